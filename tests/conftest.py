@@ -1,4 +1,4 @@
-"""What every test stands on: a home of its own, no settings from outside, no program left running."""
+"""The base of every test: its own home, no settings from outside, no program left running."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def pytest_configure(config: pytest.Config) -> None:
             signal.signal(number, default)
     signal.pthread_sigmask(signal.SIG_SETMASK, ())
     kept = config.stash[_KEPT] = tempfile.mkdtemp(prefix="localops-tests-")
-    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # else each of them would compile the package anew
+    if os.environ.pop("PYTHONDONTWRITEBYTECODE", None):  # else each of them would compile the whole package
         os.environ.setdefault("PYTHONPYCACHEPREFIX", os.path.join(kept, "bytecode"))
     home = os.environ.get("HOME", "")
     if not os.path.isabs(home) or not os.access(home, os.W_OK | os.X_OK):
@@ -114,15 +114,15 @@ def _no_program_left() -> Iterator[None]:
 
 
 def _processes() -> dict[int, list[int]]:
-    """The processes of this machine by the one that has started them."""
-    found: dict[int, list[int]] = {}
+    """Return the processes of this machine by their parents."""
+    children: dict[int, list[int]] = {}
     for folder in Path("/proc").glob("[0-9]*"):
         try:
             parent = (folder / "stat").read_text(errors="replace").rpartition(")")[2].split()[1]
         except OSError:  # it has just ended
             continue
-        found.setdefault(int(parent), []).append(int(folder.name))
-    return found
+        children.setdefault(int(parent), []).append(int(folder.name))
+    return children
 
 
 def _command(pid: int) -> str:

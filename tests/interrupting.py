@@ -1,4 +1,4 @@
-"""A program that is interrupted while it records, over and over, and tells what became of its calls."""
+"""A program that is interrupted while it records, again and again, and prints what happened to its calls."""
 
 from __future__ import annotations
 
@@ -173,7 +173,7 @@ if connection is not None:
     synchronous = connection.pragma("synchronous")
     clean = clean and not connection.in_transaction and synchronous == (2 if what == "power" else 1)
 if what == "spill":
-    found = [row[4] for row in {row[:2]: row for row in spill.rows(own.folder)}.values()]
+    kept = [row[4] for row in {row[:2]: row for row in spill.rows(own.folder)}.values()]
     integrity = "ok"
 else:
     time.sleep(0.55 if counts["spilled"] else 0)
@@ -183,13 +183,13 @@ else:
         clean = False
     statement = "select name, phase, hex(id) from event where kind in ('action', 'tool', 'llm')"
     rows = own._file.connection.execute(statement).fetchall()
-    found = [name for name, phase, _ in rows if phase == 0]
+    kept = [name for name, phase, _ in rows if phase == 0]
     if what == "work":  # every call that was opened was ended, once
         opened = sorted(id for _, phase, id in rows if phase == 1)
         clean = clean and opened == sorted(id for name, phase, id in rows if phase == 0 and name == "work")
     integrity = own._file.connection.pragma("integrity_check")
 names = {}
-for name in found:
+for name in kept:
     names[name] = names.get(name, 0) + 1
 wrong = [name for name in whole + cut if names.get(name) != 1] if what != "work" else []
 if what == "work":
@@ -208,16 +208,16 @@ os._exit(0)
 def outcome(
     how: str, what: str, many: int, seed: int = 1, kind: str = "Exception", limit: float = 40
 ) -> dict[str, Any]:
-    """Interrupt the program as often as that, `how` and at `what`, and get what it tells."""
+    """Interrupt the program as often as that, `how` and at `what`, and return what it printed."""
     done = programs.run(PROGRAM, how, what, many, seed, kind, limit, timeout=limit + 60)
     assert done.returncode == 0, done.stderr
-    return {**json.loads(done.stdout), "said": done.stderr}
+    return {**json.loads(done.stdout), "stderr": done.stderr}
 
 
-def assert_all_arrived(found: dict[str, Any], many: int) -> None:
-    """Each exception arrived in the program, each call has its row once, and nothing was left behind."""
-    assert (found["arrived"], found["raised"]) == (many, many), found
-    assert found["wrong"] == [], found
-    assert found["clean"], found
-    assert found["integrity"] == "ok", found
-    assert found["counts"]["dropped"] == 0, found
+def assert_all_arrived(result: dict[str, Any], many: int) -> None:
+    """Check that each exception arrived in the program, that each call has its row once, and that nothing is left."""
+    assert (result["arrived"], result["raised"]) == (many, many), result
+    assert result["wrong"] == [], result
+    assert result["clean"], result
+    assert result["integrity"] == "ok", result
+    assert result["counts"]["dropped"] == 0, result

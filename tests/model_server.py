@@ -1,4 +1,4 @@
-"""A server on the loopback address that speaks the APIs of model providers, and keeps a log of what it was asked.
+"""A server on the loopback address with the APIs of model providers, and a log of its requests.
 
 It answers OpenAI's chat completions and Responses, and Anthropic's messages: whole or streamed, with tool calls, and
 with errors.  The words of the last message choose the answer:
@@ -6,7 +6,7 @@ with errors.  The words of the last message choose the answer:
     `fail 429`   an error with that status
     `tool`       a call of the tool `weather`
     `wait`       no answer until the connection is closed
-    else         "You said: …"
+    else         "You wrote: …"
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ ARGUMENTS = {"city": "Brest"}
 
 
 class Asked(NamedTuple):
-    """A request that was answered, and the figures that the answer had."""
+    """A request that was answered, and the figures of the answer."""
 
     path: str
     body: dict[str, Any]
@@ -51,7 +51,7 @@ class ModelServer:
 
     @property
     def url(self) -> str:
-        """Where it listens."""
+        """Return the address that it listens at."""
         return f"http://127.0.0.1:{self._server.server_address[1]}"
 
     def close(self) -> None:
@@ -114,7 +114,7 @@ def _chat(body: dict[str, Any], words: str, tool: bool, number: int) -> _Reply:
         "type": "function",
         "function": {"name": "weather", "arguments": json.dumps(ARGUMENTS)},
     }
-    message: dict[str, Any] = {"role": "assistant", "content": None if tool else f"You said: {words}"}
+    message: dict[str, Any] = {"role": "assistant", "content": None if tool else f"You wrote: {words}"}
     if tool:
         message["tool_calls"] = [call]
     reason = "tool_calls" if tool else "stop"
@@ -125,7 +125,7 @@ def _chat(body: dict[str, Any], words: str, tool: bool, number: int) -> _Reply:
         "usage": usage,
     }
     deltas: list[dict[str, Any]] = [{"role": "assistant", "content": ""}]
-    deltas += [{"tool_calls": [{"index": 0, **call}]}] if tool else [{"content": "You said: "}, {"content": words}]
+    deltas += [{"tool_calls": [{"index": 0, **call}]}] if tool else [{"content": "You wrote: "}, {"content": words}]
     chunks: list[dict[str, Any]] = [
         {**about, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": delta, "finish_reason": None}]}
         for delta in deltas
@@ -140,7 +140,7 @@ def _chat(body: dict[str, Any], words: str, tool: bool, number: int) -> _Reply:
 
 def _responses(body: dict[str, Any], words: str, tool: bool, number: int) -> _Reply:
     tokens_in, tokens_out = 10 + len(words), 5
-    text = f"You said: {words}"
+    text = f"You wrote: {words}"
     item: dict[str, Any] = (
         {
             "type": "function_call",
@@ -204,7 +204,7 @@ def _messages(body: dict[str, Any], words: str, tool: bool, number: int) -> _Rep
     block: dict[str, Any] = (
         {"type": "tool_use", "id": f"toolu-{number}", "name": "weather", "input": ARGUMENTS}
         if tool
-        else {"type": "text", "text": f"You said: {words}"}
+        else {"type": "text", "text": f"You wrote: {words}"}
     )
     reason = "tool_use" if tool else "end_turn"
     whole = {
@@ -222,7 +222,7 @@ def _messages(body: dict[str, Any], words: str, tool: bool, number: int) -> _Rep
     delta = (
         {"type": "input_json_delta", "partial_json": json.dumps(ARGUMENTS)}
         if tool
-        else {"type": "text_delta", "text": f"You said: {words}"}
+        else {"type": "text_delta", "text": f"You wrote: {words}"}
     )
     events: list[dict[str, Any]] = [
         {"type": "message_start", "message": begun},

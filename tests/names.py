@@ -1,4 +1,4 @@
-"""What a power cut would take back: names and contents of files that nobody has synced yet.
+"""The names and contents of files that a power cut would take back, as they are not synced yet.
 
 A file system may keep the contents of a file that was synced and lose its name, as long as its folder was not
 synced after the name was given.
@@ -23,11 +23,11 @@ class Unsynced:
         self.contents: set[str] = set()
 
     def made(self, path: Any) -> None:
-        """A folder or a file got a new name."""
+        """Note that a folder or a file got a new name."""
         self.names.add(os.path.realpath(path))
 
     def moved(self, source: Any, target: Any) -> None:
-        """A file got another name, and took along whether its content is safe."""
+        """Note that a file got another name; whether its content is safe goes along."""
         old, new = os.path.realpath(source), os.path.realpath(target)
         self.names.discard(old)
         self.made(new)
@@ -36,52 +36,52 @@ class Unsynced:
             self.contents.add(new)
 
     def gone(self, path: Any) -> None:
-        """A file was removed: it has nothing to lose."""
+        """Note that a file was removed: it has nothing to lose."""
         self.names.discard(os.path.realpath(path))
         self.contents.discard(os.path.realpath(path))
 
     def synced(self, path: str) -> None:
-        """A file or a folder was synced."""
+        """Note that a file or a folder was synced."""
         self.contents.discard(path)
         self.names = {name for name in self.names if os.path.dirname(name) != path}
 
 
 @contextmanager
 def unsynced() -> Iterator[Unsynced]:
-    """Watch what is made and moved through `os` inside the block; SQLite's own files are not seen."""
-    found = Unsynced()
+    """Watch what is created and moved through `os` inside the block, without SQLite's own files."""
+    unsafe = Unsynced()
     real = {name: getattr(os, name) for name in ("open", "mkdir", "rename", "replace", "unlink", "rmdir", "fsync")}
 
     def open_(path: Any, flags: int, *arguments: Any, **options: Any) -> int:
         new = bool(flags & os.O_CREAT) and not os.path.exists(path)
         handle: int = real["open"](path, flags, *arguments, **options)
         if new:
-            found.made(path)
+            unsafe.made(path)
         if flags & (os.O_WRONLY | os.O_RDWR):
-            found.contents.add(os.path.realpath(path))
+            unsafe.contents.add(os.path.realpath(path))
         return handle
 
     def mkdir(path: Any, *arguments: Any, **options: Any) -> None:
         real["mkdir"](path, *arguments, **options)
-        found.made(path)
+        unsafe.made(path)
 
     def moving(how: str) -> Any:
         def move(source: Any, target: Any, **options: Any) -> None:
             real[how](source, target, **options)
-            found.moved(source, target)
+            unsafe.moved(source, target)
 
         return move
 
     def removing(how: str) -> Any:
         def remove(path: Any, **options: Any) -> None:
             real[how](path, **options)
-            found.gone(path)
+            unsafe.gone(path)
 
         return remove
 
     def fsync(handle: int) -> None:
         real["fsync"](handle)
-        found.synced(os.readlink(f"/proc/self/fd/{handle}"))
+        unsafe.synced(os.readlink(f"/proc/self/fd/{handle}"))
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(os, "open", open_)
@@ -91,11 +91,11 @@ def unsynced() -> Iterator[Unsynced]:
         patch.setattr(os, "unlink", removing("unlink"))
         patch.setattr(os, "rmdir", removing("rmdir"))
         patch.setattr(os, "fsync", fsync)
-        yield found
+        yield unsafe
 
 
-def lost(found: Unsynced, below: Path) -> list[str]:
-    """What a power cut now would take back, below a folder."""
+def lost(unsafe: Unsynced, below: Path) -> list[str]:
+    """Return what a power cut now would take back, below a folder."""
     top = os.path.realpath(below)
-    paths = sorted(found.names | found.contents)
+    paths = sorted(unsafe.names | unsafe.contents)
     return [os.path.relpath(path, top) for path in paths if path.startswith(top) and os.path.exists(path)]

@@ -1,4 +1,4 @@
-"""Programs that record, as real processes: what a test starts, kills, and looks at afterwards."""
+"""Programs that record, as real processes: tests start them, kill them, and look at their journal afterwards."""
 
 from __future__ import annotations
 
@@ -53,35 +53,35 @@ def kill(program: subprocess.Popen[str]) -> tuple[str, str]:
 
 
 def project(name: str = "default") -> str:
-    """The folder of a project in the home of the test."""
+    """Return the folder of a project in the home of the test."""
     return os.path.join(os.environ["LOCALOPS_HOME"], name)
 
 
 def reader() -> Reader:
-    """The journal, to be read."""
+    """Return a reader of the journal."""
     return Reader(os.path.join(project(), "journal.db"))
 
 
 def sessions() -> list[bytes]:
-    """The sessions of the journal, in the order they began."""
+    """Return the sessions of the journal, in the order they began."""
     with reader() as journal:
-        found = journal.ask("select session from session_total order by first_ns, session")
-    return [session for (session,) in found]
+        ids = journal.ask("select session from session_total order by first_ns, session")
+    return [session for (session,) in ids]
 
 
 def standing(session: bytes | None = None) -> session_state.Standing:
-    """How a session stands (the only one there is, if none is named)."""
+    """Return the state of a session (the only one, if none is named)."""
     with reader() as journal:
         return session_state.standing(journal, project(), session or sessions()[-1])
 
 
 def figures(session: bytes | None = None) -> analytics.Totals:
-    """The figures of a session."""
+    """Return the figures of a session."""
     with reader() as journal:
         return analytics.totals(journal, session or sessions()[-1])
 
 
 def names(kind: str = "action") -> list[str]:
-    """The names of all rows of a kind, in the order they were written."""
+    """Return the names of all rows of a kind, in the order they were written."""
     with reader() as journal:
         return [name for (name,) in journal.ask("select name from event where kind = ? order by seq", (kind,))]

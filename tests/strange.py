@@ -1,7 +1,7 @@
 # ruff: noqa: D101, D102, D103  what each is, its name says
 """Classes of every kind that a program may decorate; each has a method that acts.
 
-The tests run this file anew for each test: a decorator changes the class it is given.
+The file is run for each test: a decorator changes the class it is given.
 """
 
 from __future__ import annotations

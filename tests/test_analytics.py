@@ -1,4 +1,4 @@
-"""Figures: exact at every instant, the same whichever way they are asked for."""
+"""Figures: exact at every instant, and the same in every query."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_a_report_has_the_parts_of_the_whole() -> None:
 
 
 def test_an_event_is_found_by_its_own_tags_and_by_those_of_its_session() -> None:
-    """Those the session has in the end: what was set later counts for what was recorded before."""
+    """The tags are those that the session has in the end: a later tag counts for earlier events."""
     session = _started(tags=["gone"])
     session.record(ActionEvent(action_type="a", tags=["own", "kept"]))
     session.record(ActionEvent(action_type="b"))
@@ -62,11 +62,11 @@ def test_an_event_is_found_by_its_own_tags_and_by_those_of_its_session() -> None
     session.end_session("Success")
     ask = "select name, tag from event_tag join event_detail using (id) order by 1, 2"
     with Home() as home:
-        found = home.find(str(session.session_id))[0].reader.ask(ask)
-    assert found == [("a", "kept"), ("a", "late"), ("a", "own"), ("b", "kept"), ("b", "late")]
+        tags = home.find(str(session.session_id))[0].reader.ask(ask)
+    assert tags == [("a", "kept"), ("a", "late"), ("a", "own"), ("b", "kept"), ("b", "late")]
 
 
-def test_what_never_ended_and_what_came_late_is_counted() -> None:
+def test_unfinished_and_late_events_are_counted() -> None:
     """An open operation is a figure of its own, and so is an event after the end."""
     session = _started()
     session.begin("tool", "slow")
@@ -76,8 +76,8 @@ def test_what_never_ended_and_what_came_late_is_counted() -> None:
     assert (report.unfinished, report.late, report.totals.actions) == (1, 1, 1)
 
 
-def test_losses_are_told_by_rows(tmp_path: Path) -> None:
-    """What was spilled, dropped or cut is the sum of what the rows say."""
+def test_losses_are_rows(tmp_path: Path) -> None:
+    """Spilled, dropped and cut values are the sums of the rows about them."""
     journal = Journal(str(tmp_path / "home" / "default"))
     session = clock.new_id()
     for body in ('{"spilled":3,"dropped":1}', '{"spilled":2,"dropped":0}', '{"cut":4}'):
@@ -86,10 +86,10 @@ def test_losses_are_told_by_rows(tmp_path: Path) -> None:
     journal.close()
 
 
-def test_percentiles_of_a_long_session_are_worked_out_only_when_asked(
+def test_percentiles_of_a_long_session_are_computed_on_request(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """A long session is answered at once, and says that percentiles are left out."""
+    """A long session is read at once, and marks that percentiles are left out."""
     session = _started()
     for number in range(3):
         session.record(ToolEvent(name="t", init_timestamp=100.0, end_timestamp=101.0 + number))
@@ -100,7 +100,7 @@ def test_percentiles_of_a_long_session_are_worked_out_only_when_asked(
 
 
 def test_a_day_is_the_day_of_its_zone(tmp_path: Path) -> None:
-    """The same sessions, by days of UTC and of a zone half an hour off; the sums stay."""
+    """The same sessions, by days of UTC and of a zone half an hour off, have the same sums."""
     journal = Journal(str(tmp_path / "home" / "default"))
     evening = 1_700_000_000 // 86_400 * 86_400 + 18 * 3600 + 45 * 60  # 18:45 UTC, 00:15 in Kolkata
     for at in (evening, evening - 3600):
@@ -123,18 +123,18 @@ _CALL = st.tuples(st.integers(0, 3), st.sampled_from(["a", "b"]), _COST, st.inte
 def test_breakdowns_add_up_to_the_sessions_in_any_order(
     calls: list[tuple[int, str, int | None, int]], random: object
 ) -> None:
-    """In whatever order rows came, days, sessions, models and kinds have the sums of the totals."""
+    """In any order of rows, days, sessions, models and kinds have the sums of the totals."""
     from tempfile import TemporaryDirectory
 
     ids = [clock.new_id() for _ in range(4)]
-    found = [
+    calls_made = [
         rows.make("llm", ids[n], id=clock.new_id(), at_ns=(1 + day) * 86_400 * SECOND, model=model, cost=cost)
         for n, model, cost, day in calls
     ]
-    random.shuffle(found)  # type: ignore[attr-defined]
+    random.shuffle(calls_made)  # type: ignore[attr-defined]
     with TemporaryDirectory() as folder:
         journal = Journal(f"{folder}/p")
-        journal.add(found)
+        journal.add(calls_made)
         totals = [analytics.totals(journal, id) for id in ids]
         journal.close()
         with Home(folder) as home:
@@ -215,11 +215,11 @@ def _every_breakdown(reader: Reader) -> dict[object, object]:
 
 @given(st.lists(st.integers(), min_size=1), st.floats(0.01, 1))
 def test_a_percentile_is_one_of_the_values(values: list[int], share: float) -> None:
-    """Nearest rank: at least that share of the values is not above it, and it is none in between."""
-    found = percentile(values, share)
-    assert found in values
-    assert found is not None
-    assert sum(value <= found for value in values) >= share * len(values) - 1e-6
+    """By nearest rank, at least that share of the values is not above it, and it is one of them."""
+    value_there = percentile(values, share)
+    assert value_there in values
+    assert value_there is not None
+    assert sum(value <= value_there for value in values) >= share * len(values) - 1e-6
 
 
 def test_of_nothing_there_is_no_percentile() -> None:
@@ -231,7 +231,7 @@ _WALKS = [["SCAN", table] for table in ("total", "facet", "f")]
 
 
 def test_figures_of_a_day_do_not_walk_all_sessions() -> None:
-    """What is asked of a few sessions is found by an index, however many there are; so is one of them."""
+    """A query of a few sessions uses an index, however many there are; so does one of a single session."""
     session = _started()
     session.end_session("Success")
     asked = {name: analytics.statement(name) for name in ("quarters", "by_session")}

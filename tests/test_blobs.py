@@ -34,7 +34,7 @@ def test_a_blob_is_found_under_its_digest(tmp_path: Path) -> None:
     "name", ["", "../../etc/passwd", "A" * 64, "0" * 63, "0" * 65, "0" * 63 + "/", "0" * 63 + "\n"]
 )
 def test_only_digests_name_blobs(name: str) -> None:
-    """What is no SHA-256 in lower case never becomes a path."""
+    """A name that is not a SHA-256 in lower case never becomes a path."""
     with pytest.raises(ValueError, match="not a SHA-256"):
         blobs.path_of("/project", name)
 
@@ -62,7 +62,7 @@ def _blocked(project: Path, *more: Path) -> None:
 
 
 def _recorded(code: str = "") -> subprocess.CompletedProcess[str]:
-    """A program that records one large value, and a picture from a file."""
+    """Run a program that records one large value, and a picture from a file."""
     return programs.run(
         "import localops, sys\nsession = localops.init()\n"
         f"session.record(localops.ActionEvent('note', {LARGE[:24]!r} * 100_000, screenshot=sys.argv[1]))\n"
@@ -71,8 +71,8 @@ def _recorded(code: str = "") -> subprocess.CompletedProcess[str]:
     )
 
 
-def test_a_value_that_has_no_place_waits_whole(tmp_path: Path) -> None:
-    """Where blobs/ cannot be written, the value is in the state folder; the row names it, readers find it there."""
+def test_a_value_that_cannot_be_stored_waits_whole(tmp_path: Path) -> None:
+    """If blobs/ cannot be written, the value is in the state folder; the row names it, readers find it there."""
     project = Path(programs.project())
     _blocked(project)
     done = _recorded()
@@ -85,12 +85,12 @@ def test_a_value_that_has_no_place_waits_whole(tmp_path: Path) -> None:
     assert sorted(blobs.waiting(str(project))) == digests
     assert hashlib.sha256(LARGE.encode()).hexdigest() in digests
     assert Path(blobs.find(str(project), hashlib.sha256(LARGE.encode()).hexdigest())).read_text() == LARGE
-    found = [finding for finding in doctor.examine(str(project.parent), ["default"], deep=True) if finding.fault]
-    assert [finding.text.split(",")[0] for finding in found] == ["2 large values wait in the state folder"]
+    faults = [finding for finding in doctor.examine(str(project.parent), ["default"], deep=True) if finding.fault]
+    assert [finding.text.split(",")[0] for finding in faults] == ["2 large values wait in the state folder"]
 
 
-def test_what_waits_comes_into_its_place(tmp_path: Path) -> None:
-    """The next program that records moves what waits, once that can be done; so does `doctor --fix`."""
+def test_waiting_values_are_moved_into_place(tmp_path: Path) -> None:
+    """The next program that records moves waiting values, once that is possible; so does `doctor --fix`."""
     project = Path(programs.project())
     for mend in (
         lambda: programs.run("import localops; localops.init()"),
@@ -107,8 +107,8 @@ def test_what_waits_comes_into_its_place(tmp_path: Path) -> None:
         shutil.rmtree(project / "blobs")
 
 
-def test_a_value_that_no_place_takes_is_counted(tmp_path: Path) -> None:
-    """What is cut is warned of once, and shown by doctor, status and the figures of the session."""
+def test_a_value_that_cannot_be_kept_is_counted(tmp_path: Path) -> None:
+    """A cut value prints one warning, and is shown by doctor, status and the figures of the session."""
     project = Path(programs.project())
     _blocked(project, tmp_path / "state" / "localops" / "spill")
     done = _recorded("session.record(localops.ActionEvent('note', params='x' * 2_000_000))")
@@ -118,8 +118,8 @@ def test_a_value_that_no_place_takes_is_counted(tmp_path: Path) -> None:
         assert Story.read(reader, session).losses == (0, 0, 2)
         notes = [json.loads(body) for (body,) in reader.ask("select body from event where name = 'note'")]
     assert [note["notes"] for note in notes] == [{"blob_failed": 1}] * 2
-    found = [finding.text for finding in doctor.examine(str(project.parent), ["default"]) if finding.fault]
-    assert any(text.startswith("2 large values could not be kept whole: 2 of session") for text in found)
+    faults = [finding.text for finding in doctor.examine(str(project.parent), ["default"]) if finding.fault]
+    assert any(text.startswith("2 large values could not be kept whole: 2 of session") for text in faults)
     status = programs.run("from localops.cli import main; main(['status', '--json'])")
     assert json.loads(status.stdout)["projects"][0]["cut"] == 2
     shown = programs.run("from localops.cli import main; main(['analytics', 'last'])")
@@ -127,7 +127,7 @@ def test_a_value_that_no_place_takes_is_counted(tmp_path: Path) -> None:
 
 
 def test_a_blob_of_another_user_is_as_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A blob that is there and may be read need not be written again, though its age cannot be changed."""
+    """A readable blob need not be written again, though its age cannot be changed."""
     digest = blobs.keep(str(tmp_path), b"theirs")
 
     def refuse(path: object) -> None:
@@ -139,7 +139,7 @@ def test_a_blob_of_another_user_is_as_good(tmp_path: Path, monkeypatch: pytest.M
 
 
 def test_bytes_with_another_digest_are_refused(tmp_path: Path) -> None:
-    """A blob never lies under the digest of other bytes."""
+    """A blob is never under the digest of other bytes."""
     with pytest.raises(ValueError, match="wrong digest"):
         blobs.keep_pieces(str(tmp_path), [b"1" * 100, b"2"], hashlib.sha256(b"1" * 100).hexdigest())
     assert [each for each in (tmp_path / "blobs").rglob("*") if each.is_file()] == []

@@ -15,13 +15,13 @@ from localops.decorators import operation, tool
 
 
 def begun(**options: Any) -> Session:
-    """A session with a budget of one dollar."""
+    """Start a session with a budget of one dollar."""
     session: Session = localops.init(budget_usd=1.0, **options)
     return session
 
 
 def test_it_warns_at_eighty_percent(capsys: pytest.CaptureFixture[str]) -> None:
-    """Below that nothing is said; above it once."""
+    """Below 80 % there is no warning; above it there is one."""
     session = begun()
     session.record(ToolEvent(cost=0.79))
     assert capsys.readouterr().err == ""
@@ -31,7 +31,7 @@ def test_it_warns_at_eighty_percent(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_recording_raises_after_the_row_is_written() -> None:
-    """The event that reaches the budget is kept, as are those after it; what costs nothing never raises."""
+    """The event that reaches the budget is kept, as are later ones; an event without cost never raises."""
     session = begun()
     with pytest.raises(BudgetExceeded, match=r"spent \$1\.000000 of its budget"):
         session.record(LLMEvent(cost=1.0))
@@ -49,8 +49,8 @@ def test_the_error_of_a_dear_call_is_recorded_too() -> None:
     assert session.get_analytics()["Errors"] == 1
 
 
-def test_an_operation_does_not_open_on_an_empty_purse() -> None:
-    """The call that spends the last of it ends in peace; the next one is not made."""
+def test_an_operation_does_not_open_with_a_spent_budget() -> None:
+    """The call that spends the rest ends normally; the next one is not made."""
     calls = []
 
     @tool(cost=1.0)
@@ -87,8 +87,8 @@ def test_a_hook_decides() -> None:
     assert session._journal.counts["dropped"] == 0
 
 
-def test_a_call_without_a_price_is_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """What cannot be counted is said at once, once."""
+def test_a_call_without_a_price_prints_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """A call that cannot be counted prints one warning at once."""
     session = begun()
     for _ in range(2):
         session.record(LLMEvent(model="home-grown", prompt_tokens=10))
@@ -96,7 +96,7 @@ def test_a_call_without_a_price_is_said(capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_all_processes_spend_the_same_money() -> None:
-    """What a subprocess spends is gone for its parent."""
+    """The money that a subprocess spends is gone for its parent."""
     session = begun()
     code = "import localops; localops.init(); localops.record(localops.ToolEvent(cost=0.6))"
     env = {**session.env(), "PYTHONPATH": str(Path(localops.__file__).parent.parent)}
@@ -106,7 +106,7 @@ def test_all_processes_spend_the_same_money() -> None:
 
 
 def test_a_process_that_joins_has_the_budget_of_the_session() -> None:
-    """A subprocess that names no budget of its own is held to that of the session."""
+    """A subprocess without its own budget has that of the session."""
     session = begun()
     code = """
 import sys, localops
@@ -126,7 +126,7 @@ except localops.BudgetExceeded:
 
 
 def test_one_session_may_have_a_budget_of_its_own() -> None:
-    """The budget of a Config is that session's alone."""
+    """The budget of a Config applies to that session alone."""
     free = localops.init()
     poor = localops.start_session(config=localops.Config(budget_usd=0.01))
     assert free is not None

@@ -1,4 +1,4 @@
-"""A batch becomes bytes and back; what was tampered with is seen; receipts and ranges hold what they say."""
+"""A batch becomes bytes and back; tampering is noticed; receipts and ranges are exact."""
 
 from __future__ import annotations
 
@@ -59,8 +59,8 @@ def test_a_changed_byte_never_passes(found: list[rows.Row], data: st.DataObject)
     "head",
     [b"", b"{}\n", b"[1]\n", b"\xff\n", b'{"localops":1}\n', b'{"localops":2,"journal":"x"}\n', b"<html>\n"],
 )
-def test_what_is_no_header_is_said(head: bytes) -> None:
-    """A first line that is none of ours is refused in words, before any row is looked at."""
+def test_an_invalid_header_is_refused(head: bytes) -> None:
+    """An invalid first line is refused with a message, before any row is read."""
     with pytest.raises(BundleError):
         bundle.unpack([head])
 
@@ -76,8 +76,8 @@ def test_what_is_no_header_is_said(head: bytes) -> None:
         {"previous": {"seq": 1, "id": None, "phase": 0, "sum": 1, "session": ""}},
     ],
 )
-def test_a_header_that_holds_nonsense_is_said(change: dict[str, object]) -> None:
-    """Parts of a header that are not what they should be make it none, whoever reads it."""
+def test_a_header_that_holds_nonsense_is_refused(change: dict[str, object]) -> None:
+    """Invalid parts of a header make it invalid, for every reader."""
     head, *rest = bundle.pack(_batch([rows.make("action", b"s" * 16, id=b"i" * 16, at_ns=1)])).splitlines()
     with pytest.raises(BundleError):
         bundle.unpack([encode.dumps({**encode.loads(head), **change}), *rest])
@@ -105,7 +105,7 @@ def test_rows_that_are_missing_are_noticed() -> None:
     ],
 )
 def test_a_row_that_the_journal_could_not_hold_is_refused(change: dict[str, object]) -> None:
-    """A line with a wrong type, a short id or too large a number is refused, whatever its checksum says."""
+    """A line with a wrong type, a short id or too large a number is refused, whatever its checksum."""
     import json
 
     plain = json.loads(wire.from_row(rows.make("llm", b"s" * 16, id=b"i" * 16, at_ns=1, body='{"a":1}')))
@@ -121,24 +121,24 @@ def test_a_digest_does_not_depend_on_order() -> None:
 
 
 def test_a_receipt_holds_for_its_key_and_its_words_alone() -> None:
-    """A receipt under another key, or with another word in it, is not signed; one without a key never is."""
+    """A receipt under another key, or with a changed field, is not signed; one without a key never is."""
     batch = _batch([rows.make("llm", b"s" * 16, id=bytes([n] * 16), at_ns=n) for n in range(3)])
-    told = bundle.receipt(batch, refused=[8], at_ns=5, by="hub", key="secret")
-    assert (told["rows"], told["ranges"]) == (2, [[7, 7], [9, 9]])
-    assert bundle.is_signed(told, "secret")
-    assert not bundle.is_signed(told, "other")
-    assert not any(bundle.is_signed({**told, name: 99}, "secret") for name in told)
-    assert not bundle.is_signed({**told, "hmac": None}, "secret")
+    receipt = bundle.receipt(batch, refused=[8], at_ns=5, by="hub", key="secret")
+    assert (receipt["rows"], receipt["ranges"]) == (2, [[7, 7], [9, 9]])
+    assert bundle.is_signed(receipt, "secret")
+    assert not bundle.is_signed(receipt, "other")
+    assert not any(bundle.is_signed({**receipt, name: 99}, "secret") for name in receipt)
+    assert not bundle.is_signed({**receipt, "hmac": None}, "secret")
 
 
 @given(_RANGES, _RANGES)
 def test_ranges_are_sets_of_seqs(some: list[tuple[int, int]], others: list[tuple[int, int]]) -> None:
-    """Merging, taking out and intersecting ranges is what it is for sets, in as few ranges as can be."""
+    """Merging, subtracting and intersecting ranges gives the same as for sets, in as few ranges as possible."""
     assert _seqs(bundle.merged(some)) == _seqs(some)
     assert _seqs(bundle.difference(some, others)) == _seqs(some) - _seqs(others)
     assert _seqs(bundle.common(some, others)) == _seqs(some) & _seqs(others)
-    found = bundle.merged(some)
-    assert all(first[1] + 1 < second[0] for first, second in itertools.pairwise(found))
+    ranges = bundle.merged(some)
+    assert all(first[1] + 1 < second[0] for first, second in itertools.pairwise(ranges))
 
 
 @given(st.integers(2, 9), st.data())

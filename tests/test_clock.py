@@ -21,7 +21,7 @@ def test_time_never_goes_back(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.mark.parametrize("step", [-86_400, -2, 2, 86_400])
-def test_a_step_is_told_once(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
+def test_a_step_is_reported_once(monkeypatch: pytest.MonkeyPatch, step: int) -> None:
     """A wall clock that is moved by more than a second is noticed, by how much, and once."""
     real = time.time_ns
     clock.step_ns()

@@ -1,4 +1,4 @@
-"""Import of Claude Code's transcripts: sessions, calls with their prices, tools, subagents, and each of it once."""
+"""Import of Claude Code's transcripts: sessions, calls with their prices, tools, subagents, each of them once."""
 
 from __future__ import annotations
 
@@ -66,8 +66,8 @@ def test_a_transcript_becomes_a_session(tmp_path: Path) -> None:
     assert by_name["Read"]["failed"] in (True, 1)
 
 
-def test_an_import_is_repeated_and_goes_on(tmp_path: Path) -> None:
-    """The same transcript brings nothing new; one that has grown brings what was added."""
+def test_an_import_is_repeated_and_continued(tmp_path: Path) -> None:
+    """The same transcript adds nothing; one that has grown adds the new lines."""
     lines = _session(Claude())
     path = write(tmp_path / f"{SESSION}.jsonl", lines[:5])
     assert _import(tmp_path)[1]["rows"] > 0
@@ -128,7 +128,7 @@ def test_an_answer_that_is_still_written_waits(tmp_path: Path) -> None:
 
 
 def test_an_old_transcript_without_stop_reasons_is_whole(tmp_path: Path) -> None:
-    """What nobody has written to for long is not waited for."""
+    """A transcript that has not been written to for long is complete."""
     made = Claude()
     path = write(tmp_path / f"{SESSION}.jsonl", [made.user("hi"), made.answer("msg_1", text("Hello"), stop=None)])
     os.utime(path, ns=_LONG_AGO)
@@ -154,7 +154,7 @@ def test_an_unfinished_answer_counts_once_its_transcript_is_old(
 
 
 def test_hooks_and_import_count_nothing_twice(tmp_path: Path) -> None:
-    """What the hooks have recorded stays as it is; the import adds the calls, and what came before the hooks."""
+    """Rows of the hooks stay as they are; the import adds the calls, and what came before the hooks."""
     ls = {"tool_name": "Bash", "tool_input": {"command": "ls"}, "tool_use_id": "toolu_1"}
     read = {"tool_name": "Read", "tool_input": {"file_path": "/none"}, "tool_use_id": "toolu_2"}
     for each in (
@@ -177,7 +177,7 @@ def test_hooks_and_import_count_nothing_twice(tmp_path: Path) -> None:
 
 
 def test_a_fork_of_a_transcript_counts_its_calls_once(tmp_path: Path) -> None:
-    """A resumed session that repeats what was before under its own id adds only what is new."""
+    """A resumed session that repeats earlier lines under its own id adds only the new ones."""
     write(tmp_path / f"{SESSION}.jsonl", _session(Claude()))
     other = "00000000-1c1e-4f43-9a57-0d1f3e5a7b10"
     made = Claude(other)
@@ -189,7 +189,7 @@ def test_a_fork_of_a_transcript_counts_its_calls_once(tmp_path: Path) -> None:
 
 
 def test_subagents_are_nested(tmp_path: Path) -> None:
-    """A subagent with a transcript of its own belongs to the call that started it, and its calls to it."""
+    """A subagent with its own transcript belongs to the call that started it, and its calls to the subagent."""
     made, inner = Claude(), Claude(isSidechain=True, agentId="a1")
     task = tool("toolu_1", "Task", prompt="look around", subagent_type="Explore")
     main = [
@@ -258,7 +258,7 @@ def test_an_error_of_the_provider_is_an_error_and_no_call(tmp_path: Path) -> Non
 
 
 def test_secrets_stay_out(tmp_path: Path) -> None:
-    """An import is redacted as a recording is."""
+    """An import is redacted like a recording."""
     key = "sk-ant-api03-" + "a1B2" * 20
     made = Claude()
     lines = [made.user(f"use {key}"), made.answer("msg_1", text(f"I use {key}."))]
@@ -270,7 +270,7 @@ def test_secrets_stay_out(tmp_path: Path) -> None:
 
 
 def test_a_deleted_session_stays_deleted(tmp_path: Path) -> None:
-    """An import does not bring back what was removed here."""
+    """An import does not restore what was deleted here."""
     write(tmp_path / f"{SESSION}.jsonl", _session(Claude()))
     _import(tmp_path)
     removed = programs.run(_IMPORT, "prune", "--session", SESSION, "--yes")

@@ -1,4 +1,4 @@
-"""The hooks of coding agents: each event is a process of its own, and its row is there when it ends."""
+"""The hooks of coding agents: each event is a process of its own, and its row is written when it ends."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def test_a_session_is_recorded_event_by_event() -> None:
 
 
 def test_a_failed_tool_is_an_error() -> None:
-    """What failed is one failed call and one error, linked."""
+    """A failure is one failed call and one error, linked."""
     call = {"tool_name": "Bash", "tool_input": {"command": "false"}, "tool_use_id": "toolu_1"}
     _quietly(event("PreToolUse", **call), event("PostToolUseFailure", **call, error="exit code 1"))
     figures = programs.figures()
@@ -108,7 +108,7 @@ def test_hooks_that_run_at_the_same_time_write_one_row_each() -> None:
 
 
 def test_a_subagent_is_nested() -> None:
-    """What a subagent does belongs to it, and it to the call that started it."""
+    """Events of a subagent belong to it, and it belongs to the call that started it."""
     task = {"tool_name": "Task", "tool_input": {"prompt": "look"}, "tool_use_id": "toolu_1"}
     inner = {"tool_name": "Read", "tool_input": {"file_path": "a"}, "tool_use_id": "toolu_2"}
     who = {"agent_id": "a1", "agent_type": "Explore"}
@@ -154,7 +154,7 @@ def test_a_resumed_session_runs_again() -> None:
 
 
 def test_secrets_stay_out() -> None:
-    """What a tool is given and returns is redacted as everywhere."""
+    """Input and output of a tool are redacted as everywhere."""
     key = "sk-ant-api03-" + "a1B2" * 20
     call = {"tool_name": "Bash", "tool_input": {"command": f"curl -H 'x-api-key: {key}'"}, "tool_use_id": "toolu_1"}
     _quietly(event("PreToolUse", **call), event("PostToolUse", **call, tool_response={"stdout": key}))
@@ -168,7 +168,7 @@ def test_secrets_stay_out() -> None:
 @pytest.mark.parametrize(
     "given", ["", "garbage", "[]", "null", '{"hook_event_name": "Stop"}', '{"session_id": 7}', "\ufeff{}", "{" * 5000]
 )
-def test_what_is_no_event_is_one_line_on_stderr(given: str) -> None:
+def test_an_invalid_event_is_one_line_on_stderr(given: str) -> None:
     """The agent goes on: exit code 0 and nothing on stdout."""
     done = hook(given)
     assert (done.returncode, done.stdout) == (0, "")
@@ -177,14 +177,14 @@ def test_what_is_no_event_is_one_line_on_stderr(given: str) -> None:
 
 
 def test_odd_values_are_recorded() -> None:
-    """Half a character, a session without a UUID, an event that nobody has heard of, and one without a tool's name."""
+    """Half a character, a session without a UUID, an unknown event, and one without a tool's name are recorded."""
     given = '{"session_id": "x y", "hook_event_name": "Brand\\ud83dNew", "more": {"a": "\\ud83d"}}'
     assert (hook(given).stderr, hook('{"session_id": "x y", "hook_event_name": "PostToolUse"}').stderr) == ("", "")
     assert programs.figures().tools == 1
 
 
 def test_a_home_that_cannot_be_written_is_one_line_on_stderr(tmp_path: Path) -> None:
-    """Without a place for the row, it is lost, which is said, and the agent goes on."""
+    """Without a place for the row, it is lost with a message, and the agent goes on."""
     (tmp_path / "file").write_text("")
     environment = {"LOCALOPS_HOME": str(tmp_path / "file" / "home"), "XDG_STATE_HOME": str(tmp_path / "file")}
     done = hook(event("PreToolUse", tool_name="Bash"), env=environment)
@@ -193,7 +193,7 @@ def test_a_home_that_cannot_be_written_is_one_line_on_stderr(tmp_path: Path) -> 
 
 
 def test_a_full_disk_is_one_line_on_stderr() -> None:
-    """Where no file may grow, the row goes nowhere, and the agent goes on."""
+    """If no file may grow, the row is lost, and the agent goes on."""
     code = (
         "import resource, signal, sys; signal.signal(signal.SIGXFSZ, signal.SIG_IGN);"
         "resource.setrlimit(resource.RLIMIT_FSIZE, (0, 0));"
@@ -221,7 +221,7 @@ def test_an_agent_that_is_unknown_is_one_line_on_stderr() -> None:
 
 
 def test_a_hook_needs_no_click() -> None:
-    """The agent waits for it: what only commands for people need is not loaded."""
+    """The agent waits for it: modules of the commands for people are not loaded."""
     stop = '{"session_id": "1", "hook_event_name": "SessionStart"}'
     code = (
         "import sys; from localops.coding import hook; hook.main(['claude-code', sys.argv[1]]);"

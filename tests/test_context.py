@@ -1,4 +1,4 @@
-"""Where what happens belongs to, across tasks, threads and generators."""
+"""The places that events belong to, across tasks, threads and generators."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from localops.recording.context import NOWHERE, Stay, around, carry, scope
 
 
 def begun(**options: Any) -> Session:
-    """A session that is there."""
+    """Return a session that was started."""
     session = localops.start_session(**options)
     assert session is not None
     return session
 
 
 def names(session: Session) -> list[str]:
-    """What happened in a session, in order."""
+    """Return the names of a session's events, in order."""
     return [event["name"] for event in session.events]
 
 
@@ -35,7 +35,7 @@ def act(name: str) -> None:
 
 
 def test_a_thread_of_the_only_session_needs_nothing() -> None:
-    """While one session is open, a thread records into it without being told."""
+    """While one session is open, a thread records into it by itself."""
     session = begun()
     thread = threading.Thread(target=act, args=("from a thread",))
     thread.start()
@@ -43,8 +43,8 @@ def test_a_thread_of_the_only_session_needs_nothing() -> None:
     assert names(session) == ["from a thread"]
 
 
-def test_with_two_sessions_a_thread_is_told(capsys: pytest.CaptureFixture[str]) -> None:
-    """A bare thread cannot know which of two sessions is meant, and says so; one with `carry` can."""
+def test_with_two_sessions_a_thread_gets_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """A bare thread cannot know which of two sessions to use, and prints a warning; one with `carry` can."""
     first, second = begun(), begun()
     for target in (act, carry(act)):
         thread = threading.Thread(target=target, args=(target.__name__,))
@@ -55,7 +55,7 @@ def test_with_two_sessions_a_thread_is_told(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_carry_keeps_the_operation_in_a_pool() -> None:
-    """What a pool does for an operation has that operation for its parent, ten at a time."""
+    """Work of a pool for an operation has that operation as its parent, ten at a time."""
 
     @operation
     def spread() -> None:
@@ -66,9 +66,9 @@ def test_carry_keeps_the_operation_in_a_pool() -> None:
 
     session = begun()
     spread()
-    found = list(session.events)
-    assert {event["parent"] for event in found if event["name"] != "spread"} == {found[-1]["id"]}
-    assert len(found) == 11
+    recorded = list(session.events)
+    assert {event["parent"] for event in recorded if event["name"] != "spread"} == {recorded[-1]["id"]}
+    assert len(recorded) == 11
 
 
 def test_tasks_of_two_sessions_never_mix() -> None:
@@ -115,7 +115,7 @@ def test_a_generator_is_in_its_place_only_while_it_runs() -> None:
     assert [(item, scope.get()) for item in wrapped()] == [(PLACE, NOWHERE), (PLACE, NOWHERE)]
 
 
-def test_what_is_sent_and_thrown_reaches_the_generator() -> None:
+def test_send_and_throw_reach_the_generator() -> None:
     """A wrapped generator answers send, throw and close like the one inside."""
 
     def echo() -> Iterator[object]:
@@ -133,7 +133,7 @@ def test_what_is_sent_and_thrown_reaches_the_generator() -> None:
 
 
 def test_an_async_generator_is_in_its_place_only_while_it_runs() -> None:
-    """The same for `async for`."""
+    """An async generator is in its place only while it runs, with `async for`, too."""
 
     async def items() -> AsyncIterator[object]:
         yield scope.get()

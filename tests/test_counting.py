@@ -35,8 +35,8 @@ def server() -> Iterator[ModelServer]:
         yield running
 
 
-def _told(server: ModelServer, code: str) -> list[Any]:
-    """Return what a program tells of its session, each time that it does."""
+def _figures(server: ModelServer, code: str) -> list[Any]:
+    """Return the figures that a program prints."""
     env = {
         "OPENAI_BASE_URL": f"{server.url}/v1",
         "OPENAI_API_KEY": "x",
@@ -50,7 +50,7 @@ def _told(server: ModelServer, code: str) -> list[Any]:
 
 def test_a_stream_that_is_still_held_counts_when_its_session_ends(server: ModelServer) -> None:
     """As a call whose cost is not known; what it used is added when it ends after all."""
-    before, after = _told(
+    before, after = _figures(
         server,
         """
 stream = ask("one", stream=True, stream_options={"include_usage": True})
@@ -71,7 +71,7 @@ tell()
 
 def test_only_what_is_open_is_closed_with_its_session(server: ModelServer) -> None:
     """A call that has ended is not touched, and ending the session again closes nothing again."""
-    (told,) = _told(
+    (figures,) = _figures(
         server,
         """
 ask("one")
@@ -82,33 +82,33 @@ session.end_session("Success")
 tell()
 """,
     )
-    assert (told[0]["LLM calls"], told[0]["Unpriced"]) == (3, 2)
+    assert (figures[0]["LLM calls"], figures[0]["Unpriced"]) == (3, 2)
 
 
 def test_tokens_given_by_hand_are_those_of_the_call(server: ModelServer) -> None:
     """A stream without usage has no tokens of its own; the program has counted them, and they count once."""
-    told, dear = _told(
+    figures, dear = _figures(
         server,
         """
 for part in ask("one", stream=True): pass
-session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=100, completion_tokens=10, completion="You said: one"))
+session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=100, completion_tokens=10, completion="You wrote: one"))
 tell()
 ask("two")
 session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=13, completion_tokens=5, cost=0.5))
 tell()
 """,
     )
-    assert (told[0]["LLM calls"], told[0].get("Unpriced"), told[0]["tokens"]) == (1, None, [100, 10])
-    assert told[0]["nano"] == 100 * 2500 + 10 * 10_000
-    assert [event[:3] for event in told[1]] == [["llm", True, 350_000], ["llm_copy", True, None]]
-    assert told[1][0][4:] == [100, 10]
+    assert (figures[0]["LLM calls"], figures[0].get("Unpriced"), figures[0]["tokens"]) == (1, None, [100, 10])
+    assert figures[0]["nano"] == 100 * 2500 + 10 * 10_000
+    assert [event[:3] for event in figures[1]] == [["llm", True, 350_000], ["llm_copy", True, None]]
+    assert figures[1][0][4:] == [100, 10]
     # What a program says a call has cost wins over the price table.
     assert (dear[0]["LLM calls"], dear[0]["nano"], dear[0]["tokens"]) == (2, 500_350_000, [113, 15])
 
 
 def test_a_cost_given_inside_an_open_call_is_that_of_the_call(server: ModelServer) -> None:
     """Recorded by hand in the middle of a call that is counted further out."""
-    (told,) = _told(
+    (figures,) = _figures(
         server,
         """
 with session.operation("outer", kind="llm", model="gpt-4o") as call:
@@ -117,12 +117,12 @@ with session.operation("outer", kind="llm", model="gpt-4o") as call:
 tell()
 """,
     )
-    assert (told[0]["LLM calls"], told[0]["nano"]) == (1, 250_000_000)
+    assert (figures[0]["LLM calls"], figures[0]["nano"]) == (1, 250_000_000)
 
 
 def test_anthropics_tokens_by_hand_are_known_again(server: ModelServer) -> None:
     """Its `input_tokens` leave out those of the cache, which the call that recorded itself has counted."""
-    (told,) = _told(
+    (figures,) = _figures(
         server,
         """
 import anthropic
@@ -135,14 +135,14 @@ session.record(event)
 tell()
 """,
     )
-    assert (told[0]["LLM calls"], told[0]["tokens"]) == (1, [22, 5])
-    assert [event[0] for event in told[1]] == ["llm", "llm_copy"]
+    assert (figures[0]["LLM calls"], figures[0]["tokens"]) == (1, [22, 5])
+    assert [event[0] for event in figures[1]] == ["llm", "llm_copy"]
 
 
 @pytest.mark.parametrize("how", ["exception=error", "error_type=type(error).__name__, details=str(error)"])
 def test_a_failed_call_that_is_recorded_by_hand_counts_once(server: ModelServer, how: str) -> None:
     """So does its error, which is kept beside it; another error of the program's own is one more."""
-    (told,) = _told(
+    (figures,) = _figures(
         server,
         f"""
 event = localops.LLMEvent(prompt="fail 429", model="gpt-4o")
@@ -154,5 +154,5 @@ session.record(localops.ErrorEvent(error_type="Sad", details="no answer"))
 tell()
 """,
     )
-    assert (told[0]["LLM calls"], told[0]["Errors"], told[0]["failed"]) == (1, 2, 1)
-    assert [event[0] for event in told[1]] == ["llm", "error", "llm_copy", "error_copy", "error"]
+    assert (figures[0]["LLM calls"], figures[0]["Errors"], figures[0]["failed"]) == (1, 2, 1)
+    assert [event[0] for event in figures[1]] == ["llm", "error", "llm_copy", "error_copy", "error"]

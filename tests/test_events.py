@@ -1,4 +1,4 @@
-"""Events hold what they are given, in the order and under the names that AgentOps' users know."""
+"""Events keep their arguments, in the order and under the names that AgentOps' users know."""
 
 from __future__ import annotations
 
@@ -46,7 +46,7 @@ def test_an_event_has_an_id_and_a_time_from_the_start() -> None:
 
 
 def test_given_times_are_shown_as_given() -> None:
-    """A time that the program gave is the time that the event shows."""
+    """An event shows a time that the program gave."""
     event = ActionEvent(init_timestamp="2026-01-02T03:04:05+00:00", end_timestamp=0)
     assert event.init_timestamp == "2026-01-02T03:04:05+00:00"
     assert event.end_timestamp == "1970-01-01T00:00:00.000000+00:00"
@@ -73,7 +73,7 @@ def test_times_are_read_or_declined(given_time: object, nanoseconds: int | None)
 
 
 @pytest.mark.parametrize("word", sorted(rows.BOOKS))
-def test_no_event_passes_for_a_row_of_the_books(word: str) -> None:
+def test_no_event_is_taken_for_a_bookkeeping_row(word: str) -> None:
     """An event type that the journal uses for its own rows is marked as the user's."""
     assert Event(word).kind == f"user:{word}"
 
@@ -129,7 +129,7 @@ def test_an_error_describes_its_exception() -> None:
 
 
 class Unspeakable(Exception):
-    """An exception that will not be read."""
+    """An exception that cannot be read."""
 
     def __str__(self) -> str:
         raise RuntimeError("no")
@@ -166,7 +166,7 @@ def test_what_is_neither_true_nor_false_makes_an_error() -> None:
 
 
 def test_a_lone_surrogate_is_part_of_an_id() -> None:
-    """What UTF-8 cannot say still makes an id, and another one for another text."""
+    """A text that UTF-8 does not have still makes an id, and another one for another text."""
     assert len({events.to_id("a\ud800"), events.to_id("a\ud801"), events.to_id("a")}) == 3
 
 
@@ -181,11 +181,11 @@ def test_a_lone_surrogate_is_part_of_an_id() -> None:
 def test_the_advice_for_a_misplaced_word_can_be_followed(
     event: Any, advice: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """Each class is told the argument that it has for such a word."""
+    """Each class has advice with its own argument for such a word."""
     made = event()
     localops.record(made)
-    said = capsys.readouterr().err
-    assert advice in said
-    keyword = re.search(r"(\w+)='gpt-x'", said)
+    warning = capsys.readouterr().err
+    assert advice in warning
+    keyword = re.search(r"(\w+)='gpt-x'", warning)
     assert keyword is not None
     type(made)(**{keyword[1]: "gpt-x"})

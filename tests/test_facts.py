@@ -1,4 +1,4 @@
-"""The JSON of a session and its parts: the same figures under the same names, wherever they are asked for."""
+"""The JSON of a session and its parts: the same figures under the same names in every place."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from tests import made
 
 @pytest.fixture
 def project() -> Iterator[Project]:
-    """A project with one session: a call with a price, one without, a tool, and an error."""
+    """Return a project with one session: a call with a price, one without, a tool, and an error."""
     session = localops.init(tags=["nightly"], trace_name="run")
     assert session is not None
     session.record(localops.LLMEvent(model="gpt-4o-mini", prompt_tokens=1_000, completion_tokens=10))
-    session.record(localops.LLMEvent(model="nobody-knows", prompt_tokens=1, completion_tokens=1))
+    session.record(localops.LLMEvent(model="unknown-model", prompt_tokens=1, completion_tokens=1))
     session.record(localops.ToolEvent(name="search"))
     session.record(localops.ErrorEvent(error_type="E", details="no"))
     session.end_session("Failure", "so it is")
@@ -27,8 +27,8 @@ def project() -> Iterator[Project]:
         yield home.projects[0]
 
 
-def test_a_session_says_the_same_in_a_list_and_by_itself(project: Project) -> None:
-    """Whatever both have is equal: nobody has to ask twice to find out which is right."""
+def test_a_session_is_the_same_in_a_list_and_by_itself(project: Project) -> None:
+    """Whatever both have is equal."""
     (listed,) = project.sessions(Filters())
     seen = project.snapshot(listed.session)
     alone = facts.session(project.name, seen, seen.report())
@@ -40,7 +40,7 @@ def test_a_session_says_the_same_in_a_list_and_by_itself(project: Project) -> No
 
 
 def test_an_unknown_cost_is_no_number() -> None:
-    """Nobody adds up what is not known; what is known is there to read and to count with."""
+    """An unknown cost cannot be added up; a known one has a form to read and one to count with."""
     assert facts.money(None) == {"cost_usd": None, "cost_nano": None}
     assert facts.money(1_500_000_000) == {"cost_usd": 1.5, "cost_nano": 1_500_000_000}
 

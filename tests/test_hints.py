@@ -1,4 +1,4 @@
-"""Misspelt names: whoever reads the message finds the name that was meant in it."""
+"""Misspelt names: the message has the name that was probably meant."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A home that is read: what it tidies, what it finds, and that a list is right without any tidying."""
+"""A home that is read: what it tidies and finds, and that a list is right without any tidying."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ START = 1_700_000_000 * SECOND
 
 
 def _rows(number: int, *, state: str | None, tag: str, model: str) -> list[rows.Row]:
-    """A session as rows: begun `number` seconds after START."""
+    """Return a session as rows: begun `number` seconds after START."""
     at = START + number * SECOND
     session = clock.new_id(at)
     tags = encode.dumps([tag]).decode()
     card = {"participant": clock.new_id().hex(), "host": "elsewhere", "machine": "0", "boot": "0"}
     body = encode.dumps(card).decode()
-    found = [
+    session_rows = [
         rows.make(
             "session",
             session,
@@ -50,13 +50,13 @@ def _rows(number: int, *, state: str | None, tag: str, model: str) -> list[rows.
         rows.make("llm", session, id=clock.new_id(at), at_ns=at + 2, model=model, tokens=(7, 3, None, None), cost=5),
     ]
     if state is not None:
-        found.append(rows.make("end", session, id=clock.new_id(at), at_ns=at + 3, name=state))
-    return found
+        session_rows.append(rows.make("end", session, id=clock.new_id(at), at_ns=at + 3, name=state))
+    return session_rows
 
 
 @pytest.fixture
 def journal(tmp_path: Path) -> Journal:
-    """The journal of the project `default`."""
+    """Return the journal of the project `default`."""
     return Journal(str(tmp_path / "home" / "default"))
 
 
@@ -131,7 +131,7 @@ def test_pages_put_together_are_the_list(sessions: list[tuple[str, str]]) -> Non
 
 
 def test_spilled_rows_come_in_when_a_home_is_opened(journal: Journal) -> None:
-    """What waited beside the journal is in the list, and waits no more."""
+    """Rows that waited beside the journal are in the list, and wait no more."""
     for row in _rows(1, state="Success", tag="red", model="gpt"):
         journal.append(row)
     journal.close()
@@ -153,7 +153,7 @@ def test_a_project_that_only_spilled_is_a_project(tmp_path: Path) -> None:
 
 
 def test_a_foreign_folder_is_no_project(tmp_path: Path) -> None:
-    """A folder without a journal is passed over, and named by nobody."""
+    """A folder without a journal is left out everywhere."""
     (tmp_path / "home" / "notes").mkdir(parents=True)
     with Home() as home:
         assert home.projects == []
@@ -186,15 +186,15 @@ def test_a_running_session_is_left_running() -> None:
 
 
 @pytest.mark.parametrize("wrong", ["", "abc", "xyzw", "a" * 33, "last one", "%"])
-def test_what_is_no_id_is_not_looked_for(wrong: str) -> None:
-    """The sentence says what an id looks like."""
+def test_an_invalid_id_is_an_error(wrong: str) -> None:
+    """The message explains the form of an id."""
     with pytest.raises(NotFound, match="hex digits"):
         id_range(wrong)
 
 
 @given(st.binary(min_size=16, max_size=16), st.integers(4, 32))
 def test_an_id_lies_in_the_range_of_each_of_its_beginnings(id: bytes, digits: int) -> None:
-    """The range of a prefix holds the id, and ends where the next prefix begins."""
+    """The range of a prefix contains the id, and ends where the next prefix begins."""
     low, high = id_range(id.hex()[:digits])
     assert low <= id <= high
     assert (int.from_bytes(high, "big") - int.from_bytes(low, "big") + 1) == 16 ** (32 - digits)
@@ -205,19 +205,19 @@ def _plans(journal: Journal, file: str) -> dict[str, list[str]]:
 
     names = "before_ns before_key since until many most state dim value facets ids session low high after tag"
     values = dict.fromkeys(names.split())
-    found: dict[str, list[str]] = {}
+    plans: dict[str, list[str]] = {}
     for name, statement in statements(file).items():
         used = {key: value for key, value in values.items() if f":{key}" in statement}
 
         def explain(execute: Callable[..., Any], text: str = statement, bound: Any = used, key: str = name) -> None:
-            found[key] = [row[3] for row in execute("explain query plan " + text, bound)]
+            plans[key] = [row[3] for row in execute("explain query plan " + text, bound)]
 
         journal.transact(explain)
-    return found
+    return plans
 
 
 def test_no_list_looks_at_every_session(journal: Journal) -> None:
-    """Each statement of lists.sql walks an index, but for what counts everything or takes the last rows."""
+    """Each statement of lists.sql walks an index, except those that count everything or take the last rows."""
     tables = ("event", "total", "facet", "milestone", "e", "t", "o", "p")
     for name, plan in _plans(journal, "lists.sql").items():
         scans = [step for step in plan if step.startswith("SCAN ") and step.split()[1] in tables]
@@ -226,7 +226,7 @@ def test_no_list_looks_at_every_session(journal: Journal) -> None:
 
 
 def test_rows_spilled_before_there_was_a_project_are_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What was recorded while the home could not be made is listed as soon as it can be."""
+    """Rows that were recorded while the home could not be made are listed as soon as it can be."""
     home = tmp_path / "later"
     home.write_text("in the way")
     monkeypatch.setenv("LOCALOPS_HOME", str(home))
@@ -260,7 +260,7 @@ def test_a_home_that_cannot_be_looked_into_is_an_error(mode: int, journal: Journ
 
 @pytest.fixture
 def taken(journal: Journal) -> Iterator[list[rows.Row]]:
-    """A session that died, whose newest rows are in a spill file that another process keeps to itself."""
+    """Return a session that died, whose newest rows are in a spill file that another process holds."""
     first, *others = _rows(1, state="Success", tag="red", model="gpt")
     card = encode.dumps({"participant": first[0].hex(), "boot": host.boot_id(), "machine": host.machine_id()})
     journal.append(rows.make("session", first[2], id=first[0], at_ns=first[7], parent=first[0], body=card.decode()))
@@ -280,7 +280,7 @@ def test_rows_that_wait_are_counted(taken: list[rows.Row]) -> None:
 
 
 def test_an_end_that_waits_is_an_end(taken: list[rows.Row]) -> None:
-    """A session whose end could not be taken in yet did not die: neither a look nor another recorder says so."""
+    """A session whose end could not be taken in yet did not die, for readers and for recorders."""
     other = localops.start_session()
     assert other is not None
     other.end_session("Failure")
@@ -309,7 +309,7 @@ def _identity(path: str) -> list[tuple[Any, ...]]:
 
 @pytest.mark.foreign_open  # it copies the files
 def test_a_look_at_a_copy_leaves_it_what_it_is(journal: Journal, tmp_path: Path) -> None:
-    """A copied home keeps its journal's id, and its rows, until somebody writes there."""
+    """A copied home keeps its journal's id, and its rows, until a program writes there."""
     for row in _rows(1, state=None, tag="red", model="gpt"):
         journal.append(row)
     journal.close()

@@ -1,4 +1,4 @@
-"""localops.host: the facts are right, opting out is real, and nothing heavy is loaded for them."""
+"""localops.host: the facts are right, opting out works, and nothing heavy is loaded for them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ a line that the kernel never wrote
 
 
 def test_environment_has_the_keys_that_readers_know() -> None:
-    """The description has the shape that AgentOps gave it, the part that comes later included."""
+    """The description has AgentOps' form, with the part that comes later."""
     described = host.environment()
     assert described == {**described, "OS": host.basics()["OS"]}
     assert described["SDK"]["AgentOps SDK Version"] == localops.__version__
@@ -122,7 +122,7 @@ def test_filesystem_is_that_of_the_nearest_mount(path: str, kind: str) -> None:
 
 
 def test_filesystem_follows_links(tmp_path: Path) -> None:
-    """A link is judged by where it leads, also when nothing is there yet."""
+    """A link counts as its target, also when nothing is there yet."""
     (tmp_path / "link").symlink_to("/mnt2")
     assert host.filesystem(str(tmp_path / "link" / "home"), MOUNTS) == "fuse.sshfs"
 
@@ -136,7 +136,7 @@ def test_filesystem_of_this_machine() -> None:
 
 @pytest.mark.parametrize(("kind", "network"), [("nfs4", True), ("9p", True), ("fuse.gcsfuse", True), ("ext4", False)])
 def test_is_network(kind: str, network: bool) -> None:
-    """Shared file systems are told from local ones; NTFS through a local disk's FUSE is local."""
+    """Shared file systems are distinguished from local ones; NTFS through a local disk's FUSE is local."""
     assert host.is_network(kind) is network
     assert not host.is_network("fuseblk")
 
@@ -153,8 +153,8 @@ def test_folders_are_made_for_this_user_alone(tmp_path: Path) -> None:
     assert (tmp_path / "there").stat().st_mode & 0o777 == 0o755
 
 
-def test_no_folder_is_made_where_there_is_no_ground(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A working directory that was removed is an error, and a file in the way is one too."""
+def test_no_folder_is_made_below_a_missing_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A working directory that was removed is an error, and so is a file in the way."""
     (tmp_path / "file").touch()
     with pytest.raises(OSError, match="file"):
         host.make_private(str(tmp_path / "file" / "home"))
@@ -174,6 +174,6 @@ def test_a_description_loads_nothing_heavy() -> None:
 
 
 def test_a_folder_that_cannot_be_made_is_an_error() -> None:
-    """Where no folder can be made, as in /proc, that is said once and for all."""
+    """If no folder can be created, as in /proc, the error is raised once."""
     with pytest.raises(OSError, match="nope"):
         host.make_private("/proc/nope/project")

@@ -1,4 +1,4 @@
-"""What a session says of the machine it ran on, and that it can be told not to."""
+"""A session's rows about its machine, and opting out of them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests import programs
 
 
 def begun(*, opt_out: bool = False) -> Session:
-    """A session, which may say where it runs or not."""
+    """Return a session, with or without its machine."""
     session = localops.init(env_data_opt_out=opt_out)
     assert session is not None
     return session
@@ -22,10 +22,10 @@ def begun(*, opt_out: bool = False) -> Session:
 
 def test_what_costs_nothing_is_there_at_once() -> None:
     """Versions, operating system and folders are in the first row."""
-    found = begun().host_env
-    assert found["OS"]["Hostname"] == os.uname().nodename
-    assert found["Project Working Directory"] == {"Project Working Directory": os.getcwd()}
-    assert "Installed Packages" not in found
+    environment = begun().host_env
+    assert environment["OS"]["Hostname"] == os.uname().nodename
+    assert environment["Project Working Directory"] == {"Project Working Directory": os.getcwd()}
+    assert "Installed Packages" not in environment
 
 
 def test_the_rest_comes_with_the_end() -> None:
@@ -38,8 +38,8 @@ def test_the_rest_comes_with_the_end() -> None:
     assert kinds.count("host") == 1
 
 
-def test_a_session_that_lasts_says_the_rest_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
-    """After half a second whoever records next has it written, so that it survives a kill."""
+def test_a_session_that_lasts_writes_the_rest_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    """After half a second the next row brings it, so that it survives a kill."""
     session = begun()
     session.began_ns -= 10**9  # as if a second had passed
     session._journal._file.look_at = 0.0
@@ -89,7 +89,7 @@ def _contents(folder: os.PathLike[str]) -> bytes:
 def test_a_machine_that_cannot_be_described_breaks_nothing(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """When looking at the machine fails, that is said, and the session ends as it should."""
+    """If reading the machine fails, a warning is printed, and the session ends as it should."""
 
     def fail() -> None:
         raise OSError("no /proc today")
@@ -100,7 +100,7 @@ def test_a_machine_that_cannot_be_described_breaks_nothing(
     assert "could not be described" in capsys.readouterr().err
 
 
-def test_times_are_this_machines() -> None:
+def test_times_are_of_this_machine() -> None:
     """A session begins now, by the recorder's own clock."""
     before = clock.now_ns()
     session = begun()

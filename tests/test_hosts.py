@@ -1,6 +1,6 @@
-"""Programs as people write them (web servers, asyncio, pools, processes): each event is found, in its place.
+"""Programs as people write them (web servers, asyncio, pools, processes): each event is found in its place.
 
-Each program records names that say where they belong, and prints how many it recorded.
+Each program records names that contain their place, and prints how many it recorded.
 """
 
 from __future__ import annotations
@@ -132,7 +132,7 @@ if __name__ == "__main__":
 
 @pytest.mark.parametrize("code", [_WEB, _ASYNCIO, _THREADS, _PROCESSES], ids=["web", "asyncio", "threads", "processes"])
 def test_every_event_of_a_program_is_found_in_its_place(code: str) -> None:
-    """As many events as were recorded, each in the session it names (or any, where nobody can know); one end each."""
+    """All recorded events are there, each in the session it names (or any, if that cannot be known); one end each."""
     done = programs.run(_TOP + code, timeout=120)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     with programs.reader() as journal:

@@ -1,4 +1,4 @@
-"""What is installed: a package that lost some of its files says so, and one packed by PyInstaller has what it needs."""
+"""Installed packages: one that lost some files reports it, and one packed by PyInstaller has what it needs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ session.end_session("Success")
 
 
 def _installed(tmp_path: Path, *patterns: str) -> Path:
-    """A copy of the package with its code and only these of its data files."""
+    """Return a copy of the package with its code and only these of its data files."""
     kept = {path for pattern in ("**/*.py", *patterns) for path in _TOP.glob(pattern) if path.is_file()}
     for path in kept:
         target = tmp_path / "lib" / "localops" / path.relative_to(_TOP)
@@ -55,7 +55,7 @@ def test_a_packed_program_has_what_it_needs(tmp_path: Path) -> None:
 
 
 def test_the_hooks_are_found_and_take_along_every_file() -> None:
-    """The entry point leads to the folder of the hooks; between them they name every data file of the package."""
+    """The entry point leads to the folder of the hooks; together they name every data file of the package."""
     project = tomllib.loads((_TOP.parent / "pyproject.toml").read_text(encoding="utf-8"))["project"]
     module, _, function = project["entry-points"]["pyinstaller40"]["hook-dirs"].partition(":")
     packed = importlib.import_module(module)
@@ -67,7 +67,7 @@ def test_the_hooks_are_found_and_take_along_every_file() -> None:
 
 
 def test_without_the_price_table_a_call_is_unpriced(tmp_path: Path) -> None:
-    """No price means unpriced: the call is recorded, and that the table is missing is said once."""
+    """The call is recorded without a price, and one warning reports that the table is missing."""
     done = _run(_installed(tmp_path, "journal/sql/*.sql"))
     assert done.returncode == 0
     assert "'LLM calls': 1" in done.stdout
@@ -76,8 +76,8 @@ def test_without_the_price_table_a_call_is_unpriced(tmp_path: Path) -> None:
     assert "are unpriced" in done.stderr
 
 
-def test_a_broken_price_table_is_as_good_as_none(tmp_path: Path) -> None:
-    """Half a file is said like a missing one."""
+def test_a_broken_price_table_counts_as_missing(tmp_path: Path) -> None:
+    """Half a file is reported like a missing one."""
     library = _installed(tmp_path, "journal/sql/*.sql")
     (library / "localops" / "encoding" / "prices.json").write_text('{"version": "1", "prov')
     done = _run(library)
@@ -85,7 +85,7 @@ def test_a_broken_price_table_is_as_good_as_none(tmp_path: Path) -> None:
     assert done.stderr.count("localops is not installed completely") == 1
 
 
-def test_without_its_sql_a_program_runs_and_is_told_why(tmp_path: Path) -> None:
+def test_without_its_sql_a_program_runs_and_gets_the_reason(tmp_path: Path) -> None:
     """Rows go to the spill file, and the error names the missing file and the cure."""
     library = _installed(tmp_path, "encoding/prices.json")
     done = _run(library)

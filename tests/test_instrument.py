@@ -1,4 +1,4 @@
-"""Calls of model libraries that record themselves: the real libraries, against a server of ours."""
+"""Calls of model libraries that are recorded: the real libraries, against a server of ours."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def ask_claude(words, **more):
 
 @pytest.fixture
 def server() -> Iterator[ModelServer]:
-    """A server that answers as model providers do."""
+    """Start a server that answers like model providers."""
     with ModelServer() as running:
         yield running
 
@@ -199,7 +199,7 @@ except TypeError as error:
 
 
 def test_what_a_program_records_by_hand_counts_once(server: ModelServer) -> None:
-    """A program that was written before, with a line for each call, has the same figures as without."""
+    """A program with a line for each call has the same figures as without."""
     warnings = _run(
         server,
         "import localops; session = localops.init()\n"
@@ -256,7 +256,7 @@ def test_an_instrumentor_that_breaks_is_one_line(server: ModelServer, tmp_path: 
     paths = os.pathsep.join([str(tmp_path), str(TOP)])
     code = "import localops; localops.init()\n" + OPENAI + "print(ask('a').choices[0].message.content)"
     done = programs.run(code, env=_environment(server, PYTHONPATH=paths), timeout=120)
-    assert done.stdout == "You said: a\n"
+    assert done.stdout == "You wrote: a\n"
     assert done.stderr == "localops: calls of openai are not recorded: RuntimeError: broken\n"
 
 
@@ -301,7 +301,7 @@ def test_nothing_is_imported_for_a_program_without_a_library() -> None:
     assert done.stdout == "[] ['localops.instrument.imports', 'localops.instrument.libraries']\n"
 
 
-def test_run_records_a_program_that_knows_nothing_of_us(server: ModelServer, tmp_path: Path) -> None:
+def test_run_records_a_program_without_localops(server: ModelServer, tmp_path: Path) -> None:
     """`localops run` starts a session with the first call, ends it with the process, and changes nothing else."""
     (tmp_path / "app.py").write_text(
         OPENAI + "import sys, sitecustomize\nprint(ask('hello').choices[0].message.content, sitecustomize.OWN)\n"
@@ -318,7 +318,7 @@ def test_run_records_a_program_that_knows_nothing_of_us(server: ModelServer, tmp
         text=True,
         check=False,
     )
-    assert (done.returncode, done.stdout, done.stderr) == (3, "You said: hello own sitecustomize\n", "")
+    assert (done.returncode, done.stdout, done.stderr) == (3, "You wrote: hello own sitecustomize\n", "")
     (events,) = _sessions()
     assert len(_calls(events)) == 1
     assert programs.standing().state == "Indeterminate"
@@ -345,7 +345,7 @@ def test_a_stream_that_is_abandoned_is_recorded(server: ModelServer) -> None:
 
 
 def test_a_forked_child_records_its_calls(server: ModelServer) -> None:
-    """A client that was made before the fork, used after it."""
+    """A client may be made before the fork, and used after it."""
     _run(
         server,
         "import localops, os; localops.init()\n"

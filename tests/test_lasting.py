@@ -1,4 +1,4 @@
-"""What was said to be on disk has its name there, too: its folder was synced after the name was given."""
+"""A file that counts as written to disk has its name there, too: its folder was synced after the name was given."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def _keep(folder: Path) -> None:
 
 
 def _keep_again(folder: Path) -> None:
-    """What another process has just written may have a name that nobody has synced."""
+    """Write a blob again whose name another process has given and not synced."""
     digest = blobs.keep(str(folder), b"known")
-    with names.unsynced() as found:
+    with names.unsynced() as unsafe:
         os.replace(blobs.path_of(str(folder), digest), folder / "x")
         os.replace(folder / "x", blobs.path_of(str(folder), digest))
-        assert names.lost(found, folder)
+        assert names.lost(unsafe, folder)
         blobs.keep(str(folder), b"known")
-        assert names.lost(found, folder) == []
+        assert names.lost(unsafe, folder) == []
 
 
 def _keep_file(folder: Path) -> None:
@@ -87,39 +87,39 @@ def _keys(folder: Path) -> None:
     "work",
     [_keep, _keep_again, _keep_file, _keep_aside, _collect, _upload, _spill, _take_unreadable, _remotes, _keys],
 )
-def test_what_is_written_is_found_after_a_power_cut(work: Callable[[Path], None], tmp_path: Path) -> None:
+def test_written_files_are_there_after_a_power_cut(work: Callable[[Path], None], tmp_path: Path) -> None:
     """Neither the content nor any name on the way to it is left to the file system's own time."""
-    with names.unsynced() as found:
+    with names.unsynced() as unsafe:
         work(tmp_path / "project")
-        left = names.lost(found, tmp_path)
+        left = names.lost(unsafe, tmp_path)
     assert [path for path in left if not path.endswith(".lock")] == []
 
 
 def test_bundles_and_exports_are_found_after_a_power_cut(tmp_path: Path) -> None:
-    """A file that somebody is to carry away, or to keep, is whole and has its name on disk."""
+    """A file to carry away, or to keep, is whole and has its name on disk."""
     session = localops.init()
     assert session is not None
     session.record(localops.ActionEvent(params=LARGE))
     session.end_session("Success")
     home = os.environ["LOCALOPS_HOME"]
-    with names.unsynced() as found:
+    with names.unsynced() as unsafe:
         bundle_file.pack(home, [bundle_file.Share("default")], str(tmp_path / "out.bundle"))
         CliRunner().invoke(export, ["last", "-o", str(tmp_path / "out.json")], catch_exceptions=False)
         CliRunner().invoke(backup, ["-o", str(tmp_path / "out.db")], catch_exceptions=False)
-        left = names.lost(found, tmp_path)
+        left = names.lost(unsafe, tmp_path)
     assert sorted(path.name for path in tmp_path.glob("out.*")) == ["out.bundle", "out.db", "out.json"]
     assert [path for path in left if path.startswith("out.") and path != "out.db"] == []
-    assert str(tmp_path / "out.db") not in found.names  # its content is SQLite's to sync
+    assert str(tmp_path / "out.db") not in unsafe.names  # its content is SQLite's to sync
 
 
 @pytest.mark.parametrize("durability", ["power", "process"])
 def test_only_a_session_that_outlives_a_power_cut_waits_for_its_folders(tmp_path: Path, durability: str) -> None:
-    """Under "power" the folders of a new home are on disk with the first event; else nobody waits for that."""
+    """Under "power" the folders of a new home are on disk with the first event; otherwise that is not waited for."""
     home = tmp_path / "new" / "home"
-    with names.unsynced() as found:
+    with names.unsynced() as unsafe:
         localops.init(home=home, durability=durability)
         folders = {str(home.parent), str(home), str(home / "default")}
-        left = {os.path.realpath(folder) for folder in folders} & found.names
+        left = {os.path.realpath(folder) for folder in folders} & unsafe.names
     assert len(left) == (0 if durability == "power" else 3)
 
 

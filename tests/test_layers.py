@@ -1,4 +1,4 @@
-"""The shape of the code: who may import whom, and which module is the door to which package."""
+"""The structure of the code: which module may import which, and the one importer of each outside package."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ _OURS = ("localops", "localops_sync")
 
 
 def _module(file: Path) -> str:
-    """The line's word for a file: its module, its folder below localops; the worker is one, and its commands."""
+    """Return the name of a file in LAYERS: its module, its folder below localops, or the worker and its commands."""
     if file.parts[0] == "sync":
         return "localops_sync.cli" if "cli" in file.parts else "localops_sync"
     in_room = file.parts[1] in ROOMS
@@ -127,7 +127,7 @@ class _WithoutTypes(ast.NodeTransformer):
 
 
 def _imports(tree: ast.AST, package: list[str]) -> Iterator[str]:
-    """Each name that a tree imports, in full, wherever in it that is."""
+    """Yield each name that a tree imports, in full, anywhere in it."""
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
@@ -162,7 +162,7 @@ def _target(name: str) -> str | None:
 
 
 def test_every_module_has_a_layer() -> None:
-    """Each module stands on one line of LAYERS, so that its arrows can be looked at."""
+    """Each module is on one line of LAYERS, so that its imports can be checked."""
     homeless = [f"{file}: put `{_module(file)}` on a line" for file in _FILES if _module(file) not in _LEVEL]
     assert not homeless, "LAYERS in tests/test_layers.py lacks modules:\n" + "\n".join(homeless)
 
@@ -222,16 +222,16 @@ def _past_the_door(file: Path) -> set[str]:
 
 
 def test_packages_come_in_by_their_door() -> None:
-    """A package from outside is imported by its one door, and a package without a door by nobody."""
+    """A package from outside is imported by its one door; a package without a door by no module."""
     wrong = [
-        f"{file} imports {package}; that is up to {DOORS.get(package) or 'nobody'}"
+        f"{file} imports {package}; that is up to {DOORS.get(package) or 'no module'}"
         for file in _FILES
         for package in sorted(_past_the_door(file))
     ]
     assert not wrong, "imports past the door:\n" + "\n".join(wrong)
 
 
-def test_nobody_imports_sqlite3() -> None:
+def test_no_module_imports_sqlite3() -> None:
     """The standard sqlite3 is a second SQLite: it comes in with sqlite-utils, in export.py, or not at all."""
     wrong = [str(file) for file in _FILES if "sqlite3" in {name.partition(".")[0] for name in _imported(file)}]
     assert not wrong, "these import sqlite3:\n" + "\n".join(wrong)

@@ -1,4 +1,4 @@
-"""Children that multiprocessing starts anew record into the session of their parent, or say why they cannot."""
+"""Children that multiprocessing starts as new processes record into their parent's session, or print a warning."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def program(folder: Path, method: str, main: str, top: str = "") -> subprocess.C
 
 
 def actions() -> list[list[str]]:
-    """The names of the actions of each session, in the order the sessions began."""
+    """Return the names of the actions of each session, in the order the sessions began."""
     with programs.reader() as journal:
         ask = "select name from event where session = ? and kind = 'action' order by name"
         return [[name for (name,) in journal.ask(ask, (session,))] for session in programs.sessions()]
@@ -81,7 +81,7 @@ session.end_session("Success")
 
 
 def test_a_pool_that_outlives_a_session_goes_on_to_the_next(tmp_path: Path) -> None:
-    """What a worker records belongs to the session that is open then, also to one begun after the worker."""
+    """An event of a worker belongs to the session that is open then, also to one begun after the worker."""
     done = program(
         tmp_path,
         "spawn",
@@ -102,7 +102,7 @@ with ProcessPoolExecutor(1, mp_context=context()) as pool:
 
 
 def test_a_worker_that_leaves_does_not_lengthen_the_session(tmp_path: Path) -> None:
-    """A session that was ended lasted until then, however long its pool goes on."""
+    """A session that was ended lasted until then, however long its pool runs."""
     program(
         tmp_path,
         "spawn",
@@ -155,7 +155,7 @@ def test_a_session_that_was_ended_by_another_is_not_opened_again(tmp_path: Path)
 
 
 def test_the_budget_of_the_parent_holds(tmp_path: Path) -> None:
-    """What a child spends counts against the budget that the parent's session was begun with."""
+    """Money that a child spends counts against the budget of the parent's session."""
     top = """
 def spend():
     try:
@@ -183,7 +183,7 @@ def options():
     assert actions() == [["[redacted:pattern]"], ["own"]]
 
 
-def test_who_was_not_made_by_multiprocessing_inherits_nothing(tmp_path: Path) -> None:
+def test_other_children_inherit_no_session(tmp_path: Path) -> None:
     """A program that a child of multiprocessing starts is another program, and so are its own children."""
     top = """
 def start():
@@ -196,7 +196,7 @@ def start():
 
 
 def test_a_parent_that_is_gone_leaves_nothing_to_join(tmp_path: Path) -> None:
-    """A session whose process has died is not taken up by its orphan; one that had joined goes on."""
+    """A session whose process has died is not joined by its orphan; one that had joined goes on."""
     top = """
 def orphan(early):
     if early: work("early")
@@ -234,6 +234,6 @@ os._exit(0)
 
 
 def test_a_process_of_its_own_has_no_parents() -> None:
-    """Nothing is looked for in a process that multiprocessing did not make."""
+    """Nothing is looked up in a process that multiprocessing did not start."""
     assert list(parent_session.parents()) == []
     assert parent_session.sessions(os.environ["LOCALOPS_HOME"]) == []

@@ -1,4 +1,4 @@
-"""A journal that an earlier release made opens, reads the same, and goes on; that of a later one is left alone.
+"""A journal of an earlier release opens, reads the same, and continues; that of a later one is left alone.
 
 For each schema before ours there is a journal that a release made: `fixtures/journal_of_schema_<number>.db.gz`.
 """
@@ -50,13 +50,13 @@ def _put_older(version: int, folder: str | None = None) -> str:
 
 @pytest.fixture
 def older() -> str:
-    """A project folder with a journal of schema 1: two ended sessions, a killed one, a price that came later."""
+    """Return a project folder with a journal of schema 1: two ended sessions, a killed one, a price that came later."""
     return _put_older(1)
 
 
 @pytest.fixture(params=_OLDER)
 def any_older(request: pytest.FixtureRequest) -> str:
-    """A project folder with a journal of each older schema in turn."""
+    """Return a project folder with a journal of each older schema in turn."""
     return _put_older(request.param)
 
 
@@ -80,7 +80,7 @@ def _fresh_schema(tmp_path: Path) -> list[tuple[Any, ...]]:
 
 
 def _derived(folder: str) -> dict[str, list[tuple[Any, ...]]]:
-    """What is folded from the rows; sessions by their ids, as their keys depend on who folded first."""
+    """Return what is folded from the rows; sessions by their ids, as their keys depend on the order of folding."""
     of_session = "(select session from total t where t.key = d.key)"
     tables = {table: _ask(folder, f"select * from {table}") for table in ("id_of", "milestone")}
     tables["total"] = [row[1:] for row in _ask(folder, "select * from total")]
@@ -89,7 +89,7 @@ def _derived(folder: str) -> dict[str, list[tuple[Any, ...]]]:
     figures = ", ".join(rows.FIGURES)
     tables["facet"] = _ask(folder, f"select {of_session}, dim, value, {figures} from facet d")
     assert tables.keys() == set(rollups.DERIVED)
-    return {table: sorted(found, key=repr) for table, found in tables.items()}
+    return {table: sorted(content, key=repr) for table, content in tables.items()}
 
 
 def _open_and_close(folder: str) -> None:
@@ -125,7 +125,7 @@ def test_an_older_journal_becomes_as_a_new_one(any_older: str, tmp_path: Path) -
     assert _ask(any_older, "pragma integrity_check") == [("ok",)]
 
 
-def test_what_an_older_release_folded_is_what_we_would_fold(any_older: str) -> None:
+def test_figures_of_an_older_release_are_the_same(any_older: str) -> None:
     """The derived tables of a migrated journal are the same when they are folded again from its first row."""
     _open_and_close(any_older)
     migrated = _derived(any_older)
@@ -203,7 +203,7 @@ def test_an_older_journal_is_listed_as_before(older: str) -> None:
     assert _listed() == _SESSIONS_OF_SCHEMA_1
 
 
-def test_an_older_journal_goes_on(older: str) -> None:
+def test_an_older_journal_continues(older: str) -> None:
     """A recorder appends to it, folds, and its ids are written as in a new one."""
     session = clock.new_id()
     journal = Journal(older)
@@ -321,8 +321,8 @@ def test_a_newer_journal_is_left_alone_and_says_why(capsys: pytest.CaptureFixtur
 
 
 @pytest.mark.parametrize("command", ["sessions", "status", "doctor"])
-def test_commands_say_that_a_journal_is_newer(command: str) -> None:
-    """No command ends in a traceback or in SQLite's own words."""
+def test_commands_report_a_newer_journal(command: str) -> None:
+    """No command ends in a traceback or in SQLite's own message."""
     _made_by_a_newer_release(programs.project())
     done = programs.run("import sys; from localops.cli import main; main(sys.argv[1:])", command)
     assert "upgrade localops" in done.stdout + done.stderr

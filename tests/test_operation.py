@@ -20,7 +20,7 @@ from . import programs
 
 @pytest.fixture
 def session() -> Session:
-    """A session to record into."""
+    """Return a session to record into."""
     return localops.start_session()
 
 
@@ -87,7 +87,7 @@ def test_an_llm_operation_has_request_answer_and_price(session: Session) -> None
 
 
 def test_an_event_has_the_same_fields_as_an_operation(session: Session) -> None:
-    """What an operation keeps of a call, an LLMEvent keeps too; a tool call keeps its id and its definition."""
+    """An LLMEvent keeps the fields of a call that an operation keeps; a tool call keeps its id and its definition."""
     session.record(
         localops.LLMEvent(
             model="gpt-4o",
@@ -128,8 +128,8 @@ def test_a_failed_operation_has_its_error(session: Session) -> None:
     assert session.get_analytics()["Errors"] == 1
 
 
-def test_a_program_says_that_an_operation_failed(session: Session) -> None:
-    """An exception that was caught, words, or nothing at all: each fails it."""
+def test_a_program_may_mark_an_operation_as_failed(session: Session) -> None:
+    """A caught exception, a description, or no reason at all marks it as failed."""
     for name, error in (("caught", KeyError("k")), ("words", "no such page"), ("bare", None)):
         with session.operation(name, "tool") as tool:
             tool.fail(error)
@@ -220,7 +220,7 @@ def test_times_may_be_given(session: Session) -> None:
 
 
 def test_wrong_use_is_a_warning(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
-    """Opened or closed twice, closed before it was opened, a usage of no LLM call: said once, and nothing breaks."""
+    """Opening or closing twice, closing too early, and usage of a tool print one warning each, and do no harm."""
     operation = session.operation("late", "tool")
     operation.close()
     operation.open()
@@ -235,7 +235,7 @@ def test_wrong_use_is_a_warning(session: Session, capfd: pytest.CaptureFixture[s
     assert "usage() is for operations of kind 'llm', got 'tool'" in warnings
 
 
-def test_words_of_the_books_are_no_kinds(session: Session) -> None:
+def test_bookkeeping_kinds_are_marked(session: Session) -> None:
     """A kind that the journal uses itself is marked as the program's."""
     for kind in ("session", "end", "error", "made up", "tools"):
         with session.operation(f"of kind {kind}", kind):
@@ -322,7 +322,7 @@ def test_a_call_in_an_open_call_is_the_same_one(session: Session) -> None:
 
 
 def test_an_outer_call_with_figures_of_its_own_keeps_them(session: Session) -> None:
-    """Nothing is added to what the framework itself says."""
+    """Nothing is added to the framework's own figures."""
     with session.operation("framework", "llm", model="gpt-4o") as outer:
         with session.operation("client", "llm", model="gpt-4o") as inner:
             inner.usage(prompt_tokens=1000, completion_tokens=10)

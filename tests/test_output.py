@@ -1,4 +1,4 @@
-"""localops.output: notices that never raise, text that cannot hurt, figures that read the same everywhere."""
+"""localops.output: notices that never raise, safe text, and figures in the same form everywhere."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ DOLLAR = 1_000_000_000
 
 
 class Terminal(io.StringIO):
-    """A stream that takes itself for a terminal."""
+    """A stream that claims to be a terminal."""
 
     def isatty(self) -> bool:
         """Yes."""
@@ -35,7 +35,7 @@ def test_say_is_one_line_on_stderr(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 class Broken(io.StringIO):
-    """A stderr that a user made, and made badly."""
+    """A user's own stderr that raises."""
 
     def write(self, text: str) -> int:
         """Fail in a way that no stream should."""
@@ -43,7 +43,7 @@ class Broken(io.StringIO):
 
 
 def closed() -> io.StringIO:
-    """A stderr that was closed."""
+    """Return a stderr that was closed."""
     stream = io.StringIO()
     stream.close()
     return stream
@@ -63,8 +63,8 @@ def test_say_survives_a_closed_descriptor() -> None:
     assert done.stdout == "on\n"
 
 
-def test_say_once_says_once(capsys: pytest.CaptureFixture[str]) -> None:
-    """The same key is said once in a process; another key is another matter."""
+def test_say_once_prints_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """The same key is printed once in a process; another key is printed, too."""
     for key in ("test_output 1", "test_output 2", "test_output 1"):
         output.say_once(key, key)
     assert capsys.readouterr().err == "localops: test_output 1\nlocalops: test_output 2\n"
@@ -204,7 +204,7 @@ def test_short_duration(ns: int, text: str) -> None:
     ],
 )
 def test_ago(seconds: int, text: str) -> None:
-    """How long ago something was is said in one unit; a clock that runs ahead is not hidden."""
+    """The age of something is in one unit; a clock that runs ahead is not hidden."""
     assert output.ago(seconds * SECOND) == text
 
 

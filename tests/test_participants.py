@@ -19,7 +19,7 @@ _TAKE_PART = (
 
 
 def card(participant: str) -> dict[str, object]:
-    """What the row of a participant under this kernel says of it."""
+    """Return the row's description of a participant under this kernel."""
     return {"participant": participant, "boot": host.boot_id(), "machine": host.machine_id()}
 
 
@@ -90,7 +90,7 @@ def test_a_file_that_is_swept_before_it_is_locked_is_made_again(monkeypatch: pyt
 
 
 def test_one_at_a_time() -> None:
-    """What must not be done twice at a time is refused to whoever comes second."""
+    """A second process is refused what must not be done twice at a time."""
     os.makedirs(programs.project())
     code = "import sys\nfrom localops.journal import participants\nwith participants.alone(sys.argv[1]): print('in')"
     with participants.alone(programs.project()):
@@ -98,8 +98,8 @@ def test_one_at_a_time() -> None:
     assert programs.run(code, programs.project()).stdout == "in\n"
 
 
-def test_who_could_not_lock_a_file_is_not_dead(tmp_path: Path) -> None:
-    """A participant that could make no file lives, as far as anybody can tell."""
+def test_a_participant_without_a_lock_is_not_dead(tmp_path: Path) -> None:
+    """A participant that could make no file counts as alive."""
     folder = tmp_path / "project"
     folder.mkdir()
     (folder / "alive").write_text("in the way")

@@ -1,4 +1,4 @@
-"""Costs are those of genai-prices, to the nano-dollar; what nobody knows is None."""
+"""Costs are those of genai-prices, to the nano-dollar; an unknown price is None."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ USAGES = [
 
 
 def load_script() -> ModuleType:
-    """The script is a program, not part of a package."""
+    """Load the script, which is a program, not part of a package."""
     spec = importlib.util.spec_from_file_location("make_prices", ROOT / "scripts" / "prices.py")
     assert spec is not None
     assert spec.loader is not None
@@ -75,7 +75,7 @@ THEIR_NAMES = {part: key for key, part in SCRIPT.NAMES.items()}
 
 
 def theirs(model: str, counts: dict[str, int], provider: str | None, at: datetime) -> int | None:
-    """What the library says, but None where it has no rate for anything that was used."""
+    """Return the library's price, but None if it has no rate for anything that was used."""
     usage = TheirUsage(**{THEIR_NAMES[part]: count for part, count in counts.items()})
     try:
         price = calc_price(usage, model, provider_id=provider, genai_request_timestamp=at)
@@ -90,27 +90,27 @@ def theirs(model: str, counts: dict[str, int], provider: str | None, at: datetim
 
 
 def free_of_charge(model: types.ModelInfo) -> types.ModelPrice:
-    """The library has no rates both for free models and for those it cannot price; their names differ."""
+    """Return a price of 0 for free models: the library has no rates for them, nor for those without a known price."""
     if not model.id.endswith(":free"):
         return types.ModelPrice()
     return types.ModelPrice(input_mtok=Decimal(0), output_mtok=Decimal(0))
 
 
 def has_rate(price: types.ModelPrice, counts: dict[str, int]) -> bool:
-    """Whether the library could bill any of it."""
+    """Return whether the library could bill any of it."""
     rates = {SCRIPT.PRICE_NAMES[key] for key, value in vars(price).items() if value is not None}
     used = {part for part, count in counts.items() if count}
     return bool(rates) and ("requests" in rates or not used or not used.isdisjoint(rates))
 
 
 def ours(model: str, counts: dict[str, int], provider: str | None, at: datetime) -> int | None:
-    """What we say, asked in the same way."""
+    """Return our price, in the same form."""
     at_ns = (at - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(microseconds=1) * 1000
     return PRICES.cost(model, Usage(**counts), provider=provider, at_ns=at_ns)
 
 
 def turns(model: types.ModelInfo) -> Iterator[datetime]:
-    """The moments at which a price changes, and those just before."""
+    """Yield the moments at which a price changes, and those just before."""
     yield NOON
     for price in model.prices if isinstance(model.prices, list) else []:
         match price.constraint:
@@ -137,17 +137,17 @@ NAMES = sorted({name for provider in providers for model in provider.models for 
 
 
 @pytest.mark.parametrize("provider", providers, ids=lambda provider: str(provider.id))
-def test_every_model_costs_what_the_library_says(provider: types.Provider) -> None:
+def test_every_model_has_the_cost_of_the_library(provider: types.Provider) -> None:
     """Each usage, at each turn of the price history, is the library's sum rounded to nano-dollars."""
     known = set()
     for model in provider.models:
-        # What costs the same as another model is asked for a few usages only.
+        # A model that costs the same as another is checked with a few usages only.
         usages = USAGES[6::8] if repr(model.prices) in known else USAGES
         known.add(repr(model.prices))
         for at in turns(model):
             for counts in usages:
-                said = ours(model.id, counts, provider.id, at)
-                assert said == theirs(model.id, counts, provider.id, at), (model.id, counts, at)
+                cost = ours(model.id, counts, provider.id, at)
+                assert cost == theirs(model.id, counts, provider.id, at), (model.id, counts, at)
 
 
 @pytest.mark.parametrize("provider", [None, *(provider.id for provider in providers)])
@@ -168,7 +168,7 @@ def test_names_find_the_models_they_find_in_the_library(provider: str | None) ->
     name=st.sampled_from(NAMES),
     prefix=st.sampled_from(["", "", "openai/", "us.", "eu.anthropic.", "@cf/", "azure/", "x"]),
     suffix=st.sampled_from(["", "", "-latest", "-20251211", "-2025-12-11", "-20251399", "@001", ":free", "-v1:0"]),
-    provider=st.sampled_from([None, "litellm", " OpenAI ", "bedrock", "vertex_ai", "nobody", "", "azure", "google"]),
+    provider=st.sampled_from([None, "litellm", " OpenAI ", "bedrock", "vertex_ai", "unknown", "", "azure", "google"]),
     shout=st.booleans(),
 )
 def test_names_as_people_write_them_find_the_same(
@@ -226,7 +226,7 @@ def test_any_usage_at_any_time_costs_the_same(which: tuple[str, str], counts: di
         ("gpt-4o", "litellm", ("openai", "gpt-4o")),
         ("openai/gpt-4o", "litellm", ("openai", "gpt-4o")),
         ("openai/gpt-4o", "openrouter", ("openrouter", "openai/gpt-4o")),
-        ("gpt-4o", "nobody", None),
+        ("gpt-4o", "unknown", None),
         (
             "us.anthropic.claude-3-5-sonnet-20241022-v2:0",
             "bedrock",
@@ -235,7 +235,7 @@ def test_any_usage_at_any_time_costs_the_same(which: tuple[str, str], counts: di
     ],
 )
 def test_well_known_spellings(name: str, provider: str | None, found: tuple[str, str] | None) -> None:
-    """What routers, resellers and people write leads where it should, and where the library goes."""
+    """Names as routers, resellers and people write them lead to the model, like in the library."""
     assert found_by_us(name, provider) == found == found_by_them(name, provider)
 
 
@@ -330,8 +330,8 @@ ARN = "arn:aws:bedrock:us-east-1:123456789012"
         ("openai/claude-2", "azure", None),
         ("openai/llama-3.3-70b-versatile", "groq", None),
         ("anthropic/claude-3-5-sonnet-20241022", "openai", None),
-        ("openai/gpt-4o", "nobody", None),
-        ("nobody/gpt-4o", None, None),
+        ("openai/gpt-4o", "unknown", None),
+        ("unknown/gpt-4o", None, None),
         ("openai/gpt-4o-of-mine", None, None),
         ("openai/gemini-2.0-flash", None, None),
         ("openai/", None, None),
@@ -353,33 +353,33 @@ ARN = "arn:aws:bedrock:us-east-1:123456789012"
     ],
 )
 def test_names_as_gateways_write_them(name: str, provider: str | None, found: tuple[str, str] | None) -> None:
-    """They find the price of whoever sells the model, and what stays unknown stays without a price."""
+    """They lead to the price of the seller; an unknown name has no price."""
     assert found_by_us(name, provider) == found
 
 
 def test_an_own_price_holds_behind_a_gateway_too() -> None:
-    """A price for a model is also for its name with the provider before it; one for both goes first."""
+    """A price for a model is also for its name with the provider in front; one for both goes first."""
     mine = Prices({"gpt-4o": {"input": 1}, "azure/gpt-4o": {"input": 2}})
     usage = Usage(input=1_000_000)
     costs = [mine.cost(name, usage, at_ns=NOON_NS) for name in ("gpt-4o", "openai/gpt-4o", "azure/gpt-4o")]
     assert costs == [1_000_000_000, 1_000_000_000, 2_000_000_000]
 
 
-def test_what_a_recorded_call_used_is_in_columns_and_body() -> None:
-    """Counts of the body that are none count as not said."""
+def test_the_usage_of_a_recorded_call_is_in_columns_and_body() -> None:
+    """Invalid counts in the body are ignored."""
     body = {"cache_write_tokens": 30, "cache_write_1h_tokens": 20, "input_audio_tokens": "7", "model": "x"}
     used = {"input": 100, "output": 5, "cached": 10, "cache_write": 30, "cache_write_1h": 20}
     assert usage_of(100, 5, 10, body).counts == used
 
 
 def found_by_us(name: str, provider: str | None) -> tuple[str | None, str] | None:
-    """The provider and model that a name means here."""
+    """Return the provider and model of a name here."""
     price = PRICES.find(name, provider=provider, at_ns=NOON_NS)
     return (price.provider, price.model) if price else None
 
 
 def found_by_them(name: str, provider: str | None) -> tuple[str | None, str] | None:
-    """The same in the library, with the provider that lists the model."""
+    """Return the same of the library, with the provider that lists the model."""
     try:
         _, model = get_snapshot().find_provider_model(name, None, provider, None)
     except LookupError:
@@ -387,8 +387,8 @@ def found_by_them(name: str, provider: str | None) -> tuple[str | None, str] | N
     return next((one.id, model.id) for one in providers if any(model is other for other in one.models))
 
 
-def test_the_shipped_table_is_what_the_script_makes() -> None:
-    """Nobody edits prices.json by hand, and the pinned library gives exactly it."""
+def test_the_shipped_table_is_made_by_the_script() -> None:
+    """prices.json is not edited by hand, and the pinned library makes exactly it."""
     shipped = (ROOT / "localops" / "encoding" / "prices.json").read_text(encoding="utf-8")
     made = SCRIPT.table() | {"date": PRICES.date}
     assert SCRIPT.written(made) == shipped
@@ -429,7 +429,7 @@ def test_free_is_zero_and_known_without_price_is_not() -> None:
 
 @pytest.mark.parametrize("count", [True, 1.5, "7", float("nan")])
 def test_a_count_that_is_no_count_leaves_the_call_unpriced(count: Any) -> None:
-    """What a program reports may be anything, and never raises."""
+    """The counts of a program may be anything, and never raise."""
     assert PRICES.cost("gpt-4o", Usage(input=count, output=1), at_ns=NOON_NS) is None
 
 

@@ -15,13 +15,15 @@ import localops
 def test_all_is_what_can_be_imported_sorted() -> None:
     """`__all__` lists every public name of the package that is no module, in order."""
     for name in localops.__all__:
-        getattr(localops, name)  # loaded when it is asked for
-    found = {name for name, value in vars(localops).items() if not isinstance(value, types.ModuleType)}
-    public = sorted(name for name in found if not name.startswith("_") and name not in ("annotations", "TYPE_CHECKING"))
+        getattr(localops, name)  # loaded on first use
+    loaded = {name for name, value in vars(localops).items() if not isinstance(value, types.ModuleType)}
+    public = sorted(
+        name for name in loaded if not name.startswith("_") and name not in ("annotations", "TYPE_CHECKING")
+    )
     assert localops.__all__ == public
 
 
-def test_a_name_of_agentops_that_is_elsewhere_says_where() -> None:
+def test_a_name_of_agentops_leads_to_its_module() -> None:
     """Each public name of AgentOps that this package does not have leads to the module that has it, by its error."""
     from localops import agentops
 

@@ -1,4 +1,4 @@
-"""What a person is told of errors that come from below."""
+"""The messages of errors that come from below."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from localops.journal.reader import user_message
 
 
 def _full() -> Exception:
-    """What SQLite says when there is no room, from a file that may have a page and no more."""
+    """Return SQLite's error for a full disk, from a file that may have a page and no more."""
     connection = apsw.Connection(":memory:")
     connection.execute("create table t(x)")
     connection.pragma("max_page_count", 2)
@@ -22,7 +22,7 @@ def _full() -> Exception:
 
 
 @pytest.mark.parametrize(
-    ("error", "said"),
+    ("error", "message"),
     [
         (NotFound("no such session"), "no such session"),
         (PermissionError(errno.EACCES, "Permission denied", "/a/b"), "/a/b: Permission denied"),
@@ -33,7 +33,7 @@ def _full() -> Exception:
         (OSError("it is no file"), "it is no file"),
     ],
 )
-def test_an_error_says_what_to_do(error: Exception, said: str) -> None:
-    """Neither numbers of the system nor SQLite's own words for a full disk reach a person."""
-    assert user_message(error).startswith(said)
+def test_an_error_has_advice(error: Exception, message: str) -> None:
+    """Neither numbers of the system nor SQLite's own message for a full disk reach a person."""
+    assert user_message(error).startswith(message)
     assert "Errno" not in user_message(error)

@@ -1,4 +1,4 @@
-"""The commands on the pages do what the page says, in the order they stand there."""
+"""The commands on the pages do what the page promises, in their order."""
 
 from __future__ import annotations
 
@@ -44,14 +44,14 @@ _OTHERS = ("jq", "sqlite3")
 
 
 def _blocks(page: str) -> list[list[str]]:
-    """The commands of each shell block of a page."""
+    """Return the commands of each shell block of a page."""
     path = TOP / "README.md" if page == "README" else TOP / "localops" / "docs" / f"{page}.md"
     text = path.read_text()
-    found = []
+    blocks = []
     for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
         lines = [re.sub(r"^(?:\*/5 \* \* \* \* )?/home/ada/venv/bin/", "", line) for line in block.splitlines()]
-        found.append([line for line in lines if line and not line.startswith(("#", *_NOT_HERE))])
-    return [lines for lines in found if lines]
+        blocks.append([line for line in lines if line and not line.startswith(("#", *_NOT_HERE))])
+    return [lines for lines in blocks if lines]
 
 
 class _Shell:
@@ -102,14 +102,14 @@ class _Shell:
 
 @pytest.fixture
 def real(tmp_path: Path) -> Iterator[RealHub]:
-    """A hub with a key to the project that the pages have."""
+    """Start a hub with a key to the project of the pages."""
     with hub(tmp_path, "research") as real:
         yield real
 
 
 @pytest.fixture
 def shell(tmp_path: Path, real: RealHub) -> _Shell:
-    """A machine on which a session was recorded."""
+    """Return a machine on which a session was recorded."""
     _record()
     return _Shell(tmp_path, real)
 
@@ -136,7 +136,7 @@ agentops.end_session("Success")
 
 @pytest.mark.parametrize("page", ["README", "quickstart", "recipes", "journal"])
 def test_the_commands_of_a_page_run(page: str, shell: _Shell, tmp_path: Path) -> None:
-    """Each shell block of the pages that everybody reads, over a home with a run in it."""
+    """Each shell block of the main pages runs, over a home with a run in it."""
     for name in ("agent.py", "fetch.py", "think.py", "report.py", "package/module.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(_AGENT if name in ("agent.py", "package/module.py") else "")
@@ -173,7 +173,7 @@ def test_the_page_about_the_hub(shell: _Shell, real: RealHub) -> None:
 
 
 def test_the_page_about_sync(shell: _Shell, real: RealHub) -> None:
-    """What is there to copy sends everything; the address and the key can be changed."""
+    """The commands to copy send everything; the address and the key can be changed."""
     for lines in _blocks("sync"):
         shell.run([line.replace("https://new.example:8642", real.url) for line in lines])
     assert _sent(shell)

@@ -1,4 +1,4 @@
-"""A row carries a checksum that sees every change."""
+"""A row has a checksum that notices every change."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _TEXT = st.none() | st.text(alphabet=st.characters(exclude_categories=["Cs"]), m
 
 @st.composite
 def any_row(draw: st.DrawFn) -> rows.Row:
-    """A row with anything in its columns."""
+    """Draw a row with anything in its columns."""
     return rows.make(
         draw(st.sampled_from(("action", "llm", "odd kind"))),
         draw(st.binary(min_size=16, max_size=16)),
@@ -30,7 +30,7 @@ def any_row(draw: st.DrawFn) -> rows.Row:
 
 
 @given(any_row(), st.data())
-def test_any_flipped_bit_is_seen(row: rows.Row, data: st.DataObject) -> None:
+def test_any_flipped_bit_is_noticed(row: rows.Row, data: st.DataObject) -> None:
     """A row with one bit of one column flipped is not intact."""
     assert rows.intact(row)
     index = data.draw(
@@ -47,16 +47,16 @@ def test_any_flipped_bit_is_seen(row: rows.Row, data: st.DataObject) -> None:
 
 @given(any_row())
 def test_a_plain_row_is_the_same_row(row: rows.Row) -> None:
-    """A row in the short form is, made whole, the row that the long form would have been."""
-    said = dict(zip(rows.COLUMNS, row, strict=True))
-    parts = {name: said[name] for name in rows.PLAIN if name not in ("format", "sum")}
+    """A row in the short form, made whole, is the row of the long form."""
+    values = dict(zip(rows.COLUMNS, row, strict=True))
+    parts = {name: values[name] for name in rows.PLAIN if name not in ("format", "sum")}
     assert rows.whole(rows.plain(**parts)) == rows.make(**parts)
     assert rows.whole(row) is row
 
 
 @given(any_row())
 def test_a_row_survives_being_a_line(row: rows.Row) -> None:
-    """What goes into a line comes out of it, byte for byte; a line cut anywhere is refused."""
+    """A row becomes a line and back, byte for byte; a line cut anywhere is refused."""
     line = wire.from_row(row)
     assert wire.to_row(line) == row
     assert line.count(b"\n") == 1
@@ -68,10 +68,10 @@ def test_a_torn_line_is_refused(row: rows.Row, data: st.DataObject) -> None:
     line = wire.from_row(row)
     cut = line[: data.draw(st.integers(0, len(line) - 2))]
     try:
-        found = wire.to_row(cut)
+        read_back = wire.to_row(cut)
     except (ValueError, TypeError, IndexError):
         return
-    raise AssertionError(found)
+    raise AssertionError(read_back)
 
 
 def test_a_checksum_is_the_same_in_every_python() -> None:

@@ -1,4 +1,4 @@
-"""Full text: what a word is, what is found, and that the index can go at any time."""
+"""Full text: the words, the hits, and that the index can be removed at any time."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def test_more_events_than_a_passage_holds_are_all_found() -> None:
 
 @pytest.mark.parametrize("harm", ["removed", "garbage", "of another journal"])
 def test_the_index_may_go_at_any_time(harm: str, tmp_path: Path) -> None:
-    """Removed, damaged, or belonging to another journal: it is begun anew, and everything is found."""
+    """If it is removed, damaged, or of another journal, it is built again, and everything is found."""
     _record("cat")
     assert len(_found("cat")) == 1
     path = tmp_path / "home" / "default" / FILE
@@ -115,7 +115,7 @@ def test_the_index_may_go_at_any_time(harm: str, tmp_path: Path) -> None:
 
 
 def test_the_index_is_the_users_alone(tmp_path: Path) -> None:
-    """It holds words of what was recorded: 0600, like the journal."""
+    """It contains words of recorded text: 0600, like the journal."""
     _record("cat")
     _found("cat")
     assert (tmp_path / "home" / "default" / FILE).stat().st_mode & 0o777 == 0o600

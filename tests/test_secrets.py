@@ -1,4 +1,4 @@
-"""Secrets of every shape, recorded in every place, are on the disk nowhere; what only looks like one stays."""
+"""Secrets of every shape, recorded in every place, are nowhere on the disk; text that only resembles one stays."""
 
 from __future__ import annotations
 
@@ -183,7 +183,7 @@ def _run(*arguments: str, given: object, home: Path) -> str:
 
 
 def _pieces(secret: str) -> list[str]:
-    """The parts of a secret that must not be there: eight signs of it are too many, a few words of a phrase too."""
+    """Return the parts of a secret that must not be there: eight characters are too many, a few words too."""
     size = 24 if " " in secret else 8
     places = {0, len(secret) // 2 - size // 2, max(0, len(secret) - size)}
     return [secret[at : at + size] for at in sorted(places) if at >= 0]
@@ -274,31 +274,31 @@ def test_innocent_texts_stay() -> None:
     ],
 )
 def test_where_a_value_ends(text: str, shown: str) -> None:
-    """A value goes as a whole, whatever it is written with, and what stands around it stays."""
+    """A value is removed as a whole, in any spelling, and the text around it stays."""
     assert Redactor().clean(text)[0] == shown
 
 
 def test_secrets_that_overlap_are_one() -> None:
-    """A key within a password, or a literal that goes on beyond it, leaves nothing of either."""
+    """A key within a password, or a literal that extends beyond it, leaves nothing of either."""
     cleaner = Redactor(secrets=["22 and more"])
     assert cleaner.clean("password='hunter22 and more'") == ("password='[redacted:password]'", 1)
     assert cleaner.clean("token=hunter22 and more")[0] == "token=[redacted:secret]"
 
 
 def test_secrets_that_are_loaded_later_are_known(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What is put into the environment after the start, as dotenv does, is found from the next event on."""
+    """A secret that is put into the environment after the start, as by dotenv, is found from the next event on."""
     monkeypatch.setattr(os, "environ", {"HOME": "/root"})
     encode = Encoder(redactor=redactor(Config())).encode
-    fields: dict[str, object] = {"params": "it said correct-horse-7"}
+    fields: dict[str, object] = {"params": "it is correct-horse-7 here"}
     assert "correct-horse-7" in encode(fields)
     os.environ["SHOP_PASSWORD"] = "correct-horse-7"
-    assert json.loads(encode(fields))["params"] == "it said [redacted:env SHOP_PASSWORD]"
+    assert json.loads(encode(fields))["params"] == "it is [redacted:env SHOP_PASSWORD] here"
     del os.environ["SHOP_PASSWORD"]
     assert "correct-horse-7" not in encode(fields)
 
 
 def test_a_secret_that_is_changed_is_known_at_the_next_look(tmp_path: Path) -> None:
-    """A value that takes the place of another is seen by the half-second look, though there is no more than before."""
+    """A value that replaces another is noticed by the check each half second, though their number is the same."""
     program = (
         "import localops, os, time\n"
         "os.environ['SHOP_TOKEN'] = 'first-horse-1'\n"
@@ -316,7 +316,7 @@ def test_a_secret_that_is_changed_is_known_at_the_next_look(tmp_path: Path) -> N
 
 
 LONG: dict[str, Callable[[], str]] = {
-    "prose": lambda: "The plan was read, and nobody knew what else there was to do about it; so we went on.\n",
+    "prose": lambda: "The plan was read, and no one knew what else there was to do about it; so we went on.\n",
     "code": lambda: (
         "    def visit(self, node: Node, *, depth: int = 0) -> None:\n        self.items[node.key] = node.value\n"
     ),

@@ -1,4 +1,4 @@
-"""Plan B keeps rows as lines until a journal has taken them."""
+"""Spill files keep rows as lines until a journal has taken them."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from tests.test_journal import names
 
 
 def folder() -> str:
-    """The project of the test."""
+    """Return the project of the test."""
     return programs.project()
 
 
 def taken(path: str) -> list[object]:
-    """What a spill file holds."""
+    """Return the rows of a spill file."""
     claim = Claim(path)
     try:
         return list(claim.rows())
@@ -32,7 +32,7 @@ def taken(path: str) -> list[object]:
 
 
 def test_rows_come_back_as_they_were() -> None:
-    """What is written to a spill file is read from it, in order, whatever is in it."""
+    """Rows are read from a spill file in order, whatever is in them."""
     given = [event(name) for name in ("a", "b\n", "ü\u2028\x00")]
     mine = Spill(folder())
     assert all(mine.write(row) for row in given)
@@ -55,7 +55,7 @@ def test_a_torn_line_is_kept_and_costs_no_other() -> None:
     assert [name.rpartition(".")[2] for name in left] == ["unreadable"]
 
 
-def test_a_writer_goes_on_in_another_file_while_one_is_read() -> None:
+def test_a_writer_continues_in_another_file_while_one_is_read() -> None:
     """A file that a reader has taken is not written to any more."""
     mine = Spill(folder())
     mine.write(event("a"))
@@ -69,7 +69,7 @@ def test_a_writer_goes_on_in_another_file_while_one_is_read() -> None:
 
 @pytest.mark.parametrize("again", ["", "another writer's"])
 def test_a_file_that_is_taken_before_it_is_locked_is_not_written(monkeypatch: pytest.MonkeyPatch, again: str) -> None:
-    """A writer that has opened its file, and finds another or none in its place when it has the lock, begins anew."""
+    """A writer that finds another file or none in its place when it has the lock, starts again."""
     mine, lock = Spill(folder()), fcntl.flock
     removed: list[str] = []
 
@@ -90,7 +90,7 @@ def test_a_file_that_is_taken_before_it_is_locked_is_not_written(monkeypatch: py
 
 
 def test_a_reader_that_died_leaves_the_file_to_the_next() -> None:
-    """Rows of a file that was taken and not finished are taken by whoever comes next; nothing is there twice."""
+    """Rows of a file that was claimed and not finished are taken by the next reader; none is there twice."""
     mine = Spill(folder())
     mine.write(event("a"))
     Claim(spill.waiting(folder())[0]).close()
@@ -102,7 +102,7 @@ def test_a_reader_that_died_leaves_the_file_to_the_next() -> None:
 
 
 def test_a_file_taken_again_does_not_replace_the_first() -> None:
-    """When a reader fails and its writer goes on under the same name, the next reader finds both files."""
+    """If a reader fails and its writer continues under the same name, the next reader finds both files."""
     mine = Spill(folder())
     for name in ("a", "b"):
         mine.write(event(name))
@@ -111,7 +111,7 @@ def test_a_file_taken_again_does_not_replace_the_first() -> None:
 
 
 def test_two_readers_cannot_take_one_file() -> None:
-    """Whoever comes second is told so, and leaves no descriptor behind."""
+    """The second gets an error, and leaves no descriptor behind."""
     Spill(folder()).write(event("a"))
     first = Claim(spill.waiting(folder())[0])
     before = len(os.listdir("/proc/self/fd"))
@@ -136,8 +136,8 @@ def test_a_file_that_was_taken_in_before_it_is_locked_is_not_read(monkeypatch: p
         Claim(path)
 
 
-def test_an_interrupted_claim_lets_go(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An exception that comes right after the lock leaves the file to the next."""
+def test_an_interrupted_claim_is_released(monkeypatch: pytest.MonkeyPatch) -> None:
+    """An exception right after the lock leaves the file to the next."""
     Spill(folder()).write(event("a"))
     lock = fcntl.flock
 
@@ -167,8 +167,8 @@ def test_rows_that_are_still_held_do_not_keep_a_file_locked() -> None:
     del half_read
 
 
-def test_what_became_of_a_file_is_said_as_it_is(tmp_path: Path) -> None:
-    """A file that is gone is not called somebody else's."""
+def test_a_missing_file_is_reported_as_missing(tmp_path: Path) -> None:
+    """A file that is gone is not reported as another user's."""
     with pytest.raises(FileNotFoundError):
         Claim(str(tmp_path / "gone.ndjson"))
     os.symlink(tmp_path, link := str(tmp_path / "link.ndjson"))
@@ -203,7 +203,7 @@ def test_waiting_rows_can_be_looked_at_where_they_are() -> None:
     assert spill.count(folder()) == 3
 
 
-def test_what_is_no_file_of_ours_is_not_read(tmp_path: Path) -> None:
+def test_a_link_is_not_read(tmp_path: Path) -> None:
     """A link planted in the spill folder is neither followed nor removed, and nothing in it waits."""
     secret = tmp_path / "secret"
     secret.write_text("theirs")
@@ -219,7 +219,7 @@ def test_what_is_no_file_of_ours_is_not_read(tmp_path: Path) -> None:
 
 
 def test_a_full_disk_leaves_whole_lines(tmp_path: Path) -> None:
-    """With no room for a line nothing of it stays, and the caller is told; with room again it goes on."""
+    """Without room for a line nothing of it stays, and the writer returns False; with room again it continues."""
     code = (
         "import resource, signal, sys\nfrom localops.journal.spill import Spill\nfrom tests.made import event\n"
         "signal.signal(signal.SIGXFSZ, signal.SIG_IGN)\nmine = Spill(sys.argv[1])\n"

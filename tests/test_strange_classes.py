@@ -1,4 +1,4 @@
-"""Classes of every kind under the decorators: what they were before, and recorded."""
+"""Classes of every kind under the decorators: they behave as before, and are recorded."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ from tests.strange import act as _act
 
 
 def _fresh(name: str) -> type:
-    """One of the strange classes, made anew."""
-    found: type = runpy.run_path(strange.__file__, run_name=strange.__name__)[name]
-    return found
+    """Return one of the strange classes, made again for the test."""
+    kind: type = runpy.run_path(strange.__file__, run_name=strange.__name__)[name]
+    return kind
 
 
 _fields: Callable[[Any], Any] = dataclasses.asdict
@@ -44,7 +44,7 @@ DECORATORS: list[Callable[[type], type]] = [agent, track_agent(), session, opera
 @pytest.mark.parametrize("initialised", [False, True], ids=["before init", "in a session"])
 @pytest.mark.parametrize("name", strange.CLASSES)
 def test_a_decorated_class_works_as_before(name: str, initialised: bool) -> None:
-    """It is made, acts, compares, prints, copies and goes as it did; nothing of ours is raised."""
+    """It is made, acts, compares, prints, copies and is freed as before; no exception of ours is raised."""
     if initialised:
         localops.init()
     for decorate in DECORATORS:
@@ -69,8 +69,8 @@ AGENTS = [name for name in strange.CLASSES if name != "OfSealed"]  # which stays
 
 
 @pytest.mark.parametrize("name", AGENTS)
-def test_what_an_instance_does_is_its_own(name: str) -> None:
-    """Each instance is one agent, by the name of its role or its class, and what it does belongs to it."""
+def test_each_instance_is_an_agent(name: str) -> None:
+    """Each instance is one agent, with the name of its role or its class, and its events belong to it."""
     run = localops.init()
     assert run is not None
     decorated = agent(_fresh(name))
@@ -101,7 +101,7 @@ def test_an_instance_that_goes_is_forgotten(name: str) -> None:
 
 @pytest.mark.parametrize("name", ["Plain", "Slots", "WeakSlots", "FrozenSlots", "Rigid"])
 def test_a_session_lasts_as_long_as_its_instance(name: str) -> None:
-    """A class of sessions needs no place in its instances."""
+    """A class of sessions adds no attribute to its instances."""
     localops.init(auto_start_session=False)
     decorated = session(_fresh(name))
     made = _made(decorated)
@@ -114,7 +114,7 @@ def test_a_session_lasts_as_long_as_its_instance(name: str) -> None:
 
 
 def test_a_role_names_an_agent() -> None:
-    """An agent is called as given with the call, else as decorated, else as the program calls it, else as its class."""
+    """An agent's name is that of the call, else of the decorator, else of the program, else of its class."""
     run = localops.init()
     assert run is not None
 
@@ -144,7 +144,7 @@ def test_a_role_names_an_agent() -> None:
 
 
 def test_an_agent_that_fails_while_it_is_made_has_its_name() -> None:
-    """What happened in a constructor that raised belongs to an agent that is known."""
+    """Events of a constructor that raised belong to a known agent."""
     run = localops.init()
     assert run is not None
 
@@ -195,12 +195,12 @@ class Every:
 
     @classmethod
     def of_class(cls) -> str:
-        """Act for nobody."""
+        """Act without an instance."""
         return _act()
 
     @staticmethod
     def static() -> str:
-        """Act for nobody."""
+        """Act without an instance."""
         return _act()
 
     @property
@@ -216,7 +216,7 @@ class Every:
     @operation  # type: ignore[prop-decorator]
     @property
     def watched(self) -> str:
-        """An operation when looked at."""
+        """Be an operation when it is read."""
         return _act()
 
     async def later(self) -> str:
@@ -254,7 +254,7 @@ def test_methods_of_every_kind_run() -> None:
 
 @pytest.mark.parametrize("target", [len, print, int, dict, functools.partial(int, "7"), "".join, type, object])
 def test_what_is_built_in_can_be_decorated(target: Any) -> None:
-    """A function of C runs as before; a class of C cannot be changed, and stays what it was."""
+    """A function of C runs as before; a class of C cannot be changed, and stays as it was."""
     localops.init()
     for decorator in (operation, agent, session):
         decorated = decorator(target)
@@ -283,7 +283,7 @@ def test_classes_of_pydantic(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_the_recorder_keeps_nothing_of_what_has_gone() -> None:
-    """What is kept beside instances goes with them."""
+    """Values kept for instances are freed with them."""
     localops.init()
     decorators: Any = sys.modules["localops.decorators"]
     gc.collect()  # an instance of an earlier test may still wait for the collector

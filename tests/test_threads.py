@@ -87,7 +87,7 @@ def test_a_chore_runs_once_and_its_failure_reaches_nobody(tmp_path: Path, capsys
 
 @pytest.mark.usefixtures("busy")
 def test_sessions_in_many_threads_lose_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """Each thread begins, fills and ends sessions of its own: every event is in its session, and each has one end."""
+    """Each thread begins, fills and ends its own sessions: every event is in its session, and each has one end."""
     expected: Counter[bytes] = Counter()
 
     def run(number: int) -> None:
@@ -102,13 +102,13 @@ def test_sessions_in_many_threads_lose_nothing(capsys: pytest.CaptureFixture[str
             done.result(120)
     api.client().close()
     with programs.reader() as reader:
-        found = dict(reader.ask("select session, count(*) from event where kind = 'tool' group by session"))
+        counts = dict(reader.ask("select session, count(*) from event where kind = 'tool' group by session"))
         ends = reader.ask("select session, count(*) from event where kind = 'end' group by session")
         starts = reader.ask("select count(*), count(distinct session) from event where kind = 'session'")
         hosts = reader.ask(
             "select max(many) from (select count(*) many from event where kind = 'host' group by session)"
         )
-    assert found == dict(expected)
+    assert counts == dict(expected)
     assert dict(ends) == dict.fromkeys(expected, 1)
     assert (starts, hosts) == ([(_SESSIONS, _SESSIONS)], [(1,)])
     assert capsys.readouterr().err == ""
@@ -135,7 +135,7 @@ def test_threads_that_join_one_session_get_the_same_object() -> None:
 
 
 def test_threads_share_one_client_and_one_journal() -> None:
-    """Whoever comes first makes them; threads that call init() at once get the one session."""
+    """The first thread makes them; threads that call init() at once get the one session."""
     assert len({id(client) for client in at_once(lambda _: api.client())}) == 1
     client = Client(Config(signals=False))
     for name in ("a", "b", "c"):
@@ -149,7 +149,7 @@ def test_threads_share_one_client_and_one_journal() -> None:
 
 
 def test_an_agent_that_came_before_any_session_is_in_one() -> None:
-    """Of several threads that begin sessions, one tells its session of the agents that wait."""
+    """Of several threads that begin sessions, one creates the waiting agents in its session."""
     names = [f"agent {n}" for n in range(20)]
     for name in names:
         localops.create_agent(name)
@@ -159,15 +159,15 @@ def test_an_agent_that_came_before_any_session_is_in_one() -> None:
 
 
 def test_an_id_that_several_threads_choose_is_used_once() -> None:
-    """One of the events has it, the others an id of their own."""
+    """One of the events has it, the others have new ids."""
     session = begun()
     for _ in range(5):
         given = uuid.uuid4()
         at_once(lambda _, given=given: session.record(localops.ActionEvent(id=given)))  # type: ignore[misc]
     api.client().close()
     with programs.reader() as reader:
-        found = reader.ask("select count(*), count(distinct id) from event where kind = 'action'")
-    assert found == [(5 * _THREADS, 5 * _THREADS)]
+        counts = reader.ask("select count(*), count(distinct id) from event where kind = 'action'")
+    assert counts == [(5 * _THREADS, 5 * _THREADS)]
 
 
 def test_an_id_whose_event_waits_in_a_spill_file_is_taken() -> None:
@@ -185,7 +185,7 @@ def test_an_id_whose_event_waits_in_a_spill_file_is_taken() -> None:
 
 
 def test_an_end_of_the_process_waits_for_a_thread_that_is_writing_one() -> None:
-    """The unasked end of a process does not stand beside the end that another thread has begun to write."""
+    """The end at exit is not written beside the end that another thread has begun to write."""
     session = begun()
     assert session._take_turn_to_end()
     thread = threading.Thread(target=session.end_unasked, args=("Indeterminate", "unasked"))

@@ -120,7 +120,7 @@ def test_a_thread_is_as_it_was() -> None:
 
 
 def test_it_can_be_switched_off() -> None:
-    """Then a thread begins nowhere: with two sessions open, nobody knows which is meant."""
+    """Without it, a thread has no place: with two sessions open, its session is unknown."""
     threads.stop()
     with localops.start_session() as first, localops.start_session() as second:
         _by_thread(lambda: localops.record(ActionEvent(action_type="lost?")))

@@ -1,4 +1,4 @@
-"""What is recorded where no session is known has a place all the same: the unattributed session of its process."""
+"""Events without a known session are kept in the unattributed session of their process."""
 
 from __future__ import annotations
 
@@ -31,8 +31,8 @@ def in_thread(work: Callable[[], object]) -> None:
     thread.join(30)
 
 
-def found() -> dict[str, list[str]]:
-    """The names of the events of each session, by the session's name."""
+def by_session() -> dict[str, list[str]]:
+    """Return the names of the events of each session, by the session's name."""
     api.client().close()
     with programs.reader() as journal:
         rows = journal.ask(
@@ -46,7 +46,7 @@ def found() -> dict[str, list[str]]:
 
 
 def test_a_plain_pool_with_two_sessions_open_loses_nothing(capsys: pytest.CaptureFixture[str]) -> None:
-    """Which session is meant cannot be known: the events are kept apart, counted, and named by doctor and status."""
+    """Their session cannot be known: the events are kept apart, counted, and named by doctor and status."""
     first, second = localops.start_session(name="first"), localops.start_session(name="second")
 
     @tool(name="fetch")
@@ -62,7 +62,7 @@ def test_a_plain_pool_with_two_sessions_open_loses_nothing(capsys: pytest.Captur
     second.end_session()
     in_thread(lambda: act("single"))
     first.end_session()
-    everything = found()
+    everything = by_session()
     assert everything["first"] == ["single"]
     assert sorted(everything["unattributed"]) == sorted([*(f"part {n}" for n in range(10)), "inside", "fetch"])
     assert len(everything) == 2
@@ -81,7 +81,7 @@ def test_an_operation_without_a_session_holds_what_happens_in_it() -> None:
             act("in its own")
 
     in_thread(outer)
-    everything = found()
+    everything = by_session()
     assert (everything["own"], everything["unattributed"]) == (["in its own"], ["inner", "outer"])
     with programs.reader() as journal:
         ask = (
@@ -90,16 +90,16 @@ def test_an_operation_without_a_session_holds_what_happens_in_it() -> None:
         assert journal.ask(ask) == [(1,)]
 
 
-def test_recording_before_any_session_is_kept_and_said(capsys: pytest.CaptureFixture[str]) -> None:
-    """AgentOps' warning stays; the event is in the journal, and the session begun later is not touched by it."""
+def test_recording_before_any_session_is_kept_with_a_warning(capsys: pytest.CaptureFixture[str]) -> None:
+    """AgentOps' warning stays; the event is in the journal, and the session begun later is not affected by it."""
     for _ in range(3):
         act("early")
-    said = capsys.readouterr().err
-    assert said.count("no session is open; call localops.init()") == 1
+    warnings = capsys.readouterr().err
+    assert warnings.count("no session is open; call localops.init()") == 1
     with localops.start_session(name="mine"):
         act("in time")
         in_thread(lambda: act("in a thread"))
-    assert found() == {"unattributed": ["early"] * 3, "mine": ["in time", "in a thread"]}
+    assert by_session() == {"unattributed": ["early"] * 3, "mine": ["in time", "in a thread"]}
 
 
 def test_a_strict_client_raises_instead() -> None:
@@ -140,7 +140,7 @@ def test_the_process_ends_it() -> None:
 
 
 def test_a_forked_child_has_one_of_its_own() -> None:
-    """What a child records without a session is not in the session of its parent's process."""
+    """Events of a child without a session are not in the session of its parent's process."""
     code = (
         "import localops, os\nrecord = lambda name: localops.record(localops.ActionEvent(action_type=name))\n"
         "record('parent')\nif not os.fork(): record('child'); os._exit(0)\nos.wait()\nrecord('parent again')"
@@ -169,7 +169,7 @@ _ATEXIT = (
         ("localops.start_session(name='a'); localops.start_session(name='b')", "unattributed"),
     ],
 )
-def test_what_atexit_records_after_the_end_is_a_late_row(code: str, name: str) -> None:
+def test_events_of_atexit_after_the_end_are_late_rows(code: str, name: str) -> None:
     """It belongs to the session that ended last; of several that the exit ended, none is chosen."""
     done = programs.run(_ATEXIT + code)
     assert "Traceback" not in done.stderr
@@ -179,8 +179,8 @@ def test_what_atexit_records_after_the_end_is_a_late_row(code: str, name: str) -
     assert programs.standing(programs.sessions()[-1]).state in ("Indeterminate", "Success")
 
 
-def test_the_unattributed_session_is_the_last_where_there_is_no_other() -> None:
-    """What is listed can be shown: `last` is that session rather than none."""
+def test_the_unattributed_session_is_the_last_if_there_is_no_other() -> None:
+    """It is listed and can be shown: `last` is that session rather than none."""
     programs.run("import localops; localops.record(localops.ToolEvent(name='x'))")
     with Home() as home:
         [only] = home.sessions()

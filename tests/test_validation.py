@@ -1,4 +1,4 @@
-"""Rows from strangers: what could do harm is refused, what a recorder writes is not."""
+"""Rows from other machines: harmful ones are refused, rows of a recorder are not."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_row_that_could_do_harm_is_refused(row: rows.Row) -> None:
     assert list(refused) == [2]
 
 
-def test_all_that_a_recorder_writes_is_admitted() -> None:
+def test_all_rows_of_a_recorder_are_admitted() -> None:
     """Rows of every kind that a program can record pass, whatever it recorded."""
     deep: Any = "deep"
     for _ in range(500):
@@ -88,9 +88,9 @@ def test_all_that_a_recorder_writes_is_admitted() -> None:
     session.add_tags(["b"])
     session.end_session("Failure", end_state_reason="so", video="https://example.com/v")
     with Home() as home:
-        found = list(home.projects[0].reader.stream())
-    assert {row.kind for row in found} >= {"session", "llm", "action", "tool", "error", "tags", "end"}
-    validation.check_rows(found)
+        stream = list(home.projects[0].reader.stream())
+    assert {row.kind for row in stream} >= {"session", "llm", "action", "tool", "error", "tags", "end"}
+    validation.check_rows(stream)
 
 
 @given(
@@ -104,10 +104,10 @@ def test_all_that_a_recorder_writes_is_admitted() -> None:
     failed=st.none() | st.integers(0, 1),
     name=st.none() | st.text(),
 )
-def test_what_is_admitted_can_be_folded(
+def test_admitted_rows_can_be_folded(
     tmp_path_factory: pytest.TempPathFactory, kind: str, body: Any, **columns: Any
 ) -> None:
-    """No row that passes stops a journal from deriving its figures; two of each are more than one."""
+    """No admitted row keeps a journal from deriving its figures, alone or in pairs."""
     text = None if body is None else encode.dumps({k: v for k, v in body.items() if _fits(v)}).decode()
     row = _row(kind, body=text, model="m", **columns)
     try:
@@ -138,7 +138,7 @@ _GOOD = Batch("a" * 32, ["b" * 32], stored([_row()]), [(1, 1)], Previous(1, b"\0
 
 
 def test_a_header_as_senders_make_it_is_taken() -> None:
-    """Nothing is wrong with it."""
+    """The header is valid."""
     validation.check(_GOOD)
 
 
@@ -160,7 +160,7 @@ def test_a_header_as_senders_make_it_is_taken() -> None:
     ids=str,
 )
 def test_a_header_that_no_sender_makes_is_refused(change: dict[str, Any]) -> None:
-    """What would cost time or break a statement is told apart before anything is asked of the journal."""
+    """A header that would take long or break a statement is refused before any query."""
     with pytest.raises(BundleError):
         validation.check(replace(_GOOD, **change))
 

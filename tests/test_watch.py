@@ -1,4 +1,4 @@
-"""What a journal's files meet while they are in use: a -shm removed, descriptors closed, a file cut, a frozen clock."""
+"""Faults of a journal's files in use: a -shm removed, descriptors closed, a file cut, a frozen clock."""
 
 from __future__ import annotations
 
@@ -50,20 +50,20 @@ WAYS = [(1, ()), (0, COMMANDS), (1, COMMANDS)]  # recorders that come late, comm
 
 @pytest.fixture
 def folder() -> str:
-    """Where the journal of the test is."""
+    """Return the folder of the test's journal."""
     return programs.project()
 
 
 @pytest.fixture
 def journal(folder: str) -> Iterator[Journal]:
-    """A journal that does not wait long."""
+    """Return a journal that does not wait long."""
     one = Journal(folder, wait=0.2)
     yield one
     one.close()
 
 
 def is_sound(folder: str) -> bool:
-    """Whether SQLite finds nothing wrong with a journal."""
+    """Return whether SQLite finds no fault in a journal."""
     with Reader(os.path.join(folder, "journal.db")) as reader:
         return reader.ask("pragma integrity_check") == [("ok",)]
 
@@ -115,9 +115,9 @@ def lose_the_shared_file(
 
 
 def test_a_removed_shm_costs_nothing(folder: str) -> None:
-    """With a recorder that comes after it is gone, and a command: every acknowledged row is found."""
-    acknowledged, found = lose_the_shared_file(folder, recorders=2, late=1, commands=["sessions"], seconds=1.0)
-    assert acknowledged <= found
+    """With a later recorder and a command, every acknowledged row is there."""
+    acknowledged, kept = lose_the_shared_file(folder, recorders=2, late=1, commands=["sessions"], seconds=1.0)
+    assert acknowledged <= kept
 
 
 def test_an_idle_recorder_changes_over_before_it_writes(journal: Journal, folder: str) -> None:
@@ -138,7 +138,7 @@ def test_an_idle_recorder_changes_over_before_it_writes(journal: Journal, folder
 
 
 def test_a_reader_makes_no_harm_of_a_removed_shm(journal: Journal, folder: str) -> None:
-    """A reader that opens the journal and stays is no reason for writers to believe what it believes."""
+    """A reader that opens the journal and stays does not mislead writers."""
     code = (
         "import sys\nfrom localops.journal.reader import Reader\nwith Reader(sys.argv[1]) as reader:\n"
         "    for _ in sys.stdin:\n"
@@ -167,8 +167,8 @@ def test_a_reader_makes_no_harm_of_a_removed_shm(journal: Journal, folder: str) 
     assert is_sound(folder)
 
 
-def test_who_is_writing_is_waited_for(journal: Journal, folder: str) -> None:
-    """A transaction that is open when -shm goes is finished before anybody writes beside it."""
+def test_an_open_transaction_is_waited_for(journal: Journal, folder: str) -> None:
+    """A transaction that is open when -shm is removed is finished before another process writes."""
     code = EVENT + (
         "import os, sys, time\n"
         "from localops.journal.journal import Journal\nfrom localops.journal.journal_file import INSERT\n"
@@ -239,7 +239,7 @@ def test_closed_descriptors_are_noticed(folder: str, reused: int, spilled: int) 
 
 
 def _link_all(folder: str) -> str:
-    """What `cp -al` and rsnapshot do."""
+    """Link all files like `cp -al` and rsnapshot."""
     there = folder + "-linked"
     os.makedirs(there, mode=0o700)
     for name in os.listdir(folder):
@@ -318,7 +318,7 @@ def test_a_wal_stays_short_under_many_writers(folder: str) -> None:
 def test_a_writer_goes_on_while_another_process_copies_the_wal(
     journal: Journal, folder: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As long as there is room it writes on without a nap; when there is none it waits, but not for ever."""
+    """While there is room it writes without a nap; without room it waits, but not forever."""
     code = (
         "import fcntl, sys\nfile = open(sys.argv[1] + '-shm', 'r+b')\n"
         "fcntl.lockf(file, fcntl.LOCK_EX, 1, 121)\nprint('up', flush=True)\nsys.stdin.readline()\n"
@@ -336,7 +336,7 @@ def test_a_writer_goes_on_while_another_process_copies_the_wal(
         assert journal.append(event("x", body=body))
 
     journal.append(event("first"))
-    copies = programs.start(code, journal.path)  # it holds the lock of whoever copies
+    copies = programs.start(code, journal.path)  # it holds the lock for copying
     assert programs.first_line(copies) == "up\n"
     monkeypatch.setattr(time, "sleep", nap)
     while journal._file.watch.frames()[0] <= wal.FULL_FRAMES:
@@ -352,7 +352,7 @@ def test_a_writer_goes_on_while_another_process_copies_the_wal(
 
 
 def test_others_write_while_the_wal_is_synced(journal: Journal, folder: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The disk is waited for without the write lock, and a disk that fails costs no row."""
+    """The sync of the disk needs no write lock, and a disk that fails costs no row."""
     synced: list[str] = []
     fdatasync = os.fdatasync
 
@@ -427,7 +427,7 @@ def _filled(journal: Journal) -> None:
 
 
 def test_a_journal_cut_in_use_is_set_aside(journal: Journal, folder: str) -> None:
-    """It is kept aside, and a new one is begun with what came since the last look."""
+    """It is kept aside, and a new one is begun with the rows since the last check."""
     _filled(journal)
     os.truncate(journal.path, os.path.getsize(journal.path) // 2)
     journal.append(event("unaware"))
@@ -440,8 +440,8 @@ def test_a_journal_cut_in_use_is_set_aside(journal: Journal, folder: str) -> Non
     assert is_sound(folder)
 
 
-def test_packing_is_not_taken_for_a_cut(journal: Journal, folder: str) -> None:
-    """A journal that another process packs becomes shorter, and is itself."""
+def test_compacting_is_not_taken_for_a_cut(journal: Journal, folder: str) -> None:
+    """A journal that another process compacts becomes shorter, and stays the same journal."""
     _filled(journal)
     remove = "def work(execute): execute(\"delete from event where name like 'old%' and seq > 5\")"
     code = f"import sys; from localops.journal.journal import Journal\n{remove}\n"
@@ -456,8 +456,8 @@ def test_packing_is_not_taken_for_a_cut(journal: Journal, folder: str) -> None:
     assert names(folder)[-1] == "after"
 
 
-def test_a_cut_journal_is_set_aside_by_who_comes_first(journal: Journal, folder: str) -> None:
-    """A journal that was cut while nobody had it open, so that not even its tables can be read."""
+def test_a_cut_journal_is_set_aside_by_the_first_recorder(journal: Journal, folder: str) -> None:
+    """It was cut while no process had it open, and not even its tables can be read."""
     _filled(journal)
     journal.close()
     os.truncate(journal.path, 5_000)

@@ -1,4 +1,4 @@
-"""Rows as text: what went out comes back, and one that is not a row takes no other with it."""
+"""Rows as text: they come back unchanged, and an invalid one does not affect the others."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ def _rows(many: int = 3) -> list[Stored]:
 
 
 def _changed(name: str, at: int, value: object) -> tuple[list[Stored], dict[int, str]]:
-    """What comes of rows after one value was replaced on the way."""
+    """Return the result of reading rows after one value was replaced on the way."""
     head, *bodies = wire.from_rows(_rows()).splitlines()
-    told = json.loads(head)
-    told.setdefault(name, [None] * 3)[at] = value
-    return wire.to_rows(json.dumps(told).encode(), bodies)
+    head_fields = json.loads(head)
+    head_fields.setdefault(name, [None] * 3)[at] = value
+    return wire.to_rows(json.dumps(head_fields).encode(), bodies)
 
 
 @given(st.lists(any_row(), max_size=5), st.integers(1, 1 << 60))
@@ -60,35 +60,35 @@ def test_rows_come_back_as_they_were(found: list[rows.Row], first: int) -> None:
     ],
 )
 def test_a_row_that_the_journal_could_not_hold_is_refused_alone(name: str, value: object) -> None:
-    """A wrong type, a short id, too large a number or another checksum: the rows beside it are taken."""
-    found, refused = _changed(name, 1, value)
-    assert [row.seq for row in found] == [5, 7]
+    """For a wrong type, a short id, too large a number or another checksum, the other rows are accepted."""
+    accepted, refused = _changed(name, 1, value)
+    assert [row.seq for row in accepted] == [5, 7]
     assert list(refused) == [6]
 
 
 @pytest.mark.parametrize("body", [b"{", b"", b'{"a":NaN}', b'{"a":1}}', b'{"a":1} {}', b'"\xed\xa0\x80"', b'{"a": 1}'])
 def test_a_body_that_is_no_json_or_another_is_refused_alone(body: bytes) -> None:
-    """What is stored as JSON is JSON, and the very text that was sealed."""
+    """A stored body must be JSON, and the very text that was sealed."""
     head, *bodies = wire.from_rows(_rows()).splitlines()
-    found, refused = wire.to_rows(head, [bodies[0], body, bodies[2]])
-    assert [row.seq for row in found] == [5, 7]
+    accepted, refused = wire.to_rows(head, [bodies[0], body, bodies[2]])
+    assert [row.seq for row in accepted] == [5, 7]
     assert list(refused) == [6]
 
 
 def test_a_body_of_several_lines_takes_no_other_row_with_it() -> None:
-    """A line break in a body is none of ours; the row is refused by its checksum, and those behind it are read."""
+    """A line break in a body is invalid: the row is refused by its checksum, and later rows are read."""
     odd = rows.make("llm", b"s" * 16, id=b"o" * 16, at_ns=5, body='{"a":\n"\n1"}')
     head, *bodies = wire.from_rows([*_rows(), Stored(8, *odd), _rows()[0]._replace(seq=9)]).split(b"\n")[:-1]
-    found, refused = wire.to_rows(head, bodies)
-    assert [row.seq for row in found] == [5, 6, 7, 9]
+    accepted, refused = wire.to_rows(head, bodies)
+    assert [row.seq for row in accepted] == [5, 6, 7, 9]
     assert list(refused) == [8]
 
 
 def test_a_sealed_body_that_is_no_json_is_refused() -> None:
-    """A checksum that fits is not enough."""
+    """A matching checksum is not enough."""
     [row] = _rows(1)
-    found = wire.from_rows([row.with_body("{")]).splitlines()
-    assert list(wire.to_rows(found[0], found[1:])[1]) == [row.seq]
+    lines = wire.from_rows([row.with_body("{")]).splitlines()
+    assert list(wire.to_rows(lines[0], lines[1:])[1]) == [row.seq]
 
 
 @pytest.mark.parametrize(
@@ -103,8 +103,8 @@ def test_a_sealed_body_that_is_no_json_is_refused() -> None:
         {"kind": {"a": 1, "b": 2, "c": 3}},
     ],
 )
-def test_columns_that_are_none_are_refused_as_a_whole(change: dict[str, Any]) -> None:
-    """Where not even the places of the rows can be told, or there are more of one thing than of another."""
+def test_invalid_columns_are_refused_as_a_whole(change: dict[str, Any]) -> None:
+    """Nothing is accepted if the positions of the rows are unknown, or the columns differ in length."""
     head, *bodies = wire.from_rows(_rows()).splitlines()
     with pytest.raises(ValueError, match=r".+"):
         wire.to_rows(json.dumps({**json.loads(head), **change}).encode(), bodies)
@@ -115,7 +115,7 @@ def test_columns_that_are_none_are_refused_as_a_whole(change: dict[str, Any]) ->
 
 @pytest.mark.parametrize("filling", [b"[],", b"{},", b"1,", b'"a",'], ids=["lists", "objects", "numbers", "texts"])
 def test_columns_that_cost_a_hundred_times_their_size_are_not_read(filling: bytes) -> None:
-    """A line that would become millions of things in memory is refused by looking at its text."""
+    """A line that would become millions of objects in memory is refused after a look at its text."""
     head = b'{"seq":[' + filling * 500_000 + b"1]}"
     began = time.process_time()
     with pytest.raises(ValueError, match="more than lists"):
@@ -124,15 +124,15 @@ def test_columns_that_cost_a_hundred_times_their_size_are_not_read(filling: byte
 
 
 def test_a_body_of_millions_of_lists_is_refused_by_itself() -> None:
-    """Such a row is left out and said, and its neighbours are read; brackets within a text are no lists."""
+    """Such a row is left out with a reason, and its neighbours are read; brackets within a text are no lists."""
     bodies = ['{"a":[' + "[]," * 600_000 + "1]}", '{"a":"' + "[" * 1_200_000 + '"}', None]
     made = [
         rows.make("action", clock.new_id(), id=clock.new_id(), at_ns=clock.now_ns(), tags='["[[[[","{,,,,"]', body=body)
         for body in bodies
     ]
     head, *lines = wire.from_rows(stored(made)).split(b"\n")
-    found, refused = wire.to_rows(head, lines[:-1])
-    assert [row.seq for row in found] == [2, 3]
+    accepted, refused = wire.to_rows(head, lines[:-1])
+    assert [row.seq for row in accepted] == [2, 3]
     assert "500,000 lists" in refused[1]
 
 
@@ -151,7 +151,7 @@ def _row(body: str | None = None, **columns: object) -> rows.Row:
 
 
 def _line(row: rows.Row, body: bytes) -> bytes:
-    """A row's line with another text where its body stands, sealed again: what somebody could make by hand."""
+    """Return a row's line with another text as its body, sealed again, as an attacker could make it."""
     sealed = rows.seal(row[:-2], body.decode())
     head = wire.from_row((*sealed[:-1], None))
     return head.rstrip(b"\n")[:-1] + b',"body":' + body + b"}\n"
@@ -184,7 +184,7 @@ def test_a_text_that_looks_like_the_end_of_a_line_is_only_a_text(text: str) -> N
     ],
 )
 def test_a_line_whose_body_is_no_json_is_refused(body: bytes) -> None:
-    """A checksum that fits is not enough: what is stored as JSON is JSON."""
+    """A matching checksum is not enough: a stored body must be JSON."""
     with pytest.raises(ValueError, match=r".+"):
         wire.to_row(_line(_row(), body))
 

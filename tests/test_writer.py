@@ -1,4 +1,4 @@
-"""An event, an operation or a note becomes a row in one place, which asks neither the clock nor the journal."""
+"""An event, an operation or a note becomes a row in one place, which uses neither the clock nor the journal."""
 
 from __future__ import annotations
 
@@ -34,15 +34,15 @@ def columns(row: rows.Row) -> dict[str, Any]:
 
 
 def test_a_plain_event_becomes_a_short_row(made: Writer) -> None:
-    """It has the time and place that it was given, and the same each time."""
+    """It has the given time and place, and is the same each time."""
     event = ActionEvent(action_type="step", params={"n": 1})
     row = made.event(event, ID, AT, PARENT, AGENT)
     assert row == made.event(event, ID, AT, PARENT, AGENT)
     assert len(row) == len(rows.PLAIN)
-    found = columns(row)
-    assert (found["id"], found["session"], found["at_ns"]) == (ID, SESSION, AT)
-    assert (found["kind"], found["name"], found["parent"], found["agent"]) == ("action", "step", PARENT, AGENT)
-    assert encode.loads(found["body"]) == {"params": {"n": 1}}
+    values = columns(row)
+    assert (values["id"], values["session"], values["at_ns"]) == (ID, SESSION, AT)
+    assert (values["kind"], values["name"], values["parent"], values["agent"]) == ("action", "step", PARENT, AGENT)
+    assert encode.loads(values["body"]) == {"params": {"n": 1}}
 
 
 @pytest.mark.parametrize(
@@ -59,24 +59,24 @@ def test_a_plain_event_becomes_a_short_row(made: Writer) -> None:
         (Event("tags"), "kind", "user:tags"),
     ],
 )
-def test_what_an_event_was_given_is_in_its_column(made: Writer, event: Event, column: str, value: object) -> None:
-    """What the event itself names goes before the place in which it was recorded."""
+def test_fields_of_an_event_are_in_its_columns(made: Writer, event: Event, column: str, value: object) -> None:
+    """A parent or agent of the event itself counts more than the place in which it was recorded."""
     assert columns(made.event(event, ID, AT, PARENT, AGENT))[column] == value
 
 
 def test_a_call_has_its_tokens_and_cost(made: Writer) -> None:
-    """A cost that was given is kept, and a figure that is none is kept in the body."""
+    """A given cost is kept, and an invalid figure is kept in the body."""
     call = LLMEvent(model="m", prompt_tokens=3, completion_tokens="many", cost=0.5)  # type: ignore[arg-type]
     row = made.measured_event(call, ID, AT, None, None, None, {"given_id": "x"})
-    found = columns(row)
-    assert (found["model"], found["tokens_in"], found["tokens_out"], found["cost"]) == ("m", 3, None, 500_000_000)
-    assert encode.loads(found["body"]) == {"given_completion_tokens": "many", "given_id": "x"}
+    values = columns(row)
+    assert (values["model"], values["tokens_in"], values["tokens_out"], values["cost"]) == ("m", 3, None, 500_000_000)
+    assert encode.loads(values["body"]) == {"given_completion_tokens": "many", "given_id": "x"}
     assert not writer.is_unpriced(row)
 
 
 @pytest.mark.parametrize(("unbilled", "cost"), [(True, 0), (False, None)])
 def test_a_call_that_was_not_billed_costs_nothing(made: Writer, unbilled: bool, cost: int | None) -> None:
-    """That is known then; of another call without a price it is not."""
+    """Its cost is known; that of another call without a price is not."""
     row = made.measured_event(LLMEvent(model="unknown"), ID, AT, None, None, 1, NO_FIELDS, unbilled=unbilled)
     assert (columns(row)["cost"], columns(row)["failed"], writer.is_unpriced(row)) == (cost, 1, not unbilled)
     assert (columns(row)["body"] == '{"billed":false}') == unbilled
@@ -85,9 +85,9 @@ def test_a_call_that_was_not_billed_costs_nothing(made: Writer, unbilled: bool, 
 def test_an_error_is_linked_to_its_trigger(made: Writer) -> None:
     """The row of an error names the event that it happened in; without one it is in the place where it was recorded."""
     tool = ToolEvent(name="search")
-    found = columns(made.error(ErrorEvent(trigger_event=tool, error_type="E"), ID, AT, PARENT, None, 1, NO_FIELDS))
-    assert (found["kind"], found["name"], found["parent"], found["failed"]) == ("error", "E", tool.id.bytes, 1)
-    assert encode.loads(found["body"])["trigger"] == {"id": str(tool.id), "kind": "tool", "name": "search"}
+    values = columns(made.error(ErrorEvent(trigger_event=tool, error_type="E"), ID, AT, PARENT, None, 1, NO_FIELDS))
+    assert (values["kind"], values["name"], values["parent"], values["failed"]) == ("error", "E", tool.id.bytes, 1)
+    assert encode.loads(values["body"])["trigger"] == {"id": str(tool.id), "kind": "tool", "name": "search"}
     alone = ErrorEvent(trigger_event="none", error_type="E")  # type: ignore[arg-type]
     assert columns(made.error(alone, ID, AT, PARENT, None, None, NO_FIELDS))["parent"] == PARENT
 
@@ -112,15 +112,15 @@ def test_an_operation_is_two_rows(made: Writer) -> None:
 
 
 def test_a_program_may_call_its_agents_alike_in_every_session(made: Writer, tmp_path: Path) -> None:
-    """A word becomes another id in another session, and the same one in the same."""
+    """A name becomes a different id in each session, and always the same one in a session."""
     other = Writer(PARENT, str(tmp_path), encode.Encoder(redactor=None), Prices)
     assert made.agent_id("planner") == made.agent_id("planner") != other.agent_id("planner")
     row = columns(made.agent("Planner", ID, AT, "planner"))
     assert (row["kind"], row["name"], row["body"]) == ("agent", "Planner", '{"agent_id":"planner"}')
 
 
-def test_the_writer_asks_neither_the_clock_nor_the_journal() -> None:
-    """What becomes of an event is decided by what the writer is given."""
+def test_the_writer_uses_neither_clock_nor_journal() -> None:
+    """The row of an event depends only on the writer's arguments."""
     tree = ast.parse(inspect.getsource(writer))
     imports = [node for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
     modules = {f"{node.module}.{alias.name}".removeprefix("localops.") for node in imports for alias in node.names}

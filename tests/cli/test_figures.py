@@ -174,7 +174,7 @@ def test_an_incomplete_cost_has_a_reason(capsys: pytest.CaptureFixture[str]) -> 
 def test_a_budget_is_shown_and_that_it_was_reached(
     command: Command, as_json: AsJson, budget: float | None, shown: str | None, reached: float | None
 ) -> None:
-    """In `show` and `analytics`, as text and as JSON; a session without a budget says nothing of one."""
+    """In `show` and `analytics`, as text and as JSON; a session without a budget shows none."""
     session = localops.start_session(config=Config(budget_usd=budget))
     if reached:
         with pytest.raises(localops.BudgetExceeded):

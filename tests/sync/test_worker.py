@@ -288,7 +288,7 @@ def test_a_budget_ends_a_pass_between_batches(sender: Sender) -> None:
     assert sender.sync().code == exit_codes.DONE
 
 
-def test_a_second_pass_at_once_is_told(sender: Sender) -> None:
+def test_a_second_pass_at_once_gets_an_error(sender: Sender) -> None:
     """While one pass holds the lock another ends with 11 and leaves everything to it."""
     sender.write(1)
     with worker.only_one(sender.folder, 0.0) as ours:
