@@ -80,12 +80,12 @@ class Bench:
         self.rounds = 11 if quick else 41
         self.many = 100_000 if quick else 1_000_000
         self.sessions = 10_000 if quick else 100_000
-        self.found: list[tuple[str, str, str]] = []
+        self.lines: list[tuple[str, str, str]] = []
 
-    def say(self, what: str, reach: str, found: str) -> None:
+    def say(self, what: str, reach: str, figure: str) -> None:
         """One line of the table, printed as soon as it is known."""
-        self.found.append((what, reach, found))
-        print(f"{what:<96} {reach:>28}   {found}", flush=True)
+        self.lines.append((what, reach, figure))
+        print(f"{what:<96} {reach:>28}   {figure}", flush=True)
 
     @contextmanager
     def home(self, name: str) -> Iterator[Path]:
@@ -124,12 +124,12 @@ def timed(call: Callable[[], object], many: int = BLOCK) -> Block:
     """A block of calls, each timed by itself."""
 
     def block() -> list[int]:
-        found = []
+        took = []
         for _ in range(many):
             began = time.perf_counter_ns()
             call()
-            found.append(time.perf_counter_ns() - began)
-        return found
+            took.append(time.perf_counter_ns() - began)
+        return took
 
     return block
 
@@ -272,7 +272,7 @@ CAME: dict[str, Any] = {
     "output.value": json.dumps({"id": "r-1", "choices": [{"message": {"content": json.dumps(RETURNS)}}]}),
     "output.mime_type": "application/json",
     "llm.invocation_parameters": json.dumps({"model": "gpt-4o", "temperature": 0.1}),
-    **{f"llm.input_messages.{n}.message.{key}": said[key] for n, said in enumerate(MESSAGES) for key in said},
+    **{f"llm.input_messages.{n}.message.{key}": message[key] for n, message in enumerate(MESSAGES) for key in message},
     "llm.output_messages.0.message.role": "assistant",
     "llm.output_messages.0.message.content": json.dumps(RETURNS),
     "llm.model_name": "gpt-4o-2024-08-06",
@@ -540,9 +540,9 @@ def throughput(bench: Bench, kind: str, processes: int, many: int) -> float:
     spans = [json.loads(process.communicate()[0]) for process in running]
     path = os.path.join(folder, "default", "journal.db") if kind == "localops" else os.path.join(folder, "journal.db")
     connection = apsw.Connection(path)
-    found = connection.execute("select count(*) from event where kind = 'action'").get
+    rows = connection.execute("select count(*) from event where kind = 'action'").get
     connection.close()
-    assert found == processes * many, f"{found} of {processes * many} rows"
+    assert rows == processes * many, f"{rows} of {processes * many} rows"
     shutil.rmtree(folder)
     return float(processes * many / (max(end for _, end in spans) - min(begin for begin, _ in spans)))
 
@@ -638,7 +638,7 @@ def page(bench: Bench) -> str:
         "",
         "| what | goal | measured |",
         "|---|---|---|",
-        *(f"| {what} | {reach} | {found} |" for what, reach, found in bench.found),
+        *(f"| {what} | {reach} | {figure} |" for what, reach, figure in bench.lines),
         "",
     ]
     return "\n".join(lines_of)

@@ -145,7 +145,7 @@ def hub(folder: Path) -> Iterator[Hub]:
 
 
 def bare(path: str, url: str) -> int:
-    """The pipeline without any promise: read by position, splice stored JSON, gzip, POST to whoever discards it."""
+    """The pipeline without any promise: read by position, splice stored JSON, gzip, POST to a server that drops it."""
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
     session = requests.Session()
     after: Any = 0
@@ -208,10 +208,10 @@ def sync(bench: Bench) -> None:
                 rate = outcome.sent / took
                 ratios.append(rate / (count / least))
                 faster.append(rate / open_telemetry(url, 10_000))
-    found = f"{statistics.median(ratios):.2f}"
-    bench.say(f"sync of {many:,} rows to a hub on loopback / the bare pipeline", ">= 0.40", found)
-    found = f"{statistics.median(faster):.1f} x"
-    bench.say("the same / the OTLP exporter of the OpenTelemetry SDK, spans of that size", ">= 3 x", found)
+    figure = f"{statistics.median(ratios):.2f}"
+    bench.say(f"sync of {many:,} rows to a hub on loopback / the bare pipeline", ">= 0.40", figure)
+    figure = f"{statistics.median(faster):.1f} x"
+    bench.say("the same / the OTLP exporter of the OpenTelemetry SDK, spans of that size", ">= 3 x", figure)
 
 
 def backlogged(bench: Bench) -> None:
@@ -231,8 +231,8 @@ def backlogged(bench: Bench) -> None:
             peak = max(peak, _resident(process.pid))
         assert process.returncode == exit_codes.DONE
         alone += [_record(session) for _ in range(10)]
-        found = f"{statistics.median(beside) / statistics.median(alone):.2f} x"
-        bench.say(f"record() p50 while a backlog of {bench.many:,} rows is sent", "<= 1.3 x without", found)
+        figure = f"{statistics.median(beside) / statistics.median(alone):.2f} x"
+        bench.say(f"record() p50 while a backlog of {bench.many:,} rows is sent", "<= 1.3 x without", figure)
         bench.say(f"memory of a sync of {bench.many:,} rows, resident", "<= 80 MB", f"{peak:.0f} MB")
         session.end_session("Success")
         subprocess.run(command, check=True)
@@ -243,13 +243,13 @@ def backlogged(bench: Bench) -> None:
 
 def _record(session: localops.Session) -> float:
     """The p50 of a few hundred calls."""
-    found = []
+    took = []
     for _ in range(200):
         event = localops.ActionEvent("step", params={"a": "b" * 300}, returns="c" * 200)
         began = time.perf_counter()
         session.record(event)
-        found.append(time.perf_counter() - began)
-    return statistics.median(found)
+        took.append(time.perf_counter() - began)
+    return statistics.median(took)
 
 
 def _resident(pid: int) -> float:
@@ -264,8 +264,8 @@ def _idle(bench: Bench, command: list[str]) -> None:
     from scripts.bench import whole_processes
 
     commands = {"pass": ["-c", "pass"], "sync": command[1:]}
-    found = whole_processes(commands, 9)["sync"]
-    bench.say("a sync with nothing to send, whole process", "<= 12 x python -c pass", f"{found:.1f} x")
+    ratio = whole_processes(commands, 9)["sync"]
+    bench.say("a sync with nothing to send, whole process", "<= 12 x python -c pass", f"{ratio:.1f} x")
 
 
 def _first_unsent(bench: Bench, folder: str) -> None:
@@ -281,8 +281,8 @@ def _first_unsent(bench: Bench, folder: str) -> None:
             took.append((time.perf_counter() - began) * 1000)
             assert batch.rows[0].id == row[0]
     journal.close()
-    found = f"{statistics.median(took):.2f} ms"
-    bench.say(f"finding the first unsent row among {bench.many:,} sent ones", "<= 1 ms", found)
+    figure = f"{statistics.median(took):.2f} ms"
+    bench.say(f"finding the first unsent row among {bench.many:,} sent ones", "<= 1 ms", figure)
 
 
 def _stats(bench: Bench, there: Hub, folder: str, home: Path) -> None:
@@ -305,14 +305,14 @@ def _stats(bench: Bench, there: Hub, folder: str, home: Path) -> None:
         time.sleep(0.005)
     going.join()
     p99 = sorted(took)[math.ceil(len(took) * 0.99) - 1]
-    found = f"{p99:.1f} ms (median {statistics.median(took):.1f})"
+    figure = f"{p99:.1f} ms (median {statistics.median(took):.1f})"
     bench.say(
-        f"/v2/sessions/<id>/stats, {bench.many:,} events on the hub, while it takes rows in, p99", "<= 20 ms", found
+        f"/v2/sessions/<id>/stats, {bench.many:,} events on the hub, while it takes rows in, p99", "<= 20 ms", figure
     )
 
 
-def _rows(found: tuple[Any, ...]) -> int:
-    return int(found[1])
+def _rows(totals: tuple[Any, ...]) -> int:
+    return int(totals[1])
 
 
 def poison(bench: Bench) -> None:
@@ -326,8 +326,8 @@ def poison(bench: Bench) -> None:
             bad = list(reader.stream())[4_321].id.hex().encode()
 
         def refuse(exchange: chaos.Exchange) -> None:
-            found = exchange.request.method == "POST" and bad in chaos.inflated(exchange.request)
-            (chaos.status(422) if found else chaos.passed)(exchange)
+            is_bad = exchange.request.method == "POST" and bad in chaos.inflated(exchange.request)
+            (chaos.status(422) if is_bad else chaos.passed)(exchange)
 
         clean = math.ceil(10_001 / BATCH) + 1  # with the greeting
         front.always(refuse)

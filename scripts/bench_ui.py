@@ -1,4 +1,4 @@
-"""Measures the pages, for bench.py: what a server takes to answer, to start, and from whoever records meanwhile."""
+"""Measure the pages, for bench.py: a server's time to answer and to start, and its cost for a recorder."""
 
 from __future__ import annotations
 
@@ -151,18 +151,18 @@ def ui_list(bench: Bench) -> None:
         ]
         with Pages(home) as pages:
             cold = pages.took("/api/1/sessions?sort=cost")
-            found = [[pages.took(f"/api/1/sessions?{query}") for query in filters] for _ in range(bench.rounds)]
+            took = [[pages.took(f"/api/1/sessions?{query}") for query in filters] for _ in range(bench.rounds)]
             counts = [[pages.took(f"/api/1/facets?{query}") for query in filters[-11:]] for _ in range(bench.rounds)]
             across = [
                 _across(pages, query, bench.rounds) for query in ("", "tag=weekly", "since=2020-01-01&tag=nightly")
             ]
-        everything = sorted(value for one in found for value in one)
-        worst = max(range(len(filters)), key=lambda at: statistics.median(one[at] for one in found))
+        everything = sorted(value for one in took for value in one)
+        worst = max(range(len(filters)), key=lambda at: statistics.median(one[at] for one in took))
         bench.say(
             f"list of {bench.sessions:,} sessions ({10 * bench.sessions:,} events), any filter, any order: p95",
             "<= 50 ms",
             f"{everything[len(everything) * 95 // 100]:.0f} ms (p50 {statistics.median(everything):.0f} ms, slowest "
-            f"{filters[worst] or 'none'} {statistics.median(one[worst] for one in found):.0f} ms, first {cold:.0f} ms)",
+            f"{filters[worst] or 'none'} {statistics.median(one[worst] for one in took):.0f} ms, first {cold:.0f} ms)",
         )
         counted = sorted(value for one in counts for value in one)
         bench.say(
@@ -256,13 +256,13 @@ def _recording(session: Any) -> Callable[[], float]:
     from scripts.bench import PARAMS, RETURNS
 
     def block() -> float:
-        found, until = [], time.perf_counter() + 1.0
+        took, until = [], time.perf_counter() + 1.0
         while time.perf_counter() < until:
             event = localops.ActionEvent(params=PARAMS, returns=RETURNS, action_type="step")
             began = time.perf_counter_ns()
             session.record(event)
-            found.append(time.perf_counter_ns() - began)
-        return statistics.median(found)
+            took.append(time.perf_counter_ns() - began)
+        return statistics.median(took)
 
     return block
 

@@ -65,9 +65,9 @@ def _all_help(command: click.Command, name: str) -> Iterator[str]:
     if not isinstance(command, click.Group):
         return
     for below in command.list_commands(context):
-        found = command.get_command(context, below)
-        assert found is not None
-        yield from _all_help(found, f"{name} {below}")
+        subcommand = command.get_command(context, below)
+        assert subcommand is not None
+        yield from _all_help(subcommand, f"{name} {below}")
 
 
 def _context(command: click.Command, name: str) -> click.Context:
@@ -123,17 +123,17 @@ def _wrapped(text: str) -> str:
 def _columns(text: str, table: str) -> Iterator[str]:
     """A table's columns with their types and comments."""
     body = text[text.index(f"create table {table}(") :].split("\n", 1)[1].split("\n)")[0]
-    found: list[list[str]] = []
+    rows: list[list[str]] = []
     for line in body.splitlines():
         code, _, comment = line.partition("--")
         words = code.split()
         if words and words[0][:6] not in ("primar", "check("):
             nullable = " or null" if "not null" not in code and "primary key" not in code else ""
-            found.append([words[0], words[1].rstrip(",") + nullable, comment.strip()])
+            rows.append([words[0], words[1].rstrip(",") + nullable, comment.strip()])
         elif comment and not words:
-            found[-1][2] += " " + comment.strip()
+            rows[-1][2] += " " + comment.strip()
     yield from ("| column | type | what it is |", "|---|---|---|")
-    yield from (f"| {name} | {kind} | {comment.replace('|', '/')} |" for name, kind, comment in found)
+    yield from (f"| {name} | {kind} | {comment.replace('|', '/')} |" for name, kind, comment in rows)
 
 
 def _views(tables: str, views: str) -> Iterator[tuple[str, str]]:

@@ -3,7 +3,7 @@
 
     scripts/measures.py            the tree as it is
     scripts/measures.py FOLDER     another checkout
-    scripts/measures.py --check    refuse idioms in the folders that are free of them
+    scripts/measures.py --check    refuse idioms, with a few exceptions
 
 Each figure is a count that a reader can repeat by hand; what it counts stands in the function that makes it.
 """
@@ -41,19 +41,16 @@ IDIOMS = {
         "the name of the thing: rows, match, session",
     ),
 }
-# Files and folders without idioms; the others follow as their words change.
+# Files and folders that are checked: the whole repository.
 CLEAN = (
     "ARCHITECTURE.md",
     "CHANGELOG.md",
     "CONTRIBUTING.md",
     "README.md",
     "localops",
+    "scripts",
     "sync",
-    "tests/cli",
-    "tests/server",
-    "tests/stress",
-    "tests/sync",
-    "tests/web",
+    "tests",
 )
 # Names in JSON, files and SQL, and comments of tables, which SQLite keeps in each journal, with the page of the tables.
 EXCEPTIONS = (
@@ -66,6 +63,8 @@ EXCEPTIONS = (
     ("sync/localops_sync/verify.py", "nobody"),
     ("tests/sync/test_commands.py", "said"),
     ("tests/sync/test_operator.py", "said"),
+    ("tests/test_scripts.py", "found (as a name)"),
+    ("tests/test_scripts.py", "is none"),
 )
 
 
@@ -233,7 +232,7 @@ def idioms() -> Counter[str]:
 
 
 def refused() -> Iterator[str]:
-    """Return a line for each idiom in a clean file, with its place and what to write instead."""
+    """Return a line for each idiom in a checked file, with its place and what to write instead."""
     for path in text_files():
         name = path.relative_to(TOP).as_posix()
         if not any(name == clean or name.startswith(f"{clean}/") for clean in CLEAN):

@@ -196,12 +196,12 @@ def clock(moment: time) -> str:
 
 def rates(model: types.ModelInfo, price: types.ModelPrice) -> str:
     """By part. The library has nothing for free models; elsewhere nothing means that it does not know."""
-    found = {key: value for key, value in vars(price).items() if value is not None}
-    if unknown := found.keys() - PRICE_NAMES.keys():
+    given = {key: value for key, value in vars(price).items() if value is not None}
+    if unknown := given.keys() - PRICE_NAMES.keys():
         raise SystemExit(f"{model.id}: no part for {', '.join(sorted(unknown))}; see PARTS and NAMES")
-    if not found and model.id.endswith(":free"):
+    if not given and model.id.endswith(":free"):
         return "input=0 output=0"
-    by_part = {PRICE_NAMES[key]: steps(value) for key, value in found.items()}
+    by_part = {PRICE_NAMES[key]: steps(value) for key, value in given.items()}
     return " ".join(f"{part}={by_part[part]}" for part in PARTS if part in by_part)
 
 

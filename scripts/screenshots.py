@@ -40,7 +40,7 @@ chance = random.Random(7)  # the same pictures each time
 
 
 def pass_time(seconds: float) -> None:
-    """Nobody waits: the recorder's clock is put forward."""
+    """Move the recorder's clock forward, instead of waiting."""
     clock._base += int(seconds * SECOND)
 
 
@@ -231,7 +231,7 @@ def _walk(page, base: str, shoot: Callable[[str], None]) -> None:  # type: ignor
     failed = page.evaluate(ask, "state=Failure&sort=errors&limit=1")["sessions"][0]["session_id"]
     two = [one["session_id"] for one in page.evaluate(ask, "text=flaky&state=Success&limit=2")["sessions"]]
     for view in ("timeline", "tree", "events", "chat", "figures"):
-        page.goto(f"{base}/login")  # another fragment alone would not open the page anew
+        page.goto(f"{base}/login")  # another fragment alone would not load the page again
         page.goto(f"{base}/s/{failed}#{view}")
         page.wait_for_timeout(500)
         if view == "figures" or page.viewport_size["width"] < 600:
