@@ -161,7 +161,7 @@ def test_sqlite_links_hold_and_figures_agree(run: export.Run, database: sqlite3.
 
 def test_sqlite_is_searchable_and_described(database: sqlite3.Connection) -> None:
     """A full-text search finds a word in a result, and every column has a description."""
-    hits = database.execute("select count(*) from events_fts where events_fts match 'hits'").fetchone()
+    hits = database.execute("select count(*) from events_fts where events_fts match 'found'").fetchone()
     assert hits[0] >= 1
     columns = database.execute(
         "select count(*) from descriptions d where not exists "

@@ -108,7 +108,8 @@ NOTHING = Totals(*[0] * len(Totals._fields))
 DIMS = ("model", "tool", "agent_id", "tag")
 SHARES = (0.5, 0.9, 0.99)
 ACROSS = ("model", "agent", "tool", "tag", "day", "kind", "session")
-EXACT_UP_TO = 20_000  # events of a session whose percentiles are always computed: some 50 ms
+# Up to so many events the percentiles of a session are always computed, which takes some 50 ms.
+EXACT_UP_TO = 20_000
 QUARTER_NS = 900 * 1_000_000_000
 
 

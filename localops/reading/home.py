@@ -68,11 +68,14 @@ STATES = ("Success", "Failure", "Indeterminate", "Running", "Unknown")
 _PAGE = 100
 _FEW = 5  # matches that are listed for an ambiguous id
 _LEAST = 4  # hex digits of an id
-_FEW_OPEN = 64  # with more open sessions, they are not checked one by one just to tidy
+# With more open sessions than this, they are not checked one by one just to tidy.
+_FEW_OPEN = 64
 _LATEST_NS = (1 << 63) - 1
-_FRESH_KEY = 1 << 62  # orders a session that is not folded yet before others of the same nanosecond
+# Orders a session that is not folded yet before others of the same nanosecond.
+_FRESH_KEY = 1 << 62
 _SESSION = rows.COLUMNS.index("session")
-_COUNTED = 2_000  # sessions up to which a filter's matches are counted, to find the rarest filter
+# Up to so many sessions a filter's matches are counted, to find the rarest filter.
+_COUNTED = 2_000
 
 
 class Home:
@@ -155,7 +158,8 @@ class Home:
         matches = [
             (project, session, id) for project in self.projects for id, session in project.events_like(low, high)
         ]
-        if not matches:  # a search also matches bookkeeping rows
+        if not matches:
+            # A search also matches bookkeeping rows.
             matches = [
                 (project, session, id) for project in self.projects for id, session in project.notes_like(low, high)
             ]

@@ -31,9 +31,12 @@ if TYPE_CHECKING:
 
 FILE = "search.db"
 SCHEMA = 1  # of the index; a file of another schema is replaced
-_BATCH = 2_000  # rows that are indexed at a time: some 50 ms
-_SOON = 4_000  # rows that may be indexed while a list of sessions is read
-_PASSAGE = 64  # rows in a passage at most, which are read again for a match
+# Rows that are indexed at a time: some 50 ms.
+_BATCH = 2_000
+# Rows that may be indexed while a list of sessions is read.
+_SOON = 4_000
+# Rows in a passage at most, as they are read again for a match.
+_PASSAGE = 64
 _SHIFT = 24  # a session's passages are numbered within 2^24
 _SIDE = 48  # characters of a snippet to either side of the match
 

@@ -34,9 +34,12 @@ else:
 
 Standing.__doc__ = "The state of a session (Success, Failure, Indeterminate, Running or Unknown), why, and since when."
 
-HUB = "hub.json"  # a home with this file is a hub's, which cannot see whether the processes of other machines live
-_MANY = 1_000  # open sessions that one writer looks at; there are hardly ever ten
-_FEW_ROWS = 1_000  # past the mark that are looked at one by one; all others are folded
+# A home with this file is a hub's, which cannot see whether the processes of other machines live.
+HUB = "hub.json"
+# Open sessions that one writer looks at; there are hardly ever ten.
+_MANY = 1_000
+# Rows past the mark that are looked at one by one; with more, all are folded.
+_FEW_ROWS = 1_000
 _NEVER = (1 << 63) - 1
 _LEFT = "process exited without end_session"
 

@@ -28,7 +28,8 @@ _NO_CONNECTION = frozenset(
 _TURNED_DOWN = frozenset(
     "AuthenticationError PermissionDeniedError BadRequestError UnprocessableEntityError RateLimitError".split()
 )
-_MAYBE_BILLED = frozenset((408, 499))  # of 400 to 499: the call may have reached a model before it timed out
+# Statuses from 400 to 499 after which the call may have reached a model.
+_MAYBE_BILLED = frozenset((408, 499))
 _MOST_CAUSES = 8
 
 
@@ -51,7 +52,8 @@ def _came_before_billing(error: ErrorEvent) -> bool:
             return verdict
     if any(_names(cause) & (_NO_CONNECTION | _TURNED_DOWN) for cause in causes):
         return True
-    return type(causes[-1]).__name__ == "SSLError"  # of a handshake; one that breaks off later has a class of its own
+    # Of a handshake: an error that breaks off later has a class of its own.
+    return type(causes[-1]).__name__ == "SSLError"
 
 
 def _causes(exception: BaseException) -> Iterator[BaseException]:
@@ -61,7 +63,8 @@ def _causes(exception: BaseException) -> Iterator[BaseException]:
         if not isinstance(cause, BaseException):
             return
         yield cause
-        first = cause.args[0] if cause.args else None  # requests and urllib wrap the exception they caught
+        # Requests and urllib wrap the exception they caught.
+        first = cause.args[0] if cause.args else None
         wrapped = (cause.__cause__, getattr(cause, "reason", None), first)
         cause = next((each for each in wrapped if isinstance(each, BaseException)), None)
 

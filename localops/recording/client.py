@@ -90,7 +90,8 @@ class Client:
     def current(self) -> Session | None:
         """Return the current session: that of the context, else the only one that is open."""
         session: Session | None = here()[0]
-        if session is not None and session.is_unattributed:  # inside an operation whose session is not known
+        if session is not None and session.is_unattributed:
+            # The calling code is inside an operation whose session is not known.
             session = None
         if session is not None and session.is_running:
             return session
@@ -244,12 +245,14 @@ class Client:
         if known is not None and known.is_running:
             return self._join_again(known, tags)
         known_folder = self._find(id, folder)
-        if known_folder is None:  # perhaps begun on another machine: it has no name here yet
+        if known_folder is None:
+            # Perhaps begun on another machine: it has no name here yet.
             name = name or config.trace_name or script_name()
         owned = self._has_ended(id, known_folder)
         made = self._session(id, known_folder or folder, name, config, owned=owned)
         session = self.sessions.get(id, made)
-        if session is not made:  # another thread has joined it meanwhile
+        if session is not made:
+            # Another thread has joined it meanwhile.
             return self._join_again(session, tags)
         if known_folder is not None and config.budget_usd is None:
             session.recorder.limit_as_others()
@@ -270,7 +273,8 @@ class Client:
         try:
             with Reader(os.path.join(folder, JOURNAL)) as reader:
                 return session_state.standing(reader, folder, id).ended_ns is not None
-        except Exception as error:  # the edge: a journal that cannot be read must not prevent recording
+        except Exception as error:
+            # The edge: a journal that cannot be read must not prevent recording.
             if not hold_if_programs(error):
                 say(f"the state of the session cannot be read: {error}")
             return False
@@ -283,7 +287,8 @@ class Client:
             try:
                 with Reader(os.path.join(candidate, JOURNAL)) as reader:
                     row = reader.one("known_session", session=id)
-            except Exception as error:  # an edge: a journal that cannot be read holds no session that we could join
+            except Exception as error:
+                # An edge: a journal that cannot be read holds no session that we could join.
                 hold_if_programs(error)
                 continue
             if row and row[0]:
@@ -375,7 +380,8 @@ class Client:
             # Usually all of them have ended. A waiting row may be an end.
             if others and not spill.waiting(journal.folder):
                 session_state.derive(journal)
-        except Exception as error:  # the edge: starting a session never fails for the sake of an older one
+        except Exception as error:
+            # The edge: starting a session never fails for the sake of an older one.
             if not hold_if_programs(error):
                 say(f"older sessions could not be looked at: {error}")
 
@@ -409,7 +415,8 @@ class Client:
         while self._agents:
             try:
                 name, agent_id = self._agents.popleft()
-            except IndexError:  # another thread began a session and took the last one
+            except IndexError:
+                # Another thread began a session and took the last one.
                 return
             session.create_agent(name, agent_id)
 
@@ -432,7 +439,8 @@ class Client:
         if known is None:
             cleaner = redactor(config)
             encoder = encode.Encoder(redactor=cleaner, max_value=config.max_value, keep=self._keeper(folder))
-            known = self._encoders.setdefault(key, (encoder, config.redact))  # kept, so that its id is not used again
+            # The setting is kept, so that its id is not used again for another object.
+            known = self._encoders.setdefault(key, (encoder, config.redact))
             if cleaner is not None and known[0] is encoder:
                 # A program may change a secret of its environment while it runs.
                 self._journal(folder, config).chores.append(cleaner.look_again)
@@ -477,7 +485,8 @@ def _attempt(what: str, step: Callable[..., Any], *arguments: object) -> Any:
     """Call a step that a session can start without; warn if it fails."""
     try:
         return step(*arguments)
-    except Exception as error:  # the edge: recording never breaks the program that is recorded
+    except Exception as error:
+        # The edge: recording never breaks the program that is recorded.
         say_once(f"start {what}", f"a session starts, but {what} could not be looked at: {error}")
         return None
 

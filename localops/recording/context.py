@@ -62,7 +62,8 @@ def carry(function: Callable[P, R]) -> Callable[P, R]:
 
     @wraps(function)
     def carried(*args: P.args, **kwargs: P.kwargs) -> R:
-        return here.copy().run(function, *args, **kwargs)  # a copy: one context cannot be entered twice at a time
+        # A copy, because one context cannot be entered twice at a time.
+        return here.copy().run(function, *args, **kwargs)
 
     return carried
 
@@ -85,7 +86,8 @@ class Stay:
         before = scope.get()
         try:
             self._token = scope.set(self.where)
-        except BaseException:  # an exception of a signal handler arrives once the place has been entered
+        except BaseException:
+            # An exception of a signal handler arrives once the place has been entered.
             scope.set(before)
             raise
 
@@ -99,7 +101,8 @@ class Stay:
             try:
                 scope.reset(token)
             except ValueError:
-                pass  # an abandoned coroutine is closed from another context: there is nothing to go back to
+                # An abandoned coroutine is closed from another context: there is nothing to go back to.
+                pass
 
     def ended(self, result: object, yielded: int | None = None) -> None:
         """Note that the call returned, or that its generator was exhausted or closed after `yielded` items."""

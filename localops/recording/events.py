@@ -507,7 +507,8 @@ def traceback_of(exception: BaseException | None) -> str | None:
         return None
     try:
         return "".join(traceback.format_exception(shown))
-    except BaseException as error:  # the edge: an exception whose own __str__ or __repr__ raises
+    except BaseException as error:
+        # The edge: an exception whose own __str__ or __repr__ raises.
         try:
             return settle(error, lambda: "".join(traceback.format_exception(shown)))
         except BaseException as own:

@@ -106,7 +106,8 @@ class OperationRows:
             kind = COPY
         self.kind, self.parent, self.agent = kind, parent, agent
         self._recorder, self._cost, self._call = recorder, cost, call
-        self._by_itself = by_itself  # its instrumentor; the program or another one may record it as well
+        # Its instrumentor: the program or another one may record the same call as well.
+        self._by_itself = by_itself
         self._is_known = False  # it ends as a copy of a call that was recorded within its time
         self._early: Measures | None = None  # its figures when its session ended, if that was before it
         self.inner: list[Measures] = []  # the figures of the same call, as it was seen further in
@@ -294,7 +295,8 @@ class OperationRows:
     def error(self, error: BaseException | ErrorEvent | str) -> None:
         """Record its error, linked to it; an exception that was recorded further in is not recorded again."""
         recorder = self._recorder
-        if self._is_known:  # the error is recorded with the call that this one is a copy of
+        if self._is_known:
+            # The error is recorded with the call that this one is a copy of.
             if isinstance(error, BaseException):
                 note_recorded(error, recorder.session, self.parent)
             return
@@ -330,7 +332,8 @@ def _error_event(error: BaseException | ErrorEvent | str) -> ErrorEvent:
     if isinstance(error, BaseException):
         return ErrorEvent(exception=error)
     event = ErrorEvent(error_type="Error", details=error, logs="")
-    event.logs = None  # else it would take the traceback of the exception that is being handled
+    # Without a text it would take the traceback of the exception that is being handled.
+    event.logs = None
     return event
 
 
@@ -496,7 +499,8 @@ class Operation:
     def place(self) -> Scope:
         """Return the place of what is inside of it: its session, itself, its agent."""
         rows = self._rows
-        if rows is None:  # not opened, or not recorded: what is inside belongs to the place around it
+        if rows is None:
+            # Not opened, or not recorded: what is inside belongs to the place around it.
             return self._session.here()
         return (self._session, rows.id, rows.id if rows.kind == "agent" else rows.agent)
 

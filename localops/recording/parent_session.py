@@ -43,7 +43,8 @@ def _of(folder: str, pid: int) -> list[bytes]:
     try:
         with Reader(os.path.join(folder, config.JOURNAL)) as reader:
             return session_state.sessions_of(reader, folder, pid)
-    except Exception:  # an edge: a journal that cannot be read holds no session that we could join
+    except Exception:
+        # An edge: a journal that cannot be read holds no session that we could join.
         return []
 
 

@@ -116,7 +116,8 @@ def _note_exit_code() -> None:
     sys.exit = exit
     _replace_taken(original, exit)
     quitter = sys.modules.get("_sitebuiltins")
-    if quitter is not None:  # `exit` and `quit` of the builtins raise the class that this name stands for there
+    if quitter is not None:
+        # `exit` and `quit` of the builtins raise the class that this name stands for there.
         quitter.SystemExit = Exit  # type: ignore[attr-defined]
 
 
@@ -164,7 +165,8 @@ def _each(sessions: list[Session], finish: Callable[[Session], None]) -> None:
     for session in sessions:
         try:
             finish(session)
-        except Exception as problem:  # the edge: strict or not, the program must end as it would have
+        except Exception as problem:
+            # The edge: strict or not, the program must end as it would have.
             say(f"the end of a session could not be recorded: {problem}")
 
 

@@ -372,7 +372,8 @@ class Recorder:
             done: tuple[R] | None = (step(),)
         except JournalError:  # strict, and written nowhere
             raise
-        except BaseException as error:  # the edge: recording never breaks the program that is recorded
+        except BaseException as error:
+            # The edge: recording never breaks the program that is recorded.
             done = self.recover(error, step)
         if self.cut:
             self.count_cut()
@@ -425,13 +426,15 @@ class Recorder:
         if self._start is not None:
             self._start_again()
         here = os.getpid()
-        before, self._pid = self._pid, here  # at once, so that only one thread of a forked process joins
+        # At once, so that only one thread of a forked process joins.
+        before, self._pid = self._pid, here
         if before != here:
             try:
                 self._owner = 0
                 self.journal.sessions.add(self.session)
                 self.join(forked=True)
-            except BaseException:  # interrupted: it is still to be done
+            except BaseException:
+                # Interrupted: it is still to be done.
                 self._pid = before
                 raise
         if self.has_ended and self.is_first("ended"):
@@ -458,7 +461,8 @@ class Recorder:
         start = self._start
         if start is None or clock.monotonic() < self._start_at:
             return
-        self._start, self._start_at = None, clock.monotonic() + _AGAIN  # taken, so that other threads pass by
+        # Taken, so that other threads pass by.
+        self._start, self._start_at = None, clock.monotonic() + _AGAIN
         try:
             self.journal.participate().check()  # its lock may have failed, too
             row = self._start_row(**start)
@@ -477,7 +481,8 @@ class Recorder:
         fields: dict[str, object] = {"participant": participant.id.hex(), "pid": participant.pid, "place": 0}
         try:
             fields.update(participant.card())
-        except Exception as error:  # the edge: out of descriptors, for example; other processes cannot see it as alive
+        except Exception as error:
+            # The edge: out of descriptors, for example; other processes cannot see it as alive.
             if not hold_if_programs(error):
                 say_once("card", f"this process could not be described: {error}")
         if self._config.env_data_opt_out:
@@ -534,7 +539,8 @@ class Recorder:
         try:
             waits = [row for row in spill.rows(self.journal.folder) if row[_SESSION] == self.session]
             return session_state.declared(self.journal, self.session, waits)
-        except Exception as error:  # the edge: a failed query must not prevent the end
+        except Exception as error:
+            # The edge: a failed query must not prevent the end.
             hold_if_programs(error)
             return None
 
@@ -655,7 +661,8 @@ def is_unbilled(call: Event, error: ErrorEvent) -> bool:
 
 def note_recorded(exception: BaseException, session: bytes, outer: bytes | None) -> None:
     """Note on an exception that it is recorded in a session, and which operation it reaches next."""
-    if not issubclass(type(exception), BaseException):  # a program may pass anything as exception
+    if not issubclass(type(exception), BaseException):
+        # A program may pass anything as exception.
         return
     notes = {**_notes_of(exception), session: outer}
     # An exception that takes no attributes may be recorded once more further out.

@@ -126,7 +126,8 @@ def _dump(response: object) -> Fields:
     else:
         try:
             fields = dump(response, exclude_none=True, warnings=False)
-        except TypeError as error:  # a library's own method may not accept these arguments
+        except TypeError as error:
+            # A library's own method may not accept these arguments.
             fields = settle(error, lambda: dump(response))
     return _dict(fields)
 
@@ -233,7 +234,8 @@ def _chat(fields: Fields, provider: str | None) -> Reply | None:
     written = _count(
         read.get("cache_creation_tokens"), read.get("cache_write_tokens"), usage.get("cache_creation_input_tokens")
     )
-    if prompt is not None and (cached or 0) + (written or 0) > prompt:  # they must have been counted separately
+    if prompt is not None and (cached or 0) + (written or 0) > prompt:
+        # They must have been counted separately.
         prompt = _with_cache(prompt, cached, written)
     completion, reasoning = _count(usage.get("completion_tokens")), _count(produced.get("reasoning_tokens"))
     messages = [_given(_dict(choice.get("message"))) or _spoken(choice.get("text")) for choice in choices]
@@ -490,7 +492,8 @@ def _langchain(fields: Fields, provider: str | None) -> Reply | None:
     for_an_hour = _count(read.get("ephemeral_1h_input_tokens"))
     by_age = _sum(_count(read.get("ephemeral_5m_input_tokens")), for_an_hour)
     own_id = _text(fields.get("id"))
-    if own_id is not None and own_id.startswith(("run-", "lc_")):  # LangChain's id, not the provider's
+    if own_id is not None and own_id.startswith(("run-", "lc_")):
+        # LangChain's id, not the provider's.
         own_id = None
     calls = [
         _call(call.get("id"), call.get("name"), _first(call, "args", "arguments"))

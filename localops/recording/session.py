@@ -119,7 +119,8 @@ class Session(SessionFacts):
                 recorder.record(event, at, parent, agent)
         except JournalError:  # strict, and written nowhere
             raise
-        except BaseException as error:  # the edge: recording never breaks the program that is recorded
+        except BaseException as error:
+            # The edge: recording never breaks the program that is recorded.
             written = self._record_again(event, at or now_ns(), error)
         if recorder.cut:
             recorder.count_cut()
@@ -380,7 +381,8 @@ class Session(SessionFacts):
         except Exception:  # strict, and written nowhere
             self._set_ended(state, end_state_reason, now_ns())
             raise
-        except BaseException:  # interrupted: it is still open, for the end of the process to end it
+        except BaseException:
+            # Interrupted: it is still open, for the end of the process to end it.
             self._turn_to_end.append(None)
             raise
         self._set_ended(state, end_state_reason, now_ns())
@@ -429,13 +431,15 @@ class Session(SessionFacts):
             self.end_session(state, reason)
             return
         self.recorder.close_unfinished_calls()
-        if self.returns is not None:  # it would have been written with the end
+        if self.returns is not None:
+            # It would have been written with the end.
             self.update_metadata({"returns": self.returns}, prefix="localops")
         self._set_ended(end.state, end.reason, end.ended_ns or now_ns())
 
     def _await_end(self, *, dying: bool) -> None:
         """Wait a moment for the thread that is writing the end, then take its turn."""
-        if self._ender == get_ident() and not dying:  # a finaliser, in the middle of our own end
+        if self._ender == get_ident() and not dying:
+            # A finaliser, in the middle of our own end.
             return
         patience = 0 if dying else _PATIENCE
         while patience > 0 and self._ended is None and not self._turn_to_end:
@@ -463,7 +467,8 @@ class Session(SessionFacts):
         """Stop taking part without ending it, as a process does that only joined."""
         if self._ended is None and self.recorder.is_here():
             self.recorder.close_unfinished_calls()
-            if self.recorder.explicit_end() is None:  # another row would make the session last until now
+            if self.recorder.explicit_end() is None:
+                # Another row would make the session last until now.
                 self.recorder.note("leave", {})
             self._close()
             deliver()
@@ -484,12 +489,14 @@ class Session(SessionFacts):
 
     def tell_host(self) -> None:
         """Write hardware and packages, which take too long to look up at the start."""
-        details = self.__dict__.pop("details", None)  # at once: of two threads one writes it
+        # At once, so that only one of two threads writes it.
+        details = self.__dict__.pop("details", None)
         if details is None or not self.recorder.is_here():
             return
         try:
             body = details()
-        except BaseException as error:  # the edge: a machine that cannot be described must not break a program
+        except BaseException as error:
+            # The edge: a machine that cannot be described must not break a program.
             try:
                 body = settle(error, details)
             except BaseException as problem:
@@ -526,7 +533,8 @@ class Session(SessionFacts):
 def _after_fork() -> None:
     for session in list(_sessions):
         session.recorder.attention = True
-        if session._ended is None and not session._turn_to_end:  # taken by a thread that the child does not have
+        if session._ended is None and not session._turn_to_end:
+            # Taken by a thread that the child does not have.
             session._turn_to_end.append(None)
 
 

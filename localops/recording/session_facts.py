@@ -51,7 +51,8 @@ class SessionFacts:
     @property
     def name(self) -> str | None:
         """The name it is listed under: as given, else its `@session` function, else the script."""
-        if self.recorder.name is None:  # begun elsewhere, under a name that the journal knows
+        if self.recorder.name is None:
+            # Begun elsewhere, under a name that the journal knows.
             self.recorder.name = self.recorder.story().name
         return self.recorder.name
 

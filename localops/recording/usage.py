@@ -88,7 +88,8 @@ def of_llm(
 
         try:
             cost = price()
-        except BaseException as error:  # the edge: an event without a price is better than no event
+        except BaseException as error:
+            # The edge: an event without a price is better than no event.
             cost = _price_again(error, price, model)
     return (model, prompt, completion, cached, _count(event, reply, "reasoning_tokens"), cost)
 
@@ -177,7 +178,8 @@ _CACHE_BESIDE = frozenset(
 def _prompt_with_cache(prompt: int, cached: int, written: int, provider: str | None, model: str | None) -> int:
     """Return the tokens of the whole prompt, whichever way the provider counts those of its cache."""
     beside = _is_beside(provider, model)
-    if not beside and cached + written > prompt:  # they must have been counted separately
+    if not beside and cached + written > prompt:
+        # They must have been counted separately.
         say_once(
             "cache beside prompt",
             f"prompt_tokens={prompt} is less than the {cached + written} tokens of its cache, which it should include: "
@@ -232,7 +234,8 @@ def nano(dollars: Any) -> int | None:
     """Return US dollars as whole nano-dollars; None for no number, a negative or an impossible cost."""
     if dollars is None:
         return None
-    with quiet:  # a complex number of numpy warns when it becomes a real one
+    with quiet:
+        # A complex number of numpy warns when it becomes a real one.
         amount = attempt(lambda: round(float(dollars) * 1_000_000_000), -1)
         return amount if 0 <= amount <= _MOST_NANO else None
 

@@ -49,7 +49,8 @@ _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"
 _USUAL_WORD = {"llm": "the model with model", "error": "what went wrong with details"}  # by kind, else it is a name
 _COST = rows.COLUMNS.index("cost")
 _MOST_NAMED = 5  # models that are listed with a reason
-_MOST_TAGS = 100_000  # of one event or session: an iterator may have no end
+# An iterator may have no end.
+_MOST_TAGS = 100_000
 
 plain, seal, with_counts, FORMAT = rows.plain, rows.seal, rows.with_counts, rows.FORMAT
 
@@ -390,7 +391,8 @@ def _listed(tags: object) -> list[object]:
                 say_once("many tags", f"more than {_MOST_TAGS} tags were given: the others are left out")
                 break
             items += (tag,)
-    except BaseException as error:  # the edge: an unknown class's iterator, or a value that cannot be iterated
+    except BaseException as error:
+        # The edge: an unknown class's iterator, or a value that cannot be iterated.
         if not hold_if_programs(error):
             return [tags]
     return items

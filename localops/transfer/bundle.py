@@ -65,9 +65,11 @@ class Ack:
     withheld: dict[int, str] = field(default_factory=dict)  # rows not sent, since their files are not here -> why
 
 
-WIRE = 1  # of header, lines, answer and receipt; grows when an older reader would misread one of them
+# The version of header, lines, answer and receipt; it grows when an older reader would misread one of them.
+WIRE = 1
 _SIGNED = ("journal", "ranges", "rows", "digest", "at_ns", "by")  # what a receipt's HMAC covers, in this order
-MOST_HEADER = 2 << 20  # bytes; those of our senders have some 600 kB at most
+# In bytes; the headers of our senders have some 600 kB at most.
+MOST_HEADER = 2 << 20
 _MOST_LISTED = 60_000  # lists, and as many objects
 COPY = "copy"  # the holder in a receipt of any machine but a hub, whose receipts have no holder
 _KEY_RANDOM = 12  # bytes of an API key; the other four name its hub

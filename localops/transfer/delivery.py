@@ -36,7 +36,8 @@ _PAGE = 256  # rows read at a time while a batch is filled
 _MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
 _WIDE = 1 << 62
 _LATE = 86_400_000_000_000  # nanoseconds
-_CHECKED_EVERY = 86_400_000_000_000  # nanoseconds between two checks of whether a hub still has what it signed for
+# Nanoseconds between two checks of whether a hub still has what it signed for.
+_CHECKED_EVERY = 86_400_000_000_000
 _TEXTS = ("kind", "name", "model", "tags", "body")
 _AS_BYTES = ", ".join(f"cast({name} as blob)" if name in _TEXTS else name for name in Stored._fields)
 _KEEP_RECEIPT = "insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, ?)"

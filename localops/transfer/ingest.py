@@ -38,8 +38,10 @@ _COVERED = "select 1 from received where journal = ? and last >= ? and first <= 
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
 _FORGET = "delete from received where journal = ? and last >= ?"
 _RECEIVED_FROM = "select first, last, id, phase from received where journal = ? order by last desc"
-_MOST_RANGES = 4_000  # of one batch that are remembered: our senders put as many rows into one
-_MARKS = 32  # of the newest ends of batches in an answer, and as many older ones, at growing distances
+# The ranges of one batch that are remembered: our senders put as many rows into one.
+_MOST_RANGES = 4_000
+# The newest ends of batches in an answer, and as many older ones, at growing distances.
+_MARKS = 32
 # The totals that must be equal on both sides.  Counts from bodies need not be: a metadata-only remote gets no bodies.
 _FIGURES = [name for name in rows.TOTALS if name not in rows.FROM_BODY]
 

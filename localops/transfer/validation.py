@@ -21,12 +21,15 @@ if TYPE_CHECKING:
     from localops.transfer.bundle import Batch
 
 _LATEST_NS = 4_102_444_800_000_000_000  # the year 2100
-_MOST_TOKENS = 10**12  # of one call; millions of such still fit a column
+# Of one call; the sum of millions of such calls still fits a column.
+_MOST_TOKENS = 10**12
 _MOST_COST = 10**14  # nano-dollars of one call: $100,000
-_DEPTH = 200  # of JSON: together with what is written around it, it must stay under 254; our recorders write 130
+# Levels of JSON: together with what is written around it, it must stay under 254; our recorders write 130.
+_DEPTH = 200
 _NAME = 4_096  # characters of a name; our recorders keep 256
 _MOST_RANGES = 50_000
-_MOST_TOTALS = 10_000  # sessions whose totals are compared; our senders give those of 1,000
+# Sessions whose totals are compared; our senders give those of 1,000.
+_MOST_TOTALS = 10_000
 _MOST_NAMES = 1_000  # ids of a journal: it gets a new one whenever it is moved
 _WIDE = 1 << 62
 
