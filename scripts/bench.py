@@ -83,13 +83,13 @@ class Bench:
         self.lines: list[tuple[str, str, str]] = []
 
     def say(self, what: str, reach: str, figure: str) -> None:
-        """One line of the table, printed as soon as it is known."""
+        """Print one line of the table as soon as it is known."""
         self.lines.append((what, reach, figure))
         print(f"{what:<96} {reach:>28}   {figure}", flush=True)
 
     @contextmanager
     def home(self, name: str) -> Iterator[Path]:
-        """An empty home for one measurement."""
+        """Make an empty home for one measurement."""
         path = self.folder / name
         os.environ["LOCALOPS_HOME"] = str(path)
         yield path
@@ -99,13 +99,13 @@ class Bench:
 
 
 def p(values: list[int], share: float) -> float:
-    """A percentile in microseconds."""
+    """Return a percentile in microseconds."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(len(ordered) * share))] / 1000
 
 
 def interleave(blocks: dict[str, Block], rounds: int, base: str) -> tuple[dict[str, list[int]], dict[str, float]]:
-    """All timings of each side, and each side's ratio to the base: the median over rounds of block medians."""
+    """Return all timings of each side, and each side's ratio to the base: the median over rounds of block medians."""
     timings: dict[str, list[int]] = {name: [] for name in blocks}
     ratios: dict[str, list[float]] = {name: [] for name in blocks}
     for block in blocks.values():
@@ -121,7 +121,7 @@ def interleave(blocks: dict[str, Block], rounds: int, base: str) -> tuple[dict[s
 
 
 def timed(call: Callable[[], object], many: int = BLOCK) -> Block:
-    """A block of calls, each timed by itself."""
+    """Return a block of calls, each timed by itself."""
 
     def block() -> list[int]:
         took = []
@@ -135,7 +135,7 @@ def timed(call: Callable[[], object], many: int = BLOCK) -> Block:
 
 
 def timed_record(session: Session, many: int = BLOCK, carried: tuple[object, object] = (PARAMS, RETURNS)) -> Block:
-    """A block of the line that users write, each timed as a whole: the event is made, then recorded."""
+    """Return a block of the line that users write, each timed as a whole: the event is made, then recorded."""
     params, returns = carried
 
     def line() -> None:
@@ -145,7 +145,7 @@ def timed_record(session: Session, many: int = BLOCK, carried: tuple[object, obj
 
 
 def by_hand(path: Path, synchronous: str, carried: tuple[object, object] = (PARAMS, RETURNS)) -> Callable[[], None]:
-    """The loop a good engineer writes: json.dumps twice, one autocommit INSERT into an unindexed WAL table."""
+    """Return the loop a good engineer writes: json.dumps twice, one autocommit INSERT into an unindexed WAL table."""
     params, returns = carried
     connection = apsw.Connection(str(path))
     connection.pragma("journal_mode", "wal")
@@ -191,7 +191,7 @@ def record(bench: Bench) -> None:
 
 
 def lines(bench: Bench) -> None:
-    """The line that users write, making the event included, beside the same by hand and as a span."""
+    """Measure the line that users write, with making the event, beside the same by hand and as a span."""
     with bench.home("lines") as home:
         session = localops.init()
         assert session is not None
@@ -237,7 +237,7 @@ def second(bench: Bench) -> None:
 
 
 def open_telemetry(carried: tuple[object, object] = (PARAMS, RETURNS)) -> Callable[[], None] | None:
-    """A span with the same content, exported to memory in batches; None where the SDK is not installed."""
+    """Return a span with the same content, exported to memory in batches; None if the SDK is not installed."""
     params, returns = carried
     try:
         from opentelemetry.sdk.trace import TracerProvider
@@ -283,7 +283,7 @@ CAME: dict[str, Any] = {
 
 
 def spans(bench: Bench) -> None:
-    """A span that is recorded, beside one that the SDK gives to a BatchSpanProcessor which drops it."""
+    """Measure a recorded span beside one that the SDK passes to a BatchSpanProcessor which drops it."""
     try:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
@@ -347,7 +347,7 @@ def power(bench: Bench) -> None:
 
 
 def million(bench: Bench) -> None:
-    """One session that grows to a million events: speed, memory, bytes and analytics on the way."""
+    """Measure a session that grows to a million events: speed, memory, bytes and analytics on the way."""
     with bench.home("million"):
         session = localops.init()
         assert session is not None
@@ -422,7 +422,7 @@ def command(bench: Bench) -> None:
 
 
 def whole_processes(commands: dict[str, list[str]], rounds: int, homes: Path | None = None) -> dict[str, float]:
-    """Each command as a ratio to the one called `pass`, the median over rounds; each in a new home below `homes`."""
+    """Return each command's ratio to the one called `pass`, the median over rounds; each in a new home in `homes`."""
     ratios: dict[str, list[float]] = {name: [] for name in commands}
     for _ in range(rounds):
         took = {}
@@ -471,7 +471,7 @@ bench.write({kind!r}, {folder!r}, int(sys.argv[1]), float(sys.argv[2]))
 
 
 def write(kind: str, folder: str, many: int, at: float) -> None:
-    """What one of several writing processes does, beginning at an agreed moment."""
+    """Write rows as one of several processes, beginning at an agreed moment."""
     make = {"localops": write_recorded, "bare": write_bare}[kind]
     call = make(folder)
     time.sleep(max(0.0, at - time.time()))
@@ -548,7 +548,7 @@ def throughput(bench: Bench, kind: str, processes: int, many: int) -> float:
 
 
 def sessions(bench: Bench) -> None:
-    """A page of fifty out of many sessions, with each filter and all of them."""
+    """Measure a page of fifty out of many sessions, with each filter and all of them."""
     from localops.reading.home import Filters, Home
 
     with bench.home("sessions") as home:
@@ -621,7 +621,7 @@ PARTS |= bench_sync.PARTS | bench_ui.PARTS | bench_web.PARTS | bench_mcp.PARTS
 
 
 def page(bench: Bench) -> str:
-    """The docs page: the machine in a sentence, then the table."""
+    """Return the docs page: the machine in a sentence, then the table."""
     when = time.strftime("%Y-%m-%d", time.gmtime())
     versions = f"Python {platform.python_version()}, SQLite {apsw.sqlite_lib_version()}"
     machine = f"{versions}, {os.cpu_count()} cores, {platform.system()} {platform.machine()}"

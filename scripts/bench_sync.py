@@ -47,7 +47,7 @@ _BODIES = 20_000  # that are not the same: no batch holds one twice, which would
 
 
 def body() -> str:
-    """What an event carries, about 500 bytes."""
+    """Return the content of an event, about 500 bytes."""
     pick = random.choices
     params = {"query": " ".join(pick(WORDS, k=25)), "limit": random.randint(1, 99), "filters": {"open": True}}
     returns = {"results": pick(WORDS, k=8), "score": random.random(), "text": " ".join(pick(WORDS, k=20))}
@@ -55,7 +55,7 @@ def body() -> str:
 
 
 def backlog(folder: str, many: int) -> None:
-    """A journal with so many events, none of them sent."""
+    """Make a journal with so many events, none of them sent."""
     sessions = [clock.new_id() for _ in range(100)]
     bodies = [body() for _ in range(min(many, _BODIES))]
 
@@ -100,7 +100,7 @@ def _serve(port: Any) -> None:
 
 @contextmanager
 def discarding() -> Iterator[str]:
-    """A server in a process of its own that throws away what it gets."""
+    """Run a server in its own process that drops what it gets."""
     fresh = multiprocessing.get_context("spawn")
     port: Any = fresh.Queue()
     process = fresh.Process(target=_serve, args=(port,), daemon=True)
@@ -136,7 +136,7 @@ class Hub:
 
 @contextmanager
 def hub(folder: Path) -> Iterator[Hub]:
-    """A hub for a while."""
+    """Run a hub for a while."""
     made = Hub(folder)
     try:
         yield made
@@ -145,7 +145,7 @@ def hub(folder: Path) -> Iterator[Hub]:
 
 
 def bare(path: str, url: str) -> int:
-    """The pipeline without any promise: read by position, splice stored JSON, gzip, POST to a server that drops it."""
+    """Run the pipeline without promises: read by position, splice stored JSON, gzip, POST to a server that drops it."""
     connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
     session = requests.Session()
     after: Any = 0
@@ -189,7 +189,7 @@ def open_telemetry(url: str, many: int) -> float:
 
 
 def sync(bench: Bench) -> None:
-    """How fast rows reach a hub, beside a bare pipeline and beside OpenTelemetry's exporter."""
+    """Measure how fast rows reach a hub, beside a bare pipeline and beside OpenTelemetry's exporter."""
     many = bench.many // 10
     ratios, faster = [], []
     with bench.home("sync") as home, discarding() as url:
@@ -215,7 +215,7 @@ def sync(bench: Bench) -> None:
 
 
 def backlogged(bench: Bench) -> None:
-    """What a sync of a great backlog costs: memory, and the recorder beside it; and what is quick afterwards."""
+    """Measure a sync of a great backlog: its memory, the recorder beside it, and what is quick afterwards."""
     with bench.home("backlog") as home, hub(home.parent / "hub") as there:
         folder = config.project_folder(str(home), "default")
         backlog(folder, bench.many)
@@ -242,7 +242,7 @@ def backlogged(bench: Bench) -> None:
 
 
 def _record(session: localops.Session) -> float:
-    """The p50 of a few hundred calls."""
+    """Return the p50 of a few hundred calls."""
     took = []
     for _ in range(200):
         event = localops.ActionEvent("step", params={"a": "b" * 300}, returns="c" * 200)
@@ -286,7 +286,7 @@ def _first_unsent(bench: Bench, folder: str) -> None:
 
 
 def _stats(bench: Bench, there: Hub, folder: str, home: Path) -> None:
-    """A session's figures from the hub, asked for while it takes rows in."""
+    """Measure a session's figures from the hub, requested while it takes rows in."""
     with Reader(os.path.join(folder, "journal.db")) as reader:
         session = max(delivery.Ledger(reader, folder, "hub").ask("sessions", after=b"", many=1_000), key=_rows)[0].hex()
     backlog(config.project_folder(str(home), "more"), bench.many // 10)
@@ -316,7 +316,7 @@ def _rows(totals: tuple[Any, ...]) -> int:
 
 
 def poison(bench: Bench) -> None:
-    """How many requests one refused row costs."""
+    """Count the requests that one refused row costs."""
     from tests.sync import chaos
 
     with bench.home("poison") as home, hub(home.parent / "hub") as there, chaos.Chaos(behind=there.url) as front:

@@ -58,7 +58,7 @@ class Pages:
         self.cookie = str(answer.headers["Set-Cookie"]).partition(";")[0]
 
     def get(self, path: str) -> bytes:
-        """What is at an address."""
+        """Return the content of an address."""
         self._connection.request("GET", path, headers={"Cookie": self.cookie})
         answer = self._connection.getresponse()
         body = answer.read()
@@ -124,7 +124,7 @@ def made_sessions(many: int) -> Iterator[rows.Row]:
 
 
 def ui_list(bench: Bench) -> None:
-    """The list of many sessions: each filter, each order, and the counts beside it."""
+    """Measure the list of many sessions: each filter, each order, and the counts beside it."""
     with bench.home("ui-list") as home:
         journal = Journal(str(home / "default"))
         journal.add(made_sessions(bench.sessions))
@@ -180,7 +180,7 @@ def _across(pages: Pages, query: str, rounds: int) -> tuple[float, float]:
 
 
 def ui_session(bench: Bench) -> None:
-    """The page of a session of 100,000 events, and all of these in columns."""
+    """Measure the page of a session of 100,000 events, and all of these in columns."""
     with bench.home("ui-session") as home:
         session = localops.init()
         assert session is not None
@@ -252,7 +252,7 @@ def ui_live(bench: Bench) -> None:
 
 
 def _recording(session: Any) -> Callable[[], float]:
-    """A second of recording as fast as it goes: its median."""
+    """Return a block that records for a second as fast as possible, and its median."""
     from scripts.bench import PARAMS, RETURNS
 
     def block() -> float:
@@ -269,7 +269,7 @@ def _recording(session: Any) -> Callable[[], float]:
 
 @contextmanager
 def _watching(pages: Pages, session: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A process that does what an open page does: it hears of new rows, and fetches them."""
+    """Run a process that does what an open page does: it gets notices of new rows, and fetches them."""
     command = [sys.executable, __file__, "watch", str(pages.port), pages.cookie, session]
     with subprocess.Popen(command) as process:
         try:
@@ -279,7 +279,7 @@ def _watching(pages: Pages, session: str) -> Iterator[subprocess.Popen[bytes]]:
 
 
 def watch(port: int, cookie: str, session: str) -> None:
-    """What an open page does."""
+    """Do what an open page does."""
     connection = http.client.HTTPConnection("127.0.0.1", port)
     connection.request("GET", f"/api/1/live?session={session}", headers={"Cookie": cookie})
     stream = connection.getresponse()

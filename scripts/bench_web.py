@@ -49,7 +49,7 @@ def _search(number: int) -> int:
 class _Worker:
     @operation
     def work(self, number: int) -> None:
-        """A call, a tool that fails at times, a note: about eight rows and six events."""
+        """Record a call, a tool that fails at times, a note: about eight rows and six events."""
         localops.record(
             localops.LLMEvent(model=("gpt-4o", "o3-mini")[number % 2], prompt_tokens=200, completion_tokens=9)
         )
@@ -62,7 +62,7 @@ class _Worker:
 
 
 def web_session(bench: Bench) -> None:
-    """The page of a session of 100,000 events in headless Chromium."""
+    """Measure the page of a session of 100,000 events in headless Chromium."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         print("no Chromium here: the page of a large session is not measured", file=sys.stderr)

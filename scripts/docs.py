@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """Write the reference pages that are made from the code: the commands into cli.md, the SQL into journal.md.
 
-Only what stands between the two marks of a page is ours; the rest is written by hand. With `--check` nothing
-is written, and a page that is not what it would be made into is a failure.
+Only the part between the two marks of a page is generated; the rest is written by hand. With `--check` nothing is
+written, and a page that differs from the code is a failure.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from localops.journal import sql  # noqa: E402  the repository's own, installed 
 
 
 def main() -> int:
-    """Bring every page up to date, or say which are not."""
+    """Bring every page up to date, or print which are not."""
     stale = [name for name, made in (("cli", commands), ("journal", schema)) if not _bring(name, made())]
     if stale and "--check" in sys.argv[1:]:
-        print(f"not as the code is: {', '.join(stale)}; run scripts/fix")
+        print(f"out of date: {', '.join(stale)}; run scripts/fix")
         return 1
     return 0
 
 
 def _bring(name: str, lines: Iterator[str]) -> bool:
-    """Put the lines into their page unless only a check is wanted; True when it was as it should be."""
+    """Put the lines into their page, unless with --check; return True if the page was up to date."""
     path = PAGES / f"{name}.md"
     page = path.read_text()
     before, rest = page.split(BEGIN)
@@ -52,14 +52,14 @@ def _bring(name: str, lines: Iterator[str]) -> bool:
 
 
 def commands() -> Iterator[str]:
-    """Each command as it explains itself."""
+    """Yield the help of each command."""
     from localops.cli import commands as command
 
     yield from _all_help(command, "localops")
 
 
 def _all_help(command: click.Command, name: str) -> Iterator[str]:
-    """A command, and what there is below it."""
+    """Yield the help of a command, and of those below it."""
     context = _context(command, name)
     yield from _help(command, context)
     if not isinstance(command, click.Group):
@@ -82,7 +82,7 @@ def _help(command: click.Command, context: click.Context) -> Iterator[str]:
 
 
 def schema() -> Iterator[str]:
-    """Each table, view and named query, with what the SQL files say about it."""
+    """Yield each table, view and named query, with its comments in the SQL files."""
     text = sql.script("schema.sql")
     views = sql.script("views.sql")
     yield from ("## Tables", "")
@@ -108,7 +108,7 @@ def schema() -> Iterator[str]:
 
 
 def _about(text: str, statement: str) -> list[str]:
-    """The comment right above a statement, as one paragraph; a `--` line of its own kind ends it."""
+    """Return the comment right above a statement, as one paragraph; a `--` line of its own kind ends it."""
     above = text[: text.index(statement)].splitlines()
     comment: list[str] = []
     while above and above[-1].startswith("-- "):
@@ -121,7 +121,7 @@ def _wrapped(text: str) -> str:
 
 
 def _columns(text: str, table: str) -> Iterator[str]:
-    """A table's columns with their types and comments."""
+    """Yield a table's columns with their types and comments."""
     body = text[text.index(f"create table {table}(") :].split("\n", 1)[1].split("\n)")[0]
     rows: list[list[str]] = []
     for line in body.splitlines():
@@ -137,7 +137,7 @@ def _columns(text: str, table: str) -> Iterator[str]:
 
 
 def _views(tables: str, views: str) -> Iterator[tuple[str, str]]:
-    """The views and the columns that SQLite finds in them."""
+    """Yield the views and their columns, as SQLite has them."""
     connection = apsw.Connection(":memory:")
     connection.execute(tables + views).fetchall()
     for name in re.findall(r"^create view (\w+) as", views, re.MULTILINE):
@@ -146,7 +146,7 @@ def _views(tables: str, views: str) -> Iterator[tuple[str, str]]:
 
 
 def _queries(file: str) -> Iterator[str]:
-    """Each named statement of a file, with the comment that it begins with."""
+    """Yield each named statement of a file, with the comment that it begins with."""
     for name, statement in sql.statements(file).items():
         comment = [line[3:] for line in takewhile(lambda line: line.startswith("-- "), statement.splitlines())]
         yield f"- `{name}`" + (f": {' '.join(comment)}" if comment else "")

@@ -79,7 +79,7 @@ def main(arguments: list[str]) -> int:
 
 
 def table() -> dict[str, Any]:
-    """All of the file: where it is from, and the providers."""
+    """Return the whole file: its source, and the providers."""
     package = distribution("genai-prices")
     licence = next(file for file in package.files or () if file.name == "LICENSE")
     return {
@@ -92,14 +92,14 @@ def table() -> dict[str, Any]:
 
 
 def written(made: dict[str, Any]) -> str:
-    """As JSON with a model a line, so that a change of price is a line in a diff."""
+    """Return it as JSON with a model a line, so that a change of price is a line in a diff."""
     lines = [f"{compact(key)}: {compact(value)}," for key, value in made.items() if key != "providers"]
     sellers = ",\n".join(f"{compact(name)}: {written_seller(one)}" for name, one in made["providers"].items())
     return "\n".join(["{", *lines, '"providers": {', sellers, "}}", ""])
 
 
 def written_seller(provider: dict[str, Any]) -> str:
-    """A provider, and below it a line for each model."""
+    """Return a provider, and below it a line for each model."""
     fields = [f"{compact(key)}: {compact(value)}, " for key, value in provider.items() if key != "models"]
     models = ",\n".join(f"  {compact(name)}: {compact(model)}" for name, model in provider["models"].items())
     return f'{{{"".join(fields)}"models": {{\n{models}}}}}'
@@ -111,7 +111,7 @@ def compact(value: object) -> str:
 
 
 def seller(provider: types.Provider) -> dict[str, Any]:
-    """A provider: its names, the models it is known by, whose models it resells, and its own."""
+    """Return a provider: its names, the models it is known by, whose models it resells, and its own."""
     made = {
         "names": provider.provider_match and pattern(provider.provider_match),
         "match": provider.model_match and pattern(provider.model_match),
@@ -140,7 +140,7 @@ def history(model: types.ModelInfo) -> list[types.ConditionalPrice]:
 
 
 def pattern(clause: Any) -> Pattern:
-    """A clause as pricing.py matches it."""
+    """Return a clause in the form that pricing.py matches."""
     match clause:
         case types.ClauseEquals(equals=text):
             return literal(text)
@@ -176,7 +176,7 @@ def literal(text: str, *, after_star: bool = False) -> str:
 
 
 def condition(constraint: object) -> str:
-    """From when, or at which hours, a price holds."""
+    """Return from when, or at which hours, a price holds."""
     match constraint:
         case None:
             return ""
@@ -195,7 +195,7 @@ def clock(moment: time) -> str:
 
 
 def rates(model: types.ModelInfo, price: types.ModelPrice) -> str:
-    """By part. The library has nothing for free models; elsewhere nothing means that it does not know."""
+    """Return rates by part. The library has nothing for free models; elsewhere nothing means not known."""
     given = {key: value for key, value in vars(price).items() if value is not None}
     if unknown := given.keys() - PRICE_NAMES.keys():
         raise SystemExit(f"{model.id}: no part for {', '.join(sorted(unknown))}; see PARTS and NAMES")
@@ -206,14 +206,14 @@ def rates(model: types.ModelInfo, price: types.ModelPrice) -> str:
 
 
 def steps(value: Decimal | types.TieredPrices) -> str:
-    """A rate, and those for longer prompts."""
+    """Return a rate, and those for longer prompts."""
     if isinstance(value, Decimal):
         return dollars(value)
     return ",".join([dollars(value.base), *(f"{tier.start}:{dollars(tier.price)}" for tier in value.tiers)])
 
 
 def dollars(value: Decimal) -> str:
-    """The shortest exact text."""
+    """Return the shortest exact text."""
     if value < 0 or value != round(value, 18):
         raise SystemExit(f"not a price: {value}")
     text = format(value, "f")
@@ -231,13 +231,13 @@ def check_parts() -> None:
 
 
 def direct_wholes(key: str) -> set[str]:
-    """The nearest units of the library that count this one too."""
+    """Return the nearest units of the library that include this one."""
     above = {other for other in NAMES if dimensions(other) < dimensions(key)}
     return {NAMES[one] for one in above if not any(dimensions(one) < dimensions(other) for other in above)}
 
 
 def dimensions(key: str) -> frozenset[tuple[str, str]]:
-    """What a unit counts; one with more of these is inside one with fewer."""
+    """Return what a unit counts; one with more of these is inside one with fewer."""
     return frozenset(unit_data[key]["dimensions"].items())
 
 

@@ -72,7 +72,7 @@ def run_tests(target: str) -> dict[str, object]:
 
 
 def think(question: str, answer: str, size: int = 1) -> None:
-    """A call of a language model."""
+    """Record a call of a language model."""
     model = chance.choice(MODELS)
     given, made = chance.randint(400, 3_000) * size, chance.randint(60, 700)
     event = localops.LLMEvent(
@@ -143,7 +143,7 @@ TASKS = {
 
 
 def run(task: str, tags: tuple[str, ...]) -> None:
-    """One session from beginning to end."""
+    """Record one session from beginning to end."""
     session = localops.start_session(list(tags), name=task)
     assert session is not None
     Planner().plan(task)
@@ -159,7 +159,7 @@ def run(task: str, tags: tuple[str, ...]) -> None:
 
 
 def record() -> None:
-    """Two weeks of sessions; the last one goes on."""
+    """Record two weeks of sessions; the last one goes on."""
     pass_time(-DAYS * 86_400)
     for day in range(DAYS):
         many = chance.randint(1, 3) if day % 7 in (5, 6) else chance.randint(4, 9)
@@ -179,7 +179,7 @@ def record() -> None:
 
 @contextmanager
 def serving(home: str) -> Iterator[str]:
-    """The link to the pages of a home that is being recorded into."""
+    """Yield the link to the pages of a home that is being recorded into."""
     settings = {**os.environ, "LOCALOPS_HOME": home, "PYTHONPATH": str(TOP)}
     command = [sys.executable, __file__, "--record"]
     pipe = subprocess.PIPE

@@ -27,7 +27,8 @@ from localops.errors import ConfigError, LocalopsError  # noqa: E402
 from localops.output import say, write_plain_numbers  # noqa: E402
 
 if _collected:
-    gc.freeze()  # what is loaded stays until the end, so a search for garbage would go through all of it for nothing
+    # What is loaded stays until the end, so a search for garbage would go through all of it for nothing.
+    gc.freeze()
     gc.enable()
 
 TYPE_CHECKING = False

@@ -66,7 +66,8 @@ Filters.__doc__ = "The filters of a list of sessions: all that are set must matc
 
 STATES = ("Success", "Failure", "Indeterminate", "Running", "Unknown")
 _PAGE = 100
-_FEW = 5  # matches that are listed for an ambiguous id
+# Matches that are listed for an ambiguous id.
+_FEW = 5
 _LEAST = 4  # hex digits of an id
 # With more open sessions than this, they are not checked one by one just to tidy.
 _FEW_OPEN = 64
@@ -247,7 +248,8 @@ class Project:
 
     def __init__(self, home: str, name: str, rank: int = 0) -> None:
         self.name = name
-        self.rank = rank  # among the projects of its home; orders two sessions of the same nanosecond
+        # The rank among the projects of its home orders two sessions of the same nanosecond.
+        self.rank = rank
         self.folder = config.project_folder(home, name)
         self.path = os.path.join(self.folder, config.JOURNAL)
         # Tidy only when something waits: to open a journal for writing takes longer than most commands.

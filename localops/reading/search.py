@@ -30,14 +30,16 @@ if TYPE_CHECKING:
     from localops.journal.reader import Reader
 
 FILE = "search.db"
-SCHEMA = 1  # of the index; a file of another schema is replaced
+# The schema of the index; a file of another schema is replaced.
+SCHEMA = 1
 # Rows that are indexed at a time: some 50 ms.
 _BATCH = 2_000
 # Rows that may be indexed while a list of sessions is read.
 _SOON = 4_000
 # Rows in a passage at most, as they are read again for a match.
 _PASSAGE = 64
-_SHIFT = 24  # a session's passages are numbered within 2^24
+# A session's passages are numbered within 2^24.
+_SHIFT = 24
 _SIDE = 48  # characters of a snippet to either side of the match
 
 # Scripts that put no spaces between words are taken character by character.
@@ -95,7 +97,8 @@ class Query:
         if not parsed:
             raise ConfigError(f"invalid search {text!r}: give at least one word with a letter or a digit")
         self.terms = [term for term, _ in parsed]
-        self._is_prefix = parsed[0][1]  # of the first term, which a snippet shows
+        # The first term decides what a snippet shows.
+        self._is_prefix = parsed[0][1]
         self.match = " AND ".join(_match(term, is_prefix) for term, is_prefix in parsed)
         self._runs = [f" {' '.join(term)}{'' if is_prefix else ' '}" for term, is_prefix in parsed]
 

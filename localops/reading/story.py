@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
     from localops.journal.stored import Source
 
-UNATTRIBUTED = "unattributed"  # the name and the tag of a session for events whose session is unknown
+# The name and the tag of a session for events whose session is unknown.
+UNATTRIBUTED = "unattributed"
 
 
 def budget_id(session: bytes, dollars: float) -> bytes:
@@ -44,7 +45,8 @@ class Milestone:
         seq: int | None,
     ) -> None:
         self.at_ns, self.id, self.kind, self.name, self.participant = at_ns, id, kind, name, participant
-        self.implied = implied  # an end that was derived, or a join that a fork made
+        # An end is implied if it was derived, a join if a fork made it.
+        self.implied = implied
         self.tags = tags  # as JSON
         self.text = text  # the body as it is stored
         self.seq = seq  # None while it waits in a spill file

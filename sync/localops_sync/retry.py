@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
     from localops_sync.sink import Trouble
 
-TRIES = 5  # of one request in one pass, when the remote is there but fails; then the next pass
+# Tries of one request in one pass, when the remote is there but fails; then the next pass tries again.
+TRIES = 5
 LONGEST = 60.0  # seconds between two tries
 # Seconds.  A server has been seen to ask for thirty years.
 RETRY_AFTER_MOST = 120.0

@@ -176,7 +176,8 @@ class Transport:
             late = not outcome  # or Ctrl-C was pressed
             if late:
                 self._line.cut()
-                self._line = _Line(self._remote, self._silence)  # the thread may still use the old one
+                # The thread may still use the old one.
+                self._line = _Line(self._remote, self._silence)
         if late and self.budget.seconds_left() <= 0:
             raise OutOfBudget
         # Ignore what has arrived meanwhile: the cut may make half an answer look whole.
@@ -291,7 +292,8 @@ class _Line(requests.Session):
         self._lock = threading.Lock()
         self._held: socket.socket | None = None
         self._is_cut = False
-        self.auth = _NoAuth()  # otherwise requests would replace our key by one from .netrc
+        # Otherwise requests would replace our key by one from .netrc.
+        self.auth = _NoAuth()
         # Only the key identifies us to a remote.
         self.cookies.set_policy(DefaultCookiePolicy(allowed_domains=[]))
         self.headers.update({"User-Agent": f"localops/{__version__}", "Accept-Encoding": "identity"})
@@ -376,7 +378,8 @@ def _pools(line: _Line) -> dict[str, type[urllib3.HTTPConnectionPool]]:
         def request(self, *arguments: Any, **options: Any) -> None:
             if self.sock is None:
                 self.connect()
-            self.timeout = line.silence  # otherwise the connect timeout would apply to each piece of a body
+            # Otherwise the connect timeout would apply to each piece of a body.
+            self.timeout = line.silence
             super().request(*arguments, **options)
 
     class SecureConnection(Connection, HTTPSConnection):

@@ -28,10 +28,13 @@ if TYPE_CHECKING:
 
     from localops.transfer.remotes import Remote
 
-_WARNED = "sync.warned"  # beside the journal: its time is when --quiet last printed that nothing arrives
-_PRINTED = "sync.said"  # beside the journal: for each remote, the last message of code 3 or 4, and when it was printed
+# This file's time is when --quiet last printed that nothing arrives; it is beside the journal.
+_WARNED = "sync.warned"
+# For each remote, the last message of code 3 or 4, and when it was printed; beside the journal.
+_PRINTED = "sync.said"
 _HOUR, _DAY = 3_600.0, 86_400.0
-_EVERY = {exit_codes.ACT: _HOUR, exit_codes.PARKED: _DAY}  # seconds until the same message is printed again
+# Seconds until the same message is printed again.
+_EVERY = {exit_codes.ACT: _HOUR, exit_codes.PARKED: _DAY}
 _BAR_EVERY = 0.1  # seconds between two updates of the progress bar
 
 

@@ -50,11 +50,14 @@ EVENTS = 25
 BYTES = 512 << 10
 # When the service fails on this many single events of a table, and takes others, it fails on the rest of them as well.
 _ENOUGH = 3
-_LASTS = 5.0  # seconds for which the service may still process a request whose connection is gone
-_MOST_KNOWN = 1_000  # sessions that are remembered; about others the service is asked again
+# For so many seconds the service may still process a request whose connection is gone.
+_LASTS = 5.0
+# Sessions that are remembered; about others the service is asked again.
+_MOST_KNOWN = 1_000
 _MILESTONES = frozenset(("session", "join", "tags", "end", "host", "video"))  # kinds of row that change a session there
 _STATES = {"Success": "Success", "Failure": "Fail", "Indeterminate": "Indeterminate"}
-_DUPLICATE = ("duplicate key", "already exists", "23505")  # in a refusal of what the service has already
+# Parts of a refusal of what the service has already.
+_DUPLICATE = ("duplicate key", "already exists", "23505")
 
 
 @dataclass

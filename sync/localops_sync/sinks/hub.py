@@ -29,8 +29,10 @@ if TYPE_CHECKING:
     from localops_sync.transport import Reply, Transport
 
 PIECE = 4 << 20  # bytes of a blob in one request
-_LEAST_PIECE = 64 << 10  # the smallest piece that is tried when a proxy refuses larger ones
-_LEVEL = 5  # of compression: 1 is twice as fast and a quarter larger, but the network is what is slow
+# The smallest piece that is tried when a proxy refuses larger ones.
+_LEAST_PIECE = 64 << 10
+# Of compression: 1 is twice as fast and a quarter larger, but the network is what is slow.
+_LEVEL = 5
 
 
 class Hub:
@@ -43,7 +45,8 @@ class Hub:
         self.kept: bool | None = True  # whether the hub still has that row; None when it does not know
         self.proves: frozenset[str] = frozenset()  # what the hub can be asked about
         self._compress: tuple[str, Callable[[bytes], bytes]] = ("gzip", _gzip)
-        self._packs_pieces = False  # earlier hubs take pieces of blobs only without compression
+        # Earlier hubs take pieces of blobs only without compression.
+        self._packs_pieces = False
         self._piece = PIECE
         self._there: set[str] = set()
         self._flaws: dict[str, str] = {}  # blobs that cannot be sent, and why

@@ -60,8 +60,10 @@ class Otlp:
         self._protocol = _option(remote, "protocol")
         self._auth = _option(remote, "auth")
         self._path = "" if urlsplit(remote.url).path.rstrip("/").endswith(_TRACES) else _TRACES
-        self._takes_spans = False  # it has taken some in this pass, so a refusal is about the spans
-        self._refusal: Refused | TooLarge | None = None  # of a request without spans: it may refuse any request
+        # It has taken some in this pass, so a refusal is about the spans.
+        self._takes_spans = False
+        # A refusal of a request without spans: a back end may refuse any such request.
+        self._refusal: Refused | TooLarge | None = None
         self._token: _Token | None = None
         self._names = _names(remote)
         if self._auth == "agentops":

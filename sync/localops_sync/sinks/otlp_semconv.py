@@ -183,7 +183,8 @@ class GenAI:
     OpenInference's are read by Phoenix, MLflow and others: kind, input and output, cost, tags and metadata.
     """
 
-    finished = UNSET  # as the conventions require for a span that did not fail
+    # The conventions require it for a span that did not fail.
+    finished = UNSET
     failed = {"error.type": "_OTHER"}  # noqa: RUF012  the conventions' value for an unknown type
     explains = True  # a failed span has its error's message, where readers look for it
     is_exact = True  # what the names cannot say of a row goes along, so that it can be read again

@@ -411,7 +411,8 @@ class Translation:
         return self._resources[session]
 
 
-_NEAR = 100  # rows before and after one that failed among which its error is looked for
+# Rows before and after a failed one among which its error is looked up.
+_NEAR = 100
 _DEEPEST = 50  # operations that an error is followed through
 _DIED = "its process died before it ended"
 _EXACT = "localops.exact"
