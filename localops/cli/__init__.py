@@ -127,6 +127,7 @@ def _run(arguments: list[str]) -> int:
         error.show()
         return error.exit_code
     except (KeyboardInterrupt, click.Abort):
+        # The exit code that shells give a program which SIGINT has ended.
         return 130
     except BrokenPipeError:
         return _end_quietly()
@@ -137,7 +138,6 @@ def _run(arguments: list[str]) -> int:
         from localops.journal.reader import SQLiteError, user_message
 
         # Messages of SQLite and the system are for users; anything else is a bug, and needs its traceback.
-
         if not isinstance(error, SQLiteError | OSError):
             raise
         say(user_message(error))

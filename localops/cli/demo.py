@@ -34,6 +34,7 @@ class SearchTimeout(Exception):
 @tool(name="web_search", cost=0.005)
 def search(query: str, patience: float) -> list[str]:
     """Look something up; fail if there is too little patience."""
+    # The waits give the timeline of the demo some lengths to show.
     time.sleep(min(patience, 0.03))
     if patience < 0.03:
         raise SearchTimeout(f"no answer within {patience * 1000:.0f} ms")

@@ -160,6 +160,7 @@ def _to_file(form: str, runs: list[Run], path: str) -> None:
     folder, name = os.path.split(os.path.abspath(path))
     unfinished = os.path.join(folder, f".{name}.{os.getpid()}")
     try:
+        # The bar is on stderr, so that it cannot end up in exported text.
         with _progress(runs) as shown:
             if form == "sqlite":
                 exports.write_sqlite(shown, unfinished)

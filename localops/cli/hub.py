@@ -422,6 +422,7 @@ def _copy_blobs(source: str, target: str) -> None:
 def _copy(source: str, target: str) -> None:
     """Copy a file, readable by its owner alone; skip one that was pruned meanwhile."""
     with suppress(FileNotFoundError), open(source, "rb") as file:
+        # Exclusive: a backup never overwrites a file, and never follows a link.
         handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         with open(handle, "wb") as copy:
             shutil.copyfileobj(file, copy)

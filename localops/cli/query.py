@@ -79,7 +79,7 @@ def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[
 
 
 def _say_what_surprises(statement: str, projects: int, *, any_rows: bool) -> None:
-    """Say what makes an answer other than it looks: ids that cannot match, projects that are asked one by one."""
+    """Explain surprising answers: ids that cannot match, projects that are queried one by one."""
     if not any_rows and _TEXT_IDS.search(statement) and _BYTE_IDS.search(statement):
         output.say(
             "ids are text in session_id, event_detail and event_tag, bytes in the other tables and views: "
@@ -87,7 +87,7 @@ def _say_what_surprises(statement: str, projects: int, *, any_rows: bool) -> Non
         )
     if projects > 1 and _OVER_ALL.search(statement):
         output.say(
-            f"each of the {projects} projects was asked by itself: limits, orders and sums are those of one project; "
+            f"each of the {projects} projects was queried alone: limits, orders and sums are those of one project; "
             "--project chooses one"
         )
 
@@ -96,6 +96,7 @@ def _named(names: list[str], row: Sequence[Any]) -> dict[str, Any]:
     """Return a row by its column names; a repeated name is numbered."""
     values: dict[str, Any] = {}
     for name, value in zip(names, row, strict=True):
+        # A JSON object cannot have a key twice, while a join may have a column name twice.
         key, number = name, 2
         while key in values:
             key, number = f"{name}_{number}", number + 1

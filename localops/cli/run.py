@@ -37,6 +37,7 @@ def run(home: str | None, project: str | None, module: bool, program: tuple[str,
     if project is not None:
         os.environ["LOCALOPS_PROJECT"] = config.check_project(project)
     os.environ["LOCALOPS_RUN"] = "1"
+    # Child processes inherit it, so that their `import agentops` is localops, too.
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_shim(), os.environ.get("PYTHONPATH")]))
     # exec discards buffered output.
     sys.stdout.flush()

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
 # Seconds between two polls. Each poll is a read transaction of its own: a long one would keep a recorder's WAL growing.
 _POLL = 0.2
+# Rows read at a time, which bounds the memory for a large backlog.
 _PAGE = 500
 # Rows that are not about the run.
 _QUIET = frozenset(("host", "clock", "journal"))
