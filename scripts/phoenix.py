@@ -117,7 +117,7 @@ def environment(folder: Path) -> Path:
 
 
 def free_port() -> int:
-    """Return a port of the loopback address that nobody has."""
+    """Return a free port of the loopback address."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])
@@ -222,14 +222,14 @@ def recorded(home: Path) -> Shown:
 
 
 def _texts(calls: list[dict[str, Any]]) -> list[str]:
-    """Return every text that was said in the calls."""
-    said = [
+    """Return every text of the calls."""
+    texts = [
         text
         for call in calls
         for field in ("system_instructions", "prompt", "completion")
         for text in _said(call.get(field))
     ]
-    return sorted(said)
+    return sorted(texts)
 
 
 def _said(value: Any) -> list[str]:

@@ -251,8 +251,8 @@ def test_the_parts_of_a_document_are_those_of_the_whole(groups: list[Any], other
         parts = list(documents._Parts(io.BytesIO(json.dumps(whole, indent=piece % 2 or None).encode())))
     finally:
         documents._PIECE = before
-    found = [json.loads(data) for what, data in parts if what == "span"]
-    assert found == [each for scopes in groups for spans in scopes for each in spans]
+    spans = [json.loads(data) for what, data in parts if what == "span"]
+    assert spans == [each for scopes in groups for spans in scopes for each in spans]
     assert [what for what, _ in parts].count("resource") == len(groups)
 
 

@@ -18,7 +18,7 @@ def ids() -> dict[str, str]:
     """Two sessions, each with an unpriced call and one that costs; their ids by their names."""
     for name in ("a long name of a session that is cut", "another"):
         with localops.start_session(name=name) as session:
-            session.record(LLMEvent(model="a-model-of-nobody", prompt_tokens=1, completion_tokens=1))
+            session.record(LLMEvent(model="an-unknown-model", prompt_tokens=1, completion_tokens=1))
             session.record(ToolEvent(name="buy", cost=0.000012))
             session.create_agent("planner")
     with Home() as home:

@@ -11,7 +11,7 @@ import pytest
 import localops
 from localops import ActionEvent
 
-Told = Callable[..., dict[str, Any]]
+AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
 
 
@@ -28,7 +28,7 @@ def session() -> localops.Session:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "message"),
     [
         ("show --tree --timeline", "give only one of --tree and --timeline"),
         ("show --timeline --events", "give only one of --timeline and --events"),
@@ -44,10 +44,10 @@ def session() -> localops.Session:
         ("sessions --since 2h --until 3d", "--since is later than --until"),
     ],
 )
-def test_an_option_that_would_be_passed_over_is_refused(command: Command, words: str, said: str) -> None:
+def test_an_option_that_would_be_passed_over_is_refused(command: Command, words: str, message: str) -> None:
     """With a sentence that says what to do instead, and the exit code of wrong usage."""
     code, out, err = command(*shlex.split(words))
-    assert (code, out, said in err) == (2, "", True)
+    assert (code, out, message in err) == (2, "", True)
 
 
 @pytest.mark.parametrize(
@@ -76,16 +76,16 @@ def test_a_limit_counts_the_lines_that_are_shown(command: Command, view: str) ->
 
 
 @pytest.mark.parametrize("state", ["Fail", "fail", "FAILURE"])
-def test_a_state_is_named_as_in_the_api(command: Command, told: Told, state: str) -> None:
+def test_a_state_is_named_as_in_the_api(command: Command, as_json: AsJson, state: str) -> None:
     """`end_session("Fail")` makes a Failure, which is found under both names."""
-    assert len(told("sessions", "--state", state)["sessions"]) == 1
+    assert len(as_json("sessions", "--state", state)["sessions"]) == 1
     assert command("prune", "--state", state, "--dry-run")[0] == 0
 
 
-def test_a_name_of_an_order_is_the_same_on_the_pages(told: Told) -> None:
+def test_a_name_of_an_order_is_the_same_on_the_pages(as_json: AsJson) -> None:
     """Each --sort of the list is a sort of the pages, too."""
     from localops.cli.sessions import _ORDERS
     from localops.server.session_index import SORTS
 
     assert set(_ORDERS) - {"took"} <= set(SORTS)
-    assert told("sessions", "--sort", "failed")["sessions"]
+    assert as_json("sessions", "--sort", "failed")["sessions"]
