@@ -323,6 +323,8 @@ def _print_lines(
         align="".join("lrrrrrrlr"[column] for column in columns),
         soft=(by,),
         least=32 if by == "session" else 24,
+        # Its short id, if the label begins with one.
+        narrowest=13,
         spare=("time", "", "sessions", "out", "tokens in"),
         styles={"failed": common.errors},
     )

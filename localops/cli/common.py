@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 _UNSAFE = r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
 # Columns that a soft column keeps before spare columns are dropped.
 _SOFT = 18
-# Columns that a soft column keeps where a terminal is too narrow for that: as many as a short id has.
-_NARROWEST = 13
+# Columns that a soft column keeps where a terminal is too narrow for that.
+_NARROWEST = 8
 # Key of the click context under which a command keeps what its figures lack.
 _MISSING = "localops.missing"
 # Of every --json document; raised when a key is removed or changes its meaning.
@@ -230,16 +230,17 @@ def print_table(
     align: str = "",
     soft: Collection[str] = (),
     least: int = _SOFT,
+    narrowest: int = _NARROWEST,
     spare: Sequence[str] = (),
     styles: Mapping[str, Callable[[str], str]] | None = None,
 ) -> None:
     """Print a table that fits the terminal; into a file or a pipe, whole and without colours.
 
     Where it is too wide, `spare` columns are dropped one after another until every `soft` one has room for its
-    `least`; then the soft ones are cut. Where not even the others fit, each row is printed as a block: an id or a
-    cost that is cut says nothing.
+    `least`; then the soft ones are cut, to `narrowest` at most. Where not even the others fit, each row is printed as
+    a block: an id or a cost that is cut says nothing.
     """
-    chosen = _fitting(rows, headers, dict.fromkeys(soft, least), spare)
+    chosen = _fitting(rows, headers, dict.fromkeys(soft, least), narrowest, spare)
     if chosen is None:
         _print_blocks(rows, headers, styles or {})
         return
@@ -261,7 +262,11 @@ def print_table(
 
 
 def _fitting(
-    rows: Sequence[Sequence[object]], headers: Sequence[str], least: Mapping[str, int], spare: Sequence[str]
+    rows: Sequence[Sequence[object]],
+    headers: Sequence[str],
+    least: Mapping[str, int],
+    narrowest: int,
+    spare: Sequence[str],
 ) -> list[int] | None:
     """Return the columns that fit when every soft one is cut to its least width; None if too few do."""
     chosen = list(range(len(headers)))
@@ -279,8 +284,8 @@ def _fitting(
             break
         if title in headers:
             chosen.remove(headers.index(title))
-    narrowest = [min(need, _NARROWEST) if headers[column] in least else need for column, need in enumerate(needs)]
-    return chosen if sum(narrowest[column] + 2 for column in chosen) - 2 <= room else None
+    widths = [min(need, narrowest) if headers[column] in least else need for column, need in enumerate(needs)]
+    return chosen if sum(widths[column] + 2 for column in chosen) - 2 <= room else None
 
 
 def _print_blocks(

@@ -81,7 +81,7 @@ export function plot({
         {
           ...axis,
           incrs: WHOLE,
-          size: 70,
+          size: (_, all) => room(all || []),
           values: (_, all) => all.map((value) => (value === null ? "" : yText(value))),
         },
       ],
@@ -126,6 +126,9 @@ export function plot({
   onTheme(() => chart && place.isConnected && draw());
   return element;
 }
+
+/** Return the width of an axis of values: the longest label, as wide as 12 pixels make its digits, and the tick. */
+const room = (labels) => Math.max(46, 22 + 7.2 * Math.max(0, ...labels.map((each) => each.length)));
 
 const shortDay = new Intl.DateTimeFormat("en-GB", { day: "numeric", month: "short", timeZone: "UTC" });
 const dayOf = (seconds) => shortDay.format(seconds * 1e3);

@@ -81,6 +81,12 @@ function change(a, b, text) {
   return make("span", { class: b > a ? "more" : "less" }, `${b > a ? "+" : "−"}${text(Math.abs(b - a))}${share}`);
 }
 
+/** Return the difference of two costs, if both are known. */
+function costChange(a, b) {
+  if (!a.unpriced && !b.unpriced) return change(a.cost_nano, b.cost_nano, money);
+  return make("span", { class: "faint", title: "Some calls have no price" }, "?");
+}
+
 function figures({ a, b }) {
   const row = ([label, value, text]) =>
     make(
@@ -89,7 +95,7 @@ function figures({ a, b }) {
       make("th", { scope: "row" }, label),
       make("td", { class: "num" }, text(value(a), a)),
       make("td", { class: "num" }, text(value(b), b)),
-      make("td", { class: "num" }, change(value(a), value(b), text)),
+      make("td", { class: "num" }, label === "Cost" ? costChange(a, b) : change(value(a), value(b), text)),
     );
   return make(
     "section",

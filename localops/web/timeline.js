@@ -417,7 +417,10 @@ export class Timeline {
       pen.fillStyle = c.line;
       pen.fillRect(x, 0, 1, 24);
       pen.fillStyle = c.soft;
-      pen.fillText(tick(Math.abs(at) < step / 1e3 ? 0 : at, step), x + 4, 15);
+      const label = tick(Math.abs(at) < step / 1e3 ? 0 : at, step),
+        wide = pen.measureText(label).width;
+      // The last label stands before its tick if it does not fit behind it.
+      pen.fillText(label, x + 4 + wide > this.width ? x - 4 - wide : x + 4, 15);
     }
   }
 

@@ -117,3 +117,28 @@ def test_a_comparison_shows_missing_prices(visit: Visit) -> None:
     for number in (5, 6):
         cells = rows.locator(f"td:nth-child({number})").all_inner_texts()
         assert sorted(cells) == sorted(cost for _, cost in COSTS)
+
+
+@pytest.mark.parametrize("visit", [390, 400, 1280], indirect=True)
+def test_costs_fit_their_places(visit: Visit) -> None:
+    """In the figures at the top, in tables of the analysis, and beside the charts."""
+    page = visit.session("every cost", "tree")
+    fits(visit, ".figures dd")
+    page = visit.open("/analytics")
+    page.locator("section", has_text="Tags").locator("tbody tr").first.wait_for()
+    visit.until("document.querySelectorAll('.u-axis').length > 1")
+    fits(visit, ".table-wrap")
+    fits(visit, ".figures dd")
+    chart = page.locator(".chart", has_text="Cost per day by model")
+    widths = chart.locator(".u-axis").evaluate_all("all => all.map(axis => axis.offsetWidth)")
+    # "$0.001000" in 12 pixels, and its tick.
+    assert min(widths) >= 75
+
+
+def test_a_difference_of_costs_is_known_only_if_both_are(visit: Visit) -> None:
+    """An amount would leave out what the calls without a price cost."""
+    one, other = (each["session_id"] for each in visit.facts("sessions")["sessions"])
+    page = visit.open(f"/compare?a={one}&b={other}")
+    row = page.locator(".sums tr", has_text="Cost")
+    row.wait_for()
+    assert row.locator("td").all_inner_texts() == [f"{SPENT} + ?", f"{SPENT} + ?", "?"]
