@@ -154,7 +154,9 @@ os._exit(9)
         (body,) = journal.ask("select body from event where kind = 'llm' and phase = 1")[0]
     assert json.loads(body)["prompt"] == [{"role": "user", "content": "how high is the tide?"}]
     with localops.start_session():  # who begins one finds those that died
-        assert programs.standing(programs.sessions()[0]).reason == "process died inside llm 'ChatCompletion'"
+        reason = programs.standing(programs.sessions()[0]).reason
+        assert reason is not None
+        assert reason.startswith("process died inside llm 'ChatCompletion'")  # how long it was in there may follow
 
 
 def test_one_exception_is_one_error(session: Session, tracer: trace.Tracer) -> None:

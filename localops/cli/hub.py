@@ -8,13 +8,14 @@ from contextlib import contextmanager, suppress
 
 import click
 
-from localops import config, host, output
-from localops.cli.common import Group, json_option, print_json, print_table
+from localops import clock, config, host, output
+from localops.cli.common import Group, Moment, json_option, print_json, print_table
 from localops.errors import ConfigError, LocalopsError, NotFound
 from localops.journal.reader import SQLiteError, reason
 from localops.journal.rows import id_text
 from localops.reading import home as homes
 from localops.reading import session_state
+from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from localops.server.home_store import HomeStore
     from localops.server.keys import Key, Keys
     from localops.server.proof import Checked
+    from localops.server.senders import Sender
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -355,6 +357,71 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
         output.say(f"after a restore: sessions that were deleted since the backup was made are here again: {again}")
     if problems:
         context.exit(1)
+
+
+@hub.command()
+@_data_option
+@click.option("--project", metavar="NAME", help="Only of this project.")
+@click.option("--silent-for", "since", type=Moment(), metavar="AGE", help="Only those that sent no row since: 2d, 12h.")
+@json_option
+@click.pass_context
+def senders(context: click.Context, data: str, project: str | None, since: int | None, as_json: bool) -> None:
+    """List the machines that send rows, with the time at which the last ones came.
+
+    Each journal is a line: a machine has one for each home and project that it records into. A machine with nothing
+    to send is silent, too. With --silent-for, the exit code is 1 if there is any.
+    """
+    from localops.server import senders as all_senders
+
+    keys = _keys(data)
+    heard: list[tuple[str, Sender]] = []
+    with homes.Home(keys.folder, project, strict=False) as opened:
+        for each in opened.projects:
+            heard += [(each.name, sender) for sender in all_senders.of(each.reader)]
+        unreadable = opened.unreadable
+    heard = [(name, sender) for name, sender in heard if since is None or sender.last_ns < since]
+    if as_json:
+        print_json({"hub": keys.hub, "senders": [_sender_facts(name, sender) for name, sender in heard]})
+    elif heard:
+        _print_senders(heard)
+    else:
+        output.say("no machine has sent rows yet" if since is None else "every machine has sent rows since")
+    for name, error in unreadable.items():
+        output.say(f"{name}: its journal cannot be read: {reason(error)}")
+    if unreadable or (since is not None and heard):
+        context.exit(1)
+
+
+def _sender_facts(project: str, sender: Sender) -> dict[str, Any]:
+    return {
+        "project": project,
+        "host": sender.host,
+        "journal": sender.journal,
+        "last_heard": events.iso(sender.last_ns),
+        "last_heard_ns": sender.last_ns,
+        "first_heard": events.iso(sender.first_ns),
+        "newest_row": None if sender.newest_ns is None else events.iso(sender.newest_ns),
+        "lag_seconds": None if sender.lag_ns is None else round(sender.lag_ns / 1e9, 3),
+        "rows": sender.rows,
+    }
+
+
+def _print_senders(heard: list[tuple[str, Sender]]) -> None:
+    now = clock.now_ns()
+    lines = [
+        (
+            name,
+            sender.host or "unknown",
+            sender.journal[:8],
+            output.ago(now - sender.last_ns),
+            output.when(sender.last_ns)[:16],
+            "unknown" if sender.lag_ns is None else output.short_duration(sender.lag_ns),
+            output.count(sender.rows),
+        )
+        for name, sender in heard
+    ]
+    headers = ("project", "machine", "journal", "last rows", "at (UTC)", "lag", "rows")
+    print_table(lines, headers, align="llllllr", soft=("machine", "project"))
 
 
 @hub.command()

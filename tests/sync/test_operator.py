@@ -15,6 +15,7 @@ import apsw
 import pytest
 
 import localops
+from localops import host
 from localops.journal import blobs
 from localops.journal.reader import Reader
 from localops.transfer import bundle, remotes
@@ -288,6 +289,47 @@ def test_a_file_without_rows_is_named_and_removed_without_any_session(own: RealH
     assert path.exists()
     done = _localops(own.data, "prune", "--older-than", "99d", "--yes")
     assert (done.returncode, "1 blob removed" in done.stdout, path.exists()) == (0, True, False), done
+
+
+@pytest.mark.foreign_open
+def test_the_operator_sees_which_machines_have_fallen_silent(own: RealHub, sender: Sender, tmp_path: Path) -> None:
+    """A line for each journal, with its machine; exit code 1 if one was silent for too long."""
+    assert "no machine has sent rows yet" in _hub(own, "senders").stderr
+    _record("one", "two")
+    sender.sync()
+    other = Sender(tmp_path / "other", own.url, own.key, metadata_only=True)
+    other.write(3)
+    other.sync()
+    own.stop()
+    connection = apsw.Connection(str(own.folder / "journal.db"))
+    id = connection.execute("select journal from received order by at_ns limit 1").get
+    connection.execute("update received set at_ns = at_ns - ? where journal = ?", (2 * 86_400_000_000_000, id))
+    connection.close()
+    own.start()
+    silent, heard = json.loads(_hub(own, "senders", "--json").stdout)["senders"]
+    assert (silent["journal"], silent["host"], silent["project"]) == (id, host.hostname(), "default")
+    assert (silent["rows"], heard["rows"], heard["host"]) == (len(sender.identities()), len(other.identities()), None)
+    assert heard["lag_seconds"] >= 0
+    shown = _hub(own, "senders").stdout
+    assert ("2 days ago" in shown, host.hostname() in shown, id[:8] in shown) == (True, True, True), shown
+    late = _hub(own, "senders", "--silent-for", "1d", "--json")
+    assert (late.returncode, [each["journal"] for each in json.loads(late.stdout)["senders"]]) == (1, [id])
+    assert _hub(own, "senders", "--silent-for", "9d").returncode == 0
+
+
+@pytest.mark.foreign_open
+def test_a_journal_that_was_moved_is_one_machine(own: RealHub, sender: Sender, tmp_path: Path) -> None:
+    """It has another id since, and the earlier one is not a machine that has fallen silent."""
+    _record("one")
+    sender.sync()
+    shutil.copytree(sender.home, tmp_path / "moved")
+    shutil.rmtree(sender.home)
+    moved = Sender(tmp_path / "moved", own.url, own.key)
+    moved.write(1)
+    assert moved.sync().code == 0
+    (one,) = json.loads(_hub(own, "senders", "--json").stdout)["senders"]
+    with Reader(moved.journal) as reader:
+        assert reader.ask("select value from meta where key = 'journal'") == [(one["journal"],)]
 
 
 def test_a_hub_in_an_empty_folder_warns_that_it_is_new(tmp_path: Path) -> None:

@@ -56,6 +56,28 @@ from received
 where journal = :journal
 order by last desc;
 
+-- heard --
+-- When the first and the last rows of each journal came.
+select journal, min(at_ns), max(at_ns)
+from received
+group by journal
+order by 3;
+
+-- newest_of --
+-- The last rows of the batches that came last from a journal.
+select id, phase
+from received
+where journal = :journal
+order by at_ns desc, last desc
+limit :many;
+
+-- journals --
+-- The rows about the ids of journals.
+select body
+from event not indexed
+where kind = 'journal'
+  and body is not null;
+
 -- next_seq --
 -- The seq of the row after another.
 select min(seq)
