@@ -17,6 +17,16 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Sequence
     from typing import TextIO
 
+# The token counts of an LLM call: their short names for people, and what they count.
+TOKENS = {
+    "tokens_in": ("in", "prompt tokens, cached ones included"),
+    "tokens_out": ("out", "completion tokens, reasoning included"),
+    "tokens_cached": ("cached", "prompt tokens that came from a cache"),
+    "tokens_reasoning": ("reasoning", "completion tokens spent on reasoning"),
+    "tokens_cache_write": ("to cache", "prompt tokens that were written to a cache"),
+}
+PARTS_OF_TOKENS = list(TOKENS)[2:]  # those that are part of the tokens in or out
+
 _SECOND = 1_000_000_000
 _MINUTE = 60 * _SECOND
 _HOUR = 60 * _MINUTE

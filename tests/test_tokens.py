@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import localops
-from localops import LLMEvent
+from localops import LLMEvent, output
 from localops.journal import rows, wire
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
@@ -145,3 +145,8 @@ def test_a_body_that_is_no_json_counts_nothing(journal: Journal) -> None:
     journal.fold()
     assert _columns(journal) == [30, None]
     assert analytics.totals(journal, SESSION).tokens_cache_write == 30
+
+
+def test_each_count_has_a_name_for_people() -> None:
+    """Commands and exports show the counts that rows and totals have, and no others."""
+    assert set(output.TOKENS) == set(rows.TOKENS) == {name for name in rows.TOTALS if name.startswith("tokens_")}

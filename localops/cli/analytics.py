@@ -135,9 +135,7 @@ def _further(report: Report) -> list[tuple[str, object]]:
     totals = report.totals
     pairs: list[tuple[str, object]] = [
         ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
-        ("  cached", output.count(totals.tokens_cached)),
-        ("  to cache", output.count(totals.tokens_cache_write)),
-        ("  reasoning", output.count(totals.tokens_reasoning)),
+        *((f"  {output.TOKENS[name][0]}", output.count(getattr(totals, name))) for name in output.PARTS_OF_TOKENS),
         ("Failed", _failures(totals)),
         ("Unpriced", _calls(totals.unpriced) if totals.unpriced else "none"),
     ]

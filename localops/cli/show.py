@@ -465,9 +465,7 @@ def _event_pairs(project: Project, session: bytes, event: Event) -> list[tuple[s
         ("inside", event["parent"]),
         ("model", event["model"]),
         ("figures", _figures(event)),
-        ("cached", event["tokens_cached"]),
-        ("to cache", event["tokens_cache_write"]),
-        ("reasoning", event["tokens_reasoning"]),
+        *((output.TOKENS[name][0], event[name]) for name in output.PARTS_OF_TOKENS),
         ("tags", ", ".join(event["tags"])),
     ]
     return [(name, value) for name, value in pairs if value]

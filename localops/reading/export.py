@@ -92,15 +92,17 @@ def _session(run: Run) -> dict[str, Any]:
     }
 
 
+# `cached_tokens` for `tokens_cached`, as AgentOps names its own counts.
+_AGENTOPS_STYLE = {name: f"{name.removeprefix('tokens_')}_tokens" for name in output.PARTS_OF_TOKENS}
+
+
 def _stats(run: Run) -> dict[str, Any]:
     figures = run.totals
     return {
         **analytics.contract(figures, running=run.is_running, until=run.until_ns),
         "prompt_tokens": figures.tokens_in,
         "completion_tokens": figures.tokens_out,
-        "cached_tokens": figures.tokens_cached,
-        "reasoning_tokens": figures.tokens_reasoning,
-        "cache_write_tokens": figures.tokens_cache_write,
+        **{_AGENTOPS_STYLE[name]: getattr(figures, name) for name in output.PARTS_OF_TOKENS},
         "total_tokens": figures.tokens_in + figures.tokens_out,
         "cost_nano": figures.cost,
         "unpriced": figures.unpriced,
@@ -150,9 +152,7 @@ def _llm(event: dict[str, Any]) -> dict[str, Any]:
         "completion_tokens": event["tokens_out"],
         "cost": dollars(event["cost"]),
         "promptarmor_flag": None,
-        "cached_tokens": event["tokens_cached"],
-        "reasoning_tokens": event["tokens_reasoning"],
-        "cache_write_tokens": event["tokens_cache_write"],
+        **{_AGENTOPS_STYLE[name]: event[name] for name in output.PARTS_OF_TOKENS},
         "cost_nano": event["cost"],
         "billed": event.get("billed"),
         "provider": event.get("provider"),
@@ -240,10 +240,11 @@ def write_jsonl(runs: Iterable[Run], file: BinaryIO) -> None:
             file.write(wire.from_row(row.bare))
 
 
-_SHEET = (
-    "project session id kind name parent agent began milliseconds model tokens_in tokens_out tokens_cached "
-    "tokens_reasoning tokens_cache_write cost_usd failed finished tags params returns prompt completion details logs"
-).split()
+_SHEET = [
+    *"project session id kind name parent agent began milliseconds model".split(),
+    *rows.TOKENS,
+    *"cost_usd failed finished tags params returns prompt completion details logs".split(),
+]
 
 
 def write_csv(runs: Iterable[Run], file: BinaryIO) -> None:
@@ -329,11 +330,7 @@ TABLES: dict[str, dict[str, tuple[type, str]]] = {
         "event_id": (str, "the event"),
         "session_id": (str, "the session"),
         "model": (str, "the model asked"),
-        "tokens_in": (int, "prompt tokens, cached ones included"),
-        "tokens_out": (int, "completion tokens, reasoning included"),
-        "tokens_cached": (int, "prompt tokens that came from a cache"),
-        "tokens_reasoning": (int, "completion tokens spent on reasoning"),
-        "tokens_cache_write": (int, "prompt tokens that were written to a cache"),
+        **{name: (int, text) for name, (_, text) in output.TOKENS.items()},
         "cost_usd": (float, "in US dollars; null when the price is not known"),
         "seconds": (float, "how long it took"),
         "prompt": (str, "text, or messages as JSON"),

@@ -7,6 +7,7 @@ malformed or too frequent, cost nothing; one that timed out, broke off or met a 
 from __future__ import annotations
 
 from localops.interruption import attempt
+from localops.journal import rows
 from localops.recording import events
 
 TYPE_CHECKING = False
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 
     from localops.recording.events import ErrorEvent, Event
 
-_USAGE = ("cost", "prompt_tokens", "completion_tokens", "cached_tokens", "cache_write_tokens", "reasoning_tokens")
+_USAGE = (*"cost prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(), *rows.FROM_BODY.values())
 # The names under which HTTP clients and SDKs raise what happens before an answer.  Names, because none of those
 # packages is a dependency; a program's subclass counts as its base class.
 _NO_CONNECTION = frozenset(

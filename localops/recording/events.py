@@ -340,9 +340,10 @@ class LLMEvent(Event):
 
 
 REQUEST = tuple("prompt system_instructions tool_definitions stream provider thread_id".split())
-REPLY = tuple(
-    "completion tool_calls finish_reason response_id response_model time_to_first_token cache_write_tokens"
-    " input_audio_tokens output_audio_tokens".split()
+REPLY = (
+    *"completion tool_calls finish_reason response_id response_model time_to_first_token".split(),
+    *rows.FROM_BODY.values(),
+    *"input_audio_tokens output_audio_tokens".split(),
 )
 
 

@@ -31,11 +31,6 @@ const KNOWN = new Set([
   "finished",
   "failed",
   "model",
-  "tokens_in",
-  "tokens_out",
-  "tokens_cached",
-  "tokens_reasoning",
-  "tokens_cache_write",
   "cache_write_tokens",
   "cost_usd",
   "cost_nano",
@@ -169,7 +164,12 @@ export class Details {
     if (event.attachments?.length) parts.push(part("Files", event.attachments.map(file)));
     const rest = Object.fromEntries(
       Object.entries(event).filter(
-        ([key, value]) => !KNOWN.has(key) && value !== null && value !== "" && !(Array.isArray(value) && !value.length),
+        ([key, value]) =>
+          !KNOWN.has(key) &&
+          !key.startsWith("tokens_") &&
+          value !== null &&
+          value !== "" &&
+          !(Array.isArray(value) && !value.length),
       ),
     );
     parts.push(part("Facts", this._facts(event)));
@@ -245,9 +245,9 @@ export class Details {
           ? [
               `${count(event.tokens_in || 0)} in`,
               `${count(event.tokens_out || 0)} out`,
-              event.tokens_cached && `${count(event.tokens_cached)} cached`,
-              event.tokens_cache_write && `${count(event.tokens_cache_write)} written to cache`,
-              event.tokens_reasoning && `${count(event.tokens_reasoning)} reasoning`,
+              ...Object.keys(event)
+                .filter((key) => /^tokens_(?!in$|out$)/.test(key) && event[key])
+                .map((key) => `${count(event[key])} ${key.slice("tokens_".length).replaceAll("_", " ")}`),
             ]
               .filter(Boolean)
               .join(", ")
