@@ -218,7 +218,7 @@ localops.end_session("Success")
 
 
 class Seen(NamedTuple):
-    """What the journal has of one try."""
+    """The journal's rows of one try."""
 
     calls: list[dict[str, Any]]
     copies: int

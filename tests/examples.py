@@ -1,4 +1,4 @@
-"""How many examples property tests look at: few in an ordinary run, and as many times more as STRESS_EXAMPLES says."""
+"""The number of examples of property tests: few in an ordinary run, STRESS_EXAMPLES times as many on request."""
 
 from __future__ import annotations
 

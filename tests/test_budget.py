@@ -137,7 +137,7 @@ def test_one_session_may_have_a_budget_of_its_own() -> None:
 
 
 def reached(session: Session) -> list[tuple[float, float, str | None]]:
-    """What the session says about its budget: limit, cost, and the operation in which it was reached."""
+    """Return the session's facts about its budget: limit, cost, and the operation in which it was reached."""
     names = {event["id"]: event["name"] for event in session.events}
     notes = [event for event in session.events if event["kind"] == "guardrail"]
     return [(note["params"]["budget_usd"], note["params"]["spent_usd"], names.get(note["parent"])) for note in notes]
@@ -159,7 +159,7 @@ def test_a_budget_that_was_reached_is_in_the_session() -> None:
 
 
 def test_a_hook_leaves_the_same_trace() -> None:
-    """What the hook does about it is its own affair."""
+    """A hook that raises nothing leaves the same trace."""
     session = begun(on_budget=lambda *_: None)
     session.record(ToolEvent(cost=0.5))
     assert reached(session) == []

@@ -41,7 +41,7 @@ def test_a_batch_comes_back_as_it_was(found: list[rows.Row]) -> None:
 
 @given(st.lists(any_row(), min_size=2, max_size=5), st.data())
 def test_a_changed_byte_never_passes(found: list[rows.Row], data: st.DataObject) -> None:
-    """Whatever byte of columns or bodies is changed, a row is refused, the batch is, or all rows are still the same."""
+    """After a change of any byte, a row is refused, the batch is, or all rows are still the same."""
     batch = _batch(found)
     head, *rest = bundle.pack(batch).splitlines()
     which = data.draw(st.integers(0, len(rest) - 1))

@@ -95,7 +95,7 @@ def test_a_call_without_arguments_is_one_with_none(session: Session, index: _Ope
 
 
 def test_a_call_that_has_not_ended_is_no_call_yet(session: Session, index: _Opened) -> None:
-    """What began in an earlier look is counted when it ends."""
+    """A call that began in an earlier read is counted when it ends."""
     running = session.operation("wait", kind="tool", params={"for": "it"})
     running.open()
     assert not index.past("wait").is_known

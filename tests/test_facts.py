@@ -28,7 +28,7 @@ def project() -> Iterator[Project]:
 
 
 def test_a_session_is_the_same_in_a_list_and_by_itself(project: Project) -> None:
-    """Whatever both have is equal."""
+    """All fields that both have are equal."""
     (listed,) = project.sessions(Filters())
     seen = project.snapshot(listed.session)
     alone = facts.session(project.name, seen, seen.report())

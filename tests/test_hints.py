@@ -28,7 +28,7 @@ def test_an_option_that_end_session_lacks_is_said_with_the_nearest(
 
 
 def test_a_strict_session_says_it_in_the_error() -> None:
-    """Where the option is refused, the nearest is in the message as well."""
+    """The error for an unknown option has the nearest one, too."""
     session = localops.start_session(config=localops.Config(strict=True))
     with pytest.raises(localops.LocalopsError, match=r"did you mean end_state\?"):
         session.end_session(state="Success")

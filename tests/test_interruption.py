@@ -31,11 +31,11 @@ from localops.journal import locks, participants
 
 
 class Late(Exception):
-    """What a handler raises."""
+    """An exception of a handler."""
 
 
 class Stop(BaseException):
-    """What a value should not raise, and some do."""
+    """An exception that a value should not raise, and some do."""
 
 
 def raises(error: type[BaseException]) -> Callable[..., Any]:
@@ -198,7 +198,7 @@ def interrupted_at(place: int, action: Callable[[], Any], kind: type[Exception] 
 
 
 def is_free(lock: Any) -> bool:
-    """Whether another thread gets a lock at once."""
+    """Return whether another thread gets a lock at once."""
     got: list[bool] = []
 
     def take() -> None:
@@ -246,7 +246,7 @@ def test_a_raised_recursion_limit_is_set_back() -> None:
 
 
 def test_a_guard_that_is_interrupted_leaves_no_descriptor(tmp_path: Path) -> None:
-    """What was opened is closed, and a folder is not locked any more."""
+    """An opened file is closed, and a folder is not locked any more."""
 
     def alone() -> None:
         with participants.alone(str(tmp_path)):
@@ -398,7 +398,7 @@ def test_an_exception_is_kept_wherever_holding_it_is_interrupted() -> None:
 
 
 def test_exceptions_are_kept_wherever_delivering_them_is_interrupted() -> None:
-    """What a delivery that is interrupted did not raise is raised by the next one."""
+    """Exceptions that an interrupted delivery did not raise are raised by the next one."""
     places = 0
     while True:
         held = [ValueError("first"), ValueError("second")]

@@ -107,7 +107,7 @@ def test_a_session_is_started_where_there_is_none() -> None:
 
 
 def test_a_budget_stops_the_chain() -> None:
-    """What is raised is raised into the program, not logged by LangChain."""
+    """The exception is raised into the program, not logged by LangChain."""
     localops.init(auto_start_session=False, instrument_llm_calls=False, budget_usd=0.000001)
     with localops.start_session(), pytest.raises(BudgetExceeded):
         _chain().invoke({"question": "how high?"}, config={"callbacks": [LangchainCallbackHandler()]})

@@ -91,7 +91,7 @@ class Asked:
 
 @pytest.fixture
 def memory(tmp_path: Path) -> Iterator[Memory]:
-    """What the tools read, in this process; without the thread, which finds nothing that calls do not."""
+    """Return the memory of the tools, in this process, without the thread."""
     opened = Memory(str(tmp_path / "home"), None)
     yield opened
     opened.close()
@@ -112,7 +112,7 @@ def _from(cursor: str | None) -> dict[str, str]:
 
 
 def test_have_i_failed_at_names_calls_with_the_same_arguments(memory: Memory) -> None:
-    """How often, when, with which error, and whether the newest call succeeded."""
+    """The answer has how often, when, with which error, and whether the newest call succeeded."""
     record(Path(memory.folder))
     bad = ask(memory, "have_i_failed_at", tool="fetch", args={"url": "http://bad"})
     assert bad.head.startswith("Yes: 3 of 3 calls with these arguments failed; the newest failed just now.")
@@ -183,7 +183,7 @@ def test_sessions_are_listed_filtered_and_paged(memory: Memory) -> None:
 
 
 def test_a_session_has_its_end_figures_and_errors(memory: Memory) -> None:
-    """What `localops show` says first, in a few lines."""
+    """The first facts of `localops show`, in a few lines."""
     ids = record(Path(memory.folder))
     asked = ask(memory, "get_session", session=ids[1])
     assert asked.head.startswith(f"Session {ids[1]} in one: Failure, began ")
@@ -378,7 +378,7 @@ def test_answers_keep_to_their_length_whatever_was_recorded(memory: Memory) -> N
     ],
 )
 def test_wrong_arguments_are_named(memory: Memory, name: str, arguments: dict[str, Any], message: str) -> None:
-    """What is missing, unknown or of the wrong kind, and what was expected."""
+    """Missing, unknown and wrong arguments are named, with what was expected."""
     with pytest.raises(ConfigError, match=re.escape(message)):
         TOOLS[name].call(memory, arguments)
 
@@ -490,7 +490,7 @@ def test_garbage_on_stdin_does_not_end_the_server(home: Path) -> None:
 
 
 def test_the_server_changes_nothing_that_was_recorded(home: Path, tmp_path: Path) -> None:
-    """Whatever is asked, the journal has the rows that it had."""
+    """After any request the journal has the same rows."""
     from localops.journal.reader import Reader
 
     path = str(home / "one" / "journal.db")
@@ -518,7 +518,7 @@ def test_a_project_that_cannot_be_read_is_no_end(memory: Memory) -> None:
 
 
 def test_without_its_extra_the_command_names_it() -> None:
-    """Where the SDK is not installed, one line says what to install."""
+    """Without the SDK, one line names the extra to install."""
     code = (
         "import sys; sys.modules['mcp'] = sys.modules['mcp_types'] = None\nfrom localops.cli import main\nmain(['mcp'])"
     )

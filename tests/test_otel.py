@@ -604,7 +604,7 @@ def test_an_sdk_that_keeps_few_attributes_loses_no_kind(session: Session) -> Non
 
 
 def test_hostile_attributes_and_names_break_nothing(session: Session, tracer: trace.Tracer) -> None:
-    """Whatever a span holds, it is recorded and the program goes on."""
+    """Any span is recorded, and the program goes on."""
     with tracer.start_as_current_span("\0 name \ud800") as span:
         span.set_attribute("openinference.span.kind", "LLM")
         span.set_attribute("llm.input_messages.0", "no message")

@@ -159,7 +159,7 @@ def test_kinds_and_names(by: str, case: str, name: str | None, kind: str, listed
 
 
 def test_tool_calls_have_arguments_result_and_id() -> None:
-    """What a tool was given and returned are values, beside what the model knew of it."""
+    """Input and output of a tool are values, beside the model's definition of it."""
     genai, agentops = of("genai", "langchain tool").fields, of("agentops", "agentops", "tides.tool")
     assert (genai["params"], genai["returns"]) == ({"place": "Brest"}, "4 m at Brest")
     assert genai["definition"] == {"description": "tide tables", "type": "function"}

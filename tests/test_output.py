@@ -51,7 +51,7 @@ def closed() -> io.StringIO:
 
 @pytest.mark.parametrize("stream", [None, closed(), Broken()], ids=["none", "closed", "broken"])
 def test_say_never_raises(stream: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whatever stands in for stderr, a notice does not end the program."""
+    """A notice does not end the program, whatever replaces stderr."""
     monkeypatch.setattr(sys, "stderr", stream)
     output.say("hello")
 

@@ -271,7 +271,7 @@ def test_a_name_and_what_it_names(name: str, value: object, goes: bool) -> None:
     ],
 )
 def test_an_entry_of_a_list_of_variables(entry: dict[str, object], goes: bool) -> None:
-    """What is called a value is the secret that the name before it says, also where all names and texts are known."""
+    """A value is a secret if the name before it is one, also when all names and texts are known."""
     encode = Encoder(redactor=Redactor()).encode
     for text in ("DB_PASSWORD", "api-token", "swordfish", "text"):
         encode({"params": {"key": "first", "name": "first", "type": "text", "value": text}})
@@ -329,7 +329,7 @@ def test_arguments_of_a_command_are_seen_with_their_option() -> None:
     ],
 )
 def test_short_and_plain_secrets_in_a_text(text: str, shown: str) -> None:
-    """Where only a secret can stand it goes, however short and plain."""
+    """Where only a secret can be, it is removed, however short and plain."""
     assert REDACTOR.clean(text)[0] == shown
 
 
@@ -366,7 +366,7 @@ def test_a_literal_is_found_in_every_form(secret: str) -> None:
 
 
 def test_own_patterns_keys_and_hook() -> None:
-    """What the user adds counts: patterns, names, and a function that sees every text with its name."""
+    """The user's own patterns, names, and a function that gets every text with its name are applied."""
     redactor = Redactor(
         patterns=[r"\bemp-\d{4}\b"],
         keys=["card_number"],
@@ -631,7 +631,7 @@ def test_time_is_linear(hostile: str) -> None:
 
 @given(TEXTS)
 def test_redaction_is_done_once(text: str) -> None:
-    """What was redacted stays as it is when it comes by again, as with an event that is recorded twice."""
+    """A redacted text stays the same the second time, as for an event that is recorded twice."""
     once, _ = REDACTOR.clean(text)
     assert REDACTOR.clean(once)[0].count("[redacted:") == once.count("[redacted:")
 

@@ -74,7 +74,7 @@ def test_addresses(url: str) -> None:
     ],
 )
 def test_addresses_that_are_none(url: str) -> None:
-    """What cannot be called, or holds a password, is refused when it is given."""
+    """An address that cannot be called, or contains a password, is refused at once."""
     with pytest.raises(ConfigError):
         remotes.check_url(url)
 

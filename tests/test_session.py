@@ -453,7 +453,7 @@ class _NoTruth:
     ids=lambda odd: type(odd).__name__,
 )
 def test_no_detail_costs_an_event(session: Session, odd: Any) -> None:
-    """Whatever is odd about one argument, the event is recorded and counted as no loss."""
+    """An event with any odd argument is recorded and not counted as lost."""
     common = "event_type params returns init_timestamp end_timestamp agent_id id tags".split()
     kinds: dict[type[Event], str] = {
         ActionEvent: "action_type logs screenshot name",

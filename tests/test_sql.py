@@ -24,7 +24,7 @@ def test_kinds_of_bookkeeping_rows_are_listed_in_python_alone() -> None:
 
 
 def test_a_list_in_braces_becomes_its_members() -> None:
-    """What SQLite gets are the kinds of rows.py, and no brace is left in any file."""
+    """SQLite gets the kinds of rows.py, and no brace is left in any file."""
     for path in _FILES:
         assert not {"{", "}"} & set(sql.script(path.name)), path.name
     lists = [each for path in _FILES for each in re.findall(r"not in \(([^()]*)\)", sql.script(path.name))]

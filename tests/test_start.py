@@ -43,7 +43,7 @@ def _dropped() -> list[str]:
 
 
 def test_a_session_without_descriptors_counts_and_recovers() -> None:
-    """What was lost is counted and named; the session begins in the journal as soon as files can be opened."""
+    """Losses are counted and named; the session begins in the journal as soon as files can be opened."""
     done = programs.run(_NO_DESCRIPTORS)
     assert done.stdout == "100 40\n", done.stderr
     assert done.stderr.count("is lost") == 1
@@ -71,7 +71,7 @@ def _blocked(tmp_path: Path) -> dict[str, str]:
 
 
 def test_what_is_lost_until_the_end_is_said_at_the_end(tmp_path: Path) -> None:
-    """Where not even the figure can be kept, it is on stderr."""
+    """If not even the number can be stored, it is printed on stderr."""
     _blocked(tmp_path)
     done = programs.run(_NOWHERE)
     assert done.returncode == 0

@@ -24,7 +24,7 @@ def test_it_has_the_columns_of_a_row_behind_its_seq() -> None:
 
 @given(any_row(), st.integers(1, 1 << 60))
 def test_a_row_comes_back_as_it_was_written(row: rows.Row, seq: int) -> None:
-    """What a journal takes is what was read, without its place."""
+    """A stored row without its place is the row that was written."""
     read = Stored(seq, *row)
     assert (read.seq, read.bare, read.is_intact) == (seq, row, True)
 
@@ -80,7 +80,7 @@ def test_nothing_reads_a_row_by_a_number(path: Path) -> None:
 
 
 def _is_of_row(value: ast.expr) -> bool:
-    """Whether what is indexed is a row, or one of a page."""
+    """Return whether an index is of a row, or one of a page."""
     if isinstance(value, ast.Subscript) and isinstance(value.value, ast.Name):
         return value.value.id in _PAGES
     return isinstance(value, ast.Name) and value.id in _ROWS

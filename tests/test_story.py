@@ -1,4 +1,4 @@
-"""What the books say of a session: read once, and the same as SQL says it."""
+"""The bookkeeping of a session: read once, and the same as in SQL."""
 
 from __future__ import annotations
 

@@ -239,7 +239,7 @@ class Every:
 
 
 def test_methods_of_every_kind_run() -> None:
-    """Whatever a class offers is still there, and what is called on an instance acts for it."""
+    """Each method of a class is still there, and a call on an instance acts for it."""
     run = localops.init()
     assert run is not None
     one = Every()

@@ -280,7 +280,7 @@ def test_it_works_with_coroutines_of_pytest_asyncio(project: pytest.Pytester) ->
 
 
 def test_a_project_that_does_not_use_it_loads_nothing(project: pytest.Pytester) -> None:
-    """Where localops is only installed, pytest loads the package and its plugin, and not a module more."""
+    """Without use of the fixture, pytest loads the package and its plugin, and no other module."""
     project.makepyfile("""
         import sys
 
@@ -308,7 +308,7 @@ def test_it_may_be_imported_before_pytest(project: pytest.Pytester) -> None:
 
 
 def test_the_examples_of_the_page_pass(project: pytest.Pytester) -> None:
-    """What `localops help testing` shows is a project whose tests pass."""
+    """The examples of `localops help testing` are a project whose tests pass."""
     page = (Path(__file__).parent.parent / "localops" / "docs" / "testing.md").read_text()
     project.makepyfile("\n\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
     result = _run(project, "-v")

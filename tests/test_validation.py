@@ -65,7 +65,7 @@ _HARMFUL = [
 
 @pytest.mark.parametrize("row", _HARMFUL, ids=lambda row: f"{row[3][:8]} {str(row[-1] or row[-4])[:24]}")
 def test_a_row_that_could_do_harm_is_refused(row: rows.Row) -> None:
-    """Whatever the folding or a figure would stumble over is refused with a sentence, and nothing beside it is."""
+    """A row that folding or a figure could not handle is refused with a message, and no other row is."""
     good = _row(body='{"a":1}')
     refused: dict[int, str] = {}
     batch = Batch("a" * 32, (), stored([good, row, good]), [(1, 3)])

@@ -1,4 +1,4 @@
-"""What PyInstaller is to put into a program that records with localops; it finds this by its entry point."""
+"""The PyInstaller hook for programs that record with localops; PyInstaller finds it by its entry point."""
 
 from __future__ import annotations
 

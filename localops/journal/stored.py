@@ -59,7 +59,7 @@ class Stored(_Columns):
 
     @property
     def is_intact(self) -> bool:
-        """Whether it still has the checksum that it was written with."""
+        """Return whether it still has the checksum that it was written with."""
         return rows.intact(self[1:])
 
     @property

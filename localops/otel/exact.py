@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     Row = dict[str, Any]
 
     class Reading(Protocol):
-        """What `mapping.read` returns."""
+        """The result of `mapping.read`."""
 
         kind: str
         name: str

@@ -1,4 +1,4 @@
-"""What a span of OpenTelemetry says, in the words of localops: its kind, request, answer, tokens and error.
+"""Translate a span of OpenTelemetry into the words of localops: its kind, request, answer, tokens and error.
 
 Pure and total: plain values in, a `Reading` out, whatever the attributes hold; nothing of OpenTelemetry is imported.
 The tables in `names` say what is read of each convention; what none of them names is kept as it came, under
@@ -56,7 +56,7 @@ class Error:
 
 
 class Reading:
-    """What a span says: `fields` are for the body of its rows, `figures` for the columns of an LLM call."""
+    """The content of a span: `fields` are for the body of its rows, `figures` for the columns of an LLM call."""
 
     __slots__ = (
         "errors",

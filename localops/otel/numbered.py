@@ -1,4 +1,4 @@
-"""What many attributes with numbers in their names say, put together."""
+"""Attributes with numbers in their names, put together as lists."""
 
 from __future__ import annotations
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
         tag: str | None = None
 
     class Later(NamedTuple):
-        """What later rows add to an event: to its cost, that it failed, that it was not billed, and to its tokens."""
+        """The additions of later rows to an event: to its cost, its tokens, that it failed or was not billed."""
 
         cost: int | None
         failed: int

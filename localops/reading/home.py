@@ -264,7 +264,7 @@ class Project:
 
     @property
     def exists(self) -> bool:
-        """Whether it has a journal; a folder alone is not a project yet."""
+        """Return whether it has a journal; a folder alone is not a project yet."""
         return self._reader is not None
 
     @property

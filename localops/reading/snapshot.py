@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from localops.reading.session_state import Standing
 
     class Budget(NamedTuple):
-        """What a session may cost in US dollars, and at what cost and when that was reached."""
+        """The budget of a session in US dollars, and at what cost and when it was reached."""
 
         limit_usd: float
         reached_usd: float | None

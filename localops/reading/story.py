@@ -108,7 +108,7 @@ class Story:
 
     @property
     def metadata_only(self) -> bool:
-        """Whether it came here from a metadata-only remote: its content stayed where it was recorded."""
+        """Return whether it came from a metadata-only remote: its content stayed where it was recorded."""
         return any(one.body.get("metadata_only") is True for one in self.of_kind("session"))
 
     @property
@@ -154,7 +154,7 @@ class Story:
 
     @property
     def is_unattributed(self) -> bool:
-        """Whether a process keeps it for events whose session is unknown."""
+        """Return whether a process keeps it for events whose session is unknown."""
         starts = (one for one in self.of_kind("session") if one.name == UNATTRIBUTED)
         return any(one.body.get(UNATTRIBUTED) for one in starts)
 

@@ -49,7 +49,7 @@ class Busy(Exception):
 
 
 class Shares:
-    """What each key uses of the limits now."""
+    """The use that each key makes of the limits now."""
 
     def __init__(self, limits: Limits) -> None:
         self._limits = limits

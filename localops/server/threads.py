@@ -31,7 +31,7 @@ _LARGE_AT_ONCE = 2
 
 
 class Service:
-    """What all endpoints share: the store in threads, the keys and the limits."""
+    """The parts that all endpoints share: the store in threads, the keys and the limits."""
 
     def __init__(self, store: Store, keys: Keys | None, limits: Limits, root: str = "") -> None:
         self.store, self.keys, self.limits = store, keys, limits

@@ -1,4 +1,4 @@
-"""What a test has recorded, as plain values, and assertions on it.
+"""The events that a test has recorded, as plain values, and assertions on them.
 
 Everything is read from the journal when it is asked for, so it is what a crash would have left.
 
@@ -80,7 +80,7 @@ class RecordedSession:
 
 
 class Run:
-    """What a test has recorded so far; the fixture `localops_run` is one."""
+    """The recording of a test so far; the fixture `localops_run` is one."""
 
     def __init__(self, home: str) -> None:
         self.home = home
@@ -134,12 +134,12 @@ class Run:
 
     @property
     def cost(self) -> float:
-        """What all calls have cost, in US dollars; calls without a known price are not in it, see `unpriced`."""
+        """Return the cost of all calls in US dollars, without calls of unknown price: see `unpriced`."""
         return sum(event["cost"] or 0 for event in self.events) / 1e9
 
     @property
     def unpriced(self) -> int:
-        """How many LLM calls have no known price."""
+        """Return how many LLM calls have no known price."""
         return sum(call.cost is None and call.finished for call in self.llm_calls)
 
     @property
@@ -258,7 +258,7 @@ class Run:
             self._fail(f"expected the state {state}, got {session.state}{reason}")
 
     def __str__(self) -> str:
-        """What happened, a line each."""
+        """Return the events, a line each."""
         sessions = [f"session {session.name!r}: {session.state}" for session in self.sessions]
         events = self.events
         depths: dict[str, int] = {}

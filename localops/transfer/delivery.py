@@ -49,7 +49,7 @@ _MOST_TOTALS = 1_000  # sessions whose totals are sent with the last batch
 
 @dataclass
 class Limits:
-    """How much goes into a batch, and which rows; read again for each batch."""
+    """The size of a batch, and which rows go into it; read again for each batch."""
 
     rows: int = 2_000
     size: int = 2 << 20  # bytes, about

@@ -54,7 +54,7 @@ class Finding:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What identifies a finding."""
+        """Return the words that identify a finding."""
         return self.where, self.text
 
 

@@ -67,7 +67,7 @@ class Part:
 
 @dataclass(frozen=True)
 class Share:
-    """What to put into a bundle: of a project, the rows that a remote lacks, or whole sessions."""
+    """A part of a bundle: of a project, the rows that a remote lacks, or whole sessions."""
 
     project: str
     remote: str | None = None

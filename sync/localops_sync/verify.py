@@ -66,7 +66,7 @@ class Report:
 
 @dataclass(frozen=True)
 class Difference:
-    """What a hub lacks of a session, or has damaged or with other contents."""
+    """The rows of a session that a hub lacks, or has damaged or with other contents."""
 
     deleted: bool = False  # all of it, by a person
     rows: int = 0

@@ -101,7 +101,7 @@ def test_the_cookie_is_for_this_server_alone(pages: RealPages) -> None:
     "body", ["", "null", "[]", "{}", '{"token":1}', '{"token":"x"}', "{" * 5000, '{"token":"\\ud800"}']
 )
 def test_a_wrong_token_opens_nothing(pages: RealPages, body: str) -> None:
-    """Whatever is sent instead of it."""
+    """No other text opens the pages."""
     answer = pages.ask("POST", "/login", body, cookie="", **JSON, x_localops="1")
     assert answer.status == 401
     assert "set-cookie" not in answer.headers
@@ -126,7 +126,7 @@ def test_every_answer_restricts_the_browser(pages: RealPages, path: str) -> None
     ],
 )  # fmt: skip
 def test_only_files_of_the_pages_are_served(pages: RealPages, name: str) -> None:
-    """Whatever the name looks like."""
+    """A name of any other form is not served."""
     assert pages.get(f"/web/{name}", cookie="").status == 404
 
 

@@ -36,5 +36,5 @@ def test_every_interruption_arrives(how: str, what: str) -> None:
 @pytest.mark.parametrize("kind", ["BaseException", "TimeoutError", "SystemExit", "KeyboardInterrupt"])
 @pytest.mark.parametrize("what", ["tight", "work", "llm", "walk"])
 def test_every_class_of_interruption_arrives(what: str, kind: str) -> None:
-    """Whatever its class."""
+    """Each class of exception arrives."""
     _interrupt("alarm", what, kind, max(30, COUNT // 4))

@@ -240,7 +240,7 @@ def test_kinds_without_a_table_are_actions(service: Service, url: str) -> None:
     ],
 )
 def test_no_value_makes_the_service_fail(service: Service, url: str, event: localops.Event) -> None:
-    """Whatever an event holds is sent as the type that its column has."""
+    """A value of any type is sent as the type of its column."""
     session = localops.start_session()
     assert session is not None
     session.record(event)

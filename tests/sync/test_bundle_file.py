@@ -210,7 +210,7 @@ def test_the_receipt_of_a_relay_delivers_nothing(home: str, tmp_path: Path) -> N
 
 
 def test_receipts_are_for_the_project_that_the_rows_come_from(home: str, tmp_path: Path) -> None:
-    """Whatever the project is called where they were taken in; and a project to which no key leads is noticed."""
+    """The name of the project on the hub does not matter; a project without a key is noticed."""
     path, back, data = str(tmp_path / "run.lops"), str(tmp_path / "run.receipts"), str(tmp_path / "hub")
     keys = Keys(data)
     key = keys.create("research")

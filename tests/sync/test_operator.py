@@ -369,7 +369,7 @@ def test_check_names_the_keys_that_a_restore_has_revived(own: RealHub, sender: S
 def test_what_was_deleted_since_a_backup_does_not_come_back(
     own: RealHub, sender: Sender, tmp_path: Path, left: str
 ) -> None:
-    """Whether the backup has it or a machine sends it again; the folder that was replaced tells what it was."""
+    """It stays deleted if the backup has it or a machine sends it again; the replaced folder has the list."""
     _record("early", "kept")
     sender.sync()
     assert _hub(own, "backup", "-o", str(tmp_path / "backup")).returncode == 0

@@ -1,4 +1,4 @@
-"""Sessions become traces: every span as OpenTelemetry wants it, the same each time, and no lying answer counts."""
+"""Sessions become traces with OpenTelemetry's conventions, the same each time, and false answers do not count."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ class Collector:
                 self.wfile.write(reply)
 
             def log_message(self, format: str, *args: object) -> None:
-                """Say nothing."""
+                """Print nothing."""
 
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._server.daemon_threads = True
@@ -106,21 +106,21 @@ class Collector:
         ]
 
     def span(self, name: str) -> Any:
-        """The span of that name; there is one."""
+        """Return the only span of that name."""
         [span] = [span for span in self.spans() if span.name == name]
         return span
 
 
 @pytest.fixture
 def collector() -> Iterator[Collector]:
-    """A back end."""
+    """Start a back end."""
     collector = Collector()
     yield collector
     collector.close()
 
 
 class Sending:
-    """A sink on the journal of this test, and batches of what it holds."""
+    """A sink on the journal of this test, and its batches."""
 
     def __init__(self, collector: Collector, budget: PassBudget | None = None, **remote: Any) -> None:
         self.folder = os.path.join(os.environ["LOCALOPS_HOME"], "default")
@@ -131,7 +131,7 @@ class Sending:
         self.sink = sink
 
     def batches(self, **limits: Any) -> Iterator[Batch]:
-        """What the remote lacks, which is everything."""
+        """Return the rows that the remote lacks, which are all."""
         chosen = delivery.Limits(metadata_only=self.remote.metadata_only, **limits)
         return delivery.Ledger(self.reader, self.folder, "far").batches(chosen)
 
@@ -171,7 +171,7 @@ def _attributes(of: Any) -> dict[str, Any]:
 
 
 def _record() -> localops.Session:
-    """A run with something of everything."""
+    """Record a run with rows of each kind."""
     session = localops.init(default_tags=["nightly"])
     assert session is not None
 
@@ -219,7 +219,7 @@ def _record() -> localops.Session:
 
 
 def test_a_session_is_a_trace(collector: Collector) -> None:
-    """The session's id is the trace's, its end sends the root, and everything hangs below what it happened in."""
+    """The session's id is the trace's, its end sends the root, and each span is below the one it happened in."""
     session = _record()
     with Sending(collector) as sending:
         sending.all()
@@ -274,8 +274,8 @@ def test_a_provider_that_was_not_given_is_the_models_maker(
     assert _attributes(call).get("gen_ai.provider.name") == expected
 
 
-def test_an_llm_call_says_what_the_conventions_want(collector: Collector) -> None:
-    """Model, provider, tokens, cost and messages, under their names; a call goes out of the process."""
+def test_an_llm_call_follows_the_conventions(collector: Collector) -> None:
+    """Model, provider, tokens, cost and messages have their names; a call is a client span."""
     _record()
     with Sending(collector) as sending:
         sending.all()
@@ -316,7 +316,7 @@ def test_an_llm_call_says_what_the_conventions_want(collector: Collector) -> Non
 
 
 def test_a_tool_call_has_its_input_from_the_row_it_opened_with(collector: Collector) -> None:
-    """The row that ends an operation does not repeat its input: it is looked up, in the batch or in the journal."""
+    """The closing row of an operation does not repeat its input: it is looked up, in the batch or in the journal."""
     _record()
     for rows_at_once in (2_000, 1):
         collector.requests.clear()
@@ -347,7 +347,7 @@ def test_an_operation_finds_its_input_however_long_it_took(collector: Collector,
 
 
 def test_an_error_is_a_span_of_its_own_with_an_exception(collector: Collector) -> None:
-    """The error is a span below the one that failed, and says type, message and traceback."""
+    """The error is a span below the one that failed, with type, message and traceback."""
     _record()
     with Sending(collector) as sending:
         sending.all()
@@ -363,8 +363,8 @@ def test_an_error_is_a_span_of_its_own_with_an_exception(collector: Collector) -
     assert [_attributes(each).get("error.type") for each in searches] == [None, "LookupError"]
 
 
-def test_the_root_says_how_the_session_ended(collector: Collector) -> None:
-    """State, reason, tags as they are by now, metadata and exact totals."""
+def test_the_root_has_the_end_of_the_session(collector: Collector) -> None:
+    """The root has state, reason, current tags, metadata and exact totals."""
     session = _record()
     session.add_tags(["late"])
     with Sending(collector) as sending:
@@ -430,8 +430,8 @@ def test_json_says_the_same_as_protobuf(collector: Collector) -> None:
     assert len(first["spans"][0]["traceId"]) == 32
 
 
-def test_what_is_sent_again_is_the_same_again(collector: Collector) -> None:
-    """A second sending has the same bytes, and other sizes of batch give the same spans."""
+def test_a_second_sending_is_the_same(collector: Collector) -> None:
+    """A second sending has the same bytes, and batches of other sizes have the same spans."""
     _record()
     for many in (2_000, 2_000, 3):
         with Sending(collector) as sending:
@@ -447,7 +447,7 @@ def test_what_is_sent_again_is_the_same_again(collector: Collector) -> None:
 
 
 def test_ids_of_any_kind_become_different_span_ids() -> None:
-    """Ids that a program gives may all end alike, or be almost nothing: their spans' ids are still their own."""
+    """Ids of a program may all end alike, or be almost zero: the ids of their spans still differ."""
     ends_alike = [uuid.UUID(int=(number << 64) | 7).bytes for number in range(500)]
     counted = [uuid.UUID(int=number).bytes for number in range(500)]
     actual = [span_id(id) for id in [*ends_alike, *counted[8:]]]
@@ -474,7 +474,7 @@ def test_a_session_that_went_on_sends_its_root_again(collector: Collector) -> No
 
 
 def test_what_a_process_died_in_is_sent_with_the_derived_end(collector: Collector, tmp_path: Path) -> None:
-    """The operation that never ended is a span that failed, so that what happened in it does not hang in the air."""
+    """The operation that never ended is a span that failed, so that spans inside it have a parent."""
     session, dead, inside = clock.new_id(), clock.new_id(), clock.new_id()
     with _journal() as journal:
         card = '{"participant":"00","machine":"gone"}'
@@ -494,7 +494,7 @@ def test_what_a_process_died_in_is_sent_with_the_derived_end(collector: Collecto
 
 
 def test_rows_that_are_no_span_are_taken_without_a_request(collector: Collector) -> None:
-    """A session that began, tags and an operation that only opened: nothing goes out, and nothing is left to send."""
+    """A session that began, tags and an opening row make no request, and nothing is left to send."""
     session = localops.init()
     assert session is not None
     session.add_tags(["one"])
@@ -504,8 +504,8 @@ def test_rows_that_are_no_span_are_taken_without_a_request(collector: Collector)
     assert collector.requests == []
 
 
-def test_nested_agents_are_told_apart(collector: Collector) -> None:
-    """An agent that calls another: each span says whose it is, and hangs below the call it was made in."""
+def test_nested_agents_are_distinguished(collector: Collector) -> None:
+    """If an agent calls another, each span has its own agent, and is below the call it was made in."""
     localops.init()
 
     @decorators.agent(name="inner")
@@ -564,7 +564,7 @@ def test_metadata_only_says_nothing_of_what_was_said(collector: Collector) -> No
 
 
 def test_a_huge_value_goes_as_its_head_and_digest(collector: Collector) -> None:
-    """What the journal keeps beside it stays there: the span says its length, digest and beginning."""
+    """A value beside the journal stays there: the span has its length, digest and beginning."""
     localops.init()
     localops.record(localops.ActionEvent(params={"page": "ab" * (2 << 20)}, action_type="huge"))
     localops.record(localops.ActionEvent(params={"page": "ab" * (256 << 10)}, action_type="large"))
@@ -619,7 +619,7 @@ _JSON = st.recursive(
 
 @given(_JSON)
 def test_any_prompt_and_completion_can_be_said(value: Any) -> None:
-    """Programs give messages in every form there is; whatever JSON it was, it becomes attributes."""
+    """Programs give messages in every form; any JSON becomes attributes."""
     for names in (otlp_semconv.GenAI(), AgentOps()):
         actual = {
             **names.prompt(otlp_messages.prompt_messages(value)),
@@ -868,7 +868,7 @@ _PROMPTS: dict[str, tuple[Any, list[tuple[str, list[dict[str, Any]]]]]] = {
 
 @pytest.mark.parametrize("form", _PROMPTS)
 def test_prompts_of_every_maker_become_parts(form: str) -> None:
-    """Gemini's parts, Anthropic's blocks, OpenAI's and Bedrock's forms are the parts of the conventions."""
+    """Gemini's parts, Anthropic's blocks, OpenAI's and Bedrock's forms become the parts of the conventions."""
     prompt, expected = _PROMPTS[form]
     actual = otlp_semconv.GenAI().prompt(otlp_messages.prompt_messages(prompt))
     messages = json.loads(str(actual.get("gen_ai.input.messages", "[]")))
@@ -932,7 +932,7 @@ _COMPLETIONS: dict[str, tuple[Any, list[dict[str, Any]], list[str] | None]] = {
 
 @pytest.mark.parametrize("form", _COMPLETIONS)
 def test_completions_of_every_maker_become_parts(form: str) -> None:
-    """An answer is one message, whatever it came in, and says why it ended in the conventions' words."""
+    """An answer in any form is one message, with its finish reason in the conventions' words."""
     completion, expected, reasons = _COMPLETIONS[form]
     actual = otlp_semconv.GenAI().completion(otlp_messages.completion_messages(completion))
     [message] = json.loads(str(actual["gen_ai.output.messages"]))
@@ -983,14 +983,14 @@ def test_any_row_can_be_sent(columns: dict[str, Any], body: Any) -> None:
 
 
 class _Nothing:
-    """A journal that holds nothing else."""
+    """A journal without other rows."""
 
     def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
-        """No rows."""
+        """Return no rows."""
         return []
 
     def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
-        """No row."""
+        """Return no row."""
         return None
 
 
@@ -998,7 +998,7 @@ class _Nothing:
     "names", [otlp_semconv.GenAI(), OpenInference(), AgentOps()], ids=["genai", "openinference", "agentops"]
 )
 def test_the_page_has_every_name(names: Names) -> None:
-    """What a user can meet in a back end, or give as an option, is on the page about it; so is the version."""
+    """The page has every name of a back end, every option, and the version."""
     page = (Path(localops.__file__).parent / "docs" / "otlp.md").read_text()
     shapes = (*otlp_semconv.SHAPES.values(), otlp_semconv.CREATED)
     shown = {name for shape in shapes for name in (shape.operation, shape.title, shape.input, shape.output) if name}
@@ -1035,7 +1035,7 @@ def _reader_kind(span: Any) -> str | None:
 
 
 def test_every_span_has_a_kind_and_a_session(collector: Collector) -> None:
-    """Where the operation does not tell the kind, the word of OpenInference does; each span names its session."""
+    """If the operation does not show the kind, the attribute of OpenInference does; each span has its session."""
     session = _record()
 
     @decorators.guardrail(spec="input")
@@ -1106,7 +1106,7 @@ def test_inputs_and_outputs_are_where_readers_look(collector: Collector) -> None
 
 @pytest.mark.parametrize("rows_at_once", [2_000, 1])
 def test_what_failed_says_why(collector: Collector, rows_at_once: int) -> None:
-    """The failed operation and those that the error came through have its text; what was interrupted says by what."""
+    """The failed operation and those around the error have its text; an interrupted one has the cause."""
 
     @decorators.tool
     def inner(query: str) -> None:
@@ -1147,7 +1147,7 @@ def test_what_failed_says_why(collector: Collector, rows_at_once: int) -> None:
 
 
 def test_what_an_agents_instance_does_is_below_its_span(collector: Collector) -> None:
-    """An agent that is a class has its own work below it where both stand side by side; calls stay below callers."""
+    """Spans of an agent that is a class are below the agent's; other calls stay below their callers."""
 
     @decorators.agent(name="worker")
     class Worker:
@@ -1197,7 +1197,7 @@ def test_agentops_gets_its_own_words_alone(collector: Collector) -> None:
 
 @pytest.mark.parametrize("path", ["", "/", "/otel", "/v1/traces", "/otel/v1/traces/"])
 def test_the_path_is_added_where_it_is_missing(collector: Collector, path: str) -> None:
-    """An address of a back end, or of its traces: both are understood."""
+    """The address of a back end, and that of its traces, are both accepted."""
     _finished()
     with Sending(collector, url=collector.url + path) as sending:
         sending.all()
@@ -1217,7 +1217,7 @@ def test_the_path_is_added_where_it_is_missing(collector: Collector, path: str) 
 def test_the_key_goes_as_it_is_wanted(
     collector: Collector, key: str | None, options: dict[str, str], expected: dict[str, str]
 ) -> None:
-    """As a bearer token, under a header of the back end's own, or not at all."""
+    """The key is sent as a bearer token, under a header of the back end's own, or not at all."""
     _finished()
     with Sending(collector, key=key, options=options, headers={"X-Tenant": "7"}) as sending:
         sending.all()
@@ -1308,8 +1308,8 @@ def test_an_answer_of_otlp_is_an_ack(collector: Collector, answer: Answer) -> No
         (204, None, b""),
     ],
 )
-def test_any_other_answer_is_none(collector: Collector, answer: Answer) -> None:
-    """A captive portal's page with a 200, or a program that says something else: nothing counts as sent."""
+def test_any_other_answer_does_not_count(collector: Collector, answer: Answer) -> None:
+    """A captive portal's page with a 200, or another program's answer: nothing counts as sent."""
     _finished()
     collector.answer = lambda *_: answer
     with Sending(collector) as sending, pytest.raises(Offline) as raised:
@@ -1372,7 +1372,7 @@ def test_a_remark_without_a_rejection_is_only_a_note(collector: Collector) -> No
 
 
 def test_a_pass_sends_what_there_is_and_passes_remarks_on(collector: Collector) -> None:
-    """The worker delivers everything but the row that is refused, and says what the back end had to say."""
+    """The worker delivers everything but the refused row, and reports the back end's message."""
     localops.init()
     for name in ("fine", "poison", "fine too"):
         localops.record(localops.ActionEvent(action_type=name))
@@ -1415,7 +1415,7 @@ def test_a_status_means_what_it_means_everywhere(collector: Collector, status: i
 
 
 def _is_check(headers: dict[str, str], body: bytes) -> bool:
-    """Whether a request is the span of no row that tells bad rows from a remote that is set up wrongly."""
+    """Return whether a request is the span without a row, which tells bad rows from a wrong configuration."""
     [*spans] = [s for r in _decoded(headers, body).resource_spans for scope in r.scope_spans for s in scope.spans]
     return [span.name for span in spans] == ["localops check"]
 
@@ -1450,7 +1450,7 @@ _FORBIDDEN: list[Answer] = [
 def test_a_remote_that_refuses_every_span_parks_none(
     collector: Collector, answer: Answer, takes_empty: bool, protocol: str
 ) -> None:
-    """A wrong path, protocol or header is for a person, in a few requests, and afterwards everything arrives."""
+    """A wrong path, protocol or header needs a person, after a few requests; afterwards everything arrives."""
     _steps(*(f"step {number}" for number in range(30)))
 
     def refuse(path: str, headers: dict[str, str], body: bytes) -> Answer:
@@ -1507,7 +1507,7 @@ def test_a_refused_row_that_is_alone_is_parked_too(collector: Collector) -> None
     [(True, True), (False, False)],
 )
 def test_remote_test_does_not_hide_a_refusal(collector: Collector, takes_spans: bool, ok: bool) -> None:
-    """A back end that refuses the empty request is asked with a plain span, and what it says of that counts."""
+    """A back end that refuses the empty request gets a plain span, and its answer to that counts."""
     from localops_sync import remote_test
 
     _finished()
@@ -1522,7 +1522,7 @@ def test_remote_test_does_not_hide_a_refusal(collector: Collector, takes_spans: 
 
 @pytest.mark.parametrize(("status", "kind"), [(200, PROTOBUF), (400, "text/plain")])
 def test_a_check_sends_no_span(collector: Collector, status: int, kind: str) -> None:
-    """It asks with an empty request, which some back ends refuse as such: they are there all the same."""
+    """The check sends an empty request, which some back ends refuse as such: they are there all the same."""
     _finished()
     collector.answer = lambda *_: (status, kind, b"")
     with Sending(collector) as sending:
@@ -1564,7 +1564,7 @@ def _token_or_taken(path: str, headers: dict[str, str], body: bytes) -> Answer:
 
 
 def test_a_token_is_got_once_and_again_when_it_expires(collector: Collector) -> None:
-    """The key goes for a token, the token with every export; in the middle of a backlog it is renewed once."""
+    """The key is exchanged for a token, which every export sends; in the middle of a backlog it is renewed once."""
     _record()
     cloud = _Cloud()
     collector.answer = cloud
@@ -1581,8 +1581,8 @@ def test_a_token_is_got_once_and_again_when_it_expires(collector: Collector) -> 
     assert [headers.get("x-t") for path, headers, _ in collector.requests if "auth" in path] == [None, None]
 
 
-def test_a_token_that_never_counts_stops_the_pass(collector: Collector) -> None:
-    """One renewal, and then a person must act; neither key nor token is in the sentence."""
+def test_a_token_that_is_always_refused_stops_the_pass(collector: Collector) -> None:
+    """After one renewal a person must act; neither key nor token is in the message."""
     _finished()
     cloud = _Cloud()
     cloud.accepted = 99
@@ -1616,7 +1616,7 @@ def test_no_token_parks_no_row(collector: Collector, answer: Answer, trouble: ty
 
 
 def test_a_token_is_waited_for_no_longer_than_the_pass(collector: Collector) -> None:
-    """Who gives out tokens and says nothing ends a pass with --max-seconds in time, not as a remote that is down."""
+    """A token server that does not answer ends a pass with --max-seconds in time, not as an offline remote."""
     _finished()
     asked = threading.Event()
     answered = threading.Event()
@@ -1699,7 +1699,7 @@ def test_agentops_hears_fail_for_a_failure(collector: Collector) -> None:
 
 
 def _finished() -> None:
-    """A session of one row that is a span."""
+    """Record a session of one row that is a span."""
     session = clock.new_id()
     with _journal() as journal:
         journal.add([rows.make("end", session, id=clock.new_id(), at_ns=clock.now_ns(), name="Success")])

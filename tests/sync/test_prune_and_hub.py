@@ -1,4 +1,4 @@
-"""What prune saw of a hub holds until a pass has reached the hub: a hub that is down is not trusted again meanwhile."""
+"""Doubts of prune about a hub hold until a pass has reached the hub: a hub that is down is not trusted again."""
 
 from __future__ import annotations
 
@@ -79,7 +79,7 @@ def test_damage_that_prune_has_seen_is_not_forgotten_while_the_hub_is_down(
 def test_a_hub_that_prune_has_seen_without_its_rows_is_not_trusted_while_it_is_down(
     own: RealHub, sender: Sender, tmp_path: Path, way: str
 ) -> None:
-    """Whether it was restored to an earlier state, or runs in an empty folder because its disk is not mounted."""
+    """It may have been restored to an earlier state, or run in an empty folder because its disk is not mounted."""
     shutil.copytree(own.data, tmp_path / "old")
     record("one")
     sender.sync()
@@ -142,7 +142,7 @@ def test_a_hub_can_retire_what_never_ended(own: RealHub, sender: Sender) -> None
 
 @pytest.mark.parametrize("how", ["remove", "lost settings"])
 def test_rows_that_were_sent_nowhere_outlive_their_remote(own: RealHub, sender: Sender, how: str) -> None:
-    """What it had may go, and so may what is recorded without a remote; the rest goes to another one, or by name."""
+    """Rows that it had may be removed, and so may rows without a remote; the rest goes to another one, or by name."""
     record("sent")
     sender.sync()
     record("unsent")

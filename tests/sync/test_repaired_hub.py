@@ -53,7 +53,7 @@ def _rows_lost(sender: Sender) -> int:
 
 @pytest.mark.foreign_open
 def test_a_repair_that_lost_nothing_alarms_nobody(own: RealHub, sender: Sender) -> None:
-    """What the machine has pruned is all there: the pass sends what is here once more, and that is all."""
+    """All rows that the machine has pruned are there: the pass only sends the rows here once more."""
     _record_and_prune(sender)
     before = identities(str(own.folder / "journal.db"))
     _repair(own, 0)

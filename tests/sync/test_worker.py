@@ -193,7 +193,7 @@ def test_batches_shrink_until_they_fit(weather: tuple[chaos.Chaos, Sender], ther
 def test_what_was_not_signed_for_is_sent_again(
     fault: chaos.Behaviour, weather: tuple[chaos.Chaos, Sender], there: str
 ) -> None:
-    """Whatever breaks between the hub and us, before or after it stored the batch: once is enough, and once it is."""
+    """A connection may break before or after the hub stored the batch: one more sending is enough."""
     broken, sender = weather
     sender.write(30)
     broken.always(lambda exchange: (fault if exchange.request.method == "POST" else chaos.passed)(exchange))
@@ -755,7 +755,7 @@ def test_rows_that_a_hub_lost_after_they_were_pruned_are_reported(own: RealHub, 
 
 
 def test_prune_leaves_what_a_hub_has_without_its_file(own: RealHub, tmp_path: Path) -> None:
-    """Whatever it signed for: the session stays until the file is there, or the remote is named."""
+    """The session stays until the file is there, or the remote is named, whatever the hub signed for."""
     sender = Sender(tmp_path / "home", own.url, own.key)
     digest = _filmed(sender, b"film" * 1_000)
     sender.sync()

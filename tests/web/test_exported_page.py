@@ -84,7 +84,7 @@ def test_the_agents_are_named_where_they_begin(page: Page) -> None:
 
 
 def test_a_budget_and_metadata_are_shown(page: Page) -> None:
-    """What the session could cost, that it was reached, and what the program noted about the run."""
+    """The page has the session's budget, that it was reached, and the program's metadata."""
     section = page.locator("section", has_text="too dear")
     assert section.locator(".figures div", has_text="Budget").inner_text().startswith("$0.0100, reached at $0.0200")
     assert "dataset: v3" in section.inner_text()

@@ -62,7 +62,7 @@ _DUPLICATE = ("duplicate key", "already exists", "23505")
 
 @dataclass
 class _There:
-    """What we know of a session at the service."""
+    """A session as far as it is known at the service."""
 
     id: bytes
     token: str

@@ -248,7 +248,7 @@ class Hub:
         self._dict(self._ask("POST", "/sync/1/missing", body=body, headers=_JSON))
 
     def figures(self, sessions: Sequence[bytes]) -> dict[bytes, dict[str, Any]]:
-        """How many rows of each session the hub has, and their digest."""
+        """Return how many rows of each session the hub has, and their digest."""
         body = encode.dumps({"sessions": [session.hex() for session in sessions]})
         answer = self._question("/sync/1/sessions", body)
         by_session = answer.get("sessions")
