@@ -1532,7 +1532,7 @@ def test_a_check_sends_no_span(collector: Collector, status: int, kind: str) -> 
 
 
 def test_a_check_finds_a_wrong_key(collector: Collector) -> None:
-    """What a person has to act upon is actual before anything is sent."""
+    """A problem that needs a person is reported before anything is sent."""
     _finished()
     collector.answer = lambda *_: (401, "application/json", b"{}")
     with Sending(collector) as sending, pytest.raises(Blocked):
