@@ -26,6 +26,9 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
 
     F = TypeVar("F", bound=Callable[..., Any])
+    Choice, WholeNumber = click.Choice[str], click.ParamType[int]
+else:
+    Choice, WholeNumber = click.Choice, click.ParamType  # in older releases of click they have no type parameter
 
 # Control, format and bidirectional characters, and lone surrogates: they could change what a terminal shows.
 _UNSAFE = r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
@@ -389,7 +392,7 @@ def at_least(text: str, seen: Snapshot) -> str:
     return f"at least {text}, to its last row" if seen.is_cut_off else text
 
 
-class Moment(click.ParamType[int]):
+class Moment(WholeNumber):
     """A time on the command line: `2h` or `3d` ago, a day, or an ISO time (UTC unless it names a zone)."""
 
     name = "time"
@@ -413,7 +416,7 @@ class Moment(click.ParamType[int]):
         return at + _SECONDS["d"] * 1_000_000_000 if self._end and re.fullmatch(r"\d{4}-\d\d-\d\d", text) else at
 
 
-class Span(click.ParamType[int]):
+class Span(WholeNumber):
     """A duration on the command line: `90s`, `5m`, `2h`; a plain number is seconds."""
 
     name = "time"
@@ -428,7 +431,7 @@ class Span(click.ParamType[int]):
         return round(float(match[1]) * {"ms": 0.001, **_SECONDS}[match[2] or "s"] * 1e9)
 
 
-class State(click.Choice[str]):
+class State(Choice):
     """A session's state on the command line, in any letter case; `Fail` is Failure, as in the API."""
 
     def __init__(self, states: Sequence[str]) -> None:
@@ -439,7 +442,7 @@ class State(click.Choice[str]):
         return super().convert("Failure" if str(value).lower() == "fail" else value, parameter, context)
 
 
-class Dollars(click.ParamType[int]):
+class Dollars(WholeNumber):
     """An amount of US dollars on the command line: `0.25`, `$3`."""
 
     name = "usd"

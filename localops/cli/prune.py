@@ -17,6 +17,7 @@ from localops import output
 from localops.cli.common import (
     Moment,
     State,
+    WholeNumber,
     json_option,
     look,
     place_options,
@@ -59,7 +60,7 @@ class _NotAsked(NamedTuple):
     reason: str
 
 
-class _Size(click.ParamType[int]):
+class _Size(WholeNumber):
     """A size on the command line: 500MB, 1.5GB, 2GiB."""
 
     name = "size"

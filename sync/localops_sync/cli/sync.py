@@ -38,7 +38,7 @@ _EVERY = {exit_codes.ACT: _HOUR, exit_codes.PARKED: _DAY}
 _BAR_EVERY = 0.1  # seconds between two updates of the progress bar
 
 
-class _Amount(click.ParamType[int]):
+class _Amount(common.WholeNumber):
     """A number of bytes or rows as people write it: 500, 10k, 2MB."""
 
     name = "amount"
