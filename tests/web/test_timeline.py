@@ -57,6 +57,15 @@ class Hand:
             self.page.wait_for_timeout(50)
         raise AssertionError(f"the bar {name} ends at {self.bar(name)[1]}, and not at {right}")
 
+    def grown(self, name: str, width: float) -> tuple[float, float]:
+        """Wait until a bar is wider than that, and return where it ends, and at which height."""
+        for _ in range(100):
+            left, right, y = self.bar(name)
+            if right - left > width:
+                return right, y
+            self.page.wait_for_timeout(50)
+        raise AssertionError(f"the bar {name} did not grow beyond {width}")
+
     def settle(self) -> None:
         """Let a frame be drawn."""
         self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
@@ -85,8 +94,9 @@ def test_the_wheel_zooms_where_the_pointer_is(hand: Hand) -> None:
 
 def test_a_drag_and_a_sideways_wheel_move_it(hand: Hand) -> None:
     """The bars under the hand move with it."""
+    left, right, _ = hand.bar("look up")
     hand.page.keyboard.press("+")
-    _, right, y = hand.bar("look up")
+    right, y = hand.grown("look up", right - left)
     edge = min(right, hand.box["x"] + hand.box["width"] - 200)
     hand.page.mouse.move(edge - 20, y)
     hand.page.mouse.down()
