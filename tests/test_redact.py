@@ -128,13 +128,13 @@ def _visible(body: str) -> str:
 @pytest.mark.parametrize("shape", SHAPES)
 def test_a_planted_secret_is_not_written(shape: str, wrapping: str) -> None:
     """At least 99 of 100 secrets of every shape are gone, however wrapped, and the event says so."""
-    missed = []
-    for _ in range(100):
+    missed, many = [], examples(25)
+    for _ in range(many):
         planted = SHAPES[shape]()
         body = ENCODER.encode({"params": WRAPPINGS[wrapping](planted)})
         if _core(planted) in _visible(body) or not json.loads(body).get("notes", {}).get("redacted"):
             missed.append((planted, body))
-    assert len(missed) <= 1, missed[0]
+    assert len(missed) <= max(1, many // 100), missed[0]
 
 
 def test_programs_hold_few_false_secrets() -> None:

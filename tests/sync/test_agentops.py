@@ -298,7 +298,9 @@ def test_trouble_at_any_step_leaves_each_event_once(service: Service, url: str, 
     """Whichever request is not answered, committed or not, in this process or the next: rows and figures are right."""
     record(3)
     record(1, end="Failure")
-    for step in range(100):
+    # A step is tried in the same process, and its neighbours in another; scripts/stress tries each of them in both.
+    both = examples(1) > 1
+    for step in range(0 if both else (len(weather) + restart) % 2, 100, 1 if both else 2):
         fresh = Service()
         service.__dict__.update(fresh.__dict__)
         service.weather = lambda nth, path, step=step: weather if nth == step else None  # type: ignore[misc]
