@@ -361,6 +361,24 @@ def test_answers_keep_to_their_length_whatever_was_recorded(memory: Memory) -> N
     assert asked.records
 
 
+# Texts of some kinds, with the tokens that cl100k_base and o200k_base make of them, whichever makes more.
+_COUNTED = {
+    "Find the lighthouse of Lyon, then tell me when it was built.": 15,
+    "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08": 43,
+    "Zm9vYmFyIGlzIG5vdCBhIHNlY3JldCwgYnV0IGJhc2U2NCBpcw==": 39,
+    "bcxzqwrtplkjhgfdsmnvbxzqwrtp": 15,
+    "灯台は港の北にある古い町の近くです": 20,
+    "Где находится маяк Лиона?": 13,
+    '{"url":"https://example.com/a?b=1","tries":[1,2,3]}': 21,
+}
+
+
+@pytest.mark.parametrize(("text", "counted"), _COUNTED.items())
+def test_tokens_are_never_counted_short(text: str, counted: int) -> None:
+    """Words, ids, keys, other scripts and JSON have at least the tokens that tokenizers make of them."""
+    assert counted <= tokens(text) <= 4 * counted
+
+
 @pytest.mark.parametrize(
     ("name", "arguments", "message"),
     [
