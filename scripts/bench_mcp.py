@@ -55,7 +55,7 @@ def asked(sessions: list[str], events: list[str], chance: random.Random) -> dict
         "last_time, by name": {"task": f"run-{chance.randrange(50)}"},
         "list_sessions": {},
         "list_sessions, state": {"state": "Failure"},
-        "list_sessions, facets": {"tag": "weekly", "model": "gpt-4o", "agent": "writer", "since": "9d"},
+        "list_sessions, facets": {"tag": "weekly", "model": "gpt-4o", "agent": "planner", "since": "9d"},
         "list_sessions, errors": {"errors": True},
         "list_sessions, text": {"text": chance.choice(_CITIES), "state": "Success"},
         "list_sessions, cursor": {"cursor": session},

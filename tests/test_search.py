@@ -90,6 +90,38 @@ def test_words_of_two_events_are_no_match() -> None:
         assert home.projects[0].index().sessions("cat dog", most=10) == []
 
 
+def test_a_page_of_sessions_is_searched_in_one_look() -> None:
+    """The candidates of a page are all that have the words, also in two events; a spread of sessions is refused."""
+    recorded = [_record("cat", "dog"), _record("cat and dog"), _record("cat"), _record("bird")]
+    ids = [session.session_id.bytes for session in recorded]
+    assert len(_found("cat dog")) == 1
+    with Home() as home:
+        index = home.projects[0].index()
+        assert index.among(ids, "cat dog") == set(ids[:2])
+        assert index.among(ids[1:], "cat") == set(ids[1:3])
+        assert index.among(ids[3:], "cat") == set()
+        assert index.among([bytes(16)], "cat") == set()
+        for _ in range(40):
+            _record("filler")
+        last = _record("cat").session_id.bytes
+        index.extend()
+        assert index.among([ids[0], last], "cat") is None
+        assert [index.has(id, "cat dog") for id in ids] == [False, True, False, False]
+
+
+def test_the_newest_sessions_with_some_words_come_first() -> None:
+    """Each once, as many as wanted; and how often a word is there, up to a limit."""
+    ids = [_record(f"cat {number}", "dog").session_id.bytes for number in range(4)]
+    _record("bird")
+    with Home() as home:
+        index = home.projects[0].index()
+        index.extend()
+        assert index.newest_sessions(["cat", "dog"], 3) == ids[:0:-1]
+        assert index.newest_sessions(["cat", "bird"], 3) == []
+        assert (index.how_often("cat", 3), index.how_often("cat", 9), index.how_often("cow", 9)) == (3, 4, 0)
+        assert list(index.events("cat", until=0)) == []
+
+
 def test_more_events_than_a_passage_holds_are_all_found() -> None:
     """Every row is in exactly one passage."""
     _record(*(f"cat number{number}" for number in range(200)))

@@ -389,7 +389,10 @@ class _Walk:
             "many": _PAGE,
         }
         while page := self.project.ask(name, before_ns=limit[0], before_key=limit[1], **values):
+            candidates = self._candidates(page)
             for row in page:
+                if candidates is not None and Listed(self.project, *row).session not in candidates:
+                    continue
                 listed = self._stated(row)
                 if listed is not None and self._has_text(listed.session):
                     yield listed
@@ -422,6 +425,12 @@ class _Walk:
         # Some of them have the words in different rows: `_has_text` reads those that are listed.
         candidates, _ = self.index.candidates(self.filters.text, most=_COUNTED)
         return None if candidates is None else list(dict.fromkeys(candidates))
+
+    def _candidates(self, page: list[tuple[Any, ...]]) -> set[bytes] | None:
+        """Return the sessions of a page that may have the text; None if each has to be looked at."""
+        if self.index is None or self.filters.text is None:
+            return None
+        return self.index.among([session for session, *_ in page], self.filters.text)
 
     def _has_text(self, session: bytes) -> bool:
         return self.index is None or self.filters.text is None or self.index.has(session, self.filters.text)

@@ -40,6 +40,8 @@ _SOON = 4_000
 _PASSAGE = 64
 # A session's passages are numbered within 2^24.
 _SHIFT = 24
+# A page of sessions that has more than so many others between its own is not looked at together.
+_SPREAD = 20
 _SIDE = 48  # characters of a snippet to either side of the match
 
 # Scripts that put no spaces between words are taken character by character.
@@ -273,6 +275,22 @@ class Index:
         if len(passages) > most:
             return None, False
         return list(chain.from_iterable(passages)), self._is_simple(query)
+
+    def among(self, sessions: list[bytes], text: str) -> set[bytes] | None:
+        """Return those of some sessions that have every word of a text in a passage, in one look at the index.
+
+        None where that would not be quicker than to look at each: they are spread over many others.
+        """
+        ids = encode.dumps([session.hex() for session in sessions]).decode()
+        keys = dict(self._file.ask(statements("search.sql")["keys"], {"ids": ids}))
+        if not keys:
+            return set()
+        first, last = min(keys), max(keys)
+        if last - first > _SPREAD * len(keys):
+            return None
+        values = {"match": Query(text).match, "first": first << _SHIFT, "before": (last + 1) << _SHIFT}
+        matching = self._file.ask(statements("search.sql")["keys_between"], values)
+        return {keys[key] for (key,) in matching if key in keys}
 
     def has(self, session: bytes, text: str) -> bool:
         """Return whether one row of the session has every term."""

@@ -53,6 +53,20 @@ where fts match :match
   and rowid < :before
 limit 1;
 
+-- keys --
+-- The keys of the sessions of a JSON array of ids in hex.
+select s.key, s.id
+from json_each(:ids) j
+join session s on s.id = unhex(j.value);
+
+-- keys_between --
+-- The sessions of a range of passages that have all words in one.
+select distinct rowid >> 24
+from fts
+where fts match :match
+  and rowid >= :first
+  and rowid < :before;
+
 -- how_often --
 -- In how many passages a word is, counted up to :many.
 select count(*)
