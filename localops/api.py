@@ -11,7 +11,7 @@ import threading
 import uuid
 from functools import wraps
 
-from localops import host, output
+from localops import facets, host, output
 from localops.clock import new_id, now_ns
 from localops.config import IGNORED, OPTIONS, Config, nearest
 from localops.errors import ConfigError, LocalopsError, NoSession, UnusableBudget
@@ -236,6 +236,9 @@ if TYPE_CHECKING:
         signals: bool | None = None,
         threads: bool | None = None,
         env_data_opt_out: bool | None = None,
+        user: str | None = None,
+        conversation: str | None = None,
+        metadata: Mapping[str, object] | None = None,
         **others: Any,
     ) -> Session: ...
     @overload
@@ -269,6 +272,9 @@ def init(
     signals: bool | None = None,
     threads: bool | None = None,
     env_data_opt_out: bool | None = None,
+    user: str | None = None,
+    conversation: str | None = None,
+    metadata: Mapping[str, object] | None = None,
     **others: Any,
 ) -> Session | None:
     """Set up recording, and start and return a session, or return None with `auto_start_session=False`.
@@ -282,6 +288,7 @@ def init(
     home: the folder that holds the projects [LOCALOPS_HOME, else the user's data folder].
     tags: tags of this session. default_tags: tags of every session from now on.
     trace_name: the session's name [the script's].
+    user, conversation, metadata: who and what this session is about; sessions are found and counted by them.
     inherited_session_id: join this session of another process instead of starting one; a subprocess with
         `session.env()` does so without it.
     auto_start_session: False only sets up recording. skip_auto_end_session: frameworks do not end sessions.
@@ -319,7 +326,8 @@ def init(
         **others,
     }
     given = {name: value for name, value in options.items() if value is not None and name not in IGNORED}
-    outcome = _in_turn(lambda: _init(given, tags, inherited_session_id, strict=strict))
+    about = facets.tags(user, conversation)
+    outcome = _in_turn(lambda: _init(given, tags, inherited_session_id, about, metadata, strict=strict))
     if outcome is not None:
         return outcome[0]
     return None if auto_start_session is False else client().start()  # `_init` failed and printed a warning
@@ -330,6 +338,8 @@ def _init(
     given: Mapping[str, Any],
     tags: Iterable[str] | str | None,
     inherited: uuid.UUID | str | None,
+    about: list[str],
+    metadata: Mapping[str, object] | None,
     *,
     strict: bool | None,  # noqa: ARG001 (for `_quietly`)
 ) -> tuple[Session | None]:
@@ -350,7 +360,10 @@ def _init(
         if inherited:
             output.say("inherited_session_id is not used with auto_start_session=False: give it to start_session()")
         return (None,)
-    return (_client.start(tags, inherited),)
+    session = _client.start(tags, inherited, about=about)
+    if metadata is not None:
+        session.update_metadata(metadata, facets=True)
+    return (session,)
 
 
 def _again(
@@ -397,15 +410,23 @@ def start_session(
     *,
     name: str | None = None,
     config: Config | None = None,
+    user: str | None = None,
+    conversation: str | None = None,
+    metadata: Mapping[str, object] | None = None,
 ) -> Session:
     """Start a session, or join the one that another process began, and make it the current one.
 
     A `config` is for this session alone.  Without an earlier `init`, the settings come from the environment.
     A session is returned in any case: rows that cannot be written yet are counted, and written when they can be.
+    `user`, `conversation` and `metadata` say who and what it is about; sessions are found and counted by them.
     """
     if config is not None and not isinstance(config, Config):
         raise ConfigError(f"invalid config: expected a localops.Config, got {type(config).__name__}")
-    return client().start(tags, inherited_session_id, name=name, config=config)
+    about = facets.tags(user, conversation)
+    session = client().start(tags, inherited_session_id, name=name, config=config, about=about)
+    if metadata is not None:
+        session.update_metadata(metadata, facets=True)
+    return session
 
 
 @_quietly

@@ -171,15 +171,20 @@ class Phoenix:
         self._log.close()
 
 
+def surroundings(home: Path) -> dict[str, str]:
+    """Return the environment of a program that has this tree and a home of its own."""
+    ours = os.pathsep.join([str(TOP), str(TOP / "sync")])
+    return {"PATH": os.environ["PATH"], "HOME": str(home), "LOCALOPS_HOME": str(home), "PYTHONPATH": ours}
+
+
 def record(home: Path) -> None:
     """Record the sessions."""
-    env = {"PATH": os.environ["PATH"], "HOME": str(home), "LOCALOPS_HOME": str(home), "PYTHONPATH": str(TOP)}
-    subprocess.run([sys.executable, "-c", PROGRAM], env=env, check=True, timeout=300)
+    subprocess.run([sys.executable, "-c", PROGRAM], env=surroundings(home), check=True, timeout=300)
 
 
 def send(home: Path, url: str, way: str) -> None:
     """Send them, as a user does."""
-    env = {"PATH": os.environ["PATH"], "HOME": str(home), "LOCALOPS_HOME": str(home)}
+    env = surroundings(home)
     localops = [sys.executable, "-m", "localops"]
     remote = ["remote", "add", way, url, "--kind", "otlp", "--project", "default", "--option", f"semconv={way}"]
     subprocess.run([*localops, *remote], env=env, check=True, timeout=300, capture_output=True)

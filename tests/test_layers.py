@@ -25,7 +25,7 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 LAYERS = """
     room
     careful errors clock host interruption rows shapes zstd
-    context locks output redact sql
+    context facets locks output redact sql
     participants events pricing stored plain_values responses
     billing
     config encode

@@ -6,7 +6,7 @@ from itertools import chain
 
 import click
 
-from localops import output
+from localops import facets, output
 from localops.cli import common
 from localops.reading import analytics as figures
 from localops.reading import facts
@@ -29,9 +29,21 @@ def _check_zone(_: click.Context, __: click.Parameter, name: str | None) -> str 
     return name
 
 
+class _By(click.ParamType[str]):
+    """What a table is by."""
+
+    name = "word"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word, or fail."""
+        if not figures.is_across(value):
+            self.fail(f"{value!r} is not one of {', '.join(figures.ACROSS)} or meta:NAME", param, ctx)
+        return value
+
+
 @click.command()
 @click.argument("session", required=False, metavar="[ID|last]")
-@click.option("--by", type=click.Choice(figures.ACROSS), help="A table by this.")
+@click.option("--by", type=_By(), metavar="WORD", help=f"A table by {', '.join(figures.ACROSS)} or meta:NAME.")
 @click.option("--since", type=common.Moment(), help="Sessions started since: 2h, 3d, 2026-11-21, or an ISO time.")
 @click.option("--until", type=common.Moment(end=True), help="Sessions started until then; a day includes its end.")
 @click.option("--tag", help="Sessions with this tag, or with an event that has it.")
@@ -274,8 +286,8 @@ def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:
         return figures.by_kind(project.reader, id)
     if by in ("day", "session"):
         raise click.UsageError(f"--by {by} needs several sessions: leave out the ID")
-    if by == "tag":
-        parts = figures.tags(project.reader, id, until=project.snapshot(id).until_ns)
+    if by == "tag" or facets.prefix(by) is not None:
+        parts = figures.of_facet(by, figures.tags(project.reader, id, until=project.snapshot(id).until_ns))
     else:
         parts = figures.agents(project.reader, id) if by == "agent" else figures.parts(project.reader, id, by)
     return [figures.Line(sessions=1, **part._asdict()) for part in parts]

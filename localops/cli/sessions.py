@@ -34,6 +34,13 @@ _ORDERS: dict[str, Callable[[Listed], int]] = {
 }
 
 
+def _check_pairs(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> tuple[str, ...]:
+    for pair in pairs:
+        if "=" not in pair:
+            raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}")
+    return pairs
+
+
 @click.command()
 @click.option("--tag", help="With this tag, or with an event that has it.")
 @click.option("--state", type=common.State(STATES), help="In this state.")
@@ -42,6 +49,9 @@ _ORDERS: dict[str, Callable[[Listed], int]] = {
 @click.option("--model", help="With a call of this model.")
 @click.option("--agent", help="With an agent of this name.")
 @click.option("--tool", help="With a call of this tool.")
+@click.option("--user", help="Of this user, or with an event of theirs.")
+@click.option("--conversation", metavar="ID", help="Of this conversation, or with an event of it.")
+@click.option("--meta", multiple=True, metavar="NAME=VALUE", callback=_check_pairs, help="With this metadata.")
 @click.option("--text", help="With an event that contains these words.")
 @click.option("--errors", is_flag=True, help="With at least one error.")
 @click.option("--min-cost", type=common.Dollars(), metavar="USD", help="With at least this cost.")

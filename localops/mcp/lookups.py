@@ -44,7 +44,8 @@ def list_sessions(memory: Memory, given: Given) -> str:
     """Return sessions, newest first."""
     since, until = (moment(name, given[name]) if name in given else None for name in ("since", "until"))
     names = ("state", "tag", "model", "agent", "tool", "text")
-    filters = Filters(**{name: given.get(name) for name in names}, since=since, until=until, errors="errors" in given)
+    chosen: dict[str, Any] = {name: given.get(name) for name in names}
+    filters = Filters(**chosen, since=since, until=until, errors="errors" in given)
     stop, many = time.monotonic() + _SECONDS, _fitting(given)
     with memory.home(given.get("project")) as home:
         note = _unsearched(home) if filters.text is not None else ""

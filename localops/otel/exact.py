@@ -39,8 +39,8 @@ _FIGURES = {
     "tokens_cached": "cached_tokens",
     "tokens_reasoning": "reasoning_tokens",
 }
-# Which session and agent it was is on every span, and what no table has is not of the row.
-_BESIDE = frozenset("attributes session_id agent_id agent_name parameters".split())
+# Session, user, conversation and agent are on every span, and what no table has is not of the row.
+_BESIDE = frozenset("attributes session_id agent_id agent_name user_id thread_id parameters".split())
 _SHORTEST = 24  # a shorter text is repeated: its number would take as long
 _POINTER, _AS_IS = "$", "$="
 _TEXT_OF_DATA = ";base64,"

@@ -16,6 +16,7 @@ from _thread import get_ident
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
+from localops import facets
 from localops.errors import BudgetExceeded, JournalError
 from localops.interruption import attempt, deliver, hold_if_programs, settle, waiting
 from localops.otel.mapping import Error, Reading, read
@@ -195,6 +196,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             call=_call_of(reading) if is_call else None,
             start=None if 0 <= started < _NOW_NS else span.start_time,
             by_itself=scope or span.name,
+            about=_facets(reading),
         )
         begun += ((operation, register),)
 
@@ -274,14 +276,18 @@ class LocalopsSpanProcessor(SpanProcessor):
         elif reading.figures:
             known = first.figures
             fields.update({name: each for name, each in reading.figures.items() if each not in (None, known.get(name))})
+        late = [tag for tag in _facets(reading) if tag not in _facets(first)]
         is_other = (reading.name, reading.tags) != (first.name, first.tags) or reading.kind != recorded.rows.kind
-        if is_other or call is not None or cost is not None:
+        tags = reading.tags if reading.tags != first.tags else None
+        if late:
+            tags = [*(reading.tags or first.tags or []), *late]
+        if is_other or call is not None or cost is not None or late:
             recorded.rows.become(
                 events.operation_kind(reading.kind),
                 reading.name,
                 call=call,
                 cost=0 if recorded.is_from_cache else cost if reading.kind == "tool" else None,
-                tags=reading.tags if reading.tags != first.tags else None,
+                tags=tags,
             )
         return fields
 
@@ -435,6 +441,11 @@ def _opening_fields(
     if scope:
         fields["scope"] = scope
     return fields
+
+
+def _facets(reading: Reading) -> list[str]:
+    """Return the facets that a span names: its user, and its conversation or what OpenInference calls its session."""
+    return facets.tags(reading.fields.get("user_id"), reading.fields.get("thread_id", reading.fields.get("session_id")))
 
 
 def _call_of(reading: Reading) -> LLMEvent:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import uuid
 from itertools import islice
 
+from localops import facets
 from localops.coding.importing import Report, files
 from localops.coding.seen import Seen
 from localops.encoding import encode
@@ -263,7 +264,9 @@ class _File:
         if kind == "llm" and not self._counts(span, reading, session):
             kind = COPY
         head = (id, kind, writer.text(reading.name), parent, agent, span.start)
-        tags = writer.tags_text(reading.tags) if reading.tags else None
+        conversation = reading.fields.get("thread_id", reading.fields.get("session_id"))
+        named = facets.tags(reading.fields.get("user_id"), conversation)
+        tags = writer.tags_text(facets.inherited(reading.tags, named)) if reading.tags or named else None
         if kind == "llm":
             call = LLMEvent(**{name: fields.pop(name, None) for name in _REQUEST}, **reading.figures)
             for name in _ANSWER:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from localops import clock, output
+from localops import clock, facets, output
 from localops.journal import rows
 from localops.journal.sql import statements
 
@@ -107,7 +107,7 @@ class _Sums(_Summed):
 NOTHING = Totals(*[0] * len(Totals._fields))
 DIMS = ("model", "tool", "agent_id", "tag")
 SHARES = (0.5, 0.9, 0.99)
-ACROSS = ("model", "agent", "tool", "tag", "day", "kind", "session")
+ACROSS = ("model", "agent", "tool", "tag", "user", "conversation", "day", "kind", "session")
 # Up to so many events the percentiles of a session are always computed, which takes some 50 ms.
 EXACT_UP_TO = 20_000
 QUARTER_NS = 900 * 1_000_000_000
@@ -330,9 +330,30 @@ def across(
         sums = query_report(reader, "by_kind", chosen)
     elif by == "agent":
         sums = query_report(reader, "by_agent", chosen, dim="agent_id")
+    elif by == "tag" or facets.prefix(by) is not None:
+        sums = _with_facet(by, query_report(reader, "by_tag", chosen, running, dim="tag"))
     else:
-        sums = query_report(reader, "by_tag" if by == "tag" else "by_facet", chosen, running, dim=by)
+        sums = query_report(reader, "by_facet", chosen, running, dim=by)
     return [Line(*(figure or 0 for figure in row)) for row in sums]
+
+
+def _with_facet(by: str, sums: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """Return the sums of the tags of a facet, by its values; those of all tags for `tag`."""
+    begin = facets.prefix(by)
+    if begin is None:
+        return sums
+    return [(value.removeprefix(begin), *figures) for value, *figures in sums if value.startswith(begin)]
+
+
+def is_across(by: str) -> bool:
+    """Return whether totals can be asked for by a word: one of ACROSS, or `meta:NAME`."""
+    return by in ACROSS or facets.prefix(by) is not None
+
+
+def of_facet(by: str, tag_parts: list[Part]) -> list[Part]:
+    """Return those totals by tag that are of a facet, by its values."""
+    begin = facets.prefix(by) or ""
+    return [part._replace(value=part.value.removeprefix(begin)) for part in tag_parts if part.value.startswith(begin)]
 
 
 def together(by: str, lines: Iterable[Line]) -> list[Line]:

@@ -12,7 +12,7 @@ import uuid
 from collections import namedtuple
 from heapq import merge
 
-from localops import config, host
+from localops import config, facets, host
 from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
 from localops.journal import blobs, rows, spill
 from localops.journal.reader import Reader, SQLiteError
@@ -53,13 +53,16 @@ if TYPE_CHECKING:
         errors: bool = False
         min_cost: int | None = None
         min_took: int | None = None
+        user: str | None = None
+        conversation: str | None = None
+        meta: tuple[str, ...] = ()  # NAME=VALUE
 
 else:
     Listed = namedtuple("Listed", ("project", *rows.LISTED))
     Filters = namedtuple(
         "Filters",
-        "state tag model agent since until text tool errors min_cost min_took",
-        defaults=[*[None] * 8, False, None, None],
+        "state tag model agent since until text tool errors min_cost min_took user conversation meta",
+        defaults=[*[None] * 8, False, *[None] * 4, ()],
     )
 
 Filters.__doc__ = "The filters of a list of sessions: all that are set must match; times are of a session's beginning."
@@ -369,6 +372,12 @@ class Project:
                 opened.close()
 
 
+def facet_tags(filters: Filters) -> list[str]:
+    """Return the tags that sessions with the wanted user, conversation and metadata have."""
+    pairs = [each.partition("=") for each in filters.meta]
+    return facets.tags(filters.user, filters.conversation) + [facets.tag(name, value) for name, _, value in pairs]
+
+
 class _Walk:
     """The list of one project's sessions, filtered."""
 
@@ -378,6 +387,7 @@ class _Walk:
         self.facets = [
             (dim, value) for dim in ("tag", "model", "agent", "tool") if (value := getattr(filters, dim)) is not None
         ]
+        self.facets += [("tag", tag) for tag in facet_tags(filters)]
         self.index = project.index() if filters.text is not None else None
 
     def folded(self, state: str | None, limit: tuple[int, int]) -> Iterator[Listed]:

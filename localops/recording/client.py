@@ -11,7 +11,7 @@ import uuid
 from collections import deque
 from functools import partial
 
-from localops import clock, host
+from localops import clock, facets, host
 from localops import config as settings
 from localops.config import JOURNAL, Config
 from localops.encoding import encode
@@ -30,7 +30,7 @@ from localops.recording.writer import Writer, redactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
     from localops.encoding.pricing import Prices
@@ -217,6 +217,7 @@ class Client:
         name: str | None = None,
         config: Config | None = None,
         params: object = None,
+        about: Sequence[str] = (),
     ) -> Session:
         """Start a session, or join one that another process has begun.
 
@@ -229,9 +230,12 @@ class Client:
         if inherited_session_id == "":
             say("inherited_session_id is empty: this is a session of its own")
         elif inherited_session_id is not None:
-            return self._join(inherited_session_id, folder, tags, name, config)
+            session = self._join(inherited_session_id, folder, facets.together(tags, list(about)), name, config)
+            session.recorder.facets.update((tag.partition("=")[0], tag) for tag in about)
+            return session
         session = self._session(clock.new_id(), folder, name or config.trace_name or script_name(), config, owned=True)
-        self._begin(session, tags, begun=True, params=params)
+        session.recorder.facets.update((tag.partition("=")[0], tag) for tag in about)
+        self._begin(session, facets.together(tags, list(about)), begun=True, params=params)
         return session
 
     def _join(

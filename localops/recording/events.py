@@ -10,7 +10,7 @@ import datetime
 import enum
 import uuid
 
-from localops import clock
+from localops import clock, facets
 from localops.careful import COLLECTIONS, outline
 from localops.clock import iso as iso
 from localops.interruption import attempt, deliver, settle, waiting
@@ -18,7 +18,7 @@ from localops.journal import rows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     Timestamp = str | datetime.datetime | int | float
@@ -41,6 +41,7 @@ class Event:
     any_type = True  # an unknown event type becomes its kind
     plain = True  # no tokens, no cost, no link: only the fields that every event has
     failed = False  # an error was recorded with it
+    metadata: object = None  # facts of the program's own; the plain ones are facets
     _counts_as = "action"
 
     _id: uuid.UUID | str | bytes | None
@@ -58,6 +59,9 @@ class Event:
         *,
         name: str | None = None,
         tags: Iterable[str] | str | None = None,
+        user: str | None = None,
+        conversation: str | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> None:
         self.event_type = event_type
         self.params = params
@@ -72,6 +76,14 @@ class Event:
         self._given_start = init_timestamp
         self._given_end = end_timestamp
         self._ended: int | None = None
+        if user is not None or conversation is not None or metadata is not None:
+            self._about(user, conversation, metadata)
+
+    def _about(self, user: object, conversation: object, metadata: object) -> None:
+        """Take in who and what it is about."""
+        self.tags = facets.together(self.tags, facets.tags(user, conversation, metadata))
+        if metadata is not None:
+            self.metadata = metadata
 
     @property
     def id(self) -> uuid.UUID:
@@ -123,6 +135,8 @@ class Event:
             fields["params"] = self.params
         if self.returns is not None:
             fields["returns"] = self.returns
+        if self.metadata is not None:
+            fields["metadata"] = self.metadata
         return fields
 
     def title(self) -> str | None:
@@ -155,6 +169,9 @@ class ActionEvent(Event):
         *,
         name: str | None = None,
         tags: Iterable[str] | str | None = None,
+        user: str | None = None,
+        conversation: str | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> None:
         # Not by super(): most events are of this class, and the call would take a third of the time to create one.
         self.event_type = event_type
@@ -173,6 +190,8 @@ class ActionEvent(Event):
         self.action_type = action_type
         self.logs = logs
         self.screenshot = screenshot
+        if user is not None or conversation is not None or metadata is not None:
+            self._about(user, conversation, metadata)
 
     def fields(self) -> dict[str, object]:
         """Return the fields of its row's body, without the columns."""
@@ -188,6 +207,8 @@ class ActionEvent(Event):
             fields["logs"] = self.logs
         if self.screenshot is not None:
             fields["screenshot"] = self.screenshot
+        if self.metadata is not None:
+            fields["metadata"] = self.metadata
         return fields
 
     def title(self) -> str | None:
@@ -222,6 +243,9 @@ class ToolEvent(Event):
         definition: object = None,
         cost: float | None = None,
         tags: Iterable[str] | str | None = None,
+        user: str | None = None,
+        conversation: str | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(
             event_type,
@@ -234,6 +258,9 @@ class ToolEvent(Event):
             session_id,
             name=name,
             tags=tags,
+            user=user,
+            conversation=conversation,
+            metadata=metadata,
         )
         self.logs = logs
         self.call_id = call_id
@@ -291,6 +318,9 @@ class LLMEvent(Event):
         time_to_first_token: float | None = None,
         name: str | None = None,
         tags: Iterable[str] | str | None = None,
+        user: str | None = None,
+        conversation: str | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(
             event_type,
@@ -303,6 +333,9 @@ class LLMEvent(Event):
             session_id,
             name=name,
             tags=tags,
+            user=user,
+            conversation=conversation,
+            metadata=metadata,
         )
         self.thread_id = thread_id
         self.prompt = prompt
@@ -382,9 +415,23 @@ class ErrorEvent(Event):
         logs: object = None,
         *,
         tags: Iterable[str] | str | None = None,
+        user: str | None = None,
+        conversation: str | None = None,
+        metadata: Mapping[str, object] | None = None,
     ) -> None:
         super().__init__(
-            event_type, params, returns, init_timestamp, end_timestamp, agent_id, id, session_id, tags=tags
+            event_type,
+            params,
+            returns,
+            init_timestamp,
+            end_timestamp,
+            agent_id,
+            id,
+            session_id,
+            tags=tags,
+            user=user,
+            conversation=conversation,
+            metadata=metadata,
         )
         self.trigger_event = trigger_event
         self.exception = exception

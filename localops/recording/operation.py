@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import uuid
 
-from localops import clock
+from localops import clock, facets
 from localops.interruption import deliver, waiting
 from localops.journal import rows
 from localops.output import say_once
@@ -21,7 +21,7 @@ from localops.recording.usage import in_words, together
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, Protocol, Self
 
     from localops.journal.rows import Row
@@ -70,6 +70,7 @@ class OperationRows:
 
     __slots__ = (
         "__weakref__",
+        "_about",
         "_by_itself",
         "_call",
         "_cost",
@@ -100,6 +101,7 @@ class OperationRows:
         start: int | None = None,
         *,
         by_itself: str | None = None,
+        about: Sequence[str] = (),
     ) -> None:
         self._outer = recorder.open_calls.get(parent) if call is not None and parent is not None else None
         if self._outer is not None:
@@ -112,9 +114,14 @@ class OperationRows:
         self._early: Measures | None = None  # its figures when its session ended, if that was before it
         self.inner: list[Measures] = []  # the figures of the same call, as it was seen further in
         writer = recorder.writer
-        self._tags = writer.tags_text(tags) if tags is not None else None
         began = now_ns() if start is None else start
         self.id = new_id(began)
+        self._about: Sequence[str] = about
+        if about or recorder.about:
+            self._about = facets.inherited(list(about), recorder.about_of(parent))
+            recorder.remember_about(self.id, self._about)
+            tags = facets.inherited(tags, self._about)
+        self._tags = writer.tags_text(tags) if tags is not None else None
         self._head = (self.id, kind, writer.text(name), parent, agent, began)
         if call is not None:
             self._pid = os.getpid()
@@ -157,7 +164,7 @@ class OperationRows:
         self._head = (self.id, kind, writer.text(name), *self._head[3:])
         self._cost = cost if cost is not None else self._cost
         if tags is not None:
-            self._tags = writer.tags_text(tags)
+            self._tags = writer.tags_text(facets.inherited(tags, self._about) if self._about else tags)
 
     def finish(
         self,
@@ -190,6 +197,7 @@ class OperationRows:
             self._head, at, fields, self._cost, self._tags, failed=failed, end=end, measures=measures
         )
         recorder.write(row)
+        recorder.about.pop(self.id, None)
         if call is None or self._outer is not None or measures is None:
             return
         recorder.warn_unpriced(call, row)

@@ -11,7 +11,7 @@ import weakref
 from _thread import get_ident
 from collections import deque
 
-from localops import clock
+from localops import clock, facets
 from localops.errors import JournalError
 from localops.interruption import attempt, hold_if_programs, settle
 from localops.journal import rows, spill
@@ -25,7 +25,7 @@ from localops.recording.writer import NO_FIELDS, is_unpriced, trigger_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, Protocol, TypeVar
 
     from localops.config import Config
@@ -57,6 +57,7 @@ ERROR_COPY = "error_copy"  # that of the error of such a call
 _RECENT = 64  # ended calls that are remembered, to recognise a second record of one
 _COMPARED = 500  # characters of an answer
 _SOON_NS = 60_000_000_000
+_MOST_ABOUT = 10_000  # open operations with facets
 _AGAIN = 0.5  # seconds until a first row that could not be written is tried again
 _ID, _SESSION, _KIND = (rows.COLUMNS.index(name) for name in ("id", "session", "kind"))
 
@@ -96,6 +97,10 @@ class Recorder:
         """LLM calls recorded by an instrumentor that have ended: a program may record them by hand as well."""
         self.own_errors: deque[tuple[object, object]] = deque(maxlen=_RECENT)
         """Class and message of the errors of such calls."""
+        self.facets: dict[str, str] = {}
+        """The facets of the session that this process gave it, by name."""
+        self.about: dict[bytes, Sequence[str]] = {}
+        """The facets of open operations, which hold for all that happens inside of them."""
         self._append = journal.append
         self._event_row = writer.event
         self._config = config
@@ -127,6 +132,8 @@ class Recorder:
         """Write an event without tokens, cost or link, as most events are."""
         if event.agent_id is not None:
             self.name_agent(event.agent_id, at)
+        if self.about:
+            event.tags = self._with_facets(event.tags, parent)
         if event._id is None or event.recorded:
             id = new_id(at)
             row = self._event_row(event, id, at, parent, agent)
@@ -136,6 +143,21 @@ class Recorder:
         if not self._append(row, row[_KIND] == "error" and self.journal.sync_due()):
             self._not_written()
         event._id, event._ended, event.recorded = id, at, True
+
+    def about_of(self, operation: bytes | None) -> Sequence[str]:
+        """Return the facets of an open operation."""
+        return self.about.get(operation, ()) if operation is not None else ()
+
+    def remember_about(self, operation: bytes, tags: Sequence[str]) -> None:
+        """Remember the facets of an operation for what happens inside of it."""
+        if tags:
+            self.about[operation] = tags
+            if len(self.about) > _MOST_ABOUT:  # most of these will never end
+                self.about.pop(next(iter(self.about)), None)
+
+    def _with_facets(self, own: Iterable[str] | str | None, parent: bytes | None) -> Iterable[str] | str | None:
+        outer = self.about_of(parent)
+        return facets.inherited(own, outer) if outer else own
 
     def name_agent(self, given: object, at: int) -> None:
         """Write the row of an agent that a program calls by a word and has not created: the word is its name."""
@@ -158,6 +180,8 @@ class Recorder:
         unbilled: bool = False,
     ) -> None:
         """Write an event with its model, tokens and cost."""
+        if self.about:
+            event.tags = self._with_facets(event.tags, parent)
         id, beside = self._id_of(event, at)
         if isinstance(event, LLMEvent) and (seen := self._seen(event, at, parent, failed=bool(failed))) is not None:
             self._write_copy(event, id, at, parent, agent, seen, beside)

@@ -15,6 +15,8 @@ from _thread import get_ident
 from localops import clock
 from localops.config import nearest
 from localops.errors import ConfigError, JournalError, UnknownEndState
+from localops.facets import inherited
+from localops.facets import tags as facet_tags
 from localops.interruption import deliver, hold_if_programs, settle, waiting
 from localops.output import say
 from localops.reading.session_state import failure_reason
@@ -27,7 +29,7 @@ from localops.recording.session_facts import SessionFacts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any, ParamSpec, Protocol, TypeVar
 
     from localops.config import Config
@@ -177,6 +179,9 @@ class Session(SessionFacts):
         tags: Iterable[str] | str | None = None,
         cost: float | None = None,
         start: Timestamp | None = None,
+        user: str | None = None,
+        conversation: str | None = None,
+        metadata: Mapping[str, object] | None = None,
         **more: object,
     ) -> Operation:
         """Return an operation to open and close by hand, or in a `with` statement.
@@ -186,9 +191,13 @@ class Session(SessionFacts):
         prompt, model, provider, system_instructions, tool_definitions, stream: of an LLM call.
         parent: the operation it belongs to [the one that the calling code is in].
         start: when it began [when it is opened]. cost: in US dollars, where it is known beforehand.
+        user, conversation, metadata: who and what it is about, and all that happens inside of it.
         Other keywords are kept with it.
         """
         kind = events.operation_kind(kind)
+        about = facet_tags(user, conversation, metadata)
+        if metadata is not None:
+            more["metadata"] = metadata
         call = None
         if kind == "llm":
             call = LLMEvent(
@@ -218,7 +227,17 @@ class Session(SessionFacts):
 
         def begin() -> OperationRows | None:
             return self.begin(
-                kind, name, params, agent=agent, tags=tags, cost=cost, more=more, parent=parent, call=call, start=began
+                kind,
+                name,
+                params,
+                agent=agent,
+                tags=tags,
+                cost=cost,
+                more=more,
+                parent=parent,
+                call=call,
+                start=began,
+                about=about,
             )
 
         return Operation(self, kind, name, call, begin)
@@ -237,6 +256,7 @@ class Session(SessionFacts):
         call: LLMEvent | None = None,
         start: int | None = None,
         by_itself: str | None = None,
+        about: Sequence[str] = (),
     ) -> OperationRows | None:
         """Write that an operation has begun, and return what ends it; None when that could not be done.
 
@@ -252,7 +272,17 @@ class Session(SessionFacts):
             _, outer, current = self.here() if parent is None else parent.place
             at = now_ns() if start is not None else None
             rows = OperationRows(
-                self.recorder, kind, name, outer, agent or current, tags, cost, call, start, by_itself=by_itself
+                self.recorder,
+                kind,
+                name,
+                outer,
+                agent or current,
+                tags,
+                cost,
+                call,
+                start,
+                by_itself=by_itself,
+                about=about,
             )
             rows.open(params, more, at=at)
             return rows
@@ -284,6 +314,8 @@ class Session(SessionFacts):
         self._retag("set", tags)
 
     def _retag(self, how: str, tags: Iterable[str] | str) -> None:
+        if how == "set" and self.recorder.facets:
+            tags = inherited(tags, self.recorder.facets.values())
         text = self.recorder.writer.tags_text(tags)
         if text is not None or how == "set":
             self.recorder.note("tags", {}, name=how, tags=text or "[]")
@@ -315,11 +347,29 @@ class Session(SessionFacts):
         recorder.guarded(create)
         return events.describe(given)
 
-    def update_metadata(self, metadata: Mapping[str, object], prefix: str = "trace.metadata") -> None:
-        """Keep facts about the whole session; a later fact replaces an earlier one of the same name."""
+    def update_metadata(
+        self, metadata: Mapping[str, object], prefix: str = "trace.metadata", *, facets: bool = False
+    ) -> None:
+        """Keep facts about the whole session; a later fact replaces an earlier one of the same name.
+
+        facets: sessions are to be found and counted by the plain ones, so each becomes a tag NAME=VALUE as well.
+        """
         facts = dict(metadata) if hasattr(metadata, "keys") else {"value": metadata}
         self.recorder.note("metadata", {"prefix": prefix, "metadata": facts})
+        if facets:
+            self._tag_facets(facet_tags(metadata=facts))
         deliver()
+
+    def _tag_facets(self, tags: list[str]) -> None:
+        """Tag it with facets; one that it had by the same name in this process goes."""
+        known, fresh = self.recorder.facets, {tag.partition("=")[0]: tag for tag in tags}
+        changed = {known[name] for name, tag in fresh.items() if known.get(name, tag) != tag}
+        new = [tag for name, tag in fresh.items() if known.get(name) != tag]
+        known.update(fresh)
+        if changed:
+            self._retag("set", [tag for tag in self.tags if tag not in changed] + new)
+        elif new:
+            self._retag("add", new)
 
     def patch(self, func: Callable[P, R]) -> Callable[P, R]:
         """Return the function, recording into this session; it gets `session=` if it has such a parameter."""

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import islice
 from operator import add
 
-from localops import config
+from localops import config, facets
 from localops.errors import LocalopsError
 from localops.journal import blobs, rows, stored
 from localops.journal.reader import SQLiteError
@@ -171,6 +171,10 @@ class HomeReader:
                     exact = exact and is_exact
                     for dim, counted in counts.items():
                         sums[dim] += counted
+        for name in facets.NAMED:  # these are tags, and have menus of their own
+            begin = f"{name}="
+            of_tags = [tag for tag in sums["tag"] if tag.startswith(begin)]
+            sums[name] = Counter({tag.removeprefix(begin): sums["tag"].pop(tag) for tag in of_tags})
         most = {dim: [list(pair) for pair in counted.most_common(_VALUES)] for dim, counted in sums.items()}
         cut = [dim for dim, counted in sums.items() if len(counted) > _VALUES]
         return {

@@ -203,8 +203,8 @@ class ReadApi:
         by = call.param("by")
         if by is None:
             return self._answer(await self.sums_of(call))
-        if by not in analytics.ACROSS:
-            raise HttpError(400, f"invalid by: use one of {', '.join(analytics.ACROSS)}")
+        if not analytics.is_across(by):
+            raise HttpError(400, f"invalid by: use one of {', '.join(analytics.ACROSS)}, or meta:NAME")
         limit = call.limit(1_000, most=10_000)
         return self._answer(
             await self._read(self._store.analytics, call.chosen_project(), by, _chosen(call), limit=limit)
@@ -292,6 +292,9 @@ def _filters(call: Call) -> Filters:
         state = {each.lower(): each for each in STATES}.get("failure" if state.lower() == "fail" else state.lower())
     if call.param("state") is not None and state is None:
         raise HttpError(400, f"invalid state: use one of {', '.join(STATES)}")
+    meta = call.param("meta")
+    if meta is not None and "=" not in meta:
+        raise HttpError(400, "invalid meta: expected NAME=VALUE")
     return Filters(
         state=state,
         tag=call.param("tag"),
@@ -300,6 +303,9 @@ def _filters(call: Call) -> Filters:
         since=call.moment("since"),
         until=call.moment("until"),
         text=call.param("text"),
+        user=call.param("user"),
+        conversation=call.param("conversation"),
+        meta=(meta,) if meta is not None else (),
     )
 
 

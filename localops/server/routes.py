@@ -23,6 +23,9 @@ _LIST = {
     "tag": "with this tag",
     "model": "with a call of this model",
     "agent": "with an agent of this name",
+    "user": "of this user, or with an event of theirs",
+    "conversation": "of this conversation, or with an event of it",
+    "meta": "with this metadata, as NAME=VALUE",
     "since": "started since then (ISO 8601, UTC unless it names a zone)",
     "until": "started before then",
     "text": "with an event that contains these words",
@@ -36,7 +39,7 @@ _LIST = {
 }
 _CHOSEN = {name: about for name, about in _LIST.items() if name not in ("sort", "order", "before", "limit")}
 _FIGURES = {
-    "by": f"one of {', '.join(analytics.ACROSS)}; without it, the sums",
+    "by": f"one of {', '.join(analytics.ACROSS)}, or meta:NAME; without it, the sums",
     "since": _LIST["since"],
     "until": _LIST["until"],
     "tag": "with this tag, or with an event that has it",

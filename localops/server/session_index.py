@@ -20,7 +20,7 @@ from localops import clock
 from localops.encoding import encode
 from localops.journal.rows import LISTED, TOTALS
 from localops.reading import analytics, session_state
-from localops.reading.home import STATES, Filters, Listed
+from localops.reading.home import STATES, Filters, Listed, facet_tags
 from localops.server.timeline import ask
 
 TYPE_CHECKING = False
@@ -342,6 +342,7 @@ class SessionIndex:
         """Return the rows that match every filter; `holders`: those that match the text."""
         filters = wanted.filters
         sets = [self._with.get((dim, value), set()) for dim in DIMS if (value := wanted.value(dim)) is not None]
+        sets += [self._with.get(("tag", tag), set()) for tag in facet_tags(filters)]
         sets += [] if holders is None else [holders]
         chosen: Sequence[int] = range(len(self._ids))
         if sets:

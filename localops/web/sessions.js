@@ -6,9 +6,19 @@ import { day, midnight, moment, sinceDay, when, zone } from "./times.js";
 import { url } from "./url.js";
 
 const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
-const FACETS = { state: "State", tag: "Tag", model: "Model", agent: "Agent", tool: "Tool", project: "Project" };
+const FACETS = {
+  state: "State",
+  tag: "Tag",
+  model: "Model",
+  agent: "Agent",
+  tool: "Tool",
+  user: "User",
+  conversation: "Conversation",
+  project: "Project",
+};
 const OTHERS = {
   text: "Text",
+  meta: "Metadata",
   since: "Since",
   until: "Until",
   min_cost: "Cost from $",

@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import localops
 from localops import clock
 from localops.encoding import encode
 from localops.journal import rows
@@ -236,6 +237,32 @@ def test_it_follows_the_journal(tmp_path: Path) -> None:
         assert store.delete("one", session)
         after = store.sessions("one", Filters(), before=None, limit=50, sort="cost")[0]
         assert after == before
+    finally:
+        store.close()
+
+
+def test_users_and_conversations_have_filters_and_counts_of_their_own(tmp_path: Path) -> None:
+    """They are tags, and are shown apart from the others."""
+    folder = tmp_path / "one"
+    for user, team in (("ann", "sea"), ("ann", "land"), ("bob", "sea")):
+        config = localops.Config(home=str(tmp_path), project="one")
+        localops.start_session(
+            tags=["x"], name=f"{user} {team}", config=config, user=user, conversation="c-1", metadata={"team": team}
+        ).end_session("Success")
+    store = HomeReader(str(folder.parent))
+    try:
+        for filters, names in (
+            (Filters(user="ann"), {"ann sea", "ann land"}),
+            (Filters(user="ann", meta=("team=sea",)), {"ann sea"}),
+            (Filters(conversation="c-1"), {"ann sea", "ann land", "bob sea"}),
+            (Filters(conversation="c-2"), set()),
+        ):
+            assert {each["name"] for each in _all(store, filters)} == names
+            assert store.facets(None, None, filters)["sessions"] == len(names)
+        counts: Any = store.facets(None, None, Filters())
+        assert sorted(counts["user"]) == [["ann", 2], ["bob", 1]]
+        assert counts["conversation"] == [["c-1", 3]]
+        assert sorted(counts["tag"]) == [["team=land", 1], ["team=sea", 2], ["x", 3]]
     finally:
         store.close()
 

@@ -295,6 +295,7 @@ def test_an_llm_call_follows_the_conventions(collector: Collector) -> None:
         "set": {
             "body.prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Cats?"}],
             "body.completion": "Yes.",
+            "body.thread_id": "t-1",
         }
     }
     assert actual == {
@@ -1071,6 +1072,18 @@ def test_every_span_has_a_kind_and_a_session(collector: Collector) -> None:
         str(session.session_id),
         str(again.session_id),
     }
+
+
+def test_every_span_names_its_user_and_its_conversation(collector: Collector) -> None:
+    """Those of the session, else its own: by user, back ends count across traces."""
+    with localops.start_session(user="ann", conversation="c-1") as session:
+        session.record(localops.ActionEvent(action_type="plain"))
+        session.record(localops.ActionEvent(action_type="other", user="bob"))
+    with Sending(collector) as sending:
+        sending.all()
+    spans = [(span.name, _attributes(span)) for span in collector.spans()]
+    named = {name: (about["user.id"], about["gen_ai.conversation.id"]) for name, about in spans}
+    assert named == {"plain": ("ann", "c-1"), "other": ("bob", "c-1"), str(session.name): ("ann", "c-1")}
 
 
 def test_inputs_and_outputs_are_where_readers_look(collector: Collector) -> None:

@@ -13,7 +13,7 @@ import os
 import uuid
 from dataclasses import dataclass, field, replace
 
-from localops import __version__, clock
+from localops import __version__, clock, facets
 from localops.encoding import encode
 from localops.journal import rows, stored
 from localops.otel import exact, mapping
@@ -113,6 +113,7 @@ class Translation:
         self._opened = {row.id: row for row in batch.rows if row.phase == rows.OPEN}
         self._resources: dict[bytes, Attributes] = {}
         self._agents: dict[bytes, _Row | None] = {}
+        self._users: dict[bytes, Attributes] = {}  # and conversations, by session
 
     def groups(self) -> list[Group]:
         """Return the spans by their resource, in the order of their rows."""
@@ -212,7 +213,20 @@ class Translation:
         return agent.id if _place(agent) == within else within
 
     def _session(self, id: bytes) -> Attributes:
-        return {} if self._names.session is None else {self._names.session: _dashed(id)}
+        """Return the session, and the user and the conversation that it began with."""
+        if self._names.session is None:
+            return {}
+        if id not in self._users:
+            begun = self._find(id, rows.DONE)
+            self._users[id] = self._about(begun.tags) if begun is not None and begun.kind == "session" else {}
+        return {self._names.session: _dashed(id), **self._users[id]}
+
+    def _about(self, tags: list[str]) -> Attributes:
+        """Return the user and the conversation that tags name."""
+        named = {self._names.user: facets.value(facets.USER, tags)} if self._names.user else {}
+        if self._names.is_exact:
+            named[self._names.conversation] = facets.value(facets.CONVERSATION, tags)
+        return present(named)
 
     def _agent_row(self, id: bytes) -> _Row | None:
         if id not in self._agents:
@@ -324,6 +338,7 @@ class Translation:
         if "returns" in body:
             attributes.update(names.output(shape, body["returns"], has_messages="completion" in body))
         places = {"thread_id": names.conversation, "spec": _SPEC, "user_id": names.user or f"{BODY}user_id"}
+        attributes.update(self._about(row.tags))
         attributes.update({place: text(body[key]) for key, place in places.items() if key in body})
         if row.tags:
             attributes |= names.tags(row.tags)
@@ -372,6 +387,7 @@ class Translation:
                 **self._session(row.session),
                 "agentops.session.end_state": names.state(standing.state),
                 **({"agentops.session.end_state_reason": reason} if reason else {}),
+                **self._about(story.tags),
                 **(names.tags(story.tags) if story.tags else {}),
                 **content,
                 "localops.session.id": _dashed(row.session),
