@@ -112,7 +112,7 @@ def sessions() -> list[Any]:
 def stored() -> list[dict[str, Any]]:
     """Return the rows of work of the default project."""
     with programs.reader() as reader:
-        every = reader.ask("select * from event order by at_ns, seq")
+        every = reader.ask(f"select seq, {', '.join(rows.COLUMNS)} from event order by at_ns, seq")
     named = [dict(zip(("seq", *rows.COLUMNS), row, strict=True)) for row in every]
     return [row for row in named if row["kind"] not in rows.BOOKS]
 
@@ -316,7 +316,7 @@ def test_what_localops_sent_comes_back_as_it_was(file: Path, tmp_path: Path) -> 
     localops.end_session("Success", "all done")
     before = stored()
     with programs.reader() as reader:
-        every = reader.ask("select * from event order by seq")
+        every = reader.ask(f"select seq, {', '.join(rows.COLUMNS)} from event order by seq")
         from localops.journal.stored import Stored
 
         batch = Batch("00", (), [Stored._make(row) for row in every], [(1, len(every))])

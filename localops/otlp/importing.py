@@ -39,6 +39,7 @@ _STATUS = {0: "UNSET", 1: "OK", 2: "ERROR"}
 _STATES = {"OK": "Success", "ERROR": "Failure"}
 _END_STATES = {"success": "Success", "failure": "Failure", "fail": "Failure", "indeterminate": "Indeterminate"}
 _AT_ONCE = 1_000  # rows that are written together
+_MOST_HELD = 8 << 20  # characters of the bodies of such rows
 _MOST_PROBLEMS = 1_000  # that are kept
 _DEEPEST = 50  # spans around one among which its agent is searched
 _REQUEST = "prompt system_instructions tool_definitions stream thread_id".split()
@@ -132,6 +133,7 @@ class _File:
         self._errors: set[tuple[bytes, object]] = set()  # what went wrong, by trace: an exception passes many spans
         self._writers: dict[bytes, Writer] = {}
         self._rows: list[tuple[Row, str]] = []
+        self._size = 0  # characters of their bodies
         self._with_rows: set[bytes] = set()
         self._is_second = False
 
@@ -320,13 +322,15 @@ class _File:
         yield writer.operation_error(head, event, uuid.uuid5(uuid.UUID(bytes=head[0]), "error").bytes, span.end)
 
     def _add(self, row: Row, place: str) -> None:
-        self._rows.append((rows.whole(row), place))
-        if len(self._rows) >= _AT_ONCE:
+        whole_row = rows.whole(row)
+        self._rows.append((whole_row, place))
+        self._size += len(whole_row[-1] or "")
+        if len(self._rows) >= _AT_ONCE or self._size >= _MOST_HELD:
             self._write()
 
     def _write(self) -> None:
         """Write the rows that can be stored, and tell of the others."""
-        gathered, self._rows = self._rows, []
+        gathered, self._rows, self._size = self._rows, [], 0
         valid = []
         for row, place in gathered:
             try:
