@@ -359,10 +359,14 @@ def test_a_forked_child_records_its_calls(server: ModelServer) -> None:
 
 @pytest.mark.parametrize("method", ["spawn", "forkserver"])
 def test_a_spawned_child_records_its_calls(server: ModelServer, tmp_path: Path, method: str) -> None:
-    """Into the session of its parent, without a line of its own; without a session there, nothing is recorded."""
+    """Into the session of its parent, without a line of its own; without a session there, nothing is recorded.
+
+    Its main module need not know of localops.
+    """
     (tmp_path / "app.py").write_text(
-        "import multiprocessing, sys, localops\n" + OPENAI + "if __name__ == '__main__':\n"
+        "import multiprocessing, sys\n" + OPENAI + "if __name__ == '__main__':\n"
         "    if sys.argv[1] == 'init':\n"
+        "        import localops\n"
         "        localops.init()\n"
         f"    context = multiprocessing.get_context({method!r})\n"
         "    with context.Pool(1) as pool:\n"

@@ -54,7 +54,7 @@ LAYERS = """
     span_values names messages exact imports libraries
     numbered tool_definitions
     mapping
-    processor pydantic_ai client_calls threads langchain_runs
+    processor pydantic_ai client_calls threads langchain_runs children
     providers switch
     instrument
     api

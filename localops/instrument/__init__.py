@@ -33,6 +33,7 @@ def start(provider: Callable[[], Any], *, with_threads: bool) -> None:
         _pause(False)
         for name in LIBRARIES:
             on_import(name, _switch_on)
+        on_import("multiprocessing.process", _carry_to_children)
 
 
 def stop() -> None:
@@ -41,6 +42,9 @@ def stop() -> None:
     _provider = None
     forget(LIBRARIES)
     _pause(True)
+    children = sys.modules.get("localops.instrument.children")
+    if children is not None:
+        children.stop()
 
 
 def is_on() -> bool:
@@ -64,6 +68,13 @@ def is_recorded(name: str) -> bool:
     """Return whether the calls of a library are recorded now."""
     switch = sys.modules.get("localops.instrument.switch")
     return switch is not None and name in switch.recorded()
+
+
+def _carry_to_children(module: ModuleType) -> None:
+    from localops.instrument import children
+
+    if _provider is not None:
+        children.carry_on(module)
 
 
 def _switch_on(module: ModuleType) -> None:
