@@ -13,6 +13,7 @@ from localops.encoding import encode
 from localops.journal import participants, rows
 from localops.journal.journal import Journal
 from localops.reading import session_state
+from localops.reading.home import Filters, Home
 from tests import programs
 
 _INIT = "import localops, os, sys, signal, threading, time\nsession = localops.init(env_data_opt_out=True)\n"
@@ -333,3 +334,30 @@ def test_what_came_since_the_last_look_says_whether_another_is_needed() -> None:
         session.record(localops.ActionEvent())
     assert session_state.others_open_since(journal, newest)[0]
     session.end_session("Success")
+
+
+def test_a_call_that_its_process_died_in_counts_without_a_price() -> None:
+    """Before and after its end is written: the call was made, and nobody knows what it cost."""
+    died = programs.run(
+        _INIT + "session.record(localops.LLMEvent(model='gpt-4o', prompt_tokens=1000, completion_tokens=0))\n"
+        "session.operation('tool', kind='tool').open()\n"
+        "session.operation('ask', kind='llm', model='gpt-4o', prompt='how high is the tide?').open()\n"
+        "os.kill(os.getpid(), signal.SIGKILL); time.sleep(9)"
+    )
+    assert died.returncode == -signal.SIGKILL
+
+    def figures() -> tuple[object, ...]:
+        with Home() as home:
+            (listed,) = home.sessions(Filters(state="Indeterminate"))
+            totals = listed.project.snapshot(listed.session).totals
+        assert (listed.llms, listed.unpriced, listed.cost) == (totals.llms, totals.unpriced, totals.cost)
+        return (totals.llms, totals.unpriced, totals.cost, totals.tools)
+
+    assert figures() == (2, 1, 2_500_000, 0)
+    localops.init()  # which writes the end of the other
+    localops.end_session("Success")
+    assert figures() == (2, 1, 2_500_000, 0)
+    code = "from localops.__main__ import main; import sys; sys.argv[1:] = ['show', sys.argv[1]]; main()"
+    shown = programs.run(code, programs.sessions()[0].hex()).stdout
+    assert "cost       $0.002500 + ?" in shown
+    assert "… llm gpt-4o  how high is the tide?  unpriced  unfinished" in shown

@@ -275,6 +275,8 @@ def _tree_line(event: Event, branch: str, agent: str | None, *, running: bool) -
 def _input(event: Event) -> str:
     """Return the beginning of a call's input, which distinguishes ten calls of one tool."""
     params = event.get("params")
+    if event["kind"] == "llm" and not _has_ended(event):
+        return output.cut(output.clean(_short(_last_words(event.get("prompt")))), _INPUT)
     if event["kind"] in ("error", "llm") or params is None:
         return ""
     if isinstance(params, dict):
@@ -282,6 +284,18 @@ def _input(event: Event) -> str:
     else:
         text = _short(params)
     return output.cut(output.clean(text), _INPUT)
+
+
+def _has_ended(event: Event) -> bool:
+    """Return whether a call ended by itself: one that its session or its process was the end of did not."""
+    return event["finished"] and not str(event.get("ended_by", "")).startswith("end of")
+
+
+def _last_words(prompt: object) -> object:
+    """Return the text of the last message of a prompt, whichever form it has."""
+    while isinstance(prompt, list | dict) and prompt:
+        prompt = prompt[-1] if isinstance(prompt, list) else prompt.get("content", prompt.get("text", ""))
+    return prompt if isinstance(prompt, str) else ""
 
 
 def _short(value: object) -> str:
@@ -296,15 +310,13 @@ def _label(event: Event) -> str:
         words = f"{event['name'] or 'error'}: {_first_line(str(event.get('details') or '')) or ''}".rstrip(": ")
         return output.clean(words)
     name = event["model"] if event["kind"] == "llm" and event["model"] else event["name"]
-    mark = "✗ " if event["failed"] else "… " if not event["finished"] else ""
+    mark = "… " if not _has_ended(event) else "✗ " if event["failed"] else ""
     return output.clean(f"{mark}{event['kind']} {name or ''}".rstrip())
 
 
 def _marked(event: Event, label: str, *, running: bool = False) -> str:
-    if event["failed"] or event["kind"] == "error":
-        return common.styled(label, "red")
-    if event["finished"]:
-        return label
+    if _has_ended(event):
+        return common.styled(label, "red") if event["failed"] or event["kind"] == "error" else label
     return common.styled(label, "cyan" if running else "yellow")
 
 
@@ -320,7 +332,7 @@ def _has_tokens(event: Event) -> bool:
 
 
 def _took(event: Event, *, running: bool = False) -> str:
-    if not event["finished"]:
+    if not _has_ended(event):
         return "running" if running else "unfinished"
     return "" if event["kind"] == "error" else output.short_duration(max(0, event["end_ns"] - event["start_ns"]))
 
