@@ -43,7 +43,21 @@ if TYPE_CHECKING:
         update_trace_metadata,
     )
     from localops.config import Config
-    from localops.decorators import record_action, record_function, record_tool, track_agent
+    from localops.decorators import (
+        agent,
+        guardrail,
+        llm,
+        operation,
+        record_action,
+        record_function,
+        record_tool,
+        session,
+        task,
+        tool,
+        trace,
+        track_agent,
+        workflow,
+    )
     from localops.errors import BudgetExceeded, LocalopsError
     from localops.recording.context import carry
     from localops.recording.events import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
@@ -62,6 +76,7 @@ __all__ = [
     "Session",
     "ToolEvent",
     "add_tags",
+    "agent",
     "carry",
     "configure",
     "create_agent",
@@ -70,19 +85,27 @@ __all__ = [
     "end_trace",
     "get_api_key",
     "get_session",
+    "guardrail",
     "init",
+    "llm",
+    "operation",
     "record",
     "record_action",
     "record_function",
     "record_tool",
+    "session",
     "set_api_key",
     "set_parent_key",
     "set_tags",
     "start_session",
     "start_trace",
     "stop_instrumenting",
+    "task",
+    "tool",
+    "trace",
     "track_agent",
     "update_trace_metadata",
+    "workflow",
 ]
 
 _ELSEWHERE = {
@@ -93,12 +116,15 @@ _ELSEWHERE = {
     "Session": "recording.session",
     "carry": "recording.context",
     **dict.fromkeys(("ActionEvent", "ErrorEvent", "Event", "LLMEvent", "ToolEvent"), "recording.events"),
-    **dict.fromkeys(("record_action", "record_function", "record_tool", "track_agent"), "decorators"),
+    **dict.fromkeys(
+        "agent guardrail llm operation record_action record_function record_tool session task tool trace track_agent"
+        " workflow".split(),
+        "decorators",
+    ),
 }  # names that are not in `api`
 
 # AgentOps' names that another module has: an error for one of them here names that module.
 _NAMES_OF_MODULES = {
-    "decorators": "agent guardrail llm operation task tool trace workflow",
     "agentops": "Client ERROR SUCCESS TraceContext TraceState UNSET ValidationError get_client "
     "print_validation_summary track_endpoint track_tool validate_trace_spans",
 }

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 import sys
-import types
 
 from localops import (
     ActionEvent,
@@ -293,87 +292,44 @@ def print_validation_summary(result: dict[str, Any]) -> None:
     sys.stdout.write("\n".join(lines) + "\n")
 
 
-_EVENTS = ("ActionEvent", "ErrorEvent", "Event", "LLMEvent", "ToolEvent")
-_RECORDERS = ("record_action", "record_function", "record_tool", "track_agent")
-_DECORATORS = tuple("agent guardrail operation session task tool trace track_endpoint workflow".split())
-_STATES = ("ERROR", "SUCCESS", "UNSET", "TraceState")
-_VALIDATION = ("ValidationError", "print_validation_summary", "validate_trace_spans")
+def get_trace_details(trace_id: str, *_: Any, **__: Any) -> dict[str, Any]:
+    """Return the events of a session from the journal, in AgentOps' words."""
+    result = validate_trace_spans(trace_id, check_llm=False, min_spans=0)
+    return {"trace_id": result["trace_id"], "spans": result["spans"]}
 
-_EXCEPTIONS = (
-    "AgentOpsApiJwtExpiredException",
-    "AgentOpsClientNotInitializedException",
-    "ApiServerException",
-    "InvalidApiKeyException",
-    "MultiSessionException",
-    "NoApiKeyException",
-    "NoSessionException",
-)
 
-# The names that programs import from AgentOps' own modules; `agentops` itself has all of them.
-MODULES: dict[str, tuple[str, ...]] = {
-    "agentops.client": ("Client", "get_client"),
-    "agentops.client.client": ("Client",),
-    "agentops.config": ("Config", "Configuration"),
-    "agentops.decorators": (*_DECORATORS, *_RECORDERS),
-    "agentops.enums": ("EndState", "EventType", *_STATES),
-    "agentops.event": (*_EVENTS, "EventType"),
-    "agentops.exceptions": _EXCEPTIONS,
-    "agentops.legacy": (
-        *_EVENTS,
-        "Session",
-        "end_all_sessions",
-        "end_session",
-        "start_session",
-        "track_agent",
-        "track_tool",
-    ),
-    "agentops.legacy.event": (*_EVENTS, "EventType"),
-    "agentops.sdk": (*_DECORATORS, "TraceContext"),
-    "agentops.sdk.core": ("TraceContext",),
-    "agentops.sdk.decorators": _DECORATORS,
-    "agentops.session": ("EndState", "Session"),
-    "agentops.validation": _VALIDATION,
-    "agentops.integration": (),
-    "agentops.integration.callbacks": (),
-    "agentops.integration.callbacks.langchain": (),
-    "agentops.partners": (),
-    "agentops.partners.langchain_callback_handler": (),
-}
-# These load some names on first use: LangChain is slow to import, and may not be installed.
+def get_trace_metrics(trace_id: str, *_: Any, **__: Any) -> dict[str, Any]:
+    """Return the figures of a session from the journal, in AgentOps' words."""
+    metrics: dict[str, Any] = validate_trace_spans(trace_id, check_llm=False, min_spans=0)["metrics"]
+    return metrics
+
+
+# These are loaded when they are asked for: LangChain is slow to import, and may not be installed.
 _HANDLERS = ("LangchainCallbackHandler", "AsyncLangchainCallbackHandler")
-_WITH_HANDLERS = ("agentops.integration.callbacks.langchain", "agentops.partners.langchain_callback_handler")
 
 
 def __getattr__(name: str) -> Any:
-    """Return a name that is slow to import: AgentOps' logger, and its handlers for LangChain."""
+    """Return a name that is loaded on first use: handlers for LangChain, and the names of `localops.dropin`."""
     if name in _HANDLERS:
         from localops import langchain
 
         return getattr(langchain, name)
-    if name == "logger":
-        import logging
+    if name.startswith("__"):
+        raise AttributeError(f"module 'agentops' has no attribute {name!r}")
+    from localops.dropin import finder
 
-        return logging.getLogger("agentops")
-    raise AttributeError(f"module 'agentops' has no attribute {name!r}")
+    return finder.find("", name)
 
 
 def answer() -> None:
     """Install `agentops`, and the modules below it, in this process."""
+    from localops.dropin import finder
+
     own = sys.modules[__name__]
     own.__path__ = []
+    own.__class__ = finder.Module
     sys.modules["agentops"] = own
-    for name, names in MODULES.items():
-        module = types.ModuleType(name, f"AgentOps' {name}, answered by localops.")
-        module.__path__ = []
-        module.__dict__.update({each: getattr(own, each) for each in names})
-        if name in _WITH_HANDLERS:
-            module.__dict__["__getattr__"] = __getattr__
-        sys.modules[name] = module
-    for name in MODULES:
-        parent, _, last = name.rpartition(".")
-        # `agentops.session` is a decorator as well as a module: in AgentOps the name means the decorator.
-        if not hasattr(sys.modules[parent], last):
-            setattr(sys.modules[parent], last, sys.modules[name])
+    finder.install()
 
 
 __all__ = [

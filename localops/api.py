@@ -7,6 +7,7 @@ program, except for a budget, whose purpose it is: what cannot be done prints a 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import uuid
 from functools import wraps
@@ -41,6 +42,8 @@ _PATIENCE = 5.0  # seconds
 
 def _reset() -> None:
     """Drop the client and its sessions; for tests, which share a process."""
+    if (instrument := sys.modules.get("localops.instrument")) is not None:
+        instrument.stop()
     running = swap_client(None)
     if running is not None:
         running.sessions.clear()

@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the reference pages that are made from the code: the commands into cli.md, the SQL into journal.md.
+"""Write the reference pages that are made from the code: commands into cli.md, SQL into journal.md, AgentOps' names.
 
 Only the part between the two marks of a page is generated; the rest is written by hand. With `--check` nothing is
 written, and a page that differs from the code is a failure.
@@ -29,7 +29,8 @@ from localops.journal import sql  # noqa: E402  the repository's own, installed 
 
 def main() -> int:
     """Bring every page up to date, or print which are not."""
-    stale = [name for name, made in (("cli", commands), ("journal", schema)) if not _bring(name, made())]
+    pages = {"cli": commands, "journal": schema, "agentops-names": agentops_names}
+    stale = [name for name, made in pages.items() if not _bring(name, made())]
     if stale and "--check" in sys.argv[1:]:
         print(f"out of date: {', '.join(stale)}; run scripts/fix")
         return 1
@@ -76,6 +77,26 @@ def _context(command: click.Command, name: str) -> click.Context:
 
 def _help(command: click.Command, context: click.Context) -> Iterator[str]:
     yield from (f"## {context.info_name}", "", "```text", *command.get_help(context).splitlines(), "```", "")
+
+
+# AgentOps' names
+
+
+def agentops_names() -> Iterator[str]:
+    """Each module of AgentOps, the names in it that work, and those that do nothing."""
+    from localops import agentops
+    from localops.dropin.names import MODULES, NOTHING
+
+    yield from ("| module | works | warns once, does nothing |", "|---|---|---|")
+    for module, by_source in MODULES.items():
+        works = [name for source, names in by_source.items() if source != NOTHING for name in names.split()]
+        works += agentops.__all__ if not module else []
+        title = f"agentops.{module}" if module else "agentops"
+        yield f"| `{title}` | {_listed(works)} | {_listed(by_source.get(NOTHING, '').split())} |"
+
+
+def _listed(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in sorted(set(names)))
 
 
 # The journal

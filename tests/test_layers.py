@@ -61,8 +61,9 @@ LAYERS = """
     decorators
     localops
     langchain
-    agentops coding export otel testing
-    otlp
+    dropin coding export otel testing
+    agentops
+    sdk otlp
     server mcp
     shim
     cli

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import re
 import types
@@ -27,12 +28,26 @@ def test_a_name_of_agentops_leads_to_its_module() -> None:
     """Each public name of AgentOps that this package does not have leads to the module that has it, by its error."""
     from localops import agentops
 
-    localops.init()  # loads our module `operation`, which is no decorator
-    for name in set(agentops.__all__) - set(localops.__all__) - {"session"}:
+    for name in set(agentops.__all__) - set(localops.__all__):
         with pytest.raises(AttributeError, match=f"has no attribute '{name}': use localops") as refusal:
             getattr(localops, name)
         (module, there), *_ = re.findall(r"from (\S+) import (\w+)", str(refusal.value))
         assert hasattr(importlib.import_module(module), there)
+
+
+def test_no_module_takes_the_name_of_a_decorator() -> None:
+    """Whatever is imported after them, `localops.session` and the others stay the decorators."""
+    from localops import decorators
+    from localops.sdk import decorators as there
+
+    localops.init()
+    for file in Path(localops.__file__).parent.glob("*"):
+        if file.suffix in (".py", "") and not file.name.startswith(("_", ".")) and file.stem != "langchain":
+            with contextlib.suppress(ImportError):
+                importlib.import_module(f"localops.{file.stem}")
+    for name in decorators.__all__:
+        assert getattr(localops, name) is getattr(decorators, name)
+    assert all(getattr(there, name) is getattr(decorators, name) for name in there.__all__ if name != "track_endpoint")
 
 
 def test_every_decorator_is_listed() -> None:

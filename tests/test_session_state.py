@@ -337,7 +337,7 @@ def test_what_came_since_the_last_look_says_whether_another_is_needed() -> None:
 
 
 def test_a_call_that_its_process_died_in_counts_without_a_price() -> None:
-    """Before and after its end is written: the call was made, and nobody knows what it cost."""
+    """Before and after its end is written: the call was made, and its cost is unknown."""
     died = programs.run(
         _INIT + "session.record(localops.LLMEvent(model='gpt-4o', prompt_tokens=1000, completion_tokens=0))\n"
         "session.operation('tool', kind='tool').open()\n"

@@ -66,8 +66,7 @@ def wait(action: Callable[[], None]) -> None:
 
 def is_recorded(name: str) -> bool:
     """Return whether the calls of a library are recorded now."""
-    switch = sys.modules.get("localops.instrument.switch")
-    return switch is not None and name in switch.recorded()
+    return name in recorded()
 
 
 def _carry_to_children(module: ModuleType) -> None:
@@ -75,6 +74,12 @@ def _carry_to_children(module: ModuleType) -> None:
 
     if _provider is not None:
         children.carry_on(module)
+
+
+def recorded() -> list[str]:
+    """Return the libraries whose calls are recorded by themselves now."""
+    switch = sys.modules.get("localops.instrument.switch")
+    return switch.recorded() if switch is not None and _provider is not None else []
 
 
 def _switch_on(module: ModuleType) -> None:

@@ -1,0 +1,1 @@
+"""`localops.sdk.decorators`, for programs that say `import localops as agentops`."""
