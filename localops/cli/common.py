@@ -26,9 +26,12 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
 
     F = TypeVar("F", bound=Callable[..., Any])
-    Choice, WholeNumber = click.Choice[str], click.ParamType[int]
+    Choice = click.Choice[str]
+    WholeNumber = click.ParamType[int]
 else:
-    Choice, WholeNumber = click.Choice, click.ParamType  # in older releases of click they have no type parameter
+    # In older releases of click they have no type parameter.
+    Choice = click.Choice
+    WholeNumber = click.ParamType
 
 # Control, format and bidirectional characters, and lone surrogates: they could change what a terminal shows.
 _UNSAFE = r"[\x7f-\x9f\xad\u061c\u200b-\u200f\u2028-\u202e\u2060-\u206f\ud800-\udfff\ufeff\U000e0000-\U000e007f]"
