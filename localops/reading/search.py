@@ -237,7 +237,7 @@ class Index:
             )
         ):
             sessions.update((of, None) for *_, of in passages)
-            before = passages[-1][0]
+            before, *_ = passages[-1]
         return list(sessions)[:many]
 
     def how_often(self, word: str, most: int) -> int:

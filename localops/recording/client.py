@@ -290,12 +290,12 @@ class Client:
         for candidate in [folder, *(other for other in others if other != folder)]:
             try:
                 with Reader(os.path.join(candidate, JOURNAL)) as reader:
-                    row = reader.one("known_session", session=id)
+                    known = reader.one("known_session", session=id)
             except Exception as error:
                 # An edge: a journal that cannot be read holds no session that we could join.
                 hold_if_programs(error)
                 continue
-            if row and row[0]:
+            if known and known[0]:
                 return candidate
         return None
 

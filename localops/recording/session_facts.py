@@ -160,8 +160,8 @@ class SessionFacts:
         """Return its totals, over all processes."""
         from localops.reading import analytics
 
-        totals = self.recorder.ask("totals", session=self._id)
-        return analytics.Totals(*totals[0]) if totals else analytics.NOTHING
+        answers = self.recorder.ask("totals", session=self._id)
+        return analytics.Totals(*answers[0]) if answers else analytics.NOTHING
 
     def _total_cost(self) -> str | None:
         """Return the cost in US dollars, None if the journal cannot be read; warn once if it is incomplete."""
