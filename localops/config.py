@@ -296,7 +296,7 @@ def _unknown(name: str) -> str:
     known = {*_OPTIONS, *IGNORED, "tags", "inherited_session_id"} - {name}  # the last two are options of init alone
     near = nearest(name, known)
     hint = f"did you mean {near!r}?" if near else f"the options are {', '.join(_OPTIONS)}"
-    return f"there is no option {name!r}: {hint}"
+    return f"there is no option {name!r} ({hint})"
 
 
 def _strays_in_file(folder: str, written: Mapping[str, Any]) -> list[str]:
@@ -308,7 +308,7 @@ def _strays_in_file(folder: str, written: Mapping[str, Any]) -> list[str]:
         elif name not in _IN_FILE:
             near = nearest(name, {*_OPTIONS, "prices"})
             problems.append(
-                f"{_file(folder)}: there is no option {name!r}{f', did you mean {near!r}?' if near else ''}"
+                f"{_file(folder)}: there is no option {name!r}{f' (did you mean {near!r}?)' if near else ''}"
             )
     return problems
 
@@ -317,7 +317,7 @@ def _strays_in_environment() -> list[str]:
     """Return a problem for each variable that resembles one of ours; others may belong to another program."""
     strays = [name for name in os.environ if name.startswith("LOCALOPS_") and name not in _VARIABLES]
     meant = {name: nearest(name, _VARIABLES, 0.8) for name in strays}
-    return [f"unknown variable {name}: did you mean {near}?" for name, near in meant.items() if near]
+    return [f"unknown variable {name} (did you mean {near}?)" for name, near in meant.items() if near]
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:

@@ -11,6 +11,7 @@ import json
 import os
 import platform
 import random
+import re
 import shutil
 import statistics
 import subprocess
@@ -96,6 +97,21 @@ class Bench:
         localops.end_all_sessions()
         localops.api._reset()
         shutil.rmtree(path, ignore_errors=True)
+
+
+def marked(reach: str, figure: str) -> str:
+    """Return a figure, in bold if it misses its reach."""
+    bounds = re.findall(r"(<=|>=|<|>) ?(\d[\d,]*\.?\d*)", reach)
+    parts = re.sub(r"\(.*?\)", "", figure).split(", ")
+    if not bounds:
+        return figure
+    paired = bounds if len(bounds) == len(parts) else bounds[:1] * len(parts)
+    for (sign, bound), part in zip(paired, parts, strict=True):
+        numbers = [float(number.replace(",", "")) for number in re.findall(r"\d[\d,]*\.?\d*", part)]
+        limit = float(bound.replace(",", ""))
+        if any(number < limit if sign[0] == ">" else number > limit for number in numbers):
+            return f"**{figure}**"
+    return figure
 
 
 def p(values: list[int], share: float) -> float:
@@ -630,6 +646,7 @@ def page(bench: Bench) -> str:
         "# Benchmarks",
         "",
         "Ratios, measured side by side in one run by `scripts/bench`; absolute figures hold for that machine only.",
+        "A figure in bold misses its goal.",
         "",
         f"Measured {when}: {machine}.",
         f"An event carries {given} bytes of params and {returned} of returns; default settings, redaction on.",
@@ -638,7 +655,7 @@ def page(bench: Bench) -> str:
         "",
         "| what | goal | measured |",
         "|---|---|---|",
-        *(f"| {what} | {reach} | {figure} |" for what, reach, figure in bench.lines),
+        *(f"| {what} | {reach} | {marked(reach, figure)} |" for what, reach, figure in bench.lines),
         "",
     ]
     return "\n".join(lines_of)

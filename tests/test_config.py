@@ -143,10 +143,10 @@ def test_an_unknown_name_prints_a_warning(
     assert Config.usable() == Config()
     warnings = capsys.readouterr().err
     assert warnings.splitlines() == [
-        f"localops: {path}: there is no option 'durabilty', did you mean 'durability'?; it is left out",
+        f"localops: {path}: there is no option 'durabilty' (did you mean 'durability'?); it is left out",
         f"localops: {path}: home cannot be set in a file; it is left out",
         f"localops: {path}: there is no option 'other'; it is left out",
-        "localops: unknown variable LOCALOPS_BUDGET_US: did you mean LOCALOPS_BUDGET_USD?; it is left out",
+        "localops: unknown variable LOCALOPS_BUDGET_US (did you mean LOCALOPS_BUDGET_USD?); it is left out",
     ]
     with pytest.raises(ConfigError, match="'durabilty'"):
         Config.usable(strict=True)

@@ -155,6 +155,8 @@ def _words(row: Stored) -> tuple[str, list[str]]:
     body = analytics.plain(row, None)
     if kind == "end":
         return f"session ended: {name}{_reason(body)}", []
+    if kind == "price":
+        return f"price of {row.model or 'a call'}: {name}", [output.money(row.cost)]
     if kind in rows.BOOKS:
         return f"{kind} {name} {' '.join(body['tags'])}".strip(), []
     if row.phase == rows.OPEN:
@@ -163,8 +165,9 @@ def _words(row: Stored) -> tuple[str, list[str]]:
         return f"error {name}: {_first_line(body.get('details'))}".rstrip(": "), []
     took = output.short_duration((row.end_ns or row.at_ns) - (row.start_ns or row.at_ns))
     if kind == "llm":
-        tokens = f"{output.count(row.tokens_in or 0)} → {output.count(row.tokens_out or 0)}"
-        return f"llm {row.model or name}".rstrip(), [tokens, output.money(row.cost), took]
+        counts = (row.tokens_in, row.tokens_out)
+        tokens = [] if counts == (None, None) else [" → ".join(output.count(count or 0) for count in counts)]
+        return f"llm {row.model or name}".rstrip(), [*tokens, facts.cost_text(body), took]
     cost = [output.money(row.cost)] if row.cost else []
     return f"{kind} {name}{' failed' if row.failed else ''}", [*cost, took] if kind != "agent" else []
 

@@ -63,3 +63,16 @@ def test_the_figures_of_a_line_are_never_cut(command: Command, monkeypatch: pyte
     line = command("tail")[1].splitlines()[-1]
     assert len(line) <= 60
     assert "…  $0.2500  " in line
+
+
+def test_a_later_price_is_a_line_with_its_model_and_amount(command: Command) -> None:
+    """A call without tokens prints none, and one that was not billed is not for free."""
+    session = localops.start_session()
+    session.record(LLMEvent(model="m", prompt_tokens=1_000_000, completion_tokens=0))
+    session.record(LLMEvent(model="uncounted"))
+    session.record(localops.ErrorEvent(trigger_event=LLMEvent(model="refused"), code="401"))
+    assert command("prices", "set", "m", "--input", "2", "--output", "1")[0] == 0
+    lines = {" ".join(line.split()[2:]) for line in command("tail")[1].splitlines()}
+    assert "price of m: localops prices set $2.00" in lines
+    assert "llm uncounted unpriced <1ms" in lines
+    assert any(line.startswith("llm refused not billed") for line in lines)
