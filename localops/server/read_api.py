@@ -36,7 +36,9 @@ _EXPORT_OWN = 2_000_000
 _IN_MEMORY = 1 << 20
 _FORMS = {"json": "application/json", "html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8"}
 _REFUSED = "rows or files could not be stored in the last minutes: the disk is full, or the journal is not writable"
-_MISSING = "Session does not belong to this project"
+_MISSING = "no session has this id"
+# What AgentOps' server answers, which its clients look for.
+_NOT_OF_PROJECT = "Session does not belong to this project"
 _NO_EVENT = "the session does not have this event"
 _NO_BLOB = "the project does not have this blob"
 
@@ -69,12 +71,12 @@ class ReadApi:
 
     async def stats(self, call: Call) -> Response:
         """Return a session's figures in the form of AgentOps."""
-        return json(await self._one(self._store.stats, call))
+        return json(await self._one(self._store.stats, call, missing=_NOT_OF_PROJECT))
 
     async def export(self, call: Call) -> Response:
         """Return a session in the form of AgentOps' export."""
         async with self._service.large:
-            return json(await self._one(self._store.document, call, most=_EXPORT))
+            return json(await self._one(self._store.document, call, missing=_NOT_OF_PROJECT, most=_EXPORT))
 
     async def sessions(self, call: Call) -> Response:
         """Return a page of sessions."""

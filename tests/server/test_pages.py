@@ -117,6 +117,14 @@ def test_a_missing_page_is_html_for_browsers(run: tuple[RealPages, str]) -> None
     assert pages.get("/nothing").json["message"]
 
 
+def test_a_mistyped_session_is_reported_as_missing(run: tuple[RealPages, str]) -> None:
+    """The page and the endpoint report the same, in the words of this project rather than of AgentOps' server."""
+    missing = "01980000-0000-7000-8000-000000000000"
+    page = run[0].get(f"/s/{missing}", accept="text/html")
+    assert (page.status, "no session has this id" in page.text) == (404, True)
+    assert run[0].get(f"/api/1/sessions/{missing}").json["message"] == "no session has this id"
+
+
 def test_a_session_has_its_host_and_the_source_of_its_cost(run: tuple[RealPages, str]) -> None:
     """A session has host, processes, metadata, video, and the price table of its cost."""
     pages, id = run
