@@ -457,7 +457,8 @@ class Pass:
         if not certain:
             self.ledger.keep_only(self.journal, common)
             return
-        again, lost = self.ledger.set_back(self.journal, common, self._lost())
+        known, missing = self.ledger.loss(), self._lost()
+        again, lost = self.ledger.set_back(self.journal, common, missing)
         if again and held.held:
             self.outcome.notes.append(
                 f"{self.remote.name} lacks {_rows(again)} that it had: what is here is sent again"
@@ -467,8 +468,7 @@ class Pass:
                 f"{self.remote.name} was restored or repaired, and does not know what it has: what is here is sent "
                 "again, and it keeps each row once"
             )
-        if lost:
-            self.outcome.worse(PARKED, _lost(lost, self.remote.name))
+        self._report_lost(lost, is_back=known is not None and not missing)
 
     def _lost(self) -> dict[bytes, int]:
         """Return what the hub lacks of the sessions that were pruned here."""
@@ -495,10 +495,14 @@ class Pass:
 
     def _look_for_lost(self) -> None:
         """Look whether the hub has what was pruned here: some may be lost, or back from a newer backup."""
-        known, lost = self.ledger.loss(), self._lost()
-        if news := self.ledger.keep_loss(self.journal, lost):
+        known, missing = self.ledger.loss(), self._lost()
+        news = self.ledger.keep_loss(self.journal, missing)
+        self._report_lost(news, is_back=known is not None and not missing)
+
+    def _report_lost(self, news: int, *, is_back: bool) -> None:
+        if news:
             self.outcome.worse(PARKED, _lost(news, self.remote.name))
-        elif known is not None and not lost:
+        elif is_back:
             self.outcome.notes.append(f"{self.remote.name} has the rows again that it had lost")
 
 
