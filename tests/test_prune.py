@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import json
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import localops
+from localops import clock
 from localops.errors import ConfigError
-from localops.journal import blobs
+from localops.journal import blobs, rows
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.journal.rollups import DERIVED
@@ -173,3 +177,43 @@ def test_the_space_comes_back(folder: str, journal: Journal) -> None:
     taken = prune.take(journal, [_look(folder, session) for session in sessions])
     assert taken.freed > before / 2
     assert os.path.getsize(journal.path) < before / 2
+
+
+_NARROW = """
+import resource, sys
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.upkeep import prune
+folder, limit, names = sys.argv[1], int(sys.argv[2]), sys.argv[3:]
+journal = Journal(folder, gather=True)
+journal.fold()
+journal.empty_wal()
+with Reader(journal.path) as reader:
+    choices = [prune.look(reader, folder, bytes.fromhex(name)) for name in names]
+resource.setrlimit(resource.RLIMIT_FSIZE, (limit, resource.RLIM_INFINITY))
+taken = prune.take(journal, choices)
+print(taken.sessions, taken.failed is not None)
+"""
+
+
+@pytest.mark.foreign_open
+def test_little_room_is_enough_for_one_session_after_another(tmp_path: Path) -> None:
+    """The WAL is emptied between sessions that are too large together, and before the file is packed."""
+    folder = str(tmp_path / "default")
+    journal = Journal(folder)
+    names = [clock.new_id() for _ in range(4)]
+    # The sessions take turns, so that each of them has rows in all pages.
+    for count in range(2_000):
+        _append(journal, "action", names[count % 4], body=f'{{"params":"{"x" * 300}"}}')
+    for session in names:
+        _append(journal, "end", session, name="Success")
+    journal.close()
+    limit = 3 * os.path.getsize(journal.path) // 2
+    command = [sys.executable, "-c", _NARROW, folder, str(limit), *(name.hex() for name in names)]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
+    assert done.stdout.strip() == "4 False", done
+
+
+def _append(journal: Journal, kind: str, session: bytes, **columns: Any) -> None:
+    at = clock.now_ns()
+    assert journal.append(rows.make(kind, session, id=clock.new_id(at), at_ns=at, **columns))

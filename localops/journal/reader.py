@@ -299,6 +299,11 @@ def user_message(error: Exception) -> str:
     return str(error)
 
 
+def lacks_room(error: BaseException) -> bool:
+    """Return whether a write failed as the disk is full, or a quota or a limit of file sizes was reached."""
+    return isinstance(error, apsw.FullError | apsw.IOError)
+
+
 def reason(error: BaseException) -> str:
     """Return the reason of an error in plain words."""
     if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:

@@ -16,7 +16,7 @@ from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import blobs, rows
 from localops.journal.journal_file import INSERT
-from localops.journal.reader import SQLiteError, user_message
+from localops.journal.reader import SQLiteError, lacks_room, user_message
 from localops.journal.sql import statements
 from localops.journal.stored import named
 from localops.reading import analytics, calls, search, session_state
@@ -176,12 +176,15 @@ def take(journal: Journal, choices: Iterable[Choice], *, for_good: bool = False)
     taken = Taken()
     before = _size(journal)
     files: set[str] = set()
-    try:
-        for choice in choices:
-            if choice.stays is None:
-                files.update(_take_one(journal, choice, taken, for_good=for_good))
-    except SQLiteError as error:
-        taken.failed = user_message(error)
+    for choice in choices:
+        if choice.stays is None:
+            try:
+                files.update(_take_with_little_room(journal, choice, taken, for_good=for_good))
+            except SQLiteError as error:
+                # Another session may be small enough for a full disk.
+                taken.failed = user_message(error)
+                if not lacks_room(error):
+                    break
     if taken.sessions:
         # The indexes hold words and calls of the deleted sessions.
         search.forget(journal.folder)
@@ -198,12 +201,26 @@ def take(journal: Journal, choices: Iterable[Choice], *, for_good: bool = False)
 def _pack(journal: Journal, taken: Taken) -> None:
     """Give the freed pages back; where the disk has no room for a packed copy, new rows use them again."""
     try:
+        # The packed copy goes through the WAL: what that has taken on a full disk may be the only room.
+        journal.empty_wal()
         journal.compact()
     except SQLiteError as error:
         taken.packed = False
         taken.failed = taken.failed or f"the file could not be packed: {user_message(error)}"
         with suppress(SQLiteError):
             journal.empty_wal()
+
+
+def _take_with_little_room(journal: Journal, choice: Choice, taken: Taken, *, for_good: bool) -> list[str]:
+    """Delete a session; on a full disk, once more in the room that the WAL of those before it has taken."""
+    try:
+        return _take_one(journal, choice, taken, for_good=for_good)
+    except SQLiteError as error:
+        if not lacks_room(error):
+            raise
+        with suppress(SQLiteError):
+            journal.empty_wal()
+    return _take_one(journal, choice, taken, for_good=for_good)
 
 
 def _take_one(journal: Journal, choice: Choice, taken: Taken, *, for_good: bool) -> list[str]:
