@@ -253,7 +253,7 @@ def test_a_budget_ends_in_the_call_that_spends_it() -> None:
         call.usage(prompt_tokens=1000, completion_tokens=1000)
     with pytest.raises(BudgetExceeded):
         session.operation("next", "tool").open()
-    assert [event["name"] for event in session.events] == ["dear"]
+    assert [event["name"] for event in session.events] == ["dear", "budget"]
 
 
 def test_many_operations_at_once_lose_nothing(session: Session) -> None:
