@@ -591,7 +591,8 @@ def test_a_forked_child_ends_nothing() -> None:
             session.finish()
             os._exit(0)
         os.waitpid(child, 0)
-        kinds = [row[2] for row in session._journal.all("story", session=session._id)]
+        # What is known of the machine only later has a row of its own, whenever that is.
+        kinds = [row[2] for row in session._journal.all("story", session=session._id) if row[2] != "host"]
         assert kinds == ["session", "join", "leave"]
     assert session.end_state == "Success"
 
