@@ -114,6 +114,7 @@ STARTS, LEAVES = ("session", "join"), ("leave", "end")  # when a participant com
 # the table has them as columns too, which are filled from the body and neither sent nor part of the checksum.
 FROM_BODY = {"tokens_cache_write": "cache_write_tokens"}
 TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", *FROM_BODY)
+_KEYS = tuple(FROM_BODY.values())
 MOST_TOKENS = 10**12  # more than any call has; sums of such counts fit a column
 # The columns of derived tables: the totals of a session, those of a part of it, and a session in a list.
 TOTALS = ("rows", "events", "actions", "llms", "tools", "errors", "failed", *TOKENS, "cost", "unpriced")
@@ -225,10 +226,11 @@ def with_counts(row: Row, fields: Mapping[str, object]) -> Row:
 
     Without them, if one of them is not an int in range: SQL then looks at what the body has become.
     """
-    counts = [fields.get(key) for key in FROM_BODY.values()]
-    if all(count is None or (type(count) is int and 0 <= count <= MOST_TOKENS) for count in counts):
-        return (*row, *counts)
-    return row
+    for key in _KEYS:
+        count = fields.get(key)
+        if count is not None and (type(count) is not int or not 0 <= count <= MOST_TOKENS):
+            return row
+    return (*row, *map(fields.get, _KEYS))
 
 
 def counts(fields: Mapping[str, object]) -> dict[str, int | None]:
