@@ -795,6 +795,8 @@ def test_no_query_scans_the_stream(journal: Journal) -> None:
             plan = [row[3] for row in connection.execute(f"explain query plan {statement}", values)]
             if "order by seq desc\nlimit" in statement:  # the newest rows, walked backwards
                 continue
+            if (file, name) == ("hub.sql", "journals"):  # for one command of a hub's operator
+                continue
             scans = [step for step in plan if re.match(r"SCAN (event|e|o|d)\b(?!.*INDEX)", str(step))]
             assert not scans, (file, name, plan)
 

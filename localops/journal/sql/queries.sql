@@ -98,9 +98,13 @@ limit 1;
 
 -- identities --
 -- The identities of a session's rows.
-select id, phase
-from event
-where session = :session;
+select e.id, e.phase
+from (
+  select seq as at
+  from session_row
+  where session = :session
+) page
+join event e on e.seq = page.at;
 
 -- open_since --
 -- The sessions that have rows after :seq, the newest seq of each, and whether its end is among them; no rows if there
