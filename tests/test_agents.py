@@ -49,3 +49,16 @@ def test_a_word_is_redacted_like_any_text(strict: bool) -> None:
     session.record(ActionEvent(agent_id="sk-ant-" + "a1B2" * 24))
     [agent] = [event for event in session.events if event["kind"] == "agent"]
     assert "a1B2a1B2" not in agent["name"]
+
+
+def test_an_agent_has_one_row_however_it_is_made(capsys: pytest.CaptureFixture[str]) -> None:
+    """A second row with its id would be a copy: the first name stays, and a different one causes a warning."""
+    session = localops.init()
+    session.record(ToolEvent(name="x", agent_id="planner"))
+    for name in ("planner", "The Planner", "The Planner"):
+        assert session.create_agent(name, "planner") == "planner"
+    session.create_agent("The Writer", "writer")
+    session.create_agent("The Writer", "writer")
+    assert capsys.readouterr().err.count("keeps its name 'planner'") == 1
+    names = [event["name"] for event in session.events if event["kind"] == "agent"]
+    assert names == ["planner", "The Writer"]

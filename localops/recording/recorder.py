@@ -59,7 +59,7 @@ _COMPARED = 500  # characters of an answer
 _SOON_NS = 60_000_000_000
 _MOST_ABOUT = 10_000  # open operations with facets
 _AGAIN = 0.5  # seconds until a first row that could not be written is tried again
-_ID, _SESSION, _KIND = (rows.COLUMNS.index(name) for name in ("id", "session", "kind"))
+_ID, _SESSION, _KIND, _NAME = (rows.COLUMNS.index(name) for name in ("id", "session", "kind", "name"))
 
 new_id, now_ns = clock.new_id, clock.now_ns
 
@@ -158,6 +158,22 @@ class Recorder:
     def _with_facets(self, own: Iterable[str] | str | None, parent: bytes | None) -> Iterable[str] | str | None:
         outer = self.about_of(parent)
         return facets.inherited(own, outer) if outer else own
+
+    def create_agent(self, name: str, given: object, at: int, *, named: bool) -> None:
+        """Write the row of an agent; with `named`, the program gave its id, and it may have its row already."""
+        if self.attention:
+            self.attend()
+        id = self.writer.agent_id(given)
+        row = self.writer.agent(name, id, at, given if named else None)
+        if named:
+            from localops.journal import stored
+
+            # A second row with this id would be a copy, and a row never changes.
+            for known in stored.named(self.ask("row", id=id, phase=rows.DONE)):
+                if known.name != row[_NAME]:
+                    say_once(f"agent {id.hex()}", f"the agent {events.describe(given)} keeps its name {known.name!r}")
+                return
+        self.write(row)
 
     def name_agent(self, given: object, at: int) -> None:
         """Write the row of an agent that a program calls by a word and has not created: the word is its name."""

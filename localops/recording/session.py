@@ -337,14 +337,7 @@ class Session(SessionFacts):
         at = now_ns()
         given = agent_id if agent_id is not None else uuid.UUID(bytes=new_id(at))
 
-        recorder, writer = self.recorder, self.recorder.writer
-
-        def create() -> None:
-            if recorder.attention:
-                recorder.attend()
-            recorder.write(writer.agent(name, writer.agent_id(given), at, agent_id))
-
-        recorder.guarded(create)
+        self.recorder.guarded(lambda: self.recorder.create_agent(name, given, at, named=agent_id is not None))
         return events.describe(given)
 
     def update_metadata(
