@@ -29,10 +29,14 @@ def note(folder: str, project: str, sessions: Iterable[bytes]) -> None:
     lines = [encode.dumps({"project": project, "session": id_text(session), "at": at}) for session in sessions]
     path = os.path.join(folder, NAME)
     is_new = not os.path.exists(path)
-    handle = os.open(path, os.O_CREAT | os.O_WRONLY | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with open(handle, "wb") as file:
+    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+    with open(handle, "ab+") as file:
+        size = file.seek(0, os.SEEK_END)
+        if size:
+            file.seek(size - 1)
         # A line that a full disk has cut must not spoil the next one.
-        file.write(b"".join(b"\n" + line + b"\n" for line in lines))
+        begin = b"\n" if size and file.read(1) != b"\n" else b""
+        file.write(begin + b"".join(line + b"\n" for line in lines))
         file.flush()
         os.fsync(file.fileno())
     if is_new:
@@ -45,10 +49,10 @@ def of(place: str) -> tuple[dict[str, list[bytes]], list[str]]:
     `place` is the folder, with its log and its journals, or a log alone.
     """
     by_project: dict[str, dict[bytes, None]] = {}
-    problems = []
+    problems: list[str] = []
     is_folder = os.path.isdir(place)
     try:
-        for project, session in _logged(os.path.join(place, NAME) if is_folder else place):
+        for project, session in _logged(os.path.join(place, NAME) if is_folder else place, problems):
             by_project.setdefault(project, {})[session] = None
     except FileNotFoundError as error:
         # No session was deleted there, or by an earlier release.
@@ -67,13 +71,12 @@ def of(place: str) -> tuple[dict[str, list[bytes]], list[str]]:
     return {project: list(sessions) for project, sessions in by_project.items() if sessions}, problems
 
 
-def _logged(path: str) -> Iterable[tuple[str, bytes]]:
+def _logged(path: str, problems: list[str]) -> Iterable[tuple[str, bytes]]:
     with open(path, "rb") as file:
         for number, line in enumerate(file, start=1):
-            if not line.strip():
-                continue
             try:
                 record = encode.loads(line)
                 yield config.check_project(record["project"]), bytes.fromhex(record["session"].replace("-", ""))
-            except (ValueError, TypeError, KeyError, AttributeError, ConfigError) as error:
-                raise ConfigError(f"invalid line {number} of {path}: expected a deletion, got {error}") from error
+            except (ValueError, TypeError, KeyError, AttributeError, ConfigError):
+                # Such as one that was cut by a full disk: that session is in the journal.
+                problems.append(f"line {number} of {path} is not whole, and was passed over")

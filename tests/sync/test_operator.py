@@ -386,6 +386,8 @@ def test_what_was_deleted_since_a_backup_does_not_come_back(
         (old / "default" / "journal.db").write_bytes(b"broken" * 1_000)
     elif left == "the journals":
         os.unlink(old / "deletions.jsonl")
+    else:
+        (old / "deletions.jsonl").write_bytes((old / "deletions.jsonl").read_bytes()[:-40])
     done = _hub(own, "check")
     assert (done.returncode, "localops hub delete --as-in OLD --data" in done.stderr) == (0, True), done
     done = _hub(own, "delete", "--as-in", str(old), "--yes")
@@ -393,6 +395,7 @@ def test_what_was_deleted_since_a_backup_does_not_come_back(
         (0, True, True)
     ), done
     assert ("journal cannot be read" in done.stderr) == (left == "the log")
+    assert ("line 2 of" in done.stderr) == (left == "all")
     own.start()
     _record("new")
     assert sender.sync().code == 0
