@@ -376,15 +376,17 @@ def test_tls_greeting_that_breaks_off(call: Call) -> None:
 
 def test_reset_before_the_tls_greeting(call: Call, monkeypatch: pytest.MonkeyPatch) -> None:
     """A connection that is reset before the handshake begins leaves no socket to the garbage collector."""
-    is_reset = threading.Event()
+    is_connected, is_reset = threading.Event(), threading.Event()
 
     def reset(connection: socket.socket) -> None:
+        assert is_connected.wait(chaos.PATIENCE)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
         connection.close()
         is_reset.set()
 
     class Late(ssl.SSLContext):
         def wrap_socket(self, *arguments: Any, **options: Any) -> ssl.SSLSocket:
+            is_connected.set()
             assert is_reset.wait(chaos.PATIENCE)
             return super().wrap_socket(*arguments, **options)
 
