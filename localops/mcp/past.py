@@ -7,6 +7,7 @@ from localops.clock import iso, now_ns
 from localops.config import Config
 from localops.encoding.encode import Encoder, loads
 from localops.journal import rows, stored
+from localops.journal.sql import statements
 from localops.mcp.answers import answer
 from localops.mcp.arguments import number
 from localops.mcp.lookups import newest_errors
@@ -109,7 +110,7 @@ def _as_stored(home: str, args: object) -> object:
 
 
 def _row_at(project: Project, seq: int) -> Stored | None:
-    read = stored.named(project.reader.ask("select * from event where seq = ?", (seq,)))
+    read = stored.named(project.reader.ask(statements("calls.sql")["row_at"], (seq,)))
     return read[0] if read else None
 
 

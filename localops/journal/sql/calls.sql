@@ -1,6 +1,6 @@
 -- The index of a project's tool calls by their arguments, in a file of its own (calls.db): derived, and safe to delete.
--- It holds digests and no text; the rows themselves are read from the journal.  `batch` runs on the journal, the other
--- statements on calls.db.
+-- It holds digests and no text; the rows themselves are read from the journal.  `last_of_batch`, `batch` and `row_at`
+-- run on the journal, the other statements on calls.db.
 
 -- schema --
 create table about(
@@ -40,6 +40,11 @@ where seq > :after
   and seq <= :upto
   and (kind = 'tool' or kind = 'error' and failed = 1)
 order by seq;
+
+-- row_at --
+select {columns}
+from event
+where seq = ?;
 
 -- same --
 -- The newest calls of a tool with the same arguments.
