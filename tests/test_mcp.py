@@ -318,9 +318,13 @@ def test_an_empty_home_is_an_answer(memory: Memory) -> None:
 
 def test_recorded_text_stands_between_marks_that_it_cannot_know(memory: Memory) -> None:
     """No invisible character gets through, and no text ends the block that it is in."""
-    ids = record(Path(memory.folder))
+    session = localops.init(home=memory.folder, trace_name="evil")
+    session.record(localops.ToolEvent(name="read", params={EVIL: [EVIL, {"in": EVIL}]}))
+    session.end_session("Success")
+    ids = [str(session.session_id), *record(Path(memory.folder))]
     for name, arguments in {
         "events": {"session": ids[0]},
+        "have_i_failed_at": {"tool": "read", "args": {EVIL: [EVIL, {"in": EVIL}]}},
         "search": {"text": "previous instructions"},
         "query": {"sql": "select body from event where kind = 'llm'"},
     }.items():

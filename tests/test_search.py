@@ -100,6 +100,7 @@ def test_a_page_of_sessions_is_searched_in_one_look() -> None:
         assert index.among(ids, "cat dog") == set(ids[:2])
         assert index.among(ids[1:], "cat") == set(ids[1:3])
         assert index.among(ids[3:], "cat") == set()
+        assert index.among([ids[0], ids[2]], "cat") == {ids[0], ids[2]}
         assert index.among([bytes(16)], "cat") == set()
         for _ in range(40):
             _record("filler")
