@@ -94,7 +94,7 @@ def _span_provider() -> Any:
     """Return the tracer provider whose spans go to the journal."""
     from localops.otel import providers
 
-    return providers.private_provider()
+    return providers.library_provider()
 
 
 def _session_of_span(reason: str) -> Session | None:

@@ -12,13 +12,14 @@ from localops.errors import LocalopsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import ModuleType
     from typing import Any
 
     from opentelemetry.sdk.trace import SpanProcessor, TracerProvider
 
 _lock = threading.Lock()
-_private: TracerProvider | None = None
+_own: dict[str, TracerProvider] = {}  # that are never the global one
 _is_paused = False
 _installed: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
 
@@ -43,19 +44,33 @@ def private_provider() -> TracerProvider:
     For instrumentors that take a `tracer_provider`: their spans are recorded, and the program's own tracing stays as it
     is.  Each call returns the same provider.
     """
-    global _private
+    return _kept("private", _always)
+
+
+def library_provider() -> TracerProvider:
+    """Return the provider of the instrumentors that record model libraries; `pause` stops it, and no other."""
+    return _kept("libraries", _sampler)
+
+
+def _kept(name: str, sampler: Callable[[], Any]) -> TracerProvider:
     processor = sdk()[1]
     with _lock:
-        if _private is None:
+        if name not in _own:
             # The program's own sampling may leave spans out, but only for the program's own export.
             # Nothing waits to be flushed at exit, and what runs there is recorded, too.
-            _private = _made(sampler=_sampler(), shutdown_on_exit=False)
-            _private.add_span_processor(processor())
-    return _private
+            _own[name] = _made(sampler=sampler(), shutdown_on_exit=False)
+            _own[name].add_span_processor(processor())
+        return _own[name]
+
+
+def _always() -> Any:
+    from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+
+    return ALWAYS_ON
 
 
 def pause(paused: bool) -> None:
-    """Stop recording the spans of the private provider, or start again.
+    """Stop recording the spans of model libraries, or start again.
 
     Instrumentors stay installed: what others have wrapped around a library since then could not be separated.
     """
