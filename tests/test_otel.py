@@ -143,7 +143,7 @@ def test_a_process_that_dies_in_a_call_leaves_its_request() -> None:
     """Killed between start and end of a span: the call is listed as unfinished, with what was asked."""
     code = f"""
 import os, localops, localops.otel
-session = localops.init()
+session = localops.init(env_data_opt_out=True)
 tracer = localops.otel.private_provider().get_tracer("x")
 tracer.start_span("ChatCompletion", attributes={ASKED!r})
 os._exit(9)
@@ -709,3 +709,20 @@ def test_a_stream_that_is_left_is_no_error(session: Session, tracer: trace.Trace
     assert (figures["LLM calls"], figures["Errors"]) == (2, 0)
     ended = [event.get("ended_by") for event in session.events if event["name"] == "framework"]
     assert ended == ["GeneratorExit", "CancelledError"]
+
+
+def test_the_time_to_first_token_of_a_client_is_that_of_the_call_around_it(
+    session: Session, tracer: trace.Tracer
+) -> None:
+    """Frameworks do not see the chunks of their client; it is measured from the start of the call that counts."""
+    with tracer.start_as_current_span("framework", attributes=ASKED):
+        time.sleep(0.05)
+        with tracer.start_as_current_span("client", attributes=ASKED) as client:
+            time.sleep(0.01)
+            client.add_event("First Token Stream Event")
+        time.sleep(0.02)
+    outer, inner = events(session)["framework"], events(session)["client"]
+    assert (outer["kind"], inner["kind"]) == ("llm", "llm_copy")
+    between = (inner["start_ns"] - outer["start_ns"]) / 1e9
+    assert outer["time_to_first_token"] == pytest.approx(between + inner["time_to_first_token"])
+    assert 0.06 <= outer["time_to_first_token"] < (outer["end_ns"] - outer["start_ns"]) / 1e9

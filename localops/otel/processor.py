@@ -470,7 +470,13 @@ def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
             reading.kind = COPY
             if not recorded.is_added and (id := _call_around(recorded)) is not None:
                 recorded.is_added = True
-                add_usage(usage_inside.setdefault(id, {}), reading.figures)
+                usage = usage_inside.setdefault(id, {})
+                add_usage(usage, reading.figures)
+                first = reading.fields.get("time_to_first_token")
+                if isinstance(first, int | float):
+                    # Of several attempts the first that answers counts; it is measured from the start of the call.
+                    later = (recorded.rows.began - recorded.session.recorder.open_calls[id].began) / 1e9
+                    usage.setdefault("time_to_first_token", first + later)
         elif recorded.call_inside:
             reading.kind = COPY
         elif recorded.is_from_cache:

@@ -261,8 +261,10 @@ class OperationRows:
         """Return the fields of an LLM call's closing row, and its figures; None for a copy, which has no figures."""
         recorder = self._recorder
         call.returns = fields.pop("returns", call.returns)
-        if usage_inside and (usage := usage_inside.pop(self.id, None)) and call.prompt_tokens is None:
-            for name, value in usage.items():
+        if usage_inside and (usage := usage_inside.pop(self.id, None)):
+            first = usage.pop("time_to_first_token", None)
+            call.time_to_first_token = first if call.time_to_first_token is None else call.time_to_first_token
+            for name, value in usage.items() if call.prompt_tokens is None else ():
                 setattr(call, name, value if getattr(call, name) is None else getattr(call, name))
         unbilled = error is not None and is_unbilled(call, _error_event(error))
         measures, about = recorder.writer.call_measures(call, at, unbilled=unbilled)

@@ -45,6 +45,10 @@ if TYPE_CHECKING:
 
         inner: list[Measures]
 
+        @property
+        def began(self) -> int:
+            """When it began, in nanoseconds since 1970."""
+
         def seen_inside(self, event: LLMEvent, at: int) -> None:
             """Keep the figures of the same call, as it was seen further in."""
 
