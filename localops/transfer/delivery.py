@@ -36,8 +36,8 @@ _PAGE = 256  # rows read at a time while a batch is filled
 _MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
 _WIDE = 1 << 62
 _LATE = 86_400_000_000_000  # nanoseconds
-# Nanoseconds between two checks of whether a hub still has what it signed for.
-_CHECKED_EVERY = 86_400_000_000_000
+# Nanoseconds between two checks of whether a hub still has what it signed for, by passes that nobody watches.
+_CHECKED_EVERY = 3_600_000_000_000
 _TEXTS = ("kind", "name", "model", "tags", "body")
 _AS_BYTES = ", ".join(f"cast({name} as blob)" if name in _TEXTS else name for name in Stored._fields)
 _KEEP_RECEIPT = "insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, ?)"
@@ -535,10 +535,15 @@ class Ledger:
             return now
         return since if now - since >= _LATE else None
 
-    def is_due(self) -> bool:
-        """Return whether to ask the remote if it still has what it signed for, though there is nothing to send."""
+    def is_due(self, *, at_once: bool = False) -> bool:
+        """Return whether to ask the remote if it still has what it signed for, though there is nothing to send.
+
+        at_once: also if it was asked a moment ago.
+        """
         if self.doubt() is not None:
             return True
+        if at_once:
+            return self.position() is not None
         ok_ns = self.contact().ok_ns
         if ok_ns is None or (clocks.is_past(ok_ns, now := clock.now_ns()) and now - ok_ns <= _CHECKED_EVERY):
             return False

@@ -79,9 +79,13 @@ def sync(
     limits: Limits | None = None,
     wait: float = 0.0,
     check_all: bool = False,
+    ask: bool = False,
     on_progress: Callable[[int, int], None] | None = None,
 ) -> Outcome:
-    """Make one pass; return failures of networks, remotes and files in the outcome instead of raising them."""
+    """Make one pass; return failures of networks, remotes and files in the outcome instead of raising them.
+
+    ask: ask the remote whether it still has what it signed for, also if it was asked within the hour.
+    """
     outcome = Outcome(project, remote.name, metadata_only=remote.metadata_only)
     folder = config.project_folder(home, project)
     try:
@@ -89,7 +93,7 @@ def sync(
             if ours:
                 limits = limits or delivery.Limits(grows=True)
                 sync_pass = Pass(folder, remote, outcome, budget or PassBudget(), limits, on_progress)
-                sync_pass.run(check_all=check_all)
+                sync_pass.run(check_all=check_all, ask=ask)
             else:
                 outcome.worse(BUSY, "another sync of this project is running")
     except KeyboardInterrupt:
@@ -156,7 +160,7 @@ class Pass:
         self._left_out: Offline | None = None  # why rows were left out; the pass ends with this error
         self._incomplete: set[bytes] = set()  # the sessions of those rows: their totals differ on the remote
 
-    def run(self, *, check_all: bool = False) -> None:
+    def run(self, *, check_all: bool = False, ask: bool = False) -> None:
         """Send what there is; set the outcome."""
         self.journal = Journal(self.folder, gather=True)
         try:
@@ -165,7 +169,7 @@ class Pass:
                 self.reader = reader
                 self.ledger: Ledger = delivery.Ledger(reader, self.folder, self.remote.name)
                 try:
-                    self._run(check_all)
+                    self._run(check_all, ask)
                 finally:
                     # Also when the pass is interrupted, or the key cannot be read.
                     waiting = self.ledger.waiting()
@@ -175,8 +179,8 @@ class Pass:
         finally:
             self.journal.close()
 
-    def _run(self, check_all: bool) -> None:
-        if not (check_all or self.ledger.has_work() or self.ledger.is_due()):
+    def _run(self, check_all: bool, ask: bool) -> None:
+        if not (check_all or self.ledger.has_work() or self.ledger.is_due(at_once=ask)):
             # Without a single packet: cron may run this every minute.
             return
         try:

@@ -723,6 +723,26 @@ def test_a_hub_that_was_set_back_is_noticed_whatever_the_order(own: RealHub, tmp
     assert sender.sync().requests == 0
 
 
+@pytest.mark.parametrize("quiet", [True, False])
+def test_a_restored_hub_is_noticed_with_nothing_to_send(own: RealHub, tmp_path: Path, quiet: bool) -> None:
+    """A person who runs sync sees it at once; cron, with --quiet, asks once an hour."""
+    sender = Sender(tmp_path / "home", own.url, own.key)
+    sender.write(2)
+    sender.sync()
+    _backed_up(own, tmp_path / "copy")
+    sender.write(3)
+    sender.sync()
+    _restored(own, tmp_path / "copy")
+    command = ["sync", "--quiet"] if quiet else ["sync"]
+    done = _localops(sender, *command)
+    if quiet:
+        assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+        _last_seen(sender, days=1 / 23)
+        done = _localops(sender, *command)
+    assert (done.returncode, "lacks 3 rows that it had" in done.stderr) == (0, not quiet), done
+    assert sender.identities() <= identities(str(own.folder / "journal.db"))
+
+
 def test_rows_that_a_hub_lost_after_they_were_pruned_are_reported(own: RealHub, tmp_path: Path) -> None:
     """The pass ends with 3 and counts as prune did; status and doctor report it until it is acknowledged."""
     sender = Sender(tmp_path / "home", own.url, own.key)

@@ -161,7 +161,7 @@ class _Request:
                 waiting = ledger.waiting()
                 files = 0 if remote.metadata_only or remote.kind != "hub" else ledger.waiting_files()
                 return Outcome(name, remote.name, left=waiting.rows, bytes=waiting.bytes + files)
-            idle = not (ledger.has_work() or ledger.is_due() or spill.waiting(project.folder))
+            idle = not (ledger.has_work() or ledger.is_due(at_once=not self.quiet) or spill.waiting(project.folder))
         finally:
             project.close()
         outcome = Outcome(name, remote.name) if idle and not self._given["verify"] else self._send(name, remote)
@@ -199,6 +199,7 @@ class _Request:
             limits=delivery.Limits(session=self.session, ended_only=given["ended_only"], grows=True),
             wait=given["wait"],
             check_all=given["verify"],
+            ask=not self.quiet,
             on_progress=bar,
         )
         if bar is not None:
