@@ -289,7 +289,7 @@ _OPTIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 OPTIONS = tuple(_OPTIONS)
 _IN_FILE = {*_OPTIONS, *IGNORED, "prices"}
 _NOT_IN_FILE = frozenset(("home", "on_budget"))  # the file is in the home, and a function cannot be written to it
-_VARIABLES = {f"LOCALOPS_{name.upper()}" for name in (*_OPTIONS, "session_id", "parent", "run")}
+_VARIABLES = {f"LOCALOPS_{name.upper()}" for name in (*_OPTIONS, "session_id", "parent", "run", "pager")}
 
 
 def _unknown(name: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import localops
 from localops import Config, config
 from localops.errors import ConfigError, UnusableBudget
 from tests import programs
@@ -270,3 +272,11 @@ def test_a_project_is_a_folder_of_the_home_or_refused(name: str) -> None:
     except ConfigError:
         return
     assert os.path.dirname(os.path.normpath(folder)) == "/home-of-all"
+
+
+def test_every_variable_of_the_page_is_known(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A variable that the documentation names is not taken for a misspelt one."""
+    page = (Path(localops.__file__).parent / "docs" / "configuration.md").read_text(encoding="utf-8")
+    for name in sorted({*re.findall(r"LOCALOPS_[A-Z_]+[A-Z]", page)} - {*os.environ}):
+        monkeypatch.setenv(name, "1")
+    assert [problem for problem in config.problems(str(tmp_path)) if "unknown" in problem] == []

@@ -146,8 +146,7 @@ def test_the_recipe_for_ci_catches_a_crash(code: str) -> None:
     programs.run(_INIT + code)
     with programs.reader() as journal:
         state, errors = (
-            journal.ask(f"select count(*) from session where {one}")[0][0]
-            for one in condition.split(" or ")
+            journal.ask(f"select count(*) from session where {one}")[0][0] for one in condition.split(" or ")
         )
         count = journal.ask(f"select count(*) from session where {condition}")[0][0]
     assert (state, errors) == (1, int(code == "raise ValueError"))

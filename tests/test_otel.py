@@ -567,7 +567,7 @@ def test_a_spent_budget_stops_the_next_span() -> None:
     span.end()
     with pytest.raises(BudgetExceeded):
         tracer.start_span("one more", attributes=ASKED)
-    assert [event["name"] for event in session.events] == ["call"]
+    assert [event["name"] for event in session.events] == ["call", "budget"]
 
 
 def test_secrets_are_taken_out(session: Session, tracer: trace.Tracer) -> None:

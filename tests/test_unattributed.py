@@ -19,6 +19,12 @@ from localops.upkeep.doctor import examine
 from tests import programs
 
 
+@pytest.fixture(autouse=True)
+def _threads_without_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave threads alone, which take their session along once a model library is loaded, as by another test."""
+    monkeypatch.setenv("LOCALOPS_THREADS", "0")
+
+
 def act(name: str) -> None:
     """Record an action where we are."""
     localops.record(localops.ActionEvent(action_type=name))

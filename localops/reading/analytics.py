@@ -14,12 +14,10 @@ from localops.journal.sql import statements
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from typing import Any, NamedTuple, TypeVar
+    from typing import Any, NamedTuple
 
     from localops.journal.reader import Reader
     from localops.journal.stored import Source, Stored
-
-    F = TypeVar("F", bound=rows.Counts)
 
     class Totals(rows.Counts):
         """A session's exact figures."""
@@ -119,20 +117,6 @@ def totals(source: Source, session: bytes) -> Totals:
     """Return a session's current totals; all zero if it has no rows here."""
     figures = source.one("totals", session=session)
     return Totals(*figures) if figures else NOTHING
-
-
-def with_unfinished(figures: F, source: Source, session: bytes, *, ended: bool) -> F:
-    """Return the figures of a session with the model calls that its processes died in, whose cost is not known.
-
-    While it runs they have not ended, and count nowhere; when its end is written, their rows are written with it.
-    """
-    if not ended:
-        return figures
-    # Late, as totals of sessions that run do not need it.
-    from localops.journal.stored import unfinished
-
-    calls = sum(one.kind == "llm" for one in unfinished(source, session))
-    return figures._replace(llms=figures.llms + calls, unpriced=figures.unpriced + calls) if calls else figures
 
 
 def until_ns(last_ns: int, *, running: bool) -> int:

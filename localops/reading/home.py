@@ -452,11 +452,7 @@ class _Walk:
         """Return a line of the list; None when state or figures of the session do not pass the filters."""
         listed = Listed(self.project, *row)
         if listed.state == "open":
-            standing = self.project.standing(listed.session)
-            listed = analytics.with_unfinished(
-                listed, self.project.reader, listed.session, ended=standing.ended_ns is not None
-            )
-            listed = listed._replace(state=standing.state)
+            listed = listed._replace(state=self.project.standing(listed.session).state)
         fits = self.filters.state in (None, listed.state) and self._is_large_enough(listed)
         return listed if fits else None
 

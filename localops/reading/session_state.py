@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 
     from localops.journal.journal import Journal
-    from localops.journal.stored import Source, Stored
+    from localops.journal.stored import Source
 
     class Standing(NamedTuple):
         """The state of a session."""
@@ -155,41 +155,14 @@ def others_open_since(journal: Journal, seq: int) -> tuple[bool, int]:
 def derive(journal: Journal) -> int:
     """Write the end of each session whose processes have died; return their number."""
     ends: list[rows.Row] = []
-    calls: list[rows.Row] = []
     for session in others_open(journal):
         stands = standing(journal, journal.folder, session)
         if stands.derived and stands.ended_ns is not None and not _is_written(journal, session, stands):
             ends.append(_derived_end(session, stands))
-            calls += _calls_it_died_in(journal, session, stands.ended_ns)
     if ends:
-        journal.add([*calls, *ends])
+        journal.add(ends)
         participants.sweep(journal.folder, set())
     return len(ends)
-
-
-def _calls_it_died_in(source: Source, session: bytes, at_ns: int) -> list[rows.Row]:
-    """Return the last rows of the model calls that a session died in: they count, and what they cost is not known."""
-    from localops.encoding import encode
-    from localops.journal import stored
-
-    body = encode.dumps({"ended_by": "end of its process"}).decode()
-    opened = [stored.one(source, one.id, rows.OPEN) for one in stored.unfinished(source, session) if one.kind == "llm"]
-    return [_closed(call, at_ns, body) for call in opened if call is not None]
-
-
-def _closed(call: Stored, at_ns: int, body: str) -> rows.Row:
-    return rows.make(
-        call.kind,
-        call.session,
-        id=call.id,
-        at_ns=at_ns,
-        name=call.name,
-        parent=call.parent,
-        agent=call.agent,
-        start_ns=call.began_ns,
-        model=call.model,
-        body=body,
-    )
 
 
 def _is_written(journal: Journal, session: bytes, stands: Standing) -> bool:

@@ -46,20 +46,12 @@ class Snapshot:
         self.source, self.folder, self.id = source, folder, id
         self._correct = correct  # changes the state by rows that are not in the journal yet
         if totals is not None:
-            self._stored_totals = totals
-
-    @cached_property
-    def _stored_totals(self) -> Totals:
-        return analytics.totals(self.source, self.id)
+            self.totals = totals
 
     @cached_property
     def totals(self) -> Totals:
-        """Return the totals of the session; all zero if it has no rows here.
-
-        A model call that its process died in counts, as one whose cost is not known.
-        """
-        ended = self.standing.ended_ns is not None
-        return analytics.with_unfinished(self._stored_totals, self.source, self.id, ended=ended)
+        """Return the totals of the session; all zero if it has no rows here."""
+        return analytics.totals(self.source, self.id)
 
     @cached_property
     def story(self) -> Story:
@@ -69,7 +61,7 @@ class Snapshot:
     @cached_property
     def standing(self) -> Standing:
         """Return the state of the session."""
-        last_ns = self._stored_totals.last_ns
+        last_ns = self.totals.last_ns
         stands = session_state.judge(self.source, self.folder, self.id, lambda: self.story, last_ns=last_ns)
         return stands if self._correct is None else self._correct(self.id, stands)
 
@@ -100,7 +92,7 @@ class Snapshot:
     @cached_property
     def until_ns(self) -> int:
         """Return the end of its time: its last row, or now while it runs."""
-        return analytics.until_ns(self._stored_totals.last_ns, running=self.is_running)
+        return analytics.until_ns(self.totals.last_ns, running=self.is_running)
 
     @cached_property
     def unfinished(self) -> list[Unfinished]:
