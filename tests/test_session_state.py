@@ -337,7 +337,7 @@ def test_what_came_since_the_last_look_says_whether_another_is_needed() -> None:
 
 
 def test_a_call_that_its_process_died_in_is_unfinished_everywhere() -> None:
-    """Before and after the end of its session is written: it counts when it has ended, and it is shown with its prompt."""
+    """Before and after its session has its end: it counts when it has ended, and is shown with its prompt."""
     died = programs.run(
         _INIT + "session.record(localops.LLMEvent(model='gpt-4o', prompt_tokens=1000, completion_tokens=0))\n"
         "session.operation('tool', kind='tool').open()\n"
