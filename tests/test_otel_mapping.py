@@ -169,6 +169,26 @@ def test_tool_calls_have_arguments_result_and_id() -> None:
     assert (asked["call_id"], asked["params"]) == ("call_1", {"place": "Brest"})
 
 
+def test_a_tool_call_of_an_mcp_client_is_one() -> None:
+    """The spans of the SDK's client hold the method, and name the tool; its other requests are no tool calls."""
+    call = read("MCP send tools/call tides", {"mcp.method.name": "tools/call"}, scope="mcp-python-sdk")
+    assert (call.kind, call.name, call.fields["mcp_method"]) == ("tool", "tides", "tools/call")
+    ended = read("MCP send tools/call tides", {}, scope="mcp-python-sdk", status="ERROR", before=call)
+    assert (ended.kind, ended.name) == ("tool", "tides")
+    listing = read("MCP send tools/list", {"mcp.method.name": "tools/list"}, scope="mcp-python-sdk")
+    assert (listing.kind, listing.name) == ("operation", "MCP send tools/list")
+
+
+@pytest.mark.parametrize("key", ["function_call", "functionCall"])
+def test_tools_that_gemini_asks_for_are_read(key: str) -> None:
+    """An answer of Gemini has its calls in the parts of its candidates, as its library or its API writes them."""
+    candidate = {"content": {"role": "model", "parts": [{key: {"name": "tides", "args": {"place": "Brest"}}}]}}
+    attributes = {"openinference.span.kind": "LLM", "output.value": json.dumps({"candidates": [candidate]})}
+    call = read("GenerateContent", attributes)
+    assert call.fields["tool_calls"] == [{"name": "tides", "arguments": {"place": "Brest"}}]
+    assert call.fields["completion"] == [candidate]
+
+
 def test_who_and_where_are_read() -> None:
     """Session, user, metadata and tags of OpenInference."""
     call = of("openinference", "openinference attributes")

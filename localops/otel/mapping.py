@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     Message = dict[str, Any]
 
 _DEEPEST = 40  # dots in the name of a numbered attribute
+_MCP_CALL = "tools/call"  # a span of MCP's own client names the tool only after this, in its name
 
 
 class Error:
@@ -301,6 +302,8 @@ class _Reader:
 
     def spell_out(self, reading: Reading) -> None:
         """Turn what was gathered into fields."""
+        if self.values.get("mcp_method") == _MCP_CALL and (name := reading.name.partition(f"{_MCP_CALL} ")[2]):
+            self.values.setdefault("tool_name", name)
         reading.kind, reading.has_kind = self.kind(reading.name)
         reading.kinds = self.kinds
         for field in names.IN_JSON & self.values.keys():

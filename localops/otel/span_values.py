@@ -162,6 +162,8 @@ def tool_calls(completion: Any) -> list[Any] | None:
     for message in messages:
         if type(message) is not dict:
             continue
+        if type(message.get("content")) is dict:  # a candidate of Gemini's, with a message in it
+            message = message["content"]
         if type(message.get("tool_calls")) is list:
             calls += map(_tool_call, message["tool_calls"])
             continue
@@ -172,6 +174,8 @@ def tool_calls(completion: Any) -> list[Any] | None:
                 calls += [
                     _tool_call(p) for p in parts if type(p) is dict and p.get("type") in ("tool_call", "tool_use")
                 ]
+                asked = [first(p.get("function_call"), p.get("functionCall")) for p in parts if type(p) is dict]
+                calls += [_tool_call(call) for call in asked if type(call) is dict]
     return calls or None
 
 

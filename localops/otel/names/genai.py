@@ -35,6 +35,7 @@ FIELDS = {
     "gen_ai.tool.call.result": "output",
     "gen_ai.tool.description": "definition.description",
     "gen_ai.tool.type": "definition.type",
+    "mcp.method.name": "mcp_method",
     "gen_ai.agent.name": "agent_name",
     "gen_ai.agent.id": "agent_id",
     "gen_ai.agent.description": "agent_description",
