@@ -1,12 +1,14 @@
 """A server on the loopback address with the APIs of model providers, and a log of its requests.
 
-It answers OpenAI's chat completions and Responses, and Anthropic's messages: whole or streamed, with tool calls, and
-with errors.  The words of the last message choose the answer:
+It answers OpenAI's chat completions and Responses, Anthropic's messages and Gemini's contents: whole or streamed, with
+tool calls, and with errors.  The words of the last message choose the answer:
 
     `fail 429`   an error with that status
     `tool`       a call of the tool `weather`
     `wait`       no answer until the connection is closed
     else         "You wrote: …"
+
+At `/mcp` it is an MCP server with one tool, `weather`; the city chooses the answer, by the same words.
 """
 
 from __future__ import annotations
@@ -69,25 +71,25 @@ class ModelServer:
 
 def _last_words(body: dict[str, Any]) -> str:
     """Return the text of the last message of a request, of any of the APIs."""
-    messages = body.get("messages") or body.get("input") or ""
+    messages = body.get("messages") or body.get("input") or body.get("contents") or ""
     last = messages[-1] if isinstance(messages, list) and messages else messages
-    content = last.get("content", last.get("output", "")) if isinstance(last, dict) else last
+    content = last.get("content", last.get("output", last.get("parts", ""))) if isinstance(last, dict) else last
     if isinstance(content, list):
         content = " ".join(str(part.get("text", part.get("content", ""))) for part in content if isinstance(part, dict))
-    return str(content)
+    return str(content).strip().removeprefix("Current Task: ")  # which CrewAI writes before a task
 
 
 def _is_answer_of_a_tool(body: dict[str, Any]) -> bool:
-    messages = body.get("messages") or body.get("input")
+    messages = body.get("messages") or body.get("input") or body.get("contents")
     last = messages[-1] if isinstance(messages, list) and messages else {}
     if not isinstance(last, dict):
         return False
-    content = last.get("content")
-    parts = content if isinstance(content, list) else []
+    content = last.get("content", last.get("parts"))
+    parts = [part for part in content if isinstance(part, dict)] if isinstance(content, list) else []
     return (
         last.get("role") == "tool"
         or last.get("type") == "function_call_output"
-        or any(isinstance(part, dict) and part.get("type") == "tool_result" for part in parts)
+        or any(part.get("type") == "tool_result" or "functionResponse" in part for part in parts)
     )
 
 
@@ -239,7 +241,57 @@ def _messages(body: dict[str, Any], words: str, tool: bool, number: int) -> _Rep
     return _Reply(whole, [(str(event["type"]), event) for event in events], tokens_in, tokens_out)
 
 
+def _contents(body: dict[str, Any], words: str, tool: bool, number: int) -> _Reply:
+    tokens_in, candidates, thoughts = 10 + len(words), 3, 2
+    about = {"modelVersion": body["model"], "responseId": f"gemini-{number}"}
+    usage = {
+        "promptTokenCount": tokens_in,
+        "cachedContentTokenCount": 4,
+        "candidatesTokenCount": candidates,
+        "thoughtsTokenCount": thoughts,
+        "totalTokenCount": tokens_in + candidates + thoughts,
+    }
+    texts = ["You wrote: ", words]
+    parts: list[dict[str, Any]] = (
+        [{"functionCall": {"id": f"call-{number}", "name": "weather", "args": ARGUMENTS}}]
+        if tool
+        else [{"text": "".join(texts)}]
+    )
+
+    def candidate(parts: list[dict[str, Any]], **more: str) -> dict[str, Any]:
+        return {**about, "candidates": [{"index": 0, "content": {"role": "model", "parts": parts}, **more}]}
+
+    whole = {**candidate(parts, finishReason="STOP"), "usageMetadata": usage}
+    chunks = [candidate(parts)] if tool else [candidate([{"text": text}]) for text in texts]
+    chunks.append({**candidate([{"text": ""}], finishReason="STOP"), "usageMetadata": usage})
+    return _Reply(whole, [(None, chunk) for chunk in chunks], tokens_in, candidates + thoughts)
+
+
 _APIS = {"/chat/completions": _chat, "/responses": _responses, "/messages": _messages}
+_GEMINI = {":generateContent": False, ":streamGenerateContent": True}
+
+_TOOL = {
+    "name": "weather",
+    "description": "of a city",
+    "inputSchema": {"type": "object", "properties": {"city": {"type": "string"}}, "required": ["city"]},
+}
+_MCP_ERROR = -32602
+
+
+def _mcp(method: str, params: dict[str, Any], words: str) -> dict[str, Any]:
+    """Return the answer to a request of an MCP client: a result, or an error."""
+    if method == "initialize":
+        about = {"name": "model server", "version": "1"}
+        result = {"protocolVersion": params["protocolVersion"], "capabilities": {"tools": {}}, "serverInfo": about}
+    elif method == "tools/list":
+        result = {"tools": [_TOOL]}
+    elif method == "tools/call" and not words.startswith("fail"):
+        result = {"content": [{"type": "text", "text": f"rain in {words}"}], "isError": False}
+    elif method == "tools/call":
+        return {"error": {"code": _MCP_ERROR, "message": f"no such city: {words}"}}
+    else:
+        return {"error": {"code": -32601, "message": f"no such method: {method}"}}
+    return {"result": result}
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -252,21 +304,55 @@ class _Handler(BaseHTTPRequestHandler):
     def do_POST(self) -> None:
         """Answer a request of any of the APIs."""
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        api = next((api for path, api in _APIS.items() if self.path.endswith(path)), None)
+        path = self.path.partition("?")[0]
+        if path == "/mcp":
+            self._answer_mcp(body)
+            return
+        api = next((api for end, api in _APIS.items() if path.endswith(end)), None)
+        for end, stream in _GEMINI.items():
+            if path.endswith(end):  # the path says what others say in the body
+                api, body = _contents, {**body, "model": path.removesuffix(end).rpartition("/")[2], "stream": stream}
         if api is None:
             self._send(404, {"error": {"message": f"no such path: {self.path}"}})
             return
         words = _last_words(body)
         if words.startswith("wait"):
-            self.server.owner.waiting.set()
-            time.sleep(60)
+            self._wait()
         elif words.startswith("fail"):
             status = int(words.split()[1])
             self.server.owner.log.append(Asked(self.path, body, status, 0, 0))
-            error = {"type": "made_error", "message": f"failed with {status}", "code": "made"}
+            error: dict[str, Any] = {"type": "made_error", "message": f"failed with {status}", "code": "made"}
+            if api is _contents:
+                error = {"code": status, "message": error["message"], "status": "MADE"}
             self._send(status, {"type": "error", "error": error})
         else:
             self._answer(api, body, words)
+
+    def do_GET(self) -> None:
+        """Refuse the stream of an MCP server's own messages: there are none."""
+        self._send(405, {})
+
+    def do_DELETE(self) -> None:
+        """Refuse to end an MCP session: there are none."""
+        self._send(405, {})
+
+    def _wait(self) -> None:
+        self.server.owner.waiting.set()
+        time.sleep(60)
+
+    def _answer_mcp(self, body: dict[str, Any]) -> None:
+        if "id" not in body:
+            self._send(202, {})
+            return
+        method, params = body["method"], body.get("params") or {}
+        words = str((params.get("arguments") or {}).get("city", ""))
+        if words.startswith("wait"):
+            self._wait()
+            return
+        reply = _mcp(method, params, words)
+        if method == "tools/call":
+            self.server.owner.log.append(Asked(self.path, body, 200, 0, 0))
+        self._send(200, {"jsonrpc": "2.0", "id": body["id"], **reply})
 
     def _answer(self, api: Callable[..., _Reply], body: dict[str, Any], words: str) -> None:
         owner = self.server.owner
