@@ -1,7 +1,8 @@
 """Drives the real client libraries against a loopback server, and compares the journal with the server's log.
 
 Each client has an environment of its own below `.clients/`, made once.  What a program has to write to be recorded is
-`localops.init()`; nothing else in the programs below is ours.  `--table` writes the table of the docs.
+`localops.init()`; nothing else in the programs below is ours, but for the clients that make their own spans.  `--table`
+writes the lines of the clients that were tried into the table of the docs.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ class Client(NamedTuple):
     packages: tuple[str, ...]
     setup: str
     tries: dict[str, str]
+    calls: str = "llm"  # the kind of what is counted: an MCP client calls tools
 
 
 TOOL = """
@@ -89,6 +91,38 @@ CLIENTS: dict[str, Client] = {
             "killed": "client.messages.create(**ask('wait'))",
         },
     ),
+    # Its own spans lie inside those of the instrumentor, and have the time to the first token.
+    "anthropic open_telemetry": Client(
+        ("anthropic", "localops[anthropic]"),
+        "import anthropic\nfrom localops import otel\ntraced = {'tracer_provider': otel.private_provider()}\n"
+        "client = anthropic.Anthropic(max_retries=0, open_telemetry=traced)\n"
+        "later = anthropic.AsyncAnthropic(max_retries=0, open_telemetry=traced)\n"
+        "tool = {'name': 'weather', 'input_schema': {'type': 'object', 'properties': {}}}\n"
+        "def ask(words): return dict(model='claude-3-5-haiku-latest', max_tokens=99,"
+        " messages=[{'role': 'user', 'content': words}])\n",
+        {
+            "call": "client.messages.create(**ask('hello'))",
+            "async": "import asyncio\nasyncio.run(later.messages.create(**ask('hello')))",
+            "stream": "for part in client.messages.create(**ask('hello'), stream=True): pass",
+            "tools": "client.messages.create(**ask('tool please'), tools=[tool])",
+            "error": "client.messages.create(**ask('fail 429'))",
+            "killed": "client.messages.create(**ask('wait'))",
+        },
+    ),
+    "google-genai": Client(
+        ("google-genai", "localops[llms]"),
+        "from google import genai\nclient = genai.Client(api_key='x', http_options={'base_url': ROOT})\n"
+        "tool = {'function_declarations': [{'name': 'weather', 'parameters': {'type': 'OBJECT', 'properties': {}}}]}\n"
+        "def ask(words, **more): return dict(model='gemini-2.5-flash', contents=words, **more)\n",
+        {
+            "call": "client.models.generate_content(**ask('hello'))",
+            "async": "import asyncio\nasyncio.run(client.aio.models.generate_content(**ask('hello')))",
+            "stream": "for part in client.models.generate_content_stream(**ask('hello')): pass",
+            "tools": "client.models.generate_content(**ask('tool please', config={'tools': [tool]}))",
+            "error": "client.models.generate_content(**ask('fail 429'))",
+            "killed": "client.models.generate_content(**ask('wait'))",
+        },
+    ),
     "langchain": Client(
         ("langchain-openai", "localops[langchain,openai]"),
         "from langchain_openai import ChatOpenAI\nfrom langchain_core.tools import tool\n"
@@ -107,12 +141,13 @@ CLIENTS: dict[str, Client] = {
         ("langgraph", "langchain-openai", "localops[langchain,openai]"),
         "from langchain_openai import ChatOpenAI\nfrom langgraph.prebuilt import create_react_agent\n"
         "def weather(city: str) -> str:\n    'of a city'\n    return 'rain'\n"
-        "agent = create_react_agent(ChatOpenAI(model='gpt-4o', max_retries=0), [weather])\n"
+        "agent = create_react_agent(ChatOpenAI(model='gpt-4o', max_retries=0, stream_usage=True), [weather])\n"
         "def ask(words): return {'messages': [('user', words)]}\n",
         {
             "call": "agent.invoke(ask('hello'))",
             "async": "import asyncio\nasyncio.run(agent.ainvoke(ask('hello')))",
-            "stream": "for part in agent.stream(ask('hello')): pass",
+            # By default it streams the steps of the graph, and asks the model for whole answers.
+            "stream": "for part in agent.stream(ask('hello'), stream_mode='messages'): pass",
             "tools": "agent.invoke(ask('tool please'))",
             "error": "agent.invoke(ask('fail 429'))",
             "killed": "agent.invoke(ask('wait'))",
@@ -166,6 +201,23 @@ CLIENTS: dict[str, Client] = {
             "killed": "Runner.run_sync(agent, 'wait')",
         },
     ),
+    "crewai": Client(
+        ("crewai", "localops[llms]"),
+        "from crewai import Agent, Crew, LLM, Task\nfrom crewai.tools import tool\n"
+        "@tool('weather')\ndef weather(city: str) -> str:\n    'of a city'\n    return 'rain'\n"
+        "def crew(words, tools=(), **more):\n"
+        "    agent = Agent(role='helper', goal='help', backstory='-', tools=list(tools), llm=LLM('gpt-4o', **more))\n"
+        "    task = Task(description=words, expected_output='an answer', agent=agent)\n"
+        "    return Crew(agents=[agent], tasks=[task])\n",
+        {
+            "call": "crew('hello').kickoff()",
+            "async": "import asyncio\nasyncio.run(crew('hello').akickoff())",
+            "stream": "crew('hello', stream=True).kickoff()",
+            "tools": "crew('tool please', [weather]).kickoff()",
+            "error": "crew('fail 400').kickoff()",
+            "killed": "crew('wait').kickoff()",
+        },
+    ),
     "smolagents": Client(
         ("smolagents[openai]", "localops[llms]"),
         "from smolagents import OpenAIServerModel\nmodel = OpenAIServerModel('gpt-4o', api_base=OPENAI, api_key='x')\n"
@@ -190,16 +242,30 @@ CLIENTS: dict[str, Client] = {
     ),
     "groq": Client(
         ("groq", "localops[llms]"),
-        TOOL + "import groq\nclient = groq.Groq(api_key='x', base_url=ROOT, max_retries=0)\n",
+        TOOL + "import groq\nclient = groq.Groq(api_key='x', base_url=ROOT, max_retries=0)\n"
+        "later = groq.AsyncGroq(api_key='x', base_url=ROOT, max_retries=0)\n"
+        "def asked(words, **more): return dict(model='llama-3.1-8b-instant', messages=ask(words), **more)\n",
         {
-            "call": "client.chat.completions.create(model='llama-3.1-8b-instant', messages=ask('hello'))",
-            "stream": (
-                "for part in client.chat.completions.create(model='llama-3.1-8b-instant', messages=ask('hello'),"
-                " stream=True): pass"
-            ),
-            "error": "client.chat.completions.create(model='llama-3.1-8b-instant', messages=ask('fail 429'))",
-            "killed": "client.chat.completions.create(model='llama-3.1-8b-instant', messages=ask('wait'))",
+            "call": "client.chat.completions.create(**asked('hello'))",
+            "async": "import asyncio\nasyncio.run(later.chat.completions.create(**asked('hello')))",
+            "stream": "for part in client.chat.completions.create(**asked('hello', stream=True)): pass",
+            "tools": "client.chat.completions.create(**asked('tool please', tools=[tool]))",
+            "error": "client.chat.completions.create(**asked('fail 429'))",
+            "killed": "client.chat.completions.create(**asked('wait'))",
         },
+    ),
+    # It makes spans itself, for the global tracer provider.
+    "mcp": Client(
+        ("mcp", "localops[otel]"),
+        "import asyncio\nfrom localops import otel\notel.install()\nfrom mcp import Client\n"
+        "async def call(city):\n    async with Client(ROOT + '/mcp') as client:\n"
+        "        return await client.call_tool('weather', {'city': city})\n",
+        {
+            "async": "asyncio.run(call('Brest'))",
+            "error": "asyncio.run(call('fail'))",
+            "killed": "asyncio.run(call('wait'))",
+        },
+        calls="tool",
     ),
 }
 
@@ -221,8 +287,6 @@ class Seen(NamedTuple):
     """The journal's rows of one try."""
 
     calls: list[dict[str, Any]]
-    copies: int
-    tools: int
     errors: int
     unfinished: list[dict[str, Any]]
 
@@ -256,6 +320,7 @@ def run(python: Path, client: Client, what: str, server: ModelServer, home: Path
         "OPENAI_API_KEY": "x",
         "ANTHROPIC_BASE_URL": server.url,
         "ANTHROPIC_API_KEY": "x",
+        "CREWAI_DISABLE_TELEMETRY": "true",  # it would be sent to where this machine may not reach
     }
     if what != "killed":
         done = subprocess.run(
@@ -270,33 +335,47 @@ def run(python: Path, client: Client, what: str, server: ModelServer, home: Path
     return (process.communicate()[0] or b"").decode().strip()
 
 
-def seen(home: Path) -> Seen:
-    """Read what one try has left in the journal."""
+def seen(home: Path, calls: str) -> Seen:
+    """Read what one try has left in the journal; `calls` is the kind of the calls that count."""
     with Reader(str(home / "default" / "journal.db")) as reader:
         sessions = [id for (id,) in reader.ask("select session from session_total")]
         events = [event for id in sessions for event in analytics.events(reader, id)]
     kinds = [event["kind"] for event in events if event["finished"]]
     return Seen(
-        [event for event in events if event["kind"] == "llm" and event["finished"]],
-        kinds.count("llm_copy"),
-        kinds.count("tool"),
+        [event for event in events if event["kind"] == calls and event["finished"]],
         kinds.count("error"),
         [event for event in events if not event["finished"]],
     )
 
 
-def check(what: str, server: ModelServer, got: Seen) -> list[str]:
-    """Return what differs between the server's log and the journal."""
+def check(what: str, server: ModelServer, got: Seen, calls: str) -> list[str]:
+    """Return what differs between the server's log and the journal; `calls` is the kind of the calls that count."""
     log = server.log
     if what == "killed":
-        if not got.unfinished:
-            return ["the call is not named"]
-        return [] if any("wait" in json.dumps(event) for event in got.unfinished) else ["the prompt is not there"]
+        return _check_killed(got, calls)
     problems = []
     if len(got.calls) != len(log):
         problems.append(f"{len(log)} calls made, {len(got.calls)} recorded")
     if what == "error":
         return problems if got.errors else [*problems, "the error is not there"]
+    return [*problems, *(_check_llm(what, server, got) if calls == "llm" else _check_tools(got))]
+
+
+def _check_killed(got: Seen, calls: str) -> list[str]:
+    if not any(event["kind"] == calls for event in got.unfinished):
+        return ["the call is not named"]
+    if not any("wait" in json.dumps(event) for event in got.unfinished):
+        return ["named, without its prompt" if calls == "llm" else "named, without its arguments"]
+    return []
+
+
+def _check_tools(got: Seen) -> list[str]:
+    words = {"params": "arguments", "returns": "result"}
+    return [f"no {word}" for name, word in words.items() if not any(event.get(name) for event in got.calls)]
+
+
+def _check_llm(what: str, server: ModelServer, got: Seen) -> list[str]:
+    log, problems = server.log, []
     made = [sum(asked.tokens_in + _cache(asked.path) for asked in log), sum(asked.tokens_out for asked in log)]
     kept = [sum(event.get(name) or 0 for event in got.calls) for name in ("tokens_in", "tokens_out")]
     if made != kept:
@@ -305,7 +384,9 @@ def check(what: str, server: ModelServer, got: Seen) -> list[str]:
         problems.append("no cost")
     if what == "tools" and not any(event.get("tool_calls") for event in got.calls):
         problems.append("the call of the tool is not there")
-    if what == "stream" and not any(event.get("time_to_first_token") for event in got.calls):
+    if what == "stream" and not all(asked.body.get("stream") for asked in log):
+        problems.append("the answer was not streamed")
+    elif what == "stream" and not any(event.get("time_to_first_token") for event in got.calls):
         problems.append("no time to first token")
     return problems
 
@@ -334,7 +415,7 @@ def try_client(name: str, client: Client) -> list[str]:
             home = Path(folder)
             output = run(python, client, what, server, home)
             try:
-                problems = check(what, server, seen(home))
+                problems = check(what, server, seen(home, client.calls), client.calls)
             except Exception as error:
                 problems = [f"{type(error).__name__}: {error}"]
             cells.append("; ".join(problems) or "yes")
@@ -356,11 +437,13 @@ def main() -> int:
     lines = [try_client(name, CLIENTS[name]) for name in options.clients or CLIENTS]
     if options.table:
         head = ["client", "call", "async", "stream", "tools", "error", "killed in mid-call"]
-        rows = [head, ["---"] * len(head), *lines]
+        before, _, rest = PAGE.read_text(encoding="utf-8").partition(BEGIN)
+        old, _, after = rest.partition(END)
+        known = [[cell.strip() for cell in line.strip("| ").split("|")] for line in old.split("\n") if line]
+        by_name = {line[0].rpartition(" ")[0]: line for line in [*known, *lines]}
+        rows = [head, ["---"] * len(head), *(by_name[name] for name in CLIENTS if name in by_name)]
         table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-        page = PAGE.read_text(encoding="utf-8")
-        before, _, rest = page.partition(BEGIN)
-        PAGE.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{rest.partition(END)[2]}", encoding="utf-8")
+        PAGE.write_text(f"{before}{BEGIN}\n\n{table}\n\n{END}{after}", encoding="utf-8")
     return int(any(cell not in ("yes", "–") for line in lines for cell in line[1:]))
 
 
