@@ -15,7 +15,7 @@ from localops import clock
 from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
-from localops.transfer import bundle, delivery
+from localops.transfer import bundle, delivery, removal
 from localops.transfer.bundle import Ack, Batch
 from localops.transfer.delivery import Ledger, Limits
 from localops.upkeep import prune
@@ -196,7 +196,7 @@ def test_receipts_and_contact_are_kept(journal: Journal, ledger: Ledger) -> None
     assert contact.ok_ns
     assert contact.failed_ns
     assert [(count, receipt) for _, count, receipt in ledger.receipts()] == [(11, {"by": "hub"})]
-    ledger.forget(journal)
+    removal.forget(ledger, journal)
     assert (ledger.delivered(), ledger.receipts(), ledger.contact()) == ([], [], delivery.Contact())
 
 

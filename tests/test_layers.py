@@ -41,6 +41,7 @@ LAYERS = """
     snapshot clocks doubts held_back
     session_html
     ingest delivery
+    removal
     home parent_session
     facts prune remotes repricing
     doctor usage

@@ -37,7 +37,7 @@ from localops.upkeep.doctor import leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
     from typing import Any
 
     from localops.reading.home import Home, Project
@@ -165,7 +165,14 @@ def _end(removed: dict[str, Taken]) -> None:
 def _check_remotes(opened: Home, unsent: tuple[str, ...]) -> None:
     """Refuse an unknown remote: a misspelt name must not pass for consent."""
     known = {
-        name for each in opened.projects for name in (*pruning.remotes(each.folder), *pruning.removed(each.reader, ()))
+        name
+        for each in opened.projects
+        for names in (
+            pruning.remotes(each.folder),
+            pruning.removed(each.reader, ()),
+            pruning.deleted_on(each.reader),
+        )
+        for name in names
     }
     if unknown := sorted({*unsent} - known):
         raise NotFound(f"unknown remote {unknown[0]!r}: `localops remote list` shows those of the project")
@@ -216,12 +223,14 @@ def _keep_unproven(choices: Choices, unsent: tuple[str, ...], *, dry_run: bool) 
             # By name, as its commands are: the library does not import the worker.
             worker = import_module(f"{_WORKER}.standing")
             standing = worker.ask(where.folder, where.reader, name, sessions)
-            doubt = Ledger(where.reader, where.folder, name).doubt()
+            ledger = Ledger(where.reader, where.folder, name)
+            doubt, deleted = ledger.doubt(), ledger.deleted()
             if standing.unreached is not None and doubt is None:
                 not_asked.append(_NotAsked(where.name, name, standing.unreached))
             with suppress(*(_UNWRITABLE if dry_run else ())):
                 worker.keep(where.folder, where.reader, name, standing)
-            reasons |= {(where, session): why for session, why in _reasons(name, standing, sessions, doubt).items()}
+            against = _reasons(name, standing, sessions, doubt, deleted)
+            reasons |= {(where, session): why for session, why in against.items()}
     kept = [
         (where, replace(choice, stays=choice.stays or reasons.get((where, choice.session))))
         for where, choice in choices
@@ -229,11 +238,15 @@ def _keep_unproven(choices: Choices, unsent: tuple[str, ...], *, dry_run: bool) 
     return kept, not_asked
 
 
-def _reasons(name: str, standing: Any, sessions: list[tuple[bytes, int]], doubt: Doubt | None) -> dict[bytes, str]:
+def _reasons(
+    name: str, standing: Any, sessions: list[tuple[bytes, int]], doubt: Doubt | None, deleted: Collection[bytes]
+) -> dict[bytes, str]:
     """Return the reasons to keep some of the sessions that a hub signed for."""
     if standing.unreached is not None and doubt is not None:
         why = f"{name} does not answer, and when a prune asked it last, {doubt.why}: run `localops sync` first"
         return {session: why for session, _ in sessions}
+    if standing.unreached is not None:
+        return {session: _deleted(name) for session, _ in sessions if session in deleted}
     if standing.refused is not None:
         why = f"{name} could not be asked whether it still has it: {standing.refused}"
         return {session: why for session, _ in sessions}
@@ -245,9 +258,13 @@ def _reasons(name: str, standing: Any, sessions: list[tuple[bytes, int]], doubt:
 
 def _reason(name: str, lacks: Any) -> str:
     if lacks.deleted:
-        return f"it was deleted on {name}: --include-unsent {name} removes it here as well"
+        return _deleted(name)
     parts = [output.counted(many, what) for many, what in ((lacks.rows, "row"), (lacks.files, "file")) if many]
     return f"{name} lacks {' and '.join(parts)} of it: the next `localops sync` sends that again"
+
+
+def _deleted(name: str) -> str:
+    return f"it was deleted on {name}: --include-unsent {name} removes it here as well"
 
 
 def _oldest(choices: Choices, keep: int) -> Choices:

@@ -399,7 +399,7 @@ class Ledger:
         many seqs were marked, and how many rows are lost for good and were not known to be.
         """
         kept = list(ranges)
-        loss, news = doubts.merged(self._meta(self._loss_key), lost)
+        loss, news = doubts.merged(self._meta(doubts.loss_key(self.remote)), lost)
         removed: list[Range] = []
 
         def work(execute: Execute) -> None:
@@ -416,15 +416,15 @@ class Ledger:
         `loss` reports them until a person acknowledges it, or until none is lost.  Return how many rows of them were
         not known to be lost.
         """
-        loss, news = doubts.merged(self._meta(self._loss_key), lost)
+        loss, news = doubts.merged(self._meta(doubts.loss_key(self.remote)), lost)
         journal.transact(lambda execute: self._set_loss(execute, loss), full=True, folded=False)
         return news
 
     def _set_loss(self, execute: Execute, loss: str | None) -> None:
         if loss is None:
-            execute(_FORGET_META, (self._loss_key,))
+            execute(_FORGET_META, (doubts.loss_key(self.remote),))
         else:
-            execute(_KEEP_META, (self._loss_key, loss))
+            execute(_KEEP_META, (doubts.loss_key(self.remote), loss))
 
     def pruned(self) -> list[tuple[bytes, dict[str, Any]]]:
         """Return the sessions that were pruned here while the remote had them, and what they were."""
@@ -452,19 +452,25 @@ class Ledger:
             forget = (_FORGET_META, (doubts.key(self.remote),))
             journal.transact(lambda execute: execute(*forget), full=True, folded=False)
 
+    def deleted(self) -> frozenset[bytes]:
+        """Return the sessions that a person has deleted on the remote, as far as a prune has seen it."""
+        return doubts.deleted(self._meta(doubts.deleted_key(self.remote)))
+
+    def keep_deleted(self, journal: Journal, sessions: Collection[bytes]) -> None:
+        """Keep which sessions were deleted on the remote."""
+        if sessions != self.deleted():
+            record = (doubts.deleted_key(self.remote), doubts.deleted_text(sessions))
+            journal.transact(lambda execute: execute(_KEEP_META, record), full=True, folded=False)
+
     def loss(self) -> Loss | None:
         """Return what the remote lost and is not here either, unless a person has acknowledged it."""
-        return doubts.loss(self._meta(self._loss_key))
+        return doubts.loss(self._meta(doubts.loss_key(self.remote)))
 
     def acknowledge(self, journal: Journal) -> None:
         """Stop reporting a loss; it is remembered, and not counted again."""
-        if (text := self._meta(self._loss_key)) is not None:
-            record = (self._loss_key, doubts.acknowledged(text))
+        if (text := self._meta(doubts.loss_key(self.remote))) is not None:
+            record = (doubts.loss_key(self.remote), doubts.acknowledged(text))
             journal.transact(lambda execute: execute(_KEEP_META, record), full=True, folded=False)
-
-    @property
-    def _loss_key(self) -> str:
-        return f"lost {self.remote}"
 
     def meet(self, journal: Journal, *, peer: str | None = None, error: str | None = None, ok: bool = False) -> int:
         """Keep the last result of the remote; return the newest row, up to which all are safe from a power cut then."""
@@ -484,30 +490,6 @@ class Ledger:
 
         journal.transact(work, full=True, folded=False)
         return newest
-
-    def forget(self, journal: Journal, *, metadata_only: bool = False) -> int:
-        """Delete everything about the remote, but for which rows it lacks: one that is added later starts again.
-
-        Return how many rows it lacks; all of them, if it gets no content.
-        """
-        lacking = 0
-
-        def work(execute: Execute) -> None:
-            nonlocal lacking
-            newest = execute(statement("newest")).get or 0
-            held = [] if metadata_only else execute(statement("delivered"), {"remote": self.remote}).fetchall()
-            ranges = bundle.difference([(1, newest)], held) if newest else []
-            bounds = [{"first": first, "last": last} for first, last in ranges]
-            lacking = sum(execute(statement("waiting"), each).fetchone()[0] for each in bounds)
-            for table in ("delivered", "parked", "receipt", "contact"):
-                execute(f"delete from {table} where remote = ?", (self.remote,))  # noqa: S608
-            for key in (self._loss_key, doubts.key(self.remote), doubts.removed_key(self.remote)):
-                execute(_FORGET_META, (key,))
-            if lacking:
-                execute(_KEEP_META, (doubts.removed_key(self.remote), encode.dumps(ranges).decode()))
-
-        journal.transact(work, full=True, folded=False)
-        return lacking
 
     def contact(self) -> Contact:
         """Return the last result of the remote."""

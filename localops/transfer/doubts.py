@@ -2,8 +2,9 @@
 
 A *loss* is rows that it lost after they had been pruned here; a person ends it.  A *doubt* is what a prune saw when it
 asked a remote about the rows that it had signed for.  It stands until a pass has reached the remote, so that a later
-prune, for which the remote is down, does not trust receipts that are known to be wrong.  Of a remote that was *removed*
-stays which rows it lacked: the removal does not free them for a prune.
+prune, for which the remote is down, does not trust receipts that are known to be wrong.  Which sessions a person has
+*deleted* on a remote is kept as well, as a prune does not remove them here.  Of a remote that was *removed* stays which
+rows it lacked, and what spoke against its receipts: the removal does not free those rows for a prune.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from localops.encoding import encode
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Iterable, Mapping
     from typing import Any
 
 
@@ -40,9 +41,42 @@ def key(remote: str) -> str:
     return f"doubt {remote}"
 
 
+def loss_key(remote: str) -> str:
+    """Return the key of the loss of a remote."""
+    return f"lost {remote}"
+
+
 def removed_key(remote: str) -> str:
     """Return the key of what a remote lacked when it was removed."""
     return f"removed {remote}"
+
+
+def deleted_key(remote: str) -> str:
+    """Return the key of the sessions that were deleted on a remote; it outlives the remote."""
+    return f"deleted {remote}"
+
+
+def deleted(text: str | None) -> frozenset[bytes]:
+    """Return the sessions in a stored text."""
+    return frozenset(map(bytes.fromhex, encode.loads(text))) if text else frozenset()
+
+
+def deleted_text(sessions: Iterable[bytes]) -> str:
+    """Return sessions as a text to store."""
+    return encode.dumps(sorted(session.hex() for session in sessions)).decode()
+
+
+def removed_text(ranges: Collection[tuple[int, int]], why: str | None) -> str:
+    """Return the text of what a remote lacked when it was removed, and why its receipts were doubted, if they were."""
+    return encode.dumps({"ranges": ranges, "why": why}).decode()
+
+
+def removed(text: str) -> tuple[list[tuple[int, int]], str | None]:
+    """Return the ranges and the doubt in a stored text."""
+    known = encode.loads(text)
+    # Earlier releases kept the ranges alone.
+    ranges, why = (known["ranges"], known["why"]) if isinstance(known, dict) else (known, None)
+    return [(first, last) for first, last in ranges], why
 
 
 def loss(text: str | None) -> Loss | None:

@@ -275,8 +275,10 @@ def _lacks(name: str, ledger: delivery.Ledger) -> Iterator[Finding]:
 
 
 def _removed(name: str, reader: Reader, known: Collection[str]) -> Iterator[Finding]:
-    for gone in prune.removed(reader, known):
+    for gone, lacked in prune.removed(reader, known).items():
         text = f"remote {gone} was removed before all rows had been sent there"
+        if lacked.doubt is not None:
+            text = f"remote {gone} was removed, and when `localops prune` had asked it last, {lacked.doubt}"
         cure = f"`localops prune` keeps what no other remote has of them, unless --include-unsent {gone} is given"
         yield Finding(name, text, cure, fault=False)
 

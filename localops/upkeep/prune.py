@@ -22,7 +22,7 @@ from localops.journal.stored import named
 from localops.reading import analytics, calls, search, session_state
 from localops.reading.home import REMOTES
 from localops.reading.snapshot import Snapshot
-from localops.transfer import bundle
+from localops.transfer import bundle, doubts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +68,14 @@ class Taken:
     failed: str | None = None  # why it ended early, such as a full disk
 
 
+@dataclass(frozen=True)
+class Gone:
+    """What a remote lacked that is not there any more."""
+
+    ranges: list[tuple[int, int]]
+    doubt: str | None  # why its receipts were doubted
+
+
 def remotes(folder: str) -> dict[str, bool]:
     """Return a project's remotes, each with whether it gets content; raise ConfigError when its file is invalid."""
     path = os.path.join(folder, REMOTES)
@@ -86,25 +94,33 @@ def remotes(folder: str) -> dict[str, bool]:
     }
 
 
-def removed(reader: Reader, known: Collection[str]) -> dict[str, list[tuple[int, int]]]:
+def removed(reader: Reader, known: Collection[str]) -> dict[str, Gone]:
     """Return the remotes that are not there any more, each with the seqs that it lacked and that no other remote has.
 
-    One whose settings are lost lacks everything that was not delivered to it, also rows that came later.
+    One whose settings are lost lacks everything that was not delivered to it, also rows that came later.  One whose
+    receipts were doubted lacks everything.
     """
-    lacked: dict[str, list[tuple[int, int]]] = {}
-    for name, ranges in reader.ask(_sql("removed")):
-        if name not in known and (ranges is not None or name not in lacked):
-            lacked[name] = [(0, _LAST)] if ranges is None else encode.loads(ranges)
-    held = reader.ask(_sql("delivered")) if lacked else []
+    doubted = {name: encode.loads(body)["why"] for name, body in reader.ask(_sql("doubted")) if name not in known}
+    lacked: dict[str, Gone] = {}
+    for name, record in reader.ask(_sql("removed")):
+        if name not in known and (record is not None or name not in lacked):
+            lacked[name] = Gone([(0, _LAST)], doubted.get(name)) if record is None else Gone(*doubts.removed(record))
+    delivered = reader.ask(_sql("delivered")) if lacked else []
+    held = [(first, last) for name, first, last in delivered if name not in doubted]
     here = {
         name: [
             (first, last)
-            for first, last in bundle.difference(ranges, held)
+            for first, last in bundle.difference(gone.ranges, held)
             if reader.ask(_sql("any_row"), {"first": first, "last": last})
         ]
-        for name, ranges in lacked.items()
+        for name, gone in lacked.items()
     }
-    return {name: ranges for name, ranges in here.items() if ranges}
+    return {name: Gone(ranges, lacked[name].doubt) for name, ranges in here.items() if ranges}
+
+
+def deleted_on(reader: Reader) -> dict[str, frozenset[bytes]]:
+    """Return the sessions that a person has deleted on remotes, also on those that are not there any more."""
+    return {name: doubts.deleted(body) for name, body in reader.ask(_sql("deleted"))}
 
 
 def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str] = (), unknown: bool = False) -> Choice:
@@ -120,6 +136,8 @@ def look(reader: Reader, folder: str, session: bytes, *, unsent: Collection[str]
     state = "" if unknown and standing.state == "Unknown" else standing.state
     stays = _reason(state, {name: count for name, count in missing.items() if name not in unsent})
     stays = stays or _sent_nowhere(reader, session, {*known, *unsent})
+    if not any(known[name] and not count for name, count in missing.items()):
+        stays = stays or _deleted_there(reader, session, {*known, *unsent})
     figures_only = [name for name, content in known.items() if not content and name not in unsent]
     if stays is None and figures_only and not any(known[name] and not count for name, count in missing.items()):
         stays = _only_here(reader, session, figures_only)
@@ -148,11 +166,22 @@ def _reason(state: str, missing: dict[str, int]) -> str | None:
 
 def _sent_nowhere(reader: Reader, session: bytes, known: Collection[str]) -> str | None:
     """Return the reason to keep a session with rows that a remote lacked when it was removed, if it has any."""
-    for name, ranges in removed(reader, known).items():
-        bounds = {"session": session, "ranges": encode.dumps(ranges).decode()}
+    for name, gone in removed(reader, known).items():
+        bounds = {"session": session, "ranges": encode.dumps(gone.ranges).decode()}
         if count := reader.ask(_sql("sent_nowhere"), bounds)[0][0]:
             these = output.counted(count, "of its rows was", "of its rows were")
-            return f"{these} sent nowhere before remote {name} was removed: --include-unsent {name} removes it"
+            why = f"{these} sent nowhere before remote {name} was removed"
+            if gone.doubt is not None:
+                why = f"before remote {name} was removed, {gone.doubt}, and no other remote has all of its rows"
+            return f"{why}: --include-unsent {name} removes it"
+    return None
+
+
+def _deleted_there(reader: Reader, session: bytes, known: Collection[str]) -> str | None:
+    """Return the reason to keep a session that was deleted on a remote which was removed then."""
+    for name, sessions in deleted_on(reader).items():
+        if name not in known and session in sessions:
+            return f"it was deleted on {name} before that remote was removed: --include-unsent {name} removes it"
     return None
 
 

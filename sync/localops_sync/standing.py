@@ -19,7 +19,7 @@ from localops_sync.worker import recognise
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Collection
 
     from localops.journal.reader import Reader
     from localops.transfer.delivery import Ledger
@@ -37,6 +37,7 @@ class Standing:
 
     set_back: bool = False  # it lacks rows that it signed for
     differs: dict[bytes, Difference] = field(default_factory=dict)  # what it lacks of each session
+    asked: frozenset[bytes] = frozenset()  # the sessions that it answered for
     refused: str | None = None  # why it could not be asked, though it was reached: it may have lost everything
     unreached: str | None = None  # why it could not be reached
 
@@ -49,7 +50,7 @@ class _Side:
     ledger: Ledger
 
 
-def ask(folder: str, reader: Reader, name: str, sessions: Iterable[tuple[bytes, int]]) -> Standing:
+def ask(folder: str, reader: Reader, name: str, sessions: Collection[tuple[bytes, int]]) -> Standing:
     """Ask a remote, if it is a hub, whether it was set back, and what it lacks of sessions (each with its rows)."""
     try:
         remote = remotes.load(folder).get(name)
@@ -67,7 +68,8 @@ def ask(folder: str, reader: Reader, name: str, sessions: Iterable[tuple[bytes, 
         recognise(remote, side.ledger, hub)
         if hub.kept is False:
             return Standing(set_back=True)
-        return Standing(differs=verify.differences(side, hub, sessions))
+        differs = verify.differences(side, hub, sessions)
+        return Standing(differs=differs, asked=frozenset(session for session, _ in sessions))
     except Offline as error:
         # A proxy or a hub that fails was reached: it may be another hub, or one that cannot read its rows.
         return Standing(refused=str(error)) if is_met or error.answered else Standing(unreached=str(error))
@@ -78,14 +80,22 @@ def ask(folder: str, reader: Reader, name: str, sessions: Iterable[tuple[bytes, 
 
 
 def keep(folder: str, reader: Reader, name: str, standing: Standing) -> None:
-    """Keep what speaks against the receipts of a remote, and mark the rows that it lacks as unsent."""
+    """Keep what speaks against the receipts of a remote, and mark the rows that it lacks as unsent.
+
+    Which sessions were deleted there is kept as well: a prune may have to know when it cannot ask.
+    """
     why = _doubt(standing)
-    if why is None:
+    ledger = delivery.Ledger(reader, folder, name)
+    before, gone = ledger.deleted(), {session for session, lacks in standing.differs.items() if lacks.deleted}
+    deleted = (before - standing.asked) | gone
+    if why is None and deleted == before:
         return
     seqs = frozenset[int]().union(*(lacks.seqs for lacks in standing.differs.values()))
     journal = Journal(folder, gather=True)
     try:
-        delivery.Ledger(reader, folder, name).keep_doubt(journal, why, seqs)
+        ledger.keep_deleted(journal, deleted)
+        if why is not None:
+            ledger.keep_doubt(journal, why, seqs)
     finally:
         journal.close()
 

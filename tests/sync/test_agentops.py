@@ -22,6 +22,7 @@ from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.reading import analytics
+from localops.transfer import removal
 from localops.transfer.delivery import Ledger, Limits
 from localops.transfer.remotes import Remote
 from localops_sync.budget import PassBudget
@@ -566,7 +567,7 @@ session.record(localops.ErrorEvent(error_type="Elsewhere"))
         sync(url, folder=folder)
         sync(url)
     with Worker(url, folder=folder) as worker:
-        worker.ledger.forget(worker.journal)
+        removal.forget(worker.ledger, worker.journal)
         assert worker.run() == 0
     assert len(service.sessions) == 1
     assert [row["name"] for row in service.rows["tools"]].count("elsewhere") == 1

@@ -179,3 +179,71 @@ def _session(sender: Sender, name: str) -> str:
     listed = json.loads(run_localops(sender.home, "sessions", "--json").stdout)
     [session] = [each["session_id"] for each in listed["sessions"] if each["name"] == name]
     return str(session)
+
+
+@pytest.mark.foreign_open
+@pytest.mark.parametrize("how", ["remove", "lost settings"])
+def test_removing_a_hub_that_was_set_back_does_not_free_what_it_signed_for(
+    own: RealHub, sender: Sender, tmp_path: Path, how: str
+) -> None:
+    """What a prune has seen outlives the remote: the rows may be nowhere else."""
+    shutil.copytree(own.data, tmp_path / "old")
+    record("one")
+    sender.sync()
+    own.stop()
+    shutil.rmtree(own.data)
+    os.rename(tmp_path / "old", own.data)
+    own.start()
+    assert prune(sender)[0]["taken"] == {}
+    if how == "remove":
+        done = run_localops(sender.home, "remote", "remove", "hub", "--yes")
+        assert "when `localops prune` asked hub last, it was restored or repaired" in done.stderr, done
+        assert "`localops prune` keeps the sessions, unless --include-unsent hub is given" in done.stderr, done
+    else:
+        os.unlink(Path(sender.folder) / "remotes.json")
+    before = sender.identities()
+    kept, _ = prune(sender)
+    [why] = stays(kept).values()
+    assert why is not None
+    assert "before remote hub was removed, it was restored or repaired" in why
+    assert why.endswith(": --include-unsent hub removes it")
+    assert sender.identities() == before
+    assert "and when `localops prune` had asked it last" in run_localops(sender.home, "doctor").stdout
+    new = ("remote", "add", "new", own.url, "--key", own.key, "--project", "default")
+    assert run_localops(sender.home, *new).returncode == 0
+    assert run_localops(sender.home, "sync").returncode == 0
+    assert prune(sender)[0]["taken"]["default"]["sessions"] == 1
+
+
+@pytest.mark.foreign_open
+def test_a_removed_hub_frees_by_name_what_it_was_doubted_for(own: RealHub, sender: Sender) -> None:
+    """A remote that does not exist any more holds no session for ever."""
+    record("one", prompt="what is lost")
+    sender.sync()
+    changed_there(own, "delete from event where body like '%what is lost%'")
+    assert prune(sender)[0]["taken"] == {}
+    assert run_localops(sender.home, "remote", "remove", "hub", "--yes").returncode == 0
+    assert prune(sender)[0]["taken"] == {}
+    assert prune(sender, "--yes", "--include-unsent", "hub")[0]["taken"]["default"]["sessions"] == 1
+
+
+@pytest.mark.parametrize("how", ["remove", "lost settings", "down"])
+def test_what_was_deleted_on_a_hub_stays_here_without_the_hub(own: RealHub, sender: Sender, how: str) -> None:
+    """It is nowhere else, also when the hub cannot be asked again."""
+    record("deleted", "kept")
+    sender.sync()
+    assert run_hub(own, "delete", _session(sender, "deleted"), "--project", "default", "--yes").returncode == 0
+    prune(sender, "--dry-run")
+    own.stop()
+    if how == "remove":
+        done = run_localops(sender.home, "remote", "remove", "hub", "--yes")
+        assert "1 session was deleted there, and is still here: `localops prune` keeps the sessions" in done.stderr
+    elif how == "lost settings":
+        os.unlink(Path(sender.folder) / "remotes.json")
+    kept, _ = prune(sender)
+    why = "it was deleted on hub before that remote was removed: --include-unsent hub removes it"
+    if how == "down":
+        why = "it was deleted on hub: --include-unsent hub removes it here as well"
+    assert stays(kept) == {"deleted": why, "kept": None}
+    assert kept["taken"]["default"]["sessions"] == 1
+    assert prune(sender, "--yes", "--include-unsent", "hub")[0]["taken"]["default"]["sessions"] == 1

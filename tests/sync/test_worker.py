@@ -26,7 +26,7 @@ from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.reading import analytics
 from localops.reading.home import Home
-from localops.transfer import bundle
+from localops.transfer import bundle, removal
 from localops.transfer.delivery import Limits
 from localops.upkeep import prune
 from localops_sync import exit_codes, worker
@@ -687,7 +687,7 @@ def test_a_remote_that_was_for_metadata_first_gets_everything(own: RealHub, tmp_
     sender.sync()
     assert sender.sync(verify=True).code == exit_codes.DONE
     journal = Journal(sender.folder)
-    sender.ledger().forget(journal)
+    removal.forget(sender.ledger(), journal)
     journal.close()
     whole = Sender(tmp_path / "home", own.url, own.key)
     assert whole.sync().code == exit_codes.DONE

@@ -24,9 +24,21 @@ from contact
 order by 1;
 
 -- delivered --
--- The seqs that any remote has.
-select first, last
+-- The seqs that each remote has.
+select remote, first, last
 from delivered;
+
+-- doubted --
+-- The remotes about which there is a doubt.
+select substr(key, 7), value
+from meta
+where key glob 'doubt *';
+
+-- deleted --
+-- The remotes on which sessions were deleted, and (JSON) these.
+select substr(key, 9), value
+from meta
+where key glob 'deleted *';
 
 -- any_row --
 select 1

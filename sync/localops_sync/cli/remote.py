@@ -15,7 +15,7 @@ from localops.errors import ConfigError, EmptyJournal, NotFound
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.reading.home import sent_nowhere, used
-from localops.transfer import delivery, remotes
+from localops.transfer import delivery, remotes, removal
 from localops_sync import exit_codes, sinks
 
 TYPE_CHECKING = False
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.transfer.remotes import Remote
+    from localops.transfer.removal import Removed
 
 
 def _key_options(command: Any) -> Any:
@@ -252,7 +253,8 @@ def remove(name: str, yes: bool, home: str | None, project: str | None) -> None:
     """Forget a remote, and what it has: if it is added again, everything is sent again.
 
     `localops prune` still keeps sessions with rows that it lacks now and that no other remote has, unless
-    --include-unsent names it.
+    --include-unsent names it; all of them, if a prune has seen that the remote lost rows, and those that were deleted
+    there.
     """
     folder, removed = _find(home, project, name)
     if not yes and sys.stdin.isatty():
@@ -264,22 +266,31 @@ def remove(name: str, yes: bool, home: str | None, project: str | None) -> None:
     known = remotes.load(folder)
     del known[name]
     there = os.path.exists(os.path.join(folder, config.JOURNAL))
-    lacking = _forget(folder, removed) if there else 0
+    lacked = _forget(folder, removed) if there else None
     remotes.save(folder, known)
     output.say(f"removed {name}; all rows stay here")
-    if lacking:
-        have = "has" if lacking == 1 else "have"
-        what = "content that was not sent there" if removed.metadata_only else "not been sent there"
-        rows = output.counted(lacking, "row")
+    for why in _lacked(removed, lacked) if lacked else ():
         output.say(
-            f"{rows} {have} {what}: `localops prune` keeps the sessions, unless --include-unsent {name} is given or "
-            "another remote has them"
+            f"{why}: `localops prune` keeps the sessions, unless --include-unsent {name} is given or another remote "
+            "has them"
         )
     if there and not known:
         output.say(
             f"project {os.path.basename(folder)} has no remote now: later rows are sent nowhere, and `localops prune` "
             "removes their sessions without asking any remote"
         )
+
+
+def _lacked(removed: Remote, lacked: Removed) -> Iterator[str]:
+    rows = output.counted(lacked.rows, "row")
+    if lacked.doubt is not None:
+        yield f"when `localops prune` asked {removed.name} last, {lacked.doubt}, so it may lack any of the {rows}"
+    elif lacked.rows:
+        have = "has" if lacked.rows == 1 else "have"
+        yield f"{rows} {have} {'content that was not sent there' if removed.metadata_only else 'not been sent there'}"
+    if lacked.deleted:
+        were = output.counted(lacked.deleted, "session was", "sessions were")
+        yield f"{were} deleted there, and {'is' if lacked.deleted == 1 else 'are'} still here"
 
 
 @remote.command()
@@ -303,12 +314,12 @@ def acknowledge(name: str, home: str | None, project: str | None) -> None:
     )
 
 
-def _forget(folder: str, removed: Remote) -> int:
+def _forget(folder: str, removed: Remote) -> Removed:
     journal = Journal(folder, gather=True)
     try:
         with Reader(journal.path) as reader:
             ledger = delivery.Ledger(reader, folder, removed.name)
-            return ledger.forget(journal, metadata_only=removed.metadata_only)
+            return removal.forget(ledger, journal, metadata_only=removed.metadata_only)
     finally:
         journal.close()
 
