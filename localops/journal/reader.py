@@ -304,6 +304,11 @@ def lacks_room(error: BaseException) -> bool:
     return isinstance(error, apsw.FullError | apsw.IOError)
 
 
+def is_damage(error: BaseException) -> bool:
+    """Return whether SQLite met a damaged page, or a file that is not a database."""
+    return isinstance(error, apsw.CorruptError | apsw.NotADBError)
+
+
 def reason(error: BaseException) -> str:
     """Return the reason of an error in plain words."""
     if getattr(error, "extendedresult", 0) == apsw.SQLITE_IOERR_SHMSIZE:

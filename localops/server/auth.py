@@ -57,7 +57,7 @@ class Auth:
                 return await handler(call), call.key
 
         def render(error: Exception, request: Request) -> Response:
-            problem = http_error(error)
+            problem = http_error(error, local=self._keys is None)
             if not endpoint.v2:
                 return self._service.answer(problem.facts, problem.status, problem.headers)
             status = 400 if problem.status in (404, 413) else problem.status
@@ -99,13 +99,13 @@ class Auth:
                     raise TooSlow("the body of the request did not arrive in time") from error
 
         def render(error: Exception, _: Request) -> Response:
-            problem = http_error(error)
+            problem = http_error(error, local=self._keys is None)
             return self._service.answer(problem.facts, problem.status, problem.headers)
 
         return _Answering(answer, render, self._shares)
 
     def _as_page(self, error: Exception, _: Request) -> Response:
-        problem = http_error(error)
+        problem = http_error(error, local=self._keys is None)
         return self._pages.error(problem.status, str(problem))
 
     def _admit(self, request: Request, endpoint: Endpoint) -> Call:

@@ -15,9 +15,9 @@ from itertools import islice
 from operator import add
 
 from localops import config, facets
-from localops.errors import LocalopsError
+from localops.errors import DamagedJournal, LocalopsError
 from localops.journal import blobs, rows, stored
-from localops.journal.reader import SQLiteError
+from localops.journal.reader import SQLiteError, is_damage
 from localops.journal.sql import statements
 from localops.reading import analytics, export, facts
 from localops.reading.home import Home
@@ -82,6 +82,9 @@ class HomeReader:
             yield opened.home
         except SQLiteError as error:
             opened.home.close()
+            if is_damage(error):
+                paths = ", ".join(each.path for each in opened.home.projects)
+                raise DamagedJournal(f"{paths} is damaged: {error}; see `localops repair`") from error
             raise Unavailable("the journal cannot be read now", error) from error
         except BaseException:
             opened.home.close()
@@ -118,6 +121,11 @@ class HomeReader:
         with self._home(project) as home:
             both = ((each, each.snapshot(session)) for each in home.projects)
             yield next(((each, snapshot) for each, snapshot in both if snapshot.totals.rows), None)
+
+    def projects(self) -> list[str]:
+        """Return the projects that have a journal."""
+        names = config.projects(self.folder)
+        return [name for name in names if inode(os.path.join(config.project_folder(self.folder, name), config.JOURNAL))]
 
     def sessions(
         self, project: str | None, filters: Filters, *, before: str | None, limit: int, **bounds: Any

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from localops.errors import Ambiguous, BundleError, ConfigError, LocalopsError, NotFound
+from localops.errors import Ambiguous, BundleError, ConfigError, JournalError, LocalopsError, NotFound
 from localops.server import troubles
 from localops.server.keys import Unreadable
 from localops.server.limits import Busy
@@ -52,8 +52,21 @@ def _later(error: Busy | Unavailable | Unreadable) -> HttpError:
     return HttpError(503, message, headers={"Retry-After": str(_RETRY)})
 
 
-def http_error(error: Exception) -> HttpError:
-    """Return an exception as an HTTP error; raise it again if it is unknown."""
+def _own_error(error: LocalopsError, *, local: bool) -> HttpError:
+    """Return an error whose message may have a path, such as that of the journal: it goes into the hub's log."""
+    if isinstance(error, JournalError):
+        return HttpError(503, str(error)) if local else _later(Unavailable(troubles.UNREADABLE, error))
+    if local:
+        return HttpError(500, str(error))
+    troubles.report("a request failed", error, status=500)
+    return HttpError(500, "internal error: see the log of the hub")
+
+
+def http_error(error: Exception, *, local: bool = False) -> HttpError:
+    """Return an exception as an HTTP error; raise it again if it is unknown.
+
+    `local`: for a user's own home, whose paths are no secret.
+    """
     if isinstance(error, HttpError):
         return error
     if isinstance(error, Busy | Unavailable | Unreadable):
@@ -68,5 +81,5 @@ def http_error(error: Exception) -> HttpError:
         if isinstance(error, kind):
             return HttpError(status, str(error))
     if isinstance(error, LocalopsError):
-        return HttpError(500, str(error))
+        return _own_error(error, local=local)
     raise error

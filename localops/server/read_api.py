@@ -36,6 +36,7 @@ _EXPORT_OWN = 2_000_000
 _IN_MEMORY = 1 << 20
 _FORMS = {"json": "application/json", "html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8"}
 _REFUSED = "rows or files could not be stored in the last minutes: the disk is full, or the journal is not writable"
+_DAMAGED = "a journal is damaged: the log of the hub says which"
 _MISSING = "no session has this id"
 # What AgentOps' server answers, which its clients look for.
 _NOT_OF_PROJECT = "Session does not belong to this project"
@@ -50,13 +51,15 @@ class ReadApi:
         self._service, self._streams = service, streams
         self._store, self._read, self._answer = service.store, service.read, service.answer
         self._root = service.root
-        self._health = Health(service.keys) if service.keys is not None else None
+        self._health = Health(service.keys, service.store) if service.keys is not None else None
 
     # Without a key
 
     async def health(self, _: Call) -> Response:
-        """Report whether a hub can store rows and read its keys; of a local home, that it is up."""
+        """Report whether a hub can store rows, and read its keys and journals; of a local home, that it is up."""
         problems = [] if self._health is None else list(await self._service.read(self._health.problems))
+        if self._health is not None and not problems and self._service.damaged_lately():
+            problems = [_DAMAGED]
         if self._health is not None and not problems and self._service.refused_lately():
             problems = [_REFUSED]
         facts = {"status": "trouble" if problems else "ok", "version": __version__, "problems": problems}

@@ -30,6 +30,9 @@ if TYPE_CHECKING:
             the fields of session_index.Wanted.
             """
 
+        def projects(self) -> list[str]:
+            """Return the projects that rows are stored for."""
+
         def unsearched(self, project: str | None) -> int:
             """Return how many rows are not in the full-text index yet."""
 

@@ -9,6 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from starlette.responses import Response
 
 from localops.encoding import encode
+from localops.errors import DamagedJournal
 from localops.server.request import Unavailable
 from localops.transfer import bundle
 
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 _READ_THREADS, _WRITE_THREADS = 8, 4
-# Seconds for which `/health` reports a failed write, unless a later one succeeds.
+# Seconds for which `/health` reports a failed write, unless a later one succeeds, and a read of a damaged page.
 _REFUSED = 900.0
 # Responses that are built in memory at a time.
 _LARGE_AT_ONCE = 2
@@ -43,11 +44,16 @@ class Service:
         self._turns: dict[str, asyncio.Lock] = {}
         # When a write failed last, by project; "" for bodies of requests.
         self._refused: dict[str, float] = {}
+        self._damaged: float | None = None
 
     async def read(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Run `work` in a thread for reads."""
         loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._readers, lambda: work(*arguments, **options))
+        try:
+            return await loop.run_in_executor(self._readers, lambda: work(*arguments, **options))
+        except DamagedJournal:
+            self._damaged = time.monotonic()
+            raise
 
     async def write(self, project: str, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Run `work` in a thread; one at a time for a project, so that no thread blocks waiting for a journal."""
@@ -65,6 +71,10 @@ class Service:
     def note_refusal(self, project: str = "") -> None:
         """Remember that a write failed: `/health` writes a small file, which may still fit on the disk."""
         self._refused[project] = time.monotonic()
+
+    def damaged_lately(self) -> bool:
+        """Return whether a damaged page was read in the last minutes: another request may not read it."""
+        return self._damaged is not None and time.monotonic() - self._damaged < _REFUSED
 
     def refused_lately(self) -> bool:
         """Return whether a write failed in the last minutes, and none succeeded since."""

@@ -7,13 +7,17 @@ import threading
 import time
 
 from localops import clock, output
+from localops.errors import LocalopsError, NotFound
 from localops.recording import events
 from localops.server.keys import Unreadable
+from localops.server.request import Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.server.keys import Keys
+    from localops.server.store import Readable
 
+UNREADABLE = "the journal cannot be read now"
 # Seconds between two lines about problems of one kind.
 _AGAIN = 60.0
 # Seconds that a result of `/health` is reused: the address needs no key, and could be used to load the disk.
@@ -25,7 +29,7 @@ _lock = threading.Lock()
 _last: dict[str, tuple[float, int]] = {}
 
 
-def report(kind: str, why: object) -> None:
+def report(kind: str, why: object, *, status: int = 503) -> None:
     """Print a line about a problem, at most once a minute for each kind."""
     with _lock:
         printed, since = _last.get(kind, (0.0, 0))
@@ -35,14 +39,14 @@ def report(kind: str, why: object) -> None:
             return
         _last[kind] = (now, 0)
     more = f" ({since} times more since the last line about it)" if since else ""
-    output.say(f"{events.iso(clock.now_ns())} 503: {kind}: {why}{more}")
+    output.say(f"{events.iso(clock.now_ns())} {status}: {kind}: {why}{more}")
 
 
 class Health:
-    """The state of a hub: whether the disk has room, and its keys can be read."""
+    """The state of a hub: whether the disk has room, and its keys and its journals can be read."""
 
-    def __init__(self, keys: Keys) -> None:
-        self._keys = keys
+    def __init__(self, keys: Keys, store: Readable) -> None:
+        self._keys, self._store = keys, store
         self._lock = threading.Lock()
         self._looked = 0.0
         self._problems: list[str] = []
@@ -51,7 +55,7 @@ class Health:
         """Return the problems, without paths: anybody can read them."""
         with self._lock:
             if not self._looked or time.monotonic() - self._looked > _FRESH:
-                self._problems = [*self._of_keys(), *self._of_disk()]
+                self._problems = [*self._of_keys(), *self._of_journals(), *self._of_disk()]
                 self._looked = time.monotonic()
             return self._problems
 
@@ -62,6 +66,20 @@ class Health:
             report("the keys of the hub cannot be read now", error)
             return ["the keys cannot be read"]
         return []
+
+    def _of_journals(self) -> list[str]:
+        failed: Exception | None = None
+        for project in self._store.projects():
+            try:
+                self._store.newest(project, None)
+            except NotFound:  # removed meanwhile
+                continue
+            except LocalopsError as error:
+                failed = error
+        if failed is None:
+            return []
+        report(UNREADABLE, failed.why if isinstance(failed, Unavailable) else failed)
+        return ["a journal cannot be read: it may be damaged"]
 
     def _of_disk(self) -> list[str]:
         path = os.path.join(self._keys.folder, f".health-{os.getpid()}")
