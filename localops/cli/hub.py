@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import os
 import shutil
+import sys
 from contextlib import contextmanager, suppress
 
 import click
 
 from localops import clock, config, host, output
 from localops.cli.common import Group, Moment, json_option, print_json, print_table
-from localops.errors import ConfigError, LocalopsError, NotFound
+from localops.errors import ConfigError, JournalError, LocalopsError, NotFound
 from localops.journal.reader import SQLiteError, reason
 from localops.journal.rows import id_text
 from localops.reading import home as homes
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
 
 # Characters in the name of a blob.
 _DIGEST = 64
+# Exit code of `senders`, apart from that of a silent machine: a person must act, as of a sync.
+_UNREADABLE = 4
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -253,7 +256,7 @@ def _delete_one(folder: str, project: str, session: str, *, yes: bool) -> None:
     with homes.Home(folder, project) as opened:
         where, id = opened.find(session)
         name = where.name_of(id) or "unnamed"
-    if not yes and not click.confirm(f"Delete session {id_text(id)} ({output.clean(name)}) for good?"):
+    if not yes and not _is_confirmed(f"Delete session {id_text(id)} ({output.clean(name)}) for good?"):
         return
     with _store(folder) as store:
         # First: a crash must not leave a deleted session of which a restore does not know.
@@ -274,10 +277,14 @@ def _delete_again(folder: str, replaced: str, only: str | None, *, yes: bool) ->
         output.say(problem)
     chosen = {name: sessions for name, sessions in deleted.items() if only in (None, name)}
     many = output.counted(sum(map(len, chosen.values())), "session was", "sessions were")
+    nothing = f"no session was deleted in {replaced}"
     if not chosen:
-        output.say(f"no session was deleted in {replaced}")
+        output.say(f"no session is known to have been deleted in {replaced}" if problems else nothing)
+        # What could not be read may name some.
+        if problems:
+            raise click.exceptions.Exit(1)
         return
-    if not yes and not click.confirm(f"{many} deleted in {replaced}: delete them here as well, for good?"):
+    if not yes and not _is_confirmed(f"{many} deleted in {replaced}: delete them here as well, for good?"):
         return
     here = 0
     with _store(folder) as store:
@@ -285,6 +292,15 @@ def _delete_again(folder: str, replaced: str, only: str | None, *, yes: bool) ->
             _note(folder, name, sessions)
             here += store.bury(name, sessions)
     output.say(f"{many} deleted in {replaced}: {output.counted(here, 'of them was', 'of them were')} here again")
+
+
+def _is_confirmed(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise click.UsageError("cannot ask for confirmation without a terminal, and nothing was deleted: use --yes")
+    confirmed = click.confirm(question, err=True)
+    if not confirmed:
+        output.say("nothing was deleted")
+    return confirmed
 
 
 def _note(folder: str, project: str, sessions: Sequence[bytes]) -> bool:
@@ -369,26 +385,37 @@ def senders(context: click.Context, data: str, project: str | None, since: int |
     """List the machines that send rows, with the time at which the last ones came.
 
     Each journal is a line: a machine has one for each home and project that it records into. A machine with nothing
-    to send is silent, too. With --silent-for, the exit code is 1 if there is any.
+    to send is silent, too. With --silent-for, the exit code is 1 if there is any, or if no machine has ever sent rows.
+    It is 4 if a journal cannot be read: its machines are not in the list.
     """
     from localops.server import senders as all_senders
 
     keys = _keys(data)
     heard: list[tuple[str, Sender]] = []
     with homes.Home(keys.folder, project, strict=False) as opened:
+        unreadable = dict(opened.unreadable)
         for each in opened.projects:
-            heard += [(each.name, sender) for sender in all_senders.of(each.reader)]
-        unreadable = opened.unreadable
+            try:
+                heard += [(each.name, sender) for sender in all_senders.of(each.reader)]
+            except (JournalError, SQLiteError) as damage:
+                unreadable[each.name] = damage
+    known = len(heard)
     heard = [(name, sender) for name, sender in heard if since is None or sender.last_ns < since]
     if as_json:
-        print_json({"hub": keys.hub, "senders": [_sender_facts(name, sender) for name, sender in heard]})
+        facts = [_sender_facts(name, sender) for name, sender in heard]
+        print_json({"hub": keys.hub, "senders": facts, "unreadable": sorted(unreadable)})
     elif heard:
         _print_senders(heard)
-    else:
-        output.say("no machine has sent rows yet" if since is None else "every machine has sent rows since")
+    elif known:
+        others = " whose rows can be read" if unreadable else ""
+        output.say(f"every machine{others} has sent rows since")
+    elif not unreadable:
+        output.say("no machine has sent rows yet")
     for name, error in unreadable.items():
-        output.say(f"{name}: its journal cannot be read: {reason(error)}")
-    if unreadable or (since is not None and heard):
+        output.say(f"{name}: its journal cannot be read, so its machines are not in the list: {reason(error)}")
+    if unreadable:
+        context.exit(_UNREADABLE)
+    if since is not None and (heard or not known):
         context.exit(1)
 
 

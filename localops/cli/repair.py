@@ -18,6 +18,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.upkeep.salvage import Saved
 
+_INCOMPLETE = 3  # the exit code
+
 
 @click.command()
 @click.argument("file", required=False, metavar="[FILE]")
@@ -33,6 +35,8 @@ def repair(
     FILE is any journal, also one that was set aside; without it, --project chooses the journal. Each row is
     verified by its checksum. The damaged file is never changed. Rows of sessions that were pruned from this very
     journal are left out. Remotes are sent every row again; a hub stores each row once.
+
+    Exit code 3 if rows are lost: the new journal is there all the same.
 
     \b
     localops repair --project default --replace
@@ -56,6 +60,8 @@ def repair(
     saved = _save(path, new)
     aside = _swap(path, new, stamp) if replace else None
     _print(saved, path if replace else os.path.join(new, config.JOURNAL), aside, as_json=as_json)
+    if saved.lost or saved.cut:
+        raise click.exceptions.Exit(_INCOMPLETE)
 
 
 def _free(name: str) -> str:

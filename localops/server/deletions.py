@@ -14,6 +14,7 @@ from localops.errors import ConfigError, LocalopsError, NotFound
 from localops.journal.reader import Reader, SQLiteError
 from localops.journal.rows import id_text
 from localops.journal.sql import statements
+from localops.reading import session_state
 from localops.recording import events
 
 TYPE_CHECKING = False
@@ -58,6 +59,8 @@ def of(place: str) -> tuple[dict[str, list[bytes]], list[str]]:
         # No session was deleted there, or by an earlier release.
         if not is_folder:
             raise NotFound(f"{place} does not exist: give the data folder that was replaced, or its {NAME}") from error
+    if is_folder and not any(os.path.exists(os.path.join(place, name)) for name in (NAME, session_state.HUB)):
+        raise NotFound(f"{place} is not the data folder of a hub: give the one that was replaced, or its {NAME}")
     for project in config.projects(place) if is_folder else ():
         try:
             with Reader(os.path.join(place, project, config.JOURNAL)) as reader:

@@ -7,6 +7,7 @@ synced, and only then renamed to its own.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import io
 import json
@@ -21,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from localops import __version__, clock, config, host, output
-from localops.errors import BundleError, ConfigError, JournalError, NotFound
+from localops.errors import BundleError, ConfigError, JournalError, LocalopsError, NotFound
 from localops.journal import blobs
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader, SQLiteError, reason
@@ -208,7 +209,10 @@ def is_bundle(path: str) -> bool:
 
 
 def unpack(home: str, path: str, *, project: str | None = None, key: str | None = None) -> list[Part]:
-    """Import a bundle, each row once; raise BundleError when it is damaged, and keep everything before the damage."""
+    """Import a bundle, each row once; raise BundleError when it is damaged, and keep everything before the damage.
+
+    A file that cannot be written, as on a full disk, is no damage: LocalopsError.
+    """
     parts: list[Part] = []
     try:
         with zipfile.ZipFile(path) as packed:
@@ -223,10 +227,17 @@ def unpack(home: str, path: str, *, project: str | None = None, key: str | None 
     except DAMAGE as error:
         taken = any(part.new or part.blobs for part in parts)
         kept = "its intact part was imported, the rest was not" if taken else "nothing new was imported"
+        if isinstance(error, OSError) and error.errno not in _SEEKS:
+            kept = "a part of it was imported" if taken else "nothing new was imported"
+            room = ": make room" if error.errno in _FULL else ""
+            raise LocalopsError(f"{path} was not imported ({reason(error)}), {kept}{room}; import it again") from error
         raise BundleError(f"{path} is damaged ({error}); {kept}") from error
     return parts
 
 
+# What zipfile raises for an offset that flipped bits have made negative.
+_SEEKS = (None, errno.EINVAL)
+_FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 # What zipfile raises for flipped bits, depending on where they are.  RuntimeError: the bit for encryption.
 DAMAGE = (
     zipfile.BadZipFile,

@@ -54,6 +54,7 @@ class Outcome:
     compared: int | None = None  # sessions, with --verify
     metadata_only: bool = False  # content is not sent there
     deleted: list[str] = field(default_factory=list)  # of these, the ones that were deleted on the hub
+    given_up: int = 0  # rows that `parked drop` has dropped, with --verify: the remote never gets them
     late_ns: int | None = None  # since when nothing has arrived, if that is too long for a passing network problem
     elsewhere: list[str] = field(default_factory=list)  # projects with rows and no remote, if this one never had a row
     notes: list[str] = field(default_factory=list)

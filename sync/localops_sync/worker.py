@@ -492,6 +492,7 @@ class Pass:
         self.outcome.notes += report.notes
         self.outcome.compared = report.sessions
         self.outcome.deleted = report.deleted
+        self.outcome.given_up = self.ledger.dropped()
         if report.differences:
             self.outcome.worse(PARKED, "the hub does not have everything that it signed for")
         if parked := len(self.ledger.parked()):

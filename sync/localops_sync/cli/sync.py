@@ -404,7 +404,11 @@ def _rows(count: int) -> str:
 
 def _compared(outcome: Outcome) -> str:
     without = " in what is sent there: metadata only, without content" if outcome.metadata_only else ""
-    return f"{output.counted(outcome.compared or 0, 'session')} compared, no difference{without}"
+    but = ""
+    if outcome.given_up:
+        were = output.counted(outcome.given_up, "row that was", "rows that were")
+        but = f" but for {were} given up here by `localops parked drop`"
+    return f"{output.counted(outcome.compared or 0, 'session')} compared, no difference{but}{without}"
 
 
 def _facts(outcome: Outcome) -> dict[str, Any]:
@@ -421,6 +425,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "bytes": outcome.bytes,
         "requests": outcome.requests,
         "sessions_compared": outcome.compared,
+        "rows_given_up": outcome.given_up if outcome.compared is not None else None,
         "metadata_only": outcome.metadata_only,
         "sessions_deleted_there": outcome.deleted,
         "late_since_ns": outcome.late_ns,
