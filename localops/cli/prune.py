@@ -257,6 +257,8 @@ def _reasons(
 
 
 def _reason(name: str, lacks: Any) -> str:
+    if lacks.early:
+        return f"{name} pruned it before it had all of its rows: --include-unsent {name} removes it here as well"
     if lacks.deleted:
         return _deleted(name)
     parts = [output.counted(many, what) for many, what in ((lacks.rows, "row"), (lacks.files, "file")) if many]

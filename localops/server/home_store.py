@@ -120,8 +120,8 @@ class HomeStore(HomeReader):
     def _figures(self, where: Project, session: bytes) -> Facts:
         totals = analytics.totals(where.reader, session)
         gone = where.reader.one("gone", session=session)
-        retired = gone is not None and proof.is_retired(where.reader, session, gone[0])
-        facts = {**totals._asdict(), "digest": None, "gone": gone is not None, "retired": retired}
+        had = None if gone is None else proof.retired(where.reader, session, gone[0])
+        facts = {**totals._asdict(), "digest": None, "gone": gone is not None, "retired": had is not None, "had": had}
         if totals.rows <= proof.MOST_DIGESTED:
             identities = list(proof.summed(where.reader, session))
             facts.update(rows=len(identities), digest=bundle.digest(identities))

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from localops.journal.reader import Reader
     from localops.journal.stored import Stored
+    from localops.reading.facts import Facts
     from localops.transfer.bundle import Range
 
     Identity = tuple[bytes, int]
@@ -175,13 +176,18 @@ def keeps(reader: Reader, seq: int, id: bytes) -> bool | None:
     return (id,) in rows if rows else None
 
 
-def is_retired(reader: Reader, session: bytes, gone_ns: int) -> bool:
-    """Return whether a session that is gone was kept for as long as this hub keeps any: a person did not delete it."""
+def retired(reader: Reader, session: bytes, gone_ns: int) -> Facts | None:
+    """Return what a session had that is gone, if it was kept for as long as this hub keeps any; None if deleted."""
     # The id of the row about it begins with the time at which the session went.
     first = gone_ns // 1_000_000
     low, high = (ms.to_bytes(6) + bytes(10) for ms in (first, first + 1))
     values = {"session": session, "low": low, "high": high, "at_ns": gone_ns}
-    return any(encode.loads(body).get("by") == "prune" for (body,) in reader.ask(_sql("gone_by"), values))
+    for (body,) in reader.ask(_sql("gone_by"), values):
+        record = encode.loads(body)
+        if record.get("by") == "prune":
+            last_ns = record.get("totals", {}).get("last_ns")
+            return {"rows": record.get("rows"), "digest": record.get("digest"), "last_ns": last_ns}
+    return None
 
 
 def held(reader: Reader, journals: Iterable[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:

@@ -68,7 +68,8 @@ class Report:
 class Difference:
     """The rows of a session that a hub lacks, or has damaged or with other contents."""
 
-    deleted: bool = False  # all of it, by a person
+    deleted: bool = False  # all of it, by a person or too early
+    early: bool = False  # by a prune of the hub, before all rows of it had come
     rows: int = 0
     files: int = 0
     seqs: frozenset[int] = frozenset()  # of these rows, and of those that name these files
@@ -144,9 +145,11 @@ class _Comparison:
                 lacking = self._session(session, count, there)
                 files[session], self._blobs = self._blobs, {}
                 # What the hub kept for as long as it keeps anything may go here, too.
-                is_deleted = len(self.report.deleted) > gone and not there.get("retired")
+                is_gone = len(self.report.deleted) > gone
+                is_early = is_gone and bool(there.get("retired")) and not self._was_whole(session, count, there)
+                is_deleted = is_early or (is_gone and not there.get("retired"))
                 if lacking or is_deleted:
-                    different[session] = Difference(is_deleted, len(lacking), seqs=frozenset(lacking))
+                    different[session] = Difference(is_deleted, is_early, len(lacking), seqs=frozenset(lacking))
         digests = sorted(set().union(*files.values()))
         if "blobs" in self.hub.proves and not self.one.remote.metadata_only:
             missing = {digest for some in _chunks(digests, _BLOBS) for digest in self.hub.missing_blobs(some)}
@@ -198,6 +201,17 @@ class _Comparison:
             self.report.deleted.append(str(UUID(bytes=session)))
         return bool(figures.get("gone"))
 
+    def _was_whole(self, session: bytes, count: int, figures: dict[str, Any]) -> bool:
+        """Return whether a hub had all rows of a session when it pruned it: later ones it took and did not store."""
+        had = figures.get("had")
+        if not isinstance(had, dict) or not all(type(had.get(name)) is int for name in ("rows", "last_ns")):
+            return False
+        if count <= _WHOLE and had.get("digest") == bundle.digest(each for _, each in self._identities(session)):
+            return True
+        # Other machines may have added rows, so that the digest differs.
+        last_ns = max((row.at_ns for page in self._pages(session) for row in page), default=0)
+        return bool(count <= had["rows"] and last_ns <= had["last_ns"])
+
     def _lacking(self, identified: Iterable[tuple[int, Identity]]) -> list[int]:
         """Return the rows that the hub lacks, asked for one by one: other senders may have added to the session."""
         lacking: list[int] = []
@@ -208,10 +222,14 @@ class _Comparison:
 
     def _identities(self, session: bytes) -> Iterator[tuple[int, Identity]]:
         """Yield the delivered rows of a session: their seqs, and their identities as they were sent."""
+        for page in self._pages(session):
+            yield from self._sent(page)
+
+    def _pages(self, session: bytes) -> Iterator[list[Stored]]:
         after = 0
         while page := named(self.one.reader.all("events", session=session, after=after, many=1_000)):
             after = page[-1].seq
-            yield from self._sent(page)
+            yield page
 
     def _bookkeeping(self) -> Iterator[tuple[int, Identity]]:
         """Yield the rows about the journal itself."""

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+import localops
 from tests.server.hubs import RealHub, hub
 from tests.sync.homes import Sender, identities
 from tests.sync.operating import changed_there, prune, record, run_hub, run_localops, stays
@@ -246,4 +247,25 @@ def test_what_was_deleted_on_a_hub_stays_here_without_the_hub(own: RealHub, send
         why = "it was deleted on hub: --include-unsent hub removes it here as well"
     assert stays(kept) == {"deleted": why, "kept": None}
     assert kept["taken"]["default"]["sessions"] == 1
+    assert prune(sender, "--yes", "--include-unsent", "hub")[0]["taken"]["default"]["sessions"] == 1
+
+
+def test_a_session_that_went_on_after_the_hub_had_pruned_it_stays_here(own: RealHub, sender: Sender) -> None:
+    """Its later rows are accepted there, and not stored: this machine is the only place that has them."""
+    session = localops.start_session(name="goes on")
+    assert session is not None
+    session.record(localops.ToolEvent(name="before"))
+    sender.sync()
+    done = run_localops(own.data, "prune", "--older-than", "0s", "--include-unknown", "--yes")
+    assert "1 session" in done.stdout, done
+    session.record(localops.ToolEvent(name="after"))
+    session.end_session("Success")
+    localops.api.client().close()
+    assert sender.sync().left == 0
+    before = sender.identities()
+    why = "hub pruned it before it had all of its rows: --include-unsent hub removes it here as well"
+    assert stays(prune(sender)[0]) == {"goes on": why}
+    own.stop()
+    assert stays(prune(sender)[0])["goes on"] is not None
+    assert sender.identities() == before
     assert prune(sender, "--yes", "--include-unsent", "hub")[0]["taken"]["default"]["sessions"] == 1
