@@ -4,17 +4,22 @@ from __future__ import annotations
 
 import os
 import signal
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
 import localops
 from localops import api, clock, host
 from localops.encoding import encode
-from localops.journal import participants, rows
+from localops.journal import participants, rows, stored
 from localops.journal.journal import Journal
-from localops.reading import session_state
+from localops.reading import analytics, session_state
 from localops.reading.home import Filters, Home
+from localops.reading.story import Story
 from tests import programs
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
 
 _INIT = "import localops, os, sys, signal, threading, time\nsession = localops.init(env_data_opt_out=True)\n"
 
@@ -99,6 +104,64 @@ def test_ends_that_are_derived_at_once_are_one_row() -> None:
     with programs.reader() as journal:
         ends = journal.ask("select count(*) from event where kind = 'end' and session = ?", (dead,))
     assert ends == [(1,)]
+
+
+@pytest.mark.parametrize("place", ["left", "died"])
+def test_an_end_that_a_program_writes_during_the_look_counts(place: str) -> None:
+    """The owner ends its session after the first query for an end, before or after its milestones are read."""
+    journal, session = Journal(programs.project()), clock.new_id()
+    card: dict[str, object] = {"participant": clock.new_id().hex(), "boot": host.boot_id()}
+    _write(journal, "session", session, card)
+    last_ns = analytics.totals(journal, session).last_ns
+
+    def read() -> Story:
+        before = Story.read(journal, session)
+        _write(journal, "end", session, card)
+        return Story.read(journal, session) if place == "left" else before
+
+    stands = session_state.judge(journal, journal.folder, session, read, last_ns=last_ns)
+    journal.close()
+    assert (stands.state, stands.derived) == ("Success", False)
+
+
+class _Overtaken(Journal):
+    """A journal into which others write just before rows are added to it."""
+
+    rival: Callable[[], None]
+
+    def add(self, incoming: Iterable[rows.Row], **options: Any) -> int:
+        """Add rows as a journal does, but second."""
+        self.rival()
+        return super().add(incoming, **options)
+
+
+@pytest.mark.parametrize("kind", ["end", "end before the last row", "action"])
+def test_a_session_that_goes_on_or_ends_meanwhile_gets_no_derived_end(kind: str) -> None:
+    """What others write between the look and the transaction of the derived end is seen in that transaction."""
+    journal, other, session = _Overtaken(programs.project()), Journal(programs.project()), clock.new_id()
+    card: dict[str, object] = {"participant": clock.new_id().hex(), "boot": host.boot_id()}
+    _write(journal, "session", session, card)
+    at = clock.now_ns()
+    call = rows.make("llm", session, id=clock.new_id(), at_ns=at, phase=rows.OPEN, start_ns=at)
+    earlier = rows.make("end", session, id=clock.new_id(), at_ns=at, name="Success")
+    journal.append(call)
+    _write(journal, "action", session, card)
+
+    def overtake() -> None:
+        if kind == "end before the last row":
+            other.append(earlier)
+        else:
+            _write(other, kind, session, card)
+
+    journal.rival = overtake
+    assert session_state.derive(journal) == 0
+    ends = [row for row in journal.all("story", session=session) if row[2] == "end"]
+    assert len(ends) == (kind != "action")
+    assert [one.kind for one in stored.unfinished(journal, session)] == ["llm"]
+    journal.rival = lambda: None
+    assert session_state.derive(journal) == (kind == "action")
+    journal.close()
+    other.close()
 
 
 def test_a_row_after_a_derived_end_reverts_it(tmp_path: object) -> None:

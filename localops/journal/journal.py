@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from typing import Any, TypeVar
 
     from localops.journal.rows import Row
+    from localops.journal.stored import Source
 
     T = TypeVar("T")
     Execute = Callable[..., Any]
@@ -480,9 +481,13 @@ class Journal:
         touch = "update meta set value = value where key = 'about'"
         self.transact(lambda execute: execute(touch), full=True, folded=False)
 
-    def add(self, incoming: Iterable[Row]) -> int:
-        """Write rows from elsewhere, ignoring known identities; return how many were new. Synced when this returns."""
+    def add(self, incoming: Iterable[Row], *, only: Callable[[Source, Row], bool] | None = None) -> int:
+        """Write rows from elsewhere, ignoring known identities; return how many were new. Synced when this returns.
+
+        `only` decides in the same transaction, from what it reads there, whether a row is written.
+        """
         added = 0
+        inside = _Inside(self._file)
         for batch in _batches(incoming, 1_000):
             new: list[Row] = []
 
@@ -492,6 +497,8 @@ class Journal:
                 for row in batch:
                     identity = (row[0], row[1])
                     if identity in seen or execute("select 1 from id_of where id = ? and phase = ?", identity).get:
+                        continue
+                    if only is not None and not only(inside, row):
                         continue
                     seen.add(identity)
                     new.append(row)
@@ -547,6 +554,20 @@ class Journal:
 
     def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
         """Return the first row of a named query."""
+        records = self.all(name, **values)
+        return records[0] if records else None
+
+
+class _Inside:
+    """Runs the named queries in the transaction that is open; `Journal.all` could recover the file first."""
+
+    def __init__(self, file: JournalFile) -> None:
+        self._file = file
+
+    def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        return self._file.ask(statements("queries.sql")[name], values)
+
+    def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
         records = self.all(name, **values)
         return records[0] if records else None
 

@@ -41,6 +41,7 @@ _MANY = 1_000
 # Rows past the mark that are looked at one by one; with more, all are folded.
 _FEW_ROWS = 1_000
 _NEVER = (1 << 63) - 1
+_SESSION = rows.COLUMNS.index("session")
 _LEFT = "process exited without end_session"
 
 
@@ -64,6 +65,9 @@ def judge(source: Source, folder: str, session: bytes, read: Callable[[], Story]
     # A session without milestones has lost its beginning, so its participants are unknown.
     if None in seen or not story.milestones:
         return Standing("Unknown", f"last heard of at {_clock(last_ns)}", None, False)
+    # Again, as a program may have ended the session since the first look, and then gone.
+    if (end := declared(source, session)) is not None:
+        return end
     if not cards:
         return Standing("Indeterminate", _LEFT, last_ns, True)
     return Standing("Indeterminate", f"process died{_inside(source, session, last_ns)}", last_ns, True)
@@ -154,15 +158,32 @@ def others_open_since(journal: Journal, seq: int) -> tuple[bool, int]:
 
 def derive(journal: Journal) -> int:
     """Write the end of each session whose processes have died; return their number."""
-    ends: list[rows.Row] = []
+    due: dict[bytes, Standing] = {}
+    derived: list[rows.Row] = []
     for session in others_open(journal):
         stands = standing(journal, journal.folder, session)
         if stands.derived and stands.ended_ns is not None and not _is_written(journal, session, stands):
-            ends.append(_derived_end(session, stands))
-    if ends:
-        journal.add(ends)
+            due[session] = stands
+            derived.append(_derived_end(session, stands))
+    ended: set[bytes] = set()
+
+    def is_due(source: Source, row: rows.Row) -> bool:
+        session = row[_SESSION]
+        if not _is_still_over(source, session, due[session]):
+            return False
+        ended.add(session)
+        return True
+
+    if derived:
+        journal.add(derived, only=is_due)
         participants.sweep(journal.folder, set())
-    return len(ends)
+    return len(ended)
+
+
+def _is_still_over(source: Source, session: bytes, stands: Standing) -> bool:
+    """Return whether a session has got no end and no later row since a derived end was concluded."""
+    last = source.one("last_ns", session=session)
+    return last is not None and last[0] == stands.ended_ns and declared(source, session) is None
 
 
 def _is_written(journal: Journal, session: bytes, stands: Standing) -> bool:
