@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -154,6 +155,19 @@ def test_agents_of_one_name_are_one_line_for_people(command: Command, as_json: A
     assert [line[:4] for line in lines if line[:1] == ["researcher"]] == [["researcher", "(3", "agents)", "3"]]
     assert [line[:2] for line in lines if line[:1] == ["writer"]] == [["writer", "1"]]
     assert len(as_json("analytics", "last")["by_agent"]) == 4
+
+
+def test_an_agent_without_a_name_has_the_same_id_everywhere(command: Command, as_json: AsJson) -> None:
+    """Of one session or across many, and in an event, it is a UUID with dashes."""
+    session = localops.start_session()
+    assert session is not None
+    session.record(ActionEvent(action_type="look", agent_id=uuid.uuid4()))
+    session.end_session("Success")
+    [agent] = [line["agent"] for line in as_json("analytics", "--by", "agent")["lines"]]
+    assert agent == str(uuid.UUID(agent))
+    assert {event["agent"] for event in session.events if event["kind"] == "action"} == {agent}
+    assert [line["agent"] for line in as_json("analytics", "last")["by_agent"]] == [agent]
+    assert agent in command("analytics", "--by", "agent")[1]
 
 
 def test_an_incomplete_cost_has_a_reason(capsys: pytest.CaptureFixture[str]) -> None:

@@ -106,8 +106,11 @@ group by value
 order by sum(cost) desc, sum(events) desc, value;
 
 -- by_agent --
--- By the names of agents, or the ids of those without a name.
-select coalesce(e.name, n.name, p.value) as agent, count(distinct p.who) as sessions, {sum(p.figures)}
+-- By the names of agents, or the ids of those without a name, which have their dashes as everywhere that people read.
+select
+  coalesce(e.name, n.name, substr(p.value, 1, 8) || '-' || substr(p.value, 9, 4) || '-' || substr(p.value, 13, 4)
+    || '-' || substr(p.value, 17, 4) || '-' || substr(p.value, 21)) as agent,
+  count(distinct p.who) as sessions, {sum(p.figures)}
 from part p
 left join id_of i on i.id = unhex(p.value) and i.phase = 0
 left join event e on e.seq = i.seq
