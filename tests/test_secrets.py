@@ -6,6 +6,7 @@ import base64
 import json
 import os
 import random
+import re
 import string
 import subprocess
 import sys
@@ -16,13 +17,16 @@ from time import process_time
 
 import pytest
 
+import localops
 from localops.config import Config
+from localops.encoding import shapes
 from localops.encoding.encode import Encoder
 from localops.encoding.redact import Redactor
 from localops.recording.writer import redactor
 from tests.innocent import TEXTS
 from tests.planting import PLACES
 
+_PRIVACY = Path(localops.__file__).parent / "docs" / "privacy.md"
 # How often each shape is planted in each place; below one, each place has that part of the shapes.
 ROUNDS = float(os.environ.get("SECRETS_ROUNDS", "0.1"))
 R = random.Random(int(os.environ.get("SECRETS_SEED", "2026")))
@@ -209,6 +213,18 @@ def test_no_secret_is_on_the_disk(tmp_path: Path) -> None:
     if report := os.environ.get("SECRETS_REPORT"):
         Path(report).write_text(json.dumps({"planted": len(planted), "missed": missed}, indent=1))
     assert len(missed) <= len(planted) / 100, f"{len(missed)} of {len(planted)}: {missed[:20]}"
+
+
+# Labels that privacy.md writes in another way.
+_IN_FULL = {"docker": "dockerhub", "vault": "hashicorpvault"}
+
+
+@pytest.mark.parametrize("label", sorted({label for label, *_ in shapes._PREFIXED}))
+def test_the_privacy_page_names_each_known_beginning(label: str) -> None:
+    """A reader can look up whether the keys of a service are found by their shape."""
+    by_shape = _PRIVACY.read_text("utf-8").partition("**By shape**")[2].partition("**By name.**")[0]
+    names = {re.sub("[^a-z0-9]", "", name) for name in re.split("[,;():]| and ", by_shape.lower())}
+    assert _IN_FULL.get(label, label) in names
 
 
 def test_innocent_texts_stay() -> None:

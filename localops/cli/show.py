@@ -491,7 +491,7 @@ def _others(event: Event) -> list[str]:
 _COLUMNS = {
     *"id session kind name parent agent start_ns end_ns finished failed model cost tags seq billed".split(),
     *rows.TOKENS,
-    *rows.FROM_BODY.values(),
+    *rows.COUNTS_IN_BODY.values(),
 }
 
 

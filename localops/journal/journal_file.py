@@ -39,7 +39,8 @@ monotonic = clock.monotonic  # bound once, as every event calls it
 
 # By the length of a row: a short one, a whole one, and that of an LLM call with the counts of its body.
 INSERTS = {
-    len(columns): rows.insertion(columns) for columns in (rows.PLAIN, rows.COLUMNS, (*rows.COLUMNS, *rows.FROM_BODY))
+    len(columns): rows.insertion(columns)
+    for columns in (rows.PLAIN, rows.COLUMNS, (*rows.COLUMNS, *rows.COUNTS_IN_BODY))
 }
 INSERT = INSERTS[len(rows.COLUMNS)]
 # A row is among the folded rows, which have an index, or past the mark.  One statement reads both, as another process

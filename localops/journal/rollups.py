@@ -50,7 +50,7 @@ def forget(execute: Callable[..., Any]) -> None:
 
     Counts of bodies are derived as well: an earlier release does not fill their columns.
     """
-    for name, key in rows.FROM_BODY.items():
+    for name, key in rows.COUNTS_IN_BODY.items():
         count = rows.count_from_body(name)
         execute(f"update event set {name} = {count} where {name} is null and instr(body, '{key}') > 0")  # noqa: S608
     for table in DERIVED:

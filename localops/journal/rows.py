@@ -112,9 +112,9 @@ MILESTONES = [kind for kind in BOOK_KINDS if kind not in ("price", "journal", "p
 STARTS, LEAVES = ("session", "join"), ("leave", "end")  # when a participant comes and goes
 # The token counts of an LLM call.  The last ones are in the body of its row, which any release can check and pass on;
 # the table has them as columns too, which are filled from the body and neither sent nor part of the checksum.
-FROM_BODY = {"tokens_cache_write": "cache_write_tokens"}
-TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", *FROM_BODY)
-_KEYS = tuple(FROM_BODY.values())
+COUNTS_IN_BODY = {"tokens_cache_write": "cache_write_tokens"}
+TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", *COUNTS_IN_BODY)
+_KEYS = tuple(COUNTS_IN_BODY.values())
 MOST_TOKENS = 10**12  # more than any call has; sums of such counts fit a column
 # The columns of derived tables: the totals of a session, those of a part of it, and a session in a list.
 TOTALS = ("rows", "events", "actions", "llms", "tools", "errors", "failed", *TOKENS, "cost", "unpriced")
@@ -235,13 +235,13 @@ def with_counts(row: Row, fields: Mapping[str, object]) -> Row:
 
 def counts(fields: Mapping[str, object]) -> dict[str, int | None]:
     """Return the counts that the fields of a body have, by column; None for one that is missing or invalid."""
-    values = {name: fields.get(key) for name, key in FROM_BODY.items()}
+    values = {name: fields.get(key) for name, key in COUNTS_IN_BODY.items()}
     return {name: value if type(value) is int and 0 <= value <= MOST_TOKENS else None for name, value in values.items()}
 
 
 def count_from_body(name: str, phase: str = "phase", kind: str = "kind", body: str = "body") -> str:
     """Return the SQL of a column that is filled from the body: null where that has no valid count."""
-    key = FROM_BODY[name]
+    key = COUNTS_IN_BODY[name]
     return (
         f"case when {kind} = 'llm' and {phase} = 0 and instr({body}, '{key}') > 0 and json_valid({body}) "
         f"and json_type({body}, '$.{key}') = 'integer' "
@@ -252,9 +252,9 @@ def count_from_body(name: str, phase: str = "phase", kind: str = "kind", body: s
 def insertion(columns: Collection[str], verb: str = "insert") -> str:
     """Return the statement that inserts a row of these columns, and of a whole row also the counts of its body."""
     places = {name: f"?{place}" for place, name in enumerate(columns, 1)}
-    if FROM_BODY.keys().isdisjoint(places) and "tokens_in" in places:
+    if COUNTS_IN_BODY.keys().isdisjoint(places) and "tokens_in" in places:
         counted = [places[name] for name in ("phase", "kind", "body")]
-        places |= {name: count_from_body(name, *counted) for name in FROM_BODY}
+        places |= {name: count_from_body(name, *counted) for name in COUNTS_IN_BODY}
     return f"{verb} into event({', '.join(places)}) values({', '.join(places.values())})"
 
 

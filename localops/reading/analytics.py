@@ -192,7 +192,7 @@ def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dic
     """
     body = _body(row.body)
     cost, failed = row.cost, bool(row.failed) and row.kind != "error"
-    tokens = {name: getattr(row, name) for name in rows.TOKENS if name not in rows.FROM_BODY}
+    tokens = {name: getattr(row, name) for name in rows.TOKENS if name not in rows.COUNTS_IN_BODY}
     if later is not None:
         cost = cost if later.cost is None else (cost or 0) + later.cost
         failed = failed or bool(later.failed)

@@ -375,7 +375,7 @@ class LLMEvent(Event):
 REQUEST = tuple("prompt system_instructions tool_definitions stream provider thread_id".split())
 REPLY = (
     *"completion tool_calls finish_reason response_id response_model time_to_first_token".split(),
-    *rows.FROM_BODY.values(),
+    *rows.COUNTS_IN_BODY.values(),
     *"input_audio_tokens output_audio_tokens".split(),
 )
 

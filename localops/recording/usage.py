@@ -105,7 +105,7 @@ def _count(event: LLMEvent, reply: Reply | None, name: str) -> int | None:
 # Fields of a response beside the columns; its completion and the response itself are handled separately.
 _BESIDE_COLUMNS = (
     *"provider tool_calls finish_reason response_id".split(),
-    *rows.FROM_BODY.values(),
+    *rows.COUNTS_IN_BODY.values(),
     *"cache_write_1h_tokens input_audio_tokens output_audio_tokens cached_audio_tokens".split(),
 )
 
@@ -128,7 +128,7 @@ def beside_columns(call: LLMEvent, reply: Reply) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", *rows.FROM_BODY.values())
+_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", *rows.COUNTS_IN_BODY.values())
 
 
 def _has_unusable_count(event: LLMEvent) -> bool:

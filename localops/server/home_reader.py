@@ -116,7 +116,7 @@ class HomeReader:
             yield home.projects[0]
 
     @contextmanager
-    def _holder(self, project: str | None, session: bytes) -> Iterator[tuple[Project, Snapshot] | None]:
+    def _project_and_snapshot(self, project: str | None, session: bytes) -> Iterator[tuple[Project, Snapshot] | None]:
         """Yield the project that has a session, and the session's snapshot; None if no project has it."""
         with self._home(project) as home:
             both = ((each, each.snapshot(session)) for each in home.projects)
@@ -200,7 +200,7 @@ class HomeReader:
         if session is None:
             with self._home(project) as home:
                 return {"seq": sum(int(each.ask("last_seq")[0][0]) for each in home.projects)}
-        with self._holder(project, session) as holder:
+        with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return {"seq": 0, "state": None}
             _, snapshot = holder
@@ -258,7 +258,7 @@ class HomeReader:
 
     def session(self, project: str | None, session: bytes) -> Facts | None:
         """Return a session and its figures."""
-        with self._holder(project, session) as holder:
+        with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return None
             where, snapshot = holder
@@ -266,7 +266,7 @@ class HomeReader:
 
     def stats(self, project: str | None, session: bytes) -> Facts | None:
         """Return a session as AgentOps' stats."""
-        with self._holder(project, session) as holder:
+        with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return None
             _, snapshot = holder
@@ -274,7 +274,7 @@ class HomeReader:
 
     def document(self, project: str | None, session: bytes, *, most: int) -> Facts | None:
         """Return a session as AgentOps' export."""
-        with self._holder(project, session) as holder:
+        with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return None
             where, snapshot = holder
@@ -292,7 +292,7 @@ class HomeReader:
         text: str | None = None,
     ) -> Facts | None:
         """Return a page of a session's events; an unfinished operation is listed at its first row."""
-        with self._holder(project, session) as holder:
+        with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return None
             where, _ = holder
@@ -310,7 +310,7 @@ class HomeReader:
 
     def event(self, project: str | None, session: bytes, seq: int) -> Facts | None:
         """Return one event in full."""
-        with self._holder(project, session) as holder:
+        with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return None
             where, _ = holder
@@ -318,7 +318,7 @@ class HomeReader:
 
     def previews(self, project: str | None, session: bytes, *, seqs: Sequence[int]) -> Facts | None:
         """Return the input of events, a line each."""
-        with self._holder(project, session) as holder:
+        with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return None
             where, _ = holder
@@ -326,7 +326,7 @@ class HomeReader:
 
     def timeline(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
         """Return a page of a session's events in columns."""
-        with self._holder(project, session) as holder:
+        with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return None
             where, snapshot = holder
@@ -358,7 +358,7 @@ class HomeReader:
         """Compare two sessions."""
         heads, sides = [], []
         for session in (a, b):
-            with self._holder(project, session) as holder:
+            with self._project_and_snapshot(project, session) as holder:
                 if holder is None:
                     return None
                 where, snapshot = holder
@@ -368,7 +368,7 @@ class HomeReader:
 
     def write(self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int) -> bool:
         """Write a session to a file in one of export's formats."""
-        with self._holder(project, session) as holder:
+        with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return False
             where, snapshot = holder

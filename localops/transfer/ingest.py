@@ -43,7 +43,7 @@ _MOST_RANGES = 4_000
 # The newest ends of batches in an answer, and as many older ones, at growing distances.
 _MARKS = 32
 # The totals that must be equal on both sides.  Counts from bodies need not be: a metadata-only remote gets no bodies.
-_FIGURES = [name for name in rows.TOTALS if name not in rows.FROM_BODY]
+_FIGURES = [name for name in rows.TOTALS if name not in rows.COUNTS_IN_BODY]
 
 
 class _Received(NamedTuple):
