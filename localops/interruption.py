@@ -93,7 +93,10 @@ def is_programs(error: BaseException) -> bool | None:
 
 
 def seems_programs(error: BaseException) -> bool:
-    """Return the same for a step that cannot be repeated; the usual classes of programming errors count as our own."""
+    """Return the same, but never None, for a step that cannot be repeated.
+
+    Where only a second try could tell, builtin exceptions count as our own, except for TimeoutError.
+    """
     known = is_programs(error)
     if known is None:
         return not isinstance(error, Exception) or isinstance(error, TimeoutError) or _is_own_class(type(error))

@@ -78,7 +78,7 @@ def analytics(
     counts for the day on which it started, in UTC unless --tz names a zone.
     """
     if session is not None and (since or until or tag):
-        raise click.UsageError("--since, --until and --tag choose sessions: give either them or an ID")
+        raise click.UsageError("--since, --until and --tag choose sessions: with an ID, leave them out")
     common.check_period(since, until)
     if tz is not None and by != "day":
         raise click.UsageError("--tz is for days: add --by day")

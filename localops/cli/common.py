@@ -187,7 +187,7 @@ def look(home: str | None, project: str | None) -> Iterator[Home]:
         for name, error in unreadable.items():
             output.say(f"skipping {name}: {error}")
         for name, many in opened.waiting.items():
-            output.say(f"{name}: {waiting_rows(many)}, in no figure yet: run `localops doctor`")
+            output.say(f"{name}: {waiting_rows(many)}, not counted in figures yet: run `localops doctor`")
         missing = {"spilled_waiting": sum(opened.waiting.values()), "unreadable": sorted(unreadable)}
         click.get_current_context().meta[_MISSING] = missing
         yield opened

@@ -304,7 +304,7 @@ def _is_confirmed(question: str) -> bool:
 
 
 def _note(folder: str, project: str, sessions: Sequence[bytes]) -> bool:
-    """Note deletions; return False where that fails, as on a full disk, on which to delete must still be possible."""
+    """Note deletions; return False if that fails: deleting must work on a full disk, too."""
     from localops.server import deletions
 
     try:

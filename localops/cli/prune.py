@@ -78,14 +78,25 @@ class _Size(WholeNumber):
 
 @click.command()
 @click.option("--older-than", type=Moment(), metavar="AGE", help="Sessions that ended before that: 30d, 12h, a day.")
-@click.option("--keep-size", type=_Size(), metavar="SIZE", help="The oldest sessions, until each journal fits: 1GB.")
+@click.option(
+    "--keep-size",
+    type=_Size(),
+    metavar="SIZE",
+    help="Remove the oldest sessions until each journal is at most this large: 1GB.",
+)
 @click.option(
     "--state",
     type=State(_STATES),
     help="Only sessions in this state.",
 )
 @click.option("--session", "idents", multiple=True, metavar="ID", help="This session; can be repeated.")
-@click.option("--include-unsent", "unsent", multiple=True, metavar="REMOTE", help="Even if REMOTE lacks their rows.")
+@click.option(
+    "--include-unsent",
+    "unsent",
+    multiple=True,
+    metavar="REMOTE",
+    help="Also remove sessions that REMOTE does not have.",
+)
 @click.option(
     "--include-unknown",
     "unknown",
@@ -112,11 +123,11 @@ def prune(
     """Remove whole ended sessions, and keep one row about each.
 
     Running sessions are kept, and so are those that a remote of the project does not have yet, unless
-    --include-unsent names that remote; one that was removed counts for the rows that it lacked then. A hub is asked
-    whether it still has every row and file of these sessions, as with `localops sync --verify`: what it lacks is
-    kept, and so is everything where it refuses to answer or is another hub. What it lacks is unsent from then on,
-    also with --dry-run. A hub that cannot be reached is trusted, which is printed, unless it lacked something when
-    a prune asked it last. Blobs that no row refers to are removed too, and the disk space is freed.
+    --include-unsent names that remote. A remote that you removed still protects the rows that it lacked. A hub is
+    asked whether it still has every row and file of these sessions, as with `localops sync --verify`: what it lacks
+    is kept, and so is everything where it refuses to answer or is another hub. Rows that the hub lacks are marked as
+    unsent, even with --dry-run. If a hub cannot be reached, its receipts are trusted and a line says so, unless rows
+    were missing there at the last check. Blobs that no row refers to are removed too, and the disk space is freed.
     """
     if older_than is None and keep_size is None and state is None and not idents:
         raise click.UsageError("choose what to remove: --older-than, --keep-size, --state or --session")

@@ -46,7 +46,7 @@ _TEXTS = ("params", "prompt", "completion", "returns", "details", "logs")
     "-n",
     "--limit",
     type=click.IntRange(min=0),
-    help="At most this many events; 0: all  [default: 1000, or 30 lines without a view].",
+    help="At most this many events, 0 for all  [default: 1000; 30 without --tree, --timeline or --events].",
 )
 @common.place_options
 @common.json_option

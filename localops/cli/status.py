@@ -64,7 +64,9 @@ def _report(folder: str, projects: list[dict[str, Any]], problems: list[str]) ->
         if facts["error"]:
             output.say(f"{facts['project']}: {facts['error']}")
         if facts["spilled_waiting"]:
-            output.say(f"{facts['project']}: {common.waiting_rows(facts['spilled_waiting'])}, in no figure yet")
+            output.say(
+                f"{facts['project']}: {common.waiting_rows(facts['spilled_waiting'])}, not counted in figures yet"
+            )
         if many := facts["unattributed"]:
             events_are = output.counted(many, "event is", "events are")
             output.say(f"{facts['project']}: {events_are} unattributed: `localops sessions --tag unattributed`")

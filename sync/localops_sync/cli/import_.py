@@ -23,13 +23,13 @@ _MOST_PROBLEMS = 10  # that are printed
 
 @click.command("import")
 @click.argument("path", metavar="[FILE|FOLDER]", required=False)
-@click.option("--claude-code", is_flag=True, help="Take in transcripts of Claude Code [default: ~/.claude/projects].")
-@click.option("--codex", is_flag=True, help="Take in transcripts of Codex [default: ~/.codex/sessions].")
-@click.option("--otlp", is_flag=True, help="Take in OTLP JSON, as OpenTelemetry's collector writes it to files.")
+@click.option("--claude-code", is_flag=True, help="Import transcripts of Claude Code [default: ~/.claude/projects].")
+@click.option("--codex", is_flag=True, help="Import transcripts of Codex [default: ~/.codex/sessions].")
+@click.option("--otlp", is_flag=True, help="Import OTLP JSON, as OpenTelemetry's collector writes it to files.")
 @click.option("--receipts", "receipts_path", metavar="FILE", help="Where to write receipts [default: FILE.receipts].")
 @click.option("--key-file", metavar="FILE", help="Sign the receipts with the API key in this file.")
 @click.option("--deliver", metavar="REMOTE", help="Send the rows on to this hub, and write its own receipts.")
-@click.option("--remote", metavar="NAME", help="Of receipts: the remote that has the rows now.")
+@click.option("--remote", metavar="NAME", help="With a file of receipts: the remote they come from.")
 @click.option("--unverified", is_flag=True, help="Accept unsigned receipts.")
 @common.place_options
 @common.json_option
@@ -47,18 +47,19 @@ def import_(
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Take in a bundle, each row once however often; or the file of receipts that came back for one.
+    """Import a bundle or a file of receipts. Importing a bundle again adds nothing.
 
     With --claude-code or --codex: the transcripts in FOLDER become sessions. What is here already, from an earlier
     import or from hooks, is left as it is.
 
     With --otlp: the spans in FILE become sessions, each trace one, or all traces with the same session.id or
-    gen_ai.conversation.id. FILE has a request a line, or is one document; of a FOLDER, all .json and .jsonl files.
+    gen_ai.conversation.id. FILE is one JSON document, or has one request per line. In a FOLDER, all .json and .jsonl
+    files are read.
 
     Rows go into the project they come from (or --project), and from there to its remotes with the next sync.
     Receipts are written beside FILE. With --deliver they are the hub's, and mark the rows as delivered where they
-    come from. Without it they are this machine's, signed with the key of --key-file or LOCALOPS_API_KEY. Receipts of a
-    machine that is not a hub mark nothing as delivered.
+    come from. Without it, this machine writes the receipts, signed with the key of --key-file or LOCALOPS_API_KEY; they
+    mark rows as delivered only if it is a hub.
     """
     if claude_code + codex + otlp > 1:
         raise click.UsageError("give one of --claude-code, --codex and --otlp")

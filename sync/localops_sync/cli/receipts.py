@@ -21,7 +21,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.option("--remote", metavar="NAME", help="Only of this remote.")
-@click.option("--limit", type=click.IntRange(min=1), default=20, show_default=True, help="No more, the newest first.")
+@click.option(
+    "--limit",
+    type=click.IntRange(min=1),
+    default=20,
+    show_default=True,
+    help="At most this many; the newest come first.",
+)
 @common.place_options
 @common.json_option
 def receipts(remote: str | None, limit: int, home: str | None, project: str | None, as_json: bool) -> None:

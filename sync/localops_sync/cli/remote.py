@@ -297,7 +297,7 @@ def _lacked(removed: Remote, lacked: Removed) -> Iterator[str]:
 @click.argument("name")
 @common.place_options
 def acknowledge(name: str, home: str | None, project: str | None) -> None:
-    """Stop warnings about rows that a hub lost after they had been pruned here."""
+    """Stop warning about rows that are lost for good: pruned here, then lost by the hub."""
     folder, _ = _find(home, project, name)
     journal = Journal(folder, gather=True)
     try:

@@ -58,7 +58,13 @@ class _Amount(common.WholeNumber):
 @click.option("--session", "ident", metavar="ID", help="Only this session's rows.")
 @click.option("--ended-only", is_flag=True, help="Leave out sessions that may still go on.")
 @click.option("--watch", type=click.FloatRange(min=1), metavar="SECONDS", help="Repeat, with so many seconds between.")
-@click.option("--wait", type=click.FloatRange(min=0), default=0, metavar="SECONDS", help="Wait for another sync.")
+@click.option(
+    "--wait",
+    type=click.FloatRange(min=0),
+    default=0,
+    metavar="SECONDS",
+    help="Wait up to this long if another sync is running.",
+)
 @click.option("--max-seconds", type=click.FloatRange(min=0.1), metavar="N", help="End after so many seconds.")
 @click.option("--max-rows", type=_Amount(), metavar="N", help="Send at most so many rows.")
 @click.option(
@@ -68,7 +74,7 @@ class _Amount(common.WholeNumber):
     help="End once so many bytes were sent: 10MB. Only the last batch of rows may exceed it.",
 )
 @click.option("--bwlimit", type=_Amount(), metavar="N", help="Send at most so many bytes per second: 100k.")
-@click.option("--verify", is_flag=True, help="Then compare with what the hub has, row by row.")
+@click.option("--verify", is_flag=True, help="After sending, check that the hub still has every row it signed for.")
 @click.option("--dry-run", is_flag=True, help="Only print what would be sent; open no connection.")
 @click.option("--quiet", is_flag=True, help="Print only what needs a person.")
 @common.place_options
