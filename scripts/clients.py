@@ -419,7 +419,7 @@ def try_client(name: str, client: Client) -> list[str]:
             except Exception as error:
                 problems = [f"{type(error).__name__}: {error}"]
             cells.append("; ".join(problems) or "yes")
-            print(f"{name:18}{what:8}{cells[-1]}", flush=True)
+            print(f"{name:26}{what:8}{cells[-1]}", flush=True)
             if problems and output:
                 print("    " + output.replace("\n", "\n    ")[-1500:])
     return cells
