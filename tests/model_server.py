@@ -5,6 +5,7 @@ tool calls, and with errors.  The words of the last message choose the answer:
 
     `fail 429`   an error with that status
     `tool`       a call of the tool `weather`
+    `constant`   "You wrote: …", with the same id each time
     `wait`       no answer until the connection is closed
     else         "You wrote: …"
 
@@ -110,7 +111,8 @@ def _chat(body: dict[str, Any], words: str, tool: bool, number: int) -> _Reply:
         "prompt_tokens_details": {"cached_tokens": 4},
         "completion_tokens_details": {"reasoning_tokens": 2},
     }
-    about = {"id": f"chatcmpl-{number}", "created": 1_700_000_000, "model": model}
+    own = 0 if words.startswith("constant") else number
+    about = {"id": f"chatcmpl-{own}", "created": 1_700_000_000, "model": model}
     call = {
         "id": f"call-{number}",
         "type": "function",

@@ -69,6 +69,26 @@ tell()
     assert [event[:3] for event in after[1]] == [["llm", True, after[0]["nano"]], ["llm_copy", True, None]]
 
 
+def test_calls_with_one_response_id_are_as_many_as_there_are(server: ModelServer) -> None:
+    """Mocks and caching proxies give one id to every answer: one after another, and at the same time."""
+    (figures,) = _figures(
+        server,
+        """
+import threading
+for number in range(4): ask(f"constant {number}")
+stream = ask("constant stream", stream=True, stream_options={"include_usage": True})
+ask("constant inside")
+for part in stream: pass
+threads = [threading.Thread(target=ask, args=(f"constant thread {number}",)) for number in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+tell()
+""",
+    )
+    assert (len(server.log), figures[0]["LLM calls"], figures[0].get("Unpriced")) == (10, 10, None)
+    assert figures[0]["tokens"] == [sum(one.tokens_in for one in server.log), 50]
+
+
 def test_only_what_is_open_is_closed_with_its_session(server: ModelServer) -> None:
     """A call that has ended is not touched, and ending the session again closes nothing again."""
     (figures,) = _figures(

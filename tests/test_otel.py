@@ -320,9 +320,12 @@ def test_one_answer_counts_once_wherever_it_is_traced(session: Session, tracer: 
         "gen_ai.usage.input_tokens": 100,
         "gen_ai.usage.output_tokens": 1,
     }
-    for name in ("client", "framework"):
-        tracer.start_span(name, attributes={**ASKED, **answer}).end()
+    framework = private_provider().get_tracer("framework")
+    for by, name in ((tracer, "client"), (framework, "framework")):
+        by.start_span(name, attributes={**ASKED, **answer}).end()
     assert session.get_analytics()["LLM calls"] == 1
+    tracer.start_span("client", attributes={**ASKED, **answer}).end()
+    assert session.get_analytics()["LLM calls"] == 2
     other = localops.start_session()
     tracer.start_span("client", attributes={**ASKED, **answer}).end()
     assert other.get_analytics()["LLM calls"] == 1

@@ -648,12 +648,14 @@ class SeenCall:
     def is_same_as(self, start: int, end: int, call: LLMEvent, measures: Measures, *, by: str, failed: bool) -> bool:
         """Return whether this is the same call as another: by response id, or inside its time and with equal figures.
 
-        Without a response id, two calls of one instrumentor are two: a program may make equal calls at the same time.
+        Two calls of one instrumentor are two, also with one response id: mocks and proxies give the same to each.
         """
+        if by == self.by:
+            return False
         response_id = known_of(call)[0]
         if response_id is not None and self._response_id is not None:
             return response_id == self._response_id
-        if by == self.by or failed != self.failed or not start <= self.start <= self._end <= end:
+        if failed != self.failed or not start <= self.start <= self._end <= end:
             return False
         model, *tokens, _ = measures
         own_model, *own_tokens, _ = self.measures
