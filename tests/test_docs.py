@@ -15,6 +15,7 @@ import localops
 from localops import config, decorators, errors
 from localops.cli import commands
 
+from . import programs
 from .model_server import ModelServer
 
 TYPE_CHECKING = False
@@ -67,8 +68,7 @@ _LENIENT = "# mypy: allow-untyped-defs, allow-incomplete-defs, allow-untyped-cal
 
 # What the fragments on these pages take for granted.
 _BEFORE = {
-    "privacy": "import localops\n",
-    "recipes": "import os\nimport localops\ndef my_agent(*arguments): return arguments\n",
+    "recipes": "def my_agent(*arguments): return arguments\n",
 }
 
 
@@ -84,6 +84,24 @@ def test_the_code_of_the_pages_has_types_that_fit(tmp_path: Path) -> None:
     done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
     wrong = done.stdout.splitlines()
     assert (wrong, done.stderr) == ([], "")
+
+
+@pytest.mark.parametrize("page", [README, *PAGES], ids=lambda page: page.stem)
+def test_the_first_blocks_of_a_page_import_what_they_use(page: Path) -> None:
+    """The README's blocks are pasted one by one; of a page, the first block that uses localops imports it."""
+    blocks = re.findall(r"^```python\n(.*?)^```$", page.read_text(), re.MULTILINE | re.DOTALL)
+    using = [block for block in blocks if re.search(r"^[^#\n]*\blocalops\.(?!decorators)", block, re.MULTILINE)]
+    for block in using if page == README else using[:1]:
+        assert "import localops" in block
+
+
+def test_the_example_of_a_session_in_a_cell_says_nothing_on_stderr() -> None:
+    """A reader who copies it is not told to write it in another way."""
+    [block] = [
+        text for text in re.findall(r"```python\n(.*?)```", _page("jupyter"), re.DOTALL) if "as experiment" in text
+    ]
+    done = programs.run("import localops\n" + block)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 def test_pages_made_from_the_code_are_as_the_code_is() -> None:
