@@ -1,7 +1,8 @@
 """A server on the loopback address with the APIs of model providers, and a log of its requests.
 
 It answers OpenAI's chat completions and Responses, Anthropic's messages and Gemini's contents: whole or streamed, with
-tool calls, and with errors.  The words of the last message choose the answer:
+tool calls, and with errors; also OpenAI's moderations and Anthropic's count of tokens, which are free and not in the
+log.  The words of the last message choose the answer:
 
     `fail 429`   an error with that status
     `tool`       a call of the tool `weather`
@@ -269,6 +270,12 @@ def _contents(body: dict[str, Any], words: str, tool: bool, number: int) -> _Rep
     return _Reply(whole, [(None, chunk) for chunk in chunks], tokens_in, candidates + thoughts)
 
 
+_FREE: dict[str, dict[str, Any]] = {
+    "/moderations": {"id": "modr-1", "model": "omni-moderation-latest", "results": []},
+    "/messages/count_tokens": {"input_tokens": 15},
+}
+
+
 _APIS = {"/chat/completions": _chat, "/responses": _responses, "/messages": _messages}
 _GEMINI = {":generateContent": False, ":streamGenerateContent": True}
 
@@ -309,6 +316,10 @@ class _Handler(BaseHTTPRequestHandler):
         path = self.path.partition("?")[0]
         if path == "/mcp":
             self._answer_mcp(body)
+            return
+        free = next((answer for end, answer in _FREE.items() if path.endswith(end)), None)
+        if free is not None:
+            self._send(200, free)
             return
         api = next((api for end, api in _APIS.items() if path.endswith(end)), None)
         for end, stream in _GEMINI.items():

@@ -89,6 +89,25 @@ tell()
     assert figures[0]["tokens"] == [sum(one.tokens_in for one in server.log), 50]
 
 
+def test_requests_that_are_free_are_no_llm_calls(server: ModelServer) -> None:
+    """To count tokens or to moderate costs nothing, so the cost of the run stays known."""
+    (figures,) = _figures(
+        server,
+        """
+import anthropic
+claude = anthropic.Anthropic(max_retries=0)
+message = {"role": "user", "content": "hello"}
+claude.messages.count_tokens(model="claude-3-5-haiku-latest", messages=[message])
+claude.beta.messages.count_tokens(model="claude-3-5-haiku-latest", messages=[message])
+client.moderations.create(model="omni-moderation-latest", input="hello")
+ask("one")
+tell()
+""",
+    )
+    assert (figures[0]["LLM calls"], figures[0].get("Unpriced"), figures[0]["tokens"]) == (1, None, [13, 5])
+    assert [event[:2] for event in figures[1]] == [["operation", True]] * 3 + [["llm", True]]
+
+
 def test_only_what_is_open_is_closed_with_its_session(server: ModelServer) -> None:
     """A call that has ended is not touched, and ending the session again closes nothing again."""
     (figures,) = _figures(

@@ -96,7 +96,7 @@ def test_the_first_blocks_of_a_page_import_what_they_use(page: Path) -> None:
 
 
 def test_the_example_of_a_session_in_a_cell_says_nothing_on_stderr() -> None:
-    """A reader who copies it is not told to write it in another way."""
+    """A reader who copies it gets no warning."""
     [block] = [
         text for text in re.findall(r"```python\n(.*?)```", _page("jupyter"), re.DOTALL) if "as experiment" in text
     ]

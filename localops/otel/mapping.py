@@ -323,6 +323,8 @@ class _Reader:
         own = self.ours.get("kind")
         if type(own) is str and own:
             return own[:64], True
+        if name in _FREE and self.scope.startswith(_FREE[name]):
+            return "operation", True
         known = [names.KINDS[word] for word in self.kinds if word in names.KINDS]
         if known:
             # Several conventions on one span: an agent that says `chat` as well is the agent.
@@ -566,6 +568,13 @@ def _message_of_event(about: dict[str, Any], role: str) -> Message:
     content = {**(message if type(message) is dict else {}), **{key: parsed(value) for key, value in about.items()}}
     return {"role": role, **content}
 
+
+# Requests that no model answers and that cost nothing, which OpenInference calls LLM like all others of the client.
+_FREE = {
+    "messages.count_tokens": "openinference.instrumentation.anthropic",
+    "beta.messages.count_tokens": "openinference.instrumentation.anthropic",
+    "ModerationCreateResponse": "openinference.instrumentation.openai",
+}
 
 _INSTRUMENTORS = (
     "opentelemetry.instrumentation.",

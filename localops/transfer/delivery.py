@@ -36,7 +36,7 @@ _PAGE = 256  # rows read at a time while a batch is filled
 _MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
 _WIDE = 1 << 62
 _LATE = 86_400_000_000_000  # nanoseconds
-# Nanoseconds between two checks of whether a hub still has what it signed for, by passes that nobody watches.
+# Nanoseconds between two checks of whether a hub still has what it signed for, by passes that run unattended.
 _CHECKED_EVERY = 3_600_000_000_000
 _TEXTS = ("kind", "name", "model", "tags", "body")
 _AS_BYTES = ", ".join(f"cast({name} as blob)" if name in _TEXTS else name for name in Stored._fields)
