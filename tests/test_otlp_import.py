@@ -189,9 +189,10 @@ def test_what_is_broken_is_named_and_the_rest_goes_in(file: Path) -> None:
     broken = span(1, 1, "no id") | {"spanId": "xyz"}
     early = span(1, 2, "no time") | {"startTimeUnixNano": "0"}
     text = lines(request(RUN[0])) + "{nonsense\n\n" + lines([7], "text", {"resourceLogs": []}, request(broken, early))
-    file.write_text(text + lines(request(RUN[3])) + '{"resourceSpans": [')
+    file.write_text(text + lines(request(RUN[3]), [], {}) + '{"resourceSpans": [')
     report = import_file(file)
-    expected = {2: "invalid line", 4: "invalid line", 5: "invalid line", 7: "invalid span", 9: "not complete"}
+    expected = {2: "invalid line", 4: "invalid line", 5: "invalid line", 7: "invalid span"}
+    expected |= {9: "invalid line", 10: "invalid line", 11: "not complete"}
     assert sorted({int(problem.split(":")[1]) for problem in report.problems}) == sorted(expected)
     assert all(problem.startswith(f"{file}:") for problem in report.problems)
     assert all(any(words in problem for problem in report.problems) for words in expected.values())

@@ -95,13 +95,13 @@ class _File:
         return bool(following) and not isinstance(self._loaded(following), dict)
 
     def _of_request(self, request: Any, place: str) -> Iterator[Found]:
-        many = request if isinstance(request, list) else [request]
+        many = (request or [None]) if isinstance(request, list) else [request]
         for each in many:
             if not isinstance(each, dict) or not isinstance(_get(each, "resourceSpans", []), list):
                 self._problem(f"{place}: invalid line: expected a JSON object with resourceSpans")
                 continue
             if not any(name in each for name in ("resourceSpans", "resource_spans")):
-                if each and not any(name in each for name in _OTHER_SIGNALS):
+                if not any(name in each for name in _OTHER_SIGNALS):
                     self._problem(f"{place}: invalid line: expected a JSON object with resourceSpans")
                 continue
             for group in _objects(_get(each, "resourceSpans", [])):
