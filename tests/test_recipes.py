@@ -6,6 +6,7 @@ import contextlib
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 import time
@@ -217,6 +218,20 @@ def _fail() -> None:
         raise TimeoutError("no answer")
 
 
+def _fail_without_an_error() -> None:
+    with localops.start_session(name="a bad run") as session, session.operation("look", kind="tool") as look:
+        look.fail()
+
+
+def _die_inside_a_tool() -> None:
+    with localops.start_session(name="a bad run") as session:
+        code = "import localops, os, signal; localops.init().operation('look', kind='tool').__enter__()"
+        child = [sys.executable, "-c", f"{code}; os.kill(os.getpid(), signal.SIGKILL)"]
+        environment = os.environ | {"LOCALOPS_SESSION_ID": str(session.session_id)}
+        done = subprocess.run(child, env=environment, timeout=60, check=False)
+        assert done.returncode == -signal.SIGKILL
+
+
 def _damage() -> None:
     folder = config.project_folder(os.environ["LOCALOPS_HOME"], "damaged")
     script = f"mkdir -p '{folder}' && yes 'no journal' | head -c 8000 > '{folder}/journal.db'"
@@ -231,7 +246,15 @@ def _reach_a_budget() -> None:
 
 
 @pytest.mark.parametrize(
-    ("happens", "is_green"), [(None, True), (_fail, False), (_damage, False), (_reach_a_budget, True)]
+    ("happens", "is_green"),
+    [
+        (None, True),
+        (_fail, False),
+        (_fail_without_an_error, False),
+        (_die_inside_a_tool, False),
+        (_damage, False),
+        (_reach_a_budget, True),
+    ],
 )
 def test_the_gate_is_green_where_every_session_is_known_to_be_good(
     recipe: Callable[[str], subprocess.CompletedProcess[str]], happens: Callable[[], None] | None, is_green: bool
@@ -242,7 +265,7 @@ def test_the_gate_is_green_where_every_session_is_known_to_be_good(
         happens()
     done = recipe("\n".join(gate))
     assert (done.returncode == 0) == is_green, done.stdout + done.stderr
-    assert ("a bad run" in done.stdout) == (happens is _fail)
+    assert ("a bad run" in done.stdout) == (happens in {_fail, _fail_without_an_error, _die_inside_a_tool})
 
 
 def test_the_gate_can_ask_for_budgets(recipe: Callable[[str], subprocess.CompletedProcess[str]]) -> None:
@@ -250,7 +273,7 @@ def test_the_gate_can_ask_for_budgets(recipe: Callable[[str], subprocess.Complet
     [gate] = [block for block in _blocks("recipes") if block[0] == "set -e"]
     text = (TOP / "localops" / "docs" / "recipes.md").read_text()
     [more] = re.findall(r"`(or exists \(.*?\))`", text, re.DOTALL)
-    script = "\n".join(gate).replace("errors > 0", "errors > 0 " + " ".join(more.split()))
+    script = "\n".join(gate).replace("failed > 0", "failed > 0 " + " ".join(more.split()))
     assert recipe(script).returncode == 0
     _reach_a_budget()
     assert recipe(script).returncode == 1
