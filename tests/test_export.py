@@ -155,6 +155,8 @@ def test_sqlite_links_hold_and_figures_agree(run: export.Run, database: sqlite3.
     assert database.execute("pragma foreign_key_check").fetchall() == []
     calls, cost, failed = database.execute("select llm_calls, cost_usd, state from sessions").fetchone()
     assert calls == database.execute("select count(*) from llm_calls").fetchone()[0] == 2
+    assert database.execute("select failed from sessions").fetchone()[0] == 1
+    assert database.execute("select failed from llm_calls").fetchall() == [(0,), (0,)]
     paid = "select (select sum(cost_usd) from llm_calls) + (select sum(cost_usd) from tool_calls)"
     assert (database.execute(paid).fetchone()[0], failed) == (pytest.approx(cost), "Failure")
 
