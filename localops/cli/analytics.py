@@ -269,7 +269,7 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
         ]
     )
     print()
-    print(common.dim("more: --by day, model, agent, tool, tag, kind or session; or an ID, or `last`"))
+    print(common.dim(f"more: --by {', '.join(figures.ACROSS)} or meta:NAME; or an ID, or `last`"))
 
 
 def _lines(opened: Home, by: str, chosen: Chosen, tz: str | None) -> list[Line]:

@@ -158,7 +158,8 @@ def _at_work(snapshot: Snapshot, until: int) -> Iterator[str]:
 
 def _died_in(snapshot: Snapshot, until: int) -> Iterator[str]:
     for one in snapshot.unfinished:
-        yield f"died inside {one.kind} {one.name!r}, {output.short_duration(until - one.at_ns)} in"
+        had_run = output.short_duration(until - one.at_ns)
+        yield f"a process died inside {one.kind} {one.name!r}, which had run for {had_run}"
 
 
 def _host(story: Story) -> str | None:

@@ -11,6 +11,7 @@ import pytest
 
 import localops
 from localops import ActionEvent, Config, LLMEvent, ToolEvent
+from localops.reading import analytics
 
 AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
@@ -50,6 +51,13 @@ def test_money_reads_the_same_in_every_command(command: Command, as_json: AsJson
         assert "$0.5000" in out, words
         assert "0.500000" not in out, words
     assert as_json("analytics", "last")["analytics"]["Cost"] == "0.500000"
+
+
+def test_the_hint_names_every_table(command: Command) -> None:
+    """As `--by` does in the help."""
+    _session("one", 0.5)
+    hint = command("analytics")[1].splitlines()[-1]
+    assert all(word in hint for word in (*analytics.ACROSS, "meta:NAME"))
 
 
 def test_unknown_figures_are_reported(as_json: AsJson) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import os
 import platform
+import re
 import signal
 import subprocess
 import sys
@@ -126,6 +127,21 @@ def test_a_killed_session_shows_where_it_died(command: Command, as_json: AsJson)
     assert "process died inside tool 'web_search'" in out
     assert "… tool web_search" in out
     assert [one["name"] for one in as_json("show")["unfinished"]] == ["web_search"]
+
+
+def test_a_child_that_died_in_a_session_that_went_on_is_a_notice(command: Command) -> None:
+    """It names the operation, and how long that had run, as a whole sentence."""
+    with localops.start_session() as session:
+        code = (
+            "import localops, os, signal\n"
+            "localops.init().begin('tool', 'web_search')\n"
+            "os.kill(os.getpid(), signal.SIGKILL)\n"
+        )
+        environment = os.environ | {"LOCALOPS_SESSION_ID": str(session.session_id)}
+        done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
+        assert done.returncode == -signal.SIGKILL
+    notice = next(line for line in command("show")[1].splitlines() if line.startswith("! "))
+    assert re.fullmatch(r"! a process died inside tool 'web_search', which had run for \S+", notice)
 
 
 def test_a_limit_is_reported(command: Command) -> None:
