@@ -46,7 +46,7 @@ def _reprice(journal: Journal, dollars: int, *, all_calls: bool = False) -> Repr
 def test_unpriced_calls_get_their_price(session: localops.Session, journal: Journal) -> None:
     """Two calls at $1 and $10 a million: $0.002 each, no longer unpriced; what has no tokens stays so."""
     before = analytics.totals(journal, session.session_id.bytes)
-    assert _reprice(journal, 1) == Repriced(calls=2, nano=4_000_000, same=0, unknown=1)
+    assert _reprice(journal, 1) == Repriced(calls=2, nano=4_000_000, same=0, unknown=1, kept=1)
     after = analytics.totals(journal, session.session_id.bytes)
     assert (before.unpriced, after.unpriced) == (3, 1)
     assert after.cost - before.cost == 4_000_000
@@ -55,7 +55,7 @@ def test_unpriced_calls_get_their_price(session: localops.Session, journal: Jour
 def test_a_second_time_nothing_is_added(session: localops.Session, journal: Journal) -> None:
     """The same price again adds no row."""
     _reprice(journal, 1)
-    assert _reprice(journal, 1) == Repriced(calls=0, nano=0, same=2, unknown=1)
+    assert _reprice(journal, 1) == Repriced(calls=0, nano=0, same=2, unknown=1, kept=1)
 
 
 def test_prices_may_go_up_and_down_again(session: localops.Session, journal: Journal) -> None:

@@ -153,7 +153,7 @@ def set_price(
         if one.calls or one.same or one.unknown:
             print(_sentence(name, one))
     if not any(one.calls or one.same or one.unknown for one in changes.values()):
-        print(f"no recorded call of {output.clean(model)} lacks a price")
+        print(output.clean(_why_no_call(model, list(changes.values()))))
     print(f'for future calls, add to {folder}/config.toml:\n\n[prices."{output.clean(model)}"]')
     for part, dollars in rates.items():
         print(f"{part} = {dollars}")
@@ -169,6 +169,17 @@ def _reprice(folder: str, model: str, table: Prices, *, all_calls: bool) -> Repr
         return reprice(journal, model, table, source="localops prices set", all_calls=all_calls)
     finally:
         journal.close()
+
+
+def _why_no_call(model: str, projects: list[Repriced]) -> str:
+    """Return why nothing was priced: all calls have a price, or there are none, and which names are nearly the same."""
+    if any(one.kept for one in projects):
+        return f"no recorded call of {model} lacks a price"
+    from difflib import get_close_matches
+
+    close = get_close_matches(model, dict.fromkeys(name for one in projects for name in one.models), n=3, cutoff=0.75)
+    hint = f": did you mean {' or '.join(map(repr, close))}?" if close else ""
+    return f"no call of {model!r} is recorded{hint}"
 
 
 def _sentence(name: str, one: Repriced) -> str:

@@ -7,7 +7,7 @@ reprice at the same time write the same row, which counts once.
 from __future__ import annotations
 
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from hashlib import sha256
 
 from localops.encoding import encode
@@ -35,6 +35,8 @@ class Repriced:
     nano: int = 0  # by how much the sum of costs changed
     same: int = 0  # calls whose cost did not change
     unknown: int = 0  # calls without tokens, whose cost stays unknown
+    kept: int = 0  # calls that had a price when they were recorded, and kept it
+    models: list[str] = field(default_factory=list)  # what was recorded, if there is no call of the model
 
 
 def reprice(journal: Journal, model: str, prices: Prices, *, source: str, all_calls: bool = False) -> Repriced:
@@ -44,6 +46,8 @@ def reprice(journal: Journal, model: str, prices: Prices, *, source: str, all_ca
     result = Repriced()
     journal.add(_changes(journal, model, prices, source, all_calls, result))
     journal.fold()
+    if not result.calls and not result.same and not result.unknown and not result.kept:
+        result.models = [name for (name,) in journal.all("models")]
     return result
 
 
@@ -53,6 +57,7 @@ def _changes(
     earlier = _earlier(journal, model)
     for call in _calls(journal, model):
         if call.cost is not None and not all_calls:
+            result.kept += 1
             continue
         body = encode.loads(call.body) if call.body else {}
         provider = body.get("provider")

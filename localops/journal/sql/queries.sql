@@ -303,6 +303,13 @@ where f.dim = 'model'
   and e.kind = 'price'
   and e.model = :model;
 
+-- models --
+-- The models of recorded LLM calls; for a journal that is folded to its end.
+select value
+from facet
+where dim = 'model'
+order by value;
+
 -- gone --
 -- When a session was deleted here.
 select at_ns
