@@ -20,8 +20,10 @@ export class Figures {
     if (this.version === run.version) return;
     this.version = run.version;
     const calls = (kind) => Array.from(run.order).filter((at) => run.kindOf(at) === kind);
+    const hasEnded = (at) => run.took[at] >= 0;
+    // A tool call counts when it has ended, as in every other sum; a model call also where its process died in it.
     const llm = calls("llm"),
-      tool = calls("tool");
+      tool = calls("tool").filter(hasEnded);
     const over = this._over();
     over.classList.add("wide");
     return this.element.replaceChildren(
@@ -35,7 +37,7 @@ export class Figures {
         this._top(
           "Slowest calls",
           "Duration",
-          [...llm, ...tool],
+          [...llm, ...tool].filter(hasEnded),
           (at) => run.took[at],
           (at) => duration(run.took[at] / 1e6),
         ),

@@ -157,10 +157,10 @@ def attacked(attack: str) -> None:
 
 
 def dead() -> None:
-    """Record a session whose process dies in the middle of an operation."""
+    """Record a session whose process dies in the middle of a tool."""
     begin("cut short", ["dead"])
 
-    @operation(name="fatal step")
+    @tool(name="fatal step")
     def fatal() -> None:
         speak("gpt-4o", "Still there?", "For a moment.")
         os._exit(9)

@@ -556,6 +556,13 @@ def test_the_place_where_a_process_died_is_shown(visit: Visit) -> None:
     expect(page.locator("aside")).to_contain_text("did not finish")
 
 
+def test_a_tool_call_that_never_ended_is_in_no_figure(visit: Visit) -> None:
+    """It is not counted among the calls, and has no duration that it could be ranked by."""
+    page = visit.session("dead", "figures")
+    page.locator(".chart", has_text="Slowest calls").wait_for()
+    assert page.locator(".chart", has_text="fatal step").count() == 0
+
+
 def test_the_facts_of_the_machine_can_be_read(visit: Visit) -> None:
     """However deep they are, no value is squeezed into a column of letters."""
     page = visit.session("night")
