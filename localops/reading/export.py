@@ -529,6 +529,8 @@ def _page(run: Run) -> dict[str, Any]:
     figures = run.totals
     known = analytics.contract(figures, running=run.is_running, until=run.until_ns)
     shown = {**known, "Cost": output.money_of(figures.cost, figures.unpriced, figures.llms)}
+    if run.is_cut_off:
+        shown["Duration"] = f"at least {output.short_duration(run.until_ns - figures.first_ns)}"
     # Part of the cost.
     shown.pop("Unpriced", None)
     if run.budget is not None:

@@ -127,6 +127,10 @@ def test_a_killed_session_shows_where_it_died(command: Command, as_json: AsJson)
     assert "process died inside tool 'web_search'" in out
     assert "… tool web_search" in out
     assert [one["name"] for one in as_json("show")["unfinished"]] == ["web_search"]
+    # Its duration is one lower bound, with the same digits everywhere.
+    (bound,) = re.findall(r"^took +at least (\S+), to its last row", out, re.MULTILINE)
+    assert f"at least {bound}, to its last row" in command("analytics", "last")[1]
+    assert f'"Duration":"at least {bound}"' in command("export", "last", "--format", "html")[1]
 
 
 def test_a_child_that_died_in_a_session_that_went_on_is_a_notice(command: Command) -> None:
