@@ -154,6 +154,7 @@ from session_total t;
 -- `ended` for every other: one call may have both, so count where it is `ended`.  Only `ended` rows have `milliseconds`,
 -- and a `failed` of 0 or 1; agents and errors cannot fail and have none.  `cost_usd` includes later prices, and `failed`
 -- is 1 for an event whose error was recorded later, as in totals: to read either scans the stream once more.
+-- An error that names a model call as its trigger has that call's `model`: count calls where `kind` is `llm`.
 create view event_detail as
 with later as materialized (
   select parent, sum(iif(kind = 'price', cost, null)) as cost, max(kind = 'error') as failed
