@@ -13,6 +13,7 @@ from localops.reading import facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
     from localops.reading.analytics import Chosen, Line, Part, Report, Totals
@@ -106,8 +107,8 @@ def analytics(
         else:
             lines = _lines(opened, by, chosen, tz)
             each_one = by == "session"
-            labels = _names(opened, lines[:limit]) if each_one else {}
-            _print_lines(by, lines, limit, as_json=as_json, each_one=each_one, labels=labels)
+            labels, cut_off = _names(opened, lines[:limit]) if each_one and not as_json else ({}, set())
+            _print_lines(by, lines, limit, as_json=as_json, each_one=each_one, labels=labels, cut_off=cut_off)
 
 
 # One session
@@ -296,13 +297,16 @@ def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:
     return [figures.Line(sessions=1, **part._asdict()) for part in parts]
 
 
-def _names(opened: Home, lines: list[Line]) -> dict[str, str]:
-    """Return the short id and the name of each line's session."""
-    labels = {}
+def _names(opened: Home, lines: list[Line]) -> tuple[dict[str, str], set[str]]:
+    """Return the short id and the name of each line's session, and which of them may have lasted longer."""
+    labels, cut_off = {}, set()
     for line in lines:
         project, id = opened.find(line.value)
-        labels[line.value] = f"{common.short_id(id)}  {common.title(project.name_of(id))}"
-    return labels
+        snapshot = project.snapshot(id)
+        labels[line.value] = f"{common.short_id(id)}  {common.title(snapshot.story.name)}"
+        if snapshot.is_cut_off:
+            cut_off.add(line.value)
+    return labels, cut_off
 
 
 def _print_lines(
@@ -313,8 +317,9 @@ def _print_lines(
     as_json: bool,
     each_one: bool = False,
     labels: dict[str, str] | None = None,
+    cut_off: Collection[str] = (),
 ) -> None:
-    """Print lines as a table or JSON; `each_one`: every line is about one session."""
+    """Print lines as a table or JSON; `each_one`: each is one session; `cut_off`: which took at least so long."""
     if as_json:
         common.print_json({"by": by, "lines": [facts.part(by, line) for line in lines]})
         return
@@ -323,7 +328,8 @@ def _print_lines(
         return
     most = max(line.cost for line in lines)
     table = [
-        _cells(line, (labels or {}).get(line.value, line.value or common.NAMELESS), most) for line in lines[:limit]
+        _cells(line, (labels or {}).get(line.value, line.value or common.NAMELESS), most, line.value in cut_off)
+        for line in lines[:limit]
     ]
     headers = (by, "sessions", "calls" if by in ("model", "tool") else "events", *_FIGURES)
     # In a file, bars say nothing that the costs do not.
@@ -348,7 +354,7 @@ def _print_lines(
 _FIGURES = ("failed", "tokens in", "out", "cost", "", "time")
 
 
-def _cells(line: Line, label: str, most: int) -> list[object]:
+def _cells(line: Line, label: str, most: int, is_cut_off: bool) -> list[object]:
     return [
         label,
         output.count(line.sessions),
@@ -358,5 +364,5 @@ def _cells(line: Line, label: str, most: int) -> list[object]:
         output.count(line.tokens_out),
         output.money_of(line.cost, line.unpriced, line.events),
         output.bar(line.cost / most, 12) if most > 0 else "",
-        output.short_duration(line.took_ns),
+        f"{'≥' if is_cut_off else ''}{output.short_duration(line.took_ns)}",
     ]
