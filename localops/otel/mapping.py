@@ -120,7 +120,7 @@ def read(
         if before is None:
             reading.kind = _kind_of_name(reading.name, scope or "")
         else:
-            _go_on(reading, before)
+            _copy_start(reading, before)
         if attributes:
             reading.fields["attributes"] = _lists(attributes)
     else:
@@ -130,8 +130,8 @@ def read(
     return reading
 
 
-def _go_on(reading: Reading, before: Reading) -> None:
-    """Let a span be what it was when it started."""
+def _copy_start(reading: Reading, before: Reading) -> None:
+    """Copy kind, figures and name from the reading at the start of the span."""
     reading.kind, reading.has_kind, reading.kinds = before.kind, before.has_kind, before.kinds
     reading.figures = before.figures
     if reading.span_name == before.span_name:
@@ -156,16 +156,16 @@ class _Reader:
     def __init__(self, scope: str, before: Reading | None) -> None:
         self.scope = scope
         self.before = before
-        self.known = before.fields if before is not None else {}
-        self.values: dict[str, Any] = {}
-        self.rank: dict[str, int] = {}
-        self.numbered: dict[str, dict[str, Any]] = {}
-        self.parameters: dict[str, Any] = {}
-        self.facts: dict[str, Any] = {}
-        self.others: dict[str, Any] = {}
-        self.own: dict[str, Any] = {}
-        self.ours: dict[str, Any] = {}  # what localops says of a span that it has sent
-        self.names: dict[str, str] = {}  # the attribute that set each field
+        self.at_start = before.fields if before is not None else {}  # the fields that it had when it started
+        self.values: dict[str, Any] = {}  # by field; each step of `fill` takes what it uses
+        self.rank: dict[str, int] = {}  # the place in the tables of the attribute that set a field
+        self.set_by: dict[str, str] = {}  # the name of that attribute
+        self.numbered: dict[str, dict[str, Any]] = {}  # by field, and by the beginning of the name: {"0.role": "user"}
+        self.parameters: dict[str, Any] = {}  # of a request, one attribute each
+        self.facts: dict[str, Any] = {}  # metadata, one attribute each
+        self.unread: dict[str, Any] = {}  # attributes that no table has, as they came
+        self.our_fields: dict[str, Any] = {}  # fields of a body that localops has sent
+        self.our_envelope: dict[str, Any] = {}  # what else it says of such a span: id, parent, the exact row
         self.kinds: list[str] = list(before.kinds) if before is not None else []
 
     def read(
@@ -183,17 +183,17 @@ class _Reader:
             elif name not in names.REPEATED:
                 self.take_other(name, value)
         self.take_events(reading, events, start_ns)
-        self.spell_out(reading)
+        self.fill(reading)
         if reading.failed:
             self.explain(reading, message)
-        if self.ours:
-            reading.ours = self.ours
+        if self.our_envelope:
+            reading.ours = self.our_envelope
             reading.row = attempt(lambda: self.row(reading), None)
 
     def row(self, reading: Reading) -> dict[str, Any]:
         """Return the row that localops has sent as this span."""
         row = exact.as_read(reading)
-        change = self.ours.get("exact")
+        change = self.our_envelope.get("exact")
         if type(change) is not str:
             return row
         return attempt(lambda: exact.applied(row, change), row)
@@ -205,38 +205,38 @@ class _Reader:
         if value is None:
             return
         if field.startswith(names.OURS):
-            self.ours[field.removeprefix(names.OURS)] = value
+            self.our_envelope[field.removeprefix(names.OURS)] = value
             return
         if field == "kind":
             self.kinds.append(value.lower() if type(value) is str else describe(value).lower())
         if field not in self.values:
-            self.values[field], self.rank[field], self.names[field] = value, rank, name
+            self.values[field], self.rank[field], self.set_by[field] = value, rank, name
             return
         before = self.values[field]
         if rank < self.rank[field]:
-            name, self.names[field] = self.names[field], name
+            name, self.set_by[field] = self.set_by[field], name
             self.values[field], self.rank[field] = value, rank
             before, value = value, before
         if before != value and field != "kind":
-            self.others[name] = value
+            self.unread[name] = value
 
     def take_other(self, name: str, value: Any) -> None:
         """Take an attribute that no table has as a whole."""
         if type(name) is not str or not name.startswith(names.STARTS):
-            self.others[name if type(name) is str else describe(name)] = value
+            self.unread[name if type(name) is str else describe(name)] = value
             return
         for start, field in names.NUMBERED.items():
             if name.startswith(start):
-                if field in self.known:
+                if field in self.at_start:
                     return
                 rest = name[len(start) :]
                 if rest.partition(".")[0].isdecimal() and rest.count(".") < _DEEPEST:
                     self.numbered.setdefault(field, {}).setdefault(start, {})[rest] = value
                 else:
-                    self.others[name] = value
+                    self.unread[name] = value
                 return
         if name.startswith(names.OWN):
-            self.take_own(name[len(names.OWN) :], value)
+            self.take_our_field(name[len(names.OWN) :], value)
             return
         for starts, into in ((names.PARAMETERS, self.parameters), (names.FACTS, self.facts)):
             for start in starts:
@@ -244,14 +244,14 @@ class _Reader:
                     into.setdefault(name[len(start) :], value)
                     return
 
-    def take_own(self, field: str, value: Any) -> None:
+    def take_our_field(self, field: str, value: Any) -> None:
         """Take a field that localops sent; a number was sent as its text."""
         if field in names.TOKENS or field in ("time_to_first_token", "stream"):
             value = attempt(lambda: encode.loads(value), value)
         if field in names.TOKENS:
             self.values[field] = value
         else:
-            self.own[field] = parsed(value)
+            self.our_fields[field] = parsed(value)
 
     def take_events(
         self, reading: Reading, events: Iterable[tuple[str, int | None, Attributes | None]], start_ns: int | None
@@ -298,10 +298,10 @@ class _Reader:
             return True
         return False
 
-    # Putting together
+    # Putting together.  The order is a contract: each step takes out what it uses, and `fill_rest` keeps what is left.
 
-    def spell_out(self, reading: Reading) -> None:
-        """Turn what was gathered into fields."""
+    def fill(self, reading: Reading) -> None:
+        """Fill the fields with what was gathered."""
         if self.values.get("mcp_method") == _MCP_CALL and (name := reading.name.partition(f"{_MCP_CALL} ")[2]):
             self.values.setdefault("tool_name", name)
         reading.kind, reading.has_kind = self.kind(reading.name)
@@ -313,14 +313,14 @@ class _Reader:
                 item for start, found in starts.items() for item in in_order(found, wording(start))
             ]
         if reading.kind == "llm":
-            self.spell_out_call(reading)
+            self.fill_call(reading)
         else:
-            self.spell_out_work(reading)
-        self.spell_out_rest(reading)
+            self.fill_work(reading)
+        self.fill_rest(reading)
 
     def kind(self, name: str) -> tuple[str, bool]:
         """Return the kind, and whether an attribute says it."""
-        own = self.ours.get("kind")
+        own = self.our_envelope.get("kind")
         if type(own) is str and own:
             return own[:64], True
         if name in _FREE and self.scope.startswith(_FREE[name]):
@@ -345,17 +345,17 @@ class _Reader:
         """Take a field out, or None."""
         return self.values.pop(field, None)
 
-    def spell_out_call(self, reading: Reading) -> None:
-        """Spell out the fields of a call of a language model."""
+    def fill_call(self, reading: Reading) -> None:
+        """Fill the fields of a call of a language model."""
         fields = reading.fields
-        if self.ours:  # then these are no messages
-            self.own.update({to: self.values.pop(of) for of, to in _OWN_PLACES if of in self.values})
-        request, asked = self.request()
-        response, answered = self.response()
-        self.spell_out_model(reading, asked, answered)
+        if self.our_envelope:  # in our own spans, input and output are params and returns
+            self.our_fields.update({to: self.values.pop(of) for of, to in _OWN_PLACES if of in self.values})
+        request, asked = self.take_request()
+        response, answered = self.take_response()
+        self.fill_model(reading, asked, answered)
         for field in ("prompt", "system_instructions", "tool_definitions"):
             value = first(asked.get(field), *self.pops(field))
-            if field not in self.known:  # else it was recorded when the call began
+            if field not in self.at_start:  # else it was recorded when the call began
                 fields[field] = tidy(value)
         fields["completion"] = tidy(first(answered.get("completion"), *self.pops("completion")))
         fields["tool_calls"] = tool_calls(fields["completion"])
@@ -367,7 +367,7 @@ class _Reader:
         fields["stream"] = stream if type(stream) is bool else None
         fields["time_to_first_token"] = number(self.pop("time_to_first_token"))
         fields["params"] = self.params(
-            request, has_tools="tool_definitions" in fields or "tool_definitions" in self.known
+            request, has_tools="tool_definitions" in fields or "tool_definitions" in self.at_start
         )
         self.count(reading.figures)
 
@@ -375,8 +375,8 @@ class _Reader:
         """Take out what attributes, events and numbered attributes say of a field."""
         return self.pop(field), self.pop(f"events.{field}"), self.pop(f"numbered.{field}")
 
-    def spell_out_model(self, reading: Reading, asked: dict[str, Any], answered: dict[str, Any]) -> None:
-        """Spell out which model was asked, and which one answered."""
+    def fill_model(self, reading: Reading, asked: dict[str, Any], answered: dict[str, Any]) -> None:
+        """Fill in which model was asked, and which one answered."""
         figures = reading.figures
         if self.before is not None:
             figures.update(self.before.figures)
@@ -402,11 +402,11 @@ class _Reader:
             left_out.add("stream")
         return {name: value for name, value in params.items() if value is not None and name not in left_out}
 
-    def request(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what a whole request in `input.value` says beside what has a field, and what has one."""
+    def take_request(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Take the request out of `input.value`: return what has no field, and what has one."""
         given = self.values.get("input")
         if type(given) is not dict or not is_request(given):
-            if "prompt" in self.known or self.values.keys() & {"prompt", "numbered.prompt"}:
+            if "prompt" in self.at_start or self.values.keys() & {"prompt", "numbered.prompt"}:
                 self.pop("input")  # it says the same in another form
             elif given is not None:
                 self.values["prompt"] = self.pop("input")
@@ -423,8 +423,8 @@ class _Reader:
             asked["stream"] = rest["stream"]
         return rest, asked
 
-    def response(self) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Return what a whole response in `output.value` says beside what has a field, and what has one."""
+    def take_response(self) -> tuple[dict[str, Any], dict[str, Any]]:
+        """Take the response out of `output.value`: return what has no field, and what has one."""
         given = self.pop("output")
         is_langchain = type(given) is dict and type(given.get("generations")) is list
         if is_langchain and "numbered.completion" in self.values:
@@ -447,7 +447,7 @@ class _Reader:
         counts = {field: whole(self.values.pop(field)) for field in names.TOKENS if field in self.values}
         prompt = counts.pop("input_tokens", None)
         # AgentOps passes on the provider's count; a row of ours counts the whole prompt.
-        if prompt is not None and "agentops" not in self.scope and not self.ours:
+        if prompt is not None and "agentops" not in self.scope and not self.our_envelope:
             cached, written = counts.get("cached_tokens") or 0, counts.get("cache_write_tokens") or 0
             prompt = prompt_without_cache(prompt, cached, written, figures.get("provider"), figures.get("model"))
         if prompt is not None:
@@ -456,7 +456,7 @@ class _Reader:
         if "cost" in self.values:
             figures["cost"] = number(self.pop("cost"))
 
-    def spell_out_work(self, reading: Reading) -> None:
+    def fill_work(self, reading: Reading) -> None:
         """The fields of anything else: what went in and came out."""
         fields = reading.fields
         if self.scope.startswith("agentops") and "input" not in self.values:  # for which these are the arguments
@@ -487,29 +487,30 @@ class _Reader:
             fields["parameters"] = self.parameters
             self.parameters = {}
 
-    def spell_out_rest(self, reading: Reading) -> None:
+    def fill_rest(self, reading: Reading) -> None:
         """Name, tags, facts, and whatever no other field took."""
         fields, values = reading.fields, self.values
-        self.spell_out_name(reading)
+        self.fill_name(reading)
         reading.tags = tag_list(self.pop("tags"))
         metadata = self.pop("metadata")
         if self.facts:
             metadata = {**(metadata if type(metadata) is dict else {}), **self.facts}
         fields["metadata"] = metadata
         embeddings = self.pop("numbered.embeddings")
-        if not (fields.get("prompt") or self.known.get("prompt")) or not fields.get("completion"):  # else they say it
+        has_prompt = fields.get("prompt") or self.at_start.get("prompt")
+        if not has_prompt or not fields.get("completion"):  # else they say it
             fields["embeddings"] = embeddings
         values.pop("kind", None)
         words = sorted(set(self.kinds))
-        if words and words != [reading.kind] and not self.ours:
+        if words and words != [reading.kind] and not self.our_envelope:
             fields["operation"] = single(words)
         for field, value in values.items():
             # The rest of these is in other fields, in a fuller form.
             if not field.startswith(("error.", "numbered.", "events.")):
                 fields.setdefault(field, value)
-        fields["attributes"] = _lists(self.others)
-        fields.update(self.own)
-        known = self.known
+        fields["attributes"] = _lists(self.unread)
+        fields.update(self.our_fields)
+        known = self.at_start
         for field in _MERGED & known.keys() & fields.keys():
             if type(fields[field]) is dict and type(known[field]) is dict:
                 fields[field] = {**known[field], **fields[field]}
@@ -519,14 +520,14 @@ class _Reader:
             if value is not None and value != [] and value != {} and (not known or value != known.get(field))
         }
 
-    def spell_out_name(self, reading: Reading) -> None:
+    def fill_name(self, reading: Reading) -> None:
         """Set the name that it is listed under, if a convention has one beside the name of the span."""
         values, span_name = self.values, reading.name
         wanted = {"tool": ("tool_name", "entity_name"), "agent": ("agent_name", "entity_name"), "llm": ()}
-        names = wanted.get(reading.kind, ("entity_name",))
+        labels = wanted.get(reading.kind, ("entity_name",))
         if reading.kind == "workflow":
-            names = ("entity_name", "workflow_name")
-        label = next((values.pop(name) for name in names if type(values.get(name)) is str and values[name]), None)
+            labels = ("entity_name", "workflow_name")
+        label = next((values.pop(field) for field in labels if type(values.get(field)) is str and values[field]), None)
         if label is not None:
             reading.name = label
             if label not in span_name:
