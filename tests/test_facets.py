@@ -84,7 +84,7 @@ def test_what_happens_in_an_operation_is_about_the_same() -> None:
         "other": ["x", "user=bob", "conversation=c-1", "step=1"],
         "after": [],
     }
-    assert session.recorder.about == {}
+    assert session.recorder.operation_facets == {}
 
 
 @pytest.mark.parametrize("make", [localops.ActionEvent, localops.LLMEvent, localops.ToolEvent, localops.ErrorEvent])

@@ -97,7 +97,7 @@ class Journal:
             gather=gather,
             mountinfo=mountinfo,
             vfs=vfs,
-            settle=self._settle,
+            after_open=self._after_open,
             keep=self.losses.keep,
             participate=self.participate,
         )
@@ -372,7 +372,7 @@ class Journal:
 
     # Opening and closing
 
-    def _settle(self) -> None:
+    def _after_open(self) -> None:
         """Identify the journal after it was opened, and collect what waits."""
         self.id = self._file.identify()
         self._rollups.begin()
@@ -381,7 +381,7 @@ class Journal:
 
     def renew(self) -> None:
         """Give a new id to a journal that was set back to an earlier state, whose seqs are other rows elsewhere."""
-        self.id = self._alone(lambda: self._file.renew(self.id))
+        self.id = self._alone(lambda: self._file.give_new_id(self.id))
 
     def close(self) -> None:
         """Close the file; a later append opens it again."""

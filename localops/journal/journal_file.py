@@ -58,8 +58,8 @@ leaked: list[apsw.Connection] = []
 class JournalFile:
     """The file of a journal, for a process that writes to it.
 
-    `execute` writes while the file is open, and refuses while it is not.  `settle` is called after the file was opened,
-    `keep` with rows that the file may have lost, `participate` for the participant whose id is in a part's name.
+    `execute` writes while the file is open, and refuses while it is not.  `after_open` is called when the file has been
+    opened, `keep` with rows that the file may have lost, `participate` for the participant that a part is named after.
     """
 
     def __init__(
@@ -71,7 +71,7 @@ class JournalFile:
         gather: bool,
         mountinfo: str | None,
         vfs: str | None,
-        settle: Callable[[], None],
+        after_open: Callable[[], None],
         keep: Callable[[Row], bool],
         participate: Callable[[], Participant],
     ) -> None:
@@ -99,7 +99,7 @@ class JournalFile:
         self._random = Random()
         self._gather = gather  # open the project's own file even on a network file system, to collect parts into it
         self._mountinfo = mountinfo
-        self._settle, self._keep, self._participate = settle, keep, participate
+        self._after_open, self._keep, self._participate = after_open, keep, participate
         if power:
             self._make_folder()
         self._place()
@@ -159,7 +159,7 @@ class JournalFile:
             self.execute = self.connection.cursor().execute
             try:
                 if self._remember_files():
-                    return self._settle()
+                    return self._after_open()
             except BaseException:  # half open is not open
                 self.drop()
                 raise
@@ -297,14 +297,14 @@ class JournalFile:
         place = host.place_of(self.path)
         known = {str(key): value for key, value in self.connection.execute("select key, value from meta")}
         if known.get("place") != place:
-            self._rename(known.get("journal"), place)
+            self._give_id(known.get("journal"), place)
         return self._id()
 
-    def renew(self, was: str) -> str:
+    def give_new_id(self, was: str) -> str:
         """Give the journal a new id instead of the one it had, and return it."""
         place = self.execute("select value from meta where key = 'place'").get
         self.execute("update meta set value = '' where key = 'place'")
-        self._rename(was, place)
+        self._give_id(was, place)
         return self._id()
 
     def _id(self) -> str:
@@ -312,7 +312,7 @@ class JournalFile:
         id: str = self.connection.execute("select value from meta where key = 'journal'").get
         return id
 
-    def _rename(self, was: str | None, place: str) -> None:
+    def _give_id(self, was: str | None, place: str) -> None:
         """Give a new journal, or one that was copied, moved or restored, an id of its own, and write a row about it."""
         new = clock.new_id().hex()
         facts = {"journal": new, "was": was, "about": _ABOUT} if was else {"journal": new, "about": _ABOUT}
@@ -418,7 +418,7 @@ class JournalFile:
             interruption.pass_on(error)
             return False
 
-    def part_from(self, old: apsw.Connection) -> None:
+    def detach_wal_of_moved(self, old: apsw.Connection) -> None:
         """Copy the WAL into the file that was moved away, and delete it, as the file in its place has another."""
         patience, self.patience = self.patience, 0.05
         try:

@@ -93,7 +93,7 @@ class Recovery:
         left = 0 if same else old.execute("select coalesce(sum(rows), 0) from session_total").get - mine
         try:
             if not self._file.network and not same:
-                self._file.part_from(old)
+                self._file.detach_wal_of_moved(old)
             self._file.drop()
             self._counts["reopened"] += 1
             say_once(f"reopened, rows left: {left > 0}", _reopened_sentence(self._file.path, mine, left, same=same))

@@ -117,9 +117,9 @@ class OperationRows:
         began = now_ns() if start is None else start
         self.id = new_id(began)
         self._about: Sequence[str] = about
-        if about or recorder.about:
-            self._about = facets.inherited(list(about), recorder.about_of(parent))
-            recorder.remember_about(self.id, self._about)
+        if about or recorder.operation_facets:
+            self._about = facets.inherited(list(about), recorder.facets_of(parent))
+            recorder.remember_facets(self.id, self._about)
             tags = facets.inherited(tags, self._about)
         self._tags = writer.tags_text(tags) if tags is not None else None
         self._head = (self.id, kind, writer.text(name), parent, agent, began)
@@ -185,7 +185,7 @@ class OperationRows:
         end: int | None,
     ) -> None:
         recorder, call, at = self._recorder, self._call, now_ns()
-        if recorder.attention:
+        if recorder.must_attend:
             recorder.attend()
         measures: Measures | None = None
         if call is not None:
@@ -197,7 +197,7 @@ class OperationRows:
             self._head, at, fields, self._cost, self._tags, failed=failed, end=end, measures=measures
         )
         recorder.write(row)
-        recorder.about.pop(self.id, None)
+        recorder.operation_facets.pop(self.id, None)
         if call is None or self._outer is not None or measures is None:
             return
         recorder.warn_unpriced(call, row)
@@ -290,11 +290,11 @@ class OperationRows:
         """
         by = self._by_itself or ""
         seen = self._recorder.take_recent(
-            lambda seen: seen.is_same_as(self.began, at, call, measures, by=by, failed=failed)
+            lambda seen: seen.is_duplicate_of_call(self.began, at, call, measures, by=by, failed=failed)
         )
         return seen.id if seen is not None else None
 
-    def seen_inside(self, event: LLMEvent, at: int) -> None:
+    def note_duplicate_inside(self, event: LLMEvent, at: int) -> None:
         """Keep the figures of the same call, which a program recorded by hand further in."""
         if (
             self._call is not None and self._call.cost is None

@@ -49,7 +49,7 @@ if TYPE_CHECKING:
         def began(self) -> int:
             """When it began, in nanoseconds since 1970."""
 
-        def seen_inside(self, event: LLMEvent, at: int) -> None:
+        def note_duplicate_inside(self, event: LLMEvent, at: int) -> None:
             """Keep the figures of the same call, as it was seen further in."""
 
         def close_unfinished(self) -> None:
@@ -61,7 +61,7 @@ ERROR_COPY = "error_copy"  # that of the error of such a call
 _RECENT = 64  # ended calls that are remembered, to recognise a second record of one
 _COMPARED = 500  # characters of an answer
 _SOON_NS = 60_000_000_000
-_MOST_ABOUT = 10_000  # open operations with facets
+_MOST_OPERATIONS = 10_000  # open operations with facets
 _AGAIN = 0.5  # seconds until a first row that could not be written is tried again
 _ID, _SESSION, _KIND, _NAME = (rows.COLUMNS.index(name) for name in ("id", "session", "kind", "name"))
 
@@ -91,7 +91,7 @@ class Recorder:
         self.name = name
         self.cut = cut
         """The number of values that could not be kept whole, by thread: see blobs.Keeper."""
-        self.attention = False
+        self.must_attend = False
         """True when something must be done before the next row: see `attend`."""
         self.has_ended = False
         self.budget: Budget | None = None
@@ -103,7 +103,7 @@ class Recorder:
         """Class and message of the errors of such calls."""
         self.facets: dict[str, str] = {}
         """The facets of the session that this process gave it, by name."""
-        self.about: dict[bytes, Sequence[str]] = {}
+        self.operation_facets: dict[bytes, Sequence[str]] = {}
         """The facets of open operations, which hold for all that happens inside of them."""
         self._append = journal.append
         self._event_row = writer.event
@@ -113,14 +113,14 @@ class Recorder:
         self._warned: dict[str, object] = {}
         self._agent_words: set[str] = set()
         # The arguments of its first row, while that could not be written.
-        self._start: dict[str, Any] | None = None
-        self._start_at = 0.0
+        self._unwritten_start: dict[str, Any] | None = None
+        self._start_again_at = 0.0
 
     # Events
 
     def record(self, event: Event, at: int, parent: bytes | None, agent: bytes | None) -> None:
         """Write an event of any class at a place in the session."""
-        if self.attention:
+        if self.must_attend:
             self.attend()
         if event.plain:
             self.write_event(event, at, parent, agent)
@@ -136,7 +136,7 @@ class Recorder:
         """Write an event without tokens, cost or link, as most events are."""
         if event.agent_id is not None:
             self.name_agent(event.agent_id, at)
-        if self.about:
+        if self.operation_facets:
             event.tags = self._with_facets(event.tags, parent)
         if event._id is None or event.recorded:
             id = new_id(at)
@@ -148,24 +148,24 @@ class Recorder:
             self._not_written()
         event._id, event._ended, event.recorded = id, at, True
 
-    def about_of(self, operation: bytes | None) -> Sequence[str]:
+    def facets_of(self, operation: bytes | None) -> Sequence[str]:
         """Return the facets of an open operation."""
-        return self.about.get(operation, ()) if operation is not None else ()
+        return self.operation_facets.get(operation, ()) if operation is not None else ()
 
-    def remember_about(self, operation: bytes, tags: Sequence[str]) -> None:
+    def remember_facets(self, operation: bytes, tags: Sequence[str]) -> None:
         """Remember the facets of an operation for what happens inside of it."""
         if tags:
-            self.about[operation] = tags
-            if len(self.about) > _MOST_ABOUT:  # most of these will never end
-                self.about.pop(next(iter(self.about)), None)
+            self.operation_facets[operation] = tags
+            if len(self.operation_facets) > _MOST_OPERATIONS:  # most of these will never end
+                self.operation_facets.pop(next(iter(self.operation_facets)), None)
 
     def _with_facets(self, own: Iterable[str] | str | None, parent: bytes | None) -> Iterable[str] | str | None:
-        outer = self.about_of(parent)
+        outer = self.facets_of(parent)
         return facets.inherited(own, outer) if outer else own
 
     def create_agent(self, name: str, given: object, at: int, *, named: bool) -> None:
         """Write the row of an agent; with `named`, the program gave its id, and it may have its row already."""
-        if self.attention:
+        if self.must_attend:
             self.attend()
         id = self.writer.agent_id(given)
         row = self.writer.agent(name, id, at, given if named else None)
@@ -200,10 +200,13 @@ class Recorder:
         unbilled: bool = False,
     ) -> None:
         """Write an event with its model, tokens and cost."""
-        if self.about:
+        if self.operation_facets:
             event.tags = self._with_facets(event.tags, parent)
         id, beside = self._id_of(event, at)
-        if isinstance(event, LLMEvent) and (seen := self._seen(event, at, parent, failed=bool(failed))) is not None:
+        if (
+            isinstance(event, LLMEvent)
+            and (seen := self._find_duplicate(event, at, parent, failed=bool(failed))) is not None
+        ):
             self._write_copy(event, id, at, parent, agent, seen, beside)
             return
         row = self.writer.measured_event(event, id, at, parent, agent, failed, beside, unbilled=unbilled)
@@ -233,14 +236,16 @@ class Recorder:
         if later is not None:
             self.write(later)
 
-    def _seen(self, event: LLMEvent, at: int, parent: bytes | None, *, failed: bool = False) -> SeenCall | bytes | None:
+    def _find_duplicate(
+        self, event: LLMEvent, at: int, parent: bytes | None, *, failed: bool = False
+    ) -> SeenCall | bytes | None:
         """Return the call that an event is the second record of, its id while it is open; None for a new one."""
         if not self.recent_calls and not self.open_calls:
             return None
         if parent is not None and parent in self.open_calls:
-            self.open_calls[parent].seen_inside(event, at)
+            self.open_calls[parent].note_duplicate_inside(event, at)
             return parent
-        seen = attempt(lambda: self._recent(event, at, failed), None)
+        seen = attempt(lambda: self._take_duplicate(event, at, failed), None)
         if seen is None:
             return None
         say_once(
@@ -249,10 +254,10 @@ class Recorder:
         )
         return seen
 
-    def _recent(self, event: LLMEvent, at: int, failed: bool) -> SeenCall | None:
+    def _take_duplicate(self, event: LLMEvent, at: int, failed: bool) -> SeenCall | None:
         """Return the instrumentor's call that an event is about, and take it out of the list."""
         known = known_of(event)
-        return self.take_recent(lambda seen: seen.failed == failed and seen.is_of(event, at, known))
+        return self.take_recent(lambda seen: seen.failed == failed and seen.is_duplicate_of_event(event, at, known))
 
     def close_unfinished_calls(self) -> None:
         """Write of each LLM call of this process that is open that it had not ended when the session did."""
@@ -400,7 +405,7 @@ class Recorder:
         """Write a bookkeeping row, from fields or from an encoded body."""
 
         def write() -> None:
-            if self.attention:
+            if self.must_attend:
                 self.attend()
             at = now_ns()
             participant = self.journal.participant
@@ -467,7 +472,7 @@ class Recorder:
 
     def attend(self) -> None:
         """Do what must be done before the next row: join after a fork, warn that the session has ended."""
-        if self._start is not None:
+        if self._unwritten_start is not None:
             self._start_again()
         here = os.getpid()
         # At once, so that only one thread of a forked process joins.
@@ -484,7 +489,7 @@ class Recorder:
         if self.has_ended and self.is_first("ended"):
             short = rows.id_text(self.session)[:13]
             say(f"session {short} has ended; what is recorded now is kept as a late row of it")
-        self.attention = self.has_ended or self._start is not None
+        self.must_attend = self.has_ended or self._unwritten_start is not None
 
     def join(self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None) -> None:
         """Write the row that this process takes part; if neither journal nor spill file takes it, try again later."""
@@ -497,16 +502,16 @@ class Recorder:
             "extra": extra,
         }
         if not self._append(self._start_row(**start), sync=True):
-            self._start, self._start_at = start, clock.monotonic() + _AGAIN
-            self.attention = True
+            self._unwritten_start, self._start_again_at = start, clock.monotonic() + _AGAIN
+            self.must_attend = True
 
     def _start_again(self) -> None:
         """Write the row that this process takes part after it failed before; on success one row less is lost."""
-        start = self._start
-        if start is None or clock.monotonic() < self._start_at:
+        start = self._unwritten_start
+        if start is None or clock.monotonic() < self._start_again_at:
             return
         # Taken, so that other threads pass by.
-        self._start, self._start_at = None, clock.monotonic() + _AGAIN
+        self._unwritten_start, self._start_again_at = None, clock.monotonic() + _AGAIN
         try:
             self.journal.participate().check()  # its lock may have failed, too
             row = self._start_row(**start)
@@ -515,10 +520,10 @@ class Recorder:
             self.journal.losses.take_back(self.session)
             kept = self._append(row, sync=True)
         except BaseException:  # interrupted: it is still to be done
-            self._start = start
+            self._unwritten_start = start
             raise
         if not kept:
-            self._start = start
+            self._unwritten_start = start
 
     def _start_row(self, id: bytes, at: int, *, begun: bool, forked: bool, extra: Mapping[str, object] | None) -> Row:
         participant = self.journal.participate()
@@ -618,7 +623,7 @@ class SeenCall:
         self._response_id = known_of(call)[0]
         self._prompts = _prompts(call, measures)
 
-    def is_of(self, event: LLMEvent, at: int, known: tuple[object, object, object, object]) -> bool:
+    def is_duplicate_of_event(self, event: LLMEvent, at: int, known: tuple[object, object, object, object]) -> bool:
         """Return whether an event that is recorded at time `at` is about this call; `known` comes from `known_of`.
 
         The response id decides, else model and tokens where nothing differs: the event was created before the call and
@@ -645,7 +650,9 @@ class SeenCall:
         same_tokens = all(one is not None and one == other for one, other in pairs)
         return around or ((same_tokens or has_words) and at - self._end <= _SOON_NS)
 
-    def is_same_as(self, start: int, end: int, call: LLMEvent, measures: Measures, *, by: str, failed: bool) -> bool:
+    def is_duplicate_of_call(
+        self, start: int, end: int, call: LLMEvent, measures: Measures, *, by: str, failed: bool
+    ) -> bool:
         """Return whether this is the same call as another: by response id, or inside its time and with equal figures.
 
         Two calls of one instrumentor are two, also with one response id: mocks and proxies give the same to each.

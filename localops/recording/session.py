@@ -115,7 +115,7 @@ class Session(SessionFacts):
             owner, parent, agent = here() if spans or runs else scope.get()
             if owner is not self:
                 parent = agent = None
-            if event.plain and not recorder.attention:
+            if event.plain and not recorder.must_attend:
                 recorder.write_event(event, at, parent, agent)  # most events are of this kind
             else:
                 recorder.record(event, at, parent, agent)
@@ -267,7 +267,7 @@ class Session(SessionFacts):
         self.check_budget()
 
         def write() -> OperationRows:
-            if self.recorder.attention:
+            if self.recorder.must_attend:
                 self.recorder.attend()
             _, outer, current = self.here() if parent is None else parent.place
             at = now_ns() if start is not None else None
@@ -457,7 +457,7 @@ class Session(SessionFacts):
 
     def _set_ended(self, state: str, reason: str | None, at: int) -> None:
         self._ended = (state, reason, at)
-        self.recorder.has_ended = self.recorder.attention = True
+        self.recorder.has_ended = self.recorder.must_attend = True
         self._close()
 
     def end_unasked(self, state: str, reason: str | None = None, *, dying: bool = False) -> None:
@@ -575,7 +575,7 @@ class Session(SessionFacts):
 
 def _after_fork() -> None:
     for session in list(_sessions):
-        session.recorder.attention = True
+        session.recorder.must_attend = True
         if session._ended is None and not session._turn_to_end:
             # Taken by a thread that the child does not have.
             session._turn_to_end.append(None)
