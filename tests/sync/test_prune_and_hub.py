@@ -171,7 +171,7 @@ def test_a_remote_that_has_everything_leaves_nothing_behind(sender: Sender) -> N
     record("sent")
     sender.sync()
     done = run_localops(sender.home, "remote", "remove", "hub", "--yes")
-    assert ("not been sent" in done.stderr, "removes their sessions without asking" in done.stderr) == (False, True)
+    assert ("not been sent" in done.stderr, "sent before, without asking" in done.stderr) == (False, True)
     record("local")
     assert prune(sender)[0]["taken"]["default"]["sessions"] == 2
 

@@ -277,7 +277,7 @@ def remove(name: str, yes: bool, home: str | None, project: str | None) -> None:
     if there and not known:
         output.say(
             f"project {os.path.basename(folder)} has no remote now: later rows are sent nowhere, and `localops prune` "
-            "removes their sessions without asking any remote"
+            "removes sessions, also those that were sent before, without asking any remote"
         )
 
 
