@@ -362,11 +362,12 @@ def check(what: str, server: ModelServer, got: Seen, calls: str) -> list[str]:
 
 
 def _check_killed(got: Seen, calls: str) -> list[str]:
-    if not any(event["kind"] == calls for event in got.unfinished):
+    kinds = [event["kind"] for event in got.unfinished]
+    if not kinds:
         return ["the call is not named"]
     if not any("wait" in json.dumps(event) for event in got.unfinished):
         return ["named, without its prompt" if calls == "llm" else "named, without its arguments"]
-    return []
+    return [] if calls in kinds else [f"named, as {kinds[-1]}"]
 
 
 def _check_tools(got: Seen) -> list[str]:
