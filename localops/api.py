@@ -44,6 +44,8 @@ def _reset() -> None:
     """Drop the client and its sessions; for tests, which share a process."""
     if (instrument := sys.modules.get("localops.instrument")) is not None:
         instrument.stop()
+    if (threads := sys.modules.get("localops.instrument.threads")) is not None:
+        threads.stop()
     running = swap_client(None)
     if running is not None:
         running.sessions.clear()

@@ -93,6 +93,12 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
         reset()
 
 
+@pytest.fixture
+def bare_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let threads begin without a session; they take theirs along once a model library is loaded, as by other tests."""
+    monkeypatch.setenv("LOCALOPS_THREADS", "0")
+
+
 # The processes that fixtures of a module or of the whole run have started, and that go on from test to test.
 _lasting: set[int] = set()
 

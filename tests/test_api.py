@@ -19,6 +19,8 @@ from localops.errors import ConfigError, NoSession, UnusableBudget
 
 KEY = "11111111-1111-4111-8111-111111111111"
 
+pytestmark = pytest.mark.usefixtures("bare_threads")
+
 
 def begun(**options: Any) -> Session:
     """Return the session that init starts."""

@@ -16,6 +16,8 @@ from localops import Session
 from localops.decorators import operation
 from localops.recording.context import NOWHERE, Stay, around, carry, scope
 
+pytestmark = pytest.mark.usefixtures("bare_threads")
+
 
 def begun(**options: Any) -> Session:
     """Return a session that was started."""

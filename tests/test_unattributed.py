@@ -18,11 +18,7 @@ from localops.reading.story import Story
 from localops.upkeep.doctor import examine
 from tests import programs
 
-
-@pytest.fixture(autouse=True)
-def _threads_without_context(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave threads alone, which take their session along once a model library is loaded, as by another test."""
-    monkeypatch.setenv("LOCALOPS_THREADS", "0")
+pytestmark = pytest.mark.usefixtures("bare_threads")
 
 
 def act(name: str) -> None:
