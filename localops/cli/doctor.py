@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import click
 
 from localops import config
@@ -50,6 +52,9 @@ def doctor(context: click.Context, deep: bool, fix: bool, home: str | None, proj
         print_json({**facts, "findings": _plain(findings), "mended": _plain(mended)})
     else:
         _print(folder, names, findings, mended, deep=deep)
+        # Without it, `localops repair … --replace` would take the journal of another home.
+        if home is not None and any("localops " in (finding.cure or "") for finding in findings):
+            print(dim(f"Give --home {clean(shlex.quote(folder))} to each of these commands as well."))
     if faults:
         context.exit(1)
 

@@ -44,6 +44,14 @@ def test_doctor_finds_and_fixes(command: Any, tmp_path: Path) -> None:
     assert command("doctor")[0] == 0
 
 
+def test_commands_for_another_home_are_given_it(command: Any, tmp_path: Path) -> None:
+    """What doctor prints about a home that was named must not be run on the usual one."""
+    folder, at = tmp_path / "home" / "default", clock.now_ns()
+    Spill(str(folder)).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
+    assert "--home" not in command("doctor")[1]
+    assert f"--home {tmp_path / 'home'}" in command("doctor", "--home", str(tmp_path / "home"))[1]
+
+
 def test_an_unknown_project_is_an_error(command: Any) -> None:
     """--project with an unknown name does not report success."""
     assert command("doctor", "--project", "unknown")[0] == 1
