@@ -482,8 +482,9 @@ def record(event: Event) -> None:
 
     If the session cannot be known, the event goes to the session "unattributed" of this process.
     """
-    at = now_ns()  # opening a session takes longer than most events do
+    at = 0
     try:
+        at = now_ns()  # opening a session takes longer than most events do
         session = _meant(f"{type(event).__name__} was not recorded in a session of yours")
     except BaseException as error:
         if not seems_programs(error):  # strict
