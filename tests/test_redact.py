@@ -630,6 +630,8 @@ def test_time_is_linear(hostile: str) -> None:
 
 
 @given(TEXTS)
+@example("-u sk-ABCDEFGHIJKLMNOP")
+@example("-u passwordAKIAABCDEFGHIJKLMNOP")
 def test_redaction_is_done_once(text: str) -> None:
     """A redacted text stays the same the second time, as for an event that is recorded twice."""
     once, _ = REDACTOR.clean(text)
@@ -637,6 +639,7 @@ def test_redaction_is_done_once(text: str) -> None:
 
 
 @settings(max_examples=60, deadline=None)
+@example(["", "xoxb-xoxb-hunter22"])
 @given(
     st.lists(
         st.recursive(TEXTS, lambda inner: st.lists(inner) | st.dictionaries(TEXTS, inner), max_leaves=4),

@@ -432,7 +432,7 @@ _PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
         20,
         _is_mixed,
     ),
-    ("slack", "xoxa- xoxb- xoxc- xoxd- xoxe- xoxo- xoxp- xoxr- xoxs- xapp-", rf"{_ALNUM}-", 10, _has_digit),
+    ("slack", "xoxa- xoxb- xoxc- xoxd- xoxe- xoxo- xoxp- xoxr- xoxs- xapp-", rf"{_ALNUM}-", 20, _has_digit),
     ("xai", "xai-", _ALNUM, 20, _is_mixed),
     ("groq", "gsk_", _ALNUM, 20, _is_mixed),
     ("perplexity", "pplx-", _ALNUM, 20, _is_mixed),
@@ -786,7 +786,8 @@ def _user(look: _Look, match: re.Match[str]) -> None:
 
 
 _USER = Later(
-    r"""(?x) (?:-[uU]|--(?:proxy-)?user) [ =]{1,8}+ ["']? [^\s:"'\\]{1,128}+ : (?!\[redacted:) ([^\s"'\\]{1,256}+)"""
+    r"""(?x) (?:-[uU]|--(?:proxy-)?user) [ =]{1,8}+ ["']?+ [^\s:"'\\]{1,128}+ (?<!\[redacted) :
+    (?!\[redacted:) ([^\s"'\\]{1,256}+)"""
 )
 
 
