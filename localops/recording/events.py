@@ -15,6 +15,7 @@ from localops.careful import COLLECTIONS, outline
 from localops.clock import iso as iso
 from localops.interruption import attempt, deliver, settle, waiting
 from localops.journal import rows
+from localops.output import say_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -504,6 +505,24 @@ def is_uuid(value: object) -> bool:
         return type(value) is uuid.UUID or bool(uuid.UUID(describe(value)))
     except ValueError:
         return False
+
+
+def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
+    """Return the start and end of an event; a given time that cannot be stored is kept in the body."""
+    times: list[int | None] = []
+    for name, given, otherwise in (
+        ("init_timestamp", event._given_start, event._began),
+        ("end_timestamp", event._given_end, None),
+    ):
+        at_ns = otherwise if given is None else to_ns(given)
+        if given is not None and at_ns is None:
+            fields[name] = given
+            at_ns = otherwise
+        times.append(at_ns)
+    start, end = times
+    if start is not None and end is not None and end < start:
+        say_once("end before start", f"an event ends before it begins ({iso(end)}): its duration counts as 0")
+    return start, end
 
 
 def to_ns(value: Timestamp) -> int | None:

@@ -213,24 +213,6 @@ def _is_of_bedrock(model: str) -> bool:
     return provider == "aws" and ("anthropic." in name or "amazon." in name)
 
 
-def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
-    """Return the start and end of an event; a given time that cannot be stored is kept in the body."""
-    times: list[int | None] = []
-    for name, given, otherwise in (
-        ("init_timestamp", event._given_start, event._began),
-        ("end_timestamp", event._given_end, None),
-    ):
-        at_ns = otherwise if given is None else events.to_ns(given)
-        if given is not None and at_ns is None:
-            fields[name] = given
-            at_ns = otherwise
-        times.append(at_ns)
-    start, end = times
-    if start is not None and end is not None and end < start:
-        say_once("end before start", f"an event ends before it begins ({events.iso(end)}): its duration counts as 0")
-    return start, end
-
-
 def nano(dollars: Any) -> int | None:
     """Return US dollars as whole nano-dollars; None for no number, a negative or an impossible cost."""
     if dollars is None:
