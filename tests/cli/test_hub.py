@@ -73,16 +73,16 @@ def test_a_session_is_pruned_while_the_hub_runs(tmp_path: Path) -> None:
 
 def test_a_hub_says_when_it_listens_in_the_open(tmp_path: Path) -> None:
     """Without TLS at another address than loopback, keys could be read on the way."""
-    from localops.cli.hub import _check_tls
+    from localops.cli.hub.serve import check_tls
 
     done = subprocess.run(
-        [sys.executable, "-c", "from localops.cli.hub import _check_tls; _check_tls('0.0.0.0', None, None)"],
+        [sys.executable, "-c", "from localops.cli.hub.serve import check_tls; check_tls('0.0.0.0', None, None)"],
         capture_output=True,
         text=True,
         check=True,
     )
     assert "without TLS" in done.stderr
-    _check_tls("127.0.0.1", None, None)
+    check_tls("127.0.0.1", None, None)
 
 
 def test_an_address_in_use_is_an_error(tmp_path: Path) -> None:

@@ -1,0 +1,25 @@
+"""`localops hub`: a server that many machines send their sessions to, and its keys."""
+
+from __future__ import annotations
+
+import click
+
+from localops.cli.common import Group
+from localops.cli.hub.backup import backup
+from localops.cli.hub.check import check
+from localops.cli.hub.delete import delete
+from localops.cli.hub.keys import key
+from localops.cli.hub.senders import senders
+from localops.cli.hub.serve import serve
+
+
+@click.group(cls=Group)
+def hub() -> None:
+    """Collect the sessions of many machines on one server.
+
+    The data folder of a hub is a home: commands that read work on it with --home.
+    """
+
+
+for _command in (serve, key, delete, check, senders, backup):
+    hub.add_command(_command)

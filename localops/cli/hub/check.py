@@ -1,0 +1,89 @@
+"""`localops hub check`: read everything that is stored."""
+
+from __future__ import annotations
+
+import click
+
+from localops import output
+from localops.cli.common import json_option, print_json, print_table
+from localops.cli.hub.common import data_option, keys_of, some
+from localops.errors import LocalopsError
+from localops.journal.reader import SQLiteError, reason
+from localops.reading import home as homes
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.server.proof import Checked
+
+
+@click.command()
+@data_option
+@json_option
+@click.pass_context
+def check(context: click.Context, data: str, as_json: bool) -> None:
+    """Check everything that is stored, for example after a restore.
+
+    It reads every page, every row, every file that a row refers to, and the keys. Exit code 1 if something is
+    missing or damaged; `localops sync --verify` on the machines sends it again. The hub can keep serving.
+    """
+    from localops.server import proof
+
+    keys = keys_of(data)
+    checked, problems = [], []
+    with homes.Home(keys.folder, strict=False) as opened:
+        unreadable = dict(opened.unreadable)
+        for project in opened.projects:
+            try:
+                checked.append(proof.check(project.name, project.folder, project.reader))
+            except (LocalopsError, SQLiteError) as error:
+                unreadable[project.name] = error
+        stored = {project.name for project in opened.projects}.union(unreadable)
+    problems += [f"{name}: its journal cannot be read: {reason(error)}" for name, error in unreadable.items()]
+    lost = {result.project for result in keys.all() if result.revoked is None} - stored
+    problems += [f"{name}: has a key, but no journal" for name in sorted(lost)]
+    problems += [f"{result.project}: {_missing(result)}" for result in checked if result.lacks]
+    problems += [f"{result.project}: {_broken(keys.folder, result)}" for result in checked if result.faults]
+    working = [known.handle for known in keys.all() if known.revoked is None]
+    if as_json:
+        facts = [{**vars(result), "ok": result.is_whole} for result in checked]
+        print_json(
+            {"hub": keys.hub, "ok": not problems, "projects": facts, "problems": problems, "working_keys": working}
+        )
+    else:
+        lines = [(result.project, *map(output.count, result.figures)) for result in checked]
+        headers = ("project", "rows", "damaged", "lost", "files", "missing", "machines")
+        print_table(lines, headers, align="lrrrrrr", soft=("project",))
+        for problem in problems:
+            output.say(problem)
+        these = output.counted(len(working), "key works", "keys work")
+        output.say(f"{these}: {some(working, 5)}" if working else "no key works")
+        if working:
+            output.say("after a restore: revoke again any of them that was revoked since the backup was made")
+        again = f"`localops hub delete --as-in OLD --data {keys.folder}`, with OLD as the folder that it has replaced"
+        output.say(f"after a restore: sessions that were deleted since the backup was made are here again: {again}")
+    if problems:
+        context.exit(1)
+
+
+def _broken(folder: str, checked: Checked) -> str:
+    """Describe what is wrong with the structure of a file, and how to mend it."""
+    return (
+        f"SQLite finds its structure broken ({some(checked.faults, 2)}): stop the hub, then "
+        f"`localops repair --home {folder} --project {checked.project} --replace`"
+    )
+
+
+def _missing(checked: Checked) -> str:
+    """Describe what a project lacks, and how to get it back."""
+    lacks = []
+    if checked.damaged:
+        many = output.counted(len(checked.damaged), "row is", "rows are")
+        lacks.append(f"{many} damaged ({some(checked.damaged, 5)})")
+    if checked.lost:
+        many = output.counted(len(checked.lost), "row is", "rows are")
+        lacks.append(f"{many} lost ({some(checked.lost, 5)})")
+    if checked.missing:
+        many = output.counted(len(checked.missing), "file is", "files are")
+        lacks.append(f"{many} missing or damaged ({some(checked.missing, 3)})")
+    cure = "run `localops sync --verify` and then `localops sync` on each machine, which send what it still has"
+    return f"{' and '.join(lacks)}: {cure}"

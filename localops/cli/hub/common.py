@@ -1,0 +1,94 @@
+"""What the commands of a hub share: their options, its keys and its store."""
+
+from __future__ import annotations
+
+import os
+import sys
+from contextlib import contextmanager
+
+import click
+
+from localops import host, output
+from localops.errors import ConfigError, NotFound
+from localops.reading import session_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any, TypeVar
+
+    from localops.server.home_store import HomeStore
+    from localops.server.keys import Keys
+
+    F = TypeVar("F", bound=Callable[..., Any])
+
+
+def data_option(command: F) -> F:
+    """Add the option --data."""
+    return click.option("--data", required=True, metavar="FOLDER", help="The hub's data folder.")(command)
+
+
+def new_option(command: F) -> F:
+    """Add the option --new."""
+    text = "Start a new hub in a folder with journals and without hub.json; it has a new id, and old keys do not work."
+    return click.option("--new", is_flag=True, help=text)(command)
+
+
+def project_option(command: F) -> F:
+    """Add the option --project, which must be given."""
+    return click.option("--project", required=True, metavar="NAME", help="The project.")(command)
+
+
+def is_confirmed(question: str) -> bool:
+    """Ask for confirmation; return the answer, or refuse without a terminal."""
+    if not sys.stdin.isatty():
+        raise click.UsageError("cannot ask for confirmation without a terminal, and nothing was deleted: use --yes")
+    confirmed = click.confirm(question, err=True)
+    if not confirmed:
+        output.say("nothing was deleted")
+    return confirmed
+
+
+@contextmanager
+def store_of(folder: str) -> Iterator[HomeStore]:
+    """Yield the store of a data folder, whose files stay those of its owner."""
+    from localops.server.home_store import HomeStore
+
+    store = HomeStore(folder)
+    with owned(folder):
+        try:
+            yield store
+        finally:
+            store.close()
+
+
+@contextmanager
+def owned(folder: str) -> Iterator[None]:
+    """Give files that root writes in a data folder to the folder's owner, whose hub could not read them otherwise."""
+    try:
+        yield
+    finally:
+        host.keep_owners(folder)
+
+
+def folder_of(data: str) -> str:
+    """Return the absolute path of a data folder."""
+    return os.path.abspath(os.path.expanduser(data))
+
+
+def keys_of(data: str) -> Keys:
+    """Return the keys of an existing hub; only `create` and `serve` start a new one."""
+    from localops.server.keys import Keys, has_journals, lost
+
+    folder = folder_of(data)
+    if not os.path.exists(os.path.join(folder, session_state.HUB)):
+        if has_journals(folder):
+            raise ConfigError(lost(folder))
+        raise NotFound(f"{folder} is not the data folder of a hub: start one with `localops hub key create`")
+    return Keys(folder)
+
+
+def some(items: Sequence[object], most: int) -> str:
+    """Return the first items as text, and how many more there are."""
+    more = f", and {output.count(len(items) - most)} more" if len(items) > most else ""
+    return f"{', '.join(map(str, items[:most]))}{more}"

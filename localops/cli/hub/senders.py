@@ -1,0 +1,98 @@
+"""`localops hub senders`: list the machines that send rows."""
+
+from __future__ import annotations
+
+import click
+
+from localops import clock, output
+from localops.cli.common import Moment, json_option, print_json, print_table
+from localops.cli.hub.common import data_option, keys_of
+from localops.errors import JournalError
+from localops.journal.reader import SQLiteError, reason
+from localops.reading import home as homes
+from localops.recording import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.server.senders import Sender
+
+# Exit code of `senders`, apart from that of a silent machine: a person must act, as of a sync.
+_UNREADABLE = 4
+
+
+@click.command()
+@data_option
+@click.option("--project", metavar="NAME", help="Only of this project.")
+@click.option("--silent-for", "since", type=Moment(), metavar="AGE", help="Only those that sent no row since: 2d, 12h.")
+@json_option
+@click.pass_context
+def senders(context: click.Context, data: str, project: str | None, since: int | None, as_json: bool) -> None:
+    """List the machines that send rows, with the time at which the last ones came.
+
+    Each journal is a line: a machine has one for each home and project that it records into. A machine with nothing
+    to send is silent, too. With --silent-for, the exit code is 1 if there is any, or if no machine has ever sent rows.
+    It is 4 if a journal cannot be read: its machines are not in the list.
+    """
+    from localops.server import senders as all_senders
+
+    keys = keys_of(data)
+    heard: list[tuple[str, Sender]] = []
+    with homes.Home(keys.folder, project, strict=False) as opened:
+        unreadable = dict(opened.unreadable)
+        for each in opened.projects:
+            try:
+                heard += [(each.name, sender) for sender in all_senders.of(each.reader)]
+            except (JournalError, SQLiteError) as damage:
+                unreadable[each.name] = damage
+    known = len(heard)
+    heard = [(name, sender) for name, sender in heard if since is None or sender.last_ns < since]
+    if as_json:
+        facts = [_sender_facts(name, sender) for name, sender in heard]
+        print_json({"hub": keys.hub, "senders": facts, "unreadable": sorted(unreadable)})
+    elif heard:
+        _print_senders(heard)
+    elif known:
+        others = " whose rows can be read" if unreadable else ""
+        output.say(f"every machine{others} has sent rows since")
+    elif not unreadable:
+        output.say("no machine has sent rows yet")
+    for name, error in unreadable.items():
+        output.say(f"{name}: its journal cannot be read, so its machines are not in the list: {reason(error)}")
+    if unreadable:
+        context.exit(_UNREADABLE)
+    if since is not None and (heard or not known):
+        context.exit(1)
+
+
+def _sender_facts(project: str, sender: Sender) -> dict[str, Any]:
+    return {
+        "project": project,
+        "host": sender.host,
+        "journal": sender.journal,
+        "last_heard": events.iso(sender.last_ns),
+        "last_heard_ns": sender.last_ns,
+        "first_heard": events.iso(sender.first_ns),
+        "newest_row": None if sender.newest_ns is None else events.iso(sender.newest_ns),
+        "lag_seconds": None if sender.lag_ns is None else round(sender.lag_ns / 1e9, 3),
+        "rows": sender.rows,
+    }
+
+
+def _print_senders(heard: list[tuple[str, Sender]]) -> None:
+    now = clock.now_ns()
+    lines = [
+        (
+            name,
+            sender.host or "unknown",
+            sender.journal[:8],
+            output.ago(now - sender.last_ns),
+            output.when(sender.last_ns)[:16],
+            "unknown" if sender.lag_ns is None else output.short_duration(sender.lag_ns),
+            output.count(sender.rows),
+        )
+        for name, sender in heard
+    ]
+    headers = ("project", "machine", "journal", "last rows", "at (UTC)", "lag", "rows")
+    print_table(lines, headers, align="llllllr", soft=("machine", "project"))

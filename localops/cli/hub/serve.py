@@ -1,0 +1,107 @@
+"""`localops hub serve`: run the server."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from localops import output
+from localops.cli.hub.common import data_option, folder_of, new_option
+from localops.errors import ConfigError
+from localops.reading import session_state
+
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+@click.command()
+@data_option
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option("--port", type=click.IntRange(0, 65535), default=8642, show_default=True, help="0: any free port.")
+@click.option("--tls-cert", metavar="FILE", help="Certificate (PEM), to serve HTTPS.")
+@click.option("--tls-key", metavar="FILE", help="Its key (PEM), unless it is in the same file.")
+@click.option(
+    "--max-body",
+    type=click.IntRange(1, 1024),
+    default=8,
+    show_default=True,
+    metavar="MB",
+    help="Largest request, compressed.",
+)
+@click.option("--rate", type=click.IntRange(min=1), default=100, show_default=True, help="Requests a second and key.")
+@click.option("--root-path", default="", metavar="PATH", help="Path at which a proxy serves it, if any: /localops.")
+@click.option("--access-log", is_flag=True, help="Log each request: address, path and status, never keys.")
+@new_option
+def serve(
+    data: str,
+    host: str,
+    port: int,
+    tls_cert: str | None,
+    tls_key: str | None,
+    max_body: int,
+    rate: int,
+    root_path: str,
+    access_log: bool,
+    new: bool,
+) -> None:
+    """Run the hub until SIGTERM or Ctrl-C; running requests are finished first.
+
+    A request may have four times --max-body when decompressed. Create keys with `localops hub key create`, also
+    while the hub runs.
+    """
+    # Late, because Starlette and uvicorn are optional packages.
+    try:
+        from localops.server import listen
+        from localops.server.app import app
+    except ImportError as error:
+        raise ConfigError(f"missing packages for a hub: pip install 'localops[ui]' ({error})") from error
+    from localops.server.home_store import HomeStore
+    from localops.server.keys import Keys
+    from localops.server.limits import Limits
+
+    check_tls(host, tls_cert, tls_key)
+    folder = folder_of(data)
+    begins = not os.path.exists(os.path.join(folder, session_state.HUB))
+    # Before it listens, so that a folder without keys is an error and not a hub that refuses every client.
+    keys = Keys(folder, new=new)
+    if begins:
+        output.say(
+            f"{folder} had no hub: this is a new one, with a new id and without keys; if the data of a hub should be "
+            "there (is its disk mounted?), stop this one, and remove the new hub.json first"
+        )
+    limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
+    listen.serve(
+        app(HomeStore(folder), keys, limits=limits, root_path=root_path),
+        host=host,
+        port=port,
+        limits=limits,
+        ready=lambda address: print(f"hub {keys.hub[:8]} listens at {address}", flush=True),
+        cert=tls_cert,
+        key=tls_key,
+        access_log=access_log,
+    )
+
+
+def check_tls(host: str, cert: str | None, key: str | None) -> None:
+    """Check the certificate and its key, and warn about an open address without them."""
+    for path in (cert, key):
+        if path is not None and not os.path.isfile(path):
+            raise ConfigError(f"file {path} does not exist")
+    if key is not None and cert is None:
+        raise ConfigError("--tls-key without --tls-cert: give the certificate as well")
+    if cert is not None:
+        _check_pair(cert, key)
+    if cert is None and host not in _LOOPBACK:
+        output.say(f"serving {host} without TLS: others on the network can read keys and sessions (see --tls-cert)")
+
+
+def _check_pair(cert: str, key: str | None) -> None:
+    import ssl
+
+    try:
+        ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER).load_cert_chain(cert, key)
+    except OSError as error:
+        where = f"its key in {key}" if key else "its key in the same file (or give --tls-key)"
+        raise ConfigError(
+            f"invalid certificate: expected a PEM certificate in {cert} and {where}, got {error}"
+        ) from error
