@@ -56,7 +56,8 @@ def app(
     root = check_root(root_path, [*(endpoint.path for endpoint in ENDPOINTS), *_PAGES, *_OTHERS])
     shares = Shares(bounds)
     service = Service(cast("Store", store), keys, bounds, root)
-    read_api, sync_api = ReadApi(service, EventStreams(bounds.request)), SyncApi(service, shares)
+    read_api = ReadApi(service, EventStreams(bounds.request))
+    handlers_of = {"read": read_api, "sync": SyncApi(service, shares)}
     logins = (
         browser_guard.of_keys(keys)
         if keys is not None
@@ -83,7 +84,7 @@ def app(
         _route(
             endpoint.method,
             endpoint.path,
-            auth.endpoint(endpoint, getattr(sync_api if endpoint.hub else read_api, endpoint.handler)),
+            auth.endpoint(endpoint, getattr(handlers_of[endpoint.api], endpoint.handler)),
         )
         for endpoint in ENDPOINTS
         if keys is not None or not endpoint.hub

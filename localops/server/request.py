@@ -148,7 +148,7 @@ class Endpoint:
 
     method: str
     path: str
-    # A method of SyncApi if `hub`, else of ReadApi.
+    # A method of the class of handlers that `api` names.
     handler: str
     about: str
     query: Mapping[str, str] = field(default_factory=dict)  # query parameters
@@ -158,6 +158,12 @@ class Endpoint:
     key: bool = True  # it needs one
     # A stream: it stays open, and does not count among the running requests.
     lasting: bool = False
-    hub: bool = False  # only on a hub
+    # Whose handlers: see `app.py`.  All but "read" are only on a hub.
+    api: str = "read"
     v2: bool = False  # errors in the form of AgentOps
     answers: Mapping[int, str] = field(default_factory=dict)
+
+    @property
+    def hub(self) -> bool:
+        """Return whether it is only on a hub."""
+        return self.api != "read"
