@@ -1,0 +1,284 @@
+"""From spans to rows: of which session a trace is, what is around a span, which calls count, which errors are news.
+
+An `Assembly` gets spans to look at (`look`) before it makes their rows (`rows_of`): the more of a trace it has seen by
+then, the more it knows.  An import of files has seen all of it; a hub, what has come so far.
+"""
+
+from __future__ import annotations
+
+import uuid
+
+from localops import facets
+from localops.encoding import encode
+from localops.journal import rows
+from localops.otel import names
+from localops.otlp.spans import SPACE
+from localops.recording import events
+from localops.recording.events import ErrorEvent, LLMEvent
+from localops.recording.recorder import COPY
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from typing import Any
+
+    from localops.journal.rows import Row
+    from localops.otel.mapping import Reading
+    from localops.otlp.spans import Span
+    from localops.recording.writer import Writer
+
+_STATES = {"OK": "Success", "ERROR": "Failure"}
+_END_STATES = {"success": "Success", "failure": "Failure", "fail": "Failure", "indeterminate": "Indeterminate"}
+_DEEPEST = 50  # spans around one among which its agent is searched
+_REQUEST = "prompt system_instructions tool_definitions stream thread_id".split()
+_ANSWER = "completion tool_calls finish_reason response_id response_model time_to_first_token".split()
+# The attributes by which the traces of one session know each other, the strongest first.
+TOGETHER = ("session.id", "gen_ai.conversation.id", "traceloop.association.properties.session_id")
+_KINDS = tuple(name for name, (known, _) in names.FIELDS.items() if known == "kind")
+_OWN, _UNNAMED = 0, 9  # how strong a word is that the trace is a session itself: it says so; it says nothing
+
+
+class Outline:
+    """When a trace or a session began and ended, what it is called, and how it ended."""
+
+    __slots__ = ("ends", "is_gone", "name", "rank", "starts", "state", "together")
+
+    def __init__(self) -> None:
+        self.starts, self.ends = 1 << 63, 0
+        self.name: str | None = None
+        self.rank = 0  # how well its name is known: 2 by a root, of which the first counts
+        self.state: str | None = None  # as the root that ended last says
+        self.together: tuple[int, object] = (10, None)  # what a trace knows the others of its session by
+        self.is_gone = False
+
+    def look(self, span: Span) -> None:
+        """Take in a span of the trace; of the words for its session the strongest counts, of equal ones the first."""
+        together = together_of(span)
+        if together[0] < self.together[0]:
+            self.together = together
+        name = span.name if isinstance(span.name, str) else None
+        self.add(2 if span.is_root else 1, name, span.start, span.end, state_of(span))
+
+    def add(self, rank: int, name: str | None, starts: int, ends: int, state: str | None) -> None:
+        """Take in a span, or a trace."""
+        if rank > self.rank or (rank == self.rank and starts < self.starts):
+            self.name, self.rank = name, rank
+        self.starts = min(self.starts, starts)
+        if ends >= self.ends and rank == 2:
+            self.state = state
+        self.ends = max(self.ends, ends)
+
+
+def together_of(span: Span) -> tuple[int, object]:
+    """Return what a span says of the session that its trace belongs to, and before it how strong that is."""
+    attributes = span.attributes
+    is_agentops = span.is_root and attributes.get("agentops.span.kind") == "session"
+    if is_agentops or is_own(span):
+        return (_OWN, None)
+    for rank, name in enumerate(TOGETHER, 1):
+        if value := attributes.get(name):
+            return (rank, value)
+    return (_UNNAMED, None)
+
+
+def is_own(span: Span) -> bool:
+    """Return whether localops has sent this span."""
+    return "localops.event.id" in span.attributes or "localops.session.id" in span.attributes
+
+
+def state_of(span: Span) -> str | None:
+    """Return how a session has ended of which this is the root, if it says so."""
+    declared = str(span.attributes.get("agentops.session.end_state", "")).lower()
+    return _END_STATES.get(declared) or _STATES.get(span.status)
+
+
+def session_of(trace: bytes, together: tuple[int, object]) -> bytes:
+    """Return the id of the session of a trace: the trace's own, or the one that it gives."""
+    rank, value = together
+    if rank in (_OWN, _UNNAMED):
+        return trace
+    text = value if isinstance(value, str) else events.describe(value)
+    try:
+        return uuid.UUID(text).bytes
+    except ValueError:
+        return uuid.uuid5(SPACE, f"session {text}".encode("utf-8", "backslashreplace").decode()).bytes
+
+
+class Assembly:
+    """Makes the rows of spans, with what it knows of those that it has looked at."""
+
+    def __init__(self, writer: Callable[[bytes], Writer]) -> None:
+        self._writer = writer
+        self.around: dict[bytes, bytes] = {}  # what is around each span: ids of rows
+        self.agents: set[bytes] = set()  # those that are agents
+        self.calls: set[bytes] = set()  # and those that are calls of a model
+        self.around_counted: set[bytes] = set()  # the spans around a call that counts
+        self.answers: set[tuple[bytes, object]] = set()  # the responses that were counted, by session
+        self.errors: set[tuple[bytes, object]] = set()  # what went wrong, by trace: an exception passes many spans
+        self.failed_inside: set[tuple[bytes, object]] = set()  # and what is known to have gone wrong inside of a span
+
+    def look(self, span: Span) -> None:
+        """Remember what is around a span, and whether it is an agent or a call."""
+        if span.around is not None:
+            self.around[span.row] = span.around
+        attributes = span.attributes
+        if names.NAMES.isdisjoint(attributes):
+            return
+        kinds = {names.KINDS.get(str(attributes[each]).lower()) for each in _KINDS if each in attributes}
+        if "agent" in kinds:
+            self.agents.add(span.row)
+        elif "llm" in kinds:
+            self.calls.add(span.row)
+
+    def rows_of(self, span: Span, reading: Reading, session: bytes) -> Iterator[Row]:
+        """Yield the rows of a span: one, and one more for an error; those of start and end for a session of ours."""
+        if is_ours(reading):
+            yield from self._own_rows(span, reading, session)
+        else:
+            yield from self._foreign_rows(span, reading, session)
+
+    def _own_rows(self, span: Span, reading: Reading, session: bytes) -> Iterator[Row]:
+        """Yield the row that localops has sent as this span; of a session, those of its start and its end."""
+        writer, row, ours = self._writer(session), dict(reading.row or {}), reading.ours
+        body = {key.removeprefix("body."): value for key, value in row.items() if key.startswith("body.")}
+        tags = writer.tags_text(row.get("tags"))
+        if not ours.get("id"):
+            yield from _own_session(writer, span, row.get("name"), tags, body)
+            return
+        at, start, end = _own_times(span, ours)
+        cost = row.get("cost")
+        yield rows.make(
+            writer.text(row.get("kind") or "operation", 64),
+            session,
+            id=events.to_id(ours["id"]),
+            phase=rows.OPEN if ours.get("phase") else rows.DONE,
+            at_ns=at,
+            name=writer.text(row["name"]) if row.get("name") is not None else None,
+            parent=events.to_id(ours["parent"]) if ours.get("parent") else None,
+            agent=events.to_id(ours["agent"]) if ours.get("agent") else None,
+            start_ns=start,
+            end_ns=end,
+            model=writer.text(row["model"], 256) if row.get("model") is not None else None,
+            tokens=[row.get(name) for name in ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")],
+            cost=cost if isinstance(cost, int) else None,
+            failed=row.get("failed") if not ours.get("phase") else None,
+            tags=tags,
+            body=writer.encode(body) if body else None,
+        )
+
+    def _foreign_rows(self, span: Span, reading: Reading, session: bytes) -> Iterator[Row]:
+        """Yield the row of a span, and that of the error that it failed with."""
+        writer = self._writer(session)
+        agent = self._agent(span)
+        fields = {**reading.fields, "span_id": span.id.hex()}
+        if span.is_root:
+            fields["trace_id"] = span.trace.hex()
+        if span.scope:
+            fields["scope"] = span.scope
+        if span.beside:
+            fields |= span.beside
+        kind = events.operation_kind(reading.kind)
+        if kind == "llm" and not self._counts(span, reading, session):
+            kind = COPY
+        head = (span.row, kind, writer.text(reading.name), span.around, agent, span.start)
+        conversation = reading.fields.get("thread_id", reading.fields.get("session_id"))
+        named = facets.tags(reading.fields.get("user_id"), conversation)
+        tags = writer.tags_text(facets.inherited(reading.tags, named)) if reading.tags or named else None
+        if kind == "llm":
+            call = LLMEvent(**{name: fields.pop(name, None) for name in _REQUEST}, **reading.figures)
+            for name in _ANSWER:
+                setattr(call, name, fields.pop(name, None))
+            measures, about = writer.call_measures(call, span.end, unbilled=reading.failed and not _has_usage(reading))
+            fields = {**call.request(), **call.reply(), **fields, **about}
+            yield writer.closing(head, span.end, fields, tags=tags, failed=reading.failed, measures=measures)
+        else:
+            figures = {name: value for name, value in reading.figures.items() if value is not None}
+            cost = figures.pop("cost", None) if kind == "tool" else None
+            fields |= figures
+            yield writer.closing(head, span.end, fields, cost, tags, failed=reading.failed)
+        yield from self._error_rows(span, reading, writer, head)
+
+    def _counts(self, span: Span, reading: Reading, session: bytes) -> bool:
+        """Return whether an LLM call counts: one in another is the same, and so is one with the same response."""
+        self.calls.add(span.row)
+        # The second: the one inside has come before it, as most do, and is counted already.
+        if span.around in self.calls or span.row in self.around_counted:
+            return False
+        answer = reading.fields.get("response_id")
+        if answer is not None:
+            if (session, answer) in self.answers:
+                return False
+            self.answers.add((session, answer))
+        if span.around is not None:
+            self.around_counted.add(span.around)
+        return True
+
+    def _agent(self, span: Span) -> bytes | None:
+        """Return the agent that a span happened in."""
+        if span.row in self.agents:
+            return None
+        around = span.around
+        for _ in range(_DEEPEST):
+            if around is None:
+                return None
+            if around in self.agents:
+                return around
+            around = self.around.get(around)
+        return None
+
+    def _error_rows(self, span: Span, reading: Reading, writer: Writer, head: Any) -> Iterator[Row]:
+        """Yield the row of an error, where it is the first span of its trace that failed with it."""
+        error = reading.errors[-1] if reading.failed and reading.errors else None
+        if error is None:
+            return
+        what = error.message or error.type
+        if (span.trace, what) in self.errors or (span.row, what) in self.failed_inside:
+            return
+        self.errors.add((span.trace, what))
+        word = (error.type or "Error").rpartition(".")[2]
+        event = ErrorEvent(error_type="Error" if word == "_OTHER" else word or "Error", details=error.message, logs="")
+        event.logs = error.stack
+        yield writer.operation_error(head, event, uuid.uuid5(uuid.UUID(bytes=head[0]), "error").bytes, span.end)
+
+
+def is_ours(reading: Reading) -> bool:
+    """Return whether a reading is that of a span that localops has sent."""
+    return reading.row is not None and bool(reading.ours.get("id") or reading.ours.get("session"))
+
+
+def _has_usage(reading: Reading) -> bool:
+    return any(reading.figures.get(name) for name in ("prompt_tokens", "completion_tokens", "cost"))
+
+
+def _own_times(span: Span, ours: dict[str, Any]) -> tuple[int, int | None, int | None]:
+    """Return when a row was recorded, and when it began and ended where that was given."""
+    given = ours.get("at")
+    try:
+        at, start, end = encode.loads(given) if isinstance(given, str) else (span.end, span.start, None)
+    except (ValueError, TypeError):
+        at, start, end = span.end, span.start, None
+    if given is None and start == at:
+        start = None
+    return at, start, end
+
+
+def _own_session(writer: Writer, span: Span, name: object, tags: str | None, body: dict[str, Any]) -> Iterator[Row]:
+    """Yield the rows of a session that localops has sent: its start, metadata, video and end."""
+    session = writer.session
+    start: dict[str, object] = {"imported": 1, **({"params": body["params"]} if "params" in body else {})}
+    title = writer.text(name, 256) if name is not None else None
+    yield writer.note("session", session, span.start, fields=start, name=title, tags=tags)
+    named = uuid.UUID(bytes=session)
+    for key, value in body.items():
+        prefix = "trace.metadata" if key == "metadata" else key.removeprefix("metadata of ")
+        if isinstance(value, dict) and (key == "metadata" or prefix != key):
+            id = uuid.uuid5(named, f"metadata {prefix} at {span.end}").bytes
+            yield writer.note("metadata", id, span.end, fields={"prefix": prefix, "metadata": value})
+    if "video" in body:
+        yield writer.note(
+            "video", uuid.uuid5(named, f"video {span.end}").bytes, span.end, fields={"video": body["video"]}
+        )
+    state = body.get("state")
+    fields: dict[str, object] = {key: body[key] for key in ("reason", "returns") if body.get(key) is not None}
+    name = state if state in _END_STATES.values() else "Indeterminate"
+    yield writer.note("end", uuid.uuid5(named, f"end {span.end}").bytes, span.end, fields=fields, name=str(name))
