@@ -2,11 +2,7 @@
 
 from __future__ import annotations
 
-from contextlib import asynccontextmanager
-from dataclasses import replace
 from itertools import chain
-from tempfile import SpooledTemporaryFile
-from typing import cast
 
 from starlette.responses import Response
 
@@ -15,14 +11,15 @@ from localops.encoding import encode
 from localops.errors import BundleError
 from localops.journal.rows import DONE, OPEN
 from localops.server import request_body
-from localops.server.http_errors import CLOSE, apart
-from localops.server.request import HttpError, Unavailable, digest_in
+from localops.server.bodies import Bodies, encoding
+from localops.server.http_errors import apart
+from localops.server.request import HttpError, digest_in
 from localops.server.routes import MOST_BLOBS, MOST_NAMES, MOST_ROWS, MOST_SESSIONS
 from localops.transfer import bundle, validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Callable, Sequence
+    from collections.abc import Callable, Sequence
     from typing import IO, Any, TypeVar
 
     from starlette.requests import Request
@@ -34,18 +31,14 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
-# Bytes of a body that stay in memory when the others fill it; the rest goes to a file.
-_IN_MEMORY = 64 << 10
-
 
 class SyncApi:
     """Handlers of the endpoints for senders."""
 
     def __init__(self, service: Service, shares: Shares) -> None:
-        self._shares = shares
+        self._bodies = Bodies(service, shares)
         self._store, self._limits, self._keys = service.store, service.limits, service.keys
         self._read, self._write, self._answer = service.read, service.write, service.answer
-        self._note_refusal = service.note_refusal
 
     async def hello(self, call: Call) -> Response:
         """Return the hub's id and limits, and whether it still has the row that a sender last saw there."""
@@ -66,14 +59,14 @@ class SyncApi:
     async def rows(self, call: Call) -> Response:
         """Store a batch."""
         assert self._keys is not None
-        encoding = _encoding(call.request)
-        async with self._body(call.request, self._limits.body) as body:
-            facts = await self._write(call.owner, self._store_batch, call, body, encoding, self._keys.hub)
+        packed_as = encoding(call.request)
+        async with self._bodies.read(call.request, self._limits.body) as body:
+            facts = await self._write(call.owner, self._store_batch, call, body, packed_as, self._keys.hub)
         return self._answer(facts)
 
-    def _store_batch(self, call: Call, body: IO[bytes], encoding: str, hub: str) -> Facts:
+    def _store_batch(self, call: Call, body: IO[bytes], packed_as: str, hub: str) -> Facts:
         """Store the rows of a body; runs in a thread."""
-        lines = request_body.lines(body.read(), encoding, self._limits)
+        lines = request_body.lines(body.read(), packed_as, self._limits)
         header, columns = next(lines, b""), next(lines, b"")
         if len(header) > bundle.MOST_HEADER or len(columns) > self._limits.columns:
             most = f"{bundle.MOST_HEADER} bytes, or its columns more than {self._limits.columns}"
@@ -107,10 +100,10 @@ class SyncApi:
         at, total = (_length(call.request, name) for name in ("upload-offset", "upload-length"))
         if total > self._limits.blob:
             raise HttpError(413, f"the blob is too large: at most {self._limits.blob} bytes")
-        async with self._body(call.request, self._limits.body) as piece:
+        async with self._bodies.read(call.request, self._limits.body) as piece:
 
             def add() -> int:
-                plain = _piece(piece.read(), _encoding(call.request), self._limits)
+                plain = _piece(piece.read(), encoding(call.request), self._limits)
                 return self._store.add_to_blob(call.owner, digest, at, total, plain)
 
             offset = await self._write(call.owner, add)
@@ -146,7 +139,7 @@ class SyncApi:
         self, request: Request, name: str, parse: Callable[[Any], T], most: int, example: str
     ) -> Sequence[T]:
         """Return the items of the list `name` in the body, each parsed."""
-        document = await self._document(request)
+        document = await self._bodies.document(request, self._limits.question, self._limits.question)
         try:
             things = [parse(each) for each in document[name]]
         except (KeyError, TypeError, ValueError) as error:
@@ -154,38 +147,6 @@ class SyncApi:
         if len(things) > most:
             raise HttpError(413, f"too many {name}: at most {most} in one request")
         return things
-
-    # Bodies
-
-    @asynccontextmanager
-    async def _body(self, request: Request, most: int) -> AsyncIterator[IO[bytes]]:
-        """Read the whole body, and yield it: in memory, or in a file if other bodies fill the memory."""
-        length = request.headers.get("content-length", "")
-        # Transfer-Encoding would override Content-Length, and the size would be unknown.
-        if not (length.isascii() and length.isdigit()) or "transfer-encoding" in request.headers:
-            raise HttpError(411, "missing Content-Length: send the length of the body", headers=CLOSE)
-        size = int(length[:18])
-        if size > most:
-            await request_body.discard(request.stream(), 8 * self._limits.body)
-            raise HttpError(413, f"the body is too large: {size} bytes, at most {most}", headers=CLOSE)
-        with self._shares.body(size) as fits, SpooledTemporaryFile(size if fits else _IN_MEMORY) as file:
-            try:
-                await request_body.read(request.stream(), file.write, self._limits)
-            except OSError as error:
-                self._note_refusal()
-                raise Unavailable("no room for the body of the request", error) from error
-            file.seek(0)
-            yield cast("IO[bytes]", file)
-
-    async def _document(self, request: Request) -> Any:
-        """Return the JSON of a small body."""
-        limits = replace(self._limits, inflated=self._limits.question)
-        async with self._body(request, limits.question) as body:
-            plain = request_body.whole(body.read(), _encoding(request), limits)
-        try:
-            return encode.loads(plain)
-        except ValueError as error:
-            raise HttpError(400, f"invalid body: expected JSON, got {error}") from error
 
 
 def _check_format(header: bytes) -> None:
@@ -205,10 +166,6 @@ def _piece(body: bytes, encoding: str, limits: Limits) -> bytes:
     # Not 400, which is about rows: on 422 the sender asks what is here, and sends the piece again.
     except BundleError as error:
         raise HttpError(422, str(error)) from error
-
-
-def _encoding(request: Request) -> str:
-    return request.headers.get("content-encoding", "").strip().lower()
 
 
 def _length(request: Request, name: str) -> int:
