@@ -38,7 +38,7 @@ LAYERS = """
     rollups losses recovery wal
     journal
     analytics bundle calls salvage search
-    snapshot clocks doubts held_back
+    snapshot clocks doubts held_back key_ends
     session_html
     ingest delivery
     removal

@@ -420,7 +420,7 @@ class Moment(WholeNumber):
 
 
 class Span(WholeNumber):
-    """A duration on the command line: `90s`, `5m`, `2h`; a plain number is seconds."""
+    """A duration on the command line: `90s`, `5m`, `2h`, `1y`; a plain number is seconds."""
 
     name = "time"
 
@@ -428,7 +428,7 @@ class Span(WholeNumber):
         """Return nanoseconds."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?) *(ms|[smhdw])?", value.strip())
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) *(ms|[smhdwy])?", value.strip())
         if not match:
             self.fail(f"invalid duration {value!r}: use 250ms, 90s, 5m or 2h", parameter, context)
         return round(float(match[1]) * {"ms": 0.001, **_SECONDS}[match[2] or "s"] * 1e9)
@@ -460,7 +460,7 @@ class Dollars(WholeNumber):
         return round(float(match[1]) * 1e9)
 
 
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400}
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 
 
 def bytes_text(size: int) -> str:

@@ -14,7 +14,7 @@ from localops.journal.reader import SQLiteError
 from localops.journal.sql import statements
 from localops.reading.home import Filters, Project, known, nothing_yet, sent_nowhere
 from localops.recording import events
-from localops.transfer import clocks, delivery, remotes
+from localops.transfer import clocks, delivery, key_ends, remotes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -88,6 +88,8 @@ def _say_what_remotes_lack(projects: list[dict[str, Any]]) -> bool:
         if remote["rows_lost"]:
             rows = output.counted(remote["rows_lost"], "row")
             output.say(f"{name}: {remote['remote']} lost {rows} that had been pruned here")
+        if warning := key_ends.warning(remote["remote"], remote["key_ends"]):
+            output.say(f"{name}: {warning}")
         if remote["doubt"]:
             output.say(f"{name}: when `localops prune` asked {remote['remote']} last, {remote['doubt']}")
     return any(remote["rows_lost"] or remote["doubt"] for _, remote in remotes_of)
@@ -172,6 +174,7 @@ def _remote(project: Project, remote: remotes.Remote) -> dict[str, Any]:
         "rows_lost": 0 if loss is None else loss.rows,
         "doubt": None if doubt is None else doubt.why,
         "doubted_at": None if doubt is None else events.iso(doubt.at_ns),
+        "key_ends": key_ends.load(project.folder).get(remote.name),
         "last_success": None if contact.ok_ns is None else events.iso(contact.ok_ns),
         "last_success_ns": contact.ok_ns,
         "last_error": contact.error,

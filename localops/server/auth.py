@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import uuid
+from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from localops.server.http_errors import http_error
-from localops.server.keys import canonical
+from localops.server.keys import ADMIN, READ, SEND, canonical
 from localops.server.request import Call, HttpError
 from localops.server.request_body import TooSlow
 from localops.server.threads import json
@@ -31,6 +32,12 @@ if TYPE_CHECKING:
 
 # Seconds for the body of a login, which is a few bytes.
 _LOGIN = 5.0
+# Why a key is refused that lacks a scope.
+_LACKS = {
+    SEND: "this API key is only for reading: sending needs one with the scope send",
+    READ: "this API key is only for sending: reading needs one with the scope read",
+    ADMIN: "this address is for the operator of the hub: it needs an API key with the scope admin",
+}
 
 
 class Auth:
@@ -51,10 +58,10 @@ class Auth:
             call = self._admit(request, endpoint)
             # A stream does not count among the running requests, but its start counts for the rate.
             if endpoint.lasting:
-                self._shares.take_token(call.key)
-                return await handler(call), call.key
-            with self._shares.request(call.key):
-                return await handler(call), call.key
+                self._shares.take_token(call.share)
+                return await handler(call), call.share
+            with self._shares.request(call.share):
+                return await handler(call), call.share
 
         def render(error: Exception, request: Request) -> Response:
             problem = http_error(error, local=self._keys is None)
@@ -75,7 +82,7 @@ class Auth:
             if visitor is None:
                 return self._pages.login_page(401), ""
             with self._shares.request(visitor.name):
-                return await handler(Call(request, visitor.project, visitor.name)), visitor.name
+                return await handler(Call(request, visitor.project, visitor.name, visitor.key)), visitor.name
 
         return _Answering(answer, self._as_page, self._shares)
 
@@ -115,18 +122,30 @@ class Auth:
         secret = canonical(_secret(request))
         visitor = None if secret or endpoint.method != "GET" else self._logins.visitor(request)
         if visitor is not None:
-            return Call(request, visitor.project, visitor.name, lambda: self._logins.visitor(request) is not None)
+            if visitor.key is not None:
+                self._service.used(visitor.key)
+            is_in = partial(self._is_in, request)
+            return Call(request, visitor.project, visitor.name, visitor.key, is_in)
+        refusal = 400 if endpoint.v2 else 401
         if not secret:
-            raise HttpError(400 if endpoint.v2 else 401, "API Key is Missing")
+            raise HttpError(refusal, "API Key is Missing")
         if endpoint.v2 and not _is_uuid(secret):
             raise HttpError(400, "Invalid API key format")
-        key = keys.find(secret)
-        if key is None:
+        key = keys.match(secret)
+        if key is None or key.state == "revoked":
             # Its operator would look for the key on the hub that created it.
             is_foreign = not endpoint.v2 and bundle.is_key_of(secret, keys.hub) is False
             why = ": this hub has not created it; is this another hub than before?" if is_foreign else ""
-            raise HttpError(400 if endpoint.v2 else 401, f"Invalid API Key{why}")
-        return Call(request, key.project, secret, lambda: keys.is_good(key.sha256))
+            raise HttpError(refusal, f"Invalid API Key{why}")
+        if key.state == "expired":
+            raise HttpError(refusal, f"this API key expired at {key.expires}: ask the operator of the hub for another")
+        if not key.may(endpoint.needs):
+            raise HttpError(403, _LACKS[endpoint.needs])
+        self._service.used(key)
+        return Call(request, key.project, secret, key, lambda: keys.is_good(key.sha256, endpoint.needs))
+
+    def _is_in(self, request: Request) -> bool:
+        return self._logins.visitor(request) is not None
 
 
 class _Answering:

@@ -16,6 +16,7 @@ from starlette.datastructures import Headers
 from starlette.responses import Response
 
 from localops.encoding import encode
+from localops.server.keys import READ
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,7 +25,7 @@ if TYPE_CHECKING:
     from starlette.requests import HTTPConnection
     from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-    from localops.server.keys import Keys
+    from localops.server.keys import Key, Keys
 
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; media-src 'self'; "
@@ -81,6 +82,7 @@ class Visitor:
 
     name: str  # what its requests are counted under
     project: str | None = None  # the one it can read; None: all
+    key: Key | None = None  # that it has logged in with, on a hub
 
 
 class Logins:
@@ -144,11 +146,11 @@ class Tokens:
 
 
 def of_keys(keys: Keys) -> Logins:
-    """Return the logins of a hub: a key opens its project, until it is revoked."""
+    """Return the logins of a hub: a key that may read opens its project, until it ends or is revoked."""
 
     def admit(secret: str) -> Visitor | None:
         key = keys.find(secret.strip())
-        return Visitor(key.sha256, key.project) if key is not None else None
+        return Visitor(key.sha256, key.project, key) if key is not None and key.may(READ) else None
 
     return Logins(admit, lambda visitor: keys.is_good(visitor.name))
 

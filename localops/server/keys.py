@@ -1,4 +1,4 @@
-"""The keys of a hub, each for one project, stored as digests in one file of its data folder.
+"""The keys of a hub, each with its project, scopes and end, stored as digests in one file of its data folder.
 
 A key is shown once, when it is created.  The file also holds the hub's id; a home with this file is a hub's.
 """
@@ -11,7 +11,7 @@ import os
 import threading
 import time
 import uuid
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 
 from localops import clock, config, host
 from localops.encoding import encode
@@ -23,13 +23,21 @@ from localops.transfer import bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Collection
     from typing import Any
 
 # Hex digits of a digest that name a key in commands.
 _HANDLE = 8
 # Seconds to wait for another process that writes the file.
 _PATIENCE = 5.0
+# What a key allows: to send rows and prove them, to read its project, and to look after the hub as a whole.
+SEND, READ, ADMIN = "send", "read", "admin"
+SCOPES = (SEND, READ, ADMIN)
+# Of a key without scopes in the file, as earlier releases made them.
+_USUAL = (SEND, READ)
+# Days before its end from which a key is reported.
+SOON = 14
+_DAY_NS = 86_400_000_000_000
 
 
 @dataclass(frozen=True)
@@ -37,15 +45,42 @@ class Key:
     """A stored key: enough to recognise it, not to use it."""
 
     sha256: str
-    project: str
+    project: str  # empty if it is only for the hub as a whole
     created: str
-    note: str | None = None
+    note: str | None = None  # its name
     revoked: str | None = None
+    scopes: tuple[str, ...] = _USUAL
+    expires: str | None = None
 
     @property
     def handle(self) -> str:
         """Return the short name of the key."""
         return self.sha256[:_HANDLE]
+
+    def may(self, scope: str) -> bool:
+        """Return whether the key has a scope."""
+        return scope in self.scopes
+
+    @property
+    def expires_ns(self) -> int | None:
+        """Return when the key ends, in nanoseconds since 1970; None if it does not."""
+        return None if self.expires is None else events.to_ns(self.expires)
+
+    @property
+    def state(self) -> str:
+        """Return whether the key is `good`, `expired` or `revoked`."""
+        if self.revoked is not None:
+            return "revoked"
+        expires_ns = self.expires_ns
+        return "expired" if expires_ns is not None and expires_ns <= clock.now_ns() else "good"
+
+    @property
+    def days_left(self) -> float | None:
+        """Return how many days a good key that ends works for; None for any other."""
+        expires_ns = self.expires_ns
+        if self.state != "good" or expires_ns is None:
+            return None
+        return (expires_ns - clock.now_ns()) / _DAY_NS
 
 
 class Unreadable(ConfigError):
@@ -84,7 +119,12 @@ class Keys:
         return list(self._keys)
 
     def find(self, secret: str) -> Key | None:
-        """Return the key of a secret, unless it is revoked."""
+        """Return the key of a secret, unless it is revoked or has expired."""
+        key = self.match(secret)
+        return key if key is not None and key.state == "good" else None
+
+    def match(self, secret: str) -> Key | None:
+        """Return the key of a secret, also one that does not work any more."""
         self._load()
         digest = _digest(canonical(secret))
         match = None
@@ -92,28 +132,70 @@ class Keys:
         for key in self._keys:
             if hmac.compare_digest(key.sha256, digest):
                 match = key
-        return match if match is not None and match.revoked is None else None
+        return match
 
-    def is_good(self, sha256: str) -> bool:
-        """Return whether the key with this digest exists and is not revoked."""
+    def is_good(self, sha256: str, scope: str = READ) -> bool:
+        """Return whether the key with this digest exists, has a scope, and is neither revoked nor expired."""
         self._load()
-        return any(key.sha256 == sha256 and key.revoked is None for key in self._keys)
+        return any(key.sha256 == sha256 and key.may(scope) and key.state == "good" for key in self._keys)
 
-    def create(self, project: str, note: str | None = None) -> str:
-        """Create a key for a project, and return its secret, which is not stored."""
+    def expiring(self) -> list[Key]:
+        """Return the good keys that end within SOON days."""
+        return [key for key in self.all() if key.days_left is not None and key.days_left <= SOON]
+
+    def create(
+        self,
+        project: str | None,
+        note: str | None = None,
+        *,
+        scopes: Collection[str] = _USUAL,
+        expires_ns: int | None = None,
+    ) -> str:
+        """Create a key, and return its secret, which is not stored.
+
+        It is for a project, unless its only scope is ADMIN.
+        """
+        chosen = _scopes(scopes)
+        if project is None and chosen != (ADMIN,):
+            raise ConfigError("missing project: a key that sends or reads is for one project")
         secret = bundle.new_key(self.hub)
-        key = Key(_digest(secret), config.check_project(project), _now(), note)
+        name = "" if project is None else config.check_project(project)
+        key = Key(_digest(secret), name, _now(), note, None, chosen, _end(expires_ns))
         self._change(lambda keys: [*keys, key])
         return secret
 
-    def revoke(self, handle: str) -> Key:
-        """Revoke a key; NotFound or Ambiguous if no key or several begin with the handle."""
+    def rotate(self, handle: str, *, overlap_ns: int, expires_ns: int | None = None) -> tuple[str, Key]:
+        """Create a key that replaces another, which works until the end of the overlap.
+
+        Without `expires_ns` it lasts as long as the old one did.  Return the secret of the new key, and the old one.
+        """
+        old = self.named(handle)
+        if old.state != "good":
+            raise ConfigError(f"key {old.handle} is {old.state}: create another with `localops hub key create`")
+        now = clock.now_ns()
+        made_ns = events.to_ns(old.created)
+        if expires_ns is None and old.expires_ns is not None and made_ns is not None:
+            expires_ns = now + old.expires_ns - made_ns
+        end_ns = now + overlap_ns if old.expires_ns is None else min(old.expires_ns, now + overlap_ns)
+        secret = bundle.new_key(self.hub)
+        ending = replace(old, expires=_end(end_ns))
+        new = replace(old, sha256=_digest(secret), created=_now(), expires=_end(expires_ns))
+        self._change(lambda keys: [*(ending if key.sha256 == old.sha256 else key for key in keys), new])
+        return secret, ending
+
+    def named(self, handle: str) -> Key:
+        """Return the key whose digest begins with a handle; NotFound or Ambiguous if none or several do."""
         matches = [key for key in self.all() if handle and key.sha256.startswith(handle.lower())]
         if not matches:
             raise NotFound(f"no key begins with {handle!r}: `localops hub key list` shows them")
         if len(matches) > 1:
             raise Ambiguous(f"more than one key begins with {handle!r}: give more digits")
-        revoked = replace(matches[0], revoked=matches[0].revoked or _now())
+        return matches[0]
+
+    def revoke(self, handle: str) -> Key:
+        """Revoke a key; NotFound or Ambiguous if no key or several begin with the handle."""
+        key = self.named(handle)
+        revoked = replace(key, revoked=key.revoked or _now())
         self._change(lambda keys: [revoked if key.sha256 == revoked.sha256 else key for key in keys])
         return revoked
 
@@ -133,7 +215,7 @@ class Keys:
             try:
                 with open(self.path, "rb") as file:
                     document = encode.loads(file.read())
-                self._hub, self._keys = document["hub"], [Key(**each) for each in document["keys"]]
+                self._hub, self._keys = document["hub"], [_key(each, self.path) for each in document["keys"]]
             except (OSError, ValueError, TypeError, KeyError) as error:
                 raise Unreadable(f"{self.path} does not contain the keys of a hub: {error}") from error
             self._seen = seen
@@ -182,8 +264,36 @@ def lost(folder: str) -> str:
     )
 
 
+def _key(facts: dict[str, Any], path: str) -> Key:
+    scopes = facts.get("scopes", _USUAL)
+    if news := set(facts) - {field.name for field in fields(Key)} | set(scopes) - set(SCOPES):
+        # Fails closed: a key whose limits are not understood must not count as one without limits.
+        raise Unreadable(f"{path} was written by a newer release ({', '.join(sorted(news))}): upgrade this one")
+    return Key(**{**facts, "scopes": tuple(scopes)})
+
+
 def _facts(key: Key) -> dict[str, Any]:
-    return {name: value for name, value in asdict(key).items() if value is not None}
+    """Return what is stored of a key.
+
+    Fields that earlier releases do not know are there only if the key needs them: those releases refuse a file with
+    any, rather than take a key for one that may do everything for ever.
+    """
+    facts = {name: value for name, value in asdict(key).items() if value is not None}
+    if key.scopes == _USUAL:
+        del facts["scopes"]
+    return facts
+
+
+def _scopes(given: Collection[str]) -> tuple[str, ...]:
+    if not given or (unknown := set(given) - set(SCOPES)):
+        raise ConfigError(
+            f"invalid scope: expected {', '.join(SCOPES)}, got {', '.join(sorted(unknown)) if given else 'none'}"
+        )
+    return tuple(scope for scope in SCOPES if scope in given)
+
+
+def _end(expires_ns: int | None) -> str | None:
+    return None if expires_ns is None else events.iso(expires_ns)
 
 
 def canonical(secret: str) -> str:

@@ -85,9 +85,11 @@ def _of_questions(endpoint: Endpoint) -> dict[int, str]:
 
 
 def _of_keys(endpoint: Endpoint, *, keys: bool) -> dict[int, str]:
+    lacks = f"The key lacks the scope {endpoint.needs}."
     if endpoint.v2:
-        return {400: "The key is missing or unknown, or the session is not in its project."}
-    return {401: "The key is missing, unknown or revoked."} if keys else {}
+        unknown = "The key is missing, unknown, revoked or expired, or the session is not in its project."
+        return {400: unknown, 403: lacks}
+    return {401: "The key is missing, unknown, revoked or expired.", 403: lacks} if keys else {}
 
 
 def _done(endpoint: Endpoint) -> dict[str, Any]:

@@ -116,7 +116,11 @@ class Pages:
         secret = await _token(request)
         cookie = await asyncio.to_thread(self.logins.enter, secret) if secret else None
         if cookie is None:
-            problem = "this link is not valid any more" if self.local else "the key is unknown or revoked"
+            problem = (
+                "this link is not valid any more"
+                if self.local
+                else "the key is unknown or revoked, has expired, or can only send"
+            )
             return Response(encode.dumps({"message": problem}), 401, media_type="application/json")
         answer = Response(encode.dumps({"message": "welcome"}), media_type="application/json")
         answer.set_cookie(

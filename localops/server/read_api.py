@@ -63,6 +63,8 @@ class ReadApi:
         if self._health is not None and not problems and self._service.refused_lately():
             problems = [_REFUSED]
         facts = {"status": "trouble" if problems else "ok", "version": __version__, "problems": problems}
+        if self._health is not None and (warnings := await self._read(self._health.warnings)):
+            facts["warnings"] = warnings
         return self._answer(facts, 503 if problems else 200)
 
     async def openapi(self, _: Call) -> Response:
@@ -169,7 +171,9 @@ class ReadApi:
         # An error here is an HTTP error; once the stream has begun, it could not be one.
         await look()
         state = call.request.app.state
-        return self._streams.stream(call.key, look, lambda: getattr(state, "leaving", False) or not call.is_admitted())
+        return self._streams.stream(
+            call.share, look, lambda: getattr(state, "leaving", False) or not call.is_admitted()
+        )
 
     async def attachment(self, call: Call) -> Response:
         """Return the bytes of a blob."""

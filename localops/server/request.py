@@ -9,12 +9,15 @@ from decimal import Decimal, InvalidOperation
 from localops.config import check_project
 from localops.errors import ConfigError, LocalopsError
 from localops.recording import events
+from localops.server.keys import ADMIN, READ, SEND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from starlette.requests import Request
+
+    from localops.server.keys import Key
 
 
 class HttpError(Exception):
@@ -60,10 +63,17 @@ class Call:
 
     request: Request
     project: str | None = None
-    # Of a browser: the name that its requests are counted under.
+    # The secret, or of a browser the name of its login.
     key: str = ""
+    # The key it was made with, or that its login was made with.
+    by: Key | None = None
     # Whether the key is still good: it can be revoked while a stream is open.
     is_admitted: Callable[[], bool] = lambda: True
+
+    @property
+    def share(self) -> str:
+        """Return the name that its use of the limits is counted under: the same for a key and its logins."""
+        return self.key if self.by is None else self.by.sha256
 
     @property
     def owner(self) -> str:
@@ -162,8 +172,15 @@ class Endpoint:
     api: str = "read"
     v2: bool = False  # errors in the form of AgentOps
     answers: Mapping[int, str] = field(default_factory=dict)
+    # What its key must allow, if it is something else than the usual of its handlers.
+    scope: str | None = None
 
     @property
     def hub(self) -> bool:
         """Return whether it is only on a hub."""
         return self.api != "read"
+
+    @property
+    def needs(self) -> str:
+        """Return the scope that a key needs for it."""
+        return self.scope or {"read": READ, "operator": ADMIN}.get(self.api, SEND)

@@ -42,7 +42,7 @@ class SyncApi:
 
     async def hello(self, call: Call) -> Response:
         """Return the hub's id and limits, and whether it still has the row that a sender last saw there."""
-        facts = {
+        facts: Facts = {
             "project": call.project,
             "encodings": request_body.encodings(),
             "blob_encodings": request_body.encodings(),
@@ -50,6 +50,8 @@ class SyncApi:
             "proves": ["rows", "blobs", "held"],
             "time_ns": clock.now_ns(),
         }
+        if call.by is not None:
+            facts["key"] = {"handle": call.by.handle, "scopes": call.by.scopes, "expires": call.by.expires}
         if call.param("id") is not None:
             id = _parsed(_id, call.param("id"), "invalid id: expected 32 hex digits")
             seq = call.number("seq", 0, most=1 << 62)

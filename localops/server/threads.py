@@ -11,6 +11,7 @@ from starlette.responses import Response
 from localops.encoding import encode
 from localops.errors import DamagedJournal
 from localops.server.request import Unavailable
+from localops.server.usage import Usage
 from localops.transfer import bundle
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from typing import Any, TypeVar
 
-    from localops.server.keys import Keys
+    from localops.server.keys import Key, Keys
     from localops.server.limits import Limits
     from localops.server.store import Store
 
@@ -45,6 +46,12 @@ class Service:
         # When a write failed last, by project; "" for bodies of requests.
         self._refused: dict[str, float] = {}
         self._damaged: float | None = None
+        self.usage = None if keys is None else Usage(keys.folder)
+
+    def used(self, key: Key) -> None:
+        """Note that a key was used."""
+        if self.usage is not None and self.usage.mark(key.sha256):
+            self.soon(self.usage.save)
 
     async def read(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Run `work` in a thread for reads."""
@@ -95,6 +102,8 @@ class Service:
         """Let running work finish, cancel the rest, and close the store."""
         self._readers.shutdown(cancel_futures=True)
         self._writers.shutdown(cancel_futures=True)
+        if self.usage is not None:
+            self.usage.save()
         self.store.close()
 
 

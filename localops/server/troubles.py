@@ -9,7 +9,7 @@ import time
 from localops import clock, output
 from localops.errors import LocalopsError, NotFound
 from localops.recording import events
-from localops.server.keys import Unreadable
+from localops.server.keys import SOON, Unreadable
 from localops.server.request import Unavailable
 
 TYPE_CHECKING = False
@@ -58,6 +58,14 @@ class Health:
                 self._problems = [*self._of_keys(), *self._of_journals(), *self._of_disk()]
                 self._looked = time.monotonic()
             return self._problems
+
+    def warnings(self) -> list[str]:
+        """Return what becomes a problem later."""
+        try:
+            ending = len(self._keys.expiring())
+        except Unreadable:
+            return []
+        return [f"{output.counted(ending, 'key ends', 'keys end')} within {SOON} days"] if ending else []
 
     def _of_keys(self) -> list[str]:
         try:

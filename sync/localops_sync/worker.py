@@ -22,7 +22,7 @@ from localops.errors import ConfigError, LocalopsError
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader, SQLiteError, user_message
 from localops.reading import session_state
-from localops.transfer import bundle, clocks, delivery
+from localops.transfer import bundle, clocks, delivery, key_ends
 from localops.transfer.bundle import Ack
 from localops_sync import retry, sinks, verify
 from localops_sync.budget import OutOfBudget, PassBudget
@@ -234,6 +234,10 @@ class Pass:
         self._patiently(self.sink.check)
         # Before the first batch: what was sent to another hub must not be mixed up with this one's rows.
         self._durable = self.ledger.meet(self.journal, peer=recognise(self.remote, self.ledger, self.sink))
+        if isinstance(self.sink, Hub):
+            key_ends.keep(self.folder, self.remote.name, self.sink.key_ends)
+            if (ends := key_ends.warning(self.remote.name, self.sink.key_ends)) is not None:
+                self.outcome.notes.append(ends)
         if isinstance(self.sink, Hub) and not self.sink.kept and "held" in self.sink.proves:
             hub = self.sink
             self.outcome.requests += 1

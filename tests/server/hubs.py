@@ -65,9 +65,9 @@ class RealHub:
         """Return the folder of the project's journal."""
         return self.data / self.project
 
-    def new_key(self, project: str) -> str:
-        """Return a new key; the project exists when this returns."""
-        made = Keys(str(self.data)).create(project)
+    def new_key(self, project: str, **options: Any) -> str:
+        """Return a new key; the project exists when this returns.  Options are those of Keys.create."""
+        made = Keys(str(self.data)).create(project, **options)
         store = HomeStore(str(self.data))
         store.migrate(project)
         store.close()

@@ -14,6 +14,7 @@ import pytest
 from localops import clock
 from localops.encoding import encode
 from localops.journal import blobs, rows
+from localops.server.keys import SCOPES
 from localops.server.request import Endpoint
 from localops.server.routes import ENDPOINTS
 from tests.server.hubs import RealHub, batch_of, hub
@@ -48,6 +49,10 @@ def held(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
         blobs.keep(str(running.folder), _BLOB)  # first: a row whose file is not there is refused
         assert running.take(batch_of(_secret()))[0] == 200
         running.other = running.new_key("other")  # type: ignore[attr-defined]
+        running.scoped = {  # type: ignore[attr-defined]
+            scopes: running.new_key("mine", scopes=scopes)
+            for scopes in (("send",), ("read",), ("admin",), ("read", "admin"))
+        }
         yield running
 
 
@@ -61,7 +66,7 @@ def _ask(held: RealHub, method: str, path: str, body: bytes | None = None, **hea
             return f"{got.headers}{received.decode(errors='replace')}"
     except urllib.error.HTTPError as error:
         with error:
-            return error.read().decode()
+            return f"{error.code} {error.read().decode()}"
 
 
 def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
@@ -120,3 +125,29 @@ def test_no_page_shows_another_project(held: RealHub, path: str) -> None:
         cookie = answer.partition("set-cookie: ")[2].partition(";")[0]
         shown.append(trace in _ask(held, "GET", path, Cookie=cookie))
     assert shown == [True, False]
+
+
+@pytest.mark.parametrize("scopes", [("send",), ("read",), ("admin",), ("read", "admin")], ids="+".join)
+@pytest.mark.parametrize(
+    "endpoint",
+    [endpoint for endpoint in ENDPOINTS if endpoint.key],
+    ids=lambda endpoint: f"{endpoint.method} {endpoint.path}",
+)
+def test_no_key_does_what_its_scopes_do_not_allow(held: RealHub, endpoint: Endpoint, scopes: tuple[str, ...]) -> None:
+    """Of each endpoint, a key that lacks its scope gets an error that says so, and no trace of what is there."""
+    assert endpoint.needs in SCOPES
+    answer = _try(held, endpoint, held.scoped[scopes])  # type: ignore[attr-defined]
+    assert answer.startswith("403 ") == (endpoint.needs not in scopes), answer
+    if endpoint.needs not in scopes:
+        # The answer to a HEAD has no body.
+        assert f"scope {endpoint.needs}" in answer or endpoint.method == "HEAD"
+        assert _TRACES.get(endpoint.handler, _WORD) not in answer
+
+
+@pytest.mark.parametrize("scopes", [("send",), ("read",), ("admin",)], ids="+".join)
+def test_only_a_key_that_reads_opens_pages(held: RealHub, scopes: tuple[str, ...]) -> None:
+    """A login with another one fails, as if the key were unknown."""
+    body = json.dumps({"token": held.scoped[scopes]}).encode()  # type: ignore[attr-defined]
+    answer = _ask(held, "POST", "/login", body, Content_Type="application/json", Origin=held.url)
+    assert ("set-cookie" in answer) == ("read" in scopes)
+    assert answer.startswith("401 ") == ("read" not in scopes)

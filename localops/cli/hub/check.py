@@ -39,11 +39,11 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
                 unreadable[project.name] = error
         stored = {project.name for project in opened.projects}.union(unreadable)
     problems += [f"{name}: its journal cannot be read: {reason(error)}" for name, error in unreadable.items()]
-    lost = {result.project for result in keys.all() if result.revoked is None} - stored
+    lost = {each.project for each in keys.all() if each.project and each.state == "good"} - stored
     problems += [f"{name}: has a key, but no journal" for name in sorted(lost)]
     problems += [f"{result.project}: {_missing(result)}" for result in checked if result.lacks]
     problems += [f"{result.project}: {_broken(keys.folder, result)}" for result in checked if result.faults]
-    working = [known.handle for known in keys.all() if known.revoked is None]
+    working = [known.handle for known in keys.all() if known.state == "good"]
     if as_json:
         facts = [{**vars(result), "ok": result.is_whole} for result in checked]
         print_json(

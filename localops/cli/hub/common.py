@@ -8,9 +8,11 @@ from contextlib import contextmanager
 
 import click
 
-from localops import host, output
+from localops import clock, host, output
+from localops.cli.common import Span
 from localops.errors import ConfigError, NotFound
 from localops.reading import session_state
+from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,6 +39,21 @@ def new_option(command: F) -> F:
 def project_option(command: F) -> F:
     """Add the option --project, which must be given."""
     return click.option("--project", required=True, metavar="NAME", help="The project.")(command)
+
+
+class Later(Span):
+    """A time to come on the command line: `90d` from now, a day, or an ISO time (UTC unless it names a zone)."""
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """Return nanoseconds since 1970."""
+        if isinstance(value, int):
+            return value
+        at_ns = events.to_ns(value.strip()) if "-" in value else None
+        if at_ns is None:
+            at_ns = clock.now_ns() + super().convert(value, parameter, context)
+        if at_ns <= clock.now_ns():
+            self.fail(f"invalid time {value!r}: expected one to come, such as 90d or 2027-12-31", parameter, context)
+        return at_ns
 
 
 def is_confirmed(question: str) -> bool:

@@ -1,18 +1,23 @@
-"""`localops hub key`: make, list and revoke keys."""
+"""`localops hub key`: make, list, replace and revoke keys."""
 
 from __future__ import annotations
 
 import click
 
-from localops import output
-from localops.cli.common import Group, json_option, print_json, print_table
-from localops.cli.hub.common import data_option, folder_of, keys_of, new_option, owned, project_option
+from localops import clock, output
+from localops.cli.common import Group, Span, json_option, print_json, print_table
+from localops.cli.hub.common import Later, data_option, folder_of, keys_of, new_option, owned
+from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from localops.server.keys import Key
+
+_SCOPES = ("send", "read", "admin")
+_WEEK_NS = 7 * 86_400_000_000_000
 
 
 @click.group(cls=Group)
@@ -22,58 +27,159 @@ def key() -> None:
 
 @key.command()
 @data_option
-@project_option
-@click.option("--note", metavar="TEXT", help="Who uses it.")
+@click.option("--project", metavar="NAME", help="The project; not for a key that is only for admin.")
+@click.option("--name", "--note", metavar="TEXT", help="Who uses it.")
+@click.option(
+    "--scope",
+    "scopes",
+    multiple=True,
+    type=click.Choice(_SCOPES),
+    help="What it allows; can be repeated. By default, send and read.",
+)
+@click.option(
+    "--expires", type=Later(), metavar="WHEN", help="When it ends: 90d from now, or a day. By default, never."
+)
 @new_option
 @json_option
-def create(data: str, project: str, note: str | None, new: bool, as_json: bool) -> None:
+def create(
+    data: str,
+    project: str | None,
+    name: str | None,
+    scopes: tuple[str, ...],
+    expires: int | None,
+    new: bool,
+    as_json: bool,
+) -> None:
     """Create a key to a project, and the project if it is new.
 
-    The key is shown only now: the hub stores a digest of it.
+    The key is shown only now: the hub stores a digest of it. With --scope send it is for a machine: it sends rows and
+    proves that they arrived, and reads no session. With --scope read it is for people and dashboards. With
+    --scope admin it is for the operator: it reads the figures of the whole hub.
     """
+    if project is None and set(scopes) != {"admin"}:
+        raise click.UsageError("missing --project: the project that the key is for")
     from localops.server.home_store import HomeStore
     from localops.server.keys import Keys
 
     keys = Keys(folder_of(data), new=new)
     with owned(keys.folder):
-        secret = keys.create(project, note)
-        store = HomeStore(keys.folder)
-        store.migrate(project)
-        store.close()
+        secret = keys.create(project, name, scopes=scopes or ("send", "read"), expires_ns=expires)
+        if project is not None:
+            store = HomeStore(keys.folder)
+            store.migrate(project)
+            store.close()
+    made = keys.match(secret)
+    assert made is not None
     if as_json:
-        print_json({"key": secret, "project": project, "hub": keys.hub})
+        print_json({"key": secret, "hub": keys.hub, **_identity(made)})
         return
     print(secret)
-    output.say(f"this is the key to project {project}; it is not shown again")
+    ends = f" until {output.when(expires)[:16]} (UTC)" if expires is not None else ""
+    output.say(f"this is key {made.handle} to {_place(made)}{ends}; it is not shown again")
+
+
+def _place(entry: Key) -> str:
+    return f"project {entry.project}" if entry.project else "the hub"
+
+
+def _identity(entry: Key) -> dict[str, Any]:
+    return {
+        "handle": entry.handle,
+        "project": entry.project or None,
+        "name": entry.note,
+        "scopes": list(entry.scopes),
+        "expires": entry.expires,
+    }
 
 
 @key.command("list")
 @data_option
 @json_option
 def list_keys(data: str, as_json: bool) -> None:
-    """List the keys by their handles: the first digits of their digests."""
+    """List the keys by their handles: the first digits of their digests.
+
+    `last used` is to the minute, and known since the hub keeps it.
+    """
+    from localops.server import usage
+
     keys = keys_of(data)
+    used = usage.load(keys.folder)
     if as_json:
-        print_json({"hub": keys.hub, "keys": [_facts(entry) for entry in keys.all()]})
+        print_json({"hub": keys.hub, "keys": [_facts(entry, used) for entry in keys.all()]})
         return
-    lines = [
-        (entry.handle, entry.project, entry.created[:16], (entry.revoked or "in use")[:16], entry.note)
-        for entry in keys.all()
-    ]
+    lines = [_cells(entry, used) for entry in keys.all()]
     if not lines:
         output.say("no keys yet: create one with `localops hub key create`")
         return
-    print_table(lines, ("key", "project", "made", "revoked", "note"), soft=("note",))
+    headers = ("key", "project", "name", "may", "made", "ends", "last used", "state")
+    print_table(lines, headers, soft=("name", "project"), spare=("made",))
+    for entry in keys.expiring():
+        replacement = f"`localops hub key rotate {entry.handle} --data {keys.folder}`"
+        output.say(f"key {entry.handle} ends in {_days(entry)}: {replacement} makes one to replace it")
 
 
-def _facts(entry: Key) -> dict[str, Any]:
+def _days(entry: Key) -> str:
+    return output.counted(int(entry.days_left or 0), "day")
+
+
+def _cells(entry: Key, used: Mapping[str, int]) -> tuple[object, ...]:
+    at_ns = used.get(entry.sha256)
+    return (
+        entry.handle,
+        entry.project or "the hub",
+        entry.note or "",
+        " ".join(entry.scopes),
+        entry.created[:10],
+        (entry.expires or "never")[:10],
+        "never" if at_ns is None else output.ago(clock.now_ns() - at_ns),
+        "in use" if entry.state == "good" else entry.state,
+    )
+
+
+def _facts(entry: Key, used: Mapping[str, int]) -> dict[str, Any]:
+    at_ns = used.get(entry.sha256)
     return {
         "key": entry.handle,
-        "project": entry.project,
+        **_identity(entry),
+        "note": entry.note,
         "created": entry.created,
         "revoked": entry.revoked,
-        "note": entry.note,
+        "state": entry.state,
+        "last_used": None if at_ns is None else events.iso(at_ns),
     }
+
+
+@key.command()
+@click.argument("handle")
+@data_option
+@click.option(
+    "--overlap",
+    type=Span(),
+    default=_WEEK_NS,
+    show_default="7d",
+    metavar="AGE",
+    help="How long the old key still works.",
+)
+@click.option(
+    "--expires", type=Later(), metavar="WHEN", help="When the new key ends. By default, it lasts as the old one."
+)
+@json_option
+def rotate(handle: str, data: str, overlap: int, expires: int | None, as_json: bool) -> None:
+    """Create a key that replaces another, with the same project, name and scopes; `list` shows its HANDLE.
+
+    The old key works until the end of the overlap. On each machine, `localops remote key` sets the new one.
+    """
+    keys = keys_of(data)
+    with owned(keys.folder):
+        secret, old = keys.rotate(handle, overlap_ns=overlap, expires_ns=expires)
+    new = keys.match(secret)
+    assert new is not None
+    if as_json:
+        print_json({"key": secret, "hub": keys.hub, **_identity(new), "replaces": _identity(old)})
+        return
+    print(secret)
+    output.say(f"this is key {new.handle} to {_place(new)}; it is not shown again")
+    output.say(f"key {old.handle}, which it replaces, works until {(old.expires or '')[:16]} (UTC)")
 
 
 @key.command()
@@ -84,4 +190,4 @@ def revoke(handle: str, data: str) -> None:
     keys = keys_of(data)
     with owned(keys.folder):
         dead = keys.revoke(handle)
-    output.say(f"key {dead.handle} to project {dead.project} is revoked")
+    output.say(f"key {dead.handle} to {_place(dead)} is revoked")

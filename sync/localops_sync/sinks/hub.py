@@ -43,6 +43,7 @@ class Hub:
         self.id: str | None = None  # the hub's, and the project that the key leads to
         self.position: tuple[int, str] | None = None  # seq and id of the newest row that the hub has signed for
         self.kept: bool | None = True  # whether the hub still has that row; None when it does not know
+        self.key_ends: str | None = None  # when the key does, if it does
         self.proves: frozenset[str] = frozenset()  # what the hub can be asked about
         self._compress: tuple[str, Callable[[bytes], bytes]] = ("gzip", _gzip)
         # Earlier hubs take pieces of blobs only without compression.
@@ -66,6 +67,9 @@ class Hub:
         kept = greeting.get("kept", True)
         self.kept = kept if kept is None else bool(kept)
         self.proves = frozenset(_texts(greeting.get("proves")))
+        about_key = greeting.get("key")
+        ends = about_key.get("expires") if isinstance(about_key, dict) else None
+        self.key_ends = ends if isinstance(ends, str) else None
         if "zstd" in _texts(greeting.get("encodings")) and (pack := _zstd()) is not None:
             self._compress = ("zstd", pack)
         self._packs_pieces = self._compress[0] in _texts(greeting.get("blob_encodings"))

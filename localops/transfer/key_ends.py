@@ -1,0 +1,57 @@
+"""When the keys to remotes end, as of the last pass, so that a person can act before sync stops."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+
+from localops import clock
+from localops.encoding import encode
+from localops.recording import events
+
+_FILE = "sync.keys"
+_DAY_NS = 86_400_000_000_000
+# Days before its end from which a key is mentioned.
+SOON = 14
+
+
+def load(folder: str) -> dict[str, str]:
+    """Return when the keys to remotes end, by the name of the remote; those without an end are left out."""
+    try:
+        with open(os.path.join(folder, _FILE), "rb") as file:
+            kept = encode.loads(file.read())
+        return {str(name): str(end) for name, end in kept.items()}
+    except (OSError, ValueError, TypeError, AttributeError):
+        return {}
+
+
+def keep(folder: str, remote: str, end: str | None) -> None:
+    """Keep when the key to a remote ends; None if it does not."""
+    known = load(folder)
+    if known.get(remote) == end:
+        return
+    known.pop(remote, None)
+    if end is not None:
+        known[remote] = end
+    path = os.path.join(folder, _FILE)
+    # Only a hint, for which no pass should fail.
+    with suppress(OSError):
+        if not known:
+            os.unlink(path)
+            return
+        handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(handle, "wb") as file:
+            file.write(encode.dumps(known))
+
+
+def warning(remote: str, end: str | None) -> str | None:
+    """Return a sentence about a key that ends soon, or has ended; None for any other."""
+    end_ns = None if end is None else events.to_ns(end)
+    if end_ns is None:
+        return None
+    left = end_ns - clock.now_ns()
+    if left > SOON * _DAY_NS:
+        return None
+    when = f"{end[:16].replace('T', ' ')} (UTC)" if end is not None else ""
+    cure = f"ask its operator for another, and set it with `localops remote key {remote}`"
+    return f"the key to {remote} {'ends' if left > 0 else 'ended'} on {when}: {cure}"
