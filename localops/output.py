@@ -285,11 +285,15 @@ def cost(nano: int) -> str:
     return f"{'-' if nano < 0 else ''}{whole}.{micro:06}"
 
 
-def money_of(nano: int, unpriced: int, calls: int) -> str:
-    """Write what calls cost together: `unpriced` if none has a price, with `+ ?` if some have none."""
-    if unpriced and unpriced >= calls and not nano:
+def money_of(nano: int, unpriced: int, calls: int, *, at_least: bool = False) -> str:
+    """Write what calls cost together: `unpriced` if no price is known, with `+ ?` if it is not the whole cost.
+
+    `at_least`: a call that never ended is not among them.
+    """
+    is_partial = unpriced > 0 or at_least
+    if is_partial and unpriced >= calls and not nano:
         return "unpriced"
-    return money(nano) + (" + ?" if unpriced else "")
+    return money(nano) + (" + ?" if is_partial else "")
 
 
 def money(nano: int | None) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import chain
+from typing import NamedTuple
 
 import click
 
@@ -13,7 +14,6 @@ from localops.reading import facts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from typing import Any
 
     from localops.reading.analytics import Chosen, Line, Part, Report, Totals
@@ -107,8 +107,8 @@ def analytics(
         else:
             lines = _lines(opened, by, chosen, tz)
             each_one = by == "session"
-            labels, cut_off = _names(opened, lines[:limit]) if each_one and not as_json else ({}, set())
-            _print_lines(by, lines, limit, as_json=as_json, each_one=each_one, labels=labels, cut_off=cut_off)
+            named = _names(opened, lines[:limit]) if each_one and not as_json else {}
+            _print_lines(by, lines, limit, as_json=as_json, each_one=each_one, named=named)
 
 
 # One session
@@ -126,7 +126,7 @@ def _one(project: Project, id: bytes, *, percentiles: bool, as_json: bool) -> No
 def _print_report(session: Snapshot, report: Report) -> None:
     common.print_heading(session)
     totals = report.totals
-    figures_shown = {**report.contract, "Cost": output.money_of(totals.cost, totals.unpriced, totals.llms)}
+    figures_shown = {**report.contract, "Cost": _cost(totals, at_least=session.cost_at_least)}
     if session.budget is not None:
         figures_shown["Budget"] = facts.budget_text(session.budget)
     if session.is_cut_off:
@@ -237,16 +237,21 @@ def _facts(project: str, session: Snapshot, report: Report) -> dict[str, Any]:
         "project": project,
         "state": session.standing.state,
         "analytics": report.contract,
-        **_totals_facts(report.totals),
+        **_totals_facts(report.totals, open_calls=session.open_calls > 0),
         "budget": facts.budget(session),
         "seconds": (session.until_ns - report.totals.first_ns) / 1e9,
+        "at_least": session.is_cut_off,
         **facts.beyond_totals(report),
     }
 
 
-def _totals_facts(totals: Totals) -> dict[str, Any]:
+def _cost(totals: Totals, *, at_least: bool) -> str:
+    return output.money_of(totals.cost, totals.unpriced, totals.llms, at_least=at_least)
+
+
+def _totals_facts(totals: Totals, *, open_calls: bool) -> dict[str, Any]:
     """Return the figures as JSON, in the order that scripts know: calls before actions."""
-    figures_by_name = facts.totals(totals)
+    figures_by_name = facts.totals(totals, open_calls=open_calls)
     return {name: figures_by_name[name] for name in ("events", "llm_calls", "tool_calls")} | figures_by_name
 
 
@@ -256,8 +261,9 @@ def _totals_facts(totals: Totals) -> dict[str, Any]:
 def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     parts = [figures.overall(project.reader, chosen) for project in opened.projects]
     totals = figures.Totals(*map(sum, zip(figures.NOTHING, *parts, strict=True)))
+    open_calls = any(project.any_open_call(chosen) for project in opened.projects)
     if as_json:
-        common.print_json({"sessions": totals.rows, **_totals_facts(totals)})
+        common.print_json({"sessions": totals.rows, **_totals_facts(totals, open_calls=open_calls)})
         return
     common.print_pairs(
         [
@@ -268,7 +274,7 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
             ("Errors", output.count(totals.errors)),
             ("Failed", _failures(totals)),
             ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
-            ("Cost", output.money_of(totals.cost, totals.unpriced, totals.llms)),
+            ("Cost", _cost(totals, at_least=open_calls)),
             ("Unpriced", _calls(totals.unpriced) if totals.unpriced else "none"),
         ]
     )
@@ -297,16 +303,23 @@ def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:
     return [figures.Line(sessions=1, **part._asdict()) for part in parts]
 
 
-def _names(opened: Home, lines: list[Line]) -> tuple[dict[str, str], set[str]]:
-    """Return the short id and the name of each line's session, and which of them may have lasted longer."""
-    labels, cut_off = {}, set()
+class _Named(NamedTuple):
+    """A session of a table: its label, and whether its duration and its cost are lower bounds."""
+
+    label: str
+    is_cut_off: bool = False
+    cost_at_least: bool = False
+
+
+def _names(opened: Home, lines: list[Line]) -> dict[str, _Named]:
+    """Return the short id and the name of each line's session, with what the line's figures leave open."""
+    named = {}
     for line in lines:
         project, id = opened.find(line.value)
         snapshot = project.snapshot(id)
-        labels[line.value] = f"{common.short_id(id)}  {common.title(snapshot.story.name)}"
-        if snapshot.is_cut_off:
-            cut_off.add(line.value)
-    return labels, cut_off
+        label = f"{common.short_id(id)}  {common.title(snapshot.story.name)}"
+        named[line.value] = _Named(label, snapshot.is_cut_off, snapshot.cost_at_least)
+    return named
 
 
 def _print_lines(
@@ -316,10 +329,9 @@ def _print_lines(
     *,
     as_json: bool,
     each_one: bool = False,
-    labels: dict[str, str] | None = None,
-    cut_off: Collection[str] = (),
+    named: dict[str, _Named] | None = None,
 ) -> None:
-    """Print lines as a table or JSON; `each_one`: each is one session; `cut_off`: which took at least so long."""
+    """Print lines as a table or JSON; `each_one`: each is one session; `named`: what these are called."""
     if as_json:
         common.print_json({"by": by, "lines": [facts.part(by, line) for line in lines]})
         return
@@ -328,7 +340,7 @@ def _print_lines(
         return
     most = max(line.cost for line in lines)
     table = [
-        _cells(line, (labels or {}).get(line.value, line.value or common.NAMELESS), most, line.value in cut_off)
+        _cells(line, (named or {}).get(line.value) or _Named(line.value or common.NAMELESS), most)
         for line in lines[:limit]
     ]
     headers = (by, "sessions", "calls" if by in ("model", "tool") else "events", *_FIGURES)
@@ -354,15 +366,15 @@ def _print_lines(
 _FIGURES = ("failed", "tokens in", "out", "cost", "", "time")
 
 
-def _cells(line: Line, label: str, most: int, is_cut_off: bool) -> list[object]:
+def _cells(line: Line, one: _Named, most: int) -> list[object]:
     return [
-        label,
+        one.label,
         output.count(line.sessions),
         output.count(line.events),
         output.count(line.failed),
         output.count(line.tokens_in),
         output.count(line.tokens_out),
-        output.money_of(line.cost, line.unpriced, line.events),
+        output.money_of(line.cost, line.unpriced, line.events, at_least=one.cost_at_least),
         output.bar(line.cost / most, 12) if most > 0 else "",
-        f"{'≥' if is_cut_off else ''}{output.short_duration(line.took_ns)}",
+        f"{'≥' if one.is_cut_off else ''}{output.short_duration(line.took_ns)}",
     ]

@@ -125,7 +125,7 @@ def _cells(listed: Listed, began: Callable[[int], str]) -> list[object]:
         output.count(listed.tools),
         output.count(listed.errors),
         output.count(listed.tokens_in + listed.tokens_out),
-        output.money_of(listed.cost, listed.unpriced, listed.llms),
+        output.money_of(listed.cost, listed.unpriced, listed.llms, at_least=listed.project.cost_at_least(listed)),
         ", ".join(listed.project.tags(listed.session)),
     ]
 
@@ -133,8 +133,7 @@ def _cells(listed: Listed, began: Callable[[int], str]) -> list[object]:
 def _took(listed: Listed) -> str:
     """Return how long a session took; `≥` where its process died, so it may have lasted longer."""
     took = output.short_duration(facts.until_ns(listed) - listed.first_ns)
-    doubtful = listed.state in ("Indeterminate", "Unknown")
-    return f"≥{took}" if doubtful and listed.project.snapshot(listed.session).is_cut_off else took
+    return f"≥{took}" if listed.project.is_cut_off(listed) else took
 
 
 def _print_json(shown: list[Listed], more: bool) -> None:

@@ -100,7 +100,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         ("project", project),
         ("tags", ", ".join(story.tags)),
         ("figures", figures),
-        ("cost", output.money_of(totals.cost, totals.unpriced, totals.llms)),
+        ("cost", _cost(snapshot)),
         ("budget", facts.budget_text(snapshot.budget) if snapshot.budget else None),
         ("tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
         ("agents", _with_counts(part.value for part in report.by["agent"])),
@@ -121,6 +121,11 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
     died_in = [] if is_explained else _died_in(snapshot, until)
     for notice in [*_notices(report), *died_in]:
         print(common.styled(f"! {output.clean(notice)}", "yellow"))
+
+
+def _cost(snapshot: Snapshot) -> str:
+    totals = snapshot.totals
+    return output.money_of(totals.cost, totals.unpriced, totals.llms, at_least=snapshot.cost_at_least)
 
 
 def _first_line(text: str | None) -> str | None:
@@ -533,6 +538,7 @@ def _session_facts(project: str, snapshot: Snapshot, limit: int) -> dict[str, An
         "reason": standing.reason,
         "derived": standing.derived,
         **facts.span(snapshot.totals.first_ns, snapshot.totals.last_ns, snapshot.until_ns),
+        "at_least": snapshot.is_cut_off,
         "tags": snapshot.story.tags,
         "metadata": snapshot.story.metadata,
         "budget": facts.budget(snapshot),

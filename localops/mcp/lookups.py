@@ -90,6 +90,7 @@ def _session_record(one: Listed, *, many: bool) -> Record:
         "errors": one.errors or None,
         "cost": round(one.cost / 1e9, 6) or None,
         "unpriced": one.unpriced or None,
+        "cost_at_least": plain["cost_at_least"] or None,
         "tags": plain["tags"],
     }
 
@@ -105,8 +106,10 @@ def get_session(memory: Memory, given: Given) -> str:
             f"began {iso(total.first_ns)[:19]} UTC, {output.ago(now_ns() - total.first_ns)}, "
             f"took {output.short_duration(seen.until_ns - total.first_ns)}."
         )
-        figures = {**facts.totals(total), "cost_usd": round(total.cost / 1e9, 6)}
-        wanted = "events llm_calls tool_calls errors failed tokens_in tokens_out cost_usd unpriced".split()
+        figures = {**facts.totals(total, open_calls=seen.open_calls > 0), "cost_usd": round(total.cost / 1e9, 6)}
+        wanted = (
+            "events llm_calls tool_calls errors failed tokens_in tokens_out cost_usd unpriced cost_at_least".split()
+        )
         records: list[Record] = [
             {"name": seen.story.name, "reason": seen.standing.reason, "tags": seen.story.tags},
             {name: figures[name] or None for name in wanted},

@@ -119,6 +119,12 @@ def totals(source: Source, session: bytes) -> Totals:
     return Totals(*figures) if figures else NOTHING
 
 
+def open_calls(source: Source, session: bytes) -> int:
+    """Return how many LLM calls of a session began and have not ended."""
+    [(many,)] = source.all("open_calls", session=session)
+    return int(many)
+
+
 def until_ns(last_ns: int, *, running: bool) -> int:
     """Return the end of a session's duration, by the time of its last row: now, while it runs."""
     return max(last_ns, clock.now_ns()) if running else last_ns
@@ -375,6 +381,15 @@ def overall(reader: Reader, chosen: Chosen) -> Totals:
     """Return the sums of the chosen sessions' totals; `rows` is the number of sessions."""
     sums = [_Sums._make(row).totals for row in query_report(reader, "quarters", chosen)]
     return Totals(*map(sum, zip(*sums, strict=True))) if sums else NOTHING
+
+
+def with_open_calls(reader: Reader, chosen: Chosen) -> list[bytes]:
+    """Return the chosen sessions that have an LLM call which began and has not ended."""
+    sessions = [session for (session,) in reader.ask(statements("report.sql")["with_open_calls"], {})]
+    if not sessions:  # as nearly always: the sessions need not be read
+        return []
+    ids = "[" + ", ".join(f'"{id.hex()}"' for id in sessions) + "]"
+    return [session for (session,) in query_report(reader, "among", chosen, ids=ids)]
 
 
 def query_report(

@@ -106,6 +106,7 @@ def _stats(run: Run) -> dict[str, Any]:
         "total_tokens": figures.tokens_in + figures.tokens_out,
         "cost_nano": figures.cost,
         "unpriced": figures.unpriced,
+        "cost_at_least": run.cost_at_least,
         "failed": figures.failed,
         "unfinished": len(run.unfinished),
         "events": figures.events,
@@ -304,6 +305,7 @@ TABLES: dict[str, dict[str, tuple[type, str]]] = {
         "tokens_out": (int, "completion tokens"),
         "cost_usd": (float, "what its LLM and tool calls cost, in US dollars"),
         "unpriced": (int, "LLM calls whose price is not known: they are not in cost_usd"),
+        "cost_at_least": (int, "1: it cost more, as a call has no known price, or never ended"),
     },
     "agents": {
         "id": (str, "UUID of the agent"),
@@ -467,6 +469,7 @@ def _session_row(run: Run) -> dict[str, Any]:
         "tokens_out": figures.tokens_out,
         "cost_usd": dollars(figures.cost),
         "unpriced": figures.unpriced,
+        "cost_at_least": int(run.cost_at_least),
     }
 
 
@@ -528,7 +531,7 @@ def _page(run: Run) -> dict[str, Any]:
     session = _session_row(run)
     figures = run.totals
     known = analytics.contract(figures, running=run.is_running, until=run.until_ns)
-    shown = {**known, "Cost": output.money_of(figures.cost, figures.unpriced, figures.llms)}
+    shown = {**known, "Cost": output.money_of(figures.cost, figures.unpriced, figures.llms, at_least=run.cost_at_least)}
     if run.is_cut_off:
         shown["Duration"] = f"at least {output.short_duration(run.until_ns - figures.first_ns)}"
     # Part of the cost.

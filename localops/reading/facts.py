@@ -24,6 +24,11 @@ if TYPE_CHECKING:
 full_id = rows.id_text
 
 
+def cost(nano: int, *, at_least: bool) -> Facts:
+    """Return the cost of calls together, and whether it is a lower bound: a call has no price, or never ended."""
+    return {**money(nano), "cost_at_least": at_least}
+
+
 def money(nano: int | None) -> Facts:
     """Return a cost, in dollars for reading and in nano-dollars for calculating."""
     return {"cost_usd": dollars(nano), "cost_nano": nano}
@@ -47,12 +52,13 @@ def listed(one: Listed) -> Facts:
         "name": one.name,
         "state": one.state,
         **span(one.first_ns, one.last_ns, until_ns(one)),
+        "at_least": one.project.is_cut_off(one),
         **_counts(one),
         "failed": one.failed,
         "tokens_in": one.tokens_in,
         "tokens_out": one.tokens_out,
         "tokens_cache_write": one.tokens_cache_write,
-        **money(one.cost),
+        **cost(one.cost, at_least=one.project.cost_at_least(one)),
         "unpriced": one.unpriced,
         "tags": one.project.tags(one.session),
     }
@@ -68,14 +74,14 @@ def _counts(figures: Listed | Totals) -> Facts:
     }
 
 
-def totals(figures: Totals) -> Facts:
-    """Return totals, of one session or of many."""
+def totals(figures: Totals, *, open_calls: bool = False) -> Facts:
+    """Return totals, of one session or of many; `open_calls`: an LLM call of these never ended."""
     return {
         **_counts(figures),
         "failed": figures.failed,
         "error_rate": analytics.error_rate(figures),
         **{name: getattr(figures, name) for name in rows.TOKENS},
-        **money(figures.cost),
+        **cost(figures.cost, at_least=figures.unpriced > 0 or open_calls),
         "unpriced": figures.unpriced,
     }
 
@@ -96,7 +102,7 @@ def session(project: str, seen: Snapshot, report: Report) -> Facts:
         "metadata_only": seen.story.metadata_only,
         "budget": budget(seen),
         "analytics": report.contract,
-        **totals(report.totals),
+        **totals(report.totals, open_calls=seen.open_calls > 0),
         **beyond_totals(report),
     }
 

@@ -326,6 +326,22 @@ class Project:
         """Return whether a session of the list is one for events without a session."""
         return listed.name == UNATTRIBUTED and self.snapshot(listed.session).story.is_unattributed
 
+    def is_cut_off(self, listed: Listed) -> bool:
+        """Return whether a session of the list may have lasted beyond its last row."""
+        doubtful = listed.state in ("Indeterminate", "Unknown")
+        return doubtful and self.snapshot(listed.session).is_cut_off
+
+    def cost_at_least(self, listed: Listed) -> bool:
+        """Return whether the cost of a session of the list is a lower bound: a call has no price, or never ended."""
+        if listed.unpriced:
+            return True
+        return listed.state != "Running" and analytics.open_calls(self.reader, listed.session) > 0
+
+    def any_open_call(self, chosen: analytics.Chosen) -> bool:
+        """Return whether an LLM call of a chosen session never ended; those of running sessions may."""
+        sessions = analytics.with_open_calls(self.reader, chosen)
+        return any(self.standing(session).state != "Running" for session in sessions)
+
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
         """Return a few of the sessions with ids between two others."""
         return [session for (session,) in self.ask("sessions_like", low=low, high=high, many=_FEW)]

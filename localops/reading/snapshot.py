@@ -103,6 +103,16 @@ class Snapshot:
         return unfinished(self.source, self.id)
 
     @cached_property
+    def open_calls(self) -> int:
+        """Return how many of its LLM calls never ended, so that its cost is a lower bound; while it runs, they may."""
+        return 0 if self.is_running else analytics.open_calls(self.source, self.id)
+
+    @property
+    def cost_at_least(self) -> bool:
+        """Return whether its cost is a lower bound: a call has no price, or never ended."""
+        return self.totals.unpriced > 0 or self.open_calls > 0
+
+    @cached_property
     def parts(self) -> dict[str, list[Part]]:
         """Return its totals by `model`, `tool`, `agent_id` and `agent` (names only), the busiest first."""
         return analytics.all_parts(self.source, self.id)

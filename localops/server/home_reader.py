@@ -394,7 +394,8 @@ class HomeReader:
                 for each in home.projects:
                     with self._following(each) as index:
                         total = analytics.Totals(*map(add, total, charts.overall(index, chosen)))
-                return {"sessions": total.rows, **facts.totals(total)}
+                open_calls = any(each.any_open_call(chosen) for each in home.projects)
+                return {"sessions": total.rows, **facts.totals(total, open_calls=open_calls)}
             lines = [
                 line
                 for each in home.projects

@@ -339,7 +339,7 @@ def _session_row(one: dict[str, Any], root: str) -> str:
         f'<div class="tags">{_chips(one["tags"])}</div></td>',
         f'<td class="state-cell"><span class="state {escape(one["state"])}">{escape(one["state"])}</span></td>',
         f'<td class="began">{began}</td>',
-        _cell(output.short_duration(round(one["seconds"] * 1e9)), "num"),
+        _cell(f"{'≥' if one['at_least'] else ''}{_seconds(one)}", "num"),
         _cell(output.count(one["llm_calls"]), "num"),
         _cell(output.count(one["tool_calls"]), "num"),
         _cell(output.count(one["actions"]), "num"),
@@ -356,17 +356,18 @@ def _chips(tags: Iterable[str]) -> str:
     return "".join(f'<span class="tag">{escape(tag)}</span>' for tag in tags)
 
 
+def _seconds(one: dict[str, Any]) -> str:
+    return output.short_duration(round(one["seconds"] * 1e9))
+
+
 def _money(one: dict[str, Any]) -> str:
-    unpriced = one["unpriced"]
-    if unpriced and not one["cost_nano"] and unpriced >= one["llm_calls"]:
-        return "unpriced"
-    return output.money(one["cost_nano"]) + (" + ?" if unpriced else "")
+    return output.money_of(one["cost_nano"], one["unpriced"], one["llm_calls"], at_least=one["cost_at_least"])
 
 
 def _session_head(facts: Facts) -> str:
     one: Any = facts
     labels = {
-        "Duration": f"{'at least ' if one['at_least'] else ''}{output.short_duration(round(one['seconds'] * 1e9))}",
+        "Duration": f"{'at least ' if one['at_least'] else ''}{_seconds(one)}",
         "Cost": _money(one),
         "LLM calls": output.count(one["llm_calls"]),
         "Tool calls": output.count(one["tool_calls"]),

@@ -83,8 +83,8 @@ function change(a, b, text) {
 
 /** Return the difference of two costs, if both are known. */
 function costChange(a, b) {
-  if (!a.unpriced && !b.unpriced) return change(a.cost_nano, b.cost_nano, money);
-  return make("span", { class: "faint", title: "Some calls have no price" }, "?");
+  if (!a.cost_at_least && !b.cost_at_least) return change(a.cost_nano, b.cost_nano, money);
+  return make("span", { class: "faint", title: "The cost of some calls is not known" }, "?");
 }
 
 function figures({ a, b }) {

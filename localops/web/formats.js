@@ -78,10 +78,11 @@ export function money(nano) {
   return `${sign}$${count(Math.floor(parts / 10 ** places))}.${String(parts % 10 ** places).padStart(places, "0")}`;
 }
 
-/** Return the cost of several calls, with `+ ?` if some have no price, and `unpriced` if all lack one. */
-export function cost({ cost_nano, unpriced, llm_calls }) {
-  if (unpriced && !cost_nano && unpriced >= llm_calls) return "unpriced";
-  return money(cost_nano) + (unpriced ? " + ?" : "");
+/** Return the cost of several calls: with `+ ?` if it is not the whole cost, and `unpriced` if no price is known. */
+export function cost({ cost_nano, unpriced, llm_calls, cost_at_least }) {
+  const partial = unpriced || cost_at_least;
+  if (partial && !cost_nano && unpriced >= llm_calls) return "unpriced";
+  return money(cost_nano) + (partial ? " + ?" : "");
 }
 
 /** Return the cost of one event: an LLM call has a price, none, or was not billed; others rarely cost anything. */

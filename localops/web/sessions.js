@@ -161,7 +161,7 @@ function row(one) {
       ),
     ),
     make("td", { class: "began" }, make("time", { datetime: one.began }, when(one.began))),
-    cell("took", duration(elapsed(one))),
+    cell("took", (one.at_least ? "≥" : "") + duration(elapsed(one))),
     cell("LLM", count(one.llm_calls)),
     cell("tools", count(one.tool_calls)),
     cell("actions", count(one.actions)),

@@ -156,6 +156,29 @@ where not exists (select 1 from id_of i where i.id = o.id and i.phase = 0)
     where d.seq > (select seq from mark) and d.id = o.id and d.phase = 0)
 order by at_ns;
 
+-- open_calls --
+-- How many LLM calls of a session have begun but not ended.
+select count(*)
+from (
+  select o.id
+  from total t
+  join unfinished u on u.key = t.key
+  join event o on o.seq = u.seq
+  where t.session = :session
+    and o.kind = 'llm'
+  union all
+  select id
+  from event not indexed
+  where seq > (select seq from mark)
+    and session = :session
+    and phase = 1
+    and kind = 'llm'
+) o
+where not exists (select 1 from id_of i where i.id = o.id and i.phase = 0)
+  and not exists (
+    select 1 from event d not indexed
+    where d.seq > (select seq from mark) and d.id = o.id and d.phase = 0);
+
 -- events --
 -- A page of a session's rows in the order they were written, after :after.
 select {e.columns}

@@ -89,6 +89,18 @@ from chosen
 group by 1
 order by 1;
 
+-- with_open_calls --
+-- The sessions with an LLM call that began and has not ended.
+select distinct session
+from unfinished_operation
+where kind = 'llm';
+
+-- among --
+-- The chosen sessions of a JSON array of ids in hex.
+select session
+from chosen
+where session in (select unhex(value) from json_each(:ids));
+
 -- by_session --
 -- The most expensive first.
 select session, 1 as sessions,
