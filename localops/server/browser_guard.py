@@ -196,7 +196,7 @@ def digest(secret: str) -> str:
 
 def cookie_name(scope: Scope) -> str:
     """Return the name of our cookie, with the port: browsers share cookies between ports of a host."""
-    return f"localops-{(scope.get('server') or ('', 0))[1]}"
+    return f"localops-{(scope.get('server') or ('', 0))[1] or 0}"
 
 
 def _names(scope: Scope) -> frozenset[str]:

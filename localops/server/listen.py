@@ -6,7 +6,7 @@ import asyncio
 import gc
 import logging
 import signal
-import socket
+import ssl
 import sys
 from asyncio import constants
 from contextlib import contextmanager
@@ -15,16 +15,20 @@ import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from localops import output
-from localops.server import troubles
+from localops.encoding import encode
+from localops.server import request_body, sockets, troubles
+from localops.server.forwarded import Forwarded, Proxies
 from localops.server.limits import Limits
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    import socket
+    from collections.abc import AsyncIterator, Callable, Iterator
     from types import FrameType
     from typing import Any
 
     from starlette.applications import Starlette
+    from starlette.types import Receive, Scope, Send
 
 # Bytes of a request's line and headers.
 _HEAD_BYTES = 16 << 10
@@ -32,6 +36,13 @@ _HEAD_BYTES = 16 << 10
 _SWITCH = 0.0005
 # New objects between two garbage collections: a batch makes thousands of rows, and none is part of a cycle.
 _YOUNG = 20_000
+_STOPS = encode.dumps({"message": "the server is stopping: try again soon"})
+_LEAVING = [
+    (b"retry-after", b"5"),
+    (b"connection", b"close"),
+    (b"content-type", b"application/json"),
+    (b"content-length", b"%d" % len(_STOPS)),
+]
 _FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
 
 
@@ -105,18 +116,62 @@ class _Bounded(H11Protocol):
         self.transport.abort()
 
 
+class _Gate:
+    """The application, closed to new requests once the server stops."""
+
+    def __init__(self, app: Starlette, limits: Limits) -> None:
+        self._app, self._limits = app, limits
+        # Requests that are being answered.
+        self.running = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer, or refuse with 503."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+        elif getattr(self._app.state, "leaving", False):
+            await request_body.discard(_body(receive), self._limits.body)
+            await send({"type": "http.response.start", "status": 503, "headers": _LEAVING})
+            await send({"type": "http.response.body", "body": _STOPS})
+        else:
+            self.running += 1
+            try:
+                await self._app(scope, receive, send)
+            finally:
+                self.running -= 1
+
+
+async def _body(receive: Receive) -> AsyncIterator[bytes]:
+    message = await receive()
+    while message["type"] == "http.request":
+        yield message["body"]
+        if not message["more_body"]:
+            return
+        message = await receive()
+
+
 class _Server(uvicorn.Server):
     """A uvicorn server that exits with 0 on a signal, and calls `ready` when it listens."""
 
-    def __init__(self, app: Starlette, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(self, app: Starlette, gate: _Gate, config: uvicorn.Config, ready: Callable[[], None]) -> None:
         super().__init__(config)
-        self._app, self._ready = app, ready
+        self._app, self._gate, self._ready = app, gate, ready
+        self._renewed: ssl.SSLContext | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then call `ready`."""
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Finish running requests, answering others with 503; then stop listening."""
+        loop = asyncio.get_running_loop()
+        ends = loop.time() + (self.config.timeout_graceful_shutdown or 0)
+        while self._gate.running and loop.time() < ends:
+            await asyncio.sleep(0.05)
+        # What is left are connections whose last bytes are on their way.
+        self.config.timeout_graceful_shutdown = 0 if self._gate.running else 1
+        await super().shutdown(sockets)
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -130,19 +185,34 @@ class _Server(uvicorn.Server):
                 signal.signal(number, handler)
 
     def _reload(self, _: int, __: FrameType | None) -> None:
-        """Reload the certificate for new connections."""
-        if self.config.ssl is None or self.config.ssl_certfile is None:
+        """Read the certificate again for new connections; keep the old one if that fails."""
+        serving, cert = self.config.ssl, self.config.ssl_certfile
+        if serving is None or cert is None:
             return
+        # Another context, because one in which half of a pair was replaced could serve no client.
+        renewed = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         try:
-            self.config.ssl.load_cert_chain(self.config.ssl_certfile, self.config.ssl_keyfile)
+            renewed.load_cert_chain(cert, self.config.ssl_keyfile)
         # SSLError is a subclass.
         except OSError as error:
-            output.say(f"cannot reload the certificate, keeping the old one: {error}")
+            output.say(f"cannot read the certificate {cert} again, keeping the old one: {error}")
+            return
+        self._renewed = renewed
+        serving.sni_callback = self._with_renewed
+        output.say(f"read the certificate {cert} again: new connections get it")
 
-    def _stop(self, _: int, __: FrameType | None) -> None:
+    def _with_renewed(self, connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
+        """Give a new connection the newest certificate; called for each, also without a name in its greeting."""
+        if self._renewed is not None:
+            connection.context = self._renewed
+
+    def _stop(self, number: int, _: FrameType | None) -> None:
+        if self.should_exit:
+            # The threads that work for requests may take long. Nothing that was acknowledged depends on them.
+            signal.signal(number, signal.SIG_DFL)
+            signal.raise_signal(number)
         # Event streams look at this, and end.
         self._app.state.leaving = True
-        self.force_exit = self.should_exit
         self.should_exit = True
 
 
@@ -157,18 +227,21 @@ def serve(
     cert: str | None = None,
     key: str | None = None,
     access_log: bool = False,
+    uds: str | None = None,
+    proxies: Proxies | None = None,
 ) -> None:
     """Serve until a signal; `ready` gets the address.  OSError if the address cannot be used.
 
-    `else_any`: use any free port if this one is taken.
+    `else_any`: use any free port if this one is taken.  `uds`: listen on this Unix socket instead.
     """
     _raise_files()
     sys.setswitchinterval(_SWITCH)
     gc.freeze()
     gc.set_threshold(_YOUNG)
     protocol = type("Bounded", (_Bounded,), {"limits": limits})
+    gate = _Gate(app, limits)
     config = uvicorn.Config(
-        app,
+        Forwarded(gate, proxies or Proxies()),
         http=protocol,
         ws="none",
         lifespan="on",
@@ -186,37 +259,20 @@ def serve(
     logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     # Our timeouts begin after the TLS handshake, for which asyncio allows a minute; uvicorn has no option for it.
     setattr(constants, "SSL_HANDSHAKE_TIMEOUT", limits.head)  # noqa: B010  a constant, for mypy
-    with _listening(host, port, else_any=else_any) as listener:
-        shown = f"[{host}]" if ":" in host else host
-        address = f"{'https' if cert else 'http'}://{shown}:{listener.getsockname()[1]}"
-        _Server(app, config, lambda: ready(address)).run(sockets=[listener])
+    opened = sockets.listening(host, port, else_any=else_any) if uds is None else sockets.unix_listening(uds)
+    with opened as listener:
+        address = f"unix:{uds}" if uds is not None else _url(host, listener.getsockname()[1], is_https=bool(cert))
+        _Server(app, gate, config, lambda: ready(address)).run(sockets=[listener])
+
+
+def _url(host: str, port: int, *, is_https: bool) -> str:
+    shown = f"[{host}]" if ":" in host else host
+    return f"{'https' if is_https else 'http'}://{shown}:{port}"
 
 
 def _is_no_cancellation(record: logging.LogRecord) -> bool:
     """Drop tracebacks of requests that a stop cancelled: uvicorn also logs their number in one line."""
     return not (record.exc_info and isinstance(record.exc_info[1], asyncio.CancelledError))
-
-
-@contextmanager
-def _listening(host: str, port: int, *, else_any: bool = False) -> Iterator[socket.socket]:
-    try:
-        family, _, _, _, place = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-    except OSError as error:
-        # So that the message names the host.
-        error.filename = host
-        raise
-    # With the protocol named, asyncio turns Nagle's algorithm off; else each response waits 40 ms for the client.
-    with socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP) as listener:
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            listener.bind(place)
-        except OSError as error:
-            if not else_any:
-                error.filename = f"{host}:{port}"
-                raise
-            listener.bind((place[0], 0, *place[2:]))
-        listener.set_inheritable(False)
-        yield listener
 
 
 def _raise_files() -> None:

@@ -77,8 +77,9 @@ class RealHub:
         """Start the process, and wait until it listens."""
         program = ["-m", "localops"] if self.limits is None else ["-c", _LIMITED, json.dumps(self.limits)]
         command = [sys.executable, *program, "hub", "serve", "--data", str(self.data)]
+        port = [] if "--uds" in self.options else ["--port", str(self._port)]
         self.process = subprocess.Popen(
-            [*command, "--port", str(self._port), *self.options],
+            [*command, *port, *self.options],
             env={**os.environ, "PYTHONPATH": PATH},
             stdout=subprocess.PIPE,
             text=True,
@@ -87,7 +88,8 @@ class RealHub:
         line = self.process.stdout.readline()
         assert " listens at " in line, f"the hub printed {line!r} and ended with {self.process.wait()}"
         self.url = line.split()[-1]
-        self._port = int(self.url.rpartition(":")[2])
+        if port:
+            self._port = int(self.url.rpartition(":")[2])
 
     def stop(self) -> int:
         """Ask it to end (SIGTERM), and give back its exit code."""

@@ -24,7 +24,7 @@ import pytest
 from localops import clock
 from localops.journal import rows
 from localops.reading.home import Home
-from localops.server import listen
+from localops.server import sockets
 from localops.transfer import bundle
 from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows, wait_until
 
@@ -70,18 +70,9 @@ def _has_read_all(running: RealHub) -> None:
     assert running.ask("GET", "/health", key="")[0] == 200
 
 
-def _listens_no_more(running: RealHub) -> bool:
-    opened: list[socket.socket] = []
-    try:
-        _open(running, opened).close()
-    except ConnectionRefusedError:
-        return True
-    return False
-
-
 def test_answers_go_out_at_once() -> None:
     """asyncio turns Nagle's algorithm off only for sockets that were named as TCP."""
-    with listen._listening("127.0.0.1", 0) as listener:
+    with sockets.listening("127.0.0.1", 0) as listener:
         assert listener.proto == socket.IPPROTO_TCP
 
 
@@ -253,7 +244,7 @@ def test_sigterm_lets_finish_what_runs(tmp_path: Path) -> None:
         ended: list[int] = []
         stopping = threading.Thread(target=lambda: ended.append(found.stop()))
         stopping.start()
-        wait_until(lambda: _listens_no_more(found), 30)
+        wait_until(lambda: found.ask("GET", "/health", key="")[0] == 503, 30)
         sock.sendall(body[-1:])
         assert b'"stored":5' in _until_closed(sock)
         sock.close()

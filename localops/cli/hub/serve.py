@@ -30,9 +30,19 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 )
 @click.option("--rate", type=click.IntRange(min=1), default=100, show_default=True, help="Requests a second and key.")
 @click.option("--root-path", default="", metavar="PATH", help="Path at which a proxy serves it, if any: /localops.")
+@click.option("--uds", metavar="PATH", help="Listen on this Unix socket (mode 0660) instead, for a proxy.")
+@click.option(
+    "--proxy",
+    "proxies",
+    multiple=True,
+    metavar="ADDRESS|NETWORK|unix",
+    help="A proxy whose X-Forwarded-For and X-Forwarded-Proto count (repeatable); unix: those of --uds.",
+)
 @click.option("--access-log", is_flag=True, help="Log each request: address, path and status, never keys.")
 @new_option
+@click.pass_context
 def serve(
+    context: click.Context,
     data: str,
     host: str,
     port: int,
@@ -41,10 +51,12 @@ def serve(
     max_body: int,
     rate: int,
     root_path: str,
+    uds: str | None,
+    proxies: tuple[str, ...],
     access_log: bool,
     new: bool,
 ) -> None:
-    """Run the hub until SIGTERM or Ctrl-C; running requests are finished first.
+    """Run the hub until SIGTERM or Ctrl-C; running requests are finished first, and a second signal ends it at once.
 
     A request may have four times --max-body when decompressed. Create keys with `localops hub key create`, also
     while the hub runs.
@@ -55,11 +67,15 @@ def serve(
         from localops.server.app import app
     except ImportError as error:
         raise ConfigError(f"missing packages for a hub: pip install 'localops[ui]' ({error})") from error
+    from localops.server.forwarded import Proxies
     from localops.server.home_store import HomeStore
     from localops.server.keys import Keys
     from localops.server.limits import Limits
 
+    if uds is not None:
+        _check_alone(context, "uds", "host", "port", "tls_cert", "tls_key")
     check_tls(host, tls_cert, tls_key)
+    named = Proxies(proxies)
     folder = folder_of(data)
     begins = not os.path.exists(os.path.join(folder, session_state.HUB))
     # Before it listens, so that a folder without keys is an error and not a hub that refuses every client.
@@ -79,7 +95,17 @@ def serve(
         cert=tls_cert,
         key=tls_key,
         access_log=access_log,
+        uds=None if uds is None else folder_of(uds),
+        proxies=named,
     )
+
+
+def _check_alone(context: click.Context, name: str, *others: str) -> None:
+    """Refuse options that do nothing beside another one."""
+    for other in others:
+        if context.get_parameter_source(other) is not click.core.ParameterSource.DEFAULT:
+            given, spare = (f"--{each.replace('_', '-')}" for each in (name, other))
+            raise click.UsageError(f"{spare} does nothing with {given}: leave out one of them")
 
 
 def check_tls(host: str, cert: str | None, key: str | None) -> None:
