@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from scripts.bench import Bench
 
 EVENTS = 100_000
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 _TIMES = """[performance.getEntriesByName('first-contentful-paint')[0].startTime,
   ...['interactive', 'whole'].map(name => performance.getEntriesByName('localops-' + name)[0]?.startTime)]"""
 

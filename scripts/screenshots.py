@@ -24,6 +24,7 @@ from localops.decorators import agent, operation, tool
 
 TOP = Path(__file__).parent.parent
 SHOTS = TOP / ".screenshots"
+_NAMES = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
 KEPT = [
     "sessions-light",
     "timeline-light",
@@ -199,7 +200,7 @@ def take(link: str, folder: Path, kept: list[str]) -> None:
     """Every picture, or those that are kept."""
     from playwright.sync_api import sync_playwright
 
-    path = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    path = next(filter(None, map(shutil.which, _NAMES)), None)
     base = link.partition("/#")[0]
     wide, narrow = {"width": 1280, "height": 720}, {"width": 390, "height": 844}
     sizes: tuple[tuple[str, dict[str, int], Literal["light", "dark"]], ...] = (

@@ -22,7 +22,8 @@ from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
 _ROOT = Path(__file__).parents[2]
 RECORDER = Path(__file__).with_name("recorder.py")
-_NAMES = ("chromium", "chromium-browser", "google-chrome")
+# The one that has no window at all first: it takes less than half the time for the same pages.
+_NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 # No browser asks anybody anything by itself in a test: no updates, no lists, no reports.
 _QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 
@@ -141,7 +142,7 @@ def chromium() -> Iterator[Browser]:
     """Debian's Chromium, without a window; while it is there, no test of this process can use asyncio.run."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
-        pytest.skip("there is no Chromium on this machine: apt-get install chromium")
+        pytest.skip("there is no Chromium on this machine: apt-get install chromium-headless-shell")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
         yield browser
