@@ -135,6 +135,28 @@ def test_a_trace_becomes_a_session(file: Path) -> None:
     assert call["session"] == bytes.fromhex(f"{7:032x}")
 
 
+def test_what_made_the_spans_is_kept(file: Path) -> None:
+    """The resource at the start of the session, with the machine; library, kind and losses at each span."""
+    whole = request(span(1, 1, "run", kind=2, traceState="a=b", droppedAttributesCount=3))
+    group = whole["resourceSpans"][0]
+    group["resource"]["attributes"] += [
+        {"key": name, "value": {"stringValue": text}} for name, text in (("host.name", "pilot"), ("os.type", "linux"))
+    ]
+    group["scopeSpans"][0]["scope"] |= {"version": "1.2", "attributes": [{"key": "x", "value": {"intValue": "1"}}]}
+    file.write_text(lines(whole))
+    assert import_file(file).problems == []
+    with programs.reader() as reader:
+        [(tags, start)] = reader.ask("select tags, body from event where kind = 'session'")
+    body = json.loads(start)
+    assert (json.loads(tags), body["host"]) == (["service=harbour"], "pilot")
+    assert body["resource"] == {"service.name": "harbour", "host.name": "pilot", "os.type": "linux"}
+    assert body["host_env"] == {"OS": {"Hostname": "pilot", "OS": "linux"}}
+    [row] = stored()
+    kept = json.loads(row["body"])
+    assert (kept["scope_version"], kept["scope_attributes"], kept["span_kind"]) == ("1.2", {"x": 1}, "server")
+    assert (kept["trace_state"], kept["dropped_attributes"]) == ("a=b", 3)
+
+
 def test_an_import_can_be_repeated_and_goes_on(file: Path) -> None:
     """A file that has not changed is not read; of one that has grown, only what is new is added."""
     file.write_text(lines(request(*RUN[:2])))
@@ -146,7 +168,8 @@ def test_an_import_can_be_repeated_and_goes_on(file: Path) -> None:
     file.write_text(lines(request(*RUN[:2]), request(*RUN[2:])))
     import_file(file)
     assert [row["kind"] for row in stored()].count("llm") == 1
-    assert sessions() == [("chat gpt-4o", "Success", 1, 1, 1, 3_000_000)]
+    # Its root came later: the session has the name of the service.
+    assert sessions() == [("harbour", "Success", 1, 1, 1, 3_000_000)]
 
 
 def test_traces_with_one_session_id_are_one_session(file: Path) -> None:

@@ -26,10 +26,10 @@ AGENTS = tuple(_NAMES)
 class Project:
     """The journal for the rows of a coding agent, with the redaction and the prices of the project's home."""
 
-    def __init__(self, config: Config, *, wait: float | None = None) -> None:
+    def __init__(self, config: Config, *, wait: float | None = None, journal: Journal | None = None) -> None:
         self.config = config
         self.folder = config.folder()
-        self.journal = Journal(
+        self.journal = journal or Journal(
             self.folder, durability=config.durability, wait=config.wait if wait is None else min(wait, config.wait)
         )
         self._encoder = encode.Encoder(

@@ -35,13 +35,14 @@ _ANSWER = "completion tool_calls finish_reason response_id response_model time_t
 # The attributes by which the traces of one session know each other, the strongest first.
 TOGETHER = ("session.id", "gen_ai.conversation.id", "traceloop.association.properties.session_id")
 _KINDS = tuple(name for name, (known, _) in names.FIELDS.items() if known == "kind")
+_SYSTEM = {"Hostname": "host.name", "OS": "os.type", "OS Version": "os.version"}
 _OWN, _UNNAMED = 0, 9  # how strong a word is that the trace is a session itself: it says so; it says nothing
 
 
 class Outline:
     """When a trace or a session began and ended, what it is called, and how it ended."""
 
-    __slots__ = ("ends", "is_gone", "name", "rank", "starts", "state", "together")
+    __slots__ = ("ends", "is_gone", "name", "rank", "resource", "starts", "state", "together")
 
     def __init__(self) -> None:
         self.starts, self.ends = 1 << 63, 0
@@ -50,6 +51,7 @@ class Outline:
         self.state: str | None = None  # as the root that ended last says
         self.together: tuple[int, object] = (10, None)  # what a trace knows the others of its session by
         self.is_gone = False
+        self.resource: dict[str, Any] = {}  # what made the spans: that of the one which gave the name
 
     def look(self, span: Span) -> None:
         """Take in a span of the trace; of the words for its session the strongest counts, of equal ones the first."""
@@ -57,12 +59,17 @@ class Outline:
         if together[0] < self.together[0]:
             self.together = together
         name = span.name if isinstance(span.name, str) else None
-        self.add(2 if span.is_root else 1, name, span.start, span.end, state_of(span))
+        if not span.is_root:
+            service = span.resource.get("service.name")
+            name = service if isinstance(service, str) and service else name
+        self.add(2 if span.is_root else 1, name, span.start, span.end, state_of(span), span.resource)
 
-    def add(self, rank: int, name: str | None, starts: int, ends: int, state: str | None) -> None:
+    def add(
+        self, rank: int, name: str | None, starts: int, ends: int, state: str | None, resource: dict[str, Any]
+    ) -> None:
         """Take in a span, or a trace."""
         if rank > self.rank or (rank == self.rank and starts < self.starts):
-            self.name, self.rank = name, rank
+            self.name, self.rank, self.resource = name, rank, resource
         self.starts = min(self.starts, starts)
         if ends >= self.ends and rank == 2:
             self.state = state
@@ -239,6 +246,25 @@ class Assembly:
         event = ErrorEvent(error_type="Error" if word == "_OTHER" else word or "Error", details=error.message, logs="")
         event.logs = error.stack
         yield writer.operation_error(head, event, uuid.uuid5(uuid.UUID(bytes=head[0]), "error").bytes, span.end)
+
+
+def start_row(writer: Writer, outline: Outline, *, more: dict[str, object] | None = None) -> Row:
+    """Return the row with which a session begins that was recorded elsewhere: its name, and what made its spans."""
+    name = writer.text(outline.name, 256) if outline.name else None
+    fields: dict[str, object] = {"imported": 1, **(more or {})}
+    if outline.resource:
+        fields |= _host(outline.resource)
+        fields["resource"] = outline.resource
+    service = outline.resource.get("service.name")
+    tags = writer.tags_text([facets.tag("service", service)]) if service else None
+    return writer.note("session", writer.session, outline.starts, fields=fields, name=name, tags=tags)
+
+
+def _host(resource: dict[str, Any]) -> dict[str, object]:
+    """Return the machine of a resource, in the words of a session that was recorded by us."""
+    system = {to: resource[of] for to, of in _SYSTEM.items() if isinstance(resource.get(of), str)}
+    host: dict[str, object] = {"host": system["Hostname"]} if "Hostname" in system else {}
+    return {**host, "host_env": {"OS": system}} if system else host
 
 
 def is_ours(reading: Reading) -> bool:

@@ -36,7 +36,14 @@ class Found(NamedTuple):
     place: str
     span: dict[str, Any]
     resource: dict[str, Any]
-    scope: str
+    scope: Scope
+
+
+class Scope(NamedTuple):
+    """The library that has made a span: its name, and what else is known of it, for the body of the span's row."""
+
+    name: str = ""
+    beside: dict[str, Any] = {}  # noqa: RUF012  never changed
 
 
 def read(path: str, problem: Say) -> Iterator[Found]:
@@ -104,27 +111,18 @@ class _File:
                 if not any(name in each for name in _OTHER_SIGNALS):
                     self._problem(f"{place}: invalid line: expected a JSON object with resourceSpans")
                 continue
-            for group in _objects(_get(each, "resourceSpans", [])):
-                resource = attributes_of(_get(group, "resource", {}))
-                scopes = _get(group, "scopeSpans", _get(group, "instrumentationLibrarySpans", []))
-                for scoped in _objects(scopes):
-                    scope = _scope_name(_get(scoped, "scope", _get(scoped, "instrumentationLibrary", {})))
-                    for span in _get(scoped, "spans", []) or []:
-                        if isinstance(span, dict):
-                            yield Found(place, span, resource, scope)
-                        else:
-                            self._problem(f"{place}: invalid span: expected an object, got {type(span).__name__}")
+            yield from of_request(each, place, self._problem)
 
     def _of_document(self, place: str) -> Iterator[Found]:
         """Yield the spans of one document, of which the parts come one by one."""
         resource: dict[str, Any] = {}
-        scope, number = "", 0
+        scope, number = Scope(), 0
         try:
             for what, data in _Parts(self._file):
                 if what == "resource":
-                    resource, scope = attributes_of(self._loaded(data)), ""
+                    resource, scope = attributes_of(self._loaded(data)), Scope()
                 elif what == "scope":
-                    scope = _scope_name(self._loaded(data))
+                    scope = scope_of(self._loaded(data))
                 else:
                     number += 1
                     span = self._loaded(data)
@@ -239,6 +237,20 @@ def _what(path: list[str]) -> str:
     return ""
 
 
+def of_request(request: dict[str, Any], place: str, problem: Say) -> Iterator[Found]:
+    """Yield the spans of a request that was parsed as a whole."""
+    for group in _objects(_get(request, "resourceSpans", [])):
+        resource = attributes_of(_get(group, "resource", {}))
+        scopes = _get(group, "scopeSpans", _get(group, "instrumentationLibrarySpans", []))
+        for scoped in _objects(scopes):
+            scope = scope_of(_get(scoped, "scope", _get(scoped, "instrumentationLibrary", {})))
+            for span in _get(scoped, "spans", []) or []:
+                if isinstance(span, dict):
+                    yield Found(place, span, resource, scope)
+                else:
+                    problem(f"{place}: invalid span: expected an object, got {type(span).__name__}")
+
+
 # Values
 
 
@@ -253,9 +265,17 @@ def _get(fields: dict[str, Any], name: str, otherwise: Any = None) -> Any:
     return fields.get(re.sub(r"([A-Z])", lambda found: f"_{found.group().lower()}", name), otherwise)
 
 
-def _scope_name(scope: Any) -> str:
+def scope_of(scope: Any) -> Scope:
+    """Return the library that a group of spans comes from."""
     name = scope.get("name") if isinstance(scope, dict) else None
-    return name if isinstance(name, str) else ""
+    version = scope.get("version") if isinstance(scope, dict) else None
+    return named_scope(name, version, attributes_of(scope))
+
+
+def named_scope(name: object, version: object, attributes: dict[str, Any]) -> Scope:
+    """Return a library by its name, its version and its attributes, of which each may be missing."""
+    known = {"scope_version": version, "scope_attributes": attributes}
+    return Scope(name if isinstance(name, str) else "", {key: value for key, value in known.items() if value})
 
 
 def attributes_of(fields: Any) -> dict[str, Any]:

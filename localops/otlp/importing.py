@@ -15,7 +15,7 @@ from localops.coding.seen import Seen
 from localops.encoding import encode
 from localops.journal import rows, stored
 from localops.journal.stored import Stored
-from localops.otlp.assembly import Assembly, Outline, is_ours, session_of
+from localops.otlp.assembly import Assembly, Outline, is_ours, session_of, start_row
 from localops.otlp.documents import read
 from localops.otlp.spans import of_json
 from localops.transfer import validation
@@ -101,7 +101,7 @@ class _File:
                 known = self._sessions[session] = Outline()
                 known.is_gone = self._project.journal.one("gone", session=session) is not None
                 self._report.gone += known.is_gone
-            self._sessions[session].add(trace.rank, trace.name, trace.starts, trace.ends, trace.state)
+            self._sessions[session].add(trace.rank, trace.name, trace.starts, trace.ends, trace.state, trace.resource)
 
     # Then: the rows
 
@@ -150,8 +150,7 @@ class _File:
         journal, writer = self._project.journal, self._writer(session)
         begun = stored.one(journal, session, rows.DONE)
         if begun is None:
-            name = writer.text(known.name, 256) if known.name else None
-            yield rows.whole(writer.note("session", session, known.starts, fields={"imported": 1}, name=name))
+            yield rows.whole(start_row(writer, known))
         elif begun.parent is not None or not encode.loads(begun.body or "{}").get("imported"):
             return  # it was recorded here, and ends by itself
         last = journal.one("last_ns", session=session)

@@ -6,7 +6,7 @@ import hashlib
 import uuid
 
 from localops.otel import mapping
-from localops.otlp.documents import attributes_of, field, id_bytes, whole
+from localops.otlp.documents import Scope, attributes_of, field, id_bytes, whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +20,14 @@ if TYPE_CHECKING:
 
 SPACE = uuid.UUID("8d7a9f6e-2f54-5d0b-9f0c-6c1f2a1d7e55")
 STATUS = {0: "UNSET", 1: "OK", 2: "ERROR"}
+NO_SCOPE = Scope()
+KINDS = {2: "server", 3: "client", 4: "producer", 5: "consumer"}  # the others say nothing
+_NAMES_OF_KINDS = {f"SPAN_KIND_{name.upper()}": number for number, name in KINDS.items()}
+_DROPPED = {
+    "dropped_attributes": "droppedAttributesCount",
+    "dropped_events": "droppedEventsCount",
+    "dropped_links": "droppedLinksCount",
+}
 _CODES = {"STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 _SPACE = SPACE.bytes
 
@@ -61,7 +69,7 @@ class Span:
         moments: Sequence[Moment] = (),
         links: Sequence[dict[str, Any]] = (),
         resource: dict[str, Any],
-        scope: str = "",
+        scope: Scope = NO_SCOPE,
         beside: dict[str, Any] | None = None,
         place: str = "",
     ) -> None:
@@ -76,7 +84,7 @@ class Span:
         self.trace, self.id, self.name, self.start, self.attributes = trace, id, name, start, attributes
         self.end = end if end is not None and start <= end < 1 << 62 else start
         self.code, self.message, self.moments, self.links = code, message, moments, links
-        self.resource, self.scope, self.beside, self.place = resource, scope, beside, place
+        self.resource, self.scope, self.beside, self.place = resource, scope.name, beside or scope.beside, place
         self.row = row_id(trace, id)
         # The row of the span around it, also where that has not come.
         self.around = row_id(trace, parent) if parent is not None and parent != id else None
@@ -149,8 +157,23 @@ def of_json(source: Found) -> Span:
         links=[_link(each) for each in (links if isinstance(links, list) else ()) if isinstance(each, dict)],
         resource=source.resource,
         scope=source.scope,
+        beside=_beside(span, source.scope),
         place=source.place,
     )
+
+
+def _beside(span: dict[str, Any], scope: Scope) -> dict[str, Any]:
+    kind = field(span, "kind")
+    kind = _NAMES_OF_KINDS.get(kind) if isinstance(kind, str) else kind
+    state = field(span, "traceState")
+    dropped = {name: whole(field(span, key)) for name, key in _DROPPED.items()}
+    return beside(scope, kind, state if isinstance(state, str) else "", dropped)
+
+
+def beside(scope: Scope, kind: int | None, state: str, dropped: dict[str, int | None]) -> dict[str, Any]:
+    """Return what else a span says of itself: its library, its kind, the state of its trace, what its SDK dropped."""
+    known = {"span_kind": KINDS.get(kind or 0), "trace_state": state, **dropped}
+    return {**scope.beside, **{name: value for name, value in known.items() if value}}
 
 
 def _code(status: object) -> int:

@@ -333,6 +333,45 @@ from facet
 where dim = 'model'
 order by value;
 
+-- known_of --
+-- Which rows are here, and not only opened, by a JSON array of their ids in hex.
+select unhex(j.value)
+from json_each(:ids) j
+where exists(select 1 from id_of where id = unhex(j.value) and phase = 0)
+  or exists(select 1 from event not indexed where seq > (select seq from mark) and id = unhex(j.value) and phase = 0);
+
+-- known_sessions --
+-- Which sessions have rows, by a JSON array of their ids in hex; for a journal that is folded to its end.
+select session
+from total
+where session in (select unhex(value) from json_each(:ids));
+
+-- gone_of --
+-- Which sessions were deleted here, by a JSON array of their ids in hex.
+select session
+from gone
+where session in (select unhex(value) from json_each(:ids));
+
+-- traces_of --
+-- The sessions of traces that have another id, by a JSON array of the ids of the rows that say so, in hex.
+select e.id, e.parent
+from json_each(:ids) j
+cross join id_of i on i.id = unhex(j.value) and i.phase = 0
+cross join event e on e.seq = i.seq;
+
+-- placed --
+-- The work of a session: what each is in, and of a call the id of its response, of an error what it says.
+select e.id, e.parent, e.kind, e.name,
+  case e.kind
+    when 'llm' then json_extract(e.body, '$.response_id')
+    when 'error' then json_extract(e.body, '$.details')
+  end
+from session_row r
+join event e on e.seq = r.seq
+where r.session = :session
+  and e.phase = 0
+  and e.kind not in ({books});
+
 -- gone --
 -- When a session was deleted here.
 select at_ns
