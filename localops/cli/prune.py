@@ -30,6 +30,7 @@ from localops.journal import blobs
 from localops.journal.journal import Journal
 from localops.journal.reader import SQLiteError
 from localops.journal.rows import id_text
+from localops.reading import session_state
 from localops.reading.home import Filters, known, sent_nowhere
 from localops.transfer.delivery import Ledger
 from localops.upkeep import prune as pruning
@@ -150,11 +151,23 @@ def prune(
     removed: dict[str, Taken] = {}
     if not dry_run and (yes or (going and _is_confirmed(len(going)))):
         removed = _remove(going, projects)
+        _note_on_hub(opened.folder, removed)
     if as_json:
         print_json(_facts(choices, removed, not_asked, dry_run=dry_run))
     elif not dry_run:
         _print_removed(removed, nothing=bool(choices) and not removed)
     _end(removed)
+
+
+def _note_on_hub(folder: str, removed: dict[str, Taken]) -> None:
+    """Append a line to the audit log, if the home is that of a hub."""
+    if not os.path.exists(os.path.join(folder, session_state.HUB)):
+        return
+    from localops.server.audit import Audit
+
+    for name, result in removed.items():
+        if result.sessions:
+            Audit(folder).note("session.prune", project=name, sessions=result.sessions, rows=result.rows)
 
 
 def _print_removed(removed: dict[str, Taken], *, nothing: bool) -> None:

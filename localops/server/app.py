@@ -47,6 +47,7 @@ def app(
     project: str | None = None,
     limits: Limits | None = None,
     root_path: str = "",
+    audit_reads: bool = False,
 ) -> Starlette:
     """Return the application of a hub, or without `keys` that of a local home or one project of it.
 
@@ -55,7 +56,7 @@ def app(
     bounds = limits or Limits()
     root = check_root(root_path, [*(endpoint.path for endpoint in ENDPOINTS), *_PAGES, *_OTHERS])
     shares = Shares(bounds)
-    service = Service(cast("Store", store), keys, bounds, root)
+    service = Service(cast("Store", store), keys, bounds, root, audit_reads=audit_reads)
     read_api = ReadApi(service, EventStreams(bounds.request))
     handlers_of = {"read": read_api, "sync": SyncApi(service, shares)}
     logins = (

@@ -40,6 +40,15 @@ _LACKS = {
 }
 
 
+# What is noted of the answers of handlers: exports always, the others on request.
+_AUDITED = {
+    "export": "session.export",
+    "download": "session.export",
+    **dict.fromkeys(("session", "events", "event", "previews", "timeline", "stats", "compare"), "session.read"),
+    "attachment": "file.read",
+}
+
+
 class Auth:
     """Turns handlers into ASGI applications that check who asks, and how often."""
 
@@ -61,7 +70,9 @@ class Auth:
                 self._shares.take_token(call.share)
                 return await handler(call), call.share
             with self._shares.request(call.share):
-                return await handler(call), call.share
+                response = await handler(call)
+            self._note(call, endpoint.handler)
+            return response, call.share
 
         def render(error: Exception, request: Request) -> Response:
             problem = http_error(error, local=self._keys is None)
@@ -81,8 +92,11 @@ class Auth:
             visitor = self._logins.visitor(request)
             if visitor is None:
                 return self._pages.login_page(401), ""
+            call = Call(request, visitor.project, visitor.name, visitor.key)
             with self._shares.request(visitor.name):
-                return await handler(Call(request, visitor.project, visitor.name, visitor.key)), visitor.name
+                response = await handler(call)
+            self._note(call, "session")
+            return response, visitor.name
 
         return _Answering(answer, self._as_page, self._shares)
 
@@ -98,12 +112,19 @@ class Auth:
         """Return an application for logins, rate-limited by client address and with little time."""
 
         async def answer(request: Request) -> tuple[Response, str]:
-            with self._shares.request(f"from {request.client.host if request.client else ''}"):
+            where = peer(request)
+            with self._shares.request(f"from {where}"):
                 try:
                     async with asyncio.timeout(_LOGIN):
-                        return await self._pages.enter(request), ""
+                        response, visitor = await self._pages.enter(request)
                 except TimeoutError as error:
                     raise TooSlow("the body of the request did not arrive in time") from error
+            if visitor is not None:
+                self._service.note("login", where, visitor.key, project=visitor.project)
+            elif self._service.audit is not None and self._service.audit.is_new("login.refused", where):
+                # One a minute: a client that guesses must not push older lines out.
+                self._service.note("login.refused", where)
+            return response, ""
 
         def render(error: Exception, _: Request) -> Response:
             problem = http_error(error, local=self._keys is None)
@@ -144,6 +165,17 @@ class Auth:
         self._service.used(key)
         return Call(request, key.project, secret, key, lambda: keys.is_good(key.sha256, endpoint.needs))
 
+    def _note(self, call: Call, handler: str) -> None:
+        """Note an export in the audit log, and a read if all are noted."""
+        action = _AUDITED.get(handler)
+        if action is None:
+            return
+        named = {**call.request.query_params, **call.request.path_params}
+        facts = {name: named.get(name) for name in ("session", "digest", "format", "a", "b") if name in named}
+        note = self._service.note if action == "session.export" else self._service.note_read
+        if facts:
+            note(action, peer(call.request), call.by, project=call.project, **facts)
+
     def _is_in(self, request: Request) -> bool:
         return self._logins.visitor(request) is not None
 
@@ -172,6 +204,11 @@ class _Answering:
             return
         with unread:
             await response(scope, receive, send)
+
+
+def peer(request: Request) -> str:
+    """Return the address of the client."""
+    return request.client.host if request.client else ""
 
 
 def _secret(request: Request) -> str:

@@ -96,17 +96,17 @@ class Logins:
         self._in: OrderedDict[str, Visitor] = OrderedDict()
         self._lock = threading.Lock()
 
-    def enter(self, secret: str) -> str | None:
-        """Return a new cookie for a valid token or key, else None."""
+    def enter(self, secret: str) -> tuple[str | None, Visitor | None]:
+        """Return a new cookie for a valid token or key, and the visitor; None for any other."""
         visitor = self._admit(secret)
         if visitor is None:
-            return None
+            return None, None
         cookie = secrets.token_urlsafe(32)
         with self._lock:
             self._in[digest(cookie)] = visitor
             while len(self._in) > _MOST_VISITORS:
                 self._in.popitem(last=False)
-        return cookie
+        return cookie, visitor
 
     def leave(self, request: HTTPConnection) -> None:
         """Forget the cookie of a request."""

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 
-from localops import clock, config, host
+from localops import clock, config
 from localops.encoding import encode
 from localops.errors import ConfigError, LocalopsError, NotFound
 from localops.journal.reader import Reader, SQLiteError
@@ -16,6 +16,7 @@ from localops.journal.rows import id_text
 from localops.journal.sql import statements
 from localops.reading import session_state
 from localops.recording import events
+from localops.server import append_log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,20 +29,8 @@ def note(folder: str, project: str, sessions: Iterable[bytes]) -> None:
     """Append sessions to the log of a data folder, synced."""
     at = events.iso(clock.now_ns())
     lines = [encode.dumps({"project": project, "session": id_text(session), "at": at}) for session in sessions]
-    path = os.path.join(folder, NAME)
-    is_new = not os.path.exists(path)
-    handle = os.open(path, os.O_CREAT | os.O_RDWR | os.O_APPEND | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-    with open(handle, "ab+") as file:
-        size = file.seek(0, os.SEEK_END)
-        if size:
-            file.seek(size - 1)
-        # A line that a full disk has cut must not spoil the next one.
-        begin = b"\n" if size and file.read(1) != b"\n" else b""
-        file.write(begin + b"".join(line + b"\n" for line in lines))
-        file.flush()
-        os.fsync(file.fileno())
-    if is_new:
-        host.sync_folder(folder)
+    if lines:
+        append_log.append(os.path.join(folder, NAME), b"".join(line + b"\n" for line in lines), synced=True)
 
 
 def of(place: str) -> tuple[dict[str, list[bytes]], list[str]]:

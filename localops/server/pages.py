@@ -111,17 +111,17 @@ class Pages:
         inside = _LOCAL_LOGIN if self.local else _HUB_LOGIN.format(root=self.root)
         return _page("login", "Log in", inside, {"local": self.local}, status, root=self.root)
 
-    async def enter(self, request: Request) -> Response:
-        """Log in with a token or a key, and set the cookie."""
+    async def enter(self, request: Request) -> tuple[Response, browser_guard.Visitor | None]:
+        """Log in with a token or a key, and set the cookie; return the visitor as well."""
         secret = await _token(request)
-        cookie = await asyncio.to_thread(self.logins.enter, secret) if secret else None
+        cookie, visitor = await asyncio.to_thread(self.logins.enter, secret) if secret else (None, None)
         if cookie is None:
             problem = (
                 "this link is not valid any more"
                 if self.local
                 else "the key is unknown or revoked, has expired, or can only send"
             )
-            return Response(encode.dumps({"message": problem}), 401, media_type="application/json")
+            return Response(encode.dumps({"message": problem}), 401, media_type="application/json"), None
         answer = Response(encode.dumps({"message": "welcome"}), media_type="application/json")
         answer.set_cookie(
             browser_guard.cookie_name(request.scope),
@@ -132,7 +132,7 @@ class Pages:
             samesite="strict",
             secure="https" in (request.url.scheme, request.headers.get("origin", "").partition(":")[0]),
         )
-        return answer
+        return answer, visitor
 
     async def leave(self, request: Request) -> Response:
         """Log out, and delete the cookie."""

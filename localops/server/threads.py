@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from localops.encoding import encode
 from localops.errors import DamagedJournal
+from localops.server.audit import Audit
 from localops.server.request import Unavailable
 from localops.server.usage import Usage
 from localops.transfer import bundle
@@ -35,7 +36,9 @@ _LARGE_AT_ONCE = 2
 class Service:
     """The parts that all endpoints share: the store in threads, the keys and the limits."""
 
-    def __init__(self, store: Store, keys: Keys | None, limits: Limits, root: str = "") -> None:
+    def __init__(
+        self, store: Store, keys: Keys | None, limits: Limits, root: str = "", *, audit_reads: bool = False
+    ) -> None:
         self.store, self.keys, self.limits = store, keys, limits
         # The path below which a proxy serves us; every link in a response begins with it.
         self.root = root
@@ -47,11 +50,25 @@ class Service:
         self._refused: dict[str, float] = {}
         self._damaged: float | None = None
         self.usage = None if keys is None else Usage(keys.folder)
+        self.audit = None if keys is None else Audit(keys.folder, reads=audit_reads)
+        # A thread of its own: no request waits for this file.
+        self._notes = ThreadPoolExecutor(1, "audit")
 
     def used(self, key: Key) -> None:
         """Note that a key was used."""
         if self.usage is not None and self.usage.mark(key.sha256):
             self.soon(self.usage.save)
+
+    def note(self, action: str, peer: str, by: Key | None = None, **facts: object) -> None:
+        """Append a line to the audit log, without waiting."""
+        if self.audit is not None:
+            self._notes.submit(self.audit.note, action, by=by, peer=peer, **facts)
+
+    def note_read(self, what: str, peer: str, by: Key | None = None, **facts: object) -> None:
+        """Append a line about a read, if all are noted; a minute of reading the same thing is one line."""
+        is_new = self.audit is not None and self.audit.reads and self.audit.is_new(what, by, peer, *facts.values())
+        if is_new:
+            self.note(what, peer, by, **facts)
 
     async def read(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Run `work` in a thread for reads."""
@@ -102,6 +119,7 @@ class Service:
         """Let running work finish, cancel the rest, and close the store."""
         self._readers.shutdown(cancel_futures=True)
         self._writers.shutdown(cancel_futures=True)
+        self._notes.shutdown()
         if self.usage is not None:
             self.usage.save()
         self.store.close()

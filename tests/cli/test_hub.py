@@ -168,3 +168,19 @@ def test_a_backup_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
         assert subprocess.run(command, capture_output=True, check=False, timeout=60).returncode == 0
         assert [each.name for each in place.iterdir()] == ["b"]
     assert _localops("hub", "check", "--data", str(place / "b")).returncode == 0
+
+
+def test_a_session_that_was_deleted_before_is_named_as_such(tmp_path: Path) -> None:
+    """Its second deletion reports that, by its id and the beginning of it; the log has one line, and none is empty."""
+    with hub(tmp_path) as found:
+        batch = batch_of(session_rows(3))
+        found.take(batch)
+        id = batch.rows[0].session.hex()
+        where = ("--data", str(found.data), "--project", "default")
+        assert _localops("hub", "delete", id, *where, "--yes").returncode == 0
+        for named in (id, id[:12]):
+            done = _localops("hub", "delete", named, *where, "--yes")
+            assert (done.returncode, "is already deleted" in done.stderr) == (1, True), done.stderr
+        assert "already" not in _localops("hub", "delete", "0" * 32, *where, "--yes").stderr
+        log = (found.data / "deletions.jsonl").read_bytes()
+        assert (log.count(b"\n"), log.endswith(b"}\n")) == (1, True)

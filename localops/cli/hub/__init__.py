@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from localops.cli.common import Group
+from localops.cli.hub.audit import audit
 from localops.cli.hub.backup import backup
 from localops.cli.hub.check import check
 from localops.cli.hub.delete import delete
@@ -21,5 +22,5 @@ def hub() -> None:
     """
 
 
-for _command in (serve, key, delete, check, senders, backup):
+for _command in (serve, key, delete, check, senders, audit, backup):
     hub.add_command(_command)

@@ -56,6 +56,13 @@ class Later(Span):
         return at_ns
 
 
+def note(folder: str, action: str, **facts: Any) -> None:
+    """Append a line about a command to the audit log of a hub."""
+    from localops.server.audit import Audit
+
+    Audit(folder).note(action, **facts)
+
+
 def is_confirmed(question: str) -> bool:
     """Ask for confirmation; return the answer, or refuse without a terminal."""
     if not sys.stdin.isatty():

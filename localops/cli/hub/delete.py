@@ -7,9 +7,10 @@ import os
 import click
 
 from localops import output
-from localops.cli.hub.common import data_option, folder_of, is_confirmed, keys_of, store_of
+from localops.cli.hub.common import data_option, folder_of, is_confirmed, keys_of, note, store_of
 from localops.errors import NotFound
 from localops.journal.rows import id_text
+from localops.journal.sql import statements
 from localops.reading import home as homes
 
 TYPE_CHECKING = False
@@ -49,7 +50,12 @@ def _delete_one(folder: str, project: str, session: str, *, yes: bool) -> None:
     from localops.server import deletions
 
     with homes.Home(folder, project) as opened:
-        where, id = opened.find(session)
+        try:
+            where, id = opened.find(session)
+        except NotFound as error:
+            if (gone := _deleted(opened, session)) is not None:
+                raise NotFound(f"session {id_text(gone)} is already deleted") from error
+            raise
         name = where.name_of(id) or "unnamed"
     if not yes and not is_confirmed(f"Delete session {id_text(id)} ({output.clean(name)}) for good?"):
         return
@@ -60,7 +66,15 @@ def _delete_one(folder: str, project: str, session: str, *, yes: bool) -> None:
             raise NotFound(f"session {id_text(id)} does not exist any more")
         if not noted and not _note(folder, project, [id]):
             output.say(f"the deletion could not be noted in {os.path.join(folder, deletions.NAME)}: is the disk full?")
+    note(folder, "session.delete", project=project, session=id_text(id))
     output.say(f"session {id_text(id)} is deleted")
+
+
+def _deleted(opened: homes.Home, session: str) -> bytes | None:
+    """Return the deleted session whose id begins like that, if there is one."""
+    begin = session.lower().replace("-", "")
+    deleted = (id for each in opened.projects for (id,) in each.reader.ask(statements("hub.sql")["deleted"]))
+    return next((id for id in deleted if id.hex().startswith(begin)), None)
 
 
 def _delete_again(folder: str, replaced: str, only: str | None, *, yes: bool) -> None:
@@ -86,6 +100,7 @@ def _delete_again(folder: str, replaced: str, only: str | None, *, yes: bool) ->
         for name, sessions in sorted(chosen.items()):
             _note(folder, name, sessions)
             here += store.bury(name, sessions)
+            note(folder, "session.delete", project=name, sessions=len(sessions), as_in=replaced)
     output.say(f"{many} deleted in {replaced}: {output.counted(here, 'of them was', 'of them were')} here again")
 
 

@@ -6,7 +6,7 @@ import click
 
 from localops import clock, output
 from localops.cli.common import Group, Span, json_option, print_json, print_table
-from localops.cli.hub.common import Later, data_option, folder_of, keys_of, new_option, owned
+from localops.cli.hub.common import Later, data_option, folder_of, keys_of, new_option, note, owned
 from localops.recording import events
 
 TYPE_CHECKING = False
@@ -68,8 +68,9 @@ def create(
             store = HomeStore(keys.folder)
             store.migrate(project)
             store.close()
-    made = keys.match(secret)
-    assert made is not None
+        made = keys.match(secret)
+        assert made is not None
+        note(keys.folder, "key.create", of=made.handle, **_limits(made))
     if as_json:
         print_json({"key": secret, "hub": keys.hub, **_identity(made)})
         return
@@ -89,6 +90,15 @@ def _identity(entry: Key) -> dict[str, Any]:
         "name": entry.note,
         "scopes": list(entry.scopes),
         "expires": entry.expires,
+    }
+
+
+def _limits(entry: Key) -> dict[str, Any]:
+    return {
+        "of_name": entry.note,
+        "project": entry.project or None,
+        "scopes": list(entry.scopes),
+        "ends": entry.expires,
     }
 
 
@@ -172,8 +182,9 @@ def rotate(handle: str, data: str, overlap: int, expires: int | None, as_json: b
     keys = keys_of(data)
     with owned(keys.folder):
         secret, old = keys.rotate(handle, overlap_ns=overlap, expires_ns=expires)
-    new = keys.match(secret)
-    assert new is not None
+        new = keys.match(secret)
+        assert new is not None
+        note(keys.folder, "key.rotate", of=old.handle, ends=old.expires, new=new.handle, project=new.project)
     if as_json:
         print_json({"key": secret, "hub": keys.hub, **_identity(new), "replaces": _identity(old)})
         return
@@ -190,4 +201,5 @@ def revoke(handle: str, data: str) -> None:
     keys = keys_of(data)
     with owned(keys.folder):
         dead = keys.revoke(handle)
+        note(keys.folder, "key.revoke", of=dead.handle, project=dead.project)
     output.say(f"key {dead.handle} to {_place(dead)} is revoked")

@@ -39,6 +39,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     help="A proxy whose X-Forwarded-For and X-Forwarded-Proto count (repeatable); unix: those of --uds.",
 )
 @click.option("--access-log", is_flag=True, help="Log each request: address, path and status, never keys.")
+@click.option("--audit-reads", is_flag=True, help="Also note who reads which session in the audit log.")
 @new_option
 @click.pass_context
 def serve(
@@ -54,6 +55,7 @@ def serve(
     uds: str | None,
     proxies: tuple[str, ...],
     access_log: bool,
+    audit_reads: bool,
     new: bool,
 ) -> None:
     """Run the hub until SIGTERM or Ctrl-C; running requests are finished first, and a second signal ends it at once.
@@ -87,7 +89,7 @@ def serve(
         )
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
     listen.serve(
-        app(HomeStore(folder), keys, limits=limits, root_path=root_path),
+        app(HomeStore(folder), keys, limits=limits, root_path=root_path, audit_reads=audit_reads),
         host=host,
         port=port,
         limits=limits,
