@@ -16,6 +16,7 @@ from starlette.routing import Route
 from localops.server import browser_guard
 from localops.server.auth import Auth
 from localops.server.event_stream import EventStreams
+from localops.server.intake.agentops import AgentOps
 from localops.server.limits import Limits, Shares
 from localops.server.mounted import Mounted, check_root
 from localops.server.pages import Pages
@@ -58,7 +59,7 @@ def app(
     shares = Shares(bounds)
     service = Service(cast("Store", store), keys, bounds, root, audit_reads=audit_reads)
     read_api = ReadApi(service, EventStreams(bounds.request))
-    handlers_of = {"read": read_api, "sync": SyncApi(service, shares)}
+    handlers_of = {"read": read_api, "sync": SyncApi(service, shares), "agentops": AgentOps(service, shares)}
     logins = (
         browser_guard.of_keys(keys)
         if keys is not None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 from functools import partial
 
@@ -10,6 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from localops.server.http_errors import http_error
+from localops.server.intake import tokens
 from localops.server.keys import ADMIN, READ, SEND, canonical
 from localops.server.request import Call, HttpError
 from localops.server.request_body import TooSlow
@@ -45,6 +47,7 @@ _AUDITED = {
     "export": "session.export",
     "download": "session.export",
     **dict.fromkeys(("session", "events", "event", "previews", "timeline", "stats", "compare"), "session.read"),
+    **dict.fromkeys(("trace", "trace_metrics"), "session.read"),
     "attachment": "file.read",
 }
 
@@ -62,6 +65,9 @@ class Auth:
         """Return an application for an endpoint of the API."""
 
         async def answer(request: Request) -> tuple[Response, str]:
+            if not endpoint.key and endpoint.api == "agentops":
+                async with self._shares.turn(f"from {peer(request)}"):
+                    return await handler(Call(request, self._project)), ""
             if not endpoint.key or self._keys is None:
                 return await handler(Call(request, self._project)), ""
             call = self._admit(request, endpoint)
@@ -69,13 +75,21 @@ class Auth:
             if endpoint.lasting:
                 self._shares.take_token(call.share)
                 return await handler(call), call.share
-            with self._shares.request(call.share):
-                response = await handler(call)
+            if endpoint.api == "agentops":
+                async with self._shares.turn(call.share):
+                    response = await handler(call)
+            else:
+                with self._shares.request(call.share):
+                    response = await handler(call)
             self._note(call, endpoint.handler)
             return response, call.share
 
         def render(error: Exception, request: Request) -> Response:
             problem = http_error(error, local=self._keys is None)
+            if endpoint.api == "agentops":
+                message = problem.facts["message"]
+                facts = {"path": request.url.path, "message": message, "error": message}
+                return json(facts, problem.status, problem.headers)
             if not endpoint.v2:
                 return self._service.answer(problem.facts, problem.status, problem.headers)
             status = 400 if problem.status in (404, 413) else problem.status
@@ -140,6 +154,9 @@ class Auth:
         """Return the call with the project of its key, or of its login cookie for a GET; else raise HttpError."""
         assert self._keys is not None
         keys = self._keys
+        bearer = _bearer(request)
+        if endpoint.takes_tokens and tokens.looks_like(bearer):
+            return self._admit_token(request, endpoint, bearer)
         secret = canonical(_secret(request))
         visitor = None if secret or endpoint.method != "GET" else self._logins.visitor(request)
         if visitor is not None:
@@ -171,10 +188,28 @@ class Auth:
         if action is None:
             return
         named = {**call.request.query_params, **call.request.path_params}
-        facts = {name: named.get(name) for name in ("session", "digest", "format", "a", "b") if name in named}
+        facts = {name: named.get(name) for name in ("session", "trace", "digest", "format", "a", "b") if name in named}
         note = self._service.note if action == "session.export" else self._service.note_read
         if facts:
             note(action, peer(call.request), call.by, project=call.project, **facts)
+
+    def _admit_token(self, request: Request, endpoint: Endpoint, text: str) -> Call:
+        """Return the call with the project of a token; else raise HttpError."""
+        assert self._keys is not None
+        keys = self._keys
+        token = tokens.read(keys, text, time.time())
+        if token is None:
+            raise HttpError(401, "Invalid Token: its signature is wrong, or its key was revoked or has expired")
+        if token.is_expired:
+            # Clients never ask for another one; some send the key with it, for which they could have one.
+            key = keys.find(request.headers.get("x-agentops-api-key", "").strip())
+            if key is None or key.project != token.key.project:
+                raise HttpError(401, "Expired Token")
+        by = token.key
+        if not by.may(endpoint.needs):
+            raise HttpError(403, _LACKS[endpoint.needs])
+        self._service.used(by)
+        return Call(request, by.project, "", by, lambda: keys.is_good(by.sha256, endpoint.needs), token)
 
     def _is_in(self, request: Request) -> bool:
         return self._logins.visitor(request) is not None
@@ -211,11 +246,13 @@ def peer(request: Request) -> str:
     return request.client.host if request.client else ""
 
 
-def _secret(request: Request) -> str:
+def _bearer(request: Request) -> str:
     scheme, _, token = request.headers.get("authorization", "").partition(" ")
-    if scheme.lower() == "bearer" and token.strip():
-        return token.strip()
-    return request.headers.get("x-agentops-api-key", "").strip()
+    return token.strip() if scheme.lower() == "bearer" else ""
+
+
+def _secret(request: Request) -> str:
+    return _bearer(request) or request.headers.get("x-agentops-api-key", "").strip()
 
 
 def _is_uuid(text: str) -> bool:

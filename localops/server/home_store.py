@@ -11,6 +11,7 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from localops import clock, config, host
+from localops.encoding.pricing import Prices
 from localops.errors import JournalError, NotFound
 from localops.journal import blobs, participants
 from localops.journal.journal import Journal
@@ -18,6 +19,7 @@ from localops.journal.reader import SQLiteError
 from localops.reading import analytics
 from localops.server import proof
 from localops.server.home_reader import HomeReader, inode
+from localops.server.intake.desk import Desk, Materials
 from localops.server.request import Garbled, Misplaced, Unavailable
 from localops.transfer import bundle, ingest
 from localops.upkeep import prune
@@ -45,6 +47,7 @@ class HomeStore(HomeReader):
     def __init__(self, folder: str, *, fresh: float = 60.0) -> None:
         super().__init__(folder, fresh=fresh)
         self._journals: OrderedDict[str, _Writer] = OrderedDict()
+        self._prices: Prices | None = None
 
     def _open(self, project: str | None) -> Home:
         try:
@@ -64,6 +67,19 @@ class HomeStore(HomeReader):
         """Store the new rows of a batch, safe from a power cut."""
         with self._journal(project) as journal:
             return ingest.take(journal, batch, by=by, key=key, refused=refused)
+
+    @contextmanager
+    def desk(self, project: str) -> Iterator[Desk]:
+        """Lock a project, and yield what rows are made and stored with."""
+        with self._writer(project) as (writer, journal):
+            if writer.materials is None:
+                writer.materials = Materials(writer.folder, self._price_table)
+            yield Desk(journal, writer.materials)
+
+    def _price_table(self) -> Prices:
+        if self._prices is None:
+            self._prices = Prices(config.own_prices(self.folder))
+        return self._prices
 
     def delete(self, project: str, session: bytes) -> bool:
         """Delete a session, whether it has ended or not."""
@@ -97,6 +113,11 @@ class HomeStore(HomeReader):
     @contextmanager
     def _journal(self, project: str) -> Iterator[Journal]:
         """Lock and yield the journal of a project; errors of SQLite and the system become Unavailable."""
+        with self._writer(project) as (_, journal):
+            yield journal
+
+    @contextmanager
+    def _writer(self, project: str) -> Iterator[tuple[_Writer, Journal]]:
         with self._lock:
             writer = self._journals.setdefault(project, _Writer(config.project_folder(self.folder, project)))
             self._journals.move_to_end(project)
@@ -106,7 +127,7 @@ class HomeStore(HomeReader):
             each.close()
         with writer.lock:
             try:
-                yield writer.journal()
+                yield writer, writer.journal()
             except (SQLiteError, JournalError, OSError) as error:
                 raise Unavailable("cannot store anything now", error) from error
 
@@ -203,6 +224,7 @@ class _Writer:
     def __init__(self, folder: str) -> None:
         self.folder = folder
         self.lock = threading.Lock()
+        self.materials: Materials | None = None
         self._journal: Journal | None = None
         self._inode = 0
 

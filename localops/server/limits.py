@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections import deque
+from contextlib import AbstractContextManager, asynccontextmanager, contextmanager, nullcontext
 from dataclasses import dataclass
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import AsyncIterator, Iterator
 
 
 @dataclass(frozen=True)
@@ -26,6 +28,8 @@ class Limits:
     unread: int = 64 << 20  # bytes of responses to one key that it has not read yet
     at_once: int = 6  # running requests of one key
     rate: float = 100.0  # requests of one key a second
+    patience: float = 10.0  # seconds that requests wait for a turn whose clients do not send again
+    in_line: int = 100  # of them, of one key
     silence: float = 20.0  # seconds without a byte of a body
     whole: float = 120.0  # seconds for a body
     connections: int = 512
@@ -56,6 +60,8 @@ class Shares:
         # Key → requests it may make, and the time at which that was computed.
         self._buckets: dict[str, tuple[float, float]] = {}
         self._running: dict[str, int] = {}
+        # Requests that wait for the end of another one of their key.
+        self._lines: dict[str, deque[asyncio.Future[None]]] = {}
         self._waiting = 0
         self._unread: dict[str, int] = {}
 
@@ -66,13 +72,65 @@ class Shares:
         running = self._running.get(key, 0)
         if running >= self._limits.at_once:
             raise Busy(f"this key has {running} running requests, which is the limit", 1, own_fault=True)
-        self._running[key] = running + 1
+        with self._counted(key):
+            yield
+
+    @asynccontextmanager
+    async def turn(self, key: str) -> AsyncIterator[None]:
+        """Count a running request of a key, and wait for its turn: a refused client would not send it again.
+
+        Busy if the turn does not come in time, or too many wait.
+        """
+        until = time.monotonic() + self._limits.patience
+        while True:
+            try:
+                if self._running.get(key, 0) < self._limits.at_once:
+                    self.take_token(key)
+                    break
+                wait = 0.0
+            except Busy as busy:
+                if time.monotonic() + busy.after > until:
+                    raise
+                wait = busy.after
+            await asyncio.sleep(wait) if wait else await self._wait_in_line(key, until)
+        with self._counted(key):
+            yield
+
+    async def _wait_in_line(self, key: str, until: float) -> None:
+        """Wait for the end of a request of a key."""
+        line = self._lines.setdefault(key, deque())
+        if len(line) >= self._limits.in_line:
+            raise Busy(f"{len(line)} requests of this key wait already, which is the limit", 1, own_fault=True)
+        place = asyncio.get_running_loop().create_future()
+        line.append(place)
+        try:
+            async with asyncio.timeout(until - time.monotonic()):
+                await place
+        except TimeoutError as error:
+            most = f"this key has {self._limits.at_once} running requests, which is the limit"
+            raise Busy(most, 1, own_fault=True) from error
+        finally:
+            if place in line:
+                line.remove(place)
+            if not line:
+                self._lines.pop(key, None)
+
+    @contextmanager
+    def _counted(self, key: str) -> Iterator[None]:
+        self._running[key] = self._running.get(key, 0) + 1
         try:
             yield
         finally:
             self._running[key] -= 1
             if not self._running[key]:
                 del self._running[key]
+            self._call_next(key)
+
+    def _call_next(self, key: str) -> None:
+        line = self._lines.get(key, ())
+        place = next((each for each in line if not each.done()), None)
+        if place is not None:
+            place.set_result(None)
 
     def take_token(self, key: str) -> None:
         """Take a token from the key's bucket, which holds two seconds of requests, or raise Busy."""

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
 
 _IN_PATH = {
     "session": ("id of a session: a UUID", {"type": "string", "format": "uuid"}),
+    "trace": ("id of a session: 32 hex digits", {"type": "string", "pattern": "^[0-9a-f]{32}$"}),
     "seq": ("seq of any of its rows", {"type": "integer"}),
     "project": ("name of a project", {"type": "string"}),
     "digest": ("SHA-256 of a blob", {"type": "string", "pattern": "^[0-9a-f]{64}$"}),

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from starlette.requests import Request
 
+    from localops.server.intake.tokens import Token
     from localops.server.keys import Key
 
 
@@ -69,10 +70,12 @@ class Call:
     by: Key | None = None
     # Whether the key is still good: it can be revoked while a stream is open.
     is_admitted: Callable[[], bool] = lambda: True
+    # What an AgentOps client has instead of a key.
+    token: Token | None = None
 
     @property
     def share(self) -> str:
-        """Return the name that its use of the limits is counted under: the same for a key and its logins."""
+        """Return the name that its use of the limits is counted under: one for a key, its logins and its tokens."""
         return self.key if self.by is None else self.by.sha256
 
     @property
@@ -174,6 +177,11 @@ class Endpoint:
     answers: Mapping[int, str] = field(default_factory=dict)
     # What its key must allow, if it is something else than the usual of its handlers.
     scope: str | None = None
+
+    @property
+    def takes_tokens(self) -> bool:
+        """Return whether a token of an AgentOps client is as good as the key that it is for."""
+        return self.v2 or self.api in ("agentops", "otlp")
 
     @property
     def hub(self) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from localops.reading import analytics
 from localops.reading.home import STATES
+from localops.server.intake.agentops_routes import AGENTOPS
 from localops.server.request import Endpoint
 from localops.server.session_index import SORTS
 
@@ -215,4 +216,5 @@ ENDPOINTS = (
         query=_TWO,
         answers={404: "One of the sessions does not exist."},
     ),
+    *AGENTOPS,
 )

@@ -9,11 +9,13 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from contextlib import AbstractContextManager
     from typing import Any, BinaryIO, Protocol
 
     from localops.reading.analytics import Chosen
     from localops.reading.facts import Facts
     from localops.reading.home import Filters
+    from localops.server.intake.desk import Desk
     from localops.transfer.bundle import Ack, Batch, Range
 
     Identity = tuple[bytes, int]
@@ -101,6 +103,9 @@ if TYPE_CHECKING:
 
     class Store(Readable, Protocol):
         """A store that a hub also writes to."""
+
+        def desk(self, project: str) -> AbstractContextManager[Desk]:
+            """Lock a project, to add rows that are made of what is here and of what a client sent."""
 
         def migrate(self, project: str) -> None:
             """Create or migrate a project, so that it can store rows."""

@@ -14,6 +14,7 @@ from localops.journal.journal_file import INSERT
 from localops.journal.stored import Stored
 from localops.reading import analytics, calls, search
 from localops.transfer import bundle
+from localops.transfer.bundle import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.journal.journal import Journal
-    from localops.transfer.bundle import Ack, Batch, Range
+    from localops.journal.rows import Row
+    from localops.transfer.bundle import Ack, Range
 
     Execute = Callable[..., Any]
 
@@ -94,6 +96,26 @@ def take(
     receipt["position"] = taking.position
     differs = [figures["session"] for figures in batch.totals if _differs(journal, figures)]
     return bundle.Ack(left, receipt, by, taking.stored, differs, taking.forked), taking.gone
+
+
+class Added(NamedTuple):
+    """The result of `add`."""
+
+    stored: int
+    gone: int  # rows of sessions that were deleted here
+    refused: dict[int, str]  # by place: rows that contradict one that is here, or whose files are not here
+
+
+def add(journal: Journal, made: Sequence[Row]) -> Added:
+    """Write whole rows that were made here of what another product's client sent, each once.
+
+    They are safe from a power cut when this returns.  A client that sends the same again need not send the same row: a
+    time that it does not give is that of the request, and a price may have changed.
+    """
+    batch = Batch("", [], [Stored(place, *row) for place, row in enumerate(made)], [])
+    adding = _Adding(journal, batch, {}, needs_files=True)
+    journal.transact(adding.work, full=True)
+    return Added(adding.stored, adding.gone, adding.conflicts)
 
 
 class _Taking:
@@ -211,6 +233,26 @@ class _Taking:
             row = ends.get(last)
             if row is not None:
                 execute(_RECEIVED, (self.batch.journal, first, last, row.id, row.phase, at))
+
+
+class _Adding(_Taking):
+    """The addition of rows that were made here."""
+
+    def _compare(self, execute: Execute, row: Stored) -> None:
+        try:
+            here = execute(_HELD_ROW, (row.id, row.phase)).fetchone()
+        except UnicodeDecodeError:  # a flipped bit
+            here = None
+        if here is None or not _says_the_same(Stored._make(here), row):
+            super()._compare(execute, row)
+
+
+def _says_the_same(here: Stored, came: Stored) -> bool:
+    """Return whether two rows are intact and differ in nothing but times and cost."""
+    undated = came._replace(
+        seq=here.seq, at_ns=here.at_ns, start_ns=here.start_ns, end_ns=here.end_ns, cost=here.cost, sum=here.sum
+    )
+    return undated == here and here.is_intact
 
 
 def _is_damaged(here: Stored, came: Stored) -> bool:

@@ -126,7 +126,8 @@ class RealHub:
         request = urllib.request.Request(self.url + path, body, sent, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as found:
-                return found.status, dict(found.headers) if method == "HEAD" else json.load(found)
+                text = found.read()
+                return found.status, dict(found.headers) if method == "HEAD" else json.loads(text or b"null")
         except urllib.error.HTTPError as error:
             with error:
                 text = error.read()

@@ -142,7 +142,8 @@ def test_a_key_opens_its_own_project_only(running: RealHub) -> None:
 )
 def test_a_request_without_its_key_is_refused(running: RealHub, endpoint: object) -> None:
     """A missing key, an unknown key, and a key in the wrong place are all refused."""
-    path = endpoint.path.format(session=uuid.uuid4(), digest="0" * 64, seq=1, project="p")  # type: ignore[attr-defined]
+    names = {"session": uuid.uuid4(), "digest": "0" * 64, "seq": 1, "project": "p", "trace": "0" * 32}
+    path = endpoint.path.format(**names)  # type: ignore[attr-defined]
     expected = 400 if endpoint.v2 else 401  # type: ignore[attr-defined]
     for key in ("", "no uuid", str(uuid.uuid4())):
         status, _ = running.ask(endpoint.method, path, key=key)  # type: ignore[attr-defined]
@@ -368,7 +369,7 @@ def test_the_openapi_document_is_that_of_the_doors(running: RealHub) -> None:
     named = {(method.upper(), path) for path, methods in reply["paths"].items() for method in methods}
     assert named == {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS}
     for method, path in named - {(endpoint.method, endpoint.path) for endpoint in ENDPOINTS if endpoint.lasting}:
-        filled = path.format(session=uuid.uuid4(), digest="0" * 64, seq=1, project="p")
+        filled = path.format(session=uuid.uuid4(), digest="0" * 64, seq=1, project="p", trace="0" * 32)
         assert running.ask(method, filled, b"" if method in ("POST", "PATCH") else None)[0] not in (405, 500)
 
 
@@ -380,8 +381,8 @@ def test_the_openapi_document_is_that_of_the_doors(running: RealHub) -> None:
 def test_the_openapi_document_knows_what_is_answered(running: RealHub, endpoint: Endpoint) -> None:
     """The document lists every status, also those of invalid requests."""
     reply = running.ask("GET", "/openapi.json")[1]["paths"][endpoint.path][endpoint.method.lower()]["responses"]
-    names = {"session": uuid.uuid4(), "digest": "0" * 64, "seq": 1, "project": "default"}
-    for wrong in (names, {**names, "session": "x", "digest": "x", "seq": "x", "project": "x"}):
+    names = {"session": uuid.uuid4(), "digest": "0" * 64, "seq": 1, "project": "default", "trace": "0" * 32}
+    for wrong in (names, {**names, "session": "x", "digest": "x", "seq": "x", "project": "x", "trace": "x"}):
         for query in ("limit=0&format=x&sort=x&by=x&since=x&session=x&a=x&b=x", "project=elsewhere&session=0&a=0&b=0"):
             body = b"]" if endpoint.body else None
             status, _ = running.ask(endpoint.method, f"{endpoint.path.format(**wrong)}?{query}", body)

@@ -71,7 +71,8 @@ def _ask(held: RealHub, method: str, path: str, body: bytes | None = None, **hea
 
 def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
     """Return the answer of an endpoint about the secret, for a key."""
-    path = endpoint.path.format(session=uuid.UUID(bytes=_SESSION), digest=_DIGEST, seq=3, project="mine")
+    names = {"session": uuid.UUID(bytes=_SESSION), "trace": _SESSION.hex(), "digest": _DIGEST, "seq": 3}
+    path = endpoint.path.format(**names, project="mine")
     asked = {
         "a": _SESSION.hex(),
         "b": _SESSION.hex(),
@@ -102,8 +103,17 @@ _TRACES = {
     "distributions": '"sessions":1',
     "attachment": _WORD,
     "charts": _WORD,
+    "project": '"name":"mine"',
+    "trace_metrics": '"span_count":',
 }
-_ENDPOINTS = [endpoint for endpoint in ENDPOINTS if endpoint.key and endpoint.handler not in ("hello", "rows")]
+# What AgentOps clients write has tests of its own: it goes into the session of their token.
+_ENDPOINTS = [
+    endpoint
+    for endpoint in ENDPOINTS
+    if endpoint.key
+    and endpoint.handler not in ("hello", "rows", "check_token")
+    and (endpoint.api != "agentops" or endpoint.method == "GET")
+]
 
 
 @pytest.mark.parametrize("endpoint", _ENDPOINTS, ids=lambda endpoint: f"{endpoint.method} {endpoint.path}")

@@ -34,6 +34,56 @@ def test_a_key_has_its_share_and_no_more() -> None:
             pass
 
 
+def test_a_client_that_does_not_try_again_waits_for_its_turn() -> None:
+    """The end of a request lets the next one in, in the order they came; too many, or too long, are refused."""
+    shares = Shares(Limits(at_once=1, in_line=2, patience=60.0))
+    order: list[int] = []
+
+    async def ask(number: int) -> None:
+        async with shares.turn("mine"):
+            order.append(number)
+            await asyncio.sleep(0)
+
+    async def all_of_them() -> None:
+        with shares.request("mine"):
+            waiting = [asyncio.create_task(ask(number)) for number in range(2)]
+            await asyncio.sleep(0)
+            with pytest.raises(Busy):
+                await ask(2)
+        await asyncio.gather(*waiting)
+        await ask(3)
+
+    asyncio.run(all_of_them())
+    assert order == [0, 1, 3]
+
+    async def too_long() -> None:
+        impatient = Shares(Limits(at_once=1, patience=0.01))
+        with impatient.request("mine"):
+            with pytest.raises(Busy):
+                async with impatient.turn("mine"):
+                    pass
+            async with impatient.turn("other"):
+                pass
+        async with impatient.turn("mine"):
+            pass
+
+    asyncio.run(too_long())
+
+
+def test_a_client_waits_for_the_rate() -> None:
+    """Rather than be refused, if that does not take too long."""
+    shares = Shares(Limits(rate=50.0, patience=60.0))
+
+    async def often(shares: Shares, many: int) -> None:
+        for _ in range(many):
+            async with shares.turn("mine"):
+                pass
+
+    asyncio.run(often(shares, 110))
+    with pytest.raises(Busy):
+        asyncio.run(often(Shares(Limits(rate=0.1, patience=0.01)), 2))
+
+
 def test_a_key_that_asks_too_often_gets_the_time_to_retry() -> None:
     """Two seconds' worth at once, then at the rate."""
     shares = Shares(Limits(rate=5.0))

@@ -1,0 +1,92 @@
+"""Where rows are made of what other products' clients send: one project's journal, its encoder and its prices.
+
+What a client sends was not recorded by our library, so secrets are removed here.
+"""
+
+from __future__ import annotations
+
+from localops.encoding import encode
+from localops.encoding.redact import Redactor
+from localops.journal import blobs, rows, stored
+from localops.journal.stored import Stored
+from localops.reading import analytics
+from localops.reading.story import Story
+from localops.recording.writer import Writer
+from localops.transfer import ingest, validation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from localops.encoding.pricing import Prices
+    from localops.journal.journal import Journal
+    from localops.journal.rows import Row
+    from localops.transfer.ingest import Added
+
+
+class Materials:
+    """What the rows of a project are made with; it is kept as long as its journal is open."""
+
+    def __init__(self, folder: str, prices: Callable[[], Prices]) -> None:
+        self.folder, self.prices = folder, prices
+        self.encoder = encode.Encoder(redactor=Redactor(), keep=blobs.Keeper(folder))
+
+
+class ForeignWriter(Writer):
+    """Makes rows of values that came over the network."""
+
+    def keep_media(self, value: object) -> object:
+        """Return the value as it is: a path in it is one of another machine, and must not be read here."""
+        return value
+
+
+class Desk:
+    """A project while rows are added to it; nothing else writes to it meanwhile."""
+
+    def __init__(self, journal: Journal, materials: Materials) -> None:
+        self._journal, self._materials = journal, materials
+
+    def writer(self, session: bytes) -> ForeignWriter:
+        """Return the writer of a session's rows."""
+        materials = self._materials
+        return ForeignWriter(session, materials.folder, materials.encoder, materials.prices)
+
+    def story(self, session: bytes) -> Story:
+        """Return the bookkeeping of a session."""
+        return Story.read(self._journal, session)
+
+    def row(self, id: bytes) -> Stored | None:
+        """Return a row that is here."""
+        return stored.one(self._journal, id, rows.DONE)
+
+    def last_ns(self, session: bytes) -> int | None:
+        """Return the time of a session's last row."""
+        last = self._journal.one("last_ns", session=session)
+        return last[0] if last else None
+
+    def cost(self, session: bytes) -> int:
+        """Return what a session has cost, in nano-dollars."""
+        return analytics.totals(self._journal, session).cost
+
+    def add(self, made: Sequence[Row]) -> Added:
+        """Write rows, each once and safe from a power cut."""
+        return ingest.add(self._journal, made)
+
+
+def problem(row: Row) -> str | None:
+    """Return why a row cannot be stored, if that is so."""
+    try:
+        validation.check_rows([Stored(0, *row)])
+    except ValueError as error:
+        return str(error)
+    return None
+
+
+def problems(made: Sequence[Row]) -> dict[int, str]:
+    """Return why rows cannot be stored, by place."""
+    try:
+        validation.check_rows([Stored(0, *row) for row in made])
+    except ValueError:
+        reasons = ((place, problem(row)) for place, row in enumerate(made))
+        return {place: why for place, why in reasons if why is not None}
+    return {}

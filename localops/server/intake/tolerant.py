@@ -1,0 +1,31 @@
+"""JSON as AgentOps clients send it: with bare NaN and Infinity, and with lone surrogates, which strict JSON lacks."""
+
+from __future__ import annotations
+
+import json
+
+from localops.encoding import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def loads(body: bytes) -> Any:
+    """Return the value of a JSON text, or raise ValueError."""
+    try:
+        return encode.loads(body)
+    except ValueError:
+        pass
+    try:
+        return json.loads(body)
+    except RecursionError as error:
+        raise ValueError("it is nested too deep") from error
+
+
+def dumps(value: object) -> str:
+    """Return such a value as the JSON text that it was, with its keys in order."""
+    try:
+        return json.dumps(value, sort_keys=True)
+    except RecursionError:
+        return repr(type(value))
