@@ -197,14 +197,26 @@ def test_a_trace_of_agentops_is_a_session(file: Path) -> None:
 
 
 def test_a_call_that_was_traced_twice_counts_once(file: Path) -> None:
-    """A framework's span around that of the client, and two with one response."""
+    """A framework's span around that of the client, and those of two instrumentors with one response."""
     inner = span(1, 2, "chat gpt-4o", parent=1, start=10, about=CALL)
     outer = span(1, 1, "ChatOpenAI", about={**CALL, "gen_ai.response.id": "r-2"}, took=5_000)
     beside = span(1, 3, "chat gpt-4o", start=6_000, about={**CALL, "gen_ai.response.id": "r-2"})
-    file.write_text(lines(request(inner, outer, beside)))
+    file.write_text(lines(request(inner, outer), request(beside, scope="opentelemetry.instrumentation.openai_v2")))
     import_file(file)
     [(_, _, calls, *_, cost)] = sessions()
     assert (calls, cost) == (1, 3_000_000)
+
+
+def test_calls_of_one_instrumentor_are_apart_though_their_ids_are_equal(file: Path) -> None:
+    """A mock or a proxy gives each answer the same id; another instrumentor's record of each is its copy."""
+    mine, others = (
+        [span(1, 10 * by + n, "chat gpt-4o", start=2_000 * n, about=CALL) for n in (1, 2, 3)] for by in (1, 2)
+    )
+    file.write_text(lines(request(*mine), request(*others, scope="opentelemetry.instrumentation.openai_v2")))
+    import_file(file)
+    [(_, _, calls, *_, cost)] = sessions()
+    assert (calls, cost) == (3, 9_000_000)
+    assert sorted(row["kind"] for row in stored()) == ["llm"] * 3 + ["llm_copy"] * 3
 
 
 def test_what_is_broken_is_named_and_the_rest_goes_in(file: Path) -> None:

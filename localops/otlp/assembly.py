@@ -120,7 +120,8 @@ class Assembly:
         self.agents: set[bytes] = set()  # those that are agents
         self.calls: set[bytes] = set()  # and those that are calls of a model
         self.around_counted: set[bytes] = set()  # the spans around a call that counts
-        self.answers: set[tuple[bytes, object]] = set()  # the responses that were counted, by session
+        # How many calls of each instrumentor were counted for a response of a session and have no copy yet.
+        self.answers: dict[tuple[bytes, object], dict[str, int]] = {}
         self.errors: set[tuple[bytes, object]] = set()  # what went wrong, by trace: an exception passes many spans
         self.failed_inside: set[tuple[bytes, object]] = set()  # and what is known to have gone wrong inside of a span
 
@@ -206,16 +207,23 @@ class Assembly:
         yield from self._error_rows(span, reading, writer, head)
 
     def _counts(self, span: Span, reading: Reading, session: bytes) -> bool:
-        """Return whether an LLM call counts: one in another is the same, and so is one with the same response."""
+        """Return whether an LLM call counts: one in another is the same, and so is one with the same response.
+
+        Two calls of one instrumentor are two, also with one response id: mocks and proxies give the same to each.
+        """
         self.calls.add(span.row)
         # The second: the one inside has come before it, as most do, and is counted already.
         if span.around in self.calls or span.row in self.around_counted:
             return False
         answer = reading.fields.get("response_id")
         if answer is not None:
-            if (session, answer) in self.answers:
+            counted = self.answers.setdefault((session, answer), {})
+            mine = span.scope or str(span.name)
+            other = next((scope for scope, many in counted.items() if many and scope != mine), None)
+            if other is not None:
+                counted[other] -= 1
                 return False
-            self.answers.add((session, answer))
+            counted[mine] = counted.get(mine, 0) + 1
         if span.around is not None:
             self.around_counted.add(span.around)
         return True
