@@ -43,6 +43,7 @@ def test_no_file_is_no_remotes(tmp_path: Path) -> None:
         b'{"a": {"url": "http://h", "typo": 1}}',
         b'{"a": {"url": "http://[::1"}}',
         b'{"a": {"url": 7}}',
+        b'{"a":' * 100_000,
     ],
 )
 def test_a_file_that_makes_no_sense(tmp_path: Path, content: bytes) -> None:

@@ -241,7 +241,7 @@ def _has_remote(folder: str) -> bool:
             return bool(json.load(file) != {})
     except FileNotFoundError:
         return False
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         # Reported by whatever reads it.
         return True
 

@@ -72,7 +72,7 @@ def load(folder: str) -> dict[str, Remote]:
         return {}
     except OSError as error:
         raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
-    except (ConfigError, ValueError, TypeError, AttributeError) as error:
+    except (ConfigError, ValueError, TypeError, AttributeError, RecursionError) as error:
         raise ConfigError(
             f"invalid {path}: expected remotes by name ({error}); repair it, or move it away and add them again"
         ) from error
