@@ -15,6 +15,7 @@ from localops.coding.recording import Project
 from localops.config import Config
 from localops.encoding.pricing import Prices, Usage
 from localops.reading import analytics
+from localops.reading.snapshot import Snapshot
 from tests import programs
 from tests.transcripts import SESSION, Claude, event, hook, text, tool, write
 
@@ -31,6 +32,11 @@ def _import(folder: Path, *options: str) -> tuple[int, dict[str, Any], str]:
 def _events(session: str = SESSION) -> list[dict[str, Any]]:
     with programs.reader() as journal:
         return list(analytics.events(journal, uuid.UUID(session).bytes))
+
+
+def _late(session: str = SESSION) -> int:
+    with programs.reader() as journal:
+        return Snapshot(journal, programs.project(), uuid.UUID(session).bytes).report().late
 
 
 def _session(made: Claude) -> list[Any]:
@@ -97,6 +103,20 @@ def test_a_transcript_is_read_again_only_when_it_has_changed(tmp_path: Path) -> 
         left.unlink()
     assert _read_and_unchanged(tmp_path) == (2, 0)
     assert programs.figures(uuid.UUID(SESSION).bytes).actions == 2
+
+
+def test_a_repaired_journal_gets_what_it_lost_from_the_transcripts(tmp_path: Path) -> None:
+    """Also if the row that was its newest has survived."""
+    write(tmp_path / "p" / f"{SESSION}.jsonl", _session(Claude()))
+    _import(tmp_path)
+    lose = "import apsw, sys; apsw.Connection(sys.argv[1]).execute(\"delete from event where kind = 'llm'\")"
+    assert programs.run(lose, Path(programs.project()) / "journal.db").returncode == 0
+    done = programs.run(_IMPORT, "repair", "--project", "default", "--replace")
+    assert done.returncode == 3, done.stderr  # rows are lost
+    assert programs.figures().llms == 0
+    assert _read_and_unchanged(tmp_path) == (1, 0)
+    assert programs.figures().llms == 3
+    assert _read_and_unchanged(tmp_path) == (0, 1)
 
 
 def _read_and_unchanged(folder: Path) -> tuple[int, int]:
@@ -172,6 +192,7 @@ def test_hooks_and_import_count_nothing_twice(tmp_path: Path) -> None:
     assert (figures.llms, figures.tools, figures.errors, figures.actions) == (3, 2, 1, 1)
     assert len(programs.sessions()) == 1
     assert (programs.standing().state, programs.standing().derived) == ("Success", False)
+    assert _late() == 0  # it happened before the end, though it was written after it
     hook(event("PostToolUseFailure", **read, error="late"))
     assert (programs.figures().tools, programs.figures().errors) == (2, 1)
 

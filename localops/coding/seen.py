@@ -1,6 +1,7 @@
 """Transcripts that were imported whole, so that the next import reads only those that have changed.
 
-The note lies beside the journal as `transcripts.json`. It can be deleted: the next import then reads everything again.
+The note lies beside the journal as `transcripts.json`, and counts only for the journal that it was written for: after a
+repair, which gives it another id, rows may be missing.  It can be deleted: the next import then reads all again.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ class Seen:
         with suppress(OSError, ValueError, TypeError, KeyError, AttributeError):
             with open(self._path, "rb") as file:
                 note = encode.loads(file.read())
-            if self._holds(bytes.fromhex(note["row"])):
+            # In this order: a journal has its id once it has been opened.
+            if self._holds(bytes.fromhex(note["row"])) and note["journal"] == self._journal.id:
                 self._files = dict(note["files"])
 
     def _holds(self, id: bytes) -> bool:
@@ -69,6 +71,6 @@ class Seen:
         files = {path: seen for path, seen in self._files.items() if os.path.exists(path)}
         temporary = f"{self._path}.{os.getpid()}"
         with suppress(OSError), open(temporary, "wb") as file:
-            file.write(encode.dumps({"row": newest[0].hex(), "files": files}))
+            file.write(encode.dumps({"journal": self._journal.id, "row": newest[0].hex(), "files": files}))
         with suppress(OSError):
             os.replace(temporary, self._path)

@@ -139,8 +139,8 @@ class Snapshot:
 
     def _late(self) -> int:
         """Return how many events were recorded after it had been ended."""
-        end_seq = self.story.end_seq
-        if end_seq is None:
+        end = self.story.last_end
+        if end is None:
             return 0
-        [(count,)] = self.source.all("late", session=self.id, after=end_seq)
+        [(count,)] = self.source.all("late", session=self.id, after=end.seq, at_ns=end.at_ns)
         return int(count)

@@ -186,9 +186,10 @@ class Story:
                 yield one.body, one.at_ns, left.get(one.participant)
 
     @property
-    def end_seq(self) -> int | None:
-        """The seq of the last end that a program wrote: events after it are late."""
-        return max((one.seq for one in self.of_kind("end") if not one.implied and one.seq is not None), default=None)
+    def last_end(self) -> Milestone | None:
+        """The last end that a program wrote: events of a later time that were written after it are late."""
+        ends = [one for one in self.of_kind("end") if not one.implied and one.seq is not None]
+        return max(ends, key=lambda one: one.seq or 0, default=None)
 
 
 def milestone(row: Row) -> Milestone:

@@ -292,12 +292,14 @@ where r.session = :session
   and e.kind in ('llm','tool');
 
 -- late --
--- How many events were recorded after the newest declared end.
+-- How many events were recorded after the newest declared end.  Those of an earlier time were imported, or waited in a
+-- spill file.
 select count(*)
 from session_row r
 join event e on e.seq = r.seq
 where r.session = :session
   and r.seq > :after
+  and e.at_ns > :at_ns
   and e.phase = 0
   and e.kind not in ({books}, 'agent');
 
