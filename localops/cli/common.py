@@ -434,6 +434,23 @@ class Span(WholeNumber):
         return round(float(match[1]) * {"ms": 0.001, **_SECONDS}[match[2] or "s"] * 1e9)
 
 
+class Size(WholeNumber):
+    """A size on the command line: 500MB, 1.5GB, 2GiB."""
+
+    name = "size"
+
+    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
+        """Return bytes."""
+        if isinstance(value, int):
+            return value
+        match = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(i?)B?", value.strip(), re.IGNORECASE)
+        if not match:
+            self.fail(f"invalid size {value!r}: use 500MB or 2GiB", parameter, context)
+        number, unit, binary = match.groups()
+        scale = _UNITS[unit.upper()]
+        return round(float(number) * (1024 ** (len(str(scale)) // 3) if binary else scale))
+
+
 class State(Choice):
     """A session's state on the command line, in any letter case; `Fail` is Failure, as in the API."""
 
@@ -460,6 +477,7 @@ class Dollars(WholeNumber):
         return round(float(match[1]) * 1e9)
 
 
+_UNITS = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000}
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
 
 

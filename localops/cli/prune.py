@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import sys
 from contextlib import suppress
@@ -16,8 +15,8 @@ import click
 from localops import output
 from localops.cli.common import (
     Moment,
+    Size,
     State,
-    WholeNumber,
     json_option,
     look,
     place_options,
@@ -50,7 +49,6 @@ if TYPE_CHECKING:
 _WORKER = "localops_sync"
 _UNWRITABLE = (JournalError, SQLiteError, OSError)
 _STATES = ("Success", "Failure", "Indeterminate")
-_UNITS = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000}
 
 
 class _NotAsked(NamedTuple):
@@ -61,27 +59,11 @@ class _NotAsked(NamedTuple):
     reason: str
 
 
-class _Size(WholeNumber):
-    """A size on the command line: 500MB, 1.5GB, 2GiB."""
-
-    name = "size"
-
-    def convert(self, value: Any, parameter: click.Parameter | None, context: click.Context | None) -> int:
-        if isinstance(value, int):
-            return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?) *([KMGT]?)(i?)B?", value.strip(), re.IGNORECASE)
-        if not match:
-            self.fail(f"invalid size {value!r}: use 500MB or 2GiB", parameter, context)
-        number, unit, binary = match.groups()
-        scale = _UNITS[unit.upper()]
-        return round(float(number) * (1024 ** (len(str(scale)) // 3) if binary else scale))
-
-
 @click.command()
 @click.option("--older-than", type=Moment(), metavar="AGE", help="Sessions that ended before that: 30d, 12h, a day.")
 @click.option(
     "--keep-size",
-    type=_Size(),
+    type=Size(),
     metavar="SIZE",
     help="Remove the oldest sessions until each journal is at most this large: 1GB.",
 )

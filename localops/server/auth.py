@@ -71,6 +71,7 @@ class Auth:
             if not endpoint.key or self._keys is None:
                 return await handler(Call(request, self._project)), ""
             call = self._admit(request, endpoint)
+            self._take_token_of(call)
             # A stream does not count among the running requests, but its start counts for the rate.
             if endpoint.lasting:
                 self._shares.take_token(call.share)
@@ -107,6 +108,7 @@ class Auth:
             if visitor is None:
                 return self._pages.login_page(401), ""
             call = Call(request, visitor.project, visitor.name, visitor.key)
+            self._take_token_of(call)
             with self._shares.request(visitor.name):
                 response = await handler(call)
             self._note(call, "session")
@@ -181,6 +183,12 @@ class Auth:
             raise HttpError(403, _LACKS[endpoint.needs])
         self._service.used(key)
         return Call(request, key.project, secret, key, lambda: keys.is_good(key.sha256, endpoint.needs))
+
+    def _take_token_of(self, call: Call) -> None:
+        """Count a request for the rate of its project, if that has one; Busy if it is used up."""
+        rate = self._service.rate(call.project)
+        if rate is not None:
+            self._shares.take_token(f"project {call.project}", rate, of=f"project {call.project}")
 
     def _note(self, call: Call, handler: str) -> None:
         """Note an export in the audit log, and a read if all are noted."""

@@ -16,6 +16,7 @@ from localops.errors import JournalError, NotFound
 from localops.journal import blobs, participants
 from localops.journal.journal import Journal
 from localops.journal.reader import SQLiteError
+from localops.journal.sql import statements
 from localops.reading import analytics
 from localops.server import proof
 from localops.server.home_reader import HomeReader, inode
@@ -37,6 +38,8 @@ if TYPE_CHECKING:
 # Journals that are kept open for writing.
 _OPEN = 64
 _UPLOADS = "uploads"
+# Bytes of a row without its body, about.
+_ROW = 100
 # Seconds that an incomplete upload is kept.
 _UPLOAD_KEPT = 7 * 86_400.0
 
@@ -48,6 +51,7 @@ class HomeStore(HomeReader):
         super().__init__(folder, fresh=fresh)
         self._journals: OrderedDict[str, _Writer] = OrderedDict()
         self._prices: Prices | None = None
+        self._count: Callable[[str, int, int], object] | None = None
 
     def _open(self, project: str | None) -> Home:
         try:
@@ -66,7 +70,25 @@ class HomeStore(HomeReader):
     def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
         """Store the new rows of a batch, safe from a power cut."""
         with self._journal(project) as journal:
-            return ingest.take(journal, batch, by=by, key=key, refused=refused)
+            ack, gone = ingest.take(journal, batch, by=by, key=key, refused=refused)
+        if self._count is not None and ack.stored:
+            # Of a batch that was stored in part, about the same part of its bytes.
+            size = sum(len(row.body or "") + _ROW for row in batch.rows) * ack.stored // len(batch.rows)
+            self._count(project, ack.stored, size)
+        return ack, gone
+
+    def stored(self, project: str) -> tuple[int, int]:
+        """Return how many rows a project has, and how many bytes it takes on disk."""
+        folder = config.project_folder(self.folder, project)
+        with self._project(project) as where:
+            [(rows,)] = where.reader.ask(statements("hub.sql")["stored"])
+        names = [os.path.join(folder, config.JOURNAL + side) for side in ("", "-wal")]
+        names += _uploads(folder)
+        return rows, sum(map(_size, names)) + blobs.size(folder)
+
+    def count_with(self, count: Callable[[str, int, int], object]) -> None:
+        """Call `count` with the project, the rows and the bytes of what is stored from now on."""
+        self._count = count
 
     @contextmanager
     def desk(self, project: str) -> Iterator[Desk]:
@@ -211,6 +233,8 @@ class HomeStore(HomeReader):
                 if at != here or at + len(piece) > total:
                     raise Misplaced(here)
                 _append(path, piece)
+                if self._count is not None:
+                    self._count(project, 0, len(piece))
                 if at + len(piece) == total:
                     _publish(folder, path, digest)
         except OSError as error:
@@ -286,10 +310,21 @@ def _publish(folder: str, path: str, digest: str) -> None:
         os.unlink(blobs.path_of(folder, digest) + proof.DAMAGED)
 
 
+def _uploads(folder: str) -> list[str]:
+    """Return the paths of unfinished uploads."""
+    top = os.path.join(folder, _UPLOADS)
+    return [os.path.join(top, name) for name in os.listdir(top)] if os.path.isdir(top) else []
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
+
+
 def _sweep_uploads(folder: str) -> None:
     """Delete uploads that were not completed within a week."""
-    top = os.path.join(folder, _UPLOADS)
-    for name in os.listdir(top) if os.path.isdir(top) else ():
-        path = os.path.join(top, name)
+    for path in _uploads(folder):
         if time.time() - os.stat(path).st_mtime > _UPLOAD_KEPT:
             os.unlink(path)

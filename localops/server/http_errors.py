@@ -8,6 +8,8 @@ from localops.errors import Ambiguous, BundleError, ConfigError, JournalError, L
 from localops.server import troubles
 from localops.server.keys import Unreadable
 from localops.server.limits import Busy
+from localops.server.policy import UnreadableRules
+from localops.server.quotas import OverQuota
 from localops.server.request import Garbled, HttpError, Misplaced, TooMany, Unavailable
 from localops.server.request_body import TooLarge, TooSlow, UnknownEncoding
 from localops.transfer.ingest import MissingRows
@@ -22,6 +24,9 @@ if TYPE_CHECKING:
 CLOSE = {"Connection": "close"}
 # Seconds after which a client may try again on a full disk.
 _RETRY = 5
+_NO_RULES = "the rules of projects cannot be read now"
+# The same for a project that has all that it may store: a person must delete sessions, or raise its quota.
+_FULL = 3_600
 
 _STATUS: dict[type[Exception], int] = {
     BundleError: 400,
@@ -52,6 +57,15 @@ def _later(error: Busy | Unavailable | Unreadable) -> HttpError:
     return HttpError(503, message, headers={"Retry-After": str(_RETRY)})
 
 
+def _of_rules(error: OverQuota | UnreadableRules) -> HttpError:
+    """Return an error of a project's rules."""
+    if isinstance(error, UnreadableRules):
+        return _later(Unavailable(_NO_RULES, error))
+    # Named in a header: a sender should end its pass at once, and not park what is refused.
+    named = {"Localops-Quota": error.which, "Retry-After": str(math.ceil(error.after or _FULL))}
+    return HttpError(507 if error.after is None else 429, str(error), headers=named)
+
+
 def _own_error(error: LocalopsError, *, local: bool) -> HttpError:
     """Return an error whose message may have a path, such as that of the journal: it goes into the hub's log."""
     if isinstance(error, JournalError):
@@ -71,6 +85,8 @@ def http_error(error: Exception, *, local: bool = False) -> HttpError:
         return error
     if isinstance(error, Busy | Unavailable | Unreadable):
         return _later(error)
+    if isinstance(error, OverQuota | UnreadableRules):
+        return _of_rules(error)
     if isinstance(error, TooSlow):
         return HttpError(408, str(error), headers=CLOSE)
     if isinstance(error, MissingRows):

@@ -132,16 +132,17 @@ class Shares:
         if place is not None:
             place.set_result(None)
 
-    def take_token(self, key: str) -> None:
-        """Take a token from the key's bucket, which holds two seconds of requests, or raise Busy."""
-        now, rate = time.monotonic(), self._limits.rate
+    def take_token(self, key: str, rate: float | None = None, *, of: str = "this key") -> None:
+        """Take a token from a bucket, which holds two seconds of requests and at least one, or raise Busy."""
+        now, rate = time.monotonic(), rate or self._limits.rate
+        full = max(1.0, 2 * rate)
         # A bucket that was not used for two seconds is full, like one that does not exist.
         if len(self._buckets) > _MOST_BUCKETS:
             self._buckets = {name: bucket for name, bucket in self._buckets.items() if now - bucket[1] < 2}
-        left, since = self._buckets.get(key, (2 * rate, now))
-        left = min(2 * rate, left + (now - since) * rate)
+        left, since = self._buckets.get(key, (full, now))
+        left = min(full, left + (now - since) * rate)
         if left < 1:
-            raise Busy(f"too many requests: this key may make {rate:g} a second", (1 - left) / rate, own_fault=True)
+            raise Busy(f"too many requests: {of} may make {rate:g} a second", (1 - left) / rate, own_fault=True)
         self._buckets[key] = (left - 1, now)
 
     def answer(self, key: str, size: int) -> AbstractContextManager[None]:

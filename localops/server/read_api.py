@@ -51,7 +51,7 @@ class ReadApi:
         self._service, self._streams = service, streams
         self._store, self._read, self._answer = service.store, service.read, service.answer
         self._root = service.root
-        self._health = Health(service.keys, service.store) if service.keys is not None else None
+        self._health = Health(service.keys, service.store, service.policy) if service.keys is not None else None
 
     # Without a key
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from typing import Any, BinaryIO, Protocol
 
@@ -129,6 +129,12 @@ if TYPE_CHECKING:
 
         def held(self, project: str, journals: Sequence[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
             """Return what arrived from a journal under all its names: ranges, and the last rows of batches."""
+
+        def stored(self, project: str) -> tuple[int, int]:
+            """Return how many rows a project has, and how many bytes it takes on disk."""
+
+        def count_with(self, count: Callable[[str, int, int], object]) -> None:
+            """Call `count` with the project, the rows and the bytes of what is stored from now on."""
 
         def delete(self, project: str, session: bytes) -> bool:
             """Delete a session, so that its rows are refused when sent again; False if it does not exist."""

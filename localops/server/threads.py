@@ -11,6 +11,8 @@ from starlette.responses import Response
 from localops.encoding import encode
 from localops.errors import DamagedJournal
 from localops.server.audit import Audit
+from localops.server.policy import Policy
+from localops.server.quotas import Quotas
 from localops.server.request import Unavailable
 from localops.server.usage import Usage
 from localops.transfer import bundle
@@ -50,6 +52,11 @@ class Service:
         self._refused: dict[str, float] = {}
         self._damaged: float | None = None
         self.usage = None if keys is None else Usage(keys.folder)
+        self.policy = None if keys is None else Policy(keys.folder)
+        self.quotas = None
+        if self.policy is not None and self.usage is not None:
+            self.quotas = Quotas(self.policy, self.usage, store.stored)
+            store.count_with(self.quotas.count)
         self.audit = None if keys is None else Audit(keys.folder, reads=audit_reads)
         # A thread of its own: no request waits for this file.
         self._notes = ThreadPoolExecutor(1, "audit")
@@ -79,7 +86,19 @@ class Service:
             self._damaged = time.monotonic()
             raise
 
+    def rate(self, project: str | None) -> float | None:
+        """Return how many requests a second a project may make with all its keys; None for no limit."""
+        return None if self.quotas is None or not project else self.quotas.rules(project).rate
+
     async def write(self, project: str, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
+        """Run `work`, which stores something, in a thread; OverQuota if the project may not store anything now."""
+        if self.quotas is not None:
+            if self.quotas.is_stale(project):
+                await self.read(self.quotas.measure, project)
+            self.quotas.check(project)
+        return await self.in_turn(project, work, *arguments, **options)
+
+    async def in_turn(self, project: str, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Run `work` in a thread; one at a time for a project, so that no thread blocks waiting for a journal."""
         loop = asyncio.get_running_loop()
         async with self._turns.setdefault(project, asyncio.Lock()):

@@ -10,11 +10,13 @@ from localops import clock, output
 from localops.errors import LocalopsError, NotFound
 from localops.recording import events
 from localops.server.keys import SOON, Unreadable
+from localops.server.policy import UnreadableRules
 from localops.server.request import Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.server.keys import Keys
+    from localops.server.policy import Policy
     from localops.server.store import Readable
 
 UNREADABLE = "the journal cannot be read now"
@@ -45,8 +47,8 @@ def report(kind: str, why: object, *, status: int = 503) -> None:
 class Health:
     """The state of a hub: whether the disk has room, and its keys and its journals can be read."""
 
-    def __init__(self, keys: Keys, store: Readable) -> None:
-        self._keys, self._store = keys, store
+    def __init__(self, keys: Keys, store: Readable, policy: Policy | None = None) -> None:
+        self._keys, self._store, self._policy = keys, store, policy
         self._lock = threading.Lock()
         self._looked = 0.0
         self._problems: list[str] = []
@@ -73,6 +75,12 @@ class Health:
         except Unreadable as error:
             report("the keys of the hub cannot be read now", error)
             return ["the keys cannot be read"]
+        try:
+            if self._policy is not None:
+                self._policy.all()
+        except UnreadableRules as error:
+            report("the rules of projects cannot be read now", error)
+            return ["the rules of projects cannot be read"]
         return []
 
     def _of_journals(self) -> list[str]:

@@ -30,6 +30,8 @@ class Usage:
         self._every = every
         self._lock = threading.Lock()
         self._used = load(folder)
+        # Of each project: the day, and the rows and bytes that were stored on it.
+        self._days = load_days(folder)
         self._changed = False
         self._written: float | None = None
 
@@ -44,13 +46,34 @@ class Usage:
             self._written = now
             return True
 
+    def count(self, project: str, rows: int, size: int) -> None:
+        """Count what a project has stored now."""
+        today = _day()
+        with self._lock:
+            day, stored, before = self._days.get(project, (today, 0, 0))
+            if day != today:
+                stored = before = 0
+            self._days[project] = (today, stored + rows, before + size)
+            self._changed = True
+
+    def today(self, project: str) -> tuple[int, int]:
+        """Return the rows and bytes that a project has stored today."""
+        day, rows, size = self._days.get(project, ("", 0, 0))
+        return (rows, size) if day == _day() else (0, 0)
+
     def save(self) -> None:
         """Write the file, if anything has changed; do without it on a full disk."""
         with self._lock:
             if not self._changed:
                 return
             self._changed = False
-            facts: dict[str, Any] = {"keys": {name: events.iso(at) for name, at in self._used.items()}}
+            facts: dict[str, Any] = {
+                "keys": {name: events.iso(at) for name, at in self._used.items()},
+                "days": {
+                    project: {"day": day, "rows": rows, "bytes": size}
+                    for project, (day, rows, size) in self._days.items()
+                },
+            }
         temporary = f"{self._path}.{os.getpid()}"
         try:
             handle = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
@@ -72,3 +95,21 @@ def load(folder: str) -> dict[str, int]:
         return {name: at for name, at in times.items() if at is not None}
     except (OSError, ValueError, TypeError, KeyError, AttributeError):
         return {}
+
+
+def load_days(folder: str) -> dict[str, tuple[str, int, int]]:
+    """Return of each project the day on which it last stored anything, and the rows and bytes of that day."""
+    try:
+        with open(os.path.join(folder, NAME), "rb") as file:
+            kept = encode.loads(file.read())["days"]
+        return {
+            str(project): (str(facts["day"]), int(facts["rows"]), int(facts["bytes"]))
+            for project, facts in kept.items()
+        }
+    except (OSError, ValueError, TypeError, KeyError, AttributeError):
+        return {}
+
+
+def _day() -> str:
+    """Return the UTC day of now."""
+    return events.iso(clock.now_ns())[:10]

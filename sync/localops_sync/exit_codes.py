@@ -32,7 +32,8 @@ Exit codes: 0 nothing left · 1 unexpected · 2 usage, or no remote found
 3 rows are parked or wait for files that are not here, the hub lost rows that
 were pruned here, or --verify found a difference
 4 a person must act (key, certificate, address, another hub, version)
-5 offline, or the remote is down: rows are kept · 6 budget reached, rows remain
+5 offline, or the remote is down: rows are kept · 6 the budget of this pass or
+the hub's quota of the day is used up, rows remain
 11 another sync is running · 130 interrupted. Of several remotes: the first of
 130 1 4 3 6 5 11 0."""
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-from localops_sync.sink import Blocked, Busy, Offline, Refused, TooLarge
+from localops_sync.sink import Blocked, Busy, Offline, OverQuota, Refused, TooLarge
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +39,7 @@ _LATER = (408, 425, 429, 503)
 # Only these are about the rows that were sent: the remote would answer any other status to any rows.
 _OF_ROWS = (400, 409, 422)
 _FOR_NOW = (302, 303, 307)  # temporary redirects
+_QUOTA = "Localops-Quota"  # a header of a hub: the name of the quota that is used up
 _PORTAL = 511  # a network that wants a login first
 LOGIN = ": if this network wants a login first, log in with a browser"
 
@@ -61,6 +62,9 @@ def trouble(status: int, excerpt: str, headers: Mapping[str, str], where: str) -
     # A proxy may refuse sizes that the remote would take, which a web page as the answer shows.
     if status == 413:
         return TooLarge(text, foreign=_is_page(headers))
+    if headers.get(_QUOTA) and status in (429, 507):
+        full = f"{text}; ask its operator to raise the quota, or to delete sessions"
+        return OverQuota(text, answered=True) if status == 429 else Blocked(full)
     if status in _LATER or (500 <= status < 600 and status != _PORTAL):
         wait = seconds(headers.get("Retry-After"), now=headers.get("Date"))
         return (Busy if status in _LATER else Offline)(text, retry_after=wait, answered=True)

@@ -7,6 +7,7 @@ stored by the receiver *for good*, so return one only for a reply that confirms 
 Trouble
 ├── Offline     no answer, an answer of something else, or a failure: the rows stay, a later pass sends them again
 │   ├── Busy        the receiver is there and asks for a later try, whatever the rows are
+│   │   └── OverQuota   and that is not in this pass
 │   └── Unread      its answer is too long to be read
 ├── Blocked     a person must act before anything can be sent
 ├── Refused     the receiver rejects this batch as such: the worker finds the row by bisection
@@ -56,6 +57,10 @@ class Offline(Trouble):
 
 class Busy(Offline):
     """The remote asks for time; the rows are kept for later."""
+
+
+class OverQuota(Busy):
+    """The remote takes no more rows today; the rows are kept for a later pass."""
 
 
 class Unread(Offline):

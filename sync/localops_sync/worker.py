@@ -27,7 +27,7 @@ from localops.transfer.bundle import Ack
 from localops_sync import retry, sinks, verify
 from localops_sync.budget import OutOfBudget, PassBudget
 from localops_sync.exit_codes import ACT, BUDGET, BUSY, DONE, INTERRUPTED, OFFLINE, PARKED, UNEXPECTED, Outcome
-from localops_sync.sink import Blocked, Busy, Diverged, Offline, Refused, TooLarge
+from localops_sync.sink import Blocked, Busy, Diverged, Offline, OverQuota, Refused, TooLarge
 from localops_sync.sinks.hub import Hub
 from localops_sync.transport import Transport
 
@@ -205,6 +205,8 @@ class Pass:
             self.outcome.worse(BUDGET, "the budget of this pass is used up; the next sync sends the rest")
         except Blocked as error:
             self._failed(ACT, error)
+        except OverQuota as error:
+            self._failed(BUDGET, error)
         except (Offline, Diverged) as error:
             # With no new rows, this was raised while trying parked rows again: the next pass does that once more.
             if check_all or self.ledger.has_work():
@@ -371,7 +373,7 @@ class Pass:
             try:
                 return ask()
             except Offline as error:
-                if tries == retry.TRIES or not (error.answered or error.broke):
+                if tries == retry.TRIES or isinstance(error, OverQuota) or not (error.answered or error.broke):
                     raise
                 pause = retry.backoff(tries, self.budget.jitter()) if error.retry_after is None else error.retry_after
                 try:

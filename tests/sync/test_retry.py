@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localops_sync import retry
-from localops_sync.sink import Blocked, Busy, Offline, Refused, TooLarge, Trouble
+from localops_sync.sink import Blocked, Busy, Offline, OverQuota, Refused, TooLarge, Trouble
 
 _NOW = "Sat, 21 Nov 2026 03:00:00 GMT"
 
@@ -30,6 +30,16 @@ def test_what_each_status_means(kind: type[Trouble], codes: list[int]) -> None:
         failure = retry.trouble(code, "so it is", {}, "hub.example")
         assert type(failure) is kind, code
         assert str(failure).startswith(f"hub.example answered {code}: so it is")
+
+
+def test_a_quota_is_named_by_the_hub() -> None:
+    """That of a day ends the pass, that of all needs a person; without the header they are as on any server."""
+    named = {"Localops-Quota": "rows", "Retry-After": "3600"}
+    assert type(retry.trouble(429, "full", named, "hub.example")) is OverQuota
+    blocked = retry.trouble(507, "full", named, "hub.example")
+    assert type(blocked) is Blocked
+    assert "raise the quota" in str(blocked)
+    assert type(retry.trouble(503, "full", named, "hub.example")) is Busy
 
 
 @pytest.mark.parametrize("code", [408, 425, 429, 500, 502, 503, 504])

@@ -10,6 +10,7 @@ from localops.cli.hub.backup import backup
 from localops.cli.hub.check import check
 from localops.cli.hub.delete import delete
 from localops.cli.hub.keys import key
+from localops.cli.hub.quotas import quota
 from localops.cli.hub.senders import senders
 from localops.cli.hub.serve import serve
 
@@ -22,5 +23,5 @@ def hub() -> None:
     """
 
 
-for _command in (serve, key, delete, check, senders, audit, backup):
+for _command in (serve, key, quota, delete, check, senders, audit, backup):
     hub.add_command(_command)

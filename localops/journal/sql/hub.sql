@@ -24,6 +24,11 @@ select cast(value as integer)
 from meta
 where key = 'repaired';
 
+-- stored --
+-- How many rows there are: those of sessions that are folded, and those that are not folded yet.
+select coalesce(sum(rows), 0) + max(0, coalesce((select max(seq) from event), 0) - coalesce((select seq from mark), 0))
+from total;
+
 -- deleted --
 -- The sessions that were deleted here.
 select session
