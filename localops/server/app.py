@@ -24,6 +24,7 @@ from localops.server.read_api import ReadApi
 from localops.server.routes import ENDPOINTS
 from localops.server.sync_api import SyncApi
 from localops.server.threads import Service
+from localops.server.upkeep import Upkeep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -72,7 +73,12 @@ def app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         if keys is None:
             service.soon(store.warm, project)
+        beside = None
+        if service.policy is not None:
+            beside = asyncio.create_task(Upkeep(service, service.policy, bounds.upkeep).work())
         yield
+        if beside is not None:
+            beside.cancel()
         await asyncio.to_thread(service.close)
 
     async def not_found(request: Request, error: Exception) -> Response:

@@ -18,7 +18,7 @@ from localops.journal.journal import Journal
 from localops.journal.reader import SQLiteError
 from localops.journal.sql import statements
 from localops.reading import analytics
-from localops.server import proof
+from localops.server import proof, retention
 from localops.server.home_reader import HomeReader, inode
 from localops.server.intake.desk import Desk, Materials
 from localops.server.request import Garbled, Misplaced, Unavailable
@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 
     from localops.reading.facts import Facts
     from localops.reading.home import Home, Project
+    from localops.server.policy import Rules
+    from localops.server.retention import Part, Place
     from localops.server.store import Identity
     from localops.transfer.bundle import Ack, Batch, Range
+    from localops.upkeep.prune import Choice, Taken
 
 # Journals that are kept open for writing.
 _OPEN = 64
@@ -117,6 +120,20 @@ class HomeStore(HomeReader):
                 return True
             if taken.failed is not None:
                 raise Unavailable("cannot delete anything now", JournalError(taken.failed))
+
+    def expired(self, project: str, rules: Rules, now_ns: int, after: Place) -> Part:
+        """Return the next part of the sessions that are older than the rules keep them."""
+        with self._project(project) as where:
+            return retention.expired(where.reader, where.folder, rules, now_ns, after)
+
+    def retire(self, project: str, choices: Sequence[Choice]) -> Taken:
+        """Remove sessions that were kept long enough; they are not stored again."""
+        with self._journal(project) as journal:
+            return prune.take(journal, choices)
+
+    def sweep(self, project: str) -> None:
+        """Delete uploads that were not completed within a week."""
+        _sweep_uploads(config.project_folder(self.folder, project))
 
     def bury(self, project: str, sessions: Sequence[bytes]) -> int:
         """Delete sessions, and refuse them from now on whether they are here or not; return how many were here."""

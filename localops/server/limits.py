@@ -36,6 +36,7 @@ class Limits:
     head: float = 10.0  # seconds for the head of a request
     idle: int = 30  # seconds that a connection is kept for another request
     request: float = 180.0  # seconds from the head to the end of the response
+    upkeep: float = 3_600.0  # seconds between two looks for sessions that were kept long enough
     farewell: int = 5  # seconds for running requests when the hub stops
 
 

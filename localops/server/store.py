@@ -16,7 +16,10 @@ if TYPE_CHECKING:
     from localops.reading.facts import Facts
     from localops.reading.home import Filters
     from localops.server.intake.desk import Desk
+    from localops.server.policy import Rules
+    from localops.server.retention import Part, Place
     from localops.transfer.bundle import Ack, Batch, Range
+    from localops.upkeep.prune import Choice, Taken
 
     Identity = tuple[bytes, int]
 
@@ -135,6 +138,15 @@ if TYPE_CHECKING:
 
         def count_with(self, count: Callable[[str, int, int], object]) -> None:
             """Call `count` with the project, the rows and the bytes of what is stored from now on."""
+
+        def expired(self, project: str, rules: Rules, now_ns: int, after: Place) -> Part:
+            """Return the next part of the sessions that are older than the rules keep them."""
+
+        def retire(self, project: str, choices: Sequence[Choice]) -> Taken:
+            """Remove sessions that were kept long enough; their rows are accepted and not stored when sent again."""
+
+        def sweep(self, project: str) -> None:
+            """Delete uploads that were not completed for long."""
 
         def delete(self, project: str, session: bytes) -> bool:
             """Delete a session, so that its rows are refused when sent again; False if it does not exist."""

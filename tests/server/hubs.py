@@ -154,13 +154,13 @@ def hub(folder: Path, project: str = "default", *options: str, **limits: float) 
 
 
 def session_rows(
-    events: int = 3, *, end: str | None = "Success", body: str = '{"params":{"q":"why"}}'
+    events: int = 3, *, end: str | None = "Success", body: str = '{"params":{"q":"why"}}', age_ns: int = 0
 ) -> list[rows.Row]:
     """Return the rows of a session that never ran: its start, LLM calls, and its end if it has one."""
     session = clock.new_id()
 
     def row(kind: str, **columns: Any) -> rows.Row:
-        at = clock.now_ns()
+        at = clock.now_ns() - age_ns
         return rows.make(kind, session, **{"id": clock.new_id(at), "at_ns": at, **columns})
 
     sent = [row("session", name="a run", parent=clock.new_id(), tags='["nightly"]', body="{}")]

@@ -29,6 +29,16 @@ where key = 'repaired';
 select coalesce(sum(rows), 0) + max(0, coalesce((select max(seq) from event), 0) - coalesce((select seq from mark), 0))
 from total;
 
+-- older --
+-- Sessions whose last row is older than a time, the oldest first, from a place in that order on.
+select session, last_ns, key
+from total
+where last_ns < :before_ns
+  and (last_ns, key) > (:last_ns, :key)
+  and session != zeroblob(16)
+order by last_ns, key
+limit :many;
+
 -- deleted --
 -- The sessions that were deleted here.
 select session

@@ -1,0 +1,74 @@
+"""What a hub does by itself from time to time: removing sessions that were kept long enough, and abandoned uploads."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import time
+
+from localops import clock, output
+from localops.server import retention, troubles
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.server.policy import Policy
+    from localops.server.retention import Place
+    from localops.server.threads import Service
+
+# Seconds of work in one run; what is left waits for the next one, which comes sooner then.
+_RUN, _SOONER = 30.0, 60.0
+
+
+class Upkeep:
+    """The work that a hub does beside its requests, a part of a project at a time."""
+
+    def __init__(self, service: Service, policy: Policy, every: float) -> None:
+        self._service, self._policy, self._every = service, policy, every
+        # Where the search in a project goes on.
+        self._places: dict[str, Place] = {}
+
+    async def work(self) -> None:
+        """Run from time to time, until cancelled; the times are random, so that several hubs do not run at once."""
+        pause = min(self._every, _SOONER) * random.uniform(0.5, 1.0)  # noqa: S311  no secret
+        while True:
+            await asyncio.sleep(pause)
+            is_done = True
+            try:
+                is_done = await self._run()
+            # A full disk or a damaged journal must not end it for ever.
+            except Exception as error:
+                troubles.report("upkeep failed", error, status=500)
+            pause = (self._every if is_done else min(self._every, _SOONER)) * random.uniform(0.9, 1.1)  # noqa: S311  no secret
+
+    async def _run(self) -> bool:
+        """Work for a while; return whether nothing is left to do."""
+        ends = time.monotonic() + _RUN
+        rules = self._policy.all()
+        for project in self._service.store.projects():
+            await self._service.in_turn(project, self._service.store.sweep, project)
+            if project not in rules or retention.keeps_for_ever(rules[project]):
+                continue
+            while not await self._retire(project):
+                if time.monotonic() > ends:
+                    return False
+        return True
+
+    async def _retire(self, project: str) -> bool:
+        """Remove the next part of a project's old sessions; return whether it was the last."""
+        service, rules = self._service, self._policy.of(project)
+        after = self._places.pop(project, retention.BEGIN)
+        part = await service.read(service.store.expired, project, rules, clock.now_ns(), after)
+        if part.going:
+            taken = await service.in_turn(project, service.store.retire, project, part.going)
+            if taken.sessions:
+                facts = {"sessions": taken.sessions, "rows": taken.rows, "files": taken.blobs}
+                many = ", ".join(output.counted(count, name[:-1]) for name, count in facts.items())
+                output.say(f"project {project}: {many} removed, kept for as long as its rules keep them")
+                if service.audit is not None:
+                    await service.read(service.audit.note, "session.retire", project=project, **facts)
+            if taken.failed is not None:
+                troubles.report(f"sessions of project {project} cannot be removed", taken.failed, status=500)
+                return True
+        if part.following is not None:
+            self._places[project] = part.following
+        return part.following is None
