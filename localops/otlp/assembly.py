@@ -19,7 +19,7 @@ from localops.recording.recorder import COPY
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any
 
     from localops.journal.rows import Row
@@ -35,6 +35,7 @@ _ANSWER = "completion tool_calls finish_reason response_id response_model time_t
 # The attributes by which the traces of one session know each other, the strongest first.
 TOGETHER = ("session.id", "gen_ai.conversation.id", "traceloop.association.properties.session_id")
 _KINDS = tuple(name for name, (known, _) in names.FIELDS.items() if known == "kind")
+_TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")
 _SYSTEM = {"Hostname": "host.name", "OS": "os.type", "OS Version": "os.version"}
 _OWN, _UNNAMED = 0, 9  # how strong a word is that the trace is a session itself: it says so; it says nothing
 
@@ -106,9 +107,12 @@ def session_of(trace: bytes, together: tuple[int, object]) -> bytes:
         return trace
     text = value if isinstance(value, str) else events.describe(value)
     try:
-        return uuid.UUID(text).bytes
+        given = uuid.UUID(text).bytes
     except ValueError:
-        return uuid.uuid5(SPACE, f"session {text}".encode("utf-8", "backslashreplace").decode()).bytes
+        given = rows.NO_SESSION
+    if given != rows.NO_SESSION:
+        return given
+    return uuid.uuid5(SPACE, f"session {text}".encode("utf-8", "backslashreplace").decode()).bytes
 
 
 class Assembly:
@@ -124,6 +128,30 @@ class Assembly:
         self.answers: dict[tuple[bytes, object], dict[str, int]] = {}
         self.errors: set[tuple[bytes, object]] = set()  # what went wrong, by trace: an exception passes many spans
         self.failed_inside: set[tuple[bytes, object]] = set()  # and what is known to have gone wrong inside of a span
+
+    def recall(self, session: bytes, placed: Iterable[tuple[Any, ...]]) -> None:
+        """Remember what is stored of a session, by the query `placed`."""
+        failed: list[tuple[bytes, object]] = []
+        for id, parent, kind, name, word, scope in placed:
+            if kind == "error":
+                failed.append((parent, word or name))
+                continue
+            if parent is not None:
+                self.around[id] = parent
+            if kind == "agent":
+                self.agents.add(id)
+            elif kind in ("llm", COPY):
+                is_around_or_in_one = parent in self.calls or id in self.around_counted
+                self.calls.add(id)
+                if kind == "llm" and parent is not None:
+                    self.around_counted.add(parent)
+                if word is not None and (kind == "llm" or not is_around_or_in_one):
+                    self._is_first(session, word, scope or name)
+        for id, word in failed:
+            around: bytes | None = id
+            while around is not None and (around, word) not in self.failed_inside:
+                self.failed_inside.add((around, word))
+                around = self.around.get(around)
 
     def look(self, span: Span) -> None:
         """Remember what is around a span, and whether it is an agent or a call."""
@@ -154,7 +182,7 @@ class Assembly:
             yield from _own_session(writer, span, row.get("name"), tags, body)
             return
         at, start, end = _own_times(span, ours)
-        cost = row.get("cost")
+        failed = row.get("failed")
         yield rows.make(
             writer.text(row.get("kind") or "operation", 64),
             session,
@@ -167,9 +195,9 @@ class Assembly:
             start_ns=start,
             end_ns=end,
             model=writer.text(row["model"], 256) if row.get("model") is not None else None,
-            tokens=[row.get(name) for name in ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")],
-            cost=cost if isinstance(cost, int) else None,
-            failed=row.get("failed") if not ours.get("phase") else None,
+            tokens=[_whole(row.get(name)) for name in _TOKENS],
+            cost=_whole(row.get("cost")),
+            failed=failed if not ours.get("phase") and failed in (0, 1) else None,
             tags=tags,
             body=writer.encode(body) if body else None,
         )
@@ -216,16 +244,20 @@ class Assembly:
         if span.around in self.calls or span.row in self.around_counted:
             return False
         answer = reading.fields.get("response_id")
-        if answer is not None:
-            counted = self.answers.setdefault((session, answer), {})
-            mine = span.scope or str(span.name)
-            other = next((scope for scope, many in counted.items() if many and scope != mine), None)
-            if other is not None:
-                counted[other] -= 1
-                return False
-            counted[mine] = counted.get(mine, 0) + 1
+        if answer is not None and not self._is_first(session, answer, span.scope or str(span.name)):
+            return False
         if span.around is not None:
             self.around_counted.add(span.around)
+        return True
+
+    def _is_first(self, session: bytes, answer: object, instrumentor: str) -> bool:
+        """Count a call with this response, and return whether it is not the copy that another instrumentor made."""
+        counted = self.answers.setdefault((session, answer), {})
+        other = next((name for name, many in counted.items() if many and name != instrumentor), None)
+        if other is not None:
+            counted[other] -= 1
+            return False
+        counted[instrumentor] = counted.get(instrumentor, 0) + 1
         return True
 
     def _agent(self, span: Span) -> bytes | None:
@@ -293,7 +325,12 @@ def _own_times(span: Span, ours: dict[str, Any]) -> tuple[int, int | None, int |
         at, start, end = span.end, span.start, None
     if given is None and start == at:
         start = None
-    return at, start, end
+    return _whole(at) or span.end, _whole(start), _whole(end)
+
+
+def _whole(value: object) -> int | None:
+    """Return a whole number that a column can hold; None for anything else, which only others have sent."""
+    return value if type(value) is int and abs(value) < 1 << 62 else None
 
 
 def _own_session(writer: Writer, span: Span, name: object, tags: str | None, body: dict[str, Any]) -> Iterator[Row]:

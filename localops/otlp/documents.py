@@ -239,10 +239,10 @@ def _what(path: list[str]) -> str:
 
 def of_request(request: dict[str, Any], place: str, problem: Say) -> Iterator[Found]:
     """Yield the spans of a request that was parsed as a whole."""
-    for group in _objects(_get(request, "resourceSpans", [])):
+    for group in objects_in(_get(request, "resourceSpans", [])):
         resource = attributes_of(_get(group, "resource", {}))
         scopes = _get(group, "scopeSpans", _get(group, "instrumentationLibrarySpans", []))
-        for scoped in _objects(scopes):
+        for scoped in objects_in(scopes):
             scope = scope_of(_get(scoped, "scope", _get(scoped, "instrumentationLibrary", {})))
             for span in _get(scoped, "spans", []) or []:
                 if isinstance(span, dict):
@@ -254,7 +254,8 @@ def of_request(request: dict[str, Any], place: str, problem: Say) -> Iterator[Fo
 # Values
 
 
-def _objects(values: Any) -> Iterator[dict[str, Any]]:
+def objects_in(values: Any) -> Iterator[dict[str, Any]]:
+    """Yield the objects of a list; nothing of anything else."""
     yield from (each for each in values if isinstance(each, dict)) if isinstance(values, list) else ()
 
 
@@ -284,10 +285,11 @@ def attributes_of(fields: Any) -> dict[str, Any]:
     if not isinstance(listed, list):
         return {}
     pairs = ((each.get("key"), each.get("value")) for each in listed if isinstance(each, dict))
-    return {key: _value(value) for key, value in pairs if isinstance(key, str)}
+    return {key: plain_value(value) for key, value in pairs if isinstance(key, str)}
 
 
-def _value(value: Any) -> Any:
+def plain_value(value: Any) -> Any:
+    """Return a value of OTLP's JSON as it is in Python."""
     if not isinstance(value, dict) or not value:
         return None
     kind, inner = next(iter(value.items()))
@@ -295,7 +297,7 @@ def _value(value: Any) -> Any:
     if kind == "intValue":
         return whole(inner)
     if kind == "arrayValue":
-        return [_value(each) for each in inner.get("values", ())] if isinstance(inner, dict) else []
+        return [plain_value(each) for each in inner.get("values", ())] if isinstance(inner, dict) else []
     if kind == "kvlistValue":
         return attributes_of({"attributes": inner.get("values", [])}) if isinstance(inner, dict) else {}
     if kind == "doubleValue" and isinstance(inner, str):  # NaN and infinities are texts

@@ -17,6 +17,7 @@ from localops.server import browser_guard
 from localops.server.auth import Auth
 from localops.server.event_stream import EventStreams
 from localops.server.intake.agentops import AgentOps
+from localops.server.intake.otlp import OtlpApi, release_spans
 from localops.server.limits import Limits, Shares
 from localops.server.mounted import Mounted, check_root
 from localops.server.pages import Pages
@@ -60,7 +61,12 @@ def app(
     shares = Shares(bounds)
     service = Service(cast("Store", store), keys, bounds, root, audit_reads=audit_reads)
     read_api = ReadApi(service, EventStreams(bounds.request))
-    handlers_of = {"read": read_api, "sync": SyncApi(service, shares), "agentops": AgentOps(service, shares)}
+    handlers_of = {
+        "read": read_api,
+        "sync": SyncApi(service, shares),
+        "otlp": OtlpApi(service, shares),
+        "agentops": AgentOps(service, shares),
+    }
     logins = (
         browser_guard.of_keys(keys)
         if keys is not None
@@ -73,12 +79,12 @@ def app(
     async def lifespan(_: Starlette) -> AsyncIterator[None]:
         if keys is None:
             service.soon(store.warm, project)
-        beside = None
+        beside = [] if keys is None else [asyncio.create_task(release_spans(service))]
         if service.policy is not None:
-            beside = asyncio.create_task(Upkeep(service, service.policy, bounds.upkeep).work())
+            beside.append(asyncio.create_task(Upkeep(service, service.policy, bounds.upkeep).work()))
         yield
-        if beside is not None:
-            beside.cancel()
+        for task in beside:
+            task.cancel()
         await asyncio.to_thread(service.close)
 
     async def not_found(request: Request, error: Exception) -> Response:

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
 from localops.server.http_errors import http_error
-from localops.server.intake import tokens
+from localops.server.intake import otlp_answers, tokens
 from localops.server.keys import ADMIN, READ, SEND, canonical
 from localops.server.request import Call, HttpError
 from localops.server.request_body import TooSlow
@@ -91,6 +91,12 @@ class Auth:
                 message = problem.facts["message"]
                 facts = {"path": request.url.path, "message": message, "error": message}
                 return json(facts, problem.status, problem.headers)
+            if endpoint.api == "otlp":
+                kind = otlp_answers.media_type(request.headers.get("content-type", ""))
+                # A slow body may be faster the next time, and clients retry no other status.
+                retry = {"Retry-After": "1"} if problem.status == 408 else {}
+                status = 503 if problem.status == 408 else problem.status
+                return otlp_answers.error(kind, status, str(problem), {**problem.headers, **retry})
             if not endpoint.v2:
                 return self._service.answer(problem.facts, problem.status, problem.headers)
             status = 400 if problem.status in (404, 413) else problem.status

@@ -11,12 +11,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import replace
 
 from localops import clock, config, host
+from localops.coding.recording import Project as Recording
+from localops.config import Config
 from localops.encoding.pricing import Prices
 from localops.errors import JournalError, NotFound
 from localops.journal import blobs, participants
 from localops.journal.journal import Journal
 from localops.journal.reader import SQLiteError
 from localops.journal.sql import statements
+from localops.otlp import waiting
+from localops.otlp.receiving import Outcome, Receiver
 from localops.reading import analytics
 from localops.server import proof, retention
 from localops.server.home_reader import HomeReader, inode
@@ -30,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
+    from localops.otlp.records import Record
+    from localops.otlp.spans import Span
     from localops.reading.facts import Facts
     from localops.reading.home import Home, Project
     from localops.server.policy import Rules
@@ -43,6 +49,8 @@ _OPEN = 64
 _UPLOADS = "uploads"
 # Bytes of a row without its body, about.
 _ROW = 100
+# Seconds after which spans are tried again that could not be stored.
+_AGAIN = 5.0
 # Seconds that an incomplete upload is kept.
 _UPLOAD_KEPT = 7 * 86_400.0
 
@@ -50,11 +58,18 @@ _UPLOAD_KEPT = 7 * 86_400.0
 class HomeStore(HomeReader):
     """A localops home as the store of a hub."""
 
-    def __init__(self, folder: str, *, fresh: float = 60.0) -> None:
+    def __init__(self, folder: str, *, fresh: float = 60.0, patience: float = 30.0) -> None:
         super().__init__(folder, fresh=fresh)
         self._journals: OrderedDict[str, _Writer] = OrderedDict()
         self._prices: Prices | None = None
         self._count: Callable[[str, int, int], object] | None = None
+        # Seconds that a trace of OpenTelemetry waits for its root.
+        self._patience = patience
+        # By project: what its spans are put together with, for one journal.
+        self._receivers: dict[str, Receiver] = {}
+        # When the first of their spans has waited long enough, by the monotonic clock.
+        self._due: dict[str, float] = {}
+        self._is_waiting_known = False
 
     def _open(self, project: str | None) -> Home:
         try:
@@ -105,6 +120,42 @@ class HomeStore(HomeReader):
         if self._prices is None:
             self._prices = Prices(config.own_prices(self.folder))
         return self._prices
+
+    # Spans
+
+    def take_spans(self, project: str, spans: Sequence[Span], log: Sequence[Record], taken: Outcome) -> None:
+        """Store spans and log records of OpenTelemetry, or keep them until their trace is complete."""
+        with self._receiver(project) as receiver:
+            receiver.take(spans, log, taken)
+
+    def with_due_spans(self) -> list[str]:
+        """Return the projects in which spans have waited long enough for the rest of their trace."""
+        now = time.monotonic()
+        if not self._is_waiting_known:
+            self._due.update(dict.fromkeys(waiting.projects(self.folder, self.projects()), now))
+            self._is_waiting_known = True
+        return [project for project, due in list(self._due.items()) if due <= now]
+
+    def release_spans(self, project: str) -> None:
+        """Store the spans that have waited long enough."""
+        with self._receiver(project) as receiver:
+            receiver.release()
+
+    @contextmanager
+    def _receiver(self, project: str) -> Iterator[Receiver]:
+        with self._journal(project) as journal:
+            receiver = self._receivers.pop(project, None)
+            # Not after an error: what it remembers may not be stored.
+            self._due[project] = time.monotonic() + _AGAIN
+            if receiver is None or receiver.journal is not journal:
+                config = Config.usable(home=self.folder, project=project)
+                receiver = Receiver(Recording(config, journal=journal), patience=self._patience)
+            yield receiver
+            self._receivers[project] = receiver
+            if receiver.due is None:
+                del self._due[project]
+            else:
+                self._due[project] = receiver.due
 
     def delete(self, project: str, session: bytes) -> bool:
         """Delete a session, whether it has ended or not."""

@@ -21,7 +21,8 @@ class Limits:
     inflated: int = 32 << 20  # bytes of it, decompressed
     line: int = 20 << 20  # bytes of a row's line: an event has 16 MiB at most
     columns: int = 4 << 20  # bytes of a batch's columns
-    rows: int = 50_000  # of a batch
+    rows: int = 50_000  # of a batch; spans or log records of a request
+    trace_wait: float = 30.0  # seconds that a trace of OpenTelemetry waits for its root
     blob: int = 4 << 30  # bytes of a video or another blob
     waiting: int = 64 << 20  # bytes of all bodies in memory; more of them go to files
     question: int = 1 << 20  # bytes of a body without rows or blobs, compressed or not

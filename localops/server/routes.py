@@ -64,6 +64,7 @@ _COLUMNS = {
 }
 _ROWS = "application/x-ndjson"
 _JSON = "application/json"
+_PROTOBUF = "application/x-protobuf"
 BYTES = "application/octet-stream"
 
 # How many of each a sender may ask about in one request.
@@ -158,6 +159,24 @@ ENDPOINTS = (
         body=_JSON,
         form=_listing("journals", _ID, MOST_NAMES),
         api="sync",
+    ),
+    Endpoint(
+        "POST",
+        "/v1/traces",
+        "traces",
+        "Store spans of OpenTelemetry (OTLP/HTTP, in protobuf or JSON); the response names how many were refused.",
+        body=_PROTOBUF,
+        gives=(_PROTOBUF, _JSON),
+        api="otlp",
+    ),
+    Endpoint(
+        "POST",
+        "/v1/logs",
+        "logs",
+        "Store log records of OpenTelemetry that belong to a trace.",
+        body=_PROTOBUF,
+        gives=(_PROTOBUF, _JSON),
+        api="otlp",
     ),
     Endpoint("GET", "/v2/sessions/{session}/stats", "stats", "A session's figures, as AgentOps gives them.", v2=True),
     Endpoint("GET", "/v2/sessions/{session}/export", "export", "A session, as AgentOps exports it.", v2=True),

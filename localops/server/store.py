@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, BinaryIO, Protocol
 
+    from localops.otlp.receiving import Outcome
+    from localops.otlp.records import Record
+    from localops.otlp.spans import Span
     from localops.reading.analytics import Chosen
     from localops.reading.facts import Facts
     from localops.reading.home import Filters
@@ -115,6 +118,15 @@ if TYPE_CHECKING:
 
         def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
             """Store the new rows of a batch, safe from a power cut; MissingRows if the row before it is missing."""
+
+        def take_spans(self, project: str, spans: Sequence[Span], log: Sequence[Record], taken: Outcome) -> None:
+            """Store spans and log records of OpenTelemetry, safe from a power cut; `taken` counts what they became."""
+
+        def with_due_spans(self) -> list[str]:
+            """Return the projects in which spans have waited long enough for the rest of their trace."""
+
+        def release_spans(self, project: str) -> None:
+            """Store those spans."""
 
         def figures(self, project: str, sessions: Sequence[bytes]) -> dict[bytes, Facts]:
             """Return rows, digest and totals of sessions, for comparison with those of a sender."""

@@ -356,7 +356,7 @@ def test_threads_and_logs_are_events(running: RealHub) -> None:
     [
         ("", 400, "API Key is Missing"),
         ("x", 400, "Invalid API key format"),
-        (str(uuid.uuid4()), 400, "Invalid API Key"),
+        ("1b1269e5-3c5a-4931-aaa2-b2a418525259", 400, "Invalid API Key"),
     ],
 )
 def test_a_session_needs_a_key(running: RealHub, key: str, status: int, message: str) -> None:

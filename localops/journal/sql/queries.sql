@@ -362,12 +362,14 @@ cross join id_of i on i.id = unhex(j.value) and i.phase = 0
 cross join event e on e.seq = i.seq;
 
 -- placed --
--- The work of a session: what each is in, and of a call the id of its response, of an error what it says.
+-- The work of a session: what each is in, and of a call the id of its response and its instrumentor, of an error what
+-- it says.
 select e.id, e.parent, e.kind, e.name,
-  case e.kind
-    when 'llm' then json_extract(e.body, '$.response_id')
-    when 'error' then json_extract(e.body, '$.details')
-  end
+  case
+    when e.kind in ('llm', 'llm_copy') then json_extract(e.body, '$.response_id')
+    when e.kind = 'error' then json_extract(e.body, '$.details')
+  end,
+  case when e.kind in ('llm', 'llm_copy') then json_extract(e.body, '$.scope') end
 from session_row r
 join event e on e.seq = r.seq
 where r.session = :session

@@ -1,0 +1,436 @@
+"""Spans and log records as they come to a hub: in any order, in many requests, and some of them twice.
+
+A trace waits until its root has come, or for `patience` seconds: then its session and its name are known, what is an
+agent, and which of two spans is the call of a model.  What comes later finds its place by what is known then, which is
+read from the journal where it is not in memory.  What waits is on disk as well (`waiting.py`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections import OrderedDict
+
+from localops import clock
+from localops.encoding import encode
+from localops.journal import rows, stored
+from localops.journal.stored import Stored
+from localops.otlp import assembly, records, waiting
+from localops.otlp.assembly import Assembly, Outline
+from localops.otlp.records import Record
+from localops.otlp.spans import Span, named_id
+from localops.recording import events
+from localops.recording.writer import redactor
+from localops.transfer import validation
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Sequence
+
+    from localops.coding.recording import Project
+    from localops.journal.rows import Row
+    from localops.recording.writer import Writer
+
+_MOST_TRACES = 20_000  # whose sessions are remembered
+_MOST_SESSIONS = 1_000  # whose spans are remembered
+_MOST_SPANS = 50_000  # of them all
+_MOST_WAITING = 20_000  # spans: beyond, the oldest traces wait no longer
+_MOST_HELD = 64 << 20  # bytes of their texts, about
+_LOGGED = 600.0  # seconds after a log record with content for which a call without content waits for one
+_MOST_REASONS = 5
+_OTHER = "another span is stored here under this trace and span id: it stays as it is"
+_ID, _PHASE, _KIND = (rows.COLUMNS.index(name) for name in ("id", "phase", "kind"))
+# What must be equal for a span that comes again: agent and tags depend on what was known when it came first.
+_PLACE = [rows.COLUMNS.index(name) for name in "name parent at_ns start_ns end_ns failed".split()]
+_COMPARED = [*_PLACE, *(rows.COLUMNS.index(name) for name in "model tokens_in tokens_out".split())]
+_BODY = rows.COLUMNS.index("body")
+
+
+class Outcome:
+    """What became of a request: `refused` spans or records are not stored, for `reasons`."""
+
+    def __init__(self) -> None:
+        self.rows = self.waiting = self.again = self.gone = self.refused = 0
+        self.reasons: dict[str, None] = {}
+
+    def refuse(self, reason: str) -> None:
+        """Count a span or a record that is not stored."""
+        self.refused += 1
+        if len(self.reasons) < _MOST_REASONS:
+            self.reasons[reason] = None
+
+
+class _Trace:
+    """A trace that waits."""
+
+    __slots__ = ("due", "outline", "records", "size", "spans")
+
+    def __init__(self, due: float) -> None:
+        self.due = due
+        self.outline = Outline()
+        self.spans: dict[bytes, Span] = {}
+        self.records: dict[bytes, Record] = {}
+        self.size = 0
+
+
+class _Session:
+    """What is known of a session that spans go to."""
+
+    __slots__ = ("assembly", "begun", "ends_by_itself", "is_named", "resource")
+
+    def __init__(self, assembly: Assembly) -> None:
+        self.assembly = assembly
+        self.begun = False  # it has a row for its start
+        self.is_named = False  # by a root
+        self.ends_by_itself = False  # it was recorded by us
+        self.resource: dict[str, object] | None = None
+
+
+class Receiver:
+    """Takes the spans of one project; for one thread at a time.
+
+    After an error it has to be made again: what it remembers may not be stored.
+    """
+
+    def __init__(self, project: Project, *, patience: float) -> None:
+        self.project, self.patience = project, patience
+        self.journal = project.journal
+        plain = encode.Encoder(redactor=redactor(project.config), max_value=1 << 30, max_event=1 << 31)
+        self._spool = waiting.Spool(project.folder, plain.encode)
+        self._session_of: OrderedDict[bytes, bytes] = OrderedDict()
+        self._sessions: OrderedDict[bytes, _Session] = OrderedDict()
+        self._traces: OrderedDict[bytes, _Trace] = OrderedDict()
+        self._writers: dict[bytes, Writer] = {}
+        self._logged = -_LOGGED
+        self._held = self._many = 0  # what waits, in bytes and in spans
+        for thing in self._spool.read():
+            self._wait(thing, time.monotonic())
+        # A crash may have come between their rows and the end of their files.
+        self._find(list(self._traces))
+
+    @property
+    def due(self) -> float | None:
+        """Return when the first trace has waited long enough, by the monotonic clock; None if none waits."""
+        return min((trace.due for trace in self._traces.values()), default=None)
+
+    def take(self, spans: Sequence[Span], log: Sequence[Record], taken: Outcome) -> None:
+        """Store what came, or let it wait; on disk when this returns."""
+        now = time.monotonic()
+        if any(record.name in records.CONTENT for record in log):
+            self._logged = now
+        things: list[Span | Record] = [*log, *spans]
+        self._find([trace for trace in {thing.trace for thing in things} if trace not in self._traces])
+        ready: dict[bytes, _Trace] = {}
+        fresh: list[Span | Record] = []
+        for thing in things:
+            trace = thing.trace
+            if trace in self._session_of:
+                _put(ready.setdefault(trace, _Trace(now)), thing, taken)
+            elif self._wait(thing, now, taken):
+                fresh.append(thing)
+        ready |= self._ended(now, {thing.trace for thing in fresh})
+        fresh = [thing for thing in fresh if thing.trace not in ready]
+        taken.waiting = len(fresh)
+        self._spool.keep(fresh)
+        self._store(ready, taken)
+
+    def release(self) -> None:
+        """Store the traces that have waited long enough."""
+        now = time.monotonic()
+        ready = {trace: each for trace, each in self._traces.items() if each.due <= now}
+        for trace in ready:
+            self._take_out(trace)
+        self._store(ready, Outcome())
+
+    # Which session
+
+    def _find(self, traces: Collection[bytes]) -> None:
+        """Look up the sessions of traces of which something is stored."""
+        unknown = [trace for trace in traces if trace not in self._session_of]
+        if not unknown:
+            return
+        marks = {_mark(trace): trace for trace in unknown}
+        for id, session in self.journal.all("traces_of", ids=_hex(marks)):
+            self._remember(marks[id], session)
+        for (session,) in self.journal.all("known_sessions", ids=_hex(unknown)):
+            if session not in self._session_of:
+                self._remember(session, session)
+
+    def _remember(self, trace: bytes, session: bytes) -> None:
+        self._session_of[trace] = session
+        if len(self._session_of) > _MOST_TRACES:
+            self._session_of.popitem(last=False)
+
+    def _wait(self, thing: Span | Record, now: float, taken: Outcome | None = None) -> bool:
+        """Let a span or a record wait with its trace; return whether it is new."""
+        trace = self._traces.get(thing.trace)
+        if trace is None:
+            trace = self._traces[thing.trace] = _Trace(now + self.patience)
+        size = trace.size
+        is_new = _put(trace, thing, taken)
+        self._held += trace.size - size
+        self._many += is_new
+        return is_new
+
+    def _take_out(self, trace: bytes) -> _Trace:
+        each = self._traces.pop(trace)
+        self._many -= len(each.spans) + len(each.records)
+        self._held -= each.size
+        return each
+
+    def _ended(self, now: float, traces: Iterable[bytes]) -> dict[bytes, _Trace]:
+        """Take out the traces that need not wait any more: of those that have grown, and the oldest of too many."""
+        ready: dict[bytes, _Trace] = {}
+        for trace in traces:
+            each = self._traces[trace]
+            if each.outline.rank == 2 or any(map(assembly.is_own, each.spans.values())):
+                if self._lacks_content(each, now):
+                    each.due = min(each.due, now + self.patience / 4)
+                else:
+                    ready[trace] = self._take_out(trace)
+        while self._traces and (self._many > _MOST_WAITING or self._held > _MOST_HELD):
+            oldest = next(iter(self._traces))
+            ready[oldest] = self._take_out(oldest)
+        return ready
+
+    def _lacks_content(self, trace: _Trace, now: float) -> bool:
+        """Return whether a call has no content, which may yet come: this sender gives it in log records."""
+        if now - self._logged > _LOGGED:
+            return False
+        logged = {record.span for record in trace.records.values() if record.name in records.CONTENT}
+        return any(
+            "gen_ai.operation.name" in span.attributes
+            and "gen_ai.request.model" in span.attributes
+            and "gen_ai.input.messages" not in span.attributes
+            and not span.moments
+            and row not in logged
+            for row, span in trace.spans.items()
+        )
+
+    # Storing
+
+    def _store(self, ready: dict[bytes, _Trace], taken: Outcome) -> None:
+        """Write the rows of traces, and forget that they waited."""
+        if not ready:
+            return
+        made: list[tuple[Row, Span | Record | None]] = []
+        sessions: dict[bytes, list[_Trace]] = {}
+        for trace, each in ready.items():
+            session = self._session_of.get(trace)
+            if session is None:
+                session = assembly.session_of(trace, each.outline.together)
+                if session != trace:
+                    made.append((_link(trace, session), None))
+                self._remember(trace, session)
+            sessions.setdefault(session, []).append(each)
+        gone = {session for (session,) in self.journal.all("gone_of", ids=_hex(sessions))}
+        taken.gone += sum(len(each.spans) + len(each.records) for session in gone for each in sessions.pop(session))
+        self._recall(sessions)
+        known = self._known(sessions)
+        for session, traces in sessions.items():
+            made += self._rows_of(session, traces, known, taken)
+        self._write(made, taken)
+        self._spool.release(ready)
+        self._forget_some()
+
+    def _known(self, sessions: dict[bytes, list[_Trace]]) -> set[bytes]:
+        """Return which rows are here already."""
+        ids = [_main_id(span) for traces in sessions.values() for each in traces for span in each.spans.values()]
+        ids += [row for traces in sessions.values() for each in traces for row in each.records]
+        return {id for (id,) in self.journal.all("known_of", ids=_hex(ids))}
+
+    def _recall(self, sessions: Iterable[bytes]) -> None:
+        """Read what is stored of sessions that are not in memory."""
+        new = [session for session in sessions if session not in self._sessions]
+        here = {session for (session,) in self.journal.all("known_sessions", ids=_hex(new))} if new else set()
+        for session in new:
+            self._sessions[session] = self._read(session) if session in here else _Session(Assembly(self._writer))
+        for session in sessions:
+            self._sessions.move_to_end(session)
+
+    def _read(self, session: bytes) -> _Session:
+        known = _Session(Assembly(self._writer))
+        known.assembly.recall(session, self.journal.all("placed", session=session))
+        begun = stored.one(self.journal, session, rows.DONE)
+        if begun is not None:
+            facts = encode.loads(begun.body or "{}")
+            known.begun = True
+            known.is_named = not facts.get("provisional")
+            known.ends_by_itself = not facts.get("imported")
+            known.resource = facts.get("resource")
+        return known
+
+    def _rows_of(
+        self, session: bytes, traces: Sequence[_Trace], known: set[bytes], taken: Outcome
+    ) -> list[tuple[Row, Span | Record | None]]:
+        """Return the rows of a session's spans and records that are new, with its start and the ends of its traces."""
+        about = self._sessions[session]
+        made: list[tuple[Row, Span | Record | None]] = []
+        outline = Outline()
+        new: list[Span] = []
+        for each in traces:
+            of = each.outline
+            outline.add(of.rank, of.name, of.starts, of.ends, of.state, of.resource)
+            for span in each.spans.values():
+                if _main_id(span) in known:
+                    self._compare(span, session, taken)
+                else:
+                    new.append(span)
+                    about.assembly.look(span)
+            self._join(each, known)
+        readings = [span.read() for span in new]
+        if new and not any(map(assembly.is_ours, readings)):
+            made += ((row, None) for row in self._begin(about, session, outline))
+        ends: list[tuple[Row, Span | Record | None]] = []
+        for span, reading in zip(new, readings, strict=True):
+            is_ours = assembly.is_ours(reading)
+            if not is_ours and about.resource is not None and span.resource != about.resource:
+                reading.fields["resource"] = span.resource
+            made += ((row, span) for row in about.assembly.rows_of(span, reading, session))
+            if span.is_root and not is_ours and not about.ends_by_itself:
+                ends.append((self._end(span, session), span))
+        writer = self._writer(session)
+        for each in traces:
+            made += ((record.as_row(writer), record) for record in each.records.values() if record.row not in known)
+            taken.again += sum(row in known for row in each.records)
+        return made + ends
+
+    def _join(self, trace: _Trace, known: set[bytes]) -> None:
+        """Give what records say of a span's content to the span, if that is about to be stored."""
+        for row, record in list(trace.records.items()):
+            span = trace.spans.get(record.span) if record.span is not None else None
+            if span is not None and record.name in records.CONTENT and _main_id(span) not in known:
+                span.moments = [*span.moments, record.moment]
+                del trace.records[row]
+
+    def _begin(self, about: _Session, session: bytes, outline: Outline) -> Iterable[Row]:
+        """Return the row of the start of a session, or of the name that a root gives to one that has begun."""
+        is_named = outline.rank == 2
+        if about.begun and (about.is_named or not is_named):
+            return ()
+        row = assembly.start_row(self._writer(session), outline, more=None if is_named else {"provisional": 1})
+        if about.begun:
+            row = rows.seal((named_id("root", session), *rows.whole(row)[1 : rows.COLUMNS.index("sum")]), row[-1])
+        else:
+            about.resource = outline.resource
+        about.begun, about.is_named = True, is_named
+        return (row,)
+
+    def _end(self, root: Span, session: bytes) -> Row:
+        """Return the row of the end that a root states."""
+        fields: dict[str, object] = {"reason": root.message or "the root span of its trace ended", "imported": 1}
+        name = assembly.state_of(root) or "Indeterminate"
+        id = named_id(f"end of {root.row.hex()}", session)
+        return self._writer(session).note("end", id, root.end, fields=fields, name=name)
+
+    def _compare(self, span: Span, session: bytes, taken: Outcome) -> None:
+        """Count a span that is here already; refuse it if what is here says something else."""
+        here = stored.one(self.journal, _main_id(span), rows.DONE)
+        came = rows.whole(next(Assembly(self._writer).rows_of(span, span.read(), session)))
+        if here is None or came[_PHASE] != rows.DONE or not _differs(here.bare, came):
+            taken.again += 1
+        else:
+            taken.refuse(_OTHER)
+
+    def _write(self, made: Sequence[tuple[Row, Span | Record | None]], taken: Outcome) -> None:
+        """Write the rows that can be stored, and refuse the others."""
+        whole_rows = [rows.whole(row) for row, _ in made]
+        try:
+            validation.check_rows([Stored(0, *row) for row in whole_rows])
+        except ValueError:
+            whole_rows = list(_valid(whole_rows, made, taken))
+        taken.rows += self.journal.add(whole_rows)
+
+    def _writer(self, session: bytes) -> Writer:
+        writer = self._writers.get(session)
+        if writer is None:
+            if len(self._writers) > _MOST_SESSIONS:
+                self._writers.clear()
+            writer = self._writers[session] = self.project.writer(session)
+        return writer
+
+    def _forget_some(self) -> None:
+        spans = sum(len(each.assembly.around) for each in self._sessions.values())
+        while len(self._sessions) > 1 and (len(self._sessions) > _MOST_SESSIONS or spans > _MOST_SPANS):
+            spans -= len(self._sessions.popitem(last=False)[1].assembly.around)
+
+
+def _put(trace: _Trace, thing: Span | Record, taken: Outcome | None) -> bool:
+    """Add a span or a record to its trace; return whether it is new there."""
+    if isinstance(thing, Record):
+        if thing.row in trace.records:
+            if taken is not None:
+                taken.again += 1
+            return False
+        trace.records[thing.row] = thing
+        trace.size += 1_000
+        return True
+    before = trace.spans.get(thing.row)
+    if before is not None:
+        if taken is not None and _is_other(before, thing):
+            taken.refuse(_OTHER)
+        elif taken is not None:
+            taken.again += 1
+        return False
+    trace.spans[thing.row] = thing
+    trace.outline.look(thing)
+    trace.size += sum(len(value) for value in thing.attributes.values() if type(value) is str) + 1_000
+    return True
+
+
+def _is_other(before: Span, span: Span) -> bool:
+    names = ("name", "around", "start", "end", "attributes", "code", "message")
+    return any(getattr(before, name) != getattr(span, name) for name in names)
+
+
+def _differs(here: Row, came: Row) -> bool:
+    # What counts as a copy of a call depends on what came before it.
+    is_same_kind = here[_KIND] == came[_KIND]
+    if any(here[column] != came[column] for column in (_COMPARED if is_same_kind else _PLACE)):
+        return True
+    # Log records may have added to a call.
+    return is_same_kind and here[_KIND] != "llm" and _content(here) != _content(came)
+
+
+def _content(row: Row) -> dict[str, object]:
+    body: dict[str, object] = encode.loads(row[_BODY] or "{}")
+    return {name: value for name, value in body.items() if name not in ("resource", "events")}
+
+
+def _valid(
+    whole_rows: Sequence[Row], made: Sequence[tuple[Row, Span | Record | None]], taken: Outcome
+) -> Iterable[Row]:
+    """Yield the rows that can be stored; refuse each span of which one cannot."""
+    refused: set[int] = set()
+    for row, (_, thing) in zip(whole_rows, made, strict=True):
+        if id(thing) in refused:
+            continue
+        try:
+            validation.check_rows([Stored(0, *row)])
+        except ValueError as error:
+            if thing is not None:
+                refused.add(id(thing))
+                taken.refuse(str(error))
+        else:
+            yield row
+
+
+def _main_id(span: Span) -> bytes:
+    """Return the id of the row of a span; for one of ours, the id that it had before."""
+    own = span.attributes.get("localops.event.id")
+    return events.to_id(own) if isinstance(own, str) and own else span.row
+
+
+def _mark(trace: bytes) -> bytes:
+    return named_id(f"trace {trace.hex()}")
+
+
+def _link(trace: bytes, session: bytes) -> Row:
+    """Return the row that says which session a trace is of; it is a row of the journal itself."""
+    body = encode.dumps({"trace_id": trace.hex()}).decode()
+    return rows.make(
+        "journal", rows.NO_SESSION, id=_mark(trace), at_ns=clock.now_ns(), name="trace", parent=session, body=body
+    )
+
+
+def _hex(ids: Iterable[bytes]) -> str:
+    return encode.dumps([id.hex() for id in ids]).decode()

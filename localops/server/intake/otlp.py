@@ -1,0 +1,131 @@
+"""OpenTelemetry's door: spans and log records over OTLP/HTTP, from any SDK or collector."""
+
+from __future__ import annotations
+
+import asyncio
+from itertools import islice
+
+from localops.encoding import encode
+from localops.errors import LocalopsError
+from localops.otlp import documents, protobuf, records, spans
+from localops.otlp.receiving import Outcome
+from localops.server import request_body
+from localops.server.http_errors import http_error
+from localops.server.intake import otlp_answers
+from localops.server.intake.bodies import encoding_of, received
+from localops.server.intake.otlp_answers import JSON, PROTOBUF
+from localops.server.request import HttpError
+from localops.server.request_body import TooLarge
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, TypeVar
+
+    from starlette.requests import Request
+    from starlette.responses import Response
+
+    from localops.otlp.records import Record
+    from localops.otlp.spans import Span
+    from localops.server.limits import Limits, Shares
+    from localops.server.request import Call
+    from localops.server.threads import Service
+
+    T = TypeVar("T")
+
+_ROUND = 1.0  # seconds between two looks at what waits
+_NO_PROTOBUF = (
+    "this hub reads OTLP in JSON only: send application/json, or install opentelemetry-proto on the hub "
+    "(pip install 'localops[ui]')"
+)
+
+
+class OtlpApi:
+    """Handlers of the addresses for OpenTelemetry."""
+
+    def __init__(self, service: Service, shares: Shares) -> None:
+        self._service, self._shares = service, shares
+        self._store, self._limits = service.store, service.limits
+
+    async def traces(self, call: Call) -> Response:
+        """Take spans."""
+        return await self._take(call, logs=False)
+
+    async def logs(self, call: Call) -> Response:
+        """Take log records."""
+        return await self._take(call, logs=True)
+
+    async def _take(self, call: Call, *, logs: bool) -> Response:
+        kind = _kind_of(call.request)
+        taken = Outcome()
+        async with received(call.request, self._service, self._shares) as body:
+            encoding = encoding_of(call.request)
+            # Before the turn of the project: most of the time goes into reading the request.
+            read = await self._service.read(_read, body.read, kind, encoding, self._limits, taken, logs=logs)
+        if read[0] or read[1]:
+            await self._service.write(call.owner, self._store.take_spans, call.owner, *read, taken)
+        return otlp_answers.taken(kind, taken.refused, "; ".join(taken.reasons), logs=logs)
+
+
+async def release_spans(service: Service) -> None:
+    """Store the traces whose root does not come, as long as the hub runs."""
+    while True:
+        for project in await service.read(service.store.with_due_spans):
+            try:
+                await service.write(project, service.store.release_spans, project)
+            except LocalopsError as error:
+                # A full disk, a damaged journal: it is printed, and tried again.
+                http_error(error)
+        await asyncio.sleep(_ROUND)
+
+
+def _kind_of(request: Request) -> str:
+    """Return the media type of a request, or raise HttpError if it is not one of OTLP's."""
+    kind = otlp_answers.media_type(request.headers.get("content-type", ""))
+    if kind not in (JSON, PROTOBUF):
+        raise HttpError(415, f"invalid Content-Type: expected {PROTOBUF} or {JSON}, got {kind[:80]!r}")
+    if kind == PROTOBUF and protobuf.library() is None:
+        raise HttpError(415, _NO_PROTOBUF)
+    return kind
+
+
+def _read(
+    body: Any, kind: str, encoding: str, limits: Limits, taken: Outcome, *, logs: bool
+) -> tuple[list[Span], list[Record]]:
+    """Return the spans and log records of a request; runs in a thread."""
+    plain = request_body.whole(body(), encoding, limits)
+    try:
+        request = protobuf.parsed(plain, logs=logs) if kind == PROTOBUF else _document(plain)
+    except ValueError as error:
+        raise HttpError(400, f"invalid body: {error}") from error
+    if logs:
+        log = (records.of_protobuf if kind == PROTOBUF else records.of_json)(request, taken.refuse)
+        return [], _at_most(log, limits)
+    return _at_most(protobuf.spans(request, taken.refuse) if kind == PROTOBUF else _spans(request, taken), limits), []
+
+
+def _document(plain: bytes) -> dict[str, Any]:
+    """Return a request in JSON; ValueError for anything else."""
+    request = encode.loads(plain)
+    if not isinstance(request, dict):
+        raise ValueError(f"expected a JSON object, got {type(request).__name__}")
+    for name in ("resourceSpans", "resource_spans", "resourceLogs", "resource_logs"):
+        if not isinstance(request.get(name, []), list):
+            raise ValueError(f"{name}: expected a list, got {type(request[name]).__name__}")
+    return request
+
+
+def _spans(request: dict[str, Any], taken: Outcome) -> Iterator[Span]:
+    for source in documents.of_request(request, "", lambda problem: taken.refuse(problem.removeprefix(": "))):
+        try:
+            yield spans.of_json(source)
+        except ValueError as error:
+            taken.refuse(str(error))
+
+
+def _at_most(things: Iterator[T], limits: Limits) -> list[T]:
+    """Return what a request has, or raise TooLarge; a sender that gets 413 does not send it again."""
+    many = list(islice(things, limits.rows + 1))
+    if len(many) > limits.rows:
+        raise TooLarge(f"a request has more than {limits.rows} spans or log records: send smaller batches")
+    return many
