@@ -79,10 +79,14 @@ class Outline:
 
 def together_of(span: Span) -> tuple[int, object]:
     """Return what a span says of the session that its trace belongs to, and before it how strong that is."""
-    attributes = span.attributes
-    is_agentops = span.is_root and attributes.get("agentops.span.kind") == "session"
+    is_agentops = span.is_root and span.attributes.get("agentops.span.kind") == "session"
     if is_agentops or is_own(span):
         return (_OWN, None)
+    return named_together(span.attributes)
+
+
+def named_together(attributes: dict[str, Any]) -> tuple[int, object]:
+    """Return which session attributes name, and before it how strong that is."""
     for rank, name in enumerate(TOGETHER, 1):
         if value := attributes.get(name):
             return (rank, value)
@@ -103,7 +107,7 @@ def state_of(span: Span) -> str | None:
 def session_of(trace: bytes, together: tuple[int, object]) -> bytes:
     """Return the id of the session of a trace: the trace's own, or the one that it gives."""
     rank, value = together
-    if rank in (_OWN, _UNNAMED):
+    if not _OWN < rank < _UNNAMED:
         return trace
     text = value if isinstance(value, str) else events.describe(value)
     try:

@@ -362,6 +362,7 @@ def _put(trace: _Trace, thing: Span | Record, taken: Outcome | None) -> bool:
                 taken.again += 1
             return False
         trace.records[thing.row] = thing
+        trace.outline.together = min(trace.outline.together, assembly.named_together(thing.attributes), key=_rank)
         trace.size += 1_000
         return True
     before = trace.spans.get(thing.row)
@@ -375,6 +376,10 @@ def _put(trace: _Trace, thing: Span | Record, taken: Outcome | None) -> bool:
     trace.outline.look(thing)
     trace.size += sum(len(value) for value in thing.attributes.values() if type(value) is str) + 1_000
     return True
+
+
+def _rank(together: tuple[int, object]) -> int:
+    return together[0]
 
 
 def _is_other(before: Span, span: Span) -> bool:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 KIND = "log"
 # What belongs to the content of a span: our readings take it from the span's own events as well.
 CONTENT = frozenset(names.CONTENT) | frozenset(names.MESSAGES) | {"exception"}
+_AS_A_CALL = {"gen_ai.operation.name": "chat"}  # so that messages are read as those of one
 _NO_TRACE = "invalid log record: expected a traceId of 16 bytes, got none; only records of a trace become events"
 _NO_TIME = "invalid log record: expected timeUnixNano or observedTimeUnixNano in nanoseconds since 1970"
 
@@ -73,8 +74,8 @@ class Record:
         """Return it as a row of its own, in its span."""
         fields: dict[str, object] = {}
         if self.name in CONTENT:
-            reading = mapping.read(self.name, {}, scope=self.scope.name, events=[self.moment])
-            fields = {**reading.fields, **{name: value for name, value in reading.figures.items() if value is not None}}
+            reading = mapping.read(self.name, _AS_A_CALL, scope=self.scope.name, events=[self.moment])
+            fields = {name: value for name, value in reading.fields.items() if name != "operation"}
         else:
             attributes = {name: value for name, value in self.attributes.items() if name != "event.name"}
             fields = {"message": self.about, "severity": self.severity, "attributes": attributes}

@@ -9,7 +9,7 @@ from localops.encoding import encode
 from localops.errors import LocalopsError
 from localops.otlp import documents, protobuf, records, spans
 from localops.otlp.receiving import Outcome
-from localops.server import request_body
+from localops.server import request_body, troubles
 from localops.server.http_errors import http_error
 from localops.server.intake import otlp_answers
 from localops.server.intake.bodies import encoding_of, received
@@ -76,6 +76,9 @@ async def release_spans(service: Service) -> None:
             except LocalopsError as error:
                 # A full disk, a damaged journal: it is printed, and tried again.
                 http_error(error)
+            except Exception as error:
+                # The edge: the other projects go on, and this one is tried again.
+                troubles.report("spans cannot be stored", f"{type(error).__name__}: {error}", status=500)
         await asyncio.sleep(_ROUND)
 
 
