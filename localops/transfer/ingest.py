@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from localops import clock
+from localops.encoding import encode
 from localops.journal import blobs, rows
 from localops.journal.journal_file import INSERT
 from localops.journal.stored import Stored
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
 _KNOWN = "select 1 from id_of where id = ? and phase = ?"
 _KNOWN_BETWEEN = "select id, phase from id_of where id between ? and ? limit ?"
+_KNOWN_AMONG = "select i.id, i.phase from json_each(?) j cross join id_of i on i.id = unhex(j.value)"
 _HELD_SEQ = "select seq from id_of where id = ? and phase = ?"
 _HELD_ROW = f"select {', '.join(Stored._fields)} from event where seq = ({_HELD_SEQ})"  # noqa: S608
 _PUT = rows.insertion(Stored._fields, "insert or replace")
@@ -237,6 +239,14 @@ class _Taking:
 
 class _Adding(_Taking):
     """The addition of rows that were made here."""
+
+    def _known(self, execute: Execute, identities: Collection[tuple[bytes, int]]) -> set[tuple[bytes, int]]:
+        # Other products' ids are random, so that many others are between them.
+        ids = encode.dumps([id.hex() for id, _ in identities]).decode()
+        return set(execute(_KNOWN_AMONG, (ids,)).fetchall()).intersection(identities)
+
+    def _lacking(self, living: Iterable[Stored]) -> dict[int, str]:
+        return super()._lacking(row for row in living if row.body is not None and "blob" in row.body)
 
     def _compare(self, execute: Execute, row: Stored) -> None:
         try:

@@ -44,14 +44,17 @@ class AgentOpsApi:
 
         return await self.service.write(call.owner, at_desk)
 
-    async def document(self, call: Call, most: int | None = None) -> Any:
-        """Return the JSON of a body, which need not be strict."""
+    async def document(self, call: Call, most: int | None = None) -> tuple[Any, bool]:
+        """Return the JSON of a body, and whether it is strict JSON."""
         inflated = max(self.limits.inflated, most or 0)
-        return await self.bodies.document(call.request, most or self.limits.body, inflated, tolerant.loads)
+        document: tuple[Any, bool] = await self.bodies.document(
+            call.request, most or self.limits.body, inflated, tolerant.loads
+        )
+        return document
 
     async def object(self, call: Call, name: str | None = None, most: int | None = None) -> Mapping[str, Any]:
         """Return the object in the body, or the one under a name in it."""
-        document = await self.document(call, most)
+        document, _ = await self.document(call, most)
         inner = document.get(name) if isinstance(document, dict) and name else document
         if not isinstance(inner, dict):
             expected = f'{{"{name}": {{…}}}}' if name else "an object"

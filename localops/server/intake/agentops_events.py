@@ -9,9 +9,10 @@ from __future__ import annotations
 import hashlib
 import uuid
 
+from localops.encoding.pricing import Usage
 from localops.journal import rows
 from localops.recording import events
-from localops.recording.events import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
+from localops.recording.events import ErrorEvent, Event, LLMEvent
 from localops.recording.usage import UNMEASURED, nano, whole
 from localops.server.intake import tolerant
 from localops.server.intake.desk import problems
@@ -40,15 +41,22 @@ _OWN: dict[str, frozenset[str]] = {
     "llm": frozenset("thread_id prompt prompt_tokens completion completion_tokens cost model".split()),
     "error": _TRIGGER | set("error_type code details logs".split()),
 }
+_KNOWN = {kind: own | _ALWAYS for kind, own in _OWN.items()}
+_KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error", "apis": "api"}
+_CONTENT = ("params", "returns", "logs")
+_OF_CALL = ("params", "returns", "prompt", "thread_id", "completion")
 # By which field a class is recognised where the type is a word of the program's.
 _MARKS = (("action_type", "action"), ("tool_name", "tool"), ("prompt_tokens", "llm"), ("error_type", "error"))
 # What clients write for a traceback where there was no exception.
 _NO_TRACEBACK = "NoneType: None\n"
 
 
-def add(desk: Desk, session: bytes, sent: Sequence[object]) -> tuple[Added, dict[int, str]]:
-    """Store the events of one request; return what was stored, and the problems of events by their place."""
-    batch = _Batch(desk, session)
+def add(desk: Desk, session: bytes, sent: Sequence[object], *, is_strict: bool = False) -> tuple[Added, dict[int, str]]:
+    """Store the events of one request; return what was stored, and the problems of events by their place.
+
+    `is_strict`: they were strict JSON, so that nothing in them is unusual.
+    """
+    batch = _Batch(desk, session, is_strict=is_strict)
     made: list[Row] = []
     wrong: dict[int, str] = {}
     for place, event in enumerate(sent):
@@ -70,10 +78,12 @@ def add(desk: Desk, session: bytes, sent: Sequence[object]) -> tuple[Added, dict
 class _Batch:
     """The events of one request."""
 
-    def __init__(self, desk: Desk, session: bytes) -> None:
+    def __init__(self, desk: Desk, session: bytes, *, is_strict: bool) -> None:
         self._desk, self._session = desk, session
         self._space = uuid.UUID(bytes=session)
-        self._writer = desk.writer(session)
+        self._session_text = rows.id_text(session)
+        self._writer = desk.writer(session, is_strict=is_strict)
+        self._seconds: dict[str, int] = {}
         self._names: dict[bytes, tuple[str, str | None]] = {}  # kind and name of the events of this request
         self._seen: dict[str, int] = {}  # by digest: how many events without an id had this content
         self._failed: set[bytes] = set()
@@ -103,31 +113,77 @@ class _Batch:
 
     def _row(self, sent: Sent) -> Row:
         word = sent.get("event_type")
-        kind = events.kind_of(word, "action")
-        known = _OWN.get(kind)
-        if not word or (known is None and kind != "api"):
-            # The first argument of an event's class is its type, and programs take it for the name.
-            kind = next((each for mark, each in _MARKS if mark in sent), kind)
-            known = _OWN.get(kind)
-        start, end = time_ns(sent.get("init_timestamp")), time_ns(sent.get("end_timestamp"))
+        kind = _KINDS.get(word) if type(word) is str else None
+        if kind is None:
+            kind = _kind(sent, word)
+        start, end = self._time(sent.get("init_timestamp")), self._time(sent.get("end_timestamp"))
         if kind == "error" and start is None:
-            start = time_ns(sent.get("timestamp"))
-        more = self._beside(sent, kind, known or frozenset(), start, end)
-        at = next((time for time in (end, start) if time is not None), None)
+            start = self._time(sent.get("timestamp"))
+        more = self._beside(sent, kind, start, end)
+        at = end if end is not None else start if start is not None else self._undated()
+        began = at if start is None else start
+        id = self._id(sent, more)
+        if kind in ("action", "tool"):
+            return self._simple(sent, kind, word, id, at, began, more)
+        if kind == "llm" and not isinstance(sent.get("returns"), dict):
+            return self._call(sent, id, at, began, more)
         event = _event(sent, kind, word, more)
-        event._began = at = self._undated() if at is None else at
-        if start is not None:
-            event._began = start
+        event._began = began
         if sent.get("agent_id"):
             event.agent_id = sent["agent_id"]
         event.params, event.returns = sent.get("params"), sent.get("returns")
-        id = self._id(sent, more)
         self._names[id] = kind, event.title()
         if isinstance(event, ErrorEvent):
             return self._error(event, sent, id, at, more)
-        if isinstance(event, LLMEvent | ToolEvent):
+        if isinstance(event, LLMEvent):
             return self._writer.measured_event(event, id, at, None, None, None, more)
         return self._writer.event(event, id, at, None, None, more=more)
+
+    def _simple(
+        self, sent: Sent, kind: str, word: object, id: bytes, at: int, began: int, more: dict[str, object]
+    ) -> Row:
+        """Return the row of an action or of a call of a tool, which are most events, without making an object of it."""
+        given = sent.get("action_type") if kind == "action" else sent.get("name") or sent.get("tool_name")
+        given = given or sent.get("name") or _word_as_name(kind, word)
+        name = None if given is None else self._writer.text(given)
+        self._names[id] = kind, name
+        fields = {field: sent[field] for field in _CONTENT if sent.get(field) is not None}
+        if kind == "action" and sent.get("screenshot") is not None:
+            fields["screenshot"] = sent["screenshot"]
+        cost = _figure(sent, "cost", more) if kind == "tool" else None
+        if more:
+            fields |= more
+        body = self._writer.encode(fields) if fields else None
+        agent = self._writer.agent_id(sent["agent_id"]) if sent.get("agent_id") else None
+        if cost is None:
+            return rows.plain(id, rows.DONE, self._session, kind, name, None, agent, at, began, body)
+        priced: dict[str, Any] = {"cost": nano(cost), "body": body}
+        return rows.make(kind, self._session, id=id, name=name, agent=agent, at_ns=at, start_ns=began, **priced)
+
+    def _call(self, sent: Sent, id: bytes, at: int, began: int, more: dict[str, object]) -> Row:
+        """Return the row of a call of a model that returned no response from which more can be read."""
+        prompt, completion = _figure(sent, "prompt_tokens", more), _figure(sent, "completion_tokens", more)
+        cost = nano(_figure(sent, "cost", more))
+        model = self._writer.text(sent["model"], 256) if sent.get("model") else None
+        if cost is None and model is not None:
+            usage = Usage(input=whole(prompt), output=whole(completion))
+            cost = self._writer.prices().cost_of_call(model, usage, at_ns=at)
+        fields = {field: sent[field] for field in _OF_CALL if sent.get(field) is not None}
+        if more:
+            fields |= more
+        self._names[id] = "llm", None
+        return rows.make(
+            "llm",
+            self._session,
+            id=id,
+            at_ns=at,
+            agent=self._writer.agent_id(sent["agent_id"]) if sent.get("agent_id") else None,
+            start_ns=began,
+            model=model,
+            tokens=(whole(prompt), whole(completion), None, None),
+            cost=cost,
+            body=self._writer.encode(fields) if fields else None,
+        )
 
     def _error(self, event: ErrorEvent, sent: Sent, id: bytes, at: int, more: dict[str, object]) -> Row:
         """Return the row of an error, linked to the event that it happened in if the client says which."""
@@ -150,21 +206,21 @@ class _Batch:
             self._names[id] = (kind, None) if row is None else (row.kind, row.name)
         return self._names[id]
 
-    def _beside(
-        self, sent: Sent, kind: str, known: frozenset[str], start: int | None, end: int | None
-    ) -> dict[str, object]:
+    def _beside(self, sent: Sent, kind: str, start: int | None, end: int | None) -> dict[str, object]:
         """Return the fields that no column has: invalid times, and what other releases of the client send."""
         more: dict[str, object] = {}
         for name, time in (("init_timestamp", start), ("end_timestamp", end)):
             if time is None and sent.get(name) is not None:
                 more[name] = sent[name]
-        unknown = sent.keys() - _ALWAYS - known
-        if unknown and (given := {name: sent[name] for name in sorted(unknown) if sent[name] not in (None, "")}):
-            more["agentops"] = given
+        known = _KNOWN.get(kind, _ALWAYS)
+        if not sent.keys() <= known:
+            given = {name: sent[name] for name in sorted(sent.keys() - known) if sent[name] not in (None, "")}
+            if given:
+                more["agentops"] = given
         if kind == "error" and sent.get("exception"):
             more["exception"] = sent["exception"]
         other = sent.get("session_id")
-        if other and events.to_id(other) != self._session:
+        if other and other != self._session_text and events.to_id(other) != self._session:
             more["given_session"] = other
         return more
 
@@ -172,16 +228,28 @@ class _Batch:
         """Return the id of an event: the client's, or one of its contents, so that it is stored once if sent again."""
         given = sent.get("id")
         if given:
-            if not events.is_uuid(given):
+            id = _uuid(given)
+            if id is None:
                 more["given_id"] = given
-            return self._id_of(given)
+            return self._id_of(given) if id is None else id
         digest = _digest(tolerant.dumps(sent))
         number = self._seen[digest] = self._seen.get(digest, 0) + 1
         return uuid.uuid5(self._space, f"agentops event {digest} {number}").bytes
 
     def _id_of(self, given: object) -> bytes:
         """Return the id of an event's row; ids that are no UUIDs are those of the session only."""
-        return events.to_id(given) if events.is_uuid(given) else uuid.uuid5(self._space, tolerant.dumps(given)).bytes
+        return _uuid(given) or uuid.uuid5(self._space, tolerant.dumps(given)).bytes
+
+    def _time(self, given: object) -> int | None:
+        """Return a time as `time_ns`; those of one second are computed from its beginning."""
+        if type(given) is str and len(given) == 32 and given[19] == "." and given[26:] == "+00:00":
+            second, part = given[:19], given[20:26]
+            began = self._seconds.get(second)
+            if began is None and (known := time_ns(f"{second}+00:00")) is not None:
+                began = self._seconds[second] = known
+            if began is not None and part.isascii() and part.isdigit():
+                return began + int(part) * 1_000
+        return time_ns(given)
 
     def _undated(self) -> int:
         """Return the time of what has none: that of the session's last row, so that it makes no session longer."""
@@ -190,14 +258,29 @@ class _Batch:
         return self._last_ns
 
 
+def _kind(sent: Sent, word: object) -> str:
+    """Return the kind of an event whose type is not one of the usual words."""
+    kind = events.kind_of(word, "action")
+    if word and (kind in _OWN or kind == "api"):
+        return kind
+    # The first argument of an event's class is its type, and programs take it for the name.
+    return next((each for mark, each in _MARKS if mark in sent), kind)
+
+
+def _uuid(given: object) -> bytes | None:
+    """Return the bytes of a UUID; None for anything else."""
+    if type(given) is str and len(given) == 36 and given[8] == given[13] == given[18] == given[23] == "-":
+        try:
+            id = bytes.fromhex(given.replace("-", ""))
+        except ValueError:
+            return None
+        if len(id) == 16:
+            return id
+    return events.to_id(given) if events.is_uuid(given) else None
+
+
 def _event(sent: Sent, kind: str, word: object, more: dict[str, object]) -> Event:
     """Return the event that a client sent, but for what all events have."""
-    if kind == "action":
-        name = sent.get("action_type") or sent.get("name") or _word_as_name(kind, word)
-        return ActionEvent(name=name, logs=sent.get("logs"), screenshot=sent.get("screenshot"))
-    if kind == "tool":
-        name = sent.get("name") or sent.get("tool_name") or _word_as_name(kind, word)
-        return ToolEvent(name=name, logs=sent.get("logs"), cost=_figure(sent, "cost", more))
     if kind == "llm":
         return LLMEvent(
             thread_id=sent.get("thread_id"),

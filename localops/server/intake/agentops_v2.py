@@ -57,13 +57,15 @@ class AgentOpsV2(AgentOpsApi):
     async def create_events(self, call: Call) -> Response:
         """Store events."""
         session, _ = _session_of(call)
-        document = await self.document(call)
+        document, is_strict = await self.document(call)
         sent = document.get("events") if isinstance(document, dict) else None
         if not isinstance(sent, list):
             raise HttpError(400, 'invalid body: expected {"events": [{…}, …]}')
         if len(sent) > MOST_EVENTS:
             raise HttpError(413, f"too many events: at most {MOST_EVENTS} in one request, got {len(sent)}")
-        added, wrong = await self.write(call, lambda desk: agentops_events.add(desk, session, sent))
+        added, wrong = await self.write(
+            call, lambda desk: agentops_events.add(desk, session, sent, is_strict=is_strict)
+        )
         if not wrong and not added.gone:
             return plain("Success")
         facts = {"status": "Success", "stored": added.stored, "gone": added.gone}

@@ -136,7 +136,7 @@ class AgentOpsV4(AgentOpsApi):
 
     async def _key_in(self, call: Call, *, unknown: int) -> Key:
         """Return the key in the body."""
-        document = await self.document(call)
+        document, _ = await self.document(call)
         given = document.get("api_key") if isinstance(document, dict) else None
         if given is None:
             raise HttpError(422, 'invalid body: expected {"api_key": "…"}')

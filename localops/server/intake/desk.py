@@ -24,20 +24,38 @@ if TYPE_CHECKING:
     from localops.transfer.ingest import Added
 
 
+# Bytes of a body; in a longer one a value may have to become a blob.
+_SMALL = 200_000
+
+
 class Materials:
     """What the rows of a project are made with; it is kept as long as its journal is open."""
 
     def __init__(self, folder: str, prices: Callable[[], Prices]) -> None:
         self.folder, self.prices = folder, prices
-        self.encoder = encode.Encoder(redactor=Redactor(), keep=blobs.Keeper(folder))
+        self.redactor = Redactor()
+        self.encoder = encode.Encoder(redactor=self.redactor, keep=blobs.Keeper(folder))
 
 
 class ForeignWriter(Writer):
-    """Makes rows of values that came over the network."""
+    """Makes rows of values that came over the network; `is_strict`: of strict JSON, so they are of its few types."""
+
+    def __init__(self, session: bytes, materials: Materials, *, is_strict: bool) -> None:
+        super().__init__(session, materials.folder, materials.encoder, materials.prices)
+        self._suspects = materials.redactor.suspects
+        if is_strict:
+            self.encode = self._encode_plain
 
     def keep_media(self, value: object) -> object:
         """Return the value as it is: a path in it is one of another machine, and must not be read here."""
         return value
+
+    def _encode_plain(self, fields: dict[str, object]) -> str:
+        """Return fields as JSON, as the encoder does, which also looks for values of all other types."""
+        body = encode.dumps(fields)
+        if len(body) > _SMALL or "notes" in fields or self._suspects(body):
+            return self.encoder.encode(fields)
+        return body.decode()
 
 
 class Desk:
@@ -46,10 +64,9 @@ class Desk:
     def __init__(self, journal: Journal, materials: Materials) -> None:
         self._journal, self._materials = journal, materials
 
-    def writer(self, session: bytes) -> ForeignWriter:
+    def writer(self, session: bytes, *, is_strict: bool = False) -> ForeignWriter:
         """Return the writer of a session's rows."""
-        materials = self._materials
-        return ForeignWriter(session, materials.folder, materials.encoder, materials.prices)
+        return ForeignWriter(session, self._materials, is_strict=is_strict)
 
     def story(self, session: bytes) -> Story:
         """Return the bookkeeping of a session."""

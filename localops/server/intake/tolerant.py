@@ -11,14 +11,14 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-def loads(body: bytes) -> Any:
-    """Return the value of a JSON text, or raise ValueError."""
+def loads(body: bytes) -> tuple[Any, bool]:
+    """Return the value of a JSON text, and whether it is strict JSON; ValueError if it is neither."""
     try:
-        return encode.loads(body)
+        return encode.loads(body), True
     except ValueError:
         pass
     try:
-        return json.loads(body)
+        return json.loads(body), False
     except RecursionError as error:
         raise ValueError("it is nested too deep") from error
 
