@@ -2,7 +2,8 @@
 
 Each client has an environment of its own below `.clients/`, made once.  What a program has to write to be recorded is
 `localops.init()`; nothing else in the programs below is ours, but for the clients that make their own spans.  `--table`
-writes the lines of the clients that were tried into the table of the docs.
+writes the lines of the clients that were tried into the table of the docs.  With `--hub`, the released AgentOps
+clients are tried against a hub (`clients_hub.py`).
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ sys.path.insert(0, str(TOP))
 
 from localops.journal.reader import Reader  # noqa: E402
 from localops.reading import analytics  # noqa: E402
+from scripts import clients_hub  # noqa: E402
 from tests.model_server import ModelServer  # noqa: E402
 
 PAGE = TOP / "localops" / "docs" / "llm-calls.md"
@@ -426,15 +428,24 @@ def try_client(name: str, client: Client) -> list[str]:
     return cells
 
 
+def _of_agentops(release: str) -> Path:
+    """Return the Python of an environment with a release of AgentOps."""
+    return environment(f"agentops {release}", Client(clients_hub.PACKAGES[release], "", {}))
+
+
 def main() -> int:
     """Try the clients that were named, or all."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"one of: {', '.join(CLIENTS)}")
     parser.add_argument("--table", action="store_true", help="write the table into the docs")
+    parser.add_argument("--hub", action="store_true", help="AgentOps clients, by release, against a hub")
     options = parser.parse_args()
-    unknown = set(options.clients) - CLIENTS.keys()
+    names = list(clients_hub.PACKAGES if options.hub else CLIENTS)
+    unknown = set(options.clients).difference(names)
     if unknown:
         parser.error(f"no such client: {', '.join(sorted(unknown))}")
+    if options.hub:
+        return clients_hub.main(options.clients, _of_agentops, table=options.table)
     lines = [try_client(name, CLIENTS[name]) for name in options.clients or CLIENTS]
     if options.table:
         head = ["client", "call", "async", "stream", "tools", "error", "killed in mid-call"]
