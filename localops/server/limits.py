@@ -29,8 +29,8 @@ class Limits:
     unread: int = 64 << 20  # bytes of responses to one key that it has not read yet
     at_once: int = 6  # running requests of one key
     rate: float = 100.0  # requests of one key a second
-    patience: float = 10.0  # seconds that requests wait for a turn whose clients do not send again
-    in_line: int = 100  # of them, of one key
+    queue_wait: float = 10.0  # seconds that requests wait for a turn whose clients do not send again
+    queued: int = 100  # of them, of one key
     silence: float = 20.0  # seconds without a byte of a body
     whole: float = 120.0  # seconds for a body
     connections: int = 512
@@ -83,7 +83,7 @@ class Shares:
 
         Busy if the turn does not come in time, or too many wait.
         """
-        until = time.monotonic() + self._limits.patience
+        until = time.monotonic() + self._limits.queue_wait
         while True:
             try:
                 if self._running.get(key, 0) < self._limits.at_once:
@@ -101,7 +101,7 @@ class Shares:
     async def _wait_in_line(self, key: str, until: float) -> None:
         """Wait for the end of a request of a key."""
         line = self._lines.setdefault(key, deque())
-        if len(line) >= self._limits.in_line:
+        if len(line) >= self._limits.queued:
             raise Busy(f"{len(line)} requests of this key wait already, which is the limit", 1, own_fault=True)
         place = asyncio.get_running_loop().create_future()
         line.append(place)

@@ -36,7 +36,7 @@ def test_a_key_has_its_share_and_no_more() -> None:
 
 def test_a_client_that_does_not_try_again_waits_for_its_turn() -> None:
     """The end of a request lets the next one in, in the order they came; too many, or too long, are refused."""
-    shares = Shares(Limits(at_once=1, in_line=2, patience=60.0))
+    shares = Shares(Limits(at_once=1, queued=2, queue_wait=60.0))
     order: list[int] = []
 
     async def ask(number: int) -> None:
@@ -57,7 +57,7 @@ def test_a_client_that_does_not_try_again_waits_for_its_turn() -> None:
     assert order == [0, 1, 3]
 
     async def too_long() -> None:
-        impatient = Shares(Limits(at_once=1, patience=0.01))
+        impatient = Shares(Limits(at_once=1, queue_wait=0.01))
         with impatient.request("mine"):
             with pytest.raises(Busy):
                 async with impatient.turn("mine"):
@@ -72,7 +72,7 @@ def test_a_client_that_does_not_try_again_waits_for_its_turn() -> None:
 
 def test_a_client_waits_for_the_rate() -> None:
     """Rather than be refused, if that does not take too long."""
-    shares = Shares(Limits(rate=50.0, patience=60.0))
+    shares = Shares(Limits(rate=50.0, queue_wait=60.0))
 
     async def often(shares: Shares, many: int) -> None:
         for _ in range(many):
@@ -81,7 +81,7 @@ def test_a_client_waits_for_the_rate() -> None:
 
     asyncio.run(often(shares, 110))
     with pytest.raises(Busy):
-        asyncio.run(often(Shares(Limits(rate=0.1, patience=0.01)), 2))
+        asyncio.run(often(Shares(Limits(rate=0.1, queue_wait=0.01)), 2))
 
 
 def test_a_key_that_asks_too_often_gets_the_time_to_retry() -> None:
