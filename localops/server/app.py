@@ -60,7 +60,7 @@ def app(
     root = check_root(root_path, [*(endpoint.path for endpoint in ENDPOINTS), *_PAGES, *_OTHERS])
     shares = Shares(bounds)
     service = Service(cast("Store", store), keys, bounds, root, audit_reads=audit_reads)
-    read_api = ReadApi(service, EventStreams(bounds.request))
+    read_api = ReadApi(service, EventStreams(bounds))
     handlers_of = {
         "read": read_api,
         "sync": SyncApi(service, shares),
@@ -68,7 +68,7 @@ def app(
         "agentops": AgentOps(service, shares),
     }
     logins = (
-        browser_guard.of_keys(keys)
+        browser_guard.of_keys(keys, bounds.logins)
         if keys is not None
         else browser_guard.Logins((tokens or browser_guard.Tokens()).visitor)
     )

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
+from contextlib import asynccontextmanager
 from functools import partial
 
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
+from localops.server import fair_share
 from localops.server.http_errors import http_error
 from localops.server.intake import otlp_answers, tokens
 from localops.server.keys import ADMIN, READ, SEND, canonical
@@ -20,7 +22,7 @@ from localops.transfer import bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Awaitable, Callable
+    from collections.abc import AsyncIterator, Awaitable, Callable
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -71,17 +73,14 @@ class Auth:
             if not endpoint.key or self._keys is None:
                 return await handler(Call(request, self._project)), ""
             call = self._admit(request, endpoint)
-            self._take_token_of(call)
             # A stream does not count among the running requests, but its start counts for the rate.
             if endpoint.lasting:
+                self._take_token_of(call)
                 self._shares.take_token(call.share)
                 return await handler(call), call.share
-            if endpoint.api == "agentops":
-                async with self._shares.turn(call.share):
-                    response = await handler(call)
-            else:
-                with self._shares.request(call.share):
-                    response = await handler(call)
+            # Clients of AgentOps do not send again what was refused.
+            async with self._running(call, patient=endpoint.api == "agentops"):
+                response = await handler(call)
             self._note(call, endpoint.handler)
             return response, call.share
 
@@ -114,8 +113,7 @@ class Auth:
             if visitor is None:
                 return self._pages.login_page(401), ""
             call = Call(request, visitor.project, visitor.name, visitor.key)
-            self._take_token_of(call)
-            with self._shares.request(visitor.name):
+            async with self._running(call):
                 response = await handler(call)
             self._note(call, "session")
             return response, visitor.name
@@ -189,6 +187,21 @@ class Auth:
             raise HttpError(403, _LACKS[endpoint.needs])
         self._service.used(key)
         return Call(request, key.project, secret, key, lambda: keys.is_good(key.sha256, endpoint.needs))
+
+    @asynccontextmanager
+    async def _running(self, call: Call, *, patient: bool = False) -> AsyncIterator[None]:
+        """Count a request for its key and its project while it runs; `patient`: wait rather than refuse it."""
+        fair_share.work_for(call.project)
+        if not patient:
+            self._take_token_of(call)
+            with self._shares.request(call.share):
+                yield
+            return
+        async with self._shares.turn(call.share):
+            project, rate = f"project {call.project}", self._service.rate(call.project)
+            if rate is not None:
+                await self._shares.wait_for_token(project, rate, of=project)
+            yield
 
     def _take_token_of(self, call: Call) -> None:
         """Count a request for the rate of its project, if that has one; Busy if it is used up."""

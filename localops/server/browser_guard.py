@@ -89,8 +89,13 @@ class Logins:
     """The logged-in browsers, by digests of their cookies; in the memory of this process only."""
 
     def __init__(
-        self, admit: Callable[[str], Visitor | None], is_valid: Callable[[Visitor], bool] = lambda _: True
+        self,
+        admit: Callable[[str], Visitor | None],
+        is_valid: Callable[[Visitor], bool] = lambda _: True,
+        most: int = _MOST_VISITORS,
     ) -> None:
+        """Admit those that `admit` returns, as long as they are valid; at most so many with one name at once."""
+        self._most = most
         self._admit = admit
         self._is_valid = is_valid
         self._in: OrderedDict[str, Visitor] = OrderedDict()
@@ -103,6 +108,10 @@ class Logins:
             return None, None
         cookie = secrets.token_urlsafe(32)
         with self._lock:
+            own = [known for known, other in self._in.items() if other.name == visitor.name]
+            # The oldest of the same key goes, so that log-ins with one key end none with another.
+            for known in own[: len(own) + 1 - self._most] if len(own) >= self._most else ():
+                del self._in[known]
             self._in[digest(cookie)] = visitor
             while len(self._in) > _MOST_VISITORS:
                 self._in.popitem(last=False)
@@ -145,14 +154,14 @@ class Tokens:
         return Visitor("")
 
 
-def of_keys(keys: Keys) -> Logins:
+def of_keys(keys: Keys, most: int) -> Logins:
     """Return the logins of a hub: a key that may read opens its project, until it ends or is revoked."""
 
     def admit(secret: str) -> Visitor | None:
         key = keys.find(secret.strip())
         return Visitor(key.sha256, key.project, key) if key is not None and key.may(READ) else None
 
-    return Logins(admit, lambda visitor: keys.is_good(visitor.name))
+    return Logins(admit, lambda visitor: keys.is_good(visitor.name), most)
 
 
 class BrowserGuard:

@@ -25,6 +25,7 @@ from localops.reading import analytics
 from localops.server import proof, retention
 from localops.server.home_reader import HomeReader, inode
 from localops.server.intake.desk import Desk, Materials
+from localops.server.limits import Busy, Limits
 from localops.server.request import Garbled, Misplaced, Unavailable
 from localops.transfer import bundle, ingest
 from localops.upkeep import prune
@@ -58,13 +59,12 @@ _UPLOAD_KEPT = 7 * 86_400.0
 class HomeStore(HomeReader):
     """A localops home as the store of a hub."""
 
-    def __init__(self, folder: str, *, fresh: float = 60.0, patience: float = 30.0) -> None:
+    def __init__(self, folder: str, *, fresh: float = 60.0, limits: Limits | None = None) -> None:
         super().__init__(folder, fresh=fresh)
+        self._limits = limits or Limits()
         self._journals: OrderedDict[str, _Writer] = OrderedDict()
         self._prices: Prices | None = None
         self._count: Callable[[str, int, int], object] | None = None
-        # Seconds that a trace of OpenTelemetry waits for its root.
-        self._patience = patience
         # By project: what its spans are put together with, for one journal.
         self._receivers: dict[str, Receiver] = {}
         # When the first of their spans has waited long enough, by the monotonic clock.
@@ -149,7 +149,7 @@ class HomeStore(HomeReader):
             self._due[project] = time.monotonic() + _AGAIN
             if receiver is None or receiver.journal is not journal:
                 config = Config.usable(home=self.folder, project=project)
-                receiver = Receiver(Recording(config, journal=journal), patience=self._patience)
+                receiver = Receiver(Recording(config, journal=journal), patience=self._limits.trace_wait)
             yield receiver
             self._receivers[project] = receiver
             if receiver.due is None:
@@ -300,6 +300,8 @@ class HomeStore(HomeReader):
                     raise Misplaced(0)
                 if at != here or at + len(piece) > total:
                     raise Misplaced(here)
+                if not here:
+                    self._check_uploads(folder)
                 _append(path, piece)
                 if self._count is not None:
                     self._count(project, 0, len(piece))
@@ -308,6 +310,16 @@ class HomeStore(HomeReader):
         except OSError as error:
             raise Unavailable("cannot store anything now", error) from error
         return at + len(piece)
+
+    def _check_uploads(self, folder: str) -> None:
+        """Raise Busy if too many files of a project are unfinished; those that have begun go on."""
+        for sweeps in (True, False):
+            sizes = [_size(path) for path in _uploads(folder)]
+            if len(sizes) < self._limits.uploads and sum(sizes) < self._limits.upload_bytes:
+                return
+            if sweeps:
+                _sweep_uploads(folder)
+        raise Busy(f"{len(sizes)} files of this project are unfinished: finish them first", 60, own_fault=True)
 
 
 class _Writer:

@@ -37,6 +37,12 @@ class Limits:
     head: float = 10.0  # seconds for the head of a request
     idle: int = 30  # seconds that a connection is kept for another request
     request: float = 180.0  # seconds from the head to the end of the response
+    uploads: int = 1_000  # files of a project that are being received
+    upload_bytes: int = 16 << 30  # of these, what is here; then no other one begins
+    logins: int = 50  # browsers that are logged in with one key; another one ends the oldest
+    streams: int = 128  # open pages that follow changes: of all, and below of one project, and of one key
+    streams_of_project: int = 64
+    streams_of_key: int = 16
     upkeep: float = 3_600.0  # seconds between two looks for sessions that were kept long enough
     farewell: int = 5  # seconds for running requests when the hub stops
 
@@ -97,6 +103,18 @@ class Shares:
             await asyncio.sleep(wait) if wait else await self._wait_in_line(key, until)
         with self._counted(key):
             yield
+
+    async def wait_for_token(self, key: str, rate: float, *, of: str) -> None:
+        """Take a token as soon as there is one; Busy if that takes too long."""
+        until = time.monotonic() + self._limits.patience
+        while True:
+            try:
+                return self.take_token(key, rate, of=of)
+            except Busy as busy:
+                if time.monotonic() + busy.after > until:
+                    raise
+                wait = busy.after
+            await asyncio.sleep(wait)
 
     async def _wait_in_line(self, key: str, until: float) -> None:
         """Wait for the end of a request of a key."""

@@ -80,7 +80,7 @@ class ReadApi:
 
     async def export(self, call: Call) -> Response:
         """Return a session in the form of AgentOps' export."""
-        async with self._service.large:
+        async with self._service.large():
             return json(await self._one(self._store.document, call, missing=_NOT_OF_PROJECT, most=_EXPORT))
 
     async def sessions(self, call: Call) -> Response:
@@ -172,7 +172,7 @@ class ReadApi:
         await look()
         state = call.request.app.state
         return self._streams.stream(
-            call.share, look, lambda: getattr(state, "leaving", False) or not call.is_admitted()
+            call.share, call.project, look, lambda: getattr(state, "leaving", False) or not call.is_admitted()
         )
 
     async def attachment(self, call: Call) -> Response:
@@ -244,7 +244,7 @@ class ReadApi:
         two = [call.param("a"), call.param("b")]
         if two[0] is None or two[1] is None:
             raise HttpError(400, "missing parameters: name two sessions, as in ?a=ID&b=ID")
-        async with self._service.large:
+        async with self._service.large():
             facts = await self._read(self._store.compare, call.project, *map(_session, filter(None, two)))
         if facts is None:
             raise HttpError(404, "one of these sessions does not exist")
@@ -258,7 +258,7 @@ class ReadApi:
         most = _EXPORT if self._service.keys is not None else _EXPORT_OWN
         file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed when the last piece is sent
         try:
-            async with self._service.large:
+            async with self._service.large():
                 if not await self._read(self._store.write, call.project, call.session(), form, file, most=most):
                     raise HttpError(404, _MISSING)
         except OSError as error:

@@ -11,6 +11,7 @@ from starlette.responses import Response
 from localops.encoding import encode
 from localops.errors import DamagedJournal
 from localops.server.audit import Audit
+from localops.server.fair_share import FairShare
 from localops.server.policy import Policy
 from localops.server.quotas import Quotas
 from localops.server.request import Unavailable
@@ -20,6 +21,7 @@ from localops.transfer import bundle
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from contextlib import AbstractAsyncContextManager
     from typing import Any, TypeVar
 
     from localops.server.keys import Key, Keys
@@ -31,8 +33,10 @@ if TYPE_CHECKING:
 _READ_THREADS, _WRITE_THREADS = 8, 4
 # Seconds for which `/health` reports a failed write, unless a later one succeeds, and a read of a damaged page.
 _REFUSED = 900.0
-# Responses that are built in memory at a time.
-_LARGE_AT_ONCE = 2
+# Responses that are built in memory at a time: in all, of one project.
+_LARGE_AT_ONCE, _LARGE_OF_PROJECT = 2, 1
+# Reads of one project that run or wait for a thread: a project's slow reads leave threads for others.
+_READS_OF_PROJECT = 6
 
 
 class Service:
@@ -44,7 +48,8 @@ class Service:
         self.store, self.keys, self.limits = store, keys, limits
         # The path below which a proxy serves us; every link in a response begins with it.
         self.root = root
-        self.large = asyncio.Semaphore(_LARGE_AT_ONCE)
+        self._large = FairShare(_LARGE_OF_PROJECT, _LARGE_AT_ONCE)
+        self._reads = FairShare(_READS_OF_PROJECT)
         self._readers = ThreadPoolExecutor(_READ_THREADS, "read")
         self._writers = ThreadPoolExecutor(_WRITE_THREADS, "write")
         self._turns: dict[str, asyncio.Lock] = {}
@@ -77,11 +82,16 @@ class Service:
         if is_new:
             self.note(what, peer, by, **facts)
 
+    def large(self) -> AbstractAsyncContextManager[None]:
+        """Return a context in which a large response is built: it waits for its turn."""
+        return self._large.use()
+
     async def read(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Run `work` in a thread for reads."""
         loop = asyncio.get_running_loop()
         try:
-            return await loop.run_in_executor(self._readers, lambda: work(*arguments, **options))
+            async with self._reads.use():
+                return await loop.run_in_executor(self._readers, lambda: work(*arguments, **options))
         except DamagedJournal:
             self._damaged = time.monotonic()
             raise

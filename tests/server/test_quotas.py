@@ -17,6 +17,7 @@ from localops.server.policy import Policy, Rules
 from localops.server.quotas import OverQuota, Quotas
 from localops.server.usage import Usage
 from localops_sync import exit_codes
+from tests.server.agentops_clients import Client
 from tests.server.hubs import RealHub, batch_of, hub, session_rows
 from tests.sync.homes import Sender, identities
 
@@ -180,3 +181,13 @@ def test_rules_that_cannot_be_read_refuse_everything(tmp_path: Path) -> None:
         assert running.ask("GET", "/health")[1]["problems"] == ["the rules of projects cannot be read"]
         (running.data / policy.NAME).unlink()
         assert running.take(batch_of(session_rows(1)))[0] == 200
+
+
+def test_what_clients_of_agentops_send_counts_too(tmp_path: Path) -> None:
+    """Whatever the door."""
+    with hub(tmp_path) as running:
+        _set(running, "--rows-per-day", "3")
+        client = Client(running).begin()
+        assert client.events(client.action(), client.action(), client.action())[0] == 200
+        assert client.events(client.action())[0] == 429
+        assert running.take(batch_of(session_rows(1)))[0] == 429

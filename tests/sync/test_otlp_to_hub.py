@@ -78,7 +78,9 @@ def test_rows_come_back_as_they_were(tmp_path: Path, protocol: str) -> None:
         with Reader(str(there.folder / "journal.db")) as reader:
             figures = analytics.totals(reader, bytes.fromhex(session))
         # An operation that had a row when it began is one row there.
-        assert figures._replace(rows=0, last_seq=0) == programs.figures(bytes.fromhex(session))._replace(rows=0, last_seq=0)
+        assert figures._replace(rows=0, last_seq=0) == programs.figures(bytes.fromhex(session))._replace(
+            rows=0, last_seq=0
+        )
         _sent_again(there, protocol)
         assert len(stored(there, session)) == len(here)
 

@@ -89,13 +89,7 @@ def serve(
         )
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
     listen.serve(
-        app(
-            HomeStore(folder, patience=limits.trace_wait),
-            keys,
-            limits=limits,
-            root_path=root_path,
-            audit_reads=audit_reads,
-        ),
+        app(HomeStore(folder, limits=limits), keys, limits=limits, root_path=root_path, audit_reads=audit_reads),
         host=host,
         port=port,
         limits=limits,

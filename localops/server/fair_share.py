@@ -1,0 +1,66 @@
+"""Shares of what all projects use, so that none pushes out another: threads that read, and large responses.
+
+A project whose share is in use waits by itself, and not in the line of all: so the line has few of each project.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import asynccontextmanager
+from contextvars import ContextVar
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import AsyncIterator
+
+# The project that a request is for; None for a user's own home, where all requests are of one person.
+_project: ContextVar[str | None] = ContextVar("project", default=None)
+
+
+def work_for(project: str | None) -> None:
+    """Count what the current request uses from now on as the project's."""
+    _project.set(project)
+
+
+class FairShare:
+    """So much of something at once in all, of which each project has a part at most."""
+
+    def __init__(self, of_project: int, whole: int | None = None) -> None:
+        """Share among projects; `whole`: None if something else limits all of them together."""
+        self._of_project = of_project
+        self._whole = None if whole is None else asyncio.Semaphore(whole)
+        self._shares: dict[str, tuple[asyncio.Semaphore, int]] = {}
+
+    @asynccontextmanager
+    async def use(self) -> AsyncIterator[None]:
+        """Wait for the project's turn, then for one among all."""
+        async with self._own(), self._among_all():
+            yield
+
+    @asynccontextmanager
+    async def _own(self) -> AsyncIterator[None]:
+        project = _project.get()
+        if project is None:
+            yield
+            return
+        share, users = self._shares.get(project, (None, 0))
+        share = share or asyncio.Semaphore(self._of_project)
+        self._shares[project] = (share, users + 1)
+        try:
+            async with share:
+                yield
+        finally:
+            share, users = self._shares[project]
+            # Forgotten when it is not used, as there may be very many projects.
+            if users == 1:
+                del self._shares[project]
+            else:
+                self._shares[project] = (share, users - 1)
+
+    @asynccontextmanager
+    async def _among_all(self) -> AsyncIterator[None]:
+        if self._whole is None:
+            yield
+            return
+        async with self._whole:
+            yield
