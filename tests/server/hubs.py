@@ -29,10 +29,11 @@ PATH = os.pathsep.join((str(TOP), str(TOP / "sync")))
 _LIMITED = """
 import functools, json, sys
 from localops.cli import main
-from localops.server import auth, limits, troubles
+from localops.server import auth, limits, single, troubles
 given = json.loads(sys.argv[1])
 auth._LOGIN = given.pop("login", auth._LOGIN)
 troubles._FRESH = given.pop("fresh", troubles._FRESH)
+single._PATIENCE = given.pop("takeover", single._PATIENCE)
 limits.Limits = functools.partial(limits.Limits, **given)
 main(sys.argv[2:])
 """
@@ -147,7 +148,7 @@ class RealHub:
 def hub(folder: Path, project: str = "default", *options: str, **limits: float) -> RealHub:
     """Return a hub with a data folder in `folder` and a key to a project, listening: `.url`, `.key`, `.data`.
 
-    Keywords are fields of its Limits, and `login` and `fresh`, in seconds: `hub(tmp_path, farewell=1)`.
+    Keywords are fields of its Limits, and `login`, `fresh` and `takeover`, in seconds: `hub(tmp_path, farewell=1)`.
     `.stop()`, `.kill()` and `.start()` end it and start it again at the same address; use it in a `with`, or stop it.
     """
     return RealHub(folder, project, options, limits or None)

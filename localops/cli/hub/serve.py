@@ -73,6 +73,7 @@ def serve(
     from localops.server.home_store import HomeStore
     from localops.server.keys import Keys
     from localops.server.limits import Limits
+    from localops.server.single import only_hub
 
     if uds is not None:
         _check_alone(context, "uds", "host", "port", "tls_cert", "tls_key")
@@ -88,18 +89,19 @@ def serve(
             "there (is its disk mounted?), stop this one, and remove the new hub.json first"
         )
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
-    listen.serve(
-        app(HomeStore(folder, limits=limits), keys, limits=limits, root_path=root_path, audit_reads=audit_reads),
-        host=host,
-        port=port,
-        limits=limits,
-        ready=lambda address: print(f"hub {keys.hub[:8]} listens at {address}", flush=True),
-        cert=tls_cert,
-        key=tls_key,
-        access_log=access_log,
-        uds=None if uds is None else folder_of(uds),
-        proxies=named,
-    )
+    with only_hub(folder):
+        listen.serve(
+            app(HomeStore(folder, limits=limits), keys, limits=limits, root_path=root_path, audit_reads=audit_reads),
+            host=host,
+            port=port,
+            limits=limits,
+            ready=lambda address: print(f"hub {keys.hub[:8]} listens at {address}", flush=True),
+            cert=tls_cert,
+            key=tls_key,
+            access_log=access_log,
+            uds=None if uds is None else folder_of(uds),
+            proxies=named,
+        )
 
 
 def _check_alone(context: click.Context, name: str, *others: str) -> None:
