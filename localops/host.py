@@ -158,6 +158,12 @@ def filesystem(path: str, mountinfo: str | None = None) -> str:
     return kind
 
 
+def is_mount(path: str) -> bool:
+    """Return whether something is mounted on a folder, also another folder of the same disk."""
+    place = os.path.realpath(path)
+    return os.path.ismount(place) or any(mount == place for mount, _, _ in _mounts())
+
+
 def is_network(kind: str) -> bool:
     """Return whether SQLite's WAL must not be used on this kind of file system; any `fuse.…` counts as a network."""
     return kind in _NETWORK or kind.startswith("fuse.")

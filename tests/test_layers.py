@@ -86,7 +86,7 @@ DOORS = {
     "sqlite_utils": ["localops/reading/export.py"],
     "requests": ["sync/localops_sync/transport.py"],
     "urllib3": ["sync/localops_sync/transport.py"],
-    "filelock": ["localops/server/single.py", "sync/localops_sync/worker.py"],
+    "filelock": ["localops/server/presence.py", "sync/localops_sync/worker.py"],
     "opentelemetry": ["localops/otel/", "localops/otlp/protobuf.py", "sync/localops_sync/sinks/otlp_wire.py"],
     "pydantic_ai": ["localops/instrument/pydantic_ai.py"],
     "langchain_core": ["localops/langchain.py"],

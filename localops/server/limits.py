@@ -106,7 +106,7 @@ class Shares:
 
     async def wait_for_token(self, key: str, rate: float, *, of: str) -> None:
         """Take a token as soon as there is one; Busy if that takes too long."""
-        until = time.monotonic() + self._limits.patience
+        until = time.monotonic() + self._limits.queue_wait
         while True:
             try:
                 return self.take_token(key, rate, of=of)

@@ -11,6 +11,7 @@ from localops.cli.hub.check import check
 from localops.cli.hub.delete import delete
 from localops.cli.hub.keys import key
 from localops.cli.hub.quotas import quota
+from localops.cli.hub.restore import restore
 from localops.cli.hub.retention import retention
 from localops.cli.hub.senders import senders
 from localops.cli.hub.serve import serve
@@ -24,5 +25,5 @@ def hub() -> None:
     """
 
 
-for _command in (serve, key, quota, retention, delete, check, senders, audit, backup):
+for _command in (serve, key, quota, retention, delete, check, senders, audit, backup, restore):
     hub.add_command(_command)

@@ -2,95 +2,85 @@
 
 from __future__ import annotations
 
-import os
-import shutil
-from contextlib import suppress
-
 import click
 
-from localops import config, host, output
-from localops.cli.common import json_option, print_json
-from localops.cli.hub.common import data_option, folder_of, keys_of
-from localops.errors import ConfigError, LocalopsError
-from localops.journal.reader import SQLiteError, reason
-from localops.reading import home as homes
+from localops import output
+from localops.cli.common import bytes_text, json_option, print_json
+from localops.cli.hub.common import data_option, folder_of, keys_of, some
+from localops.errors import LocalopsError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from localops.server.keys import Keys
+    from localops.server.backups import Made
 
-# Characters in the name of a blob.
-_DIGEST = 64
+# Exit code for a backup that lacks damaged blobs of the hub.
+_LACKS = 3
 
 
 @click.command()
 @data_option
-@click.option("-o", "--output", "path", metavar="FOLDER", required=True, help="Folder to create; it must not exist.")
+@click.option("--to", "into", metavar="FOLDER", help="Folder of backups: each has the time as its name.")
+@click.option("-o", "--output", "path", metavar="FOLDER", help="Write one backup to this folder; it must not exist.")
+@click.option("--keep", type=click.IntRange(min=1), metavar="N", help="With --to: then remove all but the newest N.")
+@click.option("--verify", is_flag=True, help="Read the backup again, and compare digests and checksums.")
 @json_option
-def backup(data: str, path: str, as_json: bool) -> None:
-    """Copy a hub's journals, files and keys into a new folder, while it serves.
+@click.pass_context
+def backup(
+    context: click.Context, data: str, into: str | None, path: str | None, keep: int | None, verify: bool, as_json: bool
+) -> None:
+    """Copy a hub's journals, blobs, keys and deletions, while it serves.
 
-    The copy is a complete data folder. To restore it: stop the hub, put the copy in place of the old folder, run
-    `localops hub check`, delete again what was deleted since (`localops hub delete --as-in`), and start the hub.
+    Each backup is a complete data folder for `localops hub restore`. With --to, a blob that the last backup has is not
+    copied: both have the same file. A backup that fails or is killed leaves earlier ones as they were. The exit code is
+    3 if blobs of the hub were damaged, and so left out.
     """
+    from localops.server import backups
+
+    if (into is None) == (path is None):
+        raise click.UsageError("give either --to FOLDER, or -o FOLDER for a single backup")
+    if path is not None and keep is not None:
+        raise click.UsageError("--keep does nothing with -o: leave out one of them")
     keys = keys_of(data)
-    target = folder_of(path)
-    if os.path.exists(target):
-        raise ConfigError(f"{target} already exists: a backup never replaces anything; give another name")
-    # Renamed at the end, so that a folder under the given name is always a complete backup.
-    temporary = f"{target}.{os.getpid()}.part"
-    try:
-        names = _back_up(keys, temporary)
-        # Again, because another backup may have finished meanwhile.
-        if os.path.exists(target):
-            raise ConfigError(f"{target} already exists: a backup never replaces anything; give another name")
-        os.rename(temporary, target)
-        host.sync_folder(os.path.dirname(target))
-    except BaseException as error:
-        shutil.rmtree(temporary, ignore_errors=True)
-        if isinstance(error, OSError | SQLiteError):
-            raise LocalopsError(f"cannot write {target}: {reason(error)}; no part of it was left there") from error
-        raise
+    if into is not None:
+        # What --verify finds damaged must not have cost the older backups.
+        made = backups.make(keys, folder_of(into), keep=None if verify else keep)
+    else:
+        made = backups.make_one(keys, folder_of(path or ""))
+    if verify:
+        _verify(made)
+        if into is not None and keep is not None:
+            made.removed = backups.prune(folder_of(into), keep)
     if as_json:
-        print_json({"folder": target, "projects": names})
-        return
-    output.say(f"wrote {output.counted(len(names), 'project')} and the keys to {target}")
-    output.say(f"rows were copied as they are: `localops hub check --data {target}` finds damaged ones")
+        print_json({**vars(made), "verified": verify})
+    else:
+        _print(made, verified=verify)
+    if made.damaged:
+        context.exit(_LACKS)
 
 
-def _back_up(keys: Keys, target: str) -> list[str]:
-    from localops.server import deletions
+def _verify(made: Made) -> None:
+    from localops.server import backups, restores
 
-    host.make_private(target)
-    with homes.Home(keys.folder) as opened:
-        for project in opened.projects:
-            folder = os.path.join(target, project.name)
-            host.make_private(folder)
-            project.reader.backup(os.path.join(folder, config.JOURNAL))
-            _copy_blobs(project.folder, folder)
-        names = [project.name for project in opened.projects]
-    _copy(os.path.join(keys.folder, deletions.NAME), os.path.join(target, deletions.NAME))
-    # Last, because the keys make the folder a hub's: an unfinished copy is not one.
-    _copy(keys.path, os.path.join(target, os.path.basename(keys.path)))
-    return names
+    manifest = backups.Manifest.read(made.folder)
+    assert manifest is not None
+    problems = backups.problems(made.folder, manifest)
+    problems += [flaw for project in made.projects for flaw in restores.flaws(made.folder, project)]
+    if problems:
+        raise LocalopsError(f"the backup {made.folder} is not good: {some(problems, 5)}")
 
 
-def _copy_blobs(source: str, target: str) -> None:
-    for inner, _, files in os.walk(os.path.join(source, "blobs")):
-        for name in files:
-            # Other names are damaged or unfinished blobs.
-            if len(name) == _DIGEST:
-                place = os.path.join(target, os.path.relpath(inner, source))
-                host.make_private(place)
-                _copy(os.path.join(inner, name), os.path.join(place, name))
-
-
-def _copy(source: str, target: str) -> None:
-    """Copy a file, readable by its owner alone; skip one that was pruned meanwhile."""
-    with suppress(FileNotFoundError), open(source, "rb") as file:
-        # Exclusive: a backup never overwrites a file, and never follows a link.
-        handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with open(handle, "wb") as copy:
-            shutil.copyfileobj(file, copy)
-            copy.flush()
-            os.fsync(copy.fileno())
+def _print(made: Made, *, verified: bool) -> None:
+    new = f"{output.count(made.new_blobs)} of them new ({bytes_text(made.new_bytes)})"
+    many = f"{output.counted(len(made.projects), 'project')} and {output.counted(made.blobs, 'blob')}, {new}"
+    output.say(f"wrote {many}, and the keys to {made.folder}")
+    if made.damaged:
+        output.say(
+            f"{output.counted(len(made.damaged), 'blob is', 'blobs are')} damaged on the hub, and not in the backup "
+            f"({some(made.damaged, 3)}): `localops sync --verify` on the machines sends what they still have"
+        )
+    if made.removed:
+        output.say(f"removed {output.counted(len(made.removed), 'older backup')}: {some(made.removed, 5)}")
+    if not verified:
+        output.say(
+            f"the copy was not read again: --verify does that, and so does `localops hub check --data {made.folder}`"
+        )

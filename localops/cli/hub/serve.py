@@ -69,11 +69,11 @@ def serve(
         from localops.server.app import app
     except ImportError as error:
         raise ConfigError(f"missing packages for a hub: pip install 'localops[ui]' ({error})") from error
+    from localops.server import presence
     from localops.server.forwarded import Proxies
     from localops.server.home_store import HomeStore
     from localops.server.keys import Keys
     from localops.server.limits import Limits
-    from localops.server.single import only_hub
 
     if uds is not None:
         _check_alone(context, "uds", "host", "port", "tls_cert", "tls_key")
@@ -89,7 +89,8 @@ def serve(
             "there (is its disk mounted?), stop this one, and remove the new hub.json first"
         )
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
-    with only_hub(folder):
+    # Until the command ends: no backup is restored below a hub that runs, and no other hub counts limits of its own.
+    with presence.serving(folder):
         listen.serve(
             app(HomeStore(folder, limits=limits), keys, limits=limits, root_path=root_path, audit_reads=audit_reads),
             host=host,

@@ -13,8 +13,8 @@ from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows
 _SECOND = """
 import sys
 from localops.cli import main
-from localops.server import single
-single._PATIENCE = float(sys.argv[1])
+from localops.server import presence
+presence._PATIENCE = float(sys.argv[1])
 main(sys.argv[2:])
 """
 
@@ -35,7 +35,7 @@ def test_a_second_hub_on_a_folder_is_refused(tmp_path: Path) -> None:
     with hub(tmp_path) as running:
         printed, why = _second(running, 0.2).communicate(timeout=60)
         assert printed == ""
-        assert f"another hub serves {running.data}: stop it first" in why
+        assert f"another hub serves {running.data}, or it is being restored: wait" in why
         assert running.take(batch_of(session_rows(1)))[0] == 200
 
 

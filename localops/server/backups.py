@@ -1,0 +1,366 @@
+"""Backups of a hub: complete data folders below one folder, of which files with the same content are one file.
+
+Each is written under another name and renamed when it is whole and on disk, so what has the name of a backup is one,
+whenever the process was killed or the disk was full, and earlier backups are never touched.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import stat
+import time
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from localops import __version__, clock, config, host
+from localops.encoding import encode
+from localops.errors import ConfigError, LocalopsError, NotFound
+from localops.journal import blobs, participants
+from localops.journal.reader import SQLiteError, reason
+from localops.journal.sql import SCHEMA
+from localops.reading import home as homes
+from localops.reading import session_state
+from localops.recording import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localops.server.keys import Keys
+
+MANIFEST = "backup.json"
+_FORMAT = 1
+_PIECE = 1 << 20
+_PART = ".part"
+# The name of a backup; the number tells backups of the same second apart.
+_NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(-\d+)?")
+# Other files of the data folder, and of a project: settings, logs, remotes. A writer's unfinished file ends in its pid.
+_KEPT = re.compile(r"(?!\.).*\.(json|jsonl|toml)")
+
+
+@dataclass
+class Manifest:
+    """What a backup has."""
+
+    hub: str
+    made: str
+    version: str
+    schema: int
+    # By path in the folder: SHA-256 and bytes. Blobs have their SHA-256 as their names.
+    files: dict[str, tuple[str, int]] = field(default_factory=dict)
+    # By project: how many blobs, and the SHA-256 of their sorted names.
+    blobs: dict[str, tuple[int, str]] = field(default_factory=dict)
+
+    def pack(self) -> bytes:
+        """Return it as JSON, with a digest of its own."""
+        facts = encode.dumps(vars(self))
+        digest = hashlib.sha256(facts).hexdigest().encode()
+        return b'{"format":%d,"sha256":"%s","backup":%s}\n' % (_FORMAT, digest, facts)
+
+    @staticmethod
+    def read(folder: str) -> Manifest | None:
+        """Return the manifest of a backup; None for a plain copy of a data folder, which has none."""
+        path = os.path.join(folder, MANIFEST)
+        try:
+            with open(path, "rb") as file:
+                document = encode.loads(file.read())
+            if document["format"] != _FORMAT:
+                raise ConfigError(f"a newer localops made {folder}: upgrade localops to restore it")
+            if hashlib.sha256(encode.dumps(document["backup"])).hexdigest() != document["sha256"]:
+                raise ValueError("its digest differs")
+            manifest = Manifest(**document["backup"])
+            manifest.files = {name: (digest, size) for name, (digest, size) in manifest.files.items()}
+            manifest.blobs = {name: (many, digest) for name, (many, digest) in manifest.blobs.items()}
+        except FileNotFoundError:
+            return None
+        except (ValueError, TypeError, KeyError, AttributeError) as error:
+            raise LocalopsError(f"{path} is damaged ({error}): take another backup") from error
+        return manifest
+
+
+@dataclass
+class Made:
+    """A finished backup."""
+
+    folder: str
+    projects: list[str] = field(default_factory=list)
+    blobs: int = 0
+    # Of these, the ones that no earlier backup had.
+    new_blobs: int = 0
+    new_bytes: int = 0
+    # Blobs whose content does not match their name: they were left out.
+    damaged: list[str] = field(default_factory=list)
+    # Older backups that were removed.
+    removed: list[str] = field(default_factory=list)
+
+
+def make(keys: Keys, into: str, *, keep: int | None = None) -> Made:
+    """Add a backup to a folder of backups, and remove the oldest ones beyond `keep`."""
+    _refuse_inside(keys.folder, into)
+    try:
+        host.make_private(into, synced=True)
+        with participants.alone(into):
+            _remove_unfinished(into)
+            earlier = names(into)
+            target = os.path.join(into, _free_name(earlier))
+            made = _written(keys, target, target + _PART, os.path.join(into, earlier[-1]) if earlier else None)
+            if keep is not None:
+                made.removed = _removed_beyond(into, keep)
+    except BlockingIOError as error:
+        raise LocalopsError(f"another backup is being written to {into}: wait until it is done") from error
+    except OSError as error:
+        raise _failed(into, error) from error
+    return made
+
+
+def prune(into: str, keep: int) -> list[str]:
+    """Remove the oldest backups beyond `keep`; return their names."""
+    try:
+        with participants.alone(into):
+            return _removed_beyond(into, keep)
+    # Another backup is running, and removes them, or the next one does.
+    except BlockingIOError:
+        return []
+
+
+def make_one(keys: Keys, target: str) -> Made:
+    """Write a backup to a folder that must not exist."""
+    _refuse_inside(keys.folder, target)
+    refusal = f"{target} already exists: a backup never replaces anything; give another name"
+    if os.path.exists(target):
+        raise ConfigError(refusal)
+    try:
+        return _written(keys, target, f"{target}.{os.getpid()}{_PART}", None)
+    except FileExistsError as error:
+        # Another backup has finished meanwhile.
+        raise ConfigError(refusal) from error
+
+
+def names(into: str) -> list[str]:
+    """Return the names of finished backups in a folder, the oldest first."""
+    try:
+        there = os.listdir(into)
+    except OSError:
+        return []
+    whole = [name for name in there if _NAME.fullmatch(name) and is_hub(os.path.join(into, name))]
+    return sorted(whole, key=lambda name: (name[:20], int(name[21:] or 0)))
+
+
+def is_hub(folder: str) -> bool:
+    """Return whether a folder has the keys of a hub, which are written last."""
+    return os.path.exists(os.path.join(folder, session_state.HUB))
+
+
+def find(place: str) -> str:
+    """Return the backup at a place, or the newest one of a folder of backups."""
+    if is_hub(place):
+        return place
+    if there := names(place):
+        return os.path.join(place, there[-1])
+    raise NotFound(f"there is no backup in {place}: give the folder that `localops hub backup --to` writes to")
+
+
+def problems(folder: str, manifest: Manifest) -> list[str]:
+    """Read a whole backup, and return what does not have the digest that it had when it was made."""
+    wrong = []
+    for name, (digest, size) in manifest.files.items():
+        try:
+            if digest_of(os.path.join(folder, name)) != (digest, size):
+                wrong.append(f"{name} is damaged")
+        except OSError as error:
+            wrong.append(f"{name} cannot be read: {reason(error)}")
+    for project, counted in manifest.blobs.items():
+        paths = {os.path.basename(path): path for path in blobs.stored(os.path.join(folder, project))}
+        if listed(paths) != counted:
+            wrong.append(f"{project} should have {counted[0]} blobs, and has {len(paths)}, or others")
+        wrong += [f"blob {name} of {project} is damaged" for name, path in paths.items() if not _is_whole(path, name)]
+    return wrong
+
+
+def digest_of(path: str) -> tuple[str, int]:
+    """Return SHA-256 and size of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
+
+
+def listed(digests: Iterator[str] | dict[str, str]) -> tuple[int, str]:
+    """Return how many blobs there are, and the SHA-256 of their sorted names."""
+    ordered = sorted(digests)
+    return len(ordered), hashlib.sha256("\n".join(ordered).encode()).hexdigest()
+
+
+def copy(source: str, target: str) -> tuple[str, int]:
+    """Copy a file, readable by its owner alone and synced; return SHA-256 and size of what was copied."""
+    digest, size = hashlib.sha256(), 0
+    with open(source, "rb") as file:
+        # Exclusive: a backup never overwrites a file, and never follows a link.
+        handle = os.open(target, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+        with open(handle, "wb") as written:
+            while piece := file.read(_PIECE):
+                digest.update(piece)
+                size += len(piece)
+                written.write(piece)
+            written.flush()
+            os.fsync(written.fileno())
+    return digest.hexdigest(), size
+
+
+def other_files(folder: str) -> Iterator[str]:
+    """Yield the names of plain files to keep beside journals and blobs, except the keys and a manifest."""
+    with os.scandir(folder) as entries:
+        for entry in entries:
+            if (
+                _KEPT.fullmatch(entry.name)
+                and entry.name not in (MANIFEST, session_state.HUB)
+                and stat.S_ISREG(entry.stat(follow_symlinks=False).st_mode)
+            ):
+                yield entry.name
+
+
+def _written(keys: Keys, target: str, temporary: str, previous: str | None) -> Made:
+    made = Made(target)
+    try:
+        manifest = _filled(keys, temporary, previous, made)
+        _write(os.path.join(temporary, MANIFEST), manifest.pack())
+        for inner, _, _ in os.walk(temporary):
+            host.sync_folder(inner)
+        if os.path.exists(target):
+            raise FileExistsError
+        os.rename(temporary, target)
+        host.sync_folder(os.path.dirname(target))
+    except FileExistsError:
+        shutil.rmtree(temporary, ignore_errors=True)
+        raise
+    except BaseException as error:
+        shutil.rmtree(temporary, ignore_errors=True)
+        if isinstance(error, OSError | SQLiteError):
+            raise _failed(target, error) from error
+        raise
+    return made
+
+
+def _failed(target: str, error: Exception) -> LocalopsError:
+    return LocalopsError(
+        f"cannot write {target}: {reason(error)}; no part of it was left there, and earlier backups are as they were"
+    )
+
+
+def _filled(keys: Keys, target: str, previous: str | None, made: Made) -> Manifest:
+    manifest = Manifest(keys.hub, events.iso(clock.now_ns()), __version__, SCHEMA)
+    host.make_private(target)
+    with homes.Home(keys.folder) as opened:
+        for project in opened.projects:
+            folder = os.path.join(target, project.name)
+            host.make_private(folder)
+            journal = os.path.join(folder, config.JOURNAL)
+            project.reader.backup(journal)
+            _sync(journal)
+            manifest.files[f"{project.name}/{config.JOURNAL}"] = digest_of(journal)
+            # After the journal, because a row comes after the blobs that it refers to.
+            before = None if previous is None else os.path.join(previous, project.name)
+            manifest.blobs[project.name] = listed(_copied_blobs(project.folder, folder, before, made))
+            _copy_others(project.folder, target, f"{project.name}/", manifest)
+        made.projects = [project.name for project in opened.projects]
+    # After the journals: what was deleted meanwhile is in the log, and a restore deletes it again.
+    _copy_others(keys.folder, target, "", manifest)
+    # Last, because the keys make the folder a hub's: an unfinished copy is not one.
+    manifest.files[session_state.HUB] = copy(keys.path, os.path.join(target, session_state.HUB))
+    return manifest
+
+
+def _copied_blobs(source: str, target: str, previous: str | None, made: Made) -> Iterator[str]:
+    for path in blobs.stored(source):
+        name, place = os.path.basename(path), os.path.relpath(path, source)
+        host.make_private(os.path.dirname(os.path.join(target, place)))
+        try:
+            if previous is not None and _linked(os.path.join(previous, place), path, os.path.join(target, place)):
+                made.blobs += 1
+                yield name
+                continue
+            digest, size = copy(path, os.path.join(target, place))
+        # Pruned or deleted meanwhile.
+        except FileNotFoundError:
+            continue
+        if digest != name:
+            os.unlink(os.path.join(target, place))
+            made.damaged.append(name)
+            continue
+        made.blobs, made.new_blobs, made.new_bytes = made.blobs + 1, made.new_blobs + 1, made.new_bytes + size
+        yield name
+
+
+def _linked(earlier: str, source: str, target: str) -> bool:
+    """Give the blob of an earlier backup another name, if it has one and the file system can."""
+    size = os.path.getsize(source)
+    try:
+        if os.path.getsize(earlier) != size:
+            return False
+        os.link(earlier, target)
+    except OSError:
+        return False
+    return True
+
+
+def _copy_others(source: str, target: str, below: str, manifest: Manifest) -> None:
+    for name in sorted(other_files(source)):
+        with suppress(FileNotFoundError):
+            manifest.files[below + name] = copy(os.path.join(source, name), os.path.join(target, below, name))
+
+
+def _write(path: str, content: bytes) -> None:
+    handle = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
+    with open(handle, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync(path: str) -> None:
+    handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
+
+
+def _is_whole(path: str, digest: str) -> bool:
+    try:
+        return blobs.is_whole(path, digest)
+    except OSError:
+        return False
+
+
+def _free_name(earlier: list[str]) -> str:
+    """Return a name for now, which sorts after all earlier ones."""
+    name = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
+    last = earlier[-1] if earlier else ""
+    if last[:20] < name:
+        return name
+    # The same second, or the clock was set back.
+    return f"{last[:20]}-{int(last[21:] or 0) + 1}"
+
+
+def _remove_unfinished(into: str) -> None:
+    """Remove what a killed backup has left; the lock of the folder shows that none is running."""
+    for name in os.listdir(into):
+        if name.endswith(_PART) and _NAME.fullmatch(name.removesuffix(_PART)):
+            shutil.rmtree(os.path.join(into, name))
+
+
+def _removed_beyond(into: str, keep: int) -> list[str]:
+    """Remove the oldest backups; what is removed in part does not have the name of one."""
+    old = names(into)[: -max(1, keep)]
+    for name in old:
+        path = os.path.join(into, name)
+        os.rename(path, path + _PART)
+        shutil.rmtree(path + _PART)
+    return old
+
+
+def _refuse_inside(folder: str, place: str) -> None:
+    data, target = os.path.realpath(folder), os.path.realpath(place)
+    if f"{target}/".startswith(f"{data}/"):
+        raise ConfigError(f"{place} is inside of the data folder {folder}: give a folder outside, best on another disk")
