@@ -15,6 +15,7 @@ from localops.cli.hub.restore import restore
 from localops.cli.hub.retention import retention
 from localops.cli.hub.senders import senders
 from localops.cli.hub.serve import serve
+from localops.cli.hub.units import units
 
 
 @click.group(cls=Group)
@@ -25,5 +26,5 @@ def hub() -> None:
     """
 
 
-for _command in (serve, key, quota, retention, delete, check, senders, audit, backup, restore):
+for _command in (serve, key, quota, retention, delete, check, senders, audit, backup, restore, units):
     hub.add_command(_command)

@@ -6,7 +6,7 @@ import click
 
 from localops import output
 from localops.cli.common import bytes_text, json_option, print_json
-from localops.cli.hub.common import data_option, folder_of, keys_of, some
+from localops.cli.hub.common import data_option, folder_of, keys_of, owned, some
 from localops.errors import LocalopsError
 
 TYPE_CHECKING = False
@@ -41,11 +41,13 @@ def backup(
     if path is not None and keep is not None:
         raise click.UsageError("--keep does nothing with -o: leave out one of them")
     keys = keys_of(data)
-    if into is not None:
-        # What --verify finds damaged must not have cost the older backups.
-        made = backups.make(keys, folder_of(into), keep=None if verify else keep)
-    else:
-        made = backups.make_one(keys, folder_of(path or ""))
+    # To read a journal, SQLite may create files beside it.
+    with owned(keys.folder):
+        if into is not None:
+            # What --verify finds damaged must not have cost the older backups.
+            made = backups.make(keys, folder_of(into), keep=None if verify else keep)
+        else:
+            made = backups.make_one(keys, folder_of(path or ""))
     if verify:
         _verify(made)
         if into is not None and keep is not None:
