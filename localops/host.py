@@ -221,6 +221,23 @@ def replace(temporary: str, path: str) -> None:
     sync_folder(os.path.dirname(path) or ".")
 
 
+def write_whole(path: str, content: bytes) -> None:
+    """Replace a file in one step, so that a reader never sees half of it; others may read it, as far as umask allows.
+
+    The temporary file beside it begins with a dot, so that a program which reads all files of a folder skips it.
+    """
+    folder, name = os.path.split(path)
+    temporary = os.path.join(folder, f".{name}.{os.getpid()}")
+    handle = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o644)
+    try:
+        with open(handle, "wb") as file:
+            file.write(content)
+        os.replace(temporary, path)
+    except BaseException:
+        os.unlink(temporary)
+        raise
+
+
 def sync_folder(folder: str) -> None:
     """Sync the names in a folder to disk, if the file system can do that."""
     try:

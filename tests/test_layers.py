@@ -25,7 +25,7 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 LAYERS = """
     room
     careful errors clock host interruption rows shapes zstd
-    context facets locks output redact sql
+    context facets locks openmetrics output redact sql
     participants events pricing stored plain_values responses
     billing
     config encode
@@ -43,7 +43,7 @@ LAYERS = """
     ingest delivery
     removal
     home parent_session
-    facts prune remotes repricing
+    exposition facts prune remotes repricing
     doctor usage
     budget writer
     recorder session_facts

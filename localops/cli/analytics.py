@@ -7,8 +7,9 @@ from typing import NamedTuple
 
 import click
 
-from localops import facets, output
+from localops import facets, host, output
 from localops.cli import common
+from localops.errors import LocalopsError
 from localops.reading import analytics as figures
 from localops.reading import facts
 
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
     from localops.reading.analytics import Chosen, Line, Part, Report, Totals
     from localops.reading.home import Home, Project
     from localops.reading.snapshot import Snapshot
+
+
+# Arguments and options that choose figures.
+_CHOICES = ("session", "by", "since", "until", "tag", "tz", "percentiles", "limit")
 
 
 def _check_zone(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
@@ -58,6 +63,15 @@ class _By(click.ParamType[str]):
 @click.option(
     "-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many lines."
 )
+@click.option(
+    "--format",
+    "form",
+    type=click.Choice(["text", "openmetrics"]),
+    default="text",
+    show_default=True,
+    help="openmetrics: all figures by project and model, for Prometheus.",
+)
+@click.option("-o", "--output", "path", metavar="FILE", help="With openmetrics: replace this file, in one step.")
 @common.place_options
 @common.json_option
 def analytics(
@@ -69,6 +83,8 @@ def analytics(
     tz: str | None,
     percentiles: bool,
     limit: int,
+    form: str,
+    path: str | None,
     home: str | None,
     project: str | None,
     as_json: bool,
@@ -78,6 +94,9 @@ def analytics(
     With an ID (or `last`), the figures of that session; without, the sums over all sessions of the home. A session
     counts for the day on which it started, in UTC unless --tz names a zone.
     """
+    if form == "openmetrics" or path is not None:
+        _expose(form, home, project, path, as_json=as_json)
+        return
     if session is not None and (since or until or tag):
         raise click.UsageError("--since, --until and --tag choose sessions: with an ID, leave them out")
     common.check_period(since, until)
@@ -109,6 +128,29 @@ def analytics(
             each_one = by == "session"
             named = _names(opened, lines[:limit]) if each_one and not as_json else {}
             _print_lines(by, lines, limit, as_json=as_json, each_one=each_one, named=named)
+
+
+# Metrics
+
+
+def _expose(form: str, home: str | None, project: str | None, path: str | None, *, as_json: bool) -> None:
+    """Print all figures as metrics, or replace a file by them."""
+    from localops.encoding import openmetrics
+    from localops.reading import exposition
+
+    if form != "openmetrics":
+        raise click.UsageError("--output is for metrics: add --format openmetrics")
+    if as_json or any(map(common.is_given, _CHOICES)):
+        raise click.UsageError("--format openmetrics is for all sessions: add only --home, --project or --output")
+    with common.look(home, project) as opened:
+        text = openmetrics.text(exposition.families(opened))
+    if path is None:
+        print(text.decode(), end="")
+        return
+    try:
+        host.write_whole(path, text)
+    except OSError as error:
+        raise LocalopsError(f"cannot write {path}: {error.strerror}; the file is as it was") from error
 
 
 # One session

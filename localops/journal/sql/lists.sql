@@ -161,3 +161,29 @@ select
     from story s join event e on e.seq = s.seq where s.kind = 'loss'),
   (select sum(coalesce(json_extract(e.body, '$.cut'), 0))
     from story s join event e on e.seq = s.seq where s.kind = 'loss');
+
+-- ended --
+-- How many sessions have ended in each state, but for those with rows past the mark.
+select state, count(*)
+from total not indexed
+where state <> 'open'
+  and session <> zeroblob(16)
+  and session not in (select session from tail)
+group by state;
+
+-- not_ended --
+-- The sessions without an end, and those with rows past the mark.
+select session
+from total not indexed
+where state = 'open'
+  and session <> zeroblob(16)
+union
+select session
+from tail;
+
+-- newest_at --
+-- When the newest row was recorded.
+select at_ns
+from event
+order by seq desc
+limit 1;

@@ -1,0 +1,114 @@
+"""The figures of a home as metrics, for a monitoring system that reads a file of them now and then."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from localops import clock
+from localops.encoding.openmetrics import Family, Sample, gauge
+from localops.reading import analytics, session_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localops.reading.analytics import Line, Totals
+    from localops.reading.home import Home, Project
+
+# Models of a project that have samples of their own: the most expensive ones; the others are added up.
+_MODELS = 100
+_OTHERS = "(others)"
+_SECOND, _DOLLAR = 1_000_000_000, 1_000_000_000
+# What the tokens of a model are for, by the column that has them.
+_TOKENS = {
+    "tokens_in": "in",
+    "tokens_out": "out",
+    "tokens_cached": "cached",
+    "tokens_reasoning": "reasoning",
+    "tokens_cache_write": "cache_write",
+}
+
+
+def families(home: Home) -> Iterator[Family]:
+    """Yield the figures of all sessions by project, and those of LLM calls by model.
+
+    They are gauges: pruning and deleting sessions make them smaller.
+    """
+    projects = home.projects
+    states = [(each.name, states_of(each)) for each in projects]
+    samples = [
+        Sample(many, {"project": name, "state": state})
+        for name, counts in states
+        for state, many in sorted(counts.items())
+    ]
+    yield Family("localops_sessions", "gauge", "Sessions, by project and state.", samples)
+    yield from _of_totals([(each.name, analytics.overall(each.reader, analytics.Chosen())) for each in projects])
+    yield from _of_models([(each.name, _models(each)) for each in projects])
+    newest = [Sample(at_ns / _SECOND, {"project": each.name}) for each in projects if (at_ns := _newest(each))]
+    yield Family("localops_newest_row_timestamp_seconds", "gauge", "When the newest row was recorded.", newest)
+    yield gauge("localops_written_timestamp_seconds", "When these figures were made.", clock.now_ns() // _SECOND)
+
+
+def states_of(project: Project) -> Counter[str]:
+    """Return how many sessions of a project are in each state."""
+    counts = Counter({state: many for state, many in project.ask("ended") if many})
+    open_sessions = [session for (session,) in project.ask("not_ended")]
+    # The machines that recorded them are others, so nothing more can be found out about one.
+    if session_state.is_of_hub(project.folder) and not project.ask("behind")[0][0]:
+        return counts + Counter({"Unknown": len(open_sessions)})
+    return counts + Counter(project.standing(session).state for session in open_sessions)
+
+
+def _of_totals(totals: list[tuple[str, Totals]]) -> Iterator[Family]:
+    figures = (
+        ("events", "Events that have ended.", "events"),
+        ("llm_calls", "Calls of language models.", "llms"),
+        ("tool_calls", "Calls of tools.", "tools"),
+        ("actions", "Actions and operations.", "actions"),
+        ("errors", "Errors.", "errors"),
+        ("failed_events", "Events that raised, or were recorded with an error.", "failed"),
+        ("unpriced_calls", "Calls of language models without a known price.", "unpriced"),
+    )
+    for name, about, column in figures:
+        samples = [Sample(getattr(sums, column), {"project": project}) for project, sums in totals]
+        yield Family(f"localops_{name}", "gauge", about, samples)
+    tokens = [
+        Sample(getattr(sums, column), {"project": project, "kind": kind})
+        for project, sums in totals
+        for column, kind in _TOKENS.items()
+    ]
+    yield Family("localops_tokens", "gauge", "Tokens; cached ones are part of those in.", tokens)
+    cost = [Sample(sums.cost / _DOLLAR, {"project": project}) for project, sums in totals]
+    yield Family("localops_cost_dollars", "gauge", "Cost of all calls with a known price, in US dollars.", cost)
+
+
+def _of_models(models: list[tuple[str, list[Line]]]) -> Iterator[Family]:
+    lines = [({"project": project, "model": line.value}, line) for project, those in models for line in those]
+    figures = (
+        ("calls", "Calls by model.", "events"),
+        ("failed_calls", "Calls that failed, by model.", "failed"),
+        ("unpriced_calls", "Calls without a known price, by model.", "unpriced"),
+    )
+    for name, about, column in figures:
+        samples = [Sample(getattr(line, column), labels) for labels, line in lines]
+        yield Family(f"localops_model_{name}", "gauge", about, samples)
+    tokens = [
+        Sample(getattr(line, column), {**labels, "kind": kind})
+        for labels, line in lines
+        for column, kind in _TOKENS.items()
+    ]
+    yield Family("localops_model_tokens", "gauge", "Tokens by model.", tokens)
+    cost = [Sample(line.cost / _DOLLAR, labels) for labels, line in lines]
+    yield Family("localops_model_cost_dollars", "gauge", "Cost by model, in US dollars.", cost)
+
+
+def _models(project: Project) -> list[Line]:
+    """Return the figures of the most expensive models, and those of all others together."""
+    lines = analytics.across(project.reader, "model", analytics.Chosen())
+    lines = [line._replace(value=line.value or "unknown") for line in lines]
+    others = analytics.together("model", [line._replace(value=_OTHERS) for line in lines[_MODELS:]])
+    return [*lines[:_MODELS], *others]
+
+
+def _newest(project: Project) -> int:
+    return int(project.ask("newest_at")[0][0] or 0)
