@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
+from typing import Any
 
 import pytest
 
@@ -107,3 +108,33 @@ def test_times_are_of_this_machine() -> None:
     assert before <= session.began_ns <= clock.now_ns()
     assert abs(session.began_ns - time.time_ns()) < 3600 * 10**9
     assert host.identity()["pid"] == os.getpid()
+
+
+@pytest.mark.parametrize(
+    ("redact", "secret", "names", "written"),
+    [
+        (True, "", ("tiktoken-0.14.0", "token-1.0"), {"tiktoken": "0.14.0", "token": "1.0"}),
+        (True, "my-own-name-7", ("my_own_name_7-2.0",), {"[redacted:env MY_TOKEN]": "2.0"}),
+        (lambda text: text.replace("2.0", "two"), "", ("example-2.0",), {"example": "two"}),
+        (True, "", (b"odd\xff-3.0", b"example-2.0"), {"odd\ufffd": "3.0", "example": "2.0"}),
+    ],
+)
+def test_packages_are_searched_for_the_users_own_words_only(
+    redact: Any,
+    secret: str,
+    names: tuple[str | bytes, ...],
+    written: dict[str, str],
+    tmp_path: os.PathLike[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """A package may be called like a secret; words and hooks of the user hold for packages, too."""
+    for name in names:
+        os.mkdir(os.path.join(os.fsencode(tmp_path), os.fsencode(name) + b".dist-info"))
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.setenv("MY_TOKEN", secret)
+    session = localops.init(redact=redact)
+    assert session is not None
+    session.end_session("Success")
+    packages = session.host_env["Installed Packages"]["Installed Packages"]
+    assert written.items() <= packages.items(), packages
+    assert {"SDK", "CPU", "RAM"} <= set(session.host_env)

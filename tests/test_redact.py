@@ -527,7 +527,12 @@ _SUSPECT = """key=1 keys: data token="a ken=1 cookie=a kies: ker login hooks_sla
 k_prod_ key_0123456789abcdef0123456789abcdef key_____ key block_____ private key secret.key signing_key k_other taken
 keyboard sk0123456789abcdef0123456789abcdef passw pass_phrase pass pass_p pwd seed phrase recovery_phrase seedphrase
 pace backup phrase secret phrase dapi0123456789abcdef0123456789abcdef cret secrets credential credentials create uth
-auth authorization author truth"""
+auth authorization author truth a__user __1 my_u my_us1 my_use _p1 x _p1 \\n_p1 \\r_px n_p1 x _p word x _a y
+id_abcdefghij0123456789 id_abcdefghij012345678 abcdefghij0123456789_id a/_abcdefghij/0123+6789_
+01a22722_2d02_7fdc_aa31_1c8ef068c643
+01a22722_2d02_7fdc_aa31_1c8ef068c6434 01a22722_zd02_7fdc_aa31_1c8ef068c643
+AKIA ASIA ABIA ACCA AIza ATATT3 ATCTT3 ATBB ABSK AKCp ATTT3 ABC
+AAabcdefghijabcdefghijabcdefghij012 AAabcdefghijabcdefghijabcdefghij01 Aa"""
 
 
 def _redact_at_the_start() -> Any:
@@ -545,14 +550,14 @@ def test_the_first_texts_are_searched_like_all_others() -> None:
     words = [*_SUSPECT.splitlines(), *_SUSPECT.split(), *re.findall(r"\S+ \S+", _SUSPECT), "bearer x", "basic x"]
     texts = {(word + end).encode() for word in words for end in ("", "=", " is ", '":')}
     outcomes = set()
-    for name in ("_k", "_p", "_c", "_u", "_b", "_underscore"):
+    for name in ("_k", "_p", "_c", "_u", "_b", "_underscore", "_capital_a"):
         made = inspect.getclosurevars(getattr(module, name)).nonlocals
         search = re.compile(made["pattern"].replace("THEN", module._THEN).encode()).search
         for text in texts:
-            first = module._search(name, made["pattern"], *made["words"])
+            first = module._search(name, made["pattern"], *made["words"], unless=made["unless"])
             assert bool(first(text)) == bool(search(text)), (name, text)
             outcomes.add((name, bool(search(text))))
-    assert len(outcomes) == 12
+    assert len(outcomes) == 14
 
 
 def test_names_of_the_environment_are_judged_by_the_pattern_of_secret_names() -> None:

@@ -20,7 +20,7 @@ from localops.interruption import hold, is_programs, settle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Mapping
     from typing import Any
 
     from localops.encoding.redact import Redactor
@@ -148,6 +148,22 @@ class Encoder:
                 return settle(error, lambda: walk(fields)) if is_programs(error) is not False else walk(fields)
 
         return encode
+
+    def encode_beside(self, name: str, public: Mapping[str, object], fields: Mapping[str, object]) -> str:
+        """Return `{name: {**public, **fields}}` as JSON; what is public is searched for the user's own words only.
+
+        Names of packages look like secrets (`tiktoken`), and are none: to visit them all would take longer than a short
+        program.
+        """
+        try:
+            text = dumps(public).decode()
+        except ValueError:  # a lone surrogate, as in the name of a folder
+            text = ""
+        begin, body = f'{{"{name}":{{', self.encode({name: fields})
+        is_public = self._redactor is None or self._redactor.has_only_shapes_for(text)
+        if len(text) < 3 or not fields or not is_public or not body.startswith(begin):
+            return self.encode({name: {**public, **fields}})
+        return f"{begin}{text[1:-1]},{body[len(begin) :]}"
 
     def text(self, value: object, limit: int = 512) -> str:
         """Return any object as a clean text of at most `limit` characters: no NUL, no lone surrogate, no secret."""

@@ -177,6 +177,11 @@ class Redactor:
         words = "|".join(self._own_words)
         return re.compile(rf"(?:{words})(?=[\\\"'`*]*(?:u002[27]|&[a-z0-9#]{{2,5}};)? *[=:])") if words else None
 
+    def has_only_shapes_for(self, text: str) -> bool:
+        """Return whether nothing that the user or the environment calls a secret can be in a text."""
+        own = self._patterns or self._hook or self._own_names
+        return not own and not any(literal in text for literal, _ in self._literals)
+
     def clean(self, text: str, name: str | None = None) -> tuple[str, int]:
         """Return the text without its secrets, and how many there were.
 
@@ -381,16 +386,19 @@ _THEN = (
 )
 
 
-def _search(name: str, pattern: str, *words: bytes) -> Callable[..., re.Match[bytes] | None]:
+def _search(
+    name: str, pattern: str, *words: bytes, unless: Callable[[bytes], bool] = lambda _: False
+) -> Callable[..., re.Match[bytes] | None]:
     """Return a search that looks for words first; each text that matches the pattern contains one of them.
 
     Compiling the patterns takes longer than everything else at the start of a program, and a short program never needs
-    most of them. When a word is there, or after some texts, the search for the pattern itself replaces `name`.
+    most of them. When a word is there, or after some texts, the search for the pattern itself replaces `name`. A text
+    for which `unless` returns True may match without a word.
     """
     texts = iter(range(_FEW_TEXTS))
 
     def search(plain: bytes) -> re.Match[bytes] | None:
-        if next(texts, None) is not None and not any(word in plain for word in words):
+        if next(texts, None) is not None and not any(word in plain for word in words) and not unless(plain):
             return None
         compiled = re.compile(pattern.replace("THEN", _THEN).encode()).search
         globals()[name] = compiled
@@ -399,6 +407,15 @@ def _search(name: str, pattern: str, *words: bytes) -> Callable[..., re.Match[by
     return search
 
 
+def _has_long_tail(plain: bytes) -> bool:
+    """Return whether 20 characters of a token follow an underscore, in more than a UUID."""
+    runs = [run for run in plain.translate(_RUNS).split() if b"_" in run and len(run) - run.find(b"_") > 20]
+    return any(len(run) != 36 or run[8:24:5] != b"____" or run.translate(None, _HEX) for run in runs)
+
+
+_TOKENS = b"abcdefghijklmnopqrstuvwxyz0123456789_+/"
+_HEX = b"0123456789abcdef_"
+_RUNS = bytes(sign if sign in _TOKENS else 32 for sign in range(256))
 _FEW_TEXTS = 64
 _k = _search(
     "_k",
@@ -423,13 +440,21 @@ _underscore = _search(
     r"_(?:_(?=[a-z])(?=[a-z_]{0,64}?(?:pass|pwd|token|secret|key|auth|cookie|credential|user|phrase))"
     r"|u(?:(?=[ =\\\"'])|s[0-9])|p(?:[^ \\\"_](?:(?<= _p.)|(?<=\\[nrt]_p.))| (?=[^ ]{1,64} )(?<= _p ))|a (?<= _a )"
     r"|([a-z0-9_+/]{20}(?<!_[0-9a-f]{4}_.{15})))",
-    b"_",
+    b"__",
+    *(b"_u" + sign for sign in (b" ", b"=", b"\\", b'"', b"'", b"s")),
+    *b"n_p r_p t_p".split(),
+    *(b" _p", b" _a "),
+    unless=_has_long_tail,
+)
+_capital_a = _search(
+    "_capital_a",
+    r"A(?:[KSB]IA|CCA|Iza|T[AC]TT3|TBB|BSK|KCp|A[A-Za-z0-9_-]{32})",
+    *b"AKIA ASIA ABIA ACCA AIza ATATT3 ATCTT3 ATBB ABSK AKCp AA".split(),
 )
 # These are compiled when they are first used, as their first characters may never come up.
 _discord = Later(rb"[a-z0-9_]{6}_[a-z0-9_]{27}")
 _equals = Later(rb"=(?<=[gey]=)(?:(?<=[?&;6]sig=)|(?<=[?&;]code=)|(?<=[_?&;6]signature=))")
 _element = Later(rb"<\\*/[^<>]{0,128}(?:" + "|".join(_WORDS).encode() + rb")")
-_capital_a = Later(rb"A(?:[KSB]IA|CCA|Iza|T[AC]TT3|TBB|BSK|KCp|A[A-Za-z0-9_-]{32})")
 _capital_j = Later(rb"J(?:(?<=eyJ)|Ti(?<=CRUdJTi))")
 _tilde = Later(rb"~(?:(?<=Q~)|(?<=sha256~))")
 _AT_SIGN, _A_SIGN, _J_SIGN, _LESS_SIGN, _EQUALS_SIGN, _TILDE_SIGN = b"@AJ<=~"
@@ -457,7 +482,7 @@ def _looks_secret(body: bytes) -> object:
         or ((match := _underscore(plain)) and _begins_token(plain, match))
         or plain.rfind(b"mnemonic") >= 0
         # Bytes that are given as a number are searched for twenty times as fast, and most of these are rare.
-        or (_A_SIGN in body and _capital_a.search(body))
+        or (_A_SIGN in body and _capital_a(body))
         or (_J_SIGN in body and _capital_j.search(body))
         or (_AT_SIGN in body and b"://" in body)
         or (_LESS_SIGN in plain and _element.search(plain))

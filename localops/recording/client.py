@@ -372,7 +372,11 @@ class Client:
         known = self._described.get(encoder)
         if known is not None and clock.now_ns() - known[0] < _DETAILS_HOLD_NS:
             return known[1]
-        body = encoder.encode({"host_env": host.details()})
+        details = host.details()
+        packages: dict[str, object] = {
+            name: details.pop(name) for name in ("SDK", "Installed Packages") if name in details
+        }
+        body = encoder.encode_beside("host_env", packages, details)
         self._described[encoder] = clock.now_ns(), body
         return body
 
