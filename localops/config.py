@@ -461,7 +461,7 @@ def projects(home_folder: str) -> list[str]:
     except OSError as error:
         pass_on(error)
         return []
-    return sorted(name for name in names if os.path.isdir(os.path.join(home_folder, name)) and _is_name(name))
+    return sorted(name for name in names if host.is_folder(os.path.join(home_folder, name)) and _is_name(name))
 
 
 def check_home(folder: str) -> None:

@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from stat import S_ISDIR
+from stat import S_ISDIR, S_ISREG
+
+from localops.interruption import pass_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -107,7 +109,8 @@ def owner(path: str) -> str | None:
     """Return the owner of a file if that is another user; None if it is this one, or cannot be seen."""
     try:
         user = os.stat(path).st_uid
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return None
     if user == os.getuid():
         return None
@@ -188,11 +191,40 @@ def keep_owners(folder: str) -> None:
                 os.lchown(path, facts.st_uid, facts.st_gid)
 
 
+# Not those of `os.path`, which take a TimeoutError of a signal handler for the system's: no such file.
+
+
+def exists(path: str) -> bool:
+    """Return whether there is something at a path that can be seen."""
+    return _mode(path) is not None
+
+
+def is_file(path: str) -> bool:
+    """Return whether there is a plain file at a path."""
+    return S_ISREG(_mode(path) or 0)
+
+
+def is_folder(path: str) -> bool:
+    """Return whether there is a folder at a path."""
+    return S_ISDIR(_mode(path) or 0)
+
+
+def _mode(path: str) -> int | None:
+    try:
+        return os.stat(path).st_mode
+    except OSError as error:
+        pass_on(error)
+    except ValueError:  # a NUL in the name
+        pass
+    return None
+
+
 def open_to_others(path: str) -> int | None:
     """Return the mode of a file that other users than owner and group can use; None for any other file."""
     try:
         mode = os.stat(path).st_mode & 0o7777
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return None
     return mode if mode & 0o007 else None
 
@@ -242,12 +274,13 @@ def sync_folder(folder: str) -> None:
     """Sync the names in a folder to disk, if the file system can do that."""
     try:
         handle = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:  # not a Unix
+    except OSError as error:  # not a Unix
+        pass_on(error)
         return
     try:
         os.fsync(handle)
-    except OSError:  # a file system without it
-        pass
+    except OSError as error:  # a file system without it
+        pass_on(error)
     finally:
         os.close(handle)
 
@@ -257,8 +290,7 @@ def _make(folder: str) -> bool:
     try:
         os.mkdir(folder, 0o700)
     except FileExistsError:
-        # Not os.path.isdir, which takes a TimeoutError of a signal handler for an answer of the system.
-        if not S_ISDIR(os.stat(folder).st_mode):
+        if not is_folder(folder):
             raise
         return False
     return True
@@ -284,7 +316,8 @@ def _operating_system() -> dict[str, str]:
 def _working_directory() -> str | None:
     try:
         return os.getcwd()
-    except OSError:  # it was removed meanwhile
+    except OSError as error:  # it was removed meanwhile
+        pass_on(error)
         return None
 
 
@@ -302,7 +335,8 @@ def _cpu_usage(cores: int) -> str | None:
     """Return the load of the last minute: true usage needs two measurements and a wait between them."""
     try:
         return f"{min(100.0, 100 * os.getloadavg()[0] / cores):.1f}%"
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return None
 
 
@@ -346,7 +380,8 @@ def _disks() -> dict[str, Any]:
 def _disk(mount: str) -> dict[str, str] | None:
     try:
         stat = os.statvfs(mount)
-    except OSError:  # no permission
+    except OSError as error:  # no permission
+        pass_on(error)
         return None
     total, free = stat.f_blocks * stat.f_frsize, stat.f_bavail * stat.f_frsize
     used = total - stat.f_bfree * stat.f_frsize
@@ -379,7 +414,8 @@ def _entries(folder: str) -> list[str]:
     try:
         with os.scandir(folder) as entries:
             return [entry.name for entry in islice(entries, _MOST_ENTRIES)]
-    except OSError:  # a zip, or nothing: sys.path may name what does not exist
+    except OSError as error:  # a zip, or nothing: sys.path may name what does not exist
+        pass_on(error)
         return []
 
 
@@ -440,5 +476,6 @@ def _read(path: str) -> str:
     try:
         with open(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return ""

@@ -473,3 +473,26 @@ def test_ctrl_c_arrives_while_a_result_is_asked_for_its_screenshot(ctrl_c: Calla
     with pytest.raises(KeyboardInterrupt):
         look()
     assert not presses
+
+
+def test_an_operation_that_is_interrupted_ends_once() -> None:
+    """Wherever an exception comes at the end of a call: also after its row was written, when more is to be done."""
+    session = localops.init(env_data_opt_out=True)
+    assert session is not None
+    place, ids = 0, set()
+    while True:
+        operation = session.begin("tool", f"call {place}", tags=["user:ada"], about=("user:ada",))
+        assert operation is not None
+        ids.add((operation.id,))
+        there_is_more = interrupted_at(place, lambda: operation.finish({"returns": 1}))  # noqa: B023 (called at once)
+        with contextlib.suppress(Late):
+            deliver()
+        if not there_is_more:
+            break
+        place += 1
+    assert place >= 20
+    connection = session._journal._file.connection
+    assert connection is not None
+    ended = connection.execute("select id from event where kind = 'tool' and phase = 0").fetchall()
+    # Before `finish` and `guarded` have begun, nothing has happened: their caller does it again.
+    assert len(ids) - 2 <= len(ended) == len(set(ended))

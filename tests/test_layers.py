@@ -24,7 +24,8 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 # that of each room, which is empty.
 LAYERS = """
     room
-    careful errors clock host interruption rows shapes zstd
+    careful errors clock interruption rows shapes zstd
+    host
     context facets locks openmetrics output redact sql
     participants events pricing stored plain_values responses
     billing

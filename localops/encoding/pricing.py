@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 
 from localops.errors import ConfigError, IncompleteInstallation
+from localops.interruption import pass_on
 from localops.output import say_once
 
 TYPE_CHECKING = False
@@ -325,6 +326,8 @@ class _Table:
             with open(path, encoding="utf-8") as file:
                 stored = json.load(file)
         except (OSError, ValueError) as error:
+            if isinstance(error, OSError):
+                pass_on(error)
             raise IncompleteInstallation(path, error) from error
         self.version: str = stored["version"]
         self.date: str = stored["date"]

@@ -34,7 +34,7 @@ def find(project: str, digest: str) -> str:
     """Return the file of a blob, in its place or waiting to be moved there; raise FileNotFoundError without one."""
     place = path_of(project, digest)
     for path in (place, os.path.join(_waiting_place(project), digest)):
-        if os.path.isfile(path):
+        if host.is_file(path):
             return path
     raise FileNotFoundError(f"no such blob: {place}")
 
@@ -164,7 +164,7 @@ def _keep(project: str, digest: str, pieces: Callable[[], Iterable[bytes]], expe
         interruption.pass_on(error)
         place = _waiting_place(project)
         path = os.path.join(place, digest)
-        if not os.path.isfile(path):
+        if not host.is_file(path):
             try:
                 host.replace(_written(place, pieces(), expected), path)
             except OSError as problem:
@@ -213,7 +213,7 @@ def _named_file(value: object) -> str | None:
     if not issubclass(type(value), str | os.PathLike) or len(str(value)) > 4096 or "://" in str(value):
         return None
     path = os.path.expanduser(os.fspath(value))  # type: ignore[call-overload]
-    return path if os.path.isfile(path) else None
+    return path if host.is_file(path) else None
 
 
 def keep_pieces(project: str, pieces: Iterable[bytes], digest: str) -> None:
@@ -241,7 +241,8 @@ def waiting(project: str) -> list[str]:
     place = _waiting_place(project)
     try:
         names = sorted(os.listdir(place))
-    except OSError:
+    except OSError as error:
+        interruption.pass_on(error)
         return []
     return [name for name in names if _is_digest(name) and spill.is_ours(os.path.join(place, name))]
 
@@ -257,7 +258,9 @@ def collect(project: str) -> int:
                     keep_pieces(project, iter(lambda: file.read(_PIECE), b""), digest)
             os.unlink(path)
             moved += 1
-        except (OSError, ValueError):
+        except OSError as error:
+            interruption.pass_on(error)
+        except ValueError:
             continue
     return moved
 

@@ -108,16 +108,17 @@ class JournalFile:
         """Create the project's folder, synced, before anything is written into it."""
         try:
             host.make_private(self.folder, synced=True)
-        except OSError:
+        except OSError as error:
             # Reported when the journal is opened.
-            pass
+            interruption.pass_on(error)
 
     def _place(self) -> None:
         """Choose the file: the project's, or one of our own on a network file system, where a -shm file cannot work."""
         try:
             self.network = host.is_network(host.filesystem(self.folder, self._mountinfo))
-        except OSError:
+        except OSError as error:
             # Out of descriptors, for example.
+            interruption.pass_on(error)
             self.network = False
         self.is_part = self.network and not self._gather
         name = parts.path_of(self.folder, self._participate()) if self.is_part else JOURNAL
@@ -194,7 +195,7 @@ class JournalFile:
     def _copy_linked(self, own: str) -> None:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
         # A process died at the last step.
-        is_whole = os.path.exists(own) and not os.path.exists(self.path + "-wal")
+        is_whole = host.exists(own) and not host.exists(self.path + "-wal")
         connection = connect(self.path, flags, self.vfs)
         try:
             connection.set_busy_handler(self.busy)
@@ -398,15 +399,16 @@ class JournalFile:
         for pause in (0.01, 0.0):
             try:
                 journal, wal = (os.stat(self.path + side).st_ino for side in ("", "-wal"))
-            except OSError:
+            except OSError as error:
+                interruption.pass_on(error)
                 return False
             if self.network or [journal, wal] != self.inodes[:2] or not self.watch.sound():
                 return False
             try:
                 if os.stat(self.path + "-shm").st_ino == self.inodes[2]:
                     return False
-            except OSError:
-                pass
+            except OSError as error:
+                interruption.pass_on(error)
             time.sleep(pause)
         return True
 
@@ -472,7 +474,7 @@ class JournalFile:
     def _move_aside(self, damaged: int, error: Exception) -> None:
         aside = f"{self.path}.corrupt-{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{damaged}"
         for suffix in ("-wal", "-shm", ""):
-            if os.path.exists(self.path + suffix):
+            if host.exists(self.path + suffix):
                 os.rename(self.path + suffix, aside + suffix)
         host.sync_folder(os.path.dirname(self.path))
         say_once(

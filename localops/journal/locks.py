@@ -22,6 +22,7 @@ import time
 from functools import partial
 from itertools import repeat
 
+from localops import host
 from localops.interruption import hold_if_programs, pass_on
 
 try:
@@ -277,15 +278,16 @@ def _bar(handle: int) -> bool | None:
     except BlockingIOError:
         kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl(handle, F_OFD_GETLK, asked))
         return False if kind != F_UNLCK and pid == -1 else None
-    except OSError:
+    except OSError as error:
         # A file system without such locks.
+        pass_on(error)
         return False
     return True
 
 
 def bar_lost(path: str, wait: float) -> None:
     """Bar all processes that still use a missing -shm file; call it before the database is opened."""
-    if not _able or os.path.exists(path + "-shm") or not os.path.exists(path + "-wal"):
+    if not _able or host.exists(path + "-shm") or not host.exists(path + "-wal"):
         return
     for handle in _lost(os.path.realpath(path) + "-shm (deleted)"):
         bar(handle, wait)
@@ -300,8 +302,9 @@ def _lost(name: str) -> Iterator[int]:
         folder = f"/proc/{process}/fd"
         try:
             names = os.listdir(folder)
-        except OSError:
+        except OSError as error:
             # It has ended, or is another user's.
+            pass_on(error)
             continue
         for handle in names:
             try:

@@ -128,8 +128,8 @@ class Participant:
             _mine.discard(self.path)
             try:
                 os.unlink(self.path)
-            except OSError:
-                pass
+            except OSError as error:
+                _is_programs(error)
         if still_open:
             os.close(handle)
 
@@ -154,13 +154,15 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
     except FileNotFoundError:
         # It ended, or was never here: the row may come from another home.
         return False if card.get("place") in (None, _place(project)) else None
-    except OSError:
+    except OSError as error:
+        interruption.pass_on(error)
         return None
     try:
         # Shared, so that two tests at a time both get it.
         fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
         return False
-    except OSError:
+    except OSError as error:
+        interruption.pass_on(error)
         return True
     finally:
         os.close(handle)
@@ -184,7 +186,8 @@ def _runs(card: Mapping[str, object]) -> bool | None:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError:  # another user's
+    except OSError as error:  # another user's
+        interruption.pass_on(error)
         return True
     return True
 
@@ -193,7 +196,8 @@ def _pid_namespace() -> int:
     """Return the number of the space that pids are counted in; 0 where there is but one."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino
-    except OSError:
+    except OSError as error:
+        interruption.pass_on(error)
         return 0
 
 
@@ -229,7 +233,8 @@ def sweep(project: str, keep: set[str]) -> None:
     """Remove the files of dead participants whose sessions have all ended."""
     try:
         names = os.listdir(folder_of(project))
-    except OSError:
+    except OSError as error:
+        interruption.pass_on(error)
         return
     for name in names:
         path = os.path.join(folder_of(project), name)
@@ -241,15 +246,16 @@ def _remove_if_dead(path: str) -> None:
     """Remove the file of a dead participant, under its lock, so that one that just began notices the removal."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
-    except OSError:
+    except OSError as error:
+        interruption.pass_on(error)
         return
     try:
         fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         if os.stat(path).st_ino == os.fstat(handle).st_ino:
             os.unlink(path)
-    except OSError:
+    except OSError as error:
         # It is alive, or was removed already.
-        pass
+        interruption.pass_on(error)
     finally:
         os.close(handle)
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from localops import host
+from localops.interruption import pass_on
 from localops.journal import participants
 
 TYPE_CHECKING = False
@@ -30,9 +31,9 @@ def finish(path: str) -> None:
     """Mark a part as complete."""
     try:
         os.rename(path, path.removesuffix(_END) + _FINISHED)
-    except OSError:
+    except OSError as error:
         # Nothing was written, or the server is gone; then the free lock will show that it has ended.
-        pass
+        pass_on(error)
 
 
 def ended(project: str) -> list[str]:
@@ -40,7 +41,8 @@ def ended(project: str) -> list[str]:
     folder = os.path.join(project, "parts")
     try:
         names = sorted(os.listdir(folder))
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return []
     for name in names:
         part = name.removesuffix(_JOURNAL)
@@ -53,9 +55,9 @@ def ended(project: str) -> list[str]:
 def _remove(path: str) -> None:
     try:
         os.unlink(path)
-    except OSError:
+    except OSError as error:
         # Another process has done it.
-        pass
+        pass_on(error)
 
 
 def _has_ended(project: str, name: str) -> bool:

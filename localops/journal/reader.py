@@ -26,6 +26,7 @@ from localops.errors import (
     NotFound,
     QueryRefused,
 )
+from localops.interruption import pass_on
 from localops.journal import rows
 from localops.journal.locks import bar_lost, sqlite_name
 from localops.journal.sql import SCHEMA, statements, temporary_views
@@ -94,7 +95,7 @@ class Reader:
         except (apsw.CantOpenError, apsw.ReadOnlyError):
             # The folder cannot be written, and the WAL is empty: the file does not change while we read it.
             wal = self.path + "-wal"
-            if os.path.exists(wal) and os.path.getsize(wal):
+            if host.exists(wal) and os.path.getsize(wal):
                 raise
             connection = open_unchanging(self.path)
         return connection
@@ -102,7 +103,8 @@ class Reader:
     def _shared_now(self) -> int | None:
         try:
             return os.stat(self.path + "-shm").st_ino
-        except OSError:
+        except OSError as error:
+            pass_on(error)
             # A journal that no process has open, on a disk that cannot be written.
             return None
 
@@ -110,7 +112,7 @@ class Reader:
         """Open the file again when its -shm was removed: its writers have created another, and ours is out of date."""
         if self._shared is None or self._shared_now() == self._shared or self._connection.in_transaction:
             return
-        if os.path.exists(self.path):
+        if host.exists(self.path):
             # Close it first: two connections of one process to a file share its -shm.
             self._connection.close()
             self._begin()
@@ -249,6 +251,7 @@ def _check(path: str) -> None:
     except (FileNotFoundError, NotADirectoryError):
         raise NotFound(f"there is no journal at {path}") from None
     except OSError as error:
+        pass_on(error)
         raise JournalError(f"{path} cannot be read: {error.strerror}") from error
     if not stat.S_ISREG(facts.st_mode):
         what = "a folder" if stat.S_ISDIR(facts.st_mode) else "not a plain file"
@@ -263,7 +266,8 @@ def is_cut(path: str) -> bool:
     """Return whether the file was emptied, while its newest rows are still in its WAL."""
     try:
         return os.path.getsize(path) == 0 and os.path.getsize(path + "-wal") > 0
-    except OSError:
+    except OSError as error:
+        pass_on(error)
         return False
 
 

@@ -66,7 +66,8 @@ def _in_state() -> list[str]:
     top = os.path.join(config.state_folder(), "spill")
     try:
         return sorted(os.path.join(top, name) for name in os.listdir(top))
-    except OSError:
+    except OSError as error:
+        interruption.pass_on(error)
         return []
 
 

@@ -77,6 +77,7 @@ class OperationRows:
         "_early",
         "_head",
         "_is_known",
+        "_is_written",
         "_outer",
         "_pid",
         "_recorder",
@@ -111,6 +112,7 @@ class OperationRows:
         # Its instrumentor: the program or another one may record the same call as well.
         self._by_itself = by_itself
         self._is_known = False  # it ends as a copy of a call that was recorded within its time
+        self._is_written = False  # its second row is
         self._early: Measures | None = None  # its figures when its session ended, if that was before it
         self.inner: list[Measures] = []  # the figures of the same call, as it was seen further in
         writer = recorder.writer
@@ -196,7 +198,7 @@ class OperationRows:
         row = recorder.writer.closing(
             self._head, at, fields, self._cost, self._tags, failed=failed, end=end, measures=measures
         )
-        recorder.write(row)
+        self._write_once(row)
         recorder.operation_facets.pop(self.id, None)
         if call is None or self._outer is not None or measures is None:
             return
@@ -215,6 +217,12 @@ class OperationRows:
                     failed=failed,
                 )
             )
+
+    def _write_once(self, row: Row) -> None:
+        """Write the row of its end, unless it is written: what comes after it may be interrupted, and is done again."""
+        if not self._is_written:
+            self._recorder.write(row)
+            self._is_written = True
 
     def close_unfinished(self) -> None:
         """Write that an LLM call had not ended when its session did: it counts, with what is known of it by now.
@@ -244,7 +252,7 @@ class OperationRows:
         if measures is not None:
             fields.update(in_words(measures))
         self._head = (id, COPY, *self._head[2:])
-        recorder.write(recorder.writer.closing(self._head, at, fields, tags=self._tags, failed=failed, end=end))
+        self._write_once(recorder.writer.closing(self._head, at, fields, tags=self._tags, failed=failed, end=end))
         if measures is not None:
             later = recorder.writer.later_figures(new_id(at), self.id, self.agent, self.began, before, measures)
             if later is not None:

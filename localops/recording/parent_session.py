@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 
 from localops import config, host
+from localops.interruption import pass_on
 from localops.journal.reader import Reader
 from localops.reading import session_state
 
@@ -89,6 +90,6 @@ def _state(home: str) -> list[tuple[str, int]]:
         for file in (path, path + "-wal"):
             try:
                 times.append((file, os.stat(file).st_mtime_ns))
-            except OSError:
-                continue
+            except OSError as error:
+                pass_on(error)
     return times

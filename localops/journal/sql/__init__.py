@@ -12,6 +12,7 @@ import os
 from collections.abc import Mapping
 
 from localops.errors import IncompleteInstallation
+from localops.interruption import pass_on
 from localops.journal import rows
 
 TYPE_CHECKING = False
@@ -47,6 +48,7 @@ def _text(name: str) -> str:
         with open(path, encoding="utf-8") as file:
             return file.read()
     except OSError as error:
+        pass_on(error)
         raise IncompleteInstallation(path, error) from error
 
 
