@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import datetime
 import uuid
+from _json import encode_basestring, make_encoder
+from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, valid_signals  # type: ignore[import-not-found]
 from collections import deque
 from itertools import islice
-
-import orjson
+from sys import modules
 
 from localops.careful import deeper
 from localops.encoding.plain_values import HEAD, MAX_DEPTH, Walk
@@ -25,10 +26,8 @@ if TYPE_CHECKING:
 
     from localops.encoding.redact import Redactor
 
-Fragment = orjson.Fragment
-"""JSON text that is inserted into a larger document as it is."""
-
-_OPTIONS = orjson.OPT_PASSTHROUGH_SUBCLASS | orjson.OPT_PASSTHROUGH_DATACLASS
+_OPTIONS = 1 << 8 | 1 << 11  # OPT_PASSTHROUGH_SUBCLASS | OPT_PASSTHROUGH_DATACLASS
+_FEW_BODIES = 200
 _TEXT_CACHE = 2048
 
 _BOXES = frozenset({dict, list, tuple})
@@ -49,38 +48,131 @@ _FEW = 16
 _MAX_ITEMS = 1_000_000
 
 
+# orjson is loaded late, as it imports `dataclasses`, and with it `inspect`: that takes longer than everything else in a
+# short program. The first bodies are written by the C encoder of the standard library, if both write them alike. A
+# program that has loaded `dataclasses` itself, as most do, gets orjson at once.
+
+_orjson: Any = None  # until it is loaded
+_few = iter(range(_FEW_BODIES))
+
+
+def _loaded() -> Any:
+    """Return orjson; raise ImportError when it cannot be loaded, as while the interpreter shuts down."""
+    global _orjson, _dump
+    if _orjson is None:
+        # The import system takes a TimeoutError of a signal handler for a file that is not there.
+        before = pthread_sigmask(SIG_BLOCK, ())
+        try:
+            pthread_sigmask(SIG_BLOCK, valid_signals())
+            _orjson = _load()
+            _dump = _orjson.dumps
+        finally:
+            pthread_sigmask(SIG_SETMASK, before)
+    return _orjson
+
+
+def _load() -> Any:
+    # It crashes if one of these cannot be imported, or is still being imported further up in this thread.
+    import dataclasses
+    import json
+
+    if any(getattr(module.__spec__, "_initializing", False) for module in (dataclasses, json, json.decoder)):
+        raise ImportError("dataclasses or json is being imported")
+    import orjson
+
+    return orjson
+
+
+def _refuse(value: object) -> object:
+    raise TypeError(f"{type(value).__name__} is not JSON")
+
+
+_chunks = make_encoder(None, _refuse, encode_basestring, None, ":", ",", False, False, True)
+
+
+def _slowly(value: Any) -> bytes:
+    """Encode plain values by the standard library, which raises MemoryError where orjson crashes."""
+    return "".join(_chunks(value, 0)).encode()
+
+
+def _early_dump(value: Any, default: None, options: int) -> bytes:
+    """Do what orjson does, before it is loaded."""
+    if next(_few, None) is not None and _is_written_alike(value):
+        try:
+            return _slowly(value)
+        except (UnicodeEncodeError, RecursionError):
+            pass
+    body: bytes = _loaded().dumps(value, default, options)
+    return body
+
+
+_dump: Callable[[Any, None, int], bytes] = _early_dump
+if "dataclasses" in modules:
+    _loaded()
+
+
+def _is_written_alike(value: Any) -> bool:
+    """Return whether the standard library writes a value like orjson, and both write it."""
+    boxes: list[Any] = [(value,)]
+    for box in boxes:
+        if type(box) is dict:
+            if not all(type(name) is str for name in box):
+                return False
+            box = box.values()
+        for item in box:
+            if type(item) in _BOXES:
+                boxes.append(item)
+            elif type(item) is not str and not _is_leaf_written_alike(item):
+                return False
+        if len(boxes) > _SMALL_BOXES:
+            return False
+    return True
+
+
+def _is_leaf_written_alike(item: Any) -> bool:
+    kind = type(item)
+    if kind is int:
+        return bool(-1 << 63 <= item < 1 << 64)
+    if kind is float:
+        # Not finite, or small: 1e-05 and 0.00001.
+        return item - item == 0.0 and "e" not in repr(item)
+    return kind is bool or item is None
+
+
 def dumps(value: object) -> bytes:
     """Write our own plain structures as JSON, on one line."""
     try:
-        return orjson.dumps(value, None, _OPTIONS)
-    except TypeError:  # nested deeper than orjson writes, though it reads such a text
+        return _dump(value, None, _OPTIONS)
+    except (TypeError, ImportError):  # nested deeper than orjson writes, though it reads such a text
         return _slowly(value)
 
 
 def sorted_dumps(value: object) -> bytes:
     """Return plain data as JSON with its keys in order, so that equal data is equal text."""
+    orjson = _loaded()
     try:
-        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)
+        return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)  # type: ignore[no-any-return]
     except TypeError:  # as above
         return _slowly(value)
 
 
 def indented(value: object) -> str:
     """Return plain data as JSON for a reader, a line for each value."""
+    orjson = _loaded()
     try:
-        return orjson.dumps(value, option=orjson.OPT_INDENT_2 | _OPTIONS).decode()
+        return orjson.dumps(value, option=orjson.OPT_INDENT_2 | _OPTIONS).decode()  # type: ignore[no-any-return]
     except TypeError:  # as above
         return _slowly(value).decode()
 
 
 def loads(text: str | bytes) -> Any:
     """Return the value of a JSON text. Raise ValueError for anything that is not strict JSON."""
-    return orjson.loads(text)
+    return _loaded().loads(text)
 
 
 def check(texts: Iterable[str | bytes]) -> None:
     """Raise ValueError unless each text is strict JSON."""
-    deque(map(orjson.loads, texts), 0)
+    deque(map(_loaded().loads, texts), 0)
 
 
 class Encoder:
@@ -117,7 +209,7 @@ class Encoder:
 
     def _fast_encode(self) -> Callable[[dict[str, object]], str]:
         """Return `encode` with all it needs in local variables: it runs once per event, on the caller's time."""
-        dump, walk, max_event, redactor = orjson.dumps, self._walk, self._max_event, self._redactor or _NoRedactor()
+        walk, max_event, redactor = self._walk, self._max_event, self._redactor or _NoRedactor()
         environ = redactor.environ_data
         limit = min(self._max_value, max_event)
         small = 8 * min(_SMALL_TEXT, limit // 4)
@@ -131,18 +223,18 @@ class Encoder:
                 # orjson does not survive a failed allocation: the memory that it will need is reserved here first.
                 if room := _small_room(fields, small, known, fresh):
                     bytes(room) if room < _LARGE else _reserve(room)
-                    body = dump(fields, None, _OPTIONS)
+                    body = _dump(fields, None, _OPTIONS)
                     if fresh and _may_hide(redactor, known, fresh, body):
                         return walk(fields)
                 elif room := _room(fields, limit, max_event):
                     _reserve(room)
-                    body = dump(fields, None, _OPTIONS)
+                    body = _dump(fields, None, _OPTIONS)
                     if redactor.suspects(body):
                         return walk(fields)
                 else:
                     return walk(fields)
                 return walk(fields) if "notes" in fields or len(body) > max_event else body.decode()
-            except orjson.JSONEncodeError:  # it contains something that is not JSON
+            except TypeError:  # orjson: it contains something that is not JSON
                 return walk(fields)
             except BaseException as error:  # code of an unknown class has run, and may raise anything
                 return settle(error, lambda: walk(fields)) if is_programs(error) is not False else walk(fields)
@@ -271,7 +363,7 @@ def _may_hide(redactor: Redactor | _NoRedactor, known: Known, fresh: list[tuple[
     values = [text for text, is_name in fresh if is_name and is_of_value(text)]
     if len(fresh) <= _FEW and not values:
         # A name is followed by a colon, as in the body, which makes it suspect.
-        body = orjson.dumps([{text: 0} if is_name else text for text, is_name in fresh], None, _OPTIONS)
+        body = _dump([{text: 0} if is_name else text for text, is_name in fresh], None, _OPTIONS)
     if suspicion := redactor.suspects(body):
         return suspicion
     for text, is_name in fresh:
@@ -300,17 +392,10 @@ def _written(value: Any) -> bytes:
         room = _room({"": value}, 1 << 62, 1 << 62)
         if room:
             _reserve(room)
-            return orjson.dumps(value, None, _OPTIONS)
-    except MemoryError:
+            return _dump(value, None, _OPTIONS)
+    except (MemoryError, ImportError):
         pass
     return _slowly(value)
-
-
-def _slowly(value: Any) -> bytes:
-    """Encode plain values by the standard library, which raises MemoryError where orjson crashes."""
-    import json
-
-    return json.dumps(value, ensure_ascii=False, check_circular=False, separators=(",", ":")).encode()
 
 
 # The functions below decide what may be passed to orjson. It follows tuples to any depth, and shared values as often as
@@ -373,7 +458,7 @@ def _shape(names: tuple[Any, ...], known: Known, fresh: list[tuple[Any, bool]]) 
 
 def _fresh(text: Any, is_name: bool, fresh: list[tuple[Any, bool]]) -> int:
     if type(text) is not str:  # a name of another type
-        raise orjson.JSONEncodeError
+        raise TypeError
     fresh.append((text, is_name))
     return _need(text)
 

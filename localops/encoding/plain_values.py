@@ -9,9 +9,9 @@ from __future__ import annotations
 import datetime
 import enum
 import uuid
+from _json import encode_basestring as quoted
 from collections import deque
 from functools import partial
-from json.encoder import encode_basestring as quoted  # orjson has loaded it already
 
 from localops.careful import COLLECTIONS, deeper, outline, quiet
 from localops.encoding.redact import hides, is_collection, is_of_name, is_of_value

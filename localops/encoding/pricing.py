@@ -320,7 +320,7 @@ class _Table:
     """The shipped prices, and the rules by which a name is looked up."""
 
     def __init__(self, path: str) -> None:
-        import json  # orjson has loaded it already
+        import json
 
         try:
             with open(path, encoding="utf-8") as file:
@@ -428,7 +428,7 @@ def _matches(pattern: Pattern, text: str) -> bool:
     if isinstance(pattern, dict):
         return all(_matches(one, text) for one in pattern["all"])
     if pattern[0] == "/":
-        import re  # orjson has loaded it already
+        import re
 
         return re.search(pattern[1:-1], text) is not None
     if pattern[0] == "*":

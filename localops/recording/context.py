@@ -6,7 +6,6 @@ It is a context variable, so each asyncio task has its own.  A new thread begins
 
 from __future__ import annotations
 
-import inspect
 from contextvars import ContextVar, copy_context
 from functools import wraps
 
@@ -14,6 +13,7 @@ from localops.interruption import deliver, waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import inspect
     from collections.abc import AsyncGenerator, Callable, Generator, Mapping
     from contextvars import Token
     from typing import Any, ParamSpec, TypeVar
@@ -126,19 +126,24 @@ def around(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
 
     `begin` gets the arguments and may take a keyword out of them; if it returns None, the function simply runs.
     """
-    if inspect.isasyncgenfunction(function):
+    # Late, as it takes longer than all else at the start of a program that has no function to decorate.
+    from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
+
+    if isasyncgenfunction(function):
         return _around_async_generator(function, begin)
-    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(type(function).__call__):
+    if iscoroutinefunction(function) or iscoroutinefunction(type(function).__call__):
         return _around_coroutine(function, begin)
-    if inspect.isgeneratorfunction(function):
+    if isgeneratorfunction(function):
         return _around_generator(function, begin)
     return _around_plain(function, begin)
 
 
 def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of a function by name; none if it cannot be inspected."""
+    from inspect import signature
+
     try:
-        return inspect.signature(function).parameters
+        return signature(function).parameters
     except (TypeError, ValueError):
         return {}
 

@@ -25,6 +25,8 @@ import uuid
 import warnings
 from typing import Any
 
+import orjson
+
 import localops
 from localops.encoding.encode import Encoder
 from localops.encoding.redact import Redactor
@@ -145,7 +147,7 @@ def _leaf(pick: random.Random) -> object:
             iter(()),
             int,
             ...,
-            localops.encoding.encode.Fragment(b"{broken"),
+            orjson.Fragment(b"{broken"),
         )
     )
 
