@@ -237,7 +237,7 @@ def _messages(body: dict[str, Any], words: str, tool: bool, number: int) -> _Rep
         {
             "type": "message_delta",
             "delta": {"stop_reason": reason, "stop_sequence": None},
-            "usage": {"output_tokens": tokens_out},
+            "usage": usage,  # of the whole message, as the API of today has it here
         },
         {"type": "message_stop"},
     ]

@@ -39,9 +39,9 @@ def server() -> Iterator[ModelServer]:
         yield running
 
 
-def _told(server: ModelServer, code: str) -> list[tuple[int, list[dict[str, Any]]]]:
+def _told(server: ModelServer, code: str, **more: str) -> list[tuple[int, list[dict[str, Any]]]]:
     """Return the LLM calls and the events of each session that a program tells of."""
-    env = {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "x"}
+    env = {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "x", **more}
     done = programs.run(START + code, env=env, timeout=120)
     assert done.returncode == 0, done.stderr
     return [(calls, events) for calls, events in map(json.loads, done.stdout.splitlines())]
@@ -144,3 +144,65 @@ tell()
     ]
     (noted,) = [event for event in events if event["name"] == "noted"]
     assert _path(noted, events) == ["noted", "step", "RunnableSequence"]
+
+
+def test_an_error_that_langchain_raises_as_its_own_is_one(server: ModelServer) -> None:
+    """Its class is derived from that of the client, and says the same; each attempt is one error."""
+    ((calls, events),) = _told(
+        server,
+        """
+for retried in (model, model.with_retry(stop_after_attempt=2, wait_exponential_jitter=False)):
+    try: retried.invoke("fail 429")
+    except openai.RateLimitError: pass
+tell()
+""",
+    )
+    assert len(server.log) == calls == 3
+    assert [event["name"] for event in events if event["kind"] == "error"] == ["RateLimitError"] * 3
+    assert all(event["failed"] for event in events if event["kind"] in ("llm", "llm_copy"))
+
+
+def test_the_tokens_that_only_langchain_reads_count_once(server: ModelServer) -> None:
+    """As langchain-anthropic does: it asks for the raw response, whose stream the instrumentor of the client leaves.
+
+    They are those of the call, which has its price; a stream that is left half way has none.
+    """
+    ((calls, events),) = _told(
+        server,
+        """
+import anthropic
+from langchain_core.language_models import BaseChatModel
+from langchain_core.messages import AIMessageChunk
+from langchain_core.outputs import ChatGenerationChunk
+claude = anthropic.Anthropic(max_retries=0)
+class Claude(BaseChatModel):
+    @property
+    def _llm_type(self): return "anthropic-chat"
+    def _get_ls_params(self, stop=None, **more): return {"ls_provider": "anthropic", "ls_model_type": "chat"}
+    def _generate(self, *args, **kwargs): raise NotImplementedError
+    def _stream(self, messages, stop=None, run_manager=None, **kwargs):
+        asked = [{"role": "user", "content": messages[-1].content}]
+        raw = claude.messages.with_raw_response.create(
+            model="claude-3-5-haiku-latest", max_tokens=99, messages=asked, stream=True)
+        for part in raw.parse():
+            usage = None
+            if part.type == "message_delta":
+                given = part.usage
+                read, written = given.cache_read_input_tokens, given.cache_creation_input_tokens
+                tokens_in = given.input_tokens + read + written
+                usage = {"input_tokens": tokens_in, "output_tokens": given.output_tokens,
+                         "total_tokens": tokens_in + given.output_tokens,
+                         "input_token_details": {"cache_read": read, "cache_creation": written}}
+            text = part.delta.text if part.type == "content_block_delta" else ""
+            yield ChatGenerationChunk(message=AIMessageChunk(content=text, usage_metadata=usage))
+for part in Claude().stream("hello"): pass
+for part in Claude().stream("hello"): break
+del part
+tell()
+""",
+        ANTHROPIC_BASE_URL=server.url,
+        ANTHROPIC_API_KEY="x",
+    )
+    assert calls == len(server.log) == 2
+    assert [event["cost"] for event in events if event["kind"] == "llm"] == [35_320, None]
+    assert [event["kind"] for event in events if event["name"] == "Claude"] == ["llm_copy"] * 2

@@ -5,7 +5,8 @@ A library without an installed instrumentor prints one warning that its calls ar
 
 from __future__ import annotations
 
-from localops.instrument import client_calls
+from localops.instrument import anthropic_streams, client_calls
+from localops.instrument.imports import on_import
 from localops.instrument.libraries import LIBRARIES, QUIET
 from localops.interruption import hold_if_programs
 from localops.output import say_once
@@ -59,6 +60,8 @@ def _switch_on(name: str, provider: Callable[[], Any]) -> None:
     _running[name] = instrumentor
     if name == "langchain_core" and hasattr(instrumentor, "get_span"):
         _follow_langchain(instrumentor.get_span)
+    if name == "anthropic":
+        on_import("openinference.instrumentation.anthropic._stream", anthropic_streams.complete)
 
 
 def _follow_langchain(span_of: Callable[[Any], Any]) -> None:

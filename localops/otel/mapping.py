@@ -167,6 +167,7 @@ class _Reader:
         self.our_fields: dict[str, Any] = {}  # fields of a body that localops has sent
         self.our_envelope: dict[str, Any] = {}  # what else it says of such a span: id, parent, the exact row
         self.kinds: list[str] = list(before.kinds) if before is not None else []
+        self.broke_off = False  # the answer is the beginning of one
 
     def read(
         self,
@@ -433,6 +434,8 @@ class _Reader:
             if given is not None and not self.values.keys() & {"completion", "numbered.completion"}:
                 self.values["completion"] = given
             return {}, {}
+        # Of Anthropic, which counts the tokens of an answer at its end: before that it has a number of its own making.
+        self.broke_off = given.get("type") == "message" and given.get("stop_reason", "") is None
         rest = dict(given)
         answer: dict[str, Any] = {"id": rest.pop("id", None), "model": rest.pop("model", None)}
         for name in ECHOED:
@@ -445,6 +448,8 @@ class _Reader:
     def count(self, figures: dict[str, Any]) -> None:
         """The tokens, as `LLMEvent` takes them: some providers' prompts without what a cache gave or took."""
         counts = {field: whole(self.values.pop(field)) for field in names.TOKENS if field in self.values}
+        if self.broke_off:
+            counts.pop("completion_tokens", None)
         prompt = counts.pop("input_tokens", None)
         # AgentOps passes on the provider's count; a row of ours counts the whole prompt.
         if prompt is not None and "agentops" not in self.scope and not self.our_envelope:

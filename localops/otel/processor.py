@@ -56,7 +56,7 @@ class _Recorded:
 
     __slots__ = (
         "attributes",
-        "call_inside",
+        "calls_inside",
         "closed",
         "ended",
         "errors",
@@ -103,7 +103,7 @@ class _Recorded:
         self.is_added = False  # its usage is added to the call that it is a part of
         self.is_from_cache = False
         self.is_part = False  # of an LLM call that is counted further out
-        self.call_inside = False  # a span inside of it counts as the LLM call
+        self.calls_inside: list[OperationRows] = []  # spans inside of it that count as LLM calls, in its place
         self.handling = 0  # the exception that was being handled around it, which it did not raise
         self.errors: dict[str, int] = {}  # the errors of the spans inside, and their times
         self.mark: weakref.ref[Span] | None = None
@@ -181,7 +181,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             recorded = _Recorded(key, session, operation, reading, attributes, outer, outside)
             recorded.is_part, recorded.handling = is_part, handling
             if is_call and outer is not None and not outer.ended and place == outer.place:
-                outer.call_inside = True
+                outer.calls_inside.append(operation)
             recorded.mark = weakref.ref(span, recorded.forget)
             _spans[key] = recorded
 
@@ -236,6 +236,8 @@ class LocalopsSpanProcessor(SpanProcessor):
             recorded.attributes = _NO_ATTRIBUTES
             recorded.is_news = error is not None
             recorded.reading = Reading("")  # children may come yet, but its content is not needed any more
+            if reading.kind == COPY and len(recorded.calls_inside) == 1 and "ended_by" not in fields:
+                _complete(recorded.calls_inside[0], reading)
         failure, recorded.failure = recorded.failure, None
         if failure is not None and recorded.is_news:
             recorded.rows.error(failure)
@@ -477,11 +479,18 @@ def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
                     # Of several attempts the first that answers counts; it is measured from the start of the call.
                     later = (recorded.rows.began - recorded.session.recorder.open_calls[id].began) / 1e9
                     usage.setdefault("time_to_first_token", first + later)
-        elif recorded.call_inside:
+        elif recorded.calls_inside:
             reading.kind = COPY
         elif recorded.is_from_cache:
             reading.kind = COPY
             reading.fields["from_cache"] = True
+
+
+def _complete(inside: OperationRows, reading: Reading) -> None:
+    """Add the tokens that a framework read of an answer to the call of its client, if that did not see them."""
+    # A prompt without tokens is one that the framework did not see either.
+    if not reading.failed and reading.figures.get("prompt_tokens"):
+        inside.add_figures(_call_of(reading))
 
 
 def _call_around(recorded: _Recorded) -> bytes | None:

@@ -16,7 +16,8 @@ from localops.output import say_once
 from localops.recording import events
 from localops.recording.context import Stay
 from localops.recording.events import ErrorEvent, LLMEvent
-from localops.recording.recorder import COPY, SeenCall, is_unbilled, note_recorded, was_recorded_inside
+from localops.recording.raised import note_recorded, was_recorded_inside
+from localops.recording.recorder import COPY, SeenCall, is_unbilled
 from localops.recording.usage import in_words, together
 
 TYPE_CHECKING = False
@@ -301,6 +302,24 @@ class OperationRows:
             lambda seen: seen.is_duplicate_of_call(self.began, at, call, measures, by=by, failed=failed)
         )
         return seen.id if seen is not None else None
+
+    def add_figures(self, call: LLMEvent) -> None:
+        """Add the tokens that a framework knows of this call, which has ended without any; its own model prices it."""
+        recorder, own = self._recorder, self._call
+        seen = next((each for each in reversed(tuple(recorder.recent_calls)) if each.id == self.id), None)
+        if own is None or seen is None or seen.failed or any(count is not None for count in seen.measures[1:]):
+            return
+        call.model, call.provider = own.model or call.model, own.provider or call.provider
+
+        def write() -> None:
+            at = now_ns()
+            now = recorder.writer.call_measures(call, at, unbilled=False)[0]
+            later = recorder.writer.later_figures(new_id(at), self.id, self.agent, self.began, seen.measures, now)
+            if later is not None:
+                recorder.write(later)
+                seen.measures = now
+
+        recorder.guarded(write)
 
     def note_duplicate_inside(self, event: LLMEvent, at: int) -> None:
         """Keep the figures of the same call, which a program recorded by hand further in."""

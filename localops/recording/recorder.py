@@ -20,6 +20,7 @@ from localops.reading import session_state
 from localops.reading.story import Story, budget_id
 from localops.recording import events
 from localops.recording.events import ErrorEvent, LLMEvent, to_id
+from localops.recording.raised import is_recorded, note_recorded
 from localops.recording.usage import known_of, whole
 from localops.recording.writer import NO_FIELDS, is_unpriced, trigger_of
 
@@ -705,33 +706,3 @@ def is_unbilled(call: Event, error: ErrorEvent) -> bool:
     from localops.recording import billing  # most programs never need it
 
     return billing.is_unbilled(call, error)
-
-
-# An exception keeps, for each session it is recorded in, the operation that it reaches next: each operation on its way
-# then knows whether it was recorded further in.  A program that raises the same object again, later and elsewhere,
-# gets it recorded again.
-
-
-def note_recorded(exception: BaseException, session: bytes, outer: bytes | None) -> None:
-    """Note on an exception that it is recorded in a session, and which operation it reaches next."""
-    if not issubclass(type(exception), BaseException):
-        # A program may pass anything as exception.
-        return
-    notes = {**_notes_of(exception), session: outer}
-    # An exception that takes no attributes may be recorded once more further out.
-    attempt(lambda: setattr(exception, "_localops_recorded", notes), None)
-
-
-def was_recorded_inside(exception: BaseException, session: bytes, operation: bytes) -> bool:
-    """Return whether an exception that reaches this operation was recorded further in."""
-    return _notes_of(exception).get(session) == operation
-
-
-def is_recorded(exception: BaseException, session: bytes) -> bool:
-    """Return whether an exception is recorded in this session, at any place."""
-    return session in _notes_of(exception)
-
-
-def _notes_of(exception: BaseException) -> dict[bytes, bytes | None]:
-    notes = attempt(lambda: getattr(exception, "_localops_recorded", None), None)
-    return notes if type(notes) is dict else {}

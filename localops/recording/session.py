@@ -24,7 +24,7 @@ from localops.recording import events
 from localops.recording.context import NOWHERE, Stay, around, here, parameters, runs, scope, spans
 from localops.recording.events import ErrorEvent, Event, LLMEvent
 from localops.recording.operation import Operation, OperationRows
-from localops.recording.recorder import is_recorded
+from localops.recording.raised import is_recorded
 from localops.recording.session_facts import SessionFacts
 
 TYPE_CHECKING = False
