@@ -422,4 +422,4 @@ def test_a_call_that_its_process_died_in_is_unfinished_everywhere() -> None:
     assert figures() == (1, 0, 2_500_000, 0)
     code = "from localops.__main__ import main; import sys; sys.argv[1:] = ['show', sys.argv[1]]; main()"
     shown = programs.run(code, programs.sessions()[0].hex()).stdout
-    assert "… llm gpt-4o  how high is the tide?  unfinished" in shown
+    assert "… llm ask gpt-4o  how high is the tide?  unfinished" in shown

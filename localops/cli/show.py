@@ -315,9 +315,14 @@ def _label(event: Event) -> str:
     if event["kind"] == "error":
         words = f"{event['name'] or 'error'}: {_first_line(str(event.get('details') or '')) or ''}".rstrip(": ")
         return output.clean(words)
-    name = event["model"] if event["kind"] == "llm" and event["model"] else event["name"]
     mark = "… " if not _has_ended(event) else "✗ " if event["failed"] else ""
-    return output.clean(f"{mark}{event['kind']} {name or ''}".rstrip())
+    return output.clean(f"{mark}{event['kind']} {_name(event)}".rstrip())
+
+
+def _name(event: Event) -> str:
+    """Return the name of an event, as it is on the pages; an LLM call has its model as well."""
+    parts = [event["name"], event["model"] if event["kind"] == "llm" and event["model"] != event["name"] else None]
+    return " ".join(part for part in parts if part)
 
 
 def _marked(event: Event, label: str, *, running: bool = False) -> str:
@@ -413,7 +418,7 @@ def _event_cells(event: Event, agent: str | None, zero: int, *, running: bool) -
         event["id"][:23],
         _offset(event["start_ns"] - zero),
         event["kind"],
-        event["model"] if event["kind"] == "llm" and event["model"] else event["name"] or "",
+        _name(event),
         agent or "",
         _took(event, running=running),
         output.count(tokens) if tokens else "",

@@ -167,7 +167,8 @@ def _words(row: Stored) -> tuple[str, list[str]]:
     if kind == "llm":
         counts = (row.tokens_in, row.tokens_out)
         tokens = [] if counts == (None, None) else [" → ".join(output.count(count or 0) for count in counts)]
-        return f"llm {row.model or name}".rstrip(), [*tokens, facts.cost_text(body), took]
+        names = " ".join(dict.fromkeys(filter(None, (name, row.model))))
+        return f"llm {names}".rstrip(), [*tokens, facts.cost_text(body), took]
     cost = [output.money(row.cost)] if row.cost else []
     return f"{kind} {name}{' failed' if row.failed else ''}", [*cost, took] if kind != "agent" else []
 
