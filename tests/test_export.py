@@ -182,6 +182,9 @@ def test_the_page_holds_recorded_text_only_as_data(run: export.Run) -> None:
     assert not set("<>&") & set(data[1])
     (shown,) = json.loads(data[1])
     assert _HOSTILE in [event["details"].get("completion") for event in shown["events"]]
+    # As every other door writes a duration: without a space.
+    written = re.compile(r"<1ms|\d+ms|\d+\.\ds|not finished")
+    assert all(written.fullmatch(event["lasted"]) for event in shown["events"])
     assert page.count("<script") == 2
     assert "default-src 'none'; script-src 'sha256-" in page
     assert not re.search(r"innerHTML|https?://|insertAdjacentHTML|document\.write", page.replace(data[1], ""))

@@ -57,7 +57,15 @@ def search(
         elif hits:
             _print_hits(hits[:limit], query)
         else:
-            output.say(f"no event contains {wanted!r}" if opened.projects else opened.nothing_yet())
+            output.say(_nothing_like(wanted) if opened.projects else opened.nothing_yet())
+
+
+def _nothing_like(wanted: str) -> str:
+    words = wanted.split()
+    if len(words) > 1:
+        return f"no event contains all of these words: {wanted!r}"
+    more = "" if wanted.endswith("*") else f"; '{wanted}*' finds words that begin with it"
+    return f"no event contains the word {wanted!r}{more}"
 
 
 def _once(hits: Iterable[Hit]) -> Iterator[Hit]:

@@ -51,7 +51,7 @@ def document(run: Run) -> dict[str, Any]:
 
     `session`, `actions`, `llms`, `tools` and `errors` have all of AgentOps' own keys; its export lacks `agents`,
     `stats`, `tags`, `duration` and `end_state`. Events of a program's own kinds are among the `actions`, and once more
-    in `events`, under their kind.
+    in `events`, under their kind.  AgentOps has no state for a session that runs: there it is Indeterminate.
     """
     standing, figures = run.standing, run.totals
     groups: dict[str, list[dict[str, Any]]] = {name: [] for name in ("actions", "llms", "tools", "errors", "agents")}
@@ -558,9 +558,17 @@ def _shown(event: dict[str, Any], began: int) -> dict[str, Any]:
         **{key: event[key] for key in ("id", "parent", "agent", "kind", "name", "failed", "finished")},
         "start": (event["start_ns"] - began) / 1e6,
         "took": _seconds(event, 1e6),
+        "lasted": _lasted(event),
         "cost": facts.cost_text(event),
         "details": details,
     }
+
+
+def _lasted(event: dict[str, Any]) -> str:
+    """Return how long an event took, as it is written everywhere."""
+    if not event["finished"]:
+        return "not finished"
+    return output.short_duration(max(0, event["end_ns"] - event["start_ns"]))
 
 
 FORMATS = ("json", "jsonl", "csv", "sqlite", "html")

@@ -164,7 +164,7 @@ export class Figures {
         make(
           "p",
           { class: "faint" },
-          `half within ${duration(at(0.5))}, 95 % within ${duration(at(0.95))}, the longest ${duration(took.at(-1))}`,
+          `median ${duration(at(0.5))}, 95th percentile ${duration(at(0.95))}, longest ${duration(took.at(-1))}`,
         ),
       );
     return element;

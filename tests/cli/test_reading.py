@@ -203,6 +203,13 @@ def test_a_query_without_a_word_is_refused(session: localops.Session, command: C
     assert command("search", "!!")[0] == 2
 
 
+def test_a_search_without_a_hit_says_how_words_match(session: localops.Session, command: Command) -> None:
+    """Whole words, unless one ends in a star; several have to be in one event."""
+    assert "no event contains the word 'quer'; 'quer*' finds words that begin with it" in command("search", "quer")[2]
+    assert "no event contains all of these words: 'quer zebra'" in command("search", "quer", "zebra")[2]
+    assert command("search", "zebra*")[2].strip().endswith("no event contains the word 'zebra*'")
+
+
 def test_a_search_finds_an_operation_once(command: Command, as_json: AsJson) -> None:
     """Its two rows both have its name; `*` at the end of a word matches all words that begin so."""
 
