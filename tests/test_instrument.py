@@ -384,3 +384,30 @@ def test_a_spawned_child_records_its_calls(server: ModelServer, tmp_path: Path, 
     assert len(server.log) == 4
     (events,) = _sessions()
     assert [call["prompt"][0]["content"] for call in _calls(events)] == ["a", "b"]
+
+
+@pytest.mark.parametrize("capture", [True, False])
+def test_an_answer_that_does_not_fit_is_paid_for(server: ModelServer, *, capture: bool) -> None:
+    """The client raises instead of returning it, by either API: its tokens count, and it is one failed call."""
+    _run(
+        server,
+        f"import localops; session = localops.init(capture={capture})\n"
+        + OPENAI
+        + """
+import pydantic
+class Tide(pydantic.BaseModel): metres: int
+message = {"role": "user", "content": "how high?"}
+for ask in (lambda: client.chat.completions.parse(model="gpt-4o", messages=[message], response_format=Tide),
+            lambda: client.responses.parse(model="gpt-4o", input="how high?", text_format=Tide)):
+    try: ask()
+    except pydantic.ValidationError: pass
+""",
+    )
+    (events,) = _sessions()
+    calls = _calls(events)
+    used = [(asked.tokens_in, asked.tokens_out) for asked in server.log]
+    assert [(call["tokens_in"], call["tokens_out"]) for call in calls] == used
+    assert len(used) == 2
+    assert all(call["failed"] and call["cost"] for call in calls)
+    assert ["You wrote: how high?" in str(call) for call in calls] == [capture] * 2
+    assert [event["name"] for event in events if event["kind"] == "error"] == ["ValidationError"] * 2

@@ -19,6 +19,7 @@ from opentelemetry.trace import get_current_span
 from localops import facets
 from localops.errors import BudgetExceeded, JournalError
 from localops.interruption import attempt, deliver, hold_if_programs, settle, waiting
+from localops.otel import unparsed
 from localops.otel.mapping import Error, Reading, read
 from localops.output import say_once
 from localops.recording import context, events
@@ -218,6 +219,8 @@ class LocalopsSpanProcessor(SpanProcessor):
         if not recorded.closed:
             recorded.failure = None
             reading = self._read_end(span, recorded)
+            if raised is not None and reading.kind == "llm" and "completion_tokens" not in reading.figures:
+                attempt(lambda: unparsed.fill(reading, raised, capture=recorded.session.config.capture), None)
             error = _error_of(recorded, reading, raised)
             fields = self._closing_fields(recorded, reading)
             if _is_interruption(raised) and reading.status != "OK":  # cancelled or interrupted: no error
