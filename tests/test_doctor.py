@@ -241,13 +241,16 @@ def test_a_spill_file_of_another_user_is_named(home: Path, tmp_path: Path) -> No
 
 
 def test_rows_of_a_home_that_was_moved_are_known(home: Path, tmp_path: Path) -> None:
-    """Rows that wait in the state folder for a home that does not exist any more are named, with their place."""
+    """Rows and blobs that wait in the state folder for a home that does not exist any more, each with its place."""
     (tmp_path / "file").write_text("")
     session = localops.init(home=str(tmp_path / "file"))
     assert session is not None
+    session.record(localops.LLMEvent(prompt="x" * 2_000_000))
     session.end_session("Success")
-    (found,) = doctor.examine(str(home), ["default"])
-    assert (found.fault, "rows of another home" in found.text) == (False, True)
+    of_rows, of_blobs = doctor.examine(str(home), ["default"])
+    assert (of_rows.fault, of_blobs.fault) == (False, False)
+    assert "rows of another home" in of_rows.text
+    assert "blobs of another home" in of_blobs.text
 
 
 def test_a_failed_cure_is_not_reported_as_mended(home: Path) -> None:

@@ -127,7 +127,7 @@ def prune(
         choices, not_asked = _keep_unproven(choices, unsent, dry_run=dry_run)
     going = [(where, choice) for where, choice in choices if choice.stays is None]
     if not as_json:
-        _show(choices)
+        _show(choices, dry_run=dry_run)
     for each in not_asked:
         output.say(f"{each.project} → {each.remote}: {each.reason}; not checked whether it still has these rows")
     removed: dict[str, Taken] = {}
@@ -323,7 +323,7 @@ def _remove(going: Choices, projects: list[Project]) -> dict[str, Taken]:
     return removed
 
 
-def _show(choices: Choices) -> None:
+def _show(choices: Choices, *, dry_run: bool) -> None:
     if not choices:
         print("There is nothing to remove.")
         return
@@ -335,7 +335,7 @@ def _show(choices: Choices) -> None:
             choice.state,
             output.when(choice.last_ns)[:16],
             output.count(choice.rows),
-            f"kept: {choice.stays}" if choice.stays else "removed",
+            f"kept: {choice.stays}" if choice.stays else "would be removed" if dry_run else "removed",
         )
         for where, choice in choices
     ]

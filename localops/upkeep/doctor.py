@@ -150,8 +150,10 @@ def _home(home: str, names: list[str]) -> Iterator[Finding]:
         yield Finding(home, "it cannot be written: new events go to the spill folder of your user", cure)
     yield from _space(home)
     for path in spill.elsewhere(home)[:_SHOWN]:
-        cure = "if that home was moved here: move the file into its project's spill/"
-        yield Finding(home, f"rows of another home wait in {path}", cure, fault=False)
+        what = "blobs" if os.path.basename(path) == "blobs" else "rows"
+        into = "blobs/" if what == "blobs" else "spill/"
+        cure = f"the next command in that home takes them; if it was moved here: move them into its project's {into}"
+        yield Finding(home, f"{what} of another home of this user wait in {path}", cure, fault=False)
 
 
 def _space(home: str) -> Iterator[Finding]:

@@ -28,7 +28,7 @@ NAMES = {
 }
 
 EXPLAINED = """\b
-Exit codes: 0 nothing left · 1 unexpected · 2 usage, or no remote found
+Exit codes: 0 all delivered · 1 unexpected · 2 usage, or no remote found
 3 rows are parked or wait for files that are not here, the hub lost rows that
 were pruned here, or --verify found a difference
 4 a person must act (key, certificate, address, another hub, version)
@@ -55,6 +55,7 @@ class Outcome:
     compared: int | None = None  # sessions, with --verify
     metadata_only: bool = False  # content is not sent there
     deleted: list[str] = field(default_factory=list)  # of these, the ones that were deleted on the hub
+    pruned: list[str] = field(default_factory=list)  # and the ones that a prune of the hub removed
     given_up: int = 0  # rows that `parked drop` has dropped, with --verify: the remote never gets them
     late_ns: int | None = None  # since when nothing has arrived, if that is too long for a passing network problem
     elsewhere: list[str] = field(default_factory=list)  # projects with rows and no remote, if this one never had a row

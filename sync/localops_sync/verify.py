@@ -61,7 +61,13 @@ class Report:
     sessions: int = 0
     differences: int = 0
     notes: list[str] = field(default_factory=list)
-    deleted: list[str] = field(default_factory=list)  # sessions that were deleted on the hub
+    gone: list[str] = field(default_factory=list)  # sessions that are not on the hub any more
+    pruned: list[str] = field(default_factory=list)  # of these, the ones that a prune of the hub removed
+
+    @property
+    def deleted(self) -> list[str]:
+        """The sessions that a person deleted on the hub."""
+        return [each for each in self.gone if each not in set(self.pruned)]
 
 
 @dataclass(frozen=True)
@@ -141,11 +147,11 @@ class _Comparison:
         for some in _portions(sessions):
             figures = self.hub.figures([session for session, _ in some])
             for session, count in some:
-                gone, there = len(self.report.deleted), figures.get(session, {})
+                gone, there = len(self.report.gone), figures.get(session, {})
                 lacking = self._session(session, count, there)
                 files[session], self._blobs = self._blobs, {}
                 # What the hub kept for as long as it keeps anything may go here, too.
-                is_gone = len(self.report.deleted) > gone
+                is_gone = len(self.report.gone) > gone
                 is_early = is_gone and bool(there.get("retired")) and not self._was_whole(session, count, there)
                 is_deleted = is_early or (is_gone and not there.get("retired"))
                 if lacking or is_deleted:
@@ -196,9 +202,11 @@ class _Comparison:
         return lacking
 
     def _is_gone(self, session: bytes, figures: dict[str, Any]) -> bool:
-        """Return whether a session was deleted on the hub, and note it: its rows do not count as missing."""
+        """Return whether a session was deleted or pruned on the hub, and note it: its rows do not count as missing."""
         if figures.get("gone"):
-            self.report.deleted.append(str(UUID(bytes=session)))
+            self.report.gone.append(str(UUID(bytes=session)))
+            if figures.get("retired"):
+                self.report.pruned.append(self.report.gone[-1])
         return bool(figures.get("gone"))
 
     def _was_whole(self, session: bytes, count: int, figures: dict[str, Any]) -> bool:

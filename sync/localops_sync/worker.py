@@ -497,7 +497,7 @@ class Pass:
         self._look_for_lost()
         self.outcome.notes += report.notes
         self.outcome.compared = report.sessions
-        self.outcome.deleted = report.deleted
+        self.outcome.deleted, self.outcome.pruned = report.deleted, report.pruned
         self.outcome.given_up = self.ledger.dropped()
         if report.differences:
             self.outcome.worse(PARKED, "the hub does not have everything that it signed for")

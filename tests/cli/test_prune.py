@@ -28,6 +28,7 @@ def test_a_dry_run_only_shows(command: Any, as_json: Any) -> None:
     code, out, _ = command("prune", "--older-than", "0s", "--dry-run")
     assert code == 0
     assert out.count("success") == 2
+    assert out.count("would be removed") == 3
     assert "kept: it is running" in out
     assert len(as_json("prune", "--older-than", "0s", "--dry-run")["sessions"]) == 4
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import resource
 import shutil
 import subprocess
@@ -43,6 +44,17 @@ def _garble(own: RealHub, *, keep: int = 4096) -> None:
     path = own.folder / "journal.db"
     data = path.read_bytes()
     path.write_bytes(data[:keep] + b"\xa5" * (len(data) - keep))
+
+
+def test_rows_that_a_good_pass_leaves_are_for_the_next(sender: Sender) -> None:
+    """What it was not asked for, or was recorded meanwhile: the exit code says that nothing went wrong."""
+    record("one", "two")
+    _, one = _sessions(sender.home)
+    done = run_localops(sender.home, "sync", "--session", one)
+    assert done.returncode == 0, done
+    assert re.search(r"\d rows delivered, \d+ rows for the next pass\n", done.stdout), done
+    done = run_localops(sender.home, "sync")
+    assert re.search(r"\d rows delivered, 0 left\n", done.stdout), done
 
 
 def test_an_import_on_a_full_disk_blames_no_bundle(sender: Sender, tmp_path: Path) -> None:

@@ -123,7 +123,12 @@ def test_what_the_hub_has_kept_long_enough_may_go_here_as_well(own: RealHub, sen
         "deleted": "it was deleted on hub: --include-unsent hub removes it here as well",
         "kept": None,
     }
-    assert sender.sync(verify=True).code == 0
+    retired, deleted = (_session(sender, name) for name in ("retired", "deleted"))
+    printed = run_localops(sender.home, "sync", "--verify")
+    assert f"session {retired} was pruned on the hub, for its age or size" in printed.stderr
+    assert f"session {deleted} was deleted on the hub" in printed.stderr
+    verified = sender.sync(verify=True)
+    assert (verified.code, verified.deleted, verified.pruned) == (0, [deleted], [retired])
     assert prune(sender)[0]["taken"]["default"]["sessions"] == 2
     assert sender.sync(verify=True).code == 0
 

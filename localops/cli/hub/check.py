@@ -53,14 +53,15 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
         lines = [(result.project, *map(output.count, result.figures)) for result in checked]
         headers = ("project", "rows", "damaged", "lost", "files", "missing", "machines")
         print_table(lines, headers, align="lrrrrrr", soft=("project",))
-        for problem in problems:
-            output.say(problem)
         these = output.counted(len(working), "key works", "keys work")
         output.say(f"{these}: {some(working, 5)}" if working else "no key works")
         if working:
             output.say("after a restore: revoke again any of them that was revoked since the backup was made")
         again = f"`localops hub delete --as-in OLD --data {keys.folder}`, with OLD as the folder that it has replaced"
         output.say(f"after a restore: sessions that were deleted since the backup was made are here again: {again}")
+        # Last, where they are seen.
+        for problem in problems:
+            output.say(problem)
     if problems:
         context.exit(1)
 

@@ -367,12 +367,13 @@ def _say(outcome: Outcome, name: str, wanted: _Request) -> None:
     if wanted.dry_run and outcome.code == exit_codes.DONE:
         print(f"{name}  {_rows(outcome.left)} to send, about {common.bytes_text(outcome.bytes)} before compression")
     elif outcome.sent:
-        print(f"{name}  {_rows(outcome.sent)} delivered, {output.count(outcome.left)} left")
+        print(f"{name}  {_rows(outcome.sent)} delivered, {_left(outcome)}")
     elif outcome.code == exit_codes.DONE and not outcome.notes and outcome.compared is None and not wanted.quiet:
         print(f"{name}: nothing to send")
     notes = [*outcome.notes]
     if outcome.compared is not None and outcome.code == exit_codes.DONE and not wanted.quiet:
         notes += [_compared(outcome), *(f"session {each} was deleted on the hub" for each in outcome.deleted)]
+        notes += (f"session {each} was pruned on the hub, for its age or size" for each in outcome.pruned)
     for note in notes:
         output.say(f"{name}: {note}")
     if outcome.late_ns is not None:
@@ -382,6 +383,13 @@ def _say(outcome: Outcome, name: str, wanted: _Request) -> None:
         output.say(f"{name}: {_never_recorded(outcome)}")
     if outcome.message:
         output.say(f"{name}: {outcome.message}{_kept(outcome)}" if outcome.remote else outcome.message)
+
+
+def _left(outcome: Outcome) -> str:
+    """Return how many rows a pass leaves; after a good one they came while it ran, or are not of its sessions."""
+    if outcome.code == exit_codes.DONE and outcome.left:
+        return f"{_rows(outcome.left)} for the next pass"
+    return f"{output.count(outcome.left)} left"
 
 
 def _kept(outcome: Outcome) -> str:
@@ -434,6 +442,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "rows_given_up": outcome.given_up if outcome.compared is not None else None,
         "metadata_only": outcome.metadata_only,
         "sessions_deleted_there": outcome.deleted,
+        "sessions_pruned_there": outcome.pruned,
         "late_since_ns": outcome.late_ns,
         "notes": outcome.notes,
     }
