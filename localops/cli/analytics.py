@@ -92,7 +92,8 @@ def analytics(
     """Show the figures of one session, or of all.
 
     With an ID (or `last`), the figures of that session; without, the sums over all sessions of the home. A session
-    counts for the day on which it started, in UTC unless --tz names a zone.
+    counts for the day on which it started, in UTC unless --tz names a zone. The time of a tag, a user or a conversation
+    is that of the sessions that have it; of one that only single events have, it is not known.
     """
     if form == "openmetrics" or path is not None:
         _expose(form, home, project, path, as_json=as_json)
@@ -382,7 +383,7 @@ def _print_lines(
         return
     most = max(line.cost for line in lines)
     table = [
-        _cells(line, (named or {}).get(line.value) or _Named(line.value or common.NAMELESS), most)
+        _cells(by, line, (named or {}).get(line.value) or _Named(line.value or common.NAMELESS), most)
         for line in lines[:limit]
     ]
     headers = (by, "sessions", "calls" if by in ("model", "tool") else "events", *_FIGURES)
@@ -408,7 +409,10 @@ def _print_lines(
 _FIGURES = ("failed", "tokens in", "out", "cost", "", "time")
 
 
-def _cells(line: Line, one: _Named, most: int) -> list[object]:
+def _cells(by: str, line: Line, one: _Named, most: int) -> list[object]:
+    took = f"{'≥' if one.is_cut_off else ''}{output.short_duration(line.took_ns)}"
+    # Single events have no time that could be added up: one may be inside another.
+    is_of_events = not line.took_ns and (by == "tag" or facets.prefix(by) is not None)
     return [
         one.label,
         output.count(line.sessions),
@@ -418,5 +422,5 @@ def _cells(line: Line, one: _Named, most: int) -> list[object]:
         output.count(line.tokens_out),
         output.money_of(line.cost, line.unpriced, line.events, at_least=one.cost_at_least),
         output.bar(line.cost / most, 12) if most > 0 else "",
-        f"{'≥' if one.is_cut_off else ''}{output.short_duration(line.took_ns)}",
+        "–" if is_of_events else took,
     ]

@@ -83,6 +83,8 @@ def show(
             _print_glance(snapshot)
         else:
             _VIEWS[view or "tree"](snapshot, _LIMIT if limit is None else limit)
+            if not snapshot.totals.events and not snapshot.unfinished:
+                print(common.dim("no events"))
 
 
 # The session

@@ -207,3 +207,16 @@ def test_a_budget_is_shown_and_that_it_was_reached(
         assert [value for key, value in pairs if key.lower() == "budget"] == ([shown] if shown else [])
         document = as_json(name, "last")["budget"]
         assert (document and document["limit_usd"], document and document["reached_usd"]) == (budget, reached)
+
+
+def test_the_time_of_single_events_is_not_known(command: Command) -> None:
+    """A user has the time of their sessions; one of single events in other sessions has none, and it is not 0."""
+    session = localops.start_session(user="ann")
+    assert session is not None
+    with session.operation("turn", kind="workflow"):
+        session.record(ActionEvent(action_type="ask", user="bob"))
+    session.end_session("Success")
+    for words in ([], ["last"]):
+        lines = {line.split()[0]: line.split() for line in command("analytics", *words, "--by", "user")[1].splitlines()}
+        assert lines["bob"][-1] == "–"
+        assert lines["ann"][-1].endswith("ms")

@@ -353,3 +353,10 @@ def test_an_end_before_its_start_is_no_time(
     for event in as_json("show")["events"]:
         assert event["seconds"] == 0
     assert "-1h" not in command("show", "--tree")[1]
+
+
+@pytest.mark.parametrize("view", ["--tree", "--timeline", "--events"])
+def test_a_session_without_events_says_so(command: Command, view: str) -> None:
+    """A head alone would look as if something were missing."""
+    localops.start_session(name="empty")
+    assert command("show", view)[1].splitlines()[-1] == "no events"
