@@ -46,8 +46,13 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
     return pytester
 
 
+# Plugins that happen to be installed here: to import them takes three times as long as such a test.
+_OTHERS = ("langsmith_plugin", "hypothesispytest")
+
+
 def _run(project: pytest.Pytester, *options: str, without: str = "asyncio") -> pytest.RunResult:
-    return project.runpytest_subprocess("-p", "no:cacheprovider", "-p", f"no:{without}", *options, timeout=300)
+    left_out = [argument for name in (*_OTHERS, without) for argument in ("-p", f"no:{name}")]
+    return project.runpytest_subprocess("-p", "no:cacheprovider", *left_out, *options, timeout=300)
 
 
 def test_what_was_recorded_is_there_as_plain_values(project: pytest.Pytester) -> None:
