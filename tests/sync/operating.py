@@ -2,39 +2,59 @@
 
 from __future__ import annotations
 
+import gc
+import io
 import json
-import os
 import subprocess
-import sys
+from contextlib import redirect_stderr, redirect_stdout
 from typing import Any
 
 import apsw
+import pytest
 
 import localops
-from tests.server.hubs import PATH, RealHub
+from localops import cli, output
+from tests.server.hubs import RealHub
 from tests.sync.homes import Sender
 
 Command = subprocess.CompletedProcess[str]
 
 
 def run_localops(home: object, *arguments: str) -> Command:
-    """Run a command with a home."""
-    return subprocess.run(
-        [sys.executable, "-m", "localops", *arguments, "--home", str(home)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env={**os.environ, "PYTHONPATH": PATH},
-    )
+    """Run a command with a home, in this process: what tests of commands start as a process, they start themselves."""
+    return _run([*arguments, "--home", str(home)])
 
 
 def run_hub(own: RealHub, *arguments: str) -> Command:
     """Run a command of the hub's operator."""
-    command = [sys.executable, "-m", "localops", "hub", *arguments, "--data", str(own.data)]
-    return subprocess.run(
-        command, capture_output=True, text=True, check=False, timeout=120, env={**os.environ, "PYTHONPATH": PATH}
-    )
+    return _run(["hub", *arguments, "--data", str(own.data)])
+
+
+def _run(arguments: list[str]) -> Command:
+    output._said.clear()  # each command is a process of its own, which repeats what another one has printed
+    out, err = _Captured(), _Captured()
+    with redirect_stdout(out), redirect_stderr(err), pytest.raises(SystemExit) as ended:
+        cli.main(arguments)
+    code = ended.value.code
+    assert isinstance(code, int)
+    if code:  # what the error holds open, the end of a process would close
+        del ended
+        gc.collect()
+    return Command(arguments, code, out.text(), err.text())
+
+
+class _Captured(io.TextIOWrapper):
+    """A pipe's end, as a command finds it: encoded as UTF-8, and no terminal."""
+
+    def __init__(self) -> None:
+        super().__init__(io.BytesIO(), encoding="utf-8")
+
+    def text(self) -> str:
+        """Return what was written."""
+        self.flush()
+        written = self.buffer
+        assert isinstance(written, io.BytesIO)
+        return written.getvalue().decode()
 
 
 def record(*names: str, prompt: str = "why") -> None:
