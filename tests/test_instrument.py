@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from localops.reading import analytics
 
 from . import programs
 from .model_server import ModelServer
+from .warm import Warm
 
 TOP = Path(__file__).parent.parent
 
@@ -42,6 +44,13 @@ def server() -> Iterator[ModelServer]:
         yield running
 
 
+@pytest.fixture(scope="module")
+def warm() -> Iterator[Warm]:
+    """Start a program that has the libraries; its copies load localops after them, other tests do before."""
+    with Warm("openai", "anthropic", "openinference.instrumentation.openai") as running:
+        yield running
+
+
 def _environment(server: ModelServer, **more: str) -> dict[str, str]:
     return {
         "OPENAI_BASE_URL": f"{server.url}/v1",
@@ -59,6 +68,13 @@ def _run(server: ModelServer, code: str, **more: str) -> str:
     return done.stderr
 
 
+def _run_warm(warm: Warm, server: ModelServer, code: str, **more: str) -> str:
+    """Run a program that has OpenAI's library to its end, and return what it wrote to stderr."""
+    done = warm.run(code, _environment(server, **more))
+    assert done.returncode == 0, done.stderr
+    return done.stderr
+
+
 def _sessions(project: str = "default") -> list[list[dict[str, Any]]]:
     """Return the events of each session of the journal."""
     with Reader(os.path.join(programs.project(project), "journal.db")) as reader:
@@ -71,12 +87,13 @@ def _calls(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
-def test_one_line_records_every_call(server: ModelServer, order: str) -> None:
+def test_one_line_records_every_call(server: ModelServer, warm: Warm, order: str) -> None:
     """Whole, streamed, with tools, failing, by OpenAI's two APIs and Anthropic's: all as the server has them."""
     lines = ["import localops; session = localops.init()", OPENAI + ANTHROPIC]
     if order == "after":
         lines.reverse()
-    warnings = _run(
+    run = _run if order == "before" else partial(_run_warm, warm)
+    warnings = run(
         server,
         "\n".join(lines)
         + """
@@ -110,9 +127,10 @@ except openai.RateLimitError:
     assert [event["name"] for event in events if event["kind"] == "error"] == ["RateLimitError"]
 
 
-def test_async_calls_belong_to_their_tasks(server: ModelServer) -> None:
+def test_async_calls_belong_to_their_tasks(server: ModelServer, warm: Warm) -> None:
     """Twenty at once, each in a session of its own."""
-    _run(
+    _run_warm(
+        warm,
         server,
         """
 import asyncio, openai, localops
@@ -148,9 +166,10 @@ def test_a_kill_in_the_middle_of_a_call_names_it(server: ModelServer) -> None:
     assert "ChatCompletion" in str(programs.standing().reason)
 
 
-def test_a_call_belongs_to_the_operation_that_it_is_made_in(server: ModelServer) -> None:
+def test_a_call_belongs_to_the_operation_that_it_is_made_in(server: ModelServer, warm: Warm) -> None:
     """Below a decorated function; below the agent; in a pool's thread as well, since instrumented programs carry on."""
-    _run(
+    _run_warm(
+        warm,
         server,
         "import localops\nfrom localops.decorators import operation\n"
         + OPENAI
@@ -171,12 +190,13 @@ answer("hello")
 
 
 @pytest.mark.parametrize("order", ["before", "after"])
-def test_session_in_a_call_is_the_session_of_the_call(server: ModelServer, order: str) -> None:
+def test_session_in_a_call_is_the_session_of_the_call(server: ModelServer, warm: Warm, order: str) -> None:
     """`session=`, as AgentOps 0.3 has it: the library does not see it, and the call is recorded there."""
     imports = [OPENAI + ANTHROPIC, "import localops\nlocalops.init(auto_start_session=False)\n"]
     if order == "after":
         imports.reverse()
-    _run(
+    run = _run if order == "before" else partial(_run_warm, warm)
+    run(
         server,
         "".join(imports)
         + """
@@ -198,9 +218,10 @@ except TypeError as error:
     assert asked == [["a", "c", "d"], ["b"]]
 
 
-def test_what_a_program_records_by_hand_counts_once(server: ModelServer) -> None:
+def test_what_a_program_records_by_hand_counts_once(server: ModelServer, warm: Warm) -> None:
     """A program with a line for each call has the same figures as without."""
-    warnings = _run(
+    warnings = _run_warm(
+        warm,
         server,
         "import localops; session = localops.init()\n"
         + OPENAI
@@ -219,11 +240,14 @@ assert session.get_analytics()["LLM calls"] == 3, session.get_analytics()
     assert len(server.log) == 3
 
 
-def test_it_can_be_switched_off_and_on_again(server: ModelServer) -> None:
+def test_it_can_be_switched_off_and_on_again(server: ModelServer, warm: Warm) -> None:
     """By option, by variable, and while the program runs."""
     _run(server, "import localops; localops.init(instrument_llm_calls=False)\n" + OPENAI + "ask('a')")
-    _run(server, "import localops; localops.init()\n" + OPENAI + "ask('b')", LOCALOPS_INSTRUMENT_LLM_CALLS="false")
-    _run(
+    _run_warm(
+        warm, server, "import localops; localops.init()\n" + OPENAI + "ask('b')", LOCALOPS_INSTRUMENT_LLM_CALLS="false"
+    )
+    _run_warm(
+        warm,
         server,
         "import localops; localops.init()\n"
         + OPENAI
@@ -260,9 +284,10 @@ def test_an_instrumentor_that_breaks_is_one_line(server: ModelServer, tmp_path: 
     assert done.stderr == "localops: calls of openai are not recorded: RuntimeError: broken\n"
 
 
-def test_a_program_that_traces_for_itself_goes_on_doing_so(server: ModelServer) -> None:
+def test_a_program_that_traces_for_itself_goes_on_doing_so(server: ModelServer, warm: Warm) -> None:
     """Its own provider and its own instrumentor get every span, and ours records every call once."""
-    _run(
+    _run_warm(
+        warm,
         server,
         """
 from opentelemetry import trace
@@ -324,17 +349,18 @@ def test_run_records_a_program_without_localops(server: ModelServer, tmp_path: P
     assert programs.standing().state == "Indeterminate"
 
 
-def test_a_budget_stops_before_the_call(server: ModelServer) -> None:
+def test_a_budget_stops_before_the_call(server: ModelServer, warm: Warm) -> None:
     """The call that spends it is recorded, and the next one is not made."""
     code = "import localops; localops.init(budget_usd=0.00001)\n" + OPENAI + "ask('a'); ask('b'); ask('c')"
-    done = programs.run(code, env=_environment(server), timeout=120)
+    done = warm.run(code, _environment(server))
     assert "BudgetExceeded" in done.stderr
     assert len(server.log) == 1
 
 
-def test_a_stream_that_is_abandoned_is_recorded(server: ModelServer) -> None:
+def test_a_stream_that_is_abandoned_is_recorded(server: ModelServer, warm: Warm) -> None:
     """With what came until then."""
-    _run(
+    _run_warm(
+        warm,
         server,
         "import localops; localops.init()\n"
         + OPENAI
@@ -344,9 +370,10 @@ def test_a_stream_that_is_abandoned_is_recorded(server: ModelServer) -> None:
     assert len(_calls(events)) == 2
 
 
-def test_a_forked_child_records_its_calls(server: ModelServer) -> None:
+def test_a_forked_child_records_its_calls(server: ModelServer, warm: Warm) -> None:
     """A client may be made before the fork, and used after it."""
-    _run(
+    _run_warm(
+        warm,
         server,
         "import localops, os; localops.init()\n"
         + OPENAI
