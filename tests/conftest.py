@@ -17,11 +17,16 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from localops import output
-from tests.examples import examples
+from tests.examples import MORE, examples
 
-# How long an example takes, or making one up, says nothing on a busy machine.
+# How long an example takes, or making one up, says nothing on a busy machine. An ordinary run looks at the same
+# examples each time, so that a change is to blame for what it finds; scripts/stress looks at many others.
 settings.register_profile(
-    "localops", max_examples=examples(50), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+    "localops",
+    max_examples=examples(50),
+    deadline=None,
+    derandomize=not MORE,
+    suppress_health_check=[HealthCheck.too_slow],
 )
 settings.load_profile("localops")
 

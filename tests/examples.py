@@ -1,10 +1,14 @@
-"""The number of examples of property tests: few in an ordinary run, STRESS_EXAMPLES times as many on request."""
+"""The examples of property tests: few and the same ones in an ordinary run, more and random ones in scripts/stress.
+
+STRESS_EXAMPLES says how many times as many.
+"""
 
 from __future__ import annotations
 
 import os
 
 _TIMES = float(os.environ.get("STRESS_EXAMPLES", "1"))
+MORE = "STRESS_EXAMPLES" in os.environ
 
 
 def examples(many: int) -> int:

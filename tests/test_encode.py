@@ -32,6 +32,7 @@ from localops.encoding import plain_values
 from localops.encoding.encode import Encoder, _small_room, dumps, loads
 from localops.encoding.plain_values import MAX_BLOB, MAX_DEPTH, Walk
 from localops.encoding.redact import Redactor
+from tests.examples import examples
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -418,7 +419,6 @@ PLAIN = st.recursive(
 )
 
 
-@settings(deadline=None)
 @given(PLAIN)
 def test_plain_values_come_back(value: object) -> None:
     """A JSON value comes back equal, by the quick way and by the walk."""
@@ -702,7 +702,7 @@ PLAIN = st.recursive(
 )
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=examples(60))
 @given(PLAIN)
 @example([1] * 545)
 @example([{"a": [0.5, None]}] * 99)

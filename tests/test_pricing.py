@@ -24,6 +24,7 @@ from hypothesis import strategies as st
 from localops.encoding import pricing
 from localops.encoding.pricing import PARTS, Prices, Usage, usage_of
 from localops.errors import ConfigError
+from tests.examples import examples
 
 ROOT = Path(__file__).resolve().parent.parent
 PRICES = Prices()
@@ -163,7 +164,7 @@ def test_names_find_the_models_they_find_in_the_library(provider: str | None) ->
             assert found_by_us(name, provider) == theirs, name
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     name=st.sampled_from(NAMES),
     prefix=st.sampled_from(["", "", "openai/", "us.", "eu.anthropic.", "@cf/", "azure/", "x"]),
@@ -201,7 +202,7 @@ def sellers(name: str) -> set[str]:
     return {address[0], *(resold or [])}
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=examples(100))
 @given(
     which=st.sampled_from([(one.id, model.id) for one in providers for model in one.models]),
     counts=st.dictionaries(st.sampled_from(sorted(PARTS.keys() - {"requests"})), st.integers(0, 3_000_000)),
