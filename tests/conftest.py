@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 
 from localops import output
 from tests.examples import MORE, examples
+from tests.warm import Warm
 
 # How long an example takes, or making one up, says nothing on a busy machine. An ordinary run looks at the same
 # examples each time, so that a change is to blame for what it finds; scripts/stress looks at many others.
@@ -102,6 +103,13 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
 def bare_threads(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let threads begin without a session; they take theirs along once a model library is loaded, as by other tests."""
     monkeypatch.setenv("LOCALOPS_THREADS", "0")
+
+
+@pytest.fixture(scope="session")
+def warm() -> Iterator[Warm]:
+    """Start a program that has the model libraries; its copies load localops after them."""
+    with Warm("openai", "anthropic", "openinference.instrumentation.openai") as running:
+        yield running
 
 
 # The processes that fixtures of a module or of the whole run have started, and that go on from test to test.

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from . import programs
 from .model_server import ModelServer
+from .warm import Warm
 
 OPENAI = """
 import json, localops, openai
@@ -35,7 +35,7 @@ def server() -> Iterator[ModelServer]:
         yield running
 
 
-def _figures(server: ModelServer, code: str) -> list[Any]:
+def _figures(warm: Warm, server: ModelServer, code: str) -> list[Any]:
     """Return the figures that a program prints."""
     env = {
         "OPENAI_BASE_URL": f"{server.url}/v1",
@@ -43,14 +43,15 @@ def _figures(server: ModelServer, code: str) -> list[Any]:
         "ANTHROPIC_BASE_URL": server.url,
         "ANTHROPIC_API_KEY": "x",
     }
-    done = programs.run(OPENAI + code, env=env, timeout=120)
+    done = warm.run(OPENAI + code, env)
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def test_a_stream_that_is_still_held_counts_when_its_session_ends(server: ModelServer) -> None:
+def test_a_stream_that_is_still_held_counts_when_its_session_ends(warm: Warm, server: ModelServer) -> None:
     """As a call whose cost is not known; what it used is added when it ends after all."""
     before, after = _figures(
+        warm,
         server,
         """
 stream = ask("one", stream=True, stream_options={"include_usage": True})
@@ -69,9 +70,10 @@ tell()
     assert [event[:3] for event in after[1]] == [["llm", True, after[0]["nano"]], ["llm_copy", True, None]]
 
 
-def test_calls_with_one_response_id_are_as_many_as_there_are(server: ModelServer) -> None:
+def test_calls_with_one_response_id_are_as_many_as_there_are(warm: Warm, server: ModelServer) -> None:
     """Mocks and caching proxies give one id to every answer: one after another, and at the same time."""
     (figures,) = _figures(
+        warm,
         server,
         """
 import threading
@@ -89,9 +91,10 @@ tell()
     assert figures[0]["tokens"] == [sum(one.tokens_in for one in server.log), 50]
 
 
-def test_requests_that_are_free_are_no_llm_calls(server: ModelServer) -> None:
+def test_requests_that_are_free_are_no_llm_calls(warm: Warm, server: ModelServer) -> None:
     """To count tokens or to moderate costs nothing, so the cost of the run stays known."""
     (figures,) = _figures(
+        warm,
         server,
         """
 import anthropic
@@ -108,9 +111,10 @@ tell()
     assert [event[:2] for event in figures[1]] == [["operation", True]] * 3 + [["llm", True]]
 
 
-def test_only_what_is_open_is_closed_with_its_session(server: ModelServer) -> None:
+def test_only_what_is_open_is_closed_with_its_session(warm: Warm, server: ModelServer) -> None:
     """A call that has ended is not touched, and ending the session again closes nothing again."""
     (figures,) = _figures(
+        warm,
         server,
         """
 ask("one")
@@ -124,9 +128,10 @@ tell()
     assert (figures[0]["LLM calls"], figures[0]["Unpriced"]) == (3, 2)
 
 
-def test_tokens_given_by_hand_are_those_of_the_call(server: ModelServer) -> None:
+def test_tokens_given_by_hand_are_those_of_the_call(warm: Warm, server: ModelServer) -> None:
     """A stream without usage has no tokens of its own; the program has counted them, and they count once."""
     figures, dear = _figures(
+        warm,
         server,
         """
 for part in ask("one", stream=True): pass
@@ -145,9 +150,10 @@ tell()
     assert (dear[0]["LLM calls"], dear[0]["nano"], dear[0]["tokens"]) == (2, 500_350_000, [113, 15])
 
 
-def test_a_cost_given_inside_an_open_call_is_that_of_the_call(server: ModelServer) -> None:
+def test_a_cost_given_inside_an_open_call_is_that_of_the_call(warm: Warm, server: ModelServer) -> None:
     """Recorded by hand in the middle of a call that is counted further out."""
     (figures,) = _figures(
+        warm,
         server,
         """
 with session.operation("outer", kind="llm", model="gpt-4o") as call:
@@ -159,9 +165,10 @@ tell()
     assert (figures[0]["LLM calls"], figures[0]["nano"]) == (1, 250_000_000)
 
 
-def test_anthropics_tokens_by_hand_are_known_again(server: ModelServer) -> None:
+def test_anthropics_tokens_by_hand_are_known_again(warm: Warm, server: ModelServer) -> None:
     """Its `input_tokens` leave out those of the cache, which the call that recorded itself has counted."""
     (figures,) = _figures(
+        warm,
         server,
         """
 import anthropic
@@ -179,9 +186,10 @@ tell()
 
 
 @pytest.mark.parametrize("how", ["exception=error", "error_type=type(error).__name__, details=str(error)"])
-def test_a_failed_call_that_is_recorded_by_hand_counts_once(server: ModelServer, how: str) -> None:
+def test_a_failed_call_that_is_recorded_by_hand_counts_once(warm: Warm, server: ModelServer, how: str) -> None:
     """So does its error, which is kept beside it; another error of the program's own is one more."""
     (figures,) = _figures(
+        warm,
         server,
         f"""
 event = localops.LLMEvent(prompt="fail 429", model="gpt-4o")

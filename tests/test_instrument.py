@@ -44,13 +44,6 @@ def server() -> Iterator[ModelServer]:
         yield running
 
 
-@pytest.fixture(scope="module")
-def warm() -> Iterator[Warm]:
-    """Start a program that has the libraries; its copies load localops after them, other tests do before."""
-    with Warm("openai", "anthropic", "openinference.instrumentation.openai") as running:
-        yield running
-
-
 def _environment(server: ModelServer, **more: str) -> dict[str, str]:
     return {
         "OPENAI_BASE_URL": f"{server.url}/v1",

@@ -16,10 +16,13 @@ from . import programs
 # A copy is a process like any other: it has the environment, folder and streams that it is given, runs the code as
 # its main module, and ends as an interpreter does, with its exit handlers. All that differs is what is loaded.
 _PROGRAM = """
-import importlib, json, os, sys
+import gc, importlib, json, os, sys
+gc.disable()
 for name in sys.argv[1:]:
     importlib.import_module(name)
 del sys.argv[1:]
+gc.freeze()  # else each copy would look through all of it for garbage, and so have memory of its own for it
+gc.enable()
 while line := sys.stdin.readline():
     if (child := os.fork()) == 0:
         break
