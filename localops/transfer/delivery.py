@@ -357,9 +357,14 @@ class Ledger:
         """Park rows that the remote does not take."""
         journal.transact(lambda execute: self._park(execute, refused, final=final), full=True, folded=False)
 
-    def unpark(self, journal: Journal, seqs: Iterable[int] | None = None, *, drop: bool = False) -> int:
-        """Mark parked rows to be sent again, or (`drop`) never; return how many there were."""
-        there = {row.seq for row in self.parked()}
+    def unpark(
+        self, journal: Journal, seqs: Iterable[int] | None = None, *, drop: bool = False, dropped: bool = False
+    ) -> int:
+        """Mark parked rows to be sent again, or (`drop`) never; return how many there were.
+
+        `dropped`: those that were to be sent never, instead of the parked ones.
+        """
+        there = {row.seq for row in parked(self.reader, self.remote, dropped=dropped)}
         chosen = sorted(there if seqs is None else there.intersection(seqs))
 
         def work(execute: Execute) -> None:
@@ -667,9 +672,9 @@ class _Filling:
         return Batch(self._journal, self._lineage, taken, ranges, self._ledger.before(taken[0].seq, self.limits))
 
 
-def parked(reader: Reader, remote: str | None) -> list[Parked]:
-    """Return the rows that a remote does not take, or (None) those of all remotes."""
-    rows = map(Parked._make, reader.ask(statement("parked"), {"remote": remote}))
+def parked(reader: Reader, remote: str | None, *, dropped: bool = False) -> list[Parked]:
+    """Return the rows that a remote does not take, or (None) those of all remotes; or those that a person gave up."""
+    rows = map(Parked._make, reader.ask(statement("parked"), {"remote": remote, "dropped": int(dropped)}))
     return [row._replace(final=bool(row.final), kind=_text(row.kind), name=_text(row.name)) for row in rows]
 
 

@@ -289,7 +289,8 @@ def _parked_for(name: str, ledger: delivery.Ledger) -> Iterator[Finding]:
     """Report the rows that a remote does not take, and those that a person gave up."""
     if dropped := ledger.dropped():
         text = f"{output.counted(dropped, 'row was', 'rows were')} given up by `localops parked drop`"
-        yield Finding(name, f"{text}: remote {ledger.remote} never gets them", fault=False)
+        cure = "`localops parked retry --dropped` sends them after all"
+        yield Finding(name, f"{text}: remote {ledger.remote} never gets them", cure, fault=False)
     if parked := len(ledger.parked()):
         text = "1 row is" if parked == 1 else f"{parked} rows are"
         cure = f"`localops parked list --project {name}` shows why; then `localops parked retry` or `drop`"

@@ -96,6 +96,28 @@ def test_verify_reports_rows_that_were_given_up(sender: Sender) -> None:
     assert facts["rows_given_up"] == 1
 
 
+def test_a_row_that_was_given_up_can_be_sent_after_all(sender: Sender) -> None:
+    """The command that drops it names the way back; then it is listed no more, and arrives."""
+    record("one")
+    with sender.ledger().reader as reader:
+        seq = reader.ask("select max(seq) from event")[0][0]
+    journal = Journal(sender.folder)
+    sender.ledger().park(journal, {seq: "refused by the remote"})
+    journal.close()
+    back = f"parked retry --dropped {seq}"
+    assert back in run_localops(sender.home, "parked", "drop", str(seq)).stderr
+    listed = json.loads(run_localops(sender.home, "parked", "list", "--dropped", "--json").stdout)["parked"]
+    assert [row["seq"] for row in listed] == [seq]
+    assert json.loads(run_localops(sender.home, "parked", "list", "--json").stdout)["parked"] == []
+    assert run_localops(sender.home, "parked", "retry", str(seq)).returncode == 1
+    assert "1 row is sent again" in run_localops(sender.home, *back.split()).stderr
+    assert json.loads(run_localops(sender.home, "parked", "list", "--dropped", "--json").stdout)["parked"] == []
+    assert run_localops(sender.home, *back.split()).returncode == 1
+    assert run_localops(sender.home, "sync").returncode == 0
+    [facts] = json.loads(run_localops(sender.home, "sync", "--verify", "--json").stdout)["remotes"]
+    assert (facts["rows_given_up"], facts["code"]) == (0, 0)
+
+
 @pytest.mark.foreign_open
 @pytest.mark.parametrize("way", ["one", "as in"])
 def test_a_script_has_to_confirm_a_deletion(own: RealHub, sender: Sender, tmp_path: Path, way: str) -> None:

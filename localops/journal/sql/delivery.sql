@@ -82,12 +82,12 @@ from meta
 where key = :key;
 
 -- parked --
--- The rows that a remote does not take, or (without a name) those of all remotes, the newest last.
+-- The rows that a remote does not take, or (without a name) those of all remotes, the newest last; or the dropped ones.
 select p.remote, p.seq, p.final, p.reason, p.at_ns, e.id, e.phase, e.session, cast(e.kind as blob), cast(e.name as blob)
 from parked p
 left join event e on e.seq = p.seq
 where (:remote is null or p.remote = :remote)
-  and p.final < 2
+  and (p.final = 2) = :dropped
 order by p.remote, p.seq;
 
 -- dropped --

@@ -34,12 +34,17 @@ def _remote_option(command: Any) -> Any:
 
 @parked.command("list")
 @_remote_option
+@click.option("--dropped", is_flag=True, help="List the rows that were dropped instead.")
 @common.place_options
 @common.json_option
-def list_parked(remote: str | None, home: str | None, project: str | None, as_json: bool) -> None:
+def list_parked(remote: str | None, dropped: bool, home: str | None, project: str | None, as_json: bool) -> None:
     """List parked rows, each with the remote's reason."""
     with Home(*common.place(home, project)) as opened:
-        parked_rows = [(each.name, row) for each in opened.projects for row in delivery.parked(each.reader, remote)]
+        parked_rows = [
+            (each.name, row)
+            for each in opened.projects
+            for row in delivery.parked(each.reader, remote, dropped=dropped)
+        ]
     if as_json:
         common.print_json({"parked": [_facts(name, row) for name, row in parked_rows]})
     elif parked_rows:
@@ -50,7 +55,7 @@ def list_parked(remote: str | None, home: str | None, project: str | None, as_js
                 row.remote,
                 row.seq,
                 f"{row.kind or 'pruned'} {row.name or ''}".strip(),
-                "refused" if row.final else "set aside",
+                "dropped" if dropped else "refused" if row.final else "set aside",
                 output.ago(now - row.at_ns),
                 row.reason,
             )
@@ -59,7 +64,7 @@ def list_parked(remote: str | None, home: str | None, project: str | None, as_js
         headers = ("project", "remote", "row", "what", "", "when", "why")
         common.print_table(lines, headers, align="llr", soft=("why", "what"), spare=("when", "project"))
     else:
-        output.say("no row is parked")
+        output.say("no row was dropped" if dropped else "no row is parked")
 
 
 def _facts(project: str, row: Parked) -> dict[str, Any]:
@@ -108,13 +113,18 @@ def _show(project: Project, row: Parked, as_json: bool) -> None:
 @parked.command()
 @click.argument("seqs", type=int, nargs=-1, metavar="[ROW]...")
 @_remote_option
+@click.option("--dropped", is_flag=True, help="Take back what was dropped, instead of the parked rows.")
 @common.place_options
-def retry(seqs: tuple[int, ...], remote: str | None, home: str | None, project: str | None) -> None:
-    """Send parked rows again with the next sync: all, or the given ROWs."""
-    count = sum(_unpark(home, project, remote, seqs, drop=False))
+def retry(seqs: tuple[int, ...], remote: str | None, dropped: bool, home: str | None, project: str | None) -> None:
+    """Send parked rows again with the next sync: all, or the given ROWs.
+
+    With --dropped it undoes `localops parked drop`: the rows are sent as if they had never been refused.
+    """
+    count = sum(_unpark(home, project, remote, seqs, dropped=dropped))
     _check_count(count, seqs)
     are_sent = output.counted(count, "row is sent", "rows are sent")
-    output.say(f"{are_sent} again with the next `localops sync`" if count else "no row is parked")
+    nothing = "no row was dropped" if dropped else "no row is parked"
+    output.say(f"{are_sent} again with the next `localops sync`" if count else nothing)
 
 
 @parked.command()
@@ -122,10 +132,14 @@ def retry(seqs: tuple[int, ...], remote: str | None, home: str | None, project: 
 @_remote_option
 @common.place_options
 def drop(seqs: tuple[int, ...], remote: str | None, home: str | None, project: str | None) -> None:
-    """Never send the ROWs: they stay here, and the remote will not have them."""
+    """Never send the ROWs: they stay here, and the remote will not have them.
+
+    `localops parked retry --dropped` takes that back, as long as the rows are here.
+    """
     count = sum(_unpark(home, project, remote, seqs, drop=True))
     _check_count(count, seqs)
-    output.say(f"{output.counted(count, 'row')} will not be sent; the journal keeps all rows")
+    back = f"`localops parked retry --dropped {' '.join(map(str, seqs))}` takes that back"
+    output.say(f"{output.counted(count, 'row')} will not be sent; the journal keeps all rows: {back}")
 
 
 def _check_count(count: int, seqs: tuple[int, ...]) -> None:
@@ -135,14 +149,20 @@ def _check_count(count: int, seqs: tuple[int, ...]) -> None:
 
 
 def _unpark(
-    home: str | None, project: str | None, remote: str | None, seqs: tuple[int, ...], *, drop: bool
+    home: str | None,
+    project: str | None,
+    remote: str | None,
+    seqs: tuple[int, ...],
+    *,
+    drop: bool = False,
+    dropped: bool = False,
 ) -> Iterator[int]:
     top, only = common.place(home, project)
     with Home(top, only) as opened:
         places = {
             (each.name, row.remote)
             for each in opened.projects
-            for row in delivery.parked(each.reader, remote)
+            for row in delivery.parked(each.reader, remote, dropped=dropped)
             if row.seq in seqs
         }
         if len(places) > 1:
@@ -151,8 +171,9 @@ def _unpark(
         for each in opened.projects:
             journal = Journal(config.project_folder(top, each.name), gather=True)
             try:
-                for name in sorted({row.remote for row in delivery.parked(each.reader, remote)}):
+                remotes = {row.remote for row in delivery.parked(each.reader, remote, dropped=dropped)}
+                for name in sorted(remotes):
                     ledger = delivery.Ledger(each.reader, each.folder, name)
-                    yield ledger.unpark(journal, seqs or None, drop=drop)
+                    yield ledger.unpark(journal, seqs or None, drop=drop, dropped=dropped)
             finally:
                 journal.close()
