@@ -29,11 +29,11 @@ PATH = os.pathsep.join((str(TOP), str(TOP / "sync")))
 _LIMITED = """
 import functools, json, sys
 from localops.cli import main
-from localops.server import auth, limits, single, troubles
+from localops.server import auth, limits, presence, troubles
 given = json.loads(sys.argv[1])
 auth._LOGIN = given.pop("login", auth._LOGIN)
 troubles._FRESH = given.pop("fresh", troubles._FRESH)
-single._PATIENCE = given.pop("takeover", single._PATIENCE)
+presence._PATIENCE = given.pop("takeover", presence._PATIENCE)
 limits.Limits = functools.partial(limits.Limits, **given)
 main(sys.argv[2:])
 """
