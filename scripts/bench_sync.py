@@ -214,6 +214,106 @@ def sync(bench: Bench) -> None:
     bench.say("the same / the OTLP exporter of the OpenTelemetry SDK, spans of that size", ">= 3 x", figure)
 
 
+def _spans(many: int, attributes: Callable[[], dict[str, Any]]) -> Iterator[bytes]:
+    """Return requests of OTLP with 512 spans each: traces of 16, of which the root ends last, as in any program."""
+    from opentelemetry.proto.collector.trace.v1 import trace_service_pb2
+
+    for _ in range(many // 512):
+        request = trace_service_pb2.ExportTraceServiceRequest()
+        group = request.resource_spans.add()
+        group.resource.attributes.add(key="service.name").value.string_value = "bench"
+        scoped = group.scope_spans.add()
+        scoped.scope.name = "bench"
+        for number in range(512):
+            place = number % 16
+            if not place:
+                trace, ids = random.randbytes(16), [random.randbytes(8) for _ in range(16)]
+            at = clock.now_ns()
+            span = scoped.spans.add(
+                trace_id=trace,
+                span_id=ids[place],
+                parent_span_id=b"" if place == 15 else ids[15],
+                name="step",
+                start_time_unix_nano=at - 1_000_000,
+                end_time_unix_nano=at,
+            )
+            for key, value in attributes().items():
+                setattr(
+                    span.attributes.add(key=key).value, "int_value" if isinstance(value, int) else "string_value", value
+                )
+        yield zlib.compress(request.SerializeToString(), 5, wbits=31)
+
+
+def _step() -> dict[str, Any]:
+    return {"body": body()}
+
+
+def _call() -> dict[str, Any]:
+    asked, answered = (" ".join(random.choices(WORDS, k=30)) for _ in range(2))
+    return {
+        "gen_ai.operation.name": "chat",
+        "gen_ai.provider.name": "openai",
+        "gen_ai.request.model": "gpt-4o",
+        "gen_ai.usage.input_tokens": 900,
+        "gen_ai.usage.output_tokens": 40,
+        "gen_ai.input.messages": json.dumps([{"role": "user", "parts": [{"type": "text", "content": asked}]}]),
+        "gen_ai.output.messages": json.dumps([{"role": "assistant", "parts": [{"type": "text", "content": answered}]}]),
+    }
+
+
+def _cpu(pid: int) -> float:
+    """Return the seconds of CPU that a process has used."""
+    with open(f"/proc/{pid}/stat") as file:
+        fields = file.read().rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def spans(bench: Bench) -> None:
+    """Measure what spans over OTLP cost a hub, beside its own batches of rows."""
+    many = bench.many // 10 // 512 * 512
+    ratios: dict[str, list[float]] = {"step": [], "call": []}
+    with bench.home("spans") as home:
+        folder = config.project_folder(str(home), "default")
+        backlog(folder, many)
+        backlog(config.project_folder(str(home), "first"), 10)
+        requests_of = {name: list(_spans(many, make)) for name, make in (("step", _step), ("call", _call))}
+        for number in range(3):
+            with hub(home.parent / f"rows {number}") as there:
+                # What is loaded once does not count.
+                worker.sync(str(home), "first", Remote(f"hub{number}", there.url, key=there.key))
+                before = _cpu(there.process.pid)
+                outcome = worker.sync(str(home), "default", Remote(f"hub{number}", there.url, key=there.key))
+                assert outcome.code == exit_codes.DONE, outcome
+                own = outcome.sent / (_cpu(there.process.pid) - before)
+            for name, bodies in requests_of.items():
+                ratios[name].append(_span_rate(home.parent / f"{name} {number}", bodies) / own)
+    figure = ", ".join(f"{statistics.median(each):.2f}" for each in ratios.values())
+    what = f"{many:,} spans over OTLP in protobuf, 512 a request, plain, LLM calls: rows a second of hub CPU"
+    bench.say(f"{what} / the hub's own batches", ">= 0.50 x", figure)
+
+
+def _span_rate(data: Path, bodies: list[bytes]) -> float:
+    """Return the rows that a hub makes of requests in a second of its CPU."""
+    with hub(data) as there, requests.Session() as session:
+        sent = {
+            "Authorization": f"Bearer {there.key}",
+            "Content-Type": "application/x-protobuf",
+            "Content-Encoding": "gzip",
+        }
+
+        def post(request: bytes) -> None:
+            reply = session.post(f"{there.url}/v1/traces", data=request, headers=sent)
+            assert (reply.status_code, reply.content) == (200, b""), reply
+
+        post(next(_spans(512, _call)))
+        before = _cpu(there.process.pid)
+        for request in bodies:
+            post(request)
+        took = _cpu(there.process.pid) - before
+        with Reader(str(data / "default" / "journal.db")) as reader:
+            return int(reader.ask("select count(*) - 576 from event")[0][0]) / took
+
+
 def backlogged(bench: Bench) -> None:
     """Measure a sync of a great backlog: its memory, the recorder beside it, and what is quick afterwards."""
     with bench.home("backlog") as home, hub(home.parent / "hub") as there:
@@ -338,4 +438,4 @@ def poison(bench: Bench) -> None:
         bench.say("one row of 10,000 that the remote refuses: further requests", f"<= {most}", str(extra))
 
 
-PARTS: dict[str, Callable[[Bench], None]] = {part.__name__: part for part in (sync, backlogged, poison)}
+PARTS: dict[str, Callable[[Bench], None]] = {part.__name__: part for part in (sync, spans, backlogged, poison)}

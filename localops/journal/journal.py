@@ -58,6 +58,8 @@ if TYPE_CHECKING:
 LOOK_EVERY = 0.5  # seconds between checks that the file, its WAL and our locks are still there
 CHECK_EVERY = 0.001  # seconds between quick checks that the files at their paths are those that we write to
 
+# Of the rows to write, those that are here: one statement for all takes half as long as one each.
+_KNOWN_OF = "select id, phase from id_of where id in (select unhex(value) from json_each(?))"
 _UNFOLDED = "select id, phase from event where seq > (select seq from mark)"
 
 _journals: weakref.WeakSet[Journal] = weakref.WeakSet()
@@ -494,9 +496,11 @@ class Journal:
             def work(execute: Execute, batch: Sequence[Row] = batch, new: list[Row] = new) -> None:
                 # Empty, as all rows are folded, except in a journal that only a newer release folds.
                 seen = set(execute(_UNFOLDED).fetchall())
+                ids = '["' + '","'.join([row[0].hex() for row in batch]) + '"]'
+                seen.update(execute(_KNOWN_OF, (ids,)).fetchall())
                 for row in batch:
                     identity = (row[0], row[1])
-                    if identity in seen or execute("select 1 from id_of where id = ? and phase = ?", identity).get:
+                    if identity in seen:
                         continue
                     if only is not None and not only(inside, row):
                         continue

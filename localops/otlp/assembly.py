@@ -37,7 +37,10 @@ TOGETHER = ("session.id", "gen_ai.conversation.id", "traceloop.association.prope
 _KINDS = tuple(name for name, (known, _) in names.FIELDS.items() if known == "kind")
 _TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")
 _SYSTEM = {"Hostname": "host.name", "OS": "os.type", "OS Version": "os.version"}
+_TOGETHER = frozenset(TOGETHER)
 _OWN, _UNNAMED = 0, 9  # how strong a word is that the trace is a session itself: it says so; it says nothing
+
+_NOTHING: tuple[int, object] = (_UNNAMED, None)
 
 
 class Outline:
@@ -60,10 +63,13 @@ class Outline:
         if together[0] < self.together[0]:
             self.together = together
         name = span.name if isinstance(span.name, str) else None
-        if not span.is_root:
+        if span.around is None:
+            self.add(2, name, span.start, span.end, state_of(span), span.resource)
+            return
+        if self.rank < 2:
             service = span.resource.get("service.name")
             name = service if isinstance(service, str) and service else name
-        self.add(2 if span.is_root else 1, name, span.start, span.end, state_of(span), span.resource)
+        self.add(1, name, span.start, span.end, None, span.resource)
 
     def add(
         self, rank: int, name: str | None, starts: int, ends: int, state: str | None, resource: dict[str, Any]
@@ -87,10 +93,12 @@ def together_of(span: Span) -> tuple[int, object]:
 
 def named_together(attributes: dict[str, Any]) -> tuple[int, object]:
     """Return which session attributes name, and before it how strong that is."""
+    if _TOGETHER.isdisjoint(attributes):
+        return _NOTHING
     for rank, name in enumerate(TOGETHER, 1):
         if value := attributes.get(name):
             return (rank, value)
-    return (_UNNAMED, None)
+    return _NOTHING
 
 
 def is_own(span: Span) -> bool:
@@ -170,12 +178,11 @@ class Assembly:
         elif "llm" in kinds:
             self.calls.add(span.row)
 
-    def rows_of(self, span: Span, reading: Reading, session: bytes) -> Iterator[Row]:
-        """Yield the rows of a span: one, and one more for an error; those of start and end for a session of ours."""
+    def rows_of(self, span: Span, reading: Reading, session: bytes) -> Iterable[Row]:
+        """Return the rows of a span: one, and one more for an error; those of start and end for a session of ours."""
         if is_ours(reading):
-            yield from self._own_rows(span, reading, session)
-        else:
-            yield from self._foreign_rows(span, reading, session)
+            return self._own_rows(span, reading, session)
+        return self._foreign_rows(span, reading, session)
 
     def _own_rows(self, span: Span, reading: Reading, session: bytes) -> Iterator[Row]:
         """Yield the row that localops has sent as this span; of a session, those of its start and its end."""
@@ -206,12 +213,12 @@ class Assembly:
             body=writer.encode(body) if body else None,
         )
 
-    def _foreign_rows(self, span: Span, reading: Reading, session: bytes) -> Iterator[Row]:
-        """Yield the row of a span, and that of the error that it failed with."""
+    def _foreign_rows(self, span: Span, reading: Reading, session: bytes) -> list[Row]:
+        """Return the row of a span, and that of the error that it failed with."""
         writer = self._writer(session)
-        agent = self._agent(span)
+        agent = self._agent(span) if self.agents else None
         fields = {**reading.fields, "span_id": span.id.hex()}
-        if span.is_root:
+        if span.around is None:
             fields["trace_id"] = span.trace.hex()
         if span.scope:
             fields["scope"] = span.scope
@@ -221,22 +228,27 @@ class Assembly:
         if kind == "llm" and not self._counts(span, reading, session):
             kind = COPY
         head = (span.row, kind, writer.text(reading.name), span.around, agent, span.start)
-        conversation = reading.fields.get("thread_id", reading.fields.get("session_id"))
-        named = facets.tags(reading.fields.get("user_id"), conversation)
-        tags = writer.tags_text(facets.inherited(reading.tags, named)) if reading.tags or named else None
+        user, conversation = fields.get("user_id"), fields.get("thread_id", fields.get("session_id"))
+        tags = None
+        if reading.tags or user is not None or conversation is not None:
+            tags = writer.tags_text(facets.inherited(reading.tags, facets.tags(user, conversation)))
         if kind == "llm":
             call = LLMEvent(**{name: fields.pop(name, None) for name in _REQUEST}, **reading.figures)
             for name in _ANSWER:
                 setattr(call, name, fields.pop(name, None))
             measures, about = writer.call_measures(call, span.end, unbilled=reading.failed and not _has_usage(reading))
             fields = {**call.request(), **call.reply(), **fields, **about}
-            yield writer.closing(head, span.end, fields, tags=tags, failed=reading.failed, measures=measures)
+            made = [writer.closing(head, span.end, fields, tags=tags, failed=reading.failed, measures=measures)]
+        elif not reading.figures:
+            made = [writer.closing(head, span.end, fields, None, tags, failed=reading.failed)]
         else:
             figures = {name: value for name, value in reading.figures.items() if value is not None}
             cost = figures.pop("cost", None) if kind == "tool" else None
             fields |= figures
-            yield writer.closing(head, span.end, fields, cost, tags, failed=reading.failed)
-        yield from self._error_rows(span, reading, writer, head)
+            made = [writer.closing(head, span.end, fields, cost, tags, failed=reading.failed)]
+        if reading.failed:
+            made += self._error_rows(span, reading, writer, head)
+        return made
 
     def _counts(self, span: Span, reading: Reading, session: bytes) -> bool:
         """Return whether an LLM call counts: one in another is the same, and so is one with the same response.

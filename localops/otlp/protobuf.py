@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from localops.otlp.documents import Scope
 
 _DROPPED = ("dropped_attributes", "dropped_events", "dropped_links")
-_NO_ID = bytes(16)
+_NOTHING_DROPPED = (0, 0, 0)
+_NO_IDS = (bytes(8), bytes(16))
 
 
 def library() -> Any:
@@ -65,8 +66,9 @@ def scope_of(scope: Any) -> Scope:
 
 def _span(span: Any, resource: dict[str, Any], scope: Scope) -> Span:
     status = span.status
-    dropped = span.dropped_attributes_count, span.dropped_events_count, span.dropped_links_count
     kind, state = span.kind, span.trace_state
+    dropped = (span.dropped_attributes_count, span.dropped_events_count, span.dropped_links_count)
+    events, links = span.events, span.links
     return Span(
         id_of(span.trace_id, 16),
         id_of(span.span_id, 8),
@@ -77,19 +79,19 @@ def _span(span: Any, resource: dict[str, Any], scope: Scope) -> Span:
         attributes(span.attributes),
         code=status.code,
         message=status.message or None,
-        moments=[(each.name, each.time_unix_nano, attributes(each.attributes)) for each in span.events],
-        links=[_link(link) for link in span.links],
+        moments=[(each.name, each.time_unix_nano, attributes(each.attributes)) for each in events] if events else (),
+        links=[_link(link) for link in links] if links else (),
         resource=resource,
         scope=scope,
         beside=beside(scope, kind, state, dict(zip(_DROPPED, dropped, strict=True)))
-        if kind > 1 or state or any(dropped)
+        if kind > 1 or state or dropped != _NOTHING_DROPPED
         else None,
     )
 
 
 def id_of(raw: bytes, length: int) -> bytes | None:
     """Return an id; None if it is missing, zero or of another length."""
-    return raw if len(raw) == length and raw != _NO_ID[:length] else None
+    return raw if len(raw) == length and raw not in _NO_IDS else None
 
 
 def _link(link: Any) -> dict[str, Any]:

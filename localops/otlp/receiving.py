@@ -102,8 +102,10 @@ class Receiver:
         self._writers: dict[bytes, Writer] = {}
         self._logged = -_LOGGED
         self._held = self._many = 0  # what waits, in bytes and in spans
-        for thing in self._spool.read():
+        kept = list(self._spool.read())
+        for thing in kept:
             self._wait(thing, time.monotonic())
+        self._weigh(kept)
         # A crash may have come between their rows and the end of their files.
         self._find(list(self._traces))
 
@@ -129,6 +131,7 @@ class Receiver:
                 fresh.append(thing)
         ready |= self._ended(now, {thing.trace for thing in fresh})
         fresh = [thing for thing in fresh if thing.trace not in ready]
+        self._weigh(fresh)
         taken.waiting = len(fresh)
         self._spool.keep(fresh)
         self._store(ready, taken)
@@ -165,11 +168,16 @@ class Receiver:
         trace = self._traces.get(thing.trace)
         if trace is None:
             trace = self._traces[thing.trace] = _Trace(now + self.patience)
-        size = trace.size
         is_new = _put(trace, thing, taken)
-        self._held += trace.size - size
         self._many += is_new
         return is_new
+
+    def _weigh(self, things: Iterable[Span | Record]) -> None:
+        """Count the bytes of what waits now, about."""
+        for thing in things:
+            size = 1_000 + sum(len(value) for value in thing.attributes.values() if type(value) is str)
+            self._traces[thing.trace].size += size
+            self._held += size
 
     def _take_out(self, trace: bytes) -> _Trace:
         each = self._traces.pop(trace)
@@ -278,15 +286,16 @@ class Receiver:
                     about.assembly.look(span)
             self._join(each, known)
         readings = [span.read() for span in new]
-        if new and not any(map(assembly.is_ours, readings)):
+        ours = [bool(reading.ours) and assembly.is_ours(reading) for reading in readings]
+        if new and not any(ours):
             made += ((row, None) for row in self._begin(about, session, outline))
         ends: list[tuple[Row, Span | Record | None]] = []
-        for span, reading in zip(new, readings, strict=True):
-            is_ours = assembly.is_ours(reading)
+        for span, reading, is_ours in zip(new, readings, ours, strict=True):
             if not is_ours and about.resource is not None and span.resource != about.resource:
                 reading.fields["resource"] = span.resource
-            made += ((row, span) for row in about.assembly.rows_of(span, reading, session))
-            if span.is_root and not is_ours and not about.ends_by_itself:
+            for row in about.assembly.rows_of(span, reading, session):
+                made.append((row, span))
+            if span.around is None and not is_ours and not about.ends_by_itself:
                 ends.append((self._end(span, session), span))
         writer = self._writer(session)
         for each in traces:
@@ -325,7 +334,7 @@ class Receiver:
     def _compare(self, span: Span, session: bytes, taken: Outcome) -> None:
         """Count a span that is here already; refuse it if what is here says something else."""
         here = stored.one(self.journal, _main_id(span), rows.DONE)
-        came = rows.whole(next(Assembly(self._writer).rows_of(span, span.read(), session)))
+        came = rows.whole(next(iter(Assembly(self._writer).rows_of(span, span.read(), session))))
         if here is None or came[_PHASE] != rows.DONE or not _differs(here.bare, came):
             taken.again += 1
         else:
@@ -333,12 +342,12 @@ class Receiver:
 
     def _write(self, made: Sequence[tuple[Row, Span | Record | None]], taken: Outcome) -> None:
         """Write the rows that can be stored, and refuse the others."""
-        whole_rows = [rows.whole(row) for row, _ in made]
+        valid = [row for row, _ in made]
         try:
-            validation.check_rows([Stored(0, *row) for row in whole_rows])
+            validation.check_rows([Stored._make((0, *rows.whole(row))) for row in valid])
         except ValueError:
-            whole_rows = list(_valid(whole_rows, made, taken))
-        taken.rows += self.journal.add(whole_rows)
+            valid = list(_valid(made, taken))
+        taken.rows += self.journal.add(valid)
 
     def _writer(self, session: bytes) -> Writer:
         writer = self._writers.get(session)
@@ -363,7 +372,6 @@ def _put(trace: _Trace, thing: Span | Record, taken: Outcome | None) -> bool:
             return False
         trace.records[thing.row] = thing
         trace.outline.together = min(trace.outline.together, assembly.named_together(thing.attributes), key=_rank)
-        trace.size += 1_000
         return True
     before = trace.spans.get(thing.row)
     if before is not None:
@@ -374,7 +382,6 @@ def _put(trace: _Trace, thing: Span | Record, taken: Outcome | None) -> bool:
         return False
     trace.spans[thing.row] = thing
     trace.outline.look(thing)
-    trace.size += sum(len(value) for value in thing.attributes.values() if type(value) is str) + 1_000
     return True
 
 
@@ -401,16 +408,14 @@ def _content(row: Row) -> dict[str, object]:
     return {name: value for name, value in body.items() if name not in ("resource", "events")}
 
 
-def _valid(
-    whole_rows: Sequence[Row], made: Sequence[tuple[Row, Span | Record | None]], taken: Outcome
-) -> Iterable[Row]:
+def _valid(made: Iterable[tuple[Row, Span | Record | None]], taken: Outcome) -> Iterable[Row]:
     """Yield the rows that can be stored; refuse each span of which one cannot."""
     refused: set[int] = set()
-    for row, (_, thing) in zip(whole_rows, made, strict=True):
+    for row, thing in made:
         if id(thing) in refused:
             continue
         try:
-            validation.check_rows([Stored(0, *row)])
+            validation.check_rows([Stored(0, *rows.whole(row))])
         except ValueError as error:
             if thing is not None:
                 refused.add(id(thing))

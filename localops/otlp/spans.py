@@ -30,6 +30,9 @@ _DROPPED = {
 }
 _CODES = {"STATUS_CODE_OK": 1, "STATUS_CODE_ERROR": 2}
 _SPACE = SPACE.bytes
+_MOST_IDS = 4_096
+# Of each span the id is asked for by its children as well.
+_row_ids: dict[tuple[bytes, bytes], bytes] = {}
 
 
 class Span:
@@ -118,7 +121,12 @@ class Span:
 
 def row_id(trace: bytes, id: bytes) -> bytes:
     """Return the id of the row of a span."""
-    return named_id(f"span {trace.hex()} {id.hex()}")
+    known = _row_ids.get((trace, id))
+    if known is None:
+        if len(_row_ids) >= _MOST_IDS:
+            _row_ids.clear()
+        known = _row_ids[trace, id] = named_id(f"span {trace.hex()} {id.hex()}")
+    return known
 
 
 def named_id(name: str, space: bytes = _SPACE) -> bytes:
