@@ -26,7 +26,7 @@ LAYERS = """
     room
     careful errors clock interruption rows shapes zstd
     host
-    context facets locks openmetrics output redact sql
+    context facets locks openmetrics output raised redact sql
     participants events pricing stored plain_values responses
     billing
     config encode
@@ -53,7 +53,7 @@ LAYERS = """
     process_exit
     notebook
     client
-    span_values names messages exact imports libraries
+    span_values names messages exact imports libraries anthropic_streams
     numbered tool_definitions
     mapping
     processor pydantic_ai client_calls threads langchain_runs children

@@ -31,7 +31,7 @@ def _next(proxy: Any) -> Any:
     try:
         event = next(proxy.__wrapped__)
     except StopIteration:
-        _end(proxy)
+        proxy._finish_tracing()
         raise
     except BaseException as error:
         proxy._finish_tracing_on_exit(error)
@@ -45,16 +45,10 @@ async def _anext(proxy: Any) -> Any:
     try:
         event = await proxy.__wrapped__.__anext__()
     except StopAsyncIteration:
-        _end(proxy)
+        proxy._finish_tracing()
         raise
     except BaseException as error:
         proxy._finish_tracing_on_exit(error)
         raise
     proxy._response_accumulator.process_chunk(event)
     return event
-
-
-def _end(proxy: Any) -> None:
-    from opentelemetry.trace import Status, StatusCode
-
-    proxy._finish_tracing(status=Status(StatusCode.OK))
