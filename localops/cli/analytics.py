@@ -127,7 +127,10 @@ def analytics(
         else:
             lines = _lines(opened, by, chosen, tz)
             each_one = by == "session"
-            named = _names(opened, lines[:limit]) if each_one and not as_json else {}
+            if each_one and as_json:
+                _print_sessions(opened, lines, chosen)
+                return
+            named = _names(opened, lines[:limit]) if each_one else {}
             _print_lines(by, lines, limit, as_json=as_json, each_one=each_one, named=named)
 
 
@@ -304,7 +307,7 @@ def _totals_facts(totals: Totals, *, open_calls: bool) -> dict[str, Any]:
 def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     parts = [figures.overall(project.reader, chosen) for project in opened.projects]
     totals = figures.Totals(*map(sum, zip(figures.NOTHING, *parts, strict=True)))
-    open_calls = any(project.any_open_call(chosen) for project in opened.projects)
+    open_calls = any(project.with_open_calls(chosen) for project in opened.projects)
     if as_json:
         common.print_json({"sessions": totals.rows, **_totals_facts(totals, open_calls=open_calls)})
         return
@@ -326,12 +329,17 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
 
 
 def _lines(opened: Home, by: str, chosen: Chosen, tz: str | None) -> list[Line]:
-    """Return the lines of all projects; a session is named by its full id."""
+    """Return the lines of all projects."""
     parts = (
         figures.across(project.reader, by, chosen, tz=tz, running=project.running()) for project in opened.projects
     )
-    lines = figures.together(by, chain.from_iterable(parts))
-    return [line._replace(value=facts.full_id(line.value)) for line in lines] if by == "session" else lines
+    return figures.together(by, chain.from_iterable(parts))
+
+
+def _print_sessions(opened: Home, lines: list[Line], chosen: Chosen) -> None:
+    """Print the figures of each session as JSON."""
+    open_calls = {session for project in opened.projects for session in project.with_open_calls(chosen)}
+    common.print_json({"by": "session", "lines": [facts.of_session(line, open_calls) for line in lines]})
 
 
 def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:
@@ -354,11 +362,11 @@ class _Named(NamedTuple):
     cost_at_least: bool = False
 
 
-def _names(opened: Home, lines: list[Line]) -> dict[str, _Named]:
+def _names(opened: Home, lines: list[Line]) -> dict[bytes, _Named]:
     """Return the short id and the name of each line's session, with what the line's figures leave open."""
     named = {}
     for line in lines:
-        project, id = opened.find(line.value)
+        project, id = opened.find(facts.full_id(line.value))
         snapshot = project.snapshot(id)
         label = f"{common.short_id(id)}  {common.title(snapshot.story.name)}"
         named[line.value] = _Named(label, snapshot.is_cut_off, snapshot.cost_at_least)
@@ -372,7 +380,7 @@ def _print_lines(
     *,
     as_json: bool,
     each_one: bool = False,
-    named: dict[str, _Named] | None = None,
+    named: dict[bytes, _Named] | None = None,
 ) -> None:
     """Print lines as a table or JSON; `each_one`: each is one session; `named`: what these are called."""
     if as_json:

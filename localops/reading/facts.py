@@ -12,6 +12,7 @@ from localops.reading import analytics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
     from localops.journal.stored import Stored
@@ -156,6 +157,11 @@ def _percentiles(report: Report) -> dict[str, dict[str, float]] | None:
     return {
         kind: dict(zip(names, (value / 1e9 for value in values), strict=True)) for kind, values in report.took.items()
     }
+
+
+def of_session(one: Line, open_calls: Collection[bytes]) -> Facts:
+    """Return the figures of a session among many; `open_calls` are those with an LLM call that never ended."""
+    return {**part("session", one), "cost_at_least": one.unpriced > 0 or one.value in open_calls}
 
 
 def part(dim: str, one: Part | Line) -> Facts:

@@ -337,10 +337,10 @@ class Project:
             return True
         return listed.state != "Running" and analytics.open_calls(self.reader, listed.session) > 0
 
-    def any_open_call(self, chosen: analytics.Chosen) -> bool:
-        """Return whether an LLM call of a chosen session never ended; those of running sessions may."""
+    def with_open_calls(self, chosen: analytics.Chosen) -> list[bytes]:
+        """Return the chosen sessions with an LLM call that never ended; those of running sessions may."""
         sessions = analytics.with_open_calls(self.reader, chosen)
-        return any(self.standing(session).state != "Running" for session in sessions)
+        return [session for session in sessions if self.standing(session).state != "Running"]
 
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
         """Return a few of the sessions with ids between two others."""

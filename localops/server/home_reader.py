@@ -394,14 +394,18 @@ class HomeReader:
                 for each in home.projects:
                     with self._following(each) as index:
                         total = analytics.Totals(*map(add, total, charts.overall(index, chosen)))
-                open_calls = any(each.any_open_call(chosen) for each in home.projects)
+                open_calls = any(each.with_open_calls(chosen) for each in home.projects)
                 return {"sessions": total.rows, **facts.totals(total, open_calls=open_calls)}
             lines = [
                 line
                 for each in home.projects
                 for line in analytics.across(each.reader, by, chosen, running=each.running())
             ]
-            return {"by": by, "lines": [facts.part(by, line) for line in analytics.together(by, lines)[:limit]]}
+            first = analytics.together(by, lines)[:limit]
+            if by == "session":
+                with_open_calls = {session for each in home.projects for session in each.with_open_calls(chosen)}
+                return {"by": by, "lines": [facts.of_session(line, with_open_calls) for line in first]}
+            return {"by": by, "lines": [facts.part(by, line) for line in first]}
 
 
 class _Opened:

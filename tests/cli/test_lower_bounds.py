@@ -57,7 +57,8 @@ def test_commands_say_so(command: Command) -> None:
 def test_documents_say_so(as_json: AsJson) -> None:
     """The cost that is known, the mark beside it, and no unpriced call, as the open one has not ended."""
     listed, one = as_json("sessions")["sessions"][0], as_json("analytics", "last")
-    for document in (listed, one, as_json("analytics")):
+    among = as_json("analytics", "--by", "session")["lines"][0]
+    for document in (listed, one, as_json("analytics"), among):
         assert (document["cost_nano"], document["cost_at_least"], document["unpriced"]) == (2_500_000, True, 0)
     assert listed["at_least"] is one["at_least"] is as_json("show")["at_least"] is True
 
@@ -84,6 +85,7 @@ def test_pages_say_so() -> None:
         assert f">{_COST}<" in pages.get(f"/s/{_id(pages)}").text
         assert f">{_COST}<" in pages.get("/analytics").text
         assert pages.get("/api/1/analytics").json["cost_at_least"] is True
+        assert pages.get("/api/1/analytics?by=session").json["lines"][0]["cost_at_least"] is True
         html = shown(project.reader.path, home.find("last")[1])
         assert html is not None
         assert f">{_COST}<" in html
