@@ -56,7 +56,7 @@ LAYERS = """
     span_values names messages exact imports libraries anthropic_streams
     numbered tool_definitions
     mapping
-    processor pydantic_ai client_calls threads langchain_runs children
+    processor pydantic_ai client_calls threads langchain_runs children anthropic_streams
     providers switch
     instrument
     api
