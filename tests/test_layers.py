@@ -53,10 +53,10 @@ LAYERS = """
     process_exit
     notebook
     client
-    span_values names messages exact imports libraries anthropic_streams
+    span_values names messages exact imports libraries anthropic_streams unparsed
     numbered tool_definitions
     mapping
-    processor pydantic_ai client_calls threads langchain_runs children anthropic_streams
+    processor pydantic_ai client_calls threads langchain_runs children
     providers switch
     instrument
     api

@@ -125,13 +125,17 @@ def analytics(
         if by is None:
             _all(opened, chosen, as_json=as_json)
         else:
-            lines = _lines(opened, by, chosen, tz)
-            each_one = by == "session"
-            if each_one and as_json:
-                _print_sessions(opened, lines, chosen)
-                return
-            named = _names(opened, lines[:limit]) if each_one else {}
-            _print_lines(by, lines, limit, as_json=as_json, each_one=each_one, named=named)
+            _across(opened, by, _lines(opened, by, chosen, tz), chosen, limit, as_json=as_json)
+
+
+def _across(opened: Home, by: str, lines: list[Line], chosen: Chosen, limit: int, *, as_json: bool) -> None:
+    """Print the lines of a table over all sessions."""
+    if by == "session" and as_json:
+        _print_sessions(opened, lines, chosen)
+        return
+    each_one = by == "session"
+    named = _names(opened, lines[:limit]) if each_one else {}
+    _print_lines(by, lines, limit, as_json=as_json, each_one=each_one, named=named)
 
 
 # Metrics
