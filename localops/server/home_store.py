@@ -114,7 +114,17 @@ class HomeStore(HomeReader):
         with self._writer(project) as (writer, journal):
             if writer.materials is None:
                 writer.materials = Materials(writer.folder, self._price_table)
-            yield Desk(journal, writer.materials)
+            with self._counting(project, journal):
+                yield Desk(journal, writer.materials)
+
+    @contextmanager
+    def _counting(self, project: str, journal: Journal) -> Iterator[None]:
+        """Count the rows that are stored meanwhile."""
+        newest = journal.one("newest")
+        yield
+        if self._count is not None:
+            rows, size = journal.all("size_after", seq=(newest and newest[0]) or 0)[0]
+            self._count(project, rows, size + _ROW * rows)
 
     def _price_table(self) -> Prices:
         if self._prices is None:
@@ -150,7 +160,8 @@ class HomeStore(HomeReader):
             if receiver is None or receiver.journal is not journal:
                 config = Config.usable(home=self.folder, project=project)
                 receiver = Receiver(Recording(config, journal=journal), patience=self._limits.trace_wait)
-            yield receiver
+            with self._counting(project, journal):
+                yield receiver
             self._receivers[project] = receiver
             if receiver.due is None:
                 del self._due[project]

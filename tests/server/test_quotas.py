@@ -19,6 +19,7 @@ from localops.server.usage import Usage
 from localops_sync import exit_codes
 from tests.server.agentops_clients import Client
 from tests.server.hubs import RealHub, batch_of, hub, session_rows
+from tests.server.spans import BOTH, encoded, new_trace, request, send, span, stored
 from tests.sync.homes import Sender, identities
 
 
@@ -191,3 +192,18 @@ def test_what_clients_of_agentops_send_counts_too(tmp_path: Path) -> None:
         assert client.events(client.action(), client.action(), client.action())[0] == 200
         assert client.events(client.action())[0] == 429
         assert running.take(batch_of(session_rows(1)))[0] == 429
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_spans_count_too(tmp_path: Path, kind: str) -> None:
+    """As rows of their traces, once those are stored."""
+    with hub(tmp_path) as running:
+        _set(running, "--rows-per-day", "2", "--bytes-per-day", "1MB")
+        trace = new_trace()
+        assert send(running, encoded(request(span(trace, 1)), kind), kind)[0] == 200
+        assert len(stored(running, trace)) == 1
+        assert send(running, encoded(request(span(new_trace(), 1)), kind), kind)[0] == 429
+        running.stop()
+        [listed] = _quotas(running)
+        assert listed["rows_per_day"]["used"] >= 2
+        assert listed["bytes_per_day"]["used"] > 200

@@ -6,7 +6,7 @@ import click
 
 from localops import output
 from localops.cli.common import bytes_text, json_option, print_json
-from localops.cli.hub.common import data_option, folder_of, keys_of, owned, some
+from localops.cli.hub.common import data_option, folder_of, keys_of, note, owned, some
 from localops.errors import LocalopsError
 
 TYPE_CHECKING = False
@@ -48,6 +48,7 @@ def backup(
             made = backups.make(keys, folder_of(into), keep=None if verify else keep)
         else:
             made = backups.make_one(keys, folder_of(path or ""))
+        note(keys.folder, "hub.backup", to=made.folder)
     if verify:
         _verify(made)
         if into is not None and keep is not None:

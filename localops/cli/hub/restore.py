@@ -7,6 +7,7 @@ import click
 from localops import output
 from localops.cli.common import json_option, print_json
 from localops.cli.hub.common import data_option, folder_of, some
+from localops.cli.hub.common import note as log
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +34,7 @@ def restore(place: str, data: str, replace: bool, old: str | None, as_json: bool
     done = restores.restore(
         folder_of(place), folder_of(data), replace=replace, old=None if old is None else folder_of(old)
     )
+    log(done.folder, "hub.restore", backup=done.backup)
     if as_json:
         print_json(vars(done))
         return

@@ -89,6 +89,12 @@ limit :many;
 select max(seq)
 from event;
 
+-- size_after --
+-- How many rows there are after :seq, and the bytes of their bodies.
+select count(*), coalesce(sum(octet_length(body)), 0)
+from event
+where seq > :seq;
+
 -- newest_row_id --
 -- The id of the newest row.
 select id
