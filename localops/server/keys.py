@@ -51,6 +51,7 @@ class Key:
     revoked: str | None = None
     scopes: tuple[str, ...] = _USUAL
     expires: str | None = None
+    replaced_by: str | None = None  # the handle of the key that was created to replace it
 
     @property
     def handle(self) -> str:
@@ -140,8 +141,9 @@ class Keys:
         return any(key.sha256 == sha256 and key.may(scope) and key.state == "good" for key in self._keys)
 
     def expiring(self) -> list[Key]:
-        """Return the good keys that end within SOON days."""
-        return [key for key in self.all() if key.days_left is not None and key.days_left <= SOON]
+        """Return the good keys that end within SOON days, and that no other one replaces."""
+        ending = [key for key in self.all() if key.days_left is not None and key.days_left <= SOON]
+        return [key for key in ending if key.replaced_by is None]
 
     def create(
         self,
@@ -178,8 +180,8 @@ class Keys:
             expires_ns = now + old.expires_ns - made_ns
         end_ns = now + overlap_ns if old.expires_ns is None else min(old.expires_ns, now + overlap_ns)
         secret = bundle.new_key(self.hub)
-        ending = replace(old, expires=_end(end_ns))
-        new = replace(old, sha256=_digest(secret), created=_now(), expires=_end(expires_ns))
+        new = replace(old, sha256=_digest(secret), created=_now(), expires=_end(expires_ns), replaced_by=None)
+        ending = replace(old, expires=_end(end_ns), replaced_by=new.handle)
         self._change(lambda keys: [*(ending if key.sha256 == old.sha256 else key for key in keys), new])
         return secret, ending
 

@@ -44,6 +44,7 @@ def test_a_key_is_rotated(tmp_path: Path) -> None:
     handle = json.loads(_localops("hub", "key", "list", *data, "--json").stdout)["keys"][0]["key"]
     done = json.loads(_localops("hub", "key", "rotate", handle, *data, "--overlap", "1h", "--json").stdout)
     assert (done["name"], done["replaces"]["handle"], done["expires"]) == ("cluster", handle, None)
+    assert f"key {done['handle']} replaces it" in _localops("hub", "key", "list", *data).stderr
     keys = Keys(str(tmp_path))
     assert [keys.find(secret) is not None for secret in (first, done["key"])] == [True, True]
     assert [key.expires is None for key in keys.all()] == [False, True]

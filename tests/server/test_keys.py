@@ -205,6 +205,7 @@ def test_a_rotated_key_works_until_its_overlap_ends(tmp_path: Path) -> None:
     assert new.days_left == pytest.approx(90, abs=0.1)
     assert old.days_left == pytest.approx(7, abs=0.1)
     assert keys.find(first) == old
+    assert (old.replaced_by, new.replaced_by, keys.expiring()) == (new.handle, None, [])
     _, old = keys.rotate(old.handle, overlap_ns=30 * _DAY)
     assert old.days_left == pytest.approx(7, abs=0.1)
     keys.rotate(new.handle, overlap_ns=0)

@@ -123,6 +123,9 @@ def list_keys(data: str, as_json: bool) -> None:
         return
     headers = ("key", "project", "name", "may", "made", "ends", "last used", "state")
     print_table(lines, headers, soft=("name", "project"), spare=("made",))
+    for entry in keys.all():
+        if entry.state == "good" and entry.replaced_by is not None:
+            output.say(f"key {entry.handle} ends in {_days(entry)}: key {entry.replaced_by} replaces it")
     for entry in keys.expiring():
         replacement = f"`localops hub key rotate {entry.handle} --data {keys.folder}`"
         output.say(f"key {entry.handle} ends in {_days(entry)}: {replacement} makes one to replace it")
@@ -152,6 +155,7 @@ def _facts(entry: Key, used: Mapping[str, int]) -> dict[str, Any]:
         "key": entry.handle,
         **_identity(entry),
         "note": entry.note,
+        "replaced_by": entry.replaced_by,
         "created": entry.created,
         "revoked": entry.revoked,
         "state": entry.state,

@@ -71,7 +71,7 @@ def set_retention(data: str, project: str, keep: Any, keep_failed: Any, unknown:
     folder = keys_of(data).folder
     with owned(folder):
         rules = Policy(folder).change(project, **changes)
-        note(folder, "retention.set", project=project, **_facts(rules))
+        note(folder, "retention.set", **_in_json(project, rules))
     output.say(f"project {project}: {', '.join(f'{name} {value}' for name, value in _facts(rules).items())}")
 
 
