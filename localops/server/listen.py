@@ -9,7 +9,7 @@ import signal
 import ssl
 import sys
 from asyncio import constants
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
 _HEAD_BYTES = 16 << 10
 # Seconds after which Python switches threads: reads must not wait for a batch that is being stored.
 _SWITCH = 0.0005
+# Seconds between two looks at the clock, for the date of responses.
+_TICK = 1.0
 # New objects between two garbage collections: a batch makes thousands of rows, and none is part of a cycle.
 _YOUNG = 20_000
 _STOPS = encode.dumps({"message": "the server is stopping: try again soon"})
@@ -156,12 +158,23 @@ class _Server(uvicorn.Server):
         super().__init__(config)
         self._app, self._gate, self._ready = app, gate, ready
         self._renewed: ssl.SSLContext | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._is_stopping = asyncio.Event()
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then call `ready`."""
         await super().startup(sockets)
         if self.started:
             self._ready()
+
+    async def main_loop(self) -> None:
+        """Serve until a signal; uvicorn looks ten times a second for one, which is most of what an idle hub does."""
+        self._loop = asyncio.get_running_loop()
+        # A tick with this number renews the date of responses.
+        while not await self.on_tick(0):
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_TICK):
+                    await self._is_stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """Finish running requests, answering others with 503; then stop listening."""
@@ -214,6 +227,8 @@ class _Server(uvicorn.Server):
         # Event streams look at this, and end.
         self._app.state.leaving = True
         self.should_exit = True
+        if self._loop is not None:
+            self._loop.call_soon_threadsafe(self._is_stopping.set)
 
 
 def serve(
