@@ -14,7 +14,7 @@ from localops.interruption import hold, hold_if_programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Sequence
     from typing import TextIO
 
 # The token counts of an LLM call: their short names for people, and what they count.
@@ -56,13 +56,26 @@ def say(message: str) -> None:
     # Anything may replace stderr (None under pythonw, a closed file, a user's own class), and a notice must not
     # end the recorded program: hence the wide handler.
     try:
-        sys.stderr.write(f"localops: {clean(message)}\n")
+        sys.stderr.write(_line_of(message))
         sys.stderr.flush()
     except BaseException as error:
         if isinstance(error, OSError) and error.errno is None:
             hold(error)
         else:
             hold_if_programs(error)
+
+
+def _plain(message: str) -> str:
+    return f"localops: {clean(message)}\n"
+
+
+_line_of: Callable[[str], str] = _plain
+
+
+def write_as(line_of: Callable[[str], str]) -> None:
+    """Make notices lines of another form, such as JSON; `line_of` returns one with its line feed."""
+    global _line_of
+    _line_of = line_of
 
 
 def say_once(key: str, message: str) -> None:

@@ -136,13 +136,15 @@ class Receiver:
         self._spool.keep(fresh)
         self._store(ready, taken)
 
-    def release(self) -> None:
-        """Store the traces that have waited long enough."""
+    def release(self) -> int:
+        """Store the traces that have waited long enough, and return how many rows that were."""
         now = time.monotonic()
         ready = {trace: each for trace, each in self._traces.items() if each.due <= now}
         for trace in ready:
             self._take_out(trace)
-        self._store(ready, Outcome())
+        released = Outcome()
+        self._store(ready, released)
+        return released.rows
 
     # Which session
 

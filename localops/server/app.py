@@ -9,7 +9,6 @@ import asyncio
 from contextlib import asynccontextmanager
 from typing import cast
 
-from starlette.applications import Starlette
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
@@ -20,9 +19,12 @@ from localops.server.intake.agentops import AgentOps
 from localops.server.intake.otlp import OtlpApi, release_spans
 from localops.server.limits import Limits, Shares
 from localops.server.mounted import Mounted, check_root
+from localops.server.observed import Observed
+from localops.server.operator_api import OperatorApi
 from localops.server.pages import Pages
 from localops.server.read_api import ReadApi
 from localops.server.routes import ENDPOINTS
+from localops.server.survey import Survey
 from localops.server.sync_api import SyncApi
 from localops.server.threads import Service
 from localops.server.upkeep import Upkeep
@@ -38,6 +40,8 @@ if TYPE_CHECKING:
     from localops.server.keys import Keys
     from localops.server.store import Readable, Store
 
+# Pages of a hub only.
+_OF_HUB = {"/senders": "senders"}
 _PAGES = {"/": "sessions", "/s/{session}": "session", "/analytics": "analytics", "/compare": "compare"}
 _OTHERS = ("/login", "/logout", "/web/{name:path}")
 
@@ -50,41 +54,49 @@ def app(
     project: str | None = None,
     limits: Limits | None = None,
     root_path: str = "",
+    access_log: bool = False,
     audit_reads: bool = False,
-) -> Starlette:
+) -> Observed:
     """Return the application of a hub, or without `keys` that of a local home or one project of it.
 
     `root_path` is the path below which a proxy serves it, if any; ConfigError if it is not valid.
     """
     bounds = limits or Limits()
-    root = check_root(root_path, [*(endpoint.path for endpoint in ENDPOINTS), *_PAGES, *_OTHERS])
+    root = check_root(root_path, [*(endpoint.path for endpoint in ENDPOINTS), *_PAGES, *_OF_HUB, *_OTHERS])
     shares = Shares(bounds)
     service = Service(cast("Store", store), keys, bounds, root, audit_reads=audit_reads)
-    read_api = ReadApi(service, EventStreams(bounds))
-    handlers_of = {
+    streams = EventStreams(bounds)
+    read_api = ReadApi(service, streams)
+    handlers_of: dict[str, Any] = {
         "read": read_api,
         "sync": SyncApi(service, shares),
         "otlp": OtlpApi(service, shares),
         "agentops": AgentOps(service, shares),
     }
+    handlers_of["operator"] = operator = _operator_api(service, shares, streams)
     logins = (
         browser_guard.of_keys(keys, bounds.logins)
         if keys is not None
         else browser_guard.Logins((tokens or browser_guard.Tokens()).visitor)
     )
-    pages = Pages(read_api, service, logins)
+    pages = Pages(read_api, service, logins, operator)
     auth = Auth(service, shares, logins, pages, project)
 
     @asynccontextmanager
-    async def lifespan(_: Starlette) -> AsyncIterator[None]:
-        if keys is None:
+    async def lifespan(_: object) -> AsyncIterator[None]:
+        if service.health is None:
             service.soon(store.warm, project)
+        else:
+            # Ready only when keys, journals and disk were looked at once.
+            service.soon(service.health.open)
         beside = [] if keys is None else [asyncio.create_task(release_spans(service))]
         if service.policy is not None:
             beside.append(asyncio.create_task(Upkeep(service, service.policy, bounds.upkeep).work()))
         yield
         for task in beside:
             task.cancel()
+        if operator is not None:
+            operator.close()
         await asyncio.to_thread(service.close)
 
     async def not_found(request: Request, error: Exception) -> Response:
@@ -103,7 +115,8 @@ def app(
         for endpoint in ENDPOINTS
         if keys is not None or not endpoint.hub
     ]
-    shown = [_route("GET", path, auth.page(getattr(pages, name))) for path, name in _PAGES.items()]
+    own = _PAGES if keys is None else {**_PAGES, **_OF_HUB}
+    shown = [_route("GET", path, auth.page(getattr(pages, name))) for path, name in own.items()]
     others = [
         _route("GET", "/login", auth.file(pages.login)),
         _route("POST", "/login", auth.login()),
@@ -117,15 +130,30 @@ def app(
     handlers: dict[Any, Any] = {404: not_found, 405: not_found, 500: server_error}
     around = Middleware(browser_guard.BrowserGuard, local=keys is None, logins=logins, login_page=pages.login_required)
     below = [Middleware(Mounted, root=root)] if root else []
-    application = Starlette(
+    application = Observed(
+        service.metrics,
+        hub=keys is not None,
+        access=access_log,
         routes=[*endpoints, *shown, *others],
         exception_handlers=handlers,
         lifespan=lifespan,
         middleware=[*below, around],
     )
+    # For the server that runs it.
+    application.operator = operator
+    if operator is not None:
+        operator.is_leaving = lambda: getattr(application.state, "leaving", False)
     # Starlette would redirect to the host that the request names, which a client chooses.
     application.router.redirect_slashes = False
     return application
+
+
+def _operator_api(service: Service, shares: Shares, streams: EventStreams) -> OperatorApi | None:
+    """Return the handlers for monitoring; None for a local home."""
+    if service.keys is None or service.health is None:
+        return None
+    survey = Survey(service.store, service.keys.folder, service.health.problems)
+    return OperatorApi(service, shares, streams, service.health, survey, service.keys.folder)
 
 
 def _route(method: str, path: str, answering: Any) -> Route:

@@ -11,13 +11,13 @@ from functools import partial
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 
-from localops.server import fair_share
+from localops.server import exchange, fair_share
 from localops.server.http_errors import http_error
 from localops.server.intake import otlp_answers, tokens
 from localops.server.keys import ADMIN, READ, SEND, canonical
 from localops.server.request import Call, HttpError
 from localops.server.request_body import TooSlow
-from localops.server.threads import json
+from localops.server.threads import json, of_failure
 from localops.transfer import bundle
 
 TYPE_CHECKING = False
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp, Receive, Scope, Send
 
     from localops.server.browser_guard import Logins
+    from localops.server.keys import Key
     from localops.server.limits import Shares
     from localops.server.pages import Pages
     from localops.server.request import Endpoint
@@ -99,9 +100,10 @@ class Auth:
             if not endpoint.v2:
                 return self._service.answer(problem.facts, problem.status, problem.headers)
             status = 400 if problem.status in (404, 413) else problem.status
-            return json({"path": request.url.path, "message": problem.facts["message"]}, status, problem.headers)
+            facts = {"path": request.url.path, "message": problem.facts["message"], **of_failure(status)}
+            return json(facts, status, problem.headers)
 
-        return _Answering(answer, render, self._shares)
+        return _Answering(answer, render, self._shares, endpoint.door, lasting=endpoint.lasting)
 
     def page(self, handler: Answer) -> ASGIApp:
         """Return an application for a page, whose errors are pages, too."""
@@ -113,12 +115,13 @@ class Auth:
             if visitor is None:
                 return self._pages.login_page(401), ""
             call = Call(request, visitor.project, visitor.name, visitor.key)
+            _admitted(visitor.project, visitor.key)
             async with self._running(call):
                 response = await handler(call)
             self._note(call, "session")
             return response, visitor.name
 
-        return _Answering(answer, self._as_page, self._shares)
+        return _Answering(answer, self._as_page, self._shares, "pages")
 
     def file(self, handler: Callable[[Request], Awaitable[Response]]) -> ASGIApp:
         """Return an application for a public file or page."""
@@ -126,7 +129,7 @@ class Auth:
         async def answer(request: Request) -> tuple[Response, str]:
             return await handler(request), ""
 
-        return _Answering(answer, self._as_page, self._shares)
+        return _Answering(answer, self._as_page, self._shares, "pages")
 
     def login(self) -> ASGIApp:
         """Return an application for logins, rate-limited by client address and with little time."""
@@ -150,7 +153,7 @@ class Auth:
             problem = http_error(error, local=self._keys is None)
             return self._service.answer(problem.facts, problem.status, problem.headers)
 
-        return _Answering(answer, render, self._shares)
+        return _Answering(answer, render, self._shares, "pages")
 
     def _as_page(self, error: Exception, _: Request) -> Response:
         problem = http_error(error, local=self._keys is None)
@@ -168,6 +171,7 @@ class Auth:
         if visitor is not None:
             if visitor.key is not None:
                 self._service.used(visitor.key)
+            _admitted(visitor.project, visitor.key)
             is_in = partial(self._is_in, request)
             return Call(request, visitor.project, visitor.name, visitor.key, is_in)
         refusal = 400 if endpoint.v2 else 401
@@ -183,9 +187,10 @@ class Auth:
             raise HttpError(refusal, f"Invalid API Key{why}")
         if key.state == "expired":
             raise HttpError(refusal, f"this API key expired at {key.expires}: ask the operator of the hub for another")
-        if not key.may(endpoint.needs):
+        if not key.may(endpoint.needs) and not (endpoint.api == "operator" and key.may(ADMIN)):
             raise HttpError(403, _LACKS[endpoint.needs])
         self._service.used(key)
+        _admitted(key.project, key)
         return Call(request, key.project, secret, key, lambda: keys.is_good(key.sha256, endpoint.needs))
 
     @asynccontextmanager
@@ -236,6 +241,7 @@ class Auth:
         if not by.may(endpoint.needs):
             raise HttpError(403, _LACKS[endpoint.needs])
         self._service.used(by)
+        _admitted(by.project, by)
         return Call(request, by.project, "", by, lambda: keys.is_good(by.sha256, endpoint.needs), token)
 
     def _is_in(self, request: Request) -> bool:
@@ -250,11 +256,17 @@ class _Answering:
         answer: Callable[[Request], Awaitable[tuple[Response, str]]],
         render: Callable[[Exception, Request], Response],
         shares: Shares,
+        door: str,
+        *,
+        lasting: bool = False,
     ) -> None:
         self._answer, self._render, self._shares = answer, render, shares
+        self._door, self._lasting = door, lasting
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = Request(scope, receive, send)
+        now = exchange.current()
+        now.door, now.lasting = self._door, self._lasting
         try:
             response, key = await self._answer(request)
             size = int(response.headers.get("content-length", 0))
@@ -266,6 +278,12 @@ class _Answering:
             return
         with unread:
             await response(scope, receive, send)
+
+
+def _admitted(project: str | None, key: Key | None) -> None:
+    """Note who asks, for metrics and log."""
+    now = exchange.current()
+    now.project, now.handle = project or None, None if key is None else key.handle
 
 
 def peer(request: Request) -> str:

@@ -219,7 +219,9 @@ def _is_of_a_browser(headers: Headers) -> bool:
 
 def _is_page(scope: Scope, headers: Headers) -> bool:
     """Return whether a person opens a page, rather than a script requesting data."""
-    is_data = scope["path"].startswith(("/api/", "/v2/", "/sync/", "/blobs/", "/web/", "/openapi", "/health"))
+    is_data = scope["path"].startswith(
+        ("/api/", "/v2/", "/sync/", "/blobs/", "/web/", "/openapi", "/health", "/ready", "/metrics")
+    )
     return scope["method"] == "GET" and not is_data and headers.get("sec-fetch-dest", "document") == "document"
 
 

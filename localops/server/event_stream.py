@@ -39,6 +39,11 @@ class EventStreams:
         self._open: Counter[str] = Counter()
         self._of_projects: Counter[str] = Counter()
 
+    @property
+    def many(self) -> int:
+        """Return how many streams are open."""
+        return self._open.total()
+
     def stream(
         self,
         visitor: str,

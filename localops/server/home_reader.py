@@ -39,6 +39,8 @@ if TYPE_CHECKING:
 
 # Idle readers kept for each project.
 _READERS = 4
+# Projects with idle readers.
+_KEPT = 64
 # Session indexes kept in memory, one a project.
 _INDEXES = 64
 # Values of a filter that are returned with their counts.
@@ -59,7 +61,7 @@ class HomeReader:
         # Seconds after which projects are opened again, which also finds new ones and dead sessions.
         self._fresh = fresh
         self._lock = threading.Lock()
-        self._readers: dict[str | None, list[_Opened]] = {}
+        self._readers: OrderedDict[str | None, list[_Opened]] = OrderedDict()
         # Projects with a thread that extends their full-text index.
         self._indexing: set[str] = set()
         self._session_indexes: OrderedDict[str, SessionIndex] = OrderedDict()
@@ -91,10 +93,14 @@ class HomeReader:
             raise
         with self._lock:
             kept = self._readers.setdefault(project, [])
+            self._readers.move_to_end(project)
+            spare = [] if len(self._readers) <= _KEPT else self._readers.popitem(last=False)[1]
             if len(kept) < _READERS and not self._closed:
                 kept.append(opened)
-                return
-        opened.home.close()
+            else:
+                spare.append(opened)
+        for each in spare:
+            each.home.close()
 
     def _take_reader(self, project: str | None) -> _Opened | None:
         while True:

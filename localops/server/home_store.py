@@ -22,7 +22,7 @@ from localops.journal.sql import statements
 from localops.otlp import waiting
 from localops.otlp.receiving import Outcome, Receiver
 from localops.reading import analytics
-from localops.server import proof, retention
+from localops.server import proof, retention, senders
 from localops.server.home_reader import HomeReader, inode
 from localops.server.intake.desk import Desk, Materials
 from localops.server.limits import Busy, Limits
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from localops.reading.home import Home, Project
     from localops.server.policy import Rules
     from localops.server.retention import Part, Place
+    from localops.server.senders import Sender
     from localops.server.store import Identity
     from localops.transfer.bundle import Ack, Batch, Range
     from localops.upkeep.prune import Choice, Taken
@@ -146,10 +147,10 @@ class HomeStore(HomeReader):
             self._is_waiting_known = True
         return [project for project, due in list(self._due.items()) if due <= now]
 
-    def release_spans(self, project: str) -> None:
-        """Store the spans that have waited long enough."""
+    def release_spans(self, project: str) -> int:
+        """Store the spans that have waited long enough, and return how many rows that were."""
         with self._receiver(project) as receiver:
-            receiver.release()
+            return receiver.release()
 
     @contextmanager
     def _receiver(self, project: str) -> Iterator[Receiver]:
@@ -230,7 +231,23 @@ class HomeStore(HomeReader):
             try:
                 yield writer, writer.journal()
             except (SQLiteError, JournalError, OSError) as error:
+                # Opened again next time: what was opened on a read-only file system stays read-only.
+                with suppress(SQLiteError, JournalError, OSError):
+                    writer.close()
                 raise Unavailable("cannot store anything now", error) from error
+
+    # About itself
+
+    def sums(self, project: str) -> tuple[int, int]:
+        """Return how many sessions and rows of sessions are stored."""
+        with self._project(project) as where:
+            [(sessions, rows)] = where.reader.ask(statements("hub.sql")["sums"])
+        return int(sessions), int(rows or 0)
+
+    def senders(self, project: str) -> list[Sender]:
+        """Return the machines that rows came from, the one that was silent for longest first."""
+        with self._project(project) as where:
+            return senders.of(where.reader)
 
     # Proof
 

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 # Hex digits of a digest that name a key in commands.
-_HANDLE = 8
+HANDLE = 8
 # Seconds to wait for another process that writes the file.
 _PATIENCE = 5.0
 # What a key allows: to send rows and prove them, to read its project, and to look after the hub as a whole.
@@ -56,7 +56,7 @@ class Key:
     @property
     def handle(self) -> str:
         """Return the short name of the key."""
-        return self.sha256[:_HANDLE]
+        return self.sha256[:HANDLE]
 
     def may(self, scope: str) -> bool:
         """Return whether the key has a scope."""
@@ -82,6 +82,11 @@ class Key:
         if self.state != "good" or expires_ns is None:
             return None
         return (expires_ns - clock.now_ns()) / _DAY_NS
+
+
+def handle_of(secret: str) -> str:
+    """Return the handle of a key, whether any hub has it or not."""
+    return _digest(canonical(secret))[:HANDLE]
 
 
 class Unreadable(ConfigError):
@@ -139,6 +144,11 @@ class Keys:
         """Return whether the key with this digest exists, has a scope, and is neither revoked nor expired."""
         self._load()
         return any(key.sha256 == sha256 and key.may(scope) and key.state == "good" for key in self._keys)
+
+    def knows(self, secret: str) -> bool:
+        """Return whether this is a key, revoked or not, among those that were read last."""
+        digest = _digest(canonical(secret))
+        return any(key.sha256 == digest for key in self._keys)
 
     def expiring(self) -> list[Key]:
         """Return the good keys that end within SOON days, and that no other one replaces."""

@@ -73,6 +73,16 @@ class Shares:
         self._waiting = 0
         self._unread: dict[str, int] = {}
 
+    @property
+    def unread(self) -> int:
+        """Return the bytes of responses that clients have not read yet."""
+        return sum(self._unread.values())
+
+    @property
+    def waiting(self) -> int:
+        """Return the bytes of bodies that are being received into memory."""
+        return self._waiting
+
     @contextmanager
     def request(self, key: str) -> Iterator[None]:
         """Count a running request of a key; Busy if it has too many."""

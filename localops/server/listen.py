@@ -9,16 +9,17 @@ import signal
 import ssl
 import sys
 from asyncio import constants
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 
 import uvicorn
 from uvicorn.protocols.http.h11_impl import H11Protocol
 
-from localops import output
 from localops.encoding import encode
-from localops.server import request_body, sockets, troubles
+from localops.server import logs, request_body, sockets, troubles
 from localops.server.forwarded import Forwarded, Proxies
 from localops.server.limits import Limits
+from localops.server.observed import Observed
+from localops.server.operator_listener import OperatorListener
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
 
     from starlette.applications import Starlette
     from starlette.types import Receive, Scope, Send
+
+    from localops.server.operator_api import OperatorApi
 
 # Bytes of a request's line and headers.
 _HEAD_BYTES = 16 << 10
@@ -52,12 +55,14 @@ class _Bounded(H11Protocol):
     """A connection with timeouts: uvicorn itself waits for ever for the rest of a request's head."""
 
     limits = Limits()
+    refused: Callable[[], object] = staticmethod(lambda: None)
     _timer: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: Any) -> None:
         """Accept a connection; if there are too many, close the one that has been idle longest, or answer 503."""
         if len(self.connections) >= self.limits.connections and not self._make_room():
             troubles.report("the hub is full", f"{len(self.connections)} connections, none of them idle")
+            self.refused()
             transport.write(_FULL)
             transport.close()
         super().connection_made(transport)
@@ -154,18 +159,34 @@ async def _body(receive: Receive) -> AsyncIterator[bytes]:
 class _Server(uvicorn.Server):
     """A uvicorn server that exits with 0 on a signal, and calls `ready` when it listens."""
 
-    def __init__(self, app: Starlette, gate: _Gate, config: uvicorn.Config, ready: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        app: Starlette,
+        gate: _Gate,
+        config: uvicorn.Config,
+        ready: Callable[[], None],
+        monitoring: socket.socket | None,
+    ) -> None:
         super().__init__(config)
         self._app, self._gate, self._ready = app, gate, ready
         self._renewed: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_stopping = asyncio.Event()
+        self._monitoring = monitoring
+        self._operator: OperatorApi | None = getattr(app, "operator", None)
+        self._answers: OperatorListener | None = None
 
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, then call `ready`."""
         await super().startup(sockets)
-        if self.started:
-            self._ready()
+        if not self.started:
+            return
+        if self._operator is not None:
+            self._operator.connections = lambda: len(self.server_state.connections)
+            if self._monitoring is not None:
+                self._answers = OperatorListener(self._operator, self._monitoring.getsockname()[0])
+                await self._answers.start(self._monitoring)
+        self._ready()
 
     async def main_loop(self) -> None:
         """Serve until a signal; uvicorn looks ten times a second for one, which is most of what an idle hub does."""
@@ -177,7 +198,7 @@ class _Server(uvicorn.Server):
                     await self._is_stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Finish running requests, answering others with 503; then stop listening."""
+        """Finish running requests, answering others with 503; then stop listening, and last for monitoring."""
         loop = asyncio.get_running_loop()
         ends = loop.time() + (self.config.timeout_graceful_shutdown or 0)
         while self._gate.running and loop.time() < ends:
@@ -185,6 +206,8 @@ class _Server(uvicorn.Server):
         # What is left are connections whose last bytes are on their way.
         self.config.timeout_graceful_shutdown = 0 if self._gate.running else 1
         await super().shutdown(sockets)
+        if self._answers is not None:
+            await self._answers.close()
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
@@ -208,11 +231,12 @@ class _Server(uvicorn.Server):
             renewed.load_cert_chain(cert, self.config.ssl_keyfile)
         # SSLError is a subclass.
         except OSError as error:
-            output.say(f"cannot read the certificate {cert} again, keeping the old one: {error}")
+            message = f"cannot read the certificate {cert} again, keeping the old one: {error}"
+            logs.notice("reload", message, level="error")
             return
         self._renewed = renewed
         serving.sni_callback = self._with_renewed
-        output.say(f"read the certificate {cert} again: new connections get it")
+        logs.notice("reload", f"read the certificate {cert} again: new connections get it")
 
     def _with_renewed(self, connection: ssl.SSLObject, _: str | None, __: ssl.SSLContext) -> None:
         """Give a new connection the newest certificate; called for each, also without a name in its greeting."""
@@ -224,6 +248,8 @@ class _Server(uvicorn.Server):
             # The threads that work for requests may take long. Nothing that was acknowledged depends on them.
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
+        if self._operator is not None:
+            logs.notice("stop", "stopping: running requests are finished first")
         # Event streams look at this, and end.
         self._app.state.leaving = True
         self.should_exit = True
@@ -241,27 +267,33 @@ def serve(
     ready: Callable[[str], None],
     cert: str | None = None,
     key: str | None = None,
-    access_log: bool = False,
     uds: str | None = None,
     proxies: Proxies | None = None,
+    monitoring: tuple[str, int] | None = None,
+    watched: Callable[[str], None] = lambda _: None,
 ) -> None:
     """Serve until a signal; `ready` gets the address.  OSError if the address cannot be used.
 
     `else_any`: use any free port if this one is taken.  `uds`: listen on this Unix socket instead.
+    `monitoring`: where to answer about the hub itself, and `watched` gets that address.
     """
     _raise_files()
     sys.setswitchinterval(_SWITCH)
     gc.freeze()
     gc.set_threshold(_YOUNG)
+    logs.take_over()
     protocol = type("Bounded", (_Bounded,), {"limits": limits})
+    if isinstance(app, Observed):
+        protocol = type("Counted", (protocol,), {"refused": staticmethod(app.metrics.refusals.add)})
     gate = _Gate(app, limits)
     config = uvicorn.Config(
         Forwarded(gate, proxies or Proxies()),
         http=protocol,
         ws="none",
         lifespan="on",
-        log_level="info" if access_log else "error",
-        access_log=access_log,
+        log_config=None,
+        log_level="error",
+        access_log=False,
         proxy_headers=False,
         server_header=False,
         h11_max_incomplete_event_size=_HEAD_BYTES,
@@ -274,10 +306,18 @@ def serve(
     logging.getLogger("uvicorn.error").addFilter(_is_no_cancellation)
     # Our timeouts begin after the TLS handshake, for which asyncio allows a minute; uvicorn has no option for it.
     setattr(constants, "SSL_HANDSHAKE_TIMEOUT", limits.head)  # noqa: B010  a constant, for mypy
-    opened = sockets.listening(host, port, else_any=else_any) if uds is None else sockets.unix_listening(uds)
-    with opened as listener:
+    with ExitStack() as opened:
+        place = sockets.listening(host, port, else_any=else_any) if uds is None else sockets.unix_listening(uds)
+        listener = opened.enter_context(place)
         address = f"unix:{uds}" if uds is not None else _url(host, listener.getsockname()[1], is_https=bool(cert))
-        _Server(app, gate, config, lambda: ready(address)).run(sockets=[listener])
+        about = None if monitoring is None else opened.enter_context(sockets.listening(*monitoring))
+
+        def listening() -> None:
+            if about is not None and monitoring is not None:
+                watched(_url(monitoring[0], about.getsockname()[1], is_https=False))
+            ready(address)
+
+        _Server(app, gate, config, listening, about).run(sockets=[listener])
 
 
 def _url(host: str, port: int, *, is_https: bool) -> str:

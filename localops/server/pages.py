@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from localops import __version__, output
 from localops.encoding import encode
-from localops.server import browser_guard
+from localops.server import browser_guard, senders_page
 from localops.server.request import Call, HttpError
 
 TYPE_CHECKING = False
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from starlette.types import Receive, Scope, Send
 
     from localops.reading.facts import Facts
+    from localops.server.operator_api import OperatorApi
     from localops.server.read_api import ReadApi
     from localops.server.threads import Service
 
@@ -50,8 +51,10 @@ _DAYS = 30
 class Pages:
     """Handlers of the addresses for people."""
 
-    def __init__(self, read_api: ReadApi, service: Service, logins: browser_guard.Logins) -> None:
-        self.read_api, self.service = read_api, service
+    def __init__(
+        self, read_api: ReadApi, service: Service, logins: browser_guard.Logins, operator: OperatorApi | None = None
+    ) -> None:
+        self.read_api, self.service, self.operator = read_api, service, operator
         self.logins = logins
         self.local = service.keys is None
         self.root = service.root
@@ -81,6 +84,13 @@ class Pages:
         """Return the page that compares two sessions."""
         sides = {"a": call.param("a"), "b": call.param("b")}
         return self._page("compare", "Compare", _compare(sides), sides)
+
+    async def senders(self, call: Call) -> Response:
+        """Return the page of the machines that send to a hub."""
+        if self.operator is None:
+            raise HttpError(404, "only a hub has machines that send to it")
+        facts = await self.operator.senders_of(call)
+        return self._page("senders", "Senders", senders_page.inside(facts), facts)
 
     def _page(self, name: str, title: str, inside: str, facts: object) -> Response:
         return _page(name, title, inside, facts, root=self.root, can_leave=not self.local)
@@ -248,6 +258,7 @@ _FRAME = """<!doctype html>
 </html>
 """
 _NAV = (("sessions", "/", "Sessions"), ("analytics", "/analytics", "Analytics"), ("compare", "/compare", "Compare"))
+_OF_HUB = (("senders", "/senders", "Senders"),)
 
 _LOCAL_LOGIN = """<section class="notice" id="login">
 <h1>Log in</h1>
@@ -270,7 +281,7 @@ Create one with <code>localops hub key create</code>.</p>
 def _frame(page: str, title: str, inside: str, facts: object, *, root: str, can_leave: bool) -> str:
     nav = "".join(
         f'<a href="{root}{path}"{" aria-current=page" if name == page else ""}>{label}</a>'
-        for name, path, label in _NAV
+        for name, path, label in (*_NAV, *(_OF_HUB if can_leave else ()))
     )
     return _FRAME.format(
         root=root,

@@ -7,7 +7,7 @@ from tempfile import SpooledTemporaryFile
 
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from localops import __version__, output
+from localops import output
 from localops.encoding import encode
 from localops.reading import analytics
 from localops.reading.home import STATES, Filters
@@ -16,7 +16,6 @@ from localops.server.request import HttpError, Unavailable, digest_in, valid_pro
 from localops.server.routes import BYTES, ENDPOINTS, MOST_PREVIEWS
 from localops.server.session_index import SORTS, WORDS
 from localops.server.threads import json
-from localops.server.troubles import Health
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -35,8 +34,6 @@ _EXPORT_OWN = 2_000_000
 # Bytes of an export in memory; a larger one goes to a file.
 _IN_MEMORY = 1 << 20
 _FORMS = {"json": "application/json", "html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8"}
-_REFUSED = "rows or files could not be stored in the last minutes: the disk is full, or the journal is not writable"
-_DAMAGED = "a journal is damaged: the log of the hub says which"
 _MISSING = "no session has this id"
 # What AgentOps' server answers, which its clients look for.
 _NOT_OF_PROJECT = "Session does not belong to this project"
@@ -51,21 +48,15 @@ class ReadApi:
         self._service, self._streams = service, streams
         self._store, self._read, self._answer = service.store, service.read, service.answer
         self._root = service.root
-        self._health = Health(service.keys, service.store, service.policy) if service.keys is not None else None
 
     # Without a key
 
     async def health(self, _: Call) -> Response:
         """Report whether a hub can store rows, and read its keys and journals; of a local home, that it is up."""
-        problems = [] if self._health is None else list(await self._service.read(self._health.problems))
-        if self._health is not None and not problems and self._service.damaged_lately():
-            problems = [_DAMAGED]
-        if self._health is not None and not problems and self._service.refused_lately():
-            problems = [_REFUSED]
-        facts = {"status": "trouble" if problems else "ok", "version": __version__, "problems": problems}
-        if self._health is not None and (warnings := await self._read(self._health.warnings)):
+        status, facts = self._service.condition(await self._service.problems())
+        if self._service.health is not None and (warnings := await self._read(self._service.health.warnings)):
             facts["warnings"] = warnings
-        return self._answer(facts, 503 if problems else 200)
+        return self._answer(facts, status)
 
     async def openapi(self, _: Call) -> Response:
         """Return the OpenAPI document."""

@@ -192,3 +192,10 @@ class Endpoint:
     def needs(self) -> str:
         """Return the scope that a key needs for it."""
         return self.scope or {"read": READ, "operator": ADMIN}.get(self.api, SEND)
+
+    @property
+    def door(self) -> str:
+        """Return what requests to it are counted as: one of metrics.DOORS."""
+        if self.api == "read" and not self.key:
+            return "operator"
+        return "agentops" if self.v2 else self.api

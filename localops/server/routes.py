@@ -5,6 +5,7 @@ from __future__ import annotations
 from localops.reading import analytics
 from localops.reading.home import STATES
 from localops.server.intake.agentops_routes import AGENTOPS
+from localops.server.keys import READ
 from localops.server.request import Endpoint
 from localops.server.session_index import SORTS
 
@@ -66,6 +67,8 @@ _ROWS = "application/x-ndjson"
 _JSON = "application/json"
 _PROTOBUF = "application/x-protobuf"
 BYTES = "application/octet-stream"
+_OPENMETRICS = "application/openmetrics-text"
+_NOT_READY = {503: "Not now: see the problems."}
 
 # How many of each a sender may ask about in one request.
 MOST_SESSIONS, MOST_ROWS, MOST_BLOBS, MOST_NAMES = 500, 5_000, 1_000, 1_001
@@ -89,6 +92,23 @@ def _listing(name: str, items: Mapping[str, object], most: int) -> dict[str, obj
 
 ENDPOINTS = (
     Endpoint("GET", "/health", "health", "Whether the hub is up, and its release.", key=False),
+    Endpoint(
+        "GET", "/ready", "ready", "Whether the hub takes rows now.", key=False, api="operator", answers=_NOT_READY
+    ),
+    Endpoint(
+        "GET",
+        "/metrics",
+        "metrics",
+        "What the hub counts of the key's project, as OpenMetrics.",
+        query={
+            "senders": "1: and of each machine that sends to it",
+            "projects": "1: with a key that has the scope admin, and of each project",
+        },
+        scope=READ,
+        gives=(_OPENMETRICS, "text/plain"),
+        api="operator",
+    ),
+    Endpoint("GET", "/api/1/senders", "senders", "The machines that send to the project.", api="operator", scope=READ),
     Endpoint("GET", "/openapi.json", "openapi", "This document.", key=False),
     Endpoint(
         "GET",

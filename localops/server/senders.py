@@ -8,14 +8,20 @@ from localops.encoding import encode
 from localops.journal import stored
 from localops.journal.sql import statements
 from localops.reading.story import Story
+from localops.recording import events
 from localops.transfer import bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from localops.journal.reader import Reader
+    from localops.reading.facts import Facts
 
+# Silence after which a machine is marked.
+_SILENT_NS = 86_400_000_000_000
+# Hex digits of an id in a list, at least.
+_SHORT = 8
 _LOOKED_AT = 20  # batches, to find one with a session that is still here
 
 
@@ -30,11 +36,16 @@ class Sender:
     newest_ns: int | None  # when the newest row that came was recorded
     rows: int  # that have come
     became: str | None  # the id that the journal has now, if it was copied, moved or restored
+    release: str | None = None  # of localops that recorded its newest session, if that says so
 
     @property
     def lag_ns(self) -> int | None:
         """Return how old the newest row was when it came."""
         return None if self.newest_ns is None else max(0, self.last_ns - self.newest_ns)
+
+    def is_silent(self, now_ns: int) -> bool:
+        """Return whether its last rows came so long ago that somebody should look at the machine."""
+        return now_ns - self.last_ns > _SILENT_NS
 
 
 def of(reader: Reader) -> list[Sender]:
@@ -50,7 +61,7 @@ def of(reader: Reader) -> list[Sender]:
 def _sender(reader: Reader, journal: str, first_ns: int, last_ns: int, renamed: dict[str, str]) -> Sender:
     arrived = reader.ask(_sql("received_from"), {"journal": journal})
     rows = sum(last - first + 1 for first, last in bundle.merged((first, last) for first, last, _, _ in arrived))
-    host, newest_ns = None, None
+    host, newest_ns, release = None, None, None
     for id, phase in reader.ask(_sql("newest_of"), {"journal": journal, "many": _LOOKED_AT}):
         try:
             row = stored.one(reader, id, phase)
@@ -59,9 +70,56 @@ def _sender(reader: Reader, journal: str, first_ns: int, last_ns: int, renamed: 
         if row is None:
             continue
         newest_ns = newest_ns or row.at_ns
-        if any(row.session) and (host := Story.read(reader, row.session).host):
-            break
-    return Sender(journal, host, first_ns, last_ns, newest_ns, rows, renamed.get(journal))
+        if any(row.session):
+            story = Story.read(reader, row.session)
+            release = release or _release(story)
+            if host := story.host:
+                break
+    return Sender(journal, host, first_ns, last_ns, newest_ns, rows, renamed.get(journal), release)
+
+
+def _release(story: Story) -> str | None:
+    sdk = story.host_env.get("SDK")
+    release = sdk.get("AgentOps SDK Version") if isinstance(sdk, dict) and sdk.get("Name") == "localops" else None
+    return release if isinstance(release, str) else None
+
+
+def facts(project: str, sender: Sender, now_ns: int) -> Facts:
+    """Return a sender as JSON has it."""
+    return {
+        "project": project,
+        "host": sender.host,
+        "journal": sender.journal,
+        "release": sender.release,
+        "last_heard": events.iso(sender.last_ns),
+        "last_heard_ns": sender.last_ns,
+        "first_heard": events.iso(sender.first_ns),
+        "newest_row": None if sender.newest_ns is None else events.iso(sender.newest_ns),
+        "lag_seconds": None if sender.lag_ns is None else round(sender.lag_ns / 1e9, 3),
+        "silent_seconds": round(max(0, now_ns - sender.last_ns) / 1e9, 3),
+        "silent": sender.is_silent(now_ns),
+        "rows": sender.rows,
+    }
+
+
+def short_names(journals: Iterable[str]) -> dict[str, str]:
+    """Return the shortest beginning of each id that no other one has, of at least eight digits.
+
+    Ids begin with the time, so those of machines that were set up together are alike for long.
+
+    >>> short_names(["0199aa00ff", "0199aa00ee", "0200"])
+    {'0199aa00ee': '0199aa00e', '0199aa00ff': '0199aa00f', '0200': '0200'}
+    """
+    ordered = sorted(set(journals))
+    short = {}
+    for place, journal in enumerate(ordered):
+        # The most alike ones are its neighbours in this order.
+        others = [*ordered[max(0, place - 1) : place], *ordered[place + 1 : place + 2]]
+        many = _SHORT
+        while many < len(journal) and any(other.startswith(journal[:many]) for other in others):
+            many += 1
+        short[journal] = journal[:many]
+    return short
 
 
 def _renamed(reader: Reader) -> Iterator[tuple[str, str]]:

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from localops.server.intake.desk import Desk
     from localops.server.policy import Rules
     from localops.server.retention import Part, Place
+    from localops.server.senders import Sender
     from localops.transfer.bundle import Ack, Batch, Range
     from localops.upkeep.prune import Choice, Taken
 
@@ -125,8 +126,8 @@ if TYPE_CHECKING:
         def with_due_spans(self) -> list[str]:
             """Return the projects in which spans have waited long enough for the rest of their trace."""
 
-        def release_spans(self, project: str) -> None:
-            """Store those spans."""
+        def release_spans(self, project: str) -> int:
+            """Store those spans, and return how many rows that were."""
 
         def figures(self, project: str, sessions: Sequence[bytes]) -> dict[bytes, Facts]:
             """Return rows, digest and totals of sessions, for comparison with those of a sender."""
@@ -138,6 +139,12 @@ if TYPE_CHECKING:
 
         def missing_blobs(self, project: str, digests: Sequence[str]) -> tuple[list[str], int]:
             """Return the blobs that are missing or damaged, and how many of `digests` were checked."""
+
+        def sums(self, project: str) -> tuple[int, int]:
+            """Return how many sessions and rows of sessions are stored."""
+
+        def senders(self, project: str) -> list[Sender]:
+            """Return the machines that rows came from, the one that was silent for longest first."""
 
         def keeps(self, project: str, seq: int, id: bytes) -> bool | None:
             """Return whether a row that once was the newest is still here; None if that is unknown."""

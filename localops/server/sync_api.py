@@ -39,6 +39,7 @@ class SyncApi:
         self._bodies = Bodies(service, shares)
         self._store, self._limits, self._keys = service.store, service.limits, service.keys
         self._read, self._write, self._answer = service.read, service.write, service.answer
+        self._metrics = service.metrics
 
     async def hello(self, call: Call) -> Response:
         """Return the hub's id and limits, and whether it still has the row that a sender last saw there."""
@@ -81,9 +82,12 @@ class SyncApi:
         validation.check(batch)
         batch = validation.admit(batch, refused)
         ack, gone = self._store.ingest(call.owner, batch, refused=refused, by=hub, key=call.key)
+        known = sum(row.seq not in ack.refused for row in batch.rows) - ack.stored - gone
+        counts = {"stored": ack.stored, "known": known, "refused": len(ack.refused), "gone": gone}
+        self._metrics.took(call.owner, "sync", **counts, size=ack.size)
         return {
             "stored": ack.stored,
-            "known": sum(row.seq not in ack.refused for row in batch.rows) - ack.stored - gone,
+            "known": known,
             "gone": gone,
             "refused": [[seq, why] for seq, why in ack.refused.items()],
             "differs": list(ack.differs),
@@ -106,7 +110,11 @@ class SyncApi:
 
             def add() -> int:
                 plain = _piece(piece.read(), encoding(call.request), self._limits)
-                return self._store.add_to_blob(call.owner, digest, at, total, plain)
+                here = self._store.add_to_blob(call.owner, digest, at, total, plain)
+                # A piece of a file that is complete already is not stored.
+                if here == at + len(plain):
+                    self._metrics.kept(call.owner, "files", len(plain))
+                return here
 
             offset = await self._write(call.owner, add)
         return self._answer({"offset": offset})

@@ -5,22 +5,27 @@ from __future__ import annotations
 import asyncio
 import time
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
 
 from starlette.responses import Response
 
+from localops import __version__
 from localops.encoding import encode
 from localops.errors import DamagedJournal
+from localops.server import exchange
 from localops.server.audit import Audit
 from localops.server.fair_share import FairShare
+from localops.server.metrics import Metrics
 from localops.server.policy import Policy
 from localops.server.quotas import Quotas
 from localops.server.request import Unavailable
+from localops.server.troubles import Health
 from localops.server.usage import Usage
 from localops.transfer import bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import AsyncIterator, Callable, Mapping, Sequence
     from contextlib import AbstractAsyncContextManager
     from typing import Any, TypeVar
 
@@ -33,6 +38,8 @@ if TYPE_CHECKING:
 _READ_THREADS, _WRITE_THREADS = 8, 4
 # Seconds for which `/health` reports a failed write, unless a later one succeeds, and a read of a damaged page.
 _REFUSED = 900.0
+_NOT_STORED = "rows or files could not be stored in the last minutes: the disk is full, or the journal is not writable"
+_JOURNAL_DAMAGED = "a journal is damaged: the log of the hub says which"
 # Responses that are built in memory at a time: in all, of one project.
 _LARGE_AT_ONCE, _LARGE_OF_PROJECT = 2, 1
 # Reads of one project that run or wait for a thread: a project's slow reads leave threads for others.
@@ -56,8 +63,13 @@ class Service:
         # When a write failed last, by project; "" for bodies of requests.
         self._refused: dict[str, float] = {}
         self._damaged: float | None = None
+        self.metrics = Metrics()
+        # Now: reads and writes in threads, and writes that wait for another one of their project.
+        self.reads = self.writes = self.waiting_writes = 0
         self.usage = None if keys is None else Usage(keys.folder)
         self.policy = None if keys is None else Policy(keys.folder)
+        # Of a hub: whether it can read its keys and journals, and write.
+        self.health = Health(keys, store, self.policy) if keys is not None else None
         self.quotas = None
         if self.policy is not None and self.usage is not None:
             self.quotas = Quotas(self.policy, self.usage, store.stored)
@@ -89,12 +101,15 @@ class Service:
     async def read(self, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Run `work` in a thread for reads."""
         loop = asyncio.get_running_loop()
+        self.reads += 1
         try:
             async with self._reads.use():
                 return await loop.run_in_executor(self._readers, lambda: work(*arguments, **options))
         except DamagedJournal:
             self._damaged = time.monotonic()
             raise
+        finally:
+            self.reads -= 1
 
     def rate(self, project: str | None) -> float | None:
         """Return how many requests a second a project may make with all its keys; None for no limit."""
@@ -111,15 +126,52 @@ class Service:
     async def in_turn(self, project: str, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
         """Run `work` in a thread; one at a time for a project, so that no thread blocks waiting for a journal."""
         loop = asyncio.get_running_loop()
-        async with self._turns.setdefault(project, asyncio.Lock()):
+        async with self._turn(project):
+            self.writes += 1
             try:
                 result = await loop.run_in_executor(self._writers, lambda: work(*arguments, **options))
             except Unavailable:
                 self.note_refusal(project)
                 raise
+            finally:
+                self.writes -= 1
         for healed in (project, ""):
             self._refused.pop(healed, None)
         return result
+
+    @asynccontextmanager
+    async def _turn(self, project: str) -> AsyncIterator[None]:
+        """Wait until no other write of the project runs."""
+        turn = self._turns.setdefault(project, asyncio.Lock())
+        self.waiting_writes += 1
+        try:
+            await turn.acquire()
+        finally:
+            self.waiting_writes -= 1
+        try:
+            yield
+        finally:
+            turn.release()
+
+    async def problems(self) -> list[str]:
+        """Return what is wrong with a hub, without paths."""
+        if self.health is None:
+            return []
+        problems = list(await self.read(self.health.problems))
+        if not problems and self.damaged_lately():
+            return [_JOURNAL_DAMAGED]
+        if not problems and self.refused_lately():
+            return [_NOT_STORED]
+        return problems
+
+    def condition(self, problems: Sequence[str]) -> tuple[int, dict[str, object]]:
+        """Return the status and the facts of `/health`."""
+        facts: dict[str, object] = {
+            "status": "trouble" if problems else "ok",
+            "version": __version__,
+            "problems": problems,
+        }
+        return 503 if problems else 200, facts
 
     def note_refusal(self, project: str = "") -> None:
         """Remember that a write failed: `/health` writes a small file, which may still fit on the disk."""
@@ -129,9 +181,9 @@ class Service:
         """Return whether a damaged page was read in the last minutes: another request may not read it."""
         return self._damaged is not None and time.monotonic() - self._damaged < _REFUSED
 
-    def refused_lately(self) -> bool:
-        """Return whether a write failed in the last minutes, and none succeeded since."""
-        return any(time.monotonic() - when < _REFUSED for when in list(self._refused.values()))
+    def refused_lately(self, within: float = _REFUSED) -> bool:
+        """Return whether a write failed in the last minutes, or so many seconds, and none succeeded since."""
+        return any(time.monotonic() - when < within for when in list(self._refused.values()))
 
     def soon(self, work: Callable[..., object], *arguments: Any) -> None:
         """Run `work` in a thread without waiting; the request that needs its result reports a failure."""
@@ -142,7 +194,7 @@ class Service:
     ) -> Response:
         """Return a JSON response that names the hub."""
         signed = {"localops": bundle.WIRE, **({"hub": self.keys.hub} if self.keys else {})}
-        return json({**signed, **facts}, status, headers)
+        return json({**signed, **facts, **of_failure(status)}, status, headers)
 
     def close(self) -> None:
         """Let running work finish, cancel the rest, and close the store."""
@@ -152,6 +204,12 @@ class Service:
         if self.usage is not None:
             self.usage.save()
         self.store.close()
+
+
+def of_failure(status: int) -> dict[str, object]:
+    """Return what the body of a failure has beside its message: the id that the log has, too."""
+    id = exchange.current().id
+    return {"request_id": id} if status >= 500 and id else {}
 
 
 def json(facts: Mapping[str, object], status: int = 200, headers: Mapping[str, str] | None = None) -> Response:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 
-from localops import clock, output
+from localops import config, output
 from localops.errors import LocalopsError, NotFound
-from localops.recording import events
+from localops.server import exchange, logs
 from localops.server.keys import SOON, Unreadable
 from localops.server.policy import UnreadableRules
 from localops.server.request import Unavailable
@@ -40,8 +41,18 @@ def report(kind: str, why: object, *, status: int = 503) -> None:
             _last[kind] = (printed, since + 1)
             return
         _last[kind] = (now, 0)
-    more = f" ({since} times more since the last line about it)" if since else ""
-    output.say(f"{events.iso(clock.now_ns())} {status}: {kind}: {why}{more}")
+    logs.trouble(kind, why, status=status, repeated=since, request_id=exchange.current().id or None)
+
+
+def sight(journal: str) -> tuple[int, tuple[object, ...]]:
+    """Return the bytes of a journal, and what tells whether it has changed or may be read by others than before."""
+    size, seen = 0, []
+    for path in (journal, f"{journal}-wal"):
+        with suppress(FileNotFoundError):
+            facts = os.stat(path)
+            size += facts.st_size
+            seen.append((facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino, facts.st_size))
+    return size, tuple(seen)
 
 
 class Health:
@@ -51,15 +62,44 @@ class Health:
         self._keys, self._store, self._policy = keys, store, policy
         self._lock = threading.Lock()
         self._looked = 0.0
-        self._problems: list[str] = []
+        # Problems by part, as they were found last; empty before the first look.
+        self.parts: dict[str, list[str]] = {}
+        self._all_failed = False
+        # What the files of each project looked like when it could be read.
+        self._good: dict[str, tuple[object, ...]] = {}
+
+    @property
+    def has_looked(self) -> bool:
+        """Return whether keys, journals and disk were looked at."""
+        return bool(self.parts)
+
+    def open(self) -> None:
+        """Look at everything for the first time, before anybody asks."""
+        self.problems()
+        with self._lock:
+            self._looked = 0.0
 
     def problems(self) -> list[str]:
         """Return the problems, without paths: anybody can read them."""
         with self._lock:
             if not self._looked or time.monotonic() - self._looked > _FRESH:
-                self._problems = [*self._of_keys(), *self._of_journals(), *self._of_disk()]
+                self.parts = {"keys": [], "journals": self._of_journals(), "disk": self._of_disk()}
                 self._looked = time.monotonic()
-            return self._problems
+            # Each time: it is one look at a file, and whether the file is there decides about every request.
+            self.parts = {**self.parts, "keys": self._of_keys()}
+            return [problem for part in self.parts.values() for problem in part]
+
+    def obstacles(self, *, look: bool = True) -> list[str]:
+        """Return the problems because of which no rows are taken; a damaged journal beside good ones is not among them.
+
+        Without `look`, those of the last look, at once.
+        """
+        if look:
+            self.problems()
+        if self.parts:
+            journals = self.parts["journals"] if self._all_failed else []
+            return [*self.parts["keys"], *journals, *self.parts["disk"]]
+        return []
 
     def warnings(self) -> list[str]:
         """Return what becomes a problem later."""
@@ -85,13 +125,20 @@ class Health:
 
     def _of_journals(self) -> list[str]:
         failed: Exception | None = None
+        good: dict[str, tuple[object, ...]] = {}
         for project in self._store.projects():
+            # Before it is read: a change meanwhile is looked at next time.
+            _, seen = sight(os.path.join(config.project_folder(self._keys.folder, project), config.JOURNAL))
             try:
-                self._store.newest(project, None)
+                if self._good.get(project) != seen:
+                    self._store.newest(project, None)
+                good[project] = seen
             except NotFound:  # removed meanwhile
                 continue
             except LocalopsError as error:
                 failed = error
+        self._good = good
+        self._all_failed = failed is not None and not good
         if failed is None:
             return []
         report(UNREADABLE, failed.why if isinstance(failed, Unavailable) else failed)

@@ -63,6 +63,7 @@ class Ack:
     differs: Sequence[str] = ()  # sessions whose totals are different there
     forked: bool = False  # the receiver has had other rows under these seqs
     withheld: dict[int, str] = field(default_factory=dict)  # rows not sent, since their files are not here -> why
+    size: int = 0  # characters of the content of the rows that it did not have before
 
 
 # The version of header, lines, answer and receipt; it grows when an older reader would misread one of them.

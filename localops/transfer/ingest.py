@@ -97,7 +97,8 @@ def take(
     receipt = bundle.receipt(batch, refused=left, at_ns=clock.now_ns(), by=by, key=key, copy=copy)
     receipt["position"] = taking.position
     differs = [figures["session"] for figures in batch.totals if _differs(journal, figures)]
-    return bundle.Ack(left, receipt, by, taking.stored, differs, taking.forked), taking.gone
+    ack = bundle.Ack(left, receipt, by, taking.stored, differs, taking.forked, size=taking.size)
+    return ack, taking.gone
 
 
 class Added(NamedTuple):
@@ -106,6 +107,7 @@ class Added(NamedTuple):
     stored: int
     gone: int  # rows of sessions that were deleted here
     refused: dict[int, str]  # by place: rows that contradict one that is here, or whose files are not here
+    size: int = 0  # characters of the content of the stored rows
 
 
 def add(journal: Journal, made: Sequence[Row]) -> Added:
@@ -117,7 +119,7 @@ def add(journal: Journal, made: Sequence[Row]) -> Added:
     batch = Batch("", [], [Stored(place, *row) for place, row in enumerate(made)], [])
     adding = _Adding(journal, batch, {}, needs_files=True)
     journal.transact(adding.work, full=True)
-    return Added(adding.stored, adding.gone, adding.conflicts)
+    return Added(adding.stored, adding.gone, adding.conflicts, adding.size)
 
 
 class _Taking:
@@ -125,7 +127,7 @@ class _Taking:
 
     def __init__(self, journal: Journal, batch: Batch, refused: dict[int, str], *, needs_files: bool) -> None:
         self.journal, self.batch, self.refused, self.needs_files = journal, batch, refused, needs_files
-        self.stored = self.gone = 0
+        self.stored = self.gone = self.size = 0
         self.forked = False
         self.missing: MissingRows | None = None
         self.conflicts: dict[int, str] = {}  # rows that are here with other contents, or whose files are not here
@@ -152,6 +154,7 @@ class _Taking:
             execute(_PUT, row)
             _send_again(execute, row.seq)
         self.stored = len(new) + len(self.replaced)
+        self.size = sum(len(row.body or "") for row in (*new, *self.replaced))
         self._remember(execute, ranges)
         # Read in the same transaction as the rows are written, so that the position covers them.
         newest = execute(_NEWEST).fetchone()

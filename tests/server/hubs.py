@@ -122,13 +122,16 @@ class RealHub:
         key: str | None = None,
         headers: dict[str, str] | None = None,
     ) -> tuple[int, Any]:
-        """Return the status and the JSON (or the headers, of a HEAD) of the reply to a request."""
+        """Return the status and the JSON (or the headers, of a HEAD; or the text) of the reply to a request."""
         sent = {"Authorization": f"Bearer {self.key if key is None else key}", **(headers or {})}
         request = urllib.request.Request(self.url + path, body, sent, method=method)
         try:
             with urllib.request.urlopen(request, timeout=60) as found:
                 text = found.read()
-                return found.status, dict(found.headers) if method == "HEAD" else json.loads(text or b"null")
+                if method == "HEAD":
+                    return found.status, dict(found.headers)
+                is_text = found.headers.get_content_type() in ("text/plain", "application/openmetrics-text")
+                return found.status, text.decode() if is_text else json.loads(text or b"null")
         except urllib.error.HTTPError as error:
             with error:
                 text = error.read()

@@ -62,6 +62,18 @@ def test_a_key_shows_its_project_and_no_other(served: RealHub, stranger: Visit) 
     assert stranger.facts("sessions")["sessions"][0]["session_id"] == str(uuid.UUID(bytes=theirs[0][2]))
 
 
+def test_the_machines_that_send_are_a_page_of_the_hub(served: RealHub, stranger: Visit) -> None:
+    """It is in the navigation, is a table that fits narrow windows, and says when the last rows came."""
+    show(stranger, served.key)
+    page = stranger.page
+    page.get_by_role("navigation", name="Pages").get_by_role("link", name="Senders").click()
+    page.get_by_role("heading", name="Senders").wait_for()
+    assert page.locator("#senders tbody tr").count() == 1
+    assert page.locator("#senders time").first.inner_text().endswith(("ago", "now"))
+    page.set_viewport_size({"width": 360, "height": 700})
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
 def test_a_key_that_is_revoked_shows_nothing_more(served: RealHub, stranger: Visit) -> None:
     """Requests of the open page are refused with a message; opened again, it is the login."""
     show(stranger, served.key)

@@ -10,16 +10,15 @@ from localops.cli.hub.common import data_option, keys_of
 from localops.errors import JournalError
 from localops.journal.reader import SQLiteError, reason
 from localops.reading import home as homes
-from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
     from localops.server.senders import Sender
 
 # Exit code of `senders`, apart from that of a silent machine: a person must act, as of a sync.
 _UNREADABLE = 4
+# And this one if there are no machines yet: their remote may be set up wrongly.
+_NEVER = 3
 
 
 @click.command()
@@ -32,8 +31,8 @@ def senders(context: click.Context, data: str, project: str | None, since: int |
     """List the machines that send rows, with the time at which the last ones came.
 
     Each journal is a line: a machine has one for each home and project that it records into. A machine with nothing
-    to send is silent, too. With --silent-for, the exit code is 1 if there is any, or if no machine has ever sent rows.
-    It is 4 if a journal cannot be read: its machines are not in the list.
+    to send is silent, too. With --silent-for, the exit code is 1 if there is any, 3 if no machine has ever sent rows,
+    and 4 if a journal cannot be read: its machines are not in the list.
     """
     from localops.server import senders as all_senders
 
@@ -47,12 +46,14 @@ def senders(context: click.Context, data: str, project: str | None, since: int |
             except (JournalError, SQLiteError) as damage:
                 unreadable[each.name] = damage
     known = len(heard)
+    journals = [sender.journal for _, sender in heard]
     heard = [(name, sender) for name, sender in heard if since is None or sender.last_ns < since]
     if as_json:
-        facts = [_sender_facts(name, sender) for name, sender in heard]
+        now = clock.now_ns()
+        facts = [all_senders.facts(name, sender, now) for name, sender in heard]
         print_json({"hub": keys.hub, "senders": facts, "unreadable": sorted(unreadable)})
     elif heard:
-        _print_senders(heard)
+        _print_senders(heard, all_senders.short_names(journals))
     elif known:
         others = " whose rows can be read" if unreadable else ""
         output.say(f"every machine{others} has sent rows since")
@@ -63,36 +64,25 @@ def senders(context: click.Context, data: str, project: str | None, since: int |
     if unreadable:
         context.exit(_UNREADABLE)
     if since is not None and (heard or not known):
-        context.exit(1)
+        context.exit(1 if heard else _NEVER)
 
 
-def _sender_facts(project: str, sender: Sender) -> dict[str, Any]:
-    return {
-        "project": project,
-        "host": sender.host,
-        "journal": sender.journal,
-        "last_heard": events.iso(sender.last_ns),
-        "last_heard_ns": sender.last_ns,
-        "first_heard": events.iso(sender.first_ns),
-        "newest_row": None if sender.newest_ns is None else events.iso(sender.newest_ns),
-        "lag_seconds": None if sender.lag_ns is None else round(sender.lag_ns / 1e9, 3),
-        "rows": sender.rows,
-    }
-
-
-def _print_senders(heard: list[tuple[str, Sender]]) -> None:
+def _print_senders(heard: list[tuple[str, Sender]], short: dict[str, str]) -> None:
     now = clock.now_ns()
     lines = [
         (
             name,
             sender.host or "unknown",
-            sender.journal[:8],
-            output.ago(now - sender.last_ns),
+            short[sender.journal],
+            f"{output.ago(now - sender.last_ns)}{', silent' if sender.is_silent(now) else ''}",
             output.when(sender.last_ns)[:16],
+            "unknown" if sender.newest_ns is None else output.when(sender.newest_ns)[:16],
             "unknown" if sender.lag_ns is None else output.short_duration(sender.lag_ns),
             output.count(sender.rows),
+            sender.release or "unknown",
         )
         for name, sender in heard
     ]
-    headers = ("project", "machine", "journal", "last rows", "at (UTC)", "lag", "rows")
-    print_table(lines, headers, align="llllllr", soft=("machine", "project"))
+    headers = ("project", "machine", "journal", "last rows", "at (UTC)", "newest event", "lag", "rows", "release")
+    spare = ("newest event", "release")
+    print_table(lines, headers, align="lllllllrl", soft=("machine", "project"), spare=spare)

@@ -6,7 +6,7 @@ import os
 
 import click
 
-from localops import output
+from localops import __version__, output
 from localops.cli.hub.common import data_option, folder_of, new_option
 from localops.errors import ConfigError
 from localops.reading import session_state
@@ -38,7 +38,16 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     metavar="ADDRESS|NETWORK|unix",
     help="A proxy whose X-Forwarded-For and X-Forwarded-Proto count (repeatable); unix: those of --uds.",
 )
+@click.option(
+    "--metrics",
+    "monitoring",
+    metavar="[HOST:]PORT",
+    help="Answer /metrics, /health and /ready there, without a key; on 127.0.0.1 unless it names a HOST.",
+)
 @click.option("--access-log", is_flag=True, help="Log each request: address, path and status, never keys.")
+@click.option(
+    "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of log lines."
+)
 @click.option("--audit-reads", is_flag=True, help="Also note who reads which session in the audit log.")
 @new_option
 @click.pass_context
@@ -54,7 +63,9 @@ def serve(
     root_path: str,
     uds: str | None,
     proxies: tuple[str, ...],
+    monitoring: str | None,
     access_log: bool,
+    log_format: str,
     audit_reads: bool,
     new: bool,
 ) -> None:
@@ -65,7 +76,7 @@ def serve(
     """
     # Late, because Starlette and uvicorn are optional packages.
     try:
-        from localops.server import listen
+        from localops.server import listen, logs
         from localops.server.app import app
     except ImportError as error:
         raise ConfigError(f"missing packages for a hub: pip install 'localops[ui]' ({error})") from error
@@ -75,33 +86,40 @@ def serve(
     from localops.server.keys import Keys
     from localops.server.limits import Limits
 
+    logs.use(log_format)
     if uds is not None:
         _check_alone(context, "uds", "host", "port", "tls_cert", "tls_key")
     check_tls(host, tls_cert, tls_key)
     named = Proxies(proxies)
+    about = None if monitoring is None else watch_at(monitoring)
     folder = folder_of(data)
     begins = not os.path.exists(os.path.join(folder, session_state.HUB))
     # Before it listens, so that a folder without keys is an error and not a hub that refuses every client.
     keys = Keys(folder, new=new)
+    logs.use(log_format, keys)
     if begins:
         output.say(
             f"{folder} had no hub: this is a new one, with a new id and without keys; if the data of a hub should be "
             "there (is its disk mounted?), stop this one, and remove the new hub.json first"
         )
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
+    store = HomeStore(folder, limits=limits)
     # Until the command ends: no backup is restored below a hub that runs, and no other hub counts limits of its own.
     with presence.serving(folder):
         listen.serve(
-            app(HomeStore(folder, limits=limits), keys, limits=limits, root_path=root_path, audit_reads=audit_reads),
+            app(store, keys, limits=limits, root_path=root_path, access_log=access_log, audit_reads=audit_reads),
             host=host,
             port=port,
             limits=limits,
-            ready=lambda address: print(f"hub {keys.hub[:8]} listens at {address}", flush=True),
+            ready=lambda address: logs.started(
+                f"hub {keys.hub[:8]} listens at {address}", hub=keys.hub, version=__version__, url=address
+            ),
             cert=tls_cert,
             key=tls_key,
-            access_log=access_log,
             uds=None if uds is None else folder_of(uds),
             proxies=named,
+            monitoring=about,
+            watched=lambda address: logs.notice("start", f"metrics at {address}/metrics", url=f"{address}/metrics"),
         )
 
 
@@ -111,6 +129,19 @@ def _check_alone(context: click.Context, name: str, *others: str) -> None:
         if context.get_parameter_source(other) is not click.core.ParameterSource.DEFAULT:
             given, spare = (f"--{each.replace('_', '-')}" for each in (name, other))
             raise click.UsageError(f"{spare} does nothing with {given}: leave out one of them")
+
+
+def watch_at(place: str) -> tuple[str, int]:
+    """Return host and port for monitoring, and warn if others can reach it."""
+    from localops.server.operator_listener import is_loopback
+
+    host, _, port = place.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]") or _LOOPBACK[0]
+    if not (port.isascii() and port.isdigit() and int(port) <= 65_535):
+        raise ConfigError(f"invalid --metrics: expected a port such as 9642, or HOST:PORT, got {place!r}")
+    if not is_loopback(host):
+        output.say(f"metrics on {host} without a key: others on the network can read names of projects and machines")
+    return host, int(port)
 
 
 def check_tls(host: str, cert: str | None, key: str | None) -> None:

@@ -121,3 +121,14 @@ where not exists (
   from event e
   where e.seq = i.seq)
 order by i.seq;
+
+-- sums --
+-- How many sessions are here, and how many rows they have.
+select count(distinct session), sum(rows)
+from (
+  select session, rows
+  from total not indexed
+  where session <> zeroblob(16)
+  union all
+  select session, rows
+  from tail);

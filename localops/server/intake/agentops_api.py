@@ -40,7 +40,9 @@ class AgentOpsApi:
 
         def at_desk() -> T:
             with self.store.desk(call.owner) as desk:
-                return work(desk)
+                result = work(desk)
+            self.service.metrics.took(call.owner, "agentops", **desk.counts)
+            return result
 
         return await self.service.write(call.owner, at_desk)
 

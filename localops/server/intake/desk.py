@@ -63,6 +63,8 @@ class Desk:
 
     def __init__(self, journal: Journal, materials: Materials) -> None:
         self._journal, self._materials = journal, materials
+        # What became of all rows that were added, under the names of Metrics.took.
+        self.counts = {"stored": 0, "known": 0, "refused": 0, "gone": 0, "size": 0}
 
     def writer(self, session: bytes, *, is_strict: bool = False) -> ForeignWriter:
         """Return the writer of a session's rows."""
@@ -87,7 +89,12 @@ class Desk:
 
     def add(self, made: Sequence[Row]) -> Added:
         """Write rows, each once and safe from a power cut."""
-        return ingest.add(self._journal, made)
+        added = ingest.add(self._journal, made)
+        known = len(made) - added.stored - added.gone - len(added.refused)
+        outcome = {"stored": added.stored, "known": known, "refused": len(added.refused), "gone": added.gone}
+        for name, many in {**outcome, "size": added.size}.items():
+            self.counts[name] += many
+        return added
 
 
 def problem(row: Row) -> str | None:

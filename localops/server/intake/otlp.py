@@ -64,6 +64,8 @@ class OtlpApi:
             read = await self._service.read(_read, body.read, kind, encoding, self._limits, taken, logs=logs)
         if read[0] or read[1]:
             await self._service.write(call.owner, self._store.take_spans, call.owner, *read, taken)
+        counts = {"stored": taken.rows, "known": taken.again, "refused": taken.refused, "gone": taken.gone}
+        self._service.metrics.took(call.owner, "otlp", **counts)
         return otlp_answers.taken(kind, taken.refused, "; ".join(taken.reasons), logs=logs)
 
 
@@ -72,7 +74,8 @@ async def release_spans(service: Service) -> None:
     while True:
         for project in await service.read(service.store.with_due_spans):
             try:
-                await service.write(project, service.store.release_spans, project)
+                if rows := await service.write(project, service.store.release_spans, project):
+                    service.metrics.took(project, "otlp", stored=rows)
             except LocalopsError as error:
                 # A full disk, a damaged journal: it is printed, and tried again.
                 http_error(error)
