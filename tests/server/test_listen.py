@@ -353,29 +353,6 @@ def _put_back(found: RealHub, copy: Path) -> None:
     copy.rename(found.folder / "journal.db")
 
 
-def test_two_hubs_of_one_folder_store_each_row_once(tmp_path: Path) -> None:
-    """As while a new hub replaces the old one: both take the same batches, and both answer correctly."""
-    with hub(tmp_path) as one, hub(tmp_path) as other:
-        batches = [batch_of(session_rows(20), journal=f"{number:032x}") for number in range(15)]
-        stored: list[int] = []
-
-        def send(to: RealHub) -> None:
-            for batch in batches:
-                status, reply = to.take(batch)
-                assert (status, reply["stored"] + reply["known"]) == (200, 22)
-                stored.append(reply["stored"])
-
-        together = [threading.Thread(target=send, args=(to,)) for to in (one, other)]
-        for each in together:
-            each.start()
-        for each in together:
-            each.join()
-        assert (len(stored), sum(stored)) == (30, 15 * 22)
-        assert one.id == other.id
-        assert one.ask("GET", "/api/1/analytics") == other.ask("GET", "/api/1/analytics", key=one.key)
-        assert one.ask("GET", "/api/1/analytics")[1]["llm_calls"] == 300
-
-
 @pytest.mark.parametrize("stopped", [True, False])
 def test_a_journal_that_was_put_back_is_noticed(tmp_path: Path, stopped: bool) -> None:
     """A hub restored from a backup replies with the rows it has; one that runs meanwhile has the newer rows, too."""
