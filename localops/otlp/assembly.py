@@ -12,6 +12,7 @@ from localops import facets
 from localops.encoding import encode
 from localops.journal import rows
 from localops.otel import names
+from localops.otel.span_values import tag_list
 from localops.otlp.spans import SPACE
 from localops.recording import events
 from localops.recording.events import ErrorEvent, LLMEvent
@@ -46,7 +47,7 @@ _NOTHING: tuple[int, object] = (_UNNAMED, None)
 class Outline:
     """When a trace or a session began and ended, what it is called, and how it ended."""
 
-    __slots__ = ("ends", "is_gone", "name", "rank", "resource", "starts", "state", "together")
+    __slots__ = ("ends", "is_gone", "name", "rank", "resource", "starts", "state", "tags", "together")
 
     def __init__(self) -> None:
         self.starts, self.ends = 1 << 63, 0
@@ -56,6 +57,7 @@ class Outline:
         self.together: tuple[int, object] = (10, None)  # what a trace knows the others of its session by
         self.is_gone = False
         self.resource: dict[str, Any] = {}  # what made the spans: that of the one which gave the name
+        self.tags: tuple[Any, ...] = ()  # of the session, by the roots of AgentOps
 
     def look(self, span: Span) -> None:
         """Take in a span of the trace; of the words for its session the strongest counts, of equal ones the first."""
@@ -64,6 +66,7 @@ class Outline:
             self.together = together
         name = span.name if isinstance(span.name, str) else None
         if span.around is None:
+            self.tags += tuple(tag_list(span.attributes.get("agentops.tags")) or ())
             self.add(2, name, span.start, span.end, state_of(span), span.resource)
             return
         if self.rank < 2:
@@ -312,8 +315,8 @@ def start_row(writer: Writer, outline: Outline, *, more: dict[str, object] | Non
         fields |= _host(outline.resource)
         fields["resource"] = outline.resource
     service = outline.resource.get("service.name")
-    tags = writer.tags_text([facets.tag("service", service)]) if service else None
-    return writer.note("session", writer.session, outline.starts, fields=fields, name=name, tags=tags)
+    tags = [*outline.tags, *([facets.tag("service", service)] if service else ())]
+    return writer.note("session", writer.session, outline.starts, fields=fields, name=name, tags=writer.tags_text(tags))
 
 
 def _host(resource: dict[str, Any]) -> dict[str, object]:

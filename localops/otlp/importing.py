@@ -101,7 +101,9 @@ class _File:
                 known = self._sessions[session] = Outline()
                 known.is_gone = self._project.journal.one("gone", session=session) is not None
                 self._report.gone += known.is_gone
-            self._sessions[session].add(trace.rank, trace.name, trace.starts, trace.ends, trace.state, trace.resource)
+            known = self._sessions[session]
+            known.add(trace.rank, trace.name, trace.starts, trace.ends, trace.state, trace.resource)
+            known.tags += trace.tags
 
     # Then: the rows
 

@@ -280,6 +280,7 @@ class Receiver:
         for each in traces:
             of = each.outline
             outline.add(of.rank, of.name, of.starts, of.ends, of.state, of.resource)
+            outline.tags += of.tags
             for span in each.spans.values():
                 if _main_id(span) in known:
                     self._compare(span, session, taken)

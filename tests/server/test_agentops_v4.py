@@ -130,3 +130,47 @@ def test_a_token_has_the_scopes_of_its_key(running: RealHub) -> None:
         token = _post(running, "/v3/auth/token", {"api_key": secret})[1]["token"]
         assert running.ask("GET", "/public/v1/project", key=token)[0] == read
         assert _post(running, "/v4/logs/upload/", {"body": "x"}, token, Trace_Id="7")[0] == send
+
+
+def _span(trace: uuid.UUID, id: str, name: str, parent: str, attributes: dict[str, Any]) -> dict[str, Any]:
+    values = {
+        key: {"arrayValue": {"values": [{"stringValue": each} for each in value]}}
+        if isinstance(value, list)
+        else {"stringValue": value}
+        for key, value in attributes.items()
+    }
+    began = 1_790_000_000_000_000_000 + 1_000_000 * int(id)
+    return {
+        "traceId": trace.hex,
+        "spanId": id * 16,
+        "parentSpanId": parent * 16,
+        "name": name,
+        "startTimeUnixNano": str(began),
+        "endTimeUnixNano": str(began + 9_000_000),
+        "attributes": [{"key": key, "value": value} for key, value in values.items()],
+    }
+
+
+def _spans(trace: uuid.UUID, *spans: dict[str, Any]) -> dict[str, Any]:
+    resource = {"attributes": [{"key": "agentops.project.id", "value": {"stringValue": "temporary"}}]}
+    scoped = {"scope": {"name": "agentops"}, "spans": list(spans)}
+    return {"resourceSpans": [{"resource": resource, "scopeSpans": [scoped]}]}
+
+
+@pytest.mark.parametrize("root_is_late", [False, True])
+def test_its_spans_are_taken_with_the_token(running: RealHub, root_is_late: bool) -> None:
+    """A trace is a session, whose tags and end are those of its root; the project is that of the token."""
+    trace = uuid.uuid4()
+    of_root = {"agentops.span.kind": "session", "agentops.tags": ["a", "b"], "agentops.session.end_state": "Fail"}
+    root = _span(trace, "1", "run.session", "", of_root)
+    task = _span(trace, "2", "work.task", "1", {"agentops.span.kind": "task"})
+    for part in ([task], [root]) if root_is_late else ([task, root],):
+        for _ in range(2):
+            assert _post(running, "/v1/traces", _spans(trace, *part), _token(running))[0] == 200
+    assert _post(running, "/v1/traces", _spans(trace, root))[0] == 401
+    _post(running, "/v4/logs/upload/", {"body": "printed"}, _token(running), Trace_Id=str(trace.int))
+    stored = running.ask("GET", f"/api/1/sessions/{trace}")[1]
+    assert (stored["project"], stored["name"], stored["state"]) == ("default", "run.session", "Failure")
+    assert (stored["tags"], stored["events"]) == (["a", "b"], 3)
+    spans = running.ask("GET", f"/public/v1/traces/{trace.hex}", key=_token(running))[1]["spans"]
+    assert {each["span_id"] for each in spans} >= {"1" * 16, "2" * 16}
