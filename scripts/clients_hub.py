@@ -298,7 +298,9 @@ def spans_by_traces(requests: list[Request]) -> dict[str, Sent]:
         for span in protobuf.spans(protobuf.parsed(request.body), print):
             trace = str(uuid.UUID(bytes=span.trace))
             known = sent.setdefault(trace, Sent(set(), [], "Unknown"))
-            known.events.add(span.id.hex())
+            # An agent is no event.
+            if span.attributes.get("agentops.span.kind") != "agent":
+                known.events.add(span.id.hex())
             if span.is_root:
                 state = span.attributes.get("agentops.session.end_state")
                 tags = span.attributes.get("agentops.tags") or []
@@ -361,7 +363,7 @@ def try_case(python: Path, release: str, name: str) -> list[str]:
     case = cases[name]
     is_new = release.startswith("0.4")
     # A trace waits for its root, which a killed process never sends.
-    limits = {"patience": 2.0} if is_new else None
+    limits = {"trace_wait": 2.0} if is_new else None
     with tempfile.TemporaryDirectory() as folder, RealHub(Path(folder) / "hub", limits=limits) as server:
         proxy = Proxy(server)
         work = Path(folder) / "work"
