@@ -5,10 +5,12 @@ The folder is complete under another name before it takes the place of the old o
 
 from __future__ import annotations
 
+import ctypes
+import errno
 import os
 import shutil
 import time
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 
 from localops import config, host
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 _PART = ".restoring"
+# Of renameat2: paths begin at the working directory, and the two names are exchanged.
+_HERE, _EXCHANGE = -100, 2
 # Damaged files that an error names.
 _FEW = 5
 
@@ -131,16 +135,18 @@ class _Place:
         if self._is_mount:
             return self._publish_inside()
         if self._taken:
-            os.rename(self._target, self._aside)
-        # A folder can be renamed only over an empty one.
-        elif os.path.exists(lock := os.path.join(self._target, presence.NAME)):
-            os.unlink(lock)
-        try:
+            # Under its name, then exchanged: killed at any moment, the target is the old folder or the new one.
+            os.rename(self.folder, self._aside)
+            try:
+                _exchange(self._aside, self._target)
+            except OSError:
+                os.rename(self._aside, self.folder)
+                raise
+        else:
+            # A folder can be renamed only over an empty one.
+            with suppress(FileNotFoundError):
+                os.unlink(os.path.join(self._target, presence.NAME))
             os.rename(self.folder, self._target)
-        except OSError:
-            if self._taken:
-                os.rename(self._aside, self._target)
-            raise
         host.sync_folder(os.path.dirname(self._target))
         return self._aside if self._taken else None
 
@@ -162,6 +168,20 @@ class _Place:
         shutil.rmtree(self.folder)
         host.sync_folder(self._target)
         return self._aside if self._taken else None
+
+
+def _exchange(one: str, other: str) -> None:
+    """Exchange the names of two folders, in one step where the system can."""
+    renameat2 = getattr(ctypes.CDLL(None, use_errno=True), "renameat2", None)
+    names = os.fsencode(one), os.fsencode(other)
+    if renameat2 is not None and renameat2(_HERE, names[0], _HERE, names[1], _EXCHANGE) == 0:
+        return
+    if renameat2 is not None and (number := ctypes.get_errno()) not in (errno.ENOSYS, errno.EINVAL):
+        raise OSError(number, os.strerror(number), other)
+    between = f"{one}.old"
+    os.rename(other, between)
+    os.rename(one, other)
+    os.rename(between, one)
 
 
 @contextmanager

@@ -5,9 +5,11 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import random
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +22,7 @@ from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows
 
 # A backup is read as a file, after it was written.
 pytestmark = pytest.mark.foreign_open
+KILLS = int(os.environ.get("STRESS_KILLS", "0")) or 6
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH}
 
 
@@ -246,6 +249,31 @@ def test_a_restore_that_was_killed_is_done_again(saved: RealHub, tmp_path: Path)
         printed = _hub("restore", "--from", tmp_path / "backups", "--data", tmp_path / "newer.restoring", code=0)
         printed = _hub("restore", "--from", tmp_path / "backups", "--data", tmp_path / "new", "--replace", code=2)
     assert "another restore" in printed
+
+
+def test_a_killed_restore_leaves_one_whole_folder(saved: RealHub, tmp_path: Path) -> None:
+    """The old one or the new one, at any moment; the next restore goes through."""
+    saved.start()
+    _session(saved, "b")
+    saved.stop()
+    command = [sys.executable, "-m", "localops", "hub", "restore", "--from", str(tmp_path / "backups")]
+    command += ["--data", str(saved.data), "--replace"]
+    shutil.copytree(saved.data, tmp_path / "other")
+    began = time.monotonic()
+    subprocess.run([*command[:-2], str(tmp_path / "other"), "--replace"], check=True, capture_output=True, timeout=120)
+    lasts = time.monotonic() - began
+    dice, seen = random.Random(3), set()
+    for _ in range(KILLS):
+        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_ENVIRONMENT)
+        time.sleep(lasts * dice.uniform(0.6, 1.1))
+        process.kill()
+        process.wait()
+        assert Keys(str(saved.data)).hub == saved.id
+        seen.add(len(_names(saved.data)))
+        assert seen <= {2, 3}
+    print(f"{KILLS} restores killed; sessions seen {seen}")
+    _hub("restore", "--from", tmp_path / "backups", "--data", saved.data, "--replace")
+    assert len(_names(saved.data)) == 2
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="a mount needs root and unshare")
