@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import time
-from contextlib import suppress
 
 from localops import host, interruption
 from localops.journal import spill
@@ -82,9 +81,10 @@ def size(project: str) -> int:
     for top in (os.path.join(project, "blobs"), _waiting_place(project)):
         for folder, _, names in os.walk(top):
             for name in names:
-                # Pruned, or moved meanwhile.
-                with suppress(OSError):
+                try:
                     whole += os.path.getsize(os.path.join(folder, name))
+                except OSError as error:  # pruned, or moved meanwhile
+                    interruption.pass_on(error)
     return whole
 
 

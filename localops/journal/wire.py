@@ -8,7 +8,6 @@ The receiver looks at a whole column at once, which is quick, and similar values
 from __future__ import annotations
 
 import re
-from contextlib import suppress
 
 from localops.encoding import encode
 from localops.journal import rows
@@ -60,11 +59,13 @@ def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Stored], dict[in
     columns = _columns(head, len(bodies))
     costly = {at for at, body in enumerate(bodies) if len(body) > _LARGE and _has_many_lists(body)}
     if not costly:
-        with suppress(ValueError):
+        try:
             return named(zip(columns["seq"], *decoded(columns, bodies), strict=True)), {}
+        except ValueError:
+            # At least one row is invalid: try them one by one.
+            pass
     valid: list[Stored] = []
     refused = {}
-    # At least one row is invalid: try them one by one.
     for at, seq in enumerate(columns["seq"]):
         if at in costly:
             refused[seq] = f"the body holds more than {_MOST_LISTS:,} lists or objects"
