@@ -152,7 +152,7 @@ def test_records_without_a_trace_are_refused(running: RealHub, kind: str) -> Non
 @pytest.mark.parametrize("kind", BOTH)
 def test_a_trace_of_records_alone(tmp_path: Path, kind: str) -> None:
     """When no span comes they become a session by themselves; a kill in between changes nothing."""
-    with hub(tmp_path, patience=0.5) as there:
+    with hub(tmp_path, trace_wait=0.5) as there:
         trace = new_trace()
         logged(there, *_messages(trace, 3), record(trace, 3, body="plain"), kind=kind)
         there.kill()

@@ -18,8 +18,8 @@ from localops.server.quotas import OverQuota, Quotas
 from localops.server.usage import Usage
 from localops_sync import exit_codes
 from tests.server.agentops_clients import Client
-from tests.server.hubs import RealHub, batch_of, hub, session_rows
-from tests.server.spans import BOTH, encoded, new_trace, request, send, span, stored
+from tests.server.hubs import RealHub, batch_of, hub, session_rows, wait_until
+from tests.server.spans import BOTH, encoded, new_trace, request, run_of, send, span, stored, taken
 from tests.sync.homes import Sender, identities
 
 
@@ -192,6 +192,19 @@ def test_what_clients_of_agentops_send_counts_too(tmp_path: Path) -> None:
         assert client.events(client.action(), client.action(), client.action())[0] == 200
         assert client.events(client.action())[0] == 429
         assert running.take(batch_of(session_rows(1)))[0] == 429
+
+
+def test_spans_that_wait_are_stored_though_the_project_is_full(tmp_path: Path) -> None:
+    """They were acknowledged before; what comes now is refused."""
+    with hub(tmp_path, trace_wait=1.0) as running:
+        _set(running, "--rows", "7")
+        waits, whole = new_trace(), new_trace()
+        taken(running, *run_of(waits)[:3])
+        taken(running, *run_of(whole))
+        reply = send(running, request(*run_of(new_trace())))
+        assert (reply.status, reply.refused) == (507, 8)
+        assert "has all that it may store" in reply.message
+        wait_until(lambda: len(stored(running, waits)) == 4)
 
 
 @pytest.mark.parametrize("kind", BOTH)

@@ -74,7 +74,8 @@ async def release_spans(service: Service) -> None:
     while True:
         for project in await service.read(service.store.with_due_spans):
             try:
-                if rows := await service.write(project, service.store.release_spans, project):
+                # Also where a quota is used up by now: they have been acknowledged.
+                if rows := await service.in_turn(project, service.store.release_spans, project):
                     service.metrics.took(project, "otlp", stored=rows)
             except LocalopsError as error:
                 # A full disk, a damaged journal: it is printed, and tried again.
