@@ -24,7 +24,7 @@ from localops.transfer import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
 
     from localops.coding.recording import Project
     from localops.journal.rows import Row
@@ -37,6 +37,7 @@ _MOST_WAITING = 20_000  # spans: beyond, the oldest traces wait no longer
 _MOST_HELD = 64 << 20  # bytes of their texts, about
 _LOGGED = 600.0  # seconds after a log record with content for which a call without content waits for one
 _MOST_REASONS = 5
+_JOINED = "log_records"  # in the body of a span: the ids of those that were joined to it
 _OTHER = "another span is stored here under this trace and span id: it stays as it is"
 _ID, _PHASE, _KIND = (rows.COLUMNS.index(name) for name in ("id", "phase", "kind"))
 # What must be equal for a span that comes again: agent and tags depend on what was known when it came first.
@@ -300,10 +301,8 @@ class Receiver:
                 made.append((row, span))
             if span.around is None and not is_ours and not about.ends_by_itself:
                 ends.append((self._end(span, session), span))
-        writer = self._writer(session)
         for each in traces:
-            made += ((record.as_row(writer), record) for record in each.records.values() if record.row not in known)
-            taken.again += sum(row in known for row in each.records)
+            made += self._record_rows(session, each, known, taken)
         return made + ends
 
     def _join(self, trace: _Trace, known: set[bytes]) -> None:
@@ -312,7 +311,28 @@ class Receiver:
             span = trace.spans.get(record.span) if record.span is not None else None
             if span is not None and record.name in records.CONTENT and _main_id(span) not in known:
                 span.moments = [*span.moments, record.moment]
+                # It has no row of its own, by which it could be recognised when it is sent again.
+                joined = (span.beside or {}).get(_JOINED, [])
+                span.beside = {**(span.beside or {}), _JOINED: [*joined, record.row.hex()]}
                 del trace.records[row]
+
+    def _record_rows(
+        self, session: bytes, trace: _Trace, known: set[bytes], taken: Outcome
+    ) -> Iterator[tuple[Row, Record]]:
+        """Yield the rows of records that are new and were not joined to a span."""
+        writer = self._writer(session)
+        for record in trace.records.values():
+            if record.row in known or self._is_joined(record):
+                taken.again += 1
+            else:
+                yield record.as_row(writer), record
+
+    def _is_joined(self, record: Record) -> bool:
+        """Return whether what a record says is in the row of its span."""
+        if record.span is None or record.name not in records.CONTENT:
+            return False
+        here = stored.one(self.journal, record.span, rows.DONE)
+        return here is not None and record.row.hex() in encode.loads(here.body or "{}").get(_JOINED, ())
 
     def _begin(self, about: _Session, session: bytes, outline: Outline) -> Iterable[Row]:
         """Return the row of the start of a session, or of the name that a root gives to one that has begun."""
@@ -408,7 +428,7 @@ def _differs(here: Row, came: Row) -> bool:
 
 def _content(row: Row) -> dict[str, object]:
     body: dict[str, object] = encode.loads(row[_BODY] or "{}")
-    return {name: value for name, value in body.items() if name not in ("resource", "events")}
+    return {name: value for name, value in body.items() if name not in ("resource", "events", _JOINED)}
 
 
 def _valid(made: Iterable[tuple[Row, Span | Record | None]], taken: Outcome) -> Iterable[Row]:

@@ -99,21 +99,38 @@ def test_the_newer_event_joins_as_well(running: RealHub, kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", BOTH)
-def test_content_that_comes_late_is_an_event_in_its_span(running: RealHub, kind: str) -> None:
+def test_content_that_comes_late_is_an_event_in_its_span(tmp_path: Path, kind: str) -> None:
     """Stored rows do not change, so it has a row of its own there, once."""
-    trace = new_trace()
-    taken(running, *run_of(trace), kind=kind)
-    for _ in range(2):
-        logged(running, *_messages(trace, 3), kind=kind)
-    made = stored(running, trace)
-    [call] = [row for row in made if row["kind"] == "llm"]
-    late = [row for row in made if row["kind"] == "log"]
-    assert sorted(row["name"] for row in late) == ["gen_ai.choice", "gen_ai.system.message", "gen_ai.user.message"]
-    assert {row["parent"] for row in late} == {call["id"]}
-    assert "how high is the tide?" in "".join(row["body"] for row in late)
-    session = listed(running, trace)
-    assert session is not None
-    assert (session["llm_calls"], session["state"]) == (1, "Success")
+    with hub(tmp_path) as there:
+        trace = new_trace()
+        taken(there, *run_of(trace), kind=kind)
+        for _ in range(2):
+            logged(there, *_messages(trace, 3), kind=kind)
+        made = stored(there, trace)
+        [call] = [row for row in made if row["kind"] == "llm"]
+        late = [row for row in made if row["kind"] == "log"]
+        assert sorted(row["name"] for row in late) == ["gen_ai.choice", "gen_ai.system.message", "gen_ai.user.message"]
+        assert {row["parent"] for row in late} == {call["id"]}
+        assert "how high is the tide?" in "".join(row["body"] for row in late)
+        session = listed(there, trace)
+        assert session is not None
+        assert (session["llm_calls"], session["state"]) == (1, "Success")
+
+
+@pytest.mark.parametrize("kind", BOTH)
+def test_a_call_without_content_waits_for_it_where_records_have_it(tmp_path: Path, kind: str) -> None:
+    """Once a project sends content as log records; sent again, they are known as a part of the call."""
+    with hub(tmp_path, trace_wait=240.0) as there:
+        logged(there, *_messages(new_trace(), 3), kind=kind)
+        trace = new_trace()
+        taken(there, *run_of(trace), kind=kind)
+        assert stored(there, trace) == []
+        for _ in range(2):
+            logged(there, *_messages(trace, 3), kind=kind)
+        taken(there, *run_of(trace), kind=kind)
+        made = stored(there, trace)
+        assert sorted(row["kind"] for row in made) == ["agent", "error", "llm", "operation", "tool"]
+        assert "how high is the tide?" in next(row["body"] for row in made if row["kind"] == "llm")
 
 
 @pytest.mark.parametrize("kind", BOTH)
