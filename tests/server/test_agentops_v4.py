@@ -46,6 +46,7 @@ def test_a_key_gets_a_token_for_its_project(running: RealHub) -> None:
         ("/v3/auth/token", {"api_key": "1b1269e5-3c5a-4931-aaa2-b2a418525259"}, 403, "Invalid API Key"),
         ("/v3/auth/token", {}, 422, "invalid body"),
         ("/v3/auth/token", b"{", 400, "invalid body"),
+        ("/v3/auth/token", {"api_key": "x" * 5_000}, 413, "the body is too large"),
         ("/public/v1/auth/access_token", {"api_key": "1b1269e5-3c5a-4931-aaa2-b2a418525259"}, 404, "Invalid API Key"),
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 import uuid
 from decimal import Decimal
@@ -10,7 +11,7 @@ from starlette.responses import Response
 
 from localops.clock import iso
 from localops.server import request_body
-from localops.server.intake import agentops_sessions, tokens
+from localops.server.intake import agentops_sessions, tokens, tolerant
 from localops.server.intake.agentops_api import NOT_OF_PROJECT, AgentOpsApi, key_of
 from localops.server.keys import canonical
 from localops.server.request import HttpError
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 
 # Bytes of a log, as AgentOps' own limit; JSON may write each in six.
 MOST_LOG = 25 << 20
+# Bytes of a body with a key, and seconds for it: anyone may send one.
+_MOST_KEY, _KEY_WAIT = 4 << 10, 10.0
 # Spans of a trace in one answer.
 _MOST_SPANS = 10_000
 _PAGE = 1_000
@@ -136,7 +139,11 @@ class AgentOpsV4(AgentOpsApi):
 
     async def _key_in(self, call: Call, *, unknown: int) -> Key:
         """Return the key in the body."""
-        document, _ = await self.document(call)
+        try:
+            async with asyncio.timeout(_KEY_WAIT):
+                document, _ = await self.bodies.document(call.request, _MOST_KEY, _MOST_KEY, tolerant.loads)
+        except TimeoutError as error:
+            raise request_body.TooSlow("the body of the request did not arrive in time") from error
         given = document.get("api_key") if isinstance(document, dict) else None
         if given is None:
             raise HttpError(422, 'invalid body: expected {"api_key": "…"}')
