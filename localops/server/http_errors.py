@@ -25,8 +25,6 @@ CLOSE = {"Connection": "close"}
 # Seconds after which a client may try again on a full disk.
 _RETRY = 5
 _NO_RULES = "the rules of projects cannot be read now"
-# The same for a project that has all that it may store: a person must delete sessions, or raise its quota.
-_FULL = 3_600
 
 _STATUS: dict[type[Exception], int] = {
     BundleError: 400,
@@ -62,8 +60,11 @@ def _of_rules(error: OverQuota | UnreadableRules) -> HttpError:
     if isinstance(error, UnreadableRules):
         return _later(Unavailable(_NO_RULES, error))
     # Named in a header: a sender should end its pass at once, and not park what is refused.
-    named = {"Localops-Quota": error.which, "Retry-After": str(math.ceil(error.after or _FULL))}
-    return HttpError(507 if error.after is None else 429, str(error), headers=named)
+    named = {"Localops-Quota": error.which}
+    # Without Retry-After, as the time is not known: earlier senders would wait for it in vain.
+    if error.after is None:
+        return HttpError(507, str(error), headers=named)
+    return HttpError(429, str(error), headers={**named, "Retry-After": str(math.ceil(error.after))})
 
 
 def _own_error(error: LocalopsError, *, local: bool) -> HttpError:
