@@ -69,9 +69,9 @@ def serve(
     audit_reads: bool,
     new: bool,
 ) -> None:
-    """Run the hub until SIGTERM or Ctrl-C; running requests are finished first, and a second signal ends it at once.
+    """Run the hub until SIGTERM or Ctrl-C.
 
-    A request may have four times --max-body when decompressed. Create keys with `localops hub key create`, also
+    Running requests are finished first; a second signal ends it at once. A request may have four times --max-body when decompressed. Create keys with `localops hub key create`, also
     while the hub runs.
     """
     # Late, because Starlette and uvicorn are optional packages.

@@ -179,11 +179,11 @@ from (
     and session = :session
     and phase = 1
     and kind = 'llm'
-) o
-where not exists (select 1 from id_of i where i.id = o.id and i.phase = 0)
+) begun
+where not exists (select 1 from id_of i where i.id = begun.id and i.phase = 0)
   and not exists (
     select 1 from event d not indexed
-    where d.seq > (select seq from mark) and d.id = o.id and d.phase = 0);
+    where d.seq > (select seq from mark) and d.id = begun.id and d.phase = 0);
 
 -- events --
 -- A page of a session's rows in the order they were written, after :after.
