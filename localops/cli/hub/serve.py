@@ -71,8 +71,8 @@ def serve(
 ) -> None:
     """Run the hub until SIGTERM or Ctrl-C.
 
-    Running requests are finished first; a second signal ends it at once. A request may have four times --max-body when decompressed. Create keys with `localops hub key create`, also
-    while the hub runs.
+    Running requests are finished first; a second signal ends it at once. A request may have four times --max-body when
+    decompressed. Create keys with `localops hub key create`, also while the hub runs.
     """
     # Late, because Starlette and uvicorn are optional packages.
     try:
