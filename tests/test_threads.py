@@ -20,6 +20,7 @@ from localops import Session, api
 from localops.config import Config
 from localops.journal import journal
 from localops.journal.journal import Journal
+from localops.reading import session_state
 from localops.recording import client as clients
 from localops.recording.client import Client
 from tests import programs
@@ -112,6 +113,33 @@ def test_sessions_in_many_threads_lose_nothing(capsys: pytest.CaptureFixture[str
     assert dict(ends) == dict.fromkeys(expected, 1)
     assert (starts, hosts) == ([(_SESSIONS, _SESSIONS)], [(1,)])
     assert capsys.readouterr().err == ""
+
+
+def test_a_session_may_end_while_another_thread_describes_the_machine(capsys: pytest.CaptureFixture[str]) -> None:
+    """The description comes after the end then; only what the program itself records late is warned of."""
+    session, describing, ended = begun(), threading.Event(), threading.Event()
+
+    def slowly() -> str:
+        describing.set()
+        assert ended.wait(30)
+        return "{}"
+
+    session.details = slowly
+    thread = threading.Thread(target=session.tell_host)
+    thread.start()
+    assert describing.wait(30)
+    session.end_session("Success")
+    ended.set()
+    thread.join(30)
+    assert capsys.readouterr().err == ""
+    session.record(localops.ActionEvent(name="late"))
+    assert "has ended" in capsys.readouterr().err
+    api.client().close()
+    with programs.reader() as reader:
+        kinds = reader.ask("select kind from event where kind in ('host', 'end', 'action') order by seq")
+        state = session_state.standing(reader, programs.project(), session.session_id.bytes)
+    assert kinds == [("end",), ("host",), ("action",)]
+    assert state.state == "Success"
 
 
 def test_one_of_several_threads_ends_a_session() -> None:

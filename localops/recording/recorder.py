@@ -407,7 +407,8 @@ class Recorder:
 
         def write() -> None:
             if self.must_attend:
-                self.attend()
+                # Another thread may describe the machine for a session that ends: the program recorded nothing late.
+                self.attend(warn=kind != "host")
             at = now_ns()
             participant = self.journal.participant
             parent = participant.id if participant and kind in ("leave", "end") else None
@@ -471,7 +472,7 @@ class Recorder:
 
     # Taking part
 
-    def attend(self) -> None:
+    def attend(self, *, warn: bool = True) -> None:
         """Do what must be done before the next row: join after a fork, warn that the session has ended."""
         if self._unwritten_start is not None:
             self._start_again()
@@ -487,7 +488,7 @@ class Recorder:
                 # Interrupted: it is still to be done.
                 self._pid = before
                 raise
-        if self.has_ended and self.is_first("ended"):
+        if warn and self.has_ended and self.is_first("ended"):
             short = rows.id_text(self.session)[:13]
             say(f"session {short} has ended; what is recorded now is kept as a late row of it")
         self.must_attend = self.has_ended or self._unwritten_start is not None
