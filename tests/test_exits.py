@@ -256,7 +256,11 @@ def test_ctrl_c_in_the_middle_of_a_write_is_kept_and_passed_on() -> None:
     """KeyboardInterrupt out of the wait for a lock reaches the program, and the row reaches the journal."""
     code = _INIT + (
         "import apsw\nother = apsw.Connection(session._journal.path)\nother.execute('begin immediate')\n"
-        "threading.Timer(0.3, os.kill, (os.getpid(), signal.SIGINT)).start()\n"
+        "def interrupt():\n"
+        "    while not session._journal._inside: time.sleep(0.01)\n"
+        "    time.sleep(0.3)\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "threading.Thread(target=interrupt).start()\n"
         "try: localops.record(localops.ActionEvent(action_type='waiting'))\n"
         "except KeyboardInterrupt: print('interrupted')\n"
         "other.execute('rollback'); time.sleep(0.6)\n"

@@ -22,6 +22,7 @@ from localops.journal import journal
 from localops.journal.journal import Journal
 from localops.reading import session_state
 from localops.recording import client as clients
+from localops.recording import session as sessions
 from localops.recording.client import Client
 from tests import programs
 
@@ -212,8 +213,9 @@ def test_an_id_whose_event_waits_in_a_spill_file_is_taken() -> None:
     assert sorted(programs.names()) == ["one", "two"]
 
 
-def test_an_end_of_the_process_waits_for_a_thread_that_is_writing_one() -> None:
+def test_an_end_of_the_process_waits_for_a_thread_that_is_writing_one(monkeypatch: pytest.MonkeyPatch) -> None:
     """The end at exit is not written beside the end that another thread has begun to write."""
+    monkeypatch.setattr(sessions, "_PATIENCE", 60.0)
     session = begun()
     assert session._take_turn_to_end()
     thread = threading.Thread(target=session.end_unasked, args=("Indeterminate", "unasked"))

@@ -205,11 +205,15 @@ os.closerange(3, int(sys.argv[2]))
 for n in range(int(sys.argv[3])):
     opened.append(open(f"{sys.argv[1]}/own {n}", "wb+", buffering=0))
     opened[-1].write(b"own " * 1000)
-worst = 0.0
+worst, naps, sleep = 0.0, [], time.sleep
+def nap(seconds):
+    naps.append(seconds)
+    sleep(seconds)
+time.sleep = nap
 for n in range(50):
-    began = time.monotonic()
+    naps.clear()
     assert journal.append(event(f"{n}"))
-    worst = max(worst, time.monotonic() - began)
+    worst = max(worst, sum(naps))
     journal._file.look_at = 0.0 if n % 10 == 0 else journal._file.look_at
 journal.participate().check()
 journal.close()

@@ -184,7 +184,7 @@ def packed(batch: Batch) -> bytes:
     return zlib.compress(bundle.pack(batch), wbits=31)
 
 
-def wait_until(true: Any, seconds: float = 10.0) -> None:
+def wait_until(true: Any, seconds: float = 60.0) -> None:
     """Wait for what another process is about to do."""
     deadline = time.monotonic() + seconds
     while not true():

@@ -613,7 +613,7 @@ def test_interrupted(trip: Trip, chaos_before: Chaos, calls: int) -> None:
     try:
         wait_until(lambda: ROWS in chaos_before.paths(), 30)
         program.send_signal(signal.SIGINT)
-        _, err = program.communicate(timeout=10)
+        _, err = program.communicate(timeout=chaos.PATIENCE - 2)  # before the server ends its silence
     finally:
         program.kill()
     assert program.returncode == exit_codes.INTERRUPTED
@@ -651,7 +651,7 @@ def test_interrupted_while_the_line_is_spared(trip: Trip) -> None:
         wait_until(lambda: trip.unsent() < everything, 30)
         time.sleep(0.3)  # by now it waits
         program.send_signal(signal.SIGINT)
-        program.communicate(timeout=10)
+        program.communicate(timeout=60)
     finally:
         program.kill()
     assert program.returncode == exit_codes.INTERRUPTED

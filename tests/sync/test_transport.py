@@ -727,16 +727,16 @@ except KeyboardInterrupt:
         server.always(chaos.drip_headers)
         program = programs.start(code, server.url)
         try:
-            _eventually(lambda: bool(server.seen))
+            _eventually(lambda: bool(server.seen), 60)  # the start of Python takes its time
             program.send_signal(signal.SIGINT)
             assert "ended" in program.communicate(timeout=LONG)[0]
         finally:
             programs.kill(program)
 
 
-def _eventually(holds: Callable[[], bool]) -> None:
+def _eventually(holds: Callable[[], bool], seconds: float = LONG) -> None:
     """Wait until it holds; it never does if something hangs."""
-    ends = time.monotonic() + LONG
+    ends = time.monotonic() + seconds
     while not holds():
         assert time.monotonic() < ends
         time.sleep(0.01)

@@ -54,7 +54,7 @@ class Visit:
         """Return the server's JSON."""
         return self.page.context.request.get(f"{self.base}/api/1/{path}").json()
 
-    def until(self, condition: str, seconds: float = 20) -> None:
+    def until(self, condition: str, seconds: float = 60) -> None:
         """Wait for something to be so; the policy forbids playwright's own way."""
         for _ in range(int(seconds * 20)):
             if self.page.evaluate(condition):
