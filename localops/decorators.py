@@ -15,7 +15,7 @@ from functools import wraps
 from localops import api
 from localops.clock import new_id
 from localops.config import nearest
-from localops.errors import NoSession
+from localops.errors import JournalError, NoSession
 from localops.interruption import attempt, deliver, hold, is_programs, waiting
 from localops.output import say_once
 from localops.recording.context import Stay, around, here, parameters, scope
@@ -184,13 +184,17 @@ class _Call(Stay):
         """Write that it raised; a cancelled or interrupted call has no error, but is no success either."""
         if self.over:
             return
-        self.over = True
         fields: dict[str, object] = {} if yielded is None else {"yielded": yielded}
-        if isinstance(error, Exception):
-            self.operation.finish(fields, failed=True, error=error)
-            self.operation.error(error)
-        else:
-            self.operation.finish({**fields, "ended_by": type(error).__name__}, failed=True)
+        try:
+            if isinstance(error, Exception):
+                self.operation.finish(fields, failed=True, error=error)
+                self.operation.error(error)
+            else:
+                self.operation.finish({**fields, "ended_by": type(error).__name__}, failed=True)
+        except JournalError:  # strict, and written nowhere
+            self.over = True
+            raise
+        self.over = True  # not before: if this is interrupted, it is done again
         if waiting:
             deliver()
 
@@ -387,7 +391,7 @@ class _Agent:
         id, key = self.id(session), session.recorder.session
         if key not in self.written:
             self.written.add(key)
-            session.create_agent(self.name_of(instance), self.ids[key])
+            session.add_agent(self.name_of(instance), self.ids[key])
         return id
 
     def name_of(self, instance: object) -> str:

@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import traceback
 import types
 import weakref
 from collections.abc import Callable, Iterator
@@ -25,6 +26,7 @@ import pytest
 
 import localops
 from localops import LLMEvent, api, careful, interruption
+from localops.decorators import tool
 from localops.encoding.encode import Encoder
 from localops.interruption import deliver, hold, is_programs, settle
 from localops.journal import locks, participants
@@ -195,6 +197,79 @@ def interrupted_at(place: int, action: Callable[[], Any], kind: type[Exception] 
         sys.setprofile(None)
         signal.signal(signal.SIGUSR1, before)
     return left < 0
+
+
+@tool
+def _tool_that_fails(session: localops.Session) -> None:
+    raise ValueError("not found")
+
+
+def _operation_by_hand(session: localops.Session) -> None:
+    with session.operation("by hand", "tool"):
+        pass
+
+
+def _operation_that_fails(session: localops.Session) -> None:
+    with session.operation("fails", "tool"):
+        raise ValueError("not found")
+
+
+@pytest.mark.parametrize("work", [_tool_that_fails, _operation_by_hand, _operation_that_fails])
+def test_an_operation_that_is_interrupted_at_any_place_ends_once(work: Callable[[localops.Session], None]) -> None:
+    """What was opened has one end, what failed one error, and the exception arrives."""
+    session = localops.init(env_data_opt_out=True)
+    assert session is not None
+    passed: list[str] = []
+
+    def action() -> None:
+        try:
+            work(session)
+        except ValueError:
+            pass
+        except Late as error:
+            passed[:] = [frame.name for frame in traceback.extract_tb(error.__traceback__)]
+            raise
+
+    action()
+    place, seq, seen = 0, _newest(session), set()
+    while interrupted_at(place, action):
+        assert passed, place
+        rows = session._journal._file.connection.execute(  # type: ignore[union-attr]
+            "select kind, phase, failed from event where seq > ? order by seq", (seq,)
+        ).fetchall()
+        # Where `__exit__` has not begun, no code can do anything: in the journal the operation stays open.
+        if passed[-3:] != ["__exit__", "raise_there", "handler"]:
+            seen.add(tuple(rows))
+        place, seq = place + 1, _newest(session)
+        passed.clear()
+    opened = ("tool", 1, None)
+    failed = (opened, ("tool", 0, 1), ("error", 0, None))
+    assert seen <= {(), failed, (opened, ("tool", 0, None))}
+    assert {(), failed} <= seen
+
+
+def _newest(session: localops.Session) -> int:
+    seq: int = session._journal._file.connection.execute("select max(seq) from event").get  # type: ignore[union-attr]
+    return seq
+
+
+def test_an_agent_whose_creation_is_interrupted_is_there_once() -> None:
+    """The exception arrives when its row is written, and not with whatever is recorded next."""
+    session = localops.init(env_data_opt_out=True)
+    assert session is not None
+    place, arrived = 0, []
+
+    def action() -> None:
+        try:
+            session.create_agent("one")
+        except Late:
+            arrived.append(place)
+            raise
+
+    while interrupted_at(place, action):
+        place += 1
+    assert place >= 20
+    assert arrived == list(range(place))
 
 
 def is_free(lock: Any) -> bool:

@@ -426,7 +426,7 @@ class Client:
             except IndexError:
                 # Another thread began a session and took the last one.
                 return
-            session.create_agent(name, agent_id)
+            session.add_agent(name, agent_id)
 
     # Shared by sessions.  Threads may ask at once: each cache is filled by `setdefault`, so all get the same object.
 

@@ -153,8 +153,13 @@ def _end(stay: Stay, result: object, yielded: int) -> None:
     try:
         stay.ended(result, yielded)
     except BaseException as error:
-        stay.leave()
-        stay.failed(error, yielded)
+        try:
+            stay.leave()
+            stay.failed(error, yielded)
+        except BaseException:  # interrupted: its end is written first
+            stay.leave()
+            stay.failed(error, yielded)
+            raise
         raise
 
 
@@ -169,8 +174,13 @@ def _around_plain(function: Callable[..., Any], begin: Begin) -> Callable[..., A
                 result = function(*args, **kwargs)
             stay.ended(result)
         except BaseException as error:
-            stay.leave()
-            stay.failed(error)
+            try:
+                stay.leave()
+                stay.failed(error)
+            except BaseException:  # interrupted: its end is written first
+                stay.leave()
+                stay.failed(error)
+                raise
             raise
         return result
 
@@ -188,8 +198,13 @@ def _around_coroutine(function: Callable[..., Any], begin: Begin) -> Callable[..
                 result = await function(*args, **kwargs)
             stay.ended(result)
         except BaseException as error:
-            stay.leave()
-            stay.failed(error)
+            try:
+                stay.leave()
+                stay.failed(error)
+            except BaseException:  # interrupted: its end is written first
+                stay.leave()
+                stay.failed(error)
+                raise
             raise
         return result
 
@@ -216,8 +231,13 @@ def _around_generator(function: Callable[..., Any], begin: Begin) -> Callable[..
                 _end(stay, None, yielded)
                 raise
             except BaseException as error:
-                stay.leave()
-                stay.failed(error, yielded)
+                try:
+                    stay.leave()
+                    stay.failed(error, yielded)
+                except BaseException:  # interrupted: its end is written first
+                    stay.leave()
+                    stay.failed(error, yielded)
+                    raise
                 raise
             yielded += 1
             try:
@@ -247,8 +267,13 @@ def _around_async_generator(function: Callable[..., Any], begin: Begin) -> Calla
                 _end(stay, None, yielded)
                 raise
             except BaseException as error:
-                stay.leave()
-                stay.failed(error, yielded)
+                try:
+                    stay.leave()
+                    stay.failed(error, yielded)
+                except BaseException:  # interrupted: its end is written first
+                    stay.leave()
+                    stay.failed(error, yielded)
+                    raise
                 raise
             yielded += 1
             try:

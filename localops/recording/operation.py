@@ -10,6 +10,7 @@ import os
 import uuid
 
 from localops import clock, facets
+from localops.errors import JournalError
 from localops.interruption import deliver, waiting
 from localops.journal import rows
 from localops.output import say_once
@@ -76,8 +77,10 @@ class OperationRows:
         "_call",
         "_cost",
         "_early",
+        "_error_is_written",
         "_head",
         "_is_known",
+        "_is_told",
         "_is_written",
         "_outer",
         "_pid",
@@ -114,6 +117,8 @@ class OperationRows:
         self._by_itself = by_itself
         self._is_known = False  # it ends as a copy of a call that was recorded within its time
         self._is_written = False  # its second row is
+        self._is_told = False  # the call around it, or the list of recent calls, has its figures
+        self._error_is_written = False
         self._early: Measures | None = None  # its figures when its session ended, if that was before it
         self.inner: list[Measures] = []  # the figures of the same call, as it was seen further in
         writer = recorder.writer
@@ -204,20 +209,20 @@ class OperationRows:
         if call is None or self._outer is not None or measures is None:
             return
         recorder.warn_unpriced(call, row)
-        if self._by_itself:
-            recorder.recent_calls.append(
-                SeenCall(
-                    self.id,
-                    self.agent,
-                    call,
-                    self.began,
-                    at,
-                    measures,
-                    by=self._by_itself,
-                    error=_error_event(error) if error is not None else None,
-                    failed=failed,
-                )
+        if self._by_itself and not self._is_told:
+            seen = SeenCall(
+                self.id,
+                self.agent,
+                call,
+                self.began,
+                at,
+                measures,
+                by=self._by_itself,
+                error=_error_event(error) if error is not None else None,
+                failed=failed,
             )
+            recorder.recent_calls += (seen,)  # no call, after which it could be interrupted, and be there twice
+            self._is_told = True
 
     def _write_once(self, row: Row) -> None:
         """Write the row of its end, unless it is written: what comes after it may be interrupted, and is done again."""
@@ -280,8 +285,9 @@ class OperationRows:
         fields = {**call.reply(), **about, **fields}
         recorder.open_calls.pop(self.id, None)
         if self._outer is not None:
-            if not failed:
-                self._outer.inner.append(measures)
+            if not (failed or self._is_told):
+                self._outer.inner += (measures,)  # as in `_finish`
+                self._is_told = True
             return {**fields, **in_words(measures)}, None
         if self.inner:
             return fields, together(measures, self.inner)
@@ -355,7 +361,13 @@ class OperationRows:
         if self._by_itself and self._call is not None:
             event = _error_event(error)
             self._recorder.own_errors.append((event.error_type, event.details))
-        self._recorder.guarded(lambda: journal.append(self._error_row(error), sync=journal.sync_due()))
+
+        def write() -> None:
+            if not self._error_is_written:
+                journal.append(self._error_row(error), sync=journal.sync_due())
+                self._error_is_written = True
+
+        self._recorder.guarded(write)
 
     def _error_row(self, error: BaseException | ErrorEvent | str) -> Row:
         event, at = _error_event(error), now_ns()
@@ -392,10 +404,11 @@ class Operation:
     __slots__ = (
         "_begin",
         "_call",
+        "_closer",
         "_error",
         "_extra",
         "_failed",
-        "_left_open",
+        "_is_opened",
         "_rows",
         "_session",
         "_stay",
@@ -421,7 +434,8 @@ class Operation:
         self._extra: dict[str, object] = {}
         self._failed = False
         self._error: BaseException | str | None = None
-        self._left_open: list[None] = []  # one item while it is open: the thread that takes it, closes
+        self._is_opened = False
+        self._closer: dict[None, list[None]] = {}  # the one call that closes it, of whatever thread
 
     @property
     def id(self) -> uuid.UUID | None:
@@ -431,30 +445,33 @@ class Operation:
     @property
     def is_open(self) -> bool:
         """Return whether it is opened and not closed."""
-        return bool(self._left_open)
+        return self._is_opened and not self._closer
 
     def open(self) -> Self:
         """Write its opening row; what is recorded after that belongs to it only in `inside`."""
+        self._open()
+        if waiting:
+            deliver()
+        return self
+
+    def _open(self) -> None:
         if self._rows is not None:
             say_once("operation opened twice", f"the operation {self.name!r} was opened before; open it once")
-            return self
+            return
         self._rows = self._begin()
-        self._left_open.append(None)
-        return self
+        self._is_opened = True
 
     def close(self, error: BaseException | None = None, *, end: Timestamp | None = None) -> None:
         """Write its closing row, once; with an exception it has failed, and the exception is recorded with it.
 
         `end` is when it ended, if not now.
         """
-        try:
-            self._left_open.pop()
-        except IndexError:
+        if not self.is_open:
             if self._rows is None:
                 say_once("operation not open", f"the operation {self.name!r} was closed before it was opened")
             return
-        self._close(error, events.to_ns(end) if end is not None else None)
-        self._check_budget()
+        if self._close([], error, events.to_ns(end) if end is not None else None, None):
+            self._check_budget()
 
     def returns(self, value: object) -> None:
         """Keep what it returned; from the response of a model library, also model, tokens and finish reason."""
@@ -545,9 +562,29 @@ class Operation:
         if self._call is not None or self.kind == "tool":
             self._session.check_budget()
 
-    def _close(self, error: BaseException | str | None, end: int | None) -> None:
+    def _close(self, turn: list[None], error: BaseException | None, end: int | None, stay: Stay | None) -> bool:
+        """Close it, unless another call does, and return whether it was this one, whose `turn` is an object of its own.
+
+        With `stay`, the place inside of it is left first.
+        """
+        try:
+            self._close_in(turn, error, end, stay)
+        except JournalError:  # strict, and written nowhere
+            raise
+        except BaseException:  # the program interrupts us: its exception goes on when the end is written
+            self._close_in(turn, error, end, stay)
+            raise
+        if waiting:
+            deliver()
+        return self._closer.get(None) is turn
+
+    def _close_in(
+        self, turn: list[None], error: BaseException | str | None, end: int | None, stay: Stay | None
+    ) -> None:
+        if stay is not None:
+            stay.leave()
         rows = self._rows
-        if rows is None:
+        if not self._is_opened or self._closer.setdefault(None, turn) is not turn or rows is None:
             return
         fields = self._extra
         if isinstance(error, BaseException) and not isinstance(
@@ -561,23 +598,26 @@ class Operation:
             rows.error(error)
 
     def __enter__(self) -> Self:
-        self.open()
-        self._stay = self.inside()
-        self._stay.__enter__()
+        try:
+            self._open()
+            self._stay = self.inside()
+            self._stay.__enter__()
+        except BaseException as error:  # interrupted: the block does not run, and Python does not call `__exit__`
+            self._close([], error, None, self._stay)
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        if self._stay is not None:
-            self._stay.leave()
+        turn: list[None] = []  # made without a call, after which we could be interrupted
         try:
-            self._left_open.pop()
-        except IndexError:
-            return
-        self._close(error, None)
-        if error is None:
+            is_ours = self._close(turn, error, None, self._stay)
+        except JournalError:
+            raise
+        except BaseException:  # interrupted before `_close` could do anything
+            self._close(turn, error, None, self._stay)
+            raise
+        if is_ours and error is None:
             self._check_budget()
-        if waiting:
-            deliver()
 
     async def __aenter__(self) -> Self:
         return self.__enter__()
@@ -586,5 +626,5 @@ class Operation:
         self.__exit__(kind, error, trace)
 
     def __repr__(self) -> str:
-        state = "open" if self._left_open else "closed" if self._rows is not None else "not opened"
+        state = "open" if self.is_open else "closed" if self._rows is not None else "not opened"
         return f"<Operation {self.kind} {self.name!r}, {state}>"

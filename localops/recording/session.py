@@ -334,9 +334,15 @@ class Session(SessionFacts):
 
     def create_agent(self, name: str, agent_id: uuid.UUID | str | None = None) -> str:
         """Register an agent, and return its id; events with this id, or inside the agent, belong to it."""
+        id = self.add_agent(name, agent_id)
+        if waiting:
+            deliver()
+        return id
+
+    def add_agent(self, name: str, agent_id: uuid.UUID | str | None = None) -> str:
+        """Do the same, for a caller who has more to do before an exception of the program is raised."""
         at = now_ns()
         given = agent_id if agent_id is not None else uuid.UUID(bytes=new_id(at))
-
         self.recorder.guarded(lambda: self.recorder.create_agent(name, given, at, named=agent_id is not None))
         return events.describe(given)
 
