@@ -37,9 +37,10 @@ os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
 for number in (1, 2):
     os.dup2(os.open(request["streams"][number - 1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
 code = compile(request["code"], "<string>", "exec")
-for name in set(globals()) - {"code", "__name__", "__builtins__", "__doc__", "__loader__", "__spec__", "__package__"}:
+kept = {"code", "kept", "name", "__name__", "__builtins__", "__doc__", "__loader__", "__spec__", "__package__"}
+for name in set(globals()) - kept:
     del globals()[name]
-del name
+del kept, name
 exec(code)
 """
 

@@ -341,7 +341,8 @@ class Receiver:
             return ()
         row = assembly.start_row(self._writer(session), outline, more=None if is_named else {"provisional": 1})
         if about.begun:
-            row = rows.seal((named_id("root", session), *rows.whole(row)[1 : rows.COLUMNS.index("sum")]), row[-1])
+            _, *columns, _, body = rows.whole(row)
+            row = rows.seal((named_id("root", session), *columns), body)
         else:
             about.resource = outline.resource
         about.begun, about.is_named = True, is_named

@@ -54,7 +54,7 @@ def expired(reader: Reader, folder: str, rules: Rules, now_ns: int, after: Place
             rows += choice.rows
         if len(going) >= _SESSIONS or rows >= _ROWS:
             return Part(going, (last_ns, key))
-    return Part(going, (page[-1][1], page[-1][2]) if len(page) == _LOOKED_AT else None)
+    return Part(going, (last_ns, key) if len(page) == _LOOKED_AT else None)
 
 
 def _is_old(choice: Choice, rules: Rules, now_ns: int) -> bool:

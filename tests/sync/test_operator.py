@@ -351,6 +351,7 @@ def test_a_hub_in_an_empty_folder_warns_that_it_is_new(tmp_path: Path) -> None:
         assert ("this is a new one" in printed) == warns
 
 
+@pytest.mark.foreign_open  # the backup is read to its digest
 def test_check_names_the_keys_that_a_restore_has_revived(own: RealHub, sender: Sender, tmp_path: Path) -> None:
     """A backup holds the keys as they were; the command prints which of them work."""
     assert _hub(own, "backup", "-o", str(tmp_path / "backup")).returncode == 0

@@ -273,7 +273,7 @@ def _add(desk: Desk, session: bytes, made: list[Row]) -> None:
 def _as_text(desk: Desk, session: bytes, row: Row, why: str) -> Row:
     columns = dict(zip(rows.COLUMNS, row, strict=True))
     fields: dict[str, object] = {"problem": why, "kind": columns["kind"], "body": columns["body"]}
-    id = uuid.uuid5(uuid.UUID(bytes=session), f"agentops raw {_digest([row[0].hex(), columns['body']])}").bytes
+    id = uuid.uuid5(uuid.UUID(bytes=session), f"agentops raw {_digest([columns['id'].hex(), columns['body']])}").bytes
     body = desk.writer(session).encode(fields)
     return rows.make(RAW, session, id=id, at_ns=events.now_ns(), name="invalid session", body=body)
 
