@@ -199,6 +199,9 @@ def interrupted_at(place: int, action: Callable[[], Any], kind: type[Exception] 
     return left < 0
 
 
+_KINDS = "'llm', 'llm_copy', 'price', 'tool', 'error'"
+
+
 @tool
 def _tool_that_fails(session: localops.Session) -> None:
     raise ValueError("not found")
@@ -235,7 +238,7 @@ def test_an_operation_that_is_interrupted_at_any_place_ends_once(work: Callable[
     while interrupted_at(place, action):
         assert passed, place
         rows = session._journal._file.connection.execute(  # type: ignore[union-attr]
-            "select kind, phase, failed from event where seq > ? order by seq", (seq,)
+            f"select kind, phase, failed from event where seq > ? and kind in ({_KINDS}) order by seq", (seq,)
         ).fetchall()
         # Where `__exit__` has not begun, no code can do anything: in the journal the operation stays open.
         if passed[-3:] != ["__exit__", "raise_there", "handler"]:
@@ -246,6 +249,71 @@ def test_an_operation_that_is_interrupted_at_any_place_ends_once(work: Callable[
     failed = (opened, ("tool", 0, 1), ("error", 0, None))
     assert seen <= {(), failed, (opened, ("tool", 0, None))}
     assert {(), failed} <= seen
+
+
+def _a_call_that_fails(session: localops.Session) -> None:
+    call = LLMEvent(model="gpt-4o", prompt="x", prompt_tokens=3, completion_tokens=2)
+    session.record(localops.ErrorEvent(trigger_event=call, error_type="Odd", details="it was odd"))
+
+
+def _a_call_recorded_twice(session: localops.Session) -> None:
+    call = LLMEvent(model="gpt-4o", prompt="x", prompt_tokens=3, completion_tokens=2)
+    rows = session.begin("llm", "client", call=call, by_itself="openai")
+    assert rows is not None
+    rows.finish({})
+    session.record(LLMEvent(model="gpt-4o", prompt="x", prompt_tokens=3, completion_tokens=2, cost=0.5))
+    session.recorder.recent_calls.clear()
+
+
+def _a_call_recorded_further_in(session: localops.Session) -> None:
+    with session.operation("outer", "llm", model="gpt-4o", prompt="x"):
+        session.record(LLMEvent(model="gpt-4o", prompt="x", prompt_tokens=3, completion_tokens=2))
+
+
+_LATER = ("price", 0, None, None)
+_BEGUN, _WHOLE, _COPY = ("llm", 1, None, None), ("llm", 0, None, 3), ("llm_copy", 0, None, None)
+
+
+@pytest.mark.parametrize(
+    ("work", "whole", "allowed"),
+    [
+        (_a_call_that_fails, (("llm", 0, 1, 3), ("error", 0, None, None)), set()),
+        (_a_call_recorded_twice, (_BEGUN, _WHOLE, _COPY, _LATER), {(_BEGUN,), (_BEGUN, _WHOLE)}),
+        (
+            _a_call_recorded_further_in,
+            (_BEGUN, _COPY, _WHOLE),
+            {
+                (_BEGUN, ("llm", 0, 1, None), ("error", 0, None, None)),
+                (_BEGUN, _COPY, ("llm", 0, 1, 3), ("error", 0, None, None)),
+                (_BEGUN, _COPY),  # `__exit__` had not begun
+            },
+        ),
+    ],
+)
+def test_a_call_that_is_interrupted_at_any_place_counts_once(
+    work: Callable[[localops.Session], None],
+    whole: tuple[object, ...],
+    allowed: set[tuple[object, ...]],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Its tokens, the cost that its second record gives, and that it failed."""
+    # The profiler is also called where a generator is closed; no signal handler can run there.
+    monkeypatch.setattr(sys, "unraisablehook", lambda _: None)
+    session = localops.init(env_data_opt_out=True)
+    assert session is not None
+    work(session)
+    place, seq = 0, _newest(session)
+    seen: dict[tuple[object, ...], int] = {}
+    while interrupted_at(place, lambda: work(session)):
+        rows = session._journal._file.connection.execute(  # type: ignore[union-attr]
+            f"select kind, phase, failed, tokens_in from event where seq > ? and kind in ({_KINDS}) order by seq",
+            (seq,),
+        ).fetchall()
+        seen.setdefault(tuple(rows), place)
+        session.recorder.recent_calls.clear()
+        place, seq = place + 1, _newest(session)
+    assert whole in seen
+    assert seen.keys() <= {(), whole, *allowed}, seen
 
 
 def _newest(session: localops.Session) -> int:

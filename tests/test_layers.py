@@ -46,7 +46,7 @@ LAYERS = """
     home parent_session
     exposition facts prune remotes repricing
     doctor usage
-    budget writer
+    budget writer seen_calls
     recorder session_facts
     operation
     session

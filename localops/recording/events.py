@@ -43,6 +43,7 @@ class Event:
     plain = True  # no tokens, no cost, no link: only the fields that every event has
     failed = False  # an error was recorded with it
     metadata: object = None  # facts of the program's own; the plain ones are facets
+    _first: tuple[int, Any] | None = None  # when it was recorded as the second record of a call, and of which one
     _counts_as = "action"
 
     _id: uuid.UUID | str | bytes | None

@@ -18,7 +18,8 @@ from localops.recording import events
 from localops.recording.context import Stay
 from localops.recording.events import ErrorEvent, LLMEvent
 from localops.recording.raised import note_recorded, was_recorded_inside
-from localops.recording.recorder import COPY, SeenCall, is_unbilled
+from localops.recording.recorder import COPY, is_unbilled
+from localops.recording.seen_calls import SeenCall
 from localops.recording.usage import in_words, together
 
 TYPE_CHECKING = False
@@ -78,6 +79,7 @@ class OperationRows:
         "_cost",
         "_early",
         "_error_is_written",
+        "_first",
         "_head",
         "_is_known",
         "_is_told",
@@ -119,6 +121,7 @@ class OperationRows:
         self._is_written = False  # its second row is
         self._is_told = False  # the call around it, or the list of recent calls, has its figures
         self._error_is_written = False
+        self._first: SeenCall | None = None  # the call that it is a copy of
         self._early: Measures | None = None  # its figures when its session ended, if that was before it
         self.inner: list[Measures] = []  # the figures of the same call, as it was seen further in
         writer = recorder.writer
@@ -304,10 +307,14 @@ class OperationRows:
         Some frameworks begin the client's span outside of their own.
         """
         by = self._by_itself or ""
-        seen = self._recorder.take_recent(
-            lambda seen: seen.is_duplicate_of_call(self.began, at, call, measures, by=by, failed=failed)
-        )
-        return seen.id if seen is not None else None
+        if self._first is None:
+            self._first = self._recorder.take_recent(
+                lambda seen: seen.is_duplicate_of_call(self.began, at, call, measures, by=by, failed=failed), self
+            )
+        if self._first is None:
+            return None
+        self._recorder.forget_recent(self._first)
+        return self._first.id
 
     def add_figures(self, call: LLMEvent) -> None:
         """Add the tokens that a framework knows of this call, which has ended without any; its own model prices it."""
@@ -333,7 +340,10 @@ class OperationRows:
             self._call is not None and self._call.cost is None
         ):  # a cost that the program gives wins over the price table
             self._call.cost = event.cost
-        self.inner.append(self._recorder.writer.call_measures(event, at, unbilled=False)[0])
+        measures = self._recorder.writer.call_measures(event, at, unbilled=False)[0]
+        if event._first is None or event._first[0] != at:
+            self.inner += (measures,)
+            event._first = at, self.id  # no call comes between the two, after which this could be interrupted
 
     def error(self, error: BaseException | ErrorEvent | str) -> None:
         """Record its error, linked to it; an exception that was recorded further in is not recorded again."""

@@ -21,7 +21,8 @@ from localops.reading.story import Story, budget_id
 from localops.recording import events
 from localops.recording.events import ErrorEvent, LLMEvent, to_id
 from localops.recording.raised import is_recorded, note_recorded
-from localops.recording.usage import known_of, whole
+from localops.recording.seen_calls import SeenCall
+from localops.recording.usage import known_of
 from localops.recording.writer import NO_FIELDS, is_unpriced, trigger_of
 
 TYPE_CHECKING = False
@@ -60,8 +61,6 @@ if TYPE_CHECKING:
 COPY = "llm_copy"  # the kind of a second record of an LLM call, which counts as nothing
 ERROR_COPY = "error_copy"  # that of the error of such a call
 _RECENT = 64  # ended calls that are remembered, to recognise a second record of one
-_COMPARED = 500  # characters of an answer
-_SOON_NS = 60_000_000_000
 _MOST_OPERATIONS = 10_000  # open operations with facets
 _AGAIN = 0.5  # seconds until a first row that could not be written is tried again
 _ID, _SESSION, _KIND, _NAME = (rows.COLUMNS.index(name) for name in ("id", "session", "kind", "name"))
@@ -212,6 +211,8 @@ class Recorder:
             return
         row = self.writer.measured_event(event, id, at, parent, agent, failed, beside, unbilled=unbilled)
         self._write_recorded(event, row, at)
+        if failed:  # at once: if what follows is interrupted and done again, the error must not count as another
+            event.failed = True
         if isinstance(event, LLMEvent):
             self.warn_unpriced(event, row)
 
@@ -228,7 +229,12 @@ class Recorder:
         """Write the second record of a call, and add to the first what it did not know: tokens, or a given cost."""
         of = seen if isinstance(seen, bytes) else seen.id
         self._write_recorded(event, self.writer.copy_of_call(event, id, at, parent, agent, of, beside), at)
-        if isinstance(seen, bytes) or seen.failed:
+        self.add_to_first(event, at)
+
+    def add_to_first(self, event: LLMEvent, at: int) -> None:
+        """Add what the second record of a call says to the first, once."""
+        seen = event._first[1] if event._first is not None and event._first[0] == at else None
+        if not isinstance(seen, SeenCall) or seen.failed:
             return
         now = self.writer.call_measures(event, at, unbilled=False)[0]
         later = self.writer.later_figures(
@@ -241,6 +247,9 @@ class Recorder:
         self, event: LLMEvent, at: int, parent: bytes | None, *, failed: bool = False
     ) -> SeenCall | bytes | None:
         """Return the call that an event is the second record of, its id while it is open; None for a new one."""
+        if event._first is not None and event._first[0] == at:  # interrupted, and done again
+            known: SeenCall | bytes = event._first[1]
+            return known
         if not self.recent_calls and not self.open_calls:
             return None
         if parent is not None and parent in self.open_calls:
@@ -257,24 +266,38 @@ class Recorder:
 
     def _take_duplicate(self, event: LLMEvent, at: int, failed: bool) -> SeenCall | None:
         """Return the instrumentor's call that an event is about, and take it out of the list."""
-        known = known_of(event)
-        return self.take_recent(lambda seen: seen.failed == failed and seen.is_duplicate_of_event(event, at, known))
+        known, first = known_of(event), event._first
+        seen = first[1] if first is not None and first[0] == at else None
+        if not isinstance(seen, SeenCall):
+            seen = self.take_recent(
+                lambda seen: seen.failed == failed and seen.is_duplicate_of_event(event, at, known), event
+            )
+        if seen is not None:
+            event._first = at, seen
+            self.forget_recent(seen)
+        return seen
 
     def close_unfinished_calls(self) -> None:
         """Write of each LLM call of this process that is open that it had not ended when the session did."""
         for call in list(self.open_calls.values()):
             call.close_unfinished()
 
-    def take_recent(self, matches: Callable[[SeenCall], bool]) -> SeenCall | None:
-        """Take the newest matching call out of the list, and return it; other threads add and take at the same time."""
+    def take_recent(self, matches: Callable[[SeenCall], bool], taker: object) -> SeenCall | None:
+        """Return the newest matching call that no other has taken; `forget_recent` takes it out of the list.
+
+        The same taker gets it again: it may have been interrupted before it could keep the answer.
+        """
         for seen in reversed(tuple(self.recent_calls)):
-            if matches(seen):
-                try:
-                    self.recent_calls.remove(seen)
-                except ValueError:  # another thread has taken it
-                    continue
+            if matches(seen) and seen.is_taken_by(taker):
                 return seen
         return None
+
+    def forget_recent(self, seen: SeenCall) -> None:
+        """Take a call out of the list."""
+        try:
+            self.recent_calls.remove(seen)
+        except ValueError:  # newer ones have pushed it out, or this was interrupted and is done again
+            pass
 
     def warn_unpriced(self, call: LLMEvent, row: Row) -> None:
         """Warn of an LLM call without a price, which cannot count towards the budget."""
@@ -594,110 +617,6 @@ class Recorder:
             # The edge: a failed query must not prevent the end.
             hold_if_programs(error)
             return None
-
-
-class SeenCall:
-    """A call that an instrumentor recorded and that has ended."""
-
-    __slots__ = (
-        "_end", "_prompts", "_response_id", "_thread", "_words", "agent", "by", "error", "failed", "id", "measures",
-        "start",
-    )  # fmt: skip
-
-    def __init__(
-        self,
-        id: bytes,
-        agent: bytes | None,
-        call: LLMEvent,
-        start: int,
-        end: int,
-        measures: Measures,
-        *,
-        by: str,
-        error: ErrorEvent | None,
-        failed: bool,
-    ) -> None:
-        self.id, self.agent, self.by, self.failed = id, agent, by, failed
-        self.error = (error.error_type, error.details) if error is not None else None
-        self._thread = get_ident()
-        self._words = _words(call.completion)
-        self.start, self._end, self.measures = start, end, measures
-        self._response_id = known_of(call)[0]
-        self._prompts = _prompts(call, measures)
-
-    def is_duplicate_of_event(self, event: LLMEvent, at: int, known: tuple[object, object, object, object]) -> bool:
-        """Return whether an event that is recorded at time `at` is about this call; `known` comes from `known_of`.
-
-        The response id decides, else model and tokens where nothing differs: the event was created before the call and
-        recorded after it, as in AgentOps' programs, or recorded soon after it with the same tokens.
-        """
-        response_id, its_model, prompt, completion = known
-        if response_id is not None and self._response_id is not None:
-            return response_id == self._response_id
-        words = _words(event.completion)
-        has_words = bool(words and self._words)
-        if has_words and words not in self._words and self._words not in words:
-            return False
-        model, tokens_in, tokens_out, *_ = self.measures
-        if not _may_be_same_model(its_model, model):
-            return False
-        if prompt in self._prompts:
-            prompt = tokens_in
-        pairs = ((prompt, tokens_in), (completion, tokens_out))
-        if any(one is not None and other is not None and one != other for one, other in pairs):
-            return False
-        around = event._began <= self.start and at >= self._end
-        if self.failed:
-            return around
-        same_tokens = all(one is not None and one == other for one, other in pairs)
-        return around or ((same_tokens or has_words) and at - self._end <= _SOON_NS)
-
-    def is_duplicate_of_call(
-        self, start: int, end: int, call: LLMEvent, measures: Measures, *, by: str, failed: bool
-    ) -> bool:
-        """Return whether this is the same call as another: by response id, or inside its time and with equal figures.
-
-        Two calls of one instrumentor are two, also with one response id: mocks and proxies give the same to each.
-        """
-        if by == self.by:
-            return False
-        response_id = known_of(call)[0]
-        if response_id is not None and self._response_id is not None:
-            return response_id == self._response_id
-        if failed != self.failed or not start <= self.start <= self._end <= end:
-            return False
-        model, *tokens, _ = measures
-        own_model, *own_tokens, _ = self.measures
-        if not _may_be_same_model(model, own_model) or tokens[:2] != own_tokens[:2]:
-            return False
-        return tokens[0] is not None or self._thread == get_ident()
-
-
-def _prompts(call: LLMEvent, measures: Measures) -> tuple[int, ...]:
-    """Return the tokens of a call's prompt as a program may count them: with those of its cache, and without."""
-    _, tokens_in, _, cached, *_ = measures
-    if tokens_in is None:
-        return ()
-    written = whole(call.cache_write_tokens) or 0
-    return (tokens_in, tokens_in - (cached or 0) - written, tokens_in - written)
-
-
-def _words(completion: object) -> str:
-    """Return the beginning of a completion's text, if it is a string or a plain message; else an empty string."""
-    for _ in range(4):
-        if type(completion) is list:
-            completion = completion[0] if completion else None
-        elif type(completion) is dict:
-            completion = completion.get("content", completion.get("text"))
-    return completion[:_COMPARED] if type(completion) is str else ""
-
-
-def _may_be_same_model(one: object, other: object) -> bool:
-    """Return whether two names may mean one model: gateways put a provider in front, answers append a date."""
-    if not isinstance(one, str) or not isinstance(other, str):
-        return True
-    one, other = one.rpartition("/")[2], other.rpartition("/")[2]
-    return one.startswith(other) or other.startswith(one)
 
 
 def is_unbilled(call: Event, error: ErrorEvent) -> bool:

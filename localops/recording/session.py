@@ -142,6 +142,8 @@ class Session(SessionFacts):
         def record() -> None:
             if event._ended != at:
                 recorder.record(event, at, *self.here()[1:])
+            elif isinstance(event, LLMEvent):
+                recorder.add_to_first(event, at)
 
         return recorder.recover(error, record) is not None
 
