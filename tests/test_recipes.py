@@ -167,7 +167,7 @@ def test_the_page_about_the_hub(shell: _Shell, real: RealHub) -> None:
     shell.names["3f9a1c02"] = Keys(str(real.data)).find(real.new_key("spare")).handle  # type: ignore[union-attr]
     keys = None
     for lines in _blocks("hub"):
-        if lines[0].startswith("mv "):
+        if lines[0].startswith("localops hub restore"):
             assert _sent(shell)
             keys = [key.sha256 for key in Keys(str(real.data)).all()]
             real.stop()
