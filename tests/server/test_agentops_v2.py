@@ -104,6 +104,22 @@ def test_errors_of_earlier_clients_are_told_apart_by_their_contents(running: Rea
     assert (client.stored["failed"], client.export["tools"][0]["failed"]) == (1, True)
 
 
+def test_what_is_sent_again_is_the_same_though_more_is_known_by_then(running: RealHub) -> None:
+    """An error whose tool came after it, in another request; and an event without times."""
+    client = Client(running).begin()
+    tool = client.tool()
+    error = client.error(trigger_event_id=tool["id"], trigger_event_type="tools")
+    first = client.error(trigger_event_id=tool["id"], trigger_event_type="tools")
+    undated = client.action(init_timestamp=None, end_timestamp=None)
+    assert client.events(error, undated) == (200, "Success")
+    assert client.events(first, tool) == (200, "Success")
+    for sent in ((error, undated), (first, error, undated)):
+        assert client.events(*sent) == (200, "Success")
+    assert [each["kind"] for each in client.kept].count("agentops") == 0
+    status, reply = client.events({**error, "details": "another"}, {**undated, "returns": 1})
+    assert (status, [place for place, _ in reply["problems"]]) == (200, [0, 1])
+
+
 def test_another_event_under_a_known_id_is_kept_beside_the_first(running: RealHub) -> None:
     """The first stays, as for rows of senders; the other is stored as it came, and the answer says so."""
     client = Client(running).begin()

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import uuid
 
+from localops.encoding import encode
 from localops.encoding.pricing import Usage
 from localops.journal import rows
 from localops.recording import events
@@ -69,6 +70,10 @@ def add(desk: Desk, session: bytes, sent: Sequence[object], *, is_strict: bool =
     added = desk.add(made)
     # Rows that contradict one that is here, or name a file that is not: what was sent is kept beside it.
     refused = {place: why for place, why in added.refused.items() if place not in wrong}
+    again = [place for place in refused if batch.is_again(made[place], sent[place])]
+    desk.know_again(len(again))
+    for place in again:
+        del refused[place]
     if refused:
         kept = desk.add([batch.raw(sent[place], why) for place, why in refused.items()])
         added = added._replace(stored=added.stored + kept.stored)
@@ -100,6 +105,26 @@ class _Batch:
         except Exception as error:
             why = f"invalid event: {type(error).__name__}"
             return self.raw(sent, why), why
+
+    def is_again(self, row: Row, sent: object) -> bool:
+        """Return whether a row differs from the one that is here only in what was known when each of them came."""
+        here = self._desk.row(row[0])
+        if here is None or not isinstance(sent, dict):
+            return False
+        came, before = (dict(zip(rows.COLUMNS, each, strict=True)) for each in (row, here.bare))
+        open_to_change = {"sum"}
+        if not any(self._time(sent.get(name)) for name in ("init_timestamp", "end_timestamp", "timestamp")):
+            open_to_change |= {"at_ns", "start_ns"}
+        if came["kind"] == before["kind"] == "error":
+            # The event that failed may have come between the two.
+            open_to_change |= {"failed", "body"}
+            bodies = [encode.loads(each["body"] or "{}") for each in (came, before)]
+            for body in bodies:
+                body.get("trigger", {}).pop("name", None)
+                body.get("trigger", {}).pop("kind", None)
+            if bodies[0] != bodies[1]:
+                return False
+        return all(came[name] == before[name] for name in rows.COLUMNS if name not in open_to_change)
 
     def raw(self, sent: object, why: str) -> Row:
         """Return the row of an event that is stored as it came."""
