@@ -38,14 +38,15 @@ LAYERS = """
     journal_file
     rollups losses recovery wal
     journal
-    analytics bundle calls salvage search
+    analytics bundle calls previews salvage search
     snapshot clocks doubts held_back key_ends
     session_html
     ingest delivery
     removal
     home parent_session
     exposition facts prune remotes repricing
-    doctor usage
+    doctor usage post_mortem
+    post_mortem_page
     budget writer seen_calls
     recorder session_facts
     operation

@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # Every command under its heading in `localops --help`. A name is that of its module and its function.
 COMMANDS = {
     "Record": "run hook demo",
-    "Look": "ui sessions show analytics tail search query",
+    "Look": "ui sessions show why analytics tail search query",
     "Send": "sync remote parked receipts",
     "Export": "bundle import export backup",
     "Serve": "hub mcp",
@@ -49,7 +49,7 @@ COMMANDS = {
 }
 
 # Commands whose output can be longer than a screen.
-_PAGED = frozenset("sessions show analytics search query help".split())
+_PAGED = frozenset("sessions show why analytics search query help".split())
 _OF_THE_WORKER = frozenset([*COMMANDS["Send"].split(), "bundle", "import"])
 
 

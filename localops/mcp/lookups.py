@@ -14,7 +14,7 @@ from localops.journal.reader import Reader
 from localops.journal.sql import statements
 from localops.mcp.answers import answer, page, whole
 from localops.mcp.arguments import moment, number
-from localops.reading import analytics, facts
+from localops.reading import analytics, facts, post_mortem, post_mortem_page
 from localops.reading.home import Filters
 from localops.reading.search import Query
 
@@ -119,6 +119,19 @@ def get_session(memory: Memory, given: Given) -> str:
             *(_part_record(dim, part) for dim in ("tool", "model", "agent") for part in _parts(project, seen, dim)),
         ]
         return answer(head, [record for record in records if any(record.values())], budget=given["max_tokens"])
+
+
+def why(memory: Memory, given: Given) -> str:
+    """Return the post-mortem of one session, piece by piece."""
+    start = number(given.get("cursor")) or 0
+    with memory.home(given.get("project")) as home:
+        project, id = home.find(given["session"])
+        findings = post_mortem.of(project.name, project.snapshot(id), project.reader)
+    lines = []
+    for title, sentences in post_mortem_page.sections(findings):
+        lines += [f"{title}:", *(f"- {post_mortem_page.plain(sentence)}" for sentence in sentences)]
+    head = f"Session {rows.id_text(id)} in {project.name}: {findings['state']}."
+    return page(head, "\n".join(lines), start, budget=given["max_tokens"])
 
 
 def _parts(project: Project, seen: Any, dim: str) -> list[Any]:

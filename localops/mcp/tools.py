@@ -95,6 +95,13 @@ TOOLS = {
         {"session": _SESSION._replace(required=True), "project": _PROJECT},
         lookups.get_session,
     ),
+    "why": Tool(
+        "Why did it end?",
+        "The post-mortem of one session in sentences: how it ended, how that is known, what was under way and may or "
+        "may not have happened, the first error and what followed, calls that failed or were repeated.",
+        {"session": _SESSION._replace(required=True), "project": _PROJECT, "cursor": CURSOR},
+        lookups.why,
+    ),
     "events": Tool(
         "Events of a session",
         "The events of a session in their order, each with the beginning of its input and output.",

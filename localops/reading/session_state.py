@@ -42,7 +42,7 @@ _MANY = 1_000
 _FEW_ROWS = 1_000
 _NEVER = (1 << 63) - 1
 _SESSION = rows.COLUMNS.index("session")
-_LEFT = "process exited without end_session"
+LEFT_OPEN = "process exited without end_session"
 
 
 def standing(source: Source, folder: str, session: bytes) -> Standing:
@@ -69,7 +69,7 @@ def judge(source: Source, folder: str, session: bytes, read: Callable[[], Story]
     if (end := declared(source, session)) is not None:
         return end
     if not cards:
-        return Standing("Indeterminate", _LEFT, last_ns, True)
+        return Standing("Indeterminate", LEFT_OPEN, last_ns, True)
     return Standing("Indeterminate", f"process died{_inside(source, session, last_ns)}", last_ns, True)
 
 

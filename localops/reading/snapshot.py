@@ -125,7 +125,7 @@ class Snapshot:
             totals=self.totals,
             contract=analytics.contract(self.totals, running=self.is_running, until=self.until_ns),
             unfinished=len(self.unfinished),
-            late=self._late(),
+            late=self.late,
             spilled=spilled,
             dropped=dropped,
             cut=cut,
@@ -137,7 +137,8 @@ class Snapshot:
             took=analytics.took(self.source, self.id) if exact else None,
         )
 
-    def _late(self) -> int:
+    @cached_property
+    def late(self) -> int:
         """Return how many events were recorded after it had been ended."""
         end = self.story.last_end
         if end is None:

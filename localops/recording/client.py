@@ -186,7 +186,7 @@ class Client:
             session.recorder.join(begun=True, extra=marks)
             self._watch_for_the_end(session)
             if self.is_over:
-                session.end_unasked("Indeterminate", process_exit.LEFT_OPEN)
+                session.end_unasked("Indeterminate", session_state.LEFT_OPEN)
         return session
 
     def open_unattributed(self) -> list[Session]:

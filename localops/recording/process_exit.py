@@ -14,7 +14,7 @@ import sys
 import threading
 
 from localops.output import say
-from localops.reading.session_state import exit_reason, failure_reason
+from localops.reading.session_state import LEFT_OPEN, exit_reason, failure_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,7 +38,6 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
-LEFT_OPEN = "process exited without end_session"
 _not_installed = [None]  # taken by the first thread
 _clients: list[_Client] = []  # one at most: the first whose sessions the end of this process ends
 

@@ -19,7 +19,7 @@ from localops.errors import DamagedJournal, LocalopsError
 from localops.journal import blobs, rows, stored
 from localops.journal.reader import SQLiteError, is_damage
 from localops.journal.sql import statements
-from localops.reading import analytics, export, facts
+from localops.reading import analytics, export, facts, post_mortem
 from localops.reading.home import Home
 from localops.server import charts, compare, previews, session_details, timeline
 from localops.server.request import TooMany, Unavailable
@@ -269,6 +269,14 @@ class HomeReader:
                 return None
             where, snapshot = holder
             return {**facts.session(where.name, snapshot, snapshot.report()), **session_details.more(where, snapshot)}
+
+    def why(self, project: str | None, session: bytes) -> Facts | None:
+        """Return the post-mortem of a session."""
+        with self._project_and_snapshot(project, session) as holder:
+            if holder is None:
+                return None
+            where, snapshot = holder
+            return post_mortem.of(where.name, snapshot, where.reader)
 
     def stats(self, project: str | None, session: bytes) -> Facts | None:
         """Return a session as AgentOps' stats."""

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from itertools import islice
-
 from localops.encoding import encode
 from localops.journal import rows, stored
+from localops.reading.previews import line
 from localops.server.timeline import row_at
 
 TYPE_CHECKING = False
@@ -16,24 +15,8 @@ if TYPE_CHECKING:
     from localops.journal.stored import Stored
     from localops.reading.facts import Facts
 
-# Characters of a line.
-LONGEST = 120
-# Characters of a text that are read to make a line.
-_READ = 1_000
 # Characters of bodies that are read for one response; the last event may exceed it.
 _MOST = 8 << 20
-# Levels of a message in which its text is looked for.
-_DEPTH = 4
-# Characters of each value where a line has no room for all of them.
-_LONG_VALUE = 40
-
-# Keys of a body that hold the input, by kind; the first that is not empty is shown. `_OTHERS` is for other kinds.
-_INPUT = {
-    "llm": ("prompt", "input", "params"),
-    "error": ("details", "message", "error"),
-    "agent": ("role", "task", "params", "input"),
-}
-_OTHERS = ("params", "input")
 
 
 def of(reader: Reader, session: bytes, seqs: Iterable[int]) -> Facts:
@@ -60,88 +43,3 @@ def _line_of(row: Stored) -> str:
     # A damaged body.
     except ValueError:
         return ""
-
-
-def line(kind: str, body: object) -> str:
-    """Return the input in this body as a line of at most LONGEST characters; empty if it has none."""
-    values = body if isinstance(body, dict) else {"params": body}
-    for name in _INPUT.get(kind, _OTHERS):
-        value = _parsed(values.get(name))
-        text = "" if value is None else _last_message(value) if name == "prompt" else _shown(value)
-        if text:
-            return _cut(text)
-    return ""
-
-
-def _last_message(prompt: object) -> str:
-    """Return the last message: each call of a conversation sends all of it."""
-    if isinstance(prompt, dict):
-        prompt = prompt.get("messages") or prompt
-    return _message_text(prompt[-1] if isinstance(prompt, list) and prompt else prompt, _DEPTH)
-
-
-def _message_text(message: object, depth: int) -> str:
-    """Return the text of a message or of a part of one; the type of a part without text."""
-    if not depth:
-        return ""
-    if isinstance(message, list):
-        return _folded(" ".join(_message_text(part, depth - 1) for part in islice(message, LONGEST)))
-    if isinstance(message, dict):
-        for name in ("content", "parts", "text"):
-            if message.get(name):
-                return _message_text(_whole(message[name]), depth - 1)
-        if isinstance(message.get("type"), str):
-            return f"[{_folded(message['type'])}]"
-    return _shown(message)
-
-
-def _shown(value: object) -> str:
-    """Return a dict as names and values, anything else as text."""
-    if not isinstance(value, dict):
-        return "" if value == [] else _text(value)
-    pairs = [(_folded(name), _text(_whole(item))) for name, item in islice(value.items(), LONGEST)]
-    whole = " ".join(f"{name}={text}" for name, text in pairs)
-    return whole if len(whole) <= LONGEST else " ".join(f"{name}={_ends(text)}" for name, text in pairs)
-
-
-def _text(value: object) -> str:
-    """Return a text as it is, anything else as compact JSON."""
-    if not isinstance(value, str):
-        try:
-            value = encode.dumps(value).decode()
-        # Nested more deeply than orjson allows.
-        except TypeError:
-            value = "…"
-    return _folded(value)
-
-
-def _parsed(value: object) -> object:
-    """Parse a text that is JSON; return any other value as it is."""
-    value = _whole(value)
-    if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):
-        try:
-            return encode.loads(value)
-        except ValueError:
-            pass
-    return value
-
-
-def _whole(value: object) -> object:
-    """Return the beginning of a value that is in a blob; any other value as it is."""
-    if isinstance(value, dict) and isinstance(value.get("head"), str) and any(name[:1] == "$" for name in value):
-        return value["head"]
-    return value
-
-
-def _folded(text: str) -> str:
-    return " ".join(text[:_READ].split())
-
-
-def _ends(text: str) -> str:
-    """Return both ends of a long text: addresses in a loop often differ at their end only."""
-    half = _LONG_VALUE // 2
-    return text if len(text) <= _LONG_VALUE else f"{text[:half]}…{text[-half:]}"
-
-
-def _cut(text: str) -> str:
-    return text if len(text) <= LONGEST else f"{text[: LONGEST - 1].rstrip()}…"

@@ -150,6 +150,10 @@ class ReadApi:
         page["limit"] = call.limit(2_000, most=50_000)
         return self._answer(await self._one(self._store.timeline, call, **page))
 
+    async def why(self, call: Call) -> Response:
+        """Return the post-mortem of a session."""
+        return self._answer(await self._one(self._store.why, call))
+
     async def live(self, call: Call) -> Response:
         """Return a stream of changes."""
         ident = call.param("session")

@@ -215,6 +215,7 @@ ENDPOINTS = (
     Endpoint(
         "GET", "/api/1/sessions/{session}/timeline", "timeline", "Events in columns, for drawing.", query=_COLUMNS
     ),
+    Endpoint("GET", "/api/1/sessions/{session}/why", "why", "The post-mortem of a session: how it ended, and why."),
     Endpoint(
         "GET",
         "/api/1/live",

@@ -54,6 +54,9 @@ if TYPE_CHECKING:
         def session(self, project: str | None, session: bytes) -> Facts | None:
             """Return a session and its figures."""
 
+        def why(self, project: str | None, session: bytes) -> Facts | None:
+            """Return the post-mortem of a session."""
+
         def stats(self, project: str | None, session: bytes) -> Facts | None:
             """Return a session as AgentOps' stats."""
 

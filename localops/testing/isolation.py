@@ -10,6 +10,7 @@ import sys
 from contextlib import contextmanager
 
 from localops import api, instrument, output
+from localops.reading import session_state
 from localops.recording import process_exit
 from localops.recording.context import NOWHERE, scope
 
@@ -68,7 +69,7 @@ def _end(client: Client) -> None:
     try:
         for session in [*client.open_sessions(), *client.open_unattributed()]:
             if session.owned():
-                session.end_unasked("Indeterminate", process_exit.LEFT_OPEN)
+                session.end_unasked("Indeterminate", session_state.LEFT_OPEN)
             else:
                 session.leave()
     finally:

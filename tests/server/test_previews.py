@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from localops import clock
 from localops.journal import rows
-from localops.server.previews import LONGEST, line
+from localops.reading.previews import LONGEST, line
 from tests.server.hubs import RealHub, batch_of, session_rows
 
 _PAGE = "https://shop.example/catalogue/" + "a" * 90 + "?page={}"

@@ -108,10 +108,11 @@ class _Batch:
 
     def is_again(self, row: Row, sent: object) -> bool:
         """Return whether a row differs from the one that is here only in what was known when each of them came."""
-        here = self._desk.row(row[0])
+        came = dict(zip(rows.COLUMNS, row, strict=True))
+        here = self._desk.row(came["id"])
         if here is None or not isinstance(sent, dict):
             return False
-        came, before = (dict(zip(rows.COLUMNS, each, strict=True)) for each in (row, here.bare))
+        before = dict(zip(rows.COLUMNS, here.bare, strict=True))
         open_to_change = {"sum"}
         if not any(self._time(sent.get(name)) for name in ("init_timestamp", "end_timestamp", "timestamp")):
             open_to_change |= {"at_ns", "start_ns"}

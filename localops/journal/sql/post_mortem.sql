@@ -1,0 +1,134 @@
+-- The statements of a post-mortem.  Values are bound; :session is always the 16-byte id.  None reads a body that it does
+-- not return, and each is bounded: by a limit, or by the two ends of a session, its rows up to :head and from :tail on.
+
+-- edges --
+-- The last seq of the first :many rows of a session, and the first of its last :many; null with fewer rows.
+select
+  (select seq from session_row where session = :session order by seq limit 1 offset :many - 1),
+  (select seq from session_row where session = :session order by seq desc limit 1 offset :many - 1);
+
+-- troubles --
+-- The errors of a session and what failed in it, oldest first.
+select e.seq, e.id, e.kind, e.name, e.parent, e.agent, e.at_ns, e.model, e.failed, e.cost, e.tokens_in, e.tokens_out
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and (r.seq <= :head or r.seq >= :tail)
+  and (e.kind = 'error' or e.failed = 1 and e.phase = 0)
+order by r.seq
+limit :many;
+
+-- calls_of_ids --
+-- The LLM and tool calls of a JSON array of ids in hex, and what a later price added to each.
+select e.id, e.kind, e.failed, e.cost, e.tokens_in, e.tokens_out
+from json_each(:ids) j
+cross join event e on e.seq = coalesce(
+  (select seq from id_of where id = unhex(j.value) and phase = 0),
+  (select seq from event not indexed where seq > (select seq from mark) and id = unhex(j.value) and phase = 0))
+where e.kind in ('llm', 'tool');
+
+-- prices_of_ids --
+-- What later prices added to calls of a JSON array of ids in hex.
+select e.parent, sum(e.cost)
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and (r.seq <= :head or r.seq >= :tail)
+  and e.kind = 'price'
+  and hex(e.parent) in (select upper(value) from json_each(:ids))
+group by e.parent;
+
+-- details --
+-- The text of each error of a JSON array of seqs, as far as it is short enough to be compared.
+select e.seq, case when octet_length(e.body) <= 100000 and json_valid(e.body) then json_extract(e.body, '$.details') end
+from json_each(:seqs) j
+cross join event e on e.seq = j.value;
+
+-- halves --
+-- The rows of an operation, without their bodies: where it began and where it ended.
+select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed
+from event e
+where e.seq in (
+  (select seq from id_of where id = :id and phase = 1),
+  (select seq from id_of where id = :id and phase = 0),
+  (select seq from event not indexed where seq > (select seq from mark) and id = :id and phase = 1),
+  (select seq from event not indexed where seq > (select seq from mark) and id = :id and phase = 0));
+
+-- last_rows --
+-- The last rows of a session up to a seq, without their bodies; `cut_off` if a call was ended by its session.
+select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed,
+  e.kind = 'llm' and e.phase = 0 and instr(e.body, '"ended_by":"end of') > 0
+from (
+  select seq as at
+  from session_row
+  where session = :session
+    and seq <= :upto
+  order by seq desc
+  limit :many
+) page
+cross join event e on e.seq = page.at
+order by e.seq desc;
+
+-- last_answers --
+-- The last LLM calls that ended well, among the :many last rows of a session up to a seq, the newest first.
+select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed
+from (
+  select seq as at
+  from session_row
+  where session = :session
+    and seq <= :upto
+  order by seq desc
+  limit :many
+) page
+cross join event e on e.seq = page.at
+where e.kind = 'llm'
+  and e.phase = 0
+  and e.failed is null
+order by e.seq desc
+limit :few;
+
+-- calls_after --
+-- The calls of one name that ended among the :many rows after a seq.
+select e.seq, e.id, e.failed
+from (
+  select seq as at
+  from session_row
+  where session = :session
+    and seq > :after
+  order by seq
+  limit :many
+) page
+cross join event e on e.seq = page.at
+where e.kind = :kind
+  and e.phase = 0
+  and e.name is :name
+  and e.model is :model
+order by e.seq;
+
+-- page_before --
+-- How many rows there are on a page before a seq, at most :many, and the first of these.
+select count(*), min(at)
+from (
+  select seq as at
+  from session_row
+  where session = :session
+    and seq >= :tail
+    and seq < :before
+  order by seq desc
+  limit :many
+);
+
+-- tool_rows --
+-- The tool calls among the rows of a page, with the body that has the arguments: that of the row a call began with, or of
+-- its only one.  A long body is left out.
+select e.seq, e.id, e.phase, e.name, e.agent, e.failed,
+  case
+    when e.phase = 1 or not exists(select 1 from id_of i where i.id = e.id and i.phase = 1)
+    then iif(octet_length(e.body) <= 20000, e.body, null)
+  end
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and r.seq >= :first
+  and r.seq < :before
+  and e.kind = 'tool';

@@ -1,0 +1,603 @@
+"""The post-mortem of a session: how it ended, what was under way, its first error, and what it spent for nothing.
+
+Its work is bounded, however long the session is: of a long one only both ends are looked at, and `complete` says so.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import namedtuple
+from functools import cached_property
+
+from localops.clock import iso
+from localops.encoding import encode
+from localops.journal import participants, rows
+from localops.journal.sql import statements
+from localops.reading import analytics, facts, previews, session_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any, NamedTuple
+
+    from localops.journal.reader import Reader
+    from localops.journal.stored import Unfinished
+    from localops.reading.facts import Facts
+    from localops.reading.snapshot import Snapshot
+
+    class Trouble(NamedTuple):
+        """A row of the statement `troubles`."""
+
+        seq: int
+        id: bytes
+        kind: str
+        name: str | None
+        parent: bytes | None
+        agent: bytes | None
+        at_ns: int
+        model: str | None
+        failed: int | None
+        cost: int | None
+        tokens_in: int | None
+        tokens_out: int | None
+
+    class Half(NamedTuple):
+        """A row of the statement `halves`: where an operation began, or where it ended."""
+
+        seq: int
+        id: bytes
+        phase: int
+        kind: str
+        name: str | None
+        parent: bytes | None
+        agent: bytes | None
+        at_ns: int
+        start_ns: int | None
+        end_ns: int | None
+        model: str | None
+        failed: int | None
+        cut_off: int = 0
+
+    class Call(NamedTuple):
+        """A tool call, with the body that has its arguments."""
+
+        seq: int
+        id: bytes
+        phase: int
+        name: str | None
+        agent: bytes | None
+        failed: int | None
+        body: str | None
+else:
+    Trouble = namedtuple("Trouble", "seq id kind name parent agent at_ns model failed cost tokens_in tokens_out")
+    Half = namedtuple(
+        "Half", "seq id phase kind name parent agent at_ns start_ns end_ns model failed cut_off", defaults=[0]
+    )
+    Call = namedtuple("Call", "seq id phase name agent failed body")
+
+# Rows at each end of a session that are looked at.
+END = 50_000
+# Of each list, in a document and on a page.
+SHOWN = 6
+_TROUBLES = 10_000
+# Rows before the end among which the last operation stands.
+_LAST = 64
+# Errors whose messages are compared with the reason of the end.
+_NAMED = 1_000
+# Rows after an error among which calls of the same kind are counted.
+_AFTER = 20_000
+# Rows of tool calls that are compared, and characters of their arguments.
+_COMPARED = 20_000
+_BYTES = 32 << 20
+# Rows that are read at a time.
+_PAGE = 5_000
+# Operations around an error.
+_LEVELS = 16
+_FAR = 1 << 62
+_SQL = "post_mortem.sql"
+_CALL_KINDS = ("llm", "tool")
+_EXIT = re.compile(r"exit code -?\d+(: |$)")
+_SIGNAL = re.compile(r"Signal (SIG\w+) detected$")
+
+
+def of(project: str, seen: Snapshot, reader: Reader) -> Facts:
+    """Return the post-mortem of a session as plain facts."""
+    return _PostMortem(project, seen, reader).facts()
+
+
+class _PostMortem:
+    def __init__(self, project: str, seen: Snapshot, reader: Reader) -> None:
+        self._project, self._seen, self._reader = project, seen, reader
+        self._head, self._tail = self._edges()
+        end = seen.story.last_end
+        # Rows that came after the end that counts say nothing about it.
+        counts = end is not None and end.at_ns == seen.standing.ended_ns and not seen.standing.derived
+        self._upto = end.seq if counts and end is not None and end.seq is not None else _FAR
+        self._troubles = self._read_troubles()
+        self._failed = {one.id for one in self._troubles if one.kind != "error"}
+        self._failed |= {one.parent for one in self._errors if one.failed and one.parent}
+
+    @cached_property
+    def _errors(self) -> list[Trouble]:
+        return [one for one in self._troubles if one.kind == "error"]
+
+    @property
+    def _is_complete(self) -> bool:
+        return self._head == _FAR and len(self._troubles) < _TROUBLES
+
+    def facts(self) -> Facts:
+        seen = self._seen
+        figures, story, stands = seen.totals, seen.story, seen.standing
+        ended = None if stands.ended_ns is None else iso(stands.ended_ns)
+        open_operations = seen.unfinished
+        first, fatal = self._first_error(), self._fatal()
+        spilled, dropped, cut = story.losses
+        return {
+            "session_id": facts.full_id(seen.id),
+            "project": self._project,
+            "name": story.name,
+            "state": stands.state,
+            "reason": _short(stands.reason),
+            "how": self._how(),
+            **facts.span(figures.first_ns, figures.last_ns, seen.until_ns, ended=ended),
+            "at_least": seen.is_cut_off,
+            "imported": any(one.body.get("imported") for one in story.of_kind("session")),
+            "budget": facts.budget(seen),
+            "processes": self._processes(),
+            "done": self._done(),
+            "under_way": [self._open(one) for one in open_operations[-SHOWN:]] + self._ended_with_session(),
+            "under_way_count": len(open_operations),
+            "last_operation": self._last_operation(),
+            "last_answer": self._last_answer(),
+            "first_error": None if first is None else self._error(first),
+            "last_error": None if fatal is None or fatal is first else self._error(fatal),
+            "waste": self._waste(),
+            "spilled": spilled,
+            "dropped": dropped,
+            "cut": cut,
+            "late": seen.late,
+            "complete": self._is_complete,
+        }
+
+    # How it ended
+
+    def _how(self) -> str:
+        """Return how it ended, in a word that stays the same whatever the reason says."""
+        stands = self._seen.standing
+        reason = (stands.reason or "").strip()
+        if stands.state in ("Running", "Unknown"):
+            return stands.state.lower()
+        if reason.startswith("imported;"):
+            return "imported"
+        if stands.derived:
+            return "died" if self._seen.story.present() else "left open"
+        if reason == session_state.LEFT_OPEN:
+            return "left open"
+        if _SIGNAL.match(reason):
+            return "signal"
+        if _EXIT.match(reason):
+            return "exit code"
+        return "exception" if self._is_traceback(reason) else "declared"
+
+    def _is_traceback(self, reason: str) -> bool:
+        return self._seen.standing.state == "Failure" and "\nTraceback (most recent call last)" in reason
+
+    def _processes(self) -> Facts:
+        """Return the processes that recorded into it, and which of them never recorded that they left."""
+        seen = self._seen
+        present = seen.story.present()
+        never_left = {str(card.get("participant")): card for card in present.values()}
+        everyone = list(seen.story.participants())
+        known = [
+            {
+                "pid": card.get("pid"),
+                "host": _short(card.get("host")),
+                "came": iso(came_ns),
+                "left": None if left_ns is None or str(card.get("participant")) in never_left else iso(left_ns),
+                "state": self._state_of(card) if str(card.get("participant")) in never_left else "left",
+            }
+            for card, came_ns, left_ns in everyone[:SHOWN]
+        ]
+        return {"count": len(everyone), "never_left": len(never_left), "known": known}
+
+    def _state_of(self, card: dict[str, Any]) -> str:
+        """Return what became of a process that never recorded that it left."""
+        # The processes of a hub's sessions ran on other machines.
+        is_of_hub = session_state.is_of_hub(self._seen.folder)
+        alive = None if is_of_hub else participants.is_alive(self._seen.folder, card)
+        return "unknown" if alive is None else "running" if alive else "died"
+
+    # What it did
+
+    def _done(self) -> Facts:
+        seen = self._seen
+        parts = seen.parts
+        agents = analytics.under_names(self._reader, parts["agent_id"][:SHOWN])
+        return {
+            **facts.totals(seen.totals, open_calls=seen.open_calls > 0),
+            "agents": [{"name": _short(part.value), "events": part.events} for part in agents],
+            "agents_count": len(parts["agent_id"]),
+            "models": [{"name": _short(one.value), "calls": one.events} for one in parts["model"][:SHOWN]],
+            "models_count": len(parts["model"]),
+            "tools": [
+                {"name": _short(one.value), "calls": one.events, "failed": one.failed} for one in parts["tool"][:SHOWN]
+            ],
+            "tools_count": len(parts["tool"]),
+        }
+
+    # The end
+
+    def _open(self, one: Unfinished) -> Facts:
+        """Return an operation that began and did not end."""
+        halves = self._halves(one.id)
+        seq = halves[0].seq if halves else None
+        return {
+            **self._operation(one.kind, one.name, halves[0].model if halves else None, one.id, one.agent),
+            "input": self._preview(seq, one.kind),
+            "began": iso(one.at_ns),
+            "seconds": max(0, self._seen.until_ns - one.at_ns) / 1e9,
+            "ended_with_session": False,
+        }
+
+    def _ended_with_session(self) -> list[Facts]:
+        """Return the LLM calls that another thread was in when the session was ended."""
+        return [
+            {
+                **self._operation(one.kind, one.name, one.model, one.id, one.agent),
+                "input": self._input_of(one.id, one.kind),
+                "began": iso(_began(one)),
+                "seconds": max(0, one.at_ns - _began(one)) / 1e9,
+                "ended_with_session": True,
+            }
+            for one in self._last_rows
+            if one.cut_off
+        ][:SHOWN]
+
+    @cached_property
+    def _last_rows(self) -> list[Half]:
+        return [Half(*row) for row in self._ask("last_rows", upto=self._upto, many=_LAST)]
+
+    def _last_operation(self) -> Facts | None:
+        """Return what ended last, among the last rows, with its result."""
+        for one in self._last_rows:
+            is_work = one.kind not in rows.BOOKS and one.kind not in ("error", "agent") and one.name != "budget"
+            if one.phase == rows.DONE and is_work and not one.cut_off:
+                return {
+                    **self._operation(one.kind, one.name, one.model, one.id, one.agent),
+                    "failed": one.id in self._failed or bool(one.failed),
+                    "result": self._preview(one.seq, one.kind, is_result=True),
+                    "ended": iso(_ended(one)),
+                    "seconds": max(0, _ended(one) - _began(one)) / 1e9,
+                }
+        return None
+
+    def _last_answer(self) -> Facts | None:
+        """Return the last LLM call that gave an answer."""
+        if not self._seen.totals.llms:
+            return None
+        for one in (Half(*row) for row in self._ask("last_answers", upto=self._upto, many=_AFTER, few=SHOWN)):
+            answer = self._preview(one.seq, one.kind, is_result=True)
+            if answer and one.id not in self._failed:
+                named = self._operation(one.kind, one.name, one.model, one.id, one.agent)
+                return {**named, "answer": answer, "ended": iso(_ended(one))}
+        return None
+
+    # Errors
+
+    def _read_troubles(self) -> list[Trouble]:
+        if not self._seen.totals.errors and not self._seen.totals.failed:
+            return []
+        read = self._ask("troubles", head=self._head, tail=self._tail, many=_TROUBLES)
+        return list(map(Trouble._make, read))
+
+    def _first_error(self) -> Trouble | None:
+        """Return the first error; an operation that failed without one, if that was before it."""
+        first = next(iter(self._troubles), None)
+        if first is None or first.kind == "error":
+            return first
+        # The error of an operation stands after the row that it ended with.
+        return next((one for one in self._errors if one.parent == first.id), first)
+
+    def _fatal(self) -> Trouble | None:
+        """Return the error that ended the run: the last that its reason names."""
+        reason = (self._seen.standing.reason or "").strip()
+        if not self._is_traceback(reason):
+            return None
+        line = reason.splitlines()[0]
+        named = [one for one in self._errors[::-1] if one.name and line.startswith(one.name)][:_NAMED]
+        details = self._details(named)
+        for one in named:
+            message = details.get(one.seq) or ""
+            if line == f"{one.name}: {message}".strip().splitlines()[0].removesuffix(":"):
+                return one
+        return None
+
+    def _details(self, errors: Sequence[Trouble]) -> dict[int, str | None]:
+        if not errors:
+            return {}
+        seqs = encode.dumps([one.seq for one in errors]).decode()
+        return {
+            seq: message if isinstance(message, str) else None for seq, message in self._statement("details", seqs=seqs)
+        }
+
+    def _error(self, one: Trouble) -> Facts:
+        """Return an error: where it happened, and what followed."""
+        is_error = one.kind == "error"
+        id = one.parent if is_error else one.id
+        chain = list(self._around(id)) if id is not None else []
+        names = self._agents([level[-1].agent for level in chain])
+        body = self._body(one.seq)
+        failed = chain[0][-1] if chain else None
+        agent = one.agent or (failed.agent if failed else None)
+        return {
+            "id": facts.full_id(one.id),
+            "type": _short(one.name if is_error else body.get("ended_by")),
+            "message": _short(body.get("details")) if is_error else None,
+            "at": iso(one.at_ns),
+            "seconds_in": max(0, one.at_ns - self._seen.totals.first_ns) / 1e9,
+            "agent": self._agents([agent]).get(agent) if agent else None,
+            "path": [_level(level[-1], names) for level in reversed(chain)],
+            "path_is_cut": len(chain) == _LEVELS and chain[-1][-1].parent is not None,
+            "input": self._input_of(failed.id, failed.kind) if failed else "",
+            **self._what_followed(one, chain),
+            "same": self._same(one) if is_error else None,
+            "again": self._again(one, failed) if failed and failed.kind not in ("error", "agent") else None,
+        }
+
+    def _around(self, id: bytes | None) -> Iterator[list[Half]]:
+        """Yield the rows of an operation and of those around it, the innermost first."""
+        known: set[bytes] = set()
+        while id is not None and id not in known and len(known) < _LEVELS:
+            known.add(id)
+            halves = self._halves(id)
+            if not halves:
+                return
+            yield halves
+            id = halves[-1].parent
+
+    def _what_followed(self, one: Trouble, chain: list[list[Half]]) -> Facts:
+        """Return how far an error came: by a word, and where it stopped."""
+        others = {each.parent: each for each in self._errors if each.seq > one.seq}
+        for depth, halves in enumerate(chain):
+            last = halves[-1]
+            if last.phase == rows.OPEN:
+                return {"outcome": "open", "where": _level(last, {}), "replaced_by": None}
+            if depth and last.id in others and last.failed:
+                by = _short(others[last.id].name)
+                return {"outcome": "replaced", "where": _level(last, {}), "replaced_by": by}
+            if not last.failed and (depth or not one.failed):
+                return {"outcome": "caught" if depth else "noted", "where": _level(last, {}), "replaced_by": None}
+        fatal = self._fatal()
+        is_fatal = fatal is not None and fatal.seq == one.seq
+        # An exit or an interrupt is no error: the operations that it ended say so themselves.
+        is_exit = one.kind != "error" and self._how() in ("exit code", "signal")
+        outcome = "ended the run" if is_fatal or is_exit else "left"
+        return {"outcome": outcome, "where": None, "replaced_by": None}
+
+    def _same(self, one: Trouble) -> Facts:
+        """Return how often the same type with the same message came later."""
+        later = [each for each in self._errors if each.name == one.name and each.seq >= one.seq]
+        details = self._details(later)
+        message = details.get(one.seq)
+        same = [each for each in later if details.get(each.seq) == message and message is not None and each is not one]
+        return {"later": len(same), "last": iso(same[-1].at_ns) if same else None}
+
+    def _again(self, one: Trouble, failed: Half) -> Facts:
+        """Return what came of later calls of the same tool, model or operation."""
+        after = max(one.seq, failed.seq)
+        values = {"kind": failed.kind, "name": failed.name, "model": failed.model}
+        calls = self._ask("calls_after", after=after, many=_AFTER, **values)
+        following = [(id, is_failed) for _, id, is_failed, *_ in calls if id != failed.id]
+        is_failed = [bool(has_failed) or id in self._failed for id, has_failed in following]
+        before, then = self._args(failed.id), self._args(following[0][0]) if following else None
+        return {
+            "calls": len(following),
+            "failed": sum(is_failed),
+            "next_failed": is_failed[0] if following else None,
+            "next_same": before == then if before is not None and then is not None else None,
+            "within_rows": None if self._seen.totals.rows <= _AFTER else _AFTER,
+        }
+
+    # What it spent for nothing
+
+    def _waste(self) -> Facts:
+        failed: dict[bytes, tuple[Any, ...]] = {
+            one.id: (one.kind, one.cost, one.tokens_in, one.tokens_out)
+            for one in self._troubles
+            if one.kind in _CALL_KINDS
+        }
+        later = {one.parent for one in self._errors if one.failed and one.parent} - failed.keys()
+        for id, kind, _, cost, *tokens in self._statement("calls_of_ids", ids=_hex(later)) if later else ():
+            failed[id] = (kind, cost, *tokens)
+        open_price = [id for id, (kind, cost, *_) in failed.items() if kind == "llm" and cost is None]
+        prices: dict[bytes, int | None] = {}
+        if open_price:
+            prices = dict(self._ask("prices_of_ids", head=self._head, tail=self._tail, ids=_hex(open_price)))
+        unpriced = sum(kind == "llm" and cost is None and id not in prices for id, (kind, cost, *_) in failed.items())
+        nano = sum(cost or 0 for _, cost, *_ in failed.values()) + sum(price or 0 for price in prices.values())
+        repeats, compared = self._repeats()
+        at_least = unpriced > 0 or not self._is_complete
+        return {
+            "failed_llm_calls": sum(kind == "llm" for kind, *_ in failed.values()),
+            "failed_tool_calls": sum(kind == "tool" for kind, *_ in failed.values()),
+            "tokens_in": sum(tokens or 0 for _, _, tokens, _ in failed.values()),
+            "tokens_out": sum(tokens or 0 for *_, tokens in failed.values()),
+            **facts.cost(nano, at_least=at_least),
+            "unpriced": unpriced,
+            "repeats": repeats[:SHOWN],
+            "repeats_count": len(repeats),
+            "all_compared": compared,
+        }
+
+    def _repeats(self) -> tuple[list[Facts], bool]:
+        """Return runs of calls of one tool by one agent with the same arguments; and whether all calls were compared.
+
+        Only what is exactly the same counts: a call without recorded arguments is like no other.
+        """
+        if self._seen.totals.tools < 2 or self._seen.story.metadata_only:
+            return [], not self._seen.story.metadata_only
+        calls, is_all = self._tool_calls()
+        of_agent: dict[bytes | None, list[Call]] = {}
+        for call in calls:
+            of_agent.setdefault(call.agent, []).append(call)
+        names = self._agents(list(of_agent)[:SHOWN])
+        runs: list[tuple[int, Facts]] = []
+        for agent, theirs in of_agent.items():
+            runs += [(len(run), self._run(run, names.get(agent))) for run in _alike(theirs)]
+        runs.sort(key=lambda pair: -pair[0])
+        return [run for _, run in runs], is_all
+
+    def _run(self, calls: Sequence[Call], agent: str | None) -> Facts:
+        return {
+            "tool": _short(calls[0].name),
+            "agent": agent,
+            "calls": len(calls),
+            "failed": sum(bool(call.failed) or call.id in self._failed for call in calls),
+            "input": previews.line("tool", _loaded(calls[0].body)),
+        }
+
+    def _tool_calls(self) -> tuple[list[Call], bool]:
+        """Return the newest tool calls in the order they began, and whether these are all."""
+        read: list[Call] = []
+        before, size = _FAR, 0
+        while len(read) < _COMPARED and size < _BYTES:
+            [(many, first)] = self._ask("page_before", tail=self._tail, before=before, many=_PAGE)
+            if many:
+                page = self._ask("tool_rows", first=first, before=before)
+                calls = list(map(Call._make, page))
+                read += calls
+                size += sum(len(call.body or "") for call in calls)
+            if many < _PAGE:
+                return _begun(read), self._head == _FAR
+            before = first
+        return _begun(read), False
+
+    # Rows
+
+    def _edges(self) -> tuple[int, int]:
+        """Return the seq up to which, and the one from which on rows are looked at."""
+        if self._seen.totals.rows <= 2 * END:
+            return _FAR, 0
+        [(head, tail)] = self._ask("edges", many=END)
+        return (_FAR, 0) if head is None or tail is None or tail <= head else (head, tail)
+
+    def _ask(self, name: str, /, **values: object) -> list[tuple[Any, ...]]:
+        return self._statement(name, session=self._seen.id, **values)
+
+    def _statement(self, name: str, /, **values: object) -> list[tuple[Any, ...]]:
+        return self._reader.ask(statements(_SQL)[name], values)
+
+    def _halves(self, id: bytes) -> list[Half]:
+        """Return the rows of an operation, the one that it began with first."""
+        return sorted((Half(*row) for row in self._statement("halves", id=id)), key=lambda half: -half.phase)
+
+    def _body(self, seq: int | None) -> dict[str, Any]:
+        if seq is None:
+            return {}
+        read = self._reader.ask("select body from event where seq = ?", (seq,))
+        return _loaded(read[0][0]) if read else {}
+
+    def _preview(self, seq: int | None, kind: str, *, is_result: bool = False) -> str:
+        body = self._body(seq)
+        return previews.result(kind, body) if is_result else previews.line(kind, body)
+
+    def _input_of(self, id: bytes, kind: str) -> str:
+        """Return the input of an operation, which is in the first of its rows that has one."""
+        return next(filter(None, (self._preview(half.seq, kind) for half in self._halves(id))), "")
+
+    def _args(self, id: bytes) -> bytes | None:
+        """Return the arguments of a call, comparable; None if none are recorded."""
+        bodies = [self._body(half.seq) for half in self._halves(id)]
+        return next(filter(None, map(_args_in, bodies)), None)
+
+    def _agents(self, ids: Iterable[bytes | None]) -> dict[bytes | None, str]:
+        """Return the names of agents."""
+        texts = {id: rows.id_text(id) for id in ids if id is not None}
+        names = analytics.agent_names(self._reader, list(texts.values()))
+        return {id: str(_short(names[text])) for id, text in texts.items()}
+
+    def _operation(self, kind: str, name: str | None, model: str | None, id: bytes, agent: bytes | None) -> Facts:
+        names = self._agents([agent])
+        return {
+            "id": facts.full_id(id),
+            "kind": _short(kind),
+            "name": _short(name),
+            "model": _short(model),
+            "agent": names.get(agent),
+        }
+
+
+def _level(half: Half, names: dict[bytes | None, str]) -> Facts:
+    return {
+        "id": facts.full_id(half.id),
+        "kind": _short(half.kind),
+        "name": _short(half.name),
+        "model": _short(half.model),
+        "agent": names.get(half.agent),
+    }
+
+
+def _began(one: Half) -> int:
+    return one.at_ns if one.start_ns is None else one.start_ns
+
+
+def _ended(one: Half) -> int:
+    return one.at_ns if one.end_ns is None else one.end_ns
+
+
+def _begun(read: Sequence[Call]) -> list[Call]:
+    """Return tool calls in the order they began: each by the row that it began with, if it has one."""
+    opened = {call.id for call in read if call.phase == rows.OPEN}
+    failed = {call.id for call in read if call.failed}
+    in_order = sorted(read, key=lambda call: call.seq)
+    calls = [call for call in in_order if call.phase == rows.OPEN or call.id not in opened]
+    return [call._replace(failed=1) if call.id in failed else call for call in calls]
+
+
+def _alike(calls: Sequence[Call]) -> Iterator[list[Call]]:
+    """Yield runs of two or more calls of one tool with the same arguments."""
+    run: list[Call] = []
+    # Of the call before; decoded only where one of the same tool follows.
+    before: bytes | None = None
+    for call in calls:
+        if run and run[-1].name == call.name:
+            before = before or _args_in(_loaded(run[-1].body))
+            given = _args_in(_loaded(call.body))
+            if given is not None and given == before:
+                run.append(call)
+                continue
+            before = given
+        else:
+            before = None
+        if len(run) > 1:
+            yield run
+        run = [call]
+    if len(run) > 1:
+        yield run
+
+
+def _args_in(body: dict[str, Any]) -> bytes | None:
+    params = body.get("params")
+    return encode.sorted_dumps(params) if params not in (None, {}, []) else None
+
+
+def _loaded(body: str | None) -> dict[str, Any]:
+    try:
+        value = encode.loads(body) if body else {}
+    # A damaged body.
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {"params": value}
+
+
+def _hex(ids: Iterable[bytes | None]) -> str:
+    return encode.dumps([id.hex() for id in ids if id is not None]).decode()
+
+
+def _short(value: object) -> str | None:
+    """Return the beginning of a recorded text, on one line."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else str(value)
+    text = text.strip().partition("\n")[0] if isinstance(value, str) else text
+    return text if len(text) <= previews.LONGEST else f"{text[: previews.LONGEST - 1]}…"

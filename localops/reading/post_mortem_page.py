@@ -1,0 +1,379 @@
+"""A post-mortem as a page of sentences: plain text for a terminal, Markdown for a ticket.
+
+A sentence is a list of our words and of recorded texts, which stay apart until they are written: in plain text a
+recorded one is cleaned, in Markdown it is code, so that it is never markup.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from localops import output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import Any
+
+    from localops.reading.facts import Facts
+
+
+class Recorded(str):
+    """A text that was recorded: data, whatever it says."""
+
+    __slots__ = ()
+
+
+class Word(Recorded):
+    """A recorded word that plain text has without quotes: a kind, the type of an error."""
+
+    __slots__ = ()
+
+
+Sentence = list[str]
+Section = tuple[str, list[Sentence]]
+
+_OUTCOMES = {
+    "left": "It left every recorded operation; what the program did with it then is not recorded.",
+    "ended the run": "Nothing caught it: it ended the run.",
+}
+_MAYBE = "it may or may not have happened"
+
+
+def sections(findings: Facts) -> list[Section]:
+    """Return the page: each section with its sentences; one without any is left out."""
+    page = [
+        ("How it ended", list(_end(findings))),
+        ("What it did", list(_done(findings))),
+        ("Under way now" if findings["how"] == "running" else "Under way at the end", list(_under_way(findings))),
+        ("The last things", list(_last(findings))),
+        ("The first error", list(_error(findings["first_error"]))),
+        ("The error that ended it", list(_error(findings["last_error"]))),
+        ("What it spent for nothing", list(_waste(findings["waste"]))),
+        ("The record", list(_record(findings))),
+    ]
+    return [(title, sentences) for title, sentences in page if sentences]
+
+
+def plain(sentence: Sentence) -> str:
+    """Return a sentence as text that is safe for a terminal."""
+    return "".join(_quoted(part) for part in sentence)
+
+
+def _quoted(part: str) -> str:
+    text = output.clean(part)
+    return f"'{text}'" if isinstance(part, Recorded) and not isinstance(part, Word) else text
+
+
+def markdown(findings: Facts) -> list[str]:
+    """Return the page as lines of Markdown."""
+    title = [Recorded(findings["name"] or "unnamed"), f": {findings['state']}"]
+    lines = [f"# {_marked(title)}", "", f"Session `{findings['session_id']}`, project {_code(findings['project'])}."]
+    for heading, sentences in sections(findings):
+        lines += ["", f"## {heading}", "", *(f"- {_marked(sentence)}" for sentence in sentences)]
+    return lines
+
+
+def _marked(sentence: Sentence) -> str:
+    return "".join(_code(part) if isinstance(part, Recorded) else part for part in sentence)
+
+
+def _code(text: str) -> str:
+    """Return a text as code, whatever backticks it has."""
+    clean = output.clean(text)
+    fence = "`" * (max(map(len, re.findall("`+", clean)), default=0) + 1)
+    # A space inside is taken away again, where there is one at both ends.
+    edge = " " if clean[:1] in "` " or clean[-1:] in "` " else ""
+    return f"{fence}{edge}{clean}{edge}{fence}" if clean else "` `"
+
+
+# How it ended
+
+
+def _end(findings: Facts) -> Iterator[Sentence]:
+    state, reason = findings["state"], findings["reason"]
+    yield from _how(findings["how"], state, reason, findings)
+    took = output.short_duration(_ns(findings["seconds"]))
+    if findings["how"] == "running":
+        silent = max(0, _ns(findings["seconds"]) - (_at(findings["last"]) - _at(findings["began"])))
+        newest = f"; its newest row is {output.short_duration(silent)} old"
+        yield [f"It began at {_when(findings['began'])} UTC and has run for {took}{newest}."]
+    elif findings["at_least"]:
+        yield [f"It began at {_when(findings['began'])} UTC and took at least {took}, to its last row."]
+    else:
+        yield [f"It began at {_when(findings['began'])} UTC and took {took}."]
+    if findings["imported"]:
+        yield ["It was imported, not recorded while it ran."]
+    yield from _budget(findings["budget"], findings["done"])
+    yield from _processes(findings["processes"], findings["how"])
+
+
+def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[Sentence]:
+    if how == "declared" and reason is None and state == "Success":
+        yield ["The program declared Success, or the block or function of the session returned."]
+    elif how == "declared":
+        why: Sentence = [" with the reason ", Recorded(reason)] if reason else [" without a reason"]
+        yield [f"The program declared {state}", *why, "."]
+    elif how == "exception":
+        yield [f"{state}: the exception ", Recorded(reason), " ended it. The program recorded it with its traceback."]
+    elif how == "exit code":
+        yield [f"{state}: the program ended with ", Word(reason), ". It recorded the code as it exited."]
+    elif how == "signal":
+        yield [f"{state}: ", Word(reason), ". The program recorded the signal before it died."]
+    elif how == "left open":
+        yield [f"{state}: the program exited and did not end the session. Whether it reached its goal is not recorded."]
+    elif how == "died":
+        yield [
+            f"{state}: ",
+            Word(reason),
+            ". No end was recorded: it was killed, ran out of memory, lost power or called os._exit.",
+        ]
+        yield ["That it is dead is known from its lock, which is free."]
+        yield [f"Its last row is of {_when(findings['last'])} UTC; what it did after that is not recorded."]
+    elif how == "imported":
+        yield [f"{state}: its record ends here without an end, so how the program ended is not known."]
+    elif how == "running":
+        yield ["It is still running: a process that is alive records into it."]
+    else:
+        yield ["Whether it has ended is not known: no end is recorded, and its processes cannot be seen from here."]
+        yield [f"Its last row is of {_when(findings['last'])} UTC."]
+
+
+def _budget(budget: Facts | None, spent: Facts) -> Iterator[Sentence]:
+    if budget is None:
+        return
+    limit = output.money(_nano(budget["limit_usd"]))
+    if budget["reached_at"] is None:
+        is_below = spent["cost_nano"] < _nano(budget["limit_usd"]) and not spent["cost_at_least"]
+        unknown = f"Its budget was {limit}; that it was reached is not recorded."
+        yield [f"Its budget of {limit} was not reached." if is_below else unknown]
+        return
+    having = "" if budget["reached_usd"] is None else f", having spent {output.money(_nano(budget['reached_usd']))}"
+    yield [f"It reached its budget of {limit} at {_when(budget['reached_at'])} UTC{having}."]
+
+
+def _processes(processes: Facts, how: str) -> Iterator[Sentence]:
+    if processes["count"] > 1:
+        yield [f"{output.counted(processes['count'], 'process', 'processes')} recorded into it."]
+    states = {
+        "died": "died without recording that it left",
+        "running": "is still alive",
+        "unknown": "did not record that it left; whether it is alive cannot be seen from here",
+    }
+    for one in processes["known"]:
+        if one["state"] in states and (processes["count"] > 1 or how not in ("died", "running", "unknown")):
+            where: Sentence = [" on ", Word(one["host"])] if one["host"] else []
+            came = f", there since {_when(one['came'])} UTC, {states[one['state']]}."
+            yield [f"Process {_number(one['pid'])}", *where, came]
+
+
+def _number(value: object) -> str:
+    return str(value) if type(value) is int else "of an unknown number"
+
+
+# What it did
+
+
+def _done(findings: Facts) -> Iterator[Sentence]:
+    done = findings["done"]
+    if not done["events"]:
+        yield ["It recorded no event."]
+        return
+    counts = [
+        output.counted(done["llm_calls"], "LLM call"),
+        output.counted(done["tool_calls"], "tool call"),
+        output.counted(done["actions"], "action"),
+        output.counted(done["errors"], "error"),
+    ]
+    yield [f"{', '.join(counts)}; {output.counted(done['failed'], 'call or operation', 'calls or operations')} failed."]
+    if done["llm_calls"] or done["cost_nano"]:
+        yield [f"It cost {_cost(done)}, for {_tokens(done)}."]
+    tools = [
+        (one["name"] or "(nameless)", one["calls"], f", {output.count(one['failed'])} failed" if one["failed"] else "")
+        for one in done["tools"]
+    ]
+    yield from _list("Tools", tools, done["tools_count"])
+    yield from _list("Models", [(one["name"], one["calls"], "") for one in done["models"]], done["models_count"])
+    yield from _list("Agents", [(one["name"], one["events"], "") for one in done["agents"]], done["agents_count"])
+
+
+def _list(title: str, parts: Sequence[tuple[Any, int, str]], count: int) -> Iterator[Sentence]:
+    if not parts:
+        return
+    sentence: Sentence = [f"{title}: "]
+    for number, (name, many, more) in enumerate(parts):
+        sentence += [", " if number else "", Recorded(name or "unnamed"), f" ×{output.count(many)}{more}"]
+    rest = count - len(parts)
+    yield [*sentence, f" and {output.count(rest)} more." if rest > 0 else "."]
+
+
+def _cost(figures: Facts) -> str:
+    amount = output.money(figures["cost_nano"])
+    return f"at least {amount}" if figures["cost_at_least"] else amount
+
+
+def _tokens(figures: Facts) -> str:
+    return f"{output.count(figures['tokens_in'])} tokens in and {output.count(figures['tokens_out'])} out"
+
+
+# The end
+
+
+def _under_way(findings: Facts) -> Iterator[Sentence]:
+    is_running = findings["how"] == "running"
+    shown = findings["under_way"]
+    for one in shown:
+        took = output.short_duration(_ns(one["seconds"]))
+        what = [*_named(one), *_with(one["input"]), f", began at {_when(one['began'])} UTC"]
+        if is_running:
+            yield [*what, f", has run for {took}."]
+        elif one["ended_with_session"]:
+            yield [*what, f", had run for {took} when the session was ended around it; {_MAYBE}."]
+        elif findings["how"] == "died":
+            yield [*what, f", was under way when the process died, {took} before the last row; {_MAYBE}."]
+        else:
+            yield [*what, f", has no end in the record, {took} before the last row; {_MAYBE}."]
+    rest = findings["under_way_count"] - sum(not one["ended_with_session"] for one in shown)
+    if rest > 0:
+        yield [f"And {output.counted(rest, 'operation')} more that began before these."]
+
+
+def _last(findings: Facts) -> Iterator[Sentence]:
+    one, answer = findings["last_operation"], findings["last_answer"]
+    if one is not None:
+        how = "failed" if one["failed"] else "ended"
+        took = output.short_duration(_ns(one["seconds"]))
+        result: Sentence = [": ", Recorded(one["result"])] if one["result"] else [", with no recorded result."]
+        yield [*_named(one), f" {how} last, at {_when(one['ended'])} UTC after {took}", *result]
+    if answer is not None and (one is None or answer["id"] != one["id"]):
+        yield [
+            "The last answer of a model, by ",
+            *_named(answer),
+            f" at {_when(answer['ended'])} UTC: ",
+            Recorded(answer["answer"]),
+        ]
+
+
+def _named(one: Facts) -> Sentence:
+    """Return an operation by its kind, name, model and agent."""
+    sentence: Sentence = [Word(one["kind"] or "operation")]
+    for name in (one["name"], one["model"] if one["model"] != one["name"] else None):
+        if name:
+            sentence += [" ", Recorded(name)]
+    return [*sentence, " of ", Recorded(one["agent"])] if one["agent"] else sentence
+
+
+def _with(text: str) -> Sentence:
+    return [" with ", Recorded(text)] if text else []
+
+
+# Errors
+
+
+def _error(error: Facts | None) -> Iterator[Sentence]:
+    if error is None:
+        return
+    at = f", {output.short_duration(_ns(error['seconds_in']))} in, at {_when(error['at'])} UTC."
+    if error["message"] is None and error["same"] is None:
+        ended: Sentence = [" was ended by ", Word(error["type"])] if error["type"] else [" failed without an error"]
+        yield [*(_named(error["path"][-1]) if error["path"] else ["An operation"]), *ended, at]
+    else:
+        message: Sentence = [": ", Recorded(error["message"])] if error["message"] else []
+        yield [Word(error["type"] or "error"), *message, at]
+    yield from _where(error)
+    where = error["where"]
+    if error["outcome"] == "caught":
+        yield ["Caught: ", *_named(where), " around it ended without failing."]
+    elif error["outcome"] == "noted":
+        yield ["It was noted: ", *_named(where), " around it ended without failing."]
+    elif error["outcome"] == "replaced":
+        yield ["In ", *_named(where), " it was followed by ", Word(error["replaced_by"] or "error"), "."]
+    elif error["outcome"] == "open":
+        yield [*_named(where), " around it has no end in the record, so whether it was caught there is not known."]
+    else:
+        yield [_OUTCOMES[error["outcome"]]]
+    yield from _again(error["again"])
+    if error["same"] and error["same"]["later"]:
+        later = output.counted(error["same"]["later"], "more error", "more errors")
+        yield [f"{later} with the same type and message came later, the last at {_when(error['same']['last'])} UTC."]
+
+
+def _where(error: Facts) -> Iterator[Sentence]:
+    if not error["path"]:
+        yield ["It happened in the session itself, in no operation."]
+        return
+    sentence: Sentence = ["Where: ", "… > " if error["path_is_cut"] else ""]
+    for number, level in enumerate(error["path"]):
+        sentence += [" > " if number else "", *_named(level)]
+    yield [*sentence, *_with(error["input"]), "."]
+
+
+def _again(again: Facts | None) -> Iterator[Sentence]:
+    if again is None:
+        return
+    if not again["calls"]:
+        yield ["It was not called again."]
+        return
+    same = {
+        True: "with the same arguments",
+        False: "with other arguments",
+        None: "with arguments that are not recorded",
+    }
+    times = output.counted(again["calls"], "time")
+    within = f", in the {output.counted(again['within_rows'], 'row')} after it" if again["within_rows"] else ""
+    failed = f"; {output.count(again['failed'])} of these calls failed" if again["calls"] > 1 else ""
+    yield [f"It was called again {times}{within}{failed}."]
+    yield [f"The next call, {same[again['next_same']]}, {'failed' if again['next_failed'] else 'did not fail'}."]
+
+
+# The rest
+
+
+def _waste(waste: Facts) -> Iterator[Sentence]:
+    llms, tools = waste["failed_llm_calls"], waste["failed_tool_calls"]
+    if llms or tools:
+        counts = [output.counted(many, f"{what} call") for many, what in ((llms, "LLM"), (tools, "tool")) if many]
+        tokens = f", for {_tokens(waste)}" if llms else ""
+        is_known = waste["cost_nano"] or waste["tokens_in"] or waste["tokens_out"]
+        spent = f"which cost {_cost(waste)}{tokens}" if is_known else "without a recorded cost"
+        yield [f"{' and '.join(counts)} failed, {spent}."]
+    for run in waste["repeats"]:
+        failed = f"; {output.count(run['failed'])} of these failed" if run["failed"] else ""
+        who: Sentence = [" by ", Recorded(run["agent"])] if run["agent"] else []
+        calls = f" was called {output.count(run['calls'])} times in a row with the same arguments"
+        yield ["Tool ", Recorded(run["tool"] or "(nameless)"), calls, *who, ": ", Recorded(run["input"]), f"{failed}."]
+    rest = waste["repeats_count"] - len(waste["repeats"])
+    if rest > 0:
+        yield [f"And {output.counted(rest, 'more such run')}, none of them longer."]
+
+
+def _record(findings: Facts) -> Iterator[Sentence]:
+    notes = (
+        ("dropped", "event was lost: it", "events were lost: they", " could not be written anywhere"),
+        ("spilled", "row came", "rows came", " through a spill file; nothing of it is missing"),
+        ("cut", "value was cut", "values were cut", ": only the beginning was stored"),
+        ("late", "event was", "events were", " recorded after its end"),
+    )
+    for name, one, more, rest in notes:
+        if findings[name]:
+            yield [f"{output.counted(findings[name], one, more)}{rest}."]
+    if not findings["complete"]:
+        yield ["It is long: errors, failed calls and repeats were looked for at its two ends only."]
+        yield ["The figures under What it did count all of it."]
+
+
+def _ns(seconds: float) -> int:
+    return round(seconds * 1e9)
+
+
+def _nano(dollars: float) -> int:
+    return round(dollars * 1e9)
+
+
+def _at(text: str) -> int:
+    return _ns(datetime.fromisoformat(text).timestamp())
+
+
+def _when(text: str) -> str:
+    return output.when(_at(text))

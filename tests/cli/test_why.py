@@ -1,0 +1,84 @@
+"""`localops why`: the page, its JSON and its Markdown."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from tests.server.uis import RealPages
+
+AsJson = Callable[..., dict[str, Any]]
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def failed() -> str:
+    """Record a session in which a tool failed, and return its id."""
+    session = localops.start_session(name="nightly")
+    assert session is not None
+    with pytest.raises(TimeoutError), session.operation("fetch", kind="tool", params={"url": "http://a"}):
+        raise TimeoutError("no answer")
+    session.end_session("Failure", "it was late")
+    return str(session.session_id)
+
+
+def test_the_page(failed: str, command: Command) -> None:
+    """Heading, sections and sentences; the newest session is the default."""
+    code, out, err = command("why")
+    assert (code, err) == (0, "")
+    assert out.startswith(f"nightly  Failure  {failed}\n\nHow it ended\n  The program declared Failure with the reason")
+    assert "\nThe first error\n  TimeoutError: 'no answer', " in out
+    assert command("why", failed[:13], "--format", "text")[1] == out
+
+
+def test_the_page_fits_a_terminal(failed: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Sentences are broken at the edge."""
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = command("why")[1].splitlines()[1:]
+    assert max(map(len, lines)) <= 40
+
+
+def test_the_markdown(failed: str, command: Command) -> None:
+    """A heading for each section, an item for each sentence, recorded text as code."""
+    _, out, _ = command("why", "--format", "md")
+    assert out.startswith(f"# `nightly`: Failure\n\nSession `{failed}`")
+    assert "\n## The first error\n\n- `TimeoutError`: `no answer`, " in out
+
+
+def test_the_document(failed: str, as_json: AsJson) -> None:
+    """The facts behind the sentences."""
+    document = as_json("why", "last")
+    assert (document["session_id"], document["how"], document["state"]) == (failed, "declared", "Failure")
+    assert document["first_error"]["path"][0]["name"] == "fetch"
+
+
+def test_what_it_refuses(failed: str, command: Command) -> None:
+    """An unknown session, and two forms at once."""
+    assert command("why", "ffffffff")[0] == 1
+    assert command("why", "--json", "--format", "md")[0] == 2
+
+
+def test_the_demo_has_a_page(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The search that timed out was caught, and tried again with more patience."""
+    monkeypatch.setenv("LOCALOPS_HOME", str(tmp_path / "demo"))
+    assert command("demo")[0] == 0
+    out = command("why")[1]
+    assert "SearchTimeout: 'no answer within 10 ms'" in out
+    assert "Caught: workflow 'research' around it ended without failing." in out
+    assert "It was called again 2 times" in out
+
+
+def test_the_server_says_the_same(failed: str, as_json: AsJson) -> None:
+    """`GET /api/1/sessions/<id>/why` has the keys and values of `--json`."""
+    document = as_json("why", failed)
+    with RealPages(Path(os.environ["LOCALOPS_HOME"])) as pages:
+        read = pages.get(f"/api/1/sessions/{failed}/why").json
+        assert pages.get(f"/api/1/sessions/{uuid.uuid4()}/why").status == 404
+    for key in ("how", "first_error", "waste", "processes"):
+        assert read[key] == document[key]

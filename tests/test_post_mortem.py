@@ -1,0 +1,475 @@
+"""The post-mortem of sessions that real programs recorded, ended and did not end."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops import clock
+from localops.coding.recording import Project
+from localops.config import Config
+from localops.journal import participants, rows
+from localops.journal.journal import Journal
+from localops.otlp.importing import take
+from localops.reading import post_mortem, post_mortem_page
+from localops.reading.home import Home
+from tests import programs
+
+_INIT = """
+import localops, os, signal, sys, threading
+from localops.decorators import agent, operation, tool
+session = localops.init(env_data_opt_out=True)
+def die(): os.kill(os.getpid(), signal.SIGKILL)
+"""
+_FETCH = """
+@tool(name="fetch")
+def fetch(url, fails=True):
+    if fails: raise TimeoutError(url + " is late")
+    return "a page"
+"""
+
+
+def found(session: bytes | None = None) -> dict[str, Any]:
+    """Return the post-mortem of a session, by default of the newest."""
+    with Home() as home:
+        project, id = home.find("last") if session is None else (home.projects[0], session)
+        facts = post_mortem.of(project.name, project.snapshot(id), project.reader)
+    json.dumps(facts)
+    return facts
+
+
+def page(facts: dict[str, Any]) -> dict[str, list[str]]:
+    """Return the sentences of each section."""
+    sections = post_mortem_page.sections(facts)
+    assert sum(2 + len(sentences) for _, sentences in sections) <= 60
+    return {title: [post_mortem_page.plain(one) for one in sentences] for title, sentences in sections}
+
+
+def after(code: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
+    """Run a program, and return the post-mortem of its session, and its page."""
+    programs.run(_INIT + code)
+    facts = found()
+    return facts, page(facts)
+
+
+def test_a_success_has_no_errors() -> None:
+    """It says what was done, what came last, and nothing of errors, waste or losses."""
+    facts, sections = after(
+        _FETCH + "fetch('a', fails=False)\n"
+        "session.record(localops.LLMEvent(model='gpt-4o', prompt='hi', completion='So it is.', prompt_tokens=10, "
+        "completion_tokens=2))\nfetch('b', fails=False)\nsession.end_session('Success', 'all pages are read')"
+    )
+    assert list(sections) == ["How it ended", "What it did", "The last things"]
+    assert (facts["how"], facts["first_error"], facts["under_way"]) == ("declared", None, [])
+    assert sections["How it ended"][0] == "The program declared Success with the reason 'all pages are read'."
+    assert "1 LLM call, 2 tool calls, 0 actions, 0 errors" in sections["What it did"][0]
+    assert sections["What it did"][1] == "It cost $0.000045, for 10 tokens in and 2 out."
+    assert facts["last_operation"]["name"] == "fetch"
+    assert sections["The last things"][0].endswith(": 'a page'")
+    assert sections["The last things"][1].endswith("'So it is.'")
+
+
+def test_a_declared_failure_has_its_reason() -> None:
+    """A reason that a program gives is no exception, though it sounds like one."""
+    facts, sections = after("session.end_session('Failure', 'ValueError: no luck')")
+    assert (facts["how"], facts["last_error"]) == ("declared", None)
+    assert sections["How it ended"][0] == "The program declared Failure with the reason 'ValueError: no luck'."
+    assert sections["What it did"] == ["It recorded no event."]
+
+
+def test_an_uncaught_exception_ended_the_run() -> None:
+    """The way to it is its operations, from outside in, and nothing caught it."""
+    facts, sections = after(
+        _FETCH + "@operation(name='inner')\ndef inner(): fetch('http://a')\n"
+        "@operation(name='outer')\ndef outer(): inner()\nouter()"
+    )
+    error = facts["first_error"]
+    assert facts["how"] == "exception"
+    assert (error["type"], error["message"], error["outcome"]) == ("TimeoutError", "http://a is late", "ended the run")
+    assert [level["name"] for level in error["path"]] == ["outer", "inner", "fetch"]
+    assert error["again"]["calls"] == 0
+    assert facts["last_error"] is None
+    assert "url=http://a" in sections["The first error"][1]
+    assert sections["The first error"][2:] == ["Nothing caught it: it ended the run.", "It was not called again."]
+
+
+def test_an_exit_code_is_named() -> None:
+    """sys.exit(3) inside of an operation: no error, but the operation that it left, and the code."""
+    facts, sections = after("@operation(name='work')\ndef work(): sys.exit(3)\nwork()")
+    assert facts["how"] == "exit code"
+    assert sections["How it ended"][0].startswith("Failure: the program ended with exit code 3.")
+    assert (facts["first_error"]["type"], facts["first_error"]["message"]) == ("SystemExit", None)
+    assert facts["first_error"]["outcome"] == "ended the run"
+    assert "operation 'work' was ended by SystemExit" in sections["The first error"][0]
+
+
+def test_a_signal_is_named() -> None:
+    """SIGTERM is recorded by the program before it dies."""
+    facts, sections = after("os.kill(os.getpid(), signal.SIGTERM); threading.Event().wait(9)")
+    assert facts["how"] == "signal"
+    assert "Signal SIGTERM detected" in sections["How it ended"][0]
+
+
+def test_an_open_end_is_named() -> None:
+    """A program that exited without an end did so; whether it reached its goal is not known."""
+    facts, sections = after("session.record(localops.ActionEvent('a'))")
+    assert facts["how"] == "left open"
+    assert "did not end the session" in sections["How it ended"][0]
+
+
+@pytest.mark.parametrize("is_folded", [True, False])
+@pytest.mark.parametrize("kind", ["llm", "tool"])
+def test_what_a_killed_process_was_in_may_have_happened(kind: str, is_folded: bool) -> None:
+    """The call and its input are there; that it did or did not happen is not claimed."""
+    open_call = {
+        "llm": "session.operation('think', kind='llm', model='gpt-4o', prompt='where is it?')",
+        "tool": "session.operation('pay', kind='tool', params={'to': 'Ada'})",
+    }
+    programs.run(f"{_INIT}with session.operation('plan', kind='task'):\n    with {open_call[kind]}:\n        die()")
+    if is_folded:
+        journal = Journal(programs.project())
+        journal.fold()
+        journal.close()
+    facts = found()
+    sections = page(facts)
+    assert facts["how"] == "died"
+    assert [one["kind"] for one in facts["under_way"]] == ["task", kind]
+    assert facts["under_way"][-1]["input"] == {"llm": "where is it?", "tool": "to=Ada"}[kind]
+    assert facts["done"]["cost_at_least"] == (kind == "llm")
+    last = sections["Under way at the end"][-1]
+    assert "was under way when the process died" in last
+    assert last.endswith("it may or may not have happened.")
+    assert "process died inside" in sections["How it ended"][0]
+
+
+def test_a_call_that_its_session_ended_may_have_happened_too() -> None:
+    """An LLM call of another thread was open when the session was ended: it did not end last."""
+    facts, sections = after(
+        "began, done = threading.Event(), threading.Event()\n"
+        "def ask():\n"
+        "    with session.operation('think', kind='llm', model='gpt-4o', prompt='why?'):\n"
+        "        began.set(); done.wait(30)\n"
+        "thread = threading.Thread(target=ask); thread.start(); began.wait(30)\n"
+        "session.end_session('Success'); done.set(); thread.join()"
+    )
+    assert [one["ended_with_session"] for one in facts["under_way"]] == [True]
+    assert (facts["last_operation"], facts["last_answer"]) == (None, None)
+    assert "when the session was ended around it" in sections["Under way at the end"][0]
+
+
+def test_a_caught_error_and_what_came_after() -> None:
+    """The next calls of the same tool, those with the same arguments, and later errors of the same text."""
+    facts, sections = after(
+        _FETCH + "@operation(name='patient')\ndef patient():\n"
+        "    for url in ('a', 'a', 'b'):\n"
+        "        try: fetch(url)\n"
+        "        except TimeoutError: pass\n"
+        "patient(); fetch('a', fails=False); session.end_session('Success')"
+    )
+    error = facts["first_error"]
+    assert (error["outcome"], error["where"]["name"]) == ("caught", "patient")
+    assert error["same"]["later"] == 1
+    assert {**error["again"], "within_rows": None} == {
+        "calls": 3,
+        "failed": 2,
+        "next_failed": True,
+        "next_same": True,
+        "within_rows": None,
+    }
+    assert "Caught: operation 'patient' around it ended without failing." in sections["The first error"]
+    assert "It was called again 3 times; 2 of these calls failed." in sections["The first error"]
+
+
+def test_an_error_of_the_same_type_that_says_something_else_is_another() -> None:
+    """The one that ended the run is shown beside the first."""
+    facts, sections = after(_FETCH + "try: fetch('a')\nexcept TimeoutError: pass\nfetch('b')")
+    assert (facts["first_error"]["message"], facts["last_error"]["message"]) == ("a is late", "b is late")
+    assert (facts["first_error"]["outcome"], facts["last_error"]["outcome"]) == ("left", "ended the run")
+    assert facts["first_error"]["same"]["later"] == 0
+    assert "not recorded" in sections["The first error"][2]
+
+
+def test_an_error_that_another_followed() -> None:
+    """An exception that became another on its way out is followed by it."""
+    facts, _ = after(
+        _FETCH + "@operation(name='outer')\ndef outer():\n    try: fetch('a')\n"
+        "    except TimeoutError: raise KeyError('gone')\nouter()"
+    )
+    error = facts["first_error"]
+    assert (error["outcome"], error["replaced_by"], error["where"]["name"]) == ("replaced", "KeyError", "outer")
+    assert facts["last_error"]["type"] == "KeyError"
+
+
+def test_an_error_of_a_nested_agent_names_it() -> None:
+    """The way to an error has the agents on it."""
+    facts, sections = after(
+        _FETCH + "@agent(name='Researcher')\nclass R:\n    @operation(name='research')\n    def run(self): fetch('a')\n"
+        "@agent(name='Boss')\nclass B:\n    @operation(name='lead')\n    def run(self): R().run()\nB().run()"
+    )
+    path = facts["first_error"]["path"]
+    assert [(level["name"], level["agent"]) for level in path if level["kind"] != "agent"] == [
+        ("lead", "Boss"),
+        ("research", "Researcher"),
+        ("fetch", "Researcher"),
+    ]
+    assert "operation 'lead' of 'Boss' > " in sections["The first error"][1]
+
+
+def test_a_child_that_was_killed_is_named_though_the_session_went_on() -> None:
+    """The process that never recorded that it left, and what it was in; the session ended well."""
+    facts, sections = after(
+        "child = os.fork()\n"
+        "if child == 0:\n"
+        "    with session.operation('crunch', kind='tool'): die()\n"
+        "os.waitpid(child, 0); session.end_session('Success')"
+    )
+    assert (facts["processes"]["count"], facts["processes"]["never_left"]) == (2, 1)
+    assert sorted(one["state"] for one in facts["processes"]["known"]) == ["died", "left"]
+    assert [one["name"] for one in facts["under_way"]] == ["crunch"]
+    assert any("died without recording that it left" in line for line in sections["How it ended"])
+    assert "has no end in the record" in sections["Under way at the end"][0]
+
+
+def test_a_running_session_is_not_dead() -> None:
+    """What it is in is under way now, and nothing may or may not have happened."""
+    program = programs.start(
+        _INIT + "with session.operation('wait', kind='tool'):\n    print('in', flush=True); sys.stdin.read()"
+    )
+    programs.first_line(program)
+    facts = found()
+    program.communicate(timeout=60)
+    sections = page(facts)
+    assert facts["how"] == "running"
+    assert "has run for" in sections["Under way now"][0]
+    assert "may" not in sections["Under way now"][0]
+
+
+def _write(*written: rows.Row) -> None:
+    journal = Journal(programs.project())
+    journal.add(list(written))
+    journal.close()
+
+
+def _row(kind: str, session: bytes, **columns: Any) -> rows.Row:
+    at = clock.now_ns()
+    return rows.make(kind, session, **{"id": clock.new_id(at), "at_ns": at, **columns})
+
+
+def test_an_end_that_cannot_be_known_is_not_guessed() -> None:
+    """A process of another machine may live."""
+    session, who = clock.new_id(), clock.new_id()
+    card = json.dumps({"participant": who.hex(), "pid": 7, "host": "elsewhere", "machine": "x", "boot": "y"})
+    _write(_row("session", session, parent=who, body=card), _row("action", session, name="a"))
+    facts = found(session)
+    assert facts["how"] == "unknown"
+    assert [one["state"] for one in facts["processes"]["known"]] == ["unknown"]
+    assert "is not known" in page(facts)["How it ended"][0]
+
+
+def test_a_budget_that_was_reached_is_named() -> None:
+    """The budget, when it was reached and what had been spent, and that this ended the run."""
+    code = _INIT.replace("True)", "True, budget_usd=1.0)")
+    programs.run(code + "@tool(name='buy', cost=0.75)\ndef buy(): return 1\nbuy(); buy(); buy()")
+    facts = found()
+    sections = page(facts)
+    assert facts["budget"]["reached_usd"] == 1.5
+    assert any("It reached its budget of $1.00" in line and "spent $1.50" in line for line in sections["How it ended"])
+    assert "BudgetExceeded" in sections["How it ended"][0]
+    assert facts["last_operation"]["name"] == "buy"
+
+
+def test_a_budget_that_was_spent_by_the_last_call_is_not_called_unreached() -> None:
+    """It is checked before each call: the one that spent the rest was made."""
+    sentence = "Its budget was $1.00; that it was reached is not recorded."
+    code = _INIT.replace("True)", "True, budget_usd=1.0)")
+    programs.run(code + "@tool(name='buy', cost=1.5)\ndef buy(): return 1\nbuy()")
+    assert sentence in page(found())["How it ended"]
+    programs.run(code + "@tool(name='buy', cost=0.5)\ndef buy(): return 1\nbuy()")
+    assert "Its budget of $1.00 was not reached." in page(found())["How it ended"]
+
+
+def test_an_import_does_not_know_the_end(tmp_path: Path) -> None:
+    """Spans in a file whose root is missing: imported, and how the program ended is not claimed."""
+    span = {
+        "traceId": "5b8efff798038103d269b633813fc60c",
+        "spanId": "eee19b7ec3c1b174",
+        "parentSpanId": "eee19b7ec3c1b173",
+        "name": "chat",
+        "startTimeUnixNano": "1760000000000000000",
+        "endTimeUnixNano": "1760000001000000000",
+        "attributes": [{"key": "gen_ai.operation.name", "value": {"stringValue": "chat"}}],
+    }
+    file = tmp_path / "spans.json"
+    file.write_text(json.dumps({"resourceSpans": [{"scopeSpans": [{"spans": [span]}]}]}))
+    project = Project(Config())
+    take(project, str(file))
+    project.journal.close()
+    facts = found()
+    assert facts["imported"]
+    assert facts["how"] in ("imported", "unknown")
+    assert any("imported" in line for line in page(facts)["How it ended"])
+
+
+def test_only_exact_repeats_count() -> None:
+    """Other arguments, another tool or another agent between two calls end a run; so does a call without arguments."""
+    session = localops.start_session()
+    assert session is not None
+    urls = ["a", "a", "a", "b", "a", "c", "c"]
+    for url in urls:
+        session.record(localops.ToolEvent(name="fetch", params={"url": url, "n": 1}))
+    for _ in range(3):
+        session.record(localops.ToolEvent(name="poll"))
+    session.record(localops.ToolEvent(name="fetch", params={"n": 1, "url": "c"}))
+    session.record(localops.ToolEvent(name="fetch", params={"url": "c", "n": True}))
+    session.end_session("Success")
+    repeats = found()["waste"]["repeats"]
+    assert [(one["tool"], one["calls"], one["input"]) for one in repeats] == [
+        ("fetch", 3, "url=a n=1"),
+        ("fetch", 2, "url=c n=1"),
+    ]
+
+
+def test_failed_calls_have_their_tokens_and_cost() -> None:
+    """Of an LLM call that failed after it was billed, and of a tool that failed."""
+    session = localops.start_session()
+    assert session is not None
+    call = localops.LLMEvent(model="gpt-4o", prompt="x", prompt_tokens=1000, completion_tokens=0)
+    session.record(call)
+    session.record(localops.LLMEvent(model="gpt-4o", prompt="x", prompt_tokens=5, completion_tokens=5))
+    session.record(localops.ErrorEvent(trigger_event=call, exception=ValueError("no JSON")))
+    with pytest.raises(KeyError), session.operation("save", kind="tool", cost=0.25):
+        raise KeyError("full")
+    session.end_session("Success")
+    waste = found()["waste"]
+    assert (waste["failed_llm_calls"], waste["failed_tool_calls"], waste["tokens_in"]) == (1, 1, 1000)
+    assert waste["cost_nano"] == 252_500_000
+    assert not waste["cost_at_least"]
+
+
+def test_losses_are_counted() -> None:
+    """Rows that were lost or came through a spill file stand at the end of the page."""
+    session, who = clock.new_id(), clock.new_id()
+    _write(
+        _row("session", session, parent=who, body=json.dumps({"participant": who.hex()})),
+        _row("loss", session, body='{"spilled":3,"dropped":1,"cut":2}'),
+        _row("end", session, name="Success", parent=who),
+    )
+    lines = page(found(session))["The record"]
+    assert lines[0].startswith("1 event was lost")
+    assert lines[1].startswith("3 rows came through a spill file")
+    assert lines[2].startswith("2 values were cut")
+
+
+_EVIL = "`</details><script>`` [x](http://evil) @all \x1b[2J\u202e\n# not a heading"
+
+
+def test_recorded_text_is_data_on_every_page() -> None:
+    """No markup, control character or line of its own comes from a name, an input or a message."""
+    session = localops.start_session(name=_EVIL)
+    assert session is not None
+    with pytest.raises(ValueError, match="script"), session.operation(_EVIL, kind="tool", params={_EVIL: _EVIL}):
+        raise ValueError(_EVIL)
+    session.end_session("Failure", _EVIL)
+    facts = found()
+    written = post_mortem_page.markdown(facts)
+    text = [line for lines in page(facts).values() for line in lines]
+    for line in [*written, *text]:
+        assert "\x1b" not in line
+        assert "\u202e" not in line
+        assert "\n" not in line
+    outside = [_without_code(line) for line in written]
+    assert any("script" in line for line in written)
+    assert not [line for line in outside if "script" in line or "evil" in line or "@all" in line]
+
+
+def _without_code(line: str) -> str:
+    """Return a line of Markdown without its code, by the rule of CommonMark: a run of backticks up to one as long."""
+    kept, rest = "", line
+    while "`" in rest:
+        before, _, rest = rest.partition("`")
+        rest = f"`{rest}"
+        many = len(rest) - len(rest.lstrip("`"))
+        kept += before
+        parts = rest[many:]
+        at = 0
+        while at < len(parts):
+            if parts[at] != "`":
+                at += 1
+                continue
+            run = len(parts[at:]) - len(parts[at:].lstrip("`"))
+            if run == many:
+                break
+            at += run
+        else:
+            kept += rest
+            return kept
+        rest = parts[at + many :]
+    return kept + rest
+
+
+class _Counting:
+    """A reader that counts what it is asked."""
+
+    def __init__(self, reader: Any) -> None:
+        self._reader, self.asked, self.rows = reader, 0, 0
+
+    def ask(self, *arguments: Any) -> Any:
+        """Ask the reader."""
+        self.asked += 1
+        answer = self._reader.ask(*arguments)
+        self.rows += len(answer)
+        return answer
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._reader, name)
+
+
+@pytest.mark.parametrize("is_long", [False, True])
+def test_the_work_is_bounded(is_long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """100,000 events take a bounded number of queries and rows; the middle of a longer session is not looked at."""
+    if is_long:
+        monkeypatch.setattr(post_mortem, "END", 1_000)
+    session, who, at = clock.new_id(), clock.new_id(), clock.now_ns()
+    card = json.dumps({"participant": who.hex()})
+    written = [rows.make("session", session, id=clock.new_id(at), at_ns=at, parent=who, body=card)]
+    for number in range(99_998):
+        body = f'{{"params":{{"n":{number}}}}}'
+        failed = 1 if number in (50_000, 99_990) else None
+        row: dict[str, Any] = {
+            "id": clock.new_id(at),
+            "at_ns": at + number,
+            "name": "count",
+            "failed": failed,
+            "body": body,
+        }
+        written.append(rows.make("tool", session, **row))
+    written.append(rows.make("end", session, id=clock.new_id(at), at_ns=at + 100_000, name="Failure", parent=who))
+    journal = Journal(programs.project())
+    journal.add(written)
+    journal.fold()
+    journal.close()
+    with Home() as home:
+        project, id = home.find("last")
+        counting = _Counting(project.reader)
+        facts = post_mortem.of(project.name, project.snapshot(id), counting)  # type: ignore[arg-type]
+    assert facts["complete"] is not is_long
+    assert facts["waste"]["failed_tool_calls"] == (1 if is_long else 2)
+    assert facts["done"]["failed"] == 2
+    assert counting.asked < 50
+    assert counting.rows < 50_000
+    assert not facts["waste"]["all_compared"]
+    assert ("It is long" in str(page(facts))) is is_long
+
+
+def test_the_lock_of_a_participant_decides(monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a hub, whose sessions ran elsewhere, no process is called dead."""
+    child = "if os.fork() == 0:\n    session.record(localops.ActionEvent('a'))\n    die()\n"
+    programs.run(f"{_INIT}{child}os.wait(); session.end_session('Success')")
+    (Path(programs.project()).parent / "hub.json").write_text("{}")
+    monkeypatch.setattr(participants, "is_alive", lambda *_: pytest.fail("the locks of another machine"))
+    facts = found()
+    assert sorted(one["state"] for one in facts["processes"]["known"]) == ["left", "unknown"]
