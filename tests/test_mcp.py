@@ -232,6 +232,21 @@ def test_an_event_is_read_piece_by_piece(memory: Memory) -> None:
     assert json.loads(whole)["returns"] == returned
 
 
+def test_why_has_the_post_mortem_piece_by_piece(memory: Memory) -> None:
+    """The head is ours, the sentences are marked as recorded, and the cursor leads through all of them."""
+    ids = record(Path(memory.folder))
+    whole, cursor, pieces = "", None, 0
+    while True:
+        asked = ask(memory, "why", session=ids[2], max_tokens=LEAST, **_from(cursor))
+        assert asked.head.splitlines()[0] == f"Session {ids[2]} in one: Success."
+        whole, cursor, pieces = whole + asked.recorded, asked.cursor, pieces + 1
+        if cursor is None:
+            break
+    assert pieces > 1
+    assert whole.startswith("How it ended:\n- The program declared Success")
+    assert "The first error:\n- TimeoutError: 'no answer from http://bad'" in whole
+
+
 def test_words_are_searched_in_events(memory: Memory) -> None:
     """Every word has to be there; the event can be read then."""
     ids = record(Path(memory.folder))
@@ -351,6 +366,7 @@ def test_answers_keep_to_their_length_whatever_was_recorded(memory: Memory) -> N
     calls: dict[str, dict[str, Any]] = {
         "list_sessions": {},
         "get_session": {"session": "last"},
+        "why": {"session": "last"},
         "events": {"session": "last"},
         "search": {"text": "灯台"},
         "analytics": {"by": "tool"},

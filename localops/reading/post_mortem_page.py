@@ -129,7 +129,7 @@ def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[
             Word(reason),
             ". No end was recorded: it was killed, ran out of memory, lost power or called os._exit.",
         ]
-        yield ["That it is dead is known from its lock, which is free."]
+        yield ["That it is dead was found by looking for the process and for its lock."]
         yield [f"Its last row is of {_when(findings['last'])} UTC; what it did after that is not recorded."]
     elif how == "imported":
         yield [f"{state}: its record ends here without an end, so how the program ended is not known."]
@@ -290,7 +290,7 @@ def _error(error: Facts | None) -> Iterator[Sentence]:
     elif error["outcome"] == "replaced":
         yield ["In ", *_named(where), " it was followed by ", Word(error["replaced_by"] or "error"), "."]
     elif error["outcome"] == "open":
-        yield [*_named(where), " around it has no end in the record, so whether it was caught there is not known."]
+        yield [*_named(where), " around it has not ended, so whether it was caught there is not known."]
     else:
         yield [_OUTCOMES[error["outcome"]]]
     yield from _again(error["again"])
