@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     Thing = Span | Record
 
 FOLDER = "waiting"
+# The end of the name of a file that is whole.
+_WHOLE = ".jsonl"
 
 
 class Spool:
@@ -40,7 +42,7 @@ class Spool:
         """Yield all that waits, the oldest first, as after a restart."""
         for name in sorted(os.listdir(self._folder) if os.path.isdir(self._folder) else ()):
             path = os.path.join(self._folder, name)
-            if not name.endswith(".jsonl"):
+            if not name.endswith(_WHOLE):
                 # Broken off in the middle, so no client has been answered.
                 with suppress(OSError):
                     os.unlink(path)
@@ -57,7 +59,7 @@ class Spool:
             return
         host.make_private(self._folder, synced=True)
         self._number += 1
-        path = os.path.join(self._folder, f"{time.time_ns():020}-{os.getpid()}-{self._number}.jsonl")
+        path = os.path.join(self._folder, f"{time.time_ns():020}-{os.getpid()}-{self._number}{_WHOLE}")
         begun = f"{path}.new"
         handle = os.open(begun, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
         try:
@@ -85,14 +87,19 @@ class Spool:
 
 def projects(home: str, names: Iterable[str]) -> list[str]:
     """Return the projects of a home in which something waits."""
-    return [name for name in names if _has_files(os.path.join(home, name, FOLDER))]
+    return [name for name in names if files(os.path.join(home, name))]
 
 
-def _has_files(folder: str) -> bool:
+def files(project: str) -> list[str]:
+    """Return the files of what waits, relative to the folder of a project; those are whole."""
     try:
-        return any(name.endswith(".jsonl") for name in os.listdir(folder))
+        with os.scandir(os.path.join(project, FOLDER)) as entries:
+            names = [
+                each.name for each in entries if each.name.endswith(_WHOLE) and each.is_file(follow_symlinks=False)
+            ]
     except OSError:
-        return False
+        return []
+    return [os.path.join(FOLDER, name) for name in sorted(names)]
 
 
 def _fields(thing: Thing) -> dict[str, Any]:

@@ -21,13 +21,14 @@ from localops.errors import ConfigError, LocalopsError, NotFound
 from localops.journal import blobs, participants
 from localops.journal.reader import SQLiteError, reason
 from localops.journal.sql import SCHEMA
+from localops.otlp import waiting
 from localops.reading import home as homes
 from localops.reading import session_state
 from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from localops.server.keys import Keys
 
@@ -255,6 +256,8 @@ def _filled(keys: Keys, target: str, previous: str | None, made: Made) -> Manife
         for project in opened.projects:
             folder = os.path.join(target, project.name)
             host.make_private(folder)
+            # Before the journal: spans that are stored meanwhile are in both, which changes nothing.
+            _copy_files(project.folder, target, f"{project.name}/", waiting.files(project.folder), manifest)
             journal = os.path.join(folder, config.JOURNAL)
             project.reader.backup(journal)
             _sync(journal)
@@ -262,10 +265,10 @@ def _filled(keys: Keys, target: str, previous: str | None, made: Made) -> Manife
             # After the journal, because a row comes after the blobs that it refers to.
             before = None if previous is None else os.path.join(previous, project.name)
             manifest.blobs[project.name] = listed(_copied_blobs(project.folder, folder, before, made))
-            _copy_others(project.folder, target, f"{project.name}/", manifest)
+            _copy_files(project.folder, target, f"{project.name}/", other_files(project.folder), manifest)
         made.projects = [project.name for project in opened.projects]
     # After the journals: what was deleted meanwhile is in the log, and a restore deletes it again.
-    _copy_others(keys.folder, target, "", manifest)
+    _copy_files(keys.folder, target, "", other_files(keys.folder), manifest)
     # Last, because the keys make the folder a hub's: an unfinished copy is not one.
     manifest.files[session_state.HUB] = copy(keys.path, os.path.join(target, session_state.HUB))
     return manifest
@@ -304,8 +307,10 @@ def _linked(earlier: str, source: str, target: str) -> bool:
     return True
 
 
-def _copy_others(source: str, target: str, below: str, manifest: Manifest) -> None:
-    for name in sorted(other_files(source)):
+def _copy_files(source: str, target: str, below: str, names: Iterable[str], manifest: Manifest) -> None:
+    for name in sorted(names):
+        host.make_private(os.path.dirname(os.path.join(target, below, name)))
+        # Deleted meanwhile.
         with suppress(FileNotFoundError):
             manifest.files[below + name] = copy(os.path.join(source, name), os.path.join(target, below, name))
 

@@ -18,6 +18,7 @@ from localops.errors import ConfigError, LocalopsError
 from localops.journal import blobs
 from localops.journal.reader import Reader, SQLiteError, reason
 from localops.journal.sql import SCHEMA
+from localops.otlp import waiting
 from localops.reading import session_state
 from localops.server import backups, deletions, presence, proof
 from localops.server.backups import Manifest
@@ -228,7 +229,8 @@ def _copy_project(source: str, target: str, project: str, manifest: Manifest | N
     """Copy journal and blobs; return what is damaged or missing."""
     wrong: list[str] = []
     old, new = os.path.join(source, project), os.path.join(target, project)
-    for name in backups.other_files(old):
+    for name in [*backups.other_files(old), *waiting.files(old)]:
+        host.make_private(os.path.dirname(os.path.join(new, name)))
         _compare(f"{project}/{name}", backups.copy(os.path.join(old, name), os.path.join(new, name)), manifest, wrong)
     digests = []
     for path in blobs.stored(old):

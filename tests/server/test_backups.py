@@ -20,6 +20,7 @@ import pytest
 from localops.server import backups
 from localops.server.keys import Keys
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows, wait_until
+from tests.server.spans import new_trace, run_of, stored, taken
 from tests.sync.homes import Sender, identities
 
 # A backup is read as a file, after it was written.
@@ -253,6 +254,37 @@ def test_what_is_stored_is_restored_while_machines_send(tmp_path: Path) -> None:
             assert sender.identities() <= identities(str(running.folder / "journal.db"))
         running.stop()
         assert complete <= identities(str(running.folder / "journal.db"))
+
+
+def test_spans_that_wait_for_their_root_are_restored(tmp_path: Path) -> None:
+    """They were acknowledged, so no exporter sends them again; a damaged file of them replaces nothing."""
+    into = tmp_path / "backups"
+    with hub(tmp_path) as running:
+        trace, whole = new_trace(), new_trace()
+        taken(running, *run_of(trace)[:2])
+        taken(running, *run_of(whole)[:1])
+        made = _backup(running, into, "--verify")
+        taken(running, *run_of(whole)[1:])
+        running.kill()
+        shutil.copytree(into, tmp_path / "copied")
+        (file, *_) = sorted((tmp_path / "copied").rglob("waiting/*.jsonl"))
+        file.write_bytes(file.read_bytes()[:-20])
+        assert (
+            f"{file.name} is damaged"
+            in _hub("restore", "--from", tmp_path / "copied", "--data", running.data, "--replace", code=1).stderr
+        )
+        assert _restored(running, into).exists()
+        assert len(os.listdir(Path(made["folder"]) / "default" / "waiting")) == 2
+        running.start()
+        for each, rest in ((trace, run_of(trace)[2:]), (whole, run_of(whole)[1:])):
+            taken(running, *rest)
+            assert sorted(row["kind"] for row in stored(running, each)) == [
+                "agent",
+                "error",
+                "llm",
+                "operation",
+                "tool",
+            ]
 
 
 def _restored(running: RealHub, into: Path) -> Path:
