@@ -27,7 +27,7 @@ def why(session: str, form: str | None, home: str | None, project: str | None, a
 
         findings = post_mortem.of(where.name, snapshot, where.reader)
         if as_json:
-            common.print_json(findings)
+            common.print_json(post_mortem_page.document(findings))
         elif form == "md":
             for line in post_mortem_page.markdown(findings):
                 print(line)

@@ -56,6 +56,15 @@ def sections(findings: Facts) -> list[Section]:
     return [(title, sentences) for title, sentences in page if sentences]
 
 
+def document(findings: Facts) -> Facts:
+    """Return the facts, and the page that is made of them: sections with their sentences as plain text."""
+    page = [
+        {"title": title, "sentences": [plain(sentence) for sentence in sentences]}
+        for title, sentences in sections(findings)
+    ]
+    return {**findings, "page": page}
+
+
 def plain(sentence: Sentence) -> str:
     """Return a sentence as text that is safe for a terminal."""
     return "".join(_quoted(part) for part in sentence)

@@ -19,7 +19,7 @@ from localops.errors import DamagedJournal, LocalopsError
 from localops.journal import blobs, rows, stored
 from localops.journal.reader import SQLiteError, is_damage
 from localops.journal.sql import statements
-from localops.reading import analytics, export, facts, post_mortem
+from localops.reading import analytics, export, facts, post_mortem, post_mortem_page
 from localops.reading.home import Home
 from localops.server import charts, compare, previews, session_details, timeline
 from localops.server.request import TooMany, Unavailable
@@ -276,7 +276,7 @@ class HomeReader:
             if holder is None:
                 return None
             where, snapshot = holder
-            return post_mortem.of(where.name, snapshot, where.reader)
+            return post_mortem_page.document(post_mortem.of(where.name, snapshot, where.reader))
 
     def stats(self, project: str | None, session: bytes) -> Facts | None:
         """Return a session as AgentOps' stats."""

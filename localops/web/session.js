@@ -8,6 +8,7 @@ import { Details } from "./details.js";
 import { Run } from "./run.js";
 import { Timeline } from "./timeline.js";
 import { url } from "./url.js";
+import { why } from "./why.js";
 
 const VIEWS = {
   timeline: ["Timeline", async () => Timeline],
@@ -394,7 +395,7 @@ function drawExtras() {
     make("summary", {}, "Environment, processes and sync"),
     make("div", { class: "inside" }, blocks),
   );
-  byId("extras").replaceChildren(...[video(one.video), box].filter(Boolean));
+  byId("extras").replaceChildren(...[video(one.video), box, why()].filter(Boolean));
 }
 
 /** Return nested facts as a list of names and values. */

@@ -55,6 +55,7 @@ def test_the_document(failed: str, as_json: AsJson) -> None:
     """The facts behind the sentences."""
     document = as_json("why", "last")
     assert (document["session_id"], document["how"], document["state"]) == (failed, "declared", "Failure")
+    assert document["page"][0]["sentences"][0] == "The program declared Failure with the reason 'it was late'."
     assert document["first_error"]["path"][0]["name"] == "fetch"
 
 
@@ -80,5 +81,5 @@ def test_the_server_says_the_same(failed: str, as_json: AsJson) -> None:
     with RealPages(Path(os.environ["LOCALOPS_HOME"])) as pages:
         read = pages.get(f"/api/1/sessions/{failed}/why").json
         assert pages.get(f"/api/1/sessions/{uuid.uuid4()}/why").status == 404
-    for key in ("how", "first_error", "waste", "processes"):
+    for key in ("how", "first_error", "waste", "processes", "page"):
         assert read[key] == document[key]

@@ -1,0 +1,25 @@
+"""The post-mortem on the page of a session, in a real browser."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.web.conftest import Visit
+from tests.web.recorder import ATTACKS
+
+
+@pytest.mark.parametrize("name", ["night", ATTACKS[0]])
+def test_the_post_mortem_is_a_fold_that_shows_text(visit: Visit, name: str) -> None:
+    """It is read when it is opened, has the sentences of the server, and recorded text in it is never markup."""
+    asked: list[str] = []
+    visit.page.on("request", lambda request: asked.append(request.url))
+    page = visit.session(name)
+    assert not [address for address in asked if address.endswith("/why")]
+    page.locator("#why summary").click()
+    page.locator("#why h3").first.wait_for()
+    ident = page.url.partition("/s/")[2].partition("#")[0]
+    wanted = visit.facts(f"sessions/{ident}/why")["page"]
+    assert page.locator("#why h3").all_inner_texts() == [section["title"] for section in wanted]
+    sentences = [" ".join(one.split()) for section in wanted for one in section["sentences"]]
+    assert [" ".join(one.split()) for one in page.locator("#why p").all_inner_texts()] == sentences
+    assert page.evaluate("window.hurt") is None
