@@ -24,7 +24,7 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 # that of each room, which is empty.
 LAYERS = """
     room
-    careful errors clock interruption rows shapes zstd
+    careful errors clock interruption rows shapes zstd alignment
     host
     context facets locks openmetrics output raised redact sql
     participants events pricing stored plain_values responses
@@ -45,7 +45,8 @@ LAYERS = """
     removal
     home parent_session
     exposition facts prune remotes repricing
-    doctor usage post_mortem
+    steps
+    doctor usage post_mortem run_diff
     post_mortem_page
     budget writer seen_calls
     recorder session_facts

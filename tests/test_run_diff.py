@@ -1,0 +1,295 @@
+"""The differences of two runs, in real journals."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+from uuid import uuid4
+
+import pytest
+
+import localops
+from localops import clock
+from localops.decorators import operation
+from localops.decorators import tool as tool_of
+from localops.journal.journal import Journal
+from localops.reading import analytics, steps
+from localops.reading.home import Home
+from localops.reading.run_diff import MARKS, RunDiff
+from localops.reading.steps import Steps, without_ids
+from tests.planned import Plan, agent, llm, record, step, tool
+
+_DAY_NS = 86_400 * 1_000_000_000
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """A journal to write runs into."""
+    journal = Journal(str(tmp_path / "home" / "default"))
+    yield journal
+    journal.close()
+
+
+def _diff(journal: Journal, a: list[Plan], b: list[Plan]) -> RunDiff:
+    return RunDiff(*(Steps.read(journal, record(journal, plans)) for plans in (a, b)))
+
+
+def _counts(diff: RunDiff) -> dict[str, int]:
+    return {mark: many for mark, many in diff.counts.items() if many}
+
+
+def _differences(diff: RunDiff) -> list[tuple[str, str]]:
+    return [(" ".join(line.marks), line.step.label) for line in diff.lines if line.marks]
+
+
+def test_each_difference_has_its_mark(journal: Journal) -> None:
+    """What was added, removed or changed, what failed, was fixed, got slower or dearer."""
+    a = [tool("same"), tool("gone"), tool("other", n=1), tool("breaks"), tool("heals", True), llm("a"), tool("slow")]
+    b = [tool("same"), tool("other", n=2), tool("breaks", True), tool("heals"), llm("a"), tool("slow"), tool("new")]
+    b[4].cost = 5_000_000
+    b[5].seconds = 0.5
+    assert _differences(_diff(journal, a, b)) == [
+        ("removed", "gone"),
+        ("changed", "other"),
+        ("failed", "breaks"),
+        ("fixed", "heals"),
+        ("dearer", "gpt-4o-mini"),
+        ("slower", "slow"),
+        ("added", "new"),
+    ]
+
+
+def test_the_order_of_keys_does_not_matter(journal: Journal) -> None:
+    """The same arguments in another order are the same arguments; other ones are not."""
+    a = [Plan("tool", "t", {"a": 1, "b": {"c": 2, "d": 3}})]
+    assert _counts(_diff(journal, a, [Plan("tool", "t", {"b": {"d": 3, "c": 2}, "a": 1})])) == {}
+    assert _counts(_diff(journal, a, [Plan("tool", "t", {"b": {"d": 2, "c": 3}, "a": 1})])) == {"changed": 1}
+
+
+def test_a_call_on_another_model_is_the_same_call_changed(journal: Journal) -> None:
+    """The model of a call is a part of what it was given, and not its name."""
+    diff = _diff(journal, [llm("why?"), tool("t")], [llm("why?", model="gpt-4o"), tool("t")])
+    assert _differences(diff) == [("changed", "gpt-4o")]
+
+
+def test_steps_inside_are_aligned_with_those_of_the_same_parent(journal: Journal) -> None:
+    """The first of three operations is removed, and not each of their calls changed."""
+    parts = [step("part", *(tool("search", q=f"{part} {number}") for number in range(3))) for part in range(3)]
+    diff = _diff(journal, parts, [part.copy() for part in parts[1:]])
+    assert _counts(diff) == {"removed": 4}
+    assert diff.lines[0].marks == ("removed",)
+
+
+def test_a_slow_call_does_not_make_its_parents_slow(journal: Journal) -> None:
+    """Only the step that took longer by itself is slower."""
+    a, b = [step("outer", step("inner", tool("fetch")))], [step("outer", step("inner", tool("fetch")))]
+    b[0].inside[0].inside[0].seconds = 2.0
+    assert _differences(_diff(journal, a, b)) == [("slower", "fetch")]
+
+
+def test_a_retry_is_added_and_the_call_still_works(journal: Journal) -> None:
+    """The call that succeeded is the same as before; the one that failed before it is new."""
+    diff = _diff(journal, [tool("fetch", u=1), tool("t")], [tool("fetch", True, u=1), tool("fetch", u=1), tool("t")])
+    assert [(line.marks, line.step.failed) for line in diff.lines] == [(("added",), True), ((), False), ((), False)]
+
+
+def test_the_lines_are_all_steps_of_both_runs_in_their_order(journal: Journal) -> None:
+    """Without what was added, the lines are the first run; without what was removed, the second."""
+    random = Random(3)
+    runs = [agent(random), agent(random)]
+    a, b = (Steps.read(journal, record(journal, plans)) for plans in runs)
+    lines = RunDiff(a, b).lines
+    assert [line.a for line in lines if line.a] == a.all
+    assert [line.b for line in lines if line.b] == b.all
+
+
+# Runs that were changed in a known way
+
+
+def _places(plans: list[Plan]) -> Iterator[list[Plan]]:
+    """Yield each list of steps, inside of any other."""
+    yield plans
+    for plan in plans:
+        yield from _places(plan.inside)
+
+
+def _mutate(random: Random, plans: list[Plan]) -> int:
+    """Change a run in one way, and return of how many differences the shortest script is, at most."""
+    place = random.choice([inside for inside in _places(plans) if len(inside) > 1])
+    at = random.randrange(len(place) - 1)
+    one, other = place[at], place[at + 1]
+    way = random.choice(("insert", "drop", "swap", "model", "retry"))
+    if way == "insert":
+        place.insert(at, random.choice((tool("search", query=-1), llm("new"), step("more", tool("note")))))
+        return place[at].size
+    if way == "drop":
+        del place[at]
+        return one.size
+    if way == "swap":
+        place[at : at + 2] = [other, one]
+        return 2 * min(one.size, other.size)
+    if way == "model" and (calls := [plan for plan in place if plan.kind == "llm"]):
+        random.choice(calls).model = "another-model"
+        return 1
+    again = one.copy()
+    again.failed = True
+    place.insert(at, again)
+    return again.size
+
+
+def test_the_script_is_the_shortest(journal: Journal) -> None:
+    """Of 200 runs that were changed in up to three ways, at least 198 have no more differences than that."""
+    longer = []
+    for seed in range(200):
+        random = Random(seed)
+        a = agent(random)
+        b = [plan.copy() for plan in a]
+        known = sum(_mutate(random, b) for _ in range(random.randint(1, 3)))
+        diff = _diff(journal, a, b)
+        counts = _counts(diff)
+        if sum(counts.values()) > known:
+            longer.append((seed, known, counts))
+    assert len(longer) <= 2, longer
+
+
+def test_a_repeated_run_has_no_difference(journal: Journal) -> None:
+    """100 runs of one agent, with other ids, times, addresses and temporary files in what its calls were given."""
+
+    def run(number: int, start_ns: int) -> list[Plan]:
+        random = Random(number)
+        plans = agent(Random(1))
+        for plan in (plan for inside in _places(plans) for plan in inside):
+            plan.seconds = random.uniform(0.01, 0.08)
+            if plan.kind == "tool":
+                now = start_ns // 1_000_000_000 + random.randrange(60)
+                plan.given |= {
+                    "request_id": str(uuid4()),
+                    "call": f"call_{uuid4().hex[:24]}1",
+                    "at": now,
+                    "started": now + 0.25,
+                    "date": clock.iso(start_ns),
+                    "file": f"/tmp/tmp{uuid4().hex[:8]}/x",
+                    "object": f"<object at 0x7f{uuid4().hex[:10]}>",
+                    "text": f"first\nid {uuid4()}\n{uuid4().hex}",
+                }
+        return plans
+
+    def read(number: int) -> Steps:
+        start_ns = clock.now_ns() - number * 7 * _DAY_NS
+        return Steps.read(journal, record(journal, run(number, start_ns), start_ns=start_ns))
+
+    first = read(0)
+    for number in range(1, 100):
+        diff = RunDiff(first, read(number))
+        assert _counts(diff) == {}
+        assert diff.same_but_ids > 0
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ('"01a2276f-5838-79e8-bfff-ce32c169d5b9"', '"<id>"'),
+        ('"01A2276F583879E8BFFFCE32C169D5B9"', '"<id>"'),
+        ('"a\\n01a2276f-5838-79e8-bfff-ce32c169d5b9"', '"a\\n<id>"'),
+        ('"toolu_01A09q90qw90lq917835lq9"', '"<id>"'),
+        ('"trace 00f067aa0ba902b7 of it"', '"trace <id> of it"'),
+        ('"/tmp/pytest-of-ada/pytest-12/test_a0"', '"/tmp/<id>/test_a0"'),
+        ('"2026-11-29T13:12:18Z"', '"<time>"'),
+        ('"today is 2026-11-29."', '"today is <time>."'),
+        ("1795957938", "<time>"),
+        ("1795957938232", "<time>"),
+        ("1795957938.5", "<time>"),
+        # What a program may well mean:
+        ('"2027-03-01"', '"2027-03-01"'),
+        ('"2026-99-99"', '"2026-99-99"'),
+        ("1234567890", "1234567890"),
+        ('"4111111111111111"', '"4111111111111111"'),
+        ('"internationalization-of-things"', '"internationalization-of-things"'),
+        ('"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"', None),
+        ('"gpt-4o-mini-2024-07-18"', '"gpt-4o-mini-2024-07-18"'),
+    ],
+)
+def test_ids_and_times_of_a_run_are_left_out(text: str, expected: str | None) -> None:
+    """What is made up in each run is; dates elsewhere, numbers and digests of content are not."""
+    at_ns = 1_795_957_938_000_000_000
+    assert without_ids(text, at_ns - _DAY_NS, at_ns + _DAY_NS) == (text if expected is None else expected)
+
+
+def test_an_error_belongs_to_the_call_that_failed_with_it() -> None:
+    """It is the reason of that call and no step of its own; an error of no call is one."""
+
+    @tool_of(name="fetch")
+    def fetch(url: str) -> None:
+        raise TimeoutError("too late")
+
+    @operation(name="work")
+    def work() -> None:
+        with pytest.raises(TimeoutError):
+            fetch("u")
+
+    session = localops.start_session()
+    assert session is not None
+    work()
+    session.record(localops.ErrorEvent(exception=ValueError("alone")))
+    session.end_session("Success")
+    with Home() as opened:
+        project, id = opened.find("last")
+        run = Steps.read(project.reader, id)
+    assert [(one.kind, one.label, one.error) for one in run.all] == [
+        ("operation", "work", None),
+        ("tool", "fetch", "TimeoutError: too late"),
+        ("error", "ValueError", None),
+    ]
+
+
+def test_empty_runs_have_no_difference(journal: Journal) -> None:
+    """Two runs without events are the same; beside an empty run, every step is new."""
+    assert _diff(journal, [], []).lines == []
+    assert _counts(_diff(journal, [], [tool("a"), step("b", tool("c"))])) == {"added": 3}
+
+
+@pytest.mark.parametrize("name", ["", "\x1b[2J", "a|b`c`", "\ud800", "x" * 5000, "../..", "<script>", "nul\0"])
+def test_names_may_be_anything(journal: Journal, name: str) -> None:
+    """A name is compared as it was recorded, and never read as anything else."""
+    safe = name.encode("utf-8", "replace").decode()
+    diff = _diff(journal, [tool(safe, q=1), tool("t")], [tool(safe, q=2), tool("t")])
+    assert [line.step.name for line in diff.lines if line.marks] == [safe]
+
+
+def _events(journal: Journal, *parents: int | None) -> list[dict[str, Any]]:
+    """Return events of one call each, which name one another as parents."""
+    [event] = analytics.events(journal, record(journal, [tool("t", q=1)]))
+    ids = [str(uuid4()) for _ in parents]
+    return [
+        {**event, "id": id, "parent": None if parent is None else ids[parent], "start_ns": number}
+        for number, (id, parent) in enumerate(zip(ids, parents, strict=True))
+    ]
+
+
+def test_parents_that_cannot_be_do_not_matter(journal: Journal) -> None:
+    """A step inside of itself, or of one that began later, is read as one inside of none."""
+    run = Steps(_events(journal, 0, 2, 1))
+    assert [len(step.inside) for step in run.roots] == [0, 1]
+    assert len(run.all) == 3
+
+
+def test_deep_nesting_is_compared_to_the_end(journal: Journal) -> None:
+    """A difference 2,000 steps deep is found, without recursion."""
+    a = _events(journal, None, *range(2000))
+    b = [*a[:-1], {**a[-1], "params": {"q": 2}}]
+    diff = RunDiff(Steps(a), Steps(b))
+    assert [(line.depth, line.marks) for line in diff.lines if line.marks] == [(2000, ("changed",))]
+
+
+def test_only_the_first_events_of_a_long_run_are_compared(journal: Journal, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What is left out is known."""
+    monkeypatch.setattr(steps, "MOST", 3)
+    assert _diff(journal, [tool("t")] * 3, [tool("t")] * 4).is_cut
+    assert not _diff(journal, [tool("t")] * 3, [tool("t")] * 3).is_cut
+
+
+def test_every_mark_is_counted(journal: Journal) -> None:
+    """The counts name all marks, with 0 for those that did not occur."""
+    assert _diff(journal, [], []).counts == dict.fromkeys(MARKS, 0)
