@@ -46,7 +46,7 @@ LAYERS = """
     home parent_session
     exposition facts prune remotes repricing
     steps
-    doctor usage post_mortem run_diff
+    doctor usage post_mortem run_diff run_gate
     post_mortem_page
     budget writer seen_calls
     recorder session_facts

@@ -284,6 +284,50 @@ def test_it_works_with_coroutines_of_pytest_asyncio(project: pytest.Pytester) ->
     _run(project, without="xdist").assert_outcomes(passed=2)
 
 
+def test_a_run_is_compared_with_one_of_before(project: pytest.Pytester) -> None:
+    """A run that matches a baseline passes; where it does not, each broken rule is a line above the run."""
+    project.makepyfile("""
+        import agent, localops, pytest
+        from localops.errors import ConfigError
+
+        def test_save(localops_run, request):
+            agent.run("Lyon")
+            localops_run.save_baseline(request.path.with_name("lyon.json"))
+
+        def test_the_same(localops_run, request):
+            agent.run("Lyon")
+            localops_run.assert_matches(
+                request.path.with_name("lyon.json"), max_cost="+10%", max_duration=60.5, max_tokens="+0",
+                max_calls=3, max_errors=1, same_arguments=True)
+
+        def test_other(localops_run, request):
+            agent.run("Nice")
+            lyon = request.path.with_name("lyon.json")
+            localops_run.assert_matches(lyon, max_cost=0.000204, same_tools=True)
+            with pytest.raises(AssertionError) as failed:
+                localops_run.assert_matches(lyon, max_cost=0.0002, max_errors=0, same_arguments=True)
+            lines = str(failed.value).splitlines()
+            assert lines[0] == (
+                "max_cost: $0.000004 over the limit (got $0.000204, limit $0.000200, baseline $0.000204)")
+            assert lines[1] == "max_errors: 1 over the limit (got 1, limit 0, baseline 1)"
+            assert lines[2].startswith("same_arguments: search with other arguments (got 2 tool calls")
+            assert lines[3:5] == ["", "recorded:"]
+
+        def test_what_is_not_over_matches_nothing(localops_run, request):
+            lyon = request.path.with_name("lyon.json")
+            with localops.start_session():
+                for match in (lambda: localops_run.assert_matches(lyon, max_cost="+10%"),
+                              lambda: localops_run.save_baseline("unused.json")):
+                    with pytest.raises(AssertionError, match="it is still running"):
+                        match()
+            with pytest.raises(ConfigError, match="localops check --save"):
+                localops_run.assert_matches("nothing.json", max_cost="+10%")
+            with pytest.raises(ConfigError, match="no rule is given"):
+                localops_run.assert_matches(lyon)
+    """)
+    _run(project).assert_outcomes(passed=4)
+
+
 def test_a_project_that_does_not_use_it_loads_nothing(project: pytest.Pytester) -> None:
     """Without use of the fixture, pytest loads the package and its plugin, and no other module."""
     project.makepyfile("""

@@ -2,7 +2,7 @@
 
 Each command is a module of this folder with a function of the same name, imported only to run or describe it.
 Only this file turns errors into a line on stderr and an exit code: 0 done, 1 not found, ambiguous or
-unexpected, 2 wrong usage, 130 interrupted.
+unexpected, 2 wrong usage, 3 a rule of `check` is broken, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 # Every command under its heading in `localops --help`. A name is that of its module and its function.
 COMMANDS = {
     "Record": "run hook demo",
-    "Look": "ui sessions show why analytics tail search query",
+    "Look": "ui sessions show why diff check analytics tail search query",
     "Send": "sync remote parked receipts",
     "Export": "bundle import export backup",
     "Serve": "hub mcp",
@@ -49,7 +49,7 @@ COMMANDS = {
 }
 
 # Commands whose output can be longer than a screen.
-_PAGED = frozenset("sessions show why analytics search query help".split())
+_PAGED = frozenset("sessions show why diff analytics search query help".split())
 _OF_THE_WORKER = frozenset([*COMMANDS["Send"].split(), "bundle", "import"])
 
 

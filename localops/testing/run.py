@@ -7,18 +7,22 @@ PYTEST_DONT_REWRITE
 
 from __future__ import annotations
 
+import os
 import re
 import uuid
 from dataclasses import dataclass, field
 
 from localops import output
-from localops.reading import analytics
+from localops.reading import analytics, run_gate
 from localops.reading.home import Home
+from localops.reading.steps import Steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from typing import Any, NoReturn
+
+    from localops.reading.run_gate import Measured
 
 _MANY = 60  # lines of what happened in the message of an assertion
 _WIDE = 160  # characters of one of them
@@ -256,6 +260,61 @@ class Run:
         if session.state != state:
             reason = f" ({session.reason})" if session.reason else ""
             self._fail(f"expected the state {state}, got {session.state}{reason}")
+
+    def assert_matches(
+        self,
+        baseline: str | os.PathLike[str],
+        *,
+        max_cost: str | float | None = None,
+        max_duration: str | float | None = None,
+        max_tokens: str | int | None = None,
+        max_calls: str | int | None = None,
+        max_errors: str | int | None = None,
+        same_tools: bool = False,
+        same_arguments: bool = False,
+        allow_unpriced: bool = False,
+    ) -> None:
+        """Assert that the one session keeps these rules beside a baseline file: those of `localops check`.
+
+        A limit is a figure (US dollars, seconds, numbers) or relative to the baseline: `"+10%"`, `"+0.01"`.
+        Raise ConfigError for a limit or a file that cannot be used.
+        """
+        __tracebackhide__ = True
+        base = run_gate.read_baseline(os.fspath(baseline))
+        limits = run_gate.limits(
+            max_cost=max_cost,
+            max_duration=max_duration,
+            max_tokens=max_tokens,
+            max_calls=max_calls,
+            max_errors=max_errors,
+        )
+        verdicts = run_gate.check(
+            self._measured(),
+            base,
+            limits,
+            same_tools=same_tools,
+            same_arguments=same_arguments,
+            allow_unpriced=allow_unpriced,
+        )
+        broken = [verdict for verdict in verdicts if not verdict.passed]
+        if broken:
+            lines = [f"{v.rule}: {v.reason} (got {v.value}, limit {v.limit}, baseline {v.baseline})" for v in broken]
+            self._fail("\n".join(output.clean(line) for line in lines))
+
+    def save_baseline(self, path: str | os.PathLike[str]) -> None:
+        """Write the one session as a baseline file for `assert_matches` and `localops check --baseline`."""
+        __tracebackhide__ = True
+        measured = self._measured()
+        if measured.incomplete is not None:
+            self._fail(f"the session cannot be a baseline: {measured.incomplete}")
+        run_gate.write_baseline(os.fspath(path), measured)
+
+    def _measured(self) -> Measured:
+        __tracebackhide__ = True
+        id = self.session.id.bytes
+        with Home(self.home) as opened:
+            project, _ = opened.find(str(self.session.id))
+            return run_gate.measure(project.snapshot(id), Steps.read(project.reader, id), waiting=project.waiting)
 
     def __str__(self) -> str:
         """Return the events, a line each."""

@@ -1,0 +1,153 @@
+"""`localops check`: hold the figures of a run against limits and a baseline, for CI."""
+
+from __future__ import annotations
+
+import os
+
+import click
+
+from localops import output
+from localops.cli import common, markdown
+from localops.errors import ConfigError
+from localops.reading import run_gate
+from localops.reading.steps import Steps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localops.reading.home import Home
+    from localops.reading.run_gate import Measured, Verdict
+
+# The exit code of a run that breaks a rule.
+_BROKEN = 3
+
+
+@click.command()
+@common.session_argument
+@click.option("--baseline", metavar="FILE|ID", help="The run to compare with: a file of --save, or a session.")
+@click.option("--save", metavar="FILE", help="Write the run as a baseline, and check nothing.")
+@click.option("--max-cost", metavar="LIMIT", help="US dollars: 0.05, +0.01, +10%.")
+@click.option("--max-duration", metavar="LIMIT", help="A time: 90s, +5s, +20%.")
+@click.option("--max-tokens", metavar="LIMIT", help="Of prompts and completions: 5000, +500, +10%.")
+@click.option("--max-calls", metavar="LIMIT", help="LLM and tool calls: 12, +2, +10%.")
+@click.option("--max-errors", metavar="LIMIT", help="Errors, or failed calls: 0, +0.")
+@click.option("--same-tools", is_flag=True, help="The same tools in the same order.")
+@click.option("--same-arguments", is_flag=True, help="The same, each with the same arguments.")
+@click.option("--allow-unpriced", is_flag=True, help="Let calls without a price, or without an end, pass.")
+@click.option("--format", "form", type=click.Choice(("text", "md")), default="text", help="md is Markdown.")
+@common.place_options
+@common.json_option
+def check(
+    session: str,
+    baseline: str | None,
+    save: str | None,
+    max_cost: str | None,
+    max_duration: str | None,
+    max_tokens: str | None,
+    max_calls: str | None,
+    max_errors: str | None,
+    same_tools: bool,
+    same_arguments: bool,
+    allow_unpriced: bool,
+    form: str,
+    home: str | None,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Check a run against limits and a baseline; the exit code is 3 if it breaks one.
+
+    Limits with a + are relative to the baseline. A run that is still running, has no end or lost events breaks a
+    rule, and so does a cost that is only a lower bound. Ids and times that differ in each run do not count as
+    arguments.
+    """
+    common.at_most_one(json=as_json, format=form != "text")
+    limits = run_gate.limits(
+        max_cost=max_cost,
+        max_duration=max_duration,
+        max_tokens=max_tokens,
+        max_calls=max_calls,
+        max_errors=max_errors,
+    )
+    if save is not None:
+        flags = {"same_tools": same_tools, "same_arguments": same_arguments, "allow_unpriced": allow_unpriced}
+        for name, value in {"baseline": baseline, **limits, **flags, "format": form != "text"}.items():
+            common.at_most_one(save=save, **{name: value})
+    with common.look(home, project) as opened:
+        run = _measure(opened, session)
+        if save is not None:
+            _save(run, save, as_json=as_json)
+            return
+        base = None if baseline is None else _baseline(opened, baseline)
+        verdicts = run_gate.check(
+            run,
+            base,
+            limits,
+            same_tools=same_tools,
+            same_arguments=same_arguments,
+            allow_unpriced=allow_unpriced,
+        )
+    if as_json:
+        about = {"session_id": run.session_id, "name": run.name, "state": run.state}
+        common.print_json({**about, **run_gate.verdict_facts(verdicts)})
+    elif form == "md":
+        print(_markdown(run, verdicts))
+    else:
+        _print(run, verdicts)
+    if not all(verdict.passed for verdict in verdicts):
+        click.get_current_context().exit(_BROKEN)
+
+
+def _measure(opened: Home, ident: str) -> Measured:
+    project, id = opened.find(ident)
+    return run_gate.measure(project.snapshot(id), Steps.read(project.reader, id), waiting=project.waiting)
+
+
+def _baseline(opened: Home, name: str) -> Measured:
+    """Return the run of a file, or of a session whose id does not look like one."""
+    if os.path.exists(name) or os.sep in name or os.path.splitext(name)[1]:
+        return run_gate.read_baseline(name)
+    return _measure(opened, name)
+
+
+def _save(run: Measured, path: str, *, as_json: bool) -> None:
+    """Write a baseline, which replaces one of before; a run whose figures are not whole is refused."""
+    if run.incomplete is not None:
+        raise ConfigError(f"session {run.session_id} cannot be a baseline: {run.incomplete}")
+    run_gate.write_baseline(path, run)
+    if as_json:
+        common.print_json({"file": os.path.abspath(path), "session_id": run.session_id})
+    else:
+        output.say(f"wrote the baseline {os.path.abspath(path)}: commit it, and give it as --baseline")
+
+
+def _title(verdicts: Sequence[Verdict]) -> str:
+    broken = sum(not verdict.passed for verdict in verdicts)
+    return f"{output.counted(broken, 'rule')} of {len(verdicts)} broken" if broken else "all rules kept"
+
+
+def _print(run: Measured, verdicts: Sequence[Verdict]) -> None:
+    print(f"{common.bold(common.title(run.name))}  {common.state(run.state)}  {common.dim(run.session_id)}")
+    print()
+    rows = [("kept" if v.passed else "BROKEN", _rule(v), v.value, v.limit, v.baseline or "") for v in verdicts]
+    common.print_table(rows, ("", "rule", "run", "limit", "baseline"), align="llrrr")
+    print()
+    for verdict in verdicts:
+        if verdict.reason:
+            print(common.styled(output.clean(f"! {_rule(verdict)}: {verdict.reason}"), "red"))
+    print(common.styled(_title(verdicts), "green" if all(v.passed for v in verdicts) else "red"))
+
+
+def _rule(verdict: Verdict) -> str:
+    return verdict.rule.replace("_", "-")
+
+
+def _markdown(run: Measured, verdicts: Sequence[Verdict]) -> str:
+    mark = "✅" if all(verdict.passed for verdict in verdicts) else "❌"
+    rows = [
+        ("✅" if v.passed else "❌", _rule(v), v.value, v.limit, v.baseline or "", markdown.code(v.reason or ""))
+        for v in verdicts
+    ]
+    table = markdown.table(rows, ("", "rule", "run", "limit", "baseline", "why"), align="llrrrl")
+    name = markdown.code(run.name or "unnamed")
+    return f"### {mark} {_title(verdicts)}: {name} {run.session_id[:13]}\n\n{table}"

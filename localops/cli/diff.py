@@ -1,0 +1,210 @@
+"""`localops diff`: what two runs did differently."""
+
+from __future__ import annotations
+
+import click
+
+from localops import output
+from localops.cli import common, markdown
+from localops.reading import facts, run_diff
+from localops.reading.run_diff import RunDiff
+from localops.reading.steps import Steps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localops.reading.run_diff import Line
+    from localops.reading.snapshot import Snapshot
+    from localops.reading.steps import Step
+
+_LIMIT = 100
+_SIGNS = {"added": "+", "removed": "-", "changed": "~", "failed": "!", "fixed": "*"}
+_STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "red", "*": "green", "$": "yellow"}
+_COUNTS = (
+    ("LLM calls", "llms"),
+    ("tool calls", "tools"),
+    ("tokens in", "tokens_in"),
+    ("tokens out", "tokens_out"),
+    ("errors", "errors"),
+    ("failed", "failed"),
+)
+_WORDS = {"failed": "failed now", "fixed": "fixed now"}
+
+
+@click.command()
+@click.argument("a", metavar="A")
+@click.argument("b", default="last", metavar="[B|last]")
+@click.option("--format", "form", type=click.Choice(("text", "md")), default="text", help="md is Markdown.")
+@click.option(
+    "-n",
+    "--limit",
+    type=click.IntRange(min=0),
+    default=_LIMIT,
+    help="At most this many differences, 0 for all  [default: 100].",
+)
+@common.place_options
+@common.json_option
+def diff(a: str, b: str, form: str, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
+    """Compare two runs: what was added, removed or changed, what failed, got slower or dearer.
+
+    Calls of the same kind and name are the same step; one that was given something else has changed. Ids and times
+    that differ in each run do not count. A and B are ids of sessions.
+    """
+    common.at_most_one(json=as_json, format=form != "text")
+    with common.look(home, project) as opened:
+        (project_a, id_a), (project_b, id_b) = opened.find(a), opened.find(b)
+        seen_a, seen_b = project_a.snapshot(id_a), project_b.snapshot(id_b)
+        compared = RunDiff(*(Steps.read(seen.source, seen.id) for seen in (seen_a, seen_b)))
+        if as_json:
+            sides = {"a": run_diff.run_facts(project_a.name, seen_a), "b": run_diff.run_facts(project_b.name, seen_b)}
+            differences = run_diff.diff_facts(compared, seen_a.source, seen_b.source, limit)
+            common.print_json({**sides, **differences})
+        elif form == "md":
+            print("\n".join(_markdown(compared, seen_a, seen_b, limit)))
+        else:
+            _print(compared, seen_a, seen_b, limit)
+
+
+def _print(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> None:
+    for side, seen in (("A", a), ("B", b)):
+        print(f"{side}  {common.bold(common.title(seen.story.name))}  {common.state(seen.standing.state)}  ", end="")
+        print(common.dim(facts.full_id(seen.id)))
+    print()
+    common.print_table(_totals(a, b), ("", "A", "B", "change"), align="lrrr")
+    print()
+    print(_summary(compared))
+    for notice in _notices(compared, a, b):
+        print(common.styled(f"! {notice}", "yellow"))
+    many = 0
+    for line in compared.differing:
+        if limit and many == limit:
+            print(common.dim(_more(compared, limit)))
+            break
+        if many == 0 and line.marks:
+            print()
+        many += bool(line.marks)
+        _print_line(line, compared.given(line, a.source, b.source))
+
+
+def _print_line(line: Line, given: tuple[str, str] | None) -> None:
+    indent = "  " * line.depth
+    if not line.marks:
+        print(common.dim(f"  {indent}{_label(line.step)}"))
+        return
+    sign = next((_SIGNS[mark] for mark in line.marks if mark in _SIGNS), "$")
+    notes = output.clean("; ".join(_notes(line)))
+    text = f"{sign} {indent}{_label(line.step)}{f'  {notes}' if notes else ''}"
+    print(common.styled(_fitting(text), _STYLES[sign]))
+    for side, text in zip("-+", given or (), strict=False):
+        print(common.dim(_fitting(f"    {indent}{side} {output.clean(text)}")))
+
+
+def _fitting(text: str) -> str:
+    room = common.width()
+    return output.cut(text, room) if room else text
+
+
+def _label(step: Step) -> str:
+    return output.clean(f"{step.kind} {step.label or common.NAMELESS}")
+
+
+def _notes(line: Line) -> Iterator[str]:
+    """Return in words how a step differs."""
+    a, b = line.a, line.b
+    if a is None or b is None:
+        if line.step.failed:
+            yield f"failed: {line.step.error}" if line.step.error else "failed"
+        if line.step.size > 1:
+            yield f"{output.counted(line.step.size - 1, 'step')} inside"
+        return
+    if a.model != b.model:
+        yield f"{a.model or 'no model'} → {b.model or 'no model'}"
+    elif "changed" in line.marks:
+        yield "other arguments"
+    if "failed" in line.marks:
+        yield f"failed now: {b.error}" if b.error else "failed now"
+    if "fixed" in line.marks:
+        yield f"fixed now, failed before: {a.error}" if a.error else "fixed now"
+    if "slower" in line.marks:
+        yield f"slower: {output.short_duration(a.took_ns or 0)} → {output.short_duration(b.took_ns or 0)}"
+    if "dearer" in line.marks:
+        yield f"dearer: {output.money(a.cost)} → {output.money(b.cost)}"
+
+
+def _totals(a: Snapshot, b: Snapshot) -> list[tuple[str, str, str, str]]:
+    """Return the totals of both runs and by how much they changed."""
+    totals = (a.totals, b.totals)
+    took = [max(0, seen.until_ns - seen.totals.first_ns) for seen in (a, b)]
+    durations = [
+        ("at least " if seen.is_cut_off else "") + output.short_duration(ns)
+        for seen, ns in zip((a, b), took, strict=True)
+    ]
+    costs = [output.money_of(s.totals.cost, s.totals.unpriced, s.totals.llms, at_least=s.cost_at_least) for s in (a, b)]
+    lines = [("took", durations[0], durations[1], _change(took[0], took[1]))]
+    for title, name in _COUNTS:
+        one, other = (getattr(figures, name) for figures in totals)
+        lines.append((title, output.count(one), output.count(other), _change(one, other)))
+    return [*lines, ("cost", costs[0], costs[1], _change(totals[0].cost, totals[1].cost))]
+
+
+def _change(a: int, b: int) -> str:
+    if a == b:
+        return ""
+    return f"{(b - a) / a:+.0%}" if a else "new"
+
+
+def _summary(compared: RunDiff) -> str:
+    counts = [f"{output.count(many)} {_WORDS.get(mark, mark)}" for mark, many in compared.counts.items() if many]
+    but_ids = f", {output.count(compared.same_but_ids)} of them but for ids or times" if compared.same_but_ids else ""
+    same = f"{output.counted(compared.same, 'step')} the same{but_ids}"
+    return ", ".join([*counts, same] if counts else [f"no difference: {same}"])
+
+
+def _notices(compared: RunDiff, a: Snapshot, b: Snapshot) -> Iterator[str]:
+    if compared.is_cut:
+        yield "a run has more events: only the first 50,000 were compared"
+    if not compared.is_exact:
+        yield "too many steps for the shortest list of differences: there may be a shorter one"
+    for side, seen in (("A", a), ("B", b)):
+        if seen.is_running:
+            yield f"{side} is still running"
+        if seen.story.metadata_only:
+            yield f"the content of {side} was left out: what its calls were given cannot be compared"
+
+
+def _more(compared: RunDiff, limit: int) -> str:
+    many = sum(1 for line in compared.lines if line.marks) - limit
+    return f"… and {output.counted(many, 'more difference')}: --limit 0 shows all"
+
+
+# Markdown
+
+
+def _markdown(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> Iterator[str]:
+    names = [f"{markdown.code(seen.story.name or 'unnamed')} {common.short_id(seen.id)}" for seen in (a, b)]
+    states = [seen.standing.state for seen in (a, b)]
+    yield f"### Runs compared: {names[0]} ({states[0]}) → {names[1]} ({states[1]})"
+    yield ""
+    yield markdown.table(_totals(a, b), ("", "A", "B", "change"), align="lrrr")
+    yield ""
+    yield _summary(compared)
+    for notice in _notices(compared, a, b):
+        yield f"\n**Note:** {notice}"
+    lines = [line for line in compared.lines if line.marks]
+    if not lines:
+        return
+    yield ""
+    yield markdown.table(
+        [_cells(line, compared.given(line, a.source, b.source)) for line in lines[: limit or None]],
+        ("difference", "step", "details"),
+    )
+    if limit and len(lines) > limit:
+        yield f"\n{_more(compared, limit)}"
+
+
+def _cells(line: Line, given: tuple[str, str] | None) -> tuple[str, str, str]:
+    details = [markdown.code(note) for note in _notes(line)]
+    details += [f"{side} {markdown.code(text)}" for side, text in zip("−+", given or (), strict=False)]
+    words = ", ".join(_WORDS.get(mark, mark) for mark in line.marks)
+    return words, markdown.code(f"{line.step.kind} {line.step.label}"), "<br>".join(details)

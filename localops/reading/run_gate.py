@@ -1,0 +1,347 @@
+"""The gate of a run: its figures against limits, some of them relative to a baseline, which is a small file.
+
+A figure that is only a lower bound passes no limit silently.  The rules are the same for `localops check` and for the
+pytest fixture.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections import namedtuple
+from decimal import Decimal
+
+from localops import host, output
+from localops.errors import ConfigError
+from localops.reading import facts
+from localops.reading.alignment import align
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from typing import Any, NamedTuple
+
+    from localops.reading.facts import Facts
+    from localops.reading.snapshot import Snapshot
+    from localops.reading.steps import Steps
+
+    class Tool(NamedTuple):
+        """A tool call in a sequence: its name and the digest of its arguments."""
+
+        name: str
+        arguments: str
+
+    class Measured(NamedTuple):
+        """The figures of a run that limits are about, its tool calls, and what is wrong with the figures."""
+
+        session_id: str
+        name: str | None
+        state: str
+        duration_ns: int
+        calls: int
+        llm_calls: int
+        tool_calls: int
+        tokens: int
+        cost_nano: int
+        cost_at_least: str | None
+        """Why the cost is only a lower bound, if it is one."""
+        tokens_at_least: str | None
+        errors: int
+        tools: list[Tool]
+        incomplete: str | None
+        """Why the figures are not those of a whole run, if they are not."""
+
+    class Verdict(NamedTuple):
+        """A rule and whether a run keeps it, with the figure, the limit and that of the baseline, as text."""
+
+        rule: str
+        passed: bool
+        value: str
+        limit: str
+        baseline: str | None
+        reason: str | None
+else:
+    Tool = namedtuple("Tool", "name arguments")
+    Measured = namedtuple(
+        "Measured",
+        "session_id name state duration_ns calls llm_calls tool_calls tokens cost_nano cost_at_least tokens_at_least "
+        "errors tools incomplete",
+    )
+    Verdict = namedtuple("Verdict", "rule passed value limit baseline reason")
+
+FORMAT = 1  # of a baseline file
+_SAVE = "write it with `localops check --save`"
+_FIGURES = ("duration_ns", "calls", "llm_calls", "tool_calls", "tokens", "cost_nano", "errors")
+_SECONDS = {"ms": Decimal("0.001"), "": Decimal(1), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
+# Tool calls that are named where a sequence differs.
+_NAMED = 5
+
+
+# What a run is measured by
+
+
+def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
+    """Return the figures of a run; `waiting` rows of its project are in no figure yet."""
+    totals, standing = seen.totals, seen.standing
+    open_calls = output.counted(seen.open_calls, "call never ended", "calls never ended") if seen.open_calls else None
+    unpriced = f"no price for {output.counted(totals.unpriced, 'call')}" if totals.unpriced else None
+    return Measured(
+        session_id=facts.full_id(seen.id),
+        name=seen.story.name,
+        state=standing.state,
+        duration_ns=max(0, seen.until_ns - totals.first_ns),
+        calls=totals.llms + totals.tools,
+        llm_calls=totals.llms,
+        tool_calls=totals.tools,
+        tokens=totals.tokens_in + totals.tokens_out,
+        cost_nano=totals.cost,
+        cost_at_least=", ".join(filter(None, (unpriced, open_calls))) or None,
+        tokens_at_least=open_calls,
+        # A call that failed without an error, or a program that exited with a code, is an error too.
+        errors=totals.errors or totals.failed or int(standing.state == "Failure"),
+        tools=[Tool(step.name, f"{step.given & (1 << 64) - 1:016x}") for step in steps.tools],
+        incomplete=_incomplete(seen, steps, waiting),
+    )
+
+
+def _incomplete(seen: Snapshot, steps: Steps, waiting: int) -> str | None:
+    state, lost = seen.standing.state, seen.story.losses[1]
+    if state in ("Running", "Unknown"):
+        return "it is still running" if state == "Running" else f"its state is unknown: {seen.standing.reason}"
+    if seen.is_cut_off:
+        return f"it has no end: {seen.standing.reason}"
+    if lost:
+        return f"{output.counted(lost, 'event was', 'events were')} lost"
+    if waiting:
+        return f"{output.counted(waiting, 'row waits', 'rows wait')} in the spill file: run `localops doctor`"
+    return "it has too many events to compare its tool calls" if steps.is_cut else None
+
+
+# Baselines
+
+
+def write_baseline(path: str, measured: Measured) -> None:
+    """Write a baseline file, which replaces one of before; raise ConfigError where it cannot be."""
+    folder, name = os.path.split(os.path.abspath(path))
+    if not os.path.isdir(folder):
+        raise ConfigError(f"cannot write {name}: the folder {folder} does not exist; create it first")
+    if os.path.isdir(path):
+        raise ConfigError(f"{path} is a directory: give a file in it")
+    # Complete or not at all, so that a check at the same time does not read half of it.
+    unfinished = os.path.join(folder, f".{name}.{os.getpid()}")
+    try:
+        with open(unfinished, "x", encoding="utf-8") as file:
+            file.write(_baseline_text(measured))
+        host.replace(unfinished, path)
+    except BaseException:
+        if os.path.exists(unfinished):
+            os.unlink(unfinished)
+        raise
+
+
+def _baseline_text(measured: Measured) -> str:
+    document = {
+        "localops_baseline": FORMAT,
+        "session_id": measured.session_id,
+        "name": measured.name,
+        "state": measured.state,
+        "totals": {
+            **{name: getattr(measured, name) for name in _FIGURES},
+            "cost_at_least": measured.cost_at_least,
+            "tokens_at_least": measured.tokens_at_least,
+        },
+        "tools": [tool._asdict() for tool in measured.tools],
+    }
+    return json.dumps(document, indent=1) + "\n"
+
+
+def read_baseline(path: str) -> Measured:
+    """Return what a baseline file holds; raise ConfigError if it cannot be used."""
+    try:
+        with open(path, encoding="utf-8") as file:
+            document = json.load(file)
+    except OSError as error:
+        raise ConfigError(f"cannot read the baseline {path}: {error.strerror}; {_SAVE}") from error
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(f"invalid baseline {path}: expected JSON, got {error}; {_SAVE}") from error
+    version = document.get("localops_baseline") if isinstance(document, dict) else None
+    if version != FORMAT:
+        newer = isinstance(version, int) and version > FORMAT
+        advice = "upgrade localops" if newer else _SAVE
+        raise ConfigError(f"invalid baseline {path}: expected localops_baseline {FORMAT}, got {version!r}; {advice}")
+    try:
+        return _measured(document)
+    except (KeyError, TypeError, AttributeError) as error:
+        raise ConfigError(f"invalid baseline {path}: {error!r}; {_SAVE}") from error
+
+
+def _measured(document: dict[str, Any]) -> Measured:
+    totals = document["totals"]
+    figures = {name: totals[name] for name in _FIGURES}
+    if any(type(value) is not int for value in figures.values()):
+        raise TypeError("expected whole numbers in totals")
+    tools = [Tool(tool["name"], tool["arguments"]) for tool in document["tools"]]
+    if any(not isinstance(part, str) for tool in tools for part in tool):
+        raise TypeError("expected texts in tools")
+    cost_at_least, tokens_at_least = totals.get("cost_at_least"), totals.get("tokens_at_least")
+    name = document.get("name")
+    return Measured(
+        session_id=str(document.get("session_id")),
+        name=None if name is None else str(name),
+        state=str(document.get("state")),
+        **figures,
+        cost_at_least=str(cost_at_least) if cost_at_least else None,
+        tokens_at_least=str(tokens_at_least) if tokens_at_least else None,
+        tools=tools,
+        incomplete=None,
+    )
+
+
+# Limits
+
+
+class Limit:
+    """A limit as it was written: `12`, or relative to a baseline `+10%`, `+3`."""
+
+    def __init__(self, text: str, units: Mapping[str, int | Decimal], expected: str) -> None:
+        match = re.fullmatch(r"(\+?) *\$?(\d+(?:\.\d+)?|\.\d+) *(%|[a-z]*)", text.strip())
+        if not match or (match[3] == "%" and not match[1]) or match[3] not in ("%", *units):
+            raise ConfigError(f"invalid limit {text!r}: expected {expected}")
+        self.text = text.strip()
+        self.is_relative = bool(match[1])
+        self._amount = Decimal(match[2])
+        self._unit = None if match[3] == "%" else units[match[3]]
+
+    def of(self, base: int) -> int:
+        """Return the greatest figure that is within the limit; `base` is that of the baseline."""
+        if self._unit is None:
+            return int(base * (100 + self._amount) / 100)
+        return (base if self.is_relative else 0) + int(self._amount * self._unit)
+
+
+class _Figure:
+    """A figure that can be limited: where it is, how it is written, and the units of its limits."""
+
+    def __init__(
+        self, field: str, text: Callable[[int], str], units: Mapping[str, int | Decimal], example: str
+    ) -> None:
+        self.field, self.text = field, text
+        self.units, self.expected = units, example
+
+
+_COUNT = {"": 1}
+LIMITS = {
+    "max_cost": _Figure("cost_nano", output.money, {"": 10**9}, "US dollars such as 0.05, +0.01 or +10%"),
+    "max_duration": _Figure(
+        "duration_ns",
+        output.short_duration,
+        {unit: scale * 10**9 for unit, scale in _SECONDS.items()},
+        "a duration such as 90s, +5s or +20%",
+    ),
+    "max_tokens": _Figure("tokens", output.count, _COUNT, "a number such as 5000, +500 or +10%"),
+    "max_calls": _Figure("calls", output.count, _COUNT, "a number such as 12, +2 or +10%"),
+    "max_errors": _Figure("errors", output.count, _COUNT, "a number such as 0 or +0"),
+}
+
+
+def limits(**texts: object) -> dict[str, Limit]:
+    """Return the limits that were given, by the names of LIMITS; raise ConfigError for one that cannot be read."""
+    return {
+        name: Limit(_plain(value), LIMITS[name].units, LIMITS[name].expected)
+        for name, value in texts.items()
+        if value is not None
+    }
+
+
+def _plain(value: object) -> str:
+    """Return a limit as text; a small float would be written with an exponent."""
+    return f"{Decimal(repr(value)):f}" if isinstance(value, float) else str(value)
+
+
+# Verdicts
+
+
+def check(
+    run: Measured,
+    baseline: Measured | None,
+    limits: Mapping[str, Limit],
+    *,
+    same_tools: bool = False,
+    same_arguments: bool = False,
+    allow_unpriced: bool = False,
+) -> list[Verdict]:
+    """Return the verdict of each rule; the first is whether the run is over and whole.
+
+    Raise ConfigError where there is no rule, or no baseline for a rule that needs one.
+    """
+    if not limits and not same_tools and not same_arguments:
+        raise ConfigError("no rule is given: give a limit such as --max-cost +10%, or --same-tools")
+    relative = [_option(name) for name, limit in limits.items() if limit.is_relative]
+    relative += ["--same-tools"] * same_tools + ["--same-arguments"] * same_arguments
+    if relative and baseline is None:
+        raise ConfigError(f"{relative[0]} needs a baseline: give --baseline, a file or the id of a session")
+    verdicts = [Verdict("complete", run.incomplete is None, run.state, "ended", None, run.incomplete)]
+    for name, limit in limits.items():
+        at_least = {"max_cost": run.cost_at_least, "max_tokens": run.tokens_at_least}.get(name)
+        verdicts.append(_within(name, limit, run, baseline, None if allow_unpriced else at_least))
+    if baseline is not None and (same_tools or same_arguments):
+        verdicts.append(_same(run.tools, baseline.tools, with_arguments=same_arguments))
+    return verdicts
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+def _within(name: str, limit: Limit, run: Measured, baseline: Measured | None, at_least: str | None) -> Verdict:
+    figure = LIMITS[name]
+    value: int = getattr(run, figure.field)
+    base: int | None = None if baseline is None else getattr(baseline, figure.field)
+    most = limit.of(base or 0)
+    reason = None
+    if value > most:
+        reason = f"{figure.text(value - most)} over the limit"
+    elif at_least:
+        priced = "run `localops prices set`, or " if run.cost_at_least != run.tokens_at_least else ""
+        reason = f"only a lower bound: {at_least}; {priced if name == 'max_cost' else ''}give --allow-unpriced"
+    return Verdict(
+        name,
+        reason is None,
+        ("at least " if at_least else "") + figure.text(value),
+        figure.text(most) + (f" ({limit.text})" if limit.is_relative else ""),
+        None if base is None else figure.text(base),
+        reason,
+    )
+
+
+def _same(run: Sequence[Tool], baseline: Sequence[Tool], *, with_arguments: bool) -> Verdict:
+    """Return whether the same tools were called in the same order, with the same arguments or with any."""
+    alignment = align(*([(tool.name, tool) for tool in tools] for tools in (baseline, run)))
+    paired_a, paired_b = ({pair[side] for pair in alignment.pairs} for side in (0, 1))
+    missing = [tool.name for place, tool in enumerate(baseline) if place not in paired_a]
+    added = [tool.name for place, tool in enumerate(run) if place not in paired_b]
+    changed = [baseline[one].name for one, other in alignment.pairs if baseline[one] != run[other]]
+    kinds = (("missing", missing), ("added", added), ("with other arguments", changed if with_arguments else []))
+    differences = [f"{_named(names)} {what}" for what, names in kinds if names]
+    return Verdict(
+        "same_arguments" if with_arguments else "same_tools",
+        not differences,
+        output.counted(len(run), "tool call"),
+        "the same",
+        output.counted(len(baseline), "tool call"),
+        "; ".join(differences) or None,
+    )
+
+
+def _named(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(name or "(nameless)" for name in names[:_NAMED]) + more
+
+
+def verdict_facts(verdicts: Sequence[Verdict]) -> Facts:
+    """Return verdicts as JSON."""
+    return {
+        "passed": all(verdict.passed for verdict in verdicts),
+        "rules": [verdict._asdict() for verdict in verdicts],
+    }

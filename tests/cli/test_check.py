@@ -1,0 +1,311 @@
+"""`localops check`: a run held against limits and baselines, and its exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+import localops
+from localops.journal.journal import Journal
+from localops.journal.rows import id_text
+from tests import programs
+from tests.made import event
+from tests.planned import Plan, agent, llm, record, tool
+
+Command = Callable[..., tuple[int, str, str]]
+Check = Callable[..., tuple[int, dict[str, Any]]]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """A journal to write runs into."""
+    journal = Journal(str(tmp_path / "home" / "default"))
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def check(command: Command) -> Check:
+    """Run `localops check … --json`: the exit code, and the verdicts by their rules."""
+
+    def run(*arguments: str) -> tuple[int, dict[str, Any]]:
+        code, out, err = command("check", *arguments, "--json")
+        assert err == ""
+        document = json.loads(out)
+        assert document["passed"] == (code == 0)
+        return code, {verdict["rule"]: verdict for verdict in document["rules"]}
+
+    return run
+
+
+def _run(journal: Journal, *plans: Plan, **options: Any) -> str:
+    return id_text(record(journal, list(plans), **options))
+
+
+@pytest.fixture
+def baseline(journal: Journal, command: Command, tmp_path: Path) -> str:
+    """A baseline file of a run of two tool calls and an LLM call for a tenth of a cent."""
+    path = str(tmp_path / "baseline.json")
+    id = _run(journal, llm("why?"), tool("search", q=1), tool("book", n=2))
+    assert command("check", id, "--save", path)[0] == 0
+    return path
+
+
+_LIMITS = [
+    ("--max-cost", "0.001", 0),
+    ("--max-cost", "$0.001", 0),
+    ("--max-cost", "0.000999", 3),
+    ("--max-cost", "+0%", 0),
+    ("--max-cost", "+0.01", 0),
+    ("--max-duration", "1m", 0),
+    ("--max-duration", "30ms", 3),
+    ("--max-duration", "+0%", 0),
+    ("--max-tokens", "120", 0),
+    ("--max-tokens", "119", 3),
+    ("--max-tokens", "+0", 0),
+    ("--max-calls", "3", 0),
+    ("--max-calls", "2", 3),
+    ("--max-errors", "0", 0),
+]
+
+
+@pytest.mark.parametrize(("option", "limit", "code"), _LIMITS)
+def test_a_limit_is_kept_up_to_its_figure(
+    journal: Journal, check: Check, baseline: str, option: str, limit: str, code: int
+) -> None:
+    """A figure equal to the limit is within; one above is not, and the exit code is 3."""
+    _run(journal, llm("why?"), tool("search", q=1), tool("book", n=2))
+    status, rules = check("--baseline", baseline, option, limit)
+    assert status == code
+    assert rules[option[2:].replace("-", "_")]["passed"] == (code == 0)
+
+
+@pytest.mark.parametrize(("cost", "code"), [(1_100_000, 0), (1_100_001, 3)])
+def test_a_share_is_of_the_baseline(journal: Journal, check: Check, baseline: str, cost: int, code: int) -> None:
+    """+10% lets a tenth more pass, to the nano-dollar."""
+    _run(journal, llm("why?", cost=cost))
+    status, rules = check("--baseline", baseline, "--max-cost", "+10%")
+    assert status == code
+    assert rules["max_cost"]["limit"] == "$0.001100 (+10%)"
+
+
+def test_a_baseline_can_be_a_session(journal: Journal, check: Check) -> None:
+    """Without a file, an id names the run to compare with."""
+    id = _run(journal, tool("search", q=1))
+    _run(journal, tool("search", q=1))
+    assert check("--baseline", id, "--same-arguments", "--max-calls", "+0")[0] == 0
+    _run(journal, tool("search", q=2))
+    assert check("--baseline", id, "--same-arguments")[0] == 3
+    assert check("--baseline", id, "--same-tools")[0] == 0
+
+
+@pytest.mark.parametrize(
+    ("plans", "reason"),
+    [
+        ([tool("search", q=1)], "book missing"),
+        ([tool("book", n=2), tool("search", q=1)], "missing"),
+        ([tool("search", q=1), tool("book", n=2), tool("pay", n=1)], "pay added"),
+        ([tool("search", q=1), tool("", n=2)], "book missing; (nameless) added"),
+    ],
+)
+def test_the_same_tools_are_those_of_the_baseline(
+    journal: Journal, check: Check, baseline: str, plans: list[Plan], reason: str
+) -> None:
+    """A call that is missing, added or elsewhere is named."""
+    _run(journal, *plans)
+    code, rules = check("--baseline", baseline, "--same-tools")
+    assert code == 3
+    assert reason in rules["same_tools"]["reason"]
+
+
+def test_the_same_arguments_are_named_where_they_differ(journal: Journal, check: Check, baseline: str) -> None:
+    """The tools are the same, but not what one of them was given."""
+    _run(journal, tool("search", q=1), tool("book", n=3))
+    code, rules = check("--baseline", baseline, "--same-arguments")
+    assert (code, rules["same_arguments"]["reason"]) == (3, "book with other arguments")
+
+
+def test_repeats_of_an_agent_raise_no_alarm(journal: Journal, command: Command, check: Check, tmp_path: Path) -> None:
+    """100 runs with other ids and times keep all rules that their baseline gives."""
+    path = str(tmp_path / "b.json")
+    for number in range(100):
+        plans = agent(Random(1), questions=2)
+        for plan in plans:
+            plan.given["request"] = f"{Random(number).getrandbits(128):032x}"
+        plans.append(tool("at", time=1_795_900_000 + number * 86_400, id=f"call_{Random(number).getrandbits(96):024x}"))
+        _run(journal, *plans, start_ns=(1_795_900_000 + number * 86_400) * 10**9)
+        if number == 0:
+            command("check", "--save", path)
+        rules = ("--same-arguments", "--max-cost", "+0%", "--max-tokens", "+0", "--max-calls", "+0")
+        code, verdicts = check("--baseline", path, *rules, "--max-errors", "+0")
+        assert code == 0, verdicts
+
+
+def test_a_cost_without_a_price_does_not_pass(journal: Journal, check: Check, baseline: str) -> None:
+    """What is only a lower bound breaks the rule, unless that is allowed; other rules do not mind."""
+    _run(journal, llm("why?", "own-model", cost=None))
+    code, rules = check("--baseline", baseline, "--max-cost", "+10%", "--max-tokens", "+0")
+    assert code == 3
+    assert rules["max_tokens"]["passed"]
+    assert "only a lower bound: no price for 1 call" in rules["max_cost"]["reason"]
+    assert rules["max_cost"]["value"] == "at least $0.00"
+    assert check("--max-cost", "0.05", "--allow-unpriced")[0] == 0
+
+
+@pytest.mark.parametrize("error", [tool("search", failed=True), Plan("error", "ValueError", failed=True)])
+def test_an_error_or_a_failed_call_is_an_error(journal: Journal, check: Check, error: Plan) -> None:
+    """Whatever says that something failed breaks `--max-errors 0`."""
+    _run(journal, error)
+    code, rules = check("--max-errors", "0")
+    assert (code, rules["max_errors"]["value"]) == (3, "1")
+
+
+def test_a_failure_without_an_error_is_one(journal: Journal, check: Check) -> None:
+    """A program that exited with a code has no error of its own, and did not succeed."""
+    _run(journal, tool("search"), end="Failure")
+    assert check("--max-errors", "0")[0] == 3
+    assert check("--max-errors", "1")[0] == 0
+
+
+def test_a_run_that_goes_on_does_not_pass(check: Check, command: Command, tmp_path: Path) -> None:
+    """Its figures can still grow; it cannot be a baseline either."""
+    session = localops.start_session()
+    assert session is not None
+    code, rules = check("--max-cost", "1")
+    assert (code, rules["complete"]["reason"]) == (3, "it is still running")
+    status, _, err = command("check", "--save", str(tmp_path / "b.json"))
+    assert status == 2
+    assert "cannot be a baseline: it is still running" in err
+    session.end_session("Success")
+    assert check("--max-cost", "1")[0] == 0
+
+
+def test_a_program_that_left_without_an_end_passes(journal: Journal, check: Check) -> None:
+    """Its figures are whole, though no one knows whether it succeeded."""
+    _run(journal, tool("search"), end=None)
+    code, rules = check("--max-cost", "1")
+    assert (code, rules["complete"]["value"]) == (0, "Indeterminate")
+
+
+def test_a_run_that_lost_events_does_not_pass(journal: Journal, check: Check) -> None:
+    """What could not be written anywhere is in no figure."""
+    _run(journal, tool("search"))
+    assert check("--max-cost", "1")[0] == 0
+    journal.add([event("loss", "loss", uuid.UUID(_run(journal)).bytes, body='{"dropped": 2}')])
+    code, rules = check("--max-cost", "1")
+    assert (code, rules["complete"]["reason"]) == (3, "2 events were lost")
+
+
+def test_a_killed_run_does_not_pass(check: Check) -> None:
+    """Its figures are those up to where it died."""
+    code = "import localops, os, signal\nlocalops.init()\nlocalops.record(localops.ActionEvent('a'))\n"
+    programs.run(f"{code}os.kill(os.getpid(), signal.SIGKILL)")
+    status, rules = check("--max-cost", "1")
+    assert status == 3
+    assert rules["complete"]["reason"] == "it has no end: process died"
+
+
+def test_a_person_sees_each_rule(journal: Journal, command: Command, baseline: str) -> None:
+    """Each rule has its figure, its limit and that of the baseline, and what is wrong is printed below."""
+    _run(journal, llm("why?", cost=2_000_000), tool("search", q=1), tool("book", n=2))
+    code, out, err = command("check", "--baseline", baseline, "--max-cost", "+10%", "--same-tools")
+    assert (code, err) == (3, "")
+    assert re.search(r"^BROKEN +max-cost +\$0\.002000 +\$0\.001100 \(\+10%\) +\$0\.001000$", out, re.MULTILINE)
+    assert re.search(r"^kept +same-tools +2 tool calls +the same +2 tool calls$", out, re.MULTILINE)
+    assert out.endswith("! max-cost: $0.000900 over the limit\n1 rule of 3 broken\n")
+
+
+def test_markdown_is_a_table(journal: Journal, command: Command, baseline: str) -> None:
+    """Recorded names are code in it; the exit code is the same."""
+    _run(journal, tool("a|b `@all` <img>"))
+    code, out, _ = command("check", "--baseline", baseline, "--same-tools", "--format", "md")
+    assert code == 3
+    row = out.splitlines()[-1]
+    assert row == (
+        "| ❌ | same-tools | 1 tool call | the same | 2 tool calls | `search, book missing; a\\|b '@all' <img> added` |"
+    )
+    assert out.startswith("### ❌ 1 rule of 2 broken: `planned` ")
+
+
+def test_a_baseline_is_a_small_file_that_can_be_replaced(journal: Journal, command: Command, tmp_path: Path) -> None:
+    """It has figures, tools with digests and no recorded text but names; saving again replaces it."""
+    path = tmp_path / "b.json"
+    _run(journal, llm("a secret question"), tool("search", q="secret"))
+    assert command("check", "--save", str(path))[0] == 0
+    document = json.loads(path.read_text())
+    assert document["localops_baseline"] == 1
+    assert document["totals"]["cost_nano"] == 1_000_000
+    assert [tool["name"] for tool in document["tools"]] == ["search"]
+    assert "secret" not in path.read_text()
+    _run(journal)
+    assert command("check", "--save", str(path))[0] == 0
+    assert json.loads(path.read_text())["tools"] == []
+    assert [entry.name for entry in tmp_path.iterdir() if "b.json" in entry.name] == ["b.json"]
+
+
+def test_an_empty_run_keeps_what_it_can(journal: Journal, check: Check, baseline: str) -> None:
+    """A run without events costs nothing, and did not call the same tools."""
+    _run(journal)
+    assert check("--baseline", baseline, "--max-cost", "+0%", "--max-errors", "0")[0] == 0
+    assert check("--baseline", baseline, "--same-tools")[0] == 3
+
+
+_WRONG = [
+    ("", "no rule is given"),
+    ("--max-cost +10%", "--max-cost needs a baseline"),
+    ("--same-tools", "--same-tools needs a baseline"),
+    ("--max-cost 10%", "invalid limit '10%': expected US dollars such as 0.05, +0.01 or +10%"),
+    ("--max-cost x", "invalid limit 'x'"),
+    ("--max-cost 3m", "invalid limit '3m'"),
+    ("--max-tokens 1e9", "invalid limit '1e9'"),
+    ("--max-duration 5x", "expected a duration such as 90s"),
+    ("--save b.json --max-cost 1", "give only one of --save and --max-cost"),
+    ("--save b.json --baseline b.json", "give only one of --save and --baseline"),
+    ("--save nowhere/b.json", "does not exist; create it first"),
+    ("--max-errors 0 --json --format md", "give only one of --json and --format"),
+    ("--baseline nothing.json --same-tools", "cannot read the baseline nothing.json: No such file or directory"),
+]
+
+
+@pytest.mark.parametrize(("words", "message"), _WRONG)
+def test_wrong_use_is_refused(
+    journal: Journal, command: Command, words: str, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The exit code is 2, and the message says what to do."""
+    monkeypatch.chdir(tmp_path)
+    _run(journal, tool("t"))
+    code, out, err = command("check", *words.split())
+    assert (code, out) == (2, "")
+    assert message in err
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "expected JSON"),
+        ("[" * 100_000, "expected JSON"),
+        ("{}", "expected localops_baseline 1, got None; write it with `localops check --save`"),
+        ("[]", "expected localops_baseline 1"),
+        ('{"localops_baseline": 2}', "got 2; upgrade localops"),
+        ('{"localops_baseline": 1}', "KeyError('totals')"),
+        ('{"localops_baseline": 1, "totals": {}, "tools": []}', "duration_ns"),
+        ('{"localops_baseline": 1, "totals": [], "tools": 3}', "invalid baseline"),
+    ],
+)
+def test_a_file_that_is_no_baseline_is_refused(
+    journal: Journal, command: Command, tmp_path: Path, text: str, message: str
+) -> None:
+    """Whatever is in it, the exit code is 2 and says why."""
+    path = tmp_path / "b.json"
+    path.write_text(text)
+    _run(journal, tool("t"))
+    code, _, err = command("check", "--baseline", str(path), "--same-tools")
+    assert code == 2
+    assert message in err

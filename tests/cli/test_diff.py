@@ -1,0 +1,161 @@
+"""`localops diff`: two runs on a terminal, as JSON and as Markdown."""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops.journal.journal import Journal
+from localops.journal.rows import id_text
+from tests.planned import Plan, llm, record, step, tool
+
+AsJson = Callable[..., dict[str, Any]]
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def journal(tmp_path: Path) -> Iterator[Journal]:
+    """A journal to write runs into."""
+    journal = Journal(str(tmp_path / "home" / "default"))
+    yield journal
+    journal.close()
+
+
+@pytest.fixture
+def runs(journal: Journal) -> tuple[str, str]:
+    """Two runs that differ in every way but one."""
+    a = [llm("why?"), step("look up", tool("search", q="Lyon"), tool("gone")), tool("same")]
+    b = [llm("why?", "gpt-4o", 9_000_000), step("look up", tool("search", q="Nice")), tool("same"), tool("new", True)]
+    first = record(journal, a, start_ns=1_795_900_000_000_000_000)
+    return id_text(first), id_text(record(journal, b))
+
+
+def test_what_differs_is_shown_below_the_totals(runs: tuple[str, str], command: Command) -> None:
+    """Both runs, their totals beside one another, and a line for each difference with its parents."""
+    code, out, err = command("diff", *runs)
+    assert (code, err) == (0, "")
+    assert re.search(r"^tool calls +3 +3$", out, re.MULTILINE)
+    assert re.search(r"^cost +\$0.001000 +\$0.009000 +\+800%$", out, re.MULTILINE)
+    assert "1 added, 1 removed, 2 changed, 1 dearer, 2 steps the same" in out
+    lines = out.splitlines()
+    assert "~ llm gpt-4o  gpt-4o-mini → gpt-4o; dearer: $0.001000 → $0.009000" in lines
+    at = lines.index("  operation look up")
+    assert lines[at + 1 : at + 5] == [
+        "~   tool search  other arguments",
+        '      - {"params":{"q":"Lyon"}}',
+        '      + {"params":{"q":"Nice"}}',
+        "-   tool gone",
+    ]
+    assert "+ tool new  failed" in lines
+    assert not any("tool same" in line for line in lines)
+
+
+def test_json_has_all_of_it(runs: tuple[str, str], as_json: AsJson) -> None:
+    """Both runs with their totals, counts, and each difference with both sides."""
+    document = as_json("diff", *runs)
+    assert [document[side]["session_id"] for side in "ab"] == list(runs)
+    assert document["b"]["cost_nano"] == 9_000_000
+    assert document["counts"]["added"] == 1
+    assert (document["shortest"], document["cut"], document["more"]) == (True, False, 0)
+    changed = document["differences"][1]
+    assert (changed["marks"], changed["depth"], changed["name"]) == (["changed"], 1, "search")
+    assert (changed["a"]["given"], changed["b"]["given"]) == ('{"params":{"q":"Lyon"}}', '{"params":{"q":"Nice"}}')
+    removed = document["differences"][2]
+    assert (removed["marks"], removed["b"]) == (["removed"], None)
+
+
+def test_markdown_is_for_a_pull_request(runs: tuple[str, str], command: Command) -> None:
+    """Totals and differences are tables, whose rows all have as many cells as their heading."""
+    code, out, _ = command("diff", *runs, "--format", "md")
+    assert code == 0
+    assert "| tool calls | 3 | 3 |  |" in out
+    assert '| changed | `tool search` | `other arguments`<br>− `{"params":{"q":"Lyon"}}`<br>' in out
+
+
+def test_a_long_text_is_shown_where_it_differs(journal: Journal, as_json: AsJson) -> None:
+    """Of two long prompts, a part around the first difference that is not an id or a time."""
+    prompts = [f"{uuid.uuid4()} {'why? ' * 2000}{word} {'so! ' * 2000}" for word in "AB"]
+    a, b = (id_text(record(journal, [llm(prompt)])) for prompt in prompts)
+    [difference] = as_json("diff", a, b)["differences"]
+    for side, word in zip("ab", "AB", strict=True):
+        given = difference[side]["given"]
+        assert re.fullmatch(r"….{40}" + word + r".{199}…", given)
+
+
+def test_the_newest_run_is_the_second(runs: tuple[str, str], as_json: AsJson) -> None:
+    """With one id, that run is compared with the newest."""
+    assert as_json("diff", runs[0])["b"]["session_id"] == runs[1]
+
+
+def test_a_limit_counts_differences(runs: tuple[str, str], command: Command, as_json: AsJson) -> None:
+    """With --limit, the rest is counted."""
+    document = as_json("diff", *runs, "-n", "1")
+    assert (len(document["differences"]), document["more"]) == (1, 3)
+    assert "… and 3 more differences: --limit 0 shows all" in command("diff", *runs, "-n", "1")[1]
+    assert "more difference" not in command("diff", *runs, "-n", "4")[1]
+
+
+@pytest.mark.parametrize("form", ["text", "md"])
+def test_a_run_and_itself_have_no_difference(runs: tuple[str, str], command: Command, form: str) -> None:
+    """The same run twice is the same."""
+    out = command("diff", runs[0], runs[0], "--format", form)[1]
+    assert "no difference: 5 steps the same" in out
+    assert "| difference |" not in out
+
+
+@pytest.mark.parametrize(
+    "name", ["\x1b[2J", "a|b", "`x`", "[a](http://b)", "@all", "<img src=x>", "![](x)", "a\nb", "\u202ex", "\\|", "\\"]
+)
+def test_recorded_text_is_only_code(journal: Journal, command: Command, name: str) -> None:
+    """In Markdown a name cannot be a link, a mention, HTML or a cell; on a terminal it cannot control it."""
+    a, b = (id_text(record(journal, [Plan("tool", name, {name: number}), tool("t")])) for number in (1, 2))
+    for arguments in (("diff", a, b), ("diff", a, b, "--format", "md")):
+        out = command(*arguments)[1]
+        assert "\x1b" not in out
+        assert "\u202e" not in out
+    [row] = [line for line in out.splitlines() if line.startswith("| changed")]
+    outside = re.sub(r"`[^`]*`", "", row)
+    assert re.sub(r"\\\\|\\\|", "", outside) == "| changed |  | <br>− <br>+  |"
+    assert len(re.findall(r"(?<!\\)(?:\\\\)*\|", row)) == 4
+
+
+def test_an_empty_run_lacks_every_step(journal: Journal, command: Command) -> None:
+    """A run without events is compared like any other."""
+    a, b = id_text(record(journal, [tool("t")])), id_text(record(journal, []))
+    out = command("diff", a, b)[1]
+    assert "- tool t" in out
+    assert "1 removed, 0 steps the same" in out
+
+
+def test_what_cannot_be_compared_is_noted(journal: Journal, command: Command) -> None:
+    """A run that goes on is marked, as steps may still be added to it."""
+    a = id_text(record(journal, [tool("t")]))
+    session = localops.start_session()
+    out = command("diff", a, "last")[1]
+    assert "! B is still running" in out
+    assert session is not None
+    session.end_session("Success")
+    assert "still running" not in command("diff", a, "last")[1]
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "message"),
+    [
+        (["diff"], 2, "Missing argument 'A'"),
+        (["diff", "abcd", "--format", "md", "--json"], 2, "give only one of --json and --format"),
+        (["diff", "ffffffff"], 1, "ffffffff"),
+    ],
+)
+def test_what_cannot_be_compared_is_refused(
+    runs: tuple[str, str], command: Command, words: list[str], code: int, message: str
+) -> None:
+    """An id that is missing or unknown, and options that exclude each other."""
+    status, _, err = command(*words)
+    assert status == code
+    assert message in err
