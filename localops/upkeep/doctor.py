@@ -138,11 +138,17 @@ def _installed() -> Iterator[Finding]:
 def _home(home: str, names: list[str]) -> Iterator[Finding]:
     for problem in config.problems(home):
         yield Finding("settings", problem, "it is ignored until it is corrected")
+    ours = _is_home(home, names)
+    if not names and not ours and os.path.isdir(home) and os.listdir(home):
+        # A folder of something else, which must not be closed to others.
+        yield Finding(home, "it holds nothing of localops", "name another with --home or LOCALOPS_HOME", fault=False)
+        return
     if not names:
         yield Finding(home, "there is nothing here yet", "`localops demo` records a first run", fault=False)
     if not os.path.isdir(home):
         return
-    yield from _private(home, home, 0o700)
+    if ours:
+        yield from _private(home, home, 0o700)
     if whose := host.owner(home):
         yield Finding(home, f"it belongs to {whose}", "record into a home of your own", fault=os.getuid() != 0)
     if not os.access(home, os.W_OK):
@@ -154,6 +160,31 @@ def _home(home: str, names: list[str]) -> Iterator[Finding]:
         into = "blobs/" if what == "blobs" else "spill/"
         cure = f"the next command in that home takes them; if it was moved here: move them into its project's {into}"
         yield Finding(home, f"{what} of another home of this user wait in {path}", cure, fault=False)
+
+
+def _is_home(home: str, names: list[str]) -> bool:
+    """Return whether a folder is a hub's or holds a project: names alone do not make it ours."""
+    if os.path.exists(os.path.join(home, session_state.HUB)):
+        return True
+    return any(_is_ours(name, config.project_folder(home, name)) for name in names)
+
+
+def _is_ours(name: str, folder: str) -> bool:
+    """Return whether a folder holds a journal, what is left of one, waiting rows or remotes."""
+    path = os.path.join(folder, config.JOURNAL)
+    try:
+        Reader(path).close()
+    except EmptyJournal:
+        return True
+    except NotFound:
+        beside = (f"{path}.*", os.path.join(folder, REMOTES), os.path.join(folder, "spill", "*.ndjson*"))
+        return any(
+            glob.glob(os.path.join(glob.escape(os.path.dirname(each)), os.path.basename(each))) for each in beside
+        )
+    except Exception as error:
+        # Wide, as a broken file may raise any error in SQLite.
+        return _unreadable(name, path, error).cure != _ELSEWHERE
+    return True
 
 
 def _space(home: str) -> Iterator[Finding]:
@@ -171,7 +202,10 @@ def _project(name: str, folder: str, *, deep: bool) -> Iterator[Finding]:
     try:
         reader = Reader(path)
     except NotFound:
-        yield from _beside(name, folder, path)
+        if _is_ours(name, folder):
+            yield from _beside(name, folder, path)
+        else:
+            yield from _waiting(name, folder)
     except EmptyJournal:
         yield from _beside(name, folder, path)
         cure = "put a backup in its place, or let the next program that records begin it"

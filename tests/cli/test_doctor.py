@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import json
+import stat
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import apsw
 import pytest
 
 import localops
@@ -72,3 +75,41 @@ def test_an_empty_home_gets_a_first_step(command: Any, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir(mode=0o700)
     code, out, _ = command("doctor", "--home", str(tmp_path / "empty"))
     assert (code, "localops demo" in out, "Thank you" in out) == (0, True, False)
+
+
+@pytest.mark.parametrize("options", [(), ("--fix",)])
+def test_a_folder_of_something_else_is_left_as_it_is(command: Any, tmp_path: Path, options: tuple[str, ...]) -> None:
+    """A folder that holds nothing of localops gets no advice to close it to others, and --fix does not do so."""
+    shared = tmp_path / "shared"
+    (shared / "app" / "blobs").mkdir(parents=True)
+    (shared / "other.txt").write_text("of someone else")
+    for folder in (shared, shared / "app"):
+        folder.chmod(0o755)
+    code, out, _ = command("doctor", "--home", str(shared), *options)
+    assert (code, "chmod" in out) == (0, False)
+    code, out, _ = command("doctor", "--home", str(shared), "--project", "app", *options)
+    assert (code, "chmod" in out) == (0, False)
+    assert [stat.S_IMODE(folder.stat().st_mode) for folder in (shared, shared / "app")] == [0o755, 0o755]
+
+
+def test_a_home_with_a_database_of_another_program_is_left_as_it_is(command: Any, tmp_path: Path) -> None:
+    """A file with the name of a journal does not make a folder a home."""
+    shared = tmp_path / "shared"
+    (shared / "app").mkdir(parents=True)
+    with closing(apsw.Connection(str(shared / "app" / "journal.db"))) as connection:
+        connection.execute("create table notes (text)")
+    shared.chmod(0o755)
+    code, out, _ = command("doctor", "--fix", "--home", str(shared))
+    assert (code, "another program" in out, "chmod" in out) == (1, True, False)
+    assert stat.S_IMODE(shared.stat().st_mode) == 0o755
+
+
+def test_a_hub_without_a_project_is_a_home(command: Any, tmp_path: Path) -> None:
+    """The keys of a hub are closed to others before anything was sent there."""
+    hub = tmp_path / "hub"
+    hub.mkdir()
+    (hub / "hub.json").write_text("{}")
+    hub.chmod(0o755)
+    assert "chmod 700" in command("doctor", "--home", str(hub))[1]
+    assert command("doctor", "--fix", "--home", str(hub))[0] == 0
+    assert stat.S_IMODE(hub.stat().st_mode) == 0o700
