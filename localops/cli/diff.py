@@ -145,7 +145,7 @@ def _totals(a: Snapshot, b: Snapshot) -> list[tuple[str, str, str, str]]:
     for title, name in _COUNTS:
         one, other = (getattr(figures, name) for figures in totals)
         lines.append((title, output.count(one), output.count(other), _change(one, other)))
-    return [*lines, ("cost", costs[0], costs[1], _change(totals[0].cost, totals[1].cost))]
+    return [*lines, ("cost", costs[0], costs[1], _change(a.totals.cost, b.totals.cost))]
 
 
 def _change(a: int, b: int) -> str:
