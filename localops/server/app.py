@@ -152,7 +152,7 @@ def _operator_api(service: Service, shares: Shares, streams: EventStreams) -> Op
     """Return the handlers for monitoring; None for a local home."""
     if service.keys is None or service.health is None:
         return None
-    survey = Survey(service.store, service.keys.folder, service.health.problems)
+    survey = Survey(service.store, service.keys.folder, service.look)
     return OperatorApi(service, shares, streams, service.health, survey, service.keys.folder)
 
 

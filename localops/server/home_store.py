@@ -49,6 +49,7 @@ if TYPE_CHECKING:
 # Journals that are kept open for writing.
 _OPEN = 64
 _UPLOADS = "uploads"
+_NOT_NOW = "cannot store anything now"
 # Bytes of a row without its body, about.
 _ROW = 100
 # Seconds after which spans are tried again that could not be stored.
@@ -84,7 +85,9 @@ class HomeStore(HomeReader):
         """Create or migrate a project, so that it can store rows."""
         with self._journal(project) as journal:
             journal.fold()
-        _sweep_uploads(config.project_folder(self.folder, project))
+        # What is abandoned there is deleted later.
+        with suppress(OSError):
+            _sweep_uploads(config.project_folder(self.folder, project))
 
     def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
         """Store the new rows of a batch, safe from a power cut."""
@@ -102,7 +105,9 @@ class HomeStore(HomeReader):
         with self._project(project) as where:
             [(rows,)] = where.reader.ask(statements("hub.sql")["stored"])
         names = [os.path.join(folder, config.JOURNAL + side) for side in ("", "-wal")]
-        names += _uploads(folder)
+        # A folder that cannot be listed takes no files either, which is reported when one comes.
+        with suppress(OSError):
+            names += _uploads(folder)
         return rows, sum(map(_size, names)) + blobs.size(folder)
 
     def count_with(self, count: Callable[[str, int, int], object]) -> None:
@@ -196,7 +201,23 @@ class HomeStore(HomeReader):
 
     def sweep(self, project: str) -> None:
         """Delete uploads that were not completed within a week."""
-        _sweep_uploads(config.project_folder(self.folder, project))
+        folder = config.project_folder(self.folder, project)
+        with _storing_files(folder):
+            _sweep_uploads(folder)
+
+    def try_writing(self, project: str) -> None:
+        """Raise Unavailable if rows or files cannot be stored in a project now; one that was removed is no problem."""
+        folder = config.project_folder(self.folder, project)
+        if not os.path.lexists(folder):
+            return
+        with self._journal(project) as journal:
+            journal.transact(lambda execute: execute("select 1"))
+        with _storing_files(folder):
+            for name in ("blobs", _UPLOADS):
+                host.make_private(os.path.join(folder, name))
+                path = os.path.join(folder, name, f".writable-{os.getpid()}")
+                os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
+                os.unlink(path)
 
     def bury(self, project: str, sessions: Sequence[bytes]) -> int:
         """Delete sessions, and refuse them from now on whether they are here or not; return how many were here."""
@@ -234,7 +255,8 @@ class HomeStore(HomeReader):
                 # Opened again next time: what was opened on a read-only file system stays read-only.
                 with suppress(SQLiteError, JournalError, OSError):
                     writer.close()
-                raise Unavailable("cannot store anything now", error) from error
+                path = os.path.join(writer.folder, config.JOURNAL)
+                raise Unavailable(_NOT_NOW, _naming(path, error)) from error
 
     # About itself
 
@@ -300,22 +322,23 @@ class HomeStore(HomeReader):
         """Return how many bytes of a blob are here, and whether it is complete."""
         folder = config.project_folder(self.folder, project)
         whole, begun = blobs.path_of(folder, digest), _upload(folder, digest)
-        try:
-            # Prune keeps blobs younger than an hour: rows that refer to this one may be on their way.
-            os.utime(whole)
-            return os.path.getsize(whole), True
-        except FileNotFoundError:
-            pass
-        try:
-            return os.path.getsize(begun), False
-        except FileNotFoundError:
-            return 0, False
+        with _storing_files(folder):
+            try:
+                # Prune keeps blobs younger than an hour: rows that refer to this one may be on their way.
+                os.utime(whole)
+                return os.path.getsize(whole), True
+            except FileNotFoundError:
+                pass
+            try:
+                return os.path.getsize(begun), False
+            except FileNotFoundError:
+                return 0, False
 
     def add_to_blob(self, project: str, digest: str, at: int, total: int, piece: bytes) -> int:
         """Append a piece to a blob; the last one publishes it, if its digest is right."""
         folder = config.project_folder(self.folder, project)
         path = _upload(folder, digest)
-        try:
+        with _storing_files(folder):
             host.make_private(os.path.dirname(path), synced=True)
             # A lock, because another hub may serve the same folder.
             with participants.alone(os.path.dirname(path)):
@@ -335,8 +358,6 @@ class HomeStore(HomeReader):
                     self._count(project, 0, len(piece))
                 if at + len(piece) == total:
                     _publish(folder, path, digest)
-        except OSError as error:
-            raise Unavailable("cannot store anything now", error) from error
         return at + len(piece)
 
     def _check_uploads(self, folder: str) -> None:
@@ -385,6 +406,20 @@ def _refuse(execute: Callable[..., Any], sessions: Iterable[bytes], at_ns: int) 
 
 
 # Uploads
+
+
+@contextmanager
+def _storing_files(folder: str) -> Iterator[None]:
+    """Raise errors of the system as Unavailable: senders keep their rows, and the operator reads which file it is."""
+    try:
+        yield
+    except OSError as error:
+        raise Unavailable(_NOT_NOW, _naming(folder, error)) from error
+
+
+def _naming(path: str, error: Exception) -> object:
+    """Return an error as it is if it names the path, else with the path."""
+    return error if path in str(error) else f"{path}: {error}"
 
 
 def _upload(folder: str, digest: str) -> str:

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 # Projects and senders in one answer: the first ones by name, those that were silent for longest.
 _MOST_PROJECTS, _MOST_SENDERS = 1_000, 2_000
-# Seconds after a failed write until the hub counts as ready again: a proxy that believes it is not would send nothing
+# Seconds after a failed write until the hub itself tries: a proxy that believes it is not ready would send nothing
 # that could succeed.
 _REFUSED = 30.0
 _PARTS = ("keys", "journals", "disk")
@@ -95,8 +95,8 @@ class OperatorApi:
             problems.append("starting: keys and journals are being opened")
         else:
             problems += self._health.obstacles(look=look)
-            if self._service.refused_lately(_REFUSED) and not problems:
-                problems.append("rows or files could not be stored in the last seconds")
+            if not problems and self._service.refuses(_REFUSED, look=look):
+                problems.append("rows or files could not be stored")
         return 503 if problems else 200, {"status": "not ready" if problems else "ready", "problems": problems}
 
     def close(self) -> None:

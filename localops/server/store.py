@@ -167,6 +167,9 @@ if TYPE_CHECKING:
         def retire(self, project: str, choices: Sequence[Choice]) -> Taken:
             """Remove sessions that were kept long enough; their rows are accepted and not stored when sent again."""
 
+        def try_writing(self, project: str) -> None:
+            """Raise Unavailable if rows or files cannot be stored in a project now."""
+
         def sweep(self, project: str) -> None:
             """Delete uploads that were not completed for long."""
 

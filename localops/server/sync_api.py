@@ -13,8 +13,9 @@ from localops.journal.rows import DONE, OPEN
 from localops.server import request_body
 from localops.server.bodies import Bodies, encoding
 from localops.server.http_errors import apart
-from localops.server.request import HttpError, digest_in
+from localops.server.request import HttpError, Unavailable, digest_in
 from localops.server.routes import MOST_BLOBS, MOST_NAMES, MOST_ROWS, MOST_SESSIONS
+from localops.server.threads import FILES
 from localops.transfer import bundle, validation
 
 TYPE_CHECKING = False
@@ -39,7 +40,7 @@ class SyncApi:
         self._bodies = Bodies(service, shares)
         self._store, self._limits, self._keys = service.store, service.limits, service.keys
         self._read, self._write, self._answer = service.read, service.write, service.answer
-        self._metrics = service.metrics
+        self._metrics, self._service = service.metrics, service
 
     async def hello(self, call: Call) -> Response:
         """Return the hub's id and limits, and whether it still has the row that a sender last saw there."""
@@ -97,7 +98,12 @@ class SyncApi:
 
     async def blob(self, call: Call) -> Response:
         """Return how many bytes of a blob are here, in headers."""
-        here, whole = await self._read(self._store.blob, call.owner, digest_in(call.request))
+        try:
+            here, whole = await self._read(self._store.blob, call.owner, digest_in(call.request))
+        except Unavailable:
+            # Senders ask before they send: no write comes that could fail.
+            self._service.note_refusal(call.owner, FILES)
+            raise
         return Response(headers={"Upload-Offset": str(here), "Upload-Complete": "?1" if whole else "?0"})
 
     async def add_to_blob(self, call: Call) -> Response:
@@ -116,7 +122,7 @@ class SyncApi:
                     self._metrics.kept(call.owner, "files", len(plain))
                 return here
 
-            offset = await self._write(call.owner, add)
+            offset = await self._write(call.owner, add, what=FILES)
         return self._answer({"offset": offset})
 
     # Proof

@@ -11,7 +11,7 @@ from starlette.responses import Response
 
 from localops import __version__
 from localops.encoding import encode
-from localops.errors import DamagedJournal
+from localops.errors import DamagedJournal, LocalopsError
 from localops.server import exchange
 from localops.server.audit import Audit
 from localops.server.fair_share import FairShare
@@ -38,6 +38,10 @@ if TYPE_CHECKING:
 _READ_THREADS, _WRITE_THREADS = 8, 4
 # Seconds for which `/health` reports a failed write, unless a later one succeeds, and a read of a damaged page.
 _REFUSED = 900.0
+# Seconds for which an attempt of the hub itself to write is believed.
+_TRIED = 5.0
+# What is stored: one may fail while the other works.
+ROWS, FILES = "rows", "files"
 _NOT_STORED = "rows or files could not be stored in the last minutes: the disk is full, or the journal is not writable"
 _JOURNAL_DAMAGED = "a journal is damaged: the log of the hub says which"
 # Responses that are built in memory at a time: in all, of one project.
@@ -60,8 +64,10 @@ class Service:
         self._readers = ThreadPoolExecutor(_READ_THREADS, "read")
         self._writers = ThreadPoolExecutor(_WRITE_THREADS, "write")
         self._turns: dict[str, asyncio.Lock] = {}
-        # When a write failed last, by project; "" for bodies of requests.
-        self._refused: dict[str, float] = {}
+        # When a write failed last, by project and what was written; the project is "" for bodies of requests.
+        self._refused: dict[tuple[str, str], float] = {}
+        # By project: when the hub tried to write last, and whether it could.
+        self._tried: dict[str, tuple[float, bool]] = {}
         self._damaged: float | None = None
         self.metrics = Metrics()
         # Now: reads and writes in threads, and writes that wait for another one of their project.
@@ -115,28 +121,31 @@ class Service:
         """Return how many requests a second a project may make with all its keys; None for no limit."""
         return None if self.quotas is None or not project else self.quotas.rules(project).rate
 
-    async def write(self, project: str, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
-        """Run `work`, which stores something, in a thread; OverQuota if the project may not store anything now."""
+    async def write(self, project: str, work: Callable[..., T], *arguments: Any, what: str = ROWS) -> T:
+        """Run `work`, which stores rows or files, in a thread; OverQuota if the project may not store anything now."""
         if self.quotas is not None:
             if self.quotas.is_stale(project):
                 await self.read(self.quotas.measure, project)
             self.quotas.check(project)
-        return await self.in_turn(project, work, *arguments, **options)
+        result = await self.in_turn(project, work, *arguments, what=what)
+        self.note_success(project, what)
+        return result
 
-    async def in_turn(self, project: str, work: Callable[..., T], *arguments: Any, **options: Any) -> T:
-        """Run `work` in a thread; one at a time for a project, so that no thread blocks waiting for a journal."""
+    async def in_turn(self, project: str, work: Callable[..., T], *arguments: Any, what: str = ROWS) -> T:
+        """Run `work` in a thread; one at a time for a project, so that no thread blocks waiting for a journal.
+
+        It need not store anything, so its success does not tell that something can be stored: see `note_success`.
+        """
         loop = asyncio.get_running_loop()
         async with self._turn(project):
             self.writes += 1
             try:
-                result = await loop.run_in_executor(self._writers, lambda: work(*arguments, **options))
+                result = await loop.run_in_executor(self._writers, lambda: work(*arguments))
             except Unavailable:
-                self.note_refusal(project)
+                self.note_refusal(project, what)
                 raise
             finally:
                 self.writes -= 1
-        for healed in (project, ""):
-            self._refused.pop(healed, None)
         return result
 
     @asynccontextmanager
@@ -160,9 +169,15 @@ class Service:
         problems = list(await self.read(self.health.problems))
         if not problems and self.damaged_lately():
             return [_JOURNAL_DAMAGED]
-        if not problems and self.refused_lately():
+        if not problems and await self.read(self.refused_lately):
             return [_NOT_STORED]
         return problems
+
+    def look(self) -> None:
+        """Find out what a scrape reports, which itself looks at nothing."""
+        if self.health is not None:
+            self.health.problems()
+        self.refuses(0.0)
 
     def condition(self, problems: Sequence[str]) -> tuple[int, dict[str, object]]:
         """Return the status and the facts of `/health`."""
@@ -173,17 +188,49 @@ class Service:
         }
         return 503 if problems else 200, facts
 
-    def note_refusal(self, project: str = "") -> None:
+    def note_refusal(self, project: str = "", what: str = ROWS) -> None:
         """Remember that a write failed: `/health` writes a small file, which may still fit on the disk."""
-        self._refused[project] = time.monotonic()
+        self._refused[project, what] = time.monotonic()
+
+    def note_success(self, project: str, what: str = ROWS) -> None:
+        """Forget what failed: the same was stored now."""
+        for healed in ((project, what), ("", ROWS)):
+            self._refused.pop(healed, None)
+        self._tried.pop(project, None)
 
     def damaged_lately(self) -> bool:
         """Return whether a damaged page was read in the last minutes: another request may not read it."""
         return self._damaged is not None and time.monotonic() - self._damaged < _REFUSED
 
-    def refused_lately(self, within: float = _REFUSED) -> bool:
-        """Return whether a write failed in the last minutes, or so many seconds, and none succeeded since."""
-        return any(time.monotonic() - when < within for when in list(self._refused.values()))
+    def refused_lately(self) -> bool:
+        """Return whether a write failed, and none succeeded since; after some minutes, whether it would fail again."""
+        for (project, what), when in list(self._refused.items()):
+            if time.monotonic() - when < _REFUSED or not self.can_write(project):
+                return True
+            self._refused.pop((project, what), None)
+        return False
+
+    def refuses(self, within: float, *, look: bool = True) -> bool:
+        """Return whether a write failed in so many seconds, or one failed before and no project takes anything now."""
+        failed = dict(self._refused)
+        if any(time.monotonic() - when < within for when in failed.values()):
+            return True
+        projects = {project for project, _ in failed}
+        if all(self.can_write(project, look=look) for project in projects):
+            return False
+        return not any(self.can_write(project, look=look) for project in self.store.projects())
+
+    def can_write(self, project: str, *, look: bool = True) -> bool:
+        """Return whether the hub itself can write to a project; without `look`, as it was tried last."""
+        at, can = self._tried.get(project, (None, True))
+        if project and look and (at is None or time.monotonic() - at > _TRIED):
+            try:
+                self.store.try_writing(project)
+                can = True
+            except LocalopsError:
+                can = False
+            self._tried[project] = (time.monotonic(), can)
+        return can
 
     def soon(self, work: Callable[..., object], *arguments: Any) -> None:
         """Run `work` in a thread without waiting; the request that needs its result reports a failure."""

@@ -8,6 +8,7 @@ import time
 
 from localops import clock, output
 from localops.server import retention, troubles
+from localops.server.threads import FILES
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ class Upkeep:
         ends = time.monotonic() + _RUN
         rules = self._policy.all()
         for project in self._service.store.projects():
-            await self._service.in_turn(project, self._service.store.sweep, project)
+            await self._service.in_turn(project, self._service.store.sweep, project, what=FILES)
             if project not in rules or retention.keeps_for_ever(rules[project]):
                 continue
             while not await self._retire(project):

@@ -29,11 +29,14 @@ PATH = os.pathsep.join((str(TOP), str(TOP / "sync")))
 _LIMITED = """
 import functools, json, sys
 from localops.cli import main
-from localops.server import auth, limits, presence, troubles
+from localops.server import auth, limits, operator_api, presence, threads, troubles
 given = json.loads(sys.argv[1])
 auth._LOGIN = given.pop("login", auth._LOGIN)
 troubles._FRESH = given.pop("fresh", troubles._FRESH)
 presence._PATIENCE = given.pop("takeover", presence._PATIENCE)
+operator_api._REFUSED = given.pop("unready", operator_api._REFUSED)
+threads._REFUSED = given.pop("unwell", threads._REFUSED)
+threads._TRIED = given.pop("tried", threads._TRIED)
 limits.Limits = functools.partial(limits.Limits, **given)
 main(sys.argv[2:])
 """
@@ -151,7 +154,8 @@ class RealHub:
 def hub(folder: Path, project: str = "default", *options: str, **limits: float) -> RealHub:
     """Return a hub with a data folder in `folder` and a key to a project, listening: `.url`, `.key`, `.data`.
 
-    Keywords are fields of its Limits, and `login`, `fresh` and `takeover`, in seconds: `hub(tmp_path, farewell=1)`.
+    Keywords are fields of its Limits, and `login`, `fresh`, `takeover`, `unready`, `unwell` and `tried`, in seconds:
+    `hub(tmp_path, farewell=1)`.
     `.stop()`, `.kill()` and `.start()` end it and start it again at the same address; use it in a `with`, or stop it.
     """
     return RealHub(folder, project, options, limits or None)

@@ -77,6 +77,7 @@ async def release_spans(service: Service) -> None:
                 # Also where a quota is used up by now: they have been acknowledged.
                 if rows := await service.in_turn(project, service.store.release_spans, project):
                     service.metrics.took(project, "otlp", stored=rows)
+                    service.note_success(project)
             except LocalopsError as error:
                 # A full disk, a damaged journal: it is printed, and tried again.
                 http_error(error)
