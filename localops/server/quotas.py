@@ -11,6 +11,7 @@ import time
 from dataclasses import dataclass
 
 from localops import clock, output
+from localops.server.policy import UnreadableRules
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -79,10 +80,21 @@ class Quotas:
     def count(self, project: str, rows: int, size: int) -> None:
         """Count what was stored now."""
         self._usage.count(project, rows, size)
+        if self._limits_days(project):
+            self._usage.save()
         with self._lock:
             if (stored := self._stored.get(project)) is not None:
                 stored.rows += rows
                 stored.bytes += size
+
+    def _limits_days(self, project: str) -> bool:
+        """Return whether a project has a quota of the day; False if the rules cannot be read now."""
+        try:
+            rules = self.rules(project)
+        except UnreadableRules:
+            # What was stored is stored; the next request is refused.
+            return False
+        return rules.rows_per_day is not None or rules.bytes_per_day is not None
 
     def check(self, project: str) -> None:
         """Raise OverQuota if a project may not store anything now."""

@@ -1,6 +1,7 @@
 """What a hub's keys and projects were used for: when each key was last used, and what each project has sent today.
 
-It is kept in memory and written to a file at most once a minute, so that it survives a restart, to the minute.
+It is kept in memory and written to a file at most once a minute, so that it survives a restart, to the minute; what
+counts against a quota of the day is written with each batch, so that a killed hub does not forget it.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import time
+from contextlib import suppress
 
 from localops import clock, host
 from localops.encoding import encode
@@ -29,6 +31,8 @@ class Usage:
         self._path = os.path.join(folder, NAME)
         self._every = every
         self._lock = threading.Lock()
+        # Of the file; requests do not wait for it to count.
+        self._saving = threading.Lock()
         self._used = load(folder)
         # Of each project: the day, and the rows and bytes that were stored on it.
         self._days = load_days(folder)
@@ -63,6 +67,10 @@ class Usage:
 
     def save(self) -> None:
         """Write the file, if anything has changed; do without it on a full disk."""
+        with self._saving:
+            self._save()
+
+    def _save(self) -> None:
         with self._lock:
             if not self._changed:
                 return
@@ -82,8 +90,10 @@ class Usage:
                 file.write(encode.dumps(facts))
             os.replace(temporary, self._path)
         except OSError:
-            # Only a help for people: no request may fail for it.
+            # No request may fail for it: what was counted is still known here.
             self._changed = True
+            with suppress(OSError):
+                os.unlink(temporary)
 
 
 def load(folder: str) -> dict[str, int]:

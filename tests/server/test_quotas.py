@@ -79,6 +79,28 @@ def test_the_quota_of_a_day_is_counted_across_restarts(tmp_path: Path) -> None:
         assert (status, "8 rows of today" in answer["message"]) == (429, True)
 
 
+def test_a_killed_hub_does_not_forget_the_day(tmp_path: Path) -> None:
+    """What is stored is in the file with the batch, and files count as well as rows."""
+    with hub(tmp_path) as running:
+        _set(running, "--rows-per-day", "8", "--bytes-per-day", "1GB")
+        # Uses of keys are written at most once a minute.
+        assert running.take(batch_of(session_rows(1), journal="a" * 32))[0] == 200
+        assert running.take(batch_of(session_rows(3), journal="b" * 32))[0] == 200
+        [listed] = _quotas(running)
+        assert listed["rows_per_day"] == {"most": 8, "used": 8}
+        digest = hashlib.sha256(b"film").hexdigest()
+        headers = {"Upload-Offset": "0", "Upload-Length": "4"}
+        before = listed["bytes_per_day"]["used"]
+        running.kill()
+        running.start()
+        assert running.take(batch_of(session_rows(3), journal="c" * 32))[0] == 429
+        _set(running, "--rows-per-day", "none")
+        assert running.ask("PATCH", f"/sync/1/blobs/{digest}", b"film", headers=headers)[0] == 200
+        running.kill()
+        [listed] = _quotas(running)
+        assert listed["bytes_per_day"]["used"] == before + 4
+
+
 def test_a_day_begins_with_nothing_used(tmp_path: Path) -> None:
     """What was stored on another day does not count, nor does a file that cannot be read."""
     file = tmp_path / usage.NAME

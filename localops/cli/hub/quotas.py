@@ -99,7 +99,7 @@ def _amount(name: str, amount: float | None) -> str:
 @data_option
 @json_option
 def list_quotas(data: str, as_json: bool) -> None:
-    """List the quotas of projects, each with what is used of it; of a day, to the minute."""
+    """List the quotas of projects, each with what is used of it; of a day, with the last batch that was stored."""
     from localops.server.home_store import HomeStore
     from localops.server.policy import Policy
     from localops.server.usage import Usage
