@@ -36,6 +36,8 @@ MANIFEST = "backup.json"
 _FORMAT = 1
 _PIECE = 1 << 20
 _PART = ".part"
+# What follows the name of a backup that was found damaged: it is none to restore by itself, and none to keep.
+_BAD = ".bad"
 # The name of a backup; the number tells backups of the same second apart.
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(-\d+)?")
 # Other files of the data folder, and of a project: settings, logs, remotes. A writer's unfinished file ends in its pid.
@@ -106,7 +108,7 @@ def make(keys: Keys, into: str, *, keep: int | None = None) -> Made:
         with participants.alone(into):
             _remove_unfinished(into)
             earlier = names(into)
-            target = os.path.join(into, _free_name(earlier))
+            target = os.path.join(into, _free_name(_in_order([*earlier, *bad_names(into)])))
             made = _written(keys, target, target + _PART, os.path.join(into, earlier[-1]) if earlier else None)
             if keep is not None:
                 made.removed = _removed_beyond(into, keep)
@@ -127,6 +129,15 @@ def prune(into: str, keep: int) -> list[str]:
         return []
 
 
+def set_aside(folder: str) -> str:
+    """Rename a backup of a folder of backups that was found damaged; return its path, as it is now."""
+    if not _NAME.fullmatch(os.path.basename(folder)):
+        return folder
+    os.rename(folder, folder + _BAD)
+    host.sync_folder(os.path.dirname(folder))
+    return folder + _BAD
+
+
 def make_one(keys: Keys, target: str) -> Made:
     """Write a backup to a folder that must not exist."""
     _refuse_inside(keys.folder, target)
@@ -142,12 +153,28 @@ def make_one(keys: Keys, target: str) -> Made:
 
 def names(into: str) -> list[str]:
     """Return the names of finished backups in a folder, the oldest first."""
+    return _in_order(name for name in _listed(into) if _NAME.fullmatch(name) and is_hub(os.path.join(into, name)))
+
+
+def bad_names(into: str) -> list[str]:
+    """Return the names, without the suffix, of backups in a folder that were found damaged, the oldest first."""
+    ends = (name.removesuffix(_BAD) for name in _listed(into) if name.endswith(_BAD))
+    return _in_order(name for name in ends if _NAME.fullmatch(name))
+
+
+def _listed(folder: str) -> list[str]:
     try:
-        there = os.listdir(into)
+        return os.listdir(folder)
     except OSError:
         return []
-    whole = [name for name in there if _NAME.fullmatch(name) and is_hub(os.path.join(into, name))]
-    return sorted(whole, key=lambda name: (name[:20], int(name[21:] or 0)))
+
+
+def _in_order(names: Iterable[str]) -> list[str]:
+    return sorted(names, key=_order)
+
+
+def _order(name: str) -> tuple[str, int]:
+    return name[:20], int(name[21:] or 0)
 
 
 def is_hub(folder: str) -> bool:
@@ -161,7 +188,20 @@ def find(place: str) -> str:
         return place
     if there := names(place):
         return os.path.join(place, there[-1])
+    if bad := bad_names(place):
+        newest = os.path.join(place, bad[-1] + _BAD)
+        raise NotFound(
+            f"each backup in {place} was found damaged by --verify: to restore one anyway, name it: --from {newest}"
+        )
     raise NotFound(f"there is no backup in {place}: give the folder that `localops hub backup --to` writes to")
+
+
+def passed_over(place: str, chosen: str) -> list[str]:
+    """Return the paths of backups in a folder of them that are newer than the chosen one, and were found damaged."""
+    if os.path.dirname(chosen) != place.rstrip("/"):
+        return []
+    name = os.path.basename(chosen)
+    return [os.path.join(place, bad + _BAD) for bad in bad_names(place) if _order(bad) > _order(name)]
 
 
 def problems(folder: str, manifest: Manifest) -> list[str]:
@@ -351,13 +391,18 @@ def _free_name(earlier: list[str]) -> str:
 def _remove_unfinished(into: str) -> None:
     """Remove what a killed backup has left; the lock of the folder shows that none is running."""
     for name in os.listdir(into):
-        if name.endswith(_PART) and _NAME.fullmatch(name.removesuffix(_PART)):
+        if name.endswith(_PART) and _NAME.fullmatch(name.removesuffix(_PART).removesuffix(_BAD)):
             shutil.rmtree(os.path.join(into, name))
 
 
 def _removed_beyond(into: str, keep: int) -> list[str]:
     """Remove the oldest backups; what is removed in part does not have the name of one."""
-    old = names(into)[: -max(1, keep)]
+    there = names(into)
+    kept = there[-max(1, keep) :]
+    old = there[: -len(kept)] if kept else []
+    # Damaged ones are none of the number; a newer one stays, as somebody may want to look at it.
+    if len(kept) == keep:
+        old += [name + _BAD for name in bad_names(into) if _order(name) < _order(kept[0])]
     for name in old:
         path = os.path.join(into, name)
         os.rename(path, path + _PART)

@@ -87,6 +87,7 @@ def restore(place: str, folder: str, *, replace: bool = False, old: str | None =
             with _place(target, taken=taken) as new:
                 held.enter_context(presence.absent(new.folder))
                 done = Restored(source, folder, manifest.made if manifest else None)
+                done.notes += [f"{bad} is newer, but was found damaged" for bad in backups.passed_over(place, source)]
                 _fill(source, new.folder, manifest, done)
                 _take_keys(source, new.folder, old, done)
                 _delete_again(new.folder, old, done)

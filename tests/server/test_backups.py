@@ -103,6 +103,45 @@ def test_older_backups_go_when_a_new_one_is_there(tmp_path: Path) -> None:
     assert {path.name for path in into.iterdir()} > {"2001-01-01T00-00-00Z", "notes.part"}
 
 
+def test_a_damaged_backup_is_set_aside(tmp_path: Path) -> None:
+    """What --verify found damaged does not count for --keep, and is restored only by its name."""
+    into = tmp_path / "backups"
+    with hub(tmp_path) as running:
+        assert running.take(batch_of(session_rows(3)))[0] == 200
+        running.stop()
+        good = Path(_backup(running, into, "--verify")["folder"])
+        journal = running.folder / "journal.db"
+        content = journal.read_bytes()
+        assert content.count(b'"q":"why"') >= 3
+        journal.write_bytes(content.replace(b'"q":"why"', b'"q":"who"', 1))
+        for _ in range(2):
+            done = _hub("backup", "--data", running.data, "--to", into, "--verify", "--keep", "1", code=1)
+            assert ".bad is not good: 1 rows of default" in done.stderr
+        bad = sorted(into.glob("*.bad"))
+        assert (len(bad), backups.names(str(into))) == (2, [good.name])
+        done = _hub("restore", "--from", into, "--data", tmp_path / "restored")
+        assert f"from {good}" in done.stderr
+        assert f"{bad[1]} is newer, but was found damaged" in done.stderr
+        _hub("restore", "--from", bad[0], "--data", tmp_path / "named")
+        journal.write_bytes(content)
+        newest = _backup(running, into, "--verify", "--keep", "2")
+        assert newest["removed"] == []
+        assert backups.names(str(into)) == [good.name, Path(newest["folder"]).name]
+        last = _backup(running, into, "--verify", "--keep", "1")
+        assert sorted(last["removed"]) == sorted([good.name, *(each.name for each in bad), Path(newest["folder"]).name])
+        assert [path.name for path in into.iterdir() if not path.name.startswith(".")] == [Path(last["folder"]).name]
+
+
+def test_only_damaged_backups_are_not_restored_by_themselves(tmp_path: Path) -> None:
+    """The refusal names the newest of them."""
+    into = tmp_path / "backups"
+    with hub(tmp_path) as running:
+        running.stop()
+        bad = backups.set_aside(_backup(running, into)["folder"])
+        done = _hub("restore", "--from", into, "--data", tmp_path / "restored", code=1)
+        assert f"name it: --from {bad}" in done.stderr
+
+
 def test_a_backup_that_is_killed_leaves_the_others(tmp_path: Path) -> None:
     """Killed at any moment, it leaves nothing with the name of a backup, and the next one removes what it left."""
     into, dice = tmp_path / "backups", random.Random(7)

@@ -69,7 +69,12 @@ def _verify(made: Made) -> None:
     problems = backups.problems(made.folder, manifest)
     problems += [flaw for project in made.projects for flaw in restores.flaws(made.folder, project)]
     if problems:
-        raise LocalopsError(f"the backup {made.folder} is not good: {some(problems, 5)}")
+        # An older backup is better: `restore --from` the folder must not take this one.
+        aside = backups.set_aside(made.folder)
+        raise LocalopsError(
+            f"the backup {aside} is not good: {some(problems, 5)}; it is restored only if you name it, and does not "
+            "count for --keep"
+        )
 
 
 def _print(made: Made, *, verified: bool) -> None:
