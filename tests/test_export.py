@@ -8,6 +8,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,9 @@ from localops.journal import wire
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.reading import export
+from localops.reading.home import Home
 from localops.upkeep.repricing import reprice
+from tests import programs
 
 _HOSTILE = "</script><img src=x onerror=alert(1)>\x1b[2J"
 
@@ -159,6 +162,37 @@ def test_sqlite_links_hold_and_figures_agree(run: export.Run, database: sqlite3.
     assert database.execute("select failed from llm_calls").fetchall() == [(0,), (0,)]
     paid = "select (select sum(cost_usd) from llm_calls) + (select sum(cost_usd) from tool_calls)"
     assert (database.execute(paid).fetchone()[0], failed) == (pytest.approx(cost), "Failure")
+
+
+def test_a_call_that_never_ended_is_marked(tmp_path: Path) -> None:
+    """In SQLite beside its figures, which sessions do not count, and in the spreadsheet."""
+    programs.run(
+        "import os, localops\n"
+        "session = localops.start_session()\n"
+        "session.record(localops.ToolEvent(name='done'))\n"
+        "session.record(localops.LLMEvent(model='gpt-4o', prompt_tokens=1, completion_tokens=1))\n"
+        "with session.operation('look', kind='tool'), session.operation('ask', kind='llm', model='gpt-4o'):\n"
+        "    os._exit(1)"
+    )
+    with Home() as home:
+        project, id = home.find("last")
+        run = export.Run(project.name, project.folder, project.reader, id)
+        export.write_sqlite([run], str(tmp_path / "out.db"))
+        with (tmp_path / "out.csv").open("wb") as file:
+            export.write_csv([run], file)
+    with closing(sqlite3.connect(tmp_path / "out.db")) as database:
+        for table in ("llm_calls", "tool_calls"):
+            calls = database.execute(f"select finished, seconds is null from {table} order by finished").fetchall()
+            assert calls == [(0, 1), (1, 0)]
+            ended = f"select sum(finished) = (select {table} from sessions) from {table}"
+            assert database.execute(ended).fetchone() == (1,)
+    with (tmp_path / "out.csv").open(newline="") as file:
+        assert sorted((line["kind"], line["finished"]) for line in csv.DictReader(file)) == [
+            ("llm", "0"),
+            ("llm", "1"),
+            ("tool", "0"),
+            ("tool", "1"),
+        ]
 
 
 def test_sqlite_is_searchable_and_described(database: sqlite3.Connection) -> None:
