@@ -21,12 +21,35 @@ if TYPE_CHECKING:
     from localops.reading.home import Home
 
 
-# Where ids are text, and where they are 16 bytes: compared with each other they are never equal.
-_TEXT_IDS = re.compile(r"\b(session_id|event_detail|event_tag)\b", re.IGNORECASE)
-_BYTE_IDS = re.compile(
-    r"\b(from|join|,)\s+(event|story|total|milestone|session_total|session_row|session_tag|unfinished_operation)\b",
-    re.IGNORECASE,
+# The columns in which ids are text, and those in which they are 16 bytes: compared, they are never equal.
+_TEXT_IDS = {
+    "session": "session_id",
+    "event_detail": "id session parent agent",
+    "event_tag": "id session",
+}
+_BYTE_IDS = {
+    "event": "id session parent agent",
+    "unfinished_operation": "id session parent agent",
+    "story": "id session participant",
+    "milestone": "id session participant",
+    "id_of": "id",
+    "unfinished": "id",
+    **dict.fromkeys(("total", "session_total", "session_row", "session_tag", "facet_part", "tail", "gone"), "session"),
+}
+_KINDS = {
+    (table, column): kind
+    for kind, tables in (("text", _TEXT_IDS), ("bytes", _BYTE_IDS))
+    for table, columns in tables.items()
+    for column in columns.split()
+}
+_QUOTED = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
+_TABLE = re.compile(r"(?:\bfrom|\bjoin|,)\s+(\w+)(?:\s+(?:as\s+)?(\w+))?", re.IGNORECASE)
+_COLUMN = r"\b(?:(\w+)\.)?(\w+)"
+_EQUAL = re.compile(rf"(?<![.\w]){_COLUMN}\s*(?:={{1,2}}|<>|!=|\bis\b)\s*{_COLUMN}\b(?!\s*[.(])", re.IGNORECASE)
+_IN = re.compile(
+    rf"(?<![.\w]){_COLUMN}\s+(?:not\s+)?in\s*\(\s*select\s+(?:distinct\s+)?{_COLUMN}\s+from\s+(\w+)", re.IGNORECASE
 )
+_USING = re.compile(r"\busing\s*\(([^)]*)\)", re.IGNORECASE)
 _OVER_ALL = re.compile(r"\b(limit|(order|group)\s+by|distinct|(count|sum|avg|min|max|total)\s*\()", re.IGNORECASE)
 # Width that text is cut to before rows are printed as blocks instead of a table.
 _LEAST = 24
@@ -80,7 +103,7 @@ def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[
 
 def _say_what_surprises(statement: str, projects: int, *, any_rows: bool) -> None:
     """Explain surprising answers: ids that cannot match, projects that are queried one by one."""
-    if not any_rows and _TEXT_IDS.search(statement) and _BYTE_IDS.search(statement):
+    if not any_rows and _compares_text_with_bytes(statement):
         output.say(
             "ids are text in session_id, event_detail and event_tag, bytes in the other tables and views: "
             "to join the two write unhex(replace(session_id, '-', ''))"
@@ -90,6 +113,27 @@ def _say_what_surprises(statement: str, projects: int, *, any_rows: bool) -> Non
             f"each of the {projects} projects was queried alone: limits, orders and sums are those of one project; "
             "--project chooses one"
         )
+
+
+def _compares_text_with_bytes(statement: str) -> bool:
+    """Return whether a statement compares ids that are text with ids that are bytes, as far as its words tell."""
+    words = _QUOTED.sub("''", statement).lower()
+    tables: dict[str, str] = {}
+    for table, alias in _TABLE.findall(words):
+        tables |= {table: table, alias or table: table}
+
+    def kinds(name: str, column: str, *only: str) -> set[str]:
+        """Return whether a column is text or bytes; both if it is not known which one is meant."""
+        among = [tables.get(name, name)] if name else only or tables.values()
+        return {kind for table in among if (kind := _KINDS.get((table, column))) is not None}
+
+    pairs = [(kinds(*match[:2]), kinds(*match[2:])) for match in _EQUAL.findall(words)]
+    for *outer, name, column, table in _IN.findall(words):
+        others = [each for each in tables.values() if each != table]
+        pairs.append((kinds(*outer, *others), kinds(name, column, table)))
+    differ = any(len(left) == len(right) == 1 and left != right for left, right in pairs)
+    joined = (column.strip() for columns in _USING.findall(words) for column in columns.split(","))
+    return differ or any(len(kinds("", column)) > 1 for column in joined)
 
 
 def _named(names: list[str], row: Sequence[Any]) -> dict[str, Any]:

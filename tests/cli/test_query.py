@@ -136,6 +136,46 @@ def test_a_join_of_bytes_and_text_is_explained(command: Command) -> None:
     assert (code, out, err) == (0, "name\none\n", "")
 
 
+# That of `localops help recipes`.
+_GATE = (
+    "select name, state, errors, failed, session_id from session where state <> 'Success' or errors > 0 or failed > 0 "
+    "or replace(session_id, '-', '') in (select lower(hex(session)) from unfinished_operation)"
+)
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "select 1 from session where session_id in (select session from unfinished_operation)",
+        "select 1 from session s, event where session_id = event.session",
+        "select 1 from event_detail d join event as e using (id)",
+        "select 1 from total t join session on t.session == session_id",
+        "select 1 from event_tag where id not in (select distinct id from event) and session = 'x'",
+    ],
+)
+def test_each_comparison_of_bytes_and_text_is_explained(command: Command, sql: str) -> None:
+    """By the tables' names or their aliases, as a join or as a subquery."""
+    _record("default", "one")
+    assert "unhex(replace(session_id" in command("query", f"{sql} limit 0", "--csv")[2]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        _GATE,
+        "select 1 from session s join event e on e.session = unhex(replace(s.session_id, '-', '')) where e.name = 'x'",
+        "select 1 from session s join event_detail e on e.session = s.session_id where e.kind = 'x'",
+        "select 1 from event e join total t on t.session = e.session where e.kind = 'session_id = session'",
+        "select session_id from session where state = 'x' and (select count(*) from event where session is null) = 0",
+    ],
+)
+def test_a_right_comparison_without_rows_is_no_surprise(command: Command, sql: str) -> None:
+    """A statement that compares ids of the same kind, or no ids, prints no hint when nothing matches."""
+    _record("default", "one")
+    code, out, err = command("query", sql, "--csv")
+    assert (code, len(out.splitlines()), err) == (0, 1, "")
+
+
 def test_a_limit_over_several_projects_is_reported_as_per_project(command: Command) -> None:
     """An order or a limit applies to each project, which prints a notice; a plain list prints none."""
     _record("default", "one")
