@@ -370,6 +370,31 @@ def write_receipts(parts: Iterable[Part], path: str) -> int:
     return len(entries)
 
 
+def place_of_receipts(parts: Iterable[Part], path: str) -> str:
+    """Return where the receipts of an import go: to `path`, or beside it where they would replace better ones.
+
+    Those of a hub mark rows as delivered, and those of a copy do not; signed ones are better than unsigned ones.
+    """
+    try:
+        with open(path, encoding="utf-8") as file:
+            there = max(_worth(dict(entry["receipt"])) for entry in json.load(file)["receipts"])
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
+        return path  # there is none, or something else
+    worth = min((_worth(receipt) for part in parts for receipt in part.receipts), default=_OF_HUB)
+    if worth >= there:
+        return path
+    return f"{path}.copy" if worth == _OF_COPY else f"{path}.unsigned"
+
+
+_OF_COPY, _UNSIGNED_OF_HUB, _OF_HUB = range(3)
+
+
+def _worth(receipt: dict[str, Any]) -> int:
+    if "holder" in receipt:
+        return _OF_COPY
+    return _OF_HUB if receipt.get("hmac") else _UNSIGNED_OF_HUB
+
+
 @dataclass
 class Signed:
     """The result of importing receipts."""

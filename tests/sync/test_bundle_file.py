@@ -337,6 +337,31 @@ def test_receipts_for_a_copy_are_not_sent_back(home: str, tmp_path: Path) -> Non
     assert (done.returncode, "bring it back" in done.stderr, "--deliver REMOTE" in done.stderr) == (0, False, True)
 
 
+def test_better_receipts_are_not_replaced(home: str, data: str, tmp_path: Path) -> None:
+    """Those of a hub stay when a copy, or the hub without its key, writes its own; those of a copy are replaced."""
+    path = str(tmp_path / "run.lops")
+    back = tmp_path / "run.lops.receipts"
+    bundle_file.pack(home, [Share("default", "hub")], path)
+    bundle_file.write_receipts(bundle_file.unpack(data, path, key=KEY), str(back))
+    of_hub = back.read_text()
+
+    def run(folder: Path | str, *options: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "localops", "import", path, "--home", str(folder), *options]
+        environ = {name: value for name, value in os.environ.items() if "API_KEY" not in name}
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environ)
+
+    assert f"{back} has better receipts, and was left as it is" in run(tmp_path / "there").stderr
+    facts = json.loads(run(data, "--json").stdout)
+    assert (facts["receipts"], facts["kept"]) == (f"{back}.unsigned", str(back))
+    assert back.read_text() == of_hub
+    [signed] = bundle_file.take_receipts(home, str(back))
+    assert (signed.refused, _unsent(home)) == ([], 0)
+    assert json.loads((tmp_path / "run.lops.receipts.copy").read_text())["receipts"][0]["receipt"]["holder"]
+    back.write_text((tmp_path / "run.lops.receipts.copy").read_text())
+    facts = json.loads(run(data, "--json").stdout)
+    assert (facts["receipts"], facts["kept"]) == (str(back), None)
+
+
 @pytest.mark.parametrize(
     ("ranges", "reason"),
     [

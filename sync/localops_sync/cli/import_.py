@@ -57,9 +57,9 @@ def import_(
     files are read.
 
     Rows go into the project they come from (or --project), and from there to its remotes with the next sync.
-    Receipts are written beside FILE. With --deliver they are the hub's, and mark the rows as delivered where they
-    come from. Without it, this machine writes the receipts, signed with the key of --key-file or LOCALOPS_API_KEY; they
-    mark rows as delivered only if it is a hub.
+    Receipts are written beside FILE; better ones that are there stay as they are. With --deliver they are the hub's,
+    and mark the rows as delivered where they come from. Without it, this machine writes the receipts, signed with the
+    key of --key-file or LOCALOPS_API_KEY; they mark rows as delivered only if it is a hub.
     """
     if claude_code + codex + otlp > 1:
         raise click.UsageError("give one of --claude-code, --codex and --otlp")
@@ -115,16 +115,21 @@ def _deliver(home: str, path: str, remote: str, project: str | None) -> list[Par
 
 
 def _bundle(parts: list[Part], own: list[Part], receipts_path: str, as_json: bool) -> None:
+    wanted, receipts_path = receipts_path, bundle_file.place_of_receipts(own or parts, receipts_path)
     count = bundle_file.write_receipts(own or parts, receipts_path)
+    kept = wanted if wanted != receipts_path else None
     refused = [(part.project, seq, why) for part in [*parts, *own] for seq, why in part.refused.items()]
     if as_json:
         parts_json = [_facts(part) for part in parts]
         signed = all(each.get("hmac") for part in own or parts for each in part.receipts)
         holder = "copy" if any("holder" in each for part in own or parts for each in part.receipts) else "hub"
         facts = {"parts": parts_json, "receipts": os.path.abspath(receipts_path), "signed": signed, "holder": holder}
+        facts["kept"] = None if kept is None else os.path.abspath(kept)
         common.print_json({**facts, "delivered": sum(part.rows for part in own)})
     else:
         _say(parts, own, count, receipts_path)
+        if kept is not None:
+            output.say(f"{kept} has better receipts, and was left as it is: bring that one back")
         for project, seq, why in refused[:10]:
             output.say(f"row {seq} of {project} was left out: {why}")
     raise click.exceptions.Exit(exit_codes.PARKED if refused else exit_codes.DONE)
