@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from itertools import chain
-from typing import NamedTuple
 
 import click
 
@@ -11,7 +10,7 @@ from localops import facets, host, output
 from localops.cli import common
 from localops.errors import LocalopsError
 from localops.reading import analytics as figures
-from localops.reading import facts
+from localops.reading import facts, lower_bounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from localops.reading.analytics import Chosen, Line, Part, Report, Totals
     from localops.reading.home import Home, Project
+    from localops.reading.lower_bounds import Bounds
     from localops.reading.snapshot import Snapshot
 
 
@@ -113,7 +113,8 @@ def analytics(
             if by is None:
                 _one(where, id, percentiles=percentiles, as_json=as_json)
             else:
-                _print_lines(by, _lines_of_one(where, id, by), limit, as_json=as_json, each_one=True)
+                lines = _lines_of_one(where, id, by)
+                _print_lines(by, lines, limit, lower_bounds.of_one(where, id, by), as_json=as_json, each_one=True)
             return
         if not opened.projects and not as_json:
             output.say(opened.nothing_yet())
@@ -125,17 +126,11 @@ def analytics(
         if by is None:
             _all(opened, chosen, as_json=as_json)
         else:
-            _across(opened, by, _lines(opened, by, chosen, tz), chosen, limit, as_json=as_json)
-
-
-def _across(opened: Home, by: str, lines: list[Line], chosen: Chosen, limit: int, *, as_json: bool) -> None:
-    """Print the lines of a table over all sessions."""
-    if by == "session" and as_json:
-        _print_sessions(opened, lines, chosen)
-        return
-    each_one = by == "session"
-    named = _names(opened, lines[:limit]) if each_one else {}
-    _print_lines(by, lines, limit, as_json=as_json, each_one=each_one, named=named)
+            lines = _lines(opened, by, chosen, tz)
+            bounds = lower_bounds.across(opened.projects, by, chosen, tz=tz)
+            each_one = by == "session"
+            named = _names(opened, lines[:limit]) if each_one and not as_json else {}
+            _print_lines(by, lines, limit, bounds, as_json=as_json, each_one=each_one, named=named)
 
 
 # Metrics
@@ -191,7 +186,7 @@ def _print_report(session: Snapshot, report: Report) -> None:
     for dim, parts in report.by.items():
         if parts:
             print()
-            _print_parts(dim, parts)
+            _print_parts(dim, parts, report.lost.get(dim, frozenset()))
     print()
     _print_percentiles(report)
 
@@ -226,13 +221,12 @@ def _calls(many: int) -> str:
     return output.counted(many, "call")
 
 
-def _print_parts(dim: str, parts: list[Part]) -> None:
+def _print_parts(dim: str, parts: list[Part], lost: frozenset[str]) -> None:
     if dim == "tool":
         rows = [_timed(part, output.count(part.events), output.count(part.failed)) for part in parts]
         common.print_table(rows, ("tool", "calls", "failed", "time", "mean"), align="lrrrr", soft=("tool",))
         return
-    if dim == "agent":
-        parts = _by_name(parts)
+    named = [(part.value, part) for part in parts] if dim != "agent" else _by_name(parts)
     rows = [
         _timed(
             part,
@@ -240,9 +234,9 @@ def _print_parts(dim: str, parts: list[Part]) -> None:
             output.count(part.failed),
             output.count(part.tokens_in),
             output.count(part.tokens_out),
-            output.money_of(part.cost, part.unpriced, part.events),
+            output.money_of(part.cost, part.unpriced, part.events, at_least=name in lost),
         )
-        for part in parts
+        for name, part in named
     ]
     headers = [dim, "events" if dim == "agent" else "calls", "failed", "tokens in", "out", "cost", "time", "mean"]
     # No mean for an agent: its time is that of its LLM and tool calls, but its events include others.
@@ -251,8 +245,8 @@ def _print_parts(dim: str, parts: list[Part]) -> None:
     common.print_table(rows, headers, align="lrrrrrrr", soft=(dim,), spare=("mean", "time", "failed"))
 
 
-def _by_name(agents: list[Part]) -> list[Part]:
-    """Add up agents of the same name, and add their number to it."""
+def _by_name(agents: list[Part]) -> list[tuple[str, Part]]:
+    """Add up agents of the same name, and add their number to it; return each with the name alone."""
     named: dict[str, list[Part]] = {}
     for agent in agents:
         named.setdefault(agent.value, []).append(agent)
@@ -260,7 +254,7 @@ def _by_name(agents: list[Part]) -> list[Part]:
     for name, same in named.items():
         _, *columns = zip(*same, strict=True)
         shown = name if len(same) == 1 else f"{name} ({len(same)} agents)"
-        whole.append(figures.Part(shown, *map(sum, columns)))
+        whole.append((name, figures.Part(shown, *map(sum, columns))))
     return whole
 
 
@@ -311,7 +305,7 @@ def _totals_facts(totals: Totals, *, open_calls: bool) -> dict[str, Any]:
 def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     parts = [figures.overall(project.reader, chosen) for project in opened.projects]
     totals = figures.Totals(*map(sum, zip(figures.NOTHING, *parts, strict=True)))
-    open_calls = any(project.with_open_calls(chosen) for project in opened.projects)
+    open_calls = any(project.has_open_calls(chosen) for project in opened.projects)
     if as_json:
         common.print_json({"sessions": totals.rows, **_totals_facts(totals, open_calls=open_calls)})
         return
@@ -340,12 +334,6 @@ def _lines(opened: Home, by: str, chosen: Chosen, tz: str | None) -> list[Line]:
     return figures.together(by, chain.from_iterable(parts))
 
 
-def _print_sessions(opened: Home, lines: list[Line], chosen: Chosen) -> None:
-    """Print the figures of each session as JSON."""
-    open_calls = {session for project in opened.projects for session in project.with_open_calls(chosen)}
-    common.print_json({"by": "session", "lines": [facts.of_session(line, open_calls) for line in lines]})
-
-
 def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:
     if by == "kind":
         return figures.by_kind(project.reader, id)
@@ -358,22 +346,12 @@ def _lines_of_one(project: Project, id: bytes, by: str) -> list[Line]:
     return [figures.Line(sessions=1, **part._asdict()) for part in parts]
 
 
-class _Named(NamedTuple):
-    """A session of a table: its label, and whether its duration and its cost are lower bounds."""
-
-    label: str
-    is_cut_off: bool = False
-    cost_at_least: bool = False
-
-
-def _names(opened: Home, lines: list[Line]) -> dict[bytes, _Named]:
-    """Return the short id and the name of each line's session, with what the line's figures leave open."""
+def _names(opened: Home, lines: list[Line]) -> dict[bytes, str]:
+    """Return the short id and the name of each line's session."""
     named = {}
     for line in lines:
         project, id = opened.find(facts.full_id(line.value))
-        snapshot = project.snapshot(id)
-        label = f"{common.short_id(id)}  {common.title(snapshot.story.name)}"
-        named[line.value] = _Named(label, snapshot.is_cut_off, snapshot.cost_at_least)
+        named[line.value] = f"{common.short_id(id)}  {common.title(project.name_of(id))}"
     return named
 
 
@@ -381,21 +359,22 @@ def _print_lines(
     by: str,
     lines: list[Line],
     limit: int,
+    bounds: Bounds,
     *,
     as_json: bool,
     each_one: bool = False,
-    named: dict[bytes, _Named] | None = None,
+    named: dict[bytes, str] | None = None,
 ) -> None:
     """Print lines as a table or JSON; `each_one`: each is one session; `named`: what these are called."""
     if as_json:
-        common.print_json({"by": by, "lines": [facts.part(by, line) for line in lines]})
+        common.print_json({"by": by, "lines": [facts.line(by, line, bounds) for line in lines]})
         return
     if not lines:
         output.say(f"nothing recorded by {by}")
         return
     most = max(line.cost for line in lines)
     table = [
-        _cells(by, line, (named or {}).get(line.value) or _Named(line.value or common.NAMELESS), most)
+        _cells(by, line, (named or {}).get(line.value) or line.value or common.NAMELESS, bounds, most)
         for line in lines[:limit]
     ]
     headers = (by, "sessions", "calls" if by in ("model", "tool") else "events", *_FIGURES)
@@ -421,18 +400,18 @@ def _print_lines(
 _FIGURES = ("failed", "tokens in", "out", "cost", "", "time")
 
 
-def _cells(by: str, line: Line, one: _Named, most: int) -> list[object]:
-    took = f"{'≥' if one.is_cut_off else ''}{output.short_duration(line.took_ns)}"
+def _cells(by: str, line: Line, label: str, bounds: Bounds, most: int) -> list[object]:
+    took = f"{'≥' if line.value in bounds.time else ''}{output.short_duration(line.took_ns)}"
     # Single events have no time that could be added up: one may be inside another.
     is_of_events = not line.took_ns and (by == "tag" or facets.prefix(by) is not None)
     return [
-        one.label,
+        label,
         output.count(line.sessions),
         output.count(line.events),
         output.count(line.failed),
         output.count(line.tokens_in),
         output.count(line.tokens_out),
-        output.money_of(line.cost, line.unpriced, line.events, at_least=one.cost_at_least),
+        output.money_of(line.cost, line.unpriced, line.events, at_least=line.value in bounds.cost),
         output.bar(line.cost / most, 12) if most > 0 else "",
         "–" if is_of_events else took,
     ]

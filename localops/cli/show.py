@@ -534,7 +534,7 @@ def _message(message: dict[str, Any]) -> str:
 
 
 def _session_facts(project: str, snapshot: Snapshot, limit: int) -> dict[str, Any]:
-    standing = snapshot.standing
+    standing, report = snapshot.standing, snapshot.report()
     page = list(islice(analytics.events(snapshot.source, snapshot.id), limit + 1 if limit else None))
     shown = page[: limit or None]
     return {
@@ -550,6 +550,10 @@ def _session_facts(project: str, snapshot: Snapshot, limit: int) -> dict[str, An
         "metadata": snapshot.story.metadata,
         "budget": facts.budget(snapshot),
         "metadata_only": snapshot.story.metadata_only,
+        "figures": {
+            **facts.totals(report.totals, open_calls=snapshot.open_calls > 0),
+            **facts.beyond_totals(report),
+        },
         "unfinished": [
             {"id": facts.full_id(one.id), "kind": one.kind, "name": one.name, "began": events.iso(one.at_ns)}
             for one in snapshot.unfinished

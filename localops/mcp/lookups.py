@@ -14,7 +14,7 @@ from localops.journal.reader import Reader
 from localops.journal.sql import statements
 from localops.mcp.answers import answer, page, whole
 from localops.mcp.arguments import moment, number
-from localops.reading import analytics, facts, post_mortem, post_mortem_page
+from localops.reading import analytics, facts, lower_bounds, post_mortem, post_mortem_page
 from localops.reading.home import Filters
 from localops.reading.search import Query
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from localops.journal.stored import Stored
     from localops.mcp.memory import Memory
     from localops.reading.home import Home, Listed, Project
+    from localops.reading.lower_bounds import Bounds
     from localops.reading.search import Hit
 
     Given = dict[str, Any]
@@ -116,7 +117,11 @@ def get_session(memory: Memory, given: Given) -> str:
             {"metadata": seen.story.metadata},
             *({"unfinished": f"{one.kind} {one.name or ''}", "event": _short(one.id)} for one in seen.unfinished[:5]),
             *(_error_record(error) for error in newest_errors(project, id, total.rows)),
-            *(_part_record(dim, part) for dim in ("tool", "model", "agent") for part in _parts(project, seen, dim)),
+            *(
+                _part_record(dim, part, at_least=part.value in seen.lost.get(dim, ()))
+                for dim in ("tool", "model", "agent")
+                for part in _parts(project, seen, dim)
+            ),
         ]
         return answer(head, [record for record in records if any(record.values())], budget=given["max_tokens"])
 
@@ -141,7 +146,7 @@ def _parts(project: Project, seen: Any, dim: str) -> list[Any]:
     return parts[:10]
 
 
-def _part_record(dim: str, part: Any) -> Record:
+def _part_record(dim: str, part: Any, *, at_least: bool) -> Record:
     figures = part._asdict()
     wanted = ("events", "failed", "tokens_in", "tokens_out")
     return {
@@ -150,6 +155,7 @@ def _part_record(dim: str, part: Any) -> Record:
         **{"calls" if name == "events" else name: figures[name] or None for name in wanted},
         "cost": round(part.cost / 1e9, 6) or None,
         "unpriced": part.unpriced or None,
+        "cost_at_least": part.unpriced > 0 or at_least or None,
         "seconds": round(part.took_ns / 1e9, 1) or None,
     }
 
@@ -185,19 +191,22 @@ def figures(memory: Memory, given: Given) -> str:
                 for line in analytics.across(each.reader, by, chosen, running=each.running(), many=_PAGE)
             ],
         )
+        open_calls = any(each.has_open_calls(chosen) for each in home.projects)
+        bounds = lower_bounds.across(home.projects, by, chosen)
     total = analytics.Totals(*map(sum, zip(*totals, strict=True))) if totals else analytics.NOTHING
     head = (
         f"{output.counted(total.rows, 'session')} since {iso(since)[:16]} UTC: "
         f"{output.counted(total.llms, 'LLM call')}, {output.counted(total.tools, 'tool call')}, "
         f"{output.counted(total.errors, 'error')}, {output.money(total.cost)}"
-        f"{f' and {total.unpriced} calls without a price' if total.unpriced else ''}. By {by}:"
+        f"{f' and {total.unpriced} calls without a price' if total.unpriced else ''}"
+        f"{' and what calls cost that never ended' if open_calls else ''}. By {by}:"
     )
-    return answer(head, [_line_record(by, line) for line in lines[:_PAGE]], budget=given["max_tokens"])
+    return answer(head, [_line_record(by, line, bounds) for line in lines[:_PAGE]], budget=given["max_tokens"])
 
 
-def _line_record(by: str, line: Any) -> Record:
+def _line_record(by: str, line: Any, bounds: Bounds) -> Record:
     value = _short(line.value) if isinstance(line.value, bytes) else line.value
-    return _part_record(by, line._replace(value=value))
+    return _part_record(by, line._replace(value=value), at_least=line.value in bounds.cost)
 
 
 def search(memory: Memory, given: Given) -> str:

@@ -47,6 +47,16 @@ if TYPE_CHECKING:
         until: int = (1 << 63) - 1
         tag: str | None = None
 
+    class Unfinished(NamedTuple):
+        """An operation that began and has not ended; `tool` and `model` are of a call, `agent` is an id in hex."""
+
+        session: bytes
+        kind: str
+        tool: str | None
+        model: str | None
+        agent: str | None
+        first_ns: int  # of its session
+
     class Later(NamedTuple):
         """The additions of later rows to an event: to its cost, its tokens, that it failed or was not billed."""
 
@@ -69,6 +79,7 @@ if TYPE_CHECKING:
         dropped: int
         cut: int
         by: dict[str, list[Part]]
+        lost: dict[str, frozenset[str]]  # the parts of `by` whose cost is a lower bound: an LLM call never ended
         took: dict[str, list[int]] | None
 
     class _Summed(rows.Counts):
@@ -80,10 +91,11 @@ else:
     Part = namedtuple("Part", ("value", *rows.FIGURES))
     Line = namedtuple("Line", ("value", "sessions", *rows.FIGURES))
     Chosen = namedtuple("Chosen", "since until tag", defaults=(-(1 << 63), (1 << 63) - 1, None))
+    Unfinished = namedtuple("Unfinished", "session kind tool model agent first_ns")
     Later = namedtuple(
         "Later", "cost failed unbilled tokens_in tokens_out tokens_cached tokens_reasoning", defaults=[None] * 4
     )
-    Report = namedtuple("Report", "totals contract unfinished late spilled dropped cut by took")
+    Report = namedtuple("Report", "totals contract unfinished late spilled dropped cut by lost took")
     _Summed = namedtuple("_Summed", ("value", "sessions", *rows.TOTALS[1:], "took_ns"))
 
 
@@ -119,10 +131,9 @@ def totals(source: Source, session: bytes) -> Totals:
     return Totals(*figures) if figures else NOTHING
 
 
-def open_calls(source: Source, session: bytes) -> int:
-    """Return how many LLM calls of a session began and have not ended."""
-    [(many,)] = source.all("open_calls", session=session)
-    return int(many)
+def open_calls(source: Source, session: bytes) -> list[tuple[str | None, bytes | None]]:
+    """Return the model and the agent of each LLM call of a session that began and has not ended."""
+    return [(model, agent) for model, agent in source.all("open_calls", session=session)]
 
 
 def until_ns(last_ns: int, *, running: bool) -> int:
@@ -383,21 +394,25 @@ def overall(reader: Reader, chosen: Chosen) -> Totals:
     return Totals(*map(sum, zip(*sums, strict=True))) if sums else NOTHING
 
 
-def with_open_calls(reader: Reader, chosen: Chosen) -> list[bytes]:
-    """Return the chosen sessions that have an LLM call which began and has not ended."""
-    sessions = [session for (session,) in reader.ask(statements("report.sql")["with_open_calls"], {})]
-    if not sessions:  # as nearly always: the sessions need not be read
+def unfinished(reader: Reader, chosen: Chosen) -> list[Unfinished]:
+    """Return the operations of the chosen sessions that began and have not ended."""
+    begun = reader.ask(statements("report.sql")["unfinished"], {})
+    if not begun:  # as nearly always: the sessions need not be read
         return []
-    ids = "[" + ", ".join(f'"{id.hex()}"' for id in sessions) + "]"
-    return [session for (session,) in query_report(reader, "among", chosen, ids=ids)]
+    first_ns = dict(query_report(reader, "among", chosen, ids=array({session for session, *_ in begun})))
+    return [Unfinished._make((*row, first_ns[row[0]])) for row in begun if row[0] in first_ns]
+
+
+def array(ids: Iterable[bytes]) -> str:
+    """Return ids as a JSON array of hex."""
+    return "[" + ", ".join(f'"{id.hex()}"' for id in ids) + "]"
 
 
 def query_report(
     reader: Reader, name: str, chosen: Chosen, running: Iterable[bytes] = (), **values: object
 ) -> list[tuple[Any, ...]]:
     """Return the rows of a statement of report.sql about the chosen sessions; with a `dim`, about parts of them."""
-    ids = "[" + ", ".join(f'"{id.hex()}"' for id in running) + "]"
-    bound = {**chosen._asdict(), "running": ids, "now_ns": clock.now_ns(), **values}
+    bound = {**chosen._asdict(), "running": array(running), "now_ns": clock.now_ns(), **values}
     return reader.ask(statement(name, of_parts="dim" in values), bound)
 
 

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 # Models of a project that have samples of their own: the most expensive ones; the others are added up.
 _MODELS = 100
 _OTHERS = "(others)"
+_UNKNOWN = "unknown"
+_LOST = "Calls of language models that began and never ended, so that the cost is a lower bound"
 _SECOND, _DOLLAR = 1_000_000_000, 1_000_000_000
 # What the tokens of a model are for, by the column that has them.
 _TOKENS = {
@@ -43,7 +45,18 @@ def families(home: Home) -> Iterator[Family]:
     ]
     yield Family("localops_sessions", "gauge", "Sessions, by project and state.", samples)
     yield from _of_totals([(each.name, analytics.overall(each.reader, analytics.Chosen())) for each in projects])
-    yield from _of_models([(each.name, _models(each)) for each in projects])
+    lost = [(each.name, each.never_ended(analytics.Chosen())) for each in projects]
+    calls = [(name, [one.model or _UNKNOWN for one in begun if one.kind == "llm"]) for name, begun in lost]
+    samples = [Sample(len(models), {"project": name}) for name, models in calls]
+    yield Family("localops_unfinished_llm_calls", "gauge", f"{_LOST}.", samples)
+    lines = [(each.name, _models(each)) for each in projects]
+    yield from _of_models(lines)
+    samples = [
+        Sample(many, {"project": name, "model": model})
+        for (name, those), (_, models) in zip(lines, calls, strict=True)
+        for model, many in sorted(_in_lines(those, models).items())
+    ]
+    yield Family("localops_model_unfinished_calls", "gauge", f"{_LOST}, by model.", samples)
     newest = [Sample(at_ns / _SECOND, {"project": each.name}) for each in projects if (at_ns := _newest(each))]
     yield Family("localops_newest_row_timestamp_seconds", "gauge", "When the newest row was recorded.", newest)
     yield gauge("localops_written_timestamp_seconds", "When these figures were made.", clock.now_ns() // _SECOND)
@@ -102,10 +115,18 @@ def _of_models(models: list[tuple[str, list[Line]]]) -> Iterator[Family]:
     yield Family("localops_model_cost_dollars", "gauge", "Cost by model, in US dollars.", cost)
 
 
+def _in_lines(lines: list[Line], models: list[str]) -> Counter[str]:
+    """Count calls by model as the lines do, with zeros: those of the models without a line are with the others."""
+    values = {line.value for line in lines}
+    counts = Counter(dict.fromkeys(values, 0))
+    counts.update(model if model in values else _OTHERS if _OTHERS in values else _UNKNOWN for model in models)
+    return counts
+
+
 def _models(project: Project) -> list[Line]:
     """Return the figures of the most expensive models, and those of all others together."""
     lines = analytics.across(project.reader, "model", analytics.Chosen())
-    lines = [line._replace(value=line.value or "unknown") for line in lines]
+    lines = [line._replace(value=line.value or _UNKNOWN) for line in lines]
     others = analytics.together("model", [line._replace(value=_OTHERS) for line in lines[_MODELS:]])
     return [*lines[:_MODELS], *others]
 

@@ -12,12 +12,12 @@ from localops.reading import analytics
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection
     from typing import Any
 
     from localops.journal.stored import Stored
     from localops.reading.analytics import Later, Line, Part, Report, Totals
     from localops.reading.home import Listed
+    from localops.reading.lower_bounds import Bounds
     from localops.reading.snapshot import Budget, Snapshot
 
     Facts = dict[str, Any]
@@ -145,7 +145,13 @@ def beyond_totals(report: Report) -> Facts:
         "spilled": report.spilled,
         "dropped": report.dropped,
         "cut": report.cut,
-        **{f"by_{dim}": [part(dim, one) for one in parts] for dim, parts in report.by.items()},
+        **{
+            f"by_{dim}": [
+                {**part(dim, one), "cost_at_least": one.unpriced > 0 or one.value in report.lost.get(dim, ())}
+                for one in parts
+            ]
+            for dim, parts in report.by.items()
+        },
         "percentiles": _percentiles(report),
     }
 
@@ -159,9 +165,13 @@ def _percentiles(report: Report) -> dict[str, dict[str, float]] | None:
     }
 
 
-def of_session(one: Line, open_calls: Collection[bytes]) -> Facts:
-    """Return the figures of a session among many; `open_calls` are those with an LLM call that never ended."""
-    return {**part("session", one), "cost_at_least": one.unpriced > 0 or one.value in open_calls}
+def line(by: str, one: Line, bounds: Bounds) -> Facts:
+    """Return a line of a table, and whether its seconds and its cost are lower bounds."""
+    return {
+        **part(by, one),
+        "at_least": one.value in bounds.time,
+        "cost_at_least": one.unpriced > 0 or one.value in bounds.cost,
+    }
 
 
 def part(dim: str, one: Part | Line) -> Facts:

@@ -335,12 +335,18 @@ class Project:
         """Return whether the cost of a session of the list is a lower bound: a call has no price, or never ended."""
         if listed.unpriced:
             return True
-        return listed.state != "Running" and analytics.open_calls(self.reader, listed.session) > 0
+        return listed.state != "Running" and bool(analytics.open_calls(self.reader, listed.session))
 
-    def with_open_calls(self, chosen: analytics.Chosen) -> list[bytes]:
-        """Return the chosen sessions with an LLM call that never ended; those of running sessions may."""
-        sessions = analytics.with_open_calls(self.reader, chosen)
-        return [session for session in sessions if self.standing(session).state != "Running"]
+    def never_ended(self, chosen: analytics.Chosen) -> list[analytics.Unfinished]:
+        """Return the operations of the chosen sessions that never ended; those of running sessions may."""
+        begun = analytics.unfinished(self.reader, chosen)
+        over = {one.session for one in begun}
+        over = {session for session in over if self.standing(session).state != "Running"}
+        return [one for one in begun if one.session in over]
+
+    def has_open_calls(self, chosen: analytics.Chosen) -> bool:
+        """Return whether an LLM call of the chosen sessions never ended, so that their cost is a lower bound."""
+        return any(one.kind == "llm" for one in self.never_ended(chosen))
 
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
         """Return a few of the sessions with ids between two others."""
@@ -414,6 +420,14 @@ class _Walk:
             "since": self.filters.since if self.filters.since is not None else -_LATEST_NS,
             "many": _PAGE,
         }
+        pages = self._pages(name, values, limit)
+        if values.get("dim") != "model":
+            return pages
+        # A call that never ended is in no facet.
+        return merge(pages, self._pages("sessions_by_open_call", values, limit), key=_by_start)
+
+    def _pages(self, name: str, values: dict[str, object], limit: tuple[int, int]) -> Iterator[Listed]:
+        """Yield the sessions that a query lists, page by page."""
         while page := self.project.ask(name, before_ns=limit[0], before_key=limit[1], **values):
             candidates = self._candidates(page)
             for row in page:

@@ -103,9 +103,14 @@ class Snapshot:
         return unfinished(self.source, self.id)
 
     @cached_property
+    def lost_calls(self) -> list[tuple[str | None, bytes | None]]:
+        """Return the models and agents of its LLM calls that never ended; while it runs, they may."""
+        return [] if self.is_running else analytics.open_calls(self.source, self.id)
+
+    @property
     def open_calls(self) -> int:
-        """Return how many of its LLM calls never ended, so that its cost is a lower bound; while it runs, they may."""
-        return 0 if self.is_running else analytics.open_calls(self.source, self.id)
+        """Return how many of its LLM calls never ended, so that its cost is a lower bound."""
+        return len(self.lost_calls)
 
     @property
     def cost_at_least(self) -> bool:
@@ -134,8 +139,19 @@ class Snapshot:
                 "tool": self.parts["tool"],
                 "agent": analytics.under_names(self.source, self.parts["agent_id"]),
             },
+            lost=self.lost,
             took=analytics.took(self.source, self.id) if exact else None,
         )
+
+    @cached_property
+    def lost(self) -> dict[str, frozenset[str]]:
+        """Return the models and the names of agents with an LLM call that never ended."""
+        calls = self.lost_calls
+        names = analytics.agent_names(self.source, sorted({agent.hex() for _, agent in calls if agent is not None}))
+        return {
+            "model": frozenset(model for model, _ in calls if model is not None),
+            "agent": frozenset(names.values()),
+        }
 
     @cached_property
     def late(self) -> int:

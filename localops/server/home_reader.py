@@ -19,7 +19,7 @@ from localops.errors import DamagedJournal, LocalopsError
 from localops.journal import blobs, rows, stored
 from localops.journal.reader import SQLiteError, is_damage
 from localops.journal.sql import statements
-from localops.reading import analytics, export, facts, post_mortem, post_mortem_page
+from localops.reading import analytics, export, facts, lower_bounds, post_mortem, post_mortem_page
 from localops.reading.home import Home
 from localops.server import charts, compare, previews, session_details, timeline
 from localops.server.request import TooMany, Unavailable
@@ -408,7 +408,7 @@ class HomeReader:
                 for each in home.projects:
                     with self._following(each) as index:
                         total = analytics.Totals(*map(add, total, charts.overall(index, chosen)))
-                open_calls = any(each.with_open_calls(chosen) for each in home.projects)
+                open_calls = any(each.has_open_calls(chosen) for each in home.projects)
                 return {"sessions": total.rows, **facts.totals(total, open_calls=open_calls)}
             lines = [
                 line
@@ -416,10 +416,8 @@ class HomeReader:
                 for line in analytics.across(each.reader, by, chosen, running=each.running())
             ]
             first = analytics.together(by, lines)[:limit]
-            if by == "session":
-                with_open_calls = {session for each in home.projects for session in each.with_open_calls(chosen)}
-                return {"by": by, "lines": [facts.of_session(line, with_open_calls) for line in first]}
-            return {"by": by, "lines": [facts.part(by, line) for line in first]}
+            bounds = lower_bounds.across(home.projects, by, chosen)
+            return {"by": by, "lines": [facts.line(by, line, bounds) for line in first]}
 
 
 class _Opened:

@@ -95,6 +95,133 @@ def _id(pages: RealPages) -> str:
     return str(pages.get("/api/1/sessions").json["sessions"][0]["session_id"])
 
 
+_TABLES = ("day", "tag", "user", "meta:team", "model", "kind", "agent", "session")
+
+
+@pytest.fixture(params=["folded", "not folded"])
+def lost(request: pytest.FixtureRequest) -> None:
+    """Record a session with one call of each of two models, and one that died in an agent's call of a third one."""
+    programs.run(_OF_AN_AGENT.format(end="session.end_session('Success')", tags="['whole']", user="ada"))
+    programs.run(_OF_AN_AGENT.format(end=_LOST_CALL, tags="['cut']", user="bob"))
+    if request.param == "folded":
+        journal = Journal(programs.project())
+        journal.fold()
+        journal.close()
+
+
+_OF_AN_AGENT = """
+import os, signal, localops
+session = localops.start_session(tags={tags}, user="{user}", metadata={{"team": "{user}"}})
+for model in ("gpt-4o", "gpt-4o-mini"):
+    session.record(localops.LLMEvent(model=model, prompt_tokens=1000, completion_tokens=0))
+@localops.agent
+class Planner:
+    def plan(self):
+        with session.operation("ask", kind="llm", model="o3"):
+            os.kill(os.getpid(), signal.SIGKILL)
+{end}
+"""
+_LOST_CALL = "Planner().plan()"
+_WITH_LOST = {
+    "tag": {"cut", "user=bob", "team=bob"},
+    "user": {"bob"},
+    "meta:team": {"bob"},
+    "model": {"o3"},
+    "kind": {"llm"},
+    "agent": {"Planner"},
+}
+
+
+@pytest.mark.usefixtures("lost")
+@pytest.mark.parametrize("by", _TABLES)
+def test_each_line_with_a_lost_call_says_so(command: Command, as_json: AsJson, by: str) -> None:
+    """A line is a lower bound if it has the call, or a session with it; the other lines are exact."""
+    lines = as_json("analytics", "--by", by)["lines"]
+    marked = {line[by] for line in lines if line["cost_at_least"]}
+    assert marked == _WITH_LOST.get(by, {lines[0][by]} if by == "day" else {as_json("show")["session_id"]})
+    assert {line[by] for line in lines if line["at_least"]} == marked
+    text = command("analytics", "--by", by)[1]
+    assert len(re.findall(r"\+ \?|unpriced", text)) == len(marked)
+    assert text.count("≥") == len(marked)
+    with Home() as home, RealPages(Path(home.folder)) as pages:
+        assert pages.get(f"/api/1/analytics?by={by}").json["lines"] == lines
+
+
+@pytest.mark.usefixtures("lost")
+@pytest.mark.parametrize("by", ["tag", "user", "model", "kind", "agent"])
+def test_the_lines_of_the_session_say_so(as_json: AsJson, by: str) -> None:
+    """With an ID, the same lines are lower bounds, here of the one session."""
+    lines = as_json("analytics", "last", "--by", by)["lines"]
+    assert {line[by] for line in lines if line["cost_at_least"]} == _WITH_LOST[by]
+    assert {line[by] for line in lines if line["at_least"]} == _WITH_LOST[by]
+
+
+@pytest.mark.usefixtures("lost")
+def test_a_model_that_was_only_begun_is_counted_once_a_session(as_json: AsJson) -> None:
+    """Its line has the session, and no call; the lines of other models are as they were."""
+    lines = {line["model"]: line for line in as_json("analytics", "--by", "model")["lines"]}
+    assert {model: (line["sessions"], line["events"]) for model, line in lines.items()} == {
+        "gpt-4o": (2, 2),
+        "gpt-4o-mini": (2, 2),
+        "o3": (1, 0),
+    }
+
+
+@pytest.mark.usefixtures("lost")
+def test_the_figures_of_the_session_mark_its_parts(command: Command, as_json: AsJson) -> None:
+    """The tables by model and by agent, in text and as JSON."""
+    document = as_json("analytics", "last")
+    assert {one["model"]: one["cost_at_least"] for one in document["by_model"]} == {
+        "gpt-4o": False,
+        "gpt-4o-mini": False,
+        "o3": True,
+    }
+    assert {one["agent"]: one["cost_at_least"] for one in document["by_agent"]} == {"Planner": True}
+    assert re.search(r"o3 +0 +.*unpriced", command("analytics", "last")[1])
+
+
+@pytest.mark.usefixtures("lost")
+def test_show_has_the_figures(as_json: AsJson) -> None:
+    """As `analytics ID --json`, in one object."""
+    figures = as_json("show")["figures"]
+    document = as_json("analytics", "last")
+    assert figures == {name: document[name] for name in figures}
+    assert {"llm_calls", "cost_nano", "cost_at_least", "tokens_in", "by_model", "percentiles"} <= set(figures)
+
+
+@pytest.mark.usefixtures("lost")
+def test_metrics_count_lost_calls(command: Command) -> None:
+    """By project, and by model with zeros for the others."""
+    text = command("analytics", "--format", "openmetrics")[1]
+    assert 'localops_unfinished_llm_calls{project="default"} 1' in text
+    assert 'localops_model_unfinished_calls{project="default",model="o3"} 1' in text
+    assert 'localops_model_unfinished_calls{project="default",model="gpt-4o"} 0' in text
+
+
+@pytest.mark.usefixtures("lost")
+def test_a_session_is_found_by_the_model_that_it_died_in(command: Command, as_json: AsJson) -> None:
+    """Alone, with other filters, and page by page; each session once; `show` lists the model."""
+    last = as_json("show")["session_id"]
+
+    def ids(*options: str) -> list[str]:
+        return [one["session_id"] for one in as_json("sessions", *options)["sessions"]]
+
+    assert ids("--model", "o3") == ids("--model", "o3", "--tag", "cut") == [last]
+    assert ids("--model", "o3", "--user", "bob", "--state", "Indeterminate") == [last]
+    assert ids("--model", "o3", "--user", "ada") == ids("--model", "o3", "--state", "Success") == []
+    assert ids("--model", "o3", "--before", last) == []
+    assert len(ids("--model", "gpt-4o")) == 2
+    assert re.search(r"models +gpt-4o, gpt-4o-mini, o3", command("show")[1])
+
+
+@pytest.mark.usefixtures("killed")
+def test_a_model_that_was_called_before_lists_the_session_once(as_json: AsJson) -> None:
+    """A call of it ended, and another one did not."""
+    assert len(as_json("sessions", "--model", "gpt-4o")["sessions"]) == 1
+    [line] = as_json("analytics", "--by", "model")["lines"]
+    assert (line["sessions"], line["events"], line["cost_at_least"]) == (1, 1, True)
+
+
 def test_a_call_of_a_running_session_may_still_end(command: Command, as_json: AsJson) -> None:
     """What it cost so far is exact until then, at each door."""
     program = programs.start(_WAITS)

@@ -33,6 +33,7 @@ _LISTS = {
     "books": [f"'{kind}'" for kind in rows.BOOK_KINDS],
     "milestones": [f"'{kind}'" for kind in rows.MILESTONES],
     "starts": [f"'{kind}'" for kind in rows.STARTS],
+    "leaves": [f"'{kind}'" for kind in rows.LEAVES],
     "attendance": [f"'{kind}'" for kind in (*rows.STARTS, *rows.LEAVES)],
 }
 

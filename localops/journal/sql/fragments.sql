@@ -24,6 +24,29 @@ coalesce(
   max(iif(kind = 'end' and json_extract(body, '$.derived') is null, at_ns, null))
     >= coalesce(max(iif(kind in ({starts}), at_ns, null)), 0), 0);
 
+-- open_calls_of_one --
+-- The model and the agent of each LLM call of a session that has begun but not ended.
+select begun.model, begun.agent
+from (
+  select o.id, o.model, o.agent
+  from total t
+  join unfinished u on u.key = t.key
+  join event o on o.seq = u.seq
+  where t.session = :session
+    and o.kind = 'llm'
+  union all
+  select id, model, agent
+  from event not indexed
+  where seq > (select seq from mark)
+    and session = :session
+    and phase = 1
+    and kind = 'llm'
+) begun
+where not exists (select 1 from id_of i where i.id = begun.id and i.phase = 0)
+  and not exists (
+    select 1 from event d not indexed
+    where d.seq > (select seq from mark) and d.id = begun.id and d.phase = 0);
+
 -- list_of --
 -- How a list of sessions begins.
 with fresh as materialized (select distinct session from tail),
@@ -36,5 +59,8 @@ select {t.listed};
   and t.first_ns >= :since
   and not exists (
     select 1 from wanted w
-    where not exists (select 1 from facet p where p.dim = w.dim and p.value = w.value and p.start_ns = t.first_ns and p.key = t.key))
+    where not exists (select 1 from facet p where p.dim = w.dim and p.value = w.value and p.start_ns = t.first_ns and p.key = t.key)
+      and not (w.dim = 'model' and exists (
+        select 1 from unfinished u join event o on o.seq = u.seq
+        where u.key = t.key and o.kind = 'llm' and o.model = w.value)))
   and t.session not in (select session from fresh);

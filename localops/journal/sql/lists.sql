@@ -39,6 +39,24 @@ where f.dim = :dim
 order by f.start_ns desc, f.key desc
 limit :many;
 
+-- sessions_by_open_call --
+-- The sessions that began a call of a model which has not ended, and have no other call of it: those are in `facet`.
+{list_of}
+from (
+  select distinct u.key
+  from unfinished u
+  cross join event e on e.seq = u.seq
+  where e.kind = 'llm'
+    and e.model = :value
+) begun
+cross join total t on t.key = begun.key
+where not exists (
+    select 1 from facet f where f.dim = :dim and f.value = :value and f.start_ns = t.first_ns and f.key = t.key)
+  and (:state is null or t.state = :state)
+  and {on_page}
+order by t.first_ns desc, t.key desc
+limit :many;
+
 -- sessions_by_id --
 -- The sessions of a JSON array of ids in hex: few enough to be sorted.
 {list_of}

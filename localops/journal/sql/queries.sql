@@ -163,27 +163,8 @@ where not exists (select 1 from id_of i where i.id = o.id and i.phase = 0)
 order by at_ns;
 
 -- open_calls --
--- How many LLM calls of a session have begun but not ended.
-select count(*)
-from (
-  select o.id
-  from total t
-  join unfinished u on u.key = t.key
-  join event o on o.seq = u.seq
-  where t.session = :session
-    and o.kind = 'llm'
-  union all
-  select id
-  from event not indexed
-  where seq > (select seq from mark)
-    and session = :session
-    and phase = 1
-    and kind = 'llm'
-) begun
-where not exists (select 1 from id_of i where i.id = begun.id and i.phase = 0)
-  and not exists (
-    select 1 from event d not indexed
-    where d.seq > (select seq from mark) and d.id = begun.id and d.phase = 0);
+-- The LLM calls of a session that have begun but not ended.
+{open_calls_of_one};
 
 -- events --
 -- A page of a session's rows in the order they were written, after :after.
@@ -233,7 +214,8 @@ select exists(select 1 from total where session = :session)
   or exists(select 1 from event not indexed where seq > (select seq from mark) and session = :session);
 
 -- parts --
--- A session's totals by part: model, tool, agent_id, tag.
+-- A session's totals by part: model, tool, agent_id, tag.  A model and an agent are listed when they are called, as a tool
+-- is, so that a session that died in the call can be searched by them; the call counts when it ends.
 select value, {sum(figures)}
 from (
   select f.value, {f.figures}
@@ -246,6 +228,11 @@ from (
   where seq > (select seq from mark)
     and session = :session
     and dim = :dim
+  union all
+  select iif(:dim = 'model', model, lower(hex(agent))), {0 as figures}
+  from ({open_calls_of_one})
+  where :dim = 'model' and model is not null
+    or :dim = 'agent_id' and agent is not null
 )
 group by value
 order by 2 desc, 1;
@@ -264,6 +251,14 @@ from (
   where seq > (select seq from mark)
     and session = :session
     and dim in ('model','tool','agent_id','agent')
+  union all
+  select 'model', model, {0 as figures}
+  from ({open_calls_of_one})
+  where model is not null
+  union all
+  select 'agent_id', lower(hex(agent)), {0 as figures}
+  from ({open_calls_of_one})
+  where agent is not null
 )
 group by dim, value
 order by dim, 3 desc, 2;

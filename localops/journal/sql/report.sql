@@ -50,7 +50,8 @@ where t.first_ns >= :since
 
 -- part --
 -- The totals of the chosen sessions by model, tool, agent (by id) or tag of events (:dim): a row for each value of each
--- session, where `who` is the session's key, or its id if it has rows past the mark.
+-- session, where `who` is the session's key, or its id if it has rows past the mark.  A session that has only begun an LLM
+-- call of a model or an agent has a row for it, with zeros.
 select f.key as who, f.value, f.start_ns, {f.figures}
 from facet f
 where f.dim = :dim
@@ -75,7 +76,22 @@ from (
 ) p
 cross join chosen c on c.session = p.session
 where c.session in (select session from tail)
-group by c.session, p.value;
+group by c.session, p.value
+union all
+select who, value, start_ns, {0 as figures}
+from (
+  select distinct iif(c.session in (select session from tail), c.session, c.key) as who,
+    iif(:dim = 'model', e.model, lower(hex(e.agent))) as value, c.first_ns as start_ns, c.session, c.key
+  from unfinished_operation u
+  cross join event e on e.seq = u.seq
+  cross join chosen c on c.session = u.session
+  where u.kind = 'llm'
+    and (:dim = 'model' and e.model is not null or :dim = 'agent_id' and e.agent is not null)
+) o
+where not exists (select 1 from facet f where f.key = o.key and +f.dim = :dim and f.value = o.value)
+  and not exists (
+    select 1 from facet_part p
+    where p.seq > (select seq from mark) and p.session = o.session and p.dim = :dim and p.value = o.value);
 
 -- quarters --
 -- By the quarter of an hour in which sessions began, as every time zone's days consist of such; their sums are the
@@ -89,15 +105,55 @@ from chosen
 group by 1
 order by 1;
 
--- with_open_calls --
--- The sessions with an LLM call that began and has not ended.
-select distinct session
-from unfinished_operation
-where kind = 'llm';
+-- unfinished --
+-- The operations that have begun but not ended: in which session, and of which tool, model and agent.
+select u.session, u.kind, iif(u.kind = 'tool', coalesce(u.name, ''), null), e.model, lower(hex(u.agent))
+from unfinished_operation u
+cross join event e on e.seq = u.seq;
+
+-- died --
+-- The chosen sessions with a derived end, in which a process came and did not leave.
+select c.session, c.first_ns
+from chosen c
+cross join total t on t.session = c.session
+where t.implied = 1
+  and c.session not in (select session from tail)
+  and exists (
+    select 1 from milestone s
+    where s.session = c.session
+      and s.kind in ({starts})
+      and s.participant is not null
+      and not exists (
+        select 1 from milestone l
+        where l.session = c.session
+          and l.participant = s.participant
+          and l.kind in ({leaves})
+          and (l.at_ns, l.id) > (s.at_ns, s.id)));
+
+-- undecided --
+-- The chosen sessions whose state has to be read: without an end, or with rows past the mark.
+select c.session, c.first_ns
+from chosen c
+left join total t on t.session = c.session
+where t.state = 'open'
+  or c.session in (select session from tail);
+
+-- whole_tags --
+-- The tags of sessions, by a JSON array of their ids in hex.
+select t.session, f.value
+from json_each(:ids) j
+cross join total t on t.session = unhex(j.value)
+cross join facet f on f.key = t.key and +f.dim = 'tag'
+where f.whole = 1
+  and t.session not in (select session from tail)
+union all
+select session, tag
+from own
+where session in (select unhex(value) from json_each(:ids));
 
 -- among --
--- The chosen sessions of a JSON array of ids in hex.
-select session
+-- The chosen sessions of a JSON array of ids in hex, and when they began.
+select session, first_ns
 from chosen
 where session in (select unhex(value) from json_each(:ids));
 
