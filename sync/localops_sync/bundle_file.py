@@ -53,6 +53,7 @@ class Part:
     without_key: bool = False  # it went into a hub, which has no key for that project
     rows: int = 0
     new: int = 0
+    gone: int = 0  # rows of sessions that were pruned or deleted here, which stay out
     blobs: int = 0
     waiting: int = 0  # rows that are set aside, and are not in it
     lacking: int = 0  # blobs that rows name, and that are missing or damaged
@@ -292,9 +293,12 @@ def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None
         journal.fold()  # opens it
         with packed.open(f"{part.origin}/rows.ndjson") as rows:
             for batch, refused in batches(rows):
-                ack, _ = ingest.take(journal, batch, by=hub or journal.id, key=key, refused=refused, copy=hub is None)
+                ack, gone = ingest.take(
+                    journal, batch, by=hub or journal.id, key=key, refused=refused, copy=hub is None
+                )
                 part.rows += len(batch.rows)
                 part.new += ack.stored
+                part.gone += gone
                 part.refused.update(ack.refused)
                 if ack.receipt is not None:
                     part.receipts.append(ack.receipt)

@@ -337,6 +337,27 @@ def test_receipts_for_a_copy_are_not_sent_back(home: str, tmp_path: Path) -> Non
     assert (done.returncode, "bring it back" in done.stderr, "--deliver REMOTE" in done.stderr) == (0, False, True)
 
 
+def test_rows_of_pruned_sessions_are_told_apart(home: str, tmp_path: Path) -> None:
+    """A bundle brings back nothing that was pruned here, and the import says how many rows that are."""
+    path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
+    bundle_file.pack(home, [Share("default", "hub")], path)
+    [part] = bundle_file.unpack(there, path)
+    with Reader(os.path.join(config.project_folder(there, "default"), "journal.db")) as reader:
+        [(session,)] = reader.ask("select hex(session) from total")
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        command = [sys.executable, "-m", "localops", *arguments, "--home", there]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+
+    run("prune", "--session", session, "--yes")
+    done = run("import", path)
+    in_session = part.rows - 1  # the other one is about the journal
+    assert f"{in_session} rows of default stayed out: their sessions were pruned or deleted here" in done.stderr
+    assert "0 rows are new, 1 was here" in done.stdout
+    [facts] = json.loads(run("import", path, "--json").stdout)["parts"]
+    assert (facts["rows"], facts["new"], facts["gone"]) == (part.rows, 0, in_session)
+
+
 def test_better_receipts_are_not_replaced(home: str, data: str, tmp_path: Path) -> None:
     """Those of a hub stay when a copy, or the hub without its key, writes its own; those of a copy are replaced."""
     path = str(tmp_path / "run.lops")

@@ -140,6 +140,7 @@ def _facts(part: Part) -> dict[str, Any]:
         "project": part.project,
         "rows": part.rows,
         "new": part.new,
+        "gone": part.gone,
         "blobs": part.blobs,
         "refused": [{"seq": seq, "reason": why} for seq, why in part.refused.items()],
     }
@@ -147,11 +148,16 @@ def _facts(part: Part) -> dict[str, Any]:
 
 def _say(parts: list[Part], own: list[Part], count: int, receipts_path: str) -> None:
     for part in parts:
-        known = part.rows - part.new
+        known = part.rows - part.new - part.gone
         print(
             f"{part.project}  {output.counted(part.new, 'row is', 'rows are')} new, "
             f"{output.counted(known, 'was', 'were')} here, {output.counted(part.blobs, 'file')}"
         )
+        if part.gone:
+            whose = "its session was" if part.gone == 1 else "their sessions were"
+            output.say(
+                f"{output.counted(part.gone, 'row')} of {part.project} stayed out: {whose} pruned or deleted here"
+            )
         if part.without_key:
             output.say(
                 f"this hub has no key for project {part.project}: create one with `localops hub key create --project`, "
