@@ -97,6 +97,14 @@ def test_a_remote_that_is_not_there_is_named_once(sender: Sender) -> None:
     assert (done.returncode, done.stderr.startswith("localops: there is no remote 'typo'")) == (2, True)
 
 
+@pytest.mark.parametrize("command", [["receipts"], ["parked", "list"], ["parked", "retry"], ["parked", "drop", "1"]])
+def test_a_remote_that_is_not_there_is_an_error(sender: Sender, command: list[str]) -> None:
+    """Each command says so, with exit code 1; one that is there, and has nothing to list, is no error."""
+    done = _localops(sender, *command, "--remote", "other")
+    assert (done.returncode, "there is no remote 'other'" in done.stderr) == (1, True)
+    assert "there is no remote" not in _localops(sender, *command, "--remote", "hub").stderr
+
+
 def test_rows_that_are_not_parked_are_neither_dropped_nor_retried(sender: Sender) -> None:
     """A number that no parked row has is an error, not a success for no row."""
     for what in ("drop", "retry"):

@@ -13,6 +13,7 @@ from localops.journal.rows import id_text
 from localops.reading.home import Home
 from localops.recording import events
 from localops.transfer import delivery
+from localops_sync.cli.naming import check_remote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,12 +40,16 @@ def _remote_option(command: Any) -> Any:
 @common.json_option
 def list_parked(remote: str | None, dropped: bool, home: str | None, project: str | None, as_json: bool) -> None:
     """List parked rows, each with the remote's reason."""
-    with Home(*common.place(home, project)) as opened:
+    top, only = common.place(home, project)
+    with Home(top, only) as opened:
         parked_rows = [
             (each.name, row)
             for each in opened.projects
             for row in delivery.parked(each.reader, remote, dropped=dropped)
         ]
+    if not parked_rows:
+        # Those of a remote that was removed are listed.
+        check_remote(top, only, remote)
     if as_json:
         common.print_json({"parked": [_facts(name, row) for name, row in parked_rows]})
     elif parked_rows:
@@ -121,6 +126,8 @@ def retry(seqs: tuple[int, ...], remote: str | None, dropped: bool, home: str | 
     With --dropped it undoes `localops parked drop`: the rows are sent as if they had never been refused.
     """
     count = sum(_unpark(home, project, remote, seqs, dropped=dropped))
+    if not count:
+        check_remote(*common.place(home, project), remote)
     _check_count(count, seqs)
     are_sent = output.counted(count, "row is sent", "rows are sent")
     nothing = "no row was dropped" if dropped else "no row is parked"
@@ -137,6 +144,8 @@ def drop(seqs: tuple[int, ...], remote: str | None, home: str | None, project: s
     `localops parked retry --dropped` takes that back, as long as the rows are here.
     """
     count = sum(_unpark(home, project, remote, seqs, drop=True))
+    if not count:
+        check_remote(*common.place(home, project), remote)
     _check_count(count, seqs)
     back = f"`localops parked retry --dropped {' '.join(map(str, seqs))}` takes that back"
     output.say(f"{output.counted(count, 'row')} will not be sent; the journal keeps all rows: {back}")

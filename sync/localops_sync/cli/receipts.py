@@ -11,6 +11,7 @@ from localops.errors import ConfigError
 from localops.reading.home import Home
 from localops.recording import events
 from localops.transfer import bundle, delivery, remotes
+from localops_sync.cli.naming import check_remote
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,8 +33,12 @@ if TYPE_CHECKING:
 @common.json_option
 def receipts(remote: str | None, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
     """List what remotes signed for: which rows, when, and whether the signature is theirs."""
-    with Home(*common.place(home, project)) as opened:
+    top, only = common.place(home, project)
+    with Home(top, only) as opened:
         shown = [facts for each in opened.projects for facts in _of(each, remote, limit)]
+    if not shown:
+        # Those of a remote that was removed are listed.
+        check_remote(top, only, remote)
     if as_json:
         common.print_json({"receipts": shown})
     elif shown:
@@ -53,7 +58,8 @@ def receipts(remote: str | None, limit: int, home: str | None, project: str | No
         headers = ("project", "remote", "when", "rows", "of the journal", "signature", "digest")
         common.print_table(lines, headers, align="lllr", soft=("of the journal",), spare=("digest", "project"))
     else:
-        output.say("no remote has signed for anything yet")
+        nobody = "no remote has signed for anything yet"
+        output.say(nobody if remote is None else f"remote {remote} has signed for nothing yet")
 
 
 def _of(project: Project, remote: str | None, limit: int) -> list[dict[str, Any]]:
