@@ -146,6 +146,47 @@ def test_assertions_fail_with_what_was_recorded(project: pytest.Pytester) -> Non
     assert "testing/run.py" not in result.stdout.str()
 
 
+def test_what_never_ended_fails_the_assertions_on_it(project: pytest.Pytester) -> None:
+    """A child was killed inside of a call: no error, no failed call, but it did not end, nor is its cost known."""
+    project.makepyfile("""
+        import os, localops
+
+        def run(kind):
+            with localops.start_session() as session:
+                if not os.fork():
+                    with session.operation("look", kind=kind, model="gpt-4o" if kind == "llm" else None):
+                        os._exit(9)
+                os.wait()
+
+        def test_all_ended(localops_run):
+            with localops.start_session() as session, session.operation("step"):
+                session.record(localops.ToolEvent(name="t"))
+            localops_run.assert_all_ended()
+
+        def test_tool(localops_run):
+            run("tool")
+            localops_run.assert_no_errors()
+            localops_run.assert_all_ended()
+
+        def test_cost(localops_run):
+            run("llm")
+            localops_run.assert_cost(at_most=1)
+
+        def test_no_tokens(localops_run):
+            with localops.start_session() as session:
+                session.record(localops.LLMEvent(model="gpt-4o-mini"))
+            localops_run.assert_cost(at_most=1)
+    """)
+    result = _run(project)
+    result.assert_outcomes(passed=1, failed=3)
+    for message in (
+        "expected every operation to end, got 1 that did not: tool look",
+        "the cost is not known: 1 call of gpt-4o did not end",
+        "the cost is not known: no token counts for 1 call of gpt-4o-mini",
+    ):
+        result.stdout.fnmatch_lines([f"E *AssertionError: {message}*"])
+
+
 def test_a_call_without_a_price_fails_the_assertion_on_cost(project: pytest.Pytester) -> None:
     """A cost that is not known is no cost that is small enough."""
     project.makepyfile("""

@@ -217,6 +217,14 @@ class Run:
         if failed:
             self._fail(f"expected no call to fail, got {_listed([call.name for call in failed])}")
 
+    def assert_all_ended(self) -> None:
+        """Assert that every call and operation that began has ended: no process was killed in one, and none is open."""
+        __tracebackhide__ = True
+        begun = [call for call in self.calls if not call.finished]
+        if begun:
+            named = _listed([f"{call.kind} {call.name}" for call in begun[:5]])
+            self._fail(f"expected every operation to end, got {len(begun)} that did not: {named}")
+
     def assert_error(self, name: str, match: str = "") -> Error:
         """Assert that an error of this class was recorded, and return it; `match` is searched in its message."""
         __tracebackhide__ = True
@@ -231,10 +239,15 @@ class Run:
         """Assert that the run cost no more, in US dollars; a call without a known price could have cost anything."""
         __tracebackhide__ = True
         if self.unpriced:
-            models = sorted({str(call.model) for call in self.llm_calls if call.cost is None})
-            self._fail(
-                f"the cost is not known: no price for {output.counted(self.unpriced, 'call')} of {_listed(models)}"
+            unpriced = [call for call in self.llm_calls if call.cost is None and call.finished]
+            models = sorted({str(call.model) for call in unpriced})
+            why = " or ".join(
+                sorted({"no price" if call.tokens_in or call.tokens_out else "no token counts" for call in unpriced})
             )
+            self._fail(f"the cost is not known: {why} for {output.counted(len(unpriced), 'call')} of {_listed(models)}")
+        if lost := [call for call in self.llm_calls if not call.finished]:
+            models = sorted({str(call.model) for call in lost})
+            self._fail(f"the cost is not known: {output.counted(len(lost), 'call')} of {_listed(models)} did not end")
         if self.cost > at_most:
             self._fail(f"expected a cost of at most ${at_most:g}, got ${self.cost:g}")
 
