@@ -38,7 +38,7 @@ _MOST_HELD = 64 << 20  # bytes of their texts, about
 _LOGGED = 600.0  # seconds after a log record with content for which a call without content waits for one
 _MOST_REASONS = 5
 _JOINED = "log_records"  # in the body of a span: the ids of those that were joined to it
-_OTHER = "another span is stored here under this trace and span id: it stays as it is"
+OTHER = "another span is stored here under this trace and span id: it stays as it is"
 _ID, _PHASE, _KIND = (rows.COLUMNS.index(name) for name in ("id", "phase", "kind"))
 # What must be equal for a span that comes again: agent and tags depend on what was known when it came first.
 _PLACE = [rows.COLUMNS.index(name) for name in "name parent at_ns start_ns end_ns failed".split()]
@@ -51,11 +51,14 @@ class Outcome:
 
     def __init__(self) -> None:
         self.rows = self.waiting = self.again = self.gone = self.refused = 0
+        # Of the refused ones, those that contradict one that is here.
+        self.conflicts = 0
         self.reasons: dict[str, None] = {}
 
     def refuse(self, reason: str) -> None:
         """Count a span or a record that is not stored."""
         self.refused += 1
+        self.conflicts += reason == OTHER
         if len(self.reasons) < _MOST_REASONS:
             self.reasons[reason] = None
 
@@ -362,7 +365,7 @@ class Receiver:
         if here is None or came[_PHASE] != rows.DONE or not _differs(here.bare, came):
             taken.again += 1
         else:
-            taken.refuse(_OTHER)
+            taken.refuse(OTHER)
 
     def _write(self, made: Sequence[tuple[Row, Span | Record | None]], taken: Outcome) -> None:
         """Write the rows that can be stored, and refuse the others."""
@@ -400,7 +403,7 @@ def _put(trace: _Trace, thing: Span | Record, taken: Outcome | None) -> bool:
     before = trace.spans.get(thing.row)
     if before is not None:
         if taken is not None and _is_other(before, thing):
-            taken.refuse(_OTHER)
+            taken.refuse(OTHER)
         elif taken is not None:
             taken.again += 1
         return False

@@ -31,7 +31,7 @@ from localops.server.upkeep import Upkeep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator
+    from collections.abc import AsyncIterator, Coroutine
     from typing import Any
 
     from starlette.requests import Request
@@ -89,9 +89,7 @@ def app(
         else:
             # Ready only when keys, journals and disk were looked at once.
             service.soon(service.health.open)
-        beside = [] if keys is None else [asyncio.create_task(release_spans(service))]
-        if service.policy is not None:
-            beside.append(asyncio.create_task(Upkeep(service, service.policy, bounds.upkeep).work()))
+        beside = [asyncio.create_task(each) for each in _beside(service)]
         yield
         for task in beside:
             task.cancel()
@@ -146,6 +144,14 @@ def app(
     # Starlette would redirect to the host that the request names, which a client chooses.
     application.router.redirect_slashes = False
     return application
+
+
+def _beside(service: Service) -> list[Coroutine[Any, Any, None]]:
+    """Return what a hub does beside its requests."""
+    if service.policy is None:
+        return []
+    upkeep = Upkeep(service, service.policy, service.limits.upkeep)
+    return [release_spans(service), service.refusals.work(), upkeep.work()]
 
 
 def _operator_api(service: Service, shares: Shares, streams: EventStreams) -> OperatorApi | None:

@@ -284,7 +284,7 @@ def serve(
     logs.take_over()
     protocol = type("Bounded", (_Bounded,), {"limits": limits})
     if isinstance(app, Observed):
-        protocol = type("Counted", (protocol,), {"refused": staticmethod(app.metrics.refusals.add)})
+        protocol = type("Counted", (protocol,), {"refused": staticmethod(app.metrics.connections.add)})
     gate = _Gate(app, limits)
     config = uvicorn.Config(
         Forwarded(gate, proxies or Proxies()),

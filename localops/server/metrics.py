@@ -21,6 +21,8 @@ DOORS = ("sync", "read", "pages", "otlp", "agentops", "operator", "other")
 """Where requests come in: senders, programs that read, people, OpenTelemetry, AgentOps, monitoring, unknown places."""
 OUTCOMES = ("stored", "known", "refused", "gone")
 """What became of rows: new ones, those that were here, invalid ones, and those of deleted sessions."""
+REASONS = ("invalid", "conflict", "quota")
+"""Why rows are refused; the last one counts requests, whose rows were not read."""
 
 # Seconds: a read takes milliseconds, a large batch on a slow disk seconds.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
@@ -101,25 +103,32 @@ class Metrics:
             "localops_hub_request_duration_seconds", "From the head of a request to the end of its response.", "door"
         )
         self.rows = Counter("localops_hub_rows", "Rows that arrived, by what became of them.", "outcome")
+        self.refusals = Counter(
+            "localops_hub_refusals", "Rows that were not taken, by reason; for a quota, requests.", "door", "reason"
+        )
         self.batches = Counter("localops_hub_batches", "Batches whose rows were stored, known or refused.", "door")
         self.received = Counter("localops_hub_received_bytes", "Bytes of bodies, as they arrived.", "door")
         self.sent = Counter("localops_hub_sent_bytes", "Bytes of bodies of responses.", "door")
         self.stored = Counter(
             "localops_hub_stored_bytes", "Content of new rows in characters, and bytes of files.", "what"
         )
-        self.refusals = Counter("localops_hub_connections_refused", "Connections beyond the limit.")
+        self.connections = Counter("localops_hub_connections_refused", "Connections beyond the limit.")
         self.of_projects = (
             Counter("localops_hub_project_rows", "Rows by project and outcome.", "project", "outcome"),
             Counter("localops_hub_project_requests", "Requests by project.", "project", "door", "status"),
             Counter("localops_hub_project_received_bytes", "Bytes of bodies by project.", "project"),
             Counter("localops_hub_project_stored_bytes", "The same by project.", "project"),
+            Counter("localops_hub_project_refusals", "Refusals by project and reason.", "project", "reason"),
         )
         # From the start, so that the first of a kind is an increase.
         for outcome in OUTCOMES:
             self.rows.add(outcome, by=0)
         for what in ("rows", "files"):
             self.stored.add(what, by=0)
-        self.refusals.add(by=0)
+        for reason in REASONS:
+            for door in ("sync", "otlp", "agentops"):
+                self.refusals.add(door, reason, by=0)
+        self.connections.add(by=0)
 
     def took(
         self, project: str, door: str, *, stored: int, known: int = 0, refused: int = 0, gone: int = 0, size: int = 0
@@ -131,6 +140,11 @@ class Metrics:
                 self.rows.add(outcome, by=many)
                 self.of_projects[0].add(project, outcome, by=many)
         self.kept(project, "rows", size)
+
+    def refused(self, project: str, door: str, reason: str, many: int) -> None:
+        """Count rows that were refused for one of REASONS, or requests beyond a quota."""
+        self.refusals.add(door, reason, by=many)
+        self.of_projects[4].add(project, reason, by=many)
 
     def kept(self, project: str, what: str, size: int) -> None:
         """Count bytes that were stored, of `rows` or of `files`."""
@@ -154,7 +168,16 @@ class Metrics:
 
     def totals(self) -> list[Family]:
         """Return what is counted of the hub as a whole."""
-        counters = (self.requests, self.rows, self.batches, self.received, self.sent, self.stored, self.refusals)
+        counters = (
+            self.requests,
+            self.rows,
+            self.refusals,
+            self.batches,
+            self.received,
+            self.sent,
+            self.stored,
+            self.connections,
+        )
         return [*(each.family() for each in counters), self.seconds.family()]
 
     def known_projects(self) -> set[str]:

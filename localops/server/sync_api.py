@@ -13,10 +13,11 @@ from localops.journal.rows import DONE, OPEN
 from localops.server import request_body
 from localops.server.bodies import Bodies, encoding
 from localops.server.http_errors import apart
+from localops.server.refusals import CONFLICT, INVALID
 from localops.server.request import HttpError, Unavailable, digest_in
 from localops.server.routes import MOST_BLOBS, MOST_NAMES, MOST_ROWS, MOST_SESSIONS
 from localops.server.threads import FILES
-from localops.transfer import bundle, validation
+from localops.transfer import bundle, ingest, validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -86,6 +87,11 @@ class SyncApi:
         known = sum(row.seq not in ack.refused for row in batch.rows) - ack.stored - gone
         counts = {"stored": ack.stored, "known": known, "refused": len(ack.refused), "gone": gone}
         self._metrics.took(call.owner, "sync", **counts, size=ack.size)
+        by_kind: dict[str, list[str]] = {}
+        for why in ack.refused.values():
+            by_kind.setdefault(CONFLICT if why == ingest.CONFLICT else INVALID, []).append(why)
+        for kind, reasons in by_kind.items():
+            self._service.refusals.note(call.owner, "sync", kind, len(reasons), reasons)
         return {
             "stored": ack.stored,
             "known": known,

@@ -17,7 +17,8 @@ from localops.server.audit import Audit
 from localops.server.fair_share import FairShare
 from localops.server.metrics import Metrics
 from localops.server.policy import Policy
-from localops.server.quotas import Quotas
+from localops.server.quotas import OverQuota, Quotas
+from localops.server.refusals import QUOTA, Refusals
 from localops.server.request import Unavailable
 from localops.server.troubles import Health
 from localops.server.usage import Usage
@@ -70,6 +71,7 @@ class Service:
         self._tried: dict[str, tuple[float, bool]] = {}
         self._damaged: float | None = None
         self.metrics = Metrics()
+        self.refusals = Refusals(self.metrics)
         # Now: reads and writes in threads, and writes that wait for another one of their project.
         self.reads = self.writes = self.waiting_writes = 0
         self.usage = None if keys is None else Usage(keys.folder)
@@ -126,7 +128,11 @@ class Service:
         if self.quotas is not None:
             if self.quotas.is_stale(project):
                 await self.read(self.quotas.measure, project)
-            self.quotas.check(project)
+            try:
+                self.quotas.check(project)
+            except OverQuota as error:
+                self.refusals.note(project, exchange.current().door, QUOTA, 1, [str(error)])
+                raise
         result = await self.in_turn(project, work, *arguments, what=what)
         self.note_success(project, what)
         return result
@@ -248,6 +254,7 @@ class Service:
         self._readers.shutdown(cancel_futures=True)
         self._writers.shutdown(cancel_futures=True)
         self._notes.shutdown()
+        self.refusals.write(all_of_them=True)
         if self.usage is not None:
             self.usage.save()
         self.store.close()

@@ -36,7 +36,7 @@ _HELD_ROW = f"select {', '.join(Stored._fields)} from event where seq = ({_HELD_
 _PUT = rows.insertion(Stored._fields, "insert or replace")
 _NEWEST = "select seq, id from event order by seq desc limit 1"
 _DELIVERED = "select remote, first, last from delivered where first <= ? and last >= ?"
-_CONFLICT = "another row is stored there under this id, and with other contents: it stays"
+CONFLICT = "another row is stored there under this id, and with other contents: it stays"
 _GONE = "select 1 from gone where session = ?"
 _COVERED = "select 1 from received where journal = ? and last >= ? and first <= ? limit 1"
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
@@ -186,7 +186,7 @@ class _Taking:
             if (row.id, row.phase) in known:
                 self._compare(execute, row)
             elif new.setdefault((row.id, row.phase), row).bare != row.bare:
-                self.conflicts[row.seq] = _CONFLICT
+                self.conflicts[row.seq] = CONFLICT
         return list(new.values())
 
     def _lacking(self, living: Iterable[Stored]) -> dict[int, str]:
@@ -229,7 +229,7 @@ class _Taking:
         if here in bundle.without_content_as_sent(came) or _is_damaged(here, came):
             self.replaced.append(came)
         elif came not in bundle.without_content_as_sent(here):
-            self.conflicts[row.seq] = _CONFLICT
+            self.conflicts[row.seq] = CONFLICT
 
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:
         ends = {row.seq: row for row in self.batch.rows}

@@ -9,6 +9,7 @@ from starlette.responses import Response
 from localops.encoding import encode
 from localops.server.bodies import Bodies
 from localops.server.intake import tolerant
+from localops.server.refusals import CONFLICT
 from localops.server.request import HttpError
 
 TYPE_CHECKING = False
@@ -42,6 +43,7 @@ class AgentOpsApi:
             with self.store.desk(call.owner) as desk:
                 result = work(desk)
             self.service.metrics.took(call.owner, "agentops", **desk.counts)
+            self.service.refusals.note(call.owner, "agentops", CONFLICT, len(desk.reasons), desk.reasons)
             return result
 
         return await self.service.write(call.owner, at_desk)

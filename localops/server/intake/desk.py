@@ -65,6 +65,8 @@ class Desk:
         self._journal, self._materials = journal, materials
         # What became of all rows that were added, under the names of Metrics.took.
         self.counts = {"stored": 0, "known": 0, "refused": 0, "gone": 0, "size": 0}
+        # Why rows were refused.
+        self.reasons: list[str] = []
 
     def writer(self, session: bytes, *, is_strict: bool = False) -> ForeignWriter:
         """Return the writer of a session's rows."""
@@ -94,6 +96,7 @@ class Desk:
         outcome = {"stored": added.stored, "known": known, "refused": len(added.refused), "gone": added.gone}
         for name, many in {**outcome, "size": added.size}.items():
             self.counts[name] += many
+        self.reasons += added.refused.values()
         return added
 
     def know_again(self, many: int) -> None:

@@ -8,12 +8,13 @@ from itertools import islice
 from localops.encoding import encode
 from localops.errors import LocalopsError
 from localops.otlp import documents, protobuf, records, spans
-from localops.otlp.receiving import Outcome
+from localops.otlp.receiving import OTHER, Outcome
 from localops.server import request_body, troubles
 from localops.server.http_errors import http_error
 from localops.server.intake import otlp_answers
 from localops.server.intake.bodies import encoding_of, received
 from localops.server.intake.otlp_answers import JSON, PROTOBUF
+from localops.server.refusals import CONFLICT, INVALID
 from localops.server.request import HttpError
 from localops.server.request_body import TooLarge
 
@@ -66,6 +67,11 @@ class OtlpApi:
             await self._service.write(call.owner, self._store.take_spans, call.owner, *read, taken)
         counts = {"stored": taken.rows, "known": taken.again, "refused": taken.refused, "gone": taken.gone}
         self._service.metrics.took(call.owner, "otlp", **counts)
+        for kind, many, reasons in (
+            (CONFLICT, taken.conflicts, [OTHER]),
+            (INVALID, taken.refused - taken.conflicts, [why for why in taken.reasons if why != OTHER]),
+        ):
+            self._service.refusals.note(call.owner, "otlp", kind, many, reasons)
         return otlp_answers.taken(kind, taken.refused, "; ".join(taken.reasons), logs=logs)
 
 
