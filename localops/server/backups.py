@@ -36,7 +36,7 @@ MANIFEST = "backup.json"
 _FORMAT = 1
 _PIECE = 1 << 20
 _PART = ".part"
-# What follows the name of a backup that was found damaged: it is none to restore by itself, and none to keep.
+# What follows the name of a backup that was found damaged: it is not restored by itself, nor kept.
 _BAD = ".bad"
 # The name of a backup; the number tells backups of the same second apart.
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(-\d+)?")
@@ -400,7 +400,7 @@ def _removed_beyond(into: str, keep: int) -> list[str]:
     there = names(into)
     kept = there[-max(1, keep) :]
     old = there[: -len(kept)] if kept else []
-    # Damaged ones are none of the number; a newer one stays, as somebody may want to look at it.
+    # Damaged ones do not count; a newer one stays, as somebody may want to look at it.
     if len(kept) == keep:
         old += [name + _BAD for name in bad_names(into) if _order(name) < _order(kept[0])]
     for name in old:
