@@ -44,6 +44,7 @@ LAYERS = """
     ingest delivery
     removal
     home parent_session
+    lower_bounds
     exposition facts prune remotes repricing
     steps
     doctor usage post_mortem run_diff run_gate

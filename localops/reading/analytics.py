@@ -400,7 +400,11 @@ def unfinished(reader: Reader, chosen: Chosen) -> list[Unfinished]:
     if not begun:  # as nearly always: the sessions need not be read
         return []
     first_ns = dict(query_report(reader, "among", chosen, ids=array({session for session, *_ in begun})))
-    return [Unfinished._make((*row, first_ns[row[0]])) for row in begun if row[0] in first_ns]
+    return [
+        Unfinished(session, kind, tool, model, agent, first_ns[session])
+        for session, kind, tool, model, agent in begun
+        if session in first_ns
+    ]
 
 
 def array(ids: Iterable[bytes]) -> str:

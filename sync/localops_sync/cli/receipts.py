@@ -58,8 +58,8 @@ def receipts(remote: str | None, limit: int, home: str | None, project: str | No
         headers = ("project", "remote", "when", "rows", "of the journal", "signature", "digest")
         common.print_table(lines, headers, align="lllr", soft=("of the journal",), spare=("digest", "project"))
     else:
-        nobody = "no remote has signed for anything yet"
-        output.say(nobody if remote is None else f"remote {remote} has signed for nothing yet")
+        text = "no remote has signed for anything yet"
+        output.say(text if remote is None else f"remote {remote} has signed for nothing yet")
 
 
 def _of(project: Project, remote: str | None, limit: int) -> list[dict[str, Any]]:
