@@ -13,10 +13,11 @@ import uuid
 from functools import wraps
 
 from localops import facets, host, output
+from localops.careful import attribute, class_name, is_a
 from localops.clock import new_id, now_ns
 from localops.config import IGNORED, OPTIONS, Config, nearest
 from localops.errors import ConfigError, LocalopsError, NoSession, UnusableBudget
-from localops.interruption import deliver, hold, seems_programs, waiting
+from localops.interruption import attempt, deliver, hold, seems_programs, waiting
 from localops.recording import client as clients
 from localops.recording import events
 from localops.recording.context import find_session, scope
@@ -452,11 +453,13 @@ def end_session(
     running = client()
     if is_auto_end and running.config.skip_auto_end_session:
         return None
-    if isinstance(session_or_status, Session):
-        session, state = session_or_status, end_state or "Success"
+    if is_a(session_or_status, Session):
+        session, otherwise = session_or_status, "Success"
+        state: Any = end_state
     else:
-        session, state = running.need("end_session"), end_state or session_or_status or "Indeterminate"
-    return session.end_session(state, end_state_reason, video, **others)
+        session, otherwise = running.need("end_session"), "Indeterminate"
+        state = end_state if events.is_given(end_state) else session_or_status
+    return session.end_session(state if events.is_given(state) else otherwise, end_state_reason, video, **others)
 
 
 @_quietly
@@ -485,7 +488,7 @@ def record(event: Event) -> None:
     at = 0
     try:
         at = now_ns()  # opening a session takes longer than most events do
-        session = _meant(f"{type(event).__name__} was not recorded in a session of yours")
+        session = _meant(f"{class_name(event)} was not recorded in a session of yours")
     except BaseException as error:
         if not seems_programs(error):  # strict
             raise
@@ -526,9 +529,11 @@ def create_agent(name: str, agent_id: uuid.UUID | str | None = None) -> str | No
 @_always
 def start_trace(trace_name: str = "session", tags: Mapping[str, object] | Iterable[str] | str | None = None) -> Session:
     """Start a session under AgentOps' newer name for one; a mapping of tags also becomes its metadata."""
-    if isinstance(tags, dict):
+    if is_a(tags, dict):
+        nothing: list[tuple[object, object]] = []
+        pairs = attempt(lambda: list(tags.items()), nothing)
         session = client().start(
-            [f"{events.describe(key)}:{events.describe(value)}" for key, value in tags.items()], name=trace_name
+            [f"{events.describe(key)}:{events.describe(value)}" for key, value in pairs], name=trace_name
         )
         session.update_metadata(tags)
         return session
@@ -538,8 +543,8 @@ def start_trace(trace_name: str = "session", tags: Mapping[str, object] | Iterab
 @_quietly
 def end_trace(trace_context: Session | None = None, end_state: str = "Success") -> str | None:
     """End a trace, or all that are open; AgentOps' `Error` is a Failure."""
-    state = getattr(end_state, "value", end_state)
-    state = {"error": "Failure", "unset": "Indeterminate"}.get(str(state).lower(), state)
+    state = attribute(end_state, "value", end_state)
+    state = {"error": "Failure", "unset": "Indeterminate"}.get(events.describe(state).lower(), state)
     if trace_context is not None:
         return trace_context.end_session(state)
     for session in client().open_sessions():

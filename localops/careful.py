@@ -5,10 +5,12 @@ from __future__ import annotations
 import sys
 from _thread import RLock, _local
 
+from localops.interruption import attempt
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any, TypeVar
+    from typing import Any, TypeGuard, TypeVar
 
     R = TypeVar("R")
 
@@ -17,6 +19,26 @@ _one_at_a_time = RLock()
 
 
 COLLECTIONS = (list, tuple, dict, set, frozenset)
+
+
+def is_a(value: object, kind: type[R]) -> TypeGuard[R]:
+    """Return whether a value is of a class, as `isinstance` does; False if the value's own `__class__` raises."""
+    return issubclass(type(value), kind) or attempt(lambda: isinstance(value, kind), False)
+
+
+def attribute(value: object, name: str, otherwise: Any = None) -> Any:
+    """Return an attribute of a value, as `getattr` does; `otherwise` also if the value's own code raises anything."""
+    return attempt(lambda: getattr(value, name, otherwise), otherwise)
+
+
+def class_name(value: object) -> str:
+    """Return the name of a value's class, whatever its metaclass says."""
+    return name_of(type(value))
+
+
+def name_of(cls: type) -> str:
+    """Return the name of a class, whatever its metaclass says."""
+    return str(type.__getattribute__(cls, "__name__"))
 
 
 def outline(value: object) -> str:

@@ -13,13 +13,14 @@ import weakref
 from functools import wraps
 
 from localops import api
+from localops.careful import attribute, class_name, is_a, name_of
 from localops.clock import new_id
 from localops.config import nearest
 from localops.errors import JournalError, NoSession
-from localops.interruption import attempt, deliver, hold, is_programs, waiting
+from localops.interruption import attempt, deliver, hold, hold_if_programs, is_programs, seems_programs, waiting
 from localops.output import say_once
 from localops.recording.context import Stay, around, here, parameters, scope
-from localops.recording.events import LLMEvent
+from localops.recording.events import LLMEvent, describe
 from localops.recording.operation import OperationRows
 from localops.recording.session import Session
 from localops.recording.usage import nano, say_unusable
@@ -86,7 +87,7 @@ class _Plan:
 
     def __init__(self, kind: str, function: Callable[..., Any], options: dict[str, Any]) -> None:
         self.kind = kind
-        self.name = options.get("name") or getattr(function, "__name__", None) or type(function).__name__
+        self.name = options.get("name") or attribute(function, "__name__") or class_name(function)
         self.tags = options.get("tags")
         self.cost = options.get("cost")
         if self.cost is not None and nano(self.cost) is None:
@@ -112,7 +113,7 @@ class _Plan:
             given = {**given, **{name: value for name, value in self.defaults.items() if name not in given}}
         if names and names[0] in ("self", "cls"):
             given.pop(names[0], None)
-        if self.own_session and isinstance(given.get("session"), Session):
+        if self.own_session and is_a(given.get("session"), Session):
             del given["session"]
         return given or None
 
@@ -153,7 +154,7 @@ def _llm_call(params: dict[str, Any] | None) -> tuple[LLMEvent, dict[str, Any] |
     rest = dict(params or {})
     given = next((name for name in ("messages", "prompt", "input") if name in rest), None)
     prompt = rest.pop(given) if given is not None else None
-    model, provider = (rest.pop(name) if isinstance(rest.get(name), str) else None for name in ("model", "provider"))
+    model, provider = (rest.pop(name) if is_a(rest.get(name), str) else None for name in ("model", "provider"))
     return LLMEvent(prompt=prompt, model=model, provider=provider), rest or None
 
 
@@ -186,11 +187,11 @@ class _Call(Stay):
             return
         fields: dict[str, object] = {} if yielded is None else {"yielded": yielded}
         try:
-            if isinstance(error, Exception):
+            if is_a(error, Exception):
                 self.operation.finish(fields, failed=True, error=error)
                 self.operation.error(error)
             else:
-                self.operation.finish({**fields, "ended_by": type(error).__name__}, failed=True)
+                self.operation.finish({**fields, "ended_by": class_name(error)}, failed=True)
         except JournalError:  # strict, and written nowhere
             self.over = True
             raise
@@ -200,7 +201,7 @@ class _Call(Stay):
 
     def _screenshot(self, result: object) -> dict[str, object]:
         """Return the screenshot that the result of an action may carry."""
-        picture = attempt(lambda: getattr(result, "screenshot", None), None)  # the edge: foreign code may run
+        picture = attribute(result, "screenshot")
         return {} if picture is None else {"screenshot": self.session.recorder.writer.keep_media(picture)}
 
 
@@ -228,7 +229,7 @@ class _Run(Stay):
 def _session_of(name: str, kwargs: dict[str, Any], own_session: bool) -> Session | None:
     """Return the session of a call: the one that was passed, else the current one."""
     given = kwargs.get("session")
-    if isinstance(given, Session):
+    if given is not None and is_a(given, Session):
         if not own_session:
             del kwargs["session"]
         return given
@@ -271,9 +272,9 @@ _ACTING = ("__call__", "__enter__", "__exit__", "__aenter__", "__aexit__", "__it
 
 def _methods(cls: type, begin: Callable[..., Stay | None]) -> None:
     """Run each method that the class itself defines in the place that `begin` returns for its instance."""
-    for attribute, value in list(vars(cls).items()):
-        if inspect.isfunction(value) and (attribute in _ACTING or not attribute.startswith("__")):
-            setattr(cls, attribute, around(value, begin))
+    for name, value in list(vars(cls).items()):
+        if inspect.isfunction(value) and (name in _ACTING or not name.startswith("__")):
+            setattr(cls, name, around(value, begin))
 
 
 def _constructor(cls: type) -> Callable[..., None]:
@@ -289,9 +290,11 @@ def _watched(cls: type, kind: str, watch: Callable[[], None]) -> type:
     """Return the class, changed by `watch`; one that cannot be changed (built in, or sealed) is not recorded."""
     try:
         watch()
-    except Exception as error:  # the edge: the metaclass of an unknown class
-        name = type.__getattribute__(cls, "__name__")
-        say_once(f"class {name}", f"@{kind} cannot change the class {name}: it is not recorded ({error})")
+    except BaseException as error:  # the edge: the metaclass of an unknown class
+        if not isinstance(error, Exception) and seems_programs(error):
+            raise
+        name, why = name_of(cls), f"{class_name(error)}: {describe(error)}"
+        say_once(f"class {name}", f"@{kind} cannot change the class {name}: it is not recorded ({why})")
     return cls
 
 
@@ -300,7 +303,7 @@ def _operation_class(cls: type, kind: str, options: dict[str, Any]) -> type:
 
     def watch() -> None:
         construct = _constructor(cls)
-        plan = _Plan(kind, construct, {"name": cls.__name__, **options})
+        plan = _Plan(kind, construct, {"name": name_of(cls), **options})
         cls.__init__ = wraps(cls.__init__)(around(construct, plan.begin))  # type: ignore[misc]
 
     return _watched(cls, kind, watch)
@@ -345,8 +348,8 @@ class _Beside:
         return held
 
     def _watch_deletion(self, cls: type) -> None:
-        before = getattr(cls, "__del__", None)
-        if getattr(before, "_localops", None) is self:
+        before = attribute(cls, "__del__")
+        if attribute(before, "_localops") is self:
             return
 
         def __del__(instance: object) -> None:  # noqa: N807
@@ -357,8 +360,8 @@ class _Beside:
         __del__._localops = self  # type: ignore[attr-defined]
         try:
             cls.__del__ = __del__  # type: ignore[attr-defined]
-        except Exception:  # a metaclass that lets nothing be added: the values of its instances stay
-            pass
+        except BaseException as error:  # a metaclass that lets nothing be added: the values of its instances stay
+            hold_if_programs(error)
 
 
 # Agents: each instance of an agent class is one, and what happens in its methods belongs to it.
@@ -399,19 +402,19 @@ class _Agent:
         if self.name is not None:
             return self.name
         own = _own(instance, "agentops_agent_name")
-        return own or _own(instance, "role") or type(instance).__name__
+        return own or _own(instance, "role") or class_name(instance)
 
 
-def _own(instance: object, attribute: str) -> str | None:
+def _own(instance: object, named: str) -> str | None:
     """Return a text that the program itself put on an instance or its class."""
 
     def read() -> object:
-        if isinstance(getattr(type(instance), attribute, None), _Shown):
-            return object.__getattribute__(instance, "__dict__").get(attribute)
-        return getattr(instance, attribute, None)
+        if type(getattr(type(instance), named, None)) is _Shown:
+            return object.__getattribute__(instance, "__dict__").get(named)
+        return getattr(instance, named, None)
 
     value = attempt(read, None)  # the edge: foreign code may run
-    return value if isinstance(value, str) and value else None
+    return (str.__str__(value) or None) if is_a(value, str) and issubclass(type(value), str) else None
 
 
 class _Shown:
@@ -436,7 +439,7 @@ def _agent(instance: object, name: str | None = None) -> _Agent:
 
 def _agent_of(instance: object, session: Session) -> bytes | None:
     """Return the id of an instance's agent; its class is asked, as an instance may answer anything."""
-    if getattr(type(instance), _AGENT, None) is not _MARK:
+    if attribute(type(instance), _AGENT) is not _MARK:
         return None
     return _agent(instance).create_in(session, instance)
 
@@ -459,7 +462,7 @@ def _agent_class(cls: type, name: str | None) -> type:
         @wraps(cls.__init__)  # type: ignore[misc]
         def __init__(self: Any, *args: Any, **kwargs: Any) -> None:  # noqa: N807
             agent = _agent(self, kwargs.pop("agentops_name", None) or name)
-            session = _session_of(cls.__name__, kwargs, own_session)
+            session = _session_of(name_of(cls), kwargs, own_session)
             if session is None:
                 construct(self, *args, **kwargs)
                 return
@@ -471,9 +474,9 @@ def _agent_class(cls: type, name: str | None) -> type:
 
         cls.__init__ = __init__  # type: ignore[misc]
         setattr(cls, _AGENT, _MARK)
-        if not hasattr(cls, "agentops_agent_name"):
+        if attribute(cls, "agentops_agent_name", _MARK) is _MARK:
             cls.agentops_agent_name = _Shown(_Agent.name_of)  # type: ignore[attr-defined]
-        if not hasattr(cls, "agentops_agent_id"):
+        if attribute(cls, "agentops_agent_id", _MARK) is _MARK:
             cls.agentops_agent_id = _Shown(lambda agent, _: str(agent.first))  # type: ignore[attr-defined]
         _methods(cls, _as_agent)
 
@@ -519,11 +522,11 @@ def _in_session(args: tuple[Any, ...], _: dict[str, Any]) -> Stay | None:
 
 def _decorate(kind: str, target: Any, options: dict[str, Any]) -> Any:
     """Decorate a function, a class, or one of the two kinds of method that are not functions yet."""
-    if isinstance(target, staticmethod | classmethod):
+    if is_a(target, staticmethod) or is_a(target, classmethod):
         return type(target)(_decorate(kind, target.__func__, options))
-    if isinstance(target, property) and target.fget is not None:
+    if is_a(target, property) and target.fget is not None:
         return property(_decorate(kind, target.fget, options), target.fset, target.fdel, target.__doc__)
-    if isinstance(target, type):
+    if is_a(target, type):
         if kind == "agent":
             return _agent_class(target, options.get("name"))
         if kind == "session":
@@ -548,7 +551,7 @@ def _warn_of_unknown(kind: str, options: dict[str, Any]) -> None:
 
 def _decorator(kind: str, doc: str) -> Decorator:
     def decorator(target: Any = None, /, **options: Any) -> Any:
-        if isinstance(target, str):
+        if is_a(target, str):
             options["name"], target = target, None
         if options:
             _warn_of_unknown(kind, options)

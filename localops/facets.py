@@ -6,7 +6,7 @@ those who do not use them.  `user` and `conversation` are facets, and so is ever
 
 from __future__ import annotations
 
-from localops.careful import outline
+from localops.careful import COLLECTIONS, class_name, outline
 from localops.interruption import attempt
 
 TYPE_CHECKING = False
@@ -42,7 +42,7 @@ def tags(user: object = None, conversation: object = None, metadata: object = No
         plain = (
             tag(name, value)
             for name, value in metadata.items()
-            if type(name) is str and "=" not in name and name not in NAMED and type(value) in (str, int, float, bool)
+            if type(name) is str and "=" not in name and name not in NAMED and _is_plain(value)
         )
         made += [each for _, each in zip(range(_MOST), plain, strict=False)]
     return made
@@ -87,12 +87,18 @@ def prefix(by: str) -> str | None:
     return f"{name}=" if name and name != by else None
 
 
+def _is_plain(value: object) -> bool:
+    return any(type(value) is kind for kind in (str, int, float, bool))  # `in` would ask the metaclass
+
+
 def _text(value: object) -> str:
     if type(value) is str:
         return value
     if type(value) is bool:
         return "true" if value else "false"
-    return attempt(lambda: str.__str__(str(value)), "") or outline(value)
+    if not issubclass(type(value), COLLECTIONS) and (text := attempt(lambda: str.__str__(str(value)), "")):
+        return text
+    return attempt(lambda: str.__str__(outline(value)), "") or f"<{class_name(value)}>"
 
 
 def _listed(own: Any) -> list[Any]:

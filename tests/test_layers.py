@@ -24,7 +24,8 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 # that of each room, which is empty.
 LAYERS = """
     room
-    careful errors clock interruption rows shapes zstd alignment
+    errors clock interruption rows zstd alignment
+    careful shapes
     host
     context facets locks openmetrics output raised redact sql
     participants events pricing stored plain_values responses

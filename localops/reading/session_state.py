@@ -11,6 +11,7 @@ import uuid
 from collections import namedtuple
 
 from localops import host
+from localops.careful import attribute, is_a
 from localops.journal import participants, rows
 from localops.reading.story import Story, milestone, unpacked
 
@@ -205,10 +206,10 @@ def _derived_end(session: bytes, stands: Standing) -> rows.Row:
 
 def failure_reason(error: BaseException) -> str:
     """Return why a session failed: the signal, the exit code, or the exception and, below it, its traceback."""
-    if isinstance(error, KeyboardInterrupt):
+    if is_a(error, KeyboardInterrupt):
         return "Signal SIGINT detected"
-    if isinstance(error, SystemExit):
-        return exit_reason(error.code)
+    if is_a(error, SystemExit):
+        return exit_reason(attribute(error, "code"))
     from localops.recording import events
 
     message = events.describe(error)
@@ -217,7 +218,7 @@ def failure_reason(error: BaseException) -> str:
 
 def exit_reason(code: object) -> str:
     """Return the exit code of a program in words; anything but a number is its last message, with code 1."""
-    if isinstance(code, int):
+    if is_a(code, int):
         return f"exit code {code}"
     from localops.recording import events
 

@@ -227,13 +227,13 @@ class Client:
         self._follow_environment()
         config = config.on(self.config) if config is not None else self.config
         folder = config.folder()
-        if inherited_session_id == "":
+        if type(inherited_session_id) is str and inherited_session_id == "":
             say("inherited_session_id is empty: this is a session of its own")
         elif inherited_session_id is not None:
             session = self._join(inherited_session_id, folder, facets.together(tags, list(about)), name, config)
             session.recorder.facets.update((tag.partition("=")[0], tag) for tag in about)
             return session
-        session = self._session(clock.new_id(), folder, name or config.trace_name or script_name(), config, owned=True)
+        session = self._session(clock.new_id(), folder, _named(name, config), config, owned=True)
         session.recorder.facets.update((tag.partition("=")[0], tag) for tag in about)
         self._begin(session, facets.together(tags, list(about)), begun=True, params=params)
         return session
@@ -251,7 +251,7 @@ class Client:
         known_folder = self._find(id, folder)
         if known_folder is None:
             # Perhaps begun on another machine: it has no name here yet.
-            name = name or config.trace_name or script_name()
+            name = _named(name, config)
         owned = self._has_ended(id, known_folder)
         made = self._session(id, known_folder or folder, name, config, owned=owned)
         session = self.sessions.get(id, made)
@@ -497,6 +497,12 @@ def _attempt(what: str, step: Callable[..., Any], *arguments: object) -> Any:
         # The edge: recording never breaks the program that is recorded.
         say_once(f"start {what}", f"a session starts, but {what} could not be looked at: {error}")
         return None
+
+
+def _named(name: str | None, config: Config) -> str:
+    """Return the name of a session; one that is given may be any value."""
+    given = name if events.is_given(name) else None
+    return given if given is not None else config.trace_name or script_name()
 
 
 def script_name() -> str:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from contextvars import ContextVar, copy_context
 from functools import wraps
 
-from localops.interruption import deliver, waiting
+from localops.interruption import attempt, deliver, waiting
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -142,10 +142,8 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     """Return the parameters of a function by name; none if it cannot be inspected."""
     from inspect import signature
 
-    try:
-        return signature(function).parameters
-    except (TypeError, ValueError):
-        return {}
+    nothing: Mapping[str, inspect.Parameter] = {}
+    return attempt(lambda: signature(function).parameters, nothing)
 
 
 def _end(stay: Stay, result: object, yielded: int) -> None:

@@ -12,6 +12,7 @@ import uuid
 
 from localops import clock, facets
 from localops.careful import COLLECTIONS, outline
+from localops.careful import class_name as class_name
 from localops.clock import iso as iso
 from localops.interruption import attempt, deliver, settle, waiting
 from localops.journal import rows
@@ -541,11 +542,6 @@ def _since_1970(value: Timestamp) -> int:
         since = value - datetime.datetime(1970, 1, 1, tzinfo=datetime.UTC)
         return (since.days * 86_400 + since.seconds) * 1_000_000_000 + since.microseconds * 1_000
     return int.__int__(round(float(value) * 1e9))
-
-
-def class_name(value: object) -> str:
-    """Return the name of a value's class, whatever its metaclass says."""
-    return str(type.__getattribute__(type(value), "__name__"))
 
 
 def is_given(value: object) -> bool:

@@ -10,6 +10,7 @@ import os
 import uuid
 
 from localops import clock, facets
+from localops.careful import class_name, is_a
 from localops.errors import JournalError
 from localops.interruption import deliver, waiting
 from localops.journal import rows
@@ -350,10 +351,10 @@ class OperationRows:
         recorder = self._recorder
         if self._is_known:
             # The error is recorded with the call that this one is a copy of.
-            if isinstance(error, BaseException):
+            if is_a(error, BaseException):
                 note_recorded(error, recorder.session, self.parent)
             return
-        if not isinstance(error, BaseException):
+        if not is_a(error, BaseException):
             self._record_error(error)
             return
         if not was_recorded_inside(error, recorder.session, self.id):
@@ -386,9 +387,9 @@ class OperationRows:
 
 def _error_event(error: BaseException | ErrorEvent | str) -> ErrorEvent:
     """Return the error event of an exception, or of a description of what went wrong."""
-    if isinstance(error, ErrorEvent):
+    if is_a(error, ErrorEvent):
         return error
-    if isinstance(error, BaseException):
+    if is_a(error, BaseException):
         return ErrorEvent(exception=error)
     event = ErrorEvent(error_type="Error", details=error, logs="")
     # Without a text it would take the traceback of the exception that is being handled.
@@ -553,7 +554,7 @@ class Operation:
         """Mark it as failed, and record the exception or the description as its error."""
         self._failed = True
         if error is not None:
-            self._error = error if isinstance(error, BaseException) else events.describe(error)
+            self._error = error if is_a(error, BaseException) else events.describe(error)
 
     def inside(self) -> Stay:
         """Return a context manager: what is recorded in it, in any thread, belongs to this operation."""
@@ -597,10 +598,8 @@ class Operation:
         if not self._is_opened or self._closer.setdefault(None, turn) is not turn or rows is None:
             return
         fields = self._extra
-        if isinstance(error, BaseException) and not isinstance(
-            error, Exception
-        ):  # cancelled or interrupted: no error of its own
-            rows.finish({**fields, "ended_by": type(error).__name__}, failed=True, end=end)
+        if is_a(error, BaseException) and not is_a(error, Exception):  # cancelled or interrupted: no error of its own
+            rows.finish({**fields, "ended_by": class_name(error)}, failed=True, end=end)
             return
         error = error if error is not None else self._error
         rows.finish(fields, failed=self._failed or error is not None, error=error, end=end)

@@ -13,11 +13,12 @@ import weakref
 from _thread import get_ident
 
 from localops import clock
+from localops.careful import attribute, is_a
 from localops.config import nearest
 from localops.errors import ConfigError, JournalError, UnknownEndState
 from localops.facets import inherited
 from localops.facets import tags as facet_tags
-from localops.interruption import deliver, hold_if_programs, settle, waiting
+from localops.interruption import attempt, deliver, hold_if_programs, settle, waiting
 from localops.output import say
 from localops.reading.session_state import failure_reason
 from localops.recording import events
@@ -355,7 +356,8 @@ class Session(SessionFacts):
 
         facets: sessions are to be found and counted by the plain ones, so each becomes a tag NAME=VALUE as well.
         """
-        facts = dict(metadata) if hasattr(metadata, "keys") else {"value": metadata}
+        whole: dict[str, object] = {"value": metadata}
+        facts = attempt(lambda: dict(metadata) if hasattr(metadata, "keys") else whole, whole)
         self.recorder.note("metadata", {"prefix": prefix, "metadata": facts})
         if facets:
             self._tag_facets(facet_tags(metadata=facts))
@@ -407,7 +409,7 @@ class Session(SessionFacts):
         return self._end_as(end_state, end_state_reason, video)
 
     def _end_as(self, end_state: str, end_state_reason: str | None, video: str | None) -> str | None:
-        state = _STATE_OF.get(events.describe(getattr(end_state, "value", end_state)).lower())
+        state = _STATE_OF.get(events.describe(attribute(end_state, "value", end_state)).lower())
         if state is None:
             self._refuse_state(end_state)
             return None
@@ -500,7 +502,7 @@ class Session(SessionFacts):
             self._turn_to_end.append(None)
 
     def _refuse_state(self, end_state: object) -> None:
-        wrong = end_state if isinstance(end_state, str) else events.describe(end_state)
+        wrong = events.describe(end_state)
         message = f"a session ends as Success, Failure or Indeterminate, not as {wrong!r}; it stays open"
         if self.config.strict:
             raise UnknownEndState(message)
@@ -571,14 +573,19 @@ class Session(SessionFacts):
         """
         if not self.is_running:
             return
-        if isinstance(error, Exception):
+        if error is not None and is_a(error, Exception):
             self.uncaught(error)
         if not self.owned():
             self.leave()
-        elif error is None or isinstance(error, GeneratorExit) or (isinstance(error, SystemExit) and not error.code):
+        elif error is None or is_a(error, GeneratorExit) or (is_a(error, SystemExit) and not _has_status(error)):
             self.end_unasked("Success")
         else:
             self.end_unasked("Failure", failure_reason(error))
+
+
+def _has_status(error: SystemExit) -> bool:
+    """Return whether an exit has a status that is not 0."""
+    return events.is_given(attribute(error, "code", True))
 
 
 def _after_fork() -> None:
