@@ -34,6 +34,11 @@ git clone https://github.com/a/b.git
 git clone git@github.com:a/b.git
 ssh://git@github.com/a/b.git
 https://user@example.org/path
+https://example.org:8080/packages/@scope/name
+postgres://localhost:5432/app?user=ada@example.org
+redis://localhost:6379/0 by ada@example.org
+jdbc:oracle:thin:@//localhost:1521/app
+amqp://localhost:5672/vhost
 https://example.org/?key=name&code=404
 https://example.org/?code=en-US&state=ok
 https://shop.example.org/?code=SUMMER2026&key=user_profile

@@ -24,7 +24,7 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 # that of each room, which is empty.
 LAYERS = """
     room
-    errors clock interruption rows zstd alignment
+    errors clock interruption rows urls zstd alignment
     careful shapes
     host
     context facets locks openmetrics output raised redact sql

@@ -314,6 +314,13 @@ def test_arguments_of_a_command_are_seen_with_their_option() -> None:
         ("curl -u ada:abc https://h", "curl -u ada:[redacted:password] https://h"),
         ("Cookie: sid=abc; lang=en", "Cookie: [redacted:cookie]"),
         ("postgres://app:p@ss@db/x", "postgres://app:[redacted:url]@db/x"),
+        ("postgres://app:p@ssW0rdX/y@db/x", "postgres://app:[redacted:url]@db/x"),
+        ("postgres://app:aa/Bc9dEfG@db/x", "postgres://app:[redacted:url]@db/x"),
+        ("PostgreSQL+psycopg2://app:a?b#c:d/e@db/x", "PostgreSQL+psycopg2://app:[redacted:url]@db/x"),
+        ("URL:\\npostgres://app:a/b@db/x", "URL:\\npostgres://app:[redacted:url]@db/x"),
+        ("redis://:a/b@h1,redis://:c/d@h2", "redis://:[redacted:url]@h1,redis://:[redacted:url]@h2"),
+        ('{"to": "amqps://app:a/b@mq", "of": "me@h"}', '{"to": "amqps://app:[redacted:url]@mq", "of": "me@h"}'),
+        ("JDBC:oracle:thin:scott/p/a@ss@//h:1521/x", "JDBC:oracle:thin:scott/[redacted:url]@//h:1521/x"),
         ("Authorization: ApiKey abc123", "Authorization: ApiKey [redacted:authorization]"),
         (
             "<db><user>ada</user><password>abc</password></db>",
@@ -401,6 +408,7 @@ def test_environment_secrets() -> None:
     environ = {
         "OPENAI_API_KEY": "abcdefgh12345",
         "DATABASE_URL": "postgres://app:s3cretpass@db/x",
+        "BROKER": "amqp://localhost/ amqp://app:s3/cr@t/pass@mq/x",
         "DB_PASSWORD": "hunterhunter",
         "SIGN_KEY": "0123456789abcdef",
         "SORT_KEY": "created_at_and_more",
@@ -418,6 +426,7 @@ def test_environment_secrets() -> None:
     assert secrets == {
         "abcdefgh12345": "env OPENAI_API_KEY",
         "s3cretpass": "env DATABASE_URL",
+        "s3/cr@t/pass": "env BROKER",
         "hunterhunter": "env DB_PASSWORD",
         "hunter2": "env SMTP_PASS",
         "0123456789abcdef": "env SIGN_KEY",

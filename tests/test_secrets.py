@@ -135,6 +135,12 @@ SHAPES: dict[str, Callable[[], tuple[str, str]]] = {
     "bearer": lambda: _whole("Bearer ", some(ALNUM, 24, 40)),
     "basic": lambda: _whole("Authorization: Basic ", base64.b64encode(f"ada:{some(ALNUM, 12)}".encode()).decode()),
     "url": lambda: _between("postgres://app:", some(ALNUM + "!$%*", 10, 20), "@db.example.org:5432/app"),
+    "url with signs": lambda: _between(
+        f"{R.choice(['postgres', 'mysql+pymysql', 'mongodb+srv', 'rediss', 'amqp', 'sftp'])}://app:",
+        f"a{some(ALNUM + '@/?#!$%*', 10, 20)}",
+        "@db.example.org:5432/app",
+    ),
+    "oracle": lambda: _between("jdbc:oracle:thin:scott/", some(ALNUM + "@/!$", 10, 20), "@//db.example.org:1521/x"),
     "url user": lambda: _between("https://", some(ALNUM, 40), "@github.com/a/b.git"),
     "sentry": lambda: _between("https://", some(HEX, 32), f"@o{some(DIGITS, 6)}.ingest.sentry.io/4501"),
     "?key=": lambda: _between("https://maps.example.org/api?zoom=3&key=", some(ALNUM, 39), "&x=1"),

@@ -12,6 +12,7 @@ from functools import cached_property
 from localops.encoding import shapes
 from localops.encoding.shapes import NAME, Later
 from localops.encoding.shapes import hides as hides
+from localops.encoding.urls import password_in
 from localops.interruption import settle
 
 TYPE_CHECKING = False
@@ -258,9 +259,9 @@ def environment_secrets(environ: Mapping[str, str]) -> list[str]:
     """
     secrets: list[str] = []
     for name, value in environ.items():
-        password = _PASSWORD_IN_URL.search(value) if "@" in value and "://" in value else None
+        password = password_in(value) if "@" in value and "://" in value else None
         if password:
-            value = password[1]
+            value = password
         if _could_be_secret(value) and (password or _is_secrets_name(name) or _is_some_key(name, value)):
             secrets.append(Secret(value, f"env {name}"))
     return secrets
@@ -336,7 +337,6 @@ _SURE_ENDS = tuple("_API_KEY _ACCESS_KEY _SECRET_KEY _PRIVATE_KEY _SECRET _PASSW
 _SOME_KEYS = Later(r"(?:(?i:[a-z0-9][ _.-]keys?)|[a-z0-9]Keys?)\Z")
 _VARIABLE = Later(r"[A-Za-z0-9_.:/-]{1,128}")
 _ARGUMENT = Later(r"--[A-Za-z_.-]{1,64}")
-_PASSWORD_IN_URL = Later(r"://[^\s:/@\"'\\?#]{0,128}+:([^\s/\"'\\<>]{1,256})@")
 
 
 def _own_words(key: str) -> str:
@@ -484,7 +484,7 @@ def _looks_secret(body: bytes) -> object:
         # Bytes that are given as a number are searched for twenty times as fast, and most of these are rare.
         or (_A_SIGN in body and _capital_a(body))
         or (_J_SIGN in body and _capital_j.search(body))
-        or (_AT_SIGN in body and b"://" in body)
+        or (_AT_SIGN in body and (b"://" in body or b"jdbc:oracle:" in plain))
         or (_LESS_SIGN in plain and _element.search(plain))
         or (_EQUALS_SIGN in plain and _equals.search(plain))
         or (_TILDE_SIGN in body and _tilde.search(body))

@@ -9,10 +9,12 @@ from __future__ import annotations
 import re
 from functools import cache
 
+from localops.encoding.urls import Later as Later
+from localops.encoding.urls import oracle_password, url_password
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
 
 Span = tuple[int, int, str]
 """The start, the end and the label of a secret."""
@@ -38,23 +40,6 @@ NAME = (
     r"|(?<=[a-z])(?:Token|Secrets?|Cookies?|Auth)|(?<![A-Za-z])pwd|(?<=[a-z])Pwd|(?<=[A-Za-z][_.-])(?i:pwd)"
 )
 """A name whose value is a secret, at the end of a name: the pattern of its last words."""
-
-
-class Later:
-    """A pattern that is compiled when it is first used: most programs never need it, and all of them start faster.
-
-    A pattern that takes time to build can be given as a function that returns it.
-    """
-
-    def __init__(self, pattern: str | bytes | Callable[[], str], flags: int = 0) -> None:
-        self._source: Any = pattern
-        self._flags = flags
-
-    def __getattr__(self, name: str) -> Any:
-        source = self._source() if callable(self._source) else self._source
-        method = getattr(re.compile(source, self._flags), name)
-        setattr(self, name, method)
-        return method
 
 
 def spans(text: str, names: Callable[[str], str], own: re.Pattern[str] | None = None) -> list[Span]:
@@ -645,15 +630,21 @@ _OPENSHIFT = Later(r"~[A-Za-z0-9_-]{43}(?![\w-])")
 def _url(look: _Look, match: re.Match[str]) -> None:
     """Find the password in a URL, or a token in place of a user."""
     text, at = look.text, match.end()
-    password = _URL_PASSWORD.match(text, at)
+    password = url_password(text, look.low, match.start())
     if password is not None:
-        look.add(password.span(1), "url")
+        look.add(password, "url")
     user = _URL_USER.match(text, at)
     if user is not None and (looks_random(user[1]) or _LONG_HEX.fullmatch(user[1])):
         look.add(user.span(1), "url")
 
 
-_URL_PASSWORD = Later(r"[^\s:/@\"'\\?#]{0,128}+:(?!\[redacted:)([^\s/\"'\\<>]{1,256})@")
+def _oracle(look: _Look, match: re.Match[str]) -> None:
+    """Find the password in the address of an Oracle database, which has a form of its own."""
+    password = oracle_password(look.text, match.end())
+    if password is not None:
+        look.add(password, "url")
+
+
 _URL_USER = Later(r"(?!\[redacted:)([^\s:/@\"'\\?#]{16,256}+)(?::[\w-]{0,64})?@")
 _LONG_HEX = Later(r"[0-9a-fA-F]{20,128}")
 
@@ -949,6 +940,7 @@ _PASSES_OVER_LOW: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]]
     ("c", Later(rf"c(?=re)re(?:ts?|dentials?){_AFTER}"), _key),
     ("u", Later(rf"u(?=th)th(?:orization)?{_AFTER}"), _authorization),
     ("m", Later(r"mnemonic(?=.{30})"), _phrase),
+    ("jdbc:oracle:", Later(r"jdbc:oracle:[a-z0-9]{1,8}:"), _oracle),
     ("b", Later(r"b(?=earer |asic )(?:earer|asic) "), _scheme),
     (
         "=",
