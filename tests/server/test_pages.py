@@ -109,6 +109,24 @@ def test_short_names_lead_to_the_session(run: tuple[RealPages, str], name: str) 
     assert (answer.status, answer.headers["location"]) == (303, f"/s/{id}")
 
 
+def test_a_program_logs_in_as_the_manual_says(run: tuple[RealPages, str]) -> None:
+    """With the headers of the manual's command the cookie opens the JSON; an `Authorization` header does not."""
+    manual = (Path(localops.__file__).parent / "docs" / "dashboard.md").read_text(encoding="utf-8")
+    command = manual[manual.index("curl -c cookies") : manual.index("\ncurl -b cookies")]
+    headers = {name.replace("-", "_"): value for name, value in re.findall(r"-H '([\w-]+): ([^']*)'", command)}
+    body = re.search(r'-d "(.*?)" ', command)
+    assert body is not None
+    token = re.sub(r"\$\{.*?\}", run[0].token, body[1].replace('\\"', '"'))
+    answer = run[0].ask("POST", "/login", token, cookie="", **headers)
+    assert answer.status == 200
+    cookie = answer.headers["set-cookie"].partition(";")[0]
+    for path in ("/api/1/sessions?state=Failure", "/openapi.json"):
+        assert run[0].get(path, cookie=cookie).json
+        assert run[0].get(path, cookie="", Authorization=f"Bearer {run[0].token}").status == 401
+    for path in ("/ready", "/metrics", "/api/1/senders"):
+        assert run[0].get(path, cookie=cookie).status == 404
+
+
 def test_a_missing_page_is_html_for_browsers(run: tuple[RealPages, str]) -> None:
     """A browser gets a page for a missing address, a program gets JSON."""
     pages, _ = run
