@@ -145,11 +145,12 @@ def _note_on_hub(folder: str, removed: dict[str, Taken]) -> None:
     """Append a line to the audit log, if the home is that of a hub."""
     if not os.path.exists(os.path.join(folder, session_state.HUB)):
         return
-    from localops.server.audit import Audit
+    from localops.server.audit import Audit, named
 
     for name, result in removed.items():
         if result.sessions:
-            Audit(folder).note("session.prune", project=name, sessions=result.sessions, rows=result.rows)
+            many, rows = result.sessions, result.rows
+            Audit(folder).note("session.prune", project=name, sessions=many, rows=rows, ids=named(result.removed))
 
 
 def _print_removed(removed: dict[str, Taken], *, nothing: bool) -> None:

@@ -14,12 +14,13 @@ from collections import OrderedDict
 from localops import clock
 from localops.encoding import encode
 from localops.journal import participants
+from localops.journal.rows import id_text
 from localops.recording import events
 from localops.server import append_log, troubles
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from localops.server.keys import Key
@@ -31,6 +32,8 @@ _OLD = re.compile(r"audit\.(\d+)\.jsonl")
 _MOST, _KEPT = 16 << 20, 9
 # Seconds in which the same person reading the same thing is one line, and the most such things that are remembered.
 _AGAIN, _REMEMBERED = 60.0, 10_000
+# Ids of sessions in a line.
+_NAMED = 100
 
 
 class Audit:
@@ -88,6 +91,11 @@ class Audit:
         # Another process works on the folder: the file may grow a little longer.
         except BlockingIOError:
             return
+
+
+def named(sessions: Sequence[bytes]) -> list[str]:
+    """Return the ids of sessions that were removed, for a line; the first ones of very many."""
+    return [id_text(session) for session in sessions[:_NAMED]]
 
 
 def read(folder: str, since_ns: int | None = None) -> Iterator[dict[str, Any]]:

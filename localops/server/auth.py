@@ -180,6 +180,8 @@ class Auth:
         if endpoint.v2 and not _is_uuid(secret):
             raise HttpError(400, "Invalid API key format")
         key = keys.match(secret)
+        if key is None or key.state != "good":
+            self._note_refused(request, key)
         if key is None or key.state == "revoked":
             # Its operator would look for the key on the hub that created it.
             is_foreign = not endpoint.v2 and bundle.is_key_of(secret, keys.hub) is False
@@ -192,6 +194,18 @@ class Auth:
         self._service.used(key)
         _admitted(key.project, key)
         return Call(request, key.project, secret, key, lambda: keys.is_good(key.sha256, endpoint.needs))
+
+    def _note_refused(self, request: Request, key: Key | None) -> None:
+        """Note the use of a key that is unknown or works no longer, once a minute for an address and a key."""
+        where = peer(request)
+        if key is not None:
+            exchange.current().handle = key.handle
+        if self._service.audit is None or not self._service.audit.is_new("key.refused", where, key and key.handle):
+            return
+        if key is None:
+            self._service.note("key.refused", where, why="unknown")
+        else:
+            self._service.note("key.refused", where, key, project=key.project or None, why=key.state)
 
     @asynccontextmanager
     async def _running(self, call: Call, *, patient: bool = False) -> AsyncIterator[None]:

@@ -8,6 +8,7 @@ import time
 
 from localops import clock, output
 from localops.server import retention, troubles
+from localops.server.audit import named
 from localops.server.threads import FILES
 
 TYPE_CHECKING = False
@@ -66,7 +67,9 @@ class Upkeep:
                 many = ", ".join(output.counted(count, name[:-1]) for name, count in facts.items())
                 output.say(f"project {project}: {many} removed, kept for as long as its rules keep them")
                 if service.audit is not None:
-                    await service.read(service.audit.note, "session.retire", project=project, **facts)
+                    await service.read(
+                        service.audit.note, "session.retire", project=project, **facts, ids=named(taken.removed)
+                    )
             if taken.failed is not None:
                 troubles.report(f"sessions of project {project} cannot be removed", taken.failed, status=500)
                 return True

@@ -63,6 +63,7 @@ class Taken:
     blobs: int = 0
     young: int = 0  # blobs that no row refers to, left for the next prune
     changed: list[bytes] = field(default_factory=list)  # sessions that went on meanwhile, and stay
+    removed: list[bytes] = field(default_factory=list)  # the sessions
     freed: int = 0  # bytes that the file system has back
     packed: bool = True  # False while others record into a file that takes long to pack
     failed: str | None = None  # why it ended early, such as a full disk
@@ -283,6 +284,7 @@ def _take_one(journal: Journal, choice: Choice, taken: Taken, *, for_good: bool)
     if done:
         taken.sessions += 1
         taken.rows += choice.rows
+        taken.removed.append(choice.session)
     else:
         taken.changed.append(choice.session)
     return files

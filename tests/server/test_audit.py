@@ -80,6 +80,44 @@ def test_exports_log_ins_and_commands_are_noted(tmp_path: Path) -> None:
         assert json.loads(_localops("hub", "audit", *data, "--project", "none", "--json").stdout)["audit"] == []
 
 
+def test_a_key_that_does_not_work_is_noted(tmp_path: Path) -> None:
+    """Once a minute for an address and a key, with its handle if the hub knows it."""
+    with hub(tmp_path) as running:
+        keys = Keys(str(running.data))
+        revoked = running.new_key("other")
+        known = next(key for key in keys.all() if key.project == "other")
+        keys.revoke(known.handle)
+        for key in (revoked, str(uuid.uuid4()), str(uuid.uuid4())) * 3:
+            assert running.ask("GET", "/sync/1/hello", key=key)[0] == 401
+        wait_until(lambda: len(_actions(running)) == 2)
+        lines = {line["why"]: line for line in audit.read(str(running.data))}
+        assert {line["action"] for line in lines.values()} == {"key.refused"}
+        assert (lines["revoked"]["key"], lines["revoked"]["project"]) == (known.handle, "other")
+        assert lines["unknown"]["peer"] == "127.0.0.1"
+        assert revoked not in (running.data / audit.NAME).read_text()
+
+
+def test_what_was_pruned_is_named(tmp_path: Path) -> None:
+    """The line has the ids, and the table as much of each as other lists show."""
+    with hub(tmp_path) as running:
+        session = _stored(running)
+        data = str(running.data)
+        done = _localops("prune", "--home", data, "--project", "default", "--session", session, "--yes")
+        assert done.returncode == 0, done.stderr
+        [line] = list(audit.read(data))
+        assert (line["action"], line["sessions"], line["ids"]) == ("session.prune", 1, [session])
+        listed = _localops("hub", "audit", "--data", data).stdout
+        assert f"  {session[:13]}  " in listed
+        Audit(data).note("session.delete", project="default", session=session)
+        assert f"  {session[:13]}" in _localops("hub", "audit", "--data", data).stdout.splitlines()[-1]
+
+
+def test_very_many_ids_are_cut() -> None:
+    """A line stays short."""
+    ids = [uuid.uuid4().bytes for _ in range(150)]
+    assert audit.named(ids) == [str(uuid.UUID(bytes=id)) for id in ids[:100]]
+
+
 def test_reads_are_noted_on_request(tmp_path: Path) -> None:
     """Reading the same session for a minute is one line for each kind of read, by key and by page."""
     with hub(tmp_path, "default", "--audit-reads") as running:

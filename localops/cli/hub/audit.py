@@ -12,8 +12,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
+_SHORT = 13  # characters of an id, as in other lists
 # Of a line, what has a column of its own.
-_COLUMNS = ("at", "action", "key", "name", "user", "peer", "project", "session")
+_COLUMNS = ("at", "action", "key", "name", "user", "peer", "project", "session", "ids")
 
 
 @click.command()
@@ -49,6 +50,13 @@ def _cells(line: dict[str, Any]) -> tuple[object, ...]:
         line.get("user") or key or "",
         line.get("peer") or "",
         line.get("project") or "",
-        str(line.get("session") or "")[:8],
+        _sessions(line),
         ", ".join(f"{name}: {value}" for name, value in more.items()),
     )
+
+
+def _sessions(line: dict[str, Any]) -> str:
+    """Return the session of a line, as other lists show it; of several the first, and how many more there are."""
+    ids = [str(id)[:_SHORT] for id in line.get("ids") or [line.get("session") or ""]]
+    others = max(int(line.get("sessions") or 0), len(ids)) - 1
+    return f"{ids[0]} +{others}" if ids[0] and others > 0 else ids[0]

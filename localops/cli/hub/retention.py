@@ -127,6 +127,7 @@ def _in_json(project: str, rules: Rules) -> dict[str, Any]:
 @json_option
 def apply(data: str, project: str | None, dry_run: bool, as_json: bool) -> None:
     """Remove now what the rules do not keep, as the hub does by itself; it can keep serving."""
+    from localops.server.audit import named
     from localops.server.policy import Policy
     from localops.server.retention import keeps_for_ever
 
@@ -142,7 +143,7 @@ def apply(data: str, project: str | None, dry_run: bool, as_json: bool) -> None:
             lines += [(name, choice) for choice in going]
             if taken is not None:
                 removed[name] = {"sessions": taken.sessions, "rows": taken.rows, "files": taken.blobs}
-                note(folder, "session.retire", project=name, **removed[name])
+                note(folder, "session.retire", project=name, **removed[name], ids=named(taken.removed))
     if as_json:
         sessions = [_session_facts(name, choice) for name, choice in lines]
         print_json({"dry_run": dry_run, "sessions": sessions, "removed": removed})
@@ -186,6 +187,7 @@ def _apply(store: HomeStore, project: str, rules: Rules, *, dry_run: bool) -> tu
             whole.sessions += taken.sessions
             whole.rows += taken.rows
             whole.blobs += taken.blobs
+            whole.removed += taken.removed
             if taken.failed is not None:
                 raise LocalopsError(f"{project}: {taken.failed}")
         if part.following is None:
