@@ -19,6 +19,7 @@ from localops.errors import Ambiguous, ConfigError, NotFound
 from localops.journal import participants
 from localops.reading import session_state
 from localops.recording import events
+from localops.server import leftovers
 from localops.transfer import bundle
 
 TYPE_CHECKING = False
@@ -250,14 +251,18 @@ class Keys:
 
     def _write(self, hub: str, keys: list[Key]) -> None:
         temporary = f"{self.path}.{os.getpid()}"
-        handle = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "wb") as file:
-            host.keep_owner(handle, self.path if os.path.exists(self.path) else self.folder)
-            file.write(encode.dumps({"hub": hub, "keys": [_facts(key) for key in keys]}) + b"\n")
-            file.flush()
-            os.fsync(file.fileno())
-        # Synced: a revoked key must not come back after a power cut.
-        host.replace(temporary, self.path)
+        try:
+            handle = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with open(handle, "wb") as file:
+                host.keep_owner(handle, self.path if os.path.exists(self.path) else self.folder)
+                file.write(encode.dumps({"hub": hub, "keys": [_facts(key) for key in keys]}) + b"\n")
+                file.flush()
+                os.fsync(file.fileno())
+            # Synced: a revoked key must not come back after a power cut.
+            host.replace(temporary, self.path)
+        except OSError:
+            leftovers.discard(temporary)
+            raise
         self._seen = None
 
 

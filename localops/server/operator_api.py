@@ -84,7 +84,10 @@ class OperatorApi:
 
     async def health(self) -> tuple[int, Facts]:
         """Return the status and the facts of `/health`."""
-        return self._service.condition(await self._service.problems())
+        status, facts = self._service.condition(await self._service.problems())
+        if warnings := await self._service.read(self._health.warnings):
+            facts["warnings"] = warnings
+        return status, facts
 
     def readiness(self, *, look: bool = True) -> tuple[int, Facts]:
         """Return the status and the facts of `/ready`; without `look`, from what is known."""

@@ -11,6 +11,7 @@ from localops import config, host
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import participants
+from localops.server import leftovers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -108,13 +109,17 @@ class Policy:
     def _write(self, rules: dict[str, Rules]) -> None:
         projects = {name: facts for name, each in rules.items() if (facts := _facts(each))}
         temporary = f"{self._path}.{os.getpid()}"
-        handle = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "wb") as file:
-            host.keep_owner(handle, self.folder)
-            file.write(encode.dumps({"projects": projects}) + b"\n")
-            file.flush()
-            os.fsync(handle)
-        host.replace(temporary, self._path)
+        try:
+            handle = os.open(temporary, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+            with open(handle, "wb") as file:
+                host.keep_owner(handle, self.folder)
+                file.write(encode.dumps({"projects": projects}) + b"\n")
+                file.flush()
+                os.fsync(handle)
+            host.replace(temporary, self._path)
+        except OSError:
+            leftovers.discard(temporary)
+            raise
         self._rules, self._seen = {name: each for name, each in rules.items() if name in projects}, None
 
 

@@ -105,6 +105,8 @@ class Health:
         """Return what becomes a problem later."""
         try:
             ending = len(self._keys.expiring())
+            if not self._keys.all():
+                return ["the hub has no keys: is the disk of its data folder mounted?"]
         except Unreadable:
             return []
         return [f"{output.counted(ending, 'key ends', 'keys end')} within {SOON} days"] if ending else []

@@ -80,7 +80,7 @@ def serve(
         from localops.server.app import app
     except ImportError as error:
         raise ConfigError(f"missing packages for a hub: pip install 'localops[ui]' ({error})") from error
-    from localops.server import presence
+    from localops.server import leftovers, presence
     from localops.server.forwarded import Proxies
     from localops.server.home_store import HomeStore
     from localops.server.keys import Keys
@@ -106,6 +106,7 @@ def serve(
     store = HomeStore(folder, limits=limits)
     # Until the command ends: no backup is restored below a hub that runs, and no other hub counts limits of its own.
     with presence.serving(folder):
+        leftovers.remove(folder)
         listen.serve(
             app(store, keys, limits=limits, root_path=root_path, access_log=access_log, audit_reads=audit_reads),
             host=host,
