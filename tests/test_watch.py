@@ -314,8 +314,9 @@ def test_a_wal_stays_short_under_many_writers(folder: str) -> None:
             largest = max(largest, os.path.getsize(os.path.join(folder, "journal.db-wal")))
         time.sleep(0.01)
     written = sum(int(one.communicate(timeout=60)[0]) for one in many)
-    assert largest <= 16 << 20
-    assert written * 20_000 > 16 << 20
+    # Without emptying it grows to hundreds; while one that empties it waits for a core, the others write on.
+    assert largest <= 24 << 20
+    assert written * 20_000 > 24 << 20
     assert is_sound(folder)
 
 
