@@ -67,11 +67,11 @@ class OtlpApi:
             await self._service.write(call.owner, self._store.take_spans, call.owner, *read, taken)
         counts = {"stored": taken.rows, "known": taken.again, "refused": taken.refused, "gone": taken.gone}
         self._service.metrics.took(call.owner, "otlp", **counts)
-        for kind, many, reasons in (
+        for reason, many, texts in (
             (CONFLICT, taken.conflicts, [OTHER]),
             (INVALID, taken.refused - taken.conflicts, [why for why in taken.reasons if why != OTHER]),
         ):
-            self._service.refusals.note(call.owner, "otlp", kind, many, reasons)
+            self._service.refusals.note(call.owner, "otlp", reason, many, texts)
         return otlp_answers.taken(kind, taken.refused, "; ".join(taken.reasons), logs=logs)
 
 
