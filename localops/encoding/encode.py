@@ -244,7 +244,7 @@ class Encoder:
     def encode_beside(self, name: str, public: Mapping[str, object], fields: Mapping[str, object]) -> str:
         """Return `{name: {**public, **fields}}` as JSON; what is public is searched for the user's own words only.
 
-        Names of packages look like secrets (`tiktoken`), and are none: to visit them all would take longer than a short
+        Names of packages look like secrets (`tiktoken`) but are not: to visit them all would take longer than a short
         program.
         """
         try:
