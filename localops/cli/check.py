@@ -7,9 +7,9 @@ import os
 import click
 
 from localops import output
-from localops.cli import common, markdown
+from localops.cli import common
 from localops.errors import ConfigError
-from localops.reading import run_gate
+from localops.reading import markdown, run_gate
 from localops.reading.steps import Steps
 
 TYPE_CHECKING = False
@@ -145,9 +145,9 @@ def _rule(verdict: Verdict) -> str:
 def _markdown(run: Measured, verdicts: Sequence[Verdict]) -> str:
     mark = "✅" if all(verdict.passed for verdict in verdicts) else "❌"
     rows = [
-        ("✅" if v.passed else "❌", _rule(v), v.value, v.limit, v.baseline or "", markdown.code(v.reason or ""))
+        ("✅" if v.passed else "❌", _rule(v), v.value, v.limit, v.baseline or "", markdown.cell(v.reason or ""))
         for v in verdicts
     ]
     table = markdown.table(rows, ("", "rule", "run", "limit", "baseline", "why"), align="llrrrl")
-    name = markdown.code(run.name or "unnamed")
+    name = markdown.cell(run.name or "unnamed")
     return f"### {mark} {_title(verdicts)}: {name} {run.session_id[:13]}\n\n{table}"

@@ -5,8 +5,8 @@ from __future__ import annotations
 import click
 
 from localops import output
-from localops.cli import common, markdown
-from localops.reading import facts, run_diff
+from localops.cli import common
+from localops.reading import facts, markdown, run_diff
 from localops.reading.run_diff import RunDiff
 from localops.reading.steps import Steps
 
@@ -182,7 +182,7 @@ def _more(compared: RunDiff, limit: int) -> str:
 
 
 def _markdown(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> Iterator[str]:
-    names = [f"{markdown.code(seen.story.name or 'unnamed')} {common.short_id(seen.id)}" for seen in (a, b)]
+    names = [f"{markdown.cell(seen.story.name or 'unnamed')} {common.short_id(seen.id)}" for seen in (a, b)]
     states = [seen.standing.state for seen in (a, b)]
     yield f"### Runs compared: {names[0]} ({states[0]}) → {names[1]} ({states[1]})"
     yield ""
@@ -204,7 +204,7 @@ def _markdown(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> Iterat
 
 
 def _cells(line: Line, given: tuple[str, str] | None) -> tuple[str, str, str]:
-    details = [markdown.code(note) for note in _notes(line)]
-    details += [f"{side} {markdown.code(text)}" for side, text in zip("−+", given or (), strict=False)]
+    details = [markdown.cell(note) for note in _notes(line)]
+    details += [f"{side} {markdown.cell(text)}" for side, text in zip("−+", given or (), strict=False)]
     words = ", ".join(_WORDS.get(mark, mark) for mark in line.marks)
-    return words, markdown.code(f"{line.step.kind} {line.step.label}"), "<br>".join(details)
+    return words, markdown.cell(f"{line.step.kind} {line.step.label}"), "<br>".join(details)

@@ -6,10 +6,10 @@ recorded one is cleaned, in Markdown it is code, so that it is never markup.
 
 from __future__ import annotations
 
-import re
 from datetime import datetime
 
 from localops import output
+from localops.reading.markdown import code
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -78,23 +78,14 @@ def _quoted(part: str) -> str:
 def markdown(findings: Facts) -> list[str]:
     """Return the page as lines of Markdown."""
     title = [Recorded(findings["name"] or "unnamed"), f": {findings['state']}"]
-    lines = [f"# {_marked(title)}", "", f"Session `{findings['session_id']}`, project {_code(findings['project'])}."]
+    lines = [f"# {_marked(title)}", "", f"Session `{findings['session_id']}`, project {code(findings['project'])}."]
     for heading, sentences in sections(findings):
         lines += ["", f"## {heading}", "", *(f"- {_marked(sentence)}" for sentence in sentences)]
     return lines
 
 
 def _marked(sentence: Sentence) -> str:
-    return "".join(_code(part) if isinstance(part, Recorded) else part for part in sentence)
-
-
-def _code(text: str) -> str:
-    """Return a text as code, whatever backticks it has."""
-    clean = output.clean(text)
-    fence = "`" * (max(map(len, re.findall("`+", clean)), default=0) + 1)
-    # A space inside is taken away again, where there is one at both ends.
-    edge = " " if clean[:1] in "` " or clean[-1:] in "` " else ""
-    return f"{fence}{edge}{clean}{edge}{fence}" if clean else "` `"
+    return "".join(code(part) if isinstance(part, Recorded) else part for part in sentence)
 
 
 # How it ended

@@ -1,9 +1,11 @@
-"""Markdown for pull requests: tables whose cells may hold recorded text, which is hostile.
+"""Markdown for pull requests and tickets, with recorded text in it, which may be hostile.
 
 Recorded text is only ever written as code, in which nothing is a link, an image, a mention or HTML.
 """
 
 from __future__ import annotations
+
+import re
 
 from localops import output
 
@@ -15,15 +17,28 @@ if TYPE_CHECKING:
 _CUT = 200
 
 
-def code(text: str) -> str:
-    """Return recorded text as code on one line; nothing for an empty one.
+def cell(text: str) -> str:
+    """Return recorded text as code for a cell of a table: short, on one line; nothing for an empty one.
 
-    >>> print(code("a|b `c`"))
+    >>> print(cell("a|b `c`"))
     `a\\|b 'c'`
     """
     # A backtick would end the code, and a bar the cell, even inside of code.
     plain = output.cut(output.clean(text), _CUT).replace("`", "'").replace("\\", "\\\\").replace("|", "\\|").strip()
     return f"`{plain}`" if plain else ""
+
+
+def code(text: str) -> str:
+    """Return a text as code, whatever backticks it has.
+
+    >>> print(code("run `ls`"))
+    `` run `ls` ``
+    """
+    clean = output.clean(text)
+    fence = "`" * (max(map(len, re.findall("`+", clean)), default=0) + 1)
+    # A space inside is taken away again, where there is one at both ends.
+    edge = " " if clean[:1] in "` " or clean[-1:] in "` " else ""
+    return f"{fence}{edge}{clean}{edge}{fence}" if clean else "` `"
 
 
 def table(rows: Iterable[Sequence[str]], headers: Sequence[str], *, align: str = "") -> str:
