@@ -39,7 +39,7 @@ LAYERS = """
     journal_file
     rollups losses recovery wal
     journal
-    analytics bundle calls previews salvage search
+    analytics bundle calls hints markdown previews salvage search
     snapshot clocks doubts held_back key_ends
     session_html
     ingest delivery

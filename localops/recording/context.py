@@ -161,6 +161,10 @@ def _end(stay: Stay, result: object, yielded: int) -> None:
         raise
 
 
+# Each kind of call below has the same lines for a failure. They are no function: the program's signal handler may raise
+# when one is entered, before its `try`, and the end of the call would be missing.
+
+
 def _around_plain(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:

@@ -3,42 +3,22 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
-from localops.encoding import encode
+from localops.transfer import hints
 
-_CLOCK = "sync.clock"
+_FILE = "sync.clock"
 # Nanoseconds by which a stored time may be in the future, since the clock may have been corrected meanwhile.
 _AHEAD = 3_600_000_000_000
 
 
 def load(folder: str) -> dict[str, float]:
     """Return by how many seconds remotes' clocks were ahead of this one at the last pass, where that was too much."""
-    try:
-        with open(os.path.join(folder, _CLOCK), "rb") as file:
-            kept = encode.loads(file.read())
-        return {str(name): float(ahead) for name, ahead in kept.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
+    return hints.load(os.path.join(folder, _FILE), float)
 
 
 def keep(folder: str, remote: str, ahead: float | None) -> None:
     """Keep by how many seconds a remote's clock is ahead of this one; None when they agree."""
-    known = load(folder)
-    before = known.pop(remote, None)
-    if ahead is not None:
-        known[remote] = round(ahead, 1)
-    path = os.path.join(folder, _CLOCK)
-    if ahead is None and before is None:
-        return
-    # Only a hint, for which no pass should fail.
-    with suppress(OSError):
-        if not known:
-            os.unlink(path)
-            return
-        handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "wb") as file:
-            file.write(encode.dumps(known))
+    hints.keep(os.path.join(folder, _FILE), load(folder), remote, None if ahead is None else round(ahead, 1))
 
 
 def text(ahead: float) -> str:

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 
 from localops import clock
-from localops.encoding import encode
 from localops.recording import events
+from localops.transfer import hints
 
 _FILE = "sync.keys"
 _DAY_NS = 86_400_000_000_000
@@ -17,31 +16,12 @@ SOON = 14
 
 def load(folder: str) -> dict[str, str]:
     """Return when the keys to remotes end, by the name of the remote; those without an end are left out."""
-    try:
-        with open(os.path.join(folder, _FILE), "rb") as file:
-            kept = encode.loads(file.read())
-        return {str(name): str(end) for name, end in kept.items()}
-    except (OSError, ValueError, TypeError, AttributeError):
-        return {}
+    return hints.load(os.path.join(folder, _FILE), str)
 
 
 def keep(folder: str, remote: str, end: str | None) -> None:
     """Keep when the key to a remote ends; None if it does not."""
-    known = load(folder)
-    if known.get(remote) == end:
-        return
-    known.pop(remote, None)
-    if end is not None:
-        known[remote] = end
-    path = os.path.join(folder, _FILE)
-    # Only a hint, for which no pass should fail.
-    with suppress(OSError):
-        if not known:
-            os.unlink(path)
-            return
-        handle = os.open(path, os.O_CREAT | os.O_TRUNC | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "wb") as file:
-            file.write(encode.dumps(known))
+    hints.keep(os.path.join(folder, _FILE), load(folder), remote, end)
 
 
 def warning(remote: str, end: str | None) -> str | None:
