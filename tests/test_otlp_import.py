@@ -330,10 +330,10 @@ def test_a_large_file_is_not_held(file: Path, as_lines: bool) -> None:
 
 def test_what_localops_sent_comes_back_as_it_was(file: Path, tmp_path: Path) -> None:
     """Rows, ids, times and figures of a session that was sent as OTLP equal those that were recorded."""
+    from localops.otlp import json_request
+    from localops.otlp.semconv import GenAI
+    from localops.otlp.translation import Translation
     from localops.transfer.bundle import Batch
-    from localops_sync.sinks import otlp_wire
-    from localops_sync.sinks.otlp_semconv import GenAI
-    from localops_sync.sinks.otlp_spans import Translation
 
     session = localops.init(tags=["tide"], trace_name="day")
     session.update_metadata({"team": "sea"})
@@ -360,7 +360,7 @@ def test_what_localops_sent_comes_back_as_it_was(file: Path, tmp_path: Path) -> 
 
         batch = Batch("00", (), [Stored._make(row) for row in every], [(1, len(every))])
         groups = Translation(batch, reader, programs.project(), GenAI(), metadata_only=False).groups()
-    file.write_bytes(otlp_wire.as_json(groups) + b"\n")
+    file.write_bytes(json_request.as_json(groups) + b"\n")
     os.environ["LOCALOPS_HOME"] = str(tmp_path / "elsewhere")
     report = import_file(file)
     assert report.problems == []

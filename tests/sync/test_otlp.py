@@ -33,22 +33,23 @@ from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.journal.stored import Stored
 from localops.otel import messages as otlp_messages
+from localops.otlp import json_request, semconv
+from localops.otlp.openinference import OpenInference
+from localops.otlp.translation import span_id
 from localops.transfer import bundle, delivery
 from localops.transfer.bundle import Ack, Batch
 from localops.transfer.remotes import Remote
 from localops_sync import exit_codes, worker
 from localops_sync.budget import OutOfBudget, PassBudget
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
-from localops_sync.sinks import open_sink, otlp_semconv, otlp_wire
+from localops_sync.sinks import open_sink, otlp_wire
 from localops_sync.sinks.otlp import OPTIONS, Otlp
 from localops_sync.sinks.otlp_agentops import AgentOps
-from localops_sync.sinks.otlp_openinference import OpenInference
-from localops_sync.sinks.otlp_spans import span_id
 from localops_sync.transport import Transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from localops_sync.sinks.otlp_semconv import Names
+    from localops.otlp.semconv import Names
 
 KEY = "11111111-1111-4111-8111-111111111111"
 PROTOBUF = "application/x-protobuf"
@@ -281,7 +282,7 @@ def test_an_llm_call_follows_the_conventions(collector: Collector) -> None:
         sending.all()
     span = collector.span("chat gpt-4o-mini")
     actual = _attributes(span)
-    assert span.kind == otlp_semconv.CLIENT
+    assert span.kind == semconv.CLIENT
     assert json.loads(actual.pop("gen_ai.input.messages")) == [
         {"role": "system", "parts": [{"type": "text", "content": "Be brief."}]},
         {"role": "user", "parts": [{"type": "text", "content": "Cats?"}]},
@@ -329,7 +330,7 @@ def test_a_tool_call_has_its_input_from_the_row_it_opened_with(collector: Collec
         assert actual["gen_ai.tool.call.arguments"] == '{"query":"cats"}'
         assert actual["gen_ai.tool.call.result"] == '["cats","found"]'
         assert actual["gen_ai.usage.total_cost"] == 0.25
-        assert (good.status.code, bad.status.code) == (otlp_semconv.UNSET, otlp_semconv.ERROR)
+        assert (good.status.code, bad.status.code) == (semconv.UNSET, semconv.ERROR)
 
 
 @pytest.mark.parametrize("took_ns", [0, 1_000, 5_000_000_000])
@@ -355,7 +356,7 @@ def test_an_error_is_a_span_of_its_own_with_an_exception(collector: Collector) -
     span = collector.span("LookupError")
     [moment] = span.events
     actual = _attributes(moment)
-    assert (span.status.code, span.status.message) == (otlp_semconv.ERROR, "no such thing")
+    assert (span.status.code, span.status.message) == (semconv.ERROR, "no such thing")
     assert moment.name == "exception"
     assert actual.pop("exception.stacktrace").startswith("Traceback")
     assert actual == {"exception.type": "LookupError", "exception.message": "no such thing"}
@@ -372,7 +373,7 @@ def test_the_root_has_the_end_of_the_session(collector: Collector) -> None:
         sending.all()
     root = collector.span(str(session.name))
     actual = _attributes(root)
-    assert (root.kind, root.status.code) == (otlp_semconv.INTERNAL, otlp_semconv.OK)
+    assert (root.kind, root.status.code) == (semconv.INTERNAL, semconv.OK)
     assert actual["agentops.session.end_state"] == "Success"
     assert actual["agentops.session.end_state_reason"] == "all went well"
     assert actual["agentops.tags"] == ["nightly", "late"]
@@ -427,7 +428,7 @@ def test_json_says_the_same_as_protobuf(collector: Collector) -> None:
     assert (one[1]["content-type"], other[1]["content-type"]) == (PROTOBUF, "application/json")
     assert _decoded(one[1], one[2]) == _decoded(other[1], other[2])
     first = json.loads(other[2])["resourceSpans"][0]["scopeSpans"][0]
-    assert first["schemaUrl"] == otlp_semconv.SCHEMA
+    assert first["schemaUrl"] == semconv.SCHEMA
     assert len(first["spans"][0]["traceId"]) == 32
 
 
@@ -469,8 +470,8 @@ def test_a_session_that_went_on_sends_its_root_again(collector: Collector) -> No
         sending.all()
     early, late = collector.spans()
     assert early.span_id == late.span_id
-    assert (early.status.code, early.status.message) == (otlp_semconv.ERROR, "too early")
-    assert late.status.code == otlp_semconv.OK
+    assert (early.status.code, early.status.message) == (semconv.ERROR, "too early")
+    assert late.status.code == semconv.OK
     assert late.start_time_unix_nano == early.start_time_unix_nano < early.end_time_unix_nano < late.end_time_unix_nano
 
 
@@ -489,7 +490,7 @@ def test_what_a_process_died_in_is_sent_with_the_derived_end(collector: Collecto
     died, step = collector.span("execute_tool web"), collector.span("step")
     assert step.parent_span_id == died.span_id
     assert (died.start_time_unix_nano, died.end_time_unix_nano) == (2_000, 3_000)
-    assert (died.status.code, died.status.message) == (otlp_semconv.ERROR, "its process died before it ended")
+    assert (died.status.code, died.status.message) == (semconv.ERROR, "its process died before it ended")
     assert _attributes(died)["gen_ai.tool.call.arguments"] == '{"u":1}'
     assert _attributes(died)["error.type"] == "_OTHER"
 
@@ -621,7 +622,7 @@ _JSON = st.recursive(
 @given(_JSON)
 def test_any_prompt_and_completion_can_be_said(value: Any) -> None:
     """Programs give messages in every form; any JSON becomes attributes."""
-    for names in (otlp_semconv.GenAI(), AgentOps()):
+    for names in (semconv.GenAI(), AgentOps()):
         actual = {
             **names.prompt(otlp_messages.prompt_messages(value)),
             **names.completion(otlp_messages.completion_messages(value)),
@@ -871,7 +872,7 @@ _PROMPTS: dict[str, tuple[Any, list[tuple[str, list[dict[str, Any]]]]]] = {
 def test_prompts_of_every_maker_become_parts(form: str) -> None:
     """Gemini's parts, Anthropic's blocks, OpenAI's and Bedrock's forms become the parts of the conventions."""
     prompt, expected = _PROMPTS[form]
-    actual = otlp_semconv.GenAI().prompt(otlp_messages.prompt_messages(prompt))
+    actual = semconv.GenAI().prompt(otlp_messages.prompt_messages(prompt))
     messages = json.loads(str(actual.get("gen_ai.input.messages", "[]")))
     assert [(message["role"], message["parts"]) for message in messages] == expected
     _check_messages(messages, strictly=True)
@@ -935,7 +936,7 @@ _COMPLETIONS: dict[str, tuple[Any, list[dict[str, Any]], list[str] | None]] = {
 def test_completions_of_every_maker_become_parts(form: str) -> None:
     """An answer in any form is one message, with its finish reason in the conventions' words."""
     completion, expected, reasons = _COMPLETIONS[form]
-    actual = otlp_semconv.GenAI().completion(otlp_messages.completion_messages(completion))
+    actual = semconv.GenAI().completion(otlp_messages.completion_messages(completion))
     [message] = json.loads(str(actual["gen_ai.output.messages"]))
     assert (message["role"], message["parts"]) == ("assistant", expected)
     assert message["finish_reason"] in ("stop", "length", "unknown")
@@ -945,7 +946,7 @@ def test_completions_of_every_maker_become_parts(form: str) -> None:
 
 _COLUMNS = st.fixed_dictionaries(
     {
-        "kind": st.sampled_from([*otlp_semconv.SHAPES, "error", "odd", "end", "tags", "price", "metadata", "video"]),
+        "kind": st.sampled_from([*semconv.SHAPES, "error", "odd", "end", "tags", "price", "metadata", "video"]),
         "name": st.none() | st.text(max_size=3),
         "phase": st.sampled_from([0, 1]),
         "at_ns": st.integers(-(2**63), 2**63 - 1),
@@ -963,12 +964,11 @@ _BODIES = st.none() | st.sampled_from(["", "nonsense", "[]", "7"]) | st.dictiona
 @given(_COLUMNS, _BODIES)
 def test_any_row_can_be_sent(columns: dict[str, Any], body: Any) -> None:
     """Rows may come from anybody's journal: whatever their columns and bodies hold, both forms can be written."""
-    from localops_sync.sinks import otlp_wire
-    from localops_sync.sinks.otlp_spans import Translation
+    from localops.otlp.translation import Translation
 
     stored = body if body is None or isinstance(body, str) else encode.dumps(body).decode()
     row = rows.make(session=b"s" * 16, id=b"i" * 16, body=stored, **columns)
-    for names in (otlp_semconv.GenAI(), AgentOps()):
+    for names in (semconv.GenAI(), AgentOps()):
         for metadata_only in (False, True):
             translation = Translation(
                 Batch("00", (), [Stored(1, *row)], [(1, 1)]),
@@ -980,7 +980,7 @@ def test_any_row_can_be_sent(columns: dict[str, Any], body: Any) -> None:
             groups = translation.groups()
             headers = {"content-type": "application/json"}
             request = ExportTraceServiceRequest.FromString(otlp_wire.as_protobuf(groups))
-            assert _decoded(headers, otlp_wire.as_json(groups)) == request
+            assert _decoded(headers, json_request.as_json(groups)) == request
 
 
 class _Nothing:
@@ -996,16 +996,16 @@ class _Nothing:
 
 
 @pytest.mark.parametrize(
-    "names", [otlp_semconv.GenAI(), OpenInference(), AgentOps()], ids=["genai", "openinference", "agentops"]
+    "names", [semconv.GenAI(), OpenInference(), AgentOps()], ids=["genai", "openinference", "agentops"]
 )
 def test_the_page_has_every_name(names: Names) -> None:
     """The page has every name of a back end, every option, and the version."""
     page = (Path(localops.__file__).parent / "docs" / "otlp.md").read_text()
-    shapes = (*otlp_semconv.SHAPES.values(), otlp_semconv.CREATED)
+    shapes = (*semconv.SHAPES.values(), semconv.CREATED)
     shown = {name for shape in shapes for name in (shape.operation, shape.title, shape.input, shape.output) if name}
     shown |= {value for choices in OPTIONS.values() for value in choices}
     shown |= {name for attributes in names.usage.values() for name in attributes}
-    shown |= {*names.model("m", "p"), *names.agent, *OPTIONS, *otlp_semconv.SHAPES}
+    shown |= {*names.model("m", "p"), *names.agent, *OPTIONS, *semconv.SHAPES}
     body = {
         "response_id": "r",
         "response_model": "m",
@@ -1019,7 +1019,7 @@ def test_the_page_has_every_name(names: Names) -> None:
     }
     shown |= {name.replace(".0.", ".N.") for name in (*names.call(body)[0], *names.tool(body)[0])}
     assert {name for name in shown if f"`{name}`" not in page} == set()
-    assert otlp_semconv.SCHEMA.rpartition("/")[2] in page
+    assert semconv.SCHEMA.rpartition("/")[2] in page
 
 
 # What Phoenix and MLflow read
@@ -1144,7 +1144,7 @@ def test_what_failed_says_why(collector: Collector, rows_at_once: int) -> None:
         sending.all(rows=rows_at_once)
     failed, around = collector.span("execute_tool inner"), collector.span("outer")
     for span in (failed, around):
-        assert (span.status.code, span.status.message) == (otlp_semconv.ERROR, "nothing there")
+        assert (span.status.code, span.status.message) == (semconv.ERROR, "nothing there")
         assert _attributes(span)["error.type"] == "LookupError"
         [moment] = span.events
         assert moment.name == "exception"
@@ -1152,7 +1152,7 @@ def test_what_failed_says_why(collector: Collector, rows_at_once: int) -> None:
     assert "exception.stacktrace" in _attributes(failed.events[0])
     assert "exception.stacktrace" not in _attributes(around.events[0])
     interrupted = collector.span("stopped")
-    assert (interrupted.status.code, interrupted.status.message) == (otlp_semconv.ERROR, "KeyboardInterrupt")
+    assert (interrupted.status.code, interrupted.status.message) == (semconv.ERROR, "KeyboardInterrupt")
     collector.requests.clear()
     with Sending(collector, metadata_only=True) as sending:
         sending.all(rows=rows_at_once)
@@ -1708,7 +1708,7 @@ def test_agentops_hears_fail_for_a_failure(collector: Collector) -> None:
         sending.all()
     root, step = sorted(collector.spans(), key=lambda span: len(span.parent_span_id))
     assert _attributes(root)["agentops.session.end_state"] == "Fail"
-    assert (root.status.code, step.status.code) == (otlp_semconv.ERROR, otlp_semconv.OK)
+    assert (root.status.code, step.status.code) == (semconv.ERROR, semconv.OK)
 
 
 def _finished() -> None:
@@ -1726,5 +1726,5 @@ def _journal() -> Any:
 
 def test_a_sum_that_no_column_could_hold_is_sent_as_the_nearest_that_fits() -> None:
     """Tokens in and out may each fit 64 bits and their sum may not: it is no reason to refuse the row."""
-    assert otlp_wire._value(-(1 << 63) - 1) == {"intValue": str(-(1 << 63))}
-    assert otlp_wire._value(1 << 63) == {"intValue": str((1 << 63) - 1)}
+    assert json_request._value(-(1 << 63) - 1) == {"intValue": str(-(1 << 63))}
+    assert json_request._value(1 << 63) == {"intValue": str((1 << 63) - 1)}

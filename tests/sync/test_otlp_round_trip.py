@@ -13,21 +13,21 @@ from localops.journal import rows
 from localops.journal.stored import Stored
 from localops.otel import exact, mapping, names
 from localops.otel.mapping import Reading
+from localops.otlp import semconv
+from localops.otlp.openinference import OpenInference
+from localops.otlp.translation import Span, Translation
 from localops.transfer.bundle import Batch
-from localops_sync.sinks import otlp_semconv
-from localops_sync.sinks.otlp_openinference import OpenInference
-from localops_sync.sinks.otlp_spans import Span, Translation
 
 from .test_otlp import _Nothing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from localops_sync.sinks.otlp_semconv import Names
+    from localops.otlp.semconv import Names
 
-_STATUS = {otlp_semconv.ERROR: "ERROR", otlp_semconv.OK: "OK", otlp_semconv.UNSET: "UNSET"}
+_STATUS = {semconv.ERROR: "ERROR", semconv.OK: "OK", semconv.UNSET: "UNSET"}
 VOCABULARIES: dict[str, Names] = {
-    "both": otlp_semconv.GenAI(),
-    "genai": otlp_semconv.GenAI(complemented=False),
+    "both": semconv.GenAI(),
+    "genai": semconv.GenAI(complemented=False),
     "openinference": OpenInference(),
 }
 
@@ -125,9 +125,7 @@ _COUNT = st.none() | st.integers(0, 10**12)
 
 @pytest.mark.parametrize("semconv", VOCABULARIES)
 @given(
-    kind=st.sampled_from([*otlp_semconv.SHAPES, "error", "llm_copy", "user:odd"]).filter(
-        lambda kind: kind != "session"
-    ),
+    kind=st.sampled_from([*semconv.SHAPES, "error", "llm_copy", "user:odd"]).filter(lambda kind: kind != "session"),
     body=_CALL | _BODY | st.builds(lambda one, other: {**one, **other}, _CALL, _BODY),
     columns=st.fixed_dictionaries(
         {

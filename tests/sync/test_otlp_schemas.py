@@ -12,7 +12,7 @@ from jsonschema import Draft7Validator, ValidationError
 
 from localops.otel.messages import completion_messages, prompt_messages
 from localops.otel.tool_definitions import tool_definitions
-from localops_sync.sinks.otlp_semconv import GenAI
+from localops.otlp.semconv import GenAI
 
 from .test_otlp import _COMPLETIONS, _PROMPTS
 from .test_otlp_round_trip import _CALL

@@ -17,23 +17,24 @@ from urllib.parse import urlsplit
 from localops import output
 from localops.encoding import encode
 from localops.errors import ConfigError
+from localops.otlp import json_request
+from localops.otlp.openinference import OpenInference
+from localops.otlp.semconv import GenAI
+from localops.otlp.translation import Translation, check_span
 from localops.transfer.bundle import Ack
 from localops.transfer.remotes import check_url
 from localops_sync.sink import Blocked, Offline, Refused, TooLarge
 from localops_sync.sinks import otlp_wire
 from localops_sync.sinks.otlp_agentops import AgentOps
-from localops_sync.sinks.otlp_openinference import OpenInference
-from localops_sync.sinks.otlp_semconv import GenAI
-from localops_sync.sinks.otlp_spans import Translation, check_span
 from localops_sync.transport import Transport
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.journal.reader import Reader
+    from localops.otlp.semconv import Names
+    from localops.otlp.translation import Group
     from localops.transfer.bundle import Batch
     from localops.transfer.remotes import Remote
-    from localops_sync.sinks.otlp_semconv import Names
-    from localops_sync.sinks.otlp_spans import Group
     from localops_sync.transport import Reply
 
 # The options of `localops remote add … --option NAME=VALUE`, and their values; the first is the default.
@@ -122,7 +123,7 @@ class Otlp:
 
     def _post(self, groups: list[Group]) -> Reply:
         if self._protocol == "json":
-            kind, body = otlp_wire.JSON, otlp_wire.as_json(groups)
+            kind, body = otlp_wire.JSON, json_request.as_json(groups)
         else:
             kind, body = otlp_wire.PROTOBUF, otlp_wire.as_protobuf(groups)
         headers = {"Content-Type": kind, "Content-Encoding": "gzip"}

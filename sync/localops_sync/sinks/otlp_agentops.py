@@ -7,14 +7,14 @@ and ignores newer names.
 from __future__ import annotations
 
 from localops.otel.messages import calls, text
-from localops_sync.sinks.otlp_semconv import BODY, COST, OK, OTHER, TAGS, present
+from localops.otlp.semconv import BODY, COST, OK, OTHER, TAGS, present
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
     from localops.otel.messages import Message
-    from localops_sync.sinks.otlp_semconv import Attributes, Shape
+    from localops.otlp.semconv import Attributes, Shape
 
 
 class AgentOps:

@@ -1,4 +1,4 @@
-"""Encoding of spans as an OTLP request, in protobuf or JSON, and decoding of the answer.
+"""Encoding of spans as an OTLP request in protobuf, and decoding of the answer; JSON is in `localops/otlp`.
 
 Only this module imports opentelemetry-proto, and only for protobuf: JSON needs no package.
 """
@@ -7,81 +7,27 @@ from __future__ import annotations
 
 from localops import __version__
 from localops.encoding import encode
+from localops.otlp.json_request import fitting
+from localops.otlp.semconv import SCHEMA
 from localops_sync.sink import Blocked
-from localops_sync.sinks.otlp_semconv import SCHEMA
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from localops_sync.sinks.otlp_semconv import Attributes, Value
-    from localops_sync.sinks.otlp_spans import Group, Span
+    from localops.otlp.semconv import Attributes
+    from localops.otlp.translation import Group, Span
 
 JSON = "application/json"
 PROTOBUF = "application/x-protobuf"
-
-
-# JSON: the mapping of protobuf, except for ids, which OTLP writes in hex
-
-
-def as_json(groups: Iterable[Group]) -> bytes:
-    """Return a request with these spans as JSON."""
-    scope = {"name": "localops", "version": __version__}
-    return encode.dumps(
-        {
-            "resourceSpans": [
-                {
-                    "resource": {"attributes": _pairs(resource)},
-                    "scopeSpans": [{"scope": scope, "spans": [_plain(span) for span in spans], "schemaUrl": SCHEMA}],
-                    "schemaUrl": SCHEMA,
-                }
-                for resource, spans in groups
-            ]
-        }
-    )
-
-
-def _plain(span: Span) -> dict[str, Any]:
-    fields: dict[str, Any] = {
-        "traceId": span.trace.hex(),
-        "spanId": span.id.hex(),
-        "name": span.name,
-        "kind": span.kind,
-        "startTimeUnixNano": str(span.start_ns),
-        "endTimeUnixNano": str(span.end_ns),
-        "attributes": _pairs(span.attributes),
-        "status": {"code": span.status, **({"message": span.message} if span.message else {})},
-    }
-    if span.parent is not None:
-        fields["parentSpanId"] = span.parent.hex()
-    if span.exception is not None:
-        moment = {"timeUnixNano": str(span.end_ns), "name": "exception", "attributes": _pairs(span.exception)}
-        fields["events"] = [moment]
-    return fields
-
-
-def _pairs(attributes: Attributes) -> list[dict[str, Any]]:
-    return [{"key": key, "value": _value(value)} for key, value in attributes.items()]
-
-
-def _value(value: Value) -> dict[str, Any]:
-    if isinstance(value, bool):
-        return {"boolValue": value}
-    if isinstance(value, int):
-        return {"intValue": str(_fitting(value))}
-    if isinstance(value, float):
-        return {"doubleValue": value}
-    if isinstance(value, list):
-        return {"arrayValue": {"values": [{"stringValue": each} for each in value]}}
-    return {"stringValue": value}
 
 
 # Protobuf
 
 
 def as_protobuf(groups: Iterable[Group]) -> bytes:
-    """Return the same request as protobuf; raise Blocked when the extra is not installed."""
+    """Return a request with these spans as protobuf; raise Blocked when the extra is not installed."""
     request = _service().ExportTraceServiceRequest()
     for resource, spans in groups:
         ours = request.resource_spans.add(schema_url=SCHEMA)
@@ -121,18 +67,13 @@ def _add(spans: Any, span: Span) -> None:
         _fill(moment.attributes, span.exception)
 
 
-def _fitting(number: int) -> int:
-    """Return the nearest number that fits into 64 bits: the sum of two that fit may not."""
-    return max(-(1 << 63), min(number, (1 << 63) - 1))
-
-
 def _fill(pairs: Any, attributes: Attributes) -> None:
     for key, value in attributes.items():
         target = pairs.add(key=key).value
         if isinstance(value, bool):
             target.bool_value = value
         elif isinstance(value, int):
-            target.int_value = _fitting(value)
+            target.int_value = fitting(value)
         elif isinstance(value, float):
             target.double_value = value
         elif isinstance(value, list):

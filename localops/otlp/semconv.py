@@ -1,7 +1,7 @@
 """The vocabulary of the GenAI semantic conventions, and the table of the kinds of event that each vocabulary uses.
 
 The names of attributes are those by which spans are read (`localops/otel/names/`), so that what is sent is read again.
-`Names` is what a vocabulary has to have; there are two more, `otlp_openinference.py` and `otlp_agentops.py`.  What has
+`Names` is what a vocabulary has to have; there are two more, `openinference.py` and that of AgentOps.  What has
 no name in any of them is under `localops.`.  Each text is sent once.
 """
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from localops.otel.messages import in_parts, text
 from localops.otel.names import openinference, sent
 from localops.otel.tool_definitions import tool_definitions
-from localops_sync.sinks.otlp_semconv import (
+from localops.otlp.semconv import (
     BODY,
     COST,
     INPUT,
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.otel.messages import Message, Part
-    from localops_sync.sinks.otlp_semconv import Attributes, Shape
+    from localops.otlp.semconv import Attributes, Shape
 
 _NAMES = sent(openinference.FIELDS)
 # The vendors that OpenInference names otherwise than the GenAI conventions.

@@ -1,4 +1,4 @@
-"""Rows as spans: the ids, times, parents and attributes of each.  The names of attributes are in `otlp_semconv.py`.
+"""Rows as spans: the ids, times, parents and attributes of each.  The names of attributes are in `semconv.py`.
 
 A session is a trace: its id is the trace's, and its root span is sent with the row that ends it.  A row of finished
 work is a span.  An error is a span of its own below the one it happened in, as a span that was sent cannot be changed.
@@ -18,11 +18,7 @@ from localops.encoding import encode
 from localops.journal import rows, stored
 from localops.otel import exact, mapping
 from localops.otel.messages import completion_messages, prompt_messages, text
-from localops.reading import session_state
-from localops.reading.snapshot import Snapshot
-from localops.recording.session import STATES
-from localops.transfer import bundle
-from localops_sync.sinks.otlp_semconv import (
+from localops.otlp.semconv import (
     BODY,
     CREATED,
     ERROR,
@@ -37,6 +33,10 @@ from localops_sync.sinks.otlp_semconv import (
     maker,
     present,
 )
+from localops.reading import session_state
+from localops.reading.snapshot import Snapshot
+from localops.recording.session import STATES
+from localops.transfer import bundle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -45,9 +45,9 @@ if TYPE_CHECKING:
 
     from localops.journal.rows import Columns
     from localops.journal.stored import Source, Stored
+    from localops.otlp.semconv import Attributes, Names, Shape, Value
     from localops.reading.story import Story
     from localops.transfer.bundle import Batch
-    from localops_sync.sinks.otlp_semconv import Attributes, Names, Shape, Value
 
     Group = tuple[Attributes, list["Span"]]  # spans, and the resource that they come from
 else:
