@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -19,44 +20,67 @@ import localops
 from localops import config
 from localops.journal.reader import Reader
 from localops.server.keys import Keys
-from tests.server.hubs import PATH, TOP, RealHub, batch_of, hub, session_rows
+from tests import transcripts
+from tests.server.agentops_clients import Client
+from tests.server.hubs import PATH, TOP, RealHub, batch_of, hub, session_rows, wait_until
+from tests.sync.agentops_server import KEY, Service, serving
+from tests.transcripts import SESSION, Claude, text
 
-# What needs another machine, root, or does not end: everything else is run.
-_NOT_HERE = (
-    "pip install",
-    "useradd",
-    "python3 -m venv",
-    "/opt/localops",
-    "cd /etc/systemd",
-    "for unit in",
-    "    /opt/localops",
-    "done",
-    "systemctl",
-    "sudo ",
-    "loginctl",
-    "journalctl",
-    "localops hub serve",
-    "localops ui",
-    "scripts/",
-    "pip ",
-    "tar ",
-    "pyinstaller",
-    "datasette",
-    "_LOCALOPS_COMPLETE=fish_source",
+_README = TOP / "README.md"
+_PAGES = {page.stem: page for page in [_README, TOP / "CONTRIBUTING.md", *(TOP / "localops" / "docs").glob("*.md")]}
+_FENCE = re.compile(
+    r"^(?: *<!-- not run: (?P<reason>\S.*?) -->\n)?(?P<indent> *)```(?P<language>[\w-]*).*\n(?P<text>(?:.*\n)*?) *```$",
+    re.MULTILINE,
 )
+_SHELLS = ("sh", "bash", "zsh", "shell", "console", "crontab")
+# Lines that are left out, and why; the other lines of their blocks run. A whole block that cannot run is marked in its
+# page: <!-- not run: the reason -->
+_LEFT_OUT = {
+    "pip ": "installs packages",
+    "tar ": "needs what pip made",
+    "datasette": "does not end",
+    "systemctl": "needs root; the test starts and stops the hub",
+    "localops hub serve": "does not end; the test has a hub",
+    "_LOCALOPS_COMPLETE=fish_source": "needs fish",
+}
 # Programs that a machine may lack.
 _OTHERS = ("jq", "sqlite3")
+# The pages whose blocks are run by one test, and those that have a test of their own.
+_PLAIN = ["README", "quickstart", "recipes", "journal", "recording", "hub-keys", "llm-calls"]
+_OWN = {
+    "agentops-sync",
+    "carry",
+    "coding-agents",
+    "dashboard",
+    "hub",
+    "hub-agentops",
+    "hub-operations",
+    "hub-otlp",
+    "hub-upgrade",
+    "opentelemetry",
+    "otlp",
+    "sync",
+}
 
 
 def _blocks(page: str) -> list[list[str]]:
-    """Return the commands of each shell block of a page."""
-    path = TOP / "README.md" if page == "README" else TOP / "localops" / "docs" / f"{page}.md"
-    text = path.read_text()
+    """Return the commands of each shell block of a page that is not marked as one that cannot run."""
     blocks = []
-    for block in re.findall(r"```sh\n(.*?)```", text, re.DOTALL):
-        lines = [re.sub(r"^(?:\*/5 \* \* \* \* )?/home/ada/venv/bin/", "", line) for line in block.splitlines()]
-        blocks.append([line for line in lines if line and not line.startswith(("#", *_NOT_HERE))])
-    return [lines for lines in blocks if lines]
+    for fence in _FENCE.finditer(_PAGES[page].read_text()):
+        if _is_shell(fence) and not fence["reason"]:
+            lines = [_command(line) for line in fence["text"].splitlines()]
+            blocks.append([line for line in lines if line and not line.startswith(("#", *_LEFT_OUT))])
+    return blocks
+
+
+def _is_shell(fence: re.Match[str]) -> bool:
+    return fence["language"] in _SHELLS or fence["text"].startswith("$ ")
+
+
+def _command(line: str) -> str:
+    """Return a line without the time and the user of a crontab, and with the command that is on the path."""
+    line = re.sub(r"^\*/5 \* \* \* \* (?:localops (?=localops ))?", "", line.strip())
+    return re.sub(r"^(?:/home/ada/venv|/opt/localops)/bin/", "", line)
 
 
 class _Shell:
@@ -75,6 +99,9 @@ class _Shell:
         self.home = tmp_path / "home"
         self.environment = {**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}", "PYTHONPATH": PATH}
         self.environment |= {"KEY": real.key, "LOCALOPS_HOME": str(self.home)}
+        if curl := shutil.which("curl"):  # an answer of 404 is a failure here
+            (shim.parent / "curl").write_text(f'#!/bin/sh\nexec {curl} -sS --fail-with-body "$@"\n')
+            (shim.parent / "curl").chmod(0o700)
         self.names = {
             "https://hub.example:8642": real.url,
             "~/hub.key": str(key),
@@ -82,8 +109,8 @@ class _Shell:
             "/srv/localops": str(real.data),
             "/backup": str(tmp_path / "backup"),
             "/media/stick": str(tmp_path),
+            "/var/lib/node_exporter": str(tmp_path),
             "chown -R localops:": f"chown -R {os.getuid()}",
-            "2026-11-28": time.strftime("%Y-%m-%d"),
         }
 
     def run(self, lines: list[str]) -> str:
@@ -133,6 +160,16 @@ def _sent(shell: _Shell) -> bool:
     return " hub " in status and [line.split()[2] for line in status.splitlines() if " hub " in line] == ["0"]
 
 
+_SPANS = """
+from opentelemetry.exporter.otlp.proto.http.trace_exporter import OTLPSpanExporter
+from opentelemetry.sdk.trace import TracerProvider
+from opentelemetry.sdk.trace.export import SimpleSpanProcessor
+provider = TracerProvider()
+provider.add_span_processor(SimpleSpanProcessor(OTLPSpanExporter()))
+provider.get_tracer("tests").start_span("a span").end()
+provider.shutdown()
+"""
+
 _AGENT = """import sys
 import agentops
 agentops.init()
@@ -141,21 +178,36 @@ agentops.end_session("Success")
 """
 
 
-@pytest.mark.parametrize("page", ["README", "quickstart", "recipes", "journal"])
-def test_the_commands_of_a_page_run(page: str, shell: _Shell, tmp_path: Path) -> None:
-    """Each shell block of the main pages runs, over a home with a run in it."""
-    for name in ("agent.py", "fetch.py", "think.py", "report.py", "package/module.py"):
+def test_every_block_of_commands_is_run_or_marked() -> None:
+    """A new page, or a new block on one that has had none, needs a test or a reason."""
+    assert {*_PLAIN, *_OWN} == {page for page in _PAGES if _blocks(page)}
+    for page in _PAGES:
+        assert all(_blocks(page)), f"{page} has a block of which nothing is run: mark it"
+
+
+@pytest.mark.parametrize("page", _PLAIN)
+def test_the_commands_of_a_page_run(page: str, shell: _Shell, real: RealHub, tmp_path: Path) -> None:
+    """Each shell block of the page runs, over a home with a run in it."""
+    for name in ("agent.py", "app.py", "fetch.py", "think.py", "report.py", "package/module.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
-        (tmp_path / name).write_text(_AGENT if name in ("agent.py", "package/module.py") else "")
+        (tmp_path / name).write_text(_AGENT if name in ("agent.py", "app.py", "package/module.py") else "")
     shell.names |= {"/elsewhere": str(tmp_path / "elsewhere"), "exec python agent.py": "localops run agent.py"}
     shell.names |= {"python agent.py": "localops run agent.py", "&& sqlite3 copy.db": "&& sqlite3 copy.db .tables"}
     shell.names["localops demo"] = "localops sessions"  # the demo has an error, which the gate for CI would find
+    shell.names["3f9a1c02"] = _handle(real)
     shell.environment["SLURM_JOB_ID"], shell.environment["SCRATCH"] = "7", str(tmp_path / "scratch")
     missing = [name for name in _OTHERS if shutil.which(name) is None]
-    blocks = [[line for line in lines if not re.search(rf"\b({'|'.join(missing)})\b", line)] for lines in _blocks(page)]
-    for lines in blocks if missing else _blocks(page):
-        if lines:
-            shell.run(lines)
+    for lines in _blocks(page):
+        here = [line for line in lines if not missing or not re.search(rf"\b({'|'.join(missing)})\b", line)]
+        if here:
+            shell.run(here)
+
+
+def _handle(real: RealHub) -> str:
+    """Return the handle of a new key of the hub."""
+    key = Keys(str(real.data)).find(real.new_key("spare"))
+    assert key is not None
+    return key.handle
 
 
 def test_the_page_about_the_hub(shell: _Shell, real: RealHub) -> None:
@@ -164,7 +216,7 @@ def test_the_page_about_the_hub(shell: _Shell, real: RealHub) -> None:
     last = batch_of(session_rows(3), journal="d" * 32)
     real.take(last)
     shell.names["01a1fcf0"] = last.rows[0].session.hex()
-    shell.names["3f9a1c02"] = Keys(str(real.data)).find(real.new_key("spare")).handle  # type: ignore[union-attr]
+    shell.names["3f9a1c02"] = _handle(real)
     keys = None
     for lines in _blocks("hub"):
         if lines[0].startswith("localops hub restore"):
@@ -203,6 +255,146 @@ def test_the_page_about_carrying(shell: _Shell, tmp_path: Path) -> None:
     shell.run([make])
     shell.environment["LOCALOPS_HOME"] = str(tmp_path / "relay")
     shell.run([deliver])
+
+
+def test_the_page_about_agentops_clients(shell: _Shell, real: RealHub) -> None:
+    """A session is read with the key, and as a trace with the token that the key is exchanged for."""
+    client = Client(real).begin()
+    client.events(client.call(), client.tool())
+    client.end()
+    create, read = _blocks("hub-agentops")
+    assert re.search(r"[0-9a-f]{8}-[0-9a-f-]{27}", shell.run(create))
+    shell.environment |= {"AGENTOPS_API_KEY": real.key, "SESSION": client.session, "BEARER": ""}
+    shell.environment["TRACE"] = client.session.replace("-", "")
+    stats, export, token, spans, metrics = re.split(r"\n(?=curl)", "\n".join(read))
+    assert json.loads(shell.run([stats]))["cost"] == 0.0125
+    assert len(json.loads(shell.run([export]))["llms"]) == 1
+    shell.environment["BEARER"] = json.loads(shell.run([token]))["bearer"]
+    assert len(json.loads(shell.run([spans]))["spans"]) == 2
+    assert json.loads(shell.run([metrics]))["total_tokens"] == 2000
+
+
+def test_the_page_about_watching_a_hub(shell: _Shell, real: RealHub, tmp_path: Path) -> None:
+    """A hub with a listener for metrics and a log of JSON, which systemd writes to as well."""
+    real.take(batch_of(session_rows(3)))
+    real.stop()
+    [options] = re.findall(r'LOCALOPS_HUB_OPTIONS="(.*?)"', _PAGES["hub-operations"].read_text())
+    log = tmp_path / "hub.log"
+    log.write_text("Starting localops-hub.service - localops hub...\n")
+    command = [sys.executable, "-m", "localops", "hub", "serve", "--data", str(real.data)]
+    with log.open("a") as file:
+        process = subprocess.Popen(
+            [*command, "--port", "0", "--metrics", "0", *options.split()],
+            env=shell.environment,
+            stdout=file,
+            stderr=file,
+        )
+    try:
+        wait_until(lambda: '"event":"start"' in log.read_text().replace(" ", ""))
+        [metrics] = re.findall(r"metrics at http://([\d.:]+)/metrics", log.read_text())
+        [url] = re.findall(r" listens at (http://[\d.:]+)", log.read_text())
+        real.url, sent = url, batch_of(session_rows(3))
+        invalid = [*sent.rows[:-1], sent.rows[-1]._replace(sum=1)]
+        assert len(real.take(replace(sent, rows=invalid))[1]["refused"]) == 1
+        shell.names |= {"127.0.0.1:9642": metrics, "journalctl -u localops-hub -o cat": f"cat '{log}'"}
+        serve, crontab, logs, senders = _blocks("hub-operations")
+        assert "localops_hub_ready 1" in shell.run(serve)
+        shell.run(crontab)
+        assert "localops_sessions" in (tmp_path / "localops.prom").read_text()
+        if shutil.which("jq"):
+            assert '"kind": "invalid"' in shell.run(logs)
+        assert "research" in shell.run(senders)
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+def test_the_page_about_spans_for_a_hub(shell: _Shell, real: RealHub) -> None:
+    """The SDK of OpenTelemetry sends to the hub because of these variables alone."""
+    pytest.importorskip("opentelemetry.exporter.otlp.proto.http")
+    [exports] = _blocks("hub-otlp")
+    shell.run([*exports, f"python -c '{_SPANS}'"])
+    [session] = real.ask("GET", "/api/1/sessions")[1]["sessions"]
+    assert session["name"] == "a span"
+
+
+def test_the_page_about_upgrades(shell: _Shell, real: RealHub, tmp_path: Path) -> None:
+    """The backup of before is put in place, and the hub serves it."""
+    real.take(batch_of(session_rows(3)))
+    shell.run(["localops hub backup --data /var/lib/localops --to /backup/localops --verify"])
+    [backup] = (tmp_path / "backup" / "localops").iterdir()
+    shell.names["2026-11-28T02-30-00Z"] = backup.name
+    check, restore = _blocks("hub-upgrade")
+    shell.run(check)
+    real.stop()
+    shell.run(restore)
+    real.start()
+    assert len(real.ask("GET", "/api/1/sessions")[1]["sessions"]) == 1
+
+
+def test_the_page_about_traces(shell: _Shell, real: RealHub) -> None:
+    """A hub is a back end that takes spans; the remote of AgentOps is added only."""
+    shell.names["https://collector.example:4318"] = real.url
+    shell.names["--kind otlp --project"] = f"--kind otlp --key-file {shell.names['~/hub.key']} --project"
+    shell.environment["AGENTOPS_API_KEY"] = real.key
+    send, add = _blocks("otlp")
+    shell.run(send)
+    assert [session["name"] for session in real.ask("GET", "/api/1/sessions")[1]["sessions"]] == ["a run"]
+    shell.run(add)
+
+
+def test_the_page_about_the_service_of_agentops(shell: _Shell) -> None:
+    """The session is there, in a copy of the service."""
+    service = Service()
+    shell.environment["AGENTOPS_API_KEY"] = KEY
+    with serving(service) as shell.names["https://api.agentops.ai"]:
+        for lines in _blocks("agentops-sync"):
+            shell.run(lines)
+    assert [session["end_state"] for session in service.sessions.values()] == ["Success"]
+
+
+def test_the_page_about_spans_in_files(shell: _Shell, tmp_path: Path) -> None:
+    """What a collector has written becomes a session."""
+    span = {"traceId": "5" * 32, "spanId": "7" * 16, "name": "a span", "startTimeUnixNano": "1700000000000000000"}
+    request = {"resourceSpans": [{"scopeSpans": [{"spans": [{**span, "endTimeUnixNano": "1700000001000000000"}]}]}]}
+    (tmp_path / "traces.jsonl").write_text(json.dumps(request) + "\n")
+    [lines] = _blocks("opentelemetry")
+    shell.run(lines)
+    assert "a span" in shell.run(["localops sessions"])
+
+
+def test_the_page_about_coding_agents(shell: _Shell, tmp_path: Path) -> None:
+    """The hooks are in the settings, and a transcript is a session."""
+    shell.environment["CLAUDE_CONFIG_DIR"] = str(tmp_path / "claude")
+    claude = Claude()
+    transcript = [claude.user("when is high water?"), claude.answer("m1", text("At noon."))]
+    transcripts.write(tmp_path / "claude" / "projects" / "-src-tides" / f"{SESSION}.jsonl", transcript)
+    shell.names["install claude-code"] = "install claude-code --yes"  # there is no terminal to confirm at
+    [lines] = _blocks("coding-agents")
+    assert "SessionStart" in shell.run(lines)
+    assert "localops hook claude-code" in (tmp_path / "claude" / "settings.json").read_text()
+    assert SESSION[:8] in shell.run(["localops sessions"])
+
+
+@pytest.mark.skipif(any(shutil.which(name) is None for name in ("jq", "curl")), reason="the commands need jq and curl")
+def test_the_page_about_the_dashboard(shell: _Shell, tmp_path: Path) -> None:
+    """A program logs in with the link of `localops ui`, and reads what the pages read."""
+    [lines] = _blocks("dashboard")
+    [command] = re.findall(r"`localops (ui .*?) > ui.json`", lines[0])
+    with (tmp_path / "ui.json").open("w") as file:
+        process = subprocess.Popen(
+            [sys.executable, "-m", "localops", *command.split(), "--port", "0"],
+            env={**shell.environment, "LOCALOPS_HOME": os.environ["LOCALOPS_HOME"]},
+            stdout=file,
+        )
+    try:
+        wait_until(lambda: (tmp_path / "ui.json").read_text().endswith("\n"))
+        printed = shell.run([*lines, 'curl -b cookies "${link%%/#*}/api/1/sessions"'])
+        assert '"a run"' in printed
+        assert '"/api/1/sessions"' in printed
+    finally:
+        process.terminate()
+        process.wait(30)
 
 
 @pytest.fixture
