@@ -83,9 +83,10 @@ def _marked(text: str) -> Iterator[tuple[bool, str]]:
     """Return each line and whether it is code, without fences and comments."""
     code = False
     for line in text.splitlines():
-        if line.startswith("```"):
+        start = line.lstrip()  # blocks in a list are indented
+        if start.startswith("```"):
             code = not code
-        elif code or not line.startswith("<!--"):
+        elif code or not start.startswith("<!--"):
             yield code, line
 
 

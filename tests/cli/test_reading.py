@@ -356,6 +356,19 @@ def test_a_page_fits_the_terminal(command: Command, monkeypatch: pytest.MonkeyPa
     assert set(words) <= set(re.findall(r"\w+", shown))
 
 
+@pytest.mark.parametrize("topic", ["hub-upgrade", "servers"])
+def test_blocks_stay_as_they_are_on_a_terminal(command: Command, monkeypatch: pytest.MonkeyPatch, topic: str) -> None:
+    """Also those in a list: commands that were joined into one line could not be copied."""
+    page = command("help", topic)[1]
+    monkeypatch.setenv("COLUMNS", "60")
+    shown = command("help", topic)[1]
+    blocks = re.findall(r"^ *```.*\n((?:.*\n)*?) *```$", page, re.MULTILINE)
+    assert blocks
+    lines = {line.strip() for line in shown.splitlines()}
+    assert {line.strip() for block in blocks for line in block.splitlines()} <= lines
+    assert not re.search("```|<!--", shown)
+
+
 def test_every_command_can_be_described(command: Command) -> None:
     """`--help` works for the group and for each command."""
     assert command("--help")[0] == 0
