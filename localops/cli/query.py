@@ -75,7 +75,9 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
         raise click.UsageError("the statement is empty")
     with common.look(home, project) as opened:
         names, rows = _ask(opened, statement, seconds)
-        _say_what_surprises(statement, len(opened.projects), any_rows=bool(rows))
+        many = len(opened.projects)
+        # A sum over no rows is one row, of 0 or nothing.
+        _say_what_surprises(statement, many, any_values=any(any(row[many > 1 :]) for row in rows))
     if as_json:
         common.print_json({"columns": names, "rows": [_named(names, row) for row in rows]})
     elif as_csv:
@@ -101,9 +103,9 @@ def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[
     return ["project", *names], [(name, *row) for name, _, rows in answers for row in rows]
 
 
-def _say_what_surprises(statement: str, projects: int, *, any_rows: bool) -> None:
+def _say_what_surprises(statement: str, projects: int, *, any_values: bool) -> None:
     """Explain surprising answers: ids that cannot match, projects that are queried one by one."""
-    if not any_rows and _compares_text_with_bytes(statement):
+    if not any_values and _compares_text_with_bytes(statement):
         output.say(
             "ids are text in session_id, event_detail and event_tag, bytes in the other tables and views: "
             "to join the two write unhex(replace(session_id, '-', ''))"

@@ -136,6 +136,18 @@ def test_a_join_of_bytes_and_text_is_explained(command: Command) -> None:
     assert (code, out, err) == (0, "name\none\n", "")
 
 
+def test_a_sum_over_a_join_of_bytes_and_text_is_explained(command: Command) -> None:
+    """It has a row, of 0, whatever was recorded; beside another project as well."""
+    _record("default", "one")
+    sums = "select count(*), sum(e.cost) from session s join event e on e.session = {}"
+    text, right = sums.format("s.session_id"), sums.format("unhex(replace(s.session_id, '-', ''))")
+    assert "unhex(replace(session_id" in command("query", text, "--csv")[2]
+    assert command("query", right, "--csv")[2] == ""
+    _record("other", "two")
+    assert "unhex(replace(session_id" in command("query", text, "--csv")[2]
+    assert "unhex(replace(session_id" not in command("query", right, "--csv")[2]
+
+
 # That of `localops help recipes`.
 _GATE = (
     "select name, state, errors, failed, session_id from session where state <> 'Success' or errors > 0 or failed > 0 "
