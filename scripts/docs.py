@@ -54,7 +54,7 @@ def _bring(name: str, lines: Iterator[str]) -> bool:
 
 def commands() -> Iterator[str]:
     """Yield the help of each command."""
-    from localops.cli import commands as command
+    from localops.cli.group import commands as command
 
     yield from _all_help(command, "localops")
 

@@ -13,7 +13,7 @@ import pytest
 
 import localops
 from localops import config, decorators, errors
-from localops.cli import commands
+from localops.cli.group import commands
 
 from . import programs
 from .model_server import ModelServer

@@ -1,8 +1,8 @@
 """The `localops` command: parses, makes one library call, prints.
 
-Each command is a module of this folder with a function of the same name, imported only to run or describe it.
-Only this file turns errors into a line on stderr and an exit code: 0 done, 1 not found, ambiguous or
-unexpected, 2 wrong usage, 3 a rule of `check` is broken, 130 interrupted.
+`group.py` parses with click; what `plain.py` takes needs no parser, and click is not loaded for it.  Only this file
+turns errors into a line on stderr and an exit code: 0 done, 1 not found, ambiguous or unexpected, 2 wrong usage, 3 a
+rule of `check` is broken, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -13,79 +13,19 @@ import os
 import sys
 from contextlib import nullcontext
 from io import TextIOWrapper
-from keyword import iskeyword
 
-_collected = gc.isenabled()
-# Loading modules makes no garbage, and searching for it would be a part of every start.
-gc.disable()
-
-import click  # noqa: E402
-
-from localops import __version__  # noqa: E402
-from localops.cli import common  # noqa: E402
-from localops.errors import ConfigError, LocalopsError  # noqa: E402
-from localops.output import say, write_plain_numbers  # noqa: E402
-
-if _collected:
-    # What is loaded stays until the end, so a search for garbage would go through all of it for nothing.
-    gc.freeze()
-    gc.enable()
+from localops.cli import looking
+from localops.errors import ConfigError, LocalopsError
+from localops.output import say, write_plain_numbers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from contextlib import AbstractContextManager
     from typing import NoReturn
 
-# Every command under its heading in `localops --help`. A name is that of its module and its function.
-COMMANDS = {
-    "Record": "run hook demo",
-    "Look": "ui sessions show why diff check analytics tail search query",
-    "Send": "sync remote parked receipts",
-    "Export": "bundle import export backup",
-    "Serve": "hub mcp",
-    "Maintain": "status path doctor prices prune repair",
-    "Learn": "help",
-}
-
 # Commands whose output can be longer than a screen.
 _PAGED = frozenset("sessions show why diff analytics search query help".split())
-_OF_THE_WORKER = frozenset([*COMMANDS["Send"].split(), "bundle", "import"])
-
-
-class _Commands(common.Group):
-    """The top-level group; it imports a command only to run or describe it."""
-
-    def list_commands(self, _: click.Context) -> list[str]:
-        return [name for names in COMMANDS.values() for name in names.split()]
-
-    def get_command(self, context: click.Context, name: str) -> click.Command | None:
-        if name not in self.list_commands(context):
-            return None
-        from importlib import import_module
-
-        package = "localops_sync" if name in _OF_THE_WORKER else "localops"
-        python = f"{name}_" if iskeyword(name) else name
-        command: click.Command = getattr(import_module(f"{package}.cli.{python}"), python)
-        return common.with_help(command)
-
-    def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
-        for section, names in COMMANDS.items():
-            with formatter.section(section):
-                self.describe(context, formatter, names.split())
-
-
-@click.group(
-    cls=_Commands,
-    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
-    epilog="Name a session by the first characters of its id, or `last`. Commands with results take --json.",
-)
-@common.shown_and_done("--version", help="Show the version and exit.", text=lambda _: f"localops {__version__}")
-def commands() -> None:
-    """localops: everything your AI agents did, on your own disk."""
-
-
-common.with_help(commands)
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:
@@ -111,22 +51,11 @@ def _make_stdout_ready() -> None:
 
 
 def _run(arguments: list[str]) -> int:
+    looking.begin()
     try:
-        if instruction := os.environ.get("_LOCALOPS_COMPLETE"):
-            from click.shell_completion import shell_complete
-
-            return shell_complete(commands, {}, "localops", "_LOCALOPS_COMPLETE", instruction)
-        with commands.make_context("localops", arguments) as context, _pager(arguments):
-            commands.invoke(context)
-        # So that a closed pipe raises here, where it is handled, and not at exit.
-        sys.stdout.flush()
-        return common.exit_code(context)
-    except click.exceptions.Exit as end:
-        return end.exit_code
-    except click.ClickException as error:
-        error.show()
-        return error.exit_code
-    except (KeyboardInterrupt, click.Abort):
+        run = _loaded(arguments)
+        return run(_pager(arguments))
+    except KeyboardInterrupt:
         # The exit code that shells give a program which SIGINT has ended.
         return 130
     except BrokenPipeError:
@@ -142,6 +71,27 @@ def _run(arguments: list[str]) -> int:
             raise
         say(user_message(error))
         return 1
+
+
+def _loaded(arguments: list[str]) -> Callable[[AbstractContextManager[None]], int]:
+    """Return what runs the command in a pager and returns its exit code; its modules are loaded."""
+    collected = gc.isenabled()
+    # Loading modules makes no garbage, and searching for it would be a part of every start.
+    gc.disable()
+    try:
+        from localops.cli import plain
+
+        command = plain.command(arguments)
+        if command is None:
+            from localops.cli import group
+
+            command = group.command(arguments)
+        return command
+    finally:
+        if collected:
+            # What is loaded stays until the end, so a search for garbage would go through all of it for nothing.
+            gc.freeze()
+            gc.enable()
 
 
 def _pager(arguments: list[str]) -> AbstractContextManager[None]:

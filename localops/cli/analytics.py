@@ -7,19 +7,16 @@ from itertools import chain
 import click
 
 from localops import facets, host, output
-from localops.cli import common
+from localops.cli import common, session_figures
 from localops.errors import LocalopsError
 from localops.reading import analytics as figures
 from localops.reading import facts, lower_bounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any
-
-    from localops.reading.analytics import Chosen, Line, Part, Report, Totals
+    from localops.reading.analytics import Chosen, Line
     from localops.reading.home import Home, Project
     from localops.reading.lower_bounds import Bounds
-    from localops.reading.snapshot import Snapshot
 
 
 # Arguments and options that choose figures.
@@ -111,7 +108,7 @@ def analytics(
         if session is not None:
             where, id = opened.find(session)
             if by is None:
-                _one(where, id, percentiles=percentiles, as_json=as_json)
+                session_figures.show(where, id, percentiles=percentiles, as_json=as_json)
             else:
                 lines = _lines_of_one(where, id, by)
                 _print_lines(by, lines, limit, lower_bounds.of_one(where, id, by), as_json=as_json, each_one=True)
@@ -156,149 +153,6 @@ def _expose(form: str, home: str | None, project: str | None, path: str | None, 
         raise LocalopsError(f"cannot write {path}: {error.strerror}; the file is as it was") from error
 
 
-# One session
-
-
-def _one(project: Project, id: bytes, *, percentiles: bool, as_json: bool) -> None:
-    session = project.snapshot(id)
-    report = session.report(percentiles=percentiles)
-    if as_json:
-        common.print_json(_facts(project.name, session, report))
-    else:
-        _print_report(session, report)
-
-
-def _print_report(session: Snapshot, report: Report) -> None:
-    common.print_heading(session)
-    totals = report.totals
-    figures_shown = {**report.contract, "Cost": _cost(totals, at_least=session.cost_at_least)}
-    if session.budget is not None:
-        figures_shown["Budget"] = facts.budget_text(session.budget)
-    if session.is_cut_off:
-        # In the digits of every other place: AgentOps' tenths of a second can be above the bound.
-        took = output.short_duration(session.until_ns - totals.first_ns)
-        figures_shown["Duration"] = common.at_least(took, session)
-    # Printed below, beside the models without a price.
-    figures_shown.pop("Unpriced", None)
-    common.print_pairs(list(figures_shown.items()))
-    print()
-    common.print_pairs(_further(report))
-    for dim, parts in report.by.items():
-        if parts:
-            print()
-            _print_parts(dim, parts, report.lost.get(dim, frozenset()))
-    print()
-    _print_percentiles(report)
-
-
-def _further(report: Report) -> list[tuple[str, object]]:
-    """Return the figures beyond the first six; counts of problems only if they are not 0."""
-    totals = report.totals
-    pairs: list[tuple[str, object]] = [
-        ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
-        *((f"  {output.TOKENS[name][0]}", output.count(getattr(totals, name))) for name in output.PARTS_OF_TOKENS),
-        ("Failed", _failures(totals)),
-        ("Unpriced", _calls(totals.unpriced) if totals.unpriced else "none"),
-    ]
-    notes = {
-        "Unfinished": report.unfinished,
-        "Late": report.late,
-        "Spilled": report.spilled,
-        "Dropped": report.dropped,
-        "Cut values": report.cut,
-    }
-    return pairs + [(name, output.count(value)) for name, value in notes.items() if value]
-
-
-def _failures(totals: Totals) -> str:
-    rate = figures.error_rate(totals)
-    return (
-        "–" if rate is None else f"{output.count(totals.failed)} ({rate:.1%} of {output.count(totals.events)} events)"
-    )
-
-
-def _calls(many: int) -> str:
-    return output.counted(many, "call")
-
-
-def _print_parts(dim: str, parts: list[Part], lost: frozenset[str]) -> None:
-    if dim == "tool":
-        rows = [_timed(part, output.count(part.events), output.count(part.failed)) for part in parts]
-        common.print_table(rows, ("tool", "calls", "failed", "time", "mean"), align="lrrrr", soft=("tool",))
-        return
-    named = [(part.value, part) for part in parts] if dim != "agent" else _by_name(parts)
-    rows = [
-        _timed(
-            part,
-            output.count(part.events),
-            output.count(part.failed),
-            output.count(part.tokens_in),
-            output.count(part.tokens_out),
-            output.money_of(part.cost, part.unpriced, part.events, at_least=name in lost),
-        )
-        for name, part in named
-    ]
-    headers = [dim, "events" if dim == "agent" else "calls", "failed", "tokens in", "out", "cost", "time", "mean"]
-    # No mean for an agent: its time is that of its LLM and tool calls, but its events include others.
-    if dim == "agent":
-        rows, headers = [row[:-1] for row in rows], headers[:-1]
-    common.print_table(rows, headers, align="lrrrrrrr", soft=(dim,), spare=("mean", "time", "failed"))
-
-
-def _by_name(agents: list[Part]) -> list[tuple[str, Part]]:
-    """Add up agents of the same name, and add their number to it; return each with the name alone."""
-    named: dict[str, list[Part]] = {}
-    for agent in agents:
-        named.setdefault(agent.value, []).append(agent)
-    whole = []
-    for name, same in named.items():
-        _, *columns = zip(*same, strict=True)
-        shown = name if len(same) == 1 else f"{name} ({len(same)} agents)"
-        whole.append((name, figures.Part(shown, *map(sum, columns))))
-    return whole
-
-
-def _timed(part: Part, *cells: str) -> list[object]:
-    mean = output.short_duration(part.took_ns // part.events) if part.events else None
-    return [part.value or common.NAMELESS, *cells, output.short_duration(part.took_ns), mean]
-
-
-def _print_percentiles(report: Report) -> None:
-    if report.took is None:
-        print(
-            common.dim(
-                f"percentiles: {output.counted(report.totals.events, 'event')}; add --percentiles to compute them"
-            )
-        )
-    elif report.took:
-        rows = [[kind, *map(output.short_duration, values)] for kind, values in report.took.items()]
-        common.print_table(rows, ("duration", "p50", "p90", "p99"), align="lrrr")
-
-
-def _facts(project: str, session: Snapshot, report: Report) -> dict[str, Any]:
-    return {
-        "session_id": facts.full_id(session.id),
-        "project": project,
-        "state": session.standing.state,
-        "analytics": report.contract,
-        **_totals_facts(report.totals, open_calls=session.open_calls > 0),
-        "budget": facts.budget(session),
-        "seconds": (session.until_ns - report.totals.first_ns) / 1e9,
-        "at_least": session.is_cut_off,
-        **facts.beyond_totals(report),
-    }
-
-
-def _cost(totals: Totals, *, at_least: bool) -> str:
-    return output.money_of(totals.cost, totals.unpriced, totals.llms, at_least=at_least)
-
-
-def _totals_facts(totals: Totals, *, open_calls: bool) -> dict[str, Any]:
-    """Return the figures as JSON, in the order that scripts know: calls before actions."""
-    figures_by_name = facts.totals(totals, open_calls=open_calls)
-    return {name: figures_by_name[name] for name in ("events", "llm_calls", "tool_calls")} | figures_by_name
-
-
 # Many sessions
 
 
@@ -307,7 +161,7 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     totals = figures.Totals(*map(sum, zip(figures.NOTHING, *parts, strict=True)))
     open_calls = any(project.has_open_calls(chosen) for project in opened.projects)
     if as_json:
-        common.print_json({"sessions": totals.rows, **_totals_facts(totals, open_calls=open_calls)})
+        common.print_json({"sessions": totals.rows, **session_figures.totals_facts(totals, open_calls=open_calls)})
         return
     common.print_pairs(
         [
@@ -316,10 +170,10 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
             ("Tool calls", output.count(totals.tools)),
             ("Actions", output.count(totals.actions)),
             ("Errors", output.count(totals.errors)),
-            ("Failed", _failures(totals)),
+            ("Failed", session_figures.failures(totals)),
             ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
-            ("Cost", _cost(totals, at_least=open_calls)),
-            ("Unpriced", _calls(totals.unpriced) if totals.unpriced else "none"),
+            ("Cost", session_figures.cost(totals, at_least=open_calls)),
+            ("Unpriced", session_figures.calls(totals.unpriced) if totals.unpriced else "none"),
         ]
     )
     print()

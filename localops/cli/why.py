@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import click
 
-from localops import output
 from localops.cli import common
 
 
@@ -21,31 +20,7 @@ def why(session: str, form: str | None, home: str | None, project: str | None, a
     common.at_most_one(json=as_json, format=form)
     with common.look(home, project) as opened:
         where, id = opened.find(session)
-        snapshot = where.snapshot(id)
         # Late, so that an id that does not exist is refused without loading it.
-        from localops.reading import post_mortem, post_mortem_page
+        from localops.cli import post_mortem
 
-        findings = post_mortem.of(where.name, snapshot, where.reader)
-        if as_json:
-            common.print_json(post_mortem_page.document(findings))
-        elif form == "md":
-            for line in post_mortem_page.markdown(findings):
-                print(line)
-        else:
-            common.print_heading(snapshot)
-            _print_page(post_mortem_page.sections(findings))
-
-
-def _print_page(page: list[tuple[str, list[list[str]]]]) -> None:
-    from localops.reading.post_mortem_page import plain
-
-    room = common.width()
-    for number, (title, sentences) in enumerate(page):
-        if number:
-            print()
-        print(common.bold(title))
-        for sentence in sentences:
-            text = plain(sentence)
-            lines = output.wrap(text, max(room - 2, 20)) if room else [text]
-            for line in lines:
-                print(f"  {line}")
+        post_mortem.show(where, id, form=form, as_json=as_json)

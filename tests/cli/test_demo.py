@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from localops import cli
+from localops.cli.group import COMMANDS
 from localops.journal.reader import Reader
 from localops.reading import analytics
 
@@ -26,7 +27,7 @@ def test_the_demo_shows_figures_and_what_to_type_next(capsys: pytest.CaptureFixt
     assert "LLM calls   3" in out
     assert "unpriced" not in out
     commands = {line.split()[1] for line in out.splitlines() if line.startswith("  localops ")}
-    assert commands <= {name for names in cli.COMMANDS.values() for name in names.split()}
+    assert commands <= {name for names in COMMANDS.values() for name in names.split()}
 
 
 def test_the_demo_records_agents_operations_and_an_error(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -12,7 +12,7 @@ from pathlib import Path
 import click
 import pytest
 
-from localops.cli import commands
+from localops.cli.group import commands
 from localops.cli.hub.units import UNITS
 from tests.server.hubs import PATH
 

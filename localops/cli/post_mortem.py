@@ -1,0 +1,38 @@
+"""The post-mortem of one session, as `localops why` prints it."""
+
+from __future__ import annotations
+
+from localops import output
+from localops.cli import printing
+from localops.reading import post_mortem, post_mortem_page
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.reading.home import Project
+
+
+def show(project: Project, id: bytes, *, form: str | None = None, as_json: bool = False) -> None:
+    """Print how a session ended, as text, Markdown or JSON."""
+    snapshot = project.snapshot(id)
+    findings = post_mortem.of(project.name, snapshot, project.reader)
+    if as_json:
+        printing.print_json(post_mortem_page.document(findings))
+    elif form == "md":
+        for line in post_mortem_page.markdown(findings):
+            print(line)
+    else:
+        printing.print_heading(snapshot)
+        _print_page(post_mortem_page.sections(findings))
+
+
+def _print_page(page: list[tuple[str, list[list[str]]]]) -> None:
+    room = printing.width()
+    for number, (title, sentences) in enumerate(page):
+        if number:
+            print()
+        print(printing.bold(title))
+        for sentence in sentences:
+            text = post_mortem_page.plain(sentence)
+            lines = output.wrap(text, max(room - 2, 20)) if room else [text]
+            for line in lines:
+                print(f"  {line}")
