@@ -135,7 +135,8 @@ export function say(text) {
 export const notice = (text, kind = "empty") =>
   make("p", { class: kind, role: kind === "problem" ? "alert" : null }, text);
 
-async function copy(text) {
+/** Put text on the clipboard, and say so. */
+export async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
     say("Copied");

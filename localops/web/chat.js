@@ -3,7 +3,7 @@
 
 import { ask, make } from "./base.js";
 import { count, duration, many } from "./formats.js";
-import { isConversation, message, parsed, shown } from "./values.js";
+import { clipped, isConversation, message, parsed, shown } from "./values.js";
 
 const SPOKEN = ["llm", "tool", "error"];
 const PAGE = 40;
@@ -198,7 +198,7 @@ export class Chat {
 function content(event) {
   const parts = [],
     labelled = (label, value) =>
-      parts.push(make("div", { class: "message" }, make("div", { class: "role" }, label), shown(value)));
+      parts.push(make("div", { class: "message" }, make("div", { class: "role" }, label), clipped(shown(value))));
   const prompt = parsed(event.prompt),
     completion = parsed(event.completion);
   if (Array.isArray(prompt) && isConversation(prompt)) {
@@ -244,5 +244,7 @@ function content(event) {
     const value = parsed(event[key]);
     if (value !== undefined && value !== null && value !== "") labelled(label, value);
   }
+  // What a tool was given and what it answered stand side by side.
+  if (event.kind === "tool" && parts.length === 2) return [make("div", { class: "beside" }, parts)];
   return parts.length ? parts : [make("span", { class: "faint" }, "no content")];
 }

@@ -1,9 +1,10 @@
 // The details of one event: input, output, errors, cost, and the row as it is stored.
 
-import { ask, byId, copyButton, icon, ICONS, make, notice } from "./base.js";
+import { ask, byId, copy, copyButton, icon, ICONS, make, notice } from "./base.js";
 import { bytes, count, duration, eventCost } from "./formats.js";
 import { stamp } from "./times.js";
-import { json, parsed, shown, traceback } from "./values.js";
+import { curl, prose, python } from "./copies.js";
+import { clipped, json, parsed, shown, traceback } from "./values.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 // Keys that are shown first, under a title; other keys follow as JSON.
@@ -112,7 +113,7 @@ export class Details {
           part(index ? "Last row, as stored" : "Row, as stored", json(row), row),
         )
       : this._parts(event, part);
-    this.box.replaceChildren(this._head(event, switch_), ...inside);
+    this.box.replaceChildren(this._head(event, copies(event), switch_), ...inside);
     this.box.scrollTop = 0;
   }
 
@@ -152,14 +153,7 @@ export class Details {
       // Already shown as the error.
       if (event.kind === "error" && (key === "details" || key === "logs")) continue;
       const value = parsed(event[key]);
-      if (value !== undefined && value !== null && value !== "")
-        parts.push(
-          part(
-            title,
-            make("div", { class: "clip", tabindex: 0, role: "group", "aria-label": title }, shown(value)),
-            value,
-          ),
-        );
+      if (value !== undefined && value !== null && value !== "") parts.push(part(title, clipped(shown(value)), value));
     }
     if (event.attachments?.length) parts.push(part("Files", event.attachments.map(file)));
     const rest = Object.fromEntries(
@@ -273,6 +267,45 @@ export class Details {
       rows.filter(([, value]) => value).flatMap(([name, value]) => [make("dt", {}, name), make("dd", {}, value)]),
     );
   }
+}
+
+/** Return a menu that copies an event in one of several forms. */
+function copies(event) {
+  const forms = [
+    ["Text", prose],
+    ["JSON", (whole) => JSON.stringify({ ...whole, raw: undefined }, null, 2)],
+    ...(event.kind === "llm"
+      ? [
+          ["cURL", curl],
+          ["Python", python],
+        ]
+      : []),
+  ];
+  const menu = make(
+    "details",
+    { class: "menu" },
+    make("summary", { class: "quiet small" }, "Copy as"),
+    make(
+      "div",
+      {},
+      forms.map(([label, form]) =>
+        make(
+          "button",
+          {
+            type: "button",
+            class: "choice",
+            onclick: () => {
+              copy(form(event));
+              menu.open = false;
+              menu.querySelector("summary").focus();
+            },
+          },
+          label,
+        ),
+      ),
+    ),
+  );
+  return menu;
 }
 
 const plain = (value) => (typeof value === "string" ? value : JSON.stringify(value, null, 2));

@@ -1,30 +1,74 @@
-// Recorded values as elements: messages as a conversation, JSON with colours, files as links.
+// Recorded values as elements: messages as a conversation, Markdown, JSON that folds, pictures, files as links.
 // All recorded text becomes text nodes; a value only decides which of our own elements it is put into.
 
 import { make } from "./base.js";
 import { bytes, count } from "./formats.js";
+import { json, parsed } from "./json.js";
+import { drawn, isMarked } from "./markdown.js";
+import { media, mediaOf } from "./media.js";
+
+export { json, parsed };
 
 // Characters that are shown before a click on "show all".
 const LONGEST = 20_000;
 const ROLES = new Set(["system", "user", "assistant", "tool", "developer"]);
+// Columns of a list of records that is shown as a table.
+const WIDEST = 8;
 
 /** Return an element for any value. */
 export function shown(value) {
   if (value === null || value === undefined) return make("span", { class: "faint" }, "nothing");
   if (isKept(value)) return kept(value);
-  if (typeof value === "string") return text(value);
+  const picture = mediaOf(value);
+  if (picture) return media(picture);
+  if (typeof value === "string") return prose(value);
   if (isConversation(value)) return make("div", {}, [value].flat().map(message));
+  if (isTable(value)) return table(value);
   return json(value);
 }
 
-/** Return an element for text; long text is cut, with a button that shows all of it. */
+/** Return an element for text as it is; long text is cut, with a button that shows all of it. */
 export function text(value, kind = "text") {
-  const box = make("div", { class: kind }, value.slice(0, LONGEST));
+  return cut(value, (part) => make("div", { class: kind }, part));
+}
+
+/** Return an element for text that people or models wrote: Markdown is drawn, JSON folds, and a switch shows it raw. */
+export function prose(value) {
+  const inside = parsed(value);
+  const draw =
+    inside !== value ? () => json(inside) : isMarked(value.slice(0, LONGEST)) ? () => cut(value, drawn) : null;
+  if (!draw) return text(value);
+  const box = make("div", { class: "prose" });
+  let isRaw = false;
+  const show = () =>
+    box.replaceChildren(
+      isRaw ? text(value) : draw(),
+      make(
+        "button",
+        {
+          type: "button",
+          class: "quiet small raw",
+          "aria-pressed": String(isRaw),
+          onclick: () => {
+            isRaw = !isRaw;
+            show();
+            box.querySelector(":scope > .raw").focus();
+          },
+        },
+        isRaw ? "readable" : "as recorded",
+      ),
+    );
+  show();
+  return box;
+}
+
+function cut(value, draw) {
+  const box = draw(value.slice(0, LONGEST));
   if (value.length > LONGEST) {
     box.append(
       make(
         "button",
-        { type: "button", class: "quiet small", onclick: (event) => event.target.replaceWith(value.slice(LONGEST)) },
+        { type: "button", class: "quiet small", onclick: () => box.replaceWith(draw(value)) },
         `… show all ${count(value.length)} characters`,
       ),
     );
@@ -32,11 +76,37 @@ export function text(value, kind = "text") {
   return box;
 }
 
+/** Return a long element with its end hidden, and a button that shows the whole of it. */
+export function clipped(inside) {
+  const box = make("div", { class: "clip" }, inside);
+  const button = make(
+    "button",
+    {
+      type: "button",
+      class: "quiet small",
+      hidden: true,
+      onclick: () => {
+        box.classList.add("whole");
+        box.classList.remove("cut");
+        button.remove();
+        watch.disconnect();
+      },
+    },
+    "Show all",
+  );
+  const watch = new ResizeObserver(() => {
+    button.hidden = box.scrollHeight <= box.clientHeight + 1;
+    box.classList.toggle("cut", !button.hidden);
+  });
+  watch.observe(inside);
+  return make("div", {}, box, button);
+}
+
 const isKept = (value) => typeof value === "object" && typeof value.$blob === "string";
 
 /** Return an element for the beginning of a value that is stored in a blob. */
 function kept(value) {
-  const box = make("div", {}, text(String(value.head ?? ""), "text clip"));
+  const box = make("div", {}, clipped(text(String(value.head ?? ""))));
   box.append(
     make(
       "p",
@@ -47,86 +117,180 @@ function kept(value) {
   return box;
 }
 
+// Tables
+
+/** Return whether a value is a list of records with the same few fields, none of which holds more than a line. */
+function isTable(value) {
+  if (!Array.isArray(value) || value.length < 2) return false;
+  const isRecord = (each) => each && typeof each === "object" && !Array.isArray(each) && !isKept(each);
+  if (!value.every(isRecord)) return false;
+  const names = new Set(value.flatMap(Object.keys));
+  const isShort = (each) =>
+    each === null || (typeof each === "string" ? each.length <= 200 && !each.includes("\n") : typeof each !== "object");
+  return (
+    names.size > 1 &&
+    names.size <= WIDEST &&
+    value.every((each) => Object.keys(each).length * 2 > names.size && Object.values(each).every(isShort))
+  );
+}
+
+function table(value) {
+  const names = [...new Set(value.flatMap(Object.keys))];
+  const isNumber = (name) => value.every((each) => typeof (each[name] ?? 0) === "number");
+  const kinds = names.map((name) => (isNumber(name) ? "num" : null));
+  const box = make("div", { class: "prose" });
+  const lines = (from) => {
+    const some = value.slice(from, from + 100).map((each) =>
+      make(
+        "tr",
+        {},
+        names.map((name, at) => make("td", { class: kinds[at] }, name in each ? String(each[name]) : "")),
+      ),
+    );
+    return some;
+  };
+  const body = make("tbody", {}, lines(0));
+  const more = make("button", { type: "button", class: "quiet small", hidden: value.length <= 100 });
+  const offer = () => {
+    const left = value.length - body.children.length;
+    more.hidden = !left;
+    more.textContent = `… ${count(left)} more`;
+  };
+  more.addEventListener("click", () => {
+    body.append(...lines(body.children.length));
+    offer();
+  });
+  offer();
+  box.append(
+    make(
+      "div",
+      { class: "table-wrap", tabindex: 0 },
+      make(
+        "table",
+        {},
+        make(
+          "thead",
+          {},
+          make(
+            "tr",
+            {},
+            names.map((name, at) => make("th", { class: kinds[at] }, name)),
+          ),
+        ),
+        body,
+      ),
+    ),
+    more,
+    make("button", { type: "button", class: "quiet small raw", onclick: () => box.replaceWith(json(value)) }, "JSON"),
+  );
+  return box;
+}
+
+// Messages
+
 const isMessage = (value) =>
   value &&
   typeof value === "object" &&
   typeof value.role === "string" &&
   ("content" in value || "tool_calls" in value || "parts" in value);
+// What OpenAI's Responses has between messages.
+const ITEMS = new Set(["function_call", "function_call_output", "reasoning"]);
+const isItem = (value) => isMessage(value) || (value && typeof value === "object" && ITEMS.has(value.type));
 export const isConversation = (value) =>
-  Array.isArray(value) ? value.length > 0 && value.every(isMessage) : isMessage(value);
+  Array.isArray(value) ? value.some(isMessage) && value.every(isItem) : isMessage(value);
 
 export function message(one) {
+  if (!isMessage(one)) return make("div", { class: "message" }, piece(one));
   const box = make(
     "div",
     { class: `message ${ROLES.has(one.role) ? one.role : ""}` },
     make("div", { class: "role" }, one.name ? `${one.role} · ${one.name}` : one.role),
   );
+  if (one.thinking || one.reasoning_content) box.append(thinking(one.thinking ?? one.reasoning_content));
   const content = one.content ?? one.parts;
-  if (Array.isArray(content)) content.forEach((part) => box.append(piece(part)));
+  if (Array.isArray(content)) box.append(...content.map(piece));
   else if (content !== null && content !== undefined && content !== "")
-    box.append(typeof content === "string" ? text(content) : shown(content));
+    box.append(typeof content === "string" ? prose(content) : shown(content));
+  if (typeof one.refusal === "string") box.append(labelled("refused", prose(one.refusal)));
   for (const call of Array.isArray(one.tool_calls) ? one.tool_calls : []) box.append(toolCall(call));
   return box;
 }
 
+/** Return an element for a part of a message, in the forms of OpenAI, Anthropic, Google and OpenTelemetry. */
 function piece(part) {
-  if (typeof part === "string") return text(part);
-  if (typeof part?.text === "string") return text(part.text);
-  if (part?.type === "tool_use" || part?.type === "function_call")
-    return toolCall({ function: { name: part.name, arguments: part.input ?? part.arguments } });
+  if (typeof part === "string") return prose(part);
+  if (!part || typeof part !== "object") return json(part);
+  const picture = mediaOf(part);
+  if (picture) return media(picture);
+  const call = part.functionCall ?? part.function_call;
+  if (call && typeof call === "object") return toolCall({ name: call.name, arguments: call.args });
+  const answer = part.functionResponse ?? part.function_response;
+  if (answer && typeof answer === "object") return toolResult(answer.name, answer.response);
+  switch (part.type) {
+    case "tool_use":
+    case "function_call":
+    case "tool_call":
+      return toolCall({ name: part.name, arguments: part.input ?? part.arguments });
+    case "tool_result":
+    case "function_call_output":
+    case "tool_call_response":
+      return toolResult(
+        part.tool_use_id ?? part.call_id ?? part.id,
+        part.content ?? part.output ?? part.response ?? part.result,
+        part.is_error,
+      );
+    case "thinking":
+    case "reasoning":
+      return thinking(part.thinking ?? part.text ?? part.content ?? part.summary);
+    case "refusal":
+      return labelled("refused", prose(String(part.refusal ?? "")));
+    default:
+  }
+  if (typeof part.text === "string") return prose(part.text);
+  if (part.type === "text" && typeof part.content === "string") return prose(part.content);
   return json(part);
+}
+
+const labelled = (label, ...inside) => make("div", {}, make("span", { class: "role" }, label), ...inside);
+
+/** Return what a model thought before it answered, folded. */
+function thinking(value) {
+  const words = Array.isArray(value) ? value.map((each) => each?.text ?? each).join("\n\n") : value;
+  if (typeof words !== "string" || !words) return make("p", { class: "faint" }, "thinking, not readable");
+  return make(
+    "details",
+    { class: "thinking" },
+    make("summary", { class: "faint" }, `Thinking, ${count(words.length)} characters`),
+    prose(words),
+  );
 }
 
 function toolCall(call) {
   const target = call?.function ?? call ?? {};
   return make(
     "div",
-    {},
+    { class: "call" },
     make("span", { class: "kind tool" }, String(target.name ?? "tool")),
-    json(parsed(target.arguments)),
+    argumentsOf(target.arguments ?? target.args),
   );
 }
 
-/** Parse a text that is JSON; return any other value as it is. */
-export function parsed(value) {
-  if (typeof value !== "string" || !/^\s*[[{]/.test(value)) return value;
-  try {
-    return JSON.parse(value);
-  } catch {
-    return value;
-  }
+function argumentsOf(value) {
+  const inside = parsed(value);
+  return inside === undefined || inside === null || inside === ""
+    ? ""
+    : typeof inside === "string"
+      ? text(inside)
+      : json(inside);
 }
 
-const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|\b(true|false|null)\b/g;
-
-export function json(value) {
-  if (typeof value === "string") return text(value);
-  const whole = JSON.stringify(value, null, 2) ?? String(value);
-  const box = make("pre", { class: "json", tabindex: 0 });
-  const draw = (part) => {
-    let from = 0;
-    for (const match of part.matchAll(TOKEN)) {
-      const [all, string, colon, number] = match;
-      box.append(
-        part.slice(from, match.index),
-        make("span", { class: colon ? "key" : string ? "string" : number ? "number" : "word" }, string ?? all),
-      );
-      if (colon) box.append(colon);
-      from = match.index + all.length;
-    }
-    box.append(part.slice(from));
-  };
-  draw(whole.slice(0, LONGEST));
-  if (whole.length > LONGEST) {
-    box.append(
-      make(
-        "button",
-        { type: "button", class: "quiet small", onclick: (event) => event.target.replaceWith(whole.slice(LONGEST)) },
-        `… show all ${count(whole.length)} characters`,
-      ),
-    );
-  }
-  return box;
+function toolResult(of, value, isError = false) {
+  const label = isError ? "failed" : "result";
+  const inside =
+    Array.isArray(value) && value.every((part) => part && typeof part === "object" && part.type)
+      ? value.map(piece)
+      : [shown(parsed(value))];
+  return labelled(of ? `${label} of ${of}` : label, ...inside);
 }
 
 /** Return an element for a traceback. */

@@ -1,0 +1,131 @@
+// JSON as elements: short values with colours, longer ones as a tree that folds.
+
+import { make } from "./base.js";
+import { count, many } from "./formats.js";
+import { media, mediaOf } from "./media.js";
+
+// Characters of a value up to which it is shown whole, and of a string in a tree before a click on "show all".
+const SMALL = 2_000,
+  LONG = 1_000;
+// Entries of an object or an array that are drawn at first, and how deep a tree is open at first.
+const MANY = 100,
+  OPEN = 3;
+const TOKEN = /("(?:[^"\\]|\\.)*")(\s*:)?|(-?\d+(?:\.\d+)?(?:[eE][+-]?\d+)?)|\b(true|false|null)\b/g;
+
+/** Parse a text that is JSON of an object or an array; return any other value as it is. */
+export function parsed(value) {
+  if (typeof value !== "string" || !/^\s*[[{]/.test(value)) return value;
+  try {
+    return JSON.parse(value);
+  } catch {
+    return value;
+  }
+}
+
+/** Return an element for any value as JSON. */
+export function json(value) {
+  const text = JSON.stringify(value, null, 2) ?? String(value);
+  const isFlat = !value || typeof value !== "object" || !Object.values(value).some(hasMore);
+  return isFlat && text.length <= SMALL ? coloured(text) : tree(value);
+}
+
+const isContainer = (value) => value !== null && typeof value === "object" && Object.keys(value).length > 0;
+/** Return whether a value is worth a fold of its own, or is shown as something else than its JSON. */
+const hasMore = (value) =>
+  isContainer(value) ||
+  (typeof value === "string" &&
+    (value.length > LONG || value.includes("\n") || isContainer(parsed(value)) || mediaOf(value)));
+
+function coloured(text) {
+  const box = make("pre", { class: "json", tabindex: 0 });
+  let from = 0;
+  for (const match of text.matchAll(TOKEN)) {
+    const [all, string, colon, number] = match;
+    box.append(
+      text.slice(from, match.index),
+      make("span", { class: colon ? "key" : string ? "string" : number ? "number" : "word" }, string ?? all),
+    );
+    if (colon) box.append(colon);
+    from = match.index + all.length;
+  }
+  box.append(text.slice(from));
+  return box;
+}
+
+function tree(value) {
+  return make("div", { class: "json tree-of-json", tabindex: 0 }, isContainer(value) ? entries(value, 0) : leaf(value));
+}
+
+/** Return the entries of an object or an array; of many the first ones, and a button for the next. */
+function entries(value, depth) {
+  const all = Object.entries(value),
+    isList = Array.isArray(value);
+  const draw = (from) => {
+    const some = all.slice(from, from + MANY).map(([key, each]) => entry(isList ? null : key, each, depth));
+    const left = all.length - from - MANY;
+    if (left > 0)
+      some.push(
+        make(
+          "button",
+          { type: "button", class: "quiet small", onclick: (event) => event.target.replaceWith(...draw(from + MANY)) },
+          `… ${many(left, "more entry", "more entries")}`,
+        ),
+      );
+    return some;
+  };
+  return draw(0);
+}
+
+function entry(key, value, depth) {
+  const name =
+    key === null
+      ? make("span", { class: "dash", "aria-hidden": "true" }, "–")
+      : make("span", { class: "key" }, JSON.stringify(key), ":");
+  const inside = typeof value === "string" ? parsed(value) : value;
+  if (!isContainer(inside)) return make("div", { class: "entry" }, name, " ", leaf(value));
+  const about = Array.isArray(inside)
+    ? many(inside.length, "entry", "entries")
+    : `{${Object.keys(inside).slice(0, 4).join(", ")}${Object.keys(inside).length > 4 ? ", …" : ""}}`;
+  const box = make("div", { class: "inside" });
+  // Drawn when it is opened for the first time.
+  const fill = () => box.firstChild || box.append(...entries(inside, depth + 1));
+  const isOpen = depth + 1 < OPEN;
+  if (isOpen) fill();
+  return make(
+    "details",
+    { class: "entry", open: isOpen, ontoggle: fill },
+    make(
+      "summary",
+      {},
+      name,
+      " ",
+      make("span", { class: "faint" }, inside === value ? about : `${about}, JSON in a text`),
+    ),
+    box,
+  );
+}
+
+function leaf(value) {
+  if (typeof value !== "string")
+    return make(
+      "span",
+      { class: typeof value === "number" ? "number" : "word" },
+      JSON.stringify(value) ?? String(value),
+    );
+  const seen = mediaOf(value);
+  if (seen) return media(seen);
+  // Line breaks are shown as such: a program or a letter in a field is to be read.
+  const isBlock = value.includes("\n");
+  const box = make("span", { class: isBlock ? "string block" : "string" });
+  const write = (text) => (isBlock ? text : JSON.stringify(text));
+  box.textContent = write(value.slice(0, LONG));
+  if (value.length > LONG)
+    box.append(
+      make(
+        "button",
+        { type: "button", class: "quiet small", onclick: () => (box.textContent = write(value)) },
+        `… show all ${count(value.length)} characters`,
+      ),
+    );
+  return box;
+}
