@@ -546,7 +546,7 @@ def _warn_of_unknown(kind: str, options: dict[str, Any]) -> None:
     for name in sorted(options.keys() - _OPTIONS):
         near = nearest(name, _OPTIONS)
         hint = f"did you mean {near!r}?" if near else f"the options are {', '.join(sorted(_OPTIONS))}"
-        say_once(f"option {name[:40]} of a decorator", f"@{kind} has no option {name!r}: {hint}")
+        say_once(f"option {name[:40]} of @{kind}", f"@{kind} has no option {name!r}: {hint}")
 
 
 def _decorator(kind: str, doc: str) -> Decorator:

@@ -707,3 +707,8 @@ def test_a_misspelt_option_prints_a_warning(run: Session, capsys: pytest.Capture
 
     assert look_up() == "found"
     assert "@tool has no option 'nmae': did you mean 'name'?" in capsys.readouterr().err
+
+    @agent(nmae="reader")  # type: ignore[call-overload, untyped-decorator]
+    def reader() -> None: ...
+
+    assert "@agent has no option 'nmae': did you mean 'name'?" in capsys.readouterr().err

@@ -123,6 +123,18 @@ def test_the_newest_sessions_with_some_words_come_first() -> None:
         assert list(index.events("cat", until=0)) == []
 
 
+def test_a_session_is_found_by_its_machine() -> None:
+    """Once, by the row that it begins with."""
+    session = _record("cat").session_id.bytes
+    with Home() as home:
+        [(machine,)] = home.projects[0].reader.ask(
+            "select json_extract(body, '$.host') from event where kind = 'session'"
+        )
+        index = home.projects[0].index()
+        index.extend()
+        assert [hit.kind for hit in index.events(machine, session)] == ["session"]
+
+
 def test_more_events_than_a_passage_holds_are_all_found() -> None:
     """Every row is in exactly one passage."""
     _record(*(f"cat number{number}" for number in range(200)))

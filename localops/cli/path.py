@@ -6,7 +6,7 @@ import os
 
 import click
 
-from localops import config
+from localops import config, output
 from localops.cli import common
 from localops.errors import NotFound
 
@@ -20,6 +20,8 @@ def path(home: str | None, project: str | None, as_json: bool) -> None:
     config.check_home(folder)
     if project is not None and config.check_project(project) not in (there := config.projects(folder)):
         raise NotFound(f"no project {project!r} in {folder}; there is: {', '.join(there) or 'none yet'}")
+    if not os.path.isdir(folder):
+        output.say(f"{folder} does not exist yet: the first recording creates it")
     if as_json:
         names = config.projects(folder) if project is None else [project]
         journals = {name: os.path.join(folder, name, config.JOURNAL) for name in names}

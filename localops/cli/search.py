@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import sys
+from contextlib import suppress
 from itertools import islice
 
 import click
 
 from localops import output
 from localops.cli import common
+from localops.errors import LocalopsError
 from localops.journal.rows import id_text
 from localops.reading.search import Query
 from localops.recording import events
@@ -18,8 +21,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from typing import Any
 
-    from localops.reading.home import Project
+    from localops.reading.home import Home, Project
     from localops.reading.search import Hit
+
+# The id of a session, or its beginning as commands print it.
+_ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}(-?[0-9a-f]{4}){0,2}(-?[0-9a-f]{12})?", re.IGNORECASE)
 
 
 @click.command()
@@ -38,8 +44,9 @@ def search(
 ) -> None:
     """Find events by their words.
 
-    An event must contain every word: in its name, model, tags, input or output. A name like web_search counts
-    as one word; light* matches every word that begins with light. The index is brought up to date first.
+    An event must contain every word: in its name, model, tags, input or output; the start of a session also in
+    the name of its machine. A name like web_search counts as one word; light* matches every word that begins
+    with light. The index is brought up to date first.
     """
     wanted = " ".join(text)
     # Before the home is opened: a query without words is an error whatever it holds.
@@ -57,11 +64,15 @@ def search(
         elif hits:
             _print_hits(hits[:limit], query)
         else:
-            output.say(_nothing_like(wanted) if opened.projects else opened.nothing_yet())
+            output.say(_nothing_like(opened, wanted) if opened.projects else opened.nothing_yet())
 
 
-def _nothing_like(wanted: str) -> str:
+def _nothing_like(opened: Home, wanted: str) -> str:
     words = wanted.split()
+    if _ID.fullmatch(wanted):
+        with suppress(LocalopsError):
+            opened.find(wanted)
+            return f"{wanted} is the id of a session: localops show {wanted}"
     if len(words) > 1:
         return f"no event contains all of these words: {wanted!r}"
     more = "" if wanted.endswith("*") else f"; '{wanted}*' finds words that begin with it"

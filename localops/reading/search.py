@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 FILE = "search.db"
 # The schema of the index; a file of another schema is replaced.
-SCHEMA = 1
+SCHEMA = 2
 # Rows that are indexed at a time: some 50 ms.
 _BATCH = 2_000
 # Rows that may be indexed while a list of sessions is read.
@@ -42,6 +42,8 @@ _PASSAGE = 64
 _SHIFT = 24
 # A page of sessions that has more than so many others between its own is not looked at together.
 _SPREAD = 20
+# What is searched of bookkeeping rows: what the program gave, and the machine.
+_OF_BOOKS = ("reason", "params", "returns", "metadata", "host")
 _SIDE = 48  # characters of a snippet to either side of the match
 
 # Scripts that put no spaces between words are taken character by character.
@@ -349,14 +351,14 @@ class _Searched(NamedTuple):
 
     @property
     def text(self) -> str:
-        """The text to search, a line for each value; of bookkeeping rows only what the program gave."""
+        """The text to search, a line for each value."""
         texts = [text for text in (self.name, self.model) if text]
         if self.tags:
             texts += encode.loads(self.tags)
         if self.body:
             plain = encode.loads(self.body)
             if self.kind in rows.BOOKS:
-                plain = {key: plain[key] for key in ("reason", "params", "returns", "metadata") if key in plain}
+                plain = {key: plain[key] for key in _OF_BOOKS if key in plain}
             texts += _strings(list(plain.values()) if isinstance(plain, dict) else plain)
         return "\n".join(texts)
 

@@ -211,6 +211,14 @@ def test_a_search_without_a_hit_says_how_words_match(session: localops.Session, 
     assert command("search", "zebra*")[2].strip().endswith("no event contains the word 'zebra*'")
 
 
+@pytest.mark.parametrize("shown", [slice(None), slice(13)])
+def test_an_id_is_not_searched_for_but_opened(session: localops.Session, command: Command, shown: slice) -> None:
+    """A pasted id of a session leads to the command that shows it; an id of nothing is a word like another."""
+    ident = str(session.session_id)[shown]
+    assert f"{ident} is the id of a session: localops show {ident}" in command("search", ident)[2]
+    assert "no event contains the word" in command("search", "0" * len(ident))[2]
+
+
 def test_a_search_finds_an_operation_once(command: Command, as_json: AsJson) -> None:
     """Its two rows both have its name; `*` at the end of a word matches all words that begin so."""
 
@@ -267,7 +275,10 @@ def test_path_prints_home_and_journal(command: Command, tmp_path: Path) -> None:
     assert command("path", "--project", "p")[0] == 1
     _begun(config=localops.Config(project="p")).end_session()
     assert command("path", "--project", "p")[1].strip() == str(tmp_path / "home" / "p" / "journal.db")
-    assert command("path", "--home", str(tmp_path / "nowhere"))[:2] == (0, f"{tmp_path / 'nowhere'}\n")
+    assert command("path")[2] == ""
+    nowhere = tmp_path / "nowhere"
+    code, out, err = command("path", "--home", str(nowhere))
+    assert (code, out, f"{nowhere} does not exist yet" in err) == (0, f"{nowhere}\n", True)
 
 
 READING = (
