@@ -25,11 +25,13 @@ from localops.otlp import waiting
 from localops.reading import home as homes
 from localops.reading import session_state
 from localops.recording import events
+from localops.server import proof
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
+    from localops.journal.reader import Reader
     from localops.server.keys import Keys
 
 MANIFEST = "backup.json"
@@ -96,6 +98,8 @@ class Made:
     new_bytes: int = 0
     # Blobs whose content does not match their name: they were left out.
     damaged: list[str] = field(default_factory=list)
+    # Blobs that rows refer to, which the hub has lost or damaged: they are those of the last backup.
+    lost: list[str] = field(default_factory=list)
     # Older backups that were removed.
     removed: list[str] = field(default_factory=list)
 
@@ -227,7 +231,7 @@ def digest_of(path: str) -> tuple[str, int]:
         return hashlib.file_digest(file, "sha256").hexdigest(), file.tell()
 
 
-def listed(digests: Iterator[str] | dict[str, str]) -> tuple[int, str]:
+def listed(digests: Iterable[str]) -> tuple[int, str]:
     """Return how many blobs there are, and the SHA-256 of their sorted names."""
     ordered = sorted(digests)
     return len(ordered), hashlib.sha256("\n".join(ordered).encode()).hexdigest()
@@ -304,7 +308,10 @@ def _filled(keys: Keys, target: str, previous: str | None, made: Made) -> Manife
             manifest.files[f"{project.name}/{config.JOURNAL}"] = digest_of(journal)
             # After the journal, because a row comes after the blobs that it refers to.
             before = None if previous is None else os.path.join(previous, project.name)
-            manifest.blobs[project.name] = listed(_copied_blobs(project.folder, folder, before, made))
+            copied = list(_copied_blobs(project.folder, folder, before, made))
+            if before is not None:
+                copied += _kept_blobs(project.reader, folder, before, copied, made)
+            manifest.blobs[project.name] = listed(copied)
             _copy_files(project.folder, target, f"{project.name}/", other_files(project.folder), manifest)
         made.projects = [project.name for project in opened.projects]
     # After the journals: what was deleted meanwhile is in the log, and a restore deletes it again.
@@ -333,6 +340,25 @@ def _copied_blobs(source: str, target: str, previous: str | None, made: Made) ->
             continue
         made.blobs, made.new_blobs, made.new_bytes = made.blobs + 1, made.new_blobs + 1, made.new_bytes + size
         yield name
+
+
+def _kept_blobs(reader: Reader, target: str, previous: str, copied: list[str], made: Made) -> list[str]:
+    """Take from the last backup what the hub has lost: as backups are removed, no other would have it one day."""
+    earlier = {os.path.basename(path): path for path in blobs.stored(previous)}
+    absent = earlier.keys() - set(copied)
+    kept = []
+    for name in sorted(proof.still_named(reader, absent) if absent else ()):
+        place = os.path.join(target, os.path.relpath(earlier[name], previous))
+        if not _is_whole(earlier[name], name):
+            continue
+        host.make_private(os.path.dirname(place))
+        if not _linked(earlier[name], earlier[name], place):
+            copy(earlier[name], place)
+        kept.append(name)
+    made.blobs += len(kept)
+    made.lost += kept
+    made.damaged = [name for name in made.damaged if name not in kept]
+    return kept
 
 
 def _linked(earlier: str, source: str, target: str) -> bool:

@@ -138,6 +138,17 @@ def check(project: str, folder: str, reader: Reader) -> Checked:
     return checked
 
 
+def still_named(reader: Reader, digests: set[str]) -> set[str]:
+    """Return those of some blobs that a row refers to."""
+    named: set[str] = set()
+    for _, row in _everything(reader):
+        if row is not None:
+            named.update(digests.intersection(blobs.named([row.body])))
+            if len(named) == len(digests):
+                break
+    return named
+
+
 def _everything(reader: Reader) -> Iterator[tuple[int, Stored | None]]:
     """Return every seq and its row; None for a row whose text is damaged."""
     after = 0

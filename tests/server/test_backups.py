@@ -243,6 +243,30 @@ def test_a_damaged_blob_is_left_out_and_named(tmp_path: Path) -> None:
     assert (list(folder.rglob(digest)), _problems(folder)) == ([], [])
 
 
+@pytest.mark.parametrize("harm", ["removed", "damaged", "longer"])
+def test_what_the_hub_has_lost_stays_in_its_backups(tmp_path: Path, harm: str) -> None:
+    """A file that rows refer to is carried on from backup to backup, and reported; what was deleted is not."""
+    into = tmp_path / "backups"
+    with hub(tmp_path) as running:
+        lost, deleted = _put_blob(running, b"film" * 100), _put_blob(running, b"more" * 100)
+        session = running.ask("GET", "/api/1/sessions")[1]["sessions"][0]["session_id"]
+        _backup(running, into)
+        _hub("delete", session, "--data", running.data, "--project", "default", "--yes")
+        (path,) = running.folder.rglob(lost)
+        if harm == "removed":
+            path.unlink()
+        else:
+            path.write_bytes(b"filn" * (100 if harm == "damaged" else 200))
+        for _ in range(2):
+            done = _hub(
+                "backup", "--data", running.data, "--to", into, "--keep", "1", "--verify", code=3 * (harm != "damaged")
+            )
+            assert (lost in done.stderr, deleted in done.stderr) == (harm != "damaged", False)
+    (folder,) = into.iterdir()
+    (kept,) = folder.rglob(lost)
+    assert (kept.read_bytes(), list(folder.rglob(deleted)), _problems(folder)) == (b"film" * 100, [], [])
+
+
 def test_a_backup_does_not_go_into_the_data_folder(tmp_path: Path) -> None:
     """It would be a part of the next one, and on the same disk."""
     with hub(tmp_path) as running:

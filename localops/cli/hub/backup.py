@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.server.backups import Made
 
-# Exit code for a backup that lacks damaged blobs of the hub.
+# Exit code where the hub lacks blobs.
 _LACKS = 3
 
 
@@ -32,7 +32,7 @@ def backup(
 
     Each backup is a complete data folder for `localops hub restore`. With --to, a blob that the last backup has is not
     copied: both have the same file. A backup that fails or is killed leaves earlier ones as they were. The exit code is
-    3 if blobs of the hub were damaged, and so left out.
+    3 if blobs of the hub are damaged, and so left out, or lost, and so taken from the last backup.
     """
     from localops.server import backups
 
@@ -57,7 +57,7 @@ def backup(
         print_json({**vars(made), "verified": verify})
     else:
         _print(made, verified=verify)
-    if made.damaged:
+    if made.damaged or made.lost:
         context.exit(_LACKS)
 
 
@@ -85,6 +85,11 @@ def _print(made: Made, *, verified: bool) -> None:
         output.say(
             f"{output.counted(len(made.damaged), 'blob is', 'blobs are')} damaged on the hub, and not in the backup "
             f"({some(made.damaged, 3)}): `localops sync --verify` on the machines sends what they still have"
+        )
+    if made.lost:
+        output.say(
+            f"{output.counted(len(made.lost), 'blob is', 'blobs are')} missing or damaged on the hub, and kept as in the "
+            f"last backup ({some(made.lost, 3)}): `localops sync --verify` on the machines sends what they still have"
         )
     if made.removed:
         output.say(f"removed {output.counted(len(made.removed), 'older backup')}: {some(made.removed, 5)}")
