@@ -400,11 +400,15 @@ def _search(
     def search(plain: bytes) -> re.Match[bytes] | None:
         if next(texts, None) is not None and not any(word in plain for word in words) and not unless(plain):
             return None
-        compiled = re.compile(pattern.replace("THEN", _THEN).encode()).search
+        compiled = re.compile(_filled(pattern)).search
         globals()[name] = compiled
         return compiled(plain)
 
     return search
+
+
+def _filled(pattern: str) -> bytes:
+    return pattern.replace("THEN", _THEN).replace("(?<=PREFIX)", shapes.behind_prefixes()).encode()
 
 
 def _has_long_tail(plain: bytes) -> bool:
@@ -420,7 +424,9 @@ _FEW_TEXTS = 64
 _k = _search(
     "_k",
     r"k(?:e(?:y(?<=[a-z0-9 _?&;]key)(?:s|[ _]data)?|n)THEN|ey(?:_[0-9a-f]{32}|_____| block_____|(?<=private.key)"
-    r"|(?<=secret.key)|(?<=signing.key))|er login|ies?THEN|s[_/](?<=hooks[_/])|_(?:(?<=sk_)|live_|test_|prod_)"
+    r"|(?<=secret.key)|(?<=signing.key))|er login|ies?THEN|s[_/](?<=hooks[_/])|_(?:live_|test_|prod_"
+    # Not in a word: a letter counts as one unless it belongs to an escaped sign.
+    r"|(?<=sk_)(?:(?<![a-z0-9]sk_)|(?<=\\[a-z]sk_)|(?<=\\u00..sk_)))"
     r"|[0-9a-f]{32}(?<=sk.{32}))",
     *b"key ken kie hooks_ hooks/ sk_ k_live_ k_test_ k_prod_".split(),
     b"ker login",
@@ -439,7 +445,8 @@ _underscore = _search(
     "_underscore",
     r"_(?:_(?=[a-z])(?=[a-z_]{0,64}?(?:pass|pwd|token|secret|key|auth|cookie|credential|user|phrase))"
     r"|u(?:(?=[ =\\\"'])|s[0-9])|p(?:[^ \\\"_](?:(?<= _p.)|(?<=\\[nrt]_p.))| (?=[^ ]{1,64} )(?<= _p ))|a (?<= _a )"
-    r"|([a-z0-9_+/]{20}(?<!_[0-9a-f]{4}_.{15})))",
+    # A long run of letters and digits behind a prefix, or behind the first part of a token of Discord.
+    r"|(?=[a-z0-9_+/]{20}(?<!_[0-9a-f]{4}_.{15}))(?:(?<=PREFIX)|(?=[a-z0-9_]{6}_[a-z0-9_]{27}))())",
     b"__",
     *(b"_u" + sign for sign in (b" ", b"=", b"\\", b'"', b"'", b"s")),
     *b"n_p r_p t_p".split(),
@@ -452,23 +459,42 @@ _capital_a = _search(
     *b"AKIA ASIA ABIA ACCA AIza ATATT3 ATCTT3 ATBB ABSK AKCp AA".split(),
 )
 # These are compiled when they are first used, as their first characters may never come up.
-_discord = Later(rb"[a-z0-9_]{6}_[a-z0-9_]{27}")
 _equals = Later(rb"=(?<=[gey]=)(?:(?<=[?&;6]sig=)|(?<=[?&;]code=)|(?<=[_?&;6]signature=))")
 _element = Later(rb"<\\*/[^<>]{0,128}(?:" + "|".join(_WORDS).encode() + rb")")
 _capital_j = Later(rb"J(?:(?<=eyJ)|Ti(?<=CRUdJTi))")
 _tilde = Later(rb"~(?:(?<=Q~)|(?<=sha256~))")
-_AT_SIGN, _A_SIGN, _J_SIGN, _LESS_SIGN, _EQUALS_SIGN, _TILDE_SIGN = b"@AJ<=~"
+_AT_SIGN, _A_SIGN, _J_SIGN, _LESS_SIGN, _EQUALS_SIGN, _TILDE_SIGN, _HYPHEN, _DOT = b"@AJ<=~-."
 
 
-def _begins_token(plain: bytes, match: re.Match[bytes] | None) -> bool:
-    """Return whether this match or a later one is more than a long run of letters and digits."""
-    tails = shapes.tails()
+def _begins_token(body: bytes, plain: bytes, match: re.Match[bytes] | None) -> bool:
+    """Return whether this match or a later one is an option or a token, not only a long run of letters and digits."""
     while match is not None:
         at = match.start() + 1
-        if match[1] is None or plain[at - 4 : at] in tails or plain[at - 3 : at] in tails or _discord.match(plain, at):
+        # Only a long run has the group; all others begin options, of which the sign is a hyphen.
+        if match[1] is None:
+            if body[at - 1] == _HYPHEN:
+                return True
+        elif _ends_prefix(plain, at) or (body[at - 1] == _DOT and body[at + 6 : at + 7] == b"."):  # one of Discord
             return True
         match = _underscore(plain, at)
     return False
+
+
+def _ends_prefix(plain: bytes, at: int) -> bool:
+    """Return whether a whole prefix of a token ends here, and not inside of a word: `sg_` is one, `msg_` is not."""
+    prefixes = shapes.prefixes()
+    for prefix in prefixes.get(plain[at - 3 : at], ()):
+        begin = at - len(prefix)
+        if begin >= 0 and plain.startswith(prefix, begin) and not _continues_word(plain, begin):
+            return True
+    return False
+
+
+def _continues_word(plain: bytes, at: int) -> bool:
+    """Return whether a letter or digit stands before this place in a JSON text, not counting escaped signs."""
+    if not plain[max(0, at - 1) : at].isalnum():
+        return False
+    return plain[max(0, at - 2) : at - 1] != b"\\" and plain[max(0, at - 6) : at - 2] != b"\\u00"
 
 
 def _looks_secret(body: bytes) -> object:
@@ -479,7 +505,7 @@ def _looks_secret(body: bytes) -> object:
         or _c(plain)
         or _u(plain)
         or _b(plain)
-        or ((match := _underscore(plain)) and _begins_token(plain, match))
+        or ((match := _underscore(plain)) and _begins_token(body, plain, match))
         or plain.rfind(b"mnemonic") >= 0
         # Bytes that are given as a number are searched for twenty times as fast, and most of these are rare.
         or (_A_SIGN in body and _capital_a(body))

@@ -492,10 +492,21 @@ def _behind(sign: str) -> str:
 
 
 @cache
-def tails() -> frozenset[bytes]:
-    """Return the last four characters of each beginning, in small letters and with `_` for `-` and `.`."""
-    words = " ".join(many for _, many, *_ in _PREFIXED).lower().replace("-", "_").replace(".", "_")
-    return frozenset(word[-4:].encode() for word in words.split())
+def prefixes() -> dict[bytes, list[bytes]]:
+    """Return each beginning, in small letters and with `_` for `-` and `.`, by its last three characters."""
+    table: dict[bytes, list[bytes]] = {}
+    for word in " ".join(many for _, many, *_ in _PREFIXED).lower().replace("-", "_").replace(".", "_").split():
+        table.setdefault(word[-3:].encode(), []).append(word.encode())
+    return table
+
+
+def behind_prefixes() -> str:
+    """Return a pattern for the place behind the last three characters of each of these beginnings."""
+    pairs: dict[str, set[str]] = {}
+    for tail in prefixes():
+        pairs.setdefault(chr(tail[1]), set()).add(chr(tail[0]))
+    tails = [f"[{''.join(sorted(first))}]{second}_" for second, first in sorted(pairs.items())]
+    return f"(?<={'|'.join(tails)})"
 
 
 def _prefixed(look: _Look, match: re.Match[str]) -> None:
