@@ -630,10 +630,11 @@ def made_sessions(many: int) -> Iterator[rows.Row]:
 
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from scripts import bench_agentops, bench_hub, bench_mcp, bench_sync, bench_ui, bench_web  # noqa: E402  the parts of it that need a hub, pages, a browser
+from scripts import bench_agentops, bench_hub, bench_mcp, bench_sync, bench_transcripts, bench_ui, bench_web  # noqa: E402  the parts of it that need a hub, pages, a browser
 
 PARTS = {part.__name__: part for part in (lines, record, second, spans, power, start, writers, million, sessions)}
 PARTS |= bench_sync.PARTS | bench_agentops.PARTS | bench_ui.PARTS | bench_web.PARTS | bench_mcp.PARTS | bench_hub.PARTS
+PARTS |= bench_transcripts.PARTS
 
 
 def page(bench: Bench) -> str:

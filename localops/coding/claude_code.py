@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 
-from localops.coding import ids
+from localops.coding import ids, importing
 from localops.coding.importing import Importer, Report, blocks, files, is_settled, read, text_of
-from localops.coding.seen import Seen
+from localops.coding.workers import Job
 from localops.encoding import encode
 from localops.recording.events import LLMEvent
 
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from localops.coding.importing import Line
     from localops.coding.recording import Project
+    from localops.coding.workers import Made
 
     Fields = dict[str, Any]
 
@@ -39,18 +40,9 @@ def folder() -> str:
 
 def take(project: Project, top: str) -> Report:
     """Import every transcript below a folder, or one file."""
-    report, seen = Report(), Seen(project)
-    for session, paths in _by_session(top).items():
-        if seen.are_current(paths):
-            report.unchanged += len(paths)
-            continue
-        problems = len(report.problems)
-        transcript = _Transcript(project, session, report)
-        transcript.take(paths)
-        if not transcript.waits and len(report.problems) == problems:
-            seen.add(paths)
-    seen.save()
-    return report
+    sessions = _by_session(top)
+    jobs = [Job(ids.session_id(session), paths) for session, paths in sessions.items()]
+    return importing.take(project, jobs, lambda job: _Transcript(project, job.session).made(job.paths))
 
 
 def _by_session(top: str) -> dict[str, list[str]]:
@@ -141,10 +133,10 @@ class _Subagent:
 class _Transcript:
     """The lines of one session on their way into rows."""
 
-    def __init__(self, project: Project, session: str, report: Report) -> None:
-        self.id = ids.session_id(session)
-        self.out = Importer(project, AGENT, self.id, report)
-        self.report = report
+    def __init__(self, project: Project, session: bytes) -> None:
+        self.id = session
+        self.report = Report()
+        self.out = Importer(project, AGENT, session, self.report)
         self.asked: dict[str, tuple[Line, Fields, bytes | None]] = {}  # tool calls without a result
         self.tasks: dict[str, str] = {}  # by the prompt of a subagent: the call that started it
         self.agents: dict[str, _Subagent] = {}
@@ -155,13 +147,14 @@ class _Transcript:
         self.began = False
         self.waits = False  # for a file to settle: it will say more without being written to
 
-    def take(self, paths: Iterable[str]) -> None:
+    def made(self, paths: Iterable[str]) -> Made:
+        """Return the rows of a session's transcripts."""
         for path in paths:
             self._file(path)
         for call, (line, block, agent) in self.asked.items():
             self._tool(call, line, block, agent, None, None, None)
         self._write_agents()
-        self.out.finish()
+        return self.out.made()._replace(waits=self.waits)
 
     def _is_settled(self, path: str) -> bool:
         settled = is_settled(path)

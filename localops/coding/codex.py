@@ -9,9 +9,9 @@ from __future__ import annotations
 import os
 import re
 
-from localops.coding import ids
+from localops.coding import ids, importing
 from localops.coding.importing import Importer, Report, files, read, text_of
-from localops.coding.seen import Seen
+from localops.coding.workers import Job, Made
 from localops.encoding import encode
 from localops.recording.events import LLMEvent
 
@@ -39,24 +39,21 @@ def folder() -> str:
 
 def take(project: Project, top: str) -> Report:
     """Import every transcript below a folder, or one file."""
-    report, seen = Report(), Seen(project)
-    for path in files(top):
-        if seen.are_current([path]):
-            report.unchanged += 1
-            continue
-        problems = len(report.problems)
-        _Transcript(project, path, report).take()
-        if len(report.problems) == problems:
-            seen.add([path])
-    seen.save()
-    return report
+    jobs = (Job(_session_of(path), [path]) for path in files(top))
+    return importing.take(project, jobs, lambda job: _Transcript(project, job.paths[0]).made())
+
+
+def _session_of(path: str) -> bytes:
+    """Return the session of a transcript by its name; its first line may name another."""
+    named = _ID.search(path)
+    return ids.session_id(named[0] if named else os.path.basename(path))
 
 
 class _Transcript:
     """The lines of one session on their way into rows."""
 
-    def __init__(self, project: Project, path: str, report: Report) -> None:
-        self.project, self.path, self.report = project, path, report
+    def __init__(self, project: Project, path: str) -> None:
+        self.project, self.path, self.report = project, path, Report()
         self.out: Importer | None = None
         self.id = b""
         self.model: str | None = None
@@ -68,7 +65,8 @@ class _Transcript:
         self.texts: list[str] = []  # of that answer
         self.wanted: list[Fields] = []  # its tool calls
 
-    def take(self) -> None:
+    def made(self) -> Made:
+        """Return the rows of the transcript."""
         for line in read(self.path, self.report):
             payload = line.fields.get("payload")
             if not line.at or not isinstance(payload, dict):
@@ -84,16 +82,16 @@ class _Transcript:
             elif kind == "compacted":
                 id = ids.in_session(self.id, "compact", line.number)
                 out.note(line, id, "compact", {"content": payload.get("message")})
-        if self.out is not None:
-            for call, (line, name, params) in self.asked.items():
-                self.out.operation("tool", ids.tool_id(call), name, line, None, {"params": params, "call_id": call}, {})
-            self.out.finish()
+        if self.out is None:
+            return Made(b"", [], 0, False, self.report.files, self.report.problems)
+        for call, (line, name, params) in self.asked.items():
+            self.out.operation("tool", ids.tool_id(call), name, line, None, {"params": params, "call_id": call}, {})
+        return self.out.made()
 
     def _begin(self, line: Line, payload: Fields) -> Importer:
         is_meta = line.fields.get("type") == "session_meta"
-        named = _ID.search(self.path)
         given = payload.get("id") if is_meta else None
-        self.id = ids.session_id(given or (named[0] if named else os.path.basename(self.path)))
+        self.id = ids.session_id(given) if given else _session_of(self.path)
         if isinstance(payload.get("model_provider"), str):
             self.provider = payload["model_provider"]
         out = Importer(self.project, AGENT, self.id, self.report)

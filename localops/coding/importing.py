@@ -11,8 +11,10 @@ import uuid
 from typing import NamedTuple
 
 from localops import clock
-from localops.coding import ids
+from localops.coding import ids, workers
 from localops.coding.recording import failure, session_row
+from localops.coding.seen import Seen
+from localops.coding.workers import Job, Made
 from localops.encoding import encode
 from localops.journal import rows, stored
 from localops.journal.stored import Stored
@@ -22,7 +24,7 @@ from localops.transfer import validation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     from localops.coding.recording import Project
@@ -200,20 +202,12 @@ class Importer:
         self._last = max(self._last, line.at)
         self._rows.append((rows.whole(row), line.place))
 
-    def finish(self) -> None:
-        """Write the rows, in the order of their times."""
-        if self.project.journal.one("gone", session=self.session):
-            self.report.gone += 1
-            return
-        valid = self._valid_rows()
-        if not valid:
-            return
-        valid.sort(key=lambda row: row[_AT])
-        added = self.project.journal.add(valid)
-        self.report.rows += added
-        self.report.sessions += bool(added)
-        if self._begins_here or self._is_imported():
-            self._end()
+    def made(self) -> Made:
+        """Return the rows that a reader can use, in the order of their times."""
+        rows = self._valid_rows()
+        rows.sort(key=lambda row: row[_AT])
+        report = self.report
+        return Made(self.session, rows, self._last, self._begins_here, report.files, report.problems)
 
     def _valid_rows(self) -> list[Row]:
         """Return the rows that a reader can use; add the others to the report."""
@@ -232,19 +226,58 @@ class Importer:
             return False
         return True
 
-    def _is_imported(self) -> bool:
-        """Return whether the session began with an import, so that no process takes part in it."""
-        begun = stored.one(self.project.journal, self.session, rows.DONE)
-        return begun is not None and begun.parent is None
 
-    def _end(self) -> None:
-        """Write where the transcript ends; a later import continues from there."""
-        last = self.project.journal.one("last_ns", session=self.session)
-        at = max(self._last, (last and last[0]) or 0)
-        body = encode.dumps({"reason": "imported; the transcript ends here", "derived": 1}).decode()
-        id = uuid.uuid5(uuid.UUID(bytes=self.session), f"end at {at}").bytes
-        end = rows.make("end", self.session, id=id, at_ns=at, name="Indeterminate", body=body)
-        self.report.rows += self.project.journal.add([end])
+def take(project: Project, jobs: Iterable[Job], make: Callable[[Job], Made]) -> Report:
+    """Import the transcripts that have changed since they were last imported."""
+    report, seen, changed = Report(), Seen(project), list[Job]()
+    sessions: set[bytes] = set()
+    for job in jobs:
+        if seen.are_current(job.paths):
+            report.unchanged += len(job.paths)
+        else:
+            changed.append(job._replace(is_continued=job.session in sessions))
+            sessions.add(job.session)
+    try:
+        for job, made in workers.results(changed, make):
+            report.files += made.files
+            report.problems += made.problems
+            _write(project, made, report)
+            if not made.waits and not made.problems:
+                seen.add(job.paths)
+    finally:
+        seen.save()
+    return report
+
+
+def _write(project: Project, made: Made, report: Report) -> None:
+    """Write the rows that were made of one session, and where its transcript ends."""
+    journal = project.journal
+    if journal.one("gone", session=made.session):
+        report.gone += 1
+        return
+    if not made.rows:
+        return
+    added = journal.add(made.rows)
+    report.rows += added
+    report.sessions += bool(added)
+    if made.begins_here or _is_imported(project, made.session):
+        _end(project, made, report)
+
+
+def _is_imported(project: Project, session: bytes) -> bool:
+    """Return whether the session began with an import, so that no process takes part in it."""
+    begun = stored.one(project.journal, session, rows.DONE)
+    return begun is not None and begun.parent is None
+
+
+def _end(project: Project, made: Made, report: Report) -> None:
+    """Write where the transcript ends; a later import continues from there."""
+    last = project.journal.one("last_ns", session=made.session)
+    at = max(made.last, (last and last[0]) or 0)
+    body = encode.dumps({"reason": "imported; the transcript ends here", "derived": 1}).decode()
+    id = uuid.uuid5(uuid.UUID(bytes=made.session), f"end at {at}").bytes
+    end = rows.make("end", made.session, id=id, at_ns=at, name="Indeterminate", body=body)
+    report.rows += project.journal.add([end])
 
 
 def text_of(content: object) -> str:
