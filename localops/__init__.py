@@ -33,7 +33,9 @@ if TYPE_CHECKING:
         get_api_key,
         get_session,
         init,
+        note,
         record,
+        score,
         set_api_key,
         set_parent_key,
         set_tags,
@@ -63,6 +65,7 @@ if TYPE_CHECKING:
     from localops.recording.events import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
     from localops.recording.operation import Operation
     from localops.recording.session import Session
+    from localops.scores import Score
 
 __all__ = [
     "ActionEvent",
@@ -73,6 +76,7 @@ __all__ = [
     "LLMEvent",
     "LocalopsError",
     "Operation",
+    "Score",
     "Session",
     "ToolEvent",
     "add_tags",
@@ -88,11 +92,13 @@ __all__ = [
     "guardrail",
     "init",
     "llm",
+    "note",
     "operation",
     "record",
     "record_action",
     "record_function",
     "record_tool",
+    "score",
     "session",
     "set_api_key",
     "set_parent_key",
@@ -113,6 +119,7 @@ _ELSEWHERE = {
     "BudgetExceeded": "errors",
     "LocalopsError": "errors",
     "Operation": "recording.operation",
+    "Score": "scores",
     "Session": "recording.session",
     "carry": "recording.context",
     **dict.fromkeys(("ActionEvent", "ErrorEvent", "Event", "LLMEvent", "ToolEvent"), "recording.events"),

@@ -12,7 +12,7 @@ import threading
 import uuid
 from functools import wraps
 
-from localops import facets, host, output
+from localops import facets, host, output, scores
 from localops.careful import attribute, class_name, is_a
 from localops.clock import new_id, now_ns
 from localops.config import IGNORED, OPTIONS, Config, nearest
@@ -22,6 +22,7 @@ from localops.recording import client as clients
 from localops.recording import events
 from localops.recording.context import find_session, scope
 from localops.recording.session import Session
+from localops.scores import CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -513,6 +514,54 @@ def set_tags(tags: Iterable[str] | str) -> None:
 
 
 @_quietly
+def score(
+    session_id: uuid.UUID | str,
+    name: str,
+    value: float | bool | str | None,
+    *,
+    by: str = CODE,
+    comment: object = None,
+    version: str | None = None,
+    event: Event | uuid.UUID | str | None = None,
+    home: str | os.PathLike[str] | None = None,
+    project: str | None = None,
+) -> str | None:
+    """Judge a session of any process, running or ended, or one event of it; return the id of the score.
+
+    `session_id` may be the beginning of an id.  See `Session.score` for the value and the author; None as the value
+    takes back the score of the same name and author.  Without a `project`, all projects of the home are searched.
+    """
+    id = event.id if is_a(event, events.Event) else event
+    return _give(session_id, scores.checked(scores.Score(name, value, by, comment, version, id)), home, project)
+
+
+@_quietly
+def note(
+    session_id: uuid.UUID | str,
+    text: object,
+    *,
+    by: str = CODE,
+    event: Event | uuid.UUID | str | None = None,
+    home: str | os.PathLike[str] | None = None,
+    project: str | None = None,
+) -> str | None:
+    """Keep a note about a session of any process, running or ended, or about one event of it; return its id."""
+    id = event.id if is_a(event, events.Event) else event
+    return _give(session_id, scores.note(text, by, id), home, project)
+
+
+def _give(
+    session_id: object, given: scores.Score, home: str | os.PathLike[str] | None, project: str | None
+) -> str | None:
+    from localops.upkeep import scoring  # few programs need it
+
+    config = _client.config if _client is not None else Config.usable()
+    folder = home if home is not None else config.home
+    written = scoring.give(config, events.describe(session_id), given, home=folder, project=project)
+    return str(written["id"])
+
+
+@_quietly
 def create_agent(name: str, agent_id: uuid.UUID | str | None = None) -> str | None:
     """Register an agent in the current session, and return its id.
 
@@ -593,7 +642,9 @@ __all__ = [
     "get_api_key",
     "get_session",
     "init",
+    "note",
     "record",
+    "score",
     "set_api_key",
     "set_parent_key",
     "set_tags",

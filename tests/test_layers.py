@@ -29,7 +29,7 @@ LAYERS = """
     host
     context facets locks openmetrics output raised redact sql
     participants events pricing stored plain_values responses
-    billing
+    billing scores
     config encode
     wire parts story
     session_state
@@ -40,7 +40,7 @@ LAYERS = """
     rollups losses recovery wal
     journal
     analytics bundle calls hints markdown previews salvage search
-    snapshot clocks doubts held_back key_ends
+    snapshot clocks doubts given_scores held_back key_ends
     session_html
     ingest delivery
     removal
@@ -50,8 +50,8 @@ LAYERS = """
     steps
     doctor usage post_mortem run_diff run_gate
     post_mortem_page
-    budget writer seen_calls
-    recorder session_facts
+    budget writer seen_calls own_scores
+    recorder session_facts scoring
     operation
     session
     process_exit

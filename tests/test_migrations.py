@@ -86,6 +86,8 @@ def _derived(folder: str) -> dict[str, list[tuple[Any, ...]]]:
     tables["total"] = [row[1:] for row in _ask(folder, "select * from total")]
     for table in ("event_of", "unfinished"):
         tables[table] = _ask(folder, f"select {of_session}, seq from {table} d")
+    columns = "name, target, author, given_ns, id, seq, seen_ns, type, number, label, version"
+    tables["scored"] = _ask(folder, f"select {of_session}, {columns} from scored d")
     figures = ", ".join(rows.FIGURES)
     tables["facet"] = _ask(folder, f"select {of_session}, dim, value, {figures} from facet d")
     assert tables.keys() == set(rollups.DERIVED)

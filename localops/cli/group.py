@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 COMMANDS = {
     "Record": "run hook demo",
     "Look": "ui sessions show why diff check analytics tail search query",
+    "Judge": "score note",
     "Send": "sync remote parked receipts",
     "Export": "bundle import export backup",
     "Serve": "hub mcp",

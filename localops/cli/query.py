@@ -26,11 +26,15 @@ _TEXT_IDS = {
     "session": "session_id",
     "event_detail": "id session parent agent",
     "event_tag": "id session",
+    "score": "id session event",
+    "note": "id session event",
 }
 _BYTE_IDS = {
     "event": "id session parent agent",
     "unfinished_operation": "id session parent agent",
     "story": "id session participant",
+    "score_row": "id session target",
+    "scored": "id target",
     "milestone": "id session participant",
     "id_of": "id",
     "unfinished": "id",

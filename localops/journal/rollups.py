@@ -16,10 +16,10 @@ if TYPE_CHECKING:
     from localops.journal.journal_file import JournalFile
 
 BATCH = 1_024  # rows folded at a time: about 2 ms for the process that does it, 2 µs a row
-DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet")  # the tables that fold.sql fills
+DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet", "scored")  # the tables that fold.sql fills
 
 # The columns of the statement `survey`, and the statements that run only if one of them is set.
-_BOOKS, _PARTS, _PRICES, _OPENS, _MOVES = range(5)
+_BOOKS, _PARTS, _PRICES, _OPENS, _MOVES, _SCORES = range(6)
 _ONLY_FOR = {
     "milestones": _BOOKS,
     "stories": _BOOKS,
@@ -31,6 +31,7 @@ _ONLY_FOR = {
     "begun": _OPENS,
     "moved_starts": _MOVES,
     "settled": _MOVES,
+    "scores": _SCORES,
 }
 
 

@@ -106,9 +106,10 @@ _NULLS = (None,) * len(COLUMNS[_OPTIONAL])
 PLAIN = COLUMNS[: _OPTIONAL.start] + COLUMNS[_OPTIONAL.stop :]
 
 # The kinds of rows that keep the books; every other kind is work.  SQL gets these lists from here (sql/__init__.py).
-BOOK_KINDS = "session join leave tags end price clock journal pruned loss host video metadata".split()
+BOOK_KINDS = "session join leave tags end price clock journal pruned loss host video metadata scored".split()
 BOOKS = frozenset(BOOK_KINDS)
-MILESTONES = [kind for kind in BOOK_KINDS if kind not in ("price", "journal", "pruned")]  # they make a session's story
+# Those that make a session's story.
+MILESTONES = [kind for kind in BOOK_KINDS if kind not in ("price", "journal", "pruned", "scored")]
 STARTS, LEAVES = ("session", "join"), ("leave", "end")  # when a participant comes and goes
 # The token counts of an LLM call.  The last ones are in the body of its row, which any release can check and pass on;
 # the table has them as columns too, which are filled from the body and neither sent nor part of the checksum.

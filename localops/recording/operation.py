@@ -22,6 +22,7 @@ from localops.recording.raised import note_recorded, was_recorded_inside
 from localops.recording.recorder import COPY, is_unbilled
 from localops.recording.seen_calls import SeenCall
 from localops.recording.usage import in_words, together
+from localops.scores import CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,6 +40,18 @@ if TYPE_CHECKING:
 
         def here(self) -> Scope:
             """Return the place in the session where the calling code is."""
+
+        def score(
+            self,
+            name: str,
+            value: float | bool | str | None,
+            *,
+            by: str = ...,
+            comment: object = None,
+            version: str | None = None,
+            event: uuid.UUID | None = None,
+        ) -> None:
+            """Judge it, or one event of it."""
 
         def check_budget(self) -> None:
             """Raise BudgetExceeded when the budget is spent."""
@@ -555,6 +568,21 @@ class Operation:
         self._failed = True
         if error is not None:
             self._error = error if is_a(error, BaseException) else events.describe(error)
+
+    def score(
+        self,
+        name: str,
+        value: float | bool | str | None,
+        *,
+        by: str = CODE,
+        comment: object = None,
+        version: str | None = None,
+    ) -> None:
+        """Judge it, as `Session.score` does a whole session; it must have been opened."""
+        if self._rows is None:
+            say_once("operation not opened", f"the operation {self.name!r} was scored before it was opened")
+            return
+        self._session.score(name, value, by=by, comment=comment, version=version, event=self.id)
 
     def inside(self) -> Stay:
         """Return a context manager: what is recorded in it, in any thread, belongs to this operation."""

@@ -21,12 +21,13 @@ from localops.facets import tags as facet_tags
 from localops.interruption import attempt, deliver, hold_if_programs, settle, waiting
 from localops.output import say
 from localops.reading.session_state import failure_reason
-from localops.recording import events
+from localops.recording import events, own_scores
 from localops.recording.context import NOWHERE, Stay, around, here, parameters, runs, scope, spans
 from localops.recording.events import ErrorEvent, Event, LLMEvent
 from localops.recording.operation import Operation, OperationRows
 from localops.recording.raised import is_recorded
 from localops.recording.session_facts import SessionFacts
+from localops.scores import CODE, HUMAN, STAR, Score, checked, note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,8 +56,8 @@ _OPTIONS_OF_END = ("end_state", "end_state_reason", "video", "is_auto_end")
 # What a session offers to programs; its other names are for the rest of the package.
 _FOR_PROGRAMS = frozenset(
     "add_tags config create_agent end_session end_state end_state_reason end_timestamp env event_counts events "
-    "get_analytics host_env init_timestamp is_running leave name operation patch project_id record session_id "
-    "session_url set_tags set_video tags token_cost update_metadata video".split()
+    "get_analytics host_env init_timestamp is_running leave name note operation patch project_id record score scores "
+    "session_id session_url set_tags set_video star tags token_cost update_metadata video".split()
 )
 # An end at exit waits this many seconds for one that another thread is writing, and looks again after each nap.
 _PATIENCE = 1.0
@@ -373,6 +374,36 @@ class Session(SessionFacts):
             self._retag("set", [tag for tag in self.tags if tag not in changed] + new)
         elif new:
             self._retag("add", new)
+
+    def score(
+        self,
+        name: str,
+        value: float | bool | str | None,
+        *,
+        by: str = CODE,
+        comment: object = None,
+        version: str | None = None,
+        event: Event | Operation | uuid.UUID | str | None = None,
+    ) -> None:
+        """Judge it, or one event of it: a number, True or False, or a short text that names a category.
+
+        The newest score of a name and an author counts, and None takes it back; earlier ones stay in the journal. It
+        may be given at any time, also after the end. What cannot be stored, such as a NaN, prints a warning.
+
+        by: who judges: "human", a name, a model. version: of what judges. comment: why.
+        """
+        given = Score(name, value, by, comment, version, event)
+        own_scores.give(self.recorder, lambda: checked(given), strict=self.config.strict)
+        deliver()
+
+    def note(self, text: object, *, by: str = CODE, event: Event | Operation | uuid.UUID | str | None = None) -> None:
+        """Keep a note about it, or about one event of it."""
+        own_scores.give(self.recorder, lambda: note(text, by, event), strict=self.config.strict)
+        deliver()
+
+    def star(self, on: bool = True, *, by: str = HUMAN) -> None:
+        """Mark it with a star, which is a score of that name; False takes it off."""
+        self.score(STAR, on, by=by)
 
     def patch(self, func: Callable[P, R]) -> Callable[P, R]:
         """Return the function, recording into this session; it gets `session=` if it has such a parameter."""

@@ -118,6 +118,14 @@ class SessionFacts:
 
         return analytics.events(self._journal, self._id)
 
+    @property
+    def scores(self) -> list[dict[str, Any]]:
+        """Return the scores that count, from the journal, those of its events too; the latest comes last."""
+        from localops.reading import given_scores
+
+        answers = self.recorder.ask("scores", session=self._id)
+        return [given_scores.facts(one) for one in given_scores.named(answers) if one.counts]
+
     def env(self) -> dict[str, str]:
         """Return the environment for a subprocess whose `localops.init()` is to join this session."""
         place = here()

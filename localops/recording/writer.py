@@ -28,6 +28,7 @@ from localops.recording.usage import (
     unusable,
     why_unpriced,
 )
+from localops.scores import KIND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ if TYPE_CHECKING:
     from localops.recording.events import ErrorEvent, Event
     from localops.recording.responses import Reply
     from localops.recording.usage import Measures
+    from localops.scores import Score
 
     Head = tuple[bytes, str, str, bytes | None, bytes | None, int]  # an operation: id, kind, name, parent, agent, start
 
@@ -328,6 +330,19 @@ class Writer:
         """Return a bookkeeping row, from fields or from an encoded body."""
         text = self.encode(fields) if fields else body
         return rows.make(kind, self.session, id=id, at_ns=at, name=name, parent=parent, tags=tags, body=text)
+
+    def score(self, score: Score, id: bytes, *, given_ns: int, seen_ns: int, target: bytes | None) -> Row:
+        """Return the row of a score that `scores.checked` has passed; of a note, whose name is empty.
+
+        `seen_ns` is when the session's last row was recorded: a score after the end must not make a session longer.
+        """
+        fields: dict[str, object] = {"value": score.value, "by": self.text(score.by, 256)}
+        if type(score.value) is str:
+            fields["value"] = self.text(score.value)  # a secret in it is removed
+        fields.update((key, value) for key in ("comment", "version") if (value := getattr(score, key)) is not None)
+        name = self.text(score.name) if score.name else None
+        body = self.encode(fields)
+        return rows.make(KIND, self.session, id=id, at_ns=seen_ns, name=name, parent=target, end_ns=given_ns, body=body)
 
     def agent(self, name: str, id: bytes, at: int, given: object = None) -> Row:
         """Return the row of an agent; `given` is the id that the program chose, if it did."""

@@ -89,6 +89,7 @@ def identity(row: Stored) -> tuple[bytes, int, int]:
 
 
 _CONTENT = frozenset(("params", "returns", "reason"))  # keys of a program's content in rows that keep the books
+_COMMENT = "comment"  # that of a program or a person in the body of a score; all of a note
 _MACHINE = "host_env"  # the key of what is known of a machine: packages, folders, hardware
 _LEFT_OUT = {"metadata_only": True}  # in the body of a row that begins a session, for readers of the remote
 
@@ -110,6 +111,8 @@ def without_content(row: Stored, *, machine: bool = False) -> Stored:
         fields = {key: value for key, value in _object(row.body).items() if key not in left_out}
         fields |= _LEFT_OUT if row.kind == "session" and not machine else {}
         kept = encode.dumps(fields).decode()
+    elif row.kind == "scored" and _COMMENT in (fields := _object(row.body)):
+        kept = encode.dumps({key: value for key, value in fields.items() if key != _COMMENT}).decode()
     else:
         return row
     return row.with_body(kept)

@@ -6,12 +6,14 @@ it every row after it.  Everything that our own recorders write is valid.
 
 from __future__ import annotations
 
+import sys
 from dataclasses import replace
 
 from localops.encoding import encode
 from localops.errors import BundleError
 from localops.journal import rows
 from localops.journal.stored import Stored
+from localops.scores import KIND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -32,6 +34,7 @@ _MOST_RANGES = 50_000
 _MOST_TOTALS = 10_000
 _MOST_NAMES = 1_000  # ids of a journal: it gets a new one whenever it is moved
 _WIDE = 1 << 62
+_LARGEST = sys.float_info.max
 
 # The keys of bodies that are read, and their types.
 _TYPES = {
@@ -105,6 +108,8 @@ def _check_bodies(kinds: Sequence[str], names: Sequence[str | None], bodies: Seq
     for kind, name, body in zip(kinds, names, bodies, strict=True):
         if (kind == "end" and not name) or (kind == "loss" and body is None):
             raise ValueError(f"invalid {kind} row: expected {'a state as its name' if kind == 'end' else 'a body'}")
+        if kind == KIND and body is None:
+            raise ValueError(f"invalid {kind} row: expected a body")
         if body is not None and (kind in _READ or len(body) > 2 * _DEPTH):
             _check_body(kind, body)
 
@@ -133,6 +138,19 @@ def _check_body(kind: str, body: str) -> None:
         raise ValueError(f"invalid body: nested more than {_DEPTH} deep")
     if kind in _READ:
         _check_facts(value)
+    if kind == KIND:
+        _check_score(value)
+
+
+def _check_score(facts: dict[str, Any]) -> None:
+    """Raise ValueError for a score that could not be folded or added up."""
+    value = facts.get("value")
+    if not isinstance(value, float | int | str | None) or (isinstance(value, float | int) and abs(value) > _LARGEST):
+        raise ValueError("invalid value of a score: expected a finite number, true, false, a text or null")
+    if not isinstance(facts.get("by"), str) or not isinstance(facts.get("version"), str | None):
+        raise ValueError("invalid author or version of a score: expected a text")
+    if max(len(text) for text in (value, facts["by"], facts.get("version")) if isinstance(text, str)) > _NAME:
+        raise ValueError(f"invalid value, author or version of a score: longer than {_NAME:,} characters")
 
 
 def _check_facts(facts: Any) -> None:

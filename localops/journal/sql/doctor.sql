@@ -71,6 +71,12 @@ select session, at_ns, id, seq, kind, name, participant, implied
 from milestone
 order by session, at_ns, id, kind;
 
+-- table_scored --
+select t.session, s.name, s.target, s.author, s.given_ns, s.id, s.seq, s.seen_ns, s.type, s.number, s.label, s.version
+from scored s
+join total t on t.key = s.key
+order by t.session, s.name, s.target, s.author, s.given_ns, s.id;
+
 -- table_facet --
 select f.dim, f.value, t.session, f.start_ns, f.whole, {f.figures}
 from facet f

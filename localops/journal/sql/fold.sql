@@ -29,14 +29,15 @@ where seq > :after and seq <= :upto
 group by session, kind, phase;
 
 -- survey --
--- Whether the batch has bookkeeping rows, values for facets, prices, operations that began, and sessions that began
--- earlier than known.  rollups.py skips the statements that are only for what it does not have.
+-- Whether the batch has bookkeeping rows, values for facets, prices, operations that began, sessions that began earlier
+-- than known, and scores.  rollups.py skips the statements that are only for what it does not have.
 select
   max(kind in ({milestones})),
   max(parts > 0 or kind in ('tool','agent','error')),
   max(kind = 'price'),
   max(phase = 1),
-  max(first_ns < (select t.first_ns from total t where t.session = batch.session))
+  max(first_ns < (select t.first_ns from total t where t.session = batch.session)),
+  max(kind = 'scored')
 from temp.batch;
 
 -- mark --
@@ -124,6 +125,14 @@ where session in (
     and session <> zeroblob(16)
   group by session
   having max(kind in ({starts}, 'end')));
+
+-- scores --
+insert or ignore into scored(key, name, target, author, given_ns, id, seq, seen_ns, type, number, label, version)
+select t.key, {score_of_row}
+from event e not indexed
+join total t on t.session = e.session
+where e.seq > :after and e.seq <= :upto
+  and e.kind = 'scored';
 
 -- first_prices --
 update total set unpriced = unpriced - (

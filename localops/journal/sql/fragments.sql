@@ -64,3 +64,20 @@ select {t.listed};
         select 1 from unfinished u join event o on o.seq = u.seq
         where u.key = t.key and o.kind = 'llm' and o.model = w.value)))
   and t.session not in (select session from fresh);
+
+-- score_of_row --
+-- The columns of the table `scored`, but for its key, from a row of kind `scored`.
+coalesce(e.name, '') as name,
+  coalesce(e.parent, x'') as target,
+  cast(coalesce(json_extract(e.body, '$.by'), '') as text) as author,
+  coalesce(e.end_ns, e.at_ns) as given_ns,
+  e.id,
+  e.seq,
+  e.at_ns as seen_ns,
+  case json_type(e.body, '$.value')
+    when 'true' then 'bool' when 'false' then 'bool' when 'text' then 'text'
+    when 'integer' then 'number' when 'real' then 'number' end as type,
+  iif(json_type(e.body, '$.value') in ('true','false','integer','real'), cast(json_extract(e.body, '$.value') as real), null)
+    as number,
+  iif(json_type(e.body, '$.value') = 'text', json_extract(e.body, '$.value'), null) as label,
+  cast(json_extract(e.body, '$.version') as text) as version;

@@ -129,6 +129,10 @@ where key = :key;
 delete from facet
 where key = :key;
 
+-- delete_scores --
+delete from scored
+where key = :key;
+
 -- delete_milestones --
 delete from milestone
 where session = :session;

@@ -292,6 +292,15 @@ where r.session = :session
   and e.phase = 0
   and e.kind in ('llm','tool');
 
+-- scores --
+-- The scores and notes of a session and of its events, oldest first, and whether each is the newest of its author.
+select s.target, s.name, s.type, s.number, s.label, s.author, s.version, e.body, s.given_ns, s.id, s.seq,
+  row_number() over (partition by s.name, s.target, s.author order by s.given_ns desc, s.id desc) = 1
+from score_row s
+join event e on e.seq = s.seq
+where s.session = :session
+order by s.given_ns, s.id;
+
 -- late --
 -- How many events were recorded after the newest declared end.  Those of an earlier time were imported, or waited in a
 -- spill file.

@@ -278,3 +278,15 @@ order by 3 desc, 1;
 select start_ns / 900000000000 as quarter, value, sum(events), sum(tokens_in), sum(tokens_out), sum(cost), sum(unpriced)
 from part
 group by 1, 2;
+
+-- scores --
+-- The scores of the chosen sessions that count: of each author the newest, unless it takes back an earlier one.
+select name, author, target <> x'', type, number, label, session
+from (
+  select *, row_number() over (partition by session, name, target, author order by given_ns desc, id desc) as nth
+  from score_row
+  where name <> ''
+    and session in (select session from chosen)
+)
+where nth = 1
+  and type is not null;

@@ -14,14 +14,15 @@ create table event(
   id blob not null,                      -- 16 bytes, UUIDv7; with phase the identity of the row
   phase integer not null,                -- 1: an operation opened; 0: everything else
   session blob not null,                 -- 16 bytes; all zero for rows about the journal itself
-  kind text not null,                    -- session join leave tags end price … | agent operation action llm tool error …
-  name text,                             -- of the action, tool, session, error type; of an end: the end state
+  kind text not null,                    -- session join leave tags end price scored … | agent operation action llm tool error …
+  name text,                             -- of the action, tool, session, error type; of an end: the end state; of a score: what
+                                         -- is judged
   parent blob,                           -- the operation it happened in; of an error: the event that failed; of a price: the call;
-                                         -- of session, join and leave: the participant
+                                         -- of a score: the event that is judged; of session, join and leave: the participant
   agent blob,                            -- the id of the agent row it belongs to
   at_ns integer not null,                -- when it was recorded, by the recorder's clock
   start_ns integer,                      -- when it began, if that was earlier
-  end_ns integer,                        -- when it ended, if the program said so
+  end_ns integer,                        -- when it ended, if the program said so; of a score: when it was given
   model text,                            -- of an LLM call
   tokens_in integer,                     -- of the prompt, cached ones included
   tokens_out integer,                    -- of the completion, reasoning included
@@ -191,3 +192,21 @@ create table facet(
   primary key(dim, value, start_ns desc, key)
 ) strict, without rowid;
 create index facet_by_session on facet(key, dim);
+
+-- Scores and notes.  Of those with the same target, name and author the newest counts.
+create table scored(
+  key integer not null,                  -- total.key
+  name text not null,                    -- what is judged; empty: a note
+  target blob not null,                  -- the id of the event; empty: the session as a whole
+  author text not null,                  -- who judged it
+  given_ns integer not null,             -- when
+  id blob not null,                      -- of the row
+  seq integer not null,                  -- where it is
+  seen_ns integer not null,              -- the time of the session's last row then
+  type text,                             -- number, bool or text; null: the score was withdrawn
+  number real,                           -- its value; of a bool 0 or 1
+  label text,                            -- the value that is a text
+  version text,                          -- of what judged it
+  primary key(key, name, target, author, given_ns, id)
+) strict, without rowid;
+create index scored_by_name on scored(name, key);

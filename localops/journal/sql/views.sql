@@ -231,3 +231,64 @@ where o.seq > (select seq from mark)
   and not exists (
     select 1 from event d not indexed
     where d.seq > (select seq from mark) and d.id = o.id and d.phase = 0);
+
+-- The scores and notes of sessions, by their 16-byte ids; `target` is the id of an event, empty for the session, and a note
+-- has an empty name.
+create view score_row as
+select t.session, s.name, s.target, s.author, s.given_ns, s.id, s.seq, s.seen_ns, s.type, s.number, s.label, s.version
+from scored s
+join total t on t.key = s.key
+union all
+select e.session, {score_of_row}
+from event e not indexed
+where e.seq > (select seq from mark)
+  and e.kind = 'scored';
+
+-- Scores in readable form.  Of those of one author for the same name and target the newest is current; `value` is null
+-- where it was withdrawn.  `event` is null for a score of the session as a whole.
+create view score as
+select
+  lower(substr(hex(s.session), 1, 8) || '-' || substr(hex(s.session), 9, 4) || '-' || substr(hex(s.session), 13, 4)
+    || '-' || substr(hex(s.session), 17, 4) || '-' || substr(hex(s.session), 21)) as session,
+  iif(s.target = x'', null, lower(substr(hex(s.target), 1, 8) || '-' || substr(hex(s.target), 9, 4) || '-' || substr(hex(s.target), 13, 4)
+    || '-' || substr(hex(s.target), 17, 4) || '-' || substr(hex(s.target), 21))) as event,
+  s.name,
+  coalesce(s.label, s.number) as value,
+  s.type,
+  s.author,
+  s.version,
+  json_extract(e.body, '$.comment') as comment,
+  strftime('%Y-%m-%dT%H:%M:%S', s.given_ns / 1000000000, 'unixepoch')
+    || printf('.%06dZ', s.given_ns % 1000000000 / 1000) as given,
+  not exists (
+    select 1
+    from score_row n
+    where n.session = s.session
+      and n.name = s.name
+      and n.target = s.target
+      and n.author = s.author
+      and (n.given_ns, n.id) > (s.given_ns, s.id)) as current,
+  lower(substr(hex(s.id), 1, 8) || '-' || substr(hex(s.id), 9, 4) || '-' || substr(hex(s.id), 13, 4)
+    || '-' || substr(hex(s.id), 17, 4) || '-' || substr(hex(s.id), 21)) as id,
+  s.seq
+from score_row s
+join event e on e.seq = s.seq
+where s.name <> '';
+
+-- Notes in readable form; `event` is null for a note about the session as a whole.
+create view note as
+select
+  lower(substr(hex(s.session), 1, 8) || '-' || substr(hex(s.session), 9, 4) || '-' || substr(hex(s.session), 13, 4)
+    || '-' || substr(hex(s.session), 17, 4) || '-' || substr(hex(s.session), 21)) as session,
+  iif(s.target = x'', null, lower(substr(hex(s.target), 1, 8) || '-' || substr(hex(s.target), 9, 4) || '-' || substr(hex(s.target), 13, 4)
+    || '-' || substr(hex(s.target), 17, 4) || '-' || substr(hex(s.target), 21))) as event,
+  json_extract(e.body, '$.comment') as text,
+  s.author,
+  strftime('%Y-%m-%dT%H:%M:%S', s.given_ns / 1000000000, 'unixepoch')
+    || printf('.%06dZ', s.given_ns % 1000000000 / 1000) as given,
+  lower(substr(hex(s.id), 1, 8) || '-' || substr(hex(s.id), 9, 4) || '-' || substr(hex(s.id), 13, 4)
+    || '-' || substr(hex(s.id), 17, 4) || '-' || substr(hex(s.id), 21)) as id,
+  s.seq
+from score_row s
+join event e on e.seq = s.seq
+where s.name = '';

@@ -1,0 +1,130 @@
+"""`localops score`: judge a session or one event of it, and show what was given."""
+
+from __future__ import annotations
+
+import click
+
+from localops import output, scores
+from localops.cli import common
+from localops.config import Config
+from localops.journal.rows import id_text
+from localops.reading import given_scores
+from localops.upkeep import scoring
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.reading.given_scores import Given
+    from localops.scores import Score
+
+
+def _check_value(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    """Return a value, or fail for what was meant as an option: a number may begin with `-`."""
+    if value is not None and value.startswith("-") and not value[1:2].isdigit() and value[1:2] != ".":
+        raise click.NoSuchOption(value)
+    return value
+
+
+@click.command(context_settings={"ignore_unknown_options": True})
+@click.argument("ident", metavar="ID")
+@click.argument("name", required=False)
+@click.argument("value", required=False, callback=_check_value)
+@click.option("--by", default=scores.HUMAN, show_default=True, metavar="NAME", help="Who judges.")
+@click.option("--comment", metavar="TEXT", help="Why.")
+@click.option("--event", metavar="ID", help="Judge this event of the session: its id, or the beginning of it.")
+@click.option("--version", metavar="TEXT", help="Of what judges: of a prompt, a program, a rubric.")
+@click.option("--withdraw", is_flag=True, help="Take back the score of that NAME and author.")
+@common.place_options
+@common.json_option
+def score(
+    ident: str,
+    name: str | None,
+    value: str | None,
+    by: str,
+    comment: str | None,
+    event: str | None,
+    version: str | None,
+    withdraw: bool,
+    home: str | None,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Judge session ID: give it the score NAME with a VALUE; without NAME, list its scores.
+
+    VALUE is true or false, a number, or a word for a category. ID is `last`, or the beginning of an id. The newest
+    score of a name and an author counts; earlier ones are kept.
+    """
+    if name is None:
+        _show(ident, home, project, as_json=as_json)
+        return
+    if withdraw == (value is not None):
+        raise click.UsageError("give a VALUE, or --withdraw to take back an earlier one")
+    given = scores.Score(name, None if value is None else scores.value_from(value), by, comment, version, event)
+    give(scores.checked(given), ident, home, project, as_json=as_json)
+
+
+def give(given: Score, ident: str, home: str | None, project: str | None, *, as_json: bool) -> None:
+    """Write a score or a note, and print where it went."""
+    common.check_home(home)
+    options = {key: value for key, value in (("home", home), ("project", project)) if value is not None}
+    written = scoring.give(Config.usable(**options), ident, given, home=home, project=project)
+    if as_json:
+        about = {"name": given.name, "value": given.value} if given.name else {}
+        common.print_json({**written, **about, "by": given.by})
+        return
+    what = f"{output.clean(given.name)} {output.clean(scores.shown(given.value))}" if given.name else "note kept"
+    target = f"event {written['event'][:13]} of " if written["event"] else ""
+    output.say(f"{what}, by {output.clean(given.by or '')}: {target}session {written['session_id'][:13]}")
+
+
+def _show(ident: str, home: str | None, project: str | None, *, as_json: bool) -> None:
+    with common.look(home, project) as opened:
+        where, session = opened.find(ident)
+        given = given_scores.of_session(where.reader, session)
+        if as_json:
+            about = {"session_id": id_text(session), "project": where.name}
+            common.print_json({**about, **given_scores.together(given)})
+            return
+        listed = [one for one in given if not one.is_note]
+        if listed:
+            _print(listed)
+        for one in given:
+            if one.is_note:
+                print(f"{common.dim(_when(one))}  {output.clean(_text(one.body.get('comment')))}")
+        if not given:
+            output.say(f"session {common.short_id(session)} has no scores and no notes")
+
+
+def _print(listed: list[Given]) -> None:
+    rows: list[list[object]] = [
+        [one.name, scores.shown(one.value), one.author, one.version or "", _target(one), _when(one), _comment(one)]
+        for one in listed
+    ]
+    headers = ["name", "value", "by", "version", "event", "given", "comment"]
+    if not all(one.counts for one in listed):
+        headers.append("")
+        for row, one in zip(rows, listed, strict=True):
+            row.append("" if one.counts else "no longer counts")
+    common.print_table(rows, headers, soft=("name", "comment", "by", "value"), spare=("version", "given"))
+
+
+def _target(one: Given) -> str:
+    return common.short_id(one.target) if one.target else ""
+
+
+def _when(one: Given) -> str:
+    return output.when(one.given_ns)
+
+
+def _comment(one: Given) -> str:
+    comment = one.body.get("comment")
+    return "" if comment is None else _text(comment)
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str):
+        return value
+    import json
+
+    return json.dumps(value, ensure_ascii=False)

@@ -1,0 +1,171 @@
+"""What a score is: a name, a value, who gave it; and the words in which a list asks for scores.
+
+A value is a number, True or False, or a short text that names a category; None takes back the score of the same author.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections import namedtuple
+
+from localops.errors import ConfigError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import NamedTuple
+
+    Value = float | int | bool | str | None
+
+    class Score(NamedTuple):
+        """A verdict on a session, or on one event of it.
+
+        Functions of `localops score --with` return one or several of these, where a bare value is not enough.
+        """
+
+        name: str
+        value: Value
+        by: str | None = None  # who gives it: "human", "judge:gpt-4o", a name
+        comment: object = None
+        version: str | None = None  # of what gives it
+        event: object = None  # the id of an event; None: the session as a whole
+
+    class Condition(NamedTuple):
+        """What a list wants of a session's scores; without `op`, that there is one which is not False."""
+
+        name: str
+        author: str | None
+        op: str | None
+        value: Value
+else:
+    Score = namedtuple("Score", "name value by comment version event", defaults=[None] * 4)
+    Score.__doc__ = "A verdict on a session, or on one event of it."
+    Condition = namedtuple("Condition", "name author op value")
+
+KIND = "scored"  # of a row
+CODE, HUMAN = "code", "human"  # the authors that are meant where none is named: in a program, and by a person
+STAR = "star"  # the name of the score of a session that somebody wants to find again
+_NAME, _AUTHOR, _LABEL, _VERSION = 64, 128, 256, 128  # characters
+_MOST_EXACT = 1 << 53
+_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
+_ASKED = re.compile(r"([^<>=!@]+)(?:@([^<>=!]+))?(?:(<=|>=|!=|<|>|=)(.+))?", re.DOTALL)
+_WORDS = {"true": True, "false": False}
+
+
+def note(text: object, by: str, event: object = None) -> Score:
+    """Return a note as it is stored, a score without name and value; raise ConfigError for one that cannot be."""
+    if text is None or (isinstance(text, str) and not text.strip()):
+        raise ConfigError("invalid note: expected a text, got an empty one")
+    return Score("", None, _text("author", by, _AUTHOR), text, None, event)
+
+
+def checked(score: Score) -> Score:
+    """Return a score as it is stored; raise ConfigError for a name, a value or an author that cannot be."""
+    return score._replace(
+        name=name_of(score.name),
+        value=value_of(score.value),
+        by=_text("author", score.by, _AUTHOR) if score.by is not None else None,
+        version=_text("version", score.version, _VERSION) if score.version is not None else None,
+    )
+
+
+def name_of(name: object) -> str:
+    """Return the name of a score without spaces around it; raise ConfigError where a list could not ask for it.
+
+    >>> name_of(" correct ")
+    'correct'
+    """
+    clean = _text("name", name, _NAME)
+    if unusable := sorted({*clean} & {*"<>=!@"}):
+        raise ConfigError(f"invalid score name {clean!r}: it has {' '.join(unusable)}, which filters of lists need")
+    return clean
+
+
+def _text(what: str, given: object, most: int) -> str:
+    clean = given.strip() if isinstance(given, str) else None
+    if not clean or len(clean) > most or _UNUSABLE.search(clean):
+        raise ConfigError(
+            f"invalid score {what}: expected a text of 1 to {most} characters on one line, got {_shown(given)}"
+        )
+    return clean
+
+
+def _shown(given: object) -> str:
+    from localops.recording import events  # few are invalid
+
+    text = repr(str.__str__(given)) if isinstance(given, str) else f"{type(given).__name__} {events.describe(given)}"
+    return text if len(text) <= 80 else f"{text[:77]}..."
+
+
+def value_of(value: object) -> Value:
+    """Return the value of a score; raise ConfigError for anything that cannot be one.
+
+    >>> value_of(True), value_of(1), value_of(0.5), value_of(" good ")
+    (True, 1, 0.5, 'good')
+    """
+    if value is None or isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _text("value", value, _LABEL)
+    if type(value).__name__ in ("bool_", "bool"):  # of numpy
+        return bool(value)
+    if isinstance(value, int) and -_MOST_EXACT <= value <= _MOST_EXACT:
+        return int(value)
+    try:
+        if isinstance(value, bytes | bytearray):
+            raise TypeError("the digits of a text are no number")
+        number = float(value)  # type: ignore[arg-type]  # a number of any library
+    except Exception as error:  # the edge: a class of the program
+        raise ConfigError(
+            f"invalid score value: expected a number, True, False, a text or None, got {_shown(value)}"
+        ) from error
+    if not math.isfinite(number):
+        raise ConfigError(f"invalid score value: expected a finite number, got {number}")
+    return number
+
+
+def value_from(text: str) -> Value:
+    """Return the value that a person wrote: `true` and `false`, a number, else a category.
+
+    >>> value_from("true"), value_from("3"), value_from("-.5"), value_from("good")
+    (True, 3, -0.5, 'good')
+    """
+    clean = text.strip()
+    if clean.lower() in _WORDS:
+        return _WORDS[clean.lower()]
+    try:
+        number: Value = int(clean) if clean.lstrip("+-").isdigit() else float(clean)
+    except ValueError:
+        return value_of(clean)
+    return value_of(number)
+
+
+def condition(text: str) -> Condition:
+    """Return what a filter asks for: NAME, NAME@AUTHOR, and then perhaps <, <=, >, >=, = or != and a value.
+
+    >>> condition("correct@human<0.5")
+    Condition(name='correct', author='human', op='<', value=0.5)
+    """
+    match = _ASKED.fullmatch(text.strip())
+    if match is None:
+        raise ConfigError(f"invalid score filter {text!r}: expected NAME, NAME<0.5, NAME=good or NAME@AUTHOR>=1")
+    name, author, op, right = match.groups()
+    value = value_from(right) if op is not None else None
+    if op is not None and op not in ("=", "!=") and isinstance(value, str):
+        raise ConfigError(f"invalid score filter {text!r}: expected a number after {op}, got {value!r}")
+    return Condition(name_of(name), author and _text("author", author, _AUTHOR), op, value)
+
+
+def shown(value: Value) -> str:
+    """Return a value for a person.
+
+    >>> shown(True), shown(0.25), shown(3.0), shown("good"), shown(None)
+    ('true', '0.25', '3', 'good', 'taken back')
+    """
+    if value is None:
+        return "taken back"
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, str):
+        return value
+    return f"{value:.6g}"

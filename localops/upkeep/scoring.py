@@ -1,0 +1,109 @@
+"""Scores and notes of sessions that any process may give, while they run and long after.
+
+A score is a row of its session, so it is sent, exported and pruned with it.  Its time is that of the session's last
+row, as it must not make the session longer; when it was given is kept beside it.
+"""
+
+from __future__ import annotations
+
+import os
+
+from localops import clock
+from localops.encoding import encode
+from localops.errors import Ambiguous, JournalError, NotFound
+from localops.journal import blobs, rows
+from localops.journal.journal import Journal
+from localops.reading.home import Home, id_range
+from localops.recording import events
+from localops.recording.writer import Writer, redactor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.config import Config
+    from localops.encoding.pricing import Prices
+    from localops.journal.rows import Row
+    from localops.reading.home import Project
+    from localops.scores import Score
+
+
+class Scorer:
+    """Writes scores and notes into the journal of one project."""
+
+    def __init__(self, config: Config, folder: str) -> None:
+        self.journal = Journal(folder, durability=config.durability, wait=config.wait)
+        keeper = blobs.Keeper(folder)
+        self._folder = folder
+        self._encoder = encode.Encoder(redactor=redactor(config), max_value=config.max_value, keep=keeper)
+
+    def row(self, session: bytes, score: Score, target: bytes | None, seen_ns: int) -> tuple[bytes, Row]:
+        """Return the id and the row of a score or note that was checked.
+
+        `seen_ns` is the time of the session's last row.
+        """
+        at = clock.now_ns()
+        id = clock.new_id(at)
+        writer = Writer(session, self._folder, self._encoder, _prices)
+        return id, writer.score(score, id, given_ns=at, seen_ns=seen_ns, target=target)
+
+    def write(self, session: bytes, score: Score, target: bytes | None) -> str:
+        """Write a score or note that was checked, and return its id; raise NotFound if the session is not here."""
+        last = self.journal.one("last_ns", session=session)
+        if last is None or None in last:
+            raise NotFound(f"no session {rows.id_text(session)} in {self._folder}")
+        (seen_ns,) = last
+        id, row = self.row(session, score, target, seen_ns)
+        if not self.journal.append(row, sync=True):
+            raise JournalError(f"the score could not be written to {self.journal.path}")
+        return rows.id_text(id)
+
+    def close(self) -> None:
+        """Close the journal."""
+        self.journal.close()
+
+    def __enter__(self) -> Scorer:
+        return self
+
+    def __exit__(self, *failure: object) -> None:
+        self.close()
+
+
+def _prices() -> Prices:
+    from localops.encoding.pricing import Prices  # no row of a score asks for one
+
+    return Prices()
+
+
+def give(
+    config: Config, ident: str, score: Score, *, home: str | os.PathLike[str] | None, project: str | None
+) -> dict[str, Any]:
+    """Write a score or note that was checked, and return where it went.
+
+    `ident` names the session: `last`, an id, or the beginning of one; NotFound or Ambiguous if none or several have it.
+    """
+    with Home(None if home is None else os.fspath(home), project) as opened:
+        where, session = opened.find(ident)
+        target = None if score.event is None else event_of(where, session, events.describe(score.event))
+    with Scorer(config, where.folder) as scorer:
+        id = scorer.write(session, score, target)
+    return {
+        "id": id,
+        "session_id": rows.id_text(session),
+        "project": where.name,
+        "event": None if target is None else rows.id_text(target),
+    }
+
+
+def event_of(project: Project, session: bytes, ident: str) -> bytes:
+    """Return the event of a session whose id begins like this; NotFound or Ambiguous if none or several do."""
+    low, high = id_range(ident, "event")
+    matches = [id for id, owner in project.events_like(low, high) if owner == session]
+    if not matches:
+        raise NotFound(
+            f"no event of session {rows.id_text(session)[:13]} begins with {ident!r}: `localops show "
+            f"{rows.id_text(session)[:13]} --events` lists them"
+        )
+    if len(matches) > 1:
+        raise Ambiguous(f"more than one event begins with {ident!r}: {', '.join(map(rows.id_text, matches))}")
+    return matches[0]

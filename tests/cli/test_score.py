@@ -1,0 +1,112 @@
+"""`localops score` and `localops note`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import localops
+
+AsJson = Callable[..., dict[str, Any]]
+Command = Callable[..., tuple[int, str, str]]
+
+
+@pytest.fixture
+def session() -> localops.Session:
+    """One ended session with one event."""
+    begun = localops.start_session(name="run")
+    begun.record(localops.ActionEvent(action_type="plan"))
+    begun.end_session("Success")
+    return begun
+
+
+def test_a_score_is_given_and_listed(session: localops.Session, command: Command, as_json: AsJson) -> None:
+    """By `last` or the beginning of an id; the list says which no longer count."""
+    assert command("score", "last", "correct", "0.5") == (
+        0,
+        "",
+        f"localops: correct 0.5, by human: session {str(session.session_id)[:13]}\n",
+    )
+    event = next(session.events)["id"]
+    options = ("--by", "ann", "--comment", "why not", "--version", "2", "--event", event[:18])
+    given = as_json("score", str(session.session_id)[:18], "correct", "true", *options)
+    assert (given["session_id"], given["event"], given["value"]) == (str(session.session_id), event, True)
+    command("score", "last", "correct", "-0.25")
+    listed = as_json("score", "last")
+    assert [(each["name"], each["value"], each["by"], each["counts"]) for each in listed["scores"]] == [
+        ("correct", 0.5, "human", False),
+        ("correct", True, "ann", True),
+        ("correct", -0.25, "human", True),
+    ]
+    assert listed["scores"][1]["comment"] == "why not"
+    assert listed["scores"][1]["id"] == given["id"]
+    out = command("score", "last")[1]
+    assert out.count("no longer counts") == 1
+
+
+def test_a_score_is_taken_back(session: localops.Session, command: Command, as_json: AsJson) -> None:
+    """And the earlier one stays in the list."""
+    command("score", "last", "correct", "good")
+    command("score", "last", "correct", "--withdraw")
+    assert [(each["value"], each["counts"]) for each in as_json("score", "last")["scores"]] == [
+        ("good", False),
+        (None, False),
+    ]
+    assert session.scores == []
+
+
+@pytest.mark.usefixtures("session")
+def test_a_note_is_kept_and_listed(command: Command, as_json: AsJson) -> None:
+    """With its author."""
+    assert command("note", "last", "look \x1b[31magain", "--by", "ann")[0] == 0
+    [note] = as_json("score", "last")["notes"]
+    assert (note["text"], note["by"]) == ("look \x1b[31magain", "ann")
+    out = command("score", "last")[1]
+    assert "again" in out
+    assert "\x1b[31m" not in out
+
+
+@pytest.mark.usefixtures("session")
+@pytest.mark.parametrize(
+    ("arguments", "code", "about"),
+    [
+        (("score", "last", "correct", "nan"), 2, "finite"),
+        (("score", "last", "correct", "inf"), 2, "finite"),
+        (("score", "last", "correct", "1e999"), 2, "finite"),
+        (("score", "last", "cor<rect", "1"), 2, "name"),
+        (("score", "last", "correct", "1", "--by", " "), 2, "author"),
+        (("score", "last", "correct"), 2, "VALUE"),
+        (("score", "last", "correct", "1", "--withdraw"), 2, "VALUE"),
+        (("score", "last", "correct", "--comnent", "x"), 2, "--comnent"),
+        (("score", "0000", "correct", "1"), 1, "no session"),
+        (("score", "none", "correct", "1"), 1, "beginning of an id"),
+        (("score", "last", "correct", "1", "--event", "0000"), 1, "no event"),
+        (("score", "last", "correct", "1", "--project", "other"), 1, "no project"),
+        (("note", "last", " "), 2, "note"),
+    ],
+)
+def test_what_cannot_be_stored_is_refused(
+    arguments: tuple[str, ...], code: int, about: str, command: Command, as_json: AsJson
+) -> None:
+    """With the reason, and nothing is written."""
+    ended, out, err = command(*arguments)
+    assert (ended, out) == (code, "")
+    assert about in err
+    assert as_json("score", "last")["scores"] == []
+
+
+@pytest.mark.usefixtures("session")
+def test_a_session_without_scores_says_so(command: Command) -> None:
+    """On stderr: stdout has results only."""
+    code, out, err = command("score", "last")
+    assert (code, out) == (0, "")
+    assert "no scores" in err
+
+
+@pytest.mark.usefixtures("session")
+def test_a_value_for_json_is_exact(command: Command) -> None:
+    """Whole numbers stay whole."""
+    assert json.loads(command("score", "last", "stars", "5", "--json")[1])["value"] == 5
