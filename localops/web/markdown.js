@@ -13,7 +13,8 @@ const TABLE_LINE = /^\s*\|?(\s*:?-{2,}:?\s*\|)+\s*(:?-{2,}:?\s*)?$/;
 // Deeper lists and quotes are shown as text: recorded text may be nested without end.
 const DEEPEST = 6;
 
-// In this order: code hides what is in it.  Lengths are bounded, since recorded text may be made to be slow.  Emphasis begins and ends at a word, so that 2 * 3 * 4 and a_b_c have none.
+// In this order: code hides what is in it.  Emphasis begins and ends at a word, so that 2 * 3 * 4 and a_b_c have none.
+// Lengths are bounded, since recorded text may be made to be slow.
 const INLINE = new RegExp(
   [
     "(?<!`)(?<ticks>`+)(?!`)(?<code>[^`]|[^`].{0,1000}?[^`])\\k<ticks>(?!`)",

@@ -89,7 +89,8 @@ def _print(made: Made, *, verified: bool) -> None:
     if made.lost:
         output.say(
             f"{output.counted(len(made.lost), 'blob is', 'blobs are')} missing or damaged on the hub, and kept as in "
-            f"the last backup ({some(made.lost, 3)}): `localops sync --verify` on the machines sends what they still have"
+            f"the last backup ({some(made.lost, 3)}): `localops sync --verify` on the machines sends "
+            "what they still have"
         )
     if made.removed:
         output.say(f"removed {output.counted(len(made.removed), 'older backup')}: {some(made.removed, 5)}")
