@@ -23,6 +23,8 @@ _WIDEST = 100
 # Width that the last column of a table needs; with less, each row becomes a list.
 _LAST = 24
 _ITEM = re.compile(r"([-*]|\d+\.) +")
+# Notes of the repository in a page.
+_COMMENT = re.compile(r"^ *<!--.*-->\n", re.MULTILINE)
 _DOCS = os.path.join(os.path.dirname(localops.__file__), "docs")
 
 
@@ -60,7 +62,7 @@ def _page(topic: str) -> str:
     if topic not in _topics():
         raise NotFound(f"unknown page {topic!r}: use one of {', '.join(_topics())}")
     with open(os.path.join(_DOCS, f"{topic}.md"), encoding="utf-8") as file:
-        return file.read()
+        return _COMMENT.sub("", file.read())
 
 
 def _lede(text: str) -> str:
@@ -80,13 +82,12 @@ def _laid_out(text: str, room: int) -> Iterator[str]:
 
 
 def _marked(text: str) -> Iterator[tuple[bool, str]]:
-    """Return each line and whether it is code, without fences and comments."""
+    """Return each line and whether it is code, without fences."""
     code = False
     for line in text.splitlines():
-        start = line.lstrip()  # blocks in a list are indented
-        if start.startswith("```"):
+        if line.lstrip().startswith("```"):  # blocks in a list are indented
             code = not code
-        elif code or not start.startswith("<!--"):
+        else:
             yield code, line
 
 
