@@ -37,9 +37,16 @@ class Project:
         )
         self._prices: Prices | None = None
 
-    def writer(self, session: bytes) -> Writer:
-        """Return the writer of a session's rows."""
-        return Writer(session, self.folder, self._encoder, self._price_table)
+    def writer(self, session: bytes, together: encode.Together | None = None) -> Writer:
+        """Return the writer of a session's rows; `together` may encode their bodies."""
+        writer = Writer(session, self.folder, self._encoder, self._price_table)
+        if together is not None:
+            writer.encode = together.encode
+        return writer
+
+    def together(self) -> encode.Together:
+        """Return what encodes the bodies of many rows for `writer`."""
+        return encode.Together(self._encoder)
 
     def write(self, row: Row) -> None:
         """Write a row unless one with its identity exists: several hooks may run at the same time for one event."""

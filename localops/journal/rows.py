@@ -100,7 +100,7 @@ COLUMNS = (
     "sum",
     "body",
 )
-_SUM = COLUMNS.index("sum")
+_SUM, _BODY = COLUMNS.index("sum"), COLUMNS.index("body")
 _OPTIONAL = slice(COLUMNS.index("end_ns"), COLUMNS.index("format"))  # columns that are null in most rows
 _NULLS = (None,) * len(COLUMNS[_OPTIONAL])
 PLAIN = COLUMNS[: _OPTIONAL.start] + COLUMNS[_OPTIONAL.stop :]
@@ -220,6 +220,22 @@ def whole(row: Row) -> Row:
     if len(row) < len(COLUMNS):
         return (*row[: _OPTIONAL.start], *_NULLS, *row[_OPTIONAL.start :])
     return row[: len(COLUMNS)]
+
+
+def body_of(row: Row) -> str | None:
+    """Return the body of a row in any form."""
+    body: str | None = row[_BODY] if len(row) > _BODY else row[-1]
+    return body
+
+
+def with_body(row: Row, body: str | None) -> Row:
+    """Return a row with another body, as a whole one.
+
+    >>> row = plain(bytes(16), 0, bytes(16), "action", None, None, None, 1, None, "{}")
+    >>> intact(with_body(row, "[]")), body_of(with_body(row, "[]"))
+    (True, '[]')
+    """
+    return (*seal(whole(row)[:_SUM], body), *row[len(COLUMNS) :])
 
 
 def with_counts(row: Row, fields: Mapping[str, object]) -> Row:

@@ -177,13 +177,21 @@ class _Reader:
         message: str | None,
         start_ns: int | None,
     ) -> None:
+        fields, values, rank, set_by = names.FIELDS, self.values, self.rank, self.set_by
         for name, value in attributes.items():
-            known = names.FIELDS.get(name)
-            if known is not None:
-                self.take(name, known[0], value, known[1])
-            elif name not in names.REPEATED:
-                self.take_other(name, value)
-        self.take_events(reading, events, start_ns)
+            known = fields.get(name)
+            if known is None:
+                if name not in names.REPEATED:
+                    self.take_other(name, value)
+                continue
+            field = known[0]
+            # Nearly all: a call for each of them would take longer than the rest.
+            if field not in values and value is not None and field not in _NEED_A_LOOK:
+                values[field], rank[field], set_by[field] = value, known[1], name
+            else:
+                self.take(name, field, value, known[1])
+        if events:
+            self.take_events(reading, events, start_ns)
         self.fill(reading)
         if reading.failed:
             self.explain(reading, message)
@@ -307,8 +315,9 @@ class _Reader:
             self.values.setdefault("tool_name", name)
         reading.kind, reading.has_kind = self.kind(reading.name)
         reading.kinds = self.kinds
-        for field in names.IN_JSON & self.values.keys():
-            self.values[field] = parsed(self.values[field])
+        values = self.values
+        for field in names.IN_JSON & values.keys():
+            values[field] = parsed(values[field])
         for field, starts in self.numbered.items():
             self.values[f"numbered.{field}"] = [
                 item for start, found in starts.items() for item in in_order(found, wording(start))
@@ -326,6 +335,8 @@ class _Reader:
             return own[:64], True
         if name in _FREE and self.scope.startswith(_FREE[name]):
             return "operation", True
+        if len(self.kinds) == 1 and (only := names.KINDS.get(self.kinds[0])) is not None:  # nearly always
+            return only, True
         known = [names.KINDS[word] for word in self.kinds if word in names.KINDS]
         if known:
             # Several conventions on one span: an agent that says `chat` as well is the agent.
@@ -334,7 +345,7 @@ class _Reader:
             return self.kinds[0][:64], True
         if self.before is not None and self.before.has_kind:
             return self.before.kind, True
-        if self.values.keys() & {"prompt", "completion", "input_tokens", "completion_tokens", "model"} and (
+        if not _OF_CALLS.isdisjoint(self.values) and (
             "model" in self.values or "provider" in self.values or "some_model" in self.values
         ):
             return "llm", True
@@ -348,48 +359,56 @@ class _Reader:
 
     def fill_call(self, reading: Reading) -> None:
         """Fill the fields of a call of a language model."""
-        fields = reading.fields
+        fields, values, at_start = reading.fields, self.values, self.at_start
         if self.our_envelope:  # in our own spans, input and output are params and returns
-            self.our_fields.update({to: self.values.pop(of) for of, to in _OWN_PLACES if of in self.values})
+            self.our_fields.update({to: values.pop(of) for of, to in _OWN_PLACES if of in values})
         request, asked = self.take_request()
         response, answered = self.take_response()
         self.fill_model(reading, asked, answered)
-        for field in ("prompt", "system_instructions", "tool_definitions"):
-            value = first(asked.get(field), *self.pops(field))
-            if field not in self.at_start:  # else it was recorded when the call began
+        for field, places in _OF_A_REQUEST:
+            value = asked.get(field)
+            for place in places:
+                if place in values:
+                    value = first(value, values.pop(place))
+            if value is not None and field not in at_start:  # else it was recorded when the call began
                 fields[field] = tidy(value)
-        fields["completion"] = tidy(first(answered.get("completion"), *self.pops("completion")))
-        fields["tool_calls"] = tool_calls(fields["completion"])
-        ended = first(self.pop("finish_reason"), answered.get("finish_reason"), reasons(fields["completion"]))
+        completion = answered.get("completion")
+        for place in _OF_AN_ANSWER:
+            if place in values:
+                completion = first(completion, values.pop(place))
+        if completion is not None:
+            fields["completion"] = completion = tidy(completion)
+            fields["tool_calls"] = tool_calls(completion)
+        ended = first(values.pop("finish_reason", None), answered.get("finish_reason"), reasons(completion))
         fields["finish_reason"] = one(ended)
-        fields["response_id"] = first(self.pop("response_id"), answered.get("id"))
+        fields["response_id"] = first(values.pop("response_id", None), answered.get("id"))
         fields["response"] = response
-        stream = first(self.pop("stream"), asked.get("stream"))
+        stream = first(values.pop("stream", None), asked.get("stream"))
         fields["stream"] = stream if type(stream) is bool else None
-        fields["time_to_first_token"] = number(self.pop("time_to_first_token"))
-        fields["params"] = self.params(
-            request, has_tools="tool_definitions" in fields or "tool_definitions" in self.at_start
-        )
+        fields["time_to_first_token"] = number(values.pop("time_to_first_token", None))
+        if request or self.parameters or "parameters" in values:
+            fields["params"] = self.params(
+                request, has_tools="tool_definitions" in fields or "tool_definitions" in at_start
+            )
         self.count(reading.figures)
-
-    def pops(self, field: str) -> tuple[Any, Any, Any]:
-        """Take out what attributes, events and numbered attributes say of a field."""
-        return self.pop(field), self.pop(f"events.{field}"), self.pop(f"numbered.{field}")
 
     def fill_model(self, reading: Reading, asked: dict[str, Any], answered: dict[str, Any]) -> None:
         """Fill in which model was asked, and which one answered."""
         figures = reading.figures
         if self.before is not None:
             figures.update(self.before.figures)
-        parameters = self.values.get("parameters")
+        values = self.values
+        parameters = values.get("parameters")
         in_parameters = parameters.get("model") if type(parameters) is dict else None
-        some = self.pop("some_model")
-        response_model = self.pop("response_model") or answered.get("model") or some
-        model = self.pop("model") or asked.get("model") or figures.get("model") or in_parameters or response_model
+        some = values.pop("some_model", None)
+        response_model = values.pop("response_model", None) or answered.get("model") or some
+        model = (
+            values.pop("model", None) or asked.get("model") or figures.get("model") or in_parameters or response_model
+        )
         figures["model"] = model
         if response_model != model:
             reading.fields["response_model"] = response_model
-        provider = first(self.pop("provider"), figures.get("provider"))
+        provider = first(values.pop("provider", None), figures.get("provider"))
         figures["provider"] = provider.lower() if type(provider) is str else provider  # older ones say OpenAI
 
     def params(self, request: dict[str, Any], *, has_tools: bool) -> dict[str, Any]:
@@ -447,7 +466,8 @@ class _Reader:
 
     def count(self, figures: dict[str, Any]) -> None:
         """The tokens, as `LLMEvent` takes them: some providers' prompts without what a cache gave or took."""
-        counts = {field: whole(self.values.pop(field)) for field in names.TOKENS if field in self.values}
+        values = self.values
+        counts = {field: whole(values.pop(field)) for field in names.TOKENS if field in values}
         if self.broke_off:
             counts.pop("completion_tokens", None)
         prompt = counts.pop("input_tokens", None)
@@ -458,8 +478,8 @@ class _Reader:
         if prompt is not None:
             figures["prompt_tokens"] = prompt
         figures.update({name: count for name, count in counts.items() if count or name in names.COLUMNS})
-        if "cost" in self.values:
-            figures["cost"] = number(self.pop("cost"))
+        if "cost" in values:
+            figures["cost"] = number(values.pop("cost"))
 
     def fill_work(self, reading: Reading) -> None:
         """The fields of anything else: what went in and came out."""
@@ -494,15 +514,16 @@ class _Reader:
 
     def fill_rest(self, reading: Reading) -> None:
         """Name, tags, facts, and whatever no other field took."""
-        fields, values = reading.fields, self.values
+        fields, values, known = reading.fields, self.values, self.at_start
         self.fill_name(reading)
-        reading.tags = tag_list(self.pop("tags"))
-        metadata = self.pop("metadata")
+        if "tags" in values:
+            reading.tags = tag_list(values.pop("tags"))
+        metadata = values.pop("metadata", None)
         if self.facts:
             metadata = {**(metadata if type(metadata) is dict else {}), **self.facts}
         fields["metadata"] = metadata
-        embeddings = self.pop("numbered.embeddings")
-        has_prompt = fields.get("prompt") or self.at_start.get("prompt")
+        embeddings = values.pop("numbered.embeddings", None)
+        has_prompt = fields.get("prompt") or known.get("prompt")
         if not has_prompt or not fields.get("completion"):  # else they say it
             fields["embeddings"] = embeddings
         values.pop("kind", None)
@@ -515,23 +536,26 @@ class _Reader:
                 fields.setdefault(field, value)
         fields["attributes"] = _lists(self.unread)
         fields.update(self.our_fields)
+        if known:
+            self.merge(fields)
+        reading.fields = {
+            field: value
+            for field, value in fields.items()
+            if (value or (value is not None and value != [] and value != {}))
+            and (not known or value != known.get(field))
+        }
+
+    def merge(self, fields: dict[str, Any]) -> None:
+        """Add to fields what they had when the span started and may have more of since."""
         known = self.at_start
         for field in _MERGED & known.keys() & fields.keys():
             if type(fields[field]) is dict and type(known[field]) is dict:
                 fields[field] = {**known[field], **fields[field]}
-        reading.fields = {
-            field: value
-            for field, value in fields.items()
-            if value is not None and value != [] and value != {} and (not known or value != known.get(field))
-        }
 
     def fill_name(self, reading: Reading) -> None:
         """Set the name that it is listed under, if a convention has one beside the name of the span."""
         values, span_name = self.values, reading.name
-        wanted = {"tool": ("tool_name", "entity_name"), "agent": ("agent_name", "entity_name"), "llm": ()}
-        labels = wanted.get(reading.kind, ("entity_name",))
-        if reading.kind == "workflow":
-            labels = ("entity_name", "workflow_name")
+        labels = _LABELS.get(reading.kind, _LABELS_OF_OTHERS)
         label = next((values.pop(field) for field in labels if type(values.get(field)) is str and values[field]), None)
         if label is not None:
             reading.name = label
@@ -555,7 +579,24 @@ class _Reader:
         reading.errors.append(error)
 
 
+# Fields of which more than the first value counts, or that are no field of a body.
+_NEED_A_LOOK = frozenset({"kind", *names.LOCALOPS.values()})
 _MERGED = frozenset("params definition metadata parameters".split())  # more of it may come later
+_OF_CALLS = frozenset("prompt completion input_tokens completion_tokens model".split())
+# What attributes, events and numbered attributes say of a field, in this order.
+_OF_A_REQUEST = [
+    (field, (field, f"events.{field}", f"numbered.{field}"))
+    for field in ("prompt", "system_instructions", "tool_definitions")
+]
+_OF_AN_ANSWER = ("completion", "events.completion", "numbered.completion")
+# The fields that name a span, by its kind.
+_LABELS: dict[str, tuple[str, ...]] = {
+    "tool": ("tool_name", "entity_name"),
+    "agent": ("agent_name", "entity_name"),
+    "workflow": ("entity_name", "workflow_name"),
+    "llm": (),
+}
+_LABELS_OF_OTHERS = ("entity_name",)
 _OWN_PLACES = (("input", "params"), ("output", "returns"))
 
 

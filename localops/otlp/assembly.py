@@ -175,7 +175,7 @@ class Assembly:
         attributes = span.attributes
         if names.NAMES.isdisjoint(attributes):
             return
-        kinds = {names.KINDS.get(str(attributes[each]).lower()) for each in _KINDS if each in attributes}
+        kinds = [names.KINDS.get(str(attributes[each]).lower()) for each in _KINDS if each in attributes]
         if "agent" in kinds:
             self.agents.add(span.row)
         elif "llm" in kinds:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 _DROPPED = ("dropped_attributes", "dropped_events", "dropped_links")
 _NOTHING_DROPPED = (0, 0, 0)
-_NO_IDS = (bytes(8), bytes(16))
+_NO_TRACE, _NO_SPAN = bytes(16), bytes(8)
 
 
 def library() -> Any:
@@ -69,10 +69,11 @@ def _span(span: Any, resource: dict[str, Any], scope: Scope) -> Span:
     kind, state = span.kind, span.trace_state
     dropped = (span.dropped_attributes_count, span.dropped_events_count, span.dropped_links_count)
     events, links = span.events, span.links
+    trace, id, parent = span.trace_id, span.span_id, span.parent_span_id
     return Span(
-        id_of(span.trace_id, 16),
-        id_of(span.span_id, 8),
-        id_of(span.parent_span_id, 8),
+        trace if len(trace) == 16 and trace != _NO_TRACE else None,
+        id if len(id) == 8 and id != _NO_SPAN else None,
+        parent if len(parent) == 8 and parent != _NO_SPAN else None,
         span.name,
         span.start_time_unix_nano,
         span.end_time_unix_nano,
@@ -91,7 +92,7 @@ def _span(span: Any, resource: dict[str, Any], scope: Scope) -> Span:
 
 def id_of(raw: bytes, length: int) -> bytes | None:
     """Return an id; None if it is missing, zero or of another length."""
-    return raw if len(raw) == length and raw not in _NO_IDS else None
+    return raw if len(raw) == length and any(raw) else None
 
 
 def _link(link: Any) -> dict[str, Any]:
@@ -105,11 +106,8 @@ def attributes(pairs: Iterable[Any]) -> dict[str, Any]:
     plain: dict[str, Any] = {}
     for pair in pairs:
         value = pair.value
-        kind = value.WhichOneof("value")
-        if kind == "string_value":  # most are
-            plain[pair.key] = value.string_value
-        else:
-            plain[pair.key] = value_of(value, kind)
+        # Most are texts, and to ask for the kind takes longer than to look.
+        plain[pair.key] = value.string_value or value_of(value, value.WhichOneof("value"))
     return plain
 
 

@@ -100,6 +100,7 @@ class Receiver:
         self.journal = project.journal
         plain = encode.Encoder(redactor=redactor(project.config), max_value=1 << 30, max_event=1 << 31)
         self._spool = waiting.Spool(project.folder, plain.encode)
+        self._together = project.together()
         self._session_of: OrderedDict[bytes, bytes] = OrderedDict()
         self._sessions: OrderedDict[bytes, _Session] = OrderedDict()
         self._traces: OrderedDict[bytes, _Trace] = OrderedDict()
@@ -240,9 +241,10 @@ class Receiver:
         taken.gone += sum(len(each.spans) + len(each.records) for session in gone for each in sessions.pop(session))
         self._recall(sessions)
         known = self._known(sessions)
+        self._together.forget()
         for session, traces in sessions.items():
             made += self._rows_of(session, traces, known, taken)
-        self._write(made, taken)
+        self._write(self._searched(made), taken)
         self._spool.release(ready)
         self._forget_some()
 
@@ -361,11 +363,21 @@ class Receiver:
     def _compare(self, span: Span, session: bytes, taken: Outcome) -> None:
         """Count a span that is here already; refuse it if what is here says something else."""
         here = stored.one(self.journal, _main_id(span), rows.DONE)
-        came = rows.whole(next(iter(Assembly(self._writer).rows_of(span, span.read(), session))))
+        came = rows.whole(next(iter(Assembly(self.project.writer).rows_of(span, span.read(), session))))
         if here is None or came[_PHASE] != rows.DONE or not _differs(here.bare, came):
             taken.again += 1
         else:
             taken.refuse(OTHER)
+
+    def _searched(self, made: list[tuple[Row, Span | Record | None]]) -> list[tuple[Row, Span | Record | None]]:
+        """Return rows without the secrets that are in them."""
+        clean = self._together.searched()
+        if not clean:
+            return made
+        return [
+            (rows.with_body(row, clean[body]) if (body := rows.body_of(row)) in clean else row, thing)
+            for row, thing in made
+        ]
 
     def _write(self, made: Sequence[tuple[Row, Span | Record | None]], taken: Outcome) -> None:
         """Write the rows that can be stored, and refuse the others."""
@@ -381,7 +393,7 @@ class Receiver:
         if writer is None:
             if len(self._writers) > _MOST_SESSIONS:
                 self._writers.clear()
-            writer = self._writers[session] = self.project.writer(session)
+            writer = self._writers[session] = self.project.writer(session, self._together)
         return writer
 
     def _forget_some(self) -> None:
