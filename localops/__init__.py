@@ -60,9 +60,10 @@ if TYPE_CHECKING:
         track_agent,
         workflow,
     )
-    from localops.errors import BudgetExceeded, LocalopsError
+    from localops.errors import BudgetExceeded, LocalopsError, LoopDetected
     from localops.recording.context import carry
     from localops.recording.events import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
+    from localops.recording.loop_watch import Loop
     from localops.recording.operation import Operation
     from localops.recording.session import Session
     from localops.scores import Score
@@ -75,6 +76,8 @@ __all__ = [
     "Event",
     "LLMEvent",
     "LocalopsError",
+    "Loop",
+    "LoopDetected",
     "Operation",
     "Score",
     "Session",
@@ -118,6 +121,8 @@ _ELSEWHERE = {
     "Config": "config",
     "BudgetExceeded": "errors",
     "LocalopsError": "errors",
+    "Loop": "recording.loop_watch",
+    "LoopDetected": "errors",
     "Operation": "recording.operation",
     "Score": "scores",
     "Session": "recording.session",

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from localops.recording.client import Client
     from localops.recording.events import Event
+    from localops.recording.loop_watch import Loop
 
     P = ParamSpec("P")
     R = TypeVar("R")
@@ -239,6 +240,8 @@ if TYPE_CHECKING:
         redact: bool | Callable[[str], str] | Iterable[str] | None = None,
         budget_usd: float | None = None,
         on_budget: Callable[[Session, float, float], object] | None = None,
+        on_loop: Callable[[Session, Loop], object] | None = None,
+        polling: Iterable[str] | None = None,
         capture: bool | None = None,
         signals: bool | None = None,
         threads: bool | None = None,
@@ -275,6 +278,8 @@ def init(
     redact: bool | Callable[[str], str] | Iterable[str] | None = None,
     budget_usd: float | None = None,
     on_budget: Callable[[Session, float, float], object] | None = None,
+    on_loop: Callable[[Session, Loop], object] | None = None,
+    polling: Iterable[str] | None = None,
     capture: bool | None = None,
     signals: bool | None = None,
     threads: bool | None = None,
@@ -303,6 +308,8 @@ def init(
     strict: raise exceptions instead of printing warnings.
     redact: False turns redaction off; patterns, or a function of a text, are used beside the built-in rules.
     budget_usd: raise BudgetExceeded when the session has cost so much, or call on_budget.
+    on_loop: called with session and Loop when tool calls come around for the third time; it may raise LoopDetected.
+    polling: names of tools whose calls repeat by intent.
     capture: False leaves out arguments and results of decorated functions.
     signals: False leaves SIGTERM alone. env_data_opt_out: True records nothing about the machine.
     threads: True lets threads and thread pools begin in the session and operation where they were started
@@ -325,6 +332,8 @@ def init(
         "redact": redact,
         "budget_usd": budget_usd,
         "on_budget": on_budget,
+        "on_loop": on_loop,
+        "polling": polling,
         "capture": capture,
         "signals": signals,
         "threads": threads,

@@ -58,6 +58,8 @@ class Config:
     redact: bool | Callable[[str], str] | Iterable[Any]
     budget_usd: float | None
     on_budget: Callable[[Any, float, float], object] | None
+    on_loop: Callable[[Any, Any], object] | None
+    polling: list[str]
     capture: bool
     signals: bool
     threads: bool | None
@@ -280,6 +282,8 @@ _OPTIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "redact": (lambda: True, _redact),
     "budget_usd": (lambda: None, _positive),
     "on_budget": (lambda: None, _function),
+    "on_loop": (lambda: None, _function),
+    "polling": (list, _words),
     "capture": (lambda: True, _flag),
     "signals": (lambda: True, _flag),
     "threads": (lambda: None, _flag),
@@ -288,7 +292,8 @@ _OPTIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 }
 OPTIONS = tuple(_OPTIONS)
 _IN_FILE = {*_OPTIONS, *IGNORED, "prices"}
-_NOT_IN_FILE = frozenset(("home", "on_budget"))  # the file is in the home, and a function cannot be written to it
+# The file is in the home, and a function cannot be written to it.
+_NOT_IN_FILE = frozenset(("home", "on_budget", "on_loop"))
 _VARIABLES = {f"LOCALOPS_{name.upper()}" for name in (*_OPTIONS, "session_id", "parent", "run", "pager")}
 
 
@@ -366,6 +371,16 @@ def own_prices(folder: str) -> Mapping[str, Any]:
     if not isinstance(prices, dict):
         raise ConfigError(f"{_file(folder)}: invalid prices: expected a table, got {prices!r}")
     return prices
+
+
+def polling(folder: str) -> list[str]:
+    """Return the tools that poll, by the environment or a home's config.toml: their calls repeat by intent."""
+    for place, value, _ in _places("polling", {}, {}, folder, _settings(folder)):
+        try:
+            return _words(value)
+        except TypeError as error:
+            raise _wrong("polling", place, value, error) from error
+    return []
 
 
 def in_environment() -> list[tuple[Any, Any]]:

@@ -47,6 +47,7 @@ if TYPE_CHECKING:
             tags: Iterable[str] | str | None = None,
             cost: float | None = None,
             spec: str | None = None,
+            polling: bool = False,
             capture_request: bool = True,
             capture_response: bool = True,
         ) -> Callable[[F], F]: ...
@@ -59,6 +60,7 @@ if TYPE_CHECKING:
             tags: Iterable[str] | str | None = None,
             cost: float | None = None,
             spec: str | None = None,
+            polling: bool = False,
             capture_request: bool = True,
             capture_response: bool = True,
         ) -> Callable[[F], F]: ...
@@ -95,6 +97,8 @@ class _Plan:
         self.request = options.get("capture_request", True)
         self.response = options.get("capture_response", True)
         self.more = {key: options[key] for key in ("version", "spec") if options.get(key) is not None}
+        if options.get("polling"):
+            self.more["polling"] = True
         taken = parameters(function)
         self.names = tuple(name for name, one in taken.items() if one.kind in _BY_POSITION)
         self.rest = next((name for name, one in taken.items() if one.kind is _Parameter.VAR_POSITIONAL), "args")
@@ -538,7 +542,7 @@ def _decorate(kind: str, target: Any, options: dict[str, Any]) -> Any:
     return around(target, plan.run if kind == "session" else plan.begin)
 
 
-_OPTIONS = frozenset("name version tags cost spec capture_request capture_response".split())
+_OPTIONS = frozenset("name version tags cost spec polling capture_request capture_response".split())
 
 
 def _warn_of_unknown(kind: str, options: dict[str, Any]) -> None:
@@ -573,7 +577,10 @@ task = _decorator("task", "Each call is a task: an operation under another name.
 llm = _decorator(
     "llm", "Each call is a call of a language model; its tokens are read from the response that it returns."
 )
-tool = _decorator("tool", "Each call is a tool call; `cost=` is its cost in US dollars.")
+tool = _decorator(
+    "tool",
+    "Each call is a tool call; `cost=` is its cost in US dollars, `polling=True` says that calls repeat by intent.",
+)
 guardrail = _decorator("guardrail", "Each call is a guardrail; `spec=` says of what: 'input' or 'output'.")
 
 

@@ -5,7 +5,9 @@ LocalopsError
 │   └── UnusableBudget     a limit that cannot be read, which must not become no limit
 ├── NoSession          no session is open to record into, or it is not clear which
 ├── UnknownEndState    a session has no such end state
-├── BudgetExceeded     the session has spent its budget
+├── LimitReached       a limit that the program set for its session, which stops it
+│   ├── BudgetExceeded     the session has spent its budget
+│   └── LoopDetected       tool calls repeat; for a hook `on_loop` to raise
 ├── NotFound           no session, event, project or topic has that id
 ├── Ambiguous          more than one has that prefix
 ├── QueryRefused       SQL that would write, or that read for too long
@@ -18,7 +20,7 @@ LocalopsError
     └── DamagedJournal     the file is broken; `localops repair` saves what it holds
 
 A class's docstring is its default message.  Recording raises none of these into an agent unless
-`strict=True`; the exceptions are BudgetExceeded, which exists to be raised, and UnusableBudget.
+`strict=True`; the exceptions are LimitReached, which exists to be raised, and UnusableBudget.
 """
 
 from __future__ import annotations
@@ -47,8 +49,16 @@ class UnknownEndState(LocalopsError):
     """A session ends as Success, Failure or Indeterminate; it stays open until it is ended with one of these."""
 
 
-class BudgetExceeded(LocalopsError):
+class LimitReached(LocalopsError):
+    """A limit of the session is reached."""
+
+
+class BudgetExceeded(LimitReached):
     """The session has spent its budget."""
+
+
+class LoopDetected(LimitReached):
+    """The same tool calls come again and again; a hook `on_loop` raises it to stop the program."""
 
 
 class NotFound(LocalopsError):

@@ -15,7 +15,7 @@ import threading
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 
 from localops import api
-from localops.errors import BudgetExceeded
+from localops.errors import LimitReached
 from localops.instrument import langchain_runs
 from localops.interruption import hold_if_programs
 from localops.output import say_once
@@ -152,12 +152,12 @@ def _request(options: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _edge(method: Callable[..., None]) -> Callable[..., None]:
-    """Return a callback that raises nothing but BudgetExceeded: LangChain would log other errors, or stop."""
+    """Return a callback that raises nothing but LimitReached: LangChain would log other errors, or stop."""
 
     def call(self: Any, *args: Any, **options: Any) -> None:
         try:
             method(self, *args, **options)
-        except BudgetExceeded:
+        except LimitReached:
             raise
         except Exception as error:  # the edge: recording never breaks the program that is recorded
             if not hold_if_programs(error):
@@ -171,7 +171,7 @@ def _edge(method: Callable[..., None]) -> Callable[..., None]:
 class _Callbacks:
     """The callbacks, shared by both handlers."""
 
-    raise_error = True  # BudgetExceeded has to reach the program; nothing else is raised
+    raise_error = True  # LimitReached has to reach the program; nothing else is raised
     _runs: _Runs
 
     @_edge

@@ -129,7 +129,7 @@ def test_every_option_is_explained(option: str) -> None:
         assert f"`{option}`" in _page("configuration")
     else:
         assert line
-        assert f"LOCALOPS_{option.upper()}" in line[0] or option == "on_budget"
+        assert f"LOCALOPS_{option.upper()}" in line[0] or option in ("on_budget", "on_loop")
 
 
 @pytest.mark.parametrize("error", [name for name in vars(errors) if name[0].isupper() and name != "TYPE_CHECKING"])

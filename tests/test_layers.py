@@ -48,9 +48,11 @@ LAYERS = """
     lower_bounds
     exposition facts prune remotes repricing
     steps
-    doctor usage post_mortem run_diff run_gate
+    loops
+    doctor usage post_mortem run_diff run_gate waste
     post_mortem_page
-    budget writer seen_calls own_scores
+    waste_page
+    budget writer seen_calls own_scores loop_watch
     recorder session_facts scoring
     operation
     session

@@ -2,7 +2,7 @@
 
 `group.py` parses with click; what `plain.py` takes needs no parser, and click is not loaded for it.  Only this file
 turns errors into a line on stderr and an exit code: 0 done, 1 not found, ambiguous or unexpected, 2 wrong usage, 3 a
-rule of `check` is broken, 130 interrupted.
+rule of `check` is broken or `lint` sees a loop, 130 interrupted.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 # Commands whose output can be longer than a screen.
-_PAGED = frozenset("sessions show why diff analytics search query help".split())
+_PAGED = frozenset("sessions show why lint diff analytics search query help".split())
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

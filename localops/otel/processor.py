@@ -17,7 +17,7 @@ from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
 from localops import facets
-from localops.errors import BudgetExceeded, JournalError
+from localops.errors import JournalError, LimitReached
 from localops.interruption import attempt, deliver, hold_if_programs, settle, waiting
 from localops.otel import unparsed
 from localops.otel.mapping import Error, Reading, read
@@ -126,7 +126,7 @@ _spans: dict[Key, _Recorded] = {}
 class LocalopsSpanProcessor(SpanProcessor):
     """Record each span as an operation of the session that it happens in.
 
-    Raise nothing but BudgetExceeded, when a span starts, and the JournalError of a strict session.
+    Raise nothing but LimitReached, when a span starts, and the JournalError of a strict session.
     """
 
     def __init__(self) -> None:
@@ -567,7 +567,7 @@ def _guarded(what: str, step: Callable[[], None]) -> None:
     """Do a step; keep its exceptions from the program, and hold interruptions until it is done."""
     try:
         step()
-    except (BudgetExceeded, JournalError):
+    except (LimitReached, JournalError):
         raise
     except BaseException as error:  # the edge: tracing never breaks the program that is traced
         if _is_of_budget(error):

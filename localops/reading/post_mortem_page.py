@@ -78,13 +78,14 @@ def _quoted(part: str) -> str:
 def markdown(findings: Facts) -> list[str]:
     """Return the page as lines of Markdown."""
     title = [Recorded(findings["name"] or "unnamed"), f": {findings['state']}"]
-    lines = [f"# {_marked(title)}", "", f"Session `{findings['session_id']}`, project {code(findings['project'])}."]
+    lines = [f"# {marked(title)}", "", f"Session `{findings['session_id']}`, project {code(findings['project'])}."]
     for heading, sentences in sections(findings):
-        lines += ["", f"## {heading}", "", *(f"- {_marked(sentence)}" for sentence in sentences)]
+        lines += ["", f"## {heading}", "", *(f"- {marked(sentence)}" for sentence in sentences)]
     return lines
 
 
-def _marked(sentence: Sentence) -> str:
+def marked(sentence: Sentence) -> str:
+    """Return a sentence as Markdown, recorded text as code."""
     return "".join(code(part) if isinstance(part, Recorded) else part for part in sentence)
 
 

@@ -320,6 +320,8 @@ class Client:
             cut=self._keeper(folder).failed,
         )
         recorder.limit(config.budget_usd)
+        if config.on_loop is not None:
+            recorder.watch_loops()
         return Session(recorder, config, self._forget)
 
     def _begin(self, session: Session, tags: Iterable[str] | str | None, *, begun: bool, params: object = None) -> None:

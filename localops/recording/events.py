@@ -223,6 +223,7 @@ class ToolEvent(Event):
     """A tool that the agent called.
 
     `call_id` is the id of the model's request for it, `definition` the description that the model had of the tool.
+    `polling` says that to call it again with the same arguments is how it is used, and no loop.
     """
 
     any_type = False
@@ -245,6 +246,7 @@ class ToolEvent(Event):
         call_id: str | None = None,
         definition: object = None,
         cost: float | None = None,
+        polling: bool = False,
         tags: Iterable[str] | str | None = None,
         user: str | None = None,
         conversation: str | None = None,
@@ -269,10 +271,11 @@ class ToolEvent(Event):
         self.call_id = call_id
         self.definition = definition
         self.cost = cost
+        self.polling = True if polling else None
 
     def fields(self) -> dict[str, object]:
         """Return the fields of its row's body, without the columns."""
-        return {**super().fields(), **_given(self, ("call_id", "definition", "logs"))}
+        return {**super().fields(), **_given(self, ("call_id", "definition", "logs", "polling"))}
 
 
 class LLMEvent(Event):

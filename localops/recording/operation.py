@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
     from localops.recording.context import Scope
     from localops.recording.events import Timestamp
+    from localops.recording.loop_watch import LoopWatch
     from localops.recording.recorder import Recorder
     from localops.recording.usage import Measures
 
@@ -171,6 +172,8 @@ class OperationRows:
         row = recorder.writer.opening(self._head, fields, at, model)
         # A wait is about to begin: what led to it should be safe from a power cut as well.
         recorder.write(row, sync=(kind == "tool" or kind == "llm") and recorder.journal.sync_due())
+        if recorder.loops is not None:
+            recorder.loops.began(self.id, kind, rows.body_of(row))
 
     def become(
         self,
@@ -223,6 +226,8 @@ class OperationRows:
         )
         self._write_once(row)
         recorder.operation_facets.pop(self.id, None)
+        if recorder.loops is not None and not self._is_told:
+            self._compare(recorder.loops, row, error, failed=failed)
         if call is None or self._outer is not None or measures is None:
             return
         recorder.warn_unpriced(call, row)
@@ -246,6 +251,19 @@ class OperationRows:
         if not self._is_written:
             self._recorder.write(row)
             self._is_written = True
+
+    def _compare(
+        self, watch: LoopWatch, row: Row, error: BaseException | ErrorEvent | str | None, *, failed: bool
+    ) -> None:
+        """Compare a tool call that has ended with those before it."""
+        cause: tuple[str | None, object] | None = None
+        if is_a(error, ErrorEvent):
+            cause = (error.error_type, error.details)
+        elif error is not None:
+            cause = (class_name(error), events.describe(error)) if is_a(error, BaseException) else ("Error", error)
+        self._is_told = self._call is None
+        _, kind, name, parent, agent, _ = self._head
+        watch.ended(self.id, kind, name, rows.body_of(row), parent=parent, agent=agent, failed=failed, error=cause)
 
     def close_unfinished(self) -> None:
         """Write that an LLM call had not ended when its session did: it counts, with what is known of it by now.

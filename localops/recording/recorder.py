@@ -19,7 +19,7 @@ from localops.output import say, say_once
 from localops.reading import session_state
 from localops.reading.story import Story, budget_id
 from localops.recording import events
-from localops.recording.events import ErrorEvent, LLMEvent, to_id
+from localops.recording.events import ErrorEvent, LLMEvent, ToolEvent, to_id
 from localops.recording.raised import is_recorded, note_recorded
 from localops.recording.seen_calls import SeenCall
 from localops.recording.usage import known_of
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from localops.recording.budget import Budget
     from localops.recording.context import Scope
     from localops.recording.events import Event
+    from localops.recording.loop_watch import LoopWatch
     from localops.recording.usage import Measures
     from localops.recording.writer import Writer
 
@@ -63,7 +64,9 @@ ERROR_COPY = "error_copy"  # that of the error of such a call
 _RECENT = 64  # ended calls that are remembered, to recognise a second record of one
 _MOST_OPERATIONS = 10_000  # open operations with facets
 _AGAIN = 0.5  # seconds until a first row that could not be written is tried again
-_ID, _SESSION, _KIND, _NAME = (rows.COLUMNS.index(name) for name in ("id", "session", "kind", "name"))
+_ID, _SESSION, _KIND, _NAME, _PARENT, _AGENT = (
+    rows.COLUMNS.index(name) for name in ("id", "session", "kind", "name", "parent", "agent")
+)
 
 new_id, now_ns = clock.new_id, clock.now_ns
 
@@ -95,6 +98,7 @@ class Recorder:
         """True when something must be done before the next row: see `attend`."""
         self.has_ended = False
         self.budget: Budget | None = None
+        self.loops: LoopWatch | None = None
         self.open_calls: weakref.WeakValueDictionary[bytes, OperationRows] = weakref.WeakValueDictionary()
         """The LLM calls that are open, by id: a call that begins inside one of them is the same call."""
         self.recent_calls: deque[SeenCall] = deque(maxlen=_RECENT)
@@ -198,8 +202,9 @@ class Recorder:
         failed: int | None = None,
         *,
         unbilled: bool = False,
+        error: ErrorEvent | None = None,
     ) -> None:
-        """Write an event with its model, tokens and cost."""
+        """Write an event with its model, tokens and cost; `error` is what it failed with."""
         if self.operation_facets:
             event.tags = self._with_facets(event.tags, parent)
         id, beside = self._id_of(event, at)
@@ -209,8 +214,12 @@ class Recorder:
         ):
             self._write_copy(event, id, at, parent, agent, seen, beside)
             return
+        if self._config.polling and isinstance(event, ToolEvent) and event.name in self._config.polling:
+            event.polling = True
         row = self.writer.measured_event(event, id, at, parent, agent, failed, beside, unbilled=unbilled)
         self._write_recorded(event, row, at)
+        if self.loops is not None:
+            self._compare(self.loops, row, error)
         if failed:  # at once: if what follows is interrupted and done again, the error must not count as another
             event.failed = True
         if isinstance(event, LLMEvent):
@@ -309,7 +318,7 @@ class Recorder:
         trigger, failed = trigger_of(event), None
         is_copy = self._is_known_error(event, trigger)
         if trigger is not None and not trigger.recorded:
-            self._record_measured(trigger, at, parent, agent, 1, unbilled=is_unbilled(trigger, event))
+            self._record_measured(trigger, at, parent, agent, 1, unbilled=is_unbilled(trigger, event), error=event)
             trigger.failed = True
         elif trigger is not None and not trigger.failed:
             # Its row cannot change any more: the row of the error says that it failed.
@@ -367,7 +376,27 @@ class Recorder:
         for stored in self.ask("row", id=call.id.bytes, phase=rows.DONE):
             self.write(repricing.unbilled_row(stored))
 
-    # Money
+    # Limits
+
+    def watch_loops(self) -> None:
+        """Compare the tool calls of this process from now on."""
+        from localops.recording.loop_watch import LoopWatch  # most programs never need it
+
+        self.loops = LoopWatch(self._config.polling)
+
+    def _compare(self, watch: LoopWatch, row: Row, error: ErrorEvent | None) -> None:
+        """Compare a call that was recorded in one row with those before it."""
+        columns = rows.whole(row)
+        watch.ended(
+            columns[_ID],
+            columns[_KIND],
+            columns[_NAME] or "",
+            rows.body_of(row),
+            parent=columns[_PARENT],
+            agent=columns[_AGENT],
+            failed=error is not None,
+            error=None if error is None else (error.error_type, error.details),
+        )
 
     def limit(self, dollars: float | None) -> None:
         """Set the budget of the session in US dollars, or remove it."""

@@ -104,7 +104,7 @@ class Session(SessionFacts):
     def record(self, event: Event, flush_now: bool = False, *, _at: int = 0) -> None:  # noqa: ARG002
         """Write an event to the journal; when this returns, it outlives the process.
 
-        Raise nothing but BudgetExceeded (after the row is written), unless the session is strict.  An exception that
+        Raise nothing but LimitReached (after the row is written), unless the session is strict.  An exception that
         the program's signal handlers or other threads raise meanwhile is raised once the row is written.
         `flush_now` is accepted because AgentOps has it: there is nothing to flush.  `_at` is when the call began,
         where the session had to be opened first.
@@ -130,7 +130,7 @@ class Session(SessionFacts):
             recorder.count_cut()
         if waiting:
             deliver()
-        if recorder.budget is not None and written and not event.plain:
+        if written and not event.plain and (recorder.budget is not None or recorder.loops is not None):
             self.check_budget()
 
     def _record_again(self, event: Event, at: int, error: BaseException) -> bool:
@@ -266,9 +266,11 @@ class Session(SessionFacts):
 
         If the process dies before its end, this row shows where it died; `more` goes into its body, beside the
         params.  `by_itself` names the instrumentor that records it.  Raise BudgetExceeded when the session's budget
-        is spent.
+        is spent, and the LimitReached of a hook.
         """
         self.check_budget()
+        if kind == "tool" and self.config.polling and name in self.config.polling:
+            more = {**(more or {}), "polling": True}
 
         def write() -> OperationRows:
             if self.recorder.must_attend:
@@ -295,12 +297,15 @@ class Session(SessionFacts):
         return begun[0] if begun is not None else None
 
     def check_budget(self) -> None:
-        """Raise BudgetExceeded, or call the hook, when the session has spent its budget."""
+        """Raise BudgetExceeded, or call the hook, when the session has spent its budget; call `on_loop` of a loop."""
         if self.recorder.budget is not None:
             note = self.recorder.note_budget
             self.recorder.budget.check(
                 self, self.config.on_budget, lambda spent, budget: note(spent, budget, self.here())
             )
+        loops = self.recorder.loops
+        if loops is not None and loops.waiting and self.config.on_loop is not None:
+            loops.alarm(self, self.config.on_loop)
 
     def here(self) -> Scope:
         """Return the place of the calling code in this session: its operation and its agent."""

@@ -1,0 +1,141 @@
+"""`localops lint`: find loops of tool calls and failing tools, for people and for CI."""
+
+from __future__ import annotations
+
+import click
+
+from localops import config, output
+from localops.cli import common
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+
+    from localops.reading.facts import Facts
+    from localops.reading.home import Home, Project
+
+# The exit code where a loop was found.
+_FOUND = 3
+
+
+@click.command()
+@click.argument("sessions", nargs=-1, metavar="[ID|last]...")
+@click.option("--since", type=common.Moment(), help="All sessions started since: 2h, 3d, 2026-11-21, or an ISO time.")
+@click.option("--until", type=common.Moment(end=True), help="All sessions started before.")
+@click.option("--tag", help="All sessions with this tag.")
+@click.option("--polling", multiple=True, metavar="TOOL", help="Calls of this tool repeat by intent; may be repeated.")
+@click.option("--strict", is_flag=True, help="Habits, and calls that could not be compared, count as loops.")
+@click.option("--format", "form", type=common.Choice(["text", "md"]), help="text, or md: Markdown for a ticket.")
+@common.place_options
+@common.json_option
+def lint(
+    sessions: tuple[str, ...],
+    since: int | None,
+    until: int | None,
+    tag: str | None,
+    polling: tuple[str, ...],
+    strict: bool,
+    form: str | None,
+    home: str | None,
+    project: str | None,
+    as_json: bool,
+) -> None:
+    """Find loops of tool calls, and what they wasted; the exit code is 3 if there is one.
+
+    A loop is the same call with the same result three times in a row, several calls in turn three times, a call that
+    fails again and again, or the same error again. A call that is repeated often with others between is a habit. A
+    result that changes is progress; `@tool(polling=True)`, the setting `polling` and --polling say that repeats are
+    intended. Without an ID: the newest session.
+    """
+    common.at_most_one(json=as_json, format=form)
+    common.check_period(since, until)
+    is_period = since is not None or until is not None or tag is not None
+    if sessions and is_period:
+        raise click.UsageError("give either sessions or --since, --until and --tag")
+    with common.look(home, project) as opened:
+        waits = {*polling, *config.polling(opened.folder)}
+        chosen = _all(opened, since, until, tag) if is_period else _named(opened, sessions or ("last",))
+        results = [_lint(where, id, waits) for where, id in chosen]
+    alarming = sum(one["alarming"] for one in results)
+    if as_json:
+        _print_json(results)
+    elif form == "md":
+        _print_markdown(results)
+    else:
+        _print(results)
+    if alarming or (strict and any(one["loops_count"] or not one["complete"] for one in results)):
+        click.get_current_context().exit(_FOUND)
+
+
+def _named(opened: Home, sessions: Iterable[str]) -> Iterator[tuple[Project, bytes]]:
+    return (opened.find(ident) for ident in sessions)
+
+
+def _all(opened: Home, since: int | None, until: int | None, tag: str | None) -> Iterator[tuple[Project, bytes]]:
+    from localops.reading.home import Filters
+
+    filters = Filters(since=since, until=until, tag=tag)
+    return ((listed.project, listed.session) for listed in opened.sessions(filters) if listed.tools)
+
+
+def _lint(where: Project, id: bytes, waits: set[str]) -> Facts:
+    # Late, so that an id that does not exist is refused without loading it.
+    from localops.reading import waste
+
+    return waste.of(where.name, where.snapshot(id), where.reader, polling=waits)
+
+
+def _print_json(results: list[Facts]) -> None:
+    from localops.reading import waste_page
+
+    common.print_json(
+        {
+            "loops": sum(one["loops_count"] for one in results),
+            "alarming": sum(one["alarming"] for one in results),
+            "sessions": [waste_page.document(one) for one in results],
+        }
+    )
+
+
+def _print_markdown(results: list[Facts]) -> None:
+    from localops.reading import waste_page
+
+    shown = results if len(results) == 1 else list(filter(_says_something, results))
+    if len(results) > 1:
+        print(f"## {_sums(results)}")
+        print()
+    for number, one in enumerate(shown):
+        if number:
+            print()
+        for line in waste_page.markdown(one):
+            print(line)
+
+
+def _says_something(one: Facts) -> bool:
+    return bool(one["loops_count"] or not one["complete"])
+
+
+def _print(results: list[Facts]) -> None:
+    from localops.reading import waste_page
+    from localops.reading.post_mortem_page import plain
+
+    room = common.width()
+    for one in results if len(results) == 1 else filter(_says_something, results):
+        name, state = common.bold(common.title(one["name"])), common.state(one["state"])
+        print(f"{name}  {state}  {common.dim(one['session_id'])}")
+        for title, sentences in waste_page.sections(one):
+            print()
+            print(common.bold(title))
+            for sentence in sentences:
+                text = plain(sentence)
+                for line in output.wrap(text, max(room - 2, 20)) if room else [text]:
+                    print(f"  {line}")
+        print()
+    is_red = any(one["alarming"] for one in results)
+    print(common.styled(_sums(results), "red" if is_red else "green"))
+
+
+def _sums(results: list[Facts]) -> str:
+    from localops.reading import waste_page
+
+    return waste_page.headline(results[0]) if len(results) == 1 else waste_page.total(results)

@@ -1,0 +1,280 @@
+"""Loops of tool calls: the same call again, cycles of several, the same failure again.
+
+A `Detector` is given the tool calls of a session one after another and needs no journal, so that a report of a run
+that is over and the alarm in one that goes on have the same rules:
+
+- calls are compared by tool and arguments, and by their results without the ids and times that each answer has;
+- a call that fails is the same as one that failed before, whatever the error;
+- only calls of one agent are compared, and inside of another tool call only those of that call;
+- a call whose result changes makes progress, and so does one of a tool that is marked as polling.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import deque
+
+from localops.encoding import encode
+from localops.reading.calls import digest
+from localops.reading.steps import without_ids
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+    from typing import Any
+
+# How often a call, a cycle or an error comes before it is a loop.
+ALARM = 3
+# The same call with the same result, with others between: it is a habit only when it comes often.
+OFTEN = 5
+# Calls of the longest cycle that is looked for.
+LONGEST = 8
+KINDS = {
+    "repeat": "the same call with the same result",
+    "cycle": "several calls in turn, each with the same result as before",
+    "retry": "the same call, failed each time",
+    "error": "calls of one tool that failed with the same error",
+    "again": "the same call with the same result, with others between",
+}
+"""What is looked for.  The last one may be a habit, so that no alarm is raised for it."""
+
+_DAY_NS = 86_400 * 1_000_000_000
+# Characters of a result in which ids and times are looked for.
+_READ = 1 << 16
+# Agents, and tool calls that others are made in, of a program that goes on.
+_MOST_STREAMS = 1_000
+# A result that is a time, with or without a name.
+_TIME = re.compile(r'[{]?(?:"[^"]*":)?"?<time>"?[}]?')
+
+
+class Call:
+    """A tool call that has ended: what it was given, and what came of it."""
+
+    __slots__ = (
+        "_outcome", "_period", "_returns", "agent", "error", "failed", "given", "id", "inside", "tool", "waits",
+    )  # fmt: skip
+
+    def __init__(
+        self,
+        id: bytes,
+        tool: str,
+        opened: dict[str, Any],
+        ended: dict[str, Any],
+        *,
+        agent: bytes | None = None,
+        inside: bytes | None = None,
+        failed: bool = False,
+        error: int | None = None,
+        waits: bool = False,
+        period: tuple[int, int] = (0, 0),
+    ) -> None:
+        """Take in a call with the bodies of the rows it began and ended with; of a single row, it is both.
+
+        inside: the tool call it was made in. waits: its tool is for polling. period: of times that its result may
+        have, see `period_around`.
+        """
+        self.id, self.tool, self.agent, self.inside = id, tool, agent, inside
+        self.failed, self.error = failed, error
+        self.waits = waits or bool(opened.get("polling") or ended.get("polling"))
+        params = opened.get("params", ended.get("params"))
+        # Without arguments and result nothing is known of it: it is like no other.
+        is_known = params not in (None, {}, []) or "returns" in ended
+        self.given = digest(f"{tool}\0{digest(params)}") if is_known else None
+        self._returns: Any = ended.get("returns")
+        self._period = period
+        self._outcome: int | None = None
+
+    @property
+    def outcome(self) -> int:
+        """Return the digest of its result, without ids and times."""
+        if self._outcome is None:
+            self._outcome = _result_digest(self._returns, self._period)
+            self._returns = None
+        return self._outcome
+
+    def is_like(self, other: Call) -> bool:
+        """Return whether it is the same call as another, and came to the same."""
+        if self.given is None or self.given != other.given or self.failed != other.failed:
+            return False
+        return self.failed or (not self.waits and self.outcome == other.outcome)
+
+
+class Loop:
+    """Calls that are the same again and again."""
+
+    __slots__ = ("calls", "kind", "period")
+
+    def __init__(self, kind: str, calls: list[Call], period: int = 1) -> None:
+        self.kind, self.calls = kind, calls
+        self.period = period
+        """How many calls make one round."""
+
+    @property
+    def wasted(self) -> Sequence[Call]:
+        """The calls after the first round, which brought nothing new."""
+        return self.calls[self.period :]
+
+    @property
+    def rounds(self) -> int:
+        """How many rounds are complete."""
+        return len(self.calls) // self.period
+
+    @property
+    def tools(self) -> list[str]:
+        """The tools of one round, in order."""
+        return [call.tool for call in self.calls[: self.period]]
+
+    @property
+    def agent(self) -> bytes | None:
+        """The agent whose calls these are."""
+        return self.calls[0].agent
+
+
+class Detector:
+    """Finds the loops in tool calls that are added in the order they began.
+
+    For a program that goes on, `keep=False` bounds its memory: a loop has only the calls up to its alarm.
+    """
+
+    def __init__(self, *, keep: bool = True) -> None:
+        self.loops: list[Loop] | None = [] if keep else None
+        self._streams: dict[tuple[bytes | None, bytes | None], _Stream] = {}
+
+    def add(self, call: Call) -> Loop | None:
+        """Take in the next call; return the loop that has become one with it."""
+        key = (call.agent, call.inside)
+        stream = self._streams.get(key)
+        if stream is None:
+            stream = self._streams[key] = _Stream(self.loops)
+            if self.loops is None and len(self._streams) > _MOST_STREAMS:
+                self._streams.pop(next(iter(self._streams)))
+        return stream.add(call)
+
+
+class _Stream:
+    """The calls of one agent, or those inside of one tool call."""
+
+    def __init__(self, loops: list[Loop] | None) -> None:
+        self._loops = loops
+        self._recent: deque[Call] = deque(maxlen=ALARM * LONGEST)
+        # By the length of a cycle: how many of the last calls are like the one that many calls before.
+        self._alike = [0] * (LONGEST + 1)
+        self._open: Loop | None = None
+        self._failing: dict[str, list[Call]] = {}
+        self._open_errors: dict[str, Loop] = {}
+
+    def add(self, call: Call) -> Loop | None:
+        recent, alike = self._recent, self._alike
+        for period in range(1, LONGEST + 1):
+            is_alike = len(recent) >= period and call.is_like(recent[-period])
+            alike[period] = alike[period] + 1 if is_alike else 0
+        recent.append(call)
+        if self._open is not None and alike[self._open.period]:
+            if self._loops is not None:
+                self._open.calls.append(call)
+            self._forget_failures(call.tool)
+            return None
+        self._open = None
+        for period in range(1, LONGEST + 1):
+            if alike[period] >= (ALARM - 1) * period:
+                return self._begin(period, call)
+        return self._same_error(call)
+
+    def _begin(self, period: int, call: Call) -> Loop:
+        calls = list(self._recent)[-ALARM * period :]
+        kind = "cycle" if period > 1 else "retry" if call.failed else "repeat"
+        self._open = Loop(kind, calls, period)
+        of_it = {each.id for each in calls}
+        # The failures of a cycle were a loop of their own before its last call came.
+        for tool, loop in list(self._open_errors.items()):
+            if self._loops is not None and of_it.issuperset(each.id for each in loop.calls):
+                self._loops.remove(loop)
+            self._forget_failures(tool)
+        self._forget_failures(call.tool)
+        if self._loops is not None:
+            self._loops.append(self._open)
+        return self._open
+
+    def _same_error(self, call: Call) -> Loop | None:
+        """Look for the same error again, of one tool, whatever it was given and whatever was called between."""
+        failing = self._failing.get(call.tool)
+        if failing and (not call.failed or call.error != failing[-1].error):
+            self._forget_failures(call.tool)
+            failing = None
+        if not call.failed or call.error is None:
+            return None
+        if failing is None:
+            failing = self._failing[call.tool] = []
+        is_alarm = len(failing) == ALARM - 1
+        if self._loops is not None or len(failing) < ALARM:
+            failing.append(call)
+        if not is_alarm:
+            return None
+        # The list grows, and the loop with it.
+        loop = self._open_errors[call.tool] = Loop("error", failing)
+        if self._loops is not None:
+            self._loops.append(loop)
+        return loop
+
+    def _forget_failures(self, tool: str) -> None:
+        self._failing.pop(tool, None)
+        self._open_errors.pop(tool, None)
+
+
+def find(calls: Iterable[Call]) -> list[Loop]:
+    """Return the loops in the tool calls of a session, in the order they began."""
+    detector = Detector()
+    assert detector.loops is not None
+    alike: dict[tuple[object, ...], list[Call]] = {}
+    order: dict[bytes, int] = {}
+    for call in calls:
+        detector.add(call)
+        order[call.id] = len(order)
+        if call.given is not None and not call.failed and not call.waits:
+            alike.setdefault((call.agent, call.inside, call.given, call.outcome), []).append(call)
+    looping = {call.id for loop in detector.loops for call in loop.calls}
+    for same in alike.values():
+        rest = [call for call in same if call.id not in looping] if len(same) >= OFTEN else []
+        if len(rest) >= OFTEN:
+            detector.loops.append(Loop("again", rest))
+    return sorted(detector.loops, key=lambda loop: order[loop.calls[0].id])
+
+
+def error_digest(kind: str | None, message: object, period: tuple[int, int]) -> int | None:
+    """Return the digest of an error without ids and times; None if nothing is known of it."""
+    if kind is None and message in (None, ""):
+        return None
+    text = message if isinstance(message, str) else encode.sorted_dumps(message).decode("utf-8", "replace")
+    return digest(f"{kind}\0{without_ids(text[:_READ], *period)}{text[_READ:]}")
+
+
+def period_around(first_ns: int, last_ns: int) -> tuple[int, int]:
+    """Return the period in which a time is one of the run's own, and no value."""
+    return first_ns - _DAY_NS, last_ns + _DAY_NS
+
+
+def _result_digest(returns: Any, period: tuple[int, int]) -> int:
+    """Return the digest of a result without ids and times, unless the time is the result."""
+    text = encode.sorted_dumps(returns).decode("utf-8", "replace")
+    plain = without_ids(text[:_READ], *period) + text[_READ:]
+    return digest(text if _TIME.fullmatch(plain) else plain)
+
+
+def shape(params: object) -> str:
+    """Return the names of arguments and the kinds of their values, in order.
+
+    >>> shape({"query": "tides", "limit": 5, "exact": None})
+    'exact: null, limit: number, query: text'
+    """
+    if isinstance(params, dict):
+        return ", ".join(f"{name}: {_kind(value)}" for name, value in sorted(params.items()))
+    return "" if params is None else _kind(params)
+
+
+def _kind(value: object) -> str:
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return "truth"
+    names = {str: "text", int: "number", float: "number", list: "list", dict: "object"}
+    return names.get(type(value), "value")

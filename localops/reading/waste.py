@@ -1,0 +1,327 @@
+"""The loops and the failing tools of a session, and what the repeated calls cost: read from its rows.
+
+`loops.py` has the rules.  An LLM call belongs to the tool call that came next of the same agent, or that it was made
+in: with a repeated tool call, the model's request for it was wasted as well.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+from localops.clock import iso
+from localops.encoding import encode
+from localops.journal import rows
+from localops.journal.sql import statements
+from localops.reading import analytics, facts, loops, previews
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Iterable, Iterator
+    from typing import Any, NamedTuple
+
+    from localops.journal.reader import Reader
+    from localops.reading.facts import Facts
+    from localops.reading.loops import Loop
+    from localops.reading.snapshot import Snapshot
+
+    class Spent(NamedTuple):
+        """What tool calls cost, with the LLM calls that belong to them."""
+
+        calls: int
+        llm_calls: int
+        tokens_in: int
+        tokens_out: int
+        cost: int
+        unpriced: int
+
+    class _Row(NamedTuple):
+        """A row of the statement `calls`."""
+
+        seq: int
+        id: bytes
+        phase: int
+        kind: str
+        name: str | None
+        parent: bytes | None
+        agent: bytes | None
+        at_ns: int
+        start_ns: int | None
+        failed: int | None
+        cost: int | None
+        tokens_in: int | None
+        tokens_out: int | None
+        body: str | None
+else:
+    Spent = namedtuple("Spent", "calls llm_calls tokens_in tokens_out cost unpriced")
+    _Row = namedtuple(
+        "_Row", "seq id phase kind name parent agent at_ns start_ns failed cost tokens_in tokens_out body"
+    )
+
+# Rows at the end of a session that are looked at, and bytes of their bodies.
+MOST_ROWS = 200_000
+MOST_BYTES = 128 << 20
+# Of each list, in a document.
+SHOWN = 100
+_PAGE = 5_000
+_SQL = "waste.sql"
+
+
+class _Tool:
+    """A tool call as it is read: its rows, and the LLM calls that belong to it."""
+
+    __slots__ = (
+        "agent", "began_ns", "call", "cost", "ended_ns", "error", "error_digest", "failed", "first_seq", "id", "inside",
+        "last_seq", "message", "models", "name", "opened", "shape",
+    )  # fmt: skip
+
+    def __init__(self, row: _Row, inside: bytes | None) -> None:
+        self.id, self.name, self.agent, self.inside = row.id, row.name or "", row.agent, inside
+        self.first_seq = self.last_seq = row.seq
+        self.began_ns = row.at_ns if row.start_ns is None else row.start_ns
+        self.ended_ns = row.at_ns
+        self.opened: dict[str, Any] = {}
+        self.cost = 0
+        self.failed = False
+        self.error: str | None = None
+        self.error_digest: int | None = None
+        self.message: str | None = None
+        self.shape = ""
+        self.models: list[_Model] = []
+        self.call: loops.Call | None = None
+
+
+class _Model:
+    """An LLM call: what it cost."""
+
+    __slots__ = ("cost", "tokens_in", "tokens_out")
+
+    def __init__(self, row: _Row) -> None:
+        self.cost, self.tokens_in, self.tokens_out = row.cost, row.tokens_in or 0, row.tokens_out or 0
+
+
+class Waste:
+    """What is known of the loops and the failing tools of one session."""
+
+    def __init__(self, reader: Reader, session: bytes, *, polling: Collection[str] = ()) -> None:
+        self._reader, self._session = reader, session
+        self._polling = frozenset(polling)
+        self._tools: dict[bytes, _Tool] = {}
+        self._models: dict[bytes, _Model] = {}
+        # By agent: the LLM calls since its last tool call.
+        self._pending: dict[bytes | None, list[_Model]] = {}
+        self.is_complete = True
+        figures = analytics.totals(reader, session)
+        self._period = loops.period_around(figures.first_ns, figures.last_ns)
+        if figures.tools >= loops.ALARM or figures.failed:
+            self._read(figures.rows)
+        ended = [tool for tool in self._tools.values() if tool.call is not None]
+        for tool in ended:
+            assert tool.call is not None
+            tool.call.failed, tool.call.error = tool.failed, tool.error_digest
+        self.loops = loops.find(tool.call for tool in ended if tool.call is not None)
+        self.failing = [tool for tool in ended if tool.failed]
+
+    def _read(self, many: int) -> None:
+        """Read the rows of the session, of a long one the last."""
+        after = 0
+        if many > MOST_ROWS:
+            [(after,)] = self._ask("page_end", after=0, many=many - MOST_ROWS)
+            self.is_complete = False
+        size = 0
+        while size < MOST_BYTES:
+            [(end,)] = self._ask("page_end", after=after, many=_PAGE)
+            if end is None:
+                return
+            for row in map(_Row._make, self._ask("calls", after=after, many=_PAGE)):
+                size += len(row.body or "")
+                self._take(row)
+            after = end
+        self.is_complete = False
+
+    def _ask(self, name: str, **values: object) -> list[tuple[Any, ...]]:
+        return self._reader.ask(statements(_SQL)[name], {"session": self._session, **values})
+
+    def _take(self, row: _Row) -> None:
+        if row.kind == "tool":
+            self._take_tool(row)
+        elif row.kind == "llm":
+            if row.phase == rows.DONE:
+                self._take_model(row)
+        elif row.kind == "price":
+            model = self._models.get(row.parent or b"")
+            if model is not None and row.cost is not None:
+                model.cost = (model.cost or 0) + row.cost
+                model.tokens_in += row.tokens_in or 0
+                model.tokens_out += row.tokens_out or 0
+        elif row.parent is not None and (tool := self._tools.get(row.parent)) is not None:
+            self._take_error(row, tool)
+
+    def _take_tool(self, row: _Row) -> None:
+        tool, body = self._tools.get(row.id), _loaded(row.body)
+        if tool is None:
+            inside = row.parent if row.parent in self._tools else None
+            tool = self._tools[row.id] = _Tool(row, inside)
+            tool.models = self._pending.pop(row.agent, [])
+        if "params" in body:
+            tool.shape = loops.shape(body["params"])
+        if row.phase == rows.OPEN:
+            tool.opened = body
+            return
+        tool.ended_ns, tool.last_seq, tool.cost = row.at_ns, row.seq, row.cost or 0
+        tool.failed = tool.failed or bool(row.failed)
+        if body.get("ended_by"):
+            tool.error = str(body["ended_by"])
+            tool.error_digest = loops.error_digest(tool.error, None, self._period)
+        tool.call = loops.Call(
+            row.id,
+            tool.name,
+            tool.opened,
+            body,
+            agent=row.agent,
+            inside=tool.inside,
+            waits=tool.name in self._polling,
+            period=self._period,
+        )
+        tool.opened = {}
+        # At once, so that the result need not be kept.
+        _ = tool.call.outcome
+
+    def _take_model(self, row: _Row) -> None:
+        model = self._models[row.id] = _Model(row)
+        around = self._tools.get(row.parent or b"")
+        (around.models if around is not None else self._pending.setdefault(row.agent, [])).append(model)
+
+    def _take_error(self, row: _Row, tool: _Tool) -> None:
+        details = _loaded(row.body).get("details")
+        tool.failed = tool.failed or bool(row.failed)
+        tool.error, tool.message = row.name, details if isinstance(details, str) else None
+        tool.error_digest = loops.error_digest(row.name, details, self._period)
+
+    def tools_of(self, calls: Iterable[loops.Call]) -> list[_Tool]:
+        """Return what was read of these calls."""
+        return [self._tools[call.id] for call in calls]
+
+    def spent(self, chosen: Iterable[Loop]) -> Spent:
+        """Return what the repeated calls of these loops cost, each counted once."""
+        wasted = {call.id: self._tools[call.id] for loop in chosen for call in loop.wasted}
+        models = [model for tool in wasted.values() for model in tool.models]
+        return Spent(
+            len(wasted),
+            len(models),
+            sum(model.tokens_in for model in models),
+            sum(model.tokens_out for model in models),
+            sum(model.cost or 0 for model in models) + sum(tool.cost for tool in wasted.values()),
+            sum(model.cost is None for model in models),
+        )
+
+    def loop_facts(self) -> Iterator[Facts]:
+        """Yield each loop as JSON, in the order they began."""
+        texts = {loop.agent: rows.id_text(loop.agent) for loop in self.loops if loop.agent is not None}
+        names = analytics.agent_names(self._reader, list(texts.values()))
+        for loop in self.loops:
+            calls = self.tools_of(loop.calls)
+            first, last = calls[0], calls[-1]
+            error = next((tool for tool in calls if tool.failed), None)
+            yield {
+                "kind": loop.kind,
+                "tools": [_short(name) for name in loop.tools],
+                "agent": _short(names.get(texts[loop.agent])) if loop.agent is not None else None,
+                "calls": len(calls),
+                "rounds": loop.rounds,
+                "failed": sum(tool.failed for tool in calls),
+                "input": self._input(first),
+                "error": None if error is None else _short(_error_text(error)),
+                "wasted": _spent_facts(self.spent([loop])),
+                "began": iso(first.began_ns),
+                "ended": iso(last.ended_ns),
+                "first": facts.full_id(first.id),
+                "last": facts.full_id(last.id),
+                "first_seq": first.first_seq,
+                "last_seq": last.last_seq,
+            }
+
+    def failure_facts(self) -> Iterator[Facts]:
+        """Yield the failures of tools as JSON: by tool, class of error and shape of the arguments, the most first."""
+        groups: dict[tuple[str, str | None, str], list[_Tool]] = {}
+        for tool in self.failing:
+            groups.setdefault((tool.name, tool.error, tool.shape), []).append(tool)
+        of_tool: dict[str, int] = {}
+        for tool in self._tools.values():
+            of_tool[tool.name] = of_tool.get(tool.name, 0) + 1
+        for (name, error, shape), tools in sorted(groups.items(), key=lambda group: -len(group[1])):
+            last = tools[-1]
+            yield {
+                "tool": _short(name),
+                "error": _short(error),
+                "arguments": _short(shape),
+                "failures": len(tools),
+                "calls": of_tool[name],
+                "message": _short(last.message),
+                "input": self._input(last),
+                "first_began": iso(tools[0].began_ns),
+                "last_began": iso(last.began_ns),
+                "last": facts.full_id(last.id),
+                "last_seq": last.last_seq,
+            }
+
+    def _input(self, tool: _Tool) -> str:
+        read = self._reader.ask("select body from event where seq = ?", (tool.first_seq,))
+        return previews.line("tool", _loaded(read[0][0])) if read else ""
+
+
+def of(project: str, seen: Snapshot, reader: Reader, *, polling: Collection[str] = ()) -> Facts:
+    """Return the loops and failing tools of a session as JSON."""
+    is_bare = seen.story.metadata_only
+    waste = Waste(reader, seen.id, polling=polling)
+    # Without arguments and results no two calls can be compared.
+    listed = [] if is_bare else list(waste.loop_facts())
+    failures = list(waste.failure_facts())
+    return {
+        "session_id": facts.full_id(seen.id),
+        "project": project,
+        "name": seen.story.name,
+        "state": seen.standing.state,
+        "loops": listed[:SHOWN],
+        "loops_count": len(listed),
+        "alarming": sum(is_alarming(loop) for loop in listed),
+        "wasted": _spent_facts(waste.spent([] if is_bare else waste.loops)),
+        "failures": failures[:SHOWN],
+        "failures_count": len(failures),
+        "complete": waste.is_complete and not is_bare,
+    }
+
+
+def is_alarming(loop: Facts) -> bool:
+    """Return whether a loop is more than a habit."""
+    return bool(loop["kind"] != "again")
+
+
+def _spent_facts(spent: Spent) -> Facts:
+    return {
+        "calls": spent.calls,
+        "llm_calls": spent.llm_calls,
+        "tokens_in": spent.tokens_in,
+        "tokens_out": spent.tokens_out,
+        **facts.cost(spent.cost, at_least=spent.unpriced > 0),
+        "unpriced": spent.unpriced,
+    }
+
+
+def _error_text(tool: _Tool) -> str | None:
+    return ": ".join(filter(None, (tool.error, tool.message))) or None
+
+
+def _loaded(body: str | None) -> dict[str, Any]:
+    try:
+        value = encode.loads(body) if body else {}
+    # A damaged body.
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {"params": value}
+
+
+def _short(text: str | None) -> str | None:
+    if text is None:
+        return None
+    text = text.strip().partition("\n")[0]
+    return text if len(text) <= previews.LONGEST else f"{text[: previews.LONGEST - 1]}…"

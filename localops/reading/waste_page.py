@@ -1,0 +1,130 @@
+"""The loops and failing tools of a session in sentences: for a terminal, a page, a ticket, an agent."""
+
+from __future__ import annotations
+
+from localops import output
+from localops.reading.post_mortem_page import Recorded, Word, marked, plain
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from localops.reading.facts import Facts
+    from localops.reading.post_mortem_page import Sentence
+
+_NAMELESS = "(nameless)"
+# Loops and failures that have a sentence each.
+_SHOWN = 20
+
+
+def document(findings: Facts) -> Facts:
+    """Return the facts, and the sentences that are made of them."""
+    page = [
+        {"title": title, "sentences": [plain(sentence) for sentence in sentences]}
+        for title, sentences in sections(findings)
+    ]
+    return {**findings, "page": page}
+
+
+def sections(findings: Facts) -> list[tuple[str, list[Sentence]]]:
+    """Return the page: each section with its sentences; one without any is left out."""
+    page = [("Loops", list(_loops(findings))), ("Failing tools", list(_failures(findings)))]
+    return [(title, sentences) for title, sentences in page if sentences]
+
+
+def markdown(findings: Facts) -> Iterator[str]:
+    """Yield the page of one session as lines of Markdown."""
+    title: Sentence = [Recorded(findings["name"] or "unnamed"), f": {headline(findings)}"]
+    yield f"### {'❌' if findings['alarming'] else '✅'} {marked(title)}"
+    yield ""
+    yield f"Session `{findings['session_id']}`"
+    for heading, sentences in sections(findings):
+        yield ""
+        yield f"#### {heading}"
+        yield ""
+        yield from (f"- {marked(sentence)}" for sentence in sentences)
+
+
+def headline(findings: Facts) -> str:
+    """Return what was found in a few words, with what it cost."""
+    if not findings["loops_count"]:
+        return "no loops" if findings["complete"] else "no loops in what could be compared"
+    habits = findings["loops_count"] - findings["alarming"]
+    counts = [output.counted(many, word) for many, word in ((findings["alarming"], "loop"), (habits, "habit")) if many]
+    return f"{' and '.join(counts)}; wasted {spent(findings['wasted'])}"
+
+
+def total(results: Sequence[Facts]) -> str:
+    """Return what was found in several sessions, in a sentence."""
+    of = output.counted(len(results), "session")
+    if not any(one["loops_count"] for one in results):
+        return f"no loops in {of}"
+    alarming = sum(bool(one["alarming"]) for one in results)
+    names = ("calls", "llm_calls", "tokens_in", "tokens_out", "cost_nano")
+    wasted: Facts = {name: sum(one["wasted"][name] for one in results) for name in names}
+    wasted["cost_at_least"] = any(one["wasted"]["cost_at_least"] for one in results)
+    return f"{output.count(alarming)} of {of} with loops; wasted {spent(wasted)}"
+
+
+def spent(wasted: Facts) -> str:
+    """Return what was wasted: tool calls, LLM calls, tokens, cost."""
+    parts = [output.counted(wasted["calls"], "tool call")]
+    if wasted["llm_calls"]:
+        parts.append(output.counted(wasted["llm_calls"], "LLM call"))
+        parts.append(output.counted(wasted["tokens_in"] + wasted["tokens_out"], "token"))
+    if wasted["cost_nano"] or wasted["llm_calls"]:
+        least = "at least " if wasted["cost_at_least"] else ""
+        parts.append(f"{least}{output.money(wasted['cost_nano'])}")
+    return ", ".join(parts)
+
+
+def _loops(findings: Facts) -> Iterator[Sentence]:
+    for loop in findings["loops"][:_SHOWN]:
+        yield sentence_of(loop)
+    rest = findings["loops_count"] - min(len(findings["loops"]), _SHOWN)
+    if rest > 0:
+        yield [f"And {output.count(rest)} more."]
+    if not findings["complete"]:
+        yield ["Not all calls could be compared: the session is too long, or its content was left out."]
+
+
+def sentence_of(loop: Facts) -> Sentence:
+    """Return a loop in a sentence."""
+    who: Sentence = [" by ", Recorded(loop["agent"])] if loop["agent"] else []
+    what: Sentence = [": ", Recorded(loop["input"])] if loop["input"] else []
+    failed: Sentence = [", failed with ", Recorded(loop["error"])] if loop["error"] else []
+    wasted = f". Wasted: {spent(loop['wasted'])}."
+    times = f"{output.count(loop['calls'])} times"
+    if loop["kind"] == "cycle":
+        rounds = f" were called in turn, {output.count(loop['rounds'])} rounds with the same results"
+        return ["Tools ", *_in_turn(loop["tools"]), rounds, *who, *what, *failed, wasted]
+    tool = Recorded(loop["tools"][0] or _NAMELESS)
+    if loop["kind"] == "error":
+        return ["Tool ", tool, f" failed {times} with the same error", *_named(loop), *who, *what, wasted]
+    if loop["kind"] == "retry":
+        return ["Tool ", tool, f" failed {times} with the same arguments", *who, *what, *failed, wasted]
+    where = " in a row" if loop["kind"] == "repeat" else ", others between,"
+    return ["Tool ", tool, f" was called {times}{where} with the same arguments and result", *who, *what, wasted]
+
+
+def _named(loop: Facts) -> Sentence:
+    return [" ", Recorded(loop["error"])] if loop["error"] else []
+
+
+def _in_turn(tools: Sequence[str | None]) -> Sentence:
+    words: Sentence = []
+    for tool in tools:
+        words += [", " if words else "", Recorded(tool or _NAMELESS)]
+    return words
+
+
+def _failures(findings: Facts) -> Iterator[Sentence]:
+    for one in findings["failures"][:_SHOWN]:
+        error: Sentence = [" with ", Word(one["error"])] if one["error"] else []
+        shape: Sentence = [" given ", Recorded(one["arguments"])] if one["arguments"] else []
+        message: Sentence = [", the last: ", Recorded(one["message"])] if one["message"] else []
+        often = f" failed in {output.count(one['failures'])} of {output.counted(one['calls'], 'call')}"
+        yield ["Tool ", Recorded(one["tool"] or _NAMELESS), often, *error, *shape, *message, "."]
+    rest = findings["failures_count"] - min(len(findings["failures"]), _SHOWN)
+    if rest > 0:
+        yield [f"And {output.count(rest)} more."]

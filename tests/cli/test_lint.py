@@ -1,0 +1,130 @@
+"""`localops lint`: sentences, exit codes, JSON and Markdown; one session or several."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops import ErrorEvent, ToolEvent
+
+Command = Callable[..., tuple[int, str, str]]
+
+
+def record(name: str, *, times: int, tool: str = "search", tags: list[str] | None = None) -> str:
+    """Record a session in which a tool is called so often, and return its id."""
+    session = localops.start_session(name=name, tags=tags)
+    for _ in range(times):
+        session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=90, completion_tokens=10, cost=0.5))
+        session.record(ToolEvent(name=tool, params={"q": "tides"}, returns=[]))
+    session.end_session("Success")
+    return str(session.session_id)
+
+
+def test_a_loop_in_a_sentence(command: Command) -> None:
+    """The newest session, what repeats in it, and what that has cost; the exit code is for CI."""
+    id = record("nightly", times=5)
+    code, out, err = command("lint")
+    assert (code, err) == (3, "")
+    wasted = "4 tool calls, 4 LLM calls, 400 tokens, $2.00"
+    sentence = "Tool 'search' was called 5 times in a row with the same arguments and result: 'q=tides'. "
+    assert out.startswith(f"nightly  Success  {id}\n\nLoops\n  {sentence}Wasted: {wasted}.\n")
+    assert out.endswith(f"\n1 loop; wasted {wasted}\n")
+    assert command("lint", id[:13]) == command("lint", "last") == (code, out, err)
+
+
+def test_nothing_was_found(command: Command) -> None:
+    """The exit code is 0."""
+    id = record("calm", times=2)
+    assert command("lint") == (0, f"calm  Success  {id}\n\nno loops\n", "")
+
+
+def test_several_sessions(command: Command) -> None:
+    """Those with loops are shown, and the sums of all."""
+    calm, loud = record("calm", times=2), record("loud", times=3, tags=["night"])
+    for chosen in ([calm, loud], ["--since", "1d"]):
+        code, out, _ = command("lint", *chosen)
+        assert code == 3
+        assert (calm in out, loud in out) == (False, True)
+        assert out.endswith("\n1 of 2 sessions with loops; wasted 2 tool calls, 2 LLM calls, 200 tokens, $1.00\n")
+    assert command("lint", "--until", "2020-01-01") == (0, "no loops in 0 sessions\n", "")
+    assert loud in command("lint", "--tag", "night")[1]
+    assert command("lint", calm, "--since", "1d")[0] == 2
+
+
+def test_tools_that_poll(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An option, the home's settings and a variable name them."""
+    record("waiting", times=4, tool="wait_for")
+    assert command("lint")[0] == 3
+    assert command("lint", "--polling", "other", "--polling", "wait_for")[0] == 0
+    settings = tmp_path / "home" / "config.toml"
+    settings.write_text('polling = ["wait_for"]\n')
+    assert command("lint")[0] == 0
+    monkeypatch.setenv("LOCALOPS_POLLING", "another")
+    assert command("lint")[0] == 3
+    monkeypatch.delenv("LOCALOPS_POLLING")
+    settings.write_text("polling = 5\n")
+    code, _, err = command("lint")
+    assert code == 2
+    assert "invalid polling: expected a list of strings, got 5" in err
+
+
+def test_habits_count_only_if_asked(command: Command) -> None:
+    """Calls with others between."""
+    session = localops.start_session(name="tidy")
+    for n in range(5):
+        session.record(ToolEvent(name="ls", params={"path": "."}, returns=["a"]))
+        session.record(ToolEvent(name="edit", params={"n": n}, returns=True))
+    code, out, _ = command("lint")
+    assert code == 0
+    assert "Tool 'ls' was called 5 times, others between, with the same arguments and result" in out
+    assert out.endswith("\n1 habit; wasted 4 tool calls\n")
+    assert command("lint", "--strict")[0] == 3
+
+
+def test_cycles_retries_and_errors(command: Command) -> None:
+    """Each kind has a sentence, and so has each kind of failure."""
+    session = localops.start_session(name="stuck")
+    agent = session.create_agent("Ann")
+    for _ in range(3):
+        session.record(ToolEvent(name="look", params={"a": 1}, returns=1, agent_id=agent))
+        session.record(ToolEvent(name="walk", params={"a": 1}, returns=1, agent_id=agent))
+    for name, args in (("fetch", [1, 1, 1]), ("save", [1, 2, 3])):
+        for n in args:
+            event = ToolEvent(name=name, params={"n": n})
+            session.record(ErrorEvent(trigger_event=event, exception=ValueError("no\x1b[31m room")))
+    _, out, _ = command("lint")
+    assert "Tools 'look', 'walk' were called in turn, 3 rounds with the same results by 'Ann': 'a=1'. Wasted: 4 " in out
+    assert "Tool 'fetch' failed 3 times with the same arguments: 'n=1', failed with 'ValueError: no" in out
+    assert "Tool 'save' failed 3 times with the same error 'ValueError: no" in out
+    assert "Tool 'save' failed in 3 of 3 calls with ValueError given 'n: number', the last: 'no" in out
+    assert "\x1b" not in out
+
+
+def test_the_markdown(command: Command) -> None:
+    """For a ticket: recorded text is code, whatever it says."""
+    record("**bold** <b>", times=3, tool="`rm`")
+    code, out, _ = command("lint", "--format", "md")
+    assert code == 3
+    assert out.startswith("### ❌ `**bold** <b>`: 1 loop; wasted 2 tool calls")
+    assert "\n- Tool `` `rm` `` was called 3 times in a row" in out
+    assert command("lint", "--format", "md", "--json")[0] == 2
+
+
+def test_the_document(command: Command) -> None:
+    """Facts for programs; a session has its loops, its failures and its sentences."""
+    id = record("nightly", times=3)
+    code, out, _ = command("lint", "--json")
+    document: dict[str, Any] = json.loads(out)
+    assert (code, document["schema_version"]) == (3, 1)
+    assert (document["loops"], document["alarming"]) == (1, 1)
+    [session] = document["sessions"]
+    assert (session["session_id"], session["complete"], session["failures"]) == (id, True, [])
+    [loop] = session["loops"]
+    assert (loop["kind"], loop["tools"], loop["calls"], loop["rounds"]) == ("repeat", ["search"], 3, 3)
+    assert loop["wasted"]["cost_nano"] == 1_000_000_000
+    assert session["page"][0]["title"] == "Loops"

@@ -1,0 +1,354 @@
+"""Loops of tool calls: what is one, in runs that say themselves what was planted, and case by case."""
+
+from __future__ import annotations
+
+import uuid
+from itertools import count
+from typing import Any
+
+import pytest
+
+import localops
+from localops import ErrorEvent, Loop, LoopDetected, Session, ToolEvent
+from localops.reading import loops, waste
+from localops.reading.home import Home
+from localops.reading.loops import Call
+from localops.reading.waste import Waste
+from tests import loop_runs
+from tests.loop_runs import Planted
+
+_ids = count(1)
+
+
+def call(tool: str = "search", args: object = None, returns: object = "the same", **options: Any) -> Call:
+    """Return a call that has ended."""
+    opened = {"params": {"q": "tides"} if args is None else args, **options.pop("marked", {})}
+    ended = {} if options.get("failed") else {"returns": returns}
+    return Call(next(_ids).to_bytes(16, "big"), tool, opened, ended, period=(0, 1 << 62), **options)
+
+
+def kinds(*calls: Call) -> list[tuple[str, int]]:
+    """Return the kind of each loop and how many calls it has."""
+    return [(loop.kind, len(loop.calls)) for loop in loops.find(calls)]
+
+
+def read(session: Session | None = None) -> dict[str, Any]:
+    """Return the loops of a session as JSON, of the newest without one."""
+    with Home() as home:
+        project, id = home.find(str(session.session_id) if session is not None else "last")
+        return waste.of(project.name, project.snapshot(id), project.reader)
+
+
+# Runs that say what was planted
+
+
+def test_planted_loops_are_found_and_nothing_else() -> None:
+    """Of 300 runs: precision and recall, and an alarm of each that comes before the fourth round begins."""
+    scripts: dict[uuid.UUID, loop_runs.Script] = {}
+    alarms: list[tuple[Planted | None, int]] = []
+
+    def on_loop(session: Session, loop: Loop) -> None:
+        planted = scripts[session.session_id].planted
+        of_it = next((one for one in planted if loop.calls[0] in one.calls), None)
+        alarms.append((of_it, len(of_it.calls) if of_it is not None else 0))
+
+    localops.init(on_loop=on_loop, auto_start_session=False, instrument_llm_calls=False)
+    runs = list(loop_runs.record(300, begun=scripts.__setitem__))
+    listed = right = missed = planted = 0
+    with Home() as opened:
+        for run in runs:
+            seen = Waste(opened.projects[0].reader, run.session.bytes).loops
+            sets = [{call.id for call in loop.calls} for loop in seen]
+            wanted = [{id.bytes for id in one.calls} for one in run.planted]
+            listed += len(sets)
+            right += sum(any(2 * len(calls & one) >= len(calls) for one in wanted) for calls in sets)
+            planted += len(wanted)
+            missed += sum(not any(2 * len(calls & one) >= len(one) for calls in sets) for one in wanted)
+    assert planted > 150
+    assert right / listed >= 0.95
+    assert 1 - missed / planted >= 0.95
+    # For a habit there is no alarm; a planted call is in its list only when it has returned, after the alarm.
+    expected = [one for run in runs for one in run.planted if one.kind != "again"]
+    in_time = [one for one, made in alarms if one is not None and made < loops.ALARM * one.period]
+    assert sum(one in in_time for one in expected) / len(expected) >= 0.95
+    assert sum(one is not None for one, _ in alarms) / len(alarms) >= 0.95
+
+
+# What is a loop
+
+
+def test_the_same_call_with_the_same_result() -> None:
+    """Three in a row are a loop, two are not; the order of arguments does not count."""
+    assert kinds(call(), call()) == []
+    swapped = [call(args={"a": 1, "b": 2}), call(args={"b": 2, "a": 1}), call(args={"a": 1, "b": 2})]
+    assert kinds(*swapped) == [("repeat", 3)]
+    assert kinds(*[call() for _ in range(9)], call("other")) == [("repeat", 9)]
+
+
+@pytest.mark.parametrize(
+    "calls",
+    [
+        [call(returns={"percent": done}) for done in range(9)],
+        [call(args={"page": page}) for page in range(9)],
+        [call(agent=bytes([number]) * 16) for number in range(9)],
+        [call(inside=bytes([number]) * 16) for number in range(9)],
+        [call(waits=True) for _ in range(9)],
+        [call(marked={"polling": True}) for _ in range(9)],
+        [Call(bytes([number]) * 16, "f", {}, {}) for number in range(9)],
+        [call(failed=True), call(failed=True), call(), call(failed=True)],
+    ],
+    ids="news arguments agents outer-calls polling marked unknown retried".split(),
+)
+def test_what_is_no_loop(calls: list[Call]) -> None:
+    """Progress, other arguments, other agents, calls inside of different ones, polling, unknown ones, short retries."""
+    assert kinds(*calls) == []
+
+
+def test_an_id_or_a_time_in_a_result_is_no_news() -> None:
+    """What each answer has of its own does not count, unless it is all that there is."""
+    fresh = [{"hits": [], "request": str(uuid.uuid4()), "at": f"2026-11-29T10:00:0{n}Z"} for n in range(3)]
+    assert kinds(*[call(returns=one) for one in fresh]) == [("repeat", 3)]
+    assert kinds(*[call(returns={"now": one["at"]}) for one in fresh]) == []
+    assert kinds(*[call(returns=one["at"]) for one in fresh]) == []
+    # In arguments they tell calls apart.
+    assert kinds(*[call(args={"order": str(uuid.uuid4())}) for _ in range(5)]) == []
+
+
+def test_a_call_without_arguments() -> None:
+    """It can be compared by its result."""
+    assert kinds(*[call(args={}) for _ in range(3)]) == [("repeat", 3)]
+
+
+def test_a_cycle() -> None:
+    """Several calls in turn, three times; the shortest cycle counts, and a round that breaks off belongs to it."""
+    two = [call("a"), call("b")]
+    assert kinds(*two * 2) == []
+    [loop] = loops.find([call(name) for name in "abcabcabca"])
+    assert (loop.kind, loop.period, loop.tools, len(loop.calls), loop.rounds) == ("cycle", 3, ["a", "b", "c"], 10, 3)
+    assert len(loop.wasted) == 7
+    assert kinds(*[call(name) for name in "aabaabaab"]) == [("cycle", 9)]
+    assert kinds(*[call(name) for name in "xyaaaaaaz"]) == [("repeat", 6)]
+
+
+def test_a_cycle_of_failures_is_one_loop() -> None:
+    """The failures in it are not listed again."""
+    calls = [one for _ in range(4) for one in (call("open", failed=True, error=1), call("stat"))]
+    assert kinds(*calls) == [("cycle", 8)]
+
+
+def test_a_retry_storm() -> None:
+    """The same call that fails three times, whatever the error."""
+    assert kinds(*[call(failed=True, error=error) for error in (1, 2, 3, 1)]) == [("retry", 4)]
+
+
+def test_the_same_error_again() -> None:
+    """It counts with other arguments, and with calls of other tools between."""
+    failing = [call(args={"n": n}, failed=True, error=7) for n in range(4)]
+    assert kinds(*failing) == [("error", 4)]
+    assert kinds(failing[0], call("other"), failing[1], call("third"), failing[2]) == [("error", 3)]
+    assert kinds(failing[0], failing[1], call(args={"n": 9}), failing[2]) == []
+    assert kinds(*[call(args={"n": n}, failed=True, error=n) for n in range(4)]) == []
+
+
+def test_a_habit() -> None:
+    """The same call five times with others between is worth a note."""
+    between = [one for n in range(5) for one in (call("ls"), call("edit", args={"n": n}))]
+    assert kinds(*between) == [("again", 5)]
+    assert kinds(*between[:-2]) == []
+
+
+def test_without_keeping_it_needs_little_memory() -> None:
+    """A program that goes on for ever has a few calls in memory, and one alarm of each loop."""
+    detector = loops.Detector(keep=False)
+    alarms = [loop for _ in range(500) if (loop := detector.add(call())) is not None]
+    failing = [call("b", {"n": n}, failed=True, error=1) for n in range(500)]
+    alarms += [loop for one in failing if (loop := detector.add(one)) is not None]
+    assert [(loop.kind, len(loop.calls)) for loop in alarms] == [("repeat", 3), ("error", 3)]
+
+
+# What it cost
+
+
+def test_what_repeats_cost() -> None:
+    """The first round is not wasted, and an LLM call belongs to the tool call that follows it."""
+    session = localops.start_session(name="spender")
+    for _ in range(4):
+        session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=100, completion_tokens=10, cost=0.25))
+        session.record(ToolEvent(name="search", params={"q": "tides"}, returns=[], cost=0.5))
+    session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=7, completion_tokens=7, cost=1))
+    document = read(session)
+    [loop] = document["loops"]
+    assert (loop["kind"], loop["tools"], loop["calls"], loop["input"]) == ("repeat", ["search"], 4, "q=tides")
+    assert loop["wasted"] == document["wasted"]
+    wasted = {"calls": 3, "llm_calls": 3, "tokens_in": 300, "tokens_out": 30, "cost_usd": 2.25}
+    assert {name: document["wasted"][name] for name in wasted} == wasted
+    assert not document["wasted"]["cost_at_least"]
+
+
+def test_an_llm_call_inside_of_a_repeated_call_was_wasted_too() -> None:
+    """A tool that asks a model itself."""
+    session = localops.start_session()
+    for _ in range(3):
+        with session.operation("summarise", kind="tool", params={"text": "long"}) as tool:
+            session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=50, completion_tokens=5, cost=0.1))
+            tool.returns("short")
+    assert read()["wasted"]["llm_calls"] == 2
+
+
+def test_a_call_without_a_price_makes_a_lower_bound() -> None:
+    """What it cost is not known."""
+    session = localops.start_session()
+    for _ in range(3):
+        session.record(localops.LLMEvent(model="of our own", prompt_tokens=1_000_000, completion_tokens=0))
+        session.record(ToolEvent(name="search", params={"q": "tides"}, returns=[]))
+    document = read()
+    wasted = {"cost_nano": 0, "cost_at_least": True, "unpriced": 2}
+    assert {name: document["wasted"][name] for name in wasted} == wasted
+
+
+def test_failures_by_tool_error_and_arguments() -> None:
+    """An error that was recorded later counts, and calls of other shapes are lines of their own."""
+    session = localops.start_session()
+    for path in ("a", "b"):
+        event = ToolEvent(name="read", params={"path": path, "limit": 3})
+        session.record(ErrorEvent(trigger_event=event, exception=FileNotFoundError(f"no {path}")))
+    late = ToolEvent(name="read", params={"all": True})
+    session.record(late)
+    session.record(ErrorEvent(trigger_event=late, exception=PermissionError("not yours")))
+    session.record(ToolEvent(name="read", params={"path": "c", "limit": 3}, returns="x"))
+    first, second = read()["failures"]
+    assert (first["tool"], first["error"]) == ("read", "FileNotFoundError")
+    assert first["arguments"] == "limit: number, path: text"
+    assert (first["failures"], first["calls"], first["message"]) == (2, 4, "no b")
+    assert (second["error"], second["arguments"], second["failures"]) == ("PermissionError", "all: truth", 1)
+
+
+def test_marks_of_polling() -> None:
+    """The decorator, the event, the operation and the setting say that a tool polls."""
+
+    @localops.tool(polling=True)
+    def wait(job: str) -> str:
+        return "pending"
+
+    session = localops.init(polling=["watch", "look"])
+    for _ in range(4):
+        wait("j1")
+        session.record(ToolEvent(name="poll", params={"job": 1}, returns="pending", polling=True))
+        with session.operation("ask", kind="tool", params={"job": 1}, polling=True) as operation:
+            operation.returns("pending")
+        session.record(ToolEvent(name="watch", params={"job": 1}, returns="pending"))
+        with session.operation("look", kind="tool", params={"job": 1}) as operation:
+            operation.returns("pending")
+    assert read()["loops"] == []
+
+
+def test_names_from_outside_poll(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A report is given names of tools, by `--polling` and the settings of the home."""
+    session = localops.start_session()
+    for _ in range(3):
+        session.record(ToolEvent(name="watch", params={"job": 1}, returns="pending"))
+    with Home() as home:
+        [project] = home.projects
+        seen = project.snapshot(home.find("last")[1])
+        assert waste.of("default", seen, project.reader)["alarming"] == 1
+        assert waste.of("default", seen, project.reader, polling=["watch"])["loops"] == []
+
+
+def test_of_a_long_session_the_end_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The document says that it is not complete."""
+    monkeypatch.setattr(waste, "MOST_ROWS", 10)
+    session = localops.start_session()
+    for _ in range(20):
+        session.record(ToolEvent(name="watch", params={"job": 1}, returns="pending"))
+    document = read()
+    assert (document["complete"], document["loops"][0]["calls"]) == (False, 10)
+
+
+# The alarm
+
+
+def repeat(session: Session, times: int) -> None:
+    """Make the same call."""
+    for _ in range(times):
+        session.record(ToolEvent(name="search", params={"q": "tides"}, returns=[]))
+
+
+def test_the_alarm_comes_once_with_the_third_call() -> None:
+    """`on_loop` gets session and loop; what it returns does not matter."""
+    heard: list[tuple[Session, Loop]] = []
+    session = localops.init(on_loop=lambda *given: heard.append(given))
+    repeat(session, 2)
+    assert heard == []
+    repeat(session, 5)
+    [(where, loop)] = heard
+    assert where is session
+    assert (loop.kind, loop.tools, len(loop.calls), loop.agent_id) == ("repeat", ("search",), 3, None)
+    assert str(loop) == "search: gave the same again, 3 times"
+
+
+def test_it_comes_before_the_fourth_call_begins() -> None:
+    """A decorated call returns its result; the next operation of whatever kind does not begin."""
+    made: list[str] = []
+
+    def stop(_: Session, loop: Loop) -> None:
+        raise LoopDetected(str(loop))
+
+    @localops.tool
+    def search(query: str) -> str:
+        made.append(query)
+        return "nothing"
+
+    localops.init(on_loop=stop)
+    for _ in range(3):
+        search("tides")
+    with pytest.raises(LoopDetected, match="search: gave the same again, 3 times"):
+        search("tides")
+    assert made == ["tides"] * 3
+    # The program may go on.
+    assert search("tides") == "nothing"
+
+
+def test_the_alarm_of_a_failing_call() -> None:
+    """The error is recorded first."""
+    heard: list[str] = []
+    session = localops.init(on_loop=lambda _, loop: heard.append(f"{loop.kind} {len(loop.calls)}"))
+    for n in range(4):
+        with pytest.raises(ValueError, match="bad draft"), session.operation("save", kind="tool", params={"n": n}):
+            raise ValueError("bad draft")
+    assert heard == ["error 3"]
+    for _ in range(4):
+        with pytest.raises(TimeoutError), session.operation("fetch", kind="tool", params={"url": "a"}):
+            raise TimeoutError(f"after {len(heard)} s")
+    assert heard == ["error 3", "retry 3"]
+    assert session.get_analytics()["Errors"] == 8
+
+
+def test_a_hook_that_fails_is_named_once(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its error never reaches the program."""
+
+    def hook(_: Session, loop: Loop) -> None:
+        raise KeyError("nothing to see")
+
+    session = localops.init(on_loop=hook)
+    repeat(session, 3)
+    session.record(ToolEvent(name="other", params={"n": 1}, returns=[]))
+    repeat(session, 3)
+    assert capsys.readouterr().err.count("on_loop failed: KeyError: 'nothing to see'") == 1
+    assert session.get_analytics()["Tool calls"] == 7
+
+
+def test_a_hook_may_end_the_program() -> None:
+    """An exit is the program's own."""
+
+    def hook(_: Session, loop: Loop) -> None:
+        raise SystemExit(3)
+
+    session = localops.init(on_loop=hook)
+    with pytest.raises(SystemExit):
+        repeat(session, 3)
+
+
+def test_without_a_hook_nothing_is_compared() -> None:
+    """The recording path then does nothing for it."""
+    session = localops.init()
+    assert session.recorder.loops is None
