@@ -224,7 +224,8 @@ def whole(row: Row) -> Row:
 
 def body_of(row: Row) -> str | None:
     """Return the body of a row in any form."""
-    body: str | None = row[_BODY] if len(row) > _BODY else row[-1]
+    last = _BODY if len(row) > _BODY else -1
+    body: str | None = row[last]
     return body
 
 
