@@ -1,8 +1,9 @@
 // Figures across sessions.  Each bar, point and row leads to its sessions.
 
 import { ask, byId, make, notice, watch } from "./base.js";
-import { box, plot, ranking } from "./charts.js";
+import { box, Charts, ranking } from "./charts.js";
 import { cost, count, duration, money, percent, short } from "./formats.js";
+import { keyed, patchChildren } from "./keyed.js";
 import { day, midnight, sinceDay, zone } from "./times.js";
 import { url } from "./url.js";
 
@@ -74,10 +75,12 @@ function drawChoice() {
 
 // The figures
 
+const charts = new Charts();
+
 function drawTotals(one) {
   const figure = (label, value, bad = false) =>
     make("div", {}, make("dt", {}, label), make("dd", { class: bad ? "failed" : null }, value));
-  byId("figures").replaceChildren(
+  patchChildren(byId("figures"), [
     figure("Sessions", count(one.sessions)),
     figure("Cost", cost(one)),
     figure("LLM calls", count(one.llm_calls)),
@@ -85,7 +88,7 @@ function drawTotals(one) {
     figure("Errors", count(one.errors), one.errors > 0),
     figure("Tokens in", count(one.tokens_in)),
     figure("Tokens out", count(one.tokens_out)),
-  );
+  ]);
 }
 
 /** Add the days without sessions. */
@@ -135,7 +138,7 @@ function perDay(daily) {
   ];
   const ofModel = to((label) => ({ model: own.includes(label) ? label : "" }));
   return [
-    plot({
+    charts.plot({
       title: "Sessions per day",
       x,
       stacked: true,
@@ -147,7 +150,7 @@ function perDay(daily) {
         values: days.map((each) => each?.states[state] || 0),
       })),
     }),
-    plot({
+    charts.plot({
       title: "Cost per day by model",
       x,
       stacked: true,
@@ -155,7 +158,7 @@ function perDay(daily) {
       chosen: ofModel,
       series: series((one) => one?.cost_nano || 0),
     }),
-    plot({
+    charts.plot({
       title: "Tokens per day by model",
       x,
       stacked: true,
@@ -163,7 +166,7 @@ function perDay(daily) {
       chosen: ofModel,
       series: series((one) => (one ? one.tokens_in + one.tokens_out : 0)),
     }),
-    plot({
+    charts.plot({
       title: "Failed events per day",
       x,
       yText: count,
@@ -175,8 +178,10 @@ function perDay(daily) {
 
 function distribution(title, one, text, sort) {
   if (!one.bars.length) return box(title, make("p", { class: "faint" }, "No sessions"));
-  const element = plot({
+  const shares = Object.entries(one.percentiles).map(([name, value]) => `${name} ${text(value)}`);
+  return charts.plot({
     title,
+    note: shares.join(" · "),
     label: "from",
     x: one.bars.map((_, i) => i),
     time: false,
@@ -186,11 +191,6 @@ function distribution(title, one, text, sort) {
     chosen: (index) => location.assign(within({ ...one.bars[index].filter, sort })),
     series: [{ label: "sessions", colour: "accent", values: one.bars.map((bar) => bar.sessions) }],
   });
-  const shares = Object.entries(one.percentiles)
-    .map(([name, value]) => `${name} ${text(value)}`)
-    .join(" · ");
-  element.querySelector("h2").after(make("p", { class: "faint" }, shares));
-  return element;
 }
 
 function table(title, by, lines, filter) {
@@ -232,6 +232,8 @@ function top(title, sessions, label, text, value) {
 }
 
 let asking = null;
+// The place of each part, by its request: it stays when the part is drawn again.
+const slots = { charts: new Map(), tables: new Map() };
 
 /** Send all requests at once, and draw each response in its place when it arrives. */
 async function refresh() {
@@ -240,12 +242,12 @@ async function refresh() {
   const { signal } = asking,
     query = queryNow();
   drawChoice();
-  const slots = { charts: [], tables: [] };
   const part = async (where, path, more, draw) => {
-    const slot = make("div", { class: "slot" });
-    slots[where].push(slot);
+    const name = `${path} ${JSON.stringify(more)}`;
+    const slot = slots[where].get(name) ?? make("div", { class: "slot", "data-id": name });
+    slots[where].set(name, slot);
     const reply = await ask(path, { ...query, ...more }, { signal });
-    slot.replaceChildren(...[draw(reply)].flat());
+    keyed(slot, [draw(reply)].flat());
     return reply;
   };
   const by = (name, title, filter) =>
@@ -290,9 +292,10 @@ async function refresh() {
     if (!totals.sessions) return await nothing(parts);
     for (const [where, places] of Object.entries(slots)) {
       byId(where).className = "charts";
-      byId(where).replaceChildren(...places);
+      keyed(byId(where), [...places.values()]);
     }
     const [, , , , , tagged] = await Promise.all(parts);
+    charts.sweep();
     tags.replaceChildren(...tagged.lines.map((line) => make("option", { value: line.tag })));
   } catch (error) {
     if (error.name !== "AbortError") byId("charts").prepend(notice(error.message, "problem"));

@@ -223,8 +223,11 @@ function switchTheme() {
 }
 
 const listeners = new Set();
-/** Call `listener` when colours change, because a canvas must then be drawn again. */
-export const onTheme = (listener) => listeners.add(listener);
+/** Call `listener` when colours change, because a canvas must then be drawn again; return a function that stops that. */
+export function onTheme(listener) {
+  listeners.add(listener);
+  return () => listeners.delete(listener);
+}
 function themed() {
   const button = byId("theme");
   if (button) {

@@ -11,7 +11,7 @@ const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((factor) =>
 let loading;
 
 /** Load uPlot when the first chart is drawn. */
-function plotter() {
+function loaded() {
   loading ||= new Promise((done, failed) => {
     document.head.append(
       make("link", { rel: "stylesheet", href: url("web/vendor/uplot.css") }),
@@ -22,45 +22,116 @@ function plotter() {
 }
 
 /** Return a box with a title, for a chart or a table. */
-export const box = (title, ...inside) => make("section", { class: "chart" }, make("h2", {}, title), ...inside);
+export const box = (title, ...inside) =>
+  make("section", { class: "chart", "data-id": title }, make("h2", {}, title), ...inside);
+
+/** The charts of one view.  One that is drawn again keeps its element and its canvas; one that is not is released. */
+export class Charts {
+  constructor() {
+    this.known = new Map();
+    this.used = new Set();
+  }
+
+  /** Return the element of a chart, known by its title; see Plot. */
+  plot(facts) {
+    this.used.add(facts.title);
+    let plot = this.known.get(facts.title);
+    if (plot) plot.update(facts);
+    else this.known.set(facts.title, (plot = new Plot(facts)));
+    return plot.element;
+  }
+
+  /** Release the charts that were not drawn since the last call. */
+  sweep() {
+    for (const [title, plot] of this.known) {
+      if (this.used.has(title)) continue;
+      plot.dispose();
+      this.known.delete(title);
+    }
+    this.used.clear();
+  }
+}
 
 /**
- * Draw a chart of bars or lines over days, or over other numbers with ticks at `steps`. `series` are
+ * A chart of bars or lines over days, or over other numbers with ticks at `steps`. `series` are
  * `{label, values, colour}` with integer values, one above the other if `stacked`. A click calls
  * `chosen(index, label)`, with the label of the series under the pointer, if any. The legend shows its values.
  */
-export function plot({
-  title,
-  label = "day",
-  x,
-  series,
-  bars = true,
-  stacked = false,
-  time = true,
-  xText = null,
-  yText = String,
-  chosen = null,
-  height = 220,
-  steps = time ? DAYS : WHOLE,
-}) {
-  const place = make("div", { class: "plot" });
-  const element = box(title, place);
-  let chart = null;
-  const draw = async () => {
-    const Plot = await plotter();
-    if (!place.clientWidth) return;
-    chart?.destroy();
-    chart = new Plot(options(Plot), columns(), place);
-    name(place, title, chosen);
-  };
-  const columns = () => {
+class Plot {
+  constructor(facts) {
+    this.place = make("div", { class: "plot" });
+    this.note = make("p", { class: "faint", hidden: true });
+    this.element = box(facts.title, this.note, this.place);
+    this.chart = null;
+    this._set(facts);
+    this.watch = new ResizeObserver(([{ contentRect }]) => {
+      const width = Math.round(contentRect.width);
+      if (this.chart && width && width !== this.chart.width) this.chart.setSize({ width, height: this.facts.height });
+      else if (!this.chart) this._draw();
+    });
+    this.watch.observe(this.place);
+    this.leave = onTheme(() => this.chart && this.place.isConnected && this._draw());
+  }
+
+  /** Show other values; of the same series without drawing the chart anew. */
+  update(facts) {
+    const form = ({ series, stacked }) => JSON.stringify([series.map((each) => [each.label, each.colour]), stacked]);
+    const isSame = form({ stacked: false, ...facts }) === form(this.facts);
+    this._set(facts);
+    if (!this.chart) return;
+    if (isSame) this.chart.setData(this._columns());
+    else this._draw();
+  }
+
+  dispose() {
+    this.watch.disconnect();
+    this.leave();
+    this.chart?.destroy();
+    this.chart = null;
+  }
+
+  _set(facts) {
+    const time = facts.time ?? true;
+    this.facts = {
+      label: "day",
+      bars: true,
+      stacked: false,
+      xText: null,
+      yText: String,
+      chosen: null,
+      height: 220,
+      steps: time ? DAYS : WHOLE,
+      ...facts,
+      time,
+    };
+    this.note.hidden = !facts.note;
+    this.note.textContent = facts.note ?? "";
+  }
+
+  async _draw() {
+    const plotter = await loaded();
+    if (!this.place.clientWidth) return;
+    this.chart?.destroy();
+    this.chart = new plotter(this._options(plotter), this._columns(), this.place);
+    name(this.place, this.facts.title, this.facts.chosen);
+  }
+
+  _columns() {
+    const { x, series, stacked } = this.facts;
     if (!stacked) return [x, ...series.map((each) => each.values)];
     const sums = x.map(() => 0);
     // Later series are drawn over earlier ones, so the tallest sum comes first.
     return [x, ...series.map((each) => each.values.map((value, i) => (sums[i] += value || 0))).reverse()];
-  };
-  const options = (Plot) => {
-    const drawn = stacked ? [...series].reverse() : series;
+  }
+
+  _options(plotter) {
+    const { label, series, bars, stacked, time, height, steps } = this.facts;
+    // Values and texts may be others by the time that they are asked for.
+    const xText = (value) => this.facts.xText?.(value),
+      yText = (value) => this.facts.yText(value);
+    const hasText = this.facts.xText !== null;
+    const valueOf = (seriesLabel, index) =>
+      this.facts.series.find((each) => each.label === seriesLabel)?.values[index] ?? null;
     const axis = {
       stroke: colour("soft"),
       grid: { stroke: colour("line"), width: 1 },
@@ -68,16 +139,16 @@ export function plot({
       font: "12px system-ui, sans-serif",
     };
     return {
-      width: place.clientWidth,
+      width: this.place.clientWidth,
       height,
-      tzDate: (at) => Plot.tzDate(new Date(at * 1e3), "Etc/UTC"),
+      tzDate: (at) => plotter.tzDate(new Date(at * 1e3), "Etc/UTC"),
       cursor: { drag: { x: false, y: false }, points: { show: !bars } },
       scales: {
-        x: { time, range: bars ? () => edges(x, time ? DAY : 1) : undefined },
+        x: { time, range: bars ? () => edges(this.facts.x, time ? DAY : 1) : undefined },
         y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] },
       },
       axes: [
-        { ...axis, incrs: steps, space: 70, values: (_, all) => all.map(xText || dayOf) },
+        { ...axis, incrs: steps, space: 70, values: (_, all) => all.map(hasText ? xText : dayOf) },
         {
           ...axis,
           incrs: WHOLE,
@@ -89,42 +160,33 @@ export function plot({
         {
           label,
           value: (_, value) =>
-            value === null ? "" : xText ? xText(value) : new Date(value * 1e3).toISOString().slice(0, 10),
+            value === null ? "" : hasText ? xText(value) : new Date(value * 1e3).toISOString().slice(0, 10),
         },
-        ...drawn.map((each) => ({
+        ...(stacked ? [...series].reverse() : series).map((each) => ({
           label: each.label,
           stroke: colour(each.colour),
           fill: bars ? colour(each.colour) : undefined,
           width: bars ? 0 : 2,
-          points: { show: !bars && x.length < 3 },
-          paths: bars ? Plot.paths.bars({ size: [0.85, 60], align: 0 }) : undefined,
-          value: (_, value, __, index) => (index === null || value === null ? "" : yText(each.values[index])),
+          points: { show: !bars && this.facts.x.length < 3 },
+          paths: bars ? plotter.paths.bars({ size: [0.85, 60], align: 0 }) : undefined,
+          value: (_, value, __, index) => {
+            const own = index === null || value === null ? null : valueOf(each.label, index);
+            return own === null ? "" : yText(own);
+          },
         })),
       ],
-      hooks: {
-        ready: [
-          (plotted) =>
-            chosen &&
-            plotted.over.addEventListener(
-              "click",
-              () => plotted.cursor.idx !== null && chosen(plotted.cursor.idx, met(plotted)),
-            ),
-        ],
-      },
+      hooks: { ready: [(plotted) => plotted.over.addEventListener("click", () => this._click(plotted))] },
     };
-  };
-  const met = ({ cursor: { idx, top }, posToVal }) => {
+  }
+
+  _click({ cursor: { idx, top }, posToVal }) {
+    const { chosen, series, stacked } = this.facts;
+    if (!chosen || idx === null) return;
     const at = posToVal(top, "y");
     let sum = 0;
-    return series.find((each) => (sum = (stacked ? sum : 0) + (each.values[idx] || 0)) >= at)?.label;
-  };
-  new ResizeObserver((entries) => {
-    const wide = Math.round(entries[0].contentRect.width);
-    if (chart && wide && wide !== chart.width) chart.setSize({ width: wide, height });
-    else if (!chart) draw();
-  }).observe(place);
-  onTheme(() => chart && place.isConnected && draw());
-  return element;
+    const met = series.find((each) => (sum = (stacked ? sum : 0) + (each.values[idx] || 0)) >= at);
+    chosen(idx, met?.label);
+  }
 }
 
 /** Return the width of an axis of values: the longest label, as wide as 12 pixels make its digits, and the tick. */
@@ -156,7 +218,8 @@ export function ranking({ title, rows, columns, value = null, to = null, empty =
       typeof target === "string"
         ? make("a", { href: target, title: text }, text)
         : target
-          ? make("button", { type: "button", class: "link", title: text, onclick: target }, text)
+          ? // Its key makes it another button when it leads elsewhere under the same name.
+            make("button", { type: "button", class: "link", title: text, "data-key": row, onclick: target }, text)
           : text;
     const share = index === 0 && value?.(row) > 0 ? make("span", { class: "share", "aria-hidden": "true" }) : null;
     if (share) share.style.width = `${(value(row) / most) * 100}%`;

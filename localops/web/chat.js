@@ -7,6 +7,8 @@ import { clipped, isConversation, message, parsed, shown } from "./values.js";
 
 const SPOKEN = ["llm", "tool", "error"];
 const PAGE = 40;
+// Turns that are kept in the page; those above are released.
+const MOST = 400;
 // Milliseconds for which a turn is visible before it is fetched, so that turns scrolled past are not.
 const PAUSE = 100;
 
@@ -41,10 +43,11 @@ export class Chat {
       root: this.scroll,
       rootMargin: "600px",
     });
-    new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && this._more(), {
+    // Draws more when the end comes near, and releases turns far above it.
+    this.foot = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && this._follow(), {
       root: this.scroll,
       rootMargin: "800px",
-    }).observe(this.end);
+    });
   }
 
   changed(isReset = false) {
@@ -73,7 +76,39 @@ export class Chat {
       return;
     }
     if (!this.drawn) this.turns.replaceChildren();
+    if (this.drawn === this.first) this._more();
+    this._watchEnd();
+  }
+
+  /** Ask the observer again whether the end is near: it only speaks when that changes. */
+  _watchEnd() {
+    this.foot.disconnect();
+    if (this.drawn < this.shown.length) this.foot.observe(this.end);
+  }
+
+  _follow() {
     this._more();
+    this._release();
+    this._watchEnd();
+  }
+
+  /** Remove the first of many turns, out of sight above: they can be had back, and a long run would fill the memory. */
+  _release() {
+    const { scroll } = this;
+    while (this.drawn - this.first > MOST && this.turns.children.length > PAGE) {
+      const gone = [...this.turns.children].slice(0, PAGE),
+        stays = this.turns.children[PAGE];
+      const before = stays.getBoundingClientRect().top;
+      if (gone.at(-1).getBoundingClientRect().bottom > scroll.getBoundingClientRect().top) break;
+      for (const turn of gone) {
+        this.seer.unobserve(turn);
+        this.drawnTurns.delete(Number(turn.dataset.seq));
+        turn.remove();
+      }
+      this.first += gone.length;
+      this._offer();
+      scroll.scrollTop += stays.getBoundingClientRect().top - before;
+    }
   }
 
   selected(seq) {
@@ -107,6 +142,7 @@ export class Chat {
     this.first = this.drawn = first;
     this.turns.replaceChildren();
     this.drawnTurns.clear();
+    this.seer.disconnect();
     this._offer();
     if (first) this._more();
   }

@@ -2,7 +2,8 @@
 // so they follow new events; each figure leads to its events.
 
 import { make } from "./base.js";
-import { box, plot, ranking } from "./charts.js";
+import { keyed } from "./keyed.js";
+import { box, Charts, ranking } from "./charts.js";
 import { cost, count, duration, money, percent, STEPS, tick } from "./formats.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
@@ -13,6 +14,7 @@ export class Figures {
   constructor(page) {
     this.page = page;
     this.element = make("div", { class: "charts" });
+    this.charts = new Charts();
   }
 
   changed() {
@@ -26,30 +28,30 @@ export class Figures {
       tool = calls("tool").filter(hasEnded);
     const over = this._over();
     over.classList.add("wide");
-    return this.element.replaceChildren(
-      ...[
-        over,
-        this._by("Cost and tokens by model", "Model", llm, "model", run.models, true),
-        this._by("Cost and tokens by agent", "Agent", Array.from(run.order), "agent", run.agents, true),
-        this._by("Tools", "Tool", tool, "name", run.names, false),
-        llm.length > 0 && this._latency("Duration of LLM calls", llm, "llm"),
-        tool.length > 0 && this._latency("Duration of tool calls", tool, "tool"),
-        this._top(
-          "Slowest calls",
-          "Duration",
-          [...llm, ...tool].filter(hasEnded),
-          (at) => run.took[at],
-          (at) => duration(run.took[at] / 1e6),
-        ),
-        this._top(
-          "Most expensive calls",
-          "Cost",
-          [...llm, ...tool].filter((at) => run.cost[at] > 0),
-          (at) => run.cost[at],
-          (at) => money(run.cost[at]),
-        ),
-      ].filter(Boolean),
-    );
+    const boxes = [
+      over,
+      this._by("Cost and tokens by model", "Model", llm, "model", run.models, true),
+      this._by("Cost and tokens by agent", "Agent", Array.from(run.order), "agent", run.agents, true),
+      this._by("Tools", "Tool", tool, "name", run.names, false),
+      llm.length > 0 && this._latency("Duration of LLM calls", llm, "llm"),
+      tool.length > 0 && this._latency("Duration of tool calls", tool, "tool"),
+      this._top(
+        "Slowest calls",
+        "Duration",
+        [...llm, ...tool].filter(hasEnded),
+        (at) => run.took[at],
+        (at) => duration(run.took[at] / 1e6),
+      ),
+      this._top(
+        "Most expensive calls",
+        "Cost",
+        [...llm, ...tool].filter((at) => run.cost[at] > 0),
+        (at) => run.cost[at],
+        (at) => money(run.cost[at]),
+      ),
+    ].filter(Boolean);
+    keyed(this.element, boxes);
+    this.charts.sweep();
   }
 
   _over() {
@@ -67,7 +69,7 @@ export class Figures {
         );
       sums.get(kind)[Math.min(BUCKETS - 1, Math.max(0, Math.floor((run.start[at] - begin) / step)))] += 1;
     }
-    return plot({
+    return this.charts.plot({
       title: "Events over time",
       label: "at",
       x,
@@ -148,7 +150,8 @@ export class Figures {
       values = Array.from({ length: high - low + 1 }, () => 0);
     took.forEach((value) => (values[power(value) - low] += 1));
     const at = (share) => took[Math.min(took.length - 1, Math.max(0, Math.ceil(share * took.length) - 1))];
-    const element = plot({
+    return this.charts.plot({
+      note: `median ${duration(at(0.5))}, 95th percentile ${duration(at(0.95))}, longest ${duration(took.at(-1))}`,
       title,
       label: "about",
       x: values.map((_, i) => low + i),
@@ -158,16 +161,6 @@ export class Figures {
       series: [{ label: "calls", values, colour }],
       height: 180,
     });
-    element
-      .querySelector("h2")
-      .after(
-        make(
-          "p",
-          { class: "faint" },
-          `median ${duration(at(0.5))}, 95th percentile ${duration(at(0.95))}, longest ${duration(took.at(-1))}`,
-        ),
-      );
-    return element;
   }
 
   _top(title, label, events, size, text) {

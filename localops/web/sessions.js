@@ -2,6 +2,7 @@
 
 import { ask, byId, data, make, notice, shortcut, watch } from "./base.js";
 import { cost, count, duration, elapsed, many } from "./formats.js";
+import { keyed, patchChildren } from "./keyed.js";
 import { day, midnight, moment, sinceDay, when, zone } from "./times.js";
 import { url } from "./url.js";
 
@@ -178,29 +179,26 @@ function row(one) {
 
 function drawHead() {
   const { sort, order } = sorting();
-  byId("sessions")
-    .querySelector("thead")
-    .replaceChildren(
-      make(
-        "tr",
-        {},
-        make("th", { class: "pick", scope: "col" }, make("span", { class: "visually-hidden" }, "Compare")),
-        COLUMNS.map(([name, label, kind]) => {
-          const on = name && name === sort;
-          return make(
-            "th",
-            { scope: "col", class: kind, "aria-sort": on ? (order === "asc" ? "ascending" : "descending") : null },
-            name ? make("button", { type: "button", onclick: () => turn(name) }, label) : label,
-          );
-        }),
-      ),
-    );
+  const head = make(
+    "tr",
+    {},
+    make("th", { class: "pick", scope: "col" }, make("span", { class: "visually-hidden" }, "Compare")),
+    COLUMNS.map(([name, label, kind]) => {
+      const on = name && name === sort;
+      return make(
+        "th",
+        { scope: "col", class: kind, "aria-sort": on ? (order === "asc" ? "ascending" : "descending") : null },
+        name ? make("button", { type: "button", onclick: () => turn(name) }, label) : label,
+      );
+    }),
+  );
+  patchChildren(byId("sessions").querySelector("thead"), [head]);
 }
 
 function drawRows() {
   drawHead();
   const focused = shown[current]?.session_id;
-  byId("rows").replaceChildren(...shown.map(row));
+  keyed(byId("rows"), shown.map(row));
   current = shown.findIndex((one) => one.session_id === focused);
   mark(false);
   byId("empty")?.remove();
@@ -329,7 +327,7 @@ form.append(
 function choice(label, amount, on, run) {
   return make(
     "button",
-    { type: "button", class: "choice", "aria-pressed": String(on), onclick: run },
+    { type: "button", class: "choice", "data-id": label, "aria-pressed": String(on), onclick: run },
     make("span", {}, label),
     amount === null ? "" : make("span", { class: "faint num" }, count(amount)),
   );
@@ -429,12 +427,12 @@ function drawChosen(query) {
   const box =
     document.querySelector(".chosen-filters") ||
     form.parentElement.insertBefore(make("div", { class: "chosen-filters" }), byId("facets"));
-  box.replaceChildren(
+  patchChildren(box, [
     ...chips,
     ...(chips.length > 1
       ? [make("button", { type: "button", class: "quiet small", onclick: clear }, "Clear all")]
       : []),
-  );
+  ]);
 }
 
 const clear = () => {
@@ -456,14 +454,15 @@ function drawFacets(facets) {
     const values = facets[name] || [];
     each.element.hidden = !values.length && !query[name];
     if (name === "project" && values.length < 2 && !query[name]) each.element.hidden = true;
-    each.box.replaceChildren(
+    const flip = (value) => go({ [name]: value === queryNow()[name] ? "" : value });
+    keyed(each.box, [
       ...(query[name] ? [choice("Any", null, false, () => go({ [name]: "" }))] : []),
-      ...values.map(([value, amount]) =>
-        choice(value, amount, value === query[name], () => go({ [name]: value === query[name] ? "" : value })),
-      ),
+      ...values.map(([value, amount]) => choice(value, amount, value === query[name], () => flip(value))),
       ...(facets.cut?.includes(name) ? [other(name)] : []),
-      ...(facets.exact === false ? [make("p", { class: "faint small" }, "Counted over the newest sessions.")] : []),
-    );
+      ...(facets.exact === false
+        ? [make("p", { class: "faint small", "data-id": " newest" }, "Counted over the newest sessions.")]
+        : []),
+    ]);
   }
 }
 
@@ -477,7 +476,7 @@ function other(name) {
       if (event.key === "Enter" && input.value.trim()) go({ [name]: input.value.trim() });
     },
   });
-  return make("label", {}, input);
+  return make("label", { "data-id": " other" }, input);
 }
 
 // Comparing

@@ -1,0 +1,156 @@
+"""Pages that stay open release what they made, and leave alone what has not changed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page
+
+from tests.web.conftest import Visit, environment, serving, visiting
+from tests.web.test_live import Program, program, visit
+
+__all__ = ["program", "visit"]  # fixtures
+
+RECORDER = """
+import localops
+localops.init(auto_start_session=False)
+session = localops.start_session(["a", "b"], name="long talk")
+for number in range(220):
+    event = localops.LLMEvent(model="gpt-4o", prompt=f"question {number}", prompt_tokens=10, completion_tokens=5)
+    event.completion = f"answer {number}"
+    session.record(event)
+session.end_session("Success")
+"""
+
+
+@pytest.fixture(scope="module")
+def talk(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+    """Return a visit to a home with a long conversation."""
+    home = tmp_path_factory.mktemp("talk") / "home"
+    subprocess.run([sys.executable, "-c", RECORDER], env=environment(home), check=True, timeout=120)
+    with serving(home) as link, visiting(chromium, link) as visit:
+        yield visit
+
+
+def sizes(page: Page) -> tuple[int, int]:
+    """Return how many nodes and listeners the page holds, those that nothing shows any more included."""
+    session = page.context.new_cdp_session(page)
+    session.send("HeapProfiler.collectGarbage")
+    session.send("Performance.enable")
+    metrics = {each["name"]: each["value"] for each in session.send("Performance.getMetrics")["metrics"]}
+    session.detach()
+    return int(metrics["Nodes"]), int(metrics["JSEventListeners"])
+
+
+def refresh(visit: Visit, times: int) -> None:
+    """Have Analytics draw everything again."""
+    for _ in range(times):
+        before = len(visit.asked)
+        visit.page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
+        for _ in range(200):
+            visit.page.wait_for_timeout(50)
+            if len(visit.asked) - before >= 10:  # the requests of one refresh
+                break
+        visit.page.wait_for_timeout(300)
+
+
+def test_figures_across_sessions_keep_their_size(talk: Visit) -> None:
+    """Drawn again ten times, the page holds what it held, and its charts are the same canvases."""
+    page = talk.open("/analytics")
+    talk.until("document.querySelectorAll('canvas').length >= 4")
+    refresh(talk, 2)
+    page.evaluate("document.querySelectorAll('canvas').forEach((each) => (each.kept = true))")
+    nodes, listeners = sizes(page)
+    refresh(talk, 10)
+    more_nodes, more_listeners = sizes(page)
+    assert more_nodes <= nodes * 1.1
+    assert more_listeners <= listeners * 1.1
+    assert page.evaluate("[...document.querySelectorAll('canvas')].every((each) => each.kept)")
+
+
+def test_the_focus_stays_in_a_table_that_is_drawn_again(talk: Visit) -> None:
+    """Nobody loses a place in a table because numbers were looked up again."""
+    page = talk.open("/analytics")
+    link = page.get_by_role("link", name="gpt-4o")
+    link.wait_for()
+    link.focus()
+    refresh(talk, 1)
+    assert page.evaluate("document.activeElement.textContent") == "gpt-4o"
+
+
+def test_turns_are_drawn_when_they_come_near(talk: Visit) -> None:
+    """A conversation that nobody scrolls has its first turns, however often its tab is opened."""
+    page = talk.session("long talk", "chat")
+    talk.until("document.querySelectorAll('.turn').length > 0")
+    page.wait_for_timeout(500)
+    count = page.locator(".turn").count()
+    for _ in range(5):
+        page.get_by_role("tab", name="Tree").click()
+        page.get_by_role("tab", name="Chat").click()
+        page.wait_for_timeout(200)
+    assert page.locator(".turn").count() == count < 200
+
+
+def test_a_conversation_is_read_to_its_end(talk: Visit) -> None:
+    """Turns come as one scrolls down, to the last."""
+    page = talk.session("long talk", "chat")
+    down = "(box => box.scrollTop = box.scrollHeight)(document.querySelector('#view .scroll'))"
+    for _ in range(300):
+        page.evaluate(down)
+        page.wait_for_timeout(100)
+        if page.get_by_text("answer 219").count():
+            break
+    assert page.locator(".turn").count() == 220
+    assert page.locator(".turn").last.inner_text().endswith("answer 219")
+
+
+def test_charts_of_a_running_session_stay(program: Program, visit: Visit) -> None:
+    """New events change the bars of a chart, not the chart."""
+    program.step()
+    page = visit.session("running", "figures")
+    visit.until("document.querySelectorAll('canvas').length >= 2")
+    page.evaluate(
+        """() => {
+            window.least = 1000;
+            document.querySelector("canvas").kept = true;
+            const look = () => {
+                window.least = Math.min(window.least, document.querySelectorAll("canvas").length);
+                requestAnimationFrame(look);
+            };
+            look();
+        }"""
+    )
+    for _ in range(3):
+        program.step()
+        page.wait_for_timeout(1_200)
+    visit.until("document.querySelectorAll('#figures dd')[3].textContent === '4'")
+    assert page.evaluate("window.least") >= 2
+    assert page.evaluate("document.querySelector('canvas').kept")
+
+
+def test_news_leave_the_rows_that_did_not_change(chromium: Browser, tmp_path: Path) -> None:
+    """A row keeps its element, its focus and a selection while other sessions come and go on."""
+    home = tmp_path / "live"
+    subprocess.run([sys.executable, "-c", RECORDER], env=environment(home), check=True, timeout=120)
+    with serving(home) as link, visiting(chromium, link) as visit:
+        page = visit.open("/")
+        row = page.locator("#rows tr", has_text="long talk")
+        row.wait_for()
+        row.get_by_role("link").focus()
+        row.evaluate("(element) => { element.kept = true; }")
+        row.get_by_role("checkbox").check()
+        program = Program(home)
+        try:
+            page.locator("#rows tr", has_text="running").wait_for(timeout=30_000)
+            program.step()
+            visit.until("document.querySelector('#rows tr [data-label=tools]').textContent === '1'")
+        finally:
+            program.die()
+        assert row.evaluate("(element) => element.kept")
+        assert row.get_by_role("checkbox").is_checked()
+        row.get_by_role("link").focus()
+        assert page.locator("#rows tr").count() == 2
