@@ -183,6 +183,8 @@ def test_every_block_of_commands_is_run_or_marked() -> None:
     assert {*_PLAIN, *_OWN} == {page for page in _PAGES if _blocks(page)}
     for page in _PAGES:
         assert all(_blocks(page)), f"{page} has a block of which nothing is run: mark it"
+        reasons = " ".join(fence["reason"] or "" for fence in _FENCE.finditer(_PAGES[page].read_text()))
+        assert all((TOP / path).exists() for path in re.findall(r"(?:tests|scripts)/[\w/.]+", reasons))
 
 
 @pytest.mark.parametrize("page", _PLAIN)
