@@ -13,6 +13,7 @@ from localops.errors import ConfigError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import NamedTuple
 
     Value = float | int | bool | str | None
@@ -154,6 +155,20 @@ def condition(text: str) -> Condition:
     if op is not None and op not in ("=", "!=") and isinstance(value, str):
         raise ConfigError(f"invalid score filter {text!r}: expected a number after {op}, got {value!r}")
     return Condition(name_of(name), author and _text("author", author, _AUTHOR), op, value)
+
+
+def asked(conditions: Iterable[Condition]) -> list[list[object]]:
+    """Return conditions as SQL gets them: name, author, operator, and a number or a category."""
+    return [
+        [
+            one.name,
+            one.author,
+            one.op,
+            None if one.value is None or isinstance(one.value, str) else float(one.value),
+            one.value if isinstance(one.value, str) else None,
+        ]
+        for one in conditions
+    ]
 
 
 def shown(value: Value) -> str:

@@ -203,7 +203,9 @@ def test_an_id_lies_in_the_range_of_each_of_its_beginnings(id: bytes, digits: in
 def _plans(journal: Journal, file: str) -> dict[str, list[str]]:
     from localops.journal.sql import statements
 
-    names = "before_ns before_key since until many most state dim value facets ids session low high after tag"
+    names = (
+        "before_ns before_key since until many most state dim value facets ids session low high after tag scores score"
+    )
     values = dict.fromkeys(names.split())
     plans: dict[str, list[str]] = {}
     for name, statement in statements(file).items():
@@ -218,7 +220,7 @@ def _plans(journal: Journal, file: str) -> dict[str, list[str]]:
 
 def test_no_list_looks_at_every_session(journal: Journal) -> None:
     """Each statement of lists.sql walks an index, except those that count everything or take the last rows."""
-    tables = ("event", "total", "facet", "milestone", "e", "t", "o", "p")
+    tables = ("event", "total", "facet", "milestone", "scored", "e", "t", "o", "p", "s")
     for name, plan in _plans(journal, "lists.sql").items():
         scans = [step for step in plan if step.startswith("SCAN ") and step.split()[1] in tables]
         if name not in ("standing_of_journal", "newest_rows", "newest_at", "ended", "not_ended"):

@@ -40,7 +40,8 @@ LAYERS = """
     rollups losses recovery wal
     journal
     analytics bundle calls hints markdown previews salvage search
-    snapshot clocks doubts given_scores held_back key_ends
+    given_scores
+    snapshot clocks doubts held_back key_ends
     session_html
     ingest delivery
     removal

@@ -6,19 +6,22 @@ from itertools import chain
 
 import click
 
-from localops import facets, host, output
+from localops import facets, host, output, scores
 from localops.cli import common, session_figures
 from localops.errors import LocalopsError
 from localops.reading import analytics as figures
-from localops.reading import facts, lower_bounds
+from localops.reading import facts, given_scores, lower_bounds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.reading.analytics import Chosen, Line
+    from localops.reading.given_scores import Average
     from localops.reading.home import Home, Project
     from localops.reading.lower_bounds import Bounds
 
 
+_SCORE = "score"
+_WORDS = f"{', '.join(figures.ACROSS)}, {_SCORE} or meta:NAME"
 # Arguments and options that choose figures.
 _CHOICES = ("session", "by", "since", "until", "tag", "tz", "percentiles", "limit")
 
@@ -39,14 +42,14 @@ class _By(click.ParamType[str]):
 
     def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Return the word, or fail."""
-        if not figures.is_across(value):
-            self.fail(f"{value!r} is not one of {', '.join(figures.ACROSS)} or meta:NAME", param, ctx)
+        if not figures.is_across(value) and value != _SCORE:
+            self.fail(f"{value!r} is not one of {_WORDS}", param, ctx)
         return value
 
 
 @click.command()
 @click.argument("session", required=False, metavar="[ID|last]")
-@click.option("--by", type=_By(), metavar="WORD", help=f"A table by {', '.join(figures.ACROSS)} or meta:NAME.")
+@click.option("--by", type=_By(), metavar="WORD", help=f"A table by {_WORDS}.")
 @click.option("--since", type=common.Moment(), help="Sessions started since: 2h, 3d, 2026-11-21, or an ISO time.")
 @click.option("--until", type=common.Moment(end=True), help="Sessions started until then; a day includes its end.")
 @click.option("--tag", help="Sessions with this tag, or with an event that has it.")
@@ -107,6 +110,8 @@ def analytics(
     with common.look(home, project) as opened:
         if session is not None:
             where, id = opened.find(session)
+            if by == _SCORE:
+                raise click.UsageError(f"--by {by} needs several sessions: `localops score ID` lists those of one")
             if by is None:
                 session_figures.show(where, id, percentiles=percentiles, as_json=as_json)
             else:
@@ -120,14 +125,7 @@ def analytics(
         chosen = figures.Chosen(
             everything.since if since is None else since, everything.until if until is None else until, tag
         )
-        if by is None:
-            _all(opened, chosen, as_json=as_json)
-        else:
-            lines = _lines(opened, by, chosen, tz)
-            bounds = lower_bounds.across(opened.projects, by, chosen, tz=tz)
-            each_one = by == "session"
-            named = _names(opened, lines[:limit]) if each_one and not as_json else {}
-            _print_lines(by, lines, limit, bounds, as_json=as_json, each_one=each_one, named=named)
+        _many(opened, by, chosen, tz, limit, as_json=as_json)
 
 
 # Metrics
@@ -156,6 +154,20 @@ def _expose(form: str, home: str | None, project: str | None, path: str | None, 
 # Many sessions
 
 
+def _many(opened: Home, by: str | None, chosen: Chosen, tz: str | None, limit: int, *, as_json: bool) -> None:
+    if by is None:
+        _all(opened, chosen, as_json=as_json)
+        return
+    if by == _SCORE:
+        _print_scores(opened, chosen, limit, as_json=as_json)
+        return
+    lines = _lines(opened, by, chosen, tz)
+    bounds = lower_bounds.across(opened.projects, by, chosen, tz=tz)
+    each_one = by == "session"
+    named = _names(opened, lines[:limit]) if each_one and not as_json else {}
+    _print_lines(by, lines, limit, bounds, as_json=as_json, each_one=each_one, named=named)
+
+
 def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     parts = [figures.overall(project.reader, chosen) for project in opened.projects]
     totals = figures.Totals(*map(sum, zip(figures.NOTHING, *parts, strict=True)))
@@ -177,7 +189,40 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
         ]
     )
     print()
-    print(common.dim(f"more: --by {', '.join(figures.ACROSS)} or meta:NAME; or an ID, or `last`"))
+    print(common.dim(f"more: --by {_WORDS}; or an ID, or `last`"))
+
+
+def _print_scores(opened: Home, chosen: Chosen, limit: int, *, as_json: bool) -> None:
+    """Print the averages of scores, each with its 95 % interval."""
+    given = chain.from_iterable(given_scores.counted(project.reader, chosen) for project in opened.projects)
+    lines = given_scores.averages(given)
+    if as_json:
+        common.print_json({"by": _SCORE, "lines": [given_scores.average_facts(line) for line in lines]})
+        return
+    if not lines:
+        output.say("no scores: give one with `localops score ID NAME VALUE`")
+        return
+    table = [
+        [
+            line.name if line.label is None else f"{line.name} = {line.label}",
+            line.of,
+            line.author,
+            output.count(line.many),
+            output.count(line.sessions),
+            _mean(line, line.mean),
+            "–" if line.low is None or line.high is None else f"{_mean(line, line.low)} … {_mean(line, line.high)}",
+            line.interval,
+        ]
+        for line in lines[:limit]
+    ]
+    headers = ("score", "of", "by", "scores", "sessions", "mean", "95 % interval", "made by")
+    common.print_table(table, headers, align="lllrrrrl", soft=("score", "by"), spare=("made by", "sessions", "of"))
+    if len(lines) > limit:
+        print(common.dim(f"{output.count(len(lines) - limit)} more: -n {len(lines)}"))
+
+
+def _mean(line: Average, value: float) -> str:
+    return scores.shown(value) if line.type == "number" else f"{value:.1%}"
 
 
 def _lines(opened: Home, by: str, chosen: Chosen, tz: str | None) -> list[Line]:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from itertools import islice
 
-from localops import clock, output
+from localops import clock, output, scores
 from localops.cli import printing
 from localops.encoding import encode
 from localops.journal import rows, stored
-from localops.reading import analytics, facts
+from localops.reading import analytics, facts, given_scores
 from localops.recording import events
 
 TYPE_CHECKING = False
@@ -61,6 +61,7 @@ def show_events(project: Project, id: bytes, view: str | None, limit: int | None
 def _print_details(project: str, snapshot: Snapshot) -> None:
     story, totals = snapshot.story, snapshot.totals
     report = snapshot.report()
+    judged = [one for one in snapshot.scores if one.counts and not one.target]
     until = snapshot.until_ns
     figures = " · ".join(f"{name} {value}" for name, value in list(report.contract.items())[:4])
     pairs: list[tuple[str, object]] = [
@@ -69,6 +70,8 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         ("took", printing.at_least(output.short_duration(until - totals.first_ns), snapshot)),
         ("project", project),
         ("tags", ", ".join(story.tags)),
+        ("scores", ", ".join(f"{one.name} {scores.shown(one.value)}" for one in judged)),
+        ("notes", "; ".join(_short(one.body.get("comment")) for one in snapshot.scores if one.is_note)),
         ("figures", figures),
         ("cost", _cost(snapshot)),
         ("budget", facts.budget_text(snapshot.budget) if snapshot.budget else None),
@@ -524,6 +527,7 @@ def _session_facts(project: str, snapshot: Snapshot, limit: int) -> dict[str, An
         **facts.span(snapshot.totals.first_ns, snapshot.totals.last_ns, snapshot.until_ns),
         "at_least": snapshot.is_cut_off,
         "tags": snapshot.story.tags,
+        **given_scores.together(snapshot.scores),
         "metadata": snapshot.story.metadata,
         "budget": facts.budget(snapshot),
         "metadata_only": snapshot.story.metadata_only,

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from heapq import nlargest
+import math
+from heapq import nlargest, nsmallest
 from itertools import islice
 
 import click
 
-from localops import clock, output
+from localops import clock, output, scores
 from localops.cli import common
+from localops.errors import ConfigError
 from localops.reading import facts
 from localops.reading.home import STATES, Filters
 from localops.recording import events
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
 
     from localops.reading.home import Home, Listed
 
-_HEADERS = ("id", "name", "state", "began", "took", "llm", "tools", "errors", "tokens", "cost", "tags")
+_HEADERS = ("id", "name", "state", "began", "took", "llm", "tools", "errors", "tokens", "cost", "scores", "tags")
 
 # The values of --sort; the greatest comes first.
 _ORDERS: dict[str, Callable[[Listed], int]] = {
@@ -32,6 +34,28 @@ _ORDERS: dict[str, Callable[[Listed], int]] = {
     "tokens": lambda listed: listed.tokens_in + listed.tokens_out,
     "events": lambda listed: listed.events,
 }
+_BY_SCORE = "score:"  # before the name of a score, as a value of --sort
+
+
+class _Order(click.ParamType[str]):
+    """A word for --sort."""
+
+    name = "word"
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the word, or fail."""
+        if value not in _ORDERS and not (value.startswith(_BY_SCORE) and value != _BY_SCORE):
+            self.fail(f"{value!r} is not one of {', '.join(_ORDERS)} or score:NAME", param, ctx)
+        return value
+
+
+def _check_scores(_: click.Context, __: click.Parameter, filters: tuple[str, ...]) -> tuple[str, ...]:
+    for each in filters:
+        try:
+            scores.condition(each)
+        except ConfigError as error:
+            raise click.BadParameter(str(error)) from error
+    return filters
 
 
 def _check_pairs(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> tuple[str, ...]:
@@ -52,21 +76,44 @@ def _check_pairs(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) 
 @click.option("--user", help="Of this user, or with an event of theirs.")
 @click.option("--conversation", metavar="ID", help="Of this conversation, or with an event of it.")
 @click.option("--meta", multiple=True, metavar="NAME=VALUE", callback=_check_pairs, help="With this metadata.")
+@click.option(
+    "--score",
+    multiple=True,
+    metavar="FILTER",
+    callback=_check_scores,
+    help="With this score, of itself or of an event: correct, correct<0.5, kind=good, correct@ann>=1.",
+)
 @click.option("--text", help="With an event that contains these words.")
 @click.option("--errors", is_flag=True, help="With at least one error.")
 @click.option("--min-cost", type=common.Dollars(), metavar="USD", help="With at least this cost.")
 @click.option("--min-took", type=common.Span(), metavar="TIME", help="With at least this duration: 90s, 5m, 2h.")
-@click.option("--sort", type=click.Choice([*_ORDERS]), default="began", show_default=True, help="The greatest first.")
+@click.option(
+    "--sort",
+    type=_Order(),
+    default="began",
+    show_default=True,
+    help=f"The greatest first: {', '.join(_ORDERS)} or score:NAME; sessions without that score come last.",
+)
+@click.option("--reverse", is_flag=True, help="With --sort: the least first.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
 @click.option("--before", metavar="ID", help="The next page: sessions after this one in the list.")
 @common.place_options
 @common.json_option
 def sessions(
-    home: str | None, project: str | None, limit: int, before: str | None, sort: str, as_json: bool, **filters: Any
+    home: str | None,
+    project: str | None,
+    limit: int,
+    before: str | None,
+    sort: str,
+    reverse: bool,
+    as_json: bool,
+    **filters: Any,
 ) -> None:
     """List sessions, newest first unless --sort names another order; a session must pass every filter."""
     if before is not None and sort != "began":
         raise click.UsageError("--before pages through the list by time: leave out --sort, or raise --limit")
+    if reverse and sort == "began":
+        raise click.UsageError("--reverse is for another order than that of time: add --sort")
     common.check_period(filters["since"], filters["until"])
     with common.look(home, project) as opened:
         if filters["text"] is not None:
@@ -74,7 +121,9 @@ def sessions(
         wanted = Filters(**filters)
         listed = opened.sessions(wanted, before=before)
         # One more than is shown tells whether there is a next page.
-        page = list(islice(listed, limit + 1)) if sort == "began" else nlargest(limit + 1, listed, key=_ORDERS[sort])
+        pick = nsmallest if reverse else nlargest
+        key = _order(opened, sort, reverse=reverse)
+        page = list(islice(listed, limit + 1)) if sort == "began" else pick(limit + 1, listed, key=key)
         shown, more = page[:limit], len(page) > limit
         if as_json:
             _print_json(shown, more and sort == "began")
@@ -82,6 +131,20 @@ def sessions(
             _print_table(shown, more, sort)
         else:
             output.say("no session matches these filters" if any(filters.values()) else opened.nothing_yet())
+
+
+def _order(opened: Home, sort: str, *, reverse: bool) -> Callable[[Listed], float]:
+    """Return what a list is sorted by; a session that lacks the score comes last in either direction."""
+    if sort in _ORDERS:
+        return _ORDERS[sort]
+    name = scores.name_of(sort.removeprefix(_BY_SCORE))
+    means = {
+        (project.name, session): mean
+        for project in opened.projects
+        for session, mean in project.score_means(name).items()
+    }
+    last = math.inf if reverse else -math.inf
+    return lambda listed: means.get((listed.project.name, listed.session), last)
 
 
 def _catch_up_index(opened: Home) -> None:
@@ -99,14 +162,19 @@ def _print_table(shown: list[Listed], more: bool, sort: str) -> None:
     on_terminal = common.width() is not None
     began = (lambda ns: output.ago(now - ns)) if on_terminal else events.iso
     rows = [_cells(listed, began) + ([listed.project.name] if many else []) for listed in shown]
-    headers = (*_HEADERS, "project") if many else _HEADERS
+    headers = [*_HEADERS, "project"] if many else [*_HEADERS]
+    scored = headers.index("scores")
+    if not any(row[scored] for row in rows):
+        del headers[scored]
+        for row in rows:
+            del row[scored]
     common.print_table(
         rows,
         headers,
         align="llllrrrrrr",
-        soft=("name", "tags"),
+        soft=("name", "scores", "tags"),
         # Errors and cost are not in this list: they are what people look for.
-        spare=("tokens", "tools", "llm", "project", "tags", "took", "began"),
+        spare=("tokens", "tools", "llm", "project", "tags", "scores", "took", "began"),
         styles={"state": common.state, "errors": common.errors},
     )
     if more:
@@ -126,6 +194,7 @@ def _cells(listed: Listed, began: Callable[[int], str]) -> list[object]:
         output.count(listed.errors),
         output.count(listed.tokens_in + listed.tokens_out),
         output.money_of(listed.cost, listed.unpriced, listed.llms, at_least=listed.project.cost_at_least(listed)),
+        ", ".join(f"{one.name} {scores.shown(one.value)}" for one in listed.project.scores(listed.session)),
         ", ".join(listed.project.tags(listed.session)),
     ]
 

@@ -14,7 +14,7 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.journal import rows, stored, wire
 from localops.journal.reader import Reader
-from localops.reading import analytics, facts
+from localops.reading import analytics, facts, given_scores
 from localops.reading.facts import dollars
 from localops.reading.snapshot import Snapshot
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from localops.reading.analytics import Totals
+    from localops.reading.given_scores import Given
 
 _ACTIONS = ("action", "operation", "task", "workflow")
 _GROUPS = {
@@ -68,6 +69,7 @@ def document(run: Run) -> dict[str, Any]:
         "events": others,
         "stats": _stats(run),
         "tags": run.story.tags,
+        **given_scores.together(run.scores),
         "duration": (run.until_ns - figures.first_ns) / 1e9,
         "end_state": standing.state,
     }
@@ -364,6 +366,20 @@ TABLES: dict[str, dict[str, tuple[type, str]]] = {
         "session_id": (str, "the session"),
         "tag": (str, "a tag of the session"),
     },
+    "scores": {
+        "id": (str, "of its row"),
+        "session_id": (str, "the session"),
+        "event_id": (str, "the event that is judged; null for the session as a whole"),
+        "name": (str, "what is judged; null for a note"),
+        "number": (float, "the value; of true and false 1 and 0"),
+        "label": (str, "a value that is a text"),
+        "type": (str, "number, bool or text; null for a note, and where an earlier score is taken back"),
+        "author": (str, "who judged"),
+        "version": (str, "of what judged"),
+        "comment": (str, "why; of a note, its text"),
+        "given": (str, "when, UTC"),
+        "counts": (int, "1: the newest of its author for the same name and event"),
+    },
 }
 _KEYS: dict[str, str | tuple[str, ...]] = {
     "sessions": "id",
@@ -373,6 +389,7 @@ _KEYS: dict[str, str | tuple[str, ...]] = {
     "tool_calls": "event_id",
     "errors": "event_id",
     "tags": ("session_id", "tag"),
+    "scores": "id",
 }
 _LINKS = {
     "session_id": ("sessions", "id"),
@@ -387,6 +404,7 @@ _INDEXES = {
     "tool_calls": ["session_id", "name"],
     "errors": ["session_id", "error_type"],
     "tags": ["tag"],
+    "scores": ["session_id", "name"],
 }
 _SEARCHED = {
     "events": ["name", "params", "returns"],
@@ -438,11 +456,29 @@ def _fill(database: Any, waiting: dict[str, list[dict[str, Any]]], run: Run) -> 
     """Add one session's rows to those that wait; write these when they are a few hundred."""
     waiting["sessions"].append(_session_row(run))
     waiting["tags"] += [{"session_id": _dashed(run.id), "tag": tag} for tag in run.story.tags]
+    waiting["scores"] += [_score_row(run.id, one) for one in run.scores]
     for event in analytics.events(run.reader, run.id):
         for table, row in _table_rows(event):
             waiting[table].append(row)
         if len(waiting["events"]) >= _CHUNK:
             _flush(database, waiting)
+
+
+def _score_row(session: bytes, one: Given) -> dict[str, Any]:
+    return {
+        "id": _dashed(one.id),
+        "session_id": _dashed(session),
+        "event_id": _dashed(one.target) if one.target else None,
+        "name": one.name or None,
+        "number": one.number,
+        "label": one.label,
+        "type": one.type,
+        "author": one.author,
+        "version": one.version,
+        "comment": _text(one.body.get("comment")),
+        "given": iso(one.given_ns),
+        "counts": int(one.counts),
+    }
 
 
 def _flush(database: Any, waiting: dict[str, list[dict[str, Any]]]) -> None:

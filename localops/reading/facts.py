@@ -8,7 +8,7 @@ from __future__ import annotations
 from localops import output
 from localops.clock import iso
 from localops.journal import rows
-from localops.reading import analytics
+from localops.reading import analytics, given_scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,6 +62,7 @@ def listed(one: Listed) -> Facts:
         **cost(one.cost, at_least=one.project.cost_at_least(one)),
         "unpriced": one.unpriced,
         "tags": one.project.tags(one.session),
+        "scores": [given_scores.facts(each) for each in one.project.scores(one.session)],
     }
 
 
@@ -105,6 +106,7 @@ def session(project: str, seen: Snapshot, report: Report) -> Facts:
         "analytics": report.contract,
         **totals(report.totals, open_calls=seen.open_calls > 0),
         **beyond_totals(report),
+        **given_scores.together(seen.scores),
     }
 
 

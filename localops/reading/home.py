@@ -12,12 +12,12 @@ import uuid
 from collections import namedtuple
 from heapq import merge
 
-from localops import config, facets, host
+from localops import config, facets, host, scores
 from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
 from localops.journal import blobs, rows, spill
 from localops.journal.reader import Reader, SQLiteError
 from localops.journal.sql import statements
-from localops.reading import analytics, session_state
+from localops.reading import analytics, given_scores, session_state
 from localops.reading.snapshot import Snapshot
 from localops.reading.story import UNATTRIBUTED
 
@@ -56,13 +56,14 @@ if TYPE_CHECKING:
         user: str | None = None
         conversation: str | None = None
         meta: tuple[str, ...] = ()  # NAME=VALUE
+        score: tuple[str, ...] = ()  # as scores.condition reads them
 
 else:
     Listed = namedtuple("Listed", ("project", *rows.LISTED))
     Filters = namedtuple(
         "Filters",
-        "state tag model agent since until text tool errors min_cost min_took user conversation meta",
-        defaults=[*[None] * 8, False, *[None] * 4, ()],
+        "state tag model agent since until text tool errors min_cost min_took user conversation meta score",
+        defaults=[*[None] * 8, False, *[None] * 4, (), ()],
     )
 
 Filters.__doc__ = "The filters of a list of sessions: all that are set must match; times are of a session's beginning."
@@ -318,6 +319,14 @@ class Project:
         """Return the current tags of a session."""
         return [tag for (tag,) in self.reader.all("session_tags", session=session)]
 
+    def scores(self, session: bytes) -> list[given_scores.Given]:
+        """Return the scores of a session as a whole that count."""
+        return [one for one in given_scores.of_session(self.reader, session) if one.counts and not one.target]
+
+    def score_means(self, name: str) -> dict[bytes, float]:
+        """Return the mean of a score for each session that has it as a number."""
+        return dict(self.ask("score_means", score=name))
+
     def name_of(self, session: bytes) -> str | None:
         """Return the name of a session."""
         return self.snapshot(session).story.name
@@ -410,6 +419,7 @@ class _Walk:
             (dim, value) for dim in ("tag", "model", "agent", "tool") if (value := getattr(filters, dim)) is not None
         ]
         self.facets += [("tag", tag) for tag in facet_tags(filters)]
+        self.scores = list(map(scores.condition, filters.score))
         self.index = project.index() if filters.text is not None else None
 
     def folded(self, state: str | None, limit: tuple[int, int]) -> Iterator[Listed]:
@@ -417,6 +427,7 @@ class _Walk:
         name, values = self._way(state)
         values |= {
             "facets": _json(self.facets),
+            "scores": _json(scores.asked(self.scores)),
             "since": self.filters.since if self.filters.since is not None else -_LATEST_NS,
             "many": _PAGE,
         }
@@ -453,7 +464,12 @@ class _Walk:
         ]
         if state is not None:
             ways.append((self._count("how_many_in_state", state=state), "sessions_by_state", {"state": state}))
-        if not ways:
+        ways += [
+            (self._count("how_many_scored", score=one.name), "sessions_by_score", {"score": one.name, "state": state})
+            for one in self.scores
+        ]
+        # In the order of the list no page has to be sorted, which pays where nearly all are looked at anyway.
+        if not ways or (not self.facets and state is None and min(many for many, *_ in ways) >= _COUNTED):
             return "sessions_by_start", {}
         # Every filter is tested for each session anyway, so the shortest list is the fastest.
         _, name, values = min(ways, key=lambda way: way[0])
@@ -516,8 +532,15 @@ class _Walk:
             (listed.first_ns, listed.key) < limit
             and (since is None or listed.first_ns >= since)
             and all(value in self._values(listed.session, dim) for dim, value in self.facets)
+            and self._is_scored(listed.session)
             and self._has_text(listed.session)
         )
+
+    def _is_scored(self, session: bytes) -> bool:
+        if not self.scores:
+            return True
+        given = given_scores.of_session(self.project.reader, session)
+        return all(given_scores.match(given, wanted) for wanted in self.scores)
 
     def _values(self, session: bytes, dim: str) -> set[str]:
         values = {part.value for part in analytics.parts(self.project.reader, session, dim)}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import namedtuple
 from functools import cached_property
 
-from localops.reading import analytics, session_state
+from localops.reading import analytics, given_scores, session_state
 from localops.reading.analytics import Part, Report, Totals
 from localops.reading.story import Story, budget_id
 
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 
     from localops.journal.stored import Source, Unfinished
+    from localops.reading.given_scores import Given
     from localops.reading.session_state import Standing
 
     class Budget(NamedTuple):
@@ -64,6 +65,11 @@ class Snapshot:
         last_ns = self.totals.last_ns
         stands = session_state.judge(self.source, self.folder, self.id, lambda: self.story, last_ns=last_ns)
         return stands if self._correct is None else self._correct(self.id, stands)
+
+    @cached_property
+    def scores(self) -> list[Given]:
+        """Return the scores and notes of the session and of its events, oldest first."""
+        return given_scores.of_session(self.source, self.id)
 
     @cached_property
     def budget(self) -> Budget | None:

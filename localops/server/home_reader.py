@@ -11,7 +11,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from operator import add
 
 from localops import config, facets
@@ -19,7 +19,7 @@ from localops.errors import DamagedJournal, LocalopsError
 from localops.journal import blobs, rows, stored
 from localops.journal.reader import SQLiteError, is_damage
 from localops.journal.sql import statements
-from localops.reading import analytics, export, facts, lower_bounds, post_mortem, post_mortem_page
+from localops.reading import analytics, export, facts, given_scores, lower_bounds, post_mortem, post_mortem_page
 from localops.reading.home import Home
 from localops.server import charts, compare, previews, session_details, timeline
 from localops.server.request import TooMany, Unavailable
@@ -355,6 +355,12 @@ class HomeReader:
                     days.add(index, each, chosen)
                 days.add_models(each.reader, chosen)
         return days.facts()
+
+    def averages(self, project: str | None, chosen: Chosen) -> Facts:
+        """Return the averages of scores across sessions."""
+        with self._home(project) as home:
+            given = chain.from_iterable(given_scores.counted(each.reader, chosen) for each in home.projects)
+            return {"lines": [given_scores.average_facts(line) for line in given_scores.averages(given)]}
 
     def distributions(self, project: str | None, chosen: Chosen) -> Facts:
         """Return histograms of the duration and the cost of sessions."""

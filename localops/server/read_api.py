@@ -7,14 +7,15 @@ from tempfile import SpooledTemporaryFile
 
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from localops import output
+from localops import output, scores
 from localops.encoding import encode
+from localops.errors import ConfigError
 from localops.reading import analytics
 from localops.reading.home import STATES, Filters
 from localops.server import openapi
 from localops.server.request import HttpError, Unavailable, digest_in, valid_project
 from localops.server.routes import BYTES, ENDPOINTS, MOST_PREVIEWS
-from localops.server.session_index import SORTS, WORDS
+from localops.server.session_index import BY_SCORE, SORTS, WORDS
 from localops.server.threads import json
 
 TYPE_CHECKING = False
@@ -34,6 +35,7 @@ _EXPORT_OWN = 2_000_000
 # Bytes of an export in memory; a larger one goes to a file.
 _IN_MEMORY = 1 << 20
 _FORMS = {"json": "application/json", "html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8"}
+_MOST_SCORES = 10  # filters by score in one request
 _MISSING = "no session has this id"
 # What AgentOps' server answers, which its clients look for.
 _NOT_OF_PROJECT = "Session does not belong to this project"
@@ -84,8 +86,8 @@ class ReadApi:
         sort = call.param("sort") or "began"
         # The name of that order on the command line.
         sort = "seconds" if sort == "took" else sort
-        if sort not in SORTS:
-            raise HttpError(400, f"invalid sort: use one of {', '.join(SORTS)}")
+        if sort not in SORTS and not sort.startswith(BY_SCORE):
+            raise HttpError(400, f"invalid sort: use one of {', '.join(SORTS)} or {BY_SCORE}NAME")
         order = call.param("order") or ("asc" if sort in WORDS else "desc")
         if order not in ("asc", "desc"):
             raise HttpError(400, "invalid order: use asc or desc")
@@ -230,6 +232,10 @@ class ReadApi:
             raise HttpError(400, f"invalid tz {str(zone)[:40]!r}: use a name like Europe/Berlin") from error
         return self._answer(await self._read(self._store.daily, call.chosen_project(), _chosen(call), zone))
 
+    async def averages(self, call: Call) -> Response:
+        """Return the averages of scores."""
+        return self._answer(await self._read(self._store.averages, call.chosen_project(), _chosen(call)))
+
     async def distributions(self, call: Call) -> Response:
         """Return histograms of duration and cost."""
         return self._answer(await self._read(self._store.distributions, call.chosen_project(), _chosen(call)))
@@ -310,7 +316,20 @@ def _filters(call: Call) -> Filters:
         user=call.param("user"),
         conversation=call.param("conversation"),
         meta=(meta,) if meta is not None else (),
+        score=_score_filters(call),
     )
+
+
+def _score_filters(call: Call) -> tuple[str, ...]:
+    given = tuple(call.request.query_params.getlist("score"))
+    for each in given[:_MOST_SCORES]:
+        try:
+            scores.condition(each)
+        except ConfigError as error:
+            raise HttpError(400, str(error)) from error
+    if len(given) > _MOST_SCORES:
+        raise HttpError(400, f"too many filters by score: at most {_MOST_SCORES}")
+    return given
 
 
 def _bounds(call: Call) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from localops.reading.home import STATES
 from localops.server.intake.agentops_routes import AGENTOPS
 from localops.server.keys import READ
 from localops.server.request import Endpoint
-from localops.server.session_index import SORTS
+from localops.server.session_index import BY_SCORE, SORTS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,13 +28,14 @@ _LIST = {
     "user": "of this user, or with an event of theirs",
     "conversation": "of this conversation, or with an event of it",
     "meta": "with this metadata, as NAME=VALUE",
+    "score": "with this score of itself or of an event: NAME, NAME<0.5, NAME=good, NAME@AUTHOR>=1; can be repeated",
     "since": "started since then (ISO 8601, UTC unless it names a zone)",
     "until": "started before then",
     "text": "with an event that contains these words",
     **{name: f"with {what}" for name, what in _BOUNDS.items()},
     "tool": "with a call of this tool",
     "project": "of this project; a key already chooses one",
-    "sort": f"sort by one of {', '.join(SORTS)}",
+    "sort": f"sort by one of {', '.join(SORTS)} or {BY_SCORE}NAME",
     "order": "asc or desc",
     "before": "id of a session: return the next page, after this session",
     "limit": "at most this many; 50 by default, 500 at most",
@@ -244,6 +245,9 @@ ENDPOINTS = (
     Endpoint("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),
     Endpoint(
         "GET", "/api/1/analytics/daily", "daily", "Sessions by the day they started.", query={**_DAYS, "tz": _ZONE}
+    ),
+    Endpoint(
+        "GET", "/api/1/analytics/scores", "averages", "Averages of scores, with their 95 % intervals.", query=_DAYS
     ),
     Endpoint(
         "GET", "/api/1/analytics/distributions", "distributions", "Sessions by duration and by cost.", query=_DAYS

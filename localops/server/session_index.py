@@ -7,6 +7,7 @@ with new rows.  It takes about 1,200 bytes a session.  An SQL index has one orde
 from __future__ import annotations
 
 import heapq
+import math
 import os
 import threading
 import time
@@ -16,7 +17,7 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
-from localops import clock
+from localops import clock, scores
 from localops.encoding import encode
 from localops.journal.rows import LISTED, TOTALS
 from localops.reading import analytics, session_state
@@ -42,6 +43,7 @@ _LEAST = {"tags": "tag", "agents": "agent", "models": "model"}
 # Orders that are ascending by default.
 WORDS = ("name", "host", *_LEAST)
 _FIGURES = ("seconds", "cost", "tokens", "errors", "failed", "events", "llm_calls", "tool_calls", "actions")
+BY_SCORE = "score:"  # before the name of a score; sessions without it are last of the greatest first
 SORTS = ("began", *_FIGURES, "state", *WORDS)
 _SUMS = TOTALS[1:]
 # Names of orders in a list → names of columns in the journal.
@@ -359,16 +361,32 @@ class SessionIndex:
         return chosen
 
     def _with_text(self, project: Project, wanted: Wanted, *, most: int) -> tuple[set[int] | None, bool]:
-        """Return the rows that may match the text (None: too many), and whether each must still be searched."""
+        """Return the rows that may match the text (None: too many) and the scores, and whether to search each."""
+        scored = self._scored(project, wanted.filters.score)
         if wanted.filters.text is None:
-            return None, False
+            return scored, False
         candidates, exact = project.index().candidates(wanted.filters.text, most)
         if candidates is None:
-            return None, True
+            return scored, True
         rows: set[Any] = set(map(self._rows.get, candidates))
         # Sessions that were pruned after they were indexed.
         rows.discard(None)
-        return rows, not exact
+        return rows if scored is None else rows & scored, not exact
+
+    def _scored(self, project: Project, filters: Sequence[str]) -> set[int] | None:
+        """Return the rows that have every score that is asked for; None where none is."""
+        if not filters:
+            return None
+        asked = [encode.dumps(scores.asked([scores.condition(each)])).decode() for each in filters]
+        chosen = [
+            {
+                row
+                for (session,) in project.ask("sessions_as_asked", scores=each)
+                if (row := self._rows.get(session)) is not None
+            }
+            for each in asked
+        ]
+        return set.intersection(*chosen)
 
     def _count(self, rows: Sequence[int], dims: Sequence[str]) -> dict[str, Counter[str]]:
         counts: dict[str, Counter[str]] = {dim: Counter() for dim in dims}
@@ -395,6 +413,9 @@ class SessionIndex:
         return bits
 
     def _column(self, project: Project, sort: str) -> Sequence[Any]:
+        if sort.startswith(BY_SCORE):
+            means = project.score_means(sort.removeprefix(BY_SCORE))
+            return [means.get(session, -math.inf) for session in self._ids]
         if sort == "name":
             return [(name or "").casefold() for name in self._names]
         if sort == "state":

@@ -93,6 +93,9 @@ if TYPE_CHECKING:
         def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
             """Return figures by the day on which sessions started."""
 
+        def averages(self, project: str | None, chosen: Chosen) -> Facts:
+            """Return the averages of scores across sessions."""
+
         def distributions(self, project: str | None, chosen: Chosen) -> Facts:
             """Return histograms of the duration and the cost of sessions."""
 

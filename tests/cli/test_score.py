@@ -110,3 +110,59 @@ def test_a_session_without_scores_says_so(command: Command) -> None:
 def test_a_value_for_json_is_exact(command: Command) -> None:
     """Whole numbers stay whole."""
     assert json.loads(command("score", "last", "stars", "5", "--json")[1])["value"] == 5
+
+
+def test_lists_are_filtered_and_sorted_by_score(command: Command, as_json: AsJson) -> None:
+    """The greatest first, or the least; sessions without the score come last."""
+    for name, value in (("low", 0.25), ("none", None), ("high", 0.75)):
+        begun = localops.start_session(name=name)
+        if value is not None:
+            begun.score("correct", value)
+        begun.end_session("Success")
+
+    def names(*options: str) -> list[str]:
+        return [each["name"] for each in as_json("sessions", *options)["sessions"]]
+
+    assert names("--score", "correct<0.5") == ["low"]
+    assert names("--score", "correct", "--score", "correct>0.5") == ["high"]
+    assert names("--sort", "score:correct") == ["high", "low", "none"]
+    assert names("--sort", "score:correct", "--reverse") == ["low", "high", "none"]
+    listed = as_json("sessions", "--score", "correct<0.5")["sessions"][0]["scores"]
+    assert [(each["name"], each["value"]) for each in listed] == [("correct", 0.25)]
+    assert "correct 0.25" in command("sessions")[1]
+    assert "scores" not in command("sessions", "--tag", "nothing")[1]
+    assert command("sessions", "--score", "correct<good")[0] == 2
+    assert command("sessions", "--sort", "score:")[0] == 2
+    assert command("sessions", "--reverse")[0] == 2
+
+
+def test_averages_are_printed(command: Command, as_json: AsJson) -> None:
+    """With the interval and how it was made."""
+    for value in (True, True, False):
+        begun = localops.start_session()
+        begun.score("passed", value, by="ci")
+        begun.score("loss", 0.5)
+        begun.end_session()
+    lines = as_json("analytics", "--by", "score")["lines"]
+    assert [(each["name"], each["by"], each["count"], each["interval"]) for each in lines] == [
+        ("loss", "code", 3, "t"),
+        ("passed", "ci", 3, "wilson"),
+    ]
+    out = command("analytics", "--by", "score")[1]
+    assert "66.7%" in out
+    assert "20.8% … 93.9%" in out
+    assert command("analytics", "last", "--by", "score")[0] == 2
+
+
+@pytest.mark.usefixtures("session")
+def test_a_session_is_shown_with_its_scores(command: Command, as_json: AsJson) -> None:
+    """In `show`, and in exports."""
+    command("score", "last", "correct", "0.5", "--comment", "why not")
+    command("note", "last", "look again")
+    out = command("show", "last")[1]
+    assert "correct 0.5" in out
+    assert "look again" in out
+    assert [each["comment"] for each in as_json("show", "last")["scores"]] == ["why not"]
+    exported = json.loads(command("export", "last", "--format", "json")[1])
+    assert [each["comment"] for each in exported["scores"]] == ["why not"]
+    assert [each["text"] for each in exported["notes"]] == ["look again"]

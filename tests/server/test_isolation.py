@@ -39,6 +39,7 @@ def _secret() -> list[rows.Row]:
         row("tool", name="hush", agent=_AGENT, body=body),
         row("error", name="hush", body='{"details":"hush"}'),
         row("end", name="Failure", body='{"reason":"hush"}'),
+        row("scored", name="hush", body='{"value":1,"by":"hush"}'),
     ]
 
 
@@ -92,8 +93,8 @@ def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
 _TRACES = {
     "missing": '"other":[["',
     "missing_blobs": '"missing":[]',
-    "held": '"held":[[1,6]]',
-    "figures": '"rows":6',
+    "held": '"held":[[1,7]]',
+    "figures": '"rows":7',
     "blob": f"upload-offset: {len(_BLOB)}",
     "add_to_blob": f'"offset":{len(_BLOB)}',
     "live": '"state":"Failure"',

@@ -50,7 +50,10 @@ where not exists (select 1 from id_of i where i.id = begun.id and i.phase = 0)
 -- list_of --
 -- How a list of sessions begins.
 with fresh as materialized (select distinct session from tail),
-wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets))
+wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets)),
+asked as materialized (
+  select value ->> 0 as name, value ->> 1 as author, value ->> 2 as op, value ->> 3 as number, value ->> 4 as label
+  from json_each(:scores))
 select {t.listed};
 
 -- on_page --
@@ -63,6 +66,17 @@ select {t.listed};
       and not (w.dim = 'model' and exists (
         select 1 from unfinished u join event o on o.seq = u.seq
         where u.key = t.key and o.kind = 'llm' and o.model = w.value)))
+  and not exists (
+    select 1 from asked a
+    where not exists (
+      select 1 from scored s
+      where s.key = t.key
+        and s.name = a.name
+        and {is_as_asked}
+        and not exists (
+          select 1 from scored n
+          where n.key = s.key and n.name = s.name and n.target = s.target and n.author = s.author
+            and (n.given_ns, n.id) > (s.given_ns, s.id))))
   and t.session not in (select session from fresh);
 
 -- score_of_row --
@@ -81,3 +95,19 @@ coalesce(e.name, '') as name,
     as number,
   iif(json_type(e.body, '$.value') = 'text', json_extract(e.body, '$.value'), null) as label,
   cast(json_extract(e.body, '$.version') as text) as version;
+
+-- is_as_asked --
+-- Whether a score `s` is as a filter `a` asks: by its author, and by its value; without an operator any but false.
+(a.author is null or s.author = a.author)
+  and s.type is not null
+  and case
+    when a.op is null then s.type <> 'bool' or s.number = 1
+    when a.label is not null then case a.op when '=' then s.label = a.label else s.label is not a.label end
+    else case a.op
+      when '<' then s.number < a.number
+      when '<=' then s.number <= a.number
+      when '>' then s.number > a.number
+      when '>=' then s.number >= a.number
+      when '=' then s.number = a.number
+      else s.number is not a.number end
+    end;

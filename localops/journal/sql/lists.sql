@@ -57,6 +57,48 @@ where not exists (
 order by t.first_ns desc, t.key desc
 limit :many;
 
+-- sessions_by_score --
+-- The sessions that have a score or had one.
+{list_of}
+from (
+  select distinct key
+  from scored
+  where name = :score
+) judged
+cross join total t on t.key = judged.key
+where (:state is null or t.state = :state)
+  and {on_page}
+order by t.first_ns desc, t.key desc
+limit :many;
+
+-- sessions_as_asked --
+-- The ids of the sessions that have a score as asked, those with rows past the mark too.
+with asked as materialized (
+  select value ->> 0 as name, value ->> 1 as author, value ->> 2 as op, value ->> 3 as number, value ->> 4 as label
+  from json_each(:scores)),
+s as (
+  select *, row_number() over (partition by session, name, target, author order by given_ns desc, id desc) as nth
+  from score_row
+  where name in (select name from asked)
+)
+select distinct s.session
+from asked a
+join s on s.name = a.name
+where s.nth = 1
+  and {is_as_asked};
+
+-- score_means --
+-- The mean of the numbers that count of a score, by session: of those of the session as a whole, else of its events.
+select session, coalesce(avg(iif(target = x'', number, null)), avg(number))
+from (
+  select *, row_number() over (partition by session, target, author order by given_ns desc, id desc) as nth
+  from score_row
+  where name = :score
+)
+where nth = 1
+  and number is not null
+group by session;
+
 -- sessions_by_id --
 -- The sessions of a JSON array of ids in hex: few enough to be sorted.
 {list_of}
@@ -73,6 +115,15 @@ select count(*)
 from (
   select 1 from facet
   where dim = :dim and value = :value
+  limit :most
+);
+
+-- how_many_scored --
+-- How many sessions have or had a score, counted up to :most.
+select count(*)
+from (
+  select distinct key from scored
+  where name = :score
   limit :most
 );
 
