@@ -223,7 +223,7 @@ function switchTheme() {
 }
 
 const listeners = new Set();
-/** Call `listener` when colours change, because a canvas must then be drawn again; return a function that stops that. */
+/** Call `listener` when colours change: a canvas must then be drawn again. Return a function that stops this. */
 export function onTheme(listener) {
   listeners.add(listener);
   return () => listeners.delete(listener);

@@ -73,7 +73,7 @@ class Plot {
     this.leave = onTheme(() => this.chart && this.place.isConnected && this._draw());
   }
 
-  /** Show other values; of the same series without drawing the chart anew. */
+  /** Show other values; of the same series without making another canvas. */
   update(facts) {
     const form = ({ series, stacked }) => JSON.stringify([series.map((each) => [each.label, each.colour]), stacked]);
     const isSame = form({ stacked: false, ...facts }) === form(this.facts);

@@ -73,7 +73,7 @@ def test_figures_across_sessions_keep_their_size(talk: Visit) -> None:
 
 
 def test_the_focus_stays_in_a_table_that_is_drawn_again(talk: Visit) -> None:
-    """Nobody loses a place in a table because numbers were looked up again."""
+    """A place in a table is not lost because numbers were looked up again."""
     page = talk.open("/analytics")
     link = page.get_by_role("link", name="gpt-4o")
     link.wait_for()
@@ -83,7 +83,7 @@ def test_the_focus_stays_in_a_table_that_is_drawn_again(talk: Visit) -> None:
 
 
 def test_turns_are_drawn_when_they_come_near(talk: Visit) -> None:
-    """A conversation that nobody scrolls has its first turns, however often its tab is opened."""
+    """A conversation that is not scrolled has its first turns, however often its tab is opened."""
     page = talk.session("long talk", "chat")
     talk.until("document.querySelectorAll('.turn').length > 0")
     page.wait_for_timeout(500)
