@@ -276,75 +276,6 @@ def open_telemetry(carried: tuple[object, object] = (PARAMS, RETURNS)) -> Callab
     return call
 
 
-MESSAGES = [{"role": "system", "content": "You find tables."}, {"role": "user", "content": json.dumps(PARAMS)}]
-# A call of a model as OpenInference's instrumentor of OpenAI traces it: what is there at the start, and what comes.
-CALLED: dict[str, Any] = {
-    "openinference.span.kind": "LLM",
-    "llm.system": "openai",
-    "input.value": json.dumps({"model": "gpt-4o", "messages": MESSAGES, "temperature": 0.1}),
-    "input.mime_type": "application/json",
-}
-CAME: dict[str, Any] = {
-    "output.value": json.dumps({"id": "r-1", "choices": [{"message": {"content": json.dumps(RETURNS)}}]}),
-    "output.mime_type": "application/json",
-    "llm.invocation_parameters": json.dumps({"model": "gpt-4o", "temperature": 0.1}),
-    **{f"llm.input_messages.{n}.message.{key}": message[key] for n, message in enumerate(MESSAGES) for key in message},
-    "llm.output_messages.0.message.role": "assistant",
-    "llm.output_messages.0.message.content": json.dumps(RETURNS),
-    "llm.model_name": "gpt-4o-2024-08-06",
-    "llm.token_count.prompt": 120,
-    "llm.token_count.completion": 15,
-    "llm.token_count.prompt_details.cache_read": 100,
-}
-
-
-def spans(bench: Bench) -> None:
-    """Measure a recorded span beside one that the SDK passes to a BatchSpanProcessor which drops it."""
-    try:
-        from opentelemetry.sdk.trace import TracerProvider
-        from opentelemetry.sdk.trace.export import BatchSpanProcessor, SpanExporter, SpanExportResult
-    except ImportError:
-        return
-    from localops.otel import install
-
-    class Nowhere(SpanExporter):
-        def export(self, spans: object) -> SpanExportResult:  # noqa: ARG002
-            return SpanExportResult.SUCCESS
-
-    batched = TracerProvider()
-    batched.add_span_processor(BatchSpanProcessor(Nowhere()))
-    with bench.home("spans"):
-        localops.init()
-        ways = {"batched": batched.get_tracer("bench"), "recorded": install(TracerProvider()).get_tracer("bench")}
-
-        def plain(tracer: Any) -> Callable[[], None]:
-            def call() -> None:
-                with tracer.start_as_current_span("step") as span:
-                    span.set_attribute("params", json.dumps(PARAMS))
-                    span.set_attribute("returns", json.dumps(RETURNS))
-
-            return call
-
-        def of_model(tracer: Any) -> Callable[[], None]:
-            def call() -> None:
-                span = tracer.start_span("ChatCompletion", attributes=CALLED)
-                span.set_attributes(CAME)
-                span.end()
-
-            return call
-
-        for what, made in (("a span with two attributes", plain), ("the span of a call of a model", of_model)):
-            blocks = {name: timed(made(tracer), 100) for name, tracer in ways.items()}
-            timings, ratios = interleave(blocks, bench.rounds, "batched")
-            bench.say(
-                f"{what} recorded, two rows, against the same through a BatchSpanProcessor that drops it, p50",
-                "<= 2",
-                f"{ratios['recorded']:.1f} ({p(timings['recorded'], 0.5):.0f} against"
-                f" {p(timings['batched'], 0.5):.0f} us)",
-            )
-    batched.shutdown()
-
-
 def power(bench: Bench) -> None:
     """durability="power" beside raw apsw under synchronous=FULL."""
     with bench.home("power") as home:
@@ -630,11 +561,20 @@ def made_sessions(many: int) -> Iterator[rows.Row]:
 
 
 sys.path.insert(0, str(Path(__file__).parent.parent))
-from scripts import bench_agentops, bench_hub, bench_mcp, bench_sync, bench_transcripts, bench_ui, bench_web  # noqa: E402  the parts of it that need a hub, pages, a browser
+from scripts import (  # noqa: E402  the parts of it that need a hub, pages, a browser
+    bench_agentops,
+    bench_hub,
+    bench_mcp,
+    bench_spans,
+    bench_sync,
+    bench_transcripts,
+    bench_ui,
+    bench_web,
+)
 
-PARTS = {part.__name__: part for part in (lines, record, second, spans, power, start, writers, million, sessions)}
+PARTS = {part.__name__: part for part in (lines, record, second, power, start, writers, million, sessions)}
 PARTS |= bench_sync.PARTS | bench_agentops.PARTS | bench_ui.PARTS | bench_web.PARTS | bench_mcp.PARTS | bench_hub.PARTS
-PARTS |= bench_transcripts.PARTS
+PARTS |= bench_transcripts.PARTS | bench_spans.PARTS
 
 
 def page(bench: Bench) -> str:

@@ -49,7 +49,11 @@ _CONTENT = (
     "params returns prompt completion system_instructions tool_definitions tool_calls embeddings response attributes"
     " events"
 ).split()
+_FACETS = frozenset({"user_id", "thread_id", "session_id"})
 _NO_ATTRIBUTES: dict[str, Any] = {}
+
+
+_WITHOUT_CONTENT = Reading("")
 
 
 class _Recorded:
@@ -238,7 +242,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             recorded.closed = True
             recorded.attributes = _NO_ATTRIBUTES
             recorded.is_news = error is not None
-            recorded.reading = Reading("")  # children may come yet, but its content is not needed any more
+            recorded.reading = _WITHOUT_CONTENT  # children may come yet, but its content is not needed any more
             if reading.kind == COPY and len(recorded.calls_inside) == 1 and "ended_by" not in fields:
                 _complete(recorded.calls_inside[0], reading)
         failure, recorded.failure = recorded.failure, None
@@ -450,7 +454,10 @@ def _opening_fields(
 
 def _facets(reading: Reading) -> list[str]:
     """Return the facets that a span names: its user, and its conversation or what OpenInference calls its session."""
-    return facets.tags(reading.fields.get("user_id"), reading.fields.get("thread_id", reading.fields.get("session_id")))
+    fields = reading.fields
+    if _FACETS.isdisjoint(fields):
+        return []
+    return facets.tags(fields.get("user_id"), fields.get("thread_id", fields.get("session_id")))
 
 
 def _call_of(reading: Reading) -> LLMEvent:

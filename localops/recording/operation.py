@@ -338,10 +338,11 @@ class OperationRows:
 
         Some frameworks begin the client's span outside of their own.
         """
-        by = self._by_itself or ""
         if self._first is None:
             self._first = self._recorder.take_recent(
-                lambda seen: seen.is_duplicate_of_call(self.began, at, call, measures, by=by, failed=failed), self
+                lambda seen: seen.is_duplicate_of_call(self.began, at, call, measures, failed=failed),
+                self,
+                by=self._by_itself,
             )
         if self._first is None:
             return None

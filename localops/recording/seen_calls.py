@@ -79,15 +79,11 @@ class SeenCall:
         same_tokens = all(one is not None and one == other for one, other in pairs)
         return around or ((same_tokens or has_words) and at - self._end <= _SOON_NS)
 
-    def is_duplicate_of_call(
-        self, start: int, end: int, call: LLMEvent, measures: Measures, *, by: str, failed: bool
-    ) -> bool:
-        """Return whether this is the same call as another: by response id, or inside its time and with equal figures.
+    def is_duplicate_of_call(self, start: int, end: int, call: LLMEvent, measures: Measures, *, failed: bool) -> bool:
+        """Return whether this is the same call as that of another instrumentor: by response id, or time and figures.
 
         Two calls of one instrumentor are two, also with one response id: mocks and proxies give the same to each.
         """
-        if by == self.by:
-            return False
         response_id = known_of(call)[0]
         if response_id is not None and self._response_id is not None:
             return response_id == self._response_id
