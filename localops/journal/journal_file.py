@@ -19,7 +19,7 @@ from localops import clock, host, interruption
 from localops.config import JOURNAL
 from localops.errors import ForeignJournal, JournalError, NewerJournal
 from localops.journal import participants, parts, rows, sql
-from localops.journal.locks import MARK, TAKEN, Watch, bar_lost, high_descriptors, sqlite_name
+from localops.journal.locks import MARK, TAKEN, Watch, bar_lost, high_descriptors, opened, sqlite_name
 from localops.journal.reader import APPLICATION_ID, close_readers, connect, has_our_header, is_cut
 from localops.output import say_once
 
@@ -138,6 +138,7 @@ class JournalFile:
         """Return whether our descriptors and the shared files are unchanged: the quick part of a check."""
         if not self.watch.ours():
             return False
+        self.position = self.watch.position or _anywhere
         try:
             if not self.network:
                 return [os.stat(self.path + side).st_ino for side in ("-wal", "-shm")] == self.inodes[1:]
@@ -156,10 +157,11 @@ class JournalFile:
         if os.stat(self.path).st_nlink > 1:
             self._leave_linked()
         for last in (False, True):
+            before = opened()
             self.connection, self.pid = self._opened(), os.getpid()
             self.execute = self.connection.cursor().execute
             try:
-                if self._remember_files():
+                if self._remember_files(before):
                     return self._after_open()
             except BaseException:  # half open is not open
                 self.drop()
@@ -339,14 +341,14 @@ class JournalFile:
             # By `execute`, unless it refuses: it also ends a statement that an interruption left half read.
             (self.connection.execute if self.execute is refuse else self.execute)("rollback")
 
-    def _remember_files(self) -> bool:
-        """Remember which files SQLite has open; return False when those at their paths are others already."""
+    def _remember_files(self, before: frozenset[int]) -> bool:
+        """Remember which files SQLite has open, with what was open before; False when others are at their paths."""
         try:
             self.inodes = self._inodes_now()
             self._size = os.stat(self.path).st_size
         except FileNotFoundError:
             return False
-        self.watch = Watch(self.path)
+        self.watch = Watch(self.path, before)
         self.position = self.watch.position or _anywhere
         if self.watch.position and not self.network:
             self.execute("pragma wal_autocheckpoint = 0")  # `Wal.tend` does it

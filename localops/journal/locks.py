@@ -34,7 +34,7 @@ except ImportError:  # not Linux: the lock cannot be seen
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
 MARK = 0x4C4F5053  # the position that marks our descriptors
 OURS, CLOSED, TAKEN = "ours", "closed", "taken"  # the states of our descriptors
@@ -64,10 +64,16 @@ def sqlite_name(path: str) -> tuple[str, bool]:
 
 
 class Watch:
-    """The descriptors that SQLite has open on a database, its WAL and its -shm file."""
+    """The descriptors that SQLite has open on a database, its WAL and its -shm file.
 
-    def __init__(self, path: str) -> None:
+    A connection that only reads, in this process, has descriptors on the same files, and nothing tells whose a
+    descriptor is.  Those that were open `before` ours are not ours.  Where several are left, all are watched, and one
+    that is closed was a reader's as long as another one is there.
+    """
+
+    def __init__(self, path: str, before: frozenset[int] = frozenset()) -> None:
         self._files: dict[int, tuple[int, int]] = {}
+        self._sides: dict[tuple[int, int], str] = {}
         self._held: list[tuple[int, tuple[int, int]]] = []
         self._shared = -1
         self.wal = -1  # the descriptor of the WAL, where it can be found
@@ -77,20 +83,34 @@ class Watch:
         if not names:
             return
         sides = {inode: side for side in ("", "-wal", "-shm") if (inode := _inode(path + side)) is not None}
-        handles = _descriptors(names, set(sides))
-        self.attached = len(handles) == len(sides)
-        for handle, inode in handles.items():
-            self._files[handle] = inode
-            if sides[inode] == "-shm":
-                self._shared = handle
-            elif sides[inode] == "-wal":
-                self.wal = handle
+        self._files, self._sides = _descriptors(names, set(sides), before), sides
+        self.attached = len({*self._files.values()}) == len(sides)
+        for handle, inode in self._files.items():
             area = {"": _SHARED, "-shm": _DEAD_MAN}.get(sides[inode])
             if area is not None and _locked(handle, area):
                 self._held.append((handle, area))
+        self._choose()
+        self._mark()
+
+    def _choose(self) -> None:
+        """Choose the descriptors that are used themselves."""
+        of_side = {self._sides[inode]: handle for handle, inode in self._files.items()}
+        self._shared, self.wal = of_side.get("-shm", -1), of_side.get("-wal", -1)
         if self._files:
             self.position = partial(os.lseek, self._shared if self._shared >= 0 else max(self._files), 0, os.SEEK_CUR)
-        self._mark()
+
+    def _leave_to_readers(self) -> bool:
+        """Watch the closed descriptors no more of which another one is open on the same file; return if there are."""
+        here = {inode for handle, inode in self._files.items() if _state(handle, inode) == OURS}
+        left = {
+            handle: inode for handle, inode in self._files.items() if inode not in here or _state(handle, inode) == OURS
+        }
+        if len(left) == len(self._files):
+            return False
+        self._files = left
+        self._held = [(handle, area) for handle, area in self._held if handle in left]
+        self._choose()
+        return True
 
     def _mark(self) -> None:
         for handle in self._files:
@@ -98,6 +118,9 @@ class Watch:
 
     def ours(self) -> bool:
         """Return whether every descriptor is still open on the file that it was opened on."""
+        return self._are_marked() or (self._leave_to_readers() and self._are_marked())
+
+    def _are_marked(self) -> bool:
         try:
             return all(os.lseek(handle, 0, os.SEEK_CUR) == MARK for handle in self._files)
         except OSError as error:
@@ -106,6 +129,7 @@ class Watch:
 
     def state(self) -> str:
         """Return the state of our descriptors: OURS, CLOSED, or TAKEN when a number is another file's now."""
+        self._leave_to_readers()
         states = {_state(handle, inode) for handle, inode in self._files.items()}
         state = TAKEN if TAKEN in states else CLOSED if CLOSED in states else OURS
         # Only a position was lost.
@@ -147,10 +171,8 @@ class Watch:
 
 
 def _state(handle: int, inode: tuple[int, int]) -> str:
-    try:
-        facts = os.fstat(handle)
-    except OSError as error:
-        pass_on(error)
+    facts = _facts(handle)
+    if facts is None:
         return CLOSED
     return OURS if (facts.st_dev, facts.st_ino) == inode else TAKEN
 
@@ -164,6 +186,20 @@ def _inode(path: str) -> tuple[int, int] | None:
     return facts.st_dev, facts.st_ino
 
 
+def opened() -> frozenset[int]:
+    """Return the descriptors that are open in this process; none where they cannot be seen."""
+    # Without that of the folder which was just listed.
+    return frozenset(handle for handle in map(int, _names()) if _facts(handle) is not None) if _able else frozenset()
+
+
+def _facts(handle: int) -> os.stat_result | None:
+    try:
+        return os.fstat(handle)
+    except OSError as error:
+        pass_on(error)
+        return None
+
+
 def _names() -> list[str]:
     try:
         return sorted(os.listdir("/proc/self/fd"), key=int, reverse=True)
@@ -172,22 +208,25 @@ def _names() -> list[str]:
         return []
 
 
-def _descriptors(names: list[str], wanted: set[tuple[int, int]]) -> dict[int, tuple[int, int]]:
-    """Return the newest descriptor of this process for each of the files: SQLite opened them a moment ago."""
-    handles: dict[int, tuple[int, int]] = {}
-    for name in names:
-        try:
-            facts = os.fstat(int(name))
-        except OSError as error:
-            pass_on(error)
-            continue
-        inode = (facts.st_dev, facts.st_ino)
-        if inode in wanted and int(name) not in _bars:
-            wanted.discard(inode)
-            handles[int(name)] = inode
-        if not wanted:
-            break
-    return handles
+def _descriptors(names: list[str], wanted: set[tuple[int, int]], before: frozenset[int]) -> dict[int, tuple[int, int]]:
+    """Return the descriptors of this process on each of the files: those opened since, else those that were open.
+
+    The -shm file is opened once for all connections of a process, and SQLite may use a descriptor of a connection that
+    was closed.
+    """
+    handles = [handle for handle in map(int, names) if handle not in _bars]
+    new = _on(wanted, (handle for handle in handles if handle not in before))
+    others = wanted.difference(new.values())
+    return new | _on(others, (handle for handle in handles if handle in before)) if others else new
+
+
+def _on(wanted: set[tuple[int, int]], handles: Iterable[int]) -> dict[int, tuple[int, int]]:
+    on: dict[int, tuple[int, int]] = {}
+    for handle in handles:
+        facts = _facts(handle)
+        if facts is not None and (facts.st_dev, facts.st_ino) in wanted:
+            on[handle] = facts.st_dev, facts.st_ino
+    return on
 
 
 def _locked(handle: int, area: tuple[int, int]) -> bool:
