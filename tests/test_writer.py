@@ -88,6 +88,9 @@ def test_an_error_is_linked_to_its_trigger(made: Writer) -> None:
     values = columns(made.error(ErrorEvent(trigger_event=tool, error_type="E"), ID, AT, PARENT, None, 1, NO_FIELDS))
     assert (values["kind"], values["name"], values["parent"], values["failed"]) == ("error", "E", tool.id.bytes, 1)
     assert encode.loads(values["body"])["trigger"] == {"id": str(tool.id), "kind": "tool", "name": "search"}
+    for unnamed, name in ((ToolEvent(), ""), (ToolEvent("search"), "search"), (ActionEvent(), None)):
+        row = columns(made.error(ErrorEvent(trigger_event=unnamed, error_type="E"), ID, AT, PARENT, None, 1, NO_FIELDS))
+        assert encode.loads(row["body"])["trigger"]["name"] == name
     alone = ErrorEvent(trigger_event="none", error_type="E")  # type: ignore[arg-type]
     assert columns(made.error(alone, ID, AT, PARENT, None, None, NO_FIELDS))["parent"] == PARENT
 

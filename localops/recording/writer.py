@@ -187,7 +187,7 @@ class Writer:
             parent = trigger.id.bytes
             model = getattr(trigger, "model", None)
             measures = (self.text(model, 256) if model is not None and failed else None, *UNMEASURED[1:])
-            more = {**_link(parent, trigger.kind, trigger.title()), **more}
+            more = {**_link(parent, trigger.kind, _name_of(trigger)), **more}
         return self.event(event, id, at, parent, agent, measures, failed, more, kind=kind)
 
     def _other_kind(self, event: Event, name: str | None) -> tuple[str, str | None]:
@@ -389,6 +389,14 @@ def trigger_of(event: ErrorEvent) -> Event | None:
 def is_unpriced(row: Row) -> bool:
     """Return whether a complete row has no cost."""
     return row[_COST] is None
+
+
+def _name_of(trigger: Event) -> str | None:
+    """Return the name that a trigger is listed under; failures of tools are counted by it, so they have one."""
+    name = trigger.title()
+    if name is None:
+        name = trigger.misplaced_type()
+    return "" if name is None and trigger.kind == "tool" else name
 
 
 def _link(id: bytes, kind: str, name: object) -> dict[str, object]:
