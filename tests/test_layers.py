@@ -73,6 +73,7 @@ LAYERS = """
     dropin coding export otel testing
     agentops
     sdk otlp
+    dialects
     server mcp
     shim
     cli
@@ -96,6 +97,7 @@ DOORS = {
     "urllib3": ["sync/localops_sync/transport.py"],
     "filelock": ["localops/server/presence.py", "sync/localops_sync/worker.py"],
     "opentelemetry": ["localops/otel/", "localops/otlp/protobuf.py", "sync/localops_sync/sinks/otlp_wire.py"],
+    "pyarrow": ["localops/dialects/tables.py"],
     "pydantic_ai": ["localops/instrument/pydantic_ai.py"],
     "langchain_core": ["localops/langchain.py"],
     "starlette": ["localops/server/"],

@@ -2,82 +2,96 @@
 
 from __future__ import annotations
 
+import codecs
+import io
 import os
 import sys
 from contextlib import contextmanager
+from inspect import cleandoc
+from itertools import islice
 
 import click
 
-from localops import host, output
+from localops import dialects, host, output
+from localops.cli import filters
 from localops.cli.common import bytes_text, json_option, look, place_options, print_json
 from localops.errors import ConfigError, NotFound
 from localops.reading import export as exports
+from localops.reading.home import Filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Collection, Iterable, Iterator
+    from typing import Any
 
     from localops.reading.export import Run
-    from localops.reading.home import Home
+    from localops.reading.home import Home, Project
 
-_ENDINGS = {
-    ".json": "json",
-    ".jsonl": "jsonl",
-    ".ndjson": "jsonl",
-    ".csv": "csv",
-    ".db": "sqlite",
-    ".sqlite": "sqlite",
-    ".sqlite3": "sqlite",
-    ".html": "html",
-    ".htm": "html",
-}
+_BINARY = ("sqlite", "parquet")
 
 
+def _list_formats(command: click.Command) -> click.Command:
+    """Add what each format is to the help of the command."""
+    width = max(map(len, dialects.FORMATS))
+    lines = "\n".join(f"{name:{width}}  {one.about}" for name, one in dialects.FORMATS.items())
+    command.help = cleandoc(command.help or "").replace("{formats}", f"\b\n{lines}")
+    return command
+
+
+@_list_formats
 @click.command()
 @click.argument("sessions", nargs=-1, metavar="[ID|last]...")
 @click.option("--all", "everything", is_flag=True, help="Every session.")
 @click.option(
-    "--format", "form", type=click.Choice(exports.FORMATS), help="[default: by the ending of FILE; json on stdout]"
+    "--format", "form", type=click.Choice([*dialects.FORMATS]), help="[default: by the ending of FILE; json on stdout]"
+)
+@click.option(
+    "--table", type=click.Choice(["events", "sessions"]), help="With parquet: which table to write [default: events]"
 )
 @click.option("-o", "--output", "path", default="-", metavar="FILE", help="Target; - is stdout [default: -]")
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
+@filters.options
+@click.option("-n", "--limit", type=click.IntRange(min=1), help="At most this many, the newest.")
 @place_options
 @json_option
 def export(
     sessions: tuple[str, ...],
     everything: bool,
     form: str | None,
+    table: str | None,
     path: str,
     force: bool,
+    limit: int | None,
     home: str | None,
     project: str | None,
     as_json: bool,
+    **given: Any,
 ) -> None:
-    """Export sessions: JSON, rows, a spreadsheet, SQLite or a web page.
+    """Export sessions: for other tools, for people, or for models.
 
-    \b
-    json    the keys of AgentOps' export, and more
-    jsonl   every row as stored, one JSON object a line
-    csv     one line an event
-    sqlite  a file for Datasette, sqlite-utils or sqlite3
-    html    one page that needs no network
+    {formats}
 
-    Without an ID, the newest session is exported. A summary is printed on stderr; with --json and a FILE it is
-    JSON on stdout.
+    Without an ID, the newest session is exported; with filters, every session that passes all of them. A summary is
+    printed on stderr; with --json and a FILE it is JSON on stdout.
     """
-    if everything and sessions:
-        raise click.UsageError("give ids or --all, not both")
+    wanted = filters.chosen(given)
+    several = everything or limit is not None or wanted != Filters()
+    if several and sessions:
+        raise click.UsageError("give ids, or --all, --limit and filters, not both")
     if path != "-":
         _check_place(path, force=force)
     form = _form(form, path)
+    if table is not None and form != "parquet":
+        raise click.UsageError(f"--table is for parquet, and the format is {form}: leave it out")
     with look(home, project) as opened:
-        runs = list(_chosen(opened, sessions or ("last",), everything=everything))
+        filters.prepare(opened, wanted)
+        runs = _Runs(_chosen(opened, sessions or ("last",), wanted if several else None), limit)
         if not runs:
-            raise NotFound(opened.nothing_yet())
+            raise NotFound("no session matches these filters" if wanted != Filters() else opened.nothing_yet())
         if path == "-":
-            _to_stdout(form, runs)
+            _to_stdout(form, runs, table)
             return
-        _to_file(form, runs, path)
+        _to_file(form, runs, path, table)
     size = os.path.getsize(path)
     if as_json:
         print_json({"file": os.path.abspath(path), "format": form, "sessions": len(runs), "bytes": size})
@@ -85,18 +99,33 @@ def export(
         output.say(f"wrote {_sessions(len(runs))} as {form} to {os.path.abspath(path)} ({bytes_text(size)})")
 
 
+class _Runs:
+    """The chosen sessions; each is read when its turn comes, and not kept."""
+
+    def __init__(self, pairs: Iterator[tuple[Project, bytes]], limit: int | None) -> None:
+        self._pairs = list(islice(pairs, limit))
+
+    def __len__(self) -> int:
+        return len(self._pairs)
+
+    def __iter__(self) -> Iterator[Run]:
+        for project, session in self._pairs:
+            yield exports.Run(project.name, project.folder, project.reader, session)
+
+
 def _form(form: str | None, path: str) -> str:
     """Return the format; the option and the ending of the file must not contradict each other."""
     if path == "-":
         return form or "json"
     ending = os.path.splitext(path)[1].lower()
-    named = _ENDINGS.get(ending)
+    named = dialects.named_by(ending)
     if form is None and named is None:
         problem = (
             f"unknown ending {ending!r}" if ending else f"the format of {path} is unknown, because it has no ending"
         )
-        raise click.UsageError(f"{problem}: give --format, or one of the endings {', '.join(_ENDINGS)}")
-    if form and named and form != named:
+        endings = ", ".join(dict.fromkeys(ending for one in dialects.FORMATS.values() for ending in one.endings))
+        raise click.UsageError(f"{problem}: give --format, or one of the endings {endings}")
+    if form and named and ending not in dialects.FORMATS[form].endings:
         raise click.UsageError(f"--format is {form}, but the ending of {path} means {named}: change one of them")
     return form or named or "json"
 
@@ -116,22 +145,22 @@ def _sessions(many: int) -> str:
     return output.counted(many, "session")
 
 
-def _chosen(opened: Home, idents: Iterable[str], *, everything: bool) -> Iterator[Run]:
-    if everything:
-        pairs = ((listed.project, listed.session) for listed in opened.sessions())
+def _chosen(opened: Home, idents: Collection[str], wanted: Filters | None) -> Iterator[tuple[Project, bytes]]:
+    if wanted is not None:
+        yield from ((listed.project, listed.session) for listed in opened.sessions(wanted))
     else:
-        pairs = (opened.find(ident) for ident in dict.fromkeys(idents))
-    for project, session in pairs:
-        yield exports.Run(project.name, project.folder, project.reader, session)
+        yield from (opened.find(ident) for ident in dict.fromkeys(idents))
 
 
-def _to_stdout(form: str, runs: list[Run]) -> None:
+def _to_stdout(form: str, runs: _Runs, table: str | None) -> None:
     out = sys.stdout.buffer
     if sys.stdout.isatty():
-        _to_terminal(form, runs)
+        if form in _BINARY:
+            raise click.UsageError(f"cannot print a file of {form} on a terminal: name a file with -o")
+        dialects.write(form, runs, _Terminal(), table=table)
         return
     if form != "sqlite":
-        exports.WRITERS[form](runs, out)
+        dialects.write(form, runs, out, table=table)
         return
     # SQLite cannot write to a pipe.
     from tempfile import TemporaryDirectory
@@ -144,18 +173,20 @@ def _to_stdout(form: str, runs: list[Run]) -> None:
                 out.write(piece)
 
 
-def _to_terminal(form: str, runs: list[Run]) -> None:
-    """Print without control characters: recorded text must not control the terminal."""
-    if form == "sqlite":
-        raise click.UsageError("cannot print a SQLite file on a terminal: name a file with -o")
-    import io
+class _Terminal(io.BytesIO):
+    """A terminal, which gets no control characters: recorded text must not control it."""
 
-    text = io.BytesIO()
-    exports.WRITERS[form](runs, text)
-    print(output.clean(text.getvalue().decode(), newlines=True), end="")
+    def __init__(self) -> None:
+        super().__init__()
+        self._decoder = codecs.getincrementaldecoder("utf-8")("replace")
+
+    def write(self, data: Any, /) -> int:
+        """Print some bytes of text."""
+        print(output.clean(self._decoder.decode(bytes(data)), newlines=True), end="")
+        return len(bytes(data))
 
 
-def _to_file(form: str, runs: list[Run], path: str) -> None:
+def _to_file(form: str, runs: _Runs, path: str, table: str | None) -> None:
     """Write a temporary file and rename it when it is complete, so that a reader never sees half a file."""
     folder, name = os.path.split(os.path.abspath(path))
     unfinished = os.path.join(folder, f".{name}.{os.getpid()}")
@@ -168,7 +199,7 @@ def _to_file(form: str, runs: list[Run], path: str) -> None:
                 # Readable by its owner only, like the journal that it comes from.
                 flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
                 with open(os.open(unfinished, flags, 0o600), "wb") as file:
-                    exports.WRITERS[form](shown, file)
+                    dialects.write(form, shown, file, table=table)
                     file.flush()
                     os.fsync(file.fileno())
         host.replace(unfinished, path)
@@ -179,7 +210,7 @@ def _to_file(form: str, runs: list[Run], path: str) -> None:
 
 
 @contextmanager
-def _progress(runs: list[Run]) -> Iterator[Iterable[Run]]:
+def _progress(runs: _Runs) -> Iterator[Iterable[Run]]:
     """Return the runs, with a progress bar if there are several and stderr is a terminal."""
     if len(runs) < 2 or not sys.stderr.isatty():
         yield runs

@@ -9,10 +9,9 @@ from itertools import islice
 import click
 
 from localops import clock, output, scores
-from localops.cli import common
-from localops.errors import ConfigError
+from localops.cli import common, filters
 from localops.reading import facts
-from localops.reading.home import STATES, Filters
+from localops.reading.home import Filters
 from localops.recording import events
 
 TYPE_CHECKING = False
@@ -49,44 +48,8 @@ class _Order(click.ParamType[str]):
         return value
 
 
-def _check_scores(_: click.Context, __: click.Parameter, filters: tuple[str, ...]) -> tuple[str, ...]:
-    for each in filters:
-        try:
-            scores.condition(each)
-        except ConfigError as error:
-            raise click.BadParameter(str(error)) from error
-    return filters
-
-
-def _check_pairs(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> tuple[str, ...]:
-    for pair in pairs:
-        if "=" not in pair:
-            raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}")
-    return pairs
-
-
 @click.command()
-@click.option("--tag", help="With this tag, or with an event that has it.")
-@click.option("--state", type=common.State(STATES), help="In this state.")
-@click.option("--since", type=common.Moment(), help="Started since: 2h, 3d, 2026-11-21, or an ISO time (UTC).")
-@click.option("--until", type=common.Moment(end=True), help="Started until then; a day includes its end.")
-@click.option("--model", help="With a call of this model.")
-@click.option("--agent", help="With an agent of this name.")
-@click.option("--tool", help="With a call of this tool.")
-@click.option("--user", help="Of this user, or with an event of theirs.")
-@click.option("--conversation", metavar="ID", help="Of this conversation, or with an event of it.")
-@click.option("--meta", multiple=True, metavar="NAME=VALUE", callback=_check_pairs, help="With this metadata.")
-@click.option(
-    "--score",
-    multiple=True,
-    metavar="FILTER",
-    callback=_check_scores,
-    help="With this score, of itself or of an event: correct, correct<0.5, kind=good, correct@ann>=1.",
-)
-@click.option("--text", help="With an event that contains these words.")
-@click.option("--errors", is_flag=True, help="With at least one error.")
-@click.option("--min-cost", type=common.Dollars(), metavar="USD", help="With at least this cost.")
-@click.option("--min-took", type=common.Span(), metavar="TIME", help="With at least this duration: 90s, 5m, 2h.")
+@filters.options
 @click.option(
     "--sort",
     type=_Order(),
@@ -107,18 +70,16 @@ def sessions(
     sort: str,
     reverse: bool,
     as_json: bool,
-    **filters: Any,
+    **given: Any,
 ) -> None:
     """List sessions, newest first unless --sort names another order; a session must pass every filter."""
     if before is not None and sort != "began":
         raise click.UsageError("--before pages through the list by time: leave out --sort, or raise --limit")
     if reverse and sort == "began":
         raise click.UsageError("--reverse is for another order than that of time: add --sort")
-    common.check_period(filters["since"], filters["until"])
+    wanted = filters.chosen(given)
     with common.look(home, project) as opened:
-        if filters["text"] is not None:
-            _catch_up_index(opened)
-        wanted = Filters(**filters)
+        filters.prepare(opened, wanted)
         listed = opened.sessions(wanted, before=before)
         # One more than is shown tells whether there is a next page.
         pick = nsmallest if reverse else nlargest
@@ -130,7 +91,7 @@ def sessions(
         elif shown:
             _print_table(shown, more, sort)
         else:
-            output.say("no session matches these filters" if any(filters.values()) else opened.nothing_yet())
+            output.say("no session matches these filters" if wanted != Filters() else opened.nothing_yet())
 
 
 def _order(opened: Home, sort: str, *, reverse: bool) -> Callable[[Listed], float]:
@@ -145,15 +106,6 @@ def _order(opened: Home, sort: str, *, reverse: bool) -> Callable[[Listed], floa
     }
     last = math.inf if reverse else -math.inf
     return lambda listed: means.get((listed.project.name, listed.session), last)
-
-
-def _catch_up_index(opened: Home) -> None:
-    """Index a few new rows for full-text search; where there are many, warn of those that are not searched."""
-    missing = sum(project.index().catch_up() for project in opened.projects)
-    if missing:
-        output.say(
-            f"{output.counted(missing, 'row is', 'rows are')} not searched yet: run `localops search` to index them"
-        )
 
 
 def _print_table(shown: list[Listed], more: bool, sort: str) -> None:

@@ -123,6 +123,18 @@ class Translation:
             by_resource.setdefault(text(resource), (resource, []))[1].append(span)
         return list(by_resource.values())
 
+    def without_end(self, seen: Snapshot) -> list[Group]:
+        """Return the root of a session that has no end, and the operations that are under way in it."""
+        last_ns = seen.totals.last_ns
+        row = _Row(stored.Stored(0, *rows.make("end", seen.id, id=seen.id, at_ns=last_ns, name="Indeterminate")))
+        standing = session_state.Standing(seen.standing.state, seen.standing.reason, last_ns, False)
+        return [(self._resource(seen.id), [self._root(row, seen, standing, last_ns)]), *self.under_way(seen)]
+
+    def under_way(self, seen: Snapshot) -> list[Group]:
+        """Return the operations of a session that have no end."""
+        spans = list(self._under_way(seen, seen.totals.last_ns, _NO_END))
+        return [(self._resource(seen.id), spans)] if spans else []
+
     def _spans(self) -> Iterator[Span]:
         ended = set()
         for each in self._batch.rows:
@@ -146,10 +158,10 @@ class Translation:
 
     # Work
 
-    def _work(self, row: _Row, opened: _Row | None, *, died_ns: int | None = None) -> Span:
+    def _work(self, row: _Row, opened: _Row | None, *, cut_ns: int | None = None, why: str = "") -> Span:
         """Return the span of a row of work; its input is in the row that opened the operation.
 
-        died_ns: of an operation that has no end, when its processes died.
+        cut_ns: of an operation that has no end, when its processes died or what is known of it ends; `why` says which.
         """
         names = self._names
         body = {**(opened.body if opened else {}), **row.body}
@@ -157,15 +169,15 @@ class Translation:
         title = (row.model or row.name) if shape.agentops == "llm" else row.name
         start = row.at_ns if row.start_ns is None else row.start_ns
         end = row.at_ns if row.end_ns is None else row.end_ns
-        failed = row.kind == "error" or bool(row.failed) or died_ns is not None
-        failure = self._failure(row, body) if failed and died_ns is None else _Failure()
+        failed = row.kind == "error" or bool(row.failed) or cut_ns is not None
+        failure = self._failure(row, body) if failed and cut_ns is None else _Failure()
         span = Span(
             row.session,
             span_id(row.id),
             span_id(self._parent(row)),
             names.name(shape, row.kind, title),
             shape.kind,
-            *_times(start, end if died_ns is None else max(row.at_ns, died_ns)),
+            *_times(start, end if cut_ns is None else max(row.at_ns, cut_ns)),
             {
                 "agentops.span.kind": shape.agentops,
                 **names.about(shape, row.name),
@@ -178,7 +190,7 @@ class Translation:
                 "localops.event.kind": row.kind,
             },
             ERROR if failed else names.finished,
-            failure.message if died_ns is None else _DIED,
+            failure.message if cut_ns is None else why,
             failure.exception,
         )
         return self._exactly(span, row, body) if names.is_exact else span
@@ -364,10 +376,13 @@ class Translation:
         ended = standing.ended_ns or row.at_ns
         yield self._root(row, seen, standing, ended)
         if standing.derived:
-            for operation in seen.unfinished:
-                opened = self._find(operation.id, rows.OPEN)
-                if opened is not None:
-                    yield self._work(opened, None, died_ns=ended)
+            yield from self._under_way(seen, ended, _DIED)
+
+    def _under_way(self, seen: Snapshot, until_ns: int, why: str) -> Iterator[Span]:
+        for operation in seen.unfinished:
+            opened = self._find(operation.id, rows.OPEN)
+            if opened is not None:
+                yield self._work(opened, None, cut_ns=until_ns, why=why)
 
     def _root(self, row: _Row, seen: Snapshot, standing: session_state.Standing, ended: int) -> Span:
         names, figures, story = self._names, seen.totals, seen.story
@@ -431,6 +446,7 @@ class Translation:
 _NEAR = 100
 _DEEPEST = 50  # operations that an error is followed through
 _DIED = "its process died before it ended"
+_NO_END = "no end of it was recorded"
 _EXACT = "localops.exact"
 _SPEC = "agentops.guardrail.spec"
 _PREFIX = "trace.metadata"

@@ -607,12 +607,3 @@ def _lasted(event: dict[str, Any]) -> str:
     if not event["finished"]:
         return "not finished"
     return output.short_duration(max(0, event["end_ns"] - event["start_ns"]))
-
-
-FORMATS = ("json", "jsonl", "csv", "sqlite", "html")
-WRITERS: dict[str, Callable[[Iterable[Run], BinaryIO], None]] = {
-    "json": write_json,
-    "jsonl": write_jsonl,
-    "csv": write_csv,
-    "html": write_html,
-}

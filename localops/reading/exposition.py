@@ -10,9 +10,10 @@ from localops.reading import analytics, session_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
     from localops.reading.analytics import Line, Totals
+    from localops.reading.export import Run
     from localops.reading.home import Home, Project
 
 # Models of a project that have samples of their own: the most expensive ones; the others are added up.
@@ -60,6 +61,55 @@ def families(home: Home) -> Iterator[Family]:
     newest = [Sample(at_ns / _SECOND, {"project": each.name}) for each in projects if (at_ns := _newest(each))]
     yield Family("localops_newest_row_timestamp_seconds", "gauge", "When the newest row was recorded.", newest)
     yield gauge("localops_written_timestamp_seconds", "When these figures were made.", clock.now_ns() // _SECOND)
+
+
+def families_of(runs: Iterable[Run]) -> Iterator[Family]:
+    """Yield the same figures of some sessions only; without the time when they were made."""
+    sums: dict[str, _Sums] = {}
+    for run in runs:
+        sums.setdefault(run.project, _Sums()).add(run)
+    samples = [
+        Sample(many, {"project": name, "state": state})
+        for name, one in sums.items()
+        for state, many in sorted(one.states.items())
+    ]
+    yield Family("localops_sessions", "gauge", "Sessions, by project and state.", samples)
+    yield from _of_totals([(name, one.totals) for name, one in sums.items()])
+    samples = [Sample(one.lost.total(), {"project": name}) for name, one in sums.items()]
+    yield Family("localops_unfinished_llm_calls", "gauge", f"{_LOST}.", samples)
+    lines = [(name, _most_expensive(one.lines)) for name, one in sums.items()]
+    yield from _of_models(lines)
+    samples = [
+        Sample(many, {"project": name, "model": model})
+        for name, those in lines
+        for model, many in sorted(_in_lines(those, list(sums[name].lost.elements())).items())
+    ]
+    yield Family("localops_model_unfinished_calls", "gauge", f"{_LOST}, by model.", samples)
+    newest = [Sample(one.newest_ns / _SECOND, {"project": name}) for name, one in sums.items()]
+    yield Family("localops_newest_row_timestamp_seconds", "gauge", "When the newest row was recorded.", newest)
+
+
+class _Sums:
+    """What sessions of a project amount to."""
+
+    def __init__(self) -> None:
+        self.states: Counter[str] = Counter()
+        self.totals = analytics.NOTHING
+        self.lines: list[Line] = []
+        self.lost: Counter[str] = Counter()
+        self.newest_ns = 0
+
+    def add(self, run: Run) -> None:
+        """Add a session."""
+        self.states[run.standing.state] += 1
+        self.totals = analytics.Totals(*map(sum, zip(self.totals, run.totals, strict=True)))
+        own = [
+            analytics.Line(**{**part._asdict(), "value": part.value or _UNKNOWN, "sessions": 1})
+            for part in run.parts["model"]
+        ]
+        self.lines = analytics.together("model", [*self.lines, *own])
+        self.lost.update(model or _UNKNOWN for model, _ in run.lost_calls)
+        self.newest_ns = max(self.newest_ns, run.totals.last_ns)
 
 
 def states_of(project: Project) -> Counter[str]:
@@ -126,7 +176,10 @@ def _in_lines(lines: list[Line], models: list[str]) -> Counter[str]:
 def _models(project: Project) -> list[Line]:
     """Return the figures of the most expensive models, and those of all others together."""
     lines = analytics.across(project.reader, "model", analytics.Chosen())
-    lines = [line._replace(value=line.value or _UNKNOWN) for line in lines]
+    return _most_expensive([line._replace(value=line.value or _UNKNOWN) for line in lines])
+
+
+def _most_expensive(lines: list[Line]) -> list[Line]:
     others = analytics.together("model", [line._replace(value=_OTHERS) for line in lines[_MODELS:]])
     return [*lines[:_MODELS], *others]
 

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from operator import add
 
-from localops import config, facets
+from localops import config, dialects, facets
 from localops.errors import DamagedJournal, LocalopsError
 from localops.journal import blobs, rows, stored
 from localops.journal.reader import SQLiteError, is_damage
@@ -386,15 +386,17 @@ class HomeReader:
                 sides.append(compare.Side(where.reader, session))
         return {"a": heads[0], "b": heads[1], **compare.aligned(*sides)}
 
-    def write(self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int) -> bool:
-        """Write a session to a file in one of export's formats."""
+    def write(
+        self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int, table: str | None = None
+    ) -> bool:
+        """Write a session to a file in a format of exports."""
         with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return False
             where, snapshot = holder
             _check_size(where, session, snapshot.totals, most)
             run = export.Run(where.name, where.folder, where.reader, session, totals=snapshot.totals)
-            export.WRITERS[form]([run], file)
+            dialects.write(form, [run], file, table=table)
             return True
 
     def attachment(self, project: str, digest: str) -> tuple[str, str] | None:

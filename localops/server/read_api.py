@@ -7,7 +7,7 @@ from tempfile import SpooledTemporaryFile
 
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from localops import output, scores
+from localops import dialects, output, scores
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.reading import analytics
@@ -34,7 +34,8 @@ _EXPORT = 100_000
 _EXPORT_OWN = 2_000_000
 # Bytes of an export in memory; a larger one goes to a file.
 _IN_MEMORY = 1 << 20
-_FORMS = {"json": "application/json", "html": "text/html; charset=utf-8", "csv": "text/csv; charset=utf-8"}
+# SQLite writes to a path only.
+_FORMS = [name for name in dialects.FORMATS if name != "sqlite"]
 _MOST_SCORES = 10  # filters by score in one request
 _MISSING = "no session has this id"
 # What AgentOps' server answers, which its clients look for.
@@ -256,22 +257,27 @@ class ReadApi:
         form = call.param("format") or "json"
         if form not in _FORMS:
             raise HttpError(400, f"invalid format: use one of {', '.join(_FORMS)}")
+        table = call.param("table")
+        if table is not None and (form != "parquet" or table not in ("events", "sessions")):
+            raise HttpError(400, "invalid table: use events or sessions, with format=parquet")
         most = _EXPORT if self._service.keys is not None else _EXPORT_OWN
         file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed when the last piece is sent
         try:
             async with self._service.large():
-                if not await self._read(self._store.write, call.project, call.session(), form, file, most=most):
+                if not await self._read(
+                    self._store.write, call.project, call.session(), form, file, most=most, table=table
+                ):
                     raise HttpError(404, _MISSING)
         except OSError as error:
             raise Unavailable("no room for the export", error) from error
-        name = f"localops-{uuid.UUID(bytes=call.session())}.{form}"
+        name = dialects.file_name(f"localops-{uuid.UUID(bytes=call.session())}", form)
         headers = {
             "Content-Disposition": f'attachment; filename="{name}"',
             "Content-Length": str(file.tell()),
             "Cache-Control": "no-store",
         }
         file.seek(0)
-        return StreamingResponse(_pieces(file), headers=headers, media_type=_FORMS[form])
+        return StreamingResponse(_pieces(file), headers=headers, media_type=dialects.FORMATS[form].media_type)
 
 
 def _seq(text: str) -> int | None:

@@ -57,7 +57,10 @@ _PAGE = {
 }
 _DAYS = {name: _FIGURES[name] for name in ("since", "until", "tag", "project")}
 _ZONE = "time zone of the days, such as Europe/Berlin; UTC by default"
-_FILE = {"format": "json, html or csv"}
+_FILE = {
+    "format": "json, jsonl, csv, html, md, atif, sft, otlp, perfetto, parquet or openmetrics",
+    "table": "events or sessions, with parquet",
+}
 _TWO = {"a": "id of a session", "b": "id of the other session"}
 _LIVE = {"session": "only this session; all by default", "project": "only this project"}
 _COLUMNS = {
@@ -239,7 +242,7 @@ ENDPOINTS = (
         "download",
         "A session as a file.",
         query=_FILE,
-        gives=(_JSON, "text/html", "text/csv"),
+        gives=(_JSON, _ROWS, "text/html", "text/csv", "text/markdown", "*/*"),
         answers={413: "The session has too many events: read them page by page."},
     ),
     Endpoint("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),

@@ -102,8 +102,10 @@ if TYPE_CHECKING:
         def compare(self, project: str | None, a: bytes, b: bytes) -> Facts | None:
             """Compare two sessions; None if one does not exist."""
 
-        def write(self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int) -> bool:
-            """Write a session to a file in one of export's formats; False if it does not exist."""
+        def write(
+            self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int, table: str | None = None
+        ) -> bool:
+            """Write a session to a file in a format of exports; False if it does not exist."""
 
         def newest(self, project: str | None, session: bytes | None) -> Facts:
             """Return the last seq and a session's state: a different result means that something changed."""

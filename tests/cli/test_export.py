@@ -109,3 +109,56 @@ def test_an_unknown_session_is_an_error(capsys: pytest.CaptureFixture[str]) -> N
     """An unknown id exits with 1 and names the command that lists the sessions."""
     assert _export("ffffffffffff") == 1
     assert "localops sessions" in capsys.readouterr().err
+
+
+def test_filters_choose_the_sessions(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Filters of `localops sessions` choose what is exported; no match is an error, and ids do not go with them."""
+    failed = localops.start_session(name="third", tags=["odd"])
+    assert failed is not None
+    failed.end_session("Failure")
+    path = tmp_path / "x.atif"
+    assert _export("--state", "success", "-o", str(path)) == 0
+    names = [json.loads(line)["extra"]["name"] for line in path.read_text().splitlines()]
+    assert names == ["second", "first"]
+    assert _export("--tag", "odd", "--format", "atif", "-o", str(path), "--force") == 0
+    assert json.loads(path.read_text())["extra"]["state"] == "Failure"
+    assert _export("-n", "1", "--format", "md") == 0
+    assert "# `third`: Failure" in capsys.readouterr().out
+    assert _export("--model", "none", "--format", "md") == 1
+    assert "no session matches these filters" in capsys.readouterr().err
+    assert _export("last", "--state", "success") == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "form"),
+    [
+        ("x.json", "atif"),
+        ("x.jsonl", "sft"),
+        ("x.jsonl", "otlp"),
+        ("x.trace", "perfetto"),
+        ("x.md", "md"),
+        ("x.prom", "openmetrics"),
+        ("x.parquet", "parquet"),
+    ],
+)
+def test_a_format_may_have_the_ending_of_its_kind(name: str, form: str, tmp_path: Path) -> None:
+    """A trajectory may be in a .json file: --format says that it is one."""
+    path = tmp_path / name
+    assert _export("--all", "--format", form, "-o", str(path)) == 0
+    assert path.stat().st_mode & 0o777 == 0o600
+    assert path.exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("--format", "json", "--table", "sessions"), "--table is for parquet"),
+        (("--format", "atif", "-o", "x.csv"), "the ending of x.csv means csv"),
+    ],
+)
+def test_options_that_do_not_go_together_are_wrong_usage(
+    arguments: tuple[str, ...], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The message names what contradicts what."""
+    assert _export(*arguments) == 2
+    assert message in capsys.readouterr().err

@@ -217,15 +217,38 @@ def test_a_picture_is_never_a_page(run: tuple[RealPages, str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("form", "begin"), [("json", b'{"session"'), ("html", b"<!doctype html>"), ("csv", b"project,")]
+    ("form", "begin", "ending"),
+    [
+        ("json", b'{"session"', "json"),
+        ("jsonl", b'{"id"', "jsonl"),
+        ("html", b"<!doctype html>", "html"),
+        ("csv", b"project,", "csv"),
+        ("md", b"# ", "md"),
+        ("atif", b'{"schema_version":"ATIF-v1.8"', "atif.json"),
+        ("sft", b"", "sft.jsonl"),
+        ("otlp", b'{"resourceSpans"', "otlp.jsonl"),
+        ("perfetto", b'{"displayTimeUnit"', "perfetto.json"),
+        ("parquet", b"PAR1", "parquet"),
+        ("openmetrics", b"# HELP localops_sessions", "prom"),
+    ],
 )
-def test_a_session_is_downloaded_as_a_file(run: tuple[RealPages, str], form: str, begin: bytes) -> None:
+def test_a_session_is_downloaded_as_a_file(run: tuple[RealPages, str], form: str, begin: bytes, ending: str) -> None:
     """The download is an attachment with a name."""
     pages, id = run
     answer = pages.get(f"/api/1/sessions/{id}/export?format={form}")
     assert answer.body.startswith(begin)
-    assert answer.headers["content-disposition"] == f'attachment; filename="localops-{id}.{form}"'
+    assert answer.headers["content-disposition"] == f'attachment; filename="localops-{id}.{ending}"'
     assert pages.get(f"/api/1/sessions/{id}/export?format=exe").status == 400
+
+
+def test_a_table_is_named_for_parquet_only(run: tuple[RealPages, str]) -> None:
+    """The tables differ, another word is refused, and so is a table of another format."""
+    pages, id = run
+    path = f"/api/1/sessions/{id}/export?format"
+    events, sessions = (pages.get(f"{path}=parquet&table={table}") for table in ("events", "sessions"))
+    assert events.body[:4] == sessions.body[:4] == b"PAR1"
+    assert events.body != sessions.body
+    assert pages.get(f"{path}=parquet&table=rows").status == pages.get(f"{path}=json&table=events").status == 400
 
 
 def test_two_sessions_side_by_side(run: tuple[RealPages, str]) -> None:

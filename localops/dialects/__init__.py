@@ -1,0 +1,105 @@
+"""Every format that sessions are exported in: its name, the endings of its files, and what writes it.
+
+Those of other people are in this folder, a module each; `reading/export.py` has our own.  A writer takes sessions one
+after another and holds none as a whole, and what it writes depends on their rows alone.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from importlib import import_module
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import BinaryIO, NamedTuple
+
+    from localops.reading.export import Run
+
+    class Format(NamedTuple):
+        """A format of exports."""
+
+        about: str
+        endings: tuple[str, ...]  # of its files; one that several formats have means the first of them
+        media_type: str
+        writer: str  # module and function, which are imported when they are needed
+else:
+    Format = namedtuple("Format", "about endings media_type writer")
+
+_OURS = "localops.reading.export"
+_HERE = "localops.dialects"
+FORMATS = {
+    "json": Format("the keys of AgentOps' export, and more", (".json",), "application/json", f"{_OURS}:write_json"),
+    "jsonl": Format(
+        "every row as stored, one JSON object a line",
+        (".jsonl", ".ndjson"),
+        "application/x-ndjson",
+        f"{_OURS}:write_jsonl",
+    ),
+    "csv": Format("one line an event", (".csv",), "text/csv; charset=utf-8", f"{_OURS}:write_csv"),
+    "sqlite": Format(
+        "a file for Datasette, sqlite-utils or sqlite3", (".db", ".sqlite", ".sqlite3"), "application/vnd.sqlite3", ""
+    ),
+    "html": Format(
+        "one page that needs no network", (".html", ".htm"), "text/html; charset=utf-8", f"{_OURS}:write_html"
+    ),
+    "md": Format(
+        "a transcript for a ticket or a model",
+        (".md", ".markdown"),
+        "text/markdown; charset=utf-8",
+        f"{_HERE}.transcript:write",
+    ),
+    "atif": Format(
+        "trajectories of the Agent Trajectory Interchange Format 1.8, one a line",
+        (".json", ".jsonl", ".atif"),
+        "application/x-ndjson",
+        f"{_HERE}.atif:write",
+    ),
+    "sft": Format(
+        "conversations with their tools as OpenAI's training data, one a line",
+        (".jsonl", ".sft"),
+        "application/x-ndjson",
+        f"{_HERE}.conversations:write",
+    ),
+    "otlp": Format(
+        "OpenTelemetry's spans as JSON, one request a line; `localops import --otlp` takes them back",
+        (".jsonl", ".json", ".otlp"),
+        "application/x-ndjson",
+        f"{_HERE}.spans:write",
+    ),
+    "perfetto": Format(
+        "a trace for ui.perfetto.dev or chrome://tracing",
+        (".json", ".trace", ".perfetto"),
+        "application/json",
+        f"{_HERE}.trace_events:write",
+    ),
+    "parquet": Format(
+        "the events as a table with typed columns; the extra [parquet]",
+        (".parquet",),
+        "application/vnd.apache.parquet",
+        f"{_HERE}.tables:write",
+    ),
+    "openmetrics": Format(
+        "the figures by project and model, for Prometheus",
+        (".prom", ".txt"),
+        "application/openmetrics-text; version=1.0.0; charset=utf-8",
+        f"{_HERE}.figures:write",
+    ),
+}
+
+
+def write(name: str, runs: Iterable[Run], file: BinaryIO, *, table: str | None = None) -> None:
+    """Write sessions in a format to an open file; `table` is one of Parquet's. SQLite needs a path: `write_sqlite`."""
+    module, _, function = FORMATS[name].writer.partition(":")
+    getattr(import_module(module), function)(runs, file, **({} if table is None else {"table": table}))
+
+
+def file_name(stem: str, name: str) -> str:
+    """Return the name of a file in a format; where its ending does not say which, the name of the format does."""
+    ending = FORMATS[name].endings[0]
+    return stem + ("" if named_by(ending) == name else f".{name}") + ending
+
+
+def named_by(ending: str) -> str | None:
+    """Return the format that the ending of a file means: the first one that has it."""
+    return next((name for name, one in FORMATS.items() if ending in one.endings), None)

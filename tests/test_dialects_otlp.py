@@ -1,0 +1,145 @@
+"""Sessions go out as OTLP and come in again, and no figure has changed."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+from pathlib import Path
+
+import pytest
+
+import localops
+from localops import dialects
+from localops.coding.recording import Project
+from localops.config import Config
+from localops.otlp.importing import take
+from localops.reading import facts
+from localops.reading.export import Run
+from tests import recorded_runs
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+
+def exported(runs: Sequence[Run], name: str = "otlp") -> bytes:
+    """Return sessions in a format."""
+    file = io.BytesIO()
+    dialects.write(name, runs, file)
+    return file.getvalue()
+
+
+def figures(run: Run) -> dict[str, Any]:
+    """Return every figure of a session, with its name and its tags."""
+    report = run.report(percentiles=True)
+    parts = facts.beyond_totals(report)
+    return {
+        **facts.totals(report.totals, open_calls=run.open_calls > 0),
+        **{name: parts[name] for name in ("unfinished", "by_model", "by_tool", "by_agent", "percentiles")},
+        "state": run.standing.state,
+        "reason": run.standing.reason,
+        "name": run.story.name,
+        "tags": run.story.tags,
+        "metadata": run.story.metadata,
+        "took": run.totals.last_ns - run.totals.first_ns,
+    }
+
+
+def import_into(home: Path, file: Path) -> list[str]:
+    """Import a file of OTLP into a new home; return the problems."""
+    project = Project(Config(home=str(home)))
+    try:
+        return take(project, str(file)).problems
+    finally:
+        project.journal.close()
+
+
+def test_out_and_in_again_changes_no_figure(tmp_path: Path) -> None:
+    """Sessions of all kinds, killed and priced later: the figures of each are the same in the home that imports it."""
+    recorded_runs.record_all()
+    file = tmp_path / "runs.jsonl"
+    with recorded_runs.opened() as runs:
+        before = {run.id: figures(run) for run in runs}
+        file.write_bytes(exported(runs))
+    assert import_into(tmp_path / "other", file) == []
+    with recorded_runs.opened(tmp_path / "other") as runs:
+        after = {run.id: figures(run) for run in runs}
+    assert after.keys() == before.keys()
+    for id, known in before.items():
+        assert after[id] == known, known["name"]
+
+
+def test_what_came_in_goes_out_as_the_same_spans(tmp_path: Path) -> None:
+    """A second trip changes nothing: the spans of the import are those of the first export."""
+    recorded_runs.record_all()
+    file = tmp_path / "runs.jsonl"
+    with recorded_runs.opened() as runs:
+        file.write_bytes(exported(runs))
+    import_into(tmp_path / "other", file)
+    with recorded_runs.opened(tmp_path / "other") as runs:
+        again = exported(runs)
+
+    def spans(data: bytes) -> dict[str, Any]:
+        requests = [json.loads(line) for line in data.splitlines()]
+        each = [
+            span
+            for request in requests
+            for group in request["resourceSpans"]
+            for scope in group["scopeSpans"]
+            for span in scope["spans"]
+        ]
+        return {f"{span['traceId']} {span['spanId']}": span["name"] for span in each}
+
+    assert spans(again) == spans(file.read_bytes())
+
+
+def test_a_running_session_has_a_root_and_open_operations(tmp_path: Path) -> None:
+    """What is under way is in the file, says so, and comes back as under way."""
+    session = localops.start_session(name="now")
+    assert session is not None
+    with session.operation("wait"), recorded_runs.opened() as runs:
+        data = exported(runs)
+        assert exported(runs) == data
+    session.end_session("Success")
+    [request] = [json.loads(line) for line in data.splitlines()]
+    names = {span["name"]: span for group in request["resourceSpans"] for span in group["scopeSpans"][0]["spans"]}
+    assert names.keys() == {"now", "wait"}
+    assert names["wait"]["status"]["message"] == "no end of it was recorded"
+    file = tmp_path / "runs.jsonl"
+    file.write_bytes(data)
+    assert import_into(tmp_path / "other", file) == []
+    with recorded_runs.opened(tmp_path / "other") as runs:
+        [run] = runs
+        assert (run.story.name, [one.name for one in run.unfinished]) == ("now", ["wait"])
+
+
+def test_a_session_of_many_rows_is_written_in_many_requests(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A request has at most a few hundred spans, so that no reader has to hold more."""
+    session = localops.start_session(name="long")
+    assert session is not None
+    for number in range(1_200):
+        session.record(localops.ActionEvent("step", params={"n": number}))
+    session.end_session("Success")
+    with recorded_runs.opened() as runs:
+        lines = exported(runs).splitlines()
+    many = [len(json.loads(line)["resourceSpans"][0]["scopeSpans"][0]["spans"]) for line in lines]
+    assert sum(many) == 1_201
+    assert max(many) <= 500
+
+
+def test_the_home_that_is_read_is_not_written(tmp_path: Path) -> None:
+    """An export changes no journal: a second one of the same sessions has the same bytes, in every format."""
+    recorded_runs.record_all()
+    with recorded_runs.opened() as runs:
+        rows = {run.id: run.totals.rows for run in runs}
+    for name in dialects.FORMATS:
+        if name != "sqlite":
+            with recorded_runs.opened() as runs:
+                first = exported(runs, name)
+            with recorded_runs.opened() as runs:
+                assert exported(runs, name) == first, name
+    with recorded_runs.opened() as runs:
+        assert {run.id: run.totals.rows for run in runs} == rows
+    assert os.path.isdir(os.environ["LOCALOPS_HOME"])
