@@ -19,6 +19,7 @@ import pytest
 import localops
 from localops import config
 from localops.journal.reader import Reader
+from localops.reading.home import Home
 from localops.server.keys import Keys
 from tests import transcripts
 from tests.server.agentops_clients import Client
@@ -46,7 +47,7 @@ _LEFT_OUT = {
 # Programs that a machine may lack.
 _OTHERS = ("jq", "sqlite3")
 # The pages whose blocks are run by one test, and those that have a test of their own.
-_PLAIN = ["README", "quickstart", "recipes", "journal", "recording", "hub-keys", "llm-calls"]
+_PLAIN = ["README", "quickstart", "recipes", "journal", "recording", "hub-keys", "llm-calls", "loops", "scores"]
 _OWN = {
     "agentops-sync",
     "carry",
@@ -197,6 +198,9 @@ def test_the_commands_of_a_page_run(page: str, shell: _Shell, real: RealHub, tmp
     shell.names |= {"python agent.py": "localops run agent.py", "&& sqlite3 copy.db": "&& sqlite3 copy.db .tables"}
     shell.names["localops demo"] = "localops sessions"  # the demo has an error, which the gate for CI would find
     shell.names["3f9a1c02"] = _handle(real)
+    with Home() as home:
+        [(session, event)] = home.projects[0].reader.ask("select session, id from event where kind = 'action'")
+    shell.names |= {"01a227cd": session.hex(), "01a227ce": event.hex()}
     shell.environment["SLURM_JOB_ID"], shell.environment["SCRATCH"] = "7", str(tmp_path / "scratch")
     missing = [name for name in _OTHERS if shutil.which(name) is None]
     for lines in _blocks(page):
