@@ -172,11 +172,14 @@ def is_network(kind: str) -> bool:
     return kind in _NETWORK or kind.startswith("fuse.")
 
 
-def keep_owner(handle: int, like: str) -> None:
-    """Give a new file the owner of another one, when root writes for another user."""
+def keep_owner(file: int | str, like: str) -> None:
+    """Give a new file, by its descriptor or path, the owner of another one, when root writes for another user."""
     if os.name == "posix" and os.geteuid() == 0:
         facts = os.stat(like)
-        os.fchown(handle, facts.st_uid, facts.st_gid)
+        if isinstance(file, int):
+            os.fchown(file, facts.st_uid, facts.st_gid)
+        else:
+            os.lchown(file, facts.st_uid, facts.st_gid)
 
 
 def keep_owners(folder: str) -> None:

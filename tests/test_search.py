@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -10,8 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import localops
-from localops import ActionEvent
+from localops import ActionEvent, clock
 from localops.errors import ConfigError
+from localops.journal import rows
+from localops.journal.journal import Journal
 from localops.reading.home import Home
 from localops.reading.search import FILE, Query, words
 
@@ -179,3 +183,20 @@ def test_a_query_without_a_word_is_refused(nothing: str) -> None:
     """There is nothing it could find."""
     with pytest.raises(ConfigError, match="at least one word"):
         Query(nothing)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() != 0, reason="only root can work for somebody else")
+def test_files_that_root_writes_belong_to_the_owner_of_their_folder(tmp_path: Path) -> None:
+    """A search by root in the home of a service leaves no file that the service cannot write."""
+    journal = Journal(str(tmp_path / "default"))
+    session, at = clock.new_id(), clock.now_ns()
+    journal.append(rows.make("session", session, id=clock.new_id(), at_ns=at, name="a run", body="{}"))
+    journal.append(rows.make("action", session, id=clock.new_id(), at_ns=at, name="step", body='{"params":"needle"}'))
+    journal.close()
+    for path in (tmp_path, *tmp_path.rglob("*")):
+        os.chown(path, 65_534, 65_534)
+    command = [sys.executable, "-m", "localops", "sessions", "--text", "needle", "--home", str(tmp_path)]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    assert "a run" in done.stdout
+    assert (tmp_path / "default" / "search.db").exists()
+    assert {path.name: path.stat().st_uid for path in tmp_path.rglob("*") if path.stat().st_uid != 65_534} == {}

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 
 import apsw
 
+from localops import host
 from localops.journal.locks import sqlite_name
 
 TYPE_CHECKING = False
@@ -36,6 +38,8 @@ class DerivedFile:
 
     def _open(self, path: str) -> apsw.Connection:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE | apsw.SQLITE_OPEN_NOFOLLOW
+        if path != ":memory:":
+            _create(path)
         name, is_uri = sqlite_name(path)
         connection = apsw.Connection(name, flags=flags | (apsw.SQLITE_OPEN_URI if is_uri else 0))
         try:
@@ -83,6 +87,17 @@ class DerivedFile:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def _create(path: str) -> None:
+    """Create a file for the owner of its folder, also when root does it; SQLite gives its -wal and -shm the same."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
+    # What is wrong, SQLite says when it opens the file.
+    with suppress(OSError):
+        with suppress(FileExistsError):
+            # Only a new one is closed: to close one that SQLite has open would free its locks.
+            os.close(os.open(path, flags, 0o600))
+        host.keep_owner(path, os.path.dirname(path) or ".")
 
 
 def _empty(connection: apsw.Connection, script: str, version: int) -> None:
