@@ -21,7 +21,7 @@ from localops.journal.reader import SQLiteError, is_damage
 from localops.journal.sql import statements
 from localops.reading import analytics, export, facts, given_scores, lower_bounds, post_mortem, post_mortem_page
 from localops.reading.home import Home
-from localops.server import charts, compare, previews, session_details, timeline
+from localops.server import charts, compare, damage, previews, session_details, timeline
 from localops.server.request import TooMany, Unavailable
 from localops.server.session_index import DIMS, SessionIndex, Wanted, merged
 
@@ -211,6 +211,11 @@ class HomeReader:
                 return {"seq": 0, "state": None}
             _, snapshot = holder
             return {"seq": snapshot.totals.last_seq, "state": snapshot.standing.state}
+
+    def damaged(self, project: str) -> bool:
+        """Return whether what a check has found damaged or missing still is."""
+        with self._project(project) as where:
+            return damage.look_again(where.folder, where.reader)
 
     def warm(self, project: str | None) -> None:
         """Load the session indexes before the first request."""

@@ -22,7 +22,7 @@ from localops.journal.sql import statements
 from localops.otlp import waiting
 from localops.otlp.receiving import Outcome, Receiver
 from localops.reading import analytics
-from localops.server import proof, retention, senders
+from localops.server import damage, proof, retention, senders
 from localops.server.home_reader import HomeReader, inode
 from localops.server.intake.desk import Desk, Materials
 from localops.server.limits import Busy, Limits
@@ -294,17 +294,24 @@ class HomeStore(HomeReader):
         """Return the rows that are missing or damaged, and those with other contents."""
         with self._project(project) as where:
             states = [(id, phase, proof.state(where.reader, id, phase, total)) for id, phase, total in identities]
-        return (
-            [(id, phase) for id, phase, state in states if state == proof.MISSING],
-            [(id, phase) for id, phase, state in states if state == proof.OTHER],
+        missing, other = (
+            [(id, phase) for id, phase, state in states if state == which] for which in (proof.MISSING, proof.OTHER)
         )
+        # A full disk, for example, does not make the answer wrong.
+        with suppress(OSError):
+            damage.add_rows(where.folder, missing)
+        return missing, other
 
     def missing_blobs(self, project: str, digests: Sequence[str]) -> tuple[list[str], int]:
         """Return the blobs that are missing or damaged, and how many of `digests` were checked."""
+        folder = config.project_folder(self.folder, project)
         try:
-            return proof.missing_blobs(config.project_folder(self.folder, project), digests)
+            missing, looked_at = proof.missing_blobs(folder, digests)
         except OSError as error:
             raise Unavailable("a blob cannot be read now", error) from error
+        with suppress(OSError):
+            damage.add_blobs(folder, missing)
+        return missing, looked_at
 
     def keeps(self, project: str, seq: int, id: bytes) -> bool | None:
         """Return whether a row that once was the newest is still here; None if that is unknown."""

@@ -37,7 +37,7 @@ _MOST_PROJECTS, _MOST_SENDERS = 1_000, 2_000
 # Seconds after a failed write until the hub itself tries: a proxy that believes it is not ready would send nothing
 # that could succeed.
 _REFUSED = 30.0
-_PARTS = ("keys", "journals", "disk")
+_PARTS = ("keys", "journals", "rows", "disk")
 
 
 class OperatorApi:

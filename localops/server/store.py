@@ -110,6 +110,9 @@ if TYPE_CHECKING:
         def newest(self, project: str | None, session: bytes | None) -> Facts:
             """Return the last seq and a session's state: a different result means that something changed."""
 
+        def damaged(self, project: str) -> bool:
+            """Return whether what a check has found damaged or missing still is."""
+
         def warm(self, project: str | None) -> None:
             """Prepare for the first request."""
 

@@ -9,7 +9,7 @@ from contextlib import suppress
 
 from localops import config, output
 from localops.errors import LocalopsError, NotFound
-from localops.server import exchange, logs
+from localops.server import damage, exchange, logs
 from localops.server.keys import SOON, Unreadable
 from localops.server.policy import UnreadableRules
 from localops.server.request import Unavailable
@@ -25,6 +25,8 @@ UNREADABLE = "the journal cannot be read now"
 _AGAIN = 60.0
 # Seconds that a result of `/health` is reused: the address needs no key, and could be used to load the disk.
 _FRESH = 5.0
+# Seconds between two looks at what a check has found damaged.
+_LOOK = 60.0
 # Bytes of the file that is written to check whether the disk has room.
 _PROBE = 64 << 10
 _lock = threading.Lock()
@@ -67,6 +69,8 @@ class Health:
         self._all_failed = False
         # What the files of each project looked like when it could be read.
         self._good: dict[str, tuple[object, ...]] = {}
+        # By project with damage: what was known of it, when it was looked at last, and whether it was still there.
+        self._damage: dict[str, tuple[object, float, bool]] = {}
 
     @property
     def has_looked(self) -> bool:
@@ -83,7 +87,12 @@ class Health:
         """Return the problems, without paths: anybody can read them."""
         with self._lock:
             if not self._looked or time.monotonic() - self._looked > _FRESH:
-                self.parts = {"keys": [], "journals": self._of_journals(), "disk": self._of_disk()}
+                self.parts = {
+                    "keys": [],
+                    "journals": self._of_journals(),
+                    "rows": self._of_rows(),
+                    "disk": self._of_disk(),
+                }
                 self._looked = time.monotonic()
             # Each time: it is one look at a file, and whether the file is there decides about every request.
             self.parts = {**self.parts, "keys": self._of_keys()}
@@ -145,6 +154,29 @@ class Health:
             return []
         report(UNREADABLE, failed.why if isinstance(failed, Unavailable) else failed)
         return ["a journal cannot be read: it may be damaged"]
+
+    def _of_rows(self) -> list[str]:
+        damaged = [project for project in self._store.projects() if self._is_damaged(project)]
+        self._damage = {project: self._damage[project] for project in damaged}
+        if not damaged:
+            return []
+        many = output.counted(len(damaged), "project", "projects")
+        report("a check has found rows or files that are damaged or missing", f"in {', '.join(damaged[:5])}")
+        return [f"rows or files of {many} are damaged or missing: `localops hub check` tells which"]
+
+    def _is_damaged(self, project: str) -> bool:
+        """Return whether what a check has found in a project is still so, by a look a minute."""
+        seen = damage.sight(config.project_folder(self._keys.folder, project))
+        if seen is None:
+            return False
+        before, at, is_damaged = self._damage.get(project, (None, 0.0, True))
+        now = time.monotonic()
+        if before != seen or now - at > _LOOK:
+            # A journal that cannot be read is reported as that.
+            with suppress(LocalopsError, OSError):
+                is_damaged = self._store.damaged(project)
+            self._damage[project] = (seen, now, is_damaged)
+        return is_damaged
 
     def _of_disk(self) -> list[str]:
         path = os.path.join(self._keys.folder, f".health-{os.getpid()}")

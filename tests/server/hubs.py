@@ -33,6 +33,7 @@ from localops.server import auth, limits, operator_api, presence, threads, troub
 given = json.loads(sys.argv[1])
 auth._LOGIN = given.pop("login", auth._LOGIN)
 troubles._FRESH = given.pop("fresh", troubles._FRESH)
+troubles._LOOK = given.pop("look", troubles._LOOK)
 presence._PATIENCE = given.pop("takeover", presence._PATIENCE)
 operator_api._REFUSED = given.pop("unready", operator_api._REFUSED)
 threads._REFUSED = given.pop("unwell", threads._REFUSED)

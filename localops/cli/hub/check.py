@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 import click
 
 from localops import output
@@ -26,7 +28,7 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
     It reads every page, every row, every file that a row refers to, and the keys. Exit code 1 if something is
     missing or damaged; `localops sync --verify` on the machines sends it again. The hub can keep serving.
     """
-    from localops.server import proof
+    from localops.server import damage, proof
 
     keys = keys_of(data)
     checked, problems = [], []
@@ -35,6 +37,9 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
         for project in opened.projects:
             try:
                 checked.append(proof.check(project.name, project.folder, project.reader))
+                # `/health` reports it from now on, or no more; another user may check, who cannot write there.
+                with suppress(OSError):
+                    damage.take(project.folder, checked[-1])
             except (LocalopsError, SQLiteError) as error:
                 unreadable[project.name] = error
         stored = {project.name for project in opened.projects}.union(unreadable)
