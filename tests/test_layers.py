@@ -52,7 +52,7 @@ LAYERS = """
     loops
     doctor usage post_mortem run_diff run_gate waste
     post_mortem_page
-    waste_page
+    waste_page waste_tables
     budget writer seen_calls own_scores loop_watch
     recorder session_facts scoring
     operation

@@ -367,6 +367,7 @@ def test_answers_keep_to_their_length_whatever_was_recorded(memory: Memory) -> N
         "list_sessions": {},
         "get_session": {"session": "last"},
         "why": {"session": "last"},
+        "find_loops": {"session": "last"},
         "events": {"session": "last"},
         "search": {"text": "灯台"},
         "analytics": {"by": "tool"},
@@ -586,3 +587,14 @@ def test_ctrl_c_ends_the_server_quietly(home: Path) -> None:
     _, stderr = process.communicate(timeout=120)
     assert process.returncode == 130
     assert "Traceback" not in stderr
+
+
+def test_loops_of_a_session(memory: Memory) -> None:
+    """The sentences of `localops lint`, as recorded text."""
+    session = localops.init(home=memory.folder)
+    for _ in range(4):
+        session.record(localops.ToolEvent(name="look", params={"at": "quay"}, returns=[]))
+    session.end_session("Success")
+    asked = ask(memory, "find_loops", session="last")
+    assert ": 1 loop; wasted 3 tool calls.\n" in asked.head
+    assert "Tool 'look' was called 4 times in a row with the same arguments and result: 'at=quay'." in asked.recorded

@@ -146,6 +146,33 @@ def test_assertions_fail_with_what_was_recorded(project: pytest.Pytester) -> Non
     assert "testing/run.py" not in result.stdout.str()
 
 
+def test_loops_fail_the_assertion_on_them(project: pytest.Pytester) -> None:
+    """The message has the sentence of `localops lint`; tools that poll may be named, and habits are for who asks."""
+    project.makepyfile("""
+        import localops, pytest
+
+        def run(between):
+            with localops.start_session() as session:
+                for n in range(5):
+                    session.record(localops.ToolEvent(name="look", params={"at": 1}, returns="the same"))
+                    if between:
+                        session.record(localops.ToolEvent(name="note", params={"n": n}, returns=True))
+
+        def test_loop(localops_run):
+            run(between=False)
+            localops_run.assert_no_loops(polling=["look"])
+            with pytest.raises(AssertionError, match="got 1:\\nTool 'look' was called 5 times in a row"):
+                localops_run.assert_no_loops()
+
+        def test_habit(localops_run):
+            run(between=True)
+            localops_run.assert_no_loops()
+            with pytest.raises(AssertionError, match="Tool 'look' was called 5 times, others between"):
+                localops_run.assert_no_loops(habits=True)
+    """)
+    _run(project).assert_outcomes(passed=2)
+
+
 def test_what_never_ended_fails_the_assertions_on_it(project: pytest.Pytester) -> None:
     """A child was killed inside of a call: no error, no failed call, but it did not end, nor is its cost known."""
     project.makepyfile("""

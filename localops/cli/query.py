@@ -8,7 +8,7 @@ from math import isinf
 
 import click
 
-from localops import output
+from localops import config, output
 from localops.cli import common
 from localops.errors import NotFound
 from localops.journal.rows import id_text
@@ -18,12 +18,15 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any
 
-    from localops.reading.home import Home
+    from localops.journal.reader import Table
+    from localops.reading.home import Home, Project
 
 
 # The columns in which ids are text, and those in which they are 16 bytes: compared, they are never equal.
 _TEXT_IDS = {
     "session": "session_id",
+    "tool_loop": "session_id first_id last_id",
+    "tool_failure": "session_id last_id",
     "event_detail": "id session parent agent",
     "event_tag": "id session",
     "score": "id session event",
@@ -69,9 +72,9 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
     """Run SQL on the journal; `-` reads the statement from stdin.
 
     One statement, which may only read. Views to begin with: session, event_detail, session_total,
-    unfinished_operation. `localops help journal` lists every table and column. Where the home has several
-    projects, it runs on each by itself, its LIMIT and ORDER BY included, and a column `project` comes first;
-    --project chooses one.
+    unfinished_operation. `localops help journal` lists every table and column, `localops help loops` those of
+    tool_loop and tool_failure. Where the home has several projects, it runs on each by itself, its LIMIT and
+    ORDER BY included, and a column `project` comes first; --project chooses one.
     """
     common.at_most_one(csv=as_csv, json=as_json)
     statement = sys.stdin.read() if sql == "-" else sql
@@ -98,7 +101,10 @@ def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[
     # Without a journal there is nothing to run the statement on, and no columns to print.
     if not opened.projects:
         raise NotFound(opened.nothing_yet())
-    answers = [(each.name, *each.reader.console(statement, seconds=seconds)) for each in opened.projects]
+    answers = [
+        (each.name, *each.reader.console(statement, seconds=seconds, tables=_tables(opened, each, statement)))
+        for each in opened.projects
+    ]
     if len(answers) == 1:
         return answers[0][1:]
     names = next((names for _, names, _ in answers if names), [])
@@ -107,11 +113,20 @@ def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[
     return ["project", *names], [(name, *row) for name, _, rows in answers for row in rows]
 
 
+def _tables(opened: Home, project: Project, statement: str) -> dict[str, Table]:
+    """Return the tables that a statement names and that are no part of a journal."""
+    if "tool_" not in statement.lower():
+        return {}
+    from localops.reading import waste_tables  # it loads more than most statements need
+
+    return waste_tables.tables(project.reader, statement, config.polling(opened.folder))
+
+
 def _say_what_surprises(statement: str, projects: int, *, any_values: bool) -> None:
     """Explain surprising answers: ids that cannot match, projects that are queried one by one."""
     if not any_values and _compares_text_with_bytes(statement):
         output.say(
-            "ids are text in session_id, event_detail and event_tag, bytes in the other tables and views: "
+            "ids are text in session_id, event_detail, event_tag, tool_loop and tool_failure, bytes in the others: "
             "to join the two write unhex(replace(session_id, '-', ''))"
         )
     if projects > 1 and _OVER_ALL.search(statement):

@@ -38,6 +38,9 @@ if TYPE_CHECKING:
 
     from localops.journal.stored import Stored
 
+    # The columns of a table, and its rows.
+    Table = tuple[Sequence[str], Sequence[tuple[Any, ...]]]
+
 APPLICATION_ID = 0x4C4F5053  # "LOPS" in the file's header: only ours
 SQLITE = apsw.sqlite_lib_version()
 SQLiteError = apsw.Error
@@ -170,12 +173,29 @@ class Reader:
             yield from page
 
     def console(
-        self, statement: str, *, seconds: float = 10.0, most: int = 1_000_000
+        self,
+        statement: str,
+        *,
+        seconds: float = 10.0,
+        most: int = 1_000_000,
+        tables: Mapping[str, Table] | None = None,
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
         """Run foreign SQL, which can only read this journal; return its column names and rows.
 
         SQLite enforces that: by a read-only connection, an authorizer that allows SELECT, limits, and a deadline.
+        `tables` are there for this statement, beside those of the journal.
         """
+        for name, (columns, records) in (tables or {}).items():
+            self._connection.execute(f"create temp table {name}({', '.join(columns)})")
+            places = ", ".join("?" * len(columns))
+            self._connection.executemany(f"insert into temp.{name} values({places})", records)
+        try:
+            return self._console(statement, seconds, most)
+        finally:
+            for name in tables or ():
+                self._connection.execute(f"drop table temp.{name}")
+
+    def _console(self, statement: str, seconds: float, most: int) -> tuple[list[str], list[tuple[Any, ...]]]:
         _confine(self._connection, time.monotonic() + seconds)
         cursor = self._connection.cursor()
         names: list[str] = []

@@ -6,7 +6,7 @@ import time
 from itertools import islice
 from math import isinf
 
-from localops import output
+from localops import config, output
 from localops.clock import iso, now_ns
 from localops.errors import NotFound
 from localops.journal import rows, stored
@@ -14,7 +14,7 @@ from localops.journal.reader import Reader
 from localops.journal.sql import statements
 from localops.mcp.answers import answer, page, whole
 from localops.mcp.arguments import moment, number
-from localops.reading import analytics, facts, lower_bounds, post_mortem, post_mortem_page
+from localops.reading import analytics, facts, lower_bounds, post_mortem, post_mortem_page, waste, waste_page
 from localops.reading.home import Filters
 from localops.reading.search import Query
 
@@ -398,6 +398,20 @@ def _column(value: Any) -> Any:
     if isinstance(value, bytes):
         return rows.id_text(value) if len(value) == 16 else value[:512].hex()
     return str(value) if isinstance(value, float) and isinf(value) else value
+
+
+def find_loops(memory: Memory, given: Given) -> str:
+    """Return the loops and failing tools of one session, and what was wasted."""
+    start = number(given.get("cursor")) or 0
+    with memory.home(given.get("project")) as home:
+        project, id = home.find(given["session"])
+        polling = config.polling(home.folder)
+        findings = waste.of(project.name, project.snapshot(id), project.reader, polling=polling)
+    lines = []
+    for title, sentences in waste_page.sections(findings):
+        lines += [f"{title}:", *(f"- {post_mortem_page.plain(sentence)}" for sentence in sentences)]
+    head = f"Session {rows.id_text(id)} in {project.name}: {waste_page.headline(findings)}."
+    return page(head, "\n".join(lines), start, budget=given["max_tokens"])
 
 
 def _short(id: bytes | None, many: int = 18) -> str | None:

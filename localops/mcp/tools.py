@@ -102,6 +102,13 @@ TOOLS = {
         {"session": _SESSION._replace(required=True), "project": _PROJECT, "cursor": CURSOR},
         lookups.why,
     ),
+    "find_loops": Tool(
+        "Does it loop?",
+        "Tool calls of one session that repeat: the same call with the same result, cycles, retries, the same error, "
+        "with the calls, tokens and dollars that were wasted; and the tools that failed, by error and arguments.",
+        {"session": _SESSION._replace(required=True), "project": _PROJECT, "cursor": CURSOR},
+        lookups.find_loops,
+    ),
     "events": Tool(
         "Events of a session",
         "The events of a session in their order, each with the beginning of its input and output.",

@@ -79,7 +79,8 @@ class Call:
         params = opened.get("params", ended.get("params"))
         # Without arguments and result nothing is known of it: it is like no other.
         is_known = params not in (None, {}, []) or "returns" in ended
-        self.given = digest(f"{tool}\0{digest(params)}") if is_known else None
+        given = encode.sorted_dumps(params or {}).decode("utf-8", "replace") if is_known else ""
+        self.given = digest(f"{tool}\0{given}") if is_known else None
         self._returns: Any = ended.get("returns")
         self._period = period
         self._outcome: int | None = None

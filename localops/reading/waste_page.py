@@ -18,12 +18,12 @@ _SHOWN = 20
 
 
 def document(findings: Facts) -> Facts:
-    """Return the facts, and the sentences that are made of them."""
+    """Return the facts, and the words that are made of them."""
     page = [
         {"title": title, "sentences": [plain(sentence) for sentence in sentences]}
         for title, sentences in sections(findings)
     ]
-    return {**findings, "page": page}
+    return {**findings, "headline": headline(findings), "page": page}
 
 
 def sections(findings: Facts) -> list[tuple[str, list[Sentence]]]:

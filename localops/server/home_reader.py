@@ -15,13 +15,24 @@ from itertools import chain, islice
 from operator import add
 
 from localops import config, dialects, facets
-from localops.errors import DamagedJournal, LocalopsError
+from localops.errors import ConfigError, DamagedJournal, LocalopsError
 from localops.journal import blobs, rows, stored
 from localops.journal.reader import SQLiteError, is_damage
 from localops.journal.sql import statements
-from localops.reading import analytics, export, facts, given_scores, lower_bounds, post_mortem, post_mortem_page
+from localops.reading import (
+    analytics,
+    export,
+    facts,
+    given_scores,
+    lower_bounds,
+    post_mortem,
+    post_mortem_page,
+    waste,
+    waste_page,
+)
 from localops.reading.home import Home
 from localops.server import charts, compare, damage, previews, session_details, timeline
+from localops.server.loop_marks import LoopMarks
 from localops.server.request import TooMany, Unavailable
 from localops.server.session_index import DIMS, SessionIndex, Wanted, merged
 
@@ -64,6 +75,7 @@ class HomeReader:
         self._readers: OrderedDict[str | None, list[_Opened]] = OrderedDict()
         # Projects with a thread that extends their full-text index.
         self._indexing: set[str] = set()
+        self._loop_marks = LoopMarks()
         self._session_indexes: OrderedDict[str, SessionIndex] = OrderedDict()
         self._closed = False
 
@@ -282,6 +294,27 @@ class HomeReader:
                 return None
             where, snapshot = holder
             return post_mortem_page.document(post_mortem.of(where.name, snapshot, where.reader))
+
+    def loops(self, project: str | None, session: bytes) -> Facts | None:
+        """Return the loops and failing tools of a session."""
+        with self._project_and_snapshot(project, session) as holder:
+            if holder is None:
+                return None
+            where, snapshot = holder
+            return waste_page.document(waste.of(where.name, snapshot, where.reader, polling=self._polling()))
+
+    def loop_marks(self, project: str | None, *, sessions: Sequence[bytes]) -> Facts:
+        """Return which of these sessions have loops, and those that were not looked at yet."""
+        with self._home(project) as home:
+            return self._loop_marks.of(home, sessions, self._polling())
+
+    def _polling(self) -> list[str]:
+        """Return the tools whose calls repeat by intent; a setting that is wrong is warned of once."""
+        try:
+            return config.polling(self.folder)
+        except ConfigError as error:
+            config.leave_out(str(error))
+            return []
 
     def stats(self, project: str | None, session: bytes) -> Facts | None:
         """Return a session as AgentOps' stats."""

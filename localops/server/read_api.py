@@ -14,7 +14,7 @@ from localops.reading import analytics
 from localops.reading.home import STATES, Filters
 from localops.server import openapi
 from localops.server.request import HttpError, Unavailable, digest_in, valid_project
-from localops.server.routes import BYTES, ENDPOINTS, MOST_PREVIEWS
+from localops.server.routes import BYTES, ENDPOINTS, MOST_MARKS, MOST_PREVIEWS
 from localops.server.session_index import BY_SCORE, SORTS, WORDS
 from localops.server.threads import json
 
@@ -156,6 +156,18 @@ class ReadApi:
     async def why(self, call: Call) -> Response:
         """Return the post-mortem of a session."""
         return self._answer(await self._one(self._store.why, call))
+
+    async def loops(self, call: Call) -> Response:
+        """Return the loops and failing tools of a session."""
+        return self._answer(await self._one(self._store.loops, call))
+
+    async def loop_marks(self, call: Call) -> Response:
+        """Return which sessions have loops."""
+        texts = (call.param("sessions") or "").split(",", MOST_MARKS)
+        if len(texts) > MOST_MARKS:
+            raise HttpError(400, f"invalid sessions: expected at most {MOST_MARKS} ids, comma-separated")
+        sessions = [_session(text) for text in texts if text]
+        return self._answer(await self._read(self._store.loop_marks, call.chosen_project(), sessions=sessions))
 
     async def live(self, call: Call) -> Response:
         """Return a stream of changes."""

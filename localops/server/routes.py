@@ -78,6 +78,8 @@ _NOT_READY = {503: "Not now: see the problems."}
 MOST_SESSIONS, MOST_ROWS, MOST_BLOBS, MOST_NAMES = 500, 5_000, 1_000, 1_001
 # Events of one request: a screen shows about fifty.
 MOST_PREVIEWS = 200
+# Sessions of one request: a page of the list.
+MOST_MARKS = 500
 _ID = {"type": "string", "pattern": "^[0-9a-f]{32}$"}
 _IDENTITY = {
     "type": "array",
@@ -218,6 +220,19 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", "/api/1/sessions/{session}/timeline", "timeline", "Events in columns, for drawing.", query=_COLUMNS
+    ),
+    Endpoint(
+        "GET",
+        "/api/1/loops",
+        "loop_marks",
+        "Which of these sessions have loops of tool calls, in a few words; ask again for missing ones.",
+        query={"sessions": f"ids of sessions, comma-separated, at most {MOST_MARKS}", "project": _LIST["project"]},
+    ),
+    Endpoint(
+        "GET",
+        "/api/1/sessions/{session}/loops",
+        "loops",
+        "The loops and failing tools of a session, and what was wasted.",
     ),
     Endpoint("GET", "/api/1/sessions/{session}/why", "why", "The post-mortem of a session: how it ended, and why."),
     Endpoint(

@@ -57,6 +57,12 @@ if TYPE_CHECKING:
         def why(self, project: str | None, session: bytes) -> Facts | None:
             """Return the post-mortem of a session."""
 
+        def loops(self, project: str | None, session: bytes) -> Facts | None:
+            """Return the loops and failing tools of a session."""
+
+        def loop_marks(self, project: str | None, *, sessions: Sequence[bytes]) -> Facts:
+            """Return which of these sessions have loops."""
+
         def stats(self, project: str | None, session: bytes) -> Facts | None:
             """Return a session as AgentOps' stats."""
 

@@ -12,14 +12,15 @@ import re
 import uuid
 from dataclasses import dataclass, field
 
-from localops import output
-from localops.reading import analytics, run_gate
+from localops import config, output
+from localops.reading import analytics, run_gate, waste, waste_page
 from localops.reading.home import Home
+from localops.reading.post_mortem_page import plain
 from localops.reading.steps import Steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Collection, Iterator, Mapping, Sequence
     from typing import Any, NoReturn
 
     from localops.reading.run_gate import Measured
@@ -224,6 +225,23 @@ class Run:
         if begun:
             named = _listed([f"{call.kind} {call.name}" for call in begun[:5]])
             self._fail(f"expected every operation to end, got {len(begun)} that did not: {named}")
+
+    def assert_no_loops(self, *, polling: Collection[str] = (), habits: bool = False) -> None:
+        """Assert that no tool calls repeat as `localops lint` would report it; `polling` names tools that may.
+
+        With `habits`, calls that come often with others between are reported, too.
+        """
+        __tracebackhide__ = True
+        reports: list[str] = []
+        with Home(self.home) as opened:
+            waits = {*polling, *config.polling(self.home)}
+            for listed in opened.sessions():
+                snapshot = listed.project.snapshot(listed.session)
+                facts = waste.of(listed.project.name, snapshot, listed.project.reader, polling=waits)
+                loops = [loop for loop in facts["loops"] if habits or waste.is_alarming(loop)]
+                reports += (plain(waste_page.sentence_of(loop)) for loop in loops)
+        if reports:
+            self._fail("expected no loops, got " + output.count(len(reports)) + ":\n" + "\n".join(reports))
 
     def assert_error(self, name: str, match: str = "") -> Error:
         """Assert that an error of this class was recorded, and return it; `match` is searched in its message."""

@@ -5,6 +5,7 @@ import { ask, byId, copyButton, data, make, notice, say, shortcut, watch } from 
 import { cost, count, duration, elapsed, many, money } from "./formats.js";
 import { stamp } from "./times.js";
 import { Details } from "./details.js";
+import { loops } from "./loops.js";
 import { Run } from "./run.js";
 import { Timeline } from "./timeline.js";
 import { url } from "./url.js";
@@ -395,7 +396,9 @@ function drawExtras() {
     make("summary", {}, "Environment, processes and sync"),
     make("div", { class: "inside" }, blocks),
   );
-  byId("extras").replaceChildren(...[video(one.video), box, why()].filter(Boolean));
+  byId("extras").replaceChildren(
+    ...[video(one.video), box, why(), one.tool_calls || one.failed ? loops(one) : null].filter(Boolean),
+  );
 }
 
 /** Return nested facts as a list of names and values. */

@@ -3,6 +3,7 @@
 import { ask, byId, data, make, notice, shortcut, watch } from "./base.js";
 import { cost, count, duration, elapsed, many } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
+import { markLoops } from "./loops.js";
 import { day, midnight, moment, sinceDay, when, zone } from "./times.js";
 import { url } from "./url.js";
 
@@ -206,7 +207,11 @@ function drawRows() {
   byId("sessions").parentElement.hidden = !shown.length;
   if (!shown.length) byId("more").before(emptiness());
   drawMore();
+  marked();
 }
+
+/** Mark the sessions with loops; a list without marks is whole. */
+const marked = () => markLoops(shown, byId("rows")).catch(() => {});
 
 function emptiness() {
   if (filtersOf(queryNow()).length) {
@@ -247,6 +252,7 @@ async function more() {
     next = page.next_before;
     byId("rows").append(...page.sessions.map(row));
     drawMore();
+    marked();
   } catch (error) {
     problem(error);
   } finally {

@@ -237,3 +237,25 @@ def test_an_event_does_not_begin_before_its_session(command: Command) -> None:
     assert len(command("query", "select began from session", "--csv")[1].splitlines()[1]) == len(
         "2026-11-29T06:10:17.000000Z"
     )
+
+
+def test_loops_and_failing_tools_are_tables(command: Command) -> None:
+    """They are made for a statement that names them, with ids that join the view `session`."""
+    session = localops.start_session(name="stuck")
+    for _ in range(4):
+        session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=9, completion_tokens=1, cost=0.5))
+        session.record(localops.ToolEvent(name="search", params={"q": "tides"}, returns=[]))
+    failing = localops.ToolEvent(name="fetch", params={"url": "a"})
+    session.record(localops.ErrorEvent(trigger_event=failing, exception=TimeoutError("late")))
+    statement = (
+        "select s.name, kind, tools, calls, rounds, wasted_calls, wasted_tokens, wasted_usd, input "
+        "from tool_loop join session s using (session_id)"
+    )
+    expected = "stuck,repeat,search,4,4,3,30,1.5,q=tides"
+    assert command("query", statement, "--csv")[1].splitlines()[1:] == [expected]
+    statement = "select tool, error, arguments, failures, calls, message from TOOL_FAILURE"
+    assert command("query", statement, "--csv")[1].splitlines()[1:] == ["fetch,TimeoutError,url: text,1,1,late"]
+    code, _, err = command("query", "insert into tool_loop values(1)")
+    assert code == 1
+    assert "can only be read" in err
+    assert "no such table" in command("query", "select 1 from temp.tool_failures")[2]

@@ -31,8 +31,8 @@ from (
 );
 
 -- with_tools --
--- The sessions that called a tool, each with its last seq, newest first.
-select session, last_seq
+-- The sessions that may have a loop or a failing tool, newest first.
+select session
 from session_total
-where tools > 0
+where tools > 2 or failed > 0 and tools > 0
 order by first_ns desc, key desc;

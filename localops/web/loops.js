@@ -1,0 +1,98 @@
+// Loops of tool calls: a chip on each session of a list, and a fold on the page of a session.
+
+import { ask, byId, data, make } from "./base.js";
+import { url } from "./url.js";
+
+// Marks that are known, by session, with the number of tool calls they were made for.
+const known = new Map();
+// Sessions of one request, and how often it is asked again for those that the server had no time for.
+const MOST = 100,
+  AGAIN = 20;
+// Events of a session whose loops are read only when they are asked for.
+const LONG = 20_000;
+
+/** Put a chip on those rows of a list whose sessions have loops. */
+export async function markLoops(sessions, rows) {
+  const wanted = sessions.filter((one) => one.tool_calls > 2 && known.get(one.session_id)?.calls !== one.tool_calls);
+  draw(sessions, rows);
+  for (let at = 0; at < wanted.length; at += MOST) {
+    await learn(wanted.slice(at, at + MOST));
+    draw(sessions, rows);
+  }
+}
+
+async function learn(sessions) {
+  const calls = new Map(sessions.map((one) => [one.session_id, one.tool_calls]));
+  let ids = [...calls.keys()];
+  for (let turn = 0; ids.length && turn < AGAIN; turn += 1) {
+    const { marks, missing } = await ask("loops", { sessions: ids.join(",") });
+    ids.filter((id) => !missing.includes(id)).forEach((id) => known.set(id, { calls: calls.get(id), mark: marks[id] }));
+    ids = missing;
+  }
+}
+
+function draw(sessions, rows) {
+  const of = new Map([...rows.children].map((row) => [row.dataset.id, row]));
+  for (const { session_id: id } of sessions) {
+    const mark = known.get(id)?.mark,
+      tags = of.get(id)?.querySelector(".tags");
+    if (!tags) continue;
+    tags.querySelector(".loops")?.remove();
+    if (mark) tags.prepend(chip(id, mark));
+  }
+}
+
+const chip = (id, { loops, headline }) =>
+  make(
+    "a",
+    { class: `tag loops ${loops ? "failed" : ""}`, href: url(`s/${id}#loops`), title: headline },
+    loops ? (loops === 1 ? "loop" : `${loops} loops`) : "repeats",
+  );
+
+/** Return the fold of a session's page, with a chip beside its state; hidden where there is nothing. */
+export function loops(one) {
+  const inside = make("div", { class: "inside" }),
+    summary = make("summary", {}, "Loops and failing tools");
+  byId("state").parentElement.querySelector(".loops")?.remove();
+  let asked = false;
+  const load = async () => {
+    if (asked) return;
+    asked = true;
+    try {
+      show(await ask(`sessions/${data.session_id}/loops`));
+    } catch (error) {
+      // Opened again, it asks again.
+      asked = false;
+      inside.replaceChildren(make("p", { class: "failed" }, error.message));
+    }
+  };
+  const show = (facts) => {
+    inside.replaceChildren(...facts.page.map(section));
+    box.hidden = !facts.page.length;
+    if (location.hash === "#loops") open(box);
+    if (!facts.loops_count) return;
+    summary.textContent = `Loops: ${facts.headline}`;
+    const attributes = { type: "button", class: `tag loops ${facts.alarming ? "failed" : ""}` };
+    byId("state").after(" ", make("button", { ...attributes, onclick: () => open(box) }, facts.headline));
+  };
+  const box = make("details", { id: "loops", ontoggle: load }, summary, inside);
+  // To compare the calls of a long session takes a while.
+  if (one.events <= LONG) {
+    box.hidden = true;
+    load();
+  }
+  return box;
+}
+
+function open(box) {
+  box.open = true;
+  box.scrollIntoView({ block: "start" });
+}
+
+const section = ({ title, sentences }) =>
+  make(
+    "div",
+    {},
+    make("h3", {}, title),
+    sentences.map((sentence) => make("p", {}, sentence)),
+  );
