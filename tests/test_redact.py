@@ -161,6 +161,9 @@ def test_programs_hold_few_false_secrets() -> None:
         '<label for="password">Password</label> <h1>Your token</h1> <Key>a/b.txt</Key> <token>{token}',
         "?sig=short&design=0123456789abcdef0123456789; sig=inspect.signature(find), sig=0123456789abcdef0",
         "pass=3 fail=1; first_pass: 12345678, a cookie: the best one, sk-ecdsa-sha2-nistp256@openssh.com",
+        "Incorrect API key provided; no API key provided: set OPENAI_API_KEY; the API key provided is not valid",
+        "Invalid API key: please check your settings. Invalid API key: unauthorized.",
+        "Invalid token provided: expected a string but got null; invalid key: session_id is invalid",
     ],
 )
 def test_innocent_text_is_left_alone(text: str) -> None:
@@ -338,6 +341,32 @@ def test_arguments_of_a_command_are_seen_with_their_option() -> None:
 def test_short_and_plain_secrets_in_a_text(text: str, shown: str) -> None:
     """Where only a secret can be, it is removed, however short and plain."""
     assert REDACTOR.clean(text)[0] == shown
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Incorrect API key provided: VALUE. You can find your API key at https://platform.openai.com/account/api-keys.",
+        "Error code: 401 - {'error': {'message': 'Incorrect API key provided: VALUE. You can find it', 'param': None}}",
+        "Invalid API key: VALUE",
+        'raise AuthenticationError("invalid API key: VALUE")',
+        "Invalid access token provided: VALUE\nRetry",
+        'API key "VALUE" is not valid',
+    ],
+)
+@pytest.mark.parametrize("value", ["Zq81kdLsPw", "qwertyzxcvbn", "abcd******wxyz"])
+def test_a_key_in_an_error_of_a_provider_is_not_written(text: str, value: str) -> None:
+    """A key without a known beginning is found by the words of the error that refuses it."""
+    text = text.replace("VALUE", value)
+    written = Encoder(redactor=REDACTOR).encode({"details": text, "plain": "x"})
+    assert value not in written
+    assert "[redacted:" in written
+
+
+def test_a_key_that_is_not_valid_is_not_written() -> None:
+    """Without quotes only what no word looks like: the key parameter may be invalid, too."""
+    assert REDACTOR.clean("api key hunter22abc is not valid")[1] == 1
+    assert REDACTOR.clean("The API key parameter is not valid")[1] == 0
 
 
 def test_tokens_of_a_model_are_no_secrets() -> None:
@@ -628,6 +657,9 @@ def test_names_of_the_environment_are_judged_by_the_pattern_of_secret_names() ->
         "name: token\n",
         "name: token\nvalue:",
         "EAAA",
+        "api key a",
+        "api key provided: ",
+        "invalid api key: aaaaaaaa ",
     ],
 )
 def test_time_is_linear(hostile: str) -> None:

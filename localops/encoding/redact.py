@@ -424,7 +424,8 @@ _FEW_TEXTS = 64
 _k = _search(
     "_k",
     r"k(?:e(?:y(?<=[a-z0-9 _?&;]key)(?:s|[ _]data)?|n)THEN|ey(?:_[0-9a-f]{32}|_____| block_____|(?<=private.key)"
-    r"|(?<=secret.key)|(?<=signing.key))|er login|ies?THEN|s[_/](?<=hooks[_/])|_(?:live_|test_|prod_"
+    r"|(?<=secret.key)|(?<=signing.key))|e[yn] (?:provided ?:|[^ ]{6,512} is (?:not valid|invalid|incorrect))"
+    r"|er login|ies?THEN|s[_/](?<=hooks[_/])|_(?:live_|test_|prod_"
     # Not in a word: a letter counts as one unless it belongs to an escaped sign.
     r"|(?<=sk_)(?:(?<![a-z0-9]sk_)|(?<=\\[a-z]sk_)|(?<=\\u00..sk_)))"
     r"|[0-9a-f]{32}(?<=sk.{32}))",

@@ -139,6 +139,18 @@ _WORDS_OF_PROGRAMS = frozenset(
     " changeme default unknown invalid missing undefined todo example placeholder basic bearer oauth oauth2 never"
     " always auto prompt file env vault plain incorrect wrong expired correct valid".split()
 )
+# An error names the key that was refused, with or without a word like `provided`.
+_REFUSAL = Later(
+    r"""(?x) [ ] (?: (?P<provided>(?i:provided))[ ]?:[ ]{0,8}+(?:\\{0,63}["'`])?+
+    | (?P<quote>\\{0,63}["'`])?+
+      (?=[^\s"'`\\]{6,512} (?:\\{0,63}["'`])?+ [ ](?i:is[ ](?:not[ ]valid|invalid|incorrect))) )"""
+)
+_REFUSED = Later(r"(?:incorrect|invalid|wrong|unknown|bad) (?:[\w.-]{1,32} ){0,2}[\w.-]{1,32}\Z")
+_REASONS = frozenset(
+    "unauthorized unauthenticated forbidden malformed unrecognized rejected disabled inactive deactivated suspended"
+    " incorrect undefined required authentication permission".split()
+)
+_SENTENCE_END = Later(r"\.?(?:[\"'`]|\\{1,63}[nr\"']|\s*\Z|\r?\n)|\.\s")
 _LINE_BEFORE = Later(r"(?:\A|\n|\\n)[ \t]{0,64}(?:- )?[\"']?[\w.-]{1,64}\Z")
 _NAME_BACKWARDS = Later(r"[\w.-]{1,64}+(?: [A-Za-z]{1,16}(?![A-Za-z]))?", re.ASCII)
 _BLANKS = Later(r"\s{0,8}+")
@@ -195,17 +207,31 @@ class _Look:
         if end <= self.past:
             return
         separator = _SEPARATOR.match(self.text, end)
-        before = self.text[max(0, end - 80) : end]
         if separator is None:
             self._beside(end)
             return
-        backwards = _NAME_BACKWARDS.match(before[::-1])
-        if backwards is None:
-            return
-        name = before[len(before) - backwards.end() :]
+        name = self._name_before(end)
         label = self.names(name) or ("pwd" if name.lower() == "pwd" else "")
         if label:
             self._value(name, label, end, separator)
+
+    def _name_before(self, end: int) -> str:
+        """Return the name that ends here, which may be empty."""
+        before = self.text[max(0, end - 80) : end]
+        backwards = _NAME_BACKWARDS.match(before[::-1])
+        return before[len(before) - backwards.end() :] if backwards is not None else ""
+
+    def refusal(self, end: int) -> None:
+        """Check the key in an error: `Incorrect API key provided: X`, `API key X is not valid`; its name ends here."""
+        error = _REFUSAL.match(self.text, end)
+        label = self.names(self._name_before(end)) if error is not None else ""
+        if error is None or not label or end <= self.past:
+            return
+        begin = error.end()
+        value = _uncluttered(self.text[begin : self._end_of_word(begin, _WORD)])
+        is_key = self._is_refused(value, begin, end) if error["provided"] else error["quote"] and len(value) >= 8
+        if is_key or self._is_secret(label, value):
+            self.take(begin, begin + len(value), label)
 
     def _beside(self, end: int) -> None:
         """Check the value beside a name that is itself a value: an attribute, an entry of a list of variables."""
@@ -290,7 +316,8 @@ class _Look:
             return
         begin = _BLANKS.match(text, start).end()
         value = _uncluttered(text[begin : self._end_of_word(begin, _WORD)])
-        if self._is_secret(label, value) or self._ends_line(label, value, begin, end):
+        is_secret = self._is_secret(label, value) or self._ends_line(label, value, begin, end)
+        if is_secret or self._is_refused(value, begin, end):
             self.take(begin, begin + len(value), label)
         else:
             self.past = max(self.past, begin + len(value))
@@ -302,6 +329,12 @@ class _Look:
         value = _uncluttered(text[begin : self._end_of_word(begin, _WORD)]).rstrip("!?")
         if self._is_secret(label, value) and not value.isdigit():
             self.take(begin, begin + len(value), label)
+
+    def _is_refused(self, value: str, begin: int, end: int) -> bool:
+        """Return whether an error calls a value wrong: then any word is one, unless the sentence goes on behind it."""
+        if len(value) < 8 or value.lower() in _REASONS or _REFUSED.search(self.low, max(0, end - 64), end) is None:
+            return False
+        return _SENTENCE_END.match(self.text, begin + len(value)) is not None
 
     def _is_secret(self, label: str, value: str) -> bool:
         """Return whether a word is neither a word of a language nor part of a line of a program."""
@@ -707,6 +740,10 @@ def _key(look: _Look, match: re.Match[str]) -> None:
     look.assignment(match.end())
 
 
+def _refusal(look: _Look, match: re.Match[str]) -> None:
+    look.refusal(match.end())
+
+
 def _password(look: _Look, match: re.Match[str]) -> None:
     end = match.end()
     value = _NETRC_VALUE.match(look.text, end)
@@ -897,7 +934,7 @@ _CAPITAL_J = [
 
 
 def _letter_k(look: _Look, match: re.Match[str]) -> None:
-    (_webhook if match[1] is not None else _key)(look, match)
+    {None: _key, "hook": _webhook, "refusal": _refusal}[match.lastgroup](look, match)
 
 
 def _databricks(look: _Look, match: re.Match[str]) -> None:
@@ -938,7 +975,14 @@ _PASSES_OVER_TEXT: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]
 ]
 # And these over the text in small letters.
 _PASSES_OVER_LOW: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]]] = [
-    ("k", Later(rf"k(?:(?:(?<=[a-z0-9 _.-]k)ey(?:s|[ _.-]data)?|en|ies?){_AFTER}|(s(?<=hooks)(?=[./])))"), _letter_k),
+    (
+        "k",
+        Later(
+            rf"k(?:(?:(?<=[a-z0-9 _.-]k)ey(?:s|[ _.-]data)?|en|ies?){_AFTER}|(?P<hook>s(?<=hooks)(?=[./]))"
+            r"|(?P<refusal>e[yn](?= provided ?:| [^ ]{6,512} is (?:not valid|invalid|incorrect))))"
+        ),
+        _letter_k,
+    ),
     (
         "p",
         Later(
