@@ -152,7 +152,7 @@ def command_of(pid: int) -> str:
 
 def filesystem(path: str, mountinfo: str | None = None) -> str:
     """Return the kind of file system that holds `path` (`ext4`, `nfs4`, …), or `""` if that is not known."""
-    place = os.path.realpath(path)
+    place = real_path(path)
     kind, longest = "", 0
     for mount, mounted, _ in _mounts(mountinfo):
         # `>=`: of two mounts on one folder the later one covers the earlier.
@@ -163,7 +163,7 @@ def filesystem(path: str, mountinfo: str | None = None) -> str:
 
 def is_mount(path: str) -> bool:
     """Return whether something is mounted on a folder, also another folder of the same disk."""
-    place = os.path.realpath(path)
+    place = real_path(path)
     return os.path.ismount(place) or any(mount == place for mount, _, _ in _mounts())
 
 
@@ -195,6 +195,27 @@ def keep_owners(folder: str) -> None:
 
 
 # Not those of `os.path`, which take a TimeoutError of a signal handler for the system's: no such file.
+
+
+def real_path(path: str, links: int = 40) -> str:
+    """Return a path without symbolic links; of `links` that lead nowhere at most so many are followed."""
+    try:
+        return os.path.realpath(path, strict=True)
+    except OSError as error:
+        pass_on(error)
+    # Something is missing, or cannot be seen.
+    parent, name = os.path.split(os.path.join(os.getcwd(), path))
+    if name in ("", ".", ".."):
+        place = real_path(parent, links)
+        return os.path.dirname(place) if name == ".." else place
+    try:
+        target = os.readlink(path) if links else ""
+    except OSError as error:
+        pass_on(error)
+        target = ""
+    if target:
+        return real_path(os.path.join(parent, target), links - 1)
+    return os.path.join(real_path(parent, links), name)
 
 
 def exists(path: str) -> bool:

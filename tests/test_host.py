@@ -177,3 +177,14 @@ def test_a_folder_that_cannot_be_made_is_an_error() -> None:
     """If no folder can be created, as in /proc, the error is raised once."""
     with pytest.raises(OSError, match="nope"):
         host.make_private("/proc/nope/project")
+
+
+def test_a_real_path_is_that_of_the_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also for links that lead nowhere or to themselves, and for folders that are missing."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a" / "b").mkdir(parents=True)
+    for name, target in {"in": "a/b", "out": "nowhere/x", "one": "two", "two": "one", "up": "a/b/../../gone"}.items():
+        (tmp_path / name).symlink_to(target)
+    paths = "a in in/.. in/../c out out/y one one/x up up/../a gone gone/more/. gone/../a a/ ./in/ . / /gone/../tmp"
+    for path in [*paths.split(), "", *(str(tmp_path / name) for name in ("in", "in/x", "gone"))]:
+        assert host.real_path(path) == os.path.realpath(path), path

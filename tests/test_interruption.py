@@ -169,16 +169,18 @@ def test_what_an_extension_raises_is_the_values() -> None:
     assert not interruption.waiting
 
 
-def interrupted_at(place: int, action: Callable[[], Any], kind: type[Exception] = Late) -> bool:
+def interrupted_at(
+    place: int, action: Callable[[], Any], kind: type[Exception] = Late, where: tuple[str, ...] = ("localops.",)
+) -> bool:
     """Raise at one of the places where CPython may run a signal handler, and tell whether there are so many.
 
-    They are where a function begins, and where a call of C code returns.
+    They are where a function begins, and where a call of C code returns, in modules whose names begin in these ways.
     """
     left = place
 
     def raise_there(frame: FrameType, event: str, _: object) -> None:
         nonlocal left
-        if event in ("call", "c_return") and str(frame.f_globals.get("__name__")).startswith("localops."):
+        if event in ("call", "c_return") and str(frame.f_globals.get("__name__")).startswith(where):
             left -= 1
             if left < 0:
                 sys.setprofile(None)

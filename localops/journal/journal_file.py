@@ -122,7 +122,7 @@ class JournalFile:
             self.network = False
         self.is_part = self.network and not self._gather
         name = parts.path_of(self.folder, self._participate()) if self.is_part else JOURNAL
-        self.path = os.path.realpath(os.path.join(self.folder, name))
+        self.path = host.real_path(os.path.join(self.folder, name))
 
     @property
     def look_at(self) -> float:

@@ -328,7 +328,7 @@ def bar_lost(path: str, wait: float) -> None:
     """Bar all processes that still use a missing -shm file; call it before the database is opened."""
     if not _able or host.exists(path + "-shm") or not host.exists(path + "-wal"):
         return
-    for handle in _lost(os.path.realpath(path) + "-shm (deleted)"):
+    for handle in _lost(host.real_path(path) + "-shm (deleted)"):
         bar(handle, wait)
     # For processes that cannot be seen from here: each checks that the file is there before it writes.
     time.sleep(_GRACE)

@@ -203,7 +203,7 @@ def _pid_namespace() -> int:
 
 def _place(project: str) -> int:
     """Return a number for the folder that does not reveal its path."""
-    return crc32(os.fsencode(os.path.realpath(project)))
+    return crc32(os.fsencode(host.real_path(project)))
 
 
 class alone(Descriptors):  # noqa: N801 (used like a function, and cheaper than a generator)

@@ -39,7 +39,7 @@ def load_wire() -> ModuleType:
 
 def places(project: str) -> tuple[str, str]:
     """Return the folders that a spill file may be in: beside the journal, else in the user's state folder."""
-    path = os.path.realpath(project)
+    path = host.real_path(project)
     name = f"{os.path.basename(path)}-{zlib.crc32(os.fsencode(path)):08x}"
     return os.path.join(project, "spill"), os.path.join(config.state_folder(), "spill", name)
 
