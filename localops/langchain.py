@@ -17,7 +17,7 @@ from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 from localops import api
 from localops.errors import LimitReached
 from localops.instrument import langchain_runs
-from localops.interruption import hold_if_programs
+from localops.interruption import deliver, hold_if_programs, waiting
 from localops.output import say_once
 from localops.recording import context, events
 
@@ -152,16 +152,22 @@ def _request(options: dict[str, Any], name: str) -> dict[str, Any]:
 
 
 def _edge(method: Callable[..., None]) -> Callable[..., None]:
-    """Return a callback that raises nothing but LimitReached: LangChain would log other errors, or stop."""
+    """Return a callback that raises nothing but LimitReached, and what the program raises from outside.
+
+    LangChain would log other errors, or stop.
+    """
 
     def call(self: Any, *args: Any, **options: Any) -> None:
         try:
             method(self, *args, **options)
         except LimitReached:
             raise
-        except Exception as error:  # the edge: recording never breaks the program that is recorded
+        except BaseException as error:  # the edge: recording never breaks the program that is recorded
             if not hold_if_programs(error):
-                say_once("langchain", f"a run of LangChain was not recorded: {type(error).__name__}: {error}")
+                what = f"{events.class_name(error)}: {events.describe(error)}"
+                say_once("langchain", f"a run of LangChain was not recorded: {what}")
+        if waiting:
+            deliver()
 
     call.__name__ = method.__name__
     call.__doc__ = method.__doc__

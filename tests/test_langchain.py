@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import signal
+import uuid
 from typing import Any
 
 import pytest
@@ -175,3 +177,53 @@ def test_an_answer_of_the_cache_is_no_call(session: Session) -> None:
     first, second = session.events
     assert (second["kind"], second["from_cache"], second["cost"]) == ("llm_copy", True, 0)
     assert second["prompt"] == first["prompt"]
+
+
+class _Refusal(BaseException):
+    """What a value of a program may raise."""
+
+
+class _Hostile:
+    def __init__(self, *raises: type[BaseException]) -> None:
+        self._raises = raises
+
+    def __str__(self) -> str:
+        raise self._raises[0](*map(_Hostile, self._raises[1:]))
+
+
+@pytest.mark.parametrize("kinds", [(ValueError,), (_Refusal,), (KeyboardInterrupt,), (_Refusal, _Refusal)])
+def test_what_a_value_raises_does_not_reach_the_program(
+    session: Session, kinds: tuple[type[BaseException], ...]
+) -> None:
+    """Whatever it is, and even if it cannot be shown; the run that follows is recorded."""
+    handler = LangchainCallbackHandler()
+    handler.on_chain_start({"name": _Hostile(*kinds)}, {}, run_id=uuid.uuid4())
+    run = uuid.uuid4()
+    handler.on_chain_start({"name": "good"}, {}, run_id=run)
+    handler.on_chain_end({}, run_id=run)
+    assert [event["name"] for event in session.events] == ["good"]
+
+
+class _Interrupting:
+    def __init__(self, number: int) -> None:
+        self._number = number
+
+    def __str__(self) -> str:
+        signal.raise_signal(self._number)
+        return "name"
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, SystemExit, TimeoutError, _Refusal])
+def test_what_a_signal_handler_raises_in_a_callback_arrives(session: Session, kind: type[BaseException]) -> None:
+    """It is the program's own: Ctrl-C, an exit, an alarm."""
+
+    def handler(number: int, frame: object) -> None:
+        raise kind("late")
+
+    for number, how in ((signal.SIGUSR1, handler), (signal.SIGINT, signal.default_int_handler)):
+        before = signal.signal(number, how)
+        try:
+            with pytest.raises(kind if how is handler else KeyboardInterrupt):
+                LangchainCallbackHandler().on_chain_start({"name": _Interrupting(number)}, {}, run_id=uuid.uuid4())
+        finally:
+            signal.signal(number, before)
