@@ -8,6 +8,7 @@ import subprocess
 import sys
 
 import orjson
+import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
@@ -85,8 +86,10 @@ print(encode.dumps({"a": ["b", 1]}).decode())
 """
 
 
-def _printed(how: str) -> str:
-    done = subprocess.run([sys.executable, "-c", _PROGRAM, how], capture_output=True, text=True, check=False)
+def _printed(how: str, first: str = "") -> str:
+    done = subprocess.run(
+        [sys.executable, "-c", f"import sys\n{first}\n{_PROGRAM}", how], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -98,6 +101,21 @@ def test_bodies_are_the_same_with_and_without_orjson() -> None:
     assert _printed("early") == usual
     never = _printed("never").splitlines()
     assert [json.loads(line) for line in never] == [json.loads(line) for line in usual.splitlines()]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        "sys.modules['_json'] = None",
+        "import _json; del _json.make_encoder",
+        "import _json; _json.make_encoder = lambda only: None",
+        "import _json; _json.make_encoder = lambda *_: lambda value, level: ['other']",
+    ],
+)
+def test_an_interpreter_with_another_json_writes_the_same(change: str) -> None:
+    """The encoder inside the standard library is not a public one: where it is missing, or changed, `json` is used."""
+    for how in ("early", "orjson"):
+        assert _printed(how, change) == _printed("orjson")
 
 
 def test_orjson_is_loaded_for_a_program_that_records_much() -> None:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import uuid
-from _json import encode_basestring, make_encoder
 from _signal import SIG_BLOCK, SIG_SETMASK, pthread_sigmask, valid_signals  # type: ignore[import-not-found]
 from collections import deque
 from itertools import islice
@@ -89,7 +88,26 @@ def _refuse(value: object) -> object:
     raise TypeError(f"{type(value).__name__} is not JSON")
 
 
-_chunks = make_encoder(None, _refuse, encode_basestring, None, ":", ",", False, False, True)
+def _chunk_encoder() -> Callable[[Any, int], Iterable[str]]:
+    """Return the encoder inside `json`, without that package, which takes a while to load.
+
+    It is not a public one: an interpreter may have none, or another.
+    """
+    try:
+        from _json import encode_basestring, make_encoder
+
+        made = make_encoder(None, _refuse, encode_basestring, None, ":", ",", False, False, True)
+        if "".join(made({"a": ["\u00e9", 1.5, None]}, 0)) == '{"a":["\u00e9",1.5,null]}':
+            return made
+    except (ImportError, TypeError, ValueError):
+        pass
+    from json import JSONEncoder
+
+    usual = JSONEncoder(check_circular=False, ensure_ascii=False, separators=(",", ":"), default=_refuse)
+    return lambda value, _: usual.iterencode(value)
+
+
+_chunks = _chunk_encoder()
 
 
 def _slowly(value: Any) -> bytes:

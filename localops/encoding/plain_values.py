@@ -9,13 +9,17 @@ from __future__ import annotations
 import datetime
 import enum
 import uuid
-from _json import encode_basestring as quoted
 from collections import deque
 from functools import partial
 
 from localops.careful import COLLECTIONS, deeper, outline, quiet
 from localops.encoding.redact import hides, is_collection, is_of_name, is_of_value
 from localops.interruption import pass_on, settle
+
+try:
+    from _json import encode_basestring as quoted
+except ImportError:  # an interpreter that has it elsewhere
+    from json.encoder import encode_basestring as quoted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
