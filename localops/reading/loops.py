@@ -20,7 +20,7 @@ from localops.reading.steps import without_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
 # How often a call, a cycle or an error comes before it is a loop.
@@ -160,16 +160,29 @@ class _Stream:
         self._recent: deque[Call] = deque(maxlen=ALARM * LONGEST)
         # By the length of a cycle: how many of the last calls are like the one that many calls before.
         self._alike = [0] * (LONGEST + 1)
+        self._is_any = False
+        self._near: deque[int | None] = deque(maxlen=LONGEST)
         self._open: Loop | None = None
         self._failing: dict[str, list[Call]] = {}
         self._open_errors: dict[str, Loop] = {}
 
     def add(self, call: Call) -> Loop | None:
-        recent, alike = self._recent, self._alike
-        for period in range(1, LONGEST + 1):
-            is_alike = len(recent) >= period and call.is_like(recent[-period])
-            alike[period] = alike[period] + 1 if is_alike else 0
+        recent, alike, given = self._recent, self._alike, call.given
+        # Most calls are like none of the last ones, which shows at once.
+        if given is None or given not in self._near:
+            if self._is_any:
+                self._alike = alike = [0] * (LONGEST + 1)
+                self._is_any = False
+        else:
+            for period in range(1, LONGEST + 1):
+                is_alike = len(recent) >= period and call.is_like(recent[-period])
+                alike[period] = alike[period] + 1 if is_alike else 0
+            self._is_any = True
         recent.append(call)
+        self._near.append(given)
+        if not self._is_any:
+            self._open = None
+            return self._same_error(call) if call.failed or self._failing else None
         if self._open is not None and alike[self._open.period]:
             if self._loops is not None:
                 self._open.calls.append(call)
@@ -226,19 +239,26 @@ def find(calls: Iterable[Call]) -> list[Loop]:
     """Return the loops in the tool calls of a session, in the order they began."""
     detector = Detector()
     assert detector.loops is not None
-    alike: dict[tuple[object, ...], list[Call]] = {}
+    alike: dict[tuple[bytes | None, bytes | None, int], list[Call]] = {}
     order: dict[bytes, int] = {}
     for call in calls:
         detector.add(call)
         order[call.id] = len(order)
         if call.given is not None and not call.failed and not call.waits:
-            alike.setdefault((call.agent, call.inside, call.given, call.outcome), []).append(call)
+            alike.setdefault((call.agent, call.inside, call.given), []).append(call)
     looping = {call.id for loop in detector.loops for call in loop.calls}
     for same in alike.values():
-        rest = [call for call in same if call.id not in looping] if len(same) >= OFTEN else []
-        if len(rest) >= OFTEN:
-            detector.loops.append(Loop("again", rest))
+        if len(same) >= OFTEN:
+            detector.loops += _habits(call for call in same if call.id not in looping)
     return sorted(detector.loops, key=lambda loop: order[loop.calls[0].id])
+
+
+def _habits(same: Iterable[Call]) -> Iterator[Loop]:
+    """Return a loop for each result that the same call had often."""
+    by_outcome: dict[int, list[Call]] = {}
+    for call in same:
+        by_outcome.setdefault(call.outcome, []).append(call)
+    return (Loop("again", calls) for calls in by_outcome.values() if len(calls) >= OFTEN)
 
 
 def error_digest(kind: str | None, message: object, period: tuple[int, int]) -> int | None:

@@ -63,6 +63,8 @@ MOST_BYTES = 128 << 20
 # Of each list, in a document.
 SHOWN = 100
 _PAGE = 5_000
+# Bytes of a result of which only the digest is kept.
+_LARGE = 4_000
 _SQL = "waste.sql"
 
 
@@ -71,7 +73,7 @@ class _Tool:
 
     __slots__ = (
         "agent", "began_ns", "call", "cost", "ended_ns", "error", "error_digest", "failed", "first_seq", "id", "inside",
-        "last_seq", "message", "models", "name", "opened", "shape",
+        "last_seq", "message", "models", "name", "opened",
     )  # fmt: skip
 
     def __init__(self, row: _Row, inside: bytes | None) -> None:
@@ -85,7 +87,6 @@ class _Tool:
         self.error: str | None = None
         self.error_digest: int | None = None
         self.message: str | None = None
-        self.shape = ""
         self.models: list[_Model] = []
         self.call: loops.Call | None = None
 
@@ -133,7 +134,8 @@ class Waste:
             if end is None:
                 return
             for row in map(_Row._make, self._ask("calls", after=after, many=_PAGE)):
-                size += len(row.body or "")
+                if row.body is not None:
+                    size += len(row.body)
                 self._take(row)
             after = end
         self.is_complete = False
@@ -162,8 +164,6 @@ class Waste:
             inside = row.parent if row.parent in self._tools else None
             tool = self._tools[row.id] = _Tool(row, inside)
             tool.models = self._pending.pop(row.agent, [])
-        if "params" in body:
-            tool.shape = loops.shape(body["params"])
         if row.phase == rows.OPEN:
             tool.opened = body
             return
@@ -183,8 +183,9 @@ class Waste:
             period=self._period,
         )
         tool.opened = {}
-        # At once, so that the result need not be kept.
-        _ = tool.call.outcome
+        if len(row.body or "") > _LARGE:
+            # At once, so that the result need not be kept; most calls are like no other, and need none.
+            _ = tool.call.outcome
 
     def _take_model(self, row: _Row) -> None:
         model = self._models[row.id] = _Model(row)
@@ -244,7 +245,8 @@ class Waste:
         """Yield the failures of tools as JSON: by tool, class of error and shape of the arguments, the most first."""
         groups: dict[tuple[str, str | None, str], list[_Tool]] = {}
         for tool in self.failing:
-            groups.setdefault((tool.name, tool.error, tool.shape), []).append(tool)
+            shape = loops.shape(self._body(tool).get("params"))
+            groups.setdefault((tool.name, tool.error, shape), []).append(tool)
         of_tool: dict[str, int] = {}
         for tool in self._tools.values():
             of_tool[tool.name] = of_tool.get(tool.name, 0) + 1
@@ -265,8 +267,12 @@ class Waste:
             }
 
     def _input(self, tool: _Tool) -> str:
+        return previews.line("tool", self._body(tool))
+
+    def _body(self, tool: _Tool) -> dict[str, Any]:
+        """Return the body of the row that a call began with."""
         read = self._reader.ask("select body from event where seq = ?", (tool.first_seq,))
-        return previews.line("tool", _loaded(read[0][0])) if read else ""
+        return _loaded(read[0][0]) if read else {}
 
 
 def of(project: str, seen: Snapshot, reader: Reader, *, polling: Collection[str] = ()) -> Facts:
