@@ -175,10 +175,10 @@ def shown(value: Value) -> str:
     """Return a value for a person.
 
     >>> shown(True), shown(0.25), shown(3.0), shown("good"), shown(None)
-    ('true', '0.25', '3', 'good', 'taken back')
+    ('true', '0.25', '3', 'good', 'none')
     """
     if value is None:
-        return "taken back"
+        return "none"
     if isinstance(value, bool):
         return "true" if value else "false"
     if isinstance(value, str):

@@ -42,11 +42,11 @@ LAYERS = """
     analytics bundle calls hints markdown previews salvage search
     given_scores
     snapshot clocks doubts held_back key_ends
-    session_html
+    session_html past_session
     ingest delivery
     removal
     home parent_session
-    lower_bounds
+    lower_bounds score_functions
     exposition facts prune remotes repricing
     steps
     loops
@@ -55,7 +55,7 @@ LAYERS = """
     waste_page waste_tables
     budget writer seen_calls own_scores loop_watch
     recorder session_facts scoring
-    operation
+    operation score_runs
     session
     process_exit
     notebook

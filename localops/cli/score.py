@@ -7,8 +7,10 @@ import click
 from localops import output, scores
 from localops.cli import common
 from localops.config import Config
+from localops.errors import LocalopsError
 from localops.journal.rows import id_text
 from localops.reading import given_scores
+from localops.reading.home import STATES, Filters
 from localops.upkeep import scoring
 
 TYPE_CHECKING = False
@@ -19,6 +21,10 @@ if TYPE_CHECKING:
     from localops.scores import Score
 
 
+_OF_ONE = ("by", "comment", "event", "version", "withdraw")  # options that are about one score
+_FEW = 5  # failures that are printed
+
+
 def _check_value(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     """Return a value, or fail for what was meant as an option: a number may begin with `-`."""
     if value is not None and value.startswith("-") and not value[1:2].isdigit() and value[1:2] != ".":
@@ -27,7 +33,7 @@ def _check_value(_: click.Context, __: click.Parameter, value: str | None) -> st
 
 
 @click.command(context_settings={"ignore_unknown_options": True})
-@click.argument("ident", metavar="ID")
+@click.argument("ident", required=False, metavar="[ID]")
 @click.argument("name", required=False)
 @click.argument("value", required=False, callback=_check_value)
 @click.option("--by", default=scores.HUMAN, show_default=True, metavar="NAME", help="Who judges.")
@@ -35,10 +41,16 @@ def _check_value(_: click.Context, __: click.Parameter, value: str | None) -> st
 @click.option("--event", metavar="ID", help="Judge this event of the session: its id, or the beginning of it.")
 @click.option("--version", metavar="TEXT", help="Of what judges: of a prompt, a program, a rubric.")
 @click.option("--withdraw", is_flag=True, help="Take back the score of that NAME and author.")
+@click.option("--with", "path", metavar="FILE", help="Judge recorded sessions by the functions score_… of FILE.")
+@click.option("--since", type=common.Moment(), help="With --with: sessions started since: 2h, 3d, a day, an ISO time.")
+@click.option("--until", type=common.Moment(end=True), help="With --with: sessions started until then.")
+@click.option("--tag", help="With --with: sessions with this tag.")
+@click.option("--state", type=common.State(STATES), help="With --with: sessions in this state.")
+@click.option("--processes", type=click.IntRange(1, 64), help="With --with: so many  [default: one for each core].")
 @common.place_options
 @common.json_option
 def score(
-    ident: str,
+    ident: str | None,
     name: str | None,
     value: str | None,
     by: str,
@@ -46,6 +58,12 @@ def score(
     event: str | None,
     version: str | None,
     withdraw: bool,
+    path: str | None,
+    since: int | None,
+    until: int | None,
+    tag: str | None,
+    state: str | None,
+    processes: int | None,
     home: str | None,
     project: str | None,
     as_json: bool,
@@ -54,7 +72,19 @@ def score(
 
     VALUE is true or false, a number, or a word for a category. ID is `last`, or the beginning of an id. The newest
     score of a name and an author counts; earlier ones are kept.
+
+    With --with FILE, each function of FILE whose name begins with score_ judges recorded sessions that have ended. What
+    it has judged in the same version is left alone, so the command can be repeated, and goes on after an interruption.
     """
+    if path is not None:
+        if ident is not None or any(map(common.is_given, _OF_ONE)):
+            raise click.UsageError("--with judges many sessions: choose them by --since, --until, --tag or --state")
+        common.check_period(since, until)
+        filters = Filters(state=state, tag=tag, since=since, until=until)
+        _judge(path, filters, home, project, processes, as_json=as_json)
+        return
+    if ident is None:
+        raise click.UsageError("name a session by its ID or `last`, or judge many by --with FILE")
     if name is None:
         _show(ident, home, project, as_json=as_json)
         return
@@ -64,11 +94,47 @@ def score(
     give(scores.checked(given), ident, home, project, as_json=as_json)
 
 
+def _judge(
+    path: str, filters: Filters, home: str | None, project: str | None, processes: int | None, *, as_json: bool
+) -> None:
+    """Judge many sessions, and print what was done; fail if a function did."""
+    from localops.upkeep import score_runs
+
+    common.check_home(home)
+    done = score_runs.judge(
+        path, Config.usable(**_place(home, project)), filters, home=home, project=project, processes=processes
+    )
+    if as_json:
+        common.print_json(
+            {
+                "functions": [
+                    {"name": name, "by": author, "version": version} for name, author, version in done.functions
+                ],
+                **{key: getattr(done, key) for key in ("sessions", "scores", "unchanged", "running")},
+                "failures": [
+                    {"session_id": one.session, "by": one.author, "reason": one.reason} for one in done.failures
+                ],
+            }
+        )
+    else:
+        words = [f"{output.counted(done.sessions, 'session')} judged, {output.counted(done.scores, 'score')} given"]
+        words += [f"{output.count(done.unchanged)} judged before"] if done.unchanged else []
+        words += [f"{output.count(done.running)} still running"] if done.running else []
+        output.say("; ".join(words))
+    if done.failures:
+        for one in done.failures[:_FEW]:
+            output.say(f"{one.author} failed on session {one.session[:13]}: {output.clean(one.reason)}")
+        raise LocalopsError(f"{output.counted(len(done.failures), 'judgement')} failed; the next run tries these again")
+
+
+def _place(home: str | None, project: str | None) -> dict[str, Any]:
+    return {key: value for key, value in (("home", home), ("project", project)) if value is not None}
+
+
 def give(given: Score, ident: str, home: str | None, project: str | None, *, as_json: bool) -> None:
     """Write a score or a note, and print where it went."""
     common.check_home(home)
-    options = {key: value for key, value in (("home", home), ("project", project)) if value is not None}
-    written = scoring.give(Config.usable(**options), ident, given, home=home, project=project)
+    written = scoring.give(Config.usable(**_place(home, project)), ident, given, home=home, project=project)
     if as_json:
         about = {"name": given.name, "value": given.value} if given.name else {}
         common.print_json({**written, **about, "by": given.by})

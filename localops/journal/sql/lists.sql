@@ -99,6 +99,16 @@ where nth = 1
   and number is not null
 group by session;
 
+-- judged_by --
+-- The last score of each author of a JSON array for each session: its version, and the time of the session's last row then.
+select session, author, version, seen_ns
+from (
+  select *, row_number() over (partition by session, author order by given_ns desc, id desc) as nth
+  from score_row
+  where author in (select value from json_each(:authors))
+)
+where nth = 1;
+
 -- sessions_by_id --
 -- The sessions of a JSON array of ids in hex: few enough to be sorted.
 {list_of}
