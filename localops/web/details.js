@@ -185,17 +185,27 @@ export class Details {
     }
     const { run } = this.page,
       { first, next } = run.tree;
-    for (let child = event.failed ? (first[run.find(this.seq)] ?? -1) : -1; child >= 0; child = next[child]) {
-      if (run.kindOf(child) === "error") parts.push(this._errorLine(run.seq[child], run.nameOf(child) || "the error"));
-    }
+    const at = run.find(this.seq);
+    const errorOf = (one) => {
+      for (let child = first[one] ?? -1; child >= 0; child = next[child])
+        if (run.kindOf(child) === "error") return child;
+      return one;
+    };
+    const own = event.failed && at >= 0 ? errorOf(at) : at;
+    if (own !== at) parts.push(this._errorLine(run.seq[own], run.nameOf(own) || "the error"));
+    else if (event.failed && at >= 0)
+      for (const cause of run.causesIn(at, 3))
+        parts.push(
+          this._errorLine(run.seq[errorOf(cause)], `${run.kindOf(cause)} ${run.nameOf(cause)}`, run.seq[cause]),
+        );
     if (event.traceback) parts.push(traceback(event.traceback));
     if (event.trigger_entry) parts.push(make("p", {}, this._link(event.trigger_entry, "Go to the failed event")));
     return parts;
   }
 
   /** Return a line for an error inside this event, with its message as soon as it is fetched. */
-  _errorLine(seq, name) {
-    const line = make("p", {}, this._link(seq, name));
+  _errorLine(seq, name, to = seq) {
+    const line = make("p", {}, this._link(to, name));
     ask(`sessions/${this.page.run.id}/events/${seq}`).then(
       (error) => typeof error.details === "string" && line.append(`: ${error.details.slice(0, 1_000)}`),
       () => {},

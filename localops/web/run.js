@@ -121,6 +121,23 @@ export class Run {
     return this.failed[at] === 1 || this.kindOf(at) === "error";
   }
 
+  /** Return whether a failure began here: no operation inside failed, and it is no error that one above it names. */
+  isCause(at) {
+    const { holds, parent } = this.tree;
+    if (!this.isBad(at) || holds[at]) return false;
+    return this.kindOf(at) !== "error" || parent[at] < 0 || this.failed[parent[at]] !== 1;
+  }
+
+  /** Return the first failures inside an event, in the order of the tree. */
+  causesIn(at, most) {
+    const { walk, size } = this.tree,
+      from = walk.indexOf(at),
+      causes = [];
+    for (let i = from + 1; i < from + size[at] && causes.length < most; i += 1)
+      if (this.isCause(walk[i])) causes.push(walk[i]);
+    return causes;
+  }
+
   nameOf(at) {
     return this.name[at] >= 0 ? this.names[this.name[at]] : this.model[at] >= 0 ? this.models[this.model[at]] : "";
   }
@@ -236,7 +253,9 @@ function grow(run) {
     tokens = new Float64Array(n),
     calls = new Int32Array(n),
     unpriced = new Int32Array(n),
-    failures = new Int32Array(n);
+    failures = new Int32Array(n),
+    // 1: an operation inside failed, so that the failure began there.
+    holds = new Uint8Array(n);
   for (let i = steps - 1; i >= 0; i -= 1) {
     const at = walk[i],
       above = parent[at];
@@ -248,6 +267,7 @@ function grow(run) {
     }
     failures[at] += run.isBad(at) ? 1 : 0;
     if (above < 0) continue;
+    if (holds[at] || (run.failed[at] === 1 && run.kindOf(at) !== "error")) holds[above] = 1;
     cost[above] += cost[at];
     tokens[above] += tokens[at];
     calls[above] += calls[at];
@@ -259,7 +279,7 @@ function grow(run) {
   const around = new Uint8Array(n);
   for (let at = 0; at < n; at += 1) if (run.took[at] < 0 && parent[at] >= 0) around[parent[at]] = 1;
   const ends = Array.from(order.filter((at) => run.took[at] < 0 && !around[at]));
-  return { order, roots, parent, first, next, depth, walk, size, cost, tokens, calls, unpriced, failures, ends };
+  return { order, roots, parent, first, next, depth, walk, size, cost, tokens, calls, unpriced, failures, holds, ends };
 }
 
 /** Break cycles of parents, which a program can record by mistake. */

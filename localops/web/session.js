@@ -499,10 +499,10 @@ shortcut(
 );
 shortcut("j", "Next event", () => step(1));
 shortcut("k", "Previous event", () => step(-1));
-shortcut("e", "Next error", () => {
+shortcut("e", "Next failure, where it began", () => {
   const { order } = page.run.tree;
   const here = order.indexOf(page.run.find(page.selected));
-  const next = order.slice(here + 1).find((at) => page.run.isBad(at)) ?? order.find((at) => page.run.isBad(at));
+  const next = order.slice(here + 1).find((at) => page.run.isCause(at)) ?? order.find((at) => page.run.isCause(at));
   if (next === undefined) say("No errors");
   else page.select(page.run.seq[next]);
 });

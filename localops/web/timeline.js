@@ -241,6 +241,7 @@ export class Timeline {
       open = [],
       red = [],
       marks = [],
+      feet = [],
       texts = [];
     for (let index = 0; index < lines.length; index += 1) {
       const y = tops[index] - top;
@@ -278,7 +279,9 @@ export class Timeline {
         if (x > this.width) break;
         const right = Math.min(this.width, Math.max((run.end(at, now) - from) * scale, x + 3));
         if (right < 0 || Math.floor(right) <= seen || (dim && !dim[at])) continue;
-        if (right - x > 6) red.push(Math.max(-2, x), y, right - Math.max(-2, x));
+        // What only holds a failure keeps its colour, with a red foot.
+        if (run.tree.holds[at]) feet.push(Math.max(-2, x), y + BAR - 3, right - Math.max(-2, x));
+        else if (right - x > 6) red.push(Math.max(-2, x), y, right - Math.max(-2, x));
         else marks.push(x, y);
         seen = Math.floor(right);
       }
@@ -292,6 +295,7 @@ export class Timeline {
     fill(pen, red, c.error);
     pen.fillStyle = c.error;
     for (let i = 0; i < marks.length; i += 2) pen.fillRect(marks[i], marks[i + 1] + BAR - 5, 3, 5);
+    for (let i = 0; i < feet.length; i += 3) pen.fillRect(feet[i], feet[i + 1], feet[i + 2], 3);
     this._words(pen, texts);
     this._labels(pen, top);
     this._outline(pen, from, scale, top);

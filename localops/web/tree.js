@@ -132,7 +132,9 @@ export class Tree {
         "span",
         { title: run.nameOf(at) },
         run.nameOf(at),
-        run.failed[at] ? make("span", { class: "failed" }, " failed") : null,
+        run.failed[at]
+          ? make("span", { class: tree.holds[at] ? "faint" : "failed" }, tree.holds[at] ? " failed inside" : " failed")
+          : null,
         !run.failed[at] && shut && tree.failures[at] > 0
           ? make("span", { class: "failed" }, ` ${count(tree.failures[at])} failed inside`)
           : null,
@@ -146,7 +148,9 @@ export class Tree {
     );
     branch.style.paddingLeft = `${Math.min(24, tree.depth[at]) * 16}px`;
     const lane = make("i", {
-      class: [KINDS.has(kind) ? kind : "", run.failed[at] && "bad", stopped && "open"].filter(Boolean).join(" "),
+      class: [KINDS.has(kind) ? kind : "", run.failed[at] && (tree.holds[at] ? "held" : "bad"), stopped && "open"]
+        .filter(Boolean)
+        .join(" "),
     });
     const begin = run.start[tree.order[0]],
       whole = Math.max(1, this.page.now - begin);

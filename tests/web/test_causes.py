@@ -1,0 +1,70 @@
+"""Where a failure began: the pages tell it from what only holds it."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser
+
+from tests.web.conftest import Visit, environment, serving, visiting
+
+RECORDER = """
+import localops
+from localops.decorators import operation, tool
+
+localops.init(auto_start_session=False)
+session = localops.start_session([], name="crash")
+
+@tool
+def fetch(url):
+    raise ConnectionError("no route to host")
+
+@operation
+def inner():
+    fetch("a")
+
+@operation
+def outer():
+    inner()
+
+for _ in range(2):
+    try:
+        outer()
+    except ConnectionError:
+        pass
+session.end_session("Failure")
+"""
+
+
+@pytest.fixture
+def visit(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+    """Return a visit to a run whose tool failed inside two operations, twice."""
+    home = tmp_path_factory.mktemp("causes") / "home"
+    subprocess.run([sys.executable, "-c", RECORDER], env=environment(home), check=True, timeout=60)
+    with serving(home) as link, visiting(chromium, link) as visit:
+        yield visit
+
+
+def test_the_key_for_failures_goes_to_the_causes(visit: Visit) -> None:
+    """Operations around a failed call are passed over."""
+    page = visit.session("crash", "tree")
+    seqs = []
+    for _ in range(3):
+        page.keyboard.press("e")
+        page.locator("#details h2", has_text="fetch").wait_for()
+        seqs.append(page.url.partition("event=")[2].partition("#")[0])
+    assert seqs[0] == seqs[2] != seqs[1]
+    assert page.locator(".row", has_text="outer").first.inner_text().count("failed inside") == 1
+    assert page.locator(".lane i.bad").count() == 2
+
+
+def test_an_operation_names_the_failure_inside_it(visit: Visit) -> None:
+    """However deep that is, with its message, and a link to it."""
+    page = visit.session("crash", "tree")
+    page.locator(".row", has_text="outer").first.click()
+    page.locator("#details").get_by_text("no route to host").first.wait_for()
+    page.locator("#details").get_by_role("link").first.click()
+    page.locator("#details h2", has_text="fetch").wait_for()
