@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         init,
         note,
         record,
+        resume,
         score,
         set_api_key,
         set_parent_key,
@@ -60,10 +61,11 @@ if TYPE_CHECKING:
         track_agent,
         workflow,
     )
-    from localops.errors import BudgetExceeded, LocalopsError, LoopDetected
+    from localops.errors import BudgetExceeded, LocalopsError, LoopDetected, NotResumable, StepError, Uncertain
     from localops.recording.context import carry
     from localops.recording.events import ActionEvent, ErrorEvent, Event, LLMEvent, ToolEvent
     from localops.recording.loop_watch import Loop
+    from localops.recording.once import run_again
     from localops.recording.operation import Operation
     from localops.recording.session import Session
     from localops.scores import Score
@@ -78,10 +80,13 @@ __all__ = [
     "LocalopsError",
     "Loop",
     "LoopDetected",
+    "NotResumable",
     "Operation",
     "Score",
     "Session",
+    "StepError",
     "ToolEvent",
+    "Uncertain",
     "add_tags",
     "agent",
     "carry",
@@ -101,6 +106,8 @@ __all__ = [
     "record_action",
     "record_function",
     "record_tool",
+    "resume",
+    "run_again",
     "score",
     "session",
     "set_api_key",
@@ -120,9 +127,9 @@ __all__ = [
 _ELSEWHERE = {
     "Config": "config",
     "BudgetExceeded": "errors",
-    "LocalopsError": "errors",
+    **dict.fromkeys("LocalopsError LoopDetected NotResumable StepError Uncertain".split(), "errors"),
     "Loop": "recording.loop_watch",
-    "LoopDetected": "errors",
+    "run_again": "recording.once",
     "Operation": "recording.operation",
     "Score": "scores",
     "Session": "recording.session",

@@ -16,7 +16,7 @@ from localops import facets, host, output, scores
 from localops.careful import attribute, class_name, is_a
 from localops.clock import new_id, now_ns
 from localops.config import IGNORED, OPTIONS, Config, nearest
-from localops.errors import ConfigError, LocalopsError, NoSession, UnusableBudget
+from localops.errors import ConfigError, LocalopsError, NoSession, NotFound, UnusableBudget
 from localops.interruption import attempt, deliver, hold, seems_programs, waiting
 from localops.recording import client as clients
 from localops.recording import events
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Mapping
     from typing import Any, Literal, ParamSpec, TypeVar, overload
 
+    from localops.errors import Uncertain
     from localops.recording.client import Client
     from localops.recording.events import Event
     from localops.recording.loop_watch import Loop
@@ -445,6 +446,48 @@ def start_session(
     return session
 
 
+def resume(
+    session_id: uuid.UUID | str,
+    tags: Iterable[str] | str | None = None,
+    *,
+    on_uncertain: Callable[[Uncertain], object] | None = None,
+    config: Config | None = None,
+) -> Session:
+    """Continue a session that was killed or has ended, and make it the current one.
+
+    Inside it, a call of a function that is decorated with `once=True` returns its recorded result if it has one, and
+    runs otherwise.  A call that was under way when the run ended raises Uncertain, unless `on_uncertain` decides: it is
+    called with that exception, and returns the result, or `localops.run_again`.
+
+    session_id: an id, its beginning, or "last": the newest session of the project.  It may have been imported.
+
+    Unlike `start_session` it always raises what is wrong: NotFound or Ambiguous for the id, NotResumable for a session
+    that another process is at, or whose steps are not known here.
+    """
+    if config is not None and not isinstance(config, Config):
+        raise ConfigError(f"invalid config: expected a localops.Config, got {type(config).__name__}")
+    running = client()
+    folder, id = _session_to_resume(running, events.describe(session_id), config)
+    return _in_turn(lambda: running.resume(folder, id, tags, config=config, on_uncertain=on_uncertain))
+
+
+def _session_to_resume(running: Client, ident: str, config: Config | None) -> tuple[str, bytes]:
+    """Return the project folder and the id of a session that a program names."""
+    # Late, as few programs resume.
+    from localops.reading.home import Home
+
+    own = (config.on(running.config) if config is not None else running.config).folder()
+    with Home(os.path.dirname(own), strict=False) as home:
+        if ident.lower() != "last":
+            project, id = home.find(ident)
+            return project.folder, id
+        for one in home.sessions():
+            is_own = one.session in running.sessions
+            if one.project.folder == own and not is_own and not one.project.is_unattributed(one):
+                return one.project.folder, one.session
+    raise NotFound(f"there is no session to resume in {own}")
+
+
 @_quietly
 def end_session(
     session_or_status: str | Session | None = None,
@@ -653,6 +696,7 @@ __all__ = [
     "init",
     "note",
     "record",
+    "resume",
     "score",
     "set_api_key",
     "set_parent_key",

@@ -30,6 +30,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from typing import Any, Protocol, TypeVar, overload
 
+    from localops.errors import Uncertain
+
     F = TypeVar("F", bound=Callable[..., Any])
 
     class Decorator(Protocol):
@@ -50,6 +52,10 @@ if TYPE_CHECKING:
             polling: bool = False,
             capture_request: bool = True,
             capture_response: bool = True,
+            once: bool = False,
+            key: object = None,
+            idempotent: bool = False,
+            on_uncertain: Callable[[Uncertain], object] | None = None,
         ) -> Callable[[F], F]: ...
         @overload
         def __call__(
@@ -63,6 +69,10 @@ if TYPE_CHECKING:
             polling: bool = False,
             capture_request: bool = True,
             capture_response: bool = True,
+            once: bool = False,
+            key: object = None,
+            idempotent: bool = False,
+            on_uncertain: Callable[[Uncertain], object] | None = None,
         ) -> Callable[[F], F]: ...
 
 
@@ -130,12 +140,7 @@ class _Plan:
         session = self.session(kwargs)
         if session is None:
             return None
-        params = self.given(args, kwargs) if self.request and session.config.capture else None
-        agent = _agent_of(args[0], session) if args else None
-        call, params = _llm_call(params) if self.kind == "llm" else (None, params)
-        operation = session.begin(
-            self.kind, self.name, params, agent=agent, tags=self.tags, cost=self.cost, more=self.more, call=call
-        )
+        operation = self.open(session, args, kwargs, self.more)
         if operation is None:
             return None
         try:
@@ -143,6 +148,31 @@ class _Plan:
         except BaseException as error:  # the program is interrupted; the call raises it when it begins
             hold(error)
             return _Call(self, session, operation)
+
+    def open(
+        self,
+        session: Session,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        more: dict[str, Any],
+        *,
+        synced: bool = False,
+    ) -> OperationRows | None:
+        """Write that a call has begun, and return what ends it."""
+        params = self.given(args, kwargs) if self.request and session.config.capture else None
+        agent = _agent_of(args[0], session) if args else None
+        call, params = _llm_call(params) if self.kind == "llm" else (None, params)
+        return session.begin(
+            self.kind,
+            self.name,
+            params,
+            agent=agent,
+            tags=self.tags,
+            cost=self.cost,
+            more=more,
+            call=call,
+            synced=synced,
+        )
 
     def run(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Run | None:
         """Start the session of a call; return None if that fails."""
@@ -530,6 +560,11 @@ def _decorate(kind: str, target: Any, options: dict[str, Any]) -> Any:
         return type(target)(_decorate(kind, target.__func__, options))
     if is_a(target, property) and target.fget is not None:
         return property(_decorate(kind, target.fget, options), target.fset, target.fdel, target.__doc__)
+    if options.get("once") and (is_a(target, type) or kind in ("session", "agent")):
+        raise TypeError(
+            f"@{kind}(once=True) cannot be: a step that runs once is a function or a method, recorded as a tool, a "
+            "task, an operation or the like"
+        )
     if is_a(target, type):
         if kind == "agent":
             return _agent_class(target, options.get("name"))
@@ -539,10 +574,17 @@ def _decorate(kind: str, target: Any, options: dict[str, Any]) -> Any:
     if not callable(target):
         raise TypeError(f"@{kind} expects a function, method or class, got {type(target).__name__}")
     plan = _Plan(kind, target, options)
+    if options.get("once"):
+        # Late, as few programs have such steps.
+        from localops.recording import once_calls
+
+        return once_calls.once(target, plan, options, _Call)
     return around(target, plan.run if kind == "session" else plan.begin)
 
 
-_OPTIONS = frozenset("name version tags cost spec polling capture_request capture_response".split())
+_OPTIONS = frozenset(
+    "name version tags cost spec polling capture_request capture_response once key idempotent on_uncertain".split()
+)
 
 
 def _warn_of_unknown(kind: str, options: dict[str, Any]) -> None:

@@ -8,6 +8,9 @@ LocalopsError
 ├── LimitReached       a limit that the program set for its session, which stops it
 │   ├── BudgetExceeded     the session has spent its budget
 │   └── LoopDetected       tool calls repeat; for a hook `on_loop` to raise
+├── NotResumable       a session cannot be continued here and now
+├── StepError          a step cannot be run once as it is written
+├── Uncertain          a step may have happened before its run was killed, or its result is not here
 ├── NotFound           no session, event, project or topic has that id
 ├── Ambiguous          more than one has that prefix
 ├── QueryRefused       SQL that would write, or that read for too long
@@ -20,10 +23,15 @@ LocalopsError
     └── DamagedJournal     the file is broken; `localops repair` saves what it holds
 
 A class's docstring is its default message.  Recording raises none of these into an agent unless
-`strict=True`; the exceptions are LimitReached, which exists to be raised, and UnusableBudget.
+`strict=True`; the exceptions are LimitReached and UnusableBudget, which exist to be raised, and those of
+steps that run once: NotResumable, StepError and Uncertain, as to go on would repeat what must not be repeated.
 """
 
 from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 
 class LocalopsError(Exception):
@@ -59,6 +67,56 @@ class BudgetExceeded(LimitReached):
 
 class LoopDetected(LimitReached):
     """The same tool calls come again and again; a hook `on_loop` raises it to stop the program."""
+
+
+class NotResumable(LocalopsError):
+    """The session cannot be continued here and now."""
+
+
+class StepError(LocalopsError):
+    """A step that runs once cannot be run as it is written."""
+
+
+class Uncertain(LocalopsError):
+    """A step may or may not have happened before its run ended.
+
+    It did not run again.  Find out what became of it, and say so with `on_uncertain=`; or mark its function
+    `idempotent=True` if it may run twice.
+    """
+
+    def __init__(
+        self,
+        message: str | None = None,
+        *,
+        name: str = "",
+        kind: str = "",
+        params: Any = None,
+        began: str | None = None,
+        ended_by: str | None = None,
+        process: dict[str, Any] | None = None,
+        happened: bool | None = None,
+        number: int = 1,
+        event_id: str = "",
+    ) -> None:
+        super().__init__(message)
+        self.name = name
+        """The name of the step."""
+        self.kind = kind
+        """Its kind: tool, operation, and so on."""
+        self.params = params
+        """Its arguments as they were recorded, so without secrets."""
+        self.began = began
+        """When it began."""
+        self.ended_by = ended_by
+        """The class of the exception that interrupted it; None if its process died in it."""
+        self.process = process
+        """The pid and the host of the process that it ran in; None if that is not known."""
+        self.happened = happened
+        """True if it is known to be done and only its result is not here; None if that is not known."""
+        self.number = number
+        """Of the calls with these arguments, the first, the second, and so on."""
+        self.event_id = event_id
+        """The id of its row in the journal."""
 
 
 class NotFound(LocalopsError):

@@ -31,6 +31,7 @@ LAYERS = """
     participants events pricing stored plain_values responses
     billing scores
     config encode
+    faithful
     wire parts story
     session_state
     validation
@@ -41,7 +42,7 @@ LAYERS = """
     journal
     analytics bundle calls hints markdown previews salvage search
     given_scores
-    snapshot clocks doubts held_back key_ends
+    snapshot clocks doubts held_back key_ends recorded_steps
     session_html past_session
     ingest delivery
     removal
@@ -55,6 +56,8 @@ LAYERS = """
     waste_page waste_tables
     budget writer seen_calls own_scores loop_watch
     recorder session_facts scoring
+    once resuming
+    once_calls
     operation score_runs
     session
     process_exit

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from typing import NoReturn
 
 # Commands whose output can be longer than a screen.
-_PAGED = frozenset("sessions show why lint diff analytics search query help".split())
+_PAGED = frozenset("sessions show why lint steps diff analytics search query help".split())
 
 
 def main(arguments: Sequence[str] | None = None) -> NoReturn:

@@ -277,6 +277,25 @@ class Encoder:
             return self.encode({name: {**public, **fields}})
         return f"{begin}{text[1:-1]},{body[len(begin) :]}"
 
+    def redacts(self, plain: dict[str, Any]) -> bool:
+        """Return whether secrets would be removed from plain data, whatever its size."""
+        if self._redactor is None or not self._redactor.suspects(dumps(plain)):
+            return False
+        walk = Walk(self._redactor, max_value=1 << 62)
+        return walk.plain(plain) != plain or bool(walk.notes)
+
+    def redacts_bytes(self, data: bytes) -> bool:
+        """Return whether secrets would be removed from bytes."""
+        if self._redactor is None:
+            return False
+        # Latin-1 gives every byte a character, so that secrets are also detected in bytes that are not text.
+        for charset in ("utf-8", "latin-1"):
+            try:
+                return self._redactor.clean(data.decode(charset), None)[1] > 0
+            except UnicodeDecodeError:
+                continue
+        return False
+
     def text(self, value: object, limit: int = 512) -> str:
         """Return any object as a clean text of at most `limit` characters: no NUL, no lone surrogate, no secret."""
         if type(value) is str:

@@ -115,6 +115,11 @@ class Journal:
         """The path of the file: the project's journal, or on a network file system this process's own part."""
         return self._file.path
 
+    @property
+    def is_part(self) -> bool:
+        """Return whether it is one process's own part, as on a network file system."""
+        return self._file.is_part
+
     # Writing
 
     def append(self, row: Row, sync: bool = False) -> bool:

@@ -13,7 +13,7 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.journal import participants, rows
 from localops.journal.sql import statements
-from localops.reading import analytics, facts, previews, session_state
+from localops.reading import analytics, facts, previews, recorded_steps, session_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -152,6 +152,7 @@ class _PostMortem:
             "first_error": None if first is None else self._error(first),
             "last_error": None if fatal is None or fatal is first else self._error(fatal),
             "waste": self._waste(),
+            "steps": recorded_steps.counts(self._seen) if self._is_complete else None,
             "spilled": spilled,
             "dropped": dropped,
             "cut": cut,

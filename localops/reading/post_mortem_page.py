@@ -51,6 +51,7 @@ def sections(findings: Facts) -> list[Section]:
         ("The first error", list(_error(findings["first_error"]))),
         ("The error that ended it", list(_error(findings["last_error"]))),
         ("What it spent for nothing", list(_waste(findings["waste"]))),
+        ("If it is resumed", list(_steps(findings["steps"]))),
         ("The record", list(_record(findings))),
     ]
     return [(title, sentences) for title, sentences in page if sentences]
@@ -347,6 +348,30 @@ def _waste(waste: Facts) -> Iterator[Sentence]:
     rest = waste["repeats_count"] - len(waste["repeats"])
     if rest > 0:
         yield [f"And {output.counted(rest, 'more such run')}, none of them longer."]
+
+
+def _steps(steps: Facts | None) -> Iterator[Sentence]:
+    """Say what a resume would do with the steps that run once."""
+    if steps is None:
+        return
+    if kept := steps["done"] - steps["not_kept"]:
+        yield [f"{_steps_are(kept)} done: the recorded {'result is' if kept == 1 else 'results are'} given back."]
+    if lost := steps["not_kept"]:
+        yield [f"{_steps_are(lost)} done, but what {'it' if lost == 1 else 'they'} returned is not here as it was."]
+    if steps["uncertain"]:
+        yield [f"{_steps_are(steps['uncertain'])} uncertain: it raises Uncertain, unless the program decides."]
+    if steps["failed"]:
+        yield [f"{_many_steps(steps['failed'])} failed, and would run again."]
+    if steps["running"]:
+        yield [f"{_steps_are(steps['running'])} under way."]
+
+
+def _steps_are(many: int) -> str:
+    return f"{_many_steps(many)} {'is' if many == 1 else 'are'}"
+
+
+def _many_steps(many: int) -> str:
+    return "1 step" if many == 1 else f"{many} steps"
 
 
 def _record(findings: Facts) -> Iterator[Sentence]:

@@ -15,7 +15,7 @@ from localops import clock, facets, host
 from localops import config as settings
 from localops.config import JOURNAL, Config
 from localops.encoding import encode
-from localops.errors import ConfigError, NoSession
+from localops.errors import ConfigError, NoSession, NotResumable
 from localops.interruption import hold_if_programs
 from localops.journal import blobs, spill
 from localops.journal.journal import Journal
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.encoding.pricing import Prices
+    from localops.errors import Uncertain
     from localops.recording.parent_session import Heritage
 
 # At once: while the interpreter shuts down, a row can still be spilled, but nothing can be imported.
@@ -238,6 +239,40 @@ class Client:
         self._begin(session, facets.together(tags, list(about)), begun=True, params=params)
         return session
 
+    def resume(
+        self,
+        folder: str,
+        id: bytes,
+        tags: Iterable[str] | str | None = None,
+        *,
+        config: Config | None = None,
+        on_uncertain: Callable[[Uncertain], object] | None = None,
+    ) -> Session:
+        """Continue a session that has ended or whose processes have died; raise NotResumable if it cannot be."""
+        # Late, as few programs resume.
+        from localops.recording import once, resuming
+
+        config = config.on(self.config) if config is not None else self.config
+        known = self.sessions.get(id)
+        if known is not None and known.is_running:
+            raise NotResumable(f"session {known.session_id} is open in this process: end it before it is resumed")
+        session = self._made(id, folder, None, config, owned=True)
+        resuming.check(session.recorder)
+        if config.budget_usd is None:
+            session.recorder.limit_as_others()
+        extra = {"resumed": 1, **self._about_start(session, tags)}
+        if not session.recorder.rejoin(extra, partial(resuming.is_left, folder)):
+            raise NotResumable(resuming.who_has_it(session.recorder))
+        self.sessions[id] = session
+        self._take_up(session)
+        try:
+            recorded = resuming.recorded(session.recorder)
+        except BaseException:
+            session.leave()
+            raise
+        session.recorder.steps.append(once.Steps(session.recorder, recorded, on_uncertain))
+        return session
+
     def _join(
         self, given: object, folder: str, tags: Iterable[str] | str | None, name: str | None, config: Config
     ) -> Session:
@@ -326,6 +361,14 @@ class Client:
 
     def _begin(self, session: Session, tags: Iterable[str] | str | None, *, begun: bool, params: object = None) -> None:
         """Write the first row, and be ready for the process's end."""
+        extra = self._about_start(session, tags, params)
+        session.recorder.join(begun=begun, extra=extra)
+        self._take_up(session)
+
+    def _about_start(
+        self, session: Session, tags: Iterable[str] | str | None, params: object = None
+    ) -> dict[str, object]:
+        """Return what the row says with which this process comes to a session, and prepare for more."""
         config, recorder = session.config, session.recorder
         wanted = recorder.writer.tag_list([*config.default_tags, *recorder.writer.tag_list(tags)])
         details: dict[str, object] = {"host_env": _attempt("its machine", host.basics, config.env_data_opt_out)}
@@ -337,12 +380,15 @@ class Client:
             details["budget_usd"] = config.budget_usd
         recorder.journal.sessions.add(recorder.session)
         self._plan_details(session)
-        recorder.join(begun=begun, extra=details)
+        return details
+
+    def _take_up(self, session: Session) -> None:
+        """Make a session that this process takes part in the current one, and be ready for the process's end."""
         self.latest = session
         self._enter(session)
         self._create_waiting_agents(session)
         _attempt("its end", self._watch_for_the_end, session)
-        self._find_the_dead(recorder.journal)
+        self._find_the_dead(session.recorder.journal)
 
     def _watch_for_the_end(self, session: Session) -> None:
         process_exit.install(self)

@@ -106,6 +106,7 @@ class OperationRows:
         "agent",
         "id",
         "inner",
+        "is_kept",
         "kind",
         "parent",
     )
@@ -134,6 +135,7 @@ class OperationRows:
         self._by_itself = by_itself
         self._is_known = False  # it ends as a copy of a call that was recorded within its time
         self._is_written = False  # its second row is
+        self.is_kept = False  # its first row is, in the journal or in a spill file
         self._is_told = False  # the call around it, or the list of recent calls, has its figures
         self._error_is_written = False
         self._first: SeenCall | None = None  # the call that it is a copy of
@@ -158,7 +160,9 @@ class OperationRows:
         """Return when it began, in nanoseconds since 1970."""
         return self._head[-1]
 
-    def open(self, params: object, more: Mapping[str, object] | None, *, at: int | None = None) -> None:
+    def open(
+        self, params: object, more: Mapping[str, object] | None, *, at: int | None = None, synced: bool = False
+    ) -> None:
         """Write that it has begun; `at` is the time of the row, where a start was given."""
         recorder, kind, call = self._recorder, self.kind, self._call
         fields = {"params": params} if params is not None else {}
@@ -171,7 +175,8 @@ class OperationRows:
             model = recorder.writer.text(call.model, 256) if call.model is not None else None
         row = recorder.writer.opening(self._head, fields, at, model)
         # A wait is about to begin: what led to it should be safe from a power cut as well.
-        recorder.write(row, sync=(kind == "tool" or kind == "llm") and recorder.journal.sync_due())
+        sync = synced or ((kind == "tool" or kind == "llm") and recorder.journal.sync_due())
+        self.is_kept = recorder.write(row, sync=sync)
         if recorder.loops is not None:
             recorder.loops.began(self.id, kind, rows.body_of(row))
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from localops.config import Config
     from localops.journal.journal import Journal
     from localops.journal.rows import Row
+    from localops.journal.stored import Source
     from localops.reading.session_state import Standing
     from localops.recording.budget import Budget
     from localops.recording.context import Scope
@@ -109,6 +110,11 @@ class Recorder:
         """The facets of the session that this process gave it, by name."""
         self.operation_facets: dict[bytes, Sequence[str]] = {}
         """The facets of open operations, which hold for all that happens inside of them."""
+        self.steps: list[Any] = []
+        """What is known of the steps that run once, in the process that began or resumed the session: one `once.Steps`,
+        whose class is in a layer above."""
+        self.began_in = 0
+        """The process that began the session, if it was this one."""
         self._append = journal.append
         self._event_row = writer.event
         self._config = config
@@ -444,10 +450,12 @@ class Recorder:
 
     # Rows
 
-    def write(self, row: Row, *, sync: bool = False) -> None:
-        """Write a row; JournalError if no place takes it and the session is strict."""
-        if not self._append(row, sync):
-            self._not_written()
+    def write(self, row: Row, *, sync: bool = False) -> bool:
+        """Write a row, and return whether some place took it; JournalError if none did and the session is strict."""
+        if self._append(row, sync):
+            return True
+        self._not_written()
+        return False
 
     def note(
         self,
@@ -551,6 +559,8 @@ class Recorder:
     def join(self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None) -> None:
         """Write the row that this process takes part; if neither journal nor spill file takes it, try again later."""
         at = now_ns()
+        if begun:
+            self.began_in = self._pid
         start: dict[str, Any] = {
             "id": self.session if begun else new_id(at),
             "at": at,
@@ -561,6 +571,11 @@ class Recorder:
         if not self._append(self._start_row(**start), sync=True):
             self._unwritten_start, self._start_again_at = start, clock.monotonic() + _AGAIN
             self.must_attend = True
+
+    def rejoin(self, extra: Mapping[str, object], only: Callable[[Source, Row], bool]) -> bool:
+        """Write the row that this process goes on with the session, if `only` allows it in the same transaction."""
+        row = self._start_row(new_id(), now_ns(), begun=False, forked=False, extra=extra)
+        return self.journal.add([row], only=only) == 1
 
     def _start_again(self) -> None:
         """Write the row that this process takes part after it failed before; on success one row less is lost."""

@@ -198,6 +198,11 @@ class Session(SessionFacts):
         user, conversation, metadata: who and what it is about, and all that happens inside of it.
         Other keywords are kept with it.
         """
+        if "once" in more:
+            raise ConfigError(
+                "a `with` block cannot be left out when it was done before: put the step into a function, and call "
+                f"localops.{kind if kind in ('tool', 'task') else 'operation'}(once=True, name={name!r})(function)(...)"
+            )
         kind = events.operation_kind(kind)
         about = facet_tags(user, conversation, metadata)
         if metadata is not None:
@@ -261,6 +266,7 @@ class Session(SessionFacts):
         start: int | None = None,
         by_itself: str | None = None,
         about: Sequence[str] = (),
+        synced: bool = False,
     ) -> OperationRows | None:
         """Write that an operation has begun, and return what ends it; None when that could not be done.
 
@@ -290,7 +296,7 @@ class Session(SessionFacts):
                 by_itself=by_itself,
                 about=about,
             )
-            rows.open(params, more, at=at)
+            rows.open(params, more, at=at, synced=synced)
             return rows
 
         begun = self.recorder.guarded(write)

@@ -27,6 +27,7 @@ from localops.reading import (
     lower_bounds,
     post_mortem,
     post_mortem_page,
+    recorded_steps,
     waste,
     waste_page,
 )
@@ -315,6 +316,11 @@ class HomeReader:
         except ConfigError as error:
             config.leave_out(str(error))
             return []
+
+    def steps(self, project: str | None, session: bytes, *, limit: int) -> Facts | None:
+        """Return the steps of a session that run once."""
+        with self._project_and_snapshot(project, session) as holder:
+            return None if holder is None else recorded_steps.facts(holder[1], limit=limit)
 
     def stats(self, project: str | None, session: bytes) -> Facts | None:
         """Return a session as AgentOps' stats."""

@@ -169,6 +169,10 @@ class ReadApi:
         sessions = [_session(text) for text in texts if text]
         return self._answer(await self._read(self._store.loop_marks, call.chosen_project(), sessions=sessions))
 
+    async def steps(self, call: Call) -> Response:
+        """Return the steps of a session that run once."""
+        return self._answer(await self._one(self._store.steps, call, limit=call.limit(1_000, most=10_000)))
+
     async def live(self, call: Call) -> Response:
         """Return a stream of changes."""
         ident = call.param("session")

@@ -237,6 +237,13 @@ ENDPOINTS = (
     Endpoint("GET", "/api/1/sessions/{session}/why", "why", "The post-mortem of a session: how it ended, and why."),
     Endpoint(
         "GET",
+        "/api/1/sessions/{session}/steps",
+        "steps",
+        "The steps of a session that run once, and what a resume would do with each.",
+        query={"limit": "at most this many; 1000 by default, 10000 at most"},
+    ),
+    Endpoint(
+        "GET",
         "/api/1/live",
         "live",
         "A stream of changes (server-sent events).",

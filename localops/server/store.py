@@ -63,6 +63,9 @@ if TYPE_CHECKING:
         def loop_marks(self, project: str | None, *, sessions: Sequence[bytes]) -> Facts:
             """Return which of these sessions have loops."""
 
+        def steps(self, project: str | None, session: bytes, *, limit: int) -> Facts | None:
+            """Return the steps of a session that run once, and what a resume would do with each."""
+
         def stats(self, project: str | None, session: bytes) -> Facts | None:
             """Return a session as AgentOps' stats."""
 

@@ -391,3 +391,22 @@ where r.session = :session
 select at_ns
 from gone
 where session = :session;
+
+-- once_steps --
+-- What a session has recorded of steps that run once: each try, and each decision about one, with how it ended.  :field
+-- is the beginning of their field in a body.
+select
+  e.seq, e.id, e.phase, e.kind, e.name, e.at_ns,
+  iif(json_valid(e.body), json_extract(e.body, '$.once'), null),
+  d.at_ns, d.failed,
+  iif(json_valid(d.body), json_extract(d.body, '$.once'), null),
+  iif(json_valid(d.body), json_extract(d.body, '$.ended_by'), null)
+from session_row r
+cross join event e on e.seq = r.seq
+left join event d on e.phase = 1 and d.seq = coalesce(
+  (select seq from id_of where id = e.id and phase = 0),
+  (select seq from event not indexed where seq > (select seq from mark) and id = e.id and phase = 0))
+where r.session = :session
+  and (e.phase = 1 or e.kind = 'resolution')
+  and instr(e.body, :field) > 0
+order by e.at_ns, e.seq;

@@ -1,0 +1,76 @@
+"""`localops steps`: list the steps of one session that run once, and what a resume would do with each."""
+
+from __future__ import annotations
+
+import click
+
+from localops import output
+from localops.cli import common
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.reading.facts import Facts
+
+_ON_RESUME = {
+    "give back": "gives its result back",
+    "run": "runs again",
+    "ask": "raises Uncertain",
+    "wait": "is under way",
+}
+
+
+@click.command()
+@common.session_argument
+@click.option("--limit", type=click.IntRange(min=1), default=1_000, show_default=True, help="At most so many.")
+@common.place_options
+@common.json_option
+def steps(session: str, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
+    """List the steps of one session that run once (once=True), and what localops.resume() would do with each.
+
+    A step that is not listed has not begun: it runs when the program comes to it.
+    """
+    with common.look(home, project) as opened:
+        where, id = opened.find(session)
+        snapshot = where.snapshot(id)
+        # Late, so that an id that does not exist is refused without loading it.
+        from localops.reading import recorded_steps
+
+        facts = recorded_steps.facts(snapshot, limit=limit)
+        if as_json:
+            common.print_json(facts)
+            return
+        common.print_heading(snapshot)
+        _print_steps(facts)
+
+
+def _print_steps(facts: Facts) -> None:
+    if not facts["steps"]:
+        print("It has no steps that run once: nothing would be given back. See `localops help resume`.")
+        return
+    headers = ("step", "arguments", "state", "when resumed it", "began")
+    table = [
+        (
+            _title(one),
+            output.clean(one["input"]),
+            one["state"],
+            _ON_RESUME[one["on_resume"]],
+            one["began"][:19].replace("T", " "),
+        )
+        for one in facts["steps"]
+    ]
+    common.print_table(table, headers, align="lllll", soft=("arguments", "step"), spare=("began",))
+    print()
+    numbers = facts["counts"]
+    words = {"done": "done", "uncertain": "uncertain", "failed": "failed", "running": "under way"}
+    print(", ".join(f"{numbers[key]} {word}" for key, word in words.items() if numbers[key]) + _rest(facts))
+
+
+def _title(one: Facts) -> str:
+    name = output.clean(one["name"])
+    return f"{name} (no. {one['number']})" if one["number"] > 1 else name
+
+
+def _rest(facts: Facts) -> str:
+    more = f"; {facts['more']} more are not listed (--limit)" if facts["more"] else ""
+    lost = facts["counts"]["not_kept"]
+    return more + (f"; of those that are done, {lost} cannot be given back" if lost else "")

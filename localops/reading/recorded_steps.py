@@ -1,0 +1,219 @@
+"""The steps of a session that run once, as far as they are recorded: what a resumed run is given back.
+
+A step is a call of a function that is marked `once=True`.  It may have been tried several times; of these, one that is
+done decides, else the last one.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+from localops.clock import iso
+from localops.encoding import encode, faithful
+from localops.journal import blobs, rows, stored
+from localops.reading.story import Story
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+
+    from localops.journal.stored import Source
+    from localops.reading.facts import Facts
+    from localops.reading.snapshot import Snapshot
+
+    class Try(NamedTuple):
+        """A row of the query `once_steps`."""
+
+        seq: int
+        id: bytes
+        phase: int
+        kind: str
+        name: str | None
+        at_ns: int
+        once: str | None
+        ended_ns: int | None
+        failed: int | None
+        kept: str | None
+        ended_by: str | None
+else:
+    Try = namedtuple("Try", "seq id phase kind name at_ns once ended_ns failed kept ended_by")
+
+ONCE = "once"  # the field of a body that says which step it is, and in its closing row what was kept of the result
+RESOLUTION = "resolution"  # the kind of a row with the result that a program has decided on for a step
+DONE, UNCERTAIN, FAILED, RUNNING = "done", "uncertain", "failed", "running"
+SHOWN = 1_000  # steps in a document
+_PREVIEW = 200  # characters of the arguments
+_FIELD = f'"{ONCE}":{{"args":'
+_UNKNOWN: dict[str, Any] = {"kept": None, "why": "its row says nothing of a result"}
+
+
+class NotKept(Exception):
+    """The result of a step is not here as it was returned; the message says why."""
+
+
+class Recorded:
+    """A step, as its tries and the decisions about it tell."""
+
+    def __init__(self, first: Try, mark: dict[str, Any]) -> None:
+        self.name = first.name or ""
+        self.digest: str = mark["args"]
+        self.number: int = mark["n"]
+        self.inside: str = mark.get("in") or ""
+        self.tries = 0
+        self.tried = first.id  # the last try
+        self.state = ""
+        self.add(first, mark)
+
+    def add(self, one: Try, mark: dict[str, Any]) -> None:
+        """Take a later try, or a decision, into account."""
+        if self.state == DONE:
+            return
+        self.id, self.kind, self.began_ns, self.ended_ns = one.id, one.kind, one.at_ns, one.ended_ns
+        self.ended_by, self.by = one.ended_by, mark.get("by")
+        if one.kind == RESOLUTION:
+            self.kind, self.state, self.kept = mark.get("kind") or one.kind, DONE, mark
+            return
+        self.tries += 1
+        self.tried = one.id
+        self.kept = _object(one.kept) or _UNKNOWN
+        if one.ended_ns is None or one.ended_by:
+            # It began and did not end, or was interrupted: by Ctrl-C, as its task was cancelled, as its session ended.
+            self.state = UNCERTAIN
+        else:
+            self.state = FAILED if one.failed else DONE
+
+    @property
+    def key(self) -> tuple[str, str, str, int]:
+        """What identifies it in its session."""
+        return self.inside, self.name, self.digest, self.number
+
+    @property
+    def is_kept(self) -> bool:
+        """Return whether its result can be given back, as far as its row tells."""
+        return self.state == DONE and self.kept.get("kept") is not None
+
+
+def of(source: Source, session: bytes) -> list[Recorded]:
+    """Return the steps of a session, in the order they were first begun."""
+    steps: dict[tuple[object, ...], Recorded] = {}
+    for one in map(Try._make, source.all("once_steps", session=session, field=_FIELD)):
+        mark = _object(one.once)
+        if mark is None or not isinstance(mark.get("args"), str) or not isinstance(mark.get("n"), int):
+            continue
+        key = (mark.get("in") or "", one.name or "", mark["args"], mark["n"])
+        if key in steps:
+            steps[key].add(one, mark)
+        else:
+            steps[key] = Recorded(one, mark)
+    return list(steps.values())
+
+
+def _object(text: str | None) -> dict[str, Any] | None:
+    value = encode.loads(text) if text else None
+    return value if isinstance(value, dict) else None
+
+
+def result(source: Source, folder: str, step: Recorded) -> Any:
+    """Return what a step that is done returned. Raise NotKept if that is not here, or not as it was."""
+    kept = step.kept.get("kept")
+    if kept is None:
+        raise NotKept(str(step.kept.get("why") or _UNKNOWN["why"]))
+    if kept == "none":
+        return None
+    row = stored.one(source, step.id, rows.DONE)
+    body = _object(row.body) if row is not None else None
+    if body is None or kept not in ("returns", "exact") or kept not in body:
+        raise NotKept("the row with its result is not here")
+    try:
+        return faithful.unpack(faithful.whole(body[kept], lambda digest: read_blob(folder, digest)))
+    except faithful.Unfaithful as error:
+        raise NotKept(f"its result {error}") from error
+    except (OSError, ValueError) as error:
+        raise NotKept(f"a large part of its result cannot be read ({error})") from error
+
+
+def read_blob(folder: str, digest: str) -> bytes:
+    """Return the bytes of a blob. Raise ValueError if they are not those that were written."""
+    from hashlib import sha256
+
+    with open(blobs.find(folder, digest), "rb") as file:
+        data = file.read()
+    if sha256(data).hexdigest() != digest:
+        raise ValueError(f"the blob {digest[:12]} is damaged")
+    return data
+
+
+def process(story: Story, step: Recorded) -> dict[str, Any] | None:
+    """Return pid and host of the process that tried a step last; None if it is not known."""
+    for card in story.cards():
+        if card.get("participant") == step.by:
+            return {"pid": card.get("pid"), "host": card.get("host")}
+    return None
+
+
+def params(source: Source, step: Recorded) -> Any:
+    """Return the arguments of the last try of a step, as they were recorded: without secrets."""
+    row = stored.one(source, step.tried, rows.OPEN)
+    body = _object(row.body) if row is not None else None
+    return None if body is None else body.get("params", body.get("prompt"))
+
+
+def counts(seen: Snapshot) -> Facts | None:
+    """Return how many steps are in each state; None for a session without steps."""
+    steps = of(seen.source, seen.id)
+    return _counts(steps, seen.is_running) if steps else None
+
+
+def _counts(steps: list[Recorded], is_running: bool) -> Facts:
+    states = [state_of(step, is_running) for step in steps]
+    numbers: Facts = {state: states.count(state) for state in (DONE, UNCERTAIN, FAILED, RUNNING)}
+    return {**numbers, "not_kept": sum(step.state == DONE and not step.is_kept for step in steps)}
+
+
+def facts(seen: Snapshot, *, limit: int = SHOWN) -> Facts:
+    """Return the first steps of a session as plain facts, and what becomes of each when it is resumed."""
+    steps = of(seen.source, seen.id)
+    return {
+        "session_id": rows.id_text(seen.id),
+        "name": seen.story.name,
+        "state": seen.standing.state,
+        "counts": _counts(steps, seen.is_running),
+        "steps": [_one(seen, step) for step in steps[:limit]],
+        "more": max(0, len(steps) - limit),
+    }
+
+
+def state_of(step: Recorded, is_running: bool) -> str:
+    """Return the state of a step, in a session that may be running."""
+    return RUNNING if is_running and step.state == UNCERTAIN and step.ended_ns is None else step.state
+
+
+def _one(seen: Snapshot, step: Recorded) -> Facts:
+    state = state_of(step, seen.is_running)
+    given = params(seen.source, step)
+    return {
+        "id": rows.id_text(step.id),
+        "kind": step.kind,
+        "name": step.name,
+        "number": step.number,
+        "input": "" if given is None else encode.dumps(given).decode()[:_PREVIEW],
+        "state": state,
+        "kept": step.is_kept,
+        "why": step.kept.get("why") if step.state == DONE else None,
+        "on_resume": _on_resume(step, state),
+        "tries": step.tries,
+        "began": iso(step.began_ns),
+        "ended": None if step.ended_ns is None else iso(step.ended_ns),
+        "ended_by": step.ended_by,
+        "process": process(seen.story, step),
+        "inside": bool(step.inside),
+    }
+
+
+def _on_resume(step: Recorded, state: str) -> str:
+    """Return what happens when a resumed run comes to a step."""
+    if state == RUNNING:
+        return "wait"
+    if state == FAILED:
+        return "run"
+    return "give back" if step.is_kept else "ask"

@@ -1,0 +1,310 @@
+"""Steps: calls that run once in a session, however often its run is killed and resumed.
+
+The n-th call of a step with the same arguments is paired with the n-th that is recorded: one that is done gives its
+recorded result, one that failed runs again, and one that was under way when its run ended is for the program to decide.
+Numbers are given out when a call begins, and a number whose call failed is given out again.
+"""
+
+from __future__ import annotations
+
+import os
+from contextvars import ContextVar
+from hashlib import blake2b
+from heapq import heappop, heappush
+from itertools import count, islice
+
+from localops.clock import iso, new_id, now_ns
+from localops.encoding import encode, faithful
+from localops.errors import StepError, Uncertain
+from localops.journal import rows
+from localops.output import say_once
+from localops.reading import recorded_steps
+from localops.reading.recorded_steps import ONCE, Recorded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
+    from typing import Any
+
+    from localops.recording.recorder import Recorder
+    from localops.recording.session import Session
+
+    Hook = Callable[[Uncertain], object]
+
+inside: ContextVar[tuple[bytes, str]] = ContextVar("localops.step", default=(b"", ""))
+"""The session and the path of the step that the calling code is in."""
+
+RUN = object()  # what `Steps.known` returns for a call that is to run
+
+
+class RunAgain:
+    """The decision of an `on_uncertain` hook to run the step again; `localops.run_again` is the only one."""
+
+    def __repr__(self) -> str:
+        return "localops.run_again"
+
+
+run_again = RunAgain()
+
+
+class Turn:
+    """One call of a step: which step it is, and what is recorded of it."""
+
+    __slots__ = ("_free", "_is_released", "_taken", "digest", "inside", "kind", "name", "recorded")
+
+    def __init__(self, kind: str, name: str, digest: str, around: str) -> None:
+        self.kind, self.name, self.digest, self.inside = kind, name, digest, around
+        self.recorded: Recorded | None = None
+        self._is_released = False
+        self._free: list[int] = []
+        self._taken: list[int] = []
+
+    @property
+    def number(self) -> int:
+        """Return which of the calls with the same arguments it is."""
+        return self._taken[0]
+
+    def take(self, free: list[int], counter: Any) -> None:
+        """Take the lowest number that no other call has."""
+        self._free = free
+        # One call takes it and notes it: a signal handler may raise between two.
+        try:
+            self._taken.extend(map(heappop, (free,)))
+        except IndexError:
+            self._taken.extend(islice(counter, 1))
+
+    @property
+    def path(self) -> str:
+        """Return what identifies the step for those inside of it."""
+        text = encode.dumps([self.inside, self.name, self.digest, self.number])
+        return blake2b(text, digest_size=8).hexdigest()
+
+    def release(self) -> None:
+        """Give its number back, once: the call was not made, or it failed."""
+        if self._taken and not self._is_released:
+            self._is_released = True  # nothing can interrupt between this and the next call, which is one of C
+            heappush(self._free, self._taken[0])
+
+
+class Steps:
+    """The steps of one session in the process that began or resumed it."""
+
+    def __init__(self, recorder: Recorder, recorded: Iterable[Recorded] = (), hook: Hook | None = None) -> None:
+        self.hook = hook
+        self.pid = os.getpid()
+        self._recorder = recorder
+        self._recorded = {step.key: step for step in recorded}
+        # By step, the numbers that are free below the counter, and the counter.  Both are taken from by one call of C,
+        # so that threads need no lock.
+        self._slots: dict[tuple[str, str, str], tuple[list[int], Any]] = {}
+        numbers: dict[tuple[str, str, str], list[int]] = {}
+        for *step, number in self._recorded:
+            numbers.setdefault((step[0], step[1], step[2]), []).append(number)
+        for key, known in numbers.items():
+            self._slots[key] = sorted(known), count(max(known) + 1)
+
+    def take(self, kind: str, name: str, digest: str) -> Turn:
+        """Return the turn of a call: its number is the lowest that no other call has."""
+        session, path = inside.get()
+        around = path if session == self._recorder.session else ""
+        key = around, self._recorder.writer.text(name), digest
+        turn = Turn(kind, key[1], digest, around)
+        try:
+            turn.take(*(self._slots.get(key) or self._slots.setdefault(key, ([], count(1)))))
+            turn.recorded = self._recorded.get((*key, turn.number))
+        except BaseException:
+            turn.release()
+            raise
+        return turn
+
+    def known(self, turn: Turn, *, idempotent: bool) -> Any:
+        """Return the recorded result of a call, or RUN. Raise Uncertain if neither is known to be right."""
+        step = turn.recorded
+        if step is None or step.state == recorded_steps.FAILED:
+            return RUN
+        why = ""
+        if step.state == recorded_steps.DONE:
+            try:
+                return recorded_steps.result(self._recorder.journal, self._recorder.journal.folder, step)
+            except recorded_steps.NotKept as error:
+                why = str(error)
+        if idempotent:
+            return RUN
+        raise self._uncertain(step, why)
+
+    def _uncertain(self, step: Recorded, why: str) -> Uncertain:
+        journal = self._recorder.journal
+        ran_in = recorded_steps.process(self._recorder.story(), step)
+        where = f" in process {ran_in['pid']} on {ran_in['host'] or 'an unnamed host'}" if ran_in else ""
+        began = iso(step.began_ns)
+        what = f"{step.kind} {step.name!r}, begun at {began}{where},"
+        decide = "give on_uncertain= a function that decides, or mark it idempotent=True if it may run twice"
+        if step.state == recorded_steps.DONE:
+            message = f"{what} is done, but its result cannot be given back: {why}. It did not run again: {decide}"
+        else:
+            how = f"was interrupted by {step.ended_by}" if step.ended_by else "was under way when its run ended"
+            message = f"{what} {how}: it may or may not have happened. It did not run again: {decide}"
+        return Uncertain(
+            message,
+            name=step.name,
+            kind=step.kind,
+            params=recorded_steps.params(journal, step),
+            began=began,
+            ended_by=step.ended_by,
+            process=ran_in,
+            happened=True if step.state == recorded_steps.DONE else None,
+            number=step.number,
+            event_id=rows.id_text(step.id),
+        )
+
+    def mark(self, turn: Turn) -> dict[str, object]:
+        """Return the fields that say in the opening row of a call which step it is."""
+        participant = self._recorder.journal.participate()
+        mark: dict[str, object] = {"args": turn.digest, "n": turn.number, "by": participant.id.hex()}
+        if turn.inside:
+            mark["in"] = turn.inside
+        if encode.loads(self._recorder.writer.encode({ONCE: mark})) != {ONCE: mark}:
+            raise StepError(
+                f"{turn.name}() cannot be recorded as a step: `redact` changes what identifies it; it did not run"
+            )
+        return {ONCE: mark}
+
+    def decided(self, turn: Turn, result: object) -> None:
+        """Write the result that the program has decided on for an uncertain step."""
+        fields, problem = keep(self._recorder, turn.name, result, name="returns")
+        mark = {"args": turn.digest, "n": turn.number, "kind": turn.kind}
+        if turn.inside:
+            mark["in"] = turn.inside
+        if problem:
+            raise StepError(problem)
+        at, step = now_ns(), turn.recorded
+        body = {ONCE: {**mark, **fields.pop(ONCE)}, **fields}
+        if result is not None:
+            body.setdefault("returns", result)
+        row = rows.make(
+            recorded_steps.RESOLUTION,
+            self._recorder.session,
+            id=new_id(at),
+            at_ns=at,
+            name=turn.name,
+            parent=step.id if step is not None else None,
+            body=self._recorder.writer.encode(body),
+        )
+        if not self._recorder.journal.append(row, sync=True):
+            raise StepError(f"the decision about {turn.name}() could not be written: nothing was given back")
+
+
+def of(session: Session, name: str) -> Steps:
+    """Return the steps of a session. Raise StepError where a step could not be paired with what is recorded."""
+    recorder = session.recorder
+    if session.is_unattributed:
+        raise StepError(
+            f"{name}() did not run: it is a step that runs once, and it is not clear of which session; call it in the "
+            "context of one, or pass session="
+        )
+    if not recorder.steps and recorder.began_in == os.getpid():
+        recorder.steps.append(Steps(recorder))
+    if not recorder.steps or recorder.steps[0].pid != os.getpid():
+        raise StepError(
+            f"{name}() did not run: steps that run once belong to the process that began the session, or that "
+            "continued it with localops.resume(); call it there, or begin a session of its own in this process"
+        )
+    known: Steps = recorder.steps[0]
+    return known
+
+
+def digest(recorder: Recorder, name: str, params: dict[str, Any] | None, defaults: dict[str, Any]) -> str:
+    """Return what calls with the same arguments share. Raise StepError for arguments that are not recognised again.
+
+    An argument that equals its default counts as left out, so that a new parameter with a default changes nothing.
+    """
+    packed: dict[str, Any] = {}
+    for argument, value in (params or {}).items():
+        plain = _packed(recorder, name, f"its argument {argument!r}", value)
+        if argument in defaults and plain == _default(recorder, defaults[argument]):
+            continue
+        packed[argument] = plain
+    if recorder.writer.encoder.redacts({"params": packed}):
+        raise StepError(
+            f"{name}() did not run: its arguments hold a secret, which is not recorded, so that the call would not be "
+            "recognised. Give once=True a key=, such as key=lambda order, token: order"
+        )
+    return _digest(packed)
+
+
+def digest_of_key(recorder: Recorder, name: str, key: object) -> str:
+    """Return the digest of a key that the program gives a call."""
+    packed = _packed(recorder, name, "its key", key)
+    if recorder.writer.encoder.redacts({ONCE: packed}):
+        raise StepError(f"{name}() did not run: its key holds a secret; give another key=")
+    return _digest({"$key": packed})
+
+
+def _packed(recorder: Recorder, name: str, what: str, value: object) -> Any:
+    try:
+        return faithful.pack(value, recorder.writer.encoder.redacts_bytes)
+    except faithful.Unfaithful as error:
+        raise StepError(
+            f"{name}() did not run: {what} {error}, so that the call would not be recognised when its run is resumed. "
+            "Give once=True a key= that returns plain data, such as key=lambda order, client: order"
+        ) from error
+
+
+def _default(recorder: Recorder, value: object) -> Any:
+    try:
+        return faithful.pack(value, recorder.writer.encoder.redacts_bytes)
+    except faithful.Unfaithful:
+        return RUN  # equals nothing
+
+
+def _digest(packed: Any) -> str:
+    return blake2b(encode.sorted_dumps(packed), digest_size=16).hexdigest()
+
+
+def keep(recorder: Recorder, step: str, result: object, *, name: str) -> tuple[dict[str, Any], str]:
+    """Return the fields that keep a result so that it can be given back, and what is wrong with its class, if anything.
+
+    A result that its class allows to be kept, but not its content, is marked as not kept, and a warning says so.
+    """
+    if result is None:
+        return {ONCE: {"kept": "none"}}, ""
+    try:
+        packed = faithful.pack(result, recorder.writer.encoder.redacts_bytes)
+        if faithful.pack(faithful.unpack(packed)) != packed:
+            raise faithful.Unfaithful(f"is a {type(result).__name__}, which does not come back as it was")
+    except faithful.HoldsSecret as error:
+        return _not_kept(step, f"it {error}"), ""
+    except faithful.Unfaithful as error:
+        problem = (
+            f"{step}() ran, but what it returned {error}: it cannot be given back when its run is resumed. Return "
+            "plain data, a dataclass or a pydantic model, or None"
+        )
+        return {ONCE: {"kept": None, "why": f"it {error}"}}, problem
+    if name == "returns" and not faithful.is_plain(result):
+        name = "exact"
+    body = encode.loads(recorder.writer.encode({name: packed}))
+    try:
+        if faithful.whole(body.get(name), lambda known: _blob(recorder, known)) == packed:
+            return {ONCE: {"kept": name}, **({} if name == "returns" else {name: packed})}, ""
+    except (OSError, ValueError):
+        pass
+    secret = "redacted" in body.get("notes", {})
+    return _not_kept(step, "it holds a secret, which is not kept" if secret else "it is too large to be kept"), ""
+
+
+def _blob(recorder: Recorder, known: str) -> bytes:
+    return recorded_steps.read_blob(recorder.journal.folder, known)
+
+
+def _not_kept(step: str, why: str) -> dict[str, Any]:
+    say_once(
+        f"result of {step}",
+        f"what {step}() returned cannot be given back when its run is resumed: {why}. It would raise "
+        "localops.Uncertain then, or ask on_uncertain=",
+    )
+    return {ONCE: {"kept": None, "why": why}}
+
+
+def left_out(step: str) -> dict[str, Any]:
+    """Return the fields for a result that is not recorded, as the program wishes."""
+    return _not_kept(step, "results are not recorded (capture is off)")

@@ -1,0 +1,289 @@
+"""Decorated functions that run once in a session: `@tool(once=True)` and the like.
+
+A call whose result is recorded returns it, without running.  `recording/once.py` knows which call is which.
+"""
+
+from __future__ import annotations
+
+import inspect
+from functools import wraps
+
+from localops.careful import attribute, class_name
+from localops.errors import ConfigError, StepError, Uncertain
+from localops.interruption import deliver, waiting
+from localops.recording import once as steps
+from localops.recording.context import Stay, around
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextvars import Token
+    from typing import Any, Protocol
+
+    from localops.recording.operation import OperationRows
+    from localops.recording.session import Session
+
+    class Plan(Protocol):
+        """What a decorator knows of its function; the class is in a layer above."""
+
+        kind: str
+        name: str
+        request: bool
+        response: bool
+        defaults: dict[str, Any]
+        more: dict[str, Any]
+
+        def given(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any] | None:
+            """Return the arguments of a call by name."""
+
+        def session(self, kwargs: dict[str, Any]) -> Session | None:
+            """Return the session of a call."""
+
+        def open(
+            self,
+            session: Session,
+            args: tuple[Any, ...],
+            kwargs: dict[str, Any],
+            more: dict[str, Any],
+            *,
+            synced: bool = False,
+        ) -> OperationRows | None:
+            """Write that a call has begun."""
+
+    class Call(Stay, Protocol):  # type: ignore[misc]
+        """A call that is an operation; the class is in a layer above."""
+
+        operation: OperationRows
+        over: bool
+
+        def __init__(self, plan: Plan, session: Session, operation: OperationRows) -> None: ...
+
+
+_TURN = "localops turn"  # the keyword under which a call passes its turn on; no function has such a parameter
+
+_named: dict[str, tuple[str, str]] = {}
+"""The function of each step by its name: two steps of one name could be given each other's results."""
+
+
+def once(function: Callable[..., Any], plan: Plan, options: dict[str, Any], call: type[Call]) -> Callable[..., Any]:
+    """Return the function so that each of its calls runs once in a session."""
+    if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
+        raise TypeError(
+            f"{plan.name}() is a generator, which cannot run once: what it yields is used before it has ended. "
+            "Return a list instead"
+        )
+    _claim_name(function, plan.name)
+    step = _Step(function, plan, options, call)
+    recorded = around(function, step.begin)
+    if inspect.iscoroutinefunction(function) or inspect.iscoroutinefunction(attribute(type(function), "__call__")):
+        return _coroutine(function, recorded, step)
+    return _plain(function, recorded, step)
+
+
+def _claim_name(function: Callable[..., Any], name: str) -> None:
+    code = attribute(function, "__code__")
+    place = attribute(code, "co_filename") or attribute(function, "__module__") or ""
+    mine = str(place), str(attribute(function, "__qualname__") or class_name(function))
+    known = _named.setdefault(name, mine)
+    if known != mine:
+        raise ConfigError(
+            f"two steps that run once are called {name!r}: {known[1]} in {known[0]}, and {mine[1]} in {mine[0]}; give "
+            "one of them another name=, as results are found by it"
+        )
+
+
+class _Step:
+    """What is the same for all calls of one function that runs once."""
+
+    def __init__(self, function: object, plan: Plan, options: dict[str, Any], call: type[Call]) -> None:
+        self.plan = plan
+        self._call = call
+        self._code = attribute(function, "__code__") or attribute(attribute(type(function), "__call__"), "__code__")
+        self._key = options.get("key")
+        self._has_key = "key" in options
+        self._idempotent = bool(options.get("idempotent"))
+        self._hook = options.get("on_uncertain")
+
+    def take(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Chance | None:
+        """Return what is known of a call; None where there is no session to know it."""
+        session = self.plan.session(kwargs)
+        if session is None:
+            return None
+        table = steps.of(session, self.plan.name)
+        turn = table.take(self.plan.kind, self.plan.name, self._digest(session, args, kwargs))
+        try:
+            chance = _Chance(session, table, turn)
+            try:
+                chance.result = table.known(turn, idempotent=self._idempotent)
+            except Uncertain as error:
+                chance.uncertain, chance.hook = error, self._hook or table.hook
+                if chance.hook is None:
+                    raise
+            return chance
+        except BaseException:
+            turn.release()
+            raise
+
+    def _digest(self, session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+        plan, recorder = self.plan, session.recorder
+        if self._has_key:
+            key = self._key(*args, **kwargs) if callable(self._key) else self._key
+            return steps.digest_of_key(recorder, plan.name, key)
+        if not (plan.request and session.config.capture):
+            raise StepError(
+                f"{plan.name}() did not run: its arguments are not recorded (capture is off), so that the call would "
+                "not be recognised when its run is resumed; give once=True a key="
+            )
+        return steps.digest(recorder, plan.name, plan.given(args, kwargs), plan.defaults)
+
+    def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Stay:
+        """Begin a call that is to run; if that cannot be recorded, raise StepError: it must not run."""
+        chance: _Chance = kwargs.pop(_TURN)
+        session, turn = chance.session, chance.turn
+        try:
+            more = {**self.plan.more, **chance.table.mark(turn)}
+            operation = self.plan.open(session, args, kwargs, more, synced=True)
+            if operation is None or not operation.is_kept:
+                raise StepError(
+                    f"{self.plan.name}() did not run: that it begins could not be written; see `localops doctor`"
+                )
+            return _OnceCall(self.plan, session, self._call(self.plan, session, operation), turn, self._code)
+        except BaseException:
+            turn.release()
+            raise
+
+
+class _Chance:
+    """One call, and what is known of it before it runs."""
+
+    __slots__ = ("hook", "result", "session", "table", "turn", "uncertain")
+
+    def __init__(self, session: Session, table: steps.Steps, turn: steps.Turn) -> None:
+        self.session, self.table, self.turn = session, table, turn
+        self.result: Any = steps.RUN
+        self.uncertain: Uncertain | None = None
+        self.hook: steps.Hook | None = None
+
+    def decide(self, decision: object) -> None:
+        """Take what the hook says: to run the step again, or the result of it."""
+        if decision is steps.run_again:
+            self.result = steps.RUN
+        else:
+            self.table.decided(self.turn, decision)
+            self.result = decision
+
+    def ask(self) -> Any:
+        """Call the hook."""
+        assert self.hook is not None
+        assert self.uncertain is not None
+        return self.hook(self.uncertain)
+
+
+class _OnceCall(Stay):
+    """A call of a step that runs: an operation, in which other steps are inside of this one."""
+
+    __slots__ = ("_call", "_code", "_has_returned", "_inside", "_plan", "_session", "_turn")
+
+    def __init__(self, plan: Plan, session: Session, call: Call, turn: steps.Turn, code: object) -> None:
+        super().__init__(call.where)
+        self._code = code
+        self._plan, self._session, self._call, self._turn = plan, session, call, turn
+        self._has_returned = False
+        self._inside: Token[tuple[bytes, str]] | None = None
+
+    def __enter__(self) -> None:
+        super().__enter__()
+        self._inside = steps.inside.set((self._session.recorder.session, self._turn.path))
+
+    def leave(self) -> None:
+        """Restore the caller's place."""
+        token, self._inside = self._inside, None
+        if token is not None:
+            try:
+                steps.inside.reset(token)
+            except ValueError:
+                # As in `Stay.leave`.
+                pass
+        super().leave()
+
+    def ended(self, result: object, yielded: int | None = None) -> None:  # noqa: ARG002
+        """Write what it returned, in a form that can be given back; raise StepError if its class prevents that."""
+        self._has_returned = True
+        plan, recorder = self._plan, self._session.recorder
+        may_keep = plan.response and self._session.config.capture
+        problem = ""
+        if result is None or may_keep:
+            name = "exact" if plan.kind == "llm" else "returns"
+            fields, problem = steps.keep(recorder, plan.name, result, name=name)
+        else:
+            fields = steps.left_out(plan.name)
+        if result is not None and may_keep:
+            fields["returns"] = result
+        self._call.operation.finish(fields)
+        self._call.over = True
+        if waiting:
+            deliver()
+        if problem:
+            raise StepError(problem)
+
+    def failed(self, error: BaseException, yielded: int | None = None) -> None:
+        """Write that it raised; if the exception came from outside of it, it may have happened: it was interrupted."""
+        if self._call.over:
+            return
+        self._turn.release()
+        if self._has_returned or not self._came_through(error):
+            self._call.operation.finish({"ended_by": class_name(error)}, failed=True)
+            self._call.over = True
+        else:
+            self._call.failed(error, yielded)
+
+    def _came_through(self, error: BaseException) -> bool:
+        """Return whether an exception came from the function, as far as its code is known.
+
+        A signal handler may raise when the function has returned and its end is not written yet.
+        """
+        trace = error.__traceback__
+        while trace is not None and trace.tb_frame.f_code is not self._code:
+            trace = trace.tb_next
+        return self._code is None or trace is not None
+
+
+def _plain(function: Callable[..., Any], recorded: Callable[..., Any], step: _Step) -> Callable[..., Any]:
+    @wraps(function)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        chance = step.take(args, kwargs)
+        if chance is None:
+            return function(*args, **kwargs)
+        if chance.uncertain is not None:
+            try:
+                chance.decide(chance.ask())
+            except BaseException:
+                chance.turn.release()
+                raise
+        if chance.result is not steps.RUN:
+            return chance.result
+        return recorded(*args, **kwargs, **{_TURN: chance})
+
+    return wrapper
+
+
+def _coroutine(function: Callable[..., Any], recorded: Callable[..., Any], step: _Step) -> Callable[..., Any]:
+    @wraps(function)
+    async def wrapper(*args: Any, **kwargs: Any) -> Any:
+        chance = step.take(args, kwargs)
+        if chance is None:
+            return await function(*args, **kwargs)
+        if chance.uncertain is not None:
+            try:
+                decision = chance.ask()
+                if inspect.isawaitable(decision):
+                    decision = await decision
+                chance.decide(decision)
+            except BaseException:
+                chance.turn.release()
+                raise
+        if chance.result is not steps.RUN:
+            return chance.result
+        return await recorded(*args, **kwargs, **{_TURN: chance})
+
+    return wrapper

@@ -1,0 +1,73 @@
+"""Whether a session can be continued by this process, and what is recorded of its steps.
+
+One process at a time may go on with a session: it writes that it does in one transaction with the look whether another
+process is at it.
+"""
+
+from __future__ import annotations
+
+from localops.clock import now_ns
+from localops.errors import NotResumable
+from localops.journal import participants, rows, spill
+from localops.output import say
+from localops.reading import recorded_steps, session_state
+from localops.reading.story import Story
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.journal.rows import Row
+    from localops.journal.stored import Source
+    from localops.reading.recorded_steps import Recorded
+    from localops.recording.recorder import Recorder
+
+_SESSION = rows.COLUMNS.index("session")
+_AHEAD_NS = 1_000_000_000
+
+
+def check(recorder: Recorder) -> None:
+    """Raise NotResumable for a session whose recorded steps cannot be known here as a whole."""
+    short = rows.id_text(recorder.session)[:13]
+    journal = recorder.journal
+    if session_state.is_of_hub(journal.folder):
+        raise NotResumable(f"session {short} is on a hub: import a bundle of it into another home, and resume it there")
+    journal.collect()
+    if journal.is_part:
+        raise NotResumable(
+            f"session {short} is on a network file system, where it cannot be known whether another process is at it: "
+            "carry it as a bundle to a local disk, and resume it there"
+        )
+    if any(row[_SESSION] == recorder.session for row in spill.rows(journal.folder)):
+        raise NotResumable(f"rows of session {short} wait in a spill file, which cannot be read; see `localops doctor`")
+    story = Story.read(journal, recorder.session)
+    if story.is_unattributed:
+        raise NotResumable(f"session {short} only holds events whose session was unknown")
+    if story.metadata_only:
+        raise NotResumable(f"session {short} came without its content, so its steps are not known here")
+    if None in [participants.is_alive(journal.folder, card) for card in story.present().values()]:
+        say(
+            f"session {short} was recorded on another machine, or in another container: whether its process still runs "
+            "cannot be seen from here; make sure that it does not"
+        )
+    last = journal.one("last_ns", session=recorder.session)
+    if last is not None and (last[0] or 0) > now_ns() + _AHEAD_NS:
+        say(f"the last row of session {short} is later than now: is a clock wrong? Its state may be shown as before")
+
+
+def is_left(folder: str, source: Source, row: Row) -> bool:
+    """Return whether no process is known to be at the session of a row."""
+    cards = Story.read(source, row[_SESSION]).present()
+    return not any(participants.is_alive(folder, card) for card in cards.values())
+
+
+def who_has_it(recorder: Recorder) -> str:
+    """Return a message that names the process that is at the session."""
+    journal = recorder.journal
+    for card in Story.read(journal, recorder.session).present().values():
+        if participants.is_alive(journal.folder, card):
+            return f"session {rows.id_text(recorder.session)[:13]} is still recorded by process {card.get('pid')}"
+    return f"another process went on with session {rows.id_text(recorder.session)[:13]} just now"
+
+
+def recorded(recorder: Recorder) -> list[Recorded]:
+    """Return the steps that are recorded in the session."""
+    return recorded_steps.of(recorder.journal, recorder.session)

@@ -1,0 +1,109 @@
+"""`localops steps`: the list, its JSON, and the same over HTTP; what `localops why` says of them."""
+
+from __future__ import annotations
+
+import os
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops.decorators import tool
+from localops.recording import once_calls
+from tests.cli.conftest import Command
+from tests.server.uis import RealPages
+
+
+@pytest.fixture(autouse=True)
+def _no_steps() -> Iterator[None]:
+    """Forget the names of steps: each test has its own."""
+    once_calls._named.clear()
+    yield
+    once_calls._named.clear()
+
+
+@pytest.fixture
+def recorded() -> str:
+    """Record a session with a step in each state, and return its id."""
+
+    @tool(once=True)
+    def act(what: str) -> Any:
+        if what == "refused":
+            raise ConnectionError
+        if what == "stopped":
+            raise KeyboardInterrupt
+        return {"password": "hunter2!x"} if what == "secret" else what
+
+    session = localops.start_session(name="steps")
+    act("a")
+    act("a")
+    act("secret")
+    for what, kind in (("refused", ConnectionError), ("stopped", KeyboardInterrupt)):
+        with pytest.raises(kind):
+            act(what)
+    session.end_session("Failure")
+    return str(session.session_id)
+
+
+def test_each_step_is_listed_with_what_a_resume_would_do(recorded: str, command: Command) -> None:
+    """A line each, in the order they began, and how many are in which state."""
+    code, out, err = command("steps")
+    assert (code, err) == (0, "")
+    lines = [line for line in out.splitlines() if line.startswith("act")]
+    assert [line.split()[0] for line in lines] == ["act"] * 5
+    for line, words in zip(
+        lines, ["gives its result back", "(no. 2)", "raises Uncertain", "runs again", "raises Uncertain"], strict=True
+    ):
+        assert words in line
+    last = out.splitlines()[-1]
+    assert last == "3 done, 1 uncertain, 1 failed; of those that are done, 1 cannot be given back"
+    assert command("steps", recorded[:13])[1] == out
+    assert "3 more are not listed" in command("steps", "--limit", "2")[1]
+
+
+def test_the_document_has_the_facts_of_each(recorded: str, as_json: Callable[..., dict[str, Any]]) -> None:
+    """Its state, what would become of it, and when and where it was tried."""
+    document = as_json("steps", recorded)
+    assert document["counts"] == {"done": 3, "uncertain": 1, "failed": 1, "running": 0, "not_kept": 1}
+    steps = document["steps"]
+    assert [one["on_resume"] for one in steps] == ["give back", "give back", "ask", "run", "ask"]
+    assert [one["number"] for one in steps] == [1, 2, 1, 1, 1]
+    assert steps[0]["input"] == '{"what":"a"}'
+    assert steps[0]["process"]["pid"]
+    assert steps[2]["why"] == "it holds a secret, which is not kept"
+    assert steps[4]["ended_by"] == "KeyboardInterrupt"
+
+
+def test_the_pages_read_the_same(recorded: str, as_json: Callable[..., dict[str, Any]]) -> None:
+    """`GET /api/1/sessions/<id>/steps` has the keys and values of `--json`."""
+    document = as_json("steps", recorded)
+    with RealPages(Path(os.environ["LOCALOPS_HOME"])) as pages:
+        read = pages.get(f"/api/1/sessions/{recorded}/steps").json
+        assert pages.get(f"/api/1/sessions/{recorded}/steps?limit=2").json["more"] == 3
+        assert pages.get(f"/api/1/sessions/{uuid.uuid4()}/steps").status == 404
+    for key in ("session_id", "name", "state", "counts", "steps", "more"):
+        assert read[key] == document[key]
+
+
+def test_why_sums_them_up(recorded: str, command: Command) -> None:
+    """Its last section but one says what a resume would do."""
+    out = command("why")[1]
+    section = out[out.index("If it is resumed") :].splitlines()
+    assert section[1:5] == [
+        "  2 steps are done: the recorded results are given back.",
+        "  1 step is done, but what it returned is not here as it was.",
+        "  1 step is uncertain: it raises Uncertain, unless the program decides.",
+        "  1 step failed, and would run again.",
+    ]
+    assert recorded
+
+
+def test_a_session_without_steps_has_none(command: Command, as_json: Callable[..., dict[str, Any]]) -> None:
+    """It says so, and `why` says nothing of them."""
+    localops.start_session().end_session("Success")
+    assert "It has no steps that run once" in command("steps")[1]
+    assert as_json("steps")["steps"] == []
+    assert "If it is resumed" not in command("why")[1]
