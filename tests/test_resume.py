@@ -480,6 +480,18 @@ def test_what_cannot_be_a_step_is_refused_where_it_is_written() -> None:
         tool(once=True, name="same")(second)
 
 
+def test_a_cell_of_a_notebook_may_define_a_step_again() -> None:
+    """Each run of it is another file; the same name in another module is another step."""
+    names: dict[str, Any] = {"__name__": "__main__", "tool": tool}
+    source = "@tool(once=True)\ndef act(): ...\n"
+    for place in ("/tmp/cell/1.py", "/tmp/cell/2.py"):
+        exec(compile(source, place, "exec"), names)
+    # A module that runs as the program, and is imported by its name as well.
+    exec(compile(source, "/tmp/cell/1.py", "exec"), {"__name__": "module", "tool": tool})
+    with pytest.raises(localops.errors.ConfigError, match="two steps that run once are called 'act'"):
+        exec(compile(source, "/tmp/other.py", "exec"), {"__name__": "other", "tool": tool})
+
+
 def test_without_a_session_a_step_simply_runs(effects: Effects) -> None:
     """As any decorated function does."""
     act = effects.step()
@@ -671,6 +683,39 @@ def test_a_session_of_this_process_is_ended_before_it_is_resumed() -> None:
         localops.resume("0123456789")
     with pytest.raises(localops.errors.NotFound, match="no session to resume"):
         localops.resume("last")
+
+
+def test_rows_that_wait_in_a_spill_file_are_known(effects: Effects) -> None:
+    """A step that SQLite did not take has run all the same."""
+    program = """
+import localops, os
+from localops.decorators import tool
+
+@tool(once=True)
+def act(what, more=None):
+    return what
+
+session = localops.init()
+session.recorder.journal._inside = True  # as in the middle of a write: rows go to the spill file
+act("x")
+os._exit(0)
+"""
+    assert programs.run(program).returncode == 0
+    localops.resume("last")
+    assert (effects.step(name="act")("x"), effects) == ("x", [])
+
+
+def test_a_session_lists_its_steps(effects: Effects) -> None:
+    """Those of this process and those before, with what a resume would do."""
+    act = effects.step(name="act")
+    began = localops.init()
+    act("x")
+    resumed = again(began)
+    act("y")
+    assert [(one["name"], one["input"], one["on_resume"]) for one in resumed.steps] == [
+        ("act", '{"what":"x","more":null}', "give back"),
+        ("act", '{"what":"y","more":null}', "give back"),
+    ]
 
 
 def test_a_resumed_session_is_the_same_session(effects: Effects) -> None:

@@ -261,8 +261,13 @@ class Client:
         if config.budget_usd is None:
             session.recorder.limit_as_others()
         extra = {"resumed": 1, **self._about_start(session, tags)}
-        if not session.recorder.rejoin(extra, partial(resuming.is_left, folder)):
-            raise NotResumable(resuming.who_has_it(session.recorder))
+        try:
+            if not session.recorder.rejoin(extra, partial(resuming.is_left, folder)):
+                raise NotResumable(resuming.who_has_it(session.recorder))
+        except BaseException:
+            session.details = None  # nothing more is written for a session that others are at
+            session.recorder.journal.sessions.discard(id)
+            raise
         self.sessions[id] = session
         self._take_up(session)
         try:

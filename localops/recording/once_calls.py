@@ -61,7 +61,7 @@ if TYPE_CHECKING:
 
 _TURN = "localops turn"  # the keyword under which a call passes its turn on; no function has such a parameter
 
-_named: dict[str, tuple[str, str]] = {}
+_named: dict[str, tuple[str, set[str]]] = {}
 """The function of each step by its name: two steps of one name could be given each other's results."""
 
 
@@ -81,14 +81,15 @@ def once(function: Callable[..., Any], plan: Plan, options: dict[str, Any], call
 
 
 def _claim_name(function: Callable[..., Any], name: str) -> None:
-    code = attribute(function, "__code__")
-    place = attribute(code, "co_filename") or attribute(function, "__module__") or ""
-    mine = str(place), str(attribute(function, "__qualname__") or class_name(function))
-    known = _named.setdefault(name, mine)
-    if known != mine:
+    title = str(attribute(function, "__qualname__") or class_name(function))
+    # A module can be loaded twice, as `__main__` and by its name; a cell of a notebook is another file each time.
+    places = {attribute(function, "__module__"), attribute(attribute(function, "__code__"), "co_filename")}
+    mine = {str(place) for place in places if place is not None} or {"an unknown place"}
+    known, known_places = _named.setdefault(name, (title, mine))
+    if known != title or not mine & known_places:
         raise ConfigError(
-            f"two steps that run once are called {name!r}: {known[1]} in {known[0]}, and {mine[1]} in {mine[0]}; give "
-            "one of them another name=, as results are found by it"
+            f"two steps that run once are called {name!r}: {known} in {sorted(known_places)[0]}, and {title} in "
+            f"{sorted(mine)[0]}; give one of them another name=, as results are found by it"
         )
 
 

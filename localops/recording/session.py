@@ -57,7 +57,7 @@ _OPTIONS_OF_END = ("end_state", "end_state_reason", "video", "is_auto_end")
 _FOR_PROGRAMS = frozenset(
     "add_tags config create_agent end_session end_state end_state_reason end_timestamp env event_counts events "
     "get_analytics host_env init_timestamp is_running leave name note operation patch project_id record score scores "
-    "session_id session_url set_tags set_video star tags token_cost update_metadata video".split()
+    "session_id session_url set_tags set_video star steps tags token_cost update_metadata video".split()
 )
 # An end at exit waits this many seconds for one that another thread is writing, and looks again after each nap.
 _PATIENCE = 1.0

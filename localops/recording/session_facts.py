@@ -126,6 +126,16 @@ class SessionFacts:
         answers = self.recorder.ask("scores", session=self._id)
         return [given_scores.facts(one) for one in given_scores.named(answers) if one.counts]
 
+    @property
+    def steps(self) -> list[dict[str, Any]]:
+        """Return its steps that run once, from the journal, and what becomes of each when it is resumed."""
+        from localops.reading import recorded_steps
+        from localops.reading.snapshot import Snapshot
+
+        facts = recorded_steps.facts(Snapshot(self._journal, self._journal.folder, self._id), limit=1 << 62)
+        steps: list[dict[str, Any]] = facts["steps"]
+        return steps
+
     def env(self) -> dict[str, str]:
         """Return the environment for a subprocess whose `localops.init()` is to join this session."""
         place = here()
