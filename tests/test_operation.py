@@ -374,3 +374,13 @@ def test_a_call_that_records_itself_is_not_counted_by_hand_as_well(
     }
     assert session.get_analytics()["LLM calls"] == 7
     assert capfd.readouterr().err.count("was also recorded by hand") == 1
+
+
+def test_a_kind_is_any_text_of_the_program(session: Session) -> None:
+    """It is written like a name: without what no text can hold, and without secrets."""
+    for kind in ("\ud800 odd", "sk-proj-aB3dE6gH9jK2mN5pQ8sT1vW4xY7z", "k" * 5_000):
+        with session.operation("step", kind=kind):
+            pass
+    kinds = [event["kind"] for event in session.events if event["name"] == "step"]
+    assert kinds == ["\ufffd odd", "[redacted:openai]", "k" * 64]
+    assert all(event["finished"] for event in session.events)

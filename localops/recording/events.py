@@ -479,12 +479,12 @@ def kind_of(event_type: object, otherwise: str) -> str:
     return f"user:{kind}" if kind in rows.BOOKS or kind == "agent" else kind
 
 
-_OPERATIONS = frozenset("operation llm tool agent workflow task guardrail action".split())
+OPERATIONS = frozenset("operation llm tool agent workflow task guardrail action".split())
 
 
 def operation_kind(kind: object) -> str:
     """Return the kind of an operation for the word that a program uses for it."""
-    if type(kind) is str and kind in _OPERATIONS:
+    if type(kind) is str and kind in OPERATIONS:
         return kind
     known = kind_of(kind, "operation")
     return "user:error" if known == "error" else known

@@ -129,6 +129,8 @@ class OperationRows:
         self._outer = recorder.open_calls.get(parent) if call is not None and parent is not None else None
         if self._outer is not None:
             kind = COPY
+        elif kind not in events.OPERATIONS:  # a word of the program
+            kind = recorder.writer.text(kind, 64)
         self.kind, self.parent, self.agent = kind, parent, agent
         self._recorder, self._cost, self._call = recorder, cost, call
         # Its instrumentor: the program or another one may record the same call as well.
@@ -193,6 +195,8 @@ class OperationRows:
         writer = self._recorder.writer
         if call is None:
             self._recorder.open_calls.pop(self.id, None)
+        if kind not in events.OPERATIONS:
+            kind = writer.text(kind, 64)
         self.kind, self._call = kind, call
         self._head = (self.id, kind, writer.text(name), *self._head[3:])
         self._cost = cost if cost is not None else self._cost
