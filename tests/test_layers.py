@@ -63,7 +63,7 @@ LAYERS = """
     process_exit
     notebook
     client
-    span_values names messages exact imports libraries anthropic_streams unparsed
+    span_values names messages exact imports libraries anthropic_streams openai_streams unparsed
     numbered tool_definitions
     mapping
     processor pydantic_ai client_calls threads langchain_runs children

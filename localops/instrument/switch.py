@@ -5,7 +5,7 @@ A library without an installed instrumentor prints one warning that its calls ar
 
 from __future__ import annotations
 
-from localops.instrument import anthropic_streams, client_calls
+from localops.instrument import anthropic_streams, client_calls, openai_streams
 from localops.instrument.imports import on_import
 from localops.instrument.libraries import LIBRARIES, QUIET
 from localops.interruption import hold_if_programs
@@ -62,6 +62,8 @@ def _switch_on(name: str, provider: Callable[[], Any]) -> None:
         _follow_langchain(instrumentor.get_span)
     if name == "anthropic":
         on_import("openinference.instrumentation.anthropic._stream", anthropic_streams.complete)
+    if name == "openai":
+        on_import("openinference.instrumentation.openai._request", openai_streams.complete)
 
 
 def _follow_langchain(span_of: Callable[[Any], Any]) -> None:
