@@ -81,6 +81,23 @@ def answer(
     return "\n".join(parts)
 
 
+# The words for states and kinds that may stand outside of the marks; those of other machines can be any text.
+_OWN_WORDS = frozenset(
+    "Success Failure Indeterminate Running Unknown llm tool error action operation agent workflow task guardrail "
+    "session end llm_copy error_copy tags metadata video price loss".split()
+)
+
+
+def is_own_word(word: str) -> bool:
+    """Return whether a state or a kind is one of ours."""
+    return word in _OWN_WORDS
+
+
+def own_word(word: str) -> str:
+    """Return a state or a kind for our own words, if it is one of ours; any other is among the records."""
+    return word if word in _OWN_WORDS else "(as recorded below)"
+
+
 def page(head: str, text: str, start: int, *, budget: int) -> str:
     """Return a piece of one long text, and the cursor of the next piece."""
     room = budget - _FRAME - tokens(head)

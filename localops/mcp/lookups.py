@@ -8,11 +8,11 @@ from math import isinf
 
 from localops import config, output
 from localops.clock import iso, now_ns
-from localops.errors import NotFound
+from localops.errors import NotFound, QueryRefused
 from localops.journal import rows, stored
 from localops.journal.reader import Reader
 from localops.journal.sql import statements
-from localops.mcp.answers import answer, page, whole
+from localops.mcp.answers import answer, is_own_word, own_word, page, whole
 from localops.mcp.arguments import moment, number
 from localops.reading import analytics, facts, lower_bounds, post_mortem, post_mortem_page, waste, waste_page
 from localops.reading.home import Filters
@@ -103,7 +103,7 @@ def get_session(memory: Memory, given: Given) -> str:
         seen = project.snapshot(id)
         total = seen.totals
         head = (
-            f"Session {rows.id_text(id)} in {project.name}: {seen.standing.state}, "
+            f"Session {rows.id_text(id)} in {project.name}: {own_word(seen.standing.state)}, "
             f"began {iso(total.first_ns)[:19]} UTC, {output.ago(now_ns() - total.first_ns)}, "
             f"took {output.short_duration(seen.until_ns - total.first_ns)}."
         )
@@ -112,7 +112,12 @@ def get_session(memory: Memory, given: Given) -> str:
             "events llm_calls tool_calls errors failed tokens_in tokens_out cost_usd unpriced cost_at_least".split()
         )
         records: list[Record] = [
-            {"name": seen.story.name, "reason": seen.standing.reason, "tags": seen.story.tags},
+            {
+                "name": seen.story.name,
+                "state": seen.standing.state if not is_own_word(seen.standing.state) else None,
+                "reason": seen.standing.reason,
+                "tags": seen.story.tags,
+            },
             {name: figures[name] or None for name in wanted},
             {"metadata": seen.story.metadata},
             *({"unfinished": f"{one.kind} {one.name or ''}", "event": _short(one.id)} for one in seen.unfinished[:5]),
@@ -135,7 +140,7 @@ def why(memory: Memory, given: Given) -> str:
     lines = []
     for title, sentences in post_mortem_page.sections(findings):
         lines += [f"{title}:", *(f"- {post_mortem_page.plain(sentence)}" for sentence in sentences)]
-    head = f"Session {rows.id_text(id)} in {project.name}: {findings['state']}."
+    head = f"Session {rows.id_text(id)} in {project.name}: {own_word(findings['state'])}."
     return page(head, "\n".join(lines), start, budget=given["max_tokens"])
 
 
@@ -348,7 +353,7 @@ def get_event(memory: Memory, given: Given) -> str:
         later = analytics.afterwards(project.reader, session).get(id) if seen.totals.rows <= _LATER else None
         plain = facts.event(row, opened if done else None, later)
     plain = {key: value for key, value in plain.items() if value not in (None, [], {})}
-    return page(f"Event {rows.id_text(id)}, a {row.kind}.", whole(plain), start, budget=given["max_tokens"])
+    return page(f"Event {rows.id_text(id)}, a {own_word(row.kind)}.", whole(plain), start, budget=given["max_tokens"])
 
 
 def query(memory: Memory, given: Given) -> str:
@@ -363,7 +368,11 @@ def query(memory: Memory, given: Given) -> str:
         for project in home.projects:
             # A reader of its own: the limits of foreign SQL stay with the connection.
             with Reader(project.path) as reader:
-                names, read = reader.console(given["sql"], seconds=_QUERY_SECONDS, most=skip + _QUERY_ROWS + 1)
+                try:
+                    names, read = reader.console(given["sql"], seconds=_QUERY_SECONDS, most=skip + _QUERY_ROWS + 1)
+                except QueryRefused as error:  # its message may have a value that the statement read
+                    records = [{"error": str(error)}]
+                    raise QueryRefused(answer("The statement failed.", records, budget=given["max_tokens"])) from error
             columns = columns or names
             records += [{**({"project": project.name} if many else {}), **_named(names, row)} for row in read]
     shown = records[skip : skip + _QUERY_ROWS]
