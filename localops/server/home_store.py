@@ -13,6 +13,7 @@ from dataclasses import replace
 from localops import clock, config, host
 from localops.coding.recording import Project as Recording
 from localops.config import Config
+from localops.encoding import encode
 from localops.encoding.pricing import Prices
 from localops.errors import JournalError, NotFound
 from localops.journal import blobs, participants
@@ -294,12 +295,15 @@ class HomeStore(HomeReader):
         """Return the rows that are missing or damaged, and those with other contents."""
         with self._project(project) as where:
             states = [(id, phase, proof.state(where.reader, id, phase, total)) for id, phase, total in identities]
-        missing, other = (
-            [(id, phase) for id, phase, state in states if state == which] for which in (proof.MISSING, proof.OTHER)
-        )
-        # A full disk, for example, does not make the answer wrong.
+            missing, other = (
+                [(id, phase) for id, phase, state in states if state == which] for which in (proof.MISSING, proof.OTHER)
+            )
+            ids = encode.dumps([id.hex() for id, _ in missing]).decode()
+            known = {id for (id,) in where.reader.all("known_of", ids=ids)} if missing else set()
+        # Those of which nothing is known were never here, or not since a backup was restored.  A full disk makes the
+        # answer no wrong one.
         with suppress(OSError):
-            damage.add_rows(where.folder, missing)
+            damage.add_rows(where.folder, [identity for identity in missing if identity[0] in known])
         return missing, other
 
     def missing_blobs(self, project: str, digests: Sequence[str]) -> tuple[list[str], int]:
@@ -310,7 +314,7 @@ class HomeStore(HomeReader):
         except OSError as error:
             raise Unavailable("a blob cannot be read now", error) from error
         with suppress(OSError):
-            damage.add_blobs(folder, missing)
+            damage.add_blobs(folder, [digest for digest in missing if proof.was_damaged(folder, digest)])
         return missing, looked_at
 
     def keeps(self, project: str, seq: int, id: bytes) -> bool | None:

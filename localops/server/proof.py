@@ -93,6 +93,11 @@ def missing_blobs(folder: str, digests: Iterable[str]) -> tuple[list[str], int]:
     return missing, looked_at
 
 
+def was_damaged(folder: str, digest: str) -> bool:
+    """Return whether a blob that is missing was here, and damaged."""
+    return os.path.exists(blobs.path_of(folder, digest) + DAMAGED)
+
+
 @dataclass
 class Checked:
     """The result of reading all of a project."""

@@ -89,6 +89,17 @@ def test_a_machines_verify_counts_against_health(own: RealHub, sender: Sender) -
     wait_until(lambda: _health(own) == (200, []))
 
 
+def test_what_was_never_here_is_no_damage(own: RealHub, sender: Sender) -> None:
+    """A question about rows and files that the hub does not know leaves its health alone."""
+    rows = json.dumps({"rows": [["ab" * 16, 0, 1]]}).encode()
+    assert own.ask("POST", "/sync/1/missing", rows)[1]["missing"] == [["ab" * 16, 0]]
+    files = json.dumps({"blobs": ["cd" * 32]}).encode()
+    status, reply = own.ask("POST", "/sync/1/blobs", files)
+    assert (status, reply["missing"]) == (200, ["cd" * 32])
+    assert damage.sight(str(own.folder)) is None
+    assert _health(own) == (200, [])
+
+
 def test_what_is_whole_again_is_forgotten(sender: Sender, own: RealHub) -> None:
     """Rows by id and by seq, files, and a file that is damaged itself."""
     folder = str(own.folder)
