@@ -199,6 +199,25 @@ def test_the_number_and_the_size_of_events_are_limited(running: RealHub) -> None
 # Tags, ends, and processes that share a session
 
 
+def test_an_older_update_removes_no_tags(running: RealHub) -> None:
+    """Sent again after a later one, as its numbers of events show; a later one with fewer tags removes some."""
+    client = Client(running, tags=("a",)).begin()
+    none, some = client.sent["event_counts"], {"llms": 1, "tools": 2, "actions": 0, "errors": 0, "apis": 0}
+    client.update(tags=["a", "b"], event_counts=some)
+    client.update(tags=["a"], event_counts=none)
+    client.update(tags=["x"], event_counts={**some, "tools": 1})
+    assert client.stored["tags"] == ["a", "b"]
+    client.update(tags=["b"], event_counts=some)
+    assert client.stored["tags"] == ["b"]
+    client.update(tags=["c"], event_counts={"llms": "many", 5: None})
+    assert client.stored["tags"] == ["c"]
+
+
+def test_nothing_is_there_to_replay(running: RealHub) -> None:
+    """As of any id that AgentOps' server does not know, and without a key."""
+    assert running.ask("GET", f"/v2/ttd/{uuid.uuid4()}", key="") == (200, [])
+
+
 def test_tags_are_added_and_replaced(running: RealHub) -> None:
     """As add_tags and set_tags send them: as a whole each time."""
     client = Client(running, tags=("a",)).begin()

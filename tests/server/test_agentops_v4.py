@@ -67,6 +67,16 @@ def test_what_a_program_printed_is_stored_with_its_trace(running: RealHub) -> No
     assert (event["kind"], event["name"], event["logs"]) == ("agentops", "logs", text)
 
 
+def test_an_object_is_kept(running: RealHub) -> None:
+    """A text that the program keeps is beside the log of its session; once."""
+    trace = uuid.uuid4()
+    for address in ("logs", "objects", "objects"):
+        reply = _post(running, f"/v4/{address}/upload/", {"body": "x"}, _token(running), Trace_Id=str(trace.int))
+        assert reply == (200, {"url": f"{running.url}/s/{trace}", "size": 1})
+    events = running.ask("GET", f"/api/1/sessions/{trace}/events")[1]["events"]
+    assert sorted((each["name"], each.get("object")) for each in events) == [("logs", None), ("object", "x")]
+
+
 def test_a_long_text_becomes_a_blob(running: RealHub) -> None:
     """More than a megabyte is kept in a file, and up to 25 are taken."""
     trace, text = uuid.uuid4(), "x" * (9 << 20)

@@ -63,6 +63,7 @@ AGENTOPS = (
         form=_form({"session_id": {"type": "string", "format": "uuid"}}),
     ),
     _with_key("POST", "/v2/developer_errors", "developer_errors", "AgentOps 0.3: errors of the client; dropped."),
+    _open("GET", "/v2/ttd/{trace}", "time_travel", "AgentOps 0.3: answers of models to replay; there are none."),
     _open(
         "POST",
         "/v3/auth/token",
@@ -78,6 +79,13 @@ AGENTOPS = (
         "/v4/logs/upload/",
         "upload_log",
         "AgentOps 0.4: what a program printed, for the session of the trace in the header `Trace-Id`.",
+        form=_form({"body": {"type": "string"}}),
+    ),
+    _with_token(
+        "POST",
+        "/v4/objects/upload/",
+        "upload_object",
+        "AgentOps 0.4: keep a text with the session of the trace in the header `Trace-Id`.",
         form=_form({"body": {"type": "string"}}),
     ),
     _open(

@@ -135,7 +135,7 @@ def _changes(desk: Desk, who: Participant, sent: Sent, story: Story) -> Iterator
     start = _start_of(story, who)
     tags = _tags(sent)
     if tags is not None and start is not None:
-        yield from _tag_rows(writer, who, story, writer.tag_list(tags), at)
+        yield from _tag_rows(writer, who, story, writer.tag_list(tags), at, _counts(sent.get("event_counts")))
     video = sent.get("video")
     if video and video != story.video:
         fields = {"video": video}
@@ -149,8 +149,15 @@ def _changes(desk: Desk, who: Participant, sent: Sent, story: Story) -> Iterator
             yield writer.note("host", uuid.uuid5(named, f"host {_digest(fields)}").bytes, at, body=text)
 
 
-def _tag_rows(writer: ForeignWriter, who: Participant, story: Story, tags: list[str], at: int) -> Iterator[Row]:
-    """Yield a row for the tags that the process added, or for all that are left once it removed some."""
+def _tag_rows(
+    writer: ForeignWriter, who: Participant, story: Story, tags: list[str], at: int, counts: dict[str, int]
+) -> Iterator[Row]:
+    """Yield a row for the tags that the process added, or for all that are left once it removed some.
+
+    `counts` are the events that the process had recorded, by which an older update is known that comes late.
+    """
+    if any(counts.get(kind, many) < many for kind, many in _counts_with_tags(story, who).items()):
+        return
     sent_by = _tags_by_participant(story)
     before = sent_by.pop(who.id, [])
     added = [tag for tag in tags if tag not in before]
@@ -164,10 +171,26 @@ def _tag_rows(writer: ForeignWriter, who: Participant, story: Story, tags: list[
         "tags",
         uuid.uuid5(uuid.UUID(bytes=who.id), f"tags {number} {_digest(tags)}").bytes,
         at,
-        fields={"participant": who.id.hex(), "tags": tags},
+        fields={"participant": who.id.hex(), "tags": tags, **({"event_counts": counts} if counts else {})},
         name="set" if removed else "add",
         tags=encode.dumps([*left, *(tag for tag in added if tag not in left)] if removed else added).decode(),
     )
+
+
+def _counts(given: object) -> dict[str, int]:
+    """Return the numbers of events that an update names."""
+    if not isinstance(given, dict):
+        return {}
+    return {kind: many for kind, many in given.items() if isinstance(kind, str) and type(many) is int}
+
+
+def _counts_with_tags(story: Story, who: Participant) -> dict[str, int]:
+    """Return how many events a process had recorded when its tags changed last."""
+    counts: dict[str, int] = {}
+    for one in story.of_kind("tags"):
+        if one.body.get("participant") == who.id.hex():
+            counts = _counts(one.body.get("event_counts"))
+    return counts
 
 
 def _end_rows(writer: ForeignWriter, who: Participant, sent: Sent, at: int, *, is_first: bool) -> Iterator[Row]:

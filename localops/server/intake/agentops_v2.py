@@ -99,6 +99,11 @@ class AgentOpsV2(AgentOpsApi):
         # Which of its processes asks is unknown: the next update says so.
         return json({"status": "Success", "jwt": _jwt(key_of(call), Participant(who.session, b""))})
 
+    async def time_travel(self, call: Call) -> Response:
+        """Return the answers of models to replay: none, as clients have never sent any."""
+        del call
+        return Response(b"[]", media_type="application/json")
+
     async def developer_errors(self, call: Call) -> Response:
         """Drop what a client reports about its own errors."""
         await self.document(call)

@@ -64,6 +64,13 @@ class AgentOpsV4(AgentOpsApi):
 
     async def upload_log(self, call: Call) -> Response:
         """Store what a program printed, with the session of its first trace."""
+        return await self._upload(call, "logs")
+
+    async def upload_object(self, call: Call) -> Response:
+        """Store a text that a program keeps with the session of a trace."""
+        return await self._upload(call, "object")
+
+    async def _upload(self, call: Call, what: str) -> Response:
         session = _trace(call.request.headers.get("trace-id", ""))
         sent = await self.object(call, most=6 * MOST_LOG)
         text = sent.get("body")
@@ -71,9 +78,9 @@ class AgentOpsV4(AgentOpsApi):
             raise HttpError(400, 'invalid body: expected {"body": "…"}')
         size = len(text.encode("utf-8", "surrogatepass"))
         if size > MOST_LOG:
-            raise HttpError(413, f"the log is too large: {size} bytes, at most {MOST_LOG}")
+            raise HttpError(413, f"the text is too large: {size} bytes, at most {MOST_LOG}")
         if text:
-            await self.write(call, lambda desk: agentops_sessions.beside(desk, session, "logs", {"logs": text}))
+            await self.write(call, lambda desk: agentops_sessions.beside(desk, session, what, {what: text}))
         return json({"url": self.url(call, session), "size": size})
 
     async def drop_metrics(self, call: Call) -> Response:
