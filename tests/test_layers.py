@@ -44,7 +44,7 @@ LAYERS = """
     given_scores
     snapshot clocks doubts held_back key_ends recorded_steps
     session_html past_session
-    ingest delivery
+    ingest delivery row_lines
     removal
     home parent_session
     lower_bounds score_functions
@@ -73,7 +73,7 @@ LAYERS = """
     decorators
     localops
     langchain
-    dropin coding export otel testing
+    dropin coding export sqlite_export otel testing
     agentops
     sdk otlp
     dialects
@@ -95,7 +95,7 @@ DOORS = {
         "localops/journal/derived_file.py",
     ],
     "orjson": ["localops/encoding/encode.py"],
-    "sqlite_utils": ["localops/reading/export.py"],
+    "sqlite_utils": ["localops/reading/export.py", "localops/reading/sqlite_export.py"],
     "requests": ["sync/localops_sync/transport.py"],
     "urllib3": ["sync/localops_sync/transport.py"],
     "filelock": ["localops/server/presence.py", "sync/localops_sync/worker.py"],

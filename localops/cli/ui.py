@@ -15,6 +15,9 @@ from localops.output import say
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    from localops.cli.common import F
 
 _PORT = 8640
 # Seconds after which projects, and sessions that died, are looked for again.
@@ -23,13 +26,18 @@ _FRESH = 5.0
 _LINGER = 660.0
 
 
+def serving_options(command: F) -> F:
+    """Add the options of commands that show the pages."""
+    command = click.option("--no-browser", is_flag=True, help="Only print the link.")(command)
+    return click.option(
+        "--port",
+        type=click.IntRange(0, 65535),
+        help=f"Port to listen on; 0: any free port [default: {_PORT}, else a free one].",
+    )(command)
+
+
 @click.command()
-@click.option(
-    "--port",
-    type=click.IntRange(0, 65535),
-    help=f"Port to listen on; 0: any free port [default: {_PORT}, else a free one].",
-)
-@click.option("--no-browser", is_flag=True, help="Only print the link.")
+@serving_options
 @common.place_options
 @common.json_option
 def ui(port: int | None, no_browser: bool, home: str | None, project: str | None, as_json: bool) -> None:
@@ -38,6 +46,12 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
     The pages are read-only and private: the server listens on this machine only, and needs the link that it
     prints. On a terminal it also opens a browser.
     """
+    folder, name = common.place(home, project)
+    serve(folder, name, port, no_browser, {} if as_json else None)
+
+
+def serve(folder: str, name: str | None, port: int | None, no_browser: bool, facts: dict[str, Any] | None) -> None:
+    """Serve the pages of a home until Ctrl-C; with facts, print them and the link as JSON, and open no browser."""
     # Until it listens: loading hundreds of modules makes no garbage, and searching for it takes time.
     gc.disable()
     try:
@@ -50,7 +64,6 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
     from localops.server.home_reader import HomeReader
     from localops.server.limits import Limits
 
-    folder, name = common.place(home, project)
     # Fails now, and not at the first request, if the home cannot be read.
     Home(folder, name).close()
     tokens = Tokens()
@@ -61,8 +74,8 @@ def ui(port: int | None, no_browser: bool, home: str | None, project: str | None
         gc.freeze()
         gc.enable()
         link = f"{address}/#t={tokens.make()}"
-        if as_json:
-            common.print_json_line({"url": link})
+        if facts is not None:
+            common.print_json_line({"url": link, **facts})
             return
         print(link, flush=True)
         if sys.stdout.isatty():

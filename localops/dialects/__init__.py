@@ -31,7 +31,7 @@ _HERE = "localops.dialects"
 FORMATS = {
     "json": Format("the keys of AgentOps' export, and more", (".json",), "application/json", f"{_OURS}:write_json"),
     "jsonl": Format(
-        "every row as stored, one JSON object a line",
+        "every row as stored, one JSON object a line; `localops import` takes it back",
         (".jsonl", ".ndjson"),
         "application/x-ndjson",
         f"{_OURS}:write_jsonl",

@@ -50,6 +50,14 @@ def take(project: Project, top: str) -> Report:
     return report
 
 
+def take_file(project: Project, path: str) -> Report:
+    """Import one file of OTLP JSON, whatever its name."""
+    report = Report()
+    report.files = 1
+    _File(project, path, report).take()
+    return report
+
+
 class _File:
     def __init__(self, project: Project, path: str, report: Report) -> None:
         self._project, self._path, self._report = project, path, report

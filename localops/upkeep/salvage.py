@@ -51,7 +51,7 @@ class Pages:
 
     def __init__(self, data: bytes, size: int, over: Mapping[int, bytes]) -> None:
         self.size = size
-        self.usable = size - (data[20] if data[:15] == b"SQLite format 3" else 0)
+        self.usable = size - (data[20] if data[:15] == b"SQLite format 3" and len(data) > 20 else 0)
         self._data = data
         self._over = over
         self.last = max(len(data) // size, max(over, default=0))
@@ -134,7 +134,8 @@ def _pages_missing(path: str) -> int:
 
 
 def _page_size(data: bytes) -> int:
-    size: int = struct.unpack(">H", data[16:18])[0] if data[:15] == b"SQLite format 3" else _PAGE
+    has_header = data[:15] == b"SQLite format 3" and len(data) >= 18
+    size: int = struct.unpack(">H", data[16:18])[0] if has_header else _PAGE
     size = 65536 if size == 1 else size
     return size if size >= 512 and size & (size - 1) == 0 else _PAGE
 

@@ -8,7 +8,10 @@ import click
 
 from localops import output
 from localops.cli import common
+from localops.config import Config
 from localops.errors import ConfigError, NotFound
+from localops.journal.journal import Journal
+from localops.transfer import row_lines
 from localops_sync import bundle_file, exit_codes
 from localops_sync.sink import Offline, Trouble
 
@@ -47,7 +50,7 @@ def import_(
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Import a bundle or a file of receipts. Importing a bundle again adds nothing.
+    """Import a bundle, an export in jsonl, or a file of receipts. Importing one again adds nothing.
 
     With --claude-code or --codex: the transcripts in FOLDER become sessions. What is here already, from an earlier
     import or from hooks, is left as it is.
@@ -79,6 +82,8 @@ def import_(
         parts = bundle_file.unpack(top, path, project=only, key=_key(key_file))
         own = [] if deliver is None else _deliver(top, path, deliver, only)
         _bundle(parts, own, receipts_path or f"{path}.receipts", as_json)
+    elif row_lines.are_in(path):
+        _row_lines(path, home, project, as_json)
     else:
         signed = bundle_file.take_receipts(top, path, project=only, remote=remote, unverified=unverified)
         _receipts(signed, as_json)
@@ -190,6 +195,33 @@ def _receipts(results: list[Signed], as_json: bool) -> None:
     raise click.exceptions.Exit(exit_codes.PARKED if refused else exit_codes.DONE)
 
 
+def _row_lines(path: str, home: str | None, project: str | None, as_json: bool) -> None:
+    """Import rows that were exported as lines."""
+    journal = Journal(Config.usable(home=home, project=project).folder(), gather=True)
+    try:
+        taken = row_lines.take(journal, path)
+    finally:
+        journal.close()
+    name = os.path.basename(journal.folder)
+    if as_json:
+        facts = {"rows": taken.rows, "new": taken.new, "gone": taken.gone, "problems": taken.problems}
+        common.print_json({"project": name, **facts})
+    else:
+        print(
+            f"{name}  {output.counted(taken.new, 'row is', 'rows are')} new, "
+            f"{output.counted(taken.rows - taken.new - taken.gone, 'was', 'were')} here"
+        )
+    _print_problems(taken.problems)
+    raise click.exceptions.Exit(exit_codes.PARKED if taken.problems else exit_codes.DONE)
+
+
+def _print_problems(problems: list[str]) -> None:
+    for problem in problems[:_MOST_PROBLEMS]:
+        output.say(problem)
+    if len(problems) > _MOST_PROBLEMS:
+        output.say(f"and {output.counted(len(problems) - _MOST_PROBLEMS, 'more line')} like these")
+
+
 def _transcripts(agent: str, path: str | None, home: str | None, project: str | None, as_json: bool) -> None:
     from importlib import import_module
 
@@ -206,10 +238,7 @@ def _transcripts(agent: str, path: str | None, home: str | None, project: str | 
         report = reader.take(where, top)
     finally:
         where.journal.close()
-    for problem in report.problems[:_MOST_PROBLEMS]:
-        output.say(problem)
-    if len(report.problems) > _MOST_PROBLEMS:
-        output.say(f"and {output.counted(len(report.problems) - _MOST_PROBLEMS, 'more line')} like these")
+    _print_problems(report.problems)
     if as_json:
         facts = {
             "files": report.files,

@@ -1,0 +1,152 @@
+"""A SQLite file that `localops export` wrote, as rows again: what its tables say of sessions and their events.
+
+It has less than a journal (no bookkeeping but the end, times in microseconds), and the same figures.
+"""
+
+from __future__ import annotations
+
+import datetime
+import uuid
+
+from localops.encoding import encode
+from localops.journal import rows
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+    from localops.journal.rows import Row
+
+    Record = dict[str, Any]
+
+_TABLES = frozenset(("sessions", "events", "llm_calls", "tool_calls", "errors", "tags"))
+_EVENTS = """
+select e.*, l.model, l.tokens_in, l.tokens_out, l.tokens_cached, l.tokens_reasoning, l.tokens_cache_write,
+  coalesce(l.cost_usd, t.cost_usd) as cost_usd, l.prompt, l.completion, x.details, x.logs, x.error_type,
+  x.trigger_event_id, g.kind as trigger_kind, g.name as trigger_name
+from events e
+left join llm_calls l on l.event_id = e.id
+left join tool_calls t on t.event_id = e.id
+left join errors x on x.event_id = e.id
+left join events g on g.id = x.trigger_event_id
+where e.session_id = ?
+order by e.rowid
+"""
+_TAGS = "select tag from tags where session_id = ? order by rowid"
+_ENDED = ("Success", "Failure", "Indeterminate")
+
+
+def is_one(path: str) -> bool:
+    """Return whether a SQLite file has the tables of an export."""
+    database = _opened(path)
+    try:
+        return set(database.table_names()) >= _TABLES
+    except _errors():
+        return False
+    finally:
+        database.close()
+
+
+def projects_and_rows(path: str) -> Iterator[tuple[str, list[Row]]]:
+    """Yield the rows of each session, with its project; those of a long session in several parts."""
+    database = _opened(path)
+    try:
+        for session in database.query("select * from sessions order by began, id"):
+            id = uuid.UUID(session["id"]).bytes
+            tags = [each["tag"] for each in database.query(_TAGS, [session["id"]])]
+            began = _ns(session["began"])
+            body = encode.dumps({"imported": 1}).decode()
+            start = {"name": session["name"], "tags": encode.dumps(tags).decode() if tags else None, "body": body}
+            some = [rows.make("session", id, id=id, at_ns=began, **start)]
+            for event in database.query(_EVENTS, [session["id"]]):
+                some.append(_row(id, event))
+                if len(some) >= 500:
+                    yield session["project"], some
+                    some = []
+            some.append(_end(id, session, began))
+            yield session["project"], some
+    finally:
+        database.close()
+
+
+def _opened(path: str) -> Any:
+    import sqlite_utils
+
+    # Read only, so that neither the file nor its folder is written.
+    utils: Any = sqlite_utils.utils
+    connection = utils.sqlite3.connect(f"{_uri(path)}?mode=ro&immutable=1", uri=True)
+    return sqlite_utils.Database(connection)
+
+
+def _errors() -> tuple[type[Exception], ...]:
+    import sqlite_utils
+
+    utils: Any = sqlite_utils.utils
+    return (utils.sqlite3.DatabaseError,)
+
+
+def _uri(path: str) -> str:
+    from pathlib import Path
+
+    return Path(path).resolve().as_uri()
+
+
+def _row(session: bytes, event: Record) -> Row:
+    began = _ns(event["began"])
+    ended = None if event["seconds"] is None else began + round(event["seconds"] * 1e9)
+    body: Record = {}
+    for name in ("params", "returns", "prompt", "completion", "details", "logs"):
+        if event[name] is not None:
+            body[name] = _value(event[name])
+    if event["tokens_cache_write"]:
+        body["cache_write_tokens"] = event["tokens_cache_write"]
+    if event["trigger_event_id"] is not None and event["trigger_kind"] is not None:
+        name = event["trigger_name"] or ""
+        body["trigger"] = {"id": event["trigger_event_id"], "kind": event["trigger_kind"], "name": name}
+    finished = bool(event["finished"])
+    return rows.make(
+        event["kind"],
+        session,
+        id=uuid.UUID(event["id"]).bytes,
+        phase=rows.DONE if finished else rows.OPEN,
+        at_ns=began if ended is None else ended,
+        name=event["error_type"] if event["kind"] == "error" else event["name"],
+        parent=_id(event["parent_id"]),
+        agent=_id(event["agent_id"]),
+        start_ns=began if ended is not None and ended != began else None,
+        model=event["model"],
+        tokens=[event[name] for name in ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")],
+        cost=None if event["cost_usd"] is None else round(event["cost_usd"] * 1e9),
+        failed=1 if event["failed"] and finished else None,
+        body=encode.dumps(body).decode() if body else None,
+    )
+
+
+def _end(session: bytes, record: Record, began: int) -> Row:
+    state = record["state"] if record["state"] in _ENDED else "Indeterminate"
+    reason = record["reason"] if state == record["state"] else "exported before it ended"
+    at_ns = began + round((record["seconds"] or 0) * 1e9)
+    body = encode.dumps({"reason": reason}).decode()
+    id = uuid.uuid5(uuid.UUID(bytes=session), f"end at {at_ns}").bytes
+    return rows.make("end", session, id=id, at_ns=at_ns, name=state, body=body)
+
+
+def _value(text: str) -> object:
+    """Return a value as it was before it was written as text: an export has texts as they are, the rest as JSON."""
+    if text[:1] not in '{["tfn-0123456789':
+        return text
+    try:
+        return encode.loads(text)
+    except ValueError:
+        return text
+
+
+def _id(text: str | None) -> bytes | None:
+    return None if text is None else uuid.UUID(text).bytes
+
+
+def _ns(text: str) -> int:
+    """Return ISO 8601 in nanoseconds, without the error of a float."""
+    moment = datetime.datetime.fromisoformat(text)
+    return int(moment.replace(microsecond=0).timestamp()) * 1_000_000_000 + moment.microsecond * 1_000

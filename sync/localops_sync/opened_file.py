@@ -1,0 +1,141 @@
+"""What a file holds, in a home of its own, so that it can be looked at without being imported.
+
+The file is only ever read.  What cannot be read of it is reported, and the rest is there all the same.
+"""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass, field
+
+from localops import config, output
+from localops.coding.recording import Project
+from localops.config import Config
+from localops.errors import BundleError, ConfigError, LocalopsError, NotFound
+from localops.journal import blobs
+from localops.journal.journal import Journal
+from localops.otlp import importing
+from localops.reading import sqlite_export
+from localops.transfer import row_lines
+from localops.upkeep import salvage
+from localops_sync import bundle_file
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+_PROJECT = "file"  # of rows that do not say which
+_SQLITE = b"SQLite format 3"
+_EXPECTED = "expected a bundle, a journal, or an export of localops (sqlite, jsonl or otlp)"
+
+
+@dataclass
+class Opened:
+    """What a file is, and what of it could not be read."""
+
+    kind: str
+    problems: list[str] = field(default_factory=list)
+
+
+def unpack(path: str, home: str) -> Opened:
+    """Put what a file holds into an empty home; raise ConfigError for a file of another kind."""
+    if not os.path.isfile(path):
+        raise NotFound(f"{path} is not a file" if os.path.exists(path) else f"there is no file {path}")
+    kind, take = _kind_of(path)
+    opened = Opened(kind)
+    opened.problems += take(path, home)
+    return opened
+
+
+def _kind_of(path: str) -> tuple[str, Callable[[str, str], list[str]]]:
+    with open(path, "rb") as file:
+        head = file.read(1 << 16)
+    if bundle_file.is_bundle(path) or zipfile.is_zipfile(path):
+        return "bundle", _bundle
+    if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"["):
+        return ("rows", _rows) if row_lines.are_in(path) else ("otlp", _otlp)
+    if salvage.holds_rows(path):
+        return "journal", _journal
+    if head.startswith(_SQLITE) and sqlite_export.is_one(path):
+        return "sqlite", _sqlite
+    raise ConfigError(f"{path} cannot be opened: {_EXPECTED}")
+
+
+def _bundle(path: str, home: str) -> list[str]:
+    problems = []
+    try:
+        parts = bundle_file.unpack(home, path)
+    except BundleError as error:
+        if not os.listdir(home):
+            raise
+        return [str(error).replace("was imported", "can be seen").replace("imported", "seen")]
+    for part in parts:
+        problems += [f"row {seq} of {part.project} was left out: {why}" for seq, why in part.refused.items()]
+    return problems
+
+
+def _rows(path: str, home: str) -> list[str]:
+    journal = Journal(config.project_folder(home, _PROJECT), gather=True)
+    try:
+        return row_lines.take(journal, path).problems
+    finally:
+        journal.close()
+
+
+def _otlp(path: str, home: str) -> list[str]:
+    project = Project(Config(home=home, project=_PROJECT))
+    try:
+        report = importing.take_file(project, path)
+    finally:
+        project.journal.close()
+    if not report.rows:
+        first = f" ({report.problems[0]})" if report.problems else ""
+        raise ConfigError(f"{path} holds no rows and no spans: {_EXPECTED}{first}")
+    return report.problems
+
+
+def _journal(path: str, home: str) -> list[str]:
+    folder = config.project_folder(home, _project_of(path))
+    saved = salvage.save(path, folder)
+    _link_blobs(os.path.dirname(os.path.abspath(path)), folder)
+    problems = []
+    if saved.lost:
+        damaged = f", {output.count(saved.broken)} of them damaged" if saved.broken else ""
+        lost = output.counted(saved.lost, "row is", "rows are")
+        problems.append(f"{lost} lost{damaged}: `localops repair {path}` saves the others for good")
+    if saved.cut:
+        problems.append(f"the file is {output.counted(saved.cut, 'page')} shorter than it was: rows on them are lost")
+    return problems
+
+
+def _project_of(path: str) -> str:
+    """Return the name of the project that a journal is in, if it is in one."""
+    name = os.path.basename(os.path.dirname(os.path.abspath(path)))
+    try:
+        return config.check_project(name)
+    except LocalopsError:
+        return _PROJECT
+
+
+def _link_blobs(beside: str, folder: str) -> None:
+    """Make the long values of a journal readable, which are in files beside it."""
+    for blob in blobs.stored(beside):
+        place = blobs.path_of(folder, os.path.basename(blob))
+        os.makedirs(os.path.dirname(place), exist_ok=True)
+        os.symlink(os.path.abspath(blob), place)
+
+
+def _sqlite(path: str, home: str) -> list[str]:
+    journals: dict[str, Journal] = {}
+    try:
+        for project, some in sqlite_export.projects_and_rows(path):
+            if project not in journals:
+                journals[project] = Journal(config.project_folder(home, config.check_project(project)), gather=True)
+            journals[project].add(some)
+        for journal in journals.values():
+            journal.fold()
+    finally:
+        for journal in journals.values():
+            journal.close()
+    return []

@@ -1,0 +1,193 @@
+"""`localops open`: what a file holds is in the pages, the file stays as it is, and nothing is left behind."""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import apsw
+import pytest
+
+import localops
+from localops import dialects
+from localops.errors import BundleError, ConfigError, NotFound
+from localops.reading import export
+from localops_sync import bundle_file, opened_file
+from localops_sync.bundle_file import Share
+from tests import programs, recorded_runs
+from tests.server.hubs import PATH
+from tests.server.uis import RealPages
+from tests.test_dialects_otlp import figures
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any
+
+    from localops.reading.export import Run
+
+KINDS = {"bundle": "bundle", "jsonl": "rows", "otlp": "otlp", "sqlite": "sqlite", "journal": "journal"}
+
+
+def _write(kind: str, path: Path, runs: Sequence[Run]) -> None:
+    if kind == "bundle":
+        bundle_file.pack(os.environ["LOCALOPS_HOME"], [Share("default")], str(path))
+    elif kind == "sqlite":
+        export.write_sqlite(runs, str(path))
+    elif kind == "journal":
+        for side in ("", "-wal"):
+            source = Path(programs.project()) / f"journal.db{side}"
+            if source.exists():
+                Path(f"{path}{side}").write_bytes(subprocess.check_output(["cat", source]))
+    else:
+        with open(path, "wb") as file:
+            dialects.write(kind, runs, file)
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, dict[bytes, dict[str, Any]]]:
+    """Return a folder for files, and the figures of the sessions by their ids."""
+    recorded_runs.record_all()
+    folder = tmp_path / "files"
+    folder.mkdir()
+    with recorded_runs.opened() as runs:
+        known = {run.id: figures(run) for run in runs}
+        for kind in KINDS:
+            _write(kind, folder / kind, runs)
+    return folder, known
+
+
+def _state_of(folder: Path) -> dict[str, str]:
+    return {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_file_shows_the_same_figures(
+    files: tuple[Path, dict[bytes, dict[str, Any]]], kind: str, tmp_path: Path
+) -> None:
+    """Of sessions of all kinds each figure is that of the home that they were recorded in; the files do not change."""
+    folder, known = files
+    before = _state_of(folder)
+    opened = opened_file.unpack(str(folder / kind), str(tmp_path / "look"))
+    assert (opened.kind, opened.problems) == (KINDS[kind], [])
+    with recorded_runs.opened(tmp_path / "look") as runs:
+        after = {run.id: figures(run) for run in runs}
+    assert after.keys() == known.keys()
+    for id, before_it in known.items():
+        # An export as tables has microseconds, and no metadata.
+        left = {"percentiles", "took", "metadata", "by_agent", "by_model", "by_tool"} if kind == "sqlite" else set()
+        assert {name: after[id][name] for name in before_it if name not in left} == {
+            name: value for name, value in before_it.items() if name not in left
+        }
+        if kind == "sqlite":
+            assert after[id]["took"] // 10_000 == pytest.approx(before_it["took"] // 10_000, abs=2)
+            for name in ("by_agent", "by_model", "by_tool"):
+                assert [_counted(part) for part in after[id][name]] == [_counted(part) for part in before_it[name]]
+    assert _state_of(folder) == before
+
+
+def _counted(part: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in part.items() if name != "seconds"}
+
+
+def test_a_damaged_journal_shows_what_is_left(files: tuple[Path, Any], tmp_path: Path) -> None:
+    """Without its first page and with a hole in it: the intact rows are there, and the lost ones are counted."""
+    folder, known = files
+    path = folder / "journal"
+    copy = apsw.Connection(str(path))
+    copy.execute("pragma wal_checkpoint(truncate)")
+    copy.close()
+    data = bytearray(path.read_bytes())
+    data[:100] = os.urandom(100)
+    middle = len(data) // 2 // 4096 * 4096
+    for page in range(middle, min(len(data), middle + 8 * 4096), 4096):
+        data[page : page + 4096] = bytes(4096)
+    path.write_bytes(data)
+    before = _state_of(folder)
+    opened = opened_file.unpack(str(path), str(tmp_path / "look"))
+    assert opened.kind == "journal"
+    assert len(opened.problems) == 1
+    assert "lost" in opened.problems[0]
+    assert f"localops repair {path}" in opened.problems[0]
+    with recorded_runs.opened(tmp_path / "look") as runs:
+        assert {run.id for run in runs} <= known.keys()
+        assert runs
+    assert _state_of(folder) == before
+
+
+def test_what_cannot_be_read_is_named_and_the_rest_is_there(files: tuple[Path, Any], tmp_path: Path) -> None:
+    """A broken line of rows has its number; the other lines are shown."""
+    folder, known = files
+    path = folder / "jsonl"
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join([*lines[:3], lines[3][:40] + b"\n", *lines[4:]]))
+    opened = opened_file.unpack(str(path), str(tmp_path / "look"))
+    assert [problem.partition(": ")[0] for problem in opened.problems] == [f"{path}:4"]
+    with recorded_runs.opened(tmp_path / "look") as runs:
+        assert {run.id for run in runs} == known.keys()
+
+
+def test_a_bundle_that_is_cut_is_refused(files: tuple[Path, Any], tmp_path: Path) -> None:
+    """Nothing of it can be read: that is an error, and not an empty page."""
+    folder, _ = files
+    path = folder / "bundle"
+    path.write_bytes(path.read_bytes()[:-200])
+    (tmp_path / "look").mkdir()
+    with pytest.raises((BundleError, ConfigError)):
+        opened_file.unpack(str(path), str(tmp_path / "look"))
+
+
+@pytest.mark.parametrize("data", [b"", b"hello\n", b"{}\n", b'{"a": 1}\n', b"\x89PNG\r\n\x1a\n", b"SQLite format 3\0"])
+def test_other_files_are_refused(data: bytes, tmp_path: Path) -> None:
+    """The error names what is expected, and the file."""
+    path = tmp_path / "other"
+    path.write_bytes(data)
+    with pytest.raises(ConfigError, match="expected a bundle, a journal, or an export"):
+        opened_file.unpack(str(path), str(tmp_path / "look"))
+    with pytest.raises(NotFound, match="there is no file"):
+        opened_file.unpack(str(tmp_path / "missing"), str(tmp_path / "look"))
+
+
+class _Opened(RealPages):
+    """A running `localops open`."""
+
+    def __init__(self, path: Path, temporary: Path) -> None:
+        temporary.mkdir()
+        command = [sys.executable, "-m", "localops", "open", str(path), "--port", "0", "--json"]
+        environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": str(temporary)}
+        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        assert self.process.stdout is not None
+        self.facts = json.loads(self.process.stdout.readline())
+        self.url, _, self.token = self.facts["url"].partition("/#t=")
+        self.port = urlsplit(self.url).port or 0
+        self.cookie = self.enter(self.token)
+
+
+def test_a_file_is_in_the_pages_and_nothing_stays(tmp_path: Path) -> None:
+    """The session is in the list of a real server; at its end the temporary home is gone, and none was imported."""
+    session = localops.start_session(name="a run to show")
+    assert session is not None
+    session.record(localops.ActionEvent("step"))
+    session.end_session("Success")
+    path = tmp_path / "run.jsonl"
+    data = io.BytesIO()
+    with recorded_runs.opened() as runs:
+        dialects.write("jsonl", runs, data)
+    path.write_bytes(data.getvalue())
+    os.environ["LOCALOPS_HOME"] = str(tmp_path / "own")
+    pages = _Opened(path, tmp_path / "temporary")
+    with pages:
+        assert (pages.facts["kind"], pages.facts["problems"]) == ("rows", [])
+        [listed] = pages.get("/api/1/sessions").json["sessions"]
+        assert (listed["name"], listed["state"]) == ("a run to show", "Success")
+        assert len(list((tmp_path / "temporary").glob("localops-open-*"))) == 1
+        assert pages.stop() == 0
+    assert list((tmp_path / "temporary").iterdir()) == []
+    assert not (tmp_path / "own").exists()
+    assert path.read_bytes() == data.getvalue()

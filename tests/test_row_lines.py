@@ -1,0 +1,69 @@
+"""Rows that were exported as lines are imported again: each once, none that was deleted here, none that is broken."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from localops import cli, dialects
+from tests import recorded_runs
+from tests.test_dialects_otlp import figures
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+def _import(capsys: pytest.CaptureFixture[str], *arguments: object) -> tuple[int, dict[str, Any]]:
+    with pytest.raises(SystemExit) as ended:
+        cli.main(["import", *map(str, arguments), "--json"])
+    assert isinstance(ended.value.code, int)
+    return ended.value.code, json.loads(capsys.readouterr().out)
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    """Return a file of the rows of sessions of all kinds."""
+    recorded_runs.record_all()
+    path = tmp_path / "runs.jsonl"
+    with recorded_runs.opened() as runs, open(path, "wb") as out:
+        dialects.write("jsonl", runs, out)
+    return path
+
+
+def test_no_figure_changes(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The figures in the home that imports the file are those that were recorded; a second import adds nothing."""
+    with recorded_runs.opened() as runs:
+        before = {run.id: figures(run) for run in runs}
+    other = tmp_path / "other"
+    code, first = _import(capsys, file, "--home", other)
+    assert (code, first["new"], first["problems"]) == (0, first["rows"], [])
+    assert _import(capsys, file, "--home", other)[1]["new"] == 0
+    with recorded_runs.opened(other) as runs:
+        assert {run.id: figures(run) for run in runs} == before
+
+
+def test_a_broken_line_is_named(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A line that was changed fails its checksum: it is left out, and the exit code says that something was."""
+    lines = file.read_bytes().splitlines(keepends=True)
+    lines[2] = lines[2].replace(b'"kind":"', b'"kind":"x')
+    file.write_bytes(b"".join(lines))
+    code, report = _import(capsys, file, "--home", tmp_path / "other")
+    assert (code, report["new"]) == (3, len(lines) - 1)
+    assert report["problems"] == [f"{file}:3: the row fails its checksum"]
+
+
+def test_a_deleted_session_stays_deleted(file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Rows of a session that was pruned in this home do not come back."""
+    with recorded_runs.opened() as runs:
+        many, session = len(runs), runs[0].id.hex()
+    with pytest.raises(SystemExit):
+        cli.main(["prune", "--session", session, "--yes"])
+    capsys.readouterr()
+    code, report = _import(capsys, file)
+    assert (code, report["new"]) == (0, 0)
+    assert report["gone"] > 0
+    with recorded_runs.opened() as runs:
+        assert len(runs) == many - 1
