@@ -48,8 +48,9 @@ CODE, HUMAN = "code", "human"  # the authors that are meant where none is named:
 STAR = "star"  # the name of the score of a session that somebody wants to find again
 _NAME, _AUTHOR, _LABEL, _VERSION = 64, 128, 256, 128  # characters
 _MOST_EXACT = 1 << 53
-_UNUSABLE = re.compile(r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]")
-_ASKED = re.compile(r"([^<>=!@]+)(?:@([^<>=!]+))?(?:(<=|>=|!=|<|>|=)(.+))?", re.DOTALL)
+# Compiled when they are needed first: that takes longer than loading this module.
+_UNUSABLE = r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
+_ASKED = r"(?s)([^<>=!@]+)(?:@([^<>=!]+))?(?:(<=|>=|!=|<|>|=)(.+))?"
 _WORDS = {"true": True, "false": False}
 
 
@@ -84,7 +85,7 @@ def name_of(name: object) -> str:
 
 def _text(what: str, given: object, most: int) -> str:
     clean = given.strip() if isinstance(given, str) else None
-    if not clean or len(clean) > most or _UNUSABLE.search(clean):
+    if not clean or len(clean) > most or re.search(_UNUSABLE, clean):
         raise ConfigError(
             f"invalid score {what}: expected a text of 1 to {most} characters on one line, got {_shown(given)}"
         )
@@ -147,7 +148,7 @@ def condition(text: str) -> Condition:
     >>> condition("correct@human<0.5")
     Condition(name='correct', author='human', op='<', value=0.5)
     """
-    match = _ASKED.fullmatch(text.strip())
+    match = re.fullmatch(_ASKED, text.strip())
     if match is None:
         raise ConfigError(f"invalid score filter {text!r}: expected NAME, NAME<0.5, NAME=good or NAME@AUTHOR>=1")
     name, author, op, right = match.groups()
