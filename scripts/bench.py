@@ -563,6 +563,7 @@ def made_sessions(many: int) -> Iterator[rows.Row]:
 sys.path.insert(0, str(Path(__file__).parent.parent))
 from scripts import (  # noqa: E402  the parts of it that need a hub, pages, a browser
     bench_agentops,
+    bench_fleet,
     bench_hub,
     bench_mcp,
     bench_spans,
@@ -574,7 +575,7 @@ from scripts import (  # noqa: E402  the parts of it that need a hub, pages, a b
 
 PARTS = {part.__name__: part for part in (lines, record, second, power, start, writers, million, sessions)}
 PARTS |= bench_sync.PARTS | bench_agentops.PARTS | bench_ui.PARTS | bench_web.PARTS | bench_mcp.PARTS | bench_hub.PARTS
-PARTS |= bench_transcripts.PARTS | bench_spans.PARTS
+PARTS |= bench_transcripts.PARTS | bench_spans.PARTS | bench_fleet.PARTS
 
 
 def page(bench: Bench) -> str:

@@ -60,14 +60,15 @@ def _batches(many: int) -> list[tuple[int, bytes]]:
     session, sent = clock.new_id(), []
     previous = None
     for first in range(1, many + 1, BATCH):
-        made = [_row(session, number) for number in range(first, first + BATCH)]
+        made = [row(session, number) for number in range(first, first + BATCH)]
         batch = bundle.Batch("a" * 32, [], stored(made, first), [(first, first + BATCH - 1)], previous)
         previous = bundle.previous(batch)
         sent.append((BATCH, zlib.compress(bundle.pack(batch), 1, wbits=31)))
     return sent
 
 
-def _row(session: bytes, number: int) -> rows.Row:
+def row(session: bytes, number: int) -> rows.Row:
+    """Return a row of a session: every third one is a call of a model."""
     at, text = clock.now_ns(), body()
     columns: dict[str, Any] = {"id": clock.new_id(at), "at_ns": at, "start_ns": at - 1_000_000, "body": text}
     if number % 3:

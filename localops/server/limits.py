@@ -33,7 +33,7 @@ class Limits:
     queued: int = 100  # of them, of one key
     silence: float = 20.0  # seconds without a byte of a body
     whole: float = 120.0  # seconds for a body
-    connections: int = 512
+    connections: int = 1_024
     head: float = 10.0  # seconds for the head of a request
     idle: int = 30  # seconds that a connection is kept for another request
     request: float = 180.0  # seconds from the head to the end of the response

@@ -299,7 +299,7 @@ def serve(
         h11_max_incomplete_event_size=_HEAD_BYTES,
         timeout_keep_alive=limits.idle,
         timeout_graceful_shutdown=limits.farewell,
-        backlog=512,
+        backlog=limits.connections,
         ssl_certfile=cert,
         ssl_keyfile=key,
     )

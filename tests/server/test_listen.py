@@ -210,11 +210,25 @@ def test_many_connections_make_room_for_more(tmp_path: Path) -> None:
     """With too many connections, the oldest idle one is closed, so that an active client is served."""
     with hub(tmp_path) as running:
         opened: list[socket.socket] = []
-        for _ in range(600):
+        for _ in range(1_100):
             _open(running, opened)
         assert _is_well(running)
         opened[0].settimeout(5)
         assert _until_closed(opened[0]) == b""
+        for each in opened:
+            each.close()
+
+
+def test_a_thousand_machines_are_connected_at_once(tmp_path: Path) -> None:
+    """The first of a thousand connections is still served when the last one is there."""
+    with hub(tmp_path) as running:
+        opened: list[socket.socket] = []
+        for _ in range(1_000):
+            _open(running, opened)
+        for each in (opened[-1], opened[0]):
+            each.sendall(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
+            each.settimeout(20)
+            assert each.recv(65_536).startswith(b"HTTP/1.1 200")
         for each in opened:
             each.close()
 
