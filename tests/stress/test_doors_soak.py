@@ -27,7 +27,9 @@ SEED = int(os.environ.get("STRESS_SEED", "1"))
 PROJECTS = ("default", "other")
 SHARE = 0.15
 _FIGURES = ("llm_calls", "tool_calls", "actions", "errors", "tokens_in", "tokens_out", "cost_nano")
-_WAIT = 1.0  # seconds that a trace waits for its root
+# Seconds that a trace waits for its root: longer than most retries and starts of the hub take, also on a busy machine.
+# What names its session must not come later, as a trace is not moved.
+_WAIT = 4.0
 _ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH}
 
 
