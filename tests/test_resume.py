@@ -919,3 +919,21 @@ def test_a_session_of_a_hub_is_refused() -> None:
     Path(programs.project()).parent.joinpath("hub.json").write_text("{}")
     with pytest.raises(localops.NotResumable, match="is on a hub"):
         localops.resume(began.session_id)
+
+
+def test_a_step_over_another_decorator_knows_its_own_exceptions(effects: Effects) -> None:
+    """An exception that comes out of the function is a failure, whatever else is around it: it runs again."""
+
+    @tool(once=True)
+    @operation
+    def outer() -> int:
+        effects.append("outer")
+        if len(effects) < 2:
+            raise ConnectionError
+        return len(effects)
+
+    began = localops.init()
+    with pytest.raises(ConnectionError):
+        outer()
+    again(began)
+    assert [outer(), effects] == [2, ["outer", "outer"]]

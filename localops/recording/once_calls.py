@@ -99,7 +99,7 @@ class _Step:
     def __init__(self, function: object, plan: Plan, options: dict[str, Any], call: type[Call]) -> None:
         self.plan = plan
         self._call = call
-        self._code = attribute(function, "__code__") or attribute(attribute(type(function), "__call__"), "__code__")
+        self._code = _code_of(function)
         self._key = options.get("key")
         self._has_key = "key" in options
         self._idempotent = bool(options.get("idempotent"))
@@ -152,6 +152,16 @@ class _Step:
         except BaseException:
             turn.release()
             raise
+
+
+def _code_of(function: object) -> object:
+    """Return the code that an exception of a function comes through; None if it is not written in Python."""
+    code = attribute(function, "__code__") or attribute(attribute(type(function), "__call__"), "__code__")
+    # Our wrappers of one kind share their code: what they wrap tells them apart.
+    while attribute(code, "co_filename") == around.__code__.co_filename:
+        function = attribute(function, "__wrapped__")
+        code = attribute(function, "__code__")
+    return code
 
 
 class _Chance:

@@ -209,6 +209,9 @@ def test_no_effect_is_repeated_after_kills_at_random_instants(tmp_path: Path) ->
                 resumed += session is not None
         resumed = 0
         assert ledger.counts() == _wanted(Random(program)), f"program {program}"
+        # Without a session steps simply run.
+        undisturbed = Agent(Ledger(tmp_path / f"scratch-{program}")).run(Random(program))
+        assert (tmp_path / f"answers-{program}").read_text() == repr(undisturbed)
         program += 1
     print(
         f"{kills} kills of {program} programs in {time.monotonic() - began:.0f} s; steps after them: "
