@@ -188,11 +188,12 @@ def test_what_repeats_cost() -> None:
 def test_an_llm_call_inside_of_a_repeated_call_was_wasted_too() -> None:
     """A tool that asks a model itself."""
     session = localops.start_session()
-    for _ in range(3):
+    for cost in (1, 2, 4):
         with session.operation("summarise", kind="tool", params={"text": "long"}) as tool:
-            session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=50, completion_tokens=5, cost=0.1))
+            session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=50, completion_tokens=5, cost=cost))
             tool.returns("short")
-    assert read()["wasted"]["llm_calls"] == 2
+    wasted = read()["wasted"]
+    assert (wasted["llm_calls"], wasted["cost_usd"]) == (2, 6)
 
 
 def test_a_call_without_a_price_makes_a_lower_bound() -> None:
@@ -231,7 +232,7 @@ def test_marks_of_polling() -> None:
         return "pending"
 
     session = localops.init(polling=["watch", "look"])
-    for _ in range(4):
+    for _ in range(loops.OFTEN):
         wait("j1")
         session.record(ToolEvent(name="poll", params={"job": 1}, returns="pending", polling=True))
         with session.operation("ask", kind="tool", params={"job": 1}, polling=True) as operation:
@@ -240,6 +241,23 @@ def test_marks_of_polling() -> None:
         with session.operation("look", kind="tool", params={"job": 1}) as operation:
             operation.returns("pending")
     assert read()["loops"] == []
+
+
+def test_a_name_may_be_anything() -> None:
+    """It is compared only if it is a text."""
+
+    class Hostile:
+        __hash__ = None  # type: ignore[assignment]
+
+        def __eq__(self, other: object) -> bool:
+            raise RuntimeError("not with me")
+
+    name: Any = Hostile()
+    session = localops.init(polling=["watch"], on_loop=lambda *given: None)
+    session.record(ToolEvent(name=name, params={"n": 1}))
+    with session.operation(name, kind="tool"):
+        pass
+    assert session.get_analytics()["Tool calls"] == 2
 
 
 def test_names_from_outside_poll(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -228,6 +228,7 @@ class ToolEvent(Event):
 
     any_type = False
     plain = False
+    polling = False  # calls of the tool repeat by intent
     _counts_as = "tool"
 
     def __init__(
@@ -271,11 +272,15 @@ class ToolEvent(Event):
         self.call_id = call_id
         self.definition = definition
         self.cost = cost
-        self.polling = True if polling else None
+        if polling:
+            self.polling = True
 
     def fields(self) -> dict[str, object]:
         """Return the fields of its row's body, without the columns."""
-        return {**super().fields(), **_given(self, ("call_id", "definition", "logs", "polling"))}
+        fields = {**super().fields(), **_given(self, ("call_id", "definition", "logs"))}
+        if self.polling:
+            fields["polling"] = True
+        return fields
 
 
 class LLMEvent(Event):

@@ -118,6 +118,7 @@ class Recorder:
         self._append = journal.append
         self._event_row = writer.event
         self._config = config
+        self._polling = frozenset(config.polling)
         self._pid = os.getpid()
         self._owner = self._pid if owned else 0
         self._warned: dict[str, object] = {}
@@ -220,7 +221,7 @@ class Recorder:
         ):
             self._write_copy(event, id, at, parent, agent, seen, beside)
             return
-        if self._config.polling and isinstance(event, ToolEvent) and event.name in self._config.polling:
+        if self._polling and isinstance(event, ToolEvent) and _is_among(event.name, self._polling):
             event.polling = True
         row = self.writer.measured_event(event, id, at, parent, agent, failed, beside, unbilled=unbilled)
         self._write_recorded(event, row, at)
@@ -664,6 +665,11 @@ class Recorder:
             # The edge: a failed query must not prevent the end.
             hold_if_programs(error)
             return None
+
+
+def _is_among(name: object, names: frozenset[str]) -> bool:
+    """Return whether a name is one of these; a program may give anything as a name."""
+    return type(name) is str and name in names
 
 
 def is_unbilled(call: Event, error: ErrorEvent) -> bool:

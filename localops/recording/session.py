@@ -275,7 +275,7 @@ class Session(SessionFacts):
         is spent, and the LimitReached of a hook.
         """
         self.check_budget()
-        if kind == "tool" and self.config.polling and name in self.config.polling:
+        if kind == "tool" and self.config.polling and type(name) is str and name in self.config.polling:
             more = {**(more or {}), "polling": True}
 
         def write() -> OperationRows:
