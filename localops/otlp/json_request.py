@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from localops import __version__
 from localops.encoding import encode
+from localops.otlp.evaluation import EVENT
 from localops.otlp.semconv import SCHEMA
 
 TYPE_CHECKING = False
@@ -48,9 +49,16 @@ def _plain(span: Span) -> dict[str, Any]:
     }
     if span.parent is not None:
         fields["parentSpanId"] = span.parent.hex()
-    if span.exception is not None:
-        moment = {"timeUnixNano": str(span.end_ns), "name": "exception", "attributes": _pairs(span.exception)}
-        fields["events"] = [moment]
+    named = (("exception", span.exception), (EVENT, span.result))
+    moments = [
+        {"timeUnixNano": str(span.end_ns), "name": name, "attributes": _pairs(about)}
+        for name, about in named
+        if about is not None
+    ]
+    if moments:
+        fields["events"] = moments
+    if span.judged is not None:
+        fields["links"] = [{"traceId": span.trace.hex(), "spanId": span.judged.hex()}]
     return fields
 
 

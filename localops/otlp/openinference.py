@@ -8,6 +8,7 @@ from __future__ import annotations
 from localops.otel.messages import in_parts, text
 from localops.otel.names import openinference, sent
 from localops.otel.tool_definitions import tool_definitions
+from localops.otlp import evaluation
 from localops.otlp.semconv import (
     BODY,
     COST,
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.otel.messages import Message, Part
+    from localops.otlp.evaluation import Result
     from localops.otlp.semconv import Attributes, Shape
 
 _NAMES = sent(openinference.FIELDS)
@@ -143,6 +145,10 @@ class OpenInference:
     def metadata(self, metadata: dict[str, Any]) -> Attributes:
         """Return the metadata of a session."""
         return {_NAMES["metadata"]: text(metadata)} if metadata else {}
+
+    def evaluation(self, one: Result) -> tuple[Attributes, Attributes | None]:
+        """Return the attributes of a score, which is no event here."""
+        return evaluation.openinference(one), None
 
     def state(self, state: str) -> str:
         """Return the end state of a session."""

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from localops.otel.messages import in_parts, reasons, text, with_calls
 from localops.otel.names import agentops, genai, openinference, sent
 from localops.otel.tool_definitions import tool_definitions
+from localops.otlp import evaluation
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from typing import Any, Protocol
 
     from localops.otel.messages import Message
+    from localops.otlp.evaluation import Result
 
     Value = str | bool | int | float | list[str]
     Attributes = dict[str, Value]
@@ -76,6 +78,9 @@ if TYPE_CHECKING:
 
         def metadata(self, metadata: dict[str, Any]) -> Attributes:
             """Return the metadata of a session for readers that want it in one attribute."""
+
+        def evaluation(self, one: Result) -> tuple[Attributes, Attributes | None]:
+            """Return the attributes of a score, and those of its event."""
 
         def state(self, state: str) -> str:
             """Return the end state of a session."""
@@ -315,6 +320,11 @@ class GenAI:
     def metadata(self, metadata: dict[str, Any]) -> Attributes:
         """Return the metadata of a session in one attribute, as readers of OpenInference want it."""
         return {_OPENINFERENCE["metadata"]: text(metadata)} if metadata and self._complemented else {}
+
+    def evaluation(self, one: Result) -> tuple[Attributes, Attributes | None]:
+        """Return the attributes of a score, and those of its event."""
+        own = evaluation.genai(one)
+        return own | (evaluation.openinference(one) if self._complemented else {}), own
 
     def state(self, state: str) -> str:
         """Return the end state of a session."""

@@ -18,6 +18,7 @@ from localops.encoding import encode
 from localops.journal import rows, stored
 from localops.otel import exact, mapping
 from localops.otel.messages import completion_messages, prompt_messages, text
+from localops.otlp import evaluation
 from localops.otlp.semconv import (
     BODY,
     CREATED,
@@ -36,6 +37,7 @@ from localops.otlp.semconv import (
 from localops.reading import session_state
 from localops.reading.snapshot import Snapshot
 from localops.recording.session import STATES
+from localops.scores import KIND
 from localops.transfer import bundle
 
 TYPE_CHECKING = False
@@ -75,6 +77,8 @@ class Span:
     status: int = UNSET
     message: str = ""
     exception: Attributes | None = None  # of the span's exception event
+    result: Attributes | None = None  # of the event of a score
+    judged: bytes | None = None  # the span in the same trace that it judges
 
 
 @dataclass(frozen=True)
@@ -144,6 +148,8 @@ class Translation:
             if row.kind == "end" and row.session not in ended:
                 ended.add(row.session)
                 yield from self._end(row)
+            elif row.kind == KIND and self._names.is_exact:
+                yield from self._score(row)
             elif row.kind not in rows.BOOKS and row.phase == rows.DONE:
                 yield self._work(row, None if _is_whole(row) else self._find(row.id, rows.OPEN))
 
@@ -364,6 +370,33 @@ class Translation:
         """Return a value without a name in any convention: as it is where an attribute can hold it."""
         return _typed(value) if self._names.is_exact else text(value)
 
+    def _score(self, row: _Row) -> Iterator[Span]:
+        """Yield the span of a score or a note."""
+        names, made = self._names, evaluation.result(row.name, row.body)
+        if made is None:
+            return
+        judged = span_id(_place(row))
+        at = row.at_ns if row.end_ns is None else row.end_ns
+        attributes, event = names.evaluation(made)
+        span = Span(
+            row.session,
+            span_id(row.id),
+            judged,
+            evaluation.EVENT,
+            INTERNAL,
+            *_times(at, at),
+            {
+                **names.readers_kind(SHAPES["evaluator"]),
+                **self._session(row.session),
+                **attributes,
+                "localops.event.id": _dashed(row.id),
+                "localops.event.kind": row.kind,
+            },
+            result=event,
+            judged=judged,
+        )
+        yield self._exactly(span, row, row.body)
+
     # Sessions
 
     def _end(self, row: _Row) -> Iterator[Span]:
@@ -518,11 +551,14 @@ def _exception(row: _Row, body: dict[str, Any]) -> Attributes:
 def _read(span: Span) -> dict[str, Any]:
     """Return the row that a span is read into."""
     given = {name: tuple(value) if isinstance(value, list) else value for name, value in span.attributes.items()}
-    events = [("exception", span.end_ns, span.exception)] if span.exception is not None else []
-    status = _STATUS[span.status]
-    return (
-        mapping.read(span.name, given, scope="localops", events=events, status=status, message=span.message).row or {}
+    named = (("exception", span.exception), (evaluation.EVENT, span.result))
+    events = [(name, span.end_ns, about) for name, about in named if about is not None]
+    links = [{"trace_id": span.trace.hex(), "span_id": span.judged.hex()}] if span.judged is not None else []
+    status, message = _STATUS[span.status], span.message
+    reading = mapping.read(
+        span.name, given, scope="localops", events=events, status=status, message=message, links=links
     )
+    return reading.row or {}
 
 
 def _typed(value: object) -> Value:

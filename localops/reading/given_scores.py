@@ -66,6 +66,8 @@ else:
 
 _Z = 1.959963984540054  # of the normal distribution, for 95 %
 _FEW = 30  # up to so many degrees of freedom Student's distribution is computed in full
+# By an author's word, or the one before a colon; any other is that of a program.
+_KINDS = {"human": "HUMAN", "user": "HUMAN", "llm": "LLM", "model": "LLM", "judge": "LLM"}
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<": lambda left, right: left < right,
     "<=": lambda left, right: left <= right,
@@ -144,6 +146,15 @@ def together(given: Iterable[Given]) -> dict[str, Any]:
         "scores": [facts(one) for one in listed if not one.is_note],
         "notes": [note_facts(one) for one in listed if one.is_note],
     }
+
+
+def kind_of_author(author: str) -> str:
+    """Return what kind of judge an author is, in the words of OpenInference: HUMAN, LLM or CODE.
+
+    >>> kind_of_author("human"), kind_of_author("human:ann"), kind_of_author("llm:gpt-4o"), kind_of_author("ci")
+    ('HUMAN', 'HUMAN', 'LLM', 'CODE')
+    """
+    return _KINDS.get(author.partition(":")[0].lower(), "CODE")
 
 
 def match(given: Iterable[Given], wanted: Condition) -> bool:

@@ -44,9 +44,13 @@ def sent(kind: str, body: dict[str, Any], semconv: str = "both", **columns: Any)
 def read(span: Span) -> Reading:
     """Return what a span says."""
     about = {name: tuple(value) if isinstance(value, list) else value for name, value in span.attributes.items()}
-    events = [("exception", span.end_ns, span.exception)] if span.exception is not None else []
+    named = (("exception", span.exception), ("gen_ai.evaluation.result", span.result))
+    events = [(name, span.end_ns, given) for name, given in named if given is not None]
+    links = [{"trace_id": span.trace.hex(), "span_id": span.judged.hex()}] if span.judged is not None else []
     status = _STATUS[span.status]
-    return mapping.read(span.name, about, scope="localops", events=events, status=status, message=span.message)
+    return mapping.read(
+        span.name, about, scope="localops", events=events, status=status, message=span.message, links=links
+    )
 
 
 _TEXT = st.text('abc é"{}[]$1', max_size=30) | st.text(max_size=60)

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.otel.messages import Message
+    from localops.otlp.evaluation import Result
     from localops.otlp.semconv import Attributes, Shape
 
 
@@ -87,6 +88,10 @@ class AgentOps:
     def metadata(self, metadata: dict[str, Any]) -> Attributes:  # noqa: ARG002
         """Return nothing: the cloud reads each fact under its own name."""
         return {}
+
+    def evaluation(self, one: Result) -> tuple[Attributes, Attributes | None]:  # noqa: ARG002
+        """Return no attributes: the cloud would take a score for an LLM call, and gets none."""
+        return {}, None
 
     def state(self, state: str) -> str:
         """Return the end state of a session, in the cloud's spelling."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from localops import __version__
 from localops.encoding import encode
+from localops.otlp.evaluation import EVENT
 from localops.otlp.json_request import fitting
 from localops.otlp.semconv import SCHEMA
 from localops_sync.sink import Blocked
@@ -62,9 +63,12 @@ def _add(spans: Any, span: Span) -> None:
     )
     added.status.code, added.status.message = span.status, span.message
     _fill(added.attributes, span.attributes)
-    if span.exception is not None:
-        moment = added.events.add(name="exception", time_unix_nano=span.end_ns)
-        _fill(moment.attributes, span.exception)
+    for name, about in (("exception", span.exception), (EVENT, span.result)):
+        if about is not None:
+            moment = added.events.add(name=name, time_unix_nano=span.end_ns)
+            _fill(moment.attributes, about)
+    if span.judged is not None:
+        added.links.add(trace_id=span.trace, span_id=span.judged)
 
 
 def _fill(pairs: Any, attributes: Attributes) -> None:

@@ -1,0 +1,83 @@
+"""A score as a span of its own: spans that were sent cannot be changed, and scores come after them.
+
+It is the event `gen_ai.evaluation.result` of the semantic conventions, in a span below the one that is judged, and an
+evaluation of OpenInference, in a span of kind EVALUATOR that is linked to it.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+from localops.otel.messages import text
+from localops.reading.given_scores import kind_of_author
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, NamedTuple
+
+    Attributes = dict[str, str | bool | int | float | list[str]]
+
+    class Result(NamedTuple):
+        """A score in the words that both conventions have."""
+
+        name: str
+        score: float | int | None
+        label: str | None
+        explanation: str | None
+        author: str
+        version: str | None
+else:
+    Result = namedtuple("Result", "name score label explanation author version")
+
+EVENT = "gen_ai.evaluation.result"
+_TAKEN_BACK = "no score"  # the explanation of one without a value, as a result must have something
+_NOTE = "note"  # the name of a note, as a result must have one
+_START = "evaluations.0.evaluation."
+
+
+def result(name: str | None, body: dict[str, Any]) -> Result | None:
+    """Return a score from its row; None for a note whose text is not sent.
+
+    One that takes back another is sent as well: who knows a result by its author then has none.
+    """
+    value, comment = body.get("value"), body.get("comment")
+    if value is None and comment is None:
+        if name is None:
+            return None
+        comment = _TAKEN_BACK
+    score = float(value) if isinstance(value, bool) else value if isinstance(value, int | float) else None
+    label = str(value).lower() if isinstance(value, bool) else value if isinstance(value, str) else None
+    explanation = text(comment) if comment is not None else None
+    return Result(name or _NOTE, score, label, explanation, text(body.get("by") or ""), body.get("version"))
+
+
+def genai(one: Result) -> Attributes:
+    """Return the attributes of the semantic conventions."""
+    return _present(
+        {
+            "gen_ai.evaluation.name": one.name,
+            "gen_ai.evaluation.score.value": None if one.score is None else float(one.score),
+            "gen_ai.evaluation.score.label": one.label,
+            "gen_ai.evaluation.explanation": one.explanation,
+        }
+    )
+
+
+def openinference(one: Result) -> Attributes:
+    """Return the attributes of OpenInference."""
+    metadata = _present({"author": one.author or None, "version": one.version})
+    return _present(
+        {
+            f"{_START}name": one.name,
+            f"{_START}score": one.score,
+            f"{_START}label": one.label,
+            f"{_START}explanation": one.explanation,
+            f"{_START}annotator_kind": kind_of_author(one.author),
+            f"{_START}identifier": one.author or None,
+            f"{_START}metadata": text(metadata) if metadata else None,
+        }
+    )
+
+
+def _present(attributes: dict[str, Any]) -> Attributes:
+    return {name: value for name, value in attributes.items() if value is not None}
