@@ -42,6 +42,7 @@ _LEFT_OUT = {
     "datasette": "does not end",
     "systemctl": "needs root; the test starts and stops the hub",
     "localops hub serve": "does not end; the test has a hub",
+    "localops open": "does not end; tests/sync/test_opened_file.py looks at its pages",
     "_LOCALOPS_COMPLETE=fish_source": "needs fish",
 }
 # Programs that a machine may lack.
@@ -53,6 +54,7 @@ _OWN = {
     "carry",
     "coding-agents",
     "dashboard",
+    "formats",
     "hub",
     "hub-agentops",
     "hub-operations",
@@ -242,6 +244,29 @@ def test_the_page_about_sync(shell: _Shell, real: RealHub) -> None:
     for lines in _blocks("sync"):
         shell.run([line.replace("https://new.example:8642", real.url) for line in lines])
     assert _sent(shell)
+
+
+# Ids, times and durations, which differ each time a program runs.
+_MADE_UP = re.compile(
+    r"[0-9a-f]{8}-[0-9a-f-]{27}|\d{4}-\d\d-\d\d[T ][\d:.+]+|<?\d+(\.\d+)?m?s\b|\"(seconds|ts|dur)\":[\d.e-]+"
+)
+
+
+def test_the_page_about_formats(shell: _Shell) -> None:
+    """Each output of the page is that of its program, but for ids, times and durations."""
+    page = _PAGES["formats"].read_text()
+    [program] = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    (shell.folder / "tide.py").write_text(program)
+    shell.run(["python tide.py"])
+    for lines in _blocks("formats"):
+        shell.run(lines)
+    out = {form: shell.run([f"localops export last --format {form}"]) for form in ("md", "atif", "sft", "perfetto")}
+    plain = {form: _MADE_UP.sub("…", text) for form, text in out.items()}
+    [transcript] = re.findall(r"````md\n(.*?)````", page, re.DOTALL)
+    assert plain["md"] == _MADE_UP.sub("…", transcript)
+    shown = [_MADE_UP.sub("…", line) for line in re.findall(r"^```json\n(\{.*\}\n)```", page, re.MULTILINE)]
+    for form, line in zip(("atif", "sft", "perfetto"), shown[-3:], strict=True):
+        assert line.strip() in plain[form], form
 
 
 def test_the_page_about_carrying(shell: _Shell, tmp_path: Path) -> None:
