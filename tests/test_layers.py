@@ -55,7 +55,7 @@ LAYERS = """
     post_mortem_page
     waste_page waste_tables
     budget writer seen_calls own_scores loop_watch
-    recorder session_facts scoring
+    recorder session_facts scoring sweep
     once resuming
     once_calls
     operation score_runs

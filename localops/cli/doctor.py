@@ -7,7 +7,7 @@ import shlex
 import click
 
 from localops import config
-from localops.cli.common import dim, json_option, place, place_options, print_json, styled
+from localops.cli.common import Moment, at_most_one, dim, json_option, place, place_options, print_json, styled
 from localops.errors import NotFound
 from localops.output import clean, counted
 from localops.reading.home import known, used
@@ -23,16 +23,45 @@ if TYPE_CHECKING:
 @click.command()
 @click.option("--deep", is_flag=True, help="Read every row and blob, and compare derived tables with a rebuild.")
 @click.option("--fix", is_flag=True, help="Check as with --deep, and fix what can be fixed without loss.")
+@click.option("--secrets", is_flag=True, help="Search what was recorded for secrets, with today's rules, instead.")
+@click.option("--since", type=Moment(), metavar="TIME", help="With --secrets: only what was recorded since.")
+@click.option(
+    "--bundle",
+    "files",
+    multiple=True,
+    metavar="FILE",
+    help="With --secrets: this bundle, backup, export or log instead of the home; repeatable.",
+)
 @place_options
 @json_option
 @click.pass_context
-def doctor(context: click.Context, deep: bool, fix: bool, home: str | None, project: str | None, as_json: bool) -> None:
+def doctor(
+    context: click.Context,
+    deep: bool,
+    fix: bool,
+    secrets: bool,
+    since: int | None,
+    files: tuple[str, ...],
+    home: str | None,
+    project: str | None,
+    as_json: bool,
+) -> None:
     """Check the home for problems, and report what to do about them.
 
     Exit code 1 if there is a problem. --fix moves rows from spill files into the journal, takes read access from
     other users and rebuilds derived tables, unless rows are lost, of which only those tables know; for a damaged
     journal use `localops repair`.
+
+    --secrets reports by rule and place, never the secret itself: exit code 1 if there is one, 3 if there is none in
+    what could be read, but something could not be read.
     """
+    if secrets:
+        from localops.cli import secrets_found
+
+        at_most_one(secrets=secrets, deep=deep, fix=fix)
+        context.exit(secrets_found.report(home, project, files, since_ns=since or 0, as_json=as_json))
+    if files or since is not None:
+        raise click.UsageError("--bundle and --since are for --secrets")
     folder, only = place(home, project)
     names = known(folder)
     if only is not None and only not in names:

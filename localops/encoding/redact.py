@@ -17,7 +17,7 @@ from localops.interruption import settle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     from localops.encoding.shapes import Span
@@ -190,12 +190,7 @@ class Redactor:
         """
         if self._environ is not None and len(_data(self._environ)) != self.environ_size:
             self.look_again()
-        spans = shapes.spans(text, self.names, self._own)
-        for literal, label in self._literals:
-            at = text.find(literal)
-            while at >= 0:
-                spans.append((at, at + len(literal), label))
-                at = text.find(literal, at + len(literal))
+        spans = self._spans(text)
         count = 0
         if spans:
             text, count = _without(text, spans)
@@ -206,6 +201,27 @@ class Redactor:
             seen, text = text, _ask(self._hook, name, text)
             count += seen != text
         return text, count
+
+    def places(self, text: str) -> list[Span]:
+        """Return where the secrets of a text are, in order; the hook is not asked, as it names no places.
+
+        >>> Redactor(secrets=["correct horse"]).places("it is correct horse")
+        [(6, 19, 'secret')]
+        """
+        spans = self._spans(text)
+        for pattern in self._patterns:
+            spans += [(match.start(), match.end(), "pattern") for match in pattern.finditer(text) if match[0]]
+        return list(_united(spans)) if spans else []
+
+    def _spans(self, text: str) -> list[Span]:
+        """Return the places of secrets by shape, by name and of known values, in no order."""
+        spans = shapes.spans(text, self.names, self._own)
+        for literal, label in self._literals:
+            at = text.find(literal)
+            while at >= 0:
+                spans.append((at, at + len(literal), label))
+                at = text.find(literal, at + len(literal))
+        return spans
 
     def names(self, name: str) -> str:
         """Return the label for a value called `name`, or an empty text if that is not a secret's name.
@@ -350,9 +366,17 @@ def _label(name: str) -> str:
 
 
 def _without(text: str, spans: list[Span]) -> tuple[str, int]:
-    """Return the text with a note for each secret, and their number; of overlapping ones the longest counts."""
-    spans.sort()
+    """Return the text with a note for each secret, and their number."""
     parts, done, count = [], 0, 0
+    for start, end, label in _united(spans):
+        parts += [text[done:start], f"[redacted:{label}]"]
+        done, count = end, count + 1
+    return "".join([*parts, text[done:]]), count
+
+
+def _united(spans: list[Span]) -> Iterator[Span]:
+    """Yield places in order, overlapping ones as one; of their labels that of the longest counts."""
+    spans.sort()
     start, end, label = spans[0]
     longest = end - start
     for next_start, next_end, next_label in spans[1:]:
@@ -361,12 +385,10 @@ def _without(text: str, spans: list[Span]) -> tuple[str, int]:
                 longest, label = next_end - next_start, next_label
             end = max(end, next_end)
             continue
-        parts += [text[done:start], f"[redacted:{label}]"]
-        done, count = end, count + 1
+        yield start, end, label
         start, end, label = next_start, next_end, next_label
         longest = end - start
-    parts += [text[done:start], f"[redacted:{label}]", text[end:]]
-    return "".join(parts), count + 1
+    yield start, end, label
 
 
 def _everything(_body: bytes) -> object:

@@ -30,6 +30,24 @@ limit 1;
 select session
 from session_total;
 
+-- texts --
+-- What rows hold that may be a secret, a page at a time; as bytes, so that a flipped bit hides no other row.
+select
+  seq,
+  id,
+  session,
+  at_ns,
+  cast(coalesce(name, '') || char(10) || coalesce(model, '') || char(10) || coalesce(tags, '') as blob),
+  cast(body as blob)
+from event
+where seq > :after
+order by seq
+limit :many;
+
+-- last_seq --
+select coalesce(max(seq), 0)
+from event;
+
 -- twice --
 -- Identities with more than one row, and the number of surplus rows, which totals count as well.
 select id, count(*) - 1

@@ -1,0 +1,102 @@
+"""The report of `localops doctor --secrets`: by rule and place, never a secret itself."""
+
+from __future__ import annotations
+
+import sys
+import time
+
+import click
+
+from localops.cli.common import check_home, chosen_projects, dim, place, print_json, print_table, styled
+from localops.output import clean, count, counted
+from localops.reading.home import used
+from localops.upkeep import sweep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localops.upkeep.sweep import Place, Swept
+
+_SHOWN = 20  # places of a rule, without --json
+FOUND, UNREAD = 1, 3
+"""The exit codes when there are secrets, and when there are none in what could be read."""
+
+
+def report(home: str | None, project: str | None, files: Sequence[str], *, since_ns: int, as_json: bool) -> int:
+    """Search projects, or only these files, and print what is there; return the exit code."""
+    names: list[str] = []
+    if files:
+        if project is not None:
+            raise click.UsageError("--bundle searches files: leave out --project")
+        check_home(home)
+        folder = place(home, None)[0]
+    else:
+        folder, names = chosen_projects(home, project)
+        names = names if project is not None else used(folder, names)
+    began = time.monotonic()
+    swept = _swept(folder, names, files, since_ns)
+    seconds = time.monotonic() - began
+    if as_json:
+        print_json(_facts(folder, names, files, swept))
+    else:
+        _print(swept, seconds)
+    return FOUND if swept.secrets else UNREAD if swept.unread else 0
+
+
+def _swept(folder: str, names: Sequence[str], files: Sequence[str], since_ns: int) -> Swept:
+    if not sys.stderr.isatty():
+        return _search(sweep.Sweep(folder, since_ns=since_ns), names, files)
+    # A bar needs a length; of files alone it only shows that the command is at work.
+    many = sweep.total(folder, names) or 1
+    with click.progressbar(length=many, label="searching", file=sys.stderr) as bar:
+        return _search(sweep.Sweep(folder, since_ns=since_ns, progress=bar.update), names, files)
+
+
+def _search(search: sweep.Sweep, names: Sequence[str], files: Sequence[str]) -> Swept:
+    for name in names:
+        search.project(name)
+    for path in files:
+        search.file(path)
+    return search.result
+
+
+def _facts(folder: str, names: Sequence[str], files: Sequence[str], swept: Swept) -> dict[str, object]:
+    return {
+        "home": folder,
+        "projects": names,
+        "named_files": files,
+        "ok": not swept.secrets and not swept.unread,
+        "rows": swept.rows,
+        "files": swept.files,
+        "binary_files": swept.binary,
+        "bytes": swept.bytes,
+        "secrets": swept.secrets,
+        "rules": dict(sorted(swept.rules.items())),
+        "places": [vars(place) for place in swept.places],
+        "places_left_out": swept.secrets - len(swept.places),
+        "unread": swept.unread,
+    }
+
+
+def _print(swept: Swept, seconds: float) -> None:
+    for rule, many in sorted(swept.rules.items(), key=lambda pair: (-pair[1], pair[0])):
+        print(f"{styled(clean(rule), 'red')}: {counted(many, 'place')}")
+        places = [place for place in swept.places if place.rule == rule]
+        print_table([_line(place) for place in places[:_SHOWN]], ("where", "field", "length", "digest"), align="llrl")
+        if many > _SHOWN:
+            print(dim(f"and {count(many - _SHOWN)} more: --json lists {count(sweep.MOST_PLACES)} of all rules"))
+        print()
+    for problem in swept.unread:
+        print(f"{styled('not searched', 'yellow')}: {clean(problem)}")
+    what = f"{counted(swept.rows, 'row')} and {counted(swept.files - swept.binary, 'file')}"
+    speed = f"{count(round(swept.rows / seconds))} rows/s, " if swept.rows and seconds > 0.1 else ""
+    print(f"{counted(swept.secrets, 'secret') if swept.secrets else 'No secrets'} in {what}.")
+    print(dim(f"{speed}{swept.bytes / 1e6:.1f} MB searched; {counted(swept.binary, 'file')} without text left out"))
+
+
+def _line(place: Place) -> tuple[str, str, str, str | None]:
+    of_row = f"{place.session[:13]}/{place.event}" if place.session and place.event else ""
+    where = " ".join(filter(None, (place.project, "" if place.source == "row" else place.source, of_row, place.file)))
+    beside = f"byte {place.at}" if place.at is not None else ""
+    return clean(where), clean(place.field or beside), str(place.length), place.digest

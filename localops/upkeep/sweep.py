@@ -1,0 +1,439 @@
+"""A search of what was recorded for secrets, with the rules that hold today.
+
+Rules grow, and what was recorded before is not searched again by itself: this reads rows, blobs, what waits to become
+rows, and files such as bundles, and reports where a rule applies, never the secret.  It changes nothing, and holds a
+few megabytes at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import zipfile
+import zlib
+from dataclasses import dataclass, field
+from itertools import chain
+
+from localops import config, interruption
+from localops.config import Config
+from localops.encoding import encode
+from localops.encoding.plain_values import Walk
+from localops.errors import LocalopsError, NotFound
+from localops.journal import blobs, rows, spill
+from localops.journal.reader import Reader, has_our_header
+from localops.journal.sql import statements
+from localops.journal.stored import Stored
+from localops.recording.writer import redactor
+from localops.transfer import bundle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import IO, Any
+
+    from localops.encoding.redact import Redactor
+
+    # A row: its id, its session, name and model and tags as lines, its body.
+    Texts = tuple[bytes, bytes, bytes, bytes]
+    # What a text of a row hides: its field, the rule, the secret.
+    Hit = tuple[str, str, str]
+
+MOST_PLACES = 10_000  # that are kept; all are counted
+_PAGE = 4 << 20  # bytes of rows that are read together
+_ROWS = 2_000
+_TOGETHER = 64 << 10  # bytes that one quick look is for: with more, one suspect costs a look at many others
+_WINDOW = 1 << 20  # bytes of a file that are searched at once
+_OVERLAP = 64 << 10  # of which so many are searched with the next ones too, so that no secret is cut
+_WHOLE = 1 << 62  # a limit that no value reaches
+_DIGESTED = 12  # a digest of a shorter secret could be guessed
+_LINE = 128 << 20
+_LONGEST_KEY = 80
+_NOTE = re.compile(r"\[redacted:[^\]]*\]")
+_PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$#-]*")
+_COLUMNS = ("name", "model", "tags")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a rule applies.
+
+    `digest` begins the SHA-256 of the secret, so that equal ones can be recognised; a short secret has none, as it
+    could be guessed from it.
+    """
+
+    rule: str
+    project: str | None  # None: in a file that was named
+    source: str  # row, blob, spill, waiting, aside, bundle, file
+    file: str | None
+    session: str | None
+    event: str | None
+    field: str | None
+    at: int | None  # in a file that is searched as text: the byte at which it begins
+    length: int
+    digest: str | None
+
+
+@dataclass
+class Swept:
+    """The result of a search."""
+
+    rows: int = 0
+    files: int = 0
+    bytes: int = 0
+    binary: int = 0  # files that are no text, such as pictures, and were not searched
+    unread: list[str] = field(default_factory=list)  # what could not be read, and why
+    rules: dict[str, int] = field(default_factory=dict)
+    places: list[Place] = field(default_factory=list)
+
+    @property
+    def secrets(self) -> int:
+        """Return how many secrets there are; one that is in two places counts twice."""
+        return sum(self.rules.values())
+
+    def add(self, place: Place) -> None:
+        """Count a place, and keep it if there are not too many."""
+        self.rules[place.rule] = self.rules.get(place.rule, 0) + 1
+        if len(self.places) < MOST_PLACES:
+            self.places.append(place)
+
+
+class Sweep:
+    """A search with the rules of a home: ours, those of its config.toml, and the values of this environment."""
+
+    def __init__(self, home: str, *, since_ns: int = 0, progress: Callable[[int], None] | None = None) -> None:
+        settings = Config(home=home)
+        # `redact = false` was about recording.
+        self._redactor: Redactor = redactor(settings) or _ours()
+        self._home, self._since_ns = home, since_ns
+        self._progress = progress or (lambda _: None)
+        self.result = Swept()
+        self._project: str | None = None
+        # By digest: the first row that names a blob in which there is a secret.
+        self._naming: dict[str, tuple[str, str] | None] = {}
+
+    # What is searched
+
+    def project(self, name: str) -> None:
+        """Search a project: its blobs, its rows, and what waits to become rows."""
+        self._project = name
+        folder = config.project_folder(self._home, name)
+        first = len(self.result.places)
+        self._naming = {}
+        for path in sorted(blobs.stored(folder)):
+            self._recent_file(path, "blob")
+        for digest in blobs.waiting(folder):
+            self._recent_file(blobs.find(folder, digest), "blob")
+        path = os.path.join(folder, config.JOURNAL)
+        if os.path.exists(path):
+            self._journal(path, "row", None)
+        for part in _listed(os.path.join(folder, "parts"), ".db"):
+            self._journal(part, "row", part)
+        waiting = (Stored(0, *rows.whole(row)) for row in spill.rows(folder))
+        self._rows(map(_texts, waiting), "spill")
+        for place in spill.places(folder):
+            for path in _listed(place, ".unreadable"):
+                self._file(path, "spill")
+        for path in _listed(os.path.join(folder, "waiting"), ".jsonl"):
+            self._recent_file(path, "waiting")
+        for path in _aside(folder):
+            self._file(path, "aside", even_binary=True)
+        self._name_blobs(first)
+        self._project = None
+
+    def file(self, path: str) -> None:
+        """Search a file: a bundle, a journal such as a backup, or any text, such as a log to be imported."""
+        if not os.path.exists(path):
+            raise NotFound(f"there is no file {path}")
+        if os.path.isdir(path):
+            raise NotFound(f"{path} is a folder: name the files in it")
+        if has_our_header(path):
+            self._journal(path, "file", path)
+        elif zipfile.is_zipfile(path):
+            self._bundle(path)
+        else:
+            self._file(path, "file")
+
+    def _recent_file(self, path: str, source: str) -> None:
+        """Search a file unless it was written before the time to begin at."""
+        try:
+            if os.stat(path).st_mtime_ns >= self._since_ns:
+                self._file(path, source)
+        except FileNotFoundError:
+            # Pruned, or moved to its place, meanwhile.
+            return
+
+    def _journal(self, path: str, source: str, file: str | None) -> None:
+        try:
+            with Reader(path) as reader:
+                for page in _pages(reader, self._progress):
+                    texts = ((id, session, head, body) for _, id, session, at, head, body in page if self._is_new(at))
+                    self._rows(texts, source, file)
+        except LocalopsError as error:
+            self.result.unread.append(str(error))
+
+    def _is_new(self, at_ns: int) -> bool:
+        return at_ns >= self._since_ns
+
+    def _rows(self, texts: Iterable[Texts], source: str, file: str | None = None) -> None:
+        """Search rows: many with one look, and those alone that may hide something."""
+        group: list[Texts] = []
+        size = 0
+        for each in texts:
+            group.append(each)
+            size += len(each[2]) + len(each[3] or b"")
+            if size >= _TOGETHER:
+                self._group(group, size, source, file)
+                group, size = [], 0
+        if group:
+            self._group(group, size, source, file)
+
+    def _group(self, group: Sequence[Texts], size: int, source: str, file: str | None) -> None:
+        self.result.rows += len(group)
+        self.result.bytes += size
+        suspects = self._redactor.suspects
+        if self._naming:
+            self._look_for_names(group)
+        if not suspects(b"\n".join([part or b"" for _, _, *parts in group for part in parts])):
+            return
+        for id, session, head, body in group:
+            if suspects(head):
+                self._report(self._in_columns(head), source, file, id, session)
+            if body and suspects(body):
+                self._report(self._in_body(body), source, file, id, session)
+
+    def _report(self, hits: Iterable[Hit], source: str, file: str | None, id: bytes, session: bytes) -> None:
+        for place, rule, secret in hits:
+            self._add(rule, secret.encode("utf-8", "surrogatepass"), source, file, (session, id), place)
+
+    def _add(
+        self,
+        rule: str,
+        secret: bytes,
+        source: str,
+        file: str | None,
+        row: tuple[bytes, bytes] | None = None,
+        place: str | None = None,
+        at: int | None = None,
+    ) -> None:
+        session, id = map(rows.id_text, row) if row else (None, None)
+        self.result.add(
+            Place(rule, self._project, source, file, session, id, place, at, len(secret), _short_digest(secret))
+        )
+
+    # Within a row
+
+    def _in_columns(self, head: bytes) -> Iterator[Hit]:
+        for name, text in zip(_COLUMNS, head.decode("utf-8", "replace").split("\n", 2), strict=False):
+            for start, end, label in self._redactor.places(text):
+                yield from _unless_noted(name, label, text[start:end])
+
+    def _in_body(self, body: bytes) -> Iterator[Hit]:
+        """Yield what today's recording would have replaced: the body as it is, beside what it would write of it."""
+        try:
+            fields = encode.loads(body)
+        except ValueError:
+            yield from self._in_text("body", body.decode("utf-8", "replace"))
+            return
+        walk = Walk(self._redactor, max_value=_WHOLE)
+        hits = list(self._differences("", fields, walk.plain(fields)))
+        if walk.overran or walk.notes.keys() & {"too_many", "too_deep", "too_big"}:
+            # Not all of it was walked.
+            hits += self._in_text("body", body.decode("utf-8", "replace"))
+        yield from hits
+
+    def _in_text(self, place: str, text: str) -> Iterator[Hit]:
+        for start, end, label in self._redactor.places(text):
+            yield from _unless_noted(place, label, text[start:end])
+
+    def _differences(self, place: str, was: Any, now: Any) -> Iterator[Hit]:
+        if isinstance(was, dict) and isinstance(now, dict):
+            for (key, value), (clean_key, clean_value) in zip(was.items(), now.items(), strict=False):
+                inner = _inner(place, clean_key)
+                if key != clean_key:
+                    yield from self._in_text(inner, key)
+                yield from self._differences(inner, value, clean_value)
+        elif isinstance(was, list) and isinstance(now, list):
+            for at, (item, clean_item) in enumerate(zip(was, now, strict=False)):
+                yield from self._differences(f"{place}[{at}]", item, clean_item)
+        elif was != now:
+            yield from self._replaced(place, was, now)
+
+    def _replaced(self, place: str, was: Any, now: Any) -> Iterator[Hit]:
+        """Yield the secrets of a value, of which a rule replaced parts by its shape, or the whole by its name."""
+        if isinstance(was, str) and not (isinstance(now, str) and _NOTE.fullmatch(now)):
+            hits = list(self._in_text(place, was))
+            if not hits and isinstance(now, str) and _NOTE.sub("", now) != _NOTE.sub("", was):
+                # The user's function names no places.
+                hits = [(place, "hook", was)]
+            yield from hits
+        elif isinstance(now, str) and (note := _NOTE.fullmatch(now)):
+            text = was if isinstance(was, str) else encode.dumps(was).decode()
+            yield from _unless_noted(place, note[0][len("[redacted:") : -1], text)
+
+    # Within a file
+
+    def _file(self, path: str, source: str, *, even_binary: bool = False) -> None:
+        try:
+            with open(path, "rb") as file:
+                self._stream(file, source, path, even_binary=even_binary)
+        except FileNotFoundError:
+            # Collected or pruned meanwhile.
+            return
+        except OSError as error:
+            interruption.pass_on(error)
+            self.result.unread.append(f"{path} cannot be read: {error.strerror}")
+
+    def _stream(self, file: IO[bytes], source: str, path: str, *, even_binary: bool = False) -> None:
+        """Search a file as text, in windows that overlap: each secret is counted in the one where it begins early."""
+        self.result.files += 1
+        window, base = file.read(_WINDOW), 0
+        if b"\0" in window and not even_binary:
+            self.result.binary += 1
+            return
+        # A secret that begins before `begin` was counted in the window before.
+        begin = 0
+        while window:
+            more = file.read(_WINDOW - 2 * _OVERLAP)
+            upto = len(window) - _OVERLAP if more else len(window)
+            self.result.bytes += upto - begin
+            self._window(window, begin, upto, base, source, path)
+            if not more:
+                break
+            # Half of what both windows have is what comes before a secret: its name, for example.
+            kept = min(len(window), 2 * _OVERLAP)
+            base += len(window) - kept
+            window, begin = window[-kept:] + more, kept - _OVERLAP
+            self._progress(0)
+
+    def _window(self, window: bytes, begin: int, upto: int, base: int, source: str, path: str) -> None:
+        if not self._redactor.suspects(window):
+            return
+        # Each byte a character: nothing fails, and places are offsets.
+        text = window.decode("latin-1")
+        for start, end, label in self._redactor.places(text):
+            if begin <= start < upto and not _NOTE.fullmatch(text[start:end]):
+                self._add(label, window[start:end], source, path, at=base + start)
+                if source == "blob":
+                    self._naming.setdefault(os.path.basename(path), None)
+
+    def _look_for_names(self, group: Iterable[Texts]) -> None:
+        """Note the first row that names a blob with a secret."""
+        for id, session, _, body in group:
+            if body and b"blob" in body:
+                for digest in blobs.named([body.decode("utf-8", "replace")]):
+                    if digest in self._naming and self._naming[digest] is None:
+                        self._naming[digest] = rows.id_text(session), rows.id_text(id)
+
+    def _name_blobs(self, first: int) -> None:
+        """Give the places in blobs the session and event of a row that names the file."""
+        places = self.result.places
+        for at in range(first, len(places)):
+            place = places[at]
+            if place.source == "blob" and place.file and (naming := self._naming.get(os.path.basename(place.file))):
+                session, event = naming
+                facts = {**vars(place), "session": session, "event": event}
+                places[at] = Place(**facts)
+
+    # Within a bundle
+
+    def _bundle(self, path: str) -> None:
+        try:
+            with zipfile.ZipFile(path) as packed:
+                for member in packed.infolist():
+                    self._member(packed, member.filename, f"{path}:{member.filename}")
+        except _DAMAGE as error:
+            self.result.unread.append(f"{path} is damaged ({error}): only the part before that was searched")
+
+    def _member(self, packed: zipfile.ZipFile, name: str, shown: str) -> None:
+        with packed.open(name) as file:
+            if not name.endswith("/rows.ndjson"):
+                self._stream(file, "bundle", shown)
+                return
+            self.result.files += 1
+            lines = (line.rstrip(b"\n") for line in iter(lambda: file.readline(_LINE), b""))
+            for head in lines:
+                batch, _ = bundle.unpack(chain([head], lines))
+                self._rows(map(_texts, batch.rows), "bundle", shown)
+                self._progress(len(batch.rows))
+
+
+# What zipfile raises for a damaged file, and the reading of rows for one of another format.
+_DAMAGE = (zipfile.BadZipFile, zlib.error, EOFError, KeyError, RuntimeError, ValueError, OSError, LocalopsError)
+
+
+def total(home: str, names: Iterable[str]) -> int:
+    """Return roughly how many rows the projects have, to show progress by."""
+    many = 0
+    for name in names:
+        path = os.path.join(config.project_folder(home, name), config.JOURNAL)
+        try:
+            with Reader(path) as reader:
+                many += reader.ask(statements("doctor.sql")["last_seq"])[0][0]
+        except LocalopsError:
+            # The search reports it.
+            continue
+    return many
+
+
+def _ours() -> Redactor:
+    made = redactor(Config(redact=True))
+    assert made is not None
+    return made
+
+
+def _pages(reader: Reader, progress: Callable[[int], None]) -> Iterator[list[tuple[Any, ...]]]:
+    """Yield the rows of a journal, some megabytes at a time."""
+    after, statement = 0, statements("doctor.sql")["texts"]
+    while True:
+        page, _ = reader.some(statement, {"after": after, "many": _ROWS}, _PAGE)
+        if not page:
+            return
+        yield page
+        (last, *_) = page[-1]
+        progress(last - after)
+        after = last
+
+
+def _texts(row: Stored) -> Texts:
+    lines = "\n".join(text or "" for text in (row.name, row.model, row.tags))
+    return row.id, row.session, lines.encode("utf-8", "replace"), (row.body or "").encode("utf-8", "replace")
+
+
+def _listed(folder: str, end: str) -> list[str]:
+    try:
+        return sorted(os.path.join(folder, name) for name in os.listdir(folder) if name.endswith(end))
+    except OSError as error:
+        interruption.pass_on(error)
+        return []
+
+
+def _aside(folder: str) -> list[str]:
+    """Return the journals that were set aside as damaged."""
+    try:
+        names = sorted(os.listdir(folder))
+    except OSError as error:
+        interruption.pass_on(error)
+        return []
+    starts = tuple(f"{config.JOURNAL}.{word}-" for word in ("corrupt", "damaged", "repaired"))
+    return [os.path.join(folder, name) for name in names if name.startswith(starts) and not name.endswith("-shm")]
+
+
+def _inner(place: str, key: str) -> str:
+    shown = key if len(key) <= _LONGEST_KEY else f"{key[:_LONGEST_KEY]}…"
+    if not _PLAIN_KEY.fullmatch(shown):
+        return f"{place}[{encode.dumps(shown).decode()}]"
+    return f"{place}.{shown}" if place else shown
+
+
+def _unless_noted(place: str, label: str, secret: str) -> Iterator[Hit]:
+    """Yield a hit, unless it is what an earlier recording has left of a secret."""
+    if _NOTE.sub("", secret):
+        yield place, label, secret
+
+
+def _short_digest(secret: bytes) -> str | None:
+    if len(secret) < _DIGESTED:
+        return None
+    from hashlib import sha256
+
+    return sha256(secret).hexdigest()[:8]
