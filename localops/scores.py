@@ -6,7 +6,6 @@ A value is a number, True or False, or a short text that names a category; None 
 from __future__ import annotations
 
 import math
-import re
 from collections import namedtuple
 
 from localops.errors import ConfigError
@@ -84,6 +83,8 @@ def name_of(name: object) -> str:
 
 
 def _text(what: str, given: object, most: int) -> str:
+    import re  # late, as commands that show figures have no need of it
+
     clean = given.strip() if isinstance(given, str) else None
     if not clean or len(clean) > most or re.search(_UNUSABLE, clean):
         raise ConfigError(
@@ -148,6 +149,8 @@ def condition(text: str) -> Condition:
     >>> condition("correct@human<0.5")
     Condition(name='correct', author='human', op='<', value=0.5)
     """
+    import re  # as above
+
     match = re.fullmatch(_ASKED, text.strip())
     if match is None:
         raise ConfigError(f"invalid score filter {text!r}: expected NAME, NAME<0.5, NAME=good or NAME@AUTHOR>=1")

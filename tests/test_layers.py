@@ -307,7 +307,15 @@ def test_figures_of_a_session_need_no_recorder() -> None:
         loaded = set(done.stdout.splitlines()[-1].split())
         assert "localops.journal.reader" in loaded
         assert ("localops.journal.journal" in loaded) == (done is first)
-        needless = {"click", "orjson", "localops.recording.events", "localops.recording.session", "locale"}
+        needless = {
+            "click",
+            "re",
+            "uuid",
+            "orjson",
+            "localops.recording.events",
+            "localops.recording.session",
+            "locale",
+        }
         assert not loaded & needless
 
 

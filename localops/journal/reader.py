@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import errno
 import os
-import re
 import stat
 import time
 import weakref
@@ -202,6 +201,8 @@ class Reader:
 
         def alone(_: object, first: str, __: object) -> bool:
             """Refuse a second statement; called with the first one before it runs."""
+            import re  # late, as no statement of ours comes here
+
             if re.compile(_BLANK).fullmatch(statement, len(first)) is None:
                 raise QueryRefused("run one statement at a time: there is another one after the first")
             cursor.exec_trace = None

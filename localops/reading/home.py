@@ -8,7 +8,6 @@ totals.
 from __future__ import annotations
 
 import os
-import uuid
 from collections import namedtuple
 from heapq import merge
 
@@ -569,7 +568,7 @@ def _only(ident: str, what: str, matches: list[tuple[str, bytes]]) -> int:
     if not matches:
         raise NotFound(f"no {what} begins with {ident!r}: {_WHERE_LISTED[what]}")
     if len(matches) > 1:
-        names = ", ".join(f"{uuid.UUID(bytes=id)} in {project}" for project, id in matches[:_FEW])
+        names = ", ".join(f"{rows.id_text(id)} in {project}" for project, id in matches[:_FEW])
         raise Ambiguous(f"more than one {what} begins with {ident!r}: {names}; give more of the id, or --project")
     return 0
 

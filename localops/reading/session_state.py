@@ -7,7 +7,6 @@ session and the time of its last row, so that two writers at the same time write
 from __future__ import annotations
 
 import os
-import uuid
 from collections import namedtuple
 
 from localops import host
@@ -192,6 +191,8 @@ def _is_written(journal: Journal, session: bytes, stands: Standing) -> bool:
 
 
 def _end_id(session: bytes, stands: Standing) -> bytes:
+    import uuid  # late, as commands that only read have no need of it
+
     return uuid.uuid5(uuid.UUID(bytes=session), f"end at {stands.ended_ns}").bytes
 
 

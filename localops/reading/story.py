@@ -5,7 +5,6 @@ They are read by one query, oldest first, and each fact is derived at its first 
 
 from __future__ import annotations
 
-import uuid
 from functools import cached_property
 
 from localops.journal import rows
@@ -24,6 +23,8 @@ UNATTRIBUTED = "unattributed"
 
 def budget_id(session: bytes, dollars: float) -> bytes:
     """Return the id of the row that says that a budget was reached: the same for all processes of the session."""
+    import uuid  # late, as commands that only read have no need of it
+
     return uuid.uuid5(uuid.UUID(bytes=session), f"budget of {float(dollars)}").bytes
 
 
