@@ -18,6 +18,7 @@ from random import Random
 import localops
 from localops.decorators import task, tool
 from localops.reading import recorded_steps
+from localops.recording.context import here
 from tests import programs
 
 KILLS = int(os.environ.get("STRESS_KILLS", "24"))
@@ -35,14 +36,19 @@ class Ledger:
         self._file = os.open(path, os.O_CREAT | os.O_APPEND | os.O_WRONLY)
 
     def add(self, effect: str) -> int:
-        """Let an effect happen, and return a number for it."""
-        os.write(self._file, f"{effect}\n".encode())
+        """Let an effect happen, noted with the operation that it happens in, and return a number for it."""
+        inside = here()[1]
+        os.write(self._file, f"{effect} {inside.hex() if inside else '-'}\n".encode())
         os.fsync(self._file)
         return len(effect)
 
     def counts(self) -> Counter[str]:
         """Return how often each effect has happened."""
-        return Counter(self.path.read_text().split())
+        return Counter(line.split()[0] for line in self.path.read_text().splitlines())
+
+    def has(self, operation: str) -> bool:
+        """Return whether the effect of an operation has happened, as a bank knows it by the key of a request."""
+        return operation.replace("-", "") in self.path.read_text()
 
 
 class Agent:
@@ -124,10 +130,9 @@ def _run(ledger: Ledger, program: int, session: str | None) -> None:
 
     def look(uncertain: localops.Uncertain) -> object:
         order = next(iter(uncertain.params.values()))
-        effect, place = f"{uncertain.name}-{order}", uncertain.number
-        if ledger.counts()[effect] < place:
+        if not ledger.has(uncertain.event_id):
             return localops.run_again
-        number = len(effect)
+        number = len(f"{uncertain.name}-{order}")
         answers = {"pay": (number, f"receipt {order}"), "unsure": {"number": number}, "write": str(number).encode()}
         return answers[uncertain.name]
 
