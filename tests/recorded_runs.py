@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-HOSTILE = "</script>```<img src=x onerror=alert(1)> | `x` \x1b[2J ‮ {{x}} \U0001f30a"
+HOSTILE = "</script>\n```\n<img src=x onerror=alert(1)> | `x` \x1b[2J ‮ {{x}} \U0001f30a"
 TOOLS = [
     {
         "type": "function",
