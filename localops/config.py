@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
+    from localops.encoding.pricing import Prices
+
 JOURNAL = "journal.db"
 DURABILITIES = ("process", "power")
 
@@ -156,13 +158,12 @@ class Config:
 
 def problems(folder: str) -> list[str]:
     """Return what is invalid in a home's config.toml and in this environment, each as a sentence."""
-    from localops.encoding.pricing import Prices
-
     wrong, strays = Config.__new__(Config)._take({"home": folder}, {})
-    try:
-        Prices(own_prices(folder))
-    except ConfigError as error:
-        wrong.append(error)
+    for read in (prices, takes_prices):
+        try:
+            read(folder)
+        except ConfigError as error:
+            wrong.append(error)
     return list(dict.fromkeys([*map(str, wrong), *strays]))
 
 
@@ -291,10 +292,10 @@ _OPTIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
     "wait": (lambda: 5.0, _positive),
 }
 OPTIONS = tuple(_OPTIONS)
-_IN_FILE = {*_OPTIONS, *IGNORED, "prices"}
+_IN_FILE = {*_OPTIONS, *IGNORED, "prices", "take_prices"}
 # The file is in the home, and a function cannot be written to it.
 _NOT_IN_FILE = frozenset(("home", "on_budget", "on_loop"))
-_VARIABLES = {f"LOCALOPS_{name.upper()}" for name in (*_OPTIONS, "session_id", "parent", "run", "pager")}
+_VARIABLES = {f"LOCALOPS_{name.upper()}" for name in (*_OPTIONS, "session_id", "parent", "run", "pager", "take_prices")}
 
 
 def _unknown(name: str) -> str:
@@ -371,6 +372,30 @@ def own_prices(folder: str) -> Mapping[str, Any]:
     if not isinstance(prices, dict):
         raise ConfigError(f"{_file(folder)}: invalid prices: expected a table, got {prices!r}")
     return prices
+
+
+def price_table(folder: str) -> str:
+    """Return where the price table is that was imported into a home; there may be none."""
+    return os.path.join(folder, "prices.json")
+
+
+def prices(folder: str) -> Prices:
+    """Return the prices that hold in a home: those in its config.toml, then the newest table."""
+    from localops.encoding.pricing import Prices
+
+    return Prices(own_prices(folder), imported=price_table(folder))
+
+
+def takes_prices(folder: str) -> bool:
+    """Return whether a home takes newer price tables from hubs, bundles and receipts, by the environment or its file.
+
+    Raise ConfigError for an invalid value.
+    """
+    given = os.environ.get("LOCALOPS_TAKE_PRICES") or _settings(folder).get("take_prices", False)
+    try:
+        return _flag(given)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"invalid take_prices: expected true or false, got {given!r}") from error
 
 
 def polling(folder: str) -> list[str]:

@@ -32,7 +32,7 @@ LAYERS = """
     billing scores
     config encode
     faithful
-    wire parts story
+    wire parts story price_table
     session_state
     validation
     spill
@@ -48,7 +48,7 @@ LAYERS = """
     removal
     home parent_session
     lower_bounds score_functions
-    exposition facts prune remotes repricing
+    exposition facts prune remotes repricing imported_prices
     steps
     loops
     doctor usage post_mortem run_diff run_gate waste

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import click
 
-from localops import clock, config, output
+from localops import clock, config, host, output
 from localops.cli.common import (
     Group,
     check_home,
@@ -19,10 +21,12 @@ from localops.encoding.pricing import PARTS, Prices
 from localops.errors import NotFound
 from localops.journal.journal import Journal
 from localops.reading import facts
-from localops.upkeep.repricing import Repriced, reprice
+from localops.upkeep import imported_prices
+from localops.upkeep.repricing import Repriced, reprice, reprice_all
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
     from localops.encoding.pricing import Price
@@ -40,6 +44,9 @@ def prices() -> None:
     [prices."my-model"]
     input = 0.5
     output = 1.5
+
+    A machine without a network learns prices of new models by `import`, by bundles and receipts, or from its hub:
+    see `localops help recipes`.
     """
 
 
@@ -50,7 +57,7 @@ def prices() -> None:
 def list_prices(words: tuple[str, ...], home: str | None, as_json: bool) -> None:
     """List today's prices; with WORDs, those of models or providers that contain them."""
     check_home(home)
-    table = Prices(config.own_prices(config.home(home)))
+    table = config.prices(config.home(home))
     wanted = [word.lower() for word in words]
     listed = [
         price
@@ -70,7 +77,7 @@ def list_prices(words: tuple[str, ...], home: str | None, as_json: bool) -> None
         return
     print_table(lines, ("model", "provider", *_MAIN), align="llrrrr", spare=("cache_write", "cached"))
     print()
-    print(dim(f"US dollars for a million tokens, from genai-prices {table.version} of {table.date}"))
+    print(dim(f"US dollars for a million tokens, from genai-prices {table.version} of {table.date}{_imported(table)}"))
     if any(len(steps) > 1 for price in listed for part, steps in price.rates.items() if part in _MAIN):
         print(dim("+ costs more in long prompts: `localops prices show MODEL`"))
 
@@ -83,7 +90,7 @@ def list_prices(words: tuple[str, ...], home: str | None, as_json: bool) -> None
 def show(model: str, provider: str | None, home: str | None, as_json: bool) -> None:
     """Show what MODEL costs today, and where the price comes from."""
     check_home(home)
-    table = Prices(config.own_prices(config.home(home)))
+    table = config.prices(config.home(home))
     price = table.find(model, provider=provider, at_ns=clock.now_ns())
     if price is None:
         raise NotFound(_why_no_price(table, model, provider))
@@ -159,9 +166,96 @@ def set_price(
         print(f"{part} = {dollars}")
 
 
-def _reprice(folder: str, model: str, table: Prices, *, all_calls: bool) -> Repriced:
-    import os
+@prices.command("import")
+@click.argument("path", metavar="FILE")
+@click.option("--home", metavar="FOLDER", help="The home that the prices are for.")
+@json_option
+def import_table(path: str, home: str | None, as_json: bool) -> None:
+    """Use the newer price table in FILE, which `localops prices export` has written elsewhere.
 
+    It is checked first, and is used from now on while the table in the package is not newer; programs that run take
+    it at their next start. Your own prices still come first. For calls that were recorded without a price, use
+    `localops prices apply`.
+    """
+    check_home(home)
+    folder = config.home(home)
+    taken = imported_prices.take(
+        folder, imported_prices.read(path), origin=f"file {os.path.abspath(path)}", now_ns=clock.now_ns()
+    )
+    if as_json:
+        print_json({"home": folder, "imported": taken.is_new, **vars(taken)})
+        return
+    print(what_was_taken(taken))
+    if taken.is_new:
+        output.say("calls that were recorded without a price: localops prices apply")
+
+
+def what_was_taken(taken: imported_prices.Taken) -> str:
+    """Return a sentence about a table that was offered."""
+    table = f"prices of {taken.date} (genai-prices {output.clean(taken.version)})"
+    if not taken.is_new:
+        return f"{table} are not newer than those in use, of {taken.used_before}: nothing was changed"
+    left = output.counted(taken.left_out, "model has", "models have")
+    upgrade = f"; {left} a rate that this release does not know, and no price" if taken.left_out else ""
+    return f"{table} are used from now on, for {output.counted(taken.models, 'model')}{upgrade}"
+
+
+@prices.command("export")
+@click.option("-o", "--output", "path", metavar="FILE", required=True, help="The file to write.")
+@click.option("--home", metavar="FOLDER", help="The home with the prices.")
+def export_table(path: str, home: str | None) -> None:
+    """Write the price table in use to FILE, for `localops prices import` on another machine.
+
+    Your own prices are not in it.
+    """
+    check_home(home)
+    data = imported_prices.current(config.home(home))
+    host.write_whole(path, data)
+    output.say(f"wrote {path}; use it elsewhere with: localops prices import {os.path.basename(path)}")
+
+
+@prices.command("apply")
+@click.argument("models", nargs=-1, metavar="[MODEL]...")
+@place_options
+@json_option
+def apply_prices(models: tuple[str, ...], home: str | None, project: str | None, as_json: bool) -> None:
+    """Price the recorded calls that still have no price, by the prices that hold in this home now.
+
+    Each gets a row with its cost at the time of the call, so every figure stays a sum of rows, and the rows are sent
+    like all others. A call that has a price keeps it, and applying again changes nothing.
+    """
+    folder, names = chosen_projects(home, project)
+    table = config.prices(folder)
+    changes = {name: _apply(config.project_folder(folder, name), table, models) for name in names}
+    if as_json:
+        projects = {
+            name: {model: {"calls": one.calls, **facts.money(one.nano)} for model, one in by_model.items()}
+            for name, by_model in changes.items()
+        }
+        print_json({"table": _about(table), "projects": projects})
+        return
+    lines = [
+        (name, model, output.count(one.calls), output.money(one.nano))
+        for name, by_model in changes.items()
+        for model, one in by_model.items()
+    ]
+    if lines:
+        print_table(lines, ("project", "model", "calls", "cost"), align="llrr")
+    else:
+        output.say(f"no call without a price has one in the prices of {table.date}")
+
+
+def _apply(folder: str, table: Prices, models: Collection[str]) -> dict[str, Repriced]:
+    if not os.path.exists(os.path.join(folder, config.JOURNAL)):
+        return {}
+    journal = Journal(folder, gather=True)
+    try:
+        return reprice_all(journal, table, models)
+    finally:
+        journal.close()
+
+
+def _reprice(folder: str, model: str, table: Prices, *, all_calls: bool) -> Repriced:
     if not os.path.exists(os.path.join(folder, config.JOURNAL)):
         return Repriced()
     journal = Journal(folder, gather=True)
@@ -197,7 +291,16 @@ def _changes(one: Repriced) -> dict[str, Any]:
 
 def _about(table: Prices) -> dict[str, Any]:
     """Return the source of the prices, and how many units of each part a price is for."""
-    return {"genai_prices": table.version, "date": table.date, "per": {part: many for part, (many, _) in PARTS.items()}}
+    per = {part: many for part, (many, _) in PARTS.items()}
+    imported = dict(table.origin) if table.origin else None
+    return {"genai_prices": table.version, "date": table.date, "imported": imported, "per": per}
+
+
+def _imported(table: Prices) -> str:
+    """Return where an imported table came from, as the end of a sentence."""
+    if table.origin is None:
+        return ""
+    return f", imported {output.clean(table.origin.get('at', '')[:10])} from {output.clean(table.origin['origin'])}"
 
 
 def _facts(price: Price) -> dict[str, Any]:

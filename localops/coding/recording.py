@@ -61,9 +61,7 @@ class Project:
 
     def _price_table(self) -> Prices:
         if self._prices is None:
-            from localops.encoding.pricing import Prices
-
-            self._prices = Prices(settings.own_prices(os.path.dirname(self.folder)))
+            self._prices = settings.prices(os.path.dirname(self.folder))
         return self._prices
 
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 
 from localops.errors import ConfigError, IncompleteInstallation
-from localops.interruption import pass_on
+from localops.interruption import is_programs, pass_on
 from localops.output import say_once
 
 TYPE_CHECKING = False
@@ -70,6 +70,9 @@ _DIGITS = 18
 _MULTIPLE = 9_000_000
 _NANO: int = _MULTIPLE * 10 ** (_DIGITS - 9)
 
+SHIPPED = os.path.join(os.path.dirname(__file__), "prices.json")
+"""The table in the package."""
+
 # Names come from programs that we do not know: after this many, start again rather than grow.
 _REMEMBERED = 1024
 
@@ -103,10 +106,14 @@ class Prices:
     """The user's own prices first, then the shipped table.
 
     `own` maps a model, or `provider/model`, to US dollars by part (for how many of it, see PARTS).
+    `imported` names the file of a table that is used instead of the shipped one while it is newer, if there is one.
     Raise ConfigError for an invalid price.
     """
 
-    def __init__(self, own: Mapping[str, Mapping[str, int | float | str]] | None = None) -> None:
+    def __init__(
+        self, own: Mapping[str, Mapping[str, int | float | str]] | None = None, *, imported: str | None = None
+    ) -> None:
+        self._imported = imported
         self._own = {name.lower(): _own_model(name, rates) for name, rates in (own or {}).items()}
         self._known: dict[tuple[str | None, str], _Model | None] = {}
         self._read: _Table | None = None
@@ -151,10 +158,28 @@ class Prices:
         return self._table.date
 
     @property
+    def origin(self) -> Mapping[str, str] | None:
+        """Return where an imported table came from (`origin`) and when (`at`); None for the shipped one."""
+        return self._table.origin
+
+    @property
     def _table(self) -> _Table:
         if self._read is None:
-            self._read = _Table(os.path.join(os.path.dirname(__file__), "prices.json"))
+            self._read = self._newest()
         return self._read
+
+    def _newest(self) -> _Table:
+        if self._imported is not None and (date_of(self._imported) or "") > (date_of(SHIPPED) or ""):
+            try:
+                return _Table(self._imported)
+            except (IncompleteInstallation, LookupError, TypeError):
+                self._give_up()
+        return _Table(SHIPPED)
+
+    def _give_up(self) -> None:
+        """Use the shipped table, as the imported one was changed since it was checked."""
+        say_once("imported prices", f"{self._imported} is damaged: the shipped prices are used; see `localops doctor`")
+        self._imported = self._read = None
 
     def _remember(self, provider: str | None, model: str) -> _Model | None:
         if len(self._known) >= _REMEMBERED:
@@ -180,6 +205,12 @@ class Prices:
         except IncompleteInstallation as error:
             say_once("prices", f"{error}; calls without a price in config.toml are unpriced")
             return None
+        except Exception as error:
+            # Wide, as the file may hold anything that was put there since it was checked.
+            if self._table.origin is None or is_programs(error) is not False:
+                raise
+            self._give_up()
+            return self._shipped(provider, model)
 
 
 class Price:
@@ -331,6 +362,7 @@ class _Table:
             raise IncompleteInstallation(path, error) from error
         self.version: str = stored["version"]
         self.date: str = stored["date"]
+        self.origin: Mapping[str, str] | None = stored.get("from")
         self._providers: dict[str, Provider] = stored["providers"]
 
     def models(self) -> Iterator[_Model]:
@@ -420,6 +452,19 @@ class _Table:
     def _model(self, provider_id: str, name: str) -> _Model:
         _, *prices = self._providers[provider_id]["models"][name]
         return _Model(name, map(_fields, prices), source=f"genai-prices {self.version}", provider=provider_id)
+
+
+def date_of(path: str) -> str | None:
+    """Return the date of a table from the beginning of its file, which takes no time; None without one."""
+    import re
+
+    try:
+        with open(path, "rb") as file:
+            match = re.search(rb'"date": ?"([0-9]{4}-[0-9]{2}-[0-9]{2})"', file.read(512))
+    except OSError as error:
+        pass_on(error)
+        return None
+    return match[1].decode() if match is not None else None
 
 
 def _matches(pattern: Pattern, text: str) -> bool:

@@ -513,13 +513,13 @@ class Client:
     def _price_table(self, home: str) -> Prices:
         known = self._prices.get(home)
         if known is None:
-            from localops.encoding.pricing import Prices
-
             try:
-                known = Prices(settings.own_prices(home))
+                known = settings.prices(home)
             except ConfigError as error:
+                from localops.encoding.pricing import Prices
+
                 settings.leave_out(str(error), "the prices in config.toml are")
-                known = Prices()
+                known = Prices(imported=settings.price_table(home))
             known = self._prices.setdefault(home, known)
         return known
 

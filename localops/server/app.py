@@ -56,6 +56,7 @@ def app(
     root_path: str = "",
     access_log: bool = False,
     audit_reads: bool = False,
+    offers_prices: bool = False,
 ) -> Observed:
     """Return the application of a hub, or without `keys` that of a local home or one project of it.
 
@@ -64,7 +65,7 @@ def app(
     bounds = limits or Limits()
     root = check_root(root_path, [*(endpoint.path for endpoint in ENDPOINTS), *_PAGES, *_OF_HUB, *_OTHERS])
     shares = Shares(bounds)
-    service = Service(cast("Store", store), keys, bounds, root, audit_reads=audit_reads)
+    service = Service(cast("Store", store), keys, bounds, root, audit_reads=audit_reads, offers_prices=offers_prices)
     streams = EventStreams(bounds)
     read_api = ReadApi(service, streams)
     handlers_of: dict[str, Any] = {

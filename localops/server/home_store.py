@@ -135,7 +135,7 @@ class HomeStore(HomeReader):
 
     def _price_table(self) -> Prices:
         if self._prices is None:
-            self._prices = Prices(config.own_prices(self.folder))
+            self._prices = config.prices(self.folder)
         return self._prices
 
     # Spans

@@ -187,6 +187,14 @@ ENDPOINTS = (
         api="sync",
     ),
     Endpoint(
+        "GET",
+        "/sync/1/prices",
+        "prices",
+        "The price table of a hub that offers it, for machines with an older one.",
+        api="sync",
+        answers={404: "The hub does not offer its prices."},
+    ),
+    Endpoint(
         "POST",
         "/v1/traces",
         "traces",

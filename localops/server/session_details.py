@@ -164,7 +164,7 @@ def _provenance(project: Project, snapshot: Snapshot) -> Facts:
     A row does not store the source of its cost: the cost is compared with that of today's table.
     """
     try:
-        prices = pricing.Prices(config.own_prices(os.path.dirname(project.folder)))
+        prices = config.prices(os.path.dirname(project.folder))
     except ConfigError:
         prices = pricing.Prices()
     counts: dict[str, Any] = {

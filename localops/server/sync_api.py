@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from itertools import chain
 
 from starlette.responses import Response
@@ -18,6 +19,7 @@ from localops.server.request import HttpError, Unavailable, digest_in
 from localops.server.routes import MOST_BLOBS, MOST_NAMES, MOST_ROWS, MOST_SESSIONS
 from localops.server.threads import FILES
 from localops.transfer import bundle, ingest, validation
+from localops.upkeep import imported_prices
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -42,6 +44,8 @@ class SyncApi:
         self._store, self._limits, self._keys = service.store, service.limits, service.keys
         self._read, self._write, self._answer = service.read, service.write, service.answer
         self._metrics, self._service = service.metrics, service
+        # The data folder, if the price table in it is for senders, too.
+        self._offers = service.keys.folder if service.offers_prices and service.keys is not None else None
 
     async def hello(self, call: Call) -> Response:
         """Return the hub's id and limits, and whether it still has the row that a sender last saw there."""
@@ -59,7 +63,16 @@ class SyncApi:
             id = _parsed(_id, call.param("id"), "invalid id: expected 32 hex digits")
             seq = call.number("seq", 0, most=1 << 62)
             facts["kept"] = await self._read(self._store.keeps, call.owner, seq, id)
+        if self._offers is not None:
+            facts["prices"] = {"date": await asyncio.to_thread(imported_prices.in_use, self._offers)}
         return self._answer(facts)
+
+    async def prices(self, _: Call) -> Response:
+        """Return the price table that this hub uses, if its operator offers it."""
+        if self._offers is None:
+            raise HttpError(404, "this hub does not offer its prices: see `localops hub serve --offer-prices`")
+        table = await asyncio.to_thread(imported_prices.current, self._offers)
+        return Response(table, media_type="application/json")
 
     async def rows(self, call: Call) -> Response:
         """Store a batch."""

@@ -55,9 +55,17 @@ class Service:
     """The parts that all endpoints share: the store in threads, the keys and the limits."""
 
     def __init__(
-        self, store: Store, keys: Keys | None, limits: Limits, root: str = "", *, audit_reads: bool = False
+        self,
+        store: Store,
+        keys: Keys | None,
+        limits: Limits,
+        root: str = "",
+        *,
+        audit_reads: bool = False,
+        offers_prices: bool = False,
     ) -> None:
         self.store, self.keys, self.limits = store, keys, limits
+        self.offers_prices = offers_prices
         # The path below which a proxy serves us; every link in a response begins with it.
         self.root = root
         self._large = FairShare(_LARGE_OF_PROJECT, _LARGE_AT_ONCE)

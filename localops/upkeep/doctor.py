@@ -22,7 +22,7 @@ from localops.journal.sql import statements
 from localops.reading import session_state
 from localops.reading.home import REMOTES, sent_nowhere
 from localops.transfer import clocks, delivery
-from localops.upkeep import prune, salvage
+from localops.upkeep import imported_prices, prune, salvage
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,6 +138,8 @@ def _installed() -> Iterator[Finding]:
 def _home(home: str, names: list[str]) -> Iterator[Finding]:
     for problem in config.problems(home):
         yield Finding("settings", problem, "it is ignored until it is corrected")
+    if (fault := imported_prices.problem(home)) is not None:
+        yield Finding("prices", fault, "remove it; then the shipped prices are used, or import it again")
     ours = _is_home(home, names)
     if not names and not ours and os.path.isdir(home) and os.listdir(home):
         # A folder of something else, which must not be closed to others.

@@ -17,7 +17,7 @@ from localops.journal.stored import Stored, named
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Collection, Iterator, Sequence
     from typing import Any
 
     from localops.encoding.pricing import Prices
@@ -35,16 +35,28 @@ class Repriced:
     nano: int = 0  # by how much the sum of costs changed
     same: int = 0  # calls whose cost did not change
     unknown: int = 0  # calls without tokens, whose cost stays unknown
-    kept: int = 0  # calls that had a price when they were recorded, and kept it
+    kept: int = 0  # calls that had a price already, and kept it
     models: list[str] = field(default_factory=list)  # what was recorded, if there is no call of the model
 
 
-def reprice(journal: Journal, model: str, prices: Prices, *, source: str, all_calls: bool = False) -> Repriced:
-    """Price every call of `model` that had no price when it was recorded; with `all_calls`, every call."""
+def reprice(
+    journal: Journal,
+    model: str,
+    prices: Prices,
+    *,
+    source: str | None = None,
+    all_calls: bool = False,
+    unpriced_only: bool = False,
+) -> Repriced:
+    """Price every call of `model` that had no price when it was recorded; with `all_calls`, every call.
+
+    With `unpriced_only`, only those that were given none since, either.  Without a `source`, that of each price is
+    kept as the name of its row.
+    """
     # The queries below read derived tables, so every row has to be folded before.
     journal.fold()
     result = Repriced()
-    journal.add(_changes(journal, model, prices, source, all_calls, result))
+    journal.add(_changes(journal, model, prices, source, result, all_calls=all_calls, unpriced_only=unpriced_only))
     journal.fold()
     if not result.calls and not result.same and not result.unknown and not result.kept:
         result.models = [name for (name,) in journal.all("models")]
@@ -52,11 +64,18 @@ def reprice(journal: Journal, model: str, prices: Prices, *, source: str, all_ca
 
 
 def _changes(
-    journal: Journal, model: str, prices: Prices, source: str, all_calls: bool, result: Repriced
+    journal: Journal,
+    model: str,
+    prices: Prices,
+    source: str | None,
+    result: Repriced,
+    *,
+    all_calls: bool,
+    unpriced_only: bool,
 ) -> Iterator[Row]:
     earlier = _earlier(journal, model)
     for call in _calls(journal, model):
-        if call.cost is not None and not all_calls:
+        if (call.cost is not None and not all_calls) or (unpriced_only and earlier[call.id]):
             result.kept += 1
             continue
         body = encode.loads(call.body) if call.body else {}
@@ -75,7 +94,23 @@ def _changes(
         else:
             result.calls += 1
             result.nano += new - (was or 0)
-            yield _row(call, new, was, len(earlier[call.id]), source)
+            price = prices.find(model, provider=provider, at_ns=call.at_ns)
+            yield _row(call, new, was, len(earlier[call.id]), source or (price.source if price else "price"))
+
+
+def reprice_all(journal: Journal, prices: Prices, models: Collection[str] = ()) -> dict[str, Repriced]:
+    """Price every call that has no price yet, of these models or of all, by the prices that hold now; return by model.
+
+    A model without a price is not in the result.
+    """
+    journal.fold()
+    priced = {}
+    for (model,) in journal.all("models"):
+        if not models or model in models:
+            result = reprice(journal, model, prices, unpriced_only=True)
+            if result.calls:
+                priced[model] = result
+    return priced
 
 
 def unbilled_row(stored: Sequence[Any]) -> Row:

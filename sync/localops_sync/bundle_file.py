@@ -22,6 +22,7 @@ from dataclasses import dataclass, field, replace
 from itertools import chain
 
 from localops import __version__, clock, config, host, output
+from localops.encoding import price_table
 from localops.errors import BundleError, ConfigError, JournalError, LocalopsError, NotFound
 from localops.journal import blobs
 from localops.journal.journal import Journal
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
     from localops.transfer.delivery import Ledger
 
 _ABOUT = "about.json"
+_PRICES = "prices.json"
 _LINE = 128 << 20  # bytes of one line: a row holds 64 MiB at most
 _PIECE = 1 << 20
 _BLOB = re.compile(r"^([^/]+)/blobs/([0-9a-f]{64})$")
@@ -87,14 +89,19 @@ class NothingToPack(NotFound):
         self.waiting = waiting
 
 
-def pack(home: str, shares: Iterable[Share], path: str) -> list[Part]:
-    """Write a bundle; it is complete and on disk when this returns.  Raise NotFound when it would be empty."""
+def pack(home: str, shares: Iterable[Share], path: str, *, prices: bytes | None = None) -> list[Part]:
+    """Write a bundle; it is complete and on disk when this returns.  Raise NotFound when it would be empty.
+
+    `prices` is a price table for the machine that takes it in.
+    """
     temporary = f"{path}.{os.getpid()}.part"
     try:
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o600)
         with open(handle, "w+b") as file:
             with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as packed:
                 parts = [_pack_part(home, share, packed) for share in shares]
+                if prices is not None:
+                    packed.writestr(_PRICES, prices)
                 packed.writestr(_ABOUT, json.dumps(_about(parts), indent=2))
             file.flush()
             os.fsync(file.fileno())
@@ -358,18 +365,37 @@ def batches(rows: IO[bytes]) -> Iterator[tuple[Batch, dict[int, str]]]:
         yield validation.admit(replace(batch, previous=None, totals=()), refused), refused
 
 
+def prices_in(path: str) -> bytes | None:
+    """Return the price table that a bundle or a file of receipts carries, if it does."""
+    try:
+        if not is_bundle(path):
+            with open(path, encoding="utf-8") as file:
+                table = json.load(file).get("prices")
+            return table.encode() if isinstance(table, str) else None
+        with zipfile.ZipFile(path) as packed, packed.open(_PRICES) as member:
+            return member.read(price_table.MOST + 1)
+    except (*DAMAGE, AttributeError, RecursionError):
+        # It carries no table; what else is wrong with it, the import of the rest has reported.
+        return None
+
+
 # Receipts
 
 
-def write_receipts(parts: Iterable[Part], path: str) -> int:
-    """Write the receipts of an import to a file, for the machine that the rows came from; return their number."""
+def write_receipts(parts: Iterable[Part], path: str, *, prices: bytes | None = None) -> int:
+    """Write the receipts of an import to a file, for the machine that the rows came from; return their number.
+
+    `prices` is a price table for that machine.
+    """
     entries = [
         {"project": part.origin, "remote": part.remote, "receipt": receipt}
         for part in parts
         for receipt in part.receipts
     ]
     with open(path, "w", encoding="utf-8") as file:
-        json.dump({"localops": bundle.WIRE, "receipts": entries}, file, indent=2)
+        # As one text, since nothing else in the file is for programs alone.
+        table = {} if prices is None else {"prices": prices.decode()}
+        json.dump({"localops": bundle.WIRE, "receipts": entries, **table}, file, indent=2)
         file.write("\n")
     return len(entries)
 

@@ -17,17 +17,18 @@ from dataclasses import replace
 
 from filelock import FileLock, Timeout
 
-from localops import config, output
+from localops import clock, config, output
 from localops.errors import ConfigError, LocalopsError
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader, SQLiteError, user_message
 from localops.reading import session_state
 from localops.transfer import bundle, clocks, delivery, key_ends
 from localops.transfer.bundle import Ack
+from localops.upkeep import imported_prices
 from localops_sync import retry, sinks, verify
 from localops_sync.budget import OutOfBudget, PassBudget
 from localops_sync.exit_codes import ACT, BUDGET, BUSY, DONE, INTERRUPTED, OFFLINE, PARKED, UNEXPECTED, Outcome
-from localops_sync.sink import Blocked, Busy, Diverged, Offline, OverQuota, Refused, TooLarge
+from localops_sync.sink import Blocked, Busy, Diverged, Offline, OverQuota, Refused, TooLarge, Trouble
 from localops_sync.sinks.hub import Hub
 from localops_sync.transport import Transport
 
@@ -199,6 +200,7 @@ class Pass:
             self._try_set_aside(aside)
             if check_all:
                 self._verify()
+            self._take_prices()
             self.ledger.meet(self.journal, ok=True)
             self.ledger.settle_doubt(self.journal)
         except OutOfBudget:
@@ -244,6 +246,24 @@ class Pass:
             hub = self.sink
             self.outcome.requests += 1
             self._keep_common(self._patiently(lambda: hub.held(self.ledger.names())), certain=hub.kept is False)
+
+    def _take_prices(self) -> None:
+        """Use the price table of a hub that offers a newer one, if this home takes it; without it, rows go on."""
+        home = os.path.dirname(self.folder)
+        hub = self.sink
+        try:
+            if not isinstance(hub, Hub) or not hub.prices_of or not config.takes_prices(home):
+                return
+            if hub.prices_of <= imported_prices.in_use(home):
+                return
+            self.outcome.requests += 1
+            data = self._patiently(hub.prices)
+            taken = imported_prices.take(home, data, origin=f"hub {self.remote.url}", now_ns=clock.now_ns())
+            if taken.is_new:
+                came = f"prices of {taken.date} came from the hub"
+                self.outcome.notes.append(f"{came}; `localops prices apply` prices earlier calls with them")
+        except (ConfigError, Trouble) as error:
+            self.outcome.notes.append(f"the prices of the hub were not taken: {error}")
 
     # Batch after batch
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -95,3 +97,35 @@ def test_a_missing_price_has_suggestions(command: Any) -> None:
     assert "did you mean 'gpt-4o-mini'" in command("prices", "show", "gpt-4o-mnii")[2]
     assert "did you mean" not in command("prices", "show", "zzzzzzzzzz")[2]
     assert command("prices", "show", "meta-llama/llama-3.3-70b-instruct:free", "--provider", "openrouter")[0] == 0
+
+
+def test_an_imported_table_is_listed_with_its_origin(command: Any, as_json: Any, tmp_path: Path) -> None:
+    """The date and the file are shown for people and programs; an older table changes nothing."""
+    day = (datetime.now(tz=UTC).date() + timedelta(days=1)).isoformat()
+    models = {"acme-1": [None, "input=1 output=2"]}
+    for name, date in (("new", day), ("old", "2020-01-01")):
+        document = {"version": "9.9", "date": date, "providers": {"acme": {"match": ["acme-*"], "models": models}}}
+        (tmp_path / f"{name}.json").write_text(json.dumps(document))
+    assert as_json("prices", "import", str(tmp_path / "new.json"))["imported"] is True
+    assert "nothing was changed" in command("prices", "import", str(tmp_path / "old.json"))[1]
+    listed = as_json("prices", "list", "acme")
+    assert listed["table"]["imported"]["origin"] == f"file {tmp_path / 'new.json'}"
+    assert "imported" in command("prices", "list", "acme")[1]
+    assert command("prices", "import", str(tmp_path / "missing.json"))[0] == 1
+    assert command("prices", "export", "-o", str(tmp_path / "out.json"))[0] == 0
+    assert json.loads((tmp_path / "out.json").read_text())["providers"]["acme"]["models"] == models
+
+
+def test_recorded_calls_are_priced_by_an_imported_table(command: Any, as_json: Any, tmp_path: Path) -> None:
+    """`apply` prices them by model and project, and a second time there is nothing to do."""
+    session = localops.start_session()
+    assert session is not None
+    session.record(localops.LLMEvent(model="acme-1", prompt_tokens=1_000_000, completion_tokens=0))
+    day = (datetime.now(tz=UTC).date() + timedelta(days=1)).isoformat()
+    acme = {"match": ["acme-*"], "models": {"acme-1": [None, "input=1 output=2"]}}
+    document = {"version": "9.9", "date": day, "providers": {"acme": acme}}
+    (tmp_path / "new.json").write_text(json.dumps(document))
+    assert command("prices", "import", str(tmp_path / "new.json"))[0] == 0
+    assert as_json("prices", "apply")["projects"]["default"]["acme-1"]["calls"] == 1
+    assert command("prices", "apply")[1] == ""
+    session.end_session("Success")

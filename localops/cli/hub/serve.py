@@ -49,6 +49,7 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     "--log-format", type=click.Choice(["text", "json"]), default="text", show_default=True, help="Form of log lines."
 )
 @click.option("--audit-reads", is_flag=True, help="Also note who reads which session in the audit log.")
+@click.option("--offer-prices", is_flag=True, help="Offer its price table to senders, which use it if they want to.")
 @new_option
 @click.pass_context
 def serve(
@@ -67,6 +68,7 @@ def serve(
     access_log: bool,
     log_format: str,
     audit_reads: bool,
+    offer_prices: bool,
     new: bool,
 ) -> None:
     """Run the hub until SIGTERM or Ctrl-C.
@@ -108,7 +110,15 @@ def serve(
     with presence.serving(folder):
         leftovers.remove(folder)
         listen.serve(
-            app(store, keys, limits=limits, root_path=root_path, access_log=access_log, audit_reads=audit_reads),
+            app(
+                store,
+                keys,
+                limits=limits,
+                root_path=root_path,
+                access_log=access_log,
+                audit_reads=audit_reads,
+                offers_prices=offer_prices,
+            ),
             host=host,
             port=port,
             limits=limits,

@@ -11,6 +11,7 @@ from localops.cli import common
 from localops.errors import ConfigError
 from localops.reading.home import Home
 from localops.transfer import remotes
+from localops.upkeep import imported_prices
 from localops_sync import bundle_file, exit_codes
 
 TYPE_CHECKING = False
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 @click.option("--remote", metavar="NAME", help="The rows that this remote lacks, of each project that has it.")
 @click.option("--session", "idents", multiple=True, metavar="ID", help="This session, whole; may be given again.")
 @click.option("--force", is_flag=True, help="Write over FILE.")
+@click.option("--with-prices", is_flag=True, help="Add the price table in use, for a machine with an older one.")
 @common.place_options
 @common.json_option
 def bundle(
@@ -30,6 +32,7 @@ def bundle(
     remote: str | None,
     idents: tuple[str, ...],
     force: bool,
+    with_prices: bool,
     home: str | None,
     project: str | None,
     as_json: bool,
@@ -46,7 +49,8 @@ def bundle(
         raise ConfigError(f"{path} exists: choose another name, or use --force")
     top, only = common.place(home, project)
     try:
-        parts = bundle_file.pack(top, list(_shares(top, only, remote, idents)), path)
+        prices = imported_prices.current(top) if with_prices else None
+        parts = bundle_file.pack(top, list(_shares(top, only, remote, idents)), path, prices=prices)
     except bundle_file.NothingToPack as error:
         if not error.waiting:
             raise

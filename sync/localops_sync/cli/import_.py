@@ -6,12 +6,14 @@ import os
 
 import click
 
-from localops import output
+from localops import clock, config, output
 from localops.cli import common
+from localops.cli.prices import what_was_taken
 from localops.config import Config
 from localops.errors import ConfigError, NotFound
 from localops.journal.journal import Journal
 from localops.transfer import row_lines
+from localops.upkeep import imported_prices
 from localops_sync import bundle_file, exit_codes
 from localops_sync.sink import Offline, Trouble
 
@@ -34,6 +36,8 @@ _MOST_PROBLEMS = 10  # that are printed
 @click.option("--deliver", metavar="REMOTE", help="Send the rows on to this hub, and write its own receipts.")
 @click.option("--remote", metavar="NAME", help="With a file of receipts: the remote they come from.")
 @click.option("--unverified", is_flag=True, help="Accept unsigned receipts.")
+@click.option("--with-prices", is_flag=True, help="Add the price table in use to the receipts.")
+@click.option("--take-prices", is_flag=True, help="Use the price table in FILE if it is newer.")
 @common.place_options
 @common.json_option
 def import_(
@@ -46,6 +50,8 @@ def import_(
     deliver: str | None,
     remote: str | None,
     unverified: bool,
+    with_prices: bool,
+    take_prices: bool,
     home: str | None,
     project: str | None,
     as_json: bool,
@@ -81,12 +87,35 @@ def import_(
             _check(top, path, deliver, only)
         parts = bundle_file.unpack(top, path, project=only, key=_key(key_file))
         own = [] if deliver is None else _deliver(top, path, deliver, only)
-        _bundle(parts, own, receipts_path or f"{path}.receipts", as_json)
+        _take_prices(top, path, "bundle", wanted=take_prices)
+        prices = imported_prices.current(top) if with_prices else None
+        _bundle(parts, own, receipts_path or f"{path}.receipts", as_json, prices)
     elif row_lines.are_in(path):
         _row_lines(path, home, project, as_json)
     else:
         signed = bundle_file.take_receipts(top, path, project=only, remote=remote, unverified=unverified)
+        _take_prices(top, path, "receipts", wanted=take_prices)
         _receipts(signed, as_json)
+
+
+def _take_prices(home: str, path: str, kind: str, *, wanted: bool) -> None:
+    """Use the price table that a file carries, if the user wants that; else say that there is a newer one."""
+    table = bundle_file.prices_in(path)
+    if table is None:
+        if wanted:
+            output.say(f"{path} carries no prices: they are added with --with-prices where it is written")
+        return
+    try:
+        if wanted or config.takes_prices(home):
+            origin = f"{kind} {os.path.abspath(path)}"
+            taken = imported_prices.take(home, table, origin=origin, now_ns=clock.now_ns())
+            if taken.is_new or wanted:
+                output.say(what_was_taken(taken))
+        else:
+            output.say(f"{path} carries prices, which are not used: --take-prices takes them if they are newer")
+    except ConfigError as error:
+        # The rows are taken in already.
+        output.say(f"the prices in {path} were not taken: {error}")
 
 
 def _key(key_file: str | None) -> str | None:
@@ -119,9 +148,9 @@ def _deliver(home: str, path: str, remote: str, project: str | None) -> list[Par
         raise click.exceptions.Exit(exit_codes.OFFLINE if isinstance(error, Offline) else exit_codes.ACT) from error
 
 
-def _bundle(parts: list[Part], own: list[Part], receipts_path: str, as_json: bool) -> None:
+def _bundle(parts: list[Part], own: list[Part], receipts_path: str, as_json: bool, prices: bytes | None) -> None:
     wanted, receipts_path = receipts_path, bundle_file.place_of_receipts(own or parts, receipts_path)
-    count = bundle_file.write_receipts(own or parts, receipts_path)
+    count = bundle_file.write_receipts(own or parts, receipts_path, prices=prices)
     kept = wanted if wanted != receipts_path else None
     refused = [(part.project, seq, why) for part in [*parts, *own] for seq, why in part.refused.items()]
     if as_json:

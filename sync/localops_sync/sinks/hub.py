@@ -12,7 +12,7 @@ import zlib
 from collections import deque
 from dataclasses import replace
 
-from localops.encoding import encode
+from localops.encoding import encode, price_table
 from localops.journal import blobs
 from localops.transfer import bundle, zstd
 from localops.transfer.bundle import Ack
@@ -45,6 +45,7 @@ class Hub:
         self.kept: bool | None = True  # whether the hub still has that row; None when it does not know
         self.key_ends: str | None = None  # when the key does, if it does
         self.proves: frozenset[str] = frozenset()  # what the hub can be asked about
+        self.prices_of = ""  # the date of the price table that the hub offers, if it does
         self._compress: tuple[str, Callable[[bytes], bytes]] = ("gzip", _gzip)
         # Earlier hubs take pieces of blobs only without compression.
         self._packs_pieces = False
@@ -67,6 +68,8 @@ class Hub:
         kept = greeting.get("kept", True)
         self.kept = kept if kept is None else bool(kept)
         self.proves = frozenset(_texts(greeting.get("proves")))
+        offered = greeting.get("prices")
+        self.prices_of = str(offered.get("date", "")) if isinstance(offered, dict) else ""
         about_key = greeting.get("key")
         ends = about_key.get("expires") if isinstance(about_key, dict) else None
         self.key_ends = ends if isinstance(ends, str) else None
@@ -74,6 +77,11 @@ class Hub:
             self._compress = ("zstd", pack)
         self._packs_pieces = self._compress[0] in _texts(greeting.get("blob_encodings"))
         return f"hub {greeting['hub'][:8]}, project {greeting['project']}"
+
+    def prices(self) -> bytes:
+        """Return the price table that the hub offers, unchecked."""
+        key = {"Authorization": f"Bearer {self.transport.key}"} if self.transport.key else {}
+        return self.transport.ask("GET", "/sync/1/prices", headers=key, expected=(200,), most=price_table.MOST).body
 
     def send(self, batch: Batch) -> Ack:
         """Send a batch, and before it the blobs that its rows name; withhold rows whose blob cannot be sent."""

@@ -1,0 +1,100 @@
+"""A newer price table than the shipped one: taken in from a file, a hub, a bundle or receipts, and given to others.
+
+It is kept as `prices.json` in the home, with where it came from, and is used while the shipped table is not newer.
+Nothing takes or gives one unasked.
+"""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+
+from localops import config, host
+from localops.encoding import price_table
+from localops.encoding.pricing import SHIPPED, date_of
+from localops.errors import ConfigError, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.encoding.price_table import Table
+
+
+@dataclass(frozen=True)
+class Taken:
+    """The result of a table that was offered."""
+
+    version: str
+    date: str
+    used_before: str  # the date of the table that was in use
+    models: int
+    left_out: int  # models with a rate that this release does not know: their calls stay unpriced
+
+    @property
+    def is_new(self) -> bool:
+        """Return whether it is used from now on."""
+        return self.date > self.used_before
+
+
+def read(path: str) -> bytes:
+    """Return a file that may be a table; raise NotFound or ConfigError when there is none that could be."""
+    try:
+        with open(path, "rb") as file:
+            return file.read(price_table.MOST + 1)
+    except FileNotFoundError:
+        raise NotFound(f"there is no file {path}") from None
+    except OSError as error:
+        raise ConfigError(f"{path} cannot be read: {error.strerror}") from error
+
+
+def take(home: str, data: bytes, *, origin: str, now_ns: int) -> Taken:
+    """Check a table, and use it from now on if it is newer than the one in use; raise ConfigError if it is invalid."""
+    today = datetime.fromtimestamp(now_ns / 1e9, tz=UTC)
+    table = price_table.checked(data, today=today.date())
+    taken = Taken(table.version, table.date, in_use(home), table.models, table.left_out)
+    if taken.is_new:
+        _write(home, table, origin, today)
+    return taken
+
+
+def _write(home: str, table: Table, origin: str, now: datetime) -> None:
+    host.make_private(home)
+    path = config.price_table(home)
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(handle, "wb") as file:
+            file.write(table.written({"origin": origin, "at": now.isoformat(timespec="seconds")}))
+            file.flush()
+            os.fsync(file.fileno())
+        host.replace(temporary, path)
+    except OSError as error:
+        with suppress(OSError):  # it may not exist yet
+            os.unlink(temporary)
+        raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
+
+
+def in_use(home: str) -> str:
+    """Return the date of the table that is used in a home: the imported one, or the shipped one."""
+    return max(date_of(config.price_table(home)) or "", date_of(SHIPPED) or "")
+
+
+def current(home: str) -> bytes:
+    """Return the table that is used in a home, as it is given to others: without where it came from."""
+    imported = config.price_table(home)
+    path = imported if (date_of(imported) or "") > (date_of(SHIPPED) or "") else SHIPPED
+    # Checked again: what is given away is valid, whatever has become of the file.
+    return price_table.checked(read(path), today=date.max).written()
+
+
+def problem(home: str) -> str | None:
+    """Return what is wrong with the imported table of a home, if there is one."""
+    path = config.price_table(home)
+    if not os.path.exists(path):
+        return None
+    try:
+        price_table.checked(read(path), today=date.max)
+    except (ConfigError, NotFound) as error:
+        return f"{path}: {error}"
+    return None
