@@ -14,7 +14,7 @@ from starlette.responses import Response
 from localops.server import exchange, fair_share
 from localops.server.http_errors import http_error
 from localops.server.intake import otlp_answers, tokens
-from localops.server.keys import ADMIN, READ, SEND, canonical
+from localops.server.keys import ADMIN, READ, SCORE, SEND, canonical
 from localops.server.request import Call, HttpError
 from localops.server.request_body import TooSlow
 from localops.server.threads import json, of_failure
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
     from starlette.types import ASGIApp, Receive, Scope, Send
 
-    from localops.server.browser_guard import Logins
+    from localops.server.browser_guard import Logins, Visitor
     from localops.server.keys import Key
     from localops.server.limits import Shares
     from localops.server.pages import Pages
@@ -41,17 +41,19 @@ _LOGIN = 5.0
 _LACKS = {
     SEND: "this API key is only for reading: sending needs one with the scope send",
     READ: "this API key is only for sending: reading needs one with the scope read",
+    SCORE: "this API key may not judge sessions: that needs one with the scope score",
     ADMIN: "this address is for the operator of the hub: it needs an API key with the scope admin",
 }
 
 
-# What is noted of the answers of handlers: exports always, the others on request.
+# What is noted of the answers of handlers: exports and scores always, the others on request.
 _AUDITED = {
     "export": "session.export",
     "download": "session.export",
     **dict.fromkeys(("session", "events", "event", "previews", "timeline", "stats", "compare"), "session.read"),
     **dict.fromkeys(("trace", "trace_metrics"), "session.read"),
     "attachment": "file.read",
+    "judge": "session.score",
 }
 
 
@@ -160,14 +162,17 @@ class Auth:
         return self._pages.error(problem.status, str(problem))
 
     def _admit(self, request: Request, endpoint: Endpoint) -> Call:
-        """Return the call with the project of its key, or of its login cookie for a GET; else raise HttpError."""
+        """Return the call with the project of its key, or of its login cookie; else raise HttpError.
+
+        A cookie is for what is read, and for scores.
+        """
         assert self._keys is not None
         keys = self._keys
         bearer = _bearer(request)
         if endpoint.takes_tokens and tokens.looks_like(bearer):
             return self._admit_token(request, endpoint, bearer)
         secret = canonical(_secret(request))
-        visitor = None if secret or endpoint.method != "GET" else self._logins.visitor(request)
+        visitor = None if secret else self._visitor(request, endpoint)
         if visitor is not None:
             if visitor.key is not None:
                 self._service.used(visitor.key)
@@ -194,6 +199,14 @@ class Auth:
         self._service.used(key)
         _admitted(key.project, key)
         return Call(request, key.project, secret, key, lambda: keys.is_good(key.sha256, endpoint.needs))
+
+    def _visitor(self, request: Request, endpoint: Endpoint) -> Visitor | None:
+        """Return who has logged in, for a request that a page may make."""
+        judges = endpoint.needs == SCORE
+        visitor = self._logins.visitor(request) if judges or endpoint.method == "GET" else None
+        if visitor is not None and judges and not (visitor.key is not None and visitor.key.may(SCORE)):
+            raise HttpError(403, _LACKS[SCORE])
+        return visitor
 
     def _note_refused(self, request: Request, key: Key | None) -> None:
         """Note the use of a key that is unknown or works no longer, once a minute for an address and a key."""
@@ -235,7 +248,8 @@ class Auth:
             return
         named = {**call.request.query_params, **call.request.path_params}
         facts = {name: named.get(name) for name in ("session", "trace", "digest", "format", "a", "b") if name in named}
-        note = self._service.note if action == "session.export" else self._service.note_read
+        always = action in ("session.export", "session.score")
+        note = self._service.note if always else self._service.note_read
         if facts:
             note(action, peer(call.request), call.by, project=call.project, **facts)
 

@@ -36,6 +36,7 @@ from localops.server import charts, compare, damage, previews, session_details, 
 from localops.server.loop_marks import LoopMarks
 from localops.server.request import TooMany, Unavailable
 from localops.server.session_index import DIMS, SessionIndex, Wanted, merged
+from localops.upkeep import scoring
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +48,7 @@ if TYPE_CHECKING:
     from localops.reading.facts import Facts
     from localops.reading.home import Filters, Listed, Project
     from localops.reading.snapshot import Snapshot
+    from localops.scores import Score
     from localops.server.session_index import Place
 
 # Idle readers kept for each project.
@@ -213,6 +215,22 @@ class HomeReader:
             "cut": cut,
             "unsearched": unread,
         }
+
+    def judge(self, project: str | None, session: bytes, score: Score) -> Facts | None:
+        """Store a score or a note that was checked."""
+        with self._project_and_snapshot(project, session) as holder:
+            if holder is None:
+                return None
+            where, _ = holder
+            target = None if score.event is None else scoring.event_of(where, session, str(score.event))
+            folder, name = where.folder, where.name
+        with scoring.Scorer(config.Config.usable(home=self.folder), folder) as scorer:
+            return {
+                "id": scorer.write(session, score, target),
+                "session_id": facts.full_id(session),
+                "project": name,
+                "event": None if target is None else facts.full_id(target),
+            }
 
     def newest(self, project: str | None, session: bytes | None) -> Facts:
         """Return the last seq of all projects, or that of a session and its state."""

@@ -31,9 +31,10 @@ if TYPE_CHECKING:
 HANDLE = 8
 # Seconds to wait for another process that writes the file.
 _PATIENCE = 5.0
-# What a key allows: to send rows and prove them, to read its project, and to look after the hub as a whole.
-SEND, READ, ADMIN = "send", "read", "admin"
-SCOPES = (SEND, READ, ADMIN)
+# What a key allows: to send rows and prove them, to read its project, to judge its sessions, and to look after the hub
+# as a whole.
+SEND, READ, SCORE, ADMIN = "send", "read", "score", "admin"
+SCOPES = (SEND, READ, SCORE, ADMIN)
 # Of a key without scopes in the file, as earlier releases made them.
 _USUAL = (SEND, READ)
 # Days before its end from which a key is reported.

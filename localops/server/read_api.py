@@ -36,6 +36,7 @@ _EXPORT_OWN = 2_000_000
 _IN_MEMORY = 1 << 20
 # SQLite writes to a path only.
 _FORMS = [name for name in dialects.FORMATS if name != "sqlite"]
+_LARGEST_SCORE = 1 << 18  # bytes of a request with a score
 _MOST_SCORES = 10  # filters by score in one request
 _MISSING = "no session has this id"
 # What AgentOps' server answers, which its clients look for.
@@ -122,6 +123,17 @@ class ReadApi:
         """Return a session with its details."""
         facts = await self._one(self._store.session, call)
         return {**facts, "video": self._reachable(facts["video"])}
+
+    async def judge(self, call: Call) -> Response:
+        """Store a score or a note of a session."""
+        score = _score_in(await _document(call), call)
+        if self._service.keys is None:
+            written = await self._read(self._store.judge, call.project, call.session(), score)
+        else:
+            written = await self._service.write(call.owner, self._store.judge, call.owner, call.session(), score)
+        if written is None:
+            raise HttpError(404, _MISSING)
+        return self._answer(written)
 
     async def events(self, call: Call) -> Response:
         """Return a page of a session's events."""
@@ -294,6 +306,37 @@ class ReadApi:
         }
         file.seek(0)
         return StreamingResponse(_pieces(file), headers=headers, media_type=dialects.FORMATS[form].media_type)
+
+
+async def _document(call: Call) -> dict[str, Any]:
+    """Return the JSON object in the body of a request."""
+    body = b""
+    async for piece in call.request.stream():
+        body += piece
+        if len(body) > _LARGEST_SCORE:
+            raise HttpError(413, f"the body has more than {_LARGEST_SCORE:,} bytes")
+    try:
+        document = encode.loads(body)
+    except ValueError as error:
+        raise HttpError(400, "invalid body: expected JSON") from error
+    if not isinstance(document, dict):
+        raise HttpError(400, "invalid body: expected a JSON object")
+    return document
+
+
+def _score_in(given: dict[str, Any], call: Call) -> scores.Score:
+    """Return the score or the note of a request; raise HttpError if it cannot be one."""
+    named = call.by.note if call.by is not None else None
+    by, event = given.get("by") or (f"{scores.HUMAN}:{named}" if named else scores.HUMAN), given.get("event")
+    if event is not None and not isinstance(event, str):
+        raise HttpError(400, "invalid event: expected an id")
+    try:
+        if "note" in given:
+            return scores.note(given["note"], by, event)
+        name, value, version = given.get("name"), given.get("value"), given.get("version")
+        return scores.checked(scores.Score(name, value, by, given.get("comment"), version, event))  # type: ignore[arg-type]
+    except ConfigError as error:
+        raise HttpError(400, str(error)) from error
 
 
 def _seq(text: str) -> int | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from localops.reading import analytics
 from localops.reading.home import STATES
 from localops.server.intake.agentops_routes import AGENTOPS
-from localops.server.keys import READ
+from localops.server.keys import READ, SCORE
 from localops.server.request import Endpoint
 from localops.server.session_index import BY_SCORE, SORTS
 
@@ -95,6 +95,20 @@ def _listing(name: str, items: Mapping[str, object], most: int) -> dict[str, obj
     inner = {"type": "array", "items": items, "maxItems": most}
     return {"type": "object", "properties": {name: inner}, "required": [name]}
 
+
+_TEXT = {"type": "string"}
+_SCORE: dict[str, object] = {
+    "type": "object",
+    "properties": {
+        "name": _TEXT,
+        "value": {"type": ["number", "boolean", "string", "null"]},
+        "note": {"type": "string", "description": "a note, in place of name and value"},
+        "by": {"type": "string", "description": "who judges; by default human, on a hub with the name of the key"},
+        "comment": _TEXT,
+        "version": _TEXT,
+        "event": {"type": "string", "description": "the id of an event of the session"},
+    },
+}
 
 ENDPOINTS = (
     Endpoint("GET", "/health", "health", "Whether the hub is up, and its release.", key=False),
@@ -241,6 +255,16 @@ ENDPOINTS = (
         "/api/1/sessions/{session}/loops",
         "loops",
         "The loops and failing tools of a session, and what was wasted.",
+    ),
+    Endpoint(
+        "POST",
+        "/api/1/sessions/{session}/scores",
+        "judge",
+        "Give a session, or an event of it, a score or a note; a score of null takes back the author's earlier one.",
+        body=_JSON,
+        form=_SCORE,
+        scope=SCORE,
+        answers={404: "The session, or the event, does not exist."},
     ),
     Endpoint("GET", "/api/1/sessions/{session}/why", "why", "The post-mortem of a session: how it ended, and why."),
     Endpoint(

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from localops.reading.analytics import Chosen
     from localops.reading.facts import Facts
     from localops.reading.home import Filters
+    from localops.scores import Score
     from localops.server.intake.desk import Desk
     from localops.server.policy import Rules
     from localops.server.retention import Part, Place
@@ -115,6 +116,9 @@ if TYPE_CHECKING:
             self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int, table: str | None = None
         ) -> bool:
             """Write a session to a file in a format of exports; False if it does not exist."""
+
+        def judge(self, project: str | None, session: bytes, score: Score) -> Facts | None:
+            """Store a score or a note that was checked; None if the session does not exist, NotFound for its event."""
 
         def newest(self, project: str | None, session: bytes | None) -> Facts:
             """Return the last seq and a session's state: a different result means that something changed."""

@@ -110,7 +110,7 @@ _TRACES = {
 }
 # What AgentOps clients write has tests of its own: it goes into the session of their token. For spans, test_otlp_in.py
 # tries two keys.
-_WITHOUT_CONTENT = ("hello", "rows", "prices", "check_token", "traces", "logs")
+_WITHOUT_CONTENT = ("hello", "rows", "prices", "check_token", "traces", "logs", "judge")
 _ENDPOINTS = [
     endpoint
     for endpoint in ENDPOINTS

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     from localops.server.keys import Key
 
-_SCOPES = ("send", "read", "admin")
+_SCOPES = ("send", "read", "score", "admin")
 _WEEK_NS = 7 * 86_400_000_000_000
 
 
@@ -53,8 +53,9 @@ def create(
     """Create a key to a project, and the project if it is new.
 
     The key is shown only now: the hub stores a digest of it. With --scope send it is for a machine: it sends rows and
-    proves that they arrived, and reads no session. With --scope read it is for people and dashboards. With
-    --scope admin it is for the operator: it reads the figures of the whole hub.
+    proves that they arrived, and reads no session. With --scope read it is for people and dashboards; with --scope
+    score as well, they may judge sessions. With --scope admin it is for the operator: it reads the figures of the whole
+    hub.
     """
     if project is None and set(scopes) != {"admin"}:
         raise click.UsageError("missing --project: the project that the key is for")
