@@ -7,6 +7,7 @@ import { stamp } from "./times.js";
 import { Details } from "./details.js";
 import { loops } from "./loops.js";
 import { Run } from "./run.js";
+import { scores } from "./scores.js";
 import { Timeline } from "./timeline.js";
 import { url } from "./url.js";
 import { why } from "./why.js";
@@ -397,7 +398,7 @@ function drawExtras() {
     make("div", { class: "inside" }, blocks),
   );
   byId("extras").replaceChildren(
-    ...[video(one.video), box, why(), one.tool_calls || one.failed ? loops(one) : null].filter(Boolean),
+    ...[video(one.video), scores(one), box, why(), one.tool_calls || one.failed ? loops(one) : null].filter(Boolean),
   );
 }
 

@@ -1,0 +1,47 @@
+"""Scores and notes on the page of a session, in a real browser: shown, given, and taken for what they are."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playwright.sync_api import Browser, expect
+
+from tests.web.conftest import recorded, serving, visiting
+
+
+def test_a_session_is_judged_on_its_page(chromium: Browser, tmp_path: Path) -> None:
+    """A score, a note and a star are given by the form; hostile words of theirs are text; nonsense is refused."""
+    home = tmp_path / "home"
+    recorded(home, "story")
+    with serving(home) as link, visiting(chromium, link) as visit:
+        visit.page.locator("#rows a").first.click()
+        fold = visit.page.locator("#scores")
+        fold.locator("summary").click()
+        fields = {name: fold.locator(f"input[name={name}]") for name in ("name", "value", "comment")}
+        give, star = fold.get_by_role("button", name="Give"), fold.get_by_role("button", name="Star")
+
+        def judge(**words: str) -> None:
+            for name, field in fields.items():
+                field.fill(words.get(name, ""))
+            give.click()
+
+        judge(name="correct", value="0.8", comment="<img src=x onerror=window.hurt=1>")
+        expect(fold.locator("summary")).to_have_text("Scores and notes: correct 0.8")
+        expect(fold.locator("p").first).to_contain_text("<img src=x onerror=window.hurt=1>")
+        judge(comment="look again")
+        expect(fold.locator("p", has_text="Note by human")).to_contain_text("look again")
+        star.click()
+        expect(fold.locator("summary")).to_have_text("Scores and notes: correct 0.8, star true")
+        star.click()
+        expect(fold.locator("summary")).to_have_text("Scores and notes: correct 0.8, star false")
+        judge(name="cor<rect", value="1")
+        expect(fold.get_by_role("alert")).to_contain_text("invalid score name")
+        ident = visit.page.url.partition("/s/")[2].partition("#")[0].partition("?")[0]
+        given = visit.facts(f"sessions/{ident}")["scores"]
+        assert [(each["name"], each["value"], each["by"]) for each in given if each["counts"]] == [
+            ("correct", 0.8, "human"),
+            ("star", False, "human"),
+        ]
+        assert visit.page.evaluate("window.hurt") is None
+        # Chromium reports the answer that refused the name.
+        visit.wrong[:] = [each for each in visit.wrong if "400 (Bad Request)" not in each]
