@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import random
@@ -82,8 +83,13 @@ def test_what_recording_has_redacted_is_no_secret(tmp_path: Path) -> None:
     session.record(localops.ActionEvent(name="a", params=params))
     session.end_session("Success")
     localops.api.client().close()
+    # An earlier release knew the key by its shape, and not the name before it.
+    at, notes = clock.now_ns(), {"api_key": "[redacted:openai]", "secret": "a [redacted:x]", "note": "[redacted:y]"}
+    with closing(Journal(str(tmp_path / "home" / "default"))) as journal:
+        body = json.dumps({"params": notes})
+        journal.append(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at, body=body))
     swept = _sweep(tmp_path / "home")
-    assert (swept.rules, swept.rows > 2) == ({}, True)
+    assert (swept.rules, swept.rows > 2) == ({"secret": 1}, True)
 
 
 def test_columns_and_keys_are_searched_and_never_shown(home: Path) -> None:
@@ -168,14 +174,16 @@ def test_backups_logs_and_bundles_are_searched(home: Path, tmp_path: Path) -> No
     log.write_text(f'{{"a": 1}}\n{{"b": "{KEY}"}}\n')
     with zipfile.ZipFile(cut, "w") as packed:
         packed.writestr("default/rows.ndjson", b'{"localops":1}\n')
-    for path in (backup, log, cut):
+    torn, packed_log = tmp_path / "torn.lops", tmp_path / "run.gz"
+    torn.write_bytes(cut.read_bytes()[:40])
+    packed_log.write_bytes(gzip.compress(KEY.encode(), mtime=0))
+    for path in (backup, log, cut, torn, packed_log):
         search.file(str(path))
     swept = search.result
     assert [place.field for place in swept.places if place.file == str(backup)].count("returns") == 2
     (place,) = (place for place in swept.places if place.file == str(log))
     assert (place.source, place.at) == ("file", 16)
-    (unread,) = swept.unread
-    assert str(cut) in unread
+    assert [str(path) in why for path, why in zip((cut, torn, packed_log), swept.unread, strict=True)] == [True] * 3
 
 
 def test_own_rules_and_known_values_count(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,7 +169,8 @@ class Prices:
         return self._read
 
     def _newest(self) -> _Table:
-        if self._imported is not None and (date_of(self._imported) or "") > (date_of(SHIPPED) or ""):
+        day = date_of(self._imported) if self._imported is not None else None
+        if self._imported is not None and day is not None and day > (date_of(SHIPPED) or ""):
             try:
                 return _Table(self._imported)
             except (IncompleteInstallation, LookupError, TypeError):

@@ -148,7 +148,7 @@ class Sweep:
             raise NotFound(f"{path} is a folder: name the files in it")
         if has_our_header(path):
             self._journal(path, "file", path)
-        elif zipfile.is_zipfile(path):
+        elif zipfile.is_zipfile(path) or _begins_as_zip(path):
             self._bundle(path)
         else:
             self._file(path, "file")
@@ -289,6 +289,9 @@ class Sweep:
         window, base = file.read(_WINDOW), 0
         if b"\0" in window and not even_binary:
             self.result.binary += 1
+            if source == "file":
+                # It was named to be searched: an archive, for example.
+                self.result.unread.append(f"{path} is no text, bundle or journal: unpack it, and name what is in it")
             return
         # A secret that begins before `begin` was counted in the window before.
         begin = 0
@@ -397,6 +400,12 @@ def _pages(reader: Reader, progress: Callable[[int], None]) -> Iterator[list[tup
 def _texts(row: Stored) -> Texts:
     lines = "\n".join(text or "" for text in (row.name, row.model, row.tags))
     return row.id, row.session, lines.encode("utf-8", "replace"), (row.body or "").encode("utf-8", "replace")
+
+
+def _begins_as_zip(path: str) -> bool:
+    """Return whether a file is a bundle of which the end is missing."""
+    with open(path, "rb") as file:
+        return file.read(4) == b"PK\x03\x04"
 
 
 def _listed(folder: str, end: str) -> list[str]:

@@ -15,15 +15,16 @@ import apsw
 import pytest
 
 import localops
-from localops import config
+from localops import clock, config
 from localops.errors import BundleError, ConfigError, JournalError, NotFound
-from localops.journal import blobs
+from localops.journal import blobs, rows
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.reading.home import Home
 from localops.server.keys import Key, Keys
 from localops.transfer import bundle, delivery, remotes
 from localops.transfer.remotes import Remote
+from localops.upkeep import sweep
 from localops_sync import bundle_file, exit_codes, relay, worker
 from localops_sync.bundle_file import Share
 from tests.server.hubs import hub
@@ -625,3 +626,25 @@ def test_an_imported_running_session_is_not_reported_dead(home: str, tmp_path: P
         assert [listed.state for listed in opened.sessions()] == ["Unknown"]
     with Home(home) as opened:
         assert next(opened.sessions()).state == "Running"
+
+
+def test_secrets_in_a_bundle_have_the_places_of_its_rows(home: str, tmp_path: Path) -> None:
+    """Before it is imported or given away, a bundle is searched as a journal is: rows by field, files by byte."""
+    key = f"sk-ant-api03-{'aB3dE5fG7h' * 5}"
+    digest = blobs.keep(config.project_folder(home, "default"), f"the key is {key}".encode())
+    at = clock.now_ns()
+    session, event = clock.new_id(at), clock.new_id(at)
+    body = json.dumps({"params": {"file": {"$blob": digest}}, "returns": f"it was {key}"}, separators=(",", ":"))
+    journal = Journal(config.project_folder(home, "default"))
+    assert journal.append(rows.make("tool", session, id=event, at_ns=at, body=body))
+    journal.close()
+    path = str(tmp_path / "run.lops")
+    bundle_file.pack(home, [Share("default")], path)
+    search = sweep.Sweep(home)
+    search.file(path)
+    swept = search.result
+    by_row, in_file = sorted(swept.places, key=lambda place: place.at or 0)
+    assert (by_row.field, by_row.event, by_row.session) == ("returns", rows.id_text(event), rows.id_text(session))
+    assert (in_file.at, in_file.file) == (11, f"{path}:default/blobs/{digest}")
+    assert {place.source for place in swept.places} == {"bundle"}
+    assert (swept.rows > 1, swept.unread, by_row.digest) == (True, [], in_file.digest)
