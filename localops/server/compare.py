@@ -1,30 +1,29 @@
-"""Compare two sessions: align their events by kind, name and place in the tree.
-
-Children of aligned events are aligned in turn: the first `tool search` in one with the first in the other.
-"""
+"""Compare two sessions: the events that belong together in one line, as `localops diff` aligns them."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from itertools import islice
 
 from localops.encoding import encode
 from localops.reading import analytics, facts
+from localops.reading.run_diff import RunDiff
+from localops.reading.steps import Steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
     from typing import Any
 
     from localops.journal.reader import Reader
     from localops.reading.facts import Facts
+    from localops.reading.run_diff import Line
+    from localops.reading.steps import Step
 
     Event = dict[str, Any]
 
 # Events of each session that are aligned.
 MOST = 5_000
-_DEEPEST = 200
 # Characters of a difference.
 _CUT = 16_384
 # Equal characters that are shown before and after a difference.
@@ -36,19 +35,17 @@ _OUTPUT = ("returns", "completion")
 
 
 class Side:
-    """One of the two sessions, with its events as a tree."""
+    """One of the two sessions: its events by id, and as a tree of steps."""
 
     def __init__(self, reader: Reader, session: bytes) -> None:
         page = list(islice(analytics.events(reader, session), MOST + 1))
-        self.is_cut = len(page) > MOST
-        events = sorted(
-            (event for event in page[:MOST] if event["kind"] != "agent"), key=lambda event: event["start_ns"]
-        )
-        known = {event["id"] for event in events}
-        self.below: dict[str | None, list[Event]] = defaultdict(list)
-        for event in events:
-            inside = event["parent"] if event["parent"] in known and event["parent"] != event["id"] else None
-            self.below[inside].append(event)
+        events = [event for event in page[:MOST] if event["kind"] != "agent"]
+        self.steps = Steps(events, is_cut=len(page) > MOST)
+        self._events: dict[str, Event] = {event["id"]: event for event in events}
+
+    def event(self, step: Step | None) -> Event | None:
+        """Return the event of a step."""
+        return None if step is None else self._events[step.id]
 
     def facts(self, event: Event | None) -> Facts | None:
         """Return what is shown of an event."""
@@ -67,59 +64,36 @@ class Side:
 
 
 def aligned(a: Side, b: Side) -> Facts:
-    """Return the events of both sessions in tree order, aligned ones in one line."""
+    """Return the events of both sessions in tree order, those that belong together in one line."""
+    diff = RunDiff(a.steps, b.steps)
     room = _TEXTS
     lines = []
-    for depth, one, other in _pairs(a, b):
-        event = one or other
-        assert event is not None
-        line: Facts = {
-            "depth": depth,
-            "kind": event["kind"],
-            "name": _name(event),
+    for line in diff.lines:
+        one, other = a.event(line.a), b.event(line.b)
+        facts_of_line: Facts = {
+            "depth": line.depth,
+            "kind": line.step.kind,
+            "name": _name(line),
+            "marks": list(line.marks),
             "a": a.facts(one),
             "b": b.facts(other),
         }
         if one is not None and other is not None:
             for what, keys in (("input", _INPUT), ("output", _OUTPUT)):
                 texts = [_text(each, keys) for each in (one, other)]
-                line[f"{what}_differs"] = texts[0] != texts[1]
+                facts_of_line[f"{what}_differs"] = texts[0] != texts[1]
                 if texts[0] != texts[1] and room > 0:
                     difference = _difference(*map(_readable, texts))
-                    line[what] = difference
+                    facts_of_line[what] = difference
                     room -= sum(len(text) for text in difference["texts"])
-        lines.append(line)
-    return {"lines": lines, "cut": a.is_cut or b.is_cut}
+        lines.append(facts_of_line)
+    return {"lines": lines, "counts": diff.counts, "cut": diff.is_cut}
 
 
-def _pairs(a: Side, b: Side) -> Iterator[tuple[int, Event | None, Event | None]]:
-    stack = [(0, one, other) for one, other in reversed(_matched(a.below[None], b.below[None]))]
-    while stack:
-        depth, one, other = stack.pop()
-        yield depth, one, other
-        if depth < _DEEPEST:
-            inside = _matched(a.below[one["id"]] if one else [], b.below[other["id"]] if other else [])
-            stack += [(depth + 1, first, second) for first, second in reversed(inside)]
-
-
-def _matched(a: Sequence[Event], b: Sequence[Event]) -> list[tuple[Event | None, Event | None]]:
-    """Pair each event of `a` with the next of `b` of the same kind and name; the others stay alone."""
-    waiting: dict[tuple[str, str], list[int]] = defaultdict(list)
-    for place, event in enumerate(b):
-        waiting[event["kind"], _name(event)].append(place)
-    halves = [places.pop(0) if (places := waiting[event["kind"], _name(event)]) else None for event in a]
-    taken = {place for place in halves if place is not None}
-    alone = [place for place in range(len(b)) if place not in taken]
-    pairs: list[tuple[Event | None, Event | None]] = []
-    for event, half in zip(a, halves, strict=True):
-        while half is not None and alone and alone[0] < half:
-            pairs.append((None, b[alone.pop(0)]))
-        pairs.append((event, None if half is None else b[half]))
-    return pairs + [(None, b[place]) for place in alone]
-
-
-def _name(event: Event) -> str:
-    return str((event["model"] if event["kind"] == "llm" else event["name"]) or event["name"] or "")
+def _name(line: Line) -> str:
+    """Return the name of a line; of a model call the model, or both models."""
+    names = [step.model or step.label if step.kind == "llm" else step.label for step in (line.a, line.b) if step]
+    return " → ".join(dict.fromkeys(names))
 
 
 def _text(event: Event, keys: Sequence[str]) -> str:

@@ -127,6 +127,7 @@ function figures({ a, b }) {
 const differs = (line) =>
   !line.a ||
   !line.b ||
+  line.marks.length > 0 ||
   line.input_differs ||
   line.output_differs ||
   line.a.failed !== line.b.failed ||
@@ -211,6 +212,9 @@ function pair(line, { a, b }) {
     !line.b && make("span", { class: "tag only-a" }, "only in A"),
     line.input_differs && make("span", { class: "tag differs" }, "input"),
     line.output_differs && make("span", { class: "tag differs" }, "output"),
+    ...line.marks
+      .filter((mark) => mark === "slower" || mark === "dearer")
+      .map((mark) => make("span", { class: "tag only-a" }, mark)),
     line.a &&
       line.b &&
       line.a.failed !== line.b.failed &&

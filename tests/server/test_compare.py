@@ -41,12 +41,12 @@ def _run(steps: Sequence[str], answer: str) -> bytes:
         (["x", "y"], ["y"], ["x -", "y y"]),
         (["y"], ["x", "y", "z"], ["- x", "y y", "- z"]),
         (["x", "x"], ["x"], ["x x", "x -"]),
-        (["x", "y"], ["y", "x"], ["x x", "y y"]),
+        (["x", "y"], ["y", "x"], ["- y", "x x", "y -"]),
         ([], ["x"], ["- x"]),
     ],
 )
 def test_equal_calls_are_in_one_line(a: list[str], b: list[str], lines: list[str], tmp_path: Path) -> None:
-    """The first call of a name is paired with the first of the other session, and so on; the rest are alone."""
+    """The order counts: as few calls as possible stay alone, as in `localops diff`."""
     localops.init(home=str(tmp_path), auto_start_session=False)
     sessions = [_run(a, "so"), _run(b, "so")]
     with Home(str(tmp_path)) as home:
@@ -57,6 +57,25 @@ def test_equal_calls_are_in_one_line(a: list[str], b: list[str], lines: list[str
     ] == lines
     assert {line["depth"] for line in lines_of_tools} <= {1}
     assert comparison["lines"][0]["kind"] == "operation"
+
+
+def test_another_model_is_the_same_call(tmp_path: Path) -> None:
+    """Its line names both models, and its marks are those of `localops diff`."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    sessions = []
+    for model in ("gpt-4o-mini", "gpt-4o"):
+        session = localops.start_session()
+        assert session is not None
+        tokens = {"prompt_tokens": 10_000, "completion_tokens": 1_000}
+        session.record(localops.LLMEvent(model=model, prompt="why", completion="so", **tokens))  # type: ignore[arg-type]
+        session.end_session("Success")
+        sessions.append(session.session_id.bytes)
+    with Home(str(tmp_path)) as home:
+        comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    [line] = comparison["lines"]
+    assert line["name"] == "gpt-4o-mini → gpt-4o"
+    assert line["marks"] == ["changed", "dearer"]
+    assert (comparison["counts"]["changed"], comparison["counts"]["added"]) == (1, 0)
 
 
 def test_differences_are_shown(tmp_path: Path) -> None:
