@@ -32,7 +32,7 @@ else:
 EVENT = "gen_ai.evaluation.result"
 _TAKEN_BACK = "no score"  # the explanation of one without a value, as a result must have something
 _NOTE = "note"  # the name of a note, as a result must have one
-_START = "evaluations.0.evaluation."
+START = "evaluations.0.evaluation."
 
 
 def result(name: str | None, body: dict[str, Any]) -> Result | None:
@@ -68,13 +68,13 @@ def openinference(one: Result) -> Attributes:
     metadata = _present({"author": one.author or None, "version": one.version})
     return _present(
         {
-            f"{_START}name": one.name,
-            f"{_START}score": one.score,
-            f"{_START}label": one.label,
-            f"{_START}explanation": one.explanation,
-            f"{_START}annotator_kind": kind_of_author(one.author),
-            f"{_START}identifier": one.author or None,
-            f"{_START}metadata": text(metadata) if metadata else None,
+            f"{START}name": one.name,
+            f"{START}score": one.score,
+            f"{START}label": one.label,
+            f"{START}explanation": one.explanation,
+            f"{START}annotator_kind": kind_of_author(one.author),
+            f"{START}identifier": one.author or None,
+            f"{START}metadata": text(metadata) if metadata else None,
         }
     )
 

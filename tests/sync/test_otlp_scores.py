@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 
 import localops
 from localops import cli
+from localops.errors import ConfigError
 from localops.journal import stored
 from localops.otlp import json_request
 from localops.otlp.openinference import OpenInference
@@ -21,6 +23,8 @@ from localops.reading.home import Home
 from localops.transfer.bundle import Batch
 from localops_sync.sinks import otlp_wire
 from localops_sync.sinks.otlp_agentops import AgentOps
+
+from .test_otlp import Collector, Sending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -140,3 +144,43 @@ def test_an_import_of_the_spans_gives_the_same_scores(names: Names, tmp_path: Pa
     here = given(None)
     assert len(here) == 6
     assert given(there) == here
+
+
+@pytest.fixture
+def collector() -> Iterator[Collector]:
+    """Start a back end."""
+    started = Collector()
+    yield started
+    started.close()
+
+
+def test_phoenix_gets_scores_as_annotations_too(collector: Collector) -> None:
+    """Where the option says so, after the spans; one of an author and a span has always the same identity."""
+    session, call = _recorded()
+    with Sending(collector, options={"annotations": "phoenix"}) as sending:
+        sending.all()
+    assert [path for path, _, _ in collector.requests] == ["/v1/traces", "/v1/span_annotations?sync=false"]
+    _, headers, body = collector.requests[-1]
+    assert headers["authorization"].startswith("Bearer ")
+    correct, useful, *_ = json.loads(body)["data"]
+    assert correct == {
+        "span_id": span_id(session.session_id.bytes).hex(),
+        "name": "correct",
+        "annotator_kind": "HUMAN",
+        "identifier": "human:ann",
+        "result": {"score": 0.25, "explanation": "one date is wrong"},
+        "metadata": {"author": "human:ann", "version": "2"},
+    }
+    assert (useful["span_id"], useful["result"]) == (span_id(call.id.bytes).hex(), {"score": 1.0, "label": "true"})
+
+
+def test_no_other_back_end_is_asked_for_annotations(collector: Collector) -> None:
+    """By default nothing but spans is sent; options that cannot work together are refused."""
+    _recorded()
+    with Sending(collector) as sending:
+        sending.all()
+    assert {path for path, _, _ in collector.requests} == {"/v1/traces"}
+    with pytest.raises(ConfigError, match="annotations=phoenix"):
+        Sending(collector, options={"annotations": "phoenix", "semconv": "genai"})
+    with pytest.raises(ConfigError, match="annotations=phoenix"):
+        Sending(collector, url=f"{collector.url}/v1/traces", options={"annotations": "phoenix"})

@@ -18,6 +18,7 @@ from localops import output
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.otlp import json_request
+from localops.otlp.evaluation import START as EVALUATION
 from localops.otlp.openinference import OpenInference
 from localops.otlp.semconv import GenAI
 from localops.otlp.translation import Translation, check_span
@@ -44,8 +45,10 @@ OPTIONS: dict[str, tuple[str, ...]] = {
     "auth": ("bearer", "agentops", "none"),
     "header": (),  # the header for the key, which is sent without "Bearer": `x-api-key`
     "auth_url": (),  # where AgentOps issues tokens
+    "annotations": ("none", "phoenix"),  # phoenix: scores are sent to its API for annotations, too
 }
 _TRACES = "/v1/traces"
+_ANNOTATIONS = "/v1/span_annotations?sync=false"  # of Phoenix, which knows one by its span, its name and its author
 _AGENTOPS = {"otlp.agentops.ai": "https://api.agentops.ai"}  # where its cloud issues the tokens for this host
 _TOKEN_SECONDS = 20.0
 _LEVEL = 5  # of compression
@@ -67,6 +70,12 @@ class Otlp:
         self._refusal: Refused | TooLarge | None = None
         self._token: _Token | None = None
         self._names = _names(remote)
+        self._annotates = _option(remote, "annotations") == "phoenix"
+        if self._annotates and (not self._path or _option(remote, "semconv") == "genai"):
+            raise ConfigError(
+                f"remote {remote.name!r}: the option annotations=phoenix needs a URL without {_TRACES}, and semconv "
+                "both or openinference"
+            )
         if self._auth == "agentops":
             self._token = _Token(remote, transport)
 
@@ -109,6 +118,10 @@ class Otlp:
     def _post_spans(self, groups: list[Group]) -> None:
         self._judge(self._post(groups), sum(len(spans) for _, spans in groups))
         self._takes_spans = True
+        if self._annotates and (annotations := _annotations(groups)):
+            headers = {"Content-Type": otlp_wire.JSON, **self._key()}
+            body = encode.dumps({"data": annotations})
+            self.transport.ask("POST", _ANNOTATIONS, body=body, headers=headers, expected=(200, 204))
 
     def _send_check_span(self, refusal: Refused | TooLarge) -> None:
         """Raise Blocked when the back end refuses a plain span as well: then the rows are not the reason."""
@@ -209,6 +222,26 @@ class _Token:
         if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
             raise Offline(f"{self._transport.where} answered without a token; nothing counts as sent")
         return token
+
+
+def _annotations(groups: list[Group]) -> list[dict[str, object]]:
+    """Return the scores among spans in the form of Phoenix's API."""
+    annotations: list[dict[str, object]] = []
+    for span in (span for _, spans in groups for span in spans if span.judged is not None):
+        given = {name.removeprefix(EVALUATION): value for name, value in span.attributes.items()}
+        result = {key: given[key] for key in ("label", "score", "explanation") if key in given}
+        metadata = encode.loads(str(given["metadata"])) if "metadata" in given else {}
+        annotations.append(
+            {
+                "span_id": span.judged.hex() if span.judged is not None else "",
+                "name": given["name"],
+                "annotator_kind": given["annotator_kind"],
+                "identifier": given.get("identifier", ""),
+                "result": result,
+                "metadata": metadata,
+            }
+        )
+    return annotations
 
 
 def _names(remote: Remote) -> Names:
