@@ -204,7 +204,8 @@ def real_path(path: str, links: int = 40) -> str:
     except OSError as error:
         pass_on(error)
     # Something is missing, or cannot be seen.
-    parent, name = os.path.split(os.path.join(os.getcwd(), path))
+    # Not asked for a whole path: the working folder may have been removed.
+    parent, name = os.path.split(path if os.path.isabs(path) else os.path.join(os.getcwd(), path))
     if name in ("", ".", ".."):
         place = real_path(parent, links)
         return os.path.dirname(place) if name == ".." else place
