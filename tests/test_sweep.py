@@ -98,9 +98,12 @@ def test_columns_and_keys_are_searched_and_never_shown(home: Path) -> None:
     with closing(Journal(str(home / "default"))) as journal:
         body = json.dumps({"params": {"seen": {KEY: 1}}})
         journal.append(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at, name=f"use {KEY}", body=body))
+        # A rule may need both lines.
+        lines = f'- name: API_TOKEN\n  value: "{PASSWORD}"'
+        journal.append(rows.make("llm", clock.new_id(at), id=clock.new_id(at), at_ns=at, model=lines))
         journal.append(rows.make("tags", clock.new_id(at), id=clock.new_id(at), at_ns=at, tags=json.dumps([KEY])))
     swept = _sweep(home)
-    assert {"name", "tags", 'params.seen["[redacted:anthropic]"]'} <= {place.field for place in swept.places}
+    assert {"name", "model", "tags", 'params.seen["[redacted:anthropic]"]'} <= {place.field for place in swept.places}
     assert KEY not in repr(swept)
     assert PASSWORD not in repr(swept)
 
@@ -172,6 +175,10 @@ def test_backups_logs_and_bundles_are_searched(home: Path, tmp_path: Path) -> No
     with Reader(str(home / "default" / "journal.db")) as reader:
         reader.backup(str(backup))
     log.write_text(f'{{"a": 1}}\n{{"b": "{KEY}"}}\n')
+    settings = tmp_path / "settings.yaml"
+    settings.write_text(f'- name: API_TOKEN\n  value: "{PASSWORD}"\n')
+    search.file(str(settings))
+    assert [place.rule for place in search.result.places] == ["token"]
     with zipfile.ZipFile(cut, "w") as packed:
         packed.writestr("default/rows.ndjson", b'{"localops":1}\n')
     torn, packed_log = tmp_path / "torn.lops", tmp_path / "run.gz"

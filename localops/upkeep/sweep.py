@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
     from localops.encoding.redact import Redactor
 
-    # A row: its id, its session, name and model and tags as lines, its body.
+    # A row: its id, its session, name and model and tags with a NUL between, its body.
     Texts = tuple[bytes, bytes, bytes, bytes]
     # What a text of a row hides: its field, the rule, the secret.
     Hit = tuple[str, str, str]
@@ -193,10 +193,10 @@ class Sweep:
         suspects = self._redactor.suspects
         if self._naming:
             self._look_for_names(group)
-        if not suspects(b"\n".join([part or b"" for _, _, *parts in group for part in parts])):
+        if not suspects(b"\n".join([part for *_, head, body in group for part in (_as_json(head), body or b"")])):
             return
         for id, session, head, body in group:
-            if suspects(head):
+            if suspects(_as_json(head)):
                 self._report(self._in_columns(head), source, file, id, session)
             if body and suspects(body):
                 self._report(self._in_body(body), source, file, id, session)
@@ -223,7 +223,7 @@ class Sweep:
     # Within a row
 
     def _in_columns(self, head: bytes) -> Iterator[Hit]:
-        for name, text in zip(_COLUMNS, head.decode("utf-8", "replace").split("\n", 2), strict=False):
+        for name, text in zip(_COLUMNS, head.decode("utf-8", "replace").split("\0", 2), strict=False):
             for start, end, label in self._redactor.places(text):
                 yield from _unless_noted(name, label, text[start:end])
 
@@ -309,7 +309,7 @@ class Sweep:
             self._progress(0)
 
     def _window(self, window: bytes, begin: int, upto: int, base: int, source: str, path: str) -> None:
-        if not self._redactor.suspects(window):
+        if not self._redactor.suspects(_as_json(window)):
             return
         # Each byte a character: nothing fails, and places are offsets.
         text = window.decode("latin-1")
@@ -398,8 +398,13 @@ def _pages(reader: Reader, progress: Callable[[int], None]) -> Iterator[list[tup
 
 
 def _texts(row: Stored) -> Texts:
-    lines = "\n".join(text or "" for text in (row.name, row.model, row.tags))
-    return row.id, row.session, lines.encode("utf-8", "replace"), (row.body or "").encode("utf-8", "replace")
+    head = "\0".join(text or "" for text in (row.name, row.model, row.tags))
+    return row.id, row.session, head.encode("utf-8", "replace"), (row.body or "").encode("utf-8", "replace")
+
+
+def _as_json(text: bytes) -> bytes:
+    """Return a text with its lines as JSON has them, which the quick look expects."""
+    return text.replace(b"\n", b"\\n") if b"\n" in text else text
 
 
 def _begins_as_zip(path: str) -> bool:
