@@ -36,7 +36,7 @@ def _secret() -> list[rows.Row]:
         row("session", name="hush", parent=clock.new_id(), tags='["hush"]', body='{"host":"hush"}'),
         row("agent", _AGENT, name="hush"),
         row("llm", _CALL, model="hush", agent=_AGENT, tokens=(1, 1, None, None), cost=5, body=body),
-        row("tool", name="hush", agent=_AGENT, body=body),
+        *(row("tool", name="hush", agent=_AGENT, body=body) for _ in range(4)),  # a loop
         row("error", name="hush", body='{"details":"hush"}'),
         row("end", name="Failure", body='{"reason":"hush"}'),
         row("scored", name="hush", body='{"value":1,"by":"hush"}'),
@@ -81,6 +81,7 @@ def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
         "by": "model",
         "format": "json",
         "seqs": "3,4,5",
+        "sessions": _SESSION.hex(),
     }
     query = "&".join(f"{name}={asked[name]}" for name in endpoint.query if name in asked)
     request = {"sessions": [_SESSION.hex()], "rows": [[_CALL.hex(), 0, 5]], "blobs": [_DIGEST], "journals": ["a" * 32]}
@@ -93,12 +94,13 @@ def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
 _TRACES = {
     "missing": '"other":[["',
     "missing_blobs": '"missing":[]',
-    "held": '"held":[[1,7]]',
-    "figures": '"rows":7',
+    "held": '"held":[[1,10]]',
+    "figures": '"rows":10',
     "blob": f"upload-offset: {len(_BLOB)}",
     "add_to_blob": f'"offset":{len(_BLOB)}',
     "live": '"state":"Failure"',
     "stats": '"end_state":"Failure"',
+    "loop_marks": '"loops":1',
     "timeline": _WORD,
     "daily": '"sessions":1',
     "distributions": '"sessions":1',
