@@ -345,9 +345,11 @@ def _session_list(facts: Facts, root: str) -> str:
 
 def _session_row(one: dict[str, Any], root: str) -> str:
     began = f'<time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))}</time>'
+    reason = one.get("reason") if one["state"] != "Success" else None
+    because = f'<div class="because">{escape(reason)}</div>' if reason else ""
     cells = (
-        f'<td class="name"><a href="{root}/s/{escape(one["session_id"])}">{escape(one["name"] or "unnamed")}</a>',
-        f'<div class="tags">{_chips(one["tags"])}</div></td>',
+        f'<td class="name"><div class="titled"><a href="{root}/s/{escape(one["session_id"])}">',
+        f'{escape(one["name"] or "unnamed")}</a><div class="tags">{_chips(one["tags"])}</div></div>{because}</td>',
         f'<td class="state-cell"><span class="state {escape(one["state"])}">{escape(one["state"])}</span></td>',
         f'<td class="began">{began}</td>',
         _cell(f"{'≥' if one['at_least'] else ''}{_seconds(one)}", "num"),

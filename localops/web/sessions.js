@@ -140,18 +140,23 @@ function row(one) {
     make(
       "td",
       { class: "name" },
-      make("a", { href: url(`s/${one.session_id}`), title: one.name }, one.name || "unnamed"),
       make(
         "div",
-        { class: "tags" },
-        one.tags.map((tag) =>
-          make(
-            "button",
-            { type: "button", class: "tag", title: `Only sessions with ${tag}`, onclick: () => go({ tag }) },
-            tag,
+        { class: "titled" },
+        make("a", { href: url(`s/${one.session_id}`), title: one.name }, one.name || "unnamed"),
+        make(
+          "div",
+          { class: "tags" },
+          one.tags.map((tag) =>
+            make(
+              "button",
+              { type: "button", class: "tag", title: `Only sessions with ${tag}`, onclick: () => go({ tag }) },
+              tag,
+            ),
           ),
         ),
       ),
+      one.reason && one.state !== "Success" ? make("div", { class: "because", title: one.reason }, one.reason) : null,
     ),
     make(
       "td",
