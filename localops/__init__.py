@@ -67,8 +67,8 @@ if TYPE_CHECKING:
     from localops.recording.loop_watch import Loop
     from localops.recording.once import run_again
     from localops.recording.operation import Operation
+    from localops.recording.scores import Score
     from localops.recording.session import Session
-    from localops.scores import Score
 
 __all__ = [
     "ActionEvent",
@@ -131,7 +131,7 @@ _ELSEWHERE = {
     "Loop": "recording.loop_watch",
     "run_again": "recording.once",
     "Operation": "recording.operation",
-    "Score": "scores",
+    "Score": "recording.scores",
     "Session": "recording.session",
     "carry": "recording.context",
     **dict.fromkeys(("ActionEvent", "ErrorEvent", "Event", "LLMEvent", "ToolEvent"), "recording.events"),

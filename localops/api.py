@@ -12,17 +12,17 @@ import threading
 import uuid
 from functools import wraps
 
-from localops import facets, host, output, scores
+from localops import facets, host, output
 from localops.careful import attribute, class_name, is_a
 from localops.clock import new_id, now_ns
 from localops.config import IGNORED, OPTIONS, Config, nearest
 from localops.errors import ConfigError, LocalopsError, NoSession, NotFound, UnusableBudget
 from localops.interruption import attempt, deliver, hold, seems_programs, waiting
 from localops.recording import client as clients
-from localops.recording import events
+from localops.recording import events, scores
 from localops.recording.context import find_session, scope
+from localops.recording.scores import CODE
 from localops.recording.session import Session
-from localops.scores import CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import localops
-from localops import scores
 from localops.errors import ConfigError
 from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.reading import analytics, given_scores
 from localops.reading.home import Filters, Home
+from localops.recording import scores
 from localops.server.home_store import HomeStore
 from tests import programs
 from tests.examples import examples

@@ -14,13 +14,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import localops
-from localops import scores
 from localops.errors import ConfigError
 from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.journal.stored import Stored
 from localops.reading import given_scores
 from localops.reading.home import Home
+from localops.recording import scores
 from localops.transfer import validation
 from tests import programs
 from tests.made import event

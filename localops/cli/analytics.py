@@ -6,11 +6,12 @@ from itertools import chain
 
 import click
 
-from localops import facets, host, output, scores
+from localops import facets, host, output
 from localops.cli import common, session_figures
 from localops.errors import LocalopsError
 from localops.reading import analytics as figures
 from localops.reading import facts, given_scores, lower_bounds
+from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

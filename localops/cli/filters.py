@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import click
 
-from localops import output, scores
+from localops import output
 from localops.cli import common
 from localops.errors import ConfigError
 from localops.reading.home import STATES, Filters
+from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import click
 
-from localops import scores
 from localops.cli import common
 from localops.cli.score import give
+from localops.recording import scores
 
 
 @click.command()

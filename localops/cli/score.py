@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import click
 
-from localops import output, scores
+from localops import output
 from localops.cli import common
 from localops.config import Config
 from localops.errors import LocalopsError
 from localops.journal.rows import id_text
 from localops.reading import given_scores
 from localops.reading.home import STATES, Filters
+from localops.recording import scores
 from localops.upkeep import scoring
 
 TYPE_CHECKING = False
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.reading.given_scores import Given
-    from localops.scores import Score
+    from localops.recording.scores import Score
 
 
 _OF_ONE = ("by", "comment", "event", "version", "withdraw")  # options that are about one score

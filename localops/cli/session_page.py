@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from itertools import islice
 
-from localops import clock, output, scores
+from localops import clock, output
 from localops.cli import printing
 from localops.encoding import encode
 from localops.journal import rows, stored
 from localops.reading import analytics, facts, given_scores
-from localops.recording import events
+from localops.recording import events, scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

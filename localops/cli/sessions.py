@@ -8,11 +8,11 @@ from itertools import islice
 
 import click
 
-from localops import clock, output, scores
+from localops import clock, output
 from localops.cli import common, filters
 from localops.reading import facts
 from localops.reading.home import Filters
-from localops.recording import events
+from localops.recording import events, scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

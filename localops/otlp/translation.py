@@ -36,8 +36,8 @@ from localops.otlp.semconv import (
 )
 from localops.reading import session_state
 from localops.reading.snapshot import Snapshot
+from localops.recording.scores import KIND
 from localops.recording.session import STATES
-from localops.scores import KIND
 from localops.transfer import bundle
 
 TYPE_CHECKING = False

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from localops.journal.reader import Reader
     from localops.journal.stored import Source
     from localops.reading.analytics import Chosen
-    from localops.scores import Condition, Value
+    from localops.recording.scores import Condition, Value
 
     class _Columns(NamedTuple):
         target: bytes

@@ -11,7 +11,7 @@ import os
 from collections import namedtuple
 from heapq import merge
 
-from localops import config, facets, host, scores
+from localops import config, facets, host
 from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
 from localops.journal import blobs, rows, spill
 from localops.journal.reader import Reader, SQLiteError
@@ -19,6 +19,7 @@ from localops.journal.sql import statements
 from localops.reading import analytics, given_scores, session_state
 from localops.reading.snapshot import Snapshot
 from localops.reading.story import UNATTRIBUTED
+from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

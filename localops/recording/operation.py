@@ -20,9 +20,9 @@ from localops.recording.context import Stay
 from localops.recording.events import ErrorEvent, LLMEvent
 from localops.recording.raised import note_recorded, was_recorded_inside
 from localops.recording.recorder import COPY, is_unbilled
+from localops.recording.scores import CODE
 from localops.recording.seen_calls import SeenCall
 from localops.recording.usage import in_words, together
-from localops.scores import CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

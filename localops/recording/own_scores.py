@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from localops.recording.recorder import Recorder
-    from localops.scores import Score
+    from localops.recording.scores import Score
 
 new_id, now_ns = clock.new_id, clock.now_ns
 

@@ -26,8 +26,8 @@ from localops.recording.context import NOWHERE, Stay, around, here, parameters, 
 from localops.recording.events import ErrorEvent, Event, LLMEvent
 from localops.recording.operation import Operation, OperationRows
 from localops.recording.raised import is_recorded
+from localops.recording.scores import CODE, HUMAN, STAR, Score, checked, note
 from localops.recording.session_facts import SessionFacts
-from localops.scores import CODE, HUMAN, STAR, Score, checked, note
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

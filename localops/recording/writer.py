@@ -16,6 +16,7 @@ from localops.journal import blobs, rows
 from localops.output import say_once
 from localops.recording import events
 from localops.recording.events import LLMEvent
+from localops.recording.scores import KIND
 from localops.recording.usage import (
     NO_USAGE,
     UNMEASURED,
@@ -28,7 +29,6 @@ from localops.recording.usage import (
     unusable,
     why_unpriced,
 )
-from localops.scores import KIND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
     from localops.recording.events import ErrorEvent, Event
     from localops.recording.responses import Reply
+    from localops.recording.scores import Score
     from localops.recording.usage import Measures
-    from localops.scores import Score
 
     Head = tuple[bytes, str, str, bytes | None, bytes | None, int]  # an operation: id, kind, name, parent, agent, start
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from localops.reading.facts import Facts
     from localops.reading.home import Filters, Listed, Project
     from localops.reading.snapshot import Snapshot
-    from localops.scores import Score
+    from localops.recording.scores import Score
     from localops.server.session_index import Place
 
 # Idle readers kept for each project.

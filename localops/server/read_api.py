@@ -7,11 +7,12 @@ from tempfile import SpooledTemporaryFile
 
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from localops import dialects, output, scores
+from localops import dialects, output
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.reading import analytics
 from localops.reading.home import STATES, Filters
+from localops.recording import scores
 from localops.server import openapi
 from localops.server.request import HttpError, Unavailable, digest_in, valid_project
 from localops.server.routes import BYTES, ENDPOINTS, MOST_MARKS, MOST_PREVIEWS

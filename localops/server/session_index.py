@@ -17,11 +17,12 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import Any, NamedTuple
 
-from localops import clock, scores
+from localops import clock
 from localops.encoding import encode
 from localops.journal.rows import LISTED, TOTALS
 from localops.reading import analytics, session_state
 from localops.reading.home import STATES, Filters, Listed, facet_tags
+from localops.recording import scores
 from localops.server.timeline import ask
 
 TYPE_CHECKING = False

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from localops.reading.analytics import Chosen
     from localops.reading.facts import Facts
     from localops.reading.home import Filters
-    from localops.scores import Score
+    from localops.recording.scores import Score
     from localops.server.intake.desk import Desk
     from localops.server.policy import Rules
     from localops.server.retention import Part, Place

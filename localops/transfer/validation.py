@@ -13,7 +13,7 @@ from localops.encoding import encode
 from localops.errors import BundleError
 from localops.journal import rows
 from localops.journal.stored import Stored
-from localops.scores import KIND
+from localops.recording.scores import KIND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -14,11 +14,10 @@ import sys
 from collections import namedtuple
 from types import ModuleType
 
-from localops import scores
 from localops.errors import ConfigError
 from localops.reading.home import Home
 from localops.reading.past_session import PastSession
-from localops.recording import events
+from localops.recording import events, scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -26,7 +25,7 @@ if TYPE_CHECKING:
     from typing import Any, NamedTuple
 
     from localops.reading.home import Project
-    from localops.scores import Score
+    from localops.recording.scores import Score
 
     class Function(NamedTuple):
         """A function that judges sessions."""

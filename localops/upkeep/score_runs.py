@@ -20,7 +20,7 @@ from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import rows
 from localops.reading.home import Home
-from localops.scores import Score
+from localops.recording.scores import Score
 from localops.upkeep.scoring import Scorer
 
 TYPE_CHECKING = False

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localops.encoding.pricing import Prices
     from localops.journal.rows import Row
     from localops.reading.home import Project
-    from localops.scores import Score
+    from localops.recording.scores import Score
 
 
 class Scorer:
