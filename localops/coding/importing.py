@@ -18,6 +18,7 @@ from localops.coding.workers import Job, Made
 from localops.encoding import encode
 from localops.journal import rows, stored
 from localops.journal.stored import Stored
+from localops.reading import session_state
 from localops.recording import events
 from localops.recording.events import LLMEvent
 from localops.transfer import validation
@@ -272,8 +273,7 @@ def _is_imported(project: Project, session: bytes) -> bool:
 
 def _end(project: Project, made: Made, report: Report) -> None:
     """Write where the transcript ends; a later import continues from there."""
-    last = project.journal.one("last_ns", session=made.session)
-    at = max(made.last, (last and last[0]) or 0)
+    at = max(made.last, session_state.last_row_ns(project.journal, made.session) or 0)
     body = encode.dumps({"reason": "imported; the transcript ends here", "derived": 1}).decode()
     id = uuid.uuid5(uuid.UUID(bytes=made.session), f"end at {at}").bytes
     end = rows.make("end", made.session, id=id, at_ns=at, name="Indeterminate", body=body)

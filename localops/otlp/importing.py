@@ -18,6 +18,7 @@ from localops.journal.stored import Stored
 from localops.otlp.assembly import Assembly, Outline, is_ours, session_of, start_row
 from localops.otlp.documents import read
 from localops.otlp.spans import of_json
+from localops.reading import session_state
 from localops.transfer import validation
 
 TYPE_CHECKING = False
@@ -163,8 +164,7 @@ class _File:
             yield rows.whole(start_row(writer, known))
         elif begun.parent is not None or not encode.loads(begun.body or "{}").get("imported"):
             return  # it was recorded here, and ends by itself
-        last = journal.one("last_ns", session=session)
-        at = max(known.ends, (last and last[0]) or 0)
+        at = max(known.ends, session_state.last_row_ns(journal, session) or 0)
         body = encode.dumps({"reason": "imported; its spans end here", "derived": 1}).decode()
         id = uuid.uuid5(uuid.UUID(bytes=session), f"end at {at}").bytes
         yield rows.make("end", session, id=id, at_ns=at, name=known.state or "Indeterminate", body=body)

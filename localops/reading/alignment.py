@@ -129,15 +129,15 @@ def _anchors(a: Sequence[Keys], b: Sequence[Keys]) -> list[Pair]:
     candidates = [(place, place_in_b[keys]) for place, keys in enumerate(a) if keys in once_a and keys in place_in_b]
     # For each length of a row the candidate that ends it with the least place, and each candidate's predecessor.
     ends: list[int] = []
-    last: list[int] = []
+    tails: list[int] = []
     before: list[int] = []
     for index, (_, other) in enumerate(candidates):
         length = bisect_left(ends, other)
         ends[length : length + 1] = [other]
-        last[length : length + 1] = [index]
-        before.append(last[length - 1] if length else -1)
+        tails[length : length + 1] = [index]
+        before.append(tails[length - 1] if length else -1)
     row = []
-    index = last[-1] if last else -1
+    index = tails[-1] if tails else -1
     while index >= 0:
         row.append(candidates[index])
         index = before[index]

@@ -45,10 +45,17 @@ _SESSION = rows.COLUMNS.index("session")
 LEFT_OPEN = "process exited without end_session"
 
 
+def last_row_ns(source: Source, session: bytes) -> int | None:
+    """Return the time of a session's last row; None for a session without rows."""
+    at_ns: int | None
+    [at_ns] = source.one("last_ns", session=session) or (None,)
+    return at_ns
+
+
 def standing(source: Source, folder: str, session: bytes) -> Standing:
     """Return the current state of a session, for a reader in the home that recorded it."""
-    last = source.one("last_ns", session=session)
-    return judge(source, folder, session, lambda: Story.read(source, session), last_ns=(last and last[0]) or 0)
+    last_ns = last_row_ns(source, session) or 0
+    return judge(source, folder, session, lambda: Story.read(source, session), last_ns=last_ns)
 
 
 def judge(source: Source, folder: str, session: bytes, read: Callable[[], Story], *, last_ns: int) -> Standing:
@@ -182,8 +189,7 @@ def derive(journal: Journal) -> int:
 
 def _is_still_over(source: Source, session: bytes, stands: Standing) -> bool:
     """Return whether a session has got no end and no later row since a derived end was concluded."""
-    last = source.one("last_ns", session=session)
-    return last is not None and last[0] == stands.ended_ns and declared(source, session) is None
+    return last_row_ns(source, session) == stands.ended_ns and declared(source, session) is None
 
 
 def _is_written(journal: Journal, session: bytes, stands: Standing) -> bool:

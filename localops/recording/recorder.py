@@ -282,9 +282,9 @@ class Recorder:
 
     def _take_duplicate(self, event: LLMEvent, at: int, failed: bool) -> SeenCall | None:
         """Return the instrumentor's call that an event is about, and take it out of the list."""
-        known, first = known_of(event), event._first
-        seen = first[1] if first is not None and first[0] == at else None
-        if not isinstance(seen, SeenCall):
+        known = known_of(event)
+        taken_at, seen = event._first or (None, None)
+        if taken_at != at or not isinstance(seen, SeenCall):
             seen = self.take_recent(
                 lambda seen: seen.failed == failed and seen.is_duplicate_of_event(event, at, known), event
             )

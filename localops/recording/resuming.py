@@ -48,8 +48,7 @@ def check(recorder: Recorder) -> None:
             f"session {short} was recorded on another machine, or in another container: whether its process still runs "
             "cannot be seen from here; make sure that it does not"
         )
-    last = journal.one("last_ns", session=recorder.session)
-    if last is not None and (last[0] or 0) > now_ns() + _AHEAD_NS:
+    if (session_state.last_row_ns(journal, recorder.session) or 0) > now_ns() + _AHEAD_NS:
         say(f"the last row of session {short} is later than now: is a clock wrong? Its state may be shown as before")
 
 

@@ -154,15 +154,16 @@ class Session(SessionFacts):
         if is_recorded(error, self._id):
             return
         at = now_ns()
-        event: list[ErrorEvent] = []
+        event: ErrorEvent | None = None
 
         def record() -> None:
-            if not event:
+            nonlocal event
+            if event is None:
                 made = ErrorEvent(exception=error)
                 made._began = at  # it began no later than it is written
-                event.append(made)
-            if event[0]._ended is None:
-                self.recorder.record(event[0], at, *self.here()[1:])
+                event = made
+            if event._ended is None:
+                self.recorder.record(event, at, *self.here()[1:])
 
         self.recorder.guarded(record)
 

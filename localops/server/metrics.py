@@ -63,27 +63,36 @@ class Counter:
         return Family(self.name, "counter", self.about, [each for each in samples if keep(dict(each.labels))])
 
 
+class _Durations:
+    """The durations of one label: how many fell into each bucket, the last one for longer ones, and their sum."""
+
+    __slots__ = ("counts", "seconds")
+
+    def __init__(self) -> None:
+        self.counts = [0] * (len(_BUCKETS) + 1)
+        self.seconds = 0.0
+
+
 class Histogram:
     """Durations in buckets, for each value of one label."""
 
     def __init__(self, name: str, about: str, label: str) -> None:
         self.name, self.about, self.label = name, about, label
         self._lock = threading.Lock()
-        # Label → numbers by bucket, the last one for longer durations, and the sum of all.
-        self._counts: dict[str, tuple[list[int], list[float]]] = {}
+        self._durations: dict[str, _Durations] = {}  # by label
 
     def add(self, value: str, seconds: float) -> None:
         """Count a duration."""
         bucket = bisect_left(_BUCKETS, seconds)
         with self._lock:
-            counts, total = self._counts.setdefault(value, ([0] * (len(_BUCKETS) + 1), [0.0]))
-            counts[bucket] += 1
-            total[0] += seconds
+            durations = self._durations.setdefault(value, _Durations())
+            durations.counts[bucket] += 1
+            durations.seconds += seconds
 
     def family(self) -> Family:
         """Return buckets, count and sum of each label."""
         with self._lock:
-            held = [(value, list(counts), total[0]) for value, (counts, total) in sorted(self._counts.items())]
+            held = [(value, list(each.counts), each.seconds) for value, each in sorted(self._durations.items())]
         samples = []
         for value, counts, total in held:
             here = 0

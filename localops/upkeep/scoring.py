@@ -13,6 +13,7 @@ from localops.encoding import encode
 from localops.errors import Ambiguous, JournalError, NotFound
 from localops.journal import blobs, rows
 from localops.journal.journal import Journal
+from localops.reading import session_state
 from localops.reading.home import Home, id_range
 from localops.recording import events
 from localops.recording.writer import Writer, redactor
@@ -49,10 +50,9 @@ class Scorer:
 
     def write(self, session: bytes, score: Score, target: bytes | None) -> str:
         """Write a score or note that was checked, and return its id; raise NotFound if the session is not here."""
-        last = self.journal.one("last_ns", session=session)
-        if last is None or None in last:
+        seen_ns = session_state.last_row_ns(self.journal, session)
+        if seen_ns is None:
             raise NotFound(f"no session {rows.id_text(session)} in {self._folder}")
-        (seen_ns,) = last
         id, row = self.row(session, score, target, seen_ns)
         if not self.journal.append(row, sync=True):
             raise JournalError(f"the score could not be written to {self.journal.path}")

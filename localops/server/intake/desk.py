@@ -9,7 +9,7 @@ from localops.encoding import encode
 from localops.encoding.redact import Redactor
 from localops.journal import blobs, rows, stored
 from localops.journal.stored import Stored
-from localops.reading import analytics
+from localops.reading import analytics, session_state
 from localops.reading.story import Story
 from localops.recording.writer import Writer
 from localops.transfer import ingest, validation
@@ -82,8 +82,7 @@ class Desk:
 
     def last_ns(self, session: bytes) -> int | None:
         """Return the time of a session's last row."""
-        last = self._journal.one("last_ns", session=session)
-        return last[0] if last else None
+        return session_state.last_row_ns(self._journal, session)
 
     def cost(self, session: bytes) -> int:
         """Return what a session has cost, in nano-dollars."""

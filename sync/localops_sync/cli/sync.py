@@ -305,10 +305,10 @@ def _is_old(folder: str) -> bool:
     """Return whether the first row of a project is more than a day old; before that, its setup may not be finished."""
     try:
         with Reader(os.path.join(folder, config.JOURNAL)) as reader:
-            first = delivery.Ledger(reader, folder, "").ask("first_at")
+            times = delivery.Ledger(reader, folder, "").ask("first_at")
     except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError):
         return False
-    return bool(first) and clock.now_ns() - int(first[0][0]) >= _DAY * 1e9
+    return any(clock.now_ns() - int(at_ns) >= _DAY * 1e9 for (at_ns,) in times)  # one at most
 
 
 def _late_since(folder: str, remote: str) -> int | None:
