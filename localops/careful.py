@@ -41,6 +41,11 @@ def name_of(cls: type) -> str:
     return str(type.__getattribute__(cls, "__name__"))
 
 
+def value_of(member: Any) -> Any:
+    """Return the value of an enum's member, as `enum` keeps it: a class may give `value` another meaning."""
+    return member._value_
+
+
 def outline(value: object) -> str:
     """Return the beginning of a collection's text: the whole may be endless if parts are shared or nested."""
     from reprlib import Repr

@@ -12,7 +12,7 @@ import uuid
 from collections import deque
 from functools import partial
 
-from localops.careful import COLLECTIONS, deeper, outline, quiet
+from localops.careful import COLLECTIONS, deeper, outline, quiet, value_of
 from localops.encoding.redact import hides, is_collection, is_of_name, is_of_value
 from localops.interruption import pass_on, settle
 
@@ -270,7 +270,7 @@ class Walk:
         return self._sequence(value)
 
     def _choice(self, value: enum.Enum) -> Any:
-        return self.plain(value._value_)
+        return self.plain(value_of(value))
 
     def _moment(self, value: Any) -> Any:
         self._left -= _WORDS // 2
@@ -609,7 +609,7 @@ class Walk:
         if issubclass(type(value), (bytes, bytearray)):
             return memoryview(value).tobytes().decode("utf-8", "replace")
         if issubclass(type(value), enum.Enum):
-            return self._shown(value._value_)
+            return self._shown(value_of(value))
         if issubclass(type(value), int) and int.__int__(value).bit_length() >= 1_000:
             return _digits(int.__int__(value))
         if issubclass(type(value), COLLECTIONS):

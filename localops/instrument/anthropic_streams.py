@@ -36,8 +36,7 @@ def _next(proxy: Any) -> Any:
     except BaseException as error:
         proxy._finish_tracing_on_exit(error)
         raise
-    proxy._response_accumulator.process_chunk(event)
-    return event
+    return _accumulated(proxy, event)
 
 
 async def _anext(proxy: Any) -> Any:
@@ -50,5 +49,10 @@ async def _anext(proxy: Any) -> Any:
     except BaseException as error:
         proxy._finish_tracing_on_exit(error)
         raise
+    return _accumulated(proxy, event)
+
+
+def _accumulated(proxy: Any, event: Any) -> Any:
+    """Return an event that is taken into what the span will show of the response."""
     proxy._response_accumulator.process_chunk(event)
     return event

@@ -517,9 +517,11 @@ def is_uuid(value: object) -> bool:
         return False
 
 
-def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
+def times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
     """Return the start and end of an event; a given time that cannot be stored is kept in the body."""
-    times: list[int | None] = []
+    if event._given_start is None and event._given_end is None:
+        return event._began, None  # most events: no loop for them
+    both: list[int | None] = []
     for name, given, otherwise in (
         ("init_timestamp", event._given_start, event._began),
         ("end_timestamp", event._given_end, None),
@@ -528,8 +530,8 @@ def given_times(event: Event, fields: dict[str, object]) -> tuple[int | None, in
         if given is not None and at_ns is None:
             fields[name] = given
             at_ns = otherwise
-        times.append(at_ns)
-    start, end = times
+        both.append(at_ns)
+    start, end = both
     if start is not None and end is not None and end < start:
         say_once("end before start", f"an event ends before it begins ({iso(end)}): its duration counts as 0")
     return start, end

@@ -10,7 +10,7 @@ from __future__ import annotations
 import enum
 from typing import NamedTuple
 
-from localops.careful import quiet
+from localops.careful import quiet, value_of
 from localops.interruption import attempt, settle
 
 TYPE_CHECKING = False
@@ -152,7 +152,7 @@ def _dicts(value: object) -> list[Fields]:
 
 def _text(value: object) -> str | None:
     if issubclass(type(value), enum.Enum):
-        value = value._value_  # type: ignore[attr-defined]
+        value = value_of(value)
     return value if type(value) is str and value else None
 
 

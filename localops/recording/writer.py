@@ -104,10 +104,7 @@ class Writer:
         fields = event.fields()
         if more:
             fields.update(more)
-        start: int | None = event._began
-        end: int | None = None
-        if event._given_start is not None or event._given_end is not None:
-            start, end = events.given_times(event, fields)
+        start, end = events.times(event, fields)
         if "screenshot" in fields:
             fields["screenshot"] = self.keep_media(fields["screenshot"])
         body = self.encode(fields) if fields else None
@@ -150,7 +147,7 @@ class Writer:
         """Return the row of an LLM call that is recorded already: the event's fields, and no figures that count."""
         measures, about = self.call_measures(event, at, unbilled=False)
         fields = {**event.fields(), **in_words(measures), **about, **more, "copy_of": rows.id_text(of)}
-        start, end = events.given_times(event, fields)
+        start, end = events.times(event, fields)
         return rows.make(
             "llm_copy",
             self.session,
