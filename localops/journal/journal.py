@@ -527,18 +527,6 @@ class Journal:
         ended = [] if self._file.is_part else parts.ended(self.folder)
         return added + sum(_collect_part(self, path) for path in ended)
 
-    def take_in(self, path: str) -> int:
-        """Move the rows of a spill file into the journal; if that fails, the file stays."""
-        claim = Claim(path)
-        try:
-            unread: list[bytes] = []
-            added = self.add(_rows_only(claim.rows(), unread))
-            claim.done(unread)
-            return added
-        finally:
-            # Directly, as the program could interrupt a method of ours.
-            claim.file.close()
-
     def rebuild(self) -> None:
         """Empty all derived tables and fold all rows again; totals stay exact meanwhile."""
         self.transact(rollups.forget)
@@ -581,10 +569,23 @@ class _Inside:
         return records[0] if records else None
 
 
+def take_in(journal: Journal, path: str) -> int:
+    """Move the rows of a spill file into a journal; if that fails, the file stays."""
+    claim = Claim(path)
+    try:
+        unread: list[bytes] = []
+        added = journal.add(_rows_only(claim.rows(), unread))
+        claim.done(unread)
+        return added
+    finally:
+        # Directly, as the program could interrupt a method of ours.
+        claim.file.close()
+
+
 def _collect_spill(journal: Journal, path: str) -> int:
     """Collect a spill file, unless it cannot be read or another process is collecting it."""
     try:
-        return journal.take_in(path)
+        return take_in(journal, path)
     except (apsw.Error, JournalError, OSError) as error:
         if not is_refusal(error):
             raise

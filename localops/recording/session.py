@@ -574,15 +574,6 @@ class Session(SessionFacts):
         if self._ended is None:
             self._close()
 
-    def books_since(self, seq: int) -> tuple[int, bool]:
-        """Return the newest row of its journal, and whether a process joined, left or ended after row `seq`."""
-        newest, books = self.recorder.ask("books_since", seq=seq)[0] or (None, 0)
-        return newest or seq, bool(books)
-
-    def owned(self) -> bool:
-        """Return whether this process started it, so that the end of the process is the end of the session."""
-        return self.recorder.is_owner()
-
     def tell_host(self) -> None:
         """Write hardware and packages, which take too long to look up at the start."""
         # At once, so that only one of two threads writes it.

@@ -86,6 +86,15 @@ class SessionFacts:
         """Return whether it is open in this process."""
         return self._ended is None
 
+    def owned(self) -> bool:
+        """Return whether this process started it, so that the end of the process is the end of the session."""
+        return self.recorder.is_owner()
+
+    def books_since(self, seq: int) -> tuple[int, bool]:
+        """Return the newest row of its journal, and whether a process joined, left or ended after row `seq`."""
+        newest, books = self.recorder.ask("books_since", seq=seq)[0] or (None, 0)
+        return newest or seq, bool(books)
+
     @property
     def host_env(self) -> dict[str, Any]:
         """The machine and the Python it runs on, as far as it was allowed to be collected."""

@@ -16,7 +16,7 @@ from localops import clock, config, host, output
 from localops.encoding import encode
 from localops.errors import ConfigError, DamagedJournal, EmptyJournal, ForeignJournal, IncompleteInstallation, NotFound
 from localops.journal import blobs, participants, rows, spill, sql
-from localops.journal.journal import Journal
+from localops.journal.journal import Journal, take_in
 from localops.journal.reader import SQLITE, Reader, reason
 from localops.journal.sql import statements
 from localops.reading import session_state
@@ -487,7 +487,7 @@ def _take_in(journal: Journal) -> None:
     journal.fold()
     for path in spill.waiting(journal.folder):
         try:
-            journal.take_in(path)
+            take_in(journal, path)
         except FileNotFoundError:
             # Another process has collected it.
             continue
