@@ -3,14 +3,7 @@
 -- places --
 -- A page of a session's events in the order they were written, after :after: when each began and ended.
 select e.seq, e.id, e.phase, coalesce(e.start_ns, e.at_ns), coalesce(e.end_ns, e.at_ns)
-from (
-  select seq as at
-  from session_row
-  where session = :session
-    and seq > :after
-  order by seq
-  limit :many
-) page
+from {page_after}
 join event e on e.seq = page.at
 where e.kind not in ({books})
 order by e.seq;

@@ -111,3 +111,25 @@ coalesce(e.name, '') as name,
       when '=' then s.number = a.number
       else s.number is not a.number end
     end;
+
+-- page_after --
+-- The seqs of the :many rows of a session after a seq, in the order they were written.
+(
+  select seq as at
+  from session_row
+  where session = :session
+    and seq > :after
+  order by seq
+  limit :many
+) page;
+
+-- page_up_to --
+-- The seqs of the :many last rows of a session up to a seq.
+(
+  select seq as at
+  from session_row
+  where session = :session
+    and seq <= :upto
+  order by seq desc
+  limit :many
+) page;

@@ -10,14 +10,7 @@ select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start
   e.tokens_in, e.tokens_out, e.cost, e.failed,
   (select i.seq from id_of i where i.id = e.id and i.phase = 1 - e.phase) as other,
   e.kind = 'llm' and e.cost = 0 and json_valid(e.body) and json_type(e.body, '$.billed') is 'false' as unbilled
-from (
-  select seq as at
-  from session_row
-  where session = :session
-    and seq > :after
-  order by seq
-  limit :many
-) page
+from {page_after}
 cross join event e on e.seq = page.at
 order by e.seq;
 

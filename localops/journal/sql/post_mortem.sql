@@ -58,28 +58,14 @@ where e.seq in (
 -- The last rows of a session up to a seq, without their bodies; `cut_off` if a call was ended by its session.
 select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed,
   e.kind = 'llm' and e.phase = 0 and instr(e.body, '"ended_by":"end of') > 0
-from (
-  select seq as at
-  from session_row
-  where session = :session
-    and seq <= :upto
-  order by seq desc
-  limit :many
-) page
+from {page_up_to}
 cross join event e on e.seq = page.at
 order by e.seq desc;
 
 -- last_answers --
 -- The last LLM calls that ended well, among the :many last rows of a session up to a seq, the newest first.
 select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed
-from (
-  select seq as at
-  from session_row
-  where session = :session
-    and seq <= :upto
-  order by seq desc
-  limit :many
-) page
+from {page_up_to}
 cross join event e on e.seq = page.at
 where e.kind = 'llm'
   and e.phase = 0
@@ -90,14 +76,7 @@ limit :few;
 -- calls_after --
 -- The calls of one name that ended among the :many rows after a seq.
 select e.seq, e.id, e.failed
-from (
-  select seq as at
-  from session_row
-  where session = :session
-    and seq > :after
-  order by seq
-  limit :many
-) page
+from {page_after}
 cross join event e on e.seq = page.at
 where e.kind = :kind
   and e.phase = 0

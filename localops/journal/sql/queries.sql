@@ -169,14 +169,7 @@ order by at_ns;
 -- events --
 -- A page of a session's rows in the order they were written, after :after.
 select {e.columns}
-from (
-  select seq as at
-  from session_row
-  where session = :session
-    and seq > :after
-  order by seq
-  limit :many
-) page
+from {page_after}
 join event e on e.seq = page.at
 order by e.seq;
 

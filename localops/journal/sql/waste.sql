@@ -6,14 +6,7 @@
 select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.failed, e.cost, e.tokens_in,
   e.tokens_out,
   iif(e.kind = 'tool' or e.kind = 'error' and e.parent is not null, e.body, null)
-from (
-  select seq as at
-  from session_row
-  where session = :session
-    and seq > :after
-  order by seq
-  limit :many
-) page
+from {page_after}
 cross join event e on e.seq = page.at
 where e.kind in ('tool','llm','error','price')
 order by e.seq;
