@@ -430,7 +430,8 @@ def test_a_long_session_is_never_held(name: str) -> None:
     assert done.stderr == ""
     small, large, small_size, large_size = map(int, done.stdout.split())
     assert large_size > 3.5 * small_size
-    assert large < 1.3 * small + 500_000
+    # Two pages of rows are held at a time, of which the small one fills little more than one; all rows take 3.4 MB.
+    assert large < 1.3 * small + 1_000_000
 
 
 def test_names_and_endings_lead_to_one_format() -> None:
