@@ -303,10 +303,14 @@ def money_of(nano: int, unpriced: int, calls: int, *, at_least: bool = False) ->
 
     `at_least`: a call that never ended is not among them.
     """
-    is_partial = unpriced > 0 or at_least
-    if is_partial and unpriced >= calls and not nano:
+    if is_unpriced(nano, unpriced, calls, at_least=at_least):
         return "unpriced"
-    return money(nano) + (" + ?" if is_partial else "")
+    return money(nano) + (" + ?" if unpriced > 0 or at_least else "")
+
+
+def is_unpriced(nano: int, unpriced: int, calls: int, *, at_least: bool = False) -> bool:
+    """Return whether no price is known of what should have one; see `money_of`."""
+    return (unpriced > 0 or at_least) and unpriced >= calls and not nano
 
 
 def money(nano: int | None) -> str:

@@ -85,7 +85,7 @@ def test_each_function_judges_each_session(file: Callable[[str], str]) -> None:
     """By what it returns: a value, one with a comment, several by name, those of events, or none."""
     _record(3)
     done = _judge(file(_FUNCTIONS))
-    assert (done.sessions, done.scores, done.unchanged, done.failures) == (3, 18, 0, [])
+    assert (done.sessions, done.scores, done.unchanged, done.failures) == (3, 15, 0, [])
     assert [name for name, *_ in done.functions] == ["good", "nothing", "parts", "steps", "tools"]
     given = _given()
     assert set(given) == {"run 0", "run 1", "run 2"}
@@ -104,6 +104,42 @@ def test_each_function_judges_each_session(file: Callable[[str], str]) -> None:
             if one.name == "run 1" and each.name == "good"
         ]
     assert comment == "it is run 1"
+
+
+@pytest.mark.parametrize(
+    ("costs", "given"),
+    [
+        ([], ("0.0", False)),
+        ([0.25], ("0.25", False)),
+        ([None], ("None", True)),
+        ([0.25, None], ("0.25", True)),
+        ([0.0], ("0.0", False)),
+    ],
+)
+def test_a_run_without_prices_is_not_free(
+    costs: list[float | None], given: tuple[str, bool], file: Callable[[str], str]
+) -> None:
+    """A function sees None where nothing has a price, and whether a cost is a lower bound."""
+    session = localops.start_session(name="run")
+    for cost in costs:
+        session.record(localops.LLMEvent(model="mystery", prompt_tokens=10, completion_tokens=1, cost=cost))
+    session.end_session("Success")
+    text = "def score_all(session):\n    return {'cost': repr(session.cost), 'least': session.cost_at_least}\n"
+    assert _judge(file(text)).failures == []
+    assert [value for _, value, *_ in _given()["run"]] == [*given]
+
+
+def test_a_call_that_never_ended_makes_the_cost_a_lower_bound(file: Callable[[str], str]) -> None:
+    """It may have cost something."""
+    programs.run(
+        "import localops, os\n"
+        "session = localops.start_session(name='killed')\n"
+        "with session.operation('chat', kind='llm', model='gpt-4o', prompt='why?'):\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    text = "def score_all(session):\n    return {'cost': repr(session.cost), 'least': session.cost_at_least}\n"
+    _judge(file(text))
+    assert [value for _, value, *_ in _given()["killed"]] == ["None", True]
 
 
 def test_a_second_run_does_nothing(file: Callable[[str], str]) -> None:
@@ -134,7 +170,8 @@ def test_a_version_that_is_named_outlives_changes_of_the_file(file: Callable[[st
     assert _judge(file("VERSION = '1'\ndef score_a(session):\n    return {'x': 5}\n")).sessions == 0
     assert _judge(file("VERSION = '2'\ndef score_a(session):\n    return {'x': 5}\n")).sessions == 1
     assert [each[:2] for each in _given()["run 0"]] == [("x", 5)]
-    _judge(file("VERSION = '3'\ndef score_a(session):\n    return None\n"))
+    done = _judge(file("VERSION = '3'\ndef score_a(session):\n    return None\n"))
+    assert (done.sessions, done.scores, done.withdrawn) == (1, 0, 1)
     assert _given()["run 0"] == []
     assert _judge(file("VERSION = '3'\ndef score_a(session):\n    return None\n")).sessions == 0
 

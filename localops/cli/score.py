@@ -41,7 +41,7 @@ def _check_value(_: click.Context, __: click.Parameter, value: str | None) -> st
 @click.option("--comment", metavar="TEXT", help="Why.")
 @click.option("--event", metavar="ID", help="Judge this event of the session: its id, or the beginning of it.")
 @click.option("--version", metavar="TEXT", help="Of what judges: of a prompt, a program, a rubric.")
-@click.option("--withdraw", is_flag=True, help="Take back the score of that NAME and author.")
+@click.option("--withdraw", is_flag=True, help="Take back the score of that NAME and author, which has to count.")
 @click.option("--with", "path", metavar="FILE", help="Judge recorded sessions by the functions score_… of FILE.")
 @click.option("--since", type=common.Moment(), help="With --with: sessions started since: 2h, 3d, a day, an ISO time.")
 @click.option("--until", type=common.Moment(end=True), help="With --with: sessions started until then.")
@@ -111,7 +111,7 @@ def _judge(
                 "functions": [
                     {"name": name, "by": author, "version": version} for name, author, version in done.functions
                 ],
-                **{key: getattr(done, key) for key in ("sessions", "scores", "unchanged", "running")},
+                **{key: getattr(done, key) for key in ("sessions", "scores", "withdrawn", "unchanged", "running")},
                 "failures": [
                     {"session_id": one.session, "by": one.author, "reason": one.reason} for one in done.failures
                 ],
@@ -119,6 +119,7 @@ def _judge(
         )
     else:
         words = [f"{output.counted(done.sessions, 'session')} judged, {output.counted(done.scores, 'score')} given"]
+        words += [f"{output.count(done.withdrawn)} taken back"] if done.withdrawn else []
         words += [f"{output.count(done.unchanged)} judged before"] if done.unchanged else []
         words += [f"{output.count(done.running)} still running"] if done.running else []
         output.say("; ".join(words))

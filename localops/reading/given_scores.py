@@ -12,7 +12,7 @@ from localops.reading.story import unpacked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, NamedTuple
 
     from localops.journal.reader import Reader
@@ -111,8 +111,24 @@ def named(answers: Iterable[Iterable[Any]]) -> list[Given]:
 
 
 def of_session(source: Source, session: bytes) -> list[Given]:
-    """Return the scores and notes of a session and of its events, oldest first, with earlier ones."""
-    return named(source.all("scores", session=session))
+    """Return the scores and notes of a session and of its events, oldest first, with earlier ones.
+
+    What takes back a score that does not count is left out: so a function that gave none is known to have judged.
+    """
+    return list(_effective(named(source.all("scores", session=session))))
+
+
+def _effective(given: Iterable[Given]) -> Iterator[Given]:
+    counting: set[tuple[str, bytes, str]] = set()
+    for one in given:
+        key = (one.name, one.target, one.author)
+        if one.is_note or one.type is not None:
+            counting.add(key)
+        elif key in counting:
+            counting.remove(key)
+        else:
+            continue
+        yield one
 
 
 def facts(one: Given) -> dict[str, Any]:

@@ -7,6 +7,7 @@ from functools import cached_property
 
 from localops.clock import iso
 from localops.journal import rows
+from localops.output import is_unpriced
 from localops.reading import analytics, given_scores
 
 TYPE_CHECKING = False
@@ -64,9 +65,20 @@ class PastSession:
         return (self._snapshot.until_ns - self._snapshot.totals.first_ns) / 1e9
 
     @property
-    def cost(self) -> float:
-        """Return its cost in US dollars, without the LLM calls whose price is not known."""
-        return self._snapshot.totals.cost / 1e9
+    def cost(self) -> float | None:
+        """Return its cost in US dollars, as far as prices are known; None where calls have none: unpriced, not free.
+
+        See `cost_at_least`.
+        """
+        totals = self._snapshot.totals
+        if is_unpriced(totals.cost, totals.unpriced, totals.llms, at_least=self.cost_at_least):
+            return None
+        return totals.cost / 1e9
+
+    @property
+    def cost_at_least(self) -> bool:
+        """Return whether its cost is a lower bound: a call has no price, or never ended."""
+        return self._snapshot.cost_at_least
 
     @property
     def tokens(self) -> int:

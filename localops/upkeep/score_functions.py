@@ -81,14 +81,15 @@ def _run(code: bytes, path: str, stem: str) -> ModuleType:
 def judged(function: Function, session: PastSession) -> list[Score]:
     """Return the scores that a function gives; raise what it raises, or ConfigError for a result that is no score.
 
-    Those of its earlier scores that it does not give again are taken back.  A function that gives none gives None.
+    Those of its earlier scores that it does not give again are taken back.
     """
-    made = [_whole(function, one) for one in _listed(function, function.call(session))]
+    listed = [_whole(function, one) for one in _listed(function, function.call(session))]
+    made = [one for one in listed if one.value is not None]
     given = {(one.name, one.event) for one in made}
     for name, event in session.scored_by(function.author):
         if (name, event) not in given:
             made.append(_whole(function, scores.Score(name, None, event=event)))
-    return made or [_whole(function, scores.Score(function.name, None))]
+    return made
 
 
 def _whole(function: Function, score: Score) -> Score:
@@ -164,13 +165,18 @@ def main(path: str, home: str) -> None:
 def _answer(project: Project, ident: str, functions: list[Function]) -> dict[str, Any]:
     session = PastSession(project.name, project.snapshot(bytes.fromhex(ident)))
     given: list[list[object]] = []
+    marks: list[list[object]] = []
     failures: list[list[str]] = []
     for function in functions:
         try:
-            given += [list(one._replace(comment=_plain(one.comment))) for one in judged(function, session)]
+            made = judged(function, session)
         except Exception as error:  # the edge: it is the user's function
             failures.append([function.author, f"{type(error).__name__}: {events.describe(error)}"])
-    return {"scores": given, "failures": failures}
+            continue
+        given += [list(one._replace(comment=_plain(one.comment))) for one in made]
+        if not made:
+            marks.append(list(_whole(function, scores.Score(function.name, None))))
+    return {"scores": given, "marks": marks, "failures": failures}
 
 
 def _plain(comment: object) -> object:

@@ -63,7 +63,8 @@ class Judged:
 
     functions: list[list[str]] = field(default_factory=list)  # name, author and version of each
     sessions: int = 0  # that were judged now
-    scores: int = 0  # rows that were written
+    scores: int = 0  # that were given
+    withdrawn: int = 0  # scores that were taken back
     unchanged: int = 0  # sessions that had been judged before
     running: int = 0  # sessions that have not ended, and were left out
     failures: list[Failure] = field(default_factory=list)
@@ -266,23 +267,27 @@ class _Writing:
             Failure(rows.id_text(session), author, reason) for author, reason in answer["failures"]
         ]
         given = answer.get("scores", ())
-        if not given:
+        # Rows of functions that gave nothing, so that the next run knows that they have judged.
+        marks = answer.get("marks", ())
+        if not given and not marks:
             return
         self._result.sessions += 1
         if project not in self._scorers:
             self._scorers[project] = Scorer(self._config, settings.project_folder(self._folder, project))
         gathered = self._rows.setdefault(project, [])
-        for columns in given:
+        for columns in (*given, *marks):
             score = Score(*columns)
             target = None if score.event is None else bytes.fromhex(str(score.event).replace("-", ""))
             _, row = self._scorers[project].row(session, score, target, self._seen[project, ident])
             gathered.append(row)
+        values = [Score(*columns).value for columns in given]
+        self._result.withdrawn += values.count(None)
+        self._result.scores += len(values) - values.count(None)
         if len(gathered) >= _AT_ONCE:
             self._write(project)
 
     def _write(self, project: str) -> None:
-        gathered = self._rows.pop(project, [])
-        self._result.scores += self._scorers[project].journal.add(gathered)
+        self._scorers[project].journal.add(self._rows.pop(project, []))
 
     def __enter__(self) -> _Writing:
         return self

@@ -13,18 +13,21 @@ from localops.encoding import encode
 from localops.errors import Ambiguous, JournalError, NotFound
 from localops.journal import blobs, rows
 from localops.journal.journal import Journal
-from localops.reading import session_state
+from localops.reading import given_scores, session_state
 from localops.reading.home import Home, id_range
 from localops.recording import events
 from localops.recording.writer import Writer, redactor
+from localops.scores import CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterable
     from typing import Any
 
     from localops.config import Config
     from localops.encoding.pricing import Prices
     from localops.journal.rows import Row
+    from localops.reading.given_scores import Given
     from localops.reading.home import Project
     from localops.recording.scores import Score
 
@@ -45,8 +48,22 @@ class Scorer:
         """
         at = clock.now_ns()
         id = clock.new_id(at)
-        writer = Writer(session, self._folder, self._encoder, _prices)
-        return id, writer.score(score, id, given_ns=at, seen_ns=seen_ns, target=target)
+        return id, self._writer(session).score(score, id, given_ns=at, seen_ns=seen_ns, target=target)
+
+    def _writer(self, session: bytes) -> Writer:
+        return Writer(session, self._folder, self._encoder, _prices)
+
+    def check_withdrawal(self, session: bytes, score: Score, target: bytes | None, given: Iterable[Given]) -> None:
+        """Raise NotFound if none of the given scores is the one that a score without a value takes back."""
+        writer, author = self._writer(session), score.by or CODE
+        # As they are stored, without secrets.
+        wanted = (writer.text(score.name), writer.text(author, 256), target or b"")
+        if not any((one.name, one.author, one.target or b"") == wanted for one in given if one.counts):
+            ident = rows.id_text(session)[:13]
+            raise NotFound(
+                f"no score {score.name!r} by {author!r} to withdraw in session {ident}: `localops score {ident}` lists "
+                "those that count"
+            )
 
     def write(self, session: bytes, score: Score, target: bytes | None) -> str:
         """Write a score or note that was checked, and return its id; raise NotFound if the session is not here."""
@@ -81,11 +98,16 @@ def give(
     """Write a score or note that was checked, and return where it went.
 
     `ident` names the session: `last`, an id, or the beginning of one; NotFound or Ambiguous if none or several have it.
+    A score without a value takes one back; NotFound if there is none that counts.
     """
     with Home(None if home is None else os.fspath(home), project) as opened:
         where, session = opened.find(ident)
         target = None if score.event is None else event_of(where, session, events.describe(score.event))
+        is_withdrawal = bool(score.name) and score.value is None
+        given = given_scores.of_session(where.reader, session) if is_withdrawal else []
     with Scorer(config, where.folder) as scorer:
+        if is_withdrawal:
+            scorer.check_withdrawal(session, score, target, given)
         id = scorer.write(session, score, target)
     return {
         "id": id,

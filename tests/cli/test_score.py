@@ -56,6 +56,26 @@ def test_a_score_is_taken_back(session: localops.Session, command: Command, as_j
         (None, False),
     ]
     assert session.scores == []
+    code, _, err = command("score", "last", "correct", "--withdraw")
+    assert code == 1
+    assert "no score 'correct' by 'human' to withdraw" in err
+    assert len(as_json("score", "last")["scores"]) == 2
+
+
+@pytest.mark.parametrize("options", [(), ("--by", "ann"), ("--event",)])
+def test_only_a_score_that_counts_is_taken_back(
+    options: tuple[str, ...], session: localops.Session, command: Command, as_json: AsJson
+) -> None:
+    """One of another name, author or event is not meant, and a score of nothing leaves no line."""
+    if options == ("--event",):
+        options = ("--event", next(session.events)["id"])
+    name = "correct" if options else "ghost"
+    command("score", "last", "correct", "true")
+    code, out, err = command("score", "last", name, "--withdraw", *options)
+    assert (code, out) == (1, "")
+    assert f"no score '{name}'" in err
+    session.score("ghost", None)
+    assert [(each["name"], each["counts"]) for each in as_json("score", "last")["scores"]] == [("correct", True)]
 
 
 @pytest.mark.usefixtures("session")
