@@ -205,7 +205,7 @@ def _print_scores(opened: Home, chosen: Chosen, limit: int, *, as_json: bool) ->
         return
     table = [
         [
-            line.name if line.label is None else f"{line.name} = {line.label}",
+            line.name if line.label is None else f"{line.name} = {scores.cut(line.label)}",
             line.of,
             line.author,
             output.count(line.many),

@@ -126,6 +126,8 @@ def _judge(
     if done.failures:
         for one in done.failures[:_FEW]:
             output.say(f"{one.author} failed on session {one.session[:13]}: {output.clean(one.reason)}")
+        if len(done.failures) > _FEW:
+            output.say(f"and {output.count(len(done.failures) - _FEW)} more: --json lists all")
         raise LocalopsError(f"{output.counted(len(done.failures), 'judgement')} failed; the next run tries these again")
 
 

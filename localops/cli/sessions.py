@@ -146,7 +146,7 @@ def _cells(listed: Listed, began: Callable[[int], str]) -> list[object]:
         output.count(listed.errors),
         output.count(listed.tokens_in + listed.tokens_out),
         output.money_of(listed.cost, listed.unpriced, listed.llms, at_least=listed.project.cost_at_least(listed)),
-        ", ".join(f"{one.name} {scores.shown(one.value)}" for one in listed.project.scores(listed.session)),
+        ", ".join(f"{one.name} {scores.cut(one.value)}" for one in listed.project.scores(listed.session)),
         ", ".join(listed.project.tags(listed.session)),
     ]
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections import namedtuple
 
+from localops import output
 from localops.errors import ConfigError
 
 TYPE_CHECKING = False
@@ -47,6 +48,7 @@ CODE, HUMAN = "code", "human"  # the authors that are meant where none is named:
 STAR = "star"  # the name of the score of a session that somebody wants to find again
 _NAME, _AUTHOR, _LABEL, _VERSION = 64, 128, 256, 128  # characters
 _MOST_EXACT = 1 << 53
+_CELLS = 40  # of a terminal, that a value has in a table
 # Compiled when they are needed first: that takes longer than loading this module.
 _UNUSABLE = r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
 _ASKED = r"(?s)([^<>=!@]+)(?:@([^<>=!]+))?(?:(<=|>=|!=|<|>|=)(.+))?"
@@ -173,6 +175,15 @@ def asked(conditions: Iterable[Condition]) -> list[list[object]]:
         ]
         for one in conditions
     ]
+
+
+def cut(value: Value) -> str:
+    """Return a value for a cell of a table: of a long category, its beginning.
+
+    >>> cut("good"), cut("it " * 50)
+    ('good', 'it it it it it it it it it it it it it …')
+    """
+    return output.cut(shown(value), _CELLS)
 
 
 def shown(value: Value) -> str:

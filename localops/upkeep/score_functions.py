@@ -74,8 +74,20 @@ def _run(code: bytes, path: str, stem: str) -> ModuleType:
     try:
         exec(compile(code, path, "exec"), vars(module))  # noqa: S102  it is what the user asked for
     except Exception as error:  # the edge: it is the user's file
-        raise ConfigError(f"cannot run {path}: {type(error).__name__}: {events.describe(error)}") from error
+        raise ConfigError(f"cannot run {path}: {_described(error)}{_place(error, path)}") from error
     return module
+
+
+def _described(error: BaseException) -> str:
+    return f"{type(error).__name__}: {events.describe(error)}"
+
+
+def _place(error: BaseException, path: str) -> str:
+    """Return the line of a file that an error came from, the last one in it; nothing for an error of another."""
+    from traceback import walk_tb
+
+    lines = [line for frame, line in walk_tb(error.__traceback__) if frame.f_code.co_filename == path]
+    return f" ({path}, line {lines[-1]})" if lines else ""
 
 
 def judged(function: Function, session: PastSession) -> list[Score]:
@@ -158,11 +170,11 @@ def main(path: str, home: str) -> None:
         if name not in opened:
             opened[name] = Home(home, name)
         for ident, authors in question["sessions"]:
-            answer = _answer(opened[name].projects[0], ident, [by_author[author] for author in authors])
+            answer = _answer(opened[name].projects[0], ident, [by_author[author] for author in authors], path)
             print(json.dumps({"session": ident, **answer}), file=answers, flush=True)
 
 
-def _answer(project: Project, ident: str, functions: list[Function]) -> dict[str, Any]:
+def _answer(project: Project, ident: str, functions: list[Function], path: str) -> dict[str, Any]:
     session = PastSession(project.name, project.snapshot(bytes.fromhex(ident)))
     given: list[list[object]] = []
     marks: list[list[object]] = []
@@ -171,7 +183,7 @@ def _answer(project: Project, ident: str, functions: list[Function]) -> dict[str
         try:
             made = judged(function, session)
         except Exception as error:  # the edge: it is the user's function
-            failures.append([function.author, f"{type(error).__name__}: {events.describe(error)}"])
+            failures.append([function.author, f"{_described(error)}{_place(error, path)}"])
             continue
         given += [list(one._replace(comment=_plain(one.comment))) for one in made]
         if not made:

@@ -38,3 +38,35 @@ def test_a_score_that_is_not_given_again_is_taken_back(path: Path, command: Comm
     path.write_text("def score_good(session):\n    return None\n")
     assert command("score", "--with", str(path))[2] == "localops: 2 sessions judged, 0 scores given; 2 taken back\n"
     assert command("score", "last")[1].count("no longer counts") == 2
+
+
+def test_a_failure_names_its_line(path: Path, command: Command) -> None:
+    """The last line of the file that the error came through, with the session; not those of libraries."""
+    path.write_text(
+        "import json\n\ndef helper():\n    raise RuntimeError('judge broke')\n\n"
+        "def score_a(session):\n    return helper()\n\n"
+        "def score_b(session):\n    return json.loads('{')\n\n"
+        "def score_c(session):\n    return [1]\n"
+    )
+    id = command("sessions", "-n", "1", "--json")[1].split('"session_id": "')[1][:13]
+    code, _, err = command("score", "--with", str(path))
+    assert code == 1
+    assert f"my_scores.a failed on session {id}: RuntimeError: judge broke ({path}, line 4)\n" in err
+    assert ", line 10)\n" in err
+    assert f"my_scores.c failed on session {id}: ConfigError: invalid result: " in err
+    assert "and 1 more: --json lists all" in err
+    path.write_text("\n\n1 / 0\n")
+    assert f"ZeroDivisionError: division by zero ({path}, line 3)" in command("score", "--with", str(path))[2]
+
+
+def test_a_long_category_is_cut_in_tables(command: Command) -> None:
+    """Its beginning is enough for a list; JSON has it whole."""
+    session = localops.start_session(name="run")
+    long = "because " * 30
+    session.score("why", long.strip())
+    session.end_session("Success")
+    for arguments in (["sessions"], ["analytics", "--by", "score"]):
+        out = command(*arguments)[1]
+        assert "because because because because because…" in out.replace("because …", "because…")
+        assert max(map(len, out.splitlines())) < 200
+        assert long.strip() in command(*arguments, "--json")[1]
