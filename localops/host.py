@@ -295,6 +295,28 @@ def write_whole(path: str, content: bytes) -> None:
         raise
 
 
+def write_private(path: str, content: bytes) -> None:
+    """Replace a file, whole or not at all and for its user alone; synced, so that a power cut does not undo it."""
+    from contextlib import suppress  # late, as recording writes no such file
+
+    # A new file, so that the content is never in one that others can read.
+    temporary = f"{path}.{os.getpid()}"
+    try:
+        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
+        with open(handle, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        replace(temporary, path)
+    except BaseException as error:
+        with suppress(OSError):  # it may not exist yet
+            os.unlink(temporary)
+        if isinstance(error, OSError):
+            # The temporary name means nothing to the user.
+            error.filename = path
+        raise
+
+
 def sync_folder(folder: str) -> None:
     """Sync the names in a folder to disk, if the file system can do that."""
     try:

@@ -166,6 +166,26 @@ def test_no_folder_is_made_below_a_missing_one(tmp_path: Path, monkeypatch: pyte
         host.make_private("home")
 
 
+def test_a_private_file_is_replaced_whole(tmp_path: Path) -> None:
+    """Its user alone may read it, also where others could read the one before."""
+    path = tmp_path / "keys"
+    path.write_text("old")
+    path.chmod(0o644)
+    host.write_private(str(path), b"new")
+    assert (path.read_bytes(), path.stat().st_mode & 0o777) == (b"new", 0o600)
+    assert os.listdir(tmp_path) == ["keys"]
+
+
+def test_a_private_file_that_cannot_be_written_leaves_nothing(tmp_path: Path) -> None:
+    """The error names the file that was asked for, and no half of it stays beside it."""
+    path = tmp_path / "keys"
+    (path / "inside").mkdir(parents=True)
+    with pytest.raises(OSError, match="keys") as caught:
+        host.write_private(str(path), b"new")
+    assert caught.value.filename == str(path)
+    assert os.listdir(tmp_path) == ["keys"]
+
+
 def test_a_description_loads_nothing_heavy() -> None:
     """No socket, subprocess, OpenSSL or metadata reader is loaded to describe a machine."""
     code = "import sys; from localops import host; host.environment(), host.identity(); print(*sys.modules)"

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-from contextlib import suppress
 from dataclasses import asdict, dataclass, field
 from urllib.parse import urlsplit
 
@@ -83,23 +82,7 @@ def save(folder: str, remotes: dict[str, Remote]) -> None:
     host.make_private(folder, synced=True)
     path = os.path.join(folder, REMOTES)
     document = {name: _fields(remote) for name, remote in sorted(remotes.items())}
-    # A new file, so that a key is never in one that others can read, and a crash leaves the old one.
-    temporary = f"{path}.{os.getpid()}"
-    try:
-        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with open(handle, "w", encoding="utf-8") as file:
-            json.dump(document, file, indent=2)
-            file.write("\n")
-            file.flush()
-            os.fsync(file.fileno())
-        host.replace(temporary, path)
-    except BaseException as error:
-        with suppress(OSError):  # it may not exist yet
-            os.unlink(temporary)
-        if isinstance(error, OSError):
-            # The temporary name means nothing to the user.
-            error.filename = path
-        raise
+    host.write_private(path, f"{json.dumps(document, indent=2)}\n".encode())
 
 
 def _fields(remote: Remote) -> dict[str, Any]:

@@ -7,7 +7,6 @@ Nothing takes or gives one unasked.
 from __future__ import annotations
 
 import os
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 
@@ -61,17 +60,10 @@ def take(home: str, data: bytes, *, origin: str, now_ns: int) -> Taken:
 def _write(home: str, table: Table, origin: str, now: datetime) -> None:
     host.make_private(home)
     path = config.price_table(home)
-    temporary = f"{path}.{os.getpid()}"
+    content = table.written({"origin": origin, "at": now.isoformat(timespec="seconds")})
     try:
-        handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
-        with open(handle, "wb") as file:
-            file.write(table.written({"origin": origin, "at": now.isoformat(timespec="seconds")}))
-            file.flush()
-            os.fsync(file.fileno())
-        host.replace(temporary, path)
+        host.write_private(path, content)
     except OSError as error:
-        with suppress(OSError):  # it may not exist yet
-            os.unlink(temporary)
         raise ConfigError(f"{path} cannot be written: {error.strerror}") from error
 
 
