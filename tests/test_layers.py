@@ -51,9 +51,9 @@ LAYERS = """
     exposition facts prune remotes repricing imported_prices
     steps
     loops
-    doctor usage post_mortem run_diff run_gate waste
+    doctor usage run_diff run_gate sentences waste
+    post_mortem waste_page waste_tables
     post_mortem_page
-    waste_page waste_tables
     budget writer seen_calls own_scores loop_watch
     recorder session_facts scoring sweep
     once resuming

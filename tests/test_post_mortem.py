@@ -9,14 +9,15 @@ from typing import Any
 import pytest
 
 import localops
-from localops import clock
+from localops import clock, config
 from localops.coding.recording import Project
 from localops.config import Config
 from localops.journal import participants, rows
 from localops.journal.journal import Journal
 from localops.otlp.importing import take
-from localops.reading import post_mortem, post_mortem_page
+from localops.reading import post_mortem, post_mortem_page, waste
 from localops.reading.home import Home
+from localops.reading.sentences import plain
 from tests import programs
 
 _INIT = """
@@ -37,7 +38,8 @@ def found(session: bytes | None = None) -> dict[str, Any]:
     """Return the post-mortem of a session, by default of the newest."""
     with Home() as home:
         project, id = home.find("last") if session is None else (home.projects[0], session)
-        facts = post_mortem.of(project.name, project.snapshot(id), project.reader)
+        polling = config.polling(home.folder)
+        facts = post_mortem.of(project.name, project.snapshot(id), project.reader, polling=polling)
     json.dumps(facts)
     return facts
 
@@ -46,7 +48,7 @@ def page(facts: dict[str, Any]) -> dict[str, list[str]]:
     """Return the sentences of each section."""
     sections = post_mortem_page.sections(facts)
     assert sum(2 + len(sentences) for _, sentences in sections) <= 60
-    return {title: [post_mortem_page.plain(one) for one in sentences] for title, sentences in sections}
+    return {title: [plain(one) for one in sentences] for title, sentences in sections}
 
 
 def after(code: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
@@ -314,22 +316,72 @@ def test_an_import_does_not_know_the_end(tmp_path: Path) -> None:
     assert any("imported" in line for line in page(facts)["How it ended"])
 
 
-def test_only_exact_repeats_count() -> None:
-    """Other arguments, another tool or another agent between two calls end a run; so does a call without arguments."""
-    session = localops.start_session()
-    assert session is not None
-    urls = ["a", "a", "a", "b", "a", "c", "c"]
-    for url in urls:
-        session.record(localops.ToolEvent(name="fetch", params={"url": url, "n": 1}))
-    for _ in range(3):
-        session.record(localops.ToolEvent(name="poll"))
-    session.record(localops.ToolEvent(name="fetch", params={"n": 1, "url": "c"}))
-    session.record(localops.ToolEvent(name="fetch", params={"url": "c", "n": True}))
-    session.end_session("Success")
-    repeats = found()["waste"]["repeats"]
-    assert [(one["tool"], one["calls"], one["input"]) for one in repeats] == [
-        ("fetch", 3, "url=a n=1"),
-        ("fetch", 2, "url=c n=1"),
+_LOOPS = """
+from itertools import count
+calls = count()
+@tool(polling=True)
+def wait_for(job): return "pending"
+@tool
+def look(job): return "pending"
+@tool
+def progress(job): return {"percent": next(calls) * 10}
+@tool
+def search(query): return []
+@tool
+def edit(): return "ok"
+@tool
+def check(): return "1 failed"
+@tool
+def click(): return "ok"
+"""
+
+
+def test_calls_that_poll_or_make_progress_are_no_waste(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor are two calls alike: `localops lint` has the same rules, and finds no loop either."""
+    monkeypatch.setenv("LOCALOPS_POLLING", "look")
+    facts, sections = after(
+        _LOOPS + "for _ in range(4): wait_for('j')\nfor _ in range(4): look('j')\nfor _ in range(4): progress('j')\n"
+        "search('tides'); search('tides'); session.end_session('Success')"
+    )
+    assert (facts["waste"]["loops_count"], facts["waste"]["looped"]["calls"]) == (0, 0)
+    assert "What it spent for nothing" not in sections
+
+
+def test_loops_are_those_that_lint_finds() -> None:
+    """With what they cost; of the calls, the first did not go for nothing; a tool needs no arguments to be in one."""
+    _, sections = after(
+        _LOOPS + "for number in range(4):\n"
+        "    session.record(localops.LLMEvent(model='gpt-4o', prompt='more', prompt_tokens=100_000, "
+        "completion_tokens=1))\n"
+        "    search('tide')\n"
+        "for _ in range(3): edit(); check()\n"
+        "for _ in range(3): click()\n"
+        "session.end_session('Success')"
+    )
+    spent = "3 tool calls, 3 LLM calls, 300,003 tokens, $0.7500"
+    assert sections["What it spent for nothing"] == [
+        "Tools 'edit', 'check' were called in turn, 3 rounds with the same results. Wasted: 4 tool calls.",
+        f"Tool 'search' was called 4 times in a row with the same arguments and result: 'query=tide'. Wasted: {spent}.",
+        "Tool 'click' was called 3 times in a row with the same arguments and result. Wasted: 2 tool calls.",
+        f"All 3 loops wasted {spent.replace('3 tool', '9 tool')}.",
+    ]
+    with Home() as home:
+        project, id = home.find("last")
+        linted = waste.of(project.name, project.snapshot(id), project.reader)
+    assert linted["wasted"] == found()["waste"]["looped"]
+
+
+def test_more_loops_and_habits_are_left_to_lint() -> None:
+    """The page stays short, and names the command that has all of them."""
+    facts, sections = after(
+        _LOOPS + "for number in range(8):\n    for _ in range(3): search(number)\n    check()\n"
+        "session.end_session('Success')"
+    )
+    lint = f"`localops lint {facts['session_id']}`"
+    assert sections["What it spent for nothing"][-3:] == [
+        "All 8 loops wasted 16 tool calls.",
+        f"{lint} lists the other loops.",
+        f"1 call repeats with others between, which may be a habit: see {lint}.",
     ]
 
 
@@ -462,7 +514,9 @@ def test_the_work_is_bounded(is_long: bool, monkeypatch: pytest.MonkeyPatch) -> 
     assert counting.asked < 50
     assert counting.rows < 50_000
     assert not facts["waste"]["all_compared"]
-    assert ("It is long" in str(page(facts))) is is_long
+    sections = page(facts)
+    assert ("It is long" in str(sections.get("The record"))) is is_long
+    assert "loops were looked for among its last tool calls only" in sections["What it spent for nothing"][-1]
 
 
 def test_the_lock_of_a_participant_decides(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -117,7 +117,7 @@ def _says_something(one: Facts) -> bool:
 
 def _print(results: list[Facts]) -> None:
     from localops.reading import waste_page
-    from localops.reading.post_mortem_page import plain
+    from localops.reading.sentences import plain
 
     room = common.width()
     for one in results if len(results) == 1 else filter(_says_something, results):

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from localops import output
+from localops import config, output
 from localops.cli import printing
 from localops.reading import post_mortem, post_mortem_page
+from localops.reading.sentences import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,7 +15,8 @@ if TYPE_CHECKING:
 def show(project: Project, id: bytes, *, form: str | None = None, as_json: bool = False) -> None:
     """Print how a session ended, as text, Markdown or JSON."""
     snapshot = project.snapshot(id)
-    findings = post_mortem.of(project.name, snapshot, project.reader)
+    polling = config.polling(project.home)
+    findings = post_mortem.of(project.name, snapshot, project.reader, polling=polling)
     if as_json:
         printing.print_json(post_mortem_page.document(findings))
     elif form == "md":
@@ -32,7 +34,7 @@ def _print_page(page: list[tuple[str, list[list[str]]]]) -> None:
             print()
         print(printing.bold(title))
         for sentence in sentences:
-            text = post_mortem_page.plain(sentence)
+            text = plain(sentence)
             lines = output.wrap(text, max(room - 2, 20)) if room else [text]
             for line in lines:
                 print(f"  {line}")

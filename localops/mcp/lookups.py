@@ -17,6 +17,7 @@ from localops.mcp.arguments import moment, number
 from localops.reading import analytics, facts, lower_bounds, post_mortem, post_mortem_page, waste, waste_page
 from localops.reading.home import Filters
 from localops.reading.search import Query
+from localops.reading.sentences import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -136,10 +137,11 @@ def why(memory: Memory, given: Given) -> str:
     start = number(given.get("cursor")) or 0
     with memory.home(given.get("project")) as home:
         project, id = home.find(given["session"])
-        findings = post_mortem.of(project.name, project.snapshot(id), project.reader)
+        polling = config.polling(home.folder)
+        findings = post_mortem.of(project.name, project.snapshot(id), project.reader, polling=polling)
     lines = []
     for title, sentences in post_mortem_page.sections(findings):
-        lines += [f"{title}:", *(f"- {post_mortem_page.plain(sentence)}" for sentence in sentences)]
+        lines += [f"{title}:", *(f"- {plain(sentence)}" for sentence in sentences)]
     head = f"Session {rows.id_text(id)} in {project.name}: {own_word(findings['state'])}."
     return page(head, "\n".join(lines), start, budget=given["max_tokens"])
 
@@ -418,7 +420,7 @@ def find_loops(memory: Memory, given: Given) -> str:
         findings = waste.of(project.name, project.snapshot(id), project.reader, polling=polling)
     lines = []
     for title, sentences in waste_page.sections(findings):
-        lines += [f"{title}:", *(f"- {post_mortem_page.plain(sentence)}" for sentence in sentences)]
+        lines += [f"{title}:", *(f"- {plain(sentence)}" for sentence in sentences)]
     head = f"Session {rows.id_text(id)} in {project.name}: {waste_page.headline(findings)}."
     return page(head, "\n".join(lines), start, budget=given["max_tokens"])
 

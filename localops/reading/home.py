@@ -252,6 +252,7 @@ class Project:
 
     def __init__(self, home: str, name: str, rank: int = 0) -> None:
         self.name = name
+        self.home = home
         # The rank among the projects of its home orders two sessions of the same nanosecond.
         self.rank = rank
         self.folder = config.project_folder(home, name)

@@ -116,6 +116,11 @@ class Loop:
         return self.calls[self.period :]
 
     @property
+    def is_alarming(self) -> bool:
+        """Whether it is more than a habit."""
+        return self.kind != "again"
+
+    @property
     def rounds(self) -> int:
         """How many rounds are complete."""
         return len(self.calls) // self.period

@@ -13,11 +13,11 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.journal import participants, rows
 from localops.journal.sql import statements
-from localops.reading import analytics, facts, previews, recorded_steps, session_state
+from localops.reading import analytics, facts, previews, recorded_steps, session_state, waste
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Any, NamedTuple
 
     from localops.journal.reader import Reader
@@ -57,23 +57,11 @@ if TYPE_CHECKING:
         model: str | None
         failed: int | None
         cut_off: int = 0
-
-    class Call(NamedTuple):
-        """A tool call, with the body that has its arguments."""
-
-        seq: int
-        id: bytes
-        phase: int
-        name: str | None
-        agent: bytes | None
-        failed: int | None
-        body: str | None
 else:
     Trouble = namedtuple("Trouble", "seq id kind name parent agent at_ns model failed cost tokens_in tokens_out")
     Half = namedtuple(
         "Half", "seq id phase kind name parent agent at_ns start_ns end_ns model failed cut_off", defaults=[0]
     )
-    Call = namedtuple("Call", "seq id phase name agent failed body")
 
 # Rows at each end of a session that are looked at.
 END = 50_000
@@ -86,11 +74,6 @@ _LAST = 64
 _NAMED = 1_000
 # Rows after an error among which calls of the same kind are counted.
 _AFTER = 20_000
-# Rows of tool calls that are compared, and characters of their arguments.
-_COMPARED = 20_000
-_BYTES = 32 << 20
-# Rows that are read at a time.
-_PAGE = 5_000
 # Operations around an error.
 _LEVELS = 16
 _FAR = 1 << 62
@@ -100,14 +83,14 @@ _EXIT = re.compile(r"exit code -?\d+(: |$)")
 _SIGNAL = re.compile(r"Signal (SIG\w+) detected$")
 
 
-def of(project: str, seen: Snapshot, reader: Reader) -> Facts:
-    """Return the post-mortem of a session as plain facts."""
-    return _PostMortem(project, seen, reader).facts()
+def of(project: str, seen: Snapshot, reader: Reader, *, polling: Collection[str] = ()) -> Facts:
+    """Return the post-mortem of a session as plain facts; `polling` names tools whose calls repeat by intent."""
+    return _PostMortem(project, seen, reader, polling).facts()
 
 
 class _PostMortem:
-    def __init__(self, project: str, seen: Snapshot, reader: Reader) -> None:
-        self._project, self._seen, self._reader = project, seen, reader
+    def __init__(self, project: str, seen: Snapshot, reader: Reader, polling: Collection[str]) -> None:
+        self._project, self._seen, self._reader, self._polling = project, seen, reader, polling
         self._head, self._tail = self._edges()
         end = seen.story.last_end
         # Rows that came after the end that counts say nothing about it.
@@ -142,6 +125,7 @@ class _PostMortem:
             **facts.span(figures.first_ns, figures.last_ns, seen.until_ns, ended=ended),
             "at_least": seen.is_cut_off,
             "imported": any(one.body.get("imported") for one in story.of_kind("session")),
+            "metadata_only": story.metadata_only,
             "budget": facts.budget(seen),
             "processes": self._processes(),
             "done": self._done(),
@@ -416,7 +400,6 @@ class _PostMortem:
             prices = dict(self._ask("prices_of_ids", head=self._head, tail=self._tail, ids=_hex(open_price)))
         unpriced = sum(kind == "llm" and cost is None and id not in prices for id, (kind, cost, *_) in failed.items())
         nano = sum(cost or 0 for _, cost, *_ in failed.values()) + sum(price or 0 for price in prices.values())
-        repeats, compared = self._repeats()
         at_least = unpriced > 0 or not self._is_complete
         return {
             "failed_llm_calls": sum(kind == "llm" for kind, *_ in failed.values()),
@@ -425,53 +408,8 @@ class _PostMortem:
             "tokens_out": sum(tokens or 0 for *_, tokens in failed.values()),
             **facts.cost(nano, at_least=at_least),
             "unpriced": unpriced,
-            "repeats": repeats[:SHOWN],
-            "repeats_count": len(repeats),
-            "all_compared": compared,
+            **waste.brief(self._seen, self._reader, polling=self._polling, shown=SHOWN),
         }
-
-    def _repeats(self) -> tuple[list[Facts], bool]:
-        """Return runs of calls of one tool by one agent with the same arguments; and whether all calls were compared.
-
-        Only what is exactly the same counts: a call without recorded arguments is like no other.
-        """
-        if self._seen.totals.tools < 2 or self._seen.story.metadata_only:
-            return [], not self._seen.story.metadata_only
-        calls, is_all = self._tool_calls()
-        of_agent: dict[bytes | None, list[Call]] = {}
-        for call in calls:
-            of_agent.setdefault(call.agent, []).append(call)
-        names = self._agents(list(of_agent)[:SHOWN])
-        runs: list[tuple[int, Facts]] = []
-        for agent, theirs in of_agent.items():
-            runs += [(len(run), self._run(run, names.get(agent))) for run in _alike(theirs)]
-        runs.sort(key=lambda pair: -pair[0])
-        return [run for _, run in runs], is_all
-
-    def _run(self, calls: Sequence[Call], agent: str | None) -> Facts:
-        return {
-            "tool": _short(calls[0].name),
-            "agent": agent,
-            "calls": len(calls),
-            "failed": sum(bool(call.failed) or call.id in self._failed for call in calls),
-            "input": previews.line("tool", _loaded(calls[0].body)),
-        }
-
-    def _tool_calls(self) -> tuple[list[Call], bool]:
-        """Return the newest tool calls in the order they began, and whether these are all."""
-        read: list[Call] = []
-        before, size = _FAR, 0
-        while len(read) < _COMPARED and size < _BYTES:
-            [(many, first)] = self._ask("page_before", tail=self._tail, before=before, many=_PAGE)
-            if many:
-                page = self._ask("tool_rows", first=first, before=before)
-                calls = list(map(Call._make, page))
-                read += calls
-                size += sum(len(call.body or "") for call in calls)
-            if many < _PAGE:
-                return _begun(read), self._head == _FAR
-            before = first
-        return _begun(read), False
 
     # Rows
 
@@ -544,37 +482,6 @@ def _began(one: Half) -> int:
 
 def _ended(one: Half) -> int:
     return one.at_ns if one.end_ns is None else one.end_ns
-
-
-def _begun(read: Sequence[Call]) -> list[Call]:
-    """Return tool calls in the order they began: each by the row that it began with, if it has one."""
-    opened = {call.id for call in read if call.phase == rows.OPEN}
-    failed = {call.id for call in read if call.failed}
-    in_order = sorted(read, key=lambda call: call.seq)
-    calls = [call for call in in_order if call.phase == rows.OPEN or call.id not in opened]
-    return [call._replace(failed=1) if call.id in failed else call for call in calls]
-
-
-def _alike(calls: Sequence[Call]) -> Iterator[list[Call]]:
-    """Yield runs of two or more calls of one tool with the same arguments."""
-    run: list[Call] = []
-    # Of the call before; decoded only where one of the same tool follows.
-    before: bytes | None = None
-    for call in calls:
-        if run and run[-1].name == call.name:
-            before = before or _args_in(_loaded(run[-1].body))
-            given = _args_in(_loaded(call.body))
-            if given is not None and given == before:
-                run.append(call)
-                continue
-            before = given
-        else:
-            before = None
-        if len(run) > 1:
-            yield run
-        run = [call]
-    if len(run) > 1:
-        yield run
 
 
 def _args_in(body: dict[str, Any]) -> bytes | None:

@@ -1,15 +1,13 @@
-"""A post-mortem as a page of sentences: plain text for a terminal, Markdown for a ticket.
-
-A sentence is a list of our words and of recorded texts, which stay apart until they are written: in plain text a
-recorded one is cleaned, in Markdown it is code, so that it is never markup.
-"""
+"""A post-mortem as a page of sentences: plain text for a terminal, Markdown for a ticket."""
 
 from __future__ import annotations
 
 from datetime import datetime
 
 from localops import output
+from localops.reading import loops, waste_page
 from localops.reading.markdown import code
+from localops.reading.sentences import Recorded, Word, marked, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,22 +15,8 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.reading.facts import Facts
+    from localops.reading.sentences import Section, Sentence
 
-
-class Recorded(str):
-    """A text that was recorded: data, whatever it says."""
-
-    __slots__ = ()
-
-
-class Word(Recorded):
-    """A recorded word that plain text has without quotes: a kind, the type of an error."""
-
-    __slots__ = ()
-
-
-Sentence = list[str]
-Section = tuple[str, list[Sentence]]
 
 _OUTCOMES = {
     "left": "It left every recorded operation; what the program did with it then is not recorded.",
@@ -50,7 +34,7 @@ def sections(findings: Facts) -> list[Section]:
         ("The last things", list(_last(findings))),
         ("The first error", list(_error(findings["first_error"]))),
         ("The error that ended it", list(_error(findings["last_error"]))),
-        ("What it spent for nothing", list(_waste(findings["waste"]))),
+        ("What it spent for nothing", list(_waste(findings))),
         ("If it is resumed", list(_steps(findings["steps"]))),
         ("The record", list(_record(findings))),
     ]
@@ -66,16 +50,6 @@ def document(findings: Facts) -> Facts:
     return {**findings, "page": page}
 
 
-def plain(sentence: Sentence) -> str:
-    """Return a sentence as text that is safe for a terminal."""
-    return "".join(_quoted(part) for part in sentence)
-
-
-def _quoted(part: str) -> str:
-    text = output.clean(part)
-    return f"'{text}'" if isinstance(part, Recorded) and not isinstance(part, Word) else text
-
-
 def markdown(findings: Facts) -> list[str]:
     """Return the page as lines of Markdown."""
     title = [Recorded(findings["name"] or "unnamed"), f": {findings['state']}"]
@@ -83,11 +57,6 @@ def markdown(findings: Facts) -> list[str]:
     for heading, sentences in sections(findings):
         lines += ["", f"## {heading}", "", *(f"- {marked(sentence)}" for sentence in sentences)]
     return lines
-
-
-def marked(sentence: Sentence) -> str:
-    """Return a sentence as Markdown, recorded text as code."""
-    return "".join(code(part) if isinstance(part, Recorded) else part for part in sentence)
 
 
 # How it ended
@@ -332,7 +301,8 @@ def _again(again: Facts | None) -> Iterator[Sentence]:
 # The rest
 
 
-def _waste(waste: Facts) -> Iterator[Sentence]:
+def _waste(findings: Facts) -> Iterator[Sentence]:
+    waste = findings["waste"]
     llms, tools = waste["failed_llm_calls"], waste["failed_tool_calls"]
     if llms or tools:
         counts = [output.counted(many, f"{what} call") for many, what in ((llms, "LLM"), (tools, "tool")) if many]
@@ -340,14 +310,20 @@ def _waste(waste: Facts) -> Iterator[Sentence]:
         is_known = waste["cost_nano"] or waste["tokens_in"] or waste["tokens_out"]
         spent = f"which cost {_cost(waste)}{tokens}" if is_known else "without a recorded cost"
         yield [f"{' and '.join(counts)} failed, {spent}."]
-    for run in waste["repeats"]:
-        failed = f"; {output.count(run['failed'])} of these failed" if run["failed"] else ""
-        who: Sentence = [" by ", Recorded(run["agent"])] if run["agent"] else []
-        calls = f" was called {output.count(run['calls'])} times in a row with the same arguments"
-        yield ["Tool ", Recorded(run["tool"] or "(nameless)"), calls, *who, ": ", Recorded(run["input"]), f"{failed}."]
-    rest = waste["repeats_count"] - len(waste["repeats"])
-    if rest > 0:
-        yield [f"And {output.counted(rest, 'more such run')}, none of them longer."]
+    yield from map(waste_page.sentence_of, waste["loops"])
+    if waste["loops_count"] > 1:
+        yield [f"All {output.count(waste['loops_count'])} loops wasted {waste_page.spent(waste['looped'])}."]
+    lint = f"localops lint {findings['session_id']}"
+    if waste["loops_count"] > len(waste["loops"]):
+        yield [f"`{lint}` lists the other loops."]
+    if waste["habits_count"]:
+        habits = output.counted(waste["habits_count"], "call repeats", "calls repeat")
+        yield [f"{habits} with others between, which may be a habit: see `{lint}`."]
+    if not waste["all_compared"] and findings["done"]["tool_calls"] >= loops.ALARM:
+        if findings["metadata_only"]:
+            yield ["Its tool calls could not be compared with each other, as their content was not recorded."]
+        else:
+            yield [f"It is long: loops were looked for among its last tool calls only; `{lint}` looks at more."]
 
 
 def _steps(steps: Facts | None) -> Iterator[Sentence]:
@@ -385,7 +361,7 @@ def _record(findings: Facts) -> Iterator[Sentence]:
         if findings[name]:
             yield [f"{output.counted(findings[name], one, more)}{rest}."]
     if not findings["complete"]:
-        yield ["It is long: errors, failed calls and repeats were looked for at its two ends only."]
+        yield ["It is long: errors and failed calls were looked for at its two ends only."]
         yield ["The figures under What it did count all of it."]
 
 

@@ -60,6 +60,9 @@ else:
 # Rows at the end of a session that are looked at, and bytes of their bodies.
 MOST_ROWS = 200_000
 MOST_BYTES = 128 << 20
+# The same, where a page has more to say than loops.
+BRIEF_ROWS = 20_000
+BRIEF_BYTES = 32 << 20
 # Of each list, in a document.
 SHOWN = 100
 _PAGE = 5_000
@@ -103,7 +106,14 @@ class _Model:
 class Waste:
     """What is known of the loops and the failing tools of one session."""
 
-    def __init__(self, reader: Reader, session: bytes, *, polling: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        session: bytes,
+        *,
+        polling: Collection[str] = (),
+        brief: bool = False,
+    ) -> None:
         self._reader, self._session = reader, session
         self._polling = frozenset(polling)
         self._tools: dict[bytes, _Tool] = {}
@@ -114,7 +124,7 @@ class Waste:
         figures = analytics.totals(reader, session)
         self._period = loops.period_around(figures.first_ns, figures.last_ns)
         if figures.tools >= loops.ALARM or figures.failed:
-            self._read(figures.rows)
+            self._read(figures.rows, *((BRIEF_ROWS, BRIEF_BYTES) if brief else (MOST_ROWS, MOST_BYTES)))
         ended = [tool for tool in self._tools.values() if tool.call is not None]
         for tool in ended:
             assert tool.call is not None
@@ -122,14 +132,14 @@ class Waste:
         self.loops = loops.find(tool.call for tool in ended if tool.call is not None)
         self.failing = [tool for tool in ended if tool.failed]
 
-    def _read(self, many: int) -> None:
+    def _read(self, many: int, most_rows: int, most_bytes: int) -> None:
         """Read the rows of the session, of a long one the last."""
         after = 0
-        if many > MOST_ROWS:
-            [(after,)] = self._ask("page_end", after=0, many=many - MOST_ROWS)
+        if many > most_rows:
+            [(after,)] = self._ask("page_end", after=0, many=many - most_rows)
             self.is_complete = False
         size = 0
-        while size < MOST_BYTES:
+        while size < most_bytes:
             [(end,)] = self._ask("page_end", after=after, many=_PAGE)
             if end is None:
                 return
@@ -215,11 +225,12 @@ class Waste:
             sum(model.cost is None for model in models),
         )
 
-    def loop_facts(self) -> Iterator[Facts]:
-        """Yield each loop as JSON, in the order they began."""
-        texts = {loop.agent: rows.id_text(loop.agent) for loop in self.loops if loop.agent is not None}
+    def loop_facts(self, chosen: Iterable[Loop]) -> Iterator[Facts]:
+        """Yield each of these loops as JSON."""
+        chosen = list(chosen)
+        texts = {loop.agent: rows.id_text(loop.agent) for loop in chosen if loop.agent is not None}
         names = analytics.agent_names(self._reader, list(texts.values()))
-        for loop in self.loops:
+        for loop in chosen:
             calls = self.tools_of(loop.calls)
             first, last = calls[0], calls[-1]
             error = next((tool for tool in calls if tool.failed), None)
@@ -280,7 +291,7 @@ def of(project: str, seen: Snapshot, reader: Reader, *, polling: Collection[str]
     is_bare = seen.story.metadata_only
     waste = Waste(reader, seen.id, polling=polling)
     # Without arguments and results no two calls can be compared.
-    listed = [] if is_bare else list(waste.loop_facts())
+    listed = [] if is_bare else list(waste.loop_facts(waste.loops))
     failures = list(waste.failure_facts())
     return {
         "session_id": facts.full_id(seen.id),
@@ -294,6 +305,24 @@ def of(project: str, seen: Snapshot, reader: Reader, *, polling: Collection[str]
         "failures": failures[:SHOWN],
         "failures_count": len(failures),
         "complete": waste.is_complete and not is_bare,
+    }
+
+
+def brief(seen: Snapshot, reader: Reader, *, polling: Collection[str] = (), shown: int) -> Facts:
+    """Return the `shown` loops of a session that wasted most calls as JSON, and what all of its loops cost together.
+
+    Of a long session fewer calls are compared than by `of`.
+    """
+    is_bare = seen.story.metadata_only
+    waste = Waste(reader, seen.id, polling=polling, brief=True)
+    matches = [] if is_bare else waste.loops
+    alarming = sorted((loop for loop in matches if loop.is_alarming), key=lambda loop: -len(loop.wasted))
+    return {
+        "loops": list(waste.loop_facts(alarming[:shown])),
+        "loops_count": len(alarming),
+        "habits_count": len(matches) - len(alarming),
+        "looped": _spent_facts(waste.spent(alarming)),
+        "all_compared": waste.is_complete and not is_bare,
     }
 
 

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from localops import output
-from localops.reading.post_mortem_page import Recorded, Word, marked, plain
+from localops.reading.sentences import Recorded, Word, marked, plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from localops.reading.facts import Facts
-    from localops.reading.post_mortem_page import Sentence
+    from localops.reading.sentences import Sentence
 
 _NAMELESS = "(nameless)"
 # Loops and failures that have a sentence each.

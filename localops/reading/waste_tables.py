@@ -53,7 +53,7 @@ def _all(reader: Reader, polling: Collection[str]) -> Iterator[tuple[str, Waste]
 
 
 def _loops(session: str, waste: Waste) -> Iterator[Facts]:
-    for loop in waste.loop_facts():
+    for loop in waste.loop_facts(waste.loops):
         wasted = loop["wasted"]
         yield {
             **loop,

@@ -312,7 +312,8 @@ class HomeReader:
             if holder is None:
                 return None
             where, snapshot = holder
-            return post_mortem_page.document(post_mortem.of(where.name, snapshot, where.reader))
+            polling = self._polling()
+            return post_mortem_page.document(post_mortem.of(where.name, snapshot, where.reader, polling=polling))
 
     def loops(self, project: str | None, session: bytes) -> Facts | None:
         """Return the loops and failing tools of a session."""

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from localops import config, output
 from localops.reading import analytics, run_gate, waste, waste_page
 from localops.reading.home import Home
-from localops.reading.post_mortem_page import plain
+from localops.reading.sentences import plain
 from localops.reading.steps import Steps
 
 TYPE_CHECKING = False

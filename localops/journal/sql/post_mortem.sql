@@ -83,31 +83,3 @@ where e.kind = :kind
   and e.name is :name
   and e.model is :model
 order by e.seq;
-
--- page_before --
--- How many rows there are on a page before a seq, at most :many, and the first of these.
-select count(*), min(at)
-from (
-  select seq as at
-  from session_row
-  where session = :session
-    and seq >= :tail
-    and seq < :before
-  order by seq desc
-  limit :many
-);
-
--- tool_rows --
--- The tool calls among the rows of a page, with the body that has the arguments: that of the row a call began with, or of
--- its only one.  A long body is left out.
-select e.seq, e.id, e.phase, e.name, e.agent, e.failed,
-  case
-    when e.phase = 1 or not exists(select 1 from id_of i where i.id = e.id and i.phase = 1)
-    then iif(octet_length(e.body) <= 20000, e.body, null)
-  end
-from session_row r
-cross join event e on e.seq = r.seq
-where r.session = :session
-  and r.seq >= :first
-  and r.seq < :before
-  and e.kind = 'tool';

@@ -1,0 +1,41 @@
+"""Sentences of reports: plain text for a terminal, Markdown for a ticket.
+
+A sentence is a list of our words and of recorded texts, which stay apart until they are written: in plain text a
+recorded one is cleaned, in Markdown it is code, so that it is never markup.
+"""
+
+from __future__ import annotations
+
+from localops import output
+from localops.reading.markdown import code
+
+
+class Recorded(str):
+    """A text that was recorded: data, whatever it says."""
+
+    __slots__ = ()
+
+
+class Word(Recorded):
+    """A recorded word that plain text has without quotes: a kind, the type of an error."""
+
+    __slots__ = ()
+
+
+Sentence = list[str]
+Section = tuple[str, list[Sentence]]
+
+
+def plain(sentence: Sentence) -> str:
+    """Return a sentence as text that is safe for a terminal."""
+    return "".join(_quoted(part) for part in sentence)
+
+
+def _quoted(part: str) -> str:
+    text = output.clean(part)
+    return f"'{text}'" if isinstance(part, Recorded) and not isinstance(part, Word) else text
+
+
+def marked(sentence: Sentence) -> str:
+    """Return a sentence as Markdown, recorded text as code."""
+    return "".join(code(part) if isinstance(part, Recorded) else part for part in sentence)
