@@ -41,7 +41,7 @@ LAYERS = """
     rollups losses recovery wal
     journal
     analytics bundle calls hints markdown previews salvage search
-    given_scores
+    given_scores pauses
     snapshot clocks doubts held_back key_ends recorded_steps
     session_html past_session
     ingest delivery row_lines

@@ -8,7 +8,7 @@ from localops import clock, output
 from localops.cli import printing
 from localops.encoding import encode
 from localops.journal import rows, stored
-from localops.reading import analytics, facts, given_scores
+from localops.reading import analytics, facts, given_scores, pauses
 from localops.recording import events, scores
 
 TYPE_CHECKING = False
@@ -91,7 +91,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
     printing.print_pairs([(name, value) for name, value in pairs if value])
     # The reason of a derived end already names the unfinished operations.
     is_explained = snapshot.standing.derived or snapshot.is_running
-    died_in = [] if is_explained else _died_in(snapshot, until)
+    died_in = _died_in(snapshot, is_explained=is_explained)
     for notice in [*_notices(report), *died_in]:
         print(printing.styled(f"! {output.clean(notice)}", "yellow"))
 
@@ -130,13 +130,16 @@ def _with_counts(names: Iterable[str]) -> str:
 
 def _at_work(snapshot: Snapshot, until: int) -> Iterator[str]:
     """Return what a running session is doing, the innermost operation last."""
-    for one in snapshot.unfinished:
+    for one in snapshot.open_now:
         yield f"inside {one.kind} {one.name!r} for {output.short_duration(until - one.at_ns)}"
 
 
-def _died_in(snapshot: Snapshot, until: int) -> Iterator[str]:
+def _died_in(snapshot: Snapshot, *, is_explained: bool) -> Iterator[str]:
+    explained = {one.id for one in snapshot.open_now} if is_explained else set()
     for one in snapshot.unfinished:
-        had_run = output.short_duration(until - one.at_ns)
+        if one.id in explained:
+            continue
+        had_run = output.short_duration(snapshot.ran_until(one.at_ns) - one.at_ns)
         yield f"a process died inside {one.kind} {one.name!r}, which had run for {had_run}"
 
 
@@ -339,12 +342,20 @@ def _print_timeline(snapshot: Snapshot, limit: int) -> None:
     for event in shown:
         label = output.cut("  " * min(depths[event["id"]], 6) + _label(event), 30)
         label += " " * (30 - output.cells_wide(label))
-        bar = _bar(event["start_ns"] - first, (event["end_ns"] or last) - first, last - first, cells)
+        bar = _bar(event["start_ns"] - first, _drawn_to(snapshot, event, last) - first, last - first, cells)
         offset = printing.dim(_offset(event["start_ns"] - zero).rjust(9))
         label, bar = _marked(event, label, running=running), _marked(event, bar, running=running)
         print(f"{offset}  {label} {bar} {printing.dim(_took(event, running=running))}".rstrip())
     if more:
         print(printing.dim(f"… {_count(more, 'more event', 'more events')}"))
+
+
+def _drawn_to(snapshot: Snapshot, event: Event, last_ns: int) -> int:
+    """Return where the bar of an event ends: without an end, with the last row of its run."""
+    if event["end_ns"] is not None:
+        return int(event["end_ns"])
+    began_ns = event["start_ns"]
+    return last_ns if pauses.after(snapshot.pauses, began_ns) is None else snapshot.ran_until(began_ns)
 
 
 def _offset(ns: int) -> str:

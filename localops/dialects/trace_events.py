@@ -17,7 +17,7 @@ from localops.encoding import encode
 from localops.journal import rows, stored
 from localops.journal.sql import statements
 from localops.otel.messages import text
-from localops.reading import analytics, facts
+from localops.reading import analytics, facts, pauses
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -98,6 +98,8 @@ class _Process:
 
     def _of_event(self, event: Fields) -> Iterator[Fields]:
         start, end = event["start_ns"], event["end_ns"]
+        if end is None and pauses.after(self._run.pauses, start) is not None:
+            end = self._run.ran_until(start)  # the rest of the trace is of later runs
         lanes = self._lanes.get(event["agent"])
         if lanes is None:
             lanes = self._lanes[event["agent"]] = _Lanes(self._threads, self._where)

@@ -415,7 +415,8 @@ class Translation:
         for operation in seen.unfinished:
             opened = self._find(operation.id, rows.OPEN)
             if opened is not None:
-                yield self._work(opened, None, cut_ns=until_ns, why=why)
+                cut_ns = min(until_ns, seen.ran_until(operation.at_ns))
+                yield self._work(opened, None, cut_ns=cut_ns, why=why)
 
     def _root(self, row: _Row, seen: Snapshot, standing: session_state.Standing, ended: int) -> Span:
         names, figures, story = self._names, seen.totals, seen.story

@@ -77,7 +77,7 @@ def judge(source: Source, folder: str, session: bytes, read: Callable[[], Story]
         return end
     if not cards:
         return Standing("Indeterminate", LEFT_OPEN, last_ns, True)
-    return Standing("Indeterminate", f"process died{_inside(source, session, last_ns)}", last_ns, True)
+    return Standing("Indeterminate", f"process died{_inside(source, session, story, last_ns)}", last_ns, True)
 
 
 def is_of_hub(folder: str) -> bool:
@@ -127,12 +127,14 @@ def _as_json(waiting: Sequence[rows.Row]) -> str:
     return encode.dumps([[n.at_ns, n.id.hex(), n.kind, n.name, int(n.implied), n.text] for n in notes]).decode()
 
 
-def _inside(source: Source, session: bytes, last_ns: int) -> str:
+def _inside(source: Source, session: bytes, story: Story, last_ns: int) -> str:
     """Return in which operation a session died: the newest that began and did not end."""
     # Late, as only sessions without an end need it.
     from localops.journal.stored import unfinished
 
-    open_operations = unfinished(source, session)
+    # Those of before it was resumed were over by then.
+    since_ns = max((one.at_ns for one in story.resumes), default=0)
+    open_operations = [one for one in unfinished(source, session) if one.at_ns >= since_ns]
     if not open_operations:
         return ""
     last = open_operations[-1]

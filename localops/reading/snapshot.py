@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import namedtuple
 from functools import cached_property
 
-from localops.reading import analytics, given_scores, session_state
+from localops.journal import rows
+from localops.reading import analytics, given_scores, pauses, session_state
 from localops.reading.analytics import Part, Report, Totals
 from localops.reading.story import Story, budget_id
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from localops.journal.stored import Source, Unfinished
     from localops.reading.given_scores import Given
+    from localops.reading.pauses import Pause
     from localops.reading.session_state import Standing
 
     class Budget(NamedTuple):
@@ -30,6 +32,8 @@ if TYPE_CHECKING:
         reached_ns: int | None
 else:
     Budget = namedtuple("Budget", "limit_usd reached_usd reached_ns")
+
+_NEVER = (1 << 63) - 1
 
 
 class Snapshot:
@@ -75,7 +79,7 @@ class Snapshot:
     def budget(self) -> Budget | None:
         """Its budget: the one that was reached, else the newest that was set."""
         # Late, as most sessions have none.
-        from localops.journal import rows, stored
+        from localops.journal import stored
 
         for dollars in self.story.budgets:
             row = stored.one(self.source, budget_id(self.id, dollars), rows.DONE)
@@ -107,6 +111,21 @@ class Snapshot:
         from localops.journal.stored import unfinished
 
         return unfinished(self.source, self.id)
+
+    @cached_property
+    def pauses(self) -> list[Pause]:
+        """Return the times between a run of it and the next: it has some if it was resumed."""
+        return pauses.of(self.source, self.id, self.story)
+
+    @property
+    def open_now(self) -> list[Unfinished]:
+        """Return the operations without an end that began since it was last resumed, oldest first."""
+        return [one for one in self.unfinished if pauses.after(self.pauses, one.at_ns) is None]
+
+    def ran_until(self, began_ns: int) -> int:
+        """Return until when an operation without an end can have run: to the last row of the run that it began in."""
+        pause = pauses.after(self.pauses, began_ns)
+        return self.until_ns if pause is None else max(began_ns, pause.stopped_ns)
 
     @cached_property
     def lost_calls(self) -> list[tuple[str | None, bytes | None]]:
@@ -165,5 +184,8 @@ class Snapshot:
         end = self.story.last_end
         if end is None:
             return 0
-        [(count,)] = self.source.all("late", session=self.id, after=end.seq, at_ns=end.at_ns)
+        # A process that came after the end went on with it: what that recorded is of the next run.
+        went_on = [one.at_ns for one in self.story.of_kind(*rows.STARTS) if not one.implied and one.at_ns > end.at_ns]
+        before = min(went_on, default=_NEVER)
+        [(count,)] = self.source.all("late", session=self.id, after=end.seq, at_ns=end.at_ns, before=before)
         return int(count)

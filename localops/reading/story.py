@@ -186,6 +186,12 @@ class Story:
                 seen.add(one.participant)
                 yield one.body, one.at_ns, left.get(one.participant)
 
+    @cached_property
+    def resumes(self) -> list[Milestone]:
+        """The joins of processes that went on with it when all before them had gone, oldest first."""
+        joins = (one for one in self.of_kind("join") if one.text and '"resumed"' in one.text)
+        return [one for one in joins if one.body.get("resumed")]
+
     @property
     def last_end(self) -> Milestone | None:
         """The last end that a program wrote: events of a later time that were written after it are late."""

@@ -35,7 +35,7 @@ def page(reader: Reader, session: Snapshot, *, after: int, limit: int) -> Facts:
     """Return the events of the rows after a seq, and the seq after which the next page begins.
 
     `later` has the amounts that later prices add to calls, `later_failed` events that failed after they were recorded,
-    `unbilled` the LLM calls that the provider did not charge for.
+    `unbilled` the LLM calls that the provider did not charge for, `pauses` when a run stopped and the next went on.
     """
     page_rows = ask(reader, "timeline", session=session.id, after=after, many=limit)
     fresh = _Fresh(reader, session.id)
@@ -55,6 +55,7 @@ def page(reader: Reader, session: Snapshot, *, after: int, limit: int) -> Facts:
         "later": [[began.of(call), cost] for call, cost in later if began.of(call)],
         "unbilled": [seq for seq, row in events if row[_UNBILLED]] + [began.of(call) for call in unbilled],
         "later_failed": [began.of(call) for call in failed if began.of(call)],
+        "pauses": [[(at_ns - t0) // 1000 for at_ns in pause] for pause in session.pauses],
         "next": page_rows[-1][_SEQ] if len(page_rows) == limit else None,
         "seen": page_rows[-1][_SEQ] if page_rows else after,
     }

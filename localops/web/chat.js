@@ -193,7 +193,7 @@ export class Chat {
       kind = run.kindOf(at);
     const facts = [
       run.agentOf(at),
-      run.took[at] < 0 ? (this.page.running ? "running" : "did not finish") : duration(run.took[at] / 1e6),
+      run.took[at] < 0 ? (this.page.isUnderWay(at) ? "running" : "did not finish") : duration(run.took[at] / 1e6),
       run.tokens[at] ? `${count(run.tokens[at])} tokens` : "",
       run.costOf(at),
     ];

@@ -237,7 +237,7 @@ export class Details {
         "Duration",
         event.finished
           ? duration((Number(event.end_ns) - Number(event.start_ns)) / 1e9)
-          : this.page.running
+          : this.page.isUnderWay(at)
             ? "still running"
             : "did not finish",
       ],

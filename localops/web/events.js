@@ -86,7 +86,7 @@ export class Events {
       cell(
         "num",
         run.took[at] < 0
-          ? make("span", { class: "pending" }, this.page.running ? "running" : "unfinished")
+          ? make("span", { class: "pending" }, this.page.isUnderWay(at) ? "running" : "unfinished")
           : duration(run.took[at] / 1e6),
       ),
       cell("num wide", run.tokens[at] ? count(run.tokens[at]) : ""),

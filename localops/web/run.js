@@ -32,6 +32,8 @@ export class Run {
     this.version = 0;
     // Microseconds from t0 to the end of the last event.
     this.last = 0;
+    // Of each resume: when the run before it stopped, and when it went on, in microseconds from t0.
+    this.pauses = [];
     for (const plural of Object.values(NUMBERED)) this[plural] = [];
     this._numbers = Object.fromEntries(Object.keys(NUMBERED).map((name) => [name, new Map()]));
     this._grow(4_096);
@@ -72,6 +74,7 @@ export class Run {
       this.cost[at] = page.cost[i] === null ? NaN : page.cost[i];
       this.last = Math.max(this.last, page.start_us[i] + Math.max(0, page.dur_us[i]));
     }
+    if (page.pauses) this.pauses = page.pauses;
     for (const [seq, cost] of page.later || []) {
       const at = this.find(seq);
       if (at >= 0) this.cost[at] = (this.cost[at] || 0) + cost;
@@ -110,7 +113,13 @@ export class Run {
   }
 
   end(at, now = this.last) {
-    return this.took[at] < 0 ? Math.max(now, this.start[at]) : this.start[at] + this.took[at];
+    if (this.took[at] >= 0) return this.start[at] + this.took[at];
+    return Math.max(this.pauseAfter(at)?.[0] ?? now, this.start[at]);
+  }
+
+  /** Return when the run that an event began in stopped, and when it was resumed; undefined for the last run. */
+  pauseAfter(at) {
+    return this.pauses.find(([, resumed]) => this.start[at] < resumed);
   }
 
   kindOf(at) {
@@ -278,8 +287,27 @@ function grow(run) {
   // Unfinished operations that contain another unfinished one: the session did not end in these.
   const around = new Uint8Array(n);
   for (let at = 0; at < n; at += 1) if (run.took[at] < 0 && parent[at] >= 0) around[parent[at]] = 1;
-  const ends = Array.from(order.filter((at) => run.took[at] < 0 && !around[at]));
-  return { order, roots, parent, first, next, depth, walk, size, cost, tokens, calls, unpriced, failures, holds, ends };
+  const innermost = Array.from(order.filter((at) => run.took[at] < 0 && !around[at]));
+  const ends = innermost.filter((at) => !run.pauseAfter(at)),
+    stops = innermost.filter((at) => run.pauseAfter(at));
+  return {
+    order,
+    roots,
+    parent,
+    first,
+    next,
+    depth,
+    walk,
+    size,
+    cost,
+    tokens,
+    calls,
+    unpriced,
+    failures,
+    holds,
+    ends,
+    stops,
+  };
 }
 
 /** Break cycles of parents, which a program can record by mistake. */

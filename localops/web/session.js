@@ -43,6 +43,11 @@ class Page {
     return this.facts.state === "Running";
   }
 
+  /** Return whether an event may still go on: it has no end, and began in the run that is alive. */
+  isUnderWay(at) {
+    return this.running && this.run.took[at] < 0 && !this.run.pauseAfter(at);
+  }
+
   /** The end of the time axis in microseconds; leaves room for an operation that the session died in. */
   get now() {
     const {
@@ -316,10 +321,20 @@ function drawNotices(one) {
   byId("notices").replaceChildren(...notices.map((text) => make("p", {}, text)));
 }
 
-/** Return links to the innermost unfinished operations, in which the session ended. */
+/** Return links to the innermost unfinished operations, in which a run of the session ended. */
 function died() {
   const { run } = page,
-    { ends } = run.tree;
+    { ends, stops } = run.tree;
+  if (!page.complete) return [];
+  return [
+    ...inside("It was resumed after it had ended inside ", stops),
+    ends.length && stops.length ? " " : "",
+    ...inside("It ended inside ", ends),
+  ];
+}
+
+function inside(words, ends) {
+  const { run } = page;
   const places = ends
     .slice(-5)
     .map((at) =>
@@ -329,9 +344,9 @@ function died() {
         `${run.kindOf(at)} ${run.nameOf(at)}`,
       ),
     );
-  if (!page.complete || !places.length) return [];
+  if (!places.length) return [];
   return [
-    "It ended inside ",
+    words,
     ...places.flatMap((each, i) => [i ? ", " : "", each]),
     ends.length > places.length ? ` and ${count(ends.length - places.length)} more.` : ".",
   ];

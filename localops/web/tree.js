@@ -122,7 +122,7 @@ export class Tree {
         )
       : make("span", { class: "twist" });
     const stopped = run.took[at] < 0,
-      died = stopped && !this.page.running;
+      died = stopped && !this.page.isUnderWay(at);
     const branch = make(
       "span",
       { class: "branch", role: "gridcell" },

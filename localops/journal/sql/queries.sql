@@ -295,16 +295,32 @@ where s.session = :session
 order by s.given_ns, s.id;
 
 -- late --
--- How many events were recorded after the newest declared end.  Those of an earlier time were imported, or waited in a
--- spill file.
+-- How many events were recorded after the newest declared end, and before a process went on.  Those of an earlier time
+-- were imported, or waited in a spill file.
 select count(*)
 from session_row r
 join event e on e.seq = r.seq
 where r.session = :session
   and r.seq > :after
   and e.at_ns > :at_ns
+  and e.at_ns < :before
   and e.phase = 0
   and e.kind not in ({books}, 'agent');
+
+-- last_before --
+-- When the last of the rows before :before was recorded that a run wrote by :at_ns; not what was added to it afterwards.
+select max(e.at_ns)
+from (
+  select seq as at
+  from session_row
+  where session = :session
+    and seq < :before
+  order by seq desc
+  limit 256
+) page
+cross join event e on e.seq = page.at
+where e.at_ns <= :at_ns
+  and (e.kind not in ({books}) or e.kind in ({starts}, {leaves}, 'end', 'host'));
 
 -- calls_of_model --
 -- LLM calls of a model after :after, in the order they were written; for a journal that is folded to its end.

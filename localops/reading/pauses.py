@@ -1,0 +1,43 @@
+"""The pauses of a session that was resumed: each from the last row of a run to the process that went on.
+
+A session is resumed when all its processes are gone, so what began before that and has no end did not outlast the rows
+of its own run.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import NamedTuple
+
+    from localops.journal.stored import Source
+    from localops.reading.story import Story
+
+    class Pause(NamedTuple):
+        """When the last row of a run was recorded, and when a process went on."""
+
+        stopped_ns: int
+        resumed_ns: int
+else:
+    Pause = namedtuple("Pause", "stopped_ns resumed_ns")
+
+_FAR = (1 << 63) - 1
+
+
+def of(source: Source, session: bytes, story: Story) -> list[Pause]:
+    """Return the pauses of a session, oldest first."""
+    pauses = []
+    for one in story.resumes:
+        before = _FAR if one.seq is None else one.seq
+        last = source.one("last_before", session=session, before=before, at_ns=one.at_ns)
+        stopped_ns = one.at_ns if last is None or last[0] is None else last[0]
+        pauses.append(Pause(stopped_ns, one.at_ns))
+    return pauses
+
+
+def after(pauses: Iterable[Pause], began_ns: int) -> Pause | None:
+    """Return the first pause after a moment: that in which what began then was over, if it has no end."""
+    return next((pause for pause in pauses if began_ns < pause.resumed_ns), None)

@@ -1,0 +1,121 @@
+"""What readers say of a run that was killed or ended, and then resumed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+import localops
+from localops import cli
+from localops.decorators import tool
+from localops.reading import session_state
+from localops.reading.home import Home
+from localops.recording import once_calls
+from localops.server import timeline
+from tests import programs
+
+# Each program dies in its last line, inside `pay` or beside it.
+_PAYING = """
+import os, signal, sys, localops
+from localops.decorators import tool
+def die(): os.kill(os.getpid(), signal.SIGKILL)
+@tool(once=True)
+def pay(order, deadly=False):
+    if deadly: die()
+    return order
+session = localops.resume("last") if "resume" in sys.argv else localops.init(trace_name="shop", env_data_opt_out=True)
+"""
+_KILLED = _PAYING + "pay('a', True)"
+
+
+@pytest.fixture(autouse=True)
+def _no_steps() -> Iterator[None]:
+    """Forget the names of steps: each test has its own."""
+    once_calls._named.clear()
+    yield
+    once_calls._named.clear()
+
+
+def _decided() -> localops.Session:
+    """Let a program die in a step, and resume its session with a result for the step."""
+    programs.run(_KILLED)
+
+    @tool(once=True)
+    def pay(order: str, deadly: bool = False) -> str:
+        return order
+
+    session = localops.resume("last", on_uncertain=lambda _: "the bank has it")
+    assert pay("a", True) == "the bank has it"
+    return session
+
+
+def _printed(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    capsys.readouterr()
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(arguments))
+    assert not ended.value.code
+    return capsys.readouterr().out
+
+
+def test_an_operation_ends_with_the_last_row_of_its_run(capsys: pytest.CaptureFixture[str]) -> None:
+    """The pause is no part of it, in a sentence and in a bar; the step was the last row of its run."""
+    _decided().end_session("Success")
+    assert "! a process died inside tool 'pay', which had run for 0ms\n" in _printed(capsys, "show")
+    (line,) = [line for line in _printed(capsys, "show", "--timeline").splitlines() if "tool pay" in line]
+    assert "▏" in line
+    assert "█" not in line
+    trace = json.loads(_printed(capsys, "export", "last", "--format", "perfetto"))
+    (call,) = [one for one in trace["traceEvents"] if one.get("cat") == "tool"]
+    assert (call["ph"], call["dur"], call["args"]["finished"]) == ("X", 0, False)
+
+
+def test_the_pages_know_when_a_run_stopped() -> None:
+    """The bar of an operation without an end is drawn to there: before the resume."""
+    _decided().end_session("Success")
+    with Home() as home:
+        project, id = home.find("last")
+        columns: dict[str, Any] = timeline.page(project.reader, project.snapshot(id), after=0, limit=100)
+    began = columns["start_us"][columns["dur_us"].index(-1)]
+    [[stopped, resumed]] = columns["pauses"]
+    assert began == stopped < resumed
+
+
+def test_a_running_session_is_not_inside_what_an_earlier_process_was_in(capsys: pytest.CaptureFixture[str]) -> None:
+    """What is under way now began after the resume; that a process died is a notice all the same."""
+    session = _decided()
+    with session.operation("look", kind="tool"):
+        shown = _printed(capsys, "show")
+    session.end_session("Success")
+    (now,) = [line for line in shown.splitlines() if line.startswith("now ")]
+    assert "'look'" in now
+    assert "'pay'" not in now
+    assert "! a process died inside tool 'pay', which had run for 0ms\n" in shown
+
+
+def test_a_resumed_run_that_dies_between_steps_died_in_none() -> None:
+    """An operation of the run before was over by then."""
+    programs.run(_KILLED)
+    programs.run(_PAYING + "pay('b'); die()", "resume")
+    assert programs.standing() == session_state.Standing(
+        "Indeterminate", "process died", programs.figures().last_ns, True
+    )
+    programs.run(_PAYING + "pay('c', True)", "resume")
+    assert programs.standing().reason == "process died inside tool 'pay'"
+
+
+def test_what_a_resumed_run_records_is_not_late(capsys: pytest.CaptureFixture[str]) -> None:
+    """The end before it was one of another run; what came between the end and the resume is late."""
+    programs.run(_PAYING + "pay('a'); session.end_session('Failure', 'power')")
+    programs.run(_PAYING + "pay('b'); pay('c'); die()", "resume")
+    assert "after its end" not in _printed(capsys, "show")
+    assert "after its end" not in _printed(capsys, "why")
+    programs.run(
+        _PAYING + "session.end_session('Failure', 'again'); session.record(localops.ActionEvent())",
+        "resume",
+    )
+    assert "1 event was recorded after its end" in _printed(capsys, "show")
+    programs.run(_PAYING + "pay('d'); die()", "resume")
+    assert "1 event was recorded after its end" in _printed(capsys, "why")
