@@ -204,7 +204,7 @@ def _plans(journal: Journal, file: str) -> dict[str, list[str]]:
     from localops.journal.sql import statements
 
     names = (
-        "before_ns before_key since until many most state dim value facets ids session low high after tag scores score"
+        "before_ns before_key since until many most state dim value facets ids session low high after tag scores score authors"
     )
     values = dict.fromkeys(names.split())
     plans: dict[str, list[str]] = {}

@@ -42,13 +42,14 @@ _LEFT_OUT = {
     "datasette": "does not end",
     "systemctl": "needs root; the test starts and stops the hub",
     "localops hub serve": "does not end; the test has a hub",
+    "localops import run.lops.receipts --take-prices": "needs the receipts of a hub; tests/sync/test_carried_prices.py",
     "localops open": "does not end; tests/sync/test_opened_file.py looks at its pages",
     "_LOCALOPS_COMPLETE=fish_source": "needs fish",
 }
 # Programs that a machine may lack.
 _OTHERS = ("jq", "sqlite3")
 # The pages whose blocks are run by one test, and those that have a test of their own.
-_PLAIN = ["README", "quickstart", "recipes", "journal", "recording", "hub-keys", "llm-calls", "loops", "scores"]
+_PLAIN = "README quickstart recipes journal recording resume hub-keys llm-calls loops scores".split()
 _OWN = {
     "agentops-sync",
     "carry",

@@ -16,8 +16,8 @@ from localops.journal.journal import Journal
 from localops.reading import given_scores, session_state
 from localops.reading.home import Home, id_range
 from localops.recording import events
+from localops.recording.scores import CODE
 from localops.recording.writer import Writer, redactor
-from localops.scores import CODE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
