@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import uuid
 from itertools import count
 from typing import Any
@@ -112,6 +113,56 @@ def test_an_id_or_a_time_in_a_result_is_no_news() -> None:
     assert kinds(*[call(returns=one["at"]) for one in fresh]) == []
     # In arguments they tell calls apart.
     assert kinds(*[call(args={"order": str(uuid.uuid4())}) for _ in range(5)]) == []
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{{"hits": [1, 2], "took_ms": {0}.2}}',
+        '{{"hits": [], "tookMs": {0}}}',
+        '{{"hits": [], "meta": {{"query_time": "0.0{0}", "n": 1}}}}',
+        '{{"hits": [], "elapsed": {0}.5e-3}}',
+        '{{"hits": [], "request_latency_seconds": {0}}}',
+        '"1 failed, 12 passed in 0.{0}s"',
+        '"1 failed\\n0.{0}s"',
+        '"1 failed in 6{0}.12s (0:01:0{0})"',
+        '"done in 1m{0}s; compiled 5 files in {0} ms, linked in 1,{0} sec"',
+        '"took 1.{0} seconds\\nno hits"',
+        '"{{\\"hits\\": [], \\"duration\\": {0}.7}}"',
+    ],
+)
+def test_how_long_an_answer_took_is_no_news(answer: str) -> None:
+    """A number with a unit of time, or under a key that says so."""
+    assert kinds(*[call(returns=json.loads(answer.format(n))) for n in range(1, 5)]) == [("repeat", 4)]
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        '{{"took_ms": {0}}}',
+        '"0.{0}s"',
+        '"{0} ms"',
+        '{{"duration": {0}}}',
+        '{{"count": {0}, "took_ms": 5}}',
+        '"{0}0s of 300s"',
+        '"{0} minutes left"',
+        '"{0} files in 0.12s"',
+        '"in the 19{0}0s"',
+        '"v{0}s"',
+        '"{0} m of cable"',
+        '{{"mistook": "{0} hits"}}',
+        '{{"timeout": {0}}}',
+    ],
+)
+def test_what_changes_besides_is_news(answer: str) -> None:
+    """A result that is a duration and nothing else, how far something has come, and other numbers."""
+    assert kinds(*[call(returns=json.loads(answer.format(n))) for n in range(1, 5)]) == []
+
+
+def test_an_error_with_a_duration_is_the_same_error() -> None:
+    """How long a tool waited does not matter."""
+    errors = [loops.error_digest("TimeoutError", f"no answer after 5.0{n}s", (0, 0)) for n in range(3)]
+    assert kinds(*[call(args={"n": n}, failed=True, error=error) for n, error in enumerate(errors)]) == [("error", 3)]
 
 
 def test_a_call_without_arguments() -> None:

@@ -3,7 +3,8 @@
 A `Detector` is given the tool calls of a session one after another and needs no journal, so that a report of a run
 that is over and the alarm in one that goes on have the same rules:
 
-- calls are compared by tool and arguments, and by their results without the ids and times that each answer has;
+- calls are compared by tool and arguments, and by their results without the ids, times and durations that each answer
+  has;
 - a call that fails is the same as one that failed before, whatever the error;
 - only calls of one agent are compared, and inside of another tool call only those of that call;
 - a call whose result changes makes progress, and so does one of a tool that is marked as polling.
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
+HABIT = "again"  # the kind of those that raise no alarm
 # How often a call, a cycle or an error comes before it is a loop.
 ALARM = 3
 # The same call with the same result, with others between: it is a habit only when it comes often.
@@ -34,7 +36,7 @@ KINDS = {
     "cycle": "several calls in turn, each with the same result as before",
     "retry": "the same call, failed each time",
     "error": "calls of one tool that failed with the same error",
-    "again": "the same call with the same result, with others between",
+    HABIT: "the same call with the same result, with others between",
 }
 """What is looked for.  The last one may be a habit, so that no alarm is raised for it."""
 
@@ -43,7 +45,29 @@ _DAY_NS = 86_400 * 1_000_000_000
 _READ = 1 << 16
 # Agents, and tool calls that others are made in, of a program that goes on.
 _MOST_STREAMS = 1_000
-# A result that is a time, with or without a name.
+# How long an answer took: a number with a unit, and one under a key that says so.  "30s of 300s" and "5 minutes left"
+# tell how far something has come, and "the 1990s" are no duration.
+_DURATION = re.compile(
+    r"""
+      (?:(?<![0-9A-Za-z.,_-])|(?<=\\[nrt]))
+      (?:\d{1,3}h\ ?)?(?:\d{1,4}m(?:in)?\ ?)?(?!\d\d\d0s)\d{1,19}(?:[.,]\d{1,19})?\ ?
+      (?:ns|[uµμ]s|ms|s|secs?|seconds?|millis(?:econds?)?|mins?|minutes?|hrs?|hours?)
+      (?![0-9A-Za-z_])(?!\ ?(?:/|of\b|left\b|remaining\b|done\b))
+    | (?<=\()\d{1,4}:\d\d:\d\d(?:\.\d+)?(?=\))
+    """,
+    re.VERBOSE,
+)
+_TOOK = re.compile(
+    r"""
+      ("[a-z_-]{0,40}?
+      (?:took|duration|elapsed|latency|(?:response|query|process(?:ing)?|exec(?:ution)?|run|wall|cpu|search)[_-]?time)
+      (?:[_-]?(?:ns|us|ms|s|secs?|seconds|millis|nanos|micros|milliseconds|nanoseconds|microseconds))?
+      \\{0,4}"\s?:\s?)
+      (?:\\{0,4}")?-?\d{1,30}(?:\.\d{1,30})?(?:e[+-]?\d{1,3})?(?:\\{0,4}")?(?=\s?[,}])
+    """,
+    re.VERBOSE | re.IGNORECASE,
+)
+# A result that is a time or a duration, with or without a name.
 _TIME = re.compile(r'[{]?(?:"[^"]*":)?"?<time>"?[}]?')
 
 
@@ -87,7 +111,7 @@ class Call:
 
     @property
     def outcome(self) -> int:
-        """Return the digest of its result, without ids and times."""
+        """Return the digest of its result, without ids, times and durations."""
         if self._outcome is None:
             self._outcome = _result_digest(self._returns, self._period)
             self._returns = None
@@ -263,15 +287,15 @@ def _habits(same: Iterable[Call]) -> Iterator[Loop]:
     by_outcome: dict[int, list[Call]] = {}
     for call in same:
         by_outcome.setdefault(call.outcome, []).append(call)
-    return (Loop("again", calls) for calls in by_outcome.values() if len(calls) >= OFTEN)
+    return (Loop(HABIT, calls) for calls in by_outcome.values() if len(calls) >= OFTEN)
 
 
 def error_digest(kind: str | None, message: object, period: tuple[int, int]) -> int | None:
-    """Return the digest of an error without ids and times; None if nothing is known of it."""
+    """Return the digest of an error without ids, times and durations; None if nothing is known of it."""
     if kind is None and message in (None, ""):
         return None
     text = message if isinstance(message, str) else encode.sorted_dumps(message).decode("utf-8", "replace")
-    return digest(f"{kind}\0{without_ids(text[:_READ], *period)}{text[_READ:]}")
+    return digest(f"{kind}\0{_without_times(text, period)}")
 
 
 def period_around(first_ns: int, last_ns: int) -> tuple[int, int]:
@@ -280,10 +304,20 @@ def period_around(first_ns: int, last_ns: int) -> tuple[int, int]:
 
 
 def _result_digest(returns: Any, period: tuple[int, int]) -> int:
-    """Return the digest of a result without ids and times, unless the time is the result."""
+    """Return the digest of a result without ids, times and durations, unless one of these is the result."""
     text = encode.sorted_dumps(returns).decode("utf-8", "replace")
-    plain = without_ids(text[:_READ], *period) + text[_READ:]
+    plain = _without_times(text, period)
     return digest(text if _TIME.fullmatch(plain) else plain)
+
+
+def _without_times(text: str, period: tuple[int, int]) -> str:
+    """Return a text without ids, times and durations.
+
+    >>> _without_times('{"hits":2,"took_ms":41.2}', (0, 0)), _without_times("1 failed in 0.12s", (0, 0))
+    ('{"hits":2,"took_ms":<time>}', '1 failed in <time>')
+    """
+    start = without_ids(text[:_READ], *period)
+    return _DURATION.sub("<time>", _TOOK.sub(r"\1<time>", start)) + text[_READ:]
 
 
 def shape(params: object) -> str:

@@ -242,6 +242,7 @@ class Waste:
                 "rounds": loop.rounds,
                 "failed": sum(tool.failed for tool in calls),
                 "input": self._input(first),
+                "inputs": [self._input(tool) for tool in calls[: loop.period]],
                 "error": None if error is None else _short(_error_text(error)),
                 "wasted": _spent_facts(self.spent([loop])),
                 "began": iso(first.began_ns),
@@ -293,6 +294,7 @@ def of(project: str, seen: Snapshot, reader: Reader, *, polling: Collection[str]
     # Without arguments and results no two calls can be compared.
     listed = [] if is_bare else list(waste.loop_facts(waste.loops))
     failures = list(waste.failure_facts())
+    chosen = [] if is_bare else waste.loops
     return {
         "session_id": facts.full_id(seen.id),
         "project": project,
@@ -301,7 +303,9 @@ def of(project: str, seen: Snapshot, reader: Reader, *, polling: Collection[str]
         "loops": listed[:SHOWN],
         "loops_count": len(listed),
         "alarming": sum(is_alarming(loop) for loop in listed),
-        "wasted": _spent_facts(waste.spent([] if is_bare else waste.loops)),
+        "wasted": _spent_facts(waste.spent(chosen)),
+        "wasted_in_loops": _spent_facts(waste.spent(loop for loop in chosen if loop.kind != loops.HABIT)),
+        "wasted_in_habits": _spent_facts(waste.spent(loop for loop in chosen if loop.kind == loops.HABIT)),
         "failures": failures[:SHOWN],
         "failures_count": len(failures),
         "complete": waste.is_complete and not is_bare,
@@ -328,7 +332,7 @@ def brief(seen: Snapshot, reader: Reader, *, polling: Collection[str] = (), show
 
 def is_alarming(loop: Facts) -> bool:
     """Return whether a loop is more than a habit."""
-    return bool(loop["kind"] != "again")
+    return bool(loop["kind"] != loops.HABIT)
 
 
 def _spent_facts(spent: Spent) -> Facts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from localops import output
+from localops.reading.loops import HABIT
 from localops.reading.sentences import Recorded, Word, marked, plain
 
 TYPE_CHECKING = False
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
 _NAMELESS = "(nameless)"
 # Loops and failures that have a sentence each.
 _SHOWN = 20
+# Of each input of a cycle.
+_CELLS = 60
 
 
 def document(findings: Facts) -> Facts:
@@ -28,7 +31,11 @@ def document(findings: Facts) -> Facts:
 
 def sections(findings: Facts) -> list[tuple[str, list[Sentence]]]:
     """Return the page: each section with its sentences; one without any is left out."""
-    page = [("Loops", list(_loops(findings))), ("Failing tools", list(_failures(findings)))]
+    page = [
+        ("Loops", list(_loops(findings))),
+        ("Habits", list(_habits(findings))),
+        ("Failing tools", list(_failures(findings))),
+    ]
     return [(title, sentences) for title, sentences in page if sentences]
 
 
@@ -49,9 +56,12 @@ def headline(findings: Facts) -> str:
     """Return what was found in a few words, with what it cost."""
     if not findings["loops_count"]:
         return "no loops" if findings["complete"] else "no loops in what could be compared"
-    habits = findings["loops_count"] - findings["alarming"]
-    counts = [output.counted(many, word) for many, word in ((findings["alarming"], "loop"), (habits, "habit")) if many]
-    return f"{' and '.join(counts)}; wasted {spent(findings['wasted'])}"
+    many = findings["loops_count"] - findings["alarming"]
+    habits = output.counted(many, "habit")
+    if not findings["alarming"]:
+        return f"{habits}; wasted {spent(findings['wasted'])}"
+    loops = f"{output.counted(findings['alarming'], 'loop')}; wasted {spent(findings['wasted_in_loops'])}"
+    return f"{loops}; and {habits}: {spent(findings['wasted_in_habits'])}" if many else loops
 
 
 def total(results: Sequence[Facts]) -> str:
@@ -60,10 +70,19 @@ def total(results: Sequence[Facts]) -> str:
     if not any(one["loops_count"] for one in results):
         return f"no loops in {of}"
     alarming = sum(bool(one["alarming"]) for one in results)
+    loops = f"{output.count(alarming)} of {of} with loops; wasted {_sum(results, 'wasted_in_loops')}"
+    habits = sum(one["loops_count"] > one["alarming"] for one in results)
+    of_habits = f"habits in {output.count(habits)}: {_sum(results, 'wasted_in_habits')}"
+    if not alarming:
+        return f"no loops in {of}; {of_habits}"
+    return f"{loops}; and {of_habits}" if habits else loops
+
+
+def _sum(results: Sequence[Facts], part: str) -> str:
     names = ("calls", "llm_calls", "tokens_in", "tokens_out", "cost_nano")
-    wasted: Facts = {name: sum(one["wasted"][name] for one in results) for name in names}
-    wasted["cost_at_least"] = any(one["wasted"]["cost_at_least"] for one in results)
-    return f"{output.count(alarming)} of {of} with loops; wasted {spent(wasted)}"
+    wasted: Facts = {name: sum(one[part][name] for one in results) for name in names}
+    wasted["cost_at_least"] = any(one[part]["cost_at_least"] for one in results)
+    return spent(wasted)
 
 
 def spent(wasted: Facts) -> str:
@@ -79,13 +98,21 @@ def spent(wasted: Facts) -> str:
 
 
 def _loops(findings: Facts) -> Iterator[Sentence]:
-    for loop in findings["loops"][:_SHOWN]:
-        yield sentence_of(loop)
-    rest = findings["loops_count"] - min(len(findings["loops"]), _SHOWN)
-    if rest > 0:
-        yield [f"And {output.count(rest)} more."]
+    yield from _sentences([loop for loop in findings["loops"] if loop["kind"] != HABIT], findings["alarming"])
     if not findings["complete"]:
         yield ["Not all calls could be compared: the session is too long, or its content was left out."]
+
+
+def _habits(findings: Facts) -> Iterator[Sentence]:
+    many = findings["loops_count"] - findings["alarming"]
+    yield from _sentences([loop for loop in findings["loops"] if loop["kind"] == HABIT], many)
+
+
+def _sentences(listed: Sequence[Facts], many: int) -> Iterator[Sentence]:
+    yield from map(sentence_of, listed[:_SHOWN])
+    rest = many - min(len(listed), _SHOWN)
+    if rest > 0:
+        yield [f"And {output.count(rest)} more."]
 
 
 def sentence_of(loop: Facts) -> Sentence:
@@ -95,10 +122,14 @@ def sentence_of(loop: Facts) -> Sentence:
     failed: Sentence = [", failed with ", Recorded(loop["error"])] if loop["error"] else []
     wasted = f". Wasted: {spent(loop['wasted'])}."
     times = f"{output.count(loop['calls'])} times"
-    if loop["kind"] == "cycle":
+    if loop["kind"] == "cycle" and len(set(loop["tools"])) > 1:
         rounds = f" were called in turn, {output.count(loop['rounds'])} rounds with the same results"
-        return ["Tools ", *_in_turn(loop["tools"]), rounds, *who, *what, *failed, wasted]
+        return ["Tools ", *_in_turn(loop["tools"], loop["inputs"]), rounds, *who, *failed, wasted]
     tool = Recorded(loop["tools"][0] or _NAMELESS)
+    if loop["kind"] == "cycle":
+        each = output.counted(len(loop["tools"]), "call")
+        rounds = f" was called {times}, {output.count(loop['rounds'])} rounds of {each} with the same results"
+        return ["Tool ", tool, rounds, *who, *_all_of(loop["inputs"]), *failed, wasted]
     if loop["kind"] == "error":
         return ["Tool ", tool, f" failed {times} with the same error", *_named(loop), *who, *what, wasted]
     if loop["kind"] == "retry":
@@ -111,10 +142,18 @@ def _named(loop: Facts) -> Sentence:
     return [" ", Recorded(loop["error"])] if loop["error"] else []
 
 
-def _in_turn(tools: Sequence[str | None]) -> Sentence:
+def _in_turn(tools: Sequence[str | None], inputs: Sequence[str]) -> Sentence:
     words: Sentence = []
-    for tool in tools:
+    for tool, given in zip(tools, inputs, strict=True):
         words += [", " if words else "", Recorded(tool or _NAMELESS)]
+        words += [" (", Recorded(output.cut(given, _CELLS)), ")"] if given else []
+    return words
+
+
+def _all_of(inputs: Sequence[str]) -> Sentence:
+    words: Sentence = []
+    for given in dict.fromkeys(filter(None, inputs)):
+        words += [", " if words else ": ", Recorded(output.cut(given, _CELLS))]
     return words
 
 

@@ -86,19 +86,67 @@ def test_habits_count_only_if_asked(command: Command) -> None:
     assert command("lint", "--strict")[0] == 3
 
 
+def test_habits_are_apart_from_loops(command: Command) -> None:
+    """They have a heading and a sum of their own."""
+    session = localops.start_session(name="both")
+    for n in range(5):
+        session.record(ToolEvent(name="ls", params={"path": "."}, returns=["a"]))
+        session.record(ToolEvent(name="edit", params={"n": n}, returns=True))
+    for _ in range(3):
+        session.record(ToolEvent(name="search", params={"q": "tides"}, returns=[]))
+    code, out, _ = command("lint")
+    loops, habits = out.split("\nLoops\n")[1].split("\nHabits\n")
+    assert code == 3
+    assert ("'search'" in loops, "'ls'" in loops) == (True, False)
+    assert ("'search'" in habits, "'ls'" in habits) == (False, True)
+    assert out.endswith("\n1 loop; wasted 2 tool calls; and 1 habit: 4 tool calls\n")
+    calm = record("calm", times=2)
+    out = command("lint", str(session.session_id), calm)[1]
+    assert out.endswith("\n1 of 2 sessions with loops; wasted 2 tool calls; and habits in 1: 4 tool calls\n")
+    [document, _] = json.loads(command("lint", str(session.session_id), calm, "--json")[1])["sessions"]
+    parts = ("wasted", "wasted_in_loops", "wasted_in_habits")
+    assert [document[part]["calls"] for part in parts] == [6, 2, 4]
+
+
+def test_habits_alone_are_no_loops(command: Command) -> None:
+    """Of several sessions, their sum says so."""
+    for _ in range(2):
+        session = localops.start_session(name="tidy")
+        for n in range(5):
+            session.record(ToolEvent(name="ls", params={"path": "."}, returns=["a"]))
+            session.record(ToolEvent(name="edit", params={"n": n}, returns=True))
+    code, out, _ = command("lint", "--since", "1d")
+    assert code == 0
+    assert "\nLoops\n" not in out
+    assert out.endswith("\nno loops in 2 sessions; habits in 2: 8 tool calls\n")
+
+
+def test_a_cycle_of_one_tool(command: Command) -> None:
+    """Its calls in turn, each with what it was given."""
+    session = localops.start_session(name="flip")
+    for _ in range(4):
+        session.record(ToolEvent(name="flip", params={"side": "left"}, returns=1))
+        session.record(ToolEvent(name="flip", params={"side": "right"}, returns=1))
+    sentence = "Tool 'flip' was called 8 times, 4 rounds of 2 calls with the same results: 'side=left', 'side=right'. "
+    assert sentence in command("lint")[1]
+
+
 def test_cycles_retries_and_errors(command: Command) -> None:
     """Each kind has a sentence, and so has each kind of failure."""
     session = localops.start_session(name="stuck")
     agent = session.create_agent("Ann")
     for _ in range(3):
         session.record(ToolEvent(name="look", params={"a": 1}, returns=1, agent_id=agent))
-        session.record(ToolEvent(name="walk", params={"a": 1}, returns=1, agent_id=agent))
+        session.record(ToolEvent(name="walk", params={"b": 2}, returns=1, agent_id=agent))
     for name, args in (("fetch", [1, 1, 1]), ("save", [1, 2, 3])):
         for n in args:
             event = ToolEvent(name=name, params={"n": n})
             session.record(ErrorEvent(trigger_event=event, exception=ValueError("no\x1b[31m room")))
     _, out, _ = command("lint")
-    assert "Tools 'look', 'walk' were called in turn, 3 rounds with the same results by 'Ann': 'a=1'. Wasted: 4 " in out
+    assert (
+        "Tools 'look' ('a=1'), 'walk' ('b=2') were called in turn, 3 rounds with the same results by 'Ann'. Wasted: 4 "
+        in out
+    )
     assert "Tool 'fetch' failed 3 times with the same arguments: 'n=1', failed with 'ValueError: no" in out
     assert "Tool 'save' failed 3 times with the same error 'ValueError: no" in out
     assert "Tool 'save' failed in 3 of 3 calls with ValueError given 'n: number', the last: 'no" in out
