@@ -203,10 +203,8 @@ def test_an_id_lies_in_the_range_of_each_of_its_beginnings(id: bytes, digits: in
 def _plans(journal: Journal, file: str) -> dict[str, list[str]]:
     from localops.journal.sql import statements
 
-    names = (
-        "before_ns before_key since until many most state dim value facets ids session low high after tag scores score authors"
-    )
-    values = dict.fromkeys(names.split())
+    names = "before_ns before_key since until many most state dim value facets ids session low high after tag"
+    values = dict.fromkeys([*names.split(), "scores", "score", "authors"])
     plans: dict[str, list[str]] = {}
     for name, statement in statements(file).items():
         used = {key: value for key, value in values.items() if f":{key}" in statement}
