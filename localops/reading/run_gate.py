@@ -47,6 +47,8 @@ if TYPE_CHECKING:
         cost_at_least: str | None
         """Why the cost is only a lower bound, if it is one."""
         tokens_at_least: str | None
+        duration_at_least: str | None
+        """Why it may have lasted longer, if it may."""
         errors: int
         tools: list[Tool]
         incomplete: str | None
@@ -66,7 +68,7 @@ else:
     Measured = namedtuple(
         "Measured",
         "session_id name state duration_ns calls llm_calls tool_calls tokens cost_nano cost_at_least tokens_at_least "
-        "errors tools incomplete",
+        "duration_at_least errors tools incomplete",
     )
     Verdict = namedtuple("Verdict", "rule passed value limit baseline reason")
 
@@ -98,6 +100,7 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
         cost_nano=totals.cost,
         cost_at_least=", ".join(filter(None, (unpriced, open_calls))) or None,
         tokens_at_least=open_calls,
+        duration_at_least="it has no end" if seen.is_cut_off else "it is still running" if seen.is_running else None,
         # A call that failed without an error, or a program that exited with a code, is an error too.
         errors=totals.errors or totals.failed or int(standing.state == "Failure"),
         tools=[Tool(step.name, f"{step.given & (1 << 64) - 1:016x}") for step in steps.tools],
@@ -193,6 +196,7 @@ def _measured(document: dict[str, Any]) -> Measured:
         **figures,
         cost_at_least=str(cost_at_least) if cost_at_least else None,
         tokens_at_least=str(tokens_at_least) if tokens_at_least else None,
+        duration_at_least=None,  # a run that has no end is no baseline
         tools=tools,
         incomplete=None,
     )
@@ -283,10 +287,12 @@ def check(
         raise ConfigError(f"{relative[0]} needs a baseline: give --baseline, a file or the id of a session")
     verdicts = [Verdict("complete", run.incomplete is None, run.state, "ended", None, run.incomplete)]
     for name, limit in limits.items():
-        at_least = {"max_cost": run.cost_at_least, "max_tokens": run.tokens_at_least}.get(name)
-        verdicts.append(_within(name, limit, run, baseline, None if allow_unpriced else at_least))
-    if baseline is not None and (same_tools or same_arguments):
-        verdicts.append(_same(run.tools, baseline.tools, with_arguments=same_arguments))
+        calls_at_least = {"max_cost": run.cost_at_least, "max_tokens": run.tokens_at_least}.get(name)
+        at_least = run.duration_at_least if name == "max_duration" else None if allow_unpriced else calls_at_least
+        verdicts.append(_within(name, limit, run, baseline, at_least))
+    if baseline is not None:
+        rules = [False] * same_tools + [True] * same_arguments
+        verdicts += (_same(run.tools, baseline.tools, with_arguments=with_arguments) for with_arguments in rules)
     return verdicts
 
 
@@ -304,7 +310,8 @@ def _within(name: str, limit: Limit, run: Measured, baseline: Measured | None, a
         reason = f"{figure.text(value - most)} over the limit"
     elif at_least:
         priced = "run `localops prices set`, or " if run.cost_at_least != run.tokens_at_least else ""
-        reason = f"only a lower bound: {at_least}; {priced if name == 'max_cost' else ''}give --allow-unpriced"
+        advice = f"; {priced if name == 'max_cost' else ''}give --allow-unpriced" if name != "max_duration" else ""
+        reason = f"only a lower bound: {at_least}{advice}"
     return Verdict(
         name,
         reason is None,

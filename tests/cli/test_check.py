@@ -132,6 +132,14 @@ def test_the_same_arguments_are_named_where_they_differ(journal: Journal, check:
     assert (code, rules["same_arguments"]["reason"]) == (3, "book with other arguments")
 
 
+def test_both_rules_of_tools_are_told(journal: Journal, check: Check, baseline: str) -> None:
+    """Each has its verdict where both are asked for."""
+    _run(journal, tool("search", q=1), tool("book", n=3))
+    code, rules = check("--baseline", baseline, "--same-tools", "--same-arguments")
+    assert code == 3
+    assert (rules["same_tools"]["passed"], rules["same_arguments"]["passed"]) == (True, False)
+
+
 def test_repeats_of_an_agent_raise_no_alarm(journal: Journal, command: Command, check: Check, tmp_path: Path) -> None:
     """100 runs with other ids and times keep all rules that their baseline gives."""
     path = str(tmp_path / "b.json")
@@ -207,9 +215,12 @@ def test_a_killed_run_does_not_pass(check: Check) -> None:
     """Its figures are those up to where it died."""
     code = "import localops, os, signal\nlocalops.init()\nlocalops.record(localops.ActionEvent('a'))\n"
     programs.run(f"{code}os.kill(os.getpid(), signal.SIGKILL)")
-    status, rules = check("--max-cost", "1")
+    status, rules = check("--max-cost", "1", "--max-duration", "1h")
     assert status == 3
     assert rules["complete"]["reason"] == "it has no end: process died"
+    assert not rules["max_duration"]["passed"]
+    assert rules["max_duration"]["value"].startswith("at least ")
+    assert rules["max_duration"]["reason"] == "only a lower bound: it has no end"
 
 
 def test_a_person_sees_each_rule(journal: Journal, command: Command, baseline: str) -> None:
