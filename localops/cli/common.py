@@ -53,12 +53,15 @@ class Group(click.Group):
         """Return the command to run, or fail with a suggestion."""
         name = arguments[0]
         if self.get_command(context, name) is None and not context.resilient_parsing and name[:1] != "-":
-            from difflib import get_close_matches
-
-            close = get_close_matches(name, self.list_commands(context), cutoff=0.7)
-            guess = f": did you mean {' or '.join(map(repr, close))}?" if close else ""
-            context.fail(f"unknown command {name!r}{guess}")
+            context.fail(f"unknown command {name!r}{self.hint(context, name)}")
         return super().resolve_command(context, arguments)
+
+    def hint(self, context: click.Context, name: str) -> str:
+        """Return what a message says after a name that is no command."""
+        from difflib import get_close_matches
+
+        close = get_close_matches(name, self.list_commands(context), cutoff=0.7)
+        return f": did you mean {' or '.join(map(repr, close))}?" if close else ""
 
     def format_commands(self, context: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the commands, each with its first sentence."""

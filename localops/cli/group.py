@@ -37,6 +37,11 @@ _OF_THE_WORKER = frozenset([*COMMANDS["Send"].split(), "bundle", "import", "open
 class _Commands(common.Group):
     """The top-level group; it imports a command only to run or describe it."""
 
+    def hint(self, context: click.Context, name: str) -> str:
+        if name == "resume":
+            return ": the program itself calls `localops.resume(ID)`; see `localops help resume`"
+        return super().hint(context, name)
+
     def list_commands(self, _: click.Context) -> list[str]:
         return [name for names in COMMANDS.values() for name in names.split()]
 

@@ -89,3 +89,15 @@ def test_a_name_of_an_order_is_the_same_on_the_pages(as_json: AsJson) -> None:
 
     assert set(_ORDERS) - {"took"} <= set(SORTS)
     assert as_json("sessions", "--sort", "failed")["sessions"]
+
+
+def test_a_name_that_is_no_command_gets_a_hint(command: Command) -> None:
+    """A similar command, or the function that is meant."""
+    for name, hint in (
+        ("scor", "did you mean 'score'?"),
+        ("resume", "`localops.resume(ID)`; see `localops help resume`"),
+    ):
+        code, out, err = command(name, "last")
+        assert (code, out) == (2, "")
+        assert f"unknown command '{name}': " in err
+        assert err.rstrip().endswith(hint)
