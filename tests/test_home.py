@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -203,11 +204,9 @@ def test_an_id_lies_in_the_range_of_each_of_its_beginnings(id: bytes, digits: in
 def _plans(journal: Journal, file: str) -> dict[str, list[str]]:
     from localops.journal.sql import statements
 
-    names = "before_ns before_key since until many most state dim value facets ids session low high after tag"
-    values = dict.fromkeys([*names.split(), "scores", "score", "authors"])
     plans: dict[str, list[str]] = {}
     for name, statement in statements(file).items():
-        used = {key: value for key, value in values.items() if f":{key}" in statement}
+        used = dict.fromkeys(re.findall(r":(\w+)", statement))
 
         def explain(execute: Callable[..., Any], text: str = statement, bound: Any = used, key: str = name) -> None:
             plans[key] = [row[3] for row in execute("explain query plan " + text, bound)]
