@@ -1,4 +1,4 @@
-"""Read a user's objects without printing their warnings, and near the recursion limit."""
+"""Read a user's objects without printing their warnings, near the recursion limit, and with little memory."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
 _MORE = 500  # frames
+_FRAMES = 1 << 18  # bytes: about a third more than the frames of the deepest walk need
 _one_at_a_time = RLock()
 
 
@@ -90,6 +91,43 @@ def _has_room(frames: int) -> bool:
         return frames == 0 or _has_room(frames - 1)
     except RecursionError:
         return False
+
+
+def _call(function: Callable[..., R], *args: object) -> R:
+    return function(*args)
+
+
+def _with_frames(function: Any) -> Any:
+    """Return a function whose own frame is so large that Python allocates room for the frames of its calls with it.
+
+    Python keeps frames in blocks of 16 KiB or, for a larger frame, of the next power of two.
+    """
+    words = (_FRAMES + 4096) // 8  # a little over one power of two, so that the rest up to the next one is free
+    return type(function)(function.__code__.replace(co_stacksize=words), globals())
+
+
+_framed = _with_frames(_call)
+
+
+def _steadily(function: Callable[..., R], *args: object) -> R:
+    # A block costs as much as a small walk, and without a limit it is not memory that a program runs out of first.
+    try:
+        import resource
+
+        space = getattr(resource, "RLIMIT_AS", resource.RLIMIT_DATA)  # not every system has it
+        unlimited = resource.RLIM_INFINITY, resource.RLIM_INFINITY
+        limited = (resource.getrlimit(space)[0], resource.getrlimit(resource.RLIMIT_DATA)[0]) != unlimited
+    except (ImportError, MemoryError):
+        limited = True
+    made: R = _framed(function, *args) if limited else function(*args)
+    return made
+
+
+# CPython 3.11 (3.11.2 and 3.11.7 do, 3.12 and 3.13 do not) releases a function once too often when it has no memory for
+# the frame of a call, and crashes sooner or later.  `*args` makes Python call this one in a way that is not affected.
+steadily: Callable[..., Any] = _call if sys.version_info >= (3, 12) or sys.platform == "win32" else _steadily
+"""Call a function; in a process whose memory is limited, raise MemoryError at once if there is none for the frames of
+its calls, up to 256 KiB of them."""
 
 
 class _Quiet:

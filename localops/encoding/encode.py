@@ -13,7 +13,7 @@ from collections import deque
 from itertools import islice
 from sys import modules
 
-from localops.careful import deeper
+from localops.careful import deeper, steadily
 from localops.encoding.plain_values import HEAD, MAX_DEPTH, Walk
 from localops.encoding.redact import Known, is_of_value
 from localops.interruption import hold, is_programs, settle
@@ -321,7 +321,7 @@ class Encoder:
 
     def _walk_once(self, fields: dict[str, object]) -> str:
         try:
-            text, ended = self._walked(fields)
+            text, ended = steadily(self._walked, fields)
             return text if ended else self._walk_deeper(fields) or text
         except RecursionError as error:
             return self._walk_deeper(fields) or self._names_only(fields, error)
@@ -329,7 +329,8 @@ class Encoder:
     def _walk_deeper(self, fields: dict[str, object]) -> str | None:
         """Encode the fields with a deeper stack; None if the depth was not the problem."""
         try:
-            return deeper(self._walked, fields)[0]
+            text: str = deeper(steadily, self._walked, fields)[0]
+            return text
         except RecursionError:
             return None
 

@@ -1,0 +1,50 @@
+"""Values that are nested, in a process that has no memory left for the frames of the calls that visit them."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+_FULL = """
+import math, os, resource
+from localops.encoding.encode import Encoder
+
+encode = Encoder(redactor=None).encode
+value = math.nan
+for _ in range(120):
+    value = {"a": value}
+for _ in range(20):
+    encode({"params": value})
+with open("/proc/self/statm") as file:
+    now = int(file.read().split()[0]) * resource.getpagesize()
+resource.setrlimit(resource.RLIMIT_AS, (now, now))
+taken, size = [], 1 << 22
+while size >= 1024:
+    try:
+        while True:
+            taken.append(bytearray(size))
+    except MemoryError:
+        size >>= 1
+cut = 0
+for _ in range(200):
+    try:
+        cut += "$failed" in encode({"params": value})
+    except MemoryError:  # a later Python, which survives its own failed calls
+        cut += 1
+taken.clear()
+print(cut, flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on the address space")
+def test_nested_values_without_memory_for_frames() -> None:
+    """The process goes on after many events that could not be encoded: Python 3.11 does not survive failed calls."""
+    done = subprocess.run(
+        [sys.executable, "-c", _FULL], cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=120
+    )
+    assert done.returncode == 0, done.stderr[-2_000:]
+    assert int(done.stdout) > 0, "memory was not short"
