@@ -313,6 +313,13 @@ def is_unpriced(nano: int, unpriced: int, calls: int, *, at_least: bool = False)
     return (unpriced > 0 or at_least) and unpriced >= calls and not nano
 
 
+def money_in_words(nano: int, unpriced: int, *, at_least: bool) -> str:
+    """Write what calls cost together, for a sentence: `at least $0.05`, `unpriced: 3 calls have no price`."""
+    if unpriced and not nano:
+        return f"unpriced: {counted(unpriced, 'call has', 'calls have')} no price"
+    return f"{'at least ' if at_least else ''}{money(nano)}"
+
+
 def money(nano: int | None) -> str:
     """Write nano-dollars for a person: `$12.35`, `$0.0123`, `$0.000042`, and `unpriced` for None."""
     if nano is None:

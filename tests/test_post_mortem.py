@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +57,12 @@ def after(code: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
     programs.run(_INIT + code)
     facts = found()
     return facts, page(facts)
+
+
+def command(*arguments: str) -> str:
+    """Return what a command of ours prints."""
+    code = "import runpy; runpy.run_module('localops', run_name='__main__', alter_sys=True)"
+    return programs.run(code, *arguments).stdout
 
 
 def test_a_success_has_no_errors() -> None:
@@ -146,6 +153,53 @@ def test_what_a_killed_process_was_in_may_have_happened(kind: str, is_folded: bo
     assert "was under way when the process died" in last
     assert last.endswith("it may or may not have happened.")
     assert "process died inside" in sections["How it ended"][0]
+
+
+def test_the_first_call_may_have_been_billed() -> None:
+    """A run that was killed in it recorded no event that ended, but is not idle, and may have a cost."""
+    programs.run(_INIT + "with session.operation('think', kind='llm', model='gpt-4o', prompt='why?'):\n    die()")
+    assert page(found())["What it did"] == [
+        "Nothing that it began has ended.",
+        "The LLM call of 'gpt-4o' that was under way may have been billed; the cost is not recorded.",
+    ]
+    shown = command("analytics", "last")
+    assert re.search(r"^Unpriced +1 call that never ended$", shown, re.MULTILINE)
+    transcript = command("export", "last", "--format", "md")
+    assert "tokens unknown" in transcript
+    assert "0 + 0 tokens" not in transcript
+
+
+def test_an_unpriced_run_has_no_amount() -> None:
+    """Not in a sentence, and not in a table of sessions."""
+    _, sections = after(
+        _LOOPS + "for _ in range(3):\n"
+        "    session.record(localops.LLMEvent(model='mystery', prompt='more', prompt_tokens=9, completion_tokens=1))\n"
+        "    search('tides')\nsession.end_session('Success')"
+    )
+    sentence = "Its cost is unpriced: 3 calls have no price. It had 27 tokens in and 3 out."
+    assert sections["What it did"][1] == sentence
+    assert "2 LLM calls, 20 tokens, unpriced: 2 calls have no price." in sections["What it spent for nothing"][0]
+    assert "$0.00 + ?" not in command("analytics", "--by", "session")
+
+
+@pytest.mark.parametrize("value", ["[]", "{}", "''", "None", "0"])
+def test_an_empty_result_is_a_result(value: str) -> None:
+    """None is what a function without a result returns."""
+    _, sections = after(f"@tool\ndef look(): return {value}\nlook()")
+    ending = {"None": ", with no recorded result.", "0": ": '0'"}.get(value, ", with an empty result.")
+    assert sections["The last things"][0].endswith(ending)
+
+
+def test_the_prompt_is_what_a_call_of_a_model_is_given() -> None:
+    """Calls with the same one are called alike."""
+    facts, _ = after(
+        "for prompt in ('why?', 'why?', 'how?'):\n"
+        "    try:\n"
+        "        with session.operation('think', kind='llm', model='gpt-4o', prompt=prompt): raise TimeoutError\n"
+        "    except TimeoutError: pass\n"
+        "session.end_session('Success')"
+    )
+    assert facts["first_error"]["again"]["next_same"] is True
 
 
 def test_a_call_that_its_session_ended_may_have_happened_too() -> None:

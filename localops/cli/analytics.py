@@ -186,7 +186,7 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
             ("Failed", session_figures.failures(totals)),
             ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
             ("Cost", session_figures.cost(totals, at_least=open_calls)),
-            ("Unpriced", session_figures.calls(totals.unpriced) if totals.unpriced else "none"),
+            ("Unpriced", session_figures.unpriced(totals.unpriced, never_ended=open_calls)),
         ]
     )
     print()
@@ -311,7 +311,13 @@ def _cells(by: str, line: Line, label: str, bounds: Bounds, most: int) -> list[o
         output.count(line.failed),
         output.count(line.tokens_in),
         output.count(line.tokens_out),
-        output.money_of(line.cost, line.unpriced, line.events, at_least=line.value in bounds.cost),
+        # Of a model, the events are its calls; others have more events than those that can have a price.
+        output.money_of(
+            line.cost,
+            line.unpriced,
+            line.events if by == "model" else line.unpriced,
+            at_least=line.value in bounds.cost,
+        ),
         output.bar(line.cost / most, 12) if most > 0 else "",
         "–" if is_of_events else took,
     ]

@@ -40,7 +40,7 @@ def _print_report(session: Snapshot, report: Report) -> None:
     figures_shown.pop("Unpriced", None)
     printing.print_pairs(list(figures_shown.items()))
     print()
-    printing.print_pairs(_further(report))
+    printing.print_pairs(_further(report, session.open_calls))
     for dim, parts in report.by.items():
         if parts:
             print()
@@ -49,14 +49,24 @@ def _print_report(session: Snapshot, report: Report) -> None:
     _print_percentiles(report)
 
 
-def _further(report: Report) -> list[tuple[str, object]]:
+def unpriced(many: int, *, never_ended: int | bool) -> str:
+    """Return how many calls have no price, and that some never ended: how many, or True if that is not known."""
+    parts = [calls(many)] if many else []
+    if never_ended is True:
+        parts.append("calls that never ended")
+    elif never_ended:
+        parts.append(f"{calls(never_ended)} that never ended")
+    return ", ".join(parts) or "none"
+
+
+def _further(report: Report, open_calls: int) -> list[tuple[str, object]]:
     """Return the figures beyond the first six; counts of problems only if they are not 0."""
     totals = report.totals
     pairs: list[tuple[str, object]] = [
         ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
         *((f"  {output.TOKENS[name][0]}", output.count(getattr(totals, name))) for name in output.PARTS_OF_TOKENS),
         ("Failed", failures(totals)),
-        ("Unpriced", calls(totals.unpriced) if totals.unpriced else "none"),
+        ("Unpriced", unpriced(totals.unpriced, never_ended=open_calls)),
     ]
     notes = {
         "Unfinished": report.unfinished,
@@ -94,7 +104,9 @@ def _print_parts(dim: str, parts: list[Part], lost: frozenset[str]) -> None:
             output.count(part.failed),
             output.count(part.tokens_in),
             output.count(part.tokens_out),
-            output.money_of(part.cost, part.unpriced, part.events, at_least=name in lost),
+            output.money_of(
+                part.cost, part.unpriced, part.events if dim == "model" else part.unpriced, at_least=name in lost
+            ),
         )
         for name, part in named
     ]

@@ -75,7 +75,10 @@ def _title(turn: Turn, names: dict[str, str]) -> Iterator[str]:
         return
     if event["kind"] == "llm":
         yield code(event["model"] or "unknown model")
-        yield f"{event['tokens_in'] or 0:,} + {event['tokens_out'] or 0:,} tokens"
+        if event["tokens_in"] is None and event["tokens_out"] is None:
+            yield "tokens unknown"
+        else:
+            yield f"{event['tokens_in'] or 0:,} + {event['tokens_out'] or 0:,} tokens"
         yield from filter(None, [facts.cost_text(event)])
         yield from _ending(event)
     elif event["kind"] in turns.REMARKS:

@@ -251,6 +251,7 @@ class _PostMortem:
                     **self._operation(one.kind, one.name, one.model, one.id, one.agent),
                     "failed": one.id in self._failed or bool(one.failed),
                     "result": self._preview(one.seq, one.kind, is_result=True),
+                    "result_is_empty": previews.is_empty_result(one.kind, self._body(one.seq)),
                     "ended": iso(_ended(one)),
                     "seconds": max(0, _ended(one) - _began(one)) / 1e9,
                 }
@@ -446,8 +447,8 @@ class _PostMortem:
 
     def _args(self, id: bytes) -> bytes | None:
         """Return the arguments of a call, comparable; None if none are recorded."""
-        bodies = [self._body(half.seq) for half in self._halves(id)]
-        return next(filter(None, map(_args_in, bodies)), None)
+        read = ((half.kind, self._body(half.seq)) for half in self._halves(id))
+        return next(filter(None, (_args_in(kind, body) for kind, body in read)), None)
 
     def _agents(self, ids: Iterable[bytes | None]) -> dict[bytes | None, str]:
         """Return the names of agents."""
@@ -484,9 +485,9 @@ def _ended(one: Half) -> int:
     return one.at_ns if one.end_ns is None else one.end_ns
 
 
-def _args_in(body: dict[str, Any]) -> bytes | None:
-    params = body.get("params")
-    return encode.sorted_dumps(params) if params not in (None, {}, []) else None
+def _args_in(kind: str, body: dict[str, Any]) -> bytes | None:
+    given = previews.given(kind, body)
+    return encode.sorted_dumps(given) if given not in (None, {}, [], "") else None
 
 
 def _loaded(body: str | None) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from datetime import datetime
 
 from localops import output
@@ -149,7 +150,9 @@ def _number(value: object) -> str:
 def _done(findings: Facts) -> Iterator[Sentence]:
     done = findings["done"]
     if not done["events"]:
-        yield ["It recorded no event."]
+        is_idle = not findings["under_way_count"] and not findings["under_way"]
+        yield ["It recorded no event." if is_idle else "Nothing that it began has ended."]
+        yield from _open_cost(findings)
         return
     counts = [
         output.counted(done["llm_calls"], "LLM call"),
@@ -159,7 +162,11 @@ def _done(findings: Facts) -> Iterator[Sentence]:
     ]
     yield [f"{', '.join(counts)}; {output.counted(done['failed'], 'call or operation', 'calls or operations')} failed."]
     if done["llm_calls"] or done["cost_nano"]:
-        yield [f"It cost {_cost(done)}, for {_tokens(done)}."]
+        if done["cost_nano"] or not done["unpriced"]:
+            yield [f"It cost {_cost(done)}, for {_tokens(done)}."]
+        else:
+            yield [f"Its cost is {_cost(done)}. It had {_tokens(done)}."]
+    yield from _open_cost(findings)
     tools = [
         (one["name"] or "(nameless)", one["calls"], f", {output.count(one['failed'])} failed" if one["failed"] else "")
         for one in done["tools"]
@@ -180,8 +187,18 @@ def _list(title: str, parts: Sequence[tuple[Any, int, str]], count: int) -> Iter
 
 
 def _cost(figures: Facts) -> str:
-    amount = output.money(figures["cost_nano"])
-    return f"at least {amount}" if figures["cost_at_least"] else amount
+    return output.money_in_words(figures["cost_nano"], figures["unpriced"], at_least=figures["cost_at_least"])
+
+
+def _open_cost(findings: Facts) -> Iterator[Sentence]:
+    """Say that an LLM call without an end may cost more than the record tells."""
+    if findings["how"] == "running":
+        return
+    calls = [one for one in findings["under_way"] if one["kind"] == "llm" and not one["ended_with_session"]]
+    for model, many in Counter(one["model"] for one in calls).items():
+        of: Sentence = [" of ", Recorded(model)] if model else [" of an unknown model"]
+        which, were = ("The LLM call", "was") if many == 1 else (f"{output.count(many)} LLM calls", "were")
+        yield [which, *of, f" that {were} under way may have been billed; the cost is not recorded."]
 
 
 def _tokens(figures: Facts) -> str:
@@ -215,7 +232,8 @@ def _last(findings: Facts) -> Iterator[Sentence]:
     if one is not None:
         how = "failed" if one["failed"] else "ended"
         took = output.short_duration(_ns(one["seconds"]))
-        result: Sentence = [": ", Recorded(one["result"])] if one["result"] else [", with no recorded result."]
+        none = ", with an empty result." if one["result_is_empty"] else ", with no recorded result."
+        result: Sentence = [": ", Recorded(one["result"])] if one["result"] else [none]
         yield [*_named(one), f" {how} last, at {_when(one['ended'])} UTC after {took}", *result]
     if answer is not None and (one is None or answer["id"] != one["id"]):
         yield [
@@ -308,7 +326,8 @@ def _waste(findings: Facts) -> Iterator[Sentence]:
         counts = [output.counted(many, f"{what} call") for many, what in ((llms, "LLM"), (tools, "tool")) if many]
         tokens = f", for {_tokens(waste)}" if llms else ""
         is_known = waste["cost_nano"] or waste["tokens_in"] or waste["tokens_out"]
-        spent = f"which cost {_cost(waste)}{tokens}" if is_known else "without a recorded cost"
+        cost = f"which cost {_cost(waste)}" if waste["cost_nano"] or not waste["unpriced"] else _cost(waste)
+        spent = f"{cost}{tokens}" if is_known else "without a recorded cost"
         yield [f"{' and '.join(counts)} failed, {spent}."]
     yield from map(waste_page.sentence_of, waste["loops"])
     if waste["loops_count"] > 1:

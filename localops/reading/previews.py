@@ -40,6 +40,17 @@ def result(kind: str, body: object) -> str:
     return _first(body, _RESULT.get(kind, ("returns",))) if isinstance(body, dict) else ""
 
 
+def given(kind: str, body: dict[str, object]) -> object:
+    """Return the input in this body, whole; None if it has none."""
+    return next((body[name] for name in _INPUT.get(kind, _OTHERS) if body.get(name)), None)
+
+
+def is_empty_result(kind: str, body: dict[str, object]) -> bool:
+    """Return whether a result is recorded and is an empty text, list or object."""
+    results = [body[name] for name in _RESULT.get(kind, ("returns",)) if body.get(name) is not None]
+    return bool(results) and not any(results) and not any(isinstance(value, int | float) for value in results)
+
+
 def _first(values: dict[str, object], names: Sequence[str]) -> str:
     for name in names:
         value = _parsed(values.get(name))

@@ -79,7 +79,7 @@ def total(results: Sequence[Facts]) -> str:
 
 
 def _sum(results: Sequence[Facts], part: str) -> str:
-    names = ("calls", "llm_calls", "tokens_in", "tokens_out", "cost_nano")
+    names = ("calls", "llm_calls", "tokens_in", "tokens_out", "cost_nano", "unpriced")
     wasted: Facts = {name: sum(one[part][name] for one in results) for name in names}
     wasted["cost_at_least"] = any(one[part]["cost_at_least"] for one in results)
     return spent(wasted)
@@ -92,8 +92,8 @@ def spent(wasted: Facts) -> str:
         parts.append(output.counted(wasted["llm_calls"], "LLM call"))
         parts.append(output.counted(wasted["tokens_in"] + wasted["tokens_out"], "token"))
     if wasted["cost_nano"] or wasted["llm_calls"]:
-        least = "at least " if wasted["cost_at_least"] else ""
-        parts.append(f"{least}{output.money(wasted['cost_nano'])}")
+        at_least = wasted["cost_at_least"]
+        parts.append(output.money_in_words(wasted["cost_nano"], wasted["unpriced"], at_least=at_least))
     return ", ".join(parts)
 
 
