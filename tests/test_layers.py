@@ -37,7 +37,7 @@ LAYERS = """
     validation
     spill
     blobs reader derived_file
-    journal_file
+    any_sqlite journal_file
     rollups losses recovery wal
     journal
     analytics bundle calls hints markdown previews salvage search
@@ -88,6 +88,7 @@ LAYERS = """
 # A package, and the only place that may import it. Everything else is the standard library.
 DOORS = {
     "apsw": [
+        "localops/journal/any_sqlite.py",
         "localops/journal/journal.py",
         "localops/journal/journal_file.py",
         "localops/journal/reader.py",

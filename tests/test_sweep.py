@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import gzip
+import io
 import json
+import lzma
 import os
 import random
+import sqlite3
 import string
+import tarfile
 import zipfile
 from contextlib import closing
 from pathlib import Path
@@ -181,9 +185,9 @@ def test_backups_logs_and_bundles_are_searched(home: Path, tmp_path: Path) -> No
     assert [place.rule for place in search.result.places] == ["token"]
     with zipfile.ZipFile(cut, "w") as packed:
         packed.writestr("default/rows.ndjson", b'{"localops":1}\n')
-    torn, packed_log = tmp_path / "torn.lops", tmp_path / "run.gz"
+    torn, packed_log = tmp_path / "torn.lops", tmp_path / "run.xz"
     torn.write_bytes(cut.read_bytes()[:40])
-    packed_log.write_bytes(gzip.compress(KEY.encode(), mtime=0))
+    packed_log.write_bytes(lzma.compress(KEY.encode()))
     for path in (backup, log, cut, torn, packed_log):
         search.file(str(path))
     swept = search.result
@@ -191,6 +195,57 @@ def test_backups_logs_and_bundles_are_searched(home: Path, tmp_path: Path) -> No
     (place,) = (place for place in swept.places if place.file == str(log))
     assert (place.source, place.at) == ("file", 16)
     assert [str(path) in why for path, why in zip((cut, torn, packed_log), swept.unread, strict=True)] == [True] * 3
+
+
+def _by_hand(home: Path, path: Path) -> sweep.Swept:
+    search = sweep.Sweep(str(home))
+    search.file(str(path))
+    return search.result
+
+
+def test_exports_are_searched_also_when_packed(home: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """SQLite, gzip, and tar in gzip; what cannot be read is named, and no success."""
+    export, packed, archive = tmp_path / "r6.db", tmp_path / "r6.jsonl.gz", tmp_path / "r6.tgz"
+    assert _run(capsys, "export", "--all", "--format", "sqlite", "-o", str(export))[0] == 0
+    packed.write_bytes(gzip.compress(f'{{"b": "{KEY}"}}\n'.encode()))
+    with tarfile.open(archive, "w:gz") as tar:
+        tar.add(export, "out/r6.db")
+        log = tarfile.TarInfo("out/log")
+        log.size = len(KEY)
+        tar.addfile(log, io.BytesIO(KEY.encode()))
+    for path, names in ((export, {str(export)}), (packed, {str(packed)}), (archive, {"db", "log"})):
+        swept = _by_hand(home, path)
+        assert swept.unread == []
+        assert {
+            str(place.file).removeprefix(f"{archive}:out/r6.").removeprefix(f"{archive}:out/") for place in swept.places
+        } == names
+        assert swept.rules["anthropic"] >= 1
+        assert KEY not in repr(swept)
+    assert _by_hand(home, export).rules["password"] >= 1
+    capsys.readouterr()
+    assert _run(capsys, "doctor", "--secrets", "--bundle", str(packed))[0] == 1
+    archive.write_bytes(archive.read_bytes()[:90])
+    other = tmp_path / "run.bz2"
+    other.write_bytes(b"BZh91AY")
+    for path in (archive, other):
+        code, out = _run(capsys, "doctor", "--secrets", "--bundle", str(path))
+        assert (code, path.name in out) == (3, True)
+
+
+def test_any_sqlite_file_and_a_folder_are_searched(home: Path, tmp_path: Path) -> None:
+    """A column with a secret's name counts as a field does; a picture among blobs is left out, as in a home."""
+    folder = tmp_path / "backup"
+    (folder / "default" / "blobs" / "aa").mkdir(parents=True)
+    (folder / "default" / "blobs" / "aa" / "a").write_bytes(b"\x89PNG\0")
+    (folder / "default" / "odd.log").write_text(f"x {KEY}")
+    with closing(sqlite3.connect(folder / "any.db")) as database:
+        database.execute('create table "a ""b" (n integer, password text, note blob)')
+        database.execute('insert into "a ""b" values (1, ?, ?)', (PASSWORD, KEY.encode()))
+        database.commit()
+    swept = _by_hand(home, folder)
+    assert (swept.rules, swept.unread, swept.binary) == ({"password": 1, "anthropic": 2}, [], 1)
+    (folder / "odd.bin").write_bytes(b"\0\1")
+    assert ["odd.bin" in why for why in _by_hand(home, folder).unread] == [True]
 
 
 def test_own_rules_and_known_values_count(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     "files",
     multiple=True,
     metavar="FILE",
-    help="With --secrets: this bundle, backup, export or log instead of the home; repeatable.",
+    help="With --secrets: this bundle, backup, export, log or folder instead of the home; repeatable.",
 )
 @place_options
 @json_option

@@ -7,19 +7,24 @@ few megabytes at a time.
 
 from __future__ import annotations
 
+import gzip
 import os
 import re
+import shutil
+import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass, field
 from itertools import chain
+from typing import cast
 
 from localops import config, interruption
 from localops.config import Config
 from localops.encoding import encode
 from localops.encoding.plain_values import Walk
 from localops.errors import LocalopsError, NotFound
-from localops.journal import blobs, rows, spill
+from localops.journal import any_sqlite, blobs, rows, spill
+from localops.journal.any_sqlite import HEADER
 from localops.journal.reader import Reader, has_our_header
 from localops.journal.sql import statements
 from localops.journal.stored import Stored
@@ -50,6 +55,11 @@ _LINE = 128 << 20
 _LONGEST_KEY = 80
 _NOTE = re.compile(r"\[redacted:[^\]]*\]")
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$#-]*")
+_HEAD = 512  # bytes that tell what a file is
+_DEPTH = 3  # archives in archives that are unpacked
+_GZIP = b"\x1f\x8b"
+_OTHER_ARCHIVES = (b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")
+_OF_SQLITE = ("wal", "shm", "journal")
 _COLUMNS = ("name", "model", "tags")
 
 
@@ -141,17 +151,100 @@ class Sweep:
         self._project = None
 
     def file(self, path: str) -> None:
-        """Search a file: a bundle, a journal such as a backup, or any text, such as a log to be imported."""
+        """Search a file, or all files of a folder such as the backup of a hub.
+
+        It may be a bundle, a journal such as a backup, any other SQLite file such as an export, a text such as a log to
+        be imported, or one of these in gzip, tar or zip. A file of another kind is reported as unread.
+        """
         if not os.path.exists(path):
             raise NotFound(f"there is no file {path}")
         if os.path.isdir(path):
-            raise NotFound(f"{path} is a folder: name the files in it")
-        if has_our_header(path):
-            self._journal(path, "file", path)
-        elif zipfile.is_zipfile(path) or _begins_as_zip(path):
-            self._bundle(path)
+            self._folder(path)
         else:
-            self._file(path, "file")
+            self._named(path, path)
+
+    def _folder(self, folder: str) -> None:
+        for inner, folders, names in os.walk(folder, onerror=self._unlisted):
+            folders.sort()
+            for name in sorted(names):
+                path = os.path.join(inner, name)
+                base, _, end = name.rpartition("-")
+                if end in _OF_SQLITE and base in names:
+                    # It is read with its database.
+                    continue
+                if not os.path.isfile(path):
+                    self.result.unread.append(f"{path} is no regular file")
+                elif f"{os.sep}blobs{os.sep}" in path[len(folder) :]:
+                    # Pictures are counted and left out, as in a home.
+                    self._file(path, "blob")
+                else:
+                    self._named(path, path)
+
+    def _unlisted(self, error: OSError) -> None:
+        self.result.unread.append(f"{error.filename} cannot be read: {error.strerror}")
+
+    def _named(self, path: str, shown: str, depth: int = 0) -> None:
+        """Search a file for what it contains; it is shown under the name that the user knows."""
+        try:
+            with open(path, "rb") as file:
+                head = file.read(_HEAD)
+        except OSError as error:
+            interruption.pass_on(error)
+            self.result.unread.append(f"{shown} cannot be read: {error.strerror}")
+            return
+        if has_our_header(path):
+            self._journal(path, "file", shown)
+        elif head.startswith(HEADER):
+            self._sqlite(path, shown)
+        elif zipfile.is_zipfile(path) or head.startswith(b"PK\x03\x04"):
+            # Of the second kind the end is missing.
+            self._bundle(path, shown)
+        elif head.startswith(_GZIP) or _is_tar(head):
+            self._archive(path, shown, depth)
+        else:
+            self._file(path, "file", shown=shown)
+
+    def _sqlite(self, path: str, shown: str) -> None:
+        """Search all texts of an SQLite file, as if each row were a JSON object."""
+        self.result.files += 1
+        try:
+            self._rows(map(_as_object, any_sqlite.texts(path)), "file", shown)
+        except ValueError as error:
+            self.result.unread.append(f"{shown} cannot be read as SQLite: {error}")
+
+    def _archive(self, path: str, shown: str, depth: int) -> None:
+        """Search what is packed with gzip or tar, or with both."""
+        import tarfile
+
+        if depth >= _DEPTH:
+            self.result.unread.append(f"{shown} is packed too many times: unpack it, and name what is in it")
+            return
+        try:
+            with open(path, "rb") as raw:
+                is_gzip = raw.read(2) == _GZIP
+            with _opened(path, is_gzip) as file:
+                head = file.read(_HEAD)
+            with _opened(path, is_gzip) as file:
+                if not _is_tar(head):
+                    self._inner_file(file, shown, depth)
+                    return
+                with tarfile.open(fileobj=file, mode="r|") as packed:
+                    for member in packed:
+                        inner = packed.extractfile(member) if member.isreg() else None
+                        if inner is not None:
+                            self._inner_file(inner, f"{shown}:{member.name}", depth)
+        except (*_DAMAGE, tarfile.TarError) as error:
+            if isinstance(error, OSError):
+                interruption.pass_on(error)
+            self.result.unread.append(f"{shown} is damaged ({error}): only the part before that was searched")
+
+    def _inner_file(self, file: IO[bytes], shown: str, depth: int) -> None:
+        """Search a file of an archive as one beside it would be searched: SQLite and zip need to be on a disk."""
+        with tempfile.TemporaryDirectory(prefix="localops-") as folder:
+            path = os.path.join(folder, "unpacked")
+            with open(path, "wb") as copy:
+                shutil.copyfileobj(file, copy, _WINDOW)
+            self._named(path, shown, depth + 1)
 
     def _recent_file(self, path: str, source: str) -> None:
         """Search a file unless it was written before the time to begin at."""
@@ -202,8 +295,10 @@ class Sweep:
                 self._report(self._in_body(body), source, file, id, session)
 
     def _report(self, hits: Iterable[Hit], source: str, file: str | None, id: bytes, session: bytes) -> None:
+        # Rows of an export have ids among their texts, if at all.
+        row = (session, id) if id else None
         for place, rule, secret in hits:
-            self._add(rule, secret.encode("utf-8", "surrogatepass"), source, file, (session, id), place)
+            self._add(rule, secret.encode("utf-8", "surrogatepass"), source, file, row, place)
 
     def _add(
         self,
@@ -272,10 +367,10 @@ class Sweep:
 
     # Within a file
 
-    def _file(self, path: str, source: str, *, even_binary: bool = False) -> None:
+    def _file(self, path: str, source: str, *, even_binary: bool = False, shown: str | None = None) -> None:
         try:
             with open(path, "rb") as file:
-                self._stream(file, source, path, even_binary=even_binary)
+                self._stream(file, source, shown or path, even_binary=even_binary)
         except FileNotFoundError:
             # Collected or pruned meanwhile.
             return
@@ -287,9 +382,9 @@ class Sweep:
         """Search a file as text, in windows that overlap: each secret is counted in the one where it begins early."""
         self.result.files += 1
         window, base = file.read(_WINDOW), 0
-        if b"\0" in window and not even_binary:
+        if (b"\0" in window or window.startswith(_OTHER_ARCHIVES)) and not even_binary:
             self.result.binary += 1
-            if source == "file":
+            if source == "file" or (source == "bundle" and "/blobs/" not in path):
                 # It was named to be searched: an archive, for example.
                 self.result.unread.append(f"{path} is no text, bundle or journal: unpack it, and name what is in it")
             return
@@ -339,13 +434,13 @@ class Sweep:
 
     # Within a bundle
 
-    def _bundle(self, path: str) -> None:
+    def _bundle(self, path: str, shown: str) -> None:
         try:
             with zipfile.ZipFile(path) as packed:
                 for member in packed.infolist():
-                    self._member(packed, member.filename, f"{path}:{member.filename}")
+                    self._member(packed, member.filename, f"{shown}:{member.filename}")
         except _DAMAGE as error:
-            self.result.unread.append(f"{path} is damaged ({error}): only the part before that was searched")
+            self.result.unread.append(f"{shown} is damaged ({error}): only the part before that was searched")
 
     def _member(self, packed: zipfile.ZipFile, name: str, shown: str) -> None:
         with packed.open(name) as file:
@@ -407,10 +502,28 @@ def _as_json(text: bytes) -> bytes:
     return text.replace(b"\n", b"\\n") if b"\n" in text else text
 
 
-def _begins_as_zip(path: str) -> bool:
-    """Return whether a file is a bundle of which the end is missing."""
-    with open(path, "rb") as file:
-        return file.read(4) == b"PK\x03\x04"
+def _as_object(row: tuple[str, dict[str, str | bytes]]) -> Texts:
+    """Return a row of any table as a JSON object by table and column, with the JSON in its texts as it is."""
+    table, columns = row
+    values: dict[str, Any] = {}
+    for column, value in columns.items():
+        text = value.decode("utf-8", "replace") if isinstance(value, bytes) else value
+        values[column] = text
+        if text.startswith(("{", "[")):
+            try:
+                values[column] = encode.loads(text)
+            except ValueError:
+                # It only looks like JSON.
+                continue
+    return b"", b"", b"", encode.dumps({table: values})
+
+
+def _is_tar(head: bytes) -> bool:
+    return head[257:262] == b"ustar"
+
+
+def _opened(path: str, is_gzip: bool) -> IO[bytes]:
+    return cast("IO[bytes]", gzip.open(path)) if is_gzip else open(path, "rb")
 
 
 def _listed(folder: str, end: str) -> list[str]:
