@@ -20,7 +20,7 @@ import pytest
 import localops
 from localops.config import Config
 from localops.encoding import shapes
-from localops.encoding.encode import Encoder
+from localops.encoding.encode import Encoder, dumps
 from localops.encoding.redact import Redactor
 from localops.recording.writer import redactor
 from tests.innocent import TEXTS
@@ -231,6 +231,39 @@ def test_the_privacy_page_names_each_known_beginning(label: str) -> None:
     by_shape = _PRIVACY.read_text("utf-8").partition("**By shape**")[2].partition("**By name.**")[0]
     names = {re.sub("[^a-z0-9]", "", name) for name in re.split("[,;():]| and ", by_shape.lower())}
     assert _IN_FULL.get(label, label) in names
+
+
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("the password is hunter2;moreSecret99", "hunter2;moreSecret99"),
+        ("password: hunter2&moreSecret99 next", "hunter2&moreSecret99"),
+        ("password = Tr0ub4dor&3xyz", "Tr0ub4dor&3xyz"),
+        ("token: ab12&cd34ef56gh", "ab12&cd34ef56gh"),
+        ("api_key: ab12;cd34ef56", "ab12;cd34ef56"),
+        ("my password is a;verylongsecret1", "a;verylongsecret1"),
+        ("the password is hunter2;moreSecret99; then go", "hunter2;moreSecret99"),
+        ("password: hunter2&moreSecret99, then", "hunter2&moreSecret99"),
+        ("say 'password: hunter2;more99' now", "hunter2;more99"),
+        ("password: hunter2; host: db1", "hunter2"),
+        ("see /?a=b&token=c1d2e3f4&d=e1", "c1d2e3f4"),
+    ],
+)
+def test_a_value_in_a_sentence_is_whole(text: str, secret: str) -> None:
+    """`&` and `;` are signs of a password; the sign that ends a word, and the next part of a query, are not."""
+    clean, count = Redactor().clean(text)
+    before, after = text.split(secret)
+    assert (count, clean.startswith(before + "[redacted:"), clean.endswith("]" + after)) == (1, True, True)
+    assert Redactor().suspects(dumps({"params": text}))
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["token: string;id2: number", "token = next();x1=2", "secret: config.value;port1=2", "password: none;user1=x"],
+)
+def test_a_line_of_a_program_with_semicolons_stays(text: str) -> None:
+    """Types, calls and attributes are no values."""
+    assert Redactor().clean(text) == (text, 0)
 
 
 def test_innocent_texts_stay() -> None:

@@ -118,6 +118,10 @@ _LONG_WORD = Later(
     rf"(?:{_ORDINARY}{_BACKSLASH}|;(?=[^\s\"'\\;])(?![\w .-]{{1,64}}=)"
     r"|&(?=[^\s\"'\\&])(?!(?:amp;)?[\w.-]{1,64}=)(?!(?:quot|apos|lt|gt|#\w{1,5});))+"
 )
+# Behind `name: `, and behind a verb, these signs end no value: a sentence goes on after a space.
+_WHOLE_WORD = Later(
+    rf"(?:{_ORDINARY}{_BACKSLASH}|;(?=[^\s\"'\\;])|&(?=[^\s\"'\\&])(?!(?:quot|apos|lt|gt|nbsp|#\w{{1,5}});))+"
+)
 _PLACEHOLDER = Later(
     r"""(?x) \[redacted: | [$%\#]?\{\{?[^{}]*\}?\}?\Z | \$\(  | %\( | <[^<>]*>?\Z | \$[A-Z_][A-Z0-9_]*\Z
     | %[A-Za-z_]{1,64}%\Z | %[sdr]\Z | [xX*•.…_-]{3,}\Z | \*{3,} | \.{3} | \W{1,3}\Z
@@ -315,7 +319,7 @@ class _Look:
             self.past = cookie.end()
             return
         begin = _BLANKS.match(text, start).end()
-        value = _uncluttered(text[begin : self._end_of_word(begin, _WORD)])
+        value = self._word_of_sentence(label, begin, start)
         is_secret = self._is_secret(label, value) or self._ends_line(label, value, begin, end)
         if is_secret or self._is_refused(value, begin, end):
             self.take(begin, begin + len(value), label)
@@ -326,9 +330,20 @@ class _Look:
         """Check the word behind "the password is"."""
         text = self.text
         begin = _BLANKS.match(text, start).end()
-        value = _uncluttered(text[begin : self._end_of_word(begin, _WORD)]).rstrip("!?")
+        value = self._word_of_sentence(label, begin, start).rstrip("!?")
         if self._is_secret(label, value) and not value.isdigit():
             self.take(begin, begin + len(value), label)
+
+    def _word_of_sentence(self, label: str, begin: int, start: int) -> str:
+        """Return the word that begins here: whole up to a space or a quote, unless it is part of a program."""
+        stop = self._end_of_word(begin, _WORD)
+        short = _uncluttered(self.text[begin:stop])
+        if begin == start or self.text[stop : stop + 1] not in _JOINS:
+            return short
+        whole = _uncluttered(self.text[begin : self._end_of_word(begin, _WHOLE_WORD)])
+        # `token: string;id2: number`, `token = next();x1 = 2`
+        is_code = short.lower() in _WORDS_OF_PROGRAMS or _CALL.match(short) or _MEMBER.match(short)
+        return short if is_code or _PLACEHOLDER.match(short) or not self._is_secret(label, whole) else whole
 
     def _is_refused(self, value: str, begin: int, end: int) -> bool:
         """Return whether an error calls a value wrong: then any word is one, unless the sentence goes on behind it."""
@@ -375,6 +390,7 @@ def _uncluttered(value: str) -> str:
     return value
 
 
+_JOINS = frozenset(";&")
 _OPENS = {")": "(", "]": "[", "}": "{", ">": "<"}
 
 
