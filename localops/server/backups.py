@@ -46,6 +46,17 @@ _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(-\d+)?")
 _KEPT = re.compile(r"(?!\.).*\.(json|jsonl|toml)")
 
 
+class Damaged(LocalopsError):
+    """A backup has a file that differs from what was written, or lacks one; `why` names it."""
+
+    def __init__(self, backup: str, why: str) -> None:
+        super().__init__(
+            f"the backup {backup} is damaged, and nothing was restored: {why}; give --from an earlier backup, or the "
+            "folder of them for the newest good one"
+        )
+        self.backup, self.why = backup, why
+
+
 @dataclass
 class Manifest:
     """What a backup has."""
@@ -82,7 +93,7 @@ class Manifest:
         except FileNotFoundError:
             return None
         except (ValueError, TypeError, KeyError, AttributeError) as error:
-            raise LocalopsError(f"{path} is damaged ({error}): take another backup") from error
+            raise Damaged(folder, f"{MANIFEST} cannot be read ({error})") from error
         return manifest
 
 
@@ -198,6 +209,14 @@ def find(place: str) -> str:
             f"each backup in {place} was found damaged by --verify: to restore one anyway, name it: --from {newest}"
         )
     raise NotFound(f"there is no backup in {place}: give the folder that `localops hub backup --to` writes to")
+
+
+def earlier(place: str, source: str) -> list[str]:
+    """Return the paths of backups in a folder of them that are earlier than the chosen one, the newest first."""
+    if is_hub(place):
+        return []
+    name = os.path.basename(source)
+    return [os.path.join(place, other) for other in names(place)[::-1] if _order(other) < _order(name)]
 
 
 def passed_over(place: str, chosen: str) -> list[str]:

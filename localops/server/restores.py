@@ -21,7 +21,7 @@ from localops.journal.sql import SCHEMA
 from localops.otlp import waiting
 from localops.reading import session_state
 from localops.server import backups, deletions, presence, proof
-from localops.server.backups import Manifest
+from localops.server.backups import Damaged, Manifest
 from localops.server.home_store import HomeStore
 from localops.server.keys import Keys
 
@@ -62,8 +62,24 @@ def restore(place: str, folder: str, *, replace: bool = False, old: str | None =
 
     `old` is a data folder, or its log of deletions: what was deleted there is deleted here, too, and its keys are taken
     if they are of the same hub. The folder that is replaced counts as `old` by itself.
+
+    Of a folder of backups the newest good one is taken, and a note names each newer one that is damaged.
     """
-    source, target = backups.find(place), os.path.realpath(folder)
+    newest = backups.find(place)
+    damaged: list[Damaged] = []
+    for source in [newest, *backups.earlier(place, newest)]:
+        try:
+            done = _restored(place, source, folder, replace=replace, old=old)
+        except Damaged as error:
+            damaged.append(error)
+            continue
+        done.notes += [f"{bad.backup} is newer, but is damaged: {bad.why}" for bad in damaged]
+        return done
+    raise damaged[0]
+
+
+def _restored(place: str, source: str, folder: str, *, replace: bool, old: str | None) -> Restored:
+    target = os.path.realpath(folder)
     for one, other in ((source, target), (target, source)):
         if f"{os.path.realpath(one)}/".startswith(f"{os.path.realpath(other)}/"):
             raise ConfigError(f"{folder} and the backup {source} are inside of one another: give another folder")
@@ -219,11 +235,8 @@ def _fill(source: str, target: str, manifest: Manifest | None, done: Restored) -
     expected = manifest.files if manifest else {}
     wrong += [f"{name} is missing" for name in expected if not os.path.exists(os.path.join(source, name))]
     if wrong:
-        raise LocalopsError(
-            f"the backup {source} is damaged, and nothing was restored: {'; '.join(wrong[:_FEW])}"
-            + (f"; and {len(wrong) - _FEW} more" if len(wrong) > _FEW else "")
-            + "; take another backup"
-        )
+        more = f"; and {len(wrong) - _FEW} more" if len(wrong) > _FEW else ""
+        raise Damaged(source, "; ".join(wrong[:_FEW]) + more)
 
 
 def _copy_project(source: str, target: str, project: str, manifest: Manifest | None, done: Restored) -> list[str]:

@@ -155,6 +155,29 @@ def test_a_damaged_backup_replaces_nothing(saved: RealHub, tmp_path: Path, fault
     assert saved.ask("GET", "/health", key="")[0] == 200
 
 
+@pytest.mark.parametrize("fault", ["journal", "manifest"])
+def test_the_newest_good_backup_of_a_folder_is_restored(saved: RealHub, tmp_path: Path, fault: str) -> None:
+    """A damaged newer one is named, and an error if it is named by the user, or if each is damaged."""
+    folder = tmp_path / "backups"
+    (good,) = folder.iterdir()
+    newer = folder / "2999-01-01T00-00-00Z"
+    shutil.copytree(good, newer)
+
+    def damage(backup: Path) -> None:
+        (backup / {"journal": "default/journal.db", "manifest": "backup.json"}[fault]).write_bytes(b"{")
+
+    damage(newer)
+    printed = _hub("restore", "--from", newer, "--data", tmp_path / "there", code=1)
+    assert "give --from an earlier backup" in printed
+    assert not (tmp_path / "there").exists()
+    printed = _hub("restore", "--from", folder, "--data", tmp_path / "there")
+    assert f"from {good}" in printed
+    assert f"{newer} is newer, but is damaged" in printed
+    damage(good)
+    assert str(newer) in _hub("restore", "--from", folder, "--data", tmp_path / "other", code=1)
+    assert not (tmp_path / "other").exists()
+
+
 def test_deletions_and_keys_are_as_they_were_last(saved: RealHub, tmp_path: Path) -> None:
     """What was deleted, made and revoked after the backup is so after the restore, by the replaced folder."""
     saved.start()

@@ -15,7 +15,9 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.option("--from", "place", required=True, metavar="FOLDER", help="A backup, or a folder of them: the newest one.")
+@click.option(
+    "--from", "place", required=True, metavar="FOLDER", help="A backup, or a folder of them: the newest good one."
+)
 @data_option
 @click.option("--replace", is_flag=True, help="Move what is in the data folder aside, if it is not empty.")
 @click.option(
@@ -25,9 +27,9 @@ if TYPE_CHECKING:
 def restore(place: str, data: str, replace: bool, old: str | None, as_json: bool) -> None:
     """Make a data folder of a backup, while no hub serves it.
 
-    Every file is compared with its digest first; if one is damaged, nothing is restored. Then sessions are deleted
-    again that were deleted after the backup was made, and keys are as they were last: as in the folder that --replace
-    moves aside, or that of --as-in. After that, start the hub.
+    Every file is compared with its digest first; if one is damaged, nothing of that backup is restored. Then sessions
+    are deleted again that were deleted after the backup was made, and keys are as they were last: as in the folder
+    that --replace moves aside, or that of --as-in. After that, start the hub.
     """
     from localops.server import restores
 
