@@ -119,3 +119,68 @@ def test_what_a_resumed_run_records_is_not_late(capsys: pytest.CaptureFixture[st
     assert "1 event was recorded after its end" in _printed(capsys, "show")
     programs.run(_PAYING + "pay('d'); die()", "resume")
     assert "1 event was recorded after its end" in _printed(capsys, "why")
+
+
+def _why(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
+    page = json.loads(_printed(capsys, "why", "--json"))["page"]
+    return {section["title"]: section["sentences"] for section in page}
+
+
+_STOPPED = "Under way when an earlier run ended"
+
+
+def test_a_step_that_was_decided_is_not_under_way_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
+    """Its first try has no end, but what came of it is known."""
+    _decided().end_session("Success")
+    sections = _why(capsys)
+    assert "Under way at the end" not in sections
+    (sentence,) = sections[_STOPPED]
+    assert sentence.startswith("tool 'pay' with 'order=a deadly=true', began at ")
+    assert sentence.endswith(
+        ", 0ms before the last row of its run, and has no end; "
+        "when resumed, the program gave its result, and it did not run again."
+    )
+    assert "1 step is done" in sections["If it is resumed"][0]
+
+
+@pytest.mark.parametrize(
+    ("answer", "outcome"),
+    [
+        ("return order", "it ran again when resumed, and is done."),
+        ("raise ValueError(order)", "it ran again when resumed, and failed."),
+        ("die()", "it began again when resumed, and did not end; it may or may not have happened."),
+    ],
+)
+def test_a_step_that_ran_again_says_how_that_ended(
+    capsys: pytest.CaptureFixture[str], answer: str, outcome: str
+) -> None:
+    """The last try of a step is what counts."""
+    again = _PAYING.replace("if deadly: die()", answer).replace("once=True", "once=True, idempotent=True")
+    programs.run(_KILLED)
+    programs.run(again + "pay('a', True)", "resume")
+    sections = _why(capsys)
+    (sentence,) = sections[_STOPPED]
+    assert sentence.endswith(f"; {outcome}")
+    assert ("Under way at the end" in sections) == (answer == "die()")
+
+
+def test_what_is_no_step_may_or_may_not_have_happened(capsys: pytest.CaptureFixture[str]) -> None:
+    """Nothing is known of an operation of the killed run that is not marked as a step."""
+    programs.run(_PAYING + "session.begin('tool', 'slow'); die()")
+    programs.run(_PAYING + "session.end_session('Success')", "resume")
+    (sentence,) = _why(capsys)[_STOPPED]
+    assert sentence.endswith("and has no end; it may or may not have happened.")
+
+
+def test_it_says_that_a_run_was_resumed(capsys: pytest.CaptureFixture[str]) -> None:
+    """Each resume has its process, and how the run before had ended."""
+    programs.run(_PAYING + "pay('a'); session.end_session('Failure', 'power')")
+    second = programs.start(_PAYING + "pay('b', True)", "resume")
+    second.communicate(timeout=60)
+    third = programs.start(_PAYING + "session.end_session('Success')", "resume")
+    third.communicate(timeout=60)
+    one, two = [line for line in _why(capsys)["How it ended"] if line.startswith("It was resumed")]
+    assert f" by process {second.pid} on " in one
+    assert one.endswith("; before that it had ended as Failure with the reason 'power'.")
+    assert f" by process {third.pid} on " in two
+    assert "; before that it had ended as Indeterminate with the reason 'process died inside tool " in two

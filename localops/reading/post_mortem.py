@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from localops.journal.reader import Reader
     from localops.journal.stored import Unfinished
     from localops.reading.facts import Facts
+    from localops.reading.recorded_steps import Recorded
     from localops.reading.snapshot import Snapshot
 
     class Trouble(NamedTuple):
@@ -112,7 +113,8 @@ class _PostMortem:
         seen = self._seen
         figures, story, stands = seen.totals, seen.story, seen.standing
         ended = None if stands.ended_ns is None else iso(stands.ended_ns)
-        open_operations = seen.unfinished
+        open_operations = seen.open_now
+        stopped = [one for one in seen.unfinished if one not in open_operations]
         first, fatal = self._first_error(), self._fatal()
         spilled, dropped, cut = story.losses
         return {
@@ -127,10 +129,13 @@ class _PostMortem:
             "imported": any(one.body.get("imported") for one in story.of_kind("session")),
             "metadata_only": story.metadata_only,
             "budget": facts.budget(seen),
+            "resumed": self._resumed(),
             "processes": self._processes(),
             "done": self._done(),
             "under_way": [self._open(one) for one in open_operations[-SHOWN:]] + self._ended_with_session(),
             "under_way_count": len(open_operations),
+            "stopped": [self._stopped(one) for one in stopped[-SHOWN:]],
+            "stopped_count": len(stopped),
             "last_operation": self._last_operation(),
             "last_answer": self._last_answer(),
             "first_error": None if first is None else self._error(first),
@@ -166,6 +171,28 @@ class _PostMortem:
 
     def _is_traceback(self, reason: str) -> bool:
         return self._seen.standing.state == "Failure" and "\nTraceback (most recent call last)" in reason
+
+    def _resumed(self) -> Facts:
+        """Return when and by which processes it was resumed, and how the run before had ended, newest last."""
+        story = self._seen.story
+        resumes = story.resumes
+        ends = list(story.of_kind("end"))
+        known = []
+        for one, pause in list(zip(resumes, self._seen.pauses, strict=True))[-SHOWN:]:
+            own = [end for end in ends if pause.stopped_ns <= end.at_ns <= one.at_ns]
+            # As for the session: an end that a program declared counts before one that was derived.
+            end = max(own, key=lambda end: (not end.implied, end.at_ns), default=None)
+            known.append(
+                {
+                    "at": iso(one.at_ns),
+                    "pid": one.body.get("pid"),
+                    "host": _short(one.body.get("host")),
+                    "stopped": iso(pause.stopped_ns),
+                    "state": None if end is None else end.name,
+                    "reason": None if end is None else _short(end.body.get("reason")),
+                }
+            )
+        return {"count": len(resumes), "known": known}
 
     def _processes(self) -> Facts:
         """Return the processes that recorded into it, and which of them never recorded that they left."""
@@ -223,6 +250,21 @@ class _PostMortem:
             "seconds": max(0, self._seen.until_ns - one.at_ns) / 1e9,
             "ended_with_session": False,
         }
+
+    def _stopped(self, one: Unfinished) -> Facts:
+        """Return an operation of a run before the last, which it did not outlast, and what came of it since."""
+        step = self._step_of.get(one.id)
+        since = None
+        if step is not None and step.id != one.id:
+            since = "decided" if step.is_decided else recorded_steps.state_of(step, self._seen.is_running)
+        ran_ns = self._seen.ran_until(one.at_ns) - one.at_ns
+        return {**self._open(one), "seconds": max(0, ran_ns) / 1e9, "since": since}
+
+    @cached_property
+    def _step_of(self) -> dict[bytes, Recorded]:
+        """The steps that run once, by the ids of their tries."""
+        steps = recorded_steps.of(self._seen.source, self._seen.id) if self._is_complete else []
+        return {id: step for step in steps for id in step.tries}
 
     def _ended_with_session(self) -> list[Facts]:
         """Return the LLM calls that another thread was in when the session was ended."""

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime
 
 from localops import output
-from localops.reading import loops, waste_page
+from localops.reading import loops, recorded_steps, waste_page
 from localops.reading.markdown import code
 from localops.reading.sentences import Recorded, Word, marked, plain
 
@@ -31,6 +31,7 @@ def sections(findings: Facts) -> list[Section]:
     page = [
         ("How it ended", list(_end(findings))),
         ("What it did", list(_done(findings))),
+        ("Under way when an earlier run ended", list(_stopped(findings))),
         ("Under way now" if findings["how"] == "running" else "Under way at the end", list(_under_way(findings))),
         ("The last things", list(_last(findings))),
         ("The first error", list(_error(findings["first_error"]))),
@@ -78,6 +79,7 @@ def _end(findings: Facts) -> Iterator[Sentence]:
     if findings["imported"]:
         yield ["It was imported, not recorded while it ran."]
     yield from _budget(findings["budget"], findings["done"])
+    yield from _resumed(findings["resumed"])
     yield from _processes(findings["processes"], findings["how"])
 
 
@@ -123,6 +125,20 @@ def _budget(budget: Facts | None, spent: Facts) -> Iterator[Sentence]:
         return
     having = "" if budget["reached_usd"] is None else f", having spent {output.money(_nano(budget['reached_usd']))}"
     yield [f"It reached its budget of {limit} at {_when(budget['reached_at'])} UTC{having}."]
+
+
+def _resumed(resumed: Facts) -> Iterator[Sentence]:
+    if (earlier := resumed["count"] - len(resumed["known"])) > 0:
+        yield [f"It was resumed {output.counted(earlier, 'more time')} before these."]
+    for one in resumed["known"]:
+        where: Sentence = [" on ", Word(one["host"])] if one["host"] else []
+        who = f"It was resumed at {_when(one['at'])} UTC by process {_number(one['pid'])}"
+        if one["state"] is None:
+            ended: Sentence = [f"its last run had no recorded end; its last row was of {_when(one['stopped'])} UTC"]
+        else:
+            why: Sentence = [" with the reason ", Recorded(one["reason"])] if one["reason"] else []
+            ended = ["before that it had ended as ", Word(one["state"]), *why]
+        yield [who, *where, "; ", *ended, "."]
 
 
 def _processes(processes: Facts, how: str) -> Iterator[Sentence]:
@@ -224,6 +240,27 @@ def _under_way(findings: Facts) -> Iterator[Sentence]:
             yield [*what, f", has no end in the record, {took} before the last row; {_MAYBE}."]
     rest = findings["under_way_count"] - sum(not one["ended_with_session"] for one in shown)
     if rest > 0:
+        yield [f"And {output.counted(rest, 'operation')} more that began before these."]
+
+
+_SINCE = {
+    "decided": "when resumed, the program gave its result, and it did not run again",
+    recorded_steps.DONE: "it ran again when resumed, and is done",
+    recorded_steps.FAILED: "it ran again when resumed, and failed",
+    recorded_steps.UNCERTAIN: f"it began again when resumed, and did not end; {_MAYBE}",
+    recorded_steps.RUNNING: "it runs again",
+}
+
+
+def _stopped(findings: Facts) -> Iterator[Sentence]:
+    """Say what runs before the last were in, and what came of it when the session was resumed."""
+    shown = findings["stopped"]
+    for one in shown:
+        took = output.short_duration(_ns(one["seconds"]))
+        since = _SINCE.get(one["since"], _MAYBE)
+        what: Sentence = [*_named(one), *_with(one["input"]), f", began at {_when(one['began'])} UTC"]
+        yield [*what, f", {took} before the last row of its run, and has no end; {since}."]
+    if (rest := findings["stopped_count"] - len(shown)) > 0:
         yield [f"And {output.counted(rest, 'operation')} more that began before these."]
 
 

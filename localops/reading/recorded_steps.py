@@ -59,7 +59,7 @@ class Recorded:
         self.digest: str = mark["args"]
         self.number: int = mark["n"]
         self.inside: str = mark.get("in") or ""
-        self.tries = 0
+        self.tries: list[bytes] = []
         self.tried = first.id  # the last try
         self.state = ""
         self.add(first, mark)
@@ -73,7 +73,7 @@ class Recorded:
         if one.kind == RESOLUTION:
             self.kind, self.state, self.kept = mark.get("kind") or one.kind, DONE, mark
             return
-        self.tries += 1
+        self.tries.append(one.id)
         self.tried = one.id
         self.kept = _object(one.kept) or _UNKNOWN
         if one.ended_ns is None or one.ended_by:
@@ -86,6 +86,11 @@ class Recorded:
     def key(self) -> tuple[str, str, str, int]:
         """What identifies it in its session."""
         return self.inside, self.name, self.digest, self.number
+
+    @property
+    def is_decided(self) -> bool:
+        """Return whether a program gave its result, instead of running it again."""
+        return self.state == DONE and self.id not in self.tries
 
     @property
     def is_kept(self) -> bool:
@@ -201,7 +206,7 @@ def _one(seen: Snapshot, step: Recorded) -> Facts:
         "kept": step.is_kept,
         "why": step.kept.get("why") if step.state == DONE else None,
         "on_resume": _on_resume(step, state),
-        "tries": step.tries,
+        "tries": len(step.tries),
         "began": iso(step.began_ns),
         "ended": None if step.ended_ns is None else iso(step.ended_ns),
         "ended_by": step.ended_by,
