@@ -43,6 +43,7 @@ _LEFT_OUT = {
     "systemctl": "needs root; the test starts and stops the hub",
     "localops hub serve": "does not end; the test has a hub",
     "localops import run.lops.receipts --take-prices": "needs the receipts of a hub; tests/sync/test_carried_prices.py",
+    "LOCALOPS_TAKE_PRICES=1": "needs a hub that offers prices; as above",
     "localops open": "does not end; tests/sync/test_opened_file.py looks at its pages",
     "_LOCALOPS_COMPLETE=fish_source": "needs fish",
 }
@@ -197,6 +198,7 @@ def test_the_commands_of_a_page_run(page: str, shell: _Shell, real: RealHub, tmp
     for name in ("agent.py", "app.py", "fetch.py", "think.py", "report.py", "package/module.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
         (tmp_path / name).write_text(_AGENT if name in ("agent.py", "app.py", "package/module.py") else "")
+    (tmp_path / "my_scores.py").write_text("def score_events(session):\n    return float(len(session.tool_calls))\n")
     shell.names |= {"/elsewhere": str(tmp_path / "elsewhere"), "exec python agent.py": "localops run agent.py"}
     shell.names |= {"python agent.py": "localops run agent.py", "&& sqlite3 copy.db": "&& sqlite3 copy.db .tables"}
     shell.names["localops demo"] = "localops sessions"  # the demo has an error, which the gate for CI would find
