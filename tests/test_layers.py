@@ -42,7 +42,7 @@ LAYERS = """
     journal
     analytics bundle calls hints markdown previews salvage search
     given_scores pauses
-    snapshot clocks doubts held_back key_ends recorded_steps
+    snapshot clocks doubts carried held_back key_ends recorded_steps
     session_html past_session
     ingest delivery row_lines
     removal

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from localops import clock
@@ -16,7 +17,7 @@ from localops.journal import blobs, stored
 from localops.journal.sql import statements
 from localops.journal.stored import Stored, named
 from localops.reading import analytics
-from localops.transfer import bundle, clocks, doubts
+from localops.transfer import bundle, carried, clocks, doubts
 from localops.transfer.bundle import Batch, Previous
 from localops.transfer.doubts import Doubt, Loss
 from localops.transfer.held_back import HeldBack
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _PAGE = 256  # rows read at a time while a batch is filled
 _MOST_ROWS, _MOST_SIZE = 4_000, 4 << 20  # of a batch that has grown
-_WIDE = 1 << 62
 _LATE = 86_400_000_000_000  # nanoseconds
 # Nanoseconds between two checks of whether a hub still has what it signed for, by passes that run unattended.
 _CHECKED_EVERY = 3_600_000_000_000
@@ -108,6 +108,7 @@ class Ledger:
 
     def __init__(self, reader: Reader, folder: str, remote: str) -> None:
         self.reader, self.folder, self.remote = reader, folder, remote
+        self._compared = carried.NOTHING
 
     # What it lacks
 
@@ -268,6 +269,7 @@ class Ledger:
             if ack.receipt is not None:
                 taken = len(batch.rows) - len(ack.refused) - len(ack.withheld)
                 execute(_KEEP_RECEIPT, (self.remote, clock.now_ns(), taken, _json(ack.receipt)))
+                carried.came(execute, self.remote, ack.receipt, self._compared)
             newest = execute("select max(seq) from event").get or 0
 
         journal.transact(work, full=True, folded=False)
@@ -288,6 +290,7 @@ class Ledger:
         def work(execute: Execute) -> None:
             self._add(execute, [(seq, seq) for seq in seqs])
             if ack.receipt is not None:
+                carried.keep(execute, self.remote, [ack.receipt])
                 execute(_KEEP_RECEIPT, (self.remote, clock.now_ns(), len(seqs), _json(ack.receipt)))
 
         journal.transact(work, full=True, folded=False)
@@ -308,12 +311,20 @@ class Ledger:
         hub) the one of the first receipt, which is remembered.  Return for each receipt how many rows it is for, or
         why it does not count.
         """
-        checked = _Receipts(self, metadata_only=metadata_only, key=key)
         was = self.contact()
+        checked = carried.Receipts(
+            newest=self.newest(),
+            names=self.names(),
+            hub=(was.peer or "").partition("/")[0],
+            known=self.delivered(),
+            identities=partial(self.identities, metadata_only=metadata_only),
+            key=key,
+        )
         results = [checked.take(receipt) for receipt in receipts]
 
         def work(execute: Execute) -> None:
             self._add(execute, checked.ranges)
+            carried.keep(execute, self.remote, [receipt for _, receipt in checked.good])
             for count, receipt in checked.good:
                 execute(_KEEP_RECEIPT, (self.remote, clock.now_ns(), count, _json(receipt)))
             if was.peer is None:
@@ -529,90 +540,44 @@ class Ledger:
         """
         if self.doubt() is not None:
             return True
+        is_known = self.position() is not None or bool(self._carried())
         if at_once:
-            return self.position() is not None
+            return is_known
         ok_ns = self.contact().ok_ns
         if ok_ns is None or (clocks.is_past(ok_ns, now := clock.now_ns()) and now - ok_ns <= _CHECKED_EVERY):
             return False
-        return self.position() is not None
+        return is_known
 
     def position(self) -> tuple[int, str] | None:
-        """Return seq and id of the newest row that the remote had when it signed last, if the receipt has them."""
+        """Return seq and id of the newest row that the remote had when it answered this journal's last batch.
+
+        Receipts that were carried here do not move it: the remote may have been set back before it signed them.
+        """
+        if (text := self._meta(carried.key(self.remote))) is not None:
+            return carried.parsed(text).place
         newest = self.receipts(1)
-        return _position(newest[0][2]) if newest else None
+        return carried.position(newest[0][2]) if newest else None
+
+    def to_compare(self) -> dict[str, list[Range]]:
+        """Return what carried receipts are for, as seqs by journal, which a pass compares with what the remote has.
+
+        The next batch that this ledger settles makes the comparison final.
+        """
+        self._compared = self._carried()
+        return self._compared
+
+    def _carried(self) -> dict[str, list[Range]]:
+        text = self._meta(carried.key(self.remote))
+        return {} if text is None else carried.parsed(text).ranges
+
+    def has_rows(self, ranges: Iterable[Range]) -> bool:
+        """Return whether there is a row here under any of these seqs."""
+        return any(self.ask("waiting", first=first, last=last)[0][0] for first, last in ranges)
 
     def receipts(self, many: int = -1) -> list[tuple[int, int, dict[str, Any]]]:
         """Return what the remote signed for, the newest first: when, how many rows, and the receipt."""
         records = self.ask("receipts", remote=self.remote, many=many)
         return [(at, count, encode.loads(body)) for _, _, at, count, body in records]
-
-
-def _position(receipt: dict[str, Any]) -> tuple[int, str] | None:
-    position = receipt.get("position")
-    if not isinstance(position, list) or list(map(type, position)) != [int, str]:
-        return None
-    seq, id = position
-    return (seq, id) if 0 < seq < _WIDE and len(id) == 32 and set(id) <= set("0123456789abcdef") else None
-
-
-class _Receipts:
-    """The import of receipts into a ledger."""
-
-    def __init__(self, ledger: Ledger, *, metadata_only: bool, key: str | None) -> None:
-        self._ledger, self._metadata_only, self._key = ledger, metadata_only, key
-        self._newest = ledger.newest()
-        self._names = ledger.names()
-        self.hub = (ledger.contact().peer or "").partition("/")[0]
-        self._known = ledger.delivered()
-        self.ranges: list[Range] = []
-        self.good: list[tuple[int, dict[str, Any]]] = []
-
-    def take(self, receipt: dict[str, Any]) -> tuple[int, str | None]:
-        """Return how many rows a receipt is for, or why it does not count."""
-        ranges = self._ranges(receipt)
-        reason = self._wrong(receipt, ranges)
-        if reason is not None:
-            return 0, reason
-        count = int(receipt["rows"])
-        # Only for new rows: to compute a digest reads every row of the ranges.
-        if bundle.difference(ranges, self._known):
-            rows = list(self._ledger.identities(ranges, metadata_only=self._metadata_only))
-            if (len(rows), bundle.digest(rows)) != (receipt.get("rows"), receipt.get("digest")):
-                return 0, "it is for other rows than those that are here"
-            self._known = bundle.merged([*self._known, *ranges])
-            self.ranges += ranges
-            self.good.append((count, receipt))
-            self.hub = receipt["by"]
-        return count, None
-
-    def _ranges(self, receipt: dict[str, Any]) -> list[Range]:
-        """Return the ranges of a receipt; an empty list when they are invalid."""
-        try:
-            pairs = [(first, last) for first, last in receipt["ranges"]]
-        except (KeyError, TypeError, ValueError):
-            return []
-        good = all(type(first) is int and type(last) is int and 0 < first <= last < _WIDE for first, last in pairs)
-        return pairs if good and type(receipt.get("rows")) is int else []
-
-    def _wrong(self, receipt: dict[str, Any], ranges: list[Range]) -> str | None:
-        """Return what is wrong with a receipt, apart from its digest."""
-        if receipt.get("holder") is not None:
-            return (
-                "it is from a machine on the way to the hub, and the hub may not have these rows: they stay unsent "
-                "until its own receipt comes (on that machine: localops import FILE --deliver REMOTE)"
-            )
-        if receipt.get("journal") not in self._names:
-            return "it is for rows of another journal"
-        by = receipt.get("by")
-        if not isinstance(by, str) or (self.hub and by != self.hub):
-            return "it is from another hub than the one that this remote is"
-        if not self.hub and self._key and bundle.is_key_of(self._key, by) is False:
-            return "it is from another hub than the one that made the key of this remote"
-        if not ranges:
-            return "it names no rows"
-        if max(last for _, last in ranges) > self._newest:
-            return "it names rows that are not here yet"
-        return None
 
 
 class _Filling:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from localops.transfer import bundle, doubts
+from localops.transfer import bundle, carried, doubts
 from localops.transfer.delivery import statement
 
 TYPE_CHECKING = False
@@ -44,7 +44,7 @@ def forget(ledger: Ledger, journal: Journal, *, metadata_only: bool = False) -> 
         here = sum(bool(execute("select 1 from total where session = ?", (each,)).fetchall()) for each in deleted)
         for table in ("delivered", "parked", "receipt", "contact"):
             execute(f"delete from {table} where remote = ?", (remote,))  # noqa: S608
-        for key in (doubts.loss_key(remote), doubts.key(remote), doubts.removed_key(remote)):
+        for key in (doubts.loss_key(remote), doubts.key(remote), doubts.removed_key(remote), carried.key(remote)):
             execute("delete from meta where key = ?", (key,))
         if lacking:
             record = (doubts.removed_key(remote), doubts.removed_text(ranges, doubt.why if doubt else None))

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
 
-    from localops.transfer.bundle import Batch
+    from localops.transfer.bundle import Batch, Range
     from localops.transfer.delivery import Ledger, Limits
     from localops.transfer.remotes import Remote
     from localops_sync.sink import Sink
@@ -242,10 +242,25 @@ class Pass:
             key_ends.keep(self.folder, self.remote.name, self.sink.key_ends)
             if (ends := key_ends.warning(self.remote.name, self.sink.key_ends)) is not None:
                 self.outcome.notes.append(ends)
-        if isinstance(self.sink, Hub) and not self.sink.kept and "held" in self.sink.proves:
-            hub = self.sink
-            self.outcome.requests += 1
-            self._keep_common(self._patiently(lambda: hub.held(self.ledger.names())), certain=hub.kept is False)
+            carried = self.ledger.to_compare()
+            if "held" in self.sink.proves and (not self.sink.kept or self._lacks(self.sink, carried)):
+                self._keep_common(self._held(self.sink, self.ledger.names()), certain=self.sink.kept is not None)
+
+    def _held(self, hub: Hub, journals: list[str]) -> Diverged:
+        """Return what the hub has of a journal, under all its names."""
+        self.outcome.requests += 1
+        held: Diverged = self._patiently(lambda: hub.held(journals))
+        return held
+
+    def _lacks(self, hub: Hub, carried: dict[str, list[Range]]) -> bool:
+        """Return whether the hub lacks some of what carried receipts are for: it was set back since."""
+        names = self.ledger.names()
+        own = [each for journal, ranges in carried.items() if journal in names for each in ranges]
+        # Seqs without a row here may never have been sent.
+        if own and self.ledger.has_rows(bundle.difference(own, self._held(hub, names).held)):
+            return True
+        others = ((journal, ranges) for journal, ranges in carried.items() if journal not in names)
+        return any(bundle.difference(ranges, self._held(hub, [journal]).held) for journal, ranges in others)
 
     def _take_prices(self) -> None:
         """Use the price table of a hub that offers a newer one, if this home takes it; without it, rows go on."""

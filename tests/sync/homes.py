@@ -51,10 +51,17 @@ class Sender:
         journal.close()
         return written
 
-    def sync(self, *, limits: Limits | None = None, budget: PassBudget | None = None, verify: bool = False) -> Outcome:
-        """Run one pass."""
+    def sync(
+        self,
+        *,
+        limits: Limits | None = None,
+        budget: PassBudget | None = None,
+        verify: bool = False,
+        ask: bool = False,
+    ) -> Outcome:
+        """Run one pass; with `ask`, as a person does."""
         budget = budget or PassBudget(sleep=without_waiting)
-        return worker.sync(self.home, "default", self.remote, budget=budget, limits=limits, check_all=verify)
+        return worker.sync(self.home, "default", self.remote, budget=budget, limits=limits, check_all=verify, ask=ask)
 
     def identities(self, *, stripped: bool = False) -> set[Identity]:
         """Return the identities of the rows here."""
