@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
 # The exit code of a run that breaks a rule.
 _BROKEN = 3
+_SUCCESS, _UNSURE = "Success", "Indeterminate"
+_NOT_KNOWN = "Indeterminate: nothing says whether the run succeeded; end it with end_session(), `with` or sys.exit()"
 
 
 @click.command()
@@ -58,8 +60,9 @@ def check(
     """Check a run against limits and a baseline; the exit code is 3 if it breaks one.
 
     Limits with a + are relative to the baseline. A run that is still running, has no end or lost events breaks a
-    rule, and so does a cost that is only a lower bound. Ids and times that differ in each run do not count as
-    arguments.
+    rule, and so does a cost that is only a lower bound. A run that is Indeterminate breaks none: a program that ends
+    with `raise SystemExit(1)` and an open session is one, as its exit code is not known. Ids and times that differ in
+    each run do not count as arguments.
     """
     common.at_most_one(json=as_json, format=form != "text")
     limits = run_gate.limits(
@@ -115,6 +118,8 @@ def _save(run: Measured, path: str, *, as_json: bool) -> None:
     if run.incomplete is not None:
         raise ConfigError(f"session {run.session_id} cannot be a baseline: {run.incomplete}")
     run_gate.write_baseline(path, run)
+    if run.state != _SUCCESS:
+        output.say(f"session {run.session_id} is {run.state}, not Success: is it the run to compare with?")
     if as_json:
         common.print_json({"file": os.path.abspath(path), "session_id": run.session_id})
     else:
@@ -135,6 +140,8 @@ def _print(run: Measured, verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         if verdict.reason:
             print(common.styled(output.clean(f"! {_rule(verdict)}: {verdict.reason}"), "red"))
+    if run.state == _UNSURE:
+        print(common.styled(f"! {_NOT_KNOWN}", "yellow"))
     print(common.styled(_title(verdicts), "green" if all(v.passed for v in verdicts) else "red"))
 
 
@@ -150,4 +157,5 @@ def _markdown(run: Measured, verdicts: Sequence[Verdict]) -> str:
     ]
     table = markdown.table(rows, ("", "rule", "run", "limit", "baseline", "why"), align="llrrrl")
     name = markdown.cell(run.name or "unnamed")
-    return f"### {mark} {_title(verdicts)}: {name} {run.session_id[:13]}\n\n{table}"
+    state = f"\n\n⚠️ {_NOT_KNOWN}" if run.state == _UNSURE else ""
+    return f"### {mark} {_title(verdicts)}: {name} {run.session_id[:13]}\n\n{table}{state}"

@@ -202,6 +202,25 @@ def test_a_program_that_left_without_an_end_passes(journal: Journal, check: Chec
     assert (code, rules["complete"]["value"]) == (0, "Indeterminate")
 
 
+def test_a_run_of_unknown_success_is_called_so(command: Command, tmp_path: Path) -> None:
+    """The code of `raise SystemExit(1)` cannot be known: the rules say so, and a baseline of such a run warns."""
+    code = "import localops\nlocalops.init()\nlocalops.record(localops.ActionEvent('a'))\nraise SystemExit(1)"
+    assert programs.run(code).returncode == 1
+    for form in ("text", "md"):
+        status, out, _ = command("check", "--max-cost", "1", "--format", form)
+        assert (status, "nothing says whether the run succeeded" in out) == (0, True)
+    path = str(tmp_path / "b.json")
+    status, _, err = command("check", "--save", path)
+    assert (status, "is Indeterminate, not Success" in err) == (0, True)
+
+
+def test_a_good_run_has_no_warning(journal: Journal, command: Command, tmp_path: Path) -> None:
+    """The state is mentioned only where it tells something."""
+    _run(journal, tool("search"))
+    assert "whether the run succeeded" not in command("check", "--max-cost", "1")[1]
+    assert "not Success" not in command("check", "--save", str(tmp_path / "b.json"))[2]
+
+
 def test_a_run_that_lost_events_does_not_pass(journal: Journal, check: Check) -> None:
     """What could not be written anywhere is in no figure."""
     _run(journal, tool("search"))
