@@ -12,6 +12,7 @@ import shutil
 import time
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from itertools import chain, count
 
 from localops import config, host
 from localops.errors import ConfigError, LocalopsError
@@ -131,7 +132,10 @@ class _Place:
         self._is_mount = host.is_mount(target)
         self.folder = os.path.join(target, _PART) if self._is_mount else target + _PART
         stamp = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
-        self._aside = os.path.join(target, f".replaced-{stamp}") if self._is_mount else f"{target}.replaced-{stamp}"
+        aside = os.path.join(target, f".replaced-{stamp}") if self._is_mount else f"{target}.replaced-{stamp}"
+        # Another restore may have ended in the same second.
+        names = chain([aside], (f"{aside}-{number}" for number in count(2)))
+        self._aside = next(name for name in names if not os.path.lexists(name))
 
     def make(self) -> None:
         """Create the folder, for the owner of the target."""

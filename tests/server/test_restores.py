@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from localops.reading.home import Home
-from localops.server import backups
+from localops.server import backups, restores
 from localops.server.keys import Keys
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows
 
@@ -297,6 +297,14 @@ def test_a_killed_restore_leaves_one_whole_folder(saved: RealHub, tmp_path: Path
     print(f"{KILLS} restores killed; sessions seen {seen}")
     _hub("restore", "--from", tmp_path / "backups", "--data", saved.data, "--replace")
     assert len(_names(saved.data)) == 2
+
+
+def test_two_restores_in_one_second_go_through(saved: RealHub, tmp_path: Path) -> None:
+    """What each replaced is kept under a name of its own."""
+    for _ in range(2):
+        restores.restore(str(tmp_path / "backups"), str(saved.data), replace=True)
+    names = [name for name in os.listdir(saved.data.parent) if ".replaced-" in name]
+    assert len(names) == 2
 
 
 @pytest.mark.skipif(shutil.which("unshare") is None or os.geteuid() != 0, reason="a mount needs root and unshare")
