@@ -98,7 +98,7 @@ DOORS = {
     "orjson": ["localops/encoding/encode.py"],
     "sqlite_utils": ["localops/reading/export.py", "localops/reading/sqlite_export.py"],
     "requests": ["sync/localops_sync/transport.py"],
-    "urllib3": ["sync/localops_sync/transport.py"],
+    "urllib3": ["sync/localops_sync/transport.py", "localops/server/clickhouse/engine.py"],
     "filelock": ["localops/server/presence.py", "sync/localops_sync/worker.py"],
     "opentelemetry": ["localops/otel/", "localops/otlp/protobuf.py", "sync/localops_sync/sinks/otlp_wire.py"],
     "pyarrow": ["localops/dialects/tables.py"],

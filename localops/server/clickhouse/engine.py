@@ -1,0 +1,379 @@
+"""ClickHouse over HTTP: questions, rows to store, and statements that change tables.
+
+Only what both old and new servers understand is used (18.16 and 26 were tried).  Values are written into a statement as
+literals, since old servers have no parameters.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import re
+import threading
+import time
+import zlib
+from dataclasses import dataclass, field
+from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
+
+import urllib3
+
+from localops.encoding import encode
+from localops.errors import ConfigError, LocalopsError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
+    from typing import Any
+
+SCHEMES = {"clickhouse": "http", "clickhouses": "https"}
+_PORTS = {"http": 8123, "https": 8443}
+PASSWORD_ENV = "LOCALOPS_CLICKHOUSE_PASSWORD"  # noqa: S105 - the name of a variable
+# 64-bit integers as numbers, which old servers quote and new ones do not.
+_SETTINGS = {"output_format_json_quote_64bit_integers": "0", "input_format_skip_unknown_fields": "1"}
+# Connections that each host keeps open.
+_CONNECTIONS = 16
+_CONNECT_SECONDS = 5.0
+# A host that could not be reached is asked last for so long.
+_AVOIDED_SECONDS = 10.0
+# Bytes of the lines that are packed at a time.
+_PIECE = 1 << 20
+# Errors of a server that another attempt, or another host, may not give: too many parts or queries at a time, memory,
+# a table that is read-only, replicas that are missing, a server that is starting or stopping.
+_PASSING = frozenset({159, 164, 202, 203, 209, 210, 236, 241, 242, 243, 252, 285, 286, 319, 394, 425, 439, 999})
+_LONGEST_MESSAGE = 400
+# Where a value stands in a statement.
+_PLACE = re.compile(r"\{(\w+)\}")
+
+
+class EngineError(LocalopsError):
+    """ClickHouse refused a statement, or cannot be reached.
+
+    `is_passing`: the same may work later.  `code` is the number that ClickHouse gives its errors; 0 without an answer.
+    """
+
+    def __init__(self, message: str, *, code: int = 0, is_passing: bool = False) -> None:
+        super().__init__(message)
+        self.code = code
+        self.is_passing = is_passing
+
+
+@dataclass(frozen=True)
+class Address:
+    """Where the rows are: hosts that are replicas of each other, a database, and who asks."""
+
+    hosts: tuple[str, ...]  # http://host:port
+    database: str = "default"
+    user: str = "default"
+    password: str = field(default="", repr=False)
+    ca: str | None = None  # a file of certificates to trust instead of the system's
+    settings: tuple[tuple[str, str], ...] = ()  # sent with every statement
+
+    @property
+    def is_secure(self) -> bool:
+        """Whether the hosts are asked over TLS."""
+        return self.hosts[0].startswith("https:")
+
+    def __str__(self) -> str:
+        scheme = "clickhouses" if self.is_secure else "clickhouse"
+        hosts = ",".join(host.partition("://")[2] for host in self.hosts)
+        return f"{scheme}://{self.user}@{hosts}/{self.database}"
+
+
+def address(url: str, environ: Mapping[str, str] = os.environ) -> Address:
+    """Return what a URL like clickhouse://user@host:8123,host2:8123/database names; raise ConfigError.
+
+    `?password_file=PATH` and `?ca=PATH` name files; other options are settings of ClickHouse.  Without a password file
+    the password is in $LOCALOPS_CLICKHOUSE_PASSWORD.  A password in the URL is refused: others see command lines.
+    """
+    example = "expected clickhouse://USER@HOST:8123/DATABASE, or clickhouses:// for TLS"
+    scheme, mark, rest = url.partition("://")
+    if not mark or scheme not in SCHEMES:
+        raise ConfigError(f"invalid store {_without_password(url)!r}: {example}")
+    parts = urlsplit(f"//{rest}")
+    account, _, places = parts.netloc.rpartition("@")
+    user, colon, _ = account.partition(":")
+    if colon:
+        raise ConfigError(
+            f"invalid store {_without_password(url)!r}: a password in a command line can be read by others; "
+            f"set ${PASSWORD_ENV}, or add ?password_file=PATH"
+        )
+    http = SCHEMES[scheme]
+    hosts = tuple(_host(http, place, f"invalid store {url!r}: {example}") for place in places.split(","))
+    database = unquote(parts.path.strip("/")) or "default"
+    if not database.isidentifier() or not database.isascii():
+        raise ConfigError(f"invalid store {url!r}: expected a database of letters, digits and _, got {database!r}")
+    options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    file = options.pop("password_file", None)
+    password = environ.get(PASSWORD_ENV, "") if file is None else _read_password(file)
+    ca = options.pop("ca", None)
+    if ca is not None and not os.path.isfile(ca):
+        raise ConfigError(f"invalid store {url!r}: the certificates {ca} are not there")
+    return Address(hosts, database, unquote(user) or "default", password, ca, tuple(sorted(options.items())))
+
+
+def _host(scheme: str, place: str, problem: str) -> str:
+    try:
+        parts = urlsplit(f"//{place}")
+        name, port = parts.hostname, parts.port or _PORTS[scheme]
+    except ValueError as error:
+        raise ConfigError(f"{problem} ({error})") from error
+    if not name:
+        raise ConfigError(problem)
+    return f"{scheme}://{f'[{name}]' if ':' in name else name}:{port}"
+
+
+def _read_password(path: str) -> str:
+    try:
+        with open(path, encoding="utf-8") as file:
+            return file.read().strip()
+    except (OSError, UnicodeDecodeError) as error:
+        why = getattr(error, "strerror", None) or "it is not UTF-8 text"
+        raise ConfigError(f"the password of the store cannot be read: {path}: {why}") from error
+
+
+def _without_password(url: str) -> str:
+    begin, at, rest = url.rpartition("@")
+    scheme, mark, account = begin.partition("://")
+    return f"{scheme}{mark}{account.partition(':')[0]}{at}{rest}" if at else url
+
+
+class Engine:
+    """The hosts of one address; safe to use from several threads at a time."""
+
+    def __init__(self, where: Address, *, seconds: float = 60.0) -> None:
+        self.address = where
+        self._seconds = seconds
+        tls: dict[str, Any] = {"ca_certs": where.ca} if where.ca else {}
+        self._pools = urllib3.PoolManager(
+            num_pools=len(where.hosts), maxsize=_CONNECTIONS, retries=False, **(tls if where.is_secure else {})
+        )
+        self._lock = threading.Lock()
+        # When each host was last out of reach, by the monotonic clock.
+        self._failed: dict[str, float] = {}
+        self._preferred = random.choice(where.hosts)  # noqa: S311 - to spread hubs over hosts
+        self._version: tuple[int, ...] = ()
+
+    def close(self) -> None:
+        """Close the connections."""
+        self._pools.clear()
+
+    @property
+    def version(self) -> tuple[int, ...]:
+        """The version of the server."""
+        if not self._version:
+            [(text,)] = self.ask("select version()")
+            self._version = tuple(int(part) for part in text.split(".") if part.isdigit())
+        return self._version
+
+    def ask(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a question; `{name}` in it stands for a value."""
+        return list(self.rows(statement, **values))
+
+    def rows(self, statement: str, **values: object) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a question as they come."""
+        text = f"{written(statement, values)} format JSONEachRow"
+        with _Answer(self._send(text, again=True)) as lines:
+            for line in lines:
+                yield tuple(_object(line).values())
+
+    def do(self, statement: str, *, without_database: bool = False, **values: object) -> None:
+        """Run a statement that returns no rows; `without_database`: the one of the address need not exist yet."""
+        settings = {"database": "default"} if without_database else {}
+        self._send(written(statement, values), again=False, preload=True, settings=settings)
+
+    def put(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], **settings: str) -> int:
+        """Store rows in a table, and return how many; they are stored when this returns.
+
+        After an error any of them may be stored, so that the same must do no harm when it is sent again.
+        """
+        packed = _Packed()
+        for row in rows:
+            packed.add(encode.dumps(dict(zip(columns, row, strict=True))))
+        return self.put_lines(table, packed.finish(), settings) and packed.lines
+
+    def put_lines(self, table: str, packed: bytes, settings: Mapping[str, str] | None = None) -> bool:
+        """Store rows that are gzip of JSON lines; return whether there was anything to store."""
+        if not packed:
+            return False
+        self._send(
+            f"insert into {table} format JSONEachRow", again=True, preload=True, packed=packed, settings=settings or {}
+        )
+        return True
+
+    def _send(
+        self,
+        statement: str,
+        *,
+        again: bool,
+        preload: bool = False,
+        packed: bytes | None = None,
+        settings: Mapping[str, str] | None = None,
+    ) -> urllib3.BaseHTTPResponse:
+        """Send a statement to the first host that takes it; `again`: to send it twice does no harm."""
+        last: EngineError | None = None
+        for host in self._in_turn():
+            try:
+                answer = self._send_to(host, statement, packed, settings or {}, preload=preload)
+            except EngineError as error:
+                if not error.is_passing or (not again and error.code == 0 and not _never_sent(error)):
+                    raise
+                last = error
+                if error.code == 0:
+                    with self._lock:
+                        self._failed[host] = time.monotonic()
+                continue
+            with self._lock:
+                self._preferred = host
+                self._failed.pop(host, None)
+            return answer
+        assert last is not None
+        raise last
+
+    def _in_turn(self) -> list[str]:
+        """Return the hosts in the order in which they are tried: the last that answered first."""
+        now = time.monotonic()
+        with self._lock:
+            failed = {host for host, at in self._failed.items() if now - at < _AVOIDED_SECONDS}
+            preferred = self._preferred
+        return sorted(self.address.hosts, key=lambda host: (host in failed, host != preferred))
+
+    def _send_to(
+        self, host: str, statement: str, packed: bytes | None, settings: Mapping[str, str], *, preload: bool
+    ) -> urllib3.BaseHTTPResponse:
+        where = self.address
+        fields = {**_SETTINGS, "database": where.database, **dict(where.settings), **settings}
+        headers = {"X-ClickHouse-User": where.user}
+        if where.password:
+            headers["X-ClickHouse-Key"] = where.password
+        body: bytes = statement.encode()
+        if packed is not None:
+            fields["query"] = statement
+            headers["Content-Encoding"] = "gzip"
+            body = packed
+        url = f"{host}/?{urlencode(fields)}"
+        timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=self._seconds)
+        try:
+            answer = self._pools.request(
+                "POST", url, body=body, headers=headers, timeout=timeout, preload_content=preload, redirect=False
+            )
+        except urllib3.exceptions.HTTPError as error:
+            raise EngineError(f"{host} cannot be reached: {error}", is_passing=True) from error
+        if answer.status == 200:
+            return answer
+        try:
+            text = answer.data.decode(errors="replace").strip()
+        except urllib3.exceptions.HTTPError as error:
+            text = str(error)
+        finally:
+            answer.release_conn()
+        raise _refusal(host, answer.status, text)
+
+
+class _Answer:
+    """The lines of an answer; the connection is good for another request only when they were all read."""
+
+    def __init__(self, answer: urllib3.BaseHTTPResponse) -> None:
+        self._answer = answer
+
+    def __enter__(self) -> Iterator[bytes]:
+        return self._lines()
+
+    def _lines(self) -> Iterator[bytes]:
+        rest = b""
+        try:
+            for piece in self._answer.stream(_PIECE):
+                *lines, rest = (rest + piece).split(b"\n")
+                yield from filter(None, lines)
+        except urllib3.exceptions.HTTPError as error:
+            raise EngineError(f"the answer of ClickHouse broke off: {error}", is_passing=True) from error
+        if rest:
+            yield rest
+
+    def __exit__(self, kind: object, error: object, trace: object) -> None:
+        if kind is None:
+            self._answer.release_conn()
+        else:
+            self._answer.close()
+
+
+class _Packed:
+    """Lines, packed by gzip as they come."""
+
+    def __init__(self) -> None:
+        self.lines = 0
+        self._packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+        self._waiting: list[bytes] = []
+        self._size = 0
+        self._pieces: list[bytes] = []
+
+    def add(self, line: bytes) -> None:
+        self.lines += 1
+        self._waiting += (line, b"\n")
+        self._size += len(line)
+        if self._size >= _PIECE:
+            self._pack()
+
+    def _pack(self) -> None:
+        self._pieces.append(self._packer.compress(b"".join(self._waiting)))
+        self._waiting.clear()
+        self._size = 0
+
+    def finish(self) -> bytes:
+        if not self.lines:
+            return b""
+        self._pack()
+        return b"".join([*self._pieces, self._packer.flush()])
+
+
+def written(statement: str, values: Mapping[str, object]) -> str:
+    """Return a statement with its values written as literals of ClickHouse."""
+    return _PLACE.sub(lambda place: literal(values[place[1]]), statement) if values else statement
+
+
+def literal(value: object) -> str:
+    """Return a value as a literal of ClickHouse."""
+    if value is None:
+        return "null"
+    if isinstance(value, bool):
+        return str(int(value))
+    if isinstance(value, int):
+        return str(value)
+    if isinstance(value, float):
+        return repr(value)
+    if isinstance(value, bytes):
+        return f"'{value.hex()}'"
+    if isinstance(value, str):
+        return "'" + value.replace("\\", "\\\\").replace("'", "\\'").replace("\0", "\\0") + "'"
+    if isinstance(value, (list, tuple, set, frozenset)):
+        return f"({', '.join(map(literal, value))})"
+    raise TypeError(f"expected a number, a text, bytes or a list of them, got {type(value).__name__}")
+
+
+def _object(line: bytes) -> dict[str, Any]:
+    """Return the columns of a line; after an error in the middle of an answer, its text stands there instead."""
+    try:
+        columns = encode.loads(line)
+    except ValueError as error:
+        raise EngineError(f"the answer of ClickHouse broke off: {_short(line.decode(errors='replace'))}") from error
+    assert isinstance(columns, dict)
+    return columns
+
+
+def _never_sent(error: EngineError) -> bool:
+    cause = error.__cause__
+    return isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError))
+
+
+def _refusal(host: str, status: int, text: str) -> EngineError:
+    """Return the error of an answer: `Code: 60, e.displayText() = DB::Exception: …` or `Code: 60. DB::Exception: …`."""
+    code = 0
+    if text.startswith("Code: "):
+        digits = text[6:14]
+        code = int("".join(digit for digit in digits.partition(",")[0].partition(".")[0] if digit.isdigit()) or 0)
+    message = _short(text) or f"the answer was {status} without a text"
+    is_passing = code in _PASSING or (not code and status >= 500)
+    return EngineError(f"{host}: {message}", code=code, is_passing=is_passing)
+
+
+def _short(text: str) -> str:
+    return text.partition("\n")[0][:_LONGEST_MESSAGE]

@@ -1,0 +1,93 @@
+"""The tables in ClickHouse: made, and brought to the newest form, in numbered steps.
+
+A step is a file of statements in the folder `tables`: NUMBER_core.sql for every server, NUMBER_modern.sql for those
+that have codecs.  Each statement can run twice, so that a step that was cut off runs again.
+"""
+
+from __future__ import annotations
+
+import re
+from importlib import resources
+
+from localops import clock
+from localops.errors import LocalopsError
+from localops.server.clickhouse.engine import Engine, EngineError
+
+# Servers since then have codecs, texts of few values, indexes of words and fsync after an insert.
+MODERN = (23,)
+_REMEMBERED = "lo_migration"
+_REMEMBER = f"""create table if not exists {_REMEMBERED} {{on_cluster}} (number UInt32, at_ns Int64)
+engine = {{engine:{_REMEMBERED}}} order by number"""
+_VERSIONS = {"lo_migration": "at_ns"}
+_UNKNOWN_DATABASE = 81
+
+
+class NewerTables(LocalopsError):
+    """A newer release of localops made the tables."""
+
+
+def newest() -> int:
+    """Return the number of the last step."""
+    return max(numbers())
+
+
+def migrate(engine: Engine, *, cluster: str | None = None) -> list[int]:
+    """Make the database and its tables, or bring them to the newest form; return the steps that ran.
+
+    `cluster` names a cluster of the server's configuration: tables are then replicated and made on all of its hosts.
+    """
+    _make_database(engine, cluster)
+    engine.do(_filled(_REMEMBER, cluster))
+    done = {number for (number,) in engine.ask(f"select number from {_REMEMBERED}")}  # noqa: S608
+    if done and max(done) > newest():
+        raise NewerTables(
+            f"the tables in {engine.address} are of step {max(done)}, and this localops knows {newest()}: upgrade it"
+        )
+    steps = [number for number in numbers() if number not in done]
+    for number in steps:
+        for statement in statements(number, modern=engine.version >= MODERN):
+            engine.do(_filled(statement, cluster))
+        engine.put(_REMEMBERED, ("number", "at_ns"), [(number, clock.now_ns())])
+    return steps
+
+
+def _make_database(engine: Engine, cluster: str | None) -> None:
+    name = engine.address.database
+    try:
+        engine.ask("select 1 as one")
+    except EngineError as error:
+        if error.code != _UNKNOWN_DATABASE:
+            raise
+        on = f"on cluster {cluster}" if cluster else ""
+        engine.do(f"create database if not exists {name} {on}", without_database=True)
+
+
+def numbers() -> list[int]:
+    """Return the numbers of the steps."""
+    names = [path.name for path in resources.files(__package__).joinpath("tables").iterdir()]
+    return sorted(int(name.partition("_")[0]) for name in names if name.endswith("_core.sql"))
+
+
+def statements(number: int, *, modern: bool) -> list[str]:
+    """Return the statements of a step."""
+    folder = resources.files(__package__).joinpath("tables")
+    path = folder.joinpath(f"{number}_modern.sql")
+    if not modern or not path.is_file():
+        path = folder.joinpath(f"{number}_core.sql")
+    text = re.sub(r"--.*", "", path.read_text(encoding="utf-8"))
+    return [statement.strip() for statement in text.split(";") if statement.strip()]
+
+
+def _filled(statement: str, cluster: str | None) -> str:
+    """Return a statement with its engine and, on a cluster, where it runs."""
+
+    def engine(found: re.Match[str]) -> str:
+        table = found[1]
+        version = _VERSIONS.get(table, "rev")
+        if cluster is None:
+            return f"ReplacingMergeTree({version})"
+        path = f"/clickhouse/tables/{{shard}}/{table}"
+        return f"ReplicatedReplacingMergeTree('{path}', '{{replica}}', {version})"
+
+    statement = statement.replace("{on_cluster}", f"on cluster {cluster}" if cluster else "")
+    return re.sub(r"\{engine:(\w+)\}", engine, statement)
