@@ -195,7 +195,7 @@ class Index:
     def _index_batch(self, execute: Callable[..., Any]) -> bool:
         after = execute("select upto from about").fetchone()[0]
         rows_after = self._reader.ask(statements("search.sql")["rows"], {"after": after, "many": _BATCH})
-        page = list(map(_Searched._make, rows_after))
+        page = list(map(Searched._make, rows_after))
         if not page:
             return False
         sessions: dict[bytes, list[tuple[int, str]]] = {}
@@ -251,7 +251,7 @@ class Index:
         searched = self._reader.ask(
             statements("search.sql")["rows_between"], {"first": first, "last": last, "session": session}
         )
-        for row in map(_Searched._make, searched):
+        for row in map(Searched._make, searched):
             text = row.text
             if query.is_in(text):
                 yield Hit(row.session, row.id, row.kind, row.name, row.at_ns, row.seq, query.snippet(text))
@@ -336,7 +336,7 @@ def _add(execute: Callable[..., Any], id: int, texts: list[tuple[int, str]]) -> 
     execute("insert into fts(rowid, words) values(?, ?)", (id, indexed))
 
 
-class _Searched(NamedTuple):
+class Searched(NamedTuple):
     """The searched columns of a row, as in the statements `rows` and `rows_between`."""
 
     seq: int

@@ -165,14 +165,18 @@ class Engine:
             self._version = tuple(int(part) for part in text.split(".") if part.isdigit())
         return self._version
 
-    def ask(self, statement: str, **values: object) -> list[tuple[Any, ...]]:
-        """Return the rows of a question; `{name}` in it stands for a value."""
-        return list(self.rows(statement, **values))
+    def ask(self, statement: str, *, within: int | None = None, **values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a question; `{name}` in it stands for a value.
 
-    def rows(self, statement: str, **values: object) -> Iterator[tuple[Any, ...]]:
+        `within`: the seconds after which ClickHouse gives up, with an error.
+        """
+        return list(self.rows(statement, within=within, **values))
+
+    def rows(self, statement: str, *, within: int | None = None, **values: object) -> Iterator[tuple[Any, ...]]:
         """Yield the rows of a question as they come."""
         text = f"{written(statement, values)} format JSONEachRow"
-        with _Answer(self._send(text, again=True)) as lines:
+        settings = {} if within is None else {"max_execution_time": str(within)}
+        with _Answer(self._send(text, again=True, settings=settings)) as lines:
             for line in lines:
                 yield tuple(_object(line).values())
 

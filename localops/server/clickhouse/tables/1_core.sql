@@ -24,6 +24,7 @@ create table if not exists lo_event {on_cluster} (
   format Int64,
   sum Int64,
   body Nullable(String),
+  words Nullable(String),                -- what is searched, of a row that is not plain ASCII: its words without case and accents
   day Date,                              -- of the session, by its id: it never changes, so that twins meet in one partition
   rev UInt64
 ) engine = {engine:lo_event} partition by toYYYYMM(day) order by (project, session, id, phase)

@@ -24,9 +24,10 @@ create table if not exists lo_event {on_cluster} (
   format Int64 codec(T64, ZSTD(1)),
   sum Int64 codec(T64, ZSTD(1)),
   body Nullable(String) codec(ZSTD(3)),
+  words Nullable(String) codec(ZSTD(3)),
   day Date codec(ZSTD(1)),
   rev UInt64 codec(Delta, ZSTD(1)),
-  index words lower(ifNull(body, '')) type tokenbf_v1(16384, 3, 0) granularity 1
+  index parts_of_words lower(ifNull(body, '')) type ngrambf_v1(4, 32768, 2, 0) granularity 1
 ) engine = {engine:lo_event} partition by toYYYYMM(day) order by (project, session, id, phase)
 settings index_granularity = 4096, fsync_after_insert = 1;
 

@@ -1,0 +1,128 @@
+"""Full-text search of a project whose rows are in ClickHouse; there is no index to extend.
+
+ClickHouse finds rows that have the letters of every word somewhere, and `Query` decides about each of them.
+"""
+
+from __future__ import annotations
+
+from math import inf
+from time import monotonic
+
+from localops.reading.search import Hit, Query, Searched
+from localops.server.clickhouse.engine import Engine, EngineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+_COLUMNS = "seq, session, kind, name, at_ns, model, tags, body, id"
+# A row without its older versions: the newest one is first.
+_NEWEST = "order by seq desc, rev desc limit 1 by session, id, phase"
+_ROWS = f"select {_COLUMNS} from lo_event where project = {{project}} and WHERE {_NEWEST}"  # noqa: S608
+# The newest row of each session that may match.
+_FIRST = (
+    f"select {_COLUMNS} from lo_event where project = {{project}} and WHERE "  # noqa: S608
+    "order by session desc, seq desc limit 1 by session limit {most}"
+)
+_SESSIONS = (
+    "select distinct session from lo_event where project = {project} and WHERE order by session desc limit {most}"
+)
+# Sessions whose rows are looked at, so that a count of them is exact.
+_CHECKED = 2_000
+# Seconds in which ClickHouse looks through a project; after that, the sessions are looked at one by one.
+_SECONDS = 2
+_OUT_OF_TIME = 159
+
+
+class ClickHouseIndex:
+    """Search in one project, with the methods of localops.reading.search.Index that a server needs."""
+
+    def __init__(self, engine: Engine, project: str) -> None:
+        self._engine = engine
+        self._project = project
+
+    def missing(self) -> int:
+        """Return how many rows are not searched: none."""
+        return 0
+
+    def catch_up(self) -> int:
+        """Return how many rows are not searched: none."""
+        return 0
+
+    def extend(self) -> None:
+        """Do nothing: there is no index."""
+
+    def candidates(self, text: str, most: int) -> tuple[list[bytes] | None, bool]:
+        """Return the sessions that may have every term in one row, and whether that is enough to match.
+
+        None when there are more than `most`, or ClickHouse cannot look through all of them soon.
+        """
+        query = Query(text)
+        try:
+            if len(query.terms) > 1 or len(query.terms[0]) > 1:
+                return self._sessions(query, most), False
+            lines = self._engine.ask(_filled(_FIRST, query), within=_SECONDS, project=self._project, most=_CHECKED + 1)
+            if len(lines) > _CHECKED:
+                return self._sessions(query, most), False
+        except EngineError as error:
+            if error.code == _OUT_OF_TIME:
+                return None, False
+            raise
+        rows = list(map(_searched, lines))
+        sessions = [row.session for row in rows if query.is_in(row.text) or self.has(row.session, text)]
+        return (sessions if len(sessions) <= most else None), True
+
+    def _sessions(self, query: Query, most: int) -> list[bytes] | None:
+        lines = self._engine.ask(_filled(_SESSIONS, query), within=_SECONDS, project=self._project, most=most + 1)
+        return None if len(lines) > most else [bytes.fromhex(session) for (session,) in lines]
+
+    def among(self, sessions: Sequence[bytes], text: str) -> set[bytes] | None:
+        """Return those of some sessions that may have every term in one row."""
+        if not sessions:
+            return set()
+        where = " and session in {sessions}"
+        lines = self._engine.ask(
+            _filled(_SESSIONS, Query(text), where), project=self._project, sessions=list(sessions), most=len(sessions)
+        )
+        return {bytes.fromhex(session) for (session,) in lines}
+
+    def has(self, session: bytes, text: str) -> bool:
+        """Return whether one row of the session has every term."""
+        return next(self.events(text, session), None) is not None
+
+    def events(self, text: str, session: bytes | None = None, *, until: float = inf) -> Iterator[Hit]:
+        """Yield the rows with every term, the newest first.
+
+        It stops when time.monotonic() is `until`, however few it has.
+        """
+        query = Query(text)
+        where = "" if session is None else " and session = {session}"
+        statement = _filled(_ROWS, query, where)
+        for line in self._engine.rows(statement, project=self._project, session=session):
+            if monotonic() > until:
+                return
+            row = _searched(line)
+            if query.is_in(row.text):
+                yield Hit(row.session, row.id, row.kind, row.name, row.at_ns, row.seq, query.snippet(row.text))
+
+    def close(self) -> None:
+        """Do nothing: the engine is shared."""
+
+
+def _searched(line: tuple[object, ...]) -> Searched:
+    row = Searched._make(line)
+    return row._replace(session=bytes.fromhex(str(row.session)), id=bytes.fromhex(str(row.id)))
+
+
+def _filled(statement: str, query: Query, more: str = "") -> str:
+    """Return a statement with the condition of a query, whose words are letters and digits only."""
+    words = dict.fromkeys(word for term in query.terms for word in term)
+    return statement.replace("WHERE", " and ".join(map(_has, words)) + more)
+
+
+def _has(word: str) -> str:
+    """Return the condition that a row may have a word."""
+    if not word.isascii():
+        return f"words like '%{word}%'"
+    plain = " or ".join(f"lower(ifNull({column}, '')) like '%{word}%'" for column in ("body", "name", "model", "tags"))
+    return f"({plain} or words like '%{word}%')"
