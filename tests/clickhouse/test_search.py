@@ -97,7 +97,7 @@ def test_the_same_sessions_match(both: tuple[Index, ClickHouseIndex], query: str
 
 
 def test_too_many_sessions_are_not_listed(both: tuple[Index, ClickHouseIndex]) -> None:
-    """More candidates than wanted are none."""
+    """There is no list where it would be longer than wanted."""
     _, other = both
     assert other.candidates("fine", 2)[0] is None
     assert other.candidates("fine fine", 2)[0] is None
