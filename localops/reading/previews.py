@@ -16,6 +16,8 @@ LONGEST = 120
 _READ = 1_000
 # Levels of a message in which its text is looked for.
 _DEPTH = 4
+# Types of the parts of messages that call a tool.
+_CALLS = frozenset(("tool_use", "function_call", "tool_call"))
 # Characters of each value where a line has no room for all of them.
 _LONG_VALUE = 40
 
@@ -74,12 +76,27 @@ def _message_text(message: object, depth: int) -> str:
     if isinstance(message, list):
         return _folded(" ".join(_message_text(part, depth - 1) for part in islice(message, LONGEST)))
     if isinstance(message, dict):
-        for name in ("content", "parts", "text"):
+        if call := _tool_call(message):
+            return call
+        for name in ("content", "parts", "text", "tool_calls"):
             if message.get(name):
                 return _message_text(_whole(message[name]), depth - 1)
         if isinstance(message.get("type"), str):
             return f"[{_folded(message['type'])}]"
     return _shown(message)
+
+
+def _tool_call(part: dict[str, object]) -> str:
+    """Return the tool that a part of a message calls, with its arguments; empty if it calls none."""
+    for key in ("function", "functionCall", "function_call"):
+        inner = part.get(key)
+        if isinstance(inner, dict) and isinstance(inner.get("name"), str):
+            part = {**inner, "type": "function_call"}
+    name = part.get("name")
+    if part.get("type") not in _CALLS or not isinstance(name, str):
+        return ""
+    given = next((part[key] for key in ("input", "arguments", "args") if part.get(key)), None)
+    return f"→ {_folded(name)} {'' if given is None else _shown(_parsed(given))}".rstrip()
 
 
 def _shown(value: object) -> str:

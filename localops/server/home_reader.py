@@ -394,12 +394,12 @@ class HomeReader:
             return session_details.event(where, session, seq)
 
     def previews(self, project: str | None, session: bytes, *, seqs: Sequence[int]) -> Facts | None:
-        """Return the input of events, a line each."""
+        """Return events on a line each, and their pictures."""
         with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return None
             where, _ = holder
-            return previews.of(where.reader, session, seqs)
+            return previews.of(where, session, seqs)
 
     def timeline(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
         """Return a page of a session's events in columns."""

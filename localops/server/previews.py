@@ -1,45 +1,78 @@
-"""The input of events, each on one line: a list shows it beside the name, so that events need not be opened."""
+"""Events on one line each, beside their names in lists, so that they need not be opened; and their pictures."""
 
 from __future__ import annotations
 
 from localops.encoding import encode
-from localops.journal import rows, stored
-from localops.reading.previews import line
+from localops.journal import blobs, rows, stored
+from localops.reading.previews import line, result
+from localops.server import session_details
 from localops.server.timeline import row_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-    from localops.journal.reader import Reader
     from localops.journal.stored import Stored
     from localops.reading.facts import Facts
+    from localops.reading.home import Project
 
 # Characters of bodies that are read for one response; the last event may exceed it.
 _MOST = 8 << 20
+# Kinds of which both rows are read: what a model answered and what an action saw is in the last one.
+_WHOLE = frozenset(("llm", "action"))
 
 
-def of(reader: Reader, session: bytes, seqs: Iterable[int]) -> Facts:
-    """Return the lines of a session's events, by any of their seqs; the last are missing if bodies are very large."""
-    previews: dict[str, str] = {}
+def of(project: Project, session: bytes, seqs: Iterable[int]) -> Facts:
+    """Return the lines of a session's events, by any of their seqs; the last are missing if bodies are very large.
+
+    A line has the answer of a model call, and the input of any other event. `pictures` has the first picture of each
+    action that kept one.
+    """
+    lines: dict[str, str] = {}
+    pictures: dict[str, Facts] = {}
     read = 0
     for seq in seqs:
         if read >= _MOST:
             break
-        row = row_at(reader, seq)
+        row = row_at(project.reader, seq)
         if row is None or row.session != session or row.kind in rows.BOOKS:
             continue
-        text, size = _line_of(row), len(row.body or "")
-        if not text and (other := stored.one(reader, row.id, 1 - row.phase)):
-            text, size = _line_of(other), size + len(other.body or "")
-        previews[str(seq)] = text
-        read += size
-    return {"previews": previews}
+        halves = _halves(project, row) if row.kind in _WHOLE else [row]
+        text = _line_of(halves)
+        if not text and row.kind not in _WHOLE:
+            halves = _halves(project, row)
+            text = _line_of(halves)
+        lines[str(seq)] = text
+        read += sum(len(half.body or "") for half in halves)
+        if row.kind == "action" and (picture := _picture(project, halves)) is not None:
+            pictures[str(seq)] = picture
+    return {"previews": lines, "pictures": pictures}
 
 
-def _line_of(row: Stored) -> str:
+def _halves(project: Project, row: Stored) -> list[Stored]:
+    """Return both rows of an operation, the one row of anything else."""
+    other = stored.one(project.reader, row.id, 1 - row.phase)
+    return [row] if other is None else [row, other]
+
+
+def _line_of(halves: Iterable[Stored]) -> str:
+    bodies = [(half.kind, _body(half)) for half in halves]
+    texts = [result(kind, body) for kind, body in bodies if kind == "llm"] + [line(kind, body) for kind, body in bodies]
+    return next(filter(None, texts), "")
+
+
+def _picture(project: Project, halves: Iterable[Stored]) -> Facts | None:
+    """Return the first attachment of an event that is a picture."""
+    for digest in blobs.named([half.body for half in halves]):
+        file = session_details.attachment(project, digest)
+        if str(file["kind"]).startswith("image/"):
+            return file
+    return None
+
+
+def _body(row: Stored) -> object:
     try:
-        return line(row.kind, encode.loads(row.body or "{}"))
+        return encode.loads(row.body or "{}")
     # A damaged body.
     except ValueError:
-        return ""
+        return {}

@@ -153,12 +153,14 @@ class ReadApi:
         return self._answer({**facts, "attachments": [self._reachable(file) for file in attachments]})
 
     async def previews(self, call: Call) -> Response:
-        """Return the input of events, a line each."""
+        """Return events on a line each, and their pictures."""
         seqs = [_seq(text) for text in (call.param("seqs") or "").split(",", MOST_PREVIEWS)]
         known = [seq for seq in seqs if seq is not None]
         if len(known) != len(seqs) or len(known) > MOST_PREVIEWS:
             raise HttpError(400, f"invalid seqs: expected at most {MOST_PREVIEWS} numbers, as in ?seqs=3,5,8")
-        return self._answer(await self._one(self._store.previews, call, seqs=known))
+        facts = await self._one(self._store.previews, call, seqs=known)
+        pictures: Any = facts["pictures"]
+        return self._answer({**facts, "pictures": {seq: self._reachable(file) for seq, file in pictures.items()}})
 
     async def timeline(self, call: Call) -> Response:
         """Return a page of a session's events in columns."""

@@ -237,7 +237,7 @@ ENDPOINTS = (
         "GET",
         "/api/1/sessions/{session}/previews",
         "previews",
-        "The input of events, a line each.",
+        "Events on a line each: the answer of a model call, the input of any other; and their pictures.",
         query={"seqs": f"seqs of events, comma-separated, at most {MOST_PREVIEWS}; ask again for missing ones"},
     ),
     Endpoint(

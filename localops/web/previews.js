@@ -1,4 +1,4 @@
-// The input of events, a line each: fetched in groups for the rows that are drawn, and kept by seq.
+// What events are about, a line each: fetched in groups for the rows that are drawn, and kept by seq.
 
 import { ask, data, make } from "./base.js";
 
@@ -13,7 +13,7 @@ const known = new Map();
 const waiting = new Map();
 let later = 0;
 
-/** Return an element that shows the input of an event as soon as it is fetched. */
+/** Return an element that shows the line of an event as soon as it is fetched. */
 export function preview(seq, finished) {
   const element = make("span", { class: "preview" });
   if (known.has(seq)) fill(element, known.get(seq));

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from localops import clock
 from localops.journal import rows
-from localops.reading.previews import LONGEST, line
+from localops.reading.previews import LONGEST, line, result
 from tests.server.hubs import RealHub, batch_of, session_rows
 
 _PAGE = "https://shop.example/catalogue/" + "a" * 90 + "?page={}"
@@ -99,6 +99,29 @@ def test_events_are_asked_for_by_their_seqs(running: RealHub) -> None:
     ident, (call, tool) = _sent(running, *operation)
     reply = running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={tool},99999999,{call},{call - 1}")[1]
     assert reply["previews"] == {str(tool): "page=7", str(call): "Why?"}
+
+
+_CALLS = [
+    {"role": "assistant", "content": None, "tool_calls": [{"function": {"name": "buy", "arguments": '{"id": 7}'}}]},
+    {"role": "assistant", "content": [{"type": "tool_use", "name": "buy", "input": {"id": 7}}]},
+    {"role": "model", "parts": [{"functionCall": {"name": "buy", "args": {"id": 7}}}]},
+    [{"type": "function_call", "name": "buy", "arguments": '{"id": 7}', "call_id": "c"}],
+]
+
+
+@pytest.mark.parametrize("completion", _CALLS)
+def test_an_answer_that_calls_a_tool_shows_the_call(completion: Any) -> None:
+    """In the forms of OpenAI, Anthropic, Google and OpenAI's Responses."""
+    assert result("llm", {"completion": completion}) == "→ buy id=7"
+
+
+def test_model_calls_are_shown_by_their_answers(running: RealHub) -> None:
+    """The answer is in the last row of a call; a call that goes on, or failed, shows its question."""
+    halves = ("llm", rows.OPEN, '{"prompt":"Who?"}'), ("llm", rows.DONE, '{"completion":"An owl."}')
+    ident, (bare, call) = _sent(running, *halves)
+    reply = running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={bare},{call}")[1]
+    assert reply["previews"] == {str(bare): "Why?", str(call): "An owl."}
+    assert reply["pictures"] == {}
 
 
 def test_events_of_another_session_have_no_preview(running: RealHub) -> None:

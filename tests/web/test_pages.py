@@ -365,8 +365,8 @@ PREVIEWS = "[...document.querySelectorAll('.row .preview')].filter(one => one.te
 
 
 @pytest.mark.parametrize(("view", "width"), [("events", 1280), ("tree", 1280), ("events", 390)])
-def test_rows_say_what_an_event_was_given(chromium: Browser, loop: str, view: str, width: int) -> None:
-    """Arguments, the last words of a prompt, what went wrong; for the rows in sight, and nothing moves for it."""
+def test_rows_say_what_an_event_was_about(chromium: Browser, loop: str, view: str, width: int) -> None:
+    """Answers, arguments, what went wrong; for the rows in sight, and nothing moves for it."""
     with visiting(chromium, loop, width) as visit:
         page = visit.session("round and round", view)
         page.locator(".row").first.wait_for()
@@ -375,7 +375,7 @@ def test_rows_say_what_an_event_was_given(chromium: Browser, loop: str, view: st
         visit.until(f"{PREVIEWS} > 10")
         assert page.evaluate(places) == before
         rows = page.locator(".row")
-        assert "Where is the owl?" in rows.nth(0).inner_text()
+        assert "I shall look." in rows.nth(0).inner_text()
         for number, seen in ((1, 6), (2, 7)):
             line = rows.nth(number).locator(".preview")
             assert line.inner_text() == f"url=https://shop.example/?page={seen} timeout_s=20"
