@@ -9,7 +9,7 @@ from localops.journal import stored
 from localops.journal.sql import statements
 from localops.reading.story import Story
 from localops.recording import events
-from localops.transfer import bundle
+from localops.transfer import ingest
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,10 +31,10 @@ class Sender:
 
     journal: str
     host: str | None  # where its newest session began, if that is still here
-    first_ns: int  # when its first rows came, and its last ones
-    last_ns: int
+    first_ns: int  # when its first rows came
+    last_ns: int  # when its newest rows came: older ones may be carried here later, and are no sign of life
     newest_ns: int | None  # when the newest row that came was recorded
-    rows: int  # that have come
+    rows: int  # that have come, each counted once
     became: str | None  # the id that the journal has now, if it was copied, moved or restored
     release: str | None = None  # of localops that recorded its newest session, if that says so
 
@@ -59,8 +59,6 @@ def of(reader: Reader) -> list[Sender]:
 
 
 def _sender(reader: Reader, journal: str, first_ns: int, last_ns: int, renamed: dict[str, str]) -> Sender:
-    arrived = reader.ask(_sql("received_from"), {"journal": journal})
-    rows = sum(last - first + 1 for first, last in bundle.merged((first, last) for first, last, _, _ in arrived))
     host, newest_ns, release = None, None, None
     for id, phase in reader.ask(_sql("newest_of"), {"journal": journal, "many": _LOOKED_AT}):
         try:
@@ -75,7 +73,16 @@ def _sender(reader: Reader, journal: str, first_ns: int, last_ns: int, renamed: 
             release = release or _release(story)
             if host := story.host:
                 break
-    return Sender(journal, host, first_ns, last_ns, newest_ns, rows, renamed.get(journal), release)
+    return Sender(journal, host, first_ns, last_ns, newest_ns, _rows(reader, journal), renamed.get(journal), release)
+
+
+def _rows(reader: Reader, journal: str) -> int:
+    counted = reader.ask(_sql("counted"), {"key": ingest.counted_under(journal)})
+    if counted:
+        return int(counted[0][0])
+    # Its rows came when an earlier release did not count them yet.
+    arrived = reader.ask(_sql("received_from"), {"journal": journal})
+    return ingest.covered((first, last) for first, last, _, _ in arrived)
 
 
 def _release(story: Story) -> str | None:

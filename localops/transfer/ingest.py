@@ -42,6 +42,9 @@ _COVERED = "select 1 from received where journal = ? and last >= ? and first <= 
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
 _FORGET = "delete from received where journal = ? and last >= ?"
 _RECEIVED_FROM = "select first, last, id, phase from received where journal = ? order by last desc"
+_RECEIVED_AMONG = "select first, last from received where journal = ? and last >= ? and first <= ?"
+_COUNTED = "select value from meta where key = ?"
+_COUNT = "insert or replace into meta values(?, ?)"
 # The ranges of one batch that are remembered: our senders put as many rows into one.
 _MOST_RANGES = 4_000
 # The newest ends of batches in an answer, and as many older ones, at growing distances.
@@ -66,6 +69,14 @@ class MissingRows(Exception):
         super().__init__("the row before these is not here")
         self.held = held  # the seqs of the sender's journal that are here
         self.marks = marks  # seq, id and phase of the last rows of batches, the newest first
+
+
+def counted_under(journal: str) -> str:
+    """Return the key in `meta` of the number of rows that came from a journal.
+
+    The ranges in `received` do not tell it: they also cover rows that were pruned there and never sent.
+    """
+    return f"rows from {journal}"
 
 
 def take(
@@ -155,7 +166,11 @@ class _Taking:
             _send_again(execute, row.seq)
         self.stored = len(new) + len(self.replaced)
         self.size = sum(len(row.body or "") for row in (*new, *self.replaced))
-        self._remember(execute, ranges)
+        if new:
+            self._count(execute, len(new))
+        # What was carried here once more is no sign of life of its machine.
+        if self.stored or not self._is_received(execute, ranges):
+            self._remember(execute, ranges)
         # Read in the same transaction as the rows are written, so that the position covers them.
         newest = execute(_NEWEST).fetchone()
         self.position = [newest[0], newest[1].hex()] if newest else []
@@ -231,6 +246,22 @@ class _Taking:
         elif came not in bundle.without_content_as_sent(here):
             self.conflicts[row.seq] = CONFLICT
 
+    def _count(self, execute: Execute, many: int) -> None:
+        key = counted_under(self.batch.journal)
+        before = execute(_COUNTED, (key,)).get
+        if before is None:
+            # An earlier release did not count: what came then is what its ranges cover.
+            received = execute(_RECEIVED_FROM, (self.batch.journal,)).fetchall()
+            before = covered((first, last) for first, last, _, _ in received)
+        execute(_COUNT, (key, str(int(before) + many)))
+
+    def _is_received(self, execute: Execute, ranges: Sequence[Range]) -> bool:
+        """Return whether all of these seqs came before."""
+        if not ranges:
+            return False
+        among = (self.batch.journal, ranges[0][0], ranges[-1][1])
+        return not bundle.difference(ranges, execute(_RECEIVED_AMONG, among).fetchall())
+
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:
         ends = {row.seq: row for row in self.batch.rows}
         at = clock.now_ns()
@@ -297,6 +328,11 @@ def held(received: Iterable[tuple[Any, ...]]) -> tuple[list[Range], list[tuple[i
         at += step
     marks = [(entry.last, entry.id, entry.phase) for entry in newest_first[:_MARKS] + older[:_MARKS]]
     return bundle.merged((entry.first, entry.last) for entry in newest_first), marks
+
+
+def covered(ranges: Iterable[Range]) -> int:
+    """Return how many seqs are in ranges that may overlap."""
+    return sum(last - first + 1 for first, last in bundle.merged(ranges))
 
 
 def _differs(journal: Journal, figures: dict[str, Any]) -> bool:

@@ -71,19 +71,30 @@ from received
 where journal = :journal
 order by last desc;
 
+-- counted --
+-- How many rows have come from a journal.
+select cast(value as integer)
+from meta
+where key = :key;
+
 -- heard --
--- When the first and the last rows of each journal came.
-select journal, min(at_ns), max(at_ns)
-from received
+-- When the first rows of each journal came, and when its newest ones did.
+select journal, min(at_ns), (
+  select n.at_ns
+  from received n
+  where n.journal = r.journal
+  order by n.last desc, n.first desc
+  limit 1)
+from received r
 group by journal
 order by 3;
 
 -- newest_of --
--- The last rows of the batches that came last from a journal.
+-- The rows at the ends of a journal's newest batches.
 select id, phase
 from received
 where journal = :journal
-order by at_ns desc, last desc
+order by last desc, first desc
 limit :many;
 
 -- journals --
