@@ -111,11 +111,12 @@ class Receipts:
         self._newest, self._names, self._known = newest, names, known
         self._identities, self._key = identities, key
         self.hub = hub
+        self._counted: list[Range] = []
         self.ranges: list[Range] = []
         self.good: list[tuple[int, dict[str, Any]]] = []
 
     def take(self, receipt: dict[str, Any]) -> tuple[int, str | None]:
-        """Return how many rows a receipt is for, or why it does not count."""
+        """Return how many rows a receipt is for that none before it was for, or why it does not count."""
         ranges = self._ranges(receipt)
         reason = self._wrong(receipt, ranges)
         if reason is not None:
@@ -130,7 +131,15 @@ class Receipts:
             self.ranges += ranges
             self.good.append((count, receipt))
             self.hub = receipt["by"]
-        return count, None
+        return self._uncounted(count, ranges), None
+
+    def _uncounted(self, count: int, ranges: list[Range]) -> int:
+        """Return how many of the rows in some ranges, `count` in all, were not counted before."""
+        fresh = bundle.difference(ranges, self._counted)
+        self._counted = bundle.merged([*self._counted, *ranges])
+        if not fresh:
+            return 0
+        return count if fresh == bundle.merged(ranges) else sum(1 for _ in self._identities(fresh))
 
     def _ranges(self, receipt: dict[str, Any]) -> list[Range]:
         """Return the ranges of a receipt; an empty list when they are invalid."""

@@ -308,8 +308,8 @@ class Ledger:
         """Mark the rows of receipts as delivered, if a receipt is this hub's and for exactly the rows that are here.
 
         The hub is the one of earlier passes, else the one that made the API key, else (if the key does not name its
-        hub) the one of the first receipt, which is remembered.  Return for each receipt how many rows it is for, or
-        why it does not count.
+        hub) the one of the first receipt, which is remembered.  Return for each receipt how many rows it is for that
+        none before it was for, or why it does not count.
         """
         was = self.contact()
         checked = carried.Receipts(
