@@ -22,13 +22,15 @@ if TYPE_CHECKING:
 
 
 @click.command()
+@click.option("--require-remote", is_flag=True, help="Exit with 1 if rows of a project are not sent anywhere.")
 @common.place_options
 @common.json_option
 @click.pass_context
-def status(context: click.Context, home: str | None, project: str | None, as_json: bool) -> None:
+def status(context: click.Context, require_remote: bool, home: str | None, project: str | None, as_json: bool) -> None:
     """Show the projects of the home, and what their remotes lack.
 
-    Exit code 1 if a project cannot be read; the others are still shown.
+    Exit code 1 if a project cannot be read; the others are still shown. A project without a remote is only reported,
+    as not every home is meant to be sent: --require-remote is for a monitor of one that is.
     """
     folder, only = common.place(home, project)
     config.check_home(folder)
@@ -37,7 +39,7 @@ def status(context: click.Context, home: str | None, project: str | None, as_jso
     if only and not projects:
         raise NotFound(f"no project {only!r} in {folder}; there is: {', '.join(known(folder)) or 'none yet'}")
     problems = config.problems(folder)
-    lacking, empty = sent_nowhere(folder, [only] if only else known(folder))
+    lacking, empty = sent_nowhere(folder, [only] if only else known(folder), wanted=require_remote)
     if as_json:
         waiting = sum(facts["spilled_waiting"] for facts in projects)
         facts = {"home": folder, "spilled_waiting": waiting, "projects": projects, "problems": problems}
@@ -48,7 +50,7 @@ def status(context: click.Context, home: str | None, project: str | None, as_jso
             output.say(f"{name} has no remote: its rows are not sent anywhere")
         for name in empty:
             output.say(f"{name} has a remote, but nothing was recorded into it")
-    if any(facts["error"] for facts in projects):
+    if any(facts["error"] for facts in projects) or (require_remote and lacking):
         context.exit(1)
 
 

@@ -220,13 +220,13 @@ def _is_used(folder: str) -> bool:
     return any(name.startswith(ours) for name in names) or bool(spill.waiting(folder))
 
 
-def sent_nowhere(home: str, names: Iterable[str]) -> tuple[list[str], list[str]]:
+def sent_nowhere(home: str, names: Iterable[str], *, wanted: bool = False) -> tuple[list[str], list[str]]:
     """Return the projects that have rows and no remote, and those that have a remote and no rows.
 
-    Both are empty if no project has a remote, as then the user does not want to send anything.
+    Both are empty if no project has a remote, unless a remote is `wanted`: the user may not want to send anything.
     """
     remote = {name: _has_remote(config.project_folder(home, name)) for name in names}
-    if not any(remote.values()):
+    if not wanted and not any(remote.values()):
         return [], []
     rows = {name: os.path.exists(os.path.join(config.project_folder(home, name), config.JOURNAL)) for name in remote}
     lacking = [name for name in remote if rows[name] and not remote[name]]

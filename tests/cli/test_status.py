@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -117,6 +118,21 @@ def test_a_remote_is_a_line(command: Any) -> None:
     assert code == 0
     assert out.splitlines()[-1].split()[:3] == ["default", "hub", "4"]
     assert "nothing listens at 127.0.0.1:1" in out
+
+
+def test_a_monitor_can_require_a_remote(command: Any, as_json: Any) -> None:
+    """Also of a home without any, where nothing is reported otherwise."""
+    code, _, err = command("status")
+    assert (code, "has no remote" in err) == (0, False)
+    code, _, err = command("status", "--require-remote")
+    assert (code, "default has no remote: its rows are not sent anywhere" in err) == (1, True)
+    code, out, _ = command("status", "--require-remote", "--json")
+    assert (code, json.loads(out)["without_remote"]) == (1, ["default"])
+    command("remote", "add", "hub", "http://127.0.0.1:1", "--key", "k", "--project", "research")
+    assert command("status", "--require-remote")[0] == 1
+    command("remote", "add", "hub", "http://127.0.0.1:1", "--key", "k", "--project", "default")
+    assert command("status", "--require-remote")[0] == 0
+    assert command("status", "--require-remote", "--project", "default")[0] == 0
 
 
 def test_a_project_without_a_remote_is_reported_by_each_command(command: Any, as_json: Any) -> None:
