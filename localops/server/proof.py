@@ -11,7 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 
 from localops.encoding import encode
-from localops.journal import blobs, stored
+from localops.journal import blobs, rows, stored
 from localops.journal.sql import statements
 from localops.transfer import bundle, ingest
 
@@ -33,6 +33,8 @@ MOST_DIGESTED = 100_000
 # Bytes of blobs that are read in one request; the first blob is always read.
 _MOST_HASHED = 256 << 20
 _PAGE = 1_000
+# Events that a check names for a file that is missing or damaged.
+_MOST_USES = 5
 # Suffix of a damaged blob, which is renamed so that a good one can take its place.
 DAMAGED = ".damaged"
 
@@ -108,6 +110,7 @@ class Checked:
     lost: list[int] = field(default_factory=list)  # seqs of rows that only derived tables still name
     blobs: int = 0  # that rows refer to
     missing: list[str] = field(default_factory=list)  # of these, the missing and damaged ones
+    uses: dict[str, list[Facts]] = field(default_factory=dict)  # by missing blob: events whose content it is, a few
     machines: int = 0  # journals that rows arrived from
     faults: list[str] = field(default_factory=list)  # what SQLite reports about the structure of the file
 
@@ -140,7 +143,26 @@ def check(project: str, folder: str, reader: Reader) -> Checked:
     checked.lost = [seq for (seq,) in reader.ask(_sql("lost"), {})]
     checked.blobs = len(named)
     checked.missing = [digest for digest in named if blobs.flaw(folder, digest)]
+    if checked.missing:
+        # Read again, as to keep what names each file would take much memory for a case that is rare.
+        checked.uses = _uses(reader, checked.missing)
     return checked
+
+
+def _uses(reader: Reader, digests: Iterable[str]) -> dict[str, list[Facts]]:
+    """Return the first events that name each of some blobs, with their sessions."""
+    uses: dict[str, list[Facts]] = {digest: [] for digest in digests}
+    for _, row in _everything(reader):
+        if row is None or not row.is_intact:
+            continue
+        for digest in dict.fromkeys(blobs.named([row.body])):
+            known = uses.get(digest)
+            # An operation may name it in both of its rows.
+            if known is None or len(known) == _MOST_USES or any(use["event"] == rows.id_text(row.id) for use in known):
+                continue
+            session = rows.id_text(row.session)
+            known.append({"session": session, "event": rows.id_text(row.id), "kind": row.kind, "name": row.name})
+    return uses
 
 
 def still_named(reader: Reader, digests: set[str]) -> set[str]:

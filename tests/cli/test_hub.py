@@ -8,6 +8,7 @@ import os
 import resource
 import subprocess
 import sys
+import uuid
 from pathlib import Path
 
 import apsw
@@ -113,7 +114,10 @@ def test_check_reports_what_a_restored_hub_lacks(tmp_path: Path) -> None:
         digest = hashlib.sha256(data).hexdigest()
         headers = {"Upload-Offset": "0", "Upload-Length": str(len(data))}
         assert running.ask("PATCH", f"/sync/1/blobs/{digest}", data, headers=headers)[0] == 200
-        running.take(batch_of(session_rows(6, body=json.dumps({"params": {"$blob": digest}}))))
+        sent = session_rows(6, body=json.dumps({"params": {"$blob": digest}}))
+        session = str(uuid.UUID(bytes=sent[0][2]))
+        events = [str(uuid.UUID(bytes=row[0])) for row in sent[3:7]]  # whose rows stay whole below
+        running.take(batch_of(sent))
         where = ("--data", str(running.data))
         whole = json.loads(_localops("hub", "check", *where, "--json").stdout)
         [project] = whole["projects"]
@@ -132,6 +136,13 @@ def test_check_reports_what_a_restored_hub_lacks(tmp_path: Path) -> None:
     done = _localops("hub", "check", "--data", str(copy))
     assert (done.returncode, "2 rows are damaged (3, 4)" in done.stderr) == (1, True)
     assert "1 file is missing or damaged" in done.stderr
+    # Which runs have lost something, and where in them.
+    [project] = json.loads(_localops("hub", "check", "--data", str(copy), "--json").stdout)["projects"]
+    uses = project["uses"][digest]
+    assert {use["session"] for use in uses} == {session}
+    assert [(use["event"], use["kind"]) for use in uses] == [(event, "llm") for event in events]
+    assert f"file {digest[:12]}… belongs to llm {events[0]}, llm {events[1]}, " in done.stderr
+    assert f"and 1 more of session {session}" in done.stderr
     connection = apsw.Connection(str(copy / "default" / "journal.db"))
     connection.execute("update event set sum = sum + 1")
     connection.close()

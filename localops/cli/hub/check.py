@@ -17,6 +17,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.server.proof import Checked
 
+# Files that are missing, and printed each with its events.
+_MOST_FILES = 10
+
 
 @click.command()
 @data_option
@@ -47,6 +50,7 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
     lost = {each.project for each in keys.all() if each.project and each.state == "good"} - stored
     problems += [f"{name}: has a key, but no journal" for name in sorted(lost)]
     problems += [f"{result.project}: {_missing(result)}" for result in checked if result.lacks]
+    uses = [line for result in checked for line in _uses(result)]
     problems += [f"{result.project}: {_broken(keys.folder, result)}" for result in checked if result.faults]
     working = [known.handle for known in keys.all() if known.state == "good"]
     if as_json:
@@ -67,8 +71,23 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
         # Last, where they are seen.
         for problem in problems:
             output.say(problem)
+        for line in uses[:_MOST_FILES]:
+            output.say(line)
+        if len(uses) > _MOST_FILES:
+            output.say(f"and {output.counted(len(uses) - _MOST_FILES, 'more file')}: --json names them all")
     if problems:
         context.exit(1)
+
+
+def _uses(checked: Checked) -> list[str]:
+    """Return a line for each file that is missing or damaged: which events it belongs to."""
+    lines = []
+    for digest, uses in checked.uses.items():
+        events = [f"{' '.join(filter(None, (use['kind'], use['name'])))} {use['event']}" for use in uses]
+        sessions = dict.fromkeys(use["session"] for use in uses)
+        of = f"{'session' if len(sessions) == 1 else 'sessions'} {', '.join(sessions)}"
+        lines.append(f"{checked.project}: file {digest[:12]}… belongs to {some(events, 3)} of {of}")
+    return lines
 
 
 def _broken(folder: str, checked: Checked) -> str:
