@@ -135,7 +135,11 @@ ENDPOINTS = (
         "/sync/1/hello",
         "hello",
         "The hub's id and limits, and whether it still has the row that a sender last saw there.",
-        query={"seq": "seq of that row, from a receipt", "id": "its id: 32 hex digits"},
+        query={
+            "seq": "seq of that row, from a receipt",
+            "id": "its id: 32 hex digits",
+            "health": "1 for `problems` of the key's project, and of the hub that keep it from taking rows",
+        },
         api="sync",
     ),
     Endpoint(

@@ -63,6 +63,9 @@ class SyncApi:
             id = _parsed(_id, call.param("id"), "invalid id: expected 32 hex digits")
             seq = call.number("seq", 0, most=1 << 62)
             facts["kept"] = await self._read(self._store.keeps, call.owner, seq, id)
+        if call.param("health") == "1":
+            # That of `/health` is about all projects: a machine can do nothing about those of others.
+            facts["problems"] = await self._service.problems_of(call.owner)
         if self._offers is not None:
             facts["prices"] = {"date": await asyncio.to_thread(imported_prices.in_use, self._offers)}
         return self._answer(facts)

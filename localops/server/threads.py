@@ -77,7 +77,8 @@ class Service:
         self._refused: dict[tuple[str, str], float] = {}
         # By project: when the hub tried to write last, and whether it could.
         self._tried: dict[str, tuple[float, bool]] = {}
-        self._damaged: float | None = None
+        # When a damaged page was read last, by project; "" if a read was not of one.
+        self._damaged: dict[str, float] = {}
         self.metrics = Metrics()
         self.refusals = Refusals(self.metrics)
         # Now: reads and writes in threads, and writes that wait for another one of their project.
@@ -122,7 +123,7 @@ class Service:
             async with self._reads.use():
                 return await loop.run_in_executor(self._readers, lambda: work(*arguments, **options))
         except DamagedJournal:
-            self._damaged = time.monotonic()
+            self._damaged[exchange.current().project or ""] = time.monotonic()
             raise
         finally:
             self.reads -= 1
@@ -212,16 +213,36 @@ class Service:
             self._refused.pop(healed, None)
         self._tried.pop(project, None)
 
-    def damaged_lately(self) -> bool:
-        """Return whether a damaged page was read in the last minutes: another request may not read it."""
-        return self._damaged is not None and time.monotonic() - self._damaged < _REFUSED
+    async def problems_of(self, project: str) -> list[str]:
+        """Return what keeps a project from storing rows, or is wrong with what it has stored, without paths."""
+        if self.health is None:
+            return []
+        problems = list(await self.read(self.health.of_project, project))
+        if not problems and self.damaged_lately(project):
+            return [_JOURNAL_DAMAGED]
+        if not problems and await self.read(self.refused_lately, project):
+            return [_NOT_STORED]
+        return problems
 
-    def refused_lately(self) -> bool:
-        """Return whether a write failed, and none succeeded since; after some minutes, whether it would fail again."""
-        for (project, what), when in list(self._refused.items()):
-            if time.monotonic() - when < _REFUSED or not self.can_write(project):
+    def damaged_lately(self, project: str | None = None) -> bool:
+        """Return whether a damaged page was read in the last minutes: another request may not read it.
+
+        With a project, whether it was one of its pages.
+        """
+        damaged = self._damaged.items()
+        return any(time.monotonic() - when < _REFUSED for name, when in damaged if project in (None, name))
+
+    def refused_lately(self, project: str | None = None) -> bool:
+        """Return whether a write failed, and none succeeded since; after some minutes, whether it would fail again.
+
+        With a project, whether one of its writes did, or one of a body, which is of none yet.
+        """
+        for (name, what), when in list(self._refused.items()):
+            if project is not None and name not in (project, ""):
+                continue
+            if time.monotonic() - when < _REFUSED or not self.can_write(name):
                 return True
-            self._refused.pop((project, what), None)
+            self._refused.pop((name, what), None)
         return False
 
     def refuses(self, within: float, *, look: bool = True) -> bool:

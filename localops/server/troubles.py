@@ -110,6 +110,22 @@ class Health:
             return [*self.parts["keys"], *journals, *self.parts["disk"]]
         return []
 
+    def of_project(self, project: str) -> list[str]:
+        """Return the problems that concern one project: its own, and those of the hub that keep it from taking rows."""
+        self.problems()
+        with self._lock:
+            common = [*self.parts["keys"], *self.parts["disk"]]
+            try:
+                self._store.newest(project, None)
+            except NotFound:  # removed
+                return common
+            except LocalopsError as error:
+                report(UNREADABLE, error.why if isinstance(error, Unavailable) else error)
+                return [*common, "the journal of this project cannot be read: it may be damaged"]
+            if self._is_damaged(project):
+                return [*common, "rows or files of this project are damaged or missing on the hub"]
+            return common
+
     def warnings(self) -> list[str]:
         """Return what becomes a problem later."""
         try:

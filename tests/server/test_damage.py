@@ -13,6 +13,7 @@ import pytest
 from localops.journal import blobs
 from localops.journal.reader import Reader
 from localops.server import damage
+from localops_sync import remote_test
 from tests.server.hubs import RealHub, hub, wait_until
 from tests.sync.homes import Sender
 from tests.sync.operating import run_hub
@@ -87,6 +88,45 @@ def test_a_machines_verify_counts_against_health(own: RealHub, sender: Sender) -
     sender.sync(verify=True)
     assert sender.sync().code == 0
     wait_until(lambda: _health(own) == (200, []))
+
+
+def _tested(sender: Sender) -> remote_test.Finding:
+    """Return what the test of a machine's remote reports of the hub's health."""
+    with Reader(sender.journal) as reader:
+        findings = list(remote_test.run(sender.remote, reader, sender.folder))
+    return next(each for each in findings if each.step == "health")
+
+
+def test_the_damage_of_one_project_fails_no_test_of_another(own: RealHub, sender: Sender, tmp_path: Path) -> None:
+    """A machine learns about its own project; what is wrong with others is for the operator."""
+    other = Sender(tmp_path / "other", own.url, own.new_key("other"))
+    other.write(1)
+    assert other.sync().code == 0
+    _change(own, "update event set sum = sum + 1 where seq = 7")
+    assert _check(own) == 1
+    wait_until(lambda: _health(own) == (503, [_LINE]))
+    assert (_tested(other).ok, _tested(sender).ok) == (True, False)
+    assert "rows or files of this project are damaged" in _tested(sender).message
+    sender.sync(verify=True)
+    assert sender.sync().code == 0
+    wait_until(lambda: _tested(sender).ok)
+
+
+@pytest.mark.foreign_open
+def test_a_journal_that_cannot_be_read_is_shown_to_its_own_machines(
+    own: RealHub, sender: Sender, tmp_path: Path
+) -> None:
+    """The others can go on."""
+    other = Sender(tmp_path / "other", own.url, own.new_key("other"))
+    other.write(1)
+    assert other.sync().code == 0
+    own.stop()
+    (own.data / "other" / "journal.db").write_bytes(b"no journal" * 1_000)
+    own.start()
+    wait_until(lambda: _health(own)[0] == 503)
+    assert _tested(sender).ok
+    finding = _tested(other)
+    assert (finding.ok, "the journal of this project cannot be read" in finding.message) == (False, True)
 
 
 def test_what_was_never_here_is_no_damage(own: RealHub, sender: Sender) -> None:

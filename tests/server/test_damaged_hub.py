@@ -48,7 +48,8 @@ def test_a_hub_says_that_its_journal_is_damaged(tmp_path: Path, how: str, capfd:
         assert (err.count(" 503: the journal cannot be read now: "), str(own.folder / "journal.db") in err) == (1, True)
         done = run_localops(sender.home, "remote", "test", "hub")
         assert done.returncode != 0
-        assert "no  health      the hub reports: a journal cannot be read: it may be damaged" in done.stdout
+        reported = "the hub reports: the journal of this project cannot be read: it may be damaged"
+        assert f"no  health      {reported}" in done.stdout
 
 
 @pytest.mark.foreign_open

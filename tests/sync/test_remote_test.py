@@ -87,12 +87,35 @@ def test_a_proxy_that_takes_small_bodies_only_is_found(before: tuple[Chaos, Send
 
 
 def test_a_problem_of_the_hub_itself_is_shown(before: tuple[Chaos, Sender]) -> None:
-    """A hub with a full disk answers hello as usual; its health reports the problem."""
+    """A hub with a full disk answers hello as usual, and names the problem when it is asked for any."""
+    way, sender = before
+
+    def full(greeting: dict[str, object]) -> dict[str, object]:
+        return {**greeting, "problems": ["nothing can be stored: the disk is full"]}
+
+    def behave(exchange: Exchange) -> None:
+        (chaos.changed(full) if exchange.request.target.endswith("?health=1") else chaos.passed)(exchange)
+
+    way.always(behave)
+    with Reader(sender.journal) as reader:
+        *_, last = remote_test.run(sender.remote, reader, sender.folder)
+    assert (last.step, last.ok, last.act) == ("health", False, False)
+    assert "the disk is full" in last.message
+
+
+def test_a_problem_of_an_earlier_hub_is_shown(before: tuple[Chaos, Sender]) -> None:
+    """It does not know the question about one project, and its `/health` is about all of them."""
     way, sender = before
     problem = {"status": "trouble", "problems": ["nothing can be stored: the disk is full"]}
 
+    def earlier(greeting: dict[str, object]) -> dict[str, object]:
+        return {key: value for key, value in greeting.items() if key != "problems"}
+
     def behave(exchange: Exchange) -> None:
-        (chaos.status(503, problem) if exchange.request.target == "/health" else chaos.passed)(exchange)
+        if exchange.request.target == "/health":
+            chaos.status(503, problem)(exchange)
+        else:
+            (chaos.changed(earlier) if "hello" in exchange.request.target else chaos.passed)(exchange)
 
     way.always(behave)
     with Reader(sender.journal) as reader:

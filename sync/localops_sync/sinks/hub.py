@@ -249,7 +249,13 @@ class Hub:
     # Questions about what the hub has
 
     def trouble(self) -> str | None:
-        """Return the problems in the hub's health report; None if it has none."""
+        """Return the problems that the hub reports for the project of the key; None if it has none.
+
+        An earlier hub reports only those of all its projects together.
+        """
+        greeting = self._dict(self._ask("GET", "/sync/1/hello?health=1"))
+        if "problems" in greeting:
+            return "; ".join(_texts(greeting["problems"])) or None
         health = self._dict(self.transport.ask("GET", "/health", expected=(200, 503)))
         problems = _texts(health.get("problems"))
         return "; ".join(problems) or None if health.get("status") != "ok" else None
