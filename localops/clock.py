@@ -13,6 +13,7 @@ from _random import Random  # the C generator alone: `random` would import hashl
 from functools import partial
 
 _STEP_NS = 1_000_000_000
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400, "w": 7 * 86_400}
 _boot = getattr(time, "CLOCK_BOOTTIME", None)  # Linux; elsewhere the monotonic clock, which may not count sleep
 _ticks = time.monotonic_ns if _boot is None else partial(time.clock_gettime_ns, _boot)
 
@@ -47,6 +48,14 @@ def iso(at_ns: int) -> str:
     seconds, rest = divmod(at_ns, 1_000_000_000)
     moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=rest // 1000)
     return moment.isoformat(timespec="microseconds")
+
+
+def ago(text: str) -> int | None:
+    """Return the time that `2h` or `3d` means, which is that long ago; None for any other text."""
+    import re  # late, as no recorder reads such a text
+
+    match = re.fullmatch(r"(\d{1,9}(?:\.\d+)?) *([smhdw])", text)
+    return match and now_ns() - round(float(match[1]) * _SECONDS[match[2]] * 1e9)
 
 
 def new_id(at_ns: int = 0) -> bytes:

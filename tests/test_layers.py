@@ -48,7 +48,7 @@ LAYERS = """
     removal
     home parent_session
     lower_bounds score_functions
-    exposition facts prune remotes repricing imported_prices
+    exposition facts prune remotes repricing imported_prices views
     steps
     loops
     doctor usage run_diff run_gate sentences waste

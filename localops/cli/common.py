@@ -185,8 +185,8 @@ class Moment(WholeNumber):
         if isinstance(value, int):
             return value
         text = value.strip()
-        if match := re.fullmatch(r"(\d+(?:\.\d+)?) *([smhdw])", text):
-            return clock.now_ns() - round(float(match[1]) * _SECONDS[match[2]] * 1e9)
+        if (since := clock.ago(text)) is not None:
+            return since
         from localops.recording import events  # most commands are given no time
 
         at = events.to_ns(text)

@@ -60,6 +60,20 @@ _OPTIONS = (
 )
 
 
+class WithView(click.Command):
+    """A command with --view: options that are not given have the values of that saved view."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the command line."""
+        if not ctx.resilient_parsing:
+            given, *_ = self.make_parser(ctx).parse_args(args=list(args))
+            if (name := given.get("view")) is not None:
+                from localops.cli.view_options import defaults
+
+                ctx.default_map = defaults(self, name, given.get("home"), given.get("project"))
+        return super().parse_args(ctx, args)
+
+
 def options(command: F) -> F:
     """Add the options; a session must pass every one that is given."""
     for option in reversed(_OPTIONS):

@@ -36,7 +36,7 @@ _ORDERS: dict[str, Callable[[Listed], int]] = {
 _BY_SCORE = "score:"  # before the name of a score, as a value of --sort
 
 
-class _Order(click.ParamType[str]):
+class Order(click.ParamType[str]):
     """A word for --sort."""
 
     name = "word"
@@ -48,11 +48,14 @@ class _Order(click.ParamType[str]):
         return value
 
 
-@click.command()
+@click.command(cls=filters.WithView)
 @filters.options
 @click.option(
+    "--view", metavar="NAME", expose_value=False, help="With the filters of a saved view; others replace them."
+)
+@click.option(
     "--sort",
-    type=_Order(),
+    type=Order(),
     default="began",
     show_default=True,
     help=f"The greatest first: {', '.join(_ORDERS)} or score:NAME; sessions without that score come last.",

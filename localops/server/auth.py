@@ -41,7 +41,7 @@ _LOGIN = 5.0
 _LACKS = {
     SEND: "this API key is only for reading: sending needs one with the scope send",
     READ: "this API key is only for sending: reading needs one with the scope read",
-    SCORE: "this API key may not judge sessions: that needs one with the scope score",
+    SCORE: "this API key may not judge sessions or save views: that needs one with the scope score",
     ADMIN: "this address is for the operator of the hub: it needs an API key with the scope admin",
 }
 

@@ -37,6 +37,7 @@ from localops.server.loop_marks import LoopMarks
 from localops.server.request import TooMany, Unavailable
 from localops.server.session_index import DIMS, SessionIndex, Wanted, merged
 from localops.upkeep import scoring
+from localops.upkeep.views import Views
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -50,6 +51,7 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
     from localops.recording.scores import Score
     from localops.server.session_index import Place
+    from localops.upkeep.views import View
 
 # Idle readers kept for each project.
 _READERS = 4
@@ -231,6 +233,18 @@ class HomeReader:
                 "project": name,
                 "event": None if target is None else facts.full_id(target),
             }
+
+    def views(self, project: str | None) -> list[View]:
+        """Return the saved views."""
+        return Views(self.folder, project).all()
+
+    def save_view(self, project: str | None, view: View) -> None:
+        """Keep a view."""
+        Views(self.folder, project).save(view)
+
+    def delete_view(self, project: str | None, name: str) -> None:
+        """Delete a saved view."""
+        Views(self.folder, project).delete(name)
 
     def newest(self, project: str | None, session: bytes | None) -> Facts:
         """Return the last seq of all projects, or that of a session and its state."""

@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 import uuid
+from dataclasses import replace
 from tempfile import SpooledTemporaryFile
 
 from starlette.responses import FileResponse, Response, StreamingResponse
 
-from localops import dialects, output
+from localops import clock, dialects, output
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.reading import analytics
 from localops.reading.home import STATES, Filters
-from localops.recording import scores
+from localops.recording import events, scores
 from localops.server import openapi
 from localops.server.request import HttpError, Unavailable, digest_in, valid_project
-from localops.server.routes import BYTES, ENDPOINTS, MOST_MARKS, MOST_PREVIEWS
+from localops.server.routes import BYTES, ENDPOINTS, MOST_MARKS, MOST_PREVIEWS, VIEWED
 from localops.server.session_index import BY_SCORE, SORTS, WORDS
 from localops.server.threads import json
+from localops.upkeep import views as saved_views
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
     from localops.server.event_stream import EventStreams
     from localops.server.request import Call
     from localops.server.threads import Service
+    from localops.upkeep.views import View
 
 # Rows of a session that can be exported in one response.
 _EXPORT = 100_000
@@ -135,6 +138,31 @@ class ReadApi:
         if written is None:
             raise HttpError(404, _MISSING)
         return self._answer(written)
+
+    async def views(self, call: Call) -> Response:
+        """Return the saved views."""
+        saved = await self._read(self._store.views, call.project)
+        return self._answer({"views": [vars(view) for view in saved]})
+
+    async def save_view(self, call: Call) -> Response:
+        """Save a view."""
+        view = _view_in(await _document(call), call)
+        if self._service.keys is None:
+            await self._read(self._store.save_view, call.project, view)
+        else:
+            await self._service.write(call.owner, self._store.save_view, call.owner, view)
+        return self._answer(dict(vars(view)))
+
+    async def delete_view(self, call: Call) -> Response:
+        """Delete a saved view."""
+        name = call.param("name")
+        if name is None:
+            raise HttpError(400, "missing parameter: name the view, as in ?name=failures")
+        if self._service.keys is None:
+            await self._read(self._store.delete_view, call.project, name)
+        else:
+            await self._service.in_turn(call.owner, self._store.delete_view, call.owner, name)
+        return self._answer({"deleted": name})
 
     async def events(self, call: Call) -> Response:
         """Return a page of a session's events."""
@@ -340,6 +368,18 @@ def _score_in(given: dict[str, Any], call: Call) -> scores.Score:
         return scores.checked(scores.Score(name, value, by, given.get("comment"), version, event))  # type: ignore[arg-type]
     except ConfigError as error:
         raise HttpError(400, str(error)) from error
+
+
+def _view_in(given: dict[str, Any], call: Call) -> View:
+    """Return the view of a request; raise HttpError if it cannot be one."""
+    try:
+        view = saved_views.checked(given.get("name"), given.get("filters"))
+    except ConfigError as error:
+        raise HttpError(400, str(error)) from error
+    unknown = sorted(view.filters.keys() - VIEWED)
+    if unknown:
+        raise HttpError(400, f"unknown filter {unknown[0]!r}: use one of {', '.join(sorted(VIEWED))}")
+    return replace(view, by=call.by.note if call.by is not None else None, saved=events.iso(clock.now_ns()))
 
 
 def _seq(text: str) -> int | None:

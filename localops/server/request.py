@@ -6,6 +6,7 @@ import uuid
 from dataclasses import dataclass, field
 from decimal import Decimal, InvalidOperation
 
+from localops import clock
 from localops.config import check_project
 from localops.errors import ConfigError, LocalopsError
 from localops.recording import events
@@ -133,9 +134,10 @@ class Call:
         text = self.param(name)
         if text is None:
             return None
-        at = events.to_ns(text)
+        at = clock.ago(text)
+        at = events.to_ns(text) if at is None else at
         if at is None:
-            raise HttpError(400, f"invalid {name} {text[:40]!r}: use 2026-11-21 or 2026-11-21T08:30")
+            raise HttpError(400, f"invalid {name} {text[:40]!r}: use 7d, 2026-11-21 or 2026-11-21T08:30")
         return at
 
 

@@ -29,7 +29,7 @@ _LIST = {
     "conversation": "of this conversation, or with an event of it",
     "meta": "with this metadata, as NAME=VALUE",
     "score": "with this score of itself or of an event: NAME, NAME<0.5, NAME=good, NAME@AUTHOR>=1; can be repeated",
-    "since": "started since then (ISO 8601, UTC unless it names a zone)",
+    "since": "started since then (ISO 8601, UTC unless it names a zone; or 7d, 2h: ago)",
     "until": "started before then",
     "text": "with an event that contains these words",
     **{name: f"with {what}" for name, what in _BOUNDS.items()},
@@ -41,6 +41,8 @@ _LIST = {
     "limit": "at most this many; 50 by default, 500 at most",
 }
 _CHOSEN = {name: about for name, about in _LIST.items() if name not in ("sort", "order", "before", "limit")}
+# What a saved view can have.
+VIEWED = frozenset(_CHOSEN) | {"sort", "order"}
 _FIGURES = {
     "by": f"one of {', '.join(analytics.ACROSS)}, or meta:NAME; without it, the sums",
     "since": _LIST["since"],
@@ -108,6 +110,18 @@ _SCORE: dict[str, object] = {
         "version": _TEXT,
         "event": {"type": "string", "description": "the id of an event of the session"},
     },
+}
+_VIEW: dict[str, object] = {
+    "type": "object",
+    "properties": {
+        "name": _TEXT,
+        "filters": {
+            "type": "object",
+            "description": "by query parameter of the list of sessions: a text, or several",
+            "additionalProperties": {"anyOf": [_TEXT, {"type": "array", "items": _TEXT}]},
+        },
+    },
+    "required": ["name", "filters"],
 }
 
 ENDPOINTS = (
@@ -269,6 +283,25 @@ ENDPOINTS = (
         form=_SCORE,
         scope=SCORE,
         answers={404: "The session, or the event, does not exist."},
+    ),
+    Endpoint("GET", "/api/1/views", "views", "The saved views: filters of the list of sessions, each under a name."),
+    Endpoint(
+        "POST",
+        "/api/1/views",
+        "save_view",
+        "Save filters of the list of sessions under a name, in place of an earlier view of that name.",
+        body=_JSON,
+        form=_VIEW,
+        scope=SCORE,
+    ),
+    Endpoint(
+        "DELETE",
+        "/api/1/views",
+        "delete_view",
+        "Delete a saved view.",
+        query={"name": "name of the view"},
+        scope=SCORE,
+        answers={404: "There is no view of this name."},
     ),
     Endpoint("GET", "/api/1/sessions/{session}/why", "why", "The post-mortem of a session: how it ended, and why."),
     Endpoint(

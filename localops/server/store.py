@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from localops.server.senders import Sender
     from localops.transfer.bundle import Ack, Batch, Range
     from localops.upkeep.prune import Choice, Taken
+    from localops.upkeep.views import View
 
     Identity = tuple[bytes, int]
 
@@ -119,6 +120,15 @@ if TYPE_CHECKING:
 
         def judge(self, project: str | None, session: bytes, score: Score) -> Facts | None:
             """Store a score or a note that was checked; None if the session does not exist, NotFound for its event."""
+
+        def views(self, project: str | None) -> list[View]:
+            """Return the saved views of a project, or of a user's own home."""
+
+        def save_view(self, project: str | None, view: View) -> None:
+            """Keep a view that was checked."""
+
+        def delete_view(self, project: str | None, name: str) -> None:
+            """Delete a saved view; NotFound if there is none of that name."""
 
         def newest(self, project: str | None, session: bytes | None) -> Facts:
             """Return the last seq and a session's state: a different result means that something changed."""

@@ -111,8 +111,19 @@ _TRACES = {
     "metrics": '{project="mine"',
 }
 # What AgentOps clients write has tests of its own: it goes into the session of their token. For spans, test_otlp_in.py
-# tries two keys.
-_WITHOUT_CONTENT = ("hello", "rows", "prices", "check_token", "traces", "logs", "judge")
+# tries two keys. Saved views: test_views.py does.
+_WITHOUT_CONTENT = (
+    "hello",
+    "rows",
+    "prices",
+    "check_token",
+    "traces",
+    "logs",
+    "judge",
+    "views",
+    "save_view",
+    "delete_view",
+)
 _ENDPOINTS = [
     endpoint
     for endpoint in ENDPOINTS

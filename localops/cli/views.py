@@ -1,0 +1,117 @@
+"""`localops views`: keep filters of the list of sessions under names."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from decimal import Decimal
+
+import click
+
+from localops import clock, output
+from localops.cli import common, filters
+from localops.cli.common import Dollars, Moment, Span
+from localops.cli.sessions import Order
+from localops.cli.view_options import PARAMETERS
+from localops.upkeep import views as saved_views
+from localops.upkeep.views import View, Views
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+
+class _AsText(click.ParamType[str]):
+    """Any other type, of which a text is kept that means the same in the API, also later."""
+
+    def __init__(self, type: click.ParamType[Any]) -> None:
+        self._type = type
+        self.name = type.name
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the text, or fail where the type does."""
+        read = self._type.convert(value, param, ctx)
+        if isinstance(self._type, Moment):
+            return value if clock.ago(value) is not None else clock.iso(read)
+        if isinstance(self._type, Span | Dollars):
+            return f"{Decimal(read) / 10**9:f}"
+        return str(read)
+
+
+@click.group(cls=common.Group)
+def views() -> None:
+    """Keep filters of the list of sessions under names, for `localops sessions --view NAME` and the pages.
+
+    A view is of the whole home; with --project, or on a hub, of one project.
+    """
+
+
+@views.command("list")
+@common.place_options
+@common.json_option
+def list_views(home: str | None, project: str | None, as_json: bool) -> None:
+    """List the saved views."""
+    saved = Views(*common.place(home, project)).all()
+    if as_json:
+        common.print_json({"views": [vars(view) for view in saved]})
+    elif saved:
+        rows = [[view.name, _shown(view), view.by, view.saved and view.saved[:10]] for view in saved]
+        common.print_table(rows, ["name", "filters", "by", "saved"], soft=("name", "filters"), spare=("by", "saved"))
+    else:
+        output.say("no saved views: `localops views save NAME` with the filters of `localops sessions` keeps one")
+
+
+@views.command("save")
+@click.argument("name")
+@filters.options
+@click.option("--sort", type=Order(), help="The order, as for `localops sessions`.")
+@click.option("--reverse", is_flag=True, help="With --sort: the least first.")
+@common.place_options
+@common.json_option
+def save(
+    name: str, sort: str | None, reverse: bool, home: str | None, project: str | None, as_json: bool, **given: Any
+) -> None:
+    """Save these filters as the view NAME, in place of an earlier one of that name.
+
+    A time such as 7d is kept like that: it counts back from when the view is used.
+    """
+    texts = {PARAMETERS.get(option, option): _texts(value) for option, value in given.items() if value}
+    if sort is not None:
+        texts["sort"] = ["seconds" if sort == "took" else sort]
+    if reverse:
+        texts["order"] = ["asc"]
+    view = replace(saved_views.checked(name, texts), saved=clock.iso(clock.now_ns()))
+    replaced = Views(*common.place(home, project)).save(view)
+    if as_json:
+        common.print_json({**vars(view), "replaced": replaced})
+    else:
+        output.say(f"view {output.clean(view.name)} {'replaced' if replaced else 'saved'}: {_shown(view)}")
+
+
+@views.command("delete")
+@click.argument("name")
+@common.place_options
+@common.json_option
+def delete(name: str, home: str | None, project: str | None, as_json: bool) -> None:
+    """Delete the view NAME."""
+    Views(*common.place(home, project)).delete(name)
+    if as_json:
+        common.print_json({"deleted": name})
+    else:
+        output.say(f"view {output.clean(name)} deleted")
+
+
+# A function of a command keeps the texts of its options, and no times and amounts.
+for _option in save.params:
+    if isinstance(_option.type, Moment | Span | Dollars):
+        _option.type = _AsText(_option.type)
+
+
+def _texts(value: Any) -> list[str]:
+    if value is True:
+        return ["1"]
+    return list(value) if isinstance(value, tuple) else [str(value)]
+
+
+def _shown(view: View) -> str:
+    shown = [f"{name}={output.clean(text)}" for name, texts in view.filters.items() for text in texts]
+    return ", ".join(shown) or "every session"

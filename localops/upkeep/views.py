@@ -1,0 +1,137 @@
+"""Saved views: filters of the list of sessions under a name.
+
+They are kept in `views.json`: in a home for all of its projects, in a project's folder for that one alone, as on a hub.
+A filter is kept as it was written, by the name of its parameter in the API, so that `since` can be 7d: ago, whenever
+the view is used.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import re
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field, fields
+
+from localops import config, host
+from localops.encoding import encode
+from localops.errors import ConfigError, JournalError, NotFound
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any
+
+FILE = "views.json"
+_LOCK = ".views.lock"
+_MOST = 200  # views of a file
+_LONGEST_NAME, _LONGEST_TEXT, _MOST_TEXTS = 80, 1_000, 100
+_PARAMETER = re.compile(r"[a-z][a-z_]{0,39}")
+
+
+@dataclass(frozen=True)
+class View:
+    """Filters under a name; each parameter has one or several texts."""
+
+    name: str
+    filters: dict[str, list[str]] = field(default_factory=dict)
+    by: str | None = None  # the name of the key that it was saved with, on a hub
+    saved: str | None = None  # when: an ISO time
+
+
+def checked(name: object, filters: object) -> View:
+    """Return a view of a name and its filters; raise ConfigError for what cannot be one."""
+    if not isinstance(name, str) or not 0 < len(name := name.strip()) <= _LONGEST_NAME or not name.isprintable():
+        raise ConfigError(f"invalid name of a view: expected 1 to {_LONGEST_NAME} printable characters, got {name!r}")
+    if not isinstance(filters, dict):
+        raise ConfigError('invalid filters: expected an object of texts by parameter, such as {"state": "Failure"}')
+    texts: dict[str, list[str]] = {}
+    for parameter, value in filters.items():
+        values = value if isinstance(value, list) else [value]
+        if not isinstance(parameter, str) or not _PARAMETER.fullmatch(parameter):
+            raise ConfigError(f"invalid filter {str(parameter)[:40]!r}: expected a parameter of the list of sessions")
+        if not all(isinstance(text, str) and 0 < len(text) <= _LONGEST_TEXT for text in values):
+            raise ConfigError(f"invalid {parameter}: expected texts of 1 to {_LONGEST_TEXT} characters")
+        if values:
+            texts[parameter] = values
+    if sum(map(len, texts.values())) > _MOST_TEXTS:
+        raise ConfigError(f"too many filters: at most {_MOST_TEXTS} texts in a view")
+    return View(name, texts)
+
+
+class Views:
+    """The saved views of a home, or of one project of it."""
+
+    def __init__(self, home: str, project: str | None = None) -> None:
+        self._folder = home if project is None else config.project_folder(home, project)
+        self._path = os.path.join(self._folder, FILE)
+
+    def all(self) -> list[View]:
+        """Return them by name; raise JournalError when the file cannot be read."""
+        try:
+            with open(self._path, "rb") as file:
+                document = encode.loads(file.read())
+            known = {each.name for each in fields(View)}
+            views = [View(**{key: value for key, value in one.items() if key in known}) for one in document["views"]]
+            return sorted(views, key=_order)
+        except FileNotFoundError:
+            return []
+        except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
+            raise JournalError(f"{self._path} cannot be read: {error}") from error
+
+    def one(self, name: str) -> View | None:
+        """Return the view of a name, if there is one."""
+        return next((view for view in self.all() if view.name == name), None)
+
+    def save(self, view: View) -> bool:
+        """Keep a view, in place of another one of its name; return whether there was one."""
+        with self._changing():
+            others = [each for each in self.all() if each.name != view.name]
+            if len(others) >= _MOST:
+                raise ConfigError(f"there are {_MOST} saved views already: delete one first")
+            replaced = self.one(view.name) is not None
+            self._write([*others, view])
+        return replaced
+
+    def delete(self, name: str) -> None:
+        """Delete a view; raise NotFound if there is none of that name."""
+        with self._changing():
+            views = self.all()
+            left = [view for view in views if view.name != name]
+            if len(left) == len(views):
+                raise NotFound(f"there is no saved view {name!r}")
+            self._write(left)
+
+    def _write(self, views: list[View]) -> None:
+        content: dict[str, Any] = {"views": [asdict(view) for view in sorted(views, key=_order)]}
+        host.write_private(self._path, encode.dumps(content) + b"\n")
+
+    @contextmanager
+    def _changing(self) -> Iterator[None]:
+        """Hold the lock, so that two changes at once are both kept."""
+        try:
+            host.make_private(self._folder)
+            handle = os.open(
+                os.path.join(self._folder, _LOCK), os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600
+            )
+            try:
+                fcntl.flock(handle, fcntl.LOCK_EX)
+                yield
+            finally:
+                os.close(handle)
+        except OSError as error:
+            raise JournalError(f"{self._path} cannot be written: {error.strerror or error}") from error
+
+
+def lookup(home: str, project: str | None, name: str) -> View:
+    """Return a view of a project or else of its home; raise NotFound, with the names that there are."""
+    places = [Views(home, project), Views(home)] if project is not None else [Views(home)]
+    for views in places:
+        if (view := views.one(name)) is not None:
+            return view
+    names = sorted({repr(view.name) for views in places for view in views.all()})
+    raise NotFound(f"there is no saved view {name!r}; there is: {', '.join(names) or 'none yet'}")
+
+
+def _order(view: View) -> tuple[str, str]:
+    return view.name.casefold(), view.name
