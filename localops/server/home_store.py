@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from localops.server.senders import Sender
     from localops.server.store import Identity
     from localops.transfer.bundle import Ack, Batch, Range
+    from localops.transfer.ingest import Arrived
     from localops.upkeep.prune import Choice, Taken
 
 # Journals that are kept open for writing.
@@ -53,6 +54,8 @@ _UPLOADS = "uploads"
 _NOT_NOW = "cannot store anything now"
 # Bytes of a row without its body, about.
 _ROW = 100
+# Batches that fail one after another, until the others of their group are not tried any more.
+_MOST_FAILED = 2
 # Seconds after which spans are tried again that could not be stored.
 _AGAIN = 5.0
 # Seconds that an incomplete upload is kept.
@@ -94,11 +97,52 @@ class HomeStore(HomeReader):
         """Store the new rows of a batch, safe from a power cut."""
         with self._journal(project) as journal:
             ack, gone = ingest.take(journal, batch, by=by, key=key, refused=refused)
+        self._count_batch(project, batch, ack)
+        return ack, gone
+
+    def ingest_together(
+        self, project: str, arrived: Sequence[Arrived], *, by: str
+    ) -> list[tuple[Ack, int] | Exception]:
+        """Store the new rows of several batches, in one transaction if nothing speaks against it.
+
+        Return for each what `ingest` would, or would raise.
+        """
+        return [outcome for group in ingest.apart(arrived) for outcome in self._ingest_group(project, group, by=by)]
+
+    def _ingest_group(self, project: str, group: Sequence[Arrived], *, by: str) -> list[tuple[Ack, int] | Exception]:
+        if len(group) > 1:
+            # Wide: one of them cannot be stored, and must not keep the others from it; or none can, which shows below.
+            with suppress(Exception):
+                with self._journal(project) as journal:
+                    outcomes = ingest.take_together(journal, group, by=by)
+                for each, outcome in zip(group, outcomes, strict=True):
+                    if not isinstance(outcome, Exception):
+                        self._count_batch(project, each.batch, outcome[0])
+                return outcomes
+        return self._ingest_each(project, group, by=by)
+
+    def _ingest_each(self, project: str, arrived: Sequence[Arrived], *, by: str) -> list[tuple[Ack, int] | Exception]:
+        outcomes: list[tuple[Ack, int] | Exception] = []
+        failed: list[Unavailable] = []
+        for each in arrived:
+            # Two in a row are no coincidence: the disk is full, or the journal is in use, and each try may take long.
+            if len(failed) == _MOST_FAILED:
+                outcomes.append(failed[-1])
+                continue
+            try:
+                outcomes.append(self.ingest(project, each.batch, refused=each.refused, by=by, key=each.key))
+                failed = []
+            # Wide, as this one's request gets it.
+            except Exception as error:
+                outcomes.append(error)
+                failed += [error] if isinstance(error, Unavailable) else []
+        return outcomes
+
+    def _count_batch(self, project: str, batch: Batch, ack: Ack) -> None:
         if self._count is not None and ack.stored:
             # Of a batch that was stored in part, about the same part of its bytes.
             size = sum(len(row.body or "") + _ROW for row in batch.rows) * ack.stored // len(batch.rows)
             self._count(project, ack.stored, size)
-        return ack, gone
 
     def stored(self, project: str) -> tuple[int, int]:
         """Return how many rows a project has, and how many bytes it takes on disk."""

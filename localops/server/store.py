@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from localops.server.retention import Part, Place
     from localops.server.senders import Sender
     from localops.transfer.bundle import Ack, Batch, Range
+    from localops.transfer.ingest import Arrived
     from localops.upkeep.prune import Choice, Taken
     from localops.upkeep.views import View
 
@@ -153,6 +154,11 @@ if TYPE_CHECKING:
 
         def ingest(self, project: str, batch: Batch, *, refused: dict[int, str], by: str, key: str) -> tuple[Ack, int]:
             """Store the new rows of a batch, safe from a power cut; MissingRows if the row before it is missing."""
+
+        def ingest_together(
+            self, project: str, arrived: Sequence[Arrived], *, by: str
+        ) -> list[tuple[Ack, int] | Exception]:
+            """Store the new rows of several batches; return for each what `ingest` would, or would raise."""
 
         def take_spans(self, project: str, spans: Sequence[Span], log: Sequence[Record], taken: Outcome) -> None:
             """Store spans and log records of OpenTelemetry, safe from a power cut; `taken` counts what they became."""

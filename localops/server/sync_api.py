@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from functools import partial
 from itertools import chain
 
 from starlette.responses import Response
@@ -12,6 +13,7 @@ from localops.encoding import encode
 from localops.errors import BundleError
 from localops.journal.rows import DONE, OPEN
 from localops.server import request_body
+from localops.server.batch_queue import BatchQueue
 from localops.server.bodies import Bodies, encoding
 from localops.server.http_errors import apart
 from localops.server.refusals import CONFLICT, INVALID
@@ -32,6 +34,8 @@ if TYPE_CHECKING:
     from localops.server.limits import Limits, Shares
     from localops.server.request import Call
     from localops.server.threads import Service
+    from localops.transfer.bundle import Ack
+    from localops.transfer.ingest import Arrived
 
     T = TypeVar("T")
 
@@ -44,6 +48,7 @@ class SyncApi:
         self._store, self._limits, self._keys = service.store, service.limits, service.keys
         self._read, self._write, self._answer = service.read, service.write, service.answer
         self._metrics, self._service = service.metrics, service
+        self._batches = BatchQueue(service)
         # The data folder, if the price table in it is for senders, too.
         self._offers = service.keys.folder if service.offers_prices and service.keys is not None else None
 
@@ -79,44 +84,34 @@ class SyncApi:
 
     async def rows(self, call: Call) -> Response:
         """Store a batch."""
-        assert self._keys is not None
         packed_as = encoding(call.request)
         async with self._bodies.read(call.request, self._limits.body) as body:
-            facts = await self._write(call.owner, self._store_batch, call, body, packed_as, self._keys.hub)
-        return self._answer(facts)
+            await self._service.check_quota(call.owner)
+            parse = partial(_arrived, body, packed_as, self._limits, call.key)
+            arrived, ack, gone = await self._batches.store(call.owner, parse)
+        known = sum(row.seq not in ack.refused for row in arrived.batch.rows) - ack.stored - gone
+        self._count(call.owner, ack, known, gone)
+        return self._answer(
+            {
+                "stored": ack.stored,
+                "known": known,
+                "gone": gone,
+                "refused": [[seq, why] for seq, why in ack.refused.items()],
+                "differs": list(ack.differs),
+                "forked": ack.forked,
+                "receipt": ack.receipt,
+            }
+        )
 
-    def _store_batch(self, call: Call, body: IO[bytes], packed_as: str, hub: str) -> Facts:
-        """Store the rows of a body; runs in a thread."""
-        lines = request_body.lines(body.read(), packed_as, self._limits)
-        header, columns = next(lines, b""), next(lines, b"")
-        if len(header) > bundle.MOST_HEADER or len(columns) > self._limits.columns:
-            most = f"{bundle.MOST_HEADER} bytes, or its columns more than {self._limits.columns}"
-            raise request_body.TooLarge(f"the header of a batch has more than {most}")
-        bundle.check_header(header)
-        _check_format(header)
-        batch, refused = bundle.unpack(chain([header, columns], lines))
-        if next(lines, None) is not None:
-            raise BundleError("the batch is followed by other data")
-        validation.check(batch)
-        batch = validation.admit(batch, refused)
-        ack, gone = self._store.ingest(call.owner, batch, refused=refused, by=hub, key=call.key)
-        known = sum(row.seq not in ack.refused for row in batch.rows) - ack.stored - gone
+    def _count(self, project: str, ack: Ack, known: int, gone: int) -> None:
+        """Count what became of the rows of a batch."""
         counts = {"stored": ack.stored, "known": known, "refused": len(ack.refused), "gone": gone}
-        self._metrics.took(call.owner, "sync", **counts, size=ack.size)
+        self._metrics.took(project, "sync", **counts, size=ack.size)
         by_kind: dict[str, list[str]] = {}
         for why in ack.refused.values():
             by_kind.setdefault(CONFLICT if why == ingest.CONFLICT else INVALID, []).append(why)
         for kind, reasons in by_kind.items():
-            self._service.refusals.note(call.owner, "sync", kind, len(reasons), reasons)
-        return {
-            "stored": ack.stored,
-            "known": known,
-            "gone": gone,
-            "refused": [[seq, why] for seq, why in ack.refused.items()],
-            "differs": list(ack.differs),
-            "forked": ack.forked,
-            "receipt": ack.receipt,
-        }
+            self._service.refusals.note(project, "sync", kind, len(reasons), reasons)
 
     async def blob(self, call: Call) -> Response:
         """Return how many bytes of a blob are here, in headers."""
@@ -187,11 +182,30 @@ class SyncApi:
         return things
 
 
-def _check_format(header: bytes) -> None:
-    """Refuse a batch of another format; a header without a format fails later."""
+def _arrived(body: IO[bytes], packed_as: str, limits: Limits, key: str) -> Arrived:
+    """Return the batch in a body; runs in a thread."""
+    lines = request_body.lines(body.read(), packed_as, limits)
+    header, columns = next(lines, b""), next(lines, b"")
+    if len(header) > bundle.MOST_HEADER or len(columns) > limits.columns:
+        most = f"{bundle.MOST_HEADER} bytes, or its columns more than {limits.columns}"
+        raise request_body.TooLarge(f"the header of a batch has more than {most}")
     try:
+        batch, refused = bundle.unpack(chain([header, columns], lines))
+    except BundleError:
+        _check_format(header)
+        raise
+    if next(lines, None) is not None:
+        raise BundleError("the batch is followed by other data")
+    validation.check(batch)
+    return ingest.Arrived(validation.admit(batch, refused), refused, key)
+
+
+def _check_format(header: bytes) -> None:
+    """Refuse a batch of another format; a header without a format, or with too much in it, is refused as invalid."""
+    try:
+        bundle.check_header(header)
         version = encode.loads(header)["localops"]
-    except (ValueError, TypeError, KeyError):
+    except (BundleError, ValueError, TypeError, KeyError):
         return
     if isinstance(version, int) and version != bundle.WIRE:
         raise HttpError(426, f"invalid format: expected {bundle.WIRE}, got {version}; upgrade the older side")

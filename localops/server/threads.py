@@ -134,17 +134,22 @@ class Service:
 
     async def write(self, project: str, work: Callable[..., T], *arguments: Any, what: str = ROWS) -> T:
         """Run `work`, which stores rows or files, in a thread; OverQuota if the project may not store anything now."""
-        if self.quotas is not None:
-            if self.quotas.is_stale(project):
-                await self.read(self.quotas.measure, project)
-            try:
-                self.quotas.check(project)
-            except OverQuota as error:
-                self.refusals.note(project, exchange.current().door, QUOTA, 1, [str(error)])
-                raise
+        await self.check_quota(project)
         result = await self.in_turn(project, work, *arguments, what=what)
         self.note_success(project, what)
         return result
+
+    async def check_quota(self, project: str) -> None:
+        """Raise OverQuota if a project may not store anything now."""
+        if self.quotas is None:
+            return
+        if self.quotas.is_stale(project):
+            await self.read(self.quotas.measure, project)
+        try:
+            self.quotas.check(project)
+        except OverQuota as error:
+            self.refusals.note(project, exchange.current().door, QUOTA, 1, [str(error)])
+            raise
 
     async def in_turn(self, project: str, work: Callable[..., T], *arguments: Any, what: str = ROWS) -> T:
         """Run `work` in a thread; one at a time for a project, so that no thread blocks waiting for a journal.

@@ -6,6 +6,7 @@ deleted here.  What came from which journal is kept (`received`), to answer a se
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import NamedTuple
 
 from localops import clock
@@ -19,7 +20,7 @@ from localops.transfer.bundle import Batch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Iterable, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import Any
 
     from localops.journal.journal import Journal
@@ -95,21 +96,60 @@ def take(
     hub but on the way to one, and files may be missing.  Raise MissingRows, and write nothing, when the row before the
     batch is not here.
     """
-    left = {} if refused is None else refused
-    taking = _Taking(journal, batch, left, needs_files=not copy)
+    taking = _Taking(journal, batch, {} if refused is None else refused, needs_files=not copy)
     journal.transact(taking.work, full=True)
-    if taking.missing is not None:
-        raise taking.missing
-    # The indexes do not notice a row that was replaced under its seq.
-    if taking.replaced:
-        search.forget(journal.folder)
-        calls.forget(journal.folder)
-    left.update(taking.conflicts)
-    receipt = bundle.receipt(batch, refused=left, at_ns=clock.now_ns(), by=by, key=key, copy=copy)
-    receipt["position"] = taking.position
-    differs = [figures["session"] for figures in batch.totals if _differs(journal, figures)]
-    ack = bundle.Ack(left, receipt, by, taking.stored, differs, taking.forked, size=taking.size)
-    return ack, taking.gone
+    return taking.outcome(by=by, key=key, copy=copy)
+
+
+@dataclass(frozen=True)
+class Arrived:
+    """A batch that came in a request."""
+
+    batch: Batch
+    refused: dict[int, str]  # rows of it that could not be read: seq -> why
+    key: str  # that signs its receipt
+
+
+def apart(arrived: Sequence[Arrived]) -> Iterator[Sequence[Arrived]]:
+    """Yield batches in groups, in order, of which each may be written in one transaction.
+
+    Rows are known by their ids once a transaction has been folded: a batch with rows of one before it, or that follows
+    one before it, comes into the next group.
+    """
+    group: list[Arrived] = []
+    written: set[tuple[bytes, int]] = set()
+    for each in arrived:
+        needed = identities = {(row.id, row.phase) for row in each.batch.rows}
+        if each.batch.previous is not None:
+            needed = identities | {(each.batch.previous.id, each.batch.previous.phase)}
+        if not written.isdisjoint(needed):
+            yield group
+            group, written = [], set()
+        group.append(each)
+        written |= identities
+    if group:
+        yield group
+
+
+def take_together(journal: Journal, arrived: Sequence[Arrived], *, by: str) -> list[tuple[Ack, int] | Exception]:
+    """Write the new rows of a group of `apart` in one transaction; return for each what `take` would, or would raise.
+
+    If one of them cannot be written, none is.
+    """
+    takings = [_Taking(journal, each.batch, each.refused, needs_files=True) for each in arrived]
+
+    def work(execute: Execute) -> None:
+        for taking in takings:
+            taking.work(execute)
+
+    journal.transact(work, full=True)
+    outcomes: list[tuple[Ack, int] | Exception] = []
+    for each, taking in zip(arrived, takings, strict=True):
+        try:
+            outcomes.append(taking.outcome(by=by, key=each.key))
+        except MissingRows as error:
+            outcomes.append(error)
+    return outcomes
 
 
 class Added(NamedTuple):
@@ -174,6 +214,21 @@ class _Taking:
         # Read in the same transaction as the rows are written, so that the position covers them.
         newest = execute(_NEWEST).fetchone()
         self.position = [newest[0], newest[1].hex()] if newest else []
+
+    def outcome(self, *, by: str, key: str | None, copy: bool = False) -> tuple[Ack, int]:
+        """Return the result of what was committed, or raise MissingRows."""
+        if self.missing is not None:
+            raise self.missing
+        # The indexes do not notice a row that was replaced under its seq.
+        if self.replaced:
+            search.forget(self.journal.folder)
+            calls.forget(self.journal.folder)
+        self.refused.update(self.conflicts)
+        receipt = bundle.receipt(self.batch, refused=self.refused, at_ns=clock.now_ns(), by=by, key=key, copy=copy)
+        receipt["position"] = self.position
+        differs = [figures["session"] for figures in self.batch.totals if _differs(self.journal, figures)]
+        ack = bundle.Ack(self.refused, receipt, by, self.stored, differs, self.forked, size=self.size)
+        return ack, self.gone
 
     def _had_others(self, execute: Execute, ranges: Sequence[Range], new: Sequence[Stored]) -> int | None:
         """Return the first seq of a new row under which another row was imported before, if any."""

@@ -1,0 +1,122 @@
+"""Batches of senders that wait for their project: those that came meanwhile are stored in one transaction.
+
+A transaction costs a sync of the disk, a fold and the way to a thread and back, whatever is in it.  When many machines
+send at the same moment, as after an outage of the hub, each would wait for those of all others.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+
+from localops.server.request import Unavailable
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from localops.server.threads import Service
+    from localops.transfer.bundle import Ack
+    from localops.transfer.ingest import Arrived
+
+    Taken = tuple[Arrived, Ack, int]
+
+# Batches and rows of one transaction: as many rows as the largest batch of our senders has, and one batch more.
+_MOST_BATCHES, _MOST_ROWS = 64, 4_000
+
+
+class _Place:
+    """The place of a batch in the line of its project."""
+
+    __slots__ = ("arrived", "done", "failure", "parse")
+
+    def __init__(self, parse: Callable[[], Arrived]) -> None:
+        self.parse = parse
+        self.arrived: Arrived | None = None
+        self.failure: Exception | None = None
+        self.done: asyncio.Future[Taken] = asyncio.get_running_loop().create_future()
+
+
+class BatchQueue:
+    """The lines of all projects, and the tasks that work them off."""
+
+    def __init__(self, service: Service) -> None:
+        self._service = service
+        self._lines: dict[str, deque[_Place]] = {}
+        # Kept, as the event loop itself does not keep its tasks.
+        self._tasks: dict[str, asyncio.Task[None]] = {}
+
+    async def store(self, project: str, parse: Callable[[], Arrived]) -> Taken:
+        """Store a batch, which a thread parses; return it with the Ack and the number of rows of deleted sessions."""
+        place = _Place(parse)
+        line = self._lines.setdefault(project, deque())
+        line.append(place)
+        if project not in self._tasks:
+            self._tasks[project] = asyncio.create_task(self._work_off(project, line))
+        self._service.waiting_writes += 1
+        try:
+            return await place.done
+        finally:
+            self._service.waiting_writes -= 1
+
+    async def _work_off(self, project: str, line: deque[_Place]) -> None:
+        """Store what waits for a project, until nothing does."""
+        group: list[_Place] = []
+        try:
+            while line:
+                group = []
+                try:
+                    results = await self._service.in_turn(project, self._store, project, line, group)
+                except Exception as error:
+                    # Nothing was taken out of the line if there was no thread for it.
+                    group = group or [line.popleft()]
+                    results = [error] * len(group)
+                self._answer(project, group, results)
+        finally:
+            # Only this task takes places out of the line: without it, these requests would wait for ever.
+            for place in (*group, *line):
+                place.done.cancel()
+            line.clear()
+            del self._tasks[project], self._lines[project]
+
+    def _store(self, project: str, line: deque[_Place], group: list[_Place]) -> list[Taken | Exception]:
+        """Take the next batches out of the line into `group`, and store them; runs in a thread."""
+        rows = 0
+        while line and len(group) < _MOST_BATCHES and rows < _MOST_ROWS:
+            place = line.popleft()
+            if place.done.cancelled():
+                continue
+            group.append(place)
+            try:
+                place.arrived = place.parse()
+                rows += len(place.arrived.batch.rows)
+            # Wide, as each kind has its own status, and this is about one request of many.
+            except Exception as error:
+                place.failure = error
+        arrived = [place.arrived for place in group if place.arrived is not None]
+        assert self._service.keys is not None
+        hub = self._service.keys.hub
+        outcomes = iter(self._service.store.ingest_together(project, arrived, by=hub) if arrived else [])
+        results: list[Taken | Exception] = []
+        for place in group:
+            if place.arrived is None:
+                assert place.failure is not None
+                results.append(place.failure)
+                continue
+            outcome = next(outcomes)
+            results.append(outcome if isinstance(outcome, Exception) else (place.arrived, *outcome))
+        return results
+
+    def _answer(self, project: str, group: list[_Place], results: list[Taken | Exception]) -> None:
+        """Let the requests of a group go on."""
+        if any(isinstance(result, Unavailable) for result in results):
+            self._service.note_refusal(project)
+        elif not all(isinstance(result, Exception) for result in results):
+            self._service.note_success(project)
+        for place, result in zip(group, results, strict=True):
+            if place.done.done():
+                continue
+            if isinstance(result, Exception):
+                place.done.set_exception(result)
+            else:
+                place.done.set_result(result)
