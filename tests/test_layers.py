@@ -30,7 +30,7 @@ LAYERS = """
     context facets locks openmetrics output raised redact sql
     participants events pricing stored plain_values responses
     billing scores
-    config encode
+    config encode filters
     faithful
     wire parts story price_table
     session_state

@@ -7,7 +7,7 @@ import re
 import click
 from click.core import ParameterSource
 
-from localops import clock, config
+from localops import config
 from localops.cli import looking
 from localops.cli.looking import waiting_rows as waiting_rows
 from localops.cli.printing import NAMELESS as NAMELESS
@@ -27,6 +27,8 @@ from localops.cli.printing import state as state
 from localops.cli.printing import styled as styled
 from localops.cli.printing import title as title
 from localops.cli.printing import width as width
+from localops.errors import ConfigError
+from localops.reading import filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -184,15 +186,10 @@ class Moment(WholeNumber):
         """Return nanoseconds since 1970."""
         if isinstance(value, int):
             return value
-        text = value.strip()
-        if (since := clock.ago(text)) is not None:
-            return since
-        from localops.recording import events  # most commands are given no time
-
-        at = events.to_ns(text)
-        if at is None:
-            self.fail(f"invalid time {value!r}: use 2h, 3d, 2026-11-21 or 2026-11-21T08:30", parameter, context)
-        return at + _SECONDS["d"] * 1_000_000_000 if self._end and re.fullmatch(r"\d{4}-\d\d-\d\d", text) else at
+        try:
+            return filters.moment(value, end=self._end)
+        except ConfigError as error:
+            self.fail(str(error), parameter, context)
 
 
 class Span(WholeNumber):
@@ -204,10 +201,10 @@ class Span(WholeNumber):
         """Return nanoseconds."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"(\d+(?:\.\d+)?) *(ms|[smhdwy])?", value.strip())
-        if not match:
-            self.fail(f"invalid duration {value!r}: use 250ms, 90s, 5m or 2h", parameter, context)
-        return round(float(match[1]) * {"ms": 0.001, **_SECONDS}[match[2] or "s"] * 1e9)
+        try:
+            return filters.span(value)
+        except ConfigError as error:
+            self.fail(str(error), parameter, context)
 
 
 class Size(WholeNumber):
@@ -247,11 +244,10 @@ class Dollars(WholeNumber):
         """Return nano-dollars."""
         if isinstance(value, int):
             return value
-        match = re.fullmatch(r"\$?(\d+(?:\.\d+)?|\.\d+)", value.strip())
-        if not match:
-            self.fail(f"invalid amount {value!r}: use US dollars such as 0.25", parameter, context)
-        return round(float(match[1]) * 1e9)
+        try:
+            return filters.dollars(value)
+        except ConfigError as error:
+            self.fail(str(error), parameter, context)
 
 
 _UNITS = {"": 1, "K": 1_000, "M": 1_000_000, "G": 1_000_000_000, "T": 1_000_000_000_000}
-_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}

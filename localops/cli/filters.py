@@ -7,56 +7,81 @@ import click
 from localops import output
 from localops.cli import common
 from localops.errors import ConfigError
-from localops.reading.home import STATES, Filters
-from localops.recording import scores
+from localops.reading import filters
+from localops.reading.filters import STATES, Filters
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from typing import Any
 
     from localops.cli.common import F
     from localops.reading.home import Home
 
 
-def _check_pairs(_: click.Context, __: click.Parameter, pairs: tuple[str, ...]) -> tuple[str, ...]:
-    for pair in pairs:
-        if "=" not in pair:
-            raise click.BadParameter(f"expected NAME=VALUE, got {pair!r}")
-    return pairs
+class _Value(click.ParamType[str]):
+    """A value of a filter; it is checked by the parser of all filters."""
 
+    name = "text"
 
-def _check_scores(_: click.Context, __: click.Parameter, filters: tuple[str, ...]) -> tuple[str, ...]:
-    for each in filters:
+    def __init__(self, name: str) -> None:
+        self._filter = name
+
+    def convert(self, value: str, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Return the value, or fail."""
+        read = _READ.get(self._filter)
         try:
-            scores.condition(each)
+            return value if read is None else read(value)
         except ConfigError as error:
-            raise click.BadParameter(str(error)) from error
-    return filters
+            self.fail(str(error), param, ctx)
+
+
+_READ = {"meta": filters.pair, "score": filters.score}
+_FACETS = {
+    "tag": ("TAG", "With this tag, or with an event that has it."),
+    "state": ("STATE", "In this state."),
+    "model": ("MODEL", "With a call of this model."),
+    "agent": ("AGENT", "With an agent of this name."),
+    "tool": ("TOOL", "With a call of this tool."),
+    "user": ("USER", "Of this user, or with an event of theirs."),
+    "conversation": ("ID", "Of this conversation, or with an event of it."),
+    "meta": ("NAME=VALUE", "With this metadata."),
+    "name": ("NAME", "Of this name."),
+    "host": ("HOST", "Recorded on this host."),
+    "error": ("CLASS", "With an error of this class."),
+}
+
+
+def _facet_options() -> Iterator[Callable[[F], F]]:
+    for before, begin in (("--", ""), ("--not-", "Not ")):
+        for name, (metavar, text) in _FACETS.items():
+            of_states = name == "state"
+            yield click.option(
+                f"{before}{name}",
+                multiple=True,
+                type=common.State(STATES) if of_states else _Value(name),
+                metavar=None if of_states else metavar,
+                help=f"{begin}{text[0].lower()}{text[1:]}" if begin else text,
+            )
 
 
 _OPTIONS = (
-    click.option("--tag", help="With this tag, or with an event that has it."),
-    click.option("--state", type=common.State(STATES), help="In this state."),
+    *_facet_options(),
     click.option("--since", type=common.Moment(), help="Started since: 2h, 3d, 2026-11-21, or an ISO time (UTC)."),
     click.option("--until", type=common.Moment(end=True), help="Started until then; a day includes its end."),
-    click.option("--model", help="With a call of this model."),
-    click.option("--agent", help="With an agent of this name."),
-    click.option("--tool", help="With a call of this tool."),
-    click.option("--user", help="Of this user, or with an event of theirs."),
-    click.option("--conversation", metavar="ID", help="Of this conversation, or with an event of it."),
-    click.option("--meta", multiple=True, metavar="NAME=VALUE", callback=_check_pairs, help="With this metadata."),
     click.option(
         "--score",
         multiple=True,
         metavar="FILTER",
-        callback=_check_scores,
+        type=_Value("score"),
         help="With this score, of itself or of an event: correct, correct<0.5, kind=good, correct@ann>=1.",
     ),
     click.option("--text", help="With an event that contains these words."),
     click.option("--errors", is_flag=True, help="With at least one error."),
     click.option("--min-cost", type=common.Dollars(), metavar="USD", help="With at least this cost."),
+    click.option("--max-cost", type=common.Dollars(), metavar="USD", help="With at most this cost."),
     click.option("--min-took", type=common.Span(), metavar="TIME", help="With at least this duration: 90s, 5m, 2h."),
+    click.option("--max-took", type=common.Span(), metavar="TIME", help="With at most this duration."),
 )
 
 
@@ -75,7 +100,7 @@ class WithView(click.Command):
 
 
 def options(command: F) -> F:
-    """Add the options; a session must pass every one that is given."""
+    """Add the options; a session must pass every one that is given, of several values of one any."""
     for option in reversed(_OPTIONS):
         command = option(command)
     return command

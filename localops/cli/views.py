@@ -61,14 +61,14 @@ def list_views(home: str | None, project: str | None, as_json: bool) -> None:
 
 
 @views.command("save")
-@click.argument("name")
+@click.argument("view", metavar="NAME")  # "name" is a filter
 @filters.options
 @click.option("--sort", type=Order(), help="The order, as for `localops sessions`.")
 @click.option("--reverse", is_flag=True, help="With --sort: the least first.")
 @common.place_options
 @common.json_option
 def save(
-    name: str, sort: str | None, reverse: bool, home: str | None, project: str | None, as_json: bool, **given: Any
+    view: str, sort: str | None, reverse: bool, home: str | None, project: str | None, as_json: bool, **given: Any
 ) -> None:
     """Save these filters as the view NAME, in place of an earlier one of that name.
 
@@ -79,12 +79,12 @@ def save(
         texts["sort"] = ["seconds" if sort == "took" else sort]
     if reverse:
         texts["order"] = ["asc"]
-    view = replace(saved_views.checked(name, texts), saved=clock.iso(clock.now_ns()))
-    replaced = Views(*common.place(home, project)).save(view)
+    new = replace(saved_views.checked(view, texts), saved=clock.iso(clock.now_ns()))
+    replaced = Views(*common.place(home, project)).save(new)
     if as_json:
-        common.print_json({**vars(view), "replaced": replaced})
+        common.print_json({**vars(new), "replaced": replaced})
     else:
-        output.say(f"view {output.clean(view.name)} {'replaced' if replaced else 'saved'}: {_shown(view)}")
+        output.say(f"view {output.clean(new.name)} {'replaced' if replaced else 'saved'}: {_shown(new)}")
 
 
 @views.command("delete")

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
     from localops.journal.reader import Reader
     from localops.journal.stored import Source, Stored
+    from localops.reading.filters import Filters
 
     class Totals(rows.Counts):
         """A session's exact figures."""
@@ -46,6 +47,8 @@ if TYPE_CHECKING:
         since: int = -(1 << 63)
         until: int = (1 << 63) - 1
         tag: str | None = None
+        sessions: str | None = None  # a JSON array of ids in hex: only these, of one project
+        filters: Filters | None = None  # for a server, which finds the sessions of each project by them
 
     class Unfinished(NamedTuple):
         """An operation that began and has not ended; `tool` and `model` are of a call, `agent` is an id in hex."""
@@ -90,7 +93,9 @@ else:
     Totals = namedtuple("Totals", (*rows.TOTALS, "first_ns", "last_ns", "last_seq"))
     Part = namedtuple("Part", ("value", *rows.FIGURES))
     Line = namedtuple("Line", ("value", "sessions", *rows.FIGURES))
-    Chosen = namedtuple("Chosen", "since until tag", defaults=(-(1 << 63), (1 << 63) - 1, None))
+    Chosen = namedtuple(
+        "Chosen", "since until tag sessions filters", defaults=(-(1 << 63), (1 << 63) - 1, None, None, None)
+    )
     Unfinished = namedtuple("Unfinished", "session kind tool model agent first_ns")
     Later = namedtuple(
         "Later", "cost failed unbilled tokens_in tokens_out tokens_cached tokens_reasoning", defaults=[None] * 4
@@ -416,7 +421,8 @@ def query_report(
     reader: Reader, name: str, chosen: Chosen, running: Iterable[bytes] = (), **values: object
 ) -> list[tuple[Any, ...]]:
     """Return the rows of a statement of report.sql about the chosen sessions; with a `dim`, about parts of them."""
-    bound = {**chosen._asdict(), "running": array(running), "now_ns": clock.now_ns(), **values}
+    choice = {"since": chosen.since, "until": chosen.until, "tag": chosen.tag, "sessions": chosen.sessions}
+    bound = {**choice, "running": array(running), "now_ns": clock.now_ns(), **values}
     return reader.ask(statement(name, of_parts="dim" in values), bound)
 
 

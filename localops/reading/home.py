@@ -11,20 +11,22 @@ import os
 from collections import namedtuple
 from heapq import merge
 
-from localops import config, facets, host
+from localops import config, host
 from localops.errors import Ambiguous, ConfigError, EmptyJournal, JournalError, NotFound
 from localops.journal import blobs, rows, spill
 from localops.journal.reader import Reader, SQLiteError
 from localops.journal.sql import statements
-from localops.reading import analytics, given_scores, session_state
+from localops.reading import analytics, filters, given_scores, session_state
+from localops.reading.filters import STATES as STATES
+from localops.reading.filters import Filters as Filters
 from localops.reading.snapshot import Snapshot
 from localops.reading.story import UNATTRIBUTED
 from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
-    from typing import Any, NamedTuple
+    from collections.abc import Collection, Iterable, Iterator
+    from typing import Any
 
     from localops.reading.search import Index
 
@@ -39,36 +41,9 @@ if TYPE_CHECKING:
         name: str | None
         state: str
 
-    class Filters(NamedTuple):
-        """The filters of a list of sessions."""
-
-        state: str | None = None
-        tag: str | None = None
-        model: str | None = None
-        agent: str | None = None
-        since: int | None = None
-        until: int | None = None
-        text: str | None = None
-        tool: str | None = None
-        errors: bool = False
-        min_cost: int | None = None
-        min_took: int | None = None
-        user: str | None = None
-        conversation: str | None = None
-        meta: tuple[str, ...] = ()  # NAME=VALUE
-        score: tuple[str, ...] = ()  # as scores.condition reads them
-
 else:
     Listed = namedtuple("Listed", ("project", *rows.LISTED))
-    Filters = namedtuple(
-        "Filters",
-        "state tag model agent since until text tool errors min_cost min_took user conversation meta score",
-        defaults=[*[None] * 8, False, *[None] * 4, (), ()],
-    )
 
-Filters.__doc__ = "The filters of a list of sessions: all that are set must match; times are of a session's beginning."
-
-STATES = ("Success", "Failure", "Indeterminate", "Running", "Unknown")
 _PAGE = 100
 # Matches that are listed for an ambiguous id.
 _FEW = 5
@@ -78,6 +53,8 @@ _FEW_OPEN = 64
 _LATEST_NS = (1 << 63) - 1
 # Orders a session that is not folded yet before others of the same nanosecond.
 _FRESH_KEY = 1 << 62
+# The facets in the derived table `facet`.
+_STORED_DIMS = ("tag", "model", "agent", "tool")
 _SESSION = rows.COLUMNS.index("session")
 # Up to so many sessions a filter's matches are counted, to find the rarest filter.
 _COUNTED = 2_000
@@ -394,8 +371,20 @@ class Project:
             limit = (filters.until, 0)
         walk = _Walk(self, filters)
         # One stream for each stored state, since `open` is resolved only while reading.
-        streams = [walk.folded(state, limit) for state in _stored_states(filters.state, self.waiting)]
+        streams = [walk.folded(state, limit) for state in _stored_states(walk.states, self.waiting)]
         return merge(walk.fresh(limit), *streams, key=_by_start)
+
+    def hosts(self, sessions: Iterable[bytes]) -> dict[bytes, str]:
+        """Return the hosts of sessions."""
+        hosts = self.ask("hosts", ids=analytics.array(sessions))
+        return {session: host for session, host in hosts if isinstance(host, str)}
+
+    def error_classes(self, sessions: Iterable[bytes]) -> dict[bytes, list[str]]:
+        """Return the classes of the errors of sessions."""
+        classes: dict[bytes, list[str]] = {}
+        for session, name in self.ask("error_classes", ids=analytics.array(sessions)):
+            classes.setdefault(session, []).append(name)
+        return classes
 
     def close(self) -> None:
         """Close the files."""
@@ -404,44 +393,44 @@ class Project:
                 opened.close()
 
 
-def facet_tags(filters: Filters) -> list[str]:
-    """Return the tags that sessions with the wanted user, conversation and metadata have."""
-    pairs = [each.partition("=") for each in filters.meta]
-    return facets.tags(filters.user, filters.conversation) + [facets.tag(name, value) for name, _, value in pairs]
-
-
 class _Walk:
     """The list of one project's sessions, filtered."""
 
-    def __init__(self, project: Project, filters: Filters) -> None:
+    def __init__(self, project: Project, chosen: Filters) -> None:
         self.project = project
-        self.filters = filters
-        self.facets = [
-            (dim, value) for dim in ("tag", "model", "agent", "tool") if (value := getattr(filters, dim)) is not None
-        ]
-        self.facets += [("tag", tag) for tag in facet_tags(filters)]
-        self.scores = list(map(scores.condition, filters.score))
-        self.index = project.index() if filters.text is not None else None
+        self.filters = chosen
+        self.states = filters.states(chosen)
+        clauses = filters.clauses(chosen)
+        self.facets = [clause for clause in clauses if clause.dim in _STORED_DIMS]
+        self.names = [clause for clause in clauses if clause.dim == "name"]
+        self.others = [clause for clause in clauses if clause.dim in ("host", "error")]
+        self.scores = list(map(scores.condition, chosen.score))
+        self.index = project.index() if chosen.text is not None else None
 
     def folded(self, state: str | None, limit: tuple[int, int]) -> Iterator[Listed]:
         """Yield the sessions in the derived tables."""
-        name, values = self._way(state)
-        values |= {
-            "facets": _json(self.facets),
+        shared = {
+            "facets": _json([[number, *row] for number, row in self._rows_of_facets()]),
             "scores": _json(scores.asked(self.scores)),
             "since": self.filters.since if self.filters.since is not None else -_LATEST_NS,
             "many": _PAGE,
         }
-        pages = self._pages(name, values, limit)
-        if values.get("dim") != "model":
-            return pages
-        # A call that never ended is in no facet.
-        return merge(pages, self._pages("sessions_by_open_call", values, limit), key=_by_start)
+        streams = [self._pages(name, {**shared, **values}, limit) for name, values in self._ways(state)]
+        return streams[0] if len(streams) == 1 else _once(merge(*streams, key=_by_start))
+
+    def _rows_of_facets(self) -> Iterator[tuple[int, list[object]]]:
+        """Yield the values of facets as SQL gets them."""
+        for number, clause in enumerate(self.facets):
+            for value, is_glob in clause.globs():
+                yield number, [clause.dim, value, is_glob, clause.excluded]
 
     def _pages(self, name: str, values: dict[str, object], limit: tuple[int, int]) -> Iterator[Listed]:
         """Yield the sessions that a query lists, page by page."""
         while page := self.project.ask(name, before_ns=limit[0], before_key=limit[1], **values):
             candidates = self._candidates(page)
+            if self.others:
+                some = [session for session, *_ in page] if candidates is None else list(candidates)
+                candidates = self._with_others(some)
             for row in page:
                 if candidates is not None and Listed(self.project, *row).session not in candidates:
                     continue
@@ -451,30 +440,38 @@ class _Walk:
             last = Listed(self.project, *page[-1])
             limit = (last.first_ns, last.key)
 
-    def _way(self, state: str | None) -> tuple[str, dict[str, object]]:
-        """Return the query of the rarest filter, which reads the fewest sessions, and its values."""
+    def _ways(self, state: str | None) -> list[tuple[str, dict[str, object]]]:
+        """Return the queries of the rarest filter, which read the fewest sessions, and their values."""
         if (ids := self._few_with_text()) is not None:
-            return "sessions_by_id", {"ids": _json([id.hex() for id in ids]), "state": state}
-        ways: list[tuple[int, str, dict[str, object]]] = [
-            (
-                self._count("how_many", dim=dim, value=value),
-                "sessions_by_facet",
-                {"dim": dim, "value": value, "state": state},
-            )
-            for dim, value in self.facets
-        ]
+            return [("sessions_by_id", {"ids": _json([id.hex() for id in ids]), "state": state})]
+        ways = [self._way_of(clause, state) for clause in self.facets if clause.is_exact and not clause.excluded]
+        has_facet = bool(ways)
         if state is not None:
-            ways.append((self._count("how_many_in_state", state=state), "sessions_by_state", {"state": state}))
+            ways.append(
+                (self._count("how_many_in_state", state=state), [("sessions_by_state", {"state": state})]),
+            )
         ways += [
-            (self._count("how_many_scored", score=one.name), "sessions_by_score", {"score": one.name, "state": state})
+            (
+                self._count("how_many_scored", score=one.name),
+                [("sessions_by_score", {"score": one.name, "state": state})],
+            )
             for one in self.scores
         ]
         # In the order of the list no page has to be sorted, which pays where nearly all are looked at anyway.
-        if not ways or (not self.facets and state is None and min(many for many, *_ in ways) >= _COUNTED):
-            return "sessions_by_start", {}
+        if not ways or (not has_facet and state is None and min(many for many, _ in ways) >= _COUNTED):
+            return [("sessions_by_start", {})]
         # Every filter is tested for each session anyway, so the shortest list is the fastest.
-        _, name, values = min(ways, key=lambda way: way[0])
-        return name, values
+        return min(ways, key=lambda way: way[0])[1]
+
+    def _way_of(self, clause: filters.Clause, state: str | None) -> tuple[int, list[tuple[str, dict[str, object]]]]:
+        """Return how many sessions have one of some values, counted up to a limit, and the queries of these values."""
+        each = [{"dim": clause.dim, "value": value} for value in clause.values]
+        many = sum(self._count("how_many", **one) for one in each)
+        queries = ["sessions_by_facet"]
+        if clause.dim == "model":
+            # A call that never ended is in no facet.
+            queries.append("sessions_by_open_call")
+        return many, [(query, {**one, "state": state}) for one in each for query in queries]
 
     def _few_with_text(self) -> list[bytes] | None:
         if self.index is None or self.filters.text is None:
@@ -500,16 +497,37 @@ class _Walk:
         listed = Listed(self.project, *row)
         if listed.state == "open":
             listed = listed._replace(state=self.project.standing(listed.session).state)
-        fits = self.filters.state in (None, listed.state) and self._is_large_enough(listed)
+        fits = (
+            (self.states is None or listed.state in self.states)
+            and all(clause.passes([listed.name] if listed.name else []) for clause in self.names)
+            and self._is_within(listed)
+        )
         return listed if fits else None
 
-    def _is_large_enough(self, listed: Listed) -> bool:
-        filters = self.filters
+    def _is_within(self, listed: Listed) -> bool:
+        chosen = self.filters
         return (
-            (not filters.errors or listed.errors > 0)
-            and (filters.min_cost is None or listed.cost >= filters.min_cost)
-            and (filters.min_took is None or self._took(listed) >= filters.min_took)
+            (not chosen.errors or listed.errors > 0)
+            and (chosen.min_cost is None or listed.cost >= chosen.min_cost)
+            and (chosen.max_cost is None or listed.cost <= chosen.max_cost)
+            and (chosen.min_took is None or self._took(listed) >= chosen.min_took)
+            and (chosen.max_took is None or self._took(listed) <= chosen.max_took)
         )
+
+    def _with_others(self, sessions: list[bytes]) -> set[bytes]:
+        """Return those of some sessions that pass the filters by host and by class of error."""
+        wanted = {clause.dim for clause in self.others}
+        hosts = self.project.hosts(sessions) if "host" in wanted else {}
+        classes = self.project.error_classes(sessions) if "error" in wanted else {}
+
+        def having(session: bytes, dim: str) -> list[str]:
+            if dim == "error":
+                return classes.get(session, [])
+            return [hosts[session]] if session in hosts else []
+
+        return {
+            session for session in sessions if all(clause.passes(having(session, clause.dim)) for clause in self.others)
+        }
 
     def _took(self, listed: Listed) -> int:
         return analytics.until_ns(listed.last_ns, running=listed.state == "Running") - listed.first_ns
@@ -532,7 +550,8 @@ class _Walk:
         return (
             (listed.first_ns, listed.key) < limit
             and (since is None or listed.first_ns >= since)
-            and all(value in self._values(listed.session, dim) for dim, value in self.facets)
+            and all(clause.passes(self._values(listed.session, clause.dim)) for clause in self.facets)
+            and (not self.others or bool(self._with_others([listed.session])))
             and self._is_scored(listed.session)
             and self._has_text(listed.session)
         )
@@ -579,13 +598,23 @@ def _by_start(listed: Listed) -> tuple[int, int, int]:
     return -listed.first_ns, listed.project.rank, -listed.key
 
 
-def _stored_states(state: str | None, waiting: int) -> list[str | None]:
+def _once(listed_sessions: Iterable[Listed]) -> Iterator[Listed]:
+    """Yield each session once; the same ones come one after another."""
+    last = None
+    for listed in listed_sessions:
+        if last is None or listed.session != last.session:
+            yield listed
+        last = listed
+
+
+def _stored_states(states: Collection[str] | None, waiting: int) -> list[str | None]:
     """Return the states as the journal has them, where `open` means running, dead, or with an end that waits."""
-    if state is None:
+    if states is None:
         return [None]
-    if state in ("Running", "Unknown"):
-        return ["open"]
-    return [state, "open"] if waiting or state == "Indeterminate" else [state]
+    stored: list[str | None] = [state for state in states if state not in ("Running", "Unknown")]
+    if states and (waiting or len(stored) < len(states) or "Indeterminate" in states):
+        stored.append("open")
+    return stored
 
 
 def _json(values: list[Any]) -> str:

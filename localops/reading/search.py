@@ -1,8 +1,8 @@
 """Full-text search over a project's rows; its index is a derived file, which may be deleted at any time.
 
-A word is a run of letters and digits.  A term of a query (the text between spaces) matches when its words stand side by
-side, and a row matches when it has all terms.  The index finds passages of several rows; the rows themselves are always
-checked.
+A word is a run of letters and digits.  A term of a query (the text between spaces, or in quotes) matches when its words
+stand side by side, and a row matches when it has all terms; `*` at the end of a term makes its last word the beginning
+of one.  The index finds passages of several rows; the rows themselves are always checked.
 """
 
 from __future__ import annotations
@@ -49,6 +49,7 @@ _SIDE = 48  # characters of a snippet to either side of the match
 # Scripts that put no spaces between words are taken character by character.
 _SINGLE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
+_TERM = re.compile(r'"[^"]*(?:"\*?|$)|\S+')  # words in quotes, or without blanks; the last quote may be missing yet
 _WRITTEN = re.compile(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}][\u0300-\u036f]*)+")  # the same with its accents
 
 
@@ -94,10 +95,12 @@ class Query:
     False
     >>> Query("light*").is_in("the lighthouse")
     True
+    >>> Query('"the light*').is_in("the lighthouse"), Query('"light the"').is_in("the light")
+    (True, False)
     """
 
     def __init__(self, text: str) -> None:
-        parsed = [(term_words, term.endswith("*")) for term in text.split() if (term_words := words(term))]
+        parsed = [(term_words, term.endswith("*")) for term in _TERM.findall(text) if (term_words := words(term))]
         if not parsed:
             raise ConfigError(f"invalid search {text!r}: give at least one word with a letter or a digit")
         self.terms = [term for term, _ in parsed]

@@ -17,7 +17,7 @@ from localops.reading.analytics import Totals
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from datetime import tzinfo
 
     from localops.journal.reader import Reader
@@ -34,9 +34,13 @@ _TIMES = [0, *(factor * 10**power for power in range(6, 15) for factor in (1, 2,
 _COSTS = [0, *(factor * 10**power for power in range(5, 13) for factor in (1, 2, 5))]
 
 
-def overall(index: SessionIndex, chosen: Chosen) -> Totals:
+def overall(index: SessionIndex, project: Project, chosen: Chosen) -> Totals:
     """Return the sums of sessions' figures; `rows` is the number of sessions."""
-    rows = index.chosen(chosen)
+    return sums(index, index.chosen(project, chosen))
+
+
+def sums(index: SessionIndex, rows: Sequence[int]) -> Totals:
+    """Return the sums of the figures of the sessions in some rows."""
     return Totals(len(rows), *(sum(index.values(name, rows)) for name in TOTALS[1:]), *[0] * 3)
 
 
@@ -51,7 +55,7 @@ class Days:
 
     def add(self, index: SessionIndex, project: Project, chosen: Chosen) -> None:
         """Add the chosen sessions of a project."""
-        rows = index.chosen(chosen)
+        rows = index.chosen(project, chosen)
         states = index.states(project, rows)
         columns = [index.values(name, rows) for name in _SUMS]
         for day, begin, end in self._runs(index.values("began", rows)):

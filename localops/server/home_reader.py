@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from itertools import chain, islice
 from operator import add
 
-from localops import config, dialects, facets
+from localops import config, dialects
 from localops.errors import ConfigError, DamagedJournal, LocalopsError
 from localops.journal import blobs, rows, stored
 from localops.journal.reader import SQLiteError, is_damage
@@ -31,11 +31,12 @@ from localops.reading import (
     waste,
     waste_page,
 )
+from localops.reading import filters as filtering
 from localops.reading.home import Home
-from localops.server import charts, compare, damage, previews, session_details, timeline
+from localops.server import charts, compare, damage, previews, session_details, session_facets, timeline
 from localops.server.loop_marks import LoopMarks
 from localops.server.request import TooMany, Unavailable
-from localops.server.session_index import DIMS, SessionIndex, Wanted, merged
+from localops.server.session_index import SessionIndex, Wanted, merged
 from localops.upkeep import scoring
 from localops.upkeep.views import Views
 
@@ -45,7 +46,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from localops.journal.stored import Stored
-    from localops.reading.analytics import Chosen
+    from localops.reading.analytics import Chosen, Line
     from localops.reading.facts import Facts
     from localops.reading.home import Filters, Listed, Project
     from localops.reading.snapshot import Snapshot
@@ -59,8 +60,6 @@ _READERS = 4
 _KEPT = 64
 # Session indexes kept in memory, one a project.
 _INDEXES = 64
-# Values of a filter that are returned with their counts.
-_VALUES = 30
 # Bytes of the rows on a page of events; the last row may exceed it.
 _PAGE = 8 << 20
 _ROWS = statements("queries.sql")["events"]
@@ -151,13 +150,15 @@ class HomeReader:
         return [name for name in names if inode(os.path.join(config.project_folder(self.folder, name), config.JOURNAL))]
 
     def sessions(
-        self, project: str | None, filters: Filters, *, before: str | None, limit: int, **bounds: Any
+        self, project: str | None, filters: Filters, *, before: str | None, limit: int, **order: Any
     ) -> tuple[list[Facts], str | None]:
         """Return a page of sessions, by default the newest first, and the id after which the next page begins."""
-        wanted = Wanted(filters, **bounds)
+        wanted = Wanted(filters, **order)
         with self._home(project) as home:
-            if (one := _named(home, filters.text)) is not None:
-                return list(_listed([one])), None
+            if (named := session_facets.named(home, filters.text)) is not None:
+                with self._following(named.project) as index:
+                    is_match = index.matches(named.project, filters, named.session)
+                return list(_listed([named] if is_match else [])), None
             for each in home.projects if filters.text is not None else ():
                 self._catch_up(each)
             # Without an index yet, and in the default order: walk the journal, which answers sooner.
@@ -187,36 +188,60 @@ class HomeReader:
         with self._home(project) as home:
             return sum(self._catch_up(each) for each in home.projects)
 
-    def facets(self, project: str | None, only: str | None, filters: Filters, **bounds: Any) -> Facts:
-        """Count the sessions of each filter's values under the other filters."""
-        wanted = Wanted(filters, **bounds)
-        sums: dict[str, Counter[str]] = {dim: Counter() for dim in DIMS}
+    def facets(
+        self,
+        project: str | None,
+        only: str | None,
+        filters: Filters,
+        *,
+        of: str | None = None,
+        like: str = "",
+    ) -> Facts:
+        """Count the sessions of each filter's values under the other filters; `of`: of one, `like`: with a text."""
+        sums: dict[str, Counter[str]] = {dim: Counter() for dim in filtering.FACETS}
         in_project, exact, unread = Counter[str](), True, 0
         with self._home(project) as home:
+            one = session_facets.named(home, filters.text)
+            wanted = Wanted(filters, session=None if one is None else one.session)
             for each in home.projects:
-                unread += self._catch_up(each) if filters.text is not None else 0
+                unread += self._catch_up(each) if filters.text is not None and one is None else 0
                 with self._following(each) as index:
-                    counts, many, is_exact = index.counts(each, wanted)
-                in_project[each.name] += many
+                    counts, matches, is_exact = index.counts(each, wanted, session_facets.counted_dims(filters, of))
+                in_project[each.name] += len(matches)
                 if only in (None, each.name):
                     exact = exact and is_exact
                     for dim, counted in counts.items():
                         sums[dim] += counted
-        for name in facets.NAMED:  # these are tags, and have menus of their own
-            begin = f"{name}="
-            of_tags = [tag for tag in sums["tag"] if tag.startswith(begin)]
-            sums[name] = Counter({tag.removeprefix(begin): sums["tag"].pop(tag) for tag in of_tags})
-        most = {dim: [list(pair) for pair in counted.most_common(_VALUES)] for dim, counted in sums.items()}
-        cut = [dim for dim, counted in sums.items() if len(counted) > _VALUES]
         return {
             "sessions": sum(many for name, many in in_project.items() if only in (None, name)),
-            **most,
-            "project": [list(pair) for pair in in_project.most_common(_VALUES) if pair[1]],
+            **session_facets.most_frequent(sums, of, like),
+            "project": [list(pair) for pair in in_project.most_common(session_facets.MOST_VALUES) if pair[1]],
             "exact": exact and not unread,
-            "more": bool(cut),
-            "cut": cut,
             "unsearched": unread,
         }
+
+    def snippets(self, project: str | None, text: str, sessions: Sequence[bytes]) -> Facts:
+        """Return where the words of a text are in each of some sessions."""
+        with self._home(project) as home:
+            return session_facets.snippets(home, text, sessions)
+
+    def summary(self, project: str | None, filters: Filters, previous: Filters | None) -> Facts:
+        """Return the figures of the sessions that pass filters together, and those of the period before."""
+        with self._home(project) as home:
+            return {
+                "now": self._summed(home, filters),
+                "before": None if previous is None else self._summed(home, previous),
+            }
+
+    def _summed(self, home: Home, filters: Filters) -> Facts:
+        total, states = analytics.NOTHING, Counter[str]()
+        named = session_facets.named(home, filters.text)
+        for each in home.projects:
+            with self._following(each) as index:
+                rows = index.matches(each, filters, None if named is None else named.session)
+                states.update(index.states(each, rows))
+                total = analytics.Totals(*map(add, total, charts.sums(index, rows)))
+        return {"sessions": total.rows, "states": dict(states), **facts.totals(total)}
 
     def judge(self, project: str | None, session: bytes, score: Score) -> Facts | None:
         """Store a score or a note that was checked."""
@@ -430,13 +455,15 @@ class HomeReader:
             for each in home.projects:
                 with self._following(each) as index:
                     days.add(index, each, chosen)
-                days.add_models(each.reader, chosen)
+                days.add_models(each.reader, self._in_project(each, chosen))
         return days.facts()
 
     def averages(self, project: str | None, chosen: Chosen) -> Facts:
         """Return the averages of scores across sessions."""
         with self._home(project) as home:
-            given = chain.from_iterable(given_scores.counted(each.reader, chosen) for each in home.projects)
+            given = chain.from_iterable(
+                given_scores.counted(each.reader, self._in_project(each, chosen)) for each in home.projects
+            )
             return {"lines": [given_scores.average_facts(line) for line in given_scores.averages(given)]}
 
     def distributions(self, project: str | None, chosen: Chosen) -> Facts:
@@ -446,7 +473,7 @@ class HomeReader:
         with self._home(project) as home:
             for each in home.projects:
                 with self._following(each) as index:
-                    matches = index.chosen(chosen)
+                    matches = index.chosen(each, chosen)
                     took += index.values("seconds", matches)
                     cost += index.values("cost", matches)
         return charts.distributions(took, cost)
@@ -476,6 +503,24 @@ class HomeReader:
             dialects.write(form, [run], file, table=table)
             return True
 
+    def write_all(self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int) -> None:
+        """Write the sessions that pass filters to a file in a format of exports, newest first."""
+        chosen: list[tuple[int, Project, bytes]] = []
+        events = 0
+        with self._home(project) as home:
+            one = session_facets.named(home, filters.text)
+            for each in home.projects:
+                with self._following(each) as index:
+                    matches = index.matches(each, filters, None if one is None else one.session)
+                    events += sum(index.values("events", matches))
+                    began = index.values("began", matches)
+                    chosen += [(at, each, id) for at, id in zip(began, index.ids(matches), strict=True)]
+            if events > most:
+                raise TooMany(f"these sessions have {events} events, and at most {most} are exported: filter more")
+            chosen.sort(key=lambda one: one[0], reverse=True)
+            runs = (export.Run(where.name, where.folder, where.reader, id) for _, where, id in chosen)
+            dialects.write(form, runs, file)
+
     def attachment(self, project: str, digest: str) -> tuple[str, str] | None:
         """Return the path and the media type of a blob; None if it is not here."""
         try:
@@ -492,17 +537,29 @@ class HomeReader:
                 total = analytics.NOTHING
                 for each in home.projects:
                     with self._following(each) as index:
-                        total = analytics.Totals(*map(add, total, charts.overall(index, chosen)))
-                open_calls = any(each.has_open_calls(chosen) for each in home.projects)
+                        total = analytics.Totals(*map(add, total, charts.overall(index, each, chosen)))
+                open_calls = any(each.has_open_calls(self._in_project(each, chosen)) for each in home.projects)
                 return {"sessions": total.rows, **facts.totals(total, open_calls=open_calls)}
-            lines = [
-                line
-                for each in home.projects
-                for line in analytics.across(each.reader, by, chosen, running=each.running())
-            ]
+            lines: list[Line] = []
+            cost: set[Any] = set()
+            time: set[Any] = set()
+            for each in home.projects:
+                own = self._in_project(each, chosen)
+                lines += analytics.across(each.reader, by, own, running=each.running())
+                of_lower_bounds = lower_bounds.across([each], by, own)
+                cost.update(of_lower_bounds.cost)
+                time.update(of_lower_bounds.time)
             first = analytics.together(by, lines)[:limit]
-            bounds = lower_bounds.across(home.projects, by, chosen)
+            bounds = lower_bounds.Bounds(cost, time)
             return {"by": by, "lines": [facts.line(by, line, bounds) for line in first]}
+
+    def _in_project(self, project: Project, chosen: Chosen) -> Chosen:
+        """Return the choice of a project's sessions, as report.sql knows it."""
+        if chosen.filters is None:
+            return chosen
+        with self._following(project) as index:
+            matches = index.ids(index.matches(project, chosen.filters))
+        return analytics.Chosen(sessions=analytics.array(matches))
 
 
 class _Opened:
@@ -581,15 +638,3 @@ def _rows_with(
             matches.append(row)
             size += len(row.body or "")
     return matches, len(matches) == len(seqs), not unread and len(hits) < _HITS
-
-
-def _named(home: Home, text: str | None) -> Listed | None:
-    """Return the session of an id in a search text: a full id, or its first 13 characters, as commands print it."""
-    plain = (text or "").strip().replace("-", "").lower()
-    if len(plain) not in (12, 32) or not set(plain) <= set("0123456789abcdef"):
-        return None
-    try:
-        where, session = home.find(plain)
-    except LocalopsError:
-        return None
-    return where.listed(session)

@@ -11,8 +11,8 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from localops import clock, dialects, output
 from localops.encoding import encode
 from localops.errors import ConfigError
-from localops.reading import analytics
-from localops.reading.home import STATES, Filters
+from localops.reading import analytics, filters
+from localops.reading.filters import Filters
 from localops.recording import events, scores
 from localops.server import openapi
 from localops.server.request import HttpError, Unavailable, digest_in, valid_project
@@ -41,7 +41,7 @@ _IN_MEMORY = 1 << 20
 # SQLite writes to a path only.
 _FORMS = [name for name in dialects.FORMATS if name != "sqlite"]
 _LARGEST_SCORE = 1 << 18  # bytes of a request with a score
-_MOST_SCORES = 10  # filters by score in one request
+_LONGEST_VALUE = 256  # characters of a text that values of a facet contain
 _MISSING = "no session has this id"
 # What AgentOps' server answers, which its clients look for.
 _NOT_OF_PROJECT = "Session does not belong to this project"
@@ -88,7 +88,7 @@ class ReadApi:
 
     async def list_of(self, call: Call) -> Facts:
         """Return a page of sessions as facts."""
-        filters, bounds = _filters(call), _bounds(call)
+        chosen = _filters(call)
         sort = call.param("sort") or "began"
         # The name of that order on the command line.
         sort = "seconds" if sort == "took" else sort
@@ -99,25 +99,33 @@ class ReadApi:
             raise HttpError(400, "invalid order: use asc or desc")
         unsearched = 0
         # Counted before the list is made: the list can lack these rows, but no more.
-        if filters.text is not None:
+        if chosen.text is not None:
             unsearched = await self._read(self._store.unsearched, call.chosen_project())
         listed, following = await self._read(
             self._store.sessions,
             call.chosen_project(),
-            filters,
+            chosen,
             before=call.param("before"),
             limit=call.limit(50, most=500),
             sort=sort,
             ascending=order == "asc",
-            **bounds,
         )
         page: Facts = {"sessions": listed, "next_before": following}
-        return page if filters.text is None else {**page, "unsearched": unsearched}
+        return page if chosen.text is None else {**page, "unsearched": unsearched}
 
     async def facets(self, call: Call) -> Response:
         """Return how many sessions each filter would match."""
-        only = call.chosen_project()
-        return self._answer(await self._read(self._store.facets, call.project, only, _filters(call), **_bounds(call)))
+        only, of, like = call.chosen_project(), call.param("of"), call.param("like") or ""
+        if of is not None and of not in filters.FACETS:
+            raise HttpError(400, f"invalid of: use one of {', '.join(filters.FACETS)}")
+        return self._answer(
+            await self._read(self._store.facets, call.project, only, _filters(call), of=of, like=like[:_LONGEST_VALUE])
+        )
+
+    async def summary(self, call: Call) -> Response:
+        """Return the figures of the sessions that match, and those of the period before."""
+        chosen = _filters(call)
+        return self._answer(await self._read(self._store.summary, call.chosen_project(), chosen, _before(chosen)))
 
     async def session(self, call: Call) -> Response:
         """Return one session."""
@@ -211,6 +219,14 @@ class ReadApi:
             raise HttpError(400, f"invalid sessions: expected at most {MOST_MARKS} ids, comma-separated")
         sessions = [_session(text) for text in texts if text]
         return self._answer(await self._read(self._store.loop_marks, call.chosen_project(), sessions=sessions))
+
+    async def snippets(self, call: Call) -> Response:
+        """Return where the words of a text are in sessions."""
+        text, texts = call.param("text"), (call.param("sessions") or "").split(",", MOST_MARKS)
+        if text is None or len(texts) > MOST_MARKS:
+            raise HttpError(400, f"missing parameters: a text, and at most {MOST_MARKS} ids of sessions")
+        sessions = [_session(each) for each in texts if each]
+        return self._answer(await self._read(self._store.snippets, call.chosen_project(), text, sessions))
 
     async def steps(self, call: Call) -> Response:
         """Return the steps of a session that run once."""
@@ -319,17 +335,32 @@ class ReadApi:
         table = call.param("table")
         if table is not None and (form != "parquet" or table not in ("events", "sessions")):
             raise HttpError(400, "invalid table: use events or sessions, with format=parquet")
-        most = _EXPORT if self._service.keys is not None else _EXPORT_OWN
+        name = dialects.file_name(f"localops-{uuid.UUID(bytes=call.session())}", form)
+        options = {"most": self._most_exported, "table": table}
+        return await self._file(form, name, self._store.write, call.project, call.session(), form, **options)
+
+    async def download_all(self, call: Call) -> Response:
+        """Return the sessions that match as a file."""
+        form = call.param("format") or "json"
+        if form not in _FORMS:
+            raise HttpError(400, f"invalid format: use one of {', '.join(_FORMS)}")
+        name = dialects.file_name("localops-sessions", form)
+        chosen, project = _filters(call), call.chosen_project()
+        return await self._file(form, name, self._store.write_all, project, chosen, form, most=self._most_exported)
+
+    @property
+    def _most_exported(self) -> int:
+        return _EXPORT if self._service.keys is not None else _EXPORT_OWN
+
+    async def _file(self, form: str, name: str, write: Callable[..., Any], *given: object, **options: Any) -> Response:
+        """Return what a function writes to a file as a download; 404 if it returns False."""
         file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed when the last piece is sent
         try:
             async with self._service.large():
-                if not await self._read(
-                    self._store.write, call.project, call.session(), form, file, most=most, table=table
-                ):
+                if await self._read(write, *given, file, **options) is False:
                     raise HttpError(404, _MISSING)
         except OSError as error:
             raise Unavailable("no room for the export", error) from error
-        name = dialects.file_name(f"localops-{uuid.UUID(bytes=call.session())}", form)
         headers = {
             "Content-Disposition": f'attachment; filename="{name}"',
             "Content-Length": str(file.tell()),
@@ -394,8 +425,13 @@ def _session(ident: str) -> bytes:
 
 
 def _chosen(call: Call) -> analytics.Chosen:
-    times = {name: at for name in ("since", "until") if (at := call.moment(name)) is not None}
-    return analytics.Chosen(tag=call.param("tag"), **times)
+    """Return the choice of sessions of a request for figures."""
+    chosen = _filters(call)
+    times = {name: at for name in ("since", "until") if (at := getattr(chosen, name)) is not None}
+    tag = chosen.tag[0] if len(chosen.tag) == 1 and "*" not in chosen.tag[0] else None
+    if chosen == Filters(tag=tag, **times):
+        return analytics.Chosen(tag=tag, **times)
+    return analytics.Chosen(filters=chosen)
 
 
 def _pieces(file: SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
@@ -405,48 +441,17 @@ def _pieces(file: SpooledTemporaryFile[bytes]) -> Iterator[bytes]:
 
 
 def _filters(call: Call) -> Filters:
-    state = call.param("state")
-    if state is not None:
-        state = {each.lower(): each for each in STATES}.get("failure" if state.lower() == "fail" else state.lower())
-    if call.param("state") is not None and state is None:
-        raise HttpError(400, f"invalid state: use one of {', '.join(STATES)}")
-    meta = call.param("meta")
-    if meta is not None and "=" not in meta:
-        raise HttpError(400, "invalid meta: expected NAME=VALUE")
-    return Filters(
-        state=state,
-        tag=call.param("tag"),
-        model=call.param("model"),
-        agent=call.param("agent"),
-        since=call.moment("since"),
-        until=call.moment("until"),
-        text=call.param("text"),
-        user=call.param("user"),
-        conversation=call.param("conversation"),
-        meta=(meta,) if meta is not None else (),
-        score=_score_filters(call),
-    )
+    """Return the filters of a request; raise HttpError for one that is invalid."""
+    given = {name: call.request.query_params.getlist(name) for name in filters.NAMES}
+    try:
+        return filters.parsed(given)
+    except ConfigError as error:
+        raise HttpError(400, str(error)) from error
 
 
-def _score_filters(call: Call) -> tuple[str, ...]:
-    given = tuple(call.request.query_params.getlist("score"))
-    for each in given[:_MOST_SCORES]:
-        try:
-            scores.condition(each)
-        except ConfigError as error:
-            raise HttpError(400, str(error)) from error
-    if len(given) > _MOST_SCORES:
-        raise HttpError(400, f"too many filters by score: at most {_MOST_SCORES}")
-    return given
-
-
-def _bounds(call: Call) -> dict[str, Any]:
-    """Return the filters of a list that Filters does not have."""
-    return {
-        "min_cost": call.amount("min_cost"),
-        "max_cost": call.amount("max_cost"),
-        "min_ns": call.amount("min_seconds"),
-        "max_ns": call.amount("max_seconds"),
-        "errors": call.param("errors") == "1",
-        "tool": call.param("tool"),
-    }
+def _before(chosen: Filters) -> Filters | None:
+    """Return the filters of the period before, which is as long; None without a period."""
+    if chosen.since is None:
+        return None
+    until = clock.now_ns() if chosen.until is None else chosen.until
+    return chosen._replace(since=2 * chosen.since - until, until=chosen.since) if until > chosen.since else None

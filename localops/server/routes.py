@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from localops.reading import analytics
-from localops.reading.home import STATES
+from localops.reading.filters import FACETS, NOT, STATES
 from localops.server.intake.agentops_routes import AGENTOPS
 from localops.server.keys import READ, SCORE
 from localops.server.request import Endpoint
@@ -13,42 +13,53 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_BOUNDS = {
-    "min_cost": "a cost of at least this many dollars",
-    "max_cost": "a cost of at most this many dollars",
-    "min_seconds": "a duration of at least this many seconds",
-    "max_seconds": "a duration of at most this many seconds",
-    "errors": "errors, if it is 1",
-}
-_LIST = {
+_FILTERS = {
     "state": f"in this state: {', '.join(STATES)}",
-    "tag": "with this tag",
+    "tag": "with this tag, or with an event that has it",
     "model": "with a call of this model",
     "agent": "with an agent of this name",
+    "tool": "with a call of this tool",
     "user": "of this user, or with an event of theirs",
     "conversation": "of this conversation, or with an event of it",
     "meta": "with this metadata, as NAME=VALUE",
+    "name": "of this name",
+    "host": "of this host",
+    "error": "with an error of this class",
+}
+_BOUNDS = {
+    "min_cost": "a cost of at least this many dollars",
+    "max_cost": "a cost of at most this many dollars",
+    "min_seconds": "a duration of at least this many seconds, or 250ms, 5m, 2h",
+    "max_seconds": "a duration of at most this many seconds, or 250ms, 5m, 2h",
+    "errors": "errors, if it is 1",
+}
+_CHOSEN = {
+    **{name: f"{what}; can be repeated, * stands for any characters" for name, what in _FILTERS.items()},
+    **{f"{NOT}{name}": f"not {what}; can be repeated" for name, what in _FILTERS.items()},
     "score": "with this score of itself or of an event: NAME, NAME<0.5, NAME=good, NAME@AUTHOR>=1; can be repeated",
-    "since": "started since then (ISO 8601, UTC unless it names a zone; or 7d, 2h: ago)",
+    "since": "started since then: 2h or 7d ago, or a time (ISO 8601, UTC unless it names a zone)",
     "until": "started before then",
     "text": "with an event that contains these words",
     **{name: f"with {what}" for name, what in _BOUNDS.items()},
-    "tool": "with a call of this tool",
     "project": "of this project; a key already chooses one",
+}
+_LIST = {
+    **_CHOSEN,
     "sort": f"sort by one of {', '.join(SORTS)} or {BY_SCORE}NAME",
     "order": "asc or desc",
     "before": "id of a session: return the next page, after this session",
     "limit": "at most this many; 50 by default, 500 at most",
 }
-_CHOSEN = {name: about for name, about in _LIST.items() if name not in ("sort", "order", "before", "limit")}
 # What a saved view can have.
 VIEWED = frozenset(_CHOSEN) | {"sort", "order"}
+_FACETS = {
+    **_CHOSEN,
+    "of": f"only the values of one facet: {', '.join(FACETS)}",
+    "like": "only values that contain this text, those that begin with it first",
+}
 _FIGURES = {
+    **_CHOSEN,
     "by": f"one of {', '.join(analytics.ACROSS)}, or meta:NAME; without it, the sums",
-    "since": _LIST["since"],
-    "until": _LIST["until"],
-    "tag": "with this tag, or with an event that has it",
-    "project": _LIST["project"],
     "limit": "at most this many lines; 1000 by default",
 }
 _PAGE = {
@@ -57,7 +68,6 @@ _PAGE = {
     "kind": "only events of this kind",
     "text": "only events with these words",
 }
-_DAYS = {name: _FIGURES[name] for name in ("since", "until", "tag", "project")}
 _ZONE = "time zone of the days, such as Europe/Berlin; UTC by default"
 _FILE = {
     "format": "json, jsonl, csv, html, md, atif, sft, otlp, perfetto, parquet or openmetrics",
@@ -247,7 +257,8 @@ ENDPOINTS = (
     Endpoint("GET", "/v2/sessions/{session}/stats", "stats", "A session's figures, as AgentOps gives them.", v2=True),
     Endpoint("GET", "/v2/sessions/{session}/export", "export", "A session, as AgentOps exports it.", v2=True),
     Endpoint("GET", "/api/1/sessions", "sessions", "A page of sessions.", query=_LIST),
-    Endpoint("GET", "/api/1/facets", "facets", "How many sessions each filter would match.", query=_CHOSEN),
+    Endpoint("GET", "/api/1/facets", "facets", "How many sessions each filter would match.", query=_FACETS),
+    Endpoint("GET", "/api/1/summary", "summary", "The figures of sessions, and of the period before.", query=_CHOSEN),
     Endpoint("GET", "/api/1/sessions/{session}", "session", "A session and its figures."),
     Endpoint("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they arrived.", query=_PAGE),
     Endpoint("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event in full."),
@@ -267,6 +278,17 @@ ENDPOINTS = (
         "loop_marks",
         "Which of these sessions have loops of tool calls, in a few words; ask again for missing ones.",
         query={"sessions": f"ids of sessions, comma-separated, at most {MOST_MARKS}", "project": _LIST["project"]},
+    ),
+    Endpoint(
+        "GET",
+        "/api/1/snippets",
+        "snippets",
+        "Where the words of a text are in these sessions; ask again for missing ones.",
+        query={
+            "text": _CHOSEN["text"],
+            "sessions": f"ids of sessions, comma-separated, at most {MOST_MARKS}",
+            "project": _CHOSEN["project"],
+        },
     ),
     Endpoint(
         "GET",
@@ -336,15 +358,24 @@ ENDPOINTS = (
         gives=(_JSON, _ROWS, "text/html", "text/csv", "text/markdown", "*/*"),
         answers={413: "The session has too many events: read them page by page."},
     ),
+    Endpoint(
+        "GET",
+        "/api/1/export",
+        "download_all",
+        "The sessions that match, as a file.",
+        query={**_CHOSEN, "format": _FILE["format"]},
+        gives=(_JSON, _ROWS, "text/html", "text/csv", "text/markdown", "*/*"),
+        answers={413: "The sessions have too many events: filter more."},
+    ),
     Endpoint("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),
     Endpoint(
-        "GET", "/api/1/analytics/daily", "daily", "Sessions by the day they started.", query={**_DAYS, "tz": _ZONE}
+        "GET", "/api/1/analytics/daily", "daily", "Sessions by the day they started.", query={**_CHOSEN, "tz": _ZONE}
     ),
     Endpoint(
-        "GET", "/api/1/analytics/scores", "averages", "Averages of scores, with their 95 % intervals.", query=_DAYS
+        "GET", "/api/1/analytics/scores", "averages", "Averages of scores, with their 95 % intervals.", query=_CHOSEN
     ),
     Endpoint(
-        "GET", "/api/1/analytics/distributions", "distributions", "Sessions by duration and by cost.", query=_DAYS
+        "GET", "/api/1/analytics/distributions", "distributions", "Sessions by duration and by cost.", query=_CHOSEN
     ),
     Endpoint(
         "GET",

@@ -13,15 +13,17 @@ import threading
 import time
 from array import array
 from collections import Counter
-from dataclasses import dataclass, replace
-from itertools import islice
+from dataclasses import dataclass
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 from localops import clock
 from localops.encoding import encode
 from localops.journal.rows import LISTED, TOTALS
 from localops.reading import analytics, session_state
-from localops.reading.home import STATES, Filters, Listed, facet_tags
+from localops.reading import filters as filtering
+from localops.reading.filters import STATES, Filters
+from localops.reading.home import Listed
 from localops.recording import scores
 from localops.server.timeline import ask
 
@@ -39,10 +41,12 @@ if TYPE_CHECKING:
     Place = tuple[Any, int, int, int]
 
 DIMS = ("state", "tag", "model", "agent", "tool")
-# Orders by the alphabetically first value that a session has.
-_LEAST = {"tags": "tag", "agents": "agent", "models": "model"}
+# Dimensions that are counted only where they are asked for: their values are not in memory from the start.
+LATE_DIMS = ("name", "host", "error")
+# Orders by all the values that a session has, as the list shows them.
+_LISTS = {"agents": "agent", "models": "model"}
 # Orders that are ascending by default.
-WORDS = ("name", "host", *_LEAST)
+WORDS = ("name", "host", "tags", *_LISTS)
 _FIGURES = ("seconds", "cost", "tokens", "errors", "failed", "events", "llm_calls", "tool_calls", "actions")
 BY_SCORE = "score:"  # before the name of a score; sessions without it are last of the greatest first
 SORTS = ("began", *_FIGURES, "state", *WORDS)
@@ -77,26 +81,9 @@ class Wanted:
     """The filters and the order of a list."""
 
     filters: Filters
-    min_cost: int | None = None  # nano-dollars
-    max_cost: int | None = None
-    min_ns: int | None = None
-    max_ns: int | None = None
-    errors: bool = False  # only sessions with errors
-    tool: str | None = None  # only sessions that called it
     sort: str = "began"
     ascending: bool = False
-
-    def without(self, dim: str) -> Wanted:
-        """Return a copy without the filter of a dimension."""
-        if dim == "tool":
-            return replace(self, tool=None)
-        cleared: dict[str, Any] = {dim: None}
-        return replace(self, filters=self.filters._replace(**cleared))
-
-    def value(self, dim: str) -> str | None:
-        """Return the filter of a dimension, or None."""
-        value = self.tool if dim == "tool" else getattr(self.filters, dim)
-        return None if value is None else str(value)
+    session: bytes | None = None  # only this one
 
 
 @dataclass(frozen=True)
@@ -132,9 +119,11 @@ class SessionIndex:
         self._looked: dict[int, float] = {}
         self._parts: list[tuple[Part, ...]] = []
         self._with: dict[Part, set[int]] = {}
-        # Caches: sort keys by dimension, hosts by session, and the larger sets of `_with` as bits.
-        self._leasts: dict[str, list[str]] = {}
+        # Caches: sort keys, hosts and classes of errors of sessions, and the larger sets of `_with` as bits.
+        self._joined: dict[str, list[str]] = {}
         self._hosts: dict[bytes, str] = {}
+        self._classes: dict[bytes, tuple[str, ...]] = {}
+        self._tags: dict[bytes, str] = {}
         self._bits: dict[Part, int] = {}
 
     # Following the journal
@@ -181,15 +170,24 @@ class SessionIndex:
             self._with[dim, value] = rows
             for row in rows:
                 parts[row].append((dim, value))
+        # A call that never ended is in no facet.
+        for session, dim, value in ask(reader, "open_models"):
+            begun = self._rows.get(session)
+            if begun is not None and begun not in self._with.setdefault((dim, value), set()):
+                self._with[dim, value].add(begun)
+                parts[begun].append((dim, value))
         self._parts = list(map(tuple, parts))
 
     def _take_changed(self, project: Project, newest: int) -> bool:
         """Update the sessions with new rows; return whether one of them has gone."""
         if newest <= self._seen:
             return False
-        self._leasts.clear()
+        self._joined.clear()
         reader = project.reader
         changed: dict[bytes, int] = dict(ask(reader, "changed", after=self._seen))
+        for session in changed:
+            self._classes.pop(session, None)
+            self._tags.pop(session, None)
         ids = encode.dumps([session.hex() for session in changed]).decode()
         entries = [Listed(project, *line) for line in ask(reader, "catalogue_of", ids=ids)]
         lines = {entry.session: entry for entry in entries}
@@ -200,6 +198,7 @@ class SessionIndex:
         for entry in lines.values():
             self._put(entry)
         parts = ask(reader, "catalogue_parts_of", ids=ids)
+        parts += [part for part in ask(reader, "open_models") if part[0] in changed]
         if fresh:
             parts += ask(reader, "fresh_parts")
             parts += [(session, "tag", tag) for session in fresh for tag in project.tags(session)]
@@ -282,7 +281,7 @@ class SessionIndex:
         """Return the first sessions after a place."""
         holders, check = self._with_text(project, wanted, most=_FEW)
         column = self._column(project, wanted.sort)
-        chosen = self._chosen(wanted, holders)
+        chosen = self._chosen(project, wanted, holders)
         if before is not None:
             chosen = self._after(chosen, column, before, project.rank, ascending=wanted.ascending)
         if not check:
@@ -312,12 +311,27 @@ class SessionIndex:
         row = self._rows.get(session)
         return None if row is None else (self._column(project, sort)[row], self._began[row], -project.rank, row)
 
-    def chosen(self, chosen: Chosen) -> Sequence[int]:
+    def chosen(self, project: Project, chosen: Chosen) -> Sequence[int]:
         """Return the rows of the sessions that report.sql would choose."""
+        if chosen.filters is not None:
+            return self.matches(project, chosen.filters)
         everything = analytics.Chosen()
         since = None if chosen.since == everything.since else chosen.since
         until = None if chosen.until == everything.until else chosen.until
-        return self._chosen(Wanted(Filters(tag=chosen.tag, since=since, until=until)), None)
+        return self.matches(project, Filters(tag=chosen.tag, since=since, until=until))
+
+    def matches(self, project: Project, filters: Filters, session: bytes | None = None) -> Sequence[int]:
+        """Return the rows of the sessions that pass filters; `session`: only this one, whose id is the text."""
+        wanted = Wanted(filters, session=session)
+        holders, check = self._with_text(project, wanted, most=_CANDIDATES)
+        rows = self._chosen(project, wanted, holders)
+        if not check:
+            return rows
+        return [row for row in rows if project.index().has(self._ids[row], filters.text or "")]
+
+    def ids(self, rows: Iterable[int]) -> list[bytes]:
+        """Return the ids of the sessions in some rows."""
+        return list(map(self._ids.__getitem__, rows))
 
     def values(self, name: str, rows: Sequence[int]) -> Sequence[Any]:
         """Return rows of a column: `began`, `seconds` (in nanoseconds) or one of the sums."""
@@ -330,40 +344,83 @@ class SessionIndex:
         self._check(project, list(islice(unseen, _COUNTED_OPEN)))
         return list(map(self._states.__getitem__, rows))
 
-    def counts(self, project: Project, wanted: Wanted) -> tuple[dict[str, Counter[str]], int, bool]:
-        """Count each value under the other filters and the matches of all; return whether this is exact, too."""
-        holders, check = self._with_text(project, wanted, most=_CANDIDATES)
-        whole = self._chosen(wanted, holders)
-        free = [dim for dim in DIMS if wanted.value(dim) is None]
-        counts = self._count(whole, free)
-        for dim in DIMS:
-            if dim not in free:
-                counts |= self._count(self._chosen(wanted.without(dim), holders), [dim])
-        return counts, len(whole), not check
+    def counts(
+        self, project: Project, wanted: Wanted, dims: Sequence[str] = DIMS
+    ) -> tuple[dict[str, Counter[str]], Sequence[int], bool]:
+        """Count each value under the other filters; return the matches of all, and whether this is exact, too.
 
-    def _chosen(self, wanted: Wanted, holders: set[int] | None) -> Sequence[int]:
-        """Return the rows that match every filter; `holders`: those that match the text."""
+        The facets `user`, `conversation` and `meta` are counted as tags, without the filters of that facet.
+        """
+        holders, check = self._with_text(project, wanted, most=_CANDIDATES)
+        whole = self._chosen(project, wanted, holders)
         filters = wanted.filters
-        sets = [self._with.get((dim, value), set()) for dim in DIMS if (value := wanted.value(dim)) is not None]
-        sets += [self._with.get(("tag", tag), set()) for tag in facet_tags(filters)]
-        sets += [] if holders is None else [holders]
+        free = [dim for dim in dims if not getattr(filters, dim) and not getattr(filters, f"{filtering.NOT}{dim}")]
+        counts = self._count(project, whole, [dim for dim in free if dim in (*DIMS, *LATE_DIMS)])
+        for dim in dims:
+            if dim not in counts:
+                rows = whole if dim in free else self._chosen(project, wanted, holders, but=dim)
+                counted = dim if dim in (*DIMS, *LATE_DIMS) else "tag"
+                counts[dim] = self._count(project, rows, [counted])[counted]
+        return counts, whole, not check
+
+    def _chosen(
+        self, project: Project, wanted: Wanted, holders: set[int] | None, *, but: str | None = None
+    ) -> Sequence[int]:
+        """Return the rows that match every filter; `holders`: those that match the text; `but`: without one facet."""
+        filters = wanted.filters
+        sets = [] if holders is None else [holders]
+        without: list[set[int]] = []
+        if (states := None if but == "state" else filtering.states(filters)) is not None:
+            sets.append(self._in_states(states))
+        for clause in filtering.clauses(filters, but=but):
+            (without if clause.excluded else sets).append(self._holders(project, clause))
         chosen: Sequence[int] = range(len(self._ids))
         if sets:
             first, *others = sorted(sets, key=len)
-            chosen = sorted(first.intersection(*others))
+            chosen = sorted(first.intersection(*others).difference(*without))
+        elif without:
+            excluded = set().union(*without)
+            chosen = [row for row in chosen if row not in excluded]
         for column, least, most in (
             (self._began, filters.since, None if filters.until is None else filters.until - 1),
-            (self._sums["cost"], wanted.min_cost, wanted.max_cost),
-            (self._sums["errors"], 1 if wanted.errors else None, None),
+            (self._sums["cost"], filters.min_cost, filters.max_cost),
+            (self._sums["errors"], 1 if filters.errors else None, None),
         ):
             chosen = _between(chosen, column, least, most)
-        if wanted.min_ns is not None or wanted.max_ns is not None:
-            chosen = _between(chosen, self._plain("seconds"), wanted.min_ns, wanted.max_ns)
+        if filters.min_took is not None or filters.max_took is not None:
+            chosen = _between(chosen, self._plain("seconds"), filters.min_took, filters.max_took)
         return chosen
+
+    def _in_states(self, states: Sequence[str]) -> set[int]:
+        return set().union(*(self._with.get(("state", state), ()) for state in states))
+
+    def _holders(self, project: Project, clause: filtering.Clause) -> set[int]:
+        """Return the rows that have one of the values of a clause."""
+        if clause.dim in LATE_DIMS:
+            having = self._late(project, clause.dim)
+            return {row for row, values in enumerate(having) if any(map(clause.fits, values))}
+        if clause.is_exact:
+            held = [self._with.get((clause.dim, value), set()) for value in clause.values]
+        else:
+            held = [rows for (dim, value), rows in self._with.items() if dim == clause.dim and clause.fits(value)]
+        return held[0] if len(held) == 1 else set().union(*held)
+
+    def _late(self, project: Project, dim: str) -> list[tuple[str, ...]]:
+        """Return the names, the host or the classes of errors of each session."""
+        if dim == "name":
+            return [(name,) if name else () for name in self._names]
+        if dim == "host":
+            self._learn_hosts(project)
+            return [(host,) if (host := self._hosts[session]) else () for session in self._ids]
+        self._learn_classes(project)
+        return [self._classes.get(session, ()) for session in self._ids]
 
     def _with_text(self, project: Project, wanted: Wanted, *, most: int) -> tuple[set[int] | None, bool]:
         """Return the rows that may match the text (None: too many) and the scores, and whether to search each."""
         scored = self._scored(project, wanted.filters.score)
+        if wanted.session is not None:
+            one = {row} if (row := self._rows.get(wanted.session)) is not None else set()
+            return one if scored is None else one & scored, False
         if wanted.filters.text is None:
             return scored, False
         candidates, exact = project.index().candidates(wanted.filters.text, most)
@@ -389,8 +446,11 @@ class SessionIndex:
         ]
         return set.intersection(*chosen)
 
-    def _count(self, rows: Sequence[int], dims: Sequence[str]) -> dict[str, Counter[str]]:
-        counts: dict[str, Counter[str]] = {dim: Counter() for dim in dims}
+    def _count(self, project: Project, rows: Sequence[int], dims: Sequence[str]) -> dict[str, Counter[str]]:
+        counts: dict[str, Counter[str]] = {dim: Counter() for dim in dims if dim not in LATE_DIMS}
+        late = {dim: self._late(project, dim) for dim in dims if dim in LATE_DIMS}
+        if not counts:
+            return {dim: Counter(chain.from_iterable(map(having.__getitem__, rows))) for dim, having in late.items()}
         is_whole = len(rows) == len(self._ids)
         mask = _mask(() if is_whole else rows, len(self._ids))
         bits = _bits(mask)
@@ -405,7 +465,9 @@ class SessionIndex:
                 many = (self._bits_of(part, holders) & bits).bit_count()
             if many:
                 counts[part[0]][part[1]] = many
-        return counts
+        return counts | {
+            dim: Counter(chain.from_iterable(map(having.__getitem__, rows))) for dim, having in late.items()
+        }
 
     def _bits_of(self, part: Part, holders: set[int]) -> int:
         bits = self._bits.get(part)
@@ -423,9 +485,12 @@ class SessionIndex:
             return self._states
         if sort == "host":
             self._learn_hosts(project)
-            return list(map(self._hosts.__getitem__, self._ids))
-        if sort in _LEAST:
-            return self._least(_LEAST[sort])
+            return [self._hosts[session].casefold() for session in self._ids]
+        if sort == "tags":
+            self._learn_tags(project)
+            return list(map(self._tags.__getitem__, self._ids))
+        if sort in _LISTS:
+            return self._joined_values(_LISTS[sort])
         return self._plain(sort)
 
     def _plain(self, name: str) -> Sequence[int]:
@@ -446,20 +511,37 @@ class SessionIndex:
         if len(self._hosts) == len(self._ids):
             return
         unknown = [session for session in self._ids if session not in self._hosts]
-        hosts = ask(project.reader, "hosts", ids=encode.dumps([session.hex() for session in unknown]).decode())
-        self._hosts.update(dict.fromkeys(unknown, ""))
-        self._hosts.update((session, str(host or "").casefold()) for session, host in hosts if session in self._rows)
+        hosts = project.hosts(unknown)
+        self._hosts.update((session, hosts.get(session, "")) for session in unknown)
 
-    def _least(self, dim: str) -> list[str]:
-        """Return each session's alphabetically first value of a dimension."""
-        words = self._leasts.get(dim)
-        if words is None:
-            words = self._leasts[dim] = [""] * len(self._ids)
-            named = sorted(((part[1].casefold(), part) for part in self._with if part[0] == dim), reverse=True)
-            for word, part in named:
-                for row in self._with[part]:
-                    words[row] = word
-        return words
+    def _learn_classes(self, project: Project) -> None:
+        """Look up the classes of errors of the sessions that had news since the last time."""
+        errors = self._sums["errors"]
+        unknown = [session for session, row in self._rows.items() if errors[row] and session not in self._classes]
+        if unknown:
+            classes = project.error_classes(unknown)
+            self._classes.update((session, tuple(classes.get(session, ()))) for session in unknown)
+
+    def _learn_tags(self, project: Project) -> None:
+        """Look up the tags, as the list shows them, of the sessions that had news since the last time."""
+        unknown = [session for session in self._ids if session not in self._tags]
+        tags: dict[bytes, list[str]] = {}
+        for session, tag in ask(project.reader, "tags_of", ids=analytics.array(unknown)) if unknown else ():
+            tags.setdefault(session, []).append(tag)
+        for session in self._unfolded.intersection(unknown):
+            tags[session] = project.tags(session)
+        self._tags.update((session, ", ".join(tags.get(session, ())).casefold()) for session in unknown)
+
+    def _joined_values(self, dim: str) -> list[str]:
+        """Return each session's values of a dimension as the list shows them: all, in alphabetical order."""
+        joined = self._joined.get(dim)
+        if joined is None:
+            values: list[list[str]] = [[] for _ in self._ids]
+            for word, rows in sorted((part[1].casefold(), part) for part in self._with if part[0] == dim):
+                for row in self._with[rows]:
+                    values[row].append(word)
+            joined = self._joined[dim] = list(map(", ".join, values))
+        return joined
 
     def _after(
         self, rows: Sequence[int], column: Sequence[Any], before: Place, rank: int, *, ascending: bool

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localops.otlp.spans import Span
     from localops.reading.analytics import Chosen
     from localops.reading.facts import Facts
-    from localops.reading.home import Filters
+    from localops.reading.filters import Filters
     from localops.recording.scores import Score
     from localops.server.intake.desk import Desk
     from localops.server.policy import Rules
@@ -34,12 +34,12 @@ if TYPE_CHECKING:
         """Reads of the rows of many projects; `project` None means all of them, for a user's own home."""
 
         def sessions(
-            self, project: str | None, filters: Filters, *, before: str | None, limit: int, **bounds: Any
+            self, project: str | None, filters: Filters, *, before: str | None, limit: int, **order: Any
         ) -> tuple[list[Facts], str | None]:
             """Return a page of sessions, by default the newest first, and the id after which the next page begins.
 
-            In a search for text, a page may have fewer sessions than `limit` and still not be the last.  `bounds` are
-            the fields of session_index.Wanted.
+            In a search for text, a page may have fewer sessions than `limit` and still not be the last.  `order` is
+            `sort` and `ascending`, as in session_index.Wanted.
             """
 
         def projects(self) -> list[str]:
@@ -48,8 +48,19 @@ if TYPE_CHECKING:
         def unsearched(self, project: str | None) -> int:
             """Return how many rows are not in the full-text index yet."""
 
-        def facets(self, project: str | None, only: str | None, filters: Filters, **bounds: Any) -> Facts:
-            """Count the sessions of each filter's values under the other filters; `only`: the chosen project."""
+        def facets(
+            self, project: str | None, only: str | None, filters: Filters, *, of: str | None = None, like: str = ""
+        ) -> Facts:
+            """Count the sessions of each filter's values under the other filters; `only`: the chosen project.
+
+            `of`: only the values of one facet, `like`: only those that contain a text.
+            """
+
+        def summary(self, project: str | None, filters: Filters, previous: Filters | None) -> Facts:
+            """Return the figures of the sessions that pass filters together, and those of the period before."""
+
+        def snippets(self, project: str | None, text: str, sessions: Sequence[bytes]) -> Facts:
+            """Return where the words of a text are in each of some sessions; some may be missing."""
 
         def find(self, project: str | None, ident: str) -> str:
             """Return the id of a session named by `last` or the beginning of its id; else NotFound or Ambiguous."""
@@ -118,6 +129,9 @@ if TYPE_CHECKING:
             self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int, table: str | None = None
         ) -> bool:
             """Write a session to a file in a format of exports; False if it does not exist."""
+
+        def write_all(self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int) -> None:
+            """Write the sessions that pass filters to a file in a format of exports; TooMany for too many events."""
 
         def judge(self, project: str | None, session: bytes, score: Score) -> Facts | None:
             """Store a score or a note that was checked; None if the session does not exist, NotFound for its event."""

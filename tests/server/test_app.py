@@ -202,6 +202,9 @@ def test_sessions_are_listed_page_by_page(tmp_path: Path) -> None:
         assert [one["session_id"] for one in failed["sessions"]] == [sent[1]]
         assert found.ask("GET", "/api/1/sessions?text=why")[1]["sessions"]
         assert not found.ask("GET", "/api/1/sessions?since=2090-01-01")[1]["sessions"]
+        several = found.ask("GET", "/api/1/sessions?state=Failure&state=success&not_tag=x&model=gpt*")[1]
+        assert len(several["sessions"]) == 4
+        assert not found.ask("GET", "/api/1/sessions?not_model=gpt-4o*")[1]["sessions"]
 
 
 @pytest.mark.parametrize(
@@ -212,6 +215,11 @@ def test_sessions_are_listed_page_by_page(tmp_path: Path) -> None:
         "/api/1/sessions?limit=many",
         "/api/1/sessions?limit=0",
         "/api/1/sessions?min_cost=1e9999999",
+        "/api/1/sessions?not_state=Sleeping",
+        "/api/1/facets?of=colour",
+        "/api/1/snippets",
+        "/api/1/export?format=sqlite",
+        "/api/1/summary?since=soon",
         "/api/1/analytics?by=colour",
     ],
 )

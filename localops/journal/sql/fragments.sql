@@ -50,7 +50,10 @@ where not exists (select 1 from id_of i where i.id = begun.id and i.phase = 0)
 -- list_of --
 -- How a list of sessions begins.
 with fresh as materialized (select distinct session from tail),
-wanted as materialized (select value ->> 0 as dim, value ->> 1 as value from json_each(:facets)),
+wanted as materialized (
+  select value ->> 0 as number, value ->> 1 as dim, value ->> 2 as value, value ->> 3 as is_glob, value ->> 4 as excluded
+  from json_each(:facets)),
+clause as materialized (select distinct number, dim, excluded from wanted),
 asked as materialized (
   select value ->> 0 as name, value ->> 1 as author, value ->> 2 as op, value ->> 3 as number, value ->> 4 as label
   from json_each(:scores))
@@ -61,11 +64,17 @@ select {t.listed};
 (t.first_ns, t.key) < (:before_ns, :before_key)
   and t.first_ns >= :since
   and not exists (
-    select 1 from wanted w
-    where not exists (select 1 from facet p where p.dim = w.dim and p.value = w.value and p.start_ns = t.first_ns and p.key = t.key)
-      and not (w.dim = 'model' and exists (
-        select 1 from unfinished u join event o on o.seq = u.seq
-        where u.key = t.key and o.kind = 'llm' and o.model = w.value)))
+    select 1 from clause c
+    where c.excluded = (
+      exists (
+        select 1 from facet p
+        cross join wanted w on w.number = c.number
+        where p.key = t.key and p.dim = c.dim and iif(w.is_glob, p.value glob w.value, p.value = w.value))
+      or c.dim = 'model' and exists (
+        select 1 from unfinished u
+        cross join event o on o.seq = u.seq
+        cross join wanted w on w.number = c.number
+        where u.key = t.key and o.kind = 'llm' and iif(w.is_glob, o.model glob w.value, o.model = w.value))))
   and not exists (
     select 1 from asked a
     where not exists (

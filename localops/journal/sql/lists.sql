@@ -1,6 +1,7 @@
 -- The lists of sessions and events.  Each reads an index in the list's order and tests every filter for each session,
 -- so that no set of matches is built.  Unset filters are null.  `fresh` are sessions with rows past the mark, which
--- home.py reads one by one.  :facets is a JSON array of [dim, value], all of which a session must have.
+-- home.py reads one by one.  :facets is a JSON array of [clause, dim, value, is a
+-- pattern, excluded]: a session must have a value of each clause, or none if it is excluded.
 
 -- behind --
 -- How many rows are past the mark.
@@ -118,6 +119,35 @@ where (:state is null or t.state = :state)
   and {on_page}
 order by t.first_ns desc, t.key desc
 limit :many;
+
+-- hosts --
+-- The host of each session of a JSON array of ids in hex, and of each that is not folded yet.
+select m.session, json_extract(e.body, '$.host')
+from json_each(:ids) j
+cross join milestone m on m.session = unhex(j.value) and m.kind = 'session'
+cross join event e on e.seq = m.seq
+union all
+select session, json_extract(body, '$.host')
+from event not indexed
+where seq > (select seq from mark)
+  and kind = 'session';
+
+-- error_classes --
+-- The classes of the errors of the sessions of a JSON array of ids in hex, and of all that are not folded yet.
+select distinct t.session, e.name
+from json_each(:ids) j
+cross join total t on t.session = unhex(j.value)
+cross join event_of o on o.key = t.key
+cross join event e on e.seq = o.seq
+where t.errors > 0
+  and e.kind = 'error'
+  and e.name is not null
+union
+select session, name
+from event not indexed
+where seq > (select seq from mark)
+  and kind = 'error'
+  and name is not null;
 
 -- how_many --
 -- How many sessions have a value, counted up to :most.

@@ -88,6 +88,31 @@ from facet
 where dim in ('tag', 'model', 'agent', 'tool')
 group by dim, value;
 
+-- open_models --
+-- The models of the calls that have begun but not ended, as values of their sessions.
+with done as materialized (
+  select id
+  from event not indexed
+  where seq > (select seq from mark)
+    and phase = 0
+    and kind = 'llm'
+)
+select e.session, 'model', e.model
+from unfinished u
+cross join event e on e.seq = u.seq
+where e.kind = 'llm'
+  and e.model is not null
+  and u.id not in (select id from done)
+union
+select session, 'model', model
+from event not indexed
+where seq > (select seq from mark)
+  and phase = 1
+  and kind = 'llm'
+  and model is not null
+  and id not in (select id from done)
+  and not exists (select 1 from id_of i where i.id = event.id and i.phase = 0);
+
 -- how_many_sessions --
 select count(*)
 from total;
@@ -122,17 +147,20 @@ where seq > (select seq from mark)
   and dim in ('tag', 'model', 'agent', 'tool')
   and value is not null;
 
--- hosts --
--- The host of each session of a JSON array of ids in hex, and of each that is not folded yet.
-select m.session, json_extract(e.body, '$.host')
-from json_each(:ids) j
-cross join milestone m on m.session = unhex(j.value) and m.kind = 'session'
-cross join event e on e.seq = m.seq
-union all
-select session, json_extract(body, '$.host')
-from event not indexed
-where seq > (select seq from mark)
-  and kind = 'session';
+-- tags_of --
+-- The tags of each session of a JSON array of ids in hex, in order, for sessions without rows past the mark.
+select session, value
+from (
+  select m.session, j.value, min(m.at_ns + j.key) as place
+  from json_each(:ids) i
+  cross join milestone m on m.session = unhex(i.value) and m.kind in ({starts}, 'tags')
+  cross join event e on e.seq = m.seq
+  cross join json_each(e.tags) j
+  where m.at_ns >= coalesce((
+      select max(s.at_ns) from milestone s where s.session = m.session and s.kind = 'tags' and s.name = 'set'), 0)
+  group by m.session, j.value
+)
+order by session, place;
 
 -- began --
 -- The start rows of each session of a JSON array of ids in hex, with the columns of `story`.

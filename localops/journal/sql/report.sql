@@ -32,12 +32,14 @@ where s.at_ns >= s.since
 group by s.session, j.value;
 
 -- chosen --
--- The chosen sessions: begun in [:since, :until), with the tag or with an event that has it (:tag null: all of them).
+-- The chosen sessions: begun in [:since, :until), with the tag or with an event that has it (:tag null: all of them), and
+-- in a JSON array of ids in hex (:sessions null: all of them).
 select t.session, {t.totals}, t.first_ns,
   iif(t.session in (select session from running), max(t.last_ns, :now_ns), t.last_ns) as last_ns, t.last_seq, t.key
 from session_total t
 where t.first_ns >= :since
   and t.first_ns < :until
+  and (:sessions is null or t.session in (select unhex(value) from json_each(:sessions)))
   and (:tag is null
     or t.session in (select session from own where tag = :tag)
     or t.key in (
@@ -59,6 +61,8 @@ where f.dim = :dim
   and f.start_ns >= :since
   and f.start_ns < :until
   and (:tag is null or f.key in (select key from facet where dim = 'tag' and value = :tag))
+  and (:sessions is null
+    or f.key in (select key from total where session in (select unhex(value) from json_each(:sessions))))
   and f.key not in (select key from total where session in (select session from tail))
 union all
 select c.session, p.value, c.first_ns, {sum(p.figures)}
@@ -210,6 +214,7 @@ from (
     and f.start_ns >= :since
     and f.start_ns < :until
     and (:tag is null or f.key in (select key from facet where dim = 'tag' and value = :tag))
+    and (:sessions is null or t.session in (select unhex(value) from json_each(:sessions)))
     and t.session not in (select session from tail)
   group by f.value
   union all

@@ -1,0 +1,311 @@
+"""The filters of a list of sessions, and the one parser of what commands, requests and pages give for them.
+
+Several values of a facet are alternatives, different facets must all match, and `not_` before the name of a facet
+leaves sessions out.  In a value, `*` stands for any characters: `model=claude-*`, `meta=team=*`.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+from localops import clock, facets
+from localops.errors import ConfigError
+from localops.recording import scores
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    import re
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from typing import Any
+
+    Values = str | Sequence[str] | None
+
+STATES = ("Success", "Failure", "Indeterminate", "Running", "Unknown")
+# The facets of a session: all can have several values, and all can be excluded.
+FACETS = ("state", "tag", "model", "agent", "tool", "user", "conversation", "meta", "name", "host", "error")
+NOT = "not_"  # before the name of a facet: sessions that have none of these values
+_EXCLUDED = tuple(f"{NOT}{name}" for name in FACETS)
+_SINGLE: dict[str, Any] = {
+    **dict.fromkeys(("since", "until", "text", "min_cost", "max_cost", "min_took", "max_took")),
+    "errors": False,
+}
+_FIELDS = (
+    *("state", "tag", "model", "agent", "since", "until", "text", "tool", "errors", "min_cost", "min_took"),
+    *("user", "conversation", "meta", "score", "name", "host", "error", "max_cost", "max_took"),
+    *_EXCLUDED,
+)
+# Names of filters in requests, in seconds.
+_ALIASES = {"min_seconds": "min_took", "max_seconds": "max_took"}
+NAMES = (*_FIELDS, *_ALIASES)
+_MOST = 200  # values in one request
+_MOST_SCORES = 10
+_ANY = "*"
+_SECONDS = {"ms": 0, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
+_MOST_UNITS = 9_000_000_000  # seconds or dollars: in billionths, they still fit into 64 bits
+
+if TYPE_CHECKING:
+
+    class Filters:
+        """The filters of a list of sessions: all that are set must match; times are of a session's beginning."""
+
+        state: tuple[str, ...]
+        tag: tuple[str, ...]
+        model: tuple[str, ...]
+        agent: tuple[str, ...]
+        since: int | None
+        until: int | None
+        text: str | None
+        tool: tuple[str, ...]
+        errors: bool
+        min_cost: int | None
+        min_took: int | None
+        user: tuple[str, ...]
+        conversation: tuple[str, ...]
+        meta: tuple[str, ...]  # NAME=VALUE
+        score: tuple[str, ...]  # as scores.condition reads them; all must match
+        name: tuple[str, ...]
+        host: tuple[str, ...]
+        error: tuple[str, ...]
+        max_cost: int | None
+        max_took: int | None
+
+        def __init__(
+            self,
+            state: Values = (),
+            tag: Values = (),
+            model: Values = (),
+            agent: Values = (),
+            since: int | None = None,
+            until: int | None = None,
+            text: str | None = None,
+            tool: Values = (),
+            errors: bool = False,
+            min_cost: int | None = None,
+            min_took: int | None = None,
+            user: Values = (),
+            conversation: Values = (),
+            meta: Values = (),
+            score: Values = (),
+            name: Values = (),
+            host: Values = (),
+            error: Values = (),
+            max_cost: int | None = None,
+            max_took: int | None = None,
+            **excluded: Values,
+        ) -> None: ...
+
+        def __iter__(self) -> Any: ...
+
+        def _replace(self, **changes: Any) -> Filters: ...
+
+        def _asdict(self) -> dict[str, Any]: ...
+
+else:
+
+    class Filters(namedtuple("Filters", _FIELDS, defaults=[_SINGLE.get(name, ()) for name in _FIELDS])):
+        """The filters of a list of sessions: all that are set must match; times are of a session's beginning."""
+
+        __slots__ = ()
+
+        def __new__(cls, *given, **named):
+            """Return filters; one value of a facet may be given as a text, no value as None."""
+            one = super().__new__(cls, *given, **named)
+            values = (value if name in _SINGLE else _several(value) for name, value in zip(_FIELDS, one, strict=True))
+            return cls._make(values)
+
+        def _replace(self, **changes):
+            return type(self)(**{**self._asdict(), **changes})
+
+
+def _several(value: Values) -> tuple[str, ...]:
+    if value is None:
+        return ()
+    return (value,) if isinstance(value, str) else tuple(dict.fromkeys(value))
+
+
+class Clause:
+    """Values of one facet: a session must have one of them; if `excluded`, none."""
+
+    __slots__ = ("_exact", "_patterns", "dim", "excluded", "values")
+
+    def __init__(self, dim: str, values: Sequence[str], *, excluded: bool = False) -> None:
+        self.dim, self.values, self.excluded = dim, tuple(values), excluded
+        self._exact = frozenset(value for value in values if _ANY not in value)
+        self._patterns = [_pattern(value) for value in values if _ANY in value]
+
+    def fits(self, value: str) -> bool:
+        """Return whether a value of a session is one of these."""
+        return value in self._exact or any(pattern.fullmatch(value) for pattern in self._patterns)
+
+    def passes(self, having: Iterable[str]) -> bool:
+        """Return whether a session with these values passes."""
+        return any(map(self.fits, having)) is not self.excluded
+
+    @property
+    def is_exact(self) -> bool:
+        """Return whether no value has a `*`."""
+        return not self._patterns
+
+    def globs(self) -> list[list[object]]:
+        """Return each value, and whether it is a pattern of SQLite's GLOB."""
+        return [[_glob(value) if _ANY in value else value, _ANY in value] for value in self.values]
+
+
+def _pattern(value: str) -> re.Pattern[str]:
+    # Late, as most commands read no text; so below.
+    import re
+
+    return re.compile(".*".join(map(re.escape, value.split(_ANY))), re.DOTALL)
+
+
+def _glob(value: str) -> str:
+    return value.replace("[", "[[]").replace("?", "[?]")
+
+
+def clauses(filters: Filters, *, but: str | None = None) -> list[Clause]:
+    """Return the conditions for the values of sessions; `but`: without those of one facet.
+
+    Users, conversations and metadata are tags.  The state is not among them: that of an open session is not stored.
+    """
+    given: list[Clause] = []
+    for name in FACETS[1:]:
+        if name == but:
+            continue
+        for field, excluded in ((name, False), (f"{NOT}{name}", True)):
+            if values := getattr(filters, field):
+                given += _of_facet(name, values, excluded=excluded)
+    return given
+
+
+def _of_facet(name: str, values: Sequence[str], *, excluded: bool) -> list[Clause]:
+    if name in facets.NAMED:
+        return [Clause("tag", [facets.tag(name, value) for value in values], excluded=excluded)]
+    if name != "meta":
+        return [Clause(name, values, excluded=excluded)]
+    # Each name of metadata is a facet of its own.
+    by_name: dict[str, list[str]] = {}
+    for pair in values:
+        key, _, value = pair.partition("=")
+        by_name.setdefault(key, []).append(facets.tag(key, value))
+    return [Clause("tag", tags, excluded=excluded) for tags in by_name.values()]
+
+
+def states(filters: Filters) -> tuple[str, ...] | None:
+    """Return the states that pass; None if all do."""
+    excluded: tuple[str, ...] = filters.not_state  # type: ignore[attr-defined]
+    left = tuple(one for one in STATES if (not filters.state or one in filters.state) and one not in excluded)
+    return None if len(left) == len(STATES) else left
+
+
+def parsed(given: Mapping[str, Sequence[str]], *, end_of_day: bool = False) -> Filters:
+    """Return the filters of texts by name; raise ConfigError for one that is invalid.
+
+    `end_of_day`: a day as `until` includes its end.
+
+    >>> parsed({"tag": ["a", "b"], "not_state": ["fail"], "min_cost": ["0.5"]}).min_cost
+    500000000
+    """
+    if sum(map(len, given.values())) > _MOST:
+        raise ConfigError(f"too many filters: at most {_MOST} values")
+    fields: dict[str, Any] = {}
+    for name, texts in given.items():
+        field = _ALIASES.get(name, name)
+        values = [text for text in texts if text]
+        if field not in _FIELDS or not values:
+            continue
+        try:
+            read = [_read(field, text, end_of_day=end_of_day) for text in values]
+        except ConfigError as error:
+            raise ConfigError(f"{name}: {error}") from error
+        fields[field] = read[-1] if field in _SINGLE else read
+    if len(fields.get("score", ())) > _MOST_SCORES:
+        raise ConfigError(f"too many filters by score: at most {_MOST_SCORES}")
+    return Filters(**fields)
+
+
+def _read(field: str, text: str, *, end_of_day: bool) -> Any:
+    """Return what a text means for a field."""
+    if field == "until":
+        return moment(text, end=end_of_day)
+    reads: dict[str, Callable[[str], Any]] = {
+        "state": state,
+        "since": moment,
+        "min_cost": dollars,
+        "max_cost": dollars,
+        "min_took": span,
+        "max_took": span,
+        "errors": lambda text: text == "1",
+        "meta": pair,
+        "score": score,
+    }
+    read = reads.get(field.removeprefix(NOT))
+    return text if read is None else read(text)
+
+
+def state(text: str) -> str:
+    """Return a state by its usual name, from any letter case; `Fail` is Failure, as in the API."""
+    lower = text.lower()
+    name = {one.lower(): one for one in STATES}.get("failure" if lower == "fail" else lower)
+    if name is None:
+        raise ConfigError(f"invalid state {text[:40]!r}: use one of {', '.join(STATES)}")
+    return name
+
+
+def pair(text: str) -> str:
+    """Return metadata as NAME=VALUE, or raise ConfigError."""
+    if "=" not in text:
+        raise ConfigError(f"expected NAME=VALUE, got {text[:40]!r}")
+    return text
+
+
+def score(text: str) -> str:
+    """Return a filter by score, or raise ConfigError."""
+    scores.condition(text)
+    return text
+
+
+def moment(text: str, *, end: bool = False) -> int:
+    """Return a time, `2h` or `3d` ago, a day, or an ISO time, in nanoseconds; `end`: of a day, its end."""
+    text = text.strip()
+    if (since := clock.ago(text)) is not None:
+        return max(since, -(1 << 63))
+    # Late, as most commands are given no time.
+    from localops.recording import events
+
+    at = events.to_ns(text)
+    if at is None:
+        raise ConfigError(f"invalid time {text[:40]!r}: use 2h, 3d, 2026-11-21 or 2026-11-21T08:30")
+    import re
+
+    return at + _SECONDS["d"] * 1_000_000_000 if end and re.fullmatch(r"\d{4}-\d\d-\d\d", text) else at
+
+
+def span(text: str) -> int:
+    """Return a duration, `250ms`, `5m` or a number of seconds, in nanoseconds."""
+    import re
+
+    match = re.fullmatch(r"(\d{1,40}(?:\.\d{1,40})?) *(ms|[smhdwy])?", text.strip())
+    billionths = _billionths(match[1], _SECONDS[match[2] or "s"]) if match else None
+    if billionths is None:
+        raise ConfigError(f"invalid duration {text[:40]!r}: use 250ms, 90s, 5m or 2h")
+    return billionths
+
+
+def dollars(text: str) -> int:
+    """Return an amount of US dollars, `0.25` or `$3`, in nano-dollars."""
+    import re
+
+    match = re.fullmatch(r"\$?(\d{1,40}(?:\.\d{1,40})?|\.\d{1,40})", text.strip())
+    nano = _billionths(match[1], 1) if match else None
+    if nano is None:
+        raise ConfigError(f"invalid amount {text[:40]!r}: use US dollars such as 0.25")
+    return nano
+
+
+def _billionths(number: str, factor: int) -> int | None:
+    """Return a number times a factor in billionths, exactly; a factor of 0 is a thousandth.  None: it is too large."""
+    whole, _, fraction = number.partition(".")
+    unit = 10 ** len(fraction) * (1 if factor else 1000)
+    exact = int((whole or "0") + fraction) * 10**9 * (factor or 1)
+    value = (2 * exact + unit) // (2 * unit)
+    return value if value <= _MOST_UNITS * 10**9 else None

@@ -1,0 +1,109 @@
+"""What is beside a list of sessions: the most frequent values of its filters, and where a searched text is."""
+
+from __future__ import annotations
+
+import heapq
+import time
+from collections import Counter
+
+from localops import facets
+from localops.errors import LocalopsError
+from localops.journal import rows
+from localops.reading import facts
+from localops.server.session_index import DIMS
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localops.reading.facts import Facts
+    from localops.reading.filters import Filters
+    from localops.reading.home import Home, Listed
+
+# Values of a filter that are returned with their counts.
+MOST_VALUES = 30
+# Seconds of CPU time of one request for the places of a text.
+_SECONDS = 0.1
+
+
+def counted_dims(filters: Filters, of: str | None) -> Sequence[str]:
+    """Return the facets to count: `of`, or those that are counted for every list."""
+    if of is not None:
+        return (of,)
+    # Users and conversations are among the tags, but where they are chosen, other ones must be counted without that.
+    return (*DIMS, *(name for name in facets.NAMED if getattr(filters, name) or getattr(filters, f"not_{name}")))
+
+
+def most_frequent(sums: dict[str, Counter[str]], of: str | None, like: str) -> Facts:
+    """Return the most frequent values of each facet, or of one, which contain a text, and which facets have more."""
+    dims = (*DIMS, *facets.NAMED, "meta") if of is None else (of,)
+    wanted = like.casefold()
+    counts = {dim: _with_text(counted, wanted) for dim, counted in _apart(sums).items() if dim in dims}
+    cut = [dim for dim, counted in counts.items() if len(counted) > MOST_VALUES]
+    values = {dim: [list(pair) for pair in _most(counted, wanted)] for dim, counted in counts.items()}
+    return {**values, "more": bool(cut), "cut": cut}
+
+
+def _apart(sums: dict[str, Counter[str]]) -> dict[str, Counter[str]]:
+    """Return counts with users, conversations and metadata, which are tags, as facets of their own."""
+    apart, tags = dict(sums), sums["tag"]
+    begins = tuple(f"{name}=" for name in facets.NAMED)
+    for name, begin in zip(facets.NAMED, begins, strict=True):
+        held = sums[name] or tags
+        apart[name] = Counter({tag.removeprefix(begin): many for tag, many in held.items() if tag.startswith(begin)})
+    apart["tag"] = Counter({tag: many for tag, many in tags.items() if not tag.startswith(begins)})
+    held = sums["meta"] or tags
+    apart["meta"] = Counter({tag: many for tag, many in held.items() if "=" in tag and not tag.startswith(begins)})
+    return apart
+
+
+def _with_text(counted: Counter[str], wanted: str) -> Counter[str]:
+    if not wanted:
+        return counted
+    return Counter({value: many for value, many in counted.items() if wanted in value.casefold()})
+
+
+def _most(counted: Counter[str], wanted: str) -> list[tuple[str, int]]:
+    """Return the most frequent values; those that begin with the text come first."""
+    if not wanted:
+        return counted.most_common(MOST_VALUES)
+
+    def place(pair: tuple[str, int]) -> tuple[bool, int, str]:
+        value, many = pair
+        return not value.casefold().startswith(wanted), -many, value
+
+    return heapq.nsmallest(MOST_VALUES, counted.items(), key=place)
+
+
+def named(home: Home, text: str | None) -> Listed | None:
+    """Return the session of an id in a search text: a full id, or its first 13 characters, as commands print it."""
+    plain = (text or "").strip().replace("-", "").lower()
+    if len(plain) not in (12, 32) or not set(plain) <= set("0123456789abcdef"):
+        return None
+    try:
+        where, session = home.find(plain)
+    except LocalopsError:
+        return None
+    return where.listed(session)
+
+
+def snippets(home: Home, text: str, sessions: Sequence[bytes]) -> Facts:
+    """Return a passage of each session around the words of a text, and the sessions that were not looked at yet."""
+    until = time.thread_time() + _SECONDS
+    places: dict[str, Facts] = {}
+    missing: list[str] = []
+    for number, session in enumerate(sessions):
+        if number and time.thread_time() > until:
+            missing.append(facts.full_id(session))
+            continue
+        for project in home.projects:
+            if (hit := next(project.index().events(text, session), None)) is not None:
+                is_book = hit.kind in rows.BOOKS
+                places[facts.full_id(session)] = {
+                    "text": hit.snippet,
+                    "kind": hit.kind,
+                    "name": hit.name,
+                    "seq": None if is_book else hit.seq,
+                }
+                break
+    return {"snippets": places, "missing": missing}
