@@ -103,6 +103,7 @@ _TRACES = {
     "loop_marks": '"loops":1',
     "timeline": _WORD,
     "daily": '"sessions":1',
+    "summary": '"sessions":1',
     "distributions": '"sessions":1',
     "attachment": _WORD,
     "charts": _WORD,
