@@ -461,6 +461,22 @@ def test_compacting_is_not_taken_for_a_cut(journal: Journal, folder: str) -> Non
     assert names(folder)[-1] == "after"
 
 
+def test_rows_after_compacting_are_not_taken_for_a_cut(journal: Journal, folder: str) -> None:
+    """The shorter file has fewer pages than the journal, whose newest ones are in the WAL until it is copied."""
+    _filled(journal)
+    journal.transact(lambda execute: execute("delete from event where name like 'old%' and seq > 5"))
+    journal.compact()
+    size = os.path.getsize(journal.path)
+    body = '{"x":"' + 3_000 * "y" + '"}'
+    for number in range(30):
+        journal.append(event(f"new {number}", body=body))
+    assert os.path.getsize(journal.path) == size
+    journal._file.look_at = 0.0
+    journal.append(event("after"))
+    assert not [name for name in os.listdir(folder) if "corrupt" in name]
+    assert names(folder)[-1] == "after"
+
+
 def test_a_cut_journal_is_set_aside_by_the_first_recorder(journal: Journal, folder: str) -> None:
     """It was cut while no process had it open, and not even its tables can be read."""
     _filled(journal)

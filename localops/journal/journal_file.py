@@ -20,7 +20,7 @@ from localops.config import JOURNAL
 from localops.errors import ForeignJournal, JournalError, NewerJournal
 from localops.journal import participants, parts, rows, sql
 from localops.journal.locks import MARK, TAKEN, Watch, bar_lost, high_descriptors, opened, sqlite_name
-from localops.journal.reader import APPLICATION_ID, close_readers, connect, has_our_header, is_cut
+from localops.journal.reader import APPLICATION_ID, close_readers, connect, has_our_header, is_cut, length_in_header
 from localops.output import say_once
 
 TYPE_CHECKING = False
@@ -374,11 +374,9 @@ class JournalFile:
         self._size = size
         if size >= before:
             return False
-        connection = self.connection
-        assert connection is not None
-        # Smaller after a vacuum, which makes the file shorter as well.
-        pages: int = connection.pragma("page_count")
-        return bool(size < pages * connection.pragma("page_size"))
+        # Smaller after a vacuum, which makes the file shorter as well.  By the connection's number of pages it would be
+        # too short: those that were written since are in the WAL alone.
+        return size < length_in_header(self.path)
 
     def _abandon(self) -> None:
         """Never use our descriptors again: the program closed them, and has its own files under their numbers."""

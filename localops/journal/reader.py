@@ -299,16 +299,29 @@ def connect(path: str, flags: int, vfs: str | None = None) -> apsw.Connection:
 
 
 def has_our_header(path: str) -> bool:
-    """Return whether a file has a journal's header; read by SQLite's VFS, which keeps the locks of this process."""
+    """Return whether a file has a journal's header."""
+    header = _header(path)
+    return header[:15] == b"SQLite format 3" and int.from_bytes(header[68:72], "big") == APPLICATION_ID
+
+
+def length_in_header(path: str) -> int:
+    """Return how many bytes a file has by its own header, whatever its WAL adds; 0 if that cannot be read."""
+    header = _header(path)
+    # Its unit is a page; 1 stands for 65,536 bytes.
+    page = int.from_bytes(header[16:18], "big")
+    return int.from_bytes(header[28:32], "big") * (1 << 16 if page == 1 else page)
+
+
+def _header(path: str) -> bytes:
+    """Return the first bytes of a file, read by SQLite's VFS, which keeps the locks of this process."""
     try:
         file = apsw.VFSFile("", path, [apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB, 0])
         try:
-            header = file.xRead(100, 0)
+            return file.xRead(100, 0)
         finally:
             file.xClose()
     except (apsw.Error, UnicodeEncodeError):
-        return False
-    return header[:15] == b"SQLite format 3" and int.from_bytes(header[68:72], "big") == APPLICATION_ID
+        return b""
 
 
 def user_message(error: Exception) -> str:
