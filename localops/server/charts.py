@@ -93,7 +93,7 @@ class Days:
         for figures in by_model:
             del figures["cost"]
         line = analytics.Line(day, *self._lines[day])
-        states = dict(self._states[day])
+        states = dict(sorted(self._states[day].items()))
         return {**facts.part("day", line), "states": states, "by_model": by_model, "filter": _whole_day(day, self.tz)}
 
     def _day(self, quarter: int) -> str:

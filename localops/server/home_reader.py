@@ -215,7 +215,7 @@ class HomeReader:
         return {
             "sessions": sum(many for name, many in in_project.items() if only in (None, name)),
             **session_facets.most_frequent(sums, of, like),
-            "project": [list(pair) for pair in in_project.most_common(session_facets.MOST_VALUES) if pair[1]],
+            "project": [list(pair) for pair in session_facets.most(+in_project)],
             "exact": exact and not unread,
             "unsearched": unread,
         }
@@ -251,7 +251,7 @@ class HomeReader:
             where, _ = holder
             target = None if score.event is None else scoring.event_of(where, session, str(score.event))
             folder, name = where.folder, where.name
-        with scoring.Scorer(config.Config.usable(home=self.folder), folder) as scorer:
+        with self._scorer(folder) as scorer:
             return {
                 "id": scorer.write(session, score, target),
                 "session_id": facts.full_id(session),
@@ -270,6 +270,12 @@ class HomeReader:
     def delete_view(self, project: str | None, name: str) -> None:
         """Delete a saved view."""
         Views(self.folder, project).delete(name)
+
+    @contextmanager
+    def _scorer(self, folder: str) -> Iterator[scoring.Scorer]:
+        """Yield what writes scores into a project's folder."""
+        with scoring.Scorer(config.Config.usable(home=self.folder), folder) as scorer:
+            yield scorer
 
     def newest(self, project: str | None, session: bytes | None) -> Facts:
         """Return the last seq of all projects, or that of a session and its state."""
@@ -307,7 +313,7 @@ class HomeReader:
 
     def _index(self, name: str) -> None:
         try:
-            with Home(self.folder, name) as home:
+            with self._open(name) as home:
                 home.projects[0].index().extend()
         # A full disk, or a deleted folder: every search reports how many rows it did not see.
         except (SQLiteError, LocalopsError, OSError):

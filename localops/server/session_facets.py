@@ -40,7 +40,7 @@ def most_frequent(sums: dict[str, Counter[str]], of: str | None, like: str) -> F
     wanted = like.casefold()
     counts = {dim: _with_text(counted, wanted) for dim, counted in _apart(sums).items() if dim in dims}
     cut = [dim for dim, counted in counts.items() if len(counted) > MOST_VALUES]
-    values = {dim: [list(pair) for pair in _most(counted, wanted)] for dim, counted in counts.items()}
+    values = {dim: [list(pair) for pair in most(counted, wanted)] for dim, counted in counts.items()}
     return {**values, "more": bool(cut), "cut": cut}
 
 
@@ -63,10 +63,8 @@ def _with_text(counted: Counter[str], wanted: str) -> Counter[str]:
     return Counter({value: many for value, many in counted.items() if wanted in value.casefold()})
 
 
-def _most(counted: Counter[str], wanted: str) -> list[tuple[str, int]]:
-    """Return the most frequent values; those that begin with the text come first."""
-    if not wanted:
-        return counted.most_common(MOST_VALUES)
+def most(counted: Counter[str], wanted: str = "") -> list[tuple[str, int]]:
+    """Return the most frequent values; those that begin with the text come first, and equal counts are by name."""
 
     def place(pair: tuple[str, int]) -> tuple[bool, int, str]:
         value, many = pair

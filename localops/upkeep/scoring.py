@@ -33,10 +33,11 @@ if TYPE_CHECKING:
 
 
 class Scorer:
-    """Writes scores and notes into the journal of one project."""
+    """Writes scores and notes into the journal of one project; into an open one in one transaction."""
 
-    def __init__(self, config: Config, folder: str) -> None:
-        self.journal = Journal(folder, durability=config.durability, wait=config.wait)
+    def __init__(self, config: Config, folder: str, journal: Journal | None = None) -> None:
+        self._is_lent = journal is not None
+        self.journal = journal or Journal(folder, durability=config.durability, wait=config.wait)
         keeper = blobs.Keeper(folder)
         self._folder = folder
         self._encoder = encode.Encoder(redactor=redactor(config), max_value=config.max_value, keep=keeper)
@@ -71,13 +72,16 @@ class Scorer:
         if seen_ns is None:
             raise NotFound(f"no session {rows.id_text(session)} in {self._folder}")
         id, row = self.row(session, score, target, seen_ns)
-        if not self.journal.append(row, sync=True):
+        if self._is_lent:
+            self.journal.add([rows.whole(row)])
+        elif not self.journal.append(row, sync=True):
             raise JournalError(f"the score could not be written to {self.journal.path}")
         return rows.id_text(id)
 
     def close(self) -> None:
-        """Close the journal."""
-        self.journal.close()
+        """Close the journal, unless it was open before."""
+        if not self._is_lent:
+            self.journal.close()
 
     def __enter__(self) -> Scorer:
         return self
