@@ -36,7 +36,7 @@ LAYERS = """
     session_state
     validation
     spill
-    blobs reader derived_file
+    blobs reader derived_file keeper
     any_sqlite journal_file
     rollups losses recovery wal
     journal

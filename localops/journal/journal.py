@@ -49,6 +49,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, TypeVar
 
+    from localops.journal.keeper import Keeper
     from localops.journal.rows import Row
     from localops.journal.stored import Source
 
@@ -88,6 +89,7 @@ class Journal:
         # Run now and then, outside the lock, by the thread that appends; one that returns True is run again later.
         self.chores: deque[Callable[[], bool]] = deque()
         self.sessions: set[bytes] = set()  # open here; their stories are copied when a new file has to be begun
+        self.keeper: Keeper | None = None  # keeps the rows elsewhere as well
         self._lock = threading.RLock()
         self._inside = False
         self._chores_due = False
@@ -461,27 +463,38 @@ class Journal:
     def _transact(self, work: Callable[[Execute], None], *, full: bool, folded: bool) -> None:
         if folded:
             self._rollups.everything()
-        execute = self._file.execute
+        execute, keeper = self._file.execute, self.keeper
+        # What a keeper has is safe without a sync here.
+        full = full and keeper is None
         try:
             if full:
                 execute("pragma synchronous = full")
             execute("begin immediate")
-            if folded:
-                # Rows of other processes since.
-                self._rollups.inside(1, sys.maxsize)
-            work(execute)
-            if folded:
-                self._rollups.inside(1, sys.maxsize)
+            self._run(work, execute, folded=folded)
             execute("commit")
             # Other processes may not see what was written.
             if not self._file.in_place():
                 raise JournalError(f"the files of {self._file.path} were removed while it was written: do it again")
         except BaseException:
             self._file.roll_back()
+            if keeper is not None:
+                keeper.rolled_back()
             raise
         finally:
             if full and not (self._file.power or self._file.network):
                 execute("pragma synchronous = normal")
+
+    def _run(self, work: Callable[[Execute], None], execute: Execute, *, folded: bool) -> None:
+        if self.keeper is not None:
+            self.keeper.begun(execute)
+        if folded:
+            # Rows of other processes since.
+            self._rollups.inside(1, sys.maxsize)
+        work(execute)
+        if folded:
+            self._rollups.inside(1, sys.maxsize)
+        if self.keeper is not None:
+            self.keeper.before_commit(execute)
 
     def secure(self) -> None:
         """Sync the file, so that every row that was committed before survives a power cut."""
@@ -544,6 +557,8 @@ class Journal:
 
     def all(self, name: str, **values: object) -> list[tuple[Any, ...]]:
         """Return the rows of a named query, including what this process wrote."""
+        if self.keeper is not None:
+            self.keeper.before_read(self, name, values)
         try:
             return self._alone(lambda: self._file.ask(statements("queries.sql")[name], values), to_write=False)
         except apsw.Error as error:

@@ -25,7 +25,7 @@ from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterable, Iterator
+    from collections.abc import Callable, Collection, Iterable, Iterator
     from typing import Any
 
     from localops.reading.search import Index
@@ -64,15 +64,25 @@ class Home:
     """The projects of a home, or one of them.
 
     A home that does not exist yet has none; one that cannot be read raises ConfigError.  A project that cannot be read
-    raises its error; with `strict` false, `unreadable` has that error instead.
+    raises its error; with `strict` false, `unreadable` has that error instead.  `read` opens a
+    journal, `index` the full-text index of a project.
 
     >>> with Home("/nowhere/at/all") as home:
     ...     home.projects
     []
     """
 
-    def __init__(self, folder: str | None = None, project: str | None = None, *, strict: bool = True) -> None:
+    def __init__(
+        self,
+        folder: str | None = None,
+        project: str | None = None,
+        *,
+        strict: bool = True,
+        read: Callable[[str], Reader] = Reader,
+        index: Callable[[Project], Index] | None = None,
+    ) -> None:
         self.folder = config.home(folder)
+        self._open, self._index = read, index
         config.check_home(self.folder)
         self.unreadable: dict[str, Exception] = {}
         names = known(self.folder) if project is None else [config.check_project(project)]
@@ -89,7 +99,7 @@ class Home:
     def _opened(self, names: list[str], *, strict: bool) -> Iterator[Project]:
         for rank, name in enumerate(names):
             try:
-                yield Project(self.folder, name, rank)
+                yield Project(self.folder, name, rank, read=self._open, index=self._index)
             except (ConfigError, JournalError, SQLiteError) as error:
                 if strict:
                     raise
@@ -227,8 +237,17 @@ def _has_remote(folder: str) -> bool:
 class Project:
     """A project of a home, tidied and opened for reading; `waiting` rows were not collected, and are in no total."""
 
-    def __init__(self, home: str, name: str, rank: int = 0) -> None:
+    def __init__(
+        self,
+        home: str,
+        name: str,
+        rank: int = 0,
+        *,
+        read: Callable[[str], Reader] = Reader,
+        index: Callable[[Project], Index] | None = None,
+    ) -> None:
         self.name = name
+        self._open, self._make_index = read, index
         self.home = home
         # The rank among the projects of its home orders two sessions of the same nanosecond.
         self.rank = rank
@@ -257,7 +276,7 @@ class Project:
 
     def _read(self) -> Reader | None:
         try:
-            return Reader(self.path)
+            return self._open(self.path)
         except (NotFound, EmptyJournal):
             return None
 
@@ -349,7 +368,9 @@ class Project:
 
     def index(self) -> Index:
         """Return its full-text index, which may lack the newest rows."""
-        if self._index is None:
+        if self._index is None and self._make_index is not None:
+            self._index = self._make_index(self)
+        elif self._index is None:
             # Late, as its patterns take 3 ms to compile.
             from localops.reading.search import Index
 

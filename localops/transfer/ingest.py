@@ -203,6 +203,8 @@ class _Taking:
             execute(INSERT, row.bare)
         for row in self.replaced:
             execute(_PUT, row)
+            if self.journal.keeper is not None:
+                self.journal.keeper.replaced(row.seq)
             _send_again(execute, row.seq)
         self.stored = len(new) + len(self.replaced)
         self.size = sum(len(row.body or "") for row in (*new, *self.replaced))
@@ -285,10 +287,7 @@ class _Taking:
         tables still name it.
         """
         identity = (row.id, row.phase)
-        try:
-            held_row = execute(_HELD_ROW, identity).fetchone()
-        except UnicodeDecodeError:  # a flipped bit
-            held_row = None
+        held_row = self._held(execute, identity)
         if held_row is None:
             self.replaced.append(row._replace(seq=execute(_HELD_SEQ, identity).get))
             return
@@ -317,6 +316,17 @@ class _Taking:
         among = (self.batch.journal, ranges[0][0], ranges[-1][1])
         return not bundle.difference(ranges, execute(_RECEIVED_AMONG, among).fetchall())
 
+    def _held(self, execute: Execute, identity: tuple[bytes, int]) -> tuple[Any, ...] | None:
+        """Return the row that is here under an identity; None if it is lost, or its text damaged."""
+        try:
+            held_row: tuple[Any, ...] | None = execute(_HELD_ROW, identity).fetchone()
+            keeper = self.journal.keeper
+            if held_row is None and keeper is not None and keeper.bring(execute, *identity):
+                held_row = execute(_HELD_ROW, identity).fetchone()
+        except UnicodeDecodeError:  # a flipped bit
+            return None
+        return held_row
+
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:
         ends = {row.seq: row for row in self.batch.rows}
         at = clock.now_ns()
@@ -338,10 +348,7 @@ class _Adding(_Taking):
         return super()._lacking(row for row in living if row.body is not None and "blob" in row.body)
 
     def _compare(self, execute: Execute, row: Stored) -> None:
-        try:
-            here = execute(_HELD_ROW, (row.id, row.phase)).fetchone()
-        except UnicodeDecodeError:  # a flipped bit
-            here = None
+        here = self._held(execute, (row.id, row.phase))
         if here is None or not _says_the_same(Stored._make(here), row):
             super()._compare(execute, row)
 

@@ -46,9 +46,9 @@ def both(clickhouse: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         engine = clickhouse.engine("search")
         migrations.migrate(engine)
         rows = [(row, None) for row in _rows(project.reader)]
-        engine.put("lo_event", event_rows.WRITTEN, event_rows.lines("p", rows))
+        engine.put("lo_event", event_rows.WRITTEN, event_rows.lines("p", rows, 1))
         # The same again, as duplicates.
-        engine.put("lo_event", event_rows.WRITTEN, event_rows.lines("p", rows[::3]))
+        engine.put("lo_event", event_rows.WRITTEN, event_rows.lines("p", rows[::3], 2))
         index = project.index()
         index.extend()
         yield index, ClickHouseIndex(engine, "p")

@@ -22,14 +22,14 @@ _DAY_MS = 86_400_000
 _MOST_DAYS = 49_000
 
 
-def lines(project: str, some: Iterable[tuple[Stored, int | None]]) -> Iterator[tuple[Any, ...]]:
-    """Yield rows with their cache-write tokens as lines of lo_event."""
+def lines(project: str, some: Iterable[tuple[Stored, int | None]], rev: int) -> Iterator[tuple[Any, ...]]:
+    """Yield rows with their cache-write tokens as lines of lo_event; of an identity the greatest rev counts."""
     for row, cache_write in some:
         columns = list(row)
         for place in _PLACES:
             if columns[place] is not None:
                 columns[place] = columns[place].hex()
-        yield (*columns, cache_write, project, day_of(row.session), _words_of(row), row.seq)
+        yield (*columns, cache_write, project, day_of(row.session), _words_of(row), rev)
 
 
 def stored(line: tuple[Any, ...]) -> Stored:

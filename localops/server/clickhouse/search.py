@@ -16,9 +16,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
 _COLUMNS = "seq, session, kind, name, at_ns, model, tags, body, id"
-# A row without its older versions: the newest one is first.
-_NEWEST = "order by seq desc, rev desc limit 1 by session, id, phase"
-_ROWS = f"select {_COLUMNS} from lo_event where project = {{project}} and WHERE {_NEWEST}"  # noqa: S608
+# Rows without their older versions, the newest row first.
+_ROWS = (
+    f"select {_COLUMNS} from (select {_COLUMNS} from lo_event where project = {{project}} and WHERE "  # noqa: S608
+    "order by rev desc limit 1 by session, id, phase) order by seq desc"
+)
 # The newest row of each session that may match.
 _FIRST = (
     f"select {_COLUMNS} from lo_event where project = {{project}} and WHERE "  # noqa: S608

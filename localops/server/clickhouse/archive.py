@@ -1,0 +1,218 @@
+"""The rows of one project in ClickHouse: what was stored there, and what is to be stored.
+
+A row that comes again has a greater `rev`, and the greatest one counts.  Rows of a session are lines by their key, so
+that no question about a session reads more than its part of the table.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from localops.server.clickhouse import event_rows
+from localops.server.clickhouse.event_rows import day_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator, Sequence
+    from typing import Any
+
+    from localops.journal.stored import Stored
+    from localops.server.clickhouse.engine import Engine
+
+# The columns of a row, and the rev by which the newest of its versions is known.
+_ANSWERED = f"{', '.join(event_rows.READ)}, rev"
+_AT_ONCE = 500  # sessions or ids in one question
+
+
+class Received(NamedTuple):
+    """A batch that came from a journal; `gone`: it is forgotten."""
+
+    journal: str
+    first: int
+    last: int
+    id: bytes
+    phase: int
+    at_ns: int
+    gone: bool
+
+
+class Held(NamedTuple):
+    """What the archive has of a session."""
+
+    session: bytes
+    rows: int
+    last_seq: int
+
+
+class Archive:
+    """The rows of one project in ClickHouse."""
+
+    def __init__(self, engine: Engine, project: str) -> None:
+        self.engine, self.project = engine, project
+
+    # Storing
+
+    def put(self, added: Iterable[tuple[Stored, int | None]], rev: int) -> None:
+        """Store rows with their seqs, each with its cache-write tokens; they are stored when this returns."""
+        self.engine.put("lo_event", event_rows.WRITTEN, event_rows.lines(self.project, added, rev))
+
+    def put_received(self, batches: Sequence[Received], rev: int) -> None:
+        """Store which batches came, or are forgotten."""
+        self.engine.put(
+            "lo_received",
+            ("project", *Received._fields, "rev"),
+            ((self.project, *batch._replace(id=batch.id.hex(), gone=int(batch.gone)), rev) for batch in batches),  # type: ignore[arg-type]
+        )
+
+    def bury(self, sessions: dict[bytes, int], rev: int) -> None:
+        """Note that sessions are gone, and when; `clean` deletes their rows."""
+        self.engine.put(
+            "lo_session",
+            ("project", "session", "day", "rev", "gone", "gone_ns", "state", "derived"),
+            ((self.project, id.hex(), day_of(id), rev, 1, at_ns, "gone", "") for id, at_ns in sessions.items()),
+        )
+
+    def clean(self, sessions: Sequence[bytes]) -> None:
+        """Delete the rows of sessions that are gone; ClickHouse does it in its own time."""
+        for some in _some(sessions):
+            self.engine.do(
+                "alter table lo_event delete where project = {project} and session in {sessions}",
+                project=self.project,
+                sessions=some,
+            )
+
+    def put_states(self, columns: Sequence[str], states: Iterable[Sequence[Any]]) -> None:
+        """Store the states of sessions."""
+        self.engine.put("lo_session", ("project", *columns), ((self.project, *state) for state in states))
+
+    # What is here
+
+    def is_empty(self) -> bool:
+        """Return whether nothing is stored of the project."""
+        return not self._ask("select 1 as one from lo_event where project = {project} limit 1")
+
+    def newest(self) -> tuple[int, int]:
+        """Return the greatest seq and the greatest rev."""
+        [(seq, rev)] = self._ask("select max(seq) as seq, max(rev) as rev from lo_event where project = {project}")
+        return seq, rev
+
+    def rows(self, sessions: Sequence[bytes]) -> Iterator[Stored]:
+        """Yield the rows of sessions, each once and in no order."""
+        for some in _some(sessions):
+            yield from _newest(
+                self._rows(
+                    f"select {_ANSWERED} from lo_event "  # noqa: S608
+                    "where project = {project} and day in {days} and session in {sessions}",
+                    days=sorted(set(map(day_of, some))),
+                    sessions=some,
+                )
+            )
+
+    def since(self, rev: int) -> list[Stored]:
+        """Return the rows that were stored after a rev, in the order of their seqs."""
+        statement = f"select {_ANSWERED} from lo_event where project = {{project}} and rev > {{rev}}"  # noqa: S608
+        lines = self._rows(statement, rev=rev)
+        return sorted(_newest(lines), key=lambda row: row.seq)
+
+    def owners(self, ids: Sequence[bytes]) -> dict[bytes, bytes]:
+        """Return the session of each row of these ids."""
+        return {
+            bytes.fromhex(id): bytes.fromhex(session)
+            for some in _some(ids)
+            for id, session in self._ask(
+                "select id, argMax(session, rev) as owner from lo_event "
+                "where project = {project} and id in {ids} group by id",
+                ids=some,
+            )
+        }
+
+    def kept(self, kinds: Iterable[str]) -> Iterator[Stored]:
+        """Yield the rows of some kinds, and those that may name a file."""
+        return _stored(
+            self._rows(
+                f"select {_ANSWERED} from lo_event final "  # noqa: S608
+                "where project = {project} and (kind in {kinds} or position(ifNull(body, ''), 'blob') > 0)",
+                kinds=tuple(sorted(kinds)),
+            )
+        )
+
+    def identities(self) -> Iterator[tuple[bytes, bytes, int, int]]:
+        """Yield session, id, phase and seq of every row."""
+        lines = self._rows("select session, id, phase, seq from lo_event final where project = {project}")
+        return ((bytes.fromhex(session), bytes.fromhex(id), phase, seq) for session, id, phase, seq in lines)
+
+    def held(self) -> Iterator[Held]:
+        """Yield what is here of each session."""
+        lines = self._rows(
+            "select session, uniqExact(id, phase) as many, max(seq) as last from lo_event "
+            "where project = {project} group by session"
+        )
+        return (Held(bytes.fromhex(session), many, last) for session, many, last in lines)
+
+    def states(self) -> Iterator[tuple[bytes, str]]:
+        """Yield the derived rows of each session that is not gone, as `states.py` writes them."""
+        lines = self._rows("select session, derived from lo_session final where project = {project} and gone = 0")
+        return ((bytes.fromhex(session), derived) for session, derived in lines)
+
+    def gone(self, rev: int = 0) -> list[tuple[bytes, int]]:
+        """Return the sessions that are gone since a rev, and when they went."""
+        lines = self._ask(
+            "select session, gone_ns from lo_session final where project = {project} and gone = 1 and rev > {rev}",
+            rev=rev,
+        )
+        return [(bytes.fromhex(session), at_ns) for session, at_ns in lines]
+
+    def left_over(self) -> list[bytes]:
+        """Return the sessions that are gone and have rows yet."""
+        lines = self._ask(
+            "select distinct session from lo_event where project = {project} and session in "
+            "(select session from lo_session final where project = {project} and gone = 1)"
+        )
+        return [bytes.fromhex(session) for (session,) in lines]
+
+    def received(self, rev: int = 0) -> list[Received]:
+        """Return the batches that came or were forgotten since a rev."""
+        lines = self._ask(
+            f"select {', '.join(Received._fields)} from lo_received final "  # noqa: S608
+            "where project = {project} and rev > {rev}",
+            rev=rev,
+        )
+        return [Received(*batch)._replace(id=bytes.fromhex(batch[3])) for batch in lines]
+
+    def stored(self) -> int:
+        """Return how many bytes the bodies of the rows have, with repeats that are not merged yet."""
+        [(size,)] = self._ask("select sum(length(body)) as size from lo_event where project = {project}")
+        return int(size or 0)
+
+    def _ask(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
+        return self.engine.ask(statement, project=self.project, **values)
+
+    def _rows(self, statement: str, **values: Any) -> Iterator[tuple[Any, ...]]:
+        return self.engine.rows(statement, project=self.project, **values)
+
+
+def projects(engine: Engine) -> list[str]:
+    """Return the projects that something is stored of."""
+    return sorted(str(name) for (name,) in engine.ask("select distinct project from lo_event"))
+
+
+def _some(ids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+    for at in range(0, len(ids), _AT_ONCE):
+        yield ids[at : at + _AT_ONCE]
+
+
+def _newest(answered: Iterable[tuple[Any, ...]]) -> Iterator[Stored]:
+    """Yield each row once: of those that were not merged yet, the one with the greatest rev."""
+    newest: dict[tuple[str, int], tuple[int, Any]] = {}
+    for row in answered:
+        _, id, phase, *_ = row
+        *_, rev = row
+        known_rev, _ = newest.get((id, phase), (-1, None))
+        if known_rev < rev:
+            newest[id, phase] = (rev, row)
+    return _stored(row for _, row in newest.values())
+
+
+def _stored(answered: Iterable[tuple[Any, ...]]) -> Iterator[Stored]:
+    for *columns, _ in answered:
+        yield event_rows.stored(tuple(columns))

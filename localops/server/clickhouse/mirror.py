@@ -1,0 +1,309 @@
+"""The mirror of a project: a journal that has all derived rows, and the rows of the sessions that are in use.
+
+Those of other sessions are cold: they are only in the archive, and brought back with their seqs when a read or a batch
+names them.  What lists, figures and deletions read across sessions stays: bookkeeping rows, agents, scores, rows that
+name files, and the rows of operations that have not ended.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter, OrderedDict
+from contextlib import contextmanager
+from typing import NamedTuple
+
+from localops.encoding import encode
+from localops.errors import JournalError
+from localops.journal import blobs, rows
+from localops.journal.sql import statements
+from localops.journal.stored import Stored
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+    from typing import Any, Protocol
+
+    from localops.journal.keeper import Transacting
+
+    Execute = Callable[..., Any]
+    # Whether sessions that were read lately are spared, and the seq after which victims are looked for.
+    Place = tuple[bool, int]
+
+    class Archive(Protocol):
+        """Where the rows of a project are for good."""
+
+        def rows(self, sessions: Sequence[bytes]) -> Iterable[Stored]:
+            """Return the rows of sessions, each once."""
+
+        def owners(self, ids: Sequence[bytes]) -> dict[bytes, bytes]:
+            """Return the session of each row of these ids."""
+
+
+# The named queries about one session that need none of its rows but those that stay.
+LIGHT = frozenset(
+    "totals last_ns story session_end session_tags spent unfinished open_calls known_session parts all_parts scores "
+    "gone".split()
+)
+BOUND = 4 << 30  # bytes of rows in a mirror
+_TO = 0.8  # of the bound, down to which rows are evicted
+_AT_ONCE = 50  # sessions that are evicted in one transaction
+_LOOKED_AT = 500  # sessions that are looked at for it
+_ROW = 200  # bytes of a row without its body, about
+_USED = 10_000  # sessions whose last use is remembered
+
+BEGIN: Place = (True, 0)
+
+_TOKENS = ", ".join(rows.TOKENS)
+_PREPARED = (
+    # The sessions of which rows up to a seq are only in the archive.
+    "create table if not exists cold(session blob primary key, upto integer not null) strict, without rowid",
+    # Of these rows, the sums by kind, as the report by kind would read every row.
+    f"""create table if not exists cold_kind(
+      session blob not null, kind text not null, n integer not null, failed integer not null,
+      {", ".join(f"{name} integer not null" for name in rows.TOKENS)},
+      cost integer not null, unpriced integer not null, took_ns integer not null,
+      primary key(session, kind)) strict, without rowid""",
+    "create index if not exists total_by_last_seq on total(last_seq)",
+)
+KEPT_KINDS = frozenset({*rows.MILESTONES, "journal", "pruned", "scored", "agent"})
+_KEPT = ", ".join(f"'{kind}'" for kind in sorted(KEPT_KINDS))
+IS_COLD = "select upto from cold where session = ?"
+_PUT_BACK = rows.insertion(Stored._fields, "insert or ignore")
+_SEQ_OF = "select seq from id_of where id = ? and phase = ?"
+_HAS_ROW = """
+select exists (select 1 from event where seq = i.seq)
+from id_of i
+where i.id = :id and i.phase = :phase"""
+_LACKS = """
+select count(*)
+from total t
+join event_of o on o.key = t.key
+where t.session = ?
+  and not exists (select 1 from event e where e.seq = o.seq)"""
+_VICTIMS = """
+select t.session, t.key, t.last_seq, coalesce(c.upto, 0)
+from total t indexed by total_by_last_seq
+left join cold c on c.session = t.session
+where t.last_seq > :after
+  and (c.upto is null or c.upto < t.last_seq)
+order by t.last_seq
+limit :many"""
+# What may go: its seq, its size, and its body where that may name a file.
+_SPARE = f"""
+select e.seq, {_ROW} + coalesce(octet_length(e.body), 0), iif(instr(e.body, 'blob') > 0, e.body, null)
+from event_of o
+join event e on e.seq = o.seq
+where o.key = :key
+  and e.kind not in ({_KEPT})
+  and e.seq not in (select seq from unfinished where key = :key)
+  and e.seq < (select max(seq) from event)"""  # noqa: S608
+_SIZE = f"select coalesce(sum({_ROW} + coalesce(octet_length(body), 0)), 0) from event"  # noqa: S608
+_SUMS = f"kind, n, failed, {_TOKENS}, cost, unpriced, took_ns"
+COLD_KINDS = f"select {_SUMS} from cold_kind where session = ?"  # noqa: S608
+ADD_KIND = f"""
+insert into cold_kind(session, {_SUMS}) values(?, ?, {", ".join("?" * (5 + len(rows.TOKENS)))})
+on conflict(session, kind) do update set
+  {", ".join(f"{name} = {name} + excluded.{name}" for name in ("n", "failed", *rows.TOKENS, "cost", "unpriced", "took_ns"))}"""  # noqa: E501
+
+
+class Mirror:
+    """The rows of one project that are here; `bound` is how many bytes of them may be."""
+
+    def __init__(self, archive: Archive, *, bound: int = BOUND) -> None:
+        self.archive, self.bound = archive, bound
+        self.size = 0  # bytes of the rows that are here, about
+        self._lock = threading.Lock()
+        # The sessions that reads are at, and how many of them.
+        self._pinned: Counter[bytes] = Counter()
+        # The sessions that were read lately, the last one last.
+        self._used: OrderedDict[bytes, None] = OrderedDict()
+
+    def prepare(self, execute: Execute) -> None:
+        """Create what a mirror has beside a journal's tables, in a transaction."""
+        for statement in _PREPARED:
+            execute(statement)
+
+    def measure(self, execute: Execute) -> None:
+        """Look up how many bytes of rows are here."""
+        self.size = execute(_SIZE).get
+
+    # Bringing back
+
+    def pin(self, session: bytes) -> None:
+        """Keep the rows of a session from being evicted until it is released."""
+        with self._lock:
+            self._pinned[session] += 1
+            self._used[session] = None
+            self._used.move_to_end(session)
+            if len(self._used) > _USED:
+                self._used.popitem(last=False)
+
+    def release(self, sessions: Iterable[bytes]) -> None:
+        """Release sessions that were pinned, once each."""
+        with self._lock:
+            self._pinned.subtract(sessions)
+            self._pinned = +self._pinned
+
+    @contextmanager
+    def pinned(self, sessions: Sequence[bytes]) -> Iterator[None]:
+        """Pin sessions meanwhile."""
+        for session in sessions:
+            self.pin(session)
+        try:
+            yield
+        finally:
+            self.release(sessions)
+
+    def load(self, journal: Transacting, sessions: Sequence[bytes]) -> None:
+        """Bring back all rows of some sessions."""
+        self.put_back(journal, self.fetched(sessions))
+
+    def fetched(self, sessions: Sequence[bytes]) -> dict[bytes, list[Stored]]:
+        """Return the rows of sessions from the archive."""
+        fetched: dict[bytes, list[Stored]] = {session: [] for session in sessions}
+        if sessions:
+            for row in self.archive.rows(sessions):
+                fetched[row.session].append(row)
+        return fetched
+
+    def put_back(self, journal: Transacting, fetched: dict[bytes, list[Stored]]) -> None:
+        """Write rows that were fetched from the archive into the journal."""
+
+        def work(execute: Execute) -> None:
+            for session, rows_of_it in fetched.items():
+                self._put_back_one(execute, session, rows_of_it)
+
+        if fetched:
+            journal.transact(work)
+
+    def _put_back_one(self, execute: Execute, session: bytes, fetched: Iterable[Stored]) -> None:
+        # Another thread has brought it back meanwhile, or it was deleted.
+        if execute(IS_COLD, (session,)).get is None:
+            return
+        for row in fetched:
+            # One that is not known here came from a transaction that failed, and comes again.
+            seq = execute(_SEQ_OF, (row.id, row.phase)).get
+            if seq is not None:
+                execute(_PUT_BACK, (seq, *row.bare))
+                self.size += _ROW + len(row.body or "")
+        if lacking := execute(_LACKS, (session,)).get:
+            name = rows.id_text(session)
+            raise JournalError(f"{lacking} rows of session {name} cannot be read from ClickHouse at the moment")
+        execute("delete from cold where session = ?", (session,))
+        execute("delete from cold_kind where session = ?", (session,))
+
+    def bring(self, execute: Execute, id: bytes, phase: int) -> bool:
+        """Bring back a row that is known here, and its session, in a transaction; return whether there is one."""
+        if execute(_SEQ_OF, (id, phase)).get is None:
+            return False
+        session = self.archive.owners([id]).get(id)
+        if session is None or execute(IS_COLD, (session,)).get is None:
+            return False
+        self._put_back_one(execute, session, self.archive.rows([session]))
+        return True
+
+    def before_read(self, journal: Transacting, name: str, values: Mapping[str, object]) -> None:
+        """Bring back the rows that a named query reads, for those who write to the journal."""
+        session = values.get("session")
+        if name in LIGHT or not (name == "row" or isinstance(session, bytes)):
+            return
+        cold: list[bytes] = []
+
+        def look(execute: Execute) -> None:
+            if name == "row":
+                if execute(_HAS_ROW, values).get == 0:
+                    self.bring(execute, values["id"], values["phase"])  # type: ignore[arg-type]
+            elif execute(IS_COLD, (session,)).get is not None:
+                cold.append(session)  # type: ignore[arg-type]
+
+        journal.transact(look)
+        self.load(journal, cold)
+
+    # Evicting
+
+    def grow(self, added: Iterable[Stored]) -> None:
+        """Count rows that are here now."""
+        self.size += sum(_ROW + len(row.body or "") for row in added)
+
+    @property
+    def is_full(self) -> bool:
+        """Return whether more rows are here than should be."""
+        return self.size > self.bound
+
+    def evict(self, journal: Transacting) -> int:
+        """Evict the rows of the sessions that were used least lately, down to a part of the bound; return how many."""
+        place: Place | None = BEGIN
+        evicted = 0
+        while place is not None:
+            many, place = self.evict_some(journal, place)
+            evicted += many
+        return evicted
+
+    def evict_some(self, journal: Transacting, place: Place) -> tuple[int, Place | None]:
+        """Evict a few sessions from a place on; return how many rows those had, and the next place, if any."""
+        evicted, freed, reached = 0, 0, 0
+        # Those that reads were at lately come last.
+        spares, after = place
+
+        def work(execute: Execute) -> None:
+            nonlocal evicted, freed, reached
+            page = execute(_VICTIMS, {"after": after, "many": _LOOKED_AT}).fetchall()
+            spared = self._pinned.keys() | (self._used.keys() if spares else set())
+            victims = [victim for victim in map(_Victim._make, page) if victim.session not in spared]
+            if len(page) == _LOOKED_AT:
+                reached = _Victim._make(page[-1]).last_seq
+            if len(victims) > _AT_ONCE:
+                victims = victims[:_AT_ONCE]
+                reached = victims[-1].last_seq
+            for victim in victims:
+                many, size = _evict_one(execute, victim)
+                evicted += many
+                freed += size
+
+        # A read that comes meanwhile waits, and then sees that its session is cold.
+        with self._lock:
+            journal.transact(work)
+            self.size -= freed
+        if self.size <= self.bound * _TO:
+            return evicted, None
+        if reached:
+            return evicted, (spares, reached)
+        return evicted, (False, 0) if spares else None
+
+
+class _Victim(NamedTuple):
+    """A session that has rows which are in no part evicted."""
+
+    session: bytes
+    key: int
+    last_seq: int
+    after: int  # up to this seq they are cold
+
+
+def _evict_one(execute: Execute, victim: _Victim) -> tuple[int, int]:
+    """Evict the rows of a session up to its last; return how many those are, and their bytes."""
+    sums = execute(kinds_after(), {"session": victim.session, "after": victim.after}).fetchall()
+    for kind, _, *figures in sums:
+        execute(ADD_KIND, (victim.session, kind, *(figure or 0 for figure in figures)))
+    spare = execute(_SPARE, {"key": victim.key}).fetchall()
+    going = [(seq, size) for seq, size, body in spare if body is None or not blobs.named([body])]
+    seqs = encode.dumps([seq for seq, _ in going]).decode()
+    execute("delete from event where seq in (select value from json_each(?))", (seqs,))
+    execute("insert or replace into cold values(?, ?)", (victim.session, victim.last_seq))
+    return len(going), sum(size for _, size in going)
+
+
+def kinds_after() -> str:
+    """Return the statement of a session's sums by kind over the rows after a seq."""
+    of_one = statements("report.sql")["by_kind_of_one"]
+    return of_one.replace("where r.session = :session", "where r.session = :session and r.seq > :after")
+
+
+def by_kind() -> str:
+    """Return the report by kind, which takes the sums of cold rows instead of the rows."""
+    here = "from (select * from event e where not exists "
+    here += "(select 1 from cold c where c.session = e.session and c.upto >= e.seq))\n"
+    cold = f"union all select kind, session, {_SUMS.partition(', ')[2]} from cold_kind "  # noqa: S608
+    cold += "where session in (select session from chosen)\n)\ngroup by kind"
+    report = statements("report.sql")["by_kind"]
+    return report.replace("from event\n", here).replace(")\ngroup by kind", cold)

@@ -1,0 +1,176 @@
+"""A mirror that was lost is made again: derived rows from the states of sessions, and the ids of all rows.
+
+Sessions whose state is older than their rows (a hub that was killed writes the last second's no more) or of another
+schema are derived from their rows, as any journal's are.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from localops.encoding import encode
+from localops.journal import rollups, rows
+from localops.journal.stored import Stored
+from localops.server.clickhouse.mirror import KEPT_KINDS
+from localops.server.clickhouse.states import States, keep_keys
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+    from typing import Any, TypeVar
+
+    from localops.journal.journal import Journal
+    from localops.server.clickhouse.archive import Archive
+    from localops.server.clickhouse.mirror import Mirror
+
+    T = TypeVar("T")
+    Execute = Callable[..., Any]
+
+_SESSIONS = 1_000  # in one transaction
+_IDS = 50_000
+_PUT = rows.insertion(Stored._fields, "insert or replace")
+_RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
+_KEY_OF = "select key from total where session = ?"
+
+
+def rebuild(journal: Journal, mirror: Mirror, archive: Archive, upto: int) -> list[bytes]:
+    """Make an empty mirror equal to the archive, whose last row has the seq `upto`.
+
+    Return the sessions whose states have to be written again.
+    """
+    return _Rebuilding(journal, mirror, archive, upto).work()
+
+
+class _Rebuilding:
+    def __init__(self, journal: Journal, mirror: Mirror, archive: Archive, upto: int) -> None:
+        self.journal, self.mirror, self.archive, self.upto = journal, mirror, archive, upto
+        self.gone = dict(archive.gone())
+        self.held = {held.session: held for held in archive.held() if held.session not in self.gone}
+        # The sessions whose derived rows are as their rows, and the keys of the others that have one.
+        self.derived: set[bytes] = set()
+        self.keys: dict[bytes, int] = {}
+
+    def work(self) -> list[bytes]:
+        self._write(self._empty)
+        self._write_derived()
+        stale = [session for session in self.held if session not in self.derived]
+        self._write_rows(stale)
+        self._write_ids()
+        self._write_kept()
+        self._write(self._finish)
+        self._load_needed()
+        return [session for session in stale if any(session)]
+
+    def _write(self, work: Callable[[Execute], None]) -> None:
+        # Nothing is folded on the way: rows of one session come in several transactions.
+        self.journal.transact(work, folded=False)
+
+    def _empty(self, execute: Execute) -> None:
+        for table in (*rollups.DERIVED, "received", "gone", "cold", "cold_kind"):
+            execute(f"delete from {table}")  # noqa: S608
+        # What was begun before does not stay either, not even the newest row.
+        guard = execute("select sql from sqlite_schema where name = 'seq_is_never_reused'").get
+        execute("drop trigger seq_is_never_reused")
+        execute("delete from event")
+        execute(guard)
+        execute("update mark set seq = 0")
+        for session, at_ns in self.gone.items():
+            execute("insert into gone values(?, ?)", (session, at_ns))
+        for batch in self.archive.received():
+            if not batch.gone:
+                execute(_RECEIVED, batch[:6])
+
+    def _write_derived(self) -> None:
+        for some in _parts(self.archive.states(), _SESSIONS):
+
+            def work(execute: Execute, some: list[tuple[bytes, str]] = some) -> None:
+                states = States(execute)
+                for session, text in some:
+                    held = self.held.get(session)
+                    derived = states.unpacked(text)
+                    if held is None or derived is None:
+                        continue
+                    if derived.total["rows"] == held.rows and derived.total["last_seq"] == held.last_seq:
+                        states.write(derived, upto=held.last_seq)
+                        self.derived.add(session)
+                    else:
+                        self.keys[session] = derived.total["key"]
+
+            self._write(work)
+
+    def _write_rows(self, sessions: list[bytes]) -> None:
+        """Write the rows of sessions that have to be derived again, and derive them."""
+        for some in _parts(sessions, _SESSIONS):
+
+            def work(execute: Execute, some: list[bytes] = some) -> None:
+                for row in self.archive.rows(some):
+                    execute(_PUT, row)
+
+            self._write(work)
+
+        def keep(execute: Execute) -> None:
+            keep_keys(execute, self.keys.items())
+
+        self._write(keep)
+        self.journal.fold()
+
+    def _write_ids(self) -> None:
+        for some in _parts(self.archive.identities(), _IDS):
+
+            def work(execute: Execute, some: list[tuple[bytes, bytes, int, int]] = some) -> None:
+                keys: dict[bytes, int] = {}
+                for session, id, phase, seq in some:
+                    if session not in self.derived:
+                        continue
+                    key = keys.get(session)
+                    if key is None:
+                        key = keys[session] = execute(_KEY_OF, (session,)).get
+                    execute("insert or ignore into id_of values(?, ?, ?)", (id, phase, seq))
+                    execute("insert or ignore into event_of values(?, ?)", (key, seq))
+
+            self._write(work)
+
+    def _write_kept(self) -> None:
+        for some in _parts(self.archive.kept(KEPT_KINDS), _SESSIONS):
+
+            def work(execute: Execute, some: list[Stored] = some) -> None:
+                for row in some:
+                    if row.session in self.derived:
+                        execute(_PUT, row)
+
+            self._write(work)
+
+    def _finish(self, execute: Execute) -> None:
+        execute("update mark set seq = ?", (self.upto,))
+        # Seqs are as they were, so it is the same journal.
+        bodies = execute("select body from event where kind = 'journal' and name <> 'trace' order by seq").fetchall()
+        for (body,) in bodies:
+            id = encode.loads(body).get("journal")
+            if isinstance(id, str):
+                execute("update meta set value = ? where key = 'journal'", (id,))
+                self.journal.id = id
+
+    def _load_needed(self) -> None:
+        """Bring back the sessions with operations that have not ended, and that of the newest row."""
+        needed: list[bytes] = []
+
+        def look(execute: Execute) -> None:
+            needed.extend(
+                session
+                for (session,) in execute(
+                    "select distinct t.session from unfinished u join total t on t.key = u.key "
+                    "join cold c on c.session = t.session union "
+                    "select t.session from total t join cold c on c.session = t.session where t.last_seq = ?",
+                    (self.upto,),
+                ).fetchall()
+            )
+
+        self._write(look)
+        for some in _parts(needed, _SESSIONS):
+            self.mirror.load(self.journal, some)
+
+
+def _parts(things: Iterable[T], size: int) -> Iterator[list[T]]:
+    rest = iter(things)
+    while part := list(islice(rest, size)):
+        yield part

@@ -1,0 +1,271 @@
+"""A hub's store on ClickHouse: it has every row for good, and the hub's home is a cache that can be deleted.
+
+The reads and doors of a home answer, from a mirror in which the sessions in use are complete; a cold one is brought
+back when it is named.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from contextlib import contextmanager, suppress
+from typing import cast
+
+from localops import config
+from localops.config import Config
+from localops.errors import JournalError, NotFound
+from localops.journal.reader import SQLiteError
+from localops.journal.sql import statements
+from localops.reading.home import Home
+from localops.server.clickhouse import archive, mirror
+from localops.server.clickhouse.archive import Archive
+from localops.server.clickhouse.engine import EngineError
+from localops.server.clickhouse.mirror import Mirror
+from localops.server.clickhouse.outbox import Outbox
+from localops.server.clickhouse.reader import MirrorReader
+from localops.server.clickhouse.search import ClickHouseIndex
+from localops.server.home_reader import inode
+from localops.server.home_store import HomeStore
+from localops.server.request import Unavailable
+from localops.upkeep.scoring import Scorer
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from localops.journal.journal import Journal
+    from localops.journal.reader import Reader
+    from localops.reading.facts import Facts
+    from localops.reading.home import Project
+    from localops.reading.search import Index
+    from localops.recording.scores import Score
+    from localops.server.clickhouse.engine import Engine
+    from localops.server.home_store import _Writer
+    from localops.server.limits import Limits
+    from localops.server.senders import Sender
+    from localops.server.store import Identity
+    from localops.upkeep.prune import Choice, Taken
+
+# Seconds between two waves of states, and for which the names of projects are remembered.
+_WAVE = 0.5
+_NAMES = 30.0
+# Seconds that a wave waits after ClickHouse has failed.
+_AFTER_FAILURE = 5.0
+_NOT_NOW = "ClickHouse cannot be asked now"
+
+
+class ClickHouseStore(HomeStore):
+    """A hub's store on ClickHouse; `folder` is the cache, which also has the files of rows.
+
+    `bound` is how many bytes of rows each project may have in the cache.
+    """
+
+    def __init__(
+        self,
+        folder: str,
+        engine: Engine,
+        *,
+        bound: int = mirror.BOUND,
+        fresh: float = 60.0,
+        limits: Limits | None = None,
+    ) -> None:
+        super().__init__(folder, fresh=fresh, limits=limits)
+        self.engine = engine
+        self._bound = bound
+        self._outboxes: dict[str, Outbox] = {}
+        self._names: tuple[float, list[str]] = (0.0, [])
+        self._stop = threading.Event()
+        self._behind: threading.Thread | None = None
+
+    # Opening
+
+    def projects(self) -> list[str]:
+        """Return the projects that something is stored of, here or in ClickHouse."""
+        at, names = self._names
+        if not at or time.monotonic() - at > _NAMES:
+            # Without an answer those that are here.
+            with suppress(EngineError):
+                names = archive.projects(self.engine)
+                self._names = (time.monotonic(), names)
+        return sorted({*super().projects(), *names})
+
+    def _outbox(self, project: str) -> Outbox:
+        with self._lock:
+            outbox = self._outboxes.get(project)
+            if outbox is None:
+                rows = Archive(self.engine, project)
+                outbox = self._outboxes[project] = Outbox(Mirror(rows, bound=self._bound), rows)
+            if self._behind is None and not self._stop.is_set():
+                self._behind = threading.Thread(target=self._write_behind, name="states", daemon=True)
+                self._behind.start()
+        return outbox
+
+    @contextmanager
+    def _writer(self, project: str) -> Iterator[tuple[_Writer, Journal]]:
+        outbox = self._outbox(project)
+        with super()._writer(project) as (writer, journal):
+            outbox.attach(journal)
+            yield writer, journal
+
+    def _ensure(self, project: str) -> None:
+        """Make the mirror of a project, if it is not there or was deleted."""
+        path = os.path.join(config.project_folder(self.folder, config.check_project(project)), config.JOURNAL)
+        known = self._outbox(project).inode
+        if not known or inode(path) != known:
+            with self._journal(project):
+                pass
+
+    @contextmanager
+    def _home(self, project: str | None) -> Iterator[Home]:
+        for name in self.projects() if project is None else [project]:
+            self._ensure(name)
+        with super()._home(project) as home:
+            try:
+                yield home
+            except EngineError as error:
+                raise Unavailable(_NOT_NOW, error) from error
+            finally:
+                for each in home.projects:
+                    _mirrored(each.reader).release()
+
+    def _open(self, project: str | None) -> Home:
+        try:
+            return Home(self.folder, project, read=self._read, index=self._index_of)
+        except NotFound:
+            assert project is not None
+            self.migrate(project)
+            return Home(self.folder, project, read=self._read, index=self._index_of)
+
+    def _index_of(self, project: Project) -> Index:
+        # It has the methods of an index that a server calls.
+        return cast("Index", ClickHouseIndex(self.engine, project.name))
+
+    def _read(self, path: str) -> Reader:
+        project = os.path.basename(os.path.dirname(path))
+        outbox = self._outbox(project)
+
+        def bring(sessions: Sequence[bytes]) -> None:
+            # Asked for before the journal is locked, so that no other thread waits for the answer.
+            fetched = outbox.mirror.fetched(sessions)
+            with self._journal(project) as journal:
+                outbox.mirror.put_back(journal, fetched)
+
+        return MirrorReader(path, outbox.mirror, bring)
+
+    def _need(self, project: str, sessions: Sequence[bytes]) -> None:
+        """Bring back sessions, which the caller has pinned."""
+        with self._project(project) as where:
+            _mirrored(where.reader).need(sessions)
+
+    def close(self) -> None:
+        """Write the last states, and close all files."""
+        self._stop.set()
+        if self._behind is not None:
+            self._behind.join()
+        for project in list(self._outboxes):
+            # They are written when the hub runs again.
+            with suppress(Unavailable, EngineError):
+                self._write_states(project)
+        super().close()
+        self.engine.close()
+
+    # Beside requests
+
+    def _write_behind(self) -> None:
+        """Write states, delete what is gone, and evict, a wave at a time."""
+        wait = _WAVE
+        while not self._stop.wait(wait):
+            wait = _WAVE
+            for project in list(self._outboxes):
+                try:
+                    self._write_states(project)
+                    self._outboxes[project].clean()
+                    self.make_room(project)
+                # An engine or a disk that fails is reported by what is stored next; a journal that was just deleted
+                # is made again then.
+                except (Unavailable, JournalError, EngineError, SQLiteError, OSError):
+                    wait = _AFTER_FAILURE
+
+    def _write_states(self, project: str) -> None:
+        outbox = self._outboxes[project]
+        while outbox.dirty:
+            with self._journal(project) as journal:
+                states = outbox.states(journal)
+            # No thread waits for it; a session that changes meanwhile is written again.
+            try:
+                outbox.put_states(states)
+            except JournalError as error:
+                raise Unavailable(_NOT_NOW, error) from error
+
+    def make_room(self, project: str) -> None:
+        """Evict rows of the mirror if there are too many."""
+        kept = self._outboxes[project].mirror
+        if not kept.is_full:
+            return
+        place: mirror.Place | None = mirror.BEGIN
+        while place is not None and not self._stop.is_set():
+            with self._journal(project) as journal:
+                _, place = kept.evict_some(journal, place)
+
+    # What names rows of several sessions, or deletes them
+
+    @contextmanager
+    def _scorer(self, folder: str) -> Iterator[Scorer]:
+        with self._journal(os.path.basename(folder)) as journal:
+            yield Scorer(Config.usable(home=self.folder), folder, journal)
+
+    def judge(self, project: str | None, session: bytes, score: Score) -> Facts | None:
+        """Store a score or a note that was checked."""
+        if project is None:
+            return super().judge(project, session, score)
+        with self._outbox(project).mirror.pinned([session]):
+            # The beginning of an event's id is looked up among the rows that are here.
+            self._need(project, [session])
+            return super().judge(project, session, score)
+
+    def senders(self, project: str) -> list[Sender]:
+        """Return the machines that rows came from, the one that was silent for longest first."""
+        with self._project(project) as where:
+            reader = _mirrored(where.reader)
+            newest = [
+                id
+                for (journal,) in reader.ask(statements("hub.sql")["senders"])
+                for id, _ in reader.ask(statements("hub.sql")["newest_of"], {"journal": journal, "many": 1})
+            ]
+            reader.need_rows(newest)
+        return super().senders(project)
+
+    def missing(
+        self, project: str, identities: Sequence[tuple[bytes, int, int]]
+    ) -> tuple[list[Identity], list[Identity]]:
+        """Return the rows that are missing or damaged, and those with other contents."""
+        with self._project(project) as where:
+            _mirrored(where.reader).need_rows([id for id, *_ in identities])
+        return super().missing(project, identities)
+
+    def delete(self, project: str, session: bytes) -> bool:
+        """Delete a session, whether it has ended or not."""
+        with self._outbox(project).mirror.pinned([session]):
+            self._need(project, [session])
+            return super().delete(project, session)
+
+    def retire(self, project: str, choices: Sequence[Choice]) -> Taken:
+        """Remove sessions that were kept long enough; they are not stored again."""
+        sessions = [choice.session for choice in choices]
+        with self._outbox(project).mirror.pinned(sessions):
+            self._need(project, sessions)
+            return super().retire(project, choices)
+
+    def try_writing(self, project: str) -> None:
+        """Raise Unavailable if rows or files cannot be stored in a project now."""
+        try:
+            self.engine.ask("select 1 as one")
+        except EngineError as error:
+            raise Unavailable(_NOT_NOW, error) from error
+        super().try_writing(project)
+
+
+def _mirrored(reader: Reader) -> MirrorReader:
+    assert isinstance(reader, MirrorReader)
+    return reader
