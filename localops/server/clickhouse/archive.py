@@ -64,6 +64,12 @@ class Archive:
             ((self.project, *batch._replace(id=batch.id.hex(), gone=int(batch.gone)), rev) for batch in batches),  # type: ignore[arg-type]
         )
 
+    def put_notes(self, notes: Iterable[tuple[str, str | None]], rev: int) -> None:
+        """Store what a journal notes under keys; None: it does no more."""
+        self.engine.put(
+            "lo_meta", ("project", "key", "value", "rev"), ((self.project, key, value, rev) for key, value in notes)
+        )
+
     def bury(self, sessions: dict[bytes, int], rev: int) -> None:
         """Note that sessions are gone, and when; `clean` deletes their rows."""
         self.engine.put(
@@ -183,6 +189,11 @@ class Archive:
         """Return how many bytes the bodies of the rows have, with repeats that are not merged yet."""
         [(size,)] = self._ask("select sum(length(body)) as size from lo_event where project = {project}")
         return int(size or 0)
+
+    def notes(self, rev: int = 0) -> list[tuple[str, str | None]]:
+        """Return what was noted under keys since a rev."""
+        statement = "select key, value from lo_meta final where project = {project} and rev > {rev}"
+        return [(key, value) for key, value in self._ask(statement, rev=rev)]
 
     def _ask(self, statement: str, **values: Any) -> list[tuple[Any, ...]]:
         return self.engine.ask(statement, project=self.project, **values)

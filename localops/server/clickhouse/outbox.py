@@ -23,7 +23,7 @@ from localops.server.clickhouse.states import COLUMNS, States
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from typing import Any
 
     from localops.journal.journal import Journal
@@ -50,6 +50,10 @@ _PUT = rows.insertion(Stored._fields, "insert or replace")
 _IS_GONE = "select 1 from gone where session = ?"
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
 _FORGET = "delete from received where journal = ? and last = ? and first = ?"
+_NOTES = "select n.key, m.value from noted_meta n left join main.meta m on m.key = n.key"
+_NOTE = "insert or replace into meta values(?, ?)"
+_NOTE_NO_MORE = "delete from meta where key = ?"
+_OF_FILE = "'mirror', 'journal', 'place', 'writer', 'about'"
 # What other statements change is noted by triggers of this connection alone.
 _NOTED = (
     "create temp table if not exists noted_received(journal, first, last, id, phase, at_ns, gone)",
@@ -60,6 +64,13 @@ _NOTED = (
     """create temp trigger if not exists note_forgotten after delete on main.received begin
       insert into noted_received values(old.journal, old.first, old.last, old.id, old.phase, old.at_ns, 1);
     end""",
+    # A key of `meta` and its value, unless it is about the file alone.
+    "create temp table if not exists noted_meta(key primary key)",
+    *(
+        f"""create temp trigger if not exists note_{event} after {event} on main.meta
+        when {row}.key not in ({_OF_FILE}) begin insert or ignore into noted_meta values({row}.key); end"""
+        for event, row in (("insert", "new"), ("update", "new"), ("delete", "old"))
+    ),
     """create temp trigger if not exists note_gone after insert on main.gone begin
       insert into noted_gone values(new.session, new.at_ns);
     end""",
@@ -118,17 +129,20 @@ class Outbox:
         kept = read(execute)
         batches = [Received(*batch) for batch in execute("select * from noted_received").fetchall()]
         buried = dict(execute("select * from noted_gone").fetchall())
+        notes = execute(_NOTES).fetchall()
         replaced = execute(_AT, (encode.dumps(self._replaced).decode(),)).fetchall() if self._replaced else []
         rev = max(clock.now_ns(), kept.rev + 1)
         try:
             seq = self._store_rows(execute, kept.seq, replaced, rev)
             if batches:
                 self.archive.put_received(_last_of_each(batches), rev)
+            if notes:
+                self.archive.put_notes(notes, rev)
             if buried:
                 self.archive.bury(buried, rev)
         except EngineError as error:
             raise JournalError(str(error)) from error
-        if not (seq > kept.seq or replaced or batches or buried):
+        if not (seq > kept.seq or replaced or batches or notes or buried):
             return
         _forget_notes(execute)
         for session in buried:
@@ -244,10 +258,11 @@ class Outbox:
             journal.transact(look)
         stored = self.archive.since(kept.rev)
         gone = self.archive.gone(kept.rev)
-        batches = self.archive.received(kept.rev)
+        batches, notes = self.archive.received(kept.rev), self.archive.notes(kept.rev)
         _, rev = self.archive.newest()
-        if stored or gone or batches:
-            journal.transact(lambda execute: self._take_over(execute, stored, gone, batches, max(rev, kept.rev)))
+        if stored or gone or batches or notes:
+            rev = max(rev, kept.rev)
+            journal.transact(lambda execute: self._take_over(execute, stored, gone, batches, notes, rev))
 
     def _take_over(
         self,
@@ -255,6 +270,7 @@ class Outbox:
         stored: Sequence[Stored],
         gone: Sequence[tuple[bytes, int]],
         batches: Sequence[Received],
+        notes: Sequence[tuple[str, str | None]],
         rev: int,
     ) -> None:
         kept = read(execute)
@@ -290,6 +306,7 @@ class Outbox:
                 execute(_FORGET, (batch.journal, batch.last, batch.first))
             else:
                 execute(_RECEIVED, batch[:6])
+        take_notes(execute, notes)
 
     def _take_contents(self, execute: Execute, row: Stored, seq: int) -> None:
         """Take over the contents of a row that is here under a seq, unless it is cold."""
@@ -346,9 +363,19 @@ class Outbox:
                 raise JournalError(str(error)) from error
 
 
+def take_notes(execute: Execute, notes: Iterable[tuple[str, str | None]]) -> None:
+    """Note in a journal what is stored under keys."""
+    for key, value in notes:
+        if value is None:
+            execute(_NOTE_NO_MORE, (key,))
+        else:
+            execute(_NOTE, (key, value))
+
+
 def _forget_notes(execute: Execute) -> None:
     execute("delete from noted_received")
     execute("delete from noted_gone")
+    execute("delete from noted_meta")
 
 
 def _delete(execute: Execute, session: bytes) -> None:

@@ -80,6 +80,10 @@ class _Rebuilding:
             if not batch.gone:
                 execute(_RECEIVED, batch[:6])
 
+        for key, value in self.archive.notes():
+            if value is not None:
+                execute("insert or replace into meta values(?, ?)", (key, value))
+
     def _write_derived(self) -> None:
         for some in _parts(self.archive.states(), _SESSIONS):
 
