@@ -178,7 +178,10 @@ if TYPE_CHECKING:
             """Store spans and log records of OpenTelemetry, safe from a power cut; `taken` counts what they became."""
 
         def with_due_spans(self) -> list[str]:
-            """Return the projects in which spans have waited long enough for the rest of their trace."""
+            """Return the projects in which spans have waited long enough for the rest of their trace.
+
+            The first call reads the disk; others return at once.
+            """
 
         def release_spans(self, project: str) -> int:
             """Store those spans, and return how many rows that were."""

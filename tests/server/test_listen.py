@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import os
 import shutil
@@ -26,7 +27,7 @@ from localops.journal import rows
 from localops.reading.home import Home
 from localops.server import sockets
 from localops.transfer import bundle
-from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows, wait_until
+from tests.server.hubs import PATH, RealHub, batch_of, hub, packed, session_rows, wait_until
 
 
 @pytest.fixture
@@ -480,3 +481,42 @@ def test_tls_is_served(tmp_path: Path) -> None:
         wait_until(is_renewed, 30)
         with silent:  # who never greets has the time of a head, and not a minute
             assert _until_closed(silent) == b""
+
+
+_POOLS = """
+import ctypes, re, sys, tempfile, threading
+from localops.server import listen
+
+if sys.argv[1] == "shared":
+    listen._share_memory()
+libc = ctypes.CDLL(None)
+everyone = threading.Barrier(4)
+
+def take():
+    libc.malloc(1000)
+    everyone.wait()
+
+threads = [threading.Thread(target=take) for _ in range(4)]
+for thread in threads: thread.start()
+for thread in threads: thread.join()
+libc.fopen.restype = ctypes.c_void_p
+with tempfile.NamedTemporaryFile() as report:
+    stream = ctypes.c_void_p(libc.fopen(report.name.encode(), b"w"))
+    libc.malloc_info(0, stream)
+    libc.fclose(stream)
+    print(len(re.findall("<heap nr", report.read().decode())))
+"""
+
+
+@pytest.mark.skipif(not hasattr(ctypes.CDLL(None), "malloc_info"), reason="another library than glibc")
+def test_threads_share_one_pool_of_memory() -> None:
+    """Each thread would keep what it has once used: with many projects, that doubles the memory of an idle hub."""
+    environment = {**os.environ, "PYTHONPATH": PATH, "MALLOC_ARENA_MAX": "8"}
+    environment.pop("GLIBC_TUNABLES", None)
+    pools = [
+        subprocess.run(
+            [sys.executable, "-c", _POOLS, how], env=environment, capture_output=True, text=True, check=True, timeout=60
+        ).stdout
+        for how in ("shared", "own")
+    ]
+    assert int(pools[0]) == 1 < int(pools[1]), pools

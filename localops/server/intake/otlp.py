@@ -77,8 +77,10 @@ class OtlpApi:
 
 async def release_spans(service: Service) -> None:
     """Store the traces whose root does not come, as long as the hub runs."""
+    # The first look reads the disk; those after it do not, and need no thread, which would cost an idle hub most.
+    due = await service.read(service.store.with_due_spans)
     while True:
-        for project in await service.read(service.store.with_due_spans):
+        for project in due:
             try:
                 # Also where a quota is used up by now: they have been acknowledged.
                 if rows := await service.in_turn(project, service.store.release_spans, project):
@@ -91,6 +93,7 @@ async def release_spans(service: Service) -> None:
                 # The edge: the other projects go on, and this one is tried again.
                 troubles.report("spans cannot be stored", f"{type(error).__name__}: {error}", status=500)
         await asyncio.sleep(_ROUND)
+        due = service.store.with_due_spans()
 
 
 def _kind_of(request: Request) -> str:
