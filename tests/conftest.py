@@ -17,6 +17,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from localops import output
+from tests import warm as warm_programs
 from tests.examples import MORE, examples
 from tests.warm import Warm
 
@@ -76,7 +77,8 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    """Remove what the programs of the tests have left."""
+    """End the programs that hold libraries, and remove what the programs of the tests have left."""
+    warm_programs.end()
     shutil.rmtree(config.stash[_KEPT], ignore_errors=True)
 
 
@@ -106,10 +108,9 @@ def bare_threads(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture(scope="session")
-def warm() -> Iterator[Warm]:
+def warm() -> Warm:
     """Start a program that has the model libraries; its copies load localops after them."""
-    with Warm("openai", "anthropic", "openinference.instrumentation.openai") as running:
-        yield running
+    return warm_programs.holding("openai", "anthropic", "openinference.instrumentation.openai")
 
 
 # The processes that fixtures of a module or of the whole run have started, and that go on from test to test.
@@ -123,12 +124,18 @@ def _no_program_left() -> Iterator[None]:
     if _started:
         _lasting = set(_processes().get(os.getpid(), ()))
         _started = False
+    copies = warm_programs.running()
     yield
-    if not _started:
+    left = [copy for copy in warm_programs.running() - copies if copy.poll() is None]
+    if not _started and not left:
         return
     processes = _processes()
+    for copy in left:
+        _end(copy.pid, processes)
+        copy.wait()
+    lasting = _lasting | warm_programs.holders()
     for child in processes.get(os.getpid(), ()):
-        if child not in _lasting and not re.search("resource_tracker|forkserver", _command(child)):
+        if child not in lasting and not re.search("resource_tracker|forkserver", _command(child)):
             _end(child, processes)
 
 

@@ -1,41 +1,80 @@
-"""A program that has loaded libraries, and runs code in copies of itself: to import them again takes a second each."""
+"""A program that has loaded libraries, and runs code in copies of itself: to import them again would cost most of the
+time of many tests.
+
+A copy is a process like any other: it has the arguments, environment, folder and streams that it is given, runs the
+code as its main module, gets signals, and ends as an interpreter does, with its exit handlers. All that differs is what
+is loaded, and who its parent is.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import select
+import signal
+import socket
 import subprocess
 import sys
 import tempfile
-from collections.abc import Mapping
+import time
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
+from typing import IO
 
 from . import programs
 
-# A copy is a process like any other: it has the environment, folder and streams that it is given, runs the code as
-# its main module, and ends as an interpreter does, with its exit handlers. All that differs is what is loaded.
+# Each request comes with four descriptors: the three streams of the copy, and where its pid and its exit status go.
+# A keeper waits for each copy, so that the program itself has nothing to do but to copy.
 _PROGRAM = """
-import gc, importlib, json, os, sys
+import gc, importlib, json, os, signal, socket, sys, time
 gc.disable()
-for name in sys.argv[1:]:
+for name in sys.argv[2:]:
     importlib.import_module(name)
-del sys.argv[1:]
 gc.freeze()  # else each copy would look through all of it for garbage, and so have memory of its own for it
 gc.enable()
-while line := sys.stdin.readline():
-    if (child := os.fork()) == 0:
+control = socket.socket(fileno=int(sys.argv[1]))
+keepers = set()
+while True:
+    line, given, _, _ = socket.recv_fds(control, 1 << 20, 4)
+    keepers -= {keeper for keeper in keepers if os.waitpid(keeper, os.WNOHANG)[0]}
+    if not line:
+        sys.exit()
+    if (keeper := os.fork()) == 0:
         break
-    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
-else:
-    sys.exit()
+    keepers.add(keeper)
+    for descriptor in given:
+        os.close(descriptor)
+control.close()
+status = given.pop()
+if (child := os.fork()) != 0:
+    for descriptor in given:
+        os.close(descriptor)
+    null = os.open(os.devnull, os.O_RDWR)
+    for number in (0, 1, 2):
+        os.dup2(null, number)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    os.write(status, b"%d\\n" % child)
+    os.write(status, b"%d\\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    os._exit(0)
+os.close(status)
 request = json.loads(line)
 os.environ.clear()
 os.environ.update(request["environment"])
+time.tzset()
+os.umask(request["umask"])
 os.chdir(request["folder"])
-os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-for number in (1, 2):
-    os.dup2(os.open(request["streams"][number - 1], os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), number)
+for number in (0, 1, 2):
+    os.dup2(given[number], number)
+    os.close(given[number])
+    name = ("stdin", "stdout", "stderr")[number]
+    old = getattr(sys, name)
+    buffering = 1 if number == 2 else -1
+    new = open(number, old.mode, buffering, encoding=old.encoding, errors=old.errors, closefd=False)
+    setattr(sys, name, new)
+    setattr(sys, f"__{name}__", new)
+sys.argv[:] = ["-c", *request["arguments"]]
 code = compile(request["code"], "<string>", "exec")
 kept = {"code", "kept", "name", "__name__", "__builtins__", "__doc__", "__loader__", "__spec__", "__package__"}
 for name in set(globals()) - kept:
@@ -43,6 +82,120 @@ for name in set(globals()) - kept:
 del kept, name
 exec(code)
 """
+
+
+# What the commands load that take the longest to start: those that serve, and those that send.
+_OURS = (
+    "localops.server.app",
+    "localops.server.listen",
+    "localops.cli.group",
+    "localops.cli.hub.serve",
+    "localops.cli.ui",
+    "localops.upkeep.scoring",
+    "localops_sync.worker",
+    "localops_sync.cli",
+    "localops_sync.sinks.hub",
+    "uvicorn.protocols.http.h11_impl",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.auto",
+    "concurrent.futures.thread",
+    "encodings.idna",
+)
+MAIN = "from localops.__main__ import main\nmain()"
+
+
+class Copy:
+    """A running copy; what it can do, subprocess.Popen does by the same names."""
+
+    def __init__(self, arguments: list[str], status: int, stdout: IO[str] | None) -> None:
+        self.args = arguments
+        self.stdout = stdout
+        self.returncode: int | None = None
+        self._status = os.fdopen(status, "rb", buffering=0)
+        self._read = b""
+        self._until(1, None)
+        self.pid = int(self._read.split(b"\n")[0])
+        _running.add(self)
+
+    def _until(self, lines: int, deadline: float | None) -> bool:
+        """Read as many lines of the keeper's; return whether they came in time."""
+        while self._read.count(b"\n") < lines:
+            left = None if deadline is None else max(0, deadline - time.monotonic())
+            if not select.select([self._status], [], [], left)[0]:
+                return False
+            piece = self._status.read(100)
+            assert piece, "the program that holds the libraries has ended"
+            self._read += piece
+        return True
+
+    def poll(self) -> int | None:
+        """Return its exit code, or None while it runs."""
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self.wait(0)
+        return self.returncode
+
+    def wait(self, timeout: float | None = None) -> int:
+        """Wait for its end, and return its exit code: that of a signal is negative."""
+        if self.returncode is None:
+            if not self._until(2, None if timeout is None else time.monotonic() + timeout):
+                assert timeout is not None
+                raise subprocess.TimeoutExpired(self.args, timeout)
+            self.returncode = int(self._read.split(b"\n")[1])
+            self._status.close()
+            _running.discard(self)
+        return self.returncode
+
+    def send_signal(self, number: int) -> None:
+        """Send it a signal, if it still runs."""
+        if self.poll() is None:
+            with contextlib.suppress(ProcessLookupError):  # it ends just now
+                os.kill(self.pid, number)
+
+    def terminate(self) -> None:
+        """Ask it to end."""
+        self.send_signal(signal.SIGTERM)
+
+    def kill(self) -> None:
+        """End it."""
+        self.send_signal(signal.SIGKILL)
+
+
+# The copies that run, and the programs that they are copies of.
+_running: set[Copy] = set()
+_holders: dict[tuple[str, ...], Warm] = {}
+
+
+def running() -> set[Copy]:
+    """Return the copies that have not ended, as far as anybody has looked."""
+    return _running.copy()
+
+
+def holders() -> set[int]:
+    """Return the programs that hold libraries; they go on from test to test."""
+    return {holder.pid for holder in _holders.values()}
+
+
+def holding(*libraries: str) -> Warm:
+    """Return the program that has these libraries, and that runs until the tests end."""
+    if libraries not in _holders:
+        _holders[libraries] = Warm(*libraries)
+    return _holders[libraries]
+
+
+def ours() -> Warm:
+    """Return the program that has loaded what commands of localops need."""
+    return holding(*_OURS)
+
+
+def localops(*arguments: object, timeout: float = 120) -> CompletedProcess[str]:
+    """Run a command of localops to its end."""
+    return ours().run(MAIN, arguments=list(map(str, arguments)), timeout=timeout)
+
+
+def end() -> None:
+    """End the programs that hold libraries."""
+    while _holders:
+        _holders.popitem()[1].__exit__()
 
 
 class Warm:
@@ -54,34 +207,81 @@ class Warm:
     """
 
     def __init__(self, *libraries: str) -> None:
-        self._process = subprocess.Popen(
-            [sys.executable, "-c", _PROGRAM, *libraries],
-            env={**os.environ, "PYTHONPATH": programs._PATH},
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        self._control, given = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with given:
+            self._process = subprocess.Popen(
+                [sys.executable, "-c", _PROGRAM, str(given.fileno()), *libraries],
+                env={**os.environ, "PYTHONPATH": programs._PATH},
+                stdin=subprocess.DEVNULL,
+                pass_fds=[given.fileno()],
+            )
+        self.pid = self._process.pid
 
-    def run(self, code: str, env: Mapping[str, str] | None = None) -> CompletedProcess[str]:
-        """Run a program to its end, in the environment of the test and with what `env` adds."""
-        assert self._process.stdin is not None
-        assert self._process.stdout is not None
-        with tempfile.TemporaryDirectory() as folder:
-            streams = [str(Path(folder) / name) for name in ("out", "err")]
-            request = {
-                "code": code,
-                "environment": {**os.environ, "PYTHONPATH": programs._PATH, **(env or {})},
-                "folder": os.getcwd(),
-                "streams": streams,
-            }
-            print(json.dumps(request), file=self._process.stdin, flush=True)
-            answer = self._process.stdout.readline()
-            assert answer, f"the program that holds the libraries ended with {self._process.wait()}"
-            out, err = (Path(stream).read_text() for stream in streams)
-        return CompletedProcess(["python", "-c", code], int(answer), out, err)
+    def start(
+        self,
+        code: str,
+        arguments: Sequence[str] = (),
+        env: Mapping[str, str] | None = None,
+        *,
+        stdout: int | None = None,
+        stderr: int | None = None,
+    ) -> Copy:
+        """Start a program in the environment of the test and with what `env` adds.
+
+        Its streams are those of the test by default, stdin is empty, and stdout may be subprocess.PIPE.
+        """
+        request = {
+            "code": code,
+            "arguments": list(arguments),
+            "environment": {**os.environ, "PYTHONPATH": programs._PATH, **(env or {})},
+            "folder": os.getcwd(),
+            "umask": _umask(),
+        }
+        with contextlib.ExitStack() as stack:
+
+            def ours(descriptor: int) -> int:
+                stack.callback(os.close, descriptor)
+                return descriptor
+
+            printed = None
+            if stdout == subprocess.PIPE:
+                read, write = os.pipe()
+                printed, stdout = os.fdopen(read), ours(write)
+            answers, status = os.pipe()
+            streams = [ours(os.open(os.devnull, os.O_RDONLY)), 1 if stdout is None else stdout]
+            streams += [2 if stderr is None else stderr, ours(status)]
+            socket.send_fds(self._control, [json.dumps(request).encode()], streams)
+        return Copy([sys.executable, "-c", code, *arguments], answers, printed)
+
+    def run(
+        self, code: str, env: Mapping[str, str] | None = None, arguments: Sequence[str] = (), timeout: float = 120
+    ) -> CompletedProcess[str]:
+        """Run a program to its end; one that hangs fails the test."""
+        with _files() as (out, err):
+            copy = self.start(code, arguments, env, stdout=out.fileno(), stderr=err.fileno())
+            try:
+                exit_code = copy.wait(timeout)
+            except subprocess.TimeoutExpired as late:
+                copy.kill()
+                copy.wait()
+                raise AssertionError(f"it hung, and wrote {Path(err.name).read_text()!r}") from late
+            return CompletedProcess(copy.args, exit_code, Path(out.name).read_text(), Path(err.name).read_text())
 
     def __enter__(self) -> Warm:
         return self
 
     def __exit__(self, *failure: object) -> None:
-        self._process.communicate(timeout=60)
+        self._control.close()
+        self._process.wait(timeout=60)
+
+
+@contextlib.contextmanager
+def _files() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
+    with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
+        yield out, err
+
+
+def _umask() -> int:
+    current = os.umask(0o077)
+    os.umask(current)
+    return current

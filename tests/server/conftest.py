@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.server.hubs import RealHub, hub
+from tests.server.hubs import RealHub
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
     """Start a hub that takes rows; each test has its own sessions."""
-    with hub(tmp_path_factory.mktemp("server")) as found:
+    with RealHub(tmp_path_factory.mktemp("server"), whole=True) as found:
         yield found

@@ -22,6 +22,7 @@ from localops.server.keys import Keys
 from localops.transfer import bundle
 from localops.transfer.bundle import Batch, Previous
 from tests.made import stored
+from tests.warm import MAIN, Copy, ours
 
 TOP = Path(__file__).parent.parent.parent
 PATH = os.pathsep.join((str(TOP), str(TOP / "sync")))
@@ -44,7 +45,10 @@ main(sys.argv[2:])
 
 
 class RealHub:
-    """A hub process; it keeps its port and its data when it is started again."""
+    """A hub process; it keeps its port and its data when it is started again.
+
+    It is a copy of a program that has loaded all that a hub does, or, `whole`, a command as any user starts it.
+    """
 
     def __init__(
         self,
@@ -52,17 +56,20 @@ class RealHub:
         project: str = "default",
         options: tuple[str, ...] = (),
         limits: Mapping[str, float] | None = None,
+        *,
+        whole: bool = False,
     ) -> None:
         self.data = folder / "hub"
         self.options = options
         self.limits = limits
+        self.whole = whole
         self.project = project
         self.key = self.new_key(project)
         self.id = Keys(str(self.data)).hub
         self.url = ""
         self.output = ""  # on stdout after its address; known once it has ended
         self._port = 0
-        self.process: subprocess.Popen[str] | None = None
+        self.process: subprocess.Popen[str] | Copy | None = None
         self.start()
 
     @property
@@ -80,15 +87,19 @@ class RealHub:
 
     def start(self) -> None:
         """Start the process, and wait until it listens."""
-        program = ["-m", "localops"] if self.limits is None else ["-c", _LIMITED, json.dumps(self.limits)]
-        command = [sys.executable, *program, "hub", "serve", "--data", str(self.data)]
         port = [] if "--uds" in self.options else ["--port", str(self._port)]
-        self.process = subprocess.Popen(
-            [*command, *port, *self.options],
-            env={**os.environ, "PYTHONPATH": PATH},
-            stdout=subprocess.PIPE,
-            text=True,
-        )
+        arguments = ["hub", "serve", "--data", str(self.data), *port, *self.options]
+        program, given = (MAIN, []) if self.limits is None else (_LIMITED, [json.dumps(self.limits)])
+        if self.whole:
+            start = ["-m", "localops"] if self.limits is None else ["-c", program, *given]
+            self.process = subprocess.Popen(
+                [sys.executable, *start, *arguments],
+                env={**os.environ, "PYTHONPATH": PATH},
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+        else:
+            self.process = ours().start(program, [*given, *arguments], stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         line = self.process.stdout.readline()
         assert " listens at " in line, f"the hub printed {line!r} and ended with {self.process.wait()}"

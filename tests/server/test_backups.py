@@ -22,6 +22,7 @@ from localops.server.keys import Keys
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows, wait_until
 from tests.server.spans import new_trace, run_of, stored, taken
 from tests.sync.homes import Sender, identities
+from tests.warm import localops
 
 # A backup is read as a file, after it was written.
 pytestmark = pytest.mark.foreign_open
@@ -34,9 +35,7 @@ def _command(*arguments: object) -> list[str]:
 
 
 def _hub(*arguments: object, code: int = 0) -> subprocess.CompletedProcess[str]:
-    done = subprocess.run(
-        _command(*arguments), capture_output=True, text=True, check=False, timeout=120, env=_ENVIRONMENT
-    )
+    done = localops("hub", *arguments)
     assert done.returncode == code, (done.returncode, done.stderr)
     return done
 

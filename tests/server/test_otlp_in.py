@@ -348,7 +348,7 @@ def test_without_opentelemetry_a_hub_takes_json(tmp_path: Path, monkeypatch: pyt
     package.mkdir(parents=True)
     (package / "__init__.py").write_text("raise ImportError('not here')\n")
     monkeypatch.setattr(hubs, "PATH", f"{package.parent}{os.pathsep}{hubs.PATH}")
-    with hub(tmp_path) as there:
+    with RealHub(tmp_path, whole=True) as there:
         reply = send(there, request(span(new_trace(), 1)), PROTOBUF)
         assert (reply.status, reply.refused) == (415, 3)
         assert "pip install 'localops[ui]'" in reply.message

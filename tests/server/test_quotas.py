@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -21,21 +19,16 @@ from tests.server.agentops_clients import Client
 from tests.server.hubs import RealHub, batch_of, hub, session_rows, wait_until
 from tests.server.spans import BOTH, encoded, new_trace, request, run_of, send, span, stored, taken
 from tests.sync.homes import Sender, identities
-
-
-def _localops(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "localops", *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
+from tests.warm import localops
 
 
 def _set(running: RealHub, *options: str, project: str = "default") -> None:
-    done = _localops("hub", "quota", "set", "--data", str(running.data), "--project", project, *options)
+    done = localops("hub", "quota", "set", "--data", str(running.data), "--project", project, *options)
     assert done.returncode == 0, done.stderr
 
 
 def _quotas(running: RealHub) -> Any:
-    return json.loads(_localops("hub", "quota", "list", "--data", str(running.data), "--json").stdout)["quotas"]
+    return json.loads(localops("hub", "quota", "list", "--data", str(running.data), "--json").stdout)["quotas"]
 
 
 def test_a_full_project_stores_nothing_more(tmp_path: Path) -> None:
@@ -190,7 +183,7 @@ def test_wrong_quotas_are_refused(tmp_path: Path) -> None:
     with hub(tmp_path) as running:
         where = ("hub", "quota", "set", "--data", str(running.data), "--project", "default")
         for options in ((), ("--rows", "0"), ("--rows", "many"), ("--rate", "0"), ("--bytes", "big")):
-            assert _localops(*where, *options).returncode == 2
+            assert localops(*where, *options).returncode == 2
         assert not (running.data / policy.NAME).exists()
 
 

@@ -19,6 +19,7 @@ from localops.reading.home import Home
 from localops.server import backups, restores
 from localops.server.keys import Keys
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows
+from tests.warm import localops
 
 # A backup is read as a file, after it was written.
 pytestmark = pytest.mark.foreign_open
@@ -27,14 +28,7 @@ _ENVIRONMENT = {**os.environ, "PYTHONPATH": PATH}
 
 
 def _hub(*arguments: object, code: int = 0) -> str:
-    done = subprocess.run(
-        [sys.executable, "-m", "localops", "hub", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        check=False,
-        timeout=120,
-        env=_ENVIRONMENT,
-    )
+    done = localops("hub", *arguments)
     assert done.returncode == code, (done.returncode, done.stdout, done.stderr)
     return done.stdout + done.stderr
 

@@ -5,8 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import subprocess
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
@@ -21,14 +19,9 @@ from localops.server.policy import Policy, Rules
 from localops_sync import exit_codes
 from tests.server.hubs import RealHub, batch_of, hub, session_rows, wait_until
 from tests.sync.homes import Sender
+from tests.warm import localops
 
 _DAY = 86_400_000_000_000
-
-
-def _localops(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "localops", *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
 
 
 def _aged(days: float, *, end: str | None = "Success", body: str | None = None) -> list[rows.Row]:
@@ -65,7 +58,7 @@ def test_a_hub_removes_what_it_need_not_keep(tmp_path: Path) -> None:
         elsewhere = _aged(40)
         assert running.take(batch_of(elsewhere), key=other)[0] == 200
         where = ("hub", "retention", "set", "--data", str(running.data), "--project", "default")
-        assert _localops(*where, "--keep", "30d", "--keep-failed", "1y").returncode == 0
+        assert localops(*where, "--keep", "30d", "--keep-failed", "1y").returncode == 0
         wait_until(lambda: not _there(running, old), 60)
         wait_until(lambda: not _there(running, failed_long_ago), 60)
         assert all(_there(running, made) for made in (young, failed, open_ended))
@@ -73,7 +66,7 @@ def test_a_hub_removes_what_it_need_not_keep(tmp_path: Path) -> None:
         assert not os.path.exists(path)
         again = running.take(batch_of(old, journal="f" * 32))[1]
         assert (again["gone"], again["stored"]) == (4, 0)
-        assert _localops(*where, "--include-unknown").returncode == 0
+        assert localops(*where, "--include-unknown").returncode == 0
         wait_until(lambda: not _there(running, open_ended), 60)
         assert running.stop() == 0
         lines = [line for line in audit.read(str(running.data)) if line["action"] == "session.retire"]
@@ -90,8 +83,8 @@ def test_what_a_hub_has_removed_is_settled_for_its_machine(tmp_path: Path) -> No
         assert sender.sync().code == exit_codes.DONE
         where = ("--data", str(running.data))
         options = ("--project", "default", "--keep", "1ms", "--include-unknown")
-        assert _localops("hub", "retention", "set", *where, *options).returncode == 0
-        assert _localops("hub", "retention", "apply", *where).returncode == 0
+        assert localops("hub", "retention", "set", *where, *options).returncode == 0
+        assert localops("hub", "retention", "apply", *where).returncode == 0
         assert running.ask("GET", f"/api/1/sessions/{session.hex()}")[0] == 404
         outcome = sender.sync(verify=True)
         assert (outcome.code, outcome.left) == (exit_codes.DONE, 0), outcome
@@ -109,20 +102,20 @@ def test_apply_shows_first_what_it_would_remove(tmp_path: Path) -> None:
     for number, made in enumerate((old, young)):
         store.ingest("p", batch_of(made, journal=f"{number:032x}"), refused={}, by=keys.hub, key="k")
     store.close()
-    assert "for ever" in _localops("hub", "retention", "list", *data).stderr
-    assert json.loads(_localops("hub", "retention", "apply", *data, "--json").stdout)["sessions"] == []
-    assert _localops("hub", "retention", "set", *data, "--project", "p", "--keep", "2d").returncode == 0
-    [listed] = json.loads(_localops("hub", "retention", "list", *data, "--json").stdout)["retention"]
+    assert "for ever" in localops("hub", "retention", "list", *data).stderr
+    assert json.loads(localops("hub", "retention", "apply", *data, "--json").stdout)["sessions"] == []
+    assert localops("hub", "retention", "set", *data, "--project", "p", "--keep", "2d").returncode == 0
+    [listed] = json.loads(localops("hub", "retention", "list", *data, "--json").stdout)["retention"]
     assert listed["keep_seconds"] == 2 * 86_400
     for options in (("--dry-run",), ("--dry-run",), ()):
-        done = json.loads(_localops("hub", "retention", "apply", *data, *options, "--json").stdout)
+        done = json.loads(localops("hub", "retention", "apply", *data, *options, "--json").stdout)
         assert [each["session"].replace("-", "") for each in done["sessions"]] == [_id(old)]
         assert done["removed"] == ({} if options else {"p": {"sessions": 1, "rows": 4, "files": 0}})
-    assert json.loads(_localops("hub", "retention", "apply", *data, "--json").stdout)["sessions"] == []
-    assert _localops("hub", "retention", "set", *data, "--project", "p", "--keep", "none").returncode == 0
-    assert json.loads(_localops("hub", "retention", "list", *data, "--json").stdout)["retention"] == []
+    assert json.loads(localops("hub", "retention", "apply", *data, "--json").stdout)["sessions"] == []
+    assert localops("hub", "retention", "set", *data, "--project", "p", "--keep", "none").returncode == 0
+    assert json.loads(localops("hub", "retention", "list", *data, "--json").stdout)["retention"] == []
     for wrong in ((), ("--keep", "0s"), ("--keep", "long")):
-        assert _localops("hub", "retention", "set", *data, "--project", "p", *wrong).returncode == 2
+        assert localops("hub", "retention", "set", *data, "--project", "p", *wrong).returncode == 2
 
 
 def test_a_part_is_bounded_and_the_next_goes_on(tmp_path: Path, monkeypatch: Any) -> None:

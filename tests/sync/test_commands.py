@@ -20,6 +20,7 @@ from localops_sync.cli.sync import _Request
 from tests.server.hubs import RealHub, hub
 from tests.sync.chaos import Authority, Chaos, Exchange, closed_port
 from tests.sync.homes import Sender, identities
+from tests.warm import localops
 
 
 @pytest.fixture(scope="module")
@@ -49,8 +50,7 @@ def _localops(sender: Sender, *arguments: str) -> subprocess.CompletedProcess[st
 
 def _process(sender: Sender, *arguments: str) -> subprocess.CompletedProcess[str]:
     """Run a command as a script does."""
-    command = [sys.executable, "-m", "localops", *arguments, "--home", sender.home]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return localops(*arguments, "--home", sender.home)
 
 
 def test_rows_that_are_left_are_in_the_exit_code(sender: Sender) -> None:

@@ -31,6 +31,7 @@ from localops.transfer.delivery import Limits
 from localops.upkeep import prune
 from localops_sync import exit_codes, worker
 from localops_sync.budget import PassBudget
+from tests import warm
 from tests.server.hubs import PATH, RealHub, hub
 from tests.sync import chaos
 from tests.sync.homes import Identity, Sender, identities, without_waiting
@@ -812,8 +813,7 @@ def _restored(real: RealHub, copy: Path) -> None:
 
 
 def _localops(sender: Sender, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "localops", *arguments, "--home", sender.home]
-    return subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    return warm.localops(*arguments, "--home", sender.home)
 
 
 def _last_seen(sender: Sender, *, days: float) -> None:
@@ -1050,8 +1050,7 @@ def test_killed_between_any_two_calls(own: RealHub, tmp_path: Path) -> None:
     ends = []
     for step in STEPS:
         sender.write(4)
-        command = [sys.executable, "-c", _KILLED_AT, str(step), sender.home]
-        ends.append(subprocess.run(command, env={**os.environ, "PYTHONPATH": PATH}, timeout=60, check=False).returncode)
+        ends.append(warm.ours().run(_KILLED_AT, arguments=[str(step), sender.home]).returncode)
         assert identities(there) - sender.identities() <= _hubs_own(there)
     assert set(ends[:5]) == {-signal.SIGKILL}
     assert sender.sync().code == exit_codes.DONE
