@@ -22,7 +22,7 @@ with open("/proc/self/statm") as file:
     now = int(file.read().split()[0]) * resource.getpagesize()
 resource.setrlimit(resource.RLIMIT_AS, (now, now))
 taken, size = [], 1 << 22
-while size >= 1024:
+while size >= 512:
     try:
         while True:
             taken.append(bytearray(size))
@@ -30,10 +30,7 @@ while size >= 1024:
         size >>= 1
 cut = 0
 for _ in range(200):
-    try:
-        cut += "$failed" in encode({"params": value})
-    except MemoryError:  # a later Python, which survives its own failed calls
-        cut += 1
+    cut += "$failed" in encode({"params": value})
 taken.clear()
 print(cut, flush=True)
 os._exit(0)
@@ -42,7 +39,10 @@ os._exit(0)
 
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on the address space")
 def test_nested_values_without_memory_for_frames() -> None:
-    """The process goes on after many events that could not be encoded: Python 3.11 does not survive failed calls."""
+    """The process goes on after many events that could not be encoded, and no MemoryError leaves the encoder.
+
+    Python 3.11 does not survive failed calls; 3.12 and later raise where not even a failure can be looked at.
+    """
     done = subprocess.run(
         [sys.executable, "-c", _FULL], cwd=Path(__file__).parent.parent, capture_output=True, text=True, timeout=120
     )

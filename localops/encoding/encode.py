@@ -47,6 +47,7 @@ _FEW = 16
 # Bodies that are searched for secrets at once: of those with one, all have to be searched alone.
 _SEARCHED = 8
 _MAX_ITEMS = 1_000_000
+_NO_MEMORY = '{"notes":{"unencodable":1},"$failed":"MemoryError"}'
 
 
 # orjson is loaded late, as it imports `dataclasses`, and with it `inspect`: that takes longer than everything else in a
@@ -236,28 +237,31 @@ class Encoder:
 
         def encode(fields: dict[str, object]) -> str:
             try:
-                if len(environ) != redactor.environ_size:
-                    redactor.look_again()
-                known = redactor.known
-                fresh: list[tuple[Any, bool]] = []
-                # orjson does not survive a failed allocation: the memory that it will need is reserved here first.
-                if room := _small_room(fields, small, known, fresh):
-                    bytes(room) if room < _LARGE else _reserve(room)
-                    body = _dump(fields, None, _OPTIONS)
-                    if fresh and _may_hide(redactor, known, fresh, body):
+                try:
+                    if len(environ) != redactor.environ_size:
+                        redactor.look_again()
+                    known = redactor.known
+                    fresh: list[tuple[Any, bool]] = []
+                    # orjson does not survive a failed allocation: the memory that it will need is reserved here first.
+                    if room := _small_room(fields, small, known, fresh):
+                        bytes(room) if room < _LARGE else _reserve(room)
+                        body = _dump(fields, None, _OPTIONS)
+                        if fresh and _may_hide(redactor, known, fresh, body):
+                            return walk(fields)
+                    elif room := _room(fields, limit, max_event):
+                        _reserve(room)
+                        body = _dump(fields, None, _OPTIONS)
+                        if redactor.suspects(body):
+                            return walk(fields)
+                    else:
                         return walk(fields)
-                elif room := _room(fields, limit, max_event):
-                    _reserve(room)
-                    body = _dump(fields, None, _OPTIONS)
-                    if redactor.suspects(body):
-                        return walk(fields)
-                else:
+                    return walk(fields) if "notes" in fields or len(body) > max_event else body.decode()
+                except TypeError:  # orjson: it contains something that is not JSON
                     return walk(fields)
-                return walk(fields) if "notes" in fields or len(body) > max_event else body.decode()
-            except TypeError:  # orjson: it contains something that is not JSON
-                return walk(fields)
-            except BaseException as error:  # code of an unknown class has run, and may raise anything
-                return settle(error, lambda: walk(fields)) if is_programs(error) is not False else walk(fields)
+                except BaseException as error:  # code of an unknown class has run, and may raise anything
+                    return settle(error, lambda: walk(fields)) if is_programs(error) is not False else walk(fields)
+            except MemoryError:  # not even enough for the frame of a call, or to look at an exception
+                return _NO_MEMORY
 
         return encode
 
