@@ -715,6 +715,8 @@ PLAIN = st.recursive(
 @example([[uuid.UUID(int=1)] * 8] * 60)
 @example([[datetime.datetime(2026, 1, 2, 3, 4, 5, 6, datetime.timezone(-datetime.timedelta(hours=9.5)))] * 8] * 60)
 @example([[[]] * 8] * 10)
+@example(["\\" * 124])
+@example(["\\" * 125])
 @example(["\0" * 900, "é" * 900])
 def test_orjson_needs_no_more_than_is_reserved(value: object) -> None:
     """It ends the process when memory ends, so the memory is reserved before."""

@@ -43,6 +43,9 @@ _ROOM_PER_WIDE_ITEM = 180
 _NARROW = 8
 _SHORT = 128
 _ROOM_AHEAD = _NARROW * _ROOM_PER_WIDE_ITEM + 8 * _SHORT + 512
+# Most events need less than 4 KiB, which is the first buffer of orjson 3.13; earlier ones get there by doubling theirs.
+_USUAL_NEED = 4_000
+_USUAL_ROOM = 4096 + 2048 + 128
 _FEW = 16
 # Bodies that are searched for secrets at once: of those with one, all have to be searched alone.
 _SEARCHED = 8
@@ -499,8 +502,8 @@ def _written(value: Any) -> bytes:
 # it meets them, so it overruns the stack or never ends; and it crashes when memory is exhausted (3.10 to 3.13 do).
 # Ahead of what it writes it reserves eight times the bytes of a text, whose characters have at most four, and up to
 # 162 bytes for each item of a list or dict (measured: 3.13), by doubling its buffer, and it keeps the old one while it
-# makes the new: hence three times as much. Memory that is requested is filled with zeros, which costs time with every
-# event, so `_small_room` requests little; `_room`, which is for large events, is less exact.
+# makes the new: hence up to three times as much. Memory that is requested is filled with zeros, which takes time and
+# the processor's cache with every event, so `_small_room` requests little; `_room`, for large events, is less exact.
 
 
 # One function, as each further call would cost time with every event.
@@ -537,7 +540,8 @@ def _small_room(fields: dict[str, Any], most: int, known: Known, fresh: list[tup
                 need += _ROOM_PER_NUMBER
             else:
                 return 0
-    return 0 if need > most or len(boxes) > _SMALL_BOXES else 3 * need
+    room = _USUAL_ROOM if need < _USUAL_NEED else 3 * need
+    return 0 if need > most or len(boxes) > _SMALL_BOXES else room
 
 
 def _shape(names: tuple[Any, ...], known: Known, fresh: list[tuple[Any, bool]]) -> int:
