@@ -42,20 +42,22 @@ LAYERS = """
     journal
     analytics bundle calls hints markdown previews salvage search
     given_scores pauses
-    snapshot clocks doubts carried held_back key_ends recorded_steps
+    snapshot clocks doubts carried held_back key_ends recorded_steps scrubbed
     session_html past_session
     ingest delivery row_lines
     removal
     home parent_session
     lower_bounds score_functions
     exposition facts prune remotes repricing imported_prices views
-    steps
+    erasing steps
     loops
     doctor usage run_diff run_gate sentences waste
     post_mortem waste_page waste_tables
     post_mortem_page
     budget writer seen_calls own_scores loop_watch
     recorder session_facts scoring sweep
+    cleaning
+    scrub
     once resuming
     once_calls
     operation score_runs

@@ -27,7 +27,7 @@ COMMANDS = {
     "Send": "sync remote parked receipts",
     "Export": "bundle import export backup",
     "Serve": "hub mcp",
-    "Maintain": "status path doctor prices prune repair",
+    "Maintain": "status path doctor scrub prices prune repair",
     "Learn": "help",
 }
 

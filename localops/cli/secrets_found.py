@@ -35,16 +35,17 @@ def report(home: str | None, project: str | None, files: Sequence[str], *, since
         folder, names = chosen_projects(home, project)
         names = names if project is not None else used(folder, names)
     began = time.monotonic()
-    swept = _swept(folder, names, files, since_ns)
+    result = swept(folder, names, files, since_ns)
     seconds = time.monotonic() - began
     if as_json:
-        print_json(_facts(folder, names, files, swept))
+        print_json(facts(folder, names, files, result))
     else:
-        _print(swept, seconds)
-    return FOUND if swept.secrets else UNREAD if swept.unread else 0
+        show(result, seconds)
+    return FOUND if result.secrets else UNREAD if result.unread else 0
 
 
-def _swept(folder: str, names: Sequence[str], files: Sequence[str], since_ns: int) -> Swept:
+def swept(folder: str, names: Sequence[str], files: Sequence[str], since_ns: int) -> Swept:
+    """Search projects and files, with a bar on a terminal."""
     if not sys.stderr.isatty():
         return _search(sweep.Sweep(folder, since_ns=since_ns), names, files)
     # A bar needs a length; of files alone it only shows that the command is at work.
@@ -61,7 +62,8 @@ def _search(search: sweep.Sweep, names: Sequence[str], files: Sequence[str]) -> 
     return search.result
 
 
-def _facts(folder: str, names: Sequence[str], files: Sequence[str], swept: Swept) -> dict[str, object]:
+def facts(folder: str, names: Sequence[str], files: Sequence[str], swept: Swept) -> dict[str, object]:
+    """Return the result for --json."""
     return {
         "home": folder,
         "projects": names,
@@ -79,7 +81,8 @@ def _facts(folder: str, names: Sequence[str], files: Sequence[str], swept: Swept
     }
 
 
-def _print(swept: Swept, seconds: float) -> None:
+def show(swept: Swept, seconds: float) -> None:
+    """Print the result."""
     for rule, many in sorted(swept.rules.items(), key=lambda pair: (-pair[1], pair[0])):
         print(f"{styled(clean(rule), 'red')}: {counted(many, 'place')}")
         places = [place for place in swept.places if place.rule == rule]

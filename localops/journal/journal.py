@@ -545,13 +545,13 @@ class Journal:
         self.transact(rollups.forget)
         self.fold()
 
-    def compact(self) -> None:
-        """Give freed pages back to the file system; other writers wait meanwhile."""
-        self._alone(self._file.compact)
+    def compact(self) -> bool:
+        """Give freed pages back to the file system; other writers wait meanwhile. Return whether the WAL is empty."""
+        return self._alone(self._file.compact)
 
-    def empty_wal(self) -> None:
-        """Copy all of the WAL into the file and give its space back."""
-        self._alone(self._file.empty_wal)
+    def empty_wal(self) -> bool:
+        """Copy all of the WAL into the file and give its space back; return False if a reader prevented that."""
+        return self._alone(self._file.empty_wal)
 
     # Reading
 

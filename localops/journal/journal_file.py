@@ -501,14 +501,15 @@ class JournalFile:
         assert self.connection is not None
         return list(self.connection.execute(statement, values))
 
-    def compact(self) -> None:
-        """Give freed pages back to the file system."""
+    def compact(self) -> bool:
+        """Give freed pages back to the file system; return whether the WAL is empty, too."""
         self.execute("vacuum")
-        self.empty_wal()
+        return self.empty_wal()
 
-    def empty_wal(self) -> None:
-        """Copy all of the WAL into the file and give its space back."""
-        self.execute("pragma wal_checkpoint(truncate)").fetchall()
+    def empty_wal(self) -> bool:
+        """Copy all of the WAL into the file and give its space back; return False if a reader prevented that."""
+        is_busy, *_ = self.execute("pragma wal_checkpoint(truncate)").fetchone()
+        return not is_busy
 
     def leave_to_parent(self, *, inside: bool) -> None:
         """Abandon the parent's connections in a forked child; `inside`: it was forked in the middle of a write."""

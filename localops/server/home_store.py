@@ -23,13 +23,13 @@ from localops.journal.sql import statements
 from localops.otlp import waiting
 from localops.otlp.receiving import Outcome, Receiver
 from localops.reading import analytics
-from localops.server import damage, proof, retention, senders
+from localops.server import damage, proof, retention, senders, troubles
 from localops.server.home_reader import HomeReader, inode
 from localops.server.intake.desk import Desk, Materials
 from localops.server.limits import Busy, Limits
 from localops.server.request import Garbled, Misplaced, Unavailable
-from localops.transfer import bundle, ingest
-from localops.upkeep import prune
+from localops.transfer import bundle, ingest, scrubbed
+from localops.upkeep import erasing, prune
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -97,6 +97,7 @@ class HomeStore(HomeReader):
         """Store the new rows of a batch, safe from a power cut."""
         with self._journal(project) as journal:
             ack, gone = ingest.take(journal, batch, by=by, key=key, refused=refused)
+            _erase_of(journal, [ack])
         self._count_batch(project, batch, ack)
         return ack, gone
 
@@ -115,6 +116,7 @@ class HomeStore(HomeReader):
             with suppress(Exception):
                 with self._journal(project) as journal:
                     outcomes = ingest.take_together(journal, group, by=by)
+                    _erase_of(journal, [each[0] for each in outcomes if not isinstance(each, Exception)])
                 for each, outcome in zip(group, outcomes, strict=True):
                     if not isinstance(outcome, Exception):
                         self._count_batch(project, each.batch, outcome[0])
@@ -245,10 +247,15 @@ class HomeStore(HomeReader):
             return prune.take(journal, choices)
 
     def sweep(self, project: str) -> None:
-        """Delete uploads that were not completed within a week."""
+        """Delete uploads that were not completed within a week, and what scrubbed rows have left in files."""
         folder = config.project_folder(self.folder, project)
         with _storing_files(folder):
             _sweep_uploads(folder)
+        with self._project(project) as where:
+            is_left = scrubbed.is_unfinished(where.reader)
+        if is_left:
+            with self._journal(project) as journal:
+                _erase(journal)
 
     def try_writing(self, project: str) -> None:
         """Raise Unavailable if rows or files cannot be stored in a project now; one that was removed is no problem."""
@@ -330,7 +337,9 @@ class HomeStore(HomeReader):
         facts = {**totals._asdict(), "digest": None, "gone": gone is not None, "retired": had is not None, "had": had}
         if totals.rows <= proof.MOST_DIGESTED:
             identities = list(proof.summed(where.reader, session))
-            facts.update(rows=len(identities), digest=bundle.digest(identities))
+            events = {each.event for each in scrubbed.all_of(where.reader)}
+            is_scrubbed = bool(events) and any(id in events for id, _, _ in identities)
+            facts.update(rows=len(identities), digest=bundle.digest(identities), scrubbed=is_scrubbed)
         return facts
 
     def missing(
@@ -453,6 +462,22 @@ class _Writer:
         journal, self._journal = self._journal, None
         if journal is not None:
             journal.close()
+
+
+def _erase_of(journal: Journal, acks: Iterable[Ack]) -> None:
+    """Remove the traces of rows that were scrubbed by some batches, if any were."""
+    erased = [ack.erased for ack in acks if ack.erased is not None]
+    if erased:
+        _erase(journal, [digest for files in erased for digest in files])
+
+
+def _erase(journal: Journal, files: Sequence[str] = ()) -> None:
+    """Remove the traces of scrubbed rows; what cannot be removed now is later, by `sweep`."""
+    # The rows themselves are stored: their sender need not send them again.
+    with suppress(SQLiteError, JournalError, OSError):
+        why = erasing.erase(journal, files)
+        if why is not None:
+            troubles.report("traces of scrubbed rows are left in files", why)
 
 
 def _refuse(execute: Callable[..., Any], sessions: Iterable[bytes], at_ns: int) -> None:

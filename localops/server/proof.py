@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from localops.encoding import encode
 from localops.journal import blobs, rows, stored
 from localops.journal.sql import statements
-from localops.transfer import bundle, ingest
+from localops.transfer import bundle, ingest, scrubbed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -62,7 +62,8 @@ def _stored(reader: Reader, session: bytes, after: int, seqs: Sequence[int]) -> 
 def state(reader: Reader, id: bytes, phase: int, total: int) -> str:
     """Return whether a row is HERE, MISSING (or damaged), or has OTHER contents.
 
-    A row counts as HERE, too, if the sender's checksum is that of the row without its content.
+    A row counts as HERE, too, if the sender's checksum is that of the row without its content, or of the row before it
+    was scrubbed.
     """
     try:
         row = stored.one(reader, id, phase)
@@ -70,7 +71,13 @@ def state(reader: Reader, id: bytes, phase: int, total: int) -> str:
         return MISSING
     if row is None or not row.is_intact:
         return MISSING
-    return HERE if total in (row.sum, *(sent.sum for sent in bundle.without_content_as_sent(row))) else OTHER
+    if total in (row.sum, *(sent.sum for sent in bundle.without_content_as_sent(row))):
+        return HERE
+    # What another machine has written about the same row may differ in time and rules.
+    if scrubbed.is_about(row):
+        return HERE
+    # As it was before it was scrubbed: it does not come back.
+    return HERE if scrubbed.is_old(reader, id, phase, total) else OTHER
 
 
 def missing_blobs(folder: str, digests: Iterable[str]) -> tuple[list[str], int]:

@@ -59,7 +59,7 @@ class SyncApi:
             "encodings": request_body.encodings(),
             "blob_encodings": request_body.encodings(),
             "max_bytes": self._limits.inflated,
-            "proves": ["rows", "blobs", "held"],
+            "proves": ["rows", "blobs", "held", "scrubs"],
             "time_ns": clock.now_ns(),
         }
         if call.by is not None:

@@ -64,6 +64,7 @@ class Ack:
     forked: bool = False  # the receiver has had other rows under these seqs
     withheld: dict[int, str] = field(default_factory=dict)  # rows not sent, since their files are not here -> why
     size: int = 0  # characters of the content of the rows that it did not have before
+    erased: Sequence[str] | None = None  # files of rows that were scrubbed; None: there is nothing to erase
 
 
 # The version of header, lines, answer and receipt; it grows when an older reader would misread one of them.

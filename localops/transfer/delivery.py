@@ -17,7 +17,7 @@ from localops.journal import blobs, stored
 from localops.journal.sql import statements
 from localops.journal.stored import Stored, named
 from localops.reading import analytics
-from localops.transfer import bundle, carried, clocks, doubts
+from localops.transfer import bundle, carried, clocks, doubts, scrubbed
 from localops.transfer.bundle import Batch, Previous
 from localops.transfer.doubts import Doubt, Loss
 from localops.transfer.held_back import HeldBack
@@ -44,6 +44,7 @@ _KEEP_RECEIPT = "insert into receipt(remote, at_ns, rows, body) values(?, ?, ?, 
 _KEEP_CONTACT = "insert or replace into contact values(?, ?, ?, ?, ?)"
 _KEEP_META = "insert or replace into meta values(?, ?)"
 _FORGET_META = "delete from meta where key = ?"
+_FORGET_WAITING = "delete from parked where remote = ? and seq between ? and ? and reason = ?"
 _MOST_TOTALS = 1_000  # sessions whose totals are sent with the last batch
 
 
@@ -56,6 +57,7 @@ class Limits:
     session: bytes | None = None  # only of this one
     ended_only: bool = False  # not of sessions that may still run
     metadata_only: bool = False  # without content
+    scrubs: bool = False  # the receiver can replace rows that were scrubbed: they go first
     grows: bool = False  # on a fast connection: large batches cost less, while small ones lose less when one fails
 
     def grow(self) -> None:
@@ -163,8 +165,12 @@ class Ledger:
         A batch may span many gaps between what the remote has.  A batch without rows is a gap whose rows were pruned.
         Rows that are added meanwhile are in the next call's batches.
         """
+        early: list[Range] = []
+        for out_of_turn in self._scrubbed(limits) if limits.scrubs else ():
+            early += out_of_turn.ranges
+            yield out_of_turn
         filling = _Filling(self, limits)
-        for first, last in self.gaps():
+        for first, last in bundle.difference(self.gaps(), early):
             after = first - 1
             while after < last:
                 page = self._page(after, last, filling)
@@ -178,6 +184,30 @@ class Ledger:
                     yield batch
         if batch := filling.take():
             yield batch
+
+    def _scrubbed(self, limits: Limits) -> Iterator[Batch]:
+        """Yield batches of rows that were scrubbed, each beside the row about that, which the remote lacks."""
+        about = scrubbed.all_of(self.reader)
+        lacking = bundle.difference(((each.seq, each.seq) for each in about), self.delivered())
+        held_back = {row.seq for row in self.parked() if row.reason != scrubbed.WAITS}
+        seqs = {seq for first, last in lacking for seq in range(first, last + 1)} - held_back
+        rows: dict[int, Stored] = {}
+        size = 0
+        for pair in scrubbed.pairs(self.reader, (each for each in about if each.seq in seqs)):
+            if rows and (len(rows) + len(pair) > limits.rows or size > limits.size):
+                yield self._out_of_turn(rows, limits)
+                rows, size = {}, 0
+            rows.update((row.seq, row) for row in pair)
+            size += sum(250 + 2 * len(row.body or "") for row in pair)
+        if rows:
+            yield self._out_of_turn(rows, limits)
+
+    def _out_of_turn(self, rows: dict[int, Stored], limits: Limits) -> Batch:
+        """Return a batch of single rows."""
+        journal, *lineage = self.names()
+        sent = [bundle.without_content(row) if limits.metadata_only else row for _, row in sorted(rows.items())]
+        ranges = bundle.merged((seq, seq) for seq in rows)
+        return Batch(journal, lineage, sent, ranges, self.before(sent[0].seq, limits))
 
     def flaws(self, seqs: Iterable[int]) -> dict[int, str]:
         """Return which of these rows cannot be sent, as a file that they name is missing or damaged: seq -> why."""
@@ -353,6 +383,7 @@ class Ledger:
             # Merged at once, so that a remote nearly always has a single range.
             [(low, high)] = bundle.merged([(first, last), *touching])
             execute("insert into delivered values(?, ?, ?)", (self.remote, low, high))
+            execute(_FORGET_WAITING, (self.remote, first, last, scrubbed.WAITS))
 
     def _replace(self, execute: Execute, ranges: Sequence[Range]) -> None:
         execute("delete from delivered where remote = ?", (self.remote,))

@@ -11,11 +11,11 @@ from typing import NamedTuple
 
 from localops import clock
 from localops.encoding import encode
-from localops.journal import blobs, rows
+from localops.journal import blobs, rollups, rows
 from localops.journal.journal_file import INSERT
 from localops.journal.stored import Stored
 from localops.reading import analytics, calls, search
-from localops.transfer import bundle
+from localops.transfer import bundle, scrubbed
 from localops.transfer.bundle import Batch
 
 TYPE_CHECKING = False
@@ -38,6 +38,7 @@ _PUT = rows.insertion(Stored._fields, "insert or replace")
 _NEWEST = "select seq, id from event order by seq desc limit 1"
 _DELIVERED = "select remote, first, last from delivered where first <= ? and last >= ?"
 CONFLICT = "another row is stored there under this id, and with other contents: it stays"
+_LAST = "select last_insert_rowid()"
 _GONE = "select 1 from gone where session = ?"
 _COVERED = "select 1 from received where journal = ? and last >= ? and first <= ? limit 1"
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
@@ -97,7 +98,7 @@ def take(
     batch is not here.
     """
     taking = _Taking(journal, batch, {} if refused is None else refused, needs_files=not copy)
-    journal.transact(taking.work, full=True)
+    journal.transact(lambda execute: _work(execute, [taking]), full=True)
     return taking.outcome(by=by, key=key, copy=copy)
 
 
@@ -127,6 +128,9 @@ def apart(arrived: Sequence[Arrived]) -> Iterator[Sequence[Arrived]]:
             group, written = [], set()
         group.append(each)
         written |= identities
+        # Of a row that was scrubbed, the one of before must not come after this.
+        scrubbed_events = [row.parent for row in each.batch.rows if scrubbed.is_about(row) and row.parent is not None]
+        written.update((event, phase) for event in scrubbed_events for phase in (rows.DONE, rows.OPEN))
     if group:
         yield group
 
@@ -138,11 +142,7 @@ def take_together(journal: Journal, arrived: Sequence[Arrived], *, by: str) -> l
     """
     takings = [_Taking(journal, each.batch, each.refused, needs_files=True) for each in arrived]
 
-    def work(execute: Execute) -> None:
-        for taking in takings:
-            taking.work(execute)
-
-    journal.transact(work, full=True)
+    journal.transact(lambda execute: _work(execute, takings), full=True)
     outcomes: list[tuple[Ack, int] | Exception] = []
     for each, taking in zip(arrived, takings, strict=True):
         try:
@@ -150,6 +150,15 @@ def take_together(journal: Journal, arrived: Sequence[Arrived], *, by: str) -> l
         except MissingRows as error:
             outcomes.append(error)
     return outcomes
+
+
+def _work(execute: Execute, takings: Sequence[_Taking]) -> None:
+    """Write batches in the open transaction."""
+    for taking in takings:
+        taking.work(execute)
+    # Last, as rows are known by what is derived from them: the end of the transaction derives everything again.
+    if any(scrubbed.is_folded_otherwise(was, now) for taking in takings for was, now in taking.scrubbed):
+        rollups.forget(execute)
 
 
 class Added(NamedTuple):
@@ -183,6 +192,10 @@ class _Taking:
         self.missing: MissingRows | None = None
         self.conflicts: dict[int, str] = {}  # rows that are here with other contents, or whose files are not here
         self.replaced: list[Stored] = []  # rows to write over those here that have no content, are damaged or lost
+        self.scrubbed: list[tuple[Stored, Stored]] = []  # of these, the rows that were scrubbed, each as it was and is
+        self._about: frozenset[bytes] = frozenset()  # rows of the batch about others that were scrubbed
+        self._old_bodies: list[str | None] = []  # of rows that came as they were before they were scrubbed
+        self._looks_up = False  # whether rows were scrubbed here, or come scrubbed
         self.position: list[Any] = []  # seq and id of the newest row here, from which a sender sees a set-back hub
 
     def work(self, execute: Execute) -> None:
@@ -199,8 +212,15 @@ class _Taking:
             # From there on, `received` is about other rows under these seqs, which a sender must not rely on.
             self.forked = True
             execute(_FORGET, (self.batch.journal, others_from))
+        about = []
         for row in new:
             execute(INSERT, row.bare)
+            if row.id in self._about:
+                about.append(execute(_LAST).get)
+        if about:
+            scrubbed.add(execute, about)
+        if self.scrubbed:
+            scrubbed.begin(execute)
         for row in self.replaced:
             execute(_PUT, row)
             if self.journal.keeper is not None:
@@ -229,8 +249,16 @@ class _Taking:
         receipt = bundle.receipt(self.batch, refused=self.refused, at_ns=clock.now_ns(), by=by, key=key, copy=copy)
         receipt["position"] = self.position
         differs = [figures["session"] for figures in self.batch.totals if _differs(self.journal, figures)]
-        ack = bundle.Ack(self.refused, receipt, by, self.stored, differs, self.forked, size=self.size)
+        ack = bundle.Ack(
+            self.refused, receipt, by, self.stored, differs, self.forked, size=self.size, erased=self.erased
+        )
         return ack, self.gone
+
+    @property
+    def erased(self) -> list[str] | None:
+        """The files of rows that were scrubbed, here or before they came; None if there is nothing to erase."""
+        files = blobs.named([*(was.body for was, _ in self.scrubbed), *self._old_bodies])
+        return files if files or self.scrubbed else None
 
     def _had_others(self, execute: Execute, ranges: Sequence[Range], new: Sequence[Stored]) -> int | None:
         """Return the first seq of a new row under which another row was imported before, if any."""
@@ -246,6 +274,7 @@ class _Taking:
         if dead:
             living = [row for row in living if row.session not in dead]
             self.gone = len(self.batch.rows) - len(living)
+        living = self._unscrubbed(execute, living)
         if self.needs_files and (lacking := self._lacking(living)):
             self.conflicts |= lacking
             living = [row for row in living if row.seq not in lacking]
@@ -260,6 +289,20 @@ class _Taking:
             elif new.setdefault((row.id, row.phase), row).bare != row.bare:
                 self.conflicts[row.seq] = CONFLICT
         return list(new.values())
+
+    def _unscrubbed(self, execute: Execute, living: Sequence[Stored]) -> Sequence[Stored]:
+        """Return the rows without those that were scrubbed since: these stay out, as they hold a secret."""
+        about = [row.id for row in living if scrubbed.is_about(row)]
+        self._about = frozenset(about)
+        self._looks_up = bool(about) or scrubbed.has_some(execute)
+        if not self._looks_up:
+            return living
+        for row in living:
+            if scrubbed.was_scrubbed(execute, row, self._about):
+                self.conflicts[row.seq] = scrubbed.REFUSED
+                # Their files came before them.
+                self._old_bodies.append(row.body)
+        return [row for row in living if row.seq not in self.conflicts]
 
     def _lacking(self, living: Iterable[Stored]) -> dict[int, str]:
         """Return the rows whose files are not here: with a receipt, the sender could delete both."""
@@ -295,6 +338,12 @@ class _Taking:
         came = row._replace(seq=here.seq)
         if here == came:
             return
+        if self._looks_up and scrubbed.was_scrubbed(execute, here, self._about):
+            self._scrub(row.seq, here, came)
+            return
+        # Another machine has scrubbed it, with other rules.
+        if self._looks_up and scrubbed.is_about(here) and scrubbed.is_about(came):
+            return
         if here in bundle.without_content_as_sent(came) or _is_damaged(here, came):
             self.replaced.append(came)
         elif came not in bundle.without_content_as_sent(here):
@@ -326,6 +375,14 @@ class _Taking:
         except UnicodeDecodeError:  # a flipped bit
             return None
         return held_row
+
+    def _scrub(self, seq: int, here: Stored, came: Stored) -> None:
+        """Note that a row is replaced by the one without a secret, if it differs in nothing else."""
+        if scrubbed.is_cut(here, came) or not here.is_intact:
+            self.replaced.append(came)
+            self.scrubbed.append((here, came))
+        else:
+            self.conflicts[seq] = CONFLICT
 
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:
         ends = {row.seq: row for row in self.batch.rows}

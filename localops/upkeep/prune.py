@@ -221,7 +221,7 @@ def take(journal: Journal, choices: Iterable[Choice], *, for_good: bool = False)
         calls.forget(journal.folder)
     # After all sessions, as several of them may name the same blob.
     taken.blobs, taken.young = sweep_blobs(journal, anyway=files if for_good else ())
-    taken.packed = before <= _PACKED_ANYWAY or not _recorded_into(journal)
+    taken.packed = can_pack(journal, before)
     if taken.sessions and taken.packed:
         _pack(journal, taken)
     taken.freed = before - _size(journal)
@@ -336,6 +336,11 @@ def sweep_blobs(journal: Journal, *, anyway: Collection[str] = ()) -> tuple[int,
     # In a transaction, so that no row that names one of these blobs is written meanwhile.
     journal.transact(work)
     return removed, len(unused) - removed
+
+
+def can_pack(journal: Journal, size: int | None = None) -> bool:
+    """Return whether to pack a journal of this size now: it is small, or no program records into it."""
+    return (_size(journal) if size is None else size) <= _PACKED_ANYWAY or not _recorded_into(journal)
 
 
 def _recorded_into(journal: Journal) -> bool:

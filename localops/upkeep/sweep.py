@@ -113,7 +113,7 @@ class Sweep:
     def __init__(self, home: str, *, since_ns: int = 0, progress: Callable[[int], None] | None = None) -> None:
         settings = Config(home=home)
         # `redact = false` was about recording.
-        self._redactor: Redactor = redactor(settings) or _ours()
+        self.redactor: Redactor = redactor(settings) or _ours()
         self._home, self._since_ns = home, since_ns
         self._progress = progress or (lambda _: None)
         self.result = Swept()
@@ -258,7 +258,7 @@ class Sweep:
     def _journal(self, path: str, source: str, file: str | None) -> None:
         try:
             with Reader(path) as reader:
-                for page in _pages(reader, self._progress):
+                for page in pages(reader, self._progress):
                     texts = ((id, session, head, body) for _, id, session, at, head, body in page if self._is_new(at))
                     self._rows(texts, source, file)
         except LocalopsError as error:
@@ -283,13 +283,13 @@ class Sweep:
     def _group(self, group: Sequence[Texts], size: int, source: str, file: str | None) -> None:
         self.result.rows += len(group)
         self.result.bytes += size
-        suspects = self._redactor.suspects
+        suspects = self.redactor.suspects
         if self._naming:
             self._look_for_names(group)
-        if not suspects(b"\n".join([part for *_, head, body in group for part in (_as_json(head), body or b"")])):
+        if not suspects(b"\n".join([part for *_, head, body in group for part in (as_json(head), body or b"")])):
             return
         for id, session, head, body in group:
-            if suspects(_as_json(head)):
+            if suspects(as_json(head)):
                 self._report(self._in_columns(head), source, file, id, session)
             if body and suspects(body):
                 self._report(self._in_body(body), source, file, id, session)
@@ -319,7 +319,7 @@ class Sweep:
 
     def _in_columns(self, head: bytes) -> Iterator[Hit]:
         for name, text in zip(_COLUMNS, head.decode("utf-8", "replace").split("\0", 2), strict=False):
-            for start, end, label in self._redactor.places(text):
+            for start, end, label in self.redactor.places(text):
                 yield from _unless_noted(name, label, text[start:end])
 
     def _in_body(self, body: bytes) -> Iterator[Hit]:
@@ -329,7 +329,7 @@ class Sweep:
         except ValueError:
             yield from self._in_text("body", body.decode("utf-8", "replace"))
             return
-        walk = Walk(self._redactor, max_value=_WHOLE)
+        walk = Walk(self.redactor, max_value=_WHOLE)
         hits = list(self._differences("", fields, walk.plain(fields)))
         if walk.overran or walk.notes.keys() & {"too_many", "too_deep", "too_big"}:
             # Not all of it was walked.
@@ -337,7 +337,7 @@ class Sweep:
         yield from hits
 
     def _in_text(self, place: str, text: str) -> Iterator[Hit]:
-        for start, end, label in self._redactor.places(text):
+        for start, end, label in self.redactor.places(text):
             yield from _unless_noted(place, label, text[start:end])
 
     def _differences(self, place: str, was: Any, now: Any) -> Iterator[Hit]:
@@ -381,20 +381,32 @@ class Sweep:
     def _stream(self, file: IO[bytes], source: str, path: str, *, even_binary: bool = False) -> None:
         """Search a file as text, in windows that overlap: each secret is counted in the one where it begins early."""
         self.result.files += 1
-        window, base = file.read(_WINDOW), 0
+        window = file.read(_WINDOW)
         if (b"\0" in window or window.startswith(_OTHER_ARCHIVES)) and not even_binary:
             self.result.binary += 1
             if source == "file" or (source == "bundle" and "/blobs/" not in path):
                 # It was named to be searched: an archive, for example.
                 self.result.unread.append(f"{path} is no text, bundle or journal: unpack it, and name what is in it")
             return
+        for at, secret, label in self._secrets(file, window):
+            self._add(label, secret, source, path, at=at)
+            if source == "blob":
+                self._naming.setdefault(os.path.basename(path), None)
+
+    def _secrets(self, file: IO[bytes], window: bytes) -> Iterator[tuple[int, bytes, str]]:
+        """Yield where the secrets of a text begin, each with its rule; `window` is the first part of the file."""
         # A secret that begins before `begin` was counted in the window before.
-        begin = 0
+        base = begin = 0
         while window:
             more = file.read(_WINDOW - 2 * _OVERLAP)
             upto = len(window) - _OVERLAP if more else len(window)
             self.result.bytes += upto - begin
-            self._window(window, begin, upto, base, source, path)
+            if self.redactor.suspects(as_json(window)):
+                # Each byte a character: nothing fails, and places are offsets.
+                text = window.decode("latin-1")
+                for start, end, label in self.redactor.places(text):
+                    if begin <= start < upto and not _NOTE.fullmatch(text[start:end]):
+                        yield base + start, window[start:end], label
             if not more:
                 break
             # Half of what both windows have is what comes before a secret: its name, for example.
@@ -403,16 +415,18 @@ class Sweep:
             window, begin = window[-kept:] + more, kept - _OVERLAP
             self._progress(0)
 
-    def _window(self, window: bytes, begin: int, upto: int, base: int, source: str, path: str) -> None:
-        if not self._redactor.suspects(_as_json(window)):
-            return
-        # Each byte a character: nothing fails, and places are offsets.
-        text = window.decode("latin-1")
-        for start, end, label in self._redactor.places(text):
-            if begin <= start < upto and not _NOTE.fullmatch(text[start:end]):
-                self._add(label, window[start:end], source, path, at=base + start)
-                if source == "blob":
-                    self._naming.setdefault(os.path.basename(path), None)
+    def of_file(self, path: str) -> list[tuple[int, int, str]]:
+        """Return where secrets begin and end in a file, each with its rule; none in one that is no text."""
+        with open(path, "rb") as file:
+            window = file.read(_WINDOW)
+            if b"\0" in window or window.startswith(_OTHER_ARCHIVES):
+                return []
+            return [(at, at + len(secret), label) for at, secret, label in self._secrets(file, window)]
+
+    def of_row(self, row: Stored) -> list[Hit]:
+        """Return the secrets of a row: of each its field, its rule and itself."""
+        _, _, head, body = _texts(row)
+        return [*self._in_columns(head), *(self._in_body(body) if body else ())]
 
     def _look_for_names(self, group: Iterable[Texts]) -> None:
         """Note the first row that names a blob with a secret."""
@@ -479,9 +493,9 @@ def _ours() -> Redactor:
     return made
 
 
-def _pages(reader: Reader, progress: Callable[[int], None]) -> Iterator[list[tuple[Any, ...]]]:
+def pages(reader: Reader, progress: Callable[[int], None], after: int = 0) -> Iterator[list[tuple[Any, ...]]]:
     """Yield the rows of a journal, some megabytes at a time."""
-    after, statement = 0, statements("doctor.sql")["texts"]
+    statement = statements("doctor.sql")["texts"]
     while True:
         page, _ = reader.some(statement, {"after": after, "many": _ROWS}, _PAGE)
         if not page:
@@ -497,7 +511,7 @@ def _texts(row: Stored) -> Texts:
     return row.id, row.session, head.encode("utf-8", "replace"), (row.body or "").encode("utf-8", "replace")
 
 
-def _as_json(text: bytes) -> bytes:
+def as_json(text: bytes) -> bytes:
     """Return a text with its lines as JSON has them, which the quick look expects."""
     return text.replace(b"\n", b"\\n") if b"\n" in text else text
 

@@ -29,6 +29,7 @@ from localops.journal.journal import Journal
 from localops.journal.reader import Reader, SQLiteError, reason
 from localops.reading import session_state
 from localops.transfer import bundle, delivery, ingest, remotes, validation
+from localops.upkeep import erasing
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -202,7 +203,8 @@ def _make_durable(journal: Journal) -> None:
 
 def _batches(ledger: Ledger, share: Share, *, metadata_only: bool) -> Iterator[Batch]:
     for session in share.sessions or (None,):
-        for batch in ledger.batches(delivery.Limits(session=session, metadata_only=metadata_only)):
+        limits = delivery.Limits(session=session, metadata_only=metadata_only, scrubs=session is None)
+        for batch in ledger.batches(limits):
             if batch.rows:
                 yield batch
 
@@ -296,6 +298,8 @@ def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None
             _take_blob(folder, packed, member, digest)
             part.blobs += 1
     journal = Journal(folder, gather=True)
+    erased: list[str] = []
+    is_erased = False
     try:
         journal.fold()  # opens it
         with packed.open(f"{part.origin}/rows.ndjson") as rows:
@@ -309,7 +313,12 @@ def _unpack_part(home: str, part: Part, packed: zipfile.ZipFile, key: str | None
                 part.refused.update(ack.refused)
                 if ack.receipt is not None:
                     part.receipts.append(ack.receipt)
+                if ack.erased is not None:
+                    is_erased = True
+                    erased += ack.erased
         journal.fold()
+        if is_erased and (why := erasing.erase(journal, erased)) is not None:
+            output.say(f"traces of scrubbed rows are left in {folder} ({why}): run `localops scrub` later")
     finally:
         journal.close()
 

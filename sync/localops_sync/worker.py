@@ -22,7 +22,7 @@ from localops.errors import ConfigError, LocalopsError
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader, SQLiteError, user_message
 from localops.reading import session_state
-from localops.transfer import bundle, clocks, delivery, key_ends
+from localops.transfer import bundle, clocks, delivery, key_ends, scrubbed
 from localops.transfer.bundle import Ack
 from localops.upkeep import imported_prices
 from localops_sync import retry, sinks, verify
@@ -195,9 +195,11 @@ class Pass:
         sys.setswitchinterval(_SWITCH)
         try:
             self._greet()
-            aside = {each.seq for each in self.ledger.parked() if not each.final}
+            self.limits.scrubs = isinstance(self.sink, Hub) and "scrubs" in self.sink.proves
+            aside = {each.seq for each in self.ledger.parked() if not each.final and each.reason != scrubbed.WAITS}
             self._send_all()
             self._try_set_aside(aside)
+            self._report_scrubbed()
             if check_all:
                 self._verify()
             self._take_prices()
@@ -473,6 +475,13 @@ class Pass:
                         raise
                     self._park(batch, str(error), final=False)
 
+    def _report_scrubbed(self) -> None:
+        """Report the scrubbed rows that the hub still has as they were."""
+        waiting = sum(each.reason == scrubbed.WAITS for each in self.ledger.parked())
+        if waiting:
+            self.outcome.parked += waiting
+            self.outcome.worse(PARKED, _SCRUBBED)
+
     def _still_withheld(self, aside: set[int]) -> set[int]:
         """Return the parked rows whose files are missing or damaged; they count as parked in this pass, too."""
         if not isinstance(self.sink, Hub) or self.remote.metadata_only:
@@ -554,6 +563,10 @@ class Pass:
 
 _PROXY = "a proxy before the remote takes no larger requests: let it take 8 MB (nginx: client_max_body_size 8m)"
 _LIST = "`localops parked list` shows why"
+_SCRUBBED = (
+    "the hub still has what was scrubbed here, as its release cannot replace rows: upgrade it, and sync again; until "
+    "then `localops parked list` shows these rows"
+)
 _FORKED = (
     "the remote already had other rows under these numbers: this journal was set back to an earlier state, "
     "or rows were lost there; it goes on under a new id"

@@ -8,7 +8,7 @@ create table meta(
   value text not null
 ) strict, without rowid;
 
--- The stream.  Rows are never updated; only prune deletes some.
+-- The stream.  Rows are never updated, except that scrub puts notes in the place of secrets; only prune deletes some.
 create table event(
   seq integer primary key,               -- order of commit in this journal; never used twice (see the trigger)
   id blob not null,                      -- 16 bytes, UUIDv7; with phase the identity of the row

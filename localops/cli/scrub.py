@@ -1,0 +1,125 @@
+"""`localops scrub`: replace the secrets that `localops doctor --secrets` finds."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+
+import click
+
+from localops import output
+from localops.cli import secrets_found
+from localops.cli.common import chosen_projects, json_option, place_options, print_json
+from localops.output import clean, counted
+from localops.reading import session_state
+from localops.reading.home import used
+from localops.upkeep import scrub as scrubbing
+from localops.upkeep import sweep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from localops.upkeep.scrub import Scrubbed
+
+_LEFT = 3  # the exit code when something is left
+
+
+@click.command()
+@click.option("--dry-run", is_flag=True, help="Only list what would be replaced, as `localops doctor --secrets` does.")
+@click.option("--yes", is_flag=True, help="Do not ask for confirmation.")
+@place_options
+@json_option
+def scrub(dry_run: bool, yes: bool, home: str | None, project: str | None, as_json: bool) -> None:
+    """Replace the secrets that `localops doctor --secrets` finds, here and on hubs.
+
+    Rows and files get notes such as [redacted:openai] in the place of secrets, and what they were is in no file of the
+    home any more; times, figures and ids stay. Hubs replace theirs with the next `localops sync`. Programs can go on
+    recording. Backups, exports and bundles that were made before still have the secrets, so change these.
+    """
+    folder, names = chosen_projects(home, project)
+    names = names if project is not None else used(folder, names)
+    if dry_run or not yes:
+        began = time.monotonic()
+        swept = secrets_found.swept(folder, names, (), 0)
+        if dry_run and as_json:
+            print_json({**secrets_found.facts(folder, names, (), swept), "dry_run": True})
+        else:
+            secrets_found.show(swept, time.monotonic() - began)
+        if dry_run or not swept.secrets or not _is_confirmed(swept.secrets):
+            raise click.exceptions.Exit(_LEFT if swept.unread else 0)
+    done = _scrubbed(folder, names)
+    _note_on_hub(folder, done)
+    if as_json:
+        print_json({"home": folder, "projects": list(map(_facts, done))})
+    else:
+        for each in done:
+            _print(each)
+        if any(each.secrets for each in done):
+            output.say("change these secrets all the same: backups, exports and bundles made before still have them")
+    if not all(each.is_clean for each in done):
+        raise click.exceptions.Exit(_LEFT)
+
+
+def _is_confirmed(many: int) -> bool:
+    if not sys.stdin.isatty():
+        raise click.UsageError("cannot ask for confirmation without a terminal: use --yes, or --dry-run to only show")
+    return click.confirm(f"Replace {counted(many, 'secret')} for good?", err=True)
+
+
+def _scrubbed(folder: str, names: Sequence[str]) -> list[Scrubbed]:
+    if not sys.stderr.isatty():
+        return [scrubbing.scrub(folder, name) for name in names]
+    with click.progressbar(length=sweep.total(folder, names) or 1, label="scrubbing", file=sys.stderr) as bar:
+        return [scrubbing.scrub(folder, name, progress=bar.update) for name in names]
+
+
+def _note_on_hub(folder: str, done: Sequence[Scrubbed]) -> None:
+    """Append a line to the audit log, if the home is that of a hub."""
+    if not os.path.exists(os.path.join(folder, session_state.HUB)):
+        return
+    from localops.server.audit import Audit
+
+    for each in done:
+        if each.rows or each.files:
+            Audit(folder).note("rows.scrub", project=each.project, rows=each.rows, files=each.files)
+
+
+def _facts(done: Scrubbed) -> dict[str, object]:
+    left = done.left
+    return {
+        "project": done.project,
+        "rows": done.rows,
+        "files": done.files,
+        "secrets": done.secrets,
+        "rules": dict(sorted(done.rules.items())),
+        "ok": done.is_clean,
+        "unfinished": done.unfinished,
+        "damaged_rows": done.damaged,
+        "left": [vars(place) for place in left.places] if left else [],
+        "unread": left.unread if left else [],
+        "hubs_behind": done.hubs,
+        "remotes_that_keep_them": done.sent,
+    }
+
+
+def _print(done: Scrubbed) -> None:
+    what = f"{counted(done.rows, 'row')} and {counted(done.files, 'file')}"
+    secrets = counted(done.secrets, "secret")
+    print(f"{clean(done.project)}: {f'{secrets} replaced in {what}' if done.secrets else 'no secrets to replace'}.")
+    for hub in done.hubs:
+        print(f"Remote {clean(hub)} has rows as they were: `localops sync` replaces them there.")
+    for remote, count in done.sent.items():
+        rows = counted(count, "of these rows", "of these rows")
+        print(f"Remote {clean(remote)} has {rows}, and nothing replaces what was sent there.")
+    if done.unfinished is not None:
+        print(f"Traces may be left in the files: {clean(done.unfinished)}. Run this again later.")
+    for event in done.damaged:
+        print(f"Event {event} holds a secret and is damaged: it was left as it is (`localops doctor --deep`).")
+    if done.left is not None:
+        for place in done.left.places:
+            where = place.file or f"event {place.event}"
+            print(f"Left: {place.rule} in {place.source} {clean(where)}")
+        for problem in done.left.unread:
+            print(f"Not searched: {clean(problem)}")

@@ -1,0 +1,281 @@
+"""Rows that were scrubbed: what takes the place of a row in which there was a secret, here and on every hub.
+
+A row is written again under its seq and its identity, with notes in the place of secrets.  Beside it a row of the
+journal itself says so: its `parent` is the event, its body has the phase, both checksums and how often each rule
+applied, never what was removed.  Its id follows from the identity and the old checksum, so that one look at an index
+tells whether a row that comes again is one that was scrubbed.
+
+A hub gets both rows together.  It takes the new one only if that is what it has, with notes in some places: a key to
+send cannot make it forget or change anything else.
+"""
+
+from __future__ import annotations
+
+import re
+from hashlib import sha256
+from itertools import zip_longest
+from typing import NamedTuple
+
+from localops.encoding import encode
+from localops.journal import rows, stored
+from localops.transfer import bundle
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+    from typing import Any
+
+    from localops.journal.reader import Reader
+    from localops.journal.rows import Row
+    from localops.journal.stored import Stored
+
+    Execute = Callable[..., Any]
+
+KIND, NAME = "journal", "scrubbed"
+REFUSED = "it was scrubbed there, and this is the row of before: run `localops scrub` here, too"
+WAITS = "it was scrubbed, and the hub is of a release that cannot replace what it has: upgrade the hub"
+NOTE = re.compile(r"\[redacted:[^\]]*\]")
+# In meta: the seqs of the rows about those that were scrubbed; and that a scrub, or its last part, was not finished.
+_SEQS, UNFINISHED = "scrubbed", "scrub unfinished"
+_KEEP = "insert or replace into meta values(?, ?)"
+_KEPT = "select value from meta where key = ?"
+_KNOWN = "select 1 from id_of where id = ? and phase = 0"
+_LISTED = "select seq, parent, body from event where seq between ? and ? and kind = ? and name = ?"
+_COLUMNS = frozenset(("seq", "name", "model", "tags", "sum", "body"))  # that may differ
+_BLOB = re.compile(r"blob:[0-9a-f]{64}")
+_FILE_KEYS = frozenset(("$blob", "$len"))
+
+
+class Replacement(NamedTuple):
+    """A row about a row that was scrubbed."""
+
+    seq: int
+    event: bytes
+    phase: int
+
+
+def id_of(id: bytes, phase: int, total: int) -> bytes:
+    """Return the id of the row about a row with this identity and checksum; it sorts by the time of that row."""
+    digest = bytearray(sha256(b"localops scrubbed %b %d %d" % (id, phase, total)).digest()[:10])
+    # The version and the variant of a UUID whose content is our own.
+    digest[0] = digest[0] & 0x0F | 0x80
+    digest[2] = digest[2] & 0x3F | 0x80
+    return id[:6] + bytes(digest)
+
+
+def made(was: Stored, now: Stored, *, at_ns: int, rules: Mapping[str, int], files: Mapping[str, str]) -> list[Row]:
+    """Return the rows about a replacement: one, or one for each form that a remote may have of the row.
+
+    `files` are the digests of files that were replaced, each with the new one.
+    """
+    # In pairs: a rule has the name of what it removes, and a value beside such a name is removed.
+    facts: dict[str, object] = {"rules": sorted(rules.items())}
+    if files:
+        facts["files"] = dict(files)
+    made: dict[bytes, Row] = {}
+    for old, new in zip(_forms(was), _forms(now), strict=True):
+        id = id_of(was.id, was.phase, old.sum)
+        if old.sum != new.sum and id not in made:
+            body = encode.dumps({"phase": was.phase, "was": old.sum, "now": new.sum, **facts}).decode()
+            made[id] = rows.make(KIND, rows.NO_SESSION, id=id, at_ns=at_ns, name=NAME, parent=was.id, body=body)
+    return list(made.values())
+
+
+def _forms(row: Stored) -> tuple[Stored, ...]:
+    return row, *bundle.without_content_as_sent(row)
+
+
+def is_about(row: Stored) -> bool:
+    """Return whether a row is about one that was scrubbed."""
+    return row.kind == KIND and row.name == NAME and row.parent is not None
+
+
+def has_some(execute: Execute) -> bool:
+    """Return whether any row of the journal was scrubbed; in nearly all none was, and nothing has to be looked up."""
+    return execute(_KEPT, (_SEQS,)).get is not None
+
+
+def is_unfinished(reader: Reader) -> bool:
+    """Return whether secrets may still be left in the files of a journal in which rows were scrubbed."""
+    return bool(reader.ask(_KEPT, (UNFINISHED,)))
+
+
+def begin(execute: Execute) -> None:
+    """Note in the open transaction that rows are scrubbed, and let SQLite overwrite what it frees."""
+    execute("pragma secure_delete = on").fetchall()
+    execute(_KEEP, (UNFINISHED, "1"))
+
+
+def add(execute: Execute, seqs: Iterable[int]) -> None:
+    """Keep in the open transaction where rows about scrubbed ones are, so that no journal has to be read for them."""
+    known = execute(_KEPT, (_SEQS,)).get
+    ranges = [(first, last) for first, last in encode.loads(known)] if known else []
+    merged = bundle.merged([*ranges, *((seq, seq) for seq in seqs)])
+    execute(_KEEP, (_SEQS, encode.dumps(merged).decode()))
+
+
+def finish(execute: Execute) -> None:
+    """Note in the open transaction that nothing is left in the files."""
+    execute("delete from meta where key = ?", (UNFINISHED,))
+    execute("pragma secure_delete = off").fetchall()
+
+
+def was_scrubbed(execute: Execute, row: Stored, beside: Collection[bytes] = ()) -> bool:
+    """Return whether a row is one that was scrubbed since; `beside`: ids of rows that come with it."""
+    id = id_of(row.id, row.phase, row.sum)
+    return id in beside or execute(_KNOWN, (id,)).get is not None
+
+
+def is_known(execute: Execute, row: Row) -> bool:
+    """Return whether a row about one that was scrubbed is here already."""
+    return execute(_KNOWN, row[:1]).get is not None
+
+
+def is_folded_otherwise(was: Stored, now: Stored) -> bool:
+    """Return whether derived tables hold something that is not in the row any more."""
+    return (was.name, was.model, was.tags) != (now.name, now.model, now.tags) or now.kind in rows.BOOKS
+
+
+def is_old(reader: Reader, id: bytes, phase: int, total: int) -> bool:
+    """Return whether a row of this checksum was scrubbed since."""
+    return bool(reader.ask(_KNOWN, (id_of(id, phase, total),)))
+
+
+def all_of(reader: Reader) -> list[Replacement]:
+    """Return what was scrubbed in a journal, in order."""
+    replacements = []
+    for (ranges,) in reader.ask(_KEPT, (_SEQS,)):
+        for first, last in encode.loads(ranges):
+            for seq, event, body in reader.ask(_LISTED, (first, last, KIND, NAME)):
+                replacements.append(Replacement(seq, event, int(encode.loads(body)["phase"])))
+    return replacements
+
+
+# Whether a row is another one with notes in the place of secrets
+
+
+def is_cut(old: Stored, new: Stored) -> bool:
+    """Return whether a row is another one, whole or without its content, with notes in some places."""
+    return any(_is_cut(form, new) for form in _forms(old))
+
+
+def _is_cut(old: Stored, new: Stored) -> bool:
+    for name, was, now in zip(old._fields, old, new, strict=True):
+        if was != now and name not in _COLUMNS:
+            return False
+    return (
+        all(_is_cut_text(getattr(old, name), getattr(new, name)) for name in ("name", "model"))
+        and _is_cut_json(old.tags, new.tags)
+        and _is_cut_json(old.body, new.body)
+    )
+
+
+def _is_cut_text(old: str | None, new: str | None) -> bool:
+    """Return whether a text is another one with parts of it replaced by notes.
+
+    >>> _is_cut_text("my key sk-123", "my key [redacted:openai]"), _is_cut_text("paid 5", "paid 6")
+    (True, False)
+    """
+    if old is None or new is None or old == new:
+        return old == new
+    first, *others = NOTE.split(new)
+    if not others or not old.startswith(first):
+        return False
+    *middle, last = others
+    at = len(first)
+    for part in middle:
+        at = old.find(part, at)
+        if at < 0:
+            return False
+        at += len(part)
+    return old.endswith(last) and len(old) - len(last) >= at
+
+
+def _is_cut_json(old: str | None, new: str | None) -> bool:
+    if old is None or new is None:
+        return old == new
+    try:
+        was, now = encode.loads(old), encode.loads(new)
+    except ValueError:
+        return _is_cut_text(old, new)
+    if isinstance(was, dict) and isinstance(now, dict):
+        # The number of secrets that were removed is counted there.
+        was.pop("notes", None)
+        now.pop("notes", None)
+    return _is_cut_value(was, now)
+
+
+def _is_cut_value(was: Any, now: Any) -> bool:
+    if isinstance(was, dict) and isinstance(now, dict):
+        has_file = "$blob" in was and "$blob" in now
+        return len(was) == len(now) and all(
+            _is_cut_text(key, new_key) and ((has_file and key in _FILE_KEYS) or _is_cut_value(value, new_value))
+            for (key, value), (new_key, new_value) in zip(was.items(), now.items(), strict=True)
+        )
+    if isinstance(was, list) and isinstance(now, list):
+        return all(_is_cut_value(item, new) for item, new in zip_longest(was, now, fillvalue=_Nothing))
+    if isinstance(now, str):
+        if isinstance(was, str):
+            return _is_cut_text(was, now) or bool(_BLOB.fullmatch(was) and _BLOB.fullmatch(now))
+        return bool(NOTE.fullmatch(now))
+    # 1, 1.0 and true are equal, and not the same.
+    return type(was) is type(now) and bool(was == now)
+
+
+class _Nothing:
+    """Stands for an item that one of two lists lacks."""
+
+
+# What remotes have of rows that are scrubbed here
+
+
+def hold_back(
+    execute: Execute, seqs: Iterable[int], about: Collection[int], hubs: Collection[str], at_ns: int
+) -> dict[str, int]:
+    """Mark scrubbed rows that remotes have, in the open transaction: hubs are to get them again, others cannot.
+
+    Those rows and the ones `about` them wait for a hub that can replace a row.  Return the other remotes that have
+    some, each with how many.
+    """
+    others: dict[str, int] = {}
+    behind: set[str] = set()
+    for seq in seqs:
+        # A hub has an earlier form of it, and is to get neither that one nor this one alone.
+        behind.update(remote for (remote,) in execute(_WAITING, (seq, WAITS)).fetchall())
+        # It was refused because of what is gone now, for example.
+        execute("delete from parked where seq = ? and final < 2 and reason <> ?", (seq, WAITS))
+        for remote, first, last in execute(_DELIVERED, (seq, seq)).fetchall():
+            if remote not in hubs:
+                others[remote] = others.get(remote, 0) + 1
+                continue
+            behind.add(remote)
+            execute("delete from delivered where remote = ? and first = ?", (remote, first))
+            for low, high in bundle.without([(first, last)], [seq]):
+                execute("insert into delivered values(?, ?, ?)", (remote, low, high))
+            execute(_PARK, (remote, seq, WAITS, at_ns))
+    for remote in behind:
+        for seq in about:
+            execute(_PARK, (remote, seq, WAITS, at_ns))
+    return others
+
+
+_DELIVERED = "select remote, first, last from delivered where first <= ? and last >= ?"
+_WAITING = "select remote from parked where seq = ? and reason = ?"
+_PARK = "insert or replace into parked values(?, ?, 0, ?, ?)"
+
+
+def behind(reader: Reader) -> list[str]:
+    """Return the remotes that have rows as they were before they were scrubbed, and are to replace them."""
+    statement = "select distinct remote from parked where reason = ? order by remote"
+    return [remote for (remote,) in reader.ask(statement, (WAITS,))]
+
+
+def pairs(reader: Reader, unsent: Iterable[Replacement]) -> Iterator[list[Stored]]:
+    """Yield the rows about what was scrubbed, each with the row that was, if that is still here."""
+    for each in unsent:
+        row = stored.one(reader, each.event, each.phase)
+        about = stored.named(reader.ask(_ROW, (each.seq,)))
+        yield [*([row] if row is not None else []), *about]
+
+
+_ROW = f"select {', '.join(stored.Stored._fields)} from event where seq = ?"  # noqa: S608

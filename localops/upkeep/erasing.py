@@ -1,0 +1,47 @@
+"""The end of a scrub: nothing of what rows and files held before is left in the files of a project."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from localops.journal.reader import Reader, SQLiteError, user_message
+from localops.reading import calls, search
+from localops.transfer import scrubbed
+from localops.upkeep import prune
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection
+
+    from localops.journal.journal import Journal
+
+_TRIES = 3  # each waits some seconds for readers
+
+
+def erase(journal: Journal, files: Collection[str] = (), *, anyway: bool = False) -> str | None:
+    """Remove the traces of scrubbed rows from the files of a project; return why some may be left, if so.
+
+    `files` are the blobs that these rows named, which no row is to name any more.  With `anyway`, a large journal is
+    packed while others record into it, whose rows may go into their spill files meanwhile.  What is left is removed by
+    the next call.
+    """
+    prune.sweep_blobs(journal, anyway=files)
+    with Reader(journal.path) as reader:
+        if not scrubbed.is_unfinished(reader):
+            return None
+    # They hold words and arguments of the rows as they were.
+    search.forget(journal.folder)
+    calls.forget(journal.folder)
+    if not (anyway or prune.can_pack(journal)):
+        return "others record into the journal, and to pack it takes long"
+    try:
+        # Free pages, and free room in others, hold what was written there before.
+        is_empty = journal.compact() or any(journal.empty_wal() for _ in range(_TRIES))
+    except SQLiteError as error:
+        with suppress(SQLiteError):
+            journal.empty_wal()
+        return f"the journal could not be packed: {user_message(error)}"
+    if not is_empty:
+        return "another program reads the journal, so that its WAL cannot be emptied"
+    journal.transact(scrubbed.finish, full=True, folded=False)
+    return None

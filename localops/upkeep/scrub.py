@@ -1,0 +1,203 @@
+"""The removal of secrets from what was recorded, where a sweep finds them.
+
+Each row that holds one is written again under its seq and identity, in the same transaction as a row that says so
+(`transfer/scrubbed.py`), by which hubs replace theirs.  Then nothing of what was there is left in the files: indexes,
+free pages, the WAL and old blobs.  A crash at any point leaves a journal whose next scrub does the rest, and recorders
+go on meanwhile.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import Counter
+from dataclasses import dataclass, field
+
+from localops import clock, config
+from localops.journal import blobs, rows, spill
+from localops.journal.journal import Journal
+from localops.journal.journal_file import INSERT
+from localops.journal.reader import Reader, SQLiteError, user_message
+from localops.journal.stored import Stored, named
+from localops.transfer import remotes, scrubbed
+from localops.upkeep import erasing, sweep
+from localops.upkeep.cleaning import Cleaner, File
+from localops.upkeep.sweep import Sweep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import Any
+
+    from localops.upkeep.sweep import Swept
+
+    Execute = Callable[..., Any]
+
+_TOGETHER = 200  # rows of a transaction
+_ROUNDS = 5  # over rows that are recorded meanwhile
+_ROWS = f"select {', '.join(Stored._fields)} from event where seq = ?"  # noqa: S608
+_UNCHANGED = "select 1 from event where seq = ? and sum = ?"
+_UPDATE = "update event set name = ?, model = ?, tags = ?, sum = ?, body = ? where seq = ?"
+_SEQ = "select last_insert_rowid()"
+
+
+@dataclass
+class Scrubbed:
+    """What was done with a project."""
+
+    project: str
+    rows: int = 0
+    files: int = 0
+    rules: Counter[str] = field(default_factory=Counter)
+    sent: dict[str, int] = field(default_factory=dict)  # rows that remotes have and cannot replace
+    hubs: list[str] = field(default_factory=list)  # that replace these rows with the next pass
+    damaged: list[str] = field(default_factory=list)  # rows with a secret that are not as they were written: event ids
+    unfinished: str | None = None  # why traces may be left in the files
+    left: Swept | None = None  # what a sweep finds afterwards
+
+    @property
+    def secrets(self) -> int:
+        """Return how many were removed; one in two places counts twice."""
+        return sum(self.rules.values())
+
+    @property
+    def is_clean(self) -> bool:
+        """Return whether nothing is left that could be found."""
+        is_left = self.left is not None and bool(self.left.secrets or self.left.unread)
+        return not (self.unfinished or self.damaged or is_left)
+
+
+def scrub(home: str, project: str, *, progress: Callable[[int], None] | None = None) -> Scrubbed:
+    """Remove what today's rules find in a project."""
+    folder = config.project_folder(home, project)
+    done = Scrubbed(project)
+    if os.path.exists(os.path.join(folder, config.JOURNAL)) or spill.waiting(folder):
+        journal = Journal(folder, gather=True)
+        try:
+            _Scrub(journal, home, done, progress or (lambda _: None)).run()
+        except SQLiteError as error:
+            done.unfinished = user_message(error)
+        finally:
+            journal.close()
+    again = Sweep(home)
+    again.project(project)
+    done.left = again.result
+    return done
+
+
+class _Scrub:
+    """The scrub of one project."""
+
+    def __init__(self, journal: Journal, home: str, done: Scrubbed, progress: Callable[[int], None]) -> None:
+        self.journal, self.done, self.progress = journal, done, progress
+        self._sweep = Sweep(home)
+        self._cleaner = Cleaner(self._sweep)
+        self._hubs = {name for name, remote in remotes.load(journal.folder).items() if remote.kind == "hub"}
+        self._files: dict[str, File] = {}  # by the digest of the file that each replaces
+        self._old_files: list[str] = []
+        self._is_folded_otherwise = False
+
+    def run(self) -> None:
+        self.journal.fold()
+        self.journal.collect()
+        with Reader(self.journal.path) as reader:
+            was_unfinished = scrubbed.is_unfinished(reader)
+            self._replace_files()
+            after = 0
+            for _ in range(_ROUNDS):
+                before, after = after, self._replace_rows(reader, after)
+                if after == before:
+                    break
+        if self.done.rows or self._old_files or was_unfinished:
+            if self._is_folded_otherwise or was_unfinished:
+                self.journal.rebuild()
+            self.done.unfinished = erasing.erase(self.journal, self._old_files, anyway=True)
+            # What recorders could not write meanwhile.
+            self.journal.collect()
+        with Reader(self.journal.path) as reader:
+            self.done.hubs = scrubbed.behind(reader)
+
+    def _replace_files(self) -> None:
+        folder = self.journal.folder
+        for path in sorted(blobs.stored(folder)):
+            try:
+                digests = self._cleaner.file(folder, path)
+            except FileNotFoundError:
+                # Pruned meanwhile.
+                continue
+            if digests:
+                was, now = os.path.basename(path), digests[-1]
+                self._files[was] = File(now, blobs.size_of(folder, now))
+                self._old_files += [was, *digests[:-1]]
+                self.done.files += 1
+                self.done.rules.update(label for *_, label in self._sweep.of_file(path))
+
+    def _replace_rows(self, reader: Reader, after: int) -> int:
+        """Replace the rows after a seq that hold a secret; return the last seq that was looked at."""
+        for page in sweep.pages(reader, self.progress, after):
+            seqs = [seq for seq, _, _, _, head, body in page if self._is_suspect(head, body)]
+            for at in range(0, len(seqs), _TOGETHER):
+                self._replace(list(self._cleaned(reader, seqs[at : at + _TOGETHER])))
+            after, *_ = page[-1]
+        return after
+
+    def _is_suspect(self, head: bytes, body: bytes | None) -> bool:
+        suspects = self._sweep.redactor.suspects
+        texts = sweep.as_json(head), body or b""
+        if any(map(suspects, texts)):
+            return True
+        return bool(self._files) and not self._files.keys().isdisjoint(_blobs_in(body))
+
+    def _cleaned(self, reader: Reader, seqs: Sequence[int]) -> Iterator[tuple[Stored, Stored, Counter[str]]]:
+        """Yield rows as they are and as they shall be, with the rules."""
+        for seq in seqs:
+            try:
+                stored = named(reader.ask(_ROWS, (seq,)))
+            except UnicodeDecodeError:
+                # A flipped bit; the sweep afterwards shows whether there is a secret in it.
+                continue
+            for row in stored:
+                cleaned = None if scrubbed.is_about(row) else self._cleaner.row(row, self._files)
+                if cleaned is None:
+                    continue
+                if row.is_intact:
+                    yield row, *cleaned
+                else:
+                    self.done.damaged.append(rows.id_text(row.id))
+
+    def _replace(self, changes: Sequence[tuple[Stored, Stored, Counter[str]]]) -> None:
+        """Write some rows again, with the rows about that, in one transaction."""
+        if not changes:
+            return
+        sent: dict[str, int] = {}
+        replaced: list[tuple[Stored, Stored, Counter[str]]] = []
+
+        def work(execute: Execute) -> None:
+            nonlocal sent
+            at_ns = clock.now_ns()
+            about: list[int] = []
+            for was, now, rules in changes:
+                # Another scrub at the same time.
+                if execute(_UNCHANGED, (was.seq, was.sum)).get is None:
+                    continue
+                replaced.append((was, now, rules))
+                execute(_UPDATE, (now.name, now.model, now.tags, now.sum, now.body, now.seq))
+                files = {digest: self._files[digest].digest for digest in self._files if digest in (was.body or "")}
+                for row in scrubbed.made(was, now, at_ns=at_ns, rules=rules, files=files):
+                    if not scrubbed.is_known(execute, row):
+                        execute(INSERT, row)
+                        about.append(execute(_SEQ).get)
+            scrubbed.begin(execute)
+            scrubbed.add(execute, about)
+            sent = scrubbed.hold_back(execute, [was.seq for was, _, _ in replaced], about, self._hubs, at_ns)
+
+        self.journal.transact(work, full=True)
+        for was, now, rules in replaced:
+            self.done.rows += 1
+            self.done.rules.update(rules)
+            self._is_folded_otherwise |= scrubbed.is_folded_otherwise(was, now)
+        for remote, count in sent.items():
+            self.done.sent[remote] = self.done.sent.get(remote, 0) + count
+
+
+def _blobs_in(body: bytes | None) -> list[str]:
+    return blobs.named([body.decode("utf-8", "replace")]) if body and b"blob" in body else []

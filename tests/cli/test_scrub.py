@@ -1,0 +1,70 @@
+"""`localops scrub`: what it asks, prints and returns."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops.config import JOURNAL
+from localops.config import home as home_folder
+
+AsJson = Callable[..., dict[str, Any]]
+Command = Callable[..., tuple[int, str, str]]
+
+KEY = "sk-ant-api03-" + "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb3dEf6h" + "7a"
+
+
+@pytest.fixture
+def recorded() -> None:
+    """Record a secret as a program does that redacts nothing."""
+    localops.init(redact=False, auto_start_session=False)
+    session = localops.start_session(name="run")
+    assert session is not None
+    session.record(localops.ActionEvent(name="a", params={"header": f"Bearer {KEY}", "db_password": "hunter2!"}))
+    session.end_session("Success")
+    localops.api.client().close()
+
+
+@pytest.mark.usefixtures("recorded")
+def test_it_lists_asks_and_replaces(command: Command, as_json: AsJson) -> None:
+    """A dry run changes nothing; without a terminal to ask at, it needs --yes; then nothing is found any more."""
+    code, out, _ = command("scrub", "--dry-run")
+    assert (code, "anthropic: 1 place" in out, KEY in out) == (0, True, False)
+    listed = as_json("scrub", "--dry-run")
+    assert (listed["dry_run"], listed["secrets"]) == (True, 2)
+    code, _, err = command("scrub")
+    assert (code, "--yes" in err) == (2, True)
+    assert command("doctor", "--secrets")[0] == 1
+    document = as_json("scrub", "--yes")
+    [project] = document["projects"]
+    assert (project["project"], project["rows"], project["secrets"]) == ("default", 1, 2)
+    assert (project["ok"], project["left"], project["hubs_behind"]) == (True, [], [])
+    assert command("doctor", "--secrets")[0] == 0
+    code, out, err = command("scrub", "--yes")
+    assert (code, out, err) == (0, "default: no secrets to replace.\n", "")
+    assert "[redacted:password]" in json.dumps(as_json("show", "last"))
+
+
+@pytest.mark.usefixtures("recorded")
+def test_what_is_left_is_named_and_the_exit_code_says_so(command: Command) -> None:
+    """The rest is replaced; a reminder says that the secrets have to be changed all the same."""
+    aside = Path(home_folder(None)) / "default" / f"{JOURNAL}.damaged-1"
+    aside.write_bytes(b"page " + KEY.encode())
+    code, out, err = command("scrub", "--yes")
+    assert code == 3
+    assert "2 secrets replaced in 1 row and 0 files" in out
+    assert f"Left: anthropic in aside {aside}" in out
+    assert "change these secrets" in err
+    aside.unlink()
+    assert command("scrub", "--yes")[0] == 0
+
+
+@pytest.mark.usefixtures("recorded")
+def test_an_unknown_project_is_refused(command: Command) -> None:
+    """As by every command."""
+    assert "no project" in command("scrub", "--yes", "--project", "nope")[2]
