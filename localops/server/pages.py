@@ -239,7 +239,7 @@ _FRAME = """<!doctype html>
 <title>{title} · localops</title>
 <link rel="icon" href="{root}/web/icon.svg" type="image/svg+xml">
 <script src="{root}/web/theme.js"></script>
-<link rel="stylesheet" href="{root}/web/style.css">
+<link rel="stylesheet" href="{root}/web/style.css">{style}
 <script type="module" src="{root}/web/{page}.js"></script>
 </head>
 <body>
@@ -257,7 +257,15 @@ _FRAME = """<!doctype html>
 </body>
 </html>
 """
-_NAV = (("sessions", "/", "Sessions"), ("analytics", "/analytics", "Analytics"), ("compare", "/compare", "Compare"))
+# States whose reason is in the head of a session.
+_QUIET = frozenset(("Success", "Running"))
+# Pages with a style sheet of their own.
+_STYLED = frozenset(("session",))
+_NAV = (
+    ("sessions", "/", "Sessions"),
+    ("analytics", "/analytics", "Analytics"),
+    ("compare", "/compare", "Compare"),
+)
 _OF_HUB = (("senders", "/senders", "Senders"),)
 
 _LOCAL_LOGIN = """<section class="notice" id="login">
@@ -283,8 +291,10 @@ def _frame(page: str, title: str, inside: str, facts: object, *, root: str, can_
         f'<a href="{root}{path}"{" aria-current=page" if name == page else ""}>{label}</a>'
         for name, path, label in (*_NAV, *(_OF_HUB if can_leave else ()))
     )
+    style = f'\n<link rel="stylesheet" href="{root}/web/{page}.css">' if page in _STYLED else ""
     return _FRAME.format(
         root=root,
+        style=style,
         page=escape(page),
         title=escape(title),
         nav=nav if page != "login" else "",
@@ -379,35 +389,65 @@ def _money(one: dict[str, Any]) -> str:
 
 def _session_head(facts: Facts) -> str:
     one: Any = facts
-    labels = {
-        "Duration": f"{'at least ' if one['at_least'] else ''}{_seconds(one)}",
-        "Cost": _money(one),
-        "LLM calls": output.count(one["llm_calls"]),
-        "Tool calls": output.count(one["tool_calls"]),
-        "Actions": output.count(one["actions"]),
-        "Errors": output.count(one["errors"]),
-        "Tokens in": output.count(one["tokens_in"]),
-        "Tokens out": output.count(one["tokens_out"]),
-    }
-    figures = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in labels.items())
-    reason = (
-        f'<p class="reason {escape(one["state"])}" id="reason">{escape(one["reason"])}</p>' if one["reason"] else ""
+    figures = "".join(
+        f'<div data-id="{label}"><dt>{label}</dt><dd>{escape(value)}</dd></div>' for label, value in _run_figures(one)
     )
+    state = escape(one["state"])
+    reason = f"""<button type="button" class="reason {state}" id="reason">{_reason(one)}</button>"""
+    # The reason of a run that did not succeed has a line of its own.
+    quiet, loud = (reason, "") if one["state"] in _QUIET else ("", f'<div class="bad">{reason}</div>')
     return f"""<article id="session" data-id="{escape(one["session_id"])}">
-<div class="head" id="head">
-<h1>{escape(one["name"] or "unnamed")}</h1>
-<p class="meta"><span class="state {escape(one["state"])}" id="state">{escape(one["state"])}</span>
-<time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))} UTC</time>
+<div class="run" id="head">
+<h1 title="{escape(one["name"] or "unnamed")}">{escape(one["name"] or "unnamed")}</h1>
+<span class="state {state}" id="state">{state}</span>
+<dl class="run-figures" id="totals">{figures}</dl>
+{quiet}
+<div class="acts" id="acts"></div>
+</div>
+<div id="extras" hidden>
+<p class="meta"><time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))} UTC</time>
 <span class="project">{escape(one["project"])}</span>
 <span class="tags" id="tags">{_chips(one["tags"])}</span></p>
-{reason}<dl class="figures" id="figures">{figures}</dl>
-<div id="notices"></div>
-<div id="extras"></div>
 </div>
-<div id="views" role="tablist" aria-label="Views"></div>
+<div id="notices">{loud}{"<p></p>" * _notices(one)}</div>
+<div class="views"><div id="views" role="tablist" aria-label="Views"></div><div id="choose"></div></div>
 <div class="split"><section id="view" aria-live="off"></section>
 <aside id="details" aria-label="Selected event" hidden></aside></div>
 </article>"""
+
+
+def _run_figures(one: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the figures of a session's head by their labels; figures that are 0 are left out."""
+    counts = {
+        "LLM": one["llm_calls"],
+        "tools": one["tool_calls"],
+        "actions": one["actions"],
+        "errors": one["errors"],
+        "tokens": one["tokens_in"] + one["tokens_out"],
+    }
+    return [
+        ("Duration", f"{'at least ' if one['at_least'] else ''}{_seconds(one)}"),
+        *([("Cost", _money(one))] if one["llm_calls"] or one["cost_nano"] else []),
+        *(
+            (label if number > 1 else label.removesuffix("s"), output.count(number))
+            for label, number in counts.items()
+            if number
+        ),
+    ]
+
+
+def _notices(one: dict[str, Any]) -> int:
+    """Return how many warnings the page will have, for which it keeps room."""
+    budget = one.get("budget")
+    unfinished = one["unfinished"] and one["state"] != "Running"
+    spent = budget and budget.get("reached_at")
+    return sum(map(bool, (one["dropped"], unfinished, spent, one.get("late"), one.get("spilled"))))
+
+
+def _reason(one: dict[str, Any]) -> str:
+    """Return the line of a reason that says most: of a traceback the last one."""
+    lines = [line.strip() for line in (one["reason"] or "").splitlines() if line.strip()] or ["How it ended"]
+    return escape(lines[-1] if lines[0].startswith("Traceback") else lines[0])
 
 
 def _across(facts: Facts) -> str:

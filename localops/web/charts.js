@@ -8,6 +8,9 @@ const DAY = 86_400;
 const DAYS = STEPS.filter((step) => step >= DAY);
 const WHOLE = Array.from({ length: 16 }, (_, power) => [1, 2, 5].map((factor) => factor * 10 ** power)).flat();
 
+// Pixels of a legend of one line, and a little room.
+const LEGEND = 44;
+
 let loading;
 
 /** Load uPlot when the first chart is drawn. */
@@ -104,6 +107,8 @@ class Plot {
       ...facts,
       time,
     };
+    // With its legend: what stands below must not move when the chart comes.
+    this.place.style.minHeight = `${this.facts.height + LEGEND}px`;
     this.note.hidden = !facts.note;
     this.note.textContent = facts.note ?? "";
   }
@@ -142,6 +147,8 @@ class Plot {
       width: this.place.clientWidth,
       height,
       tzDate: (at) => plotter.tzDate(new Date(at * 1e3), "Etc/UTC"),
+      // Room for half of the last label of the axis.
+      padding: [null, 28, null, null],
       cursor: { drag: { x: false, y: false }, points: { show: !bars } },
       scales: {
         x: { time, range: bars ? () => edges(this.facts.x, time ? DAY : 1) : undefined },

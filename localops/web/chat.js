@@ -1,11 +1,12 @@
-// LLM calls as a conversation, with tool calls and errors between them.
+// LLM calls as a conversation, with tool calls, actions and errors between them.
 // The content of a turn is fetched when it becomes visible.
 
 import { ask, make } from "./base.js";
 import { count, duration, many } from "./formats.js";
-import { clipped, isConversation, message, parsed, shown } from "./values.js";
+import { took } from "./previews.js";
+import { clipped, conversation, isConversation, parsed, shown } from "./values.js";
 
-const SPOKEN = ["llm", "tool", "error"];
+const SPOKEN = ["llm", "tool", "action", "error"];
 const PAGE = 40;
 // Turns that are kept in the page; those above are released.
 const MOST = 400;
@@ -26,12 +27,12 @@ export class Chat {
       },
     });
     this.note = make("span", { class: "faint" });
-    this.turns = make("div", { class: "chat" });
+    this.turns = make("div", { class: "chat coming" });
     this.end = make("div");
     this.earlier = make("button", { type: "button", class: "quiet", hidden: true, onclick: () => this._earlier() });
     this.scroll = make(
       "div",
-      { class: "scroll", tabindex: 0, role: "region", "aria-label": "Conversation" },
+      { class: "scroll talk", tabindex: 0, role: "region", "aria-label": "Conversation" },
       this.earlier,
       this.turns,
       this.end,
@@ -39,6 +40,7 @@ export class Chat {
     this.element = make("div", { class: "pane" }, make("div", { class: "bar" }, this.choice, this.note), this.scroll);
     // Visible turns, and the controllers of their requests.
     this.asking = new WeakMap();
+    this.pending = new Set();
     this.seer = new IntersectionObserver((seen) => seen.forEach((each) => this._seen(each)), {
       root: this.scroll,
       rootMargin: "600px",
@@ -71,13 +73,24 @@ export class Chat {
     }
     if (!this.shown.length) {
       this.turns.replaceChildren(
-        make("p", { class: "empty" }, this.page.filtered ? "No call matches the filter" : "No LLM or tool calls"),
+        make(
+          "p",
+          { class: "empty" },
+          this.page.filtered ? "No call matches the filter" : "No LLM calls, tool calls or actions",
+        ),
       );
       return;
     }
     if (!this.drawn) this.turns.replaceChildren();
     if (this.drawn === this.first) this._more();
     this._watchEnd();
+  }
+
+  /** Show the newest turn. */
+  toEnd() {
+    if (this.shown && this.drawn < this.shown.length - PAGE) this._begin(this.shown.length - PAGE);
+    while (this.shown && this.drawn < this.shown.length) this._more();
+    this.scroll.scrollTop = this.scroll.scrollHeight;
   }
 
   /** Ask the observer again whether the end is near: it only speaks when that changes. */
@@ -185,7 +198,15 @@ export class Chat {
     const asking = new AbortController(),
       { signal } = asking;
     this.asking.set(target, asking);
-    setTimeout(() => signal.aborted || this._fetch(target, signal), PAUSE);
+    this.pending.add(target);
+    signal.addEventListener("abort", () => this._settle(target));
+    setTimeout(() => signal.aborted || this._fetch(target, signal).then(() => this._settle(target)), PAUSE);
+  }
+
+  /** Show the turns once those in sight are there: each that came later would move those below. */
+  _settle(turn) {
+    this.pending.delete(turn);
+    if (!this.pending.size) this.turns.classList.remove("coming");
   }
 
   _turn(at, seq) {
@@ -193,7 +214,12 @@ export class Chat {
       kind = run.kindOf(at);
     const facts = [
       run.agentOf(at),
-      run.took[at] < 0 ? (this.page.isUnderWay(at) ? "running" : "did not finish") : duration(run.took[at] / 1e6),
+      run.took[at] < 0
+        ? this.page.isUnderWay(at)
+          ? ["running for ", took(this.page, at)]
+          : "did not finish"
+        : duration(run.took[at] / 1e6),
+      `at ${run.begins(at)}`,
       run.tokens[at] ? `${count(run.tokens[at])} tokens` : "",
       run.costOf(at),
     ];
@@ -224,63 +250,44 @@ export class Chat {
       this.seer.unobserve(turn);
       body.classList.remove("faint");
       body.replaceChildren(...content(event));
+      if (this.page.follows) this.scroll.scrollTop = this.scroll.scrollHeight;
     } catch (error) {
       if (!signal.aborted) body.replaceChildren(error.message);
     }
   }
 }
 
-/** Return the content of a turn: the last message of the prompt and the answer; earlier messages are folded. */
+/** Return the content of a turn: on the left what was given, on the right what came of it. */
 function content(event) {
-  const parts = [],
-    labelled = (label, value) =>
-      parts.push(make("div", { class: "message" }, make("div", { class: "role" }, label), clipped(shown(value))));
-  const prompt = parsed(event.prompt),
-    completion = parsed(event.completion);
-  if (Array.isArray(prompt) && isConversation(prompt)) {
-    const earlier = prompt.slice(0, -1);
-    if (earlier.length)
-      parts.push(
-        make(
-          "details",
-          {},
-          make(
-            "summary",
-            { class: "faint" },
-            earlier.length === 1 ? "1 earlier message" : `${earlier.length} earlier messages`,
-          ),
-          earlier.map(message),
-        ),
-      );
-    parts.push(message(prompt.at(-1)));
-  } else if (prompt !== undefined && prompt !== null) {
-    if (isConversation(prompt)) parts.push(shown(prompt));
-    else labelled("user", prompt);
-  }
-  if (completion !== undefined && completion !== null) {
-    if (isConversation(completion)) parts.push(shown(completion));
-    else
-      parts.push(
-        make("div", { class: "message assistant" }, make("div", { class: "role" }, "assistant"), shown(completion)),
-      );
-  }
-  if (event.kind === "llm" && (event.error || event.message)) labelled("error", event.error || event.message);
-  for (const [key, label] of event.kind === "llm"
-    ? []
-    : [
-        ["params", "arguments"],
-        ["input", "input"],
-        ["returns", "result"],
-        ["result", "result"],
-        ["output", "output"],
-        ["message", "error"],
-        ["error", "error"],
-        ["details", "error"],
-      ]) {
-    const value = parsed(event[key]);
-    if (value !== undefined && value !== null && value !== "") labelled(label, value);
-  }
-  // What a tool was given and what it answered stand side by side.
-  if (event.kind === "tool" && parts.length === 2) return [make("div", { class: "beside" }, parts)];
-  return parts.length ? parts : [make("span", { class: "faint" }, "no content")];
+  const sides = [[], []];
+  const add = (side, label, value) => {
+    const inside = parsed(value);
+    if (inside === undefined || inside === null || inside === "") return;
+    // Messages say who speaks.
+    const element = isConversation(inside)
+      ? conversation(inside, clipped)
+      : make("div", { class: `message ${label}` }, make("div", { class: "role" }, label), clipped(shown(inside)));
+    sides[side].push(element);
+  };
+  if (event.kind === "llm") {
+    add(0, "user", event.prompt);
+    add(1, "assistant", event.completion);
+    add(1, "error", event.error || event.message);
+  } else
+    for (const [side, key, label] of [
+      [0, "params", "arguments"],
+      [0, "input", "input"],
+      [1, "returns", "result"],
+      [1, "result", "result"],
+      [1, "output", "output"],
+      [1, "message", "error"],
+      [1, "error", "error"],
+      [1, "details", "error"],
+    ])
+      add(side, label, event[key]);
+  for (const file of event.attachments || [])
+    if (file.bytes !== null && file.kind.startsWith("image/"))
+      sides[1].push(make("img", { class: "shown", src: file.url, alt: "Screenshot", loading: "lazy" }));
+  const parts = sides.filter((side) => side.length).map((side) => make("div", { class: "side" }, side));
+  return parts.length ? [make("div", { class: "beside" }, parts)] : [make("span", { class: "faint" }, "no content")];
 }

@@ -4,13 +4,15 @@ import { ask, byId, copy, copyButton, icon, ICONS, make, notice } from "./base.j
 import { bytes, count, duration, eventCost } from "./formats.js";
 import { stamp } from "./times.js";
 import { curl, prose, python } from "./copies.js";
-import { clipped, json, parsed, shown, traceback } from "./values.js";
+import { took } from "./previews.js";
+import { Handle } from "./handle.js";
+import { clipped, conversation, json, parsed, shown, traceback } from "./values.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
-// Keys that are shown first, under a title; other keys follow as JSON.
+// Keys that are shown first, under a title; other keys follow as JSON.  The answer of a model is what one looks for.
 const TEXTS = [
-  ["prompt", "Prompt"],
   ["completion", "Completion"],
+  ["prompt", "Prompt"],
   ["params", "Arguments"],
   ["input", "Input"],
   ["output", "Output"],
@@ -64,11 +66,12 @@ export class Details {
     this.box.tabIndex = -1;
     this.seq = 0;
     this.raw = false;
+    this.handle = new Handle(this.box);
   }
 
   async show(seq) {
     this.seq = seq;
-    this.box.hidden = !seq;
+    this.box.hidden = this.handle.element.hidden = !seq;
     this.box.parentElement.classList.toggle("open", Boolean(seq));
     if (!seq) return this.box.replaceChildren();
     const late = setTimeout(() => this.box.replaceChildren(this._head({ kind: "", name: "…" })), 150);
@@ -77,6 +80,7 @@ export class Details {
       if (this.seq !== seq) return undefined;
       // An event is named by its first row.
       if (event.entry && event.entry !== seq) return this.page.select(event.entry);
+      this.event = event;
       this._draw(event);
     } catch (error) {
       if (this.seq === seq)
@@ -115,6 +119,8 @@ export class Details {
       : this._parts(event, part);
     this.box.replaceChildren(this._head(event, copies(event), switch_), ...inside);
     this.box.scrollTop = 0;
+    if (this.focus) this.box.querySelector(`[aria-label="${this.focus}"]`)?.focus();
+    this.focus = "";
   }
 
   _head(event, ...tools) {
@@ -130,6 +136,8 @@ export class Details {
         event.failed && make("span", { class: "failed" }, " failed"),
       ),
       tools,
+      this._way("Previous event", "k", ICONS.left, -1),
+      this._way("Next event", "j", ICONS.right, 1),
       make(
         "button",
         {
@@ -144,18 +152,34 @@ export class Details {
     );
   }
 
+  _way(label, key, path, by) {
+    const run = () => {
+      this.page.step(by);
+      // The panel is drawn again: who steps by this button goes on with it.
+      this.focus = label;
+    };
+    return make(
+      "button",
+      { type: "button", class: "quiet round", "aria-label": label, title: `${label} (${key})`, onclick: run },
+      icon(path),
+    );
+  }
+
   _parts(event, part) {
     const parts = [];
     const error = this._error(event);
     if (error.length)
       parts.push(part("Error", error, event.traceback || event.logs || event.message || event.error || event.details));
+    const files = event.attachments?.length ? part("Files", event.attachments.map(file)) : null;
+    if (files && event.kind === "action") parts.push(files);
     for (const [key, title] of TEXTS) {
       // Already shown as the error.
       if (event.kind === "error" && (key === "details" || key === "logs")) continue;
       const value = parsed(event[key]);
-      if (value !== undefined && value !== null && value !== "") parts.push(part(title, clipped(shown(value)), value));
+      if (value !== undefined && value !== null && value !== "")
+        parts.push(part(title, key === "prompt" ? conversation(value, clipped) : clipped(shown(value)), value));
     }
-    if (event.attachments?.length) parts.push(part("Files", event.attachments.map(file)));
+    if (files && event.kind !== "action") parts.push(files);
     const rest = Object.fromEntries(
       Object.entries(event).filter(
         ([key, value]) =>
@@ -220,7 +244,7 @@ export class Details {
         href: `?event=${seq}${location.hash}`,
         onclick: (click) => {
           click.preventDefault();
-          this.page.select(seq);
+          this.page.select(seq, { isStep: true });
         },
       },
       label,
@@ -232,13 +256,13 @@ export class Details {
       at = run.find(this.seq),
       start = Number(event.start_ns) / 1e6;
     const rows = [
-      ["Started", `${stamp(start)}, ${duration((start - run.t0) / 1e3 - run.begin / 1e6)} in`],
+      ["Started", at < 0 ? stamp(start) : `${stamp(start)}, ${run.begins(at)} in`],
       [
         "Duration",
         event.finished
           ? duration((Number(event.end_ns) - Number(event.start_ns)) / 1e9)
           : this.page.isUnderWay(at)
-            ? "still running"
+            ? ["running for ", took(this.page, at)]
             : "did not finish",
       ],
       ["Agent", event.agent_name],

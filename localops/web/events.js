@@ -1,8 +1,8 @@
 // The events as a table, in the order of their start.
 
 import { make } from "./base.js";
-import { count, duration } from "./formats.js";
-import { preview } from "./previews.js";
+import { count, many } from "./formats.js";
+import { again, preview, took } from "./previews.js";
 import { VirtualList } from "./virtual.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
@@ -49,7 +49,9 @@ export class Events {
   changed() {
     const { run } = this.page;
     this.shown = this.page.filtered ? run.order.filter((at) => this.page.matches(at)) : run.order;
-    this.note.textContent = this.page.filtered ? `${count(this.shown.length)} of ${count(run.n)}` : count(run.n);
+    this.note.textContent = this.page.filtered
+      ? `${count(this.shown.length)} of ${many(run.n, "event")}`
+      : many(run.n, "event");
     this.list.current = this.shown.indexOf(run.find(this.page.selected));
     this.list.show(this.shown.length);
   }
@@ -58,36 +60,45 @@ export class Events {
     this.list.mark(this.shown.indexOf(this.page.run.find(seq)));
   }
 
+  /** Show the newest event. */
+  toEnd() {
+    this.list.reveal(this.shown.length - 1);
+  }
+
   move(key) {
     return this.list.move(key);
   }
 
   _draw(at, row) {
     const { run } = this.page,
-      kind = run.kindOf(at);
+      kind = run.kindOf(at),
+      held = run.tree.holds[at];
     const cell = (kind_, ...inside) => make("span", { class: kind_, role: "gridcell" }, ...inside);
     row.setAttribute("role", "row");
     row.append(
-      cell("num faint", duration((run.start[at] - run.begin) / 1e6)),
+      cell("num faint", run.begins(at)),
       cell("narrow", make("span", { class: `kind ${KINDS.has(kind) ? kind : ""}` }, kind)),
       cell(
         "what",
         make(
           "span",
-          {},
+          { class: run.isCause(at) ? "failed" : null },
           make("span", { class: `kind bare ${KINDS.has(kind) ? kind : ""}`, "aria-hidden": "true" }),
           run.nameOf(at),
-          run.failed[at] ? make("span", { class: "failed" }, " failed") : null,
+          run.failed[at]
+            ? make("span", { class: held ? "faint" : "failed" }, held ? " failed inside" : " failed")
+            : null,
         ),
+        again(this.page, run.seq[at]),
         preview(run.seq[at], run.took[at] >= 0),
       ),
       cell("wide faint", run.agentOf(at)),
       cell("wide faint", run.model[at] >= 0 ? run.models[run.model[at]] : ""),
       cell(
         "num",
-        run.took[at] < 0
-          ? make("span", { class: "pending" }, this.page.isUnderWay(at) ? "running" : "unfinished")
-          : duration(run.took[at] / 1e6),
+        run.took[at] < 0 && !this.page.isUnderWay(at)
+          ? make("span", { class: "pending" }, "unfinished")
+          : took(this.page, at),
       ),
       cell("num wide", run.tokens[at] ? count(run.tokens[at]) : ""),
       cell("num narrow", run.costOf(at)),

@@ -28,17 +28,21 @@ export class Figures {
       tool = calls("tool").filter(hasEnded);
     const over = this._over();
     over.classList.add("wide");
+    const steps = Array.from(run.order).filter(
+      (at) => hasEnded(at) && !KINDS.has(run.kindOf(at)) && run.tree.first[at] < 0,
+    );
     const boxes = [
       over,
       this._by("Cost and tokens by model", "Model", llm, "model", run.models, true),
       this._by("Cost and tokens by agent", "Agent", Array.from(run.order), "agent", run.agents, true),
       this._by("Tools", "Tool", tool, "name", run.names, false),
+      this._by("Other steps", "Step", steps, "name", run.names, false),
       llm.length > 0 && this._latency("Duration of LLM calls", llm, "llm"),
       tool.length > 0 && this._latency("Duration of tool calls", tool, "tool"),
       this._top(
         "Slowest calls",
         "Duration",
-        [...llm, ...tool].filter(hasEnded),
+        [...llm, ...tool, ...steps].filter(hasEnded),
         (at) => run.took[at],
         (at) => duration(run.took[at] / 1e6),
       ),
@@ -57,7 +61,7 @@ export class Figures {
   _over() {
     const { run } = this.page;
     const { begin } = run,
-      step = Math.max(1, (run.last - begin) / BUCKETS);
+      step = Math.max(1, (this.page.now - begin) / BUCKETS);
     const x = Array.from({ length: BUCKETS }, (_, i) => ((i + 0.5) * step) / 1e6);
     const sums = new Map();
     for (let at = 0; at < run.n; at += 1) {
@@ -107,7 +111,7 @@ export class Figures {
         title,
         rows,
         value: (row) => (costs ? row.cost : row.calls),
-        to: (row) => () => this._seek(column, names[row.key]),
+        to: (row) => () => this._seek(title === "Tools" ? new Set(["tool"]) : this.page.kinds, names[row.key]),
         columns: [
           { label, text: (row) => names[row.key] || "unnamed" },
           { label: column === "agent" ? "Events" : "Calls", num: true, text: (row) => count(row.calls) },
@@ -129,10 +133,10 @@ export class Figures {
     );
   }
 
-  _seek(column, name) {
+  _seek(kinds, name) {
     const field = document.querySelector("#choose input");
     field.value = name;
-    this.page.seek(column === "name" ? new Set(["tool"]) : this.page.kinds, name);
+    this.page.seek(kinds, name);
     document.getElementById("tab-events").click();
   }
 

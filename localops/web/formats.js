@@ -2,6 +2,7 @@
 
 // A narrow no-break space.
 const GROUP = "\u202f";
+const DAY = 86_400;
 
 export const count = (value) =>
   value === null || value === undefined ? "–" : String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, GROUP);
@@ -33,11 +34,37 @@ export function duration(seconds) {
   return `${Math.floor(hours / 24)}d ${two(hours % 24)}h`;
 }
 
+/**
+ * Return a time since the start as exactly as one `gap` seconds away needs it to differ: 1h 21m, 1h 21m 03s,
+ * 1h 21m 03.2s.
+ */
+export function since(seconds, gap) {
+  if (seconds < 0) return `-${since(-seconds, gap)}`;
+  const digits = Math.min(3, Math.max(0, Math.ceil(-Math.log10(Math.max(gap, 1e-9)))));
+  if (seconds < 0.9995 || gap >= 60 || (seconds < 60 && digits < 2)) return duration(seconds);
+  const unit = 10 ** digits,
+    parts = Math.round(seconds * unit),
+    full = Math.floor(parts / unit),
+    rest = digits ? `.${String(parts % unit).padStart(digits, "0")}` : "";
+  const two = (number) => String(number).padStart(2, "0");
+  if (full < 60) return `${full}${rest}s`;
+  const minutes = Math.floor(full / 60) % 60,
+    hours = Math.floor(full / 3600) % 24,
+    days = Math.floor(full / DAY);
+  return [
+    days && `${days}d`,
+    full >= 3600 && `${days ? two(hours) : hours}h`,
+    `${full >= 3600 ? two(minutes) : minutes}m`,
+    `${two(full % 60)}${rest}s`,
+  ]
+    .filter(Boolean)
+    .join(" ");
+}
+
 /** Return the duration of a session in seconds; of a running one, until now. */
 export const elapsed = (one) =>
   one.state === "Running" ? Math.max(one.seconds, (Date.now() - Date.parse(one.began)) / 1e3) : one.seconds;
 
-const DAY = 86_400;
 /** Steps of an axis of seconds: 1, 2 and 5, or common fractions of hours and days. */
 export const STEPS = [
   ...[-6, -5, -4, -3, -2, -1, 0].flatMap((power) => [1, 2, 5].map((factor) => +`${factor}e${power}`)),
@@ -59,10 +86,11 @@ export const STEPS = [
 /** Return the label of a tick on an axis with ticks every `step` seconds. */
 export function tick(seconds, step) {
   if (seconds === 0) return "0";
+  if (seconds >= 60) return since(seconds, step);
   // More digits where microseconds are visible.
   const more = step < 1e-3 ? 3 : 0;
   if (step < 1) return seconds < 1 ? `${+(seconds * 1e3).toFixed(more)}ms` : `${+seconds.toFixed(3 + more)}s`;
-  return seconds < 60 ? `${Math.round(seconds)}s` : duration(seconds);
+  return `${Math.round(seconds)}s`;
 }
 
 /** Return nano-dollars as text: $12.35, $0.0123, $0.000042. */

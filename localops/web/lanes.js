@@ -1,28 +1,40 @@
 // The layout of bars: events in lanes, and each lane in as many lines as it has concurrent events.
 
 // Lines of one lane; further bars share the last one.
-const MOST = { agent: 12, nesting: 80 };
+const MOST = { agent: 12, name: 6, nesting: 80 };
+// Processes that have a line of their own above the events.
+const PROCESSES = 12;
 
-/** Lay out events by agent: `{lines, lanes: [{label, from, to}]}`, each line in the order of the start. */
-export function byAgent(run, now) {
-  const groups = new Map();
-  for (const at of run.order) {
-    const agent = run.agent[at];
-    if (!groups.has(agent)) groups.set(agent, []);
-    groups.get(agent).push(at);
+/**
+ * Lay out events `by` agent, by name or by nesting: `{lines, lanes: [{label, from, to}]}`.  Each line is in the order
+ * of the start, and has the places of its events on the axis.
+ */
+export function layOut(run, now, by, axis) {
+  const lanes = [];
+  let lines = [];
+  if (by === "nesting") lines = nested(run, now);
+  else {
+    const groups = new Map();
+    for (const at of run.order) {
+      const key = by === "agent" ? run.agent[at] : `${run.kind[at]} ${run.nameOf(at)}`;
+      if (!groups.has(key)) groups.set(key, []);
+      groups.get(key).push(at);
+    }
+    for (const events of groups.values()) {
+      const from = lines.length,
+        [first] = events;
+      lines.push(...pack(run, events, now, MOST[by]));
+      const label = by === "agent" ? run.agentOf(first) || "no agent" : run.nameOf(first) || run.kindOf(first);
+      lanes.push({ label, kind: by === "name" ? run.kindOf(first) : "", from, to: lines.length });
+    }
   }
-  const lines = [],
-    lanes = [];
-  for (const [agent, events] of groups) {
-    const from = lines.length;
-    lines.push(...pack(run, events, now, MOST.agent));
-    lanes.push({ label: agent < 0 ? "no agent" : run.agents[agent], from, to: lines.length });
-  }
-  return finished(lines, lanes, run, now);
+  const line = new Int32Array(run.n);
+  lines.forEach((events, index) => events.forEach((at) => (line[at] = index)));
+  return { lanes, lineOf: line, lines: lines.map((events) => placed(events, run, now, axis)) };
 }
 
-/** Lay out each event below its parent. */
-export function byNesting(run, now) {
+/** Each event below its parent. */
+function nested(run, now) {
   const { walk, parent } = run.tree;
   const line = new Int32Array(run.n),
     until = [],
@@ -38,7 +50,7 @@ export function byNesting(run, now) {
     lines[here].push(at);
     until[here] = Math.max(until[here], run.end(at, now));
   }
-  return finished(lines, [], run, now);
+  return lines;
 }
 
 function pack(run, events, now, most) {
@@ -58,24 +70,41 @@ function pack(run, events, now, most) {
   return lines;
 }
 
-function finished(lines, lanes, run, now) {
-  return {
-    lanes,
-    lines: lines.map((events) => {
-      events.sort((a, b) => run.start[a] - run.start[b]);
-      const starts = Float64Array.from(events, (at) => run.start[at]);
-      // The latest end of the bars so far, to find bars that begin before the view and reach into it.
-      let far = -Infinity;
-      const reach = Float64Array.from(events, (at) => (far = Math.max(far, run.end(at, now))));
-      return { events: Int32Array.from(events), starts, reach };
-    }),
-  };
+function placed(events, run, now, axis) {
+  events.sort((a, b) => run.start[a] - run.start[b]);
+  const starts = Float64Array.from(events, (at) => axis.place(run.start[at]));
+  // The latest end of the bars so far, to find bars that begin before the view and reach into it.
+  let far = -Infinity;
+  const reach = Float64Array.from(events, (at) => {
+    // What is under way goes on: it reaches wherever one looks.
+    const end = run.took[at] < 0 && !run.pauseAfter(at) ? Infinity : axis.place(run.end(at, now));
+    return (far = Math.max(far, end));
+  });
+  return { events: Int32Array.from(events), starts, reach, label: nameOf(events, run) };
 }
 
-/** Return gaps without events, at least a fiftieth of the session long: [from, to] in microseconds. */
-export function gaps(run, now) {
+/** Return the name that all events of a line have; empty if they differ. */
+function nameOf(events, run) {
+  const [first] = events;
+  const isSame = events.every((at) => run.name[at] === run.name[first] && run.model[at] === run.model[first]);
+  return isSame ? run.nameOf(first) || run.kindOf(first) : "";
+}
+
+/** Return a line for each process of a run of several: `[{label, start, end, isOpen}]` in microseconds. */
+export function processes(participants, t0) {
+  if (participants.length < 2) return [];
+  return participants.slice(0, PROCESSES).map((each) => ({
+    label: `${each.host || "?"} · ${each.pid ?? "?"}`,
+    start: (Date.parse(each.began) - t0) * 1e3,
+    end: (Date.parse(each.last) - t0) * 1e3,
+    isOpen: !each.last,
+  }));
+}
+
+/** Return gaps without events of at least `part` of the session: [from, to] in microseconds. */
+export function gaps(run, now, part = 1 / 50) {
   const { order, first } = run.tree;
-  const least = Math.max(1_000, (now - run.begin) / 50);
+  const least = Math.max(1_000, (now - run.begin) * part);
   const busy = new Set(["llm", "tool", "action"].map((kind) => run.kinds.indexOf(kind)));
   const result = [];
   let until = run.n ? run.start[order[0]] : 0;

@@ -43,17 +43,18 @@ function draw(sessions, rows) {
 }
 
 const chip = (id, { loops, headline }) =>
-  make(
-    "a",
-    { class: `tag loops ${loops ? "failed" : ""}`, href: url(`s/${id}#loops`), title: headline },
-    loops ? (loops === 1 ? "loop" : `${loops} loops`) : "repeats",
-  );
+  make("a", { class: `tag loops ${loops ? "failed" : ""}`, href: url(`s/${id}#loops`), title: headline }, named(loops));
 
-/** Return the fold of a session's page, with a chip beside its state; hidden where there is nothing. */
-export function loops(one) {
+const named = (loops) => (loops ? (loops === 1 ? "loop" : `${loops} loops`) : "repeats");
+
+/**
+ * Return the fold of a session's page, with a chip beside its state; hidden where there is nothing.
+ * `onKnown` is called with the loops once they are known, and `open` to show the fold.
+ */
+export function loops(one, { onKnown, open }) {
   const inside = make("div", { class: "inside" }),
     summary = make("summary", {}, "Loops and failing tools");
-  byId("state").parentElement.querySelector(".loops")?.remove();
+  byId("head").querySelector(".loops")?.remove();
   let asked = false;
   const load = async () => {
     if (asked) return;
@@ -69,11 +70,12 @@ export function loops(one) {
   const show = (facts) => {
     inside.replaceChildren(...facts.page.map(section));
     box.hidden = !facts.page.length;
-    if (location.hash === "#loops") open(box);
+    onKnown(facts.loops);
+    if (location.hash === "#loops") open();
     if (!facts.loops_count) return;
     summary.textContent = `Loops: ${facts.headline}`;
-    const attributes = { type: "button", class: `tag loops ${facts.alarming ? "failed" : ""}` };
-    byId("state").after(" ", make("button", { ...attributes, onclick: () => open(box) }, facts.headline));
+    const attributes = { type: "button", class: `tag loops ${facts.alarming ? "failed" : ""}`, title: facts.headline };
+    byId("state").after(make("button", { ...attributes, onclick: open }, named(facts.alarming)));
   };
   const box = make("details", { id: "loops", ontoggle: load }, summary, inside);
   // To compare the calls of a long session takes a while.
@@ -82,11 +84,6 @@ export function loops(one) {
     load();
   }
   return box;
-}
-
-function open(box) {
-  box.open = true;
-  box.scrollIntoView({ block: "start" });
 }
 
 const section = ({ title, sentences }) =>

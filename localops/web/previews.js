@@ -1,6 +1,7 @@
 // What events are about, a line each: fetched in groups for the rows that are drawn, and kept by seq.
 
 import { ask, data, make } from "./base.js";
+import { duration } from "./formats.js";
 
 // Milliseconds in which rows are collected for one request, so that rows scrolled past are not fetched.
 const PAUSE = 100;
@@ -54,4 +55,21 @@ function fill(element, text) {
   if (!text) return;
   element.textContent = text;
   element.title = text;
+}
+
+/** Return how long an event took; of one that is under way, how long so far, which the page keeps up to date. */
+export function took(page, at) {
+  const { run } = page;
+  if (run.took[at] >= 0) return duration(run.took[at] / 1e6);
+  if (!page.isUnderWay(at)) return "–";
+  return make("span", { class: "pending", "data-since": run.start[at] }, duration((page.now - run.start[at]) / 1e6));
+}
+
+/** Return a sign that a call is the first of a loop, or repeats an earlier one. */
+export function again(page, seq) {
+  const rounds = page.repeats.get(seq);
+  if (rounds === undefined) return null;
+  return rounds
+    ? make("span", { class: "tag loops again", title: `Made ${rounds} times, with the same result` }, `×${rounds}`)
+    : make("span", { class: "again faint", title: "Repeats an earlier call, with the same result" }, "again");
 }

@@ -2,7 +2,7 @@
 // `seq` names them to the server and in the address.  The tree and its sums are computed when they are needed.
 
 import { ask } from "./base.js";
-import { cost as sum, eventCost } from "./formats.js";
+import { cost as sum, eventCost, since } from "./formats.js";
 
 const FIRST = 2_000,
   THEN = 25_000;
@@ -96,6 +96,17 @@ export class Run {
   /** The start of the time axis in microseconds: the session's start, or that of an earlier event. */
   get begin() {
     return this.n ? Math.min(0, this.start[this.order[0]]) : 0;
+  }
+
+  /** Return when an event began, after the start of the session, as exactly as it differs from the events beside it. */
+  begins(at) {
+    const { order, place } = this.tree,
+      here = place[at],
+      gaps = [here - 1, here + 1]
+        .filter((each) => each >= 0 && each < order.length)
+        .map((each) => Math.abs(this.start[order[each]] - this.start[at]))
+        .filter((gap) => gap > 0);
+    return since((this.start[at] - this.begin) / 1e6, Math.min(...gaps, 1e9) / 1e6);
   }
 
   /** Return the number of an event; -1 if it is unknown. */
@@ -220,6 +231,9 @@ function grow(run) {
   for (let at = 1; at < n && sorted; at += 1) sorted = run.start[at - 1] <= run.start[at];
   if (!sorted) order.sort((a, b) => run.start[a] - run.start[b] || run.seq[a] - run.seq[b]);
 
+  const place = new Int32Array(n);
+  order.forEach((at, index) => (place[at] = index));
+
   const parent = new Int32Array(n).fill(-1),
     first = new Int32Array(n).fill(-1),
     next = new Int32Array(n).fill(-1);
@@ -292,6 +306,8 @@ function grow(run) {
     stops = innermost.filter((at) => run.pauseAfter(at));
   return {
     order,
+    // Where each event is in the order.
+    place,
     roots,
     parent,
     first,

@@ -1,33 +1,41 @@
-// The timeline: every event as a bar on a canvas that can be zoomed and dragged.  The time to draw a frame depends on
-// the pixels, not on the events: bars in the same pixels are drawn once, and errors last.
+// The timeline: every event as a bar on a canvas that can be zoomed and dragged.  What is drawn is in paint.js.
 
 import { colour, make, onTheme } from "./base.js";
-import { count, duration, STEPS, tick } from "./formats.js";
-import { byAgent, byNesting, gaps, place } from "./lanes.js";
+import { Axis } from "./axis.js";
+import { Film } from "./film.js";
+import { count, duration, many } from "./formats.js";
+import { gaps, layOut, place, processes } from "./lanes.js";
+import { COLOURS, kindNumbers, LINE, paintAxis, paintBars, paintMap, TOP } from "./paint.js";
 
-const LINE = 18,
-  BAR = 13,
-  LABEL = 20,
-  TOP = 6;
-const KINDS = ["llm", "tool", "agent", "action", "error", "other"];
-const COLOURS = [...KINDS, "ink", "soft", "line", "paper", "card", "sunk", "accent", "warn", "accent-ink"];
+const AXIS = 24,
+  MAP = 36;
+// Pixels for names on the left, in a wide and in a narrow window.
+const GUTTER = 148,
+  NARROW = 76,
+  ROOMY = 620;
 // Microseconds of the view at the closest zoom.
 const CLOSEST = 20;
+// A gap that is skipped lasts at least this part of the session.
+const IDLE = 1 / 100;
 
 export class Timeline {
   constructor(page) {
     this.page = page;
     this.by = "agent";
+    this.skips = false;
     this.from = 0;
     // 0: the whole session.
     this.span = 0;
     this.layout = null;
     this.hover = -1;
+    // The event that arrow keys stand on.
+    this.cursor = -1;
+    this.gutter = 0;
     // Name → its width in pixels.
-    this._widths = new Map();
+    this.widths = new Map();
     this._build();
     onTheme(() => {
-      this._colours = null;
+      this.colours = null;
       this.draw();
     });
     new ResizeObserver(() => this._resize()).observe(this.scroll);
@@ -40,8 +48,21 @@ export class Timeline {
       "select",
       { "aria-label": "Order of the bars", onchange: () => this._order(this.choice.value) },
       make("option", { value: "agent" }, "by agent"),
+      make("option", { value: "name" }, "by name"),
       make("option", { value: "nesting" }, "by nesting"),
     );
+    this.idle = make(
+      "button",
+      {
+        type: "button",
+        class: "quiet small",
+        "aria-pressed": "false",
+        title: "Make times without events short",
+        onclick: () => this._skip(!this.skips),
+      },
+      "Skip idle",
+    );
+    this.note = make("span", { class: "faint hint" }, "Ctrl + wheel zooms, drag moves");
     const bar = make(
       "div",
       { class: "bar" },
@@ -49,21 +70,36 @@ export class Timeline {
       button("−", "Zoom out ( − )", () => this.zoom(1.6)),
       button("+", "Zoom in ( + )", () => this.zoom(0.625)),
       button("Fit", "Everything ( 0 )", () => this.fit()),
+      this.idle,
+      this.note,
     );
     this.overview = make("canvas", { class: "overview", "aria-hidden": "true" });
-    this.axis = make("canvas", { class: "axis", "aria-hidden": "true" });
+    this.axisCanvas = make("canvas", { class: "axis", "aria-hidden": "true" });
+    this.words = make("p", { class: "visually-hidden", id: "timeline-words" });
+    this.spoken = make("p", { class: "visually-hidden", role: "status" });
     this.canvas = make("canvas", {
       tabindex: 0,
       role: "application",
       "aria-roledescription": "timeline",
-      "aria-label":
-        "Timeline. Plus and minus zoom, arrows move, j and k go from event to event; " +
-        "the tree has the same events as text.",
+      "aria-label": "Timeline. Arrows go from bar to bar, Enter opens one, plus and minus zoom, Shift and arrows move.",
+      "aria-describedby": "timeline-words",
     });
     this.space = make("div");
     this.scroll = make("div", { class: "scroll" }, this.canvas, this.space);
     this.tip = make("div", { class: "tip", hidden: true });
-    this.element = make("div", { class: "pane timeline" }, bar, this.overview, this.axis, this.scroll, this.tip);
+    this.film = new Film(this.page, () => this.draw());
+    this.element = make(
+      "div",
+      { class: "pane timeline" },
+      bar,
+      this.film.element,
+      this.overview,
+      this.axisCanvas,
+      this.scroll,
+      this.tip,
+      this.words,
+      this.spoken,
+    );
     this.scroll.addEventListener("scroll", () => this.draw(), { passive: true });
     this._listen();
   }
@@ -72,16 +108,21 @@ export class Timeline {
 
   changed() {
     this._gather();
+    this.film.changed();
     this._resize();
   }
 
   /** Draw a running session again, whose time axis grows. */
   tick() {
-    if (this.element.isConnected) this.draw();
+    if (!this.element.isConnected) return;
+    if (this.page.follows && this.span) this.toEnd();
+    this.draw();
   }
 
   selected(seq, mine) {
     const at = this.page.run.find(seq);
+    this.cursor = at;
+    this.film.selected(seq);
     if (at >= 0 && !mine && this.layout) this._reveal(at);
     this.draw();
   }
@@ -91,66 +132,88 @@ export class Timeline {
     this.draw();
   }
 
+  /** Show what is newest, at the zoom that was chosen. */
+  toEnd() {
+    if (this.span) this._look(this.axis.place(this.page.now) - this.span * 0.9, this.span);
+  }
+
   _order(by) {
     this.by = by;
     this.changed();
   }
 
+  _skip(skips) {
+    this.skips = skips;
+    this.idle.setAttribute("aria-pressed", String(skips));
+    this.span = 0;
+    this.changed();
+  }
+
   _gather() {
-    const { run } = this.page,
-      { now } = this.page;
-    if (this.layout?.version === run.version && this.layout.by === this.by) {
-      this._lit = null;
-      return;
-    }
-    const layout = this.by === "agent" ? byAgent(run, now) : byNesting(run, now);
-    let y = TOP;
-    const labels = new Map(layout.lanes.map((lane) => [lane.from, lane.label]));
-    const tops = layout.lines.map((_, index) => {
-      if (labels.has(index)) y += LABEL;
-      const top = y;
-      y += LINE;
-      return top;
-    });
-    const kinds = run.kinds.map((kind) => Math.max(0, KINDS.includes(kind) ? KINDS.indexOf(kind) : 5));
+    const { run, now } = this.page;
+    const key = [run.version, this.by, this.skips, this.page.facts.participants?.length].join();
+    this.lit_ = null;
+    if (this.layout?.key === key) return;
+    this.axis = this.skips ? new Axis(gaps(run, now, IDLE), now - run.begin) : new Axis();
+    const layout = layOut(run, now, this.by, this.axis);
+    const bands = processes(this.page.facts.participants || [], run.t0);
+    const tops = layout.lines.map((_, index) => TOP + (bands.length + index) * LINE + (bands.length ? TOP : 0));
     const failed = layout.lines.map((line) => Int32Array.from(line.events.filter((at) => run.isBad(at))));
     this.layout = {
       ...layout,
+      key,
+      bands,
       tops,
-      height: y + TOP,
-      version: run.version,
-      by: this.by,
-      kinds,
+      height: (tops.at(-1) ?? 0) + LINE + TOP,
+      kinds: kindNumbers(run),
       failed,
-      gaps: gaps(run, now),
+      failedStarts: failed.map((events) => Float64Array.from(events, (at) => this.axis.place(run.start[at]))),
+      gaps: this.skips ? this.axis.gaps : gaps(run, now),
       begin: run.begin,
     };
-    this.layout.failedStarts = failed.map((events) => Float64Array.from(events, (at) => run.start[at]));
-    this._lit = null;
-    this._density = null;
+    this.density = null;
+    this.idle.hidden = !this.skips && !gaps(run, now, IDLE).length;
     this.space.style.height = this.scroll.style.height = `${Math.max(0, this.layout.height - 1)}px`;
+    this.words.textContent = this._summary();
+  }
+
+  /** Return the whole of the timeline in words. */
+  _summary() {
+    const { run, now } = this.page;
+    const causes = Array.from(run.order).filter((at) => run.isCause(at));
+    const names = causes.slice(0, 5).map((at) => `${run.nameOf(at) || run.kindOf(at)} at ${run.begins(at)}`);
+    return [
+      `${many(run.n, "event")} in ${many(this.layout.lines.length, "line")},`,
+      `${duration((now - run.begin) / 1e6)} long.`,
+      causes.length ? `${many(causes.length, "failure")}: ${names.join(", ")}.` : "No failures.",
+      "The tree has the same events as text.",
+    ].join(" ");
   }
 
   /** Which events match the filter, 0 or 1 each; null without a filter. */
   get lit() {
     if (!this.page.filtered) return null;
-    if (!this._lit)
-      this._lit = Uint8Array.from({ length: this.page.run.n }, (_, at) => (this.page.matches(at) ? 1 : 0));
-    return this._lit;
+    return (this.lit_ ||= Uint8Array.from({ length: this.page.run.n }, (_, at) => (this.page.matches(at) ? 1 : 0)));
   }
 
   get begin() {
     return this.layout?.begin || 0;
   }
 
-  /** The whole session with a little room on both sides: [from, span]. */
-  get all() {
-    const long = Math.max(CLOSEST, this.page.now - this.begin);
-    return [this.begin - long * 0.01, long * 1.03];
+  /** Return the place at which the bar of an event begins. */
+  startOf(at) {
+    return this.axis.place(this.page.run.start[at]);
   }
 
-  get whole() {
-    return this.all[1];
+  /** Return the place at which the bar of an event ends. */
+  endOf(at) {
+    return this.axis.place(this.page.run.end(at, this.page.now));
+  }
+
+  /** The whole session with a little room on both sides: [from, span], in places of the axis. */
+  get all() {
+    const long = Math.max(CLOSEST, this.axis.place(this.page.now) - this.begin);
+    return [this.begin - long * 0.01, long * 1.03];
   }
 
   /** The visible part of the time axis: [from, span]. */
@@ -159,7 +222,7 @@ export class Timeline {
   }
 
   _look(from, span) {
-    const whole = this.whole;
+    const [, whole] = this.all;
     const size = Math.min(whole * 1.05, Math.max(CLOSEST, span));
     if (size >= whole) this.span = 0;
     else {
@@ -176,14 +239,12 @@ export class Timeline {
   }
 
   _reveal(at) {
-    const { run } = this.page;
     const [from, span] = this.view;
-    const end = run.end(at, this.page.now),
-      start = run.start[at];
+    const end = this.endOf(at),
+      start = this.startOf(at);
     if (end < from || start > from + span || end - start > span)
       this._look(start - Math.max(end - start, span * 0.1), Math.max((end - start) * 3, this.span || span));
-    const line = this.layout.lines.findIndex((each) => each.events.includes(at));
-    const y = this.layout.tops[line] ?? 0;
+    const y = this.layout.tops[this.layout.lineOf[at]] ?? 0;
     if (y < this.scroll.scrollTop || y + LINE > this.scroll.scrollTop + this.scroll.clientHeight)
       this.scroll.scrollTop = Math.max(0, y - this.scroll.clientHeight / 3);
   }
@@ -191,18 +252,21 @@ export class Timeline {
   // Drawing
 
   _resize() {
-    this.width = this.scroll.clientWidth;
+    const width = this.scroll.clientWidth;
+    this.gutter = width >= ROOMY ? GUTTER : NARROW;
+    // The width of the part with the bars.
+    this.width = width - this.gutter;
     this.height = this.scroll.clientHeight;
-    if (!this.width) return;
+    if (!width) return;
     const ratio = Math.min(2, devicePixelRatio || 1);
     for (const [canvas, height] of [
       [this.canvas, this.height],
-      [this.axis, 23],
-      [this.overview, 43],
+      [this.axisCanvas, AXIS - 1],
+      [this.overview, MAP - 1],
     ]) {
-      canvas.width = Math.round(this.width * ratio);
+      canvas.width = Math.round(width * ratio);
       canvas.height = Math.round(height * ratio);
-      canvas.style.width = `${this.width}px`;
+      canvas.style.width = `${width}px`;
       canvas.style.height = `${height}px`;
       canvas.getContext("2d", { alpha: false }).setTransform(ratio, 0, 0, ratio, 0, 0);
     }
@@ -216,290 +280,40 @@ export class Timeline {
     this._asked = requestAnimationFrame(() => {
       this._asked = 0;
       if (!this.width || !this.layout) return;
-      this._colours ||= Object.fromEntries(COLOURS.map((name) => [name, colour(name)]));
-      this._bars();
-      this._ticks();
-      this._map();
+      this.colours ||= Object.fromEntries(COLOURS.map((name) => [name, colour(name)]));
+      paintBars(this, this.canvas.getContext("2d"));
+      paintAxis(this, this.axisCanvas.getContext("2d"), AXIS);
+      paintMap(this, this.overview.getContext("2d"), MAP);
     });
-  }
-
-  _bars() {
-    const { run } = this.page,
-      { lines, tops, kinds, failed, failedStarts } = this.layout;
-    const c = this._colours,
-      pen = this.canvas.getContext("2d"),
-      now = this.page.now;
-    const [from, span] = this.view,
-      scale = this.width / span,
-      top = this.scroll.scrollTop;
-    pen.fillStyle = c.card;
-    pen.fillRect(0, 0, this.width, this.height);
-    this._backdrop(pen, from, scale);
-    const dim = this.lit;
-    const rects = KINDS.map(() => []),
-      pale = KINDS.map(() => []),
-      open = [],
-      red = [],
-      marks = [],
-      feet = [],
-      texts = [];
-    for (let index = 0; index < lines.length; index += 1) {
-      const y = tops[index] - top;
-      if (y > this.height || y + LINE < 0) continue;
-      const { events, starts, reach } = lines[index];
-      let i = place(reach, from),
-        drawn = -1;
-      const last = place(starts, from + span);
-      while (i < last) {
-        const at = events[i],
-          x = (run.start[at] - from) * scale,
-          end = (run.end(at, now) - from) * scale;
-        if (end >= 0) {
-          const left = Math.max(-2, x),
-            right = Math.min(this.width + 2, Math.max(end, x + 1.5));
-          const bucket = dim && !dim[at] ? pale : rects;
-          if (Math.floor(right) > drawn || (dim && dim[at])) {
-            bucket[kinds[run.kind[at]] ?? 5].push(left, y, Math.max(1.5, right - left - (right - left > 4 ? 1 : 0)));
-            const frayed = run.took[at] < 0 ? Math.min(96, (right - left) * 0.4) : 0;
-            if (frayed) open.push(right, y, frayed);
-            drawn = Math.floor(right);
-            if (right - left > 34) texts.push(at, left, right - frayed, y);
-          }
-        }
-        // Skip bars that would be drawn in the same pixels; with a filter, a match among them must be drawn.
-        i += 1;
-        if (!dim && i < last && (starts[i] - from) * scale < drawn) {
-          const skip = place(reach, from + (drawn + 0.5) / scale);
-          if (skip > i) i = Math.min(last, skip);
-        }
-      }
-      for (let j = Math.max(0, place(failedStarts[index], from) - 1), seen = -2; j < failed[index].length; j += 1) {
-        const at = failed[index][j],
-          x = (run.start[at] - from) * scale;
-        if (x > this.width) break;
-        const right = Math.min(this.width, Math.max((run.end(at, now) - from) * scale, x + 3));
-        if (right < 0 || Math.floor(right) <= seen || (dim && !dim[at])) continue;
-        // What only holds a failure keeps its colour, with a red foot.
-        if (run.tree.holds[at]) feet.push(Math.max(-2, x), y + BAR - 3, right - Math.max(-2, x));
-        else if (right - x > 6) red.push(Math.max(-2, x), y, right - Math.max(-2, x));
-        else marks.push(x, y);
-        seen = Math.floor(right);
-      }
-    }
-    pen.globalAlpha = 0.18;
-    pale.forEach((list, kind) => fill(pen, list, c[KINDS[kind]]));
-    pen.globalAlpha = 1;
-    rects.forEach((list, kind) => fill(pen, list, c[KINDS[kind]]));
-    this._unfinished(pen, open);
-    // A failure too short to be visible gets a mark of three pixels, which does not hide its neighbours.
-    fill(pen, red, c.error);
-    pen.fillStyle = c.error;
-    for (let i = 0; i < marks.length; i += 2) pen.fillRect(marks[i], marks[i + 1] + BAR - 5, 3, 5);
-    for (let i = 0; i < feet.length; i += 3) pen.fillRect(feet[i], feet[i + 1], feet[i + 2], 3);
-    this._words(pen, texts);
-    this._labels(pen, top);
-    this._outline(pen, from, scale, top);
-    this._nowLine(pen, (now - from) * scale);
-  }
-
-  /** Draw gaps with hatching, so that they do not look like work. */
-  _backdrop(pen, from, scale) {
-    const c = this._colours;
-    for (const [start, end] of this.layout.gaps) {
-      const x = Math.max(0, (start - from) * scale),
-        right = Math.min(this.width, (end - from) * scale);
-      if (right - x < 8) continue;
-      pen.save();
-      pen.beginPath();
-      pen.rect(x + 1, 0, right - x - 2, this.height);
-      pen.clip();
-      pen.fillStyle = c.sunk;
-      pen.fillRect(x, 0, right - x, this.height);
-      pen.strokeStyle = c.line;
-      pen.lineWidth = 1;
-      pen.beginPath();
-      for (let at = x - this.height; at < right; at += 12) {
-        pen.moveTo(at, this.height);
-        pen.lineTo(at + this.height, 0);
-      }
-      pen.stroke();
-      const label = `no events for ${duration((end - start) / 1e6)}`;
-      pen.font = "11px system-ui, sans-serif";
-      const wide = pen.measureText(label).width;
-      if (right - x > wide + 16) {
-        pen.fillStyle = c.sunk;
-        pen.fillRect((x + right - wide) / 2 - 4, this.height - 22, wide + 8, 16);
-        pen.fillStyle = c.soft;
-        pen.fillText(label, (x + right - wide) / 2, this.height - 10);
-      }
-      pen.restore();
-    }
-  }
-
-  /** Draw the end of unfinished bars with widening gaps. */
-  _unfinished(pen, list) {
-    pen.fillStyle = this._colours.card;
-    for (let i = 0; i < list.length; i += 3) {
-      const [right, y, long] = [list[i], list[i + 1], list[i + 2]];
-      for (let back = 0; back < long; back += 6) pen.fillRect(right - back - 4, y, 0.5 + 3.5 * (1 - back / long), BAR);
-    }
-  }
-
-  _words(pen, list) {
-    const { run } = this.page;
-    pen.font = "11px system-ui, sans-serif";
-    pen.fillStyle = this._colours.paper;
-    for (let i = 0; i < list.length; i += 4) {
-      const [at, left, right, y] = [list[i], Math.max(0, list[i + 1]), list[i + 2], list[i + 3]];
-      if (!this.lit || this.lit[at])
-        pen.fillText(this._cut(pen, run.nameOf(at) || run.kindOf(at), right - left - 8), left + 4, y + 10);
-    }
-  }
-
-  /** Return as much of a name as fits; an empty text if that is only a letter or two. */
-  _cut(pen, name, room) {
-    if (!this._widths.has(name)) this._widths.set(name, pen.measureText(name).width);
-    const wide = this._widths.get(name);
-    if (wide <= room) return name;
-    const characters = [...name],
-      some = Math.floor((characters.length * room) / wide) - 1;
-    return some < 2 ? "" : `${characters.slice(0, some).join("")}…`;
-  }
-
-  _labels(pen, top) {
-    pen.font = "600 11px system-ui, sans-serif";
-    for (const lane of this.layout.lanes) {
-      const y = this.layout.tops[lane.from] - top - LABEL;
-      if (y > this.height || y < -LABEL) continue;
-      pen.fillStyle = this._colours.line;
-      pen.fillRect(0, y + 1, this.width, 1);
-      pen.fillStyle = this._colours.soft;
-      pen.fillText(lane.label.slice(0, 80), 8, y + 14);
-    }
-  }
-
-  _outline(pen, from, scale, top) {
-    const { run } = this.page;
-    const at = run.find(this.page.selected);
-    for (const [each, style, wide] of [
-      [this.hover, this._colours.soft, 1],
-      [at, this._colours.ink, 2],
-    ]) {
-      if (each < 0 || each >= run.n) continue;
-      const line = this.layout.lines.findIndex((one) => has(one, each, run));
-      if (line < 0) continue;
-      const x = Math.max(-4, (run.start[each] - from) * scale),
-        right = Math.min(this.width + 4, Math.max(x + 3, (run.end(each, this.page.now) - from) * scale));
-      pen.strokeStyle = style;
-      pen.lineWidth = wide;
-      pen.strokeRect(x - 1, this.layout.tops[line] - top - 1, right - x + 2, BAR + 2);
-    }
-  }
-
-  _nowLine(pen, x) {
-    if (!this.page.running || x < 0 || x > this.width) return;
-    pen.fillStyle = this._colours.accent;
-    pen.fillRect(x, 0, 1.5, this.height);
-  }
-
-  _ticks() {
-    const pen = this.axis.getContext("2d"),
-      [from, span] = this.view,
-      c = this._colours;
-    pen.fillStyle = c.card;
-    pen.fillRect(0, 0, this.width, 24);
-    pen.font = "11px system-ui, sans-serif";
-    const least = (span / 1e6) * (90 / this.width),
-      step = STEPS.find((each) => each >= least) || Math.ceil(least / 86_400) * 86_400;
-    for (
-      let at = Math.ceil((from - this.begin) / 1e6 / step) * step;
-      at <= (from + span - this.begin) / 1e6;
-      at += step
-    ) {
-      if (at < -step / 2) continue;
-      const x = ((at * 1e6 + this.begin - from) * this.width) / span;
-      pen.fillStyle = c.line;
-      pen.fillRect(x, 0, 1, 24);
-      pen.fillStyle = c.soft;
-      const label = tick(Math.abs(at) < step / 1e3 ? 0 : at, step),
-        wide = pen.measureText(label).width;
-      // The last label stands before its tick if it does not fit behind it.
-      pen.fillText(label, x + 4 + wide > this.width ? x - 4 - wide : x + 4, 15);
-    }
-  }
-
-  /** Draw the overview: the number of events over time, failures, and the visible part. */
-  _map() {
-    const { run } = this.page,
-      c = this._colours,
-      pen = this.overview.getContext("2d"),
-      height = 43;
-    const columns = Math.max(1, Math.floor(this.width / 3)),
-      [base, whole] = this.all;
-    if (
-      !this._density ||
-      this._density.columns !== columns ||
-      this._density.version !== run.version ||
-      this.page.running
-    ) {
-      const counts = new Uint32Array(columns),
-        bad = new Uint8Array(columns);
-      for (let at = 0; at < run.n; at += 1) {
-        const column = Math.min(columns - 1, Math.max(0, Math.floor(((run.start[at] - base) / whole) * columns)));
-        counts[column] += 1;
-        if (run.isBad(at)) bad[column] = 1;
-      }
-      this._density = { columns, version: run.version, counts, bad, most: counts.reduce((a, b) => Math.max(a, b), 1) };
-    }
-    const { counts, bad, most } = this._density,
-      wide = this.width / columns;
-    pen.fillStyle = c.sunk;
-    pen.fillRect(0, 0, this.width, height);
-    const [from, span] = this.view;
-    const left = Math.max(0, ((from - base) / whole) * this.width),
-      right = Math.min(this.width, ((from + span - base) / whole) * this.width);
-    pen.fillStyle = c.card;
-    pen.fillRect(left, 0, right - left, height);
-    for (let i = 0; i < columns; i += 1) {
-      if (!counts[i]) continue;
-      const tall = 4 + (Math.log1p(counts[i]) / Math.log1p(most)) * (height - 12);
-      pen.fillStyle = i * wide >= left - wide && i * wide <= right ? c.accent : c.other;
-      pen.globalAlpha = 0.55;
-      pen.fillRect(i * wide, height - tall, wide - 1, tall);
-      pen.globalAlpha = 1;
-      if (bad[i]) {
-        pen.fillStyle = c.error;
-        pen.fillRect(i * wide, 0, Math.max(2, wide - 1), 6);
-      }
-    }
-    pen.fillStyle = c.accent;
-    if (this.span) {
-      pen.fillRect(left, 0, 2, height);
-      pen.fillRect(right - 2, 0, 2, height);
-    }
   }
 
   // Pointer and keys
 
+  /** Return the place on the axis under the pointer. */
+  _placeAt(event) {
+    const [from, span] = this.view;
+    return from + ((event.clientX - this.canvas.getBoundingClientRect().left - this.gutter) * span) / this.width;
+  }
+
   _at(event) {
     const box = this.canvas.getBoundingClientRect();
-    const x = event.clientX - box.left,
-      y = event.clientY - box.top + this.scroll.scrollTop;
+    if (event.clientX - box.left < this.gutter) return -1;
+    const y = event.clientY - box.top + this.scroll.scrollTop;
     const { run } = this.page;
     const line = this.layout ? this.layout.tops.findIndex((top) => y >= top && y < top + LINE) : -1;
     if (line < 0) return -1;
-    const [from, span] = this.view,
-      unit = span / this.width,
-      time = from + x * unit;
+    const unit = this.view[1] / this.width,
+      here = this._placeAt(event);
     const { events, starts } = this.layout.lines[line];
     let best = -1,
       nearest = 4 * unit;
-    for (let i = place(starts, time + 4 * unit) - 1, tries = 0; i >= 0 && tries < 400; i -= 1, tries += 1) {
+    for (let i = place(starts, here + 4 * unit) - 1, tries = 0; i >= 0 && tries < 400; i -= 1, tries += 1) {
       const at = events[i],
-        off = Math.max(0, run.start[at] - time, time - run.end(at, this.page.now));
+        end = this.endOf(at),
+        off = Math.max(0, starts[i] - here, here - end);
       const better = off < nearest || (off === nearest && run.failed[at]);
       if (better) [best, nearest] = [at, off];
-      if (best >= 0 && off === 0 && !run.failed[best] && unit * 3 < run.end(at) - run.start[at]) break;
+      if (best >= 0 && off === 0 && !run.failed[best] && unit * 3 < end - starts[i]) break;
     }
     return best;
   }
@@ -537,12 +351,12 @@ export class Timeline {
     this.canvas.addEventListener("dblclick", (event) => {
       const at = this._at(event);
       if (at < 0) return this.fit();
-      const { run } = this.page,
-        long = Math.max(CLOSEST, run.end(at, this.page.now) - run.start[at]);
-      return this._look(run.start[at] - long * 0.1, long * 1.2);
+      const long = Math.max(CLOSEST, this.endOf(at) - this.startOf(at));
+      return this._look(this.startOf(at) - long * 0.1, long * 1.2);
     });
     this.scroll.addEventListener("wheel", (event) => this._wheel(event), { passive: false });
     this.canvas.addEventListener("keydown", (event) => this._key(event));
+    for (const type of ["focus", "blur"]) this.canvas.addEventListener(type, () => this.draw());
     this._listenToMap();
   }
 
@@ -553,7 +367,7 @@ export class Timeline {
     const was = Math.abs(before.clientX - other.clientX),
       is = Math.abs(event.clientX - other.clientX);
     const box = this.canvas.getBoundingClientRect();
-    if (was > 10 && is > 10) this.zoom(was / is, (event.clientX + other.clientX) / 2 - box.left);
+    if (was > 10 && is > 10) this.zoom(was / is, (event.clientX + other.clientX) / 2 - box.left - this.gutter);
   }
 
   _wheel(event) {
@@ -562,7 +376,7 @@ export class Timeline {
       event.preventDefault();
       this.zoom(
         Math.exp(Math.max(-60, Math.min(60, event.deltaY)) * 0.01),
-        event.clientX - this.canvas.getBoundingClientRect().left,
+        event.clientX - this.canvas.getBoundingClientRect().left - this.gutter,
       );
     } else if (event.shiftKey || Math.abs(event.deltaX) > Math.abs(event.deltaY)) {
       event.preventDefault();
@@ -571,35 +385,78 @@ export class Timeline {
   }
 
   _key(event) {
+    if (event.ctrlKey || event.metaKey || event.altKey || !this.layout?.lines.length) return;
     const [from, span] = this.view;
-    const run = {
-      ArrowLeft: () => this._look(from - span / 5, span),
-      ArrowRight: () => this._look(from + span / 5, span),
-      ArrowDown: () => this.scroll.scrollBy(0, 3 * LINE),
-      ArrowUp: () => this.scroll.scrollBy(0, -3 * LINE),
-    }[event.key];
-    if (!run || event.ctrlKey || event.metaKey || event.altKey) return;
+    const run = event.shiftKey
+      ? {
+          ArrowLeft: () => this._look(from - span / 5, span),
+          ArrowRight: () => this._look(from + span / 5, span),
+          ArrowDown: () => this.scroll.scrollBy(0, 3 * LINE),
+          ArrowUp: () => this.scroll.scrollBy(0, -3 * LINE),
+        }[event.key]
+      : {
+          ArrowLeft: () => this._step(-1),
+          ArrowRight: () => this._step(1),
+          ArrowDown: () => this._turn(1),
+          ArrowUp: () => this._turn(-1),
+          Home: () => this._step(-Infinity),
+          End: () => this._step(Infinity),
+          Enter: () => this._choose(this.cursor),
+          " ": () => this._choose(this.cursor),
+        }[event.key];
+    if (!run) return;
     run();
     event.preventDefault();
   }
 
+  /** Move the cursor along its line. */
+  _step(by) {
+    const { lines, lineOf } = this.layout;
+    if (this.cursor < 0) return this._stand(this.page.run.order[0]);
+    const { events } = lines[lineOf[this.cursor]],
+      index = events.indexOf(this.cursor);
+    return this._stand(events[Math.max(0, Math.min(events.length - 1, index + by))]);
+  }
+
+  /** Move the cursor to another line, to the bar that is nearest in time. */
+  _turn(by) {
+    const { lines, lineOf } = this.layout;
+    if (this.cursor < 0) return this._stand(this.page.run.order[0]);
+    const line = lines[Math.max(0, Math.min(lines.length - 1, lineOf[this.cursor] + by))],
+      here = this.startOf(this.cursor),
+      index = Math.min(line.events.length - 1, place(line.starts, here));
+    const isBefore = index > 0 && here - line.starts[index - 1] < Math.abs(line.starts[index] - here);
+    return this._stand(line.events[isBefore ? index - 1 : index]);
+  }
+
+  _stand(at) {
+    const { run } = this.page;
+    this.cursor = at;
+    this._reveal(at);
+    this.spoken.textContent = [run.nameOf(at) || run.kindOf(at), ...this._facts(at)].join(", ");
+    this.draw();
+  }
+
   _listenToMap() {
     let began = null;
-    const time = (event) =>
-      this.all[0] + ((event.clientX - this.overview.getBoundingClientRect().left) / this.width) * this.whole;
+    const placeOf = (event) => {
+      const [from, whole] = this.all;
+      return from + ((event.clientX - this.overview.getBoundingClientRect().left - this.gutter) / this.width) * whole;
+    };
+    const isDrag = (here) => Math.abs(here - began) > this.all[1] / 200;
     this.overview.addEventListener("pointerdown", (event) => {
-      began = time(event);
+      began = placeOf(event);
       this.overview.setPointerCapture(event.pointerId);
     });
     this.overview.addEventListener("pointermove", (event) => {
       if (began === null) return;
-      const here = time(event);
-      if (Math.abs(here - began) > this.whole / 200) this._look(Math.min(began, here), Math.abs(here - began));
+      const here = placeOf(event);
+      if (isDrag(here)) this._look(Math.min(began, here), Math.abs(here - began));
     });
     this.overview.addEventListener("pointerup", (event) => {
-      const here = time(event),
+      const here = placeOf(event),
         [, span] = this.view;
-      if (began !== null && Math.abs(here - began) <= this.whole / 200) this._look(here - span / 2, span);
+      if (began !== null && !isDrag(here)) this._look(here - span / 2, span);
       began = null;
     });
     this.overview.addEventListener("dblclick", () => this.fit());
@@ -607,6 +464,24 @@ export class Timeline {
 
   _choose(at) {
     if (at >= 0) this.page.select(this.page.run.seq[at], { from: "timeline" });
+  }
+
+  /** Return what is known of an event, beside its name. */
+  _facts(at) {
+    const { run } = this.page;
+    return [
+      run.kindOf(at),
+      run.isBad(at) && (run.tree.holds[at] ? "failed inside" : "failed"),
+      run.took[at] < 0
+        ? this.page.isUnderWay(at)
+          ? `running for ${duration((this.page.now - run.start[at]) / 1e6)}`
+          : "did not finish"
+        : duration(run.took[at] / 1e6),
+      `at ${run.begins(at)}`,
+      run.tokens[at] > 0 && `${count(run.tokens[at])} tokens`,
+      run.costOf(at),
+      run.agentOf(at),
+    ].filter(Boolean);
   }
 
   _hover(event) {
@@ -622,35 +497,9 @@ export class Timeline {
     this.tip.replaceChildren(
       make("strong", {}, run.nameOf(at) || run.kindOf(at)),
       make("br"),
-      make(
-        "small",
-        {},
-        [
-          run.kindOf(at),
-          run.failed[at] && "failed",
-          run.took[at] < 0 ? "not finished" : duration(run.took[at] / 1e6),
-          `at ${duration((run.start[at] - this.begin) / 1e6)}`,
-          run.tokens[at] > 0 && `${count(run.tokens[at])} tokens`,
-          run.costOf(at),
-          run.agentOf(at),
-        ]
-          .filter(Boolean)
-          .join(" · "),
-      ),
+      make("small", {}, this._facts(at).join(" · ")),
     );
     this.tip.style.left = `${Math.min(event.clientX + 14, innerWidth - Math.min(360, this.tip.offsetWidth + 8))}px`;
     this.tip.style.top = `${event.clientY + (event.clientY > innerHeight - 90 ? -60 : 16)}px`;
   }
-}
-
-function has(line, at, run) {
-  for (let i = place(line.starts, run.start[at]); i < line.events.length && line.starts[i] === run.start[at]; i += 1) {
-    if (line.events[i] === at) return true;
-  }
-  return false;
-}
-
-function fill(pen, list, style) {
-  pen.fillStyle = style;
-  for (let i = 0; i < list.length; i += 3) pen.fillRect(list[i], list[i + 1], list[i + 2], BAR);
 }

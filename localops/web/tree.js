@@ -1,8 +1,8 @@
 // The events as a tree: each branch with its duration, tokens and cost, and the place where a dead process stopped.
 
 import { icon, ICONS, make } from "./base.js";
-import { count, duration } from "./formats.js";
-import { preview } from "./previews.js";
+import { count, many } from "./formats.js";
+import { again, preview, took } from "./previews.js";
 import { VirtualList } from "./virtual.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
@@ -41,7 +41,7 @@ export class Tree {
         "div",
         { class: "columns", "aria-hidden": "true" },
         make("span", {}, "Event"),
-        make("span", { class: "wide" }, "When"),
+        make("span", { class: "wide", title: "Where each event is within the one around it" }, "Within parent"),
         make("span", { class: "num" }, "Duration"),
         make("span", { class: "num wide" }, "Tokens"),
         make("span", { class: "num" }, "Cost"),
@@ -69,6 +69,14 @@ export class Tree {
     this.list.mark(this.shown.indexOf(at));
   }
 
+  /** Show the newest event. */
+  toEnd() {
+    const { run } = this.page;
+    let last = run.order.at(-1) ?? -1;
+    for (let up = last; up >= 0; up = run.tree.parent[up]) if (this.closed.has(run.seq[up])) last = up;
+    this.list.reveal(this.shown.indexOf(last));
+  }
+
   _flatten() {
     const { run } = this.page,
       { walk, size, parent } = run.tree;
@@ -93,7 +101,7 @@ export class Tree {
       if (this.closed.has(run.seq[at])) i += size[at] - 1;
     }
     this.shown = shown;
-    this.note.textContent = kept ? `${count(matches)} of ${count(run.n)}` : count(run.n);
+    this.note.textContent = kept ? `${count(matches)} of ${many(run.n, "event")}` : many(run.n, "event");
     this.list.current = shown.indexOf(run.find(this.page.selected));
     this.list.show(shown.length);
   }
@@ -130,7 +138,7 @@ export class Tree {
       make("span", { class: `kind ${KINDS.has(kind) ? kind : ""}` }, kind),
       make(
         "span",
-        { title: run.nameOf(at) },
+        { title: run.nameOf(at), class: run.isCause(at) ? "failed" : null },
         run.nameOf(at),
         run.failed[at]
           ? make("span", { class: tree.holds[at] ? "faint" : "failed" }, tree.holds[at] ? " failed inside" : " failed")
@@ -144,6 +152,7 @@ export class Tree {
             ? make("span", { class: "pending" }, " running")
             : null,
       ),
+      again(this.page, run.seq[at]),
       ROOMY.matches ? preview(run.seq[at], !stopped) : null,
     );
     branch.style.paddingLeft = `${Math.min(24, tree.depth[at]) * 16}px`;
@@ -152,9 +161,11 @@ export class Tree {
         .filter(Boolean)
         .join(" "),
     });
-    const begin = run.start[tree.order[0]],
-      whole = Math.max(1, this.page.now - begin);
-    lane.style.left = `${Math.min(99, ((run.start[at] - begin) / whole) * 100)}%`;
+    // Within the event around it: in a long run every bar would be the same dot.
+    const around = tree.parent[at];
+    const begin = around < 0 ? run.begin : run.start[around],
+      whole = Math.max(1, (around < 0 ? this.page.now : run.end(around, this.page.now)) - begin);
+    lane.style.left = `${Math.max(0, Math.min(99, ((run.start[at] - begin) / whole) * 100))}%`;
     lane.style.width = `${Math.max(0, Math.min(100, ((run.end(at, this.page.now) - run.start[at]) / whole) * 100))}%`;
     row.setAttribute("role", "row");
     row.setAttribute("aria-level", tree.depth[at] + 1);
@@ -163,7 +174,7 @@ export class Tree {
     row.append(
       branch,
       make("span", { class: "lane wide", role: "presentation" }, lane),
-      make("span", { class: "num", role: "gridcell" }, stopped ? "–" : duration(run.took[at] / 1e6)),
+      make("span", { class: "num", role: "gridcell" }, took(this.page, at)),
       make("span", { class: "num wide", role: "gridcell" }, tree.tokens[at] ? count(tree.tokens[at]) : ""),
       make("span", { class: "num", role: "gridcell" }, run.branchCost(at)),
     );

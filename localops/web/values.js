@@ -102,6 +102,33 @@ export function clipped(inside) {
   return make("div", {}, box, button);
 }
 
+// Messages of a prompt that are shown as they are; of a longer one the last message, and the others in a fold.
+const FEW = 2;
+
+/**
+ * Return an element for a prompt: what is new in it comes first, and the messages before that are folded.  `wrap` puts
+ * each message into an element of its own.
+ */
+export function conversation(prompt, wrap = (element) => element) {
+  if (!isConversation(prompt)) return wrap(shown(prompt));
+  const messages = [prompt].flat(),
+    draw = (one) => wrap(message(one));
+  if (messages.length <= FEW) return make("div", {}, messages.map(draw));
+  const earlier = messages.slice(0, -1),
+    roles = [...new Set(earlier.map((one) => one.role ?? one.type))].join(", ");
+  return make(
+    "div",
+    {},
+    draw(messages.at(-1)),
+    make(
+      "details",
+      { class: "earlier" },
+      make("summary", { class: "faint" }, `${count(earlier.length)} earlier messages: ${roles}`),
+      earlier.map(draw),
+    ),
+  );
+}
+
 const isKept = (value) => typeof value === "object" && typeof value.$blob === "string";
 
 /** Return an element for the beginning of a value that is stored in a blob. */

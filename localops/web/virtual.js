@@ -65,15 +65,20 @@ export class VirtualList {
     else this.element.removeAttribute("aria-activedescendant");
   }
 
+  /** Scroll to a row, if it is out of sight. */
+  reveal(index) {
+    if (index < 0) return;
+    const at = index * this.height,
+      top = this.element.scrollTop * this._scale,
+      room = this.element.clientHeight;
+    if (at < top || at + this.height > top + room) this.element.scrollTop = Math.max(0, at - room / 3) / this._scale;
+    this.paint();
+  }
+
   /** Mark a row, and scroll to it. */
   mark(index) {
     this.current = index;
-    if (index >= 0) {
-      const at = index * this.height,
-        top = this.element.scrollTop * this._scale,
-        room = this.element.clientHeight;
-      if (at < top || at + this.height > top + room) this.element.scrollTop = Math.max(0, at - room / 3) / this._scale;
-    }
+    this.reveal(index);
     this.paint();
     // Scrolls the page, too, if the list is taller than the window.
     this._rows.get(index)?.scrollIntoView({ block: "nearest" });

@@ -265,9 +265,37 @@ def running() -> None:
     session.end_session("Success", "enough owls")
 
 
+def stuck() -> None:
+    """Record a session that stays inside a tool until its input ends."""
+    session = begin("deploy", ["stuck"])
+
+    @tool(name="rollout status")
+    def wait() -> None:
+        print("ready", flush=True)
+        sys.stdin.read()
+
+    wait()
+    session.end_session("Success")
+
+
+def browsed() -> None:
+    """Record a session of calls with long prompts, and of actions with pictures."""
+    session = begin("browsed", ["pictures"])
+    messages = [{"role": "system", "content": "You click. " * 400}]
+    for number in range(6):
+        messages += [{"role": "user", "content": f"What now, after {number} clicks? " * 40}]
+        event = localops.LLMEvent(model="gpt-4o", prompt=list(messages), prompt_tokens=100, completion_tokens=9)
+        event.completion = {"role": "assistant", "content": f"Click button {number}. " * 60}
+        messages += [event.completion]
+        localops.record(event)
+        localops.record(localops.ActionEvent(action_type=f"click {number}", screenshot=picture()))
+    session.end_session("Success", video=film())
+
+
 if __name__ == "__main__":
     kinds = {
         each.__name__: each
         for each in (story, other, hostile, dead, chatty, circling, costs, stopped, library, filmed, many, one, running)
     }
+    kinds |= {"stuck": stuck, "browsed": browsed}
     kinds[sys.argv[1]]()

@@ -123,7 +123,7 @@ def test_a_comparison_shows_missing_prices(visit: Visit) -> None:
 def test_costs_fit_their_places(visit: Visit) -> None:
     """In the figures at the top, in tables of the analysis, and beside the charts."""
     page = visit.session("every cost", "tree")
-    fits(visit, ".figures dd")
+    fits(visit, "#totals dd")
     page = visit.open("/analytics")
     page.locator("section", has_text="Tags").locator("tbody tr").first.wait_for()
     visit.until("document.querySelectorAll('.u-axis').length > 1")

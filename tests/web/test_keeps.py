@@ -127,7 +127,7 @@ def test_charts_of_a_running_session_stay(program: Program, visit: Visit) -> Non
     for _ in range(3):
         program.step()
         page.wait_for_timeout(1_200)
-    visit.until("document.querySelectorAll('#figures dd')[3].textContent === '4'")
+    visit.until("document.querySelector('#totals [data-id=tools] dd').textContent === '4'")
     assert page.evaluate("window.least") >= 2
     assert page.evaluate("document.querySelector('canvas').kept")
 

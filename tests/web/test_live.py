@@ -119,11 +119,11 @@ def test_time_goes_by_in_a_running_session(program: Program, visit: Visit) -> No
     page = visit.session("still going")
     listed = another(visit)
     listed.locator(".state.Running").wait_for()
-    took = page.locator("#figures dd").first.inner_text()
+    took = page.locator("#totals dd").first.inner_text()
     listed_took = listed.locator("[data-label=took]").inner_text()
     axis = page.evaluate("document.querySelector('.timeline .axis').toDataURL()")
     page.wait_for_timeout(1_500)
-    assert page.locator("#figures dd").first.inner_text() != took
+    assert page.locator("#totals dd").first.inner_text() != took
     assert listed.locator("[data-label=took]").inner_text() != listed_took
     assert page.evaluate("document.querySelector('.timeline .axis').toDataURL()") != axis
 

@@ -29,7 +29,9 @@ def test_a_session_with_a_loop_is_marked(chromium: Browser, tmp_path: Path) -> N
         ident = visit.page.url.partition("/s/")[2].partition("#")[0]
         [sentence] = visit.facts(f"sessions/{ident}/loops")["page"][0]["sentences"]
         assert fold.locator("p").all_inner_texts() == [sentence]
-        expect(visit.page.locator(".meta .loops")).to_have_text(headline)
+        mark = visit.page.locator("#head .loops")
+        expect(mark).to_have_text("loop")
+        expect(mark).to_have_attribute("title", headline)
 
 
 def test_recorded_text_in_it_is_text(visit: Visit) -> None:
@@ -37,10 +39,11 @@ def test_recorded_text_in_it_is_text(visit: Visit) -> None:
     page = visit.session(ATTACKS[0])
     fold = page.locator("#loops")
     expect(fold.locator("summary")).to_have_text("Loops and failing tools")
+    page.locator("#about").click()
     fold.locator("summary").click()
     ident = page.url.partition("/s/")[2].partition("#")[0]
     wanted = visit.facts(f"sessions/{ident}/loops")["page"]
     sentences = [" ".join(one.split()) for section in wanted for one in section["sentences"]]
     assert [" ".join(one.split()) for one in fold.locator("p").all_inner_texts()] == sentences
-    expect(page.locator(".meta .loops")).to_have_count(0)
+    expect(page.locator("#head .loops")).to_have_count(0)
     assert page.evaluate("window.hurt") is None

@@ -15,6 +15,7 @@ def test_a_session_is_judged_on_its_page(chromium: Browser, tmp_path: Path) -> N
     recorded(home, "story")
     with serving(home) as link, visiting(chromium, link) as visit:
         visit.page.locator("#rows a").first.click()
+        visit.page.locator("#about").click()
         fold = visit.page.locator("#scores")
         fold.locator("summary").click()
         fields = {name: fold.locator(f"input[name={name}]") for name in ("name", "value", "comment")}

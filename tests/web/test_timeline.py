@@ -10,6 +10,8 @@ from playwright.sync_api import Browser
 
 from tests.web.conftest import Visit, visiting
 
+KINDS = ("llm", "tool", "agent", "action", "error", "other")
+
 # Points of the screen at which the page says that it is this bar, the first there is.
 FIND = """name => {
     const canvas = document.querySelector(".timeline .scroll canvas"), tip = document.querySelector(".tip");
@@ -122,3 +124,78 @@ def test_one_finger_moves_it_and_two_zoom(hand: Hand) -> None:
         hand.touch("Move", (wide_right - 20 - 20 * step, y))
     hand.touch("End")
     hand.comes_to("look up", wide_right - 100)
+
+
+def test_keys_go_from_bar_to_bar(hand: Hand) -> None:
+    """Along a line and from line to line; what they stand on is read aloud, and Enter opens it."""
+    page = hand.page
+    hand.canvas.focus()
+    spoken = page.locator(".timeline [role=status]")
+    texts = []
+    for key in ("ArrowRight", "ArrowRight", "ArrowDown", "End", "ArrowUp", "Home"):
+        page.keyboard.press(key)
+        texts.append(spoken.text_content() or "")
+    assert len(set(texts)) >= 3
+    assert all(" at " in each for each in texts)
+    page.keyboard.press("Enter")
+    page.locator("#details h2", has_text=texts[-1].partition(",")[0]).wait_for()
+
+
+def test_the_timeline_is_described_in_words(hand: Hand) -> None:
+    """How many events there are, how long it is, what failed."""
+    words = hand.page.locator("#timeline-words").text_content() or ""
+    assert int(words.partition(" ")[0]) > 5
+    assert "1 failure: look up at " in words
+    assert hand.canvas.get_attribute("aria-describedby") == "timeline-words"
+
+
+@pytest.mark.parametrize("by", ["agent", "name", "nesting"])
+def test_bars_have_their_names_beside_them(hand: Hand, by: str) -> None:
+    """The gutter changes with the order; nothing under the pointer there is a bar."""
+    page = hand.page
+    page.select_option(".timeline select", by)
+    hand.settle()
+    page.mouse.move(hand.box["x"] + 40, hand.box["y"] + 12)
+    assert page.locator(".tip").is_hidden()
+    x, _, y = hand.bar("look up")
+    assert x > hand.box["x"] + 140
+    page.mouse.click(x + 1, y)
+    page.locator("#details h2", has_text="look up").wait_for()
+
+
+def test_gaps_can_be_skipped(visit: Visit) -> None:
+    """Times and places on the axis are each other's inverse, and a gap takes little room."""
+    visit.open("/")
+    code = """async () => {
+        const { Axis } = await import("/web/axis.js");
+        const axis = new Axis([[100, 1e6], [1e6 + 50, 2e6]], 2e6 + 100);
+        const times = [-5, 0, 99, 100, 5e5, 1e6, 1e6 + 20, 1.5e6, 2e6, 2e6 + 100];
+        const plain = new Axis();
+        return [times.map((time) => axis.time(axis.place(time)) - time), times.map((time) => axis.place(time)),
+            [axis.gapAt(5e5), axis.gapAt(50), axis.gapAt(1e6)], times.every((time) => plain.place(time) === time)];
+    }"""
+    errors, places, gaps, is_plain = visit.page.evaluate(code)
+    assert max(map(abs, errors)) < 1e-3
+    assert places == sorted(places)
+    assert places[-1] < 300
+    assert gaps == [[100, 1e6], None, None]
+    assert is_plain
+
+
+@pytest.mark.parametrize("visit", [(1280, "light"), (1280, "dark")], indirect=True)
+def test_words_on_bars_can_be_read(visit: Visit) -> None:
+    """Their contrast is at least 4.5 to 1 on the colour of every kind."""
+    visit.open("/")
+    code = """async (kinds) => {
+        const { colour } = await import("/web/base.js");
+        const light = (name) => {
+            const parts = colour(name).match(/[\\d.]+/g).slice(0, 3).map((part) => part / 255);
+            const [r, g, b] = parts.map((part) => (part <= 0.04045 ? part / 12.92 : ((part + 0.055) / 1.055) ** 2.4));
+            return 0.2126 * r + 0.7152 * g + 0.0722 * b + 0.05;
+        };
+        return kinds.map((kind) => {
+            const [dark, bright] = [light(kind), light("paper")].sort((a, b) => a - b);
+            return bright / dark;
+        });
+    }"""
+    assert min(visit.page.evaluate(code, list(KINDS))) >= 4.5

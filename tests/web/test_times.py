@@ -38,9 +38,9 @@ def test_times_are_of_utc_by_default(visit: Visit) -> None:
     page.locator("#zone", has_text="UTC+3:30").wait_for()
     assert shown.inner_text() == here(first["began"])
     visit.open(f"/s/{first['session_id']}")
-    page.locator(".meta time", has_text=f"{here(first['began'])} UTC+3:30").wait_for()
+    page.locator(".meta time", has_text=f"{here(first['began'])} UTC+3:30").wait_for(state="attached")
     page.keyboard.press("z")
-    page.locator(".meta time", has_text=first["began"][:19].replace("T", " ") + " UTC").wait_for()
+    page.locator(".meta time", has_text=first["began"][:19].replace("T", " ") + " UTC").wait_for(state="attached")
 
 
 def test_days_are_those_of_the_zone(visit: Visit) -> None:

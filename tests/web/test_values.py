@@ -194,7 +194,7 @@ def test_a_conversation_shows_arguments_beside_the_result(values: Visit) -> None
     """Each tool call is one turn of two columns."""
     page = values.session("values", "chat")
     values.until("document.querySelectorAll('.turn.tool .beside').length === 2")
-    given, result = page.locator(".turn.tool .beside").first.locator("> .message").all()
+    given, result = page.locator(".turn.tool .beside").first.locator("> .side > .message").all()
     assert given.bounding_box()["y"] == result.bounding_box()["y"]  # type: ignore[index]
     assert given.bounding_box()["x"] < result.bounding_box()["x"]  # type: ignore[index]
 

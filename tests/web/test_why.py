@@ -15,7 +15,7 @@ def test_the_post_mortem_is_a_fold_that_shows_text(visit: Visit, name: str) -> N
     visit.page.on("request", lambda request: asked.append(request.url))
     page = visit.session(name)
     assert not [address for address in asked if address.endswith("/why")]
-    page.locator("#why summary").click()
+    page.locator("#reason").click()
     page.locator("#why h3").first.wait_for()
     ident = page.url.partition("/s/")[2].partition("#")[0]
     wanted = visit.facts(f"sessions/{ident}/why")["page"]

@@ -1,0 +1,373 @@
+// The head of a session's page: one line with its state, figures and reason, and a panel with all else about the run.
+
+import { byId, copyButton, data, make, notice } from "./base.js";
+import { cost, count, duration, elapsed, many, money } from "./formats.js";
+import { keyed } from "./keyed.js";
+import { loops } from "./loops.js";
+import { scores } from "./scores.js";
+import { stamp } from "./times.js";
+import { url } from "./url.js";
+import { why } from "./why.js";
+
+// A group with more facts than this is folded.
+const LONG = 12;
+// States whose reason is in the head; that of any other is in a line of its own.
+const QUIET_STATES = new Set(["Success", "Running"]);
+// Seconds without an event after which a running session is shown as quiet.
+const QUIET = 60;
+
+export class Head {
+  constructor(page) {
+    this.page = page;
+    // It keeps its element, in the head or in a line of its own.
+    this.reason = byId("reason");
+    this.panel = byId("extras");
+    this.places = make("div", { id: "places" });
+    this.toggle = make(
+      "button",
+      {
+        type: "button",
+        class: "small",
+        id: "about",
+        "aria-expanded": "false",
+        "aria-controls": "extras",
+        onclick: () => this.open(this.panel.hidden),
+      },
+      "About",
+    );
+    byId("acts").append(this.toggle, exports());
+    this.reason.addEventListener("click", () => this.open(true, "why"));
+    this.panel.append(this.places);
+  }
+
+  /** Show or hide the panel; open one of its folds, known by its id. */
+  open(isOpen, fold = "") {
+    this.panel.hidden = !isOpen;
+    this.toggle.setAttribute("aria-expanded", String(isOpen));
+    this.page.layOut();
+    const box = fold && byId(fold);
+    if (!box) return;
+    box.open = true;
+    box.scrollIntoView({ block: "nearest" });
+  }
+
+  draw() {
+    const one = this.page.facts;
+    const state = byId("state");
+    state.textContent = one.state;
+    this._drawFigures(one);
+    this._drawReason();
+    this.panel.querySelector("time").textContent = stamp(one.began);
+    this.drawNotices();
+  }
+
+  _drawFigures(one) {
+    const tokens = [
+      `${count(one.tokens_in)} in, ${count(one.tokens_out)} out`,
+      one.tokens_cached && `${count(one.tokens_cached)} of them cached`,
+      one.tokens_cache_write && `${count(one.tokens_cache_write)} written to cache`,
+      one.tokens_reasoning && `${count(one.tokens_reasoning)} reasoning`,
+    ];
+    const counted = (label, number, title = many(number, label.replace(/s$/, ""))) =>
+      number > 0 && figure(number === 1 ? label.replace(/s$/, "") : label, count(number), title);
+    keyed(
+      byId("totals"),
+      [
+        figure("Duration", (one.at_least ? "at least " : "") + duration(elapsed(one)), stamp(one.began)),
+        (one.llm_calls > 0 || one.cost_nano > 0) && figure("Cost", cost(one), provenance(one).join(", ")),
+        counted("LLM", one.llm_calls, many(one.llm_calls, "LLM call")),
+        counted("tools", one.tool_calls, many(one.tool_calls, "tool call")),
+        counted("actions", one.actions),
+        counted("errors", one.errors),
+        counted("tokens", one.tokens_in + one.tokens_out, tokens.filter(Boolean).join("; ")),
+      ].filter(Boolean),
+    );
+  }
+
+  /** Show why the session ended, or what a running one is at; a quiet one does not look busy. */
+  _drawReason() {
+    const one = this.page.facts,
+      button = this.reason;
+    const text = this.page.running ? this._at() : lineOf(one.reason) || "How it ended";
+    const isQuiet = this.page.running && this.page.quiet > QUIET;
+    byId("state").className = `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}${isQuiet ? " quiet" : ""}`;
+    button.className = `reason ${one.state}${isQuiet ? " quiet" : ""}`;
+    if (button.textContent !== text) button.textContent = text;
+    button.title = `${one.reason || text}\n\nClick: how it ended, and why`;
+  }
+
+  /** Return what a running session is at: how long ago its last event was, and what is under way. */
+  _at() {
+    const { run, quiet } = this.page;
+    const inside = run.n ? run.tree.ends : [];
+    const last = run.n ? `last event ${ago(quiet)} ago` : "waiting for the first event";
+    if (!inside.length) return last;
+    const at = inside.at(-1),
+      more = inside.length > 1 ? ` and ${many(inside.length - 1, "other")}` : "";
+    return `${last}, inside ${run.nameOf(at) || run.kindOf(at)}${more}`;
+  }
+
+  /** Update what changes by itself while nothing is recorded. */
+  tick() {
+    byId("totals").querySelector("dd").textContent = duration(elapsed(this.page.facts));
+    this._drawReason();
+  }
+
+  drawNotices() {
+    const one = this.page.facts;
+    const notices = [
+      one.dropped &&
+        `${many(one.dropped, "event")} could not be written and ${one.dropped === 1 ? "is" : "are"} missing here.`,
+      one.unfinished &&
+        !this.page.running && [`${many(one.unfinished, "operation")} did not finish. `, ...this._died()],
+      one.budget?.reached_at && spent(one.budget),
+      one.late && `${many(one.late, "event")} recorded after the end of the session.`,
+      one.spilled && `${many(one.spilled, "event")} came through a spill file.`,
+    ].filter(Boolean);
+    const isLoud = !QUIET_STATES.has(one.state);
+    const rows = notices.map((text) => make("p", {}, text));
+    if (isLoud) rows.unshift(make("div", { class: "bad" }, this.reason, this._toFailures()));
+    else if (!byId("head").contains(this.reason)) byId("acts").before(this.reason);
+    byId("notices").replaceChildren(...rows);
+  }
+
+  /** Return buttons that lead to where the session first failed, and last. */
+  _toFailures() {
+    const { run } = this.page;
+    const causes = this.page.complete ? Array.from(run.order).filter((at) => run.isCause(at)) : [];
+    const button = (label, at) =>
+      make(
+        "button",
+        { type: "button", class: "link", title: `${label} at ${run.begins(at)} ( e )`, onclick: () => this._go(at) },
+        `${label}: ${run.nameOf(at) || run.kindOf(at)}`,
+      );
+    if (causes.length < 2) return causes.map((at) => button("failure", at));
+    return [button("first failure", causes[0]), button("last failure", causes.at(-1))];
+  }
+
+  _go(at) {
+    this.page.select(this.page.run.seq[at], { isStep: true });
+  }
+
+  /** Return links to the innermost unfinished operations, in which a run of the session ended. */
+  _died() {
+    const { ends, stops } = this.page.run.tree;
+    if (!this.page.complete) return [];
+    return [
+      ...this._inside("It was resumed after it had ended inside ", stops),
+      ends.length && stops.length ? " " : "",
+      ...this._inside("It ended inside ", ends),
+    ];
+  }
+
+  _inside(words, ends) {
+    const { run } = this.page;
+    const places = ends.slice(-5).map((at) =>
+      make(
+        "button",
+        {
+          type: "button",
+          class: "link",
+          onclick: () => this._go(at),
+        },
+        `${run.kindOf(at)} ${run.nameOf(at)}`,
+      ),
+    );
+    if (!places.length) return [];
+    return [
+      words,
+      ...places.flatMap((each, i) => [i ? ", " : "", each]),
+      ends.length > places.length ? ` and ${count(ends.length - places.length)} more.` : ".",
+    ];
+  }
+
+  /** Draw the panel: the post-mortem, scores, loops, and where the session ran. */
+  drawPanel() {
+    const one = this.page.facts;
+    const hasCalls = one.tool_calls || one.failed;
+    const folds = [
+      why(),
+      scores(one),
+      hasCalls ? loops(one, { onKnown: (facts) => this.page.mark(facts), open: () => this.open(true, "loops") }) : null,
+      ran(one),
+    ];
+    this.places.replaceChildren(...[film(one.video), ...folds].filter(Boolean));
+  }
+}
+
+/** Return seconds as text that changes once a second. */
+const ago = (seconds) => (seconds < 60 ? `${Math.max(0, Math.floor(seconds))}s` : duration(Math.floor(seconds)));
+
+const figure = (label, value, title) =>
+  make("div", { "data-id": label, title: title || null }, make("dt", {}, label), make("dd", {}, value));
+
+/** Return the line of a reason that says most: of a traceback the last one. */
+export function lineOf(reason) {
+  const lines = (reason || "")
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
+  return (lines[0]?.startsWith("Traceback") ? lines.at(-1) : lines[0]) || "";
+}
+
+const dollars = (amount) => money(Math.round(amount * 1e9));
+
+/** Return where the cost of a session comes from. */
+function provenance(one) {
+  const from = one.provenance,
+    budget = one.budget && `budget ${dollars(one.budget.limit_usd)}`;
+  if (!from) return budget ? [budget] : [];
+  const table = `table${from.table?.date ? ` ${from.table.date.replaceAll("-", "\u2011")}` : ""}`;
+  // null: there are too many calls to check each.
+  if (from.given === null)
+    return [
+      `given by the program, or priced from ${table}`,
+      from.unpriced && `${count(from.unpriced)} unpriced`,
+      budget,
+    ].filter(Boolean);
+  return [
+    from.priced && `${count(from.priced)} priced from ${table}`,
+    from.given && `${count(from.given)} given by the program`,
+    from.later && `${count(from.later)} priced later`,
+    from.unbilled && `${count(from.unbilled)} not billed`,
+    from.unpriced && `${count(from.unpriced)} unpriced`,
+    budget,
+  ].filter(Boolean);
+}
+
+function spent({ limit_usd, reached_usd }) {
+  const at = reached_usd === null ? "" : `, at ${dollars(reached_usd)}`;
+  return `The budget of ${dollars(limit_usd)} was reached${at}.`;
+}
+
+/** Return the fold with the facts of a session: id, times, cost, processes, remotes, machine, metadata. */
+function ran(one) {
+  const remotes = (one.sync || []).map((remote) =>
+    make(
+      "p",
+      {},
+      make("strong", {}, remote.remote),
+      ": ",
+      remote.waiting ? `${count(remote.waiting)} waiting` : "all delivered",
+      remote.parked ? `, ${count(remote.parked)} set aside` : "",
+      remote.receipt_at ? `, receipt of ${stamp(remote.receipt_at)}` : "",
+    ),
+  );
+  const processes = (one.participants || []).map((each) =>
+    make(
+      "p",
+      {},
+      `${each.host || "?"} · process ${each.pid ?? "?"}`,
+      make(
+        "span",
+        { class: "faint" },
+        each.last
+          ? ` until ${stamp(each.last)}`
+          : each.alive
+            ? " still running"
+            : each.alive === false
+              ? " died without an end"
+              : "",
+      ),
+    ),
+  );
+  const from = provenance(one);
+  const block = (title, ...inside) => make("div", {}, make("h3", {}, title), inside);
+  const blocks = [
+    block(
+      "Session",
+      make(
+        "dl",
+        { class: "facts" },
+        make("dt", {}, "Id"),
+        make("dd", {}, make("code", {}, one.session_id), " ", copyButton("Copy", one.session_id)),
+        make("dt", {}, "Started"),
+        make("dd", {}, stamp(one.began)),
+        make("dt", {}, "Last event"),
+        make("dd", {}, stamp(one.last)),
+        make("dt", {}, "Project"),
+        make("dd", {}, one.project),
+        from.length > 0 && [make("dt", {}, "Cost"), make("dd", {}, `${cost(one)}: ${from.join(", ")}`)],
+      ),
+    ),
+    processes.length > 0 && block(processes.length === 1 ? "Process" : "Processes", processes),
+    remotes.length > 0 && block("Sync", remotes),
+    one.metadata_only && block("Content", make("p", {}, "Left out: it came through a metadata-only remote.")),
+    Object.keys(one.metadata || {}).length > 0 && block("Metadata", facts(one.metadata)),
+    Object.keys(one.host_env || {}).length > 0 && block("Environment", facts(one.host_env)),
+  ];
+  return make(
+    "details",
+    { id: "ran" },
+    make("summary", {}, "Where it ran"),
+    make("div", { class: "inside" }, blocks.filter(Boolean)),
+  );
+}
+
+/** Return nested facts as a list of names and values. */
+function facts(object, depth = 0) {
+  return make(
+    "dl",
+    { class: "facts" },
+    Object.entries(object).flatMap(([key, value]) => {
+      if (!value || typeof value !== "object" || Array.isArray(value) || depth > 1)
+        return [make("dt", {}, key), make("dd", {}, typeof value === "object" ? JSON.stringify(value) : String(value))];
+      return depth && Object.keys(value).length > LONG
+        ? [
+            make(
+              "dd",
+              { class: "inner" },
+              make(
+                "details",
+                {},
+                make("summary", {}, `${key} (${count(Object.keys(value).length)})`),
+                facts(value, depth + 1),
+              ),
+            ),
+          ]
+        : [make("dt", { class: "over" }, key), make("dd", { class: "inner" }, facts(value, depth + 1))];
+    }),
+  );
+}
+
+/** Return words about a video that the page cannot play; one that it can is beside the events. */
+function film(one) {
+  if (!one || (one.blob && one.bytes !== null)) return null;
+  // A link, because loading from another site needs a click.
+  if (/^https?:\/\//.test(one.url || "") && !one.blob)
+    return make(
+      "p",
+      {},
+      "Video: ",
+      make("a", { href: one.url, rel: "noreferrer noopener", target: "_blank" }, one.url),
+    );
+  return notice(`The video${one.bytes === null ? " was not copied to this server" : ` is at ${one.url}`}.`, "faint");
+}
+
+/** Return the menu of exports. */
+function exports() {
+  const entry = ([format, label]) =>
+    make(
+      "a",
+      { class: "choice", href: url(`api/1/sessions/${data.session_id}/export?format=${format}`), download: true },
+      make("span", {}, label),
+    );
+  const forms = [
+    ["json", "JSON"],
+    ["html", "Report: one HTML file"],
+    ["csv", "CSV"],
+  ];
+  const menu = make(
+    "details",
+    { class: "menu right" },
+    make("summary", {}, "Export"),
+    make("div", {}, forms.map(entry)),
+  );
+  addEventListener("click", (event) => menu.contains(event.target) || (menu.open = false));
+  menu.addEventListener("keydown", (event) => {
+    if (event.key !== "Escape") return;
+    menu.open = false;
+    menu.querySelector("summary").focus();
+  });
+  return menu;
+}

@@ -1,0 +1,347 @@
+// What the timeline draws.  The time to draw a frame depends on the pixels, not on the events: bars in the same pixels
+// are drawn once, and errors last.
+
+import { duration, STEPS, tick } from "./formats.js";
+import { place } from "./lanes.js";
+
+export const LINE = 20,
+  BAR = 15,
+  TOP = 6;
+const KINDS = ["llm", "tool", "agent", "action", "error", "other"];
+export const COLOURS = [...KINDS, "ink", "soft", "line", "paper", "card", "sunk", "accent", "warn", "strong"];
+const FONT = "11px system-ui, sans-serif";
+// Pixels from which a gap is hatched: between many short ones, the bars would be lost.
+const WIDE_GAP = 48;
+// Pixels between the beginnings of two labels of the axis.
+const APART = 90;
+
+/** Return the place in KINDS of each kind of a run. */
+export const kindNumbers = (run) => run.kinds.map((kind) => (KINDS.includes(kind) ? KINDS.indexOf(kind) : 5));
+
+/** Draw the visible bars, the names of their lines, and what is marked. */
+export function paintBars(timeline, pen) {
+  const { page, layout, colours: c, width, height, gutter, scroll, lit } = timeline;
+  const { run } = page,
+    { lines, tops, kinds, failed, failedStarts } = layout;
+  const [from, span] = timeline.view,
+    scale = width / span,
+    top = scroll.scrollTop;
+  pen.fillStyle = c.card;
+  pen.fillRect(0, 0, width + gutter, height);
+  pen.save();
+  pen.beginPath();
+  pen.rect(gutter, 0, width, height);
+  pen.clip();
+  pen.translate(gutter, 0);
+  backdrop(timeline, pen, from, scale);
+  const rects = KINDS.map(() => []),
+    pale = KINDS.map(() => []),
+    open = [],
+    red = [],
+    marks = [],
+    feet = [],
+    texts = [];
+  for (let index = 0; index < lines.length; index += 1) {
+    const y = tops[index] - top;
+    if (y > height || y + LINE < 0) continue;
+    const { events, starts, reach } = lines[index];
+    let i = place(reach, from),
+      drawn = -1;
+    const last = place(starts, from + span);
+    while (i < last) {
+      const at = events[i],
+        x = (starts[i] - from) * scale,
+        end = (timeline.endOf(at) - from) * scale;
+      if (end >= 0) {
+        const left = Math.max(-2, x),
+          right = Math.min(width + 2, Math.max(end, x + 1.5));
+        const bucket = lit && !lit[at] ? pale : rects;
+        if (Math.floor(right) > drawn || (lit && lit[at])) {
+          bucket[kinds[run.kind[at]] ?? 5].push(left, y, Math.max(1.5, right - left - (right - left > 4 ? 1 : 0)));
+          const frayed = run.took[at] < 0 ? Math.min(96, (right - left) * 0.4) : 0;
+          if (frayed) open.push(right, y, frayed);
+          drawn = Math.floor(right);
+          if (right - left > 34) texts.push(at, left, right - frayed, y);
+        }
+      }
+      // Skip bars that would be drawn in the same pixels; with a filter, a match among them must be drawn.
+      i += 1;
+      if (!lit && i < last && (starts[i] - from) * scale < drawn) {
+        const skip = place(reach, from + (drawn + 0.5) / scale);
+        if (skip > i) i = Math.min(last, skip);
+      }
+    }
+    for (let j = Math.max(0, place(failedStarts[index], from) - 1), seen = -2; j < failed[index].length; j += 1) {
+      const at = failed[index][j],
+        x = (failedStarts[index][j] - from) * scale;
+      if (x > width) break;
+      const right = Math.min(width, Math.max((timeline.endOf(at) - from) * scale, x + 3));
+      if (right < 0 || Math.floor(right) <= seen || (lit && !lit[at])) continue;
+      // What only holds a failure keeps its colour, with a red foot.
+      if (run.tree.holds[at]) feet.push(Math.max(-2, x), y + BAR - 3, right - Math.max(-2, x));
+      else if (right - x > 6) red.push(Math.max(-2, x), y, right - Math.max(-2, x));
+      else marks.push(x, y);
+      seen = Math.floor(right);
+    }
+  }
+  pen.globalAlpha = 0.18;
+  pale.forEach((list, kind) => fill(pen, list, c[KINDS[kind]]));
+  pen.globalAlpha = 1;
+  rects.forEach((list, kind) => fill(pen, list, c[KINDS[kind]]));
+  // A failure too short to be visible gets a mark of three pixels, which does not hide its neighbours.
+  fill(pen, red, c.error);
+  pen.fillStyle = c.error;
+  for (let i = 0; i < marks.length; i += 2) pen.fillRect(marks[i], marks[i + 1] + BAR - 6, 3, 6);
+  for (let i = 0; i < feet.length; i += 3) pen.fillRect(feet[i], feet[i + 1], feet[i + 2], 3);
+  unfinished(pen, open, c.card);
+  bands(timeline, pen, from, scale, top);
+  words(timeline, pen, texts);
+  outlines(timeline, pen, from, scale, top);
+  moments(timeline, pen, from, scale);
+  pen.restore();
+  names(timeline, pen, top);
+}
+
+/** Draw gaps with hatching, so that they do not look like work. */
+function backdrop(timeline, pen, from, scale) {
+  const { colours: c, width, height, axis } = timeline;
+  pen.font = FONT;
+  for (const [start, end] of timeline.layout.gaps) {
+    const x = Math.max(0, (axis.place(start) - from) * scale),
+      right = Math.min(width, (axis.place(end) - from) * scale);
+    if (right - x < WIDE_GAP && !timeline.skips) continue;
+    pen.save();
+    pen.beginPath();
+    pen.rect(x + 1, 0, right - x - 2, height);
+    pen.clip();
+    pen.fillStyle = c.sunk;
+    pen.fillRect(x, 0, right - x, height);
+    pen.strokeStyle = c.line;
+    pen.lineWidth = 1;
+    pen.beginPath();
+    for (let at = x - height; at < right; at += 12) {
+      pen.moveTo(at, height);
+      pen.lineTo(at + height, 0);
+    }
+    pen.stroke();
+    const took = duration((end - start) / 1e6);
+    const label = [`no events for ${took}`, took].find((text) => pen.measureText(text).width + 12 < right - x);
+    if (label) {
+      const wide = pen.measureText(label).width;
+      pen.fillStyle = c.sunk;
+      pen.fillRect((x + right - wide) / 2 - 4, height - 22, wide + 8, 16);
+      pen.fillStyle = c.soft;
+      pen.fillText(label, (x + right - wide) / 2, height - 10);
+    }
+    pen.restore();
+  }
+}
+
+/** Draw the time in which each process of a run took part, above the events. */
+function bands(timeline, pen, from, scale, top) {
+  const { colours: c, axis } = timeline;
+  timeline.layout.bands.forEach(({ start, end, isOpen }, index) => {
+    const y = TOP + index * LINE - top,
+      x = (axis.place(start) - from) * scale,
+      right = (axis.place(isOpen ? timeline.page.now : end) - from) * scale;
+    pen.fillStyle = c.strong;
+    pen.fillRect(x, y + 4, Math.max(2, right - x), BAR - 8);
+    if (isOpen) unfinished(pen, [right, y, Math.min(96, (right - x) * 0.4)], c.card);
+  });
+}
+
+/** Draw the end of unfinished bars with widening gaps. */
+function unfinished(pen, list, ground) {
+  pen.fillStyle = ground;
+  for (let i = 0; i < list.length; i += 3) {
+    const [right, y, long] = [list[i], list[i + 1], list[i + 2]];
+    for (let back = 0; back < long; back += 6) pen.fillRect(right - back - 4, y, 0.5 + 3.5 * (1 - back / long), BAR);
+  }
+}
+
+/** Draw the names on bars that are wide enough. */
+function words(timeline, pen, list) {
+  const { lit, page } = timeline,
+    { run } = page;
+  pen.font = FONT;
+  pen.fillStyle = timeline.colours.paper;
+  for (let i = 0; i < list.length; i += 4) {
+    const [at, left, right, y] = [list[i], Math.max(0, list[i + 1]), list[i + 2], list[i + 3]];
+    if (!lit || lit[at])
+      pen.fillText(cut(timeline, pen, run.nameOf(at) || run.kindOf(at), right - left - 8), left + 4, y + 11);
+  }
+}
+
+/** Draw the names of lanes and lines in the gutter. */
+function names(timeline, pen, top) {
+  const { gutter, height, layout, colours: c } = timeline;
+  pen.fillStyle = c.line;
+  pen.fillRect(gutter - 1, 0, 1, height);
+  pen.font = FONT;
+  const write = (label, y, style, left = 8) => {
+    if (y > height || y + LINE < 0) return;
+    pen.fillStyle = style;
+    pen.fillText(cut(timeline, pen, label, gutter - left - 8), left, y + 11);
+  };
+  layout.bands.forEach((band, index) => write(band.label, TOP + index * LINE - top, c.soft));
+  const first = new Map(layout.lanes.map((lane) => [lane.from, lane]));
+  layout.lines.forEach((line, index) => {
+    const y = layout.tops[index] - top,
+      lane = first.get(index);
+    if (y > height || y + LINE < 0) return;
+    if (lane && index) {
+      pen.fillStyle = c.line;
+      pen.fillRect(0, y - 3, gutter + timeline.width, 1);
+    }
+    if (lane?.kind) {
+      pen.fillStyle = c[KINDS.includes(lane.kind) ? lane.kind : "other"];
+      pen.fillRect(8, y + 4, 7, 7);
+      write(lane.label, y, c.ink, 20);
+    } else if (lane) write(lane.label, y, c.ink);
+    else if (line.label) write(line.label, y, c.soft, layout.lanes.length ? 18 : 8);
+  });
+}
+
+/** Return as much of a name as fits; an empty text if that is only a letter or two. */
+function cut({ widths }, pen, name, room) {
+  if (!widths.has(name)) widths.set(name, pen.measureText(name).width);
+  const wide = widths.get(name);
+  if (wide <= room) return name;
+  const characters = [...name],
+    some = Math.floor((characters.length * room) / wide) - 1;
+  return some < 2 ? "" : `${characters.slice(0, some).join("")}…`;
+}
+
+/** Draw a frame around the bar under the pointer, the one that keys stand on, and the one that is selected. */
+function outlines(timeline, pen, from, scale, top) {
+  const { page, layout, colours: c, width } = timeline,
+    { run } = page;
+  const hasFocus = document.activeElement === timeline.canvas;
+  for (const [at, style, wide] of [
+    [timeline.hover, c.soft, 1],
+    [run.find(page.selected), c.ink, 2],
+    [hasFocus ? timeline.cursor : -1, c.accent, 3],
+  ]) {
+    if (at < 0 || at >= run.n) continue;
+    const y = layout.tops[layout.lineOf[at]];
+    if (y === undefined) continue;
+    const x = Math.max(-4, (timeline.startOf(at) - from) * scale),
+      right = Math.min(width + 4, Math.max(x + 3, (timeline.endOf(at) - from) * scale));
+    pen.strokeStyle = style;
+    pen.lineWidth = wide;
+    pen.strokeRect(x - 1, y - top - 1, right - x + 2, BAR + 2);
+  }
+}
+
+/** Draw lines at the time that it is now, and at that of the video. */
+function moments(timeline, pen, from, scale) {
+  const { page, axis, width, height, colours: c } = timeline;
+  for (const [time, style] of [
+    [page.running ? page.now : null, c.accent],
+    [timeline.film.time, c.warn],
+  ]) {
+    const x = time === null ? -1 : (axis.place(time) - from) * scale;
+    if (x < 0 || x > width) continue;
+    pen.fillStyle = style;
+    pen.fillRect(x, 0, 1.5, height);
+  }
+}
+
+/** Draw the axis: times since the start of the session. */
+export function paintAxis(timeline, pen, height) {
+  const { axis, begin, width, gutter, colours: c } = timeline,
+    [from, span] = timeline.view;
+  pen.fillStyle = c.card;
+  pen.fillRect(0, 0, width + gutter, height);
+  pen.font = FONT;
+  const least = (span / 1e6) * (APART / width),
+    step = STEPS.find((each) => each >= least) || Math.ceil(least / 86_400) * 86_400;
+  const seconds = (spot) => (axis.time(spot) - begin) / 1e6,
+    last = seconds(from + span);
+  let free = -Infinity;
+  const write = (label, left) => {
+    pen.fillStyle = c.soft;
+    pen.fillText(label, gutter + left, 15);
+    free = left + pen.measureText(label).width + 6;
+  };
+  for (let at = Math.ceil(seconds(from) / step) * step; at <= last; at += step) {
+    if (at < -step / 2) continue;
+    const time = at * 1e6 + begin,
+      gap = axis.gapAt(time);
+    if (gap) {
+      const left = ((axis.place(gap[0]) - from) * width) / span;
+      if (left >= free) write(`⋯ ${duration((gap[1] - gap[0]) / 1e6)}`, left);
+      // There may be millions of steps in a gap that is skipped.
+      at = Math.ceil((gap[1] - begin) / 1e6 / step) * step - step;
+      continue;
+    }
+    const x = ((axis.place(time) - from) * width) / span,
+      label = tick(Math.abs(at) < step / 1e3 ? 0 : at, step),
+      wide = pen.measureText(label).width;
+    // The last label stands before its tick if it does not fit behind it.
+    const left = x + 4 + wide > width ? x - 4 - wide : x + 4;
+    if (left < free) continue;
+    pen.fillStyle = c.line;
+    pen.fillRect(gutter + x, 0, 1, height);
+    write(label, left);
+  }
+}
+
+/** Draw the overview: the number of events over time, failures, and the visible part. */
+export function paintMap(timeline, pen, height) {
+  const { page, layout, axis, width, gutter, colours: c } = timeline,
+    { run } = page;
+  const columns = Math.max(1, Math.floor(width / 3)),
+    [base, whole] = timeline.all;
+  const known = timeline.density;
+  if (known?.columns !== columns || known.key !== layout.key || page.running) {
+    const counts = new Uint32Array(columns),
+      bad = new Uint8Array(columns);
+    for (let at = 0; at < run.n; at += 1) {
+      const share = (axis.place(run.start[at]) - base) / whole,
+        column = Math.min(columns - 1, Math.max(0, Math.floor(share * columns)));
+      counts[column] += 1;
+      if (run.isBad(at)) bad[column] = 1;
+    }
+    timeline.density = { columns, key: layout.key, counts, bad, most: counts.reduce((a, b) => Math.max(a, b), 1) };
+  }
+  const { counts, bad, most } = timeline.density,
+    wide = width / columns;
+  pen.fillStyle = c.card;
+  pen.fillRect(0, 0, width + gutter, height);
+  pen.font = FONT;
+  pen.fillStyle = c.soft;
+  pen.fillText("Overview", 8, height / 2 + 4);
+  pen.save();
+  pen.translate(gutter, 0);
+  pen.fillStyle = c.sunk;
+  pen.fillRect(0, 0, width, height);
+  const [from, span] = timeline.view;
+  const left = Math.max(0, ((from - base) / whole) * width),
+    right = Math.min(width, ((from + span - base) / whole) * width);
+  pen.fillStyle = c.card;
+  pen.fillRect(left, 0, right - left, height);
+  for (let i = 0; i < columns; i += 1) {
+    if (!counts[i]) continue;
+    const tall = 4 + (Math.log1p(counts[i]) / Math.log1p(most)) * (height - 12);
+    pen.fillStyle = i * wide >= left - wide && i * wide <= right ? c.accent : c.other;
+    pen.globalAlpha = 0.55;
+    pen.fillRect(i * wide, height - tall, wide - 1, tall);
+    pen.globalAlpha = 1;
+    if (bad[i]) {
+      pen.fillStyle = c.error;
+      pen.fillRect(i * wide, 0, Math.max(2, wide - 1), 6);
+    }
+  }
+  pen.fillStyle = c.accent;
+  if (timeline.span) {
+    pen.fillRect(left, 0, 2, height);
+    pen.fillRect(right - 2, 0, 2, height);
+  }
+  pen.restore();
+}
+
+function fill(pen, list, style) {
+  pen.fillStyle = style;
+  for (let i = 0; i < list.length; i += 3) pen.fillRect(list[i], list[i + 1], list[i + 2], BAR);
+}

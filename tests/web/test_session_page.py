@@ -1,0 +1,283 @@
+"""The page of a session: its room, its head, its details, and what it says about a run that goes on."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.web.conftest import RECORDER, Visit, environment, recorded, serving, visiting
+
+VIEWS = ("timeline", "tree", "events", "chat", "figures")
+# What moved on a page by itself, after it was first drawn.
+SHIFTS = """
+    window.shifts = 0;
+    new PerformanceObserver((list) => list.getEntries().forEach((each) => (window.shifts += each.value)))
+        .observe({ type: "layout-shift", buffered: true });
+"""
+
+
+@pytest.fixture(scope="module")
+def browsed(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+    """Return a visit to the pages of a run of a browser."""
+    home = tmp_path_factory.mktemp("browsed") / "home"
+    recorded(home, "browsed")
+    with serving(home) as link, visiting(chromium, link) as visit:
+        yield visit
+
+
+@contextmanager
+def under_way(home: Path, kind: str) -> Iterator[subprocess.Popen[str]]:
+    """Run a program that records until its input ends."""
+    pipe = subprocess.PIPE
+    command = [sys.executable, str(RECORDER), kind]
+    program = subprocess.Popen(command, env=environment(home), stdin=pipe, stdout=pipe, text=True)
+    try:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "ready\n"
+        yield program
+    finally:
+        program.kill()
+        program.communicate(timeout=20)
+
+
+# The room
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("name", ["night", "dead"])
+def test_the_events_have_the_window(visit: Visit, name: str, view: str) -> None:
+    """The head is one line, warnings another; four fifths of the window are for the view, and nothing else scrolls."""
+    page = visit.session(name, view)
+    page.locator("#view > *").first.wait_for()
+    head: Any = page.locator("#head").bounding_box()
+    assert 40 <= head["height"] <= 48
+    room: Any = page.locator("#view").bounding_box()
+    assert min(800, room["y"] + room["height"]) - room["y"] >= 0.8 * 800
+    if view != "figures":
+        assert page.evaluate("document.documentElement.scrollHeight") == 800
+
+
+@pytest.mark.parametrize("view", VIEWS)
+@pytest.mark.parametrize("visit", [(1280, "light"), (390, "light")], indirect=True)
+def test_nothing_moves_when_the_rest_comes(visit: Visit, view: str) -> None:
+    """What scripts add has its room before."""
+    visit.page.add_init_script(SHIFTS)
+    page = visit.session("dead" if view == "tree" else "night", view)
+    page.wait_for_timeout(1_000)
+    assert page.evaluate("window.shifts") < 0.05
+
+
+def test_the_head_stays_in_sight(visit: Visit) -> None:
+    """Also below an open panel, and where the figures are longer than the window."""
+    page = visit.session("night", "figures")
+    page.locator("#about").click()
+    page.mouse.move(600, 600)
+    page.mouse.wheel(0, 5_000)
+    visit.until("scrollY > 100")
+    head: Any = page.locator("#head").bounding_box()
+    assert head["y"] == 0
+
+
+# The head
+
+
+def test_figures_that_are_0_are_left_out(visit: Visit) -> None:
+    """Those that are there have a value; the tooltip of the cost says where it is from."""
+    page = visit.session("dead")
+    figures = page.locator("#totals > div")
+    assert figures.locator("dt").all_inner_texts() == ["Duration", "Cost", "LLM", "tokens"]
+    assert "0" not in figures.locator("dd").all_inner_texts()
+    assert "priced from table" in (page.locator("[data-id=Cost]").get_attribute("title") or "")
+
+
+def test_the_reason_of_a_failure_leads_to_the_whole_of_it(visit: Visit) -> None:
+    """It has a line of its own; a click opens the post-mortem."""
+    page = visit.session("dead")
+    reason = page.locator("#notices #reason")
+    expect(reason).to_have_text("process died inside tool 'fatal step'")
+    reason.click()
+    page.locator("#why[open] h3").first.wait_for()
+    page.locator("#about").click()
+    expect(page.locator("#extras")).to_be_hidden()
+
+
+# Times and repeats
+
+
+@pytest.mark.parametrize(
+    ("seconds", "gap", "text"),
+    [
+        (0.012, 0.5, "12ms"),
+        (3.21, 5, "3.2s"),
+        (3.21, 0.02, "3.21s"),
+        (75, 10, "1m 15s"),
+        (75.25, 0.5, "1m 15.3s"),
+        (4863.2, 100, "1h 21m"),
+        (4863.2, 2, "1h 21m 03s"),
+        (4863.2, 0.3, "1h 21m 03.2s"),
+        (4863.2, 0.004, "1h 21m 03.200s"),
+        (100_000, 1, "1d 03h 46m 40s"),
+        (-75.25, 1, "-1m 15s"),
+    ],
+)
+def test_times_are_as_exact_as_their_neighbours_need(visit: Visit, seconds: float, gap: float, text: str) -> None:
+    """After an hour as in the first second."""
+    visit.open("/")
+    code = "async (given) => (await import('/web/formats.js')).since(...given)"
+    assert visit.page.evaluate(code, [seconds, gap]) == text
+
+
+@pytest.mark.parametrize("view", ["tree", "events"])
+def test_repeats_are_marked(chromium: Browser, tmp_path: Path, view: str) -> None:
+    """The first call of a loop says how many rounds there are, the others that they repeat it."""
+    recorded(tmp_path / "home", "circling")
+    with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:
+        page = visit.session("round and round", view)
+        marks = page.locator(".row .again")
+        expect(marks.first).to_have_text("×200")
+        assert set(marks.all_inner_texts()[1:]) == {"again"}
+        assert page.locator(".pane > .bar .faint").inner_text() == "402 events"
+
+
+# A run that goes on
+
+
+def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> None:
+    """The head says what it is in and since when; the row of the tool shows how long it has taken."""
+    with (
+        under_way(tmp_path / "home", "stuck"),
+        serving(tmp_path / "home") as link,
+        visiting(chromium, link) as visit,
+    ):
+        page = visit.session("deploy", "tree")
+        expect(page.locator("#reason")).to_have_text(re.compile(r"^last event \d+s ago, inside rollout status$"))
+        assert page.locator("#state.quiet").count() == 0
+        visit.open("/login")  # so that a change of the fragment alone opens the page again
+        visit.page.add_init_script("const now = Date.now; Date.now = () => now() + 150_000;")
+        page = visit.session("deploy", "events")
+        expect(page.locator("#reason")).to_have_text(re.compile(r"^last event [23]m \d\ds ago, inside rollout status$"))
+        expect(page.locator("#state")).to_have_class(re.compile("quiet"))
+        expect(page.locator(".row .num [data-since]")).to_have_text(re.compile(r"^[23]m \d\ds$"))
+
+
+@pytest.mark.parametrize("view", ["tree", "events", "chat"])
+def test_a_view_follows_a_run(chromium: Browser, tmp_path: Path, view: str) -> None:
+    """What is newest is in sight until one scrolls back."""
+    with (
+        under_way(tmp_path / "home", "running") as program,
+        serving(tmp_path / "home") as link,
+        visiting(chromium, link) as visit,
+    ):
+        assert program.stdin is not None
+
+        def step(times: int) -> None:
+            for _ in range(times):
+                print(file=program.stdin, flush=True)
+                assert program.stdout is not None
+                program.stdout.readline()
+
+        step(60)
+        page = visit.session("still going", view)
+        page.get_by_role("button", name="Follow").click()
+        step(20)
+        box = "document.querySelector('#view .scroll')"
+        at_end = "(box => box.scrollTop + box.clientHeight >= box.scrollHeight - 40)"
+        visit.until("document.querySelector('[data-id=tools] dd').textContent === '80'")
+        visit.until(f"{box}.scrollTop > 100 && {at_end}({box})")
+        page.locator("#view .scroll").hover()
+        page.mouse.wheel(0, -400)
+        expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
+
+
+# The details
+
+
+def test_the_panel_is_all_that_scrolls_in_the_details(browsed: Visit) -> None:
+    """The answer comes first, then what is new in the prompt; the messages before are in a fold."""
+    page = browsed.session("browsed", "tree")
+    page.locator(".row", has_text="Click button 5").click()
+    details = page.locator("#details")
+    details.locator(".earlier").wait_for()
+    assert details.locator("section > h3").all_inner_texts()[:2] == ["Completion\nCopy", "Prompt\nCopy"]
+    assert "after 5 clicks" in details.inner_text()
+    assert "after 4 clicks" not in details.inner_text()
+    details.get_by_text("11 earlier messages: system, user, assistant").click()
+    details.get_by_text("after 4 clicks").first.wait_for()
+    nested = """[...document.querySelectorAll("#details *")].filter((each) =>
+        /auto|scroll/.test(getComputedStyle(each).overflowY) && each.scrollHeight > each.clientHeight + 1).length"""
+    assert page.evaluate(nested) == 0
+    assert page.evaluate("(box => box.scrollHeight > box.clientHeight)(document.getElementById('details'))")
+
+
+def test_the_details_are_as_wide_as_one_wants(browsed: Visit) -> None:
+    """By the pointer and by keys; the width is that of the next visit."""
+    page = browsed.session("browsed", "tree")
+    page.keyboard.press("j")
+    details, handle = page.locator("#details"), page.get_by_role("separator", name="Width of the details")
+    widths = [page.evaluate("document.getElementById('details').clientWidth")]
+    handle.focus()
+    for key in ("ArrowLeft", "ArrowLeft", "ArrowRight"):
+        page.keyboard.press(key)
+        widths.append(page.evaluate("document.getElementById('details').clientWidth"))
+    assert widths[0] < widths[1] < widths[2] > widths[3]
+    box: Any = handle.bounding_box()
+    page.mouse.move(box["x"] + 4, 400)
+    page.mouse.down()
+    page.mouse.move(500, 400, steps=4)
+    page.mouse.up()
+    wide: Any = details.bounding_box()
+    assert abs(wide["x"] - 500) < 10
+    page = browsed.session("browsed", "events", event=page.url[page.url.index("?") : page.url.index("#")])
+    details.wait_for()
+    kept: Any = details.bounding_box()
+    assert abs(kept["width"] - wide["width"]) < 2
+    handle.dblclick()
+
+
+def test_the_details_lead_to_the_next_event_and_back(visit: Visit) -> None:
+    """Its buttons keep the focus; the back button returns from a link to where it was followed."""
+    page = visit.session("night", "tree")
+    title = page.locator("#details h2")
+    page.keyboard.press("j")
+    title.wait_for()
+    first = title.inner_text()
+    page.get_by_role("button", name="Next event").click()
+    expect(title).not_to_have_text(first)
+    expect(page.get_by_role("button", name="Next event")).to_be_focused()
+    page.keyboard.press("e")
+    expect(title).to_contain_text("look up")
+    chosen = page.url
+    page.locator("#details").get_by_role("link", name="LookupError").click()
+    expect(title).to_contain_text("LookupError")
+    assert page.url != chosen
+    page.go_back()
+    expect(title).to_contain_text("look up")
+    assert page.url == chosen
+
+
+# Pictures
+
+
+def test_pictures_are_in_a_strip_and_in_the_conversation(browsed: Visit) -> None:
+    """Each leads to its action; the video goes to the time of what is selected, and its time is in the timeline."""
+    page = browsed.session("browsed")
+    shots = page.locator(".shot")
+    expect(shots).to_have_count(6)
+    browsed.until("document.querySelector('.shot img').naturalWidth === 1")
+    shots.nth(3).click()
+    expect(page.locator("#details h2")).to_contain_text("click 3")
+    expect(shots.nth(3)).to_have_class(re.compile("current"))
+    browsed.until("document.querySelector('.film video').readyState >= 1")
+    before = page.evaluate("document.querySelector('.timeline .scroll canvas').toDataURL()")
+    page.evaluate("document.querySelector('.film video').currentTime = 0.001")
+    browsed.until(f"document.querySelector('.timeline .scroll canvas').toDataURL() !== {before!r}")
+    page = browsed.session("browsed", "chat")
+    page.locator(".turn.action img").first.wait_for()
