@@ -212,20 +212,7 @@ class _Taking:
             # From there on, `received` is about other rows under these seqs, which a sender must not rely on.
             self.forked = True
             execute(_FORGET, (self.batch.journal, others_from))
-        about = []
-        for row in new:
-            execute(INSERT, row.bare)
-            if row.id in self._about:
-                about.append(execute(_LAST).get)
-        if about:
-            scrubbed.add(execute, about)
-        if self.scrubbed:
-            scrubbed.begin(execute)
-        for row in self.replaced:
-            execute(_PUT, row)
-            if self.journal.keeper is not None:
-                self.journal.keeper.replaced(row.seq)
-            _send_again(execute, row.seq)
+        self._write(execute, new)
         self.stored = len(new) + len(self.replaced)
         self.size = sum(len(row.body or "") for row in (*new, *self.replaced))
         if new:
@@ -253,6 +240,23 @@ class _Taking:
             self.refused, receipt, by, self.stored, differs, self.forked, size=self.size, erased=self.erased
         )
         return ack, self.gone
+
+    def _write(self, execute: Execute, new: Sequence[Stored]) -> None:
+        """Write the new rows, and those that replace others."""
+        about = []
+        for row in new:
+            execute(INSERT, row.bare)
+            if row.id in self._about:
+                about.append(execute(_LAST).get)
+        if about:
+            scrubbed.add(execute, about)
+        if self.scrubbed:
+            scrubbed.begin(execute)
+        for row in self.replaced:
+            execute(_PUT, row)
+            if self.journal.keeper is not None:
+                self.journal.keeper.replaced(row.seq)
+            _send_again(execute, row.seq)
 
     @property
     def erased(self) -> list[str] | None:
