@@ -41,7 +41,9 @@ LAYERS = """
     rollups losses recovery wal
     journal
     analytics bundle calls hints markdown previews salvage search
-    given_scores pauses
+    given_scores pauses steps
+    prompts
+    call_table
     snapshot clocks doubts carried held_back key_ends recorded_steps scrubbed
     session_html past_session
     ingest delivery row_lines
@@ -49,8 +51,9 @@ LAYERS = """
     home parent_session
     lower_bounds score_functions
     exposition facts prune remotes repricing imported_prices views
-    erasing steps
-    loops
+    erasing
+    loops call_query
+    call_facts
     doctor usage run_diff run_gate sentences waste
     post_mortem waste_page waste_tables
     post_mortem_page

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 # Every command under its heading in `localops --help`. A name is that of its module and its function.
 COMMANDS = {
     "Record": "run hook demo",
-    "Look": "ui open sessions views show why lint steps diff check analytics tail search query",
+    "Look": "ui open sessions views show why lint steps diff check analytics calls tail search query",
     "Judge": "score note",
     "Send": "sync remote parked receipts",
     "Export": "bundle import export backup",

@@ -12,7 +12,7 @@ from localops.journal.locks import sqlite_name
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from typing import Any
 
     Execute = Callable[..., Any]
@@ -72,6 +72,14 @@ class DerivedFile:
     def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a statement."""
         return self._connection.execute(statement, values).fetchall()
+
+    def stream(self, statement: str, values: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a statement as they are read."""
+        cursor = self._connection.execute(statement, values)
+        try:
+            yield from cursor
+        finally:
+            cursor.close()
 
     def transact(self, work: Callable[[Execute], None]) -> None:
         """Run `work` alone in a transaction."""

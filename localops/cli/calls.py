@@ -1,0 +1,298 @@
+"""`localops calls`: LLM and tool calls across sessions, in any order or in groups."""
+
+from __future__ import annotations
+
+import sys
+from contextlib import ExitStack
+
+import click
+
+from localops import clock, output
+from localops.cli import common, filters
+from localops.errors import ConfigError
+from localops.reading import call_facts, call_query
+from localops.reading.call_query import Asked, Place, Source
+from localops.reading.call_table import CallTable
+from localops.reading.home import Filters
+from localops.recording import events
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from localops.reading.facts import Facts
+    from localops.reading.home import Home, Project
+
+# The names of orders on the command line, where they differ.
+_SORTS = {"took": "seconds"}
+_COLUMNS = ("event", "began", "session", "call", "took", "first token", "tokens", "cost", "what came of it")
+_GROUPED = ("calls", "failed", "total", "median", "p95", "tokens", "cost")
+# Rows up to which a table is made before a bar could be read.
+_FEW = 20_000
+
+
+class _Key(click.ParamType[int]):
+    """The key of a group."""
+
+    name = "key"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Return the key as a number, or fail."""
+        if isinstance(value, int):
+            return value
+        try:
+            return call_facts.key_of(value)
+        except ConfigError as error:
+            self.fail(str(error), param, ctx)
+
+
+@click.command(cls=filters.WithView)
+@click.option(
+    "--view", metavar="NAME", expose_value=False, help="With the filters of a saved view; others replace them."
+)
+@click.option("--kind", type=click.Choice(call_query.KINDS), help="Only calls of this kind.")
+@click.option("--argument", metavar="TEXT", help="Only calls of tools with this text in their arguments.")
+@click.option("--failed", is_flag=True, help="Only calls that failed.")
+@click.option("--same", type=_Key(), metavar="KEY", help="Only calls of a tool with the arguments of this group.")
+@click.option("--prompt", type=_Key(), metavar="KEY", help="Only calls with the prompt of this group.")
+@click.option("--session", metavar="ID", help="Only in this session.")
+@click.option(
+    "--by",
+    type=click.Choice([*call_query.GROUPS]),
+    help="Groups of calls; `repeat`: one tool, the same arguments, again in the same session.",
+)
+@click.option(
+    "--sort",
+    metavar="WORD",
+    help=f"The greatest first. Of calls: {', '.join(call_query.SORTS)} [default: began]; "
+    f"of groups: {', '.join(call_query.GROUP_SORTS)}.",
+)
+@click.option("--reverse", is_flag=True, help="With --sort of calls: the least first.")
+@click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
+@click.option("--after", metavar="PLACE", help="The next page of calls: `next` of the page before.")
+@filters.options
+@common.place_options
+@common.json_option
+def calls(
+    kind: str | None,
+    argument: str | None,
+    failed: bool,
+    same: int | None,
+    prompt: int | None,
+    session: str | None,
+    by: str | None,
+    sort: str | None,
+    reverse: bool,
+    limit: int,
+    after: str | None,
+    home: str | None,
+    project: str | None,
+    as_json: bool,
+    **given: Any,
+) -> None:
+    """List LLM and tool calls of all sessions, newest first, or group them.
+
+    --model, --tool and --error choose calls here, the last by the error they failed with; every other option of
+    `localops sessions` chooses the sessions whose calls are listed. A group has its calls and failures, its cost,
+    its tokens, its durations, and what failed calls were given.
+    """
+    sort = _sort(sort, by)
+    if by is not None and (reverse or after is not None):
+        raise click.UsageError("--reverse and --after are for the list of calls: leave them out with --by")
+    of_calls, wanted = call_query.split(filters.chosen(given))
+    with common.look(home, project) as opened, ExitStack() as tables:
+        id = None if session is None else opened.find(session)[1]
+        kinds = () if kind is None else (kind,)
+        asked = Asked(kinds, **of_calls, argument=argument, same=same, prompt=prompt, failed=failed, session=id)
+        filters.prepare(opened, wanted)
+        sources = [_source(each, wanted, tables) for each in opened.projects]
+        if by is not None:
+            _print_groups(sources, asked, by, sort, limit, as_json=as_json)
+            return
+        order: dict[str, Any] = {"sort": sort, "ascending": reverse, "after": _place(after), "many": limit}
+        listed, following = call_query.page(sources, asked, **order)
+        facts = call_facts.page(listed, following, Names())
+        if as_json:
+            common.print_json(facts)
+        elif listed:
+            _print_calls(facts)
+        else:
+            output.say(_nothing(opened, asked, wanted))
+
+
+class Names:
+    """Names of sessions, each looked up once."""
+
+    def __init__(self) -> None:
+        self._known: dict[bytes, str | None] = {}
+
+    def __call__(self, project: Project, session: bytes) -> str | None:
+        """Return the name of a session."""
+        if session not in self._known:
+            self._known[session] = project.name_of(session)
+        return self._known[session]
+
+
+def _sort(given: str | None, by: str | None) -> str:
+    if given is None:
+        return "began" if by is None else call_query.GROUPS[by]
+    allowed = call_query.SORTS if by is None else call_query.GROUP_SORTS
+    sort = _SORTS.get(given, given)
+    if sort not in allowed:
+        what = "calls" if by is None else "groups"
+        raise click.BadParameter(
+            f"{given!r} is not one of {', '.join(allowed)}, the orders of {what}", param_hint="--sort"
+        )
+    return sort
+
+
+def _place(after: str | None) -> Place | None:
+    try:
+        return None if after is None else Place.parse(after)
+    except ConfigError as error:
+        raise click.BadParameter(str(error), param_hint="--after") from error
+
+
+def _source(project: Project, wanted: Filters, tables: ExitStack) -> Source:
+    table = CallTable(project.folder)
+    tables.callback(table.close)
+    _bring_up_to_date(project, table)
+    sessions = None if wanted == Filters() else [listed.session for listed in project.sessions(wanted)]
+    return Source(project, table, sessions, _is_running_in(project))
+
+
+def _is_running_in(project: Project) -> Callable[[bytes], bool]:
+    return lambda session: project.standing(session).state == "Running"
+
+
+def _bring_up_to_date(project: Project, table: CallTable) -> None:
+    """Add new rows to the table; on a terminal, with a progress bar if there are many."""
+    missing = table.missing(project.reader)
+    if missing < _FEW or not sys.stderr.isatty():
+        table.extend(project.reader)
+        return
+    with click.progressbar(length=missing, label=f"reading calls of {project.name}", file=sys.stderr) as bar:
+        table.extend(project.reader, bar.update)
+
+
+def _nothing(opened: Home, asked: Asked, wanted: Filters) -> str:
+    if not opened.projects:
+        return opened.nothing_yet()
+    return "no call matches these filters" if (asked, wanted) != (Asked(), Filters()) else "no calls yet"
+
+
+# Tables
+
+
+def _print_calls(facts: Facts) -> None:
+    now = clock.now_ns()
+    on_terminal = common.width() is not None
+    rows = [_cells(one, now, on_terminal=on_terminal) for one in facts["calls"]]
+    common.print_table(
+        rows,
+        _COLUMNS,
+        align="llllrrrr",
+        soft=("session", "call", "what came of it"),
+        spare=("tokens", "first token", "began", "session"),
+    )
+    if facts["next"] is not None:
+        print(common.dim(f"more: add --after {facts['next']}"))
+
+
+def _cells(one: Facts, now: int, *, on_terminal: bool) -> list[object]:
+    began = one["began"]
+    return [
+        one["id"][:23],
+        output.ago(now - (events.to_ns(began) or now)) if on_terminal else began,
+        one["session_name"] or one["session_id"][:13],
+        f"{one['kind']} {_called(one)}",
+        _duration(one["seconds"]) if one["finished"] else "not ended",
+        _duration(one["time_to_first_token"]),
+        output.count(_tokens(one)) if one["kind"] == "llm" else "",
+        _cost(one),
+        _came_of(one),
+    ]
+
+
+def _called(one: Facts) -> str:
+    if one["kind"] == "tool":
+        return one["tool"] or common.NAMELESS
+    return one["model"] or "unknown model"
+
+
+def _cost(one: Facts) -> str:
+    if not one["billed"]:
+        return "not billed"
+    if one["kind"] == "tool" or not one["finished"]:
+        return output.money(one["cost_nano"]) if one["cost_nano"] else ""
+    return output.money(one["cost_nano"])
+
+
+def _came_of(one: Facts) -> str:
+    if not one["failed"]:
+        return one["input"] or ""
+    error = ": ".join(filter(None, (one["error"] or "failed", one["message"])))
+    return f"{error} ← {one['input']}" if one["input"] else error
+
+
+def _tokens(one: Facts) -> int:
+    return (one["tokens_in"] or 0) + (one["tokens_out"] or 0)
+
+
+def _duration(seconds: float | None) -> str:
+    return "" if seconds is None else output.short_duration(round(seconds * 1e9))
+
+
+def _print_groups(sources: list[Source], asked: Asked, by: str, sort: str, limit: int, *, as_json: bool) -> None:
+    listed = call_query.grouped(sources, asked, by, sort=sort, many=limit)
+    facts = call_facts.groups(by, listed, Names())
+    if as_json:
+        common.print_json(facts)
+        return
+    if not facts["lines"]:
+        output.say("no call matches these filters" if by != "repeat" else "no tool was called twice with the same")
+        return
+    rows = [[_named(by, line), *_figures(line), _inputs(line)] for line in facts["lines"]]
+    common.print_table(
+        rows,
+        (by, *_GROUPED, "for example"),
+        align="lrrrrrrr",
+        soft=(by, "for example"),
+        spare=("tokens", "median", "total"),
+    )
+    if facts["more"]:
+        print(common.dim("more: add --limit"))
+
+
+def _named(by: str, line: Facts) -> str:
+    if by == "error":
+        return line["error"] or "no error recorded"
+    if by in ("arguments", "repeat"):
+        session = f" in {line['session_name'] or line['session_id'][:13]}" if by == "repeat" else ""
+        return f"{line['tool'] or common.NAMELESS} {line['arguments']}{session}"
+    return line[by] or (common.NAMELESS if by == "tool" else "no text")
+
+
+def _figures(line: Facts) -> list[str]:
+    failed = output.count(line["failed"])
+    share = line["failed_share"]
+    return [
+        output.count(line["calls"]),
+        f"{failed} ({share:.0%})" if line["failed"] and share is not None else failed,
+        _duration(line["seconds"]),
+        _duration(line["median"]),
+        _duration(line["p95"]),
+        output.count(_tokens(line)),
+        output.money_of(line["cost_nano"], line["unpriced"], line["llm_calls"], at_least=line["cost_at_least"]),
+    ]
+
+
+def _inputs(line: Facts) -> str:
+    """Return the inputs of failed calls with how often each came, or that of the newest call."""
+    return "; ".join(map(_example, line["examples"]))
+
+
+def _example(one: Facts) -> str:
+    text = one["input"] or "no input"
+    return f"{text} ×{one['calls']}" if one["calls"] > 1 else text

@@ -1,0 +1,345 @@
+-- The LLM and tool calls of a project, a line each, in a file of its own (call_table.db): derived, and safe to delete.
+-- `last_of_batch`, `batch`, `first_price` and `row_at` run on the journal, all others on call_table.db.  The parts that
+-- begin with `where_`, `value_` and `by_` are put together in call_query.py.
+
+-- schema --
+create table about(
+  journal text not null,                 -- the id of the journal it was made from
+  made_ns integer not null,              -- when: numbers that were read before mean nothing now
+  upto integer not null                  -- the last seq that is in it
+) strict;
+create table session(
+  num integer primary key,               -- short for the session in `call`
+  id blob not null unique
+) strict;
+create table label(
+  num integer primary key,
+  dim text not null,                     -- tool, model, error, prompt, or args: a tool with its arguments
+  key integer not null,                  -- a digest, the same in every project
+  text text not null,                    -- of args: the arguments as JSON
+  cut integer not null,                  -- 1: the text is longer
+  seq integer not null,                  -- of a row that has it
+  unique(dim, key)
+) strict;
+create table call(
+  num integer primary key,
+  id blob not null unique,
+  seq integer not null,                  -- of the row it ended with; while it has not ended, of the one it began with
+  session integer not null,              -- session.num
+  kind text not null,                    -- llm or tool
+  began_ns integer not null,
+  took_ns integer,
+  first_ns integer,                      -- until the first token
+  tool integer, model integer, prompt integer, args integer, error integer,  -- label.num
+  error_seq integer,                     -- of the error that it failed with
+  {tokens integer},
+  cost integer,                          -- nano-dollars; null: not known
+  unpriced integer not null,             -- 1: it has no price
+  unbilled integer not null,             -- 1: it failed before it was billed
+  failed integer not null,
+  finished integer not null              -- 0: it has begun but not ended
+) strict;
+create index call_open on call(session) where finished = 0;
+create table early(                      -- rows about a call that has not ended yet, or about what is no call
+  parent blob not null,
+  seq integer not null,
+  primary key(parent, seq)
+) strict, without rowid;
+
+-- last_of_batch --
+-- The last seq of the next :many rows, on the journal.
+select max(seq)
+from (
+  select seq
+  from event
+  where seq > :after
+  order by seq
+  limit :many
+);
+
+-- batch --
+-- The rows about calls; a call becomes `llm_copy` when it turns out to be counted elsewhere.
+select seq, id, phase, session, kind, name, parent, at_ns, start_ns, end_ns, model, {tokens}, cost, failed,
+  iif(kind = 'price', json_extract(body, '$.was') is null, 0) as is_first_price,
+  iif(kind in ('llm','tool'), body, null) as body
+from event
+where seq > :after
+  and seq <= :upto
+  and kind in ('llm','tool','llm_copy','error','price','pruned')
+order by seq;
+
+-- row_at --
+select seq, id, phase, session, kind, name, parent, at_ns, start_ns, end_ns, model, {tokens}, cost, failed,
+  iif(kind = 'price', json_extract(body, '$.was') is null, 0) as is_first_price,
+  iif(kind in ('llm','tool'), body, null) as body
+from event
+where seq = :seq;
+
+-- begin_call --
+insert into call(id, seq, session, kind, began_ns, tool, model, prompt, args, unpriced, unbilled, failed, finished)
+values(:id, :seq, :session, :kind, :began_ns, :tool, :model, :prompt, :args, 0, 0, 0, 0)
+on conflict(id) do update set
+  prompt = coalesce(prompt, excluded.prompt),
+  args = iif(:has_args, excluded.args, args);
+
+-- end_call --
+insert into call(id, seq, session, kind, began_ns, took_ns, first_ns, tool, model, prompt, args, error, {tokens}, cost,
+  unpriced, unbilled, failed, finished)
+values(:id, :seq, :session, :kind, :began_ns, :took_ns, :first_ns, :tool, :model, :prompt, :args, :error, {:tokens}, :cost,
+  :unpriced, :unbilled, :failed, 1)
+on conflict(id) do update set
+  seq = excluded.seq,
+  kind = excluded.kind,
+  began_ns = excluded.began_ns,
+  took_ns = excluded.took_ns,
+  first_ns = excluded.first_ns,
+  tool = excluded.tool,
+  model = coalesce(excluded.model, model),
+  prompt = coalesce(excluded.prompt, prompt),
+  args = iif(:has_args or args is null, excluded.args, args),
+  error = coalesce(excluded.error, error),
+  {tokens = excluded.tokens},
+  cost = excluded.cost,
+  unpriced = excluded.unpriced,
+  unbilled = excluded.unbilled,
+  failed = excluded.failed,
+  finished = 1;
+
+-- add_error --
+-- The last error that is recorded about a call is the one that it failed with.
+update call set
+  error = :error,
+  error_seq = :seq,
+  failed = max(failed, :failed)
+where id = :parent
+  and finished = 1;
+
+-- add_price --
+update call set
+  cost = iif(:cost is null, cost, coalesce(cost, 0) + :cost),
+  tokens_in = iif(:tokens_in is null, tokens_in, coalesce(tokens_in, 0) + :tokens_in),
+  tokens_out = iif(:tokens_out is null, tokens_out, coalesce(tokens_out, 0) + :tokens_out),
+  tokens_cached = iif(:tokens_cached is null, tokens_cached, coalesce(tokens_cached, 0) + :tokens_cached),
+  tokens_reasoning = iif(:tokens_reasoning is null, tokens_reasoning, coalesce(tokens_reasoning, 0) + :tokens_reasoning),
+  unpriced = unpriced - :is_first_price,
+  unbilled = max(unbilled, :unbilled)
+where id = :parent
+  and finished = 1;
+
+-- details --
+-- The calls with these numbers.
+select c.num, c.id, c.seq, s.id as session, c.kind, c.began_ns, c.took_ns, c.first_ns, t.text as tool, m.text as model,
+  e.text as error, c.error_seq, {c.tokens}, c.cost, c.unbilled, c.failed, c.finished
+from call c
+join session s on s.num = c.session
+left join label t on t.num = c.tool
+left join label m on m.num = c.model
+left join label e on e.num = c.error
+where c.num in (select value from json_each(:nums));
+
+-- place --
+-- Behind a place in an order: lesser values first to come, then of the same value the earlier calls; those without a
+-- value are last.
+(VALUE < :value or VALUE is null or VALUE = :value and (c.began_ns, c.id) < (:began_ns, :id))
+
+-- place_ascending --
+(VALUE > :value or VALUE is null or VALUE = :value and (c.began_ns, c.id) < (:began_ns, :id))
+
+-- place_without_value --
+(VALUE is null and (c.began_ns, c.id) < (:began_ns, :id))
+
+-- page --
+-- Read backwards: most calls are in the order of their start, and the first ones read then stay the first of the page.
+select num, value, began_ns, id
+from (
+  select c.num, VALUE as value, c.began_ns, c.id
+  from call c
+  where CONDITIONS
+  order by c.num desc
+  limit -1)
+order by value is null, value desc, began_ns desc, id desc
+limit :many
+
+-- page_ascending --
+select num, value, began_ns, id
+from (
+  select c.num, VALUE as value, c.began_ns, c.id
+  from call c
+  where CONDITIONS
+  order by c.num desc
+  limit -1)
+order by value is null, value, began_ns desc, id desc
+limit :many
+
+-- value_began --
+c.began_ns
+
+-- value_seconds --
+c.took_ns
+
+-- value_cost --
+c.cost
+
+-- value_tokens --
+case when c.tokens_in is not null or c.tokens_out is not null then coalesce(c.tokens_in, 0) + coalesce(c.tokens_out, 0) end
+
+-- value_first_token --
+c.first_ns
+
+-- where_kinds --
+c.kind in (select value from json_each(:kinds))
+
+-- where_tool --
+c.tool in (select value from json_each(:tool))
+
+-- where_model --
+c.model in (select value from json_each(:model))
+
+-- where_error --
+c.failed = 1 and c.error in (select value from json_each(:error))
+
+-- where_not_tool --
+c.tool is null or c.tool not in (select value from json_each(:not_tool))
+
+-- where_not_model --
+c.model is null or c.model not in (select value from json_each(:not_model))
+
+-- where_not_error --
+c.failed = 0 or c.error is null or c.error not in (select value from json_each(:not_error))
+
+-- where_prompt --
+c.prompt = :prompt
+
+-- where_same --
+c.args = :same
+
+-- where_argument --
+c.args in (select value from json_each(:argument))
+
+-- where_failed --
+c.failed = 1
+
+-- where_session --
+c.session = :session
+
+-- where_sessions --
+-- A byte for each session, by its number: 1 for a chosen one.
+substr(:sessions, c.session + 1, 1) = x'01'
+
+-- with_argument --
+-- The tools with arguments that contain a text, and those that are cut, with the row that has the whole arguments.  Not
+-- by the index, which is slower for nearly all labels.
+select num, seq, instr(lower(text), lower(:argument)) > 0 as has
+from label
+where +dim = 'args'
+  and (cut = 1 or instr(lower(text), lower(:argument)));
+
+-- by_tool --
+c.tool
+
+-- by_model --
+c.model
+
+-- by_prompt --
+c.prompt
+
+-- by_arguments --
+c.args
+
+-- by_error --
+coalesce(c.error, 0)
+
+-- by_repeat --
+c.args
+
+-- by_all --
+0
+
+-- sums --
+-- A duration counts at most a day, as in the view facet_part.
+sum(c.finished) as calls,
+  sum(1 - c.finished) as unfinished,
+  sum(c.failed) as failed,
+  sum(c.finished and c.kind = 'llm') as llms,
+  {coalesce(sum(c.tokens), 0) as tokens},
+  coalesce(sum(c.cost), 0) as cost,
+  sum(c.unpriced) as unpriced,
+  coalesce(sum(min(c.took_ns, 86400000000000)), 0) as took_ns,
+  max(c.num) as newest
+
+-- all --
+-- The figures of all calls; no row if there is none.
+select 0 as num, 0 as session, 0 as key, '' as text, 0 as cut, g.*, null as durations
+from (select SUMS from call c where CONDITIONS) g
+where g.newest is not null
+
+-- grouped --
+-- GROUP is one of the columns above, SESSION is 0, or c.session for repeats.
+select GROUP as num, SESSION as session,
+  SUMS,
+  group_concat(min(c.took_ns, 86400000000000)) as durations
+from call c
+where CONDITIONS
+group by 1, 2
+having HAVING
+
+-- groups --
+-- The labels are looked up for the first groups alone.
+select g.num, g.session, coalesce(l.key, 0) as key, coalesce(l.text, '') as text, coalesce(l.cut, 0) as cut,
+  g.calls, g.unfinished, g.failed, g.llms, {g.tokens}, g.cost, g.unpriced, g.took_ns, g.newest, g.durations
+from (
+  select *
+  from (GROUPED)
+  order by ORDER, calls desc, num
+  limit :many) g
+left join label l on l.num = g.num
+order by ORDER, g.calls desc, g.num
+
+-- groups_by_key --
+-- All groups, in the order of their keys, which are the same in every project.
+select g.num, g.session, coalesce(l.key, 0) as key, coalesce(l.text, '') as text, coalesce(l.cut, 0) as cut,
+  g.calls, g.unfinished, g.failed, g.llms, {g.tokens}, g.cost, g.unpriced, g.took_ns, g.newest, g.durations
+from (GROUPED) g
+left join label l on l.num = g.num
+order by key, g.session
+
+-- order_calls --
+calls desc
+
+-- order_failed --
+failed desc
+
+-- order_share --
+failed * 1.0 / max(calls, 1) desc
+
+-- order_cost --
+cost desc
+
+-- order_tokens --
+tokens_in + tokens_out desc
+
+-- order_seconds --
+took_ns desc
+
+-- open_llm_calls --
+-- The groups and sessions of LLM calls that have begun but not ended.
+select distinct GROUP as num, SESSION as session, s.id
+from call c
+join session s on s.num = c.session
+where c.finished = 0
+  and c.kind = 'llm'
+  and CONDITIONS
+
+-- failing_inputs --
+-- What the failed calls of some groups were given, with how often, and the newest of each.
+select f.num, f.session, a.key as args, e.key as error, f.calls, f.newest
+from (
+  select GROUP as num, SESSION as session, c.args, c.error, count(*) as calls, max(c.num) as newest
+  from call c
+  where c.failed = 1
+    and GROUP in (select value from json_each(:groups))
+    and CONDITIONS
+  group by 1, 2, 3, 4) f
+left join label a on a.num = f.args
+left join label e on e.num = f.error
+order by f.calls desc, f.newest desc

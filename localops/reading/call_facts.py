@@ -1,0 +1,183 @@
+"""The JSON of calls and of groups of calls, for the command, the pages and the API."""
+
+from __future__ import annotations
+
+from localops.clock import iso
+from localops.encoding import encode
+from localops.errors import ConfigError
+from localops.journal import rows, stored
+from localops.reading import facts, previews
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from localops.reading.call_query import Call, Example, Group, Groups, Place
+    from localops.reading.facts import Facts
+    from localops.reading.home import Project
+
+    Name = Callable[[Project, bytes], str | None]
+
+# Bytes of bodies that are read for the inputs of one answer; the last call may exceed it.
+_MOST = 8 << 20
+_KEY_BITS = 64
+
+
+def key_text(key: int) -> str:
+    """Return the key of a prompt, or of a tool with its arguments, as text.
+
+    >>> key_text(-1), key_of("ffffffffffffffff")
+    ('ffffffffffffffff', -1)
+    """
+    return f"{key % (1 << _KEY_BITS):016x}"
+
+
+def key_of(text: str) -> int:
+    """Return the key that a text names; ConfigError if it names no key."""
+    try:
+        key = int(text, 16) if len(text) == _KEY_BITS // 4 else None
+    except ValueError:
+        key = None
+    if key is None:
+        raise ConfigError(f"invalid key {text[:40]!r}: expected 16 hex digits, as groups of calls have")
+    return key - (1 << _KEY_BITS) if key >> (_KEY_BITS - 1) else key
+
+
+def page(calls: Iterable[Call], following: Place | None, name_of: Name) -> Facts:
+    """Return a page of calls, and where the next one begins."""
+    reader = _Inputs()
+    return {
+        "calls": [_call(one, name_of, reader) for one in calls],
+        "next": None if following is None else str(following),
+    }
+
+
+def _call(one: Call, name_of: Name, inputs: _Inputs) -> Facts:
+    return {
+        **_place(one, name_of),
+        "kind": one.kind,
+        "tool": one.tool,
+        "model": one.model,
+        "began": iso(one.began_ns),
+        "finished": bool(one.finished),
+        "seconds": None if one.took_ns is None else one.took_ns / 1e9,
+        "time_to_first_token": None if one.first_ns is None else one.first_ns / 1e9,
+        **{name: getattr(one, name) for name in rows.TOKENS},
+        **facts.money(one.cost),
+        "billed": not one.unbilled,
+        **_failure(one, inputs),
+        "input": inputs.line(one),
+    }
+
+
+def _place(one: Call, name_of: Name) -> Facts:
+    return {
+        "id": facts.full_id(one.id),
+        "seq": one.seq,
+        "session_id": facts.full_id(one.session),
+        "session_name": name_of(one.project, one.session),
+        "project": one.project.name,
+    }
+
+
+def _failure(one: Call, inputs: _Inputs) -> Facts:
+    failed = bool(one.failed)
+    return {
+        "failed": failed,
+        "error": one.error if failed else None,
+        "message": inputs.message(one) if failed and one.error_seq is not None else None,
+    }
+
+
+def groups(by: str, listed: Groups, name_of: Name) -> Facts:
+    """Return groups of calls, and whether there are more."""
+    inputs = _Inputs()
+    lines = [
+        _group(by, group, examples, name_of, inputs)
+        for group, examples in zip(listed.first, listed.examples, strict=True)
+    ]
+    return {"by": by, "lines": lines, "more": listed.more}
+
+
+def _group(by: str, group: Group, examples: Sequence[Example], name_of: Name, inputs: _Inputs) -> Facts:
+    median, high = group.percentiles()
+    return {
+        **_common(by, group, examples, name_of),
+        **total(group),
+        "median": None if median is None else median / 1e9,
+        "p95": None if high is None else high / 1e9,
+        "examples": [
+            {
+                **_place(one.call, name_of),
+                "calls": one.calls,
+                **_failure(one.call, inputs),
+                "input": inputs.line(one.call),
+            }
+            for one in examples
+        ],
+    }
+
+
+def _common(by: str, group: Group, examples: Sequence[Example], name_of: Name) -> Facts:
+    """Return what the calls of a group have in common, and the filters that choose them."""
+    if by in ("tool", "model"):
+        return {by: group.text, "filter": {by: group.text}}
+    if by == "error":
+        # Without a name: the calls failed, and no error about them was recorded.
+        return {by: group.text or None, "filter": {by: group.text} if group.text else {"failed": 1}}
+    key = key_text(group.key)
+    if by == "prompt":
+        return {by: group.text, "cut": group.cut, "filter": {by: key}}
+    call = examples[0].call if examples else None
+    own: Facts = {"tool": call.tool if call else None, "arguments": group.text, "cut": group.cut}
+    if by == "repeat" and call is not None:
+        session = facts.full_id(call.session)
+        own |= {"session_id": session, "session_name": name_of(call.project, call.session)}
+        return {**own, "project": call.project.name, "filter": {"session": session, "same": key}}
+    return {**own, "filter": {"same": key}}
+
+
+def total(group: Group) -> Facts:
+    """Return the figures of calls together."""
+    unpriced = group.sum("unpriced")
+    return {
+        "calls": group.sum("calls"),
+        "unfinished": group.sum("unfinished"),
+        "failed": group.sum("failed"),
+        "failed_share": group.share,
+        "llm_calls": group.sum("llms"),
+        **{name: group.sum(name) for name in rows.TOKENS},
+        **facts.cost(group.sum("cost"), at_least=unpriced > 0 or group.is_open),
+        "unpriced": unpriced,
+        "seconds": group.sum("took_ns") / 1e9,
+    }
+
+
+class _Inputs:
+    """Reads what calls were given, a line each, until very much was read."""
+
+    def __init__(self) -> None:
+        self._left = _MOST
+
+    def line(self, one: Call) -> str | None:
+        """Return the input of a call; None if there was too much to read."""
+        for phase in (rows.DONE, rows.OPEN):
+            if self._left <= 0:
+                return None
+            row = stored.one(one.project.reader, one.id, phase)
+            if row is not None and (text := self._line(one.kind, row.body)):
+                return text
+        return ""
+
+    def message(self, one: Call) -> str | None:
+        """Return what is recorded of the error that a call failed with."""
+        bodies = one.project.reader.ask("select body from event where seq = ?", (one.error_seq,))
+        return next((self._line("error", body) for (body,) in bodies), None)
+
+    def _line(self, kind: str, body: str | None) -> str:
+        self._left -= len(body or "")
+        try:
+            return previews.line(kind, encode.loads(body or "{}"))
+        # A damaged body.
+        except ValueError:
+            return ""

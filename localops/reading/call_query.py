@@ -1,0 +1,498 @@
+"""LLM and tool calls across sessions and projects: in any order, by any filter, in groups.
+
+A place in an order is the value, the start and the id of a call, so that a page that was read while others record
+neither repeats nor skips a call.  Groups and sums have the figures of `analytics`, and exact percentiles.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from dataclasses import dataclass
+from heapq import merge, nsmallest
+from itertools import groupby
+from typing import NamedTuple
+
+from localops.encoding import encode
+from localops.errors import ConfigError
+from localops.journal import rows
+from localops.reading import analytics
+from localops.reading.call_table import CallTable, arguments_text
+from localops.reading.filters import NOT, Clause
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from typing import Any
+
+    from localops.reading.filters import Filters
+    from localops.reading.home import Project
+
+    class _Tokens(rows.Record):
+        tokens_in: Any
+        tokens_out: Any
+        tokens_cached: Any
+        tokens_reasoning: Any
+        tokens_cache_write: Any
+
+    class Call(_Tokens):
+        """A call: the columns of the statement `details`, and the project it is in."""
+
+        project: Project
+        num: int
+        id: bytes
+        seq: int
+        session: bytes
+        kind: str
+        began_ns: int
+        took_ns: int | None
+        first_ns: int | None
+        tool: str | None
+        model: str | None
+        error: str | None
+        error_seq: int | None
+        cost: int | None
+        unbilled: int
+        failed: int
+        finished: int
+
+    class _Sums(_Tokens):
+        num: int
+        session: int
+        key: int
+        text: str
+        cut: int
+        calls: int
+        unfinished: int
+        failed: int
+        llms: int
+        cost: int
+        unpriced: int
+        took_ns: int
+        newest: int
+        durations: str | None
+
+else:
+    _ABOUT = "project num id seq session kind began_ns took_ns first_ns tool model error error_seq"
+    Call = namedtuple("Call", (*_ABOUT.split(), *rows.TOKENS, "cost", "unbilled", "failed", "finished"))
+    _COUNTS = "num session key text cut calls unfinished failed llms"
+    _FIGURES = "cost unpriced took_ns newest durations"
+    _Sums = namedtuple("_Sums", (*_COUNTS.split(), *rows.TOKENS, *_FIGURES.split()))
+
+KINDS = ("llm", "tool")
+# What sessions and calls can both be filtered by.
+NAMED = ("model", "tool", "error")
+SORTS = ("began", "cost", "seconds", "tokens", "first_token")
+# What calls are grouped by, and what these groups are sorted by if nothing else is asked for.
+GROUPS = {
+    "tool": "failed",
+    "model": "cost",
+    "prompt": "cost",
+    "arguments": "calls",
+    "error": "calls",
+    "repeat": "calls",
+}
+GROUP_SORTS = ("calls", "failed", "share", "cost", "tokens", "seconds", "median", "p95")
+# Groups that only tool calls, only LLM calls and only failed calls are in.
+_OF_TOOLS, _OF_LLMS, _OF_FAILED = ("tool", "arguments", "repeat"), ("model", "prompt"), ("error",)
+_ALL = "all"
+# Orders that need the durations of each call.
+_BY_DURATION = ("median", "p95")
+# Calls with the same arguments in one session that make a group.
+_REPEATED = 2
+# Inputs of failed calls that are given with a group.
+EXAMPLES = 3
+# The most frequent inputs of a group that are compared with those in other projects.
+_MOST_INPUTS = 1_000
+_MEDIAN, _HIGH = 0.5, 0.95
+_LEAST = -(1 << 63)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The filters of calls; those that are empty or None choose all.
+
+    Of several values of a filter each may match, and `*` in one stands for any characters, as in those of sessions.
+    """
+
+    kinds: tuple[str, ...] = ()
+    model: tuple[str, ...] = ()
+    tool: tuple[str, ...] = ()
+    error: tuple[str, ...] = ()  # classes of the error that a call failed with
+    not_model: tuple[str, ...] = ()
+    not_tool: tuple[str, ...] = ()
+    not_error: tuple[str, ...] = ()
+    argument: str | None = None  # a text in the arguments of a tool
+    same: int | None = None  # the key of a tool with its arguments
+    prompt: int | None = None  # the key of a prompt
+    failed: bool = False
+    session: bytes | None = None
+
+
+def split(filters: Filters) -> tuple[dict[str, tuple[str, ...]], Filters]:
+    """Return the filters that are those of a call, as fields of Asked, and the others, which choose sessions."""
+    names = [*NAMED, *(f"{NOT}{name}" for name in NAMED)]
+    return {name: getattr(filters, name) for name in names}, filters._replace(**dict.fromkeys(names, ()))
+
+
+@dataclass(frozen=True)
+class Source:
+    """A project, the table of its calls, and which sessions are chosen: None for all."""
+
+    project: Project
+    table: CallTable
+    sessions: Sequence[bytes] | None
+    is_running: Callable[[bytes], bool]
+
+
+class Place(NamedTuple):
+    """Where the next page of an order begins: behind this call."""
+
+    value: int | None
+    began_ns: int
+    id: bytes
+
+    def __str__(self) -> str:
+        """Return it as text for an address."""
+        return f"{'' if self.value is None else self.value}_{self.began_ns}_{self.id.hex()}"
+
+    @classmethod
+    def parse(cls, text: str) -> Place:
+        """Return the place that a text names; ConfigError if it names no place."""
+        value, _, rest = text.partition("_")
+        began_ns, _, id = rest.partition("_")
+        try:
+            place = cls(int(value) if value else None, int(began_ns), bytes.fromhex(id))
+        except ValueError as error:
+            raise ConfigError(f"invalid place {text[:60]!r}: use `next` of the page before") from error
+        if len(place.id) != 16 or not all(_LEAST <= each < -_LEAST for each in (place.value or 0, place.began_ns)):
+            raise ConfigError(f"invalid place {text[:60]!r}: use `next` of the page before")
+        return place
+
+
+@dataclass
+class Group:
+    """Calls that have something in common."""
+
+    key: int
+    text: str  # what they have in common
+    cut: bool  # the text is longer
+    parts: list[tuple[Source, _Sums]]
+    is_open: bool = False  # an LLM call of these never ended
+
+    def sum(self, name: str) -> int:
+        """Return a figure of all of them."""
+        return sum(getattr(sums, name) for _, sums in self.parts)
+
+    @property
+    def share(self) -> float | None:
+        """The share of the calls that failed; None where none has ended."""
+        calls = self.sum("calls")
+        return self.sum("failed") / calls if calls else None
+
+    def durations(self) -> list[int]:
+        """Return how long each took, the shortest first."""
+        texts = [sums.durations for _, sums in self.parts if sums.durations]
+        return sorted(encode.loads(f"[{','.join(texts)}]")) if texts else []
+
+    def percentiles(self) -> tuple[int | None, int | None]:
+        """Return the median of the durations, and the 95th percentile."""
+        return _percentiles(self.durations())
+
+
+class Example(NamedTuple):
+    """A call of a group, and how many calls were given the same; `failed`: of its failed calls."""
+
+    call: Call
+    calls: int
+    failed: bool
+
+
+class Groups(NamedTuple):
+    """The first groups of an order, whether there are more, and examples for each."""
+
+    first: list[Group]
+    more: bool
+    examples: list[list[Example]]
+
+
+# Pages
+
+
+def page(
+    sources: Sequence[Source], asked: Asked, *, sort: str, ascending: bool, after: Place | None, many: int
+) -> tuple[list[Call], Place | None]:
+    """Return the first calls after a place, and the place after which the next page begins."""
+    places: list[tuple[Place, Source, int]] = []
+    for source in sources:
+        query = _Query(source, asked)
+        value = query.sql[f"value_{sort}"]
+        if after is not None:
+            query.require(_behind(after, ascending=ascending), **after._asdict())
+        text = query.text("page_ascending" if ascending else "page", VALUE=value)
+        for num, *place in source.table.ask(text, {**query.values, "many": many + 1}):
+            places.append((Place._make(place), source, num))
+    sign = 1 if ascending else -1
+    places.sort(key=lambda each: (each[0].began_ns, each[0].id), reverse=True)
+    places.sort(key=lambda each: (each[0].value is None, sign * (each[0].value or 0)))
+    shown = places[:many]
+    by_num = {(source.project.rank, call.num): call for source, call in _of_sources(shown)}
+    calls = [by_num[source.project.rank, num] for _, source, num in shown if (source.project.rank, num) in by_num]
+    return calls, shown[-1][0] if len(places) > many else None
+
+
+def _behind(after: Place, *, ascending: bool) -> str:
+    if after.value is None:
+        return "place_without_value"
+    return "place_ascending" if ascending else "place"
+
+
+def _of_sources(shown: Iterable[tuple[object, Source, int]]) -> Iterator[tuple[Source, Call]]:
+    """Yield calls by their numbers in several tables."""
+    numbers: dict[int, tuple[Source, list[int]]] = {}
+    for _, source, num in shown:
+        numbers.setdefault(source.project.rank, (source, []))[1].append(num)
+    for source, nums in numbers.values():
+        for call in _details(source, nums).values():
+            yield source, call
+
+
+def _details(source: Source, nums: Sequence[int]) -> dict[int, Call]:
+    read = source.table.ask(source.table.sql["details"], {"nums": _json(nums)})
+    return {call.num: call for call in (Call(source.project, *row) for row in read)}
+
+
+# Groups
+
+
+def total(sources: Sequence[Source], asked: Asked) -> Group:
+    """Return all calls as one group."""
+    groups = grouped(sources, asked, _ALL, sort="calls", many=1, examples=0).first
+    return groups[0] if groups else Group(0, "", False, [])
+
+
+def grouped(
+    sources: Sequence[Source], asked: Asked, by: str, *, sort: str, many: int, examples: int = EXAMPLES
+) -> Groups:
+    """Return the first groups of an order: the greatest first, of those the ones with most calls."""
+    queries = [_Query(source, _of_groups(asked, by)) for source in sources]
+    if len(queries) == 1 and sort not in _BY_DURATION:
+        read = _read_groups(queries[0], by, sort, many + 1)
+        first = [Group(sums.key, sums.text, bool(sums.cut), [part]) for part in read for sums in part[1:]]
+    else:
+        first = _merged(queries, by, sort, many + 1)
+    more = len(first) > many
+    del first[many:]
+    for query in queries:
+        _mark_open(query, by, first)
+    return Groups(first, more, _examples(queries, by, first, examples) if examples else [[] for _ in first])
+
+
+def _of_groups(asked: Asked, by: str) -> Asked:
+    """Return the filters together with those that a grouping brings with it."""
+    kinds = ("tool",) if by in _OF_TOOLS else ("llm",) if by in _OF_LLMS else ()
+    if kinds:
+        both = tuple(kind for kind in asked.kinds or kinds if kind in kinds)
+        asked = Asked(**{**asked.__dict__, "kinds": both or ("",)})
+    return Asked(**{**asked.__dict__, "failed": True}) if by in _OF_FAILED else asked
+
+
+def _read_groups(query: _Query, by: str, sort: str | None, many: int) -> Iterator[tuple[Source, _Sums]]:
+    """Yield the sums of the groups of a project, in the order of their keys if no other is given."""
+    columns = query.grouping(by)
+    if by in _OF_LLMS:
+        # A call without a model, or whose prompt was not recorded, is in no group.
+        query.also.append(f"{columns['GROUP']} is not null")
+    words = {"HAVING": f"calls >= {_REPEATED}" if by == "repeat" else "1", **columns}
+    if by == _ALL:
+        text = query.text("all")
+    elif sort is None:
+        text = query.text("groups_by_key", GROUPED=query.sql["grouped"], **words)
+    else:
+        text = query.text("groups", GROUPED=query.sql["grouped"], ORDER=query.sql[f"order_{sort}"], **words)
+    for row in query.source.table.stream(text, {**query.values, "many": many}):
+        yield query.source, _Sums._make(row)
+
+
+def _merged(queries: Sequence[_Query], by: str, sort: str, many: int) -> list[Group]:
+    """Return the first groups of several projects; the others are not kept in memory."""
+    streams = [_read_groups(query, by, None, -1) for query in queries]
+
+    def key(part: tuple[Source, _Sums]) -> tuple[int, int, int]:
+        source, sums = part
+        # Repeats are in one session, and so in one project.
+        return (sums.key, sums.session and source.project.rank, sums.session)
+
+    count = 0
+
+    def groups() -> Iterator[tuple[float, int, int, Group]]:
+        nonlocal count
+        for _, parts in groupby(merge(*streams, key=key), key):
+            listed = list(parts)
+            group = Group(listed[0][1].key, listed[0][1].text, bool(listed[0][1].cut), listed)
+            count += 1
+            yield -_rank(group, sort), -group.sum("calls"), count, group
+
+    first = nsmallest(many, groups(), key=lambda each: each[:3])
+    return [group for *_, group in first]
+
+
+def _rank(group: Group, sort: str) -> float:
+    if sort == "share":
+        return group.share or 0.0
+    if sort in _BY_DURATION:
+        median, high = group.percentiles()
+        return (median if sort == "median" else high) or 0
+    if sort == "tokens":
+        return group.sum("tokens_in") + group.sum("tokens_out")
+    return group.sum({"seconds": "took_ns"}.get(sort, sort))
+
+
+def _mark_open(query: _Query, by: str, groups: Sequence[Group]) -> None:
+    """Mark the groups whose cost is a lower bound, as an LLM call of a session that is over never ended."""
+    if by in _OF_TOOLS or not any(group.sum("unfinished") for group in groups):
+        return
+    columns = query.grouping(by)
+    is_over: dict[bytes, bool] = {}
+    marked = set()
+    for num, session, id in query.source.table.ask(query.text("open_llm_calls", **columns), query.values):
+        if id not in is_over:
+            is_over[id] = not query.source.is_running(id)
+        if is_over[id]:
+            marked.add((num, session))
+    for group in groups:
+        own = ((sums.num, sums.session) for source, sums in group.parts if source is query.source)
+        group.is_open = group.is_open or any(each in marked for each in own)
+
+
+def _examples(queries: Sequence[_Query], by: str, groups: Sequence[Group], most: int) -> list[list[Example]]:
+    """Return for each group what its failed calls were given, the most frequent first; without any, its newest call."""
+    inputs: list[dict[tuple[int, int], list[tuple[int, int, Source]]]] = [{} for _ in groups]
+    for query in queries:
+        source = query.source
+        place = {
+            (sums.num, sums.session): index
+            for index, group in enumerate(groups)
+            for owner, sums in group.parts
+            if owner is source and sums.failed
+        }
+        if not place:
+            continue
+        text = query.text("failing_inputs", **query.grouping(by))
+        values = {**query.values, "groups": _json(sorted({num for num, _ in place}))}
+        left = dict.fromkeys(place.values(), _MOST_INPUTS)
+        for num, session, args, error, calls, newest in source.table.stream(text, values):
+            index = place.get((num, session), -1)
+            if left.get(index, 0):
+                left[index] -= 1
+                inputs[index].setdefault((args, error), []).append((calls, newest, source))
+    listed = [_first_inputs(group, of_group.values(), most) for group, of_group in zip(groups, inputs, strict=True)]
+    calls = {(source.project.rank, call.num): call for source, call in _of_sources(_flat(listed))}
+    return [
+        [
+            Example(call, count, count > 0)
+            for count, num, source in inputs
+            if (call := calls.get((source.project.rank, num)))
+        ]
+        for inputs in listed
+    ]
+
+
+def _first_inputs(
+    group: Group, inputs: Iterable[list[tuple[int, int, Source]]], most: int
+) -> list[tuple[int, int, Source]]:
+    """Return the most frequent inputs of all projects; without any, the newest call of the group."""
+    added = [(sum(calls for calls, _, _ in each), *each[-1][1:]) for each in inputs]
+    if not added and group.parts:
+        source, sums = max(group.parts, key=lambda part: part[1].newest)
+        return [(0, sums.newest, source)]
+    return sorted(added, key=lambda each: each[:2], reverse=True)[:most]
+
+
+def _flat(listed: Iterable[Iterable[tuple[int, int, Source]]]) -> Iterator[tuple[object, Source, int]]:
+    return ((None, source, num) for inputs in listed for _, num, source in inputs)
+
+
+def _percentiles(ordered: list[int]) -> tuple[int | None, int | None]:
+    return analytics.percentile(ordered, _MEDIAN), analytics.percentile(ordered, _HIGH)
+
+
+# Statements
+
+
+class _Query:
+    """The conditions of one request in the table of one project."""
+
+    def __init__(self, source: Source, asked: Asked) -> None:
+        self.source = source
+        self.sql = source.table.sql
+        self.values: dict[str, object] = {}
+        self.also: list[str] = []
+        table = source.table
+        self._require_names(asked)
+        for dim, key in (("prompt", asked.prompt), ("same", asked.same)):
+            if key is not None:
+                numbers = table.numbers_of("args" if dim == "same" else dim, [key])
+                self.require(f"where_{dim}", **{dim: next(iter(numbers), 0)})
+        if asked.argument:
+            self._among("argument", _with_argument(source, asked.argument))
+        if asked.failed:
+            self.require("where_failed")
+        if asked.session is not None:
+            self.require("where_session", session=table.number_of_session(asked.session))
+        if source.sessions is not None:
+            self.require("where_sessions", sessions=table.mask(source.sessions))
+
+    def _require_names(self, asked: Asked) -> None:
+        if asked.kinds:
+            self._among("kinds", asked.kinds)
+        for dim in NAMED:
+            for name in (dim, f"{NOT}{dim}"):
+                if values := getattr(asked, name):
+                    self._among(name, _fitting(self.source.table, Clause(dim, values)))
+
+    def _among(self, name: str, values: Sequence[object]) -> None:
+        self.require(f"where_{name}", **{name: _json(values)})
+
+    def require(self, condition: str, **values: object) -> None:
+        """Add a condition of call_table.sql, and the values in it."""
+        self.also.append(self.sql[condition])
+        self.values |= values
+
+    def grouping(self, by: str) -> dict[str, str]:
+        """Return the columns that a grouping is by."""
+        return {"GROUP": self.sql[f"by_{by}"], "SESSION": "c.session" if by == "repeat" else "0"}
+
+    def text(self, statement: str, **words: str) -> str:
+        """Return a statement with its conditions, and with what stands for other words in capitals."""
+        text = self.sql[statement]
+        conditions = "\n  and ".join(f"({each}\n)" for each in self.also) or "1"
+        for word, replacement in {**words, "SUMS": self.sql["sums"], "CONDITIONS": conditions}.items():
+            text = text.replace(word, replacement)
+        return text
+
+
+def _fitting(table: CallTable, clause: Clause) -> list[int]:
+    """Return the numbers of the names that are among the values of a filter."""
+    named = table.ask("select num, text from label where dim = ?", (clause.dim,))
+    return [num for num, text in named if clause.fits(text)]
+
+
+def _with_argument(source: Source, text: str) -> list[int]:
+    """Return the numbers of tools with arguments that contain a text; what is cut is read in the journal."""
+    numbers = []
+    wanted = text.lower()
+    for num, seq, has in source.table.ask(source.table.sql["with_argument"], {"argument": text}):
+        if has or wanted in _arguments_at(source, seq).lower():
+            numbers.append(num)
+    return numbers
+
+
+def _arguments_at(source: Source, seq: int) -> str:
+    for (body,) in source.project.reader.ask("select body from event where seq = ?", (seq,)):
+        plain = encode.loads(body or "{}")
+        return arguments_text(plain.get("params") if isinstance(plain, dict) else plain)
+    return ""
+
+
+def _json(values: Iterable[object]) -> str:
+    return encode.dumps(list(values)).decode()

@@ -1,0 +1,336 @@
+"""The LLM and tool calls of a project as one table: what `localops calls` and the page of calls look in.
+
+It is a derived file, which may be deleted at any time, and follows the journal: rows that came since are added first.
+It holds figures, and of texts only names, arguments and the beginnings of prompts; the rest is read from the journal.
+"""
+
+from __future__ import annotations
+
+import os
+from collections import namedtuple
+from contextlib import suppress
+
+from localops import clock
+from localops.encoding import encode
+from localops.journal import rows
+from localops.journal.derived_file import DerivedFile
+from localops.journal.sql import statements
+from localops.reading import prompts
+from localops.reading.calls import digest
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Mapping, Sequence
+    from typing import Any
+
+    from localops.journal.reader import Reader
+
+    Execute = Callable[..., Any]
+
+    class Row(rows.Record, rows.Columns):
+        """The columns of the statement `batch`."""
+
+        tokens_cache_write: int | None
+        is_first_price: int
+        body: str | None
+
+else:
+    _HEAD = "seq id phase session kind name parent at_ns start_ns end_ns model"
+    Row = namedtuple("Row", (*_HEAD.split(), *rows.TOKENS, "cost", "failed", "is_first_price", "body"))
+
+FILE = "call_table.db"
+# Of the table; a file of another schema is replaced.
+SCHEMA = 1
+# Rows that are added at a time, and bytes of their bodies: some 50 ms.
+_BATCH, _BATCH_BYTES = 2_000, 16 << 20
+# Rows that may be added while someone waits for an answer.
+SOON = 4_000
+# Characters of a name, of arguments, and of the beginning of a prompt that are kept.
+_NAME, _ARGUMENTS, _PROMPT = 256, 2_000, 300
+# Numbers of labels that are remembered; with more, they are looked up again.
+_REMEMBERED = 50_000
+# Seconds until the first token, at most: more is a mistake of the program.
+_LONGEST = 1e6
+
+
+class CallTable:
+    """The calls of one project; in memory where its folder cannot be written.  One thread at a time may use it."""
+
+    def __init__(self, folder: str) -> None:
+        self._path = os.path.join(folder, FILE)
+        self.sql = statements("call_table.sql")
+        self._file = DerivedFile(self._path, self.sql["schema"], SCHEMA)
+        self._inode = _inode(self._path)
+        self._labels: dict[tuple[str, int], int] = {}
+        self._prompts: dict[int, int] = {}
+        self._sessions: dict[bytes, int] = {}
+        # The sessions up to this number are among `_sessions`.
+        self._loaded = 0
+        self._made_ns = 0
+        # Whether rows wait for the end of their call.
+        self._has_early = True
+
+    @property
+    def is_current(self) -> bool:
+        """Return whether the file is still the one at its path: it is deleted when sessions are."""
+        return self._inode == _inode(self._path)
+
+    # Following the journal
+
+    def missing(self, reader: Reader) -> int:
+        """Return how many rows of a journal were not looked at yet, including those of pruned rows."""
+        journal = reader.ask("select value from meta where key = 'journal'")
+        # A journal that was moved or restored gets a new id, and its seqs may be other rows.
+        if self._file.ask("select journal from about") != journal:
+            self._file.clear()
+            self._file.transact(lambda execute: execute(_BEGIN, (*journal[0], clock.now_ns())))
+        [(upto, made_ns)] = self._file.ask(_ABOUT)
+        self._recognize(made_ns)
+        return int(reader.ask(statements("lists.sql")["last_seq"])[0][0]) - int(upto)
+
+    def catch_up(self, reader: Reader) -> int:
+        """Add the missing rows if there are few; return how many are missing after that."""
+        missing = self.missing(reader)
+        if not 0 < missing <= SOON:
+            return missing
+        self.extend(reader)
+        return self.missing(reader)
+
+    def extend(self, reader: Reader, progress: Callable[[int], object] | None = None) -> None:
+        """Add all missing rows; `progress` is called with the number of seqs of each batch."""
+        self.missing(reader)
+        while upto := self._extend_once(reader):
+            if progress is not None:
+                progress(upto)
+
+    def _extend_once(self, reader: Reader) -> int:
+        """Add the next batch of rows; return how many seqs it has."""
+        taken = 0
+
+        def work(execute: Execute) -> None:
+            nonlocal taken
+            [(after, made_ns)] = execute(_ABOUT).fetchall()
+            self._recognize(made_ns)
+            [(upto,)] = reader.ask(self.sql["last_of_batch"], {"after": after, "many": _BATCH})
+            if upto is None:
+                return
+            read, is_whole = reader.some(self.sql["batch"], {"after": after, "upto": upto}, _BATCH_BYTES)
+            batch = list(map(Row._make, read))
+            self._has_early = bool(execute("select 1 from early limit 1").fetchall())
+            if not is_whole:
+                upto = batch[-1].seq
+            for row in batch:
+                self._take(execute, reader, row)
+            execute("update about set upto = ?", (upto,))
+            taken = upto - after
+
+        try:
+            self._file.transact(work)
+        except BaseException:
+            # They may have numbers that were not stored.
+            self._forget_numbers()
+            raise
+        return taken
+
+    def _recognize(self, made_ns: int) -> None:
+        """Forget the numbers of an older table, which another process may have replaced."""
+        if made_ns != self._made_ns:
+            self._forget_numbers()
+            self._made_ns = made_ns
+
+    def _forget_numbers(self) -> None:
+        self._labels, self._prompts, self._sessions, self._loaded = {}, {}, {}, 0
+
+    def _take(self, execute: Execute, reader: Reader, row: Row) -> None:
+        if row.kind == "error":
+            self._add(execute, row, "add_error", {"error": self._error(execute, row), "failed": row.failed or 0})
+        elif row.kind == "price":
+            later = {name: getattr(row, name) for name in ("cost", "is_first_price", *_LATER_TOKENS)}
+            self._add(execute, row, "add_price", {**later, "unbilled": row.name == rows.UNBILLED})
+        elif row.kind == "pruned":
+            _remove_session(execute, row.parent)
+        elif row.kind in ("llm", "tool"):
+            self._take_call(execute, row)
+            if row.phase == rows.OPEN or not self._has_early:
+                return
+            for (seq,) in execute("delete from early where parent = ? returning seq", (row.id,)).fetchall():
+                for early in map(Row._make, reader.ask(self.sql["row_at"], {"seq": seq})):
+                    self._take(execute, reader, early)
+        else:
+            execute("delete from call where id = ?", (row.id,))
+
+    def _add(self, execute: Execute, row: Row, statement: str, values: Mapping[str, object]) -> None:
+        """Add what a later row says about a call; keep it for when the call has ended."""
+        if row.parent is None:
+            return
+        changed = execute(f"{self.sql[statement]} returning 1", {**values, "seq": row.seq, "parent": row.parent})
+        if not changed.fetchall():
+            execute("insert or ignore into early values(?, ?)", (row.parent, row.seq))
+            self._has_early = True
+
+    def _take_call(self, execute: Execute, row: Row) -> None:
+        body = _plain(row.body)
+        began_ns = row.at_ns if row.start_ns is None else row.start_ns
+        is_llm, params = row.kind == "llm", body.get("params")
+        has_prompt = is_llm and ("prompt" in body or "system_instructions" in body)
+        values = {
+            "id": row.id,
+            "seq": row.seq,
+            "session": self._session(execute, row.session),
+            "kind": row.kind,
+            "began_ns": began_ns,
+            "tool": None if is_llm else self._label(execute, "tool", row.name or "", row.seq),
+            "model": self._label(execute, "model", row.model, row.seq) if is_llm and row.model is not None else None,
+            "prompt": self._prompt(execute, body, began_ns, row.seq) if has_prompt else None,
+            "args": None if is_llm else self._arguments(execute, row, params),
+            # Those of an operation are in the row that it began with.
+            "has_args": params is not None,
+        }
+        if row.phase == rows.OPEN:
+            execute(self.sql["begin_call"], values)
+            return
+        cause = body.get("ended_by") if row.failed else None
+        ended_ns = row.at_ns if row.end_ns is None else row.end_ns
+        values |= {
+            "took_ns": max(0, ended_ns - began_ns),
+            "first_ns": _nanoseconds(body.get("time_to_first_token")),
+            "error": self._label(execute, "error", cause, row.seq) if isinstance(cause, str) else None,
+            **{name: getattr(row, name) for name in rows.TOKENS},
+            "cost": row.cost,
+            "unpriced": is_llm and row.cost is None,
+            "unbilled": body.get("billed") is False,
+            "failed": row.failed or 0,
+        }
+        execute(self.sql["end_call"], values)
+
+    # Numbers
+
+    def _session(self, execute: Execute, id: bytes) -> int:
+        num = self._sessions.get(id)
+        if num is None:
+            execute("insert or ignore into session(id) values(?)", (id,))
+            [(num,)] = execute("select num from session where id = ?", (id,)).fetchall()
+            self._sessions[id] = num
+        return num
+
+    def _label(
+        self, execute: Execute, dim: str, text: str, seq: int, *, key: int | None = None, most: int = _NAME
+    ) -> int:
+        key = digest(text) if key is None else key
+        num = self._labels.get((dim, key))
+        if num is None:
+            values = (dim, key, text[:most], len(text) > most, seq)
+            execute("insert or ignore into label(dim, key, text, cut, seq) values(?, ?, ?, ?, ?)", values)
+            [(num,)] = execute("select num from label where dim = ? and key = ?", (dim, key)).fetchall()
+            if len(self._labels) >= _REMEMBERED:
+                self._labels = {}
+            self._labels[dim, key] = num
+        return num
+
+    def _error(self, execute: Execute, row: Row) -> int:
+        return self._label(execute, "error", row.name or "", row.seq)
+
+    def _arguments(self, execute: Execute, row: Row, params: object) -> int:
+        """Return the number of a tool with its arguments."""
+        key = digest(f"{row.name or ''}\0{digest(params)}")
+        return self._label(execute, "args", arguments_text(params), row.seq, key=key, most=_ARGUMENTS)
+
+    def _prompt(self, execute: Execute, body: dict[str, Any], at_ns: int, seq: int) -> int:
+        part, is_system = prompts.own_part(body)
+        whole = digest(f"{is_system} {part}")
+        num = self._prompts.get(whole)
+        if num is None:
+            text = prompts.template(part, at_ns)
+            num = self._label(execute, "prompt", text, seq, key=digest(f"{is_system} {text}"), most=_PROMPT)
+            if len(self._prompts) >= _REMEMBERED:
+                self._prompts = {}
+            self._prompts[whole] = num
+        return num
+
+    # Looking
+
+    def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement."""
+        return self._file.ask(statement, values)
+
+    def stream(self, statement: str, values: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
+        """Yield the rows of a statement, of which there may be very many."""
+        return self._file.stream(statement, values)
+
+    def numbers_of(self, dim: str, keys: Sequence[int]) -> list[int]:
+        """Return the numbers of labels by their keys; those that no call has are left out."""
+        values = (dim, encode.dumps(list(keys)).decode())
+        return [
+            num
+            for (num,) in self.ask(
+                "select num from label where dim = ? and key in (select value from json_each(?))", values
+            )
+        ]
+
+    def number_of_session(self, session: bytes) -> int:
+        """Return the number of a session; 0 if no call is in it."""
+        return self._sessions.get(session) or next((num for (num,) in self.ask(_ONE_SESSION, (session,))), 0)
+
+    def mask(self, sessions: Sequence[bytes]) -> bytes:
+        """Return a byte for each number of a session: 1 for the chosen ones."""
+        fresh = dict(self.ask("select id, num from session where num > ?", (self._loaded,)))
+        self._sessions.update(fresh)
+        self._loaded = max(fresh.values(), default=self._loaded)
+        numbers = [num for session in sessions if (num := self._sessions.get(session)) is not None]
+        mask = bytearray(self._loaded + 1)
+        for num in numbers:
+            mask[num] = 1
+        return bytes(mask)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._file.close()
+
+
+_ABOUT = "select upto, made_ns from about"
+_BEGIN = "insert into about(journal, made_ns, upto) values(?, ?, 0)"
+_ONE_SESSION = "select num from session where id = ?"
+_LATER_TOKENS = [name for name in rows.TOKENS if name not in rows.COUNTS_IN_BODY]
+
+
+def forget(folder: str) -> None:
+    """Delete the table of a project, which is made again when it is next looked in."""
+    for side in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.unlink(os.path.join(folder, FILE + side))
+
+
+def arguments_text(params: object) -> str:
+    """Return the arguments of a tool as JSON with its keys in order; empty if it has none.
+
+    >>> arguments_text({"b": 1, "a": "ö"})
+    '{"a":"ö","b":1}'
+    """
+    return "" if params in (None, {}, []) else encode.sorted_dumps(params).decode("utf-8", "replace")
+
+
+def _remove_session(execute: Execute, session: bytes | None) -> None:
+    """Remove the calls of a session that was deleted from the journal."""
+    for (num,) in execute(_ONE_SESSION, (session,)).fetchall():
+        execute("delete from call where session = ?", (num,))
+
+
+def _plain(body: str | None) -> dict[str, Any]:
+    try:
+        plain = encode.loads(body) if body else {}
+    # A damaged body.
+    except ValueError:
+        return {}
+    return plain if isinstance(plain, dict) else {"params": plain}
+
+
+def _nanoseconds(seconds: object) -> int | None:
+    is_number = isinstance(seconds, int | float) and not isinstance(seconds, bool)
+    return round(seconds * 1e9) if is_number and 0 <= seconds <= _LONGEST else None  # type: ignore[operator]
+
+
+def _inode(path: str) -> int:
+    try:
+        return os.stat(path).st_ino
+    except OSError:
+        return 0

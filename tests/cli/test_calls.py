@@ -1,0 +1,165 @@
+"""`localops calls`: the questions that it answers, its tables and its JSON."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import localops
+from localops.decorators import tool
+
+AsJson = Callable[..., dict[str, Any]]
+Command = Callable[..., tuple[int, str, str]]
+_NUMBERS = ("EU-1", "EU-1", "US-1", "EU-2")
+
+
+@tool
+def get_order(number: str) -> str:
+    """Fail for orders of one kind."""
+    if number.startswith("EU-"):
+        raise LookupError("no such order")
+    return "an order"
+
+
+def _ask(model: str, tokens: int, cost: float | None = None) -> None:
+    prompt = [{"role": "system", "content": "Be brief."}, {"role": "user", "content": f"{tokens} words, please"}]
+    event = localops.LLMEvent(model=model, prompt=prompt, prompt_tokens=tokens, completion_tokens=1, cost=cost)
+    localops.record(event)
+
+
+@pytest.fixture
+def sessions() -> list[localops.Session]:
+    """Two sessions in two projects, with calls that fail, repeat, and cost something or have no price."""
+    begun = []
+    for name in ("first", "second"):
+        session = localops.start_session([name], name=name, config=localops.Config(project=name))
+        assert session is not None
+        begun.append(session)
+        for number in _NUMBERS:
+            try:
+                get_order(number)
+            except LookupError:
+                pass
+        _ask("gpt-4o", 10, 0.5 if name == "first" else 0.25)
+        _ask("my-own", 20)
+        session.end_session("Success")
+    return begun
+
+
+def test_the_most_expensive_call_comes_first(sessions: list[localops.Session], as_json: AsJson) -> None:
+    """With where it is, what it was given and what it cost; the next page begins behind it."""
+    page = as_json("calls", "--sort", "cost", "--limit", "1")
+    [dearest] = page["calls"]
+    assert (dearest["model"], dearest["cost_usd"], dearest["input"]) == ("gpt-4o", 0.5, "10 words, please")
+    assert (dearest["session_id"], dearest["session_name"]) == (str(sessions[0].session_id), "first")
+    assert (dearest["project"], dearest["failed"], dearest["finished"]) == ("first", False, True)
+    [following] = as_json("calls", "--sort", "cost", "--limit", "1", "--after", page["next"])["calls"]
+    assert (following["model"], following["cost_usd"]) == ("gpt-4o", 0.25)
+    least = as_json("calls", "--sort", "tokens", "--reverse", "--kind", "llm")["calls"]
+    assert [call["tokens_in"] for call in least] == [10, 10, 20, 20]
+
+
+def test_a_tool_that_fails_is_shown_with_its_inputs(sessions: list[localops.Session], as_json: AsJson) -> None:
+    """Counted over all projects, the most frequent input first; money is as elsewhere."""
+    [line] = as_json("calls", "--by", "tool")["lines"]
+    assert (line["tool"], line["calls"], line["failed"], line["failed_share"]) == ("get_order", 8, 6, 0.75)
+    assert [(one["input"], one["calls"]) for one in line["examples"]] == [("number=EU-1", 4), ("number=EU-2", 2)]
+    assert {one["message"] for one in line["examples"]} == {"no such order"}
+    models = {line["model"]: line for line in as_json("calls", "--by", "model")["lines"]}
+    for theirs in as_json("analytics", "--by", "model")["lines"]:
+        mine = models[theirs["model"]]
+        assert mine["calls"] == theirs["events"]
+        for name in ("failed", "tokens_in", "tokens_out", "cost_nano", "cost_usd", "unpriced", "cost_at_least"):
+            assert mine[name] == theirs[name]
+
+
+def test_a_loop_is_found_across_sessions(sessions: list[localops.Session], as_json: AsJson) -> None:
+    """The same call again in the same session, with where it is; its filter lists the calls."""
+    lines = as_json("calls", "--by", "repeat")["lines"]
+    assert [(line["tool"], line["arguments"], line["calls"]) for line in lines] == [
+        ("get_order", '{"number":"EU-1"}', 2),
+        ("get_order", '{"number":"EU-1"}', 2),
+    ]
+    assert {line["session_name"] for line in lines} == {"first", "second"}
+    chosen = lines[0]["filter"]
+    same = as_json("calls", "--session", chosen["session"], "--same", chosen["same"])["calls"]
+    assert [call["input"] for call in same] == ["number=EU-1"] * 2
+    [prompt] = as_json("calls", "--by", "prompt")["lines"]
+    assert (prompt["prompt"], prompt["calls"]) == ("Be brief.", 4)
+    assert len(as_json("calls", "--prompt", prompt["filter"]["prompt"])["calls"]) == 4
+
+
+@pytest.mark.parametrize(
+    ("options", "many"),
+    [
+        (("--failed",), 6),
+        (("--failed", "--tag", "first"), 3),
+        (("--tool", "get_*", "--argument", "us-1"), 2),
+        (("--error", "LookupError", "--project", "second"), 3),
+        (("--not-model", "gpt-*", "--kind", "llm"), 2),
+        (("--text", "please", "--not-tag", "second", "--kind", "tool"), 4),
+        (("--model", "nothing"), 0),
+        (("--min-cost", "0.3"), 6),
+        (("--since", "2h", "--state", "Failure"), 0),
+    ],
+)
+def test_filters_choose_calls_and_their_sessions(
+    sessions: list[localops.Session], as_json: AsJson, options: tuple[str, ...], many: int
+) -> None:
+    """A model, a tool and an error are those of the call, everything else is of its session."""
+    assert len(as_json("calls", *options)["calls"]) == many
+
+
+def test_tables_can_be_read(sessions: list[localops.Session], command: Command) -> None:
+    """Of calls and of groups, and a sentence where there is none."""
+    code, out, _ = command("calls", "--failed", "--limit", "1", "--tag", "second")
+    assert code == 0
+    assert "tool get_order" in out
+    assert "LookupError: no such order ← number=EU-2" in out
+    assert "more: add --after " in out
+    _, out, _ = command("calls", "--by", "tool", "--sort", "share")
+    assert "6 (75%)" in out
+    assert "number=EU-1 ×4; number=EU-2 ×2" in out
+    _, out, _ = command("calls", "--by", "model")
+    assert "unpriced" in out
+    for by in ("error", "arguments", "repeat", "prompt"):
+        code, out, _ = command("calls", "--by", by)
+        assert (code, len(out.splitlines()) > 2) == (0, True)
+    assert command("calls", "--tool", "x")[1:] == ("", "localops: no call matches these filters\n")
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ("--sort", "nothing"),
+        ("--by", "tool", "--sort", "began"),
+        ("--by", "tool", "--reverse"),
+        ("--by", "tool", "--after", "1_2_3"),
+        ("--after", "x"),
+        ("--same", "x"),
+        ("--prompt", "0"),
+    ],
+)
+def test_what_cannot_be_is_refused(
+    sessions: list[localops.Session], command: Command, options: tuple[str, ...]
+) -> None:
+    """With the usual exit code, and nothing on stdout."""
+    code, out, err = command("calls", *options)
+    assert (code, out) == (2, "")
+    assert "Error: " in err
+
+
+def test_a_home_without_calls_says_so(command: Command, as_json: AsJson) -> None:
+    """Without a session, and with one that has no call."""
+    os.makedirs(os.environ["LOCALOPS_HOME"])
+    _, out, err = command("calls")
+    assert out == ""
+    assert "no sessions yet" in err
+    session = localops.init()
+    assert session is not None
+    session.end_session("Success")
+    assert command("calls")[1:] == ("", "localops: no calls yet\n")
+    assert as_json("calls", "--by", "tool")["lines"] == []
