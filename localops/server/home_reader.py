@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from collections import Counter, OrderedDict
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain, islice
 from operator import add
 
@@ -21,6 +21,8 @@ from localops.journal.reader import SQLiteError, is_damage
 from localops.journal.sql import statements
 from localops.reading import (
     analytics,
+    call_facts,
+    call_query,
     export,
     facts,
     given_scores,
@@ -34,6 +36,7 @@ from localops.reading import (
 from localops.reading import filters as filtering
 from localops.reading.home import Home
 from localops.server import charts, compare, damage, previews, session_details, session_facets, timeline
+from localops.server.call_tables import CallTables
 from localops.server.loop_marks import LoopMarks
 from localops.server.request import TooMany, Unavailable
 from localops.server.session_index import SessionIndex, Wanted, merged
@@ -42,11 +45,13 @@ from localops.upkeep.views import Views
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from typing import Any, BinaryIO
 
     from localops.journal.stored import Stored
     from localops.reading.analytics import Chosen, Line
+    from localops.reading.call_query import Asked, Source
+    from localops.reading.call_query import Place as CallPlace
     from localops.reading.facts import Facts
     from localops.reading.home import Filters, Listed, Project
     from localops.reading.snapshot import Snapshot
@@ -80,6 +85,7 @@ class HomeReader:
         # Projects with a thread that extends their full-text index.
         self._indexing: set[str] = set()
         self._loop_marks = LoopMarks()
+        self._call_tables = CallTables(folder)
         self._session_indexes: OrderedDict[str, SessionIndex] = OrderedDict()
         self._closed = False
 
@@ -91,6 +97,7 @@ class HomeReader:
             self._readers.clear()
         for opened in readers:
             opened.home.close()
+        self._call_tables.close()
 
     @contextmanager
     def _home(self, project: str | None) -> Iterator[Home]:
@@ -483,6 +490,72 @@ class HomeReader:
                     took += index.values("seconds", matches)
                     cost += index.values("cost", matches)
         return charts.distributions(took, cost)
+
+    def calls(
+        self,
+        project: str | None,
+        asked: Asked,
+        filters: Filters,
+        *,
+        sort: str,
+        ascending: bool,
+        after: CallPlace | None,
+        limit: int,
+    ) -> Facts:
+        """Return a page of LLM and tool calls across sessions."""
+        with self._home(project) as home, self._calls_of(home, filters) as (sources, known):
+            order: dict[str, Any] = {"sort": sort, "ascending": ascending, "after": after, "many": limit}
+            listed, following = call_query.page(sources, asked, **order)
+            return {**call_facts.page(listed, following, self._name), **known}
+
+    def call_groups(
+        self,
+        project: str | None,
+        asked: Asked,
+        filters: Filters,
+        *,
+        by: str | None,
+        sort: str,
+        limit: int,
+    ) -> Facts:
+        """Return groups of calls, or the figures of all of them."""
+        with self._home(project) as home, self._calls_of(home, filters) as (sources, known):
+            if by is None:
+                return {**call_facts.total(call_query.total(sources, asked)), **known}
+            listed = call_query.grouped(sources, asked, by, sort=sort, many=limit)
+            return {**call_facts.groups(by, listed, self._name), **known}
+
+    @contextmanager
+    def _calls_of(self, home: Home, filters: Filters) -> Iterator[tuple[list[Source], Facts]]:
+        """Yield where the calls of the chosen sessions are, and what is known of how complete they are."""
+        sources: list[Source] = []
+        unread = 0
+        exact = True
+        named = session_facets.named(home, filters.text)
+        with ExitStack() as tables:
+            for each in home.projects:
+                table, missing = tables.enter_context(self._call_tables.of(each))
+                unread += missing
+                sessions = None
+                if filters != filtering.Filters():
+                    unread += self._catch_up(each) if filters.text is not None and named is None else 0
+                    wanted = Wanted(filters, session=None if named is None else named.session)
+                    with self._following(each) as index:
+                        sessions, is_exact = index.matching(each, wanted)
+                    exact = exact and is_exact
+                sources.append(call_query.Source(each, table, sessions, self._is_running_in(each)))
+            yield sources, {"unread": unread, "exact": exact and not unread}
+
+    def _is_running_in(self, project: Project) -> Callable[[bytes], bool]:
+        def is_running(session: bytes) -> bool:
+            with self._following(project) as index:
+                return index.state_of(session) == "Running"
+
+        return is_running
+
+    def _name(self, project: Project, session: bytes) -> str | None:
+        with self._following(project) as index:
+            return index.name_of(session)
 
     def compare(self, project: str | None, a: bytes, b: bytes) -> Facts | None:
         """Compare two sessions."""

@@ -11,10 +11,10 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from localops import clock, dialects, output
 from localops.encoding import encode
 from localops.errors import ConfigError
-from localops.reading import analytics, filters
+from localops.reading import analytics, call_query, filters
 from localops.reading.filters import Filters
 from localops.recording import events, scores
-from localops.server import openapi
+from localops.server import call_params, openapi
 from localops.server.request import HttpError, Unavailable, digest_in, valid_project
 from localops.server.routes import BYTES, ENDPOINTS, MOST_MARKS, MOST_PREVIEWS, VIEWED
 from localops.server.session_index import BY_SCORE, SORTS, WORDS
@@ -315,6 +315,28 @@ class ReadApi:
     async def distributions(self, call: Call) -> Response:
         """Return histograms of duration and cost."""
         return self._answer(await self._read(self._store.distributions, call.chosen_project(), _chosen(call)))
+
+    async def calls(self, call: Call) -> Response:
+        """Return a page of calls across sessions."""
+        return self._answer(await self.calls_of(call))
+
+    async def calls_of(self, call: Call) -> Facts:
+        """Return a page of calls as facts."""
+        of_calls, chosen = call_query.split(_filters(call))
+        asked, order = call_params.asked(call, of_calls), call_params.order(call)
+        limit = call.limit(50, most=500)
+        return await self._read(self._store.calls, call.chosen_project(), asked, chosen, **order, limit=limit)
+
+    async def call_groups(self, call: Call) -> Response:
+        """Return groups of calls."""
+        return self._answer(await self.groups_of(call))
+
+    async def groups_of(self, call: Call) -> Facts:
+        """Return groups of calls as facts."""
+        of_calls, chosen = call_query.split(_filters(call))
+        asked, grouping = call_params.asked(call, of_calls), call_params.grouping(call)
+        limit = call.limit(50, most=500)
+        return await self._read(self._store.call_groups, call.chosen_project(), asked, chosen, **grouping, limit=limit)
 
     async def compare(self, call: Call) -> Response:
         """Compare two sessions."""

@@ -91,8 +91,12 @@ class Call:
 
     def session(self) -> bytes:
         """Return the session in the path."""
+        return self.session_named(self.request.path_params["session"])
+
+    def session_named(self, ident: str) -> bytes:
+        """Return the session of an id."""
         try:
-            return uuid.UUID(self.request.path_params["session"]).bytes
+            return uuid.UUID(ident).bytes
         except ValueError as error:
             raise HttpError(404, "invalid session id: expected a UUID") from error
 

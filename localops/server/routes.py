@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localops.reading import analytics
+from localops.reading import analytics, call_query
 from localops.reading.filters import FACETS, NOT, STATES
 from localops.server.intake.agentops_routes import AGENTOPS
 from localops.server.keys import READ, SCORE
@@ -67,6 +67,33 @@ _PAGE = {
     "limit": "rows to read; 500 by default, 1000 at most",
     "kind": "only events of this kind",
     "text": "only events with these words",
+}
+# Filters that are those of a call here, and of its session elsewhere.
+_OF_ONE_CALL = {"model": "of this model", "tool": "of this tool", "error": "that failed with an error of this class"}
+_OF_CALLS = {
+    "kind": "only llm or tool calls",
+    "argument": "calls of tools with this text in their arguments, as JSON",
+    "failed": "only calls that failed, if it is 1",
+    "same": "calls of one tool with the same arguments, by the key of a group",
+    "prompt": "calls with the same prompt, by the key of a group",
+    "session": "calls of this session",
+    **{name: f"of sessions {about}" for name, about in _CHOSEN.items() if name != "project"},
+    **{name: f"calls {_OF_ONE_CALL[name]}; can be repeated, * stands for any characters" for name in _OF_ONE_CALL},
+    **{f"{NOT}{name}": f"no calls {about}; can be repeated" for name, about in _OF_ONE_CALL.items()},
+    "project": _CHOSEN["project"],
+}
+_CALLS = {
+    **_OF_CALLS,
+    "sort": f"sort by one of {', '.join(call_query.SORTS)}; calls without that figure are last",
+    "order": _LIST["order"],
+    "after": "`next` of the page before",
+    "limit": "at most this many; 50 by default, 500 at most",
+}
+_CALL_GROUPS = {
+    **_OF_CALLS,
+    "by": f"one of {', '.join(call_query.GROUPS)}; without it, the figures of all",
+    "sort": f"the greatest first: {', '.join(call_query.GROUP_SORTS)}",
+    "limit": "at most this many groups; 50 by default, 500 at most",
 }
 _ZONE = "time zone of the days, such as Europe/Berlin; UTC by default"
 _FILE = {
@@ -376,6 +403,14 @@ ENDPOINTS = (
     ),
     Endpoint(
         "GET", "/api/1/analytics/distributions", "distributions", "Sessions by duration and by cost.", query=_CHOSEN
+    ),
+    Endpoint("GET", "/api/1/calls", "calls", "A page of LLM and tool calls across sessions.", query=_CALLS),
+    Endpoint(
+        "GET",
+        "/api/1/calls/groups",
+        "call_groups",
+        "Calls that have something in common, with failures, percentiles and examples.",
+        query=_CALL_GROUPS,
     ),
     Endpoint(
         "GET",

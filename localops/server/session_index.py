@@ -306,6 +306,21 @@ class SessionIndex:
                 matches.append(row)
         return matches, len(rows)
 
+    def matching(self, project: Project, wanted: Wanted) -> tuple[list[bytes], bool]:
+        """Return the sessions that match every filter, and whether that is exact: for very common words it is not."""
+        holders, check = self._with_text(project, wanted, most=_CANDIDATES)
+        return list(map(self._ids.__getitem__, self._chosen(project, wanted, holders))), not check
+
+    def state_of(self, session: bytes) -> str | None:
+        """Return the state of a session."""
+        row = self._rows.get(session)
+        return None if row is None else self._states[row]
+
+    def name_of(self, session: bytes) -> str | None:
+        """Return the name of a session."""
+        row = self._rows.get(session)
+        return None if row is None else self._names[row]
+
     def place(self, project: Project, session: bytes, sort: str) -> Place | None:
         """Return the place of a session in an order."""
         row = self._rows.get(session)

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     from localops.otlp.records import Record
     from localops.otlp.spans import Span
     from localops.reading.analytics import Chosen
+    from localops.reading.call_query import Asked
+    from localops.reading.call_query import Place as CallPlace
     from localops.reading.facts import Facts
     from localops.reading.filters import Filters
     from localops.recording.scores import Score
@@ -121,6 +123,31 @@ if TYPE_CHECKING:
 
         def distributions(self, project: str | None, chosen: Chosen) -> Facts:
             """Return histograms of the duration and the cost of sessions."""
+
+        def calls(
+            self,
+            project: str | None,
+            asked: Asked,
+            filters: Filters,
+            *,
+            sort: str,
+            ascending: bool,
+            after: CallPlace | None,
+            limit: int,
+        ) -> Facts:
+            """Return a page of LLM and tool calls of the chosen sessions, and the place after which the next begins."""
+
+        def call_groups(
+            self,
+            project: str | None,
+            asked: Asked,
+            filters: Filters,
+            *,
+            by: str | None,
+            sort: str,
+            limit: int,
+        ) -> Facts:
+            """Return groups of such calls, the greatest first; without `by` the figures of all."""
 
         def compare(self, project: str | None, a: bytes, b: bytes) -> Facts | None:
             """Compare two sessions; None if one does not exist."""
