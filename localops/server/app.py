@@ -42,7 +42,13 @@ if TYPE_CHECKING:
 
 # Pages of a hub only.
 _OF_HUB = {"/senders": "senders"}
-_PAGES = {"/": "sessions", "/s/{session}": "session", "/analytics": "analytics", "/compare": "compare"}
+_PAGES = {
+    "/": "sessions",
+    "/s/{session}": "session",
+    "/calls": "calls",
+    "/analytics": "analytics",
+    "/compare": "compare",
+}
 _OTHERS = ("/login", "/logout", "/web/{name:path}")
 
 

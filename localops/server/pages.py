@@ -17,7 +17,7 @@ from starlette.responses import RedirectResponse, Response
 
 from localops import __version__, output
 from localops.encoding import encode
-from localops.server import browser_guard, senders_page
+from localops.server import browser_guard, calls_page, senders_page
 from localops.server.request import Call, HttpError
 
 TYPE_CHECKING = False
@@ -79,6 +79,11 @@ class Pages:
         """Return the page of figures across sessions."""
         facts = await self.read_api.sums_of(call)
         return self._page("analytics", "Analytics", _across(facts), facts)
+
+    async def calls(self, call: Call) -> Response:
+        """Return the page of calls across sessions, or of groups of them."""
+        facts = await (self.read_api.calls_of if call.param("by") is None else self.read_api.groups_of)(call)
+        return self._page("calls", "Calls", calls_page.inside(facts, self.root), facts)
 
     async def compare(self, call: Call) -> Response:
         """Return the page that compares two sessions."""
@@ -260,9 +265,10 @@ _FRAME = """<!doctype html>
 # States whose reason is in the head of a session.
 _QUIET = frozenset(("Success", "Running"))
 # Pages with a style sheet of their own.
-_STYLED = frozenset(("session",))
+_STYLED = frozenset(("calls", "session"))
 _NAV = (
     ("sessions", "/", "Sessions"),
+    ("calls", "/calls", "Calls"),
     ("analytics", "/analytics", "Analytics"),
     ("compare", "/compare", "Compare"),
 )

@@ -1,0 +1,67 @@
+"""The page of calls, as HTML that can be read before any script has run; groups are drawn by the script."""
+
+from __future__ import annotations
+
+from html import escape
+
+from localops import output
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.reading.facts import Facts
+
+
+def inside(facts: Facts, root: str) -> str:
+    """Return the table of the calls in a page."""
+    heads = "".join(f'<th scope="col" class="{kind}">{label}</th>' for label, kind in _COLUMNS)
+    rows = "".join(_row(one, root) for one in facts.get("calls", ()))
+    return f"""<div id="calls-head"><h1>Calls</h1><nav id="groupings" aria-label="Group by"></nav>
+<p id="sums" class="faint" role="status"></p></div>
+<form id="filters" role="search" aria-label="Filter calls"></form>
+<div class="chosen-filters" id="chosen"></div>
+<div id="notes"></div>
+<div class="table-wrap"><table id="calls" class="list">
+<thead><tr>{heads}</tr></thead>
+<tbody id="rows">{rows}</tbody>
+</table></div>
+<div id="more"></div>"""
+
+
+_COLUMNS = (
+    ("Call", "what"),
+    ("Session", "session"),
+    ("Started (UTC)", "began"),
+    ("Duration", "num"),
+    ("First token", "num first"),
+    ("Tokens", "num tokens"),
+    ("Cost", "num cost"),
+)
+
+
+def _row(one: Facts, root: str) -> str:
+    session = f"{root}/s/{escape(one['session_id'])}"
+    name = (one["tool"] if one["kind"] == "tool" else one["model"]) or "unnamed"
+    tokens = (one["tokens_in"] or 0) + (one["tokens_out"] or 0)
+    cells = (
+        (f'<a class="name" href="{session}?event={one["seq"]}">{escape(name)}</a>', "what"),
+        (f'<a href="{session}">{escape(one["session_name"] or "unnamed")}</a>', "session"),
+        (escape(one["began"][:19].replace("T", " ")), "began"),
+        (_duration(one["seconds"]) if one["finished"] else "not ended", "num"),
+        (_duration(one["time_to_first_token"]), "num first"),
+        (output.count(tokens) if one["tokens_in"] is not None else "", "num tokens"),
+        (_cost(one), "num cost"),
+    )
+    inner = "".join(f'<td class="{kind}">{cell}</td>' for cell, kind in cells)
+    return f'<tr data-id="{escape(one["id"])}">{inner}</tr>'
+
+
+def _duration(seconds: float | None) -> str:
+    return "" if seconds is None else output.short_duration(round(seconds * 1e9))
+
+
+def _cost(one: Facts) -> str:
+    if not one["billed"]:
+        return "not billed"
+    if one["kind"] != "llm" or not one["finished"]:
+        return output.money(one["cost_nano"]) if one["cost_nano"] else ""
+    return output.money(one["cost_nano"])

@@ -1,0 +1,306 @@
+// The filters of the page of calls: those of calls, and those of the sessions that they are in.
+
+import { ask, byId, make, notice } from "./base.js";
+import { count } from "./formats.js";
+import { keyed, patchChildren } from "./keyed.js";
+import { day, midnight, moment, sinceDay } from "./times.js";
+
+// Filters that take several values, with a menu of the values that there are.
+const MENUS = { model: "Model", tool: "Tool", error: "Error" };
+const KINDS = { llm: "LLM calls", tool: "Tool calls" };
+const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
+// Filters of sessions that are typed.
+const TYPED = {
+  tag: "Tag",
+  agent: "Agent",
+  user: "User",
+  conversation: "Conversation",
+  meta: "Metadata, as NAME=VALUE",
+  score: "Score, as NAME<0.5",
+  text: "Words in the session",
+  project: "Project",
+};
+const BOUNDS = {
+  min_cost: "Session costs at least $",
+  max_cost: "Session costs at most $",
+  min_seconds: "Session took at least, seconds",
+  max_seconds: "Session took at most, seconds",
+};
+const AGES = { "Last 24 hours": 1, "Last 7 days": 7, "Last 30 days": 30 };
+const LABELS = {
+  kind: "Kind",
+  ...MENUS,
+  argument: "Arguments",
+  failed: "Failed",
+  same: "The same call",
+  prompt: "The same prompt",
+  session: "One session",
+  state: "State",
+  ...TYPED,
+  meta: "Metadata",
+  score: "Score",
+  ...BOUNDS,
+  errors: "Sessions with errors",
+  since: "Since",
+  until: "Until",
+};
+// Their values say nothing to a reader.
+const BARE = new Set(["failed", "errors", "same", "prompt", "session"]);
+const LISTED = 30;
+
+export const paramsNow = () => new URLSearchParams(location.search);
+
+/** Return whether the address names a filter. */
+export const isFiltered = () => [...paramsNow().keys()].some((name) => Object.hasOwn(LABELS, name));
+
+export class Filters {
+  /** `go` is called with the parameters of the address that a choice leads to. */
+  constructor(go) {
+    this.go = go;
+    this.form = byId("filters");
+    this.typing = 0;
+    this.search = make("input", {
+      type: "search",
+      name: "argument",
+      placeholder: "Text in arguments  ( / )",
+      "aria-label": "Text in the arguments of tools",
+      oninput: () => this._type(),
+      // Some browsers report Esc and the clear button as "search", not "input".
+      onsearch: () => this._type(),
+    });
+    this.kind = this._menu("Kind", () => this._drawKinds());
+    this.menus = Object.entries(MENUS).map(([name, label]) => [
+      name,
+      this._menu(label, (menu) => this._ask(name, menu)),
+    ]);
+    this.failed = make(
+      "button",
+      { type: "button", "aria-pressed": "false", class: "toggle", onclick: () => this._flip("failed", "1") },
+      "Failed only",
+    );
+    this.when = this._menu("When", () => this._drawWhen());
+    this.sessions = this._menu("Sessions", () => this._drawSessions());
+    this.form.append(
+      this.search,
+      this.kind.element,
+      ...this.menus.map(([, menu]) => menu.element),
+      this.failed,
+      this.when.element,
+      this.sessions.element,
+    );
+    this.form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this._seek();
+    });
+    addEventListener("click", (event) => this._close((open) => !open.contains(event.target)));
+    addEventListener("keydown", (event) => this._escape(event));
+  }
+
+  /** Show what the address names. */
+  draw() {
+    const params = paramsNow();
+    if (document.activeElement !== this.search) this.search.value = params.get("argument") || "";
+    this.failed.setAttribute("aria-pressed", String(params.has("failed")));
+    const mark = (menu, names) =>
+      menu.element.classList.toggle(
+        "chosen",
+        names.some((name) => params.has(name)),
+      );
+    mark(this.kind, ["kind"]);
+    this.menus.forEach(([name, menu]) => mark(menu, [name]));
+    mark(this.when, ["since", "until"]);
+    mark(this.sessions, ["state", "errors", ...Object.keys(TYPED), ...Object.keys(BOUNDS)]);
+    this._drawChosen(params);
+  }
+
+  _drawChosen(params) {
+    const chips = [...params]
+      .filter(([name]) => Object.hasOwn(LABELS, name))
+      .map(([name, value]) =>
+        make(
+          "button",
+          {
+            type: "button",
+            class: "chip",
+            "data-key": `${name} ${value}`,
+            onclick: () => this._without(name, value),
+            "aria-label": `Remove the filter ${LABELS[name]}${BARE.has(name) ? "" : ` ${value}`}`,
+          },
+          BARE.has(name) ? LABELS[name] : `${LABELS[name]}: ${shown(name, value)}`,
+          " ×",
+        ),
+      );
+    const all = make("button", { type: "button", class: "quiet small", onclick: () => this._clear() }, "Clear all");
+    patchChildren(byId("chosen"), chips.length > 1 ? [...chips, all] : chips);
+  }
+
+  // The address
+
+  _change(change) {
+    const params = paramsNow();
+    params.delete("after");
+    change(params);
+    this.go(params);
+  }
+
+  _set(values) {
+    this._change((params) =>
+      Object.entries(values).forEach(([name, value]) => (value ? params.set(name, value) : params.delete(name))),
+    );
+  }
+
+  _flip(name, value) {
+    this._change((params) => (params.has(name, value) ? params.delete(name, value) : params.append(name, value)));
+  }
+
+  _without(name, value) {
+    this._change((params) => params.delete(name, value));
+  }
+
+  _clear() {
+    this._change((params) => Object.keys(LABELS).forEach((name) => params.delete(name)));
+  }
+
+  _type() {
+    clearTimeout(this.typing);
+    this.typing = setTimeout(() => this._seek(), 250);
+  }
+
+  _seek() {
+    clearTimeout(this.typing);
+    const text = this.search.value.trim();
+    if (text !== (paramsNow().get("argument") || "")) this._set({ argument: text });
+  }
+
+  // Menus
+
+  _menu(label, fill) {
+    const box = make("div", {});
+    const summary = make("summary", {}, label);
+    const menu = { element: make("details", { class: "menu" }, summary, box), box };
+    // Before it opens, so that Tab leads into it at once; a key that opens it is a click, too.
+    summary.addEventListener("click", () => {
+      if (menu.element.open) return;
+      this._close(() => true);
+      fill(menu);
+    });
+    return menu;
+  }
+
+  _close(which) {
+    this.form.querySelectorAll(".menu[open]").forEach((open) => which(open) && (open.open = false));
+  }
+
+  _escape(event) {
+    const open = event.key === "Escape" && this.form.querySelector(".menu[open]");
+    if (!open) return;
+    open.open = false;
+    open.querySelector("summary").focus();
+  }
+
+  _choice(label, amount, on, run) {
+    const press = () => {
+      run();
+      this._redraw();
+    };
+    return make(
+      "button",
+      { type: "button", class: "choice", "data-id": label, "aria-pressed": String(on), onclick: press },
+      make("span", {}, label),
+      amount === null ? "" : make("span", { class: "faint num" }, count(amount)),
+    );
+  }
+
+  /** Show a choice in the menu that is open. */
+  _redraw() {
+    const params = paramsNow();
+    const chosen = (name, value) => String(params.has(name, value));
+    for (const [name, menu] of [["kind", this.kind], ...this.menus, ["state", this.sessions]])
+      menu.box.querySelectorAll("[data-value]").forEach((button) => {
+        button.setAttribute("aria-pressed", chosen(name, button.dataset.value));
+      });
+  }
+
+  _valued(name, label, value, amount) {
+    const button = this._choice(label, amount, paramsNow().has(name, value), () => this._flip(name, value));
+    button.dataset.value = value;
+    return button;
+  }
+
+  _drawKinds() {
+    keyed(
+      this.kind.box,
+      Object.entries(KINDS).map(([value, label]) => this._valued("kind", label, value, null)),
+    );
+  }
+
+  /** Fill a menu with the values that there are under the other filters, the most frequent first. */
+  async _ask(name, menu) {
+    const params = paramsNow();
+    [name, "order", "after"].forEach((each) => params.delete(each));
+    Object.entries({ by: name, sort: "calls", limit: LISTED }).forEach(([key, value]) => params.set(key, value));
+    const own = paramsNow().getAll(name);
+    let reply;
+    try {
+      reply = await ask(`calls/groups?${params}`);
+    } catch (error) {
+      menu.box.replaceChildren(notice(error.message, "problem"));
+      return;
+    }
+    const { lines, more } = reply;
+    const named = lines.filter((line) => line[name]);
+    const rest = own.filter((value) => !named.some((line) => line[name] === value));
+    keyed(menu.box, [
+      ...rest.map((value) => this._valued(name, value, value, null)),
+      ...named.map((line) => this._valued(name, line[name], line[name], line.calls)),
+      ...(more ? [this._field(`Another ${MENUS[name].toLowerCase()}`, (text) => this._flip(name, text))] : []),
+      ...(named.length || rest.length ? [] : [make("p", { class: "faint", "data-id": " none" }, "None here")]),
+    ]);
+  }
+
+  _field(label, take, value = "", facts = {}) {
+    const input = make("input", {
+      type: "text",
+      value,
+      onchange: () => take(input.value.trim()),
+      ...facts,
+    });
+    return make("label", { "data-id": label }, label, input);
+  }
+
+  _drawWhen() {
+    const params = paramsNow();
+    const date = (name, label) =>
+      this._field(label, (text) => this._set({ [name]: midnight(text) }), day(params.get(name)), { type: "date" });
+    keyed(this.when.box, [
+      make("p", { class: "faint small", "data-id": " note" }, "When the session started"),
+      ...Object.entries(AGES).map(([label, days]) =>
+        this._choice(label, null, params.get("since") === sinceDay(days) && !params.has("until"), () =>
+          this._set({ since: sinceDay(days), until: "" }),
+        ),
+      ),
+      date("since", "From"),
+      date("until", "Before"),
+    ]);
+  }
+
+  _drawSessions() {
+    const params = paramsNow();
+    const fields = (names, facts) =>
+      Object.entries(names).map(([name, label]) =>
+        this._field(label, (text) => this._set({ [name]: text }), params.get(name) || "", facts),
+      );
+    const errors = this._choice("With errors", null, params.has("errors"), () => this._flip("errors", "1"));
+    keyed(this.sessions.box, [
+      ...STATES.map((state) => this._valued("state", state, state, null)),
+      errors,
+      ...fields(TYPED, {}),
+      ...fields(BOUNDS, { type: "number", min: 0, step: "any" }),
+    ]);
+  }
+}
+
+function shown(name, value) {
+  if (name === "since" || name === "until") return moment(value);
+  return name === "kind" ? KINDS[value] || value : value;
+}

@@ -1,0 +1,163 @@
+// The rows of the page of calls: a call, or a group of calls.
+
+import { make } from "./base.js";
+import { cost, count, duration, eventCost, money, percent, short } from "./formats.js";
+import { when, zone } from "./times.js";
+import { url } from "./url.js";
+
+/** What calls can be grouped by: the label of the view, and of its first column. */
+export const GROUPINGS = {
+  "": ["All calls", "Call"],
+  tool: ["Tools", "Tool"],
+  arguments: ["Arguments", "Tool and arguments"],
+  repeat: ["Repeats", "Same call in one session"],
+  error: ["Errors", "Error"],
+  model: ["Models", "Model"],
+  prompt: ["Prompts", "Prompt"],
+};
+const OF_LLMS = new Set(["model", "prompt"]);
+// Groups of which every call was given the same.
+const OF_ARGUMENTS = new Set(["arguments", "repeat"]);
+
+const START = zone === "UTC" ? "Started (UTC)" : "Started";
+
+/** The columns of a view: the order it sorts by, its label, its class, and its cell. */
+export function columns(by) {
+  return by ? groupColumns(by) : CALLS;
+}
+
+const CALLS = [
+  ["", "Call", "what", what],
+  ["", "Session", "session", (one) => sessionLink(one)],
+  ["began", START, "began", (one) => make("time", { datetime: one.began }, when(one.began))],
+  ["seconds", "Duration", "num", (one) => (one.finished ? duration(one.seconds) : pending())],
+  ["first_token", "First token", "num first", (one) => (one.time_to_first_token === null ? "" : firstToken(one))],
+  ["tokens", "Tokens", "num tokens", tokens],
+  ["cost", "Cost", "num cost", (one) => eventCost(one)],
+];
+
+const firstToken = (one) => duration(one.time_to_first_token);
+const pending = () => make("span", { class: "pending" }, "not ended");
+
+/** Return the address of a call: its event on the page of its session. */
+export const place = (one) => url(`s/${one.session_id}?event=${one.seq}`);
+
+const sessionLink = (one) =>
+  make("a", { href: url(`s/${one.session_id}`), title: one.session_name }, one.session_name || "unnamed");
+
+const called = (one) => (one.kind === "tool" ? one.tool || "nameless tool" : one.model || "unknown model");
+
+/** Return what was called and given; of a failed call first how it failed. */
+function what(one) {
+  const why = one.failed ? reason(one) : "";
+  return make(
+    "div",
+    { class: "line", title: [why, one.input].filter(Boolean).join("\n") },
+    make("span", { class: `kind ${one.kind}` }, one.kind === "llm" ? "LLM" : "tool"),
+    make("a", { class: "name", href: place(one) }, called(one)),
+    why && make("span", { class: "failed" }, why),
+    make("span", { class: "preview" }, one.input || ""),
+  );
+}
+
+const reason = (one) => [one.error || (one.failed ? "failed" : "no input"), one.message].filter(Boolean).join(": ");
+
+function tokens(one) {
+  if (one.tokens_in === null && one.tokens_out === null) return "";
+  const title = `${count(one.tokens_in)} in, ${count(one.tokens_out)} out`;
+  return make("span", { title }, count((one.tokens_in || 0) + (one.tokens_out || 0)));
+}
+
+function groupColumns(by) {
+  const calls = (one) => [count(one.calls), one.unfinished ? make("small", { title: "not ended" }, open(one)) : ""];
+  return [
+    ["", GROUPINGS[by][1], "what", (one) => common(by, one)],
+    ["calls", "Calls", "num", calls],
+    ...(by === "error" ? [] : FAILURES),
+    ["seconds", "Total", "num", (one) => (one.calls ? duration(one.seconds) : "–")],
+    ["median", "Median", "num median", (one) => duration(one.median)],
+    ["p95", "p95", "num", (one) => duration(one.p95)],
+    ...(OF_LLMS.has(by) ? [["tokens", "Tokens", "num tokens", (one) => short(one.tokens_in + one.tokens_out)]] : []),
+    ["cost", "Cost", "num cost", (one) => (one.cost_nano || one.llm_calls ? cost(one) : "")],
+    OF_ARGUMENTS.has(by)
+      ? ["", "Failed with", "examples", (one) => (one.failed ? examples(one, reason) : "")]
+      : ["", "For example, failed first", "examples", (one) => examples(one, (each) => each.input || reason(each))],
+  ];
+}
+
+const open = (one) => ` + ${count(one.unfinished)}`;
+const failures = (one) => (one.failed ? make("span", { class: "failed" }, count(one.failed)) : "0");
+const FAILURES = [
+  ["failed", "Failed", "num", failures],
+  ["share", "Share", "num share-of", (one) => (one.failed ? percent(one.failed_share) : "")],
+];
+
+/** Return what the calls of a group have in common, as a link to them. */
+function common(by, one) {
+  const to = url(`calls?${chosen(one.filter)}`);
+  if (by === "error") return make("a", { class: "name", href: to }, one.error || "no error recorded");
+  if (by === "arguments" || by === "repeat")
+    return make(
+      "div",
+      { class: "line", title: one.arguments },
+      make("a", { class: "name", href: to }, one.tool || "nameless tool"),
+      make("span", { class: "preview args" }, one.arguments || "no arguments"),
+      by === "repeat" && make("span", { class: "in" }, "in ", sessionLink(one)),
+    );
+  return make("a", { class: by === "prompt" ? "preview" : "name", href: to, title: one[by] }, one[by] || "nameless");
+}
+
+/** Return the address of a group: its own filters together with those of the page. */
+function chosen(filter) {
+  const params = new URLSearchParams(location.search);
+  ["by", "sort", "order", "after", ...Object.keys(filter)].forEach((name) => params.delete(name));
+  Object.entries(filter).forEach(([name, value]) => params.set(name, value));
+  return params;
+}
+
+/** Return links to examples of a group, each with a text, and how many calls are like it. */
+function examples(one, text) {
+  return make(
+    "div",
+    { class: "line" },
+    one.examples.map((each) =>
+      make(
+        "a",
+        {
+          href: place(each),
+          class: each.failed ? "failed" : "preview",
+          title: [each.error, each.message, each.input].filter(Boolean).join("\n"),
+        },
+        text(each),
+        each.calls > 1 && ` ×${each.calls}`,
+      ),
+    ),
+  );
+}
+
+/** Return the id of a row: it stays the same when its figures change. */
+export const rowId = (by, one) => (by ? Object.values(one.filter).join(" ") || one[by] || "nameless" : one.id);
+
+/** Return a row of the table. */
+export function row(by, one) {
+  return make(
+    "tr",
+    { "data-id": rowId(by, one), class: one.failed && !by ? "bad" : null },
+    columns(by).map(([, label, kind, cell]) => make("td", { class: kind, "data-label": label }, cell(one))),
+  );
+}
+
+/** Return the figures of all calls as one line. */
+export function sums(one) {
+  if (!one.calls && !one.unfinished) return [];
+  const rest = one.unfinished ? ` + ${count(one.unfinished)} not ended` : "";
+  return [
+    make("b", {}, `${count(one.calls)} ${one.calls === 1 ? "call" : "calls"}${rest}`),
+    one.failed
+      ? make("span", { class: "failed" }, `${count(one.failed)} failed (${percent(one.failed_share)})`)
+      : "none failed",
+    one.llm_calls ? cost(one) : money(one.cost_nano),
+    `${short(one.tokens_in + one.tokens_out)} tokens`,
+    `${duration(one.seconds)} in all`,
+  ];
+}

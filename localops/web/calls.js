@@ -1,0 +1,284 @@
+// LLM and tool calls across sessions, in any order or in groups.  Filters and order are in the address.
+
+import { ask, byId, data, make, notice, shortcut, watch } from "./base.js";
+import { Filters, isFiltered, paramsNow } from "./call_filters.js";
+import { columns, GROUPINGS, row, rowId, sums } from "./call_rows.js";
+import { count, many } from "./formats.js";
+import { keyed, patchChildren } from "./keyed.js";
+import { url } from "./url.js";
+
+// Rows of a page and of one request at most, and rows after which another page begins.
+const PAGE = 50,
+  MOST = 500,
+  SHOWN = 1_000;
+
+let shown = data.calls || data.lines || [],
+  next = data.next || null,
+  more = Boolean(data.more),
+  current = -1,
+  asking = null,
+  again = 0;
+
+const by = () => {
+  const name = paramsNow().get("by") || "";
+  return Object.hasOwn(GROUPINGS, name) ? name : "";
+};
+
+// The address
+
+function go(params) {
+  history.pushState(null, "", url(params.size ? `calls?${params}` : "calls"));
+  refresh();
+}
+
+addEventListener("popstate", () => refresh());
+
+/** Return what the table is sorted by, and the order; groups have only the greatest first. */
+function sorting() {
+  const params = paramsNow();
+  const usual = { "": "began", model: "cost", prompt: "cost", tool: "failed" }[by()] || "calls";
+  return { sort: params.get("sort") || usual, order: (!by() && params.get("order")) || "desc" };
+}
+
+function turn(name) {
+  const params = paramsNow();
+  const { sort, order } = sorting();
+  params.delete("after");
+  params.set("sort", name);
+  if (by() || name !== sort || order === "asc") params.delete("order");
+  else params.set("order", "asc");
+  go(params);
+}
+
+/** Return the address of another grouping, with the same filters. */
+function grouping(name) {
+  const params = paramsNow();
+  ["by", "sort", "order", "after"].forEach((each) => params.delete(each));
+  if (name) params.set("by", name);
+  return params;
+}
+
+// Requests
+
+const filters = new Filters(go);
+
+/** Fetch rows from the beginning of the table; of its calls `limit`, of groups as many as one request has. */
+async function fetched(limit, options = {}) {
+  const params = paramsNow();
+  params.set("limit", by() ? Math.max(limit, 2 * PAGE) : limit);
+  return ask(`${by() ? "calls/groups" : "calls"}?${params}`, {}, options);
+}
+
+async function fetchSums(options = {}) {
+  const params = paramsNow();
+  ["by", "sort", "order", "after"].forEach((name) => params.delete(name));
+  return ask(`calls/groups?${params}`, {}, options);
+}
+
+function take(reply) {
+  shown = reply.calls || reply.lines;
+  next = reply.next || null;
+  more = Boolean(reply.more);
+  drawUnread(reply.unread);
+}
+
+async function refresh() {
+  asking?.abort();
+  asking = new AbortController();
+  const { signal } = asking;
+  byId("calls").classList.add("stale");
+  drawHead();
+  filters.draw();
+  try {
+    const figures = fetchSums({ signal });
+    figures.catch(() => {});
+    take(await fetched(PAGE, { signal }));
+    current = -1;
+    drawRows();
+    drawSums(await figures);
+  } catch (error) {
+    if (error.name === "AbortError") return;
+    problem(error);
+  } finally {
+    if (!signal.aborted) byId("calls").classList.remove("stale");
+  }
+}
+
+function problem(error) {
+  byId("notes").replaceChildren(notice(error.message, "problem"));
+}
+
+/** Say how many rows of the journal are not in the answer yet, and ask again soon. */
+function drawUnread(unread) {
+  clearTimeout(again);
+  byId("notes").replaceChildren(
+    ...(unread ? [make("p", { class: "faint", role: "status" }, `${many(unread, "row")} not read yet.`)] : []),
+  );
+  if (unread) again = setTimeout(() => news().catch(problem), 1_000);
+}
+
+// The table
+
+function drawHead() {
+  const { sort, order } = sorting();
+  const links = Object.entries(GROUPINGS).map(([name, [label]]) => {
+    const params = grouping(name);
+    const open = (event) => {
+      if (event.ctrlKey || event.metaKey || event.shiftKey) return;
+      event.preventDefault();
+      go(grouping(name));
+    };
+    const facts = { href: url(params.size ? `calls?${params}` : "calls"), onclick: open, "data-id": `view ${name}` };
+    return make("a", { ...facts, "aria-current": name === by() ? "true" : null }, label);
+  });
+  keyed(byId("groupings"), links);
+  const heads = columns(by()).map(([name, label, kind]) => {
+    const on = name && name === sort;
+    return make(
+      "th",
+      { scope: "col", class: kind, "aria-sort": on ? (order === "asc" ? "ascending" : "descending") : null },
+      name ? make("button", { type: "button", "data-key": name, onclick: () => turn(name) }, label) : label,
+    );
+  });
+  byId("calls").dataset.by = by();
+  patchChildren(byId("calls").querySelector("thead"), [make("tr", {}, heads)]);
+}
+
+function drawRows() {
+  drawHead();
+  const focused = shown[current] && rowId(by(), shown[current]);
+  keyed(
+    byId("rows"),
+    shown.map((one) => row(by(), one)),
+  );
+  current = shown.findIndex((one) => rowId(by(), one) === focused);
+  mark(false);
+  byId("empty")?.remove();
+  byId("calls").parentElement.hidden = !shown.length;
+  if (!shown.length) byId("more").before(emptiness());
+  drawMore();
+}
+
+function emptiness() {
+  if (isFiltered())
+    return make(
+      "div",
+      { class: "empty", id: "empty" },
+      make("p", {}, "No call matches these filters."),
+      make("button", { type: "button", onclick: () => go(new URLSearchParams()) }, "Show all calls"),
+    );
+  const text = by() === "repeat" ? "No tool was called twice with the same arguments in one session." : "No calls yet.";
+  return make("div", { class: "empty", id: "empty" }, make("p", {}, text));
+}
+
+function drawSums(one) {
+  patchChildren(
+    byId("sums"),
+    sums(one).flatMap((part, index) => (index ? [" · ", part] : [part])),
+  );
+}
+
+function drawMore() {
+  const onward = paramsNow();
+  if (next) onward.set("after", next);
+  byId("more").replaceChildren(
+    ...(by()
+      ? [more ? `The first ${count(shown.length)} groups` : shown.length ? many(shown.length, "group") : ""]
+      : next && shown.length >= SHOWN
+        ? [make("a", { class: "button", href: url(`calls?${onward}`) }, "Next calls")]
+        : next
+          ? [make("button", { type: "button", onclick: append }, "Show more")]
+          : shown.length
+            ? [many(shown.length, "call")]
+            : []),
+  );
+  // An observer calls again only for an element that it begins to observe.
+  seer.disconnect();
+  if (next && shown.length < SHOWN) seer.observe(byId("more"));
+}
+
+async function append() {
+  if (!next || by() || byId("more").ariaBusy === "true") return;
+  byId("more").ariaBusy = "true";
+  const address = location.search,
+    params = paramsNow();
+  params.set("after", next);
+  params.set("limit", PAGE);
+  try {
+    const page = await ask(`calls?${params}`);
+    // The filters changed while the response was on its way.
+    if (location.search !== address) return;
+    const known = new Set(shown.map((one) => one.id));
+    const fresh = page.calls.filter((one) => !known.has(one.id));
+    shown.push(...fresh);
+    next = page.next;
+    byId("rows").append(...fresh.map((one) => row("", one)));
+    drawMore();
+  } catch (error) {
+    problem(error);
+  } finally {
+    byId("more").ariaBusy = "false";
+  }
+}
+
+const seer = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && scrollY > 0 && append(), {
+  rootMargin: "400px",
+});
+
+// Keys
+
+function mark(scroll = true) {
+  [...byId("rows").children].forEach((element, index) => element.classList.toggle("current", index === current));
+  const element = byId("rows").children[current];
+  if (!element || !scroll) return;
+  element.querySelector("a").focus({ preventScroll: true });
+  element.scrollIntoView({ block: "nearest" });
+}
+
+function move(step) {
+  if (!shown.length) return;
+  current = Math.min(shown.length - 1, Math.max(0, current + step));
+  if (current > shown.length - 5) append();
+  mark();
+}
+
+shortcut("/", "Search in arguments", () => filters.search.focus());
+shortcut(["j", "ArrowDown"], "Next row", (event) => (event.key === "ArrowDown" && current < 0 ? false : move(1)));
+shortcut(["k", "ArrowUp"], "Previous row", (event) => (event.key === "ArrowUp" && current < 0 ? false : move(-1)));
+shortcut("Enter", "Open it", () => {
+  if (document.activeElement?.matches("a, button, summary") || current < 0) return false;
+  byId("rows").children[current].querySelector("a").click();
+});
+
+// Live updates
+
+/** Return the calls below a refreshed page, which are not fetched again. */
+function below(calls) {
+  const last = shown.findIndex((one) => one.id === calls.at(-1)?.id);
+  if (shown.length <= calls.length || last < 0) return [];
+  const fresh = new Set(calls.map((one) => one.id));
+  return shown.slice(last + 1).filter((one) => !fresh.has(one.id));
+}
+
+async function news() {
+  const address = location.search;
+  const [reply, figures] = await Promise.all([fetched(Math.min(MOST, Math.max(PAGE, shown.length))), fetchSums()]);
+  if (location.search !== address) return;
+  const before = JSON.stringify(shown),
+    rest = reply.calls ? below(reply.calls) : [],
+    following = next;
+  take(reply);
+  if (rest.length) {
+    shown = [...shown, ...rest];
+    next = following;
+  }
+  drawSums(figures);
+  // Without changes nothing is drawn again, which would disturb a selection.
+  if (JSON.stringify(shown) !== before) drawRows();
+}
+
+filters.draw();
+drawRows();
+drawUnread(data.unread);
+fetchSums().then(drawSums, problem);
+watch(news, { pause: 3_000, every: 30_000 });
