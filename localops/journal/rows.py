@@ -239,6 +239,12 @@ def with_body(row: Row, body: str | None) -> Row:
     return (*seal(whole(row)[:_SUM], body), *row[len(COLUMNS) :])
 
 
+def cleaned(row: Row, clean: Mapping[str, str]) -> Row:
+    """Return a row with what is to be written in place of its body, if `clean` has that."""
+    body = body_of(row)
+    return with_body(row, clean[body]) if body is not None and body in clean else row
+
+
 def with_counts(row: Row, fields: Mapping[str, object]) -> Row:
     """Return the whole row of an LLM call with the counts of its body, of which these are the fields.
 

@@ -374,10 +374,7 @@ class Receiver:
         clean = self._together.searched()
         if not clean:
             return made
-        return [
-            (rows.with_body(row, clean[body]) if (body := rows.body_of(row)) in clean else row, thing)
-            for row, thing in made
-        ]
+        return [(rows.cleaned(row, clean), thing) for row, thing in made]
 
     def _write(self, made: Sequence[tuple[Row, Span | Record | None]], taken: Outcome) -> None:
         """Write the rows that can be stored, and refuse the others."""

@@ -65,6 +65,7 @@ def add(desk: Desk, session: bytes, sent: Sequence[object], *, is_strict: bool =
         made.append(row)
         if why is not None:
             wrong[place] = why
+    made = batch.searched(made)
     for place, why in problems(made).items():
         made[place], wrong[place] = batch.raw(sent[place], why), why
     added = desk.add(made)
@@ -87,7 +88,10 @@ class _Batch:
         self._desk, self._session = desk, session
         self._space = uuid.UUID(bytes=session)
         self._session_text = rows.id_text(session)
-        self._writer = desk.writer(session, is_strict=is_strict)
+        # One search for secrets in all bodies takes a tenth of the time of one in each.
+        self._together = desk.together() if is_strict else None
+        self._writer = desk.writer(session, self._together)
+        self._careful = desk.writer(session)
         self._seconds: dict[str, int] = {}
         self._names: dict[bytes, tuple[str, str | None]] = {}  # kind and name of the events of this request
         self._seen: dict[str, int] = {}  # by digest: how many events without an id had this content
@@ -105,6 +109,11 @@ class _Batch:
         except Exception as error:
             why = f"invalid event: {type(error).__name__}"
             return self.raw(sent, why), why
+
+    def searched(self, made: list[Row]) -> list[Row]:
+        """Return rows without the secrets that are in them."""
+        clean = {} if self._together is None else self._together.searched()
+        return [rows.cleaned(row, clean) for row in made] if clean else made
 
     def is_again(self, row: Row, sent: object) -> bool:
         """Return whether a row differs from the one that is here only in what was known when each of them came."""
@@ -134,7 +143,7 @@ class _Batch:
         # As text: what is in it must not be taken for more than that.
         fields: dict[str, object] = {"problem": why, "event": text}
         return rows.make(
-            RAW, self._session, id=id, at_ns=self._undated(), name="invalid event", body=self._writer.encode(fields)
+            RAW, self._session, id=id, at_ns=self._undated(), name="invalid event", body=self._careful.encode(fields)
         )
 
     def _row(self, sent: Sent) -> Row:

@@ -24,10 +24,6 @@ if TYPE_CHECKING:
     from localops.transfer.ingest import Added
 
 
-# Bytes of a body; in a longer one a value may have to become a blob.
-_SMALL = 200_000
-
-
 class Materials:
     """What the rows of a project are made with; it is kept as long as its journal is open."""
 
@@ -38,24 +34,16 @@ class Materials:
 
 
 class ForeignWriter(Writer):
-    """Makes rows of values that came over the network; `is_strict`: of strict JSON, so they are of its few types."""
+    """Makes rows of values that came over the network; `together` may encode their bodies."""
 
-    def __init__(self, session: bytes, materials: Materials, *, is_strict: bool) -> None:
+    def __init__(self, session: bytes, materials: Materials, together: encode.Together | None) -> None:
         super().__init__(session, materials.folder, materials.encoder, materials.prices)
-        self._suspects = materials.redactor.suspects
-        if is_strict:
-            self.encode = self._encode_plain
+        if together is not None:
+            self.encode = together.encode
 
     def keep_media(self, value: object) -> object:
         """Return the value as it is: a path in it is one of another machine, and must not be read here."""
         return value
-
-    def _encode_plain(self, fields: dict[str, object]) -> str:
-        """Return fields as JSON, as the encoder does, which also looks for values of all other types."""
-        body = encode.dumps(fields)
-        if len(body) > _SMALL or "notes" in fields or self._suspects(body):
-            return self.encoder.encode(fields)
-        return body.decode()
 
 
 class Desk:
@@ -68,9 +56,13 @@ class Desk:
         # Why rows were refused.
         self.reasons: list[str] = []
 
-    def writer(self, session: bytes, *, is_strict: bool = False) -> ForeignWriter:
-        """Return the writer of a session's rows."""
-        return ForeignWriter(session, self._materials, is_strict=is_strict)
+    def writer(self, session: bytes, together: encode.Together | None = None) -> ForeignWriter:
+        """Return the writer of a session's rows; with `together`, they may hold secrets until it has searched them."""
+        return ForeignWriter(session, self._materials, together)
+
+    def together(self) -> encode.Together:
+        """Return what encodes the bodies of many rows of strict JSON for `writer`."""
+        return encode.Together(self._materials.encoder)
 
     def story(self, session: bytes) -> Story:
         """Return the bookkeeping of a session."""
