@@ -229,14 +229,17 @@ def _refusal(status: int, message: str) -> Response:
     return Response(encode.dumps({"message": message}), status, {"Cache-Control": "no-store"}, "application/json")
 
 
+# Once, and not for each response.
+_ENCODED = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
+
+
 def _with_headers(send: Send) -> Send:
     """Add security headers to responses, except those that a response sets itself."""
 
     async def sending(message: Message) -> None:
         if message["type"] == "http.response.start":
             present = {name.lower() for name, _ in message["headers"]}
-            more = [(name.lower().encode(), value.encode()) for name, value in HEADERS.items()]
-            message["headers"] = [*message["headers"], *(each for each in more if each[0] not in present)]
+            message["headers"] = [*message["headers"], *(each for each in _ENCODED if each[0] not in present)]
         await send(message)
 
     return sending

@@ -5,6 +5,7 @@ From Python 3.14 on the module is in the standard library; before, it is a backp
 
 from __future__ import annotations
 
+from functools import cache
 from importlib import import_module
 
 TYPE_CHECKING = False
@@ -12,8 +13,12 @@ if TYPE_CHECKING:
     from typing import Any
 
 
+@cache
 def library() -> Any:
-    """Return the module, or None if neither can be imported: then gzip is used."""
+    """Return the module, or None if neither can be imported: then gzip is used.
+
+    It is looked for once: a hub that has none would search all folders of Python for each greeting.
+    """
     for name in ("compression.zstd", "backports.zstd"):
         try:
             return import_module(name)
