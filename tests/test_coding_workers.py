@@ -11,11 +11,14 @@ from pathlib import Path
 from localops.errors import LocalopsError
 from localops.journal.reader import Reader
 from tests import programs
+from tests.examples import sized
 from tests.transcripts import Claude, text, tool, write
 
 _IMPORT = """
 import sys, threading
 from localops.cli import main
+from localops.coding import workers
+workers._WORTH_IT = 1 << 20
 if sys.argv.pop(1) == "alone":  # beside a thread there is no fork
     threading.Thread(target=threading.Event().wait, daemon=True).start()
 main(["import", *sys.argv[1:], "--json"])
@@ -48,13 +51,16 @@ for job, made in workers.results(jobs, make, processes=2):
 """
 
 
+_STEPS = sized(5, 20)
+
+
 def _transcripts(folder: Path, count: int) -> None:
-    """Write transcripts of about a megabyte each, with a secret in each."""
+    """Write transcripts of 50 kB for each step, with a secret in each."""
     for number in range(count):
         lines = Claude(str(uuid.UUID(int=number + 1, version=4)))
         content = "\n".join(f"{line}: password = hunter{number}{line} and so on" for line in range(600))
         made = [lines.user(f"do {number}")]
-        for step in range(20):
+        for step in range(_STEPS):
             call = f"call-{number}-{step}"
             made.append(lines.answer(f"msg-{number}-{step}", tool(call, "Read", file_path="a.py")))
             made.append(lines.result(call, content, toolUseResult={"file": {"content": content}}))
@@ -102,7 +108,7 @@ def test_a_killed_import_leaves_no_process_and_is_continued(tmp_path: Path) -> N
     assert json.loads(done.stdout)["problems"] == []
     with programs.reader() as journal:
         counted = dict(journal.ask("select kind, count(*) from event where phase = 0 group by kind"))
-    assert (counted["session"], counted["tool"], counted["llm"]) == (16, 320, 336)
+    assert (counted["session"], counted["tool"], counted["llm"]) == (16, 16 * _STEPS, 16 * _STEPS + 16)
 
 
 def _has_rows() -> bool:

@@ -394,9 +394,11 @@ def test_a_transcript_has_everything_once_and_no_markup_of_others(runs: list[Run
 _PEAK = """
 import io, sys, tracemalloc
 from localops import dialects
-from localops.dialects import spans, tables
+from localops.dialects import spans, tables, trace_events
+from localops.journal import stored
 from tests.recorded_runs import opened
-spans._AT_ONCE = tables._AT_ONCE = 50  # few enough for a test
+stored.of_session.__kwdefaults__["many"] = trace_events._AT_ONCE = 125  # few enough for a test
+spans._AT_ONCE = tables._AT_ONCE = 12
 class Nowhere(io.RawIOBase):
     size = 0
     def writable(self): return True
@@ -419,12 +421,12 @@ with opened() as runs:
 
 def test_a_long_session_is_never_held() -> None:
     """Four times as many events, each with a text of its own, need nearly the same memory in each format."""
-    for many in (600, 2_400):
+    for many in (150, 600):
         session = localops.start_session(name=str(many))
         assert session is not None
         for number in range(many // 2):
-            session.record(llm([{"role": "user", "content": shake_128(b"%d" % number).hexdigest(500)}], f"{number}"))
-            session.record(localops.ToolEvent(name="tides", returns=shake_128(b"a %d" % number).hexdigest(500)))
+            session.record(llm([{"role": "user", "content": shake_128(b"%d" % number).hexdigest(2_000)}], f"{number}"))
+            session.record(localops.ToolEvent(name="tides", returns=shake_128(b"a %d" % number).hexdigest(2_000)))
         session.end_session("Success")
     names = ["jsonl", "csv", "md", "atif", "sft", "otlp", "perfetto", "parquet"]
     done = programs.run(_PEAK, *names, timeout=300)

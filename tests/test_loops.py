@@ -16,6 +16,7 @@ from localops.reading.home import Home
 from localops.reading.loops import Call
 from localops.reading.waste import Waste
 from tests import loop_runs
+from tests.examples import sized
 from tests.loop_runs import Planted
 
 _ids = count(1)
@@ -44,7 +45,7 @@ def read(session: Session | None = None) -> dict[str, Any]:
 
 
 def test_planted_loops_are_found_and_nothing_else() -> None:
-    """Of 300 runs: precision and recall, and an alarm of each that comes before the fourth round begins."""
+    """Of many runs: precision and recall, and an alarm of each that comes before the fourth round begins."""
     scripts: dict[uuid.UUID, loop_runs.Script] = {}
     alarms: list[tuple[Planted | None, int]] = []
 
@@ -54,7 +55,7 @@ def test_planted_loops_are_found_and_nothing_else() -> None:
         alarms.append((of_it, len(of_it.calls) if of_it is not None else 0))
 
     localops.init(on_loop=on_loop, auto_start_session=False, instrument_llm_calls=False)
-    runs = list(loop_runs.record(300, begun=scripts.__setitem__))
+    runs = list(loop_runs.record(sized(150, 300), begun=scripts.__setitem__))
     listed = right = missed = planted = 0
     with Home() as opened:
         for run in runs:
@@ -65,7 +66,7 @@ def test_planted_loops_are_found_and_nothing_else() -> None:
             right += sum(any(2 * len(calls & one) >= len(calls) for one in wanted) for calls in sets)
             planted += len(wanted)
             missed += sum(not any(2 * len(calls & one) >= len(one) for calls in sets) for one in wanted)
-    assert planted > 150
+    assert planted > len(runs) / 2
     assert right / listed >= 0.95
     assert 1 - missed / planted >= 0.95
     # For a habit there is no alarm; a planted call is in its list only when it has returned, after the alarm.

@@ -21,6 +21,7 @@ from localops.otlp import documents
 from localops.otlp.importing import take
 from localops.reading.home import Home
 from tests import programs
+from tests.examples import sized
 
 _T0 = 1_700_000_000_000_000_000
 
@@ -312,7 +313,7 @@ print(report.rows, peak() - before)
 @pytest.mark.parametrize("as_lines", [True, False])
 def test_a_large_file_is_not_held(file: Path, as_lines: bool) -> None:
     """A file needs far less memory than it has bytes, also when it is one document on one line."""
-    many, text = 300, "x" * 400_000
+    many, text = sized(200, 300), "x" * 400_000
     requests = [request(span(1, number, "step", parent=1, about={"big": text})) for number in range(2, many)]
     with open(file, "w") as out:
         if as_lines:
@@ -320,7 +321,7 @@ def test_a_large_file_is_not_held(file: Path, as_lines: bool) -> None:
         else:
             inner = ",".join(json.dumps(each["resourceSpans"][0]) for each in requests)
             out.write(f'{{"resourceSpans":[{inner}]}}')
-    assert file.stat().st_size > 100_000_000
+    assert file.stat().st_size > 350_000 * many
     done = programs.run(_MEASURE, file)
     assert done.stderr == ""
     written, grown = map(int, done.stdout.split())
