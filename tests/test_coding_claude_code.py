@@ -18,14 +18,14 @@ from localops.reading import analytics
 from localops.reading.snapshot import Snapshot
 from tests import programs
 from tests.transcripts import SESSION, Claude, event, hook, text, tool, write
+from tests.warm import localops
 
-_IMPORT = "import sys; from localops.cli import main; main(sys.argv[1:])"
 _LONG_AGO = (1_000_000_000, 1_000_000_000)
 _MODEL = "claude-sonnet-4-5-20250929"
 
 
 def _import(folder: Path, *options: str) -> tuple[int, dict[str, Any], str]:
-    done = programs.run(_IMPORT, "import", "--claude-code", folder, "--json", *options)
+    done = localops("import", "--claude-code", folder, "--json", *options)
     return done.returncode, json.loads(done.stdout), done.stderr
 
 
@@ -111,7 +111,7 @@ def test_a_repaired_journal_gets_what_it_lost_from_the_transcripts(tmp_path: Pat
     _import(tmp_path)
     lose = "import apsw, sys; apsw.Connection(sys.argv[1]).execute(\"delete from event where kind = 'llm'\")"
     assert programs.run(lose, Path(programs.project()) / "journal.db").returncode == 0
-    done = programs.run(_IMPORT, "repair", "--project", "default", "--replace")
+    done = localops("repair", "--project", "default", "--replace")
     assert done.returncode == 3, done.stderr  # rows are lost
     assert programs.figures().llms == 0
     assert _read_and_unchanged(tmp_path) == (1, 0)
@@ -294,7 +294,7 @@ def test_a_deleted_session_stays_deleted(tmp_path: Path) -> None:
     """An import does not restore what was deleted here."""
     write(tmp_path / f"{SESSION}.jsonl", _session(Claude()))
     _import(tmp_path)
-    removed = programs.run(_IMPORT, "prune", "--session", SESSION, "--yes")
+    removed = localops("prune", "--session", SESSION, "--yes")
     assert removed.returncode == 0, removed.stderr
     assert _import(tmp_path)[1]["deleted"] == 1
     assert programs.sessions() == []
@@ -302,6 +302,6 @@ def test_a_deleted_session_stays_deleted(tmp_path: Path) -> None:
 
 def test_a_folder_that_is_missing_is_said(tmp_path: Path) -> None:
     """With the path that was looked at."""
-    done = programs.run(_IMPORT, "import", "--claude-code", tmp_path / "none")
+    done = localops("import", "--claude-code", tmp_path / "none")
     assert done.returncode == 1
     assert "does not exist" in done.stderr

@@ -11,8 +11,8 @@ from localops.encoding.pricing import Prices, Usage
 from localops.reading import analytics
 from tests import programs
 from tests.transcripts import SESSION, event, hook, write
+from tests.warm import localops
 
-_IMPORT = "import sys; from localops.cli import main; main(sys.argv[1:])"
 _SECOND = {"input_tokens": 3_000, "cached_input_tokens": 2_000, "output_tokens": 100, "reasoning_output_tokens": 40}
 
 
@@ -44,7 +44,7 @@ def _lines() -> list[dict[str, Any]]:
 
 
 def _import(folder: Path) -> tuple[int, dict[str, Any]]:
-    done = programs.run(_IMPORT, "import", "--codex", folder, "--json")
+    done = localops("import", "--codex", folder, "--json")
     return done.returncode, json.loads(done.stdout)
 
 

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
-import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from subprocess import CompletedProcess
 from typing import Any
 
-from tests import programs
+from tests import warm
 
 SESSION = "8c35adc1-1c1e-4f43-9a57-0d1f3e5a7b10"
-_HOOK = "from localops.__main__ import main; main()"
 USAGE = {
     "input_tokens": 10,
     "cache_creation_input_tokens": 2_000,
@@ -22,14 +20,16 @@ USAGE = {
 }
 
 
-def hook(event: object, agent: str = "claude-code", **options: Any) -> subprocess.CompletedProcess[str]:
+def hook(
+    event: object,
+    agent: str = "claude-code",
+    *,
+    arguments: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+) -> CompletedProcess[str]:
     """Run a hook in a process of its own; an event that is no text becomes JSON."""
     given = event if isinstance(event, str) else json.dumps(event)
-    environment = {**os.environ, "PYTHONPATH": programs._PATH, **options.pop("env", {})}
-    command = [sys.executable, "-c", _HOOK, "hook", agent, *options.pop("arguments", [])]
-    return subprocess.run(
-        command, input=given, env=environment, text=True, capture_output=True, timeout=60, check=False, **options
-    )
+    return warm.ours().run(warm.MAIN, env, ["hook", agent, *arguments], input=given)
 
 
 def event(name: str, **fields: object) -> dict[str, object]:

@@ -91,6 +91,7 @@ _OURS = (
     "localops.cli.group",
     "localops.cli.hub.serve",
     "localops.cli.ui",
+    "localops.coding.hook",
     "localops.upkeep.scoring",
     "localops_sync.worker",
     "localops_sync.cli",
@@ -223,12 +224,13 @@ class Warm:
         arguments: Sequence[str] = (),
         env: Mapping[str, str] | None = None,
         *,
+        stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
     ) -> Copy:
         """Start a program in the environment of the test and with what `env` adds.
 
-        Its streams are those of the test by default, stdin is empty, and stdout may be subprocess.PIPE.
+        Its streams are those of the test by default, but stdin is empty, and stdout may be subprocess.PIPE.
         """
         request = {
             "code": code,
@@ -248,17 +250,26 @@ class Warm:
                 read, write = os.pipe()
                 printed, stdout = os.fdopen(read), ours(write)
             answers, status = os.pipe()
-            streams = [ours(os.open(os.devnull, os.O_RDONLY)), 1 if stdout is None else stdout]
+            streams = [ours(os.open(os.devnull, os.O_RDONLY)) if stdin is None else stdin]
+            streams.append(1 if stdout is None else stdout)
             streams += [2 if stderr is None else stderr, ours(status)]
             socket.send_fds(self._control, [json.dumps(request).encode()], streams)
         return Copy([sys.executable, "-c", code, *arguments], answers, printed)
 
     def run(
-        self, code: str, env: Mapping[str, str] | None = None, arguments: Sequence[str] = (), timeout: float = 120
+        self,
+        code: str,
+        env: Mapping[str, str] | None = None,
+        arguments: Sequence[str] = (),
+        *,
+        input: str = "",
+        timeout: float = 120,
     ) -> CompletedProcess[str]:
         """Run a program to its end; one that hangs fails the test."""
-        with _files() as (out, err):
-            copy = self.start(code, arguments, env, stdout=out.fileno(), stderr=err.fileno())
+        with _files() as (given, out, err):
+            given.write(input.encode())
+            given.seek(0)
+            copy = self.start(code, arguments, env, stdin=given.fileno(), stdout=out.fileno(), stderr=err.fileno())
             try:
                 exit_code = copy.wait(timeout)
             except subprocess.TimeoutExpired as late:
@@ -276,9 +287,9 @@ class Warm:
 
 
 @contextlib.contextmanager
-def _files() -> Iterator[tuple[IO[bytes], IO[bytes]]]:
-    with tempfile.NamedTemporaryFile() as out, tempfile.NamedTemporaryFile() as err:
-        yield out, err
+def _files() -> Iterator[list[IO[bytes]]]:
+    with contextlib.ExitStack() as stack:
+        yield [stack.enter_context(tempfile.NamedTemporaryFile(buffering=0)) for _ in range(3)]
 
 
 def _umask() -> int:
