@@ -21,8 +21,9 @@ if TYPE_CHECKING:
 
     Taken = tuple[Arrived, Ack, int]
 
-# Batches and rows of one transaction: as many rows as the largest batch of our senders has, and one batch more.
-_MOST_BATCHES, _MOST_ROWS = 64, 4_000
+# Batches of one transaction; no other comes into it when it has so many rows, or characters in their bodies, which are
+# all in memory: those of the largest batch of our senders.
+_MOST_BATCHES, _MOST_ROWS, _MOST_SIZE = 64, 4_000, 4 << 20
 
 
 class _Place:
@@ -81,18 +82,21 @@ class BatchQueue:
 
     def _store(self, project: str, line: deque[_Place], group: list[_Place]) -> list[Taken | Exception]:
         """Take the next batches out of the line into `group`, and store them; runs in a thread."""
-        rows = 0
-        while line and len(group) < _MOST_BATCHES and rows < _MOST_ROWS:
+        rows = size = 0
+        while line and len(group) < _MOST_BATCHES and rows < _MOST_ROWS and size < _MOST_SIZE:
             place = line.popleft()
             if place.done.cancelled():
                 continue
             group.append(place)
             try:
                 place.arrived = place.parse()
-                rows += len(place.arrived.batch.rows)
             # Wide, as each kind has its own status, and this is about one request of many.
             except Exception as error:
                 place.failure = error
+                # To find out may have taken long, and its traceback holds all that was read.
+                break
+            rows += len(place.arrived.batch.rows)
+            size += sum(len(row.body or "") for row in place.arrived.batch.rows)
         arrived = [place.arrived for place in group if place.arrived is not None]
         assert self._service.keys is not None
         hub = self._service.keys.hub

@@ -173,10 +173,28 @@ def test_batches_that_wait_become_one_group(tmp_path: Path) -> None:
     assert isinstance(results[0], BundleError)
     assert isinstance(results[-1], asyncio.CancelledError)
     assert [result[0].batch for result in results if isinstance(result, tuple)] == batches
-    # One place of the first group is that of the invalid one.
-    assert store.groups == [many - 1, 11]
+    # The invalid one, which is answered alone, came first.
+    assert store.groups == [many, 10]
     assert service.waiting_writes == 0
     assert len(_ids(tmp_path / "p" / "journal.db")) == 5 * len(batches)
+
+
+def test_a_group_is_bounded_by_its_content(tmp_path: Path) -> None:
+    """All of it is in memory: a body of a few bytes on the wire may be large, and one event may have 16 MB."""
+    keys = Keys(str(tmp_path))
+    store = _Counting(str(tmp_path))
+    store.migrate("p")
+    service = Service(store, keys, Limits())
+    queue = BatchQueue(service)
+    body = f'{{"params":"{"long " * 200_000}"}}'
+    large = [batch_of(session_rows(1, body=body), journal=_journal(number)) for number in range(10)]
+
+    async def send() -> None:
+        await asyncio.gather(*(queue.store("p", partial(Arrived, batch, {}, "k")) for batch in large))
+
+    asyncio.run(send())
+    service.close()
+    assert store.groups == [5, 5]
 
 
 def test_many_senders_at_once_get_their_own_answers(tmp_path: Path) -> None:
