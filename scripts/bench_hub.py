@@ -126,9 +126,13 @@ def watch(bench: Bench) -> None:
     Keys(str(large))
     gigabytes = 1 if bench.many < 1_000_000 else 10
     _fill(large, "default", (gigabytes << 30) // (_BODY * _AT_ONCE), _AT_ONCE, _BODY)
+    # A hub writes a small file before it is ready, which would wait for all that was written just now.
+    os.sync()
     with _hub(large) as running:
         took_s = running.seconds_to_ready()
-    bench.say(f"start of a hub with {gigabytes} GB of rows, until /ready", "<= 2 s", f"{took_s:.2f} s")
+        used_s = running.cpu()
+    figure = f"{took_s:.2f} s (CPU {used_s:.2f} s)"
+    bench.say(f"start of a hub with {gigabytes} GB of rows, until /ready", "<= 2 s", figure)
 
 
 PARTS = {"watch": watch}

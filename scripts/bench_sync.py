@@ -261,7 +261,7 @@ def _call() -> dict[str, Any]:
     }
 
 
-def _cpu(pid: int) -> float:
+def cpu(pid: int) -> float:
     """Return the seconds of CPU that a process has used."""
     with open(f"/proc/{pid}/stat") as file:
         fields = file.read().rpartition(")")[2].split()
@@ -281,10 +281,10 @@ def spans(bench: Bench) -> None:
             with hub(home.parent / f"rows {number}") as there:
                 # What is loaded once does not count.
                 worker.sync(str(home), "first", Remote(f"hub{number}", there.url, key=there.key))
-                before = _cpu(there.process.pid)
+                before = cpu(there.process.pid)
                 outcome = worker.sync(str(home), "default", Remote(f"hub{number}", there.url, key=there.key))
                 assert outcome.code == exit_codes.DONE, outcome
-                own = outcome.sent / (_cpu(there.process.pid) - before)
+                own = outcome.sent / (cpu(there.process.pid) - before)
             for name, bodies in requests_of.items():
                 ratios[name].append(_span_rate(home.parent / f"{name} {number}", bodies) / own)
     figure = ", ".join(f"{statistics.median(each):.2f}" for each in ratios.values())
@@ -306,10 +306,10 @@ def _span_rate(data: Path, bodies: list[bytes]) -> float:
             assert (reply.status_code, reply.content) == (200, b""), reply
 
         post(next(_spans(512, _call)))
-        before = _cpu(there.process.pid)
+        before = cpu(there.process.pid)
         for request in bodies:
             post(request)
-        took = _cpu(there.process.pid) - before
+        took = cpu(there.process.pid) - before
         with Reader(str(data / "default" / "journal.db")) as reader:
             return int(reader.ask("select count(*) - 576 from event")[0][0]) / took
 
