@@ -15,8 +15,9 @@ from atif import Trajectory
 from prometheus_client.openmetrics.parser import text_string_to_metric_families
 
 import localops
-from localops import dialects
+from localops import clock, dialects
 from localops.dialects import tables
+from localops.journal import rows
 from localops.reading import analytics, facts
 from localops.reading.export import Run
 from tests import programs, recorded_runs
@@ -162,7 +163,88 @@ def test_what_a_killed_run_was_at_is_in_its_trajectory(runs: list[Run]) -> None:
     assert whole["extra"]["state"] == "Indeterminate"
 
 
+def _row(session: Session, kind: str, **columns: Any) -> None:
+    at = clock.now_ns()
+    id = columns.pop("id", None) or clock.new_id(at)
+    body = columns.pop("body", None)
+    row = rows.make(kind, session.recorder.session, id=id, at_ns=at, body=body and json.dumps(body), **columns)
+    assert session.recorder.journal.append(row)
+
+
+def _unended(session: Session) -> None:
+    """Record a call that never ends between two that do, with an agent that worked in it, and a decision about it."""
+    cat = clock.new_id()
+    _row(session, "agent", id=cat, phase=rows.OPEN, name="cat")
+    _row(session, "tool", name="sleep", agent=cat, parent=cat)
+    _row(session, "agent", id=cat, name="cat")
+    session.record(localops.ToolEvent(name="first"))
+    dig, workflow = clock.new_id(), clock.new_id()
+    _row(session, "workflow", id=workflow, phase=rows.OPEN, name="around")
+    _row(session, "tool", id=dig, phase=rows.OPEN, name="dig", parent=workflow, body={"params": {"deep": 3}})
+    mole, began = clock.new_id(), clock.now_ns()
+    _row(session, "agent", id=mole, phase=rows.OPEN, name="mole", parent=dig)
+    _row(session, "tool", name="scratch", agent=mole, parent=mole)
+    _row(session, "agent", id=mole, name="mole", parent=dig, start_ns=began)
+    _row(session, "resolution", name="dig", parent=dig, body={"once": {"args": "x", "n": 1}, "returns": {"worms": 2}})
+    session.record(localops.ToolEvent(name="last"))
+
+
+def test_a_call_that_never_ended_is_where_it_began() -> None:
+    """In trajectories and transcripts; the agent that worked in it belongs to it all the same."""
+    [whole] = map(json.loads, of(_unended, "atif").splitlines())
+    calls = [call for step in whole["steps"] for call in step.get("tool_calls", ())]
+    assert [call["function_name"] for call in calls] == ["first", "dig", "last"]
+    assert [call["extra"].get("finished", True) for call in calls] == [True, False, True]
+    [embedded] = [each for each in whole["subagent_trajectories"] if each["agent"]["name"] == "mole"]
+    [step] = [step for step in whole["steps"] if step.get("tool_calls", [{}])[0].get("function_name") == "dig"]
+    [result] = step["observation"]["results"]
+    assert result["subagent_trajectory_ref"] == [{"trajectory_id": embedded["trajectory_id"]}]
+    assert "content" not in result
+    text = of(_unended, "md").decode()
+    assert [text.index(f"`{name}`") for name in ("first", "dig", "scratch", "last")] == sorted(
+        text.index(f"`{name}`") for name in ("first", "dig", "scratch", "last")
+    )
+
+
+def test_a_decision_about_a_step_is_no_call() -> None:
+    """What a program decided that a step gave is a remark: nothing was called."""
+    [whole] = map(json.loads, of(_unended, "atif").splitlines())
+    remarks = [step for step in whole["steps"] if step.get("extra", {}).get("kind") == "resolution"]
+    assert [(step["source"], step["message"]) for step in remarks] == [
+        ("system", 'dig: the program decided that it gave {"worms":2}')
+    ]
+    assert "tool_calls" not in remarks[0]
+    Trajectory.model_validate(whole)
+
+
 # Training data
+
+
+def test_calls_without_results_are_left_out_of_training_data() -> None:
+    """A killed program that was resumed may have sent such: trainers refuse them, but for those of the last answer."""
+
+    def record(session: Session) -> None:
+        question = {"role": "user", "content": "Brest?"}
+        two = asked(1, "a")
+        two["tool_calls"] += asked(2, "b")["tool_calls"]
+        result = {"role": "tool", "tool_call_id": two["tool_calls"][1]["id"], "content": "2 m"}
+        late = {"role": "tool", "tool_call_id": "of no call", "content": "9 m"}
+        alone = {**asked(3, "c"), "content": None}
+        prompt = [question, two, result, late, question, alone, question]
+        session.record(llm(prompt, asked(4, "d")))
+
+    [line] = map(json.loads, of(record, "sft").splitlines())
+    assert [message["role"] for message in line["messages"]] == [
+        "user",
+        "assistant",
+        "tool",
+        "user",
+        "user",
+        "assistant",
+    ]
+    calls = [call["id"] for message in line["messages"] for call in message.get("tool_calls", ())]
+    assert calls == [asked(2, "b")["tool_calls"][0]["id"], asked(4, "d")["tool_calls"][0]["id"]]
+    assert line["messages"][2]["tool_call_id"] == calls[0]
 
 
 def test_a_conversation_is_one_line_of_training_data() -> None:

@@ -178,6 +178,26 @@ def test_a_long_text_is_shown_around_what_was_found() -> None:
     assert len(snippet) < 200
 
 
+@pytest.mark.parametrize(
+    ("query", "text", "shown"),
+    [
+        ("2", "so ½ of it", "½"),
+        ('"2 of"', "so ½ of it", "½ of"),
+        ("fi*", "a ﬁne day", "ﬁne"),
+        ("ハ", "a ﾊﾟ b", "ﾊﾟ"),
+        ("2nd", "the ²nd one", "²nd"),
+        ('"' + " ".join(map(str, range(60))) + '"', "0 " * 80 + " ".join(map(str, range(60))), "57 58 59"),
+    ],
+)
+def test_a_passage_has_the_word_however_it_is_written(query: str, text: str, shown: str) -> None:
+    """Ligatures, fractions and forms of a letter are words as the index has them; a long phrase is shown whole."""
+    far = f"{'lorem ' * 100}{text}{' ipsum' * 100}"
+    assert Query(query).is_in(far)
+    first, last = Query(query).place(far)
+    assert far[first:last].endswith(shown)
+    assert shown in Query(query).snippet(far)
+
+
 @pytest.mark.parametrize("nothing", ["", "  ", "!?", "…"])
 def test_a_query_without_a_word_is_refused(nothing: str) -> None:
     """There is nothing it could find."""

@@ -6,6 +6,8 @@ holds all others.  A conversation that was cut (compacted, say) or that branched
 
 from __future__ import annotations
 
+from itertools import takewhile
+
 from localops.dialects import chat
 from localops.encoding import encode
 from localops.journal import rows, stored
@@ -26,7 +28,10 @@ def write(runs: Iterable[Run], file: BinaryIO) -> None:
     """Write the conversations of sessions, each once, in the order of their last calls."""
     for run in runs:
         for event in last_calls(run):
-            line = {"messages": _messages(event), **({"tools": known} if (known := chat.tools(event)) else {})}
+            line = {
+                "messages": _answered(_messages(event)),
+                **({"tools": known} if (known := chat.tools(event)) else {}),
+            }
             file.write(encode.dumps(line) + b"\n")
 
 
@@ -53,6 +58,33 @@ def _is_answered(event: dict[str, Any]) -> bool:
 
 def _messages(event: dict[str, Any]) -> list[dict[str, Any]]:
     return [*chat.request(event), chat.answer(event) or {}]
+
+
+def _answered(messages: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Return a conversation without tool calls that have no result, and results that have no call.
+
+    A program that was killed and resumed may send such, and trainers refuse them.  The calls of the last answer stay:
+    it is what is to be learned.
+    """
+    kept: list[dict[str, Any]] = []
+    asked: set[str] = set()
+    for at, message in enumerate(messages):
+        if message["role"] == "tool":
+            if message["tool_call_id"] in asked:
+                asked.discard(message["tool_call_id"])
+                kept.append(message)
+            continue
+        results = takewhile(lambda each: each["role"] == "tool", messages[at + 1 :])
+        given = {result["tool_call_id"] for result in results}
+        calls = message.get("tool_calls", ())
+        answered = calls if at + 1 == len(messages) else [call for call in calls if call["id"] in given]
+        asked = {call["id"] for call in answered}
+        if len(answered) < len(calls):
+            message = {key: value for key, value in message.items() if key != "tool_calls"}
+            message |= {"tool_calls": answered} if answered else {}
+        if message.get("content") or message.get("tool_calls") or not calls:
+            kept.append(message)
+    return kept
 
 
 def _read(run: Run, ids: Iterable[bytes]) -> Iterator[dict[str, Any]]:

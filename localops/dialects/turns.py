@@ -2,7 +2,7 @@
 
 A prompt repeats the conversation so far, so only what is new in it becomes a turn.  A recorded tool call belongs to the
 turn in which the model asked for it, known by its call id, else by tool and arguments; without one, it is a turn of its
-own.  Turns come in the order of their ends; what was under way comes last.
+own.  Turns come in the order of their ends; what never ended is where it began.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from localops.dialects import chat
 from localops.otel.messages import text
 from localops.otlp.records import KIND
 from localops.reading import analytics
+from localops.reading.recorded_steps import RESOLUTION
 from localops.recording.recorder import COPY
 
 TYPE_CHECKING = False
@@ -32,7 +33,7 @@ _MOST_KNOWN = 200_000
 _MOST_WAITING = 200
 # Wrappers around other events, which are turns themselves.
 AROUND = frozenset(("operation", "workflow", "task", COPY))
-REMARKS = frozenset(("error", KIND))
+REMARKS = frozenset(("error", KIND, RESOLUTION))
 
 
 @dataclass
@@ -71,7 +72,7 @@ class Turn:
 
 def of(run: Run) -> Iterator[Turn]:
     """Yield the turns of a session."""
-    yield from _Turns().of(analytics.events(run.reader, run.id))
+    yield from _Turns().of(analytics.events(run.reader, run.id, opened_in_place=True))
 
 
 class _Turns:
@@ -79,12 +80,20 @@ class _Turns:
         self._known: OrderedDict[tuple[str | None, int], None] = OrderedDict()
         self._waiting: deque[Turn] = deque()
         self._agents_in: dict[str, list[str]] = {}  # by the event that they worked in
+        self._endless: dict[str, Call] = {}  # calls that never ended, by their events
+        self._around: list[Event] = []  # agents and wrappers that never ended: what happened in them comes first
 
     def of(self, events: Iterator[Event]) -> Iterator[Turn]:
         """Yield the turns of events, which come in the order of their ends."""
         last_ns = 0
         for event in events:
             last_ns = max(last_ns, event["start_ns"])
+            if not event["finished"] and (event["kind"] in AROUND or event["kind"] == "agent"):
+                self._around.append(event)
+            else:
+                yield from self._of_event(event)
+        # The innermost first.
+        for event in reversed(self._around):
             yield from self._of_event(event)
         for agents in self._agents_in.values():
             yield from self._next(Turn(None, "system", last_ns, agents=agents))
@@ -101,8 +110,7 @@ class _Turns:
         elif kind in AROUND:
             self._pass_on_agents(event)
         elif not (kind == "tool" and self._belongs(event)):
-            call = _call_of(event, event["id"])
-            call.agents = self._agents_in.pop(event["id"], [])
+            call = self._recorded(event, event["id"])
             yield from self._next(Turn(agent, "agent", event["start_ns"], calls=[call], event=event))
 
     def _next(self, turn: Turn) -> Iterator[Turn]:
@@ -172,10 +180,20 @@ class _Turns:
         call = self._asked_for(event)
         if call is None:
             return False
-        recorded = _call_of(event, call.id)
+        recorded = self._recorded(event, call.id)
         call.event, call.result, call.has_result = event, recorded.result, recorded.has_result
-        call.agents = self._agents_in.pop(event["id"], [])
+        call.agents = recorded.agents
         return True
+
+    def _recorded(self, event: Event, id: str) -> Call:
+        """Return a recorded call, with the agents that worked in it: of one that never ended, these come later."""
+        call = _call_of(event, id)
+        call.agents = self._agents_in.pop(event["id"], [])
+        if not call.has_result:
+            self._endless[event["id"]] = call
+            while len(self._endless) > _MOST_WAITING:
+                del self._endless[next(iter(self._endless))]
+        return call
 
     def _asked_for(self, event: Event) -> Call | None:
         id = event.get("call_id")
@@ -199,12 +217,17 @@ class _Turns:
             agent = event["agent"] if event["agent"] != own else None
             yield from self._next(Turn(agent, "system", event["start_ns"], event=event, agents=[own]))
         else:
-            self._agents_in.setdefault(around, []).append(own)
+            self._put_in(around, [own])
 
     def _pass_on_agents(self, event: Event) -> None:
         """Hand agents that worked in a wrapper to what is around it."""
         if inside := self._agents_in.pop(event["id"], []):
-            self._agents_in.setdefault(event["parent"] or "", []).extend(inside)
+            self._put_in(event["parent"] or "", inside)
+
+    def _put_in(self, around: str, agents: list[str]) -> None:
+        """Keep agents for the event that they worked in; one that never ended has its turn already."""
+        call = self._endless.get(around)
+        (self._agents_in.setdefault(around, []) if call is None else call.agents).extend(agents)
 
 
 def _asked(call: Message) -> Call:
@@ -227,4 +250,7 @@ def remark(event: Event) -> str:
     if event["kind"] == "agent":
         return f"agent {event['name'] or ''}".strip()
     details = event.get("details") or event.get("message")
+    if event["kind"] == RESOLUTION:
+        name, result = event["name"] or "step", event.get("returns")
+        return f"{name}: the program decided that it gave {'nothing' if result is None else text(result)}"
     return ": ".join(filter(None, (event["name"] or event["kind"], text(details) if details is not None else None)))

@@ -179,22 +179,27 @@ def all_parts(source: Source, session: bytes) -> dict[str, list[Part]]:
     return by_dim
 
 
-def events(source: Source, session: bytes) -> Iterator[dict[str, Any]]:
+def events(source: Source, session: bytes, *, opened_in_place: bool = False) -> Iterator[dict[str, Any]]:
     """Yield a session's events, oldest first, as plain values; one that has not ended has `finished` false.
 
     The input of an operation is in the row that opened it: this merges the two, and what later rows add to an event.
+    With `opened_in_place`, an operation that has not ended comes where it began, instead of last.
     """
     # Late, as totals and lists do not need it.
     from localops.journal import stored
 
     later = afterwards(source, session)
     opened: dict[bytes, Stored] = {}
+    endless = {one.id for one in stored.unfinished(source, session)} if opened_in_place else set()
     for row in stored.of_session(source, session):
         if row.kind in rows.BOOKS:
             continue
-        if row.phase == rows.OPEN:
+        if row.phase == rows.OPEN and row.id in endless:
+            yield plain(row, None)
+        elif row.phase == rows.OPEN:
             opened[row.id] = row
-        else:
+        # It may have ended since.
+        elif row.id not in endless:
             yield plain(row, opened.pop(row.id, None), later.get(row.id))
     # Operations that have not ended come last.
     for row in opened.values():

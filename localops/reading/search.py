@@ -24,7 +24,7 @@ from localops.journal.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any
 
     from localops.journal.reader import Reader
@@ -86,6 +86,17 @@ def _folded(text: str) -> str:
     return normalize("NFC", plain).casefold()
 
 
+def _folded_words(text: str) -> Iterator[tuple[str, int, int]]:
+    """Yield the words of a text as `words` does, each with where it begins and ends: a `½` has two of them."""
+    letters, places = [], []
+    for at, letter in enumerate(text):
+        folded = _folded(letter)
+        letters.append(folded)
+        places += [at] * len(folded)
+    for word in _WORD.finditer("".join(letters)):
+        yield word[0], places[word.start()], places[word.end() - 1] + 1
+
+
 class Query:
     """A query, parsed.
 
@@ -117,18 +128,23 @@ class Query:
     def snippet(self, text: str) -> str:
         """Return the text around the first match, on one line."""
         flat = " ".join(text.split())
-        at, _ = self.place(flat)
-        start, end = max(0, at - _SIDE), at + 2 * _SIDE
+        at, last = self.place(flat)
+        start, end = max(0, at - _SIDE), max(at + 2 * _SIDE, last)
         return f"{'…' if start else ''}{flat[start:end]}{'…' if end < len(flat) else ''}"
 
     def place(self, text: str) -> tuple[int, int]:
-        """Return where the first term begins and ends in the text; (0, 0) if it is spelled differently there."""
+        """Return where the first term begins and ends in the text; (0, 0) if it is not in it."""
+        written = ((_folded(word[0]), word.start(), word.end()) for word in _WRITTEN.finditer(text))
+        return self._first_among(written) or self._first_among(_folded_words(text)) or (0, 0)
+
+    def _first_among(self, read: Iterable[tuple[str, int, int]]) -> tuple[int, int] | None:
+        """Return where the first term is among words in order, each with where it begins and ends."""
         seen: deque[tuple[str, int, int]] = deque(maxlen=len(self.terms[0]))
-        for word in _WRITTEN.finditer(text):
-            seen.append((_folded(word[0]), word.start(), word.end()))
+        for word in read:
+            seen.append(word)
             if self._are_first_term([folded for folded, _, _ in seen]):
                 return seen[0][1], seen[-1][2]
-        return 0, 0
+        return None
 
     def _are_first_term(self, read: list[str]) -> bool:
         wanted = self.terms[0]

@@ -131,7 +131,7 @@ class SessionIndex:
     def follow(self, project: Project) -> None:
         """Update the index with the new rows of the journal."""
         reader = project.reader
-        journal = reader.ask("select value from meta where key = 'journal'")
+        journal = reader.ask("select value from meta where key in ('journal', 'scrubbed')")
         newest = int(project.ask("last_seq")[0][0])
         if journal != self._journal or not 0 <= newest - self._seen <= _TOO_MANY_CHANGED:
             self._load(project)
@@ -149,7 +149,7 @@ class SessionIndex:
         """Load every session of the derived tables."""
         self._forget()
         reader = project.reader
-        self._journal = reader.ask("select value from meta where key = 'journal'")
+        self._journal = reader.ask("select value from meta where key in ('journal', 'scrubbed')")
         self._seen = int(ask(reader, "mark")[0][0])
         lines = ask(reader, "catalogue")
         if not lines:

@@ -21,7 +21,7 @@ from localops.journal.reader import SQLITE, Reader, reason
 from localops.journal.sql import statements
 from localops.reading import session_state
 from localops.reading.home import REMOTES, sent_nowhere
-from localops.transfer import clocks, delivery
+from localops.transfer import clocks, delivery, scrubbed
 from localops.upkeep import imported_prices, prune, salvage
 
 TYPE_CHECKING = False
@@ -235,6 +235,9 @@ def _beside(name: str, folder: str, path: str) -> Iterator[Finding]:
 def _looked_into(name: str, folder: str, reader: Reader, *, deep: bool) -> Iterator[Finding]:
     try:
         yield from _journal(name, reader)
+        if scrubbed.is_unfinished(reader):
+            text = "a scrub was not finished: traces of secrets may be left in its files"
+            yield Finding(name, text, f"localops scrub --project {name} --yes")
         yield from _sync(name, folder, reader)
         if deep:
             yield from _deep(name, folder, reader)
