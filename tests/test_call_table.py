@@ -190,7 +190,7 @@ def test_calls_are_listed_in_every_order(written: tuple[str, _Program], sort: st
 
 
 _FILTERS: list[tuple[Asked, Any]] = [
-    (Asked(kinds=("llm",)), lambda call: call["kind"] == "llm"),
+    (Asked(kind="llm"), lambda call: call["kind"] == "llm"),
     (Asked(model=("gpt-4o", "my-own")), lambda call: call.get("model") in ("gpt-4o", "my-own")),
     (Asked(tool=("search",)), lambda call: call.get("tool") == "search"),
     (Asked(tool=("nothing",)), lambda _: False),
@@ -204,7 +204,7 @@ _FILTERS: list[tuple[Asked, Any]] = [
     (Asked(argument='"n":1', tool=("fetch",)), lambda call: call.get("tool") == "fetch" and call["args"]["n"] == 1),
     # Behind the part of the arguments that the table keeps.
     (Asked(argument='corns "}'), lambda call: len(call.get("args", {}).get("query", "")) > 100),
-    (Asked(failed=True, kinds=("tool",)), lambda call: call["failed"] and call["kind"] == "tool"),
+    (Asked(failed=True, kind="tool"), lambda call: call["failed"] and call["kind"] == "tool"),
 ]
 
 
@@ -340,6 +340,24 @@ def test_sums_are_those_of_analytics(written: tuple[str, _Program]) -> None:
                 for line in analytics.together(by, lines)
             }
             assert mine == theirs
+
+
+def test_the_view_has_the_same_calls(written: tuple[str, _Program]) -> None:
+    """For `localops query`: with their figures, and the class of the error that each failed with."""
+    home, program = written
+    ended = {rows.id_text(call["id"]): call for call in program.calls.values() if call["took"] is not None}
+    with _sources(home) as sources:
+        listed = [row for each in sources for row in each.project.reader.ask(_VIEW)]
+    assert len(listed) == len(ended)
+    for id, kind, called, milliseconds, first, cost, failed, error in listed:
+        known = ended[id]
+        assert (kind, called) == (known["kind"], known.get("tool", known.get("model")))
+        assert (round(milliseconds * 1e6), first) == (known["took"], known.get("first") and known["first"] * 1000)
+        assert (cost and round(cost * 1e9), bool(failed), error) == (known["cost"], known["failed"], known.get("error"))
+
+
+_VIEW = """select id, kind, coalesce(tool, model), milliseconds, first_token_milliseconds, cost_usd, failed, error
+from call"""
 
 
 def _open(folder: Path) -> tuple[Journal, Project, CallTable, Source]:

@@ -103,8 +103,7 @@ def calls(
     of_calls, wanted = call_query.split(filters.chosen(given))
     with common.look(home, project) as opened, ExitStack() as tables:
         id = None if session is None else opened.find(session)[1]
-        kinds = () if kind is None else (kind,)
-        asked = Asked(kinds, **of_calls, argument=argument, same=same, prompt=prompt, failed=failed, session=id)
+        asked = Asked(kind, **of_calls, argument=argument, same=same, prompt=prompt, failed=failed, session=id)
         filters.prepare(opened, wanted)
         sources = [_source(each, wanted, tables) for each in opened.projects]
         if by is not None:

@@ -7,7 +7,7 @@ neither repeats nor skips a call.  Groups and sums have the figures of `analytic
 from __future__ import annotations
 
 from collections import namedtuple
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from heapq import merge, nsmallest
 from itertools import groupby
 from typing import NamedTuple
@@ -114,7 +114,7 @@ class Asked:
     Of several values of a filter each may match, and `*` in one stands for any characters, as in those of sessions.
     """
 
-    kinds: tuple[str, ...] = ()
+    kind: str | None = None
     model: tuple[str, ...] = ()
     tool: tuple[str, ...] = ()
     error: tuple[str, ...] = ()  # classes of the error that a call failed with
@@ -289,11 +289,11 @@ def grouped(
 
 def _of_groups(asked: Asked, by: str) -> Asked:
     """Return the filters together with those that a grouping brings with it."""
-    kinds = ("tool",) if by in _OF_TOOLS else ("llm",) if by in _OF_LLMS else ()
-    if kinds:
-        both = tuple(kind for kind in asked.kinds or kinds if kind in kinds)
-        asked = Asked(**{**asked.__dict__, "kinds": both or ("",)})
-    return Asked(**{**asked.__dict__, "failed": True}) if by in _OF_FAILED else asked
+    kind = "tool" if by in _OF_TOOLS else "llm" if by in _OF_LLMS else asked.kind
+    if asked.kind not in (None, kind):
+        kind = ""  # no call is in such a group
+    asked = replace(asked, kind=kind)
+    return replace(asked, failed=True) if by in _OF_FAILED else asked
 
 
 def _read_groups(query: _Query, by: str, sort: str | None, many: int) -> Iterator[tuple[Source, _Sums]]:
@@ -443,8 +443,8 @@ class _Query:
             self.require("where_sessions", sessions=table.mask(source.sessions))
 
     def _require_names(self, asked: Asked) -> None:
-        if asked.kinds:
-            self._among("kinds", asked.kinds)
+        if asked.kind is not None:
+            self.require("where_kind", kind=asked.kind)
         for dim in NAMED:
             for name in (dim, f"{NOT}{dim}"):
                 if values := getattr(asked, name):

@@ -18,13 +18,13 @@ if TYPE_CHECKING:
 
 def asked(call: Call, of_calls: Mapping[str, Any]) -> call_query.Asked:
     """Return the filters of calls; `of_calls` are those that sessions have, too."""
-    kinds = tuple(filter(None, call.request.query_params.getlist("kind")))
-    if not set(kinds) <= set(call_query.KINDS):
+    kind = call.param("kind")
+    if kind not in (None, *call_query.KINDS):
         raise HttpError(400, f"invalid kind: use one of {', '.join(call_query.KINDS)}")
     ident = call.param("session")
     return call_query.Asked(
         **of_calls,
-        kinds=kinds,
+        kind=kind,
         argument=call.param("argument"),
         same=_parsed(call_facts.key_of, call.param("same")),
         prompt=_parsed(call_facts.key_of, call.param("prompt")),

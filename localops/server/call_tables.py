@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from localops.errors import LocalopsError
 from localops.journal.reader import SQLiteError
@@ -28,8 +28,9 @@ class CallTables:
         self._folder = folder
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
-        # Projects with a thread that adds rows to their table.
-        self._extending: set[str] = set()
+        # Projects whose tables lack many rows: one thread adds them, one project after another.
+        self._waiting: dict[str, None] = {}
+        self._is_working = False
 
     @contextmanager
     def of(self, project: Project) -> Iterator[tuple[CallTable, int]]:
@@ -49,26 +50,43 @@ class CallTables:
 
     def _extend(self, name: str) -> None:
         with self._lock:
-            is_new = name not in self._extending
-            self._extending.add(name)
-        if is_new:
-            threading.Thread(target=self._work, args=(name,), daemon=True).start()
+            self._waiting[name] = None
+            is_idle = not self._is_working
+            self._is_working = True
+        if is_idle:
+            threading.Thread(target=self._work, daemon=True).start()
 
-    def _work(self, name: str) -> None:
+    def _work(self) -> None:
+        name = None
         try:
-            with Home(self._folder, name) as home:
-                project = home.projects[0]
-                table = CallTable(project.folder)
-                try:
-                    table.extend(project.reader)
-                finally:
-                    table.close()
-        # A full disk, or a deleted folder: every answer reports how many rows are missing.
-        except (SQLiteError, LocalopsError, OSError):
-            pass
+            while (name := self._next_after(name)) is not None:
+                # On a full disk, or without the folder, every answer reports how many rows are missing.
+                with suppress(SQLiteError, LocalopsError, OSError):
+                    self._add_rows(name)
         finally:
-            with self._lock:
-                self._extending.discard(name)
+            # After an unexpected error, the next request starts another thread.
+            if name is not None:
+                with self._lock:
+                    self._waiting.pop(name, None)
+                    self._is_working = False
+
+    def _next_after(self, name: str | None) -> str | None:
+        """Return the next project that waits, once another is done; None when none is left."""
+        with self._lock:
+            if name is not None:
+                self._waiting.pop(name, None)
+            following = next(iter(self._waiting), None)
+            self._is_working = following is not None
+            return following
+
+    def _add_rows(self, name: str) -> None:
+        with Home(self._folder, name) as home:
+            project = home.projects[0]
+            table = CallTable(project.folder)
+            try:
+                table.extend(project.reader)
+            finally:
+                table.close()
 
     def close(self) -> None:
         """Close all tables."""

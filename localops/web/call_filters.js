@@ -222,7 +222,9 @@ export class Filters {
   }
 
   _valued(name, label, value, amount) {
-    const button = this._choice(label, amount, paramsNow().has(name, value), () => this._flip(name, value));
+    const flip = () =>
+      name === "kind" ? this._set({ kind: paramsNow().has(name, value) ? "" : value }) : this._flip(name, value);
+    const button = this._choice(label, amount, paramsNow().has(name, value), flip);
     button.dataset.value = value;
     return button;
   }

@@ -186,8 +186,8 @@ case when c.tokens_in is not null or c.tokens_out is not null then coalesce(c.to
 -- value_first_token --
 c.first_ns
 
--- where_kinds --
-c.kind in (select value from json_each(:kinds))
+-- where_kind --
+c.kind = :kind
 
 -- where_tool --
 c.tool in (select value from json_each(:tool))

@@ -194,6 +194,37 @@ select
 from event e
 where e.kind not in ({books});
 
+-- LLM and tool calls that have ended, in readable form; ids as in the view `event_detail`.  `error` is the class of the
+-- error that a failed call ended with, where one was recorded.
+create view call as
+with failure as materialized (
+  select parent, name, max(seq)
+  from event
+  where kind = 'error'
+    and parent is not null
+  group by parent
+)
+select
+  d.session,
+  d.seq,
+  d.id,
+  d.kind,
+  iif(d.kind = 'tool', d.name, null) as tool,
+  d.model,
+  d.began,
+  d.milliseconds,
+  json_extract(d.body, '$.time_to_first_token') * 1000 as first_token_milliseconds,
+  {d.tokens},
+  d.cost_usd,
+  d.failed,
+  iif(d.failed, f.name, null) as error,
+  d.params
+from event_detail d
+join event e on e.seq = d.seq
+left join failure f on f.parent = e.id
+where d.kind in ('llm','tool')
+  and d.phase = 'ended';
+
 -- The tags of each event: its own, and the final tags of its session.  `session` and `id` are those of event_detail.
 create view event_tag as
 select seq, lower(substr(hex(session), 1, 8) || '-' || substr(hex(session), 9, 4) || '-' || substr(hex(session), 13, 4)
