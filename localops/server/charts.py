@@ -34,11 +34,6 @@ _TIMES = [0, *(factor * 10**power for power in range(6, 15) for factor in (1, 2,
 _COSTS = [0, *(factor * 10**power for power in range(5, 13) for factor in (1, 2, 5))]
 
 
-def overall(index: SessionIndex, project: Project, chosen: Chosen) -> Totals:
-    """Return the sums of sessions' figures; `rows` is the number of sessions."""
-    return sums(index, index.chosen(project, chosen))
-
-
 def sums(index: SessionIndex, rows: Sequence[int]) -> Totals:
     """Return the sums of the figures of the sessions in some rows."""
     return Totals(len(rows), *(sum(index.values(name, rows)) for name in TOTALS[1:]), *[0] * 3)
@@ -53,9 +48,8 @@ class Days:
         self._states: dict[str, Counter[str]] = defaultdict(Counter)
         self._models: dict[str, dict[str, list[int]]] = defaultdict(dict)
 
-    def add(self, index: SessionIndex, project: Project, chosen: Chosen) -> None:
-        """Add the chosen sessions of a project."""
-        rows = index.chosen(project, chosen)
+    def add(self, index: SessionIndex, project: Project, rows: Sequence[int]) -> None:
+        """Add the sessions in some rows of a project's index."""
         states = index.states(project, rows)
         columns = [index.values(name, rows) for name in _SUMS]
         for day, begin, end in self._runs(index.values("began", rows)):

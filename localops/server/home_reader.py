@@ -34,6 +34,7 @@ from localops.reading import (
     waste_page,
 )
 from localops.reading import filters as filtering
+from localops.reading.filters import Filters
 from localops.reading.home import Home
 from localops.server import charts, compare, damage, previews, session_details, session_facets, timeline
 from localops.server.call_tables import CallTables
@@ -53,7 +54,7 @@ if TYPE_CHECKING:
     from localops.reading.call_query import Asked, Source
     from localops.reading.call_query import Place as CallPlace
     from localops.reading.facts import Facts
-    from localops.reading.home import Filters, Listed, Project
+    from localops.reading.home import Listed, Project
     from localops.reading.snapshot import Snapshot
     from localops.recording.scores import Score
     from localops.server.session_index import Place
@@ -65,6 +66,8 @@ _READERS = 4
 _KEPT = 64
 # Session indexes kept in memory, one a project.
 _INDEXES = 64
+# Seconds of CPU time to search the sessions that pass filters for a text: for figures beside a list, and for others.
+_SOON_SECONDS, _SEARCH_SECONDS = 0.5, 10.0
 # Bytes of the rows on a page of events; the last row may exceed it.
 _PAGE = 8 << 20
 _ROWS = statements("queries.sql")["events"]
@@ -163,8 +166,8 @@ class HomeReader:
         wanted = Wanted(filters, **order)
         with self._home(project) as home:
             if (named := session_facets.named(home, filters.text)) is not None:
-                with self._following(named.project) as index:
-                    is_match = index.matches(named.project, filters, named.session)
+                with self._passing(named.project, filters, named.session) as (_, rows, _):
+                    is_match = bool(rows)
                 return list(_listed([named] if is_match else [])), None
             for each in home.projects if filters.text is not None else ():
                 self._catch_up(each)
@@ -221,7 +224,7 @@ class HomeReader:
                         sums[dim] += counted
         return {
             "sessions": sum(many for name, many in in_project.items() if only in (None, name)),
-            **session_facets.most_frequent(sums, of, like),
+            **session_facets.most_frequent(sums, filters, of, like),
             "project": [list(pair) for pair in session_facets.most(+in_project)],
             "exact": exact and not unread,
             "unsearched": unread,
@@ -230,6 +233,8 @@ class HomeReader:
     def snippets(self, project: str | None, text: str, sessions: Sequence[bytes]) -> Facts:
         """Return where the words of a text are in each of some sessions."""
         with self._home(project) as home:
+            for each in home.projects:
+                self._catch_up(each)
             return session_facets.snippets(home, text, sessions)
 
     def summary(self, project: str | None, filters: Filters, previous: Filters | None) -> Facts:
@@ -241,14 +246,37 @@ class HomeReader:
             }
 
     def _summed(self, home: Home, filters: Filters) -> Facts:
-        total, states = analytics.NOTHING, Counter[str]()
+        total, states, exact = analytics.NOTHING, Counter[str](), True
         named = session_facets.named(home, filters.text)
         for each in home.projects:
-            with self._following(each) as index:
-                rows = index.matches(each, filters, None if named is None else named.session)
+            id = None if named is None else named.session
+            with self._passing(each, filters, id, seconds=_SOON_SECONDS) as (index, rows, is_exact):
+                exact = exact and is_exact
                 states.update(index.states(each, rows))
                 total = analytics.Totals(*map(add, total, charts.sums(index, rows)))
-        return {"sessions": total.rows, "states": dict(states), **facts.totals(total)}
+        return {"sessions": total.rows, "states": dict(states), "exact": exact, **facts.totals(total)}
+
+    @contextmanager
+    def _passing(
+        self, project: Project, filters: Filters, session: bytes | None = None, *, seconds: float | None = None
+    ) -> Iterator[tuple[SessionIndex, Sequence[int], bool]]:
+        """Yield the session index of a project, locked, the rows that pass filters, and whether these are exact.
+
+        They are inexact only with `seconds`, if it takes longer to search the sessions for a text; without, that is
+        TooMany.  They are searched without the lock.
+        """
+        with self._following(project) as index:
+            rows, check = index.matches(project, filters, session)
+            if not check:
+                yield index, rows, True
+                return
+            candidates = index.ids(rows)
+        limit = _SEARCH_SECONDS if seconds is None else seconds
+        matches, exact = session_facets.with_text(project, filters.text or "", candidates, limit)
+        if not exact and seconds is None:
+            raise TooMany(f"these words are in {len(candidates)} sessions or less: add filters, or search for one word")
+        with self._following(project) as index:
+            yield index, index.rows_of(matches), exact
 
     def judge(self, project: str | None, session: bytes, score: Score) -> Facts | None:
         """Store a score or a note that was checked."""
@@ -466,8 +494,8 @@ class HomeReader:
         days = charts.Days(tz)
         with self._home(project) as home:
             for each in home.projects:
-                with self._following(each) as index:
-                    days.add(index, each, chosen)
+                with self._passing(each, _filters_of(chosen)) as (index, rows, _):
+                    days.add(index, each, rows)
                 days.add_models(each.reader, self._in_project(each, chosen))
         return days.facts()
 
@@ -485,10 +513,9 @@ class HomeReader:
         cost: list[int] = []
         with self._home(project) as home:
             for each in home.projects:
-                with self._following(each) as index:
-                    matches = index.chosen(each, chosen)
-                    took += index.values("seconds", matches)
-                    cost += index.values("cost", matches)
+                with self._passing(each, _filters_of(chosen)) as (index, rows, _):
+                    took += index.values("seconds", rows)
+                    cost += index.values("cost", rows)
         return charts.distributions(took, cost)
 
     def calls(
@@ -589,8 +616,7 @@ class HomeReader:
         with self._home(project) as home:
             one = session_facets.named(home, filters.text)
             for each in home.projects:
-                with self._following(each) as index:
-                    matches = index.matches(each, filters, None if one is None else one.session)
+                with self._passing(each, filters, None if one is None else one.session) as (index, matches, _):
                     events += sum(index.values("events", matches))
                     began = index.values("began", matches)
                     chosen += [(at, each, id) for at, id in zip(began, index.ids(matches), strict=True)]
@@ -615,8 +641,8 @@ class HomeReader:
             if by is None:
                 total = analytics.NOTHING
                 for each in home.projects:
-                    with self._following(each) as index:
-                        total = analytics.Totals(*map(add, total, charts.overall(index, each, chosen)))
+                    with self._passing(each, _filters_of(chosen)) as (index, rows, _):
+                        total = analytics.Totals(*map(add, total, charts.sums(index, rows)))
                 open_calls = any(each.has_open_calls(self._in_project(each, chosen)) for each in home.projects)
                 return {"sessions": total.rows, **facts.totals(total, open_calls=open_calls)}
             lines: list[Line] = []
@@ -636,9 +662,19 @@ class HomeReader:
         """Return the choice of a project's sessions, as report.sql knows it."""
         if chosen.filters is None:
             return chosen
-        with self._following(project) as index:
-            matches = index.ids(index.matches(project, chosen.filters))
+        with self._passing(project, chosen.filters) as (index, rows, _):
+            matches = index.ids(rows)
         return analytics.Chosen(sessions=analytics.array(matches))
+
+
+def _filters_of(chosen: Chosen) -> Filters:
+    """Return a choice of sessions as the filters of a list."""
+    if chosen.filters is not None:
+        return chosen.filters
+    everything = analytics.Chosen()
+    since = None if chosen.since == everything.since else chosen.since
+    until = None if chosen.until == everything.until else chosen.until
+    return Filters(tag=chosen.tag, since=since, until=until)
 
 
 class _Opened:

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from localops.reading.facts import Facts
     from localops.reading.filters import Filters
-    from localops.reading.home import Home, Listed
+    from localops.reading.home import Home, Listed, Project
 
 # Values of a filter that are returned with their counts.
 MOST_VALUES = 30
@@ -34,13 +34,21 @@ def counted_dims(filters: Filters, of: str | None) -> Sequence[str]:
     return (*DIMS, *(name for name in facets.NAMED if getattr(filters, name) or getattr(filters, f"not_{name}")))
 
 
-def most_frequent(sums: dict[str, Counter[str]], of: str | None, like: str) -> Facts:
-    """Return the most frequent values of each facet, or of one, which contain a text, and which facets have more."""
+def most_frequent(sums: dict[str, Counter[str]], filters: Filters, of: str | None, like: str) -> Facts:
+    """Return the most frequent values of each facet, or of one, which contain a text, and which facets have more.
+
+    Values that are chosen are among them.
+    """
     dims = (*DIMS, *facets.NAMED, "meta") if of is None else (of,)
     wanted = like.casefold()
     counts = {dim: _with_text(counted, wanted) for dim, counted in _apart(sums).items() if dim in dims}
     cut = [dim for dim, counted in counts.items() if len(counted) > MOST_VALUES]
-    values = {dim: [list(pair) for pair in most(counted, wanted)] for dim, counted in counts.items()}
+    values: dict[str, list[list[object]]] = {}
+    for dim, counted in counts.items():
+        frequent = most(counted, wanted)
+        chosen = {*getattr(filters, dim), *getattr(filters, f"not_{dim}")} - {value for value, _ in frequent}
+        values[dim] = [[value, many] for value, many in frequent]
+        values[dim] += [[value, counted[value]] for value in sorted(chosen) if counted[value]]
     return {**values, "more": bool(cut), "cut": cut}
 
 
@@ -105,3 +113,15 @@ def snippets(home: Home, text: str, sessions: Sequence[bytes]) -> Facts:
                 }
                 break
     return {"snippets": places, "missing": missing}
+
+
+def with_text(project: Project, text: str, sessions: Sequence[bytes], seconds: float) -> tuple[list[bytes], bool]:
+    """Return the sessions that have the words of a text in one event; false with all where that takes too long."""
+    until, index = time.thread_time() + seconds, project.index()
+    matches = []
+    for session in sessions:
+        if time.thread_time() > until:
+            return list(sessions), False
+        if index.has(session, text):
+            matches.append(session)
+    return matches, True

@@ -33,7 +33,6 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.journal.reader import Reader
-    from localops.reading.analytics import Chosen
     from localops.reading.home import Project
 
     Part = tuple[str, str]
@@ -326,27 +325,22 @@ class SessionIndex:
         row = self._rows.get(session)
         return None if row is None else (self._column(project, sort)[row], self._began[row], -project.rank, row)
 
-    def chosen(self, project: Project, chosen: Chosen) -> Sequence[int]:
-        """Return the rows of the sessions that report.sql would choose."""
-        if chosen.filters is not None:
-            return self.matches(project, chosen.filters)
-        everything = analytics.Chosen()
-        since = None if chosen.since == everything.since else chosen.since
-        until = None if chosen.until == everything.until else chosen.until
-        return self.matches(project, Filters(tag=chosen.tag, since=since, until=until))
+    def matches(self, project: Project, filters: Filters, session: bytes | None = None) -> tuple[Sequence[int], bool]:
+        """Return the rows of the sessions that pass filters, and whether each has to be searched for the text yet.
 
-    def matches(self, project: Project, filters: Filters, session: bytes | None = None) -> Sequence[int]:
-        """Return the rows of the sessions that pass filters; `session`: only this one, whose id is the text."""
+        `session`: only this one, whose id is the text.
+        """
         wanted = Wanted(filters, session=session)
         holders, check = self._with_text(project, wanted, most=_CANDIDATES)
-        rows = self._chosen(project, wanted, holders)
-        if not check:
-            return rows
-        return [row for row in rows if project.index().has(self._ids[row], filters.text or "")]
+        return self._chosen(project, wanted, holders), check
 
     def ids(self, rows: Iterable[int]) -> list[bytes]:
         """Return the ids of the sessions in some rows."""
         return list(map(self._ids.__getitem__, rows))
+
+    def rows_of(self, ids: Iterable[bytes]) -> list[int]:
+        """Return the rows of sessions that are here."""
+        return sorted(row for id in ids if (row := self._rows.get(id)) is not None)
 
     def values(self, name: str, rows: Sequence[int]) -> Sequence[Any]:
         """Return rows of a column: `began`, `seconds` (in nanoseconds) or one of the sums."""

@@ -253,7 +253,7 @@ def test_what_is_filtered_is_exported(runs: tuple[HomeReader, list[Run]]) -> Non
         store.write_all(None, filters, "jsonl", io.BytesIO(), most=1)
 
 
-def test_a_search_shows_where_its_words_are(tmp_path: Path) -> None:
+def test_a_search_shows_where_its_words_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beginnings of words and phrases are found, each session with a passage and its event."""
     config = localops.Config(home=str(tmp_path), project="one")
     texts = ("the zebra crossing", "crossing the zebra", "a horse")
@@ -271,6 +271,19 @@ def test_a_search_shows_where_its_words_are(tmp_path: Path) -> None:
             shown: Any = store.snippets(None, text, [one.bytes for one in ids])
             assert set(shown["snippets"]) == {one["session_id"] for one in listed}
             assert shown["missing"] == []
+        file = io.BytesIO()
+        store.write_all(None, Filters(text='"zebra cros*'), "json", file, most=99)
+        assert (texts[0].encode() in file.getvalue(), texts[1].encode() in file.getvalue()) == (True, False)
+        by_name: Any = store.analytics(None, "session", Chosen(filters=Filters(text='"zebra cros*')), limit=9)["lines"]
+        assert [line["session"] for line in by_name] == [str(ids[0])]
+        summary: Any = store.summary(None, Filters(text='"zebra cros*'), None)["now"]
+        assert (summary["sessions"], summary["exact"]) == (1, True)
+        monkeypatch.setattr("localops.server.home_reader._SOON_SECONDS", -1.0)
+        monkeypatch.setattr("localops.server.home_reader._SEARCH_SECONDS", -1.0)
+        summary = store.summary(None, Filters(text='"zebra cros*'), None)["now"]
+        assert (summary["sessions"], summary["exact"]) == (2, False)
+        with pytest.raises(TooMany, match="one word"):
+            store.distributions(None, Chosen(filters=Filters(text='"zebra cros*')))
         [one] = store.snippets(None, '"zebra cros*', [one.bytes for one in ids])["snippets"].values()
         assert (one["text"].split("\n")[0][-18:], one["kind"], one["name"]) == (texts[0], "action", "say")
         assert one["seq"] is not None
