@@ -331,27 +331,24 @@ _COLUMNS = (
     ("seconds", "Duration", "num"),
     ("llm_calls", "LLM", "num"),
     ("tool_calls", "Tools", "num"),
-    ("actions", "Actions", "num"),
     ("errors", "Errors", "num"),
     ("tokens", "Tokens", "num"),
     ("cost", "Cost", "num"),
     ("agents", "Agents", ""),
     ("models", "Models", ""),
-    ("host", "Host", ""),
 )
 
 
 def _session_list(facts: Facts, root: str) -> str:
     listed: Any = facts["sessions"]
     heads = "".join(
-        f'<th scope="col" data-sort="{name}"{f" class={kind}" if kind else ""}>{label}</th>'
+        f'<th scope="col" data-col="{name}" data-sort="{name}"{f" class={kind}" if kind else ""}>{label}</th>'
         for name, label, kind in _COLUMNS
     )
     rows = "".join(_session_row(one, root) for one in listed)
     nothing = "" if listed else _NOTHING
-    return f"""<h1 class="page-title">Sessions</h1>
+    return f"""<div class="list-head"><h1 class="page-title">Sessions</h1><dl id="summary"></dl></div>
 <form id="filters" role="search" aria-label="Filter sessions"></form>
-<div id="facets"></div>
 <div class="table-wrap"><table id="sessions" class="list">
 <thead><tr><th class="pick" scope="col"><span class="visually-hidden">Compare</span></th>{heads}</tr></thead>
 <tbody id="rows">{rows}</tbody>
@@ -364,19 +361,18 @@ def _session_row(one: dict[str, Any], root: str) -> str:
     reason = one.get("reason") if one["state"] != "Success" else None
     because = f'<div class="because">{escape(reason)}</div>' if reason else ""
     cells = (
-        f'<td class="name"><div class="titled"><a href="{root}/s/{escape(one["session_id"])}">',
-        f'{escape(one["name"] or "unnamed")}</a><div class="tags">{_chips(one["tags"])}</div></div>{because}</td>',
+        '<td class="name"><div class="lines"><div class="titled">',
+        f'<a class="title" href="{root}/s/{escape(one["session_id"])}">{escape(one["name"] or "unnamed")}</a>',
+        f'<div class="tags">{_chips(one["tags"])}</div></div>{because}</div></td>',
         f'<td class="state-cell"><span class="state {escape(one["state"])}">{escape(one["state"])}</span></td>',
         f'<td class="began">{began}</td>',
         _cell(f"{'≥' if one['at_least'] else ''}{_seconds(one)}", "num"),
         _cell(output.count(one["llm_calls"]), "num"),
         _cell(output.count(one["tool_calls"]), "num"),
-        _cell(output.count(one["actions"]), "num"),
         _cell(output.count(one["errors"]), '"num errors-some"' if one["errors"] else '"num errors-none"'),
         _cell(output.count(one["tokens_in"] + one["tokens_out"]), "num"),
         _cell(_money(one), "num"),
         *(_cell(", ".join(one.get(name) or ()), "list") for name in ("agents", "models")),
-        _cell(one.get("host") or "", '"list host"'),
     )
     return f'<tr data-id="{escape(one["session_id"])}"><td class="pick"></td>{"".join(cells)}</tr>'
 

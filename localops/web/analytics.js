@@ -1,77 +1,34 @@
 // Figures across sessions.  Each bar, point and row leads to its sessions.
 
-import { ask, byId, make, notice, watch } from "./base.js";
+import { ask, byId, make, notice, shortcut, watch } from "./base.js";
 import { box, Charts, ranking } from "./charts.js";
 import { cost, count, duration, money, percent, short } from "./formats.js";
+import { FilterBar, ViewsMenu } from "./filters.js";
 import { keyed, patchChildren } from "./keyed.js";
-import { day, midnight, sinceDay, zone } from "./times.js";
+import { address, changed, filtersOf, parsed } from "./query.js";
+import { day, zone } from "./times.js";
 import { url } from "./url.js";
 
 const STATES = { Success: "good", Failure: "bad", Indeterminate: "action", Running: "accent", Unknown: "other" };
 const COLOURS = ["llm", "tool", "agent", "action", "accent", "error"];
 // Models with a colour of their own; the others share one.
 const MODELS = 5;
-const AGES = { "Last day": 1, "Last 7 days": 7, "Last 30 days": 30, "Last 90 days": 90, "Any time": 0 };
 
-const queryNow = () => Object.fromEntries(new URLSearchParams(location.search));
-const listed = (filter) => {
-  const { tag, project } = queryNow();
-  const params = new URLSearchParams(
-    Object.entries({ tag, project, ...filter }).filter(
-      ([, value]) => value !== undefined && value !== "" && value !== null,
-    ),
-  );
-  return url(`?${params}`);
-};
-const within = (filter) => {
-  const { since, until } = queryNow();
-  return listed({ since, until, ...filter });
-};
+/** Return the address of the sessions of a part: of the chosen ones, those that pass one more filter. */
+const within = (filter) => address(changed(filtersOf(parsed()), filter));
 
-// The choice
+// The choice: the filters of the list
 
-const form = byId("filters");
-const since = make("input", { type: "date", "aria-label": "From" }),
-  until = make("input", { type: "date", "aria-label": "Before" });
-const tag = make("input", { type: "search", placeholder: "Tag", "aria-label": "Tag", list: "tags" }),
-  tags = make("datalist", { id: "tags" });
-const ages = make(
-  "select",
-  { "aria-label": "Time" },
-  make("option", { value: "own" }, "From … before …"),
-  Object.entries(AGES).map(([label, days]) => make("option", { value: String(days) }, label)),
-);
-form.append(ages, since, make("span", { class: "faint" }, "–"), until, tag, tags);
+const bar = new FilterBar(byId("filters"), { go, searched: "Sessions with this name or content  ( / )" });
+const views = new ViewsMenu(go);
+byId("filters").append(views.element);
+shortcut("/", "Search", () => bar.search.focus());
 
-function go(changes) {
-  const query = { ...queryNow(), ...changes };
-  const params = new URLSearchParams(Object.entries(query).filter(([, value]) => value));
-  history.pushState(null, "", url(params.size ? `analytics?${params}` : "analytics"));
+function go(query) {
+  history.pushState(null, "", address(filtersOf(query), "analytics"));
   refresh();
 }
-form.addEventListener("submit", (event) => event.preventDefault());
-since.addEventListener("change", () => go({ since: midnight(since.value) }));
-until.addEventListener("change", () => go({ until: midnight(until.value) }));
-tag.addEventListener("change", () => go({ tag: tag.value.trim() }));
-ages.addEventListener("change", () => {
-  if (ages.value === "own") return since.focus();
-  const days = Number(ages.value);
-  return go({ since: days ? sinceDay(days) : "", until: "" });
-});
 addEventListener("popstate", () => refresh());
-
-function drawChoice() {
-  const query = queryNow();
-  // A field with the focus keeps its value, because somebody may be typing.
-  const set = (field, value) => document.activeElement === field || (field.value = value);
-  set(since, day(query.since));
-  set(until, day(query.until));
-  set(tag, query.tag || "");
-  const match = Object.values(AGES).find(
-    (days) => (days ? query.since === sinceDay(days) : !query.since) && !query.until,
-  );
-  ages.value = match === undefined ? "own" : String(match);
-}
 
 // The figures
 
@@ -104,7 +61,7 @@ function filled(days) {
 function perDay(daily) {
   const { x, days } = filled(daily.days);
   const to = (more) => (index, label) =>
-    days[index] && location.assign(listed({ ...days[index].filter, ...more(label) }));
+    days[index] && location.assign(within({ ...days[index].filter, ...more(label) }));
   const states = Object.keys(STATES).filter((state) => days.some((each) => each?.states[state]));
   const models = new Map();
   days.forEach((each) =>
@@ -136,7 +93,7 @@ function perDay(daily) {
         ]
       : []),
   ];
-  const ofModel = to((label) => ({ model: own.includes(label) ? label : "" }));
+  const ofModel = to((label) => (own.includes(label) ? { model: label } : {}));
   return [
     charts.plot({
       title: "Sessions per day",
@@ -240,8 +197,12 @@ async function refresh() {
   asking?.abort();
   asking = new AbortController();
   const { signal } = asking,
-    query = queryNow();
-  drawChoice();
+    query = filtersOf(parsed());
+  bar.draw();
+  ask("facets", query, { signal }).then(
+    (facets) => bar.counted(facets),
+    () => {},
+  );
   const part = async (where, path, more, draw) => {
     const name = `${path} ${JSON.stringify(more)}`;
     const slot = slots[where].get(name) ?? make("div", { class: "slot", "data-id": name });
@@ -294,9 +255,8 @@ async function refresh() {
       byId(where).className = "charts";
       keyed(byId(where), [...places.values()]);
     }
-    const [, , , , , tagged] = await Promise.all(parts);
+    await Promise.all(parts);
     charts.sweep();
-    tags.replaceChildren(...tagged.lines.map((line) => make("option", { value: line.tag })));
   } catch (error) {
     if (error.name !== "AbortError") byId("charts").prepend(notice(error.message, "problem"));
   }
@@ -309,8 +269,8 @@ async function nothing(parts) {
     make(
       "div",
       { class: "empty" },
-      make("p", {}, "No sessions in this time."),
-      make("p", {}, "Record one with ", make("code", {}, "localops demo"), ", or choose another time."),
+      make("p", {}, "No session matches these filters."),
+      make("p", {}, "Remove one of them above, or record a session with ", make("code", {}, "localops demo"), "."),
     ),
   );
   await Promise.allSettled(parts);

@@ -2,6 +2,7 @@
 // Recorded text only ever becomes a text node: nothing in these files parses HTML.
 
 import { listen } from "./news.js";
+import { forget, remember } from "./recent.js";
 import { hasChoice, switchZone, zone, zoneAt } from "./times.js";
 import { url } from "./url.js";
 
@@ -48,10 +49,11 @@ export const ICONS = {
 
 class RequestError extends Error {}
 
-/** Fetch JSON from an address below /api/1; throw an error with a sentence to show. */
+/** Fetch JSON from an address below /api/1; throw an error with a sentence to show. A list is several parameters. */
 export async function ask(path, query = {}, options = {}) {
+  const pairs = Object.entries(query).flatMap(([name, values]) => [values].flat().map((value) => [name, value]));
   const params = new URLSearchParams(
-    Object.entries(query).filter(([, value]) => value !== null && value !== undefined && value !== ""),
+    pairs.filter(([, value]) => value !== null && value !== undefined && value !== ""),
   );
   const address = url(`api/1/${path}${params.size ? `?${params}` : ""}`);
   let response;
@@ -240,6 +242,7 @@ dark.addEventListener("change", themed);
 
 async function leave() {
   try {
+    forget();
     await fetch(url("logout"), { method: "POST", headers: { "Content-Type": "application/json" } });
     location.assign(url("login"));
   } catch {
@@ -287,7 +290,16 @@ if ("leave" in byId("tools").dataset)
     ),
   );
 themed();
+if (document.documentElement.dataset.page === "session") remember(data.session_id, data.name);
+addEventListener("keydown", async (event) => {
+  if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+  if (document.documentElement.dataset.page === "login" || document.querySelector("dialog[open]")) return;
+  event.preventDefault();
+  (await import("./palette.js")).open();
+});
 shortcut("?", "This help", help);
+// For the help: this one is listened to everywhere, also in fields.
+shortcut("Ctrl+K", "Go to a session, page, filter or view", () => false);
 shortcut("t", "Light or dark", switchTheme);
 if (hasChoice) shortcut("z", "UTC, or the time of this computer", switchZone);
 

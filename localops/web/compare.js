@@ -44,8 +44,80 @@ async function choose() {
 
 async function show() {
   place.replaceChildren(notice("Comparing …"));
-  const comparison = await ask("compare", { a: data.a, b: data.b });
-  place.replaceChildren(heads(comparison), figures(comparison), ...tree(comparison));
+  const also = new URLSearchParams(location.search).getAll("also");
+  const [comparison, ...others] = await Promise.all([
+    ask("compare", { a: data.a, b: data.b }),
+    ...also.map((id) => ask(`sessions/${encodeURIComponent(id)}`)),
+  ]);
+  place.replaceChildren(
+    heads(comparison),
+    others.length ? several([comparison.a, comparison.b, ...others]) : figures(comparison),
+    ...tree(comparison),
+  );
+}
+
+/** Return the figures of several sessions; each can be compared with the first one in detail. */
+function several(sessions) {
+  const letter = (number) => String.fromCharCode(65 + (number % 26));
+  const pair = (number) => {
+    const others = sessions.filter((_, at) => at && at !== number).map((one) => ["also", one.session_id]);
+    const params = [["a", sessions[0].session_id], ["b", sessions[number].session_id], ...others];
+    return url(`compare?${new URLSearchParams(params)}`);
+  };
+  const head = (one, number) =>
+    make(
+      "th",
+      { scope: "col", class: "num" },
+      `${letter(number)}: `,
+      make("a", { href: url(`s/${one.session_id}`), title: stamp(one.began) }, one.name || "unnamed"),
+    );
+  const cell =
+    ([label, value, text]) =>
+    (one, number) => {
+      const by = label === "Cost" ? costChange(sessions[0], one) : change(value(sessions[0]), value(one), text);
+      return make("td", { class: "num" }, text(value(one), one), number ? [" ", make("small", {}, by)] : null);
+    };
+  const row = (figure) => make("tr", {}, make("th", { scope: "row" }, figure[0]), sessions.map(cell(figure)));
+  return make(
+    "section",
+    { class: "chart" },
+    make("h2", {}, "Figures"),
+    make(
+      "div",
+      { class: "table-wrap", tabindex: 0 },
+      make(
+        "table",
+        {},
+        make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Figure"), sessions.map(head))),
+        make(
+          "tbody",
+          {},
+          make(
+            "tr",
+            {},
+            make("th", { scope: "row" }, "State"),
+            sessions.map((one) => make("td", { class: "num" }, one.state)),
+          ),
+          FIGURES.map(row),
+          make(
+            "tr",
+            {},
+            make("th", { scope: "row" }, "Events"),
+            make("td", { class: "num" }, "below"),
+            sessions
+              .slice(1)
+              .map((one, at) =>
+                make(
+                  "td",
+                  { class: "num" },
+                  at ? make("a", { href: pair(at + 1) }, `A and ${letter(at + 1)}`) : "below",
+                ),
+              ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function heads({ a, b }) {

@@ -5,6 +5,7 @@ import { ask, byId, data, make, notice, say, shortcut, watch } from "./base.js";
 import { Details } from "./details.js";
 import { count, duration } from "./formats.js";
 import { Head } from "./head.js";
+import { mark } from "./marks.js";
 import { Run } from "./run.js";
 import { Timeline } from "./timeline.js";
 
@@ -114,6 +115,7 @@ class Page {
 
   /** Search the content of events on the server, page by page; names are searched here. */
   async search(text) {
+    mark(byId("session"), text);
     if (!text) return;
     const hits = new Set();
     try {

@@ -1,73 +1,57 @@
 // The list of sessions.  Filters and order are in the address, so that they can be shared and kept in the history.
 
-import { ask, byId, data, make, notice, shortcut, watch } from "./base.js";
-import { cost, count, duration, elapsed, many } from "./formats.js";
+import { ask, byId, copyButton, data, make, say, shortcut, watch } from "./base.js";
+import * as columns from "./columns.js";
+import { asksWithout, choice, closing, FilterBar, menu, ViewsMenu } from "./filters.js";
+import { duration, elapsed, many } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { markLoops } from "./loops.js";
-import { day, midnight, moment, sinceDay, when, zone } from "./times.js";
+import { mark } from "./marks.js";
+import { address, changed, filtersOf, first, listed, parsed, search } from "./query.js";
+import { row } from "./row.js";
+import { summarize } from "./summary.js";
 import { url } from "./url.js";
 
-const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
-const FACETS = {
-  state: "State",
-  tag: "Tag",
-  model: "Model",
-  agent: "Agent",
-  tool: "Tool",
-  user: "User",
-  conversation: "Conversation",
-  project: "Project",
-};
-const OTHERS = {
-  text: "Text",
-  meta: "Metadata",
-  since: "Since",
-  until: "Until",
-  min_cost: "Cost from $",
-  max_cost: "Cost to $",
-  min_seconds: "Seconds from",
-  max_seconds: "Seconds to",
-  errors: "With errors",
-};
-const COLUMNS = [
+// Rows of a page, and of one request at most; and how often it is asked again where a search was found.
+const PAGE = 50,
+  MOST = 500,
+  AGAIN = 20;
+const SORTS = [
   ["name", "Name"],
   ["state", "State"],
-  ["began", zone === "UTC" ? "Started (UTC)" : "Started"],
-  ["seconds", "Duration", "num"],
-  ["llm_calls", "LLM", "num"],
-  ["tool_calls", "Tools", "num"],
-  ["actions", "Actions", "num"],
-  ["errors", "Errors", "num"],
-  ["tokens", "Tokens", "num"],
-  ["cost", "Cost", "num"],
+  ["began", "Started"],
+  ["seconds", "Duration"],
+  ["llm_calls", "LLM"],
+  ["tool_calls", "Tools"],
+  ["actions", "Actions"],
+  ["errors", "Errors"],
+  ["failed", "Failed"],
+  ["events", "Events"],
+  ["tokens", "Tokens"],
+  ["cost", "Cost"],
   ["agents", "Agents"],
   ["models", "Models"],
+  ["tags", "Tags"],
   ["host", "Host"],
 ];
-// Orders that are ascending by default.
-const WORDS = new Set(["name", "host", "tags", "agents", "models"]);
-// Rows of a page, and of one request at most.
-const PAGE = 50,
-  MOST = 500;
-// Sessions chosen for comparison: id → name.
+// Orders that are none: a project is a filter only.
+const UNSORTED = new Set(["project"]);
+// Sessions chosen for comparison, by id.
 const picked = new Map();
+// Where a search was found, by session.
+const places = { text: "", by: new Map(), asked: new Set() };
 let shown = data.sessions || [],
   next = data.next_before,
   current = -1,
-  asking = null;
-
-const queryNow = () => Object.fromEntries(new URLSearchParams(location.search));
+  asking = null,
+  again = 0;
 // Events that are not searched yet; unknown at first, and 1 means at least one.
-let unsearched = queryNow().text ? 1 : 0;
-const filtersOf = (query) =>
-  Object.keys(query).filter((key) => Object.hasOwn(FACETS, key) || Object.hasOwn(OTHERS, key));
+let unsearched = first(parsed(), "text") ? 1 : 0;
 
 // The address
 
-function go(changes) {
-  const query = { ...queryNow(), ...changes };
-  const params = new URLSearchParams(Object.entries(query).filter(([, value]) => value !== "" && value !== null));
-  history.pushState(null, "", url(params.size ? `?${params}` : ""));
+function go(query) {
+  history.pushState(null, "", address(query));
   refresh();
 }
 
@@ -75,15 +59,16 @@ addEventListener("popstate", () => refresh());
 
 /** Return the column that the list is sorted by, and the order. */
 function sorting() {
-  const { sort = "began", order } = queryNow();
-  return { sort, order: order || (WORDS.has(sort) ? "asc" : "desc") };
+  const query = parsed();
+  const sort = first(query, "sort") || "began";
+  return { sort, order: first(query, "order") || (columns.ASCENDING.has(sort) ? "asc" : "desc") };
 }
 
 /** Sort by another column, or reverse the order. */
 function turn(name) {
   const { sort, order } = sorting();
-  const asc = name === sort ? order === "desc" : WORDS.has(name);
-  go({ sort: name, order: asc ? "asc" : "desc", before: "" });
+  const asc = name === sort ? order === "desc" : columns.ASCENDING.has(name);
+  go(changed(parsed(), { sort: name, order: asc ? "asc" : "desc", before: "" }));
 }
 
 async function refresh() {
@@ -92,7 +77,8 @@ async function refresh() {
   const { signal } = asking;
   clearTimeout(again);
   byId("sessions").classList.add("stale");
-  drawFilters();
+  bar.draw();
+  drawSorts();
   try {
     const [page, facets] = await fetched(PAGE, { signal });
     shown = page.sessions;
@@ -100,10 +86,11 @@ async function refresh() {
     current = -1;
     unsearched = facets?.unsearched || 0;
     drawRows();
-    drawFacets(facets || (await ask("facets", queryNow(), { signal })));
+    summarize();
+    drawFacets(facets || (await ask("facets", parsed(), { signal })));
   } catch (error) {
     if (error.name === "AbortError") return;
-    problem(error);
+    bar.fail(error);
   } finally {
     if (!signal.aborted) byId("sessions").classList.remove("stale");
   }
@@ -111,127 +98,110 @@ async function refresh() {
 
 /** Fetch the list, and for a search its facets first: rows that the facets count as searched are then in the list. */
 async function fetched(limit, options = {}) {
-  const query = queryNow();
+  const query = parsed();
   const facets = query.text ? await ask("facets", query, options) : null;
   return [await ask("sessions", { limit, ...query }, options), facets];
 }
 
-function problem(error) {
-  byId("facets").replaceChildren(notice(error.message, "problem"));
-}
-
 // Rows
 
-function row(one) {
-  const cell = (label, text, kind = "num") => make("td", { class: kind, "data-label": label }, text);
-  const names = (list) => make("td", { class: "list", title: (list || []).join(", ") }, (list || []).join(", "));
-  const element = make(
-    "tr",
-    { "data-id": one.session_id },
-    make(
-      "td",
-      { class: "pick" },
-      make("input", {
-        type: "checkbox",
-        "aria-label": `Compare ${one.name || "unnamed"}`,
-        onchange: (event) => pick(one, event.target),
-      }),
-    ),
-    make(
-      "td",
-      { class: "name" },
-      make(
-        "div",
-        { class: "titled" },
-        make("a", { href: url(`s/${one.session_id}`), title: one.name }, one.name || "unnamed"),
-        make(
-          "div",
-          { class: "tags" },
-          one.tags.map((tag) =>
-            make(
-              "button",
-              { type: "button", class: "tag", title: `Only sessions with ${tag}`, onclick: () => go({ tag }) },
-              tag,
-            ),
-          ),
-        ),
-      ),
-      one.reason && one.state !== "Success" ? make("div", { class: "because", title: one.reason }, one.reason) : null,
-    ),
-    make(
-      "td",
-      { class: "state-cell" },
-      make(
-        "span",
-        { class: `state ${STATES.includes(one.state) ? one.state : ""}`, title: one.reason || null },
-        one.state,
-      ),
-    ),
-    make("td", { class: "began" }, make("time", { datetime: one.began }, when(one.began))),
-    cell("took", (one.at_least ? "≥" : "") + duration(elapsed(one))),
-    cell("LLM", count(one.llm_calls)),
-    cell("tools", count(one.tool_calls)),
-    cell("actions", count(one.actions)),
-    cell("errors", count(one.errors), one.errors ? "num errors-some" : "num errors-none"),
-    cell("tokens", count(one.tokens_in + one.tokens_out)),
-    cell("cost", cost(one)),
-    names(one.agents),
-    names(one.models),
-    make("td", { class: "list host", title: one.host || "" }, one.host || ""),
-  );
-  element.querySelector(".pick input").checked = picked.has(one.session_id);
-  return element;
-}
-
-function drawHead() {
+function drawHead(shownColumns) {
   const { sort, order } = sorting();
   const head = make(
     "tr",
     {},
     make("th", { class: "pick", scope: "col" }, make("span", { class: "visually-hidden" }, "Compare")),
-    COLUMNS.map(([name, label, kind]) => {
-      const on = name && name === sort;
+    [columns.NAME, ...shownColumns].map(({ id, label, kind }) => {
+      const on = id === sort;
       return make(
         "th",
-        { scope: "col", class: kind, "aria-sort": on ? (order === "asc" ? "ascending" : "descending") : null },
-        name ? make("button", { type: "button", onclick: () => turn(name) }, label) : label,
+        {
+          scope: "col",
+          class: kind || null,
+          "data-col": id,
+          "aria-sort": on ? (order === "asc" ? "ascending" : "descending") : null,
+        },
+        UNSORTED.has(id) ? label : make("button", { type: "button", "data-key": id, onclick: () => turn(id) }, label),
       );
     }),
   );
   patchChildren(byId("sessions").querySelector("thead"), [head]);
 }
 
+/** Return the rows of sessions as they are now. */
+function rowsOf(sessions, shownColumns = columns.shown(shown)) {
+  const query = parsed();
+  return sessions.map((one) =>
+    row(one, {
+      query,
+      columns: shownColumns,
+      isPicked: picked.has(one.session_id),
+      pick,
+      star,
+      place: query.text ? places.by.get(one.session_id) : null,
+    }),
+  );
+}
+
 function drawRows() {
-  drawHead();
+  const shownColumns = columns.shown(shown);
   const focused = shown[current]?.session_id;
-  keyed(byId("rows"), shown.map(row));
+  byId("sessions").classList.toggle("compact", columns.isCompact());
+  drawHead(shownColumns);
+  keyed(byId("rows"), rowsOf(shown, shownColumns));
   current = shown.findIndex((one) => one.session_id === focused);
-  mark(false);
+  point(false);
   byId("empty")?.remove();
   byId("sessions").hidden = !shown.length;
   byId("sessions").parentElement.hidden = !shown.length;
+  document.body.classList.toggle("nothing", !shown.length && !listed(parsed()).length);
   if (!shown.length) byId("more").before(emptiness());
   drawMore();
-  marked();
+  decorate();
 }
 
-/** Mark the sessions with loops; a list without marks is whole. */
-const marked = () => markLoops(shown, byId("rows")).catch(() => {});
+/** Add what is asked for after the list: marks of loops, and where a search was found. */
+function decorate() {
+  markLoops(shown, byId("rows")).catch(() => {});
+  const text = first(parsed(), "text");
+  mark(byId("rows"), text);
+  if (text) locate(text).catch(() => {});
+}
+
+/** Ask where a search was found in the sessions that are shown. */
+async function locate(text) {
+  if (places.text !== text) Object.assign(places, { text, by: new Map(), asked: new Set() });
+  let ids = shown.map((one) => one.session_id).filter((id) => !places.asked.has(id));
+  ids.forEach((id) => places.asked.add(id));
+  for (let time = 0; ids.length && time < AGAIN; time += 1) {
+    const reply = await ask("snippets", { text, sessions: ids.slice(0, MOST).join(",") });
+    if (places.text !== text) return;
+    Object.entries(reply.snippets).forEach(([id, place]) => places.by.set(id, place));
+    ids = reply.missing;
+    keyed(byId("rows"), rowsOf(shown));
+    markLoops(shown, byId("rows")).catch(() => {});
+  }
+}
 
 function emptiness() {
-  if (filtersOf(queryNow()).length) {
+  if (listed(parsed()).length) {
     return make(
       "div",
       { class: "empty", id: "empty" },
       make("p", {}, unsearched ? "No match so far." : "No session matches these filters."),
-      make("button", { type: "button", onclick: clear }, "Show all sessions"),
+      make("p", { class: "faint small" }, "Remove one of them above, or start again."),
+      make("button", { type: "button", onclick: () => bar.clear() }, "Show all sessions"),
     );
   }
+  const program = "import localops\n\nlocalops.init()";
   return make(
     "div",
-    { class: "empty", id: "empty" },
-    make("p", {}, "No sessions yet. Record one with ", make("code", {}, "localops demo"), ", or in your own program:"),
-    make("p", {}, make("code", {}, "import localops; localops.init()")),
+    { class: "empty start", id: "empty" },
+    make("h2", {}, "No sessions yet"),
+    make("p", {}, "They appear here while a program records them. Two lines are enough:"),
+    make("pre", {}, program),
+    make("p", {}, copyButton("Copy", program)),
+    make("p", {}, "Or look around first, with ", make("code", {}, "localops demo"), "."),
   );
 }
 
@@ -251,15 +221,18 @@ function drawMore() {
 async function more() {
   if (!next || byId("more").ariaBusy === "true") return;
   byId("more").ariaBusy = "true";
+  const asked = location.search;
   try {
-    const page = await ask("sessions", { limit: PAGE, ...queryNow(), before: next });
+    const page = await ask("sessions", { limit: PAGE, ...parsed(), before: next });
+    // The filters changed while the response was on its way.
+    if (location.search !== asked) return;
     shown.push(...page.sessions);
     next = page.next_before;
-    byId("rows").append(...page.sessions.map(row));
+    byId("rows").append(...rowsOf(page.sessions));
     drawMore();
-    marked();
+    decorate();
   } catch (error) {
-    problem(error);
+    bar.fail(error);
   } finally {
     byId("more").ariaBusy = "false";
   }
@@ -269,265 +242,126 @@ const seer = new IntersectionObserver((seen) => seen.some((each) => each.isInter
   rootMargin: "400px",
 });
 
-// Filters
-
-const form = byId("filters");
-// Some browsers report Esc and the clear button as "search", not "input".
-const search = make("input", {
-  type: "search",
-  name: "text",
-  placeholder: "Names and content  ( / )",
-  "aria-label": "Search names and content",
-  oninput: () => type(),
-  onsearch: () => type(),
-});
-const menus = Object.fromEntries(Object.entries(FACETS).map(([name, label]) => [name, menu(label)]));
-const whenMenu = menu("When"),
-  rangeMenu = menu("More"),
-  sortMenu = menu("Sort");
-let typing, again;
-
-function menu(label) {
-  const box = make("div", {});
-  const element = make("details", { class: "menu" }, make("summary", {}, label), box);
-  element.addEventListener(
-    "toggle",
-    () =>
-      element.open &&
-      document.querySelectorAll(".menu[open]").forEach((other) => other !== element && (other.open = false)),
-  );
-  return { element, box, label };
-}
-addEventListener("click", (event) =>
-  document.querySelectorAll(".menu[open]").forEach((open) => open.contains(event.target) || (open.open = false)),
-);
-addEventListener("keydown", (event) => {
-  const open = event.key === "Escape" && document.querySelector(".menu[open]");
-  if (!open) return;
-  open.open = false;
-  open.querySelector("summary").focus();
-});
-
-function type() {
-  clearTimeout(typing);
-  typing = setTimeout(seek, 250);
-}
-
-/** Apply the search text, which needs a letter or a digit. */
-function seek() {
-  const text = search.value.trim();
-  if (text && !/[\p{L}\p{N}]/u.test(text))
-    return void byId("facets").replaceChildren(notice("Type at least one letter or digit.", "faint"));
-  if (text === (queryNow().text || "")) return;
-  go({ text });
-}
-
-form.addEventListener("submit", (event) => {
+// A click on a value of a row filters by it; with Shift or Alt it leaves out the sessions that have it.
+byId("rows").addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-facet]");
+  if (!link || event.ctrlKey || event.metaKey || event.button) return;
   event.preventDefault();
-  clearTimeout(typing);
-  seek();
+  const { facet, value } = link.dataset;
+  if (asksWithout(event)) bar.toggle(facet, value, true);
+  else bar.set({ [facet]: value });
 });
-form.append(
-  search,
-  ...Object.values(menus).map((each) => each.element),
-  whenMenu.element,
-  rangeMenu.element,
-  sortMenu.element,
-);
 
-function choice(label, amount, on, run) {
-  return make(
-    "button",
-    { type: "button", class: "choice", "data-id": label, "aria-pressed": String(on), onclick: run },
-    make("span", {}, label),
-    amount === null ? "" : make("span", { class: "faint num" }, count(amount)),
-  );
-}
-
-const ago = (hours) => `${new Date(Date.now() - hours * 3.6e6).toISOString().slice(0, 19)}Z`;
-const AGES = {
-  "Last hour": () => ago(1),
-  "Last 24 hours": () => ago(24),
-  "Last 7 days": () => sinceDay(7),
-  "Last 30 days": () => sinceDay(30),
-};
-
-function drawFilters() {
-  const query = queryNow();
-  if (document.activeElement !== search) search.value = query.text || "";
-  for (const [name, each] of Object.entries(menus)) {
-    each.element.classList.toggle("chosen", Boolean(query[name]));
-    each.element.querySelector("summary").textContent = each.label;
+/** Star a session, or take its star away: a score of that name, which filters find. */
+async function star(one, on) {
+  const body = JSON.stringify({ name: "star", value: on });
+  const options = { method: "POST", headers: { "Content-Type": "application/json" }, body };
+  try {
+    await ask(`sessions/${one.session_id}/scores`, {}, options);
+    one.scores = [...(one.scores || []).filter((each) => each.name !== "star"), { name: "star", value: on }];
+    drawRows();
+  } catch (error) {
+    say(error.message);
   }
-  whenMenu.element.classList.toggle("chosen", Boolean(query.since || query.until));
-  rangeMenu.element.classList.toggle(
-    "chosen",
-    ["min_cost", "max_cost", "min_seconds", "max_seconds", "errors"].some((name) => query[name]),
-  );
-  const date = (name, label) =>
-    make(
-      "label",
-      {},
-      label,
-      make("input", {
-        type: "date",
-        value: day(query[name]),
-        onchange: (event) => go({ [name]: midnight(event.target.value) }),
-      }),
-    );
-  whenMenu.box.replaceChildren(
-    ...Object.entries(AGES).map(([label, since]) =>
-      choice(label, null, false, () => go({ since: since(), until: "" })),
-    ),
-    date("since", "From"),
-    date("until", "Before"),
-  );
-  const number = (name) =>
-    make(
-      "label",
-      {},
-      OTHERS[name],
-      make("input", {
-        type: "number",
-        min: 0,
-        step: "any",
-        value: query[name] || "",
-        onchange: (event) => go({ [name]: event.target.value }),
-      }),
-    );
-  const errors = make("input", {
-    type: "checkbox",
-    onchange: (event) => go({ errors: event.target.checked ? 1 : "" }),
-  });
-  errors.checked = Boolean(query.errors);
-  rangeMenu.box.replaceChildren(
-    make("label", { class: "check" }, errors, "Only with errors"),
-    ...["min_cost", "max_cost", "min_seconds", "max_seconds"].map(number),
-  );
-  drawSorts();
-  drawChosen(query);
 }
+
+// Menus
+
+const bar = new FilterBar(byId("filters"), { go, searched: "Names and content  ( / )" });
+const sortMenu = menu("Sort"),
+  display = menu("Display"),
+  views = new ViewsMenu(go);
+byId("filters").append(sortMenu.element, views.element, display.element);
+display.element.addEventListener("toggle", () => display.element.open && drawDisplay());
 
 /** Draw the sort menu, for narrow screens without table heads and for orders without a column. */
 function drawSorts() {
   const { sort, order } = sorting();
-  const sorts = [...COLUMNS.filter(([name]) => name), ["failed", "Failed"], ["events", "Events"], ["tags", "Tags"]];
   const arrow = order === "asc" ? "↑" : "↓";
-  sortMenu.box.replaceChildren(
-    ...sorts.map(([name, label]) =>
-      choice(name === sort ? `${label} ${arrow}` : label, null, name === sort, () => turn(name)),
+  keyed(
+    sortMenu.box,
+    SORTS.map(([name, label]) =>
+      choice(
+        name === sort ? `${label} ${arrow}` : label,
+        name === sort,
+        closing(() => turn(name)),
+      ),
     ),
   );
 }
 
-function drawChosen(query) {
-  const value = (name) => (name === "since" || name === "until" ? moment(query[name]) : query[name]);
-  const chips = filtersOf(query).map((name) =>
+function drawDisplay() {
+  columns.draw(display.box, shown, drawRows);
+  const file = (format) => url(`api/1/export${search({ ...filtersOf(parsed()), format: [format] })}`);
+  display.box.append(
     make(
-      "button",
-      {
-        type: "button",
-        class: "chip",
-        onclick: () => go({ [name]: "" }),
-        "aria-label": `Remove the filter ${FACETS[name] || OTHERS[name]}`,
-      },
-      name === "errors" ? OTHERS.errors : `${FACETS[name] || OTHERS[name]}: ${value(name)}`,
-      " ×",
+      "fieldset",
+      {},
+      make("legend", {}, "Export these sessions"),
+      ["csv", "jsonl", "json"].map((format) =>
+        make("a", { class: "choice", href: file(format), download: "" }, format.toUpperCase()),
+      ),
     ),
   );
-  const box =
-    document.querySelector(".chosen-filters") ||
-    form.parentElement.insertBefore(make("div", { class: "chosen-filters" }), byId("facets"));
-  patchChildren(box, [
-    ...chips,
-    ...(chips.length > 1
-      ? [make("button", { type: "button", class: "quiet small", onclick: clear }, "Clear all")]
-      : []),
-  ]);
 }
-
-const clear = () => {
-  const { sort, order } = queryNow();
-  history.pushState(null, "", url(sort ? `?${new URLSearchParams({ sort, order: order || "desc" })}` : ""));
-  refresh();
-};
 
 function drawFacets(facets) {
-  const query = queryNow();
-  byId("facets").replaceChildren(
-    ...(unsearched
-      ? [make("p", { class: "faint", role: "status" }, `${many(unsearched, "event")} not searched yet.`)]
-      : []),
-  );
+  bar.note(unsearched ? `${many(unsearched, "event")} not searched yet.` : "");
   clearTimeout(again);
-  if (unsearched) again = setTimeout(() => news().catch(problem), 1_000);
-  for (const [name, each] of Object.entries(menus)) {
-    const values = facets[name] || [];
-    each.element.hidden = !values.length && !query[name];
-    if (name === "project" && values.length < 2 && !query[name]) each.element.hidden = true;
-    const flip = (value) => go({ [name]: value === queryNow()[name] ? "" : value });
-    keyed(each.box, [
-      ...(query[name] ? [choice("Any", null, false, () => go({ [name]: "" }))] : []),
-      ...values.map(([value, amount]) => choice(value, amount, value === query[name], () => flip(value))),
-      ...(facets.cut?.includes(name) ? [other(name)] : []),
-      ...(facets.exact === false
-        ? [make("p", { class: "faint small", "data-id": " newest" }, "Counted over the newest sessions.")]
-        : []),
-    ]);
-  }
-}
-
-/** Return a field for a value that is not among the most frequent ones. */
-function other(name) {
-  const input = make("input", {
-    type: "text",
-    placeholder: `Another ${FACETS[name].toLowerCase()}`,
-    "aria-label": `Another ${FACETS[name].toLowerCase()}`,
-    onkeydown: (event) => {
-      if (event.key === "Enter" && input.value.trim()) go({ [name]: input.value.trim() });
-    },
-  });
-  return make("label", { "data-id": " other" }, input);
+  if (unsearched) again = setTimeout(() => news().catch((error) => bar.fail(error)), 1_000);
+  bar.counted(facets);
 }
 
 // Comparing
 
 function pick(one, box) {
-  if (box.checked) picked.set(one.session_id, one.name || "unnamed");
+  if (box.checked) picked.set(one.session_id, one);
   else picked.delete(one.session_id);
-  const [a, b] = picked.keys();
   byId("compare-bar")?.remove();
   if (!picked.size) return;
+  // The oldest is A, and the others are what became of it.
+  const chosen = [...picked.values()].sort((a, b) => (a.began < b.began ? -1 : a.began > b.began ? 1 : 0));
+  const [a, b, ...others] = chosen.map(({ session_id: id }) => [id]);
+  const to = url(`compare${search({ a, ...(b && { b }), ...(others.length && { also: others.flat() }) })}`);
   byId("more").after(
     make(
       "div",
       { id: "compare-bar", role: "status" },
-      picked.size === 2
-        ? [...picked.values()].join(" and ")
-        : picked.size === 1
-          ? "Choose one more to compare"
-          : "Choose only two to compare",
-      picked.size === 2 && make("a", { class: "button main", href: url(`compare?a=${a}&b=${b}`) }, "Compare"),
+      picked.size === 1
+        ? "Choose one more to compare"
+        : picked.size === 2
+          ? chosen.map((each) => each.name || "unnamed").join(" and ")
+          : many(picked.size, "session"),
+      picked.size > 1 && make("a", { class: "button main", href: to }, "Compare"),
+      make("button", { type: "button", class: "quiet", onclick: unpick }, "Clear"),
     ),
   );
 }
 
+function unpick() {
+  picked.clear();
+  byId("compare-bar")?.remove();
+  byId("rows")
+    .querySelectorAll(".pick input")
+    .forEach((box) => (box.checked = false));
+}
+
 // Keys
 
-function mark(scroll = true) {
+function point(scroll = true) {
   [...byId("rows").children].forEach((element, index) => element.classList.toggle("current", index === current));
   const element = byId("rows").children[current];
   if (!element || !scroll) return;
-  element.querySelector(".name a").focus({ preventScroll: true });
+  element.querySelector(".name .title").focus({ preventScroll: true });
   element.scrollIntoView({ block: "nearest" });
 }
 function move(by) {
   if (!shown.length) return;
   current = Math.min(shown.length - 1, Math.max(0, current + by));
   if (current > shown.length - 5) more();
-  mark();
+  point();
 }
-shortcut("/", "Search", () => search.focus());
+shortcut("/", "Search", () => bar.search.focus());
 shortcut(["j", "ArrowDown"], "Next session", (event) => (event.key === "ArrowDown" && current < 0 ? false : move(1)));
 shortcut(["k", "ArrowUp"], "Previous session", (event) => (event.key === "ArrowUp" && current < 0 ? false : move(-1)));
 shortcut("Enter", "Open it", () => {
@@ -535,6 +369,7 @@ shortcut("Enter", "Open it", () => {
   location.assign(url(`s/${shown[current].session_id}`));
 });
 shortcut("x", "Choose it for comparison", () => byId("rows").children[current]?.querySelector(".pick input").click());
+shortcut("s", "Star it", () => byId("rows").children[current]?.querySelector(".star").click());
 
 // Live updates
 
@@ -546,12 +381,22 @@ function below(sessions) {
   return shown.slice(last + 1).filter((one) => !fresh.has(one.session_id));
 }
 
+// While a button is held down nothing moves, so that the click meets what it was aimed at.
+let released = Promise.resolve();
+addEventListener("pointerdown", () => {
+  const { promise, resolve } = Promise.withResolvers();
+  released = promise;
+  const release = () => setTimeout(resolve);
+  for (const type of ["pointerup", "pointercancel", "blur"]) addEventListener(type, release, { once: true });
+});
+
 async function news() {
-  const address = location.search,
+  const asked = location.search,
     searching = unsearched;
   const [page, facets] = await fetched(Math.min(MOST, Math.max(PAGE, shown.length)));
+  await released;
   // The filters changed while the response was on its way.
-  if (location.search !== address) return;
+  if (location.search !== asked) return;
   unsearched = facets?.unsearched || 0;
   const rest = below(page.sessions);
   const sessions = [...page.sessions, ...rest];
@@ -563,20 +408,25 @@ async function news() {
   shown = sessions;
   if (!rest.length) next = page.next_before;
   drawRows();
+  summarize();
   shown.forEach((one, index) => before.has(one.session_id) || byId("rows").children[index].classList.add("fresh"));
-  drawFacets(facets || (await ask("facets", queryNow())));
+  drawFacets(facets || (await ask("facets", parsed())));
 }
 
-drawFilters();
+bar.draw();
+drawSorts();
 drawRows();
 if (unsearched) refresh();
-else ask("facets", queryNow()).then(drawFacets, problem);
+else {
+  summarize();
+  ask("facets", parsed()).then(drawFacets, (error) => bar.fail(error));
+}
 watch(news, { every: 10_000 });
 setInterval(
   () =>
     shown.forEach((one, index) => {
-      if (one.state === "Running")
-        byId("rows").children[index].querySelector("[data-label=took]").textContent = duration(elapsed(one));
+      const took = one.state === "Running" && byId("rows").children[index].querySelector("[data-label=took]");
+      if (took) took.textContent = duration(elapsed(one));
     }),
   1_000,
 );

@@ -60,8 +60,5 @@ export const day = (value) => (value && !Number.isNaN(parsed(value).getTime()) ?
 export const midnight = (text) =>
   text ? `${new Date(`${text}T00:00:00${isHere ? "" : "Z"}`).toISOString().slice(0, 19)}Z` : "";
 
-/** Return the time at which the last `days` days begin, including today. */
-export const sinceDay = (days) => midnight(day(Date.now() - (days - 1) * 864e5));
-
 /** Return a time of the address as short text: only the day if it is midnight. */
 export const moment = (value) => (day(value) ? when(value).replace(/ 00:00:00$/, "") : value);

@@ -96,7 +96,7 @@ def test_the_list_reads_without_a_script(run: tuple[RealPages, str]) -> None:
     pages, id = run
     page = _Reader()
     page.feed(pages.get("/").text)
-    assert ("a", {"href": f"/s/{id}"}) in page.elements
+    assert ("a", {"class": "title", "href": f"/s/{id}"}) in page.elements
     assert HOSTILE in page.texts
     assert "Failure" in page.texts
 

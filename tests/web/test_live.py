@@ -66,7 +66,9 @@ def test_what_is_typed_survives_news(program: Program, visit: Visit) -> None:
     """Figures across sessions are drawn again while something records; a field that is typed in is left alone."""
     page = visit.open("/analytics")
     page.locator("#figures dd").first.wait_for()
-    page.get_by_label("Tag").press_sequentially("suppo")
+    page.locator("#filters summary", has_text="More").click()
+    page.locator("#filters summary", has_text="Name").click()
+    page.get_by_placeholder("Find name").press_sequentially("suppo")
     before = len([url for url in visit.asked if "/api/1/analytics?" in url or url.endswith("/api/1/analytics")])
     for turn in range(600):
         if turn % 60 == 0:
@@ -77,7 +79,7 @@ def test_what_is_typed_survives_news(program: Program, visit: Visit) -> None:
         page.wait_for_timeout(50)
     assert asked > before
     page.wait_for_timeout(300)
-    assert page.get_by_label("Tag").input_value() == "suppo"
+    assert page.get_by_placeholder("Find name").input_value() == "suppo"
 
 
 def another(visit: Visit, path: str = "/") -> Page:

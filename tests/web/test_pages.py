@@ -24,7 +24,7 @@ VIEWS = ("timeline", "tree", "events", "chat", "figures")
 
 def names(visit: Visit) -> list[str]:
     """Return the sessions in the list."""
-    return visit.page.locator("#rows .name a").all_inner_texts()
+    return visit.page.locator("#rows .name .title").all_inner_texts()
 
 
 def settled(visit: Visit, count: int) -> None:
@@ -139,7 +139,7 @@ def test_a_list_is_read_to_its_end_while_it_grows(chromium: Browser, tmp_path: P
             if page.evaluate(count) > 520:
                 break
         recorded(home, "one")
-        visit.until("document.querySelector('#rows .name a').textContent === 'one more'")
+        visit.until("document.querySelector('#rows .name .title').textContent === 'one more'")
         assert page.evaluate(count) > 520
         for _ in range(400):
             page.mouse.wheel(0, 4_000)
@@ -149,7 +149,7 @@ def test_a_list_is_read_to_its_end_while_it_grows(chromium: Browser, tmp_path: P
         assert page.evaluate(count) == 561
         page.evaluate("scrollTo(0, 0)")
         page.locator("summary", has_text="Tag").click()
-        page.get_by_placeholder("Another tag").fill("tag-7")
+        page.get_by_placeholder("Find tag").fill("tag-7")
         page.keyboard.press("Enter")
         settled(visit, 1)
 

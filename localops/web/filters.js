@@ -1,0 +1,472 @@
+// The filters of a page: a search, a menu for each facet with its values and their counts, times and amounts, and a
+// chip for each filter that is set.  The address has them all, so that pages lead to each other and can be shared.
+
+import { ask, make, notice, say } from "./base.js";
+import { count } from "./formats.js";
+import { keyed } from "./keyed.js";
+import { changed, FACETS, filtersOf, first, isExcluding, listed, OTHERS, parsed, toggled, words } from "./query.js";
+import { day, midnight } from "./times.js";
+
+// Facets with a menu of their own, and those in "More", whose values are counted when they are opened.
+const OWN = ["state", "tag", "model", "agent", "tool", "user", "project"];
+const MORE = ["error", "name", "host", "meta", "conversation"];
+const NUMBERS = ["min_cost", "max_cost", "min_seconds", "max_seconds"];
+const AGES = {
+  "Last hour": "1h",
+  "Last 24 hours": "24h",
+  "Last 7 days": "7d",
+  "Last 30 days": "30d",
+  "Last 90 days": "90d",
+};
+const TYPING = 200;
+// What the server expects of a request that changes something.
+const JSON_BODY = { "Content-Type": "application/json" };
+
+/** Return whether a click on a value asks for the sessions without it. */
+export const asksWithout = (event) => event.shiftKey || event.altKey;
+
+/** Return the text to search for: its last word may still be the beginning of one. */
+export function asPrefix(text) {
+  const plain = text.trim();
+  return /[\p{L}\p{N}]$/u.test(plain) && !/^[0-9a-f-]{13,36}$/i.test(plain) ? `${plain}*` : plain;
+}
+
+/** Return a menu: a button that opens a box. */
+export function menu(label, kind = "menu") {
+  const box = make("div", { class: "box" }),
+    summary = make("summary", {}, label);
+  const element = make("details", { class: kind }, summary, box);
+  element.addEventListener("toggle", () => {
+    if (!element.open) return;
+    element.classList.remove("right");
+    element.classList.toggle("right", box.getBoundingClientRect().right > document.documentElement.clientWidth - 4);
+    for (const other of document.querySelectorAll(`.${kind}[open]`)) if (other !== element) other.open = false;
+  });
+  element.addEventListener("keydown", (event) => walk(event, element));
+  return { element, box, summary, label };
+}
+
+/** Move the focus in a menu by the arrow keys. */
+function walk(event, element) {
+  const by = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+  const across = { ArrowRight: ".not", ArrowLeft: ".choice" }[event.key];
+  const entry = event.target.closest(".entry");
+  if (across && entry) entry.querySelector(across)?.focus();
+  if (!by || !element.open || event.target.type === "number" || event.target.type === "date") return;
+  event.preventDefault();
+  event.stopPropagation();
+  const stops = [...element.querySelectorAll("summary, .box input, .choice")].filter((one) => one.offsetParent);
+  const at = entry ? stops.indexOf(entry.querySelector(".choice")) : stops.indexOf(event.target);
+  stops[Math.min(stops.length - 1, Math.max(0, at + by))]?.focus();
+}
+
+addEventListener("click", (event) => {
+  // An element that was clicked may be gone by now, and is then no reason to close its menu.
+  if (!event.target.isConnected) return;
+  for (const open of document.querySelectorAll(".menu[open]")) if (!open.contains(event.target)) open.open = false;
+});
+addEventListener("keydown", (event) => {
+  const open = event.key === "Escape" && document.querySelector(".menu[open]");
+  if (!open) return;
+  open.open = false;
+  open.querySelector("summary").focus();
+});
+
+/** Return a listener that closes the menu, whose button gets the focus, before it runs. */
+export const closing = (run) => (event) => {
+  const open = event.currentTarget.closest(".menu");
+  open.open = false;
+  open.querySelector("summary").focus();
+  run(event);
+};
+
+/** Return an entry of a menu, which can be chosen. */
+export const choice = (label, on, run, amount = null) =>
+  make(
+    "button",
+    { type: "button", class: "choice", "data-id": label, "data-key": label, "aria-pressed": String(on), onclick: run },
+    make("span", {}, label),
+    amount === null ? "" : make("span", { class: "faint num" }, count(amount)),
+  );
+
+/** The values of a facet, with a field to find others. */
+class FacetMenu {
+  constructor(name, bar, kind) {
+    Object.assign(this, menu(FACETS[name], kind));
+    Object.assign(this, { name, bar, counts: [], cut: false, exact: true, asking: null, timer: 0, wasSeen: false });
+    const find = `Find ${FACETS[name].toLowerCase()}`;
+    this.input = make("input", {
+      type: "search",
+      placeholder: find,
+      "aria-label": find,
+      oninput: () => this.seek(),
+      onsearch: () => this.seek(),
+      onkeydown: (event) => this.enter(event),
+    });
+    this.values = make("div", { class: "values", role: "group", "aria-label": FACETS[name] });
+    this.note = make("p", { class: "faint small", hidden: true });
+    // A few states need no field.
+    this.input.hidden = name === "state";
+    this.box.append(this.input, this.values, this.note);
+    this.element.addEventListener("toggle", () => this.opened());
+  }
+
+  get isLate() {
+    return MORE.includes(this.name);
+  }
+
+  opened() {
+    if (!this.element.open) return;
+    if (matchMedia("(pointer: fine)").matches && !this.input.hidden) this.input.focus();
+    if (this.isLate) this.load();
+  }
+
+  seek() {
+    clearTimeout(this.timer);
+    this.timer = setTimeout(() => this.load(), TYPING);
+  }
+
+  /** Choose what was typed, in which `*` stands for anything, or the first value that contains it. */
+  async enter(event) {
+    if (event.key !== "Enter") return;
+    event.preventDefault();
+    const text = this.input.value.trim(),
+      without = asksWithout(event);
+    if (!text) return;
+    clearTimeout(this.timer);
+    await this.load();
+    const known = this.counts.find(([value]) => value === text) || this.counts[0];
+    if (text.includes("*") || known) this.bar.toggle(this.name, text.includes("*") ? text : known[0], without);
+  }
+
+  /** Ask the server for the values, by what was typed. */
+  async load() {
+    this.asking?.abort();
+    this.asking = new AbortController();
+    const like = this.input.value.trim();
+    try {
+      const query = { ...filtersOf(parsed()), of: this.name, like };
+      const facets = await ask("facets", query, { signal: this.asking.signal });
+      this.take(facets);
+    } catch (error) {
+      if (error.name !== "AbortError") this.values.replaceChildren(notice(error.message, "faint"));
+    }
+  }
+
+  /** Take the counts of a reply about all facets. */
+  counted(facets) {
+    if (this.isLate || this.input.value.trim()) return void (this.element.open && this.load());
+    this.take(facets);
+  }
+
+  take(facets) {
+    this.counts = facets[this.name] || [];
+    this.cut = facets.cut?.includes(this.name) || false;
+    this.exact = facets.exact !== false;
+    this.draw();
+  }
+
+  draw() {
+    const query = parsed(),
+      wanted = query[this.name] || [],
+      excluded = query[`not_${this.name}`] || [];
+    const known = new Set(this.counts.map(([value]) => value));
+    const rest = [...new Set([...wanted, ...excluded])]
+      .filter((value) => !known.has(value))
+      .map((value) => [value, null]);
+    const entries = [...rest, ...this.counts];
+    const isOne = this.name === "project" && entries.length < 2 && !wanted.length;
+    // A menu that was there once stays, also while nothing matches.
+    this.wasSeen ||= this.isLate || (entries.length > 0 && !isOne);
+    this.element.hidden = !this.wasSeen;
+    this.element.classList.toggle("chosen", wanted.length + excluded.length > 0);
+    keyed(
+      this.values,
+      entries.map(([value, amount]) => this.entry(value, amount, wanted.includes(value), excluded.includes(value))),
+    );
+    const notes = [
+      !entries.length && "Nothing like this.",
+      this.cut && "There are more: type a part of a value.",
+      !this.exact && "Counted over the newest sessions.",
+    ].filter(Boolean);
+    this.note.hidden = !notes.length;
+    this.note.textContent = notes.join(" ");
+  }
+
+  entry(value, amount, isWanted, isExcluded) {
+    const without = (event) => this.bar.toggle(this.name, value, asksWithout(event));
+    return make(
+      "div",
+      { class: "entry", "data-id": value },
+      choice(value, isWanted, without, amount),
+      this.name === "project"
+        ? null
+        : make(
+            "button",
+            {
+              type: "button",
+              class: "not",
+              "data-key": value,
+              "aria-pressed": String(isExcluded),
+              "aria-label": `Without ${value}`,
+              title: `Without ${value}`,
+              onclick: () => this.bar.toggle(this.name, value, true),
+            },
+            "≠",
+          ),
+    );
+  }
+}
+
+/** The filters of a page. `go` is called with the next query; `searched` is the placeholder of the search. */
+export class FilterBar {
+  constructor(form, { go, searched }) {
+    this.form = form;
+    this.go = go;
+    this.typing = 0;
+    this.search = make("input", {
+      type: "search",
+      name: "text",
+      placeholder: searched,
+      "aria-label": "Search names and content",
+      oninput: () => this.type(),
+      // Some browsers report Esc and the clear button as "search", not "input".
+      onsearch: () => this.type(),
+    });
+    this.menus = Object.fromEntries(OWN.map((name) => [name, new FacetMenu(name, this, "menu")]));
+    this.subs = Object.fromEntries(MORE.map((name) => [name, new FacetMenu(name, this, "sub")]));
+    this.when = menu("When");
+    this.more = menu("More");
+    this.chips = make("div", { class: "chosen-filters" });
+    this.message = make("div", { id: "facets", role: "status" });
+    this.fields = make("div", {});
+    this.more.box.append(...Object.values(this.subs).map((one) => one.element), this.fields);
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      clearTimeout(this.typing);
+      this.seek();
+    });
+    form.append(
+      this.search,
+      ...Object.values(this.menus).map((one) => one.element),
+      this.when.element,
+      this.more.element,
+    );
+    form.after(this.chips, this.message);
+  }
+
+  type() {
+    clearTimeout(this.typing);
+    this.typing = setTimeout(() => this.seek(), TYPING);
+  }
+
+  /** Apply the search text, which needs a letter or a digit. */
+  seek() {
+    const typed = this.search.value.trim();
+    this.message.replaceChildren();
+    if (typed && !/[\p{L}\p{N}]/u.test(typed))
+      return void this.message.replaceChildren(notice("Type at least one letter or digit.", "faint"));
+    const text = typed && asPrefix(typed),
+      query = parsed();
+    if (text !== first(query, "text")) this.go(changed(query, { text, before: "" }));
+  }
+
+  toggle(name, value, without = false) {
+    this.go(changed(toggled(parsed(), name, value, without), { before: "" }));
+  }
+
+  set(changes) {
+    this.go(changed(parsed(), { ...changes, before: "" }));
+  }
+
+  clear() {
+    const { sort = [], order = [] } = parsed();
+    this.go(changed({}, { sort, order }));
+  }
+
+  /** Draw what the address says. */
+  draw() {
+    const query = parsed();
+    // A field with the focus keeps its value, because somebody may be typing.
+    if (document.activeElement !== this.search) this.search.value = first(query, "text").replace(/\*$/, "");
+    for (const one of [...Object.values(this.menus), ...Object.values(this.subs)]) one.draw();
+    this.drawWhen(query);
+    this.drawMore(query);
+    const filters = listed(query);
+    const chips = filters.map(([name, value], at) => {
+      const text = words(name, value, filters[at - 1]);
+      return make(
+        "button",
+        {
+          type: "button",
+          class: `chip ${isExcluding(name) ? "excluding" : ""}`,
+          "data-id": `${name}=${value}`,
+          "data-key": `${name}=${value}`,
+          "aria-label": `Remove the filter ${words(name, value)}`,
+          onclick: () => this.go(changed(parsed(), { [name]: parsed()[name].filter((one) => one !== value) })),
+        },
+        `${text} ×`,
+      );
+    });
+    const all = { type: "button", class: "quiet small", "data-id": " all", onclick: () => this.clear() };
+    keyed(this.chips, chips.length > 1 ? [...chips, make("button", all, "Clear all")] : chips);
+  }
+
+  drawWhen(query) {
+    const since = first(query, "since"),
+      until = first(query, "until");
+    this.when.element.classList.toggle("chosen", Boolean(since || until));
+    keyed(this.when.box, [
+      ...Object.entries(AGES).map(([label, age]) =>
+        choice(
+          label,
+          since === age && !until,
+          closing(() => this.set({ since: age === since ? "" : age, until: "" })),
+        ),
+      ),
+      this.date("since", "From", since),
+      this.date("until", "Before", until),
+    ]);
+  }
+
+  date(name, label, value) {
+    const input = make("input", {
+      type: "date",
+      value: day(value),
+      onchange: (event) => this.set({ [name]: midnight(event.target.value) }),
+    });
+    return make("label", { "data-id": ` ${name}=${value}` }, label, input);
+  }
+
+  drawMore(query) {
+    const late = MORE.some((name) => query[name] || query[`not_${name}`]);
+    const names = [...NUMBERS, "errors", "score"];
+    this.more.element.classList.toggle("chosen", late || names.some((name) => query[name]));
+    const check = (label, on, set) => {
+      const input = make("input", { type: "checkbox", onchange: (event) => set(event.target.checked) });
+      input.checked = on;
+      return make("label", { class: "check", "data-id": `${label} ${on}` }, input, label);
+    };
+    const starred = (query.score || []).includes("star");
+    const scores = (query.score || []).filter((one) => one !== "star");
+    keyed(this.fields, [
+      check("Only with errors", Boolean(query.errors), (on) => this.set({ errors: on ? 1 : "" })),
+      check("Only starred", starred, (on) => this.set({ score: on ? [...scores, "star"] : scores })),
+      this.text("score", "Score, such as correct<0.5", scores[0] || "", (value) =>
+        this.set({ score: [...(starred ? ["star"] : []), value] }),
+      ),
+      ...NUMBERS.map((name) =>
+        this.text(name, OTHERS[name], first(query, name), (value) => this.set({ [name]: value }), {
+          type: "number",
+          min: 0,
+          step: "any",
+        }),
+      ),
+    ]);
+  }
+
+  text(name, label, value, set, more = {}) {
+    const input = make("input", { type: "text", value, onchange: (event) => set(event.target.value.trim()), ...more });
+    return make("label", { "data-id": `${name}=${value}` }, label, input);
+  }
+
+  /** Draw the counts of a reply of the server. */
+  counted(facets) {
+    for (const one of [...Object.values(this.menus), ...Object.values(this.subs)]) one.counted(facets);
+  }
+
+  fail(error) {
+    this.message.replaceChildren(notice(error.message, "problem"));
+  }
+
+  note(text) {
+    this.message.replaceChildren(...(text ? [make("p", { class: "faint" }, text)] : []));
+  }
+}
+
+/** The saved views: filters under names, which the server keeps. */
+export class ViewsMenu {
+  constructor(go) {
+    this.go = go;
+    Object.assign(this, menu("Views"));
+    this.list = make("div", { class: "values", role: "group", "aria-label": "Saved views" });
+    this.field = make("input", {
+      name: "view",
+      placeholder: "Name of a view",
+      "aria-label": "Name of a view",
+      maxlength: 80,
+    });
+    const form = make("form", { class: "save" }, this.field, make("button", {}, "Save"));
+    form.addEventListener("submit", (event) => {
+      event.preventDefault();
+      this.save();
+    });
+    this.box.append(this.list, form);
+    this.element.addEventListener("toggle", () => this.element.open && this.load());
+  }
+
+  async load() {
+    try {
+      this.draw((await ask("views")).views);
+    } catch (error) {
+      this.list.replaceChildren(notice(error.message, "faint"));
+    }
+  }
+
+  draw(views) {
+    const now = JSON.stringify(Object.entries(filtersOf(parsed())).sort());
+    if (!views.length)
+      return void this.list.replaceChildren(notice("Save the filters that you look at often.", "faint small"));
+    keyed(
+      this.list,
+      views.map(({ name, filters }) =>
+        make(
+          "div",
+          { class: "entry", "data-id": name },
+          choice(
+            name,
+            JSON.stringify(Object.entries(filtersOf(filters)).sort()) === now,
+            closing(() => this.go(filters)),
+          ),
+          make(
+            "button",
+            {
+              type: "button",
+              class: "not",
+              "data-key": name,
+              "aria-label": `Delete ${name}`,
+              onclick: () => this.drop(name),
+            },
+            "×",
+          ),
+        ),
+      ),
+    );
+  }
+
+  async save() {
+    const name = this.field.value.trim();
+    if (!name) return;
+    const { sort, order } = parsed();
+    const filters = { ...filtersOf(parsed()), ...(sort && { sort }), ...(order && { order }) };
+    if (await this.send("views", {}, { method: "POST", headers: JSON_BODY, body: JSON.stringify({ name, filters }) })) {
+      this.field.value = "";
+      say(`View ${name} saved`);
+    }
+  }
+
+  async drop(name) {
+    if (await this.send("views", { name }, { method: "DELETE", headers: JSON_BODY })) say(`View ${name} deleted`);
+  }
+
+  async send(path, query, options) {
+    try {
+      await ask(path, query, options);
+      await this.load();
+      return true;
+    } catch (error) {
+      say(error.message);
+      return false;
+    }
+  }
+}

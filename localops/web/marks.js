@@ -1,0 +1,74 @@
+// Mark the words of a search on a page.  Highlights of the browser leave the elements as they are, so that lists and
+// selections are not disturbed; a browser without them shows no marks.
+
+const NAME = "match";
+// Characters of a page that are looked at, and milliseconds to wait for further changes.
+const MOST = 400_000,
+  PAUSE = 120;
+const SINGLE = "\\u3040-\\u30ff\\u3400-\\u9fff\\uac00-\\ud7af\\uf900-\\ufaff";
+// A word as the server's index takes it: scripts without blanks are taken character by character.
+const WORD = new RegExp(`[${SINGLE}]|(?:(?![${SINGLE}])[\\p{L}\\p{N}]\\p{M}*)+`, "gu");
+const TERM = /"[^"]*(?:"\*?|$)|\S+/g;
+
+const folded = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+
+/** Return the terms of a search: words that stand side by side, the last of which may be the beginning of one. */
+export const terms = (query) =>
+  (query.match(TERM) || [])
+    .map((term) => ({ words: (term.match(WORD) || []).map(folded), isPrefix: term.endsWith("*") }))
+    .filter(({ words }) => words.length);
+
+/** Return where the terms of a search are in a text: `[begin, end]` of each. */
+export function places(text, wanted) {
+  const words = [...text.matchAll(WORD)].map((match) => [folded(match[0]), match.index, match.index + match[0].length]);
+  const matches = [];
+  for (const { words: term, isPrefix } of wanted) {
+    for (let at = 0; at + term.length <= words.length; at += 1) {
+      const fits = term.every((word, number) => {
+        const [read] = words[at + number];
+        return isPrefix && number === term.length - 1 ? read.startsWith(word) : read === word;
+      });
+      if (fits) matches.push([words[at][1], words[at + term.length - 1][2]]);
+    }
+  }
+  return matches.sort((a, b) => a[0] - b[0]);
+}
+
+const marked = new Map();
+
+/** Mark a search in an element, now and when it changes; an empty search ends that. */
+export function mark(root, query) {
+  if (!("highlights" in CSS)) return;
+  marked.get(root)?.disconnect();
+  marked.delete(root);
+  const wanted = terms(query || "");
+  if (!wanted.length) return draw();
+  let timer = 0;
+  const observer = new MutationObserver(() => {
+    clearTimeout(timer);
+    timer = setTimeout(draw, PAUSE);
+  });
+  observer.wanted = wanted;
+  observer.observe(root, { childList: true, subtree: true, characterData: true });
+  marked.set(root, observer);
+  return draw();
+}
+
+function draw() {
+  const ranges = [];
+  for (const [root, { wanted }] of marked) {
+    const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT);
+    let left = MOST;
+    for (let node = walker.nextNode(); node && left > 0; node = walker.nextNode()) {
+      left -= node.data.length;
+      for (const [begin, end] of places(node.data, wanted)) {
+        const range = new Range();
+        range.setStart(node, begin);
+        range.setEnd(node, end);
+        ranges.push(range);
+      }
+    }
+  }
+  if (ranges.length) CSS.highlights.set(NAME, new Highlight(...ranges));
+  else CSS.highlights.delete(NAME);
+}

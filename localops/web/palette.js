@@ -1,0 +1,206 @@
+// The palette (Ctrl+K): go to a page, a session, a value of a filter or a saved view by typing a part of its name.
+
+import { ask, byId, make } from "./base.js";
+import { keyed } from "./keyed.js";
+import { asPrefix } from "./filters.js";
+import { address, changed, FACETS, parsed } from "./query.js";
+import { recent } from "./recent.js";
+import { url } from "./url.js";
+
+const PAUSE = 150;
+// Of each kind, so many.
+const MOST = 6;
+const ID = /^[0-9a-f][0-9a-f-]{3,35}$/i;
+
+let asking = null;
+
+/** Open the palette, unless it is open already. */
+export function open() {
+  if (byId("palette")) return;
+  const list = make("div", { id: "palette-list", role: "listbox", "aria-label": "Results" });
+  const input = make("input", {
+    type: "text",
+    role: "combobox",
+    "aria-expanded": "true",
+    "aria-controls": "palette-list",
+    "aria-autocomplete": "list",
+    "aria-label": "Go to",
+    placeholder: "Go to a session, page, filter or view",
+    autocomplete: "off",
+    spellcheck: "false",
+  });
+  const dialog = make("dialog", { id: "palette", "aria-label": "Go to" }, input, list);
+  const palette = new Palette(dialog, input, list);
+  dialog.addEventListener("close", () => dialog.remove());
+  dialog.addEventListener("click", (event) => event.target === dialog && dialog.close());
+  document.body.append(dialog);
+  // The browser keeps the focus inside, and gives it back at the end.
+  dialog.showModal();
+  palette.show("");
+}
+
+class Palette {
+  constructor(dialog, input, list) {
+    Object.assign(this, { dialog, input, list, at: 0, timer: 0, views: null, options: [] });
+    input.addEventListener("input", () => this.show(input.value.trim()));
+    dialog.addEventListener("keydown", (event) => this.press(event));
+  }
+
+  /** Show what is known at once, then what the server knows. */
+  async show(text) {
+    this.at = 0;
+    this.draw([...this.pages(text), ...this.sessionsOf(text), ...this.sections(text)]);
+    clearTimeout(this.timer);
+    asking?.abort();
+    asking = new AbortController();
+    const { signal } = asking;
+    this.timer = setTimeout(() => this.ask(text, signal), PAUSE);
+  }
+
+  async ask(text, signal) {
+    try {
+      this.views ??= (await ask("views", {}, { signal })).views;
+      const [facets, page] = text
+        ? await Promise.all([
+            ask("facets", { like: text }, { signal }),
+            /[\p{L}\p{N}]/u.test(text) ? ask("sessions", { text: asPrefix(text), limit: MOST }, { signal }) : null,
+          ])
+        : [{}, null];
+      this.draw([
+        ...this.goTo(text),
+        ...this.pages(text),
+        ...this.viewsOf(text),
+        ...this.sessionsOf(text),
+        ...this.sections(text),
+        ...this.valuesOf(facets),
+        ...this.matches(page),
+        ...this.searches(text),
+      ]);
+    } catch (error) {
+      if (error.name !== "AbortError") this.draw([...this.pages(text), { kind: "", label: error.message }]);
+    }
+  }
+
+  goTo(text) {
+    return ID.test(text) ? [{ kind: "Session", label: `Go to ${text}`, to: url(`s/${text.toLowerCase()}`) }] : [];
+  }
+
+  pages(text) {
+    const links = [...document.querySelectorAll(".top nav a")];
+    return links
+      .map((link) => ({ kind: "Page", label: link.textContent, to: link.href }))
+      .filter(({ label }) => includes(label, text));
+  }
+
+  /** Return the views of the page of a session. */
+  sections(text) {
+    return [...document.querySelectorAll("[role=tab]")]
+      .map((tab) => ({ kind: "View", label: tab.textContent, run: () => tab.click() }))
+      .filter(({ label }) => includes(label, text));
+  }
+
+  viewsOf(text) {
+    return this.views
+      .map(({ name, filters }) => ({ kind: "Saved view", label: name, to: address(filters) }))
+      .filter(({ label }) => includes(label, text))
+      .slice(0, MOST);
+  }
+
+  sessionsOf(text) {
+    return recent()
+      .map(({ id, name }) => ({ kind: "Recent", label: name || "unnamed", note: id.slice(0, 13), to: url(`s/${id}`) }))
+      .filter(({ label, note }) => includes(label, text) || includes(note, text))
+      .slice(0, MOST);
+  }
+
+  valuesOf(facets) {
+    return Object.keys(FACETS).flatMap((name) =>
+      (facets[name] || []).slice(0, name === "project" ? 0 : MOST).map(([value, many]) => ({
+        kind: FACETS[name],
+        label: value,
+        note: String(many),
+        to: address(changed(this.isList() ? parsed() : {}, { [name]: value, before: "" })),
+      })),
+    );
+  }
+
+  isList() {
+    return document.documentElement.dataset.page === "sessions";
+  }
+
+  matches(page) {
+    return (page?.sessions || []).map((one) => ({
+      kind: "Session",
+      label: one.name || "unnamed",
+      note: `${one.state} · ${one.session_id.slice(0, 13)}`,
+      to: url(`s/${one.session_id}`),
+    }));
+  }
+
+  searches(text) {
+    if (!/[\p{L}\p{N}]/u.test(text)) return [];
+    return [{ kind: "Search", label: `Sessions with “${text}”`, to: address({ text: [asPrefix(text)] }) }];
+  }
+
+  draw(options) {
+    const seen = new Set();
+    this.options = options.filter(({ kind, label, note, to }) => {
+      const key = to || `${kind} ${label} ${note}`;
+      return !seen.has(key) && seen.add(key);
+    });
+    keyed(
+      this.list,
+      this.options.map(({ kind, label, note, to }, number) =>
+        make(
+          "div",
+          {
+            role: "option",
+            id: `palette-${number}`,
+            "data-id": `${kind} ${to || label}`,
+            onclick: (event) => this.choose([...this.list.children].indexOf(event.currentTarget)),
+          },
+          make("span", { class: "faint" }, kind),
+          make("span", { class: "label" }, label),
+          make("span", { class: "faint num" }, note || ""),
+        ),
+      ),
+    );
+    this.point(Math.min(this.at, Math.max(0, this.options.length - 1)));
+  }
+
+  point(at) {
+    this.at = at;
+    [...this.list.children].forEach((option, number) => {
+      option.id = `palette-${number}`;
+      option.setAttribute("aria-selected", String(number === at));
+    });
+    const option = this.list.children[at];
+    if (option) this.input.setAttribute("aria-activedescendant", option.id);
+    else this.input.removeAttribute("aria-activedescendant");
+    option?.scrollIntoView({ block: "nearest" });
+  }
+
+  press(event) {
+    const most = this.options.length - 1;
+    const to = {
+      ArrowDown: this.at === most ? 0 : this.at + 1,
+      ArrowUp: this.at ? this.at - 1 : most,
+      PageDown: Math.min(most, this.at + 8),
+      PageUp: Math.max(0, this.at - 8),
+    }[event.key];
+    if (to !== undefined) this.point(Math.max(0, to));
+    else if (event.key === "Enter") this.choose(this.at);
+    else return;
+    event.preventDefault();
+  }
+
+  choose(at) {
+    const option = this.options[at];
+    if (!option?.to && !option?.run) return;
+    this.dialog.close();
+    if (option.run) option.run();
+    else location.assign(option.to);
+  }
+}
+
+const includes = (label, text) => label.toLowerCase().includes(text.toLowerCase());

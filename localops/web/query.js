@@ -1,0 +1,106 @@
+// The filters in the address: several values of a name are alternatives, and `not_` before a name excludes.
+
+import { moment } from "./times.js";
+import { url } from "./url.js";
+
+export const FACETS = {
+  state: "State",
+  tag: "Tag",
+  model: "Model",
+  agent: "Agent",
+  tool: "Tool",
+  user: "User",
+  conversation: "Conversation",
+  meta: "Metadata",
+  name: "Name",
+  host: "Host",
+  error: "Error class",
+  project: "Project",
+};
+export const OTHERS = {
+  text: "Text",
+  since: "Since",
+  until: "Until",
+  score: "Score",
+  min_cost: "Cost from $",
+  max_cost: "Cost to $",
+  min_seconds: "Seconds from",
+  max_seconds: "Seconds to",
+  errors: "With errors",
+};
+const NOT = "not_";
+const UNITS = { m: "minute", h: "hour", d: "day", w: "week" };
+
+const facetOf = (name) => (name.startsWith(NOT) ? name.slice(NOT.length) : name);
+const isFacet = (name) => Object.hasOwn(FACETS, facetOf(name));
+export const isFilter = (name) => isFacet(name) || Object.hasOwn(OTHERS, name);
+export const isExcluding = (name) => name.startsWith(NOT) && isFacet(name);
+
+/** Return the names and values of an address: `{ tag: ["a", "b"], sort: ["cost"] }`. */
+export function parsed(search = location.search) {
+  const query = {};
+  for (const [name, value] of new URLSearchParams(search)) if (value) (query[name] ||= []).push(value);
+  return query;
+}
+
+/** Return the first value of a name, or an empty text. */
+export const first = (query, name) => query[name]?.[0] || "";
+
+/** Return other names and values; one without a value is left out. */
+export function changed(query, changes) {
+  const next = { ...query };
+  for (const [name, value] of Object.entries(changes)) {
+    const values = [value].flat().filter((each) => each !== "" && each !== null && each !== undefined);
+    if (values.length) next[name] = values.map(String);
+    else delete next[name];
+  }
+  return next;
+}
+
+/** Add a value of a facet, or take it away if it is there already; it is never both wanted and excluded. */
+export function toggled(query, facet, value, exclude = false) {
+  const own = exclude ? NOT + facet : facet,
+    opposite = exclude ? facet : NOT + facet;
+  const without = (name) => (query[name] || []).filter((each) => each !== value);
+  const rest = without(own);
+  const isNew = rest.length === (query[own] || []).length;
+  // A request is for one project, or for all.
+  const values = isNew ? (facet === "project" ? [value] : [...rest, value]) : rest;
+  return changed(query, { [own]: values, [opposite]: without(opposite) });
+}
+
+/** Return only what chooses sessions. */
+export const filtersOf = (query) => Object.fromEntries(Object.entries(query).filter(([name]) => isFilter(name)));
+
+/** Return each filter as `[name, value]`, in the order of the address. */
+export const listed = (query) =>
+  Object.entries(filtersOf(query)).flatMap(([name, values]) => values.map((value) => [name, value]));
+
+/** Return the query as the end of an address. */
+export function search(query) {
+  const params = new URLSearchParams(
+    Object.entries(query).flatMap(([name, values]) => values.map((one) => [name, one])),
+  );
+  return params.size ? `?${params}` : "";
+}
+
+/** Return the address of a page with these filters. */
+export const address = (query, page = "") => url(page + search(query)) || url("");
+
+/** Return a time of the address as words: "last 7 days", or a day. */
+export function period(value) {
+  const [, number, unit] = /^(\d+)([mhdw])$/.exec(value) || [];
+  if (!number) return moment(value);
+  return number === "1" ? `last ${UNITS[unit]}` : `last ${number} ${UNITS[unit]}s`;
+}
+
+/** Return a filter as a person reads it; `before`: the filter in front of it. */
+export function words(name, value, before = null) {
+  if (name === "errors") return OTHERS.errors;
+  if (name === "text") return `Text: ${value.replace(/\*$/, "")}`;
+  if (name === "since" || name === "until")
+    return /^\d+[mhdw]$/.test(value) ? `Started: ${period(value)}` : `${OTHERS[name]}: ${period(value)}`;
+  if (before?.[0] === name && name !== "meta" && isFacet(name)) return `${isExcluding(name) ? "nor" : "or"} ${value}`;
+  if (isExcluding(name)) return `not ${FACETS[facetOf(name)]}: ${value}`;
+  return `${FACETS[name] || OTHERS[name]}: ${value}`;
+}

@@ -1,0 +1,32 @@
+// The sessions that were opened last in this browser, for the palette.
+
+const KEY = "localops-recent";
+const MOST = 20;
+
+/** Return them, the last one first: `[{ id, name }]`. */
+export function recent() {
+  try {
+    return JSON.parse(localStorage.getItem(KEY)) || [];
+  } catch {
+    return [];
+  }
+}
+
+/** Put a session first. */
+export function remember(id, name) {
+  try {
+    const others = recent().filter((one) => one.id !== id);
+    localStorage.setItem(KEY, JSON.stringify([{ id, name }, ...others].slice(0, MOST)));
+  } catch {
+    // Without storage there are none.
+  }
+}
+
+/** Forget them, at a logout. */
+export function forget() {
+  try {
+    localStorage.removeItem(KEY);
+  } catch {
+    // Without storage there are none.
+  }
+}

@@ -1,0 +1,130 @@
+// A row of the list of sessions.  What stands in it leads to the sessions that have the same.
+
+import { make } from "./base.js";
+import { began, scoreOf } from "./columns.js";
+import { address, changed, first } from "./query.js";
+import { url } from "./url.js";
+
+const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
+
+/** Return a link to the sessions that have a value; with Shift, to those that do not. */
+function only(query, facet, value, kind = "word") {
+  const next = changed(query, { [facet]: value, before: "" });
+  return make(
+    "a",
+    {
+      class: kind,
+      href: address(next),
+      "data-facet": facet,
+      "data-value": value,
+      title: `Only sessions with ${value}; with Shift: without`,
+    },
+    value,
+  );
+}
+
+const between = (links) => links.flatMap((link, number) => (number ? [", ", link] : [link]));
+
+function listCell(query, facet, values) {
+  return make(
+    "td",
+    { class: facet === "host" ? "list host" : "list" },
+    between(values.map((value) => only(query, facet, value))),
+  );
+}
+
+const CELLS = {
+  state: (one, query) =>
+    make(
+      "td",
+      { class: "state-cell" },
+      only(query, "state", one.state, `state ${STATES.includes(one.state) ? one.state : ""}`),
+    ),
+  began: (one) => make("td", { class: "began" }, began(one)),
+  agents: (one, query) => listCell(query, "agent", one.agents || []),
+  models: (one, query) => listCell(query, "model", one.models || []),
+  host: (one, query) => listCell(query, "host", one.host ? [one.host] : []),
+  project: (one, query) => listCell(query, "project", [one.project]),
+};
+
+/** Return the names of a row's cells on narrow screens, where there are no heads. */
+const labels = { seconds: "took", tool_calls: "tools", llm_calls: "LLM" };
+
+function cell(one, query, { id, kind, cell: made, label }) {
+  if (CELLS[id]) return CELLS[id](one, query);
+  const { text, kind: more = "" } = made(one);
+  return make("td", { class: `${kind} ${more}`.trim(), "data-label": labels[id] || label.toLowerCase() }, text);
+}
+
+function named(td, id) {
+  td.dataset.col = id;
+  return td;
+}
+
+/** Where a search was found, as a link to the event. */
+function passage(one, query, place) {
+  // The name is marked above.
+  if (!place || place.text.trim() === one.name) return null;
+  const text = encodeURIComponent(first(query, "text"));
+  const to =
+    place.seq === null ? `s/${one.session_id}?text=${text}` : `s/${one.session_id}?event=${place.seq}&text=${text}`;
+  const label = place.kind === "session" ? "session" : `${place.kind} ${place.name || ""}`.trim();
+  return make(
+    "a",
+    { class: "found", href: url(to) },
+    make("span", { class: "faint" }, `${label}: `),
+    make("span", { class: "passage" }, place.text),
+  );
+}
+
+/** Return the row of a session; `star` and `pick` are called by its controls, `place` is where a search was found. */
+export function row(one, { query, columns, isPicked, pick, star, place }) {
+  const name = one.name || "unnamed",
+    text = first(query, "text"),
+    isStarred = scoreOf(one, "star") === true;
+  const to = url(`s/${one.session_id}${text ? `?text=${encodeURIComponent(text)}` : ""}`);
+  const box = make("input", {
+    type: "checkbox",
+    "aria-label": `Compare ${name}`,
+    onchange: (event) => pick(one, event.target),
+  });
+  box.checked = isPicked;
+  return make(
+    "tr",
+    { "data-id": one.session_id, class: one.state === "Failure" ? "failure" : null },
+    make("td", { class: "pick" }, box),
+    make(
+      "td",
+      { class: "name" },
+      make(
+        "div",
+        { class: "lines" },
+        make(
+          "div",
+          { class: "titled" },
+          make("a", { class: "title", href: to, title: one.name }, name),
+          make(
+            "div",
+            { class: "tags" },
+            one.tags.map((tag) => only(query, "tag", tag, "tag")),
+          ),
+        ),
+        one.reason && one.state !== "Success" ? make("div", { class: "because", title: one.reason }, one.reason) : null,
+        passage(one, query, place),
+      ),
+      make(
+        "button",
+        {
+          type: "button",
+          class: "star",
+          "data-key": `${one.session_id} ${isStarred}`,
+          "aria-pressed": String(isStarred),
+          "aria-label": `Star ${name}`,
+          onclick: () => star(one, !isStarred),
+        },
+        isStarred ? "★" : "☆",
+      ),
+    ),
+    columns.map((column) => named(cell(one, query, column), column.id)),
+  );
+}

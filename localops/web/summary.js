@@ -1,0 +1,79 @@
+// The figures of the sessions that are listed, and what they were in the period before.
+
+import { ask, byId, make } from "./base.js";
+import { cost, count, money, percent, short } from "./formats.js";
+import { patchChildren } from "./keyed.js";
+import { filtersOf, first, parsed } from "./query.js";
+
+const rate = ({ states }) => {
+  const { Success: good = 0, Failure: bad = 0 } = states;
+  return good + bad ? good / (good + bad) : null;
+};
+const tokens = (one) => one.tokens_in + one.tokens_out;
+
+/** Figures: name, value, text, and whether more of it is good (1), bad (-1) or neither. */
+const FIGURES = [
+  ["Sessions", (one) => one.sessions, (one) => count(one.sessions), count, 0],
+  ["Success", rate, (one) => percent(rate(one)), percent, 1],
+  ["Cost", (one) => one.cost_nano, (one) => cost(one), money, -1],
+  ["Tokens", tokens, (one) => short(tokens(one)), short, 0],
+  ["LLM calls", (one) => one.llm_calls, (one) => short(one.llm_calls), short, 0],
+  ["Errors", (one) => one.errors, (one) => short(one.errors), short, -1],
+];
+
+let asking = null;
+
+/** Ask for the figures, and draw them. */
+export async function summarize() {
+  asking?.abort();
+  asking = new AbortController();
+  const query = filtersOf(parsed());
+  try {
+    const { now, before } = await ask("summary", query, { signal: asking.signal });
+    draw(now, before, first(query, "since"));
+  } catch (error) {
+    // The list says what is wrong.
+    if (error.name !== "AbortError") byId("summary").replaceChildren();
+  }
+}
+
+function draw(now, before, since) {
+  const box = byId("summary");
+  box.hidden = !now.sessions;
+  patchChildren(
+    box,
+    FIGURES.map(([label, value, text, plain, good]) =>
+      make(
+        "div",
+        {},
+        make("dt", {}, label),
+        make(
+          "dd",
+          {
+            class: label === "Errors" && now.errors ? "failed" : null,
+            title: now.exact ? null : "At most: the sessions have all these words, but maybe not in one event",
+          },
+          now.exact || label === "Success" ? "" : "≤ ",
+          text(now),
+          " ",
+        ),
+        before?.sessions && since ? trend(label, value(now), value(before), plain, good) : null,
+      ),
+    ),
+  );
+}
+
+/** Return by how much a figure is more than in the period before. */
+function trend(label, now, before, plain, good) {
+  if (now === null || before === null) return null;
+  const isRate = label === "Success";
+  const by = isRate ? Math.round((now - before) * 100) : before ? Math.round((now / before - 1) * 100) : null;
+  if (by === null) return null;
+  const kind = !by || !good ? "faint" : by > 0 === good > 0 ? "less" : "more";
+  const size = by > 999 ? `×${Math.round(now / before)}` : `${Math.abs(by)}${isRate ? " points" : " %"}`;
+  return make(
+    "dd",
+    { class: `trend ${kind}`, title: `${plain(before)} in the period before` },
+    by ? `${by > 0 ? "▲" : "▼"} ${size}` : "=",
+  );
+}
