@@ -59,6 +59,7 @@ _DESCRIBED = 4
 _CHUNK = 1_000
 _SHORT = _CHUNK * 64  # the number of longer texts is bounded by their total length
 _NAMES_KNOWN = 10_000
+_SHAPE, _SHAPES_KNOWN = 16, 1_000  # names of a dict, and how many such are remembered
 _LEAST, _MOST = -(1 << 63), 1 << 64
 _LARGEST_ENTRY = 64  # items of a mapping that may be an entry of a list of variables
 # Redaction looks this much further than a cut, so that it sees a secret across the cut as a whole.
@@ -92,6 +93,7 @@ class Walk:
         self._depth = 0
         self._name = ""
         self._clean_names: set[str] = set()
+        self._clean_shapes: dict[tuple[str, ...], int] = {(): 0}
 
     def note(self, what: str, count: int = 1) -> None:
         """Count a value that was changed."""
@@ -438,6 +440,13 @@ class Walk:
     def _innocent(self, names: Sequence[str], values: Sequence[Any]) -> bool:
         """Return whether names and texts can be written as they are: one quick look at all of them."""
         texts = [value for value in values if type(value) is str]
+        if not texts:
+            # Most lists of lists have no text at all, and dicts come in few shapes.
+            shape = tuple(names)
+            known = self._clean_shapes.get(shape)
+            if known is not None:
+                self._left_text -= known
+                return self._left_text >= 0
         size = sum(map(len, names)) + sum(map(len, texts))
         if size > self._max_value // 4:
             return False
@@ -448,6 +457,8 @@ class Walk:
         if self._redactor is not None and self._redactor.suspects(seen):
             return False
         self._left_text -= size
+        if not texts and len(shape) <= _SHAPE and len(self._clean_shapes) < _SHAPES_KNOWN:
+            self._clean_shapes[shape] = size
         return self._left_text >= 0
 
     def _secret_name(self, name: str, beside: Iterable[str]) -> str:
