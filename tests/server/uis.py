@@ -1,18 +1,16 @@
-"""Pages for tests: a real `localops ui` on a loopback port, requested by hand, header by header."""
+"""Pages for tests: a process of `localops ui` on a loopback port, requested by hand, header by header."""
 
 from __future__ import annotations
 
 import http.client
 import json
-import os
 import signal
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from tests.server.hubs import PATH
+from tests.warm import MAIN, Copy, ours
 
 
 class Answer:
@@ -38,10 +36,8 @@ class RealPages:
     def __init__(self, home: Path, *options: str) -> None:
         self.home = home
         home.mkdir(exist_ok=True)
-        command = [sys.executable, "-m", "localops", "ui", "--port", "0", "--home", str(home), *options]
-        self.process = subprocess.Popen(
-            command, env={**os.environ, "PYTHONPATH": PATH}, stdout=subprocess.PIPE, text=True
-        )
+        arguments = ["ui", "--port", "0", "--home", str(home), *options]
+        self.process: Copy | subprocess.Popen[str] = ours().start(MAIN, arguments, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         self.link = self.process.stdout.readline().strip()
         self.url, _, self.token = self.link.partition("/#t=")

@@ -20,6 +20,8 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from tests.warm import MAIN, ours
+
 _ROOT = Path(__file__).parents[2]
 RECORDER = Path(__file__).with_name("recorder.py")
 # The one that has no window at all first: it takes less than half the time for the same pages.
@@ -98,16 +100,16 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @contextmanager
 def serving(home: Path) -> Iterator[str]:
     """Serve a home with `localops ui`, and yield its link."""
-    command = [sys.executable, "-m", "localops", "ui", "--port", "0", "--json", "--home", str(home)]
-    server = subprocess.Popen(
-        command, env=environment(home), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
-    )
+    arguments = ["ui", "--port", "0", "--json", "--home", str(home)]
+    with open(os.devnull, "w") as null:
+        server = ours().start(MAIN, arguments, environment(home), stdout=subprocess.PIPE, stderr=null.fileno())
+    assert server.stdout is not None
     try:
-        assert server.stdout is not None
         yield json.loads(server.stdout.readline())["url"]
     finally:
         server.terminate()
-        server.communicate(timeout=20)
+        server.wait(20)
+        server.stdout.close()
 
 
 @contextmanager
