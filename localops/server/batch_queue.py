@@ -70,7 +70,8 @@ class BatchQueue:
                     results = await self._service.in_turn(project, self._store, project, line, group)
                 except Exception as error:
                     # Nothing was taken out of the line if there was no thread for it.
-                    group = group or [line.popleft()]
+                    if line and not group:
+                        group.append(line.popleft())
                     results = [error] * len(group)
                 self._answer(project, group, results)
         finally:
