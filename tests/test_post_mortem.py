@@ -106,6 +106,24 @@ def test_an_uncaught_exception_ended_the_run() -> None:
     assert sections["The first error"][2:] == ["Nothing caught it: it ended the run.", "It was not called again."]
 
 
+@pytest.mark.parametrize("is_recorded", [True, False], ids=["in operations", "in none"])
+def test_an_exception_that_ended_a_thread_says_so(is_recorded: bool) -> None:
+    """The program went on without it, and declared a success; another error of the class ended none."""
+    call = "fetch('http://a')" if is_recorded else "raise TimeoutError('http://a is late')"
+    facts, sections = after(
+        _FETCH + f"def work():\n    {call}\n"
+        "thread = threading.Thread(target=work, name='gather')\n"
+        "thread.start(); thread.join()\n"
+        "try: fetch('http://b')\nexcept TimeoutError: pass\n"
+        "session.end_session('Success')"
+    )
+    error = facts["first_error"]
+    assert (error["message"], error["outcome"], error["thread"]) == ("http://a is late", "ended a thread", "gather")
+    assert "Nothing caught it: it ended thread 'gather', and the program went on." in sections["The first error"]
+    assert facts["done"]["errors"] == 2
+    assert facts["done"]["events"] == 2 + (2 if is_recorded else 1)
+
+
 def test_an_exit_code_is_named() -> None:
     """sys.exit(3) inside of an operation: no error, but the operation that it left, and the code."""
     facts, sections = after("@operation(name='work')\ndef work(): sys.exit(3)\nwork()")

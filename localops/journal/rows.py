@@ -122,6 +122,7 @@ TOTALS = ("rows", "events", "actions", "llms", "tools", "errors", "failed", *TOK
 FIGURES = ("events", "failed", *TOKENS, "cost", "unpriced", "took_ns")
 LISTED = ("session", "key", "first_ns", "last_ns", "name", "state", *TOTALS[1:])
 UNBILLED = "failed before it was billed"  # the name of the price row of a call that cost nothing
+THREAD_ENDED = "thread ended"  # the name of the journal row about an exception that ended a thread of a session
 LATER_FIGURES = "figures known later"  # that of a call whose tokens or cost were given after its row was written
 PLURALS = {"llms": "llm", "tools": "tool", "actions": "action", "errors": "error", "agents": "agent", "apis": "api"}
 NO_SESSION = bytes(16)  # the session of rows that belong to the journal itself

@@ -340,6 +340,19 @@ class _PostMortem:
                 return one
         return None
 
+    @cached_property
+    def _threads(self) -> dict[int, str]:
+        """The names of the threads that errors ended, by the seqs of these errors."""
+        threads: dict[int, str] = {}
+        bounds = {"head": self._head, "tail": self._tail, "many": _TROUBLES}
+        for seq, body in self._ask("thread_ends", name=rows.THREAD_ENDED, **bounds) if self._errors else ():
+            facts = encode.loads(body)
+            # The row of an error comes before that about its thread, and maybe others between.
+            same = (one for one in self._errors[::-1] if one.seq < seq and one.name == facts["type"])
+            if (error := next((one for one in same if one.seq not in threads), None)) is not None:
+                threads[error.seq] = facts["thread"]
+        return threads
+
     def _details(self, errors: Sequence[Trouble]) -> dict[int, str | None]:
         if not errors:
             return {}
@@ -368,6 +381,7 @@ class _PostMortem:
             "path_is_cut": len(chain) == _LEVELS and chain[-1][-1].parent is not None,
             "input": self._input_of(failed.id, failed.kind) if failed else "",
             **self._what_followed(one, chain),
+            "thread": self._threads.get(one.seq),
             "same": self._same(one) if is_error else None,
             "again": self._again(one, failed) if failed and failed.kind not in ("error", "agent") else None,
         }
@@ -399,7 +413,7 @@ class _PostMortem:
         is_fatal = fatal is not None and fatal.seq == one.seq
         # An exit or an interrupt is no error: the operations that it ended say so themselves.
         is_exit = one.kind != "error" and self._how() in ("exit code", "signal")
-        outcome = "ended the run" if is_fatal or is_exit else "left"
+        outcome = "ended the run" if is_fatal or is_exit else "ended a thread" if one.seq in self._threads else "left"
         return {"outcome": outcome, "where": None, "replaced_by": None}
 
     def _same(self, one: Trouble) -> Facts:

@@ -317,6 +317,9 @@ def _error(error: Facts | None) -> Iterator[Sentence]:
         yield ["In ", *_named(where), " it was followed by ", Word(error["replaced_by"] or "error"), "."]
     elif error["outcome"] == "open":
         yield [*_named(where), " around it has not ended, so whether it was caught there is not known."]
+    elif error["outcome"] == "ended a thread":
+        thread: Sentence = ["thread ", Recorded(error["thread"])] if error["thread"] else ["a thread"]
+        yield ["Nothing caught it: it ended ", *thread, ", and the program went on."]
     else:
         yield [_OUTCOMES[error["outcome"]]]
     yield from _again(error["again"])

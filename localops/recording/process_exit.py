@@ -193,7 +193,7 @@ def _chain_thread_hook() -> None:
         error = args.exc_value
         try:
             if error is not None and not isinstance(error, SystemExit):
-                record_uncaught(error, "an error of a thread")
+                record_uncaught(error, "an error of a thread", thread=args.thread.name if args.thread else "")
         except Exception as problem:  # as above
             say(f"an error could not be recorded: {problem}")
         finally:
@@ -202,15 +202,18 @@ def _chain_thread_hook() -> None:
     threading.excepthook = excepthook
 
 
-def record_uncaught(error: BaseException, what: str) -> None:
-    """Record an exception that ended a thread or a cell of a notebook, in the session that it was in."""
+def record_uncaught(error: BaseException, what: str, *, thread: str | None = None) -> None:
+    """Record an exception that ended a thread or a cell of a notebook, in the session that it was in.
+
+    `thread` is the name of the thread.
+    """
 
     def record(client: _Client) -> None:
         session = client.current()
         if session is None and client.is_ambiguous():
             session = client.unattributed(f"{what} is recorded without its session")
         if session is not None:
-            session.uncaught(error)
+            session.uncaught(error, thread=thread)
 
     _each_client(record)
 

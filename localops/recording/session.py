@@ -19,6 +19,7 @@ from localops.errors import ConfigError, JournalError, UnknownEndState
 from localops.facets import inherited
 from localops.facets import tags as facet_tags
 from localops.interruption import attempt, deliver, hold_if_programs, settle, waiting
+from localops.journal.rows import THREAD_ENDED
 from localops.output import say
 from localops.reading.session_state import failure_reason
 from localops.recording import events, own_scores
@@ -149,10 +150,18 @@ class Session(SessionFacts):
 
         return recorder.recover(error, record) is not None
 
-    def uncaught(self, error: BaseException) -> None:
-        """Record an uncaught exception, unless it is recorded already; the budget is not checked."""
-        if is_recorded(error, self._id):
-            return
+    def uncaught(self, error: BaseException, *, thread: str | None = None) -> None:
+        """Record an uncaught exception, unless it is recorded already; the budget is not checked.
+
+        `thread` is the name of the thread that it ended; the program goes on then.
+        """
+        if not is_recorded(error, self._id):
+            self._record_uncaught(error)
+        if thread is not None:
+            facts: dict[str, object] = {"thread": thread, "type": ErrorEvent(exception=error).error_type}
+            self.recorder.note("journal", facts, name=THREAD_ENDED)
+
+    def _record_uncaught(self, error: BaseException) -> None:
         at = now_ns()
         event: ErrorEvent | None = None
 

@@ -18,6 +18,19 @@ where r.session = :session
 order by r.seq
 limit :many;
 
+-- thread_ends --
+-- The rows about exceptions that ended a thread of a session, oldest first.
+select r.seq, e.body
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and (r.seq <= :head or r.seq >= :tail)
+  and e.kind = 'journal'
+  and e.name = :name
+  and e.body is not null
+order by r.seq
+limit :many;
+
 -- calls_of_ids --
 -- The LLM and tool calls of a JSON array of ids in hex, and what a later price added to each.
 select e.id, e.kind, e.failed, e.cost, e.tokens_in, e.tokens_out
