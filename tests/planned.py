@@ -26,6 +26,7 @@ class Plan:
     failed: bool = False
     cost: int | None = None
     seconds: float = 0.01
+    tokens: tuple[int, int] = (100, 20)
     inside: list[Plan] = field(default_factory=list)
 
     @property
@@ -79,7 +80,7 @@ def _rows(plan: Plan, session: bytes, parent: bytes | None, moment: list[int]) -
     body = {"prompt" if plan.kind == "llm" else "params": plan.given} if plan.given is not None else {}
     columns: dict[str, Any] = {"parent": parent, "start_ns": start, "end_ns": moment[0], "failed": int(plan.failed)}
     if plan.kind == "llm":
-        columns |= {"model": plan.model, "tokens": (100, 20, None, None), "cost": plan.cost}
+        columns |= {"model": plan.model, "tokens": (*plan.tokens, None, None), "cost": plan.cost}
     if plan.kind == "error":
         columns["failed"] = 0
     return [_row(plan.kind, session, plan.name, moment, body, id=id, **columns), *inside]

@@ -113,10 +113,7 @@ def _notes(line: Line) -> Iterator[str]:
     """Return in words how a step differs."""
     a, b = line.a, line.b
     if a is None or b is None:
-        if line.step.failed:
-            yield f"failed: {line.step.error}" if line.step.error else "failed"
-        if line.step.size > 1:
-            yield f"{output.counted(line.step.size - 1, 'step')} inside"
+        yield from _of_one(line.step)
         return
     if a.model != b.model:
         yield f"{a.model or 'no model'} → {b.model or 'no model'}"
@@ -130,6 +127,25 @@ def _notes(line: Line) -> Iterator[str]:
         yield f"slower: {output.short_duration(a.took_ns or 0)} → {output.short_duration(b.took_ns or 0)}"
     if "dearer" in line.marks:
         yield f"dearer: {output.money(a.cost)} → {output.money(b.cost)}"
+    if _tokens(a) != _tokens(b):
+        yield f"tokens: {_tokens(a) or 'unknown'} → {_tokens(b) or 'unknown'}"
+
+
+def _of_one(step: Step) -> Iterator[str]:
+    """Return in words what is to be known of a step that only one run has."""
+    if step.failed:
+        yield f"failed: {step.error}" if step.error else "failed"
+    if step.size > 1:
+        yield f"{output.counted(step.size - 1, 'step')} inside"
+    if (tokens := _tokens(step)) is not None:
+        yield f"{tokens} tokens"
+
+
+def _tokens(step: Step) -> str | None:
+    """Return the tokens of a step, in and out; None where it has none."""
+    if step.tokens_in is None and step.tokens_out is None:
+        return None
+    return f"{output.count(step.tokens_in or 0)} + {output.count(step.tokens_out or 0)}"
 
 
 def _totals(a: Snapshot, b: Snapshot) -> list[tuple[str, str, str, str]]:

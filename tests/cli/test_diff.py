@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import uuid
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -54,6 +56,44 @@ def test_what_differs_is_shown_below_the_totals(runs: tuple[str, str], command: 
     ]
     assert "+ tool new  failed" in lines
     assert not any("tool same" in line for line in lines)
+
+
+def test_the_words_say_how_a_step_differs(journal: Journal, command: Command) -> None:
+    """Other models and arguments, failures with their errors, durations, cost and tokens, and what came or went."""
+    slow, dear, other = tool("slow"), llm("dear?"), llm("other?")
+    a = [slow, dear, other, tool("breaks"), tool("heals", True), step("gone", tool("x"), tool("y")), llm("asked?")]
+    b = [plan.copy() for plan in a[:3]]
+    b[0].seconds, b[1].cost, b[1].tokens = 2.5, 3_000_000, (4_000, 60)
+    b[2].model, b[2].tokens = "gpt-4o", (100, 20)
+    b += [tool("breaks", True), tool("heals"), llm("asked?"), llm("new?", "o3")]
+    ids = [id_text(record(journal, plans)) for plans in (a, b)]
+    code, out, _ = command("diff", *ids)
+    assert code == 0
+    notes = {line.split("  ")[0].lstrip("~!*$+- "): line.split("  ", 1)[1:] for line in out.splitlines() if line}
+    assert notes["tool slow"] == ["slower: 10ms → 2.5s"]
+    assert notes["llm gpt-4o-mini"] == ["dearer: $0.001000 → $0.003000; tokens: 100 + 20 → 4000 + 60"]
+    assert notes["llm gpt-4o"] == ["gpt-4o-mini → gpt-4o"]
+    assert notes["tool breaks"] == ["failed now"]
+    assert notes["tool heals"] == ["fixed now"]
+    assert notes["operation gone"] == ["2 steps inside"]
+    assert notes["llm o3"] == ["100 + 20 tokens"]
+    back = command("diff", *reversed(ids), "--format", "md")[1]
+    assert "| removed | `llm o3` | `100 + 20 tokens` |" in back
+    assert "| fixed now | `tool breaks` | `fixed now` |" in back
+
+
+def test_the_words_name_the_error_of_a_failure(command: Command) -> None:
+    """With its class and message, before and now."""
+    for fails in (False, True):
+        session = localops.start_session(name="run")
+        with suppress(ValueError), session.operation("load"):
+            if fails:
+                raise ValueError("no such table")
+        session.end_session()
+    ids = [each["session_id"] for each in json.loads(command("sessions", "--json")[1])["sessions"]]
+    assert "! operation load  failed now: ValueError: no such table" in command("diff", ids[1], ids[0])[1].splitlines()
+    fixed = "* operation load  fixed now, failed before: ValueError: no such table"
+    assert fixed in command("diff", ids[0], ids[1])[1].splitlines()
 
 
 def test_json_has_all_of_it(runs: tuple[str, str], as_json: AsJson) -> None:
