@@ -44,6 +44,7 @@ LAYERS = """
     given_scores pauses steps
     prompts
     call_table
+    indexes
     snapshot clocks doubts carried held_back key_ends recorded_steps scrubbed
     session_html past_session
     ingest delivery row_lines

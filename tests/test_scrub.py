@@ -24,6 +24,7 @@ from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.journal.spill import Spill
 from localops.journal.stored import Stored
+from localops.reading.call_table import CallTable
 from localops.reading.home import Filters, Home
 from localops.transfer import remotes, scrubbed
 from localops.upkeep import doctor
@@ -143,13 +144,19 @@ def test_nothing_of_it_is_left_in_the_files(folder: Path) -> None:
         *[_row(session=session, body={"params": {"api_key": KEY, "pad": "x" * (n * 97 % 9_000)}}) for n in range(300)],
         _row(session=session, body={"returns": {"$blob": digest, "$len": len(large), "head": large[:900].decode()}}),
         _row("scored", session=session, name="kind", body={"value": f"like {KEY}", "by": "ann"}),
+        _row("tool", session=session, name=f"fetch {KEY}", body={"params": {"url": f"https://x.example/{KEY}"}}),
     )
     assert Spill(str(folder)).write(_row(session=session, body={"params": {"password": PASSWORD}}))
     with Home(str(folder.parent)) as home:
-        home.projects[0].index().extend()
+        [project] = home.projects
+        project.index().extend()
+        table = CallTable(project.folder)
+        table.extend(project.reader)
+        table.close()
         [listed] = home.sessions(Filters(text="word"))
         figures = listed
     assert len(_holds(folder)) >= 3
+    assert "call_table.db" in " ".join(map(str, _holds(folder)))
     done = _scrub(folder)
     assert done.is_clean, done
     assert done.files == 1

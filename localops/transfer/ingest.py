@@ -14,7 +14,7 @@ from localops.encoding import encode
 from localops.journal import blobs, rollups, rows
 from localops.journal.journal_file import INSERT
 from localops.journal.stored import Stored
-from localops.reading import analytics, call_table, calls, search
+from localops.reading import analytics, indexes
 from localops.transfer import bundle, scrubbed
 from localops.transfer.bundle import Batch
 
@@ -230,9 +230,7 @@ class _Taking:
             raise self.missing
         # The indexes do not notice a row that was replaced under its seq.
         if self.replaced:
-            search.forget(self.journal.folder)
-            calls.forget(self.journal.folder)
-            call_table.forget(self.journal.folder)
+            indexes.forget(self.journal.folder)
         self.refused.update(self.conflicts)
         receipt = bundle.receipt(self.batch, refused=self.refused, at_ns=clock.now_ns(), by=by, key=key, copy=copy)
         receipt["position"] = self.position

@@ -5,7 +5,7 @@ from __future__ import annotations
 from contextlib import suppress
 
 from localops.journal.reader import Reader, SQLiteError, user_message
-from localops.reading import calls, search
+from localops.reading import indexes
 from localops.transfer import scrubbed
 from localops.upkeep import prune
 
@@ -30,8 +30,7 @@ def erase(journal: Journal, files: Collection[str] = (), *, anyway: bool = False
         if not scrubbed.is_unfinished(reader):
             return None
     # They hold words and arguments of the rows as they were.
-    search.forget(journal.folder)
-    calls.forget(journal.folder)
+    indexes.forget(journal.folder)
     if not (anyway or prune.can_pack(journal)):
         return "others record into the journal, and to pack it takes long"
     try:

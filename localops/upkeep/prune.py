@@ -19,7 +19,7 @@ from localops.journal.journal_file import INSERT
 from localops.journal.reader import SQLiteError, lacks_room, user_message
 from localops.journal.sql import statements
 from localops.journal.stored import named
-from localops.reading import analytics, call_table, calls, search, session_state
+from localops.reading import analytics, indexes, session_state
 from localops.reading.home import REMOTES
 from localops.reading.snapshot import Snapshot
 from localops.transfer import bundle, doubts
@@ -217,9 +217,7 @@ def take(journal: Journal, choices: Iterable[Choice], *, for_good: bool = False)
                     break
     if taken.sessions:
         # The indexes hold words and calls of the deleted sessions.
-        search.forget(journal.folder)
-        calls.forget(journal.folder)
-        call_table.forget(journal.folder)
+        indexes.forget(journal.folder)
     # After all sessions, as several of them may name the same blob.
     taken.blobs, taken.young = sweep_blobs(journal, anyway=files if for_good else ())
     taken.packed = can_pack(journal, before)
