@@ -3,7 +3,8 @@
 import { ask, byId, make, notice } from "./base.js";
 import { count } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
-import { day, midnight, moment, sinceDay } from "./times.js";
+import { period } from "./query.js";
+import { day, midnight } from "./times.js";
 
 // Filters that take several values, with a menu of the values that there are.
 const MENUS = { model: "Model", tool: "Tool", error: "Error" };
@@ -26,7 +27,8 @@ const BOUNDS = {
   min_seconds: "Session took at least, seconds",
   max_seconds: "Session took at most, seconds",
 };
-const AGES = { "Last 24 hours": 1, "Last 7 days": 7, "Last 30 days": 30 };
+// As on the command line and on the other pages: so long before now.
+const AGES = { "Last 24 hours": "24h", "Last 7 days": "7d", "Last 30 days": "30d" };
 const LABELS = {
   kind: "Kind",
   ...MENUS,
@@ -276,9 +278,9 @@ export class Filters {
       this._field(label, (text) => this._set({ [name]: midnight(text) }), day(params.get(name)), { type: "date" });
     keyed(this.when.box, [
       make("p", { class: "faint small", "data-id": " note" }, "When the session started"),
-      ...Object.entries(AGES).map(([label, days]) =>
-        this._choice(label, null, params.get("since") === sinceDay(days) && !params.has("until"), () =>
-          this._set({ since: sinceDay(days), until: "" }),
+      ...Object.entries(AGES).map(([label, since]) =>
+        this._choice(label, null, params.get("since") === since && !params.has("until"), () =>
+          this._set({ since, until: "" }),
         ),
       ),
       date("since", "From"),
@@ -303,6 +305,6 @@ export class Filters {
 }
 
 function shown(name, value) {
-  if (name === "since" || name === "until") return moment(value);
+  if (name === "since" || name === "until") return period(value);
   return name === "kind" ? KINDS[value] || value : value;
 }
