@@ -11,8 +11,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from contextlib import ExitStack, contextmanager
-from itertools import chain, islice
-from operator import add
+from itertools import islice
 
 from localops import config, dialects
 from localops.errors import ConfigError, DamagedJournal, LocalopsError
@@ -25,8 +24,6 @@ from localops.reading import (
     call_query,
     export,
     facts,
-    given_scores,
-    lower_bounds,
     post_mortem,
     post_mortem_page,
     recorded_steps,
@@ -36,9 +33,10 @@ from localops.reading import (
 from localops.reading import filters as filtering
 from localops.reading.filters import Filters
 from localops.reading.home import Home
-from localops.server import charts, compare, damage, previews, session_details, session_facets, timeline
+from localops.server import compare, damage, previews, session_details, session_facets, timeline
 from localops.server.call_tables import CallTables
 from localops.server.loop_marks import LoopMarks
+from localops.server.reports import Reports
 from localops.server.request import TooMany, Unavailable
 from localops.server.session_index import SessionIndex, Wanted, merged
 from localops.upkeep import scoring
@@ -50,7 +48,6 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from localops.journal.stored import Stored
-    from localops.reading.analytics import Chosen, Line
     from localops.reading.call_query import Asked, Source
     from localops.reading.call_query import Place as CallPlace
     from localops.reading.facts import Facts
@@ -66,8 +63,6 @@ _READERS = 4
 _KEPT = 64
 # Session indexes kept in memory, one a project.
 _INDEXES = 64
-# Seconds of CPU time to search the sessions that pass filters for a text: for figures beside a list, and for others.
-_SOON_SECONDS, _SEARCH_SECONDS = 0.5, 10.0
 # Bytes of the rows on a page of events; the last row may exceed it.
 _PAGE = 8 << 20
 _ROWS = statements("queries.sql")["events"]
@@ -76,7 +71,7 @@ _ROWS_OF_KIND = statements("pages.sql")["rows_of_kind"]
 _HITS = 2_000
 
 
-class HomeReader:
+class HomeReader(Reports):
     """Reads of a home; `project` None means all of its projects."""
 
     def __init__(self, folder: str, *, fresh: float = 60.0) -> None:
@@ -236,47 +231,6 @@ class HomeReader:
             for each in home.projects:
                 self._catch_up(each)
             return session_facets.snippets(home, text, sessions)
-
-    def summary(self, project: str | None, filters: Filters, previous: Filters | None) -> Facts:
-        """Return the figures of the sessions that pass filters together, and those of the period before."""
-        with self._home(project) as home:
-            return {
-                "now": self._summed(home, filters),
-                "before": None if previous is None else self._summed(home, previous),
-            }
-
-    def _summed(self, home: Home, filters: Filters) -> Facts:
-        total, states, exact = analytics.NOTHING, Counter[str](), True
-        named = session_facets.named(home, filters.text)
-        for each in home.projects:
-            id = None if named is None else named.session
-            with self._passing(each, filters, id, seconds=_SOON_SECONDS) as (index, rows, is_exact):
-                exact = exact and is_exact
-                states.update(index.states(each, rows))
-                total = analytics.Totals(*map(add, total, charts.sums(index, rows)))
-        return {"sessions": total.rows, "states": dict(states), "exact": exact, **facts.totals(total)}
-
-    @contextmanager
-    def _passing(
-        self, project: Project, filters: Filters, session: bytes | None = None, *, seconds: float | None = None
-    ) -> Iterator[tuple[SessionIndex, Sequence[int], bool]]:
-        """Yield the session index of a project, locked, the rows that pass filters, and whether these are exact.
-
-        They are inexact only with `seconds`, if it takes longer to search the sessions for a text; without, that is
-        TooMany.  They are searched without the lock.
-        """
-        with self._following(project) as index:
-            rows, check = index.matches(project, filters, session)
-            if not check:
-                yield index, rows, True
-                return
-            candidates = index.ids(rows)
-        limit = _SEARCH_SECONDS if seconds is None else seconds
-        matches, exact = session_facets.with_text(project, filters.text or "", candidates, limit)
-        if not exact and seconds is None:
-            raise TooMany(f"these words are in {len(candidates)} sessions or less: add filters, or search for one word")
-        with self._following(project) as index:
-            yield index, index.rows_of(matches), exact
 
     def judge(self, project: str | None, session: bytes, score: Score) -> Facts | None:
         """Store a score or a note that was checked."""
@@ -489,35 +443,6 @@ class HomeReader:
             where, snapshot = holder
             return timeline.page(where.reader, snapshot, after=after, limit=limit)
 
-    def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
-        """Return figures by the day on which sessions started."""
-        days = charts.Days(tz)
-        with self._home(project) as home:
-            for each in home.projects:
-                with self._passing(each, _filters_of(chosen)) as (index, rows, _):
-                    days.add(index, each, rows)
-                days.add_models(each.reader, self._in_project(each, chosen))
-        return days.facts()
-
-    def averages(self, project: str | None, chosen: Chosen) -> Facts:
-        """Return the averages of scores across sessions."""
-        with self._home(project) as home:
-            given = chain.from_iterable(
-                given_scores.counted(each.reader, self._in_project(each, chosen)) for each in home.projects
-            )
-            return {"lines": [given_scores.average_facts(line) for line in given_scores.averages(given)]}
-
-    def distributions(self, project: str | None, chosen: Chosen) -> Facts:
-        """Return histograms of the duration and the cost of sessions."""
-        took: list[int] = []
-        cost: list[int] = []
-        with self._home(project) as home:
-            for each in home.projects:
-                with self._passing(each, _filters_of(chosen)) as (index, rows, _):
-                    took += index.values("seconds", rows)
-                    cost += index.values("cost", rows)
-        return charts.distributions(took, cost)
-
     def calls(
         self,
         project: str | None,
@@ -609,23 +534,6 @@ class HomeReader:
             dialects.write(form, [run], file, table=table)
             return True
 
-    def write_all(self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int) -> None:
-        """Write the sessions that pass filters to a file in a format of exports, newest first."""
-        chosen: list[tuple[int, Project, bytes]] = []
-        events = 0
-        with self._home(project) as home:
-            one = session_facets.named(home, filters.text)
-            for each in home.projects:
-                with self._passing(each, filters, None if one is None else one.session) as (index, matches, _):
-                    events += sum(index.values("events", matches))
-                    began = index.values("began", matches)
-                    chosen += [(at, each, id) for at, id in zip(began, index.ids(matches), strict=True)]
-            if events > most:
-                raise TooMany(f"these sessions have {events} events, and at most {most} are exported: filter more")
-            chosen.sort(key=lambda one: one[0], reverse=True)
-            runs = (export.Run(where.name, where.folder, where.reader, id) for _, where, id in chosen)
-            dialects.write(form, runs, file)
-
     def attachment(self, project: str, digest: str) -> tuple[str, str] | None:
         """Return the path and the media type of a blob; None if it is not here."""
         try:
@@ -634,47 +542,6 @@ class HomeReader:
                 return path, session_details.kind_of(file.read(16))
         except OSError:
             return None
-
-    def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
-        """Return figures across sessions."""
-        with self._home(project) as home:
-            if by is None:
-                total = analytics.NOTHING
-                for each in home.projects:
-                    with self._passing(each, _filters_of(chosen)) as (index, rows, _):
-                        total = analytics.Totals(*map(add, total, charts.sums(index, rows)))
-                open_calls = any(each.has_open_calls(self._in_project(each, chosen)) for each in home.projects)
-                return {"sessions": total.rows, **facts.totals(total, open_calls=open_calls)}
-            lines: list[Line] = []
-            cost: set[Any] = set()
-            time: set[Any] = set()
-            for each in home.projects:
-                own = self._in_project(each, chosen)
-                lines += analytics.across(each.reader, by, own, running=each.running())
-                of_lower_bounds = lower_bounds.across([each], by, own)
-                cost.update(of_lower_bounds.cost)
-                time.update(of_lower_bounds.time)
-            first = analytics.together(by, lines)[:limit]
-            bounds = lower_bounds.Bounds(cost, time)
-            return {"by": by, "lines": [facts.line(by, line, bounds) for line in first]}
-
-    def _in_project(self, project: Project, chosen: Chosen) -> Chosen:
-        """Return the choice of a project's sessions, as report.sql knows it."""
-        if chosen.filters is None:
-            return chosen
-        with self._passing(project, chosen.filters) as (index, rows, _):
-            matches = index.ids(rows)
-        return analytics.Chosen(sessions=analytics.array(matches))
-
-
-def _filters_of(chosen: Chosen) -> Filters:
-    """Return a choice of sessions as the filters of a list."""
-    if chosen.filters is not None:
-        return chosen.filters
-    everything = analytics.Chosen()
-    since = None if chosen.since == everything.since else chosen.since
-    until = None if chosen.until == everything.until else chosen.until
-    return Filters(tag=chosen.tag, since=since, until=until)
 
 
 class _Opened:

@@ -37,7 +37,7 @@ def counted_dims(filters: Filters, of: str | None) -> Sequence[str]:
 def most_frequent(sums: dict[str, Counter[str]], filters: Filters, of: str | None, like: str) -> Facts:
     """Return the most frequent values of each facet, or of one, which contain a text, and which facets have more.
 
-    Values that are chosen are among them.
+    Values that are chosen are always among them.
     """
     dims = (*DIMS, *facets.NAMED, "meta") if of is None else (of,)
     wanted = like.casefold()
@@ -47,8 +47,8 @@ def most_frequent(sums: dict[str, Counter[str]], filters: Filters, of: str | Non
     for dim, counted in counts.items():
         frequent = most(counted, wanted)
         chosen = {*getattr(filters, dim), *getattr(filters, f"not_{dim}")} - {value for value, _ in frequent}
-        values[dim] = [[value, many] for value, many in frequent]
-        values[dim] += [[value, counted[value]] for value in sorted(chosen) if counted[value]]
+        values[dim] = [[value, counted[value]] for value in sorted(chosen) if counted[value]]
+        values[dim] += [[value, many] for value, many in frequent]
     return {**values, "more": bool(cut), "cut": cut}
 
 

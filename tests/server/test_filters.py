@@ -278,8 +278,8 @@ def test_a_search_shows_where_its_words_are(tmp_path: Path, monkeypatch: pytest.
         assert [line["session"] for line in by_name] == [str(ids[0])]
         summary: Any = store.summary(None, Filters(text='"zebra cros*'), None)["now"]
         assert (summary["sessions"], summary["exact"]) == (1, True)
-        monkeypatch.setattr("localops.server.home_reader._SOON_SECONDS", -1.0)
-        monkeypatch.setattr("localops.server.home_reader._SEARCH_SECONDS", -1.0)
+        monkeypatch.setattr("localops.server.reports._SOON_SECONDS", -1.0)
+        monkeypatch.setattr("localops.server.reports._SEARCH_SECONDS", -1.0)
         summary = store.summary(None, Filters(text='"zebra cros*'), None)["now"]
         assert (summary["sessions"], summary["exact"]) == (2, False)
         with pytest.raises(TooMany, match="one word"):

@@ -1,0 +1,169 @@
+"""Figures across the sessions that pass filters, and their export, for the server."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from contextlib import contextmanager
+from itertools import chain
+from operator import add
+
+from localops import dialects
+from localops.reading import analytics, export, facts, given_scores, lower_bounds
+from localops.reading.filters import Filters
+from localops.server import charts, session_facets
+from localops.server.request import TooMany
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from contextlib import AbstractContextManager
+    from typing import Any, BinaryIO
+
+    from localops.reading.analytics import Chosen, Line
+    from localops.reading.facts import Facts
+    from localops.reading.home import Home, Project
+    from localops.server.session_index import SessionIndex
+
+# Seconds of CPU time to search the sessions that pass filters for a text: for figures beside a list, and for others.
+_SOON_SECONDS, _SEARCH_SECONDS = 0.5, 10.0
+
+
+class Reports(ABC):
+    """Reads of many sessions; a subclass opens the home and keeps the session indexes."""
+
+    @abstractmethod
+    def _home(self, project: str | None) -> AbstractContextManager[Home]:
+        """Yield the home, or one project of it, to one thread at a time."""
+
+    @abstractmethod
+    def _following(self, project: Project) -> AbstractContextManager[SessionIndex]:
+        """Lock, update and yield the session index of a project."""
+
+    def summary(self, project: str | None, filters: Filters, previous: Filters | None) -> Facts:
+        """Return the figures of the sessions that pass filters together, and those of the period before."""
+        with self._home(project) as home:
+            return {
+                "now": self._summed(home, filters),
+                "before": None if previous is None else self._summed(home, previous),
+            }
+
+    def _summed(self, home: Home, filters: Filters) -> Facts:
+        total, states, exact = analytics.NOTHING, Counter[str](), True
+        named = session_facets.named(home, filters.text)
+        for each in home.projects:
+            id = None if named is None else named.session
+            with self._passing(each, filters, id, seconds=_SOON_SECONDS) as (index, rows, is_exact):
+                exact = exact and is_exact
+                states.update(index.states(each, rows))
+                total = analytics.Totals(*map(add, total, charts.sums(index, rows)))
+        return {"sessions": total.rows, "states": dict(states), "exact": exact, **facts.totals(total)}
+
+    def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
+        """Return figures by the day on which sessions started."""
+        days = charts.Days(tz)
+        with self._home(project) as home:
+            for each in home.projects:
+                with self._passing(each, _filters_of(chosen)) as (index, rows, _):
+                    days.add(index, each, rows)
+                days.add_models(each.reader, self._in_project(each, chosen))
+        return days.facts()
+
+    def averages(self, project: str | None, chosen: Chosen) -> Facts:
+        """Return the averages of scores across sessions."""
+        with self._home(project) as home:
+            given = chain.from_iterable(
+                given_scores.counted(each.reader, self._in_project(each, chosen)) for each in home.projects
+            )
+            return {"lines": [given_scores.average_facts(line) for line in given_scores.averages(given)]}
+
+    def distributions(self, project: str | None, chosen: Chosen) -> Facts:
+        """Return histograms of the duration and the cost of sessions."""
+        took: list[int] = []
+        cost: list[int] = []
+        with self._home(project) as home:
+            for each in home.projects:
+                with self._passing(each, _filters_of(chosen)) as (index, rows, _):
+                    took += index.values("seconds", rows)
+                    cost += index.values("cost", rows)
+        return charts.distributions(took, cost)
+
+    def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
+        """Return figures across sessions."""
+        with self._home(project) as home:
+            if by is None:
+                total = analytics.NOTHING
+                for each in home.projects:
+                    with self._passing(each, _filters_of(chosen)) as (index, rows, _):
+                        total = analytics.Totals(*map(add, total, charts.sums(index, rows)))
+                open_calls = any(each.has_open_calls(self._in_project(each, chosen)) for each in home.projects)
+                return {"sessions": total.rows, **facts.totals(total, open_calls=open_calls)}
+            lines: list[Line] = []
+            cost: set[Any] = set()
+            time: set[Any] = set()
+            for each in home.projects:
+                own = self._in_project(each, chosen)
+                lines += analytics.across(each.reader, by, own, running=each.running())
+                of_lower_bounds = lower_bounds.across([each], by, own)
+                cost.update(of_lower_bounds.cost)
+                time.update(of_lower_bounds.time)
+            first = analytics.together(by, lines)[:limit]
+            bounds = lower_bounds.Bounds(cost, time)
+            return {"by": by, "lines": [facts.line(by, line, bounds) for line in first]}
+
+    def write_all(self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int) -> None:
+        """Write the sessions that pass filters to a file in a format of exports, newest first."""
+        chosen: list[tuple[int, Project, bytes]] = []
+        events = 0
+        with self._home(project) as home:
+            one = session_facets.named(home, filters.text)
+            for each in home.projects:
+                with self._passing(each, filters, None if one is None else one.session) as (index, matches, _):
+                    events += sum(index.values("events", matches))
+                    began = index.values("began", matches)
+                    chosen += [(at, each, id) for at, id in zip(began, index.ids(matches), strict=True)]
+            if events > most:
+                raise TooMany(f"these sessions have {events} events, and at most {most} are exported: filter more")
+            chosen.sort(key=lambda one: one[0], reverse=True)
+            runs = (export.Run(where.name, where.folder, where.reader, id) for _, where, id in chosen)
+            dialects.write(form, runs, file)
+
+    @contextmanager
+    def _passing(
+        self, project: Project, filters: Filters, session: bytes | None = None, *, seconds: float | None = None
+    ) -> Iterator[tuple[SessionIndex, Sequence[int], bool]]:
+        """Yield the session index of a project, locked, the rows that pass filters, and whether these are exact.
+
+        They are inexact only with `seconds`, if it takes longer to search the sessions for a text; without, that is
+        TooMany.  They are searched without the lock.
+        """
+        with self._following(project) as index:
+            rows, check = index.matches(project, filters, session)
+            if not check:
+                yield index, rows, True
+                return
+            candidates = index.ids(rows)
+        limit = _SEARCH_SECONDS if seconds is None else seconds
+        matches, exact = session_facets.with_text(project, filters.text or "", candidates, limit)
+        if not exact and seconds is None:
+            raise TooMany(f"these words are in {len(candidates)} sessions or less: add filters, or search for one word")
+        with self._following(project) as index:
+            yield index, index.rows_of(matches), exact
+
+    def _in_project(self, project: Project, chosen: Chosen) -> Chosen:
+        """Return the choice of a project's sessions, as report.sql knows it."""
+        if chosen.filters is None:
+            return chosen
+        with self._passing(project, chosen.filters) as (index, rows, _):
+            matches = index.ids(rows)
+        return analytics.Chosen(sessions=analytics.array(matches))
+
+
+def _filters_of(chosen: Chosen) -> Filters:
+    """Return a choice of sessions as the filters of a list."""
+    if chosen.filters is not None:
+        return chosen.filters
+    everything = analytics.Chosen()
+    since = None if chosen.since == everything.since else chosen.since
+    until = None if chosen.until == everything.until else chosen.until
+    return Filters(tag=chosen.tag, since=since, until=until)
