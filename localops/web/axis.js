@@ -20,6 +20,7 @@ export class Axis {
 
   /** Return the place of a time. */
   place(time) {
+    if (!this.gaps.length) return time;
     const index = indexOf(this.starts, time) - 1;
     if (index < 0) return time;
     const [from, to] = this.gaps[index];

@@ -10,9 +10,13 @@ const PAGE = 200,
 const playable = (video) => (video?.blob && video.bytes !== null ? video : null);
 
 /** Return the first picture of each of these events that has one, by seq. */
-export async function pictures(id, seqs) {
+async function pictures(id, seqs) {
   try {
-    return (await ask(`sessions/${id}/previews`, { seqs: seqs.join() })).pictures;
+    const reply = await ask(`sessions/${id}/previews`, { seqs: seqs.join() });
+    // A large response lacks its last events.
+    const left = seqs.filter((seq) => !(seq in reply.previews));
+    const isMore = left.length > 0 && left.length < seqs.length;
+    return isMore ? { ...reply.pictures, ...(await pictures(id, left)) } : reply.pictures;
   } catch {
     // The events can be read without their pictures.
     return {};
@@ -30,7 +34,7 @@ export class Film {
     this.element = make("div", { class: "film", hidden: true });
     this.video = null;
     // Events whose pictures were asked for, and the buttons of those that have one, by seq.
-    this.asked = 0;
+    this.asked = new Set();
     this.shots = new Map();
     this._play(playable(page.facts.video));
   }
@@ -53,27 +57,30 @@ export class Film {
     this.element.hidden = false;
   }
 
-  /** Ask for the pictures of actions that are new. */
+  /** Ask for the pictures of actions that have ended since. */
   async changed() {
     const { run } = this.page;
     if (this.busy) return;
     this.busy = true;
-    const actions = Array.from(run.order).filter((at) => run.kindOf(at) === "action");
-    while (this.asked < Math.min(MOST, actions.length)) {
-      const some = actions.slice(this.asked, this.asked + PAGE);
-      this.asked += some.length;
-      const seqs = some.map((at) => run.seq[at]);
+    const action = run.kinds.indexOf("action");
+    const fresh = run.order.filter(
+      (at) => run.kind[at] === action && run.took[at] >= 0 && !this.asked.has(run.seq[at]),
+    );
+    const seqs = Array.from(fresh, (at) => run.seq[at]).slice(0, Math.max(0, MOST - this.asked.size));
+    seqs.forEach((seq) => this.asked.add(seq));
+    for (let at = 0; at < seqs.length; at += PAGE) {
+      const some = seqs.slice(at, at + PAGE);
       // One request after the other: the first pictures are there at once, and the server is not asked for all of them.
       // oxlint-disable-next-line no-await-in-loop
-      const files = await pictures(run.id, seqs);
-      some.forEach((at) => files[run.seq[at]] && this._add(at, files[run.seq[at]]));
+      const files = await pictures(run.id, some);
+      some.forEach((seq) => files[seq] && this._add(seq, files[seq]));
     }
     this.busy = false;
   }
 
-  _add(at, file) {
+  _add(seq, file) {
     const { run } = this.page,
-      seq = run.seq[at],
+      at = run.find(seq),
       name = run.nameOf(at) || "action";
     const shot = make(
       "button",
@@ -86,8 +93,9 @@ export class Film {
       make("img", { src: file.url, alt: `Screenshot of ${name}`, loading: "lazy" }),
       make("small", {}, run.begins(at)),
     );
+    const later = [...this.shots].find(([each]) => run.start[run.find(each)] > run.start[at]);
+    this.strip.insertBefore(shot, later ? later[1] : null);
     this.shots.set(seq, shot);
-    this.strip.append(shot);
     if (!this.strip.isConnected) this.element.append(this.strip);
     this.element.hidden = false;
   }
@@ -105,13 +113,16 @@ export class Film {
   /** Mark the last picture that was taken at a time. */
   _mark(time) {
     const { run } = this.page;
-    let last = null;
+    let best = null,
+      latest = -Infinity;
     for (const [seq, shot] of this.shots) {
       shot.classList.remove("current");
-      if (run.start[run.find(seq)] <= time + 1) last = shot;
+      const start = run.start[run.find(seq)];
+      if (start <= time + 1 && start >= latest) [best, latest] = [shot, start];
     }
-    last?.classList.add("current");
+    if (!best) return;
+    best.classList.add("current");
     // Only the strip scrolls: the page stays where it is.
-    if (last) this.strip.scrollLeft = last.offsetLeft - this.strip.clientWidth / 2 + last.clientWidth / 2;
+    this.strip.scrollLeft = best.offsetLeft - this.strip.clientWidth / 2 + best.clientWidth / 2;
   }
 }

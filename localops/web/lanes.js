@@ -102,7 +102,7 @@ export function processes(participants, t0) {
 }
 
 /** Return gaps without events of at least `part` of the session: [from, to] in microseconds. */
-export function gaps(run, now, part = 1 / 50) {
+export function gaps(run, now, part) {
   const { order, first } = run.tree;
   const least = Math.max(1_000, (now - run.begin) * part);
   const busy = new Set(["llm", "tool", "action"].map((kind) => run.kinds.indexOf(kind)));

@@ -143,7 +143,7 @@ function bands(timeline, pen, from, scale, top) {
   timeline.layout.bands.forEach(({ start, end, isOpen }, index) => {
     const y = TOP + index * LINE - top,
       x = (axis.place(start) - from) * scale,
-      right = (axis.place(isOpen ? timeline.page.now : end) - from) * scale;
+      right = (axis.place(isOpen ? timeline.now : end) - from) * scale;
     pen.fillStyle = c.strong;
     pen.fillRect(x, y + 4, Math.max(2, right - x), BAR - 8);
     if (isOpen) unfinished(pen, [right, y, Math.min(96, (right - x) * 0.4)], c.card);
@@ -237,7 +237,7 @@ function outlines(timeline, pen, from, scale, top) {
 function moments(timeline, pen, from, scale) {
   const { page, axis, width, height, colours: c } = timeline;
   for (const [time, style] of [
-    [page.running ? page.now : null, c.accent],
+    [page.running ? timeline.now : null, c.accent],
     [timeline.film.time, c.warn],
   ]) {
     const x = time === null ? -1 : (axis.place(time) - from) * scale;

@@ -100,6 +100,16 @@ class Page {
     Object.entries(this.views).forEach(([name, view]) => view.selected?.(seq, name === from));
   }
 
+  /** Select the next event that matches the filter, or the one before. */
+  step(by) {
+    const { order, place } = this.run.tree;
+    const here = this.run.find(this.selected);
+    let index = here < 0 ? (by > 0 ? -1 : order.length) : place[here];
+    for (index += by; index >= 0 && index < order.length; index += by)
+      if (this.matches(order[index])) return this.select(this.run.seq[order[index]]);
+    return say(by > 0 ? "No later event" : "No earlier event");
+  }
+
   async seek(kinds, text) {
     this.kinds = kinds;
     this._address();
@@ -313,16 +323,6 @@ function drawKinds() {
 
 // Keys
 
-function step(by) {
-  const { order } = page.run.tree;
-  const here = page.run.find(page.selected);
-  let index = here < 0 ? (by > 0 ? -1 : order.length) : page.run.tree.place[here];
-  for (index += by; index >= 0 && index < order.length; index += by) {
-    if (page.matches(order[index])) return page.select(page.run.seq[order[index]]);
-  }
-  return say(by > 0 ? "No later event" : "No earlier event");
-}
-page.step = step;
 shortcut("/", "Filter", () => search.focus());
 /** Return whether a scroll key is for the view: the focus is not on a field, or on something that scrolls itself. */
 function isFree() {
@@ -334,8 +334,8 @@ shortcut(
   "First, last, a page up or down",
   (event) => isFree() && Boolean(page.views[page.view]?.move?.(event.key)),
 );
-shortcut("j", "Next event", () => step(1));
-shortcut("k", "Previous event", () => step(-1));
+shortcut("j", "Next event", () => page.step(1));
+shortcut("k", "Previous event", () => page.step(-1));
 shortcut("e", "Next failure, where it began", () => {
   const { order } = page.run.tree;
   const here = order.indexOf(page.run.find(page.selected));

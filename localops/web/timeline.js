@@ -15,8 +15,9 @@ const GUTTER = 148,
   ROOMY = 620;
 // Microseconds of the view at the closest zoom.
 const CLOSEST = 20;
-// A gap that is skipped lasts at least this part of the session.
-const IDLE = 1 / 100;
+// The parts of the session that a gap lasts at least to be skipped, and to be hatched.
+const IDLE = 1 / 100,
+  GAP = 1 / 50;
 
 export class Timeline {
   constructor(page) {
@@ -31,6 +32,8 @@ export class Timeline {
     // The event that arrow keys stand on.
     this.cursor = -1;
     this.gutter = 0;
+    // The end of the time axis when it was last drawn: it is worked out from all events.
+    this.now = 0;
     // Name → its width in pixels.
     this.widths = new Map();
     this._build();
@@ -153,12 +156,17 @@ export class Timeline {
     const { run, now } = this.page;
     const key = [run.version, this.by, this.skips, this.page.facts.participants?.length].join();
     this.lit_ = null;
+    this.now = now;
     if (this.layout?.key === key) return;
-    this.axis = this.skips ? new Axis(gaps(run, now, IDLE), now - run.begin) : new Axis();
+    const idle = gaps(run, now, IDLE);
+    this.axis = this.skips ? new Axis(idle, now - run.begin) : new Axis();
     const layout = layOut(run, now, this.by, this.axis);
     const bands = processes(this.page.facts.participants || [], run.t0);
     const tops = layout.lines.map((_, index) => TOP + (bands.length + index) * LINE + (bands.length ? TOP : 0));
-    const failed = layout.lines.map((line) => Int32Array.from(line.events.filter((at) => run.isBad(at))));
+    const error = run.kinds.indexOf("error");
+    const failed = layout.lines.map((line) =>
+      line.events.filter((at) => run.failed[at] === 1 || run.kind[at] === error),
+    );
     this.layout = {
       ...layout,
       key,
@@ -168,11 +176,11 @@ export class Timeline {
       kinds: kindNumbers(run),
       failed,
       failedStarts: failed.map((events) => Float64Array.from(events, (at) => this.axis.place(run.start[at]))),
-      gaps: this.skips ? this.axis.gaps : gaps(run, now),
+      gaps: this.skips ? idle : idle.filter(([from, to]) => to - from >= (now - run.begin) * GAP),
       begin: run.begin,
     };
     this.density = null;
-    this.idle.hidden = !this.skips && !gaps(run, now, IDLE).length;
+    this.idle.hidden = !idle.length;
     this.space.style.height = this.scroll.style.height = `${Math.max(0, this.layout.height - 1)}px`;
     this.words.textContent = this._summary();
   }
@@ -180,7 +188,10 @@ export class Timeline {
   /** Return the whole of the timeline in words. */
   _summary() {
     const { run, now } = this.page;
-    const causes = Array.from(run.order).filter((at) => run.isCause(at));
+    const causes = this.layout.failed
+      .flatMap((events) => Array.from(events))
+      .filter((at) => run.isCause(at))
+      .sort((a, b) => run.start[a] - run.start[b]);
     const names = causes.slice(0, 5).map((at) => `${run.nameOf(at) || run.kindOf(at)} at ${run.begins(at)}`);
     return [
       `${many(run.n, "event")} in ${many(this.layout.lines.length, "line")},`,
@@ -207,7 +218,7 @@ export class Timeline {
 
   /** Return the place at which the bar of an event ends. */
   endOf(at) {
-    return this.axis.place(this.page.run.end(at, this.page.now));
+    return this.axis.place(this.page.run.end(at, this.now));
   }
 
   /** The whole session with a little room on both sides: [from, span], in places of the axis. */
@@ -280,6 +291,7 @@ export class Timeline {
     this._asked = requestAnimationFrame(() => {
       this._asked = 0;
       if (!this.width || !this.layout) return;
+      this.now = this.page.now;
       this.colours ||= Object.fromEntries(COLOURS.map((name) => [name, colour(name)]));
       paintBars(this, this.canvas.getContext("2d"));
       paintAxis(this, this.axisCanvas.getContext("2d"), AXIS);

@@ -14,6 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests.web.conftest import RECORDER, Visit, environment, recorded, serving, visiting
+from tests.web.recorder import ATTACKS
 
 VIEWS = ("timeline", "tree", "events", "chat", "figures")
 # What moved on a page by itself, after it was first drawn.
@@ -96,6 +97,15 @@ def test_figures_that_are_0_are_left_out(visit: Visit) -> None:
     assert figures.locator("dt").all_inner_texts() == ["Duration", "Cost", "LLM", "tokens"]
     assert "0" not in figures.locator("dd").all_inner_texts()
     assert "priced from table" in (page.locator("[data-id=Cost]").get_attribute("title") or "")
+
+
+@pytest.mark.parametrize("visit", [(1280, "light"), (768, "light"), (390, "light")], indirect=True)
+def test_long_names_fit_the_head(visit: Visit) -> None:
+    """Names and reasons are cut where there is no room; the page is never wider than the window."""
+    page = visit.session(ATTACKS[0], "tree")
+    page.locator("#notices .link").first.wait_for()
+    assert page.evaluate("document.documentElement.scrollWidth") == page.evaluate("innerWidth")
+    assert page.locator("#notices .bad").evaluate("(row) => row.scrollWidth <= row.clientWidth")
 
 
 def test_the_reason_of_a_failure_leads_to_the_whole_of_it(visit: Visit) -> None:

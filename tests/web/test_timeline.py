@@ -142,10 +142,12 @@ def test_keys_go_from_bar_to_bar(hand: Hand) -> None:
 
 
 def test_the_timeline_is_described_in_words(hand: Hand) -> None:
-    """How many events there are, how long it is, what failed."""
+    """How many events there are, how long the session is, what failed."""
     words = hand.page.locator("#timeline-words").text_content() or ""
     assert int(words.partition(" ")[0]) > 5
     assert "1 failure: look up at " in words
+    # It is as long as the session, which goes on after its last event.
+    assert f"{hand.page.locator('#totals dd').first.inner_text()} long." in words
     assert hand.canvas.get_attribute("aria-describedby") == "timeline-words"
 
 
