@@ -28,7 +28,7 @@ if TYPE_CHECKING:
             """Keep what the transaction has written; an error rolls it back."""
 
         def rolled_back(self) -> None:
-            """Note that a transaction was rolled back: what it has written may be kept."""
+            """Note that a transaction was rolled back; what it has written may be kept."""
 
         def before_read(self, journal: Transacting, name: str, values: Mapping[str, object]) -> None:
             """Bring back the rows that a named query reads."""

@@ -153,7 +153,7 @@ class Program:
 
     # What is sent
 
-    def steps(self, *, doors: bool = True) -> Iterator[Step]:
+    def steps(self, *, doors: bool = True, deletions: bool = True) -> Iterator[Step]:
         """Yield what a store is asked to do: every row comes, 30 % of the batches again, and some sessions go."""
         random = self.random
         more = [machine for machine in self.machines if machine.sent < len(machine.rows)]
@@ -168,7 +168,7 @@ class Program:
                 yield _ingest(machine.batch(again, min(machine.sent, again + random.randint(0, 60))))
             if random.random() < 0.1:
                 yield _ingest(self._reordered(machine))
-            if random.random() < 0.1:
+            if deletions and random.random() < 0.1:
                 yield _delete(random.choice(self.sessions))
             if doors and random.random() < 0.2:
                 number += 1

@@ -14,10 +14,12 @@ from localops.server.clickhouse.event_rows import day_of
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
-    from typing import Any
+    from typing import Any, TypeVar
 
     from localops.journal.stored import Stored
     from localops.server.clickhouse.engine import Engine
+
+    T = TypeVar("T")
 
 # The columns of a row, and the rev by which the newest of its versions is known.
 _ANSWERED = f"{', '.join(event_rows.READ)}, rev"
@@ -114,6 +116,18 @@ class Archive:
                 )
             )
 
+    def newest_at(self, seqs: Sequence[int]) -> dict[int, tuple[bytes, int]]:
+        """Return id and phase of the row that has each of these seqs: of several, of the one with the greatest rev."""
+        return {
+            seq: (bytes.fromhex(id), phase)
+            for some in _some(seqs)
+            for seq, id, phase in self._ask(
+                "select seq, argMax(id, rev) as newest, argMax(phase, rev) as newest_phase from lo_event "
+                "where project = {project} and seq in {seqs} group by seq",
+                seqs=some,
+            )
+        }
+
     def since(self, rev: int) -> list[Stored]:
         """Return the rows that were stored after a rev, in the order of their seqs."""
         statement = f"select {_ANSWERED} from lo_event where project = {{project}} and rev > {{rev}}"  # noqa: S608
@@ -207,7 +221,7 @@ def projects(engine: Engine) -> list[str]:
     return sorted(str(name) for (name,) in engine.ask("select distinct project from lo_event"))
 
 
-def _some(ids: Sequence[bytes]) -> Iterator[Sequence[bytes]]:
+def _some(ids: Sequence[T]) -> Iterator[Sequence[T]]:
     for at in range(0, len(ids), _AT_ONCE):
         yield ids[at : at + _AT_ONCE]
 

@@ -64,6 +64,27 @@ _PREPARED = (
       cost integer not null, unpriced integer not null, took_ns integer not null,
       primary key(session, kind)) strict, without rowid""",
     "create index if not exists total_by_last_seq on total(last_seq)",
+    # What is not in ClickHouse yet of what is noted beside rows, whichever process notes it.
+    """create table if not exists unsent_received(
+      number integer primary key, journal, first, last, id, phase, at_ns, gone)""",
+    "create table if not exists unsent_meta(number integer primary key, key)",
+    "create table if not exists unsent_gone(session, at_ns)",
+    """create trigger if not exists note_received after insert on received begin
+      insert into unsent_received values(null, new.journal, new.first, new.last, new.id, new.phase, new.at_ns, 0);
+    end""",
+    """create trigger if not exists note_forgotten after delete on received begin
+      insert into unsent_received values(null, old.journal, old.first, old.last, old.id, old.phase, old.at_ns, 1);
+    end""",
+    """create trigger if not exists note_gone after insert on gone begin
+      insert into unsent_gone values(new.session, new.at_ns);
+    end""",
+    # But for what is about the file alone.
+    *(
+        f"""create trigger if not exists note_{event} after {event} on meta
+        when {row}.key not in ('mirror', 'journal', 'place', 'writer', 'about')
+        begin insert into unsent_meta values(null, {row}.key); end"""
+        for event, row in (("insert", "new"), ("update", "new"), ("delete", "old"))
+    ),
 )
 KEPT_KINDS = frozenset({*rows.MILESTONES, "journal", "pruned", "scored", "agent"})
 _KEPT = ", ".join(f"'{kind}'" for kind in sorted(KEPT_KINDS))

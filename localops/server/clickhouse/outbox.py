@@ -1,7 +1,7 @@
 """Every row that a mirror's journal gets goes to ClickHouse before its transaction commits.
 
-An error of ClickHouse rolls the transaction back, so that senders keep their rows.  What was stored there although the
-transaction failed is taken over when the mirror is next used: it counts once, however often it comes again.
+An error of ClickHouse rolls the transaction back, so that senders keep their rows.  What was stored there although a
+crash undid the transaction is taken over when the hub starts again: it counts once, however often it comes.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import os
 from contextlib import suppress
 from typing import NamedTuple
 
-from localops import clock
+from localops import clock, host
 from localops.encoding import encode
 from localops.errors import JournalError
 from localops.journal import rows
@@ -47,34 +47,23 @@ _SEQ_OF = "select seq from id_of where id = ? and phase = ?"
 _HERE = f"select {', '.join(Stored._fields)} from event where seq = ?"  # noqa: S608
 _INSERT = rows.insertion(Stored._fields)
 _PUT = rows.insertion(Stored._fields, "insert or replace")
+# A row that says that the file was restored, or copied, since rows were sent.
+_MOVED = "select exists (select 1 from event where seq > ? and kind = 'journal' and name = 'moved')"
 _IS_GONE = "select 1 from gone where session = ?"
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
 _FORGET = "delete from received where journal = ? and last = ? and first = ?"
-_NOTES = "select n.key, m.value from noted_meta n left join main.meta m on m.key = n.key"
 _NOTE = "insert or replace into meta values(?, ?)"
 _NOTE_NO_MORE = "delete from meta where key = ?"
-_OF_FILE = "'mirror', 'journal', 'place', 'writer', 'about'"
-# What other statements change is noted by triggers of this connection alone.
-_NOTED = (
-    "create temp table if not exists noted_received(journal, first, last, id, phase, at_ns, gone)",
-    "create temp table if not exists noted_gone(session, at_ns)",
-    """create temp trigger if not exists note_received after insert on main.received begin
-      insert into noted_received values(new.journal, new.first, new.last, new.id, new.phase, new.at_ns, 0);
-    end""",
-    """create temp trigger if not exists note_forgotten after delete on main.received begin
-      insert into noted_received values(old.journal, old.first, old.last, old.id, old.phase, old.at_ns, 1);
-    end""",
-    # A key of `meta` and its value, unless it is about the file alone.
-    "create temp table if not exists noted_meta(key primary key)",
-    *(
-        f"""create temp trigger if not exists note_{event} after {event} on main.meta
-        when {row}.key not in ({_OF_FILE}) begin insert or ignore into noted_meta values({row}.key); end"""
-        for event, row in (("insert", "new"), ("update", "new"), ("delete", "old"))
-    ),
-    """create temp trigger if not exists note_gone after insert on main.gone begin
-      insert into noted_gone values(new.session, new.at_ns);
-    end""",
-)
+_UNSENT_BATCHES = f"select journal, first, last, id, phase, at_ns, gone, number from unsent_received limit {_MOST}"  # noqa: S608
+_UNSENT_NOTES = f"""
+select n.key, m.value, n.number
+from unsent_meta n
+left join meta m on m.key = n.key
+limit {_MOST}"""  # noqa: S608
+_SENT = {
+    "unsent_received": "delete from unsent_received where number <= ?",
+    "unsent_meta": "delete from unsent_meta where number <= ?",
+}
 
 
 class Kept(NamedTuple):
@@ -84,6 +73,18 @@ class Kept(NamedTuple):
     rev: int = 0
     stated: int = 0
     building: bool = False
+    # The boot of the machine since which no commit can be undone.
+    boot: str | None = None
+
+
+class Wave(NamedTuple):
+    """What is written to ClickHouse behind the rows: states, batches that came, and notes."""
+
+    states: list[tuple[Any, ...]]
+    batches: list[Received]
+    notes: dict[str, str | None]
+    # Up to these numbers the tables of what is not sent are in it.
+    upto: dict[str, int]
 
 
 class Outbox:
@@ -94,26 +95,20 @@ class Outbox:
         # Sessions whose states are not written yet, and those that are gone and have rows in ClickHouse.
         self.dirty: dict[bytes, None] = {}
         self.buried: list[bytes] = []
+        # Whether something may be noted that is not sent: at first, since the last process may have left it.
+        self._has_notes = True
         self._replaced: list[int] = []
         self._touched: set[bytes] = set()
         self._is_off = False
-        # After an error: what was sent may be stored.
-        self._is_unsure = True
-        self._prepared: object = None
         # The file that was made equal to what is stored.
         self.inode = 0
-        # Up to this seq the states of sessions are stored.
+        # Up to this seq the states of sessions are stored, and will be with the wave that is collected.
         self._stated = self._stating = 0
 
     # As the keeper of a journal
 
-    def begun(self, execute: Execute) -> None:
+    def begun(self, _: Execute) -> None:
         """Prepare a transaction that has just begun."""
-        # By the connection, which is another one when the file was opened again.
-        if self._prepared is not execute:
-            for statement in _NOTED:
-                execute(statement)
-            self._prepared = execute
         self._replaced.clear()
         self._touched.clear()
 
@@ -124,34 +119,29 @@ class Outbox:
     def before_commit(self, execute: Execute) -> None:
         """Store what the transaction has written."""
         if self._is_off:
-            _forget_notes(execute)
             return
         kept = read(execute)
-        batches = [Received(*batch) for batch in execute("select * from noted_received").fetchall()]
-        buried = dict(execute("select * from noted_gone").fetchall())
-        notes = execute(_NOTES).fetchall()
+        buried = dict(execute("select session, at_ns from unsent_gone").fetchall())
         replaced = execute(_AT, (encode.dumps(self._replaced).decode(),)).fetchall() if self._replaced else []
-        rev = max(clock.now_ns(), kept.rev + 1)
+        rev = _rev_after(kept)
         try:
+            self._touched.update(buried)
             seq = self._store_rows(execute, kept.seq, replaced, rev)
-            if batches:
-                self.archive.put_received(_last_of_each(batches), rev)
-            if notes:
-                self.archive.put_notes(notes, rev)
             if buried:
                 self.archive.bury(buried, rev)
         except EngineError as error:
             raise JournalError(str(error)) from error
-        if not (seq > kept.seq or replaced or batches or notes or buried):
+        if not (seq > kept.seq or replaced or buried):
             return
-        _forget_notes(execute)
+        execute("delete from unsent_gone")
         for session in buried:
             execute("delete from cold where session = ?", (session,))
             execute("delete from cold_kind where session = ?", (session,))
-        write(execute, kept._replace(seq=seq, rev=rev, stated=max(kept.stated, self._stated)))
+        write(execute, kept._replace(seq=seq, rev=rev, stated=max(kept.stated, self._stated), boot=_boot()))
         # A transaction that fails after this leaves sessions in them that need nothing, which does no harm.
         self.dirty.update(dict.fromkeys(self._touched.difference(buried)))
         self.buried += buried
+        self._has_notes = True
 
     def _store_rows(self, execute: Execute, after: int, replaced: list[tuple[Any, ...]], rev: int) -> int:
         """Store the rows after a seq, and those that were replaced; return the seq of the last one."""
@@ -171,8 +161,11 @@ class Outbox:
             page = []
 
     def rolled_back(self) -> None:
-        """Note that a transaction was rolled back: what it has sent may be stored."""
-        self._is_unsure = True
+        """Write the states of sessions of which a transaction was rolled back: some may be stored as gone.
+
+        Its rows may be stored as well.  They come again, and of each the one with the greater rev counts.
+        """
+        self.dirty.update(dict.fromkeys(self._touched))
 
     def before_read(self, journal: Transacting, name: str, values: Mapping[str, object]) -> None:
         """Bring back the rows that a named query of a door reads."""
@@ -185,16 +178,14 @@ class Outbox:
     # Beginning, and after errors
 
     def attach(self, journal: Journal) -> None:
-        """Keep the rows of a journal, which becomes equal to what is stored; JournalError if that cannot be."""
-        if journal.keeper is self and not self._is_unsure:
+        """Keep the rows of a journal; at first it becomes equal to what is stored.  JournalError if that cannot be."""
+        if journal.keeper is self:
             return
         inode = os.stat(journal.path).st_ino
         journal.keeper = self
         try:
             if inode != self.inode:
                 self._begin(journal)
-                self._is_unsure = True
-            if self._is_unsure:
                 self._catch_up(journal)
         except EngineError as error:
             journal.keeper = None
@@ -202,7 +193,7 @@ class Outbox:
         except BaseException:
             journal.keeper = None
             raise
-        self.inode, self._is_unsure = inode, False
+        self.inode = inode
 
     def _begin(self, journal: Journal) -> None:
         """Prepare a journal that was opened; one that was lost is made again."""
@@ -231,7 +222,8 @@ class Outbox:
             write(execute, Kept(building=True))
 
         def finish(execute: Execute) -> None:
-            write(execute, Kept(seq, rev, 0))
+            _forget_notes(execute)
+            write(execute, Kept(seq, rev, boot=_boot()))
 
         journal.transact(begin)
         self.dirty.update(dict.fromkeys(rebuilding.rebuild(journal, self.mirror, self.archive, seq)))
@@ -247,15 +239,20 @@ class Outbox:
         journal.transact(look)
 
     def _catch_up(self, journal: Journal) -> None:
-        """Take over what is stored and not here: of transactions that were rolled back or lost."""
+        """Take over what is stored and not here: of transactions that a crash of the process or the machine undid."""
         kept = Kept()
+        was_moved = False
 
         def look(execute: Execute) -> None:
-            nonlocal kept
+            nonlocal kept, was_moved
             kept = read(execute)
+            was_moved = execute(_MOVED, (kept.seq,)).get == 1
 
         with self._off():
             journal.transact(look)
+        # The file of a process that was killed has every commit.  What it sent for another comes again.
+        if kept.boot is not None and kept.boot == _boot() and not was_moved:
+            return
         stored = self.archive.since(kept.rev)
         gone = self.archive.gone(kept.rev)
         batches, notes = self.archive.received(kept.rev), self.archive.notes(kept.rev)
@@ -307,6 +304,7 @@ class Outbox:
             else:
                 execute(_RECEIVED, batch[:6])
         take_notes(execute, notes)
+        _forget_notes(execute)
 
     def _take_contents(self, execute: Execute, row: Stored, seq: int) -> None:
         """Take over the contents of a row that is here under a seq, unless it is cold."""
@@ -320,37 +318,64 @@ class Outbox:
 
     # States
 
-    def states(self, journal: Journal) -> list[tuple[Any, ...]]:
-        """Return the states of a few sessions that have changed; `put_states` stores them."""
+    @property
+    def is_behind(self) -> bool:
+        """Return whether there may be something to write behind the rows."""
+        return bool(self.dirty) or self._has_notes
+
+    def wave(self, journal: Journal) -> Wave:
+        """Return the states of a few sessions that have changed, and what is noted; `send` stores it."""
         some = [session for session, _ in zip(self.dirty, range(_STATES), strict=False)]
-        states: list[tuple[Any, ...]] = []
+        wave = Wave([], [], {}, {})
 
         def look(execute: Execute) -> None:
             kept = read(execute)
-            rev = max(clock.now_ns(), kept.rev + 1)
             derived = States(execute)
-            read_states = (derived.of(session, rev) for session in some)
-            states.extend(state for state in read_states if state is not None)
+            for session in some:
+                state = derived.of(session, _rev_after(kept))
+                if state is not None:
+                    wave.states.append(state)
             if len(some) == len(self.dirty):
                 self._stating = execute(_MAX).get
             if self._stated > kept.stated:
                 write(execute, kept._replace(stated=self._stated))
+            for *batch, number in execute(_UNSENT_BATCHES).fetchall():
+                wave.batches.append(Received(*batch))
+                wave.upto["unsent_received"] = number
+            for key, value, number in execute(_UNSENT_NOTES).fetchall():
+                wave.notes[key] = value
+                wave.upto["unsent_meta"] = number
 
         with self._off():
             journal.transact(look)
         for session in some:
             del self.dirty[session]
-        return states
+        self._has_notes = False
+        return wave
 
-    def put_states(self, states: Sequence[tuple[Any, ...]]) -> None:
-        """Store states; after an error they are written another time."""
+    def send(self, wave: Wave) -> None:
+        """Store a wave; after an error it is collected another time."""
+        rev = clock.now_ns()
         try:
-            self.archive.put_states(COLUMNS, states)
+            self.archive.put_states(COLUMNS, wave.states)
+            self.archive.put_received(_last_of_each(wave.batches), rev)
+            self.archive.put_notes(wave.notes.items(), rev)
         except EngineError as error:
-            self.dirty.update(dict.fromkeys(bytes.fromhex(session) for session, *_ in states))
-            self._stating = 0
+            self.dirty.update(dict.fromkeys(bytes.fromhex(session) for session, *_ in wave.states))
+            self._stating, self._has_notes = 0, True
             raise JournalError(str(error)) from error
         self._stated = max(self._stated, self._stating)
+
+    def sent(self, journal: Journal, wave: Wave) -> None:
+        """Forget what a wave had noted, which is stored."""
+
+        def forget(execute: Execute) -> None:
+            for table, number in wave.upto.items():
+                execute(_SENT[table], (number,))
+
+        if wave.upto:
+            with self._off():
+                journal.transact(forget)
 
     def clean(self) -> None:
         """Delete the rows of sessions that are gone."""
@@ -373,9 +398,12 @@ def take_notes(execute: Execute, notes: Iterable[tuple[str, str | None]]) -> Non
 
 
 def _forget_notes(execute: Execute) -> None:
-    execute("delete from noted_received")
-    execute("delete from noted_gone")
-    execute("delete from noted_meta")
+    for table in ("unsent_received", "unsent_meta", "unsent_gone"):
+        execute(f"delete from {table}")  # noqa: S608
+
+
+def _boot() -> str | None:
+    return host.boot_id()
 
 
 def _delete(execute: Execute, session: bytes) -> None:
@@ -403,7 +431,16 @@ class _Off:
 
 def read(execute: Execute) -> Kept:
     """Return what is noted of what ClickHouse has."""
-    text = execute(_READ).get
+    return parsed(execute(_READ).get)
+
+
+def _rev_after(kept: Kept) -> int:
+    """Return a rev that is greater than those before: the time, unless the clock was set back."""
+    return max(clock.now_ns(), kept.rev + 1)
+
+
+def parsed(text: str | None) -> Kept:
+    """Return what is noted in a text of the journal."""
     return Kept(**encode.loads(text)) if text else Kept()
 
 

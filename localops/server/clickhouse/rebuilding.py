@@ -9,7 +9,7 @@ from __future__ import annotations
 from itertools import islice
 
 from localops.encoding import encode
-from localops.journal import rollups, rows
+from localops.journal import blobs, rollups, rows
 from localops.journal.stored import Stored
 from localops.server.clickhouse.mirror import KEPT_KINDS
 from localops.server.clickhouse.states import States, keep_keys
@@ -30,6 +30,7 @@ _SESSIONS = 1_000  # in one transaction
 _IDS = 50_000
 _PUT = rows.insertion(Stored._fields, "insert or replace")
 _RECEIVED = "insert or replace into received values(?, ?, ?, ?, ?, ?)"
+_HAS_BEGUN = "select 1 from unfinished where id = ?"
 _KEY_OF = "select key from total where session = ?"
 
 
@@ -57,8 +58,12 @@ class _Rebuilding:
         self._write_rows(stale)
         self._write_ids()
         self._write_kept()
+        self._write_begun()
         self._write(self._finish)
-        self._load_needed()
+        # The seq of the newest row says which is the next.
+        self.mirror.load(
+            self.journal, self._cold("select key from total where last_seq = (select max(last_seq) from total)")
+        )
         return [session for session in stale if any(session)]
 
     def _write(self, work: Callable[[Execute], None]) -> None:
@@ -107,8 +112,12 @@ class _Rebuilding:
         for some in _parts(sessions, _SESSIONS):
 
             def work(execute: Execute, some: list[bytes] = some) -> None:
-                for row in self.archive.rows(some):
-                    execute(_PUT, row)
+                rows_of_some = list(self.archive.rows(some))
+                owners = self.archive.newest_at([row.seq for row in rows_of_some])
+                for row in rows_of_some:
+                    # A row under whose seq another one was stored later was never taken: its transaction failed.
+                    if owners[row.seq] == (row.id, row.phase):
+                        execute(_PUT, row)
 
             self._write(work)
 
@@ -139,7 +148,7 @@ class _Rebuilding:
 
             def work(execute: Execute, some: list[Stored] = some) -> None:
                 for row in some:
-                    if row.session in self.derived:
+                    if row.session in self.derived and (row.kind in KEPT_KINDS or blobs.named([row.body])):
                         execute(_PUT, row)
 
             self._write(work)
@@ -154,24 +163,27 @@ class _Rebuilding:
                 execute("update meta set value = ? where key = 'journal'", (id,))
                 self.journal.id = id
 
-    def _load_needed(self) -> None:
-        """Bring back the sessions with operations that have not ended, and that of the newest row."""
-        needed: list[bytes] = []
+    def _write_begun(self) -> None:
+        """Write the rows of operations that have not ended."""
+        for some in _parts(self._cold("select distinct key from unfinished"), _SESSIONS):
+
+            def work(execute: Execute, some: list[bytes] = some) -> None:
+                for row in self.archive.rows(some):
+                    if row.phase == rows.OPEN and execute(_HAS_BEGUN, (row.id,)).get:
+                        execute(_PUT, row)
+
+            self._write(work)
+
+    def _cold(self, keys: str) -> list[bytes]:
+        """Return the cold sessions of a statement's keys."""
+        sessions: list[bytes] = []
 
         def look(execute: Execute) -> None:
-            needed.extend(
-                session
-                for (session,) in execute(
-                    "select distinct t.session from unfinished u join total t on t.key = u.key "
-                    "join cold c on c.session = t.session union "
-                    "select t.session from total t join cold c on c.session = t.session where t.last_seq = ?",
-                    (self.upto,),
-                ).fetchall()
-            )
+            statement = f"select c.session from cold c join total t on t.session = c.session where t.key in ({keys})"  # noqa: S608
+            sessions.extend(session for (session,) in execute(statement).fetchall())
 
         self._write(look)
-        for some in _parts(needed, _SESSIONS):
-            self.mirror.load(self.journal, some)
+        return sessions
 
 
 def _parts(things: Iterable[T], size: int) -> Iterator[list[T]]:

@@ -14,11 +14,12 @@ from typing import cast
 
 from localops import config
 from localops.config import Config
-from localops.errors import JournalError, NotFound
-from localops.journal.reader import SQLiteError
+from localops.errors import JournalError, LocalopsError, NotFound
+from localops.journal.reader import Reader, SQLiteError
 from localops.journal.sql import statements
 from localops.reading.home import Home
-from localops.server.clickhouse import archive, mirror
+from localops.server import logs
+from localops.server.clickhouse import archive, mirror, outbox
 from localops.server.clickhouse.archive import Archive
 from localops.server.clickhouse.engine import EngineError
 from localops.server.clickhouse.mirror import Mirror
@@ -35,10 +36,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from localops.journal.journal import Journal
-    from localops.journal.reader import Reader
     from localops.reading.facts import Facts
     from localops.reading.home import Project
     from localops.reading.search import Index
+    from localops.reading.snapshot import Snapshot
     from localops.recording.scores import Score
     from localops.server.clickhouse.engine import Engine
     from localops.server.home_store import _Writer
@@ -92,20 +93,20 @@ class ClickHouseStore(HomeStore):
 
     def _outbox(self, project: str) -> Outbox:
         with self._lock:
-            outbox = self._outboxes.get(project)
-            if outbox is None:
+            kept = self._outboxes.get(project)
+            if kept is None:
                 rows = Archive(self.engine, project)
-                outbox = self._outboxes[project] = Outbox(Mirror(rows, bound=self._bound), rows)
+                kept = self._outboxes[project] = Outbox(Mirror(rows, bound=self._bound), rows)
             if self._behind is None and not self._stop.is_set():
                 self._behind = threading.Thread(target=self._write_behind, name="states", daemon=True)
                 self._behind.start()
-        return outbox
+        return kept
 
     @contextmanager
     def _writer(self, project: str) -> Iterator[tuple[_Writer, Journal]]:
-        outbox = self._outbox(project)
+        kept = self._outbox(project)
         with super()._writer(project) as (writer, journal):
-            outbox.attach(journal)
+            kept.attach(journal)
             yield writer, journal
 
     def _ensure(self, project: str) -> None:
@@ -113,8 +114,13 @@ class ClickHouseStore(HomeStore):
         path = os.path.join(config.project_folder(self.folder, config.check_project(project)), config.JOURNAL)
         known = self._outbox(project).inode
         if not known or inode(path) != known:
-            with self._journal(project):
-                pass
+            try:
+                with self._journal(project):
+                    pass
+            except Unavailable:
+                # What the hub had when it ended can be read while ClickHouse does not answer.
+                if not _is_whole(path):
+                    raise
 
     @contextmanager
     def _home(self, project: str | None) -> Iterator[Home]:
@@ -128,6 +134,14 @@ class ClickHouseStore(HomeStore):
             finally:
                 for each in home.projects:
                     _mirrored(each.reader).release()
+
+    @contextmanager
+    def _project_and_snapshot(self, project: str | None, session: bytes) -> Iterator[tuple[Project, Snapshot] | None]:
+        with super()._project_and_snapshot(project, session) as holder:
+            if holder is not None:
+                # Also for statements that name its rows by their seqs alone.
+                _mirrored(holder[0].reader).need([session])
+            yield holder
 
     def _open(self, project: str | None) -> Home:
         try:
@@ -143,15 +157,15 @@ class ClickHouseStore(HomeStore):
 
     def _read(self, path: str) -> Reader:
         project = os.path.basename(os.path.dirname(path))
-        outbox = self._outbox(project)
+        kept = self._outbox(project)
 
         def bring(sessions: Sequence[bytes]) -> None:
             # Asked for before the journal is locked, so that no other thread waits for the answer.
-            fetched = outbox.mirror.fetched(sessions)
+            fetched = kept.mirror.fetched(sessions)
             with self._journal(project) as journal:
-                outbox.mirror.put_back(journal, fetched)
+                kept.mirror.put_back(journal, fetched)
 
-        return MirrorReader(path, outbox.mirror, bring)
+        return MirrorReader(path, kept.mirror, bring)
 
     def _need(self, project: str, sessions: Sequence[bytes]) -> None:
         """Bring back sessions, which the caller has pinned."""
@@ -174,29 +188,33 @@ class ClickHouseStore(HomeStore):
 
     def _write_behind(self) -> None:
         """Write states, delete what is gone, and evict, a wave at a time."""
-        wait = _WAVE
-        while not self._stop.wait(wait):
-            wait = _WAVE
+        failing: set[str] = set()
+        while not self._stop.wait(_AFTER_FAILURE if failing else _WAVE):
             for project in list(self._outboxes):
                 try:
                     self._write_states(project)
                     self._outboxes[project].clean()
                     self.make_room(project)
-                # An engine or a disk that fails is reported by what is stored next; a journal that was just deleted
-                # is made again then.
-                except (Unavailable, JournalError, EngineError, SQLiteError, OSError):
-                    wait = _AFTER_FAILURE
+                    failing.discard(project)
+                # A journal that was just deleted is made again by the next request.
+                except (Unavailable, JournalError, EngineError, SQLiteError, OSError) as error:
+                    if project not in failing:
+                        why = f"project {project}: figures of sessions wait for ClickHouse: {error.__cause__ or error}"
+                        logs.trouble("clickhouse", why, status=503, repeated=0, request_id=None)
+                    failing.add(project)
 
     def _write_states(self, project: str) -> None:
-        outbox = self._outboxes[project]
-        while outbox.dirty:
+        kept = self._outboxes[project]
+        while kept.is_behind:
             with self._journal(project) as journal:
-                states = outbox.states(journal)
+                wave = kept.wave(journal)
             # No thread waits for it; a session that changes meanwhile is written again.
             try:
-                outbox.put_states(states)
+                kept.send(wave)
             except JournalError as error:
                 raise Unavailable(_NOT_NOW, error) from error
+            with self._journal(project) as journal:
+                kept.sent(journal, wave)
 
     def make_room(self, project: str) -> None:
         """Evict rows of the mirror if there are too many."""
@@ -264,6 +282,16 @@ class ClickHouseStore(HomeStore):
         except EngineError as error:
             raise Unavailable(_NOT_NOW, error) from error
         super().try_writing(project)
+
+
+def _is_whole(path: str) -> bool:
+    """Return whether a mirror was made to its end."""
+    try:
+        with Reader(path) as reader:
+            noted = reader.ask("select value from meta where key = 'mirror'")
+    except (LocalopsError, SQLiteError):
+        return False
+    return any(outbox.parsed(text).rev for (text,) in noted)
 
 
 def _mirrored(reader: Reader) -> MirrorReader:

@@ -6,3 +6,4 @@ create table if not exists lo_meta {on_cluster} (
   rev UInt64
 ) engine = {engine:lo_meta} order by (project, key)
 settings fsync_after_insert = 1;
+alter table lo_session {on_cluster} modify column unpriced Int64 codec(T64, ZSTD(1));

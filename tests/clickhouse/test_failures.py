@@ -1,0 +1,176 @@
+"""ClickHouse that fails, and hubs that die: senders keep what was not stored, and nothing counts twice."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from localops.reading.analytics import Chosen
+from localops.reading.home import Filters
+from localops.server.request import Unavailable
+from tests.clickhouse.both import Both
+from tests.clickhouse.conftest import Server
+from tests.clickhouse.programs import PROJECT, Program, Step
+from tests.server.hubs import PATH
+
+# A hub that takes the first steps of a program, and is killed after rows were stored and before its own commit.
+_KILLED = """
+import os, signal, sys
+from localops.server.clickhouse.archive import Archive
+from localops.server.clickhouse.engine import Engine, address
+from localops.server.clickhouse.store import ClickHouseStore
+from tests.clickhouse.programs import Program
+url, folder, seed, taken = sys.argv[1], sys.argv[2], int(sys.argv[3]), int(sys.argv[4])
+store, put = ClickHouseStore(folder, Engine(address(url))), Archive.put
+def put_and_die(self, added, rev):
+    put(self, added, rev)
+    os.kill(os.getpid(), signal.SIGKILL)
+for number, step in enumerate(Program(seed).steps(deletions=False)):
+    if number == taken:
+        Archive.put = put_and_die
+    step(store)
+"""
+
+
+@pytest.fixture
+def both(tmp_path: Path, clickhouse: Server) -> Iterator[Both]:
+    """Return two empty stores."""
+    made = Both(tmp_path, clickhouse)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def own(tmp_path: Path, own_clickhouse: Server) -> Iterator[Both]:
+    """Return two empty stores; one of them has a ClickHouse of its own."""
+    made = Both(tmp_path, own_clickhouse)
+    yield made
+    made.close()
+
+
+@pytest.mark.parametrize("lost", [False, True])
+def test_a_hub_that_is_killed_after_an_insert_counts_it_once(both: Both, clickhouse: Server, lost: bool) -> None:
+    """The rows come again to the next hub, whether the mirror is there or lost."""
+    program = Program(20)
+    steps = list(program.steps(deletions=False))
+    both.store.close()
+    arguments = [clickhouse.url(both.database), str(both.mirror.parent), "20", "9"]
+    done = subprocess.run(
+        [sys.executable, "-c", _KILLED, *arguments], env={**os.environ, "PYTHONPATH": PATH}, check=False
+    )
+    assert done.returncode == -signal.SIGKILL
+    both.store = both.opened()
+    if lost:
+        both.lose_mirror()
+    for number, step in enumerate(steps):
+        step(both.home)
+        # The killed hub had taken the first ones; senders send the one again that was not answered.
+        if number >= 9:
+            step(both.store)
+    # Rows that were stored already when a mirror was made again are not counted as coming from a machine.
+    both.compare(program, but=["senders"] if lost else [])
+
+
+def test_without_clickhouse_nothing_is_taken_and_nothing_is_lost(own: Both, own_clickhouse: Server) -> None:
+    """Doors raise Unavailable, also in a hub that starts; what is in the mirror can be read meanwhile."""
+    program = Program(21)
+    steps = list(program.steps(deletions=False))
+    half = len(steps) // 2
+    for step in steps[:half]:
+        assert step(own.store) == step(own.home)
+    listed = own.home.sessions(PROJECT, Filters(), before=None, limit=50)
+    own_clickhouse.kill()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            steps[half](own.store)
+        with pytest.raises(Unavailable):
+            own.store.try_writing(PROJECT)
+        assert own.store.sessions(PROJECT, Filters(), before=None, limit=50) == listed
+        # The same in a hub that starts meanwhile.
+        own.begin_again(engine=own_clickhouse.engine(own.database))
+    own_clickhouse.start()
+    for step in steps[half:]:
+        assert step(own.store) == step(own.home)
+    own.compare(program)
+
+
+def test_a_cold_session_waits_for_clickhouse(own: Both, own_clickhouse: Server) -> None:
+    """Lists and figures need it not; a page of a session that is evicted is Unavailable, and comes back."""
+    program = Program(22)
+    own.begin_again(bound=0)
+    for step in program.steps(deletions=False, doors=False):
+        assert step(own.store) == step(own.home)
+    own.store.make_room(PROJECT)
+    listed, _ = own.home.sessions(PROJECT, Filters(), before=None, limit=50)
+    oldest = bytes.fromhex(str(listed[-1]["session_id"]).replace("-", ""))
+    expected = own.home.events(PROJECT, oldest, after=0, limit=500)
+    own_clickhouse.kill()
+    assert own.store.sessions(PROJECT, Filters(), before=None, limit=50) == (listed, None)
+    assert own.store.analytics(PROJECT, "kind", Chosen(), limit=50) == own.home.analytics(
+        PROJECT, "kind", Chosen(), limit=50
+    )
+    with pytest.raises(Unavailable):
+        own.store.events(PROJECT, oldest, after=0, limit=500)
+    own_clickhouse.start()
+    assert own.store.events(PROJECT, oldest, after=0, limit=500) == expected
+
+
+def test_a_clickhouse_that_only_reads_takes_nothing(both: Both, clickhouse: Server) -> None:
+    """A batch is Unavailable; reads go on."""
+    program = Program(23)
+    steps = list(program.steps(deletions=False, doors=False))
+    for step in steps[:5]:
+        assert step(both.store) == step(both.home)
+    both.begin_again(engine=clickhouse.engine(both.database, "reader"))
+    with pytest.raises(Unavailable):
+        steps[5](both.store)
+    assert both.store.sums(PROJECT) == both.home.sums(PROJECT)
+    both.begin_again()
+    for step in steps[5:]:
+        assert step(both.store) == step(both.home)
+    both.compare(program)
+
+
+def test_a_clickhouse_that_is_killed_again_and_again_loses_nothing(own: Both, own_clickhouse: Server) -> None:
+    """Each batch is sent until it is taken; in the end all is there once, in the order in which it was taken."""
+    program = Program(24)
+    ended = threading.Event()
+    killer = threading.Thread(target=_kill_again_and_again, args=(own_clickhouse, ended))
+    killer.start()
+    try:
+        for step in program.steps(deletions=False, doors=False):
+            _until_taken(step, own)
+            step(own.home)
+    finally:
+        ended.set()
+        killer.join()
+    own.compare(program)
+    own.lose_mirror()
+    own.compare(program)
+
+
+def _kill_again_and_again(server: Server, ended: threading.Event) -> None:
+    random = Random(1)
+    while not ended.wait(random.random()):
+        server.kill()
+        server.start()
+
+
+def _until_taken(step: Step, own: Both) -> None:
+    until = time.monotonic() + 120
+    while True:
+        try:
+            step(own.store)
+            return
+        except Unavailable:
+            assert time.monotonic() < until, "a batch was never taken"
+            time.sleep(0.05)
