@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from starlette.applications import Starlette
-    from starlette.types import Receive, Scope, Send
+    from starlette.types import Message, Receive, Scope, Send
 
     from localops.server.operator_api import OperatorApi
 
@@ -139,14 +139,35 @@ class _Gate:
             await self._app(scope, receive, send)
         elif getattr(self._app.state, "leaving", False):
             await request_body.discard(_body(receive), self._limits.body)
-            await send({"type": "http.response.start", "status": 503, "headers": _LEAVING})
-            await send({"type": "http.response.body", "body": _STOPS})
+            await _refuse(send)
         else:
             self.running += 1
             try:
-                await self._app(scope, receive, send)
+                await self._run(scope, receive, send)
             finally:
                 self.running -= 1
+
+    async def _run(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer; if the server stops before there is an answer, with 503, as exporters do not send again after 500."""
+        has_begun = False
+
+        async def sending(message: Message) -> None:
+            nonlocal has_begun
+            has_begun = True
+            await send(message)
+
+        try:
+            await self._app(scope, receive, sending)
+        except asyncio.CancelledError:
+            if has_begun or not getattr(self._app.state, "leaving", False):
+                raise
+            await _refuse(send)
+
+
+async def _refuse(send: Send) -> None:
+    """Answer that the server is stopping."""
+    await send({"type": "http.response.start", "status": 503, "headers": _LEAVING})
+    await send({"type": "http.response.body", "body": _STOPS})
 
 
 async def _body(receive: Receive) -> AsyncIterator[bytes]:

@@ -64,6 +64,20 @@ def test_a_stopping_hub_refuses_new_requests(tmp_path: Path) -> None:
             each.close()
 
 
+def test_a_request_that_a_stop_cuts_off_can_be_sent_again(tmp_path: Path) -> None:
+    """It is answered with 503: exporters of OpenTelemetry give up what is answered with 500."""
+    with hub(tmp_path, farewell=1) as running:
+        assert running.process is not None
+        sock, _ = _begun(running)
+        with sock:
+            running.process.send_signal(signal.SIGTERM)
+            answer = _read(sock).lower()
+        assert answer.startswith(b"http/1.1 503"), answer
+        assert b"\r\nretry-after: 5\r\n" in answer
+        assert b"stopping" in answer
+        assert running.process.wait(30) == 0
+
+
 def test_a_second_signal_ends_the_hub_at_once(tmp_path: Path) -> None:
     """It does not wait for requests that run, and a journal that was written stays whole."""
     with hub(tmp_path, farewell=600) as running:
