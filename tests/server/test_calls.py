@@ -141,7 +141,10 @@ def test_a_reader_follows_projects_and_deletions(tmp_path: Path) -> None:
     journal = Journal(folder)
     prune.take(journal, choices)
     journal.close()
+    assert not os.path.exists(os.path.join(folder, call_table.FILE))
     assert len(reader.calls(None, Asked(), Filters(), **_ORDER)["calls"]) == 7
+    # What was deleted is not read on from a file without a name.
+    assert os.path.exists(os.path.join(folder, call_table.FILE))
     reader.close()
 
 
