@@ -3,7 +3,7 @@
 import { ask, byId, make, notice } from "./base.js";
 import { count } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
-import { period } from "./query.js";
+import { FACETS, isFilter, OTHERS, words } from "./query.js";
 import { day, midnight } from "./times.js";
 
 // Filters that take several values, with a menu of the values that there are.
@@ -16,6 +16,8 @@ const TYPED = {
   agent: "Agent",
   user: "User",
   conversation: "Conversation",
+  name: "Name of the session",
+  host: "Host",
   meta: "Metadata, as NAME=VALUE",
   score: "Score, as NAME<0.5",
   text: "Words in the session",
@@ -29,31 +31,32 @@ const BOUNDS = {
 };
 // As on the command line and on the other pages: so long before now.
 const AGES = { "Last 24 hours": "24h", "Last 7 days": "7d", "Last 30 days": "30d" };
-const LABELS = {
+// Filters of calls alone; the others are those of sessions.
+const OWN = {
   kind: "Kind",
-  ...MENUS,
+  error: "Error",
   argument: "Arguments",
   failed: "Failed",
   same: "The same call",
   prompt: "The same prompt",
   session: "One session",
-  state: "State",
-  ...TYPED,
-  meta: "Metadata",
-  score: "Score",
-  ...BOUNDS,
-  errors: "Sessions with errors",
-  since: "Since",
-  until: "Until",
 };
 // Their values say nothing to a reader.
-const BARE = new Set(["failed", "errors", "same", "prompt", "session"]);
+const BARE = new Set(["failed", "same", "prompt", "session"]);
 const LISTED = 30;
+const SESSIONS = [...Object.keys(FACETS), ...Object.keys(OTHERS)]
+  .filter((name) => !Object.hasOwn(MENUS, name) && name !== "since" && name !== "until")
+  .flatMap((name) => [name, `not_${name}`]);
 
 export const paramsNow = () => new URLSearchParams(location.search);
 
+const isOne = (name) => Object.hasOwn(OWN, name) || isFilter(name);
+
 /** Return whether the address names a filter. */
-export const isFiltered = () => [...paramsNow().keys()].some((name) => Object.hasOwn(LABELS, name));
+export const isFiltered = () => [...paramsNow().keys()].some(isOne);
+
+/** Return whether a click on a value asks for the calls without it, as on the other pages. */
+const asksWithout = (event) => event.shiftKey || event.altKey;
 
 export class Filters {
   /** `go` is called with the parameters of the address that a choice leads to. */
@@ -109,15 +112,15 @@ export class Filters {
         names.some((name) => params.has(name)),
       );
     mark(this.kind, ["kind"]);
-    this.menus.forEach(([name, menu]) => mark(menu, [name]));
+    this.menus.forEach(([name, menu]) => mark(menu, [name, `not_${name}`]));
     mark(this.when, ["since", "until"]);
-    mark(this.sessions, ["state", "errors", ...Object.keys(TYPED), ...Object.keys(BOUNDS)]);
+    mark(this.sessions, SESSIONS);
     this._drawChosen(params);
   }
 
   _drawChosen(params) {
     const chips = [...params]
-      .filter(([name]) => Object.hasOwn(LABELS, name))
+      .filter(([name]) => isOne(name))
       .map(([name, value]) =>
         make(
           "button",
@@ -126,10 +129,9 @@ export class Filters {
             class: "chip",
             "data-key": `${name} ${value}`,
             onclick: () => this._without(name, value),
-            "aria-label": `Remove the filter ${LABELS[name]}${BARE.has(name) ? "" : ` ${value}`}`,
+            "aria-label": `Remove the filter ${shown(name, value)}`,
           },
-          BARE.has(name) ? LABELS[name] : `${LABELS[name]}: ${shown(name, value)}`,
-          " ×",
+          `${shown(name, value)} ×`,
         ),
       );
     const all = make("button", { type: "button", class: "quiet small", onclick: () => this._clear() }, "Clear all");
@@ -152,7 +154,12 @@ export class Filters {
   }
 
   _flip(name, value) {
-    this._change((params) => (params.has(name, value) ? params.delete(name, value) : params.append(name, value)));
+    const opposite = name.startsWith("not_") ? name.slice(4) : `not_${name}`;
+    this._change((params) => {
+      params.delete(opposite, value);
+      if (params.has(name, value)) params.delete(name, value);
+      else params.append(name, value);
+    });
   }
 
   _without(name, value) {
@@ -160,7 +167,7 @@ export class Filters {
   }
 
   _clear() {
-    this._change((params) => Object.keys(LABELS).forEach((name) => params.delete(name)));
+    this._change((params) => [...params.keys()].filter(isOne).forEach((name) => params.delete(name)));
   }
 
   _type() {
@@ -201,8 +208,8 @@ export class Filters {
   }
 
   _choice(label, amount, on, run) {
-    const press = () => {
-      run();
+    const press = (event) => {
+      run(event);
       this._redraw();
     };
     return make(
@@ -224,9 +231,12 @@ export class Filters {
   }
 
   _valued(name, label, value, amount) {
-    const flip = () =>
-      name === "kind" ? this._set({ kind: paramsNow().has(name, value) ? "" : value }) : this._flip(name, value);
+    const flip = (event) => {
+      if (name === "kind") this._set({ kind: paramsNow().has(name, value) ? "" : value });
+      else this._flip(asksWithout(event) ? `not_${name}` : name, value);
+    };
     const button = this._choice(label, amount, paramsNow().has(name, value), flip);
+    if (name !== "kind") button.title = `Shift and click: without ${value}`;
     button.dataset.value = value;
     return button;
   }
@@ -304,7 +314,9 @@ export class Filters {
   }
 }
 
+/** Return a filter as a person reads it. */
 function shown(name, value) {
-  if (name === "since" || name === "until") return period(value);
-  return name === "kind" ? KINDS[value] || value : value;
+  if (!Object.hasOwn(OWN, name)) return name === "not_error" ? `not Error: ${value}` : words(name, value);
+  if (BARE.has(name)) return OWN[name];
+  return `${OWN[name]}: ${name === "kind" ? KINDS[value] || value : value}`;
 }

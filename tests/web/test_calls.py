@@ -120,6 +120,14 @@ def test_filters_are_menus_with_the_values_that_there_are(looking: Visit) -> Non
     expect(page.locator("#empty")).to_contain_text("No call matches these filters.")
     page.get_by_role("button", name="Show all calls").click()
     expect(_rows(page)).to_have_count(50)
+    page.locator("summary", has_text="Tool").click()
+    page.get_by_role("button", name="fetch").click(modifiers=["Shift"])
+    expect(page.locator("#chosen .chip")).to_have_text("not Tool: fetch ×")
+    left = looking.facts("calls/groups?not_tool=fetch")["calls"]
+    expect(page.locator("#sums b")).to_have_text(f"{left:,} calls".replace(",", "\u202f"))
+    page.goto(f"{looking.base}/calls?not_tag=loop&since=7d&errors=1&kind=llm")
+    chips = ["not Tag: loop ×", "Started: last 7 days ×", "With errors ×", "Kind: LLM calls ×"]
+    expect(page.locator("#chosen .chip")).to_have_text(chips)
 
 
 def test_costs_that_are_not_known_are_said_as_elsewhere(looking: Visit) -> None:
