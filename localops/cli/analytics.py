@@ -7,14 +7,17 @@ from itertools import chain
 import click
 
 from localops import facets, host, output
-from localops.cli import common, session_figures
+from localops.cli import common, filters, session_figures
 from localops.errors import LocalopsError
 from localops.reading import analytics as figures
 from localops.reading import facts, given_scores, lower_bounds
+from localops.reading.filters import Filters
 from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any
+
     from localops.reading.analytics import Chosen, Line
     from localops.reading.given_scores import Average
     from localops.reading.home import Home, Project
@@ -24,7 +27,7 @@ if TYPE_CHECKING:
 _SCORE = "score"
 _WORDS = f"{', '.join(figures.ACROSS)}, {_SCORE} or meta:NAME"
 # Arguments and options that choose figures.
-_CHOICES = ("session", "by", "since", "until", "tag", "tz", "percentiles", "limit")
+_CHOICES = ("session", "by", "tz", "percentiles", "limit")
 
 
 def _check_zone(_: click.Context, __: click.Parameter, name: str | None) -> str | None:
@@ -51,9 +54,7 @@ class _By(click.ParamType[str]):
 @click.command()
 @click.argument("session", required=False, metavar="[ID|last]")
 @click.option("--by", type=_By(), metavar="WORD", help=f"A table by {_WORDS}.")
-@click.option("--since", type=common.Moment(), help="Sessions started since: 2h, 3d, 2026-11-21, or an ISO time.")
-@click.option("--until", type=common.Moment(end=True), help="Sessions started until then; a day includes its end.")
-@click.option("--tag", help="Sessions with this tag, or with an event that has it.")
+@filters.options
 @click.option(
     "--tz",
     callback=_check_zone,
@@ -78,9 +79,6 @@ class _By(click.ParamType[str]):
 def analytics(
     session: str | None,
     by: str | None,
-    since: int | None,
-    until: int | None,
-    tag: str | None,
     tz: str | None,
     percentiles: bool,
     limit: int,
@@ -89,19 +87,21 @@ def analytics(
     home: str | None,
     project: str | None,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Show the figures of one session, or of all.
 
-    With an ID (or `last`), the figures of that session; without, the sums over all sessions of the home. A session
+    With an ID (or `last`), the figures of that session; without, the sums over all sessions of the home, or over those
+    that pass the filters of `localops sessions`. A session
     counts for the day on which it started, in UTC unless --tz names a zone. The time of a tag, a user or a conversation
     is that of the sessions that have it; of one that only single events have, it is not known.
     """
     if form == "openmetrics" or path is not None:
-        _expose(form, home, project, path, as_json=as_json)
+        _expose(form, home, project, path, is_chosen=any(map(common.is_given, [*_CHOICES, *given])), as_json=as_json)
         return
-    if session is not None and (since or until or tag):
-        raise click.UsageError("--since, --until and --tag choose sessions: with an ID, leave them out")
-    common.check_period(since, until)
+    wanted = filters.chosen(given)
+    if session is not None and wanted != Filters():
+        raise click.UsageError("filters such as --tag choose sessions: with an ID, leave them out")
     if tz is not None and by != "day":
         raise click.UsageError("--tz is for days: add --by day")
     if percentiles and (session is None or by is not None):
@@ -122,24 +122,32 @@ def analytics(
         if not opened.projects and not as_json:
             output.say(opened.nothing_yet())
             return
-        everything = figures.Chosen()
-        chosen = figures.Chosen(
-            everything.since if since is None else since, everything.until if until is None else until, tag
-        )
-        _many(opened, by, chosen, tz, limit, as_json=as_json)
+        _many(opened, by, _chosen(opened, wanted), tz, limit, as_json=as_json)
+
+
+def _chosen(opened: Home, wanted: Filters) -> Chosen:
+    """Return the choice of sessions that filters make; a tag and times need no list of them."""
+    times = {name: at for name in ("since", "until") if (at := getattr(wanted, name)) is not None}
+    tag = wanted.tag[0] if len(wanted.tag) == 1 and "*" not in wanted.tag[0] else None
+    if wanted == Filters(tag=tag, **times):
+        return figures.Chosen(tag=tag, **times)
+    filters.prepare(opened, wanted)
+    return figures.Chosen(sessions=figures.array(listed.session for listed in opened.sessions(wanted)))
 
 
 # Metrics
 
 
-def _expose(form: str, home: str | None, project: str | None, path: str | None, *, as_json: bool) -> None:
+def _expose(
+    form: str, home: str | None, project: str | None, path: str | None, *, is_chosen: bool, as_json: bool
+) -> None:
     """Print all figures as metrics, or replace a file by them."""
     from localops.encoding import openmetrics
     from localops.reading import exposition
 
     if form != "openmetrics":
         raise click.UsageError("--output is for metrics: add --format openmetrics")
-    if as_json or any(map(common.is_given, _CHOICES)):
+    if as_json or is_chosen:
         raise click.UsageError("--format openmetrics is for all sessions: add only --home, --project or --output")
     with common.look(home, project) as opened:
         text = openmetrics.text(exposition.families(opened))

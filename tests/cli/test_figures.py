@@ -126,10 +126,13 @@ def test_an_absurd_time_spoils_no_figure(as_json: AsJson) -> None:
 
 
 def test_sessions_are_chosen_by_tag_and_time(as_json: AsJson) -> None:
-    """--tag and --until leave the others out."""
+    """--tag and --until leave the others out, as do all filters of the list."""
     _session("one", 0.5, tags=["red"])
     _session("two", 0.25)
     assert as_json("analytics", "--tag", "red")["cost_nano"] == 500_000_000
+    assert as_json("analytics", "--not-tag", "red")["cost_nano"] == 250_000_000
+    assert as_json("analytics", "--tag", "r*", "--name", "one", "--name", "x")["cost_nano"] == 500_000_000
+    assert as_json("analytics", "--not-name", "o*", "--by", "session")["lines"][0]["cost_nano"] == 250_000_000
     assert as_json("analytics", "--until", "2020-01-01")["sessions"] == 0
 
 
