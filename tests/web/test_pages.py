@@ -638,6 +638,9 @@ def test_two_sessions_are_compared(visit: Visit) -> None:
     for box in page.locator(".pick input").all():
         box.check()
     page.locator("#compare-bar a").click()
+    state: Any = page.locator(".meta .state").first.bounding_box()
+    began: Any = page.locator(".meta > *").nth(1).bounding_box()
+    assert began["x"] > state["x"] + state["width"]
     page.get_by_label("only differences").check()
     page.locator(".pairs button.link", has_text="claude-sonnet-4-5").click()
     texts = (page.locator("del").first.inner_text(), page.locator("ins").first.inner_text())
