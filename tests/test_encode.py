@@ -485,6 +485,7 @@ class _Refusing:
         ("password=hunter22", 4_000),
         (10**4_000, 500),
         (b"x" * 3_000, 1_500),
+        (b"x", 8_000),
         (ValueError("x"), 12_000),
         (decimal.Decimal("1.0"), 12_000),
     ],

@@ -52,6 +52,7 @@ _CLASS = 12
 _FOREIGN = 12
 _FAILURE = 20
 _WORDS = 4
+_OCTETS = 6
 _GUARDED = 3
 _KEY = 3
 _CLEANED = 8
@@ -244,7 +245,7 @@ class Walk:
 
         data = value if type(value) is bytes else memoryview(value).tobytes()
         self.note("bytes")
-        self._left -= _WORDS + (min(len(data), _SHORT) >> 6)
+        self._left -= _OCTETS + (min(len(data), _SHORT) >> 6)
         if len(data) <= MAX_BLOB:
             data = self._redacted_bytes(data)
         if len(data) > self._max_value:
