@@ -17,7 +17,6 @@ from typing import Any
 import apsw
 import pytest
 
-import localops
 from localops import clock, config
 from localops.journal import blobs, rows
 from localops.journal.journal import Journal
@@ -320,8 +319,8 @@ def test_the_last_steps_are_done_again_if_they_were_not_finished(folder: Path) -
     assert _holds(folder) == []
 
 
-def test_a_hook_of_the_user_counts(folder: Path) -> None:
-    """What a function removes is a place without bounds: the whole text becomes a note."""
+def test_patterns_of_the_user_count(folder: Path) -> None:
+    """Those of config.toml, as for a search; what is around a match stays."""
     (folder.parent / "config.toml").write_text('redact = ["\\\\bDE\\\\d{20}\\\\b"]\n')
     _write(folder, _row(body={"params": {"iban": "pay DE12345678901234567890 now"}}))
     done = _scrub(folder)
@@ -335,4 +334,3 @@ def test_an_empty_home_is_left_alone(tmp_path: Path) -> None:
     (tmp_path / "home" / "other").mkdir(parents=True)
     assert scrub(str(tmp_path / "home"), "other").is_clean
     assert list((tmp_path / "home" / "other").iterdir()) == []
-    assert localops.__name__ == "localops"
