@@ -9,13 +9,12 @@ from contextlib import contextmanager, suppress
 from localops.errors import LocalopsError
 from localops.journal.reader import SQLiteError
 from localops.reading.call_table import CallTable
-from localops.reading.home import Home
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
-    from localops.reading.home import Project
+    from localops.reading.home import Home, Project
 
 # Tables that are kept open.
 _KEPT = 64
@@ -24,8 +23,8 @@ _KEPT = 64
 class CallTables:
     """The tables of the projects of a home."""
 
-    def __init__(self, folder: str) -> None:
-        self._folder = folder
+    def __init__(self, open_project: Callable[[str], Home]) -> None:
+        self._open = open_project
         self._lock = threading.Lock()
         self._kept: OrderedDict[str, _Kept] = OrderedDict()
         # Projects whose tables lack many rows: one thread adds them, one project after another.
@@ -80,7 +79,7 @@ class CallTables:
             return following
 
     def _add_rows(self, name: str) -> None:
-        with Home(self._folder, name) as home:
+        with self._open(name) as home:
             project = home.projects[0]
             table = CallTable(project.folder)
             try:

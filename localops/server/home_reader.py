@@ -83,7 +83,7 @@ class HomeReader(Reports):
         # Projects with a thread that extends their full-text index.
         self._indexing: set[str] = set()
         self._loop_marks = LoopMarks()
-        self._call_tables = CallTables(folder)
+        self._call_tables = CallTables(self._open)
         self._session_indexes: OrderedDict[str, SessionIndex] = OrderedDict()
         self._closed = False
 

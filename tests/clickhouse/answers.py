@@ -13,6 +13,7 @@ from localops import dialects
 from localops.errors import LocalopsError
 from localops.journal import rows
 from localops.reading import analytics
+from localops.reading.call_query import Asked
 from localops.reading.home import Filters
 from localops.server.home_store import HomeStore
 from localops.server.policy import Rules
@@ -96,6 +97,18 @@ def _about_all(store: HomeStore, program: Program) -> Iterator[tuple[str, Callab
         yield f"daily {chosen}", partial(store.daily, PROJECT, chosen, "Europe/Berlin")
         yield f"averages {chosen}", partial(store.averages, PROJECT, chosen)
         yield f"distributions {chosen}", partial(store.distributions, PROJECT, chosen)
+    for sort in ("began", "cost", "seconds", "tokens"):
+        order: dict[str, Any] = {"sort": sort, "ascending": False, "after": None, "limit": 40}
+        yield f"calls {sort}", partial(store.calls, PROJECT, Asked(), Filters(), **order)
+    for by in (None, "tool", "model", "prompt", "arguments", "error", "repeat"):
+        grouping: dict[str, Any] = {"by": by, "sort": "calls", "limit": 20}
+        yield f"groups of calls {by}", partial(store.call_groups, PROJECT, Asked(), Filters(), **grouping)
+    asked = Asked(tool=("search",), argument="harbour")
+    order = {"sort": "began", "ascending": True, "after": None, "limit": 40}
+    yield "calls with harbour", partial(store.calls, PROJECT, asked, Filters(tag="nightly"), **order)
+    yield "summary", partial(store.summary, PROJECT, Filters(), Filters(until=T0 + 300_000_000_000))
+    yield "snippets", partial(store.snippets, PROJECT, "gull harbour", program.sessions)
+    yield "all as jsonl", partial(_all_written, store, "jsonl")
     for machine in program.machines:
         yield f"held {machine.journal}", partial(store.held, PROJECT, [machine.journal])
     listed = [(row[0], row[1], row[_SUM]) for machine in program.machines for row in machine.rows]
@@ -169,6 +182,12 @@ def _timeline(store: HomeStore, session: bytes) -> list[object]:
 def _written(store: HomeStore, session: bytes, form: str) -> str | None:
     file = io.BytesIO()
     return file.getvalue().hex() if store.write(PROJECT, session, form, file, most=10_000) else None
+
+
+def _all_written(store: HomeStore, form: str) -> str:
+    file = io.BytesIO()
+    store.write_all(PROJECT, Filters(), form, file, most=100_000)
+    return file.getvalue().hex()
 
 
 def _loop_marks(store: HomeStore, sessions: list[bytes]) -> object:

@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from localops.journal.journal import Journal
+from localops.server.home_store import HomeStore
 from tests.clickhouse.both import Both
 from tests.clickhouse.conftest import Server
 from tests.clickhouse.programs import PROJECT, Program
@@ -56,3 +58,35 @@ def test_cold_sessions_answer_as_others(both: Both, seed: int) -> None:
     # Bookkeeping, agents, scores, and what has not ended.
     assert both.rows_here() < both.home.stored(PROJECT)[0] * 0.7
     both.compare(program)
+
+
+def test_a_home_becomes_a_mirror(both: Both) -> None:
+    """A hub that kept its rows in a folder sends them to an empty ClickHouse first, and goes on."""
+    program = Program(8)
+    steps = list(program.steps())
+    before = HomeStore(str(both.mirror.parent))
+    for step in steps[: len(steps) // 2]:
+        assert step(before) == step(both.home)
+    before.close()
+    for step in steps[len(steps) // 2 :]:
+        assert step(both.store) == step(both.home)
+    both.lose_mirror()
+    both.compare(program)
+
+
+def test_rows_that_are_replaced_are_replaced_in_clickhouse(both: Both) -> None:
+    """Whichever command replaces them: a mirror that was lost is made of the new contents."""
+    program = Program(9)
+    for step in program.steps(doors=False, deletions=False):
+        assert step(both.store) == step(both.home)
+    for store in (both.store, both.home):
+        journal = Journal(str(Path(store.folder) / PROJECT))
+        journal.transact(lambda execute: execute("update event set body = null, sum = 0 where kind = 'tool'"))
+        journal.close()
+    # The next transaction of the hub sends them.
+    both.store.try_writing(PROJECT)
+    both.lose_mirror()
+    session = program.sessions[0]
+    assert both.store.events(PROJECT, session, after=0, limit=500) == both.home.events(
+        PROJECT, session, after=0, limit=500
+    )

@@ -11,6 +11,11 @@ from localops.cli.hub.common import data_option, folder_of, new_option
 from localops.errors import ConfigError
 from localops.reading import session_state
 
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.server.home_store import HomeStore
+    from localops.server.limits import Limits
+
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -50,6 +55,20 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 )
 @click.option("--audit-reads", is_flag=True, help="Also note who reads which session in the audit log.")
 @click.option("--offer-prices", is_flag=True, help="Offer its price table to senders, which use it if they want to.")
+@click.option(
+    "--store",
+    "url",
+    metavar="URL",
+    help="Keep rows in ClickHouse: clickhouse://USER@HOST:8123/DATABASE, or clickhouses:// for TLS.",
+)
+@click.option(
+    "--mirror",
+    type=click.IntRange(min=1),
+    default=4_096,
+    show_default=True,
+    metavar="MB",
+    help="Rows of a project that --store has here as well, for reads.",
+)
 @new_option
 @click.pass_context
 def serve(
@@ -69,6 +88,8 @@ def serve(
     log_format: str,
     audit_reads: bool,
     offer_prices: bool,
+    url: str | None,
+    mirror: int,
     new: bool,
 ) -> None:
     """Run the hub until SIGTERM or Ctrl-C.
@@ -84,7 +105,6 @@ def serve(
         raise ConfigError(f"missing packages for a hub: pip install 'localops[ui]' ({error})") from error
     from localops.server import leftovers, presence
     from localops.server.forwarded import Proxies
-    from localops.server.home_store import HomeStore
     from localops.server.keys import Keys
     from localops.server.limits import Limits
 
@@ -105,7 +125,7 @@ def serve(
             "there (is its disk mounted?), stop this one, and remove the new hub.json first"
         )
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
-    store = HomeStore(folder, limits=limits)
+    store = store_at(url, folder, limits, mirror << 20)
     # Until the command ends: no backup is restored below a hub that runs, and no other hub counts limits of its own.
     with presence.serving(folder):
         leftovers.remove(folder)
@@ -140,6 +160,25 @@ def _check_alone(context: click.Context, name: str, *others: str) -> None:
         if context.get_parameter_source(other) is not click.core.ParameterSource.DEFAULT:
             given, spare = (f"--{each.replace('_', '-')}" for each in (name, other))
             raise click.UsageError(f"{spare} does nothing with {given}: leave out one of them")
+
+
+def store_at(url: str | None, folder: str, limits: Limits, bound: int) -> HomeStore:
+    """Return the store of a hub: its folder, or ClickHouse at a URL, for which the folder is a cache."""
+    from localops.server.home_store import HomeStore
+
+    if url is None:
+        return HomeStore(folder, limits=limits)
+    from localops.server.clickhouse.engine import Engine, EngineError, address
+    from localops.server.clickhouse.store import ClickHouseStore
+
+    store = ClickHouseStore(folder, Engine(address(url)), limits=limits, bound=bound)
+    try:
+        store.make_tables()
+    except EngineError as error:
+        if not error.is_passing:
+            raise ConfigError(f"invalid --store: {error}") from error
+        output.say(f"{error}: senders keep their rows until it answers")
+    return store
 
 
 def watch_at(place: str) -> tuple[str, int]:

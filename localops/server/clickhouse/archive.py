@@ -116,6 +116,21 @@ class Archive:
                 )
             )
 
+    def between(self, after: int, upto: int) -> list[Stored]:
+        """Return the rows after a seq up to another, in order."""
+        statement = (
+            f"select {_ANSWERED} from lo_event where project = {{project}} "  # noqa: S608
+            "and seq > {after} and seq <= {upto}"
+        )
+        return sorted(_newest(self._rows(statement, after=after, upto=upto)), key=lambda row: row.seq)
+
+    def session_at(self, seq: int) -> bytes | None:
+        """Return the session of the row that has a seq."""
+        statement = (
+            "select argMax(session, rev) as owner from lo_event where project = {project} and seq = {seq} group by seq"
+        )
+        return next((bytes.fromhex(session) for (session,) in self._ask(statement, seq=seq)), None)
+
     def newest_at(self, seqs: Sequence[int]) -> dict[int, tuple[bytes, int]]:
         """Return id and phase of the row that has each of these seqs: of several, of the one with the greatest rev."""
         return {

@@ -38,6 +38,12 @@ if TYPE_CHECKING:
         def owners(self, ids: Sequence[bytes]) -> dict[bytes, bytes]:
             """Return the session of each row of these ids."""
 
+        def between(self, after: int, upto: int) -> Sequence[Stored]:
+            """Return the rows after a seq up to another, in order."""
+
+        def session_at(self, seq: int) -> bytes | None:
+            """Return the session of the row that has a seq."""
+
 
 # The named queries about one session that need none of its rows but those that stay.
 LIGHT = frozenset(
@@ -69,6 +75,10 @@ _PREPARED = (
       number integer primary key, journal, first, last, id, phase, at_ns, gone)""",
     "create table if not exists unsent_meta(number integer primary key, key)",
     "create table if not exists unsent_gone(session, at_ns)",
+    "create table if not exists unsent_event(seq integer primary key)",
+    """create trigger if not exists note_replaced after update on event begin
+      insert or ignore into unsent_event values(new.seq);
+    end""",
     """create trigger if not exists note_received after insert on received begin
       insert into unsent_received values(null, new.journal, new.first, new.last, new.id, new.phase, new.at_ns, 0);
     end""",

@@ -122,7 +122,8 @@ class Outbox:
             return
         kept = read(execute)
         buried = dict(execute("select session, at_ns from unsent_gone").fetchall())
-        replaced = execute(_AT, (encode.dumps(self._replaced).decode(),)).fetchall() if self._replaced else []
+        seqs = [*self._replaced, *(seq for (seq,) in execute("select seq from unsent_event").fetchall())]
+        replaced = execute(_AT, (encode.dumps(seqs).decode(),)).fetchall() if seqs else []
         rev = _rev_after(kept)
         try:
             self._touched.update(buried)
@@ -134,6 +135,7 @@ class Outbox:
         if not (seq > kept.seq or replaced or buried):
             return
         execute("delete from unsent_gone")
+        execute("delete from unsent_event")
         for session in buried:
             execute("delete from cold where session = ?", (session,))
             execute("delete from cold_kind where session = ?", (session,))
@@ -212,6 +214,9 @@ class Outbox:
                 if not (only_begun or kept.building):
                     raise JournalError(f"{journal.path} has rows of its own: a hub's store on ClickHouse begins empty")
                 self._rebuild(journal)
+            elif not kept.rev:
+                # What a hub has noted before it kept its rows in ClickHouse.
+                journal.transact(_note_all)
         self._measure(journal)
         self.buried = self.archive.left_over()
 
@@ -397,8 +402,18 @@ def take_notes(execute: Execute, notes: Iterable[tuple[str, str | None]]) -> Non
             execute(_NOTE, (key, value))
 
 
+def _note_all(execute: Execute) -> None:
+    _forget_notes(execute)
+    execute("insert into unsent_received select null, journal, first, last, id, phase, at_ns, 0 from received")
+    execute("insert into unsent_gone select session, at_ns from gone")
+    execute(
+        "insert into unsent_meta select null, key from meta "
+        "where key not in ('mirror', 'journal', 'place', 'writer', 'about')"
+    )
+
+
 def _forget_notes(execute: Execute) -> None:
-    for table in ("unsent_received", "unsent_meta", "unsent_gone"):
+    for table in ("unsent_received", "unsent_meta", "unsent_gone", "unsent_event"):
         execute(f"delete from {table}")  # noqa: S608
 
 

@@ -6,6 +6,7 @@ from functools import cache
 from typing import NamedTuple
 
 from localops.encoding import encode
+from localops.journal import rows
 from localops.journal.reader import Reader
 from localops.journal.sql import statements
 from localops.server.clickhouse import mirror
@@ -15,6 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from typing import Any
 
+    from localops.journal.stored import Stored
     from localops.server.clickhouse.mirror import Mirror
 
 # The statements about one session that need none of its rows but those that stay, beside those of queries.sql.
@@ -27,6 +29,9 @@ _LIGHT = {
 }
 # All rows are folded, and `total` has an index.
 _CHANGED = "select session, 0 from total indexed by total_by_last_seq where last_seq > :after"
+_BODY_AT = "select body from event where seq = ?"
+_LAST_OF_BATCH = "select min(:after + :many, max(seq)) from event having max(seq) > :after"
+_SEQS_OF = "select i.seq from json_each(?) j join id_of i on i.id = unhex(j.value)"
 _COLD_AMONG = """
 select i.id
 from json_each(?) j
@@ -79,14 +84,18 @@ class MirrorReader(Reader):
             return super().ask(statement.removesuffix(known.by_kind) + mirror.by_kind(), values)
         if isinstance(values, dict):
             self._prepare(statement, values)
-        rows = super().ask(statement, values)
-        if not rows and statement == known.row and isinstance(values, dict) and self._bring_row(values):
+        if statement == known.last_of_batch and isinstance(values, dict) and self._is_cold_after(values["after"]):
+            return super().ask(_LAST_OF_BATCH, values)
+        answer = super().ask(statement, values)
+        if not answer and self._bring_named(statement, values):
             return super().ask(statement, values)
-        return rows
+        return answer
 
     def some(self, statement: str, values: Mapping[str, object], most: int) -> tuple[list[tuple[Any, ...]], bool]:
         """Return rows of a statement until their last columns have `most` bytes, and whether these are all."""
         self._prepare(statement, values)
+        if statement == _known().batch and self._is_cold_after(values["after"]):
+            return self._calls(values), True
         return super().some(statement, values, most)
 
     def _prepare(self, statement: str, values: Mapping[str, object]) -> None:
@@ -94,15 +103,48 @@ class MirrorReader(Reader):
         if isinstance(session, bytes) and any(session) and statement not in _known().light:
             self.need([session])
 
-    def _bring_row(self, values: Mapping[str, Any]) -> bool:
-        """Bring back the session of a row that is not here; return whether there was one."""
-        if not super().ask("select 1 from id_of where id = :id and phase = :phase", values):
-            return False
-        session = self._mirror.archive.owners([values["id"]]).get(values["id"])
+    def _bring_named(self, statement: str, values: Any) -> bool:
+        """Bring back the session of a row that is named by its identity or its seq; return whether there was one."""
+        session = None
+        if statement == _known().row:
+            if not super().ask("select 1 from id_of where id = :id and phase = :phase", values):
+                return False
+            session = self._mirror.archive.owners([values["id"]]).get(values["id"])
+        elif statement in _known().by_seq:
+            [seq] = values.values() if isinstance(values, dict) else values
+            session = self._mirror.archive.session_at(seq)
         if session is None or not super().ask(mirror.IS_COLD, (session,)):
             return False
         self.need([session])
         return True
+
+    # For the table of calls, which follows the rows in their order
+
+    def _is_cold_after(self, seq: object) -> bool:
+        return bool(super().ask("select 1 from cold where upto > ? limit 1", (seq,)))
+
+    def _calls(self, values: Mapping[str, Any]) -> list[tuple[Any, ...]]:
+        """Return what the statement `batch` of call_table.sql does, from the archive."""
+        between = self._mirror.archive.between(values["after"], values["upto"])
+        ids = encode.dumps([row.id.hex() for row in between]).decode()
+        # Without those that have another seq here, or were deleted.
+        seqs = {seq for (seq,) in super().ask(_SEQS_OF, (ids,))}
+        return [_as_of_call(row) for row in between if row.kind in _OF_CALLS and row.seq in seqs]
+
+
+_OF_CALLS = ("llm", "tool", "llm_copy", "error", "price", "pruned")
+
+
+def _as_of_call(row: Stored) -> tuple[Any, ...]:
+    fields = encode.loads(row.body) if row.body and row.kind in ("llm", "price") else None
+    plain = fields if isinstance(fields, dict) else {}
+    counts = rows.counts(plain if row.kind == "llm" and row.phase == rows.DONE else {})
+    # Of `counts` and the columns of the row, in the order of the statement.
+    tokens = (getattr(row, name) if hasattr(row, name) else counts[name] for name in rows.TOKENS)
+    head = (row.seq, row.id, row.phase, row.session, row.kind, row.name, row.parent)
+    is_first_price = int(row.kind == "price" and plain.get("was") is None)
+    body = row.body if row.kind in ("llm", "tool") else None
+    return (*head, row.at_ns, row.start_ns, row.end_ns, row.model, *tokens, row.cost, row.failed, is_first_price, body)
 
 
 class _Known(NamedTuple):
@@ -112,6 +154,9 @@ class _Known(NamedTuple):
     changed: str
     by_kind: str
     row: str
+    by_seq: frozenset[str]
+    last_of_batch: str
+    batch: str
 
 
 @cache
@@ -122,4 +167,9 @@ def _known() -> _Known:
         statements("pages.sql")["changed"],
         statements("report.sql")["by_kind"],
         statements("queries.sql")["row"],
+        frozenset(
+            (statements("pages.sql")["row_at"], statements("call_table.sql")["row_at"], _BODY_AT),
+        ),
+        statements("call_table.sql")["last_of_batch"],
+        statements("call_table.sql")["batch"],
     )

@@ -22,6 +22,7 @@ from localops.server import logs
 from localops.server.clickhouse import archive, mirror, outbox
 from localops.server.clickhouse.archive import Archive
 from localops.server.clickhouse.engine import EngineError
+from localops.server.clickhouse.migrations import migrate
 from localops.server.clickhouse.mirror import Mirror
 from localops.server.clickhouse.outbox import Outbox
 from localops.server.clickhouse.reader import MirrorReader
@@ -76,6 +77,7 @@ class ClickHouseStore(HomeStore):
         self._bound = bound
         self._outboxes: dict[str, Outbox] = {}
         self._names: tuple[float, list[str]] = (0.0, [])
+        self._has_tables = False
         self._stop = threading.Event()
         self._behind: threading.Thread | None = None
 
@@ -102,9 +104,19 @@ class ClickHouseStore(HomeStore):
                 self._behind.start()
         return kept
 
+    def make_tables(self) -> None:
+        """Make the tables, or bring them to their newest form; EngineError if that cannot be done now."""
+        if not self._has_tables:
+            migrate(self.engine)
+            self._has_tables = True
+
     @contextmanager
     def _writer(self, project: str) -> Iterator[tuple[_Writer, Journal]]:
         kept = self._outbox(project)
+        try:
+            self.make_tables()
+        except EngineError as error:
+            raise Unavailable(_NOT_NOW, error) from error
         with super()._writer(project) as (writer, journal):
             kept.attach(journal)
             yield writer, journal
