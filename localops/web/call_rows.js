@@ -74,9 +74,9 @@ function groupColumns(by) {
     ["", GROUPINGS[by][1], "what", (one) => common(by, one)],
     ["calls", "Calls", "num", calls],
     ...(by === "error" ? [] : FAILURES),
-    ["seconds", "Total", "num", (one) => (one.calls ? duration(one.seconds) : "–")],
+    ["seconds", "Total", "num total", (one) => (one.calls ? duration(one.seconds) : "–")],
     ["median", "Median", "num median", (one) => duration(one.median)],
-    ["p95", "p95", "num", (one) => duration(one.p95)],
+    ["p95", "p95", "num p95", (one) => duration(one.p95)],
     ...(OF_LLMS.has(by) ? [["tokens", "Tokens", "num tokens", (one) => short(one.tokens_in + one.tokens_out)]] : []),
     ["cost", "Cost", "num cost", (one) => (one.cost_nano || one.llm_calls ? cost(one) : "")],
     OF_ARGUMENTS.has(by)
