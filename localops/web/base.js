@@ -63,7 +63,11 @@ export async function ask(path, query = {}, options = {}) {
     if (error.name === "AbortError") throw error;
     throw new RequestError("The server does not answer. Is it still running?");
   }
-  const reply = await response.json().catch(() => ({}));
+  const reply = await response.json().catch((error) => {
+    // An error may have no JSON; anything else was cut off, as by a page that is left.
+    if (!response.ok) return {};
+    throw error.name === "AbortError" ? error : new RequestError("The answer of the server is not complete.");
+  });
   if (response.status === 401) throw new RequestError("Your login has expired. Reload this page to log in again.");
   if (!response.ok) throw new RequestError(reply.message || `The server answered ${response.status}.`);
   return reply;
@@ -291,12 +295,32 @@ if ("leave" in byId("tools").dataset)
   );
 themed();
 if (document.documentElement.dataset.page === "session") remember(data.session_id, data.name);
-addEventListener("keydown", async (event) => {
-  if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
-  if (document.documentElement.dataset.page === "login" || document.querySelector("dialog[open]")) return;
-  event.preventDefault();
-  (await import("./palette.js")).open();
-});
+// What is typed while the palette is loaded, for its field; null at all other times.
+let typed = null;
+addEventListener(
+  "keydown",
+  async (event) => {
+    if (typed !== null) {
+      if (event.key.length === 1 && !event.ctrlKey && !event.metaKey) typed += event.key;
+      event.preventDefault();
+      event.stopImmediatePropagation();
+      return;
+    }
+    if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+    if (document.documentElement.dataset.page === "login" || document.querySelector("dialog[open]")) return;
+    event.preventDefault();
+    typed = "";
+    try {
+      const { open } = await import("./palette.js");
+      open(typed);
+    } catch {
+      say("The server does not answer. Is it still running?");
+    } finally {
+      typed = null;
+    }
+  },
+  { capture: true },
+);
 shortcut("?", "This help", help);
 // For the help: this one is listened to everywhere, also in fields.
 shortcut("Ctrl+K", "Go to a session, page, filter or view", () => false);

@@ -14,8 +14,8 @@ const ID = /^[0-9a-f][0-9a-f-]{3,35}$/i;
 
 let asking = null;
 
-/** Open the palette, unless it is open already. */
-export function open() {
+/** Open the palette with a text in its field, unless it is open already. */
+export function open(text = "") {
   if (byId("palette")) return;
   const list = make("div", { id: "palette-list", role: "listbox", "aria-label": "Results" });
   const input = make("input", {
@@ -36,7 +36,8 @@ export function open() {
   document.body.append(dialog);
   // The browser keeps the focus inside, and gives it back at the end.
   dialog.showModal();
-  palette.show("");
+  input.value = text;
+  palette.show(text.trim());
 }
 
 class Palette {
