@@ -57,7 +57,7 @@ class Reports(ABC):
                 exact = exact and is_exact
                 states.update(index.states(each, rows))
                 total = analytics.Totals(*map(add, total, charts.sums(index, rows)))
-        return {"sessions": total.rows, "states": dict(states), "exact": exact, **facts.totals(total)}
+        return {"sessions": total.rows, "states": dict(sorted(states.items())), "exact": exact, **facts.totals(total)}
 
     def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
         """Return figures by the day on which sessions started."""
