@@ -76,8 +76,10 @@ def test_a_hub_that_is_killed_after_an_insert_counts_it_once(both: Both, clickho
         # The killed hub had taken the first ones; senders send the one again that was not answered.
         if number >= 9:
             step(both.store)
-    # Rows that were stored already when a mirror was made again are not counted as coming from a machine.
-    both.compare(program, but=["senders"] if lost else [])
+    # Rows that were stored already when a mirror was made again are not counted as coming from a machine; and which
+    # batches came is noted in ClickHouse a moment later, so that a sender may be asked for some of them again.
+    unknown = ["senders", *(f"held {machine.journal}" for machine in program.machines)] if lost else []
+    both.compare(program, but=unknown)
 
 
 def test_without_clickhouse_nothing_is_taken_and_nothing_is_lost(own: Both, own_clickhouse: Server) -> None:
