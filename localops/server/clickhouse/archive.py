@@ -38,6 +38,15 @@ class Received(NamedTuple):
     gone: bool
 
 
+class Version(NamedTuple):
+    """The newest version of a row that had others."""
+
+    session: bytes
+    id: bytes
+    phase: int
+    rev: int
+
+
 class Held(NamedTuple):
     """What the archive has of a session."""
 
@@ -88,6 +97,37 @@ class Archive:
                 project=self.project,
                 sessions=some,
             )
+
+    def delete_before(self, newest: Sequence[Version]) -> None:
+        """Delete the earlier versions of rows, and of the states of their sessions; ClickHouse does it in its time."""
+        for some in _some(newest):
+            sessions = sorted({version.session for version in some})
+            days = sorted(set(map(day_of, sessions)))
+            self.engine.do(
+                "alter table lo_event delete where project = {project} and day in {days} and rev <= {most} "
+                "and (session, id, phase) in {keys} and (session, id, phase, rev) not in {newest}",
+                project=self.project,
+                days=days,
+                most=max(version.rev for version in some),
+                keys=[(session, id, phase) for session, id, phase, _ in some],
+                newest=list(map(tuple, some)),
+            )
+            states = self._ask(
+                "select session, max(rev) as newest from lo_session where project = {project} and day in {days} "
+                "and session in {sessions} group by session having count() > 1",
+                days=days,
+                sessions=sessions,
+            )
+            if states:
+                self.engine.do(
+                    "alter table lo_session delete where project = {project} and day in {days} and rev <= {most} "
+                    "and session in {sessions} and (session, rev) not in {newest}",
+                    project=self.project,
+                    days=days,
+                    most=max(rev for _, rev in states),
+                    sessions=[session for session, _ in states],
+                    newest=states,
+                )
 
     def put_states(self, columns: Sequence[str], states: Iterable[Sequence[Any]]) -> None:
         """Store the states of sessions."""
@@ -183,6 +223,16 @@ class Archive:
             "where project = {project} group by session"
         )
         return (Held(bytes.fromhex(session), many, last) for session, many, last in lines)
+
+    def repeated(self, most: int) -> list[Version]:
+        """Return the newest versions of rows that have others yet, up to so many."""
+        lines = self._ask(
+            "select session, id, phase, max(rev) as newest from lo_event where project = {project} and session in "
+            "(select session from lo_event where project = {project} group by session "
+            "having count() > uniqExact(id, phase)) group by session, id, phase having count() > 1 limit {most}",
+            most=most,
+        )
+        return [Version(bytes.fromhex(session), bytes.fromhex(id), phase, rev) for session, id, phase, rev in lines]
 
     def states(self) -> Iterator[tuple[bytes, str]]:
         """Yield the derived rows of each session that is not gone, as `states.py` writes them."""

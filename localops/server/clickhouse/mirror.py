@@ -76,6 +76,10 @@ _PREPARED = (
     "create table if not exists unsent_meta(number integer primary key, key)",
     "create table if not exists unsent_gone(session, at_ns)",
     "create table if not exists unsent_event(seq integer primary key)",
+    # The rows that were replaced, of which ClickHouse has earlier versions yet.
+    """create table if not exists replaced(
+      session blob not null, id blob not null, phase integer not null, rev integer not null,
+      primary key(session, id, phase)) strict, without rowid""",
     """create trigger if not exists note_replaced after update on event begin
       insert or ignore into unsent_event values(new.seq);
     end""",

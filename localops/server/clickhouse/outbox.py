@@ -17,7 +17,7 @@ from localops.journal import rows
 from localops.journal.sql import statements
 from localops.journal.stored import Stored
 from localops.server.clickhouse import rebuilding
-from localops.server.clickhouse.archive import Received
+from localops.server.clickhouse.archive import Received, Version
 from localops.server.clickhouse.engine import EngineError
 from localops.server.clickhouse.states import COLUMNS, States
 
@@ -66,6 +66,13 @@ _SENT = {
 }
 
 
+# Rows of which earlier versions are deleted at a time, and those that are looked for after the mirror was lost.
+_VERSIONS = 500
+_REPEATED = 100_000
+_NOTE_VERSION = "insert or replace into replaced values(?, ?, ?, ?)"
+_FORGET_VERSION = "delete from replaced where session = ? and id = ? and phase = ? and rev = ?"
+
+
 class Kept(NamedTuple):
     """What ClickHouse has of a journal: the rows up to `seq`, with revs up to `rev`, and states up to `stated`."""
 
@@ -98,6 +105,8 @@ class Outbox:
         # Whether something may be noted that is not sent: at first, since the last process may have left it.
         self._has_notes = True
         self._replaced: list[int] = []
+        # Whether rows may be noted of which ClickHouse has earlier versions.
+        self.has_versions = True
         self._touched: set[bytes] = set()
         self._is_off = False
         # The file that was made equal to what is stored.
@@ -139,6 +148,10 @@ class Outbox:
         for session in buried:
             execute("delete from cold where session = ?", (session,))
             execute("delete from cold_kind where session = ?", (session,))
+        for *columns, _ in replaced:
+            row = Stored._make(columns)
+            execute(_NOTE_VERSION, (row.session, row.id, row.phase, rev))
+        self.has_versions |= bool(replaced)
         write(execute, kept._replace(seq=seq, rev=rev, stated=max(kept.stated, self._stated), boot=_boot()))
         # A transaction that fails after this leaves sessions in them that need nothing, which does no harm.
         self.dirty.update(dict.fromkeys(self._touched.difference(buried)))
@@ -226,8 +239,12 @@ class Outbox:
         def begin(execute: Execute) -> None:
             write(execute, Kept(building=True))
 
+        repeated = self.archive.repeated(_REPEATED)
+
         def finish(execute: Execute) -> None:
             _forget_notes(execute)
+            for version in repeated:
+                execute(_NOTE_VERSION, version)
             write(execute, Kept(seq, rev, boot=_boot()))
 
         journal.transact(begin)
@@ -239,6 +256,8 @@ class Outbox:
             self.mirror.measure(execute)
             kept = read(execute)
             states = execute("select session from total where last_seq > ?", (kept.stated,)).fetchall()
+            # The state of a session that had a row replaced is written before its earlier ones are deleted.
+            states += execute("select distinct session from replaced").fetchall()
             self.dirty.update(dict.fromkeys(session for (session,) in states))
 
         journal.transact(look)
@@ -381,6 +400,29 @@ class Outbox:
         if wave.upto:
             with self._off():
                 journal.transact(forget)
+
+    def versions(self, journal: Journal) -> list[Version]:
+        """Return a few rows that were replaced, and of which ClickHouse has earlier versions."""
+        versions: list[Version] = []
+
+        def look(execute: Execute) -> None:
+            lines = execute("select session, id, phase, rev from replaced limit ?", (_VERSIONS,)).fetchall()
+            versions.extend(map(Version._make, lines))
+            self.has_versions = bool(lines)
+
+        with self._off():
+            journal.transact(look)
+        return versions
+
+    def forget(self, journal: Journal, versions: Sequence[Version]) -> None:
+        """Forget rows of which no earlier version is left."""
+
+        def work(execute: Execute) -> None:
+            for version in versions:
+                execute(_FORGET_VERSION, version)
+
+        with self._off():
+            journal.transact(work)
 
     def clean(self) -> None:
         """Delete the rows of sessions that are gone."""

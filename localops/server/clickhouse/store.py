@@ -42,6 +42,7 @@ if TYPE_CHECKING:
     from localops.reading.search import Index
     from localops.reading.snapshot import Snapshot
     from localops.recording.scores import Score
+    from localops.server.clickhouse.archive import Version
     from localops.server.clickhouse.engine import Engine
     from localops.server.home_store import _Writer
     from localops.server.limits import Limits
@@ -192,7 +193,7 @@ class ClickHouseStore(HomeStore):
         for project in list(self._outboxes):
             # They are written when the hub runs again.
             with suppress(Unavailable, EngineError):
-                self._write_states(project)
+                self.write_behind(project)
         super().close()
         self.engine.close()
 
@@ -204,8 +205,7 @@ class ClickHouseStore(HomeStore):
         while not self._stop.wait(_AFTER_FAILURE if failing else _WAVE):
             for project in list(self._outboxes):
                 try:
-                    self._write_states(project)
-                    self._outboxes[project].clean()
+                    self.write_behind(project)
                     self.make_room(project)
                     failing.discard(project)
                 # A journal that was just deleted is made again by the next request.
@@ -214,6 +214,23 @@ class ClickHouseStore(HomeStore):
                         why = f"project {project}: figures of sessions wait for ClickHouse: {error.__cause__ or error}"
                         logs.trouble("clickhouse", why, status=503, repeated=0, request_id=None)
                     failing.add(project)
+
+    def write_behind(self, project: str) -> None:
+        """Write the states of sessions, and delete what is gone or was replaced."""
+        kept = self._outboxes[project]
+        while True:
+            replaced: list[Version] = []
+            if kept.has_versions:
+                with self._journal(project) as journal:
+                    replaced = kept.versions(journal)
+            # After the rows that were replaced are known, so that the new states of their sessions are stored.
+            self._write_states(project)
+            kept.clean()
+            if not replaced:
+                return
+            kept.archive.delete_before(replaced)
+            with self._journal(project) as journal:
+                kept.forget(journal, replaced)
 
     def _write_states(self, project: str) -> None:
         kept = self._outboxes[project]

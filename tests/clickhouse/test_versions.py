@@ -1,0 +1,117 @@
+"""A row that was replaced, as by a scrub, leaves no earlier version in ClickHouse."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from localops.journal.journal import Journal
+from localops.server.clickhouse.engine import Engine, EngineError
+from tests.clickhouse.both import Both
+from tests.clickhouse.conftest import Server
+from tests.clickhouse.programs import PROJECT, Program
+
+_SECONDS = 60.0
+
+
+@pytest.fixture
+def both(tmp_path: Path, clickhouse: Server) -> Iterator[Both]:
+    """Return two empty stores."""
+    made = Both(tmp_path, clickhouse)
+    yield made
+    made.close()
+
+
+@pytest.fixture
+def own(tmp_path: Path, own_clickhouse: Server) -> Iterator[Both]:
+    """Return two empty stores; one of them has a ClickHouse of its own."""
+    made = Both(tmp_path, own_clickhouse)
+    yield made
+    made.close()
+
+
+def test_no_earlier_version_is_left(both: Both) -> None:
+    """Neither of a row nor of what its session adds up to; every other row stays, once for each time that it came."""
+    program, before = _filled(both)
+    _replace(both)
+    both.store.try_writing(PROJECT)
+    both.store.write_behind(PROJECT)
+    _wait_until_clean(both.store.engine)
+    assert _rows(both.store.engine, "kind <> 'tool'") == before
+    both.lose_mirror()
+    session = program.sessions[0]
+    expected = both.home.events(PROJECT, session, after=0, limit=500)
+    assert both.store.events(PROJECT, session, after=0, limit=500) == expected
+    assert both.store.sums(PROJECT) == both.home.sums(PROJECT)
+
+
+def test_it_is_tried_again_after_a_failure(own: Both, own_clickhouse: Server) -> None:
+    """ClickHouse fails after it has the new contents; the next hub deletes the earlier ones."""
+    _filled(own)
+    _replace(own)
+    own.store.try_writing(PROJECT)
+    own_clickhouse.kill()
+    own.store.close()
+    own_clickhouse.start()
+    own.store = own.opened()
+    assert own.store.sums(PROJECT) == own.home.sums(PROJECT)
+    own.store.write_behind(PROJECT)
+    _wait_until_clean(own.store.engine)
+
+
+def test_a_mirror_that_is_lost_meanwhile_is_no_hindrance(own: Both, own_clickhouse: Server) -> None:
+    """The hub that makes it again looks for rows with earlier versions."""
+    _filled(own)
+    _replace(own)
+    own.store.try_writing(PROJECT)
+    own_clickhouse.kill()
+    own.store.close()
+    own_clickhouse.start()
+    own.lose_mirror()
+    assert own.store.sums(PROJECT) == own.home.sums(PROJECT)
+    own.store.write_behind(PROJECT)
+    _wait_until_clean(own.store.engine)
+
+
+def _filled(both: Both) -> tuple[Program, list[tuple[Any, ...]]]:
+    program = Program(31)
+    for step in program.steps(doors=False, deletions=False):
+        assert step(both.store) == step(both.home)
+    both.store.write_behind(PROJECT)
+    # The secret: of a tool's rows, which exist as they are at the moment.
+    assert _rows(both.store.engine, "kind = 'tool' and sum <> 0")
+    return program, _rows(both.store.engine, "kind <> 'tool'")
+
+
+def _replace(both: Both) -> None:
+    for store in (both.store, both.home):
+        journal = Journal(str(Path(store.folder) / PROJECT))
+        journal.transact(lambda execute: execute("update event set body = null, sum = 0 where kind = 'tool'"))
+        journal.close()
+
+
+def _rows(engine: Engine, condition: str) -> list[tuple[Any, ...]]:
+    statement = "select distinct session, id, phase, sum, body from lo_event where {} order by session, id, phase"
+    return engine.ask(statement.format(condition))
+
+
+def _wait_until_clean(engine: Engine) -> None:
+    """Wait until ClickHouse has no tool's row with contents, read without FINAL, and one state of each session."""
+    until = time.monotonic() + _SECONDS
+    states = "select session from lo_session group by session having count() > 1"
+    # A session has had one state for each wave; those of which no row was replaced may keep theirs until a merge.
+    states += " and session in (select session from lo_event where kind = 'tool')"
+    while True:
+        left: list[tuple[Any, ...]] | str
+        try:
+            left = _rows(engine, "kind = 'tool' and (sum <> 0 or body is not null)") or engine.ask(states)
+        except EngineError as error:
+            left = str(error)
+        if not left:
+            return
+        assert time.monotonic() < until, left
+        time.sleep(0.1)
