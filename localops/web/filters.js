@@ -36,11 +36,16 @@ export function menu(label, kind = "menu") {
   const box = make("div", { class: "box" }),
     summary = make("summary", {}, label);
   const element = make("details", { class: kind }, summary, box);
+  const cut = () => box.classList.toggle("cut", box.scrollHeight - box.clientHeight - box.scrollTop > 8);
+  box.addEventListener("scroll", cut, { passive: true });
+  // What is in it is drawn again, and its own parts open and close.
+  new MutationObserver(cut).observe(box, { childList: true, subtree: true, attributeFilter: ["open", "hidden"] });
   element.addEventListener("toggle", () => {
     if (!element.open) return;
     element.classList.remove("right");
     element.classList.toggle("right", box.getBoundingClientRect().right > document.documentElement.clientWidth - 4);
     for (const other of document.querySelectorAll(`.${kind}[open]`)) if (other !== element) other.open = false;
+    cut();
   });
   element.addEventListener("keydown", (event) => walk(event, element));
   return { element, box, summary, label };

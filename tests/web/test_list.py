@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, expect
 
-from tests.web.conftest import Visit
+from tests.web.conftest import Visit, visiting
+from tests.web.test_pages import settled
 
 
 @pytest.mark.parametrize(("path", "table"), [("/", "#sessions"), ("/calls", "#calls")])
@@ -21,3 +23,47 @@ def test_the_whole_head_of_a_column_sorts(visit: Visit, path: str, table: str) -
         page.mouse.click(box["x"] + 2, box["y"] + box["height"] - 3)
         expect(head).to_have_attribute("aria-sort", order)
         visit.until("!document.querySelector('.stale')")
+
+
+def test_a_menu_shows_what_it_offers_without_a_mouse(chromium: Browser, link: str, known: Any) -> None:
+    """The button that excludes a value is there for a finger, and for the keyboard once its entry has the focus."""
+    seen = "[...document.querySelectorAll('.menu[open] .not')].map(one => getComputedStyle(one).opacity)"
+    with visiting(chromium, link, storage_state=known, has_touch=True, is_mobile=True) as visit:
+        page = visit.open("/")
+        settled(visit, 4)
+        page.locator("#filters summary", has_text="Tag").tap()
+        page.locator(".menu[open] .not").first.wait_for()
+        assert set(page.evaluate(seen)) == {"1"}
+    with visiting(chromium, link, storage_state=known) as visit:
+        page = visit.open("/")
+        settled(visit, 4)
+        page.locator("#filters summary", has_text="Tag").click()
+        page.locator(".menu[open] .choice").first.focus()
+        page.mouse.move(1, 1)
+        assert page.evaluate(seen)[:2] == ["1", "0"]
+
+
+def test_a_menu_says_that_it_goes_on_below(visit: Visit) -> None:
+    """An arrow stands at its edge until the end is in sight, also after a part of it was opened."""
+    page = visit.open("/")
+    settled(visit, 4)
+    page.locator("#filters summary", has_text="More").first.click()
+    box = page.locator(".menu[open] > .box")
+    expect(box).to_have_class(re.compile("cut"))
+    assert "↓" in page.evaluate("getComputedStyle(document.querySelector('.menu[open] > .box'), '::after').content")
+    to_end = "document.querySelector('.menu[open] > .box').scrollTop = 1e6"
+    page.evaluate(to_end)
+    expect(box).not_to_have_class(re.compile("cut"))
+    page.locator(".menu[open] .sub summary", has_text="Metadata").focus()
+    page.keyboard.press("Enter")
+    page.evaluate("document.querySelector('.menu[open] > .box').scrollTop = 0")
+    expect(box).to_have_class(re.compile("cut"))
+
+
+def test_the_focus_of_the_tabs_of_a_session_is_whole(visit: Visit) -> None:
+    """Its ring is inside of the line of tabs, which nothing lies over."""
+    page = visit.session("night", "tree")
+    page.locator("#tab-tree").focus()
+    page.keyboard.press("ArrowRight")
+    expect(page.locator("#tab-events")).to_be_focused()
+    assert page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineOffset)") < 0
