@@ -65,6 +65,19 @@ export function since(seconds, gap) {
 export const elapsed = (one) =>
   one.state === "Running" ? Math.max(one.seconds, (Date.now() - Date.parse(one.began)) / 1e3) : one.seconds;
 
+// Seconds without an event after which a running session is shown as quiet.
+export const QUIET = 60;
+
+/** Return seconds as text that changes once a second. */
+export const ago = (seconds) => (seconds < 60 ? `${Math.max(0, Math.floor(seconds))}s` : duration(Math.floor(seconds)));
+
+/** Return how long ago the last event of a quiet session was, in minutes; nothing for any other session. */
+export function quiet(one) {
+  const seconds = one.state === "Running" ? (Date.now() - Date.parse(one.last)) / 1e3 : 0;
+  if (!(seconds > QUIET)) return "";
+  return `last event ${seconds < 3_600 ? `${Math.floor(seconds / 60)}m` : duration(seconds)} ago`;
+}
+
 /** Steps of an axis of seconds: 1, 2 and 5, or common fractions of hours and days. */
 export const STEPS = [
   ...[-6, -5, -4, -3, -2, -1, 0].flatMap((power) => [1, 2, 5].map((factor) => +`${factor}e${power}`)),

@@ -1,7 +1,7 @@
 // The head of a session's page: one line with its state, figures and reason, and a panel with all else about the run.
 
 import { byId, copyButton, data, make, notice } from "./base.js";
-import { cost, count, duration, elapsed, many, money } from "./formats.js";
+import { ago, cost, count, duration, elapsed, many, money, QUIET } from "./formats.js";
 import { keyed } from "./keyed.js";
 import { loops } from "./loops.js";
 import { scores } from "./scores.js";
@@ -13,8 +13,6 @@ import { why } from "./why.js";
 const LONG = 12;
 // States whose reason is in the head; that of any other is in a line of its own.
 const QUIET_STATES = new Set(["Success", "Running"]);
-// Seconds without an event after which a running session is shown as quiet.
-const QUIET = 60;
 
 export class Head {
   constructor(page) {
@@ -194,9 +192,6 @@ export class Head {
     this.places.replaceChildren(...[film(one.video), ...folds].filter(Boolean));
   }
 }
-
-/** Return seconds as text that changes once a second. */
-const ago = (seconds) => (seconds < 60 ? `${Math.max(0, Math.floor(seconds))}s` : duration(Math.floor(seconds)));
 
 const figure = (label, value, title) =>
   make("div", { "data-id": label, title: title || null }, make("dt", {}, label), make("dd", {}, value));

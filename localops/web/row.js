@@ -2,6 +2,7 @@
 
 import { make } from "./base.js";
 import { began, scoreOf } from "./columns.js";
+import { quiet } from "./formats.js";
 import { address, changed, first } from "./query.js";
 import { url } from "./url.js";
 
@@ -38,7 +39,12 @@ const CELLS = {
     make(
       "td",
       { class: "state-cell" },
-      only(query, "state", one.state, `state ${STATES.includes(one.state) ? one.state : ""}`),
+      only(
+        query,
+        "state",
+        one.state,
+        `state ${STATES.includes(one.state) ? one.state : ""}${quiet(one) ? " quiet" : ""}`,
+      ),
     ),
   began: (one) => make("td", { class: "began" }, began(one)),
   agents: (one, query) => listCell(query, "agent", one.agents || []),
@@ -81,7 +87,8 @@ function passage(one, query, place) {
 export function row(one, { query, columns, isPicked, pick, star, place }) {
   const name = one.name || "unnamed",
     text = first(query, "text"),
-    isStarred = scoreOf(one, "star") === true;
+    isStarred = scoreOf(one, "star") === true,
+    silence = quiet(one);
   const to = url(`s/${one.session_id}${text ? `?text=${encodeURIComponent(text)}` : ""}`);
   const box = make("input", {
     type: "checkbox",
@@ -110,6 +117,7 @@ export function row(one, { query, columns, isPicked, pick, star, place }) {
           ),
         ),
         one.reason && one.state !== "Success" ? make("div", { class: "because", title: one.reason }, one.reason) : null,
+        silence ? make("div", { class: "because quiet" }, silence) : null,
         passage(one, query, place),
       ),
       make(

@@ -3,7 +3,7 @@
 import { ask, byId, copyButton, data, make, say, shortcut, watch } from "./base.js";
 import * as columns from "./columns.js";
 import { asksWithout, choice, closing, FilterBar, menu, ViewsMenu } from "./filters.js";
-import { duration, elapsed, many } from "./formats.js";
+import { duration, elapsed, many, quiet } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { markLoops } from "./loops.js";
 import { mark } from "./marks.js";
@@ -42,6 +42,8 @@ const picked = new Map();
 const places = { text: "", by: new Map(), asked: new Set() };
 let shown = data.sessions || [],
   next = data.next_before,
+  // How long sessions have been quiet, as the rows say.
+  silences = "",
   current = -1,
   asking = null,
   again = 0;
@@ -146,6 +148,7 @@ function rowsOf(sessions, shownColumns = columns.shown(shown)) {
 function drawRows() {
   const shownColumns = columns.shown(shown);
   const focused = shown[current]?.session_id;
+  silences = shown.map(quiet).join();
   byId("sessions").classList.toggle("compact", columns.isCompact());
   drawHead(shownColumns);
   keyed(byId("rows"), rowsOf(shown, shownColumns));
@@ -422,11 +425,10 @@ else {
   ask("facets", parsed()).then(drawFacets, (error) => bar.fail(error));
 }
 watch(news, { every: 10_000 });
-setInterval(
-  () =>
-    shown.forEach((one, index) => {
-      const took = one.state === "Running" && byId("rows").children[index].querySelector("[data-label=took]");
-      if (took) took.textContent = duration(elapsed(one));
-    }),
-  1_000,
-);
+setInterval(() => {
+  shown.forEach((one, index) => {
+    const took = one.state === "Running" && byId("rows").children[index].querySelector("[data-label=took]");
+    if (took) took.textContent = duration(elapsed(one));
+  });
+  if (shown.map(quiet).join() !== silences) released.then(drawRows);
+}, 1_000);

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.web.conftest import Visit, visiting
+from tests.web.conftest import Visit, serving, visiting
 from tests.web.test_pages import settled
+from tests.web.test_session_page import under_way
 
 
 @pytest.mark.parametrize(("path", "table"), [("/", "#sessions"), ("/calls", "#calls")])
@@ -67,3 +69,23 @@ def test_the_focus_of_the_tabs_of_a_session_is_whole(visit: Visit) -> None:
     page.keyboard.press("ArrowRight")
     expect(page.locator("#tab-events")).to_be_focused()
     assert page.evaluate("parseFloat(getComputedStyle(document.activeElement).outlineOffset)") < 0
+
+
+def test_a_session_without_events_for_a_while_looks_quiet(chromium: Browser, tmp_path: Path) -> None:
+    """Its state loses the colour of what goes on, and its row says how long ago the last event was."""
+    with (
+        under_way(tmp_path / "home", "running"),
+        serving(tmp_path / "home") as link,
+        visiting(chromium, link) as visit,
+    ):
+        page = visit.page
+        settled(visit, 1)
+        assert page.locator("#rows .quiet").count() == 0
+        page.add_init_script("window.later = 0; const now = Date.now; Date.now = () => now() + window.later;")
+        page = visit.open("/")
+        settled(visit, 1)
+        page.evaluate("window.later = 12.5 * 60_000")
+        expect(page.locator("#rows .because.quiet")).to_have_text("last event 12m ago")
+        expect(page.locator("#rows .state.Running")).to_have_class(re.compile("quiet"))
+        page.evaluate("window.later = 13.5 * 60_000")
+        expect(page.locator("#rows .because.quiet")).to_have_text("last event 13m ago")
