@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from itertools import islice
 
 from localops.encoding import encode
@@ -28,10 +29,15 @@ MOST = 5_000
 _CUT = 16_384
 # Equal characters that are shown before and after a difference.
 _AROUND = 400
+# Characters of an error.
+_ERROR = 2_000
 # Characters of all differences; a client can read the events for more.
 _TEXTS = 1 << 20
 _INPUT = ("params", "prompt", "details")
 _OUTPUT = ("returns", "completion")
+# An escape of JSON, and the blanks that are shown in its place.
+_ESCAPE = re.compile(r"\\(.)")
+_BLANKS = {"n": "\n", "t": "\t"}
 
 
 class Side:
@@ -47,14 +53,16 @@ class Side:
         """Return the event of a step."""
         return None if step is None else self._events[step.id]
 
-    def facts(self, event: Event | None) -> Facts | None:
-        """Return what is shown of an event."""
-        if event is None:
+    def facts(self, step: Step | None) -> Facts | None:
+        """Return what is shown of the event of a step."""
+        event = self.event(step)
+        if step is None or event is None:
             return None
         return {
             "seq": event["seq"],
             "seconds": max(0, event["end_ns"] - event["start_ns"]) / 1e9 if event["finished"] else None,
             "failed": event["failed"],
+            "error": step.error and step.error[:_ERROR],
             "finished": event["finished"],
             "billed": event.get("billed"),
             "tokens_in": event["tokens_in"],
@@ -75,15 +83,15 @@ def aligned(a: Side, b: Side) -> Facts:
             "kind": line.step.kind,
             "name": _name(line),
             "marks": list(line.marks),
-            "a": a.facts(one),
-            "b": b.facts(other),
+            "a": a.facts(line.a),
+            "b": b.facts(line.b),
         }
         if one is not None and other is not None:
             for what, keys in (("input", _INPUT), ("output", _OUTPUT)):
-                texts = [_text(each, keys) for each in (one, other)]
+                texts = [_texts(each, keys) for each in (one, other)]
                 facts_of_line[f"{what}_differs"] = texts[0] != texts[1]
                 if texts[0] != texts[1] and room > 0:
-                    difference = _difference(*map(_readable, texts))
+                    difference = _difference(*("\n".join(map(_readable, each)) for each in texts))
                     facts_of_line[what] = difference
                     room -= sum(len(text) for text in difference["texts"])
         lines.append(facts_of_line)
@@ -96,19 +104,20 @@ def _name(line: Line) -> str:
     return " → ".join(dict.fromkeys(names))
 
 
-def _text(event: Event, keys: Sequence[str]) -> str:
+def _texts(event: Event, keys: Sequence[str]) -> list[str]:
     values = [event[key] for key in keys if event.get(key) is not None]
-    return "\n".join(value if isinstance(value, str) else encode.dumps(value).decode() for value in values)
+    return [value if isinstance(value, str) else encode.dumps(value).decode() for value in values]
 
 
 def _readable(text: str) -> str:
-    """Return JSON with line breaks, so that differences are easy to see; any other text as it is."""
-    if text.lstrip()[:1] not in ("{", "["):
+    """Return JSON in lines, with those of its texts, so that differences are easy to see; any other text as it is."""
+    if text.lstrip()[:1] not in ("{", "[", '"'):
         return text
     try:
-        return json.dumps(encode.loads(text), indent=2, ensure_ascii=False)
+        lines = json.dumps(encode.loads(text), indent=2, ensure_ascii=False)
     except (ValueError, RecursionError):
         return text
+    return _ESCAPE.sub(lambda escape: _BLANKS.get(escape[1], escape[0]), lines)
 
 
 def _difference(one: str, other: str) -> dict[str, Any]:

@@ -8,6 +8,9 @@ import { url } from "./url.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const PAGE = 300;
+// Characters that stay on each side of a change, and those that are worth folding away between.
+const AROUND = 200,
+  FOLDED = 300;
 const FIGURES = [
   ["Duration", (one) => one.seconds, duration],
   ["Cost", (one) => one.cost_nano, (value, one) => (one ? cost(one) : money(value))],
@@ -299,6 +302,10 @@ function pair(line, { a, b }) {
     ["input", line.input],
     ["output", line.output],
   ].filter(([, both]) => both);
+  const errors = [
+    ["A", line.a],
+    ["B", line.b],
+  ].filter(([, one]) => one?.failed && line.kind !== "error");
   const row = make(
     "tr",
     {},
@@ -310,7 +317,7 @@ function pair(line, { a, b }) {
     make("td", { class: "num" }, line.b ? eventCost({ kind: line.kind, ...line.b }) : ""),
     make("td", {}, differences),
   );
-  if (!texts.length) {
+  if (!texts.length && !errors.length) {
     what.append(...name);
     return [row];
   }
@@ -327,7 +334,10 @@ function pair(line, { a, b }) {
             make(
               "td",
               { colspan: 7 },
-              texts.map(([label, both]) => make("div", {}, make("h3", {}, label), marked(both))),
+              errors.map(([letter, one]) =>
+                make("div", { class: "text" }, make("h3", {}, `error in ${letter}`), failure(one)),
+              ),
+              texts.map(([label, both]) => make("div", { class: "text" }, make("h3", {}, label), marked(both))),
             ),
           );
         below.hidden = !below.hidden;
@@ -340,16 +350,39 @@ function pair(line, { a, b }) {
   return [row, below];
 }
 
+const failure = (one) =>
+  one.error
+    ? make("pre", { class: "failed", tabindex: 0 }, one.error)
+    : make("p", { class: "faint" }, "No error was recorded.");
+
 /** Return two texts with their differences marked, and notes about omitted parts. */
 function marked({ texts: [one, other], same_before, is_cut }) {
   const note = (text) => make("span", { class: "faint" }, text);
+  const pieces = difference(one, other);
   return make(
     "pre",
     { tabindex: 0 },
     same_before ? note(`… ${many(same_before, "character")} before are the same\n`) : null,
-    difference(one, other).map(([kind, text]) => (kind === "same" ? text : make(kind, {}, text))),
+    pieces.map(([kind, text], at) =>
+      kind === "same" ? folded(text, at > 0, at < pieces.length - 1) : make(kind, {}, text),
+    ),
     is_cut ? note("\n… the rest is not shown: open the events for all of it") : null,
   );
+}
+
+/** Return a passage that both texts have: a long one with only what is next to a change, and the rest on demand. */
+function folded(text, hasBefore, hasAfter) {
+  const from = hasBefore ? text.slice(0, AROUND).search(/\s\S*$/) + 1 || AROUND : 0;
+  const last = hasAfter ? text.length - AROUND : text.length;
+  const to = hasAfter ? last + Math.max(0, text.slice(last).search(/\s/) + 1) : last;
+  if (to - from < FOLDED) return text;
+  const rest = text.slice(from, to);
+  const open = make(
+    "button",
+    { type: "button", class: "link same", onclick: () => open.replaceWith(rest) },
+    `… ${many(rest.length, "character")} are the same …`,
+  );
+  return [text.slice(0, from), open, text.slice(to)];
 }
 
 const problem = (error) => place.replaceChildren(notice(error.message, "problem"));

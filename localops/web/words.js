@@ -14,7 +14,9 @@ export function difference(a, b) {
   while (from < one.length && from < other.length && one[from] === other[from]) from += 1;
   while (back < one.length - from && back < other.length - from && one.at(-1 - back) === other.at(-1 - back)) back += 1;
   const middle = between(one.slice(from, one.length - back), other.slice(from, other.length - back));
-  return merged([["same", one.slice(0, from).join("")], ...middle, ["same", back ? one.slice(-back).join("") : ""]]);
+  return grouped(
+    merged([["same", one.slice(0, from).join("")], ...middle, ["same", back ? one.slice(-back).join("") : ""]]),
+  );
 }
 
 function between(one, other) {
@@ -46,6 +48,40 @@ function between(one, other) {
     else pieces.push(["ins", other[j++]]);
   }
   return pieces;
+}
+
+/**
+ * Return the pieces with runs of changes together: what is removed, then what is added. Two rewritten sentences share
+ * a blank or an "of" here and there; between changes that are longer than it, such a piece only scatters them.
+ */
+function grouped(pieces) {
+  const result = [];
+  let run = { del: "", ins: "" };
+  const end = () => {
+    result.push(["del", run.del], ["ins", run.ins]);
+    run = { del: "", ins: "" };
+  };
+  pieces.forEach(([kind, text], at) => {
+    if (kind !== "same") run[kind] += text;
+    else if (!text.includes("\n") && text.length <= Math.min(longer(run), longer(upcoming(pieces, at + 1)))) {
+      run.del += text;
+      run.ins += text;
+    } else {
+      end();
+      result.push([kind, text]);
+    }
+  });
+  end();
+  return merged(result);
+}
+
+const longer = ({ del, ins }) => Math.max(del.length, ins.length);
+
+/** Return the changes from a place on, up to what is the same again. */
+function upcoming(pieces, from) {
+  const run = { del: "", ins: "" };
+  for (let at = from; at < pieces.length && pieces[at][0] !== "same"; at += 1) run[pieces[at][0]] += pieces[at][1];
+  return run;
 }
 
 function merged(pieces) {

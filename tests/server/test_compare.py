@@ -112,3 +112,35 @@ def test_what_is_left_out_of_a_difference_is_marked(tmp_path: Path) -> None:
         comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
     [call] = [line for line in comparison["lines"] if line["kind"] == "llm"]
     assert ([len(text) for text in call["output"]["texts"]], call["output"]["is_cut"]) == ([16_384, 16_384], True)
+
+
+def test_texts_inside_json_have_their_line_breaks(tmp_path: Path) -> None:
+    """A backslash that was recorded before an n stays one."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    sessions = [_run([], json.dumps({"say": text})) for text in ('one\ntwo\t"x"', "one\\ntwo")]
+    with Home(str(tmp_path)) as home:
+        comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    [call] = [line for line in comparison["lines"] if line["kind"] == "llm"]
+    first, second = call["output"]["texts"]
+    assert (first, second) == ('{\n  "say": "one\ntwo\t\\"x\\""\n}', '{\n  "say": "one\\\\ntwo"\n}')
+
+
+def test_a_failed_call_has_its_error(tmp_path: Path) -> None:
+    """On the side on which it failed, shortened if it is very long."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    sessions = []
+    for message in (None, "late " * 1_000):
+        session = localops.start_session()
+        assert session is not None
+        call = localops.ToolEvent(name="route")
+        session.record(call)
+        if message:
+            session.record(localops.ErrorEvent(trigger_event=call, error_type="TimeoutError", details=message))
+        session.end_session("Success")
+        sessions.append(session.session_id.bytes)
+    with Home(str(tmp_path)) as home:
+        comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    [line] = comparison["lines"]
+    assert (line["a"]["failed"], line["a"]["error"]) == (False, None)
+    assert line["b"]["failed"]
+    assert line["b"]["error"] == ("TimeoutError: " + "late " * 1_000)[:2_000]

@@ -8,6 +8,7 @@ import struct
 import sys
 import time
 import zlib
+from contextlib import suppress
 from pathlib import Path
 
 import localops
@@ -292,10 +293,30 @@ def browsed() -> None:
     session.end_session("Success", video=film())
 
 
+def reworded() -> None:
+    """Record a run three times, each with another sentence in a long prompt; in the second, a tool fails."""
+    rules = "\n".join(f"Rule {number}. Keep the words of a ticket as they are." for number in range(40))
+    sentences = ("Restate the whole ticket in your own words.", "Answer with the name of the category.", "Be kind.")
+
+    @tool(name="route")
+    def route(run: int) -> str:
+        if run == 1:
+            raise TimeoutError("no reply from the queue")
+        return "queued"
+
+    for run, sentence in enumerate(sentences):
+        session = begin(f"reworded {run}", ["reworded"])
+        speak("gpt-4o", f"{sentence}\n{rules}\nTicket {run}", "A bill.")
+        with suppress(TimeoutError):
+            route(run)
+        fetch("https://shop.example/", 20)
+        session.end_session("Success")
+
+
 if __name__ == "__main__":
     kinds = {
         each.__name__: each
         for each in (story, other, hostile, dead, chatty, circling, costs, stopped, library, filmed, many, one, running)
     }
-    kinds |= {"stuck": stuck, "browsed": browsed}
+    kinds |= {"stuck": stuck, "browsed": browsed, "reworded": reworded}
     kinds[sys.argv[1]]()

@@ -595,16 +595,6 @@ def test_a_session_is_exported_from_its_page(visit: Visit, form: str, tmp_path: 
         json.loads(text)
 
 
-def test_what_differs_is_marked_to_the_word(visit: Visit) -> None:
-    """In JSON as well, which has no blanks where a word ends."""
-    page = visit.page
-    page.goto(visit.base + "/")
-    pieces = page.evaluate(
-        """async () => (await import("/web/words.js")).difference('{"stop":["a"],"n":1}', '{"stop":["a##"],"n":1}')"""
-    )
-    assert pieces == [["same", '{"stop":["a'], ["ins", "##"], ["same", '"],"n":1}']]
-
-
 # Across sessions
 
 

@@ -1,0 +1,110 @@
+"""Sessions side by side: what differs in their texts, and which of them has which letter."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Page, expect
+
+from tests.web.conftest import Visit, recorded, serving, visiting
+
+
+@pytest.fixture(scope="module")
+def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """Serve a home with three runs of one program."""
+    home = tmp_path_factory.mktemp("compare") / "home"
+    recorded(home, "reworded")
+    with serving(home) as link:
+        yield link
+
+
+@pytest.fixture
+def visit(chromium: Browser, link: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
+    """Return a visit; an `indirect` parameter is the width."""
+    with visiting(chromium, link, getattr(request, "param", 1280)) as visit:
+        yield visit
+
+
+def _ids(visit: Visit) -> list[str]:
+    """Return the sessions in the order of their start."""
+    sessions = visit.facts("sessions")["sessions"]
+    return [one["session_id"] for one in sorted(sessions, key=lambda one: one["name"])]
+
+
+def _opened(visit: Visit, name: str) -> Page:
+    """Open the comparison of the first two runs, and the texts of an event."""
+    one, other = _ids(visit)[:2]
+    page = visit.open(f"/compare?a={one}&b={other}")
+    page.locator(".pairs button.link", has_text=name).click()
+    return page
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "pieces"),
+    [
+        (
+            '{"stop":["a"],"n":1}',
+            '{"stop":["a##"],"n":1}',
+            [["same", '{"stop":["a'], ["ins", "##"], ["same", '"],"n":1}']],
+        ),
+        (
+            "Rule 1. Restate the whole ticket in your own words. Then stop.",
+            "Rule 1. Answer with the name of the category alone. Then stop.",
+            [
+                ["same", "Rule 1. "],
+                ["del", "Restate the whole ticket in your own words"],
+                ["ins", "Answer with the name of the category alone"],
+                ["same", ". Then stop."],
+            ],
+        ),
+        (
+            "my red house is big",
+            "my old house is small",
+            [
+                ["same", "my "],
+                ["del", "red"],
+                ["ins", "old"],
+                ["same", " house is "],
+                ["del", "big"],
+                ["ins", "small"],
+            ],
+        ),
+        ("a", "a", [["same", "a"]]),
+        ("", "a b", [["ins", "a b"]]),
+    ],
+)
+def test_changes_are_marked_in_runs_of_words(visit: Visit, one: str, other: str, pieces: list[list[str]]) -> None:
+    """What is removed comes first, then what is added; the words of two sentences are not shuffled."""
+    script = """async ([one, other]) => (await import("/web/words.js")).difference(one, other)"""
+    assert visit.page.evaluate(script, [one, other]) == pieces
+
+
+def test_a_long_passage_without_changes_is_folded(visit: Visit) -> None:
+    """What is next to a change stays; line breaks of a text are line breaks; the columns stay where they are."""
+    one, other = _ids(visit)[:2]
+    page = visit.open(f"/compare?a={one}&b={other}")
+    row = page.locator(".pairs button.link", has_text="gpt-4o")
+    row.wait_for()
+    script = "[...document.querySelectorAll('.pairs th')].map(each => each.getBoundingClientRect().x)"
+    columns = page.evaluate(script)
+    row.click()
+    text = page.locator(".pairs pre").first
+    fold = text.get_by_role("button", name="characters are the same")
+    expect(text.locator("del").first).to_have_text("Restate the whole ticket in your own words")
+    expect(text.locator("ins").first).to_have_text("Answer with the name of the category")
+    assert page.evaluate(script) == columns
+    shown = text.inner_text()
+    assert ("\nRule 0. Keep the words" in shown, "Rule 20." in shown, "\nRule 39." in shown) == (True, False, True)
+    fold.click()
+    expect(text).to_contain_text("Rule 20. Keep the words of a ticket as they are.\nRule 21.")
+    assert "\\n" not in text.inner_text()
+
+
+def test_a_call_that_failed_in_one_run_shows_its_error(visit: Visit) -> None:
+    """Beside the output of the other run."""
+    page = _opened(visit, "route")
+    expect(page.locator(".pairs h3", has_text="error in B")).to_be_visible()
+    expect(page.locator(".pairs pre.failed")).to_have_text("TimeoutError: no reply from the queue")
+    expect(page.locator(".pairs h3", has_text="error in A")).to_have_count(0)
+    expect(page.locator(".pairs del")).to_contain_text(["queued"])
