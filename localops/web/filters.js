@@ -4,7 +4,20 @@
 import { ask, make, notice, say } from "./base.js";
 import { count } from "./formats.js";
 import { keyed } from "./keyed.js";
-import { changed, FACETS, filtersOf, first, isExcluding, listed, OTHERS, parsed, toggled, words } from "./query.js";
+import {
+  asPrefix,
+  changed,
+  FACETS,
+  filtersOf,
+  first,
+  isExcluding,
+  listed,
+  OTHERS,
+  parsed,
+  plain,
+  toggled,
+  words,
+} from "./query.js";
 import { day, midnight } from "./times.js";
 
 // Facets with a menu of their own, and those in "More", whose values are counted when they are opened.
@@ -24,12 +37,6 @@ const JSON_BODY = { "Content-Type": "application/json" };
 
 /** Return whether a click on a value asks for the sessions without it. */
 export const asksWithout = (event) => event.shiftKey || event.altKey;
-
-/** Return the text to search for: its last word may still be the beginning of one. */
-export function asPrefix(text) {
-  const plain = text.trim();
-  return /[\p{L}\p{N}]$/u.test(plain) && !/^[0-9a-f-]{13,36}$/i.test(plain) ? `${plain}*` : plain;
-}
 
 /** Return a menu: a button that opens a box. */
 export function menu(label, kind = "menu") {
@@ -293,7 +300,7 @@ export class FilterBar {
   draw() {
     const query = parsed();
     // A field with the focus keeps its value, because somebody may be typing.
-    if (document.activeElement !== this.search) this.search.value = first(query, "text").replace(/\*$/, "");
+    if (document.activeElement !== this.search) this.search.value = plain(first(query, "text"));
     for (const one of [...Object.values(this.menus), ...Object.values(this.subs)]) one.draw();
     this.drawWhen(query);
     this.drawMore(query);

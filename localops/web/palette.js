@@ -2,8 +2,7 @@
 
 import { ask, byId, make } from "./base.js";
 import { keyed } from "./keyed.js";
-import { asPrefix } from "./filters.js";
-import { address, changed, FACETS, parsed } from "./query.js";
+import { address, asPrefix, changed, FACETS, parsed } from "./query.js";
 import { recent } from "./recent.js";
 import { url } from "./url.js";
 

@@ -43,6 +43,35 @@ export function parsed(search = location.search) {
   return query;
 }
 
+// A term of a search: words in quotes, the last of which may be missing yet, or a run without blanks.
+const TERM = /"[^"]*(?:"\*?|$)|\S+/g;
+const ID = /^[0-9a-f-]{13,36}$/i;
+// Letters from which on a word that others follow is the beginning of one: that of a shorter one is in nearly every
+// text, and takes long to look up.
+const SHORT = 3;
+
+/** Return a search in which each word may be the beginning of one, unless it is in quotes. */
+export function asPrefix(text) {
+  const terms = text.match(TERM) || [];
+  return terms
+    .map((term, index) => {
+      const [end = ""] = /[\p{L}\p{N}]+$/u.exec(term) || [];
+      const isBeginning = end && !ID.test(term) && (index === terms.length - 1 || end.length >= SHORT);
+      return isBeginning ? `${term}*` : term;
+    })
+    .join(" ");
+}
+
+/** Return a search as it was typed, without what `asPrefix` adds. */
+export function plain(text) {
+  const typed = (text.match(TERM) || []).map((term) => term.replace(/([\p{L}\p{N}])\*$/u, "$1")).join(" ");
+  return asPrefix(typed) === asPrefix(text) ? typed : text;
+}
+
+/** Return the terms of a search as small letters without quotes. */
+export const unquoted = (text) =>
+  (text.match(TERM) || []).map((term) => term.replace(/^"|"?\*?$/g, "").toLowerCase()).filter(Boolean);
+
 /** Return the first value of a name, or an empty text. */
 export const first = (query, name) => query[name]?.[0] || "";
 
@@ -97,7 +126,7 @@ export function period(value) {
 /** Return a filter as a person reads it; `before`: the filter in front of it. */
 export function words(name, value, before = null) {
   if (name === "errors") return OTHERS.errors;
-  if (name === "text") return `Text: ${value.replace(/\*$/, "")}`;
+  if (name === "text") return `Text: ${plain(value)}`;
   if (name === "since" || name === "until")
     return /^\d+[mhdw]$/.test(value) ? `Started: ${period(value)}` : `${OTHERS[name]}: ${period(value)}`;
   if (before?.[0] === name && name !== "meta" && isFacet(name)) return `${isExcluding(name) ? "nor" : "or"} ${value}`;

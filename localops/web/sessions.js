@@ -7,7 +7,7 @@ import { duration, elapsed, many, quiet } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { markLoops } from "./loops.js";
 import { mark } from "./marks.js";
-import { address, changed, filtersOf, first, listed, parsed, search } from "./query.js";
+import { address, changed, filtersOf, first, listed, parsed, plain, search } from "./query.js";
 import { row } from "./row.js";
 import { summarize } from "./summary.js";
 import { url } from "./url.js";
@@ -186,13 +186,24 @@ async function locate(text) {
   }
 }
 
+/** Return how words are looked for, if a search is among the filters. */
+function hint() {
+  const text = plain(first(parsed(), "text"));
+  if (!text) return "";
+  if (text.includes('"'))
+    return "Words in quotes are looked for whole and side by side; without quotes, their beginnings are enough.";
+  return /\s/.test(text)
+    ? "One event must have all words: each by its beginning, those of one or two letters whole. Try fewer words."
+    : "A word is looked for by its beginning: try fewer letters.";
+}
+
 function emptiness() {
   if (listed(parsed()).length) {
     return make(
       "div",
       { class: "empty", id: "empty" },
       make("p", {}, unsearched ? "No match so far." : "No session matches these filters."),
-      make("p", { class: "faint small" }, "Remove one of them above, or start again."),
+      make("p", { class: "faint small" }, hint() || "Remove one of them above, or start again."),
       make("button", { type: "button", onclick: () => bar.clear() }, "Show all sessions"),
     );
   }

@@ -243,6 +243,25 @@ def test_a_search_finds_the_beginning_of_words_while_they_are_typed(visit: Visit
     assert set(page.evaluate(marked)) == {"zebra crossing"}
 
 
+def test_a_part_of_each_word_is_enough(visit: Visit) -> None:
+    """A word in quotes is whole; where nothing is found, the page says what a search looks for."""
+    page = visit.open("/")
+    settled(visit, 50)
+    search = page.locator("#filters input").first
+    search.fill("cros zeb")
+    settled(visit, 3)
+    assert query(page) == {"text": ["cros* zeb*"]}
+    search.blur()
+    expect(search).to_have_value("cros zeb")
+    for text, hint in (
+        ('"cros" zeb', "Words in quotes are looked for whole"),
+        ("ross zeb", "One event must have all words"),
+        ("ebra", "A word is looked for by its beginning"),
+    ):
+        search.fill(text)
+        page.locator("#empty", has_text=hint).wait_for()
+
+
 def test_the_palette_goes_anywhere(visit: Visit) -> None:
     """By keys alone: to a page, a session by its id, a value, a search; Esc gives the focus back."""
     page = visit.open("/")
@@ -262,7 +281,7 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
         ("analy", "Analytics", "**/analytics"),
         (ident[:13], f"Go to {ident[:13]}", f"**/s/{ident}"),
         ("rare", "rare", "**/?tag=rare"),
-        ("zebra cross", "Sessions with “zebra cross”", "**/?text=zebra+cross*"),
+        ("zebra cross", "Sessions with “zebra cross”", "**/?text=zebra*+cross*"),
         ("run 5", "run 5", f"**/s/{ident}"),
     ):
         visit.open("/")
@@ -424,6 +443,23 @@ def test_the_address_is_read_and_written_in_one_way(visit: Visit) -> None:
         "min_cost",
     ]
     assert read("['7d','1h','2026-11-21T00:00:00Z'].map(it.period)") == ["last 7 days", "last hour", "2026-11-21"]
+    typed = [
+        "hyster expan valv",
+        'of the "small fox" den',
+        '"small fo',
+        "tutor-noor",
+        "01a21fce-36b4-79f5-9d12 of",
+        "a* b",
+    ]
+    meant = [
+        "hyster* expan* valv*",
+        'of the* "small fox" den*',
+        '"small fo*',
+        "tutor-noor*",
+        "01a21fce-36b4-79f5-9d12 of*",
+    ]
+    assert read(f"{json.dumps(typed)}.map(it.asPrefix)") == [*meant, "a* b*"]
+    assert read(f"{json.dumps([*meant, 'a* b*', 'fo* ox'])}.map(it.plain)") == [*typed[:-1], "a* b*", "fo* ox"]
     assert marks("The Zebra crossing, zebras", "zebra") == ["Zebra"]
     assert marks("The Zebra crossing, zebras", "zebra*") == ["Zebra", "zebras"]
     assert marks("a web_search and a search of the web", "web_search") == ["web_search"]
