@@ -45,33 +45,39 @@ async function choose() {
   return place.replaceChildren(form);
 }
 
+/** Show all sessions of the address, and the events of the first one beside those of another. */
 async function show() {
   place.replaceChildren(notice("Comparing …"));
-  const also = new URLSearchParams(location.search).getAll("also");
-  const [comparison, ...others] = await Promise.all([
-    ask("compare", { a: data.a, b: data.b }),
-    ...also.map((id) => ask(`sessions/${encodeURIComponent(id)}`)),
+  const params = new URLSearchParams(location.search);
+  const ids = [data.a, data.b, ...params.getAll("also")];
+  // A session keeps its letter, whichever two are compared.
+  const other = Math.max(1, ids.indexOf(params.get("with"), 1));
+  const [comparison, ...more] = await Promise.all([
+    ask("compare", { a: data.a, b: ids[other] }),
+    ...ids.map((id, at) => (at && at !== other ? ask(`sessions/${encodeURIComponent(id)}`) : null)),
   ]);
+  const sessions = ids.map((_, at) => (at === 0 ? comparison.a : at === other ? comparison.b : more[at]));
   place.replaceChildren(
-    heads(comparison),
-    others.length ? several([comparison.a, comparison.b, ...others]) : figures(comparison),
-    ...tree(comparison),
+    heads(sessions),
+    ids.length > 2 ? several(sessions, other) : figures(comparison),
+    ...tree(comparison, letterOf(other)),
   );
 }
 
+const letterOf = (number) => String.fromCharCode(65 + (number % 26));
+
 /** Return the figures of several sessions; each can be compared with the first one in detail. */
-function several(sessions) {
-  const letter = (number) => String.fromCharCode(65 + (number % 26));
+function several(sessions, other) {
   const pair = (number) => {
-    const others = sessions.filter((_, at) => at && at !== number).map((one) => ["also", one.session_id]);
-    const params = [["a", sessions[0].session_id], ["b", sessions[number].session_id], ...others];
-    return url(`compare?${new URLSearchParams(params)}`);
+    const params = new URLSearchParams(location.search);
+    params.set("with", sessions[number].session_id);
+    return url(`compare?${params}`);
   };
   const head = (one, number) =>
     make(
       "th",
       { scope: "col", class: "num" },
-      `${letter(number)}: `,
+      `${letterOf(number)}: `,
       make("a", { href: url(`s/${one.session_id}`), title: stamp(one.began) }, one.name || "unnamed"),
     );
   const cell =
@@ -81,6 +87,18 @@ function several(sessions) {
       return make("td", { class: "num" }, text(value(one), one), number ? [" ", make("small", {}, by)] : null);
     };
   const row = (figure) => make("tr", {}, make("th", { scope: "row" }, figure[0]), sessions.map(cell(figure)));
+  const events = (_, number) =>
+    make(
+      "td",
+      { class: "num" },
+      !number || number === other
+        ? "below"
+        : make(
+            "a",
+            { href: pair(number), onclick: (event) => void (event.currentTarget.href = pair(number)) },
+            `A and ${letterOf(number)}`,
+          ),
+    );
   return make(
     "section",
     { class: "chart" },
@@ -102,33 +120,19 @@ function several(sessions) {
             sessions.map((one) => make("td", { class: "num" }, one.state)),
           ),
           FIGURES.map(row),
-          make(
-            "tr",
-            {},
-            make("th", { scope: "row" }, "Events"),
-            make("td", { class: "num" }, "below"),
-            sessions
-              .slice(1)
-              .map((one, at) =>
-                make(
-                  "td",
-                  { class: "num" },
-                  at ? make("a", { href: pair(at + 1) }, `A and ${letter(at + 1)}`) : "below",
-                ),
-              ),
-          ),
+          make("tr", {}, make("th", { scope: "row" }, "Events"), sessions.map(events)),
         ),
       ),
     ),
   );
 }
 
-function heads({ a, b }) {
-  const head = (one, letter) =>
+function heads(sessions) {
+  const head = (one, number) =>
     make(
       "section",
       { class: "chart" },
-      make("h2", {}, `${letter}: `, make("a", { href: url(`s/${one.session_id}`) }, one.name || "unnamed")),
+      make("h2", {}, `${letterOf(number)}: `, make("a", { href: url(`s/${one.session_id}`) }, one.name || "unnamed")),
       make(
         "p",
         { class: "meta" },
@@ -143,7 +147,7 @@ function heads({ a, b }) {
       ),
       one.reason ? make("p", { class: `reason ${one.state === "Failure" ? "Failure" : ""}` }, one.reason) : null,
     );
-  return make("div", { class: "two" }, head(a, "A"), head(b, "B"));
+  return make("div", { class: `two ${sessions.length > 2 ? "more-of-them" : ""}` }, sessions.map(head));
 }
 
 /** Return by how much the second is more than the first; for every figure here, less is better. */
@@ -208,15 +212,26 @@ const differs = (line) =>
   line.a.failed !== line.b.failed ||
   line.a.finished !== line.b.finished;
 
-function tree(comparison) {
+/** Return the events of two sessions; `letter` is that of the second one. */
+function tree(comparison, letter) {
   const body = make("tbody"),
     more = make("div", { class: "bar" }),
     note = make("span", { class: "faint" });
-  const only = make("input", { type: "checkbox", onchange: () => draw() });
+  const only = make("input", {
+    type: "checkbox",
+    checked: new URLSearchParams(location.search).get("only") === "differences",
+    onchange: () => {
+      const params = new URLSearchParams(location.search);
+      if (only.checked) params.set("only", "differences");
+      else params.delete("only");
+      history.replaceState(null, "", url(`compare?${params}`));
+      draw();
+    },
+  });
   let shown = [],
     drawn = 0;
   const extend = () => {
-    body.append(...shown.slice(drawn, drawn + PAGE).flatMap((line) => pair(line, comparison)));
+    body.append(...shown.slice(drawn, drawn + PAGE).flatMap((line) => pair(line, comparison, letter)));
     drawn = Math.min(shown.length, drawn + PAGE);
     more.replaceChildren(
       ...(drawn < shown.length
@@ -260,8 +275,8 @@ function tree(comparison) {
             make(
               "tr",
               {},
-              ["Event", "A duration", "B duration", "Difference", "A cost", "B cost", "Differs"].map((label, i) =>
-                make("th", { scope: "col", class: i && i < 6 ? "num" : null }, label),
+              ["Event", "A duration", `${letter} duration`, "Difference", "A cost", `${letter} cost`, "Differs"].map(
+                (label, i) => make("th", { scope: "col", class: i && i < 6 ? "num" : null }, label),
               ),
             ),
           ),
@@ -273,7 +288,7 @@ function tree(comparison) {
   ];
 }
 
-function pair(line, { a, b }) {
+function pair(line, { a, b }, letter) {
   const side = (one, session) =>
     one
       ? make(
@@ -283,7 +298,7 @@ function pair(line, { a, b }) {
         )
       : make("span", { class: "faint" }, "–");
   const differences = [
-    !line.a && make("span", { class: "tag only-b" }, "only in B"),
+    !line.a && make("span", { class: "tag only-b" }, `only in ${letter}`),
     !line.b && make("span", { class: "tag only-a" }, "only in A"),
     line.input_differs && make("span", { class: "tag differs" }, "input"),
     line.output_differs && make("span", { class: "tag differs" }, "output"),
@@ -293,7 +308,7 @@ function pair(line, { a, b }) {
     line.a &&
       line.b &&
       line.a.failed !== line.b.failed &&
-      make("span", { class: "tag only-a" }, line.a.failed ? "failed in A" : "failed in B"),
+      make("span", { class: "tag only-a" }, `failed in ${line.a.failed ? "A" : letter}`),
   ].filter(Boolean);
   const what = make("td", { class: "what" });
   const name = [make("span", { class: `kind ${KINDS.has(line.kind) ? line.kind : ""}` }, line.kind), " ", line.name];
@@ -304,7 +319,7 @@ function pair(line, { a, b }) {
   ].filter(([, both]) => both);
   const errors = [
     ["A", line.a],
-    ["B", line.b],
+    [letter, line.b],
   ].filter(([, one]) => one?.failed && line.kind !== "error");
   const row = make(
     "tr",
@@ -334,8 +349,8 @@ function pair(line, { a, b }) {
             make(
               "td",
               { colspan: 7 },
-              errors.map(([letter, one]) =>
-                make("div", { class: "text" }, make("h3", {}, `error in ${letter}`), failure(one)),
+              errors.map(([side, one]) =>
+                make("div", { class: "text" }, make("h3", {}, `error in ${side}`), failure(one)),
               ),
               texts.map(([label, both]) => make("div", { class: "text" }, make("h3", {}, label), marked(both))),
             ),

@@ -108,3 +108,59 @@ def test_a_call_that_failed_in_one_run_shows_its_error(visit: Visit) -> None:
     expect(page.locator(".pairs pre.failed")).to_have_text("TimeoutError: no reply from the queue")
     expect(page.locator(".pairs h3", has_text="error in A")).to_have_count(0)
     expect(page.locator(".pairs del")).to_contain_text(["queued"])
+
+
+def _letters(visit: Visit) -> list[str]:
+    return visit.page.locator("#compare .two h2").all_inner_texts()
+
+
+def test_two_runs_ticked_in_the_list_are_in_the_order_of_their_start(visit: Visit) -> None:
+    """Also when the newer one is ticked first, or the list begins with the oldest."""
+    for order in ("desc", "asc"):
+        page = visit.open(f"/?tag=reworded&sort=began&order={order}")
+        boxes = page.locator("#rows .pick input")
+        expect(boxes).to_have_count(3)
+        for at in (0, 2):
+            boxes.nth(at).check()
+        page.locator("#compare-bar a").click()
+        expect(page.locator("#compare .two h2")).to_have_text(["A: reworded 0", "B: reworded 2"])
+
+
+def test_a_run_keeps_its_letter(visit: Visit) -> None:
+    """Each of three has a card; the events of A are shown beside those of B or of C."""
+    one, two, three = _ids(visit)
+    page = visit.open(f"/compare?a={one}&b={two}&also={three}")
+    heads = page.locator(".pairs th")
+    expect(heads.nth(2)).to_have_text("B duration")
+    letters = ["A: reworded 0", "B: reworded 1", "C: reworded 2"]
+    assert _letters(visit) == letters
+    page.get_by_role("link", name="A and C").click()
+    expect(heads.nth(2)).to_have_text("C duration")
+    assert _letters(visit) == letters
+    page.locator(".pairs button.link", has_text="gpt-4o").click()
+    expect(page.locator(".pairs ins").first).to_have_text("Be kind")
+    page.get_by_role("link", name="A and B").click()
+    expect(heads.nth(2)).to_have_text("B duration")
+    expect(page.locator(".pairs .tag", has_text="failed in B")).to_be_visible()
+
+
+def test_only_differences_is_kept_in_the_address(visit: Visit) -> None:
+    """A reload and another pair keep it; without it the address is as before."""
+    one, two, three = _ids(visit)
+    page = visit.open(f"/compare?a={one}&b={two}&also={three}")
+    only = page.get_by_label("only differences")
+    names = page.locator(".pairs td.what")
+    expect(names.filter(has_text="fetch")).to_have_count(1)
+    only.check()
+    page.reload()
+    expect(only).to_be_checked()
+    expect(names.filter(has_text="route")).to_have_count(1)
+    expect(names.filter(has_text="fetch")).to_have_count(0)
+    only.uncheck()
+    only.check()
+    page.get_by_role("link", name="A and C").click()
+    expect(page.locator(".pairs th").nth(2)).to_have_text("C duration")
+    expect(only).to_be_checked()
+    only.uncheck()
+    assert "only" not in page.url
+    expect(names.filter(has_text="fetch")).to_have_count(1)
