@@ -6,7 +6,7 @@ import os
 
 RECORDING = ["encoding/prices.json", "reading/export.html", "journal/sql/*.sql"]
 """The data files that the library reads."""
-COMMANDS = ["docs/*.md", "docs/units/*", "web/**/*"]
+COMMANDS = ["docs/*.md", "docs/units/*", "web/**/*", "server/clickhouse/tables/*.sql"]
 """The data files that the commands and the dashboard read beside them."""
 
 
