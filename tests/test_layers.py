@@ -33,7 +33,7 @@ LAYERS = """
     config encode filters
     faithful
     wire parts story price_table
-    session_state
+    mirrored session_state
     validation
     spill
     blobs reader derived_file keeper

@@ -139,6 +139,7 @@ def check_home(home: str | None) -> None:
     """Refuse a home that was named and does not exist: an empty result would look like an empty home."""
     fault = looking.fault(home)
     if fault is None:
+        looking.refuse_cache(home)
         return
     folder = config.home(home)
     if home:

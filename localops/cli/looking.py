@@ -14,6 +14,9 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.reading.home import Home
 
+# The file of a home that is only a cache: `mirrored` reads it.
+_CACHE = "store.json"
+
 
 def begin() -> None:
     """Forget what an earlier command of this process lacked."""
@@ -36,6 +39,15 @@ def fault(home: str | None) -> str | None:
     return "is not a directory" if os.path.lexists(folder) else "does not exist"
 
 
+def refuse_cache(home: str | None) -> None:
+    """Refuse the folder of a hub that has only a part of its rows there."""
+    folder = config.home(home)
+    if os.path.exists(os.path.join(folder, _CACHE)):
+        from localops.reading import mirrored
+
+        mirrored.refuse(folder)
+
+
 def look(home: str | None = None, project: str | None = None) -> Home:
     """Open the home for one command; what its figures lack is printed as a warning, and is part of its --json.
 
@@ -43,6 +55,7 @@ def look(home: str | None = None, project: str | None = None) -> Home:
     """
     from localops.reading.home import Home
 
+    refuse_cache(home)
     opened = Home(home, project, strict=False)
     unreadable = opened.unreadable
     if unreadable and not opened.projects:

@@ -155,7 +155,7 @@ class HomeStore(HomeReader):
         # A folder that cannot be listed takes no files either, which is reported when one comes.
         with suppress(OSError):
             names += _uploads(folder)
-        return rows, sum(map(_size, names)) + blobs.size(folder)
+        return rows, sum(map(size_of, names)) + blobs.size(folder)
 
     def count_with(self, count: Callable[[str, int, int], object]) -> None:
         """Call `count` with the project, the rows and the bytes of what is stored from now on."""
@@ -427,7 +427,7 @@ class HomeStore(HomeReader):
     def _check_uploads(self, folder: str) -> None:
         """Raise Busy if too many files of a project are unfinished; those that have begun go on."""
         for sweeps in (True, False):
-            sizes = [_size(path) for path in _uploads(folder)]
+            sizes = [size_of(path) for path in _uploads(folder)]
             if len(sizes) < self._limits.uploads and sum(sizes) < self._limits.upload_bytes:
                 return
             if sweeps:
@@ -539,7 +539,8 @@ def _uploads(folder: str) -> list[str]:
     return [os.path.join(top, name) for name in os.listdir(top)] if os.path.isdir(top) else []
 
 
-def _size(path: str) -> int:
+def size_of(path: str) -> int:
+    """Return the bytes of a file; 0 if it is not there."""
     try:
         return os.path.getsize(path)
     except OSError:

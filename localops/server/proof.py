@@ -34,7 +34,14 @@ MOST_DIGESTED = 100_000
 _MOST_HASHED = 256 << 20
 _PAGE = 1_000
 # Events that a check names for a file that is missing or damaged.
-_MOST_USES = 5
+MOST_USES = 5
+# In a journal that is a mirror of ClickHouse, the rows of a cold session are not lost.
+_IS_MIRROR = "select 1 from sqlite_master where type = 'table' and name = 'cold'"
+_COLD = """
+select o.seq
+from cold c
+join total t on t.session = c.session
+join event_of o on o.key = t.key and o.seq <= c.upto"""
 # Suffix of a damaged blob, which is renamed so that a good one can take its place.
 DAMAGED = ".damaged"
 
@@ -147,7 +154,8 @@ def check(project: str, folder: str, reader: Reader) -> Checked:
             checked.damaged.append(seq)
         else:
             named.update(dict.fromkeys(blobs.named([row.body])))
-    checked.lost = [seq for (seq,) in reader.ask(_sql("lost"), {})]
+    cold = {seq for (seq,) in reader.ask(_COLD)} if reader.ask(_IS_MIRROR) else set()
+    checked.lost = [seq for (seq,) in reader.ask(_sql("lost"), {}) if seq not in cold]
     checked.blobs = len(named)
     checked.missing = [digest for digest in named if blobs.flaw(folder, digest)]
     if checked.missing:
@@ -165,7 +173,7 @@ def _uses(reader: Reader, digests: Iterable[str]) -> dict[str, list[Facts]]:
         for digest in dict.fromkeys(blobs.named([row.body])):
             known = uses.get(digest)
             # An operation may name it in both of its rows.
-            if known is None or len(known) == _MOST_USES or any(use["event"] == rows.id_text(row.id) for use in known):
+            if known is None or len(known) == MOST_USES or any(use["event"] == rows.id_text(row.id) for use in known):
                 continue
             session = rows.id_text(row.session)
             known.append({"session": session, "event": rows.id_text(row.id), "kind": row.kind, "name": row.name})

@@ -8,6 +8,7 @@ from localops import output
 from localops.cli.common import bytes_text, json_option, print_json
 from localops.cli.hub.common import data_option, folder_of, keys_of, note, owned, some
 from localops.errors import LocalopsError
+from localops.reading import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ def backup(
     context: click.Context, data: str, into: str | None, path: str | None, keep: int | None, verify: bool, as_json: bool
 ) -> None:
     """Copy a hub's journals, blobs, keys and deletions, while it serves.
+
+    With --store, it has the rows that are in the cache at the moment, and ClickHouse's own backup has all of them.
 
     Each backup is a complete data folder for `localops hub restore`. With --to, a blob that the last backup has is not
     copied: both have the same file. A backup that fails or is killed leaves earlier ones as they were. The exit code is
@@ -54,9 +57,9 @@ def backup(
         if into is not None and keep is not None:
             made.removed = backups.prune(folder_of(into), keep)
     if as_json:
-        print_json({**vars(made), "verified": verify})
+        print_json({**vars(made), "verified": verify, "store": mirrored.store_of(keys.folder)})
     else:
-        _print(made, verified=verify)
+        _print(made, mirrored.store_of(keys.folder), verified=verify)
     if made.damaged or made.lost:
         context.exit(_LACKS)
 
@@ -77,10 +80,14 @@ def _verify(made: Made) -> None:
         )
 
 
-def _print(made: Made, *, verified: bool) -> None:
+def _print(made: Made, url: str | None, *, verified: bool) -> None:
     new = f"{output.count(made.new_blobs)} of them new ({bytes_text(made.new_bytes)})"
     many = f"{output.counted(len(made.projects), 'project')} and {output.counted(made.blobs, 'blob')}, {new}"
     output.say(f"wrote {many}, and the keys to {made.folder}")
+    if url is not None:
+        output.say(
+            f"rows that only {url} has are not in it: back up that database as well, with ClickHouse's own means"
+        )
     if made.damaged:
         output.say(
             f"{output.counted(len(made.damaged), 'blob is', 'blobs are')} damaged on the hub, and not in the backup "

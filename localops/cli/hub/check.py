@@ -6,12 +6,13 @@ from contextlib import suppress
 
 import click
 
-from localops import output
+from localops import config, output
 from localops.cli.common import json_option, print_json, print_table
-from localops.cli.hub.common import data_option, keys_of, some
+from localops.cli.hub.common import data_option, keys_of, some, store_of
 from localops.errors import LocalopsError
 from localops.journal.reader import SQLiteError, reason
 from localops.reading import home as homes
+from localops.reading import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,27 +32,18 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
     It reads every page, every row, every file that a row refers to, and the keys. Exit code 1 if something is
     missing or damaged; `localops sync --verify` on the machines sends it again. The hub can keep serving.
     """
-    from localops.server import damage, proof
-
     keys = keys_of(data)
-    checked, problems = [], []
-    with homes.Home(keys.folder, strict=False) as opened:
-        unreadable = dict(opened.unreadable)
-        for project in opened.projects:
-            try:
-                checked.append(proof.check(project.name, project.folder, project.reader))
-                # `/health` reports it from now on, or no more; another user may check, who cannot write there.
-                with suppress(OSError):
-                    damage.take(project.folder, checked[-1])
-            except (LocalopsError, SQLiteError) as error:
-                unreadable[project.name] = error
-        stored = {project.name for project in opened.projects}.union(unreadable)
+    problems: list[str] = []
+    url = mirrored.store_of(keys.folder)
+    checked, unreadable = _check_folder(keys.folder) if url is None else _check_store(keys.folder)
+    stored = {result.project for result in checked}.union(unreadable)
     problems += [f"{name}: its journal cannot be read: {reason(error)}" for name, error in unreadable.items()]
     lost = {each.project for each in keys.all() if each.project and each.state == "good"} - stored
     problems += [f"{name}: has a key, but no journal" for name in sorted(lost)]
     problems += [f"{result.project}: {_missing(result)}" for result in checked if result.lacks]
     uses = [line for result in checked for line in _uses(result)]
-    problems += [f"{result.project}: {_broken(keys.folder, result)}" for result in checked if result.faults]
+    broken = _broken if url is None else _broken_cache
+    problems += [f"{result.project}: {broken(keys.folder, result)}" for result in checked if result.faults]
     working = [known.handle for known in keys.all() if known.state == "good"]
     if as_json:
         facts = [{**vars(result), "ok": result.is_whole} for result in checked]
@@ -66,6 +58,8 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
         output.say(f"{these}: {some(working, 5)}" if working else "no key works")
         if working:
             output.say("after a restore: revoke again any of them that was revoked since the backup was made")
+        if url is not None:
+            output.say(f"each row was read from {url}")
         again = f"`localops hub delete --as-in OLD --data {keys.folder}`, with OLD as the folder that it has replaced"
         output.say(f"after a restore: sessions that were deleted since the backup was made are here again: {again}")
         # Last, where they are seen.
@@ -77,6 +71,55 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
             output.say(f"and {output.counted(len(uses) - _MOST_FILES, 'more file')}: --json names them all")
     if problems:
         context.exit(1)
+
+
+def _check_folder(folder: str) -> tuple[list[Checked], dict[str, Exception]]:
+    """Read the projects of a data folder; return the results, and the errors of those that cannot be read."""
+    from localops.server import proof
+
+    checked = []
+    with homes.Home(folder, strict=False) as opened:
+        unreadable: dict[str, Exception] = dict(opened.unreadable)
+        for project in opened.projects:
+            try:
+                checked.append(proof.check(project.name, project.folder, project.reader))
+                _note(project.folder, checked[-1])
+            except (LocalopsError, SQLiteError) as error:
+                unreadable[project.name] = error
+    return checked, unreadable
+
+
+def _check_store(folder: str) -> tuple[list[Checked], dict[str, Exception]]:
+    """Do the same with the projects of a hub whose rows are in ClickHouse."""
+    from localops.server.clickhouse.store import ClickHouseStore
+
+    checked: list[Checked] = []
+    unreadable: dict[str, Exception] = {}
+    with store_of(folder) as store:
+        assert isinstance(store, ClickHouseStore)
+        for name in store.projects():
+            try:
+                checked.append(store.check(name))
+                _note(config.project_folder(folder, name), checked[-1])
+            except (LocalopsError, SQLiteError) as error:
+                unreadable[name] = error
+    return checked, unreadable
+
+
+def _note(folder: str, checked: Checked) -> None:
+    """Have `/health` report it from now on, or no more; another user may check, who cannot write there."""
+    from localops.server import damage
+
+    with suppress(OSError):
+        damage.take(folder, checked)
+
+
+def _broken_cache(folder: str, checked: Checked) -> str:
+    """Describe what is wrong with the structure of a cache, and how to mend it."""
+    return (
+        f"SQLite finds the structure of its cache broken ({some(checked.faults, 2)}): stop the hub, delete "
+        f"{config.JOURNAL}* in {config.project_folder(folder, checked.project)}, and start it: it makes them again"
+    )
 
 
 def _uses(checked: Checked) -> list[str]:

@@ -11,7 +11,7 @@ import click
 from localops import clock, host, output
 from localops.cli.common import Span
 from localops.errors import ConfigError, NotFound
-from localops.reading import session_state
+from localops.reading import mirrored, session_state
 from localops.recording import events
 
 TYPE_CHECKING = False
@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
     from localops.server.home_store import HomeStore
     from localops.server.keys import Keys
+    from localops.server.limits import Limits
 
     F = TypeVar("F", bound=Callable[..., Any])
 
@@ -76,14 +77,39 @@ def is_confirmed(question: str) -> bool:
 @contextmanager
 def store_of(folder: str) -> Iterator[HomeStore]:
     """Yield the store of a data folder, whose files stay those of its owner."""
-    from localops.server.home_store import HomeStore
-
-    store = HomeStore(folder)
+    store = open_store(mirrored.store_of(folder), folder)
     with owned(folder):
         try:
             yield store
         finally:
             store.close()
+
+
+def open_store(
+    url: str | None, folder: str, *, limits: Limits | None = None, bound: int | None = None, waits: bool = False
+) -> HomeStore:
+    """Return the store of a hub: its folder, or ClickHouse at a URL, for which the folder is a cache.
+
+    `waits`: it may be out of reach at first, as it may later.
+    """
+    from localops.server.home_store import HomeStore
+
+    if url is None:
+        return HomeStore(folder, limits=limits)
+    from localops.server.clickhouse.engine import Engine, EngineError, address
+    from localops.server.clickhouse.mirror import BOUND
+    from localops.server.clickhouse.store import ClickHouseStore
+
+    store = ClickHouseStore(folder, Engine(address(url)), limits=limits, bound=bound or BOUND)
+    try:
+        store.make_tables()
+    except EngineError as error:
+        if not error.is_passing:
+            raise ConfigError(f"invalid --store: {error}" if waits else f"the store of {folder}: {error}") from error
+        if not waits:
+            raise
+        output.say(f"{error}: senders keep their rows until it answers")
+    return store
 
 
 @contextmanager

@@ -12,6 +12,7 @@ from localops.errors import NotFound
 from localops.journal.rows import id_text
 from localops.journal.sql import statements
 from localops.reading import home as homes
+from localops.reading import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -49,6 +50,11 @@ def delete(session: str | None, data: str, project: str | None, replaced: str | 
 def _delete_one(folder: str, project: str, session: str, *, yes: bool) -> None:
     from localops.server import deletions
 
+    if mirrored.store_of(folder) is not None:
+        # A cache that was lost is made again, so that the session can be looked for.
+        with store_of(folder) as store:
+            if project in store.projects():
+                store.sums(project)
     with homes.Home(folder, project) as opened:
         try:
             where, id = opened.find(session)

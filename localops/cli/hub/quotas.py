@@ -6,7 +6,7 @@ import click
 
 from localops import config, output
 from localops.cli.common import Group, Size, WholeNumber, bytes_text, json_option, print_json, print_table
-from localops.cli.hub.common import data_option, keys_of, note, owned, project_option
+from localops.cli.hub.common import data_option, keys_of, note, owned, project_option, store_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -100,15 +100,14 @@ def _amount(name: str, amount: float | None) -> str:
 @json_option
 def list_quotas(data: str, as_json: bool) -> None:
     """List the quotas of projects, each with what is used of it; of a day, with the last batch that was stored."""
-    from localops.server.home_store import HomeStore
     from localops.server.policy import Policy
     from localops.server.usage import Usage
 
     folder = keys_of(data).folder
-    usage, store = Usage(folder), HomeStore(folder)
+    usage = Usage(folder)
     known = config.projects(folder)
     lines: list[dict[str, Any]] = []
-    try:
+    with store_of(folder) as store:
         for project, rules in Policy(folder).all().items():
             if any(getattr(rules, name) is not None for name in _QUOTAS):
                 # A project without a journal yet is not made by listing it.
@@ -117,8 +116,6 @@ def list_quotas(data: str, as_json: bool) -> None:
                 used = dict(zip(_QUOTAS, (rows, size, rows_today, size_today, None), strict=True))
                 quotas = {name: {"most": getattr(rules, name), "used": used[name]} for name in _QUOTAS}
                 lines.append({"project": project, **quotas})
-    finally:
-        store.close()
     if as_json:
         print_json({"quotas": lines})
     elif lines:

@@ -6,10 +6,11 @@ import click
 
 from localops import clock, output
 from localops.cli.common import Moment, json_option, print_json, print_table
-from localops.cli.hub.common import data_option, keys_of
+from localops.cli.hub.common import data_option, keys_of, store_of
 from localops.errors import JournalError
 from localops.journal.reader import SQLiteError, reason
 from localops.reading import home as homes
+from localops.reading import mirrored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -37,14 +38,7 @@ def senders(context: click.Context, data: str, project: str | None, since: int |
     from localops.server import senders as all_senders
 
     keys = keys_of(data)
-    heard: list[tuple[str, Sender]] = []
-    with homes.Home(keys.folder, project, strict=False) as opened:
-        unreadable = dict(opened.unreadable)
-        for each in opened.projects:
-            try:
-                heard += [(each.name, sender) for sender in all_senders.of(each.reader)]
-            except (JournalError, SQLiteError) as damage:
-                unreadable[each.name] = damage
+    heard, unreadable = _heard(keys.folder, project)
     known = len(heard)
     journals = [sender.journal for _, sender in heard]
     heard = [(name, sender) for name, sender in heard if since is None or sender.last_ns < since]
@@ -65,6 +59,26 @@ def senders(context: click.Context, data: str, project: str | None, since: int |
         context.exit(_UNREADABLE)
     if since is not None and (heard or not known):
         context.exit(1 if heard else _NEVER)
+
+
+def _heard(folder: str, project: str | None) -> tuple[list[tuple[str, Sender]], dict[str, Exception]]:
+    """Return the machines of each project, and the errors of journals that cannot be read."""
+    from localops.server import senders as all_senders
+
+    if mirrored.store_of(folder) is not None:
+        # A cache may lack their newest rows.
+        with store_of(folder) as store:
+            names = [name for name in store.projects() if project in (None, name)]
+            return [(name, sender) for name in names for sender in store.senders(name)], {}
+    heard: list[tuple[str, Sender]] = []
+    with homes.Home(folder, project, strict=False) as opened:
+        unreadable: dict[str, Exception] = dict(opened.unreadable)
+        for each in opened.projects:
+            try:
+                heard += [(each.name, sender) for sender in all_senders.of(each.reader)]
+            except (JournalError, SQLiteError) as damage:
+                unreadable[each.name] = damage
+    return heard, unreadable
 
 
 def _print_senders(heard: list[tuple[str, Sender]], short: dict[str, str]) -> None:

@@ -7,9 +7,9 @@ import os
 import click
 
 from localops import __version__, output
-from localops.cli.hub.common import data_option, folder_of, new_option
+from localops.cli.hub.common import data_option, folder_of, new_option, open_store
 from localops.errors import ConfigError
-from localops.reading import session_state
+from localops.reading import mirrored, session_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -163,21 +163,17 @@ def _check_alone(context: click.Context, name: str, *others: str) -> None:
 
 
 def store_at(url: str | None, folder: str, limits: Limits, bound: int) -> HomeStore:
-    """Return the store of a hub: its folder, or ClickHouse at a URL, for which the folder is a cache."""
-    from localops.server.home_store import HomeStore
-
-    if url is None:
-        return HomeStore(folder, limits=limits)
-    from localops.server.clickhouse.engine import Engine, EngineError, address
-    from localops.server.clickhouse.store import ClickHouseStore
-
-    store = ClickHouseStore(folder, Engine(address(url)), limits=limits, bound=bound)
-    try:
-        store.make_tables()
-    except EngineError as error:
-        if not error.is_passing:
-            raise ConfigError(f"invalid --store: {error}") from error
-        output.say(f"{error}: senders keep their rows until it answers")
+    """Return the store of a hub, and note in its folder whether that is a cache."""
+    known = mirrored.store_of(folder)
+    if url is None and known is not None:
+        raise ConfigError(
+            f"{folder} is only the cache of a hub whose rows are in {known}: add --store {known}, or another URL of it"
+        )
+    store = open_store(url, folder, limits=limits, bound=bound, waits=True)
+    if url is not None and url != known:
+        if known is not None:
+            output.say(f"{folder} was the cache of {known}, and is that of {url} now: they must be the same database")
+        mirrored.note(folder, url)
     return store
 
 

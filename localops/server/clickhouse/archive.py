@@ -265,9 +265,15 @@ class Archive:
         return [Received(*batch)._replace(id=bytes.fromhex(batch[3])) for batch in lines]
 
     def stored(self) -> int:
-        """Return how many bytes the bodies of the rows have, with repeats that are not merged yet."""
-        [(size,)] = self._ask("select sum(length(body)) as size from lo_event where project = {project}")
-        return int(size or 0)
+        """Return how many bytes the rows take on the disks of one host, about: their part of the table."""
+        lines = self._ask(
+            "select sum(bytes_on_disk) as size, sum(rows) as many from system.parts "
+            "where database = currentDatabase() and table = 'lo_event' and active"
+        )
+        [(size, many)] = lines
+        own = self._ask("select count() as many from lo_event where project = {project}")
+        [(mine,)] = own
+        return int(size) * int(mine) // max(int(many), int(mine), 1)
 
     def notes(self, rev: int = 0) -> list[tuple[str, str | None]]:
         """Return what was noted under keys since a rev."""

@@ -103,6 +103,11 @@ def address(url: str, environ: Mapping[str, str] = os.environ) -> Address:
     if not database.isidentifier() or not database.isascii():
         raise ConfigError(f"invalid store {url!r}: expected a database of letters, digits and _, got {database!r}")
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
+    if "password" in options:
+        raise ConfigError(
+            f"invalid store: a password in a command line can be read by others; set ${PASSWORD_ENV}, or add "
+            "?password_file=PATH instead of ?password="
+        )
     file = options.pop("password_file", None)
     password = environ.get(PASSWORD_ENV, "") if file is None else _read_password(file)
     ca = options.pop("ca", None)

@@ -260,7 +260,9 @@ class Outbox:
             states += execute("select distinct session from replaced").fetchall()
             self.dirty.update(dict.fromkeys(session for (session,) in states))
 
-        journal.transact(look)
+        # Nothing is sent before it is known whether the file was restored: `_catch_up` sees that by an unsent row.
+        with self._off():
+            journal.transact(look)
 
     def _catch_up(self, journal: Journal) -> None:
         """Take over what is stored and not here: of transactions that a crash of the process or the machine undid."""

@@ -19,7 +19,7 @@ from localops.journal.reader import Reader, SQLiteError
 from localops.journal.sql import statements
 from localops.reading.home import Home
 from localops.server import logs
-from localops.server.clickhouse import archive, mirror, outbox
+from localops.server.clickhouse import archive, checking, mirror, outbox
 from localops.server.clickhouse.archive import Archive
 from localops.server.clickhouse.engine import EngineError
 from localops.server.clickhouse.migrations import migrate
@@ -28,7 +28,7 @@ from localops.server.clickhouse.outbox import Outbox
 from localops.server.clickhouse.reader import MirrorReader
 from localops.server.clickhouse.search import ClickHouseIndex
 from localops.server.home_reader import inode
-from localops.server.home_store import HomeStore
+from localops.server.home_store import HomeStore, size_of
 from localops.server.request import Unavailable
 from localops.upkeep.scoring import Scorer
 
@@ -46,6 +46,7 @@ if TYPE_CHECKING:
     from localops.server.clickhouse.engine import Engine
     from localops.server.home_store import _Writer
     from localops.server.limits import Limits
+    from localops.server.proof import Checked
     from localops.server.senders import Sender
     from localops.server.store import Identity
     from localops.upkeep.prune import Choice, Taken
@@ -303,6 +304,21 @@ class ClickHouseStore(HomeStore):
         with self._outbox(project).mirror.pinned(sessions):
             self._need(project, sessions)
             return super().retire(project, choices)
+
+    def check(self, project: str) -> Checked:
+        """Read everything that is stored of a project."""
+        with self._project(project) as where, Reader(where.path) as reader:
+            return checking.check(project, where.folder, reader, self._outbox(project).archive)
+
+    def stored(self, project: str) -> tuple[int, int]:
+        """Return how many rows a project has, and how many bytes they take: in ClickHouse, and files on disk."""
+        rows, size = super().stored(project)
+        path = os.path.join(config.project_folder(self.folder, project), config.JOURNAL)
+        try:
+            in_clickhouse = self._outbox(project).archive.stored()
+        except EngineError as error:
+            raise Unavailable(_NOT_NOW, error) from error
+        return rows, size - sum(map(size_of, (path, f"{path}-wal"))) + in_clickhouse
 
     def try_writing(self, project: str) -> None:
         """Raise Unavailable if rows or files cannot be stored in a project now."""
