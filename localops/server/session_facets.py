@@ -14,11 +14,12 @@ from localops.server.session_index import DIMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from localops.reading.facts import Facts
     from localops.reading.filters import Filters
     from localops.reading.home import Home, Listed, Project
+    from localops.reading.search import Hit
 
 # Values of a filter that are returned with their counts.
 MOST_VALUES = 30
@@ -103,7 +104,7 @@ def snippets(home: Home, text: str, sessions: Sequence[bytes]) -> Facts:
             missing.append(facts.full_id(session))
             continue
         for project in home.projects:
-            if (hit := next(project.index().events(text, session), None)) is not None:
+            if (hit := _event_first(project.index().events(text, session))) is not None:
                 is_book = hit.kind in rows.BOOKS
                 places[facts.full_id(session)] = {
                     "text": hit.snippet,
@@ -113,6 +114,16 @@ def snippets(home: Home, text: str, sessions: Sequence[bytes]) -> Facts:
                 }
                 break
     return {"snippets": places, "missing": missing}
+
+
+def _event_first(hits: Iterable[Hit]) -> Hit | None:
+    """Return the first hit that is an event; where only bookkeeping has the words, as for a name, the first of all."""
+    book = None
+    for hit in hits:
+        if hit.kind not in rows.BOOKS:
+            return hit
+        book = book or hit
+    return book
 
 
 def with_text(project: Project, text: str, sessions: Sequence[bytes], seconds: float) -> tuple[list[bytes], bool]:

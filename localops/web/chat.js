@@ -59,7 +59,7 @@ export class Chat {
     );
     this.choice.replaceChildren(make("option", { value: "" }, "all agents"), ...agents);
     this.choice.hidden = run.agents.length < 2;
-    const key = [this.agent, [...this.page.kinds], this.page.text, this.page.hits?.size].join();
+    const key = [this.agent, [...this.page.kinds], this.page.text, this.page.hits?.size, this.page.exempt].join();
     this.shown = [...run.order].filter(
       (at) =>
         SPOKEN.includes(run.kindOf(at)) &&
@@ -67,11 +67,13 @@ export class Chat {
         (this.agent === "" || run.agent[at] === Number(this.agent)),
     );
     this.note.textContent = many(this.shown.length, "turn");
-    if (isReset || key !== this._key) {
+    const isRedrawn = isReset || key !== this._key;
+    if (isRedrawn) {
       this._key = key;
       this._begin(0);
     }
     if (!this.shown.length) {
+      if (this.page.complete) this.turns.classList.remove("coming");
       this.turns.replaceChildren(
         make(
           "p",
@@ -83,6 +85,7 @@ export class Chat {
     }
     if (!this.drawn) this.turns.replaceChildren();
     if (this.drawn === this.first) this._more();
+    if (isRedrawn && this.page.selected) this.selected(this.page.selected);
     this._watchEnd();
   }
 

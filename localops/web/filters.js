@@ -230,9 +230,12 @@ class FacetMenu {
   }
 }
 
-/** The filters of a page. `go` is called with the next query; `searched` is the placeholder of the search. */
+/**
+ * The filters of a page. `go` is called with the next query, `entered` when Enter was pressed in the search; `searched`
+ * is the placeholder of the search.
+ */
 export class FilterBar {
-  constructor(form, { go, searched }) {
+  constructor(form, { go, searched, entered = () => {} }) {
     this.form = form;
     this.go = go;
     this.typing = 0;
@@ -257,6 +260,14 @@ export class FilterBar {
       event.preventDefault();
       clearTimeout(this.typing);
       this.seek();
+    });
+    // A form with several fields and no button is not submitted by Enter.
+    this.search.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" || event.isComposing) return;
+      event.preventDefault();
+      clearTimeout(this.typing);
+      this.seek();
+      entered();
     });
     form.append(
       this.search,

@@ -67,13 +67,13 @@ function named(td, id) {
   return td;
 }
 
+const filter = (query) => `text=${encodeURIComponent(first(query, "text"))}`;
+
 /** Where a search was found, as a link to the event. */
 function passage(one, query, place) {
   // The name is marked above.
   if (!place || place.text.trim() === one.name) return null;
-  const text = encodeURIComponent(first(query, "text"));
-  const to =
-    place.seq === null ? `s/${one.session_id}?text=${text}` : `s/${one.session_id}?event=${place.seq}&text=${text}`;
+  const to = `s/${one.session_id}${place.seq === null ? "" : `?event=${place.seq}&${filter(query)}`}`;
   const label = place.kind === "session" ? "session" : `${place.kind} ${place.name || ""}`.trim();
   return make(
     "a",
@@ -86,10 +86,11 @@ function passage(one, query, place) {
 /** Return the row of a session; `star` and `pick` are called by its controls, `place` is where a search was found. */
 export function row(one, { query, columns, isPicked, pick, star, place }) {
   const name = one.name || "unnamed",
-    text = first(query, "text"),
     isStarred = scoreOf(one, "star") === true,
     silence = quiet(one);
-  const to = url(`s/${one.session_id}${text ? `?text=${encodeURIComponent(text)}` : ""}`);
+  // Where the search is in no event, as for a name, it would hide all of them.
+  const isInEvent = place && place.seq !== null;
+  const to = url(`s/${one.session_id}${isInEvent ? `?${filter(query)}` : ""}`);
   const box = make("input", {
     type: "checkbox",
     "aria-label": `Compare ${name}`,

@@ -3,9 +3,10 @@
 
 import { ask, byId, data, make, notice, say, shortcut, watch } from "./base.js";
 import { Details } from "./details.js";
-import { count, duration } from "./formats.js";
+import { count, duration, many } from "./formats.js";
 import { Head } from "./head.js";
 import { mark } from "./marks.js";
+import { asPrefix, plain, unquoted } from "./query.js";
 import { Run } from "./run.js";
 import { Timeline } from "./timeline.js";
 
@@ -26,9 +27,12 @@ class Page {
     this.run = new Run(data.session_id);
     this.selected = Number(query().get("event")) || 0;
     this.kinds = new Set((query().get("kind") || "").split(",").filter(Boolean));
-    this.text = query().get("text") || "";
-    // Seqs of events whose content contains the text.
+    this.text = plain(query().get("text") || "");
+    // Seqs of events whose content contains the text, and whether all of them are known.
     this.hits = null;
+    this.isSearched = !this.text;
+    // The event that a link led to although the filter would hide it; 0 for none.
+    this.exempt = 0;
     this.views = {};
     this.details = new Details(this);
     this.complete = false;
@@ -72,6 +76,7 @@ class Page {
   /** Return whether an event matches the filter. */
   matches(at) {
     const { run } = this;
+    if (this.exempt && run.seq[at] === this.exempt) return true;
     if (this.kinds.size && !this.kinds.has(run.kindOf(at))) return false;
     if (!this.text) return true;
     return (
@@ -86,8 +91,13 @@ class Page {
     const number = this.run[column][at];
     if (number < 0) return false;
     const known = `${column}${number}`;
-    if (!this._matching.has(known))
-      this._matching.set(known, values[number].toLowerCase().includes(this.text.toLowerCase()));
+    if (!this._matching.has(known)) {
+      const value = values[number].toLowerCase();
+      this._matching.set(
+        known,
+        unquoted(this.text).every((term) => value.includes(term)),
+      );
+    }
     return this._matching.get(known);
   }
 
@@ -96,8 +106,17 @@ class Page {
     const isAnother = seq !== this.selected;
     this.selected = seq;
     this._address(isStep && isAnother);
+    this._exempt(seq);
     this.details.show(seq);
     Object.entries(this.views).forEach(([name, view]) => view.selected?.(seq, name === from));
+  }
+
+  /** Show the row of an event that is selected, also if the filter would hide it. */
+  _exempt(seq) {
+    const at = this.filtered ? this.run.find(seq) : -1;
+    if (at < 0 || this.matches(at)) return;
+    this.exempt = seq;
+    this.changed();
   }
 
   /** Select the next event that matches the filter, or the one before. */
@@ -112,10 +131,12 @@ class Page {
 
   async seek(kinds, text) {
     this.kinds = kinds;
+    this.exempt = 0;
     this._address();
     if (text !== this.text || (text && !this.hits)) {
       this.text = text;
       this.hits = null;
+      this.isSearched = !text;
       this._matching.clear();
       this._address();
       this.search(text);
@@ -125,17 +146,18 @@ class Page {
 
   /** Search the content of events on the server, page by page; names are searched here. */
   async search(text) {
-    mark(byId("session"), text);
+    mark(byId("session"), asPrefix(text));
     if (!text) return;
     const hits = new Set();
     try {
       for (let after = 0; after !== null;) {
-        const reply = await ask(`sessions/${this.run.id}/events`, { text, after, limit: 1_000 });
+        const reply = await ask(`sessions/${this.run.id}/events`, { text: asPrefix(text), after, limit: 1_000 });
         if (text !== this.text) return;
         reply.events.forEach((event) => hits.add(event.entry));
-        this.hits = hits;
-        this.changed();
         after = reply.next_after;
+        this.hits = hits;
+        this.isSearched = after === null;
+        this.changed();
         if (after === null && reply.exact === false) say(`More than these ${count(hits.size)} events may match`);
       }
     } catch (error) {
@@ -162,6 +184,7 @@ class Page {
   }
 
   changed() {
+    drawHidden();
     const view = this.views[this.view];
     if (!view) return;
     const shown = this.complete && !this.run.n ? nothing(this.running) : view.element;
@@ -287,6 +310,41 @@ byId("choose").append(follower, search, chips);
 byId("view").addEventListener("wheel", (event) => event.deltaY < 0 && page.follows && page.follow(false), {
   passive: true,
 });
+
+const hidden = make("div", { id: "hidden-events", role: "status", hidden: true });
+byId("view").parentElement.before(hidden);
+
+/** Say how many events the filter hides, with a button that ends that: a view may have none left to show. */
+function drawHidden() {
+  const { run } = page;
+  let hides = 0;
+  if (page.filtered && page.complete && page.view !== "figures")
+    for (let at = 0; at < run.n; at += 1) hides += page.matches(at) ? 0 : 1;
+  const text = !hides
+    ? ""
+    : !page.isSearched
+      ? "Searching the content …"
+      : `The filter hides ${hides === run.n ? "all" : `${count(hides)} of`} ${many(run.n, "event")}.`;
+  hidden.hidden = !text;
+  if (hidden.firstChild?.textContent === text) return;
+  hidden.replaceChildren(
+    ...(text
+      ? [
+          make("span", {}, text),
+          make("button", { type: "button", class: "small", onclick: clearFilter }, "Clear the filter"),
+        ]
+      : []),
+  );
+}
+
+function clearFilter() {
+  clearTimeout(typing);
+  search.value = "";
+  page.seek(new Set(), "");
+  drawKinds();
+  // The button is gone.
+  byId(`tab-${page.view}`).focus();
+}
 
 let drawnKinds = "";
 function drawKinds() {

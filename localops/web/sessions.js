@@ -7,7 +7,7 @@ import { duration, elapsed, many, quiet } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { markLoops } from "./loops.js";
 import { mark } from "./marks.js";
-import { address, changed, filtersOf, first, listed, parsed, plain, search } from "./query.js";
+import { address, asPrefix, changed, filtersOf, first, listed, parsed, plain, search } from "./query.js";
 import { row } from "./row.js";
 import { summarize } from "./summary.js";
 import { url } from "./url.js";
@@ -46,6 +46,9 @@ let shown = data.sessions || [],
   silences = "",
   current = -1,
   asking = null,
+  // The requests for the list that is shown next, and for where its search was found.
+  refreshed = Promise.resolve(),
+  located = Promise.resolve(),
   again = 0;
 // Events that are not searched yet; unknown at first, and 1 means at least one.
 let unsearched = first(parsed(), "text") ? 1 : 0;
@@ -54,10 +57,20 @@ let unsearched = first(parsed(), "text") ? 1 : 0;
 
 function go(query) {
   history.pushState(null, "", address(query));
-  refresh();
+  refreshed = refresh();
 }
 
-addEventListener("popstate", () => refresh());
+addEventListener("popstate", () => (refreshed = refresh()));
+
+/** Open the session that a search found if it is the only one. */
+async function openOnly() {
+  await refreshed;
+  await located;
+  const text = first(parsed(), "text");
+  // A text that cannot be searched for leaves the list as it is.
+  if (!text || text !== asPrefix(bar.search.value) || shown.length !== 1 || unsearched) return;
+  byId("rows").querySelector(".title").click();
+}
 
 /** Return the column that the list is sorted by, and the order. */
 function sorting() {
@@ -168,7 +181,7 @@ function decorate() {
   markLoops(shown, byId("rows")).catch(() => {});
   const text = first(parsed(), "text");
   mark(byId("rows"), text);
-  if (text) locate(text).catch(() => {});
+  located = text ? locate(text).catch(() => {}) : Promise.resolve();
 }
 
 /** Ask where a search was found in the sessions that are shown. */
@@ -281,7 +294,7 @@ async function star(one, on) {
 
 // Menus
 
-const bar = new FilterBar(byId("filters"), { go, searched: "Names and content  ( / )" });
+const bar = new FilterBar(byId("filters"), { go, searched: "Names and content  ( / )", entered: openOnly });
 const sortMenu = menu("Sort"),
   display = menu("Display"),
   views = new ViewsMenu(go);
@@ -430,7 +443,7 @@ async function news() {
 bar.draw();
 drawSorts();
 drawRows();
-if (unsearched) refresh();
+if (unsearched) refreshed = refresh();
 else {
   summarize();
   ask("facets", parsed()).then(drawFacets, (error) => bar.fail(error));

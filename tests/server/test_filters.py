@@ -253,6 +253,22 @@ def test_what_is_filtered_is_exported(runs: tuple[HomeReader, list[Run]]) -> Non
         store.write_all(None, filters, "jsonl", io.BytesIO(), most=1)
 
 
+def test_a_passage_is_of_an_event_where_one_has_the_words(tmp_path: Path) -> None:
+    """The name of a session and how it ended are shown where they alone have them."""
+    config = localops.Config(home=str(tmp_path), project="one")
+    session = localops.start_session(name="a zebra by night", config=config)
+    for text in ("a zebra", "a horse"):
+        session.record(localops.ActionEvent(action_type="say", params={"text": text}))
+    session.end_session("Success", "the zebra slept")
+    store = HomeReader(str(tmp_path))
+    try:
+        for text, kind in (("zeb*", "action"), ("night", "session"), ("slept", "end")):
+            [one] = store.snippets(None, text, [session.session_id.bytes])["snippets"].values()
+            assert (one["kind"], one["seq"] is None) == (kind, kind != "action"), text
+    finally:
+        store.close()
+
+
 def test_a_search_shows_where_its_words_are(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beginnings of words and phrases are found, each session with a passage and its event."""
     config = localops.Config(home=str(tmp_path), project="one")
