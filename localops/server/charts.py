@@ -107,12 +107,18 @@ def _whole_day(day: str, tz: str | None) -> Facts:
     }
 
 
-def distributions(took: list[int], cost: list[int]) -> Facts:
+def priced(costs: Iterable[int], unpriced: Iterable[int], calls: Iterable[int]) -> list[int]:
+    """Return the costs of sessions without those of which no call has a known price."""
+    columns = zip(costs, unpriced, calls, strict=True)
+    return [cost for cost, without, of in columns if cost or not without or without < of]
+
+
+def distributions(took: list[int], cost: list[int], unpriced: int) -> Facts:
     """Return histograms of sessions' duration and cost, with exact percentiles."""
     return {
         "sessions": len(took),
         "seconds": _distribution(sorted(took), _TIMES, "seconds"),
-        "cost": _distribution(sorted(cost), _COSTS, "cost"),
+        "cost": {**_distribution(sorted(cost), _COSTS, "cost"), "unpriced": unpriced},
     }
 
 

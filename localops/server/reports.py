@@ -81,12 +81,15 @@ class Reports(ABC):
         """Return histograms of the duration and the cost of sessions."""
         took: list[int] = []
         cost: list[int] = []
+        unpriced = 0
         with self._home(project) as home:
             for each in home.projects:
                 with self._passing(each, _filters_of(chosen)) as (index, rows, _):
                     took += index.values("seconds", rows)
-                    cost += index.values("cost", rows)
-        return charts.distributions(took, cost)
+                    priced = charts.priced(*(index.values(name, rows) for name in ("cost", "unpriced", "llms")))
+                    cost += priced
+                    unpriced += len(rows) - len(priced)
+        return charts.distributions(took, cost, unpriced)
 
     def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
         """Return figures across sessions."""

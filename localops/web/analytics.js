@@ -2,7 +2,7 @@
 
 import { ask, byId, make, notice, shortcut, watch } from "./base.js";
 import { box, Charts, ranking } from "./charts.js";
-import { cost, count, duration, money, percent, short } from "./formats.js";
+import { cost, count, duration, many, money, percent, range, short } from "./formats.js";
 import { FilterBar, ViewsMenu } from "./filters.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { address, changed, filtersOf, parsed } from "./query.js";
@@ -134,17 +134,19 @@ function perDay(daily) {
 }
 
 function distribution(title, one, text, sort) {
-  if (!one.bars.length) return box(title, make("p", { class: "faint" }, "No sessions"));
+  const apart = one.unpriced ? [`${many(one.unpriced, "session")} unpriced`] : [];
+  if (!one.bars.length) return box(title, make("p", { class: "faint" }, apart[0] || "No sessions"));
   const shares = Object.entries(one.percentiles).map(([name, value]) => `${name} ${text(value)}`);
   return charts.plot({
     title,
-    note: shares.join(" · "),
-    label: "from",
+    note: [...shares, ...apart].join(" · "),
+    label: title.split(" ")[0].toLowerCase(),
     x: one.bars.map((_, i) => i),
     time: false,
     height: 190,
     yText: count,
-    xText: (index) => (one.bars[index] ? text(one.bars[index].from) : ""),
+    xText: (index) => (one.bars[index] ? range(one.bars[index].from, one.bars[index].to, text) : ""),
+    xSpace: 130,
     chosen: (index) => location.assign(within({ ...one.bars[index].filter, sort })),
     series: [{ label: "sessions", colour: "accent", values: one.bars.map((bar) => bar.sessions) }],
   });
@@ -167,7 +169,8 @@ function table(title, by, lines, filter) {
       {
         label: "Cost",
         num: true,
-        text: (row) => cost({ ...row, llm_calls: row.events }),
+        // Most tools cost nothing, which is no price of $0.00.
+        text: (row) => (by === "tool" && !row.cost_nano ? "" : cost({ ...row, llm_calls: row.events })),
       },
     ],
   });

@@ -100,6 +100,7 @@ class Plot {
       bars: true,
       stacked: false,
       xText: null,
+      xSpace: 70,
       yText: String,
       chosen: null,
       height: 220,
@@ -148,14 +149,14 @@ class Plot {
       height,
       tzDate: (at) => plotter.tzDate(new Date(at * 1e3), "Etc/UTC"),
       // Room for half of the last label of the axis.
-      padding: [null, 28, null, null],
+      padding: [null, this.facts.xSpace * 0.4, null, null],
       cursor: { drag: { x: false, y: false }, points: { show: !bars } },
       scales: {
         x: { time, range: bars ? () => edges(this.facts.x, time ? DAY : 1) : undefined },
         y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] },
       },
       axes: [
-        { ...axis, incrs: steps, space: 70, values: (_, all) => all.map(hasText ? xText : dayOf) },
+        { ...axis, incrs: steps, space: this.facts.xSpace, values: (_, all) => all.map(hasText ? xText : dayOf) },
         {
           ...axis,
           incrs: WHOLE,

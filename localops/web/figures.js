@@ -157,10 +157,11 @@ export class Figures {
     return this.charts.plot({
       note: `median ${duration(at(0.5))}, 95th percentile ${duration(at(0.95))}, longest ${duration(took.at(-1))}`,
       title,
-      label: "about",
+      label: "duration",
       x: values.map((_, i) => low + i),
       time: false,
-      xText: (value) => duration(2 ** ((value + 0.5) / 2)),
+      xText: (value) => `${duration(2 ** (value / 2))}–${duration(2 ** ((value + 1) / 2))}`,
+      xSpace: 110,
       yText: count,
       series: [{ label: "calls", values, colour }],
       height: 180,

@@ -119,6 +119,16 @@ export function money(nano) {
   return `${sign}$${count(Math.floor(parts / 10 ** places))}.${String(parts % 10 ** places).padStart(places, "0")}`;
 }
 
+/** Return what a bar of a histogram counts: 1s–2s, or under 1ms. */
+export function range(from, to, text) {
+  // The edges are round numbers.
+  const edge = (value) =>
+    text(value)
+      .replace(/(\.\d*?)0+(?!\d)/, "$1")
+      .replace(/\.(?!\d)/, "");
+  return from > 0 ? `${edge(from)}–${edge(to)}` : `under ${edge(to)}`;
+}
+
 /** Return the cost of several calls: with `+ ?` if it is not the whole cost, and `unpriced` if no price is known. */
 export function cost({ cost_nano, unpriced, llm_calls, cost_at_least }) {
   const partial = unpriced || cost_at_least;

@@ -241,6 +241,13 @@ def costs() -> None:
     session.end_session("Success")
 
 
+def unpriced() -> None:
+    """Record a session of which no call has a price."""
+    session = begin("no price", ["costs"])
+    speak("model-of-my-own", "How much?", "Unknown.")
+    session.end_session("Success")
+
+
 def stopped() -> None:
     """A session that went on when its budget was reached."""
     session = localops.start_session(name="too dear", config=localops.Config(budget_usd=0.01))
@@ -318,5 +325,5 @@ if __name__ == "__main__":
         each.__name__: each
         for each in (story, other, hostile, dead, chatty, circling, costs, stopped, library, filmed, many, one, running)
     }
-    kinds |= {"stuck": stuck, "browsed": browsed, "reworded": reworded}
+    kinds |= {"stuck": stuck, "browsed": browsed, "reworded": reworded, "unpriced": unpriced}
     kinds[sys.argv[1]]()

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests.web.conftest import Visit, recorded, serving, visiting
 
@@ -142,3 +144,22 @@ def test_a_difference_of_costs_is_known_only_if_both_are(visit: Visit) -> None:
     row = page.locator(".sums tr", has_text="Cost")
     row.wait_for()
     assert row.locator("td").all_inner_texts() == [f"{SPENT} + ?", f"{SPENT} + ?", "?"]
+
+
+def test_a_session_without_a_price_is_no_session_of_nothing(chromium: Browser, tmp_path: Path) -> None:
+    """The bars of costs leave it out and name it; a bar is named by its range; a tool that cost nothing is blank."""
+    for kind in ("costs", "reworded", "unpriced"):
+        recorded(tmp_path / "home", kind)
+    with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:
+        cost = visit.facts("analytics/distributions")["cost"]
+        assert (cost["unpriced"], sum(bar["sessions"] for bar in cost["bars"])) == (1, 4)
+        page = visit.open("/analytics")
+        chart = page.locator(".chart", has_text="Cost of sessions")
+        expect(chart).to_contain_text("1 session unpriced")
+        chart.locator(".u-over").hover()
+        expect(chart.locator(".u-legend .u-value").first).to_have_text(re.compile(r"^\$0\.\d*[1-9]–\$0\.\d*[1-9]$"))
+        tool = page.locator(".chart", has=page.locator("h2", has_text="Tools")).locator("tr", has_text="route")
+        expect(tool.locator("td").last).to_have_text("")
+        edges = "async ([from, to]) => (await import('/web/formats.js')).range(from, to, String)"
+        assert page.evaluate(edges, [0, 10]) == "under 10"
+        assert page.evaluate(edges, [10, 20]) == "10–20"
