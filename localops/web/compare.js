@@ -101,7 +101,7 @@ function several(sessions, other) {
     );
   return make(
     "section",
-    { class: "chart" },
+    { class: "chart several" },
     make("h2", {}, "Figures"),
     make(
       "div",
@@ -325,11 +325,11 @@ function pair(line, { a, b }, letter) {
     "tr",
     {},
     what,
-    make("td", { class: "num" }, side(line.a, a)),
-    make("td", { class: "num" }, side(line.b, b)),
+    make("td", { class: "num", "data-label": "A" }, side(line.a, a)),
+    make("td", { class: "num", "data-label": letter }, side(line.b, b)),
     make("td", { class: "num" }, line.a && line.b ? change(line.a.seconds, line.b.seconds, duration) : ""),
-    make("td", { class: "num" }, line.a ? eventCost({ kind: line.kind, ...line.a }) : ""),
-    make("td", { class: "num" }, line.b ? eventCost({ kind: line.kind, ...line.b }) : ""),
+    make("td", { class: "num", "data-label": "A" }, line.a ? eventCost({ kind: line.kind, ...line.a }) : ""),
+    make("td", { class: "num", "data-label": letter }, line.b ? eventCost({ kind: line.kind, ...line.b }) : ""),
     make("td", {}, differences),
   );
   if (!texts.length && !errors.length) {

@@ -164,3 +164,20 @@ def test_only_differences_is_kept_in_the_address(visit: Visit) -> None:
     only.uncheck()
     assert "only" not in page.url
     expect(names.filter(has_text="fetch")).to_have_count(1)
+
+
+@pytest.mark.parametrize("visit", [390], indirect=True)
+def test_nothing_is_cut_off_on_a_phone(visit: Visit) -> None:
+    """Every run has its figures, every event its differences, and the page of calls all of its views."""
+    one, two, three = _ids(visit)
+    outside = """([...document.querySelectorAll("#compare td, #compare th, #groupings a")]
+        .filter(each => each.checkVisibility() && !each.closest("thead:not(.several thead)")
+            && each.getBoundingClientRect().right > innerWidth - 8).map(each => each.textContent))"""
+    for also in ("", f"&also={three}"):
+        page = visit.open(f"/compare?a={one}&b={two}{also}")
+        page.locator(".pairs button.link", has_text="gpt-4o").click()
+        page.locator(".pairs pre").first.wait_for()
+        assert page.evaluate(outside) == []
+    page = visit.open("/calls")
+    page.locator("#groupings a").last.wait_for()
+    assert page.evaluate(outside) == []
