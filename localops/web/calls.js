@@ -19,6 +19,14 @@ let shown = data.calls || data.lines || [],
   asking = null,
   again = 0;
 
+// Columns that many calls have no value for, and their classes.
+const SPARE = [
+  ["first_token", "first"],
+  ["tokens", "tokens"],
+  ["cost", "cost"],
+];
+const CELLS = new Map(columns("").map(([name, , , cell]) => [name, cell]));
+
 const by = () => {
   const name = paramsNow().get("by") || "";
   return Object.hasOwn(GROUPINGS, name) ? name : "";
@@ -144,8 +152,18 @@ function drawHead() {
   patchChildren(byId("calls").querySelector("thead"), [make("tr", {}, heads)]);
 }
 
+/** Hide columns without a value, which leave their room to the arguments; one that is sorted by stays. */
+function drawSpare() {
+  const { sort } = sorting();
+  for (const [name, kind] of SPARE) {
+    const isEmpty = !by() && name !== sort && !shown.some((one) => CELLS.get(name)(one));
+    byId("calls").classList.toggle(`no-${kind}`, isEmpty);
+  }
+}
+
 function drawRows() {
   drawHead();
+  drawSpare();
   const focused = shown[current] && rowId(by(), shown[current]);
   keyed(
     byId("rows"),
@@ -213,6 +231,7 @@ async function append() {
     shown.push(...fresh);
     next = page.next;
     byId("rows").append(...fresh.map((one) => row("", one)));
+    drawSpare();
     drawMore();
   } catch (error) {
     problem(error);

@@ -241,3 +241,18 @@ def test_new_calls_come_in_and_leave_the_focus_alone(program: Program, live: Vis
     page.locator("#groupings").get_by_role("link", name="Tools").click()
     program.step()
     expect(page.locator("#rows td.num").first).to_have_text("5", timeout=30_000)
+
+
+def test_a_column_without_values_leaves_its_room_to_arguments(visit: Visit) -> None:
+    """No tool has a first token or tokens; sorted by it, or among calls of models, a column is there."""
+    page = visit.open("/calls?kind=tool")
+    head = page.locator("#calls thead")
+    expect(page.locator("#rows tr").first).to_be_visible()
+    for name in ("tokens", "first"):
+        expect(head.locator(f".{name}")).to_be_hidden()
+    visit.open("/calls?kind=tool&sort=tokens")
+    expect(head.locator(".tokens")).to_be_visible()
+    visit.open("/calls?kind=llm")
+    expect(head.locator(".tokens")).to_be_visible()
+    visit.open("/calls?by=tool")
+    expect(head.locator(".cost")).to_be_visible()
