@@ -15,12 +15,11 @@ import pytest
 import localops
 from localops.journal import rows, sql, stored
 from localops.journal.reader import Reader
-from localops.reading import analytics, export, facts
+from localops.reading import analytics, export, facts, session_details, timeline
 from localops.reading.snapshot import Snapshot
 from localops.recording.billing import is_unbilled
 from localops.recording.events import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
 from localops.recording.session import Session
-from localops.server import session_details, timeline
 
 
 @pytest.fixture

@@ -51,7 +51,9 @@ LAYERS = """
     removal
     home parent_session
     lower_bounds score_functions
-    exposition facts prune remotes repricing imported_prices views
+    exposition facts prune remotes repricing imported_prices views timeline
+    session_details
+    event_lines
     erasing
     loops call_query
     call_facts

@@ -11,10 +11,9 @@ import pytest
 import localops
 from localops import cli
 from localops.decorators import tool
-from localops.reading import session_state
+from localops.reading import session_state, timeline
 from localops.reading.home import Home
 from localops.recording import once_calls
-from localops.server import timeline
 from tests import programs
 
 # Each program dies in its last line, inside `pay` or beside it.

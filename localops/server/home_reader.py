@@ -22,18 +22,21 @@ from localops.reading import (
     analytics,
     call_facts,
     call_query,
+    event_lines,
     export,
     facts,
     post_mortem,
     post_mortem_page,
     recorded_steps,
+    session_details,
+    timeline,
     waste,
     waste_page,
 )
 from localops.reading import filters as filtering
 from localops.reading.filters import Filters
 from localops.reading.home import Home
-from localops.server import compare, damage, previews, session_details, session_facets, timeline
+from localops.server import compare, damage, session_facets
 from localops.server.call_tables import CallTables
 from localops.server.loop_marks import LoopMarks
 from localops.server.reports import Reports
@@ -433,7 +436,7 @@ class HomeReader(Reports):
             if holder is None:
                 return None
             where, _ = holder
-            return previews.of(where, session, seqs)
+            return event_lines.of(where, session, seqs)
 
     def timeline(self, project: str | None, session: bytes, *, after: int, limit: int) -> Facts | None:
         """Return a page of a session's events in columns."""

@@ -24,8 +24,8 @@ from localops.reading import analytics, session_state
 from localops.reading import filters as filtering
 from localops.reading.filters import STATES, Filters
 from localops.reading.home import Listed
+from localops.reading.timeline import ask
 from localops.recording import scores
-from localops.server.timeline import ask
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

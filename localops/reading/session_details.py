@@ -11,8 +11,8 @@ from localops.errors import ConfigError
 from localops.journal import blobs, participants, rows, stored, wire
 from localops.reading import analytics, facts, session_state
 from localops.reading.story import Milestone, Story, unpacked
+from localops.reading.timeline import ask, row_at
 from localops.recording.events import iso
-from localops.server.timeline import ask, row_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from localops.encoding import encode
 from localops.journal import blobs, rows, stored
+from localops.reading import session_details
 from localops.reading.previews import line, result
-from localops.server import session_details
-from localops.server.timeline import row_at
+from localops.reading.timeline import row_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
