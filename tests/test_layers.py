@@ -52,7 +52,7 @@ LAYERS = """
     home parent_session
     lower_bounds score_functions
     exposition facts prune remotes repricing imported_prices views timeline
-    session_details
+    page_html session_details
     event_lines
     erasing
     loops call_query

@@ -17,12 +17,12 @@ from starlette.responses import RedirectResponse, Response
 
 from localops import __version__, output
 from localops.encoding import encode
+from localops.reading import page_html
 from localops.server import browser_guard, calls_page, senders_page
 from localops.server.request import Call, HttpError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
     from typing import Any
 
     from starlette.requests import Request
@@ -73,7 +73,7 @@ class Pages:
             full_id = await self.service.read(self.service.store.find, call.project, ident)
             return RedirectResponse(f"{self.root}/s/{full_id}", 303)
         facts = await self.read_api.details_of(call)
-        return self._page("session", str(facts["name"] or "Session"), _session_head(facts), facts)
+        return self._page("session", str(facts["name"] or "Session"), page_html.session_head(facts), facts)
 
     async def analytics(self, call: Call) -> Response:
         """Return the page of figures across sessions."""
@@ -262,8 +262,6 @@ _FRAME = """<!doctype html>
 </body>
 </html>
 """
-# States whose reason is in the head of a session.
-_QUIET = frozenset(("Success", "Running"))
 # Pages with a style sheet of their own.
 _STYLED = frozenset(("calls", "session"))
 _NAV = (
@@ -307,156 +305,28 @@ def _frame(page: str, title: str, inside: str, facts: object, *, root: str, can_
         leave=" data-leave" if can_leave else "",
         inside=inside,
         version=__version__,
-        data=embedded(facts),
+        data=page_html.embedded(facts),
     )
 
 
-def embedded(facts: object) -> str:
-    """Return JSON for a script element, with characters escaped that could end it or begin a comment."""
-    text = encode.dumps(facts).decode()
-    for character in "<>&\u2028\u2029":
-        text = text.replace(character, f"\\u{ord(character):04x}")
-    return text
-
-
-def _cell(value: object, kind: str = "") -> str:
-    return f"<td{f' class={kind}' if kind else ''}>{escape(str(value))}</td>"
-
-
 _NOTHING = '<p class="empty" id="empty">No sessions yet: record one with <code>localops demo</code>.</p>\n'
-_COLUMNS = (
-    ("name", "Name", ""),
-    ("state", "State", ""),
-    ("began", "Started (UTC)", ""),
-    ("seconds", "Duration", "num"),
-    ("llm_calls", "LLM", "num"),
-    ("tool_calls", "Tools", "num"),
-    ("errors", "Errors", "num"),
-    ("tokens", "Tokens", "num"),
-    ("cost", "Cost", "num"),
-    ("agents", "Agents", ""),
-    ("models", "Models", ""),
-)
 
 
 def _session_list(facts: Facts, root: str) -> str:
     listed: Any = facts["sessions"]
-    heads = "".join(
-        f'<th scope="col" data-col="{name}" data-sort="{name}"{f" class={kind}" if kind else ""}>{label}</th>'
-        for name, label, kind in _COLUMNS
-    )
-    rows = "".join(_session_row(one, root) for one in listed)
+    table = page_html.session_table(listed, lambda id: f"{root}/s/{id}", picks=True)
     nothing = "" if listed else _NOTHING
     return f"""<div class="list-head"><h1 class="page-title">Sessions</h1><dl id="summary"></dl></div>
 <form id="filters" role="search" aria-label="Filter sessions"></form>
-<div class="table-wrap"><table id="sessions" class="list">
-<thead><tr><th class="pick" scope="col"><span class="visually-hidden">Compare</span></th>{heads}</tr></thead>
-<tbody id="rows">{rows}</tbody>
-</table></div>
+{table}
 {nothing}<div id="more"></div>"""
-
-
-def _session_row(one: dict[str, Any], root: str) -> str:
-    began = f'<time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))}</time>'
-    reason = one.get("reason") if one["state"] != "Success" else None
-    because = f'<div class="because">{escape(reason)}</div>' if reason else ""
-    cells = (
-        '<td class="name"><div class="lines"><div class="titled">',
-        f'<a class="title" href="{root}/s/{escape(one["session_id"])}">{escape(one["name"] or "unnamed")}</a>',
-        f'<div class="tags">{_chips(one["tags"])}</div></div>{because}</div></td>',
-        f'<td class="state-cell"><span class="state {escape(one["state"])}">{escape(one["state"])}</span></td>',
-        f'<td class="began">{began}</td>',
-        _cell(f"{'≥' if one['at_least'] else ''}{_seconds(one)}", "num"),
-        _cell(output.count(one["llm_calls"]), "num"),
-        _cell(output.count(one["tool_calls"]), "num"),
-        _cell(output.count(one["errors"]), '"num errors-some"' if one["errors"] else '"num errors-none"'),
-        _cell(output.count(one["tokens_in"] + one["tokens_out"]), "num"),
-        _cell(_money(one), "num"),
-        *(_cell(", ".join(one.get(name) or ()), "list") for name in ("agents", "models")),
-    )
-    return f'<tr data-id="{escape(one["session_id"])}"><td class="pick"></td>{"".join(cells)}</tr>'
-
-
-def _chips(tags: Iterable[str]) -> str:
-    return "".join(f'<span class="tag">{escape(tag)}</span>' for tag in tags)
-
-
-def _seconds(one: dict[str, Any]) -> str:
-    return output.short_duration(round(one["seconds"] * 1e9))
-
-
-def _money(one: dict[str, Any]) -> str:
-    return output.money_of(one["cost_nano"], one["unpriced"], one["llm_calls"], at_least=one["cost_at_least"])
-
-
-def _session_head(facts: Facts) -> str:
-    one: Any = facts
-    figures = "".join(
-        f'<div data-id="{label}"><dt>{label}</dt><dd>{escape(value)}</dd></div>' for label, value in _run_figures(one)
-    )
-    state = escape(one["state"])
-    reason = f"""<button type="button" class="reason {state}" id="reason">{_reason(one)}</button>"""
-    # The reason of a run that did not succeed has a line of its own.
-    quiet, loud = (reason, "") if one["state"] in _QUIET else ("", f'<div class="bad">{reason}</div>')
-    return f"""<article id="session" data-id="{escape(one["session_id"])}">
-<div class="run" id="head">
-<h1 title="{escape(one["name"] or "unnamed")}">{escape(one["name"] or "unnamed")}</h1>
-<span class="state {state}" id="state">{state}</span>
-<dl class="run-figures" id="totals">{figures}</dl>
-{quiet}
-<div class="acts" id="acts"></div>
-</div>
-<div id="extras" hidden>
-<p class="meta"><time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))} UTC</time>
-<span class="project">{escape(one["project"])}</span>
-<span class="tags" id="tags">{_chips(one["tags"])}</span></p>
-</div>
-<div id="notices">{loud}{"<p></p>" * _notices(one)}</div>
-<div class="views"><div id="views" role="tablist" aria-label="Views"></div><div id="choose"></div></div>
-<div class="split"><section id="view" aria-live="off"></section>
-<aside id="details" aria-label="Selected event" hidden></aside></div>
-</article>"""
-
-
-def _run_figures(one: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the figures of a session's head by their labels; figures that are 0 are left out."""
-    counts = {
-        "LLM": one["llm_calls"],
-        "tools": one["tool_calls"],
-        "actions": one["actions"],
-        "errors": one["errors"],
-        "tokens": one["tokens_in"] + one["tokens_out"],
-    }
-    return [
-        ("Duration", f"{'at least ' if one['at_least'] else ''}{_seconds(one)}"),
-        *([("Cost", _money(one))] if one["llm_calls"] or one["cost_nano"] else []),
-        *(
-            (label if number > 1 else label.removesuffix("s"), output.count(number))
-            for label, number in counts.items()
-            if number
-        ),
-    ]
-
-
-def _notices(one: dict[str, Any]) -> int:
-    """Return how many warnings the page will have, for which it keeps room."""
-    budget = one.get("budget")
-    unfinished = one["unfinished"] and one["state"] != "Running"
-    spent = budget and budget.get("reached_at")
-    return sum(map(bool, (one["dropped"], unfinished, spent, one.get("late"), one.get("spilled"))))
-
-
-def _reason(one: dict[str, Any]) -> str:
-    """Return the line of a reason that says most: of a traceback the last one."""
-    lines = [line.strip() for line in (one["reason"] or "").splitlines() if line.strip()] or ["How it ended"]
-    return escape(lines[-1] if lines[0].startswith("Traceback") else lines[0])
 
 
 def _across(facts: Facts) -> str:
     one: Any = facts
     labels = {
         "Sessions": output.count(one["sessions"]),
-        "Cost": _money(one),
+        "Cost": page_html.money(one),
         "LLM calls": output.count(one["llm_calls"]),
         "Tool calls": output.count(one["tool_calls"]),
         "Errors": output.count(one["errors"]),

@@ -1,0 +1,162 @@
+"""Pieces of HTML that the pages of a server and reports share; everything recorded in them is escaped."""
+
+from __future__ import annotations
+
+from html import escape
+
+from localops import output
+from localops.encoding import encode
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
+
+    from localops.reading.facts import Facts
+
+# States whose reason is in the head of a session.
+_QUIET = frozenset(("Success", "Running"))
+
+
+def embedded(facts: object) -> str:
+    """Return JSON for a script element, with characters escaped that could end it or begin a comment."""
+    text = encode.dumps(facts).decode()
+    for character in "<>&\u2028\u2029":
+        text = text.replace(character, f"\\u{ord(character):04x}")
+    return text
+
+
+def session_head(facts: Facts) -> str:
+    """Return the head of a session, and the places of its views and of the details of an event."""
+    one: Any = facts
+    figures = "".join(
+        f'<div data-id="{label}"><dt>{label}</dt><dd>{escape(value)}</dd></div>' for label, value in _run_figures(one)
+    )
+    state = escape(one["state"])
+    reason = f"""<button type="button" class="reason {state}" id="reason">{_reason(one)}</button>"""
+    # The reason of a run that did not succeed has a line of its own.
+    quiet, loud = (reason, "") if one["state"] in _QUIET else ("", f'<div class="bad">{reason}</div>')
+    return f"""<article id="session" data-id="{escape(one["session_id"])}">
+<div class="run" id="head">
+<h1 title="{escape(one["name"] or "unnamed")}">{escape(one["name"] or "unnamed")}</h1>
+<span class="state {state}" id="state">{state}</span>
+<dl class="run-figures" id="totals">{figures}</dl>
+{quiet}
+<div class="acts" id="acts"></div>
+</div>
+<div id="extras" hidden>
+<p class="meta"><time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))} UTC</time>
+<span class="project">{escape(one["project"])}</span>
+<span class="tags" id="tags">{chips(one["tags"])}</span></p>
+</div>
+<div id="notices">{loud}{"<p></p>" * _notices(one)}</div>
+<div class="views"><div id="views" role="tablist" aria-label="Views"></div><div id="choose"></div></div>
+<div class="split"><section id="view" aria-live="off"></section>
+<aside id="details" aria-label="Selected event" hidden></aside></div>
+</article>"""
+
+
+def _run_figures(one: dict[str, Any]) -> list[tuple[str, str]]:
+    """Return the figures of a session's head by their labels; figures that are 0 are left out."""
+    counts = {
+        "LLM": one["llm_calls"],
+        "tools": one["tool_calls"],
+        "actions": one["actions"],
+        "errors": one["errors"],
+        "tokens": one["tokens_in"] + one["tokens_out"],
+    }
+    return [
+        ("Duration", f"{'at least ' if one['at_least'] else ''}{seconds(one)}"),
+        *([("Cost", money(one))] if one["llm_calls"] or one["cost_nano"] else []),
+        *(
+            (label if number > 1 else label.removesuffix("s"), output.count(number))
+            for label, number in counts.items()
+            if number
+        ),
+    ]
+
+
+def _notices(one: dict[str, Any]) -> int:
+    """Return how many warnings the page will have, for which it keeps room."""
+    budget = one.get("budget")
+    unfinished = one["unfinished"] and one["state"] != "Running"
+    spent = budget and budget.get("reached_at")
+    return sum(map(bool, (one["dropped"], unfinished, spent, one.get("late"), one.get("spilled"))))
+
+
+def _reason(one: dict[str, Any]) -> str:
+    """Return the line of a reason that says most: of a traceback the last one."""
+    lines = [line.strip() for line in (one["reason"] or "").splitlines() if line.strip()] or ["How it ended"]
+    return escape(lines[-1] if lines[0].startswith("Traceback") else lines[0])
+
+
+def chips(tags: Iterable[str]) -> str:
+    """Return tags."""
+    return "".join(f'<span class="tag">{escape(tag)}</span>' for tag in tags)
+
+
+def seconds(one: dict[str, Any]) -> str:
+    """Return how long a session took."""
+    return output.short_duration(round(one["seconds"] * 1e9))
+
+
+def money(one: dict[str, Any]) -> str:
+    """Return what sessions cost."""
+    return output.money_of(one["cost_nano"], one["unpriced"], one["llm_calls"], at_least=one["cost_at_least"])
+
+
+# The list of sessions
+
+_PICK = '<td class="pick"></td>'
+_PICK_HEAD = '<th class="pick" scope="col"><span class="visually-hidden">Compare</span></th>'
+_COLUMNS = (
+    ("name", "Name", ""),
+    ("state", "State", ""),
+    ("began", "Started (UTC)", ""),
+    ("seconds", "Duration", "num"),
+    ("llm_calls", "LLM", "num"),
+    ("tool_calls", "Tools", "num"),
+    ("errors", "Errors", "num"),
+    ("tokens", "Tokens", "num"),
+    ("cost", "Cost", "num"),
+    ("agents", "Agents", ""),
+    ("models", "Models", ""),
+)
+
+
+def session_table(listed: Sequence[Facts], address: Callable[[str], str], *, picks: bool) -> str:
+    """Return the table of sessions, each with a link to an address for its id; `picks` leaves room for check boxes."""
+    heads = "".join(
+        f'<th scope="col" data-col="{name}" data-sort="{name}"{f" class={kind}" if kind else ""}>{label}</th>'
+        for name, label, kind in _COLUMNS
+    )
+    rows = "".join(_session_row(one, address(str(one["session_id"])), picks=picks) for one in listed)
+    return f"""<div class="table-wrap"><table id="sessions" class="list">
+<thead><tr>{_PICK_HEAD * picks}{heads}</tr></thead>
+<tbody id="rows">{rows}</tbody>
+</table></div>"""
+
+
+def _session_row(one: dict[str, Any], address: str, *, picks: bool) -> str:
+    began = f'<time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))}</time>'
+    reason = one.get("reason") if one["state"] != "Success" else None
+    because = f'<div class="because">{escape(reason)}</div>' if reason else ""
+    cells = (
+        '<td class="name"><div class="lines"><div class="titled">',
+        f'<a class="title" href="{escape(address)}">{escape(one["name"] or "unnamed")}</a>',
+        f'<div class="tags">{chips(one["tags"])}</div></div>{because}</div></td>',
+        f'<td class="state-cell"><span class="state {escape(one["state"])}">{escape(one["state"])}</span></td>',
+        f'<td class="began">{began}</td>',
+        _cell(f"{'≥' if one['at_least'] else ''}{seconds(one)}", "num"),
+        _cell(output.count(one["llm_calls"]), "num"),
+        _cell(output.count(one["tool_calls"]), "num"),
+        _cell(output.count(one["errors"]), '"num errors-some"' if one["errors"] else '"num errors-none"'),
+        _cell(output.count(one["tokens_in"] + one["tokens_out"]), "num"),
+        _cell(money(one), "num"),
+        *(_cell(", ".join(one.get(name) or ()), "list") for name in ("agents", "models")),
+    )
+    return f'<tr data-id="{escape(one["session_id"])}">{_PICK * picks}{"".join(cells)}</tr>'
+
+
+def _cell(value: object, kind: str = "") -> str:
+    return f"<td{f' class={kind}' if kind else ''}>{escape(str(value))}</td>"
