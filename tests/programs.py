@@ -11,18 +11,28 @@ from typing import Any
 from localops.journal.reader import Reader
 from localops.reading import analytics, session_state
 
+from . import warm
+
 _TOP = Path(__file__).parent.parent
 _PATH = os.pathsep.join([str(_TOP), str(_TOP / "sync")])
 
 
 def start(code: str, *arguments: object, **options: Any) -> subprocess.Popen[str]:
-    """Start a program in the home of the test; its stdout and stderr are pipes."""
-    environment = {**os.environ, "PYTHONPATH": _PATH, **options.pop("env", {})}
+    """Start a program in the home of the test; its stdout and stderr are pipes.
+
+    It is a copy of one that has loaded localops. With `fresh`, it loads everything itself, and takes it apart at its
+    end: for what imports do, and what is left to that end.
+    """
+    given = options.pop("env", {})
+    environment = {"PYTHONPATH": _PATH, **given}
     if "RLIMIT_FSIZE" in code:  # a byte-code file that is cut at the limit would break every program after this one
         environment["PYTHONDONTWRITEBYTECODE"] = "1"
-    command = [sys.executable, "-c", code, *map(str, arguments)]
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    return subprocess.Popen(command, env=environment, text=True, **{**pipes, **options})
+    settings: dict[str, Any] = {**pipes, **options}
+    if not settings.pop("fresh", "PYTHONPATH" in given):  # a copy looks for modules where its parent did
+        return warm.recorder().start(code, list(map(str, arguments)), environment, **settings)
+    command = [sys.executable, "-c", code, *map(str, arguments)]
+    return subprocess.Popen(command, env={**os.environ, **environment}, text=True, **settings)
 
 
 def run(code: str, *arguments: object, timeout: float = 60, **options: Any) -> subprocess.CompletedProcess[str]:

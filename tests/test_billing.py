@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sqlite3
 import ssl
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from localops.reading.snapshot import Snapshot
 from localops.recording.billing import is_unbilled
 from localops.recording.events import ActionEvent, ErrorEvent, LLMEvent, ToolEvent
 from localops.recording.session import Session
+from tests import warm
 
 
 @pytest.fixture
@@ -204,13 +204,13 @@ def test_commands_mark_a_call_that_failed_later(failed: Session) -> None:
     """`show` crosses out three events, and says of the two calls that they were not billed."""
     failed.end_session("Failure")
     command = [sys.executable, "-m", "localops", "show"]
-    tree = subprocess.run([*command, "--tree"], capture_output=True, text=True, check=True).stdout
+    tree = warm.run([*command, "--tree"], capture_output=True, check=True).stdout
     assert (tree.count("✗ llm gpt-4o"), tree.count("✗ tool search"), tree.count("not billed")) == (2, 1, 2)
     first = next(one for one in failed.events if one["kind"] == "llm")
-    one = subprocess.run([*command, "--event", first["id"]], capture_output=True, text=True, check=True).stdout
+    one = warm.run([*command, "--event", first["id"]], capture_output=True, check=True).stdout
     assert "✗ llm gpt-4o" in one
     assert "not billed" in one
-    as_json = json.loads(subprocess.run([*command, "--json"], capture_output=True, text=True, check=True).stdout)
+    as_json = json.loads(warm.run([*command, "--json"], capture_output=True, check=True).stdout)
     assert [one["failed"] for one in as_json["events"] if one["kind"] == "llm"] == [True, True]
 
 
@@ -230,7 +230,7 @@ def test_the_share_that_failed_is_that_of_all_events(failed: Session) -> None:
     totals = analytics.totals(failed._journal, failed._id)
     assert analytics.error_rate(totals) == 3 / 6
     command = [sys.executable, "-m", "localops", "analytics", "last"]
-    assert "3 (50.0% of 6 events)" in subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    assert "3 (50.0% of 6 events)" in warm.run(command, capture_output=True, check=True).stdout
 
 
 def test_an_exported_file_of_tables_says_the_same(failed: Session, tmp_path: Path) -> None:
@@ -238,7 +238,7 @@ def test_an_exported_file_of_tables_says_the_same(failed: Session, tmp_path: Pat
     path = tmp_path / "out.sqlite"
     failed.end_session("Failure")
     command = [sys.executable, "-m", "localops", "export", "last", "--format", "sqlite", "-o", str(path)]
-    subprocess.run(command, capture_output=True, check=True)
+    warm.run(command, capture_output=True, check=True)
     with sqlite3.connect(path) as file:
         assert file.execute("select failed from events where kind in ('llm', 'tool')").fetchall() == [(1,)] * 3
     file.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ import pytest
 import localops
 from localops import ActionEvent, BudgetExceeded, ErrorEvent, LLMEvent, Session, ToolEvent
 from localops.decorators import operation, tool
+from tests import warm
 
 
 def begun(**options: Any) -> Session:
@@ -100,7 +100,7 @@ def test_all_processes_spend_the_same_money() -> None:
     session = begun()
     code = "import localops; localops.init(); localops.record(localops.ToolEvent(cost=0.6))"
     env = {**session.env(), "PYTHONPATH": str(Path(localops.__file__).parent.parent)}
-    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+    warm.run([sys.executable, "-c", code], env=env, check=True)
     with pytest.raises(BudgetExceeded):
         session.record(ToolEvent(cost=0.6))
 
@@ -120,7 +120,7 @@ except localops.BudgetExceeded:
     env = {**session.env(), "PYTHONPATH": str(Path(localops.__file__).parent.parent)}
     del env["LOCALOPS_SESSION_ID"]
     command = [sys.executable, "-c", code, str(session.session_id)]
-    done = subprocess.run(command, env=env, check=True, capture_output=True, text=True)
+    done = warm.run(command, env=env, check=True, capture_output=True)
     assert done.stdout == "4\n"
     assert "90% of its budget" in done.stderr
 
@@ -175,6 +175,6 @@ def test_processes_that_share_a_budget_write_that_it_was_reached_once() -> None:
         session.record(ToolEvent(cost=2.0))
     code = "import localops; localops.init(on_budget=lambda *_: None); localops.record(localops.ToolEvent(cost=0.6))"
     env = {**session.env(), "PYTHONPATH": str(Path(localops.__file__).parent.parent)}
-    subprocess.run([sys.executable, "-c", code], env=env, check=True)
+    warm.run([sys.executable, "-c", code], env=env, check=True)
     assert reached(session) == [(1.0, 2.0, None)]
     assert session.get_analytics()["Tool calls"] == 2

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from localops.reading import calls
 from localops.reading.calls import CallIndex, digest
 from localops.reading.home import Home
 from localops.recording.session import Session
+from tests import warm
 
 
 @tool
@@ -134,7 +134,7 @@ def test_the_index_of_deleted_sessions_is_deleted(session: Session, index: _Open
     localops.end_session("Success")
     assert index.past("fetch").failed == 1
     command = [sys.executable, "-m", "localops", "prune", "--session", str(session.session_id), "--yes"]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    done = warm.run(command, capture_output=True)
     assert done.returncode == 0, done.stderr
     assert not (Path(index.home) / "default" / calls.FILE).exists()
 

@@ -227,5 +227,5 @@ def test_a_hook_needs_no_click() -> None:
         "import sys; from localops.coding import hook; hook.main(['claude-code', sys.argv[1]]);"
         "print(sorted({'click', 'localops.recording.client', 'asyncio', 'sqlite3'} & set(sys.modules)))"
     )
-    done = programs.run(code, stop, stdin=subprocess.DEVNULL)
+    done = programs.run(code, stop, stdin=subprocess.DEVNULL, fresh=True)
     assert (done.stdout, done.stderr) == ("[]\n", "")

@@ -221,7 +221,7 @@ def test_atexit_and_del_can_record() -> None:
         "class Late:\n    def __del__(self): session.record(localops.ActionEvent(action_type='del'))\n"
         "late = Late(); late.me = late\n"
     )
-    done = programs.run(code)
+    done = programs.run(code, fresh=True)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False)
     programs.run(_INIT)
     assert programs.names() == ["atexit", "del"]
@@ -233,7 +233,7 @@ def test_names_that_are_first_used_at_exit_are_there() -> None:
         "class Late:\n    def __del__(self): localops.get_session('').record(localops.ActionEvent(action_type='del'))\n"
         "localops.get_session = lambda _, session=session: session\nlate = Late(); late.me = late\n"
     )
-    done = programs.run(code)
+    done = programs.run(code, fresh=True)
     assert (done.returncode, "Traceback" in done.stderr) == (0, False), done.stderr
     programs.run(_INIT)
     assert programs.names() == ["del"]

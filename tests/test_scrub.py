@@ -28,6 +28,7 @@ from localops.reading.home import Filters, Home
 from localops.transfer import remotes, scrubbed
 from localops.upkeep import doctor
 from localops.upkeep.scrub import Scrubbed, scrub
+from tests import warm
 
 R = random.Random(15)
 KEY = "sk-ant-api03-" + "".join(R.choices(string.ascii_letters + string.digits, k=40)) + "7a"
@@ -249,7 +250,7 @@ def test_a_recorder_beside_it_loses_nothing(folder: Path) -> None:
     """Each acknowledged event is there once; what it recorded meanwhile is for the next scrub."""
     _write(folder, *[_row(body={"params": {"text": KEY, "pad": "x" * 2_000}}) for _ in range(2_000)])
     command = [sys.executable, "-c", _RECORDER, "1500", KEY]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as recorder:
+    with warm.start(command, stdout=subprocess.PIPE) as recorder:
         assert recorder.stdout is not None
         assert recorder.stdout.readline() == "ready\n"
         for _ in range(3):
@@ -279,7 +280,7 @@ def test_a_scrub_that_was_killed_is_done_by_the_next(folder: Path) -> None:
     R.seed(clock.now_ns())
     killed = 0
     for _ in range(12):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = warm.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             process.wait(R.uniform(0.3, 2.0))
         except subprocess.TimeoutExpired:

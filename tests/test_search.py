@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import subprocess
 import sys
 from pathlib import Path
 
@@ -18,6 +17,7 @@ from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.reading.home import Home
 from localops.reading.search import FILE, Query, words
+from tests import warm
 
 
 @pytest.mark.parametrize(
@@ -216,7 +216,7 @@ def test_files_that_root_writes_belong_to_the_owner_of_their_folder(tmp_path: Pa
     for path in (tmp_path, *tmp_path.rglob("*")):
         os.chown(path, 65_534, 65_534)
     command = [sys.executable, "-m", "localops", "sessions", "--text", "needle", "--home", str(tmp_path)]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=60)
+    done = warm.run(command, check=True, capture_output=True, timeout=60)
     assert "a run" in done.stdout
     assert (tmp_path / "default" / "search.db").exists()
     assert {path.name: path.stat().st_uid for path in tmp_path.rglob("*") if path.stat().st_uid != 65_534} == {}

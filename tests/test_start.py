@@ -103,7 +103,7 @@ def test_a_clock_before_1970_is_no_trouble() -> None:
         "with localops.init() as session: localops.record(localops.ActionEvent(action_type='early'))\n"
         "print(session.init_timestamp[:4], session.end_state)"
     )
-    done = programs.run(code)
+    done = programs.run(code, fresh=True)
     assert (done.stdout, done.returncode) == ("1970 Success\n", 0), done.stderr
     assert programs.names() == ["early"]
     with programs.reader() as journal:

@@ -12,7 +12,6 @@ import contextlib
 import json
 import os
 import select
-import signal
 import socket
 import subprocess
 import sys
@@ -21,44 +20,76 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from subprocess import CompletedProcess
-from typing import IO
+from typing import IO, Any
 
 from . import programs
 
 # Each request comes with four descriptors: the three streams of the copy, and where its pid and its exit status go.
-# A keeper waits for each copy, so that the program itself has nothing to do but to copy.
+# A copy ends without taking its modules apart, which costs more than most of them do: all that a program can tell is
+# done by then, as the function that ends it is the first to be registered, and so the last to be called.
 _PROGRAM = """
-import gc, importlib, json, os, signal, socket, sys, time
+import atexit, gc, importlib, json, os, select, signal, socket, sys, time
+def end(codes):
+    import os, sys  # the program has no names but its own
+    if codes:
+        try:
+            sys.stdout.flush()
+            sys.stderr.flush()
+        except Exception:  # the interpreter reports it
+            return
+        os._exit(codes[0] & 0xff)
+def run(code, space, codes):
+    del space["run"], space["arguments"]
+    try:
+        exec(code, space)
+    except SystemExit as asked:
+        codes.append(asked.code if isinstance(asked.code, int) else 0 if asked.code is None else 1)
+        raise
+    codes.append(0)
+codes = []
+atexit.register(end, codes)
 gc.disable()
 for name in sys.argv[2:]:
     importlib.import_module(name)
 gc.freeze()  # else each copy would look through all of it for garbage, and so have memory of its own for it
 gc.enable()
 control = socket.socket(fileno=int(sys.argv[1]))
-keepers = set()
+poll = select.poll()
+poll.register(control, select.POLLIN)
+copies = {}
+signal.signal(signal.SIGINT, signal.SIG_IGN)
 while True:
+    ready = [descriptor for descriptor, _ in poll.poll()]
+    for copy in copies.keys() & ready:
+        child, status = copies.pop(copy)
+        poll.unregister(copy)
+        os.close(copy)
+        try:
+            os.write(status, b"%d\\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+        except BrokenPipeError:  # nobody waits for it
+            pass
+        os.close(status)
+    if control.fileno() not in ready:
+        continue
     line, given, _, _ = socket.recv_fds(control, 1 << 20, 4)
-    keepers -= {keeper for keeper in keepers if os.waitpid(keeper, os.WNOHANG)[0]}
     if not line:
-        sys.exit()
-    if (keeper := os.fork()) == 0:
+        for child, _ in copies.values():
+            os.waitpid(child, 0)
+        os._exit(0)
+    if (child := os.fork()) == 0:
         break
-    keepers.add(keeper)
-    for descriptor in given:
+    for descriptor in given[:3]:
         os.close(descriptor)
+    os.write(given[3], b"%d\\n" % child)
+    copy = os.pidfd_open(child)
+    copies[copy] = child, given[3]
+    poll.register(copy, select.POLLIN)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+for copy, (_, status) in copies.items():
+    os.close(copy)
+    os.close(status)
+os.close(given.pop())
 control.close()
-status = given.pop()
-if (child := os.fork()) != 0:
-    for descriptor in given:
-        os.close(descriptor)
-    null = os.open(os.devnull, os.O_RDWR)
-    for number in (0, 1, 2):
-        os.dup2(null, number)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    os.write(status, b"%d\\n" % child)
-    os.write(status, b"%d\\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    os._exit(0)
-os.close(status)
 request = json.loads(line)
 os.environ.clear()
 os.environ.update(request["environment"])
@@ -76,11 +107,13 @@ for number in (0, 1, 2):
     setattr(sys, f"__{name}__", new)
 sys.argv[:] = ["-c", *request["arguments"]]
 code = compile(request["code"], "<string>", "exec")
-kept = {"code", "kept", "name", "__name__", "__builtins__", "__doc__", "__loader__", "__spec__", "__package__"}
+kept = {"run", "code", "codes", "kept", "name"}
+kept |= {"__name__", "__builtins__", "__doc__", "__loader__", "__spec__", "__package__"}
 for name in set(globals()) - kept:
     del globals()[name]
-del kept, name
-exec(code)
+arguments = code, globals(), codes
+del kept, name, code, codes
+run(*arguments)
 """
 
 
@@ -102,16 +135,39 @@ _OURS = (
     "concurrent.futures.thread",
     "encodings.idna",
 )
+# What a program loads that records.
+_RECORDER = (
+    "localops.api",
+    "localops.decorators",
+    "localops.host",
+    "localops.encoding.pricing",
+    "localops.reading.analytics",
+    "localops.reading.recorded_steps",
+    "localops.reading.session_state",
+    "localops.recording.client",
+    "localops.recording.loop_watch",
+    "localops.recording.once",
+    "localops.recording.operation",
+    "localops.recording.process_exit",
+    "localops.recording.scores",
+    "asyncio",
+    "concurrent.futures.thread",
+)
 MAIN = "from localops.__main__ import main\nmain()"
 
 
-class Copy:
-    """A running copy; what it can do, subprocess.Popen does by the same names."""
+class Copy(subprocess.Popen[str]):
+    """A running copy: whatever a Popen can do."""
 
-    def __init__(self, arguments: list[str], status: int, stdout: IO[str] | None) -> None:
+    def __init__(self, arguments: list[str], status: int, pipes: Mapping[str, IO[str]]) -> None:
         self.args = arguments
-        self.stdout = stdout
+        self.stdin, self.stdout, self.stderr = (pipes.get(name) for name in ("stdin", "stdout", "stderr"))
         self.returncode: int | None = None
+        # What communicate() looks at.
+        self.text_mode = True
+        self._communication_started = False
+        self._input = None
+        self._child_created = False  # it is waited for by the program that it is a copy of
         self._status = os.fdopen(status, "rb", buffering=0)
         self._read = b""
         self._until(1, None)
@@ -152,14 +208,6 @@ class Copy:
             with contextlib.suppress(ProcessLookupError):  # it ends just now
                 os.kill(self.pid, number)
 
-    def terminate(self) -> None:
-        """Ask it to end."""
-        self.send_signal(signal.SIGTERM)
-
-    def kill(self) -> None:
-        """End it."""
-        self.send_signal(signal.SIGKILL)
-
 
 # The copies that run, and the programs that they are copies of.
 _running: set[Copy] = set()
@@ -188,15 +236,57 @@ def ours() -> Warm:
     return holding(*_OURS)
 
 
+def recorder() -> Warm:
+    """Return the program that has loaded what it takes to record."""
+    return holding(*_RECORDER)
+
+
 def localops(*arguments: object, timeout: float = 120) -> CompletedProcess[str]:
     """Run a command of localops to its end."""
     return ours().run(MAIN, arguments=list(map(str, arguments)), timeout=timeout)
+
+
+def start(command: Sequence[object], env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+    """Start a copy for a command as subprocess takes it: `python -m localops ...` or `python -c CODE ...`."""
+    python, option, what, *arguments = map(str, command)
+    assert (python, option == "-c" or what == "localops") == (sys.executable, True), command
+    holder, code = (recorder(), what) if option == "-c" else (ours(), MAIN)
+    return holder.start(code, arguments, env, is_all=env is not None, **options)
+
+
+def run(
+    command: Sequence[object],
+    *,
+    capture_output: bool = False,
+    check: bool = False,
+    input: str | None = None,
+    timeout: float = 120,
+    **options: Any,
+) -> CompletedProcess[str]:
+    """Run a copy for a command to its end, with the options of subprocess.run."""
+    if capture_output:
+        options |= {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    if input is not None:
+        options["stdin"] = subprocess.PIPE
+    with start(command, **options) as program:
+        try:
+            out, err = program.communicate(input, timeout)
+        except subprocess.TimeoutExpired:
+            program.kill()
+            raise
+    done = CompletedProcess(program.args, program.returncode, out, err)
+    if check:
+        done.check_returncode()
+    return done
 
 
 def end() -> None:
     """End the programs that hold libraries."""
     while _holders:
         _holders.popitem()[1].__exit__()
+
+
+_NUMBERS = {"stdin": 0, "stdout": 1, "stderr": 2}
 
 
 class Warm:
@@ -227,34 +317,40 @@ class Warm:
         stdin: int | None = None,
         stdout: int | None = None,
         stderr: int | None = None,
+        cwd: str | Path | None = None,
+        is_all: bool = False,
     ) -> Copy:
-        """Start a program in the environment of the test and with what `env` adds.
+        """Start a program in the environment of the test and with what `env` adds, or in that alone if it is all.
 
-        Its streams are those of the test by default, but stdin is empty, and stdout may be subprocess.PIPE.
+        Its streams are those of the test by default, but stdin is empty; each may be subprocess.PIPE.
         """
         request = {
             "code": code,
             "arguments": list(arguments),
-            "environment": {**os.environ, "PYTHONPATH": programs._PATH, **(env or {})},
-            "folder": os.getcwd(),
+            "environment": {**({} if is_all else os.environ), "PYTHONPATH": programs._PATH, **(env or {})},
+            "folder": os.fspath(cwd or os.getcwd()),
             "umask": _umask(),
         }
+        pipes: dict[str, IO[str]] = {}
         with contextlib.ExitStack() as stack:
 
             def ours(descriptor: int) -> int:
                 stack.callback(os.close, descriptor)
                 return descriptor
 
-            printed = None
-            if stdout == subprocess.PIPE:
+            def given(name: str, descriptor: int | None) -> int:
+                if descriptor == subprocess.DEVNULL or (name, descriptor) == ("stdin", None):
+                    return ours(os.open(os.devnull, os.O_RDWR))
+                if descriptor != subprocess.PIPE:
+                    return _NUMBERS[name] if descriptor is None else descriptor
                 read, write = os.pipe()
-                printed, stdout = os.fdopen(read), ours(write)
+                pipes[name] = os.fdopen(write, "w") if name == "stdin" else os.fdopen(read)
+                return ours(read if name == "stdin" else write)
+
+            streams = [given("stdin", stdin), given("stdout", stdout), given("stderr", stderr)]
             answers, status = os.pipe()
-            streams = [ours(os.open(os.devnull, os.O_RDONLY)) if stdin is None else stdin]
-            streams.append(1 if stdout is None else stdout)
-            streams += [2 if stderr is None else stderr, ours(status)]
-            socket.send_fds(self._control, [json.dumps(request).encode()], streams)
-        return Copy([sys.executable, "-c", code, *arguments], answers, printed)
+            socket.send_fds(self._control, [json.dumps(request).encode()], [*streams, ours(status)])
+        return Copy([sys.executable, "-c", code, *arguments], answers, pipes)
 
     def run(
         self,

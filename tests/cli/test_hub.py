@@ -14,13 +14,12 @@ from pathlib import Path
 import apsw
 
 from localops.server.keys import Keys
+from tests import warm
 from tests.server.hubs import batch_of, hub, session_rows
 
 
 def _localops(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "localops", *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
+    return warm.run([sys.executable, "-m", "localops", *arguments], capture_output=True, timeout=60)
 
 
 def test_a_key_is_made_listed_and_revoked(tmp_path: Path) -> None:
@@ -76,10 +75,9 @@ def test_a_hub_says_when_it_listens_in_the_open(tmp_path: Path) -> None:
     """Without TLS at another address than loopback, keys could be read on the way."""
     from localops.cli.hub.serve import check_tls
 
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-c", "from localops.cli.hub.serve import check_tls; check_tls('0.0.0.0', None, None)"],
         capture_output=True,
-        text=True,
         check=True,
     )
     assert "without TLS" in done.stderr

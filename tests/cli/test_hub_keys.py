@@ -8,12 +8,11 @@ import sys
 from pathlib import Path
 
 from localops.server.keys import Keys
+from tests import warm
 
 
 def _localops(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "localops", *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
+    return warm.run([sys.executable, "-m", "localops", *arguments], capture_output=True, timeout=60)
 
 
 def test_a_key_is_listed_with_all_that_limits_it(tmp_path: Path) -> None:

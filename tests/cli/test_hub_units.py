@@ -14,6 +14,7 @@ import pytest
 
 from localops.cli.group import commands
 from localops.cli.hub.units import UNITS
+from tests import warm
 from tests.server.hubs import PATH
 
 _NAMES = sorted(os.listdir(UNITS))
@@ -21,10 +22,9 @@ _SERVICES = [name for name in _NAMES if name.endswith((".service", ".timer"))]
 
 
 def _printed(*arguments: str) -> str:
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "localops", "hub", "units", *arguments],
         capture_output=True,
-        text=True,
         check=True,
         timeout=60,
         env={**os.environ, "PYTHONPATH": PATH},

@@ -138,7 +138,7 @@ def test_the_streams_are_treated_alike(name: str) -> None:
     """A locale without UTF-8, a pipe that is closed, and no stdout at all."""
     _record()
     c_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
-    assert "näme" in _both(name, "last", env=c_locale, encoding="utf-8")[1]
+    assert "näme" in _both(name, "last", env=c_locale, encoding="utf-8", fresh=True)[1]
     assert _both(name, "last", preexec_fn=lambda: os.close(1)) == (0, "", "")
     results = []
     for code in (_PLAIN, _PARSED):

@@ -17,6 +17,7 @@ import pytest
 import localops
 from localops import ActionEvent, LLMEvent, decorators
 from localops.cli.group import COMMANDS
+from tests import warm
 
 AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
@@ -40,11 +41,10 @@ def session() -> localops.Session:
 
 
 def _start(*arguments: str) -> subprocess.Popen[str]:
-    return subprocess.Popen(
+    return warm.start(
         [sys.executable, "-m", "localops", *arguments],
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
 
 
@@ -85,12 +85,10 @@ def test_a_reader_that_has_gone_is_no_error(session: localops.Session) -> None:
     """`localops … | head` ends quietly."""
     read, write = os.pipe()
     os.close(read)
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "localops", "show"],
         stdout=write,
         stderr=subprocess.PIPE,
-        text=True,
-        check=False,
     )
     os.close(write)
     assert (done.returncode, done.stderr) == (0, "")
@@ -116,7 +114,6 @@ def test_a_pipe_gets_utf_8_whatever_the_locale(session: localops.Session, encodi
         [sys.executable, "-m", "localops", "show", "--events", "--json"],
         env={**os.environ, "PYTHONIOENCODING": encoding},
         capture_output=True,
-        check=False,
     )
     assert (done.returncode, done.stderr) == (0, b"")
     assert "北京欢迎你" in done.stdout.decode()
@@ -130,7 +127,6 @@ def test_a_terminal_that_lacks_a_character_shows_another(session: localops.Sessi
         env={**os.environ, "PYTHONIOENCODING": "latin-1", "COLUMNS": "200"},
         stdout=theirs,
         stderr=subprocess.PIPE,
-        check=False,
     )
     os.close(theirs)
     shown = os.read(ours, 65536)

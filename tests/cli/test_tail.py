@@ -12,6 +12,7 @@ import pytest
 
 import localops
 from localops import LLMEvent
+from tests import warm
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -43,8 +44,8 @@ def test_json_is_a_document_a_line(command: Command) -> None:
 def test_waiting_for_a_first_session_prints_a_notice(tmp_path: Path) -> None:
     """`tail -f` of an empty home prints what it waits for, and where."""
     (tmp_path / "home").mkdir()
-    waiting = subprocess.Popen(
-        [sys.executable, "-m", "localops", "tail", "-f"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    waiting = warm.start(
+        [sys.executable, "-m", "localops", "tail", "-f"], stdout=subprocess.PIPE, stderr=subprocess.PIPE
     )
     assert waiting.stderr is not None
     line = waiting.stderr.readline()

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from tests import warm
 from tests.server.uis import RealPages
 
 
@@ -30,7 +31,7 @@ def test_in_a_pipe_it_prints_the_link_and_nothing_else(tmp_path: Path) -> None:
 def test_the_link_as_json(tmp_path: Path) -> None:
     """The link is JSON for a program that starts it."""
     command = [sys.executable, "-m", "localops", "ui", "--port", "0", "--json", "--home", str(tmp_path / "home")]
-    with subprocess.Popen(command, stdout=subprocess.PIPE) as process:
+    with warm.start(command, stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
         document = json.loads(process.stdout.readline())
         process.terminate()
@@ -61,7 +62,7 @@ def test_an_error_is_printed_at_once(tmp_path: Path, options: list[str], code: i
         other.listen()
         filled = [option.format(taken=other.getsockname()[1]) for option in options]
         command = [sys.executable, "-m", "localops", "ui", "--home", str(tmp_path / "home"), *filled]
-        done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+        done = warm.run(command, capture_output=True, timeout=60)
     assert (done.returncode, done.stdout) == (code, "")
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import resource
-import subprocess
 import sys
 import uuid
 import zlib
@@ -22,6 +21,7 @@ from localops.server.request import Endpoint
 from localops.server.routes import ENDPOINTS
 from localops.transfer import bundle, zstd
 from localops.transfer.bundle import Batch
+from tests import warm
 from tests.made import stored
 from tests.server.hubs import RealHub, batch_of, hub, packed, session_rows, wait_until
 
@@ -359,11 +359,9 @@ def test_a_hub_without_its_keys_takes_nothing(tmp_path: Path) -> None:
         assert found.take(batch_of(session_rows()))[0] == 503
         assert (found.ask("GET", "/health")[0], found.ask("GET", "/health")[1]["status"]) == (503, "trouble")
         for command in ("serve", "check"):
-            done = subprocess.run(
+            done = warm.run(
                 [sys.executable, "-m", "localops", "hub", command, "--data", str(found.data)],
                 capture_output=True,
-                text=True,
-                check=False,
                 timeout=60,
             )
             assert (done.returncode, "restore hub.json" in done.stderr) == (2, True), done

@@ -14,13 +14,12 @@ from typing import Any
 from localops.server import audit
 from localops.server.audit import Audit
 from localops.server.keys import Keys
+from tests import warm
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows, wait_until
 
 
 def _localops(*arguments: str) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [sys.executable, "-m", "localops", *arguments], capture_output=True, text=True, check=False, timeout=60
-    )
+    return warm.run([sys.executable, "-m", "localops", *arguments], capture_output=True, timeout=60)
 
 
 def _actions(running: RealHub) -> list[str]:
@@ -172,11 +171,9 @@ print(log.note("kept"))
 def test_a_full_disk_costs_lines_and_nothing_else(tmp_path: Path) -> None:
     """A line is written whole or not at all, and the reason is on stderr; later lines follow."""
     Audit(str(tmp_path)).note("first")
-    done: Any = subprocess.run(
+    done: Any = warm.run(
         [sys.executable, "-c", _FULL, str(tmp_path)],
         capture_output=True,
-        text=True,
-        check=False,
         env={**os.environ, "PYTHONPATH": PATH},
     )
     assert done.stdout.split() == ["False", "False", "True"], done.stderr

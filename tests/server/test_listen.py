@@ -27,6 +27,7 @@ from localops.journal import rows
 from localops.reading.home import Home
 from localops.server import sockets
 from localops.transfer import bundle
+from tests import warm
 from tests.server.hubs import PATH, RealHub, batch_of, hub, packed, session_rows, wait_until
 
 
@@ -442,10 +443,10 @@ def test_files_that_root_writes_belong_to_their_owner(tmp_path: Path) -> None:
     """A key that root makes for the user of the service can be read by that user, and so can the project's files."""
     data = tmp_path / "hub"
     command = [sys.executable, "-m", "localops", "hub", "key", "create", "--data", str(data), "--project"]
-    subprocess.run([*command, "one"], check=True, capture_output=True, timeout=60)
+    warm.run([*command, "one"], check=True, capture_output=True, timeout=60)
     for path in (data, *data.rglob("*")):
         os.chown(path, 65_534, 65_534)
-    subprocess.run([*command, "two"], check=True, capture_output=True, timeout=60)
+    warm.run([*command, "two"], check=True, capture_output=True, timeout=60)
     assert {path.stat().st_uid for path in (data, *data.rglob("*"))} == {65_534}
     assert (data / "two" / "journal.db").exists()
 

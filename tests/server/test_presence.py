@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from tests import warm
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows
 
 _SECOND = """
@@ -21,12 +22,11 @@ main(sys.argv[2:])
 
 def _second(running: RealHub, patience: float) -> subprocess.Popen[str]:
     serve = ["hub", "serve", "--data", str(running.data), "--port", "0"]
-    return subprocess.Popen(
+    return warm.start(
         [sys.executable, "-c", _SECOND, str(patience), *serve],
         env={**os.environ, "PYTHONPATH": PATH},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
-        text=True,
     )
 
 
@@ -59,7 +59,5 @@ def test_commands_work_beside_a_hub(tmp_path: Path) -> None:
     """Only serving needs the lock."""
     with hub(tmp_path) as running:
         command = [sys.executable, "-m", "localops", "hub", "check", "--data", str(running.data), "--json"]
-        done = subprocess.run(
-            command, capture_output=True, text=True, check=True, env={**os.environ, "PYTHONPATH": PATH}
-        )
+        done = warm.run(command, capture_output=True, check=True, env={**os.environ, "PYTHONPATH": PATH})
         assert json.loads(done.stdout)["ok"]

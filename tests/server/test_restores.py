@@ -18,6 +18,7 @@ import pytest
 from localops.reading.home import Home
 from localops.server import backups, restores
 from localops.server.keys import Keys
+from tests import warm
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows
 from tests.warm import localops
 
@@ -277,11 +278,11 @@ def test_a_killed_restore_leaves_one_whole_folder(saved: RealHub, tmp_path: Path
     command += ["--data", str(saved.data), "--replace"]
     shutil.copytree(saved.data, tmp_path / "other")
     began = time.monotonic()
-    subprocess.run([*command[:-2], str(tmp_path / "other"), "--replace"], check=True, capture_output=True, timeout=120)
+    warm.run([*command[:-2], str(tmp_path / "other"), "--replace"], check=True, capture_output=True, timeout=120)
     lasts = time.monotonic() - began
     dice, seen = random.Random(3), set()
     for _ in range(KILLS):
-        process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_ENVIRONMENT)
+        process = warm.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_ENVIRONMENT)
         time.sleep(lasts * dice.uniform(0.6, 1.1))
         process.kill()
         process.wait()

@@ -14,8 +14,8 @@ _INIT += "def do(name): record(ActionEvent(action_type=name))\n"
 
 
 def ran(code: str, *arguments: object, **env: str) -> str:
-    """Return the output of a program that must end by itself, without an error."""
-    done = programs.run(_INIT + code, *arguments, env=env, timeout=100)
+    """Return the output of a program that must end by itself, without an error; what it forks loads nothing else."""
+    done = programs.run(_INIT + code, *arguments, env=env, timeout=100, fresh=True)
     assert done.returncode == 0, done.stderr
     return done.stdout
 

@@ -27,6 +27,7 @@ from localops.transfer.remotes import Remote
 from localops.upkeep import sweep
 from localops_sync import bundle_file, exit_codes, relay, worker
 from localops_sync.bundle_file import Share
+from tests import warm
 from tests.server.hubs import hub
 
 KEY = "6b1f2f0e-0000-4000-8000-000000000001"
@@ -122,11 +123,9 @@ def test_a_row_whose_file_was_not_in_the_bundle_stays_unsent(home: str, data: st
     blob.write_bytes(b"x")
     if flaw == "missing":
         blob.unlink()
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "localops", "bundle", "-o", path, "--remote", "hub", "--home", home],
         capture_output=True,
-        text=True,
-        check=False,
         timeout=60,
     )
     assert (done.returncode, "1 file that rows of default name" in done.stderr) == (3, True), done.stderr
@@ -231,11 +230,9 @@ def test_a_relay_needs_the_remote_of_the_hub(home: str, tmp_path: Path) -> None:
     """A relay without the remote, or without its key, imports nothing."""
     path, there = str(tmp_path / "run.lops"), str(tmp_path / "there")
     bundle_file.pack(home, [Share("default", "hub")], path)
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "localops", "import", path, "--deliver", "hub", "--home", there],
         capture_output=True,
-        text=True,
-        check=False,
         timeout=60,
     )
     assert (done.returncode, "nothing was imported" in done.stderr) == (2, True), done.stderr
@@ -328,11 +325,9 @@ def test_receipts_for_a_copy_are_not_sent_back(home: str, tmp_path: Path) -> Non
     """A relay prints that they mark nothing as delivered, and how to get the hub's own."""
     path = str(tmp_path / "run.lops")
     bundle_file.pack(home, [Share("default", "hub")], path)
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "localops", "import", path, "--home", str(tmp_path / "there")],
         capture_output=True,
-        text=True,
-        check=False,
         timeout=60,
     )
     assert (done.returncode, "bring it back" in done.stderr, "--deliver REMOTE" in done.stderr) == (0, False, True)
@@ -348,7 +343,7 @@ def test_rows_of_pruned_sessions_are_told_apart(home: str, tmp_path: Path) -> No
 
     def run(*arguments: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "localops", *arguments, "--home", there]
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+        return warm.run(command, capture_output=True, check=True, timeout=60)
 
     run("prune", "--session", session, "--yes")
     done = run("import", path)
@@ -370,7 +365,7 @@ def test_better_receipts_are_not_replaced(home: str, data: str, tmp_path: Path) 
     def run(folder: Path | str, *options: str) -> subprocess.CompletedProcess[str]:
         command = [sys.executable, "-m", "localops", "import", path, "--home", str(folder), *options]
         environ = {name: value for name, value in os.environ.items() if "API_KEY" not in name}
-        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60, env=environ)
+        return warm.run(command, capture_output=True, check=True, timeout=60, env=environ)
 
     assert f"{back} has better receipts, and was left as it is" in run(tmp_path / "there").stderr
     facts = json.loads(run(data, "--json").stdout)

@@ -17,6 +17,7 @@ import pytest
 
 from localops import cli, output
 from localops_sync.cli.sync import _Request
+from tests import warm
 from tests.server.hubs import RealHub, hub
 from tests.sync.chaos import Authority, Chaos, Exchange, closed_port
 from tests.sync.homes import Sender, identities
@@ -236,7 +237,7 @@ def test_a_port_that_is_taken_is_named(real: RealHub, tmp_path: Path) -> None:
     """`hub serve` says which address it could not have."""
     port = real.url.rpartition(":")[2]
     command = [sys.executable, "-m", "localops", "hub", "serve", "--data", str(tmp_path), "--port", port]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = warm.run(command, capture_output=True, timeout=60)
     assert (done.returncode, f"127.0.0.1:{port}" in done.stderr, "[Errno" in done.stderr) == (1, True, False)
 
 
@@ -245,7 +246,7 @@ def test_a_certificate_without_its_key_is_said(tmp_path: Path) -> None:
     path = tmp_path / "cert.pem"
     path.write_text("none")
     command = [sys.executable, "-m", "localops", "hub", "serve", "--data", str(tmp_path), "--tls-cert", str(path)]
-    done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
+    done = warm.run(command, capture_output=True, timeout=60)
     assert (done.returncode, str(path) in done.stderr, "Traceback" in done.stderr) == (2, True, False)
 
 

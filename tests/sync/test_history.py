@@ -8,7 +8,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import tempfile
 import time
@@ -26,6 +25,7 @@ from localops.transfer.delivery import Limits
 from localops.upkeep import prune
 from localops_sync import exit_codes
 from localops_sync.budget import PassBudget
+from tests import warm
 from tests.server.hubs import PATH, RealHub, hub
 from tests.sync import chaos
 from tests.sync.homes import Identity, Sender, identities, without_waiting
@@ -129,7 +129,7 @@ class Histories(RuleBasedStateMachine):
         """Run one pass or two at once, and kill them."""
         self.weather.calm()
         command = [sys.executable, "-m", "localops", "sync", "--home", self._home(which).home, "--quiet"]
-        passes = [subprocess.Popen(command, env={**os.environ, "PYTHONPATH": PATH}) for _ in range(1 + twice)]
+        passes = [warm.start(command, env={**os.environ, "PYTHONPATH": PATH}) for _ in range(1 + twice)]
         time.sleep(after)
         for each in passes:
             each.send_signal(signal.SIGKILL)

@@ -20,6 +20,7 @@ from localops.journal import blobs
 from localops.journal.reader import Reader
 from localops.transfer import bundle, remotes
 from localops.transfer.remotes import Remote
+from tests import warm
 from tests.server.hubs import PATH, RealHub, hub
 from tests.sync import chaos
 from tests.sync.homes import Sender, identities
@@ -337,11 +338,10 @@ def test_a_hub_in_an_empty_folder_warns_that_it_is_new(tmp_path: Path) -> None:
     data = tmp_path / "empty"
     data.mkdir()
     for warns in (True, False):
-        process = subprocess.Popen(
+        process = warm.start(
             [sys.executable, "-m", "localops", "hub", "serve", "--data", str(data), "--port", "0"],
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
-            text=True,
             env={**os.environ, "PYTHONPATH": PATH},
         )
         assert process.stdout is not None
@@ -524,7 +524,7 @@ def _record_into_other() -> None:
     """Record an ended session into a project that has no remote."""
     program = "import localops; localops.start_session(name='two').end_session('Success')"
     environment = {**os.environ, "PYTHONPATH": PATH, "LOCALOPS_PROJECT": "other"}
-    subprocess.run([sys.executable, "-c", program], check=True, timeout=60, env=environment)
+    warm.run([sys.executable, "-c", program], check=True, timeout=60, env=environment)
 
 
 @pytest.mark.foreign_open

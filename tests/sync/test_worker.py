@@ -307,7 +307,7 @@ def test_the_lock_is_not_what_makes_it_right(sender: Sender, there: str) -> None
         "main(['sync', '--home', sys.argv[1], '--max-rows', '300'])"
     )
     both = [
-        subprocess.Popen([sys.executable, "-c", program, sender.home], env={**os.environ, "PYTHONPATH": PATH})
+        warm.start([sys.executable, "-c", program, sender.home], env={**os.environ, "PYTHONPATH": PATH})
         for _ in range(3)
     ]
     assert {process.wait(60) for process in both} <= {exit_codes.DONE, exit_codes.BUDGET}
@@ -603,9 +603,7 @@ def test_waiting_bytes_include_files(sender: Sender) -> None:
     _filmed(sender, os.urandom(size))
     command = [sys.executable, "-m", "localops"]
     for arguments in ["sync", "--dry-run", "--json"], ["status", "--json"]:
-        done = subprocess.run(
-            [*command, *arguments, "--home", sender.home], capture_output=True, text=True, check=True, timeout=60
-        )
+        done = warm.run([*command, *arguments, "--home", sender.home], capture_output=True, check=True, timeout=60)
         report = json.loads(done.stdout)
         project = report["projects"][0] if "projects" in report else {}
         remote = (project or report)["remotes"][0]
@@ -955,7 +953,7 @@ def test_killed_at_any_moment_and_run_again(own: RealHub, tmp_path: Path) -> Non
     sender.write(3_000, body=json.dumps("x" * 300))
     command = [sys.executable, "-m", "localops", "sync", "--home", sender.home, "--quiet"]
     for n in range(8):
-        process = subprocess.Popen(command, env={**os.environ, "PYTHONPATH": PATH})
+        process = warm.start(command, env={**os.environ, "PYTHONPATH": PATH})
         time.sleep(0.3 + 0.05 * n)
         process.send_signal(signal.SIGKILL)
         process.wait(30)
@@ -1012,12 +1010,10 @@ def test_a_project_that_cannot_be_read_stops_no_other(sender: Sender, there: str
     bad.mkdir()
     (bad / "remotes.json").write_text("{broken")
     (bad / "journal.db").write_bytes(b"no journal at all")
-    done = subprocess.run(
+    done = warm.run(
         [sys.executable, "-m", "localops", "sync", "--home", sender.home, "--json"],
         env={**os.environ, "PYTHONPATH": PATH},
         capture_output=True,
-        text=True,
-        check=False,
     )
     report = json.loads(done.stdout)
     assert done.returncode == exit_codes.ACT

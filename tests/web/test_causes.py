@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 
 import pytest
 from playwright.sync_api import Browser
 
+from tests import warm
 from tests.web.conftest import Visit, environment, serving, visiting
 
 RECORDER = """
@@ -43,7 +43,7 @@ session.end_session("Failure")
 def visit(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
     """Return a visit to a run whose tool failed inside two operations, twice."""
     home = tmp_path_factory.mktemp("causes") / "home"
-    subprocess.run([sys.executable, "-c", RECORDER], env=environment(home), check=True, timeout=60)
+    warm.run([sys.executable, "-c", RECORDER], env=environment(home), check=True, timeout=60)
     with serving(home) as link, visiting(chromium, link) as visit:
         yield visit
 

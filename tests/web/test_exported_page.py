@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -11,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests import warm
 from tests.web.conftest import environment, recorded
 from tests.web.test_costs import BRANCHES, COSTS, SPENT
 
@@ -23,7 +23,7 @@ def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         recorded(home, kind)
     path = home.with_name("runs.html")
     command = [sys.executable, "-m", "localops", "export", "--all", "-o", str(path)]
-    subprocess.run(command, env=environment(home), check=True, capture_output=True)
+    warm.run(command, env=environment(home), check=True, capture_output=True)
     return path
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests import warm
 from tests.web.conftest import Visit, environment, serving, visiting
 from tests.web.test_live import Program, program, visit
 
@@ -31,7 +31,7 @@ session.end_session("Success")
 def talk(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
     """Return a visit to a home with a long conversation."""
     home = tmp_path_factory.mktemp("talk") / "home"
-    subprocess.run([sys.executable, "-c", RECORDER], env=environment(home), check=True, timeout=120)
+    warm.run([sys.executable, "-c", RECORDER], env=environment(home), check=True, timeout=120)
     with serving(home) as link, visiting(chromium, link) as visit:
         yield visit
 
@@ -135,7 +135,7 @@ def test_charts_of_a_running_session_stay(program: Program, visit: Visit) -> Non
 def test_news_leave_the_rows_that_did_not_change(chromium: Browser, tmp_path: Path) -> None:
     """A row keeps its element, its focus and a selection while other sessions come and go on."""
     home = tmp_path / "live"
-    subprocess.run([sys.executable, "-c", RECORDER], env=environment(home), check=True, timeout=120)
+    warm.run([sys.executable, "-c", RECORDER], env=environment(home), check=True, timeout=120)
     with serving(home) as link, visiting(chromium, link) as visit:
         page = visit.open("/")
         row = page.locator("#rows tr", has_text="long talk")

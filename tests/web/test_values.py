@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests import warm
 from tests.web.conftest import Visit, environment, serving, visiting
 
 PIXEL = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mNk+M9QDwADhgGAWjR9awAAAABJRU5ErkJggg=="
@@ -112,7 +113,7 @@ def values(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     """Return a visit to a session with values of every form."""
     home = tmp_path_factory.mktemp("values") / "home"
     command = [sys.executable, "-c", RECORDER, json.dumps(EVENTS)]
-    subprocess.run(command, env=environment(home), check=True, timeout=60)
+    warm.run(command, env=environment(home), check=True, timeout=60)
     with serving(home) as link, visiting(chromium, link) as visit:
         yield visit
 
