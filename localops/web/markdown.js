@@ -9,7 +9,7 @@ const HEADING = /^ {0,3}(#{1,6})\s+(.*)$/;
 const RULE = /^ {0,3}([-*_])( *\1){2,}\s*$/;
 const ITEM = /^(\s*)([-*+]|\d{1,9}[.)])\s+(.*)$/;
 const QUOTE = /^ {0,3}> ?/;
-const TABLE_LINE = /^\s*\|?(\s*:?-{2,}:?\s*\|)+\s*(:?-{2,}:?\s*)?$/;
+const TABLE_LINE = /^\s*(\|\s*)?(:?-{2,}:?\s*\|\s*)+(:?-{2,}:?\s*)?$/;
 // Deeper lists and quotes are shown as text: recorded text may be nested without end.
 const DEEPEST = 6;
 
