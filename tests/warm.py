@@ -66,7 +66,7 @@ while True:
         os.close(copy)
         try:
             os.write(status, b"%d\\n" % os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-        except BrokenPipeError:  # nobody waits for it
+        except BrokenPipeError:  # no one waits for it
             pass
         os.close(status)
     if control.fileno() not in ready:

@@ -139,7 +139,7 @@ def test_the_streams_are_treated_alike(name: str) -> None:
     _record()
     c_locale = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}
     assert "näme" in _both(name, "last", env=c_locale, encoding="utf-8", fresh=True)[1]
-    assert _both(name, "last", preexec_fn=lambda: os.close(1)) == (0, "", "")
+    assert _both(name, "last", preexec_fn=lambda: os.close(1), fresh=True) == (0, "", "")
     results = []
     for code in (_PLAIN, _PARSED):
         read, write = os.pipe()
