@@ -16,8 +16,8 @@ from localops.server.clickhouse.migrations import migrate
 from localops.server.clickhouse.store import ClickHouseStore
 from localops.server.home_store import HomeStore
 from tests.clickhouse.answers import answers
-from tests.clickhouse.conftest import Server
 from tests.clickhouse.programs import PROJECT, Program
+from tests.clickhouse.servers import Server
 
 _numbers = itertools.count()
 

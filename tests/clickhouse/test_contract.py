@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,16 +9,7 @@ import pytest
 from localops.journal.journal import Journal
 from localops.server.home_store import HomeStore
 from tests.clickhouse.both import Both
-from tests.clickhouse.conftest import Server
 from tests.clickhouse.programs import PROJECT, Program
-
-
-@pytest.fixture
-def both(tmp_path: Path, clickhouse: Server) -> Iterator[Both]:
-    """Return two empty stores."""
-    made = Both(tmp_path, clickhouse)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("seed", [1, 2])

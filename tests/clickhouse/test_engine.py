@@ -10,7 +10,7 @@ import pytest
 from localops.errors import ConfigError
 from localops.server.clickhouse import migrations
 from localops.server.clickhouse.engine import Address, Engine, EngineError, address, literal
-from tests.clickhouse.conftest import Server
+from tests.clickhouse.servers import Server
 
 ODD = ["", "a'b", "back\\slash", "new\nline", "tab\t", "\0", "{name}", "\u2028", "🜁", "\\'", "%s", "')--"]
 

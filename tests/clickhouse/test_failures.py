@@ -8,8 +8,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
-from pathlib import Path
 from random import Random
 
 import pytest
@@ -18,8 +16,8 @@ from localops.reading.analytics import Chosen
 from localops.reading.home import Filters
 from localops.server.request import Unavailable
 from tests.clickhouse.both import Both
-from tests.clickhouse.conftest import Server
 from tests.clickhouse.programs import PROJECT, Program, Step
+from tests.clickhouse.servers import Server
 from tests.server.hubs import PATH
 
 # A hub that takes the first steps of a program, and is killed after rows were stored and before its own commit.
@@ -39,22 +37,6 @@ for number, step in enumerate(Program(seed).steps(deletions=False)):
         Archive.put = put_and_die
     step(store)
 """
-
-
-@pytest.fixture
-def both(tmp_path: Path, clickhouse: Server) -> Iterator[Both]:
-    """Return two empty stores."""
-    made = Both(tmp_path, clickhouse)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def own(tmp_path: Path, own_clickhouse: Server) -> Iterator[Both]:
-    """Return two empty stores; one of them has a ClickHouse of its own."""
-    made = Both(tmp_path, own_clickhouse)
-    yield made
-    made.close()
 
 
 @pytest.mark.parametrize("lost", [False, True])
@@ -82,48 +64,48 @@ def test_a_hub_that_is_killed_after_an_insert_counts_it_once(both: Both, clickho
     both.compare(program, but=unknown)
 
 
-def test_without_clickhouse_nothing_is_taken_and_nothing_is_lost(own: Both, own_clickhouse: Server) -> None:
+def test_without_clickhouse_nothing_is_taken_and_nothing_is_lost(both: Both, mortal: Server) -> None:
     """Doors raise Unavailable, also in a hub that starts; what is in the mirror can be read meanwhile."""
     program = Program(21)
     steps = list(program.steps(deletions=False))
     half = len(steps) // 2
     for step in steps[:half]:
-        assert step(own.store) == step(own.home)
-    listed = own.home.sessions(PROJECT, Filters(), before=None, limit=50)
-    own_clickhouse.kill()
+        assert step(both.store) == step(both.home)
+    listed = both.home.sessions(PROJECT, Filters(), before=None, limit=50)
+    mortal.kill()
     for _ in range(2):
         with pytest.raises(Unavailable):
-            steps[half](own.store)
+            steps[half](both.store)
         with pytest.raises(Unavailable):
-            own.store.try_writing(PROJECT)
-        assert own.store.sessions(PROJECT, Filters(), before=None, limit=50) == listed
+            both.store.try_writing(PROJECT)
+        assert both.store.sessions(PROJECT, Filters(), before=None, limit=50) == listed
         # The same in a hub that starts meanwhile.
-        own.begin_again(engine=own_clickhouse.engine(own.database))
-    own_clickhouse.start()
+        both.begin_again(engine=mortal.engine(both.database))
+    mortal.start()
     for step in steps[half:]:
-        assert step(own.store) == step(own.home)
-    own.compare(program)
+        assert step(both.store) == step(both.home)
+    both.compare(program)
 
 
-def test_a_cold_session_waits_for_clickhouse(own: Both, own_clickhouse: Server) -> None:
+def test_a_cold_session_waits_for_clickhouse(both: Both, mortal: Server) -> None:
     """Lists and figures need it not; a page of a session that is evicted is Unavailable, and comes back."""
     program = Program(22)
-    own.begin_again(bound=0)
+    both.begin_again(bound=0)
     for step in program.steps(deletions=False, doors=False):
-        assert step(own.store) == step(own.home)
-    own.store.make_room(PROJECT)
-    listed, _ = own.home.sessions(PROJECT, Filters(), before=None, limit=50)
+        assert step(both.store) == step(both.home)
+    both.store.make_room(PROJECT)
+    listed, _ = both.home.sessions(PROJECT, Filters(), before=None, limit=50)
     oldest = bytes.fromhex(str(listed[-1]["session_id"]).replace("-", ""))
-    expected = own.home.events(PROJECT, oldest, after=0, limit=500)
-    own_clickhouse.kill()
-    assert own.store.sessions(PROJECT, Filters(), before=None, limit=50) == (listed, None)
-    assert own.store.analytics(PROJECT, "kind", Chosen(), limit=50) == own.home.analytics(
+    expected = both.home.events(PROJECT, oldest, after=0, limit=500)
+    mortal.kill()
+    assert both.store.sessions(PROJECT, Filters(), before=None, limit=50) == (listed, None)
+    assert both.store.analytics(PROJECT, "kind", Chosen(), limit=50) == both.home.analytics(
         PROJECT, "kind", Chosen(), limit=50
     )
     with pytest.raises(Unavailable):
-        own.store.events(PROJECT, oldest, after=0, limit=500)
-    own_clickhouse.start()
-    assert own.store.events(PROJECT, oldest, after=0, limit=500) == expected
+        both.store.events(PROJECT, oldest, after=0, limit=500)
+    mortal.start()
+    assert both.store.events(PROJECT, oldest, after=0, limit=500) == expected
 
 
 def test_a_clickhouse_that_only_reads_takes_nothing(both: Both, clickhouse: Server) -> None:
@@ -142,22 +124,22 @@ def test_a_clickhouse_that_only_reads_takes_nothing(both: Both, clickhouse: Serv
     both.compare(program)
 
 
-def test_a_clickhouse_that_is_killed_again_and_again_loses_nothing(own: Both, own_clickhouse: Server) -> None:
+def test_a_clickhouse_that_is_killed_again_and_again_loses_nothing(both: Both, mortal: Server) -> None:
     """Each batch is sent until it is taken; in the end all is there once, in the order in which it was taken."""
     program = Program(24)
     ended = threading.Event()
-    killer = threading.Thread(target=_kill_again_and_again, args=(own_clickhouse, ended))
+    killer = threading.Thread(target=_kill_again_and_again, args=(mortal, ended))
     killer.start()
     try:
         for step in program.steps(deletions=False, doors=False):
-            _until_taken(step, own)
-            step(own.home)
+            _until_taken(step, both)
+            step(both.home)
     finally:
         ended.set()
         killer.join()
-    own.compare(program)
-    own.lose_mirror()
-    own.compare(program)
+    both.compare(program)
+    both.lose_mirror()
+    both.compare(program)
 
 
 def _kill_again_and_again(server: Server, ended: threading.Event) -> None:
@@ -167,11 +149,11 @@ def _kill_again_and_again(server: Server, ended: threading.Event) -> None:
         server.start()
 
 
-def _until_taken(step: Step, own: Both) -> None:
+def _until_taken(step: Step, both: Both) -> None:
     until = time.monotonic() + 120
     while True:
         try:
-            step(own.store)
+            step(both.store)
             return
         except Unavailable:
             assert time.monotonic() < until, "a batch was never taken"

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,18 +20,10 @@ from localops.server.keys import Keys
 from localops.server.policy import Rules
 from localops.server.retention import BEGIN
 from tests.clickhouse.both import Both
-from tests.clickhouse.conftest import Server
 from tests.clickhouse.programs import PROJECT, Program
+from tests.clickhouse.servers import Server
 from tests.server.hubs import RealHub, batch_of, hub, session_rows
 from tests.warm import localops
-
-
-@pytest.fixture
-def both(tmp_path: Path, clickhouse: Server) -> Iterator[Both]:
-    """Return two empty stores."""
-    made = Both(tmp_path, clickhouse)
-    yield made
-    made.close()
 
 
 @pytest.fixture

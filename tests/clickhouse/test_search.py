@@ -15,7 +15,7 @@ from localops.reading.search import Index
 from localops.recording.client import Client
 from localops.server.clickhouse import event_rows, migrations
 from localops.server.clickhouse.search import ClickHouseIndex
-from tests.clickhouse.conftest import Server
+from tests.clickhouse.servers import Server
 
 TEXTS = [
     "plain words, and more of them",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from tests.clickhouse.conftest import Server
+from tests.clickhouse.servers import Server
 from tests.server.hubs import batch_of, hub, session_rows
 
 
@@ -26,12 +26,12 @@ def test_a_hub_serves_from_clickhouse(tmp_path: Path, clickhouse: Server) -> Non
     assert clickhouse.engine("served").ask("select count(*) as many from lo_event where kind = 'llm'") == [(3,)]
 
 
-def test_a_hub_without_its_clickhouse_answers_503(tmp_path: Path, own_clickhouse: Server) -> None:
+def test_a_hub_without_its_clickhouse_answers_503(tmp_path: Path, mortal: Server) -> None:
     """It starts, senders keep their rows, and it takes them as soon as ClickHouse answers."""
-    own_clickhouse.kill()
-    with hub(tmp_path, "default", "--store", own_clickhouse.url("late")) as running:
+    mortal.kill()
+    with hub(tmp_path, "default", "--store", mortal.url("late")) as running:
         sent = session_rows(3)
         assert running.take(batch_of(sent))[0] == 503
-        own_clickhouse.start()
+        mortal.start()
         status, answer = running.take(batch_of(sent))
         assert (status, answer["stored"]) == (200, len(sent))

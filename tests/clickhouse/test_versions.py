@@ -3,35 +3,16 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
-
-import pytest
 
 from localops.journal.journal import Journal
 from localops.server.clickhouse.engine import Engine, EngineError
 from tests.clickhouse.both import Both
-from tests.clickhouse.conftest import Server
 from tests.clickhouse.programs import PROJECT, Program
+from tests.clickhouse.servers import Server
 
 _SECONDS = 60.0
-
-
-@pytest.fixture
-def both(tmp_path: Path, clickhouse: Server) -> Iterator[Both]:
-    """Return two empty stores."""
-    made = Both(tmp_path, clickhouse)
-    yield made
-    made.close()
-
-
-@pytest.fixture
-def own(tmp_path: Path, own_clickhouse: Server) -> Iterator[Both]:
-    """Return two empty stores; one of them has a ClickHouse of its own."""
-    made = Both(tmp_path, own_clickhouse)
-    yield made
-    made.close()
 
 
 def test_no_earlier_version_is_left(both: Both) -> None:
@@ -49,33 +30,33 @@ def test_no_earlier_version_is_left(both: Both) -> None:
     assert both.store.sums(PROJECT) == both.home.sums(PROJECT)
 
 
-def test_it_is_tried_again_after_a_failure(own: Both, own_clickhouse: Server) -> None:
+def test_it_is_tried_again_after_a_failure(both: Both, mortal: Server) -> None:
     """ClickHouse fails after it has the new contents; the next hub deletes the earlier ones."""
-    _filled(own)
-    _replace(own)
-    own.store.try_writing(PROJECT)
-    own_clickhouse.kill()
-    own.store.close()
-    own_clickhouse.start()
-    own.store = own.opened()
-    assert own.store.sums(PROJECT) == own.home.sums(PROJECT)
-    own.store.write_behind(PROJECT)
-    _wait_until_clean(own.store.engine)
+    _filled(both)
+    _replace(both)
+    both.store.try_writing(PROJECT)
+    mortal.kill()
+    both.store.close()
+    mortal.start()
+    both.store = both.opened()
+    assert both.store.sums(PROJECT) == both.home.sums(PROJECT)
+    both.store.write_behind(PROJECT)
+    _wait_until_clean(both.store.engine)
 
 
-def test_a_mirror_that_is_lost_meanwhile_is_no_hindrance(own: Both, own_clickhouse: Server) -> None:
+def test_a_mirror_that_is_lost_meanwhile_is_no_hindrance(both: Both, mortal: Server) -> None:
     """The hub that makes it again looks for rows with earlier versions."""
-    _filled(own)
-    _replace(own)
-    own.store.try_writing(PROJECT)
-    own_clickhouse.kill()
-    own.store.close()
-    own_clickhouse.start()
-    own.lose_mirror()
-    assert own.store.sums(PROJECT) == own.home.sums(PROJECT)
-    own.store.write_behind(PROJECT)
+    _filled(both)
+    _replace(both)
+    both.store.try_writing(PROJECT)
+    mortal.kill()
+    both.store.close()
+    mortal.start()
+    both.lose_mirror()
+    assert both.store.sums(PROJECT) == both.home.sums(PROJECT)
+    both.store.write_behind(PROJECT)
     # A merge may have cleaned rows meanwhile; nothing tells then which sessions have earlier states, until their merge.
-    _wait_until_clean(own.store.engine, of_rows_alone=True)
+    _wait_until_clean(both.store.engine, of_rows_alone=True)
 
 
 def _filled(both: Both) -> tuple[Program, list[tuple[Any, ...]]]:
