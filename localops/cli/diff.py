@@ -181,7 +181,7 @@ def _notices(compared: RunDiff, a: Snapshot, b: Snapshot) -> Iterator[str]:
     if compared.is_cut:
         yield "a run has more events: only the first 50,000 were compared"
     if not compared.is_exact:
-        yield "too many steps for the shortest list of differences: there may be a shorter one"
+        yield "too many differences to find the shortest list of them: there may be a shorter one"
     for side, seen in (("A", a), ("B", b)):
         if seen.is_running:
             yield f"{side} is still running"

@@ -1,7 +1,8 @@
 """The differences between two runs: steps that were added, removed or changed, that fail now, got slower or dearer.
 
-The steps inside of two that belong together are aligned in turn.  Of all alignments of them, that with the fewest
-differences is taken (`alignment.py`).
+The steps inside of two that belong together are aligned in turn.  Of all alignments, that with the fewest differences
+is taken (`shortest.py`); of runs that differ in too much for that, one with as much in common as can be seen level by
+level (`alignment.py`).
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from collections import Counter, namedtuple
 
 from localops.reading import facts, steps
 from localops.reading.alignment import align
+from localops.reading.shortest import Shortest
 from localops.reading.steps import Step, Steps
 
 TYPE_CHECKING = False
@@ -50,6 +52,7 @@ class RunDiff:
         self._period_a, self._period_b = a.period, b.period
         self.is_cut = a.is_cut or b.is_cut
         self.is_exact = True  # no alignment has fewer differences
+        self._shortest = Shortest()
         self.lines = list(self._lines(a.roots, b.roots))
         self.counts = dict.fromkeys(MARKS, 0) | Counter(mark for line in self.lines for mark in line.marks)
         pairs = [(line.a, line.b) for line in self.lines if line.a and line.b and "changed" not in line.marks]
@@ -69,11 +72,13 @@ class RunDiff:
 
     def _paired(self, a: Sequence[Step], b: Sequence[Step]) -> list[tuple[Step | None, Step | None]]:
         """Return the steps of both, in their order, those that belong together as one pair."""
-        alignment = align([step.keys for step in a], [step.keys for step in b])
-        self.is_exact &= alignment.is_exact
+        indexes = self._shortest.pairs(a, b)
+        if indexes is None:
+            self.is_exact = False
+            indexes = align([step.keys for step in a], [step.keys for step in b]).pairs
         pairs: list[tuple[Step | None, Step | None]] = []
         i = j = 0
-        for one, other in [*alignment.pairs, (len(a), len(b))]:
+        for one, other in [*indexes, (len(a), len(b))]:
             pairs += [(step, None) for step in a[i:one]]
             pairs += [(None, step) for step in b[j:other]]
             if one < len(a):
