@@ -30,6 +30,12 @@ def note(folder: str, url: str) -> None:
     host.write_private(os.path.join(folder, NAME), encode.dumps({"store": url}) + b"\n")
 
 
+def forget(folder: str) -> None:
+    """Note that a home has all of its rows again."""
+    os.unlink(os.path.join(folder, NAME))
+    host.sync_folder(folder)
+
+
 def refuse(folder: str) -> None:
     """Raise ConfigError if a home is only a cache, of which a command would see a part."""
     url = store_of(folder)

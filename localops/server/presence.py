@@ -18,8 +18,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 NAME = ".serving"
+_MOVING = ".moving"
 # Seconds to wait for the end of a hub that is being stopped, as in a restart by a supervisor.
 _PATIENCE = 10.0
+
+
+class Served(ConfigError):
+    """A hub serves the folder, or something else keeps hubs from it."""
 
 
 @contextmanager
@@ -34,15 +39,22 @@ def serving(folder: str) -> Iterator[None]:
 
 
 @contextmanager
-def absent(folder: str) -> Iterator[None]:
-    """Keep hubs from a folder; ConfigError if one serves it."""
-    with _locked(folder, f"a hub serves {folder}: stop it first, then restore"):
+def absent(folder: str, before: str = "restore") -> Iterator[None]:
+    """Keep hubs from a folder; Served if one serves it."""
+    with _locked(folder, f"a hub serves {folder}: stop it first, then {before}"):
         yield
 
 
 @contextmanager
-def _locked(folder: str, refusal: str, *, patience: float = 0.0) -> Iterator[None]:
-    lock = FileLock(os.path.join(folder, NAME), mode=0o600)
+def moving(folder: str) -> Iterator[None]:
+    """Hold the lock of the only process that moves the rows of a folder; hubs may serve it meanwhile."""
+    with _locked(folder, f"the rows of {folder} are being moved by another process: wait for its end", name=_MOVING):
+        yield
+
+
+@contextmanager
+def _locked(folder: str, refusal: str, *, patience: float = 0.0, name: str = NAME) -> Iterator[None]:
+    lock = FileLock(os.path.join(folder, name), mode=0o600)
     try:
         _acquire(lock, folder, refusal, patience)
     except OSError as error:
@@ -62,9 +74,9 @@ def _acquire(lock: FileLock, folder: str, refusal: str, patience: float) -> None
         return
     except Timeout as error:
         if not patience:
-            raise ConfigError(refusal) from error
+            raise Served(refusal) from error
     output.say(f"another hub serves {folder}, or it is being restored: waiting up to {patience:g} s")
     try:
         lock.acquire(timeout=patience, poll_interval=0.1)
     except Timeout as error:
-        raise ConfigError(refusal) from error
+        raise Served(refusal) from error

@@ -10,6 +10,7 @@ from localops.cli.hub.backup import backup
 from localops.cli.hub.check import check
 from localops.cli.hub.delete import delete
 from localops.cli.hub.keys import key
+from localops.cli.hub.move import move
 from localops.cli.hub.quotas import quota
 from localops.cli.hub.restore import restore
 from localops.cli.hub.retention import retention
@@ -26,5 +27,5 @@ def hub() -> None:
     """
 
 
-for _command in (serve, key, quota, retention, delete, check, senders, audit, backup, restore, units):
+for _command in (serve, key, quota, retention, delete, check, senders, audit, backup, restore, move, units):
     hub.add_command(_command)

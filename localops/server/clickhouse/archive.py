@@ -156,6 +156,15 @@ class Archive:
                 )
             )
 
+    def every(self, sessions: Sequence[bytes] | None = None) -> Iterator[Stored]:
+        """Yield every row once, in no order; `sessions`: only theirs."""
+        if sessions is not None:
+            yield from self.rows(sessions)
+            return
+        yield from _stored(
+            self._rows(f"select {_ANSWERED} from lo_event final where project = {{project}}")  # noqa: S608
+        )
+
     def between(self, after: int, upto: int) -> list[Stored]:
         """Return the rows after a seq up to another, in order."""
         statement = (
@@ -224,6 +233,14 @@ class Archive:
         )
         return (Held(bytes.fromhex(session), many, last) for session, many, last in lines)
 
+    def figures(self) -> Iterator[tuple[bytes, int, int, int, int]]:
+        """Yield each session with the number of its rows, the sums of their seqs and checksums, and the last seq."""
+        lines = self._rows(
+            "select session, count() as many, sum(seq) as seqs, sum(sum) as sums, max(seq) as last "
+            "from lo_event final where project = {project} group by session"
+        )
+        return ((bytes.fromhex(session), *figures) for session, *figures in lines)
+
     def repeated(self, most: int) -> list[Version]:
         """Return the newest versions of rows that have others yet, up to so many."""
         lines = self._ask(
@@ -234,9 +251,14 @@ class Archive:
         )
         return [Version(bytes.fromhex(session), bytes.fromhex(id), phase, rev) for session, id, phase, rev in lines]
 
-    def states(self) -> Iterator[tuple[bytes, str]]:
-        """Yield the derived rows of each session that is not gone, as `states.py` writes them."""
-        lines = self._rows("select session, derived from lo_session final where project = {project} and gone = 0")
+    def states(self, sessions: Sequence[bytes] | None = None) -> Iterator[tuple[bytes, str]]:
+        """Yield the derived rows of each session that is not gone, as `states.py` writes them; or of some sessions."""
+        statement = "select session, derived from lo_session final where project = {project} and gone = 0"
+        if sessions is None:
+            lines = self._rows(statement)
+        else:
+            some = f"{statement} and session in {{sessions}}"
+            lines = (line for ids in _some(sessions) for line in self._rows(some, sessions=ids))
         return ((bytes.fromhex(session), derived) for session, derived in lines)
 
     def gone(self, rev: int = 0) -> list[tuple[bytes, int]]:

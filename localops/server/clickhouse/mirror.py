@@ -12,6 +12,7 @@ from collections import Counter, OrderedDict
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from localops import clock
 from localops.encoding import encode
 from localops.errors import JournalError
 from localops.journal import blobs, rows
@@ -70,16 +71,19 @@ _PREPARED = (
       cost integer not null, unpriced integer not null, took_ns integer not null,
       primary key(session, kind)) strict, without rowid""",
     "create index if not exists total_by_last_seq on total(last_seq)",
-    # What is not in ClickHouse yet of what is noted beside rows, whichever process notes it.
+    # What is not in ClickHouse yet of what is noted beside rows, whichever process notes it.  No number is used twice:
+    # a process deletes up to the last one that it has sent.
     """create table if not exists unsent_received(
-      number integer primary key, journal, first, last, id, phase, at_ns, gone)""",
-    "create table if not exists unsent_meta(number integer primary key, key)",
+      number integer primary key autoincrement, journal, first, last, id, phase, at_ns, gone)""",
+    "create table if not exists unsent_meta(number integer primary key autoincrement, key)",
     "create table if not exists unsent_gone(session, at_ns)",
     "create table if not exists unsent_event(seq integer primary key)",
     # The rows that were replaced, of which ClickHouse has earlier versions yet.
     """create table if not exists replaced(
       session blob not null, id blob not null, phase integer not null, rev integer not null,
       primary key(session, id, phase)) strict, without rowid""",
+    # While rows are brought back for good, until this time nothing is evicted, whichever process would.
+    "create table if not exists staying(one integer primary key check(one = 1), until_ns integer not null)",
     """create trigger if not exists note_replaced after update on event begin
       insert or ignore into unsent_event values(new.seq);
     end""",
@@ -100,6 +104,21 @@ _PREPARED = (
         for event, row in (("insert", "new"), ("update", "new"), ("delete", "old"))
     ),
 )
+# What of these is dropped when the journal is no mirror any more.
+_DROPPED = (
+    *(f"note_{event}" for event in ("replaced", "received", "forgotten", "gone", "insert", "update", "delete")),
+    "total_by_last_seq",
+    *("cold", "cold_kind", "unsent_received", "unsent_meta", "unsent_gone", "unsent_event", "replaced", "staying"),
+)
+_WHAT_IS = "select type from sqlite_schema where name = ?"
+_STAY = "insert or replace into staying values(1, ?)"
+_STAYS = "select exists (select 1 from staying where until_ns > ?)"
+_STAY_NS = 86_400_000_000_000
+_SOME_COLD = """
+select c.session, t.rows
+from cold c
+join total t on t.session = c.session
+limit ?"""
 KEPT_KINDS = frozenset({*rows.MILESTONES, "journal", "pruned", "scored", "agent"})
 _KEPT = ", ".join(f"'{kind}'" for kind in sorted(KEPT_KINDS))
 IS_COLD = "select upto from cold where session = ?"
@@ -254,6 +273,24 @@ class Mirror:
         journal.transact(look)
         self.load(journal, cold)
 
+    # Bringing back for good
+
+    def cold(self, journal: Transacting, most: int) -> list[bytes]:
+        """Return a few cold sessions, with so many rows together or one; what is here is not evicted for a day."""
+        some: list[bytes] = []
+
+        def work(execute: Execute) -> None:
+            execute(_STAY, (clock.now_ns() + _STAY_NS,))
+            left = most
+            for session, many in execute(_SOME_COLD, (_AT_ONCE,)).fetchall():
+                if some and many > left:
+                    break
+                some.append(session)
+                left -= many
+
+        journal.transact(work)
+        return some
+
     # Evicting
 
     def grow(self, added: Iterable[Stored]) -> None:
@@ -282,6 +319,8 @@ class Mirror:
 
         def work(execute: Execute) -> None:
             nonlocal evicted, freed, reached
+            if execute(_STAYS, (clock.now_ns(),)).get:
+                return
             page = execute(_VICTIMS, {"after": after, "many": _LOOKED_AT}).fetchall()
             spared = self._pinned.keys() | (self._used.keys() if spares else set())
             victims = [victim for victim in map(_Victim._make, page) if victim.session not in spared]
@@ -304,6 +343,14 @@ class Mirror:
         if reached:
             return evicted, (spares, reached)
         return evicted, (False, 0) if spares else None
+
+
+def leave(execute: Execute) -> None:
+    """Drop what a mirror has beside a journal's tables, in a transaction of a journal that has every row."""
+    for name in _DROPPED:
+        kind = execute(_WHAT_IS, (name,)).get
+        if kind is not None:
+            execute(f"drop {kind} {name}")
 
 
 class _Victim(NamedTuple):

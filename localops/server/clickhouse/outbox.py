@@ -14,6 +14,7 @@ from localops import clock, host
 from localops.encoding import encode
 from localops.errors import JournalError
 from localops.journal import rows
+from localops.journal.reader import Reader
 from localops.journal.sql import statements
 from localops.journal.stored import Stored
 from localops.server.clickhouse import rebuilding
@@ -38,6 +39,14 @@ _ADDED = f"{_ROWS} where seq > ? order by seq limit ?"
 _AT = f"{_ROWS} where seq in (select value from json_each(?)) order by seq"  # noqa: S608
 # Rows of one insert: a journal that was filled before it became a mirror is sent in parts.
 _MOST = 20_000
+# Such a part: the rows after a seq until they have so many bytes.
+_PART = f"""
+select {", ".join((*rows.COUNTS_IN_BODY, "seq", *rows.COLUMNS))}
+from event
+where seq > :after
+order by seq
+limit {_MOST}"""  # noqa: S608
+_PART_BYTES = 16 << 20
 # Sessions whose states are written in one transaction.
 _STATES = 1_000
 _READ = "select value from meta where key = 'mirror'"
@@ -82,6 +91,8 @@ class Kept(NamedTuple):
     building: bool = False
     # The boot of the machine since which no commit can be undone.
     boot: str | None = None
+    # Whether the journal is yet where all rows are for good: they are sent, a part at a time, and more may come.
+    moving: bool = False
 
 
 class Wave(NamedTuple):
@@ -97,8 +108,11 @@ class Wave(NamedTuple):
 class Outbox:
     """Keeps the rows of one project's journal in ClickHouse; used by one thread at a time."""
 
-    def __init__(self, mirror: Mirror, archive: Archive) -> None:
+    def __init__(self, mirror: Mirror, archive: Archive, *, moving: Callable[[int, int], object] | None = None) -> None:
         self.mirror, self.archive = mirror, archive
+        # For a journal that another process still writes to as its only place: called with its newest seq, and the seq
+        # up to which it was sent.
+        self._moving = moving
         # Sessions whose states are not written yet, and those that are gone and have rows in ClickHouse.
         self.dirty: dict[bytes, None] = {}
         self.buried: list[bytes] = []
@@ -225,11 +239,15 @@ class Outbox:
             journal.transact(look)
             if not kept.rev and not self.archive.is_empty():
                 if not (only_begun or kept.building):
-                    raise JournalError(f"{journal.path} has rows of its own: a hub's store on ClickHouse begins empty")
+                    raise JournalError(
+                        f"{journal.path} has rows that were not moved to ClickHouse, which has others of this project: "
+                        "move it to a database without them"
+                    )
                 self._rebuild(journal)
             elif not kept.rev:
                 # What a hub has noted before it kept its rows in ClickHouse.
-                journal.transact(_note_all)
+                journal.transact(_begin_moving)
+            self._send_all(journal)
         self._measure(journal)
         self.buried = self.archive.left_over()
 
@@ -250,6 +268,43 @@ class Outbox:
         journal.transact(begin)
         self.dirty.update(dict.fromkeys(rebuilding.rebuild(journal, self.mirror, self.archive, seq)))
         journal.transact(finish)
+
+    def _send_all(self, journal: Journal) -> None:
+        """Send the rows of a journal that is moved here, a part at a time, so that others write to it meanwhile."""
+        kept = Kept()
+
+        def look(execute: Execute) -> None:
+            nonlocal kept
+            kept = read(execute)
+
+        journal.transact(look, folded=False)
+        with Reader(journal.path) as reader:
+            while kept.moving:
+                kept = self._send_some(journal, reader, kept)
+
+    def _send_some(self, journal: Journal, reader: Reader, kept: Kept) -> Kept:
+        """Send a part of the rows, and note it; return what ClickHouse has then."""
+        try:
+            page, _ = reader.some(_PART, {"after": kept.seq}, _PART_BYTES)
+        except UnicodeDecodeError as error:
+            raise JournalError(
+                f"a row of {journal.path} after seq {kept.seq} is damaged: `localops hub check` names such rows, and "
+                "`localops sync --verify` on the machines sends them again"
+            ) from error
+        kept = kept._replace(rev=_rev_after(kept))
+        if page:
+            some = [(Stored._make(columns), cache_write) for cache_write, *columns in page]
+            self.archive.put(some, kept.rev)
+            row, _ = some[-1]
+            kept = kept._replace(seq=row.seq)
+            if self._moving is not None:
+                [(newest,)] = reader.ask(_MAX)
+                self._moving(newest, kept.seq)
+        elif self._moving is None:
+            kept = kept._replace(moving=False, boot=_boot())
+        journal.transact(lambda execute: write(execute, kept), folded=False)
+        # While others write, a transaction of this process sends what comes later.
+        return kept if page else kept._replace(moving=False)
 
     def _measure(self, journal: Journal) -> None:
         def look(execute: Execute) -> None:
@@ -276,6 +331,9 @@ class Outbox:
 
         with self._off():
             journal.transact(look)
+        # Nothing is stored that was not here.
+        if kept.moving:
+            return
         # The file of a process that was killed has every commit.  What it sent for another comes again.
         if kept.boot is not None and kept.boot == _boot() and not was_moved:
             return
@@ -446,7 +504,9 @@ def take_notes(execute: Execute, notes: Iterable[tuple[str, str | None]]) -> Non
             execute(_NOTE, (key, value))
 
 
-def _note_all(execute: Execute) -> None:
+def _begin_moving(execute: Execute) -> None:
+    """Note that a journal is moved here, and everything that it has noted to be sent."""
+    write(execute, Kept(rev=clock.now_ns(), moving=True))
     _forget_notes(execute)
     execute("insert into unsent_received select null, journal, first, last, id, phase, at_ns, 0 from received")
     execute("insert into unsent_gone select session, at_ns from gone")

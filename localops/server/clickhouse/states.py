@@ -78,6 +78,11 @@ class States:
         }
         return tuple(columns[name] for name in COLUMNS)
 
+    def derived(self, session: bytes) -> str | None:
+        """Return the derived rows of a session as text; None if it is not here."""
+        state = self.of(session, 0)
+        return None if state is None else str(state[COLUMNS.index("derived")])
+
     def _rows(self, table: str, owner: object) -> list[tuple[Any, ...]]:
         columns = ", ".join(self._columns[table])
         statement = f"select {columns} from {table} where {_TABLES[table]} = ?"  # noqa: S608

@@ -100,11 +100,14 @@ class ClickHouseStore(HomeStore):
             kept = self._outboxes.get(project)
             if kept is None:
                 rows = Archive(self.engine, project)
-                kept = self._outboxes[project] = Outbox(Mirror(rows, bound=self._bound), rows)
+                kept = self._outboxes[project] = self._new_outbox(Mirror(rows, bound=self._bound), rows)
             if self._behind is None and not self._stop.is_set():
                 self._behind = threading.Thread(target=self._write_behind, name="states", daemon=True)
                 self._behind.start()
         return kept
+
+    def _new_outbox(self, mirror: Mirror, rows: Archive) -> Outbox:
+        return Outbox(mirror, rows)
 
     def make_tables(self) -> None:
         """Make the tables, or bring them to their newest form; EngineError if that cannot be done now."""
