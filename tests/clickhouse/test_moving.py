@@ -26,8 +26,8 @@ from localops.server.keys import Keys
 from localops.transfer.bundle import Batch
 from tests.clickhouse.answers import answers
 from tests.clickhouse.both import Both
-from tests.clickhouse.conftest import Server
 from tests.clickhouse.programs import PROJECT, Program
+from tests.clickhouse.servers import Server
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows, wait_until
 from tests.warm import localops
 
