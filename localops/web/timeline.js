@@ -266,9 +266,10 @@ export class Timeline {
     const width = this.scroll.clientWidth;
     this.gutter = width >= ROOMY ? GUTTER : NARROW;
     // The width of the part with the bars.
-    this.width = width - this.gutter;
+    this.width = Math.max(0, width - this.gutter);
     this.height = this.scroll.clientHeight;
-    if (!width) return;
+    // Another view is shown: there is nothing to draw on.
+    if (!this.width) return;
     const ratio = Math.min(2, devicePixelRatio || 1);
     for (const [canvas, height] of [
       [this.canvas, this.height],
