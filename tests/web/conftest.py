@@ -6,6 +6,7 @@ and no request went anywhere but to the server.
 
 from __future__ import annotations
 
+import importlib.resources
 import json
 import os
 import shutil
@@ -14,12 +15,14 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from tests.examples import sized
 from tests.warm import MAIN, ours
 
 _ROOT = Path(__file__).parents[2]
@@ -64,6 +67,16 @@ class Visit:
             self.page.wait_for_timeout(50)
         raise AssertionError(f"never so: {condition}")
 
+    def unusable(self) -> list[tuple[Any, ...]]:
+        """Return what axe reports, and by how much the page is wider than the window."""
+        if not self.page.evaluate("'axe' in window"):
+            self.page.evaluate(f"{_axe()};0")
+        run = "axe.run({resultTypes: ['violations'], selectors: false})"
+        each = "result.violations.map(each => [each.id, each.nodes[0].html])"
+        problems = [tuple(one) for one in self.page.evaluate(f"{run}.then(result => {each})")]
+        wide = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
+        return [*problems, ("too wide", wide)] if wide > 0 else problems
+
     def watch(self) -> None:
         """Keep what goes wrong."""
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
@@ -75,6 +88,16 @@ class Visit:
         # The way in begins with a page for strangers, which Chromium calls an error.
         if message.type in ("error", "warning") and "401 (Unauthorized)" not in message.text:
             self.wrong.append(f"{message.type}: {message.text}")
+
+
+@cache
+def _axe() -> str:
+    return (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
+
+
+# Each width and each scheme; all pairs with STRESS_EXAMPLES.
+PAIRS = [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light"), (768, "dark"), (1920, "light")]
+PAIRS = PAIRS[: sized(2, 6)]
 
 
 def environment(home: Path) -> dict[str, str]:
