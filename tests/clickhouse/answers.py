@@ -50,12 +50,21 @@ _FORMS = [name for name in dialects.FORMATS if name not in ("sqlite", "html", "p
 _DAY_NS = 86_400_000_000_000
 
 
-def answers(store: HomeStore, program: Program) -> dict[str, str]:
-    """Return every answer of a store as JSON, by what was asked."""
+def answers(store: HomeStore, program: Program, *, brief: bool = False) -> dict[str, str]:
+    """Return every answer of a store as JSON, by what was asked; `brief`: those that show each row and each figure."""
     asked = dict(_about_all(store, program))
     for session in dict.fromkeys(program.sessions):
         asked |= dict(_about(store, session, program))
-    return {name: json.dumps(_answer(ask), default=_plain, sort_keys=False) for name, ask in asked.items()}
+    return {
+        name: json.dumps(_answer(ask), default=_plain, sort_keys=False)
+        for name, ask in asked.items()
+        if not brief or _is_brief(name)
+    }
+
+
+def _is_brief(name: str) -> bool:
+    begins = ("sums", "rows", "senders", "held ", "all as jsonl", "missing", f"sessions {Filters()}")
+    return name.startswith(begins) or name.endswith((" session", " figures", " events {}"))
 
 
 def _answer(ask: Callable[[], object]) -> object:

@@ -50,9 +50,9 @@ class Both:
         for number, step in enumerate(program.steps()):
             assert step(self.store) == step(self.home), f"step {number}"
 
-    def compare(self, program: Program, but: Sequence[str] = ()) -> None:
-        """Compare every answer, but for some."""
-        expected, given = answers(self.home, program), answers(self.store, program)
+    def compare(self, program: Program, but: Sequence[str] = (), *, brief: bool = False) -> None:
+        """Compare every answer, but for some; `brief`: those that show each row and each figure."""
+        expected, given = (answers(store, program, brief=brief) for store in (self.home, self.store))
         differing = [name for name in expected if expected[name] != given[name] and name not in but]
         assert not differing, f"{differing}: {expected[differing[0]]}\n{given[differing[0]]}"
 

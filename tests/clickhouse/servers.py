@@ -36,7 +36,7 @@ _USERS = """<yandex>
 </users>
 <quotas><default/></quotas>
 </yandex>"""
-_START_SECONDS = 30.0
+_START_SECONDS = 120.0
 # For each line that it reads it starts the program, says its number, and says when that has ended.
 _KEEPER = 'while read -r _; do "$@" >>output 2>&1 & echo $!; wait $!; echo; done'
 

@@ -61,7 +61,7 @@ def test_a_hub_that_is_killed_after_an_insert_counts_it_once(both: Both, clickho
     # Rows that were stored already when a mirror was made again are not counted as coming from a machine; and which
     # batches came is noted in ClickHouse a moment later, so that a sender may be asked for some of them again.
     unknown = ["senders", *(f"held {machine.journal}" for machine in program.machines)] if lost else []
-    both.compare(program, but=unknown)
+    both.compare(program, but=unknown, brief=True)
 
 
 def test_without_clickhouse_nothing_is_taken_and_nothing_is_lost(both: Both, mortal: Server) -> None:
@@ -84,7 +84,7 @@ def test_without_clickhouse_nothing_is_taken_and_nothing_is_lost(both: Both, mor
     mortal.start()
     for step in steps[half:]:
         assert step(both.store) == step(both.home)
-    both.compare(program)
+    both.compare(program, brief=True)
 
 
 def test_a_cold_session_waits_for_clickhouse(both: Both, mortal: Server) -> None:
@@ -121,7 +121,7 @@ def test_a_clickhouse_that_only_reads_takes_nothing(both: Both, clickhouse: Serv
     both.begin_again()
     for step in steps[5:]:
         assert step(both.store) == step(both.home)
-    both.compare(program)
+    both.compare(program, brief=True)
 
 
 def test_a_clickhouse_that_is_killed_again_and_again_loses_nothing(both: Both, mortal: Server) -> None:
@@ -137,9 +137,9 @@ def test_a_clickhouse_that_is_killed_again_and_again_loses_nothing(both: Both, m
     finally:
         ended.set()
         killer.join()
-    both.compare(program)
+    both.compare(program, brief=True)
     both.lose_mirror()
-    both.compare(program)
+    both.compare(program, brief=True)
 
 
 def _kill_again_and_again(server: Server, ended: threading.Event) -> None:
