@@ -5,16 +5,19 @@ from __future__ import annotations
 import json
 import uuid
 from itertools import count
+from random import Random
 from typing import Any
 
 import pytest
 
 import localops
 from localops import ErrorEvent, Loop, LoopDetected, Session, ToolEvent
+from localops.encoding import encode
 from localops.reading import loops, waste
 from localops.reading.home import Home
 from localops.reading.loops import Call
 from localops.reading.waste import Waste
+from localops.recording.loop_watch import LoopWatch
 from tests import loop_runs
 from tests.examples import sized
 from tests.loop_runs import Planted
@@ -422,3 +425,46 @@ def test_without_a_hook_nothing_is_compared() -> None:
     """The recording path then does nothing for it."""
     session = localops.init()
     assert session.recorder.loops is None
+
+
+def test_the_alarm_is_that_of_the_detector() -> None:
+    """Calls that are put aside at first give the same alarms as calls that are all compared at once."""
+    many = 0
+    for seed in range(60):
+        random = Random(seed)
+        watch, detector = LoopWatch(["poll"]), loops.Detector(keep=False)
+        alarms: list[tuple[str, list[bytes]]] = []
+        for number in range(80):
+            id, agent = number.to_bytes(16, "big"), random.choice([None, b"a" * 16])
+            tool, failed = random.choice(["look", "look", "poll"]), random.random() < 0.2
+            items = [("n", random.choice([1, 1, 1, 12, 21])), ("more", random.choice([None, None, None, {"returns": 1}]))]
+            params = {name: value for name, value in random.sample(items, 2) if value is not None}
+            result = {"returns": random.choice([7, 7, 7, "other"])} if random.random() < 0.9 and not failed else {}
+            beside = random.choice([{}, {"logs": f"line {number * 7919}"}])
+            error = ("ValueError", random.choice(["bad", "worse"])) if failed else None
+            in_two = random.random() < 0.5
+            opened = {"params": params, **(beside if in_two else {})}
+            ended = {**result} if in_two else {**opened, **result, **beside}
+            if in_two:
+                watch.began(id, "tool", encode.dumps(opened).decode(), not beside)
+            watch.ended(
+                id,
+                "tool",
+                tool,
+                encode.dumps(ended).decode() if ended else None,
+                parent=None,
+                agent=agent,
+                failed=failed,
+                error=error,
+                has_returned=bool(result) and not in_two,
+            )
+            digest = loops.error_digest(*error, (0, 0)) if error else None
+            plain = Call(
+                id, tool, opened, ended, agent=agent, failed=failed, error=digest, waits=tool == "poll", period=(0, 0)
+            )
+            loop = detector.add(plain)
+            if loop is not None:
+                alarms.append((loop.kind, [call.id for call in loop.calls]))
+        assert [(loop.kind, [id.bytes for id in loop.calls]) for loop in watch.waiting] == alarms, seed
+        many += len(alarms)
+    assert many > 20

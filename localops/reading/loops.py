@@ -44,7 +44,7 @@ _DAY_NS = 86_400 * 1_000_000_000
 # Characters of a result in which ids and times are looked for.
 _READ = 1 << 16
 # Agents, and tool calls that others are made in, of a program that goes on.
-_MOST_STREAMS = 1_000
+MOST_STREAMS = 1_000
 # How long an answer took: a number with a unit, and one under a key that says so.  "30s of 300s" and "5 minutes left"
 # tell how far something has come, and "the 1990s" are no duration.
 _DURATION = re.compile(
@@ -176,9 +176,14 @@ class Detector:
         stream = self._streams.get(key)
         if stream is None:
             stream = self._streams[key] = _Stream(self.loops)
-            if self.loops is None and len(self._streams) > _MOST_STREAMS:
+            if self.loops is None and len(self._streams) > MOST_STREAMS:
                 self._streams.pop(next(iter(self._streams)))
         return stream.add(call)
+
+    def is_failing(self, agent: bytes | None, inside: bytes | None) -> bool:
+        """Return whether a tool of an agent has failed, and not succeeded since."""
+        stream = self._streams.get((agent, inside))
+        return stream is not None and stream.is_failing
 
 
 class _Stream:
@@ -194,6 +199,10 @@ class _Stream:
         self._open: Loop | None = None
         self._failing: dict[str, list[Call]] = {}
         self._open_errors: dict[str, Loop] = {}
+
+    @property
+    def is_failing(self) -> bool:
+        return bool(self._failing)
 
     def add(self, call: Call) -> Loop | None:
         recent, alike, given = self._recent, self._alike, call.given

@@ -179,8 +179,8 @@ class OperationRows:
         # A wait is about to begin: what led to it should be safe from a power cut as well.
         sync = synced or ((kind == "tool" or kind == "llm") and recorder.journal.sync_due())
         self.is_kept = recorder.write(row, sync=sync)
-        if recorder.loops is not None:
-            recorder.loops.began(self.id, kind, rows.body_of(row))
+        if recorder.loops is not None and call is None:
+            recorder.loops.began(self.id, kind, rows.body_of(row), params is not None and not more)
 
     def become(
         self,

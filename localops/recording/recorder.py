@@ -225,8 +225,8 @@ class Recorder:
             event.polling = True
         row = self.writer.measured_event(event, id, at, parent, agent, failed, beside, unbilled=unbilled)
         self._write_recorded(event, row, at)
-        if self.loops is not None:
-            self._compare(self.loops, row, error)
+        if self.loops is not None and row[_KIND] == "tool":
+            self._compare(self.loops, row, error, has_returned=event.returns is not None)
         if failed:  # at once: if what follows is interrupted and done again, the error must not count as another
             event.failed = True
         if isinstance(event, LLMEvent):
@@ -394,18 +394,18 @@ class Recorder:
 
         self.loops = LoopWatch(self._config.polling)
 
-    def _compare(self, watch: LoopWatch, row: Row, error: ErrorEvent | None) -> None:
-        """Compare a call that was recorded in one row with those before it."""
-        columns = rows.whole(row)
+    def _compare(self, watch: LoopWatch, row: Row, error: ErrorEvent | None, *, has_returned: bool) -> None:
+        """Compare a tool call that was recorded in one row with those before it."""
         watch.ended(
-            columns[_ID],
-            columns[_KIND],
-            columns[_NAME] or "",
+            row[_ID],
+            "tool",
+            row[_NAME] or "",
             rows.body_of(row),
-            parent=columns[_PARENT],
-            agent=columns[_AGENT],
+            parent=row[_PARENT],
+            agent=row[_AGENT],
             failed=error is not None,
             error=None if error is None else (error.error_type, error.details),
+            has_returned=has_returned,
         )
 
     def limit(self, dollars: float | None) -> None:
