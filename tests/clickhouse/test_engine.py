@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import threading
 from pathlib import Path
 
@@ -80,7 +81,7 @@ def test_errors_say_what_the_server_says(clickhouse: Server) -> None:
     with pytest.raises(EngineError, match="doesn't exist") as refusal:
         clickhouse.engine().ask("select x from nothing_of_this_name")
     assert (refusal.value.code, refusal.value.is_passing) == (60, False)
-    with pytest.raises(EngineError) as refusal:
+    with pytest.raises(EngineError, match=f"127.0.0.1:{clickhouse.port}: user locked is not let in") as refusal:
         clickhouse.engine(user="locked", password="wrong").ask("select 1 as one")
     assert not refusal.value.is_passing
     assert clickhouse.engine(user="locked", password="geheim und lang").ask("select 1 as one") == [(1,)]
@@ -96,9 +97,26 @@ def test_another_host_answers_when_one_is_gone(clickhouse: Server) -> None:
     here = f"http://127.0.0.1:{clickhouse.port}"
     engine = Engine(Address(("http://127.0.0.1:1", here)))
     assert [engine.ask("select 1 as one") for _ in range(3)] == [[(1,)]] * 3
-    with pytest.raises(EngineError, match="cannot be reached") as failure:
+    with pytest.raises(EngineError, match=r"127\.0\.0\.1:1 refuses the connection: start") as failure:
         Engine(Address(("http://127.0.0.1:1",))).ask("select 1 as one")
     assert failure.value.is_passing
+
+
+def test_a_host_that_is_no_clickhouse_is_named() -> None:
+    """Not with the words of a library, but what, where, and what to look at."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        port = listening.getsockname()[1]
+
+        def hang_up() -> None:
+            for _ in range(2):
+                listening.accept()[0].close()
+
+        threading.Thread(target=hang_up, daemon=True).start()
+        for scheme, words in (("http", "broke off the connection"), ("https", "cannot be reached over TLS")):
+            with pytest.raises(EngineError, match=f"ClickHouse at 127.0.0.1:{port} {words}") as failure:
+                Engine(Address((f"{scheme}://127.0.0.1:{port}",))).ask("select 1 as one")
+            assert "object at 0x" not in str(failure.value)
+            assert failure.value.is_passing
 
 
 def test_threads_share_an_engine(clickhouse: Server) -> None:

@@ -90,25 +90,34 @@ def open_store(
 ) -> HomeStore:
     """Return the store of a hub: its folder, or ClickHouse at a URL, for which the folder is a cache.
 
-    `waits`: it may be out of reach at first, as it may later.
+    `waits`: for a hub, which takes the lease later; it may be out of reach at first, as it may later.
     """
     from localops.server.home_store import HomeStore
 
     if url is None:
         return HomeStore(folder, limits=limits)
+    from localops.server.clickhouse import lease
     from localops.server.clickhouse.engine import Engine, EngineError, address
     from localops.server.clickhouse.mirror import BOUND
     from localops.server.clickhouse.store import ClickHouseStore
 
     store = ClickHouseStore(folder, Engine(address(url)), limits=limits, bound=bound or BOUND)
+    own = lease.Lease(store.engine, folder, store.make_tables)
     try:
         store.make_tables()
+        if waits:
+            store.lease = own
+        else:
+            # Beside the hub that serves this folder, if any does.
+            lease.stand_by(own)
+            store.was_elsewhere = own.was_elsewhere
     except EngineError as error:
         if not error.is_passing:
             raise ConfigError(f"invalid --store: {error}" if waits else f"the store of {folder}: {error}") from error
         if not waits:
             raise
-        output.say(f"{error}: senders keep their rows until it answers")
+        store.lease = own
+        output.say(f"{error}; senders keep their rows until it answers")
     return store
 
 

@@ -128,6 +128,7 @@ def serve(
     store = store_at(url, folder, limits, mirror << 20)
     # Until the command ends: no backup is restored below a hub that runs, and no other hub counts limits of its own.
     with presence.serving(folder):
+        take_lease(store)
         leftovers.remove(folder)
         listen.serve(
             app(
@@ -175,6 +176,23 @@ def store_at(url: str | None, folder: str, limits: Limits, bound: int) -> HomeSt
             output.say(f"{folder} was the cache of {known}, and is that of {url} now: they must be the same database")
         mirrored.note(folder, url)
     return store
+
+
+def take_lease(store: HomeStore) -> None:
+    """Take the right to write to ClickHouse, if rows are there; ConfigError while another hub has it."""
+    from localops.server.clickhouse.engine import EngineError
+    from localops.server.clickhouse.lease import take_soon
+    from localops.server.clickhouse.store import ClickHouseStore
+
+    if not isinstance(store, ClickHouseStore) or store.lease is None:
+        return
+    try:
+        take_soon(store.lease, output.say)
+    except EngineError as error:
+        if not error.is_passing:
+            raise
+        # As soon as it answers.
+        store.lease.keep()
 
 
 def watch_at(place: str) -> tuple[str, int]:

@@ -13,7 +13,7 @@ from localops.server.clickhouse.event_rows import day_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Sequence
     from typing import Any, TypeVar
 
     from localops.journal.stored import Stored
@@ -58,18 +58,20 @@ class Held(NamedTuple):
 class Archive:
     """The rows of one project in ClickHouse."""
 
-    def __init__(self, engine: Engine, project: str) -> None:
+    def __init__(self, engine: Engine, project: str, check: Callable[[], object] | None = None) -> None:
         self.engine, self.project = engine, project
+        # Raises EngineError where nothing may be stored now.
+        self._check = check
 
     # Storing
 
     def put(self, added: Iterable[tuple[Stored, int | None]], rev: int) -> None:
         """Store rows with their seqs, each with its cache-write tokens; they are stored when this returns."""
-        self.engine.put("lo_event", event_rows.WRITTEN, event_rows.lines(self.project, added, rev))
+        self._put("lo_event", event_rows.WRITTEN, event_rows.lines(self.project, added, rev))
 
     def put_received(self, batches: Sequence[Received], rev: int) -> None:
         """Store which batches came, or are forgotten."""
-        self.engine.put(
+        self._put(
             "lo_received",
             ("project", *Received._fields, "rev"),
             ((self.project, *batch._replace(id=batch.id.hex(), gone=int(batch.gone)), rev) for batch in batches),  # type: ignore[arg-type]
@@ -77,13 +79,13 @@ class Archive:
 
     def put_notes(self, notes: Iterable[tuple[str, str | None]], rev: int) -> None:
         """Store what a journal notes under keys; None: it does no more."""
-        self.engine.put(
+        self._put(
             "lo_meta", ("project", "key", "value", "rev"), ((self.project, key, value, rev) for key, value in notes)
         )
 
     def bury(self, sessions: dict[bytes, int], rev: int) -> None:
         """Note that sessions are gone, and when; `clean` deletes their rows."""
-        self.engine.put(
+        self._put(
             "lo_session",
             ("project", "session", "day", "rev", "gone", "gone_ns", "state", "derived"),
             ((self.project, id.hex(), day_of(id), rev, 1, at_ns, "gone", "") for id, at_ns in sessions.items()),
@@ -131,7 +133,12 @@ class Archive:
 
     def put_states(self, columns: Sequence[str], states: Iterable[Sequence[Any]]) -> None:
         """Store the states of sessions."""
-        self.engine.put("lo_session", ("project", *columns), ((self.project, *state) for state in states))
+        self._put("lo_session", ("project", *columns), ((self.project, *state) for state in states))
+
+    def _put(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        if self._check is not None:
+            self._check()
+        self.engine.put(table, columns, rows)
 
     # What is here
 

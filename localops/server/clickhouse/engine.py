@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import random
 import re
+import socket
 import threading
 import time
 import zlib
@@ -40,6 +41,8 @@ _PIECE = 1 << 20
 # Errors of a server that another attempt, or another host, may not give: too many parts or queries at a time, memory,
 # a table that is read-only, replicas that are missing, a server that is starting or stopping.
 _PASSING = frozenset({159, 164, 202, 203, 209, 210, 236, 241, 242, 243, 252, 285, 286, 319, 394, 425, 439, 999})
+# A user without this name or password, or that may not come from here.
+_UNKNOWN_USER = frozenset({192, 193, 194, 195, 516})
 _LONGEST_MESSAGE = 400
 # Where a value stands in a statement.
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -266,7 +269,7 @@ class Engine:
                 "POST", url, body=body, headers=headers, timeout=timeout, preload_content=preload, redirect=False
             )
         except urllib3.exceptions.HTTPError as error:
-            raise EngineError(f"{host} cannot be reached: {error}", is_passing=True) from error
+            raise EngineError(_unreachable(host, error, self._seconds), is_passing=True) from error
         if answer.status == 200:
             return answer
         try:
@@ -275,7 +278,7 @@ class Engine:
             text = str(error)
         finally:
             answer.release_conn()
-        raise _refusal(host, answer.status, text)
+        raise _refusal(host, answer.status, text, where.user)
 
 
 class _Answer:
@@ -373,15 +376,53 @@ def _never_sent(error: EngineError) -> bool:
     return isinstance(cause, (urllib3.exceptions.NewConnectionError, urllib3.exceptions.ConnectTimeoutError))
 
 
-def _refusal(host: str, status: int, text: str) -> EngineError:
+def _unreachable(host: str, error: Exception, seconds: float) -> str:
+    """Return what keeps a host from answering, and what to look at, instead of the words of a library."""
+    at = f"ClickHouse at {_named(host)}"
+    cause = _cause(error)
+    if isinstance(error, urllib3.exceptions.SSLError):
+        return f"{at} cannot be reached over TLS: {cause or error}; is this its HTTPS port, and does ?ca=PATH trust it?"
+    if type(error) is urllib3.exceptions.ConnectTimeoutError:
+        return f"{at} does not accept a connection within {_CONNECT_SECONDS:g} s: is the host up, and its port open?"
+    if isinstance(error, urllib3.exceptions.ReadTimeoutError):
+        return f"{at} has not answered within {seconds:g} s: its table system.processes shows what it does"
+    if isinstance(cause, socket.gaierror):
+        return f"{at} cannot be reached: no address is known for that name; check the host in the URL of the store"
+    if isinstance(cause, ConnectionRefusedError):
+        return f"{at} refuses the connection: start the server, or give its HTTP port in the URL of the store"
+    if isinstance(error, urllib3.exceptions.ProtocolError):
+        return f"{at} broke off the connection: is it being stopped, and is this its port for HTTP, not for TLS or TCP?"
+    why = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause or error)
+    return f"{at} cannot be reached: {why}; check host and port in the URL of the store"
+
+
+def _cause(error: BaseException) -> BaseException | None:
+    """Return the error of the system, or of TLS, behind one of the library."""
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, OSError):
+        cause = cause.__cause__ or cause.__context__
+    return cause
+
+
+def _named(host: str) -> str:
+    """Return host and port of an address."""
+    return host.partition("://")[2]
+
+
+def _refusal(host: str, status: int, text: str, user: str) -> EngineError:
     """Return the error of an answer: `Code: 60, e.displayText() = DB::Exception: …` or `Code: 60. DB::Exception: …`."""
     code = 0
     if text.startswith("Code: "):
         digits = text[6:14]
         code = int("".join(digit for digit in digits.partition(",")[0].partition(".")[0] if digit.isdigit()) or 0)
     message = _short(text) or f"the answer was {status} without a text"
+    if code in _UNKNOWN_USER:
+        message = (
+            f"user {user} is not let in: check the user in the URL of the store, and ${PASSWORD_ENV} or the file of "
+            f"?password_file=PATH ({message})"
+        )
     is_passing = code in _PASSING or (not code and status >= 500)
-    return EngineError(f"{host}: {message}", code=code, is_passing=is_passing)
+    return EngineError(f"ClickHouse at {_named(host)}: {message}", code=code, is_passing=is_passing)
 
 
 def _short(text: str) -> str:

@@ -18,7 +18,7 @@ from localops.journal.reader import Reader
 from localops.journal.sql import statements
 from localops.reading import indexes, mirrored
 from localops.server import presence
-from localops.server.clickhouse import archive, comparing, mirror, outbox
+from localops.server.clickhouse import archive, comparing, lease, mirror, outbox
 from localops.server.clickhouse.engine import address
 from localops.server.clickhouse.outbox import Outbox
 from localops.server.clickhouse.store import ClickHouseStore
@@ -82,6 +82,20 @@ class _Mover(ClickHouseStore):
             return super()._new_outbox(mirror, rows)
         project = rows.project
         return Outbox(mirror, rows, moving=lambda newest, sent: self._progress(project, sent, newest))
+
+    def begin(self) -> None:
+        """Make the tables, and see to it that no hub with another folder writes there; ConfigError if one does."""
+        self.make_tables()
+        own = lease.Lease(self.engine, self.folder, self.make_tables)
+        if not self._sends:
+            # A hub may serve this folder, and has the lease.
+            lease.stand_by(own)
+            self.was_elsewhere = own.was_elsewhere
+            return
+        self.lease = own
+        holder = own.take()
+        if holder is not None:
+            lease.refuse(own, holder)
 
     def send(self, project: str) -> None:
         """Send what ClickHouse lacks of a project: rows, states of sessions and notes."""
@@ -201,7 +215,7 @@ def _in_steps(
 ) -> Moved:
     """Move every project, and once more while no hub serves, compare, and finish if both sides have the same."""
     try:
-        mover.make_tables()
+        mover.begin()
         work = mover.send if mover._sends else mover.fill
         for project in projects(mover):
             work(project)

@@ -103,6 +103,7 @@ class Wave(NamedTuple):
     notes: dict[str, str | None]
     # Up to these numbers the tables of what is not sent are in it.
     upto: dict[str, int]
+    rev: int = 0
 
 
 class Outbox:
@@ -125,6 +126,8 @@ class Outbox:
         self._is_off = False
         # The file that was made equal to what is stored.
         self.inode = 0
+        # Whether another hub has stored rows since, with another folder.
+        self.was_elsewhere = False
         # Up to this seq the states of sessions are stored, and will be with the wave that is collected.
         self._stated = self._stating = 0
 
@@ -335,7 +338,7 @@ class Outbox:
         if kept.moving:
             return
         # The file of a process that was killed has every commit.  What it sent for another comes again.
-        if kept.boot is not None and kept.boot == _boot() and not was_moved:
+        if kept.boot is not None and kept.boot == _boot() and not was_moved and not self.was_elsewhere:
             return
         stored = self.archive.since(kept.rev)
         gone = self.archive.gone(kept.rev)
@@ -411,12 +414,15 @@ class Outbox:
         """Return the states of a few sessions that have changed, and what is noted; `send` stores it."""
         some = [session for session, _ in zip(self.dirty, range(_STATES), strict=False)]
         wave = Wave([], [], {}, {})
+        rev = 0
 
         def look(execute: Execute) -> None:
+            nonlocal rev
             kept = read(execute)
+            rev = _rev_after(kept)
             derived = States(execute)
             for session in some:
-                state = derived.of(session, _rev_after(kept))
+                state = derived.of(session, rev)
                 if state is not None:
                     wave.states.append(state)
             if len(some) == len(self.dirty):
@@ -435,15 +441,14 @@ class Outbox:
         for session in some:
             del self.dirty[session]
         self._has_notes = False
-        return wave
+        return wave._replace(rev=rev)
 
     def send(self, wave: Wave) -> None:
         """Store a wave; after an error it is collected another time."""
-        rev = clock.now_ns()
         try:
             self.archive.put_states(COLUMNS, wave.states)
-            self.archive.put_received(_last_of_each(wave.batches), rev)
-            self.archive.put_notes(wave.notes.items(), rev)
+            self.archive.put_received(_last_of_each(wave.batches), wave.rev)
+            self.archive.put_notes(wave.notes.items(), wave.rev)
         except EngineError as error:
             self.dirty.update(dict.fromkeys(bytes.fromhex(session) for session, *_ in wave.states))
             self._stating, self._has_notes = 0, True

@@ -44,6 +44,7 @@ if TYPE_CHECKING:
     from localops.recording.scores import Score
     from localops.server.clickhouse.archive import Version
     from localops.server.clickhouse.engine import Engine
+    from localops.server.clickhouse.lease import Lease
     from localops.server.home_store import _Writer
     from localops.server.limits import Limits
     from localops.server.proof import Checked
@@ -76,6 +77,10 @@ class ClickHouseStore(HomeStore):
     ) -> None:
         super().__init__(folder, fresh=fresh, limits=limits)
         self.engine = engine
+        # Of a hub, which alone may write; commands write beside it to the same folder.
+        self.lease: Lease | None = None
+        # Whether another folder was the cache of that database since this one was.
+        self.was_elsewhere = False
         self._bound = bound
         self._outboxes: dict[str, Outbox] = {}
         self._names: tuple[float, list[str]] = (0.0, [])
@@ -99,7 +104,7 @@ class ClickHouseStore(HomeStore):
         with self._lock:
             kept = self._outboxes.get(project)
             if kept is None:
-                rows = Archive(self.engine, project)
+                rows = Archive(self.engine, project, self._check_lease)
                 kept = self._outboxes[project] = self._new_outbox(Mirror(rows, bound=self._bound), rows)
             if self._behind is None and not self._stop.is_set():
                 self._behind = threading.Thread(target=self._write_behind, name="states", daemon=True)
@@ -108,6 +113,10 @@ class ClickHouseStore(HomeStore):
 
     def _new_outbox(self, mirror: Mirror, rows: Archive) -> Outbox:
         return Outbox(mirror, rows)
+
+    def _check_lease(self) -> None:
+        if self.lease is not None:
+            self.lease.check()
 
     def make_tables(self) -> None:
         """Make the tables, or bring them to their newest form; EngineError if that cannot be done now."""
@@ -123,8 +132,18 @@ class ClickHouseStore(HomeStore):
         except EngineError as error:
             raise Unavailable(_NOT_NOW, error) from error
         with super()._writer(project) as (writer, journal):
+            if journal.keeper is not kept:
+                self._begin(kept)
             kept.attach(journal)
             yield writer, journal
+
+    def _begin(self, kept: Outbox) -> None:
+        """Find out what the hub has to take over, and whether it may write, before a journal is attached."""
+        try:
+            self._check_lease()
+        except EngineError as error:
+            raise Unavailable(_NOT_NOW, error) from error
+        kept.was_elsewhere = self.was_elsewhere or (self.lease is not None and self.lease.was_elsewhere)
 
     def _ensure(self, project: str) -> None:
         """Make the mirror of a project, if it is not there or was deleted."""
@@ -199,6 +218,8 @@ class ClickHouseStore(HomeStore):
             with suppress(Unavailable, EngineError):
                 self.write_behind(project)
         super().close()
+        if self.lease is not None:
+            self.lease.give_back()
         self.engine.close()
 
     # Beside requests
