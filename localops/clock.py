@@ -45,9 +45,13 @@ def step_ns() -> int:
 
 def iso(at_ns: int) -> str:
     """Return a time as ISO 8601 in UTC with microseconds, as AgentOps writes it."""
+    return moment(at_ns).isoformat(timespec="microseconds")
+
+
+def moment(at_ns: int) -> datetime.datetime:
+    """Return a time in UTC with microseconds."""
     seconds, rest = divmod(at_ns, 1_000_000_000)
-    moment = datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=rest // 1000)
-    return moment.isoformat(timespec="microseconds")
+    return datetime.datetime.fromtimestamp(seconds, datetime.UTC).replace(microsecond=rest // 1000)
 
 
 def ago(text: str) -> int | None:

@@ -279,14 +279,17 @@ def test_an_error_of_the_provider_is_an_error_and_no_call(tmp_path: Path) -> Non
 
 
 def test_secrets_stay_out(tmp_path: Path) -> None:
-    """An import is redacted like a recording."""
+    """An import is redacted like a recording, wherever in a long transcript a secret is."""
     key = "sk-ant-api03-" + "a1B2" * 20
     made = Claude()
     lines = [made.user(f"use {key}"), made.answer("msg_1", text(f"I use {key}."))]
+    lines += [made.user(f"step {number}") for number in range(600)]
+    lines += [made.user(f"again {key}"), made.answer("msg_2", text(f"I use {key} again."))]
     write(tmp_path / f"{SESSION}.jsonl", lines)
     _import(tmp_path)
     shown = json.dumps(_events())
     assert "use " in shown
+    assert shown.count("step ") == 600
     assert key not in shown
 
 

@@ -10,9 +10,8 @@ from localops.encoding.encode import Encoder, Together
 from localops.encoding.redact import Redactor
 from tests.examples import examples
 
-_TEXTS = st.sampled_from(
-    ["plain", "null", "password=hunter22", "sk-proj-" + "a1B2c3D4" * 6, "password", "value", "ü\x00\n", "x" * 300, ""]
-)
+_SECRETS = ["password=hunter22", "sk-proj-" + "a1B2c3D4" * 6]
+_TEXTS = st.sampled_from(["plain", "null", *_SECRETS, "password", "value", "ü\x00\n", "x" * 300, "x" * 3_000, ""])
 _NUMBERS = st.integers() | st.floats() | st.sampled_from([float("nan"), float("inf")])
 _VALUES = st.recursive(
     _TEXTS | _NUMBERS | st.booleans() | st.none(),

@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 # A transcript that has not changed for ten minutes has no unfinished message.
 _SETTLED_NS = 600_000_000_000
+# Rows whose bodies are searched for secrets together. They are few enough for a long transcript to fit in memory.
+_AT_ONCE = 500
 _AT = rows.COLUMNS.index("at_ns")
 
 
@@ -111,7 +113,9 @@ class Importer:
 
     def __init__(self, project: Project, agent: str, session: bytes, report: Report) -> None:
         self.project, self.agent, self.session, self.report = project, agent, session, report
-        self.writer = project.writer(session)
+        self._together = project.together()
+        self.writer = project.writer(session, self._together)
+        self._unsearched: list[tuple[Row, str]] = []
         self._rows: list[tuple[Row, str]] = []  # and the place of the line that each was made from
         self._known: set[tuple[bytes, int]] = set(project.journal.all("identities", session=session))
         self._prompts: dict[str, int] = {}
@@ -145,14 +149,16 @@ class Importer:
         """Make the row of a call of a language model, which began at `start` and ended with the line."""
         if not self._is_new(id):
             return
-        event._given_start, event._given_end = events.iso(min(start, line.at)), events.iso(line.at)
+        # In microseconds, as the end is: it must not be before the start.
+        event._began = min(start, line.at) // 1_000 * 1_000
+        event._given_end = clock.moment(line.at)
         self._add(self.writer.measured_event(event, id, line.at, agent, agent, None, {}), line)
 
     def error(self, line: Line, id: bytes, kind: str, details: object, agent: bytes | None) -> None:
         """Make the row of an error that belongs to no operation."""
         if self._is_new(id):
             event = failure(kind, details)
-            event._given_start = events.iso(line.at)
+            event._began = line.at
             self._add(self.writer.event(event, id, line.at, agent, agent), line)
 
     def operation(
@@ -201,10 +207,19 @@ class Importer:
 
     def _add(self, row: Row, line: Line) -> None:
         self._last = max(self._last, line.at)
-        self._rows.append((rows.whole(row), line.place))
+        self._unsearched.append((rows.whole(row), line.place))
+        if len(self._unsearched) >= _AT_ONCE:
+            self._search()
+
+    def _search(self) -> None:
+        """Remove the secrets that are in the rows made since the last search."""
+        clean = self._together.searched()
+        self._rows += [(rows.cleaned(row, clean), place) for row, place in self._unsearched]
+        self._unsearched = []
 
     def made(self) -> Made:
         """Return the rows that a reader can use, in the order of their times."""
+        self._search()
         rows = self._valid_rows()
         rows.sort(key=lambda row: row[_AT])
         report = self.report
@@ -258,11 +273,11 @@ def _write(project: Project, made: Made, report: Report) -> None:
         return
     if not made.rows:
         return
-    added = journal.add(made.rows)
+    is_imported = made.begins_here or _is_imported(project, made.session)
+    # In one transaction, which is synced.
+    added = journal.add([*made.rows, _end(project, made)] if is_imported else made.rows)
     report.rows += added
     report.sessions += bool(added)
-    if made.begins_here or _is_imported(project, made.session):
-        _end(project, made, report)
 
 
 def _is_imported(project: Project, session: bytes) -> bool:
@@ -271,13 +286,12 @@ def _is_imported(project: Project, session: bytes) -> bool:
     return begun is not None and begun.parent is None
 
 
-def _end(project: Project, made: Made, report: Report) -> None:
-    """Write where the transcript ends; a later import continues from there."""
+def _end(project: Project, made: Made) -> Row:
+    """Return the row that says where the transcript ends; a later import continues from there."""
     at = max(made.last, session_state.last_row_ns(project.journal, made.session) or 0)
     body = encode.dumps({"reason": "imported; the transcript ends here", "derived": 1}).decode()
     id = uuid.uuid5(uuid.UUID(bytes=made.session), f"end at {at}").bytes
-    end = rows.make("end", made.session, id=id, at_ns=at, name="Indeterminate", body=body)
-    report.rows += project.journal.add([end])
+    return rows.make("end", made.session, id=id, at_ns=at, name="Indeterminate", body=body)
 
 
 def text_of(content: object) -> str:

@@ -20,7 +20,7 @@ from localops.interruption import hold, is_programs, settle
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
     from localops.encoding.redact import Redactor
@@ -47,8 +47,10 @@ _ROOM_AHEAD = _NARROW * _ROOM_PER_WIDE_ITEM + 8 * _SHORT + 512
 _USUAL_NEED = 4_000
 _USUAL_ROOM = 4096 + 2048 + 128
 _FEW = 16
-# Bodies that are searched for secrets at once: of those with one, all have to be searched alone.
+# Bodies that are searched for secrets at once, and their bytes: of those with one, all have to be searched alone, and a
+# search of so many bytes takes longer than its call.
 _SEARCHED = 8
+_SEARCHED_BYTES = 4096
 _MAX_ITEMS = 1_000_000
 _NO_MEMORY = '{"notes":{"unencodable":1},"$failed":"MemoryError"}'
 
@@ -396,7 +398,7 @@ class Together:
     """
 
     def __init__(self, encoder: Encoder) -> None:
-        self._carefully = encoder.encode
+        self._carefully, self._walk = encoder.encode, encoder._walk
         self._redactor = encoder._redactor or _NoRedactor()
         self._most = min(_SMALL_TEXT, encoder._max_value, encoder._max_event)
         self._bodies: list[bytes] = []
@@ -419,22 +421,34 @@ class Together:
 
     def searched(self) -> dict[str, str]:
         """Return what was encoded since the last time and may hold secrets, each with what to write in its place."""
-        suspects, bodies, fields = self._redactor.suspects, self._bodies, self._fields
+        suspects, walk, bodies, fields = self._redactor.suspects, self._walk, self._bodies, self._fields
         self.forget()
         clean: dict[str, str] = {}
-        for first in range(0, len(bodies), _SEARCHED):
-            part = slice(first, first + _SEARCHED)
-            if suspects(b"\n".join(bodies[part])):
+        for part in _parts(bodies):
+            together = bodies[part]
+            if suspects(b"\n".join(together)):
                 clean.update(
-                    (body.decode(), self._carefully(each))
-                    for body, each in zip(bodies[part], fields[part], strict=True)
-                    if suspects(body)
+                    (body.decode(), walk(each))
+                    for body, each in zip(together, fields[part], strict=True)
+                    if len(together) == 1 or suspects(body)
                 )
         return clean
 
     def forget(self) -> None:
         """Forget what was encoded and will not be written."""
         self._bodies, self._fields = [], []
+
+
+def _parts(bodies: list[bytes]) -> Iterator[slice]:
+    """Yield which bodies are searched at once."""
+    first = size = 0
+    for number, body in enumerate(bodies):
+        if size and (size + len(body) > _SEARCHED_BYTES or number - first == _SEARCHED):
+            yield slice(first, number)
+            first, size = number, 0
+        size += len(body)
+    if size:
+        yield slice(first, len(bodies))
 
 
 class _NoRedactor:
