@@ -437,7 +437,10 @@ def test_the_alarm_is_that_of_the_detector() -> None:
         for number in range(80):
             id, agent = number.to_bytes(16, "big"), random.choice([None, b"a" * 16])
             tool, failed = random.choice(["look", "look", "poll"]), random.random() < 0.2
-            items = [("n", random.choice([1, 1, 1, 12, 21])), ("more", random.choice([None, None, None, {"returns": 1}]))]
+            items = [
+                ("n", random.choice([1, 1, 1, 12, 21])),
+                ("more", random.choice([None, None, None, {"returns": 1}])),
+            ]
             params = {name: value for name, value in random.sample(items, 2) if value is not None}
             result = {"returns": random.choice([7, 7, 7, "other"])} if random.random() < 0.9 and not failed else {}
             beside = random.choice([{}, {"logs": f"line {number * 7919}"}])

@@ -126,7 +126,8 @@ class LoopWatch:
     def _look(self, stream: _Stream, call: _Ended, agent: bytes | None, inside: bytes | None, *, is_read: bool) -> None:
         """Compare a call that may be like others; `is_read`: its arguments were taken in."""
         if not is_read:
-            attempt(lambda: stream.is_news(call[1], _arguments(call[2], call[3])), None)
+            _, tool, opened, body, *_ = call
+            attempt(lambda: stream.is_news(tool, _arguments(opened, body)), None)
         seen = attempt(lambda: self._compare(stream, call, agent, inside), None)
         if seen is not None:
             ids = tuple(UUID(bytes=one.id) for one in seen.calls)

@@ -18,8 +18,8 @@ from localops.server.clickhouse.store import ClickHouseStore
 from localops.server.keys import Keys
 from localops.server.request import Unavailable
 from tests.clickhouse.both import Both
-from tests.clickhouse.conftest import Server
 from tests.clickhouse.programs import PROJECT, Program
+from tests.clickhouse.servers import Server
 from tests.server.hubs import batch_of, hub, session_rows
 from tests.warm import localops
 
