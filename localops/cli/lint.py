@@ -9,7 +9,7 @@ from localops.cli import common
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable
 
     from localops.reading.facts import Facts
     from localops.reading.home import Home, Project
@@ -54,28 +54,34 @@ def lint(
         raise click.UsageError("give either sessions or --since, --until and --tag")
     with common.look(home, project) as opened:
         waits = {*polling, *config.polling(opened.folder)}
-        chosen = _all(opened, since, until, tag) if is_period else _named(opened, sessions or ("last",))
+        chosen, without_tools = _named(opened, sessions or ("last",)), 0
+        if is_period:
+            chosen, without_tools = _all(opened, since, until, tag)
         results = [_lint(where, id, waits) for where, id in chosen]
     alarming = sum(one["alarming"] for one in results)
     if as_json:
-        _print_json(results)
+        _print_json(results, without_tools)
     elif form == "md":
-        _print_markdown(results)
+        _print_markdown(results, without_tools)
     else:
-        _print(results)
+        _print(results, without_tools)
     if alarming or (strict and any(one["loops_count"] or not one["complete"] for one in results)):
         click.get_current_context().exit(_FOUND)
 
 
-def _named(opened: Home, sessions: Iterable[str]) -> Iterator[tuple[Project, bytes]]:
-    return (opened.find(ident) for ident in sessions)
+def _named(opened: Home, sessions: Iterable[str]) -> list[tuple[Project, bytes]]:
+    return [opened.find(ident) for ident in sessions]
 
 
-def _all(opened: Home, since: int | None, until: int | None, tag: str | None) -> Iterator[tuple[Project, bytes]]:
+def _all(
+    opened: Home, since: int | None, until: int | None, tag: str | None
+) -> tuple[list[tuple[Project, bytes]], int]:
+    """Return the sessions that made tool calls, and how many did not."""
     from localops.reading.home import Filters
 
-    filters = Filters(since=since, until=until, tag=tag)
-    return ((listed.project, listed.session) for listed in opened.sessions(filters) if listed.tools)
+    listed = list(opened.sessions(Filters(since=since, until=until, tag=tag)))
+    chosen = [(one.project, one.session) for one in listed if one.tools]
+    return chosen, len(listed) - len(chosen)
 
 
 def _lint(where: Project, id: bytes, waits: set[str]) -> Facts:
@@ -85,24 +91,25 @@ def _lint(where: Project, id: bytes, waits: set[str]) -> Facts:
     return waste.of(where.name, where.snapshot(id), where.reader, polling=waits)
 
 
-def _print_json(results: list[Facts]) -> None:
+def _print_json(results: list[Facts], without_tools: int) -> None:
     from localops.reading import waste_page
 
     common.print_json(
         {
             "loops": sum(one["loops_count"] for one in results),
             "alarming": sum(one["alarming"] for one in results),
+            "without_tools": without_tools,
             "sessions": [waste_page.document(one) for one in results],
         }
     )
 
 
-def _print_markdown(results: list[Facts]) -> None:
+def _print_markdown(results: list[Facts], without_tools: int) -> None:
     from localops.reading import waste_page
 
     shown = results if len(results) == 1 else list(filter(_says_something, results))
-    if len(results) > 1:
-        print(f"## {_sums(results)}")
+    if len(results) != 1 or without_tools:
+        print(f"## {_sums(results, without_tools)}")
         print()
     for number, one in enumerate(shown):
         if number:
@@ -115,7 +122,7 @@ def _says_something(one: Facts) -> bool:
     return bool(one["loops_count"] or not one["complete"])
 
 
-def _print(results: list[Facts]) -> None:
+def _print(results: list[Facts], without_tools: int) -> None:
     from localops.reading import waste_page
     from localops.reading.sentences import plain
 
@@ -132,10 +139,13 @@ def _print(results: list[Facts]) -> None:
                     print(f"  {line}")
         print()
     is_red = any(one["alarming"] for one in results)
-    print(common.styled(_sums(results), "red" if is_red else "green"))
+    print(common.styled(_sums(results, without_tools), "red" if is_red else "green"))
 
 
-def _sums(results: list[Facts]) -> str:
+def _sums(results: list[Facts], without_tools: int) -> str:
     from localops.reading import waste_page
 
-    return waste_page.headline(results[0]) if len(results) == 1 else waste_page.total(results)
+    sums = waste_page.headline(results[0]) if len(results) == 1 else waste_page.total(results)
+    if not without_tools:
+        return sums
+    return f"{sums}; {output.counted(without_tools, 'more session')} made no tool call"

@@ -53,6 +53,9 @@ def test_several_sessions(command: Command) -> None:
         assert out.endswith("\n1 of 2 sessions with loops; wasted 2 tool calls, 2 LLM calls, 200 tokens, $1.00\n")
     assert command("lint", "--until", "2020-01-01") == (0, "no loops in 0 sessions\n", "")
     assert loud in command("lint", "--tag", "night")[1]
+    record("no tools", times=0)
+    assert command("lint", "--since", "1d")[1].endswith("$1.00; 1 more session made no tool call\n")
+    assert json.loads(command("lint", "--since", "1d", "--json")[1])["without_tools"] == 1
     assert command("lint", calm, "--since", "1d")[0] == 2
 
 
