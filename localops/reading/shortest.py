@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 MOST = 20_000
 # Levels of steps inside of steps, of two that may or may not belong together.
 _DEEPEST = 50
-# A difference; a pair that is not equal costs 1 besides, so that of lists of one length that with more equal pairs is
-# taken.
+# A difference. Of lists of one length, that with more equal pairs is taken, and then that with more pairs.
 _ONE = 1 << 32
+_ALONE, _UNEQUAL = 2, 3
 
 
 class _TooFar(Exception):
@@ -60,7 +60,7 @@ class Shortest:
         middle_a, middle_b = a[start : len(a) - end], b[start : len(b) - end]
         if not middle_a or not middle_b:
             middle: list[Pair] = []
-            cost = sum(step.size for step in (*middle_a, *middle_b)) * _ONE
+            cost = sum(step.size * _ONE + _ALONE for step in (*middle_a, *middle_b))
         elif _least(middle_a, middle_b) ** 2 > self._left:
             raise _TooFar
         else:
@@ -100,11 +100,11 @@ class Shortest:
                 self._spend()
                 j, i = divmod(place, wide)
                 if i < len(a):
-                    add(cost + a[i].size * _ONE, i + 1, j, place)
+                    add(cost + a[i].size * _ONE + _ALONE, i + 1, j, place)
                 if j < len(b):
-                    add(cost + b[j].size * _ONE, i, j + 1, place)
+                    add(cost + b[j].size * _ONE + _ALONE, i, j + 1, place)
                 if i < len(a) and j < len(b) and _may_pair(a[i], b[j]):
-                    heappush(heap, (max(bound, cost + _ONE + 1), -place, cost, place, True))
+                    heappush(heap, (max(bound, cost + _ONE + _UNEQUAL), -place, cost, place, True))
 
     def _cost(self, a: Step, b: Step, depth: int) -> int:
         """Return what a pair costs that is not equal."""
@@ -115,7 +115,7 @@ class Shortest:
                 raise _TooFar
             self._spend()
             own = (a.keys[1] != b.keys[1]) + (a.failed != b.failed)
-            cost = self._costs[both] = own * _ONE + 1 + self._search(a.inside, b.inside, depth)[0]
+            cost = self._costs[both] = own * _ONE + _UNEQUAL + self._search(a.inside, b.inside, depth)[0]
         return cost
 
     def _spend(self) -> None:
