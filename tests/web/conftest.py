@@ -22,11 +22,12 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
 
+from tests import warm
 from tests.examples import sized
 from tests.warm import MAIN, ours
 
 _ROOT = Path(__file__).parents[2]
-RECORDER = Path(__file__).with_name("recorder.py")
+RECORDER = Path(__file__).with_name("recorder.py").read_text()
 # The one that has no window at all first: it takes less than half the time for the same pages.
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 # No browser asks anybody anything by itself in a test: no updates, no lists, no reports.
@@ -107,7 +108,7 @@ def environment(home: Path) -> dict[str, str]:
 
 def recorded(home: Path, kind: str) -> None:
     """Run a program that records."""
-    done = subprocess.run([sys.executable, str(RECORDER), kind], env=environment(home), capture_output=True, text=True)
+    done = warm.run([sys.executable, "-c", RECORDER, kind], env=environment(home), capture_output=True)
     assert done.returncode in (0, 9), done.stderr
 
 

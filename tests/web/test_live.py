@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page
 
+from tests import warm
 from tests.web.conftest import RECORDER, Visit, environment, serving, visiting
 
 HIDE = """hidden => {
@@ -23,8 +24,8 @@ class Program:
 
     def __init__(self, home: Path) -> None:
         pipe = subprocess.PIPE
-        command = [sys.executable, str(RECORDER), "running"]
-        self.process = subprocess.Popen(command, env=environment(home), stdin=pipe, stdout=pipe, text=True)
+        command = [sys.executable, "-c", RECORDER, "running"]
+        self.process = warm.start(command, environment(home), stdin=pipe, stdout=pipe)
         self._hear()
 
     def step(self) -> None:

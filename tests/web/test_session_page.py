@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests import warm
 from tests.web.conftest import RECORDER, Visit, environment, recorded, serving, visiting
 from tests.web.recorder import ATTACKS
 
@@ -38,8 +39,8 @@ def browsed(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iter
 def under_way(home: Path, kind: str) -> Iterator[subprocess.Popen[str]]:
     """Run a program that records until its input ends."""
     pipe = subprocess.PIPE
-    command = [sys.executable, str(RECORDER), kind]
-    program = subprocess.Popen(command, env=environment(home), stdin=pipe, stdout=pipe, text=True)
+    command = [sys.executable, "-c", RECORDER, kind]
+    program = warm.start(command, environment(home), stdin=pipe, stdout=pipe)
     try:
         assert program.stdout is not None
         assert program.stdout.readline() == "ready\n"
