@@ -56,6 +56,7 @@ class Server:
             ["sh", "-c", _KEEPER, "keeper", program, f"--config-file={folder}/config.xml"],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
             cwd=folder,
             text=True,
             bufsize=1,

@@ -14,6 +14,7 @@ from localops.reading.home import Home
 from localops.reading.search import Index
 from localops.recording.client import Client
 from localops.server.clickhouse import event_rows, migrations
+from localops.server.clickhouse.archive import Archive
 from localops.server.clickhouse.search import ClickHouseIndex
 from tests.clickhouse.servers import Server
 
@@ -46,9 +47,10 @@ def both(clickhouse: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         engine = clickhouse.engine("search")
         migrations.migrate(engine)
         rows = [(row, None) for row in _rows(project.reader)]
-        engine.put("lo_event", event_rows.WRITTEN, event_rows.lines("p", rows, 1))
+        stored = Archive(engine, "p")
+        stored.put(rows, 1)
         # The same again, as duplicates.
-        engine.put("lo_event", event_rows.WRITTEN, event_rows.lines("p", rows[::3], 2))
+        stored.put(rows[::3], 2)
         index = project.index()
         index.extend()
         yield index, ClickHouseIndex(engine, "p")

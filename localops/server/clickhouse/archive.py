@@ -67,7 +67,8 @@ class Archive:
 
     def put(self, added: Iterable[tuple[Stored, int | None]], rev: int) -> None:
         """Store rows with their seqs, each with its cache-write tokens; they are stored when this returns."""
-        self._put("lo_event", event_rows.WRITTEN, event_rows.lines(self.project, added, rev))
+        self._check_lease()
+        self.engine.put_blocks("lo_event", event_rows.WRITTEN, event_rows.blocks(self.project, added, rev))
 
     def put_received(self, batches: Sequence[Received], rev: int) -> None:
         """Store which batches came, or are forgotten."""
@@ -136,9 +137,13 @@ class Archive:
         self._put("lo_session", ("project", *columns), ((self.project, *state) for state in states))
 
     def _put(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:
+        self._check_lease()
+        self.engine.put(table, columns, rows)
+
+    def _check_lease(self) -> None:
+        """Raise where another hub writes to the database now."""
         if self._check is not None:
             self._check()
-        self.engine.put(table, columns, rows)
 
     # What is here
 

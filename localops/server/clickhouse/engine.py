@@ -44,6 +44,7 @@ _PASSING = frozenset({159, 164, 202, 203, 209, 210, 236, 241, 242, 243, 252, 285
 # A user without this name or password, or that may not come from here.
 _UNKNOWN_USER = frozenset({192, 193, 194, 195, 516})
 _LONGEST_MESSAGE = 400
+_LOOPBACK = re.compile(r"://(localhost|127[.\d]+|\[::1\])(:\d+)?$")
 # Where a value stands in a statement.
 _PLACE = re.compile(r"\{(\w+)\}")
 
@@ -150,6 +151,8 @@ class Engine:
 
     def __init__(self, where: Address, *, seconds: float = 60.0) -> None:
         self.address = where
+        # Blocks cost more to pack and unpack than to send to this machine.
+        self.packs_blocks = not all(_LOOPBACK.search(host) for host in where.hosts)
         self._seconds = seconds
         tls: dict[str, Any] = {"ca_certs": where.ca} if where.ca else {}
         self._pools = urllib3.PoolManager(
@@ -207,10 +210,23 @@ class Engine:
         """Store rows that are gzip of JSON lines; return whether there was anything to store."""
         if not packed:
             return False
-        self._send(
-            f"insert into {table} format JSONEachRow", again=True, preload=True, packed=packed, settings=settings or {}
-        )
+        statement = f"insert into {table} format JSONEachRow"
+        self._send(statement, again=True, preload=True, rows=packed, is_packed=True, settings=settings or {})
         return True
+
+    def put_blocks(self, table: str, columns: Sequence[str], blocks: Iterable[bytes]) -> None:
+        """Store rows that are blocks of columns, as `native.py` makes them; they are stored when this returns.
+
+        After an error any of them may be stored.
+        """
+        if self.packs_blocks:
+            packer = zlib.compressobj(1, zlib.DEFLATED, 31)
+            pieces = [packer.compress(block) for block in blocks]
+            pieces.append(packer.flush())
+        else:
+            pieces = list(blocks)
+        statement = f"insert into {table} ({', '.join(columns)}) format Native"
+        self._send(statement, again=True, preload=True, rows=b"".join(pieces), is_packed=self.packs_blocks)
 
     def _send(
         self,
@@ -218,14 +234,15 @@ class Engine:
         *,
         again: bool,
         preload: bool = False,
-        packed: bytes | None = None,
+        rows: bytes | None = None,
+        is_packed: bool = False,
         settings: Mapping[str, str] | None = None,
     ) -> urllib3.BaseHTTPResponse:
         """Send a statement to the first host that takes it; `again`: to send it twice does no harm."""
         last: EngineError | None = None
         for host in self._in_turn():
             try:
-                answer = self._send_to(host, statement, packed, settings or {}, preload=preload)
+                answer = self._send_to(host, statement, rows, settings or {}, is_packed=is_packed, preload=preload)
             except EngineError as error:
                 if not error.is_passing or (not again and error.code == 0 and not _never_sent(error)):
                     raise
@@ -250,7 +267,14 @@ class Engine:
         return sorted(self.address.hosts, key=lambda host: (host in failed, host != preferred))
 
     def _send_to(
-        self, host: str, statement: str, packed: bytes | None, settings: Mapping[str, str], *, preload: bool
+        self,
+        host: str,
+        statement: str,
+        rows: bytes | None,
+        settings: Mapping[str, str],
+        *,
+        is_packed: bool,
+        preload: bool,
     ) -> urllib3.BaseHTTPResponse:
         where = self.address
         fields = {**_SETTINGS, "database": where.database, **dict(where.settings), **settings}
@@ -258,10 +282,11 @@ class Engine:
         if where.password:
             headers["X-ClickHouse-Key"] = where.password
         body: bytes = statement.encode()
-        if packed is not None:
+        if rows is not None:
             fields["query"] = statement
-            headers["Content-Encoding"] = "gzip"
-            body = packed
+            body = rows
+            if is_packed:
+                headers["Content-Encoding"] = "gzip"
         url = f"{host}/?{urlencode(fields)}"
         timeout = urllib3.Timeout(connect=_CONNECT_SECONDS, read=self._seconds)
         try:

@@ -2,34 +2,69 @@
 
 from __future__ import annotations
 
+from itertools import islice
+
 from localops.journal.stored import Stored
 from localops.reading.search import Searched, words
+from localops.server.clickhouse import native
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
 _IDS = ("id", "session", "parent", "agent")
 _AT = {name: place for place, name in enumerate(Stored._fields)}
 _PLACES = tuple(_AT[name] for name in _IDS)
-# The columns of lo_event, in the order in which `lines` gives them, and those that `stored` reads.
+# The columns of lo_event, in the order in which `blocks` has them, and those that `stored` reads.
 READ = Stored._fields
 WRITTEN = (*READ, "tokens_cache_write", "project", "day", "words", "rev")
+_TYPES = {
+    "id": "String",
+    "session": "String",
+    "project": "String",
+    "kind": "String",
+    "seq": "UInt64",
+    "rev": "UInt64",
+    "phase": "UInt8",
+    "at_ns": "Int64",
+    "format": "Int64",
+    "sum": "Int64",
+    "day": "Date",
+    **dict.fromkeys(("name", "parent", "agent", "model", "tags", "body", "words"), "Nullable(String)"),
+}
+_OTHER_TYPE = "Nullable(Int64)"
+_SEARCHED = ("name", "model", "tags", "body")
 _EPOCH = "1970-01-01"
 _DAY_MS = 86_400_000
 # Days that ClickHouse's Date holds: to 2105 in old servers.
 _MOST_DAYS = 49_000
+# Rows of one block.
+_ROWS = 5_000
 
 
-def lines(project: str, some: Iterable[tuple[Stored, int | None]], rev: int) -> Iterator[tuple[Any, ...]]:
-    """Yield rows with their cache-write tokens as lines of lo_event; of an identity the greatest rev counts."""
-    for row, cache_write in some:
-        columns = list(row)
-        for place in _PLACES:
-            if columns[place] is not None:
-                columns[place] = columns[place].hex()
-        yield (*columns, cache_write, project, day_of(row.session), _words_of(row), rev)
+def blocks(project: str, some: Iterable[tuple[Stored, int | None]], rev: int) -> Iterator[bytes]:
+    """Yield rows with their cache-write tokens as blocks of WRITTEN; of an identity the greatest rev counts."""
+    each = iter(some)
+    while part := list(islice(each, _ROWS)):
+        stored_rows = [row for row, _ in part]
+        columns: dict[str, Sequence[Any]] = dict(zip(READ, zip(*stored_rows, strict=True), strict=True))
+        many = len(part)
+        days = {session: _days_of(session) for session in set(columns["session"])}
+        columns |= {
+            "tokens_cache_write": [cache_write for _, cache_write in part],
+            "project": [project] * many,
+            "day": [days[session] for session in columns["session"]],
+            "words": _words(columns, stored_rows),
+            "rev": [rev] * many,
+        }
+        yield native.block([(name, _TYPES.get(name, _OTHER_TYPE), columns[name]) for name in WRITTEN], many)
+
+
+def _words(columns: dict[str, Sequence[Any]], stored_rows: Sequence[Stored]) -> Sequence[str | None]:
+    if all("".join(filter(None, columns[name])).isascii() for name in _SEARCHED):
+        return [None] * len(stored_rows)
+    return list(map(_words_of, stored_rows))
 
 
 def stored(line: tuple[Any, ...]) -> Stored:
@@ -43,13 +78,19 @@ def stored(line: tuple[Any, ...]) -> Stored:
 
 def day_of(session: bytes) -> str:
     """Return the UTC day of a session by its id, a UUIDv7, or 1970-01-01 for another id: it never changes."""
-    days = int.from_bytes(session[:6]) // _DAY_MS if session[6] >> 4 == 7 else 0
-    if not 0 < days < _MOST_DAYS:
+    days = _days_of(session)
+    if not days:
         return _EPOCH
     # Late: a hub that stores elsewhere does not need it.
     from datetime import date, timedelta
 
     return (date(1970, 1, 1) + timedelta(days)).isoformat()
+
+
+def _days_of(session: bytes) -> int:
+    """Return how many days that is after 1970-01-01."""
+    days = int.from_bytes(session[:6]) // _DAY_MS if session[6] >> 4 == 7 else 0
+    return days if days < _MOST_DAYS else 0
 
 
 def _words_of(row: Stored) -> str | None:

@@ -1,0 +1,53 @@
+"""Rows of a journal are in ClickHouse as they are, whatever they hold."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from localops.journal import rows
+from localops.journal.stored import Stored
+from localops.server.clickhouse.archive import Archive
+from localops.server.clickhouse.migrations import migrate
+from tests.clickhouse.servers import Server
+
+_ID = bytes.fromhex("01934f0c5f0a7c3b8d1e2f3a4b5c6d7e")
+_TEXTS = [
+    None, "", "a", "x" * 127, "x" * 128, "é" * 9_000, "z" * 70_000, "a\0b", "tab\tnew\nline", "back\\slash'\"", "猫",
+    "\\N", "null",
+]  # fmt: skip
+_NUMBERS = [None, 0, 1, -1, 2**63 - 1, -(2**63)]
+
+
+def _rows() -> list[tuple[Stored, int | None]]:
+    made = []
+    for number, text in enumerate(_TEXTS * 2):
+        figure = _NUMBERS[number % len(_NUMBERS)]
+        # Ids of other products have other lengths.
+        id = _ID[:12] + number.to_bytes(4) if number % 5 else bytes([number]) * (number + 1)
+        session = _ID if number % 3 else bytes(_ID[::-1])
+        parent = None if number % 2 else _ID
+        agent = None if number % 4 else b"agent"
+        body = None if text is None else json.dumps(text, ensure_ascii=False)
+        columns = rows.make("tool", session, id=id, at_ns=number, parent=parent, agent=agent, name=text, body=body)
+        row = Stored(2**63 + number, *columns)._replace(tokens_in=figure, cost=figure, model=text, failed=figure)
+        made.append((row, figure))
+    return made
+
+
+@pytest.mark.parametrize("packs", [False, True])
+def test_rows_come_back_as_they_were(clickhouse: Server, packs: bool) -> None:
+    """Texts of any length and kind, nulls, the greatest and least numbers, and ids of any length, also packed."""
+    engine = clickhouse.engine(f"as_they_were_{packs}")
+    migrate(engine)
+    assert not engine.packs_blocks
+    engine.packs_blocks = packs
+    archive, sent = Archive(engine, "p"), _rows()
+    archive.put(sent, 7)
+    assert archive.between(0, 2**64 - 1) == [row for row, _ in sent]
+    kept = engine.ask("select tokens_cache_write, toUInt32(day) as days, words, rev from lo_event order by seq")
+    assert [(cache_write, days, rev) for cache_write, days, _, rev in kept] == [
+        (cache_write, 20_048 if row.session == _ID else 0, 7) for row, cache_write in sent
+    ]
+    assert [words is None for *_, words, _ in kept] == [text is None or text.isascii() for text in _TEXTS * 2]
