@@ -19,14 +19,15 @@ BATCH = 1_024  # rows folded at a time: about 2 ms for the process that does it,
 DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet", "scored")  # the tables that fold.sql fills
 
 # The columns of the statement `survey`, and the statements that run only if one of them is set.
-_BOOKS, _PARTS, _PRICES, _OPENS, _MOVES, _SCORES = range(6)
+_BOOKS, _CALLS, _OTHERS, _PRICES, _OPENS, _MOVES, _SCORES = range(7)
 _ONLY_FOR = {
     "milestones": _BOOKS,
     "stories": _BOOKS,
     "old_tags": _BOOKS,
     "new_tags": _BOOKS,
     "no_tags": _BOOKS,
-    "facets": _PARTS,
+    "facets": _CALLS,
+    "other_facets": _OTHERS,
     "first_prices": _PRICES,
     "begun": _OPENS,
     "moved_starts": _MOVES,

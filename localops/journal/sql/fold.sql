@@ -3,10 +3,11 @@
 -- views see the new state.
 
 -- batch --
--- Sums of the batch by session, kind and phase: its rows are scanned once, and the statements below read this table.
+-- Sums of the batch by session, kind and phase, and by what most facets are of: its rows are scanned and sorted once, and
+-- the statements below read this table.  Durations are at most a day, as in the view facet_part.
 create temp table if not exists batch(
-  session blob, kind text, phase integer, n integer, failed integer, {tokens integer}, cost integer, priced integer, parts integer, first_ns integer,
-  last_ns integer, last_seq integer);
+  session blob, kind text, phase integer, model text, tool text, agent blob, n integer, failed integer, {tokens integer},
+  cost integer, priced integer, took_ns integer, tagged integer, first_ns integer, last_ns integer, last_seq integer);
 
 -- emptied --
 delete from temp.batch;
@@ -14,26 +15,30 @@ delete from temp.batch;
 -- gathered --
 insert into temp.batch
 select
-  session, kind, phase,
+  session, kind, phase, model, iif(kind = 'tool', coalesce(name, ''), null), agent,
   count(*),
   coalesce(sum(failed), 0),
   {coalesce(sum(tokens), 0)},
   coalesce(sum(cost), 0),
   count(cost),
-  count(coalesce(model, agent, tags)),
+  sum(iif(kind in ('llm','tool') and phase = 0,
+    min(max(coalesce(end_ns, at_ns) - coalesce(start_ns, at_ns), 0), 86400000000000), 0)),
+  count(tags),
   min(at_ns),
   max(at_ns),
   max(seq)
 from event not indexed
 where seq > :after and seq <= :upto
-group by session, kind, phase;
+group by 1, 2, 3, 4, 5, 6;
 
 -- survey --
--- Whether the batch has bookkeeping rows, values for facets, prices, operations that began, sessions that began earlier
--- than known, and scores.  rollups.py skips the statements that are only for what it does not have.
+-- Whether the batch has bookkeeping rows, calls and what agents did, other values for facets, prices, operations that
+-- began, sessions that began earlier than known, and scores.  rollups.py skips the statements that are only for what it
+-- does not have.
 select
   max(kind in ({milestones})),
-  max(parts > 0 or kind in ('tool','agent','error')),
+  max(coalesce(model, tool, agent) is not null),
+  max(kind in ('agent','error','price') or tagged > 0 and kind not in ({starts}, 'tags')),
   max(kind = 'price'),
   max(phase = 1),
   max(first_ns < (select t.first_ns from total t where t.session = batch.session)),
@@ -120,11 +125,9 @@ update total set
     from ({session_end ROWS=milestone SESSION=total.session LAST=total.last_ns}))
 where session in (
   select session
-  from event not indexed
-  where seq > :after and seq <= :upto
-    and session <> zeroblob(16)
-  group by session
-  having max(kind in ({starts}, 'end')));
+  from temp.batch
+  where kind in ({starts}, 'end')
+    and session <> zeroblob(16));
 
 -- scores --
 insert or ignore into scored(key, name, target, author, given_ns, id, seq, seen_ns, type, number, label, version)
@@ -157,13 +160,42 @@ update total set moved = 0
 where moved = 1;
 
 -- facets --
+-- Those of calls, and of what agents did, from the sums of the batch.
+insert into facet(dim, value, start_ns, key, {figures})
+select
+  f.dim, f.value, t.first_ns, t.key,
+  {sum(f.figures)}
+from (
+  select session, 'model' as dim, model as value,
+    n as events, failed, {tokens}, cost, n - priced as unpriced, took_ns
+  from temp.batch
+  where kind = 'llm' and phase = 0 and model is not null
+  union all
+  select session, 'tool', tool,
+    iif(phase = 0, n, 0), failed, {0 as tokens}, cost, 0, took_ns
+  from temp.batch
+  where kind = 'tool'
+  union all
+  select session, 'agent_id', lower(hex(agent)),
+    n, failed, {tokens}, iif(kind in ('llm','tool'), cost, 0), iif(kind = 'llm', n - priced, 0), took_ns
+  from temp.batch
+  where agent is not null and phase = 0 and kind not in ('agent','error','price')) f
+join total t on t.session = f.session
+group by f.dim, f.value, t.key
+on conflict(dim, value, start_ns, key) do update set
+  {figures = figures + excluded.figures};
+
+-- other_facets --
+-- Those of names of agents, of tags, and of errors and prices, which belong to calls of before.
 insert into facet(dim, value, start_ns, key, {figures})
 select
   f.dim, f.value, t.first_ns, t.key,
   {sum(f.figures)}
 from facet_part f
+cross join event e on e.seq = f.seq
 join total t on t.session = f.session
 where f.seq > :after and f.seq <= :upto
+  and (f.dim in ('agent','tag') or e.kind in ('error','price'))
 group by f.dim, f.value, t.key
 on conflict(dim, value, start_ns, key) do update set
   {figures = figures + excluded.figures};
@@ -184,11 +216,10 @@ from (
   select session, coalesce((
       select max(s.at_ns)
       from milestone s
-      where s.session = event.session and s.kind = 'tags' and s.name = 'set'
+      where s.session = batch.session and s.kind = 'tags' and s.name = 'set'
     ), 0) as since
-  from event not indexed
-  where seq > :after and seq <= :upto
-    and kind in ({starts}, 'tags')
+  from temp.batch
+  where kind in ({starts}, 'tags')
     and session <> zeroblob(16)
   group by session) touched
 cross join total t on t.session = touched.session
