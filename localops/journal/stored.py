@@ -6,6 +6,7 @@ Recorders write bare tuples (`rows.py`), which are faster, and do not need this 
 from __future__ import annotations
 
 from collections import namedtuple
+from itertools import repeat
 
 from localops.journal import rows
 
@@ -88,6 +89,14 @@ def unfinished(source: Source, session: bytes) -> list[Unfinished]:
 def named(records: Iterable[Iterable[Any]]) -> list[Stored]:
     """Return rows of a statement that selects `seq` and all columns."""
     return list(map(Stored._make, records))
+
+
+def of_columns(*columns: Iterable[Any]) -> list[Stored]:
+    """Return rows of columns that are given as lists of the same length: of `seq`, and of all COLUMNS."""
+    if len(columns) != len(Stored._fields):
+        raise ValueError(f"expected {len(Stored._fields)} columns, got {len(columns)}")
+    # Not by `_make`, which is a call in Python for each row.
+    return list(map(tuple.__new__, repeat(Stored), zip(*columns, strict=True)))
 
 
 def one(source: Source, id: bytes, phase: int) -> Stored | None:

@@ -54,13 +54,13 @@ def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Stored], dict[in
     Raise ValueError when the columns are invalid, or not of these bodies.
     """
     # Late, as no recorder decodes rows.
-    from localops.journal.stored import named
+    from localops.journal.stored import of_columns
 
     columns = _columns(head, len(bodies))
     costly = {at for at, body in enumerate(bodies) if len(body) > _LARGE and _has_many_lists(body)}
     if not costly:
         try:
-            return named(zip(columns["seq"], *decoded(columns, bodies), strict=True)), {}
+            return of_columns(columns["seq"], *decoded(columns, bodies)), {}
         except ValueError:
             # At least one row is invalid: try them one by one.
             pass
@@ -75,7 +75,7 @@ def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Stored], dict[in
         except ValueError as error:
             refused[seq] = str(error)
         else:
-            valid += named(zip([seq], *alone, strict=True))
+            valid += of_columns([seq], *alone)
     return valid, refused
 
 
@@ -121,7 +121,8 @@ def decoded(given: Mapping[str, Sequence[Any]], bodies: Sequence[bytes]) -> list
         _checked(name, given.get(name, absent)) if name in given or name in _NEEDED else absent for name in _HEADS
     ]
     encode.check(bodies)
-    columns.append([None if body == "null" else body for body in map(bytes.decode, bodies)])
+    texts: list[str | None] = list(map(bytes.decode, bodies))
+    columns.append([None if text == "null" else text for text in texts] if "null" in texts else texts)
     if rows.checksums(columns) != list(columns[_SUM]):
         raise ValueError("the row fails its checksum")
     return columns
@@ -133,7 +134,12 @@ def _checked(name: str, column: Sequence[Any]) -> Sequence[Any]:
     if name in _BINARY:
         kind = bytes
         try:
-            column = [value and bytes.fromhex(value) for value in column]
+            if name == "id":
+                column = list(map(bytes.fromhex, column))
+            else:
+                # Most values are those of many rows.
+                ids = {value: value and bytes.fromhex(value) for value in set(column)}
+                column = list(map(ids.__getitem__, column))
         except TypeError as error:
             raise ValueError(f"invalid {name}: expected hex digits") from error
     elif name in _TEXT:

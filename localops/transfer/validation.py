@@ -17,7 +17,7 @@ from localops.recording.scores import KIND
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
     from typing import Any
 
     from localops.transfer.bundle import Batch
@@ -101,17 +101,37 @@ def check_rows(candidates: Sequence[Stored]) -> None:
         raise ValueError("invalid format: expected a number ≥ 1")
     if not all(map(_are_tags, values["tags"] - {None})):
         raise ValueError("invalid tags: expected a JSON array of texts")
-    _check_bodies(columns["kind"], columns["name"], columns["body"])
+    _check_bodies(candidates, values["kind"])
 
 
-def _check_bodies(kinds: Sequence[str], names: Sequence[str | None], bodies: Sequence[str | None]) -> None:
-    for kind, name, body in zip(kinds, names, bodies, strict=True):
-        if (kind == "end" and not name) or (kind == "loss" and body is None):
-            raise ValueError(f"invalid {kind} row: expected {'a state as its name' if kind == 'end' else 'a body'}")
-        if kind == KIND and body is None:
-            raise ValueError(f"invalid {kind} row: expected a body")
-        if body is not None and (kind in _READ or len(body) > 2 * _DEPTH):
-            _check_body(kind, body)
+def _check_bodies(candidates: Sequence[Stored], kinds: Collection[str]) -> None:
+    # Most batches hold few rows whose bodies are read, or none.
+    if not _READ.isdisjoint(kinds):
+        for row in candidates:
+            _check_read(row.kind, row.name, row.body)
+    for row in candidates:
+        body = row.body
+        if body is not None and len(body) > 2 * _DEPTH and body.count("[") + body.count("{") > _DEPTH:
+            _check_depth(body)
+
+
+def _check_depth(body: str) -> None:
+    if _is_deeper(encode.loads(body), _DEPTH):
+        raise ValueError(f"invalid body: nested more than {_DEPTH} deep")
+
+
+def _check_read(kind: str, name: str | None, body: str | None) -> None:
+    """Raise ValueError for a row whose body is read, if that does not have what is read."""
+    if (kind == "end" and not name) or (kind == "loss" and body is None):
+        raise ValueError(f"invalid {kind} row: expected {'a state as its name' if kind == 'end' else 'a body'}")
+    if kind == KIND and body is None:
+        raise ValueError(f"invalid {kind} row: expected a body")
+    if body is None or kind not in _READ:
+        return
+    value = encode.loads(body)
+    _check_facts(value)
+    if kind == KIND:
+        _check_score(value)
 
 
 def _check_times(starts: Sequence[int | None], ends: Sequence[int | None]) -> None:
@@ -127,19 +147,6 @@ def _are_tags(text: str) -> bool:
     except ValueError:
         return False
     return isinstance(tags, list) and all(isinstance(tag, str) for tag in tags)
-
-
-def _check_body(kind: str, body: str) -> None:
-    deep = body.count("[") + body.count("{") > _DEPTH
-    if not deep and kind not in _READ:
-        return
-    value = encode.loads(body)
-    if deep and _is_deeper(value, _DEPTH):
-        raise ValueError(f"invalid body: nested more than {_DEPTH} deep")
-    if kind in _READ:
-        _check_facts(value)
-    if kind == KIND:
-        _check_score(value)
 
 
 def _check_score(facts: dict[str, Any]) -> None:
