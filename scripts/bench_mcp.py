@@ -60,6 +60,8 @@ def asked(sessions: list[str], events: list[str], chance: random.Random) -> dict
         "list_sessions, text": {"text": chance.choice(_CITIES), "state": "Success"},
         "list_sessions, cursor": {"cursor": session},
         "get_session": {"session": session},
+        "why": {"session": session},
+        "find_loops": {"session": session},
         "events": {"session": session},
         "events, failed": {"session": session, "failed": True},
         "get_event": {"event": event},
@@ -67,6 +69,8 @@ def asked(sessions: list[str], events: list[str], chance: random.Random) -> dict
         "search, rare": {"text": f"{chance.choice(_CITIES)} {chance.randrange(500)}"},
         "analytics": {},
         "analytics, tool": {"by": "tool", "since": "6h"},
+        "analytics, tag": {"by": "tag"},
+        "analytics, session": {"session": session},
         "query": {"sql": "select kind, name, at_ns, failed, body from event order by seq desc limit 20"},
         "query, sessions": {"sql": "select name, state, cost / 1e9 as usd from total order by first_ns desc limit 20"},
     }
