@@ -17,7 +17,7 @@ import pytest
 from localops.journal.journal import Journal
 from localops_sync import bundle_file
 from localops_sync.bundle_file import Share
-from tests.server.hubs import PATH, RealHub, hub
+from tests.server.hubs import PASSING, PATH, RealHub, hub
 from tests.sync.homes import Sender
 from tests.sync.operating import record, run_hub, run_localops
 
@@ -127,9 +127,9 @@ def test_a_script_has_to_confirm_a_deletion(own: RealHub, sender: Sender, tmp_pa
     [session] = _sessions(sender.home)
     arguments = ["delete", session, "--project", "default"]
     if way == "as in":
-        shutil.copytree(own.data, tmp_path / "old")
+        shutil.copytree(own.data, tmp_path / "old", ignore=PASSING)
         assert run_hub(own, *arguments, "--yes").returncode == 0
-        shutil.copytree(own.data, tmp_path / "replaced")
+        shutil.copytree(own.data, tmp_path / "replaced", ignore=PASSING)
         own.stop()
         shutil.rmtree(own.data)
         os.rename(tmp_path / "old", own.data)
@@ -150,7 +150,7 @@ def test_deletions_are_looked_for_in_a_data_folder_only(own: RealHub, sender: Se
     done = run_hub(own, "delete", "--as-in", str(tmp_path / "wrong"), "--yes")
     assert (done.returncode, "is not the data folder of a hub" in done.stderr) == (1, True), done
     own.stop()
-    shutil.copytree(own.data, tmp_path / "old")
+    shutil.copytree(own.data, tmp_path / "old", ignore=PASSING)
     _garble(own)
     done = _delete_as_in(tmp_path / "old", own.data)
     assert done.returncode == 1, done

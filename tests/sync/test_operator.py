@@ -21,7 +21,7 @@ from localops.journal.reader import Reader
 from localops.transfer import bundle, remotes
 from localops.transfer.remotes import Remote
 from tests import warm
-from tests.server.hubs import PATH, RealHub, hub
+from tests.server.hubs import PASSING, PATH, RealHub, hub
 from tests.sync import chaos
 from tests.sync.homes import Sender, identities
 from tests.sync.operating import changed_there as _changed_there
@@ -57,7 +57,7 @@ def test_repair_of_a_hub_keeps_what_its_senders_have_pruned(own: RealHub, sender
     sender.sync()
     own.stop()
     copy = tmp_path / "copy"
-    shutil.copytree(own.data, copy)
+    shutil.copytree(own.data, copy, ignore=PASSING)
     before = identities(str(own.folder / "journal.db"))
     done = _localops(copy, "repair", "--project", "default", "--replace")
     assert (done.returncode, "no row is missing" in done.stdout, "pruned" in done.stdout) == (0, True, False), done
@@ -182,7 +182,7 @@ def test_prune_and_sync_agree_about_a_hub_that_was_set_back(own: RealHub, sender
     _record("one")
     sender.sync()
     own.stop()
-    shutil.copytree(own.data, tmp_path / "backup")
+    shutil.copytree(own.data, tmp_path / "backup", ignore=PASSING)
     own.start()
     _record("two")
     sender.sync()
@@ -590,13 +590,13 @@ def test_lost_rows_are_in_the_exit_code_until_they_are_back(own: RealHub, sender
     _record("one")
     sender.sync()
     own.stop()
-    shutil.copytree(own.data, tmp_path / "old")
+    shutil.copytree(own.data, tmp_path / "old", ignore=PASSING)
     own.start()
     _record("two")
     sender.sync()
     own.stop()
     assert _prune(sender)[0]["taken"]["default"]["sessions"] == 2
-    shutil.copytree(own.data, tmp_path / "new")
+    shutil.copytree(own.data, tmp_path / "new", ignore=PASSING)
     shutil.rmtree(own.data)
     os.rename(tmp_path / "old", own.data)
     own.start()
