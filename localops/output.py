@@ -351,8 +351,14 @@ def counted(n: int, one: str, more: str = "") -> str:
 
 def write_plain_numbers() -> None:
     """Leave out the separators between digits from now on: the reader of the output may want to add numbers up."""
+    separate_digits("")
+
+
+def separate_digits(separator: str) -> str:
+    """Write this between groups of three digits from now on; return what was written before."""
     global _group
-    _group = ""
+    before, _group = _group, separator
+    return before
 
 
 def bar(fraction: float, width: int) -> str:

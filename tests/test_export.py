@@ -19,7 +19,7 @@ from localops.encoding.pricing import Prices
 from localops.journal import wire
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
-from localops.reading import export
+from localops.reading import export, report
 from localops.reading.home import Home
 from localops.upkeep.repricing import reprice
 from tests import programs
@@ -206,19 +206,30 @@ def test_sqlite_is_searchable_and_described(database: sqlite3.Connection) -> Non
     assert columns[0] == 0
 
 
-def test_the_page_holds_recorded_text_only_as_data(run: export.Run) -> None:
-    """No recorded character can end the data's element, and the policy lets nothing else run."""
+def test_a_report_holds_recorded_text_only_as_data(run: export.Run) -> None:
+    """No recorded character can end an element, and the policy lets nothing run or load but what is in the file."""
     file = io.BytesIO()
-    export.write_html([run], file)
+    report.write([run], file)
     page = file.getvalue().decode()
-    data = re.search(r'<script id="data" type="application/json">(.*?)</script>', page, re.DOTALL)
-    assert data
-    assert not set("<>&") & set(data[1])
-    (shown,) = json.loads(data[1])
-    assert _HOSTILE in [event["details"].get("completion") for event in shown["events"]]
-    # As every other door writes a duration: without a space.
-    written = re.compile(r"<1ms|\d+ms|\d+\.\ds|not finished")
-    assert all(written.fullmatch(event["lasted"]) for event in shown["events"])
-    assert page.count("<script") == 2
-    assert "default-src 'none'; script-src 'sha256-" in page
-    assert not re.search(r"innerHTML|https?://|insertAdjacentHTML|document\.write", page.replace(data[1], ""))
+    part = r'<script type="(?:application/json|text/plain)" data-part="(\w+)"[^>]*>(.*?)</script>'
+    parts = re.findall(part, page, re.DOTALL)
+    assert [name for name, _ in parts] == ["facts", "timeline", "events", "answers"]
+    assert not set("<>&") & set("".join(inside for _, inside in parts))
+    events = [json.loads(line) for line in dict(parts)["events"].strip().splitlines()]
+    assert _HOSTILE in [event.get("completion") for event in events]
+    assert json.loads(dict(parts)["answers"])["entries"] == [event["entry"] for event in events]
+    policy = re.search(r'http-equiv="Content-Security-Policy" content="([^"]*)"', page)
+    assert policy
+    assert policy[1].startswith("default-src 'none'; script-src 'sha256-")
+    assert not re.search(r"unsafe|https?:|self", policy[1])
+    assert not re.search(
+        r"innerHTML|insertAdjacentHTML|document\.write|<(?:script|link|img) [^>]*(?:src|href)=.(?!data:)", page
+    )
+
+
+def test_a_report_has_the_same_bytes_each_time(run: export.Run) -> None:
+    """Of sessions that have ended."""
+    files = [io.BytesIO(), io.BytesIO()]
+    for file in files:
+        report.write([run, run], file)
+    assert files[0].getvalue() == files[1].getvalue()

@@ -52,7 +52,7 @@ LAYERS = """
     home parent_session
     lower_bounds score_functions
     exposition facts prune remotes repricing imported_prices views timeline
-    page_html session_details
+    page_html session_details web_bundle
     event_lines
     erasing
     loops call_query
@@ -82,6 +82,7 @@ LAYERS = """
     localops
     langchain
     dropin coding export sqlite_export otel testing
+    report
     agentops
     sdk otlp
     dialects

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 
-RECORDING = ["encoding/prices.json", "reading/export.html", "journal/sql/*.sql"]
+RECORDING = ["encoding/prices.json", "journal/sql/*.sql"]
 """The data files that the library reads."""
 COMMANDS = ["docs/*.md", "docs/units/*", "web/**/*", "server/clickhouse/tables/*.sql"]
 """The data files that the commands and the dashboard read beside them."""

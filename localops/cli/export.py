@@ -48,7 +48,9 @@ def _list_formats(command: click.Command) -> click.Command:
 @click.option(
     "--table", type=click.Choice(["events", "sessions"]), help="With parquet: which table to write [default: events]"
 )
-@click.option("-o", "--output", "path", default="-", metavar="FILE", help="Target; - is stdout [default: -]")
+@click.option(
+    "-o", "--output", "path", default="-", metavar="FILE", help="Target, or its folder; - is stdout [default: -]"
+)
 @click.option("--force", is_flag=True, help="Replace FILE if it exists.")
 @filters.options
 @click.option("-n", "--limit", type=click.IntRange(min=1), help="At most this many, the newest.")
@@ -78,9 +80,12 @@ def export(
     several = everything or limit is not None or wanted != Filters()
     if several and sessions:
         raise click.UsageError("give ids, or --all, --limit and filters, not both")
-    if path != "-":
+    is_folder = os.path.isdir(path)
+    if path != "-" and not is_folder:
         _check_place(path, force=force)
-    form = _form(form, path)
+    if is_folder and form is None:
+        raise ConfigError(f"{path} is a directory: give --format, or a file in it")
+    form = form if is_folder and form else _form(form, path)
     if table is not None and form != "parquet":
         raise click.UsageError(f"--table is for parquet, and the format is {form}: leave it out")
     with look(home, project) as opened:
@@ -91,6 +96,9 @@ def export(
         if path == "-":
             _to_stdout(form, runs, table)
             return
+        if is_folder:
+            path = os.path.join(path, runs.file_name(form))
+            _check_place(path, force=force)
         _to_file(form, runs, path, table)
     size = os.path.getsize(path)
     if as_json:
@@ -107,6 +115,11 @@ class _Runs:
 
     def __len__(self) -> int:
         return len(self._pairs)
+
+    def file_name(self, form: str) -> str:
+        """Return the name that the pages give a file of these sessions."""
+        session = self._pairs[0][1] if len(self._pairs) == 1 else None
+        return dialects.file_name(dialects.stem_of(session), form)
 
     def __iter__(self) -> Iterator[Run]:
         for project, session in self._pairs:
@@ -133,8 +146,6 @@ def _form(form: str | None, path: str) -> str:
 def _check_place(path: str, *, force: bool) -> None:
     """Refuse a target that cannot be written or must not be replaced, before anything is read."""
     folder = os.path.dirname(os.path.abspath(path))
-    if os.path.isdir(path):
-        raise ConfigError(f"{path} is a directory: give a file in it")
     if not os.path.isdir(folder):
         raise ConfigError(f"cannot write {os.path.basename(path)}: the folder {folder} does not exist; create it first")
     if os.path.lexists(path) and not force:

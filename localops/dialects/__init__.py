@@ -1,11 +1,12 @@
 """Every format that sessions are exported in: its name, the endings of its files, and what writes it.
 
-Those of other people are in this folder, a module each; `reading/export.py` has our own.  A writer takes sessions one
-after another and holds none as a whole, and what it writes depends on their rows alone.
+Those of other people are in this folder, a module each; ours are in `reading/export.py` and `reading/report.py`.  A
+writer takes sessions one after another and holds none as a whole, and what it writes depends on their rows alone.
 """
 
 from __future__ import annotations
 
+import uuid
 from collections import namedtuple
 from importlib import import_module
 
@@ -41,7 +42,10 @@ FORMATS = {
         "a file for Datasette, sqlite-utils or sqlite3", (".db", ".sqlite", ".sqlite3"), "application/vnd.sqlite3", ""
     ),
     "html": Format(
-        "one page that needs no network", (".html", ".htm"), "text/html; charset=utf-8", f"{_OURS}:write_html"
+        "a report: one page that needs no network",
+        (".html", ".htm"),
+        "text/html; charset=utf-8",
+        "localops.reading.report:write",
     ),
     "md": Format(
         "a transcript for a ticket or a model",
@@ -92,6 +96,11 @@ def write(name: str, runs: Iterable[Run], file: BinaryIO, *, table: str | None =
     """Write sessions in a format to an open file; `table` is one of Parquet's. SQLite needs a path: `write_sqlite`."""
     module, _, function = FORMATS[name].writer.partition(":")
     getattr(import_module(module), function)(runs, file, **({} if table is None else {"table": table}))
+
+
+def stem_of(session: bytes | None) -> str:
+    """Return the name of the file of a session, or of several, without an ending."""
+    return "localops-sessions" if session is None else f"localops-{uuid.UUID(bytes=session)}"
 
 
 def file_name(stem: str, name: str) -> str:

@@ -10,7 +10,7 @@ from localops.reading.timeline import row_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Sequence
 
     from localops.journal.stored import Stored
     from localops.reading.facts import Facts
@@ -38,10 +38,10 @@ def of(project: Project, session: bytes, seqs: Iterable[int]) -> Facts:
         if row is None or row.session != session or row.kind in rows.BOOKS:
             continue
         halves = _halves(project, row) if row.kind in _WHOLE else [row]
-        text = _line_of(halves)
+        text = line_of(halves)
         if not text and row.kind not in _WHOLE:
             halves = _halves(project, row)
-            text = _line_of(halves)
+            text = line_of(halves)
         lines[str(seq)] = text
         read += sum(len(half.body or "") for half in halves)
         if row.kind == "action" and (picture := _picture(project, halves)) is not None:
@@ -55,7 +55,8 @@ def _halves(project: Project, row: Stored) -> list[Stored]:
     return [row] if other is None else [row, other]
 
 
-def _line_of(halves: Iterable[Stored]) -> str:
+def line_of(halves: Sequence[Stored]) -> str:
+    """Return the line of an event, from its rows."""
     bodies = [(half.kind, _body(half)) for half in halves]
     texts = [result(kind, body) for kind, body in bodies if kind == "llm"] + [line(kind, body) for kind, body in bodies]
     return next(filter(None, texts), "")

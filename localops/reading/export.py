@@ -1,4 +1,4 @@
-"""Export of sessions: as AgentOps' JSON, as rows, as a spreadsheet, as a SQLite file for Datasette, as one HTML page.
+"""Export of sessions: as AgentOps' JSON, as rows, as a spreadsheet, as a SQLite file for Datasette.
 
 Only this module imports sqlite-utils, which opens nothing but the file that it writes: a journal is read by its reader.
 The caller chooses the sessions and the files.
@@ -14,7 +14,7 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.journal import rows, stored, wire
 from localops.journal.reader import Reader
-from localops.reading import analytics, facts, given_scores
+from localops.reading import analytics, given_scores
 from localops.reading.facts import dollars
 from localops.reading.snapshot import Snapshot
 
@@ -530,80 +530,3 @@ def _table_rows(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     for table in ("events", own):
         if table is not None:
             yield table, {column: facts[column] for column in TABLES[table]}
-
-
-# A page
-
-
-def write_html(runs: Iterable[Run], file: BinaryIO) -> None:
-    """Write one HTML page that needs no network; recorded text cannot become markup or script in it."""
-    with open(os.path.join(os.path.dirname(__file__), "export.html"), encoding="utf-8") as template:
-        page = template.read()
-    data = encode.dumps([_page(run) for run in runs]).decode()
-    # Only these characters can end a script element or begin a comment in it; JSON can escape them.
-    data = data.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026")
-    policy = "; ".join(
-        (
-            "default-src 'none'",
-            f"script-src {_hash(page, 'script')}",
-            f"style-src {_hash(page, 'style')}",
-            "base-uri 'none'",
-            "form-action 'none'",
-        )
-    )
-    file.write(page.replace("{policy}", policy, 1).replace("{data}", data, 1).encode())
-
-
-def _hash(page: str, element: str) -> str:
-    """Return the CSP hash of the page's only inline script or style."""
-    import base64
-    import hashlib
-
-    start = page.index(f"<{element}>") + len(element) + 2
-    inside = page[start : page.index(f"</{element}>", start)]
-    return f"'sha256-{base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()}'"
-
-
-def _page(run: Run) -> dict[str, Any]:
-    """Return what the page shows of a session: figures as text, events as plain values."""
-    session = _session_row(run)
-    figures = run.totals
-    known = analytics.contract(figures, running=run.is_running, until=run.until_ns)
-    shown = {**known, "Cost": output.money_of(figures.cost, figures.unpriced, figures.llms, at_least=run.cost_at_least)}
-    if run.is_cut_off:
-        shown["Duration"] = f"at least {output.short_duration(run.until_ns - figures.first_ns)}"
-    # Part of the cost.
-    shown.pop("Unpriced", None)
-    if run.budget is not None:
-        shown["Budget"] = facts.budget_text(run.budget)
-    tokens = {"Tokens in": output.count(figures.tokens_in), "Tokens out": output.count(figures.tokens_out)}
-    return {
-        **{key: session[key] for key in ("id", "project", "name", "state", "reason", "began")},
-        "tags": run.story.tags,
-        "metadata": run.story.metadata,
-        "figures": {**shown, **tokens},
-        "span": max(1, run.until_ns - figures.first_ns) / 1e6,
-        "events": [_shown(event, figures.first_ns) for event in analytics.events(run.reader, run.id)],
-    }
-
-
-_PLAIN = frozenset("id session parent agent start_ns end_ns cost billed seq kind name finished failed".split())
-
-
-def _shown(event: dict[str, Any], began: int) -> dict[str, Any]:
-    details = {key: value for key, value in event.items() if key not in _PLAIN and value not in (None, [], {})}
-    return {
-        **{key: event[key] for key in ("id", "parent", "agent", "kind", "name", "failed", "finished")},
-        "start": (event["start_ns"] - began) / 1e6,
-        "took": _seconds(event, 1e6),
-        "lasted": _lasted(event),
-        "cost": facts.cost_text(event),
-        "details": details,
-    }
-
-
-def _lasted(event: dict[str, Any]) -> str:
-    """Return how long an event took, as it is written everywhere."""
-    if not event["finished"]:
-        return "not finished"
-    return output.short_duration(max(0, event["end_ns"] - event["start_ns"]))

@@ -86,8 +86,11 @@ def _notices(one: dict[str, Any]) -> int:
 
 def _reason(one: dict[str, Any]) -> str:
     """Return the line of a reason that says most: of a traceback the last one."""
-    lines = [line.strip() for line in (one["reason"] or "").splitlines() if line.strip()] or ["How it ended"]
-    return escape(lines[-1] if lines[0].startswith("Traceback") else lines[0])
+    lines = [line.strip() for line in (one["reason"] or "").splitlines() if line.strip()]
+    if not lines or one["state"] == "Running":
+        return "How it ended"
+    text = escape(lines[-1] if lines[0].startswith("Traceback") else lines[0])
+    return f'<span class="label">End reason: </span>{text}'
 
 
 def chips(tags: Iterable[str]) -> str:
@@ -124,6 +127,10 @@ _COLUMNS = (
 )
 
 
+# What cells are called on narrow screens, where there are no heads.
+_LABELS = {"seconds": "took", "llm_calls": "LLM", "tool_calls": "tools"}
+
+
 def session_table(listed: Sequence[Facts], address: Callable[[str], str], *, picks: bool) -> str:
     """Return the table of sessions, each with a link to an address for its id; `picks` leaves room for check boxes."""
     heads = "".join(
@@ -141,22 +148,30 @@ def _session_row(one: dict[str, Any], address: str, *, picks: bool) -> str:
     began = f'<time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))}</time>'
     reason = one.get("reason") if one["state"] != "Success" else None
     because = f'<div class="because">{escape(reason)}</div>' if reason else ""
+    figures = {
+        "seconds": f"{'≥' if one['at_least'] else ''}{seconds(one)}",
+        "llm_calls": output.count(one["llm_calls"]),
+        "tool_calls": output.count(one["tool_calls"]),
+        "errors": output.count(one["errors"]),
+        "tokens": output.count(one["tokens_in"] + one["tokens_out"]),
+        "cost": money(one),
+    }
+    more = {"errors": " errors-some" if one["errors"] else " errors-none"}
     cells = (
         '<td class="name"><div class="lines"><div class="titled">',
         f'<a class="title" href="{escape(address)}">{escape(one["name"] or "unnamed")}</a>',
         f'<div class="tags">{chips(one["tags"])}</div></div>{because}</div></td>',
         f'<td class="state-cell"><span class="state {escape(one["state"])}">{escape(one["state"])}</span></td>',
         f'<td class="began">{began}</td>',
-        _cell(f"{'≥' if one['at_least'] else ''}{seconds(one)}", "num"),
-        _cell(output.count(one["llm_calls"]), "num"),
-        _cell(output.count(one["tool_calls"]), "num"),
-        _cell(output.count(one["errors"]), '"num errors-some"' if one["errors"] else '"num errors-none"'),
-        _cell(output.count(one["tokens_in"] + one["tokens_out"]), "num"),
-        _cell(money(one), "num"),
-        *(_cell(", ".join(one.get(name) or ()), "list") for name in ("agents", "models")),
+        *(
+            f'<td class="num{more.get(name, "")}" data-col="{name}" data-label="{_LABELS.get(name, name)}">'
+            f"{escape(text)}</td>"
+            for name, text in figures.items()
+        ),
+        *(
+            f'<td class="list" data-col="{name}">{escape(", ".join(one.get(name) or ()))}</td>'
+            for name in ("agents", "models")
+        ),
     )
-    return f'<tr data-id="{escape(one["session_id"])}">{_PICK * picks}{"".join(cells)}</tr>'
-
-
-def _cell(value: object, kind: str = "") -> str:
-    return f"<td{f' class={kind}' if kind else ''}>{escape(str(value))}</td>"
+    kind = ' class="failure"' if one["state"] == "Failure" else ""
+    return f'<tr data-id="{escape(one["session_id"])}"{kind}>{_PICK * picks}{"".join(cells)}</tr>'

@@ -17,13 +17,29 @@ from localops.recording.events import iso
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from typing import Any
+    from typing import Any, Protocol
 
     from localops.journal.reader import Reader
     from localops.reading.facts import Facts
-    from localops.reading.home import Listed, Project
+    from localops.reading.home import Listed
     from localops.reading.snapshot import Snapshot
     from localops.transfer.delivery import Ledger
+
+    class Where(Protocol):
+        """The project of a session, open."""
+
+        @property
+        def name(self) -> str:
+            """Its name."""
+
+        @property
+        def folder(self) -> str:
+            """Its folder."""
+
+        @property
+        def reader(self) -> Reader:
+            """The reader of its journal."""
+
 
 # Rows of a session whose calls are compared with the price table, which takes about 50 ms.
 _COMPARED = 2_000
@@ -43,7 +59,7 @@ _SIGNS = (
 )
 
 
-def more(project: Project, snapshot: Snapshot) -> Facts:
+def more(project: Where, snapshot: Snapshot) -> Facts:
     """Return host, metadata, video, agents, processes, remotes and the sources of the cost."""
     story = snapshot.story
     return {
@@ -101,14 +117,14 @@ def _host(host_env: dict[str, Any]) -> str | None:
     return system.get("Hostname") if isinstance(system, dict) else None
 
 
-def _video(project: Project, value: object) -> Facts | None:
+def _video(project: Where, value: object) -> Facts | None:
     if not isinstance(value, str):
         return None
     scheme, _, rest = value.partition(":")
     return attachment(project, rest) if scheme == "blob" else {"url": value}
 
 
-def _participants(project: Project, story: Story) -> Iterator[Facts]:
+def _participants(project: Where, story: Story) -> Iterator[Facts]:
     """Return the processes that recorded into the session, in the order in which they joined."""
     hub = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(project.folder)), session_state.HUB))
     for card, came, left in story.participants():
@@ -131,7 +147,7 @@ def _remotes(folder: str) -> list[str]:
         return []
 
 
-def _remote(project: Project, name: str, snapshot: Snapshot) -> Facts:
+def _remote(project: Where, name: str, snapshot: Snapshot) -> Facts:
     """Return how much of a session a remote has, and when it signed for it."""
     # Late, because most homes have no remotes.
     from localops.transfer import delivery
@@ -158,7 +174,7 @@ def _signed(ledger: Ledger, seq: int) -> str | None:
     return None
 
 
-def _provenance(project: Project, snapshot: Snapshot) -> Facts:
+def _provenance(project: Where, snapshot: Snapshot) -> Facts:
     """Count the calls whose cost the program gave, those priced by the table, and those without a price.
 
     A row does not store the source of its cost: the cost is compared with that of today's table.
@@ -217,7 +233,7 @@ def _priced(prices: pricing.Prices, call: _Call) -> int | None:
 # One event
 
 
-def event(project: Project, session: bytes, seq: int) -> Facts | None:
+def event(project: Where, session: bytes, seq: int) -> Facts | None:
     """Return everything about the event of a row: its facts, its stored rows, and its attachments."""
     row = row_at(project.reader, seq)
     if row is None or row.session != session or row.kind in rows.BOOKS:
@@ -231,14 +247,14 @@ def event(project: Project, session: bytes, seq: int) -> Facts | None:
         "project": project.name,
         "entry": min(each.seq for each in both),
         "agent_name": analytics.agent_name(project.reader, done.agent.hex()) if done.agent else None,
-        "parent_entry": _entry(project.reader, event_facts["parent"]),
-        "trigger_entry": _entry(project.reader, _trigger(event_facts)),
+        "parent_entry": entry_of(project.reader, event_facts["parent"]),
+        "trigger_entry": entry_of(project.reader, trigger_of(event_facts)),
         "raw": [encode.loads(wire.from_row(each.bare)) for each in both],
         "attachments": [attachment(project, digest) for digest in blobs.named([each.body for each in both])],
     }
 
 
-def _trigger(event_facts: Facts) -> object:
+def trigger_of(event_facts: Facts) -> object:
     """Return the id of the event that caused an error, which is its parent by default."""
     if event_facts["kind"] != "error":
         return None
@@ -246,7 +262,7 @@ def _trigger(event_facts: Facts) -> object:
     return (trigger.get("id") if isinstance(trigger, dict) else None) or event_facts["parent"]
 
 
-def _entry(reader: Reader, id: object) -> int | None:
+def entry_of(reader: Reader, id: object) -> int | None:
     """Return the first seq of an event."""
     try:
         key = bytes.fromhex(id.replace("-", "")) if isinstance(id, str) else b""
@@ -260,7 +276,7 @@ def _entry(reader: Reader, id: object) -> int | None:
     return None
 
 
-def attachment(project: Project, digest: str) -> Facts:
+def attachment(project: Where, digest: str) -> Facts:
     """Return a blob's media type, size and address; `bytes` is None if it is not here."""
     try:
         with open(blobs.find(project.folder, digest), "rb") as file:

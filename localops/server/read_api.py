@@ -357,7 +357,7 @@ class ReadApi:
         table = call.param("table")
         if table is not None and (form != "parquet" or table not in ("events", "sessions")):
             raise HttpError(400, "invalid table: use events or sessions, with format=parquet")
-        name = dialects.file_name(f"localops-{uuid.UUID(bytes=call.session())}", form)
+        name = dialects.file_name(dialects.stem_of(call.session()), form)
         options = {"most": self._most_exported, "table": table}
         return await self._file(form, name, self._store.write, call.project, call.session(), form, **options)
 
@@ -366,7 +366,7 @@ class ReadApi:
         form = call.param("format") or "json"
         if form not in _FORMS:
             raise HttpError(400, f"invalid format: use one of {', '.join(_FORMS)}")
-        name = dialects.file_name("localops-sessions", form)
+        name = dialects.file_name(dialects.stem_of(None), form)
         chosen, project = _filters(call), call.chosen_project()
         return await self._file(form, name, self._store.write_all, project, chosen, form, most=self._most_exported)
 

@@ -1,6 +1,7 @@
 // Shared by all pages: elements, requests, messages, the theme, keyboard shortcuts and live updates.
 // Recorded text only ever becomes a text node: nothing in these files parses HTML.
 
+import { isReport, now } from "./clock.js";
 import { listen } from "./news.js";
 import { forget, remember } from "./recent.js";
 import { hasChoice, switchZone, zone, zoneAt } from "./times.js";
@@ -51,6 +52,7 @@ class RequestError extends Error {}
 
 /** Fetch JSON from an address below /api/1; throw an error with a sentence to show. A list is several parameters. */
 export async function ask(path, query = {}, options = {}) {
+  if (isReport) return (await import("./report.js")).answer(path, query);
   const pairs = Object.entries(query).flatMap(([name, values]) => [values].flat().map((value) => [name, value]));
   const params = new URLSearchParams(
     pairs.filter(([, value]) => value !== null && value !== undefined && value !== ""),
@@ -276,7 +278,7 @@ byId("tools").append(
       title: "UTC, or the time of this computer (z)",
       "aria-label": `Time zone ${zone}: change`,
     },
-    zoneAt(Date.now()),
+    zoneAt(now()),
   ),
   make(
     "button",
@@ -294,12 +296,13 @@ if ("leave" in byId("tools").dataset)
     ),
   );
 themed();
-if (document.documentElement.dataset.page === "session") remember(data.session_id, data.name);
+if (document.documentElement.dataset.page === "session" && !isReport) remember(data.session_id, data.name);
 // What is typed while the palette is loaded, for its field; null at all other times.
 let typed = null;
 addEventListener(
   "keydown",
   async (event) => {
+    if (isReport) return;
     if (typed !== null) {
       if (event.key.length === 1 && !event.ctrlKey && !event.metaKey) typed += event.key;
       event.preventDefault();
@@ -323,7 +326,7 @@ addEventListener(
 );
 shortcut("?", "This help", help);
 // For the help: this one is listened to everywhere, also in fields.
-shortcut("Ctrl+K", "Go to a session, page, filter or view", () => false);
+if (!isReport) shortcut("Ctrl+K", "Go to a session, page, filter or view", () => false);
 shortcut("t", "Light or dark", switchTheme);
 if (hasChoice) shortcut("z", "UTC, or the time of this computer", switchZone);
 

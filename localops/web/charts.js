@@ -1,6 +1,7 @@
 // Charts: uPlot for figures over time, tables with bars for the others.
 
 import { colour, make, onTheme } from "./base.js";
+import { isReport } from "./clock.js";
 import { STEPS } from "./formats.js";
 import { url } from "./url.js";
 
@@ -15,6 +16,8 @@ let loading;
 
 /** Load uPlot when the first chart is drawn. */
 function loaded() {
+  // A report has it inside.
+  if (isReport) return Promise.resolve(window.uPlot);
   loading ||= new Promise((done, failed) => {
     document.head.append(
       make("link", { rel: "stylesheet", href: url("web/vendor/uplot.css") }),

@@ -289,7 +289,7 @@ function content(event) {
     ])
       add(side, label, event[key]);
   for (const file of event.attachments || [])
-    if (file.bytes !== null && file.kind.startsWith("image/"))
+    if (file.bytes !== null && file.url && file.kind.startsWith("image/"))
       sides[1].push(make("img", { class: "shown", src: file.url, alt: "Screenshot", loading: "lazy" }));
   const parts = sides.filter((side) => side.length).map((side) => make("div", { class: "side" }, side));
   return parts.length ? [make("div", { class: "beside" }, parts)] : [make("span", { class: "faint" }, "no content")];

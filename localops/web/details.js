@@ -112,12 +112,11 @@ export class Details {
       },
       this.raw ? "Readable" : "Raw",
     );
-    const inside = this.raw
-      ? (event.raw || [event]).map((row, index) =>
-          part(index ? "Last row, as stored" : "Row, as stored", json(row), row),
-        )
-      : this._parts(event, part);
-    this.box.replaceChildren(this._head(event, copies(event), switch_), ...inside);
+    const inside =
+      this.raw && event.raw
+        ? event.raw.map((row, index) => part(index ? "Last row, as stored" : "Row, as stored", json(row), row))
+        : this._parts(event, part);
+    this.box.replaceChildren(this._head(event, copies(event), event.raw ? switch_ : null), ...inside);
     this.box.scrollTop = 0;
     if (this.focus) this.box.querySelector(`[aria-label="${this.focus}"]`)?.focus();
     this.focus = "";
@@ -346,6 +345,12 @@ const plain = (value) => (typeof value === "string" ? value : JSON.stringify(val
 
 function file(one) {
   if (one.bytes === null) return make("p", { class: "faint" }, `${one.digest.slice(0, 12)}… is missing`);
+  if (!one.url)
+    return make(
+      "p",
+      { class: "faint" },
+      `${one.digest.slice(0, 12)}… ${one.kind}, ${bytes(one.bytes)}: not in this report`,
+    );
   const link = make("a", { href: one.url, download: one.digest }, `${one.digest.slice(0, 12)}…`);
   const box = make("p", {}, link, ` ${one.kind}, ${bytes(one.bytes)}`);
   if (one.kind.startsWith("image/")) {

@@ -7,7 +7,7 @@ const PAGE = 200,
   MOST = 1_000;
 
 /** Return a video of a session that this page can play, or null. */
-const playable = (video) => (video?.blob && video.bytes !== null ? video : null);
+const playable = (video) => (video?.blob && video.bytes !== null && video.url ? video : null);
 
 /** Return the first picture of each of these events that has one, by seq. */
 async function pictures(id, seqs) {

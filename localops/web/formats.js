@@ -1,13 +1,14 @@
 // Numbers, durations and money as text, in the same form as on the command line.
 
-// A narrow no-break space.
-const GROUP = "\u202f";
+import { now } from "./clock.js";
+
+const GROUP = ",";
 const DAY = 86_400;
 
 export const count = (value) =>
   value === null || value === undefined ? "–" : String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, GROUP);
 
-/** Return 12 345 678 as 12.3M, for narrow places. */
+/** Return 12,345,678 as 12.3M, for narrow places. */
 export function short(value) {
   if (value === null || value === undefined) return "–";
   const size = Math.abs(value);
@@ -63,7 +64,7 @@ export function since(seconds, gap) {
 
 /** Return the duration of a session in seconds; of a running one, until now. */
 export const elapsed = (one) =>
-  one.state === "Running" ? Math.max(one.seconds, (Date.now() - Date.parse(one.began)) / 1e3) : one.seconds;
+  one.state === "Running" ? Math.max(one.seconds, (now() - Date.parse(one.began)) / 1e3) : one.seconds;
 
 // Seconds without an event after which a running session is shown as quiet.
 export const QUIET = 60;
@@ -73,7 +74,7 @@ export const ago = (seconds) => (seconds < 60 ? `${Math.max(0, Math.floor(second
 
 /** Return how long ago the last event of a quiet session was, in minutes; nothing for any other session. */
 export function quiet(one) {
-  const seconds = one.state === "Running" ? (Date.now() - Date.parse(one.last)) / 1e3 : 0;
+  const seconds = one.state === "Running" ? (now() - Date.parse(one.last)) / 1e3 : 0;
   if (!(seconds > QUIET)) return "";
   return `last event ${seconds < 3_600 ? `${Math.floor(seconds / 60)}m` : duration(seconds)} ago`;
 }

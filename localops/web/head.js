@@ -1,6 +1,7 @@
 // The head of a session's page: one line with its state, figures and reason, and a panel with all else about the run.
 
 import { byId, copyButton, data, make, notice } from "./base.js";
+import { isReport } from "./clock.js";
 import { ago, cost, count, duration, elapsed, many, money, QUIET } from "./formats.js";
 import { keyed } from "./keyed.js";
 import { loops } from "./loops.js";
@@ -11,6 +12,7 @@ import { why } from "./why.js";
 
 // A group with more facts than this is folded.
 const LONG = 12;
+const LABEL = "End reason: ";
 // States whose reason is in the head; that of any other is in a line of its own.
 const QUIET_STATES = new Set(["Success", "Running"]);
 
@@ -33,7 +35,7 @@ export class Head {
       },
       "About",
     );
-    byId("acts").append(this.toggle, exports());
+    byId("acts").append(this.toggle, ...(isReport ? [] : [exports()]));
     this.reason.addEventListener("click", () => this.open(true, "why"));
     this.panel.append(this.places);
   }
@@ -86,11 +88,14 @@ export class Head {
   _drawReason() {
     const one = this.page.facts,
       button = this.reason;
-    const text = this.page.running ? this._at() : lineOf(one.reason) || "How it ended";
+    const line = this.page.running ? "" : lineOf(one.reason),
+      text = this.page.running ? this._at() : line || "How it ended",
+      label = line ? LABEL : "";
     const isQuiet = this.page.running && this.page.quiet > QUIET;
     byId("state").className = `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}${isQuiet ? " quiet" : ""}`;
     button.className = `reason ${one.state}${isQuiet ? " quiet" : ""}`;
-    if (button.textContent !== text) button.textContent = text;
+    if (button.textContent !== label + text)
+      button.replaceChildren(...(label ? [make("span", { class: "label" }, label)] : []), text);
     button.title = `${one.reason || text}\n\nClick: how it ended, and why`;
   }
 
@@ -327,7 +332,7 @@ function facts(object, depth = 0) {
 
 /** Return words about a video that the page cannot play; one that it can is beside the events. */
 function film(one) {
-  if (!one || (one.blob && one.bytes !== null)) return null;
+  if (!one || (one.blob && one.bytes !== null && one.url)) return null;
   // A link, because loading from another site needs a click.
   if (/^https?:\/\//.test(one.url || "") && !one.blob)
     return make(
@@ -336,7 +341,8 @@ function film(one) {
       "Video: ",
       make("a", { href: one.url, rel: "noreferrer noopener", target: "_blank" }, one.url),
     );
-  return notice(`The video${one.bytes === null ? " was not copied to this server" : ` is at ${one.url}`}.`, "faint");
+  const lost = one.blob ? "is not in this report" : `is at ${one.url}`;
+  return notice(`The video ${one.bytes === null ? "was not copied to this server" : lost}.`, "faint");
 }
 
 /** Return the menu of exports. */

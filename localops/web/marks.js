@@ -10,7 +10,8 @@ const SINGLE = "\\u3040-\\u30ff\\u3400-\\u9fff\\uac00-\\ud7af\\uf900-\\ufaff";
 const WORD = new RegExp(`[${SINGLE}]|(?:(?![${SINGLE}])[\\p{L}\\p{N}]\\p{M}*)+`, "gu");
 const TERM = /"[^"]*(?:"\*?|$)|\S+/g;
 
-const folded = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
+/** Return a text as words are compared: in small letters, without accents. */
+export const folded = (text) => text.normalize("NFKD").replace(/\p{M}/gu, "").toLowerCase();
 
 /** Return the terms of a search: words that stand side by side, the last of which may be the beginning of one. */
 export const terms = (query) =>

@@ -4,9 +4,9 @@
 import { duration, STEPS, tick } from "./formats.js";
 import { place } from "./lanes.js";
 
-export const LINE = 20,
-  BAR = 15,
-  TOP = 6;
+export const LINE = 20;
+export const TOP = 6;
+const BAR = 15;
 const KINDS = ["llm", "tool", "agent", "action", "error", "other"];
 export const COLOURS = [...KINDS, "ink", "soft", "line", "paper", "card", "sunk", "accent", "warn", "strong"];
 const FONT = "11px system-ui, sans-serif";

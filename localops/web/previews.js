@@ -1,6 +1,7 @@
 // What events are about, a line each: fetched in groups for the rows that are drawn, and kept by seq.
 
 import { ask, data, make } from "./base.js";
+import { isReport } from "./clock.js";
 import { duration } from "./formats.js";
 
 // Milliseconds in which rows are collected for one request, so that rows scrolled past are not fetched.
@@ -20,7 +21,7 @@ export function preview(seq, finished) {
   if (known.has(seq)) fill(element, known.get(seq));
   else {
     waiting.set(seq, { element, finished });
-    later ||= setTimeout(fetchWaiting, PAUSE);
+    later ||= setTimeout(fetchWaiting, isReport ? 0 : PAUSE);
   }
   return element;
 }

@@ -1,6 +1,7 @@
 // Scores and notes on the page of a session: what was given, and a form to give more.
 
 import { ask, make } from "./base.js";
+import { isReport } from "./clock.js";
 import { stamp } from "./times.js";
 
 // Made once: the page is drawn again while somebody writes.
@@ -11,10 +12,16 @@ let box = null,
 
 /** Return the fold of a session's page with its scores. */
 export function scores(one) {
+  if (isReport && !one.scores?.length && !one.notes?.length) return null;
   if (!box) {
     list = make("div");
     head = make("summary", {}, "Scores and notes");
-    box = make("details", { id: "scores" }, head, make("div", { class: "inside" }, list, form(one.session_id)));
+    box = make(
+      "details",
+      { id: "scores" },
+      head,
+      make("div", { class: "inside" }, list, isReport ? null : form(one.session_id)),
+    );
   }
   draw(one);
   return box;

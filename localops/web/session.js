@@ -2,6 +2,7 @@
 // The view is the fragment of the address; the selected event and the filter are in its query.
 
 import { ask, byId, data, make, notice, say, shortcut, watch } from "./base.js";
+import { isReport, now } from "./clock.js";
 import { Details } from "./details.js";
 import { count, duration, many } from "./formats.js";
 import { Head } from "./head.js";
@@ -47,6 +48,11 @@ class Page {
     return this.facts.state === "Running";
   }
 
+  /** Whether new events can come: of a session that ran when a report was written, they do not. */
+  get isLive() {
+    return this.running && !isReport;
+  }
+
   /** Return whether an event may still go on: it has no end, and began in the run that is alive. */
   isUnderWay(at) {
     return this.running && this.run.took[at] < 0 && !this.run.pauseAfter(at);
@@ -59,14 +65,14 @@ class Page {
       start,
     } = this.run;
     const last = Math.max(this.run.last, (this.facts.seconds || 0) * 1e6);
-    if (this.running) return Math.max(last, (Date.now() - this.run.t0) * 1e3);
+    if (this.running) return Math.max(last, (now() - this.run.t0) * 1e3);
     return ends.length ? Math.max(last, start[ends.at(-1)] + last * 0.06) : last;
   }
 
   /** Seconds since the last event of a running session. */
   get quiet() {
     const last = Math.max(this.run.n ? this.run.t0 + this.run.last / 1e3 : 0, Date.parse(this.facts.last) || 0);
-    return (Date.now() - last) / 1e3;
+    return (now() - last) / 1e3;
   }
 
   get filtered() {
@@ -207,6 +213,8 @@ class Page {
 
   _address(isStep = false) {
     const params = new URLSearchParams();
+    // Of a report with several.
+    if (query().has("session")) params.set("session", query().get("session"));
     if (this.selected) params.set("event", this.selected);
     if (this.kinds.size) params.set("kind", [...this.kinds].join(","));
     if (this.text) params.set("text", this.text);
@@ -234,7 +242,11 @@ class Page {
 }
 
 const nothing = (running) =>
-  notice(running ? "No events yet. New ones appear here by themselves." : "Nothing was recorded in this session.");
+  notice(
+    running && !isReport
+      ? "No events yet. New ones appear here by themselves."
+      : "Nothing was recorded in this session.",
+  );
 const page = new Page();
 
 // Tabs
@@ -292,7 +304,7 @@ const follower = make(
     id: "follow",
     "aria-pressed": "false",
     title: "Go on to the newest event ( f )",
-    hidden: !page.running,
+    hidden: !page.isLive,
     onclick: () => page.follow(!page.follows),
   },
   "Follow",
@@ -401,7 +413,7 @@ shortcut("e", "Next failure, where it began", () => {
   if (next === undefined) say("No errors");
   else page.select(page.run.seq[next]);
 });
-shortcut("f", "Follow a running session", () => (page.running ? page.follow(!page.follows) : false));
+shortcut("f", "Follow a running session", () => (page.isLive ? page.follow(!page.follows) : false));
 Object.entries(VIEWS).forEach(([name, [label]], index) => shortcut(String(index + 1), label, () => show(name)));
 const zoom = (by) => () => (page.view === "timeline" ? page.views.timeline.zoom(by) : false);
 shortcut(["+", "="], "Zoom in (timeline)", zoom(0.625));
@@ -469,7 +481,7 @@ function tick() {
     sign.textContent = duration((page.now - Number(sign.dataset.since)) / 1e6);
 }
 
-if (page.running) {
+if (page.isLive) {
   const stop = watch(news, { every: 5_000 });
   const ticking = setInterval(tick, 250);
   over = () => {

@@ -131,7 +131,7 @@ def test_a_killed_session_shows_where_it_died(command: Command, as_json: AsJson)
     (bound,) = re.findall(r"^took +at least (\S+), to its last row", out, re.MULTILINE)
     assert f"at least {bound}, to its last row" in command("analytics", "last")[1]
     assert f"≥{bound}" in command("analytics", "--by", "session")[1]
-    assert f'"Duration":"at least {bound}"' in command("export", "last", "--format", "html")[1]
+    assert f"<dd>at least {bound}</dd>" in command("export", "last", "--format", "html")[1]
 
 
 def test_a_child_that_died_in_a_session_that_went_on_is_a_notice(command: Command) -> None:

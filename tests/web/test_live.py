@@ -102,7 +102,7 @@ def test_a_running_session_updates_by_itself(program: Program, visit: Visit) -> 
     listed.locator(".state.Running").wait_for()
     program.end()
     visit.until("document.getElementById('state').textContent === 'Success'")
-    assert page.locator("#reason").inner_text() == "enough owls"
+    assert page.locator("#reason").inner_text() == "End reason: enough owls"
     listed.locator(".state.Success").wait_for()
 
 

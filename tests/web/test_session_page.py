@@ -113,7 +113,7 @@ def test_the_reason_of_a_failure_leads_to_the_whole_of_it(visit: Visit) -> None:
     """It has a line of its own; a click opens the post-mortem."""
     page = visit.session("dead")
     reason = page.locator("#notices #reason")
-    expect(reason).to_have_text("process died inside tool 'fatal step'")
+    expect(reason).to_have_text("End reason: process died inside tool 'fatal step'")
     reason.click()
     page.locator("#why[open] h3").first.wait_for()
     page.locator("#about").click()

@@ -1,0 +1,124 @@
+"""The files of `localops/web` put together for a page that has no server: modules as one script, styles as one sheet.
+
+The modules stay as they are written: each becomes a function that runs when it is first needed, as browsers run modules
+that import each other.  Forms of `import` and `export` that no module has are refused, so that none is passed over.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+import re
+from functools import cache
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Collection, Sequence
+
+WEB = os.path.join(os.path.dirname(os.path.dirname(__file__)), "web")
+
+_STATIC = re.compile(r'^import (?:(\{[^}]*\}|\* as \w+) from )?"\./([\w/.-]+)";$', re.MULTILINE)
+_LATE = re.compile(r'\bimport\("\./([\w/.-]+)"\)')
+_EXPORTED = re.compile(r"^export ((?:const|class|function|async function) (\w+))", re.MULTILINE)
+_LISTED = re.compile(r"^export \{([\w, ]+)\};$", re.MULTILINE)
+_LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
+_ADDRESS = re.compile(r'url\("([\w.-]+\.svg)"\)')
+# Elements that end where this stands in them, whatever is around it.
+_END = re.compile(r"</(?:script|style)|<!--", re.IGNORECASE)
+
+_RUNTIME = """const modules = {
+%s
+};
+const known = {};
+const use = (name) => (known[name] ??= modules[name]());
+const load = async (name) => use(name);
+%s"""
+
+
+@cache
+def script(start: str, without: frozenset[str] = frozenset()) -> str:
+    """Return a module and those it imports as one script, which ends with a call of `use` for it.
+
+    Modules in `without` are left out: importing one late fails, as it does without a server.
+    """
+    sources: dict[str, str] = {}
+    _gather(start, without, sources)
+    exported = {name: _exports(source) for name, source in sources.items()}
+    for name, source in sources.items():
+        _check_imports(name, source, exported)
+    inside = ",\n".join(
+        f'"{name}": () => {{\n{_as_function(name, source, exported[name])}}}' for name, source in sources.items()
+    )
+    return _checked(_RUNTIME % (inside, f'use("{start}");\n'))
+
+
+def _gather(name: str, without: Collection[str], sources: dict[str, str]) -> None:
+    if name in sources or name in without:
+        return
+    # In any order: each runs when it is used.
+    sources[name] = source = text(name)
+    for found in (*_STATIC.finditer(source), *_LATE.finditer(source)):
+        _gather(found[found.re.groups], without, sources)
+
+
+def _exports(source: str) -> list[str]:
+    listed = [each.strip() for found in _LISTED.finditer(source) for each in found[1].split(",")]
+    return [found[2] for found in _EXPORTED.finditer(source)] + listed
+
+
+def _check_imports(name: str, source: str, exported: dict[str, list[str]]) -> None:
+    """Refuse a name that the other module does not export, as far as can be seen here: it would be undefined."""
+    for names, module in _STATIC.findall(source):
+        wanted = re.findall(r"(\w+)(?: as \w+)?[,\s}]", names) if names.startswith("{") else []
+        if unknown := sorted(set(wanted) - set(exported[module])):
+            raise ValueError(
+                f"{name} imports {', '.join(unknown)}, which {module} does not export by a line of its own"
+            )
+
+
+def _as_function(name: str, source: str, exported: Sequence[str]) -> str:
+    """Return the body of a function that does what a module does, and returns what it exports."""
+    code = _STATIC.sub(_used, source)
+    code = _LATE.sub(r'load("\1")', code)
+    code = _LISTED.sub("", _EXPORTED.sub(r"\1", code))
+    if left := _LEFT.search(code):
+        raise ValueError(f"unknown form of import or export in {name}: {left[0]}")
+    return f"{code}return {{ {', '.join(exported)} }};\n"
+
+
+def _used(found: re.Match[str]) -> str:
+    names, module = found[1], found[2]
+    if names is None:
+        return f'use("{module}");'
+    target = names.removeprefix("* as ") if names.startswith("*") else names.replace(" as ", ": ")
+    return f'const {target} = use("{module}");'
+
+
+@cache
+def sheet(*names: str) -> str:
+    """Return style sheets as one, with the pictures that they name inside."""
+    return _checked("\n".join(_ADDRESS.sub(lambda found: f'url("{picture(found[1])}")', text(name)) for name in names))
+
+
+def picture(name: str) -> str:
+    """Return an SVG of the folder as a data address."""
+    return f"data:image/svg+xml;base64,{base64.b64encode(text(name).encode()).decode()}"
+
+
+@cache
+def classic(name: str) -> str:
+    """Return a script that is no module."""
+    return _checked(text(name))
+
+
+def text(name: str) -> str:
+    """Return a file of the folder."""
+    with open(os.path.join(WEB, *name.split("/")), encoding="utf-8") as file:
+        return file.read()
+
+
+def _checked(inside: str) -> str:
+    """Return what is put into an element, unless it would end that element."""
+    if found := _END.search(inside):
+        raise ValueError(f"{found[0]} cannot be in a script or a style sheet of a page")
+    return inside

@@ -1,0 +1,143 @@
+// What a report answers in place of a server.  The file has for each session its facts, its events in columns, and a
+// line of JSON for each event, which is parsed when it is looked at.
+
+import { stop } from "./clock.js";
+import { folded, places, terms } from "./marks.js";
+import { stamp } from "./times.js";
+
+// Events that are searched before the page may draw again.
+const PAUSE = 2_000;
+// Keys of events that hold ids and not content.
+const IDS = new Set(["id", "parent", "agent"]);
+
+let id = "";
+let answers = {};
+let lines = [];
+// Seq → the number of the line of an event, and the seq of the event around it.
+const numbers = new Map();
+const parents = new Map();
+// What is left of the pages of events in columns.
+let pages = [];
+
+const elements = (part) => [...document.querySelectorAll(`script[data-part="${part}"][data-of="${id}"]`)];
+const missing = () => new Error("This is not in the report.");
+
+/** Choose the session that the address names, or the only one; return whether there is one. */
+export function open() {
+  const all = [...document.querySelectorAll("script[data-part='facts']")];
+  const wanted = new URLSearchParams(location.search).get("session");
+  const facts = all.length === 1 ? all[0] : all.find((each) => each.dataset.of === wanted);
+  if (!facts) return false;
+  id = facts.dataset.of;
+  facts.id = "data";
+  const head = [...document.querySelectorAll("template")].find((each) => each.dataset.of === id);
+  if (head) {
+    document.documentElement.dataset.page = "session";
+    document.getElementById("main").replaceChildren(head.content);
+    document.title = `${document.querySelector("#head h1").textContent} · localops`;
+  }
+  const { video, ...rest } = JSON.parse(facts.textContent);
+  if (video?.blob) facts.textContent = JSON.stringify({ ...rest, video: file(video) });
+  if (rest.state === "Running") freeze(Date.parse(rest.began) + rest.seconds * 1e3);
+  answers = JSON.parse(elements("answers")[0].textContent);
+  lines = elements("events")[0].textContent.trim().split("\n");
+  pages = elements("timeline");
+  answers.entries.forEach((seq, number) => numbers.set(seq, number));
+  return true;
+}
+
+/** Show a session that ran as it was when the report was written. */
+function freeze(time) {
+  stop(time);
+  document.getElementById("written").textContent = `Report, as of ${stamp(time)}`;
+}
+
+/** Return what the server would for a path below /api/1. */
+export async function answer(path, query) {
+  const [, , what = "", seq = ""] = path.split("/");
+  switch (what) {
+    case "timeline":
+      return columns();
+    case "why":
+    case "loops":
+      return answers[what];
+    case "events":
+      return seq ? event(Number(seq)) : search(query.text);
+    case "previews":
+      return previews(query.seqs.split(",").map(Number));
+    default:
+      throw missing();
+  }
+}
+
+function lineOf(seq) {
+  const number = numbers.get(seq);
+  if (number === undefined) throw missing();
+  return JSON.parse(lines[number]);
+}
+
+/** Return the next page of the events in columns: they are asked for once, one after the other. */
+function columns() {
+  const page = JSON.parse(pages.shift().textContent);
+  page.seq.forEach((seq, index) => parents.set(seq, page.parent[index]));
+  return page;
+}
+
+function event(seq) {
+  const { preview: _, attachments = [], tags = [], ...one } = lineOf(seq);
+  return { ...one, tags, session: id, parent_entry: parents.get(seq) || null, attachments: attachments.map(file) };
+}
+
+const files = new Map();
+
+/** Return the facts of a file with the address of its content, if the report has it. */
+function file(one) {
+  if (!files.has(one.blob)) files.set(one.blob, addressOf(one));
+  return { ...one, url: files.get(one.blob) };
+}
+
+function addressOf({ blob, kind }) {
+  const kept = document.querySelector(`script[data-blob="${blob}"]`);
+  if (!kept) return null;
+  if (kind.startsWith("image/")) return `data:${kind};base64,${kept.textContent}`;
+  // A browser can seek in a film only if it is more than an address.
+  const bytes = Uint8Array.from(atob(kept.textContent), (character) => character.charCodeAt(0));
+  return URL.createObjectURL(new Blob([bytes], { type: kind }));
+}
+
+function previews(seqs) {
+  const reply = { previews: {}, pictures: {} };
+  for (const seq of seqs) {
+    const { preview, kind, attachments = [] } = lineOf(seq);
+    reply.previews[seq] = preview;
+    const picture = kind === "action" && attachments.map(file).find((each) => each.kind.startsWith("image/"));
+    if (picture?.url) reply.pictures[seq] = picture;
+  }
+  return reply;
+}
+
+/** Return the events that have all terms of a search in their content. */
+async function search(text) {
+  const wanted = terms(text),
+    words = wanted.flatMap((term) => term.words);
+  const events = [];
+  for (let number = 0; number < lines.length; number += 1) {
+    // The page goes on while a long session is searched.
+    // oxlint-disable-next-line no-await-in-loop
+    if (number % PAUSE === PAUSE - 1) await new Promise((done) => setTimeout(done));
+    const line = folded(lines[number]);
+    if (!words.every((word) => line.includes(word))) continue;
+    const texts = textsOf(JSON.parse(lines[number]));
+    if (wanted.every((term) => texts.some((each) => places(each, [term]).length)))
+      events.push({ entry: answers.entries[number] });
+  }
+  return { events, next_after: null };
+}
+
+/** Return all texts in a value, and the numbers as texts. */
+function textsOf(value) {
+  if (typeof value === "string" || typeof value === "number") return [String(value)];
+  if (Array.isArray(value)) return value.flatMap(textsOf);
+  if (!value || typeof value !== "object") return [];
+  return Object.entries(value).flatMap(([key, inside]) => (IDS.has(key) ? [] : textsOf(inside)));
+}
