@@ -322,6 +322,13 @@ def _session_list(facts: Facts, root: str) -> str:
 {nothing}<div id="more"></div>"""
 
 
+# What two figures count that are easily taken for each other.
+_NOTES = {
+    "Errors": "<small>raised or recorded, with or without a call</small>",
+    "Failed": "<small>calls and steps that did not succeed</small>",
+}
+
+
 def _across(facts: Facts) -> str:
     one: Any = facts
     labels = {
@@ -330,10 +337,13 @@ def _across(facts: Facts) -> str:
         "LLM calls": output.count(one["llm_calls"]),
         "Tool calls": output.count(one["tool_calls"]),
         "Errors": output.count(one["errors"]),
+        "Failed": output.count(one["failed"]),
         "Tokens in": output.count(one["tokens_in"]),
         "Tokens out": output.count(one["tokens_out"]),
     }
-    figures = "".join(f"<div><dt>{name}</dt><dd>{escape(value)}</dd></div>" for name, value in labels.items())
+    figures = "".join(
+        f"<div><dt>{name}</dt><dd>{escape(value)}{_NOTES.get(name, '')}</dd></div>" for name, value in labels.items()
+    )
     return f"""<h1 class="page-title">Analytics</h1>
 <form id="filters" aria-label="Choose sessions"></form>
 <dl class="figures" id="figures">{figures}</dl>

@@ -35,14 +35,20 @@ addEventListener("popstate", () => refresh());
 const charts = new Charts();
 
 function drawTotals(one) {
-  const figure = (label, value, bad = false) =>
-    make("div", {}, make("dt", {}, label), make("dd", { class: bad ? "failed" : null }, value));
+  const figure = (label, value, bad = false, note = "") =>
+    make(
+      "div",
+      {},
+      make("dt", {}, label),
+      make("dd", { class: bad ? "failed" : null }, value, note && make("small", {}, note)),
+    );
   patchChildren(byId("figures"), [
     figure("Sessions", count(one.sessions)),
     figure("Cost", cost(one)),
     figure("LLM calls", count(one.llm_calls)),
     figure("Tool calls", count(one.tool_calls)),
-    figure("Errors", count(one.errors), one.errors > 0),
+    figure("Errors", count(one.errors), one.errors > 0, "raised or recorded, with or without a call"),
+    figure("Failed", count(one.failed), one.failed > 0, "calls and steps that did not succeed"),
     figure("Tokens in", count(one.tokens_in)),
     figure("Tokens out", count(one.tokens_out)),
   ]);

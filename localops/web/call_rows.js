@@ -115,12 +115,33 @@ function chosen(filter) {
   return params;
 }
 
+// Characters of a word before the place where it differs from others.
+const KEPT = 8;
+
+/** Return what texts begin with alike, up to the word that differs, and the rest of each: `[shared, rests]`. */
+export function apart(texts) {
+  const [first, ...others] = texts;
+  if (!others.length || others.every((each) => each === first)) return ["", texts];
+  let at = 0;
+  while (at < first.length && others.every((each) => each[at] === first[at])) at += 1;
+  const begin = Math.max(...[" ", "=", "/"].map((mark) => first.lastIndexOf(mark, at - 1))) + 1;
+  let skipped = at - begin > 2 * KEPT ? at - begin - KEPT : 0;
+  // Not in the middle of a character of two units.
+  if (skipped && /[\udc00-\udfff]/.test(first[begin + skipped])) skipped += 1;
+  return [
+    first.slice(0, begin),
+    texts.map((each) => (skipped ? `…${each.slice(begin + skipped)}` : each.slice(begin)) || each),
+  ];
+}
+
 /** Return links to examples of a group, each with a text, and how many calls are like it. */
 function examples(one, text) {
+  const [shared, rests] = apart(one.examples.map(text));
   return make(
     "div",
     { class: "line" },
-    one.examples.map((each) =>
+    shared && make("span", { class: "shared faint" }, shared),
+    one.examples.map((each, index) =>
       make(
         "a",
         {
@@ -128,7 +149,7 @@ function examples(one, text) {
           class: each.failed ? "failed" : "preview",
           title: [each.error, each.message, each.input].filter(Boolean).join("\n"),
         },
-        text(each),
+        rests[index],
         each.calls > 1 && ` ×${each.calls}`,
       ),
     ),
@@ -147,6 +168,9 @@ export function row(by, one) {
   );
 }
 
+const FAILED =
+  "LLM and tool calls that failed. Errors, as in Analytics, also counts what was raised or recorded outside of calls.";
+
 /** Return the figures of all calls as one line. */
 export function sums(one) {
   if (!one.calls && !one.unfinished) return [];
@@ -154,7 +178,7 @@ export function sums(one) {
   return [
     make("b", {}, `${count(one.calls)} ${one.calls === 1 ? "call" : "calls"}${rest}`),
     one.failed
-      ? make("span", { class: "failed" }, `${count(one.failed)} failed (${percent(one.failed_share)})`)
+      ? make("span", { class: "failed", title: FAILED }, `${count(one.failed)} failed (${percent(one.failed_share)})`)
       : "none failed",
     one.llm_calls ? cost(one) : money(one.cost_nano),
     `${short(one.tokens_in + one.tokens_out)} tokens`,
