@@ -42,7 +42,7 @@ LAYERS = """
     journal
     analytics bundle calls hints markdown previews salvage search
     given_scores pauses steps
-    prompts shortest
+    prompts shortest common_input
     call_table
     indexes
     snapshot clocks doubts carried held_back key_ends recorded_steps scrubbed

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from textwrap import dedent
 from typing import Any
 
 import pytest
@@ -599,3 +600,48 @@ def test_the_lock_of_a_participant_decides(monkeypatch: pytest.MonkeyPatch) -> N
     monkeypatch.setattr(participants, "is_alive", lambda *_: pytest.fail("the locks of another machine"))
     facts = found()
     assert sorted(one["state"] for one in facts["processes"]["known"]) == ["left", "unknown"]
+
+
+def test_one_bad_input_that_many_steps_fail_on() -> None:
+    """What most failed calls were given is named, with the first of their errors, and not what every call is given."""
+    facts, sections = after(
+        dedent("""
+        def step(name, fails):
+            @tool(name=name)
+            def run(doc, project, number):
+                if doc == "bad.pdf": raise fails(f"{name} {number} failed")
+            return run
+        steps = step("parse", UnicodeError), step("embed", ValueError), step("index", ValueError)
+        for doc in ("good.pdf", "bad.pdf", "last.pdf", "rest.pdf"):
+            for number, run in enumerate(steps * 2):
+                try: run(doc, "harbour", number)
+                except ValueError: pass
+        session.end_session("Fail", "1 of 4 documents failed")
+        """)
+    )
+    common = facts["common"]
+    assert (common["argument"], common["value"], common["errors"], common["of"]) == ("doc", "bad.pdf", 6, 6)
+    assert [(one["name"], one["errors"]) for one in common["calls"]] == [("parse", 2), ("embed", 2), ("index", 2)]
+    counts, first = sections["What the errors have in common"]
+    assert counts == (
+        "6 of 6 errors are of calls that were given 'bad.pdf' as 'doc': "
+        "tool 'parse' ×2, tool 'embed' ×2, tool 'index' ×2."
+    )
+    assert first.startswith("The first error is the first of them; 5 others followed, the last at ")
+    assert sections["The first error"][0].startswith("UnicodeError: 'parse 0 failed'")
+    assert "1 more error of the same type came later with other messages." in sections["The first error"]
+
+
+def test_an_error_that_came_before_the_bad_input() -> None:
+    """It is still the first; the first of those that share an input is named beside it."""
+    facts, sections = after(
+        _FETCH
+        + dedent("""
+        for url, fails in [("slow", True), *[("good", False)] * 9, *[("bad", True)] * 3]:
+            try: fetch(url, fails)
+            except TimeoutError: pass
+        """)
+    )
+    assert facts["common"]["value"] == "bad"
+    _, first, _ = sections["What the errors have in common"]
+    assert re.fullmatch(r"The first of them, at .* UTC: TimeoutError: 'bad is late'\.", first)

@@ -6,14 +6,14 @@ Its work is bounded, however long the session is: of a long one only both ends a
 from __future__ import annotations
 
 import re
-from collections import namedtuple
+from collections import Counter, namedtuple
 from functools import cached_property
 
 from localops.clock import iso
 from localops.encoding import encode
 from localops.journal import participants, rows
 from localops.journal.sql import statements
-from localops.reading import analytics, facts, previews, recorded_steps, session_state, waste
+from localops.reading import analytics, common_input, facts, previews, recorded_steps, session_state, waste
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,6 +73,8 @@ _TROUBLES = 10_000
 _LAST = 64
 # Errors whose messages are compared with the reason of the end.
 _NAMED = 1_000
+# Errors whose calls are compared by what they were given.
+_COMPARED = 300
 # Rows after an error among which calls of the same kind are counted.
 _AFTER = 20_000
 # Operations around an error.
@@ -140,6 +142,7 @@ class _PostMortem:
             "last_answer": self._last_answer(),
             "first_error": None if first is None else self._error(first),
             "last_error": None if fatal is None or fatal is first else self._error(fatal),
+            "common": self._common(first),
             "waste": self._waste(),
             "steps": recorded_steps.counts(self._seen) if self._is_complete else None,
             "spilled": spilled,
@@ -422,7 +425,52 @@ class _PostMortem:
         details = self._details(later)
         message = details.get(one.seq)
         same = [each for each in later if details.get(each.seq) == message and message is not None and each is not one]
-        return {"later": len(same), "last": iso(same[-1].at_ns) if same else None}
+        others = len(later) - len(same) - 1
+        return {"later": len(same), "last": iso(same[-1].at_ns) if same else None, "of_type": max(0, others)}
+
+    def _common(self, first: Trouble | None) -> Facts | None:
+        """Return the value that the calls of most errors were given, and the first of these errors."""
+        errors = [one for one in self._errors if one.parent][:_COMPARED]
+        if len(errors) < common_input.FEWEST:
+            return None
+        calls = {one.parent: self._given(one.parent) for one in errors}
+        common = common_input.most_common([(one, calls[one.parent][1]) for one in errors], self._calls_with)
+        if common is None:
+            return None
+        name, value, sharing = common
+        counts = Counter(calls[one.parent][0] for one in sharing)
+        earliest = sharing[0]
+        return {
+            "argument": _short(name),
+            "value": _short(str(value)),
+            "errors": len(sharing),
+            "of": len(errors),
+            "calls": [
+                {"kind": _short(kind), "name": _short(called), "errors": many}
+                for (kind, called), many in counts.most_common(SHOWN)
+            ],
+            "calls_count": len(counts),
+            "first": {
+                "id": facts.full_id(earliest.id),
+                "type": _short(earliest.name),
+                "message": _short(self._body(earliest.seq).get("details")),
+                "at": iso(earliest.at_ns),
+                "is_first_error": first is not None and first.seq == earliest.seq,
+            },
+            "last": iso(sharing[-1].at_ns),
+        }
+
+    def _given(self, id: bytes | None) -> tuple[tuple[str, str | None], object]:
+        """Return kind and name of a call, and what it was given."""
+        halves = self._halves(id) if id is not None else []
+        given = (previews.given(half.kind, self._body(half.seq)) for half in halves if half.kind != "llm")
+        called = (halves[0].kind, halves[0].name) if halves else ("operation", None)
+        return called, next((one for one in given if one is not None), None)
+
+    def _calls_with(self, value: str | int) -> int:
+        """Return how many operations have a value in one of their rows."""
+        bounds = {"head": self._head, "tail": self._tail, "many": _AFTER}
+        return int(self._ask("count_with", text=encode.dumps(value).decode(), **bounds)[0][0])
 
     def _again(self, one: Trouble, failed: Half) -> Facts:
         """Return what came of later calls of the same tool, model or operation."""

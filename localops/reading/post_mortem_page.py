@@ -35,6 +35,7 @@ def sections(findings: Facts) -> list[Section]:
         ("Under way now" if findings["how"] == "running" else "Under way at the end", list(_under_way(findings))),
         ("The last things", list(_last(findings))),
         ("The first error", list(_error(findings["first_error"]))),
+        ("What the errors have in common", list(_common(findings["common"]))),
         ("The error that ended it", list(_error(findings["last_error"]))),
         ("What it spent for nothing", list(_waste(findings))),
         ("If it is resumed", list(_steps(findings["steps"]))),
@@ -326,6 +327,30 @@ def _error(error: Facts | None) -> Iterator[Sentence]:
     if error["same"] and error["same"]["later"]:
         later = output.counted(error["same"]["later"], "more error", "more errors")
         yield [f"{later} with the same type and message came later, the last at {_when(error['same']['last'])} UTC."]
+    if error["same"] and error["same"]["of_type"]:
+        later = output.counted(error["same"]["of_type"], "more error", "more errors")
+        yield [f"{later} of the same type came later with other messages."]
+
+
+def _common(common: Facts | None) -> Iterator[Sentence]:
+    if common is None:
+        return
+    first = common["first"]
+    many = f"{output.count(common['errors'])} of {output.counted(common['of'], 'error')} are of calls that were given "
+    name: Sentence = [" as ", Recorded(common["argument"])] if common["argument"] else []
+    sentence: Sentence = [many, Recorded(common["value"]), *name, ": "]
+    for number, one in enumerate(common["calls"]):
+        called: Sentence = [" ", Recorded(one["name"])] if one["name"] else []
+        sentence += [", " if number else "", Word(one["kind"]), *called, f" ×{output.count(one['errors'])}"]
+    rest = common["calls_count"] - len(common["calls"])
+    yield [*sentence, f" and {output.counted(rest, 'more')}." if rest > 0 else "."]
+    others = f"{output.counted(common['errors'] - 1, 'other')} followed, the last at {_when(common['last'])} UTC."
+    if first["is_first_error"]:
+        yield [f"The first error is the first of them; {others}"]
+        return
+    message: Sentence = [": ", Recorded(first["message"])] if first["message"] else []
+    yield ["The first of them, at ", f"{_when(first['at'])} UTC: ", Word(first["type"] or "error"), *message, "."]
+    yield [others]
 
 
 def _where(error: Facts) -> Iterator[Sentence]:

@@ -96,3 +96,19 @@ where e.kind = :kind
   and e.name is :name
   and e.model is :model
 order by e.seq;
+
+-- count_with --
+-- How many operations have a text in a body, among the first :many rows of both ends of a session.
+select count(distinct e.id)
+from (
+  select r.seq
+  from session_row r
+  where r.session = :session
+    and (r.seq <= :head or r.seq >= :tail)
+  order by r.seq
+  limit :many
+) page
+cross join event e on e.seq = page.seq
+where e.kind <> 'error'
+  and e.kind not in ({books})
+  and instr(e.body, :text) > 0;

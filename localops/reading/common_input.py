@@ -1,0 +1,61 @@
+"""What many failed calls of a run were given alike: one bad document can make step after step fail.
+
+A value counts as what they have in common only if most calls that were given it failed: the name of a project, which
+every call is given, says nothing about those that fail.
+"""
+
+from __future__ import annotations
+
+from itertools import islice
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeVar
+
+    Error = TypeVar("Error")
+
+# Errors with one value in common from which on it is named.
+FEWEST = 3
+# Values of a call that are compared, and their characters.
+_MOST_VALUES = 50
+_SHORTEST, _LONGEST = 3, 1_000
+# Numbers below it are counts and limits, which many calls share by chance.
+_SMALL = 1_000
+
+
+def most_common(
+    errors: Sequence[tuple[Error, object]], calls_with: Callable[[str | int], int]
+) -> tuple[str, str | int, list[Error]] | None:
+    """Return the argument and the value that most of these errors share, and those that do; None if there is none.
+
+    Each error comes with what its call was given. calls_with: return how many calls of the run were given a value.
+    """
+    groups: dict[tuple[type, str | int], tuple[str, list[Error]]] = {}
+    for error, given in errors:
+        of_call = {(type(value), value): name for name, value in islice(_leaves("", given), _MOST_VALUES)}
+        for key, name in of_call.items():
+            groups.setdefault(key, (name, []))[1].append(error)
+    ranked = sorted(groups.items(), key=lambda group: -len(group[1][1]))
+    for (_, value), (name, sharing) in ranked[:FEWEST]:
+        if len(sharing) < FEWEST or 2 * len(sharing) < len(errors):
+            return None
+        if 2 * len(sharing) >= calls_with(value):
+            return name, value, sharing
+    return None
+
+
+def _leaves(name: str, given: object) -> Iterator[tuple[str, str | int]]:
+    """Yield the texts and numbers in what a call was given that may tell it from others, each with its name."""
+    waiting = [(name, given)]
+    while waiting:
+        name, value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += reversed([(str(key), item) for key, item in islice(value.items(), _MOST_VALUES)])
+        elif isinstance(value, list):
+            waiting += reversed([(name, item) for item in value[:_MOST_VALUES]])
+        elif isinstance(value, str):
+            if _SHORTEST <= len(value) <= _LONGEST:
+                yield name, value
+        elif type(value) is int and abs(value) >= _SMALL:
+            yield name, value
