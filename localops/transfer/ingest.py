@@ -194,6 +194,7 @@ class _Taking:
         self.replaced: list[Stored] = []  # rows to write over those here that have no content, are damaged or lost
         self.scrubbed: list[tuple[Stored, Stored]] = []  # of these, the rows that were scrubbed, each as it was and is
         self._about: frozenset[bytes] = frozenset()  # rows of the batch about others that were scrubbed
+        self._otherwise: frozenset[bytes] = frozenset()  # events of those that another machine has scrubbed
         self._old_bodies: list[str | None] = []  # of rows that came as they were before they were scrubbed
         self._looks_up = False  # whether rows were scrubbed here, or come scrubbed
         self.position: list[Any] = []  # seq and id of the newest row here, from which a sender sees a set-back hub
@@ -297,6 +298,11 @@ class _Taking:
         """Return the rows without those that were scrubbed since: these stay out, as they hold a secret."""
         about = [row.id for row in living if scrubbed.is_about(row)]
         self._about = frozenset(about)
+        self._otherwise = frozenset(
+            row.parent
+            for row in living
+            if row.parent is not None and row.id in self._about and scrubbed.has_been(execute, row.parent)
+        )
         self._looks_up = bool(about) or scrubbed.has_some(execute)
         if not self._looks_up:
             return living
@@ -350,6 +356,9 @@ class _Taking:
         # Another machine has scrubbed it, with other rules.
         if self._looks_up and scrubbed.is_about(here) and scrubbed.is_about(came):
             return
+        if self._looks_up and row.id in self._otherwise:
+            self._scrub_further(row.seq, here, came)
+            return
         if here in bundle.without_content_as_sent(came) or _is_damaged(here, came):
             self.replaced.append(came)
         elif came not in bundle.without_content_as_sent(here):
@@ -389,6 +398,14 @@ class _Taking:
             self.scrubbed.append((here, came))
         else:
             self.conflicts[seq] = CONFLICT
+
+    def _scrub_further(self, seq: int, here: Stored, came: Stored) -> None:
+        """Compare two forms of a row that two machines have scrubbed: the one in which more is removed stays."""
+        if scrubbed.is_cut(here, came):
+            self.replaced.append(came)
+            self.scrubbed.append((here, came))
+        elif not scrubbed.is_cut(came, here):
+            self.conflicts[seq] = scrubbed.OTHERWISE
 
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:
         ends = {row.seq: row for row in self.batch.rows}

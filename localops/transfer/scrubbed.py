@@ -33,6 +33,10 @@ if TYPE_CHECKING:
 
 KIND, NAME = "journal", "scrubbed"
 REFUSED = "it was scrubbed there, and this is the row of before: run `localops scrub` here, too"
+OTHERWISE = (
+    "another machine has scrubbed it there with other rules, and what only this one removed is still there: run "
+    "`localops scrub` here (or on the hub) with the rules of both"
+)
 WAITS = "it was scrubbed, and the hub is of a release that cannot replace what it has: upgrade the hub"
 NOTE = re.compile(r"\[redacted:[^\]]*\]")
 # In meta: the seqs of the rows about those that were scrubbed; and that a scrub, or its last part, was not finished.
@@ -40,6 +44,10 @@ _SEQS, UNFINISHED = "scrubbed", "scrub unfinished"
 _KEEP = "insert or replace into meta values(?, ?)"
 _KEPT = "select value from meta where key = ?"
 _KNOWN = "select 1 from id_of where id = ? and phase = 0"
+_ABOUT = (
+    "select 1 from id_of i cross join event e on e.seq = i.seq "
+    "where i.id between ? and ? and e.kind = ? and e.name = ? and e.parent = ? limit 1"
+)
 _LISTED = "select seq, parent, body from event where seq between ? and ? and kind = ? and name = ?"
 _COLUMNS = frozenset(("seq", "name", "model", "tags", "sum", "body"))  # that may differ
 _BLOB = re.compile(r"blob:[0-9a-f]{64}")
@@ -124,6 +132,12 @@ def was_scrubbed(execute: Execute, row: Stored, beside: Collection[bytes] = ()) 
     """Return whether a row is one that was scrubbed since; `beside`: ids of rows that come with it."""
     id = id_of(row.id, row.phase, row.sum)
     return id in beside or execute(_KNOWN, (id,)).get is not None
+
+
+def has_been(execute: Execute, event: bytes) -> bool:
+    """Return whether a row of this event was scrubbed here."""
+    # The ids of the rows about it begin like its own, see `id_of`.
+    return execute(_ABOUT, (event[:6], event[:6] + b"\xff" * 10, KIND, NAME, event)).get is not None
 
 
 def is_known(execute: Execute, row: Row) -> bool:

@@ -272,6 +272,44 @@ def test_a_second_scrub_follows_the_first(sender: Sender, there: Path, monkeypat
         _lacks_nothing(sender)
 
 
+def test_two_machines_that_scrub_one_row_with_different_rules(
+    sender: Sender, there: Path, real: RealHub, project: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where more is removed, that form stays; where each removed something else, a scrub with both rules settles it."""
+
+    def know(one: str | None = None, other: str | None = None) -> None:
+        for name, value in (("ONE_PASSWORD", one), ("OTHER_PASSWORD", other)):
+            monkeypatch.setenv(name, value) if value else monkeypatch.delenv(name, raising=False)
+
+    know()
+    copy = Sender(tmp_path / "copy", real.url, real.new_key(project))
+    for step, words in enumerate(
+        (("first-horse-staple", "second-horse-staple"), ("third-cow-clip", "fourth-cow-clip"))
+    ):
+        sender.write(2, body=json.dumps({"params": {"note": f"{words[0]} and {words[1]}"}}))
+        bundle_file.pack(sender.home, [Share("default", "hub")], str(tmp_path / f"{step}.lops"))
+        bundle_file.unpack(copy.home, str(tmp_path / f"{step}.lops"))
+        assert sender.sync().code == exit_codes.DONE
+        know(*words) if step else know(words[0])
+        _scrub(sender)
+        assert sender.sync().code == exit_codes.DONE
+        know(words[0]) if step else know(None, words[1])
+        _scrub(copy)
+        outcome = copy.sync()
+        assert _holds(there, words[0]) == []
+        if step:
+            # The hub has removed what this machine has, and more.
+            assert (outcome.code, outcome.parked) == (exit_codes.DONE, 0)
+        else:
+            assert (outcome.code, outcome.parked) == (exit_codes.PARKED, 2)
+            assert {each.reason for each in copy.ledger().parked()} == {scrubbed.OTHERWISE}
+            know(*words)
+            _scrub(copy)
+            again = copy.sync()
+            assert (again.code, again.parked) == (exit_codes.DONE, 0), again
+        assert _holds(there, words[1]) == []
+
+
 def test_a_hub_that_was_set_back_forgets_it_again(own: RealHub, tmp_path: Path) -> None:
     """Its backup of before has the secret, and not the row that says it was scrubbed: that one is sent again."""
     sender = Sender(tmp_path / "home", own.url, own.key)
