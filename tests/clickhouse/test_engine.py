@@ -159,7 +159,7 @@ def test_both_forms_of_the_tables_have_the_same_columns() -> None:
 
 
 def _columns(statement: str) -> list[tuple[str, str]]:
-    lines = [line.strip().rstrip(",") for line in statement.splitlines()[1:] if line.startswith("  ")]
+    lines = [line.strip().rstrip(",") for line in statement.splitlines()[1:] if line.startswith("  ") and line.strip()]
     columns = [
         line.split(" codec(")[0].replace("LowCardinality(", "(") for line in lines if not line.startswith("index ")
     ]

@@ -20,7 +20,8 @@ _TEXTS = [
 _NUMBERS = [None, 0, 1, -1, 2**63 - 1, -(2**63)]
 
 
-def _rows() -> list[tuple[Stored, int | None]]:
+def odd_rows() -> list[tuple[Stored, int | None]]:
+    """Return rows with texts, numbers and ids of every kind."""
     made = []
     for number, text in enumerate(_TEXTS * 2):
         figure = _NUMBERS[number % len(_NUMBERS)]
@@ -43,7 +44,7 @@ def test_rows_come_back_as_they_were(clickhouse: Server, packs: bool) -> None:
     migrate(engine)
     assert not engine.packs_blocks
     engine.packs_blocks = packs
-    archive, sent = Archive(engine, "p"), _rows()
+    archive, sent = Archive(engine, "p"), odd_rows()
     archive.put(sent, 7)
     assert archive.between(0, 2**64 - 1) == [row for row, _ in sent]
     kept = engine.ask("select tokens_cache_write, toUInt32(day) as days, words, rev from lo_event order by seq")

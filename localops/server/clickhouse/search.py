@@ -21,6 +21,10 @@ _ROWS = (
     f"select {_COLUMNS} from (select {_COLUMNS} from lo_event where project = {{project}} and WHERE "  # noqa: S608
     "order by rev desc limit 1 by session, id, phase) order by seq desc"
 )
+# What is searched of a row: the expression of which servers have an index, where they can.
+_TEXT = "lower(concat({}))".format(
+    ", ' ', ".join(f"ifNull({column}, '')" for column in ("body", "name", "model", "tags", "words"))
+)
 # The newest row of each session that may match.
 _FIRST = (
     f"select {_COLUMNS} from lo_event where project = {{project}} and WHERE "  # noqa: S608
@@ -124,7 +128,4 @@ def _filled(statement: str, query: Query, more: str = "") -> str:
 
 def _has(word: str) -> str:
     """Return the condition that a row may have a word."""
-    if not word.isascii():
-        return f"words like '%{word}%'"
-    plain = " or ".join(f"lower(ifNull({column}, '')) like '%{word}%'" for column in ("body", "name", "model", "tags"))
-    return f"({plain} or words like '%{word}%')"
+    return f"{_TEXT} like '%{word}%'"

@@ -27,7 +27,11 @@ create table if not exists lo_event {on_cluster} (
   words Nullable(String) codec(ZSTD(3)),
   day Date codec(ZSTD(1)),
   rev UInt64 codec(Delta, ZSTD(1)),
-  index parts_of_words lower(ifNull(body, '')) type ngrambf_v1(4, 32768, 2, 0) granularity 1
+  -- What search.py compares with, to the letter.
+  index by_text lower(concat(ifNull(body, ''), ' ', ifNull(name, ''), ' ', ifNull(model, ''), ' ', ifNull(tags, ''), ' ', ifNull(words, ''))) type ngrambf_v1(4, 32768, 2, 0) granularity 1,
+  -- Sessions begin in the order of their ids, so that rows of one time are near each other.
+  index by_seq seq type minmax granularity 1,
+  index by_rev rev type minmax granularity 1
 ) engine = {engine:lo_event} partition by toYYYYMM(day) order by (project, session, id, phase)
 settings index_granularity = 4096, fsync_after_insert = 1;
 
