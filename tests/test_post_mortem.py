@@ -157,7 +157,7 @@ def test_what_a_killed_process_was_in_may_have_happened(kind: str, is_folded: bo
         "llm": "session.operation('think', kind='llm', model='gpt-4o', prompt='where is it?')",
         "tool": "session.operation('pay', kind='tool', params={'to': 'Ada'})",
     }
-    programs.run(f"{_INIT}with session.operation('plan', kind='task'):\n    with {open_call[kind]}:\n        die()")
+    programs.run(f"{_INIT}with session.operation('plan', kind='workflow'):\n    with {open_call[kind]}:\n        die()")
     if is_folded:
         journal = Journal(programs.project())
         journal.fold()
@@ -165,7 +165,9 @@ def test_what_a_killed_process_was_in_may_have_happened(kind: str, is_folded: bo
     facts = found()
     sections = page(facts)
     assert facts["how"] == "died"
-    assert [one["kind"] for one in facts["under_way"]] == ["task", kind]
+    assert [one["kind"] for one in facts["under_way"]] == ["workflow", kind]
+    # What holds others did begin: only of a call is it unknown.
+    assert sections["Under way at the end"][0].endswith("before the last row, and was under way when the process died.")
     assert facts["under_way"][-1]["input"] == {"llm": "where is it?", "tool": "to=Ada"}[kind]
     assert facts["done"]["cost_at_least"] == (kind == "llm")
     last = sections["Under way at the end"][-1]

@@ -183,3 +183,15 @@ def test_it_says_that_a_run_was_resumed(capsys: pytest.CaptureFixture[str]) -> N
     assert one.endswith("; before that it had ended as Failure with the reason 'power'.")
     assert f" by process {third.pid} on " in two
     assert "; before that it had ended as Indeterminate with the reason 'process died inside tool " in two
+
+
+@pytest.mark.parametrize("state", ["Success", "Failure"])
+def test_the_question_about_a_step_is_no_error_of_a_run_that_succeeded(
+    capsys: pytest.CaptureFixture[str], state: str
+) -> None:
+    """A program that caught it has asked what became of the step; where the run failed, it may be why."""
+    programs.run(_KILLED)
+    asked = "try:\n  with session.operation('bill', kind='workflow'): pay('a', True)\nexcept localops.Uncertain: pass\n"
+    programs.run(f"{_PAYING}{asked}session.end_session('{state}')", "resume")
+    sections = _why(capsys)
+    assert ("Uncertain" in " ".join(sections.get("The first error", []))) == (state == "Failure")

@@ -11,6 +11,7 @@ from functools import cached_property
 
 from localops.clock import iso
 from localops.encoding import encode
+from localops.errors import Uncertain
 from localops.journal import participants, rows
 from localops.journal.sql import statements
 from localops.reading import analytics, common_input, facts, previews, recorded_steps, session_state, waste
@@ -324,10 +325,13 @@ class _PostMortem:
     def _first_error(self) -> Trouble | None:
         """Return the first error; an operation that failed without one, if that was before it."""
         first = next(iter(self._troubles), None)
-        if first is None or first.kind == "error":
-            return first
-        # The error of an operation stands after the row that it ended with.
-        return next((one for one in self._errors if one.parent == first.id), first)
+        if first is not None and first.kind != "error":
+            # The error of an operation stands after the row that it ended with.
+            first = next((one for one in self._errors if one.parent == first.id), first)
+        if self._seen.standing.state == "Success" and first is not None and _asks(first):
+            # A resumed run asked what became of a step, and then went on to its end: nothing went wrong.
+            return next((one for one in self._errors if not _asks(one)), None)
+        return first
 
     def _fatal(self) -> Trouble | None:
         """Return the error that ended the run: the last that its reason names."""
@@ -614,3 +618,8 @@ def _short(value: object) -> str | None:
     text = value if isinstance(value, str) else str(value)
     text = text.strip().partition("\n")[0] if isinstance(value, str) else text
     return text if len(text) <= previews.LONGEST else f"{text[: previews.LONGEST - 1]}…"
+
+
+def _asks(one: Trouble) -> bool:
+    """Return whether an error is the question about a step of which it is unknown whether it happened."""
+    return one.kind == "error" and (one.name or "").rpartition(".")[2] == Uncertain.__name__

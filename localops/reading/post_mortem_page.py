@@ -24,6 +24,7 @@ _OUTCOMES = {
     "ended the run": "Nothing caught it: it ended the run.",
 }
 _MAYBE = "it may or may not have happened"
+_HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
 
 
 def sections(findings: Facts) -> list[Section]:
@@ -236,12 +237,17 @@ def _under_way(findings: Facts) -> Iterator[Sentence]:
         elif one["ended_with_session"]:
             yield [*what, f", had run for {took} when the session was ended around it; {_MAYBE}."]
         elif findings["how"] == "died":
-            yield [*what, f", was under way when the process died, {took} before the last row; {_MAYBE}."]
+            yield [*what, f", {took} before the last row, and was under way when the process died{_open_end(one)}."]
         else:
-            yield [*what, f", has no end in the record, {took} before the last row; {_MAYBE}."]
+            yield [*what, f", {took} before the last row, and has no end in the record{_open_end(one)}."]
     rest = findings["under_way_count"] - sum(not one["ended_with_session"] for one in shown)
     if rest > 0:
         yield [f"And {output.counted(rest, 'operation')} more that began before these."]
+
+
+def _open_end(one: Facts) -> str:
+    """Return what is unknown of an operation without an end; of one that holds others, nothing: these are listed."""
+    return "" if one["kind"] in _HOLDS_OTHERS else f"; {_MAYBE}"
 
 
 _SINCE = {
@@ -372,13 +378,16 @@ def _again(again: Facts | None) -> Iterator[Sentence]:
     same = {
         True: "with the same arguments",
         False: "with other arguments",
-        None: "with arguments that are not recorded",
     }
     times = output.counted(again["calls"], "time")
     within = f", in the {output.counted(again['within_rows'], 'row')} after it" if again["within_rows"] else ""
     failed = f"; {output.count(again['failed'])} of these calls failed" if again["calls"] > 1 else ""
     yield [f"It was called again {times}{within}{failed}."]
-    yield [f"The next call, {same[again['next_same']]}, {'failed' if again['next_failed'] else 'did not fail'}."]
+    became = "failed" if again["next_failed"] else "did not fail"
+    if again["next_same"] is None:
+        yield [f"The next call {became}; whether it had the same arguments is not recorded."]
+    else:
+        yield [f"The next call, {same[again['next_same']]}, {became}."]
 
 
 # The rest
