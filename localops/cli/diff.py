@@ -12,13 +12,15 @@ from localops.reading.steps import Steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from localops.reading.run_diff import Line
     from localops.reading.snapshot import Snapshot
     from localops.reading.steps import Step
 
 _LIMIT = 100
+# Differences that come again together, and how often they come before they are shown as one.
+_MOST_FOLDED, _FOLDED = 4, 3
 _SIGNS = {"added": "+", "removed": "-", "changed": "~", "failed": "!", "fixed": "*"}
 _STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "red", "*": "green", "$": "yellow"}
 _COUNTS = (
@@ -77,27 +79,53 @@ def _print(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> None:
     for notice in _notices(compared, a, b):
         print(common.styled(f"! {notice}", "yellow"))
     many = 0
+    shown: list[tuple[str, ...]] = []
     for line in compared.differing:
         if limit and many == limit:
-            print(common.dim(_more(compared, limit)))
+            shown.append((common.dim(_more(compared, limit)),))
             break
-        if many == 0 and line.marks:
-            print()
         many += bool(line.marks)
-        _print_line(line, compared.given(line, a.source, b.source))
+        shown.append(tuple(_lines(line, compared.given(line, a.source, b.source))))
+    if many:
+        print()
+    for each in _folded(shown):
+        print("\n".join(each))
 
 
-def _print_line(line: Line, given: tuple[str, str] | None) -> None:
+def _folded(shown: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+    """Yield differences, and in place of a few that come again and again one of each, with how often they come."""
+    at = 0
+    while at < len(shown):
+        times, size = max((_times(shown, at, size), -size) for size in range(1, _MOST_FOLDED + 1))
+        size = -size
+        if times < _FOLDED:
+            times = size = 1
+        yield from shown[at : at + size]
+        if times > 1:
+            what = "this" if size == 1 else f"these {size}"
+            yield (common.dim(f"  … {what} ×{output.count(times)}"),)
+        at += size * times
+
+
+def _times(shown: Sequence[tuple[str, ...]], at: int, size: int) -> int:
+    """Return how often the differences from a place on come, one time after another."""
+    times, first = 1, shown[at : at + size]
+    while shown[at + size * times : at + size * (times + 1)] == first:
+        times += 1
+    return times
+
+
+def _lines(line: Line, given: tuple[str, str] | None) -> Iterator[str]:
     indent = "  " * line.depth
     if not line.marks:
-        print(common.dim(f"  {indent}{_label(line.step)}"))
+        yield common.dim(f"  {indent}{_label(line.step)}")
         return
     sign = next((_SIGNS[mark] for mark in line.marks if mark in _SIGNS), "$")
     notes = output.clean("; ".join(_notes(line)))
     text = f"{sign} {indent}{_label(line.step)}{f'  {notes}' if notes else ''}"
-    print(common.styled(_fitting(text), _STYLES[sign]))
+    yield common.styled(_fitting(text), _STYLES[sign])
     for side, text in zip("-+", given or (), strict=False):
-        print(common.dim(_fitting(f"    {indent}{side} {output.clean(text)}")))
+        yield common.dim(_fitting(f"    {indent}{side} {output.clean(text)}"))
 
 
 def _fitting(text: str) -> str:

@@ -199,3 +199,14 @@ def test_what_cannot_be_compared_is_refused(
     status, _, err = command(*words)
     assert status == code
     assert message in err
+
+
+def test_what_comes_again_and_again_is_shown_once(journal: Journal, command: Command) -> None:
+    """A loop of two calls, which one of the runs was in, is two lines and a number."""
+    first = record(journal, [tool("same")], start_ns=1_795_900_000_000_000_000)
+    looping = [each for _ in range(20) for each in (tool("ask"), tool("wait"))]
+    second = record(journal, [tool("same"), *looping, tool("last")])
+    code, out, _ = command("diff", id_text(first), id_text(second))
+    assert code == 0
+    end = ["+ tool ask", "+ tool wait", "  … these 2 ×20", "+ tool last"]
+    assert [line.rstrip() for line in out.splitlines()][-4:] == end
