@@ -25,6 +25,23 @@ _LAST = 24
 _ITEM = re.compile(r"([-*]|\d+\.) +")
 # Notes of the repository in a page.
 _COMMENT = re.compile(r"^ *<!--.*-->\n", re.MULTILINE)
+# The page that says most of each command.
+_PAGES = {
+    **dict.fromkeys(("run", "tail", "show", "path"), "quickstart"),
+    **dict.fromkeys(("views", "diff", "check", "query", "prices", "demo"), "recipes"),
+    **dict.fromkeys(("ui", "calls", "analytics"), "dashboard"),
+    **dict.fromkeys(("bundle", "import"), "carry"),
+    **dict.fromkeys(("remote", "parked", "receipts"), "sync"),
+    **dict.fromkeys(("score", "note"), "scores"),
+    **dict.fromkeys(("doctor", "repair", "backup", "status"), "durability"),
+    **dict.fromkeys(("scrub", "prune"), "privacy"),
+    "hook": "coding-agents",
+    "sessions": "recording",
+    "lint": "loops",
+    "steps": "resume",
+    **dict.fromkeys(("export", "open"), "formats"),
+    **dict.fromkeys(("search", "help"), "cli"),
+}
 _DOCS = os.path.join(os.path.dirname(localops.__file__), "docs")
 
 
@@ -36,9 +53,12 @@ def help(topic: str | None, as_json: bool) -> None:
     if topic is None:
         _list(as_json=as_json)
         return
-    text = _page(topic)
+    page = topic if topic in _topics() else _PAGES.get(topic, topic)
+    text = _page(page)
+    if page != topic:
+        output.say(f"the page {page} is about `localops {topic}`, too; its options: `localops {topic} --help`")
     if as_json:
-        common.print_json({"topic": topic, "text": text})
+        common.print_json({"topic": page, "text": text})
     elif room := common.width():
         click.echo_via_pager("\n".join(_laid_out(text, min(room, _WIDEST))) + "\n")
     else:
