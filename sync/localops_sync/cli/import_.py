@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import Counter
 
 import click
 
@@ -12,7 +13,7 @@ from localops.cli.prices import what_was_taken
 from localops.config import Config
 from localops.errors import ConfigError, NotFound
 from localops.journal.journal import Journal
-from localops.transfer import row_lines
+from localops.transfer import row_lines, scrubbed
 from localops.upkeep import imported_prices
 from localops_sync import bundle_file, exit_codes
 from localops_sync.sink import Offline, Trouble
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
     from localops_sync.bundle_file import Part, Signed
 
-_MOST_PROBLEMS = 10  # that are printed
+_MOST_PROBLEMS = _MOST_REFUSED = 10  # that are printed
 
 
 @click.command("import")
@@ -152,7 +153,6 @@ def _bundle(parts: list[Part], own: list[Part], receipts_path: str, as_json: boo
     wanted, receipts_path = receipts_path, bundle_file.place_of_receipts(own or parts, receipts_path)
     count = bundle_file.write_receipts(own or parts, receipts_path, prices=prices)
     kept = wanted if wanted != receipts_path else None
-    refused = [(part.project, seq, why) for part in [*parts, *own] for seq, why in part.refused.items()]
     if as_json:
         parts_json = [_facts(part) for part in parts]
         signed = all(each.get("hmac") for part in own or parts for each in part.receipts)
@@ -164,9 +164,30 @@ def _bundle(parts: list[Part], own: list[Part], receipts_path: str, as_json: boo
         _say(parts, own, count, receipts_path)
         if kept is not None:
             output.say(f"{kept} has better receipts, and was left as it is: bring that one back")
-        for project, seq, why in refused[:10]:
-            output.say(f"row {seq} of {project} was left out: {why}")
-    raise click.exceptions.Exit(exit_codes.PARKED if refused else exit_codes.DONE)
+        _say_refused(parts, own)
+    is_left_out = any(part.refused for part in own) or any(why != scrubbed.REFUSED for *_, why in _refused(parts))
+    raise click.exceptions.Exit(exit_codes.PARKED if is_left_out else exit_codes.DONE)
+
+
+def _refused(parts: list[Part]) -> list[tuple[str, int, str]]:
+    return [(part.project, seq, why) for part in parts for seq, why in part.refused.items()]
+
+
+def _say_refused(parts: list[Part], own: list[Part]) -> None:
+    """Print why rows were left out: those that were scrubbed here together, as there is nothing to do about them."""
+    here = _refused(parts)
+    for project, many in Counter(project for project, _, why in here if why == scrubbed.REFUSED).items():
+        rows = output.counted(many, "row")
+        output.say(
+            f"{rows} of {project} came as before a scrub: what is here stays as it was scrubbed, and nothing needs to "
+            "be done here; the machine that still has the old rows needs `localops scrub`, if it is another one"
+        )
+    # What the hub has refused, to which the rows were sent on, is what it says.
+    others = [*(each for each in here if each[2] != scrubbed.REFUSED), *_refused(own)]
+    for project, seq, why in others[:_MOST_REFUSED]:
+        output.say(f"row {seq} of {project} was left out: {why}")
+    if len(others) > _MOST_REFUSED:
+        output.say(f"and {output.counted(len(others) - _MOST_REFUSED, 'more row was', 'more rows were')} left out")
 
 
 def _facts(part: Part) -> dict[str, Any]:
@@ -202,8 +223,8 @@ def _say(parts: list[Part], own: list[Part], count: int, receipts_path: str) -> 
     receipts = output.counted(count, "receipt")
     if any("holder" in each for part in own or parts for each in part.receipts):
         output.say(
-            f"wrote {receipts} to {receipts_path}, for a copy: where the rows come from they stay unsent; only the "
-            "hub's own receipts mark them as delivered there, and `localops import FILE --deliver REMOTE` writes those"
+            f"wrote {receipts} to {receipts_path}: they say that a copy is here, and not on a hub; to send it on, "
+            "`localops import FILE --deliver REMOTE`"
         )
         return
     hint = ""
