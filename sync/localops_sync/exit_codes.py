@@ -47,6 +47,7 @@ class Outcome:
     code: int = DONE
     message: str = ""
     sent: int = 0  # rows that were delivered
+    replaced: int = 0  # of these, the ones that were scrubbed, in place of those that the hub had
     bytes: int = 0  # of all requests
     requests: int = 0
     parked: int = 0  # rows parked in this pass, and those that still wait for a file

@@ -158,6 +158,8 @@ class Pass:
         self._probes = _PROBES
         self._withheld = 0  # of the parked rows, those whose files are missing or damaged here
         self._gone_back = self._renewed = False
+        # Rows that were scrubbed, and that the hub had before.
+        self._held_before: frozenset[int] = frozenset()
         self._left_out: Offline | None = None  # why rows were left out; the pass ends with this error
         self._incomplete: set[bytes] = set()  # the sessions of those rows: their totals differ on the remote
 
@@ -196,7 +198,9 @@ class Pass:
         try:
             self._greet()
             self.limits.scrubs = isinstance(self.sink, Hub) and "scrubs" in self.sink.proves
-            aside = {each.seq for each in self.ledger.parked() if not each.final and each.reason != scrubbed.WAITS}
+            parked = self.ledger.parked()
+            aside = {each.seq for each in parked if not each.final and each.reason != scrubbed.WAITS}
+            self._held_before = frozenset(each.seq for each in parked if each.reason == scrubbed.WAITS)
             self._send_all()
             self._try_set_aside(aside)
             self._report_scrubbed()
@@ -380,6 +384,11 @@ class Pass:
         self._durable = max(self._durable, self.ledger.settle(self.journal, batch, ack))
         taken = len(batch.rows) - len(ack.refused) - len(ack.withheld)
         self.outcome.sent += taken
+        kept_out = {**ack.refused, **ack.withheld}
+        self.outcome.replaced += sum(
+            row.seq in self._held_before and row.seq not in kept_out and not scrubbed.is_about(row)
+            for row in (batch.rows if self._held_before else ())
+        )
         self.outcome.parked += len(ack.refused) + len(ack.withheld)
         self._withheld += len(ack.withheld)
         self.budget.spend(taken, 0)
