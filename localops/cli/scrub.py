@@ -42,21 +42,26 @@ def scrub(dry_run: bool, yes: bool, home: str | None, project: str | None, as_js
     names = names if project is not None else used(folder, names)
     if dry_run or not yes:
         began = time.monotonic()
-        swept = secrets_found.swept(folder, names, (), 0)
+        swept = secrets_found.swept(folder, names, (), 0, whole=project is None)
         if dry_run and as_json:
             print_json({**secrets_found.facts(folder, names, (), swept), "dry_run": True})
         else:
             secrets_found.show(swept, time.monotonic() - began)
         if dry_run or not swept.secrets or not _is_confirmed(swept.secrets):
             raise click.exceptions.Exit(_LEFT if swept.unread else 0)
+    of_home = scrubbing.of_views(folder) if project is None else 0
     done = _scrubbed(folder, names)
     _note_on_hub(folder, done)
     if as_json:
-        print_json({"home": folder, "projects": list(map(_facts, done))})
+        print_json({"home": folder, "views": of_home, "projects": list(map(_facts, done))})
     else:
+        if of_home:
+            print(f"Saved views of the home: {counted(of_home, 'secret')} replaced.")
         for each in done:
             _print(each)
-        if any(each.secrets for each in done):
+        if used_rules := next((each.left for each in done if each.left is not None), None):
+            output.say(f"searched {secrets_found.rules_used(used_rules)}")
+        if of_home or any(each.secrets for each in done):
             output.say("change these secrets all the same: backups, exports and bundles made before still have them")
     if not all(each.is_clean for each in done):
         raise click.exceptions.Exit(_LEFT)
@@ -93,6 +98,7 @@ def _facts(done: Scrubbed) -> dict[str, object]:
         "rows": done.rows,
         "files": done.files,
         "secrets": done.secrets,
+        "views": done.views,
         "rules": dict(sorted(done.rules.items())),
         "ok": done.is_clean,
         "unfinished": done.unfinished,
@@ -100,14 +106,25 @@ def _facts(done: Scrubbed) -> dict[str, object]:
         "left": [vars(place) for place in left.places] if left else [],
         "unread": left.unread if left else [],
         "hubs_behind": done.hubs,
+        "hubs_perhaps_behind": done.perhaps,
+        "finished_interrupted": done.is_resumed,
         "remotes_that_keep_them": done.sent,
     }
 
 
 def _print(done: Scrubbed) -> None:
     what = f"{counted(done.rows, 'row')} and {counted(done.files, 'file')}"
+    if done.views:
+        what += ", and in its saved views"
     secrets = counted(done.secrets, "secret")
-    print(f"{clean(done.project)}: {f'{secrets} replaced in {what}' if done.secrets else 'no secrets to replace'}.")
+    resumed = (
+        "finished a scrub that was interrupted, and deleted what it had left in files; " if done.is_resumed else ""
+    )
+    more = "more " if done.is_resumed else ""
+    outcome = f"{secrets} replaced in {what}" if done.secrets else f"no {more}secrets to replace"
+    print(f"{clean(done.project)}: {resumed}{outcome}.")
+    for hub in done.perhaps:
+        print(f"Remote {clean(hub)} may have some of it from an interrupted sync: `localops sync` removes it.")
     for hub in done.hubs:
         print(f"Remote {clean(hub)} has rows as they were: `localops sync` replaces them there.")
     for remote, count in done.sent.items():

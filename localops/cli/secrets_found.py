@@ -35,7 +35,7 @@ def report(home: str | None, project: str | None, files: Sequence[str], *, since
         folder, names = chosen_projects(home, project)
         names = names if project is not None else used(folder, names)
     began = time.monotonic()
-    result = swept(folder, names, files, since_ns)
+    result = swept(folder, names, files, since_ns, whole=project is None and not files)
     seconds = time.monotonic() - began
     if as_json:
         print_json(facts(folder, names, files, result))
@@ -44,17 +44,19 @@ def report(home: str | None, project: str | None, files: Sequence[str], *, since
     return FOUND if result.secrets else UNREAD if result.unread else 0
 
 
-def swept(folder: str, names: Sequence[str], files: Sequence[str], since_ns: int) -> Swept:
-    """Search projects and files, with a bar on a terminal."""
+def swept(folder: str, names: Sequence[str], files: Sequence[str], since_ns: int, *, whole: bool) -> Swept:
+    """Search projects and files, and of a whole home what it has beside these, with a bar on a terminal."""
     if not sys.stderr.isatty():
-        return _search(sweep.Sweep(folder, since_ns=since_ns), names, files)
+        return _search(sweep.Sweep(folder, since_ns=since_ns), names, files, whole=whole)
     # A bar needs a length; of files alone it only shows that the command is at work.
     many = sweep.total(folder, names) or 1
     with click.progressbar(length=many, label="searching", file=sys.stderr) as bar:
-        return _search(sweep.Sweep(folder, since_ns=since_ns, progress=bar.update), names, files)
+        return _search(sweep.Sweep(folder, since_ns=since_ns, progress=bar.update), names, files, whole=whole)
 
 
-def _search(search: sweep.Sweep, names: Sequence[str], files: Sequence[str]) -> Swept:
+def _search(search: sweep.Sweep, names: Sequence[str], files: Sequence[str], *, whole: bool) -> Swept:
+    if whole:
+        search.home()
     for name in names:
         search.project(name)
     for path in files:
@@ -72,6 +74,7 @@ def facts(folder: str, names: Sequence[str], files: Sequence[str], swept: Swept)
         "rows": swept.rows,
         "files": swept.files,
         "binary_files": swept.binary,
+        "own_patterns": swept.patterns,
         "bytes": swept.bytes,
         "secrets": swept.secrets,
         "rules": dict(sorted(swept.rules.items())),
@@ -92,10 +95,18 @@ def show(swept: Swept, seconds: float) -> None:
         print()
     for problem in swept.unread:
         print(f"{styled('not searched', 'yellow')}: {clean(problem)}")
-    what = f"{counted(swept.rows, 'row')} and {counted(swept.files - swept.binary, 'file')}"
+    what = f"in what was searched: {counted(swept.rows, 'row')} and {counted(swept.files - swept.binary, 'file')}"
     speed = f"{count(round(swept.rows / seconds))} rows/s, " if swept.rows and seconds > 0.1 else ""
-    print(f"{counted(swept.secrets, 'secret') if swept.secrets else 'No secrets'} in {what}.")
+    print(f"{counted(swept.secrets, 'secret') if swept.secrets else 'No secrets'} {what}.")
     print(dim(f"{speed}{swept.bytes / 1e6:.1f} MB searched; {counted(swept.binary, 'file')} without text left out"))
+    print(dim(f"searched {rules_used(swept)}"))
+
+
+def rules_used(swept: Swept) -> str:
+    """Name the rules of a search: patterns of `redact` are those of one home, and another one may have others."""
+    if swept.patterns:
+        return f"with {counted(swept.patterns, 'pattern')} of your own (`redact`) beside the built-in rules"
+    return "with the built-in rules; this home has no patterns of your own (`redact` in config.toml)"
 
 
 def _line(place: Place) -> tuple[str, str, str, str | None]:

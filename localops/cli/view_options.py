@@ -35,6 +35,8 @@ def defaults(command: click.Command, name: str, home: str | None, project: str |
             raise ConfigError(f"view {name!r} has several values of {parameter}, which is only on the pages")
         read = [f"{text}T00:00" if parameter == "until" and _DAY.fullmatch(text) else text for text in texts]
         values[option.name] = read if option.multiple else read[0]
+    if view.project is not None and "project" in options:
+        values["project"] = view.project
     return {**values, **_order(view, options.get("sort"))}
 
 

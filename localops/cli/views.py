@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from decimal import Decimal
 
@@ -12,6 +13,8 @@ from localops.cli import common, filters
 from localops.cli.common import Dollars, Moment, Span
 from localops.cli.sessions import Order
 from localops.cli.view_options import PARAMETERS
+from localops.errors import NotFound
+from localops.reading import session_state
 from localops.upkeep import views as saved_views
 from localops.upkeep.views import View, Views
 
@@ -50,12 +53,14 @@ def views() -> None:
 @common.json_option
 def list_views(home: str | None, project: str | None, as_json: bool) -> None:
     """List the saved views."""
-    saved = Views(*common.place(home, project)).all()
+    folder, name = common.place(home, project)
+    saved = saved_views.every(folder) if name is None else Views(folder, name).all()
     if as_json:
         common.print_json({"views": [vars(view) for view in saved]})
     elif saved:
-        rows = [[view.name, _shown(view), view.by, view.saved and view.saved[:10]] for view in saved]
-        common.print_table(rows, ["name", "filters", "by", "saved"], soft=("name", "filters"), spare=("by", "saved"))
+        rows = [[view.name, _shown(view), view.project, view.by, view.saved and view.saved[:10]] for view in saved]
+        headers = ["name", "filters", "project", "by", "saved"]
+        common.print_table(rows, headers, soft=("name", "filters"), spare=("by", "saved"))
     else:
         output.say("no saved views: `localops views save NAME` with the filters of `localops sessions` keeps one")
 
@@ -80,7 +85,11 @@ def save(
     if reverse:
         texts["order"] = ["asc"]
     new = replace(saved_views.checked(view, texts), saved=clock.iso(clock.now_ns()))
-    replaced = Views(*common.place(home, project)).save(new)
+    folder, of = common.place(home, project)
+    if of is None and os.path.exists(os.path.join(folder, session_state.HUB)):
+        raise click.UsageError("a hub has views of its projects only: choose one with --project")
+    new = replace(new, project=of)
+    replaced = Views(folder, of).save(new)
     if as_json:
         common.print_json({**vars(new), "replaced": replaced})
     else:
@@ -93,7 +102,16 @@ def save(
 @common.json_option
 def delete(name: str, home: str | None, project: str | None, as_json: bool) -> None:
     """Delete the view NAME."""
-    Views(*common.place(home, project)).delete(name)
+    folder, of = common.place(home, project)
+    try:
+        Views(folder, of).delete(name)
+    except NotFound:
+        others = [view.project for view in saved_views.every(folder) if view.name == name and view.project]
+        if of is not None or not others:
+            raise
+        raise NotFound(
+            f"the home has no saved view {name!r}, but project {others[0]} has: --project {others[0]}"
+        ) from None
     if as_json:
         common.print_json({"deleted": name})
     else:

@@ -24,7 +24,7 @@ _NAMED = r'(?:"\$blob": ?"|"blob:)([0-9a-f]{64})"'
 
 def path_of(project: str, digest: str) -> str:
     """Return the path of the blob with a digest; raise ValueError for anything that is not a digest."""
-    if not _is_digest(digest):
+    if not is_digest(digest):
         raise ValueError(f"not a SHA-256 digest: {digest[:80]!r}")
     return os.path.join(project, "blobs", digest[:2], digest)
 
@@ -92,6 +92,20 @@ def stored(project: str) -> Iterator[str]:
     """Yield the paths of blobs; one that is being written does not have a digest as its name."""
     for inner, _, names in os.walk(os.path.join(project, "blobs")):
         yield from (os.path.join(inner, name) for name in names if len(name) == 64)
+
+
+def unfinished(project: str) -> list[str]:
+    """Return the paths of blobs that are being written, or whose writer was killed."""
+    folder = os.path.join(project, "blobs")
+    try:
+        return [
+            os.path.join(folder, name)
+            for name in os.listdir(folder)
+            if name[:1] == "." and name[1:].partition("-")[0].isdigit()
+        ]
+    except OSError as error:
+        interruption.pass_on(error)
+        return []
 
 
 def is_old(path: str) -> bool:
@@ -244,7 +258,7 @@ def waiting(project: str) -> list[str]:
     except OSError as error:
         interruption.pass_on(error)
         return []
-    return [name for name in names if _is_digest(name) and spill.is_ours(os.path.join(place, name))]
+    return [name for name in names if is_digest(name) and spill.is_ours(os.path.join(place, name))]
 
 
 def collect(project: str) -> int:
@@ -276,7 +290,8 @@ def named(bodies: Iterable[str | None]) -> list[str]:
     return list(digests)
 
 
-def _is_digest(text: str) -> bool:
+def is_digest(text: str) -> bool:
+    """Return whether a text is the digest of a blob."""
     return len(text) == 64 and set(text) <= set("0123456789abcdef")
 
 

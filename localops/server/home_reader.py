@@ -11,6 +11,7 @@ import threading
 import time
 from collections import Counter, OrderedDict
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from itertools import islice
 
 from localops import config, dialects
@@ -43,7 +44,7 @@ from localops.server.reports import Reports
 from localops.server.request import TooMany, Unavailable
 from localops.server.session_index import SessionIndex, Wanted, merged
 from localops.upkeep import scoring
-from localops.upkeep.views import Views
+from localops.upkeep.views import Views, every
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -252,12 +253,17 @@ class HomeReader(Reports):
             }
 
     def views(self, project: str | None) -> list[View]:
-        """Return the saved views."""
-        return Views(self.folder, project).all()
+        """Return the saved views; those of a project, if none is chosen, with the filter that chooses it."""
+        if project is not None:
+            return [replace(view, project=None) for view in Views(self.folder, project).all()]
+        return [
+            view if view.project is None else replace(view, filters={**view.filters, "project": [view.project]})
+            for view in every(self.folder)
+        ]
 
-    def save_view(self, project: str | None, view: View) -> None:
-        """Keep a view."""
-        Views(self.folder, project).save(view)
+    def save_view(self, project: str | None, view: View, may_replace: bool) -> None:
+        """Keep a view; raise NameTaken for a name that is taken, unless that one may be replaced."""
+        Views(self.folder, project).save(view, replace=may_replace)
 
     def delete_view(self, project: str | None, name: str) -> None:
         """Delete a saved view."""

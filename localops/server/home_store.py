@@ -10,7 +10,7 @@ from collections import OrderedDict
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 
-from localops import clock, config, host
+from localops import clock, config, host, output
 from localops.coding.recording import Project as Recording
 from localops.config import Config
 from localops.encoding import encode
@@ -33,7 +33,7 @@ from localops.upkeep import erasing, prune
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import Any
 
     from localops.otlp.records import Record
@@ -60,6 +60,8 @@ _MOST_FAILED = 2
 _AGAIN = 5.0
 # Seconds that an incomplete upload is kept.
 _UPLOAD_KEPT = 7 * 86_400.0
+# Seconds between two looks at files that no row names.
+_FILES_EVERY = 86_400.0
 
 
 class HomeStore(HomeReader):
@@ -76,6 +78,8 @@ class HomeStore(HomeReader):
         # When the first of their spans has waited long enough, by the monotonic clock.
         self._due: dict[str, float] = {}
         self._is_waiting_known = False
+        # By project: files that came before this time are named by rows.
+        self._files_known: dict[str, float] = {}
 
     def _open(self, project: str | None) -> Home:
         try:
@@ -246,16 +250,46 @@ class HomeStore(HomeReader):
         with self._journal(project) as journal:
             return prune.take(journal, choices)
 
-    def sweep(self, project: str) -> None:
-        """Delete uploads that were not completed within a week, and what scrubbed rows have left in files."""
+    def sweep(self, project: str, unused: Collection[str] = ()) -> None:
+        """Delete uploads that were not completed within a week, and what scrubbed rows have left in files.
+
+        `unused` are whole files that no row named some time ago.
+        """
         folder = config.project_folder(self.folder, project)
         with _storing_files(folder):
             _sweep_uploads(folder)
+        if unused:
+            with self._journal(project) as journal, _storing_files(folder):
+                many, _ = prune.sweep_blobs(journal, among=unused)
+            if many:
+                these = output.counted(many, "file")
+                output.say(f"project {project}: {these} removed that no row has named for a week")
         with self._project(project) as where:
             is_left = scrubbed.is_unfinished(where.reader)
         if is_left:
             with self._journal(project) as journal:
                 _erase(journal)
+
+    def unused_files(self, project: str) -> set[str]:
+        """Return the files that came a week ago and that no row names: their sender never sent these rows.
+
+        To look for their names takes long: it is done once a day at most, and for the files of that day.
+        """
+        folder = config.project_folder(self.folder, project)
+        since, upto = self._files_known.get(project, 0.0), time.time() - _UPLOAD_KEPT
+        if upto - since < _FILES_EVERY:
+            return set()
+        came = set()
+        for path in blobs.stored(folder):
+            # It may be pruned meanwhile.
+            with suppress(FileNotFoundError):
+                if since <= os.stat(path).st_mtime < upto:
+                    came.add(os.path.basename(path))
+        if came:
+            with self._project(project) as where:
+                came -= proof.still_named(where.reader, came)
+        self._files_known[project] = upto
+        return came
 
     def try_writing(self, project: str) -> None:
         """Raise Unavailable if rows or files cannot be stored in a project now; one that was removed is no problem."""
@@ -468,7 +502,11 @@ def _erase_of(journal: Journal, acks: Iterable[Ack]) -> None:
     """Remove the traces of rows that were scrubbed by some batches, if any were."""
     erased = [ack.erased for ack in acks if ack.erased is not None]
     if erased:
-        _erase(journal, [digest for files in erased for digest in files])
+        files = [digest for each in erased for digest in each]
+        for digest in files:
+            with suppress(OSError):
+                os.unlink(_upload(journal.folder, digest))
+        _erase(journal, files)
 
 
 def _erase(journal: Journal, files: Sequence[str] = ()) -> None:

@@ -123,6 +123,7 @@ class Checked:
     damaged: list[int] = field(default_factory=list)  # seqs of rows that do not match their checksums
     lost: list[int] = field(default_factory=list)  # seqs of rows that only derived tables still name
     blobs: int = 0  # that rows refer to
+    unused: int = 0  # blobs that no row refers to
     missing: list[str] = field(default_factory=list)  # of these, the missing and damaged ones
     uses: dict[str, list[Facts]] = field(default_factory=dict)  # by missing blob: events whose content it is, a few
     machines: int = 0  # journals that rows arrived from
@@ -158,6 +159,7 @@ def check(project: str, folder: str, reader: Reader) -> Checked:
     checked.lost = [seq for (seq,) in reader.ask(_sql("lost"), {}) if seq not in cold]
     checked.blobs = len(named)
     checked.missing = [digest for digest in named if blobs.flaw(folder, digest)]
+    checked.unused = sum(os.path.basename(path) not in named for path in blobs.stored(folder))
     if checked.missing:
         # Read again, as to keep what names each file would take much memory for a case that is rare.
         checked.uses = _uses(reader, checked.missing)

@@ -154,11 +154,15 @@ class ReadApi:
 
     async def save_view(self, call: Call) -> Response:
         """Save a view."""
-        view = _view_in(await _document(call), call)
-        if self._service.keys is None:
-            await self._read(self._store.save_view, call.project, view)
-        else:
-            await self._service.write(call.owner, self._store.save_view, call.owner, view)
+        given = await _document(call)
+        view, may_replace = _view_in(given, call), given.get("replace") is True
+        try:
+            if self._service.keys is None:
+                await self._read(self._store.save_view, call.project, view, may_replace)
+            else:
+                await self._service.write(call.owner, self._store.save_view, call.owner, view, may_replace)
+        except saved_views.NameTaken as error:
+            raise HttpError(409, f'{error}: "replace": true replaces it') from error
         return self._answer(dict(vars(view)))
 
     async def delete_view(self, call: Call) -> Response:
@@ -167,7 +171,7 @@ class ReadApi:
         if name is None:
             raise HttpError(400, "missing parameter: name the view, as in ?name=failures")
         if self._service.keys is None:
-            await self._read(self._store.delete_view, call.project, name)
+            await self._read(self._store.delete_view, call.chosen_project(), name)
         else:
             await self._service.in_turn(call.owner, self._store.delete_view, call.owner, name)
         return self._answer({"deleted": name})

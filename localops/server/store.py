@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from contextlib import AbstractContextManager
     from typing import Any, BinaryIO, Protocol
 
@@ -166,8 +166,8 @@ if TYPE_CHECKING:
         def views(self, project: str | None) -> list[View]:
             """Return the saved views of a project, or of a user's own home."""
 
-        def save_view(self, project: str | None, view: View) -> None:
-            """Keep a view that was checked."""
+        def save_view(self, project: str | None, view: View, may_replace: bool) -> None:
+            """Keep a view that was checked; raise NameTaken for a name that is taken, unless it may be replaced."""
 
         def delete_view(self, project: str | None, name: str) -> None:
             """Delete a saved view; NotFound if there is none of that name."""
@@ -251,8 +251,11 @@ if TYPE_CHECKING:
         def try_writing(self, project: str) -> None:
             """Raise Unavailable if rows or files cannot be stored in a project now."""
 
-        def sweep(self, project: str) -> None:
-            """Delete uploads that were not completed for long."""
+        def unused_files(self, project: str) -> set[str]:
+            """Return the files that came long ago and that no row names, if it is time to look for them."""
+
+        def sweep(self, project: str, unused: Collection[str] = ()) -> None:
+            """Delete uploads that were not completed for long, and files that no row names."""
 
         def delete(self, project: str, session: bytes) -> bool:
             """Delete a session, so that its rows are refused when sent again; False if it does not exist."""

@@ -47,7 +47,9 @@ class Upkeep:
         ends = time.monotonic() + _RUN
         rules = self._policy.all()
         for project in self._service.store.projects():
-            await self._service.in_turn(project, self._service.store.sweep, project, what=FILES)
+            # Not in its turn, as rows would wait meanwhile.
+            unused = await self._service.read(self._service.store.unused_files, project)
+            await self._service.in_turn(project, self._service.store.sweep, project, unused, what=FILES)
             if project not in rules or retention.keeps_for_ever(rules[project]):
                 continue
             while not await self._retire(project):

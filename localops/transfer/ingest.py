@@ -262,6 +262,10 @@ class _Taking:
     def erased(self) -> list[str] | None:
         """The files of rows that were scrubbed, here or before they came; None if there is nothing to erase."""
         files = blobs.named([*(was.body for was, _ in self.scrubbed), *self._old_bodies])
+        if self.needs_files and self._about:
+            # Files come before rows: of a row that was scrubbed on the way, the old one may have come, and it never.
+            about = [row for row in self.batch.rows if row.id in self._about and row.seq not in self.conflicts]
+            files = list(dict.fromkeys([*files, *(digest for row in about for digest in scrubbed.old_files(row))]))
         return files if files or self.scrubbed else None
 
     def _had_others(self, execute: Execute, ranges: Sequence[Range], new: Sequence[Stored]) -> int | None:

@@ -17,7 +17,7 @@ from itertools import zip_longest
 from typing import NamedTuple
 
 from localops.encoding import encode
-from localops.journal import rows, stored
+from localops.journal import blobs, rows, stored
 from localops.transfer import bundle
 
 TYPE_CHECKING = False
@@ -96,6 +96,16 @@ def _forms(row: Stored) -> tuple[Stored, ...]:
 def is_about(row: Stored) -> bool:
     """Return whether a row is about one that was scrubbed."""
     return row.kind == KIND and row.name == NAME and row.parent is not None
+
+
+def old_files(row: Stored) -> list[str]:
+    """Return the digests of the files that were replaced, from a row about one that was scrubbed."""
+    try:
+        fields = encode.loads(row.body or "null")
+    except ValueError:
+        return []
+    files = fields.get("files") if isinstance(fields, dict) else None
+    return [digest for digest in files if blobs.is_digest(digest)] if isinstance(files, dict) else []
 
 
 def has_some(execute: Execute) -> bool:
@@ -282,6 +292,13 @@ def behind(reader: Reader) -> list[str]:
     """Return the remotes that have rows as they were before they were scrubbed, and are to replace them."""
     statement = "select distinct remote from parked where reason = ? order by remote"
     return [remote for (remote,) in reader.ask(statement, (WAITS,))]
+
+
+def reached(reader: Reader) -> set[str]:
+    """Return the remotes that a pass has reached: one that was interrupted may have left something there."""
+    return {
+        remote for (remote,) in reader.ask("select remote from contact where ok_ns is not null or peer is not null")
+    }
 
 
 def pairs(reader: Reader, unsent: Iterable[Replacement]) -> Iterator[list[Stored]]:

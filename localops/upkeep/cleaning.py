@@ -78,6 +78,17 @@ class Cleaner:
                 texts[name] = getattr(row, name)
         return row._replace(tags=texts["tags"]).with_body(texts["body"])
 
+    def json(self, text: str) -> tuple[str, Counter[str]]:
+        """Return a JSON document without its secrets, and how often each rule applied."""
+        rules: Counter[str] = Counter()
+        for _ in range(_TRIES):
+            hits = self._sweep.of_json(text.encode("utf-8", "replace"))
+            if not hits:
+                break
+            rules.update(rule for _, rule, _ in hits)
+            text = self._body(text) or text
+        return text, rules
+
     def _text(self, text: str | None) -> str | None:
         if text is None:
             return None

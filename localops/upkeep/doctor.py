@@ -578,6 +578,7 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         yield Finding(name, text, f"{repair} replaces it by a journal that holds each row once")
     yield from _blobs(name, folder, flawed)
     unused = [path for path in blobs.stored(folder) if os.path.basename(path) not in referred]
+    unused += blobs.unfinished(folder)
     if many := sum(map(blobs.is_old, unused)):
         text = f"{output.counted(many, 'blob is', 'blobs are')} in its folder that no row refers to"
         yield Finding(name, text, "the next `localops prune … --yes` removes what is older than an hour", fault=False)

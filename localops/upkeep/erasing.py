@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from contextlib import suppress
 
+from localops.journal import blobs
 from localops.journal.reader import Reader, SQLiteError, user_message
 from localops.reading import indexes
 from localops.transfer import scrubbed
@@ -25,7 +26,8 @@ def erase(journal: Journal, files: Collection[str] = (), *, anyway: bool = False
     packed while others record into it, whose rows may go into their spill files meanwhile.  What is left is removed by
     the next call.
     """
-    prune.sweep_blobs(journal, anyway=files)
+    if not files or any(blobs.is_here(journal.folder, digest) for digest in files):
+        prune.sweep_blobs(journal, anyway=files)
     with Reader(journal.path) as reader:
         if not scrubbed.is_unfinished(reader):
             return None

@@ -315,9 +315,18 @@ def _pruned_row(execute: Callable[..., Any], choice: Choice, key: int, at_ns: in
     )
 
 
-def sweep_blobs(journal: Journal, *, anyway: Collection[str] = ()) -> tuple[int, int]:
-    """Delete the blobs that no row names; return how many, and how many were too young and not among `anyway`."""
+def sweep_blobs(
+    journal: Journal, *, anyway: Collection[str] = (), among: Collection[str] | None = None
+) -> tuple[int, int]:
+    """Delete the blobs that no row names; return how many, and how many were too young and not in `anyway`.
+
+    With `among`, only of these.  What a killed process has left of a blob that it wrote is deleted, too.
+    """
+    if among is None:
+        _sweep_unfinished(journal.folder)
     unused = {os.path.basename(path): path for path in blobs.stored(journal.folder)}
+    if among is not None:
+        unused = {digest: path for digest, path in unused.items() if digest in among}
     if not unused:
         return 0, 0
     removed = 0
@@ -335,6 +344,13 @@ def sweep_blobs(journal: Journal, *, anyway: Collection[str] = ()) -> tuple[int,
     # In a transaction, so that no row that names one of these blobs is written meanwhile.
     journal.transact(work)
     return removed, len(unused) - removed
+
+
+def _sweep_unfinished(folder: str) -> None:
+    for path in blobs.unfinished(folder):
+        with suppress(FileNotFoundError):
+            if blobs.is_old(path):
+                os.unlink(path)
 
 
 def can_pack(journal: Journal, size: int | None = None) -> bool:

@@ -22,6 +22,7 @@ from localops.transfer import remotes, scrubbed
 from localops.upkeep import erasing, sweep
 from localops.upkeep.cleaning import Cleaner, File
 from localops.upkeep.sweep import Sweep
+from localops.upkeep.views import Views
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,9 +48,12 @@ class Scrubbed:
     project: str
     rows: int = 0
     files: int = 0
+    views: int = 0  # secrets in saved views of the project
     rules: Counter[str] = field(default_factory=Counter)
     sent: dict[str, int] = field(default_factory=dict)  # rows that remotes have and cannot replace
     hubs: list[str] = field(default_factory=list)  # that replace these rows with the next pass
+    perhaps: list[str] = field(default_factory=list)  # hubs that may have some of it from a pass that was interrupted
+    is_resumed: bool = False  # an earlier scrub was interrupted, and this one has finished it
     damaged: list[str] = field(default_factory=list)  # rows with a secret that are not as they were written: event ids
     unfinished: str | None = None  # why traces may be left in the files
     left: Swept | None = None  # what a sweep finds afterwards
@@ -57,7 +61,7 @@ class Scrubbed:
     @property
     def secrets(self) -> int:
         """Return how many were removed; one in two places counts twice."""
-        return sum(self.rules.values())
+        return sum(self.rules.values()) + self.views
 
     @property
     def is_clean(self) -> bool:
@@ -70,6 +74,7 @@ def scrub(home: str, project: str, *, progress: Callable[[int], None] | None = N
     """Remove what today's rules find in a project."""
     folder = config.project_folder(home, project)
     done = Scrubbed(project)
+    done.views = of_views(home, project)
     if os.path.exists(os.path.join(folder, config.JOURNAL)) or spill.waiting(folder):
         journal = Journal(folder, gather=True)
         try:
@@ -82,6 +87,24 @@ def scrub(home: str, project: str, *, progress: Callable[[int], None] | None = N
     again.project(project)
     done.left = again.result
     return done
+
+
+def of_views(home: str, project: str | None = None) -> int:
+    """Replace the secrets in the saved views of a home or of one project; return how many.
+
+    A view that names a tag with a secret finds the sessions whose tag was scrubbed.
+    """
+    cleaner = Cleaner(Sweep(home))
+    secrets = 0
+
+    def clean(text: str) -> str:
+        nonlocal secrets
+        cleaned, rules = cleaner.json(text)
+        secrets += sum(rules.values())
+        return cleaned
+
+    Views(home, project).rewrite(clean)
+    return secrets
 
 
 class _Scrub:
@@ -100,7 +123,7 @@ class _Scrub:
         self.journal.fold()
         self.journal.collect()
         with Reader(self.journal.path) as reader:
-            was_unfinished = scrubbed.is_unfinished(reader)
+            was_unfinished = self.done.is_resumed = scrubbed.is_unfinished(reader)
             self._replace_files()
             after = 0
             for _ in range(_ROUNDS):
@@ -115,6 +138,9 @@ class _Scrub:
             self.journal.collect()
         with Reader(self.journal.path) as reader:
             self.done.hubs = scrubbed.behind(reader)
+            if self.done.rows or self.done.files:
+                reached = scrubbed.reached(reader) & self._hubs
+                self.done.perhaps = sorted(reached.difference(self.done.hubs))
 
     def _replace_files(self) -> None:
         folder = self.journal.folder

@@ -30,6 +30,7 @@ from localops.journal.sql import statements
 from localops.journal.stored import Stored
 from localops.recording.writer import redactor
 from localops.transfer import bundle
+from localops.upkeep import views as saved_views
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -73,7 +74,7 @@ class Place:
 
     rule: str
     project: str | None  # None: in a file that was named
-    source: str  # row, blob, spill, waiting, aside, bundle, file
+    source: str  # row, blob, spill, waiting, aside, views, bundle, file
     file: str | None
     session: str | None
     event: str | None
@@ -91,6 +92,7 @@ class Swept:
     files: int = 0
     bytes: int = 0
     binary: int = 0  # files that are no text, such as pictures, and were not searched
+    patterns: int = 0  # that are the user's own, and were searched for as well
     unread: list[str] = field(default_factory=list)  # what could not be read, and why
     rules: dict[str, int] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
@@ -116,7 +118,8 @@ class Sweep:
         self.redactor: Redactor = redactor(settings) or _ours()
         self._home, self._since_ns = home, since_ns
         self._progress = progress or (lambda _: None)
-        self.result = Swept()
+        own = settings.redact
+        self.result = Swept(patterns=0 if isinstance(own, bool) or callable(own) else len(list(own)))
         self._project: str | None = None
         # By digest: the first row that names a blob in which there is a secret.
         self._naming: dict[str, tuple[str, str] | None] = {}
@@ -147,8 +150,34 @@ class Sweep:
             self._recent_file(path, "waiting")
         for path in _aside(folder):
             self._file(path, "aside", even_binary=True)
+        self._views(folder)
         self._name_blobs(first)
         self._project = None
+
+    def home(self) -> None:
+        """Search what a home has beside its projects: its saved views."""
+        self._views(self._home)
+
+    def _views(self, folder: str) -> None:
+        """Search the saved views of a home or a project, as JSON."""
+        path = os.path.join(folder, saved_views.FILE)
+        try:
+            with open(path, "rb") as file:
+                content = file.read()
+        except FileNotFoundError:
+            return
+        except OSError as error:
+            interruption.pass_on(error)
+            self.result.unread.append(f"{path} cannot be read: {error.strerror}")
+            return
+        self.result.files += 1
+        self.result.bytes += len(content)
+        for place, rule, secret in self.of_json(content):
+            self._add(rule, secret.encode("utf-8", "surrogatepass"), "views", path, place=place)
+
+    def of_json(self, content: bytes) -> list[Hit]:
+        """Return the secrets of a JSON document: of each its field, its rule and itself."""
+        return list(self._in_body(content)) if self.redactor.suspects(content) else []
 
     def file(self, path: str) -> None:
         """Search a file, or all files of a folder such as the backup of a hub.

@@ -15,11 +15,12 @@ from dataclasses import asdict, dataclass, field, fields
 
 from localops import config, host
 from localops.encoding import encode
-from localops.errors import ConfigError, JournalError, NotFound
+from localops.errors import Ambiguous, ConfigError, JournalError, LocalopsError, NotFound
+from localops.reading.home import known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
 FILE = "views.json"
@@ -27,6 +28,10 @@ _LOCK = ".views.lock"
 _MOST = 200  # views of a file
 _LONGEST_NAME, _LONGEST_TEXT, _MOST_TEXTS = 80, 1_000, 100
 _PARAMETER = re.compile(r"[a-z][a-z_]{0,39}")
+
+
+class NameTaken(LocalopsError):
+    """A view of this name exists, and its caller did not allow to replace it."""
 
 
 @dataclass(frozen=True)
@@ -37,6 +42,7 @@ class View:
     filters: dict[str, list[str]] = field(default_factory=dict)
     by: str | None = None  # the name of the key that it was saved with, on a hub
     saved: str | None = None  # when: an ISO time
+    project: str | None = None  # whose it is; None: of the whole home; not kept in the file
 
 
 def checked(name: object, filters: object) -> View:
@@ -63,6 +69,7 @@ class Views:
     """The saved views of a home, or of one project of it."""
 
     def __init__(self, home: str, project: str | None = None) -> None:
+        self._project = project
         self._folder = home if project is None else config.project_folder(home, project)
         self._path = os.path.join(self._folder, FILE)
 
@@ -71,9 +78,9 @@ class Views:
         try:
             with open(self._path, "rb") as file:
                 document = encode.loads(file.read())
-            known = {each.name for each in fields(View)}
-            views = [View(**{key: value for key, value in one.items() if key in known}) for one in document["views"]]
-            return sorted(views, key=_order)
+            names = {each.name for each in fields(View)}
+            kept = [{key: value for key, value in one.items() if key in names} for one in document["views"]]
+            return sorted((View(**{**one, "project": self._project}) for one in kept), key=_order)
         except FileNotFoundError:
             return []
         except (OSError, ValueError, TypeError, KeyError, AttributeError) as error:
@@ -83,15 +90,21 @@ class Views:
         """Return the view of a name, if there is one."""
         return next((view for view in self.all() if view.name == name), None)
 
-    def save(self, view: View) -> bool:
-        """Keep a view, in place of another one of its name; return whether there was one."""
+    def save(self, view: View, *, replace: bool = True) -> bool:
+        """Keep a view, in place of another one of its name; return whether there was one.
+
+        Without `replace`, raise NameTaken if that one has other filters.
+        """
         with self._changing():
+            before = self.one(view.name)
+            if before is not None and before.filters != view.filters and not replace:
+                by = f", saved by {before.by}" if before.by else ""
+                raise NameTaken(f"there is a view {view.name!r} already{by}, with other filters")
             others = [each for each in self.all() if each.name != view.name]
             if len(others) >= _MOST:
                 raise ConfigError(f"there are {_MOST} saved views already: delete one first")
-            replaced = self.one(view.name) is not None
             self._write([*others, view])
-        return replaced
+        return before is not None
 
     def delete(self, name: str) -> None:
         """Delete a view; raise NotFound if there is none of that name."""
@@ -102,8 +115,20 @@ class Views:
                 raise NotFound(f"there is no saved view {name!r}")
             self._write(left)
 
+    def rewrite(self, change: Callable[[str], str]) -> None:
+        """Replace the text of the file, which is JSON, by what a function makes of it."""
+        if not os.path.exists(self._path):
+            return
+        with self._changing():
+            with open(self._path, encoding="utf-8", errors="replace") as file:
+                was = file.read()
+            now = change(was)
+            if now != was:
+                host.write_private(self._path, now.encode())
+
     def _write(self, views: list[View]) -> None:
-        content: dict[str, Any] = {"views": [asdict(view) for view in sorted(views, key=_order)]}
+        kept = [asdict(view) for view in sorted(views, key=_order)]
+        content: dict[str, Any] = {"views": [{key: one[key] for key in one if key != "project"} for one in kept]}
         host.write_private(self._path, encode.dumps(content) + b"\n")
 
     @contextmanager
@@ -123,13 +148,24 @@ class Views:
             raise JournalError(f"{self._path} cannot be written: {error.strerror or error}") from error
 
 
+def every(home: str) -> list[View]:
+    """Return the views of a home, and then those of each of its projects."""
+    return [view for project in (None, *known(home)) for view in Views(home, project).all()]
+
+
 def lookup(home: str, project: str | None, name: str) -> View:
-    """Return a view of a project or else of its home; raise NotFound, with the names that there are."""
-    places = [Views(home, project), Views(home)] if project is not None else [Views(home)]
-    for views in places:
-        if (view := views.one(name)) is not None:
-            return view
-    names = sorted({repr(view.name) for views in places for view in views.all()})
+    """Return a view of a project or else of its home, and without a project also one of any project.
+
+    Raise NotFound, with the names that there are, or Ambiguous if several projects have one.
+    """
+    views = [*Views(home, project).all(), *Views(home).all()] if project is not None else every(home)
+    named = [view for view in views if view.name == name]
+    if named and (project is not None or named[0].project is None or len(named) == 1):
+        return named[0]
+    if named:
+        projects = ", ".join(str(view.project) for view in named)
+        raise Ambiguous(f"several projects have a saved view {name!r}: choose one of {projects} with --project")
+    names = sorted({repr(view.name) for view in views})
     raise NotFound(f"there is no saved view {name!r}; there is: {', '.join(names) or 'none yet'}")
 
 

@@ -48,7 +48,12 @@ export const ICONS = {
 
 // Requests
 
-class RequestError extends Error {}
+class RequestError extends Error {
+  constructor(text, status = 0) {
+    super(text);
+    this.status = status;
+  }
+}
 
 /** Fetch JSON from an address below /api/1; throw an error with a sentence to show. A list is several parameters. */
 export async function ask(path, query = {}, options = {}) {
@@ -71,7 +76,7 @@ export async function ask(path, query = {}, options = {}) {
     throw error.name === "AbortError" ? error : new RequestError("The answer of the server is not complete.");
   });
   if (response.status === 401) throw new RequestError("Your login has expired. Reload this page to log in again.");
-  if (!response.ok) throw new RequestError(reply.message || `The server answered ${response.status}.`);
+  if (!response.ok) throw new RequestError(reply.message || `The server answered ${response.status}.`, response.status);
   return reply;
 }
 

@@ -407,6 +407,10 @@ export class FilterBar {
   }
 }
 
+/** Return what tells the lists of two queries apart: filters and order. */
+const shownBy = (query) =>
+  JSON.stringify([Object.entries(filtersOf(query)).sort(), query.sort ?? [], query.order ?? []]);
+
 /** The saved views: filters under names, which the server keeps. */
 export class ViewsMenu {
   constructor(go) {
@@ -419,7 +423,9 @@ export class ViewsMenu {
       "aria-label": "Name of a view",
       maxlength: 80,
     });
-    const form = make("form", { class: "save" }, this.field, make("button", {}, "Save"));
+    this.button = make("button", {}, "Save");
+    this.field.addEventListener("input", () => this.offer(""));
+    const form = make("form", { class: "save" }, this.field, this.button);
     form.addEventListener("submit", (event) => {
       event.preventDefault();
       this.save();
@@ -437,18 +443,18 @@ export class ViewsMenu {
   }
 
   draw(views) {
-    const now = JSON.stringify(Object.entries(filtersOf(parsed())).sort());
+    const now = shownBy(parsed());
     if (!views.length)
       return void this.list.replaceChildren(notice("Save the filters that you look at often.", "faint small"));
     keyed(
       this.list,
-      views.map(({ name, filters }) =>
+      views.map(({ name, filters, project }) =>
         make(
           "div",
-          { class: "entry", "data-id": name },
+          { class: "entry", "data-id": project ? `${project}/${name}` : name },
           choice(
             name,
-            JSON.stringify(Object.entries(filtersOf(filters)).sort()) === now,
+            shownBy(filters) === now,
             closing(() => this.go(filters)),
           ),
           make(
@@ -458,7 +464,7 @@ export class ViewsMenu {
               class: "not",
               "data-key": name,
               "aria-label": `Delete ${name}`,
-              onclick: () => this.drop(name),
+              onclick: () => this.drop(name, project),
             },
             "×",
           ),
@@ -472,14 +478,29 @@ export class ViewsMenu {
     if (!name) return;
     const { sort, order } = parsed();
     const filters = { ...filtersOf(parsed()), ...(sort && { sort }), ...(order && { order }) };
-    if (await this.send("views", {}, { method: "POST", headers: JSON_BODY, body: JSON.stringify({ name, filters }) })) {
-      this.field.value = "";
-      say(`View ${name} saved`);
+    const body = JSON.stringify({ name, filters, replace: this.taken === name });
+    try {
+      await ask("views", {}, { method: "POST", headers: JSON_BODY, body });
+    } catch (error) {
+      if (error.status !== 409) return void say(error.message);
+      this.offer(name);
+      return void say(`There is a view ${name} already: press Replace to replace it`);
     }
+    say(`View ${name} ${this.taken === name ? "replaced" : "saved"}`);
+    this.field.value = "";
+    this.offer("");
+    await this.load();
   }
 
-  async drop(name) {
-    if (await this.send("views", { name }, { method: "DELETE", headers: JSON_BODY })) say(`View ${name} deleted`);
+  /** Offer to replace the view of a name, or no more. */
+  offer(name) {
+    this.taken = name;
+    this.button.textContent = name ? "Replace" : "Save";
+  }
+
+  async drop(name, project) {
+    if (await this.send("views", { name, project }, { method: "DELETE", headers: JSON_BODY }))
+      say(`View ${name} deleted`);
   }
 
   async send(path, query, options) {

@@ -12,6 +12,8 @@ import pytest
 import localops
 from localops.config import JOURNAL
 from localops.config import home as home_folder
+from localops.journal.journal import Journal
+from localops.transfer import scrubbed
 
 AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
@@ -46,7 +48,8 @@ def test_it_lists_asks_and_replaces(command: Command, as_json: AsJson) -> None:
     assert (project["ok"], project["left"], project["hubs_behind"]) == (True, [], [])
     assert command("doctor", "--secrets")[0] == 0
     code, out, err = command("scrub", "--yes")
-    assert (code, out, err) == (0, "default: no secrets to replace.\n", "")
+    assert (code, out) == (0, "default: no secrets to replace.\n")
+    assert "no patterns of your own" in err
     assert "[redacted:password]" in json.dumps(as_json("show", "last"))
 
 
@@ -68,3 +71,42 @@ def test_what_is_left_is_named_and_the_exit_code_says_so(command: Command) -> No
 def test_an_unknown_project_is_refused(command: Command) -> None:
     """As by every command."""
     assert "no project" in command("scrub", "--yes", "--project", "nope")[2]
+
+
+@pytest.mark.usefixtures("recorded")
+def test_saved_views_and_patterns_of_ones_own(command: Command, as_json: AsJson) -> None:
+    """Views of the home and of a project are searched and replaced, and find the tag as scrubbed; patterns count."""
+    home = Path(home_folder(None))
+    (home / "config.toml").write_text("redact = ['PROJ-[0-9a-f]{8}']\n")
+    for place in ([], ["--project", "default"]):
+        assert command("views", "save", "leaky", "--tag", f"k={KEY}", "--text", "PROJ-0123abcd", *place)[0] == 0
+    code, out, _ = command("doctor", "--secrets")
+    assert (code, KEY in out, "1 pattern of your own" in out) == (1, False, True)
+    places = as_json("scrub", "--dry-run")["places"]
+    assert sorted(place["source"] for place in places) == ["row", "row", "views", "views", "views", "views"]
+    document = as_json("scrub", "--yes")
+    assert (document["views"], document["projects"][0]["views"], document["projects"][0]["ok"]) == (2, 2, True)
+    for views in (home / "views.json", home / "default" / "views.json"):
+        assert KEY not in views.read_text()
+    listed = as_json("views", "list")["views"]
+    assert [(view["project"], view["filters"]["tag"]) for view in listed] == [
+        (None, ["k=[redacted:anthropic]"]),
+        ("default", ["k=[redacted:anthropic]"]),
+    ]
+    assert command("doctor", "--secrets")[0] == 0
+
+
+@pytest.mark.usefixtures("recorded")
+def test_an_interrupted_scrub_is_finished_and_says_so(command: Command, as_json: AsJson) -> None:
+    """What it had left in files is not counted again, so that its report would be about nothing."""
+    assert command("scrub", "--yes")[0] == 0
+    journal = Journal(str(Path(home_folder(None)) / "default"))
+    journal.transact(scrubbed.begin)
+    journal.close()
+    code, out, _ = command("scrub", "--yes")
+    assert (code, out.startswith("default: finished a scrub that was interrupted")) == (0, True), out
+    journal = Journal(str(Path(home_folder(None)) / "default"))
+    journal.transact(scrubbed.begin)
+    journal.close()
+    [project] = as_json("scrub", "--yes")["projects"]
+    assert (project["finished_interrupted"], project["rows"]) == (True, 0)

@@ -11,6 +11,7 @@ import pytest
 
 import localops
 from localops import clock, config
+from localops.reading.session_state import HUB
 from localops.upkeep.views import FILE
 
 AsJson = Callable[..., dict[str, Any]]
@@ -95,9 +96,26 @@ def test_views_are_listed_replaced_and_deleted(
     assert names("--view", "b", "--project", "default") == []
     assert as_json("views", "delete", "A")["deleted"] == "A"
     assert command("views", "delete", "A")[0] == 1
-    code, _, err = command("sessions", "--view", "A")
+    assert "--project default" in command("views", "delete", "A")[2]
+    # That of a project is in the list of the home, and stands for sessions of that project.
+    assert [(each["name"], each["project"]) for each in as_json("views", "list")["views"]] == [
+        ("b", None),
+        ("A", "default"),
+    ]
+    assert names("--view", "A") == ["one"]
+    code, _, err = command("sessions", "--view", "C")
     assert code == 1
-    assert "no saved view 'A'; there is: 'b'" in err
+    assert "no saved view 'C'; there is: 'A', 'b'" in err
+
+
+def test_a_hub_has_views_of_projects_alone(home: Path, command: Command) -> None:
+    """In the folder of the hub itself no key and no page would find one."""
+    home.mkdir(parents=True, exist_ok=True)
+    (home / HUB).write_text("{}")
+    code, _, err = command("views", "save", "x")
+    assert (code, "--project" in err) == (2, True)
+    assert command("views", "save", "x", "--project", "default")[0] == 0
+    assert not (home / FILE).exists()
 
 
 def test_a_filter_of_the_pages_alone_is_named(names: Callable[..., list[str]], home: Path, command: Command) -> None:

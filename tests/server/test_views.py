@@ -52,7 +52,12 @@ def test_a_project_of_a_hub_has_views(running: RealHub) -> None:
     for needs_score in (_save(running, _FAILURES, running.key)[0], _delete(running, "failures", running.key)):
         assert needs_score == 403
     assert _names(running, running.key) == ["failures"]
-    assert _save(running, {**_FAILURES, "filters": {}}, key)[0] == 200
+    assert _save(running, _FAILURES, key)[0] == 200
+    status, answer = _save(
+        running, {**_FAILURES, "filters": {}}, running.new_key("mine", scopes=("score",), note="bob")
+    )
+    assert (status, "saved by ann" in json.dumps(answer)) == (409, True)
+    assert _save(running, {**_FAILURES, "filters": {}, "replace": True}, key)[0] == 200
     assert running.ask("GET", _PATH)[1]["views"][0]["filters"] == {}
     assert _delete(running, "failures", key) == 200
     assert _names(running, running.key) == []
@@ -103,6 +108,12 @@ def test_the_home_of_a_user_keeps_views_behind_the_guard(tmp_path: Path) -> None
         assert [view.filters for view in Views(str(tmp_path / "home")).all()] == [_KEPT]
         assert pages.ask("DELETE", f"{_PATH}?name=failures", **JSON, origin="http://evil.example").status == 403
         assert pages.ask("DELETE", f"{_PATH}?name=failures", **JSON, origin=pages.url).status == 200
+        # Those of projects are in the same menu.
+        Views(str(tmp_path / "home"), "default").save(checked("ours", {"tag": "x"}))
+        [view] = json.loads(pages.ask("GET", _PATH).body)["views"]
+        assert (view["project"], view["filters"]) == ("default", {"tag": ["x"], "project": ["default"]})
+        assert pages.ask("DELETE", f"{_PATH}?name=ours&project=default", **JSON, origin=pages.url).status == 200
+        assert Views(str(tmp_path / "home"), "default").all() == []
     finally:
         pages.stop()
     assert Views(str(tmp_path / "home")).all() == []

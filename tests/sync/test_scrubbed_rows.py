@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import hashlib
 import json
 import os
 import random
@@ -19,6 +21,8 @@ from localops import clock
 from localops.journal import blobs, rows
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
+from localops.server import proof
+from localops.server.home_store import HomeStore
 from localops.transfer import bundle, remotes, scrubbed
 from localops.upkeep import prune
 from localops.upkeep.scrub import Scrubbed, scrub
@@ -120,7 +124,7 @@ def test_rows_that_were_sent_are_replaced_there(sender: Sender, there: Path) -> 
     assert (done.rows, done.hubs, done.sent) == (4, ["hub"], {})
     assert _holds(Path(sender.folder)) == []
     outcome = sender.sync()
-    assert (outcome.code, outcome.notes, outcome.left) == (exit_codes.DONE, [], 0), outcome
+    assert (outcome.code, outcome.notes, outcome.left, outcome.replaced) == (exit_codes.DONE, [], 0, 4), outcome
     assert _holds(there) == []
     after = identities(str(there / "journal.db"))
     assert sender.identities() <= after
@@ -415,3 +419,54 @@ def test_the_home_of_a_hub_is_scrubbed(sender: Sender, there: Path, real: RealHu
     again = sender.sync()
     assert again.code == exit_codes.DONE, again
     assert _holds(there) == []
+
+
+def test_files_that_came_before_their_rows_are_deleted(sender: Sender, there: Path, real: RealHub) -> None:
+    """A pass that was interrupted left files there, whole and begun: the rows about the scrub tell the hub of them."""
+    whole, begun, kept = (f"{word} {KEY}\n".encode() * 50_000 for word in ("whole", "begun", "kept"))
+    for text in (whole, begun):
+        body = json.dumps({"returns": {"$blob": blobs.keep(sender.folder, text), "$len": len(text)}})
+        sender.write(1, body=body)
+    other = there / "blobs" / "00" / ("0" * 64)
+    with chaos.Chaos(behind=real.url) as broken:
+        current = sender.remote
+        sender.remote = remotes.Remote("hub", broken.url, key=current.key)
+
+        def lose(exchange: chaos.Exchange) -> None:
+            is_batch = exchange.request.target.startswith("/sync/1/rows")
+            (chaos.status(403) if is_batch else chaos.passed)(exchange)
+
+        broken.always(lose)
+        assert sender.sync().code != exit_codes.DONE
+        sender.remote = current
+    digest = hashlib.sha256(begun).hexdigest()
+    (there / "uploads").mkdir(exist_ok=True)
+    os.replace(blobs.path_of(str(there), digest), there / "uploads" / digest)
+    other.parent.mkdir(parents=True, exist_ok=True)
+    other.write_bytes(kept)
+    assert len(_holds(there)) == 3
+    done = _scrub(sender)
+    assert (done.files, done.hubs, done.perhaps) == (2, [], ["hub"])
+    assert sender.sync().code == exit_codes.DONE
+    # What no row names as replaced may belong to a row that is on its way.
+    assert _holds(there) == [str(other)]
+    _lacks_nothing(sender)
+
+
+def test_files_that_no_row_names_go_after_a_week(sender: Sender, there: Path, real: RealHub) -> None:
+    """A hub looks for their names once, and leaves younger ones, which a row may name yet."""
+    text = b"some text " * 2_000
+    named = blobs.keep(sender.folder, text)
+    sender.write(1, body=json.dumps({"returns": {"$blob": named, "$len": len(text)}}))
+    assert sender.sync().code == exit_codes.DONE
+    old, young = (blobs.keep(str(there), word) for word in (b"old", b"young"))
+    for digest in (named, old):
+        os.utime(blobs.path_of(str(there), digest), (1e9, 1e9))
+    with contextlib.closing(HomeStore(str(real.data))) as store:
+        with Reader(str(there / "journal.db")) as reader:
+            assert proof.check(there.name, str(there), reader).unused == 2
+        unused = store.unused_files(there.name)
+        assert (unused, store.unused_files(there.name)) == ({old}, set())
+        store.sweep(there.name, unused)
+        left = {os.path.basename(path) for path in blobs.stored(str(there))}
+        assert (named in left, old in left, young in left) == (True, False, True)

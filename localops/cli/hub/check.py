@@ -62,6 +62,13 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
             output.say(f"each row was read from {url}")
         again = f"`localops hub delete --as-in OLD --data {keys.folder}`, with OLD as the folder that it has replaced"
         output.say(f"after a restore: sessions that were deleted since the backup was made are here again: {again}")
+        for result in checked:
+            if result.unused:
+                files = output.counted(result.unused, "file is", "files are")
+                output.say(
+                    f"{result.project}: {files} here that no row names: a sync is under way, or was interrupted before "
+                    "it sent the rows; the hub removes such files after a week"
+                )
         # Last, where they are seen.
         for problem in problems:
             output.say(problem)
