@@ -57,13 +57,13 @@ def _gather(name: str, without: Collection[str], sources: dict[str, str]) -> Non
         return
     # In any order: each runs when it is used.
     sources[name] = source = text(name)
-    for found in (*_STATIC.finditer(source), *_LATE.finditer(source)):
-        _gather(found[found.re.groups], without, sources)
+    for match in (*_STATIC.finditer(source), *_LATE.finditer(source)):
+        _gather(match[match.re.groups], without, sources)
 
 
 def _exports(source: str) -> list[str]:
-    listed = [each.strip() for found in _LISTED.finditer(source) for each in found[1].split(",")]
-    return [found[2] for found in _EXPORTED.finditer(source)] + listed
+    listed = [each.strip() for match in _LISTED.finditer(source) for each in match[1].split(",")]
+    return [match[2] for match in _EXPORTED.finditer(source)] + listed
 
 
 def _check_imports(name: str, source: str, exported: dict[str, list[str]]) -> None:
@@ -86,8 +86,8 @@ def _as_function(name: str, source: str, exported: Sequence[str]) -> str:
     return f"{code}return {{ {', '.join(exported)} }};\n"
 
 
-def _used(found: re.Match[str]) -> str:
-    names, module = found[1], found[2]
+def _used(match: re.Match[str]) -> str:
+    names, module = match[1], match[2]
     if names is None:
         return f'use("{module}");'
     target = names.removeprefix("* as ") if names.startswith("*") else names.replace(" as ", ": ")
@@ -97,7 +97,7 @@ def _used(found: re.Match[str]) -> str:
 @cache
 def sheet(*names: str) -> str:
     """Return style sheets as one, with the pictures that they name inside."""
-    return _checked("\n".join(_ADDRESS.sub(lambda found: f'url("{picture(found[1])}")', text(name)) for name in names))
+    return _checked("\n".join(_ADDRESS.sub(lambda match: f'url("{picture(match[1])}")', text(name)) for name in names))
 
 
 def picture(name: str) -> str:
@@ -119,6 +119,6 @@ def text(name: str) -> str:
 
 def _checked(inside: str) -> str:
     """Return what is put into an element, unless it would end that element."""
-    if found := _END.search(inside):
-        raise ValueError(f"{found[0]} cannot be in a script or a style sheet of a page")
+    if match := _END.search(inside):
+        raise ValueError(f"{match[0]} cannot be in a script or a style sheet of a page")
     return inside
