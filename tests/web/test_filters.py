@@ -351,6 +351,21 @@ def test_views_are_saved_used_and_deleted(visit: Visit) -> None:
     visit.until("location.search.includes('state=Failure')")
     assert query(page) == view["filters"]
     opened = menu(page, "Views")
+    in_use = opened.locator(".choice[aria-pressed=true]")
+    expect(in_use).to_have_text("failures")
+    # With another order it is another list; and its name is taken.
+    visit.open("/?state=Failure&since=7d")
+    opened = menu(page, "Views")
+    entry(opened, "failures").wait_for()
+    expect(in_use).to_have_count(0)
+    opened.get_by_label("Name of a view").fill("failures")
+    opened.get_by_role("button", name="Save").click()
+    opened.get_by_role("button", name="Replace").click()
+    # The browser notes each answer that is no success.
+    assert all("409" in each for each in visit.wrong)
+    visit.wrong.clear()
+    expect(in_use).to_have_text("failures")
+    assert visit.facts("views")["views"][0]["filters"] == {"state": ["Failure"], "since": ["7d"]}
     opened.get_by_label("Delete failures").click()
     visit.until("!document.querySelector('.entry[data-id=failures]')")
     assert visit.facts("views")["views"] == []
