@@ -31,7 +31,7 @@ from tests.clickhouse.servers import Server
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows, wait_until
 from tests.warm import localops
 
-# A move that is killed after so many parts were stored, before that is noted here.
+# A move that is killed after so many parts were stored, before that is noted here; or, for -1, before the first is.
 _KILLED = """
 import os, signal, sys
 from localops.cli import main
@@ -46,6 +46,8 @@ def one_less():
     if not left:
         os.kill(os.getpid(), signal.SIGKILL)
 def put_and_die(self, added, rev):
+    if left < 0:
+        os.kill(os.getpid(), signal.SIGKILL)
     put(self, added, rev)
     one_less()
 def put_back_and_die(self, journal, fetched):
@@ -94,7 +96,7 @@ def test_a_home_is_moved_and_back(both: Both, clickhouse: Server) -> None:
     for number, step in enumerate(steps[:third]):
         # Others write between the parts.
         if number in (third // 3, 2 * third // 3):
-            _killed(1, *there)
+            _killed(1 if number == third // 3 else -1, *there)
         assert step(plain) == step(both.home), f"step {number}"
     plain.close()
     _killed(1, *there)
@@ -123,9 +125,15 @@ def test_a_home_is_moved_and_back(both: Both, clickhouse: Server) -> None:
     assert answers(plain, program) == answers(again, program)
     again.close()
     plain.close()
-    # That database has other rows now.
+    # That database has other rows now, and is not that of another hub.
     refused = localops("hub", "move", *map(str, there))
     assert "which has others of this project" in refused.stderr
+    other = HomeStore(str(data.parent / "other"))
+    Keys(other.folder, new=True).create("another")
+    other.migrate("another")
+    other.close()
+    refused = localops("hub", "move", "--from", other.folder, "--to", url)
+    assert f"has rows of projects that {other.folder} has not ({PROJECT})" in refused.stderr
 
 
 class _Sender(threading.Thread):

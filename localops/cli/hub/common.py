@@ -110,7 +110,7 @@ def open_store(
         else:
             # Beside the hub that serves this folder, if any does.
             lease.stand_by(own)
-            store.was_elsewhere = own.was_elsewhere
+            store.times_elsewhere = own.times_elsewhere
     except EngineError as error:
         if not error.is_passing:
             raise ConfigError(f"invalid --store: {error}" if waits else f"the store of {folder}: {error}") from error

@@ -29,6 +29,8 @@ SECONDS = 30  # that a lease lasts after it was renewed
 _RENEW = 5.0
 # Seconds before its end from which on its holder does not write, since the clocks of a server and ours tick apart.
 _MARGIN = 5
+# Seconds that a thread waits for another that takes it.
+_PATIENCE = 5.0
 _NOW = "toInt64(toUnixTimestamp(now()))"
 _LATEST = f"""
 select folder, host, pid, started, renewed, {_NOW} as seen
@@ -90,9 +92,10 @@ class Lease:
             "host": host.hostname(),
             "pid": os.getpid(),
         }
-        # Until then it is held, by our own clock; whether rows came from another folder since this one had it last.
+        # Until then it is held, by our own clock.
         self._until = 0.0
-        self.was_elsewhere = False
+        # How often another folder was found to have had it since this one, so that its rows have to be taken over.
+        self.times_elsewhere = 0
         self._started = self._rev = 0
         self._lock = threading.Lock()
         self._stop = threading.Event()
@@ -107,7 +110,7 @@ class Lease:
     def look_back(self) -> None:
         """Find out whether another folder had the lease since this one did."""
         last = {bool(own): at for own, at in self._engine.ask(_LAST_BY_PLACE, place=self._own["place"])}
-        self.was_elsewhere = self.was_elsewhere or last.get(False, 0) >= last.get(True, 1)
+        self.times_elsewhere += last.get(False, 0) >= last.get(True, 1)
 
     def take(self) -> Holder | None:
         """Take the lease, and renew it from now on; return who holds it instead, if another hub does."""
@@ -163,9 +166,13 @@ class Lease:
         """Raise Held unless this process may write; one that has had the lease before tries to take it again."""
         if self.is_held:
             return
-        with self._lock:
+        if not self._lock.acquire(timeout=_PATIENCE):
+            raise Held(f"rows are not stored here now: {self.database} does not answer")
+        try:
             # Also where another thread has taken it meanwhile, for which this one has waited.
             holder = self._take()
+        finally:
+            self._lock.release()
         if holder is not None:
             raise Held(f"rows are not stored here now: {self.database} belongs to {holder}")
 

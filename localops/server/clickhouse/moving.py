@@ -90,12 +90,19 @@ class _Mover(ClickHouseStore):
         if not self._sends:
             # A hub may serve this folder, and has the lease.
             lease.stand_by(own)
-            self.was_elsewhere = own.was_elsewhere
+            self.times_elsewhere = own.times_elsewhere
             return
         self.lease = own
         holder = own.take()
         if holder is not None:
             lease.refuse(own, holder)
+        others = set(archive.projects(self.engine)).difference(config.projects(self.folder))
+        if others:
+            names = ", ".join(sorted(others)[:5])
+            raise ConfigError(
+                f"{self.engine.address} has rows of projects that {self.folder} has not ({names}): it is the database "
+                "of another hub; give another one"
+            )
 
     def send(self, project: str) -> None:
         """Send what ClickHouse lacks of a project: rows, states of sessions and notes."""

@@ -126,8 +126,8 @@ class Outbox:
         self._is_off = False
         # The file that was made equal to what is stored.
         self.inode = 0
-        # Whether another hub has stored rows since, with another folder.
-        self.was_elsewhere = False
+        # How often another hub has stored rows, with another folder, that were or are to be taken over.
+        self.times_elsewhere = 0
         # Up to this seq the states of sessions are stored, and will be with the wave that is collected.
         self._stated = self._stating = 0
 
@@ -226,6 +226,10 @@ class Outbox:
             journal.keeper = None
             raise
         self.inode = inode
+
+    def begin_again(self, journal: Journal) -> None:
+        """Make a journal equal to what is stored when it is attached the next time."""
+        journal.keeper, self.inode = None, 0
 
     def _begin(self, journal: Journal) -> None:
         """Prepare a journal that was opened; one that was lost is made again."""
@@ -338,7 +342,7 @@ class Outbox:
         if kept.moving:
             return
         # The file of a process that was killed has every commit.  What it sent for another comes again.
-        if kept.boot is not None and kept.boot == _boot() and not was_moved and not self.was_elsewhere:
+        if kept.boot is not None and kept.boot == _boot() and not was_moved and not self.times_elsewhere:
             return
         stored = self.archive.since(kept.rev)
         gone = self.archive.gone(kept.rev)

@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from contextlib import contextmanager, suppress
+from functools import partial
 from typing import cast
 
 from localops import config
@@ -22,6 +23,7 @@ from localops.server import logs
 from localops.server.clickhouse import archive, checking, mirror, outbox
 from localops.server.clickhouse.archive import Archive
 from localops.server.clickhouse.engine import EngineError
+from localops.server.clickhouse.lease import Held
 from localops.server.clickhouse.migrations import migrate
 from localops.server.clickhouse.mirror import Mirror
 from localops.server.clickhouse.outbox import Outbox
@@ -79,8 +81,8 @@ class ClickHouseStore(HomeStore):
         self.engine = engine
         # Of a hub, which alone may write; commands write beside it to the same folder.
         self.lease: Lease | None = None
-        # Whether another folder was the cache of that database since this one was.
-        self.was_elsewhere = False
+        # How often another folder was found to be the cache of that database since this one, by who has no lease.
+        self.times_elsewhere = 0
         self._bound = bound
         self._outboxes: dict[str, Outbox] = {}
         self._names: tuple[float, list[str]] = (0.0, [])
@@ -104,7 +106,7 @@ class ClickHouseStore(HomeStore):
         with self._lock:
             kept = self._outboxes.get(project)
             if kept is None:
-                rows = Archive(self.engine, project, self._check_lease)
+                rows = Archive(self.engine, project, partial(self._check_lease, project))
                 kept = self._outboxes[project] = self._new_outbox(Mirror(rows, bound=self._bound), rows)
             if self._behind is None and not self._stop.is_set():
                 self._behind = threading.Thread(target=self._write_behind, name="states", daemon=True)
@@ -114,9 +116,12 @@ class ClickHouseStore(HomeStore):
     def _new_outbox(self, mirror: Mirror, rows: Archive) -> Outbox:
         return Outbox(mirror, rows)
 
-    def _check_lease(self) -> None:
+    def _check_lease(self, project: str) -> None:
+        """Raise Held unless rows of a project may be stored in ClickHouse now."""
         if self.lease is not None:
             self.lease.check()
+            if self._outboxes[project].times_elsewhere != self.lease.times_elsewhere:
+                raise Held("another hub has stored rows, which have to be taken over first")
 
     def make_tables(self) -> None:
         """Make the tables, or bring them to their newest form; EngineError if that cannot be done now."""
@@ -132,18 +137,22 @@ class ClickHouseStore(HomeStore):
         except EngineError as error:
             raise Unavailable(_NOT_NOW, error) from error
         with super()._writer(project) as (writer, journal):
-            if journal.keeper is not kept:
-                self._begin(kept)
+            self._look_elsewhere(kept, journal)
             kept.attach(journal)
             yield writer, journal
 
-    def _begin(self, kept: Outbox) -> None:
-        """Find out what the hub has to take over, and whether it may write, before a journal is attached."""
-        try:
-            self._check_lease()
-        except EngineError as error:
-            raise Unavailable(_NOT_NOW, error) from error
-        kept.was_elsewhere = self.was_elsewhere or (self.lease is not None and self.lease.was_elsewhere)
+    def _look_elsewhere(self, kept: Outbox, journal: Journal) -> None:
+        """See to it that this hub may write, and that what another one has stored meanwhile is taken over."""
+        times = self.times_elsewhere
+        if self.lease is not None:
+            try:
+                self.lease.check()
+            except EngineError as error:
+                raise Unavailable(_NOT_NOW, error) from error
+            times = self.lease.times_elsewhere
+        if kept.times_elsewhere != times:
+            kept.times_elsewhere = times
+            kept.begin_again(journal)
 
     def _ensure(self, project: str) -> None:
         """Make the mirror of a project, if it is not there or was deleted."""
