@@ -129,7 +129,7 @@ _OURS = (
     "localops_sync.worker",
     "localops_sync.cli",
     "localops_sync.sinks.hub",
-    "uvicorn.protocols.http.h11_impl",
+    "uvicorn.protocols.http.auto",
     "uvicorn.lifespan.on",
     "uvicorn.loops.auto",
     "concurrent.futures.thread",

@@ -12,12 +12,10 @@ from asyncio import constants
 from contextlib import ExitStack, contextmanager, suppress
 
 import uvicorn
-from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from localops.encoding import encode
-from localops.server import logs, request_body, sockets, troubles
+from localops.server import connections, logs, request_body, sockets
 from localops.server.forwarded import Forwarded, Proxies
-from localops.server.limits import Limits
 from localops.server.observed import Observed
 from localops.server.operator_listener import OperatorListener
 
@@ -26,15 +24,13 @@ if TYPE_CHECKING:
     import socket
     from collections.abc import AsyncIterator, Callable, Iterator
     from types import FrameType
-    from typing import Any
 
     from starlette.applications import Starlette
     from starlette.types import Message, Receive, Scope, Send
 
+    from localops.server.limits import Limits
     from localops.server.operator_api import OperatorApi
 
-# Bytes of a request's line and headers.
-_HEAD_BYTES = 16 << 10
 # Seconds after which Python switches threads: reads must not wait for a batch that is being stored.
 _SWITCH = 0.0005
 # Seconds between two looks at the clock, for the date of responses.
@@ -50,79 +46,6 @@ _LEAVING = [
     (b"content-type", b"application/json"),
     (b"content-length", b"%d" % len(_STOPS)),
 ]
-_FULL = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 5\r\nConnection: close\r\nContent-Length: 0\r\n\r\n"
-
-
-class _Bounded(H11Protocol):
-    """A connection with timeouts: uvicorn itself waits for ever for the rest of a request's head."""
-
-    limits = Limits()
-    refused: Callable[[], object] = staticmethod(lambda: None)
-    _timer: asyncio.TimerHandle | None = None
-
-    def connection_made(self, transport: Any) -> None:
-        """Accept a connection; if there are too many, close the one that has been idle longest, or answer 503."""
-        if len(self.connections) >= self.limits.connections and not self._make_room():
-            troubles.report("the hub is full", f"{len(self.connections)} connections, none of them idle")
-            self.refused()
-            transport.write(_FULL)
-            transport.close()
-        super().connection_made(transport)
-        self._end_after(self.limits.head)
-
-    def data_received(self, data: bytes) -> None:
-        """Start the timeout of a request's head, then that of its body and response."""
-        was_busy = self.is_busy
-        super().data_received(data)
-        if self.is_busy and not was_busy:
-            self._end_after(self.limits.request)
-        elif not self.is_busy and self._timer is None:
-            self._end_after(self.limits.head)
-
-    def on_response_complete(self) -> None:
-        """Stop the timeout when the client has read the whole response."""
-        super().on_response_complete()
-        if self.is_busy:
-            self._end_after(self.limits.request)
-        elif not self.transport.get_write_buffer_size():
-            self._end_never()
-
-    def connection_lost(self, exc: Exception | None) -> None:
-        """Stop the timeout."""
-        self._end_never()
-        super().connection_lost(exc)
-
-    @property
-    def is_busy(self) -> bool:
-        """Return whether a request is being read or answered."""
-        # None before the first request, in spite of its type.
-        cycle: Any = self.cycle
-        return cycle is not None and not cycle.response_complete
-
-    def _make_room(self) -> bool:
-        """Close the connection that has been idle longest; False if all are busy."""
-        idle = [
-            connection for connection in self.connections if isinstance(connection, _Bounded) and not connection.is_busy
-        ]
-        if not idle:
-            return False
-        oldest = min(idle, key=lambda connection: connection._timer.when() if connection._timer else 0.0)
-        oldest._end()
-        self.connections.discard(oldest)
-        return True
-
-    def _end_after(self, seconds: float) -> None:
-        self._end_never()
-        self._timer = self.loop.call_later(seconds, self._end)
-
-    def _end_never(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
-
-    def _end(self) -> None:
-        self._timer = None
-        self.transport.abort()
 
 
 class _Gate:
@@ -306,13 +229,15 @@ def serve(
     gc.freeze()
     gc.set_threshold(_YOUNG)
     logs.take_over()
-    protocol = type("Bounded", (_Bounded,), {"limits": limits})
+    protocol = type("Limited", (connections.protocol(),), {"limits": limits})
     if isinstance(app, Observed):
         protocol = type("Counted", (protocol,), {"refused": staticmethod(app.metrics.connections.add)})
     gate = _Gate(app, limits)
     config = uvicorn.Config(
         Forwarded(gate, proxies or Proxies()),
         http=protocol,
+        # Not uvloop, which uvicorn would take if it is installed: our limit for TLS handshakes is one of asyncio.
+        loop="asyncio",
         ws="none",
         lifespan="on",
         log_config=None,
@@ -320,7 +245,7 @@ def serve(
         access_log=False,
         proxy_headers=False,
         server_header=False,
-        h11_max_incomplete_event_size=_HEAD_BYTES,
+        h11_max_incomplete_event_size=connections.HEAD_BYTES,
         timeout_keep_alive=limits.idle,
         timeout_graceful_shutdown=limits.farewell,
         backlog=limits.connections,

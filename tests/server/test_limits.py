@@ -192,6 +192,8 @@ def test_zstd_may_not_remember_gigabytes() -> None:
 
 _IMPATIENT = """
 import sys
+if sys.argv[2] == "without":
+    sys.modules["httptools"] = None
 from localops.server import listen
 from localops.server.app import app
 from localops.server.keys import Keys
@@ -204,10 +206,10 @@ listen.serve(made, host="127.0.0.1", port=0, limits=limits, ready=lambda address
 """
 
 
-@pytest.fixture
-def impatient(tmp_path: Path) -> Iterator[tuple[str, int]]:
-    """Start a hub with very short waits."""
-    command = [sys.executable, "-c", _IMPATIENT, str(tmp_path)]
+@pytest.fixture(params=["with", "without"])
+def impatient(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
+    """Start a hub with very short waits; with and without the parser in C."""
+    command = [sys.executable, "-c", _IMPATIENT, str(tmp_path), request.param]
     with subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": PATH}, stdout=subprocess.PIPE, text=True
     ) as process:

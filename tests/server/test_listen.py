@@ -136,6 +136,21 @@ def test_a_flood_of_headers_is_cut_off(running: RealHub, connect: list[socket.so
     assert _is_well(running)
 
 
+def test_a_flood_behind_a_body_is_cut_off(running: RealHub, connect: list[socket.socket]) -> None:
+    """What may follow a body in chunks is a head as well, and as short."""
+    sock = _open(running, connect)
+    sent = 0
+    try:
+        sock.sendall(b"GET /health HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n\r\n0\r\nX: ")
+        while sent < 64 << 20:
+            sent += sock.send(b"y" * 65_536)
+    except ConnectionError:
+        pass
+    # All that the buffers on the way hold was sent before the end of the connection could show.
+    assert sent < 32 << 20
+    assert _is_well(running)
+
+
 @pytest.mark.parametrize("head", [b"garbage\r\n\r\n", b"\x16\x03\x01\x02\x00\x01", b"GET / HTTP/9.9\r\n\r\n"])
 def test_what_is_no_http_is_cut_off(running: RealHub, connect: list[socket.socket], head: bytes) -> None:
     """TLS to a hub without it, for instance."""
@@ -147,11 +162,11 @@ def test_what_is_no_http_is_cut_off(running: RealHub, connect: list[socket.socke
 
 @pytest.mark.parametrize("length", [b"", b"Content-Length: 5\r\n"])
 def test_a_body_needs_a_length(running: RealHub, connect: list[socket.socket], length: bytes) -> None:
-    """A body without an end is refused, and so is one with an invalid length."""
+    """A body without an end is refused, and so is one with two of them, by the parser already if it is that in C."""
     sock = _open(running, connect)
     head = _head(running, 0).replace(b"Content-Length: 0\r\n", length + b"Transfer-Encoding: chunked\r\n")
     sock.sendall(head + b"5\r\nhello\r\n")
-    assert _until_closed(sock).startswith(b"HTTP/1.1 411")
+    assert _until_closed(sock)[:12] in ((b"HTTP/1.1 400", b"HTTP/1.1 411") if length else (b"HTTP/1.1 411",))
 
 
 def test_a_client_that_sends_too_much_gets_the_reason(running: RealHub) -> None:
