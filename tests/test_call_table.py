@@ -17,8 +17,9 @@ from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import rows
 from localops.journal.journal import Journal
-from localops.reading import analytics, call_facts, call_query, call_table
+from localops.reading import analytics, call_facts, call_query, call_speeds, call_table
 from localops.reading.call_query import Asked, Place, Source
+from localops.reading.call_speeds import Speeds
 from localops.reading.call_table import CallTable
 from localops.reading.home import Home, Project
 from tests import made
@@ -493,3 +494,45 @@ def test_a_prompt_is_known_by_its_system_part(tmp_path: Path) -> None:
     table.close()
     project.close()
     journal.close()
+
+
+def _ranks(values: list[int]) -> dict[str, float] | None:
+    """Return the percentiles by counting: the least value that so large a share of all does not exceed."""
+    if not values:
+        return None
+    ranked = {
+        name: next(one for one in sorted(values) if 100 * sum(each <= one for each in values) >= share * len(values))
+        for name, share in (("p50", 50), ("p90", 90), ("p99", 99))
+    }
+    return {name: value / 1e9 for name, value in ranked.items()}
+
+
+def _speed(calls: list[dict[str, Any]]) -> dict[str, Any]:
+    """Return how fast calls were; running ones do not count, failed and unpriced ones do."""
+    ended = [call for call in calls if call["took"] is not None]
+    writing = [call for call in ended if call.get("tokens") and call["tokens"][1] is not None]
+    counted = [
+        call["tokens"] for call in ended if call.get("tokens") and None not in (call["tokens"][0], call["tokens"][2])
+    ]
+    seconds, given = sum(call["took"] for call in writing) / 1e9, sum(tokens[0] for tokens in counted)
+    return {
+        "percentiles": _ranks([call["took"] for call in ended]),
+        "first_token": _ranks([round(call["first"] * 1e9) for call in ended if call.get("first") is not None]),
+        "tokens_per_second": sum(call["tokens"][1] for call in writing) / seconds if seconds else None,
+        "cache_hit_rate": sum(tokens[2] for tokens in counted) / given if given else None,
+    }
+
+
+@pytest.mark.parametrize("by", call_speeds.BY)
+def test_speeds_are_those_of_their_calls(written: tuple[str, _Program], by: str) -> None:
+    """Of every model, tool and kind, with sessions chosen and without; of one that was never called, None."""
+    home, program = written
+    for sessions in (None, program.sessions[::3], []):
+        of_names: dict[str, list[dict[str, Any]]] = defaultdict(list)
+        for call in program.calls.values():
+            if call.get(by) is not None and (sessions is None or call["session"] in sessions):
+                of_names[call[by]].append(call)
+        with _sources(home, sessions) as sources:
+            speeds = Speeds(sources, by)
+        for name in (*_MODELS, *_TOOLS, *call_query.KINDS, "nothing"):
+            assert speeds.facts(name) == _speed(of_names[name]), (by, name)

@@ -44,6 +44,7 @@ LAYERS = """
     given_scores pauses steps
     prompts shortest common_input
     call_table
+    call_search
     indexes
     snapshot clocks doubts carried held_back key_ends recorded_steps scrubbed
     session_html past_session
@@ -56,7 +57,7 @@ LAYERS = """
     event_lines
     erasing
     loops call_query
-    call_facts
+    call_facts call_speeds
     doctor usage run_diff run_gate sentences waste
     post_mortem waste_page waste_tables
     post_mortem_page

@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from itertools import chain
 
 import click
 
 from localops import facets, host, output
-from localops.cli import common, filters, session_figures
+from localops.cli import call_sources, common, filters, session_figures
 from localops.errors import LocalopsError
 from localops.reading import analytics as figures
-from localops.reading import facts, given_scores, lower_bounds
+from localops.reading import call_query, call_speeds, exposition, facts, given_scores, lower_bounds
 from localops.reading.filters import Filters
 from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from localops.reading.analytics import Chosen, Line
+    from localops.reading.call_speeds import Speeds
+    from localops.reading.facts import Facts
     from localops.reading.given_scores import Average
     from localops.reading.home import Home, Project
     from localops.reading.lower_bounds import Bounds
@@ -143,7 +147,6 @@ def _expose(
 ) -> None:
     """Print all figures as metrics, or replace a file by them."""
     from localops.encoding import openmetrics
-    from localops.reading import exposition
 
     if form != "openmetrics":
         raise click.UsageError("--output is for metrics: add --format openmetrics")
@@ -174,19 +177,25 @@ def _many(opened: Home, by: str | None, chosen: Chosen, tz: str | None, limit: i
     bounds = lower_bounds.across(opened.projects, by, chosen, tz=tz)
     each_one = by == "session"
     named = _names(opened, lines[:limit]) if each_one and not as_json else {}
-    _print_lines(by, lines, limit, bounds, as_json=as_json, each_one=each_one, named=named)
+    speeds = call_sources.speeds(opened, by, chosen) if by in call_speeds.BY else None
+    _print_lines(by, lines, limit, bounds, as_json=as_json, each_one=each_one, named=named, speeds=speeds)
 
 
 def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     parts = [figures.overall(project.reader, chosen) for project in opened.projects]
     totals = figures.Totals(*map(sum, zip(figures.NOTHING, *parts, strict=True)))
     open_calls = any(project.has_open_calls(chosen) for project in opened.projects)
+    states = facts.success(sum((exposition.states_of(project, chosen) for project in opened.projects), Counter()))
+    speeds = call_sources.speeds(opened, "kind", chosen)
+    of_kinds = {kind: speeds.facts(kind) for kind in call_query.KINDS}
     if as_json:
-        common.print_json({"sessions": totals.rows, **session_figures.totals_facts(totals, open_calls=open_calls)})
+        sums = session_figures.totals_facts(totals, open_calls=open_calls)
+        common.print_json({"sessions": totals.rows, **states, **sums, "speeds": of_kinds})
         return
     common.print_pairs(
         [
             ("Sessions", output.count(totals.rows)),
+            ("Success", _share(states["success_rate"])),
             ("LLM calls", output.count(totals.llms)),
             ("Tool calls", output.count(totals.tools)),
             ("Actions", output.count(totals.actions)),
@@ -195,10 +204,33 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
             ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
             ("Cost", session_figures.cost(totals, at_least=open_calls)),
             ("Unpriced", session_figures.unpriced(totals.unpriced, never_ended=open_calls)),
+            ("LLM call", _percentiles(of_kinds["llm"]["percentiles"])),
+            ("First token", _percentiles(of_kinds["llm"]["first_token"])),
+            ("Tokens/s", _rate(of_kinds["llm"]["tokens_per_second"])),
+            ("Cached", _share(of_kinds["llm"]["cache_hit_rate"])),
+            ("Tool call", _percentiles(of_kinds["tool"]["percentiles"])),
         ]
     )
     print()
     print(common.dim(f"more: --by {_WORDS}; or an ID, or `last`"))
+
+
+def _percentiles(given: Mapping[str, float] | None) -> str:
+    if given is None:
+        return "–"
+    return ", ".join(f"{name} {_seconds(value)}" for name, value in given.items())
+
+
+def _seconds(value: float | None) -> str:
+    return "" if value is None else output.short_duration(round(value * 1e9))
+
+
+def _share(value: float | None) -> str:
+    return "–" if value is None else f"{value:.0%}"
+
+
+def _rate(value: float | None) -> str:
+    return "–" if value is None else f"{value:.1f}"
 
 
 def _print_scores(opened: Home, chosen: Chosen, limit: int, *, as_json: bool) -> None:
@@ -272,40 +304,62 @@ def _print_lines(
     as_json: bool,
     each_one: bool = False,
     named: dict[bytes, str] | None = None,
+    speeds: Speeds | None = None,
 ) -> None:
     """Print lines as a table or JSON; `each_one`: each is one session; `named`: what these are called."""
     if as_json:
-        common.print_json({"by": by, "lines": [facts.line(by, line, bounds) for line in lines]})
+        listed = [
+            {**facts.line(by, line, bounds), **({} if speeds is None else speeds.facts(line.value))} for line in lines
+        ]
+        common.print_json({"by": by, "lines": listed})
         return
     if not lines:
         output.say(f"nothing recorded by {by}")
         return
     most = max(line.cost for line in lines)
     table = [
-        _cells(by, line, (named or {}).get(line.value) or line.value or common.NAMELESS, bounds, most)
+        [
+            *_cells(by, line, (named or {}).get(line.value) or line.value or common.NAMELESS, bounds, most),
+            *([""] * len(_SPEEDS) if speeds is None else _speed_cells(speeds.facts(line.value))),
+        ]
         for line in lines[:limit]
     ]
-    headers = (by, "sessions", "calls" if by in ("model", "tool") else "events", *_FIGURES)
+    headers = (by, "sessions", "calls" if by in ("model", "tool") else "events", *_FIGURES, *_SPEEDS)
     # In a file, bars say nothing that the costs do not.
     bars = [""] if common.width() is None else []
     idle = (*bars, *(["tokens in", "out"] if by == "tool" else []), *(["sessions"] if each_one else []))
+    idle += _SPEEDS if speeds is None else _OF_MODELS if by == "tool" else ()
     columns = [column for column, title in enumerate(headers) if title not in idle]
     common.print_table(
         [[row[column] for column in columns] for row in table],
         [headers[column] for column in columns],
-        align="".join("lrrrrrrlr"[column] for column in columns),
+        align="".join("lrrrrrrlrrrrrrr"[column] for column in columns),
         soft=(by,),
         least=32 if by == "session" else 24,
         # Its short id, if the label begins with one.
         narrowest=13,
-        spare=("time", "", "sessions", "out", "tokens in"),
+        spare=("cached", "first token", "", "time", "p50", "tokens/s", "sessions", "out", "tokens in", "p99", "p90"),
         styles={"failed": common.errors},
     )
     if len(lines) > limit:
         print(common.dim(f"{output.count(len(lines) - limit)} more: -n {len(lines)}"))
 
 
+# Of models and tools.
+_SPEEDS = ("p50", "p90", "p99", "first token", "tokens/s", "cached")
+_OF_MODELS = ("first token", "tokens/s", "cached")
 _FIGURES = ("failed", "tokens in", "out", "cost", "", "time")
+
+
+def _speed_cells(given: Facts) -> list[str]:
+    took, first = given["percentiles"] or {}, given["first_token"] or {}
+    rate, share = given["tokens_per_second"], given["cache_hit_rate"]
+    return [
+        *(_seconds(took.get(name)) for name in ("p50", "p90", "p99")),
+        _seconds(first.get("p50")),
+        "" if rate is None else _rate(rate),
+        "" if share is None else _share(share),
+    ]
 
 
 def _cells(by: str, line: Line, label: str, bounds: Bounds, most: int) -> list[object]:

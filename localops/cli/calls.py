@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import sys
 from contextlib import ExitStack
 
 import click
 
 from localops import clock, output
-from localops.cli import common, filters
+from localops.cli import call_sources, common, filters
 from localops.errors import ConfigError
-from localops.reading import call_facts, call_query
+from localops.reading import call_facts, call_query, call_search
 from localops.reading.call_query import Asked, Place, Source
-from localops.reading.call_table import CallTable
 from localops.reading.home import Filters
 from localops.recording import events
 
@@ -28,8 +26,6 @@ if TYPE_CHECKING:
 _SORTS = {"took": "seconds"}
 _COLUMNS = ("event", "began", "session", "call", "took", "first token", "tokens", "cost", "what came of it")
 _GROUPED = ("calls", "failed", "total", "median", "p95", "tokens", "cost")
-# Rows up to which a table is made before a bar could be read.
-_FEW = 20_000
 
 
 class _Key(click.ParamType[int]):
@@ -52,6 +48,12 @@ class _Key(click.ParamType[int]):
     "--view", metavar="NAME", expose_value=False, help="With the filters of a saved view; others replace them."
 )
 @click.option("--kind", type=click.Choice(call_query.KINDS), help="Only calls of this kind.")
+@click.option(
+    "--in",
+    "part",
+    type=click.Choice(call_search.PARTS),
+    help="With --text: only calls that have the words in this part.",
+)
 @click.option("--argument", metavar="TEXT", help="Only calls of tools with this text in their arguments.")
 @click.option("--failed", is_flag=True, help="Only calls that failed.")
 @click.option("--same", type=_Key(), metavar="KEY", help="Only calls of a tool with the arguments of this group.")
@@ -76,6 +78,7 @@ class _Key(click.ParamType[int]):
 @common.json_option
 def calls(
     kind: str | None,
+    part: str | None,
     argument: str | None,
     failed: bool,
     same: int | None,
@@ -93,25 +96,29 @@ def calls(
 ) -> None:
     """List LLM and tool calls of all sessions, newest first, or group them.
 
-    --model, --tool and --error choose calls here, the last by the error they failed with; every other option of
-    `localops sessions` chooses the sessions whose calls are listed. A group has its calls and failures, its cost,
+    --model, --tool, --error and --text choose calls here: by the error they failed with, and by words in what they were
+    given, in what came back, or in that error. Every other option of `localops sessions` chooses the sessions whose
+    calls are listed. A group has its calls and failures, its cost,
     its tokens, its durations, and what failed calls were given.
     """
     sort = _sort(sort, by)
     if by is not None and (reverse or after is not None):
         raise click.UsageError("--reverse and --after are for the list of calls: leave them out with --by")
     of_calls, wanted = call_query.split(filters.chosen(given))
+    if part is not None and of_calls["text"] is None:
+        raise click.UsageError("--in says where words are: add --text")
     with common.look(home, project) as opened, ExitStack() as tables:
         id = None if session is None else opened.find(session)[1]
-        asked = Asked(kind, **of_calls, argument=argument, same=same, prompt=prompt, failed=failed, session=id)
-        filters.prepare(opened, wanted)
-        sources = [_source(each, wanted, tables) for each in opened.projects]
+        own: dict[str, Any] = {"part": part, "argument": argument, "same": same, "prompt": prompt, "failed": failed}
+        asked = Asked(kind, **of_calls, **own, session=id)
+        filters.prepare(opened, wanted._replace(text=asked.text))
+        sources = [_source(each, asked, wanted, tables) for each in opened.projects]
         if by is not None:
             _print_groups(sources, asked, by, sort, limit, as_json=as_json)
             return
         order: dict[str, Any] = {"sort": sort, "ascending": reverse, "after": _place(after), "many": limit}
         listed, following = call_query.page(sources, asked, **order)
-        facts = call_facts.page(listed, following, Names())
+        facts = call_facts.page(listed, following, Names(), call_query.wanted(asked))
         if as_json:
             common.print_json(facts)
         elif listed:
@@ -153,26 +160,19 @@ def _place(after: str | None) -> Place | None:
         raise click.BadParameter(str(error), param_hint="--after") from error
 
 
-def _source(project: Project, wanted: Filters, tables: ExitStack) -> Source:
-    table = CallTable(project.folder)
-    tables.callback(table.close)
-    _bring_up_to_date(project, table)
+def _source(project: Project, asked: Asked, wanted: Filters, tables: ExitStack) -> Source:
+    table = call_sources.table_of(project, tables)
     sessions = None if wanted == Filters() else [listed.session for listed in project.sessions(wanted)]
-    return Source(project, table, sessions, _is_running_in(project))
+    matching = None
+    if (words := call_query.wanted(asked)) is not None:
+        search = call_search.CallSearch(words)
+        search.go_on(project, table)
+        matching = search.mask()
+    return Source(project, table, sessions, _is_running_in(project), matching)
 
 
 def _is_running_in(project: Project) -> Callable[[bytes], bool]:
     return lambda session: project.standing(session).state == "Running"
-
-
-def _bring_up_to_date(project: Project, table: CallTable) -> None:
-    """Add new rows to the table; on a terminal, with a progress bar if there are many."""
-    missing = table.missing(project.reader)
-    if missing < _FEW or not sys.stderr.isatty():
-        table.extend(project.reader)
-        return
-    with click.progressbar(length=missing, label=f"reading calls of {project.name}", file=sys.stderr) as bar:
-        table.extend(project.reader, bar.update)
 
 
 def _nothing(opened: Home, asked: Asked, wanted: Filters) -> str:
@@ -229,6 +229,8 @@ def _cost(one: Facts) -> str:
 
 
 def _came_of(one: Facts) -> str:
+    if match := one.get("match"):
+        return f"{match['in']}: {match['text']}"
     if not one["failed"]:
         return one["input"] or ""
     error = ": ".join(filter(None, (one["error"] or "failed", one["message"])))

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from localops.upkeep.views import View
 
 # Parameters of the API by names of options, where these differ: a duration is in seconds there.
-PARAMETERS = {"min_took": "min_seconds", "max_took": "max_seconds"}
+PARAMETERS = {"min_took": "min_seconds", "max_took": "max_seconds", "part": "in"}
 _OPTIONS = {parameter: option for option, parameter in PARAMETERS.items()}
 _DAY = re.compile(r"\d{4}-\d\d-\d\d")
 

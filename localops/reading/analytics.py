@@ -333,7 +333,7 @@ def took(source: Source, session: bytes) -> dict[str, list[int]]:
     for kind, ns in source.all("durations", session=session):
         durations.setdefault(kind, []).append(ns)
     ordered = {kind: sorted(values) for kind, values in sorted(durations.items())}
-    return {kind: [_rank(values, share) for share in SHARES] for kind, values in ordered.items()}
+    return {kind: [rank(values, share) for share in SHARES] for kind, values in ordered.items()}
 
 
 def across(
@@ -452,10 +452,11 @@ def _days(quarters: list[tuple[Any, ...]], tz: str | None) -> list[Line]:
 def percentile(values: Iterable[int], share: float) -> int | None:
     """Return the percentile by nearest rank; None without values."""
     ordered = sorted(values)
-    return _rank(ordered, share) if ordered else None
+    return rank(ordered, share) if ordered else None
 
 
-def _rank(ordered: list[int], share: float) -> int:
+def rank(ordered: list[int], share: float) -> int:
+    """Return the percentile of values in order, of which there is at least one."""
     # The value at the ceiling of share * n, so that every percentile is a value that occurred.
     rank = -(-share * len(ordered) // 1)  # the ceiling
     return ordered[max(0, min(len(ordered), int(rank)) - 1)]

@@ -6,13 +6,14 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import rows, stored
-from localops.reading import facts, previews
+from localops.reading import call_search, facts, previews
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from localops.reading.call_query import Call, Example, Group, Groups, Place
+    from localops.reading.call_search import Wanted
     from localops.reading.facts import Facts
     from localops.reading.home import Project
 
@@ -43,9 +44,9 @@ def key_of(text: str) -> int:
     return key - (1 << _KEY_BITS) if key >> (_KEY_BITS - 1) else key
 
 
-def page(calls: Iterable[Call], following: Place | None, name_of: Name) -> Facts:
-    """Return a page of calls, and where the next one begins."""
-    reader = _Inputs()
+def page(calls: Iterable[Call], following: Place | None, name_of: Name, wanted: Wanted | None = None) -> Facts:
+    """Return a page of calls, and where the next one begins; with `wanted`, where each has its words."""
+    reader = _Inputs(wanted)
     return {
         "calls": [_call(one, name_of, reader) for one in calls],
         "next": None if following is None else str(following),
@@ -67,6 +68,7 @@ def _call(one: Call, name_of: Name, inputs: _Inputs) -> Facts:
         "billed": not one.unbilled,
         **_failure(one, inputs),
         "input": inputs.line(one),
+        **inputs.match(one),
     }
 
 
@@ -156,8 +158,16 @@ def total(group: Group) -> Facts:
 class _Inputs:
     """Reads what calls were given, a line each, until very much was read."""
 
-    def __init__(self) -> None:
+    def __init__(self, wanted: Wanted | None = None) -> None:
         self._left = _MOST
+        self._wanted = wanted
+
+    def match(self, one: Call) -> Facts:
+        """Return where the words of a search are in a call, as `match`; nothing without a search."""
+        if self._wanted is None:
+            return {}
+        match = call_search.match(one.project, one.id, one.error_seq, self._wanted) if self._left > 0 else None
+        return {"match": None if match is None else {"in": match.part, "text": match.text}}
 
     def line(self, one: Call) -> str | None:
         """Return the input of a call; None if there was too much to read."""

@@ -16,6 +16,7 @@ from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import rows
 from localops.reading import analytics
+from localops.reading.call_search import Wanted
 from localops.reading.call_table import CallTable, arguments_text
 from localops.reading.filters import NOT, Clause
 
@@ -124,14 +125,22 @@ class Asked:
     argument: str | None = None  # a text in the arguments of a tool
     same: int | None = None  # the key of a tool with its arguments
     prompt: int | None = None  # the key of a prompt
+    text: str | None = None  # words in one of its rows; those that have them are in Source.matching
+    part: str | None = None  # where the words are: one of call_search.PARTS
     failed: bool = False
     session: bytes | None = None
 
 
-def split(filters: Filters) -> tuple[dict[str, tuple[str, ...]], Filters]:
+def split(filters: Filters) -> tuple[dict[str, Any], Filters]:
     """Return the filters that are those of a call, as fields of Asked, and the others, which choose sessions."""
     names = [*NAMED, *(f"{NOT}{name}" for name in NAMED)]
-    return {name: getattr(filters, name) for name in names}, filters._replace(**dict.fromkeys(names, ()))
+    of_calls = {name: getattr(filters, name) for name in (*names, "text")}
+    return of_calls, filters._replace(**dict.fromkeys(names, ()), text=None)
+
+
+def wanted(asked: Asked) -> Wanted | None:
+    """Return the words that calls must have, if there are any."""
+    return None if asked.text is None else Wanted(asked.text, asked.part)
 
 
 @dataclass(frozen=True)
@@ -142,6 +151,7 @@ class Source:
     table: CallTable
     sessions: Sequence[bytes] | None
     is_running: Callable[[bytes], bool]
+    matching: bytes | None = None  # a byte for each call: 1 for one with the words of Asked.text
 
 
 class Place(NamedTuple):
@@ -271,10 +281,22 @@ def total(sources: Sequence[Source], asked: Asked) -> Group:
 
 
 def grouped(
-    sources: Sequence[Source], asked: Asked, by: str, *, sort: str, many: int, examples: int = EXAMPLES
+    sources: Sequence[Source],
+    asked: Asked,
+    by: str,
+    *,
+    sort: str,
+    many: int,
+    examples: int = EXAMPLES,
+    like: str = "",
 ) -> Groups:
-    """Return the first groups of an order: the greatest first, of those the ones with most calls."""
+    """Return the first groups of an order: the greatest first, of those the ones with most calls.
+
+    `like`: only groups of NAMED whose names contain it.
+    """
     queries = [_Query(source, _of_groups(asked, by)) for source in sources]
+    for query in queries if like else ():
+        query.require_like(by, like)
     if len(queries) == 1 and sort not in _BY_DURATION:
         read = _read_groups(queries[0], by, sort, many + 1)
         first = [Group(sums.key, sums.text, bool(sums.cut), [part]) for part in read for sums in part[1:]]
@@ -285,6 +307,15 @@ def grouped(
     for query in queries:
         _mark_open(query, by, first)
     return Groups(first, more, _examples(queries, by, first, examples) if examples else [[] for _ in first])
+
+
+def speeds(source: Source, by: str) -> Iterator[tuple[Any, ...]]:
+    """Yield the lines of the statement `speeds` for models, tools or kinds: of LLM calls, of tool calls or of both."""
+    query = _Query(source, _of_groups(Asked(), by))
+    if by in _OF_LLMS:
+        query.also.append(f"{query.sql[f'by_{by}']} is not null")
+    text = query.text("speeds", GROUP=query.sql[f"by_{by}"])
+    return source.table.stream(text, query.values)
 
 
 def _of_groups(asked: Asked, by: str) -> Asked:
@@ -439,6 +470,8 @@ class _Query:
             self.require("where_failed")
         if asked.session is not None:
             self.require("where_session", session=table.number_of_session(asked.session))
+        if asked.text is not None:
+            self.require("where_matching", matching=source.matching)
         if source.sessions is not None:
             self.require("where_sessions", sessions=table.mask(source.sessions))
 
@@ -457,6 +490,11 @@ class _Query:
         """Add a condition of call_table.sql, and the values in it."""
         self.also.append(self.sql[condition])
         self.values |= values
+
+    def require_like(self, by: str, like: str) -> None:
+        """Leave only groups whose names contain a text."""
+        self.also.append(self.sql["where_like"].replace("GROUP", self.sql[f"by_{by}"]))
+        self.values |= {"dim": by, "like": like}
 
     def grouping(self, by: str) -> dict[str, str]:
         """Return the columns that a grouping is by."""

@@ -77,6 +77,17 @@ class CallTable:
 
     # Following the journal
 
+    @property
+    def made_ns(self) -> int:
+        """When it was made, as of the last look: numbers of calls in an older one mean nothing now."""
+        return self._made_ns
+
+    @property
+    def upto(self) -> int:
+        """The last seq that is in it."""
+        [(upto, _)] = self._file.ask(_ABOUT)
+        return int(upto)
+
     def missing(self, reader: Reader) -> int:
         """Return how many rows of a journal were not looked at yet, including those of pruned rows."""
         journal = reader.ask("select value from meta where key = 'journal'")

@@ -12,7 +12,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from localops.reading.analytics import Line, Totals
+    from localops.reading.analytics import Chosen, Line, Totals
     from localops.reading.export import Run
     from localops.reading.home import Home, Project
 
@@ -112,10 +112,15 @@ class _Sums:
         self.newest_ns = max(self.newest_ns, run.totals.last_ns)
 
 
-def states_of(project: Project) -> Counter[str]:
-    """Return how many sessions of a project are in each state."""
-    counts = Counter({state: many for state, many in project.ask("ended") if many})
-    open_sessions = [session for (session,) in project.ask("not_ended")]
+def states_of(project: Project, chosen: Chosen | None = None) -> Counter[str]:
+    """Return how many sessions of a project are in each state: of all, or of the chosen ones."""
+    if chosen is None or chosen == analytics.Chosen():
+        ended, left = project.ask("ended"), project.ask("not_ended")
+    else:
+        ended = analytics.query_report(project.reader, "decided", chosen)
+        left = analytics.query_report(project.reader, "undecided", chosen)
+    counts = Counter({state: many for state, many in ended if many})
+    open_sessions = [session for session, *_ in left]
     # The machines that recorded them are others, so nothing more can be found out about one.
     if session_state.is_of_hub(project.folder) and not project.ask("behind")[0][0]:
         return counts + Counter({"Unknown": len(open_sessions)})

@@ -12,6 +12,7 @@ from localops.reading import analytics, given_scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from typing import Any
 
     from localops.journal.stored import Stored
@@ -86,6 +87,16 @@ def totals(figures: Totals, *, open_calls: bool = False) -> Facts:
         **cost(figures.cost, at_least=figures.unpriced > 0 or open_calls),
         "unpriced": figures.unpriced,
     }
+
+
+def success(states: Mapping[str, int]) -> Facts:
+    """Return how many sessions are in each state, and the share of success among those that succeeded or failed.
+
+    >>> success({"Success": 3, "Failure": 1, "Running": 2})["success_rate"]
+    0.75
+    """
+    good, bad = states.get("Success", 0), states.get("Failure", 0)
+    return {"states": dict(sorted(states.items())), "success_rate": good / (good + bad) if good + bad else None}
 
 
 def session(project: str, seen: Snapshot, report: Report) -> Facts:

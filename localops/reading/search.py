@@ -44,6 +44,8 @@ _SHIFT = 24
 _SPREAD = 20
 # What is searched of bookkeeping rows: what the program gave, and the machine.
 _OF_BOOKS = ("reason", "params", "returns", "metadata", "host")
+# Before every row, for `between`.
+NEWEST = 1 << 62
 _SIDE = 48  # characters of a snippet to either side of the match
 
 # Scripts that put no spaces between words are taken character by character.
@@ -63,6 +65,7 @@ class Hit(NamedTuple):
     at_ns: int
     seq: int
     snippet: str
+    parent: bytes | None
 
 
 def forget(folder: str) -> None:
@@ -115,6 +118,8 @@ class Query:
         if not parsed:
             raise ConfigError(f"invalid search {text!r}: give at least one word with a letter or a digit")
         self.terms = [term for term, _ in parsed]
+        # Each term as a query of its own.
+        self.parts = [f'"{" ".join(term)}"{"*" if is_prefix else ""}' for term, is_prefix in parsed]
         # The first term decides what a snippet shows.
         self._is_prefix = parsed[0][1]
         self.match = " AND ".join(_match(term, is_prefix) for term, is_prefix in parsed)
@@ -125,11 +130,11 @@ class Query:
         flat = f" {' '.join(words(text))} "
         return all(run in flat for run in self._runs)
 
-    def snippet(self, text: str) -> str:
-        """Return the text around the first match, on one line."""
+    def snippet(self, text: str, side: int = _SIDE) -> str:
+        """Return the text around the first match, on one line, with `side` characters before it."""
         flat = " ".join(text.split())
         at, last = self.place(flat)
-        start, end = max(0, at - _SIDE), max(at + 2 * _SIDE, last)
+        start, end = max(0, at - side), max(at + 2 * _SIDE, last)
         return f"{'…' if start else ''}{flat[start:end]}{'…' if end < len(flat) else ''}"
 
     def place(self, text: str) -> tuple[int, int]:
@@ -247,6 +252,15 @@ class Index:
                 yield from self._hits(query, first_seq, last_seq, of)
                 before = passage
 
+    def between(self, text: str, after: int, upto: int, before: int = NEWEST) -> Iterator[tuple[list[Searched], int]]:
+        """Yield the rows with every term after a seq, up to another, and from where to go on: as `before`."""
+        query = Query(text)
+        values = {"match": query.match, "after": after, "upto": upto}
+        while passages := self._file.ask(statements("search.sql")["passages_between"], {**values, "before": before}):
+            for passage, first_seq, last_seq, of in passages:
+                before = passage
+                yield [row for row in self._searched(first_seq, last_seq, of) if query.is_in(row.text)], before
+
     def newest_sessions(self, some_words: Sequence[str], many: int) -> list[bytes]:
         """Return the newest sessions that have all of these words in one passage."""
         match = " AND ".join(f'"{word}"' for word in some_words)
@@ -267,13 +281,14 @@ class Index:
         return int(count)
 
     def _hits(self, query: Query, first: int, last: int, session: bytes) -> Iterator[Hit]:
-        searched = self._reader.ask(
-            statements("search.sql")["rows_between"], {"first": first, "last": last, "session": session}
-        )
-        for row in map(Searched._make, searched):
+        for row in self._searched(first, last, session):
             text = row.text
             if query.is_in(text):
-                yield Hit(row.session, row.id, row.kind, row.name, row.at_ns, row.seq, query.snippet(text))
+                yield row.hit(query.snippet(text))
+
+    def _searched(self, first: int, last: int, session: bytes) -> Iterator[Searched]:
+        values = {"first": first, "last": last, "session": session}
+        return map(Searched._make, self._reader.ask(statements("search.sql")["rows_between"], values))
 
     def sessions(self, text: str, most: int) -> list[bytes] | None:
         """Return the sessions with every term in one row; None when more than `most` passages match."""
@@ -367,6 +382,11 @@ class Searched(NamedTuple):
     tags: str | None
     body: str | None
     id: bytes
+    parent: bytes | None
+
+    def hit(self, snippet: str) -> Hit:
+        """Return it as a row with every term."""
+        return Hit(self.session, self.id, self.kind, self.name, self.at_ns, self.seq, snippet, self.parent)
 
     @property
     def text(self) -> str:
@@ -378,11 +398,11 @@ class Searched(NamedTuple):
             plain = encode.loads(self.body)
             if self.kind in rows.BOOKS:
                 plain = {key: plain[key] for key in _OF_BOOKS if key in plain}
-            texts += _strings(list(plain.values()) if isinstance(plain, dict) else plain)
+            texts += strings(list(plain.values()) if isinstance(plain, dict) else plain)
         return "\n".join(texts)
 
 
-def _strings(value: object) -> list[str]:
+def strings(value: object) -> list[str]:
     """Return every text, number and inner key of plain data, in order."""
     texts: list[str] = []
     rest = [value]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from localops.errors import ConfigError
-from localops.reading import call_facts, call_query
+from localops.reading import call_facts, call_query, call_search
 from localops.server.request import HttpError
 
 TYPE_CHECKING = False
@@ -15,16 +15,23 @@ if TYPE_CHECKING:
 
     T = TypeVar("T")
 
+# Characters of a text that names of groups contain.
+_LONGEST_NAME = 256
+
 
 def asked(call: Call, of_calls: Mapping[str, Any]) -> call_query.Asked:
     """Return the filters of calls; `of_calls` are those that sessions have, too."""
     kind = call.param("kind")
     if kind not in (None, *call_query.KINDS):
         raise HttpError(400, f"invalid kind: use one of {', '.join(call_query.KINDS)}")
+    part = call.param("in")
+    if part not in (None, *call_search.PARTS):
+        raise HttpError(400, f"invalid in: use one of {', '.join(call_search.PARTS)}")
     ident = call.param("session")
     return call_query.Asked(
         **of_calls,
         kind=kind,
+        part=part,
         argument=call.param("argument"),
         same=_parsed(call_facts.key_of, call.param("same")),
         prompt=_parsed(call_facts.key_of, call.param("prompt")),
@@ -56,7 +63,10 @@ def grouping(call: Call) -> dict[str, Any]:
     sort = call.param("sort") or call_query.GROUPS.get(by or "", "calls")
     if sort not in call_query.GROUP_SORTS:
         raise HttpError(400, f"invalid sort: use one of {', '.join(call_query.GROUP_SORTS)}")
-    return {"by": by, "sort": sort}
+    like = call.param("like") or ""
+    if like and by not in call_query.NAMED:
+        raise HttpError(400, f"invalid like: it needs by, one of {', '.join(call_query.NAMED)}")
+    return {"by": by, "sort": sort, "like": like[:_LONGEST_NAME]}
 
 
 def _parsed(parse: Callable[[str], T], text: str | None) -> T | None:

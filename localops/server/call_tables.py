@@ -5,19 +5,24 @@ from __future__ import annotations
 import threading
 from collections import OrderedDict
 from contextlib import contextmanager, suppress
+from time import monotonic
 
 from localops.errors import LocalopsError
 from localops.journal.reader import SQLiteError
+from localops.reading.call_search import CallSearch
 from localops.reading.call_table import CallTable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from localops.reading.call_search import Wanted
     from localops.reading.home import Home, Project
 
-# Tables that are kept open.
-_KEPT = 64
+# Tables that are kept open, and searches of each whose calls are known.
+_KEPT, _SEARCHES = 64, 8
+# Seconds for which one request goes on with a search.
+_SECONDS = 0.4
 
 
 class CallTables:
@@ -46,6 +51,14 @@ class CallTables:
             if missing > 0:
                 self._extend(project.name)
             yield table, max(0, missing)
+
+    def matching(self, project: Project, wanted: Wanted) -> tuple[bytes, bool]:
+        """Return which calls have words, by their numbers, and whether all rows were looked at; of a locked table."""
+        with self._lock:
+            kept = self._kept[project.name]
+        search = kept.search(wanted)
+        is_whole = search.go_on(project, kept.table_of(project), monotonic() + _SECONDS)
+        return search.mask(), is_whole
 
     def _extend(self, name: str) -> None:
         with self._lock:
@@ -102,6 +115,7 @@ class _Kept:
     def __init__(self) -> None:
         self.lock = threading.Lock()
         self._table: CallTable | None = None
+        self._searches: OrderedDict[Wanted, CallSearch] = OrderedDict()
 
     def table_of(self, project: Project) -> CallTable:
         if self._table is not None and not self._table.is_current:
@@ -110,6 +124,14 @@ class _Kept:
         if self._table is None:
             self._table = CallTable(project.folder)
         return self._table
+
+    def search(self, wanted: Wanted) -> CallSearch:
+        search = self._searches.get(wanted) or CallSearch(wanted)
+        self._searches[wanted] = search
+        self._searches.move_to_end(wanted)
+        if len(self._searches) > _SEARCHES:
+            self._searches.popitem(last=False)
+        return search
 
     def close(self) -> None:
         with self.lock:

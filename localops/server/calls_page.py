@@ -18,7 +18,6 @@ def inside(facts: Facts, root: str) -> str:
     return f"""<div id="calls-head"><h1>Calls</h1><nav id="groupings" aria-label="Group by"></nav>
 <p id="sums" class="faint" role="status"></p></div>
 <form id="filters" role="search" aria-label="Filter calls"></form>
-<div class="chosen-filters" id="chosen"></div>
 <div id="notes"></div>
 <div class="table-wrap"><table id="calls" class="list">
 <thead><tr>{heads}</tr></thead>

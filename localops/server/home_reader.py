@@ -49,11 +49,13 @@ from localops.upkeep.views import Views, every
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any, BinaryIO
 
     from localops.journal.stored import Stored
     from localops.reading.call_query import Asked, Source
     from localops.reading.call_query import Place as CallPlace
+    from localops.reading.call_table import CallTable
     from localops.reading.facts import Facts
     from localops.reading.home import Listed, Project
     from localops.reading.snapshot import Snapshot
@@ -464,10 +466,10 @@ class HomeReader(Reports):
         limit: int,
     ) -> Facts:
         """Return a page of LLM and tool calls across sessions."""
-        with self._home(project) as home, self._calls_of(home, filters) as (sources, known):
+        with self._home(project) as home, self._calls_of(home, asked, filters) as (sources, asked, known):
             order: dict[str, Any] = {"sort": sort, "ascending": ascending, "after": after, "many": limit}
             listed, following = call_query.page(sources, asked, **order)
-            return {**call_facts.page(listed, following, self._name), **known}
+            return {**call_facts.page(listed, following, self._name, call_query.wanted(asked)), **known}
 
     def call_groups(
         self,
@@ -478,34 +480,41 @@ class HomeReader(Reports):
         by: str | None,
         sort: str,
         limit: int,
+        like: str = "",
     ) -> Facts:
         """Return groups of calls, or the figures of all of them."""
-        with self._home(project) as home, self._calls_of(home, filters) as (sources, known):
+        with self._home(project) as home, self._calls_of(home, asked, filters) as (sources, asked, known):
             if by is None:
                 return {**call_facts.total(call_query.total(sources, asked)), **known}
-            listed = call_query.grouped(sources, asked, by, sort=sort, many=limit)
+            listed = call_query.grouped(sources, asked, by, sort=sort, many=limit, like=like)
             return {**call_facts.groups(by, listed, self._name), **known}
 
     @contextmanager
-    def _calls_of(self, home: Home, filters: Filters) -> Iterator[tuple[list[Source], Facts]]:
-        """Yield where the calls of the chosen sessions are, and what is known of how complete they are."""
+    def _calls_of(self, home: Home, asked: Asked, filters: Filters) -> Iterator[tuple[list[Source], Asked, Facts]]:
+        """Yield where the calls of the chosen sessions are, which are asked for, and how complete they are."""
+        if (named := session_facets.named(home, asked.text)) is not None:
+            asked = replace(asked, text=None, session=named.session)
+        wanted = call_query.wanted(asked)
         sources: list[Source] = []
-        unread = 0
-        exact = True
-        named = session_facets.named(home, filters.text)
+        unread, is_searched = 0, True
         with ExitStack() as tables:
             for each in home.projects:
                 table, missing = tables.enter_context(self._call_tables.of(each))
                 unread += missing
-                sessions = None
+                sessions = matching = None
                 if filters != filtering.Filters():
-                    unread += self._catch_up(each) if filters.text is not None and named is None else 0
-                    wanted = Wanted(filters, session=None if named is None else named.session)
                     with self._following(each) as index:
-                        sessions, is_exact = index.matching(each, wanted)
-                    exact = exact and is_exact
-                sources.append(call_query.Source(each, table, sessions, self._is_running_in(each)))
-            yield sources, {"unread": unread, "exact": exact and not unread}
+                        sessions, _ = index.matching(each, Wanted(filters))
+                if wanted is not None:
+                    unsearched = self._catch_up(each)
+                    matching, is_whole = self._call_tables.matching(each, wanted)
+                    is_searched = is_searched and is_whole and not unsearched
+                sources.append(call_query.Source(each, table, sessions, self._is_running_in(each), matching))
+            known = {"unread": unread, "exact": is_searched and not unread}
+            yield sources, asked, known if wanted is None else {**known, "searching": not is_searched}
+
+    def _table_of(self, project: Project) -> AbstractContextManager[tuple[CallTable, int]]:
+        return self._call_tables.of(project)
 
     def _is_running_in(self, project: Project) -> Callable[[bytes], bool]:
         def is_running(session: bytes) -> bool:

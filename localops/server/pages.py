@@ -327,12 +327,16 @@ _NOTES = {
     "Errors": "<small>raised or recorded, with or without a call</small>",
     "Failed": "<small>calls and steps that did not succeed</small>",
 }
+# Figures that the script asks for.
+_SPEEDS = ("LLM call, median", "First token, median", "Tokens a second", "Input from cache", "Tool call, median")
 
 
 def _across(facts: Facts) -> str:
     one: Any = facts
+    rate = one["success_rate"]
     labels = {
         "Sessions": output.count(one["sessions"]),
+        "Success": "–" if rate is None else f"{rate:.0%}".replace("%", " %"),
         "Cost": page_html.money(one),
         "LLM calls": output.count(one["llm_calls"]),
         "Tool calls": output.count(one["tool_calls"]),
@@ -341,16 +345,20 @@ def _across(facts: Facts) -> str:
         "Tokens in": output.count(one["tokens_in"]),
         "Tokens out": output.count(one["tokens_out"]),
     }
-    figures = "".join(
-        f"<div><dt>{name}</dt><dd>{escape(value)}{_NOTES.get(name, '')}</dd></div>" for name, value in labels.items()
-    )
     return f"""<h1 class="page-title">Analytics</h1>
 <form id="filters" aria-label="Choose sessions"></form>
-<dl class="figures" id="figures">{figures}</dl>
+<dl class="figures" id="figures">{_figures(labels)}</dl>
+<dl class="figures" id="speeds">{_figures(dict.fromkeys(_SPEEDS, "…"))}</dl>
 <div id="charts"></div>
 <div id="tables"></div>"""
 
 
+def _figures(labels: dict[str, str]) -> str:
+    return "".join(
+        f"<div><dt>{name}</dt><dd>{escape(value)}{_NOTES.get(name, '')}</dd></div>" for name, value in labels.items()
+    )
+
+
 def _compare(sides: dict[str, str | None]) -> str:
     missing = "" if all(sides.values()) else '<p class="empty">Choose two sessions in the list, then compare them.</p>'
-    return f'<h1 class="page-title">Compare</h1>\n{missing}<div id="compare"></div>'
+    return f'<h1 class="page-title">Compare</h1>\n<div id="compare">{missing}</div>'

@@ -300,6 +300,10 @@ class ReadApi:
         """Return the sums across sessions."""
         return await self._read(self._store.analytics, call.chosen_project(), None, _chosen(call), limit=1)
 
+    async def speeds(self, call: Call) -> Response:
+        """Return how fast calls were."""
+        return self._answer(await self._read(self._store.speeds, call.chosen_project(), _chosen(call)))
+
     async def daily(self, call: Call) -> Response:
         """Return figures by day."""
         zone = call.param("tz")

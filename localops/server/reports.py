@@ -4,12 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from itertools import chain
 from operator import add
 
 from localops import dialects
-from localops.reading import analytics, export, facts, given_scores, lower_bounds
+from localops.reading import (
+    analytics,
+    call_query,
+    call_speeds,
+    export,
+    facts,
+    given_scores,
+    lower_bounds,
+)
+from localops.reading.call_query import Source
+from localops.reading.call_speeds import Speeds
 from localops.reading.filters import Filters
 from localops.server import charts, session_facets
 from localops.server.request import TooMany
@@ -21,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any, BinaryIO
 
     from localops.reading.analytics import Chosen, Line
+    from localops.reading.call_table import CallTable
     from localops.reading.facts import Facts
     from localops.reading.home import Home, Project
     from localops.server.session_index import SessionIndex
@@ -40,6 +51,10 @@ class Reports(ABC):
     def _following(self, project: Project) -> AbstractContextManager[SessionIndex]:
         """Lock, update and yield the session index of a project."""
 
+    @abstractmethod
+    def _table_of(self, project: Project) -> AbstractContextManager[tuple[CallTable, int]]:
+        """Lock and yield the table of a project's calls, and how many rows are not in it yet."""
+
     def summary(self, project: str | None, filters: Filters, previous: Filters | None) -> Facts:
         """Return the figures of the sessions that pass filters together, and those of the period before."""
         with self._home(project) as home:
@@ -57,7 +72,7 @@ class Reports(ABC):
                 exact = exact and is_exact
                 states.update(index.states(each, rows))
                 total = analytics.Totals(*map(add, total, charts.sums(index, rows)))
-        return {"sessions": total.rows, "states": dict(sorted(states.items())), "exact": exact, **facts.totals(total)}
+        return {"sessions": total.rows, **facts.success(states), "exact": exact, **facts.totals(total)}
 
     def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
         """Return figures by the day on which sessions started."""
@@ -95,12 +110,17 @@ class Reports(ABC):
         """Return figures across sessions."""
         with self._home(project) as home:
             if by is None:
-                total = analytics.NOTHING
+                total, states = analytics.NOTHING, Counter[str]()
                 for each in home.projects:
                     with self._passing(each, _filters_of(chosen)) as (index, rows, _):
                         total = analytics.Totals(*map(add, total, charts.sums(index, rows)))
+                        states.update(index.states(each, rows))
                 open_calls = any(each.has_open_calls(self._in_project(each, chosen)) for each in home.projects)
-                return {"sessions": total.rows, **facts.totals(total, open_calls=open_calls)}
+                return {
+                    "sessions": total.rows,
+                    **facts.success(states),
+                    **facts.totals(total, open_calls=open_calls),
+                }
             lines: list[Line] = []
             cost: set[Any] = set()
             time: set[Any] = set()
@@ -110,9 +130,36 @@ class Reports(ABC):
                 of_lower_bounds = lower_bounds.across([each], by, own)
                 cost.update(of_lower_bounds.cost)
                 time.update(of_lower_bounds.time)
-            first = analytics.together(by, lines)[:limit]
+            merged = analytics.together(by, lines)
             bounds = lower_bounds.Bounds(cost, time)
-            return {"by": by, "lines": [facts.line(by, line, bounds) for line in first]}
+            table: Facts = {"by": by, "count": len(merged)}
+            listed = [facts.line(by, line, bounds) for line in merged[:limit]]
+            if by not in call_speeds.BY:
+                return {**table, "lines": listed}
+            speeds, unread = self._speeds(home, by, chosen)
+            lines_of_calls = [{**facts_of_line, **speeds.facts(facts_of_line[by])} for facts_of_line in listed]
+            return {**table, "lines": lines_of_calls, "unread": unread}
+
+    def speeds(self, project: str | None, chosen: Chosen) -> Facts:
+        """Return how fast the LLM calls and the tool calls of sessions were."""
+        with self._home(project) as home:
+            speeds, unread = self._speeds(home, "kind", chosen)
+            return {**{kind: speeds.facts(kind) for kind in call_query.KINDS}, "unread": unread}
+
+    def _speeds(self, home: Home, by: str, chosen: Chosen) -> tuple[Speeds, int]:
+        """Return how fast calls were, and how many rows are not read yet."""
+        missing = 0
+        with ExitStack() as tables:
+            sources = []
+            for each in home.projects:
+                table, unread = tables.enter_context(self._table_of(each))
+                missing += unread
+                sessions = None
+                if chosen != analytics.Chosen():
+                    with self._passing(each, _filters_of(chosen)) as (index, rows, _):
+                        sessions = index.ids(rows)
+                sources.append(Source(each, table, sessions, lambda _: False))
+            return Speeds(sources, by), missing
 
     def write_all(self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int) -> None:
         """Write the sessions that pass filters to a file in a format of exports, newest first."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localops.reading import analytics, call_query
+from localops.reading import analytics, call_query, call_search
 from localops.reading.filters import FACETS, NOT, STATES
 from localops.server.intake.agentops_routes import AGENTOPS
 from localops.server.keys import READ, SCORE
@@ -50,8 +50,6 @@ _LIST = {
     "before": "id of a session: return the next page, after this session",
     "limit": "at most this many; 50 by default, 500 at most",
 }
-# What a saved view can have.
-VIEWED = frozenset(_CHOSEN) | {"sort", "order"}
 _FACETS = {
     **_CHOSEN,
     "of": f"only the values of one facet: {', '.join(FACETS)}",
@@ -78,10 +76,14 @@ _OF_CALLS = {
     "prompt": "calls with the same prompt, by the key of a group",
     "session": "calls of this session",
     **{name: f"of sessions {about}" for name, about in _CHOSEN.items() if name != "project"},
+    "text": "calls with these words in what they were given, in what came back, or in their error",
+    "in": f"with text: only in this part of a call, one of {', '.join(call_search.PARTS)}",
     **{name: f"calls {_OF_ONE_CALL[name]}; can be repeated, * stands for any characters" for name in _OF_ONE_CALL},
     **{f"{NOT}{name}": f"no calls {about}; can be repeated" for name, about in _OF_ONE_CALL.items()},
     "project": _CHOSEN["project"],
 }
+# What a saved view can have: what sessions and calls are chosen and sorted by.
+VIEWED = frozenset(_CHOSEN) | frozenset(_OF_CALLS) | {"sort", "order", "by"}
 _CALLS = {
     **_OF_CALLS,
     "sort": f"sort by one of {', '.join(call_query.SORTS)}; calls without that figure are last",
@@ -94,6 +96,7 @@ _CALL_GROUPS = {
     "by": f"one of {', '.join(call_query.GROUPS)}; without it, the figures of all",
     "sort": f"the greatest first: {', '.join(call_query.GROUP_SORTS)}",
     "limit": "at most this many groups; 50 by default, 500 at most",
+    "like": f"only groups by {', '.join(call_query.NAMED)} whose names contain this text",
 }
 _ZONE = "time zone of the days, such as Europe/Berlin; UTC by default"
 _FILE = {
@@ -397,6 +400,7 @@ ENDPOINTS = (
         answers={413: "The sessions have too many events: filter more."},
     ),
     Endpoint("GET", "/api/1/analytics", "analytics", "Figures across sessions.", query=_FIGURES),
+    Endpoint("GET", "/api/1/analytics/speeds", "speeds", "How fast LLM calls and tool calls were.", query=_CHOSEN),
     Endpoint(
         "GET", "/api/1/analytics/daily", "daily", "Sessions by the day they started.", query={**_CHOSEN, "tz": _ZONE}
     ),

@@ -115,6 +115,9 @@ if TYPE_CHECKING:
         def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
             """Return figures across sessions."""
 
+        def speeds(self, project: str | None, chosen: Chosen) -> Facts:
+            """Return how fast the LLM calls and the tool calls of sessions were."""
+
         def daily(self, project: str | None, chosen: Chosen, tz: str | None) -> Facts:
             """Return figures by the day on which sessions started."""
 

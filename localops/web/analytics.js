@@ -1,18 +1,21 @@
 // Figures across sessions.  Each bar, point and row leads to its sessions.
 
 import { ask, byId, make, notice, shortcut, watch } from "./base.js";
-import { box, Charts, ranking } from "./charts.js";
+import { box, Charts } from "./charts.js";
 import { cost, count, duration, many, money, percent, range, short } from "./formats.js";
 import { FilterBar, ViewsMenu } from "./filters.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { address, changed, filtersOf, parsed } from "./query.js";
-import { day, zone } from "./times.js";
+import { ranking } from "./ranking.js";
+import { day, midnight, zone } from "./times.js";
 import { url } from "./url.js";
 
 const STATES = { Success: "good", Failure: "bad", Indeterminate: "action", Running: "accent", Unknown: "other" };
 const COLOURS = ["llm", "tool", "agent", "action", "accent", "error"];
 // Models with a colour of their own; the others share one.
 const MODELS = 5;
+// Lines of a table that are fetched.
+const MOST = 500;
 
 /** Return the address of the sessions of a part: of the chosen ones, those that pass one more filter. */
 const within = (filter) => address(changed(filtersOf(parsed()), filter));
@@ -34,24 +37,55 @@ addEventListener("popstate", () => refresh());
 
 const charts = new Charts();
 
-function drawTotals(one) {
-  const figure = (label, value, bad = false, note = "") =>
+// The sums, and how fast calls were, which takes longer to find out.
+const known = { sums: null, speeds: null };
+
+function drawTotals(change) {
+  const { sums: one, speeds } = Object.assign(known, change);
+  if (!one) return;
+  const figure = (label, value, bad = false, title = null, note = "") =>
     make(
       "div",
-      {},
+      { title },
       make("dt", {}, label),
       make("dd", { class: bad ? "failed" : null }, value, note && make("small", {}, note)),
     );
+  const { Success: good = 0, Failure: failed = 0 } = one.states;
   patchChildren(byId("figures"), [
     figure("Sessions", count(one.sessions)),
+    figure(
+      "Success",
+      one.success_rate === null ? "–" : percent(one.success_rate),
+      false,
+      `${count(good)} succeeded, ${count(failed)} failed`,
+    ),
     figure("Cost", cost(one)),
     figure("LLM calls", count(one.llm_calls)),
     figure("Tool calls", count(one.tool_calls)),
-    figure("Errors", count(one.errors), one.errors > 0, "raised or recorded, with or without a call"),
-    figure("Failed", count(one.failed), one.failed > 0, "calls and steps that did not succeed"),
+    figure("Errors", count(one.errors), one.errors > 0, null, "raised or recorded, with or without a call"),
+    figure("Failed", count(one.failed), one.failed > 0, null, "calls and steps that did not succeed"),
     figure("Tokens in", count(one.tokens_in)),
     figure("Tokens out", count(one.tokens_out)),
   ]);
+  patchChildren(byId("speeds"), [
+    figure("LLM call, median", ...took(speeds?.llm.percentiles)),
+    figure("First token, median", ...took(speeds?.llm.first_token)),
+    figure("Tokens a second", speeds ? rate(speeds.llm.tokens_per_second) || "–" : "…", false, RATE),
+    figure("Input from cache", speeds ? shareOf(speeds.llm.cache_hit_rate) || "–" : "…", false, CACHED),
+    figure("Tool call, median", ...took(speeds?.tool.percentiles)),
+  ]);
+}
+
+const RATE = "Tokens out, by the time that the calls took";
+const CACHED = "Of the input tokens of calls that say how many were read from a cache";
+const rate = (value) => (value === null ? "" : value < 10 ? value.toFixed(1) : count(Math.round(value)));
+const shareOf = (value) => (value === null ? "" : percent(value));
+
+/** Return a median, and the other percentiles as its title; the arguments of a figure. */
+function took(percentiles) {
+  if (!percentiles) return [percentiles === null ? "–" : "…"];
+  const parts = Object.entries(percentiles).map(([name, value]) => `${name} ${duration(value)}`);
+  return [duration(percentiles.p50), false, parts.join(", ")];
 }
 
 /** Add the days without sessions. */
@@ -68,6 +102,9 @@ function perDay(daily) {
   const { x, days } = filled(daily.days);
   const to = (more) => (index, label) =>
     days[index] && location.assign(within({ ...days[index].filter, ...more(label) }));
+  const dayAt = (index, more = 0) => new Date((x[index] + more) * 1e3).toISOString().slice(0, 10);
+  const brushed = (from, to) =>
+    go(changed(parsed(), { since: midnight(dayAt(from)), until: midnight(dayAt(to, 86400)) }));
   const states = Object.keys(STATES).filter((state) => days.some((each) => each?.states[state]));
   const models = new Map();
   days.forEach((each) =>
@@ -104,6 +141,7 @@ function perDay(daily) {
     charts.plot({
       title: "Sessions per day",
       x,
+      brushed,
       stacked: true,
       yText: count,
       chosen: to((label) => ({ state: label })),
@@ -116,6 +154,7 @@ function perDay(daily) {
     charts.plot({
       title: "Cost per day by model",
       x,
+      brushed,
       stacked: true,
       yText: (value) => money(value),
       chosen: ofModel,
@@ -124,6 +163,7 @@ function perDay(daily) {
     charts.plot({
       title: "Tokens per day by model",
       x,
+      brushed,
       stacked: true,
       yText: short,
       chosen: ofModel,
@@ -132,6 +172,7 @@ function perDay(daily) {
     charts.plot({
       title: "Failed events per day",
       x,
+      brushed,
       yText: count,
       chosen: to(() => ({})),
       series: [{ label: "failed", colour: "bad", values: days.map((each) => each?.failed || 0) }],
@@ -158,28 +199,114 @@ function distribution(title, one, text, sort) {
   });
 }
 
-function table(title, by, lines, filter) {
-  return ranking({
+const text = (label, value) => ({ label, text: value, sort: value });
+const number = (label, value, show = count, more = {}) => ({
+  label,
+  num: true,
+  text: (row) => show(value(row), row),
+  sort: value,
+  ...more,
+});
+const seconds = (label, value, more) => number(label, value, (one) => (one === null ? "" : duration(one)), more);
+const isOfCalls = (by) => by === "tool" || by === "model";
+const rank =
+  (name, of = "percentiles") =>
+  (row) =>
+    row[of]?.[name] ?? null;
+const tokens = number(
+  "Tokens",
+  (row) => row.tokens_in + row.tokens_out,
+  (value) => short(value),
+  { isSpare: true },
+);
+
+const SPEEDS = [
+  seconds("p50", rank("p50"), { hint: "Half of the calls took no longer" }),
+  seconds("p90", rank("p90"), { isSpare: true }),
+  seconds("p99", rank("p99")),
+];
+const OF_MODELS = [
+  seconds("First token", rank("p50", "first_token"), {
+    hint: "Half of the calls began to answer by then",
+    isSpare: true,
+  }),
+  number("Tokens/s", (row) => row.tokens_per_second, rate, { hint: RATE, isSpare: true }),
+  number("Cached", (row) => row.cache_hit_rate, shareOf, { hint: CACHED, isSpare: true }),
+];
+// Most tools cost nothing, which is no price of $0.00.
+const costOf = (by) =>
+  number(
+    "Cost",
+    (row) => row.cost_nano,
+    (_, row) => (by === "tool" && !row.cost_nano ? "" : cost({ ...row, llm_calls: row.events })),
+  );
+
+const failedOf = (by) =>
+  number(
+    "Failed",
+    (row) => row.failed,
+    (value, row) =>
+      value && !isOfCalls(by) ? `${count(value)} (${percent(value / Math.max(row.events, value))})` : count(value),
+    { kind: (row) => row.failed > 0 && "failed" },
+  );
+const failedShare = number("Share", (row) => (row.events ? row.failed / row.events : null), shareOf, {
+  hint: "Of these, failed",
+  isSpare: true,
+});
+
+/** Return the columns of a table; one that no line has a figure for is left out. */
+function columns(by, label, lines) {
+  const isKnown = (column) => lines.some((line) => column.sort(line) !== null);
+  return [
+    text(label, (row) => row[by] || "unnamed"),
+    number("Sessions", (row) => row.sessions, count, { isSpare: isOfCalls(by) }),
+    number(isOfCalls(by) ? "Calls" : "Events", (row) => row.events, count, { isSpare: !isOfCalls(by) }),
+    failedOf(by),
+    ...(isOfCalls(by) ? [failedShare] : []),
+    ...(by === "tool" ? [seconds("Time", (row) => row.seconds, { isSpare: true })] : [tokens]),
+    ...(isOfCalls(by) ? SPEEDS : []),
+    ...(by === "model" ? OF_MODELS.filter(isKnown) : []),
+    costOf(by),
+  ];
+}
+
+/** Return a table of the lines of a reply; `filter` is that of a line. */
+function table(title, { by, lines, count: total, unread }, label, filter) {
+  const isPriced = lines.some((row) => row.cost_nano > 0);
+  const made = ranking({
     title,
     rows: lines,
-    value: (row) => row.cost_nano || row.events,
-    to: (row) => within({ [filter]: row[by] }),
-    columns: [
-      { label: by[0].toUpperCase() + by.slice(1), text: (row) => row[by] || "unnamed" },
-      { label: "Sessions", num: true, text: (row) => count(row.sessions) },
-      { label: by === "tool" || by === "model" ? "Calls" : "Events", num: true, text: (row) => count(row.events) },
-      { label: "Failed", num: true, text: (row) => (row.events ? percent(row.failed / row.events) : "–") },
-      ...(by === "tool"
-        ? [{ label: "Time", num: true, text: (row) => duration(row.seconds) }]
-        : [{ label: "Tokens", num: true, text: (row) => short(row.tokens_in + row.tokens_out) }]),
-      {
-        label: "Cost",
-        num: true,
-        // Most tools cost nothing, which is no price of $0.00.
-        text: (row) => (by === "tool" && !row.cost_nano ? "" : cost({ ...row, llm_calls: row.events })),
-      },
-    ],
+    total,
+    many: isOfCalls(by) ? 12 : 10,
+    value: (row) => (isPriced ? row.cost_nano : row.events),
+    to: (row) => within(filter(row)),
+    columns: columns(by, label, lines),
   });
+  if (isOfCalls(by)) made.classList.add("wide");
+  if (unread) made.append(make("p", { class: "faint small", role: "status" }, `${many(unread, "row")} not read yet.`));
+  return made;
+}
+
+// The metadata that costs are shown by.
+let meta = "";
+
+/** Return a table by a name of metadata, and the other names that there are. */
+async function byMetadata(query, options) {
+  const { meta: pairs } = await ask("facets", { ...query, of: "meta" }, options);
+  const names = [...new Set(pairs.map(([pair]) => pair.split("=", 1)[0]))].sort();
+  if (!names.length) return [];
+  const name = names.includes(meta) ? meta : names[0];
+  const by = `meta:${name}`;
+  const reply = await ask("analytics", { ...query, by, limit: MOST }, options);
+  const made = table("Metadata", reply, name, (row) => ({ meta: `${name}=${row[by]}` }));
+  const choose = (event) => {
+    meta = event.target.value;
+    refresh();
+  };
+  const choices = names.map((each) => make("option", { value: each, selected: each === name }, each));
+  const select = make("select", { "aria-label": "Metadata", "data-key": names.join(), onchange: choose }, choices);
+  made.querySelector("h2").append(" ", names.length > 1 ? select : name);
+  return [made];
 }
 
 function top(title, sessions, label, text, value) {
@@ -187,6 +314,7 @@ function top(title, sessions, label, text, value) {
     title,
     rows: sessions,
     value,
+    many: 5,
     to: (one) => url(`s/${one.session_id}`),
     columns: [
       { label: "Session", text: (one) => one.name || "unnamed" },
@@ -197,7 +325,8 @@ function top(title, sessions, label, text, value) {
   });
 }
 
-let asking = null;
+let asking = null,
+  again = 0;
 // The place of each part, by its request: it stays when the part is drawn again.
 const slots = { charts: new Map(), tables: new Map() };
 
@@ -205,6 +334,7 @@ const slots = { charts: new Map(), tables: new Map() };
 async function refresh() {
   asking?.abort();
   asking = new AbortController();
+  clearTimeout(again);
   const { signal } = asking,
     query = filtersOf(parsed());
   bar.draw();
@@ -212,32 +342,37 @@ async function refresh() {
     (facets) => bar.counted(facets),
     () => {},
   );
-  const part = async (where, path, more, draw) => {
-    const name = `${path} ${JSON.stringify(more)}`;
+  const own = async (where, name, draw) => {
     const slot = slots[where].get(name) ?? make("div", { class: "slot", "data-id": name });
     slots[where].set(name, slot);
-    const reply = await ask(path, { ...query, ...more }, { signal });
-    keyed(slot, [draw(reply)].flat());
-    return reply;
+    keyed(slot, [await draw()].flat());
   };
-  const by = (name, title, filter) =>
-    part("tables", "analytics", { by: name, limit: 20 }, (reply) => table(title, name, reply.lines, filter));
+  const part = (where, path, more, draw) =>
+    own(where, `${path} ${JSON.stringify(more)}`, async () => draw(await ask(path, { ...query, ...more }, { signal })));
+  const by = (name, title, label) =>
+    part("tables", "analytics", { by: name, limit: MOST }, (reply) => {
+      if (reply.unread) again = setTimeout(refresh, 2_000);
+      return name === "user" && !reply.lines.length ? [] : table(title, reply, label, (row) => ({ [name]: row[name] }));
+    });
   const best = (sort, title, label, text, value) =>
     part("tables", "sessions", { sort, order: "desc", limit: 10 }, (reply) =>
       top(title, reply.sessions.filter(value), label, text, value),
     );
   // First in the queue, because it is quick, and the page is drawn after it.
   const sums = ask("analytics", query, { signal });
+  const speeds = ask("analytics/speeds", query, { signal });
   const parts = [
     part("charts", "analytics/daily", { tz: zone }, perDay),
     part("charts", "analytics/distributions", {}, (reply) => [
       distribution("Duration of sessions", reply.seconds, duration, "seconds"),
       distribution("Cost of sessions", reply.cost, (dollars) => money(dollars * 1e9), "cost"),
     ]),
-    by("model", "Models", "model"),
-    by("tool", "Tools", "tool"),
-    by("agent", "Agents", "agent"),
-    by("tag", "Tags", "tag"),
+    by("model", "Models", "Model"),
+    by("tool", "Tools", "Tool"),
+    by("agent", "Agents", "Agent"),
+    by("tag", "Tags", "Tag"),
+    by("user", "Users", "User"),
+    own("tables", "metadata", async () => byMetadata(query, { signal })),
     best("cost", "Most expensive sessions", "Cost", cost, (one) => one.cost_nano || 0),
     best(
       "seconds",
@@ -255,10 +390,14 @@ async function refresh() {
     ),
   ];
   // Errors are shown once, below; without this, each would be an unhandled rejection, too.
-  [sums, ...parts].forEach((each) => each.catch(() => {}));
+  [sums, speeds, ...parts].forEach((each) => each.catch(() => {}));
   try {
     const totals = await sums;
-    drawTotals(totals);
+    drawTotals({ sums: totals });
+    speeds.then(
+      (reply) => drawTotals({ speeds: reply }),
+      () => {},
+    );
     if (!totals.sessions) return await nothing(parts);
     for (const [where, places] of Object.entries(slots)) {
       byId(where).className = "charts";

@@ -2,6 +2,7 @@
 
 import { make } from "./base.js";
 import { cost, count, duration, eventCost, money, percent, short } from "./formats.js";
+import { address, changed, filtersOf, first, parsed, search } from "./query.js";
 import { when, zone } from "./times.js";
 import { url } from "./url.js";
 
@@ -39,8 +40,9 @@ const CALLS = [
 const firstToken = (one) => duration(one.time_to_first_token);
 const pending = () => make("span", { class: "pending" }, "not ended");
 
-/** Return the address of a call: its event on the page of its session. */
-export const place = (one) => url(`s/${one.session_id}?event=${one.seq}`);
+/** Return the address of a call: its event on the page of its session, where what was searched is marked, too. */
+const place = (one) =>
+  url(`s/${one.session_id}${search(changed({ event: [String(one.seq)] }, { text: first(parsed(), "text") }))}`);
 
 const sessionLink = (one) =>
   make("a", { href: url(`s/${one.session_id}`), title: one.session_name }, one.session_name || "unnamed");
@@ -49,16 +51,37 @@ const called = (one) => (one.kind === "tool" ? one.tool || "nameless tool" : one
 
 /** Return what was called and given; of a failed call first how it failed. */
 function what(one) {
-  const why = one.failed ? reason(one) : "";
+  // An error that was searched for is shown as what was found.
+  const why = one.failed && one.match?.in !== "error" ? reason(one) : "";
   return make(
     "div",
     { class: "line", title: [why, one.input].filter(Boolean).join("\n") },
     make("span", { class: `kind ${one.kind}` }, one.kind === "llm" ? "LLM" : "tool"),
     make("a", { class: "name", href: place(one) }, called(one)),
-    why && make("span", { class: "failed" }, why),
-    make("span", { class: "preview" }, one.input || ""),
+    why && make("span", { class: "failed" }, one.error ? [only("error", one.error), rest(one)] : why),
+    one.match ? passage(one.match) : make("span", { class: "preview" }, one.input || ""),
   );
 }
+
+/** Return where the words of a search are. */
+const passage = (match) =>
+  make("span", { class: "preview", title: match.text }, make("span", { class: "faint" }, `${match.in}: `), match.text);
+
+/** Return a link to the calls that have a value; with Shift, to those that do not. */
+const only = (facet, value) =>
+  make(
+    "a",
+    {
+      class: "failed",
+      href: address(changed(parsed(), { [facet]: value, after: "" }), "calls"),
+      "data-facet": facet,
+      "data-value": value,
+      title: `Only calls with ${value}; with Shift: without`,
+    },
+    value,
+  );
+
+const rest = (one) => (one.message ? `: ${one.message}` : "");
 
 const reason = (one) => [one.error || (one.failed ? "failed" : "no input"), one.message].filter(Boolean).join(": ");
 
@@ -94,7 +117,8 @@ const FAILURES = [
 
 /** Return what the calls of a group have in common, as a link to them. */
 function common(by, one) {
-  const to = url(`calls?${chosen(one.filter)}`);
+  // Its own filters together with those of the page.
+  const to = address(changed(filtersOf(parsed()), one.filter), "calls");
   if (by === "error") return make("a", { class: "name", href: to }, one.error || "no error recorded");
   if (by === "arguments" || by === "repeat")
     return make(
@@ -105,14 +129,6 @@ function common(by, one) {
       by === "repeat" && make("span", { class: "in" }, "in ", sessionLink(one)),
     );
   return make("a", { class: by === "prompt" ? "preview" : "name", href: to, title: one[by] }, one[by] || "nameless");
-}
-
-/** Return the address of a group: its own filters together with those of the page. */
-function chosen(filter) {
-  const params = new URLSearchParams(location.search);
-  ["by", "sort", "order", "after", ...Object.keys(filter)].forEach((name) => params.delete(name));
-  Object.entries(filter).forEach(([name, value]) => params.set(name, value));
-  return params;
 }
 
 // Characters of a word before the place where it differs from others.

@@ -1,11 +1,13 @@
 // LLM and tool calls across sessions, in any order or in groups.  Filters and order are in the address.
 
 import { ask, byId, data, make, notice, shortcut, watch } from "./base.js";
-import { Filters, isFiltered, paramsNow } from "./call_filters.js";
+import { CallFilters } from "./call_filters.js";
 import { columns, GROUPINGS, row, rowId, sums } from "./call_rows.js";
+import { asksWithout, ViewsMenu } from "./filters.js";
 import { count, many } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
-import { url } from "./url.js";
+import { mark } from "./marks.js";
+import { address, changed, filtersOf, first, listed, parsed } from "./query.js";
 
 // Rows of a page and of one request at most, and rows after which another page begins.
 const PAGE = 50,
@@ -28,14 +30,14 @@ const SPARE = [
 const CELLS = new Map(columns("").map(([name, , , cell]) => [name, cell]));
 
 const by = () => {
-  const name = paramsNow().get("by") || "";
+  const name = first(parsed(), "by");
   return Object.hasOwn(GROUPINGS, name) ? name : "";
 };
 
 // The address
 
-function go(params) {
-  history.pushState(null, "", url(params.size ? `calls?${params}` : "calls"));
+function go(query) {
+  history.pushState(null, "", address(query, "calls"));
   refresh();
 }
 
@@ -43,51 +45,39 @@ addEventListener("popstate", () => refresh());
 
 /** Return what the table is sorted by, and the order; groups have only the greatest first. */
 function sorting() {
-  const params = paramsNow();
+  const query = parsed();
   const usual = { "": "began", model: "cost", prompt: "cost", tool: "failed" }[by()] || "calls";
-  return { sort: params.get("sort") || usual, order: (!by() && params.get("order")) || "desc" };
+  return { sort: first(query, "sort") || usual, order: (!by() && first(query, "order")) || "desc" };
 }
 
 function turn(name) {
-  const params = paramsNow();
   const { sort, order } = sorting();
-  params.delete("after");
-  params.set("sort", name);
-  if (by() || name !== sort || order === "asc") params.delete("order");
-  else params.set("order", "asc");
-  go(params);
+  const isReversed = !by() && name === sort && order === "desc";
+  go(changed(parsed(), { sort: name, order: isReversed ? "asc" : "", after: "" }));
 }
 
 /** Return the address of another grouping, with the same filters. */
-function grouping(name) {
-  const params = paramsNow();
-  ["by", "sort", "order", "after"].forEach((each) => params.delete(each));
-  if (name) params.set("by", name);
-  return params;
-}
+const grouping = (name) => changed(filtersOf(parsed()), { by: name });
 
 // Requests
 
-const filters = new Filters(go);
+const filters = new CallFilters(byId("filters"), { go });
+const views = new ViewsMenu((query) => go({ ...filtersOf(query), ...(query.by && { by: query.by }) }));
+byId("filters").append(views.element);
 
 /** Fetch rows from the beginning of the table; of its calls `limit`, of groups as many as one request has. */
 async function fetched(limit, options = {}) {
-  const params = paramsNow();
-  params.set("limit", by() ? Math.max(limit, 2 * PAGE) : limit);
-  return ask(`${by() ? "calls/groups" : "calls"}?${params}`, {}, options);
+  const query = { ...parsed(), limit: by() ? Math.max(limit, 2 * PAGE) : limit };
+  return ask(by() ? "calls/groups" : "calls", query, options);
 }
 
-async function fetchSums(options = {}) {
-  const params = paramsNow();
-  ["by", "sort", "order", "after"].forEach((name) => params.delete(name));
-  return ask(`calls/groups?${params}`, {}, options);
-}
+const fetchSums = (options = {}) => ask("calls/groups", filtersOf(parsed()), options);
 
 function take(reply) {
   shown = reply.calls || reply.lines;
   next = reply.next || null;
   more = Boolean(reply.more);
-  drawUnread(reply.unread);
+  drawUnread(reply);
 }
 
 async function refresh() {
@@ -97,6 +87,8 @@ async function refresh() {
   byId("calls").classList.add("stale");
   drawHead();
   filters.draw();
+  // What menus offer depends on the other filters.
+  filters.counted({});
   try {
     const figures = fetchSums({ signal });
     figures.catch(() => {});
@@ -116,13 +108,12 @@ function problem(error) {
   byId("notes").replaceChildren(notice(error.message, "problem"));
 }
 
-/** Say how many rows of the journal are not in the answer yet, and ask again soon. */
-function drawUnread(unread) {
+/** Say what is not in the answer yet, and ask again soon. */
+function drawUnread({ unread, searching }) {
   clearTimeout(again);
-  byId("notes").replaceChildren(
-    ...(unread ? [make("p", { class: "faint", role: "status" }, `${many(unread, "row")} not read yet.`)] : []),
-  );
-  if (unread) again = setTimeout(() => news().catch(problem), 1_000);
+  const note = unread ? `${many(unread, "row")} not read yet.` : searching ? "Still searching older calls …" : "";
+  byId("notes").replaceChildren(...(note ? [make("p", { class: "faint", role: "status" }, note)] : []));
+  if (note) again = setTimeout(() => news().catch(problem), 1_000);
 }
 
 // The table
@@ -130,13 +121,12 @@ function drawUnread(unread) {
 function drawHead() {
   const { sort, order } = sorting();
   const links = Object.entries(GROUPINGS).map(([name, [label]]) => {
-    const params = grouping(name);
     const open = (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
       go(grouping(name));
     };
-    const facts = { href: url(params.size ? `calls?${params}` : "calls"), onclick: open, "data-id": `view ${name}` };
+    const facts = { href: address(grouping(name), "calls"), onclick: open, "data-id": `view ${name}` };
     return make("a", { ...facts, "aria-current": name === by() ? "true" : null }, label);
   });
   keyed(byId("groupings"), links);
@@ -170,20 +160,21 @@ function drawRows() {
     shown.map((one) => row(by(), one)),
   );
   current = shown.findIndex((one) => rowId(by(), one) === focused);
-  mark(false);
+  point(false);
   byId("empty")?.remove();
   byId("calls").parentElement.hidden = !shown.length;
   if (!shown.length) byId("more").before(emptiness());
+  mark(byId("rows"), first(parsed(), "text"));
   drawMore();
 }
 
 function emptiness() {
-  if (isFiltered())
+  if (listed(parsed()).length)
     return make(
       "div",
       { class: "empty", id: "empty" },
       make("p", {}, "No call matches these filters."),
-      make("button", { type: "button", onclick: () => go(new URLSearchParams()) }, "Show all calls"),
+      make("button", { type: "button", onclick: () => go(changed({}, { by: by() })) }, "Show all calls"),
     );
   const text = by() === "repeat" ? "No tool was called twice with the same arguments in one session." : "No calls yet.";
   return make("div", { class: "empty", id: "empty" }, make("p", {}, text));
@@ -197,13 +188,12 @@ function drawSums(one) {
 }
 
 function drawMore() {
-  const onward = paramsNow();
-  if (next) onward.set("after", next);
+  const onward = changed(parsed(), { after: next });
   byId("more").replaceChildren(
     ...(by()
       ? [more ? `The first ${count(shown.length)} groups` : shown.length ? many(shown.length, "group") : ""]
       : next && shown.length >= SHOWN
-        ? [make("a", { class: "button", href: url(`calls?${onward}`) }, "Next calls")]
+        ? [make("a", { class: "button", href: address(onward, "calls") }, "Next calls")]
         : next
           ? [make("button", { type: "button", onclick: append }, "Show more")]
           : shown.length
@@ -218,14 +208,11 @@ function drawMore() {
 async function append() {
   if (!next || by() || byId("more").ariaBusy === "true") return;
   byId("more").ariaBusy = "true";
-  const address = location.search,
-    params = paramsNow();
-  params.set("after", next);
-  params.set("limit", PAGE);
+  const asked = location.search;
   try {
-    const page = await ask(`calls?${params}`);
+    const page = await ask("calls", { ...parsed(), after: next, limit: PAGE });
     // The filters changed while the response was on its way.
-    if (location.search !== address) return;
+    if (location.search !== asked) return;
     const known = new Set(shown.map((one) => one.id));
     const fresh = page.calls.filter((one) => !known.has(one.id));
     shown.push(...fresh);
@@ -244,9 +231,19 @@ const seer = new IntersectionObserver((seen) => seen.some((each) => each.isInter
   rootMargin: "400px",
 });
 
+// A click on a value of a row filters by it; with Shift or Alt it leaves out the calls that have it.
+byId("rows").addEventListener("click", (event) => {
+  const link = event.target.closest("a[data-facet]");
+  if (!link || event.ctrlKey || event.metaKey || event.button) return;
+  event.preventDefault();
+  const { facet, value } = link.dataset;
+  if (asksWithout(event)) filters.toggle(facet, value, true);
+  else filters.set({ [facet]: value });
+});
+
 // Keys
 
-function mark(scroll = true) {
+function point(scroll = true) {
   [...byId("rows").children].forEach((element, index) => element.classList.toggle("current", index === current));
   const element = byId("rows").children[current];
   if (!element || !scroll) return;
@@ -258,10 +255,10 @@ function move(step) {
   if (!shown.length) return;
   current = Math.min(shown.length - 1, Math.max(0, current + step));
   if (current > shown.length - 5) append();
-  mark();
+  point();
 }
 
-shortcut("/", "Search in arguments", () => filters.search.focus());
+shortcut("/", "Search", () => filters.search.focus());
 shortcut(["j", "ArrowDown"], "Next row", (event) => (event.key === "ArrowDown" && current < 0 ? false : move(1)));
 shortcut(["k", "ArrowUp"], "Previous row", (event) => (event.key === "ArrowUp" && current < 0 ? false : move(-1)));
 shortcut("Enter", "Open it", () => {
@@ -280,9 +277,9 @@ function below(calls) {
 }
 
 async function news() {
-  const address = location.search;
+  const asked = location.search;
   const [reply, figures] = await Promise.all([fetched(Math.min(MOST, Math.max(PAGE, shown.length))), fetchSums()]);
-  if (location.search !== address) return;
+  if (location.search !== asked) return;
   const before = JSON.stringify(shown),
     rest = reply.calls ? below(reply.calls) : [],
     following = next;
@@ -298,6 +295,6 @@ async function news() {
 
 filters.draw();
 drawRows();
-drawUnread(data.unread);
+drawUnread(data);
 fetchSums().then(drawSums, problem);
 watch(news, { pause: 3_000, every: 30_000 });

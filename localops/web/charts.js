@@ -61,12 +61,14 @@ export class Charts {
 /**
  * A chart of bars or lines over days, or over other numbers with ticks at `steps`. `series` are
  * `{label, values, colour}` with integer values, one above the other if `stacked`. A click calls
- * `chosen(index, label)`, with the label of the series under the pointer, if any. The legend shows its values.
+ * `chosen(index, label)`, with the label of the series under the pointer, if any. Values are shown beside the pointer.
+ * Where there is `brushed(from, to)`, dragging across the chart calls it with the first and the last index.
  */
 class Plot {
   constructor(facts) {
     this.place = make("div", { class: "plot" });
     this.note = make("p", { class: "faint", hidden: true });
+    this.tip = make("div", { class: "tip", hidden: true });
     this.element = box(facts.title, this.note, this.place);
     this.chart = null;
     this._set(facts);
@@ -106,13 +108,14 @@ class Plot {
       xSpace: 70,
       yText: String,
       chosen: null,
+      brushed: null,
       height: 220,
       steps: time ? DAYS : WHOLE,
       ...facts,
       time,
     };
     // With its legend: what stands below must not move when the chart comes.
-    this.place.style.minHeight = `${this.facts.height + LEGEND}px`;
+    this.place.style.minHeight = `${this.facts.height + (this.facts.series.length > 1 ? LEGEND : 0)}px`;
     this.note.hidden = !facts.note;
     this.note.textContent = facts.note ?? "";
   }
@@ -134,13 +137,11 @@ class Plot {
   }
 
   _options(plotter) {
-    const { label, series, bars, stacked, time, height, steps } = this.facts;
+    const { series, bars, stacked, time, height, steps, brushed } = this.facts;
     // Values and texts may be others by the time that they are asked for.
     const xText = (value) => this.facts.xText?.(value),
       yText = (value) => this.facts.yText(value);
     const hasText = this.facts.xText !== null;
-    const valueOf = (seriesLabel, index) =>
-      this.facts.series.find((each) => each.label === seriesLabel)?.values[index] ?? null;
     const axis = {
       stroke: colour("soft"),
       grid: { stroke: colour("line"), width: 1 },
@@ -153,7 +154,8 @@ class Plot {
       tzDate: (at) => plotter.tzDate(new Date(at * 1e3), "Etc/UTC"),
       // Room for half of the last label of the axis.
       padding: [null, this.facts.xSpace * 0.4, null, null],
-      cursor: { drag: { x: false, y: false }, points: { show: !bars } },
+      cursor: { drag: { x: Boolean(brushed), y: false, setScale: false, dist: 6 }, points: { show: !bars } },
+      legend: { live: false, show: series.length > 1 },
       scales: {
         x: { time, range: bars ? () => edges(this.facts.x, time ? DAY : 1) : undefined },
         y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] },
@@ -168,11 +170,7 @@ class Plot {
         },
       ],
       series: [
-        {
-          label,
-          value: (_, value) =>
-            value === null ? "" : hasText ? xText(value) : new Date(value * 1e3).toISOString().slice(0, 10),
-        },
+        {},
         ...(stacked ? [...series].reverse() : series).map((each) => ({
           label: each.label,
           stroke: colour(each.colour),
@@ -180,19 +178,67 @@ class Plot {
           width: bars ? 0 : 2,
           points: { show: !bars && this.facts.x.length < 3 },
           paths: bars ? plotter.paths.bars({ size: [0.85, 60], align: 0 }) : undefined,
-          value: (_, value, __, index) => {
-            const own = index === null || value === null ? null : valueOf(each.label, index);
-            return own === null ? "" : yText(own);
-          },
         })),
       ],
-      hooks: { ready: [(plotted) => plotted.over.addEventListener("click", () => this._click(plotted))] },
+      hooks: {
+        ready: [
+          (plotted) => {
+            plotted.over.addEventListener("click", () => this._click(plotted));
+            plotted.over.append(this.tip);
+            // As they were given: the last one is drawn first.
+            const legend = stacked && plotted.root.querySelector(".u-legend tbody");
+            if (legend) legend.append(...[...legend.children].reverse());
+          },
+        ],
+        setCursor: [(plotted) => this._point(plotted)],
+        setSelect: [(plotted) => this._brush(plotted)],
+      },
     };
+  }
+
+  /** Show the values at the pointer beside it. */
+  _point({ cursor: { idx, left }, over }) {
+    const { x, series, label, time } = this.facts;
+    this.tip.hidden = idx === null || idx === undefined || left < 0;
+    if (this.tip.hidden) return;
+    const at = this.facts.xText
+      ? this.facts.xText(x[idx])
+      : time
+        ? new Date(x[idx] * 1e3).toISOString().slice(0, 10)
+        : `${label} ${x[idx]}`;
+    const isOne = series.length === 1;
+    const lines = series
+      .filter((each) => isOne || each.values[idx])
+      .map((each) => {
+        const dot = make("i", { "aria-hidden": "true" });
+        dot.style.background = `var(--${each.colour})`;
+        return make("div", {}, dot, make("span", {}, each.label), make("b", {}, this.facts.yText(each.values[idx])));
+      })
+      .reverse();
+    this.tip.replaceChildren(make("div", { class: "faint" }, at), ...lines);
+    const isRight = left > over.clientWidth / 2;
+    this.tip.style.left = isRight ? "auto" : `${left + 14}px`;
+    this.tip.style.right = isRight ? `${over.clientWidth - left + 14}px` : "auto";
+  }
+
+  /** Choose the bars that were dragged across. */
+  _brush(plotted) {
+    const { left, width } = plotted.select;
+    if (!width || !this.facts.brushed) return;
+    plotted.setSelect({ left: 0, top: 0, width: 0, height: 0 }, false);
+    // The click that ends it chooses nothing.
+    this.wasDragged = true;
+    setTimeout(() => (this.wasDragged = false));
+    const { x, time } = this.facts;
+    const half = (x.length > 1 ? x[1] - x[0] : time ? DAY : 1) / 2;
+    const [low, high] = [plotted.posToVal(left, "x"), plotted.posToVal(left + width, "x")];
+    const met = x.map((_, index) => index).filter((index) => x[index] + half > low && x[index] - half < high);
+    if (met.length) this.facts.brushed(met[0], met.at(-1));
   }
 
   _click({ cursor: { idx, top }, posToVal }) {
     const { chosen, series, stacked } = this.facts;
-    if (!chosen || idx === null) return;
+    if (!chosen || idx === null || this.wasDragged) return;
     const at = posToVal(top, "y");
     let sum = 0;
     const met = series.find((each) => (sum = (stacked ? sum : 0) + (each.values[idx] || 0)) >= at);
@@ -216,55 +262,4 @@ function name(place, title, chosen) {
   place.querySelector("canvas")?.setAttribute("aria-hidden", "true");
   place.querySelector(".u-legend")?.setAttribute("aria-label", title);
   if (chosen) place.querySelector(".u-over").style.cursor = "pointer";
-}
-
-/** Return a table with bars of the size of `value` in the first column; `to(row)` is the target of a row. */
-export function ranking({ title, rows, columns, value = null, to = null, empty = "Nothing to show" }) {
-  if (!rows.length) return box(title, make("p", { class: "faint" }, empty));
-  const most = value ? Math.max(...rows.map(value), 0) : 0;
-  const cell = (column, row, index) => {
-    const text = column.text(row),
-      target = index === 0 && to ? to(row) : null;
-    const inside =
-      typeof target === "string"
-        ? make("a", { href: target, title: text }, text)
-        : target
-          ? // Its key makes it another button when it leads elsewhere under the same name.
-            make("button", { type: "button", class: "link", title: text, "data-key": row, onclick: target }, text)
-          : text;
-    const share = index === 0 && value?.(row) > 0 ? make("span", { class: "share", "aria-hidden": "true" }) : null;
-    if (share) share.style.width = `${(value(row) / most) * 100}%`;
-    return make(index ? "td" : "th", { class: column.num ? "num" : null, scope: index ? null : "row" }, inside, share);
-  };
-  return box(
-    title,
-    make(
-      "div",
-      { class: "table-wrap" },
-      make(
-        "table",
-        {},
-        make(
-          "thead",
-          {},
-          make(
-            "tr",
-            {},
-            columns.map((column) => make("th", { scope: "col", class: column.num ? "num" : null }, column.label)),
-          ),
-        ),
-        make(
-          "tbody",
-          {},
-          rows.map((row) =>
-            make(
-              "tr",
-              {},
-              columns.map((column, index) => cell(column, row, index)),
-            ),
-          ),
-        ),
-      ),
-    ),
-  );
 }

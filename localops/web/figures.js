@@ -3,8 +3,9 @@
 
 import { make } from "./base.js";
 import { keyed } from "./keyed.js";
-import { box, Charts, ranking } from "./charts.js";
+import { box, Charts } from "./charts.js";
 import { cost, count, duration, money, percent, STEPS, tick } from "./formats.js";
+import { ranking } from "./ranking.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const BUCKETS = 100,
@@ -103,7 +104,7 @@ export class Figures {
       sum.took += Math.max(0, run.took[at]);
       groups.set(key, sum);
     }
-    const rows = [...groups.values()].sort((a, b) => b.cost - a.cost || b.calls - a.calls).slice(0, 30);
+    const rows = [...groups.values()].sort((a, b) => b.cost - a.cost || b.calls - a.calls);
     const costs = rows.some((row) => row.cost > 0);
     return (
       rows.length > 0 &&
@@ -113,20 +114,27 @@ export class Figures {
         value: (row) => (costs ? row.cost : row.calls),
         to: (row) => () => this._seek(title === "Tools" ? new Set(["tool"]) : this.page.kinds, names[row.key]),
         columns: [
-          { label, text: (row) => names[row.key] || "unnamed" },
-          { label: column === "agent" ? "Events" : "Calls", num: true, text: (row) => count(row.calls) },
+          { label, text: (row) => names[row.key] || "unnamed", sort: (row) => names[row.key] || "unnamed" },
+          {
+            label: column === "agent" ? "Events" : "Calls",
+            num: true,
+            text: (row) => count(row.calls),
+            sort: (row) => row.calls,
+          },
           {
             label: "Failed",
             num: true,
             text: (row) => (row.failed ? `${count(row.failed)} (${percent(row.failed / row.calls)})` : "0"),
+            sort: (row) => row.failed,
           },
           tokens
-            ? { label: "Tokens", num: true, text: (row) => count(row.tokens) }
-            : { label: "Time", num: true, text: (row) => duration(row.took / 1e6) },
+            ? { label: "Tokens", num: true, text: (row) => count(row.tokens), sort: (row) => row.tokens }
+            : { label: "Time", num: true, text: (row) => duration(row.took / 1e6), sort: (row) => row.took },
           {
             label: "Cost",
             num: true,
             text: (row) => cost({ cost_nano: row.cost, unpriced: row.unpriced, llm_calls: row.calls }),
+            sort: (row) => row.cost,
           },
         ],
       })

@@ -11,6 +11,7 @@ import {
   filtersOf,
   first,
   isExcluding,
+  isFilter,
   listed,
   OTHERS,
   parsed,
@@ -32,6 +33,8 @@ const AGES = {
   "Last 90 days": "90d",
 };
 const TYPING = 200;
+// A choice leads to the first page.
+const FIRST = { before: "", after: "" };
 // What the server expects of a request that changes something.
 const JSON_BODY = { "Content-Type": "application/json" };
 
@@ -124,7 +127,7 @@ class FacetMenu {
   }
 
   get isLate() {
-    return MORE.includes(this.name);
+    return this.bar.isLate(this.name);
   }
 
   opened() {
@@ -157,9 +160,7 @@ class FacetMenu {
     this.asking = new AbortController();
     const like = this.input.value.trim();
     try {
-      const query = { ...filtersOf(parsed()), of: this.name, like };
-      const facets = await ask("facets", query, { signal: this.asking.signal });
-      this.take(facets);
+      this.take(await this.bar.values(this.name, like, { signal: this.asking.signal }));
     } catch (error) {
       if (error.name !== "AbortError") this.values.replaceChildren(notice(error.message, "faint"));
     }
@@ -179,7 +180,7 @@ class FacetMenu {
   }
 
   draw() {
-    const query = parsed(),
+    const query = this.bar.query(),
       wanted = query[this.name] || [],
       excluded = query[`not_${this.name}`] || [];
     const known = new Set(this.counts.map(([value]) => value));
@@ -232,28 +233,32 @@ class FacetMenu {
 
 /**
  * The filters of a page. `go` is called with the next query, `entered` when Enter was pressed in the search; `searched`
- * is the placeholder of the search.
+ * is the placeholder of the search, `label` its name, `facets` have a menu of their own, and `more` is the label of the
+ * menu of the others. `query()` returns the filters, by default those of the address; `id` is that of messages.
  */
 export class FilterBar {
-  constructor(form, { go, searched, entered = () => {} }) {
+  constructor(form, { go, searched, label = "Search names and content", entered, facets = OWN, more, query, id }) {
     this.form = form;
+    this.query = query || parsed;
     this.go = go;
+    this.facets = facets;
+    this.late = [...OWN, ...MORE].filter((name) => !facets.includes(name));
     this.typing = 0;
     this.search = make("input", {
       type: "search",
       name: "text",
       placeholder: searched,
-      "aria-label": "Search names and content",
+      "aria-label": label,
       oninput: () => this.type(),
       // Some browsers report Esc and the clear button as "search", not "input".
       onsearch: () => this.type(),
     });
-    this.menus = Object.fromEntries(OWN.map((name) => [name, new FacetMenu(name, this, "menu")]));
-    this.subs = Object.fromEntries(MORE.map((name) => [name, new FacetMenu(name, this, "sub")]));
+    this.menus = Object.fromEntries(facets.map((name) => [name, new FacetMenu(name, this, "menu")]));
+    this.subs = Object.fromEntries(this.late.map((name) => [name, new FacetMenu(name, this, "sub")]));
     this.when = menu("When");
-    this.more = menu("More");
+    this.more = menu(more || "More");
     this.chips = make("div", { class: "chosen-filters" });
-    this.message = make("div", { id: "facets", role: "status" });
+    this.message = make("div", { id: id || "facets", role: "status" });
     this.fields = make("div", {});
     this.more.box.append(...Object.values(this.subs).map((one) => one.element), this.fields);
     form.addEventListener("submit", (event) => {
@@ -267,7 +272,7 @@ export class FilterBar {
       event.preventDefault();
       clearTimeout(this.typing);
       this.seek();
-      entered();
+      entered?.();
     });
     form.append(
       this.search,
@@ -276,6 +281,16 @@ export class FilterBar {
       this.more.element,
     );
     form.after(this.chips, this.message);
+  }
+
+  /** Return whether the values of a facet are counted when its menu is opened, and not with each list. */
+  isLate(name) {
+    return this.late.includes(name);
+  }
+
+  /** Return the values of a facet that contain a text, as the server's facets. */
+  values(name, like, options) {
+    return ask("facets", { ...filtersOf(this.query()), of: name, like }, options);
   }
 
   type() {
@@ -290,26 +305,26 @@ export class FilterBar {
     if (typed && !/[\p{L}\p{N}]/u.test(typed))
       return void this.message.replaceChildren(notice("Type at least one letter or digit.", "faint"));
     const text = typed && asPrefix(typed),
-      query = parsed();
-    if (text !== first(query, "text")) this.go(changed(query, { text, before: "" }));
+      query = this.query();
+    if (text !== first(query, "text")) this.go(changed(query, { text, ...FIRST }));
   }
 
   toggle(name, value, without = false) {
-    this.go(changed(toggled(parsed(), name, value, without), { before: "" }));
+    this.go(changed(toggled(this.query(), name, value, without), FIRST));
   }
 
   set(changes) {
-    this.go(changed(parsed(), { ...changes, before: "" }));
+    this.go(changed(this.query(), { ...changes, ...FIRST }));
   }
 
   clear() {
-    const { sort = [], order = [] } = parsed();
-    this.go(changed({}, { sort, order }));
+    const rest = Object.entries(this.query()).filter(([name]) => !isFilter(name));
+    this.go(changed(Object.fromEntries(rest), FIRST));
   }
 
   /** Draw what the address says. */
   draw() {
-    const query = parsed();
+    const query = this.query();
     // A field with the focus keeps its value, because somebody may be typing.
     if (document.activeElement !== this.search) this.search.value = plain(first(query, "text"));
     for (const one of [...Object.values(this.menus), ...Object.values(this.subs)]) one.draw();
@@ -326,7 +341,7 @@ export class FilterBar {
           "data-id": `${name}=${value}`,
           "data-key": `${name}=${value}`,
           "aria-label": `Remove the filter ${words(name, value)}`,
-          onclick: () => this.go(changed(parsed(), { [name]: parsed()[name].filter((one) => one !== value) })),
+          onclick: () => this.set({ [name]: (this.query()[name] || []).filter((one) => one !== value) }),
         },
         `${text} ×`,
       );
@@ -362,7 +377,7 @@ export class FilterBar {
   }
 
   drawMore(query) {
-    const late = MORE.some((name) => query[name] || query[`not_${name}`]);
+    const late = this.late.some((name) => query[name] || query[`not_${name}`]);
     const names = [...NUMBERS, "errors", "score"];
     this.more.element.classList.toggle("chosen", late || names.some((name) => query[name]));
     const check = (label, on, set) => {
@@ -476,8 +491,8 @@ export class ViewsMenu {
   async save() {
     const name = this.field.value.trim();
     if (!name) return;
-    const { sort, order } = parsed();
-    const filters = { ...filtersOf(parsed()), ...(sort && { sort }), ...(order && { order }) };
+    const { sort, order, by } = parsed();
+    const filters = { ...filtersOf(parsed()), ...(sort && { sort }), ...(order && { order }), ...(by && { by }) };
     const body = JSON.stringify({ name, filters, replace: this.taken === name });
     try {
       await ask("views", {}, { method: "POST", headers: JSON_BODY, body });

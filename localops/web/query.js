@@ -31,9 +31,12 @@ export const OTHERS = {
 const NOT = "not_";
 const UNITS = { m: "minute", h: "hour", d: "day", w: "week" };
 
+/** Further filters of one page, and how each is read: its value, as words. */
+export const own = {};
+
 const facetOf = (name) => (name.startsWith(NOT) ? name.slice(NOT.length) : name);
 const isFacet = (name) => Object.hasOwn(FACETS, facetOf(name));
-export const isFilter = (name) => isFacet(name) || Object.hasOwn(OTHERS, name);
+export const isFilter = (name) => isFacet(name) || Object.hasOwn(OTHERS, name) || Object.hasOwn(own, name);
 export const isExcluding = (name) => name.startsWith(NOT) && isFacet(name);
 
 /** Return the names and values of an address: `{ tag: ["a", "b"], sort: ["cost"] }`. */
@@ -98,7 +101,7 @@ export function toggled(query, facet, value, exclude = false) {
   return changed(query, { [own]: values, [opposite]: without(opposite) });
 }
 
-/** Return only what chooses sessions. */
+/** Return only what chooses sessions, or on the page of calls those and calls. */
 export const filtersOf = (query) => Object.fromEntries(Object.entries(query).filter(([name]) => isFilter(name)));
 
 /** Return each filter as `[name, value]`, in the order of the address. */
@@ -126,6 +129,7 @@ export function period(value) {
 /** Return a filter as a person reads it; `before`: the filter in front of it. */
 export function words(name, value, before = null) {
   if (name === "errors") return OTHERS.errors;
+  if (Object.hasOwn(own, name)) return own[name](value);
   if (name === "text") return `Text: ${plain(value)}`;
   if (name === "since" || name === "until")
     return /^\d+[mhdw]$/.test(value) ? `Started: ${period(value)}` : `${OTHERS[name]}: ${period(value)}`;

@@ -297,9 +297,16 @@ async function star(one, on) {
 const bar = new FilterBar(byId("filters"), { go, searched: "Names and content  ( / )", entered: openOnly });
 const sortMenu = menu("Sort"),
   display = menu("Display"),
-  views = new ViewsMenu(go);
+  views = new ViewsMenu((query) => go(known(query)));
 byId("filters").append(sortMenu.element, views.element, display.element);
 display.element.addEventListener("toggle", () => display.element.open && drawDisplay());
+
+/** Return what the list knows of a saved view, which can be one of calls. */
+function known(query) {
+  const [sort = ""] = query.sort || [];
+  const isKnown = sort.startsWith("score:") || SORTS.some(([name]) => name === sort);
+  return changed(filtersOf(query), isKnown ? { sort, order: query.order || "" } : {});
+}
 
 /** Draw the sort menu, for narrow screens without table heads and for orders without a column. */
 function drawSorts() {

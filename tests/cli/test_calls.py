@@ -10,6 +10,8 @@ import pytest
 
 import localops
 from localops.decorators import tool
+from localops.reading.analytics import Chosen
+from localops.server.home_reader import HomeReader
 
 AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
@@ -76,6 +78,25 @@ def test_a_tool_that_fails_is_shown_with_its_inputs(sessions: list[localops.Sess
             assert mine[name] == theirs[name]
 
 
+def test_figures_of_calls_are_those_of_the_pages(
+    sessions: list[localops.Session], as_json: AsJson, command: Command
+) -> None:
+    """The success rate, percentiles, tokens a second and cache hits, of all sessions and of chosen ones."""
+    reader = HomeReader(os.environ["LOCALOPS_HOME"])
+    for options, chosen in (((), Chosen()), (("--tag", "first"), Chosen(tag="first"))):
+        sums = as_json("analytics", *options)
+        pages = reader.analytics(None, None, chosen, limit=1)
+        assert sums["speeds"] | {"unread": 0} == reader.speeds(None, chosen)
+        assert (sums["states"], sums["success_rate"]) == (pages["states"], pages["success_rate"])
+        assert sums["states"] == {"Success": len(sessions) if not options else 1}
+        for by in ("model", "tool", "kind"):
+            lines = reader.analytics(None, by, chosen, limit=50)["lines"]
+            assert as_json("analytics", "--by", by, *options)["lines"] == lines
+    reader.close()
+    _, out, _ = command("analytics", "--by", "model")
+    assert "p99" in out.splitlines()[0]
+
+
 def test_a_loop_is_found_across_sessions(sessions: list[localops.Session], as_json: AsJson) -> None:
     """The same call again in the same session, with where it is; its filter lists the calls."""
     lines = as_json("calls", "--by", "repeat")["lines"]
@@ -100,7 +121,9 @@ def test_a_loop_is_found_across_sessions(sessions: list[localops.Session], as_js
         (("--tool", "get_*", "--argument", "us-1"), 2),
         (("--error", "LookupError", "--project", "second"), 3),
         (("--not-model", "gpt-*", "--kind", "llm"), 2),
-        (("--text", "please", "--not-tag", "second", "--kind", "tool"), 4),
+        (("--text", "please", "--not-tag", "second", "--kind", "llm"), 2),
+        (("--text", "such order", "--not-tag", "second"), 3),
+        (("--text", "please", "--in", "answer"), 0),
         (("--model", "nothing"), 0),
         (("--min-cost", "0.3"), 6),
         (("--since", "2h", "--state", "Failure"), 0),

@@ -103,6 +103,7 @@ def _about_all(store: HomeStore, program: Program) -> Iterator[tuple[str, Callab
                 f"analytics {by} {chosen}",
                 partial(store.analytics, PROJECT, by, chosen, limit=50),
             )
+        yield f"speeds {chosen}", partial(store.speeds, PROJECT, chosen)
         yield f"daily {chosen}", partial(store.daily, PROJECT, chosen, "Europe/Berlin")
         yield f"averages {chosen}", partial(store.averages, PROJECT, chosen)
         yield f"distributions {chosen}", partial(store.distributions, PROJECT, chosen)
@@ -115,6 +116,9 @@ def _about_all(store: HomeStore, program: Program) -> Iterator[tuple[str, Callab
     asked = Asked(tool=("search",), argument="harbour")
     order = {"sort": "began", "ascending": True, "after": None, "limit": 40}
     yield "calls with harbour", partial(store.calls, PROJECT, asked, Filters(tag="nightly"), **order)
+    for text, part in (("gull", None), ("harb* gull", None), ("harbour", "prompt"), ("harbour", "result")):
+        asked = Asked(text=text, part=part)
+        yield f"calls with {text} in {part}", partial(_searched, store, asked, {**order, "limit": 500})
     yield "summary", partial(store.summary, PROJECT, Filters(), Filters(until=T0 + 300_000_000_000))
     yield "snippets", partial(store.snippets, PROJECT, "gull harbour", program.sessions)
     yield "all as jsonl", partial(_all_written, store, "jsonl")
@@ -126,6 +130,13 @@ def _about_all(store: HomeStore, program: Program) -> Iterator[tuple[str, Callab
     yield "expired", lambda: store.expired(PROJECT, rules, program.at + 2 * _DAY_NS, BEGIN)
     yield "loop marks", lambda: _loop_marks(store, program.sessions)
     yield "find nothing", lambda: store.find(PROJECT, "ffff")
+
+
+def _searched(store: HomeStore, asked: Asked, order: dict[str, Any]) -> object:
+    while True:
+        page = store.calls(PROJECT, asked, Filters(), **order)
+        if not page["searching"]:
+            return page
 
 
 _SUM = rows.COLUMNS.index("sum")

@@ -66,6 +66,14 @@ def test_calls_and_groups_of_a_hub(running: RealHub) -> None:
     assert ([call["kind"] for call in rest["calls"]], rest["next"]) == (["llm", "tool", "tool", "tool"], None)
     event = _get(running, f"sessions/{ident}/events/{rest['calls'][-1]['seq']}")
     assert (event["name"], event["failed"]) == ("get_order", True)
+    for text in ("EU*", "such order"):
+        matches = _get(running, "calls", text=text, tag="first")
+        assert [call["tool"] for call in matches["calls"]] == ["get_order"] * 3
+        assert {call["match"]["in"] for call in matches["calls"]} == {"arguments" if text == "EU*" else "error"}
+        assert (matches["exact"], matches["searching"]) == (True, False)
+    assert _get(running, "calls/groups", text="EU*", **{"in": "error"})["calls"] == 0
+    [like] = _get(running, "calls/groups", by="model", like="PT-4")["lines"]
+    assert (like["model"], _get(running, "calls/groups", by="tool", like="x")["lines"]) == ("gpt-4o", [])
     for query in ({"tag": "first"}, {"text": ident}, {"session": ident}, {"not_tag": "second"}, {"name": "fir*"}):
         figures = _get(running, "calls/groups", **query)
         assert (figures["calls"], figures["failed"], figures["cost_nano"], figures["exact"]) == (6, 3, 3, True)
@@ -94,7 +102,10 @@ def test_calls_and_groups_of_a_hub(running: RealHub) -> None:
         "calls?prompt=x",
         "calls?limit=0",
         "calls?state=x",
+        "calls?text=a&in=x",
+        "calls?text=-",
         "calls/groups?by=x",
+        "calls/groups?by=prompt&like=x",
         "calls/groups?by=tool&sort=began",
     ],
 )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -72,7 +73,7 @@ def test_the_tool_that_fails_most_is_shown_with_its_inputs(looking: Visit) -> No
     assert page.evaluate(apart, ["a b", "a", "a"]) == ["", ["a b", "a", "a"]]
     assert page.evaluate(apart, ["same", "same"]) == ["", ["same", "same"]]
     first.locator(".name").click()
-    expect(page.locator("#chosen .chip")).to_have_text("Tool: look up ×")
+    expect(page.locator(".chosen-filters .chip")).to_have_text("Tool: look up ×")
     expect(_rows(page)).to_have_count(4)
     expect(page.locator("#sums")).to_contain_text("4 calls · 2 failed (50 %)")
     failed = page.locator("#rows .bad").first
@@ -103,37 +104,65 @@ def test_the_slowest_step_is_one_click_away(looking: Visit) -> None:
     expect(_rows(page).first).to_have_attribute("data-id", slowest["id"])
 
 
-def test_filters_are_menus_with_the_values_that_there_are(looking: Visit) -> None:
-    """Several values of one are alternatives; the address has them, and a chip removes one."""
+def _menu(page: Page, name: str) -> Locator:
+    """Open a menu of the filters."""
+    page.locator("#filters > .menu > summary", has_text=name).click()
+    return page.locator("#filters > .menu[open]")
+
+
+def test_filters_are_those_of_the_list(looking: Visit) -> None:
+    """Several values of one are alternatives, others are excluded; menus are searched; views keep all of it."""
     page = looking.open("/calls")
-    page.locator("summary", has_text="Model").click()
-    page.get_by_role("button", name="gpt-4o").click()
-    page.get_by_role("button", name="claude-sonnet-4-5").click()
-    expect(page.locator("#chosen .chip")).to_have_text(["Model: gpt-4o ×", "Model: claude-sonnet-4-5 ×"])
+    chips = page.locator(".chosen-filters .chip")
+    opened = _menu(page, "Model")
+    opened.locator(".choice", has_text="gpt-4o").click()
+    opened.get_by_label("Find model").fill("SONNET")
+    expect(opened.locator(".choice")).to_have_text([re.compile("gpt-4o"), re.compile("claude-sonnet-4-5")])
+    opened.locator(".choice", has_text="claude").click()
+    expect(chips).to_have_text(["Model: gpt-4o ×", "or claude-sonnet-4-5 ×"])
     wanted = looking.facts("calls/groups?model=gpt-4o&model=claude-sonnet-4-5")["calls"]
     expect(page.locator("#sums b")).to_have_text(f"{wanted:,} calls")
     page.keyboard.press("Escape")
-    page.locator("#chosen .chip").first.click()
+    chips.first.click()
     expect(page.locator("#sums b")).to_have_text("2 calls")
-    assert "model=claude-sonnet-4-5" in page.url
-    assert "gpt-4o" not in page.url
-    page.locator("#chosen .chip").first.click()
-    page.get_by_label("Text in the arguments of tools").fill("unicorn")
-    expect(page.locator("#sums b")).to_have_text("2 calls")
-    page.locator("summary", has_text="Sessions").click()
-    page.get_by_label("Tag", exact=True).fill("nothing")
-    page.keyboard.press("Enter")
-    expect(page.locator("#empty")).to_contain_text("No call matches these filters.")
+    chips.first.click()
+    _menu(page, "Sessions").locator("summary", has_text="Tag").click()
+    page.get_by_label("Find tag").fill("nothing")
+    expect(page.locator(".sub[open] p")).to_have_text("Nothing like this.")
+    page.get_by_label("Find tag").fill("loop")
+    page.locator(".sub[open] .not", has_text="≠").click()
+    expect(chips).to_have_text("not Tag: loop ×")
+    left = looking.facts("calls/groups?not_tag=loop")["calls"]
+    expect(page.locator("#sums b")).to_have_text(f"{left:,} calls")
+    page.goto(f"{looking.base}/calls?not_tag=loop&since=7d&errors=1&kind=llm&by=model")
+    texts = ["not Tag: loop ×", "Started: last 7 days ×", "With errors ×", "Kind: LLM calls ×"]
+    expect(chips).to_have_text(texts)
+    opened = _menu(page, "Views")
+    opened.get_by_label("Name of a view").fill("models of others")
+    page.get_by_role("button", name="Save").click()
+    expect(opened.locator(".choice")).to_have_text("models of others")
+    page.goto(f"{looking.base}/calls?model=nothing")
     page.get_by_role("button", name="Show all calls").click()
     expect(_rows(page)).to_have_count(50)
-    page.locator("summary", has_text="Tool").click()
-    page.get_by_role("button", name="fetch").click(modifiers=["Shift"])
-    expect(page.locator("#chosen .chip")).to_have_text("not Tool: fetch ×")
-    left = looking.facts("calls/groups?not_tool=fetch")["calls"]
-    expect(page.locator("#sums b")).to_have_text(f"{left:,} calls")
-    page.goto(f"{looking.base}/calls?not_tag=loop&since=7d&errors=1&kind=llm")
-    chips = ["not Tag: loop ×", "Started: last 7 days ×", "With errors ×", "Kind: LLM calls ×"]
-    expect(page.locator("#chosen .chip")).to_have_text(chips)
+    _menu(page, "Views").locator(".choice").click()
+    expect(chips).to_have_text(texts)
+    assert looking.facts("views")["views"][0]["filters"]["by"] == ["model"]
+
+
+def test_a_search_finds_what_came_back(looking: Visit) -> None:
+    """Anywhere in a call, where it was found and marked, and only in one part of it; the word is marked in the run."""
+    page = looking.open("/calls")
+    page.get_by_label("Search what calls were given").fill("anim such")
+    expect(page.locator("#sums b")).to_have_text("2 calls")
+    expect(page.locator("#rows .preview").first).to_have_text("error: no such animal")
+    looking.until("[...(CSS.highlights.get('match') || [])].map(String).sort().join() === 'animal,animal,such,such'")
+    _menu(page, "Found in").locator(".choice", has_text="Arguments").click()
+    expect(page.locator("#empty")).to_contain_text("No call matches these filters.")
+    expect(page.locator(".chosen-filters .chip")).to_have_text(["Text: anim such ×", "Found in: arguments ×"])
+    page.locator(".chosen-filters .chip").last.click()
+    page.locator("#rows a.failed", has_text="LookupError").or_(page.locator("#rows a.name")).first.click()
+    page.wait_for_url("**/s/*?event=*&text=anim*such*")
+    expect(page.locator("#details")).to_contain_text("no such animal")
 
 
 def test_costs_that_are_not_known_are_said_as_elsewhere(looking: Visit) -> None:
@@ -191,7 +220,7 @@ def test_the_keyboard_suffices(looking: Visit) -> None:
     page.keyboard.press("Enter")
     expect(page.locator("thead [aria-sort=ascending]")).to_have_text("Cost")
     page.keyboard.press("/")
-    assert page.evaluate("document.activeElement.name") == "argument"
+    assert page.evaluate("document.activeElement.name") == "text"
     page.keyboard.press("Escape")
     for key in "jjk":
         page.keyboard.press(key)
@@ -200,9 +229,7 @@ def test_the_keyboard_suffices(looking: Visit) -> None:
     page.keyboard.press("Enter")
     page.keyboard.press("Tab")
     page.keyboard.press("Enter")
-    expect(page.locator("#chosen .chip")).to_have_text("Kind: LLM calls ×")
-    assert page.evaluate("document.activeElement.textContent") == "LLM calls"
-    page.keyboard.press("Escape")
+    expect(page.locator(".chosen-filters .chip")).to_have_text("Kind: LLM calls ×")
     assert page.evaluate("document.activeElement.textContent") == "Kind"
     expect(page.locator("#calls.stale")).to_have_count(0)
     page.keyboard.press("j")
@@ -214,7 +241,7 @@ def test_the_keyboard_suffices(looking: Visit) -> None:
 def test_everyone_can_use_it_and_recorded_text_is_text(visit: Visit) -> None:
     """axe reports no violation, and nothing is wider than the page; names and arguments are attacks here."""
     problems = []
-    for path in ("/calls", "/calls?argument=%3Cscript%3E&failed=1", *(f"/calls?by={by}" for by in _GROUPINGS)):
+    for path in ("/calls", "/calls?text=script*&failed=1", *(f"/calls?by={by}" for by in _GROUPINGS)):
         page = visit.open(path)
         page.locator("#sums b").wait_for()
         for menu in ("Sessions", "Tool"):

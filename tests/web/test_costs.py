@@ -157,7 +157,7 @@ def test_a_session_without_a_price_is_no_session_of_nothing(chromium: Browser, t
         chart = page.locator(".chart", has_text="Cost of sessions")
         expect(chart).to_contain_text("1 session unpriced")
         chart.locator(".u-over").hover()
-        expect(chart.locator(".u-legend .u-value").first).to_have_text(re.compile(r"^\$0\.\d*[1-9]–\$0\.\d*[1-9]$"))
+        expect(chart.locator(".tip > div").first).to_have_text(re.compile(r"^\$0\.\d*[1-9]–\$0\.\d*[1-9]$"))
         tool = page.locator(".chart", has=page.locator("h2", has_text="Tools")).locator("tr", has_text="route")
         expect(tool.locator("td").last).to_have_text("")
         edges = "async ([from, to]) => (await import('/web/formats.js')).range(from, to, String)"

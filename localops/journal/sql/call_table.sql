@@ -226,6 +226,20 @@ c.session = :session
 -- A byte for each session, by its number: 1 for a chosen one.
 substr(:sessions, c.session + 1, 1) = x'01'
 
+-- where_matching --
+-- A byte for each call, by its number: 1 for one with the words that are searched.
+substr(:matching, c.num + 1, 1) = x'01'
+
+-- where_like --
+-- Of calls in groups, those whose group is named with a text.
+GROUP in (select num from label where +dim = :dim and instr(lower(text), lower(:like)))
+
+-- with_ids --
+-- The calls with the ids of a JSON array of hex.
+select num, id, error_seq
+from call
+where id in (select unhex(value) from json_each(:ids));
+
 -- with_argument --
 -- The tools with arguments that contain a text, and those that are cut, with the row that has the whole arguments.  Not
 -- by the index, which is slower for nearly all labels.
@@ -320,6 +334,24 @@ tokens_in + tokens_out desc
 
 -- order_seconds --
 took_ns desc
+
+-- by_kind --
+null
+
+-- speeds --
+-- What the figures of call_speeds.py are made of, of calls that have ended; a duration counts at most a day.
+select l.key, c.kind,
+  group_concat(min(c.took_ns, 86400000000000)) as took,
+  group_concat(c.first_ns) as first,
+  coalesce(sum(c.tokens_out), 0) as tokens_out,
+  sum(iif(c.tokens_out is null, 0, min(c.took_ns, 86400000000000))) as writing_ns,
+  sum(iif(c.tokens_in is null, 0, coalesce(c.tokens_cached, 0))) as tokens_cached,
+  sum(iif(c.tokens_cached is null, 0, coalesce(c.tokens_in, 0))) as tokens_in
+from call c
+left join label l on l.num = GROUP
+where c.finished = 1
+  and CONDITIONS
+group by GROUP, c.kind
 
 -- open_llm_calls --
 -- The groups and sessions of LLM calls that have begun but not ended.

@@ -134,6 +134,15 @@ where t.implied = 1
           and l.kind in ({leaves})
           and (l.at_ns, l.id) > (s.at_ns, s.id)));
 
+-- decided --
+-- How many of the chosen sessions have ended in each state; that of the others is read, see `undecided`.
+select t.state, count(*)
+from chosen c
+join total t on t.session = c.session
+where t.state <> 'open'
+  and c.session not in (select session from tail)
+group by 1;
+
 -- undecided --
 -- The chosen sessions whose state has to be read: without an end, or with rows past the mark.
 select c.session, c.first_ns

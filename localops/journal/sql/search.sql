@@ -20,14 +20,14 @@ create virtual table fts using fts5(words, content = '', detail = none, columnsi
 
 -- rows --
 -- The searched columns of rows; this and rows_between run on the journal, the other statements on search.db.
-select seq, session, kind, name, at_ns, model, tags, body, id
+select seq, session, kind, name, at_ns, model, tags, body, id, parent
 from event
 where seq > :after
 order by seq
 limit :many;
 
 -- rows_between --
-select seq, session, kind, name, at_ns, model, tags, body, id
+select seq, session, kind, name, at_ns, model, tags, body, id, parent
 from event
 where seq between :first and :last
   and session = :session
@@ -42,6 +42,19 @@ join session s on s.key = fts.rowid >> 24
 where fts match :match
   and fts.rowid >= :first
   and fts.rowid < :before
+order by fts.rowid desc
+limit 50;
+
+-- passages_between --
+-- The passages with all words that were indexed with the rows after a seq, up to another; a page of them.
+select fts.rowid, p.first_seq, p.last_seq, s.id
+from fts
+join passage p on p.id = fts.rowid
+join session s on s.key = fts.rowid >> 24
+where fts match :match
+  and fts.rowid < :before
+  and p.first_seq > :after
+  and p.last_seq <= :upto
 order by fts.rowid desc
 limit 50;
 

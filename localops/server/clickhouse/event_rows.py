@@ -97,5 +97,5 @@ def _words_of(row: Stored) -> str | None:
     """Return the words of a row that is not plain ASCII, without case and accents; None for another."""
     if all(text is None or text.isascii() for text in (row.name, row.model, row.tags, row.body)):
         return None
-    searched = Searched(row.seq, row.session, row.kind, row.name, row.at_ns, row.model, row.tags, row.body, row.id)
+    searched = Searched(*(getattr(row, name) for name in Searched._fields))
     return " ".join(words(searched.text))

@@ -8,14 +8,14 @@ from __future__ import annotations
 from math import inf
 from time import monotonic
 
-from localops.reading.search import Hit, Query, Searched
+from localops.reading.search import NEWEST, Hit, Query, Searched
 from localops.server.clickhouse.engine import Engine, EngineError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_COLUMNS = "seq, session, kind, name, at_ns, model, tags, body, id"
+_COLUMNS = "seq, session, kind, name, at_ns, model, tags, body, id, parent"
 # Rows without their older versions, the newest row first.
 _ROWS = (
     f"select {_COLUMNS} from (select {_COLUMNS} from lo_event where project = {{project}} and WHERE "  # noqa: S608
@@ -46,6 +46,11 @@ class ClickHouseIndex:
     def __init__(self, engine: Engine, project: str) -> None:
         self._engine = engine
         self._project = project
+
+    @property
+    def upto(self) -> int:
+        """The seq up to which rows are searched: all of them are."""
+        return NEWEST
 
     def missing(self) -> int:
         """Return how many rows are not searched: none."""
@@ -109,7 +114,15 @@ class ClickHouseIndex:
                 return
             row = _searched(line)
             if query.is_in(row.text):
-                yield Hit(row.session, row.id, row.kind, row.name, row.at_ns, row.seq, query.snippet(row.text))
+                yield row.hit(query.snippet(row.text))
+
+    def between(self, text: str, after: int, upto: int, before: int = NEWEST) -> Iterator[tuple[list[Searched], int]]:
+        """Yield the rows with every term after a seq, up to another, and from where to go on: as `before`."""
+        query = Query(text)
+        statement = _filled(_ROWS, query, " and seq > {after} and seq <= {upto} and seq < {before}")
+        for line in self._engine.rows(statement, project=self._project, after=after, upto=upto, before=before):
+            row = _searched(line)
+            yield [row] if query.is_in(row.text) else [], row.seq
 
     def close(self) -> None:
         """Do nothing: the engine is shared."""
@@ -117,7 +130,8 @@ class ClickHouseIndex:
 
 def _searched(line: tuple[object, ...]) -> Searched:
     row = Searched._make(line)
-    return row._replace(session=bytes.fromhex(str(row.session)), id=bytes.fromhex(str(row.id)))
+    session, id = bytes.fromhex(str(row.session)), bytes.fromhex(str(row.id))
+    return row._replace(session=session, id=id, parent=row.parent and bytes.fromhex(str(row.parent)))
 
 
 def _filled(statement: str, query: Query, more: str = "") -> str:

@@ -1,0 +1,104 @@
+"""The page of figures across sessions: its speeds, tables that sort, values at the pointer, and days by dragging."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from localops import clock
+from localops.journal import rows
+from localops.journal.journal import Journal
+from tests import made
+from tests.web.conftest import Visit, serving, visiting
+
+_DAY = 86_400_000_000_000
+_TAGS = [f"tag-{number:02}" for number in range(13)]
+
+
+def _session(number: int) -> list[rows.Row]:
+    """Return a session of its own day and tag, with a call of a model and one of a tool."""
+    at = clock.now_ns() - (len(_TAGS) - number) * _DAY
+    session = clock.new_id(at)
+    tags = f'["{_TAGS[number]}", "user=ann", "team=red", "tier={number % 2}"]'
+    spent = {"cost": (number + 1) * 10**6, "tokens": (100, 10 * (number + 1), 25, None)}
+    took = (number + 1) * 10**8
+    return [
+        made.event("run", "session", session, id=session, at_ns=at, tags=tags, body="{}"),
+        made.event(
+            "", "llm", session, at_ns=at + took, start_ns=at, model=f"model-{number % 3}", **spent,
+            body='{"prompt":"x","time_to_first_token":0.5}',
+        ),
+        made.event("dig", "tool", session, at_ns=at + 1, start_ns=at, failed=number % 2, body="{}"),
+        made.event("Failure" if number % 4 == 0 else "Success", "end", session, at_ns=at + took, id=clock.new_id(at)),
+    ]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def visit(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+    """Visit a home with thirteen days of sessions."""
+    home = tmp_path_factory.mktemp("analytics")
+    journal = Journal(str(home / "default"))
+    journal.add([row for number in range(len(_TAGS)) for row in _session(number)])
+    journal.close()
+    with serving(home) as link, visiting(chromium, link) as visit:
+        yield visit
+
+
+def _table(page: Page, title: str) -> Locator:
+    return page.locator(f".chart[data-id='{title}']")
+
+
+def _column(table: Locator, number: int) -> list[str]:
+    return table.locator(f"tbody tr > :nth-child({number})").all_inner_texts()
+
+
+def test_figures_tables_and_days(visit: Visit) -> None:
+    """As the API has them; one page for all of it, as each takes a while to draw."""
+    page = visit.open("/analytics")
+    sums, speeds = visit.facts("analytics"), visit.facts("analytics/speeds")
+    assert (sums["states"], speeds["llm"]["percentiles"]["p50"]) == ({"Failure": 4, "Success": 9}, 0.7)
+    expect(page.locator("#figures")).to_contain_text("69 %")
+    expect(page.locator("#speeds dd")).to_have_text(["700ms", "500ms", "100", "25 %", "<1ms"])
+    # A table sorts by a click on a head, and says how much of it is shown.
+    tags = _table(page, "Tags")
+    expect(tags.locator(".shown")).to_contain_text("10 of 17")
+    tags.get_by_role("button", name="Tag", exact=True).click()
+    expect(tags.locator("[aria-sort=ascending]")).to_have_text("Tag")
+    assert _column(tags, 1)[:2] == ["tag-00", "tag-01"]
+    tags.get_by_role("button", name="Show all").click()
+    assert _column(tags, 1) == sorted([*_TAGS, "team=red", *(f"tier={tier}" for tier in "01"), "user=ann"])
+    tags.get_by_role("button", name="Cost").click()
+    assert _column(tags, 1)[-1] == "tag-00"
+    models = _table(page, "Models")
+    models.get_by_role("button", name="p99").click()
+    lines = sorted(visit.facts("analytics?by=model")["lines"], key=lambda line: -line["percentiles"]["p99"])
+    assert _column(models, 1) == [line["model"] for line in lines]
+    expect(_table(page, "Users").locator("tbody th")).to_have_text("ann")
+    # Metadata by a name that is chosen; sorting keeps the choice.
+    metadata = _table(page, "Metadata")
+    metadata.locator("select").select_option("tier")
+    expect(metadata.locator("tbody th")).to_have_text(["0", "1"])
+    metadata.get_by_role("button", name="tier").click()
+    expect(metadata.locator("select")).to_have_value("tier")
+    metadata.locator("tbody a").first.click()
+    page.wait_for_url("**/?meta=tier*")
+    page.go_back()
+    # The values of a day stand at the pointer, and dragging across days chooses them for all of the page.
+    over = _table(page, "Sessions per day").locator(".u-over")
+    over.scroll_into_view_if_needed()
+    box = over.bounding_box()
+    assert box is not None
+    page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 40)
+    tip = _table(page, "Sessions per day").locator(".tip")
+    days = visit.facts("analytics/daily")["days"]
+    expect(tip).to_contain_text(days[6]["day"])
+    expect(tip.locator("b")).to_have_text("1")
+    page.mouse.down()
+    page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 60, steps=3)
+    page.mouse.up()
+    page.wait_for_url("**/analytics?since=*")
+    expect(page.locator(".chosen-filters .chip")).to_have_count(2)
+    assert f"since={days[6]['day']}" in page.url
+    expect(page.locator("#figures dd").first).to_have_text("2")
