@@ -57,7 +57,7 @@ LAYERS = """
     event_lines
     erasing
     loops call_query
-    call_facts call_speeds
+    call_facts call_speeds group_diff
     doctor usage run_diff run_gate sentences waste
     post_mortem waste_page waste_tables
     post_mortem_page

@@ -5,6 +5,7 @@ from __future__ import annotations
 import uuid
 from dataclasses import replace
 from tempfile import SpooledTemporaryFile
+from urllib.parse import parse_qs
 
 from starlette.responses import FileResponse, Response, StreamingResponse
 
@@ -41,6 +42,7 @@ _IN_MEMORY = 1 << 20
 # SQLite writes to a path only.
 _FORMS = [name for name in dialects.FORMATS if name != "sqlite"]
 _LARGEST_SCORE = 1 << 18  # bytes of a request with a score
+_MOST_FIELDS = 200  # filters of a group
 _LONGEST_VALUE = 256  # characters of a text that values of a facet contain
 _MISSING = "no session has this id"
 # What AgentOps' server answers, which its clients look for.
@@ -357,6 +359,10 @@ class ReadApi:
             raise HttpError(404, "one of these sessions does not exist")
         return self._answer(facts)
 
+    async def compare_groups(self, call: Call) -> Response:
+        """Compare two groups of sessions."""
+        return self._answer(await self._read(self._store.compare_groups, _group(call, "a"), _group(call, "b")))
+
     async def download(self, call: Call) -> Response:
         """Return a session as a file."""
         form = call.param("format") or "json"
@@ -477,6 +483,21 @@ def _filters(call: Call) -> Filters:
         return filters.parsed(given)
     except ConfigError as error:
         raise HttpError(400, str(error)) from error
+
+
+def _group(call: Call, side: str) -> tuple[str | None, Filters]:
+    """Return the project and the filters of a group, which are a query of their own in a parameter."""
+    text = call.param(side)
+    if text is None:
+        raise HttpError(400, "missing parameters: give the filters of both groups, as in ?a=tag%3Dv1&b=tag%3Dv2")
+    try:
+        given = parse_qs(text, max_num_fields=_MOST_FIELDS)
+        project = call.within(given.pop("project", [None])[-1])
+        if unknown := sorted(given.keys() - set(filters.NAMES)):
+            raise HttpError(400, f"unknown filter {unknown[0][:40]!r} in {side}")
+        return project, filters.parsed(given)
+    except (ValueError, ConfigError) as error:
+        raise HttpError(400, f"invalid {side}: {error}") from error
 
 
 def _before(chosen: Filters) -> Filters | None:

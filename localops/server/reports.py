@@ -16,11 +16,13 @@ from localops.reading import (
     export,
     facts,
     given_scores,
+    group_diff,
     lower_bounds,
 )
 from localops.reading.call_query import Source
 from localops.reading.call_speeds import Speeds
 from localops.reading.filters import Filters
+from localops.reading.group_diff import Group
 from localops.server import charts, session_facets
 from localops.server.request import TooMany
 
@@ -33,9 +35,12 @@ if TYPE_CHECKING:
     from localops.reading.analytics import Chosen, Line
     from localops.reading.call_table import CallTable
     from localops.reading.facts import Facts
+    from localops.reading.given_scores import Counted
     from localops.reading.home import Home, Project
     from localops.server.session_index import SessionIndex
 
+# Columns of the session index by names of figures, where these differ.
+_COLUMNS = {"cost_usd": "cost", "llm_calls": "llms", "tool_calls": "tools"}
 # Seconds of CPU time to search the sessions that pass filters for a text: for figures beside a list, and for others.
 _SOON_SECONDS, _SEARCH_SECONDS = 0.5, 10.0
 
@@ -160,6 +165,23 @@ class Reports(ABC):
                         sessions = index.ids(rows)
                 sources.append(Source(each, table, sessions, lambda _: False))
             return Speeds(sources, by), missing
+
+    def compare_groups(self, a: tuple[str | None, Filters], b: tuple[str | None, Filters]) -> Facts:
+        """Compare two groups of sessions, each of a project, or of all, and filters."""
+        return group_diff.facts(self._group(*a), self._group(*b))
+
+    def _group(self, project: str | None, filters: Filters) -> Group:
+        group = Group()
+        given: list[Counted] = []
+        chosen = analytics.Chosen(filters=filters)
+        with self._home(project) as home:
+            for each in home.projects:
+                with self._passing(each, filters) as (index, rows, _):
+                    columns = {name: index.values(_COLUMNS.get(name, name), rows) for name in group_diff.FIGURES}
+                    group.add(columns, index.states(each, rows), index.values("unpriced", rows))
+                given += given_scores.counted(each.reader, self._in_project(each, chosen))
+        group.scores = given_scores.averages(given)
+        return group
 
     def write_all(self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int) -> None:
         """Write the sessions that pass filters to a file in a format of exports, newest first."""

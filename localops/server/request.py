@@ -128,7 +128,10 @@ class Call:
 
     def chosen_project(self) -> str | None:
         """Return the project to read: that of the key, else the `project` parameter."""
-        name = self.param("project")
+        return self.within(self.param("project"))
+
+    def within(self, name: str | None) -> str | None:
+        """Return the project of a name, if the key is for it; without a name, that of the key."""
         if name is not None and self.project not in (None, name):
             raise HttpError(404, "this key is for another project")
         return self.project if name is None else valid_project(name)

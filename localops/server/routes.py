@@ -103,6 +103,7 @@ _FILE = {
     "format": "json, jsonl, csv, html, md, atif, sft, otlp, perfetto, parquet or openmetrics",
     "table": "events or sessions, with parquet",
 }
+_GROUPS = (("a", "one"), ("b", "the other"))
 _TWO = {"a": "id of a session", "b": "id of the other session"}
 _LIVE = {"session": "only this session; all by default", "project": "only this project"}
 _COLUMNS = {
@@ -417,6 +418,13 @@ ENDPOINTS = (
         "call_groups",
         "Calls that have something in common, with failures, percentiles and examples.",
         query=_CALL_GROUPS,
+    ),
+    Endpoint(
+        "GET",
+        "/api/1/compare/groups",
+        "compare_groups",
+        "Two groups of sessions: the mean of each figure, and by how much they differ, with 95 % intervals.",
+        query={side: f"filters of {which} group as a query of the list: tag%3Dv1" for side, which in _GROUPS},
     ),
     Endpoint(
         "GET",

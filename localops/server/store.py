@@ -115,6 +115,9 @@ if TYPE_CHECKING:
         def analytics(self, project: str | None, by: str | None, chosen: Chosen, *, limit: int) -> Facts:
             """Return figures across sessions."""
 
+        def compare_groups(self, a: tuple[str | None, Filters], b: tuple[str | None, Filters]) -> Facts:
+            """Compare two groups of sessions, each of a project, or of all, and filters."""
+
         def speeds(self, project: str | None, chosen: Chosen) -> Facts:
             """Return how fast the LLM calls and the tool calls of sessions were."""
 

@@ -1,16 +1,13 @@
 // Two sessions side by side: their figures, then their events in one tree, aligned by kind and name.
 
 import { ask, byId, data, make, notice, shortcut } from "./base.js";
+import { change, costChange, marked } from "./changes.js";
 import { cost, count, duration, eventCost, many, money } from "./formats.js";
-import { stamp, when } from "./times.js";
-import { difference } from "./words.js";
+import { stamp } from "./times.js";
 import { url } from "./url.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const PAGE = 300;
-// Characters that stay on each side of a change, and those that are worth folding away between.
-const AROUND = 200,
-  FOLDED = 300;
 const FIGURES = [
   ["Duration", (one) => one.seconds, duration],
   ["Cost", (one) => one.cost_nano, (value, one) => (one ? cost(one) : money(value))],
@@ -22,28 +19,6 @@ const FIGURES = [
   ["Tokens out", (one) => one.tokens_out, count],
 ];
 const place = byId("compare");
-
-async function choose() {
-  const { sessions } = await ask("sessions", { limit: 100 });
-  if (sessions.length < 2)
-    return place.replaceChildren(notice("Comparing needs two sessions. Record some with localops demo."));
-  const options = (chosen) =>
-    sessions.map((one) =>
-      make(
-        "option",
-        { value: one.session_id, selected: one.session_id === chosen },
-        `${one.name || "unnamed"} · ${one.state} · ${when(one.began)} · ${duration(one.seconds)}`,
-      ),
-    );
-  const form = make(
-    "form",
-    { class: "two", action: url("compare") },
-    make("label", {}, "First ", make("select", { name: "a" }, options(data.a || sessions[1].session_id))),
-    make("label", {}, "Second ", make("select", { name: "b" }, options(data.b || sessions[0].session_id))),
-    make("button", { class: "main" }, "Compare"),
-  );
-  return place.replaceChildren(form);
-}
 
 /** Show all sessions of the address, and the events of the first one beside those of another. */
 async function show() {
@@ -57,7 +32,17 @@ async function show() {
     ...ids.map((id, at) => (at && at !== other ? ask(`sessions/${encodeURIComponent(id)}`) : null)),
   ]);
   const sessions = ids.map((_, at) => (at === 0 ? comparison.a : at === other ? comparison.b : more[at]));
+  const [first, second] = [ids[other], data.a];
+  const swapped = new URLSearchParams({ a: first, b: second });
+  if (params.get("only")) swapped.set("only", params.get("only"));
+  ids.filter((_, at) => at && at !== other).forEach((id) => swapped.append("also", id));
   place.replaceChildren(
+    make(
+      "div",
+      { class: "bar" },
+      make("a", { class: "button", href: url(`compare?${swapped}`) }, `Swap A and ${letterOf(other)}`),
+      make("a", { class: "button", href: url("compare") }, "Other runs"),
+    ),
     heads(sessions),
     ids.length > 2 ? several(sessions, other) : figures(comparison),
     ...tree(comparison, letterOf(other)),
@@ -150,22 +135,6 @@ function heads(sessions) {
   return make("div", { class: `two ${sessions.length > 2 ? "more-of-them" : ""}` }, sessions.map(head));
 }
 
-/** Return by how much the second is more than the first; for every figure here, less is better. */
-function change(a, b, text) {
-  if (a === null || b === null || a === undefined || b === undefined || a === b)
-    return make("span", { class: "faint" }, a === b ? "=" : "–");
-  if (text(Math.abs(b - a)).startsWith("<") || (a && Math.abs(b - a) / a < 0.005))
-    return make("span", { class: "faint" }, "≈");
-  const share = a ? ` (${b > a ? "+" : "−"}${Math.abs(((b - a) / a) * 100).toFixed(0)} %)` : "";
-  return make("span", { class: b > a ? "more" : "less" }, `${b > a ? "+" : "−"}${text(Math.abs(b - a))}${share}`);
-}
-
-/** Return the difference of two costs, if both are known. */
-function costChange(a, b) {
-  if (!a.cost_at_least && !b.cost_at_least) return change(a.cost_nano, b.cost_nano, money);
-  return make("span", { class: "faint", title: "The cost of some calls is not known" }, "?");
-}
-
 function figures({ a, b }) {
   const row = ([label, value, text]) =>
     make(
@@ -212,6 +181,17 @@ const differs = (line) =>
   line.a.failed !== line.b.failed ||
   line.a.finished !== line.b.finished;
 
+const signed = (nano) => `${nano < 0 ? "−" : "+"}${money(Math.abs(nano))}`;
+
+/** Return by how much more a line cost in the second session, in nano-dollars; null if that is not known. */
+function costOf(line) {
+  const costs = [line.a, line.b].map((one) => {
+    if (!one || one.billed === false || line.kind !== "llm") return one?.cost_nano || 0;
+    return one.finished ? one.cost_nano : null;
+  });
+  return costs.includes(null) ? null : costs[1] - costs[0];
+}
+
 /** Return the events of two sessions; `letter` is that of the second one. */
 function tree(comparison, letter) {
   const body = make("tbody"),
@@ -244,9 +224,12 @@ function tree(comparison, letter) {
     drawn = 0;
     body.replaceChildren();
     extend();
-    const unlike = comparison.lines.filter(differs).length;
-    note.textContent = unlike
-      ? `${many(unlike, "event")} of ${count(comparison.lines.length)} differ`
+    const unlike = comparison.lines.filter(differs);
+    const costs = unlike.map(costOf);
+    const sum = costs.reduce((total, one) => total + (one ?? 0), 0);
+    const spent = costs.some((one) => one === null) ? `${signed(sum)} + ?` : sum ? signed(sum) : "";
+    note.textContent = unlike.length
+      ? `${many(unlike.length, "event")} of ${count(comparison.lines.length)} differ${spent && `: ${spent}`}`
       : "Every event has the same input and output";
   };
   shortcut("d", "Only differences", () => only.click());
@@ -275,9 +258,16 @@ function tree(comparison, letter) {
             make(
               "tr",
               {},
-              ["Event", "A duration", `${letter} duration`, "Difference", "A cost", `${letter} cost`, "Differs"].map(
-                (label, i) => make("th", { scope: "col", class: i && i < 6 ? "num" : null }, label),
-              ),
+              [
+                "Event",
+                "A duration",
+                `${letter} duration`,
+                "Difference",
+                "A cost",
+                `${letter} cost`,
+                "Cost difference",
+                "Differs",
+              ].map((label, i) => make("th", { scope: "col", class: i && i < 7 ? "num" : null }, label)),
             ),
           ),
           body,
@@ -330,6 +320,7 @@ function pair(line, { a, b }, letter) {
     make("td", { class: "num" }, line.a && line.b ? change(line.a.seconds, line.b.seconds, duration) : ""),
     make("td", { class: "num", "data-label": "A" }, line.a ? eventCost({ kind: line.kind, ...line.a }) : ""),
     make("td", { class: "num", "data-label": letter }, line.b ? eventCost({ kind: line.kind, ...line.b }) : ""),
+    make("td", { class: "num" }, costDifference(line)),
     make("td", {}, differences),
   );
   if (!texts.length && !errors.length) {
@@ -348,7 +339,7 @@ function pair(line, { a, b }, letter) {
           below.append(
             make(
               "td",
-              { colspan: 7 },
+              { colspan: 8 },
               errors.map(([side, one]) =>
                 make("div", { class: "text" }, make("h3", {}, `error in ${side}`), failure(one)),
               ),
@@ -365,40 +356,27 @@ function pair(line, { a, b }, letter) {
   return [row, below];
 }
 
+/** Return by how much more a line cost in the second session; nothing where neither cost anything. */
+function costDifference(line) {
+  const by = costOf(line);
+  if (by === null) return make("span", { class: "faint", title: "The cost of one is not known" }, "?");
+  return by ? make("span", { class: by > 0 ? "more" : "less" }, signed(by)) : "";
+}
+
 const failure = (one) =>
   one.error
     ? make("pre", { class: "failed", tabindex: 0 }, one.error)
     : make("p", { class: "faint" }, "No error was recorded.");
 
-/** Return two texts with their differences marked, and notes about omitted parts. */
-function marked({ texts: [one, other], same_before, is_cut }) {
-  const note = (text) => make("span", { class: "faint" }, text);
-  const pieces = difference(one, other);
-  return make(
-    "pre",
-    { tabindex: 0 },
-    same_before ? note(`… ${many(same_before, "character")} before are the same\n`) : null,
-    pieces.map(([kind, text], at) =>
-      kind === "same" ? folded(text, at > 0, at < pieces.length - 1) : make(kind, {}, text),
-    ),
-    is_cut ? note("\n… the rest is not shown: open the events for all of it") : null,
-  );
-}
-
-/** Return a passage that both texts have: a long one with only what is next to a change, and the rest on demand. */
-function folded(text, hasBefore, hasAfter) {
-  const from = hasBefore ? text.slice(0, AROUND).search(/\s\S*$/) + 1 || AROUND : 0;
-  const last = hasAfter ? text.length - AROUND : text.length;
-  const to = hasAfter ? last + Math.max(0, text.slice(last).search(/\s/) + 1) : last;
-  if (to - from < FOLDED) return text;
-  const rest = text.slice(from, to);
-  const open = make(
-    "button",
-    { type: "button", class: "link same", onclick: () => open.replaceWith(rest) },
-    `… ${many(rest.length, "character")} are the same …`,
-  );
-  return [text.slice(0, from), open, text.slice(to)];
-}
-
 const problem = (error) => place.replaceChildren(notice(error.message, "problem"));
-(data.a && data.b ? show() : choose()).catch(problem);
+
+/** Show what the address names: two groups, two calls, two or more runs, or the beginning. */
+async function begin() {
+  const params = new URLSearchParams(location.search);
+  if (params.has("group_a") || params.has("group_b")) return (await import("./compare_groups.js")).groups(place);
+  if (params.has("call")) return (await import("./compare_calls.js")).calls(place);
+  if (data.a && data.b) return show();
+  return (await import("./compare_start.js")).start(place, [data.a, data.b]);
+}
+
+begin().catch(problem);

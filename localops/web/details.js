@@ -6,6 +6,7 @@ import { stamp } from "./times.js";
 import { curl, prose, python } from "./copies.js";
 import { took } from "./previews.js";
 import { Handle } from "./handle.js";
+import { url } from "./url.js";
 import { clipped, conversation, json, parsed, shown, traceback } from "./values.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
@@ -116,10 +117,30 @@ export class Details {
       this.raw && event.raw
         ? event.raw.map((row, index) => part(index ? "Last row, as stored" : "Row, as stored", json(row), row))
         : this._parts(event, part);
-    this.box.replaceChildren(this._head(event, copies(event), event.raw ? switch_ : null), ...inside);
+    // A page in a file leads to no other, and has no rows.
+    const more = event.raw ? [this._earlier(event), copies(event), switch_] : [copies(event)];
+    this.box.replaceChildren(this._head(event, ...more), ...inside);
     this.box.scrollTop = 0;
     if (this.focus) this.box.querySelector(`[aria-label="${this.focus}"]`)?.focus();
     this.focus = "";
+  }
+
+  /** Return a link to a comparison with the call of the same model or tool before this one. */
+  _earlier({ kind, entry, seq }) {
+    if (kind !== "llm" && kind !== "tool") return null;
+    const { run } = this.page;
+    const own = run.seq.indexOf(entry || seq);
+    const isAlike = (at) =>
+      run.kindOf(at) === kind && run.nameOf(at) === run.nameOf(own) && run.start[at] <= run.start[own];
+    const before = own < 0 ? -1 : run.order.indexOf(own) - 1;
+    for (let place = before; place >= 0; place -= 1) {
+      const at = run.order[place];
+      if (!isAlike(at)) continue;
+      const query = new URLSearchParams({ session: run.id, call: run.seq[at], with: run.seq[own] });
+      const title = "Compare it with the call before, word by word";
+      return make("a", { class: "button quiet small", href: url(`compare?${query}`), title }, "Compare");
+    }
+    return null;
   }
 
   _head(event, ...tools) {

@@ -119,6 +119,8 @@ def _about_all(store: HomeStore, program: Program) -> Iterator[tuple[str, Callab
     for text, part in (("gull", None), ("harb* gull", None), ("harbour", "prompt"), ("harbour", "result")):
         asked = Asked(text=text, part=part)
         yield f"calls with {text} in {part}", partial(_searched, store, asked, {**order, "limit": 500})
+    both = ((PROJECT, Filters(tag="nightly")), (PROJECT, Filters(model="gpt-4o")))
+    yield "groups", partial(store.compare_groups, *both)
     yield "summary", partial(store.summary, PROJECT, Filters(), Filters(until=T0 + 300_000_000_000))
     yield "snippets", partial(store.snippets, PROJECT, "gull harbour", program.sessions)
     yield "all as jsonl", partial(_all_written, store, "jsonl")

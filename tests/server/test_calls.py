@@ -173,3 +173,18 @@ def test_many_rows_are_read_in_the_background(tmp_path: Path, monkeypatch: pytes
         time.sleep(0.02)
     assert (later["calls"], later["unread"], later["exact"]) == (6, 0, True)
     reader.close()
+
+
+def test_groups_of_sessions_are_compared(running: RealHub) -> None:
+    """Each by filters of its own; a group of another project, or by an unknown filter, is refused."""
+    for name in ("old prompt", "new prompt", "new prompt"):
+        assert running.take(batch_of(_session(name)[1]))[0] == 200
+    facts = _get(running, "compare/groups", a="tag=old+prompt", b="tag=new+prompt&state=Success&since=1h")
+    assert (facts["a"]["sessions"], facts["b"]) == (1, {"sessions": 2, "states": {"Success": 2}})
+    figures = {line["name"]: line for line in facts["figures"]}
+    assert figures["tool_calls"]["b"] == {"count": 2, "mean": 3.0, "low": 3.0, "high": 3.0}
+    assert figures["cost_usd"]["a"]["mean"] == pytest.approx(3e-9)
+    assert (figures["tool_calls"]["difference"]["by"], facts["scores"]) == (0.0, [])
+    for query, status in (("a=tag%3Da", 400), ("a=x%3D1&b=tag%3Db", 400), ("a=project%3Dother&b=tag%3Db", 404)):
+        assert running.ask("GET", f"/api/1/compare/groups?{query}")[0] == status, query
+    assert _get(running, "compare/groups", a="tag=nothing", b="tag=old+prompt")["a"]["sessions"] == 0

@@ -34,12 +34,12 @@ def look_up(word: str) -> list[str]:
     return [word, word.upper()]
 
 
-def speak(model: str, question: str, answer: str) -> None:
+def speak(model: str, question: str, answer: str, tokens: int = 120) -> None:
     """Record a call of a language model."""
     event = localops.LLMEvent(
         model=model,
         prompt=[{"role": "system", "content": "Be brief."}, {"role": "user", "content": question}],
-        prompt_tokens=120,
+        prompt_tokens=tokens,
         completion_tokens=30,
     )
     event.completion = {"role": "assistant", "content": answer}
@@ -313,7 +313,7 @@ def reworded() -> None:
 
     for run, sentence in enumerate(sentences):
         session = begin(f"reworded {run}", ["reworded"])
-        speak("gpt-4o", f"{sentence}\n{rules}\nTicket {run}", "A bill.")
+        speak("gpt-4o", f"{sentence}\n{rules}\nTicket {run}", "A bill.", 120 + run)
         with suppress(TimeoutError):
             route(run)
         fetch("https://shop.example/", 20)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 
 import pytest
@@ -12,9 +13,10 @@ from tests.web.conftest import Visit, recorded, serving, visiting
 
 @pytest.fixture(scope="module")
 def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Serve a home with three runs of one program."""
+    """Serve a home with three runs of one program, and one that calls a tool very often."""
     home = tmp_path_factory.mktemp("compare") / "home"
     recorded(home, "reworded")
+    recorded(home, "circling")
     with serving(home) as link:
         yield link
 
@@ -28,7 +30,7 @@ def visit(chromium: Browser, link: str, request: pytest.FixtureRequest) -> Itera
 
 def _ids(visit: Visit) -> list[str]:
     """Return the sessions in the order of their start."""
-    sessions = visit.facts("sessions")["sessions"]
+    sessions = visit.facts("sessions?tag=reworded")["sessions"]
     return [one["session_id"] for one in sorted(sessions, key=lambda one: one["name"])]
 
 
@@ -181,3 +183,62 @@ def test_nothing_is_cut_off_on_a_phone(visit: Visit) -> None:
     page = visit.open("/calls")
     page.locator("#groupings a").last.wait_for()
     assert page.evaluate(outside) == []
+
+
+def test_runs_are_found_and_swapped(visit: Visit) -> None:
+    """By a part of a name; what each difference costs is shown, and swapped with the runs."""
+    page = visit.open("/compare")
+    for letter, name in (("A", "rewor 0"), ("B", "rewor 1")):
+        page.locator(".runs summary", has_text=f"{letter}:").click()
+        page.get_by_label(f"Find run {letter}").fill(name)
+        entry = page.locator(".menu[open] .choice")
+        expect(entry).to_have_count(1)
+        entry.click()
+    page.locator("#compare-them").click()
+    expect(page.locator("#compare .two h2")).to_have_text(["A: reworded 0", "B: reworded 1"])
+    costs = page.locator(".pairs tr", has_text="gpt-4o").locator("td").nth(6)
+    expect(costs).to_have_text(re.compile(r"^[+−]\$0\.\d+$"))
+    before = costs.inner_text()
+    page.get_by_role("link", name="Swap A and B").click()
+    expect(page.locator("#compare .two h2")).to_have_text(["A: reworded 1", "B: reworded 0"])
+    expect(costs).to_have_text(before.translate(str.maketrans("+−", "−+")))
+    assert page.url.endswith(f"a={_ids(visit)[1]}&b={_ids(visit)[0]}")
+
+
+def test_groups_of_runs_have_averages(visit: Visit) -> None:
+    """Chosen by the filters of the list, which are in the address; swapped, a difference has the other sign."""
+    page = visit.open("/compare?group_a=tag%3Dreworded&group_b=")
+    expect(page.locator(".groups")).to_have_text("Choose a filter for each group.")
+    page.locator(".group").last.locator("summary", has_text="State").click()
+    page.locator(".menu[open] .choice", has_text="Failure").click()
+    expect(page.locator(".group h2")).to_have_text(["A: 3 runs", "B: 1 run"])
+    rows = page.locator(".groups tbody tr")
+    shown = rows.filter(has_text="Tool calls").locator("td")
+    expect(shown.first.locator("b")).to_have_text("2")
+    expect(shown.last).to_have_text(re.compile(r"^\+398 \(\+19900 %\)"))
+    figures = visit.facts("compare/groups?a=tag%3Dreworded&b=state%3DFailure")["figures"]
+    spent = next(line for line in figures if line["name"] == "cost_usd")["a"]
+    assert spent["low"] < spent["mean"] < spent["high"]
+    expect(rows.filter(has_text="Cost").locator("small").first).to_have_text(re.compile(r"\(\$0\.\d+ … \$0\.\d+\)"))
+    page.get_by_role("button", name="Swap A and B").click()
+    expect(shown.last).to_have_text(re.compile("^−398"))
+    expect(page.locator(".group h2").last).to_have_text("B: 3 runs")
+    page.go_back()
+    expect(page.locator(".group h2").first).to_have_text("A: 3 runs")
+
+
+def test_two_calls_of_a_run_differ_by_words(visit: Visit) -> None:
+    """From a call to the one before it; another call is found by words in it."""
+    calls = visit.facts("calls?tool=fetch&session=" + visit.facts("sessions?tag=loop")["sessions"][0]["session_id"])
+    last = calls["calls"][0]
+    page = visit.open(f"/s/{last['session_id']}?event={last['seq']}")
+    page.locator("#details").get_by_role("link", name="Compare").click()
+    page.wait_for_url("**/compare?session=*&call=*&with=*")
+    text = page.locator(".text", has_text="Arguments")
+    expect(text.locator("del, ins")).to_have_text(["6", "7"])
+    page.get_by_role("link", name="Swap A and B").click()
+    expect(text.locator("del, ins")).to_have_text(["7", "6"])
+    page.locator("#compare summary", has_text="A:").click()
+    page.get_by_label("Find call A").fill("page=6 fetch")
+    page.locator(".menu[open] .choice").first.click()
+    expect(text.locator("h2")).to_have_text("Arguments the same in both")
