@@ -525,4 +525,4 @@ def test_the_record_that_ci_keeps_is_that_of_the_failed_run(
     done = recipe(re.sub(r"^ {6}", "", script, flags=re.MULTILINE))
     assert done.returncode == 0, done.stderr
     page = (tmp_path / "run.html").read_text()
-    assert [name in page for name in ("a bad run", "a later run", "a run")] == [fails, False, not fails]
+    assert [f'"name":"{name}"' in page for name in ("a bad run", "a later run", "a run")] == [fails, False, not fails]

@@ -186,6 +186,8 @@ class SessionIndex:
         changed: dict[bytes, int] = dict(ask(reader, "changed", after=self._seen))
         for session in changed:
             self._classes.pop(session, None)
+            if self._hosts.get(session) == "":  # its host may have become known
+                del self._hosts[session]
             self._tags.pop(session, None)
         ids = encode.dumps([session.hex() for session in changed]).decode()
         entries = [Listed(project, *line) for line in ask(reader, "catalogue_of", ids=ids)]
@@ -516,7 +518,7 @@ class SessionIndex:
         return self._sums[_OF.get(name, name)]
 
     def _learn_hosts(self, project: Project) -> None:
-        """Look up the hosts of new sessions; a session never moves, so each is looked up once."""
+        """Look up the hosts of sessions that are not known; a session never moves."""
         if len(self._hosts) == len(self._ids):
             return
         unknown = [session for session in self._ids if session not in self._hosts]
