@@ -108,6 +108,7 @@ _TRACES = {
     "distributions": '"sessions":1',
     "attachment": _WORD,
     "charts": _WORD,
+    "speeds": '"p50":0.0',
     "project": '"name":"mine"',
     "trace_metrics": '"span_count":',
     "metrics": '{project="mine"',
