@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
     from typing import Any
 
+    from localops.encoding.openmetrics import Family
     from localops.otlp.records import Record
     from localops.otlp.spans import Span
     from localops.reading.facts import Facts
@@ -290,6 +291,10 @@ class HomeStore(HomeReader):
                 came -= proof.still_named(where.reader, came)
         self._files_known[project] = upto
         return came
+
+    def beneath(self) -> list[Family]:
+        """Return the metrics of what keeps the rows, beside those of the hub's folder: none."""
+        return []
 
     def try_writing(self, project: str) -> None:
         """Raise Unavailable if rows or files cannot be stored in a project now; one that was removed is no problem."""

@@ -159,6 +159,7 @@ class OperatorApi:
                 "localops_hub_disk_size_bytes", "Bytes of the data folder's file system.", disk.f_frsize * disk.f_blocks
             )
             yield gauge("localops_hub_disk_free_bytes", "Bytes of it that are free.", disk.f_frsize * disk.f_bavail)
+        yield from self._survey.beneath
         if not self._survey.is_whole:
             return
         whole = list(held.values())

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from contextlib import AbstractContextManager
     from typing import Any, BinaryIO, Protocol
 
+    from localops.encoding.openmetrics import Family
     from localops.otlp.receiving import Outcome
     from localops.otlp.records import Record
     from localops.otlp.spans import Span
@@ -253,6 +254,9 @@ if TYPE_CHECKING:
 
         def retire(self, project: str, choices: Sequence[Choice]) -> Taken:
             """Remove sessions that were kept long enough; their rows are accepted and not stored when sent again."""
+
+        def beneath(self) -> list[Family]:
+            """Return the metrics of what keeps the rows, beside those of the hub's folder."""
 
         def try_writing(self, project: str) -> None:
             """Raise Unavailable if rows or files cannot be stored in a project now."""

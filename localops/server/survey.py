@@ -18,6 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from localops.encoding.openmetrics import Family
     from localops.server.senders import Sender
     from localops.server.store import Store
 
@@ -54,6 +55,8 @@ class Survey:
         self._held: dict[str, Held] = {}
         # Whether every project has been looked at.
         self.is_whole = False
+        # The metrics of what keeps the rows.
+        self.beneath: list[Family] = []
 
     def held(self) -> dict[str, Held]:
         """Return what is known, and look again in a thread if that is some time ago."""
@@ -85,6 +88,7 @@ class Survey:
         wanted = self._wants_senders()
         try:
             self._also()
+            self.beneath = self._store.beneath()
             names = self._store.projects()
             for name in names:
                 if self._closed:

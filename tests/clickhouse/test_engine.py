@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import socket
 import threading
 from pathlib import Path
@@ -19,10 +20,12 @@ ODD = ["", "a'b", "back\\slash", "new\nline", "tab\t", "\0", "{name}", "\u2028",
 def test_a_url_names_hosts_a_database_and_a_user(tmp_path: Path) -> None:
     """A URL names hosts, a database and a user; the password never shows."""
     (tmp_path / "password").write_text("secret\n")
-    where = address(f"clickhouse://me@one:9000,two,[::1]/runs?password_file={tmp_path}/password&insert_quorum=2", {})
+    where = address(
+        f"clickhouse://me@one:9000,two,[::1]/runs?password_file={tmp_path}/password&insert_quorum=2&cluster=all", {}
+    )
     assert where.hosts == ("http://one:9000", "http://two:8123", "http://[::1]:8123")
     assert (where.database, where.user, where.password) == ("runs", "me", "secret")
-    assert where.settings == (("insert_quorum", "2"),)
+    assert (where.settings, where.cluster) == ((("insert_quorum", "2"),), "all")
     assert "secret" not in f"{where} {where!r}"
     secure = address("clickhouses://one", {"LOCALOPS_CLICKHOUSE_PASSWORD": "from here"})
     assert (secure.hosts, secure.user, secure.password) == (("https://one:8443",), "default", "from here")
@@ -37,6 +40,7 @@ def test_a_url_names_hosts_a_database_and_a_user(tmp_path: Path) -> None:
         ("clickhouse://me:geheim@one/db", "can be read by others"),
         ("clickhouse://one/da-ta", "expected a database of letters"),
         ("clickhouse://one/db?password_file=/not/there", "cannot be read: /not/there: No such file"),
+        ("clickhouse://one/db?cluster=a b", "expected a cluster of letters"),
         ("clickhouse://one/db?ca=/not/there", "the certificates /not/there are not there"),
     ],
 )
@@ -149,6 +153,18 @@ def test_tables_are_made_once_and_again(clickhouse: Server) -> None:
     engine.put("lo_migration", ("number", "at_ns"), [(migrations.newest() + 1, 1)])
     with pytest.raises(migrations.NewerTables, match="upgrade it"):
         migrations.migrate(engine)
+
+
+def test_tables_of_a_cluster_are_replicated() -> None:
+    """They are made on all of its hosts, under a path of their own database."""
+    where = Address(("http://one:8123",), "runs", cluster="all")
+    for number in migrations.numbers():
+        for statement in migrations.statements(number, modern=False):
+            filled = migrations._filled(statement, where)
+            assert " on cluster `all` " in filled
+            if (table := re.match(r"create table if not exists (\w+)", filled)) is not None:
+                path = f"'/clickhouse/tables/{{shard}}/runs/{table[1]}', '{{replica}}', "
+                assert f"ReplicatedReplacingMergeTree({path}" in filled
 
 
 def test_both_forms_of_the_tables_have_the_same_columns() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 from dataclasses import replace
 from pathlib import Path
@@ -12,13 +13,16 @@ from typing import Any
 import pytest
 
 from localops import clock, config
+from localops.encoding import openmetrics
 from localops.errors import ConfigError
 from localops.reading import mirrored
 from localops.recording.scores import Score
-from localops.server.clickhouse.engine import Engine, address
+from localops.server.clickhouse.condition import Hosts
+from localops.server.clickhouse.engine import Address, Engine, address
 from localops.server.keys import Keys
 from localops.server.policy import Rules
 from localops.server.retention import BEGIN
+from localops.server.survey import Survey
 from tests.clickhouse.both import Both
 from tests.clickhouse.programs import PROJECT, Program
 from tests.clickhouse.servers import Server
@@ -163,6 +167,26 @@ def test_retire_and_judge_reach_clickhouse(cold: tuple[Both, Program]) -> None:
     assert both.store.sums(PROJECT) == both.home.sums(PROJECT)
     both.lose_mirror()
     assert both.store.sums(PROJECT) == both.home.sums(PROJECT)
+
+
+def test_metrics_tell_of_every_host(both: Both, clickhouse: Server) -> None:
+    """Parts, rows and bytes of each table, deletions, and which host does not answer."""
+    for step in Program(42, sessions=2, machines=1).steps(doors=False, deletions=False):
+        step(both.store)
+    survey = Survey(both.store, both.store.folder, lambda: None)
+    survey._look()
+    text = openmetrics.text(survey.beneath).decode()
+    here = f"127.0.0.1:{clickhouse.port}"
+    assert f'localops_hub_clickhouse_up{{host="{here}"}} 1' in text
+    for figure in ("parts", "rows", "bytes"):
+        [many] = re.findall(rf'localops_hub_clickhouse_{figure}{{host="{here}",table="lo_event"}} (\d+)', text)
+        assert int(many) > 0
+    assert "localops_hub_waiting_sessions " in text
+    hosts = Hosts(Address(("http://127.0.0.1:1", f"http://{here}"), both.database))
+    up, *others = hosts.families()
+    assert [(sample.value, dict(sample.labels)["host"]) for sample in up.samples] == [(0, "127.0.0.1:1"), (1, here)]
+    assert {dict(sample.labels)["host"] for family in others for sample in family.samples} == {here}
+    hosts.close()
 
 
 def test_a_backup_of_the_cache_is_restored(tmp_path: Path, clickhouse: Server) -> None:

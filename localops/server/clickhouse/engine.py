@@ -44,6 +44,7 @@ _PASSING = frozenset({159, 164, 202, 203, 209, 210, 236, 241, 242, 243, 252, 285
 # A user without this name or password, or that may not come from here.
 _UNKNOWN_USER = frozenset({192, 193, 194, 195, 516})
 _LONGEST_MESSAGE = 400
+_CLUSTER = re.compile(r"[A-Za-z0-9_-]+")
 _LOOPBACK = re.compile(r"://(localhost|127[.\d]+|\[::1\])(:\d+)?$")
 # Where a value stands in a statement.
 _PLACE = re.compile(r"\{(\w+)\}")
@@ -71,6 +72,7 @@ class Address:
     password: str = field(default="", repr=False)
     ca: str | None = None  # a file of certificates to trust instead of the system's
     settings: tuple[tuple[str, str], ...] = ()  # sent with every statement
+    cluster: str | None = None  # of the servers' configuration, on all hosts of which tables are made
 
     @property
     def is_secure(self) -> bool:
@@ -86,8 +88,9 @@ class Address:
 def address(url: str, environ: Mapping[str, str] = os.environ) -> Address:
     """Return what a URL like clickhouse://user@host:8123,host2:8123/database names; raise ConfigError.
 
-    `?password_file=PATH` and `?ca=PATH` name files; other options are settings of ClickHouse.  Without a password file
-    the password is in $LOCALOPS_CLICKHOUSE_PASSWORD.  A password in the URL is refused: others see command lines.
+    `?password_file=PATH` and `?ca=PATH` name files, and `?cluster=NAME` replicas on which tables are made; other
+    options are settings of ClickHouse.  Without a password file the password is in $LOCALOPS_CLICKHOUSE_PASSWORD.
+    A password in the URL is refused: others see command lines.
     """
     example = "expected clickhouse://USER@HOST:8123/DATABASE, or clickhouses:// for TLS"
     scheme, mark, rest = url.partition("://")
@@ -117,7 +120,11 @@ def address(url: str, environ: Mapping[str, str] = os.environ) -> Address:
     ca = options.pop("ca", None)
     if ca is not None and not os.path.isfile(ca):
         raise ConfigError(f"invalid store {url!r}: the certificates {ca} are not there")
-    return Address(hosts, database, unquote(user) or "default", password, ca, tuple(sorted(options.items())))
+    cluster = options.pop("cluster", None)
+    if cluster is not None and not _CLUSTER.fullmatch(cluster):
+        raise ConfigError(f"invalid store {url!r}: expected a cluster of letters, digits, _ and -, got {cluster!r}")
+    settings = tuple(sorted(options.items()))
+    return Address(hosts, database, unquote(user) or "default", password, ca, settings, cluster)
 
 
 def _host(scheme: str, place: str, problem: str) -> str:

@@ -11,7 +11,7 @@ from importlib import resources
 
 from localops import clock
 from localops.errors import LocalopsError
-from localops.server.clickhouse.engine import Engine, EngineError
+from localops.server.clickhouse.engine import Address, Engine, EngineError
 
 # Servers since then have codecs, texts of few values, indexes of words and fsync after an insert.
 MODERN = (23,)
@@ -31,13 +31,13 @@ def newest() -> int:
     return max(numbers())
 
 
-def migrate(engine: Engine, *, cluster: str | None = None) -> list[int]:
+def migrate(engine: Engine) -> list[int]:
     """Make the database and its tables, or bring them to the newest form; return the steps that ran.
 
-    `cluster` names a cluster of the server's configuration: tables are then replicated and made on all of its hosts.
+    Where the address names a cluster, tables are replicated and made on all of its hosts.
     """
-    _make_database(engine, cluster)
-    engine.do(_filled(_REMEMBER, cluster))
+    _make_database(engine)
+    engine.do(_filled(_REMEMBER, engine.address))
     done = {number for (number,) in engine.ask(f"select number from {_REMEMBERED}")}  # noqa: S608
     if done and max(done) > newest():
         raise NewerTables(
@@ -46,20 +46,19 @@ def migrate(engine: Engine, *, cluster: str | None = None) -> list[int]:
     steps = [number for number in numbers() if number not in done]
     for number in steps:
         for statement in statements(number, modern=engine.version >= MODERN):
-            engine.do(_filled(statement, cluster))
+            engine.do(_filled(statement, engine.address))
         engine.put(_REMEMBERED, ("number", "at_ns"), [(number, clock.now_ns())])
     return steps
 
 
-def _make_database(engine: Engine, cluster: str | None) -> None:
+def _make_database(engine: Engine) -> None:
     name = engine.address.database
     try:
         engine.ask("select 1 as one")
     except EngineError as error:
         if error.code != _UNKNOWN_DATABASE:
             raise
-        on = f"on cluster {cluster}" if cluster else ""
-        engine.do(f"create database if not exists {name} {on}", without_database=True)
+        engine.do(f"create database if not exists {name} {_on(engine.address)}", without_database=True)
 
 
 def numbers() -> list[int]:
@@ -78,16 +77,20 @@ def statements(number: int, *, modern: bool) -> list[str]:
     return [statement.strip() for statement in text.split(";") if statement.strip()]
 
 
-def _filled(statement: str, cluster: str | None) -> str:
+def _on(where: Address) -> str:
+    return "" if where.cluster is None else f"on cluster `{where.cluster}`"
+
+
+def _filled(statement: str, where: Address) -> str:
     """Return a statement with its engine and, on a cluster, where it runs."""
 
     def engine(found: re.Match[str]) -> str:
         table = found[1]
         version = _VERSIONS.get(table, "rev")
-        if cluster is None:
+        if where.cluster is None:
             return f"ReplacingMergeTree({version})"
-        path = f"/clickhouse/tables/{{shard}}/{table}"
+        path = f"/clickhouse/tables/{{shard}}/{where.database}/{table}"
         return f"ReplicatedReplacingMergeTree('{path}', '{{replica}}', {version})"
 
-    statement = statement.replace("{on_cluster}", f"on cluster {cluster}" if cluster else "")
+    statement = statement.replace("{on_cluster}", _on(where))
     return re.sub(r"\{engine:(\w+)\}", engine, statement)

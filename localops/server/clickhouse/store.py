@@ -15,6 +15,7 @@ from typing import cast
 
 from localops import config
 from localops.config import Config
+from localops.encoding.openmetrics import gauge
 from localops.errors import JournalError, LocalopsError, NotFound
 from localops.journal.reader import Reader, SQLiteError
 from localops.journal.sql import statements
@@ -22,6 +23,7 @@ from localops.reading.home import Home
 from localops.server import logs
 from localops.server.clickhouse import archive, checking, mirror, outbox
 from localops.server.clickhouse.archive import Archive
+from localops.server.clickhouse.condition import Hosts
 from localops.server.clickhouse.engine import EngineError
 from localops.server.clickhouse.lease import Held
 from localops.server.clickhouse.migrations import migrate
@@ -38,6 +40,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from localops.encoding.openmetrics import Family
     from localops.journal.journal import Journal
     from localops.reading.facts import Facts
     from localops.reading.home import Project
@@ -84,6 +87,7 @@ class ClickHouseStore(HomeStore):
         # How often another folder was found to be the cache of that database since this one, by who has no lease.
         self.times_elsewhere = 0
         self._bound = bound
+        self._hosts = Hosts(engine.address)
         self._outboxes: dict[str, Outbox] = {}
         self._names: tuple[float, list[str]] = (0.0, [])
         self._has_tables = False
@@ -230,6 +234,7 @@ class ClickHouseStore(HomeStore):
         if self.lease is not None:
             self.lease.give_back()
         self.engine.close()
+        self._hosts.close()
 
     # Beside requests
 
@@ -352,6 +357,12 @@ class ClickHouseStore(HomeStore):
         except EngineError as error:
             raise Unavailable(_NOT_NOW, error) from error
         return rows, size - sum(map(size_of, (path, f"{path}-wal"))) + in_clickhouse
+
+    def beneath(self) -> list[Family]:
+        """Return the metrics of every host of ClickHouse, and of what waits for it."""
+        waiting = sum(len(kept.dirty) for kept in list(self._outboxes.values()))
+        about = "Sessions whose figures are not in ClickHouse yet; their rows are."
+        return [gauge("localops_hub_waiting_sessions", about, waiting), *self._hosts.families()]
 
     def try_writing(self, project: str) -> None:
         """Raise Unavailable if rows or files cannot be stored in a project now."""
