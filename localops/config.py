@@ -16,6 +16,7 @@ from localops.output import say_once
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    import re
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
@@ -58,6 +59,8 @@ class Config:
     durability: str
     strict: bool
     redact: bool | Callable[[str], str] | Iterable[Any]
+    # The patterns in the home's config.toml: they hold whatever `redact` is, unless it is False.
+    patterns: tuple[re.Pattern[str], ...]
     budget_usd: float | None
     on_budget: Callable[[Any, float, float], object] | None
     on_loop: Callable[[Any, Any], object] | None
@@ -137,9 +140,22 @@ class Config:
                 if given:
                     self.given[name] = value
                 break
+        self._take_patterns(folder, written.get("redact"), wrong)
         if hidden is not None:
             wrong.append(hidden if self.budget_usd is None else ConfigError(str(hidden)))
         return wrong, [*_strays_in_file(folder, written), *_strays_in_environment()]
+
+    def _take_patterns(self, folder: str, written: Any, wrong: list[ConfigError]) -> None:
+        """Set the patterns of the home's file, though another place may be nearer for `redact`."""
+        self.patterns = ()
+        if not isinstance(written, list):
+            return
+        try:
+            self.patterns = tuple(_redact(written))
+        except (TypeError, ValueError) as error:
+            problem = _wrong("redact", f"{_file(folder)}: invalid redact", written, error)
+            if str(problem) not in map(str, wrong):
+                wrong.append(problem)
 
     def folder(self) -> str:
         """Return the folder of the project that these options record into."""

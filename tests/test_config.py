@@ -280,3 +280,46 @@ def test_every_variable_of_the_page_is_known(monkeypatch: pytest.MonkeyPatch, tm
     for name in sorted({*re.findall(r"LOCALOPS_[A-Z_]+[A-Z]", page)} - {*os.environ}):
         monkeypatch.setenv(name, "1")
     assert [problem for problem in config.problems(str(tmp_path)) if "unknown" in problem] == []
+
+
+_ACME, _EMP = "ACME-" + "0A" * 10, "EMP-123456"
+
+
+@pytest.mark.parametrize(
+    ("options", "variable", "kept"),
+    [
+        ({}, None, {_EMP}),
+        ({"redact": True}, None, {_EMP}),
+        ({"redact": [r"EMP-\d{6}"]}, None, set()),
+        ({"redact": lambda text: text}, None, {_EMP}),
+        ({}, "true", {_EMP}),
+        ({"redact": False}, None, {_ACME, _EMP}),
+        ({}, "false", {_ACME, _EMP}),
+    ],
+)
+def test_patterns_of_the_home_hold_beside_others(
+    written: Callable[[str], Path],
+    monkeypatch: pytest.MonkeyPatch,
+    options: dict[str, Any],
+    variable: str | None,
+    kept: set[str],
+) -> None:
+    """Those in its file hold whatever a program asks for, unless it asks for no redaction."""
+    written("redact = ['ACME-[0-9A-F]{20}']")
+    if variable is not None:
+        monkeypatch.setenv("LOCALOPS_REDACT", variable)
+    session = localops.init(**options)
+    assert session is not None
+    session.record(localops.ActionEvent(action_type="step", params={"at": f"{_ACME} {_EMP}"}))
+    [event] = [event for event in session.events if event["kind"] == "action"]
+    assert {secret for secret in (_ACME, _EMP) if secret in str(event)} == kept
+
+
+def test_a_bad_pattern_in_the_file_is_reported_though_another_setting_is_nearer(written: Callable[[str], Path]) -> None:
+    """Once, with its file."""
+    written("redact = ['ACME-(']")
+    given: list[dict[str, Any]] = [{}, {"redact": True}]
+    for options in given:
+        with pytest.raises(ConfigError) as refused:
+            Config(**options)
+        assert str(refused.value).count("config.toml: invalid redact: expected valid regular expressions") == 1

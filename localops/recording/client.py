@@ -495,7 +495,7 @@ class Client:
         return kept
 
     def _encoder(self, folder: str, config: Config) -> encode.Encoder:
-        key = (folder, config.api_key, config.max_value, id(config.redact))
+        key = (folder, config.api_key, config.max_value, id(config.redact), config.patterns)
         known = self._encoders.get(key)
         if known is None:
             cleaner = redactor(config)

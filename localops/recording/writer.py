@@ -424,5 +424,9 @@ def redactor(config: Config) -> Redactor | None:
         return None
     secrets = [config.api_key] if config.api_key else []
     if callable(wanted):
-        return Redactor(secrets=secrets, hook=lambda _, text: wanted(text), environ=os.environ)
-    return Redactor(secrets=secrets, patterns=() if wanted is True else tuple(wanted), environ=os.environ)
+        return Redactor(
+            secrets=secrets, patterns=config.patterns, hook=lambda _, text: wanted(text), environ=os.environ
+        )
+    own = () if wanted is True else wanted
+    patterns = dict.fromkeys((*config.patterns, *own))
+    return Redactor(secrets=secrets, patterns=patterns, environ=os.environ)

@@ -115,11 +115,10 @@ class Sweep:
     def __init__(self, home: str, *, since_ns: int = 0, progress: Callable[[int], None] | None = None) -> None:
         settings = Config(home=home)
         # `redact = false` was about recording.
-        self.redactor: Redactor = redactor(settings) or _ours()
+        self.redactor: Redactor = redactor(settings) or _ours(home)
         self._home, self._since_ns = home, since_ns
         self._progress = progress or (lambda _: None)
-        own = settings.redact
-        self.result = Swept(patterns=0 if isinstance(own, bool) or callable(own) else len(list(own)))
+        self.result = Swept(patterns=len(settings.patterns))
         self._project: str | None = None
         # By digest: the first row that names a blob in which there is a secret.
         self._naming: dict[str, tuple[str, str] | None] = {}
@@ -516,8 +515,8 @@ def total(home: str, names: Iterable[str]) -> int:
     return many
 
 
-def _ours() -> Redactor:
-    made = redactor(Config(redact=True))
+def _ours(home: str | None = None) -> Redactor:
+    made = redactor(Config(home=home, redact=True))
     assert made is not None
     return made
 
