@@ -349,7 +349,7 @@ def _common(common: Facts | None) -> Iterator[Sentence]:
         called: Sentence = [" ", Recorded(one["name"])] if one["name"] else []
         sentence += [", " if number else "", Word(one["kind"]), *called, f" ×{output.count(one['errors'])}"]
     rest = common["calls_count"] - len(common["calls"])
-    yield [*sentence, f" and {output.counted(rest, 'more')}." if rest > 0 else "."]
+    yield [*sentence, f" and {output.count(rest)} more." if rest > 0 else "."]
     others = f"{output.counted(common['errors'] - 1, 'other')} followed, the last at {_when(common['last'])} UTC."
     if first["is_first_error"]:
         yield [f"The first error is the first of them; {others}"]
