@@ -7,6 +7,7 @@ deleted here.  What came from which journal is kept (`received`), to answer a se
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from typing import NamedTuple
 
 from localops import clock
@@ -195,7 +196,7 @@ class _Taking:
         self.scrubbed: list[tuple[Stored, Stored]] = []  # of these, the rows that were scrubbed, each as it was and is
         self._about: frozenset[bytes] = frozenset()  # rows of the batch about others that were scrubbed
         self._otherwise: frozenset[bytes] = frozenset()  # events of those that another machine has scrubbed
-        self._old_bodies: list[str | None] = []  # of rows that came as they were before they were scrubbed
+        self._old_bodies: list[str | None] = []  # of rows that stay out, as what came is in part what was scrubbed
         self._looks_up = False  # whether rows were scrubbed here, or come scrubbed
         self.position: list[Any] = []  # seq and id of the newest row here, from which a sender sees a set-back hub
 
@@ -367,6 +368,8 @@ class _Taking:
             self.replaced.append(came)
         elif came not in bundle.without_content_as_sent(here):
             self.conflicts[row.seq] = CONFLICT
+            if self._looks_up and scrubbed.has_been(execute, row.id):
+                self._old_bodies.append(row.body)
 
     def _count(self, execute: Execute, many: int) -> None:
         key = counted_under(self.batch.journal)
@@ -404,12 +407,18 @@ class _Taking:
             self.conflicts[seq] = CONFLICT
 
     def _scrub_further(self, seq: int, here: Stored, came: Stored) -> None:
-        """Compare two forms of a row that two machines have scrubbed: the one in which more is removed stays."""
-        if scrubbed.is_cut(here, came):
+        """Compare two forms of a row that two machines have scrubbed: the one in which more is removed stays.
+
+        A row shows the beginning of a file at most, so that the files are compared, too.
+        """
+        if scrubbed.is_cut(here, came, partial(scrubbed.is_cut_file, self.journal.folder)):
             self.replaced.append(came)
             self.scrubbed.append((here, came))
-        elif not scrubbed.is_cut(came, here):
+            return
+        # A row with another file is not held: its sender would miss the file here, and send it again.
+        if not scrubbed.is_cut(came, here, scrubbed.same_file):
             self.conflicts[seq] = scrubbed.OTHERWISE
+        self._old_bodies.append(came.body)
 
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:
         ends = {row.seq: row for row in self.batch.rows}

@@ -11,6 +11,7 @@ send cannot make it forget or change anything else.
 
 from __future__ import annotations
 
+import os
 import re
 from hashlib import sha256
 from itertools import zip_longest
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
     from localops.journal.stored import Stored
 
     Execute = Callable[..., Any]
+    IsFileCut = Callable[[str, str], bool]
 
 KIND, NAME = "journal", "scrubbed"
 REFUSED = "it was scrubbed there, and this is the row of before: run `localops scrub` here, too"
@@ -51,7 +53,9 @@ _ABOUT = (
 _LISTED = "select seq, parent, body from event where seq between ? and ? and kind = ? and name = ?"
 _COLUMNS = frozenset(("seq", "name", "model", "tags", "sum", "body"))  # that may differ
 _BLOB = re.compile(r"blob:[0-9a-f]{64}")
-_FILE_KEYS = frozenset(("$blob", "$len"))
+# As in a text; longer labels are not written.
+_NOTE_IN_FILE = re.compile(rb"\[redacted:[^\[\]]{0,200}\]")
+_MOST_COMPARED = 64 << 20  # bytes of a file, which is read whole
 
 
 class Replacement(NamedTuple):
@@ -178,19 +182,59 @@ def all_of(reader: Reader) -> list[Replacement]:
 # Whether a row is another one with notes in the place of secrets
 
 
-def is_cut(old: Stored, new: Stored) -> bool:
-    """Return whether a row is another one, whole or without its content, with notes in some places."""
-    return any(_is_cut(form, new) for form in _forms(old))
+def _any_file(*_: str) -> bool:
+    return True
 
 
-def _is_cut(old: Stored, new: Stored) -> bool:
+def same_file(was: str, now: str) -> bool:
+    """Return whether two digests are equal: only then nothing is in one file that is not in the other."""
+    return was == now
+
+
+def is_cut(old: Stored, new: Stored, is_file_cut: IsFileCut = _any_file) -> bool:
+    """Return whether a row is another one, whole or without its content, with notes in some places.
+
+    `is_file_cut` returns whether a file may take the place of another one, by their digests: any may, if not given.
+    """
+    return any(_is_cut(form, new, is_file_cut) for form in _forms(old))
+
+
+def is_cut_file(project: str, was: str, now: str) -> bool:
+    """Return whether a blob is another one with notes in some places, both by digest; False if that cannot be known."""
+    if was == now:
+        return True
+    try:
+        paths = blobs.find(project, was), blobs.find(project, now)
+        if max(map(os.path.getsize, paths)) > _MOST_COMPARED:
+            return False
+        old, new = (_bytes_of(path) for path in paths)
+    except (OSError, ValueError):
+        return False
+    at = done = 0
+    for note in _NOTE_IN_FILE.finditer(new):
+        part = new[done : note.start()]
+        at = old.find(part, at) if done else (0 if old.startswith(part) else -1)
+        if at < 0:
+            return False
+        at += len(part)
+        done = note.end()
+    last = new[done:]
+    return bool(done) and old.endswith(last) and len(old) - len(last) >= at
+
+
+def _bytes_of(path: str) -> bytes:
+    with open(path, "rb") as file:
+        return file.read()
+
+
+def _is_cut(old: Stored, new: Stored, is_file_cut: IsFileCut) -> bool:
     for name, was, now in zip(old._fields, old, new, strict=True):
         if was != now and name not in _COLUMNS:
             return False
     return (
         all(_is_cut_text(getattr(old, name), getattr(new, name)) for name in ("name", "model"))
-        and _is_cut_json(old.tags, new.tags)
-        and _is_cut_json(old.body, new.body)
+        and _is_cut_json(old.tags, new.tags, is_file_cut)
+        and _is_cut_json(old.body, new.body, is_file_cut)
     )
 
 
@@ -215,7 +259,7 @@ def _is_cut_text(old: str | None, new: str | None) -> bool:
     return old.endswith(last) and len(old) - len(last) >= at
 
 
-def _is_cut_json(old: str | None, new: str | None) -> bool:
+def _is_cut_json(old: str | None, new: str | None, is_file_cut: IsFileCut) -> bool:
     if old is None or new is None:
         return old == new
     try:
@@ -226,24 +270,37 @@ def _is_cut_json(old: str | None, new: str | None) -> bool:
         # The number of secrets that were removed is counted there.
         was.pop("notes", None)
         now.pop("notes", None)
-    return _is_cut_value(was, now)
+    return _is_cut_value(was, now, is_file_cut)
 
 
-def _is_cut_value(was: Any, now: Any) -> bool:
+def _is_cut_value(was: Any, now: Any, is_file_cut: IsFileCut) -> bool:
     if isinstance(was, dict) and isinstance(now, dict):
-        has_file = "$blob" in was and "$blob" in now
+        if (is_other := _names_other_file(was, now)) and not is_file_cut(was["$blob"], now["$blob"]):
+            return False
         return len(was) == len(now) and all(
-            _is_cut_text(key, new_key) and ((has_file and key in _FILE_KEYS) or _is_cut_value(value, new_value))
+            _is_cut_text(key, new_key)
+            and (
+                (is_other and (key == "$blob" or (key == "$len" and type(new_value) is int)))
+                or _is_cut_value(value, new_value, is_file_cut)
+            )
             for (key, value), (new_key, new_value) in zip(was.items(), now.items(), strict=True)
         )
     if isinstance(was, list) and isinstance(now, list):
-        return all(_is_cut_value(item, new) for item, new in zip_longest(was, now, fillvalue=_Nothing))
+        return all(_is_cut_value(item, new, is_file_cut) for item, new in zip_longest(was, now, fillvalue=_Nothing))
     if isinstance(now, str):
         if isinstance(was, str):
-            return _is_cut_text(was, now) or bool(_BLOB.fullmatch(was) and _BLOB.fullmatch(now))
+            if _BLOB.fullmatch(was) and _BLOB.fullmatch(now):
+                return is_file_cut(was.removeprefix("blob:"), now.removeprefix("blob:"))
+            return _is_cut_text(was, now)
         return bool(NOTE.fullmatch(now))
     # 1, 1.0 and true are equal, and not the same.
     return type(was) is type(now) and bool(was == now)
+
+
+def _names_other_file(was: dict[Any, Any], now: dict[Any, Any]) -> bool:
+    """Return whether two values are references to files, and not to the same one."""
+    digests = was.get("$blob"), now.get("$blob")
+    return digests[0] != digests[1] and all(isinstance(each, str) and blobs.is_digest(each) for each in digests)
 
 
 class _Nothing:

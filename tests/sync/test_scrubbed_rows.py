@@ -314,6 +314,78 @@ def test_two_machines_that_scrub_one_row_with_different_rules(
         assert _holds(there, words[1]) == []
 
 
+@pytest.mark.parametrize("is_copy_first", [False, True], ids=["A", "B"])
+def test_a_file_scrubbed_with_different_rules(
+    sender: Sender,
+    there: Path,
+    real: RealHub,
+    project: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    is_copy_first: bool,
+) -> None:
+    """The rows show the beginning of both alone: what the first has removed at the end does not come back."""
+    words = "first-horse-staple", "second-horse-staple"
+    for name in ("ONE_PASSWORD", "OTHER_PASSWORD"):
+        monkeypatch.delenv(name, raising=False)
+    text = (f"{words[0]} " + "word " * 2_000).encode() * 120 + f"and {words[1]}\n".encode()
+    assert len(text) > 1 << 20
+    value = {"$blob": blobs.keep(sender.folder, text), "$len": len(text), "head": text[:1_000].decode()}
+    sender.write(2, body=json.dumps({"params": {"prompt": value}}))
+    sender.write(1, body=json.dumps({"params": {"prompts": [value, f"blob:{value['$blob']}"]}}))
+    bundle_file.pack(sender.home, [Share("default", "hub")], str(tmp_path / "a.lops"))
+    copy = Sender(tmp_path / "copy", real.url, real.new_key(project))
+    bundle_file.unpack(copy.home, str(tmp_path / "a.lops"))
+    machines = [(sender, words[0]), (copy, words[1])]
+    (first, removed), (second, other) = reversed(machines) if is_copy_first else machines
+    assert first.sync().code == exit_codes.DONE
+    monkeypatch.setenv("ONE_PASSWORD", removed)
+    _scrub(first)
+    assert first.sync().code == exit_codes.DONE
+    [stays] = blobs.stored(str(there))
+    monkeypatch.setenv("ONE_PASSWORD", other)
+    _scrub(second)
+    outcome = second.sync()
+    assert (outcome.code, outcome.parked) == (exit_codes.PARKED, 3), outcome
+    assert {each.reason for each in second.ledger().parked()} == {scrubbed.OTHERWISE}
+    # Nor does the second one's file stay there, which no row names.
+    assert _holds(there, removed) == []
+    assert list(blobs.stored(str(there))) == [stays]
+    monkeypatch.setenv("OTHER_PASSWORD", removed)
+    _scrub(second)
+    again = second.sync()
+    assert (again.code, again.parked) == (exit_codes.DONE, 0), again
+    assert _holds(there, removed) == _holds(there, other) == []
+    [path] = blobs.stored(str(there))
+    assert Path(path).read_bytes() == Path(blobs.path_of(second.folder, os.path.basename(path))).read_bytes()
+    _lacks_nothing(second)
+    # The first one still has what it did not remove: it does not come back with a check of all rows either.
+    first.sync(verify=True)
+    assert _holds(there, removed) == _holds(there, other) == []
+
+
+@pytest.mark.parametrize(
+    ("now", "is_taken"),
+    [
+        (b"[redacted:a] some b end", True),
+        (b"[redacted:a] some [redacted:b] end", True),
+        (b"a some b [redacted:end]", True),
+        (b"a some b end", True),
+        (b"[redacted:a] same b end", False),
+        (b"[redacted:a] some b end, and more", False),
+        (b"more [redacted:a] some b end", False),
+        (b"a some end", False),
+        (b"a some b [redacted:x] b end", False),
+        (b"[redacted:a some b end", False),
+    ],
+)
+def test_a_file_may_have_notes_and_nothing_else(tmp_path: Path, now: bytes, is_taken: bool) -> None:
+    """Parts of the other one, in order, and nothing that it does not have."""
+    old, new = (blobs.keep(str(tmp_path), data) for data in (b"a some b end", now))
+    assert scrubbed.is_cut_file(str(tmp_path), old, new) == is_taken
+    assert not scrubbed.is_cut_file(str(tmp_path), old, "0" * 64)
+
+
 def test_a_hub_that_was_set_back_forgets_it_again(own: RealHub, tmp_path: Path) -> None:
     """Its backup of before has the secret, and not the row that says it was scrubbed: that one is sent again."""
     sender = Sender(tmp_path / "home", own.url, own.key)
