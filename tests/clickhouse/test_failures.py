@@ -88,7 +88,7 @@ def test_without_clickhouse_nothing_is_taken_and_nothing_is_lost(both: Both, mor
 
 
 def test_a_cold_session_waits_for_clickhouse(both: Both, mortal: Server) -> None:
-    """Lists and figures need it not; a page of a session that is evicted is Unavailable, and comes back."""
+    """Lists and sums need it not; a page of a session that is evicted is Unavailable, and comes back."""
     program = Program(22)
     both.begin_again(bound=0)
     for step in program.steps(deletions=False, doors=False):
@@ -99,9 +99,10 @@ def test_a_cold_session_waits_for_clickhouse(both: Both, mortal: Server) -> None
     expected = both.home.events(PROJECT, oldest, after=0, limit=500)
     mortal.kill()
     assert both.store.sessions(PROJECT, Filters(), before=None, limit=50) == (listed, None)
-    assert both.store.analytics(PROJECT, "kind", Chosen(), limit=50) == both.home.analytics(
-        PROJECT, "kind", Chosen(), limit=50
-    )
+    for by in (None, "tag"):
+        assert both.store.analytics(PROJECT, by, Chosen(), limit=50) == both.home.analytics(
+            PROJECT, by, Chosen(), limit=50
+        )
     with pytest.raises(Unavailable):
         both.store.events(PROJECT, oldest, after=0, limit=500)
     mortal.start()

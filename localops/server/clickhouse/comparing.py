@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import time
 from collections import defaultdict
 from dataclasses import dataclass, field
 
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
 
 # How often sessions are looked at again that differ beside a hub that serves.
 _TRIES = 5
+# Seconds before the first of them; each waits for twice as long as the one before.
+_PAUSE = 0.2
 # Sessions of which states are read in one transaction.
 _STATES = 1_000
 _FIGURES = """
@@ -198,9 +201,11 @@ def _again(
 ) -> list[bytes]:
     """Look again at the sessions that differ; return those that differ and do not change."""
     still: list[bytes] = differing
-    for _ in range(_TRIES):
+    for tried in range(_TRIES):
         if not still:
             break
+        # The hub writes states a moment after their rows.
+        time.sleep(_PAUSE * 2**tried)
         refresh()
         before = {session: here[session].all if session in here else None for session in still}
         for figures, some in ((here, _rows_here(reader, still)), (there, archive.every(still))):
