@@ -62,28 +62,45 @@ class _File:
 
     def spans(self) -> Iterator[Found]:
         """Yield the spans of each line; of a document on several lines, those of the document."""
-        file = self._file
         while True:
-            start = file.tell()
-            data = file.readline(_SHORT)
+            start = self._file.tell()
+            data, is_whole = self._next_line()
             if not data:
                 return
             self._line += 1
-            if not data.strip(b" \t\r\n\xef\xbb\xbf"):
+            if is_whole and not data.strip(b" \t\r\n\xef\xbb\xbf"):
                 continue
             place = f"{self._path}:{self._line}"
-            is_whole = len(data) < _SHORT or data.endswith(b"\n")
             request = self._loaded(data) if is_whole else None
+            is_document = request is None and (not is_whole or self._is_on_several_lines(data))
+            is_ended = data.endswith(b"\n")
+            del data  # what is done with the spans takes long, and memory of its own
             if request is not None:
                 yield from self._of_request(request, place)
-            elif not is_whole or self._is_on_several_lines(data):
-                file.seek(start)
+            elif is_document:
+                self._file.seek(start)
                 yield from self._of_document(place)
                 return
-            elif data.endswith(b"\n") or file.tell() < os.fstat(file.fileno()).st_size:
+            elif is_ended or self._file.tell() < os.fstat(self._file.fileno()).st_size:
                 self._problem(f"{place}: invalid line: expected a JSON object with resourceSpans")
             else:
                 self._problem(f"{place}: the line is not complete: it is read again by a later import")
+
+    def _next_line(self) -> tuple[bytes, bool]:
+        """Read a line, or of one that is too long its beginning, and return whether it is the whole line."""
+        start = self._file.tell()
+        beginning = piece = self._file.readline(_PIECE)
+        length = len(piece)
+        # Only its length is looked at: holding all that is read here would need as much memory as the limit.
+        while len(piece) == _PIECE and not piece.endswith(b"\n"):
+            if length >= _SHORT:
+                return beginning, False
+            piece = self._file.readline(_PIECE)
+            length += len(piece)
+        if length == len(beginning):
+            return beginning, True
+        self._file.seek(start)
+        return self._file.readline(length), True
 
     def _loaded(self, data: bytes) -> Any:
         try:

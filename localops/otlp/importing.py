@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from localops.recording.writer import Writer
 
 _AT_ONCE = 1_000  # rows that are written together
-_MOST_HELD = 8 << 20  # characters of the bodies of such rows
+_MOST_HELD = 4 << 20  # characters of the bodies of such rows
 _MOST_PROBLEMS = 1_000  # that are kept
 
 
