@@ -42,7 +42,7 @@ LAYERS = """
     journal
     analytics bundle calls hints markdown previews salvage search
     given_scores pauses steps
-    prompts shortest common_input
+    prompts shortest common_input alike
     call_table
     call_search
     indexes

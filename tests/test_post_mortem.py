@@ -455,7 +455,7 @@ def test_more_loops_and_habits_are_left_to_lint() -> None:
     lint = f"`localops lint {facts['session_id']}`"
     assert sections["What it spent for nothing"][-3:] == [
         "All 8 loops wasted 16 tool calls.",
-        f"{lint} lists the other loops.",
+        f"{lint[:-1]} --all` lists each of them.",
         f"1 call repeats with others between, which may be a habit: see {lint}.",
     ]
 

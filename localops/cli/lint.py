@@ -25,6 +25,7 @@ _FOUND = 3
 @click.option("--tag", help="All sessions with this tag.")
 @click.option("--polling", multiple=True, metavar="TOOL", help="Calls of this tool repeat by intent; may be repeated.")
 @click.option("--strict", is_flag=True, help="Habits, and calls that could not be compared, count as loops.")
+@click.option("--all", "every", is_flag=True, help="A line for each finding, also for those that are alike.")
 @click.option("--format", "form", type=common.Choice(["text", "md"]), help="text, or md: Markdown for a ticket.")
 @common.place_options
 @common.json_option
@@ -35,6 +36,7 @@ def lint(
     tag: str | None,
     polling: tuple[str, ...],
     strict: bool,
+    every: bool,
     form: str | None,
     home: str | None,
     project: str | None,
@@ -45,7 +47,8 @@ def lint(
     A loop is the same call with the same result three times in a row, several calls in turn three times, a call that
     fails again and again, or the same error again. A call that is repeated often with others between is a habit. A
     result that changes is progress; `@tool(polling=True)`, the setting `polling` and --polling say that repeats are
-    intended. Without an ID: the newest session.
+    intended. Without an ID: the newest session. Findings that are alike share one line; --all shows each of them.
+    --json has both.
     """
     common.at_most_one(json=as_json, format=form)
     common.check_period(since, until)
@@ -54,18 +57,19 @@ def lint(
         raise click.UsageError("give either sessions or --since, --until and --tag")
     with common.look(home, project) as opened:
         waits = {*polling, *config.polling(opened.folder)}
-        chosen, without_tools = _named(opened, sessions or ("last",)), 0
+        chosen, left_out = _named(opened, sessions or ("last",)), 0
         if is_period:
-            chosen, without_tools = _all(opened, since, until, tag)
-        results = [_lint(where, id, waits) for where, id in chosen]
-    alarming = sum(one["alarming"] for one in results)
+            chosen, left_out = _all(opened, since, until, tag)
+        results = [_lint(where, id, waits, is_whole=as_json or every) for where, id in chosen]
+    without_tools = left_out + sum(not one["tool_calls"] for one in results)
+    looked_at = left_out + len(results)
     if as_json:
-        _print_json(results, without_tools)
-    elif form == "md":
-        _print_markdown(results, without_tools)
+        _print_json(results, looked_at, without_tools)
     else:
-        _print(results, without_tools)
-    if alarming or (strict and any(one["loops_count"] or not one["complete"] for one in results)):
+        shown = results if looked_at == 1 else list(filter(_says_something, results))
+        sums = _sums(results, looked_at, without_tools)
+        (_print_markdown if form == "md" else _print)(shown, sums, every)
+    if any(one["alarming"] or (strict and (one["loops_count"] or not one["complete"])) for one in results):
         click.get_current_context().exit(_FOUND)
 
 
@@ -84,37 +88,48 @@ def _all(
     return chosen, len(listed) - len(chosen)
 
 
-def _lint(where: Project, id: bytes, waits: set[str]) -> Facts:
+def _lint(where: Project, id: bytes, waits: set[str], *, is_whole: bool) -> Facts:
     # Late, so that an id that does not exist is refused without loading it.
     from localops.reading import waste
 
-    return waste.of(where.name, where.snapshot(id), where.reader, polling=waits)
+    return waste.of(
+        where.name, where.snapshot(id), where.reader, polling=waits, shown=None if is_whole else waste.SHOWN
+    )
 
 
-def _print_json(results: list[Facts], without_tools: int) -> None:
+def _sums(results: list[Facts], looked_at: int, without_tools: int) -> str:
+    from localops.reading import waste_page
+
+    if results and looked_at == 1:
+        return waste_page.headline(results[0])
+    return waste_page.total(results, looked_at, without_tools)
+
+
+def _print_json(results: list[Facts], looked_at: int, without_tools: int) -> None:
     from localops.reading import waste_page
 
     common.print_json(
         {
             "loops": sum(one["loops_count"] for one in results),
             "alarming": sum(one["alarming"] for one in results),
+            "looked_at": looked_at,
             "without_tools": without_tools,
             "sessions": [waste_page.document(one) for one in results],
         }
     )
 
 
-def _print_markdown(results: list[Facts], without_tools: int) -> None:
+def _print_markdown(shown: list[Facts], sums: str, every: bool) -> None:
     from localops.reading import waste_page
 
-    shown = results if len(results) == 1 else list(filter(_says_something, results))
-    if len(results) != 1 or without_tools:
-        print(f"## {_sums(results, without_tools)}")
+    # The title of a single session says it already.
+    if [sums] != list(map(waste_page.headline, shown)):
+        print(f"## {sums}")
         print()
     for number, one in enumerate(shown):
         if number:
             print()
-        for line in waste_page.markdown(one):
+        for line in waste_page.markdown(one, every=every):
             print(line)
 
 
@@ -122,15 +137,15 @@ def _says_something(one: Facts) -> bool:
     return bool(one["loops_count"] or not one["complete"])
 
 
-def _print(results: list[Facts], without_tools: int) -> None:
+def _print(shown: list[Facts], sums: str, every: bool) -> None:
     from localops.reading import waste_page
     from localops.reading.sentences import plain
 
     room = common.width()
-    for one in results if len(results) == 1 else filter(_says_something, results):
+    for one in shown:
         name, state = common.bold(common.title(one["name"])), common.state(one["state"])
         print(f"{name}  {state}  {common.dim(one['session_id'])}")
-        for title, sentences in waste_page.sections(one):
+        for title, sentences in waste_page.sections(one, every=every):
             print()
             print(common.bold(title))
             for sentence in sentences:
@@ -138,14 +153,5 @@ def _print(results: list[Facts], without_tools: int) -> None:
                 for line in output.wrap(text, max(room - 2, 20)) if room else [text]:
                     print(f"  {line}")
         print()
-    is_red = any(one["alarming"] for one in results)
-    print(common.styled(_sums(results, without_tools), "red" if is_red else "green"))
-
-
-def _sums(results: list[Facts], without_tools: int) -> str:
-    from localops.reading import waste_page
-
-    sums = waste_page.headline(results[0]) if len(results) == 1 else waste_page.total(results)
-    if not without_tools:
-        return sums
-    return f"{sums}; {output.counted(without_tools, 'more session')} made no tool call"
+    is_red = any(one["alarming"] for one in shown)
+    print(common.styled(sums, "red" if is_red else "green"))

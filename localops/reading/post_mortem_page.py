@@ -403,12 +403,12 @@ def _waste(findings: Facts) -> Iterator[Sentence]:
         cost = f"which cost {_cost(waste)}" if waste["cost_nano"] or not waste["unpriced"] else _cost(waste)
         spent = f"{cost}{tokens}" if is_known else "without a recorded cost"
         yield [f"{' and '.join(counts)} failed, {spent}."]
-    yield from map(waste_page.sentence_of, waste["loops"])
+    yield from map(waste_page.sentence_of_group, waste["loop_groups"])
     if waste["loops_count"] > 1:
         yield [f"All {output.count(waste['loops_count'])} loops wasted {waste_page.spent(waste['looped'])}."]
     lint = f"localops lint {findings['session_id']}"
-    if waste["loops_count"] > len(waste["loops"]):
-        yield [f"`{lint}` lists the other loops."]
+    if waste["loops_count"] > len(waste["loop_groups"]):
+        yield [f"`{lint} --all` lists each of them."]
     if waste["habits_count"]:
         habits = output.counted(waste["habits_count"], "call repeats", "calls repeat")
         yield [f"{habits} with others between, which may be a habit: see `{lint}`."]

@@ -12,7 +12,7 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.sql import statements
-from localops.reading import analytics, facts, loops, previews
+from localops.reading import alike, analytics, facts, loops, previews
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,6 +65,8 @@ BRIEF_ROWS = 20_000
 BRIEF_BYTES = 32 << 20
 # Of each list, in a document.
 SHOWN = 100
+# Names of tools of a group.
+_NAMES = 6
 _PAGE = 5_000
 # Bytes of a result of which only the digest is kept.
 _LARGE = 4_000
@@ -225,6 +227,34 @@ class Waste:
             sum(model.cost is None for model in models),
         )
 
+    def alike(self, chosen: Iterable[Loop]) -> list[list[Loop]]:
+        """Return loops in groups: those of one kind with the same tools and class of error, or with the same error."""
+        return alike.grouped(chosen, self._sort, self._failure)
+
+    def _sort(self, loop: Loop) -> tuple[object, ...]:
+        error = self._failed_in(loop)
+        return loop.kind, tuple(loop.tools), None if error is None else error.error
+
+    def _failure(self, loop: Loop) -> tuple[object, ...] | None:
+        error = self._failed_in(loop)
+        return None if error is None or error.error_digest is None else (loop.kind, error.error_digest)
+
+    def _failed_in(self, loop: Loop) -> _Tool | None:
+        return next((tool for tool in self.tools_of(loop.calls) if tool.failed), None)
+
+    def group_facts(self, groups: Iterable[list[Loop]]) -> Iterator[Facts]:
+        """Yield groups of loops as JSON: each with its first loop, and what all of them wasted."""
+        for group in groups:
+            tools = list(dict.fromkeys(name for loop in group for name in loop.tools))
+            yield {
+                "count": len(group),
+                "tools": [_short(name) for name in tools[:_NAMES]],
+                "tools_count": len(tools),
+                "calls": sum(len(loop.calls) for loop in group),
+                "wasted": _spent_facts(self.spent(group)),
+                "first": next(self.loop_facts(group[:1])),
+            }
+
     def loop_facts(self, chosen: Iterable[Loop]) -> Iterator[Facts]:
         """Yield each of these loops as JSON."""
         chosen = list(chosen)
@@ -233,7 +263,7 @@ class Waste:
         for loop in chosen:
             calls = self.tools_of(loop.calls)
             first, last = calls[0], calls[-1]
-            error = next((tool for tool in calls if tool.failed), None)
+            error = self._failed_in(loop)
             yield {
                 "kind": loop.kind,
                 "tools": [_short(name) for name in loop.tools],
@@ -287,27 +317,35 @@ class Waste:
         return _loaded(read[0][0]) if read else {}
 
 
-def of(project: str, seen: Snapshot, reader: Reader, *, polling: Collection[str] = ()) -> Facts:
-    """Return the loops and failing tools of a session as JSON."""
+def of(
+    project: str, seen: Snapshot, reader: Reader, *, polling: Collection[str] = (), shown: int | None = SHOWN
+) -> Facts:
+    """Return the loops and failing tools of a session as JSON, each list up to `shown`; None shows all."""
     is_bare = seen.story.metadata_only
     waste = Waste(reader, seen.id, polling=polling)
     # Without arguments and results no two calls can be compared.
-    listed = [] if is_bare else list(waste.loop_facts(waste.loops))
-    failures = list(waste.failure_facts())
     chosen = [] if is_bare else waste.loops
+    failures = list(waste.failure_facts())
+    groups = waste.alike(chosen)
+    of_failures = list(failure_groups(failures))
     return {
         "session_id": facts.full_id(seen.id),
         "project": project,
         "name": seen.story.name,
         "state": seen.standing.state,
-        "loops": listed[:SHOWN],
-        "loops_count": len(listed),
-        "alarming": sum(is_alarming(loop) for loop in listed),
+        "tool_calls": seen.totals.tools or sum(one.kind == "tool" for one in seen.unfinished),
+        "loops": list(waste.loop_facts(chosen[:shown])),
+        "loops_count": len(chosen),
+        "loop_groups": list(waste.group_facts(groups[:shown])),
+        "loop_groups_count": len(groups),
+        "alarming": sum(loop.is_alarming for loop in chosen),
         "wasted": _spent_facts(waste.spent(chosen)),
         "wasted_in_loops": _spent_facts(waste.spent(loop for loop in chosen if loop.kind != loops.HABIT)),
         "wasted_in_habits": _spent_facts(waste.spent(loop for loop in chosen if loop.kind == loops.HABIT)),
-        "failures": failures[:SHOWN],
+        "failures": failures[:shown],
         "failures_count": len(failures),
+        "failure_groups": of_failures[:shown],
+        "failure_groups_count": len(of_failures),
         "complete": waste.is_complete and not is_bare,
     }
 
@@ -321,13 +359,39 @@ def brief(seen: Snapshot, reader: Reader, *, polling: Collection[str] = (), show
     waste = Waste(reader, seen.id, polling=polling, brief=True)
     matches = [] if is_bare else waste.loops
     alarming = sorted((loop for loop in matches if loop.is_alarming), key=lambda loop: -len(loop.wasted))
+    groups = sorted(waste.alike(alarming), key=lambda group: -sum(len(loop.wasted) for loop in group))
     return {
         "loops": list(waste.loop_facts(alarming[:shown])),
+        "loop_groups": list(waste.group_facts(groups[:shown])),
+        "loop_groups_count": len(groups),
         "loops_count": len(alarming),
         "habits_count": len(matches) - len(alarming),
         "looped": _spent_facts(waste.spent(alarming)),
         "all_compared": waste.is_complete and not is_bare,
     }
+
+
+def failure_groups(failures: Iterable[Facts]) -> Iterator[Facts]:
+    """Yield failures in groups: of one tool and class of error, or with the same error; each with its first."""
+    for group in alike.grouped(failures, _tool_and_error, _error_and_message):
+        calls = {one["tool"]: one["calls"] for one in group}
+        yield {
+            "count": len(group),
+            "tools": list(calls)[:_NAMES],
+            "tools_count": len(calls),
+            "failures": sum(one["failures"] for one in group),
+            "calls": sum(calls.values()),
+            "message": max(group, key=lambda one: int(one["last_seq"]))["message"],
+            "first": group[0],
+        }
+
+
+def _tool_and_error(failure: Facts) -> tuple[str, str | None]:
+    return failure["tool"], failure["error"]
+
+
+def _error_and_message(failure: Facts) -> tuple[str, str | None] | None:
+    return (failure["error"], failure["message"]) if failure["error"] else None
 
 
 def is_alarming(loop: Facts) -> bool:

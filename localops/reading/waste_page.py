@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
     from localops.reading.facts import Facts
-    from localops.reading.sentences import Sentence
+    from localops.reading.sentences import Section, Sentence
 
 _NAMELESS = "(nameless)"
 # Loops and failures that have a sentence each.
@@ -29,23 +29,31 @@ def document(findings: Facts) -> Facts:
     return {**findings, "headline": headline(findings), "page": page}
 
 
-def sections(findings: Facts) -> list[tuple[str, list[Sentence]]]:
-    """Return the page: each section with its sentences; one without any is left out."""
+def sections(findings: Facts, *, every: bool = False) -> list[Section]:
+    """Return the page: each section with its sentences; one without any is left out.
+
+    Findings that are alike share one sentence; with `every`, each has its own.
+    """
+    groups = len(findings["loop_groups"]) + len(findings["failure_groups"])
     page = [
-        ("Loops", list(_loops(findings))),
-        ("Habits", list(_habits(findings))),
-        ("Failing tools", list(_failures(findings))),
+        ("Loops", list(_loops(findings, every))),
+        ("Habits", list(_habits(findings, every))),
+        ("Failing tools", list(_failures(findings, every))),
     ]
-    return [(title, sentences) for title, sentences in page if sentences]
+    page = [(title, sentences) for title, sentences in page if sentences]
+    is_short = groups < findings["loops_count"] + findings["failures_count"]
+    if not every and (is_short or any(len(sentences) > _SHOWN for _, sentences in page)):
+        page[-1][1].append([f"`localops lint {findings['session_id']} --all` has a line for each loop and failure."])
+    return page
 
 
-def markdown(findings: Facts) -> Iterator[str]:
-    """Yield the page of one session as lines of Markdown."""
+def markdown(findings: Facts, *, every: bool = False) -> Iterator[str]:
+    """Yield the page of one session as lines of Markdown; `every`: see `sections`."""
     title: Sentence = [Recorded(findings["name"] or "unnamed"), f": {headline(findings)}"]
     yield f"### {'❌' if findings['alarming'] else '✅'} {marked(title)}"
     yield ""
     yield f"Session `{findings['session_id']}`"
-    for heading, sentences in sections(findings):
+    for heading, sentences in sections(findings, every=every):
         yield ""
         yield f"#### {heading}"
         yield ""
@@ -54,6 +62,8 @@ def markdown(findings: Facts) -> Iterator[str]:
 
 def headline(findings: Facts) -> str:
     """Return what was found in a few words, with what it cost."""
+    if not findings["tool_calls"]:
+        return "no tool calls, and so no loops"
     if not findings["loops_count"]:
         return "no loops" if findings["complete"] else "no loops in what could be compared"
     many = findings["loops_count"] - findings["alarming"]
@@ -64,18 +74,23 @@ def headline(findings: Facts) -> str:
     return f"{loops}; and {habits}: {spent(findings['wasted_in_habits'])}" if many else loops
 
 
-def total(results: Sequence[Facts]) -> str:
-    """Return what was found in several sessions, in a sentence."""
-    of = output.counted(len(results), "session")
-    if not any(one["loops_count"] for one in results):
-        return f"no loops in {of}"
+def total(results: Sequence[Facts], looked_at: int, without_tools: int) -> str:
+    """Return what was found in several sessions, in a sentence; some of them made no tool calls."""
+    if not looked_at:
+        return "no sessions to look at"
+    sessions = f"{output.counted(looked_at, 'session')} looked at"
+    if without_tools == looked_at:
+        return f"{sessions}, none with tool calls: no loops"
+    if without_tools:
+        sessions += f", {output.count(without_tools)} without tool calls"
     alarming = sum(bool(one["alarming"]) for one in results)
-    loops = f"{output.count(alarming)} of {of} with loops; wasted {_sum(results, 'wasted_in_loops')}"
     habits = sum(one["loops_count"] > one["alarming"] for one in results)
-    of_habits = f"habits in {output.count(habits)}: {_sum(results, 'wasted_in_habits')}"
-    if not alarming:
-        return f"no loops in {of}; {of_habits}"
-    return f"{loops}; and {of_habits}" if habits else loops
+    what = "no loops"
+    if alarming:
+        what = f"{output.count(alarming)} with loops, wasted {_sum(results, 'wasted_in_loops')}"
+    if habits:
+        what += f"; {output.count(habits)} with habits, wasted {_sum(results, 'wasted_in_habits')}"
+    return f"{sessions}: {what}"
 
 
 def _sum(results: Sequence[Facts], part: str) -> str:
@@ -97,45 +112,75 @@ def spent(wasted: Facts) -> str:
     return ", ".join(parts)
 
 
-def _loops(findings: Facts) -> Iterator[Sentence]:
-    yield from _sentences([loop for loop in findings["loops"] if loop["kind"] != HABIT], findings["alarming"])
+def _loops(findings: Facts, every: bool) -> Iterator[Sentence]:
+    yield from _of_kind(findings, every, findings["alarming"], is_habit=False)
     if not findings["complete"]:
         yield ["Not all calls could be compared: the session is too long, or its content was left out."]
 
 
-def _habits(findings: Facts) -> Iterator[Sentence]:
-    many = findings["loops_count"] - findings["alarming"]
-    yield from _sentences([loop for loop in findings["loops"] if loop["kind"] == HABIT], many)
+def _habits(findings: Facts, every: bool) -> Iterator[Sentence]:
+    yield from _of_kind(findings, every, findings["loops_count"] - findings["alarming"], is_habit=True)
 
 
-def _sentences(listed: Sequence[Facts], many: int) -> Iterator[Sentence]:
-    yield from map(sentence_of, listed[:_SHOWN])
-    rest = many - min(len(listed), _SHOWN)
+def _of_kind(findings: Facts, every: bool, many: int, *, is_habit: bool) -> Iterator[Sentence]:
+    if every:
+        yield from (sentence_of(loop) for loop in findings["loops"] if (loop["kind"] == HABIT) == is_habit)
+        return
+    groups = [group for group in findings["loop_groups"] if (group["first"]["kind"] == HABIT) == is_habit]
+    yield from map(sentence_of_group, groups[:_SHOWN])
+    yield from _rest(groups[:_SHOWN], many)
+
+
+def _rest(shown: Sequence[Facts], many: int) -> Iterator[Sentence]:
+    rest = many - sum(group["count"] for group in shown)
     if rest > 0:
         yield [f"And {output.count(rest)} more."]
 
 
+def sentence_of_group(group: Facts) -> Sentence:
+    """Return loops that are alike in a sentence: the first of them, and what all of them wasted."""
+    first, many = group["first"], group["count"]
+    if many == 1:
+        return sentence_of(first)
+    what = "habits" if first["kind"] == HABIT else "loops"
+    has_many_tools = group["tools_count"] > len(set(first["tools"]))
+    tools: Sentence = [" of tools ", *_names(group["tools"], group["tools_count"])] if has_many_tools else []
+    are_alike = [f"{output.count(many)} {what}", *tools, " are alike; the first: "]
+    return [*are_alike, *_what(first), f". Together they wasted {spent(group['wasted'])}."]
+
+
+def _names(tools: Sequence[str | None], many: int) -> Sentence:
+    """Return the names of some of `many` tools: 'a', 'b' and 3 more."""
+    words: Sentence = []
+    for name in tools:
+        words += [", " if words else "", Recorded(name or _NAMELESS)]
+    return [*words, f" and {output.count(many - len(tools))} more"] if many > len(tools) else words
+
+
 def sentence_of(loop: Facts) -> Sentence:
     """Return a loop in a sentence."""
+    return [*_what(loop), f". Wasted: {spent(loop['wasted'])}."]
+
+
+def _what(loop: Facts) -> Sentence:
     who: Sentence = [" by ", Recorded(loop["agent"])] if loop["agent"] else []
     what: Sentence = [": ", Recorded(loop["input"])] if loop["input"] else []
     failed: Sentence = [", failed with ", Recorded(loop["error"])] if loop["error"] else []
-    wasted = f". Wasted: {spent(loop['wasted'])}."
     times = f"{output.count(loop['calls'])} times"
     if loop["kind"] == "cycle" and len(set(loop["tools"])) > 1:
         rounds = f" were called in turn, {output.count(loop['rounds'])} rounds with the same results"
-        return ["Tools ", *_in_turn(loop["tools"], loop["inputs"]), rounds, *who, *failed, wasted]
+        return ["Tools ", *_in_turn(loop["tools"], loop["inputs"]), rounds, *who, *failed]
     tool = Recorded(loop["tools"][0] or _NAMELESS)
     if loop["kind"] == "cycle":
         each = output.counted(len(loop["tools"]), "call")
         rounds = f" was called {times}, {output.count(loop['rounds'])} rounds of {each} with the same results"
-        return ["Tool ", tool, rounds, *who, *_all_of(loop["inputs"]), *failed, wasted]
+        return ["Tool ", tool, rounds, *who, *_all_of(loop["inputs"]), *failed]
     if loop["kind"] == "error":
-        return ["Tool ", tool, f" failed {times} with the same error", *_named(loop), *who, *what, wasted]
+        return ["Tool ", tool, f" failed {times} with the same error", *_named(loop), *who, *what]
     if loop["kind"] == "retry":
-        return ["Tool ", tool, f" failed {times} with the same arguments", *who, *what, *failed, wasted]
+        return ["Tool ", tool, f" failed {times} with the same arguments", *who, *what, *failed]
     where = " in a row" if loop["kind"] == "repeat" else ", others between,"
-    return ["Tool ", tool, f" was called {times}{where} with the same arguments and result", *who, *what, wasted]
+    return ["Tool ", tool, f" was called {times}{where} with the same arguments and result", *who, *what]
 
 
 def _named(loop: Facts) -> Sentence:
@@ -157,13 +202,41 @@ def _all_of(inputs: Sequence[str]) -> Sentence:
     return words
 
 
-def _failures(findings: Facts) -> Iterator[Sentence]:
-    for one in findings["failures"][:_SHOWN]:
-        error: Sentence = [" with ", Word(one["error"])] if one["error"] else []
-        shape: Sentence = [" given ", Recorded(one["arguments"])] if one["arguments"] else []
-        message: Sentence = [", the last: ", Recorded(one["message"])] if one["message"] else []
-        often = f" failed in {output.count(one['failures'])} of {output.counted(one['calls'], 'call')}"
-        yield ["Tool ", Recorded(one["tool"] or _NAMELESS), often, *error, *shape, *message, "."]
-    rest = findings["failures_count"] - min(len(findings["failures"]), _SHOWN)
-    if rest > 0:
-        yield [f"And {output.count(rest)} more."]
+def _failures(findings: Facts, every: bool) -> Iterator[Sentence]:
+    if every:
+        yield from map(_failure, findings["failures"])
+        return
+    groups = findings["failure_groups"][:_SHOWN]
+    yield from map(_failure_group, groups)
+    yield from _rest(groups, findings["failures_count"])
+
+
+def _failure(one: Facts) -> Sentence:
+    shape: Sentence = [" given ", Recorded(one["arguments"])] if one["arguments"] else []
+    return ["Tool ", Recorded(one["tool"] or _NAMELESS), *_often(one), *_class(one), *shape, *_last(one), "."]
+
+
+def _failure_group(group: Facts) -> Sentence:
+    first, many = group["first"], group["count"]
+    if many == 1:
+        return _failure(first)
+    if group["tools_count"] > 1:
+        tools = _names(group["tools"], group["tools_count"])
+        which = f"{output.count(group['tools_count'])} tools"
+        return [which, *_often(group), *_class(first), *_last(group), ": ", *tools, "."]
+    tool = Recorded(first["tool"] or _NAMELESS)
+    shape: Sentence = [", most often ", Recorded(first["arguments"])] if first["arguments"] else []
+    shapes = f" given {output.count(many)} kinds of arguments"
+    return ["Tool ", tool, *_often(group), *_class(first), shapes, *shape, *_last(group), "."]
+
+
+def _often(one: Facts) -> Sentence:
+    return [f" failed in {output.count(one['failures'])} of {output.counted(one['calls'], 'call')}"]
+
+
+def _class(one: Facts) -> Sentence:
+    return [" with ", Word(one["error"])] if one["error"] else []
+
+
+def _last(one: Facts) -> Sentence:
+    return [", the last: ", Recorded(one["message"])] if one["message"] else []

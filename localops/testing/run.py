@@ -233,15 +233,17 @@ class Run:
         """
         __tracebackhide__ = True
         reports: list[str] = []
+        count = 0
         with Home(self.home) as opened:
             waits = {*polling, *config.polling(self.home)}
             for listed in opened.sessions():
                 snapshot = listed.project.snapshot(listed.session)
                 facts = waste.of(listed.project.name, snapshot, listed.project.reader, polling=waits)
-                loops = [loop for loop in facts["loops"] if habits or waste.is_alarming(loop)]
-                reports += (plain(waste_page.sentence_of(loop)) for loop in loops)
+                groups = [group for group in facts["loop_groups"] if habits or waste.is_alarming(group["first"])]
+                count += sum(group["count"] for group in groups)
+                reports += (plain(waste_page.sentence_of_group(group)) for group in groups)
         if reports:
-            self._fail("expected no loops, got " + output.count(len(reports)) + ":\n" + "\n".join(reports))
+            self._fail("expected no loops, got " + output.count(count) + ":\n" + "\n".join(reports))
 
     def assert_error(self, name: str, match: str = "") -> Error:
         """Assert that an error of this class was recorded, and return it; `match` is searched in its message."""

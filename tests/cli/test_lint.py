@@ -50,13 +50,61 @@ def test_several_sessions(command: Command) -> None:
         code, out, _ = command("lint", *chosen)
         assert code == 3
         assert (calm in out, loud in out) == (False, True)
-        assert out.endswith("\n1 of 2 sessions with loops; wasted 2 tool calls, 2 LLM calls, 200 tokens, $1.00\n")
-    assert command("lint", "--until", "2020-01-01") == (0, "no loops in 0 sessions\n", "")
+        assert out.endswith(
+            "\n2 sessions looked at: 1 with loops, wasted 2 tool calls, 2 LLM calls, 200 tokens, $1.00\n"
+        )
+    assert command("lint", "--until", "2020-01-01") == (0, "no sessions to look at\n", "")
     assert loud in command("lint", "--tag", "night")[1]
-    record("no tools", times=0)
-    assert command("lint", "--since", "1d")[1].endswith("$1.00; 1 more session made no tool call\n")
-    assert json.loads(command("lint", "--since", "1d", "--json")[1])["without_tools"] == 1
     assert command("lint", calm, "--since", "1d")[0] == 2
+
+
+def test_sessions_without_tool_calls(command: Command) -> None:
+    """One session says so, and among several they are counted."""
+    silent = record("silent", times=0)
+    assert command("lint") == (0, f"silent  Success  {silent}\n\nno tool calls, and so no loops\n", "")
+    assert command("lint", "--since", "1d")[1] == "1 session looked at, none with tool calls: no loops\n"
+    calm = record("calm", times=2)
+    for chosen in ([silent, calm], ["--since", "1d"]):
+        assert command("lint", *chosen)[1] == "2 sessions looked at, 1 without tool calls: no loops\n"
+        document = json.loads(command("lint", *chosen, "--json")[1])
+        assert (document["looked_at"], document["without_tools"]) == (2, 1)
+    assert command("lint", "--since", "1d", "--format", "md")[1].startswith("## 2 sessions looked at, 1 without")
+
+
+def test_findings_that_are_alike_share_a_line(command: Command) -> None:
+    """Two are shown as they are; of more, the first, with how many there are and the option that shows all."""
+    session = localops.start_session(name="down")
+    for n in range(2):
+        for _ in range(3):
+            fail(session, "copy", {"path": n}, OSError(f"no file {n}"))
+    for n in range(120):
+        for _ in range(3):
+            fail(session, "fetch", {"url": n}, TimeoutError(f"no answer from {n}"))
+    for n in range(40):
+        for m in range(3):
+            fail(session, f"tool{n}", {"id": m, f"option{n}": 1}, ValueError("no room"))
+    _, out, _ = command("lint")
+    loops, failing = out.split("\nLoops\n")[1].split("\nFailing tools\n")
+    copies, *grouped = [line.strip() for line in loops.splitlines() if "'copy'" not in line or "'path=0'" in line]
+    assert "'OSError: no file 0'. Wasted: 2 tool calls." in copies
+    assert grouped[0].startswith("120 loops are alike; the first: Tool 'fetch' failed 3 times with the same arguments")
+    assert grouped[0].endswith("'TimeoutError: no answer from 0'. Together they wasted 240 tool calls.")
+    assert grouped[1].startswith(
+        "40 loops of tools 'tool0', 'tool1', 'tool2', 'tool3', 'tool4', 'tool5' and 34 more are"
+    )
+    assert "40 tools failed in 120 of 120 calls with ValueError, the last: 'no room': 'tool0', 'tool1'" in failing
+    assert f"`localops lint {session.session_id} --all` has a line for each loop and failure." in failing
+    every = command("lint", "--all")[1]
+    assert (every.count("'fetch' failed 3 times"), every.count("' failed in ")) == (120, 42)
+    assert "alike" not in every + command("lint", "--all", "--format", "md")[1]
+    [document] = json.loads(command("lint", "--json")[1])["sessions"]
+    assert (len(document["loops"]), len(document["failures"])) == (162, 42)
+    assert "120 loops are alike" in command("why")[1]
+
+
+def fail(session: localops.Session, tool: str, params: dict[str, Any], error: Exception) -> None:
+    """Record a tool call that fails with this error."""
+    session.record(ErrorEvent(trigger_event=ToolEvent(name=tool, params=params), exception=error))
 
 
 def test_tools_that_poll(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -105,7 +153,9 @@ def test_habits_are_apart_from_loops(command: Command) -> None:
     assert out.endswith("\n1 loop; wasted 2 tool calls; and 1 habit: 4 tool calls\n")
     calm = record("calm", times=2)
     out = command("lint", str(session.session_id), calm)[1]
-    assert out.endswith("\n1 of 2 sessions with loops; wasted 2 tool calls; and habits in 1: 4 tool calls\n")
+    assert out.endswith(
+        "\n2 sessions looked at: 1 with loops, wasted 2 tool calls; 1 with habits, wasted 4 tool calls\n"
+    )
     [document, _] = json.loads(command("lint", str(session.session_id), calm, "--json")[1])["sessions"]
     parts = ("wasted", "wasted_in_loops", "wasted_in_habits")
     assert [document[part]["calls"] for part in parts] == [6, 2, 4]
@@ -121,7 +171,7 @@ def test_habits_alone_are_no_loops(command: Command) -> None:
     code, out, _ = command("lint", "--since", "1d")
     assert code == 0
     assert "\nLoops\n" not in out
-    assert out.endswith("\nno loops in 2 sessions; habits in 2: 8 tool calls\n")
+    assert out.endswith("\n2 sessions looked at: no loops; 2 with habits, wasted 8 tool calls\n")
 
 
 def test_a_cycle_of_one_tool(command: Command) -> None:
