@@ -359,6 +359,24 @@ def test_the_alarm_comes_once_with_the_third_call() -> None:
     assert str(loop) == "search: gave the same again, 3 times"
 
 
+def test_the_text_of_a_cycle_of_one_tool_names_what_it_was_given() -> None:
+    """Names alone would not tell its calls apart; where they do, they are enough."""
+    alarms: list[Loop] = []
+    session = localops.init(on_loop=lambda _, loop: alarms.append(loop))
+    path = "/srv/data/of/the/harbour/office/tides-of-"
+    for _ in range(3):
+        for params in ({"path": path + "monday"}, {"path": path + "tuesday"}, {}):
+            session.record(ToolEvent(name="read", params=params, returns="nothing"))
+    for _ in range(3):
+        for tool in ("look", "walk"):
+            session.record(ToolEvent(name=tool, params={"at": 1}, returns=0))
+    assert [str(loop) for loop in alarms] == [
+        "read (…our/office/tides-of-monday), read (…our/office/tides-of-tuesday), read: gave the same again, 3 times",
+        "look, walk: gave the same again, 3 times",
+    ]
+    assert [loop.inputs[-1] for loop in alarms] == ["", "at=1"]
+
+
 def test_it_comes_before_the_fourth_call_begins() -> None:
     """A decorated call returns its result; the next operation of whatever kind does not begin."""
     made: list[str] = []

@@ -75,7 +75,8 @@ class Call:
     """A tool call that has ended: what it was given, and what came of it."""
 
     __slots__ = (
-        "_outcome", "_period", "_returns", "agent", "error", "failed", "given", "id", "inside", "tool", "waits",
+        "_outcome", "_period", "_returns", "agent", "error", "failed", "given", "id", "input", "inside", "tool",
+        "waits",
     )  # fmt: skip
 
     def __init__(
@@ -98,6 +99,8 @@ class Call:
         have, see `period_around`.
         """
         self.id, self.tool, self.agent, self.inside = id, tool, agent, inside
+        self.input = ""
+        """What it was given, on a line, if that will be shown."""
         self.failed, self.error = failed, error
         self.waits = waits or bool(opened.get("polling") or ended.get("polling"))
         params = opened.get("params", ended.get("params"))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from itertools import islice
 
+from localops import output
 from localops.encoding import encode
 
 TYPE_CHECKING = False
@@ -40,6 +41,29 @@ def line(kind: str, body: object) -> str:
 def result(kind: str, body: object) -> str:
     """Return the result in this body as such a line; empty if it has none."""
     return _first(body, _RESULT.get(kind, ("returns",))) if isinstance(body, dict) else ""
+
+
+def apart(lines: Sequence[str], width: int) -> list[str]:
+    """Cut lines to so many terminal cells, in a way that those that differ only further on still differ.
+
+    >>> apart(["folder=reports/2026 month=11", "folder=reports/2026 month=12"], 20)
+    ['…26 month=11', '…26 month=12']
+    """
+    cut = [output.cut(line, width) for line in lines]
+    if len(set(cut)) == len(set(lines)):
+        return cut
+    return [output.cut(_from_difference(line, lines, width), width) for line in lines]
+
+
+def _from_difference(line: str, lines: Sequence[str], width: int) -> str:
+    """Return the end of a line, from shortly before it differs from those that begin most like it."""
+    start = max(_alike(line, other) for other in lines if other != line) - width // 2
+    return f"…{line[start:]}" if start > 0 else line
+
+
+def _alike(one: str, other: str) -> int:
+    """Return at how many characters two lines begin alike."""
+    return next((at for at, (a, b) in enumerate(zip(one, other, strict=False)) if a != b), min(len(one), len(other)))
 
 
 def given(kind: str, body: dict[str, object]) -> object:

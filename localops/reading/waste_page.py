@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from localops import output
+from localops.reading import previews
 from localops.reading.loops import HABIT
 from localops.reading.sentences import Recorded, Word, marked, plain
 
@@ -189,16 +190,16 @@ def _named(loop: Facts) -> Sentence:
 
 def _in_turn(tools: Sequence[str | None], inputs: Sequence[str]) -> Sentence:
     words: Sentence = []
-    for tool, given in zip(tools, inputs, strict=True):
+    for tool, given in zip(tools, previews.apart(inputs, _CELLS), strict=True):
         words += [", " if words else "", Recorded(tool or _NAMELESS)]
-        words += [" (", Recorded(output.cut(given, _CELLS)), ")"] if given else []
+        words += [" (", Recorded(given), ")"] if given else []
     return words
 
 
 def _all_of(inputs: Sequence[str]) -> Sentence:
     words: Sentence = []
-    for given in dict.fromkeys(filter(None, inputs)):
-        words += [", " if words else ": ", Recorded(output.cut(given, _CELLS))]
+    for given in dict.fromkeys(filter(None, previews.apart(inputs, _CELLS))):
+        words += [", " if words else ": ", Recorded(given)]
     return words
 
 

@@ -59,6 +59,8 @@ def _loops(session: str, waste: Waste) -> Iterator[Facts]:
             **loop,
             "session_id": session,
             "tools": ", ".join(name or "" for name in loop["tools"]),
+            # Of a cycle, only what each call was given tells calls of one tool apart.
+            "input": ", ".join(loop["inputs"]),
             "wasted_calls": wasted["calls"],
             "wasted_llm_calls": wasted["llm_calls"],
             "wasted_tokens": wasted["tokens_in"] + wasted["tokens_out"],

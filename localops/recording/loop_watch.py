@@ -19,17 +19,19 @@ from localops.encoding import encode
 from localops.errors import LimitReached
 from localops.interruption import attempt, is_programs
 from localops.output import say_once
-from localops.reading import loops
+from localops.reading import loops, previews
 from localops.recording.events import describe
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection
+    from collections.abc import Callable, Collection, Iterable
     from typing import Any
 
     # Of a call that has ended: id, tool, the bodies of its rows, whether it failed, and its error.
     _Ended = tuple[bytes, str, str | None, str | None, bool, tuple[str | None, object] | None]
 
+# Terminal cells of what a call was given, in the text of a loop.
+_CELLS = 40
 # Operations that have begun and not ended.
 _MOST_OPEN = 10_000
 # Characters of arguments from which on their number says enough.
@@ -52,11 +54,20 @@ class Loop:
     calls: tuple[UUID, ...]
     """The ids of the calls, in order."""
     agent_id: UUID | None
+    inputs: tuple[str, ...] = ()
+    """What each call of one round was given, as a line; empty if it was given nothing."""
 
     def __str__(self) -> str:
         rounds = len(self.calls) // len(self.tools)
         what = {"retry": "failed with the same arguments", "error": "failed with the same error"}
-        return f"{', '.join(self.tools)}: {what.get(self.kind, 'gave the same again')}, {rounds} times"
+        return f"{', '.join(self._steps())}: {what.get(self.kind, 'gave the same again')}, {rounds} times"
+
+    def _steps(self) -> Iterable[str]:
+        """Return the tools of one round, with what they were given if their names do not tell them apart."""
+        if len(set(self.tools)) == len(self.tools) or len(self.inputs) != len(self.tools):
+            return self.tools
+        given = previews.apart(self.inputs, _CELLS)
+        return (f"{tool} ({line})" if line else tool for tool, line in zip(self.tools, given, strict=True))
 
 
 class LoopWatch:
@@ -131,7 +142,9 @@ class LoopWatch:
         seen = attempt(lambda: self._compare(stream, call, agent, inside), None)
         if seen is not None:
             ids = tuple(UUID(bytes=one.id) for one in seen.calls)
-            self.waiting.append(Loop(seen.kind, tuple(seen.tools), ids, UUID(bytes=agent) if agent else None))
+            inputs = tuple(one.input for one in seen.calls[: seen.period])
+            agent_id = UUID(bytes=agent) if agent else None
+            self.waiting.append(Loop(seen.kind, tuple(seen.tools), ids, agent_id, inputs))
 
     def _compare(self, stream: _Stream, call: _Ended, agent: bytes | None, inside: bytes | None) -> loops.Loop | None:
         """Compare a call with those before it, in full; return the loop that has become one with it."""
@@ -145,10 +158,11 @@ class LoopWatch:
 
     def _read(self, ended: _Ended, agent: bytes | None, inside: bytes | None, period: tuple[int, int]) -> loops.Call:
         id, tool, opened, body, failed, error = ended
-        return loops.Call(
+        begun = _loaded(opened if opened is not None else body)
+        call = loops.Call(
             id,
             tool,
-            _loaded(opened if opened is not None else body),
+            begun,
             _loaded(body),
             agent=agent,
             inside=inside,
@@ -157,6 +171,8 @@ class LoopWatch:
             waits=tool in self._polling,
             period=period,
         )
+        call.input = previews.line("tool", begun)
+        return call
 
     def alarm(self, session: object, on_loop: Callable[[Any, Loop], object]) -> None:
         """Give the alarms that wait; a LimitReached of the hook reaches the program, other errors of it do not."""
