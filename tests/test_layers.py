@@ -43,7 +43,7 @@ LAYERS = """
     analytics bundle calls hints markdown previews salvage search
     given_scores pauses steps
     prompts shortest common_input alike
-    call_table
+    call_table origins
     call_search
     indexes
     snapshot clocks doubts carried held_back key_ends recorded_steps scrubbed

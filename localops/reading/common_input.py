@@ -33,7 +33,7 @@ def most_common(
     """
     groups: dict[tuple[type, str | int], tuple[str, list[Error]]] = {}
     for error, given in errors:
-        of_call = {(type(value), value): name for name, value in islice(_leaves("", given), _MOST_VALUES)}
+        of_call = {(type(value), value): name for name, value in leaves("", given)}
         for key, name in of_call.items():
             groups.setdefault(key, (name, []))[1].append(error)
     ranked = sorted(groups.items(), key=lambda group: -len(group[1][1]))
@@ -45,8 +45,14 @@ def most_common(
     return None
 
 
-def _leaves(name: str, given: object) -> Iterator[tuple[str, str | int]]:
-    """Yield the texts and numbers in what a call was given that may tell it from others, each with its name."""
+def leaves(
+    name: str, given: object, *, shortest: int = _SHORTEST, longest: int = _LONGEST
+) -> Iterator[tuple[str, str | int]]:
+    """Yield some of the texts and numbers in what a call was given that may tell it from others, each with its name."""
+    return islice(_leaves(name, given, shortest, longest), _MOST_VALUES)
+
+
+def _leaves(name: str, given: object, shortest: int, longest: int) -> Iterator[tuple[str, str | int]]:
     waiting = [(name, given)]
     while waiting:
         name, value = waiting.pop()
@@ -55,7 +61,7 @@ def _leaves(name: str, given: object) -> Iterator[tuple[str, str | int]]:
         elif isinstance(value, list):
             waiting += reversed([(name, item) for item in value[:_MOST_VALUES]])
         elif isinstance(value, str):
-            if _SHORTEST <= len(value) <= _LONGEST:
+            if shortest <= len(value) <= longest:
                 yield name, value
         elif type(value) is int and abs(value) >= _SMALL:
             yield name, value

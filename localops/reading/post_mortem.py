@@ -14,7 +14,7 @@ from localops.encoding import encode
 from localops.errors import Uncertain
 from localops.journal import participants, rows
 from localops.journal.sql import statements
-from localops.reading import analytics, common_input, facts, previews, recorded_steps, session_state, waste
+from localops.reading import analytics, common_input, facts, origins, previews, recorded_steps, session_state, waste
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -387,6 +387,7 @@ class _PostMortem:
             "path": [_level(level[-1], names) for level in reversed(chain)],
             "path_is_cut": len(chain) == _LEVELS and chain[-1][-1].parent is not None,
             "input": self._input_of(failed.id, failed.kind) if failed else "",
+            "origins": self._origins(chain, body.get("details")),
             **self._what_followed(one, chain),
             "thread": self._threads.get(one.seq),
             "same": self._same(one) if is_error else None,
@@ -475,6 +476,26 @@ class _PostMortem:
         """Return how many operations have a value in one of their rows."""
         bounds = {"head": self._head, "tail": self._tail, "many": _AFTER}
         return int(self._ask("count_with", text=encode.dumps(value).decode(), **bounds)[0][0])
+
+    def _origins(self, chain: list[list[Half]], message: object) -> list[Facts]:
+        """Return which arguments of a failed call the run had from the result of another call."""
+        for halves in chain:
+            _, given = self._given(halves[-1].id)
+            if given is None:
+                continue
+            text = message if isinstance(message, str) else None
+            return [
+                {
+                    "argument": _short(one.argument) or None,
+                    "value": _short(str(one.value)),
+                    "kind": _short(one.kind),
+                    "name": _short(one.name),
+                    "id": facts.full_id(one.id),
+                    "seq": one.seq,
+                }
+                for one in origins.of(self._reader, self._seen.id, given, before=halves[0].seq, message=text)
+            ]
+        return []
 
     def _again(self, one: Trouble, failed: Half) -> Facts:
         """Return what came of later calls of the same tool, model or operation."""

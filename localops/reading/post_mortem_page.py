@@ -315,6 +315,7 @@ def _error(error: Facts | None) -> Iterator[Sentence]:
         message: Sentence = [": ", Recorded(error["message"])] if error["message"] else []
         yield [Word(error["type"] or "error"), *message, at]
     yield from _where(error)
+    yield from map(_origin, error["origins"])
     where = error["where"]
     if error["outcome"] == "caught":
         yield ["Caught: ", *_named(where), " around it ended without failing."]
@@ -367,6 +368,20 @@ def _where(error: Facts) -> Iterator[Sentence]:
     for number, level in enumerate(error["path"]):
         sentence += [" > " if number else "", *_named(level)]
     yield [*sentence, *_with(error["input"]), "."]
+
+
+def _origin(one: Facts) -> Sentence:
+    """Say which call returned an argument; the page makes a link of the event's number."""
+    argument: Sentence = ["The argument ", Recorded(one["argument"])] if one["argument"] else ["Its argument"]
+    returned = [
+        " (",
+        Recorded(one["value"]),
+        ") was returned by ",
+        Word(one["kind"]),
+        " ",
+        Recorded(one["name"] or "(nameless)"),
+    ]
+    return [*argument, *returned, f" (event {one['seq']}, {one['id'][:23]})."]
 
 
 def _again(again: Facts | None) -> Iterator[Sentence]:

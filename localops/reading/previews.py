@@ -79,7 +79,7 @@ def is_empty_result(kind: str, body: dict[str, object]) -> bool:
 
 def _first(values: dict[str, object], names: Sequence[str]) -> str:
     for name in names:
-        value = _parsed(values.get(name))
+        value = parsed(values.get(name))
         text = "" if value is None else _last_message(value) if name in ("prompt", "completion") else _shown(value)
         if text:
             return _cut(text)
@@ -120,7 +120,7 @@ def _tool_call(part: dict[str, object]) -> str:
     if part.get("type") not in _CALLS or not isinstance(name, str):
         return ""
     given = next((part[key] for key in ("input", "arguments", "args") if part.get(key)), None)
-    return f"→ {_folded(name)} {'' if given is None else _shown(_parsed(given))}".rstrip()
+    return f"→ {_folded(name)} {'' if given is None else _shown(parsed(given))}".rstrip()
 
 
 def _shown(value: object) -> str:
@@ -143,7 +143,7 @@ def _text(value: object) -> str:
     return _folded(value)
 
 
-def _parsed(value: object) -> object:
+def parsed(value: object) -> object:
     """Parse a text that is JSON; return any other value as it is."""
     value = _whole(value)
     if isinstance(value, str) and value.lstrip()[:1] in ("{", "["):

@@ -189,7 +189,7 @@ export class Head {
     const one = this.page.facts;
     const hasCalls = one.tool_calls || one.failed;
     const folds = [
-      why(),
+      why((seq) => this.page.select(seq, { isStep: true })),
       scores(one),
       hasCalls ? loops(one, { onKnown: (facts) => this.page.mark(facts), open: () => this.open(true, "loops") }) : null,
       ran(one),

@@ -2,8 +2,8 @@
 
 import { ask, data, make } from "./base.js";
 
-/** Return the fold. */
-export function why() {
+/** Return the fold; `select` is called with the number of an event whose link is clicked. */
+export function why(select) {
   const inside = make("div", { class: "inside" });
   let asked = false;
   const load = async () => {
@@ -12,7 +12,7 @@ export function why() {
     inside.replaceChildren(make("p", { class: "faint" }, "Loading…"));
     try {
       const { page } = await ask(`sessions/${data.session_id}/why`);
-      inside.replaceChildren(...page.map(section));
+      inside.replaceChildren(...page.map((each) => section(each, select)));
     } catch (error) {
       // Opened again, it asks again.
       asked = false;
@@ -23,10 +23,29 @@ export function why() {
   return box;
 }
 
-const section = ({ title, sentences }) =>
+const section = ({ title, sentences }, select) =>
   make(
     "div",
     {},
     make("h3", {}, title),
-    sentences.map((sentence) => make("p", {}, sentence)),
+    sentences.map((sentence) => make("p", {}, ...linked(sentence, select))),
+  );
+
+/** Return the parts of a sentence, with a link for each event that it names by number and id. */
+const linked = (sentence, select) =>
+  sentence
+    .split(/(event \d+(?=, [0-9a-f-]{23}\)))/)
+    .map((part, number) => (number % 2 ? link(part, Number(part.slice(6)), select) : part));
+
+const link = (label, seq, select) =>
+  make(
+    "a",
+    {
+      href: `?event=${seq}${location.hash}`,
+      onclick: (click) => {
+        click.preventDefault();
+        select(seq);
+      },
+    },
+    label,
   );

@@ -193,6 +193,15 @@ def circling() -> None:
     session.end_session("Failure")
 
 
+def misled() -> None:
+    """Record a session in which a tool returns what makes the next one fail."""
+    session = begin("misled", ["owl"])
+    localops.record(localops.ToolEvent(name="find owl", params={"wood": "north"}, returns={"nest": "nest-0815-b"}))
+    climb = localops.ToolEvent(name="climb", params={"nest": "nest-0815-b"})
+    localops.record(localops.ErrorEvent(trigger_event=climb, exception=KeyError("nest-0815-b")))
+    session.end_session("Failure")
+
+
 def library() -> None:
     """Record a session of so many events that a search goes through them in the background; the last one matches."""
     session = begin("a library", ["books"])
@@ -325,5 +334,5 @@ if __name__ == "__main__":
         each.__name__: each
         for each in (story, other, hostile, dead, chatty, circling, costs, stopped, library, filmed, many, one, running)
     }
-    kinds |= {"stuck": stuck, "browsed": browsed, "reworded": reworded, "unpriced": unpriced}
+    kinds |= {"stuck": stuck, "browsed": browsed, "reworded": reworded, "unpriced": unpriced, "misled": misled}
     kinds[sys.argv[1]]()

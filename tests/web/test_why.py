@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
+from pathlib import Path
 
-from tests.web.conftest import Visit
+import pytest
+from playwright.sync_api import Browser, expect
+
+from tests.web.conftest import Visit, recorded, serving, visiting
 from tests.web.recorder import ATTACKS
 
 
@@ -23,3 +26,17 @@ def test_the_post_mortem_is_a_fold_that_shows_text(visit: Visit, name: str) -> N
     sentences = [" ".join(one.split()) for section in wanted for one in section["sentences"]]
     assert [" ".join(one.split()) for one in page.locator("#why p").all_inner_texts()] == sentences
     assert page.evaluate("window.hurt") is None
+
+
+def test_the_call_that_returned_an_argument_is_a_link(chromium: Browser, tmp_path: Path) -> None:
+    """It selects the event, whose details then stand beside the page."""
+    recorded(tmp_path, "misled")
+    with serving(tmp_path) as link, visiting(chromium, link) as visit:
+        page = visit.session("misled")
+        page.locator("#reason").click()
+        cause = page.locator("#why p", has_text="was returned by")
+        expect(cause).to_contain_text("The argument 'nest' ('nest-0815-b') was returned by tool 'find owl' (event ")
+        cause.locator("a").click()
+        expect(page.locator("#details h2")).to_have_text("tool find owl")
+        number = cause.locator("a").inner_text().removeprefix("event ")
+        assert f"?event={number}" in page.url

@@ -1,0 +1,31 @@
+-- The statements that look for the call that returned a value.  Values are bound; :session is the 16-byte id.
+
+-- first_row --
+-- The first of the last :many rows of a session before a seq whose bodies have no more than so many bytes together.
+select min(at)
+from (
+  select page.at, sum(coalesce(octet_length(e.body), 0)) over (order by page.at desc) as size
+  from (
+    select seq as at
+    from session_row
+    where session = :session
+      and seq < :before
+    order by seq desc
+    limit :many
+  ) page
+  cross join event e on e.seq = page.at
+)
+where size <= :bytes;
+
+-- rows_with --
+-- The first rows of a session, from a seq to before another, that have a text in their bodies.
+select e.seq, e.id, e.kind, e.phase, e.name, e.body
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and r.seq >= :first
+  and r.seq < :before
+  and e.kind not in ({books})
+  and instr(e.body, :text) > 0
+order by r.seq
+limit :many;

@@ -1,0 +1,143 @@
+"""Where the arguments of a failed call came from: the earlier call of the run that returned the same value.
+
+Only what is certain is claimed.  A value counts if it is long, if it is the whole of a text or number in a result, or
+a word of a text there that looks like an id, and if it was not in the run before: a tool that gives back what it was
+given has not brought it in.
+"""
+
+from __future__ import annotations
+
+import re
+from itertools import islice
+
+from localops.encoding import encode
+from localops.journal import rows
+from localops.journal.sql import statements
+from localops.reading import common_input, previews
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from typing import Any, NamedTuple
+
+    from localops.journal.reader import Reader
+
+    class Origin(NamedTuple):
+        """A value that a call was given, and the row of the call that returned it."""
+
+        argument: str
+        value: str | int
+        seq: int
+        id: bytes
+        kind: str
+        name: str | None
+
+    Value = str | int
+else:
+    from collections import namedtuple
+
+    Origin = namedtuple("Origin", "argument value seq id kind name")
+
+# Characters of a text, and digits of a number, that no other value has by chance.
+_SHORTEST, _LONGEST = 8, 100_000
+_LARGE = 10**6
+# Values of a call that are looked for, and that are reported.
+_MOST, REPORTED = 8, 3
+# Rows before the call that are searched, and bytes of their bodies.
+_ROWS, _BYTES = 50_000, 64 << 20
+# Characters of a value that rows are searched for.
+_NEEDLE = 200
+# Rows that have these characters, and yet not the value.
+_OTHERS = 8
+# Values in one result that are compared.
+_LEAVES = 100_000
+_ID = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[\w.:/@-]+\Z", re.ASCII)
+_SQL = "origins.sql"
+
+
+def of(reader: Reader, session: bytes, given: object, *, before: int, message: str | None) -> list[Origin]:
+    """Return which of the values in `given` the calls of a session returned before a row.
+
+    Those that the message of the error names come first.
+    """
+    values = {value: name for name, value in common_input.leaves("", given, shortest=_SHORTEST, longest=_LONGEST)}
+    chosen = [value for value, name in values.items() if _is_telling(name, value)]
+    chosen.sort(key=lambda value: str(value) not in (message or ""))
+    if not chosen:
+        return []
+    bounds = {"session": session, "before": before}
+    [(first,)] = reader.ask(statements(_SQL)["first_row"], {**bounds, "many": _ROWS, "bytes": _BYTES})
+    if first is None:
+        return []
+    origins = (_search(reader, {**bounds, "first": first}, values[value], value) for value in chosen[:_MOST])
+    return list(islice(filter(None, origins), REPORTED))
+
+
+def _is_telling(name: str, value: Value) -> bool:
+    """Return whether no other value is the same by chance: what our encoder and redaction write is."""
+    if isinstance(value, int):
+        return abs(value) >= _LARGE
+    return "[redacted:" not in value and not name.startswith("$")
+
+
+def _search(reader: Reader, bounds: dict[str, Any], argument: str, value: Value) -> Origin | None:
+    """Return the call that brought a value into the run; None if it was there in another way, or not at all."""
+    text = _text(value)[:_NEEDLE]
+    rows_with = reader.ask(statements(_SQL)["rows_with"], {**bounds, "text": text, "many": _OTHERS})
+    for seq, id, kind, phase, name, body in rows_with:
+        if kind not in ("llm", "error") and phase == rows.DONE and _is_new_in(body, kind, value):
+            return Origin(argument, value, seq, id, kind, name)
+        if re.search(rf"(?:(?<![\w-])|(?<=\\[nrt])){re.escape(text)}(?![\w-])", body):
+            return None
+    return None
+
+
+def _is_new_in(body: str, kind: str, value: Value) -> bool:
+    """Return whether a call returned a value that is not in what it was given."""
+    facts = encode.loads(body)
+    if not isinstance(facts, dict) or "returns" not in facts:
+        return False
+    given = encode.dumps(previews.given(kind, facts)).decode("utf-8", "replace")
+    return _text(value) not in given and _holds(facts["returns"], value)
+
+
+def _holds(returns: object, value: Value) -> bool:
+    """Return whether a result has a value as one of its texts or numbers, or a text of it has this id as a word."""
+    is_id = isinstance(value, str) and _ID.match(value) is not None
+    for leaf in islice(_leaves(returns), _LEAVES):
+        if type(leaf) is type(value) and leaf == value:
+            return True
+        if is_id and isinstance(leaf, str) and _is_word(str(value), leaf):
+            return True
+    return False
+
+
+def _is_word(value: str, text: str) -> bool:
+    """Return whether an id stands by itself in a text.
+
+    >>> _is_word("cus_9f81", "made cus_9f81."), _is_word("cus_9f81", "made cus_9f81.txt")
+    (True, False)
+    """
+    return value in text and re.search(rf"(?<![\w./@:+-]){re.escape(value)}(?![\w/@:+-]|\.\w)", text) is not None
+
+
+def _leaves(value: object) -> Iterator[object]:
+    """Yield the texts and numbers in a result, also of JSON in a text, as many tools return it."""
+    waiting = [value]
+    while waiting:
+        value = waiting.pop()
+        if isinstance(value, dict):
+            waiting += value.values()
+        elif isinstance(value, list):
+            waiting += value
+        else:
+            yield value
+            parsed = previews.parsed(value)
+            if isinstance(parsed, dict | list):
+                waiting.append(parsed)
+
+
+def _text(value: Value) -> str:
+    """Return a value as it stands in JSON, without quotes."""
+    text = encode.dumps(value).decode("utf-8", "replace")
+    return text[1:-1] if isinstance(value, str) else text
