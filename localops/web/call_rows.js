@@ -31,7 +31,7 @@ const CALLS = [
   ["", "Call", "what", what],
   ["", "Session", "session", (one) => sessionLink(one)],
   ["began", START, "began", (one) => make("time", { datetime: one.began }, when(one.began))],
-  ["seconds", "Duration", "num", (one) => (one.finished ? duration(one.seconds) : pending())],
+  ["seconds", "Duration", "num took", (one) => (one.finished ? duration(one.seconds) : pending())],
   ["first_token", "First token", "num first", (one) => (one.time_to_first_token === null ? "" : firstToken(one))],
   ["tokens", "Tokens", "num tokens", tokens],
   ["cost", "Cost", "num cost", (one) => eventCost(one)],

@@ -149,6 +149,7 @@ function drawSpare() {
     const isEmpty = !by() && name !== sort && !shown.some((one) => CELLS.get(name)(one));
     byId("calls").classList.toggle(`no-${kind}`, isEmpty);
   }
+  byId("calls").classList.toggle("no-share", !shown.some((one) => one.failed));
 }
 
 function drawRows() {

@@ -113,7 +113,7 @@ export function row(one, { query, columns, isPicked, pick, star, place }) {
           make("a", { class: "title", href: to, title: one.name }, name),
           make(
             "div",
-            { class: "tags" },
+            { class: "tags", title: one.tags.join(", ") || null },
             one.tags.map((tag) => only(query, "tag", tag, "tag")),
           ),
         ),

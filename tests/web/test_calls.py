@@ -191,6 +191,18 @@ def test_rows_are_one_line_and_have_most_of_the_window(looking: Visit) -> None:
     assert page.evaluate("document.querySelector('#calls th').getBoundingClientRect().top") == 0
 
 
+def test_no_figure_is_cut(looking: Visit, visit: Visit) -> None:
+    """Durations of calls that have not ended, and costs that are lower bounds, have room at 1280 px."""
+    cut = """[...document.querySelectorAll('#calls .num')].filter(cell => cell.scrollWidth > cell.clientWidth)
+        .map(cell => cell.textContent)"""
+    page = visit.open("/calls?kind=tool")
+    expect(page.locator("#rows .pending").first).to_have_text("not ended")
+    assert page.evaluate(cut) == []
+    page = looking.open("/calls?by=prompt")
+    expect(page.locator("#rows .cost", has_text="+ ?").first).to_be_visible()
+    assert page.evaluate(cut) == []
+
+
 def test_more_rows_come_while_one_scrolls(looking: Visit) -> None:
     """Each call once, in the order of the server; after a thousand rows, another page goes on."""
     page = looking.open("/calls?sort=tokens&order=asc")

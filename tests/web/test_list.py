@@ -9,7 +9,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.web.conftest import Visit, serving, visiting
+from localops import clock
+from localops.encoding import encode
+from localops.journal import rows
+from localops.journal.journal import Journal
+from tests.web.conftest import Visit, recorded, serving, visiting
 from tests.web.test_pages import settled
 from tests.web.test_session_page import under_way
 
@@ -89,3 +93,28 @@ def test_a_session_without_events_for_a_while_looks_quiet(chromium: Browser, tmp
         expect(page.locator("#rows .state.Running")).to_have_class(re.compile("quiet"))
         page.evaluate("window.later = 13.5 * 60_000")
         expect(page.locator("#rows .because.quiet")).to_have_text("last event 13m ago")
+
+
+def test_tags_without_room_are_left_out_whole(chromium: Browser, tmp_path: Path) -> None:
+    """An ellipsis stands for them, and the title has all; a single tag is cut with an ellipsis of its own."""
+    tags = ["support", "prompt-v2", "customer-facing", "region-eu-central-1", "an-experiment", "nightly", "paid"]
+    recorded(tmp_path / "home", "one")
+    journal = Journal(str(tmp_path / "home" / "default"))
+    for name in ("short", "a name that takes all of the room that there is in this column of the list"):
+        id = clock.new_id()
+        own = encode.dumps(tags).decode()
+        journal.add([rows.make("session", id, id=id, at_ns=clock.now_ns(), name=name, tags=own, body="{}")])
+    journal.fold()
+    journal.close()
+    with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:
+        page = visit.page
+        settled(visit, 3)
+        box = page.locator("#rows tr", has_text="short").locator(".tags")
+        style = "box => [getComputedStyle(box).textOverflow, box.scrollWidth > box.clientWidth, box.title]"
+        assert box.evaluate(style) == ["ellipsis", True, ", ".join(tags)]
+        # A tag is a box within a line: one that does not fit is replaced as a whole.
+        display = "box => new Set([...box.children].map(tag => getComputedStyle(tag).display)).size"
+        assert box.evaluate(display) == 1
+        assert box.locator(".tag").first.evaluate("tag => getComputedStyle(tag).display") == "inline-block"
+        box = page.locator("#rows tr", has_text="a name that").locator(".tags")
+        assert box.evaluate("box => box.firstChild.offsetWidth <= box.clientWidth")
