@@ -17,7 +17,7 @@ from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import rows
 from localops.journal.journal import Journal
-from localops.reading import analytics, call_facts, call_query, call_speeds, call_table
+from localops.reading import analytics, call_facts, call_query, call_speeds, call_table, indexes
 from localops.reading.call_query import Asked, Place, Source
 from localops.reading.call_speeds import Speeds
 from localops.reading.call_table import CallTable
@@ -451,7 +451,7 @@ def test_the_table_follows_another_journal_and_a_deletion(tmp_path: Path) -> Non
     table.extend(project.reader)
     assert [call.session for call in _read_all([source], Asked(), sort="began")] == [made.SESSION]
     before = table.is_current
-    call_table.forget(project.folder)
+    indexes.forget(project.folder)
     assert (before, table.is_current) == (True, False)
     assert not os.path.exists(os.path.join(project.folder, call_table.FILE))
     table.close()

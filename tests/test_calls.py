@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 import localops
 from localops.decorators import tool
-from localops.reading import calls
-from localops.reading.calls import CallIndex, digest
+from localops.journal import derived_file
+from localops.reading.calls import CallIndex, Past, digest
 from localops.reading.home import Home
 from localops.recording.session import Session
 from tests import warm
@@ -46,7 +46,7 @@ class _Opened:
     def __init__(self, home: str) -> None:
         self.home = home
 
-    def past(self, name: str, args: object = None, *, many: int = 5, before: int | None = None) -> calls.Past:
+    def past(self, name: str, args: object = None, *, many: int = 5, before: int | None = None) -> Past:
         """Return what the index knows once it has caught up."""
         with Home(self.home) as home:
             project = home.projects[0]
@@ -120,12 +120,12 @@ def test_the_index_is_made_again_when_it_is_gone_or_of_another_journal(session: 
     _fetch("http://bad")
     assert index.past("fetch").failed == 1
     folder = Path(index.home) / "default"
-    calls.forget(str(folder))
-    assert not (folder / calls.FILE).exists()
+    derived_file.forget(str(folder / CallIndex.FILE))
+    assert not (folder / CallIndex.FILE).exists()
     assert index.past("fetch").failed == 1
-    (folder / calls.FILE).write_bytes(b"no database" * 1_000)
+    (folder / CallIndex.FILE).write_bytes(b"no database" * 1_000)
     assert index.past("fetch").failed == 1
-    assert (folder / calls.FILE).stat().st_mode & 0o777 == 0o600
+    assert (folder / CallIndex.FILE).stat().st_mode & 0o777 == 0o600
 
 
 def test_the_index_of_deleted_sessions_is_deleted(session: Session, index: _Opened) -> None:
@@ -136,7 +136,7 @@ def test_the_index_of_deleted_sessions_is_deleted(session: Session, index: _Open
     command = [sys.executable, "-m", "localops", "prune", "--session", str(session.session_id), "--yes"]
     done = warm.run(command, capture_output=True)
     assert done.returncode == 0, done.stderr
-    assert not (Path(index.home) / "default" / calls.FILE).exists()
+    assert not (Path(index.home) / "default" / CallIndex.FILE).exists()
 
 
 @given(

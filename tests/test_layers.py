@@ -40,6 +40,7 @@ LAYERS = """
     any_sqlite journal_file
     rollups losses recovery wal
     journal
+    row_index
     analytics bundle calls hints markdown previews salvage search
     given_scores pauses steps
     prompts shortest common_input alike

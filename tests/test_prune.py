@@ -21,7 +21,7 @@ from localops.journal.reader import Reader
 from localops.journal.rollups import DERIVED
 from localops.journal.stored import Stored
 from localops.reading import analytics
-from localops.reading.search import FILE, Index
+from localops.reading.search import Index
 from localops.upkeep import prune
 
 
@@ -163,7 +163,7 @@ def test_the_words_of_a_pruned_session_are_found_no_more(folder: str, journal: J
     with Reader(journal.path) as reader:
         Index(folder, reader).extend()
         prune.take(journal, [_look(folder, gone)])
-        assert not os.path.exists(os.path.join(folder, FILE))
+        assert not os.path.exists(os.path.join(folder, Index.FILE))
         index = Index(folder, reader)
         index.extend()
         assert index.sessions("tool", most=9) == [stays]

@@ -16,7 +16,7 @@ from localops.errors import ConfigError
 from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.reading.home import Home
-from localops.reading.search import FILE, Query, words
+from localops.reading.search import Index, Query, words
 from tests import warm
 
 
@@ -151,7 +151,7 @@ def test_the_index_may_go_at_any_time(harm: str, tmp_path: Path) -> None:
     """If it is removed, damaged, or of another journal, it is built again, and everything is found."""
     _record("cat")
     assert len(_found("cat")) == 1
-    path = tmp_path / "home" / "default" / FILE
+    path = tmp_path / "home" / "default" / Index.FILE
     if harm == "removed":
         os.unlink(path)
     elif harm == "garbage":
@@ -167,7 +167,7 @@ def test_the_index_is_the_users_alone(tmp_path: Path) -> None:
     """It contains words of recorded text: 0600, like the journal."""
     _record("cat")
     _found("cat")
-    assert (tmp_path / "home" / "default" / FILE).stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "home" / "default" / Index.FILE).stat().st_mode & 0o777 == 0o600
 
 
 def test_a_long_text_is_shown_around_what_was_found() -> None:

@@ -1,4 +1,4 @@
-"""A SQLite file beside a journal for derived data, which may be deleted: the full-text index."""
+"""A SQLite file beside a journal for derived data, which may be deleted: indexes of words and calls."""
 
 from __future__ import annotations
 
@@ -58,11 +58,7 @@ class DerivedFile:
         return connection
 
     def _replaced(self) -> apsw.Connection:
-        for suffix in ("", "-wal", "-shm"):
-            try:
-                os.unlink(self._path + suffix)
-            except FileNotFoundError:
-                pass
+        forget(self._path)
         return self._open(self._path)
 
     def clear(self) -> None:
@@ -95,6 +91,13 @@ class DerivedFile:
     def close(self) -> None:
         """Close the file."""
         self._connection.close()
+
+
+def forget(path: str) -> None:
+    """Delete a derived file with what SQLite keeps beside it; the next look makes it again."""
+    for ending in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            os.unlink(path + ending)
 
 
 def _create(path: str) -> None:

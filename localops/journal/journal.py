@@ -136,7 +136,8 @@ class Journal:
             with self._lock:
                 # A signal handler, __del__ or busy-wait in the middle of our own write.
                 if self._inside:
-                    return self._keep_somewhere(row, fate)
+                    self._spill_row(row, None, fate)
+                    return fate[0]
                 self._inside = True
                 try:
                     now = monotonic()
@@ -197,11 +198,6 @@ class Journal:
                 return self._on_write_error(row, error, fate)
             finally:
                 self._inside = inside
-
-    def _keep_somewhere(self, row: Row, fate: list[bool]) -> bool:
-        """Spill a row that comes in the middle of our own write."""
-        self._spill_row(row, None, fate)
-        return fate[0]
 
     def _resolve(self, row: Row, error: BaseException, fate: list[bool]) -> None:
         """Find out whether a row was written and whether the program raised; write the row again, or spill it."""

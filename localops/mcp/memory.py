@@ -94,7 +94,7 @@ class Memory:
         with Reader(project.path) as reader:
             index = CallIndex(project.folder, reader)
             try:
-                while not self._stopping.is_set() and index.extend():
+                while not self._stopping.is_set() and index.extend_once():
                     pass
             finally:
                 index.close()

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 from collections import namedtuple
-from contextlib import suppress
 
 from localops import clock
 from localops.encoding import encode
@@ -302,13 +301,6 @@ _ABOUT = "select upto, made_ns from about"
 _BEGIN = "insert into about(journal, made_ns, upto) values(?, ?, 0)"
 _ONE_SESSION = "select num from session where id = ?"
 _LATER_TOKENS = [name for name in rows.TOKENS if name not in rows.COUNTS_IN_BODY]
-
-
-def forget(folder: str) -> None:
-    """Delete the table of a project, which is made again when it is next looked in."""
-    for side in ("", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(folder, FILE + side))
 
 
 def arguments_text(params: object) -> str:

@@ -5,28 +5,19 @@ It is a derived file, which may be deleted at any time, and holds digests only: 
 
 from __future__ import annotations
 
-import os
-from contextlib import suppress
 from hashlib import blake2b
 from typing import NamedTuple
 
 from localops.encoding import encode
 from localops.journal import rows
-from localops.journal.derived_file import DerivedFile
-from localops.journal.sql import statements
+from localops.reading.row_index import RowIndex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
+    from localops.reading.row_index import Execute
 
-    from localops.journal.reader import Reader
-
-FILE = "calls.db"
-SCHEMA = 1  # of the index; a file of another schema is replaced
 COUNTED = 10_000  # calls up to which they are counted
 _BATCH = 5_000  # rows that are indexed at a time: some 30 ms
-_SOON = 10_000  # rows that may be indexed while someone waits for an answer
 
 
 class Past(NamedTuple):
@@ -42,49 +33,18 @@ class Past(NamedTuple):
     """The seq of each, newest first."""
 
 
-class CallIndex:
-    """The index of one project; a temporary one in memory where its folder cannot be written."""
+class CallIndex(RowIndex):
+    """The index of one project's tool calls."""
 
-    def __init__(self, folder: str, reader: Reader) -> None:
-        self._reader = reader
-        self._sql = statements("calls.sql")
-        self._file = DerivedFile(os.path.join(folder, FILE), self._sql["schema"], SCHEMA)
-        journal = reader.ask("select value from meta where key = 'journal'")
-        # A journal that was moved or restored gets a new id, and its seqs may be other rows.
-        if self._file.ask("select journal from about") != journal:
-            self._file.clear()
-            self._file.transact(lambda execute: execute("insert into about values(?, 0)", journal[0]))
+    FILE = "calls.db"
+    SCHEMA = 1
+    SOON = 10_000
+    STATEMENTS = "calls.sql"
 
-    def missing(self) -> int:
-        """Return how many seqs are not indexed yet, including those of pruned rows."""
-        upto = self._file.ask("select upto from about")[0][0]
-        return int(self._reader.ask(statements("lists.sql")["last_seq"])[0][0]) - int(upto)
-
-    def catch_up(self) -> int:
-        """Index the missing rows if there are few; return how many are missing after that."""
-        missing = self.missing()
-        if 0 < missing <= _SOON:
-            while self.extend():
-                pass
-            return self.missing()
-        return missing
-
-    def extend(self) -> bool:
-        """Index the next batch of rows; return whether there may be more."""
-        more = False
-
-        def work(execute: Callable[..., Any]) -> None:
-            nonlocal more
-            more = self._index_batch(execute)
-
-        self._file.transact(work)
-        return more
-
-    def _index_batch(self, execute: Callable[..., Any]) -> bool:
-        after = execute("select upto from about").fetchone()[0]
+    def _index_after(self, execute: Execute, after: int) -> tuple[int, bool]:
         upto = self._reader.ask(self._sql["last_of_batch"], {"after": after, "many": _BATCH})[0][0]
         if upto is None:
-            return False
+            return after, False
         for row in map(_Indexed._make, self._reader.ask(self._sql["batch"], {"after": after, "upto": upto})):
             if row.kind == "error":
                 execute("update call set failed = 1 where id = ?", (row.parent,))
@@ -92,10 +52,9 @@ class CallIndex:
                 execute("insert or replace into opened values(?, ?)", (row.id, _args_of(row.body)))
             else:
                 self._add(execute, row)
-        execute("update about set upto = ?", (upto,))
-        return True
+        return upto, True
 
-    def _add(self, execute: Callable[..., Any], row: _Indexed) -> None:
+    def _add(self, execute: Execute, row: _Indexed) -> None:
         begun = execute("delete from opened where id = ? returning args", (row.id,)).fetchall()
         args = begun[0][0] if begun else _args_of(row.body)
         values = (row.seq, row.id, digest(row.name or ""), args, 1 if row.failed else 0)
@@ -117,17 +76,6 @@ class CallIndex:
         newest_failed = [seq for (seq,) in self._file.ask(self._sql["failures"], values)]
         is_known = bool(self._file.ask(self._sql["any_call"], of_tool))
         return Past(is_known, same, same_failed, newest_same, failed, newest_failed)
-
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
-
-
-def forget(folder: str) -> None:
-    """Delete the index of a project, which is built again when it is next asked."""
-    for side in ("", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(folder, FILE + side))
 
 
 def digest(value: object) -> int:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from localops.reading import call_table, calls, search
+import os
+
+from localops.journal import derived_file
+from localops.reading import call_table
+from localops.reading.calls import CallIndex
+from localops.reading.search import Index
 
 
 def forget(folder: str) -> None:
     """Delete them: rows were deleted or replaced, which they do not notice.  The next look makes each again."""
-    for index in (search, calls, call_table):
-        index.forget(folder)
+    for name in (Index.FILE, CallIndex.FILE, call_table.FILE):
+        derived_file.forget(os.path.join(folder, name))

@@ -32,9 +32,8 @@ def of(source: Source, session: bytes, story: Story) -> list[Pause]:
     pauses = []
     for one in story.resumes:
         before = _FAR if one.seq is None else one.seq
-        last = source.one("last_before", session=session, before=before, at_ns=one.at_ns)
-        stopped_ns = one.at_ns if last is None or last[0] is None else last[0]
-        pauses.append(Pause(stopped_ns, one.at_ns))
+        (stopped_ns,) = source.one("last_before", session=session, before=before, at_ns=one.at_ns) or (None,)
+        pauses.append(Pause(one.at_ns if stopped_ns is None else stopped_ns, one.at_ns))
     return pauses
 
 

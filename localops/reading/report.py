@@ -88,14 +88,14 @@ _END = """<footer class="foot">localops {version}</footer>
 def write(runs: Iterable[Run], file: BinaryIO) -> None:
     """Write sessions as one HTML file; several begin with their list."""
     each = iter(runs)
-    first = list(itertools.islice(each, 2))
+    two = list(itertools.islice(each, 2))
     # A command leaves them out where its own output is for a program; a report is for people.
     before = output.separate_digits(",")
     try:
-        if len(first) == 1:
-            _Report(file).write_one(first[0])
+        if len(two) == 1:
+            _Report(file).write_one(two[0])
         else:
-            _Report(file).write_several(itertools.chain(first, each))
+            _Report(file).write_several(itertools.chain(two, each))
     finally:
         output.separate_digits(before)
 

@@ -7,10 +7,8 @@ of one.  The index finds passages of several rows; the rows themselves are alway
 
 from __future__ import annotations
 
-import os
 import re
 from collections import deque
-from contextlib import suppress
 from itertools import chain
 from math import inf
 from time import monotonic
@@ -19,23 +17,16 @@ from typing import NamedTuple
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import rows
-from localops.journal.derived_file import DerivedFile
-from localops.journal.sql import statements
+from localops.reading.row_index import RowIndex
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator, Sequence
-    from typing import Any
+    from collections.abc import Iterable, Iterator, Sequence
 
-    from localops.journal.reader import Reader
+    from localops.reading.row_index import Execute
 
-FILE = "search.db"
-# The schema of the index; a file of another schema is replaced.
-SCHEMA = 2
 # Rows that are indexed at a time: some 50 ms.
 _BATCH = 2_000
-# Rows that may be indexed while a list of sessions is read.
-_SOON = 4_000
 # Rows in a passage at most, as they are read again for a match.
 _PASSAGE = 64
 # A session's passages are numbered within 2^24.
@@ -66,13 +57,6 @@ class Hit(NamedTuple):
     seq: int
     snippet: str
     parent: bytes | None
-
-
-def forget(folder: str) -> None:
-    """Delete the index of a project, which is built again at the next search."""
-    for side in ("", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            os.unlink(os.path.join(folder, FILE + side))
 
 
 def words(text: str) -> list[str]:
@@ -163,65 +147,18 @@ def _match(term: list[str], is_prefix: bool) -> str:
     return " AND ".join(f'"{word}"' for word in term) + ("*" if is_prefix else "")
 
 
-class Index:
-    """The index of one project; a temporary one in memory where its folder cannot be written."""
+class Index(RowIndex):
+    """The full-text index of one project."""
 
-    def __init__(self, folder: str, reader: Reader) -> None:
-        self._reader = reader
-        self._file = DerivedFile(os.path.join(folder, FILE), statements("search.sql")["schema"], SCHEMA)
-        self._check()
+    FILE = "search.db"
+    SCHEMA = 2
+    SOON = 4_000
+    STATEMENTS = "search.sql"
 
-    def _check(self) -> None:
-        """Clear the index if it is of another journal (moved, repaired, restored), which has other seqs."""
-        journal = self._reader.ask("select value from meta where key = 'journal'")
-        # A journal that was moved or restored gets a new id, and its seqs may be other rows.
-        if self._file.ask("select journal from about") != journal:
-            self._file.clear()
-            self._file.transact(lambda execute: execute("insert into about values(?, 0)", journal[0]))
-
-    @property
-    def upto(self) -> int:
-        """The last seq that is indexed."""
-        return int(self._file.ask("select upto from about")[0][0])
-
-    def missing(self) -> int:
-        """Return how many seqs are not indexed yet, including those of pruned rows."""
-        return int(self._reader.ask(statements("lists.sql")["last_seq"])[0][0]) - self.upto
-
-    def catch_up(self) -> int:
-        """Index the missing rows if there are few; return how many are missing after that."""
-        missing = self.missing()
-        if 0 < missing <= _SOON:
-            self.extend()
-            return self.missing()
-        return missing
-
-    def extend(self, progress: Callable[[int], None] | None = None) -> None:
-        """Index all missing rows; call `progress` with the number of new ones after each batch."""
-        more = True
-        while more:
-            before = self.upto
-            more = self.extend_once()
-            if progress is not None:
-                progress(self.upto - before)
-
-    def extend_once(self) -> bool:
-        """Index the next batch of rows; return whether there are more."""
-        more = False
-
-        def work(execute: Callable[..., Any]) -> None:
-            nonlocal more
-            more = self._index_batch(execute)
-
-        self._file.transact(work)
-        return more
-
-    def _index_batch(self, execute: Callable[..., Any]) -> bool:
-        after = execute("select upto from about").fetchone()[0]
-        rows_after = self._reader.ask(statements("search.sql")["rows"], {"after": after, "many": _BATCH})
-        page = list(map(Searched._make, rows_after))
+    def _index_after(self, execute: Execute, after: int) -> tuple[int, bool]:
+        page = list(map(Searched._make, self._reader.ask(self._sql["rows"], {"after": after, "many": _BATCH})))
         if not page:
-            return False
+            return after, False
         sessions: dict[bytes, list[tuple[int, str]]] = {}
         for row in page:
             if text := row.text:
@@ -233,8 +170,7 @@ class Index:
             for at in range(0, len(texts), _PASSAGE):
                 _add(execute, number, texts[at : at + _PASSAGE])
                 number += 1
-        execute("update about set upto = ?", (page[-1].seq,))
-        return len(page) == _BATCH
+        return page[-1].seq, len(page) == _BATCH
 
     def events(self, text: str, session: bytes | None = None, *, until: float = inf) -> Iterator[Hit]:
         """Yield the rows with every term: those of the newest session first, and its newest row first.
@@ -244,7 +180,7 @@ class Index:
         query = Query(text)
         first, before = (0, 1 << 62) if session is None else self._range_of(session)
         while passages := self._file.ask(
-            statements("search.sql")["passages"], {"match": query.match, "first": first, "before": before}
+            self._sql["passages"], {"match": query.match, "first": first, "before": before}
         ):
             for passage, first_seq, last_seq, of in passages:
                 if monotonic() > until:
@@ -256,7 +192,7 @@ class Index:
         """Yield the rows with every term after a seq, up to another, and from where to go on: as `before`."""
         query = Query(text)
         values = {"match": query.match, "after": after, "upto": upto}
-        while passages := self._file.ask(statements("search.sql")["passages_between"], {**values, "before": before}):
+        while passages := self._file.ask(self._sql["passages_between"], {**values, "before": before}):
             for passage, first_seq, last_seq, of in passages:
                 before = passage
                 yield [row for row in self._searched(first_seq, last_seq, of) if query.is_in(row.text)], before
@@ -267,9 +203,7 @@ class Index:
         sessions: dict[bytes, None] = {}
         before = 1 << 62
         while len(sessions) < many and (
-            passages := self._file.ask(
-                statements("search.sql")["passages"], {"match": match, "first": 0, "before": before}
-            )
+            passages := self._file.ask(self._sql["passages"], {"match": match, "first": 0, "before": before})
         ):
             sessions.update((of, None) for *_, of in passages)
             before, *_ = passages[-1]
@@ -277,7 +211,7 @@ class Index:
 
     def how_often(self, word: str, most: int) -> int:
         """Return in how many passages a word is, counted up to `most`."""
-        [(count,)] = self._file.ask(statements("search.sql")["how_often"], {"match": f'"{word}"', "many": most})
+        [(count,)] = self._file.ask(self._sql["how_often"], {"match": f'"{word}"', "many": most})
         return int(count)
 
     def _hits(self, query: Query, first: int, last: int, session: bytes) -> Iterator[Hit]:
@@ -288,12 +222,12 @@ class Index:
 
     def _searched(self, first: int, last: int, session: bytes) -> Iterator[Searched]:
         values = {"first": first, "last": last, "session": session}
-        return map(Searched._make, self._reader.ask(statements("search.sql")["rows_between"], values))
+        return map(Searched._make, self._reader.ask(self._sql["rows_between"], values))
 
     def sessions(self, text: str, most: int) -> list[bytes] | None:
         """Return the sessions with every term in one row; None when more than `most` passages match."""
         query = Query(text)
-        passages = self._file.ask(statements("search.sql")["sessions"], {"match": query.match, "many": most + 1})
+        passages = self._file.ask(self._sql["sessions"], {"match": query.match, "many": most + 1})
         # For a frequent word, the list of sessions is read in its own order, and each is tested by `has`.
         if len(passages) > most:
             return None
@@ -307,7 +241,7 @@ class Index:
         `has` returns whether one row of a session has every term.
         """
         query = Query(text)
-        passages = self._file.ask(statements("search.sql")["sessions"], {"match": query.match, "many": most + 1})
+        passages = self._file.ask(self._sql["sessions"], {"match": query.match, "many": most + 1})
         if len(passages) > most:
             return None, False
         return list(chain.from_iterable(passages)), self._is_simple(query)
@@ -318,14 +252,14 @@ class Index:
         None where that would not be quicker than to look at each: they are spread over many others.
         """
         ids = encode.dumps([session.hex() for session in sessions]).decode()
-        keys = dict(self._file.ask(statements("search.sql")["keys"], {"ids": ids}))
+        keys = dict(self._file.ask(self._sql["keys"], {"ids": ids}))
         if not keys:
             return set()
         first, last = min(keys), max(keys)
         if last - first > _SPREAD * len(keys):
             return None
         values = {"match": Query(text).match, "first": first << _SHIFT, "before": (last + 1) << _SHIFT}
-        matching = self._file.ask(statements("search.sql")["keys_between"], values)
+        matching = self._file.ask(self._sql["keys_between"], values)
         return {keys[key] for (key,) in matching if key in keys}
 
     def has(self, session: bytes, text: str) -> bool:
@@ -334,7 +268,7 @@ class Index:
         if self._is_simple(query):
             first, before = self._range_of(session)
             values = {"match": query.match, "first": first, "before": before}
-            return bool(self._file.ask(statements("search.sql")["any_passage"], values))
+            return bool(self._file.ask(self._sql["any_passage"], values))
         return next(self.events(text, session), None) is not None
 
     def _is_simple(self, query: Query) -> bool:
@@ -348,12 +282,8 @@ class Index:
         first, last = _range(keys[0][0])
         return first, last + 1
 
-    def close(self) -> None:
-        """Close the file."""
-        self._file.close()
 
-
-def _key(execute: Callable[..., Any], session: bytes) -> int:
+def _key(execute: Execute, session: bytes) -> int:
     execute("insert or ignore into session(id) values(?)", (session,))
     return int(execute("select key from session where id = ?", (session,)).fetchone()[0])
 
@@ -362,7 +292,7 @@ def _range(key: int) -> tuple[int, int]:
     return key << _SHIFT, ((key + 1) << _SHIFT) - 1
 
 
-def _add(execute: Callable[..., Any], id: int, texts: list[tuple[int, str]]) -> None:
+def _add(execute: Execute, id: int, texts: list[tuple[int, str]]) -> None:
     # The tokenizer splits plain ASCII as `words` does; only other text has to be split for it.
     all_of_it = "\n".join(text for _, text in texts)
     indexed = all_of_it.lower() if all_of_it.isascii() else " ".join(words(all_of_it))
