@@ -566,6 +566,7 @@ from scripts import (  # noqa: E402  the parts of it that need a hub, pages, a b
     bench_fleet,
     bench_hub,
     bench_mcp,
+    bench_runs,
     bench_spans,
     bench_sync,
     bench_transcripts,
@@ -575,7 +576,7 @@ from scripts import (  # noqa: E402  the parts of it that need a hub, pages, a b
 
 PARTS = {part.__name__: part for part in (lines, record, second, power, start, writers, million, sessions)}
 PARTS |= bench_sync.PARTS | bench_agentops.PARTS | bench_ui.PARTS | bench_web.PARTS | bench_mcp.PARTS | bench_hub.PARTS
-PARTS |= bench_transcripts.PARTS | bench_spans.PARTS | bench_fleet.PARTS
+PARTS |= bench_transcripts.PARTS | bench_spans.PARTS | bench_fleet.PARTS | bench_runs.PARTS
 
 
 def page(bench: Bench) -> str:
