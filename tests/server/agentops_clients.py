@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -138,8 +139,13 @@ class Client:
     # What the hub has of it
 
     def read(self, path: str) -> Any:
-        """Return a read of the session with its key."""
-        status, reply = self.hub.ask("GET", path, key="", headers={"X-Agentops-Api-Key": self.key})
+        """Return a read of the session with its key, which waits for its turn after many requests of that key."""
+        until = time.monotonic() + 10
+        status, reply = 429, None
+        while status == 429 and time.monotonic() < until:
+            status, reply = self.hub.ask("GET", path, key="", headers={"X-Agentops-Api-Key": self.key})
+            if status == 429:
+                time.sleep(0.1)
         assert status == 200, reply
         return reply
 
