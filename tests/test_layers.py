@@ -111,6 +111,7 @@ DOORS = {
     "requests": ["sync/localops_sync/transport.py"],
     "urllib3": ["sync/localops_sync/transport.py", "localops/server/clickhouse/engine.py"],
     "filelock": ["localops/server/presence.py", "sync/localops_sync/worker.py"],
+    "obstore": ["localops/server/bucket.py"],
     "opentelemetry": ["localops/otel/", "localops/otlp/protobuf.py", "sync/localops_sync/sinks/otlp_wire.py"],
     "pyarrow": ["localops/dialects/tables.py"],
     "pydantic_ai": ["localops/instrument/pydantic_ai.py"],

@@ -1,6 +1,7 @@
 """Blobs: large values in files beside the journal, each named by its SHA-256: videos, screenshots, long values.
 
 A blob that cannot be written there goes to the user's state folder, as rows do, and is moved to its place later.
+A hub may keep its files in a bucket: then a note beside the place of each says so, and the file itself is a copy.
 """
 
 from __future__ import annotations
@@ -15,6 +16,29 @@ from localops.output import say, say_once
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
+    from typing import Protocol
+
+    class Elsewhere(Protocol):
+        """Where the files of a home are for good; its projects have copies of some."""
+
+        def put(self, project: str, digest: str, path: str) -> None:
+            """Store the file at a path there; OSError if that cannot be done now."""
+
+        def fetch(self, project: str, digest: str) -> None:
+            """Bring a file back to its place; FileNotFoundError if it is not there."""
+
+        def flaw(self, project: str, digest: str) -> str | None:
+            """Read a file there, and return why it cannot be used."""
+
+        def remove(self, project: str, digest: str) -> None:
+            """Delete a file there; one that is not there is no error."""
+
+
+# Suffixes of the note that a file is elsewhere, with its size and first bytes, and of one that is to be deleted there.
+NOTE, DOOMED = ".there", ".doomed"
+_NOTED = 64  # first bytes, which tell what a file is
+# By the folder of a home.
+_elsewhere: dict[str, Elsewhere] = {}
 
 HEAD = 64 << 10  # bytes that are compressed to decide whether to compress the rest
 _PIECE = 1 << 20
@@ -29,21 +53,76 @@ def path_of(project: str, digest: str) -> str:
     return os.path.join(project, "blobs", digest[:2], digest)
 
 
+def keep_elsewhere(home: str, where: Elsewhere | None) -> None:
+    """Keep the files of a home elsewhere from now on, in this process; None: in its folders, as usual."""
+    _elsewhere.pop(home, None)
+    if where is not None:
+        _elsewhere[home] = where
+
+
+def elsewhere(project: str) -> Elsewhere | None:
+    """Return where the files of a project are for good; None: in its folder."""
+    return _elsewhere.get(os.path.dirname(project)) if _elsewhere else None
+
+
 def find(project: str, digest: str) -> str:
-    """Return the file of a blob, in its place or waiting to be moved there; raise FileNotFoundError without one."""
+    """Return the file of a blob, in its place or waiting to be moved there; raise FileNotFoundError without one.
+
+    One that is elsewhere is brought back.
+    """
+    path = _here(project, digest)
+    if path is not None:
+        return path
+    place = path_of(project, digest)
+    where = elsewhere(project)
+    if where is None or not host.is_file(place + NOTE):
+        raise FileNotFoundError(f"no such blob: {place}")
+    where.fetch(project, digest)
+    return place
+
+
+def _here(project: str, digest: str) -> str | None:
     place = path_of(project, digest)
     for path in (place, os.path.join(_waiting_place(project), digest)):
         if host.is_file(path):
             return path
-    raise FileNotFoundError(f"no such blob: {place}")
+    return None
 
 
 def is_here(project: str, digest: str) -> bool:
-    """Return whether there is a file for a blob, whole or not."""
+    """Return whether there is a file for a blob, whole or not, in its project or elsewhere."""
+    return _here(project, digest) is not None or is_elsewhere(project, digest)
+
+
+def is_elsewhere(project: str, digest: str) -> bool:
+    """Return whether a blob is noted to be elsewhere."""
+    return host.is_file(path_of(project, digest) + NOTE)
+
+
+def head(project: str, digest: str) -> tuple[bytes, int]:
+    """Return the first bytes of a blob and its size; raise OSError without it.  None is brought back for it."""
+    path = _here(project, digest)
+    if path is None:
+        return _noted(path_of(project, digest) + NOTE)
+    with open(path, "rb") as file:
+        return file.read(_NOTED), os.fstat(file.fileno()).st_size
+
+
+def note(project: str, digest: str, first: bytes, size: int) -> None:
+    """Note that a blob is elsewhere; safe from a power cut when this returns."""
+    path = path_of(project, digest)
+    host.make_private(os.path.dirname(path), synced=True)
+    host.write_private(path + NOTE, f"{size} {first[:_NOTED].hex()}\n".encode())
+    _sync_names(path)
+
+
+def _noted(path: str) -> tuple[bytes, int]:
+    with open(path, "rb") as file:
+        many, _, first = file.read().decode("ascii", "replace").partition(" ")
     try:
-        return bool(find(project, digest))
-    except FileNotFoundError:
-        return False
+        return bytes.fromhex(first), int(many)
+    except ValueError:
+        raise OSError(f"{path} is damaged: delete it, and start the hub again, which writes it again") from None
 
 
 def is_whole(path: str, digest: str) -> bool:
@@ -56,6 +135,9 @@ def is_whole(path: str, digest: str) -> bool:
 
 def flaw(project: str, digest: str) -> str | None:
     """Return why the file of a blob cannot be used: it is missing, unreadable or damaged; None if it can."""
+    where = elsewhere(project)
+    if where is not None and is_elsewhere(project, digest):
+        return where.flaw(project, digest)
     try:
         path = find(project, digest)
         if is_whole(path, digest):
@@ -70,19 +152,23 @@ def flaw(project: str, digest: str) -> str | None:
 def size_of(project: str, digest: str) -> int:
     """Return the bytes of a blob; 0 when it is not there."""
     try:
-        return os.path.getsize(find(project, digest))
+        return head(project, digest)[1]
     except OSError:
         return 0
 
 
 def size(project: str) -> int:
-    """Return the bytes of all blobs of a project, including those that wait to be moved to their place."""
+    """Return the bytes of all blobs of a project, including those that are elsewhere or wait to be moved there."""
     whole = 0
     for top in (os.path.join(project, "blobs"), _waiting_place(project)):
         for folder, _, names in os.walk(top):
             for name in names:
+                path = os.path.join(folder, name)
                 try:
-                    whole += os.path.getsize(os.path.join(folder, name))
+                    if not name.endswith(NOTE):
+                        whole += os.path.getsize(path)
+                    elif name.removesuffix(NOTE) not in names:
+                        whole += _noted(path)[1]
                 except OSError as error:  # pruned, or moved meanwhile
                     interruption.pass_on(error)
     return whole
@@ -92,6 +178,79 @@ def stored(project: str) -> Iterator[str]:
     """Yield the paths of blobs; one that is being written does not have a digest as its name."""
     for inner, _, names in os.walk(os.path.join(project, "blobs")):
         yield from (os.path.join(inner, name) for name in names if len(name) == 64)
+
+
+def digests(project: str) -> set[str]:
+    """Return the digests of the blobs that are in their places or elsewhere."""
+    return set(map(os.path.basename, stored(project))) | marked(project, NOTE)
+
+
+def marked(project: str, suffix: str) -> set[str]:
+    """Return the digests of the blobs with a note, or with one that they are to be deleted."""
+    return {
+        name.removesuffix(suffix)
+        for _, _, names in os.walk(os.path.join(project, "blobs"))
+        for name in names
+        if name.endswith(suffix) and len(name) == 64 + len(suffix)
+    }
+
+
+def touched(project: str, digest: str) -> float:
+    """Return when a blob was written or asked for the last time; raise FileNotFoundError if it is not there."""
+    path = path_of(project, digest)
+    times = []
+    for each in (path, path + NOTE):
+        try:
+            times.append(os.stat(each).st_mtime)
+        except FileNotFoundError:
+            continue
+    if not times:
+        raise FileNotFoundError(f"no such blob: {path}")
+    return max(times)
+
+
+def touch(project: str, digest: str) -> bool:
+    """Reset the age of a blob; return whether there is one in its place or elsewhere."""
+    path = path_of(project, digest)
+    known = False
+    for each in (path, path + NOTE):
+        try:
+            os.utime(each)
+            known = True
+        except FileNotFoundError:
+            continue
+    return known
+
+
+def drop(project: str, digest: str) -> None:
+    """Delete a blob in its place; where it is elsewhere, note that `finish_drops` is to delete it there."""
+    path = path_of(project, digest)
+    if is_elsewhere(project, digest):
+        os.replace(path + NOTE, path + DOOMED)
+    try:
+        os.unlink(path)
+    except FileNotFoundError:
+        return
+
+
+def finish_drops(project: str) -> int:
+    """Delete elsewhere what was dropped; return how much of it is left because that is out of reach."""
+    where = elsewhere(project)
+    left = marked(project, DOOMED)
+    for digest in list(left) if where is not None else ():
+        mark = path_of(project, digest) + DOOMED
+        try:
+            # Unless it has come again since.
+            if not is_elsewhere(project, digest):
+                where.remove(project, digest)  # type: ignore[union-attr]
+            os.unlink(mark)
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            interruption.pass_on(error)
+            break
+        left.discard(digest)
+    return len(left)
 
 
 def unfinished(project: str) -> list[str]:
@@ -109,8 +268,13 @@ def unfinished(project: str) -> list[str]:
 
 
 def is_old(path: str) -> bool:
-    """Return whether a blob was not touched for an hour; a younger one may belong to a row that is being written."""
+    """Return whether a file was not touched for an hour; a younger one may belong to a row that is being written."""
     return time.time() - os.stat(path).st_mtime > _OLD_ENOUGH
+
+
+def is_spare(project: str, digest: str) -> bool:
+    """Return whether a blob was not touched for an hour."""
+    return time.time() - touched(project, digest) > _OLD_ENOUGH
 
 
 def pays(size: int, packed: int) -> bool:
@@ -173,7 +337,7 @@ def _keep(project: str, digest: str, pieces: Callable[[], Iterable[bytes]], expe
     """Write a blob to its place, or to the state folder, where it waits; raise OSError when neither takes it."""
     try:
         if not _is_kept(project, digest):
-            publish(project, _written(os.path.join(project, "blobs"), pieces(), expected), digest)
+            _publish_or_clear(project, _written(os.path.join(project, "blobs"), pieces(), expected), digest)
     except OSError as error:
         interruption.pass_on(error)
         place = _waiting_place(project)
@@ -197,9 +361,8 @@ def _is_kept(project: str, digest: str) -> bool:
     path = path_of(project, digest)
     try:
         # Prune does not delete what was kept within the hour.
-        os.utime(path)
-    except FileNotFoundError:
-        return False
+        if not touch(project, digest):
+            return False
     except PermissionError:
         # Another user's file is fine if it can be read.
         if not os.access(path, os.R_OK):
@@ -232,13 +395,25 @@ def _named_file(value: object) -> str | None:
 
 def keep_pieces(project: str, pieces: Iterable[bytes], digest: str) -> None:
     """Write a blob from pieces to its place; raise ValueError, and write nothing, if it has another digest."""
-    publish(project, _written(os.path.join(project, "blobs"), pieces, digest), digest)
+    _publish_or_clear(project, _written(os.path.join(project, "blobs"), pieces, digest), digest)
+
+
+def _publish_or_clear(project: str, temporary: str, digest: str) -> None:
+    try:
+        publish(project, temporary, digest)
+    except BaseException:
+        if host.is_file(temporary):
+            os.unlink(temporary)
+        raise
 
 
 def publish(project: str, temporary: str, digest: str) -> None:
-    """Move a synced file to the place of its digest; it is safe from a power cut when this returns."""
+    """Move a synced file to the place of its digest; it is safe from a power cut when this returns, also elsewhere."""
     path = path_of(project, digest)
     host.make_private(os.path.dirname(path), synced=True)
+    where = elsewhere(project)
+    if where is not None:
+        where.put(project, digest, temporary)
     os.replace(temporary, path)
     _sync_names(path)
 

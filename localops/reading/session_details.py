@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import NamedTuple
 
 from localops import config
@@ -278,17 +279,15 @@ def entry_of(reader: Reader, id: object) -> int | None:
 
 def attachment(project: Where, digest: str) -> Facts:
     """Return a blob's media type, size and address; `bytes` is None if it is not here."""
-    try:
-        with open(blobs.find(project.folder, digest), "rb") as file:
-            head = file.read(16)
-            size: int | None = os.fstat(file.fileno()).st_size
-    except (OSError, ValueError):
-        head, size = b"", None
+    first: bytes = b""
+    size: int | None = None
+    with suppress(OSError, ValueError):
+        first, size = blobs.head(project.folder, digest)
     return {
         "blob": digest,
         "digest": digest,
         "bytes": size,
-        "kind": kind_of(head),
+        "kind": kind_of(first),
         "url": f"/blobs/{project.name}/{digest}",
     }
 

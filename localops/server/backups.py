@@ -284,6 +284,13 @@ def other_files(folder: str) -> Iterator[str]:
                 yield entry.name
 
 
+def notes_of_files(folder: str) -> Iterator[str]:
+    """Yield the paths in a project of the notes that its files are in a bucket, or are to be deleted there."""
+    for suffix in (blobs.NOTE, blobs.DOOMED):
+        for digest in blobs.marked(folder, suffix):
+            yield os.path.relpath(blobs.path_of(folder, digest) + suffix, folder)
+
+
 def _written(keys: Keys, target: str, temporary: str, previous: str | None) -> Made:
     made = Made(target)
     try:
@@ -329,8 +336,10 @@ def _filled(keys: Keys, target: str, previous: str | None, made: Made) -> Manife
             before = None if previous is None else os.path.join(previous, project.name)
             copied = list(_copied_blobs(project.folder, folder, before, made))
             if before is not None:
-                copied += _kept_blobs(project.reader, folder, before, copied, made)
+                there = blobs.marked(project.folder, blobs.NOTE)
+                copied += _kept_blobs(project.reader, folder, before, [*copied, *there], made)
             manifest.blobs[project.name] = listed(copied)
+            _copy_files(project.folder, target, f"{project.name}/", notes_of_files(project.folder), manifest)
             _copy_files(project.folder, target, f"{project.name}/", other_files(project.folder), manifest)
         made.projects = [project.name for project in opened.projects]
     # After the journals: what was deleted meanwhile is in the log, and a restore deletes it again.
@@ -343,6 +352,9 @@ def _filled(keys: Keys, target: str, previous: str | None, made: Made) -> Manife
 def _copied_blobs(source: str, target: str, previous: str | None, made: Made) -> Iterator[str]:
     for path in blobs.stored(source):
         name, place = os.path.basename(path), os.path.relpath(path, source)
+        # A bucket has it, and keeps versions by its own means.
+        if blobs.is_elsewhere(source, name):
+            continue
         host.make_private(os.path.dirname(os.path.join(target, place)))
         try:
             if previous is not None and _linked(os.path.join(previous, place), path, os.path.join(target, place)):

@@ -38,6 +38,7 @@ from localops.reading import filters as filtering
 from localops.reading.filters import Filters
 from localops.reading.home import Home
 from localops.server import compare, damage, session_facets
+from localops.server.bucket import BucketError
 from localops.server.call_tables import CallTables
 from localops.server.loop_marks import LoopMarks
 from localops.server.reports import Reports
@@ -558,6 +559,8 @@ class HomeReader(Reports):
             path = blobs.find(config.project_folder(self.folder, project), digest)
             with open(path, "rb") as file:
                 return path, session_details.kind_of(file.read(16))
+        except BucketError as error:
+            raise Unavailable("a file cannot be read now", error) from error
         except OSError:
             return None
 

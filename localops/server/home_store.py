@@ -41,6 +41,7 @@ if TYPE_CHECKING:
     from localops.otlp.spans import Span
     from localops.reading.facts import Facts
     from localops.reading.home import Home, Project
+    from localops.server.files_elsewhere import FilesElsewhere
     from localops.server.policy import Rules
     from localops.server.retention import Part, Place
     from localops.server.senders import Sender
@@ -81,6 +82,8 @@ class HomeStore(HomeReader):
         self._is_waiting_known = False
         # By project: files that came before this time are named by rows.
         self._files_known: dict[str, float] = {}
+        # The files of rows, if they are in a bucket.
+        self.files: FilesElsewhere | None = None
 
     def _open(self, project: str | None) -> Home:
         try:
@@ -281,11 +284,11 @@ class HomeStore(HomeReader):
         if upto - since < _FILES_EVERY:
             return set()
         came = set()
-        for path in blobs.stored(folder):
+        for digest in blobs.digests(folder):
             # It may be pruned meanwhile.
             with suppress(FileNotFoundError):
-                if since <= os.stat(path).st_mtime < upto:
-                    came.add(os.path.basename(path))
+                if since <= blobs.touched(folder, digest) < upto:
+                    came.add(digest)
         if came:
             with self._project(project) as where:
                 came -= proof.still_named(where.reader, came)
@@ -293,8 +296,8 @@ class HomeStore(HomeReader):
         return came
 
     def beneath(self) -> list[Family]:
-        """Return the metrics of what keeps the rows, beside those of the hub's folder: none."""
-        return []
+        """Return the metrics of what keeps rows and files, beside those of the hub's folder."""
+        return [] if self.files is None else self.files.families()
 
     def try_writing(self, project: str) -> None:
         """Raise Unavailable if rows or files cannot be stored in a project now; one that was removed is no problem."""
@@ -304,6 +307,8 @@ class HomeStore(HomeReader):
         with self._journal(project) as journal:
             journal.transact(lambda execute: execute("select 1"))
         with _storing_files(folder):
+            if self.files is not None:
+                self.files.bucket.check()
             for name in ("blobs", _UPLOADS):
                 host.make_private(os.path.join(folder, name))
                 path = os.path.join(folder, name, f".writable-{os.getpid()}")
@@ -320,6 +325,8 @@ class HomeStore(HomeReader):
 
     def close(self) -> None:
         """Close all files."""
+        if self.files is not None:
+            self.files.close()
         super().close()
         for writer in list(self._journals.values()):
             writer.close()
@@ -424,16 +431,12 @@ class HomeStore(HomeReader):
     def blob(self, project: str, digest: str) -> tuple[int, bool]:
         """Return how many bytes of a blob are here, and whether it is complete."""
         folder = config.project_folder(self.folder, project)
-        whole, begun = blobs.path_of(folder, digest), _upload(folder, digest)
         with _storing_files(folder):
+            # Prune keeps blobs younger than an hour: rows that refer to this one may be on their way.
+            if blobs.touch(folder, digest):
+                return blobs.size_of(folder, digest), True
             try:
-                # Prune keeps blobs younger than an hour: rows that refer to this one may be on their way.
-                os.utime(whole)
-                return os.path.getsize(whole), True
-            except FileNotFoundError:
-                pass
-            try:
-                return os.path.getsize(begun), False
+                return os.path.getsize(_upload(folder, digest)), False
             except FileNotFoundError:
                 return 0, False
 

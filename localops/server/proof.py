@@ -97,16 +97,33 @@ def missing_blobs(folder: str, digests: Iterable[str]) -> tuple[list[str], int]:
         if size >= _MOST_HASHED:
             break
         looked_at += 1
-        path = blobs.path_of(folder, digest)
-        try:
-            size += os.path.getsize(path)
-            if blobs.is_whole(path, digest):
-                continue
-            os.replace(path, path + DAMAGED)
-        except FileNotFoundError:
-            pass
-        missing.append(digest)
+        size += blobs.size_of(folder, digest)
+        if not (_is_elsewhere(folder, digest) or _is_in_place(folder, digest)):
+            missing.append(digest)
     return missing, looked_at
+
+
+def _is_in_place(folder: str, digest: str) -> bool:
+    path = blobs.path_of(folder, digest)
+    try:
+        if blobs.is_whole(path, digest):
+            return True
+        os.replace(path, path + DAMAGED)
+    except FileNotFoundError:
+        pass
+    return False
+
+
+def _is_elsewhere(folder: str, digest: str) -> bool:
+    """Return whether a blob is whole in the bucket of the hub; one that is not loses its note, and is sent again."""
+    if not blobs.is_elsewhere(folder, digest):
+        return False
+    is_whole = blobs.flaw(folder, digest) is None
+    if not is_whole:
+        path = blobs.path_of(folder, digest)
+        with suppress(FileNotFoundError):
+            os.replace(path + blobs.NOTE, path + DAMAGED)
+    return is_whole
 
 
 def was_damaged(folder: str, digest: str) -> bool:
@@ -159,7 +176,7 @@ def check(project: str, folder: str, reader: Reader) -> Checked:
     checked.lost = [seq for (seq,) in reader.ask(_sql("lost"), {}) if seq not in cold]
     checked.blobs = len(named)
     checked.missing = [digest for digest in named if blobs.flaw(folder, digest)]
-    checked.unused = sum(os.path.basename(path) not in named for path in blobs.stored(folder))
+    checked.unused = len(blobs.digests(folder).difference(named))
     if checked.missing:
         # Read again, as to keep what names each file would take much memory for a case that is rare.
         checked.uses = _uses(reader, checked.missing)

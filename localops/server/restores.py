@@ -247,7 +247,7 @@ def _copy_project(source: str, target: str, project: str, manifest: Manifest | N
     """Copy journal and blobs; return what is damaged or missing."""
     wrong: list[str] = []
     old, new = os.path.join(source, project), os.path.join(target, project)
-    for name in [*backups.other_files(old), *waiting.files(old)]:
+    for name in [*backups.other_files(old), *backups.notes_of_files(old), *waiting.files(old)]:
         host.make_private(os.path.dirname(os.path.join(new, name)))
         _compare(f"{project}/{name}", backups.copy(os.path.join(old, name), os.path.join(new, name)), manifest, wrong)
     digests = []

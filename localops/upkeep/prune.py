@@ -324,9 +324,9 @@ def sweep_blobs(
     """
     if among is None:
         _sweep_unfinished(journal.folder)
-    unused = {os.path.basename(path): path for path in blobs.stored(journal.folder)}
+    unused = blobs.digests(journal.folder)
     if among is not None:
-        unused = {digest: path for digest, path in unused.items() if digest in among}
+        unused &= set(among)
     if not unused:
         return 0, 0
     removed = 0
@@ -334,15 +334,15 @@ def sweep_blobs(
     def work(execute: Callable[..., Any]) -> None:
         nonlocal removed
         for (body,) in execute(_sql("bodies_with_blobs")):
-            for digest in [digest for digest in unused if digest in body]:
-                del unused[digest]
-        for digest, path in unused.items():
-            if digest in anyway or blobs.is_old(path):
-                os.unlink(path)
+            unused.difference_update([digest for digest in unused if digest in body])
+        for digest in unused:
+            if digest in anyway or blobs.is_spare(journal.folder, digest):
+                blobs.drop(journal.folder, digest)
                 removed += 1
 
     # In a transaction, so that no row that names one of these blobs is written meanwhile.
     journal.transact(work)
+    blobs.finish_drops(journal.folder)
     return removed, len(unused) - removed
 
 

@@ -8,7 +8,7 @@ import click
 
 from localops import config, output
 from localops.cli.common import json_option, print_json, print_table
-from localops.cli.hub.common import data_option, keys_of, some, store_of
+from localops.cli.hub.common import data_option, keys_of, some, store_of, with_files
 from localops.errors import LocalopsError
 from localops.journal.reader import SQLiteError, reason
 from localops.reading import home as homes
@@ -35,7 +35,8 @@ def check(context: click.Context, data: str, as_json: bool) -> None:
     keys = keys_of(data)
     problems: list[str] = []
     url = mirrored.store_of(keys.folder)
-    checked, unreadable = _check_folder(keys.folder) if url is None else _check_store(keys.folder)
+    with with_files(keys.folder):
+        checked, unreadable = _check_folder(keys.folder) if url is None else _check_store(keys.folder)
     stored = {result.project for result in checked}.union(unreadable)
     problems += [f"{name}: its journal cannot be read: {reason(error)}" for name, error in unreadable.items()]
     lost = {each.project for each in keys.all() if each.project and each.state == "good"} - stored

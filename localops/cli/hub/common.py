@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import Any, TypeVar
 
+    from localops.server.clickhouse.store import ClickHouseStore
+    from localops.server.files_elsewhere import FilesElsewhere
     from localops.server.home_store import HomeStore
     from localops.server.keys import Keys
     from localops.server.limits import Limits
@@ -94,8 +96,37 @@ def open_store(
     """
     from localops.server.home_store import HomeStore
 
+    store = HomeStore(folder, limits=limits) if url is None else _on_clickhouse(url, folder, limits, bound, waits=waits)
+    files = mirrored.files_of(folder)
+    if files is not None:
+        store.files = files_at(folder, files)
+    return store
+
+
+def files_at(folder: str, url: str) -> FilesElsewhere:
+    """Return the files of a data folder in the bucket at a URL."""
+    from localops.server.bucket import Bucket, place
+    from localops.server.files_elsewhere import FilesElsewhere
+
+    return FilesElsewhere(folder, Bucket(place(url)))
+
+
+@contextmanager
+def with_files(folder: str) -> Iterator[None]:
+    """Read the files of a data folder from the bucket that has them meanwhile, if they are in one."""
+    url = mirrored.files_of(folder)
     if url is None:
-        return HomeStore(folder, limits=limits)
+        yield
+        return
+    files = files_at(folder, url)
+    try:
+        files.bucket.check()
+        yield
+    finally:
+        files.close()
+
+
+def _on_clickhouse(url: str, folder: str, limits: Limits | None, bound: int | None, *, waits: bool) -> ClickHouseStore:
     from localops.server.clickhouse import lease
     from localops.server.clickhouse.engine import Engine, EngineError, address
     from localops.server.clickhouse.mirror import BOUND

@@ -1,4 +1,4 @@
-"""`localops hub move`: move the rows of a hub to ClickHouse, or back to its folder."""
+"""`localops hub move`: move the rows of a hub to ClickHouse, or its files to a bucket, or back to its folder."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import click
 from localops import clock, output
 from localops.cli.common import json_option, print_json, print_table
 from localops.cli.hub.common import folder_of, keys_of, note, owned, some
+from localops.cli.hub.move_files import move_files
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,24 +22,33 @@ _EVERY = 10_000_000_000
 
 @click.command()
 @click.option("--from", "source", required=True, metavar="FOLDER|URL", help="Where the rows are: a data folder, or...")
-@click.option("--to", "target", required=True, metavar="URL|FOLDER", help="...clickhouse://USER@HOST:8123/DATABASE.")
+@click.option(
+    "--to",
+    "target",
+    required=True,
+    metavar="URL|FOLDER",
+    help="...clickhouse://USER@HOST:8123/DATABASE, or s3://BUCKET/PREFIX.",
+)
 @click.option("--verify", is_flag=True, help="Compare the contents of every row and the state of every session.")
 @json_option
 @click.pass_context
 def move(context: click.Context, source: str, target: str, verify: bool, as_json: bool) -> None:
-    """Move the rows of a hub from its data folder to ClickHouse, or back.
+    """Move the rows of a hub from its data folder to ClickHouse, or its files of rows to a bucket, or back.
 
     It runs while the hub serves, as long as it takes; what was killed goes on when it runs again. Then stop the hub,
     run the same command once more, which takes what has come since, and start the hub with --store (or without, after
     the way back). Senders keep their rows meanwhile. Before that last step the folder keeps every row.
 
-    Keys, rules and files of rows stay in the folder. The exit code is 1 if both sides differ in the end: nothing is
-    changed then.
+    Keys and rules stay in the folder. To move files back, stop the hub first. The exit code is 1 if both sides differ
+    in the end: nothing is changed then.
     """
     is_back = _is_url(source)
     if is_back == _is_url(target):
-        raise click.UsageError("one of --from and --to is a data folder, and the other clickhouse://...")
+        raise click.UsageError("one of --from and --to is a data folder, and the other clickhouse://... or s3://...")
     url, data = (source, target) if is_back else (target, source)
+    if url.startswith("s3:"):
+        move_files(context, keys_of(data).folder, url, back=is_back, as_json=as_json)
+        return
     folder = folder_of(data) if is_back else keys_of(data).folder
     moved = _move(folder, url, back=is_back, verify=verify)
     if moved.is_done:

@@ -69,6 +69,11 @@ _LOOPBACK = ("127.0.0.1", "::1", "localhost")
     metavar="MB",
     help="Rows of a project that --store has here as well, for reads.",
 )
+@click.option(
+    "--files",
+    metavar="URL",
+    help="Keep files of rows in an S3-compatible bucket: s3://BUCKET/PREFIX?endpoint=https://HOST&region=REGION.",
+)
 @new_option
 @click.pass_context
 def serve(
@@ -90,6 +95,7 @@ def serve(
     offer_prices: bool,
     url: str | None,
     mirror: int,
+    files: str | None,
     new: bool,
 ) -> None:
     """Run the hub until SIGTERM or Ctrl-C.
@@ -125,10 +131,12 @@ def serve(
             "there (is its disk mounted?), stop this one, and remove the new hub.json first"
         )
     limits = Limits(body=max_body << 20, inflated=4 * max_body << 20, rate=float(rate))
-    store = store_at(url, folder, limits, mirror << 20)
+    store = store_at(url, folder, limits, mirror << 20, files)
     # Until the command ends: no backup is restored below a hub that runs, and no other hub counts limits of its own.
     with presence.serving(folder):
         take_lease(store)
+        if store.files is not None:
+            store.files.begin(store.projects)
         leftovers.remove(folder)
         listen.serve(
             app(
@@ -163,8 +171,9 @@ def _check_alone(context: click.Context, name: str, *others: str) -> None:
             raise click.UsageError(f"{spare} does nothing with {given}: leave out one of them")
 
 
-def store_at(url: str | None, folder: str, limits: Limits, bound: int) -> HomeStore:
+def store_at(url: str | None, folder: str, limits: Limits, bound: int, files: str | None = None) -> HomeStore:
     """Return the store of a hub, and note in its folder whether that is a cache."""
+    _note_files(folder, files)
     known = mirrored.store_of(folder)
     if url is None and known is not None:
         raise ConfigError(
@@ -176,6 +185,20 @@ def store_at(url: str | None, folder: str, limits: Limits, bound: int) -> HomeSt
             output.say(f"{folder} was the cache of {known}, and is that of {url} now: they must be the same database")
         mirrored.note(folder, url)
     return store
+
+
+def _note_files(folder: str, url: str | None) -> None:
+    """Note in a data folder where its files are; ConfigError if that was noted, and is not named."""
+    known = mirrored.files_of(folder)
+    if url is None and known is not None:
+        raise ConfigError(f"the files of {folder} are in {known}: add --files {known}, or another URL of that bucket")
+    if url is not None and url != known:
+        from localops.server.bucket import Bucket, place
+
+        Bucket(place(url)).check()
+        if known is not None:
+            output.say(f"the files of {folder} were in {known}, and are in {url} now: they must be the same bucket")
+        mirrored.note_files(folder, url)
 
 
 def take_lease(store: HomeStore) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 
 from localops.journal import blobs, rows
 from localops.journal.sql import statements
@@ -57,7 +56,7 @@ def check(project: str, folder: str, reader: Reader, archive: Archive) -> Checke
     checked.lost.sort()
     checked.blobs = len(named)
     checked.missing = [digest for digest in sorted(named) if blobs.flaw(folder, digest)]
-    checked.unused = sum(os.path.basename(path) not in named for path in blobs.stored(folder))
+    checked.unused = len(blobs.digests(folder).difference(named))
     if checked.missing:
         _name_uses(reader, archive, checked)
     return checked

@@ -362,7 +362,11 @@ class ClickHouseStore(HomeStore):
         """Return the metrics of every host of ClickHouse, and of what waits for it."""
         waiting = sum(len(kept.dirty) for kept in list(self._outboxes.values()))
         about = "Sessions whose figures are not in ClickHouse yet; their rows are."
-        return [gauge("localops_hub_waiting_sessions", about, waiting), *self._hosts.families()]
+        return [
+            gauge("localops_hub_waiting_sessions", about, waiting),
+            *self._hosts.families(),
+            *super().beneath(),
+        ]
 
     def try_writing(self, project: str) -> None:
         """Raise Unavailable if rows or files cannot be stored in a project now."""
