@@ -53,7 +53,7 @@ LAYERS = """
     removal
     home parent_session
     lower_bounds score_functions
-    exposition facts prune remotes repricing imported_prices views timeline
+    exposition facts prune remotes repricing imported_prices timeline
     page_html session_details web_bundle
     event_lines
     erasing
@@ -63,6 +63,7 @@ LAYERS = """
     post_mortem waste_page waste_tables
     post_mortem_page
     budget writer seen_calls own_scores loop_watch
+    views
     recorder session_facts scoring sweep
     cleaning
     scrub

@@ -88,12 +88,14 @@ def save(
     folder, of = common.place(home, project)
     if of is None and os.path.exists(os.path.join(folder, session_state.HUB)):
         raise click.UsageError("a hub has views of its projects only: choose one with --project")
-    new = replace(new, project=of)
-    replaced = Views(folder, of).save(new)
+    saved = Views(folder, of).save(replace(new, project=of))
     if as_json:
-        common.print_json({**vars(new), "replaced": replaced})
+        common.print_json({**vars(saved.view), "replaced": saved.replaced, "redacted": saved.redacted})
     else:
-        output.say(f"view {output.clean(new.name)} {'replaced' if replaced else 'saved'}: {_shown(new)}")
+        done = "replaced" if saved.replaced else "saved"
+        output.say(f"view {output.clean(saved.view.name)} {done}: {_shown(saved.view)}")
+        if saved.redacted:
+            output.say(f"{saved_views.replaced_secrets(saved.redacted)}: see `localops help privacy`")
 
 
 @views.command("delete")

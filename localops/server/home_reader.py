@@ -62,7 +62,7 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
     from localops.recording.scores import Score
     from localops.server.session_index import Place
-    from localops.upkeep.views import View
+    from localops.upkeep.views import Saved, View
 
 # Idle readers kept for each project.
 _READERS = 4
@@ -264,9 +264,9 @@ class HomeReader(Reports):
             for view in every(self.folder)
         ]
 
-    def save_view(self, project: str | None, view: View, may_replace: bool) -> None:
+    def save_view(self, project: str | None, view: View, may_replace: bool) -> Saved:
         """Keep a view; raise NameTaken for a name that is taken, unless that one may be replaced."""
-        Views(self.folder, project).save(view, replace=may_replace)
+        return Views(self.folder, project).save(view, may_replace=may_replace)
 
     def delete_view(self, project: str | None, name: str) -> None:
         """Delete a saved view."""

@@ -160,12 +160,12 @@ class ReadApi:
         view, may_replace = _view_in(given, call), given.get("replace") is True
         try:
             if self._service.keys is None:
-                await self._read(self._store.save_view, call.project, view, may_replace)
+                saved = await self._read(self._store.save_view, call.project, view, may_replace)
             else:
-                await self._service.write(call.owner, self._store.save_view, call.owner, view, may_replace)
+                saved = await self._service.write(call.owner, self._store.save_view, call.owner, view, may_replace)
         except saved_views.NameTaken as error:
             raise HttpError(409, f'{error}: "replace": true replaces it') from error
-        return self._answer(dict(vars(view)))
+        return self._answer({**vars(saved.view), "redacted": saved.redacted})
 
     async def delete_view(self, call: Call) -> Response:
         """Delete a saved view."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from localops.transfer.bundle import Ack, Batch, Range
     from localops.transfer.ingest import Arrived
     from localops.upkeep.prune import Choice, Taken
-    from localops.upkeep.views import View
+    from localops.upkeep.views import Saved, View
 
     Identity = tuple[bytes, int]
 
@@ -173,8 +173,8 @@ if TYPE_CHECKING:
         def views(self, project: str | None) -> list[View]:
             """Return the saved views of a project, or of a user's own home."""
 
-        def save_view(self, project: str | None, view: View, may_replace: bool) -> None:
-            """Keep a view that was checked; raise NameTaken for a name that is taken, unless it may be replaced."""
+        def save_view(self, project: str | None, view: View, may_replace: bool) -> Saved:
+            """Keep a view that was checked, without its secrets; NameTaken for a name, unless it may be replaced."""
 
         def delete_view(self, project: str | None, name: str) -> None:
             """Delete a saved view; NotFound if there is none of that name."""

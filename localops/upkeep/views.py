@@ -2,7 +2,7 @@
 
 They are kept in `views.json`: in a home for all of its projects, in a project's folder for that one alone, as on a hub.
 A filter is kept as it was written, by the name of its parameter in the API, so that `since` can be 7d: ago, whenever
-the view is used.
+the view is used. Only secrets are replaced, as in all that is recorded, so that it finds what was recorded with them.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ import fcntl
 import os
 import re
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import asdict, dataclass, field, fields, replace
 
-from localops import config, host
+from localops import config, host, output
 from localops.encoding import encode
 from localops.errors import Ambiguous, ConfigError, JournalError, LocalopsError, NotFound
 from localops.reading.home import known
@@ -22,7 +22,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
     from typing import Any
-
 FILE = "views.json"
 _LOCK = ".views.lock"
 _MOST = 200  # views of a file
@@ -43,6 +42,15 @@ class View:
     by: str | None = None  # the name of the key that it was saved with, on a hub
     saved: str | None = None  # when: an ISO time
     project: str | None = None  # whose it is; None: of the whole home; not kept in the file
+
+
+@dataclass(frozen=True)
+class Saved:
+    """A view as it is kept."""
+
+    view: View
+    replaced: bool  # there was one of its name
+    redacted: int  # secrets that were replaced in it
 
 
 def checked(name: object, filters: object) -> View:
@@ -69,7 +77,7 @@ class Views:
     """The saved views of a home, or of one project of it."""
 
     def __init__(self, home: str, project: str | None = None) -> None:
-        self._project = project
+        self._home, self._project = home, project
         self._folder = home if project is None else config.project_folder(home, project)
         self._path = os.path.join(self._folder, FILE)
 
@@ -90,21 +98,38 @@ class Views:
         """Return the view of a name, if there is one."""
         return next((view for view in self.all() if view.name == name), None)
 
-    def save(self, view: View, *, replace: bool = True) -> bool:
-        """Keep a view, in place of another one of its name; return whether there was one.
+    def save(self, view: View, *, may_replace: bool = True) -> Saved:
+        """Keep a view without its secrets, in place of another one of its name; return it as it is kept.
 
-        Without `replace`, raise NameTaken if that one has other filters.
+        Unless it `may_replace` it, raise NameTaken if that one has other filters.
         """
+        view, redacted = self._without_secrets(view)
         with self._changing():
             before = self.one(view.name)
-            if before is not None and before.filters != view.filters and not replace:
+            if before is not None and before.filters != view.filters and not may_replace:
                 by = f", saved by {before.by}" if before.by else ""
                 raise NameTaken(f"there is a view {view.name!r} already{by}, with other filters")
             others = [each for each in self.all() if each.name != view.name]
             if len(others) >= _MOST:
                 raise ConfigError(f"there are {_MOST} saved views already: delete one first")
             self._write([*others, view])
-        return before is not None
+        return Saved(view, before is not None, redacted)
+
+    def _without_secrets(self, view: View) -> tuple[View, int]:
+        """Return a view without what recording would replace, and how many secrets it had."""
+        # Late: only to save a view, rules are needed.
+        from localops.recording.writer import redactor
+
+        rules = redactor(config.Config(home=self._home))
+        if rules is None:
+            return view, 0
+        name, count = rules.clean(view.name)
+        filters: dict[str, list[str]] = {}
+        for parameter, texts in view.filters.items():
+            cleaned = [rules.clean(text) for text in texts]
+            filters[parameter] = [text for text, _ in cleaned]
+            count += sum(secrets for _, secrets in cleaned)
+        return replace(view, name=name, filters=filters), count
 
     def delete(self, name: str) -> None:
         """Delete a view; raise NotFound if there is none of that name."""
@@ -146,6 +171,16 @@ class Views:
                 os.close(handle)
         except OSError as error:
             raise JournalError(f"{self._path} cannot be written: {error.strerror or error}") from error
+
+
+def replaced_secrets(many: int) -> str:
+    """Return the sentence about secrets that were replaced in a view.
+
+    >>> replaced_secrets(1)
+    '1 secret in the view was replaced, as in all that is recorded'
+    """
+    were = "was" if many == 1 else "were"
+    return f"{output.counted(many, 'secret')} in the view {were} replaced, as in all that is recorded"
 
 
 def every(home: str) -> list[View]:

@@ -494,14 +494,16 @@ export class ViewsMenu {
     const { sort, order, by } = parsed();
     const filters = { ...filtersOf(parsed()), ...(sort && { sort }), ...(order && { order }), ...(by && { by }) };
     const body = JSON.stringify({ name, filters, replace: this.taken === name });
+    let saved;
     try {
-      await ask("views", {}, { method: "POST", headers: JSON_BODY, body });
+      saved = await ask("views", {}, { method: "POST", headers: JSON_BODY, body });
     } catch (error) {
       if (error.status !== 409) return void say(error.message);
       this.offer(name);
       return void say(`There is a view ${name} already: press Replace to replace it`);
     }
-    say(`View ${name} ${this.taken === name ? "replaced" : "saved"}`);
+    const secrets = saved.redacted ? "; its secrets were replaced, as in all that is recorded" : "";
+    say(`View ${saved.name} ${this.taken === name ? "replaced" : "saved"}${secrets}`);
     this.field.value = "";
     this.offer("");
     await this.load();

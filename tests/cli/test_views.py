@@ -76,6 +76,24 @@ def test_a_day_of_the_pages_does_not_include_its_end(
     assert len(names("--until", today)) == 3
 
 
+def test_secrets_are_replaced_as_they_are_in_what_is_recorded(command: Command, as_json: AsJson, home: Path) -> None:
+    """By our rules and the home's own; the view finds the sessions with that tag, and the reply says what was done."""
+    home.mkdir(exist_ok=True)
+    (home / "config.toml").write_text("redact = ['tide-[0-9]+']\n")
+    key = f"sk-ant-api03-{'k7' * 20}"
+    session = localops.start_session(name="one", tags=[key])
+    session.end_session("Success")
+    code, _, err = command("views", "save", "of tide-77", "--tag", key, "--state", "Success")
+    assert code == 0
+    assert "2 secrets in the view were replaced, as in all that is recorded" in err
+    kept = (home / FILE).read_text()
+    assert (key in kept, "tide-77" in kept) == (False, False)
+    assert [one["name"] for one in as_json("sessions", "--view", "of [redacted:pattern]")["sessions"]] == ["one"]
+    reply = as_json("views", "save", "tagged", "--tag", key)
+    assert (reply["redacted"], reply["filters"]["tag"]) == (1, ["[redacted:anthropic]"])
+    assert as_json("views", "save", "plain", "--tag", "night")["redacted"] == 0
+
+
 def test_views_are_listed_replaced_and_deleted(
     names: Callable[..., list[str]], command: Command, as_json: AsJson
 ) -> None:

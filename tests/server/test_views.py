@@ -46,6 +46,11 @@ def test_a_project_of_a_hub_has_views(running: RealHub) -> None:
     assert status == 200, answer
     [view] = running.ask("GET", _PATH)[1]["views"]
     assert (view["name"], view["filters"], view["by"]) == ("failures", _KEPT, "ann")
+    secret = f"sk-ant-api03-{'k7' * 20}"
+    status, answer = _save(running, {"name": "secret", "filters": {"tag": secret}}, key)
+    assert (status, answer["redacted"], answer["filters"]) == (200, 1, {"tag": ["[redacted:anthropic]"]})
+    assert secret not in json.dumps(running.ask("GET", _PATH))
+    assert _delete(running, "secret", key) == 200
     other, theirs = running.new_key("other"), running.new_key("other", scopes=("score",))
     assert _names(running, other) == []
     assert _delete(running, "failures", theirs) == 404
@@ -136,4 +141,4 @@ def test_changes_at_once_are_all_kept(tmp_path: Path) -> None:
         Views(str(tmp_path)).save(checked(f"more {number}", {}))
     with pytest.raises(localops.LocalopsError, match="200 saved views"):
         Views(str(tmp_path)).save(checked("one more", {}))
-    assert Views(str(tmp_path)).save(checked("more 1", {"tag": "x"}))
+    assert Views(str(tmp_path)).save(checked("more 1", {"tag": "x"})).replaced
