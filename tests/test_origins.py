@@ -101,6 +101,23 @@ def test_what_may_be_chance_is_not_claimed(returns: object, given: object) -> No
     assert first_error()["origins"] == []
 
 
+@pytest.mark.parametrize(
+    ("given", "message", "is_named"),
+    [
+        ("C-1140", "no such customer: C-1140", True),
+        ("C-1140", "no such customer: C-11401", False),
+        ("C-1140", "no such customer", False),
+        ("main", "no such branch: main", False),
+    ],
+)
+def test_a_short_id_counts_if_the_error_names_it(given: str, message: str, is_named: bool) -> None:
+    """A short word that is no id, or an id that the message does not have, may be there by chance."""
+    session = localops.start_session()
+    session.record(ToolEvent(name="find", params={"page": 2}, returns={"id": given}))
+    fail(session, {"customer": given}, message)
+    assert [one["value"] for one in first_error()["origins"]] == ([given] if is_named else [])
+
+
 def test_what_a_tool_was_given_it_did_not_bring() -> None:
     """The value stood in a prompt, in the arguments of the call itself, or of one around it."""
     session = localops.start_session()

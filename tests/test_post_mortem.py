@@ -75,11 +75,14 @@ def test_a_success_has_no_errors() -> None:
     )
     assert list(sections) == ["How it ended", "What it did", "The last things"]
     assert (facts["how"], facts["first_error"], facts["under_way"]) == ("declared", None, [])
-    assert sections["How it ended"][0] == "The program declared Success with the reason 'all pages are read'."
+    assert (
+        sections["How it ended"][0]
+        == "Success: the program ended the session with this state and the reason 'all pages are read'."
+    )
     assert "1 LLM call, 2 tool calls, 0 actions, 0 errors" in sections["What it did"][0]
     assert sections["What it did"][1] == "It cost $0.000045, for 10 tokens in and 2 out."
     assert facts["last_operation"]["name"] == "fetch"
-    assert sections["The last things"][0].endswith(": 'a page'")
+    assert sections["The last things"][0].endswith("with the result 'a page'.")
     assert sections["The last things"][1].endswith("'So it is.'")
 
 
@@ -87,7 +90,10 @@ def test_a_declared_failure_has_its_reason() -> None:
     """A reason that a program gives is no exception, though it sounds like one."""
     facts, sections = after("session.end_session('Failure', 'ValueError: no luck')")
     assert (facts["how"], facts["last_error"]) == ("declared", None)
-    assert sections["How it ended"][0] == "The program declared Failure with the reason 'ValueError: no luck'."
+    assert (
+        sections["How it ended"][0]
+        == "Failure: the program ended the session with this state and the reason 'ValueError: no luck'."
+    )
     assert sections["What it did"] == ["It recorded no event."]
 
 
@@ -104,7 +110,7 @@ def test_an_uncaught_exception_ended_the_run() -> None:
     assert error["again"]["calls"] == 0
     assert facts["last_error"] is None
     assert "url=http://a" in sections["The first error"][1]
-    assert sections["The first error"][2:] == ["Nothing caught it: it ended the run.", "It was not called again."]
+    assert sections["The first error"][2:] == ["Nothing caught it: it ended the run.", "The call was not tried again."]
 
 
 @pytest.mark.parametrize("is_recorded", [True, False], ids=["in operations", "in none"])
@@ -207,7 +213,7 @@ def test_an_unpriced_run_has_no_amount() -> None:
 def test_an_empty_result_is_a_result(value: str) -> None:
     """None is what a function without a result returns."""
     _, sections = after(f"@tool\ndef look(): return {value}\nlook()")
-    ending = {"None": ", with no recorded result.", "0": ": '0'"}.get(value, ", with an empty result.")
+    ending = {"None": ", with no recorded result.", "0": ", with the result '0'."}.get(value, ", with an empty result.")
     assert sections["The last things"][0].endswith(ending)
 
 
@@ -258,7 +264,7 @@ def test_a_caught_error_and_what_came_after() -> None:
         "within_rows": None,
     }
     assert "Caught: operation 'patient' around it ended without failing." in sections["The first error"]
-    assert "It was called again 3 times; 2 of these calls failed." in sections["The first error"]
+    assert "Such a call was made 3 times more; 2 of these calls failed." in sections["The first error"]
 
 
 def test_an_error_of_the_same_type_that_says_something_else_is_another() -> None:
@@ -293,7 +299,7 @@ def test_an_error_of_a_nested_agent_names_it() -> None:
         ("research", "Researcher"),
         ("fetch", "Researcher"),
     ]
-    assert "operation 'lead' of 'Boss' > " in sections["The first error"][1]
+    assert "operation 'lead' by agent 'Boss' > " in sections["The first error"][1]
 
 
 def test_a_child_that_was_killed_is_named_though_the_session_went_on() -> None:
@@ -456,7 +462,7 @@ def test_more_loops_and_habits_are_left_to_lint() -> None:
     assert sections["What it spent for nothing"][-3:] == [
         "All 8 loops wasted 16 tool calls.",
         f"{lint[:-1]} --all` lists each of them.",
-        f"1 call repeats with others between, which may be a habit: see {lint}.",
+        f"1 call was repeated with other calls between, which may be intended: see {lint}.",
     ]
 
 

@@ -182,7 +182,7 @@ def test_it_says_that_a_run_was_resumed(capsys: pytest.CaptureFixture[str]) -> N
     assert f" by process {second.pid} on " in one
     assert one.endswith("; before that it had ended as Failure with the reason 'power'.")
     assert f" by process {third.pid} on " in two
-    assert "; before that it had ended as Indeterminate with the reason 'process died inside tool " in two
+    assert '; before that it had ended as Indeterminate with the reason "process died inside tool ' in two
 
 
 @pytest.mark.parametrize("state", ["Success", "Failure"])

@@ -1,8 +1,8 @@
 """Where the arguments of a failed call came from: the earlier call of the run that returned the same value.
 
-Only what is certain is claimed.  A value counts if it is long, if it is the whole of a text or number in a result, or
-a word of a text there that looks like an id, and if it was not in the run before: a tool that gives back what it was
-given has not brought it in.
+Only what is certain is claimed.  A value counts if it is long, or the error names it; if it is the whole of a text or
+number in a result, or a word of a text there that looks like an id; and if it was not in the run before: a tool that
+gives back what it was given has not brought it in.
 """
 
 from __future__ import annotations
@@ -41,6 +41,8 @@ else:
 # Characters of a text, and digits of a number, that no other value has by chance.
 _SHORTEST, _LONGEST = 8, 100_000
 _LARGE = 10**6
+# The same of an id that the message of the error names.
+_SHORTEST_ID = 4
 # Values of a call that are looked for, and that are reported.
 _MOST, REPORTED = 8, 3
 # Rows before the call that are searched, and bytes of their bodies.
@@ -60,8 +62,8 @@ def of(reader: Reader, session: bytes, given: object, *, before: int, message: s
 
     Those that the message of the error names come first.
     """
-    values = {value: name for name, value in common_input.leaves("", given, shortest=_SHORTEST, longest=_LONGEST)}
-    chosen = [value for value, name in values.items() if _is_telling(name, value)]
+    values = {value: name for name, value in common_input.leaves("", given, shortest=_SHORTEST_ID, longest=_LONGEST)}
+    chosen = [value for value, name in values.items() if _is_telling(name, value, message or "")]
     chosen.sort(key=lambda value: str(value) not in (message or ""))
     if not chosen:
         return []
@@ -73,10 +75,12 @@ def of(reader: Reader, session: bytes, given: object, *, before: int, message: s
     return list(islice(filter(None, origins), REPORTED))
 
 
-def _is_telling(name: str, value: Value) -> bool:
+def _is_telling(name: str, value: Value, message: str) -> bool:
     """Return whether no other value is the same by chance: what our encoder and redaction write is."""
     if isinstance(value, int):
         return abs(value) >= _LARGE
+    if len(value) < _SHORTEST and not (_ID.match(value) and _is_word(value, message)):
+        return False
     return "[redacted:" not in value and not name.startswith("$")
 
 

@@ -20,11 +20,12 @@ if TYPE_CHECKING:
 
 
 _OUTCOMES = {
-    "left": "It left every recorded operation; what the program did with it then is not recorded.",
+    "left": "No recorded operation caught it; whether the program did after that is not recorded.",
     "ended the run": "Nothing caught it: it ended the run.",
 }
 _MAYBE = "it may or may not have happened"
 _HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
+_KINDS = {"llm": "LLM call", None: "operation", "": "operation"}
 
 
 def sections(findings: Facts) -> list[Section]:
@@ -87,12 +88,12 @@ def _end(findings: Facts) -> Iterator[Sentence]:
 
 def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[Sentence]:
     if how == "declared" and reason is None and state == "Success":
-        yield ["The program declared Success, or the block or function of the session returned."]
+        yield ["Success: the program ended the session with this state, or its block or function returned."]
     elif how == "declared":
-        why: Sentence = [" with the reason ", Recorded(reason)] if reason else [" without a reason"]
-        yield [f"The program declared {state}", *why, "."]
+        why: Sentence = [" and the reason ", Recorded(reason)] if reason else [", without a reason"]
+        yield [f"{state}: the program ended the session with this state", *why, "."]
     elif how == "exception":
-        yield [f"{state}: the exception ", Recorded(reason), " ended it. The program recorded it with its traceback."]
+        yield [f"{state}: the exception ", Recorded(reason), " ended it. Its traceback is recorded."]
     elif how == "exit code":
         yield [f"{state}: the program ended with ", Word(reason), ". It recorded the code as it exited."]
     elif how == "signal":
@@ -105,7 +106,7 @@ def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[
             Word(reason),
             ". No end was recorded: it was killed, ran out of memory, lost power or called os._exit.",
         ]
-        yield ["That it is dead was found by looking for the process and for its lock."]
+        yield ["Its process does not run any more, and the lock that it held is free."]
         yield [f"Its last row is of {_when(findings['last'])} UTC; what it did after that is not recorded."]
     elif how == "imported":
         yield [f"{state}: its record ends here without an end, so how the program ended is not known."]
@@ -191,15 +192,28 @@ def _done(findings: Facts) -> Iterator[Sentence]:
     ]
     yield from _list("Tools", tools, done["tools_count"])
     yield from _list("Models", [(one["name"], one["calls"], "") for one in done["models"]], done["models_count"])
-    yield from _list("Agents", [(one["name"], one["events"], "") for one in done["agents"]], done["agents_count"])
+    yield from _agents(done["agents"], done["agents_count"])
+
+
+def _agents(agents: Sequence[Facts], count: int) -> Iterator[Sentence]:
+    if not agents:
+        return
+    sentence: Sentence = ["Agents: "]
+    for number, one in enumerate(agents):
+        events = f" with {output.counted(one['events'], 'event')}"
+        sentence += [", " if number else "", Recorded(one["name"] or "unnamed"), events]
+    rest = count - len(agents)
+    yield [*sentence, f" and {output.count(rest)} more." if rest > 0 else "."]
 
 
 def _list(title: str, parts: Sequence[tuple[Any, int, str]], count: int) -> Iterator[Sentence]:
+    """List what was called how often; a call that never ended does not count."""
     if not parts:
         return
     sentence: Sentence = [f"{title}: "]
     for number, (name, many, more) in enumerate(parts):
-        sentence += [", " if number else "", Recorded(name or "unnamed"), f" ×{output.count(many)}{more}"]
+        times = f" ×{output.count(many)}{more}" if many else " (did not end)"
+        sentence += [", " if number else "", Recorded(name or "unnamed"), times]
     rest = count - len(parts)
     yield [*sentence, f" and {output.count(rest)} more." if rest > 0 else "."]
 
@@ -277,24 +291,25 @@ def _last(findings: Facts) -> Iterator[Sentence]:
         how = "failed" if one["failed"] else "ended"
         took = output.short_duration(_ns(one["seconds"]))
         none = ", with an empty result." if one["result_is_empty"] else ", with no recorded result."
-        result: Sentence = [": ", Recorded(one["result"])] if one["result"] else [none]
-        yield [*_named(one), f" {how} last, at {_when(one['ended'])} UTC after {took}", *result]
+        result: Sentence = [", with the result ", Recorded(one["result"]), "."] if one["result"] else [none]
+        yield ["The last was ", *_named(one), f": it {how} at {_when(one['ended'])} UTC after {took}", *result]
     if answer is not None and (one is None or answer["id"] != one["id"]):
         yield [
-            "The last answer of a model, by ",
+            "The last answer of a model is of ",
             *_named(answer),
-            f" at {_when(answer['ended'])} UTC: ",
+            f", at {_when(answer['ended'])} UTC: ",
             Recorded(answer["answer"]),
         ]
 
 
 def _named(one: Facts) -> Sentence:
     """Return an operation by its kind, name, model and agent."""
-    sentence: Sentence = [Word(one["kind"] or "operation")]
-    for name in (one["name"], one["model"] if one["model"] != one["name"] else None):
-        if name:
-            sentence += [" ", Recorded(name)]
-    return [*sentence, " of ", Recorded(one["agent"])] if one["agent"] else sentence
+    sentence: Sentence = [_KINDS.get(one["kind"]) or Word(one["kind"])]
+    if one["name"] and one["name"] != one["model"]:
+        sentence += [" ", Recorded(one["name"])]
+    if one["model"]:
+        sentence += [" to ", Recorded(one["model"])]
+    return [*sentence, " by agent ", Recorded(one["agent"])] if one["agent"] else sentence
 
 
 def _with(text: str) -> Sentence:
@@ -388,7 +403,7 @@ def _again(again: Facts | None) -> Iterator[Sentence]:
     if again is None:
         return
     if not again["calls"]:
-        yield ["It was not called again."]
+        yield ["The call was not tried again."]
         return
     same = {
         True: "with the same arguments",
@@ -396,8 +411,10 @@ def _again(again: Facts | None) -> Iterator[Sentence]:
     }
     times = output.counted(again["calls"], "time")
     within = f", in the {output.counted(again['within_rows'], 'row')} after it" if again["within_rows"] else ""
-    failed = f"; {output.count(again['failed'])} of these calls failed" if again["calls"] > 1 else ""
-    yield [f"It was called again {times}{within}{failed}."]
+    all_failed = again["failed"] == again["calls"]
+    which = "all" if all_failed else output.count(again["failed"])
+    failed = f"; {which} of these calls failed" if again["calls"] > 1 else ""
+    yield [f"Such a call was made {times} more{within}{failed}."]
     became = "failed" if again["next_failed"] else "did not fail"
     if again["next_same"] is None:
         yield [f"The next call {became}; whether it had the same arguments is not recorded."]
@@ -416,8 +433,14 @@ def _waste(findings: Facts) -> Iterator[Sentence]:
         tokens = f", for {_tokens(waste)}" if llms else ""
         is_known = waste["cost_nano"] or waste["tokens_in"] or waste["tokens_out"]
         cost = f"which cost {_cost(waste)}" if waste["cost_nano"] or not waste["unpriced"] else _cost(waste)
-        spent = f"{cost}{tokens}" if is_known else "without a recorded cost"
-        yield [f"{' and '.join(counts)} failed, {spent}."]
+        spent = (
+            f", {cost}{tokens}"
+            if is_known
+            else "; no cost of it is recorded"
+            if llms + tools == 1
+            else "; no cost of them is recorded"
+        )
+        yield [f"{' and '.join(counts)} failed{spent}."]
     yield from map(waste_page.sentence_of_group, waste["loop_groups"])
     if waste["loops_count"] > 1:
         yield [f"All {output.count(waste['loops_count'])} loops wasted {waste_page.spent(waste['looped'])}."]
@@ -425,8 +448,8 @@ def _waste(findings: Facts) -> Iterator[Sentence]:
     if waste["loops_count"] > len(waste["loop_groups"]):
         yield [f"`{lint} --all` lists each of them."]
     if waste["habits_count"]:
-        habits = output.counted(waste["habits_count"], "call repeats", "calls repeat")
-        yield [f"{habits} with others between, which may be a habit: see `{lint}`."]
+        habits = output.counted(waste["habits_count"], "call was repeated", "calls were repeated")
+        yield [f"{habits} with other calls between, which may be intended: see `{lint}`."]
     if not waste["all_compared"] and findings["done"]["tool_calls"] >= loops.ALARM:
         if findings["metadata_only"]:
             yield ["Its tool calls could not be compared with each other, as their content was not recorded."]

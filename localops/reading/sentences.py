@@ -33,7 +33,10 @@ def plain(sentence: Sentence) -> str:
 
 def _quoted(part: str) -> str:
     text = output.clean(part)
-    return f"'{text}'" if isinstance(part, Recorded) and not isinstance(part, Word) else text
+    if not isinstance(part, Recorded) or isinstance(part, Word):
+        return text
+    # As Python does: a text in quotes, such as the message of a KeyError, stays readable.
+    return f'"{text}"' if "'" in text and '"' not in text else f"'{text}'"
 
 
 def marked(sentence: Sentence) -> str:

@@ -164,7 +164,7 @@ def sentence_of(loop: Facts) -> Sentence:
 
 
 def _what(loop: Facts) -> Sentence:
-    who: Sentence = [" by ", Recorded(loop["agent"])] if loop["agent"] else []
+    who: Sentence = [" by agent ", Recorded(loop["agent"])] if loop["agent"] else []
     what: Sentence = [": ", Recorded(loop["input"])] if loop["input"] else []
     failed: Sentence = [", failed with ", Recorded(loop["error"])] if loop["error"] else []
     times = f"{output.count(loop['calls'])} times"

@@ -197,7 +197,7 @@ def test_cycles_retries_and_errors(command: Command) -> None:
             session.record(ErrorEvent(trigger_event=event, exception=ValueError("no\x1b[31m room")))
     _, out, _ = command("lint")
     assert (
-        "Tools 'look' ('a=1'), 'walk' ('b=2') were called in turn, 3 rounds with the same results by 'Ann'. Wasted: 4 "
+        "Tools 'look' ('a=1'), 'walk' ('b=2') were called in turn, 3 rounds with the same results by agent 'Ann'."
         in out
     )
     assert "Tool 'fetch' failed 3 times with the same arguments: 'n=1', failed with 'ValueError: no" in out

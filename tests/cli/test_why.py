@@ -32,7 +32,7 @@ def test_the_page(failed: str, command: Command) -> None:
     """Heading, sections and sentences; the newest session is the default."""
     code, out, err = command("why")
     assert (code, err) == (0, "")
-    assert out.startswith(f"nightly  Failure  {failed}\n\nHow it ended\n  The program declared Failure with the reason")
+    assert out.startswith(f"nightly  Failure  {failed}\n\nHow it ended\n  Failure: the program ended the session with")
     assert "\nThe first error\n  TimeoutError: 'no answer', " in out
     assert command("why", failed[:13], "--format", "text")[1] == out
 
@@ -55,7 +55,10 @@ def test_the_document(failed: str, as_json: AsJson) -> None:
     """The facts behind the sentences."""
     document = as_json("why", "last")
     assert (document["session_id"], document["how"], document["state"]) == (failed, "declared", "Failure")
-    assert document["page"][0]["sentences"][0] == "The program declared Failure with the reason 'it was late'."
+    assert (
+        document["page"][0]["sentences"][0]
+        == "Failure: the program ended the session with this state and the reason 'it was late'."
+    )
     assert document["first_error"]["path"][0]["name"] == "fetch"
 
 
@@ -72,7 +75,7 @@ def test_the_demo_has_a_page(command: Command, tmp_path: Path, monkeypatch: pyte
     out = command("why")[1]
     assert "SearchTimeout: 'no answer within 10 ms'" in out
     assert "Caught: workflow 'research' around it ended without failing." in out
-    assert "It was called again 2 times" in out
+    assert "Such a call was made 2 times more" in out
 
 
 def test_the_server_says_the_same(failed: str, as_json: AsJson) -> None:
