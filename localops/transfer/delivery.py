@@ -212,12 +212,15 @@ class Ledger:
     def flaws(self, seqs: Iterable[int]) -> dict[int, str]:
         """Return which of these rows cannot be sent, as a file that they name is missing or damaged: seq -> why."""
         flawed = {}
-        for seq in sorted(seqs):
-            for row in self._rows("rows", after=seq - 1, upto=seq, many=1):
-                reasons = (blobs.flaw(self.folder, digest) for digest in blobs.named([row.body]))
-                if reason := next(filter(None, reasons), None):
-                    flawed[seq] = reason
+        for row in self.stored(sorted(seqs)):
+            reasons = (blobs.flaw(self.folder, digest) for digest in blobs.named([row.body]))
+            if reason := next(filter(None, reasons), None):
+                flawed[row.seq] = reason
         return flawed
+
+    def stored(self, seqs: Iterable[int]) -> list[Stored]:
+        """Return these rows, without those that are not here any more."""
+        return [row for seq in seqs for row in self._rows("rows", after=seq - 1, upto=seq, many=1)]
 
     def names(self) -> list[str]:
         """Return the id of the journal, and those that it had before, the last one first."""

@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from dataclasses import dataclass, field, replace
 from itertools import islice
 from uuid import UUID
 
+from localops import output
 from localops.errors import ConfigError
 from localops.journal import blobs, rows
 from localops.journal.stored import named
@@ -63,6 +65,7 @@ class Report:
     notes: list[str] = field(default_factory=list)
     gone: list[str] = field(default_factory=list)  # sessions that are not on the hub any more
     pruned: list[str] = field(default_factory=list)  # of these, the ones that a prune of the hub removed
+    parked: str = ""  # what the hub has of the rows that are parked here
 
     @property
     def deleted(self) -> list[str]:
@@ -125,6 +128,7 @@ class _Comparison:
         self.one, self.hub, self.report = one, hub, Report()
         self._delivered = one.ledger.delivered()
         self._missing: list[int] = []
+        self._other: set[int] = set()  # of these, the rows that the hub has with other contents
         self._blobs: dict[str, list[int]] = {}  # digests, and the rows that name each
 
     def run(self, journal: Journal) -> Report:
@@ -134,14 +138,43 @@ class _Comparison:
             for session, count in some:
                 self._missing += self._session(session, count, figures.get(session, {}))
         self._missing += self._lacking(self._bookkeeping())
-        if self._missing:
-            self.report.differences += len(self._missing)
-            self.report.notes.append(_again(len(self._missing), "row"))
+        self.report.differences += len(self._missing)
+        if absent := len(self._missing) - len(self._other):
+            self.report.notes.append(_again(absent, "row"))
+        if self._other:
+            self.report.notes.append(_offered_again(len(self._other)))
         self._compare_blobs()
         if self._missing:
             left = bundle.without(self._delivered, self._missing)
             self.one.ledger.keep_only(journal, left)
+        self.report.parked = self._parked()
         return self.report
+
+    def _parked(self) -> str:
+        """Return what the hub has of the rows that are parked here; empty if there are none."""
+        counts: Counter[str] = Counter()
+        for seqs in _chunks((each.seq for each in self.one.ledger.parked()), _SESSIONS):
+            counts.update(self._where_parked(self.one.ledger.stored(seqs)))
+        if not counts:
+            return ""
+        many = output.counted(counts.total(), "row")
+        if len(counts) == 1:
+            return f"{many} parked here and {next(iter(counts))}"
+        return f"{many} parked here: {', '.join(f'{output.count(some)} {where}' for where, some in counts.items())}"
+
+    def _where_parked(self, parked: list[Stored]) -> Iterator[str]:
+        absent, other = self._asked(self._as_sent(parked))
+        here = [row for row in parked if row.seq not in absent | other]
+        files = set(self._missing_blobs(blobs.named([row.body for row in here])))
+        for row in parked:
+            if row.seq in absent:
+                yield "not on the hub"
+            elif row.seq in other:
+                yield "on the hub with other contents"
+            elif files.intersection(blobs.named([row.body])):
+                yield "on the hub without a file of it"
+            else:
+                yield "on the hub by now"
 
     def of(self, sessions: Iterable[tuple[bytes, int]]) -> dict[bytes, Difference]:
         different: dict[bytes, Difference] = {}
@@ -172,7 +205,9 @@ class _Comparison:
         """Find files that the hub lacks or has damaged; mark the rows that name them as missing, to send both again."""
         if "blobs" not in self.hub.proves or self.one.remote.metadata_only:
             return
-        missing = [each for some in _chunks(self._blobs, _BLOBS) for each in self.hub.missing_blobs(some)]
+        # The rows that the hub has with other contents name other files there.
+        own = (digest for digest, seqs in self._blobs.items() if not self._other.issuperset(seqs))
+        missing = self._missing_blobs(own)
         flawed = [each for each in missing if blobs.flaw(self.one.folder, each)]
         self._missing += [seq for each in missing for seq in self._blobs[each]]
         self.report.differences += len(missing)
@@ -181,6 +216,9 @@ class _Comparison:
         if flawed:
             many = "1 file is" if len(flawed) == 1 else f"{len(flawed)} files are"
             self.report.notes.append(f"{many} whole neither here nor on the hub; the next sync sets the rows aside")
+
+    def _missing_blobs(self, digests: Iterable[str]) -> list[str]:
+        return [each for some in _chunks(digests, _BLOBS) for each in self.hub.missing_blobs(some)]
 
     def _sessions(self) -> Iterator[tuple[bytes, int]]:
         after = b""
@@ -224,11 +262,19 @@ class _Comparison:
 
     def _lacking(self, identified: Iterable[tuple[int, Identity]]) -> list[int]:
         """Return the rows that the hub lacks, asked for one by one: other senders may have added to the session."""
-        lacking: list[int] = []
+        absent, other = self._asked(identified)
+        self._other |= other
+        return sorted(absent | other)
+
+    def _asked(self, identified: Iterable[tuple[int, Identity]]) -> tuple[set[int], set[int]]:
+        """Return which rows the hub has not or damaged, and which it has with other contents."""
+        absent: set[int] = set()
+        other: set[int] = set()
         for some in _chunks(identified, _ROWS):
-            missing, other = self.hub.missing(identity for _, identity in some)
-            lacking += [seq for seq, identity in some if identity[:2] in missing or identity[:2] in other]
-        return lacking
+            missing, differing = self.hub.missing(identity for _, identity in some)
+            absent |= {seq for seq, identity in some if identity[:2] in missing}
+            other |= {seq for seq, identity in some if identity[:2] in differing}
+        return absent, other
 
     def _identities(self, session: bytes) -> Iterator[tuple[int, Identity]]:
         """Yield the delivered rows of a session: their seqs, and their identities as they were sent."""
@@ -256,13 +302,22 @@ class _Comparison:
             if any(first <= row.seq <= last for first, last in self._delivered):
                 for digest in blobs.named([row.body]):
                     self._blobs.setdefault(digest, []).append(row.seq)
-                sent = bundle.without_content(row) if self.one.remote.metadata_only else row
-                yield row.seq, bundle.identity(sent)
+                yield from self._as_sent([row])
+
+    def _as_sent(self, some: Iterable[Stored]) -> Iterator[tuple[int, Identity]]:
+        for row in some:
+            sent = bundle.without_content(row) if self.one.remote.metadata_only else row
+            yield row.seq, bundle.identity(sent)
 
 
 def _again(count: int, what: str) -> str:
     many = f"1 {what} is" if count == 1 else f"{count} {what}s are"
     return f"{many} missing or damaged on the hub; the next sync sends {'it' if count == 1 else 'them'} again"
+
+
+def _offered_again(count: int) -> str:
+    many, them = ("1 row is", "it") if count == 1 else (f"{count} rows are", "them")
+    return f"{many} on the hub with other contents; the next sync offers {them} again, and parks what the hub refuses"
 
 
 def _portions(sessions: Iterable[tuple[bytes, int]]) -> Iterator[list[tuple[bytes, int]]]:

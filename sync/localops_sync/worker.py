@@ -554,8 +554,8 @@ class Pass:
         self.outcome.given_up = self.ledger.dropped()
         if report.differences:
             self.outcome.worse(PARKED, "the hub does not have everything that it signed for")
-        if parked := len(self.ledger.parked()):
-            self.outcome.worse(PARKED, f"{_rows(parked)} parked here and not on the hub: {_LIST}")
+        if report.parked:
+            self.outcome.worse(PARKED, f"{report.parked}: {_LIST}")
 
     def _look_for_lost(self) -> None:
         """Look whether the hub has what was pruned here: some may be lost, or back from a newer backup."""

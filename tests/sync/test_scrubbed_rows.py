@@ -360,7 +360,11 @@ def test_a_file_scrubbed_with_different_rules(
     assert Path(path).read_bytes() == Path(blobs.path_of(second.folder, os.path.basename(path))).read_bytes()
     _lacks_nothing(second)
     # The first one still has what it did not remove: it does not come back with a check of all rows either.
-    first.sync(verify=True)
+    outcome = first.sync(verify=True)
+    assert outcome.notes == [
+        "3 rows are on the hub with other contents; the next sync offers them again, and parks what the hub refuses"
+    ]
+    assert "3 rows parked here and on the hub with other contents" in first.sync(verify=True).message
     assert _holds(there, removed) == _holds(there, other) == []
 
 

@@ -500,6 +500,8 @@ def test_verify_finds_files_that_are_nowhere(own: RealHub, tmp_path: Path) -> No
     assert (outcome.code, "1 file is whole neither here nor on the hub" in " ".join(outcome.notes)) == (3, True)
     outcome = sender.sync()
     assert (outcome.code, outcome.parked, outcome.left) == (exit_codes.PARKED, 2, 0)
+    outcome = sender.sync(verify=True)
+    assert (outcome.notes, "2 rows parked here and on the hub without a file of it" in outcome.message) == ([], True)
     path.write_bytes(whole)
     assert sender.sync().code == exit_codes.DONE
     assert own_path.read_bytes() == whole
