@@ -173,7 +173,7 @@ function examples(one, text) {
 }
 
 /** Return the id of a row: it stays the same when its figures change. */
-export const rowId = (by, one) => (by ? Object.values(one.filter).join(" ") || one[by] || "nameless" : one.id);
+const rowId = (by, one) => (by ? Object.values(one.filter).join(" ") || one[by] || "nameless" : one.id);
 
 /** Return a row of the table. */
 export function row(by, one) {

@@ -2,12 +2,13 @@
 
 import { ask, byId, data, make, notice, shortcut, watch } from "./base.js";
 import { CallFilters } from "./call_filters.js";
-import { columns, GROUPINGS, row, rowId, sums } from "./call_rows.js";
-import { asksWithout, ViewsMenu } from "./filters.js";
+import { columns, GROUPINGS, row, sums } from "./call_rows.js";
+import { ViewsMenu } from "./filters.js";
 import { count, many } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { mark } from "./marks.js";
 import { address, changed, filtersOf, first, listed, parsed } from "./query.js";
+import { below, Rows } from "./rows.js";
 
 // Rows of a page and of one request at most, and rows after which another page begins.
 const PAGE = 50,
@@ -17,7 +18,6 @@ const PAGE = 50,
 let shown = data.calls || data.lines || [],
   next = data.next || null,
   more = Boolean(data.more),
-  current = -1,
   asking = null,
   again = 0;
 
@@ -62,6 +62,7 @@ const grouping = (name) => changed(filtersOf(parsed()), { by: name });
 // Requests
 
 const filters = new CallFilters(byId("filters"), { go });
+const list = new Rows(byId("rows"), { link: "a", one: "row", more: append, bar: filters });
 const views = new ViewsMenu((query) => go({ ...filtersOf(query), ...(query.by && { by: query.by }) }));
 byId("filters").append(views.element);
 
@@ -84,7 +85,7 @@ async function refresh() {
   asking?.abort();
   asking = new AbortController();
   const { signal } = asking;
-  byId("calls").classList.add("stale");
+  list.stale(true);
   drawHead();
   filters.draw();
   // What menus offer depends on the other filters.
@@ -92,15 +93,18 @@ async function refresh() {
   try {
     const figures = fetchSums({ signal });
     figures.catch(() => {});
-    take(await fetched(PAGE, { signal }));
-    current = -1;
+    const reply = await fetched(PAGE, { signal });
+    await list.still;
+    if (signal.aborted) return;
+    take(reply);
+    list.current = "";
     drawRows();
     drawSums(await figures);
   } catch (error) {
     if (error.name === "AbortError") return;
     problem(error);
   } finally {
-    if (!signal.aborted) byId("calls").classList.remove("stale");
+    if (!signal.aborted) list.stale(false);
   }
 }
 
@@ -155,13 +159,7 @@ function drawSpare() {
 function drawRows() {
   drawHead();
   drawSpare();
-  const focused = shown[current] && rowId(by(), shown[current]);
-  keyed(
-    byId("rows"),
-    shown.map((one) => row(by(), one)),
-  );
-  current = shown.findIndex((one) => rowId(by(), one) === focused);
-  point(false);
+  list.replace(shown.map((one) => row(by(), one)));
   byId("empty")?.remove();
   byId("calls").parentElement.hidden = !shown.length;
   if (!shown.length) byId("more").before(emptiness());
@@ -232,57 +230,18 @@ const seer = new IntersectionObserver((seen) => seen.some((each) => each.isInter
   rootMargin: "400px",
 });
 
-// A click on a value of a row filters by it; with Shift or Alt it leaves out the calls that have it.
-byId("rows").addEventListener("click", (event) => {
-  const link = event.target.closest("a[data-facet]");
-  if (!link || event.ctrlKey || event.metaKey || event.button) return;
-  event.preventDefault();
-  const { facet, value } = link.dataset;
-  if (asksWithout(event)) filters.toggle(facet, value, true);
-  else filters.set({ [facet]: value });
-});
-
 // Keys
 
-function point(scroll = true) {
-  [...byId("rows").children].forEach((element, index) => element.classList.toggle("current", index === current));
-  const element = byId("rows").children[current];
-  if (!element || !scroll) return;
-  element.querySelector("a").focus({ preventScroll: true });
-  element.scrollIntoView({ block: "nearest" });
-}
-
-function move(step) {
-  if (!shown.length) return;
-  current = Math.min(shown.length - 1, Math.max(0, current + step));
-  if (current > shown.length - 5) append();
-  point();
-}
-
 shortcut("/", "Search", () => filters.search.focus());
-shortcut(["j", "ArrowDown"], "Next row", (event) => (event.key === "ArrowDown" && current < 0 ? false : move(1)));
-shortcut(["k", "ArrowUp"], "Previous row", (event) => (event.key === "ArrowUp" && current < 0 ? false : move(-1)));
-shortcut("Enter", "Open it", () => {
-  if (document.activeElement?.matches("a, button, summary") || current < 0) return false;
-  byId("rows").children[current].querySelector("a").click();
-});
-
 // Live updates
-
-/** Return the calls below a refreshed page, which are not fetched again. */
-function below(calls) {
-  const last = shown.findIndex((one) => one.id === calls.at(-1)?.id);
-  if (shown.length <= calls.length || last < 0) return [];
-  const fresh = new Set(calls.map((one) => one.id));
-  return shown.slice(last + 1).filter((one) => !fresh.has(one.id));
-}
 
 async function news() {
   const asked = location.search;
   const [reply, figures] = await Promise.all([fetched(Math.min(MOST, Math.max(PAGE, shown.length))), fetchSums()]);
+  await list.still;
   if (location.search !== asked) return;
   const before = JSON.stringify(shown),
-    rest = reply.calls ? below(reply.calls) : [],
+    rest = reply.calls ? below(shown, reply.calls, "id") : [],
     following = next;
   take(reply);
   if (rest.length) {

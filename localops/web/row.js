@@ -3,6 +3,7 @@
 import { make } from "./base.js";
 import { began, scoreOf } from "./columns.js";
 import { quiet } from "./formats.js";
+import { places, terms } from "./marks.js";
 import { address, changed, first } from "./query.js";
 import { url } from "./url.js";
 
@@ -69,6 +70,9 @@ function named(td, id) {
 
 const filter = (query) => `text=${encodeURIComponent(first(query, "text"))}`;
 
+/** Return whether the name of a session has all words of the search. */
+const isNamed = (one, query) => terms(first(query, "text")).every((term) => places(one.name || "", [term]).length > 0);
+
 /** Where a search was found, as a link to the event. */
 function passage(one, query, place) {
   // The name is marked above.
@@ -88,8 +92,8 @@ export function row(one, { query, columns, isPicked, pick, star, place }) {
   const name = one.name || "unnamed",
     isStarred = scoreOf(one, "star") === true,
     silence = quiet(one);
-  // Where the search is in no event, as for a name, it would hide all of them.
-  const isInEvent = place && place.seq !== null;
+  // A search for its name means the run: as its filter, it would hide most or all of the events.
+  const isInEvent = place && place.seq !== null && !isNamed(one, query);
   const to = url(`s/${one.session_id}${isInEvent ? `?${filter(query)}` : ""}`);
   const box = make("input", {
     type: "checkbox",

@@ -32,6 +32,8 @@ class Page {
     // Seqs of events whose content contains the text, and whether all of them are known.
     this.hits = null;
     this.isSearched = !this.text;
+    // Whether the text came with the address, as from a search in the list.
+    this.isCarried = Boolean(this.text);
     // The event that a link led to although the filter would hide it; 0 for none.
     this.exempt = 0;
     this.views = {};
@@ -137,6 +139,7 @@ class Page {
 
   async seek(kinds, text) {
     this.kinds = kinds;
+    this.isCarried = false;
     this.exempt = 0;
     this._address();
     if (text !== this.text || (text && !this.hits)) {
@@ -164,11 +167,23 @@ class Page {
         this.hits = hits;
         this.isSearched = after === null;
         this.changed();
+        if (after === null) this._showAllWithoutMatch();
         if (after === null && reply.exact === false) say(`More than these ${count(hits.size)} events may match`);
       }
     } catch (error) {
       say(error.message);
     }
+  }
+
+  /** Drop a text that came with the address and is in no event: it would leave nothing to see. */
+  _showAllWithoutMatch() {
+    if (!this.isCarried) return;
+    this.isCarried = false;
+    const { text, run } = this;
+    for (let at = 0; at < run.n; at += 1) if (this.matches(at)) return;
+    search.value = "";
+    this.seek(this.kinds, "");
+    say(`“${text}” is in no event: all are shown`);
   }
 
   /** Mark the calls of loops: the first with the number of rounds, and those that repeat it. */

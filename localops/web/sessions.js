@@ -2,14 +2,16 @@
 
 import { ask, byId, copyButton, data, make, say, shortcut, watch } from "./base.js";
 import * as columns from "./columns.js";
-import { asksWithout, choice, closing, FilterBar, menu, ViewsMenu } from "./filters.js";
+import { choice, closing, FilterBar, menu, ViewsMenu } from "./filters.js";
 import { duration, elapsed, many, quiet } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { markLoops } from "./loops.js";
 import { mark } from "./marks.js";
 import { address, asPrefix, changed, filtersOf, first, listed, parsed, plain, search } from "./query.js";
 import { row } from "./row.js";
+import { below, Rows } from "./rows.js";
 import { summarize } from "./summary.js";
+import { when } from "./times.js";
 import { url } from "./url.js";
 
 // Rows of a page, and of one request at most; and how often it is asked again where a search was found.
@@ -34,7 +36,9 @@ const SORTS = [
   ["tags", "Tags"],
   ["host", "Host"],
 ];
-// Orders that are none: a project is a filter only.
+// Sessions that the bar of a comparison names.
+const LETTERS = 4;
+// Columns that cannot be sorted by: a project is a filter only.
 const UNSORTED = new Set(["project"]);
 // Sessions chosen for comparison, by id.
 const picked = new Map();
@@ -44,7 +48,6 @@ let shown = data.sessions || [],
   next = data.next_before,
   // How long sessions have been quiet, as the rows say.
   silences = "",
-  current = -1,
   asking = null,
   // The requests for the list that is shown next, and for where its search was found.
   refreshed = Promise.resolve(),
@@ -91,14 +94,16 @@ async function refresh() {
   asking = new AbortController();
   const { signal } = asking;
   clearTimeout(again);
-  byId("sessions").classList.add("stale");
+  list.stale(true);
   bar.draw();
   drawSorts();
   try {
     const [page, facets] = await fetched(PAGE, { signal });
+    await list.still;
+    if (signal.aborted) return;
     shown = page.sessions;
     next = page.next_before;
-    current = -1;
+    list.current = "";
     unsearched = facets?.unsearched || 0;
     drawRows();
     summarize();
@@ -107,7 +112,7 @@ async function refresh() {
     if (error.name === "AbortError") return;
     bar.fail(error);
   } finally {
-    if (!signal.aborted) byId("sessions").classList.remove("stale");
+    if (!signal.aborted) list.stale(false);
   }
 }
 
@@ -160,13 +165,10 @@ function rowsOf(sessions, shownColumns = columns.shown(shown)) {
 
 function drawRows() {
   const shownColumns = columns.shown(shown);
-  const focused = shown[current]?.session_id;
   silences = shown.map(quiet).join();
   byId("sessions").classList.toggle("compact", columns.isCompact());
   drawHead(shownColumns);
-  keyed(byId("rows"), rowsOf(shown, shownColumns));
-  current = shown.findIndex((one) => one.session_id === focused);
-  point(false);
+  list.replace(rowsOf(shown, shownColumns));
   byId("empty")?.remove();
   byId("sessions").hidden = !shown.length;
   byId("sessions").parentElement.hidden = !shown.length;
@@ -194,7 +196,8 @@ async function locate(text) {
     if (places.text !== text) return;
     Object.entries(reply.snippets).forEach(([id, place]) => places.by.set(id, place));
     ids = reply.missing;
-    keyed(byId("rows"), rowsOf(shown));
+    await list.still;
+    list.replace(rowsOf(shown));
     markLoops(shown, byId("rows")).catch(() => {});
   }
 }
@@ -269,16 +272,6 @@ const seer = new IntersectionObserver((seen) => seen.some((each) => each.isInter
   rootMargin: "400px",
 });
 
-// A click on a value of a row filters by it; with Shift or Alt it leaves out the sessions that have it.
-byId("rows").addEventListener("click", (event) => {
-  const link = event.target.closest("a[data-facet]");
-  if (!link || event.ctrlKey || event.metaKey || event.button) return;
-  event.preventDefault();
-  const { facet, value } = link.dataset;
-  if (asksWithout(event)) bar.toggle(facet, value, true);
-  else bar.set({ [facet]: value });
-});
-
 /** Star a session, or take its star away: a score of that name, which filters find. */
 async function star(one, on) {
   const body = JSON.stringify({ name: "star", value: on });
@@ -295,6 +288,7 @@ async function star(one, on) {
 // Menus
 
 const bar = new FilterBar(byId("filters"), { go, searched: "Names and content  ( / )", entered: openOnly });
+const list = new Rows(byId("rows"), { link: ".title", one: "session", more, bar });
 const sortMenu = menu("Sort"),
   display = menu("Display"),
   views = new ViewsMenu((query) => go(known(query)));
@@ -353,7 +347,7 @@ function pick(one, box) {
   else picked.delete(one.session_id);
   byId("compare-bar")?.remove();
   if (!picked.size) return;
-  // The oldest is A, and the others are what became of it.
+  // The oldest is A: what differs is what has changed since.
   const chosen = [...picked.values()].sort((a, b) => (a.began < b.began ? -1 : a.began > b.began ? 1 : 0));
   const [a, b, ...others] = chosen.map(({ session_id: id }) => [id]);
   const to = url(`compare${search({ a, ...(b && { b }), ...(others.length && { also: others.flat() }) })}`);
@@ -363,14 +357,24 @@ function pick(one, box) {
       { id: "compare-bar", role: "status" },
       picked.size === 1
         ? "Choose one more to compare"
-        : picked.size === 2
-          ? chosen.map((each) => each.name || "unnamed").join(" and ")
-          : many(picked.size, "session"),
+        : make(
+            "ol",
+            { class: "picked" },
+            chosen.slice(0, LETTERS).map((each, at) => make("li", {}, pickedAs(each, at, chosen.length))),
+            chosen.length > LETTERS && make("li", {}, `and ${many(chosen.length - LETTERS, "more", "more")}`),
+          ),
       picked.size > 1 && make("a", { class: "button main", href: to }, "Compare"),
       make("button", { type: "button", class: "quiet", onclick: unpick }, "Clear"),
     ),
   );
 }
+
+/** Return the letter that a session has in the comparison, and what tells it from the others. */
+const pickedAs = (one, at, of) => [
+  make("b", {}, String.fromCharCode(65 + at)),
+  ` ${one.name || "unnamed"} `,
+  make("span", { class: "faint" }, when(one.began), at ? "" : of > 2 ? ", the oldest" : ", the older"),
+];
 
 function unpick() {
   picked.clear();
@@ -382,57 +386,21 @@ function unpick() {
 
 // Keys
 
-function point(scroll = true) {
-  [...byId("rows").children].forEach((element, index) => element.classList.toggle("current", index === current));
-  const element = byId("rows").children[current];
-  if (!element || !scroll) return;
-  element.querySelector(".name .title").focus({ preventScroll: true });
-  element.scrollIntoView({ block: "nearest" });
-}
-function move(by) {
-  if (!shown.length) return;
-  current = Math.min(shown.length - 1, Math.max(0, current + by));
-  if (current > shown.length - 5) more();
-  point();
-}
 shortcut("/", "Search", () => bar.search.focus());
-shortcut(["j", "ArrowDown"], "Next session", (event) => (event.key === "ArrowDown" && current < 0 ? false : move(1)));
-shortcut(["k", "ArrowUp"], "Previous session", (event) => (event.key === "ArrowUp" && current < 0 ? false : move(-1)));
-shortcut("Enter", "Open it", () => {
-  if (document.activeElement?.matches("a, button, summary") || current < 0) return false;
-  location.assign(url(`s/${shown[current].session_id}`));
-});
-shortcut("x", "Choose it for comparison", () => byId("rows").children[current]?.querySelector(".pick input").click());
-shortcut("s", "Star it", () => byId("rows").children[current]?.querySelector(".star").click());
+shortcut("x", "Choose it for comparison", () => list.element?.querySelector(".pick input").click());
+shortcut("s", "Star it", () => list.element?.querySelector(".star").click());
 
 // Live updates
-
-/** Return the rows below a refreshed page, which are not fetched again. */
-function below(sessions) {
-  const last = shown.findIndex((one) => one.session_id === sessions.at(-1)?.session_id);
-  if (shown.length <= sessions.length || last < 0) return [];
-  const fresh = new Set(sessions.map((one) => one.session_id));
-  return shown.slice(last + 1).filter((one) => !fresh.has(one.session_id));
-}
-
-// While a button is held down nothing moves, so that the click meets what it was aimed at.
-let released = Promise.resolve();
-addEventListener("pointerdown", () => {
-  const { promise, resolve } = Promise.withResolvers();
-  released = promise;
-  const release = () => setTimeout(resolve);
-  for (const type of ["pointerup", "pointercancel", "blur"]) addEventListener(type, release, { once: true });
-});
 
 async function news() {
   const asked = location.search,
     searching = unsearched;
   const [page, facets] = await fetched(Math.min(MOST, Math.max(PAGE, shown.length)));
-  await released;
+  await list.still;
   // The filters changed while the response was on its way.
   if (location.search !== asked) return;
   unsearched = facets?.unsearched || 0;
-  const rest = below(page.sessions);
+  const rest = below(shown, page.sessions, "session_id");
   const sessions = [...page.sessions, ...rest];
   const same = JSON.stringify(sessions) === JSON.stringify(shown);
   // Without changes nothing is drawn again, which would disturb a selection or an open menu.
@@ -461,5 +429,5 @@ setInterval(() => {
     const took = one.state === "Running" && byId("rows").children[index].querySelector("[data-label=took]");
     if (took) took.textContent = duration(elapsed(one));
   });
-  if (shown.map(quiet).join() !== silences) released.then(drawRows);
+  if (shown.map(quiet).join() !== silences) list.still.then(drawRows);
 }, 1_000);

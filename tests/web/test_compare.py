@@ -124,6 +124,8 @@ def test_two_runs_ticked_in_the_list_are_in_the_order_of_their_start(visit: Visi
         expect(boxes).to_have_count(3)
         for at in (0, 2):
             boxes.nth(at).check()
+        picked = page.locator("#compare-bar li")
+        expect(picked).to_have_text([re.compile("^A reworded 0 .*, the older$"), re.compile("^B reworded 2 ")])
         page.locator("#compare-bar a").click()
         expect(page.locator("#compare .two h2")).to_have_text(["A: reworded 0", "B: reworded 2"])
 

@@ -3,11 +3,17 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
-from playwright.sync_api import expect
+from playwright.sync_api import Browser, Route, expect
 
-from tests.web.conftest import Visit
+from localops import clock
+from localops.encoding import encode
+from localops.journal import rows
+from localops.journal.journal import Journal
+from tests.web.conftest import Visit, serving, visiting
 from tests.web.test_pages import settled
 
 
@@ -31,6 +37,93 @@ def test_a_run_that_was_searched_by_its_name_opens_whole(visit: Visit) -> None:
     page.wait_for_url("**/s/*?text=*")
     assert page.get_by_label("Filter events").input_value() == "met at dusk"
     expect(page.locator("#hidden-events")).to_contain_text("The filter hides")
+
+
+@pytest.fixture(scope="module")
+def clocks(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+    """A visit to a home with a run whose name stands in one of its events, too."""
+    folder = tmp_path_factory.mktemp("clocks") / "home" / "default"
+    journal = Journal(str(folder))
+    for number, name in enumerate(("fix the clock", "sweep the floor")):
+        at = clock.now_ns() + number
+        id = clock.new_id(at)
+        texts = [f"please {name}", "look at the wheels", "oil the chain"]
+        bodies = [encode.dumps({"params": {"text": text}}).decode() for text in texts]
+        journal.add([rows.make("session", id, id=id, at_ns=at, name=name, body="{}")])
+        journal.add(rows.make("action", id, id=clock.new_id(at), at_ns=at, name="say", body=body) for body in bodies)
+    journal.fold()
+    journal.close()
+    with serving(folder.parent) as link, visiting(chromium, link) as visit:
+        yield visit
+
+
+def test_a_name_that_stands_in_an_event_leads_to_the_whole_run(clocks: Visit) -> None:
+    """What was searched is the run; the passage below leads to the event, with the search as the filter."""
+    page = clocks.open("/?text=fix*+clock*")
+    settled(clocks, 1)
+    passage = page.locator("#rows a.found")
+    expect(passage).to_contain_text("please fix the clock")
+    assert "text=" in str(passage.get_attribute("href"))
+    page.locator("#rows .title").click()
+    page.wait_for_url("**/s/*")
+    clocks.until("performance.getEntriesByName('localops-whole').length > 0")
+    assert "text=" not in page.url
+    assert page.locator("#hidden-events").is_hidden()
+    # Words of an event alone go on to be the filter.
+    page = clocks.open("/?text=whee*")
+    settled(clocks, 2)
+    page.locator("#rows a.found").first.wait_for()
+    page.locator("#rows .title").first.click()
+    page.wait_for_url("**/s/*?text=whee*")
+
+
+def test_a_search_of_the_address_that_is_in_no_event_hides_none(clocks: Visit) -> None:
+    """It is dropped, with a message; one that is typed into the field stays."""
+    session = clocks.facts("sessions")["sessions"][0]["session_id"]
+    page = clocks.open(f"/s/{session}?text=unheard")
+    expect(page.locator("#toast")).to_have_text("“unheard” is in no event: all are shown")
+    expect(page.locator("#hidden-events")).to_be_hidden()
+    assert page.get_by_label("Filter events").input_value() == ""
+    assert "text=" not in page.url
+
+
+@pytest.mark.parametrize("pressed", [True, False])
+def test_a_click_meets_what_was_there_to_see(clocks: Visit, pressed: bool) -> None:
+    """Rows that a search replaces look old, stay while a button is down, and count for a click a moment later."""
+    page = clocks.open("/")
+    settled(clocks, 2)
+    first = page.locator("#rows .title").first
+    aimed = str(first.get_attribute("href"))
+    held: list[Route] = []
+    page.route("**/api/1/sessions?*text=clock*", lambda route: held.append(route))
+    page.locator("#filters input").first.fill("clock")
+    expect(page.locator("#sessions")).to_have_attribute("aria-busy", "true")
+    expect(page.locator(".loading")).to_be_visible()
+    box: Any = first.bounding_box()
+    page.mouse.move(box["x"] + 4, box["y"] + 4)
+    if pressed:
+        page.mouse.down()
+        held[0].continue_()
+        page.wait_for_timeout(500)
+        expect(first).to_have_text("sweep the floor")
+        page.mouse.up()
+    else:
+        page.evaluate(_CLICK_ONCE_REPLACED, [box["x"] + 4, box["y"] + 4])
+        held[0].continue_()
+    page.wait_for_url(f"**{aimed}")
+    page.unroute_all()
+
+
+# As a hand does that had begun to move: a click on the place, as soon as it has another row.
+_CLICK_ONCE_REPLACED = """([x, y]) => {
+  const watch = new MutationObserver(() => {
+    if (!document.elementFromPoint(x, y).matches("a.title")) return;
+    watch.disconnect();
+    setTimeout(() => document.elementFromPoint(x, y)
+      .dispatchEvent(new MouseEvent("click", { bubbles: true, cancelable: true, detail: 1 })), 50);
+  });
+  watch.observe(document.getElementById("rows"), { childList: true });
+}"""
 
 
 @pytest.mark.parametrize("view", ["timeline", "tree", "events", "chat"])

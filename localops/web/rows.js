@@ -1,0 +1,117 @@
+// The rows of a long table: the one that keys point at, and what a click means while rows are replaced.
+
+import { make, shortcut } from "./base.js";
+import { asksWithout } from "./filters.js";
+import { keyed } from "./keyed.js";
+
+// Milliseconds after a replacement in which a click means what was under the pointer before.
+const GRACE = 300;
+// Rows before the end at which more are fetched.
+const NEAR = 5;
+
+export class Rows {
+  /**
+   * `body` has the rows, each with a `data-id`; `link` finds the link of a row, `one` is what a row is, `more` fetches
+   * further rows, and `bar` has the filters that a click on a value changes.
+   */
+  constructor(body, { link, one, more, bar }) {
+    Object.assign(this, { body, link, more, bar, current: "", aimed: null, replaced: -Infinity });
+    this.sign = make(
+      "p",
+      { class: "loading", role: "status", hidden: true },
+      "Loading … these rows are the ones before",
+    );
+    body.closest(".table-wrap").prepend(this.sign);
+    this.still = Promise.resolve();
+    addEventListener("pointerdown", () => this._hold());
+    body.addEventListener("pointermove", (event) => (this.aimed = event.target.closest("a")));
+    body.addEventListener("pointerleave", () => (this.aimed = null));
+    body.addEventListener("click", (event) => this._keepAim(event), { capture: true });
+    body.addEventListener("click", (event) => this._filter(event));
+    shortcut(["j", "ArrowDown"], `Next ${one}`, (event) => this._step(event, 1));
+    shortcut(["k", "ArrowUp"], `Previous ${one}`, (event) => this._step(event, -1));
+    shortcut("Enter", "Open it", () => {
+      if (document.activeElement?.matches("a, button, summary") || !this.element) return false;
+      this.element.querySelector(this.link).click();
+    });
+  }
+
+  /** The row that keys point at, if it is among the rows. */
+  get element() {
+    return this.body.children[this._index] ?? null;
+  }
+
+  get _index() {
+    return this.current ? [...this.body.children].findIndex((row) => row.dataset.id === this.current) : -1;
+  }
+
+  /** Show other rows; one of the same id stays. */
+  replace(rows) {
+    keyed(this.body, rows);
+    this.replaced = performance.now();
+    this._mark();
+  }
+
+  /** Say that the rows do not match the filters any more, and that others are on their way. */
+  stale(isStale) {
+    const table = this.body.closest("table");
+    table.classList.toggle("stale", isStale);
+    table.ariaBusy = String(isStale);
+    this.sign.hidden = !isStale;
+  }
+
+  _mark() {
+    for (const row of this.body.children) row.classList.toggle("current", row.dataset.id === this.current);
+  }
+
+  _step({ key }, by) {
+    const here = this._index,
+      rows = this.body.children;
+    // Until a row is chosen, arrow keys scroll the page.
+    if (!rows.length || (here < 0 && key.startsWith("Arrow"))) return false;
+    const at = Math.min(rows.length - 1, Math.max(0, here + by));
+    this.current = rows[at].dataset.id;
+    if (at > rows.length - NEAR) this.more();
+    this._mark();
+    rows[at].querySelector(this.link).focus({ preventScroll: true });
+    rows[at].scrollIntoView({ block: "nearest" });
+    return true;
+  }
+
+  /** While a button is held down nothing moves: `still` is resolved when it is released. */
+  _hold() {
+    const { promise, resolve } = Promise.withResolvers();
+    this.still = promise;
+    const release = () => setTimeout(resolve);
+    for (const type of ["pointerup", "pointercancel", "blur"]) addEventListener(type, release, { once: true });
+  }
+
+  /** Follow the link that was under the pointer when its row was replaced a moment before the click. */
+  _keepAim(event) {
+    const { aimed } = this;
+    const isLate = performance.now() - this.replaced < GRACE && event.detail > 0 && !event.button;
+    if (!isLate || !aimed || aimed === event.target.closest("a")) return;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+    if (event.ctrlKey || event.metaKey) open(aimed.href, "_blank", "noopener");
+    else location.assign(aimed.href);
+  }
+
+  /** A click on a value of a row filters by it; with Shift or Alt it leaves out the rows that have it. */
+  _filter(event) {
+    const link = event.target.closest("a[data-facet]");
+    if (!link || event.ctrlKey || event.metaKey || event.button) return;
+    event.preventDefault();
+    const { facet, value } = link.dataset;
+    if (asksWithout(event)) this.bar.toggle(facet, value, true);
+    else this.bar.set({ [facet]: value });
+  }
+}
+
+/** Return the rows below a refreshed page, which are not fetched again; `id` is the name of what tells rows apart. */
+export function below(shown, fresh, id) {
+  const last = shown.findIndex((one) => one[id] === fresh.at(-1)?.[id]);
+  if (shown.length <= fresh.length || last < 0) return [];
+  const known = new Set(fresh.map((one) => one[id]));
+  return shown.slice(last + 1).filter((one) => !known.has(one[id]));
+}
