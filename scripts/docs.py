@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Write the reference pages that are made from the code: commands into cli.md, SQL into journal.md, AgentOps' names.
+"""Write what is made from the code: commands into cli.md, SQL into journal.md, AgentOps' names, the README's topics.
 
 Only the part between the two marks of a page is generated; the rest is written by hand. With `--check` nothing is
 written, and a page that differs from the code is a failure.
@@ -29,17 +29,21 @@ from localops.journal import sql  # noqa: E402  the repository's own, installed 
 
 def main() -> int:
     """Bring every page up to date, or print which are not."""
-    pages = {"cli": commands, "journal": schema, "agentops-names": agentops_names}
-    stale = [name for name, made in pages.items() if not _bring(name, made())]
+    pages = {
+        PAGES / "cli.md": commands,
+        PAGES / "journal.md": schema,
+        PAGES / "agentops-names.md": agentops_names,
+        TOP / "README.md": topics,
+    }
+    stale = [path.stem for path, made in pages.items() if not _bring(path, made())]
     if stale and "--check" in sys.argv[1:]:
         print(f"out of date: {', '.join(stale)}; run scripts/fix")
         return 1
     return 0
 
 
-def _bring(name: str, lines: Iterator[str]) -> bool:
+def _bring(path: Path, lines: Iterator[str]) -> bool:
     """Put the lines into their page, unless with --check; return True if the page was up to date."""
-    path = PAGES / f"{name}.md"
     page = path.read_text()
     before, rest = page.split(BEGIN)
     after = rest.split(END)[1]
@@ -77,6 +81,20 @@ def _context(command: click.Command, name: str) -> click.Context:
 
 def _help(command: click.Command, context: click.Context) -> Iterator[str]:
     yield from (f"## {context.info_name}", "", "```text", *command.get_help(context).splitlines(), "```", "")
+
+
+# The pages by what a reader wants to do
+
+
+def topics() -> Iterator[str]:
+    """Yield a table of the pages, under headings."""
+    from localops.cli.topics import TOPICS
+
+    yield from ("| | |", "|---|---|")
+    for heading, pages in TOPICS.items():
+        yield f"| **{heading}** | |"
+        for topic, text in pages.items():
+            yield f"| [{topic}](localops/docs/{topic}.md) | {text} |"
 
 
 # AgentOps' names

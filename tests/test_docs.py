@@ -14,6 +14,7 @@ import pytest
 import localops
 from localops import config, decorators, errors
 from localops.cli.group import commands
+from localops.cli.topics import TOPICS
 
 from . import programs
 from .model_server import ModelServer
@@ -102,6 +103,12 @@ def test_the_example_of_a_session_in_a_cell_says_nothing_on_stderr() -> None:
     ]
     done = programs.run("import localops\n" + block)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_every_page_is_listed_once() -> None:
+    """`localops help` and the README list each page under one heading, and no other."""
+    listed = [topic for pages in TOPICS.values() for topic in pages]
+    assert sorted(listed) == sorted(page.stem for page in PAGES)
 
 
 def test_pages_made_from_the_code_are_as_the_code_is() -> None:

@@ -12,6 +12,7 @@ import click
 import localops
 from localops import output
 from localops.cli import common
+from localops.cli.topics import TOPICS
 from localops.errors import NotFound
 
 TYPE_CHECKING = False
@@ -66,11 +67,15 @@ def help(topic: str | None, as_json: bool) -> None:
 
 
 def _list(*, as_json: bool) -> None:
-    pages = {topic: _lede(_page(topic)) for topic in _topics()}
     if as_json:
-        common.print_json({"topics": pages})
+        common.print_json({"topics": {topic: text for pages in TOPICS.values() for topic, text in pages.items()}})
         return
-    common.print_pairs(list(pages.items()))
+    longest = max(len(topic) for pages in TOPICS.values() for topic in pages)
+    for number, (heading, pages) in enumerate(TOPICS.items()):
+        if number:
+            print()
+        print(common.styled(heading, "bold"))
+        common.print_pairs([(topic.ljust(longest), text) for topic, text in pages.items()])
 
 
 def _topics() -> list[str]:
@@ -83,11 +88,6 @@ def _page(topic: str) -> str:
         raise NotFound(f"unknown page {topic!r}: use one of {', '.join(_topics())}")
     with open(os.path.join(_DOCS, f"{topic}.md"), encoding="utf-8") as file:
         return _COMMENT.sub("", file.read())
-
-
-def _lede(text: str) -> str:
-    """Return the first sentence below a page's title."""
-    return " ".join(text.split("\n\n", 2)[1].split()).partition(". ")[0].rstrip(".")
 
 
 # A page on a terminal: paragraphs and tables fit its width, headings are bold, code stays as it is.

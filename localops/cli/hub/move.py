@@ -33,7 +33,7 @@ _EVERY = 10_000_000_000
 @json_option
 @click.pass_context
 def move(context: click.Context, source: str, target: str, verify: bool, as_json: bool) -> None:
-    """Move the rows of a hub from its data folder to ClickHouse, or its files of rows to a bucket, or back.
+    """Move the rows of a hub between its folder and ClickHouse, or its files to a bucket and back.
 
     It runs while the hub serves, as long as it takes; what was killed goes on when it runs again. Then stop the hub,
     run the same command once more, which takes what has come since, and start the hub with --store (or without, after
