@@ -41,6 +41,8 @@ def test_a_url_names_hosts_a_database_and_a_user(tmp_path: Path) -> None:
         ("clickhouse://one/da-ta", "expected a database of letters"),
         ("clickhouse://one/db?password_file=/not/there", "cannot be read: /not/there: No such file"),
         ("clickhouse://one/db?cluster=a b", "expected a cluster of letters"),
+        ("clickhouse://one/db?log_days=0", "expected log_days to be a number of days"),
+        ("clickhouse://one/db?max_memory_usage=2GB", "expected max_memory_usage to be a number of bytes"),
         ("clickhouse://one/db?ca=/not/there", "the certificates /not/there are not there"),
     ],
 )
@@ -181,3 +183,19 @@ def _columns(statement: str) -> list[tuple[str, str]]:
     ]
     bare = [line.partition(" ") for line in columns]
     return [(name, kind.replace("(", "").replace(")", "")) for name, _, kind in bare]
+
+
+def test_a_statement_has_a_bound_for_memory(clickhouse: Server) -> None:
+    """What groups and sorts goes to disk before it is reached, and what cannot may be tried again later."""
+    engine = clickhouse.engine()
+    asked = "select value from system.settings where name = 'max_memory_usage'"
+    assert engine.ask(asked) == [("1500000000",)]
+    url = f"{clickhouse.url('default')}?max_memory_usage=40000000"
+    small, in_memory = (Engine(address(f"{url}{more}", {})) for more in ("", "&max_bytes_before_external_group_by=0"))
+    assert small.ask(asked) == [("40000000",)]
+    numbers = "select number from system.numbers limit 2000000"
+    grouped = f"select sum(many) as all from (select count() as many from ({numbers}) group by number)"
+    assert small.ask(grouped) == [(2_000_000,)]
+    with pytest.raises(EngineError) as refusal:
+        in_memory.ask(grouped)
+    assert (refusal.value.code, refusal.value.is_passing) == (241, True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from localops.reading.search import Query
 from localops.server.clickhouse import migrations, search
 from localops.server.clickhouse.archive import Archive
+from localops.server.clickhouse.engine import Engine
 from tests.clickhouse.both import Both
 from tests.clickhouse.modern import Modern
 from tests.clickhouse.programs import Program
@@ -62,3 +64,16 @@ def test_indexes_are_used(modern: Modern) -> None:
     for index, question in questions.items():
         plan = "".join(line for (line,) in engine.ask(f"explain indexes = 1 {question}"))
         assert "Granules: 0/" in plan[plan.index(f"Name: {index}") :], plan
+
+
+def test_logs_of_the_server_are_kept_for_so_long(modern: Modern) -> None:
+    """Where the URL says so; a log that the server began again gets its limit at the next start of the hub."""
+    engine = modern.engine("limited")
+    migrations.migrate(engine)
+    engine.do("create table if not exists system.some_log (event_date Date, n Int64) engine = MergeTree order by n")
+    limited = Engine(replace(engine.address, log_days=14))
+    for days in (14, 14, 7):
+        migrations.migrate(Engine(replace(engine.address, log_days=days)))
+        [(made,)] = limited.ask("select create_table_query from system.tables where name = 'some_log'")
+        assert f"TTL event_date + toIntervalDay({days})" in made
+    limited.do("drop table system.some_log")

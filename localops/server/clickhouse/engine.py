@@ -31,6 +31,10 @@ _PORTS = {"http": 8123, "https": 8443}
 PASSWORD_ENV = "LOCALOPS_CLICKHOUSE_PASSWORD"  # noqa: S105 - the name of a variable
 # 64-bit integers as numbers, which old servers quote and new ones do not.
 _SETTINGS = {"output_format_json_quote_64bit_integers": "0", "input_format_skip_unknown_fields": "1"}
+# Bytes of memory for a statement, unless the URL says otherwise: several run at once on a server of 2 cores and 4 GB.
+_MEMORY = 1_500_000_000
+# What takes more of it than this part is sorted and grouped on disk.
+_IN_MEMORY = 0.5
 # Connections that each host keeps open.
 _CONNECTIONS = 16
 _CONNECT_SECONDS = 5.0
@@ -44,6 +48,7 @@ _PASSING = frozenset({159, 164, 202, 203, 209, 210, 236, 241, 242, 243, 252, 285
 # A user without this name or password, or that may not come from here.
 _UNKNOWN_USER = frozenset({192, 193, 194, 195, 516})
 _LONGEST_MESSAGE = 400
+_MOST_DAYS = 36_500
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]+")
 _LOOPBACK = re.compile(r"://(localhost|127[.\d]+|\[::1\])(:\d+)?$")
 # Where a value stands in a statement.
@@ -73,6 +78,7 @@ class Address:
     ca: str | None = None  # a file of certificates to trust instead of the system's
     settings: tuple[tuple[str, str], ...] = ()  # sent with every statement
     cluster: str | None = None  # of the servers' configuration, on all hosts of which tables are made
+    log_days: int | None = None  # how long ClickHouse keeps its own logs; None: as it is configured
 
     @property
     def is_secure(self) -> bool:
@@ -88,8 +94,9 @@ class Address:
 def address(url: str, environ: Mapping[str, str] = os.environ) -> Address:
     """Return what a URL like clickhouse://user@host:8123,host2:8123/database names; raise ConfigError.
 
-    `?password_file=PATH` and `?ca=PATH` name files, and `?cluster=NAME` replicas on which tables are made; other
-    options are settings of ClickHouse.  Without a password file the password is in $LOCALOPS_CLICKHOUSE_PASSWORD.
+    `?password_file=PATH` and `?ca=PATH` name files, `?cluster=NAME` replicas on which tables are made, and
+    `?log_days=N` how long ClickHouse keeps its own logs; other options are settings of ClickHouse.  Without a password
+    file the password is in $LOCALOPS_CLICKHOUSE_PASSWORD.
     A password in the URL is refused: others see command lines.
     """
     example = "expected clickhouse://USER@HOST:8123/DATABASE, or clickhouses:// for TLS"
@@ -123,8 +130,22 @@ def address(url: str, environ: Mapping[str, str] = os.environ) -> Address:
     cluster = options.pop("cluster", None)
     if cluster is not None and not _CLUSTER.fullmatch(cluster):
         raise ConfigError(f"invalid store {url!r}: expected a cluster of letters, digits, _ and -, got {cluster!r}")
+    log_days = options.pop("log_days", None)
+    if log_days is not None and not (log_days.isascii() and log_days.isdigit() and 0 < int(log_days) < _MOST_DAYS):
+        raise ConfigError(f"invalid store {url!r}: expected log_days to be a number of days, got {log_days!r}")
+    if not options.get("max_memory_usage", "1").isdecimal():
+        raise ConfigError(f"invalid store {url!r}: expected max_memory_usage to be a number of bytes")
     settings = tuple(sorted(options.items()))
-    return Address(hosts, database, unquote(user) or "default", password, ca, settings, cluster)
+    days = None if log_days is None else int(log_days)
+    return Address(hosts, database, unquote(user) or "default", password, ca, settings, cluster, days)
+
+
+def _in_memory(options: dict[str, str]) -> dict[str, str]:
+    """Return settings with the memory that a statement may use, and from where on it uses the disk."""
+    most = int(options.get("max_memory_usage", _MEMORY))
+    on_disk = str(int(most * _IN_MEMORY))
+    spilled = {"max_bytes_before_external_group_by": on_disk, "max_bytes_before_external_sort": on_disk}
+    return {"max_memory_usage": str(most), **spilled, **options}
 
 
 def _host(scheme: str, place: str, problem: str) -> str:
@@ -161,6 +182,7 @@ class Engine:
         # Blocks cost more to pack and unpack than to send to this machine.
         self.packs_blocks = not all(_LOOPBACK.search(host) for host in where.hosts)
         self._seconds = seconds
+        self._settings = {**_SETTINGS, "database": where.database, **_in_memory(dict(where.settings))}
         tls: dict[str, Any] = {"ca_certs": where.ca} if where.ca else {}
         self._pools = urllib3.PoolManager(
             num_pools=len(where.hosts), maxsize=_CONNECTIONS, retries=False, **(tls if where.is_secure else {})
@@ -284,7 +306,7 @@ class Engine:
         preload: bool,
     ) -> urllib3.BaseHTTPResponse:
         where = self.address
-        fields = {**_SETTINGS, "database": where.database, **dict(where.settings), **settings}
+        fields = {**self._settings, **settings}
         headers = {"X-ClickHouse-User": where.user}
         if where.password:
             headers["X-ClickHouse-Key"] = where.password

@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from importlib import resources
 
-from localops import clock
+from localops import clock, output
 from localops.errors import LocalopsError
 from localops.server.clickhouse.engine import Address, Engine, EngineError
 
@@ -20,6 +20,14 @@ _REMEMBER = f"""create table if not exists {_REMEMBERED} {{on_cluster}} (number 
 engine = {{engine:{_REMEMBERED}}} order by number"""
 _VERSIONS = {"lo_migration": "at_ns"}
 _UNKNOWN_DATABASE = 81
+# The logs of a server, also those that it has given a number when it began them again.
+_LOGS = """
+select name, create_table_query
+from system.tables
+where database = 'system' and engine like '%MergeTree' and match(name, '_log(_[0-9]+)?$')
+  and has((select groupArray(table) from system.columns where database = 'system' and name = 'event_date'), name)"""
+# Access denied, and a user that may only read.
+_NOT_ALLOWED = frozenset({164, 497})
 
 
 class NewerTables(LocalopsError):
@@ -48,7 +56,27 @@ def migrate(engine: Engine) -> list[int]:
         for statement in statements(number, modern=engine.version >= MODERN):
             engine.do(_filled(statement, engine.address))
         engine.put(_REMEMBERED, ("number", "at_ns"), [(number, clock.now_ns())])
+    if engine.address.log_days is not None and engine.version >= MODERN:
+        _limit_logs(engine, engine.address.log_days)
     return steps
+
+
+def _limit_logs(engine: Engine, days: int) -> None:
+    """Have ClickHouse delete its own logs after some days.
+
+    No numbered step: a server begins such a table again, without this limit, whenever its form or its
+    configuration has changed.
+    """
+    limit = f"event_date + toIntervalDay({days})"
+    for name, create in engine.ask(_LOGS):
+        if f"TTL {limit}" not in create:
+            try:
+                engine.do(f"alter table system.{name} {_on(engine.address)} modify ttl {limit}")
+            except EngineError as error:
+                if error.code not in _NOT_ALLOWED:
+                    raise
+                output.say(f"{error}: its logs keep what they keep; leave out ?log_days, or grant that statement")
+                return
 
 
 def _make_database(engine: Engine) -> None:
