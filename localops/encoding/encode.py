@@ -37,9 +37,9 @@ _SMALL_TEXT = 200_000
 _LARGE = 1 << 16
 # Bytes that orjson reserves, see below: for each item; more for one that is not a string, and in a wide box; and at any
 # time ahead of what is written, for a narrow box and a short string.
-_ROOM_PER_ITEM = 8
-_ROOM_PER_NUMBER = 48
-_ROOM_PER_WIDE_ITEM = 180
+_ROOM_PER_ITEM = 8.0
+_ROOM_PER_NUMBER = 48.0
+_ROOM_PER_WIDE_ITEM = 180.0
 _NARROW = 8
 _SHORT = 128
 _ROOM_AHEAD = _NARROW * _ROOM_PER_WIDE_ITEM + 8 * _SHORT + 512
@@ -238,7 +238,7 @@ class Encoder:
         walk, max_event, redactor = self._walk, self._max_event, self._redactor or _NoRedactor()
         environ = redactor.environ_data
         limit = min(self._max_value, max_event)
-        small = 8 * min(_SMALL_TEXT, limit // 4)
+        small = 8.0 * min(_SMALL_TEXT, limit // 4)
 
         def encode(fields: dict[str, object]) -> str:
             try:
@@ -520,8 +520,9 @@ def _written(value: Any) -> bytes:
 # the processor's cache with every event, so `_small_room` requests little; `_room`, for large events, is less exact.
 
 
-# One function, as each further call would cost time with every event.
-def _small_room(fields: dict[str, Any], most: int, known: Known, fresh: list[tuple[Any, bool]]) -> int:
+# One function without a needless step, as each costs time with every value: types are compared, not looked up, and
+# numbers are floats, as adding those allocates nothing.
+def _small_room(fields: dict[str, Any], most: float, known: Known, fresh: list[tuple[Any, bool]]) -> int:
     """Return how many bytes orjson needs at most for a plain event that is not too large; 0 for any other.
 
     Texts that are not known to be clean are added to `fresh`, with whether they are a name.
@@ -530,17 +531,17 @@ def _small_room(fields: dict[str, Any], most: int, known: Known, fresh: list[tup
     boxes: list[Any] = [fields]
     need = _ROOM_AHEAD
     for box in islice(boxes, _SMALL_BOXES):
-        count = len(box)
-        need += _ROOM_PER_ITEM * count if count <= _NARROW else _ROOM_PER_WIDE_ITEM * count
+        if type(box) is dict:
+            try:
+                need += shapes[tuple(box)]
+            except KeyError:
+                need += _shape(box, most, known, fresh)
+            box = box.values()
+        else:
+            count = len(box)
+            need += count * (_ROOM_PER_ITEM if count <= _NARROW else _ROOM_PER_WIDE_ITEM)
         if need > most:
             return 0
-        if type(box) is dict:
-            shape = tuple(box)
-            try:
-                need += shapes[shape]
-            except KeyError:
-                need += _shape(shape, known, fresh)
-            box = box.values()
         for value in box:
             kind = type(value)
             if kind is str:
@@ -548,46 +549,49 @@ def _small_room(fields: dict[str, Any], most: int, known: Known, fresh: list[tup
                     need += texts[value]
                 except KeyError:
                     need += _fresh(value, False, fresh)
-            elif kind in _BOXES:
+            elif kind is dict or kind is list or kind is tuple:
                 boxes.append(value)
-            elif kind in _LEAVES or (kind is float and value - value == 0.0):
+            elif value is None or kind is int or kind in _LEAVES or (kind is float and value - value == 0.0):
                 need += _ROOM_PER_NUMBER
             else:
                 return 0
-    room = _USUAL_ROOM if need < _USUAL_NEED else 3 * need
+    room = _USUAL_ROOM if need < _USUAL_NEED else 3 * int(need)
     return 0 if need > most or len(boxes) > _SMALL_BOXES else room
 
 
-def _shape(names: tuple[Any, ...], known: Known, fresh: list[tuple[Any, bool]]) -> int:
+def _shape(box: dict[Any, Any], most: float, known: Known, fresh: list[tuple[Any, bool]]) -> float:
     """Return how many bytes the names of a dict need; they are remembered together once all of them are known."""
-    before, need = len(fresh), 0
-    for name in names:
+    before, count = len(fresh), len(box)
+    need = count * (_ROOM_PER_ITEM if count <= _NARROW else _ROOM_PER_WIDE_ITEM)
+    if need > most:
+        return need
+    for name in box:
         try:
             need += known.names[name]
         except KeyError:
             need += _fresh(name, True, fresh)
     if len(fresh) == before:
-        known.add_shape(names, need)
+        known.add_shape(tuple(box), need)
     return need
 
 
-def _fresh(text: Any, is_name: bool, fresh: list[tuple[Any, bool]]) -> int:
+def _fresh(text: Any, is_name: bool, fresh: list[tuple[Any, bool]]) -> float:
     if type(text) is not str:  # a name of another type
         raise TypeError
     fresh.append((text, is_name))
     return _need(text)
 
 
-def _need(text: str) -> int:
+def _need(text: str) -> float:
     """Return how many bytes a text needs: its own number if it is written unchanged, else eight times as many.
 
     For a short text the reserve ahead of it is in `_ROOM_AHEAD`.
     """
     if not text.isascii():
-        return 32 * len(text)
+        return 32.0 * len(text)
     if len(text) <= _SHORT and text.isprintable() and '"' not in text and "\\" not in text:
-        return len(text)
-    return 8 * len(text)
+        return float(len(text))
+    return 8.0 * len(text)
 
 
 def _room(fields: dict[str, Any], limit: int, most: int) -> int:

@@ -52,13 +52,13 @@ class Known:
     """
 
     def __init__(self) -> None:
-        self.names: dict[str, int] = {}
-        self.texts: dict[str, int] = {}
-        self.shapes: dict[tuple[str, ...], int] = {}
-        """The names of a dict that were all known, and the sum of their numbers."""
+        self.names: dict[str, float] = {}
+        self.texts: dict[str, float] = {}
+        self.shapes: dict[tuple[str, ...], float] = {}
+        """The names of a dict that were all known, with a number that belongs to them together."""
         self._room = _KNOWN_ROOM
 
-    def add(self, text: str, is_name: bool, number: int) -> None:
+    def add(self, text: str, is_name: bool, number: float) -> None:
         """Remember a text; when there are too many, forget the others."""
         if len(text) > _KNOWN_ROOM // 8:
             return
@@ -69,7 +69,7 @@ class Known:
             self.texts.clear()
         (self.names if is_name else self.texts)[text] = number
 
-    def add_shape(self, names: tuple[str, ...], number: int) -> None:
+    def add_shape(self, names: tuple[str, ...], number: float) -> None:
         """Remember the names of a dict; when there are too many such, forget the others."""
         if len(names) > _MOST_NAMES:
             return
