@@ -8,11 +8,14 @@ import {
   asPrefix,
   changed,
   FACETS,
+  facetOf,
   filtersOf,
   first,
   isExcluding,
   isFilter,
+  isTurnable,
   listed,
+  opposite,
   OTHERS,
   parsed,
   plain,
@@ -332,22 +335,45 @@ export class FilterBar {
     this.drawMore(query);
     const filters = listed(query);
     const chips = filters.map(([name, value], at) => {
-      const text = words(name, value, filters[at - 1]);
-      return make(
+      const chip = make(
         "button",
         {
           type: "button",
           class: `chip ${isExcluding(name) ? "excluding" : ""}`,
-          "data-id": `${name}=${value}`,
           "data-key": `${name}=${value}`,
           "aria-label": `Remove the filter ${words(name, value)}`,
           onclick: () => this.set({ [name]: (this.query()[name] || []).filter((one) => one !== value) }),
         },
-        `${text} ×`,
+        `${words(name, value, filters[at - 1])} ×`,
       );
+      return make("span", { class: "filter", "data-id": `${name}=${value}` }, this.turner(name, value), chip);
     });
     const all = { type: "button", class: "quiet small", "data-id": " all", onclick: () => this.clear() };
     keyed(this.chips, chips.length > 1 ? [...chips, make("button", all, "Clear all")] : chips);
+  }
+
+  /** Return the button that turns a filter round, from sessions with a value to those without it. */
+  turner(name, value) {
+    if (!isTurnable(name)) return null;
+    const isOut = isExcluding(name);
+    const title = `${isOut ? "With" : "Without"} ${value}`;
+    return make(
+      "button",
+      {
+        type: "button",
+        class: `turn ${isOut ? "excluding" : ""}`,
+        "data-key": `turn ${name}=${value}`,
+        title,
+        "aria-label": title,
+        onclick: (event) => {
+          const { parentElement: chips } = event.currentTarget.parentElement;
+          this.toggle(facetOf(name), value, !isOut);
+          // Its chip has another name now: who turns it may turn it back.
+          [...chips.children].find((one) => one.dataset.id === `${opposite(name)}=${value}`)?.firstChild.focus();
+        },
+      },
+      isOut ? "≠" : "=",
+    );
   }
 
   drawWhen(query) {

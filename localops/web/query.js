@@ -34,10 +34,14 @@ const UNITS = { m: "minute", h: "hour", d: "day", w: "week" };
 /** Further filters of one page, and how each is read: its value, as words. */
 export const own = {};
 
-const facetOf = (name) => (name.startsWith(NOT) ? name.slice(NOT.length) : name);
+/** Return the name of a facet without the sign that excludes, and that of its opposite. */
+export const facetOf = (name) => (name.startsWith(NOT) ? name.slice(NOT.length) : name);
+export const opposite = (name) => (name.startsWith(NOT) ? facetOf(name) : NOT + name);
 const isFacet = (name) => Object.hasOwn(FACETS, facetOf(name));
 export const isFilter = (name) => isFacet(name) || Object.hasOwn(OTHERS, name) || Object.hasOwn(own, name);
 export const isExcluding = (name) => name.startsWith(NOT) && isFacet(name);
+/** Return whether a filter can exclude: a request is for one project, or for all. */
+export const isTurnable = (name) => isFacet(name) && name !== "project";
 
 /** Return the names and values of an address: `{ tag: ["a", "b"], sort: ["cost"] }`. */
 export function parsed(search = location.search) {

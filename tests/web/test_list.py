@@ -31,22 +31,31 @@ def test_the_whole_head_of_a_column_sorts(visit: Visit, path: str, table: str) -
         visit.until("!document.querySelector('.stale')")
 
 
-def test_a_menu_shows_what_it_offers_without_a_mouse(chromium: Browser, link: str, known: Any) -> None:
-    """The button that excludes a value is there for a finger, and for the keyboard once its entry has the focus."""
-    seen = "[...document.querySelectorAll('.menu[open] .not')].map(one => getComputedStyle(one).opacity)"
-    with visiting(chromium, link, storage_state=known, has_touch=True, is_mobile=True) as visit:
-        page = visit.open("/")
-        settled(visit, 4)
-        page.locator("#filters summary", has_text="Tag").tap()
-        page.locator(".menu[open] .not").first.wait_for()
-        assert set(page.evaluate(seen)) == {"1"}
-    with visiting(chromium, link, storage_state=known) as visit:
-        page = visit.open("/")
-        settled(visit, 4)
-        page.locator("#filters summary", has_text="Tag").click()
-        page.locator(".menu[open] .choice").first.focus()
-        page.mouse.move(1, 1)
-        assert page.evaluate(seen)[:2] == ["1", "0"]
+def test_a_value_is_excluded_without_a_key_held_down(chromium: Browser, link: str, known: Any) -> None:
+    """By a finger in the menu, by the sign of its chip, and by the keyboard, whose focus stays on that sign."""
+    for touch in ({"has_touch": True, "is_mobile": True}, {}):
+        with visiting(chromium, link, storage_state=known, **touch) as visit:
+            page = visit.open("/")
+            settled(visit, 4)
+            page.locator("#filters summary", has_text="Tag").click()
+            signs = page.locator(".menu[open] .not")
+            signs.first.wait_for()
+            look = "signs => signs.map(one => getComputedStyle(one).opacity + getComputedStyle(one).visibility)"
+            assert set(signs.evaluate_all(look)) == {"1visible"}
+            signs.first.click()
+            chip = page.locator(".chosen-filters .filter")
+            expect(chip).to_have_text(re.compile("^≠not Tag: "))
+            assert "not_tag=" in page.url
+            page.keyboard.press("Escape")
+            page.locator(".turn").focus()
+            page.keyboard.press("Enter")
+            expect(chip).to_have_text(re.compile("^=Tag: "))
+            assert "?tag=" in page.url
+            expect(page.locator(".turn")).to_be_focused()
+            visit.until("!document.querySelector('.stale')")
+            page.keyboard.press("Enter")
+            expect(chip).to_have_text(re.compile("^≠not Tag: "))
+            assert visit.unusable() == []
 
 
 def test_a_menu_says_that_it_goes_on_below(visit: Visit) -> None:
