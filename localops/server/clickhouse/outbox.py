@@ -180,7 +180,7 @@ class Outbox:
         seq, page = after, replaced
         while True:
             added = execute(_ADDED, (seq, _MOST)).fetchall()
-            page += added
+            page = [*page, *added]
             if page:
                 some = [(Stored._make(columns), cache_write) for *columns, cache_write in page]
                 self.archive.put(some, rev)
