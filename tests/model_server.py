@@ -138,6 +138,8 @@ def _chat(body: dict[str, Any], words: str, tool: bool, number: int) -> _Reply:
     chunks.append(
         {**about, "object": "chat.completion.chunk", "choices": [{"index": 0, "delta": {}, "finish_reason": reason}]}
     )
+    if body.get("is_groqs"):
+        chunks[-1]["x_groq"] = {"id": f"req-{number}", "usage": usage}
     if (body.get("stream_options") or {}).get("include_usage"):
         chunks.append({**about, "object": "chat.completion.chunk", "choices": [], "usage": usage})
     return _Reply(whole, [(None, chunk) for chunk in chunks], tokens_in, tokens_out)
@@ -325,6 +327,8 @@ class _Handler(BaseHTTPRequestHandler):
         for end, stream in _GEMINI.items():
             if path.endswith(end):  # the path says what others say in the body
                 api, body = _contents, {**body, "model": path.removesuffix(end).rpartition("/")[2], "stream": stream}
+        if path.startswith("/openai/"):  # the address of groq, whose streams always end with their tokens
+            body = {**body, "is_groqs": True}
         if api is None:
             self._send(404, {"error": {"message": f"no such path: {self.path}"}})
             return

@@ -101,3 +101,28 @@ else: raise SystemExit("no error")
         ("llm", True, None),
         ("error", False, None),
     ]
+
+
+def test_the_first_token_has_its_time(server: ModelServer) -> None:
+    """In every way to read a stream; one that is left before its answer begins has none."""
+    events = _told(
+        server,
+        """
+def tell(): print(json.dumps([event.get("time_to_first_token") for event in session.events]))
+for part in claude.messages.create(stream=True, **REQUEST): pass
+with claude.messages.stream(**REQUEST) as stream:
+    for text in stream.text_stream: pass
+stream = claude.messages.create(stream=True, **REQUEST)
+while next(stream, None): pass
+async def main():
+    other = anthropic.AsyncAnthropic(max_retries=0)
+    async for part in await other.messages.create(stream=True, **REQUEST): pass
+    async with other.messages.stream(**REQUEST) as stream:
+        async for text in stream.text_stream: pass
+asyncio.run(main())
+stream = claude.messages.create(stream=True, **REQUEST)
+assert next(stream).type == "message_start"
+stream.close()
+""",
+    )
+    assert [isinstance(seconds, float) for seconds in events] == [True] * 5 + [False]

@@ -179,6 +179,16 @@ def test_a_tool_call_of_an_mcp_client_is_one() -> None:
     assert (listing.kind, listing.name) == ("operation", "MCP send tools/list")
 
 
+def test_a_request_tells_that_a_span_is_a_call() -> None:
+    """An instrumentor may give the kind only at the end, which then counts; parameters alone may be of anything."""
+    request = {"llm.invocation_parameters": '{"model": "llama"}', "llm.input_messages.0.message.role": "user"}
+    begun = read("Completions", request, scope="openinference.instrumentation.groq")
+    assert (begun.kind, begun.has_kind) == ("llm", False)
+    ended = read("Completions", {"openinference.span.kind": "CHAIN"}, before=begun)
+    assert ended.kind == "task"
+    assert read("step", {"llm.invocation_parameters": "{}"}).kind == "operation"
+
+
 @pytest.mark.parametrize("key", ["function_call", "functionCall"])
 def test_tools_that_gemini_asks_for_are_read(key: str) -> None:
     """An answer of Gemini has its calls in the parts of its candidates, as its library or its API writes them."""

@@ -5,7 +5,7 @@ A library without an installed instrumentor prints one warning that its calls ar
 
 from __future__ import annotations
 
-from localops.instrument import anthropic_streams, client_calls, openai_streams
+from localops.instrument import anthropic_streams, client_calls, first_tokens, groq_streams, openai_streams
 from localops.instrument.imports import on_import
 from localops.instrument.libraries import LIBRARIES, QUIET
 from localops.interruption import hold_if_programs
@@ -14,8 +14,19 @@ from localops.output import say_once
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from types import ModuleType
     from typing import Any
 
+# What is added to the instrumentors of OpenInference, by library: a module of theirs, and what completes it.
+_COMPLETED: dict[str, tuple[tuple[str, Callable[[ModuleType], None]], ...]] = {
+    "anthropic": (
+        ("anthropic._stream", anthropic_streams.complete),
+        ("anthropic._stream", first_tokens.complete),
+    ),
+    "google.genai": (("google_genai._stream", first_tokens.complete),),
+    "groq": (("groq._wrappers", groq_streams.complete),),
+    "openai": (("openai._request", openai_streams.complete),),
+}
 _running: dict[str, Any] = {}  # the instrumentor of each library that is recorded, switched on once
 
 
@@ -60,10 +71,8 @@ def _switch_on(name: str, provider: Callable[[], Any]) -> None:
     _running[name] = instrumentor
     if name == "langchain_core" and hasattr(instrumentor, "get_span"):
         _follow_langchain(instrumentor.get_span)
-    if name == "anthropic":
-        on_import("openinference.instrumentation.anthropic._stream", anthropic_streams.complete)
-    if name == "openai":
-        on_import("openinference.instrumentation.openai._request", openai_streams.complete)
+    for module, complete in _COMPLETED.get(name, ()):
+        on_import(f"openinference.instrumentation.{module}", complete)
 
 
 def _follow_langchain(span_of: Callable[[Any], Any]) -> None:

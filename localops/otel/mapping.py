@@ -351,6 +351,8 @@ class _Reader:
             return "llm", True
         if "tool_name" in self.values or "call_id" in self.values:
             return "tool", True
+        if "parameters" in self.values and "prompt" in self.numbered:  # groq's instrumentor gives the kind at the end
+            return "llm", False
         return _kind_of_name(name, self.scope), False
 
     def pop(self, field: str) -> Any:
