@@ -28,6 +28,7 @@ class Plan:
     seconds: float = 0.01
     tokens: tuple[int, int] = (100, 20)
     inside: list[Plan] = field(default_factory=list)
+    gives: Any = None
 
     @property
     def size(self) -> int:
@@ -78,6 +79,8 @@ def _rows(plan: Plan, session: bytes, parent: bytes | None, moment: list[int]) -
     inside = [row for child in plan.inside for row in _rows(child, session, id, moment)]
     moment[0] += round(plan.seconds * _SECOND)
     body = {"prompt" if plan.kind == "llm" else "params": plan.given} if plan.given is not None else {}
+    if plan.gives is not None:
+        body |= {"completion" if plan.kind == "llm" else "returns": plan.gives}
     columns: dict[str, Any] = {"parent": parent, "start_ns": start, "end_ns": moment[0], "failed": int(plan.failed)}
     if plan.kind == "llm":
         columns |= {"model": plan.model, "tokens": (*plan.tokens, None, None), "cost": plan.cost}

@@ -74,6 +74,18 @@ def test_a_call_on_another_model_is_the_same_call_changed(journal: Journal) -> N
     assert _differences(diff) == [("changed", "gpt-4o")]
 
 
+def test_calls_with_the_same_result_belong_together(journal: Journal) -> None:
+    """Of three equal calls, the one that is gone is one with its result; another result is a difference by itself."""
+
+    def run(*results: str) -> list[Plan]:
+        return [Plan("tool", "run_tests", {}, gives=result) for result in results]
+
+    diff = _diff(journal, run("1 failed", "1 failed", "passed"), run("1 failed", "passed"))
+    assert (_counts(diff), diff.same) == ({"removed": 1}, 2)
+    diff = _diff(journal, run("1 failed", "passed"), run("1 failed", "2 failed"))
+    assert (_counts(diff), diff.same) == ({"result": 1}, 1)
+
+
 def test_steps_inside_are_aligned_with_those_of_the_same_parent(journal: Journal) -> None:
     """The first of three operations is removed, and not each of their calls changed."""
     parts = [step("part", *(tool("search", q=f"{part} {number}") for number in range(3))) for part in range(3)]
@@ -172,6 +184,7 @@ def test_a_repeated_run_has_no_difference(journal: Journal) -> None:
                     "object": f"<object at 0x7f{uuid4().hex[:10]}>",
                     "text": f"first\nid {uuid4()}\n{uuid4().hex}",
                 }
+                plan.gives = {"id": str(uuid4()), "text": f"20 passed in {plan.seconds:.2f}s"}
         return plans
 
     def read(number: int) -> Steps:

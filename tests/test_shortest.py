@@ -27,6 +27,7 @@ def _events(random: Random, size: int, words: int) -> list[dict[str, Any]]:
                 "kind": random.choice(["tool", "tool", "operation"]),
                 "name": random.choice("xyz"[:words]),
                 "params": {"n": random.randrange(words)},
+                "returns": random.randrange(words),
                 "failed": random.random() < 0.2,
                 "parent": parent,
                 "start_ns": number,
@@ -57,7 +58,8 @@ def _fewest(a: list[Step], b: list[Step]) -> int:
         for place, other in enumerate(b):
             ways = [last[place + 1] + one.size, row[place] + other.size]
             if (one.kind, one.name) == (other.kind, other.name):
-                own = (one.given != other.given) + (one.failed != other.failed)
+                ended = [(step.failed, step.result) for step in (one, other)]
+                own = (one.given != other.given) + (ended[0] != ended[1])
                 ways.append(last[place] + own + _fewest(one.inside, other.inside))
             row.append(min(ways))
     return row[-1]

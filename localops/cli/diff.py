@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import click
 
 from localops import output
 from localops.cli import common
 from localops.reading import facts, markdown, run_diff
-from localops.reading.run_diff import RunDiff
+from localops.reading.run_diff import ONLY_FOLLOWS, RunDiff
 from localops.reading.steps import Steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from localops.reading.diff_texts import Texts
     from localops.reading.run_diff import Line
     from localops.reading.snapshot import Snapshot
     from localops.reading.steps import Step
@@ -21,7 +24,9 @@ if TYPE_CHECKING:
 _LIMIT = 100
 # Differences that come again together, and how often they come before they are shown as one.
 _MOST_FOLDED, _FOLDED = 4, 3
-_SIGNS = {"added": "+", "removed": "-", "changed": "~", "failed": "!", "fixed": "*"}
+# Characters of a result that is shown beside the arguments of a step that only one run has.
+_SHORT = 60
+_SIGNS = {"added": "+", "removed": "-", "failed": "!", "fixed": "*", "changed": "~", "result": "~"}
 _STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "red", "*": "green", "$": "yellow"}
 _COUNTS = (
     ("LLM calls", "llms"),
@@ -31,7 +36,9 @@ _COUNTS = (
     ("errors", "errors"),
     ("failed", "failed"),
 )
-_WORDS = {"failed": "failed now", "fixed": "fixed now"}
+_FOLLOWS = "prompt contains what differs above"
+_WORDS = {"failed": "failed now", "fixed": "fixed now", "result": "other result", "follows": _FOLLOWS}
+_COUNTED = {**_WORDS, "result": "with another result", "follows": "with a prompt that contains these"}
 
 
 @click.command()
@@ -48,7 +55,7 @@ _WORDS = {"failed": "failed now", "fixed": "fixed now"}
 @common.place_options
 @common.json_option
 def diff(a: str, b: str, form: str, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
-    """Compare two runs: what was added, removed or changed, what failed, got slower or dearer.
+    """Compare two runs: what was added, removed or changed, gave another result, failed, got slower or dearer.
 
     Calls of the same kind and name are the same step; one that was given something else has changed. Ids and times
     that differ in each run do not count. A and B are ids of sessions.
@@ -79,20 +86,22 @@ def _print(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> None:
     for notice in _notices(compared, a, b):
         print(common.styled(f"! {notice}", "yellow"))
     many = 0
-    shown: list[tuple[str, ...]] = []
+    shown: list[Shown] = []
     for line in compared.differing:
         if limit and many == limit:
-            shown.append((common.dim(_more(compared, limit)),))
+            shown.append(Shown((_more(compared, limit),), (common.dim(_more(compared, limit)),)))
             break
         many += bool(line.marks)
-        shown.append(tuple(_lines(line, compared.given(line, a.source, b.source))))
-    if many:
+        shown.append(_shown(line, compared.texts(line, a.source, b.source)))
+    if following := _following(compared):
+        shown.append(Shown((following,), (common.dim(f"  {following}"),)))
+    if shown:
         print()
     for each in _folded(shown):
         print("\n".join(each))
 
 
-def _folded(shown: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
+def _folded(shown: Sequence[Shown]) -> Iterator[tuple[str, ...]]:
     """Yield differences, and in place of a few that come again and again one of each, with how often they come."""
     at = 0
     while at < len(shown):
@@ -100,32 +109,62 @@ def _folded(shown: Sequence[tuple[str, ...]]) -> Iterator[tuple[str, ...]]:
         size = -size
         if times < _FOLDED:
             times = size = 1
-        yield from shown[at : at + size]
+        group = shown[at : at + size * times]
+        yield from (each.lines for each in group[:size])
         if times > 1:
             what = "this" if size == 1 else f"these {size}"
-            yield (common.dim(f"  … {what} ×{output.count(times)}"),)
+            others = any(each.lines != group[place % size].lines for place, each in enumerate(group))
+            yield (common.dim(f"  … {what} ×{output.count(times)}{', with other arguments' if others else ''}"),)
         at += size * times
 
 
-def _times(shown: Sequence[tuple[str, ...]], at: int, size: int) -> int:
+def _times(shown: Sequence[Shown], at: int, size: int) -> int:
     """Return how often the differences from a place on come, one time after another."""
-    times, first = 1, shown[at : at + size]
-    while shown[at + size * times : at + size * (times + 1)] == first:
+    keys = [each.key for each in shown[at : at + size]]
+    times = 1
+    while [each.key for each in shown[at + size * times : at + size * (times + 1)]] == keys:
         times += 1
     return times
 
 
-def _lines(line: Line, given: tuple[str, str] | None) -> Iterator[str]:
+class Shown(NamedTuple):
+    """A difference as it is printed."""
+
+    key: tuple[str, ...]
+    """Its lines without the arguments and the result of a step that only one run has."""
+    lines: tuple[str, ...]
+
+
+def _shown(line: Line, texts: Texts) -> Shown:
+    lines = tuple(_lines(line, texts))
+    alone = line.a is None or line.b is None
+    return Shown(tuple(_lines(line, texts._replace(input=None, output=None))) if alone else lines, lines)
+
+
+def _lines(line: Line, texts: Texts) -> Iterator[str]:
     indent = "  " * line.depth
-    if not line.marks:
+    if not line.marks or line.marks == ONLY_FOLLOWS:
         yield common.dim(f"  {indent}{_label(line.step)}")
         return
-    sign = next((_SIGNS[mark] for mark in line.marks if mark in _SIGNS), "$")
-    notes = output.clean("; ".join(_notes(line)))
+    sign = next((sign for mark, sign in _SIGNS.items() if mark in line.marks), "$")
+    notes = output.clean("; ".join(_notes(line, texts)))
     text = f"{sign} {indent}{_label(line.step)}{f'  {notes}' if notes else ''}"
     yield common.styled(_fitting(text), _STYLES[sign])
-    for side, text in zip("-+", given or (), strict=False):
-        yield common.dim(_fitting(f"    {indent}{side} {output.clean(text)}"))
+    for text in _changes(texts):
+        yield common.dim(_fitting(f"    {indent}{output.clean(text)}"))
+
+
+def _changes(texts: Texts, signs: str = "-+") -> Iterator[str]:
+    """Return what two steps were given and, behind an arrow, what they gave."""
+    for sign, text in zip(signs, texts.given or (), strict=False):
+        yield f"{sign} {text}"
+    for sign, text in zip(signs, texts.result or (), strict=False):
+        yield f"{sign} {_behind_arrow(text)}"
+
+
+def _behind_arrow(result: str) -> str:
+    """Return a result with an arrow before it; that of a model that calls a tool has one already."""
+    return result if result.startswith("→") else f"→ {result}"
 
 
 def _fitting(text: str) -> str:
@@ -137,16 +176,13 @@ def _label(step: Step) -> str:
     return output.clean(f"{step.kind} {step.label or common.NAMELESS}")
 
 
-def _notes(line: Line) -> Iterator[str]:
+def _notes(line: Line, texts: Texts) -> Iterator[str]:
     """Return in words how a step differs."""
     a, b = line.a, line.b
     if a is None or b is None:
-        yield from _of_one(line.step)
+        yield from _of_one(line.step, texts)
         return
-    if a.model != b.model:
-        yield f"{a.model or 'no model'} → {b.model or 'no model'}"
-    elif "changed" in line.marks:
-        yield "other arguments"
+    yield from _of_texts(a, b, line.marks)
     if "failed" in line.marks:
         yield f"failed now: {b.error}" if b.error else "failed now"
     if "fixed" in line.marks:
@@ -159,8 +195,24 @@ def _notes(line: Line) -> Iterator[str]:
         yield f"tokens: {_tokens(a) or 'unknown'} → {_tokens(b) or 'unknown'}"
 
 
-def _of_one(step: Step) -> Iterator[str]:
+def _of_texts(a: Step, b: Step, marks: Sequence[str]) -> Iterator[str]:
+    """Return in words how two steps differ in what they were given and gave."""
+    if a.model != b.model:
+        yield f"{a.model or 'no model'} → {b.model or 'no model'}"
+    elif "changed" in marks:
+        yield "other arguments"
+    if "follows" in marks:
+        yield _FOLLOWS
+    if "result" in marks:
+        yield "other error" if b.failed and b.error else "other result"
+
+
+def _of_one(step: Step, texts: Texts) -> Iterator[str]:
     """Return in words what is to be known of a step that only one run has."""
+    has_result = texts.output and len(texts.output) <= _SHORT and not step.failed
+    result = _behind_arrow(texts.output or "") if has_result else None
+    if call := " ".join(filter(None, (texts.input, result))):
+        yield call
     if step.failed:
         yield f"failed: {step.error}" if step.error else "failed"
     if step.size > 1:
@@ -199,7 +251,7 @@ def _change(a: int, b: int) -> str:
 
 
 def _summary(compared: RunDiff) -> str:
-    counts = [f"{output.count(many)} {_WORDS.get(mark, mark)}" for mark, many in compared.counts.items() if many]
+    counts = [f"{output.count(many)} {_COUNTED.get(mark, mark)}" for mark, many in compared.counts.items() if many]
     but_ids = f", {output.count(compared.same_but_ids)} of them but for ids or times" if compared.same_but_ids else ""
     same = f"{output.counted(compared.same, 'step')} the same{but_ids}"
     return ", ".join([*counts, same] if counts else [f"no difference: {same}"])
@@ -217,8 +269,17 @@ def _notices(compared: RunDiff, a: Snapshot, b: Snapshot) -> Iterator[str]:
             yield f"the content of {side} was left out: what its calls were given cannot be compared"
 
 
+def _following(compared: RunDiff) -> str:
+    """Return in words how many LLM calls differ only in what earlier steps gave; empty if none does."""
+    many = sum(line.marks == ONLY_FOLLOWS for line in compared.lines)
+    if not many:
+        return ""
+    whose = "prompt of 1 later LLM call contains" if many == 1 else f"prompts of {many} later LLM calls contain"
+    return f"the {whose} what differs above"
+
+
 def _more(compared: RunDiff, limit: int) -> str:
-    many = sum(1 for line in compared.lines if line.marks) - limit
+    many = sum(bool(line.marks) and line.marks != ONLY_FOLLOWS for line in compared.lines) - limit
     return f"… and {output.counted(many, 'more difference')}: --limit 0 shows all"
 
 
@@ -235,20 +296,22 @@ def _markdown(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> Iterat
     yield _summary(compared)
     for notice in _notices(compared, a, b):
         yield f"\n**Note:** {notice}"
-    lines = [line for line in compared.lines if line.marks]
+    lines = [line for line in compared.lines if line.marks and line.marks != ONLY_FOLLOWS]
     if not lines:
         return
     yield ""
     yield markdown.table(
-        [_cells(line, compared.given(line, a.source, b.source)) for line in lines[: limit or None]],
+        [_cells(line, compared.texts(line, a.source, b.source)) for line in lines[: limit or None]],
         ("difference", "step", "details"),
     )
     if limit and len(lines) > limit:
         yield f"\n{_more(compared, limit)}"
+    if following := _following(compared):
+        yield f"\n{following}"
 
 
-def _cells(line: Line, given: tuple[str, str] | None) -> tuple[str, str, str]:
-    details = [markdown.cell(note) for note in _notes(line)]
-    details += [f"{side} {markdown.cell(text)}" for side, text in zip("−+", given or (), strict=False)]
+def _cells(line: Line, texts: Texts) -> tuple[str, str, str]:
+    details = [markdown.cell(note) for note in _notes(line, texts)]
+    details += [f"{text[0]} {markdown.cell(text[2:])}" for text in _changes(texts, "−+")]
     words = ", ".join(_WORDS.get(mark, mark) for mark in line.marks)
     return words, markdown.cell(f"{line.step.kind} {line.step.label}"), "<br>".join(details)

@@ -1,9 +1,9 @@
 """Pair the steps of two runs so that the list of their differences is the shortest one, where they differ little.
 
 A step without a partner costs what it is, with all steps inside: each of them is a difference.  A pair of one kind and
-name costs one for other arguments, one for another end, and what the shortest list inside of both has.  The cheapest
-beginnings are followed first (A*), equal steps at once, so that the work grows with the square of the differences and
-not with the product of the lengths.
+name costs one for other arguments, one for another end or result, and what the shortest list inside of both has.  The
+cheapest beginnings are followed first (A*), equal steps at once, so that the work grows with the square of the
+differences and not with the product of the lengths.
 """
 
 from __future__ import annotations
@@ -114,7 +114,7 @@ class Shortest:
             if depth > _DEEPEST:
                 raise _TooFar
             self._spend()
-            own = (a.keys[1] != b.keys[1]) + (a.failed != b.failed)
+            own = (a.given != b.given) + (a.failed != b.failed or a.result != b.result)
             cost = self._costs[both] = own * _ONE + _UNEQUAL + self._search(a.inside, b.inside, depth)[0]
         return cost
 

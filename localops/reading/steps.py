@@ -1,7 +1,8 @@
 """The events of a session as a tree of steps that can be compared with those of another run of the same program.
 
 A step has a digest of what it was given: of the arguments of a tool, of the prompt, the parameters and the model of an
-LLM call.  It does not depend on the order of keys, nor on what differs each time a program runs: see `without_ids`.
+LLM call.  It has another one of its result.  Neither depends on the order of keys, nor on what differs each time a
+program runs: see `without_ids`.
 """
 
 from __future__ import annotations
@@ -30,6 +31,14 @@ MOST = 50_000
 _MOST_WEIGHT = 30
 _DAY_NS = 86_400 * 1_000_000_000
 _GIVEN = ("params", "prompt", "details")
+_RESULT = ("returns", "completion")
+# Characters of a result from which on it is compared as it is, with its ids and times: to look for them takes long.
+_LONG_RESULT = 100_000
+# Roles and types of the messages of a prompt that repeat what earlier calls gave.
+_REPEATING = frozenset(
+    ("assistant", "ai", "model", "tool", "function", "function_call", "function_call_output", "tool_call", "tool_use")
+)
+_TOOL_RESULTS = ("functionResponse", "function_response")
 _ESCAPES = (("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"))
 
 # What programs and services make up in each run: UUIDs, ids of services such as `call_…` and `toolu_…`, ids of
@@ -46,6 +55,10 @@ _TIME = r"""
       \d{4}-\d\d-\d\d(?:[T\ ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?![0-9A-Za-z])
     | (?:\d{19}|\d{16}|\d{13}|\d{10}(?:\.\d+)?)(?![0-9A-Za-z.])
 """
+# Ids of tool calls in messages, also those that a program numbers.
+_CALL_ID = re.compile(r'("(?:tool_call|tool_use|call)_id":"|"id":"(?=(?:call|toolu|tooluse|fc)[_-]))[^"\\]*')
+# How long something took, as test runners and builds print it.
+_TOOK = re.compile(r"in (?:\d+\.\d+ ?s(?:ec|econds)?|\d+(?:\.\d+)? ?ms)\b")
 # Nearly all words are passed over at once, as they have no digit.
 _MADE_UP = re.compile(rf"(?<![0-9A-Za-z])(?=[A-Za-z_/-]*\d|tmp)(?:(?P<id>{_ID})|(?P<time>{_TIME}))", re.VERBOSE)
 
@@ -54,6 +67,7 @@ class Step:
     """One event of a run, with those that happened inside of it."""
 
     __slots__ = (
+        "asked",
         "cost",
         "end_ns",
         "error",
@@ -66,6 +80,8 @@ class Step:
         "kind",
         "model",
         "name",
+        "own",
+        "result",
         "size",
         "start_ns",
         "tokens_in",
@@ -86,7 +102,10 @@ class Step:
         self.error: str | None = None  # the name and message of the error that it failed with
         self.inside: list[Step] = []
         self.size = 1  # with all steps inside
-        self.exact = self.given = 0  # digests of what it was given, with and without ids and times
+        self.exact = 0  # a digest of what it was given and gave
+        # Digests without ids and times: of what it was given, the same without the model, and without the messages of
+        # a prompt that repeat earlier calls; and of what it gave, which is its error if it failed.
+        self.given = self.asked = self.own = self.result = 0
         self.keys: Keys = ()
 
     @property
@@ -114,7 +133,7 @@ class Steps:
         events = sorted(events, key=lambda event: (event["start_ns"], event["seq"]))
         self.all: list[Step] = []
         self.roots: list[Step] = []
-        self._without_ids: dict[int, int] = {}
+        self._without_ids: dict[tuple[int, str], tuple[int, int, bool]] = {}
         known: dict[str, Step] = {}
         first_ns = events[0]["start_ns"] if events else 0
         last_ns = max((event["end_ns"] or event["start_ns"] for event in events), default=0)
@@ -127,7 +146,7 @@ class Steps:
                 causes.setdefault(cause_of, _message(event))
                 continue
             step = Step(event)
-            step.exact, step.given = self._digests(event)
+            self._digest(step, event)
             # A parent is known if it began earlier, so that no step can be inside of itself.
             parent = known.get(event["parent"])
             (self.roots if parent is None else parent.inside).append(step)
@@ -135,6 +154,8 @@ class Steps:
             self.all.append(step)
         for step in reversed(self.all):
             step.error = causes.get(step.id)
+            if step.error and not step.result:
+                step.result = digest(self.compared(step.error))
             step.size += sum(child.size for child in step.inside)
             step.keys = _keys(step)
 
@@ -144,17 +165,48 @@ class Steps:
         events = list(islice(analytics.events(source, session), MOST + 1))
         return cls([event for event in events[:MOST] if event["kind"] != "agent"], is_cut=len(events) > MOST)
 
-    def _digests(self, event: Event) -> tuple[int, int]:
-        """Return the digests of what an event was given, with and without ids and times of the run."""
-        exact, given = [], []
-        for text in _parts(event):
-            # A chat sends its messages again with each call, so that most of them are known.
-            whole = digest(text)
-            if whole not in self._without_ids:
-                self._without_ids[whole] = digest(without_ids(text, *self.period))
-            exact.append(whole)
-            given.append(self._without_ids[whole])
-        return digest(str(exact)), digest(str(given))
+    def compared(self, text: str, *, is_argument: bool = False) -> str:
+        """Return JSON as it is compared: without ids and times, in prompts and results also those of calls."""
+        text = without_ids(text, *self.period)
+        # The baselines of `localops check` have digests of arguments.
+        return text if is_argument else _CALL_ID.sub(r"\1<id>", _TOOK.sub("in <time>", text))
+
+    def _digest(self, step: Step, event: Event) -> None:
+        """Store the digests of what a step was given and of what it gave."""
+        exact: list[int] = []
+        given: list[int] = []
+        own: list[int] = []
+        for key, value in _given(event).items():
+            items = _items(key, value)
+            exact.append(digest(f"{key} {len(items) if isinstance(value, list) else ''}"))
+            given.append(exact[-1])
+            for item in items:
+                whole, compared, repeats = self._known(key, item)
+                exact.append(whole)
+                given.append(compared)
+                if not repeats:
+                    own.append(compared)
+        step.given = step.asked = step.own = digest(str(given))
+        if step.kind == "llm":
+            if event["model"]:
+                # The last two are the name and the value of the model.
+                del given[-2:], own[-1:]
+            step.asked, step.own = digest(str(given)), digest(str(own))
+        if result := result_text(event):
+            exact.append(digest(result))
+            step.result = exact[-1] if len(result) > _LONG_RESULT else digest(self.compared(result))
+        step.exact = digest(str(exact))
+
+    def _known(self, key: str, item: Any) -> tuple[int, int, bool]:
+        """Return the digests of a value, of all of it and as it is compared, and whether it repeats an earlier call."""
+        text = _json(item)
+        whole = digest(text)
+        # A chat sends its messages again with each call, so that most of them are known.
+        known = self._without_ids.get((whole, key))
+        if known is None:
+            compared = digest(self.compared(text, is_argument=key == "params"))
+            known = self._without_ids[whole, key] = (whole, compared, key == "prompt" and _repeats(item))
+        return known
 
     @property
     def tools(self) -> Iterator[Step]:
@@ -175,14 +227,14 @@ def _message(event: Event) -> str:
 
 
 def _keys(step: Step) -> Keys:
-    """Return what an alignment compares: kind and name, what it was given, how it ended and what is inside.
+    """Return what an alignment compares: kind and name, what it was given, what it gave and what is inside.
 
     An LLM call on another model is the same call, given something else.  The last counts as often as there are steps
     inside: of two neighbours that changed places, the smaller one was moved.
     """
     name = digest(f"{step.kind}\0{step.name}")
     given = digest(f"{name} {step.given}")
-    ended = digest(f"{given} {step.failed}")
+    ended = digest(f"{given} {step.failed} {step.result}")
     whole = digest(f"{ended} {[child.keys[-1] for child in step.inside]}")
     return (name, given, ended, *[whole] * min(step.size - 1, _MOST_WEIGHT))
 
@@ -194,18 +246,46 @@ def _given(event: Event) -> dict[str, Any]:
     return given
 
 
-def _parts(event: Event) -> Iterator[str]:
-    """Yield what an event was given as JSON with its keys in order, each item of a list by itself."""
-    for key, value in _given(event).items():
-        yield f"{key} {len(value) if isinstance(value, list) else ''}"
-        for item in value if isinstance(value, list) else [value]:
-            yield encode.sorted_dumps(item).decode("utf-8", "replace")
+def _items(key: str, value: Any) -> list[Any]:
+    """Return what is compared by itself: the items of a list, the messages of a prompt."""
+    if key == "prompt" and isinstance(value, dict) and isinstance(value.get("messages"), list):
+        return [{name: item for name, item in value.items() if name != "messages"}, *value["messages"]]
+    return value if isinstance(value, list) else [value]
 
 
-def given_text(event: Event) -> str:
-    """Return what an event was given as one text: JSON with its keys in order."""
-    given = _given(event)
-    return encode.sorted_dumps(given).decode("utf-8", "replace") if given else ""
+def _repeats(message: object) -> bool:
+    """Return whether a message of a prompt is the answer of an earlier call, or the result of a tool."""
+    if not isinstance(message, dict):
+        return False
+    if str(message.get("role") or message.get("type")) in _REPEATING or str(message.get("type")) in _REPEATING:
+        return True
+    parts = message.get("content") or message.get("parts")
+    return isinstance(parts, list) and bool(parts) and all(map(_is_tool_result, parts))
+
+
+def _is_tool_result(part: object) -> bool:
+    return isinstance(part, dict) and (part.get("type") == "tool_result" or any(key in part for key in _TOOL_RESULTS))
+
+
+def given_text(event: Event, *, is_own: bool = False) -> str:
+    """Return what an event was given, but for its model, as one text: JSON with its keys in order.
+
+    is_own: without the messages of a prompt that repeat what earlier calls gave.
+    """
+    given = {key: event[key] for key in _GIVEN if event.get(key)}
+    if is_own and "prompt" in given:
+        given["prompt"] = [item for item in _items("prompt", given["prompt"]) if not _repeats(item)]
+    return _json(given) if given else ""
+
+
+def result_text(event: Event) -> str:
+    """Return what an event gave: a text as it is, anything else as JSON with its keys in order; empty without one."""
+    results = [event[key] for key in _RESULT if event.get(key) is not None]
+    return "\n".join(result if isinstance(result, str) else _json(result) for result in results)
+
+
+def _json(value: object) -> str:
+    return encode.sorted_dumps(value).decode("utf-8", "replace")
 
 
 def without_ids(text: str, from_ns: int, until_ns: int) -> str:

@@ -89,7 +89,9 @@ def aligned(a: Side, b: Side) -> Facts:
         if one is not None and other is not None:
             for what, keys in (("input", _INPUT), ("output", _OUTPUT)):
                 texts = [_texts(each, keys) for each in (one, other)]
-                facts_of_line[f"{what}_differs"] = texts[0] != texts[1]
+                # A result is also the error of a call that failed.
+                is_other_error = what == "output" and "result" in line.marks
+                facts_of_line[f"{what}_differs"] = is_other_error or texts[0] != texts[1]
                 if texts[0] != texts[1] and room > 0:
                     difference = _difference(*("\n".join(map(_readable, each)) for each in texts))
                     facts_of_line[what] = difference

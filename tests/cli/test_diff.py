@@ -76,9 +76,9 @@ def test_the_words_say_how_a_step_differs(journal: Journal, command: Command) ->
     assert notes["tool breaks"] == ["failed now"]
     assert notes["tool heals"] == ["fixed now"]
     assert notes["operation gone"] == ["2 steps inside"]
-    assert notes["llm o3"] == ["100 + 20 tokens"]
+    assert notes["llm o3"] == ["new?; 100 + 20 tokens"]
     back = command("diff", *reversed(ids), "--format", "md")[1]
-    assert "| removed | `llm o3` | `100 + 20 tokens` |" in back
+    assert "| removed | `llm o3` | `new?`<br>`100 + 20 tokens` |" in back
     assert "| fixed now | `tool breaks` | `fixed now` |" in back
 
 
@@ -119,13 +119,13 @@ def test_markdown_is_for_a_pull_request(runs: tuple[str, str], command: Command)
 
 
 def test_a_long_text_is_shown_where_it_differs(journal: Journal, as_json: AsJson) -> None:
-    """Of two long prompts, a part around the first difference that is not an id or a time."""
+    """Of two long prompts, the part that differs in more than ids and times, with a little around it."""
     prompts = [f"{uuid.uuid4()} {'why? ' * 2000}{word} {'so! ' * 2000}" for word in "AB"]
     a, b = (id_text(record(journal, [llm(prompt)])) for prompt in prompts)
     [difference] = as_json("diff", a, b)["differences"]
     for side, word in zip("ab", "AB", strict=True):
         given = difference[side]["given"]
-        assert re.fullmatch(r"….{40}" + word + r".{199}…", given)
+        assert re.fullmatch(r"….{40}" + word + r".{40}…", given)
 
 
 def test_the_newest_run_is_the_second(runs: tuple[str, str], as_json: AsJson) -> None:
@@ -139,6 +139,107 @@ def test_a_limit_counts_differences(runs: tuple[str, str], command: Command, as_
     assert (len(document["differences"]), document["more"]) == (1, 3)
     assert "… and 3 more differences: --limit 0 shows all" in command("diff", *runs, "-n", "1")[1]
     assert "more difference" not in command("diff", *runs, "-n", "4")[1]
+
+
+def _outputs(journal: Journal, command: Command, *runs: list[Plan]) -> list[str]:
+    """Return the lines of the differences between two runs."""
+    out = command("diff", *(id_text(record(journal, plans)) for plans in runs))[1]
+    return out.partition("the same")[2].splitlines()[2:]
+
+
+def _gives(plan: Plan, result: Any) -> Plan:
+    plan.gives = result
+    return plan
+
+
+def test_another_result_is_a_difference(journal: Journal, command: Command, as_json: AsJson) -> None:
+    """Its mark has the part that differs, of a model the tool that it calls; one that failed has another error."""
+
+    def run(result: str, key: int, error: str) -> str:
+        session = localops.start_session()
+        assert session is not None
+        call = {"id": f"call_{key}", "type": "function", "function": {"name": "t", "arguments": {"key": key}}}
+        session.record(localops.LLMEvent(model="o3", prompt="why?", completion={"tool_calls": [call]}))
+        session.record(localops.ToolEvent(name="run_tests", returns=f"{'.' * 99} {result} in 0.{key}s"))
+        with suppress(ValueError), session.operation("load"):
+            raise ValueError(error)
+        session.end_session("Success")
+        return str(session.session_id)
+
+    a, b = run("1 failed, 19 passed", 12, "no table"), run("20 passed", 34, "no file")
+    lines = command("diff", a, b)[1].splitlines()
+    assert lines[-9:] == [
+        "~ llm o3  other result",
+        "    - → t key=12",
+        "    + → t key=34",
+        "~ tool run_tests  other result",
+        f"    - → …{'.' * 39} 1 failed, 19 passed in <time>",
+        f"    + → …{'.' * 39} 20 passed in <time>",
+        "~ operation load  other error",
+        "    - → ValueError: no table",
+        "    + → ValueError: no file",
+    ]
+    document = as_json("diff", a, b)
+    assert (document["counts"]["result"], document["counts"]["same"]) == (3, 0)
+    assert document["differences"][1]["marks"] == ["result"]
+    assert document["differences"][1]["b"]["result"] == f"…{'.' * 39} 20 passed in <time>"
+    assert "0 steps the same" not in command("diff", a, run("1 failed, 19 passed", 12, "no table"))[1]
+
+
+def test_a_step_of_one_run_has_what_it_was_given(journal: Journal, command: Command, as_json: AsJson) -> None:
+    """And its result if that is short; in JSON both."""
+    files = [_gives(tool("read", path=f"{name}.py"), result) for name, result in (("a", "x = 1"), ("b", "x" * 100))]
+    assert _outputs(journal, command, [], [*files, _gives(llm("why?"), "because")]) == [
+        "+ tool read  path=a.py → x = 1",
+        "+ tool read  path=b.py",
+        "+ llm gpt-4o-mini  why? → because; 100 + 20 tokens",
+    ]
+    ids = [id_text(record(journal, plans)) for plans in (files, [])]
+    first, second = as_json("diff", *ids)["differences"]
+    assert (first["a"]["input"], first["a"]["output"]) == ("path=a.py", "x = 1")
+    assert second["a"]["output"] == "x" * 100
+    assert "| removed | `tool read` | `path=a.py → x = 1` |" in command("diff", *ids, "--format", "md")[1]
+
+
+def _chat(city: str, calls: int, question: str = "Where to?", model: str = "gpt-4o-mini") -> list[Plan]:
+    """Plan an agent that looks up a city, and some more; each call of the model repeats all before it."""
+    prompt: list[dict[str, Any]] = [{"role": "user", "content": question}]
+    run = [llm([*prompt])]
+    for number in range(calls):
+        run.append(tool("look_up", city=city if number == 0 else "Metz"))
+        prompt += [{"role": "assistant", "content": f"look_up {city}"}, {"role": "tool", "content": city * 200}]
+        run.append(llm([*prompt]))
+    run[-1].model = model
+    return run
+
+
+def test_what_later_prompts_repeat_is_counted(journal: Journal, command: Command, as_json: AsJson) -> None:
+    """One changed argument is one difference, though each later prompt contains it; so is another model."""
+    change = ["~ tool look_up  other arguments", '    - {"params":{"city":"Lyon"}}', '    + {"params":{"city":"Nice"}}']
+    assert _outputs(journal, command, _chat("Lyon", 6), _chat("Nice", 6)) == [
+        *change,
+        "  the prompts of 6 later LLM calls contain what differs above",
+    ]
+    assert _outputs(journal, command, _chat("Lyon", 1), _chat("Nice", 1, model="o3")) == [
+        *change,
+        "~ llm o3  gpt-4o-mini → o3; prompt contains what differs above",
+    ]
+    assert _outputs(journal, command, _chat("Lyon", 1), _chat("Lyon", 1, model="o3")) == ["~ llm o3  gpt-4o-mini → o3"]
+    document = as_json("diff", *(id_text(record(journal, _chat(city, 2))) for city in ("Lyon", "Nice")))
+    assert [each["marks"] for each in document["differences"]] == [["changed"], ["follows"], ["follows"]]
+
+
+def test_what_a_program_says_in_a_later_prompt_is_a_difference(journal: Journal, command: Command) -> None:
+    """Another question is one, with its own place, and so is an answer that no earlier step explains."""
+    lines = _outputs(journal, command, _chat("Lyon", 1), _chat("Nice", 1, question="Where from?"))
+    assert [line for line in lines if line[:1] == "~"] == [
+        "~ llm gpt-4o-mini  other arguments",
+        "~ tool look_up  other arguments",
+        "~ llm gpt-4o-mini  other arguments",
+    ]
+    assert lines[-1] == '    + {"prompt":[{"content":"Where from?","role":"user"}]}'
+    lines = _outputs(journal, command, _chat("Lyon", 1)[2:], _chat("Nice", 1)[2:])
+    assert lines[0] == "~ llm gpt-4o-mini  other arguments"
 
 
 @pytest.mark.parametrize("form", ["text", "md"])
@@ -210,3 +311,5 @@ def test_what_comes_again_and_again_is_shown_once(journal: Journal, command: Com
     assert code == 0
     end = ["+ tool ask", "+ tool wait", "  … these 2 ×20", "+ tool last"]
     assert [line.rstrip() for line in out.splitlines()][-4:] == end
+    pages = [tool("fetch", page=number) for number in range(5)]
+    assert _outputs(journal, command, [], pages) == ["+ tool fetch  page=0", "  … this ×5, with other arguments"]

@@ -1,0 +1,113 @@
+"""The texts of a difference between two runs: what a step was given and what it gave, around what differs.
+
+They are read from the journal when they are shown: a run has many steps, and few of them are.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+
+from localops.journal import rows, stored
+from localops.reading import analytics, previews, steps
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Any, NamedTuple
+
+    from localops.journal.stored import Source
+    from localops.reading.steps import Step, Steps
+
+    Event = dict[str, Any]
+    Side = tuple[Source, Steps, Step]
+
+    class Texts(NamedTuple):
+        """The texts of a difference; None where there is nothing to show."""
+
+        given: tuple[str, str] | None = None
+        """What two steps were given, around the differences."""
+        result: tuple[str, str] | None = None
+        """What they gave, or their errors."""
+        input: str | None = None
+        """What a step was given that only one run has, on one line."""
+        output: str | None = None
+else:
+    Texts = namedtuple("Texts", "given result input output", defaults=(None, None, None, None))
+
+# Characters of a difference, and equal ones before and after it.
+_CUT, _AROUND = 240, 40
+
+
+def one_texts(source: Source, step: Step) -> Texts:
+    """Return the input and the result of a step that only one run has, each on a line."""
+    event = _event(source, step)
+    return Texts(input=previews.line(step.kind, event) or None, output=previews.result(step.kind, event) or None)
+
+
+def pair_texts(a: Side, b: Side, marks: Sequence[str]) -> Texts:
+    """Return what differs in what two steps were given and gave."""
+    step_a, step_b = a[2], b[2]
+    has_given = "changed" in marks and "follows" not in marks and step_a.asked != step_b.asked
+    if not has_given and "result" not in marks:
+        return Texts()
+    event_a, event_b = (_event(source, step) for source, _, step in (a, b))
+    return Texts(
+        given=_given(a, b, event_a, event_b) if has_given else None,
+        result=_results(a, b, event_a, event_b) if "result" in marks else None,
+    )
+
+
+def _given(a: Side, b: Side, event_a: Event, event_b: Event) -> tuple[str, str]:
+    # What the program says comes before what it repeats of earlier calls.
+    is_own = a[2].own != b[2].own
+    is_argument = a[2].kind != "llm"
+    return _excerpts(
+        a[1].compared(steps.given_text(event_a, is_own=is_own), is_argument=is_argument),
+        b[1].compared(steps.given_text(event_b, is_own=is_own), is_argument=is_argument),
+    )
+
+
+def _results(a: Side, b: Side, event_a: Event, event_b: Event) -> tuple[str, str]:
+    """Return what two steps gave: of a model its answer or the tool it calls, if these differ in their first line."""
+    if a[2].kind == "llm":
+        one, other = (previews.result("llm", event) for event in (event_a, event_b))
+        if one != other:
+            return one, other
+    return _excerpts(
+        a[1].compared(steps.result_text(event_a) or a[2].error or ""),
+        b[1].compared(steps.result_text(event_b) or b[2].error or ""),
+    )
+
+
+def _event(source: Source, step: Step) -> Event:
+    id = bytes.fromhex(step.id.replace("-", ""))
+    began, ended = (stored.one(source, id, phase) for phase in (rows.OPEN, rows.DONE))
+    row = ended or began
+    return analytics.plain(row, began if ended else None) if row else {}
+
+
+def _excerpts(a: str, b: str) -> tuple[str, str]:
+    """Return two texts from their first difference to the last one, with a little of what is equal around it."""
+    start = _common(a, b)
+    end = _common(a[start:][::-1], b[start:][::-1])
+    first = max(0, start - _AROUND)
+    return _excerpt(a, first, end), _excerpt(b, first, end)
+
+
+def _excerpt(text: str, start: int, same: int) -> str:
+    """Return a part of a text, marked where something is left out; the last `same` characters are equal."""
+    end = min(start + _CUT, len(text) - max(0, same - _AROUND))
+    return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
+
+
+def _common(a: str, b: str) -> int:
+    """Return how many characters two texts begin with in common."""
+    # By bisection, because slices are compared in C, and prompts are long.
+    low, high = 0, min(len(a), len(b))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if a[low:middle] == b[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
