@@ -33,9 +33,9 @@ def test_the_whole_head_of_a_column_sorts(visit: Visit, path: str, table: str) -
 
 def test_a_value_is_excluded_without_a_key_held_down(chromium: Browser, link: str, known: Any) -> None:
     """By a finger in the menu, by the sign of its chip, and by the keyboard, whose focus stays on that sign."""
-    for touch in ({"has_touch": True, "is_mobile": True}, {}):
     touching: list[dict[str, Any]] = [{"has_touch": True, "is_mobile": True}, {}]
     for touch in touching:
+        with visiting(chromium, link, storage_state=known, **touch) as visit:
             page = visit.open("/")
             settled(visit, 4)
             page.locator("#filters summary", has_text="Tag").click()
