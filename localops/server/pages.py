@@ -244,6 +244,7 @@ _FRAME = """<!doctype html>
 <title>{title} · localops</title>
 <link rel="icon" href="{root}/web/icon.svg" type="image/svg+xml">
 <script src="{root}/web/theme.js"></script>
+<script src="{root}/web/early_keys.js"></script>
 <link rel="stylesheet" href="{root}/web/style.css">{style}
 <script type="module" src="{root}/web/{page}.js"></script>
 </head>

@@ -1,6 +1,6 @@
 // Figures across sessions.  Each bar, point and row leads to its sessions.
 
-import { ask, byId, make, notice, shortcut, watch } from "./base.js";
+import { ask, byId, make, notice, searchKey, watch } from "./base.js";
 import { box, Charts } from "./charts.js";
 import { cost, count, duration, many, money, percent, range, short } from "./formats.js";
 import { FilterBar, ViewsMenu } from "./filters.js";
@@ -25,7 +25,7 @@ const within = (filter) => address(changed(filtersOf(parsed()), filter));
 const bar = new FilterBar(byId("filters"), { go, searched: "Sessions with this name or content  ( / )" });
 const views = new ViewsMenu(go);
 byId("filters").append(views.element);
-shortcut("/", "Search", () => bar.search.focus());
+searchKey("Search", bar.search);
 
 function go(query) {
   history.pushState(null, "", address(filtersOf(query), "analytics"));

@@ -185,9 +185,69 @@ addEventListener("keydown", (event) => {
     if (event.key === "Escape") event.target.blur();
     return;
   }
+  // What is typed into an open menu is for its field, and this key goes there once that has the focus.
+  const menu = event.target.closest?.(".menu[open]");
+  if (menu && event.key.length === 1) {
+    if (event.key !== " ") menu.querySelector(".box > input[type=search]:not([hidden])")?.focus();
+    return;
+  }
   const match = shortcuts.find((each) => each.keys.includes(event.key));
   if (match && match.run(event) !== false) event.preventDefault();
 });
+
+// What is typed for a field that has no focus yet, with a line break for Enter: for a search, or for the palette while
+// it is loaded; null at other times.
+let typed = null;
+// Milliseconds for which a field may be late, and between two tries.
+const LATE = 10_000,
+  TRY = 20;
+
+addEventListener(
+  "keydown",
+  (event) => {
+    if (typed === null || event.ctrlKey || event.metaKey || event.altKey) return;
+    if (event.key === "Backspace") typed = typed.slice(0, -1);
+    else if (event.key.length === 1 || event.key === "Enter") typed += event.key === "Enter" ? "\n" : event.key;
+    event.preventDefault();
+    event.stopImmediatePropagation();
+  },
+  { capture: true },
+);
+
+/** Give a field the focus as soon as it can have it, and what was typed meanwhile. */
+async function focus(field, early = "") {
+  typed = early;
+  for (const end = Date.now() + LATE; Date.now() < end;) {
+    field.focus();
+    if (document.activeElement === field) break;
+    // oxlint-disable-next-line no-await-in-loop
+    await new Promise((done) => setTimeout(done, TRY));
+  }
+  const [text, ...enter] = typed.split("\n");
+  typed = null;
+  if (text) {
+    field.value += text;
+    field.dispatchEvent(new InputEvent("input", { bubbles: true }));
+  }
+  if (enter.length)
+    field.dispatchEvent(new KeyboardEvent("keydown", { key: "Enter", bubbles: true, cancelable: true }));
+}
+
+/** Add `/`, which leads to the field of a search: `reveal` shows the field where it is hidden. */
+export function searchKey(label, field, reveal = () => {}) {
+  const run = (early) => {
+    reveal();
+    focus(field, early);
+  };
+  shortcut("/", label, () => run(""));
+  const early = takeEarly();
+  if (early !== null) run(early);
+}
+
+/** Return what was typed after `/` before any module ran; null if it was not pressed. */
+const takeEarly = () => window.takeEarlyKeys?.() ?? null;
+// A page that has no search by the time that its modules ran does not get one.
+setTimeout(takeEarly);
 
 function help() {
   const rows = shortcuts.map(({ keys, label }) =>
@@ -302,25 +362,17 @@ if ("leave" in byId("tools").dataset)
   );
 themed();
 if (document.documentElement.dataset.page === "session" && !isReport) remember(data.session_id, data.name);
-// What is typed while the palette is loaded, for its field; null at all other times.
-let typed = null;
 addEventListener(
   "keydown",
   async (event) => {
-    if (isReport) return;
-    if (typed !== null) {
-      if (event.key.length === 1 && !event.ctrlKey && !event.metaKey) typed += event.key;
-      event.preventDefault();
-      event.stopImmediatePropagation();
-      return;
-    }
-    if (event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey) || event.altKey || event.shiftKey) return;
+    if (isReport || event.key.toLowerCase() !== "k" || !(event.ctrlKey || event.metaKey)) return;
+    if (event.altKey || event.shiftKey || typed !== null) return;
     if (document.documentElement.dataset.page === "login" || document.querySelector("dialog[open]")) return;
     event.preventDefault();
     typed = "";
     try {
       const { open } = await import("./palette.js");
-      open(typed);
+      open(typed.trim());
     } catch {
       say("The server does not answer. Is it still running?");
     } finally {

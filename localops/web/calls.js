@@ -1,6 +1,6 @@
 // LLM and tool calls across sessions, in any order or in groups.  Filters and order are in the address.
 
-import { ask, byId, data, make, notice, shortcut, watch } from "./base.js";
+import { ask, byId, data, make, notice, searchKey, watch } from "./base.js";
 import { CallFilters } from "./call_filters.js";
 import { columns, GROUPINGS, row, sums } from "./call_rows.js";
 import { ViewsMenu } from "./filters.js";
@@ -232,7 +232,7 @@ const seer = new IntersectionObserver((seen) => seen.some((each) => each.isInter
 
 // Keys
 
-shortcut("/", "Search", () => filters.search.focus());
+searchKey("Search", filters.search);
 // Live updates
 
 async function news() {

@@ -1,7 +1,7 @@
 // The page of one session: its head, and several views with the same events, filter and selection.
 // The view is the fragment of the address; the selected event and the filter are in its query.
 
-import { ask, byId, data, make, notice, say, shortcut, watch } from "./base.js";
+import { ask, byId, data, make, notice, say, searchKey, shortcut, watch } from "./base.js";
 import { isReport, now } from "./clock.js";
 import { Details } from "./details.js";
 import { count, duration, many } from "./formats.js";
@@ -408,7 +408,8 @@ function drawKinds() {
 
 // Keys
 
-shortcut("/", "Filter", () => search.focus());
+// The figures are of all events: a filter is for the views of events.
+searchKey("Filter", search, () => page.view === "figures" && show("events"));
 /** Return whether a scroll key is for the view: the focus is not on a field, or on something that scrolls itself. */
 function isFree() {
   const at = document.activeElement || document.body;

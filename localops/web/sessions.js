@@ -1,6 +1,6 @@
 // The list of sessions.  Filters and order are in the address, so that they can be shared and kept in the history.
 
-import { ask, byId, copyButton, data, make, say, shortcut, watch } from "./base.js";
+import { ask, byId, copyButton, data, make, say, searchKey, shortcut, watch } from "./base.js";
 import * as columns from "./columns.js";
 import { choice, closing, FilterBar, menu, ViewsMenu } from "./filters.js";
 import { duration, elapsed, many, quiet } from "./formats.js";
@@ -386,7 +386,7 @@ function unpick() {
 
 // Keys
 
-shortcut("/", "Search", () => bar.search.focus());
+searchKey("Search", bar.search);
 shortcut("x", "Choose it for comparison", () => list.element?.querySelector(".pick input").click());
 shortcut("s", "Star it", () => list.element?.querySelector(".star").click());
 

@@ -126,6 +126,42 @@ _CLICK_ONCE_REPLACED = """([x, y]) => {
 }"""
 
 
+def test_what_is_typed_after_a_slash_reaches_the_field(visit: Visit) -> None:
+    """Also before any module of the page runs, and while the field is not there yet; no key is a shortcut then."""
+    page = visit.page
+    held: list[Route] = []
+    page.route("**/web/base.js", lambda route: held.append(route))
+    page.goto(visit.base + "/", wait_until="commit")
+    visit.until("document.querySelector('#filters') !== null")
+    page.keyboard.type("/txs")
+    page.keyboard.press("Backspace")
+    visit.page.wait_for_timeout(100)
+    held[0].continue_()
+    page.unroute_all()
+    field = page.locator("#filters input").first
+    expect(field).to_have_value("tx")
+    expect(field).to_be_focused()
+    page.wait_for_url("**/?text=tx*")
+    assert page.evaluate("document.documentElement.dataset.theme") is None
+    # The filter of a session is not shown beside its figures, which are of all events.
+    page = visit.session("night", "figures")
+    page.keyboard.type("/fox1")
+    expect(page.get_by_label("Filter events")).to_have_value("fox1")
+    expect(page.locator("#tab-events")).to_have_attribute("aria-selected", "true")
+
+
+def test_what_is_typed_into_an_open_menu_is_for_its_field(visit: Visit) -> None:
+    """From the first key on, before the browser has moved the focus; it starts no shortcut."""
+    page = visit.open("/")
+    settled(visit, 4)
+    page.locator("#filters summary", has_text="Tag").focus()
+    page.evaluate("addEventListener('toggle', event => event.stopImmediatePropagation(), {capture: true})")
+    page.keyboard.press("Enter")
+    page.keyboard.type("tnig")
+    expect(page.get_by_label("Find tag")).to_have_value("tnig")
+    assert page.evaluate("document.documentElement.dataset.theme") is None
+
+
 @pytest.mark.parametrize("view", ["timeline", "tree", "events", "chat"])
 def test_a_view_says_that_the_filter_hides_events(visit: Visit, view: str) -> None:
     """All views do, in words; their button shows everything again."""
