@@ -43,7 +43,7 @@ _COUNTED = {**_WORDS, "result": "with another result", "follows": "with a prompt
 
 @click.command()
 @click.argument("a", metavar="A")
-@click.argument("b", default="last", metavar="[B|last]")
+@click.argument("b", required=False, metavar="[B]")
 @click.option("--format", "form", type=click.Choice(("text", "md")), default="text", help="md is Markdown.")
 @click.option(
     "-n",
@@ -54,15 +54,18 @@ _COUNTED = {**_WORDS, "result": "with another result", "follows": "with a prompt
 )
 @common.place_options
 @common.json_option
-def diff(a: str, b: str, form: str, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
+def diff(a: str, b: str | None, form: str, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
     """Compare two runs: what was added, removed or changed, gave another result, failed, got slower or dearer.
 
     Calls of the same kind and name are the same step; one that was given something else has changed. Ids and times
-    that differ in each run do not count. A and B are ids of sessions.
+    that differ in each run do not count. A and B are ids of sessions, or last. Without B, A is compared with the
+    newest run; the newest run itself (`localops diff last`) with the one before it that has the same name.
     """
     common.at_most_one(json=as_json, format=form != "text")
     with common.look(home, project) as opened:
-        (project_a, id_a), (project_b, id_b) = opened.find(a), opened.find(b)
+        (project_a, id_a), (project_b, id_b) = opened.find(a), opened.find(b or "last")
+        if b is None and (project_a, id_a) == (project_b, id_b):
+            project_a, id_a = opened.earlier(project_b, id_b)
         seen_a, seen_b = project_a.snapshot(id_a), project_b.snapshot(id_b)
         compared = RunDiff(*(Steps.read(seen.source, seen.id) for seen in (seen_a, seen_b)))
         if as_json:

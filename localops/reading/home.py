@@ -143,6 +143,15 @@ class Home:
             first = first or listed
         return first
 
+    def earlier(self, project: Project, session: bytes) -> tuple[Project, bytes]:
+        """Return the run before this one that has its name; raise NotFound if there is none."""
+        name = project.name_of(session)
+        for listed in self.sessions(before=rows.id_text(session)):
+            if listed.name == name and not listed.project.is_unattributed(listed):
+                return listed.project, listed.session
+        named = f"named {name!r}" if name else "without a name"
+        raise NotFound(f"no run {named} began before {rows.id_text(session)}: give the ids of two runs")
+
     def find_event(self, ident: str) -> tuple[Project, bytes, bytes]:
         """Return project, session and whole id of the event whose id begins with `ident`."""
         self._must_hold_something()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import localops
+from localops import clock
 from localops.journal.journal import Journal
 from localops.journal.rows import id_text
 from tests.planned import Plan, llm, record, step, tool
@@ -131,6 +132,24 @@ def test_a_long_text_is_shown_where_it_differs(journal: Journal, as_json: AsJson
 def test_the_newest_run_is_the_second(runs: tuple[str, str], as_json: AsJson) -> None:
     """With one id, that run is compared with the newest."""
     assert as_json("diff", runs[0])["b"]["session_id"] == runs[1]
+
+
+def test_the_newest_run_is_compared_with_the_one_before_it(journal: Journal, command: Command, as_json: AsJson) -> None:
+    """With that of the same name; if there is none, another run has to be given."""
+    start_ns = 1_795_900_000_000_000_000
+    ids = [id_text(record(journal, [tool("t")], start_ns=start_ns + number)) for number in range(3)]
+    session = localops.start_session(name="other")
+    assert session is not None
+    assert command("diff", "last")[::2] == (
+        1,
+        f"localops: no run named 'other' began before {session.session_id}: give the ids of two runs\n",
+    )
+    session.end_session("Success")
+    ids.append(id_text(record(journal, [tool("t")], start_ns=clock.now_ns())))
+    for newest in ("last", ids[-1]):
+        document = as_json("diff", newest)
+        assert [document[side]["session_id"] for side in "ab"] == ids[-2:]
+    assert "no difference" in command("diff", "last", "last")[1]
 
 
 def test_a_limit_counts_differences(runs: tuple[str, str], command: Command, as_json: AsJson) -> None:
