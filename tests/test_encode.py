@@ -725,7 +725,7 @@ def test_orjson_needs_no_more_than_is_reserved(value: object) -> None:
     redactor = Redactor()
     encoder = Encoder(redactor=redactor)
     for is_known in (False, True):
-        room = _small_room(fields, 1 << 30, redactor.known, [])
+        room = _small_room(fields, 1 << 30, redactor.known, {}, {})
         if not room:
             return
         tracemalloc.start()

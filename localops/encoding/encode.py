@@ -246,12 +246,13 @@ class Encoder:
                     if len(environ) != redactor.environ_size:
                         redactor.look_again()
                     known = redactor.known
-                    fresh: list[tuple[Any, bool]] = []
+                    names: dict[str, float] = {}
+                    texts: dict[str, float] = {}
                     # orjson does not survive a failed allocation: the memory that it will need is reserved here first.
-                    if room := _small_room(fields, small, known, fresh):
+                    if room := _small_room(fields, small, known, names, texts):
                         bytes(room) if room < _LARGE else _reserve(room)
                         body = _dump(fields, None, _OPTIONS)
-                        if fresh and _may_hide(redactor, known, fresh, body):
+                        if (texts or names) and _may_hide(redactor, known, names, texts, body):
                             return walk(fields)
                     elif room := _room(fields, limit, max_event):
                         _reserve(room)
@@ -468,21 +469,23 @@ class _NoRedactor:
         return True
 
 
-def _may_hide(redactor: Redactor | _NoRedactor, known: Known, fresh: list[tuple[Any, bool]], body: bytes) -> object:
-    """Return whether the texts that were not seen before may contain a secret; if not, remember them.
+def _may_hide(
+    redactor: Redactor | _NoRedactor, known: Known, names: dict[str, float], texts: dict[str, float], body: bytes
+) -> object:
+    """Return whether the names and texts that were not seen before may hide a secret; if not, remember them.
 
     A few of them are encoded once more, alone, which is faster than searching the whole body.
     """
     # Whether a field called "value" is a secret may depend on a known text before it: search the whole body.
-    values = [text for text, is_name in fresh if is_name and is_of_value(text)]
-    if len(fresh) <= _FEW and not values:
+    values = [name for name in names if is_of_value(name)]
+    if len(names) + len(texts) <= _FEW and not values:
         # A name is followed by a colon, as in the body, which makes it suspect.
-        body = _dump([{text: 0} if is_name else text for text, is_name in fresh], None, _OPTIONS)
+        body = _dump([*texts, dict.fromkeys(names, 0)], None, _OPTIONS)
     if suspicion := redactor.suspects(body):
         return suspicion
-    for text, is_name in fresh:
-        if text not in values:
-            known.add(text, is_name, _need(text))
+    for name in values:
+        del names[name]
+    known.add(names, texts)
     return False
 
 
@@ -522,12 +525,14 @@ def _written(value: Any) -> bytes:
 
 # One function without a needless step, as each costs time with every value: types are compared, not looked up, and
 # numbers are floats, as adding those allocates nothing.
-def _small_room(fields: dict[str, Any], most: float, known: Known, fresh: list[tuple[Any, bool]]) -> int:
+def _small_room(
+    fields: dict[str, Any], most: float, known: Known, fresh_names: dict[str, float], fresh: dict[str, float]
+) -> int:
     """Return how many bytes orjson needs at most for a plain event that is not too large; 0 for any other.
 
-    Texts that are not known to be clean are added to `fresh`, with whether they are a name.
+    Names and other texts that are not known to be clean are added to the last two, with the bytes that they need.
     """
-    shapes, texts = known.shapes, known.texts
+    shapes, text_number = known.shapes, known.texts.get
     boxes: list[Any] = [fields]
     need = _ROOM_AHEAD
     for box in islice(boxes, _SMALL_BOXES):
@@ -535,7 +540,7 @@ def _small_room(fields: dict[str, Any], most: float, known: Known, fresh: list[t
             try:
                 need += shapes[tuple(box)]
             except KeyError:
-                need += _shape(box, most, known, fresh)
+                need += _shape(box, most, known, fresh_names)
             box = box.values()
         else:
             count = len(box)
@@ -545,10 +550,10 @@ def _small_room(fields: dict[str, Any], most: float, known: Known, fresh: list[t
         for value in box:
             kind = type(value)
             if kind is str:
-                try:
-                    need += texts[value]
-                except KeyError:
-                    need += _fresh(value, False, fresh)
+                number = text_number(value)
+                if number is None:
+                    fresh[value] = number = _need(value)
+                need += number
             elif kind is dict or kind is list or kind is tuple:
                 boxes.append(value)
             elif value is None or kind is int or kind in _LEAVES or (kind is float and value - value == 0.0):
@@ -559,27 +564,22 @@ def _small_room(fields: dict[str, Any], most: float, known: Known, fresh: list[t
     return 0 if need > most or len(boxes) > _SMALL_BOXES else room
 
 
-def _shape(box: dict[Any, Any], most: float, known: Known, fresh: list[tuple[Any, bool]]) -> float:
+def _shape(box: dict[Any, Any], most: float, known: Known, fresh: dict[str, float]) -> float:
     """Return how many bytes the names of a dict need; they are remembered together once all of them are known."""
     before, count = len(fresh), len(box)
     need = count * (_ROOM_PER_ITEM if count <= _NARROW else _ROOM_PER_WIDE_ITEM)
     if need > most:
         return need
     for name in box:
-        try:
-            need += known.names[name]
-        except KeyError:
-            need += _fresh(name, True, fresh)
+        number = known.names.get(name)
+        if number is None:
+            if type(name) is not str:
+                raise TypeError
+            fresh[name] = number = _need(name)
+        need += number
     if len(fresh) == before:
         known.add_shape(tuple(box), need)
     return need
-
-
-def _fresh(text: Any, is_name: bool, fresh: list[tuple[Any, bool]]) -> float:
-    if type(text) is not str:  # a name of another type
-        raise TypeError
-    fresh.append((text, is_name))
-    return _need(text)
 
 
 def _need(text: str) -> float:

@@ -58,16 +58,18 @@ class Known:
         """The names of a dict that were all known, with a number that belongs to them together."""
         self._room = _KNOWN_ROOM
 
-    def add(self, text: str, is_name: bool, number: float) -> None:
-        """Remember a text; when there are too many, forget the others."""
-        if len(text) > _KNOWN_ROOM // 8:
+    def add(self, names: dict[str, float], texts: dict[str, float]) -> None:
+        """Remember the names and texts of an event; when there are too many, forget the others."""
+        size = sum(map(len, names)) + sum(map(len, texts)) + _KNOWN_EACH * (len(names) + len(texts))
+        if size > _KNOWN_ROOM // 8:
             return
-        self._room -= len(text) + _KNOWN_EACH
+        self._room -= size
         if self._room < 0:
             self._room = _KNOWN_ROOM
             self.names.clear()
             self.texts.clear()
-        (self.names if is_name else self.texts)[text] = number
+        self.names.update(names)
+        self.texts.update(texts)
 
     def add_shape(self, names: tuple[str, ...], number: float) -> None:
         """Remember the names of a dict; when there are too many such, forget the others."""
