@@ -114,6 +114,9 @@ def _incomplete(seen: Snapshot, steps: Steps, waiting: int) -> str | None:
         return "it is still running" if state == "Running" else f"its state is unknown: {seen.standing.reason}"
     if seen.is_cut_off:
         return f"it has no end: {seen.standing.reason}"
+    if seen.died and (left_open := seen.open_now):
+        inside = left_open[-1]
+        return f"a process died inside {inside.kind} {inside.name!r}"
     if lost:
         return f"{output.counted(lost, 'event was', 'events were')} lost"
     if waiting:

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import namedtuple
 from functools import cached_property
 
-from localops.journal import rows
+from localops.journal import participants, rows
 from localops.reading import analytics, given_scores, pauses, session_state
 from localops.reading.analytics import Part, Report, Totals
 from localops.reading.story import Story, budget_id
@@ -17,7 +17,7 @@ from localops.reading.story import Story, budget_id
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import NamedTuple
+    from typing import Any, NamedTuple
 
     from localops.journal.stored import Source, Unfinished
     from localops.reading.given_scores import Given
@@ -116,6 +116,15 @@ class Snapshot:
     def pauses(self) -> list[Pause]:
         """Return the times between a run of it and the next: it has some if it was resumed."""
         return pauses.of(self.source, self.id, self.story)
+
+    @cached_property
+    def died(self) -> list[dict[str, Any]]:
+        """Return the cards of its processes that ended without recording that they left, as seen from this machine."""
+        # The processes of a hub's sessions ran on other machines.
+        if session_state.is_of_hub(self.folder):
+            return []
+        present = self.story.present().values()
+        return [card for card in present if participants.is_alive(self.folder, card) is False]
 
     @property
     def open_now(self) -> list[Unfinished]:

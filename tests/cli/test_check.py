@@ -242,6 +242,28 @@ def test_a_killed_run_does_not_pass(check: Check) -> None:
     assert rules["max_duration"]["reason"] == "only a lower bound: it has no end"
 
 
+def test_a_run_whose_child_was_killed_in_a_tool_does_not_pass(check: Check) -> None:
+    """Though the program went on and ended it as a success; a child that was killed between its calls lost none."""
+    program = """
+import os, sys, localops
+from localops.decorators import tool
+session = localops.init(auto_start_session=False) or localops.start_session()
+@tool
+def work(): os._exit(9) if sys.argv[1] == "inside" else None
+if os.fork() == 0:
+    work()
+    os._exit(9)
+os.wait()
+localops.end_session("Success")
+"""
+    for where, code in (("inside", 3), ("between", 0)):
+        programs.run(program, where)
+        ended, rules = check("last", "--max-errors", "9")
+        assert (ended, rules["complete"]["passed"]) == (code, code == 0)
+    programs.run(program, "inside")
+    assert check("last", "--max-errors", "9")[1]["complete"]["reason"] == "a process died inside tool 'work'"
+
+
 def test_a_person_sees_each_rule(journal: Journal, command: Command, baseline: str) -> None:
     """Each rule has its figure, its limit and that of the baseline, and what is wrong is printed below."""
     _run(journal, llm("why?", cost=2_000_000), tool("search", q=1), tool("book", n=2))
