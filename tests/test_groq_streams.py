@@ -11,6 +11,7 @@ from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
+from opentelemetry import trace
 
 from localops.instrument import groq_streams
 
@@ -109,7 +110,7 @@ class _Extractor:
 def instrumentor() -> Any:
     """A module with the names of the instrumentor's, completed twice, as by two sessions."""
     module: Any = ModuleType("_wrappers")
-    module._finish_tracing = _finish
+    module._finish_tracing, module.trace_api = _finish, trace
     module._ResponseAttributesExtractor = type("_Extractor", (_Extractor,), dict(vars(_Extractor)))
     groq_streams.complete(module)
     groq_streams.complete(module)

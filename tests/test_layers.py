@@ -74,7 +74,8 @@ LAYERS = """
     process_exit
     notebook
     client
-    span_values names messages exact imports libraries anthropic_streams openai_streams unparsed
+    span_values names messages exact imports libraries anthropic_streams openai_streams first_tokens unparsed
+    groq_streams
     numbered tool_definitions
     mapping
     processor pydantic_ai client_calls threads langchain_runs children

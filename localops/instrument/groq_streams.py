@@ -38,7 +38,7 @@ def complete(module: ModuleType) -> None:
         given = options.get("extra_attributes")
         try:
             if isinstance(given, _Extras) and _is_stream(given.response):
-                _follow(given, options["with_span"], finish)
+                _follow(given, options["with_span"], finish, module.trace_api)
                 return None
         except Exception as error:  # the edge: another release; the span then ends at once, as without us
             hold_if_programs(error)
@@ -63,12 +63,9 @@ def _is_stream(response: Any) -> bool:
     return type(response).__name__ in ("Stream", "AsyncStream") and hasattr(response, "_iterator")
 
 
-def _follow(extras: _Extras, span: Any, finish: Callable[..., Any]) -> None:
+def _follow(extras: _Extras, span: Any, finish: Callable[..., Any], trace: Any) -> None:
     """Let the span end when the stream is read to its end, fails, is closed or is freed."""
-    from opentelemetry.trace import Status, StatusCode
-
     stream, extractor, read, answer = extras.response, extras.extractor, extras.read, _Answer()
-    code = StatusCode
 
     def end(status: Any = None) -> None:
         plain = answer.plain()
@@ -81,10 +78,10 @@ def _follow(extras: _Extras, span: Any, finish: Callable[..., Any]) -> None:
 
     def failed(error: BaseException) -> None:
         span.record_exception(error)
-        end(Status(code.ERROR, f"{type(error).__name__}: {error}"))
+        end(trace.Status(trace.StatusCode.ERROR, f"{type(error).__name__}: {error}"))
 
     stream._iterator = (_awaited if hasattr(stream, "__aiter__") else _looped)(
-        stream._iterator, answer, span, lambda: end(Status(code.OK)), failed
+        stream._iterator, answer, span, lambda: end(trace.Status(trace.StatusCode.OK)), failed
     )
     _end_when_closed(stream, end)
     weakref.finalize(stream, end).atexit = False
