@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import contextvars
 import json
+import threading
 import uuid
 from itertools import count
 from random import Random
@@ -396,7 +399,86 @@ def test_it_comes_before_the_fourth_call_begins() -> None:
         search("tides")
     assert made == ["tides"] * 3
     # The program may go on.
-    assert search("tides") == "nothing"
+    assert search("ferries") == "nothing"
+
+
+def test_a_loop_that_was_stopped_stays_stopped() -> None:
+    """Whatever catches the exception, in whatever thread: until another tool is called, the call does not begin."""
+    made: list[str] = []
+    heard: list[int] = []
+
+    def stop(_: Session, loop: Loop) -> None:
+        heard.append(loop.rounds)
+        raise LoopDetected(str(loop))
+
+    @localops.tool
+    def search(query: str) -> str:
+        made.append(query)
+        return "nothing"
+
+    def stubborn(times: int, query: str = "tides") -> None:
+        for _ in range(times):
+            with contextlib.suppress(Exception):
+                search(query)
+
+    session = localops.init(on_loop=stop)
+    stubborn(6)
+    thread = threading.Thread(target=contextvars.copy_context().run, args=(stubborn, 2))
+    thread.start()
+    thread.join()
+    assert (made, heard) == (["tides"] * 3, [3] * 5)
+    with session.operation("think"):
+        pass
+    stubborn(1)
+    assert (len(made), len(heard)) == (3, 6)
+    search("ferries")
+    search("tides")
+    assert len(made) == 5
+
+
+def test_a_loop_that_is_recorded_afterwards_is_stopped_each_time() -> None:
+    """Its calls were made already, and count; of one that the hook lets go on, nothing more is heard."""
+    heard: list[int] = []
+
+    def stop(_: Session, loop: Loop) -> None:
+        heard.append(loop.rounds)
+        if len(heard) < 5:
+            raise LoopDetected(str(loop))
+
+    session = localops.init(on_loop=stop)
+    for _ in range(5):
+        with contextlib.suppress(LoopDetected):
+            session.record(ToolEvent(name="search", params={"q": "tides"}, returns=[]))
+    for n in range(7):
+        with contextlib.suppress(LoopDetected):
+            event = ToolEvent(name="save", params={"n": n})
+            session.record(ErrorEvent(trigger_event=event, exception=ValueError("full")))
+    assert heard == [3, 4, 5, 3, 4]
+    assert session.get_analytics()["Tool calls"] == 12
+
+
+@pytest.mark.parametrize("in_two", [False, True], ids=["one row", "two rows"])
+def test_calls_whose_keys_have_another_order_are_the_same(in_two: bool) -> None:
+    """Also among calls of the same length, and where a key is called as the result is."""
+    heard: list[str] = []
+    session = localops.init(on_loop=lambda _, loop: heard.append(loop.inputs[0]))
+
+    def call(params: dict[str, Any]) -> None:
+        if not in_two:
+            session.record(ToolEvent(name="find", params=params, returns=[]))
+            return
+        with session.operation("find", kind="tool", params=params) as operation:
+            operation.returns([])
+
+    for n in range(30):
+        call({"query": f"tides {10 + n}", "limit": 5})
+        call({"limit": 5, "query": f"tides {10 + n}"})
+    assert heard == []
+    for names in (("query", "limit", "page"), ("limit", "query", "page"), ("page", "limit", "query")):
+        call({name: len(name) for name in names})
+    for names in (("a", "returns", "b"), ("returns", "a", "b"), ("b", "a", "returns")):
+        call({name: len(name) for name in names})
+    assert heard == ["query=5 limit=5 page=4", "a=1 returns=7 b=1"]
 
 
 def test_the_alarm_of_a_failing_call() -> None:
@@ -468,17 +550,11 @@ def test_the_alarm_is_that_of_the_detector() -> None:
             ended = {**result} if in_two else {**opened, **result, **beside}
             if in_two:
                 watch.began(id, "tool", encode.dumps(opened).decode(), not beside)
-            watch.ended(
-                id,
-                "tool",
-                tool,
-                encode.dumps(ended).decode() if ended else None,
-                parent=None,
-                agent=agent,
-                failed=failed,
-                error=error,
-                has_returned=bool(result) and not in_two,
-            )
+            text = encode.dumps(ended).decode() if ended else None
+            if in_two:
+                watch.ended(id, "tool", tool, text, None, agent, error, failed=failed)
+            else:
+                watch.recorded(id, tool, text, None, agent, error, has_returned=bool(result))
             digest = loops.error_digest(*error, (0, 0)) if error else None
             plain = Call(
                 id, tool, opened, ended, agent=agent, failed=failed, error=digest, waits=tool == "poll", period=(0, 0)
@@ -486,6 +562,6 @@ def test_the_alarm_is_that_of_the_detector() -> None:
             loop = detector.add(plain)
             if loop is not None:
                 alarms.append((loop.kind, [call.id for call in loop.calls]))
-        assert [(loop.kind, [id.bytes for id in loop.calls]) for loop in watch.waiting] == alarms, seed
+        assert [(loop.kind, [id.bytes for id in loop.calls]) for loop, _ in watch.waiting] == alarms, seed
         many += len(alarms)
     assert many > 20

@@ -130,12 +130,16 @@ class Call:
 class Loop:
     """Calls that are the same again and again."""
 
-    __slots__ = ("calls", "kind", "period")
+    __slots__ = ("calls", "is_stopped", "kind", "later", "period")
 
     def __init__(self, kind: str, calls: list[Call], period: int = 1) -> None:
         self.kind, self.calls = kind, calls
         self.period = period
         """How many calls make one round."""
+        self.later = 0
+        """Calls that came after those that are kept."""
+        self.is_stopped = False
+        """Whether a program wanted to end it, so that it matters when it goes on."""
 
     @property
     def wasted(self) -> Sequence[Call]:
@@ -150,7 +154,7 @@ class Loop:
     @property
     def rounds(self) -> int:
         """How many rounds are complete."""
-        return len(self.calls) // self.period
+        return (len(self.calls) + self.later) // self.period
 
     @property
     def tools(self) -> list[str]:
@@ -171,6 +175,8 @@ class Detector:
 
     def __init__(self, *, keep: bool = True) -> None:
         self.loops: list[Loop] | None = [] if keep else None
+        self.went_on: Loop | None = None
+        """The loop that the last call belongs to, if it had become one before."""
         self._streams: dict[tuple[bytes | None, bytes | None], _Stream] = {}
 
     def add(self, call: Call) -> Loop | None:
@@ -181,7 +187,9 @@ class Detector:
             stream = self._streams[key] = _Stream(self.loops)
             if self.loops is None and len(self._streams) > MOST_STREAMS:
                 self._streams.pop(next(iter(self._streams)))
-        return stream.add(call)
+        loop = stream.add(call)
+        self.went_on = stream.went_on
+        return loop
 
     def is_failing(self, agent: bytes | None, inside: bytes | None) -> bool:
         """Return whether a tool of an agent has failed, and not succeeded since."""
@@ -202,6 +210,7 @@ class _Stream:
         self._open: Loop | None = None
         self._failing: dict[str, list[Call]] = {}
         self._open_errors: dict[str, Loop] = {}
+        self.went_on: Loop | None = None
 
     @property
     def is_failing(self) -> bool:
@@ -209,6 +218,7 @@ class _Stream:
 
     def add(self, call: Call) -> Loop | None:
         recent, alike, given = self._recent, self._alike, call.given
+        self.went_on = None
         # Most calls are like none of the last ones, which shows at once.
         if given is None or given not in self._near:
             if self._is_any:
@@ -225,8 +235,7 @@ class _Stream:
             self._open = None
             return self._same_error(call) if call.failed or self._failing else None
         if self._open is not None and alike[self._open.period]:
-            if self._loops is not None:
-                self._open.calls.append(call)
+            self._go_on(self._open, call)
             self._forget_failures(call.tool)
             return None
         self._open = None
@@ -260,16 +269,23 @@ class _Stream:
             return None
         if failing is None:
             failing = self._failing[call.tool] = []
-        is_alarm = len(failing) == ALARM - 1
-        if self._loops is not None or len(failing) < ALARM:
-            failing.append(call)
-        if not is_alarm:
+        if (known := self._open_errors.get(call.tool)) is not None:
+            self._go_on(known, call)
             return None
-        # The list grows, and the loop with it.
+        failing.append(call)
+        if len(failing) < ALARM:
+            return None
         loop = self._open_errors[call.tool] = Loop("error", failing)
         if self._loops is not None:
             self._loops.append(loop)
         return loop
+
+    def _go_on(self, loop: Loop, call: Call) -> None:
+        self.went_on = loop
+        if self._loops is not None:
+            loop.calls.append(call)
+        else:
+            loop.later += 1
 
     def _forget_failures(self, tool: str) -> None:
         self._failing.pop(tool, None)

@@ -272,7 +272,7 @@ class OperationRows:
             cause = (class_name(error), events.describe(error)) if is_a(error, BaseException) else ("Error", error)
         self._is_told = self._call is None
         _, kind, name, parent, agent, _ = self._head
-        watch.ended(self.id, kind, name, rows.body_of(row), parent=parent, agent=agent, failed=failed, error=cause)
+        watch.ended(self.id, kind, name, rows.body_of(row), parent, agent, cause, failed=failed)
 
     def close_unfinished(self) -> None:
         """Write that an LLM call had not ended when its session did: it counts, with what is known of it by now.

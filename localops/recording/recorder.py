@@ -396,17 +396,9 @@ class Recorder:
 
     def _compare(self, watch: LoopWatch, row: Row, error: ErrorEvent | None, *, has_returned: bool) -> None:
         """Compare a tool call that was recorded in one row with those before it."""
-        watch.ended(
-            row[_ID],
-            "tool",
-            row[_NAME] or "",
-            rows.body_of(row),
-            parent=row[_PARENT],
-            agent=row[_AGENT],
-            failed=error is not None,
-            error=None if error is None else (error.error_type, error.details),
-            has_returned=has_returned,
-        )
+        cause = None if error is None else (error.error_type, error.details)
+        body, tool = rows.body_of(row), row[_NAME] or ""
+        watch.recorded(row[_ID], tool, body, row[_PARENT], row[_AGENT], cause, has_returned=has_returned)
 
     def limit(self, dollars: float | None) -> None:
         """Set the budget of the session in US dollars, or remove it."""
