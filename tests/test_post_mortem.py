@@ -640,6 +640,25 @@ def test_one_bad_input_that_many_steps_fail_on() -> None:
     assert "1 more error of the same type came later with other messages." in sections["The first error"]
 
 
+def test_all_that_the_failed_calls_share_is_named() -> None:
+    """Also small numbers, beside a value that tells these calls from others; at most three, and not what all share."""
+    facts, sections = after(
+        dedent("""
+        @tool(name="post")
+        def post(project, target, batch, page, region):
+            if target == "erp": raise ConnectionError("busy")
+        for page in range(4):
+            for target, batch, region in (("erp", 1, "north"), ("crm", 2, "south"), ("web", 1, "east")):
+                try: post("harbour", target, batch, page, region)
+                except ConnectionError: pass
+        """)
+    )
+    common = facts["common"]
+    assert (common["argument"], common["value"], common["errors"]) == ("", "target=erp batch=1 region=north", 4)
+    [first, *_] = sections["What the errors have in common"]
+    assert first == "4 of 4 errors are of calls that were given 'target=erp batch=1 region=north': tool 'post' ×4."
+
+
 def test_an_error_that_came_before_the_bad_input() -> None:
     """It is still the first; the first of those that share an input is named beside it."""
     facts, sections = after(
