@@ -18,9 +18,10 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import cycle, islice
 from pathlib import Path
 from typing import Any
 
@@ -47,18 +48,42 @@ RETURNS: dict[str, Any] = {
     "ok": True,
     "text": "Found three places that match: two of them take reservations tonight, the third only serves guests.",
 }
-# What events carry: the same with a None in it, as most answers have one; values within values; long texts.
-CARRIED: dict[str, tuple[object, object]] = {
-    "with a None in it": (PARAMS, {**RETURNS, "next": None}),
-    "nested six deep": (
-        {"plan": [{"step": {"call": {"args": [n, None, {"path": f"src/{n}.py", "lines": [1, 2]}]}}} for n in range(6)]},
-        {"ok": True, "seen": (1, 2, 3), "next": None},
-    ),
-    "of 10,000 characters": (
-        {"prompt": "Find a quiet table for four people, near the harbour if there is one. " * 110, "stop": None},
-        {"completion": "Three of the places that match take reservations tonight. " * 40, "finish": None},
-    ),
+Carried = list[tuple[object, object]]  # params and returns of one event after another, again and again
+_WORDS = str(PARAMS["note"]).split()
+
+
+def new_texts(many: int) -> Carried:
+    """Return what as many events carry of which each has three texts that no other has, as most events have."""
+    chance = random.Random(1)
+
+    def text(words: int) -> str:
+        return " ".join(f"{chance.choice(_WORDS)} {chance.randrange(1000)}" for _ in range(words))
+
+    return [
+        ({**PARAMS, "query": text(5), "note": text(12)}, {**RETURNS, "text": text(12), "next": None})
+        for _ in range(many)
+    ]
+
+
+# The same texts each time, with a None, as most answers have one; other texts each time; values within values; long
+# texts.
+CARRIED: dict[str, Carried] = {
+    "with a None in it": [(PARAMS, {**RETURNS, "next": None})],
+    "with three texts that no other event has": new_texts(20_000),
+    "nested six deep": [
+        (
+            {"plan": [{"step": {"call": {"args": [n, None, {"path": f"{n}.py", "lines": [1, 2]}]}}} for n in range(6)]},
+            {"ok": True, "seen": (1, 2, 3), "next": None},
+        )
+    ],
+    "of 10,000 characters": [
+        (
+            {"prompt": "Find a quiet table for four people, near the harbour if there is one. " * 110, "stop": None},
+            {"completion": "Three of the places that match take reservations tonight. " * 40, "finish": None},
+        )
+    ],
 }
+_USUAL: Carried = [(PARAMS, RETURNS)]
 BLOCK = 300
 PAGE = Path(__file__).parent.parent / "localops" / "docs" / "benchmarks.md"
 _HAND_TABLE = (
@@ -150,19 +175,20 @@ def timed(call: Callable[[], object], many: int = BLOCK) -> Block:
     return block
 
 
-def timed_record(session: Session, many: int = BLOCK, carried: tuple[object, object] = (PARAMS, RETURNS)) -> Block:
+def timed_record(session: Session, many: int = BLOCK, carried: Carried = _USUAL) -> Block:
     """Return a block of the line that users write, each timed as a whole: the event is made, then recorded."""
-    params, returns = carried
+    all_carried = cycle(carried)
 
     def line() -> None:
+        params, returns = next(all_carried)
         session.record(localops.ActionEvent(action_type="step", params=params, returns=returns))
 
     return timed(line, many)
 
 
-def by_hand(path: Path, synchronous: str, carried: tuple[object, object] = (PARAMS, RETURNS)) -> Callable[[], None]:
+def by_hand(path: Path, synchronous: str, carried: Carried = _USUAL) -> Callable[[], None]:
     """Return the loop a good engineer writes: json.dumps twice, one autocommit INSERT into an unindexed WAL table."""
-    params, returns = carried
+    all_carried = cycle(carried)
     connection = apsw.Connection(str(path))
     connection.pragma("journal_mode", "wal")
     connection.pragma("synchronous", synchronous)
@@ -170,6 +196,7 @@ def by_hand(path: Path, synchronous: str, carried: tuple[object, object] = (PARA
     session = "01a1fc43-2477-7811-a68d-7d84772b7a3e"
 
     def call() -> None:
+        params, returns = next(all_carried)
         now = time.time_ns()
         given, returned = json.dumps(params), json.dumps(returns)
         connection.execute(_HAND_INSERT, (session, "action", "step", now, now, None, None, None, None, given, returned))
@@ -252,9 +279,9 @@ def second(bench: Bench) -> None:
         )
 
 
-def open_telemetry(carried: tuple[object, object] = (PARAMS, RETURNS)) -> Callable[[], None] | None:
+def open_telemetry(carried: Carried = _USUAL) -> Callable[[], None] | None:
     """Return a span with the same content, exported to memory in batches; None if the SDK is not installed."""
-    params, returns = carried
+    all_carried = cycle(carried)
     try:
         from opentelemetry.sdk.trace import TracerProvider
         from opentelemetry.sdk.trace.export import BatchSpanProcessor
@@ -267,6 +294,7 @@ def open_telemetry(carried: tuple[object, object] = (PARAMS, RETURNS)) -> Callab
     tracer = provider.get_tracer("bench")
 
     def call() -> None:
+        params, returns = next(all_carried)
         with tracer.start_as_current_span("step") as span:
             span.set_attribute("params", json.dumps(params))
             span.set_attribute("returns", json.dumps(returns))
@@ -612,12 +640,22 @@ def main() -> None:
     asked = parser.parse_args()
     folder = Path(tempfile.mkdtemp(prefix="localops-bench-"))
     bench = Bench(folder, quick=asked.quick)
+    failed = []
     try:
         for name, part in PARTS.items():
             if not asked.only or name in asked.only:
-                part(bench)
+                began = time.monotonic()
+                try:
+                    part(bench)
+                except Exception:
+                    # The others are measured all the same: together they take long.
+                    traceback.print_exc()
+                    failed.append(name)
+                print(f"({name}: {time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+    if failed:
+        sys.exit(f"failed: {', '.join(failed)}; the docs are left alone")
     if not asked.quick and not asked.only:
         PAGE.write_text(page(bench), encoding="utf-8")
 
