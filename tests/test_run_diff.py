@@ -45,7 +45,7 @@ def _differences(diff: RunDiff) -> list[tuple[str, str]]:
 
 
 def test_each_difference_has_its_mark(journal: Journal) -> None:
-    """What was added, removed or changed, what failed, was fixed, got slower or dearer."""
+    """What was added, removed or changed, what failed, was fixed, got slower or costlier."""
     a = [tool("same"), tool("gone"), tool("other", n=1), tool("breaks"), tool("heals", True), llm("a"), tool("slow")]
     b = [tool("same"), tool("other", n=2), tool("breaks", True), tool("heals"), llm("a"), tool("slow"), tool("new")]
     b[4].cost = 5_000_000
@@ -55,7 +55,7 @@ def test_each_difference_has_its_mark(journal: Journal) -> None:
         ("changed", "other"),
         ("failed", "breaks"),
         ("fixed", "heals"),
-        ("dearer", "gpt-4o-mini"),
+        ("costlier", "gpt-4o-mini"),
         ("slower", "slow"),
         ("added", "new"),
     ]

@@ -55,7 +55,7 @@ _COUNTED = {**_WORDS, "result": "with another result", "follows": "with a prompt
 @common.place_options
 @common.json_option
 def diff(a: str, b: str | None, form: str, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
-    """Compare two runs: what was added, removed or changed, gave another result, failed, got slower or dearer.
+    """Compare two runs: what was added, removed or changed, gave another result, failed, got slower or costlier.
 
     Calls of the same kind and name are the same step; one that was given something else has changed. Ids and times
     that differ in each run do not count. A and B are ids of sessions, or last. Without B, A is compared with the
@@ -192,8 +192,8 @@ def _notes(line: Line, texts: Texts) -> Iterator[str]:
         yield f"fixed now, failed before: {a.error}" if a.error else "fixed now"
     if "slower" in line.marks:
         yield f"slower: {output.short_duration(a.took_ns or 0)} → {output.short_duration(b.took_ns or 0)}"
-    if "dearer" in line.marks:
-        yield f"dearer: {output.money(a.cost)} → {output.money(b.cost)}"
+    if "costlier" in line.marks:
+        yield f"costlier: {output.money(a.cost)} → {output.money(b.cost)}"
     if _tokens(a) != _tokens(b):
         yield f"tokens: {_tokens(a) or 'unknown'} → {_tokens(b) or 'unknown'}"
 

@@ -613,7 +613,7 @@ def _fields(price: str) -> Written:
 
 
 def _steps(rate: str) -> Steps:
-    """Return the steps of `1.25`, or of `1.25,200000:2.5`, which is dearer for prompts longer than that."""
+    """Return the steps of `1.25`, or of `1.25,200000:2.5`, which costs more for prompts longer than that."""
     base, *steps = rate.split(",")
     pairs = (step.split(":") for step in steps)
     return ((0, base), *((int(start), dollars) for start, dollars in pairs))

@@ -72,7 +72,7 @@ _START = """<!doctype html>
 </header>
 """
 _MAIN = """<main id="main" tabindex="-1">
-<noscript><p class="problem">This report draws itself with the script inside it; its data stands below as
+<noscript><p class="problem">This report needs JavaScript, which is inside this file. Its data is below, as
 JSON.</p></noscript>
 {inside}
 </main>

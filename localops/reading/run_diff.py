@@ -1,5 +1,5 @@
 """The differences between two runs: steps that were added, removed or changed, that gave something else or fail now,
-got slower or dearer.  What the texts of a difference are is in `diff_texts.py`.
+got slower or costlier.  What the texts of a difference are is in `diff_texts.py`.
 
 The steps inside of two that belong together are aligned in turn.  Of all alignments, that with the fewest differences
 is taken (`shortest.py`); of runs that differ in too much for that, one with as much in common as can be seen level by
@@ -38,7 +38,7 @@ else:
     Line = namedtuple("Line", "depth a b step marks")
 
 
-MARKS = ("added", "removed", "changed", "follows", "failed", "fixed", "result", "slower", "dearer")
+MARKS = ("added", "removed", "changed", "follows", "failed", "fixed", "result", "slower", "costlier")
 # An LLM call that was given nothing else but what earlier steps with differences gave.
 ONLY_FOLLOWS = ("follows",)
 # Differences that later steps can follow from: those of a step's beginning, and of its end.
@@ -47,7 +47,7 @@ _BEGINNINGS, _ENDS = frozenset(("added", "removed", "changed")), frozenset(("fai
 _UNLIKE = frozenset(("changed", "follows", "failed", "fixed", "result"))
 # A step is slower if it takes half as long again, and a tenth of a second more: less is the weather of a machine.
 _SLOWER, _SLOWER_NS = 1.5, 100_000_000
-# It is dearer if it costs a tenth more, and a hundredth of a cent.
+# It is costlier if it costs a tenth more, and a hundredth of a cent.
 _DEARER, _DEARER_NANO = 1.1, 100_000
 
 
@@ -133,7 +133,7 @@ def _marks(a: Step | None, b: Step | None, *, after_difference: bool) -> Iterato
     if _is_slower(a, b):
         yield "slower"
     if a.cost is not None and b.cost is not None and b.cost >= max(a.cost * _DEARER, a.cost + _DEARER_NANO):
-        yield "dearer"
+        yield "costlier"
 
 
 def _is_slower(a: Step, b: Step) -> bool:

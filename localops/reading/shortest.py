@@ -129,7 +129,7 @@ def _may_pair(a: Step, b: Step) -> bool:
 
 
 def _common(a: Sequence[Step], b: Sequence[Step], direction: int) -> int:
-    """Return how many equal steps two lists begin or end with; to pair them is never dearer."""
+    """Return how many equal steps two lists begin or end with; to pair them never costs more."""
     pairs = enumerate(zip(a[::direction], b[::direction], strict=False))
     differing = (place for place, (one, other) in pairs if one.keys[-1] != other.keys[-1])
     return next(differing, min(len(a), len(b)))

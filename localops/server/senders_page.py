@@ -22,7 +22,7 @@ _COLUMNS = (
     ("Rows", "num"),
     ("Release", ""),
 )
-_ABOUT = "Each journal is a line. A machine with nothing to send is silent, too."
+_ABOUT = "One line for each journal. A machine that has nothing to send counts as silent, too."
 _NOTHING = """<p class="empty" id="empty">No machine has sent rows yet: run <code>localops sync</code> on one.</p>"""
 _SECOND = 1_000_000_000
 

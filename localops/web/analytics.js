@@ -76,8 +76,8 @@ function drawTotals(change) {
   ]);
 }
 
-const RATE = "Tokens out, by the time that the calls took";
-const CACHED = "Of the input tokens of calls that say how many were read from a cache";
+const RATE = "Output tokens divided by the duration of the calls";
+const CACHED = "Share of the input tokens that were read from a cache, of the calls that report it";
 const rate = (value) => (value === null ? "" : value < 10 ? value.toFixed(1) : count(Math.round(value)));
 const shareOf = (value) => (value === null ? "" : percent(value));
 
@@ -221,13 +221,13 @@ const tokens = number(
 );
 
 const SPEEDS = [
-  seconds("p50", rank("p50"), { hint: "Half of the calls took no longer" }),
+  seconds("p50", rank("p50"), { hint: "Half of the calls took at most this long" }),
   seconds("p90", rank("p90"), { isSpare: true }),
   seconds("p99", rank("p99")),
 ];
 const OF_MODELS = [
   seconds("First token", rank("p50", "first_token"), {
-    hint: "Half of the calls began to answer by then",
+    hint: "Half of the calls began to answer within this time",
     isSpare: true,
   }),
   number("Tokens/s", (row) => row.tokens_per_second, rate, { hint: RATE, isSpare: true }),
@@ -250,7 +250,7 @@ const failedOf = (by) =>
     { kind: (row) => row.failed > 0 && "failed" },
   );
 const failedShare = number("Share", (row) => (row.events ? row.failed / row.events : null), shareOf, {
-  hint: "Of these, failed",
+  hint: "Share of the calls that failed",
   isSpare: true,
 });
 

@@ -47,7 +47,7 @@ const place = (one) =>
 const sessionLink = (one) =>
   make("a", { href: url(`s/${one.session_id}`), title: one.session_name }, one.session_name || "unnamed");
 
-const called = (one) => (one.kind === "tool" ? one.tool || "nameless tool" : one.model || "unknown model");
+const called = (one) => (one.kind === "tool" ? one.tool || "unnamed tool" : one.model || "unknown model");
 
 /** Return what was called and given; of a failed call first how it failed. */
 function what(one) {
@@ -104,7 +104,7 @@ function groupColumns(by) {
     ["cost", "Cost", "num cost", (one) => (one.cost_nano || one.llm_calls ? cost(one) : "")],
     OF_ARGUMENTS.has(by)
       ? ["", "Failed with", "examples", (one) => (one.failed ? examples(one, reason) : "")]
-      : ["", "For example, failed first", "examples", (one) => examples(one, (each) => each.input || reason(each))],
+      : ["", "Examples, failed ones first", "examples", (one) => examples(one, (each) => each.input || reason(each))],
   ];
 }
 
@@ -124,11 +124,11 @@ function common(by, one) {
     return make(
       "div",
       { class: "line", title: one.arguments },
-      make("a", { class: "name", href: to }, one.tool || "nameless tool"),
+      make("a", { class: "name", href: to }, one.tool || "unnamed tool"),
       make("span", { class: "preview args" }, one.arguments || "no arguments"),
       by === "repeat" && make("span", { class: "in" }, "in ", sessionLink(one)),
     );
-  return make("a", { class: by === "prompt" ? "preview" : "name", href: to, title: one[by] }, one[by] || "nameless");
+  return make("a", { class: by === "prompt" ? "preview" : "name", href: to, title: one[by] }, one[by] || "unnamed");
 }
 
 // Characters of a word before the place where it differs from others.
@@ -184,8 +184,7 @@ export function row(by, one) {
   );
 }
 
-const FAILED =
-  "LLM and tool calls that failed. Errors, as in Analytics, also counts what was raised or recorded outside of calls.";
+const FAILED = "LLM and tool calls that failed. Errors in Analytics also counts errors outside of calls.";
 
 /** Return the figures of all calls as one line. */
 export function sums(one) {
@@ -198,6 +197,6 @@ export function sums(one) {
       : "none failed",
     one.llm_calls ? cost(one) : money(one.cost_nano),
     `${short(one.tokens_in + one.tokens_out)} tokens`,
-    `${duration(one.seconds)} in all`,
+    `${duration(one.seconds)} in total`,
   ];
 }

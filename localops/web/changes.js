@@ -35,7 +35,7 @@ export function marked({ texts: [one, other], same_before, is_cut }) {
     pieces.map(([kind, text], at) =>
       kind === "same" ? folded(text, at > 0, at < pieces.length - 1) : make(kind, {}, text),
     ),
-    is_cut ? note("\n… the rest is not shown: open the events for all of it") : null,
+    is_cut ? note("\n… the rest is not shown: open the events to see it") : null,
   );
 }
 

@@ -3,6 +3,7 @@
 import { ask, byId, data, make, notice, shortcut } from "./base.js";
 import { change, costChange, marked } from "./changes.js";
 import { cost, count, duration, eventCost, many, money } from "./formats.js";
+import { heads, line, table } from "./table.js";
 import { stamp } from "./times.js";
 import { url } from "./url.js";
 
@@ -43,7 +44,7 @@ async function show() {
       make("a", { class: "button", href: url(`compare?${swapped}`) }, `Swap A and ${letterOf(other)}`),
       make("a", { class: "button", href: url("compare") }, "Other runs"),
     ),
-    heads(sessions),
+    cards(sessions),
     ids.length > 2 ? several(sessions, other) : figures(comparison),
     ...tree(comparison, letterOf(other)),
   );
@@ -58,61 +59,44 @@ function several(sessions, other) {
     params.set("with", sessions[number].session_id);
     return url(`compare?${params}`);
   };
-  const head = (one, number) =>
-    make(
-      "th",
-      { scope: "col", class: "num" },
+  const head = (one, number) => [
+    [
       `${letterOf(number)}: `,
       make("a", { href: url(`s/${one.session_id}`), title: stamp(one.began) }, one.name || "unnamed"),
-    );
+    ],
+    "num",
+  ];
   const cell =
     ([label, value, text]) =>
     (one, number) => {
       const by = label === "Cost" ? costChange(sessions[0], one) : change(value(sessions[0]), value(one), text);
-      return make("td", { class: "num" }, text(value(one), one), number ? [" ", make("small", {}, by)] : null);
+      return [text(value(one), one), number ? [" ", make("small", {}, by)] : null];
     };
-  const row = (figure) => make("tr", {}, make("th", { scope: "row" }, figure[0]), sessions.map(cell(figure)));
   const events = (_, number) =>
-    make(
-      "td",
-      { class: "num" },
-      !number || number === other
-        ? "below"
-        : make(
-            "a",
-            { href: pair(number), onclick: (event) => void (event.currentTarget.href = pair(number)) },
-            `A and ${letterOf(number)}`,
-          ),
-    );
+    !number || number === other
+      ? "below"
+      : make(
+          "a",
+          { href: pair(number), onclick: (event) => void (event.currentTarget.href = pair(number)) },
+          `A and ${letterOf(number)}`,
+        );
+  const rows = [
+    line(
+      "State",
+      sessions.map((one) => one.state),
+    ),
+    ...FIGURES.map((figure) => line(figure[0], sessions.map(cell(figure)))),
+    line("Events", sessions.map(events)),
+  ];
   return make(
     "section",
     { class: "chart several" },
     make("h2", {}, "Figures"),
-    make(
-      "div",
-      { class: "table-wrap", tabindex: 0 },
-      make(
-        "table",
-        {},
-        make("thead", {}, make("tr", {}, make("th", { scope: "col" }, "Figure"), sessions.map(head))),
-        make(
-          "tbody",
-          {},
-          make(
-            "tr",
-            {},
-            make("th", { scope: "row" }, "State"),
-            sessions.map((one) => make("td", { class: "num" }, one.state)),
-          ),
-          FIGURES.map(row),
-          make("tr", {}, make("th", { scope: "row" }, "Events"), sessions.map(events)),
-        ),
-      ),
-    ),
+    table([["Figure"], ...sessions.map(head)], rows, { tabindex: 0 }),
   );
 }
 
-function heads(sessions) {
+function cards(sessions) {
   const head = (one, number) =>
     make(
       "section",
@@ -136,39 +120,18 @@ function heads(sessions) {
 }
 
 function figures({ a, b }) {
-  const row = ([label, value, text]) =>
-    make(
-      "tr",
-      {},
-      make("th", { scope: "row" }, label),
-      make("td", { class: "num" }, text(value(a), a)),
-      make("td", { class: "num" }, text(value(b), b)),
-      make("td", { class: "num" }, label === "Cost" ? costChange(a, b) : change(value(a), value(b), text)),
-    );
+  const rows = FIGURES.map(([label, value, text]) =>
+    line(label, [
+      text(value(a), a),
+      text(value(b), b),
+      label === "Cost" ? costChange(a, b) : change(value(a), value(b), text),
+    ]),
+  );
   return make(
     "section",
     { class: "chart sums" },
     make("h2", {}, "Figures"),
-    make(
-      "div",
-      { class: "table-wrap" },
-      make(
-        "table",
-        {},
-        make(
-          "thead",
-          {},
-          make(
-            "tr",
-            {},
-            ["Figure", "A", "B", "Difference"].map((label, i) =>
-              make("th", { scope: "col", class: i ? "num" : null }, label),
-            ),
-          ),
-        ),
-        make("tbody", {}, FIGURES.map(row)),
-      ),
-    ),
+    table(heads(["Figure", "A", "B", "Difference"]), rows),
   );
 }
 
@@ -215,7 +178,7 @@ function tree(comparison, letter) {
     drawn = Math.min(shown.length, drawn + PAGE);
     more.replaceChildren(
       ...(drawn < shown.length
-        ? [make("button", { type: "button", onclick: extend }, `Show more of ${count(shown.length)}`)]
+        ? [make("button", { type: "button", onclick: extend }, `Show more (${count(drawn)} of ${count(shown.length)})`)]
         : []),
     );
   };
@@ -230,8 +193,17 @@ function tree(comparison, letter) {
     const spent = costs.some((one) => one === null) ? `${signed(sum)} + ?` : sum ? signed(sum) : "";
     note.textContent = unlike.length
       ? `${many(unlike.length, "event")} of ${count(comparison.lines.length)} differ${spent && `: ${spent}`}`
-      : "Every event has the same input and output";
+      : "All events have the same input and output";
   };
+  const columns = [
+    "Event",
+    "A duration",
+    `${letter} duration`,
+    "Difference",
+    "A cost",
+    `${letter} cost`,
+    "Cost difference",
+  ];
   shortcut("d", "Only differences", () => only.click());
   draw();
   return [
@@ -244,35 +216,9 @@ function tree(comparison, letter) {
         { class: "bar" },
         make("label", {}, only, " only differences"),
         note,
-        comparison.cut ? make("span", { class: "pending" }, "Only the first 5 000 events of each are compared") : null,
+        comparison.cut ? make("span", { class: "pending" }, "Only the first 5,000 events of each are compared") : null,
       ),
-      make(
-        "div",
-        { class: "table-wrap" },
-        make(
-          "table",
-          {},
-          make(
-            "thead",
-            {},
-            make(
-              "tr",
-              {},
-              [
-                "Event",
-                "A duration",
-                `${letter} duration`,
-                "Difference",
-                "A cost",
-                `${letter} cost`,
-                "Cost difference",
-                "Differs",
-              ].map((label, i) => make("th", { scope: "col", class: i && i < 7 ? "num" : null }, label)),
-            ),
-          ),
-          body,
-        ),
-      ),
+      table([...heads(columns), ["Differs"]], body),
       more,
     ),
   ];
@@ -293,7 +239,7 @@ function pair(line, { a, b }, letter) {
     line.input_differs && make("span", { class: "tag differs" }, "input"),
     line.output_differs && make("span", { class: "tag differs" }, "output"),
     ...line.marks
-      .filter((mark) => mark === "slower" || mark === "dearer")
+      .filter((mark) => mark === "slower" || mark === "costlier")
       .map((mark) => make("span", { class: "tag only-a" }, mark)),
     line.a &&
       line.b &&
@@ -359,7 +305,7 @@ function pair(line, { a, b }, letter) {
 /** Return by how much more a line cost in the second session; nothing where neither cost anything. */
 function costDifference(line) {
   const by = costOf(line);
-  if (by === null) return make("span", { class: "faint", title: "The cost of one is not known" }, "?");
+  if (by === null) return make("span", { class: "faint", title: "The cost of one call is not known" }, "?");
   return by ? make("span", { class: by > 0 ? "more" : "less" }, signed(by)) : "";
 }
 

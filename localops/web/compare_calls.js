@@ -5,6 +5,7 @@ import { change, marked } from "./changes.js";
 import { choice, menu } from "./filters.js";
 import { count, duration, eventCost, money } from "./formats.js";
 import { keyed } from "./keyed.js";
+import { line, table } from "./table.js";
 import { when } from "./times.js";
 import { url } from "./url.js";
 
@@ -111,7 +112,7 @@ function chooser(letter, session, chosen, go) {
         ),
       ),
     );
-    if (listed && !entries.length) values.replaceChildren(notice("No call like this.", "faint small"));
+    if (listed && !entries.length) values.replaceChildren(notice("No matching call.", "faint small"));
   };
   input.addEventListener("input", draw);
   element.addEventListener("toggle", async () => {
@@ -128,35 +129,17 @@ function chooser(letter, session, chosen, go) {
 }
 
 function figures(run, a, b) {
-  const head = (letter, one) =>
-    make(
-      "th",
-      { scope: "col", class: "num" },
-      `${letter}: `,
-      make("a", { href: url(`s/${run.session_id}?event=${one.entry || one.seq}`) }, nameOf(one)),
-    );
-  const row = ([label, value, text]) =>
-    make(
-      "tr",
-      {},
-      make("th", { scope: "row" }, label),
-      [a, b].map((one) => make("td", { class: "num" }, shown(label, one, value(one), text))),
-      make("td", { class: "num" }, change(value(a), value(b), text)),
-    );
-  const heads = [make("th", { scope: "col" }, "Figure"), head("A", a), head("B", b)];
+  const head = (letter, one) => [
+    [`${letter}: `, make("a", { href: url(`s/${run.session_id}?event=${one.entry || one.seq}`) }, nameOf(one))],
+    "num",
+  ];
+  const rows = FIGURES.map(([label, value, text]) =>
+    line(label, [...[a, b].map((one) => shown(label, one, value(one), text)), change(value(a), value(b), text)]),
+  );
   return make(
     "section",
     { class: "chart sums" },
-    make(
-      "div",
-      { class: "table-wrap" },
-      make(
-        "table",
-        {},
-        make("thead", {}, make("tr", {}, heads, make("th", { scope: "col", class: "num" }, "Difference"))),
-        make("tbody", {}, FIGURES.map(row)),
-      ),
-    ),
+    table([["Figure"], head("A", a), head("B", b), ["Difference", "num"]], rows),
   );
 }
 

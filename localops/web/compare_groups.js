@@ -5,6 +5,7 @@ import { FilterBar } from "./filters.js";
 import { count, duration, many, money, percent } from "./formats.js";
 import { patchChildren } from "./keyed.js";
 import { address, filtersOf, parsed, search } from "./query.js";
+import { heads, table } from "./table.js";
 import { url } from "./url.js";
 
 const SIDES = ["a", "b"];
@@ -53,7 +54,7 @@ export function groups(place) {
     if (!a || !b) return patchChildren(result, [make("p", { class: "faint" }, "Choose a filter for each group.")]);
     try {
       const reply = await ask("compare/groups", { a, b }, { signal });
-      patchChildren(result, table(reply));
+      patchChildren(result, averages(reply));
     } catch (error) {
       if (error.name !== "AbortError") result.replaceChildren(notice(error.message, "problem"));
     }
@@ -118,9 +119,8 @@ function swap() {
   dispatchEvent(new PopStateEvent("popstate"));
 }
 
-function table({ a, b, figures, scores }) {
-  const heads = ["", "A", "B", "Difference"];
-  const line = (label, text, one, good, isCounted) =>
+function averages({ a, b, figures, scores }) {
+  const row = (label, text, one, good, isCounted) =>
     make(
       "tr",
       {},
@@ -146,50 +146,31 @@ function table({ a, b, figures, scores }) {
       "Averages ",
       make("button", { type: "button", class: "quiet small", "data-key": "swap", onclick: swap }, "Swap A and B"),
     ),
-    make(
-      "div",
-      { class: "table-wrap" },
-      make(
-        "table",
-        {},
-        make(
-          "thead",
-          {},
-          make(
-            "tr",
-            {},
-            heads.map((label, at) => make("th", { scope: "col", class: at ? "num" : null }, label || "Figure")),
-          ),
-        ),
-        make(
-          "tbody",
-          {},
-          figures.map((one) => {
-            const [label, text, good] = FIGURES[one.name];
-            return line(label, text, one, good, one.name === "success_rate");
-          }),
-          scores.map((one) =>
-            line(
-              `${one.name}${one.label ? ` = ${one.label}` : ""} (${one.by})`,
-              one.type === "number" ? average : percent,
-              one,
-              0,
-              true,
-            ),
-          ),
+    table(heads(["Figure", "A", "B", "Difference"]), [
+      figures.map((one) => {
+        const [label, text, good] = FIGURES[one.name];
+        return row(label, text, one, good, one.name === "success_rate");
+      }),
+      scores.map((one) =>
+        row(
+          `${one.name}${one.label ? ` = ${one.label}` : ""} (${one.by})`,
+          one.type === "number" ? average : percent,
+          one,
+          0,
+          true,
         ),
       ),
-    ),
+    ]),
     make(
       "p",
       { class: "faint small" },
-      "Means, with 95 % intervals. A difference in bold has an interval without zero. ",
+      "Means with 95 % confidence intervals. The interval of a difference in bold does not contain zero. ",
       left.join("; "),
     ),
   ];
 }
 
-/** Return an interval; nothing where there is none, or where all values are the same. */
+/** Return an interval as text, empty for a single value or equal ones. */
 const range = (low, high, text) => (low === null || low === high ? "" : `(${text(low)} … ${text(high)})`);
 
 /** Return a mean with its interval, and of how many, where no other line shows that. */

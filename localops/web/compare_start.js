@@ -88,7 +88,11 @@ class RunMenu {
       );
     };
     keyed(this.values, sessions.map(entry));
-    this.note.textContent = !sessions.length ? "No run like this." : isCut ? "There are more: type a part of one." : "";
+    this.note.textContent = !sessions.length
+      ? "No matching run."
+      : isCut
+        ? "There are more: type a part of a name."
+        : "";
   }
 
   _choose(one) {
@@ -132,7 +136,7 @@ export async function start(place, known) {
         runs.map((run) => run.element),
         go,
       ),
-      make("p", { class: "faint small" }, "More than two: tick them in the list of sessions, then Compare."),
+      make("p", { class: "faint small" }, "To compare more than two, tick them in the list of sessions."),
     ),
     make(
       "section",
@@ -141,7 +145,7 @@ export async function start(place, known) {
       make(
         "p",
         {},
-        "Averages with their intervals, of runs with one tag and those with another, or by any other filter.",
+        "Averages with confidence intervals: runs with one tag beside those with another, or any two filters.",
       ),
       make("p", {}, make("a", { class: "button", href: url("compare?group_a=&group_b=") }, "Choose groups")),
     ),

@@ -155,7 +155,7 @@ export class Figures {
       events.filter((at) => run.took[at] >= 0),
       (at) => run.took[at] / 1e6,
     ).sort();
-    if (!took.length) return box(title, make("p", { class: "faint" }, "None finished"));
+    if (!took.length) return box(title, make("p", { class: "faint" }, "No call has ended"));
     const power = (value) => Math.floor(Math.log2(Math.max(value, 1e-3)) * 2);
     const low = power(took[0]),
       high = power(took.at(-1)),

@@ -201,9 +201,9 @@ class FacetMenu {
       entries.map(([value, amount]) => this.entry(value, amount, wanted.includes(value), excluded.includes(value))),
     );
     const notes = [
-      !entries.length && "Nothing like this.",
-      this.cut && "There are more: type a part of a value.",
-      !this.exact && "Counted over the newest sessions.",
+      !entries.length && "No matching value.",
+      this.cut && "There are more: type a part of a value to find it.",
+      !this.exact && "Counted in the newest sessions only.",
     ].filter(Boolean);
     this.note.hidden = !notes.length;
     this.note.textContent = notes.join(" ");
@@ -526,7 +526,7 @@ export class ViewsMenu {
     } catch (error) {
       if (error.status !== 409) return void say(error.message);
       this.offer(name);
-      return void say(`There is a view ${name} already: press Replace to replace it`);
+      return void say(`A view named ${name} exists: press Replace to overwrite it`);
     }
     const secrets = saved.redacted ? "; its secrets were replaced, as in all that is recorded" : "";
     say(`View ${saved.name} ${this.taken === name ? "replaced" : "saved"}${secrets}`);

@@ -125,7 +125,7 @@ export class Head {
         !this.page.running && [`${many(one.unfinished, "operation")} did not finish. `, ...this._died()],
       one.budget?.reached_at && spent(one.budget),
       one.late && `${many(one.late, "event")} recorded after the end of the session.`,
-      one.spilled && `${many(one.spilled, "event")} came through a spill file.`,
+      one.spilled && `${many(one.spilled, "event")} came from a spill file.`,
     ].filter(Boolean);
     const isLoud = !QUIET_STATES.has(one.state);
     const rows = notices.map((text) => make("p", {}, text));
@@ -292,7 +292,8 @@ function ran(one) {
     ),
     processes.length > 0 && block(processes.length === 1 ? "Process" : "Processes", processes),
     remotes.length > 0 && block("Sync", remotes),
-    one.metadata_only && block("Content", make("p", {}, "Left out: it came through a metadata-only remote.")),
+    one.metadata_only &&
+      block("Content", make("p", {}, "Not here: this session was sent without content (a metadata-only remote).")),
     Object.keys(one.metadata || {}).length > 0 && block("Metadata", facts(one.metadata)),
     Object.keys(one.host_env || {}).length > 0 && block("Environment", facts(one.host_env)),
   ];

@@ -43,14 +43,19 @@ function nested(run, now) {
     let here = parent[at] < 0 ? 0 : Math.min(line[parent[at]] + 1, MOST.nesting - 1);
     while (here < MOST.nesting - 1 && until[here] > run.start[at]) here += 1;
     line[at] = here;
-    while (lines.length <= here) {
-      lines.push([]);
-      until.push(-Infinity);
-    }
-    lines[here].push(at);
-    until[here] = Math.max(until[here], run.end(at, now));
+    put(lines, until, here, at, run.end(at, now));
   }
   return lines;
+}
+
+/** Add an event to a line, and note until when that is taken. */
+function put(lines, until, here, at, end) {
+  while (lines.length <= here) {
+    lines.push([]);
+    until.push(-Infinity);
+  }
+  lines[here].push(at);
+  until[here] = Math.max(until[here], end);
 }
 
 function pack(run, events, now, most) {
@@ -60,12 +65,7 @@ function pack(run, events, now, most) {
     let here = 0;
     while (here < lines.length && until[here] > run.start[at]) here += 1;
     if (here >= most) here = most - 1;
-    if (here === lines.length) {
-      lines.push([]);
-      until.push(-Infinity);
-    }
-    lines[here].push(at);
-    until[here] = Math.max(until[here], run.end(at, now));
+    put(lines, until, here, at, run.end(at, now));
   }
   return lines;
 }

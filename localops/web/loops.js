@@ -2,6 +2,7 @@
 
 import { ask, byId, data, make } from "./base.js";
 import { url } from "./url.js";
+import { section } from "./why.js";
 
 // Marks that are known, by session, with the number of tool calls they were made for.
 const known = new Map();
@@ -85,11 +86,3 @@ export function loops(one, { onKnown, open }) {
   }
   return box;
 }
-
-const section = ({ title, sentences }) =>
-  make(
-    "div",
-    {},
-    make("h3", {}, title),
-    sentences.map((sentence) => make("p", {}, sentence)),
-  );

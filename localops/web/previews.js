@@ -71,6 +71,6 @@ export function again(page, seq) {
   const rounds = page.repeats.get(seq);
   if (rounds === undefined) return null;
   return rounds
-    ? make("span", { class: "tag loops again", title: `Made ${rounds} times, with the same result` }, `×${rounds}`)
-    : make("span", { class: "again faint", title: "Repeats an earlier call, with the same result" }, "again");
+    ? make("span", { class: "tag loops again", title: `Called ${rounds} times with the same result` }, `×${rounds}`)
+    : make("span", { class: "again faint", title: "Repeats an earlier call with the same result" }, "again");
 }

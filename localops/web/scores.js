@@ -82,9 +82,9 @@ function form(id) {
       },
     },
     field("name", "Score, such as correct"),
-    field("value", "Value: true, 0.8, good"),
-    field("comment", "Comment; alone, it is a note"),
-    make("button", {}, "Give"),
+    field("value", "Value, such as true, 0.8, good"),
+    field("comment", "Comment (without a score: a note)"),
+    make("button", {}, "Add"),
     make("button", { type: "button", onclick: () => send({ name: "star", value: !isStarred() }) }, "Star"),
   );
   return [made, problem];

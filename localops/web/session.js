@@ -168,7 +168,7 @@ class Page {
         this.isSearched = after === null;
         this.changed();
         if (after === null) this._showAllWithoutMatch();
-        if (after === null && reply.exact === false) say(`More than these ${count(hits.size)} events may match`);
+        if (after === null && reply.exact === false) say(`${count(hits.size)} events match; there may be more`);
       }
     } catch (error) {
       say(error.message);
@@ -257,11 +257,7 @@ class Page {
 }
 
 const nothing = (running) =>
-  notice(
-    running && !isReport
-      ? "No events yet. New ones appear here by themselves."
-      : "Nothing was recorded in this session.",
-  );
+  notice(running && !isReport ? "No events yet. New ones appear here." : "Nothing was recorded in this session.");
 const page = new Page();
 
 // Tabs
@@ -318,7 +314,7 @@ const follower = make(
     class: "small",
     id: "follow",
     "aria-pressed": "false",
-    title: "Go on to the newest event ( f )",
+    title: "Keep the newest event in view ( f )",
     hidden: !page.isLive,
     onclick: () => page.follow(!page.follows),
   },
@@ -333,7 +329,7 @@ for (const type of ["input", "search"]) {
   });
 }
 byId("choose").append(follower, search, chips);
-// Who scrolls back wants to read.
+// To scroll back is to read: the view stays there.
 byId("view").addEventListener("wheel", (event) => event.deltaY < 0 && page.follows && page.follow(false), {
   passive: true,
 });

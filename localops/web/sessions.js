@@ -207,10 +207,10 @@ function hint() {
   const text = plain(first(parsed(), "text"));
   if (!text) return "";
   if (text.includes('"'))
-    return "Words in quotes are looked for whole and side by side; without quotes, their beginnings are enough.";
+    return "Words in quotes must match exactly, side by side. Without quotes, the beginning of a word is enough.";
   return /\s/.test(text)
-    ? "One event must have all words: each by its beginning, those of one or two letters whole. Try fewer words."
-    : "A word is looked for by its beginning: try fewer letters.";
+    ? "All words must be in one event. The beginning of a word is enough, if it has three letters. Try fewer words."
+    : "The beginning of a word is enough: try fewer letters.";
 }
 
 function emptiness() {
@@ -219,7 +219,7 @@ function emptiness() {
       "div",
       { class: "empty", id: "empty" },
       make("p", {}, unsearched ? "No match so far." : "No session matches these filters."),
-      make("p", { class: "faint small" }, hint() || "Remove one of them above, or start again."),
+      make("p", { class: "faint small" }, hint() || "Remove a filter above, or show all sessions."),
       make("button", { type: "button", onclick: () => bar.clear() }, "Show all sessions"),
     );
   }

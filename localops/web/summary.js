@@ -51,7 +51,7 @@ function draw(now, before, since) {
           "dd",
           {
             class: label === "Errors" && now.errors ? "failed" : null,
-            title: now.exact ? null : "At most: the sessions have all these words, but maybe not in one event",
+            title: now.exact ? null : "Upper limit: each session has all of these words, but perhaps not in one event",
           },
           now.exact || label === "Success" ? "" : "≤ ",
           text(now),

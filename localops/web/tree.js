@@ -41,7 +41,7 @@ export class Tree {
         "div",
         { class: "columns", "aria-hidden": "true" },
         make("span", {}, "Event"),
-        make("span", { class: "wide", title: "Where each event is within the one around it" }, "Within parent"),
+        make("span", { class: "wide", title: "When each event ran within its parent" }, "Within parent"),
         make("span", { class: "num" }, "Duration"),
         make("span", { class: "num wide" }, "Tokens"),
         make("span", { class: "num" }, "Cost"),

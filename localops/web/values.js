@@ -6,6 +6,7 @@ import { bytes, count } from "./formats.js";
 import { json, parsed } from "./json.js";
 import { drawn, isMarked } from "./markdown.js";
 import { media, mediaOf } from "./media.js";
+import { table } from "./table.js";
 
 export { json, parsed };
 
@@ -23,7 +24,7 @@ export function shown(value) {
   if (picture) return media(picture);
   if (typeof value === "string") return prose(value);
   if (isConversation(value)) return make("div", {}, [value].flat().map(message));
-  if (isTable(value)) return table(value);
+  if (isTable(value)) return records(value);
   return json(value);
 }
 
@@ -138,7 +139,7 @@ function kept(value) {
     make(
       "p",
       { class: "faint" },
-      `… ${bytes(value.$len)} in all, stored beside the journal as ${value.$blob.slice(0, 12)}…`,
+      `… the beginning of ${bytes(value.$len)}, stored beside the journal as ${value.$blob.slice(0, 12)}…`,
     ),
   );
   return box;
@@ -161,7 +162,7 @@ function isTable(value) {
   );
 }
 
-function table(value) {
+function records(value) {
   const names = [...new Set(value.flatMap(Object.keys))];
   const isNumber = (name) => value.every((each) => typeof (each[name] ?? 0) === "number");
   const kinds = names.map((name) => (isNumber(name) ? "num" : null));
@@ -189,23 +190,10 @@ function table(value) {
   });
   offer();
   box.append(
-    make(
-      "div",
-      { class: "table-wrap", tabindex: 0 },
-      make(
-        "table",
-        {},
-        make(
-          "thead",
-          {},
-          make(
-            "tr",
-            {},
-            names.map((name, at) => make("th", { class: kinds[at] }, name)),
-          ),
-        ),
-        body,
-      ),
+    table(
+      names.map((name, at) => [name, kinds[at]]),
+      body,
+      { tabindex: 0 },
     ),
     more,
     make("button", { type: "button", class: "quiet small raw", onclick: () => box.replaceWith(json(value)) }, "JSON"),

@@ -23,7 +23,8 @@ export function why(select) {
   return box;
 }
 
-const section = ({ title, sentences }, select) =>
+/** Return a part of a page of sentences. */
+export const section = ({ title, sentences }, select) =>
   make(
     "div",
     {},

@@ -45,9 +45,9 @@ def test_what_differs_is_shown_below_the_totals(runs: tuple[str, str], command: 
     assert (code, err) == (0, "")
     assert re.search(r"^tool calls +3 +3$", out, re.MULTILINE)
     assert re.search(r"^cost +\$0.001000 +\$0.009000 +\+800%$", out, re.MULTILINE)
-    assert "1 added, 1 removed, 2 changed, 1 dearer, 2 steps the same" in out
+    assert "1 added, 1 removed, 2 changed, 1 costlier, 2 steps the same" in out
     lines = out.splitlines()
-    assert "~ llm gpt-4o  gpt-4o-mini → gpt-4o; dearer: $0.001000 → $0.009000" in lines
+    assert "~ llm gpt-4o  gpt-4o-mini → gpt-4o; costlier: $0.001000 → $0.009000" in lines
     at = lines.index("  operation look up")
     assert lines[at + 1 : at + 5] == [
         "~   tool search  other arguments",
@@ -72,7 +72,7 @@ def test_the_words_say_how_a_step_differs(journal: Journal, command: Command) ->
     assert code == 0
     notes = {line.split("  ")[0].lstrip("~!*$+- "): line.split("  ", 1)[1:] for line in out.splitlines() if line}
     assert notes["tool slow"] == ["slower: 10ms → 2.5s"]
-    assert notes["llm gpt-4o-mini"] == ["dearer: $0.001000 → $0.003000; tokens: 100 + 20 → 4000 + 60"]
+    assert notes["llm gpt-4o-mini"] == ["costlier: $0.001000 → $0.003000; tokens: 100 + 20 → 4000 + 60"]
     assert notes["llm gpt-4o"] == ["gpt-4o-mini → gpt-4o"]
     assert notes["tool breaks"] == ["failed now"]
     assert notes["tool heals"] == ["fixed now"]

@@ -74,7 +74,7 @@ def test_another_model_is_the_same_call(tmp_path: Path) -> None:
         comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
     [line] = comparison["lines"]
     assert line["name"] == "gpt-4o-mini → gpt-4o"
-    assert line["marks"] == ["changed", "dearer"]
+    assert line["marks"] == ["changed", "costlier"]
     assert (comparison["counts"]["changed"], comparison["counts"]["added"]) == (1, 0)
 
 

@@ -128,7 +128,7 @@ def test_filters_are_those_of_the_list(looking: Visit) -> None:
     chips.first.click()
     _menu(page, "Sessions").locator("summary", has_text="Tag").click()
     page.get_by_label("Find tag").fill("nothing")
-    expect(page.locator(".sub[open] p")).to_have_text("Nothing like this.")
+    expect(page.locator(".sub[open] p")).to_have_text("No matching value.")
     page.get_by_label("Find tag").fill("loop")
     page.locator(".sub[open] .not", has_text="≠").click()
     expect(chips).to_have_text("not Tag: loop ×")

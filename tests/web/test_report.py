@@ -216,3 +216,19 @@ def test_it_can_be_used_by_everybody(chromium: Browser, file: Path, scheme: Lite
             page.locator("#view > *").first.wait_for()
             problems[view] = visit.unusable()
     assert not any(problems.values()), problems
+
+
+def test_a_phone_shows_the_whole_name_and_a_short_timeline_is_short(chromium: Browser, file: Path) -> None:
+    """The name takes as many lines as it needs; the pane of a few lines ends below them."""
+    with opened(chromium, file, 390) as page:
+        page.locator("#rows a", has_text="a night in the forest").click()
+        page.locator(".timeline canvas").first.wait_for()
+        page.evaluate("document.querySelector('#head h1').textContent += ' where a fox and a badger met at dusk'")
+        fits = "name => name.scrollWidth <= name.clientWidth && name.scrollHeight <= name.clientHeight + 1"
+        assert page.locator("#head h1").evaluate(fits)
+        lines = page.locator(".timeline .scroll").bounding_box()
+        pane = page.locator(".timeline").bounding_box()
+        assert lines
+        assert pane
+        assert pane["y"] + pane["height"] - lines["y"] - lines["height"] <= 2
+        assert pane["height"] < 300

@@ -19,7 +19,7 @@ def test_a_session_is_judged_on_its_page(chromium: Browser, tmp_path: Path) -> N
         fold = visit.page.locator("#scores")
         fold.locator("summary").click()
         fields = {name: fold.locator(f"input[name={name}]") for name in ("name", "value", "comment")}
-        give, star = fold.get_by_role("button", name="Give"), fold.get_by_role("button", name="Star")
+        give, star = fold.get_by_role("button", name="Add"), fold.get_by_role("button", name="Star")
 
         def judge(**words: str) -> None:
             for name, field in fields.items():
