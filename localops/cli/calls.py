@@ -24,6 +24,8 @@ if TYPE_CHECKING:
 
 # The names of orders on the command line, where they differ.
 _SORTS = {"took": "seconds"}
+# Characters of a prompt that others begin with, too.
+_BEGIN = 24
 _COLUMNS = ("event", "began", "session", "call", "took", "first token", "tokens", "cost", "what came of it")
 _GROUPED = ("calls", "failed", "total", "median", "p95", "tokens", "cost")
 
@@ -272,6 +274,11 @@ def _named(by: str, line: Facts) -> str:
     if by in ("arguments", "repeat"):
         session = f" in {line['session_name'] or line['session_id'][:13]}" if by == "repeat" else ""
         return f"{line['tool'] or common.NAMELESS} {line['arguments']}{session}"
+    if by == "prompt" and line["differs"]:
+        # What prompts begin with alike is cut, so that the words that differ are in sight.
+        where = line["differs"]
+        words = " ".join(filter(None, (where["lead"], where["text"] or "(ends here)", where["tail"])))
+        return f"{line[by][:_BEGIN]}… {words}"
     return line[by] or (common.NAMELESS if by == "tool" else "no text")
 
 

@@ -6,11 +6,12 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import rows, stored
-from localops.reading import call_search, facts, previews
+from localops.reading import call_search, facts, previews, prompt_differences, prompts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
+    from typing import Any
 
     from localops.reading.call_query import Call, Example, Group, Groups, Place
     from localops.reading.call_search import Wanted
@@ -98,6 +99,10 @@ def groups(by: str, listed: Groups, name_of: Name) -> Facts:
         _group(by, group, examples, name_of, inputs)
         for group, examples in zip(listed.first, listed.examples, strict=True)
     ]
+    if by == "prompt":
+        whole = [inputs.prompt(group, each) for group, each in zip(listed.first, listed.examples, strict=True)]
+        for line, difference in zip(lines, prompt_differences.differences(whole), strict=True):
+            line["differs"] = None if difference is None else difference._asdict()
     return {"by": by, "lines": lines, "more": listed.more}
 
 
@@ -179,15 +184,32 @@ class _Inputs:
                 return text
         return ""
 
+    def prompt(self, group: Group, examples: Sequence[Example]) -> str | None:
+        """Return the whole prompt of a group, of which the table has the beginning; None if it was too much to read."""
+        if not group.cut:
+            return group.text
+        for phase in (rows.DONE, rows.OPEN):
+            if not examples or self._left <= 0:
+                return None
+            call = examples[0].call
+            row = stored.one(call.project.reader, call.id, phase)
+            body = self._body(None if row is None else row.body)
+            if isinstance(body, dict) and (part := prompts.own_part(body)[0]):
+                return prompts.template(part, call.began_ns)
+        return None
+
     def message(self, one: Call) -> str | None:
         """Return what is recorded of the error that a call failed with."""
         bodies = one.project.reader.ask("select body from event where seq = ?", (one.error_seq,))
         return next((self._line("error", body) for (body,) in bodies), None)
 
     def _line(self, kind: str, body: str | None) -> str:
+        return previews.line(kind, self._body(body))
+
+    def _body(self, body: str | None) -> Any:
         self._left -= len(body or "")
         try:
-            return previews.line(kind, encode.loads(body or "{}"))
+            return encode.loads(body or "{}")
         # A damaged body.
         except ValueError:
-            return ""
+            return {}

@@ -8,6 +8,7 @@ from itertools import islice
 
 from localops.encoding import encode
 from localops.reading import analytics, facts
+from localops.reading.prompt_differences import alike
 from localops.reading.run_diff import RunDiff
 from localops.reading.steps import Steps
 
@@ -127,22 +128,9 @@ def _difference(one: str, other: str) -> dict[str, Any]:
 
     Both are cut at the same places, so that a part of one is never shown beside all of the other.
     """
-    before = _same(one, other)
+    before = alike(one, other)
     first = max(0, before - _AROUND)
-    after = _same(one[before:][::-1], other[before:][::-1])
+    after = alike(one[before:][::-1], other[before:][::-1])
     ends = [len(text) - max(0, after - _AROUND) for text in (one, other)]
     texts = [text[first : min(end, first + _CUT)] for text, end in zip((one, other), ends, strict=True)]
     return {"texts": texts, "same_before": first, "is_cut": any(end > first + _CUT for end in ends)}
-
-
-def _same(one: str, other: str) -> int:
-    """Return the length of the common beginning of two texts."""
-    # By bisection, because slices are compared in C.
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

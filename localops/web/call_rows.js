@@ -1,7 +1,7 @@
 // The rows of the page of calls: a call, or a group of calls.
 
 import { make } from "./base.js";
-import { cost, count, duration, eventCost, money, percent, short } from "./formats.js";
+import { cost, count, duration, eventCost, many, money, percent, short } from "./formats.js";
 import { address, changed, filtersOf, first, parsed, search } from "./query.js";
 import { when, zone } from "./times.js";
 import { url } from "./url.js";
@@ -128,8 +128,22 @@ function common(by, one) {
       make("span", { class: "preview args" }, one.arguments || "no arguments"),
       by === "repeat" && make("span", { class: "in" }, "in ", sessionLink(one)),
     );
+  if (by === "prompt" && one.differs) return apartFrom(one, to);
   return make("a", { class: by === "prompt" ? "preview" : "name", href: to, title: one[by] }, one[by] || "unnamed");
 }
+
+// Characters of a prompt that others begin with, too.
+const BEGIN = 24;
+
+/** Return a prompt that begins like others: a few words of that, and what is different. */
+const apartFrom = ({ prompt, differs }, to) =>
+  make(
+    "a",
+    { class: "preview", href: to, title: `${prompt}\n\nDiffers after ${many(differs.after, "character")}` },
+    make("span", { class: "faint" }, `${prompt.slice(0, BEGIN)}… ${differs.lead} `),
+    make("b", {}, differs.text || "(ends here)"),
+    ` ${differs.tail}`,
+  );
 
 // Characters of a word before the place where it differs from others.
 const KEPT = 8;

@@ -186,3 +186,20 @@ def test_a_home_without_calls_says_so(command: Command, as_json: AsJson) -> None
     session.end_session("Success")
     assert command("calls")[1:] == ("", "localops: no calls yet\n")
     assert as_json("calls", "--by", "tool")["lines"] == []
+
+
+def test_prompts_that_begin_alike_are_listed_by_what_differs(as_json: AsJson, command: Command) -> None:
+    """Also far behind the beginning that the table keeps; the sentence of the words is around them."""
+    session = localops.start_session(name="reworded")
+    assert session is not None
+    rules = "\n".join(f"Rule {number}. Keep the words of a ticket as they are." for number in range(40))
+    for word in ("short", "long"):
+        system = {"role": "system", "content": f"{rules}\nAnswer in one {word} sentence. Sign it."}
+        session.record(localops.LLMEvent(model="gpt-4o", prompt=[system, {"role": "user", "content": "?"}]))
+    session.end_session("Success")
+    lines = as_json("calls", "--by", "prompt")["lines"]
+    places = {(line["differs"]["lead"], line["differs"]["text"], line["differs"]["tail"]) for line in lines}
+    assert places == {("Answer in one", word, "sentence.") for word in ("short", "long")}
+    assert {line["differs"]["after"] for line in lines} == {len(rules.replace("\n", "  ")) + len("  Answer in one ")}
+    out = command("calls", "--by", "prompt")[1]
+    assert "Rule 0. Keep the words o… Answer in one short sentence." in out

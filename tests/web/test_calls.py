@@ -203,6 +203,22 @@ def test_no_figure_is_cut(looking: Visit, visit: Visit) -> None:
     assert page.evaluate(cut) == []
 
 
+def test_a_prompt_that_begins_like_others_shows_what_differs(looking: Visit) -> None:
+    """The words that differ are bold, in their sentence, behind a few of those that are alike."""
+    line = {
+        "prompt": "Rule 0. Keep the words of a ticket as they are. Rule 1. Keep",
+        "differs": {"after": 900, "lead": "Answer in one", "text": "<b>short</b>", "tail": "sentence."},
+        "filter": {"prompt": "0123456789abcdef"},
+        "examples": [],
+    }
+    draw = """async (line) => {
+      const link = (await import("/web/call_rows.js")).row("prompt", line).querySelector("a");
+      return [link.textContent, link.querySelector("b").textContent];
+    }"""
+    shown = looking.open("/calls").evaluate(draw, line)
+    assert shown == ["Rule 0. Keep the words o… Answer in one <b>short</b> sentence.", "<b>short</b>"]
+
+
 def test_more_rows_come_while_one_scrolls(looking: Visit) -> None:
     """Each call once, in the order of the server; after a thousand rows, another page goes on."""
     page = looking.open("/calls?sort=tokens&order=asc")
