@@ -1,4 +1,4 @@
-"""`localops sessions`: list sessions, newest first."""
+"""`localops sessions`: list sessions, newest first or in another order."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Order(click.ParamType[str]):
     show_default=True,
     help=f"The greatest first: {', '.join(_ORDERS)} or score:NAME; sessions without that score come last.",
 )
-@click.option("--reverse", is_flag=True, help="With --sort: the least first.")
+@click.option("--reverse", is_flag=True, help="The other way round: oldest first, or with --sort the least first.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
 @click.option("--before", metavar="ID", help="The next page: sessions after this one in the list.")
 @common.place_options
@@ -76,10 +76,10 @@ def sessions(
     **given: Any,
 ) -> None:
     """List sessions, newest first unless --sort names another order; a session must pass every filter."""
-    if before is not None and sort != "began":
-        raise click.UsageError("--before pages through the list by time: leave out --sort, or raise --limit")
-    if reverse and sort == "began":
-        raise click.UsageError("--reverse is for another order than that of time: add --sort")
+    newest_first = sort == "began" and not reverse
+    if before is not None and not newest_first:
+        option = "--reverse" if sort == "began" else "--sort"
+        raise click.UsageError(f"--before pages through the list, newest first: leave out {option}, or raise --limit")
     wanted = filters.chosen(given)
     with common.look(home, project) as opened:
         filters.prepare(opened, wanted)
@@ -87,12 +87,12 @@ def sessions(
         # One more than is shown tells whether there is a next page.
         pick = nsmallest if reverse else nlargest
         key = _order(opened, sort, reverse=reverse)
-        page = list(islice(listed, limit + 1)) if sort == "began" else pick(limit + 1, listed, key=key)
+        page = list(islice(listed, limit + 1)) if newest_first else pick(limit + 1, listed, key=key)
         shown, more = page[:limit], len(page) > limit
         if as_json:
-            _print_json(shown, more and sort == "began")
+            _print_json(shown, more and newest_first)
         elif shown:
-            _print_table(shown, more, sort)
+            _print_table(shown, more, newest_first=newest_first)
         else:
             output.say("no session matches these filters" if wanted != Filters() else opened.nothing_yet())
 
@@ -111,7 +111,7 @@ def _order(opened: Home, sort: str, *, reverse: bool) -> Callable[[Listed], floa
     return lambda listed: means.get((listed.project.name, listed.session), last)
 
 
-def _print_table(shown: list[Listed], more: bool, sort: str) -> None:
+def _print_table(shown: list[Listed], more: bool, *, newest_first: bool) -> None:
     many = len({listed.project.name for listed in shown}) > 1
     now = clock.now_ns()
     on_terminal = common.width() is not None
@@ -133,7 +133,7 @@ def _print_table(shown: list[Listed], more: bool, sort: str) -> None:
         styles={"state": common.state, "errors": common.errors},
     )
     if more:
-        next_page = f"--before {common.short_id(shown[-1].session)}" if sort == "began" else "--limit"
+        next_page = f"--before {common.short_id(shown[-1].session)}" if newest_first else "--limit"
         print(common.dim(f"more: add {next_page}"))
 
 

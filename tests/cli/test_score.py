@@ -153,7 +153,6 @@ def test_lists_are_filtered_and_sorted_by_score(command: Command, as_json: AsJso
     assert "scores" not in command("sessions", "--tag", "nothing")[1]
     assert command("sessions", "--score", "correct<good")[0] == 2
     assert command("sessions", "--sort", "score:")[0] == 2
-    assert command("sessions", "--reverse")[0] == 2
 
 
 def test_averages_are_printed(command: Command, as_json: AsJson) -> None:

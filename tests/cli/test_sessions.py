@@ -51,6 +51,18 @@ def test_every_project_is_listed_newest_first(three: list[localops.Session], as_
     assert _names(as_json("sessions", "--project", "other")) == ["three"]
 
 
+@pytest.mark.parametrize("options", [("--reverse",), ("--sort", "began", "--reverse")])
+def test_the_oldest_can_come_first(
+    three: list[localops.Session], options: tuple[str, ...], as_json: AsJson, command: Command
+) -> None:
+    """With --reverse; such a list has no next page."""
+    assert _names(as_json("sessions", *options)) == ["one", "two", "three"]
+    document = as_json("sessions", *options, "-n", "1")
+    assert (_names(document), document["next_before"]) == (["one"], None)
+    assert "more: add --limit" in command("sessions", *options, "-n", "1")[1]
+    assert "leave out --reverse" in command("sessions", *options, "--before", "last")[2]
+
+
 @pytest.mark.parametrize(
     ("filters", "names"),
     [
