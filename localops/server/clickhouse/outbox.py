@@ -7,6 +7,7 @@ crash undid the transaction is taken over when the hub starts again: it counts o
 from __future__ import annotations
 
 import os
+import threading
 from contextlib import suppress
 from typing import NamedTuple
 
@@ -124,6 +125,8 @@ class Outbox:
         self.has_versions = True
         self._touched: set[bytes] = set()
         self._is_off = False
+        # Held by the thread that writes what comes behind the rows.
+        self.behind = threading.Lock()
         # The file that was made equal to what is stored.
         self.inode = 0
         # How often another hub has stored rows, with another folder, that were or are to be taken over.

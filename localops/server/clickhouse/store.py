@@ -257,6 +257,11 @@ class ClickHouseStore(HomeStore):
     def write_behind(self, project: str) -> None:
         """Write the states of sessions, and delete what is gone or was replaced."""
         kept = self._outboxes[project]
+        # A state that another thread is about to store would not be seen, and would stay beside the newer one.
+        with kept.behind:
+            self._write_all_behind(project, kept)
+
+    def _write_all_behind(self, project: str, kept: Outbox) -> None:
         while True:
             replaced: list[Version] = []
             if kept.has_versions:
