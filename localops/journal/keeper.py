@@ -4,8 +4,10 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from typing import Any, Protocol
+
+    from localops.journal.rows import Row
 
     Execute = Callable[..., Any]
 
@@ -20,6 +22,12 @@ if TYPE_CHECKING:
 
         def begun(self, execute: Execute) -> None:
             """Prepare a transaction that has just begun."""
+
+        def added(self, rows: Sequence[Row], last: int) -> None:
+            """Note in a transaction that rows were inserted one after another, and the seq of the last one.
+
+            It need not be called for every row: a keeper checks whether it knows all that were added.
+            """
 
         def replaced(self, seq: int) -> None:
             """Note in a transaction that the row of a seq was replaced."""

@@ -245,10 +245,13 @@ class _Taking:
     def _write(self, execute: Execute, new: Sequence[Stored]) -> None:
         """Write the new rows, and those that replace others."""
         about = []
-        for row in new:
-            execute(INSERT, row.bare)
+        bare = [row.bare for row in new]
+        for row, columns in zip(new, bare, strict=True):
+            execute(INSERT, columns)
             if row.id in self._about:
                 about.append(execute(_LAST).get)
+        if bare and self.journal.keeper is not None:
+            self.journal.keeper.added(bare, execute(_LAST).get)
         if about:
             scrubbed.add(execute, about)
         if self.scrubbed:

@@ -7,10 +7,16 @@ import json
 import pytest
 
 from localops.journal import rows
+from localops.journal.reader import Reader
 from localops.journal.stored import Stored
+from localops.server.clickhouse import event_rows
 from localops.server.clickhouse.archive import Archive
 from localops.server.clickhouse.migrations import migrate
+from localops.transfer import ingest
+from tests.clickhouse.both import Both
+from tests.clickhouse.programs import PROJECT
 from tests.clickhouse.servers import Server
+from tests.server.hubs import batch_of, session_rows
 
 _ID = bytes.fromhex("01934f0c5f0a7c3b8d1e2f3a4b5c6d7e")
 _TEXTS = [
@@ -52,3 +58,33 @@ def test_rows_come_back_as_they_were(clickhouse: Server, packs: bool) -> None:
         (cache_write, 20_048 if row.session == _ID else 0, 7) for row, cache_write in sent
     ]
     assert [words is None for *_, words, _ in kept] == [text is None or text.isascii() for text in _TEXTS * 2]
+
+
+def test_rows_that_came_together_are_the_same_blocks() -> None:
+    """As those that are read back from a journal, their seqs and tokens beside them."""
+    sent = [(row._replace(seq=5 + place), figure) for place, (row, figure) in enumerate(odd_rows())]
+    known = {row.seq: figure for row, figure in sent if figure is not None}
+    new = event_rows.New([row.bare for row, _ in sent], 5, known)
+    assert list(event_rows.new_blocks("p", [new], 7)) == list(event_rows.blocks("p", sent, 7))
+
+
+def test_what_a_batch_brings_is_stored_as_it_is_read_back(both: Both) -> None:
+    """Also tokens that only the body has, and texts beyond ASCII."""
+    bodies = ['{"cache_write_tokens":7}', '{"cache_write_tokens":"7"}', '{"params":{"q":"Öl"}}']
+    made = [row for body in bodies for row in session_rows(1, body=body)]
+    some = batch_of(made[:3]), batch_of(made[3:], journal="b" * 32)
+    arrived = [ingest.Arrived(each, {}, "k" * 32) for each in some]
+    outcomes = both.store.ingest_together(PROJECT, arrived, by="hub")
+    assert [outcome[0].stored for outcome in outcomes if not isinstance(outcome, Exception)] == [3, 6]
+    with Reader(str(both.mirror / "journal.db")) as reader:
+        columns = ", ".join(("seq", "tokens_cache_write", *rows.COLUMNS))
+        here = reader.ask(f"select {columns} from event where kind <> 'journal' order by seq")
+    seqs, cache_write = zip(*((seq, tokens) for seq, tokens, *_ in here), strict=True)
+    stored = both.store.engine.ask(
+        "select seq, tokens_cache_write, words from lo_event where kind <> 'journal' order by seq"
+    )
+    assert [(seq, tokens) for seq, tokens, _ in stored] == list(zip(seqs, cache_write, strict=True))
+    assert [tokens for tokens in cache_write if tokens] == [7]
+    assert [words for *_, words in stored if words]
+    archived = Archive(both.store.engine, PROJECT).between(0, 10**9)
+    assert archived[-9:] == [Stored(seq, *bare) for seq, _, *bare in here]

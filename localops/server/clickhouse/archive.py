@@ -67,8 +67,15 @@ class Archive:
 
     def put(self, added: Iterable[tuple[Stored, int | None]], rev: int) -> None:
         """Store rows with their seqs, each with its cache-write tokens; they are stored when this returns."""
+        self._put_blocks(event_rows.blocks(self.project, added, rev))
+
+    def put_new(self, added: Sequence[event_rows.New], rev: int) -> None:
+        """Store rows as they came, and the seqs that they got; they are stored when this returns."""
+        self._put_blocks(event_rows.new_blocks(self.project, added, rev))
+
+    def _put_blocks(self, blocks: Iterable[bytes]) -> None:
         self._check_lease()
-        self.engine.put_blocks("lo_event", event_rows.WRITTEN, event_rows.blocks(self.project, added, rev))
+        self.engine.put_blocks("lo_event", event_rows.WRITTEN, blocks)
 
     def put_received(self, batches: Sequence[Received], rev: int) -> None:
         """Store which batches came, or are forgotten."""

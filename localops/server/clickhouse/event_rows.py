@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import islice
+from typing import NamedTuple
 
 from localops.journal.stored import Stored
 from localops.reading.search import Searched, words
@@ -12,6 +13,8 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
+
+    from localops.journal.rows import Row
 
 _IDS = ("id", "session", "parent", "agent")
 _AT = {name: place for place, name in enumerate(Stored._fields)}
@@ -43,28 +46,51 @@ _MOST_DAYS = 49_000
 _ROWS = 5_000
 
 
+class New(NamedTuple):
+    """Rows that came together: without their seqs, which are those from `first` on."""
+
+    rows: Sequence[Row]
+    first: int
+    cache_write: dict[int, int]  # tokens, by seq
+
+
 def blocks(project: str, some: Iterable[tuple[Stored, int | None]], rev: int) -> Iterator[bytes]:
     """Yield rows with their cache-write tokens as blocks of WRITTEN; of an identity the greatest rev counts."""
     each = iter(some)
     while part := list(islice(each, _ROWS)):
-        stored_rows = [row for row, _ in part]
-        columns: dict[str, Sequence[Any]] = dict(zip(READ, zip(*stored_rows, strict=True), strict=True))
-        many = len(part)
-        days = {session: _days_of(session) for session in set(columns["session"])}
-        columns |= {
-            "tokens_cache_write": [cache_write for _, cache_write in part],
-            "project": [project] * many,
-            "day": [days[session] for session in columns["session"]],
-            "words": _words(columns, stored_rows),
-            "rev": [rev] * many,
-        }
-        yield native.block([(name, _TYPES.get(name, _OTHER_TYPE), columns[name]) for name in WRITTEN], many)
+        columns: dict[str, Sequence[Any]] = dict(zip(READ, zip(*(row for row, _ in part), strict=True), strict=True))
+        yield _block(project, columns, [cache_write for _, cache_write in part], rev)
 
 
-def _words(columns: dict[str, Sequence[Any]], stored_rows: Sequence[Stored]) -> Sequence[str | None]:
+def new_blocks(project: str, added: Iterable[New], rev: int) -> Iterator[bytes]:
+    """Yield rows that came together as blocks of WRITTEN."""
+    for new in added:
+        for at in range(0, len(new.rows), _ROWS):
+            part = new.rows[at : at + _ROWS]
+            seqs = range(new.first + at, new.first + at + len(part))
+            columns = {"seq": seqs, **dict(zip(READ[1:], zip(*part, strict=True), strict=True))}
+            yield _block(project, columns, list(map(new.cache_write.get, seqs)), rev)
+
+
+def _block(project: str, columns: dict[str, Sequence[Any]], cache_write: Sequence[int | None], rev: int) -> bytes:
+    many = len(cache_write)
+    days = {session: _days_of(session) for session in set(columns["session"])}
+    columns |= {
+        "tokens_cache_write": cache_write,
+        "project": [project] * many,
+        "day": [days[session] for session in columns["session"]],
+        "words": _words(columns, many),
+        "rev": [rev] * many,
+    }
+    return native.block([(name, _TYPES.get(name, _OTHER_TYPE), columns[name]) for name in WRITTEN], many)
+
+
+def _words(columns: dict[str, Sequence[Any]], many: int) -> Sequence[str | None]:
+    """Return the words of rows that are not plain ASCII, without case and accents; None for others."""
     if all("".join(filter(None, columns[name])).isascii() for name in _SEARCHED):
-        return [None] * len(stored_rows)
-    return list(map(_words_of, stored_rows))
+        return [None] * many
+    searched = zip(*(columns[name] for name in Searched._fields), strict=True)
+    return [_words_of(Searched._make(values)) for values in searched]
 
 
 def stored(line: tuple[Any, ...]) -> Stored:
@@ -93,9 +119,7 @@ def _days_of(session: bytes) -> int:
     return days if days < _MOST_DAYS else 0
 
 
-def _words_of(row: Stored) -> str | None:
-    """Return the words of a row that is not plain ASCII, without case and accents; None for another."""
+def _words_of(row: Searched) -> str | None:
     if all(text is None or text.isascii() for text in (row.name, row.model, row.tags, row.body)):
         return None
-    searched = Searched(*(getattr(row, name) for name in Searched._fields))
-    return " ".join(words(searched.text))
+    return " ".join(words(row.text))

@@ -293,9 +293,9 @@ class Mirror:
 
     # Evicting
 
-    def grow(self, added: Iterable[Stored]) -> None:
-        """Count rows that are here now."""
-        self.size += sum(_ROW + len(row.body or "") for row in added)
+    def grow(self, bodies: Iterable[str | None]) -> None:
+        """Count rows that are here now, by their bodies."""
+        self.size += sum(_ROW + len(body or "") for body in bodies)
 
     @property
     def is_full(self) -> bool:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sys
 from array import array
+from functools import lru_cache
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,6 +69,7 @@ def _values(kind: str, values: Sequence[Any], texts: _Texts) -> bytes:
     return b"".join([texts[value.hex()] for value in values])
 
 
+@lru_cache(1 << 14)
 def _number(value: int) -> bytes:
     """Return a number as ClickHouse writes lengths: seven bits in each byte, the lowest first."""
     packed = bytearray()

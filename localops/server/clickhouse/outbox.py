@@ -18,7 +18,7 @@ from localops.journal import rows
 from localops.journal.reader import Reader
 from localops.journal.sql import statements
 from localops.journal.stored import Stored
-from localops.server.clickhouse import rebuilding
+from localops.server.clickhouse import event_rows, rebuilding
 from localops.server.clickhouse.archive import Received, Version
 from localops.server.clickhouse.engine import EngineError
 from localops.server.clickhouse.states import COLUMNS, States
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
     from localops.journal.journal import Journal
     from localops.journal.keeper import Transacting
+    from localops.journal.rows import Row
     from localops.server.clickhouse.archive import Archive
     from localops.server.clickhouse.mirror import Mirror
 
@@ -48,6 +49,14 @@ where seq > :after
 order by seq
 limit {_MOST}"""  # noqa: S608
 _PART_BYTES = 16 << 20
+# Whether rows that were named are all that were added: their number, and the sum of their seqs.
+_SUMS_AFTER = "select count(*), coalesce(sum(seq), 0) from event where seq > ?"
+_CACHE_WRITE = """
+select seq, tokens_cache_write
+from event
+where seq in (select value from json_each(?)) and tokens_cache_write is not null"""
+_SESSION, _BODY = rows.COLUMNS.index("session"), rows.COLUMNS.index("body")
+_COUNT_KEYS = tuple(rows.COUNTS_IN_BODY.values())
 # Sessions whose states are written in one transaction.
 _STATES = 1_000
 _READ = "select value from meta where key = 'mirror'"
@@ -120,6 +129,7 @@ class Outbox:
         self.buried: list[bytes] = []
         # Whether something may be noted that is not sent: at first, since the last process may have left it.
         self._has_notes = True
+        self._added: list[event_rows.New] = []
         self._replaced: list[int] = []
         # Whether rows may be noted of which ClickHouse has earlier versions.
         self.has_versions = True
@@ -138,8 +148,13 @@ class Outbox:
 
     def begun(self, _: Execute) -> None:
         """Prepare a transaction that has just begun."""
+        self._added.clear()
         self._replaced.clear()
         self._touched.clear()
+
+    def added(self, some: Sequence[Row], last: int) -> None:
+        """Note that rows were inserted one after another, up to a seq."""
+        self._added.append(event_rows.New(some, last - len(some) + 1, {}))
 
     def replaced(self, seq: int) -> None:
         """Note that a row was replaced under its seq."""
@@ -180,6 +195,8 @@ class Outbox:
 
     def _store_rows(self, execute: Execute, after: int, replaced: list[tuple[Any, ...]], rev: int) -> int:
         """Store the rows after a seq, and those that were replaced; return the seq of the last one."""
+        if not replaced and (last := self._store_added(execute, after, rev)) is not None:
+            return last
         seq, page = after, replaced
         while True:
             added = execute(_ADDED, (seq, _MOST)).fetchall()
@@ -188,12 +205,27 @@ class Outbox:
                 some = [(Stored._make(columns), cache_write) for *columns, cache_write in page]
                 self.archive.put(some, rev)
                 self._touched.update(row.session for row, _ in some)
-                self.mirror.grow(row for row, _ in some)
+                self.mirror.grow(row.body for row, _ in some)
             if added:
                 seq, *_ = added[-1]
             if len(added) < _MOST:
                 return seq
             page = []
+
+    def _store_added(self, execute: Execute, after: int, rev: int) -> int | None:
+        """Store the rows after a seq as they were named; return the seq of the last one, or None if some were not."""
+        many = sum(len(new.rows) for new in self._added)
+        sums = sum(len(new.rows) * (2 * new.first + len(new.rows) - 1) // 2 for new in self._added)
+        if not many or execute(_SUMS_AFTER, (after,)).fetchone() != (many, sums):
+            return None
+        for new in self._added:
+            bodies = [row[_BODY] or "" for row in new.rows]
+            self._touched.update([row[_SESSION] for row in new.rows])
+            if named := [new.first + at for key in _COUNT_KEYS for at, body in enumerate(bodies) if key in body]:
+                new.cache_write.update(execute(_CACHE_WRITE, (encode.dumps(named).decode(),)).fetchall())
+        self.archive.put_new(self._added, rev)
+        self.mirror.grow(row[_BODY] for new in self._added for row in new.rows)
+        return self._added[-1].first + len(self._added[-1].rows) - 1
 
     def rolled_back(self) -> None:
         """Write the states of sessions of which a transaction was rolled back: some may be stored as gone.
