@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import os
 import re
 import shutil
@@ -74,6 +76,23 @@ def pytest_configure(config: pytest.Config) -> None:
     home = os.environ.get("HOME", "")
     if not os.path.isabs(home) or not os.access(home, os.W_OK | os.X_OK):
         os.environ["HOME"] = kept
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection(session: pytest.Session) -> None:
+    """Load a part of the tests first, where several processes load all: the others then find its byte code.
+
+    Assertions are rewritten when a file is compiled, which takes as long as a hundred tests of the usual kind.
+    """
+    config = session.config
+    worker = getattr(config, "workerinput", None)
+    if worker is None or config.args != config.getini("testpaths"):
+        return
+    own = int(worker["workerid"].removeprefix("gw"))
+    for file in sorted(Path(__file__).parent.rglob("test_*.py"))[own :: worker["workercount"]]:
+        name = ".".join(file.relative_to(config.rootpath).with_suffix("").parts)
+        with contextlib.suppress(Exception, pytest.skip.Exception):  # to be reported when it is collected
+            importlib.import_module(name)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
