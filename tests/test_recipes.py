@@ -24,6 +24,7 @@ from localops.server.keys import Keys
 from tests import transcripts
 from tests.server.agentops_clients import Client
 from tests.server.hubs import PATH, TOP, RealHub, batch_of, hub, session_rows, wait_until
+from tests.shims import Shim
 from tests.sync.agentops_server import KEY, Service, serving
 from tests.transcripts import SESSION, Claude, text
 
@@ -92,21 +93,19 @@ class _Shell:
     """Runs commands as a page has them, with the names of that page meaning things of this test."""
 
     def __init__(self, tmp_path: Path, real: RealHub) -> None:
-        shim = tmp_path / "bin" / "localops"
-        shim.parent.mkdir()
-        for name, command in (("localops", f"{sys.executable} -m localops"), ("python", sys.executable)):
-            (shim.parent / name).write_text(f'#!/bin/sh\nexec {command} "$@"\n')
-            (shim.parent / name).chmod(0o700)
+        programs = tmp_path / "bin"
+        (programs / "python").write_text(f'#!/bin/sh\nexec {sys.executable} "$@"\n')
+        (programs / "python").chmod(0o700)
         self.folder, self.key = tmp_path, real.key
         key = tmp_path / "hub.key"
         key.write_text(real.key)
         key.chmod(0o600)
         self.home = tmp_path / "home"
-        self.environment = {**os.environ, "PATH": f"{shim.parent}:{os.environ['PATH']}", "PYTHONPATH": PATH}
+        self.environment = {**os.environ, "PATH": f"{programs}:{os.environ['PATH']}", "PYTHONPATH": PATH}
         self.environment |= {"KEY": real.key, "LOCALOPS_HOME": str(self.home)}
         if curl := shutil.which("curl"):  # an answer of 404 is a failure here
-            (shim.parent / "curl").write_text(f'#!/bin/sh\nexec {curl} -sS --fail-with-body "$@"\n')
-            (shim.parent / "curl").chmod(0o700)
+            (programs / "curl").write_text(f'#!/bin/sh\nexec {curl} -sS --fail-with-body "$@"\n')
+            (programs / "curl").chmod(0o700)
         self.names = {
             "https://hub.example:8642": real.url,
             "~/hub.key": str(key),
@@ -147,10 +146,12 @@ def real(tmp_path: Path) -> Iterator[RealHub]:
 
 
 @pytest.fixture
-def shell(tmp_path: Path, real: RealHub) -> _Shell:
+def shell(tmp_path: Path, real: RealHub) -> Iterator[_Shell]:
     """Return a machine on which a session was recorded."""
     _record()
-    return _Shell(tmp_path, real)
+    (tmp_path / "bin").mkdir()
+    with Shim(tmp_path / "bin"):
+        yield _Shell(tmp_path, real)
 
 
 def _record() -> None:
