@@ -13,7 +13,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
@@ -32,6 +32,11 @@ RECORDER = Path(__file__).with_name("recorder.py").read_text()
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 # No browser asks anybody anything by itself in a test: no updates, no lists, no reports.
 _QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+
+Scheme = Literal["light", "dark"]
+# Each width and each scheme; all pairs with STRESS_EXAMPLES.
+PAIRS: list[tuple[int, Scheme]] = [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")]
+PAIRS = [*PAIRS, (768, "dark"), (1920, "light")][: sized(2, 6)]
 
 
 @dataclass
@@ -72,11 +77,26 @@ class Visit:
         """Return what axe reports, and by how much the page is wider than the window."""
         if not self.page.evaluate("'axe' in window"):
             self.page.evaluate(f"{_axe()};0")
-        run = "axe.run({resultTypes: ['violations'], selectors: false})"
+        run = "axe.run({resultTypes: ['violations'], selectors: false, preload: false})"
         each = "result.violations.map(each => [each.id, each.nodes[0].html])"
         problems = [tuple(one) for one in self.page.evaluate(f"{run}.then(result => {each})")]
         wide = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         return [*problems, ("too wide", wide)] if wide > 0 else problems
+
+    def unusable_anywhere(self) -> list[tuple[Any, ...]]:
+        """Return what is unusable in a wide or a narrow window, in light or dark colours; the page stays open."""
+        problems = []
+        for width, scheme in PAIRS:
+            self.looks(width, scheme)
+            self.page.wait_for_timeout(100)
+            problems += [(width, scheme, *each) for each in self.unusable()]
+        self.looks()
+        return problems
+
+    def looks(self, width: int = 1280, scheme: Scheme = "light") -> None:
+        """Look through a window of that width, with light or dark colours wanted."""
+        self.page.set_viewport_size({"width": width, "height": 800})
+        self.page.emulate_media(color_scheme=scheme)
 
     def watch(self) -> None:
         """Keep what goes wrong."""
@@ -84,6 +104,14 @@ class Visit:
         self.page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
         self.page.on("console", self._heard)
         self.page.on("request", lambda request: self.asked.append(request.url))
+
+    def check(self) -> None:
+        """Fail if anything went wrong, and forget it."""
+        away = [url for url in self.asked if not url.startswith((self.base + "/", "data:", "blob:"))]
+        wrong = self.wrong.copy()
+        self.wrong.clear()
+        self.asked.clear()
+        assert (wrong, away) == ([], [])
 
     def _heard(self, message: ConsoleMessage) -> None:
         # The way in begins with a page for strangers, which Chromium calls an error.
@@ -94,11 +122,6 @@ class Visit:
 @cache
 def _axe() -> str:
     return (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
-
-
-# Each width and each scheme; all pairs with STRESS_EXAMPLES.
-PAIRS = [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light"), (768, "dark"), (1920, "light")]
-PAIRS = PAIRS[: sized(2, 6)]
 
 
 def environment(home: Path) -> dict[str, str]:
@@ -138,7 +161,7 @@ def serving(home: Path) -> Iterator[str]:
 
 @contextmanager
 def visiting(
-    chromium: Browser, link: str, width: int = 1280, scheme: Literal["light", "dark"] = "light", **options: Any
+    chromium: Browser, link: str, width: int = 1280, scheme: Scheme = "light", **options: Any
 ) -> Iterator[Visit]:
     """Look at the pages behind a link."""
     context = chromium.new_context(
@@ -152,8 +175,7 @@ def visiting(
         visit.page.wait_for_selector("#sessions", state="attached")
     yield visit
     context.close()
-    away = [url for url in visit.asked if not url.startswith((visit.base + "/", "data:", "blob:"))]
-    assert (visit.wrong, away) == ([], [])
+    visit.check()
 
 
 @pytest.fixture(scope="session")
@@ -163,28 +185,70 @@ def link(home: Path) -> Iterator[str]:
         yield link
 
 
+_open = ExitStack()
+_browsers: list[Browser] = []
+
+
 @pytest.fixture(scope="module")
-def chromium() -> Iterator[Browser]:
+def chromium() -> Browser:
     """Debian's Chromium, without a window; while it is there, no test of this process can use asyncio.run."""
     path = next(filter(None, map(shutil.which, _NAMES)), None)
     if path is None:
         pytest.skip("there is no Chromium on this machine: apt-get install chromium-headless-shell")
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=path, args=_QUIET)
-        yield browser
-        browser.close()
+    if not _browsers or not _browsers[0].is_connected():
+        _close()
+        playwright = _open.enter_context(sync_playwright())
+        _browsers.append(playwright.chromium.launch(executable_path=path, args=_QUIET))
+        _open.callback(_browsers[0].close)
+    return _browsers[0]
+
+
+def _close() -> None:
+    _open.close()
+    _browsers.clear()
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
+    """End the browser before a test of another folder: to start it for each module takes longer than many tests."""
+    if nextitem is None or nextitem.path.parent != Path(__file__).parent:
+        _close()
 
 
 @pytest.fixture(scope="module")
-def known(chromium: Browser, link: str) -> Any:
-    """Return the cookie of a visitor who followed the link."""
+def known(window: Visit) -> Any:
+    """Return the cookie of a visitor who followed the link, for a window of one's own."""
+    return window.page.context.storage_state()
+
+
+@pytest.fixture(scope="module")
+def window(chromium: Browser, link: str) -> Iterator[Visit]:
+    """Return the page in which the tests of a module look at `link` one after the other, each through `visit`."""
     with visiting(chromium, link) as visit:
-        return visit.page.context.storage_state()
+        yield visit
 
 
 @pytest.fixture
-def visit(chromium: Browser, link: str, known: Any, request: pytest.FixtureRequest) -> Iterator[Visit]:
+def visit(window: Visit, request: pytest.FixtureRequest) -> Iterator[Visit]:
     """Return a visit of someone who has logged in; `indirect` parameters are (width, colour scheme)."""
-    wanted: Any = getattr(request, "param", (1280, "light"))
-    with visiting(chromium, link, *wanted, storage_state=known) as visit:
-        yield visit
+    with used_again(window, *getattr(request, "param", (1280, "light"))):
+        yield window
+
+
+@contextmanager
+def used_again(visit: Visit, width: int = 1280, scheme: Scheme = "light") -> Iterator[Visit]:
+    """Look at the pages in a window that is open: it has loaded their scripts, and keeps nothing of this look."""
+    context = visit.page.context
+    cookies = context.cookies()
+    visit.looks(width, scheme)
+    yield visit
+    for page in context.pages:
+        if page != visit.page:
+            page.close()
+    if visit.page.url.startswith(visit.base):
+        visit.page.evaluate("localStorage.clear()")
+    visit.page.goto("about:blank")
+    visit.page.mouse.move(0, 0)
+    context.clear_cookies()
+    context.add_cookies(cookies)
+    visit.check()

@@ -6,9 +6,9 @@ import re
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Page, expect
 
-from tests.web.conftest import Visit, recorded, serving, visiting
+from tests.web.conftest import Visit, recorded, serving
 
 
 @pytest.fixture(scope="module")
@@ -19,13 +19,6 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     recorded(home, "circling")
     with serving(home) as link:
         yield link
-
-
-@pytest.fixture
-def visit(chromium: Browser, link: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """Return a visit; an `indirect` parameter is the width."""
-    with visiting(chromium, link, getattr(request, "param", 1280)) as visit:
-        yield visit
 
 
 def _ids(visit: Visit) -> list[str]:
@@ -79,7 +72,7 @@ def _opened(visit: Visit, name: str) -> Page:
 def test_changes_are_marked_in_runs_of_words(visit: Visit, one: str, other: str, pieces: list[list[str]]) -> None:
     """What is removed comes first, then what is added; the words of two sentences are not shuffled."""
     script = """async ([one, other]) => (await import("/web/words.js")).difference(one, other)"""
-    assert visit.page.evaluate(script, [one, other]) == pieces
+    assert visit.open("/login").evaluate(script, [one, other]) == pieces
 
 
 def test_a_long_passage_without_changes_is_folded(visit: Visit) -> None:
@@ -170,7 +163,7 @@ def test_only_differences_is_kept_in_the_address(visit: Visit) -> None:
     expect(names.filter(has_text="fetch")).to_have_count(1)
 
 
-@pytest.mark.parametrize("visit", [390], indirect=True)
+@pytest.mark.parametrize("visit", [(390, "light")], indirect=True)
 def test_nothing_is_cut_off_on_a_phone(visit: Visit) -> None:
     """Every run has its figures, every event its differences, and the page of calls all of its views."""
     one, two, three = _ids(visit)

@@ -39,13 +39,6 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield link
 
 
-@pytest.fixture
-def visit(chromium: Browser, link: str, request: pytest.FixtureRequest) -> Iterator[Visit]:
-    """Return a visit; `indirect` parameters are widths."""
-    with visiting(chromium, link, getattr(request, "param", 1280)) as visit:
-        yield visit
-
-
 def shown(visit: Visit, view: str, rows: str, name: str, cost: str) -> list[tuple[str, str]]:
     """Return the name and the cost of each row of a view, without errors."""
     page = visit.session("every cost", view)
@@ -62,7 +55,7 @@ def fits(visit: Visit, cells: str) -> None:
     assert visit.page.evaluate(f"(cells) => ({script})(cells).map((one) => one.textContent)", cells) == []
 
 
-@pytest.mark.parametrize("visit", [1280, 390], indirect=True)
+@pytest.mark.parametrize("visit", [(1280, "light"), (390, "light")], indirect=True)
 def test_the_tree_shows_missing_prices(visit: Visit) -> None:
     """A branch has the sum of what is inside it, marked if it is incomplete."""
     wanted = [(name, BRANCHES.get(name, cost)) for name, cost in COSTS]
@@ -121,7 +114,7 @@ def test_a_comparison_shows_missing_prices(visit: Visit) -> None:
         assert sorted(cells) == sorted(cost for _, cost in COSTS)
 
 
-@pytest.mark.parametrize("visit", [390, 400, 1280], indirect=True)
+@pytest.mark.parametrize("visit", [(390, "light"), (400, "light"), (1280, "light")], indirect=True)
 def test_costs_fit_their_places(visit: Visit) -> None:
     """In the figures at the top, in tables of the analysis, and beside the charts."""
     page = visit.session("every cost", "tree")

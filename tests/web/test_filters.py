@@ -16,7 +16,7 @@ from localops import clock
 from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.journal import Journal
-from tests.web.conftest import PAIRS, Visit, serving, visiting
+from tests.web.conftest import Visit, serving, visiting
 from tests.web.test_pages import names, settled
 
 MODELS = ("gpt-4o", "gpt-4o-mini", "claude-sonnet-4-5")
@@ -24,11 +24,11 @@ DAY_NS = 86_400 * 10**9
 
 
 def _fill(folder: Path) -> None:
-    """Record sessions of two weeks, one every six hours: with tags, users, teams, hosts, errors and a phrase."""
+    """Record sessions of two weeks, one every twelve hours: with tags, users, teams, hosts, errors and a phrase."""
     journal = Journal(str(folder))
     begin = clock.now_ns() - 14 * DAY_NS
-    for number in range(56):
-        at = begin + number * DAY_NS // 4
+    for number in range(28):
+        at = begin + number * DAY_NS // 2
         session = clock.new_id(at)
         tags = [f"tag-{number}", "odd" if number % 2 else "even", "rare" if number == 7 else "usual"]
         tags += [f"user={('ann', 'bob')[number % 2]}", f"team={('sea', 'air', 'land')[number % 3]}"]
@@ -63,13 +63,6 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield link
 
 
-@pytest.fixture(scope="module")
-def known(chromium: Browser, link: str) -> Any:
-    """Return the cookie of a visitor who followed the link."""
-    with visiting(chromium, link) as visit:
-        return visit.page.context.storage_state()
-
-
 def query(page: Page) -> dict[str, list[str]]:
     """Return what is in the address."""
     return parse_qs(urlsplit(page.url).query)
@@ -89,37 +82,37 @@ def entry(opened: Any, value: str) -> Any:
 def test_values_are_added_and_excluded(visit: Visit) -> None:
     """Several values are alternatives; the menu stays open; a chip takes each away again."""
     page = visit.open("/")
-    settled(visit, 50)
+    settled(visit, 28)
     opened = menu(page, "Model")
     for value in MODELS[:2]:
         entry(opened, value).locator(".choice").click()
     visit.until("document.querySelectorAll('.chosen-filters .chip').length === 2")
     assert query(page) == {"model": list(MODELS[:2])}
-    settled(visit, 38)
+    settled(visit, 19)
     assert opened.count() == 1
     entry(opened, MODELS[0]).locator(".not").click()
-    settled(visit, 19)
+    settled(visit, 9)
     assert query(page) == {"model": [MODELS[1]], "not_model": [MODELS[0]]}
     assert page.locator(".chip.excluding").inner_text() == f"not Model: {MODELS[0]} ×"
     page.keyboard.press("Escape")
     for _ in range(2):
         page.locator(".chosen-filters .chip").first.click()
-    settled(visit, 50)
+    settled(visit, 28)
 
 
 def test_a_value_of_a_row_filters(visit: Visit) -> None:
     """A click on tag, state or model; with Shift the sessions without it."""
     page = visit.open("/")
-    settled(visit, 50)
+    settled(visit, 28)
     row = page.locator("#rows tr").first
     row.locator("a.tag", has_text="odd").click()
-    settled(visit, 28)
+    settled(visit, 14)
     assert query(page) == {"tag": ["odd"]}
     page.locator("#rows .state-cell a").first.click(modifiers=["Shift"])
     settled(visit, 0)
     assert query(page) == {"tag": ["odd"], "not_state": ["Success"]}
     visit.open("/?state=Failure")
-    settled(visit, 14)
+    settled(visit, 7)
     assert set(page.locator("#rows .because").all_inner_texts()) == {"no answer"}
     page.locator("#rows [data-col=models] a", has_text="gpt-4o-mini").first.click()
     visit.until("location.search.includes('model=gpt-4o-mini')")
@@ -128,57 +121,54 @@ def test_a_value_of_a_row_filters(visit: Visit) -> None:
 def test_a_rare_value_is_searched_for(visit: Visit) -> None:
     """The field of a menu finds values beyond the frequent ones; keys alone are enough."""
     page = visit.open("/")
-    settled(visit, 50)
+    settled(visit, 28)
     opened = menu(page, "Tag")
     page.get_by_text("There are more: type a part of a value.").wait_for()
-    assert entry(opened, "tag-31").count() == 0
-    page.keyboard.type("G-31")
-    entry(opened, "tag-31").wait_for()
+    assert entry(opened, "tag-9").count() == 0
+    page.keyboard.type("G-9")
+    entry(opened, "tag-9").wait_for()
     assert opened.locator(".entry").count() == 1
     page.keyboard.press("ArrowDown")
     page.keyboard.press("Enter")
     settled(visit, 1)
-    assert query(page) == {"tag": ["tag-31"]}
+    assert query(page) == {"tag": ["tag-9"]}
     # The focus stays where it was.
-    assert page.evaluate("document.activeElement.closest('.entry').dataset.id") == "tag-31"
+    assert page.evaluate("document.activeElement.closest('.entry').dataset.id") == "tag-9"
     page.keyboard.press("ArrowRight")
     page.keyboard.press("Enter")
-    settled(visit, 50)
-    assert query(page) == {"not_tag": ["tag-31"]}
+    settled(visit, 27)
+    assert query(page) == {"not_tag": ["tag-9"]}
     page.keyboard.press("Escape")
     assert page.evaluate("document.activeElement.textContent") == "Tag"
 
 
-@pytest.mark.parametrize(
-    ("facet", "value", "name", "count"),
-    [
-        ("Error class", "TimeoutError", "error", 7),
-        ("Host", "atlas", "host", 28),
-        ("Metadata", "team=air", "meta", 19),
-        ("Name", "run 9", "name", 1),
-    ],
-)
-def test_more_facets_are_counted_when_they_are_opened(
-    visit: Visit, facet: str, value: str, name: str, count: int
-) -> None:
+def test_more_facets_are_counted_when_they_are_opened(visit: Visit) -> None:
     """Each has its values with their numbers of sessions."""
-    page = visit.open("/")
-    settled(visit, 50)
+    page = visit.open("/?state=Failure")
+    settled(visit, 7)
     opened = menu(page, "More")
-    opened.locator("summary", has_text=facet).click()
-    opened.get_by_placeholder(f"Find {facet.lower()}").fill(value)
-    chosen = entry(opened, value)
-    expect(chosen.locator(".num")).to_have_text(str(count))
-    chosen.locator(".choice").click()
-    settled(visit, min(count, 50))
-    assert query(page) == {name: [value]}
-    assert visit.facts(f"facets?{name}={value}")["sessions"] == count
+    for facet, value, name, count in (
+        ("Error class", "TimeoutError", "error", 3),
+        ("Host", "atlas", "host", 7),
+        ("Metadata", "team=air", "meta", 2),
+        ("Name", "run 8", "name", 1),
+    ):
+        opened.locator("summary", has_text=facet).click()
+        opened.get_by_placeholder(f"Find {facet.lower()}").fill(value)
+        chosen = entry(opened, value)
+        expect(chosen.locator(".num")).to_have_text(str(count))
+        chosen.locator(".choice").click()
+        settled(visit, count)
+        assert query(page) == {"state": ["Failure"], name: [value]}
+        assert visit.facts(f"facets?state=Failure&{name}={value}")["sessions"] == count
+        chosen.locator(".choice").click()
+        settled(visit, 7)
 
 
 def test_seven_days_are_the_same_on_all_pages(visit: Visit) -> None:
     """The list and the figures have one filter, and lead to each other with it."""
     page = visit.open("/")
-    settled(visit, 50)
+    settled(visit, 28)
     menu(page, "When").get_by_text("Last 7 days").click()
     visit.until("location.search === '?since=7d'")
     listed = visit.facts("summary?since=7d")["now"]["sessions"]
@@ -189,7 +179,8 @@ def test_seven_days_are_the_same_on_all_pages(visit: Visit) -> None:
     visit.until("location.search.includes('since=7d')")
     expected = visit.facts("sessions?limit=100&tag=odd&tag=rare&not_model=gpt-4o&since=7d")["sessions"]
     expect(page.locator("#figures dd").first).to_have_text(str(len(expected)))
-    page.locator("#tables a", has_text="claude-sonnet-4-5").click()
+    # The tables above it may still come, and move it away from a pointer.
+    page.locator("#tables a", has_text="claude-sonnet-4-5").dispatch_event("click")
     page.wait_for_url("**/?tag=odd&tag=rare&not_model=gpt-4o&since=7d&model=claude-sonnet-4-5")
     settled(visit, sum("claude-sonnet-4-5" in one["models"] for one in expected))
 
@@ -215,7 +206,7 @@ def test_the_summary_is_that_of_the_sessions(visit: Visit) -> None:
 def test_a_search_finds_the_beginning_of_words_while_they_are_typed(visit: Visit) -> None:
     """At no key the list is empty; it shows where the words are, and takes them to the event, where they are marked."""
     page = visit.open("/")
-    settled(visit, 50)
+    settled(visit, 28)
     visit.facts("sessions?text=zebra")  # the index is there
     page.evaluate(
         "window.empty = 0; new MutationObserver(() => window.empty += Boolean(document.querySelector('#empty')))"
@@ -246,7 +237,7 @@ def test_a_search_finds_the_beginning_of_words_while_they_are_typed(visit: Visit
 def test_a_part_of_each_word_is_enough(visit: Visit) -> None:
     """A word in quotes is whole; where nothing is found, the page says what a search looks for."""
     page = visit.open("/")
-    settled(visit, 50)
+    settled(visit, 28)
     search = page.locator("#filters input").first
     search.fill("cros zeb")
     settled(visit, 3)
@@ -265,7 +256,7 @@ def test_a_part_of_each_word_is_enough(visit: Visit) -> None:
 def test_the_palette_goes_anywhere(visit: Visit) -> None:
     """By keys alone: to a page, a session by its id, a value, a search; Esc gives the focus back."""
     page = visit.open("/")
-    settled(visit, 50)
+    settled(visit, 28)
     page.locator("#filters input").first.focus()
     page.keyboard.press("Control+k")
     page.locator("#palette").wait_for()
@@ -284,8 +275,7 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
         ("zebra cross", "Sessions with “zebra cross”", "**/?text=zebra*+cross*"),
         ("run 5", "run 5", f"**/s/{ident}"),
     ):
-        visit.open("/")
-        settled(visit, 50)
+        visit.open("/compare")
         page.keyboard.press("Control+k")
         page.keyboard.type(text)
         option = page.get_by_role("option").filter(has=page.get_by_text(label, exact=True)).first
@@ -301,7 +291,7 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
 def test_columns_and_density_are_kept(visit: Visit) -> None:
     """What is chosen is there at the next visit, and a column sorts."""
     page = visit.open("/")
-    settled(visit, 50)
+    settled(visit, 28)
     height = "document.querySelectorAll('#rows tr')[1].getBoundingClientRect().height"
     assert page.evaluate(height) == 36
     opened = menu(page, "Display")
@@ -313,7 +303,7 @@ def test_columns_and_density_are_kept(visit: Visit) -> None:
         assert page.locator("#sessions [data-col=tokens]").count() == 0
         assert page.locator("#rows tr").first.locator("[data-col=host]").inner_text() == "vm-7"
         visit.open("/")
-        settled(visit, 50)
+        settled(visit, 28)
     page.locator("th[data-col=host] button").click()
     visit.until("location.search.includes('sort=host')")
 
@@ -321,7 +311,7 @@ def test_columns_and_density_are_kept(visit: Visit) -> None:
 def test_a_star_is_a_score_that_filters(visit: Visit) -> None:
     """A click or a key gives it; the list of the starred has that session; the second click takes it away."""
     page = visit.open("/")
-    settled(visit, 50)
+    settled(visit, 28)
     page.keyboard.press("j")
     page.keyboard.press("s")
     visit.until("document.querySelectorAll('.star[aria-pressed=true]').length === 1")
@@ -346,7 +336,7 @@ def test_views_are_saved_used_and_deleted(visit: Visit) -> None:
     [view] = visit.facts("views")["views"]
     assert view["filters"] == {"state": ["Failure"], "since": ["7d"], "sort": ["cost"], "order": ["desc"]}
     visit.open("/")
-    settled(visit, 50)
+    settled(visit, 28)
     menu(page, "Views").get_by_text("failures").click()
     visit.until("location.search.includes('state=Failure')")
     assert query(page) == view["filters"]
@@ -374,7 +364,7 @@ def test_views_are_saved_used_and_deleted(visit: Visit) -> None:
 def test_what_is_filtered_is_exported(visit: Visit) -> None:
     """The file has the sessions of the list."""
     page = visit.open("/?error=ValueError")
-    settled(visit, 7)
+    settled(visit, 4)
     opened = menu(page, "Display")
     with page.expect_download() as download:
         opened.get_by_text("JSONL", exact=True).click()
@@ -387,7 +377,7 @@ def test_what_is_filtered_is_exported(visit: Visit) -> None:
 def test_any_number_of_sessions_is_compared_the_oldest_first(visit: Visit) -> None:
     """However they were ticked."""
     page = visit.open("/")
-    settled(visit, 50)
+    settled(visit, 28)
     boxes = page.locator("#rows .pick input")
     for at in (0, 5, 2):
         boxes.nth(at).check()
@@ -402,16 +392,15 @@ def test_any_number_of_sessions_is_compared_the_oldest_first(visit: Visit) -> No
     assert page.locator(".two h2").all_inner_texts() == cards
 
 
-@pytest.mark.parametrize("visit", PAIRS, indirect=True)
 def test_everyone_can_use_menus_and_palette(visit: Visit) -> None:
     """axe finds nothing in what opens, and nothing is wider than the page."""
-    page = visit.open("/?tag=odd&not_model=gpt-4o&since=14d")
+    page = visit.open("/?tag=tag-11&not_model=gpt-4o&since=14d")
     page.locator("#rows tr").first.wait_for()
     problems: list[tuple[Any, ...]] = []
 
     def look(what: str) -> None:
         page.wait_for_timeout(300)
-        problems.extend((what, *each) for each in visit.unusable())
+        problems.extend((what, *each) for each in visit.unusable_anywhere())
 
     for name in ("Tag", "When", "Views", "Display"):
         menu(page, name)
@@ -484,7 +473,7 @@ def test_a_click_is_never_lost_beside_a_recorder(chromium: Browser, tmp_path: Pa
     _fill(home / "default")
     with serving(home) as link, visiting(chromium, link) as visit:
         page = visit.open("/")
-        settled(visit, 50)
+        settled(visit, 28)
         journal = Journal(str(home / "default"))
         clicks = int(os.environ.get("STRESS_CLICKS", "24"))
         boxes = page.locator("#rows .pick input")

@@ -14,7 +14,7 @@ import pytest
 from playwright.sync_api import Browser, expect
 
 from tests import warm
-from tests.web.conftest import RECORDER, Visit, environment, recorded, serving, visiting
+from tests.web.conftest import RECORDER, Visit, environment, recorded, serving, used_again, visiting
 from tests.web.recorder import ATTACKS
 
 VIEWS = ("timeline", "tree", "events", "chat", "figures")
@@ -53,28 +53,37 @@ def under_way(home: Path, kind: str) -> Iterator[subprocess.Popen[str]]:
 # The room
 
 
-@pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("name", ["night", "dead"])
-def test_the_events_have_the_window(visit: Visit, name: str, view: str) -> None:
+def test_the_events_have_the_window(visit: Visit, name: str) -> None:
     """The head is one line, warnings another; four fifths of the window are for the view, and nothing else scrolls."""
-    page = visit.session(name, view)
-    page.locator("#view > *").first.wait_for()
-    head: Any = page.locator("#head").bounding_box()
-    assert 40 <= head["height"] <= 48
-    room: Any = page.locator("#view").bounding_box()
-    assert min(800, room["y"] + room["height"]) - room["y"] >= 0.8 * 800
-    if view != "figures":
-        assert page.evaluate("document.documentElement.scrollHeight") == 800
+    for view in VIEWS:
+        page = visit.session(name, view)
+        page.locator(f"#tab-{view}[aria-selected=true]").wait_for()
+        page.locator("#view > *").first.wait_for()
+        head: Any = page.locator("#head").bounding_box()
+        assert 40 <= head["height"] <= 48, view
+        room: Any = page.locator("#view").bounding_box()
+        assert min(800, room["y"] + room["height"]) - room["y"] >= 0.8 * 800, view
+        if view != "figures":
+            assert page.evaluate("document.documentElement.scrollHeight") == 800, view
+
+
+@pytest.fixture(scope="module")
+def steady(chromium: Browser, link: str, known: Any) -> Iterator[Visit]:
+    """Return a window that measures what moves."""
+    with visiting(chromium, link, storage_state=known) as visit:
+        visit.page.add_init_script(SHIFTS)
+        yield visit
 
 
 @pytest.mark.parametrize("view", VIEWS)
-@pytest.mark.parametrize("visit", [(1280, "light"), (390, "light")], indirect=True)
-def test_nothing_moves_when_the_rest_comes(visit: Visit, view: str) -> None:
+@pytest.mark.parametrize("width", [1280, 390])
+def test_nothing_moves_when_the_rest_comes(steady: Visit, width: int, view: str) -> None:
     """What scripts add has its room before."""
-    visit.page.add_init_script(SHIFTS)
-    page = visit.session("dead" if view == "tree" else "night", view)
-    page.wait_for_timeout(1_000)
-    assert page.evaluate("window.shifts") < 0.05
+    with used_again(steady, width):
+        page = steady.session("dead" if view == "tree" else "night", view)
+        page.wait_for_timeout(1_000)
+        assert page.evaluate("window.shifts") < 0.05
 
 
 def test_the_head_stays_in_sight(visit: Visit) -> None:
@@ -100,13 +109,14 @@ def test_figures_that_are_0_are_left_out(visit: Visit) -> None:
     assert "priced from table" in (page.locator("[data-id=Cost]").get_attribute("title") or "")
 
 
-@pytest.mark.parametrize("visit", [(1280, "light"), (768, "light"), (390, "light")], indirect=True)
 def test_long_names_fit_the_head(visit: Visit) -> None:
     """Names and reasons are cut where there is no room; the page is never wider than the window."""
     page = visit.session(ATTACKS[0], "tree")
-    page.locator("#notices .link").first.wait_for()
-    assert page.evaluate("document.documentElement.scrollWidth") == page.evaluate("innerWidth")
-    assert page.locator("#notices .bad").evaluate("(row) => row.scrollWidth <= row.clientWidth")
+    for width in (1280, 768, 390):
+        visit.looks(width)
+        page.locator("#notices .link").first.wait_for()
+        assert page.evaluate("document.documentElement.scrollWidth") == page.evaluate("innerWidth") == width
+        assert page.locator("#notices .bad").evaluate("(row) => row.scrollWidth <= row.clientWidth"), width
 
 
 def test_the_reason_of_a_failure_leads_to_the_whole_of_it(visit: Visit) -> None:
@@ -123,9 +133,9 @@ def test_the_reason_of_a_failure_leads_to_the_whole_of_it(visit: Visit) -> None:
 # Times and repeats
 
 
-@pytest.mark.parametrize(
-    ("seconds", "gap", "text"),
-    [
+def test_times_are_as_exact_as_their_neighbours_need(visit: Visit) -> None:
+    """After an hour as in the first second."""
+    cases = [
         (0.012, 0.5, "12ms"),
         (3.21, 5, "3.2s"),
         (3.21, 0.02, "3.21s"),
@@ -137,25 +147,24 @@ def test_the_reason_of_a_failure_leads_to_the_whole_of_it(visit: Visit) -> None:
         (4863.2, 0.004, "1h 21m 03.200s"),
         (100_000, 1, "1d 03h 46m 40s"),
         (-75.25, 1, "-1m 15s"),
-    ],
-)
-def test_times_are_as_exact_as_their_neighbours_need(visit: Visit, seconds: float, gap: float, text: str) -> None:
-    """After an hour as in the first second."""
-    visit.open("/")
-    code = "async (given) => (await import('/web/formats.js')).since(...given)"
-    assert visit.page.evaluate(code, [seconds, gap]) == text
+    ]
+    code = (
+        "async (all) => { const { since } = await import('/web/formats.js'); return all.map((one) => since(...one)); }"
+    )
+    shown = visit.open("/login").evaluate(code, [[seconds, gap] for seconds, gap, _ in cases])
+    assert shown == [text for _, _, text in cases]
 
 
-@pytest.mark.parametrize("view", ["tree", "events"])
-def test_repeats_are_marked(chromium: Browser, tmp_path: Path, view: str) -> None:
+def test_repeats_are_marked(chromium: Browser, tmp_path: Path) -> None:
     """The first call of a loop says how many rounds there are, the others that they repeat it."""
     recorded(tmp_path / "home", "circling")
     with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:
-        page = visit.session("round and round", view)
-        marks = page.locator(".row .again")
-        expect(marks.first).to_have_text("×200")
-        assert set(marks.all_inner_texts()[1:]) == {"again"}
-        assert page.locator(".pane > .bar .faint").inner_text() == "402 events"
+        for view in ("tree", "events"):
+            page = visit.session("round and round", view)
+            marks = page.locator(f".{view} .row .again")
+            expect(marks.first).to_have_text("×200")
+            assert set(marks.all_inner_texts()[1:]) == {"again"}, view
+            assert page.locator(".pane > .bar .faint").inner_text() == "402 events", view
 
 
 # A run that goes on
@@ -179,8 +188,7 @@ def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> N
         expect(page.locator(".row .num [data-since]")).to_have_text(re.compile(r"^[23]m \d\ds$"))
 
 
-@pytest.mark.parametrize("view", ["tree", "events", "chat"])
-def test_a_view_follows_a_run(chromium: Browser, tmp_path: Path, view: str) -> None:
+def test_a_view_follows_a_run(chromium: Browser, tmp_path: Path) -> None:
     """What is newest is in sight until one scrolls back."""
     with (
         under_way(tmp_path / "home", "running") as program,
@@ -195,17 +203,19 @@ def test_a_view_follows_a_run(chromium: Browser, tmp_path: Path, view: str) -> N
                 assert program.stdout is not None
                 program.stdout.readline()
 
-        step(60)
-        page = visit.session("still going", view)
-        page.get_by_role("button", name="Follow").click()
-        step(20)
+        step(40)
         box = "document.querySelector('#view .scroll')"
         at_end = "(box => box.scrollTop + box.clientHeight >= box.scrollHeight - 40)"
-        visit.until("document.querySelector('[data-id=tools] dd').textContent === '80'")
-        visit.until(f"{box}.scrollTop > 100 && {at_end}({box})")
-        page.locator("#view .scroll").hover()
-        page.mouse.wheel(0, -400)
-        expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
+        for number, view in enumerate(("tree", "events", "chat"), 3):
+            page = visit.session("still going", view)
+            page.get_by_role("button", name="Follow").click()
+            step(20)
+            visit.until(f"document.querySelector('[data-id=tools] dd').textContent === '{number * 20}'")
+            visit.until(f"{box}.scrollTop > 100 && {at_end}({box})")
+            page.locator("#view .scroll").hover()
+            page.mouse.wheel(0, -400)
+            expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
+            visit.open("/login")  # so that the next view is opened by its address, too
 
 
 # The details

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.web.conftest import Visit, visiting
+from tests.web.conftest import Visit, used_again, visiting
 
 KINDS = ("llm", "tool", "agent", "action", "error", "other")
 
@@ -73,11 +73,18 @@ class Hand:
         self.page.evaluate("new Promise(done => requestAnimationFrame(() => requestAnimationFrame(done)))")
 
 
-@pytest.fixture
-def hand(chromium: Browser, link: str, known: Any) -> Iterator[Hand]:
-    """Return a hand on the timeline of a session."""
+@pytest.fixture(scope="module")
+def touched(chromium: Browser, link: str, known: Any) -> Iterator[Visit]:
+    """Return a window that can be touched."""
     with visiting(chromium, link, has_touch=True, storage_state=known) as visit:
-        yield Hand(visit)
+        yield visit
+
+
+@pytest.fixture
+def hand(touched: Visit) -> Iterator[Hand]:
+    """Return a hand on the timeline of a session."""
+    with used_again(touched):
+        yield Hand(touched)
 
 
 def test_the_wheel_zooms_where_the_pointer_is(hand: Hand) -> None:
@@ -151,23 +158,25 @@ def test_the_timeline_is_described_in_words(hand: Hand) -> None:
     assert hand.canvas.get_attribute("aria-describedby") == "timeline-words"
 
 
-@pytest.mark.parametrize("by", ["agent", "name", "nesting"])
-def test_bars_have_their_names_beside_them(hand: Hand, by: str) -> None:
+def test_bars_have_their_names_beside_them(hand: Hand) -> None:
     """The gutter changes with the order; nothing under the pointer there is a bar."""
     page = hand.page
-    page.select_option(".timeline select", by)
-    hand.settle()
-    page.mouse.move(hand.box["x"] + 40, hand.box["y"] + 12)
-    assert page.locator(".tip").is_hidden()
-    x, _, y = hand.bar("look up")
-    assert x > hand.box["x"] + 140
-    page.mouse.click(x + 1, y)
-    page.locator("#details h2", has_text="look up").wait_for()
+    for by in ("agent", "name", "nesting"):
+        page.select_option(".timeline select", by)
+        hand.settle()
+        page.mouse.move(hand.box["x"] + 40, hand.box["y"] + 12)
+        assert page.locator(".tip").is_hidden(), by
+        x, _, y = hand.bar("look up")
+        assert x > hand.box["x"] + 140, by
+        page.mouse.click(x + 1, y)
+        page.locator("#details h2", has_text="look up").wait_for()
+        page.keyboard.press("Escape")
+        page.locator("#details").wait_for(state="hidden")
 
 
 def test_gaps_can_be_skipped(visit: Visit) -> None:
     """Times and places on the axis are each other's inverse, and a gap takes little room."""
-    visit.open("/")
+    visit.open("/login")
     code = """async () => {
         const { Axis } = await import("/web/axis.js");
         const axis = new Axis([[100, 1e6], [1e6 + 50, 2e6]], 2e6 + 100);
@@ -187,7 +196,7 @@ def test_gaps_can_be_skipped(visit: Visit) -> None:
 @pytest.mark.parametrize("visit", [(1280, "light"), (1280, "dark")], indirect=True)
 def test_words_on_bars_can_be_read(visit: Visit) -> None:
     """Their contrast is at least 4.5 to 1 on the colour of every kind."""
-    visit.open("/")
+    visit.open("/login")
     code = """async (kinds) => {
         const { colour } = await import("/web/base.js");
         const light = (name) => {

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime, timedelta
-from typing import Any
 from urllib.parse import parse_qs, urlsplit
 from zoneinfo import ZoneInfo
 
@@ -16,10 +15,12 @@ from tests.web.conftest import Visit, visiting
 ZONE = "Asia/Tehran"  # 3:30 ahead of UTC, all year
 
 
-@pytest.fixture
-def visit(chromium: Browser, link: str, known: Any) -> Iterator[Visit]:
-    """Return a visit from Tehran."""
-    with visiting(chromium, link, timezone_id=ZONE, storage_state=known) as visit:
+@pytest.fixture(scope="module")
+def window(chromium: Browser, link: str) -> Iterator[Visit]:
+    """Return a window in Tehran."""
+    with visiting(chromium, "", timezone_id=ZONE) as visit:
+        visit.base = link.partition("/#")[0]
+        visit.page.goto(link)
         yield visit
 
 
