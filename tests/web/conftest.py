@@ -239,7 +239,7 @@ def visit(window: Visit, request: pytest.FixtureRequest) -> Iterator[Visit]:
 def used_again(visit: Visit, width: int = 1280, scheme: Scheme = "light") -> Iterator[Visit]:
     """Look at the pages in a window that is open: it has loaded their scripts, and keeps nothing of this look."""
     context = visit.page.context
-    cookies = context.cookies()
+    cookies: Any = context.cookies()
     visit.looks(width, scheme)
     yield visit
     for page in context.pages:

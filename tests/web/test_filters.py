@@ -123,7 +123,7 @@ def test_a_rare_value_is_searched_for(visit: Visit) -> None:
     page = visit.open("/")
     settled(visit, 28)
     opened = menu(page, "Tag")
-    page.get_by_text("There are more: type a part of a value.").wait_for()
+    page.get_by_text("There are more: type a part of a value to find it.").wait_for()
     assert entry(opened, "tag-9").count() == 0
     page.keyboard.type("G-9")
     entry(opened, "tag-9").wait_for()
@@ -245,9 +245,9 @@ def test_a_part_of_each_word_is_enough(visit: Visit) -> None:
     search.blur()
     expect(search).to_have_value("cros zeb")
     for text, hint in (
-        ('"cros" zeb', "Words in quotes are looked for whole"),
-        ("ross zeb", "One event must have all words"),
-        ("ebra", "A word is looked for by its beginning"),
+        ('"cros" zeb', "Words in quotes must match exactly"),
+        ("ross zeb", "All words must be in one event"),
+        ("ebra", "try fewer letters"),
     ):
         search.fill(text)
         page.locator("#empty", has_text=hint).wait_for()
