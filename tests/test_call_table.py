@@ -440,6 +440,49 @@ def test_rows_that_arrive_in_another_order_come_to_the_same(tmp_path: Path) -> N
     assert listed[0] == listed[1]
 
 
+_CHARGE, _SETTLE, _ORDER = (clock.new_id() for _ in range(3))
+_NESTED = [
+    made.event("order", "tool", id=_ORDER, phase=rows.OPEN),
+    made.event("settle", "tool", id=_SETTLE, phase=rows.OPEN, parent=_ORDER),
+    made.event("charge", "operation", id=_CHARGE, phase=rows.OPEN, parent=_SETTLE),
+    made.event("charge", "operation", id=_CHARGE, parent=_SETTLE, failed=1),
+    made.event("LookupError", "error", parent=_CHARGE),
+]
+
+
+@pytest.mark.parametrize("at_once", [True, False])
+@pytest.mark.parametrize(
+    ("ends", "errors"),
+    [
+        # The exception left both, each has an own one, it was caught in one, and in both.
+        ([("settle", 1), ("order", 1)], ["LookupError", "LookupError"]),
+        ([("settle", 1), ("KeyError", _SETTLE), ("order", 1), ("ValueError", _ORDER)], ["KeyError", "ValueError"]),
+        ([("settle", None), ("order", 1)], [None, None]),
+        ([("settle", None), ("order", None)], [None, None]),
+    ],
+)
+def test_an_error_in_an_operation_is_that_of_the_calls_it_left(
+    tmp_path: Path, ends: list[tuple[str, Any]], errors: list[str | None], at_once: bool
+) -> None:
+    """It is recorded once, in the innermost; all between have failed, and an error of the call itself counts first."""
+    journal, project, table, source = _open(tmp_path)
+    ids = {"settle": (_SETTLE, _ORDER), "order": (_ORDER, None)}
+    ended = [
+        made.event(name, "tool", id=ids[name][0], parent=ids[name][1], failed=of)
+        if name in ids
+        else made.event(name, "error", parent=of)
+        for name, of in ends
+    ]
+    for batch in [[*_NESTED, *ended]] if at_once else [[row] for row in (*_NESTED, *ended)]:
+        journal.add(batch)
+        table.extend(project.reader)
+    calls = {call.tool: call.error for call in _read_all([source], Asked(), sort="began")}
+    assert [calls["settle"], calls["order"]] == errors
+    table.close()
+    project.close()
+    journal.close()
+
+
 def test_the_table_follows_another_journal_and_a_deletion(tmp_path: Path) -> None:
     """A row about a pruned session removes its calls; a deleted file is noticed, and made again."""
     journal, project, table, source = _open(tmp_path)

@@ -255,6 +255,23 @@ def test_an_error_belongs_to_the_call_that_failed_with_it() -> None:
     ]
 
 
+def test_a_step_that_failed_with_one_inside_has_its_error(journal: Journal) -> None:
+    """An exception that leaves several is recorded once; a step that did not fail has none."""
+
+    def run(fails: bool) -> Plan:
+        failing = tool("fetch", True)
+        failing.inside = [Plan("error", "TimeoutError")]
+        return Plan("operation", "work", failed=fails, inside=[failing])
+
+    steps_of_run = Steps.read(journal, record(journal, [run(True), run(False)]))
+    assert [(one.name, one.error) for one in steps_of_run.all] == [
+        ("work", "TimeoutError"),
+        ("fetch", "TimeoutError"),
+        ("work", None),
+        ("fetch", "TimeoutError"),
+    ]
+
+
 def test_empty_runs_have_no_difference(journal: Journal) -> None:
     """Two runs without events are the same; beside an empty run, every step is new."""
     assert _diff(journal, [], []).lines == []

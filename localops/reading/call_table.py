@@ -39,7 +39,7 @@ else:
 
 FILE = "call_table.db"
 # Of the table; a file of another schema is replaced.
-SCHEMA = 1
+SCHEMA = 2
 # Rows that are added at a time, and bytes of their bodies: some 50 ms.
 _BATCH, _BATCH_BYTES = 2_000, 16 << 20
 # Rows that may be added while someone waits for an answer.
@@ -154,6 +154,7 @@ class CallTable:
     def _take(self, execute: Execute, reader: Reader, row: Row) -> None:
         if row.kind == "error":
             self._add(execute, row, "add_error", {"error": self._error(execute, row), "failed": row.failed or 0})
+            self._keep_for_calls_around(execute, reader, row)
         elif row.kind == "price":
             later = {name: getattr(row, name) for name in ("cost", "is_first_price", *_LATER_TOKENS)}
             self._add(execute, row, "add_price", {**later, "unbilled": row.name == rows.UNBILLED})
@@ -161,13 +162,23 @@ class CallTable:
             _remove_session(execute, row.parent)
         elif row.kind in ("llm", "tool"):
             self._take_call(execute, row)
-            if row.phase == rows.OPEN or not self._has_early:
-                return
-            for (seq,) in execute("delete from early where parent = ? returning seq", (row.id,)).fetchall():
-                for early in map(Row._make, reader.ask(self.sql["row_at"], {"seq": seq})):
-                    self._take(execute, reader, early)
+            if row.phase != rows.OPEN and self._has_early:
+                self._take_early(execute, reader, row)
         else:
             execute("delete from call where id = ?", (row.id,))
+
+    def _take_early(self, execute: Execute, reader: Reader, call: Row) -> None:
+        """Take the rows about a call, or an operation inside of it, that came before its end."""
+        inner: list[Row] = []
+        for (seq,) in sorted(execute("delete from early where parent = ? returning seq", (call.id,)).fetchall()):
+            for early in map(Row._make, reader.ask(self.sql["row_at"], {"seq": seq})):
+                if early.parent == call.id:
+                    self._take(execute, reader, early)
+                else:
+                    inner.append(early)
+        # The last one is that which left the call.
+        for error in reversed(inner if call.failed else ()):
+            self._add_inner_error(execute, reader, error, call.id)
 
     def _add(self, execute: Execute, row: Row, statement: str, values: Mapping[str, object]) -> None:
         """Add what a later row says about a call; keep it for when the call has ended."""
@@ -177,6 +188,30 @@ class CallTable:
         if not changed.fetchall():
             execute("insert or ignore into early values(?, ?)", (row.parent, row.seq))
             self._has_early = True
+
+    def _keep_for_calls_around(self, execute: Execute, reader: Reader, error: Row) -> None:
+        """Keep an error for the calls around its operation: an exception that leaves them is recorded once."""
+        for id, is_call, _ in self._around(reader, error.parent)[1:]:
+            if not is_call:
+                continue
+            if execute("select 1 from call where id = ? and finished = 1", (id,)).fetchall():
+                self._add_inner_error(execute, reader, error, id)
+            else:
+                execute("insert or ignore into early values(?, ?)", (id, error.seq))
+                self._has_early = True
+
+    def _add_inner_error(self, execute: Execute, reader: Reader, error: Row, call: bytes) -> None:
+        """Add an error to a call around its operation, if that failed and all between: it may have been caught."""
+        for id, _, failed in self._around(reader, error.parent):
+            if id == call:
+                values = {"error": self._error(execute, error), "seq": error.seq, "parent": call}
+                execute(self.sql["add_inner_error"], values)
+            if not failed:
+                return
+
+    def _around(self, reader: Reader, id: bytes | None) -> list[tuple[bytes, int, int]]:
+        """Return an operation and those around it: id, whether it is a call, and whether it has failed."""
+        return [] if id is None else reader.ask(self.sql["around"], {"id": id})
 
     def _take_call(self, execute: Execute, row: Row) -> None:
         body = _plain(row.body)

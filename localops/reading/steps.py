@@ -156,6 +156,9 @@ class Steps:
             step.error = causes.get(step.id)
             if step.error and not step.result:
                 step.result = digest(self.compared(step.error))
+            if step.failed and not step.error:
+                # An exception that leaves several operations is recorded once, in the innermost.
+                step.error = next((child.error for child in reversed(step.inside) if child.failed), None)
             step.size += sum(child.size for child in step.inside)
             step.keys = _keys(step)
 

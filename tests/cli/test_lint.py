@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -41,6 +42,28 @@ def test_nothing_was_found(command: Command) -> None:
     """The exit code is 0."""
     id = record("calm", times=2)
     assert command("lint") == (0, f"calm  Success  {id}\n\nno loops\n", "")
+
+
+def test_a_tool_that_failed_with_an_operation_inside(command: Command) -> None:
+    """The exception is recorded once, in the operation: it is the class of the tools that it left, in a list too."""
+    session = localops.start_session(name="nested")
+
+    def charge() -> None:
+        with session.operation("charge"):
+            raise LookupError("no customer")
+
+    with suppress(LookupError), session.operation("order", kind="tool"), session.operation("settle", kind="tool"):
+        charge()
+    with session.operation("retry", kind="tool"), suppress(LookupError):
+        charge()
+    session.end_session("Success")
+    out = command("lint")[1]
+    for name in ("order", "settle"):
+        assert f"Tool '{name}' failed in 1 of 1 call with LookupError, the last: 'no customer'." in out
+    assert "'retry'" not in out
+    assert [line.split()[:3] for line in command("calls", "--by", "error", "--failed")[1].splitlines()[2:]] == [
+        ["LookupError", "2", "2"]
+    ]
 
 
 def test_several_sessions(command: Command) -> None:

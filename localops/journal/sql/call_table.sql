@@ -1,5 +1,5 @@
 -- The LLM and tool calls of a project, a line each, in a file of its own (call_table.db): derived, and safe to delete.
--- `last_of_batch`, `batch`, `first_price` and `row_at` run on the journal, all others on call_table.db.  The parts that
+-- `last_of_batch`, `batch`, `row_at` and `around` run on the journal, all others on call_table.db.  The parts that
 -- begin with `where_`, `value_` and `by_` are put together in call_query.py.
 
 -- schema --
@@ -31,7 +31,7 @@ create table call(
   took_ns integer,
   first_ns integer,                      -- until the first token
   tool integer, model integer, prompt integer, args integer, error integer,  -- label.num
-  error_seq integer,                     -- of the error that it failed with
+  error_seq integer,                     -- of the error that it failed with, its own or that of an operation inside
   {tokens integer},
   cost integer,                          -- nano-dollars; null: not known
   unpriced integer not null,             -- 1: it has no price
@@ -75,6 +75,23 @@ select seq, id, phase, session, kind, name, parent, at_ns, start_ns, end_ns, mod
 from event
 where seq = :seq;
 
+-- around --
+-- An operation and those around it, the innermost first, on the journal: what each is, and whether it has failed.
+with recursive around(id, depth) as (
+  select :id, 0
+  union
+  select e.parent, around.depth + 1
+  from around
+  cross join event e on e.id = around.id
+  where e.parent is not null
+    and around.depth < 50
+)
+select around.id, max(e.kind in ('llm','tool')), max(coalesce(e.failed, 0))
+from around
+cross join event e on e.id = around.id
+group by around.id
+order by min(around.depth);
+
 -- begin_call --
 insert into call(id, seq, session, kind, began_ns, tool, model, prompt, args, unpriced, unbilled, failed, finished)
 values(:id, :seq, :session, :kind, :began_ns, :tool, :model, :prompt, :args, 0, 0, 0, 0)
@@ -113,6 +130,16 @@ update call set
   failed = max(failed, :failed)
 where id = :parent
   and finished = 1;
+
+-- add_inner_error --
+-- An error in an operation inside of a call is the one that the call failed with, if it has none of its own.
+update call set
+  error = :error,
+  error_seq = :seq
+where id = :parent
+  and finished = 1
+  and failed = 1
+  and error is null;
 
 -- add_price --
 update call set

@@ -2,14 +2,39 @@
 
 -- calls --
 -- A page of the calls and errors of a session in the order they were written, after :after; bodies only of tool calls and
--- of errors, as nothing else is compared.
+-- of errors, as nothing else is compared.  An error in an operation comes once more for each tool around it that failed,
+-- if all between failed: the exception left them, and is recorded once.
+with recursive around(seq, id, depth) as (
+  select e.seq, inner_one.parent, 1
+  from {page_after}
+  cross join event e on e.seq = page.at
+  cross join event inner_one on inner_one.id = e.parent
+  where e.kind = 'error'
+    and inner_one.failed = 1
+    and inner_one.parent is not null
+  union
+  select around.seq, one.parent, around.depth + 1
+  from around
+  cross join event one on one.id = around.id
+  where one.failed = 1
+    and one.parent is not null
+    and around.depth < 50
+)
+select e.seq, e.id, e.phase, e.kind, e.name, tool.id, e.agent, e.at_ns, e.start_ns, null as failed, e.cost, e.tokens_in,
+  e.tokens_out, e.body
+from around
+cross join event tool on tool.id = around.id
+cross join event e on e.seq = around.seq
+where tool.kind = 'tool'
+  and tool.failed = 1
+union all
 select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.failed, e.cost, e.tokens_in,
   e.tokens_out,
   iif(e.kind = 'tool' or e.kind = 'error' and e.parent is not null, e.body, null)
 from {page_after}
 cross join event e on e.seq = page.at
 where e.kind in ('tool','llm','error','price')
-order by e.seq;
+order by 1;
 
 -- page_end --
 -- The last seq of such a page.
