@@ -86,6 +86,22 @@ def test_the_newest_comes_first() -> None:
     assert [snippet.split()[-1] for snippet in _found("cat")] == ["four", "three", "two", "one"]
 
 
+def test_occurrences_are_in_order_in_each_session() -> None:
+    """The newest session comes first, and in it the first row of all its passages."""
+    first = _record("cat one", "cat two")
+    _record("cat three", *["dog"] * 200, "cat four", *["bird"] * 9, "cat five")
+    with Home() as home:
+        index = home.projects[0].index()
+        index.extend()
+        order = [hit.snippet.split()[-1] for hit in index.occurrences("cat")]
+        assert order == ["three", "four", "five", "one", "two"]
+        assert [hit.snippet for hit in index.occurrences("cat", first.session_id.bytes)] == [
+            "text cat one",
+            "text cat two",
+        ]
+        assert list(index.occurrences("cow")) == []
+
+
 def test_words_of_two_events_are_no_match() -> None:
     """A passage holds many events; all words must be in one of them."""
     _record("cat", "dog")

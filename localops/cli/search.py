@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import suppress
-from itertools import islice
+from itertools import chain, islice
 
 import click
 
@@ -46,23 +46,26 @@ def search(
 
     An event must contain every word: in its name, model, tags, input or output; the start of a session also in
     the name of its machine. A name like web_search counts as one word; light* matches every word that begins
-    with light. The index is brought up to date first.
+    with light. The newest session comes first; its events come in their order, so that the first one is where the
+    words occurred first. The index is brought up to date first.
     """
     wanted = " ".join(text)
     # Before the home is opened: a query without words is an error whatever it holds.
     query = Query(wanted)
     with common.look(home, project) as opened:
         only, id = opened.find(session) if session is not None else (None, None)
-        hits: list[tuple[Project, Hit]] = []
+        by_session: dict[tuple[str, bytes], list[tuple[Project, Hit]]] = {}
         for source in opened.projects:
             if only in (None, source):
                 _bring_up_to_date(source)
-                hits += [(source, hit) for hit in islice(_once(source.index().events(wanted, id)), limit)]
-        hits.sort(key=lambda pair: pair[1].at_ns, reverse=True)
+                for hit in islice(_once(source.index().occurrences(wanted, id)), limit):
+                    by_session.setdefault((source.name, hit.session), []).append((source, hit))
+        newest_first = sorted(by_session.values(), key=lambda of_session: of_session[0][1].at_ns, reverse=True)
+        hits = list(islice(chain.from_iterable(newest_first), limit))
         if as_json:
-            common.print_json({"hits": [_facts(where, hit) for where, hit in hits[:limit]]})
+            common.print_json({"hits": [_facts(where, hit) for where, hit in hits]})
         elif hits:
-            _print_hits(hits[:limit], query)
+            _print_hits(hits, query)
         else:
             output.say(_nothing_like(opened, wanted) if opened.projects else opened.nothing_yet())
 

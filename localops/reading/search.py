@@ -188,6 +188,26 @@ class Index(RowIndex):
                 yield from self._hits(query, first_seq, last_seq, of)
                 before = passage
 
+    def occurrences(self, text: str, session: bytes | None = None) -> Iterator[Hit]:
+        """Yield the rows with every term: those of the newest session first, and its first row first.
+
+        Each call of a conversation repeats what came before it, so that the first row is the one to look at.
+        """
+        query = Query(text)
+        first, before = (0, 1 << 62) if session is None else self._range_of(session)
+        newest = self._sql["newest_passage"]
+        while passage := self._file.ask(newest, {"match": query.match, "first": first, "before": before}):
+            before, last = _range(passage[0][0] >> _SHIFT)
+            yield from self._in_order(query, before, last + 1)
+
+    def _in_order(self, query: Query, first: int, before: int) -> Iterator[Hit]:
+        while passages := self._file.ask(
+            self._sql["passages_in_order"], {"match": query.match, "first": first, "before": before}
+        ):
+            for passage, first_seq, last_seq, of in passages:
+                yield from reversed(list(self._hits(query, first_seq, last_seq, of)))
+                first = passage + 1
+
     def between(self, text: str, after: int, upto: int, before: int = NEWEST) -> Iterator[tuple[list[Searched], int]]:
         """Yield the rows with every term after a seq, up to another, and from where to go on: as `before`."""
         query = Query(text)

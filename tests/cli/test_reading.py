@@ -196,6 +196,23 @@ def test_later_rows_are_found_by_later_searches(session: localops.Session, as_js
     assert not as_json("search", "unicorn", "--session", str(session.session_id))["hits"]
 
 
+def test_a_search_begins_with_the_first_occurrence(as_json: AsJson) -> None:
+    """Of each session, in the order of its events, though later prompts repeat it; newer sessions come first."""
+    for name, project in (("older", "one"), ("newer", "two")):
+        session = localops.start_session(name=name, config=localops.Config(project=project))
+        assert session is not None
+        session.record(ActionEvent(action_type=f"unicorn of {name}"))
+        for number in range(3):
+            session.record(localops.LLMEvent(model=f"m{number}", prompt="look for the unicorn"))
+        session.end_session("Success")
+    hits = as_json("search", "unicorn", "-n", "5")["hits"]
+    assert [(hit["project"], hit["kind"]) for hit in hits] == [
+        ("two", "action"),
+        *[("two", "llm")] * 3,
+        ("one", "action"),
+    ]
+
+
 def test_a_query_without_a_word_is_refused(session: localops.Session, command: Command) -> None:
     """Punctuation alone is wrong usage."""
     assert command("search", "!!")[0] == 2

@@ -45,6 +45,28 @@ where fts match :match
 order by fts.rowid desc
 limit 50;
 
+-- newest_passage --
+-- The newest passage with all words: it is of the newest session.
+select rowid
+from fts
+where fts match :match
+  and rowid >= :first
+  and rowid < :before
+order by rowid desc
+limit 1;
+
+-- passages_in_order --
+-- A page of the passages with all words in the order in which they were recorded.
+select fts.rowid, p.first_seq, p.last_seq, s.id
+from fts
+join passage p on p.id = fts.rowid
+join session s on s.key = fts.rowid >> 24
+where fts match :match
+  and fts.rowid >= :first
+  and fts.rowid < :before
+order by fts.rowid
+limit 50;
+
 -- passages_between --
 -- The passages with all words that were indexed with the rows after a seq, up to another; a page of them.
 select fts.rowid, p.first_seq, p.last_seq, s.id
