@@ -91,6 +91,9 @@ SHAPES: dict[str, Callable[[], tuple[str, str]]] = {
     ),
     "discord webhook": lambda: _whole(f"https://discord.com/api/webhooks/{some(DIGITS, 18)}/", some(WIDE, 68)),
     "discord bot": lambda: _whole("M", f"T{some(ALNUM, 22)}.{some(ALNUM, 6)}.{some(WIDE, 37)}a"),
+    "airtable": lambda: _whole(f"pat{some(ALNUM, 14)}.", some(HEX, 64)),
+    "elevenlabs": lambda: _whole("sk_", some(HEX, 48)),
+    "mapbox": lambda: _whole("sk.", f"eyJ{some(ALNUM, 60)}.{some(WIDE, 21)}x"),
     "telegram": lambda: _whole(f"{some(DIGITS, 9).replace('0', '1')}:AA", some(WIDE, 32) + "x"),
     "twilio": lambda: _whole("SK", some(HEX, 32)),
     "stripe": lambda: _whole(R.choice(["sk_live_", "rk_live_", "sk_test_"]), some(ALNUM, 24, 99)),
@@ -277,6 +280,11 @@ def test_innocent_texts_stay() -> None:
 @pytest.mark.parametrize(
     ("text", "shown"),
     [
+        (f"use pat{'aB3' * 4}xY.{'0a1b' * 16} here", "use [redacted:airtable] here"),
+        (f"use {{pat{'aB3' * 4}xY.{'0a1b' * 16}}}", "use {[redacted:airtable]}"),
+        (f"compat{'aB3' * 4}xY.{'0a1b' * 16}", f"compat{'aB3' * 4}xY.{'0a1b' * 16}"),
+        (f"voice sk_{'0a1b' * 12} here", "voice [redacted:elevenlabs] here"),
+        (f"?map=sk.eyJ{'aB3' * 20}.{'xY7' * 7}&z=1", "?map=[redacted:mapbox]&z=1"),
         ("DB_PASSWORD=Tr0ub4dor(3)", "DB_PASSWORD=[redacted:password]"),
         ("DB_PASSWORD=$ecretpassword", "DB_PASSWORD=[redacted:password]"),
         ("DB_PASSWORD=a;b&c,d\nX=1", "DB_PASSWORD=[redacted:password]\nX=1"),

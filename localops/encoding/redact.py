@@ -470,8 +470,9 @@ _underscore = _search(
     "_underscore",
     r"_(?:_(?=[a-z])(?=[a-z_]{0,64}?(?:pass|pwd|token|secret|key|auth|cookie|credential|user|phrase))"
     r"|u(?:(?=[ =\\\"'])|s[0-9])|p(?:[^ \\\"_](?:(?<= _p.)|(?<=\\[nrt]_p.))| (?=[^ ]{1,64} )(?<= _p ))|a (?<= _a )"
-    # A long run of letters and digits behind a prefix, or behind the first part of a token of Discord.
-    r"|(?=[a-z0-9_+/]{20}(?<!_[0-9a-f]{4}_.{15}))(?:(?<=PREFIX)|(?=[a-z0-9_]{6}_[a-z0-9_]{27}))())",
+    # A long run of letters and digits behind a prefix, or behind the first part of a token of Discord or Airtable.
+    r"|(?=[a-z0-9_+/]{20}(?<!_[0-9a-f]{4}_.{15}))"
+    r"(?:(?<=PREFIX)|(?=[a-z0-9_]{6}_[a-z0-9_]{27})|(?<=pat[a-z0-9]{14}_)(?=[0-9a-f]{64}))())",
     b"__",
     *(b"_u" + sign for sign in (b" ", b"=", b"\\", b'"', b"'", b"s")),
     *b"n_p r_p t_p".split(),
@@ -499,10 +500,15 @@ def _begins_token(body: bytes, plain: bytes, match: re.Match[bytes] | None) -> b
         if match[1] is None:
             if body[at - 1] == _HYPHEN:
                 return True
-        elif _ends_prefix(plain, at) or (body[at - 1] == _DOT and body[at + 6 : at + 7] == b"."):  # one of Discord
+        elif _ends_prefix(plain, at) or _is_second_part(body, at):
             return True
         match = _underscore(plain, at)
     return False
+
+
+def _is_second_part(body: bytes, at: int) -> bool:
+    """Return whether the second part of a token of Discord or Airtable may begin here."""
+    return body[at - 1] == _DOT and (body[at + 6 : at + 7] == b"." or body[at - 18 : at - 15] == b"pat")
 
 
 def _ends_prefix(plain: bytes, at: int) -> bool:

@@ -449,6 +449,11 @@ def _has_digit(text: str) -> bool:
 
 _DENSE = Later(r"(?=[A-Za-z]{0,64}(?:[0-9]|[a-z][A-Z]|[A-Z]{2}[a-z]))[A-Za-z0-9]{8}|[A-Z]{12}|(?:[0-9]+-){2}")
 
+
+def _is_encoded(rest: str) -> bool:
+    return rest.startswith("eyJ")
+
+
 _NO_WORDS = Later(r"[a-z_.+/=-]{0,64}[A-Z0-9]")
 _ALNUM, _HEX = "A-Za-z0-9", "A-Fa-f0-9"
 # label: beginnings, signs that follow, how many at least, how they are tested.
@@ -472,6 +477,7 @@ _PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
     ("perplexity", "pplx-", _ALNUM, 20, _is_mixed),
     ("nvidia", "nvapi-", rf"{_ALNUM}_-", 20, _is_mixed),
     ("tavily", "tvly-", rf"{_ALNUM}_-", 20, _is_mixed),
+    ("elevenlabs", "sk_", _HEX, 48, _any),
     ("huggingface", "hf_ api_org_", _ALNUM, 20, _is_mixed),
     ("npm", "npm_", _ALNUM, 30, _is_mixed),
     ("pypi", "pypi-", rf"{_ALNUM}_-", 32, _is_mixed),
@@ -519,6 +525,7 @@ _PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
     ("sendgrid", "SG.", rf"{_ALNUM}_.-", 40, _is_mixed),
     ("dynatrace", "dt0c01. dt0s01.", rf"{_ALNUM}.", 60, _is_mixed),
     ("mailersend", "mlsn.", _HEX, 40, _any),
+    ("mapbox", "sk.", rf"{_ALNUM}_.-", 60, _is_encoded),
 ]
 
 
@@ -583,10 +590,18 @@ def _dotted(look: _Look, match: re.Match[str]) -> None:
         before = _DISCORD_START.search(text[max(0, end - 30) : end - 1])
         if before is not None:
             look.add((end - 1 - len(before[0]), rest.end()), "discord")
+        return
+    rest, start = _AIRTABLE_REST.match(text, end), end - 18
+    if rest is None or start < 0 or _AIRTABLE_START.fullmatch(text, start, end - 1) is None:
+        return
+    if not _is_word(text[max(0, start - 1) : start]):
+        look.add((start, rest.end()), "airtable")
 
 
 _DISCORD_START = Later(r"(?<![\w-])[MNO][A-Za-z0-9_-]{22,27}\Z", re.ASCII)
 _DISCORD_REST = Later(r"[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}(?![\w-])")
+_AIRTABLE_START = Later(r"pat[A-Za-z0-9]{14}")
+_AIRTABLE_REST = Later(r"[0-9a-f]{64}(?![\w-])")
 
 
 def _mailchimp(look: _Look, match: re.Match[str]) -> None:
@@ -979,7 +994,12 @@ _PASSES_OVER_TEXT: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]
     ),
     (
         ".",
-        Later(lambda: rf"\.(?:{_behind('.')}(?=[A-Za-z0-9_-]{{16}})|(?=[A-Za-z0-9_-]{{6}}\.[A-Za-z0-9_-]{{27}}))"),
+        Later(
+            lambda: (
+                rf"\.(?:{_behind('.')}(?=[A-Za-z0-9_-]{{16}})|(?=[A-Za-z0-9_-]{{6}}\.[A-Za-z0-9_-]{{27}})"
+                r"|(?<=pat[A-Za-z0-9]{14}\.)(?=[0-9a-f]{64}))"
+            )
+        ),
         _dotted,
     ),
     ("A", Later(r"A(?=[KSB]IA|CCA|Iza|T[AC]TT3|TBB|BSK|KCp|A[A-Za-z0-9_-]{32})"), _capital_a),
