@@ -325,8 +325,8 @@ def _session_list(facts: Facts, root: str) -> str:
 
 # What two figures count that are easily taken for each other.
 _NOTES = {
-    "Errors": "<small>raised or recorded, with or without a call</small>",
-    "Failed": "<small>calls and steps that did not succeed</small>",
+    "Errors": "<small>raised or recorded</small>",
+    "Failed": "<small>calls and steps</small>",
 }
 # Figures that the script asks for.
 _SPEEDS = ("LLM call, median", "First token, median", "Tokens a second", "Input from cache", "Tool call, median")

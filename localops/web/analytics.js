@@ -62,8 +62,8 @@ function drawTotals(change) {
     figure("Cost", cost(one)),
     figure("LLM calls", count(one.llm_calls)),
     figure("Tool calls", count(one.tool_calls)),
-    figure("Errors", count(one.errors), one.errors > 0, null, "raised or recorded, with or without a call"),
-    figure("Failed", count(one.failed), one.failed > 0, null, "calls and steps that did not succeed"),
+    figure("Errors", count(one.errors), one.errors > 0, ERRORS, "raised or recorded"),
+    figure("Failed", count(one.failed), one.failed > 0, FAILED, "calls and steps"),
     figure("Tokens in", count(one.tokens_in)),
     figure("Tokens out", count(one.tokens_out)),
   ]);
@@ -76,6 +76,8 @@ function drawTotals(change) {
   ]);
 }
 
+const ERRORS = "Errors that were raised or recorded, inside or outside of calls";
+const FAILED = "Calls and steps that did not succeed";
 const RATE = "Output tokens divided by the duration of the calls";
 const CACHED = "Share of the input tokens that were read from a cache, of the calls that report it";
 const rate = (value) => (value === null ? "" : value < 10 ? value.toFixed(1) : count(Math.round(value)));

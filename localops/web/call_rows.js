@@ -129,8 +129,12 @@ function common(by, one) {
       by === "repeat" && make("span", { class: "in" }, "in ", sessionLink(one)),
     );
   if (by === "prompt" && one.differs) return apartFrom(one, to);
-  return make("a", { class: by === "prompt" ? "preview" : "name", href: to, title: one[by] }, one[by] || "unnamed");
+  const text = by === "prompt" ? lineOf(one.prompt) : one[by];
+  return make("a", { class: by === "prompt" ? "preview" : "name", href: to, title: one[by] }, text || "unnamed");
 }
+
+/** Return the template of a prompt, which has line breaks as escapes, as one line. */
+const lineOf = (prompt) => (prompt || "").replaceAll("\\n", " ");
 
 // Characters of a prompt that others begin with, too.
 const BEGIN = 24;
@@ -140,7 +144,7 @@ const apartFrom = ({ prompt, differs }, to) =>
   make(
     "a",
     { class: "preview", href: to, title: `${prompt}\n\nDiffers after ${many(differs.after, "character")}` },
-    make("span", { class: "faint" }, `${prompt.slice(0, BEGIN)}… ${differs.lead} `),
+    make("span", { class: "faint" }, `${lineOf(prompt).slice(0, BEGIN)}… ${differs.lead} `),
     make("b", {}, differs.text || "(ends here)"),
     ` ${differs.tail}`,
   );

@@ -289,7 +289,7 @@ function pair(line, { a, b }, letter) {
               errors.map(([side, one]) =>
                 make("div", { class: "text" }, make("h3", {}, `error in ${side}`), failure(one)),
               ),
-              texts.map(([label, both]) => make("div", { class: "text" }, make("h3", {}, label), marked(both))),
+              texts.map(([label, both]) => make("div", { class: "text" }, make("h3", {}, label), marked(both, letter))),
             ),
           );
         below.hidden = !below.hidden;

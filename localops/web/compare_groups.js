@@ -1,6 +1,7 @@
 // Two groups of runs, each chosen by filters: the averages of their figures, and by how much the groups differ.
 
 import { ask, make, notice } from "./base.js";
+import { shareOf } from "./changes.js";
 import { FilterBar } from "./filters.js";
 import { count, duration, many, money, percent } from "./formats.js";
 import { patchChildren } from "./keyed.js";
@@ -187,8 +188,7 @@ function difference({ a, difference: one }, text, good) {
   const isSure = one.low !== null && (one.low > 0 || one.high < 0);
   const shown = text === percent ? points : text;
   const signed = (value) => `${value > 0 ? "+" : value < 0 ? "−" : ""}${shown(Math.abs(value))}`;
-  const share =
-    a.mean && text !== percent ? ` (${one.by > 0 ? "+" : "−"}${Math.round(Math.abs(one.by / a.mean) * 100)} %)` : "";
+  const share = a.mean && text !== percent ? ` (${shareOf(one.by, a.mean)})` : "";
   const kind = !isSure || !good ? (isSure ? null : "faint") : one.by > 0 === good > 0 ? "less" : "more";
   return [
     make(isSure ? "b" : "span", { class: kind }, one.by ? `${signed(one.by)}${share}` : "="),

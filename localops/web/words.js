@@ -93,3 +93,32 @@ function merged(pieces) {
   }
   return result;
 }
+
+// The end of a sentence, or of a line.
+const END = /[.!?][)"'’”]*\s+|\n/g;
+
+/** Return the sentences that differ, each as its pieces: the words before and after a change, up to its ends. */
+export function sentences(pieces) {
+  const result = [];
+  let open = null,
+    before = "";
+  for (const [kind, text] of pieces) {
+    if (kind !== "same") {
+      open ||= before ? [["same", before]] : [];
+      open.push([kind, text]);
+      continue;
+    }
+    const ends = [...text.matchAll(END)];
+    const [first] = ends,
+      last = ends.at(-1);
+    before = last ? text.slice(last.index + last[0].length) : open ? "" : before + text;
+    if (!open) continue;
+    const rest = first ? text.slice(0, first.index + first[0].length) : text;
+    open.push(["same", rest]);
+    if (!first) continue;
+    result.push(open);
+    open = null;
+  }
+  if (open) result.push(open);
+  return result;
+}

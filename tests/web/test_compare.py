@@ -96,6 +96,26 @@ def test_a_long_passage_without_changes_is_folded(visit: Visit) -> None:
     assert "\\n" not in text.inner_text()
 
 
+def test_the_sentence_that_differs_stands_above_a_long_text(visit: Visit) -> None:
+    """As it was and as it is, whole, with the words that differ marked."""
+    page = _opened(visit, "gpt-4o")
+    changed = page.locator(".changed").first
+    expect(changed.locator("h4")).to_have_text("2 sentences differ")
+    first = changed.locator("div").first.locator("p")
+    expect(first).to_have_text(
+        ["A Restate the whole ticket in your own words.", "B Answer with the name of the category."]
+    )
+    expect(first.locator("mark")).to_have_text(
+        ["Restate the whole ticket in your own words", "Answer with the name of the category"]
+    )
+    script = "async (texts) => { const m = await import('/web/words.js'); return m.sentences(m.difference(...texts)); }"
+    assert page.evaluate(script, ["Be kind. Speak low. Go.", "Be kind. Speak up now. Go."]) == [
+        [["same", "Speak "], ["del", "low"], ["ins", "up now"], ["same", ". "]]
+    ]
+    assert page.evaluate(script, ["One. Two", "One. Two three"]) == [[["same", "Two"], ["ins", " three"]]]
+    assert page.evaluate(script, ["same", "same"]) == []
+
+
 def test_a_call_that_failed_in_one_run_shows_its_error(visit: Visit) -> None:
     """Beside the output of the other run."""
     page = _opened(visit, "route")
@@ -210,7 +230,7 @@ def test_groups_of_runs_have_averages(visit: Visit) -> None:
     rows = page.locator(".groups tbody tr")
     shown = rows.filter(has_text="Tool calls").locator("td")
     expect(shown.first.locator("b")).to_have_text("2")
-    expect(shown.last).to_have_text(re.compile(r"^\+398 \(\+19900 %\)"))
+    expect(shown.last).to_have_text(re.compile(r"^\+398 \(×200\)"))
     figures = visit.facts("compare/groups?a=tag%3Dreworded&b=state%3DFailure")["figures"]
     spent = next(line for line in figures if line["name"] == "cost_usd")["a"]
     assert spent["low"] < spent["mean"] < spent["high"]
