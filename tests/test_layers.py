@@ -24,12 +24,12 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 # that of each room, which is empty.
 LAYERS = """
     room
-    errors clock interruption rows urls zstd alignment
+    errors clock interruption own_fields rows urls zstd alignment
     careful shapes
     host
     context facets locks openmetrics output raised redact sql
     participants events pricing stored plain_values responses
-    billing scores
+    billing recorded scores
     config encode filters
     faithful
     wire parts story price_table

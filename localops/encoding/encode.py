@@ -292,7 +292,7 @@ class Encoder:
         if self._redactor is None or not self._redactor.suspects(dumps(plain)):
             return False
         walk = Walk(self._redactor, max_value=1 << 62)
-        return walk.plain(plain) != plain or bool(walk.notes)
+        return walk.body(plain) != plain or bool(walk.notes)
 
     def redacts_bytes(self, data: bytes) -> bool:
         """Return whether secrets would be removed from bytes."""
@@ -352,7 +352,7 @@ class Encoder:
             max_head=min(self._max_value * 3, self._max_event) // 4,
             keep=self._keep,
         )
-        body = _renamed(walk.plain(fields))
+        body = _renamed(walk.body(fields))
         data = _with_notes(body, walk)
         if len(data) > self._max_event:
             data = _with_notes(self._smaller(body, walk), walk)

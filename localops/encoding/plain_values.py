@@ -13,6 +13,7 @@ from collections import deque
 from functools import partial
 
 from localops.careful import COLLECTIONS, deeper, outline, quiet, value_of
+from localops.encoding import own_fields
 from localops.encoding.redact import hides, is_collection, is_of_name, is_of_value
 from localops.interruption import pass_on, settle
 
@@ -92,6 +93,7 @@ class Walk:
         self._stored: dict[tuple[int, str], tuple[str, Any]] = {}
         self._inside: set[int] = set()
         self._depth = 0
+        self._is_body = False  # the names at depth 1 are those of a body
         self._name = ""
         self._clean_names: set[str] = set()
         self._clean_shapes: dict[tuple[str, ...], int] = {(): 0}
@@ -99,6 +101,13 @@ class Walk:
     def note(self, what: str, count: int = 1) -> None:
         """Count a value that was changed."""
         self.notes[what] = self.notes.get(what, 0) + count
+
+    def body(self, fields: dict[str, Any]) -> dict[str, Any]:
+        """Return the plain body of a row, in which names and ids of our own stay as they are."""
+        rest, own = own_fields.taken_out(fields)
+        self._is_body = True
+        plain: dict[str, Any] = self.plain(rest)
+        return own_fields.put_back(plain, own, fields) if own else plain
 
     def plain(self, value: object) -> Any:
         """Return the value as dicts with string keys, lists, strings, 64-bit ints, finite floats, bools and None."""
@@ -391,7 +400,8 @@ class Walk:
             self._name = name
             label = self._secret_name(name, beside) or (entry if entry and is_of_value(name) else "")
             hidden = self._hidden(value, label) if label else None
-            clean = self._counted(name if name in self._clean_names else self._text_key(name))
+            is_known = name in self._clean_names or (self._is_body and self._depth == 1 and name in own_fields.FIELDS)
+            clean = self._counted(name if is_known else self._text_key(name))
             if clean in out:
                 clean = self._free(clean, out, numbers)
             out[clean] = self.plain(value) if hidden is None else hidden
@@ -559,6 +569,8 @@ class Walk:
     def _text(self, text: str) -> Any:
         if len(text) > self._max_value // 4:
             return self._long(text)
+        if own_fields.is_file(text):
+            return self._counted(text)
         return self._counted(self._redacted(self._unbroken(text)))
 
     def _long(self, text: str) -> Any:

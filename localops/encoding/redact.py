@@ -7,6 +7,7 @@ a text. `encode` knows where the text comes from and where it goes.
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from functools import cached_property
 
 from localops.encoding import shapes
@@ -22,6 +23,11 @@ if TYPE_CHECKING:
 
     from localops.encoding.shapes import Span
 
+OWN = "pattern"
+"""The label of what a pattern of the user matches."""
+NOTE = re.compile(r"\[redacted:[^\]]*\]")
+"""What stands in the place of a secret."""
+_NOTE_BEGINS = "[redacted:"
 SHORTEST_LITERAL = 4
 """A literal below this many characters would be found in innocent words, so it is not searched for."""
 
@@ -192,13 +198,14 @@ class Redactor:
         """
         if self._environ is not None and len(_data(self._environ)) != self.environ_size:
             self.look_again()
-        spans = self._spans(text)
+        spans = _outside_notes(text, self._spans(text))
         count = 0
         if spans:
             text, count = _without(text, spans)
         for pattern in self._patterns:
-            text, hits = pattern.subn("[redacted:pattern]", text)
-            count += hits
+            if spans := _outside_notes(text, _matches(pattern, text)):
+                text, hits = _without(text, spans)
+                count += hits
         if self._hook is not None and name is not None:
             seen, text = text, _ask(self._hook, name, text)
             count += seen != text
@@ -212,8 +219,17 @@ class Redactor:
         """
         spans = self._spans(text)
         for pattern in self._patterns:
-            spans += [(match.start(), match.end(), "pattern") for match in pattern.finditer(text) if match[0]]
-        return list(_united(spans)) if spans else []
+            spans += _matches(pattern, text)
+        return in_order(text, spans)
+
+    def shaped(self, text: str) -> list[Span]:
+        """Return the places of `places` that the patterns of the user have no part in, in no order."""
+        return self._spans(text)
+
+    @property
+    def patterns(self) -> list[re.Pattern[str]]:
+        """The patterns of the user."""
+        return self._patterns
 
     def _spans(self, text: str) -> list[Span]:
         """Return the places of secrets by shape, by name and of known values, in no order."""
@@ -374,6 +390,38 @@ def _without(text: str, spans: list[Span]) -> tuple[str, int]:
         parts += [text[done:start], f"[redacted:{label}]"]
         done, count = end, count + 1
     return "".join([*parts, text[done:]]), count
+
+
+def _matches(pattern: re.Pattern[str], text: str) -> list[Span]:
+    # One without a character is no secret.
+    return [(match.start(), match.end(), OWN) for match in pattern.finditer(text) if match[0]]
+
+
+def in_order(text: str, spans: list[Span]) -> list[Span]:
+    """Return places of a text in order, overlapping ones as one, without those inside of notes."""
+    spans = _outside_notes(text, spans)
+    return list(_united(spans)) if spans else []
+
+
+def _outside_notes(text: str, spans: list[Span]) -> list[Span]:
+    """Return places that are not part of a note; one that cuts a note has all of it."""
+    if not spans or _NOTE_BEGINS not in text:
+        return spans
+    notes = [match.span() for match in NOTE.finditer(text)]
+    return [around for span in spans if (around := _with_notes(span, notes)) is not None]
+
+
+def _with_notes(span: Span, notes: list[tuple[int, int]]) -> Span | None:
+    """Return a place with the whole of each note that it cuts; None if there is nothing but notes in it."""
+    start, end, label = span
+    noted = 0
+    for note_start, note_end in notes[max(0, bisect_right(notes, (start,)) - 1) :]:
+        if note_start >= end:
+            break
+        if note_end > start:
+            start, end = min(start, note_start), max(end, note_end)
+            noted += note_end - note_start
+    return (start, end, label) if noted < end - start else None
 
 
 def _united(spans: list[Span]) -> Iterator[Span]:

@@ -111,6 +111,12 @@ BOOKS = frozenset(BOOK_KINDS)
 # Those that make a session's story.
 MILESTONES = [kind for kind in BOOK_KINDS if kind not in ("price", "journal", "pruned", "scored")]
 STARTS, LEAVES = ("session", "join"), ("leave", "end")  # when a participant comes and goes
+# Every kind that is a word of ours, and those whose rows are named by us: in these no secret is looked for.
+OWN_KINDS = BOOKS | set(
+    "action llm tool error agent api operation task workflow guardrail llm_copy error_copy resolution budget loop log "
+    "agentops".split()
+)
+NAMED_BY_US = BOOKS - {"session", "join", "pruned", "scored"}
 # The token counts of an LLM call.  The last ones are in the body of its row, which any release can check and pass on;
 # the table has them as columns too, which are filled from the body and neither sent nor part of the checksum.
 COUNTS_IN_BODY = {"tokens_cache_write": "cache_write_tokens"}

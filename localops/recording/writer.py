@@ -191,7 +191,8 @@ class Writer:
         """Return kind and name of an event whose type is not one of the usual words."""
         word = event.misplaced_type()
         if word is None:
-            return self.text(event.kind, 64), name
+            known = event.kind
+            return known if known in rows.OWN_KINDS else self.text(known, 64), name
         which = events.class_name(event)
         say_once(
             f"type of {which}",

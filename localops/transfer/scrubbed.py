@@ -17,7 +17,8 @@ from hashlib import sha256
 from itertools import zip_longest
 from typing import NamedTuple
 
-from localops.encoding import encode
+from localops.encoding import encode, recorded
+from localops.encoding.redact import NOTE
 from localops.journal import blobs, rows, stored
 from localops.transfer import bundle
 
@@ -40,7 +41,6 @@ OTHERWISE = (
     "`localops scrub` here (or on the hub) with the rules of both"
 )
 WAITS = "it was scrubbed, and the hub is of a release that cannot replace what it has: upgrade the hub"
-NOTE = re.compile(r"\[redacted:[^\]]*\]")
 # In meta: the seqs of the rows about those that were scrubbed; and that a scrub, or its last part, was not finished.
 _SEQS, UNFINISHED = "scrubbed", "scrub unfinished"
 _KEEP = "insert or replace into meta values(?, ?)"
@@ -51,7 +51,7 @@ _ABOUT = (
     "where i.id between ? and ? and e.kind = ? and e.name = ? and e.parent = ? limit 1"
 )
 _LISTED = "select seq, parent, body from event where seq between ? and ? and kind = ? and name = ?"
-_COLUMNS = frozenset(("seq", "name", "model", "tags", "sum", "body"))  # that may differ
+_COLUMNS = frozenset(("seq", "kind", "name", "model", "tags", "sum", "body"))  # that may differ
 _BLOB = re.compile(r"blob:[0-9a-f]{64}")
 # As in a text; longer labels are not written.
 _NOTE_IN_FILE = re.compile(rb"\[redacted:[^\[\]]{0,200}\]")
@@ -161,7 +161,12 @@ def is_known(execute: Execute, row: Row) -> bool:
 
 def is_folded_otherwise(was: Stored, now: Stored) -> bool:
     """Return whether derived tables hold something that is not in the row any more."""
-    return (was.name, was.model, was.tags) != (now.name, now.model, now.tags) or now.kind in rows.BOOKS
+    return (was.kind, was.name, was.model, was.tags) != (
+        now.kind,
+        now.name,
+        now.model,
+        now.tags,
+    ) or now.kind in rows.BOOKS
 
 
 def is_old(reader: Reader, id: bytes, phase: int, total: int) -> bool:
@@ -231,8 +236,11 @@ def _is_cut(old: Stored, new: Stored, is_file_cut: IsFileCut) -> bool:
     for name, was, now in zip(old._fields, old, new, strict=True):
         if was != now and name not in _COLUMNS:
             return False
+    # A kind of ours decides what a row counts as.
+    if old.kind != new.kind and old.kind in rows.OWN_KINDS:
+        return False
     return (
-        all(_is_cut_text(getattr(old, name), getattr(new, name)) for name in ("name", "model"))
+        all(_is_cut_text(getattr(old, name), getattr(new, name)) for name in ("kind", "name", "model"))
         and _is_cut_json(old.tags, new.tags, is_file_cut)
         and _is_cut_json(old.body, new.body, is_file_cut)
     )
@@ -274,6 +282,8 @@ def _is_cut_json(old: str | None, new: str | None, is_file_cut: IsFileCut) -> bo
 
 
 def _is_cut_value(was: Any, now: Any, is_file_cut: IsFileCut) -> bool:
+    if (old := recorded.octets(was)) is not None and (new := recorded.octets(now)) is not None:
+        return was.keys() == now.keys() and _is_cut_text(old.decode("latin-1"), new.decode("latin-1"))
     if isinstance(was, dict) and isinstance(now, dict):
         if (is_other := _names_other_file(was, now)) and not is_file_cut(was["$blob"], now["$blob"]):
             return False

@@ -8,11 +8,12 @@ from hashlib import sha256
 from itertools import islice
 from typing import NamedTuple
 
-from localops.encoding import encode
-from localops.encoding.plain_values import Walk
+from localops.encoding import encode, recorded
+from localops.encoding.recorded import Again
+from localops.encoding.redact import NOTE
 from localops.journal import blobs
 from localops.journal.stored import Stored
-from localops.transfer.scrubbed import NOTE
+from localops.upkeep import sweep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,11 +22,11 @@ if TYPE_CHECKING:
 
     from localops.upkeep.sweep import Sweep
 
-_WHOLE = 1 << 62  # a limit that no value reaches
 _TRIES = 3  # what is left when a secret is gone may look like another one
 _PIECE = 1 << 20
-_HEADS = ("name", "model")
+_HEADS = ("kind", "name", "model")
 _BLOB = "blob:"
+_MARKS = frozenset(("$blob", "$sha256", "$bytes", "$bytearray"))  # of what they name, only the beginning is a text
 
 
 class File(NamedTuple):
@@ -64,13 +65,16 @@ class Cleaner:
         return _counted(cleaned, sum(rules.values())), rules
 
     def _without(self, row: Stored) -> Stored:
-        texts: dict[str, Any] = {name: self._text(getattr(row, name)) for name in _HEADS}
+        own = sweep.own_columns(row.kind)
+        texts: dict[str, Any] = {name: self._text(getattr(row, name)) for name in _HEADS if name not in own}
         texts["tags"] = self._tags(row.tags)
-        return row._replace(**texts).with_body(self._body(row.body))
+        return row._replace(**texts).with_body(row.body if sweep.is_ours(row) else self._body(row.body))
 
     def _by_text_alone(self, row: Stored) -> Stored:
         """Return a row whose tags and body were cleaned without regard to what they are, if they stay JSON."""
-        texts = {name: self._text(getattr(row, name)) for name in ("tags", "body")}
+        parts = recorded.apart(row.body or "")
+        body = "".join(text if is_own else self._text(text) or "" for text, is_own in parts)
+        texts = {"tags": self._text(row.tags), "body": row.body and body}
         for name, text in texts.items():
             try:
                 encode.loads(text or "null")
@@ -94,9 +98,7 @@ class Cleaner:
             return None
         cleaned, done = "", 0
         for start, end, label in self._redactor.places(text):
-            # What is a note already stays one.
-            if NOTE.sub("", text[start:end]):
-                cleaned, done = f"{cleaned}{text[done:start]}[redacted:{label}]", end
+            cleaned, done = f"{cleaned}{text[done:start]}[redacted:{label}]", end
         return cleaned + text[done:]
 
     def _tags(self, text: str | None) -> str | None:
@@ -116,11 +118,13 @@ class Cleaner:
             fields = encode.loads(body)
         except ValueError:
             return self._text(body)
-        cleaned = self._merged(fields, Walk(self._redactor, max_value=_WHOLE).plain(fields))
+        cleaned = self._merged(fields, Again(self._redactor).row(fields))
         return body if cleaned == fields else encode.dumps(cleaned).decode()
 
     def _merged(self, was: Any, now: Any) -> Any:
         """Return a value with the notes that recording would write today, and nothing else of what it would change."""
+        if recorded.octets(was) is not None and recorded.octets(now) is not None:
+            return now
         if isinstance(was, dict) and isinstance(now, dict):
             merged: dict[str, Any] = {}
             for (key, value), (new_key, new_value) in zip(was.items(), now.items(), strict=False):
@@ -133,6 +137,8 @@ class Cleaner:
             return [*merged_items, *map(self._of_any, was[len(now) :])]
         if isinstance(now, str) and NOTE.fullmatch(now):
             return was if isinstance(was, str) and not NOTE.sub("", was) else now
+        if isinstance(was, str) and type(now) is str and was == now:
+            return was
         if isinstance(was, str):
             cleaned = self._text(was)
             is_hooked = cleaned == was and isinstance(now, str) and NOTE.sub("", now) != NOTE.sub("", was)
@@ -147,7 +153,11 @@ class Cleaner:
         if isinstance(value, list):
             return [self._of_any(item) for item in value]
         if isinstance(value, dict):
-            return {self._text(key): self._of_any(inner) for key, inner in value.items()}
+            is_mark = not _MARKS.isdisjoint(value)
+            return {
+                key if is_mark else self._text(key): inner if is_mark and key != "head" else self._of_any(inner)
+                for key, inner in value.items()
+            }
         return value
 
     # Files

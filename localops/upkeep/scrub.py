@@ -13,6 +13,7 @@ from collections import Counter
 from dataclasses import dataclass, field
 
 from localops import clock, config
+from localops.encoding import recorded
 from localops.journal import blobs, rows, spill
 from localops.journal.journal import Journal
 from localops.journal.journal_file import INSERT
@@ -37,7 +38,7 @@ _TOGETHER = 200  # rows of a transaction
 _ROUNDS = 5  # over rows that are recorded meanwhile
 _ROWS = f"select {', '.join(Stored._fields)} from event where seq = ?"  # noqa: S608
 _UNCHANGED = "select 1 from event where seq = ? and sum = ?"
-_UPDATE = "update event set name = ?, model = ?, tags = ?, sum = ?, body = ? where seq = ?"
+_UPDATE = "update event set kind = ?, name = ?, model = ?, tags = ?, sum = ?, body = ? where seq = ?"
 _SEQ = "select last_insert_rowid()"
 
 
@@ -169,7 +170,7 @@ class _Scrub:
     def _is_suspect(self, head: bytes, body: bytes | None) -> bool:
         suspects = self._sweep.redactor.suspects
         texts = sweep.as_json(head), body or b""
-        if any(map(suspects, texts)):
+        if any(map(suspects, texts)) or recorded.has_bytes(body or b""):
             return True
         return bool(self._files) and not self._files.keys().isdisjoint(_blobs_in(body))
 
@@ -206,7 +207,7 @@ class _Scrub:
                 if execute(_UNCHANGED, (was.seq, was.sum)).get is None:
                     continue
                 replaced.append((was, now, rules))
-                execute(_UPDATE, (now.name, now.model, now.tags, now.sum, now.body, now.seq))
+                execute(_UPDATE, (now.kind, now.name, now.model, now.tags, now.sum, now.body, now.seq))
                 files = {digest: self._files[digest].digest for digest in self._files if digest in (was.body or "")}
                 for row in scrubbed.made(was, now, at_ns=at_ns, rules=rules, files=files):
                     if not scrubbed.is_known(execute, row):

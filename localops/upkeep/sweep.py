@@ -20,8 +20,9 @@ from typing import cast
 
 from localops import config, interruption
 from localops.config import Config
-from localops.encoding import encode
-from localops.encoding.plain_values import Walk
+from localops.encoding import encode, recorded
+from localops.encoding.recorded import Again
+from localops.encoding.redact import NOTE
 from localops.errors import LocalopsError, NotFound
 from localops.journal import any_sqlite, blobs, rows, spill
 from localops.journal.any_sqlite import HEADER
@@ -39,7 +40,7 @@ if TYPE_CHECKING:
 
     from localops.encoding.redact import Redactor
 
-    # A row: its id, its session, name and model and tags with a NUL between, its body.
+    # A row: its id, its session, kind and name and model and tags with a NUL between, its body.
     Texts = tuple[bytes, bytes, bytes, bytes]
     # What a text of a row hides: its field, the rule, the secret.
     Hit = tuple[str, str, str]
@@ -50,18 +51,16 @@ _ROWS = 2_000
 _TOGETHER = 64 << 10  # bytes that one quick look is for: with more, one suspect costs a look at many others
 _WINDOW = 1 << 20  # bytes of a file that are searched at once
 _OVERLAP = 64 << 10  # of which so many are searched with the next ones too, so that no secret is cut
-_WHOLE = 1 << 62  # a limit that no value reaches
 _DIGESTED = 12  # a digest of a shorter secret could be guessed
 _LINE = 128 << 20
 _LONGEST_KEY = 80
-_NOTE = re.compile(r"\[redacted:[^\]]*\]")
 _PLAIN_KEY = re.compile(r"[A-Za-z_$][\w$#-]*")
 _HEAD = 512  # bytes that tell what a file is
 _DEPTH = 3  # archives in archives that are unpacked
 _GZIP = b"\x1f\x8b"
 _OTHER_ARCHIVES = (b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")
 _OF_SQLITE = ("wal", "shm", "journal")
-_COLUMNS = ("name", "model", "tags")
+COLUMNS = ("kind", "name", "model", "tags")
 
 
 @dataclass(frozen=True)
@@ -314,12 +313,13 @@ class Sweep:
         suspects = self.redactor.suspects
         if self._naming:
             self._look_for_names(group)
-        if not suspects(b"\n".join([part for *_, head, body in group for part in (as_json(head), body or b"")])):
+        together = b"\n".join([part for *_, head, body in group for part in (as_json(head), body or b"")])
+        if not (suspects(together) or recorded.has_bytes(together)):
             return
         for id, session, head, body in group:
             if suspects(as_json(head)):
                 self._report(self._in_columns(head), source, file, id, session)
-            if body and suspects(body):
+            if body and not _is_ours(head, session) and (suspects(body) or recorded.has_bytes(body)):
                 self._report(self._in_body(body), source, file, id, session)
 
     def _report(self, hits: Iterable[Hit], source: str, file: str | None, id: bytes, session: bytes) -> None:
@@ -346,9 +346,11 @@ class Sweep:
     # Within a row
 
     def _in_columns(self, head: bytes) -> Iterator[Hit]:
-        for name, text in zip(_COLUMNS, head.decode("utf-8", "replace").split("\0", 2), strict=False):
-            for start, end, label in self.redactor.places(text):
-                yield from _unless_noted(name, label, text[start:end])
+        values = head.decode("utf-8", "replace").split("\0", 3)
+        own = own_columns(values[0])
+        for name, text in zip(COLUMNS, values, strict=False):
+            if name not in own:
+                yield from self._in_text(name, text)
 
     def _in_body(self, body: bytes) -> Iterator[Hit]:
         """Yield what today's recording would have replaced: the body as it is, beside what it would write of it."""
@@ -357,11 +359,12 @@ class Sweep:
         except ValueError:
             yield from self._in_text("body", body.decode("utf-8", "replace"))
             return
-        walk = Walk(self.redactor, max_value=_WHOLE)
-        hits = list(self._differences("", fields, walk.plain(fields)))
+        walk = Again(self.redactor)
+        hits = list(self._differences("", fields, walk.row(fields)))
         if walk.overran or walk.notes.keys() & {"too_many", "too_deep", "too_big"}:
             # Not all of it was walked.
-            hits += self._in_text("body", body.decode("utf-8", "replace"))
+            texts = recorded.apart(body.decode("utf-8", "replace"))
+            hits += [hit for text, is_own in texts if not is_own for hit in self._in_text("body", text)]
         yield from hits
 
     def _in_text(self, place: str, text: str) -> Iterator[Hit]:
@@ -369,7 +372,10 @@ class Sweep:
             yield from _unless_noted(place, label, text[start:end])
 
     def _differences(self, place: str, was: Any, now: Any) -> Iterator[Hit]:
-        if isinstance(was, dict) and isinstance(now, dict):
+        if (data := recorded.octets(was)) is not None and (clean := recorded.octets(now)) is not None:
+            if data != clean:
+                yield from self._in_octets(place, data)
+        elif isinstance(was, dict) and isinstance(now, dict):
             for (key, value), (clean_key, clean_value) in zip(was.items(), now.items(), strict=False):
                 inner = _inner(place, clean_key)
                 if key != clean_key:
@@ -381,15 +387,21 @@ class Sweep:
         elif was != now:
             yield from self._replaced(place, was, now)
 
+    def _in_octets(self, place: str, data: bytes) -> Iterator[Hit]:
+        try:
+            yield from self._in_text(place, data.decode())
+        except UnicodeDecodeError:
+            yield from self._in_text(place, data.decode("latin-1"))
+
     def _replaced(self, place: str, was: Any, now: Any) -> Iterator[Hit]:
         """Yield the secrets of a value, of which a rule replaced parts by its shape, or the whole by its name."""
-        if isinstance(was, str) and not (isinstance(now, str) and _NOTE.fullmatch(now)):
+        if isinstance(was, str) and not (isinstance(now, str) and NOTE.fullmatch(now)):
             hits = list(self._in_text(place, was))
-            if not hits and isinstance(now, str) and _NOTE.sub("", now) != _NOTE.sub("", was):
+            if not hits and isinstance(now, str) and NOTE.sub("", now) != NOTE.sub("", was):
                 # The user's function names no places.
                 hits = [(place, "hook", was)]
             yield from hits
-        elif isinstance(now, str) and (note := _NOTE.fullmatch(now)):
+        elif isinstance(now, str) and (note := NOTE.fullmatch(now)):
             text = was if isinstance(was, str) else encode.dumps(was).decode()
             yield from _unless_noted(place, note[0][len("[redacted:") : -1], text)
 
@@ -433,7 +445,7 @@ class Sweep:
                 # Each byte a character: nothing fails, and places are offsets.
                 text = window.decode("latin-1")
                 for start, end, label in self.redactor.places(text):
-                    if begin <= start < upto and not _NOTE.fullmatch(text[start:end]):
+                    if begin <= start < upto and not NOTE.fullmatch(text[start:end]):
                         yield base + start, window[start:end], label
             if not more:
                 break
@@ -454,7 +466,7 @@ class Sweep:
     def of_row(self, row: Stored) -> list[Hit]:
         """Return the secrets of a row: of each its field, its rule and itself."""
         _, _, head, body = _texts(row)
-        return [*self._in_columns(head), *(self._in_body(body) if body else ())]
+        return [*self._in_columns(head), *(self._in_body(body) if body and not is_ours(row) else ())]
 
     def _look_for_names(self, group: Iterable[Texts]) -> None:
         """Note the first row that names a blob with a secret."""
@@ -535,8 +547,23 @@ def pages(reader: Reader, progress: Callable[[int], None], after: int = 0) -> It
 
 
 def _texts(row: Stored) -> Texts:
-    head = "\0".join(text or "" for text in (row.name, row.model, row.tags))
+    head = "\0".join(text or "" for text in (row.kind, row.name, row.model, row.tags))
     return row.id, row.session, head.encode("utf-8", "replace"), (row.body or "").encode("utf-8", "replace")
+
+
+def own_columns(kind: str) -> tuple[str, ...]:
+    """Return the columns of a row whose words are ours, by its kind."""
+    return ("kind", "name") if kind in rows.NAMED_BY_US else ("kind",) if kind in rows.OWN_KINDS else ()
+
+
+def _is_ours(head: bytes, session: bytes) -> bool:
+    """Return whether a body is about the journal itself: ids, digests and figures."""
+    return session == rows.NO_SESSION and head.startswith((b"journal\0", b"pruned\0"))
+
+
+def is_ours(row: Stored) -> bool:
+    """Return whether the body of a row is about the journal itself, so that no secret is looked for in it."""
+    return row.session == rows.NO_SESSION and row.kind in ("journal", "pruned")
 
 
 def as_json(text: bytes) -> bytes:
@@ -596,7 +623,7 @@ def _inner(place: str, key: str) -> str:
 
 def _unless_noted(place: str, label: str, secret: str) -> Iterator[Hit]:
     """Yield a hit, unless it is what an earlier recording has left of a secret."""
-    if _NOTE.sub("", secret):
+    if NOTE.sub("", secret):
         yield place, label, secret
 
 

@@ -37,7 +37,7 @@ select
   id,
   session,
   at_ns,
-  cast(coalesce(name, '') || char(0) || coalesce(model, '') || char(0) || coalesce(tags, '') as blob),
+  cast(kind || char(0) || coalesce(name, '') || char(0) || coalesce(model, '') || char(0) || coalesce(tags, '') as blob),
   cast(body as blob)
 from event
 where seq > :after

@@ -1,0 +1,77 @@
+"""The parts of a row's body that are localops' own: names of fields and ids, in which nothing is redacted.
+
+A pattern of the user such as `[0-9a-f]{32}` or `param\\w+` fits some of them, and without them a row is not readable.
+"""
+
+from __future__ import annotations
+
+import re
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+    from typing import Any
+
+FIELDS = frozenset(
+    "about action_type agent_id agents args at billed body boot budget_usd by call_id code comment completion content "
+    "copy_of cost cut derived details dropped ended_by event_counts exact files finish_reason first_prices forked "
+    "given_id host host_env imported input_audio_tokens journal kept logs machine metadata model name now once "
+    "output_audio_tokens params participant phase pid place polling prefix problem process prompt provider query "
+    "reason resource response_id response_model resumed returns rules scope screenshot session_id settled span_id "
+    "spent_usd spilled started stop_reason stream system_instructions tags thread thread_id time_to_first_token "
+    "tokens_cache_write tool_calls tool_definitions trace_id trigger type unattributed usage value version video was "
+    "tokens_in tokens_out tokens_cached tokens_reasoning".split()
+)
+"""Names of fields of a body: they stay, while the values of most are the program's."""
+
+_ID = re.compile(r"[0-9a-f]{32}")
+_UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
+_SHAPES = {"participant": _ID, "machine": _ID, "journal": _ID, "boot": _UUID, "copy_of": _UUID}
+# The field `once` says which step a row is of, and what was kept of its result.
+_STEP = frozenset("args n by in kept kind why".split())
+_TRIGGER = frozenset("id kind name".split())
+_FILE = re.compile(r"blob:[0-9a-f]{64}")
+
+
+def is_file(text: str) -> bool:
+    """Return whether a text is a reference to a file beside the journal."""
+    return text.startswith("blob:") and _FILE.fullmatch(text) is not None
+
+
+def taken_out(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the fields of a body of which everything is to be searched, and those that are ours.
+
+    >>> taken_out({"participant": "0" * 32, "params": 1})
+    ({'params': 1}, {'participant': '00000000000000000000000000000000'})
+    """
+    own = {name: value for name, value in fields.items() if _is_own(name, value)}
+    if not own:
+        return dict(fields), own
+    rest = {name: value for name, value in fields.items() if name not in own}
+    if "trigger" in own:
+        # The name of an event is the program's.
+        rest["trigger"] = own["trigger"]["name"]
+    return {name: rest[name] for name in fields if name in rest}, own
+
+
+def put_back(rest: Mapping[str, Any], own: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
+    """Return a body in the order of its names, from what was made of the two parts of `taken_out`."""
+    pairs = iter(rest.items())
+    body: dict[str, Any] = {}
+    for name in names:
+        if name in own and name != "trigger":
+            body[name] = own[name]
+        elif (pair := next(pairs, None)) is not None:
+            body[pair[0]] = {**own[name], "name": pair[1]} if name in own else pair[1]
+    body.update(pairs)
+    return body
+
+
+def _is_own(name: str, value: Any) -> bool:
+    if name in _SHAPES:
+        return type(value) is str and _SHAPES[name].fullmatch(value) is not None
+    if type(value) is not dict:
+        return False
+    if name == "trigger":
+        return value.keys() == _TRIGGER and type(value["id"]) is str and _UUID.fullmatch(value["id"]) is not None
+    return name == "once" and value.keys() <= _STEP

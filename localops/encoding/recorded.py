@@ -1,0 +1,116 @@
+"""A walk over JSON that was recorded before: today's rules, beside the marks that recording has put in it.
+
+Marks such as `{"$blob": …}` are our own, and stay; what they hold of a value, its beginning or its bytes, is searched.
+"""
+
+from __future__ import annotations
+
+import re
+from binascii import Error, a2b_base64, b2a_base64
+
+from localops.encoding import own_fields
+from localops.encoding.plain_values import Walk
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import Any
+
+    from localops.encoding.redact import Redactor
+
+_WHOLE = 1 << 62  # a limit that no value reaches
+_DIGEST = re.compile(r"[0-9a-f]{64}")
+_BYTES = (b'"$bytes"', b'"$bytearray"')
+# Anything of our own in the text of a body.
+_OURS = re.compile(
+    r'"(?:participant|machine|journal|boot|copy_of|args|by|in)": ?"[0-9a-f-]{16,36}"'
+    r'|"\$(?:blob|sha256)": ?"[0-9a-f]{64}"|"blob:[0-9a-f]{64}"|"\$?[a-z0-9_]{1,32}":'
+)
+
+
+class Again(Walk):
+    """One visit to a value that was recorded: it has no limits, as recording has kept them."""
+
+    def __init__(self, redactor: Redactor) -> None:
+        super().__init__(redactor, max_value=_WHOLE)
+
+    def row(self, fields: Any) -> Any:
+        """Return the body of a row without what today's rules find in it."""
+        if type(fields) is not dict:
+            return self.plain(fields)
+        # They were counted, not recorded.
+        notes = {name: fields[name] for name in ("notes", "$failed") if name in fields}
+        plain = self.body({name: value for name, value in fields.items() if name not in notes})
+        return own_fields.put_back(plain, notes, fields)
+
+    def _pairs(self, pairs: list[tuple[Any, Any]]) -> dict[str, Any]:
+        way = _WAYS.get(frozenset(name for name, _ in pairs)) if len(pairs) <= _MOST and pairs else None
+        marked = way(self, dict(pairs)) if way is not None else None
+        return super()._pairs(pairs) if marked is None else marked
+
+    def _file(self, value: dict[str, Any]) -> dict[str, Any] | None:
+        digest = value.get("$blob", value.get("$sha256"))
+        if type(digest) is not str or not _DIGEST.fullmatch(digest) or type(value["$len"]) is not int:
+            return None
+        return {**value, "head": self.plain(value["head"])}
+
+    def _cut(self, value: dict[str, Any]) -> dict[str, Any]:
+        return {**value, "head": self.plain(value["head"])}
+
+    def _octets_of(self, value: dict[str, Any]) -> dict[str, Any] | None:
+        if "$len" not in value and super()._pairs(list(value.items())) != value:
+            # Of a result that is kept, the text was searched, too.
+            return None
+        data = octets(value)
+        if data is None or (clean := self._redacted_bytes(data)) == data:
+            return None if data is None else value
+        [name] = (name for name in value if name != "$len")
+        made: dict[str, Any] = {**value, name: b2a_base64(clean, newline=False).decode()}
+        return {**made, "$len": len(clean)} if "$len" in value else made
+
+    def _word(self, value: dict[str, Any]) -> dict[str, Any] | None:
+        [word] = value.values()
+        return value if type(word) is int or word in _WORDS else None
+
+
+_WAYS: dict[frozenset[str], Callable[[Again, dict[str, Any]], dict[str, Any] | None]] = {
+    frozenset(("$blob", "$len", "head")): Again._file,
+    frozenset(("$type", "$blob", "$len", "head")): Again._file,
+    frozenset(("$sha256", "$len", "head")): Again._file,
+    frozenset(("$type", "$sha256", "$len", "head")): Again._file,
+    frozenset(("$truncated", "head")): Again._cut,
+    frozenset(("$bytes", "$len")): Again._octets_of,
+    # As results of steps are kept.
+    frozenset(("$bytes",)): Again._octets_of,
+    frozenset(("$bytearray",)): Again._octets_of,
+    frozenset(("$truncated",)): Again._word,
+    frozenset(("$float",)): Again._word,
+}
+_WORDS = ("nodes", "depth", "memory", "nan", "inf", "-inf")
+_MOST = max(map(len, _WAYS))
+
+
+def has_bytes(body: bytes) -> bool:
+    """Return whether a body may hold bytes, in which a quick look at its text finds nothing."""
+    return b'"$byte' in body and any(name in body for name in _BYTES)
+
+
+def octets(value: Any) -> bytes | None:
+    """Return the bytes of a recorded bytes value; None for any other value."""
+    if type(value) is not dict or _WAYS.get(frozenset(value)) is not Again._octets_of:
+        return None
+    [name] = (name for name in value if name != "$len")
+    try:
+        data = a2b_base64(value[name], strict_mode=True)
+    except (Error, TypeError, ValueError):
+        return None
+    return data if value.get("$len", len(data)) == len(data) else None
+
+
+def apart(text: str) -> list[tuple[str, bool]]:
+    """Return the text of a body in parts, each with whether it is our own."""
+    parts, done = [], 0
+    for match in _OURS.finditer(text):
+        parts += [(text[done : match.start()], False), (match[0], True)]
+        done = match.end()
+    return [*parts, (text[done:], False)]

@@ -1,0 +1,159 @@
+"""Patterns of the user remove what recording would remove, and nothing of what localops itself has written."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import localops
+from localops import clock, config
+from localops.decorators import tool
+from localops.encoding.redact import Redactor
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.journal.reader import Reader
+from localops.journal.stored import Stored
+from localops.transfer import scrubbed
+from localops.upkeep.scrub import Scrubbed, scrub
+from localops.upkeep.sweep import Sweep, Swept
+
+OURS = [r"[0-9a-f]{64}", r"[0-9a-f]{32}", r"[0-9a-f]{8}-[0-9a-f-]+", r"param\w+", r"\b(?:tool|Success|blob|len|head)\b"]
+LARGE = "word " * 300_000
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Return the home of the tests."""
+    return tmp_path / "home"
+
+
+def _patterns(home: Path, *patterns: str) -> None:
+    home.mkdir(mode=0o700, exist_ok=True)
+    (home / "config.toml").write_text(f"redact = {json.dumps(patterns, ensure_ascii=False)}\n", encoding="utf-8")
+
+
+def _record(**options: Any) -> None:
+    """Record a session with a large value, a step, an error and a file."""
+    localops.init(auto_start_session=False, **options)
+    session = localops.start_session(tags=["a"])
+    assert session is not None
+
+    @tool(once=True)
+    def charge(order: str) -> dict[str, str]:
+        return {"receipt": order}
+
+    charge("o1")
+    session.record(localops.ToolEvent(name="fetch", params={"q": 1}, returns=LARGE))
+    session.record(localops.ErrorEvent(trigger_event=localops.ActionEvent(name="act"), details="no"))
+    session.end_session("Success")
+    localops.api.client().close()
+
+
+def _read(home: Path) -> dict[tuple[bytes, int], Stored]:
+    with Reader(str(home / "default" / config.JOURNAL)) as reader:
+        return {(row.id, row.phase): row for row in reader.stream()}
+
+
+def _write(home: Path, *written: rows.Row) -> None:
+    (home / "default").mkdir(parents=True, mode=0o700, exist_ok=True)
+    with closing(Journal(str(home / "default"))) as journal:
+        for row in written:
+            assert journal.append(row)
+
+
+def _row(kind: str = "tool", body: Any = None) -> rows.Row:
+    at = clock.now_ns()
+    return rows.make(kind, clock.new_id(at), id=clock.new_id(at), at_ns=at, body=json.dumps(body))
+
+
+def _sweep(home: Path) -> Swept:
+    search = Sweep(str(home))
+    search.project("default")
+    return search.result
+
+
+def _scrub(home: Path) -> Scrubbed:
+    done = scrub(str(home), "default")
+    assert done.is_clean, done
+    return done
+
+
+def test_what_is_ours_is_no_secret(home: Path) -> None:
+    """Digests, ids, names of fields and of states stay, whatever fits them, and so no file loses its row."""
+    _record(redact=False)
+    before = _read(home)
+    _patterns(home, *OURS)
+    assert _sweep(home).places == []
+    assert _scrub(home).rows == 0
+    assert _read(home) == before
+
+
+def test_recording_leaves_them_too(home: Path) -> None:
+    """With the same patterns a session is recorded as without them, as its rows are not readable otherwise."""
+    _patterns(home, *OURS)
+    _record()
+    bodies = [json.loads(row.body) for row in _read(home).values() if row.body]
+    named = {name for body in bodies for name in body}
+    assert named >= {"participant", "machine", "params", "returns", "once", "trigger"}
+    assert not any("[redacted" in name for name in named)
+    [start] = [body for body in bodies if "participant" in body]
+    [step] = [body["once"] for body in bodies if "args" in body.get("once", {})]
+    [error] = [body["trigger"] for body in bodies if "trigger" in body]
+    assert all(len(text) == 32 for text in (start["participant"], start["machine"], step["args"], step["by"]))
+    assert len(error["id"]) == 36
+    assert _sweep(home).rules == {}
+
+
+def test_what_the_program_gave_stays_in_reach(home: Path) -> None:
+    """The same words are removed from what is the program's: values, nested names, and the beginning of a file."""
+    digest = "0123456789abcdef" * 4
+    kept = {"$blob": digest, "$len": 5, "head": f"see {digest}"}
+    _write(home, _row(body={"params": {"params": digest, "seen": [{"participant": digest[:32]}, kept]}}))
+    _patterns(home, *OURS)
+    done = _scrub(home)
+    assert done.rules == {"pattern": 4}
+    [row] = [row for row in _read(home).values() if row.kind == "tool"]
+    note = "[redacted:pattern]"
+    assert json.loads(row.body or "")["params"] == {
+        note: note,
+        "seen": [{"participant": note}, {**kept, "head": f"see {note}"}],
+    }
+
+
+def test_short_bytes_and_the_kind_of_an_own_event(home: Path) -> None:
+    """Recording removes secrets from both, so a scrub does, and a hub takes the row."""
+    data = b"\xff pay MONE-1234 now"
+    _write(
+        home,
+        _row("kind MONE-77", {"params": {"b": {"$bytes": b64encode(data).decode(), "$len": len(data)}}}),
+        _row("llm", {"params": {"$bytes": "MONE"}}),
+    )
+    _patterns(home, r"MONE-\d+", "llm")
+    before = _read(home)
+    assert sorted(place.field or "" for place in _sweep(home).places) == ["kind", "params.b"]
+    assert _scrub(home).rules == {"pattern": 2}
+    [row] = [row for row in _read(home).values() if row.kind.startswith("kind ")]
+    clean = b"\xff pay [redacted:pattern] now"
+    assert row.kind == "kind [redacted:pattern]"
+    assert json.loads(row.body or "")["params"]["b"] == {"$bytes": b64encode(clean).decode(), "$len": len(clean)}
+    was = before[row.id, row.phase]
+    assert scrubbed.is_cut(was, row)
+    # A kind of ours decides what a row counts as.
+    assert not scrubbed.is_cut(was._replace(kind="llm"), row._replace(kind="[redacted:pattern]"))
+
+
+def test_notes_are_not_searched(home: Path) -> None:
+    """A pattern that fits a note does not put another one into it; a match around a note has all of it."""
+    redactor = Redactor(patterns=["PINE|pattern", r"name: .*", r"\] \w+"])
+    once, count = redactor.clean("a PINE and name: PINE x")
+    assert (once, count) == ("a [redacted:pattern] [redacted:pattern]", 4)
+    assert redactor.clean("see [redacted:pattern]") == ("see [redacted:pattern]", 0)
+    _patterns(home, "PINE|pattern")
+    _write(home, _row(body={"params": {"text": "PINE pattern"}}))
+    assert _scrub(home).rules == {"pattern": 2}
+    assert (_scrub(home).rows, _sweep(home).secrets) == (0, 0)
