@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from . import programs
 from .model_server import ModelServer
+from .warm import Warm
 
 START = """
 import anthropic, asyncio, json, localops
@@ -31,18 +31,19 @@ def server() -> Iterator[ModelServer]:
         yield running
 
 
-def _told(server: ModelServer, code: str) -> list[dict[str, Any]]:
+def _told(warm: Warm, server: ModelServer, code: str) -> list[dict[str, Any]]:
     """Return the events that a program tells of at its end; what it prints before is in the way."""
     env = {"ANTHROPIC_BASE_URL": server.url, "ANTHROPIC_API_KEY": "x"}
-    done = programs.run(f"{START}{code}\ntell()", env=env, timeout=120)
+    done = warm.run(f"{START}{code}\ntell()", env)
     assert done.returncode == 0, done.stderr
     events: list[dict[str, Any]] = json.loads(done.stdout)
     return events
 
 
-def test_a_stream_that_is_left_has_no_known_cost(server: ModelServer) -> None:
+def test_a_stream_that_is_left_has_no_known_cost(warm: Warm, server: ModelServer) -> None:
     """What it says of its answer's tokens until its end is a placeholder: left, closed, and with the helper."""
     events = _told(
+        warm,
         server,
         """
 for part in claude.messages.create(stream=True, **REQUEST): break
@@ -57,9 +58,10 @@ with claude.messages.stream(**REQUEST) as stream:
     assert events == [HALF] * 3
 
 
-def test_next_works_as_without_the_instrumentor(server: ModelServer) -> None:
+def test_next_works_as_without_the_instrumentor(warm: Warm, server: ModelServer) -> None:
     """To the end, in part and then in a loop, and asynchronously: each is one call with all its tokens."""
     events = _told(
+        warm,
         server,
         """
 def rest(stream):
@@ -82,9 +84,10 @@ asyncio.run(main())
     assert events == [WHOLE] * 3
 
 
-def test_an_error_of_next_is_the_programs_and_recorded(server: ModelServer) -> None:
+def test_an_error_of_next_is_the_programs_and_recorded(warm: Warm, server: ModelServer) -> None:
     """A stream whose connection was closed: the exception of the client reaches the program, and is one error."""
     events = _told(
+        warm,
         server,
         """
 import httpx
@@ -103,9 +106,10 @@ else: raise SystemExit("no error")
     ]
 
 
-def test_the_first_token_has_its_time(server: ModelServer) -> None:
+def test_the_first_token_has_its_time(warm: Warm, server: ModelServer) -> None:
     """In every way to read a stream; one that is left before its answer begins has none."""
     events = _told(
+        warm,
         server,
         """
 def tell(): print(json.dumps([event.get("time_to_first_token") for event in session.events]))

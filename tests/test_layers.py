@@ -147,18 +147,22 @@ def _module(file: Path) -> str:
     return file.parts[1] if file.parts[1] in FRONTS else "room" if in_room else "localops"
 
 
-class _WithoutTypes(ast.NodeTransformer):
-    """Takes out `if TYPE_CHECKING:`: what is there is never run, and a name for a type may point up."""
+def _statements(tree: ast.AST, *, types: bool) -> Iterator[ast.AST]:
+    """Yield the statements of a tree, at any depth; imports are nowhere else.
 
-    def visit_If(self, node: ast.If) -> ast.AST | None:
-        """Drop the block, or look further inside."""
-        checking = isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
-        return None if checking else self.generic_visit(node)
+    Without types, those below `if TYPE_CHECKING:` are left out: they are never run, and a name for a type may point up.
+    """
+    for part in ("body", "handlers", "orelse", "finalbody", "cases"):
+        for node in getattr(tree, part, ()):
+            yield node
+            checking = isinstance(node, ast.If) and isinstance(node.test, ast.Name) and node.test.id == "TYPE_CHECKING"
+            if types or not checking:
+                yield from _statements(node, types=types)
 
 
-def _imports(tree: ast.AST, package: list[str]) -> Iterator[str]:
+def _imports(tree: ast.AST, package: list[str], *, types: bool = True) -> Iterator[str]:
     """Yield each name that a tree imports, in full, anywhere in it."""
-    for node in ast.walk(tree):
+    for node in _statements(tree, types=types):
         if isinstance(node, ast.Import):
             yield from (alias.name for alias in node.names)
         elif isinstance(node, ast.ImportFrom):
@@ -168,12 +172,18 @@ def _imports(tree: ast.AST, package: list[str]) -> Iterator[str]:
 
 
 @cache
+def _read(file: Path) -> tuple[set[str], set[str]]:
+    """Return what a file imports, and what of it is more than types; the tree, which takes much memory, is not kept."""
+    tree = ast.parse((_TOP / file).read_text(encoding="utf-8"))
+    package = list(file.parts[1:-1] if file.parts[0] == "sync" else file.parts[:-1])
+    return set(_imports(tree, package)), set(_imports(tree, package, types=False))
+
+
 def _imported(file: Path, *, types: bool = True) -> set[str]:
-    tree: ast.AST = ast.parse((_TOP / file).read_text(encoding="utf-8"))
-    package = file.parts[1:-1] if file.parts[0] == "sync" else file.parts[:-1]
-    return set(_imports(tree if types else _WithoutTypes().visit(tree), list(package)))
+    return _read(file)[0 if types else 1]
 
 
+@cache
 def _target(name: str) -> str | None:
     """Our module behind an imported name; None for other packages, and for the version, which all may ask."""
     top, _, rest = name.partition(".")

@@ -29,6 +29,7 @@ from localops.transfer import remotes, scrubbed
 from localops.upkeep import doctor
 from localops.upkeep.scrub import Scrubbed, scrub
 from tests import warm
+from tests.examples import sized
 
 R = random.Random(15)
 KEY = "sk-ant-api03-" + "".join(R.choices(string.ascii_letters + string.digits, k=40)) + "7a"
@@ -248,20 +249,21 @@ session.end_session("Success")
 
 def test_a_recorder_beside_it_loses_nothing(folder: Path) -> None:
     """Each acknowledged event is there once; what it recorded meanwhile is for the next scrub."""
-    _write(folder, *[_row(body={"params": {"text": KEY, "pad": "x" * 2_000}}) for _ in range(2_000)])
-    command = [sys.executable, "-c", _RECORDER, "1500", KEY]
+    _write(folder, *[_row(body={"params": {"text": KEY, "pad": "x" * 2_000}}) for _ in range(sized(700, 2_000))])
+    steps = sized(600, 1_500)
+    command = [sys.executable, "-c", _RECORDER, str(steps), KEY]
     with warm.start(command, stdout=subprocess.PIPE) as recorder:
         assert recorder.stdout is not None
         assert recorder.stdout.readline() == "ready\n"
         for _ in range(3):
             _scrub(folder)
         acknowledged = recorder.stdout.read().split()
-    assert (recorder.returncode, len(acknowledged)) == (0, 1_500)
+    assert (recorder.returncode, len(acknowledged)) == (0, steps)
     done = _scrub(folder)
     assert done.is_clean, done
     assert _holds(folder) == []
-    steps = [row.name for row in _read(folder).values() if row.kind == "action"]
-    assert sorted(steps, key=str) == sorted((f"step {n}" for n in range(1_500)), key=str)
+    names = [row.name for row in _read(folder).values() if row.kind == "action"]
+    assert sorted(names, key=str) == sorted((f"step {n}" for n in range(steps)), key=str)
 
 
 def test_a_scrub_that_was_killed_is_done_by_the_next(folder: Path) -> None:
@@ -279,7 +281,7 @@ def test_a_scrub_that_was_killed_is_done_by_the_next(folder: Path) -> None:
     began = time.monotonic()
     R.seed(clock.now_ns())
     killed = 0
-    for _ in range(12):
+    for _ in range(sized(5, 12)):
         process = warm.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:
             process.wait(R.uniform(0.3, 2.0))

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import re
 import sys
+import time
 from pathlib import Path
 
 import pytest
+
+from tests import warm
 
 pytest_plugins = ["pytester"]
 
@@ -50,9 +53,21 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 _OTHERS = ("langsmith_plugin", "hypothesispytest")
 
 
+_PYTEST = "import pytest, sys\nsys.exit(pytest.console_main())"
+
+
+def _left_out(without: str = "asyncio") -> list[str]:
+    return [argument for name in ("cacheprovider", *_OTHERS, without) for argument in ("-p", f"no:{name}")]
+
+
 def _run(project: pytest.Pytester, *options: str, without: str = "asyncio") -> pytest.RunResult:
-    left_out = [argument for name in (*_OTHERS, without) for argument in ("-p", f"no:{name}")]
-    return project.runpytest_subprocess("-p", "no:cacheprovider", *left_out, *options, timeout=300)
+    """Run a pytest in a copy of a program that has loaded it."""
+    arguments = [f"--basetemp={project.path / 'temporary'}", *_left_out(without), *options]
+    began = time.monotonic()
+    done = warm.testing().run(_PYTEST, {"HOME": str(project.path)}, arguments, timeout=300)
+    return pytest.RunResult(
+        done.returncode, done.stdout.splitlines(), done.stderr.splitlines(), time.monotonic() - began
+    )
 
 
 def test_what_was_recorded_is_there_as_plain_values(project: pytest.Pytester) -> None:
@@ -405,7 +420,7 @@ def test_a_project_that_does_not_use_it_loads_nothing(project: pytest.Pytester) 
             ours = {name for name in sys.modules if name.partition(".")[0] in ("localops", "apsw")}
             assert ours == {"localops", "localops.testing", "localops.testing.plugin"}
     """)
-    _run(project).assert_outcomes(passed=1)
+    project.runpytest_subprocess(*_left_out(), timeout=300).assert_outcomes(passed=1)
 
 
 def test_it_may_be_imported_before_pytest(project: pytest.Pytester) -> None:

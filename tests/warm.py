@@ -241,6 +241,11 @@ def recorder() -> Warm:
     return holding(*_RECORDER)
 
 
+def testing() -> Warm:
+    """Return the program that has loaded pytest, and what it takes to record."""
+    return holding("pytest", *_RECORDER)
+
+
 def localops(*arguments: object, timeout: float = 120) -> CompletedProcess[str]:
     """Run a command of localops to its end."""
     return ours().run(MAIN, arguments=list(map(str, arguments)), timeout=timeout)
