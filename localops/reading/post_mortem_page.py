@@ -292,12 +292,12 @@ def _last(findings: Facts) -> Iterator[Sentence]:
         took = output.short_duration(_ns(one["seconds"]))
         none = ", with an empty result." if one["result_is_empty"] else ", with no recorded result."
         result: Sentence = [", with the result ", Recorded(one["result"]), "."] if one["result"] else [none]
-        yield ["The last was ", *_named(one), f": it {how} at {_when(one['ended'])} UTC after {took}", *result]
+        yield [f"The last that {how}: ", *_named(one), f", at {_when(one['ended'])} UTC after {took}", *result]
     if answer is not None and (one is None or answer["id"] != one["id"]):
         yield [
-            "The last answer of a model is of ",
+            "The last answer of a model (",
             *_named(answer),
-            f", at {_when(answer['ended'])} UTC: ",
+            f", at {_when(answer['ended'])} UTC): ",
             Recorded(answer["answer"]),
         ]
 

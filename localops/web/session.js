@@ -10,6 +10,7 @@ import { mark } from "./marks.js";
 import { asPrefix, plain, unquoted } from "./query.js";
 import { Run } from "./run.js";
 import { Timeline } from "./timeline.js";
+import { whyCard } from "./why.js";
 
 const VIEWS = {
   timeline: ["Timeline", async () => Timeline],
@@ -212,6 +213,19 @@ class Page {
     if (byId("view").firstChild !== shown) byId("view").replaceChildren(shown);
     view.changed();
     if (this.follows) view.toEnd?.();
+    this._useRoom(view.element);
+  }
+
+  /** Show the post-mortem in the room that a short timeline leaves, once the run has ended. */
+  _useRoom(pane) {
+    const room = byId("view").clientHeight - pane.offsetHeight;
+    const isShort = this.view === "timeline" && this.complete && this.run.n > 0 && room >= ROOM;
+    if (!isShort || this.running) {
+      this.story?.remove();
+      return;
+    }
+    this.story ||= whyCard((seq) => this.select(seq, { isStep: true }));
+    if (!this.story.isConnected) byId("view").append(this.story);
   }
 
   /** Go on to what is newest, or stop. */
@@ -255,6 +269,9 @@ class Page {
     if (this.selected) this.views[known].selected?.(this.selected);
   }
 }
+
+// Pixels below a timeline that a few sentences need.
+const ROOM = 200;
 
 const nothing = (running) =>
   notice(running && !isReport ? "No events yet. New ones appear here." : "Nothing was recorded in this session.");

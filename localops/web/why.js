@@ -1,6 +1,17 @@
-// The post-mortem of a session, in a fold of its page: read when it is first opened.
+// The post-mortem of a session: in a fold of its page, read when it is first opened, and below a short timeline.
 
 import { ask, data, make } from "./base.js";
+
+const TITLE = "How it ended, and why";
+
+/** Put the post-mortem into an element. */
+async function fill(inside, select) {
+  const { page } = await ask(`sessions/${data.session_id}/why`);
+  inside.replaceChildren(...page.map((each) => section(each, select)));
+}
+
+const loading = () => make("p", { class: "faint" }, "Loading…");
+const failure = (error) => make("p", { class: "failed" }, error.message);
 
 /** Return the fold; `select` is called with the number of an event whose link is clicked. */
 export function why(select) {
@@ -9,18 +20,24 @@ export function why(select) {
   const load = async () => {
     if (asked || !box.open) return;
     asked = true;
-    inside.replaceChildren(make("p", { class: "faint" }, "Loading…"));
+    inside.replaceChildren(loading());
     try {
-      const { page } = await ask(`sessions/${data.session_id}/why`);
-      inside.replaceChildren(...page.map((each) => section(each, select)));
+      await fill(inside, select);
     } catch (error) {
       // Opened again, it asks again.
       asked = false;
-      inside.replaceChildren(make("p", { class: "failed" }, error.message));
+      inside.replaceChildren(failure(error));
     }
   };
-  const box = make("details", { id: "why", ontoggle: load }, make("summary", {}, "How it ended, and why"), inside);
+  const box = make("details", { id: "why", ontoggle: load }, make("summary", {}, TITLE), inside);
   return box;
+}
+
+/** Return the same as a card that is read at once. */
+export function whyCard(select) {
+  const inside = make("div", { class: "inside" }, loading());
+  fill(inside, select).catch((error) => inside.replaceChildren(failure(error)));
+  return make("section", { id: "story", "aria-label": TITLE, tabindex: 0 }, inside);
 }
 
 /** Return a part of a page of sentences. */

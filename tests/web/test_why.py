@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, expect
@@ -14,9 +15,12 @@ from tests.web.recorder import ATTACKS
 @pytest.mark.parametrize("name", ["night", ATTACKS[0]])
 def test_the_post_mortem_is_a_fold_that_shows_text(visit: Visit, name: str) -> None:
     """It is read when it is opened, has the sentences of the server, and recorded text in it is never markup."""
-    asked: list[str] = []
-    visit.page.on("request", lambda request: asked.append(request.url))
     page = visit.session(name)
+    page.locator("#tab-events").click()
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    page.locator(".events .row").first.wait_for()
     assert not [address for address in asked if address.endswith("/why")]
     page.locator("#reason").click()
     page.locator("#why h3").first.wait_for()
@@ -26,6 +30,24 @@ def test_the_post_mortem_is_a_fold_that_shows_text(visit: Visit, name: str) -> N
     sentences = [" ".join(one.split()) for section in wanted for one in section["sentences"]]
     assert [" ".join(one.split()) for one in page.locator("#why p").all_inner_texts()] == sentences
     assert page.evaluate("window.hurt") is None
+
+
+def test_a_short_timeline_leaves_room_for_it(visit: Visit) -> None:
+    """It stands below the bars, without a click; the other views and a long timeline need their room."""
+    page = visit.session("night")
+    story = page.locator("#story")
+    expect(story.locator("h3").first).to_have_text("How it ended")
+    below: Any = page.locator(".pane.timeline").bounding_box()
+    box: Any = story.bounding_box()
+    assert box["y"] >= below["y"] + below["height"]
+    page.locator("#tab-events").click()
+    expect(story).to_have_count(0)
+    page.locator("#tab-timeline").click()
+    expect(story).to_have_count(1)
+    page.set_viewport_size({"width": 1280, "height": 300})
+    page.locator("#tab-events").click()
+    page.locator("#tab-timeline").click()
+    expect(story).to_have_count(0)
 
 
 def test_the_call_that_returned_an_argument_is_a_link(chromium: Browser, tmp_path: Path) -> None:
