@@ -213,14 +213,16 @@ class Page {
     if (byId("view").firstChild !== shown) byId("view").replaceChildren(shown);
     view.changed();
     if (this.follows) view.toEnd?.();
-    this._useRoom(view.element);
+    this._useRoom(view);
   }
 
   /** Show the post-mortem in the room that a short timeline leaves, once the run has ended. */
-  _useRoom(pane) {
-    const room = byId("view").clientHeight - pane.offsetHeight;
-    const isShort = this.view === "timeline" && this.complete && this.run.n > 0 && room >= ROOM;
-    if (!isShort || this.running) {
+  async _useRoom(view) {
+    // Pictures make it longer.
+    await view.shown;
+    if (this.view !== "timeline" || this.views.timeline !== view) return;
+    const room = byId("view").clientHeight - view.element.offsetHeight;
+    if (this.running || !this.complete || !this.run.n || room < ROOM) {
       this.story?.remove();
       return;
     }

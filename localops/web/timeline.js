@@ -34,6 +34,8 @@ export class Timeline {
     this.gutter = 0;
     // The end of the time axis when it was last drawn: it is worked out from all events.
     this.now = 0;
+    // Settled when the pictures are there.
+    this.shown = null;
     // Name → its width in pixels.
     this.widths = new Map();
     this._build();
@@ -111,7 +113,7 @@ export class Timeline {
 
   changed() {
     this._gather();
-    this.film.changed();
+    this.shown = this.film.changed();
     this._resize();
   }
 

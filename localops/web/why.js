@@ -37,7 +37,8 @@ export function why(select) {
 export function whyCard(select) {
   const inside = make("div", { class: "inside" }, loading());
   fill(inside, select).catch((error) => inside.replaceChildren(failure(error)));
-  return make("section", { id: "story", "aria-label": TITLE, tabindex: 0 }, inside);
+  const title = make("h2", { class: "visually-hidden", id: "story-title" }, TITLE);
+  return make("section", { id: "story", "aria-labelledby": title.id, tabindex: 0 }, title, inside);
 }
 
 /** Return a part of a page of sentences. */
