@@ -5,13 +5,14 @@ from __future__ import annotations
 import socket
 import ssl
 from dataclasses import dataclass, replace
+from ipaddress import ip_address
 from urllib.parse import urlsplit
 from urllib.request import getproxies, proxy_bypass
 
 from localops.errors import ConfigError
 from localops.transfer import clocks, delivery
 from localops_sync import sinks
-from localops_sync.sink import Offline, Trouble
+from localops_sync.sink import Offline, Trouble, WrongKey
 from localops_sync.sinks.hub import Hub
 from localops_sync.transport import CONNECT, Transport, of_tls
 from localops_sync.worker import recognise
@@ -76,8 +77,18 @@ def run(remote: Remote, source: Reader, folder: str, *, patience: float = 10.0) 
 
 
 def _name(host: str, port: int) -> str:
+    if _is_address(host):
+        return f"{host} is an address: no name to look up"
     addresses = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     return f"{host} is {', '.join(sorted({str(address[4][0]) for address in addresses}))}"
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _connection(host: str, port: int) -> str:
@@ -128,17 +139,17 @@ def _greeting(
         recognise(remote, delivery.Ledger(source, folder, remote.name), sink)
     except Offline as error:
         # The key was not looked at.
-        yield _clock(transport)
+        yield from _clock(transport)
         hint = f"; it speaks https there: localops remote move {remote.name} https://…" if wants_tls() else ""
         yield Finding("answer", False, f"{error}{hint}")
         return False
     except Trouble as error:
-        yield _clock(transport)
-        yield Finding("key", False, str(error), True)
+        yield from _clock(transport)
+        yield Finding("key" if isinstance(error, WrongKey) else "answer", False, str(error), True)
         return False
     finally:
         sink.close()
-    yield _clock(transport)
+    yield from _clock(transport)
     yield Finding("key", True, f"{peer}: {proof}" if proof else peer)
     return True
 
@@ -163,7 +174,7 @@ def _taking(remote: Remote, source: Reader, folder: str) -> Generator[Finding, N
         return False
     finally:
         sink.close()
-    yield Finding("sending", True, "a POST without rows is answered")
+    yield Finding("sending", True, "a request to store (no rows) is answered")
     return True
 
 
@@ -172,7 +183,7 @@ def _health(hub: Hub) -> Finding:
         trouble = hub.trouble()
     except Trouble:
         # A proxy may serve that address itself.
-        return Finding("health", True, "the hub does not report it")
+        return Finding("health", True, "the hub does not report its health")
     return Finding(
         "health", trouble is None, f"the hub reports: {trouble}" if trouble else "the hub reports no problem"
     )
@@ -211,11 +222,12 @@ def _body(remote: Remote, source: Reader, folder: str, patience: float) -> Findi
     return Finding("size", True, f"a request of {_BODY // 1000} kB gets through; larger ones were not tried")
 
 
-def _clock(transport: Transport) -> Finding:
-    if transport.skew is None:
-        return Finding("clock", True, "agrees with the remote's, or the remote does not send its time")
-    differs = clocks.text(transport.skew)
-    return Finding("clock", False, f"this machine's is {differs} the remote's: set it", True)
+def _clock(transport: Transport) -> Iterator[Finding]:
+    if transport.skew is not None:
+        differs = clocks.text(transport.skew)
+        yield Finding("clock", False, f"this machine's clock is {differs} the remote's: set it", True)
+    elif transport.met:
+        yield Finding("clock", True, "this machine's clock agrees with the remote's")
 
 
 def _words(error: Exception, where: str) -> str:
@@ -224,7 +236,7 @@ def _words(error: Exception, where: str) -> str:
     if isinstance(error, socket.gaierror):
         return f"{where}: the name cannot be looked up: no network, or a wrong name"
     if isinstance(error, ConnectionRefusedError):
-        return f"{where}: nothing listens there"
+        return f"{where}: nothing listens there: check that it runs, and the port"
     if isinstance(error, TimeoutError):
         return f"{where}: no answer within {CONNECT:.0f} s"
     return f"{where}: {error.strerror if isinstance(error, OSError) and error.strerror else error}"

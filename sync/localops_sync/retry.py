@@ -5,7 +5,7 @@ from __future__ import annotations
 from email.utils import parsedate_to_datetime
 from urllib.parse import urlsplit
 
-from localops_sync.sink import Blocked, Busy, Offline, OverQuota, Refused, TooLarge
+from localops_sync.sink import Blocked, Busy, Offline, OverQuota, Refused, TooLarge, WrongKey
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -21,20 +21,21 @@ RETRY_AFTER_MOST = 120.0
 
 # Statuses that only a person can resolve, and how.
 _ACT = {
-    401: "it does not accept the key: `localops remote key` gives another",
+    401: "it does not accept the key: set another with `localops remote key`",
     402: "it asks for payment, or its quota is used up",
-    403: "the key may not write there",
-    404: "there is nothing at this address that takes rows: check the URL",
-    405: "there is nothing at this address that takes rows: check the URL",
+    403: "the key may not write there: set another with `localops remote key`",
+    404: "nothing at this address takes rows: check the URL",
+    405: "nothing at this address takes rows: check the URL",
     407: "the proxy asks for a password",
     410: "it is closed for good",
     415: "it does not read what is sent: upgrade the older side",
     426: "it speaks another version: upgrade the older side",
     451: "it refuses for legal reasons",
-    501: "there is nothing at this address that takes rows: check the URL",
+    501: "nothing at this address takes rows: check the URL",
 }
 # From a remote these are about the key; as a web page they come from a proxy.
 _OF_KEYS = (401, 402, 403, 451)
+_REFUSES_KEY = (401, 403)
 _LATER = (408, 425, 429, 503)
 # Only these are about the rows that were sent: the remote would answer any other status to any rows.
 _OF_ROWS = (400, 409, 422)
@@ -58,7 +59,7 @@ def trouble(status: int, excerpt: str, headers: Mapping[str, str], where: str) -
             "ask its operator to let it through"
         )
     if status in _ACT:
-        return Blocked(f"{text}; {_ACT[status]}")
+        return (WrongKey if status in _REFUSES_KEY else Blocked)(f"{text}; {_ACT[status]}")
     # A proxy may refuse sizes that the remote would take, which a web page as the answer shows.
     if status == 413:
         return TooLarge(text, foreign=_is_page(headers))

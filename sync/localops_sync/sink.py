@@ -71,6 +71,10 @@ class Blocked(Trouble):
     """The remote takes nothing until a person acts; the rows are kept."""
 
 
+class WrongKey(Blocked):
+    """The remote does not accept the key, or the key may not send."""
+
+
 class Refused(Trouble):
     """The remote refuses these rows."""
 

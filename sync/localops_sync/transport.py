@@ -81,6 +81,8 @@ class Reply:
         """Return the beginning of the text, to quote it: of JSON, the message in it."""
         if self.kind() == "text/html":
             return "a web page"
+        if self.kind() == "application/x-protobuf":
+            return _plain(_status_text(self.body), self._secrets)
         try:
             payload = encode.loads(self.body)
             if isinstance(payload, dict):
@@ -104,6 +106,29 @@ def _plain(text: str, secrets: Collection[str]) -> str:
     for secret in secrets:
         text = text.replace(secret, "***")
     return output.cut(output.clean(" ".join(text.split())), _EXCERPT)
+
+
+def _status_text(body: bytes) -> str:
+    """Return the message in a `google.rpc.Status`, which OTLP sends in protobuf for a refusal.
+
+    >>> _status_text(bytes([8, 16, 18, 5]) + b"wrong")
+    'wrong'
+    """
+    at = 0
+    while at + 1 < len(body):
+        field, at = body[at], at + 1
+        end = at
+        while end < len(body) and body[end] & 0x80:
+            end += 1
+        number = sum((byte & 0x7F) << 7 * place for place, byte in enumerate(body[at : end + 1]))
+        at = end + 1
+        if field & 7 == 2:
+            if field >> 3 == 2:
+                return body[at : at + number].decode("utf-8", "replace")
+            at += number
+        elif field & 7:
+            break
+    return ""
 
 
 class Transport:
@@ -415,7 +440,8 @@ class _TooLong(ValueError):
 def _meaning(error: Exception, base: str, where: str, secrets: Collection[str]) -> Trouble:
     """Return the error for a failure below HTTP."""
     chain = list(_chain(error))
-    why = _plain(str(chain[-1]), secrets)
+    cause = chain[-1]
+    why = _plain((cause.strerror if isinstance(cause, OSError) else None) or str(cause), secrets)
     if isinstance(error, requests.exceptions.ProxyError):
         return _of_proxy(base, where, why)
     # Raised by requests itself, for the file named in an environment variable.
@@ -480,6 +506,9 @@ def of_tls(error: ssl.SSLError, where: str) -> Trouble:
     broke = (ssl.SSLEOFError, ssl.SSLZeroReturnError, ssl.SSLSyscallError)
     if isinstance(error, broke) or "BAD_RECORD_MAC" in (error.reason or ""):
         return Offline(f"the connection to {where} broke: {why}", broke=True)
+    if isinstance(error, ssl.SSLCertVerificationError) and error.verify_code in _OTHER_NAME:
+        why = error.verify_message.rstrip(".")
+        return Blocked(f"the certificate of {where} is for another name ({why}): call it by a name in its certificate")
     if isinstance(error, ssl.SSLCertVerificationError):
         return Blocked(
             f"{where} cannot be trusted: {error.verify_message}; check the address and this machine's clock (a network "
@@ -491,4 +520,5 @@ def of_tls(error: ssl.SSLError, where: str) -> Trouble:
     return Blocked(f"no TLS with {where}: {why}; check the address, and whether it is https or http")
 
 
+_OTHER_NAME = (62, 64)  # OpenSSL's codes for a host name and for an IP address that are not in a certificate
 _NOT_TLS = ("WRONG_VERSION_NUMBER", "HTTP_REQUEST", "UNKNOWN_PROTOCOL")  # OpenSSL's names for an answer without TLS

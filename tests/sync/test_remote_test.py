@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -22,6 +24,31 @@ def before(tmp_path: Path) -> Iterator[tuple[Chaos, Sender]]:
         sender = Sender(tmp_path / "home", way.url, real.new_key("default"))
         sender.write()
         yield way, sender
+
+
+def _steps(sender: Sender, **changes: Any) -> list[remote_test.Finding]:
+    with Reader(sender.journal) as reader:
+        return list(remote_test.run(replace(sender.remote, **changes), reader, sender.folder))
+
+
+def test_each_failure_is_of_the_step_that_it_is_about(before: tuple[Chaos, Sender]) -> None:
+    """A wrong key, a wrong path, an answer that breaks off, and a port at which nothing listens."""
+    way, sender = before
+    url = sender.remote.url
+    name, *_, last = _steps(sender, key="lo_wrong")
+    assert (name.message, last.step) == ("127.0.0.1 is an address: no name to look up", "key")
+    assert last.message.endswith("it does not accept the key: set another with `localops remote key`")
+    last = _steps(sender, key="lo_wrong", kind="otlp")[-1]
+    assert (last.step, "answered 401: Invalid API Key; it does not" in last.message) == ("key", True)
+    last = _steps(sender, url=f"{url}/other")[-1]
+    assert (last.step, last.act, "check the URL" in last.message) == ("answer", True, True)
+    way.always(chaos.reset)
+    *steps, last = _steps(sender)
+    # Without an answer, nothing is known of its clock.
+    assert [each.step for each in steps] == ["name", "connection"]
+    assert (last.step, last.message.endswith(" broke: Connection reset by peer")) == ("answer", True)
+    last = _steps(sender, url="http://127.0.0.1:9")[-1]
+    assert (last.step, "nothing listens there: check that it runs" in last.message) == ("connection", True)
 
 
 def _swallowed(then: Behaviour) -> Behaviour:

@@ -7,13 +7,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from localops_sync import retry
-from localops_sync.sink import Blocked, Busy, Offline, OverQuota, Refused, TooLarge, Trouble
+from localops_sync.sink import Blocked, Busy, Offline, OverQuota, Refused, TooLarge, Trouble, WrongKey
 
 _NOW = "Sat, 21 Nov 2026 03:00:00 GMT"
 
 _MEANING: list[tuple[type[Trouble], list[int]]] = [
     (Blocked, [300, 301, 302, 303, 304, 307, 308]),
-    (Blocked, [401, 402, 403, 404, 405, 407, 410, 415, 426, 451, 501]),
+    (WrongKey, [401, 403]),
+    (Blocked, [402, 404, 405, 407, 410, 415, 426, 451, 501]),
     (Blocked, [406, 411, 412, 414, 416, 417, 418, 421, 423, 424, 428, 431, 499]),
     (Refused, [400, 409, 422]),
     (TooLarge, [413]),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from localops.encoding import encode
-from localops_sync.sink import Blocked, Offline, Refused, Unread
+from localops_sync.sink import Blocked, Offline, Refused, Unread, WrongKey
 from localops_sync.transport import ANSWER
 
 TYPE_CHECKING = False
@@ -45,9 +45,9 @@ class Api:
         try:
             uuid.UUID(key)
         except ValueError:
-            raise Blocked(
+            raise WrongKey(
                 "invalid key of AgentOps: expected a UUID, as in 11111111-1111-4111-8111-111111111111; "
-                "the project's page there shows it"
+                "copy it from the project's page there, and set it with `localops remote key`"
             ) from None
 
     def greet(self) -> None:
@@ -142,8 +142,8 @@ class Api:
     def _headers(self) -> dict[str, str]:
         return {"Content-Type": "application/json; charset=UTF-8", "X-Agentops-Api-Key": self._transport.key or ""}
 
-    def _wrong_key(self, excerpt: str) -> Blocked:
-        return Blocked(f"{self.where} does not accept the key ({excerpt}): set another with `localops remote key`")
+    def _wrong_key(self, excerpt: str) -> WrongKey:
+        return WrongKey(f"{self.where} does not accept the key ({excerpt}): set another with `localops remote key`")
 
     def _unexpected(self, what: str) -> Offline:
         return Offline(f"{self.where} answered with {what}; nothing counts as sent")

@@ -24,7 +24,7 @@ from localops.otlp.semconv import GenAI
 from localops.otlp.translation import Translation, check_span
 from localops.transfer.bundle import Ack
 from localops.transfer.remotes import check_url
-from localops_sync.sink import Blocked, Offline, Refused, TooLarge
+from localops_sync.sink import Blocked, Offline, Refused, TooLarge, WrongKey
 from localops_sync.sinks import otlp_wire
 from localops_sync.sinks.otlp_agentops import AgentOps
 from localops_sync.transport import Transport
@@ -216,7 +216,7 @@ class _Token:
             reply = self._transport.ask("POST", "/v3/auth/token", body=body, headers={"Content-Type": otlp_wire.JSON})
         except (Refused, TooLarge) as error:
             # The key is refused, not the rows.
-            raise Blocked(f"{error}; it does not accept the key") from error
+            raise WrongKey(f"{error}; it does not accept the key: set another with `localops remote key`") from error
         payload = reply.json()
         token = payload.get("token") if isinstance(payload, dict) else None
         if not isinstance(token, str) or not token or not token.isascii() or not token.isprintable() or " " in token:
