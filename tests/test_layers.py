@@ -56,7 +56,7 @@ LAYERS = """
     exposition facts prune remotes repricing imported_prices timeline
     page_html session_details web_bundle
     event_lines
-    erasing
+    erasing file_search
     loops call_query
     call_facts call_speeds group_diff
     doctor usage run_diff run_gate sentences waste

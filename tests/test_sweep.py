@@ -24,7 +24,7 @@ from localops.journal import blobs, rows
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.journal.spill import Spill
-from localops.upkeep import sweep
+from localops.upkeep import file_search, sweep
 
 R = random.Random(15)
 KEY = "sk-ant-api03-" + "".join(R.choices(string.ascii_letters + string.digits, k=40)) + "7a"
@@ -136,8 +136,8 @@ def test_since_leaves_out_what_is_older(home: Path) -> None:
 def test_a_blob_is_searched_in_windows_and_named_with_its_event(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A secret anywhere in a large file is found once, also across the border of two windows."""
     folder = str(home / "default")
-    monkeypatch.setattr(sweep, "_WINDOW", 4096)
-    monkeypatch.setattr(sweep, "_OVERLAP", 512)
+    monkeypatch.setattr(file_search, "WINDOW", 4096)
+    monkeypatch.setattr(file_search, "_OVERLAP", 512)
     filler = "all work and no play\n"
     for before in (0, 3000, 3520, 3584, 3590, 4090, 9000, 20_000):
         text = filler * (before // len(filler)) + "x" * (before % len(filler)) + f" {KEY} " + filler * 400

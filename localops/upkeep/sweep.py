@@ -31,6 +31,7 @@ from localops.journal.sql import statements
 from localops.journal.stored import Stored
 from localops.recording.writer import redactor
 from localops.transfer import bundle
+from localops.upkeep import file_search
 from localops.upkeep import views as saved_views
 
 TYPE_CHECKING = False
@@ -49,8 +50,6 @@ MOST_PLACES = 10_000  # that are kept; all are counted
 _PAGE = 4 << 20  # bytes of rows that are read together
 _ROWS = 2_000
 _TOGETHER = 64 << 10  # bytes that one quick look is for: with more, one suspect costs a look at many others
-_WINDOW = 1 << 20  # bytes of a file that are searched at once
-_OVERLAP = 64 << 10  # of which so many are searched with the next ones too, so that no secret is cut
 _DIGESTED = 12  # a digest of a shorter secret could be guessed
 _LINE = 128 << 20
 _LONGEST_KEY = 80
@@ -270,7 +269,7 @@ class Sweep:
         with tempfile.TemporaryDirectory(prefix="localops-") as folder:
             path = os.path.join(folder, "unpacked")
             with open(path, "wb") as copy:
-                shutil.copyfileobj(file, copy, _WINDOW)
+                shutil.copyfileobj(file, copy, file_search.WINDOW)
             self._named(path, shown, depth + 1)
 
     def _recent_file(self, path: str, source: str) -> None:
@@ -419,49 +418,38 @@ class Sweep:
             self.result.unread.append(f"{path} cannot be read: {error.strerror}")
 
     def _stream(self, file: IO[bytes], source: str, path: str, *, even_binary: bool = False) -> None:
-        """Search a file as text, in windows that overlap: each secret is counted in the one where it begins early."""
+        """Search a file as text."""
         self.result.files += 1
-        window = file.read(_WINDOW)
+        window = file.read(file_search.WINDOW)
         if (b"\0" in window or window.startswith(_OTHER_ARCHIVES)) and not even_binary:
             self.result.binary += 1
             if source == "file" or (source == "bundle" and "/blobs/" not in path):
                 # It was named to be searched: an archive, for example.
                 self.result.unread.append(f"{path} is no text, bundle or journal: unpack it, and name what is in it")
             return
-        for at, secret, label in self._secrets(file, window):
+        charset = file_search.TEXT
+        if source == "blob":
+            file.seek(0)
+            charset = file_search.charset(file)
+            file.seek(len(window))
+        for at, secret, label in file_search.secrets(file, window, self.redactor, charset, seen=self._seen):
             self._add(label, secret, source, path, at=at)
             if source == "blob":
                 self._naming.setdefault(os.path.basename(path), None)
 
-    def _secrets(self, file: IO[bytes], window: bytes) -> Iterator[tuple[int, bytes, str]]:
-        """Yield where the secrets of a text begin, each with its rule; `window` is the first part of the file."""
-        # A secret that begins before `begin` was counted in the window before.
-        base = begin = 0
-        while window:
-            more = file.read(_WINDOW - 2 * _OVERLAP)
-            upto = len(window) - _OVERLAP if more else len(window)
-            self.result.bytes += upto - begin
-            if self.redactor.suspects(as_json(window)):
-                # Each byte a character: nothing fails, and places are offsets.
-                text = window.decode("latin-1")
-                for start, end, label in self.redactor.places(text):
-                    if begin <= start < upto and not NOTE.fullmatch(text[start:end]):
-                        yield base + start, window[start:end], label
-            if not more:
-                break
-            # Half of what both windows have is what comes before a secret: its name, for example.
-            kept = min(len(window), 2 * _OVERLAP)
-            base += len(window) - kept
-            window, begin = window[-kept:] + more, kept - _OVERLAP
-            self._progress(0)
+    def _seen(self, size: int) -> None:
+        self.result.bytes += size
+        self._progress(0)
 
     def of_file(self, path: str) -> list[tuple[int, int, str]]:
         """Return where secrets begin and end in a file, each with its rule; none in one that is no text."""
         with open(path, "rb") as file:
-            window = file.read(_WINDOW)
+            charset = file_search.charset(file)
+            window = file.read(file_search.WINDOW)
             if b"\0" in window or window.startswith(_OTHER_ARCHIVES):
                 return []
-            return [(at, at + len(secret), label) for at, secret, label in self._secrets(file, window)]
+            secrets = file_search.secrets(file, window, self.redactor, charset, seen=self._seen)
+            return [(at, at + len(secret), label) for at, secret, label in secrets]
 
     def of_row(self, row: Stored) -> list[Hit]:
         """Return the secrets of a row: of each its field, its rule and itself."""
