@@ -14,6 +14,7 @@ import threading
 import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
@@ -28,6 +29,7 @@ from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.reading.home import Home
 from localops.recording import once_calls
+from localops.upkeep.scrub import scrub
 from tests import programs
 
 
@@ -938,3 +940,57 @@ def test_a_step_over_another_decorator_knows_its_own_exceptions(effects: Effects
         outer()
     again(began)
     assert [outer(), effects] == [2, ["outer", "outer"]]
+
+
+@pytest.mark.parametrize("size", [1, 1 << 21], ids=["in its row", "in a file"])
+def test_a_result_that_was_scrubbed_is_not_given_back(effects: Effects, size: int, tmp_path: Path) -> None:
+    """As one with a secret in it is not: what is there is not what was returned. Arguments identify the call still."""
+
+    @tool(once=True)
+    def pay(card: str) -> dict[str, str]:
+        effects.append(card)
+        return {"pad": "x" * size, "ticket": f"{card} paid"}
+
+    began = localops.init()
+    assert pay("PINE-1234")["ticket"] == "PINE-1234 paid"
+    began.end_session("Failure")
+    localops.api.client().close()
+    (tmp_path / "home" / "config.toml").write_text("redact = ['PINE-\\d+']\n")
+    done = scrub(str(tmp_path / "home"), "default")
+    assert (done.is_clean, done.rows) == (True, 2)
+    (tmp_path / "home" / "config.toml").unlink()
+    resumed = localops.resume(began.session_id)
+    with pytest.raises(localops.Uncertain, match="a scrub removed a secret from it") as caught:
+        pay("PINE-1234")
+    assert (caught.value.happened, effects) == (True, ["PINE-1234"])
+    [step] = resumed.steps
+    assert (step["on_resume"], step["why"]) == ("ask", "a scrub removed a secret from it")
+
+
+def test_a_note_in_a_result_that_an_earlier_scrub_left_is_not_given_back(effects: Effects) -> None:
+    """Its row says that it is kept, and counts what was removed; a result that always had a note is given back."""
+
+    @tool(once=True)
+    def read(text: str) -> str:
+        effects.append(text)
+        return text
+
+    began = localops.init()
+    assert read("a [redacted:x] b") == "a [redacted:x] b"
+    read("clean")
+    resumed = again(began)
+    assert read("a [redacted:x] b") == "a [redacted:x] b"
+    resumed.end_session("Failure")
+    folder = localops.api.client().config.folder()
+    localops.api.client().close()
+    with closing(Journal(folder)) as journal:
+
+        def work(execute: Any) -> None:
+            body = '{"once":{"kept":"returns"},"returns":"[redacted:x]","notes":{"redacted":1}}'
+            execute('update event set body = ? where body like \'%"returns":"clean"%\'', (body,))
+
+        journal.transact(work)
+    localops.resume(began.session_id)
+    with pytest.raises(localops.Uncertain, match="a scrub removed"):
+        read("clean")
+    assert effects == ["a [redacted:x] b", "clean"]

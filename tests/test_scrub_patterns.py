@@ -147,6 +147,21 @@ def test_short_bytes_and_the_kind_of_an_own_event(home: Path) -> None:
     assert not scrubbed.is_cut(was._replace(kind="llm"), row._replace(kind="[redacted:pattern]"))
 
 
+def test_a_hub_takes_a_step_whose_result_was_scrubbed(home: Path) -> None:
+    """The row says that it keeps no result any more, which is no secret; nothing else may be changed of it."""
+    once = {"kept": "returns"}
+    _write(home, _row(body={"once": once, "returns": {"ticket": "PINE-12"}}), _row(body={"once": once, "returns": 1}))
+    _patterns(home, r"PINE-\d+")
+    [was, other] = [row for row in _read(home).values() if row.kind == "tool"]
+    _scrub(home)
+    row = _read(home)[was.id, 0]
+    unkept = {"kept": None, "why": "a scrub removed a secret from it"}
+    assert json.loads(row.body or "")["once"] == unkept
+    assert scrubbed.is_cut(was, row)
+    assert _read(home)[other.id, 0] == other
+    assert not scrubbed.is_cut(was, row.with_body((row.body or "").replace("a scrub removed", "I removed")))
+
+
 def test_notes_are_not_searched(home: Path) -> None:
     """A pattern that fits a note does not put another one into it; a match around a note has all of it."""
     redactor = Redactor(patterns=["PINE|pattern", r"name: .*", r"\] \w+"])

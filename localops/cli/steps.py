@@ -73,4 +73,7 @@ def _title(one: Facts) -> str:
 def _rest(facts: Facts) -> str:
     more = f"; {facts['more']} more are not listed (--limit)" if facts["more"] else ""
     lost = facts["counts"]["not_kept"]
-    return more + (f"; of those that are done, {lost} cannot be given back" if lost else "")
+    if not lost:
+        return more
+    reasons = sorted({output.clean(one["why"]) for one in facts["steps"] if one["why"]})
+    return f"{more}; of those that are done, {lost} cannot be given back: {'; '.join(reasons)}"

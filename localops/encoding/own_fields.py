@@ -29,6 +29,8 @@ _UUID = re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _SHAPES = {"participant": _ID, "machine": _ID, "journal": _ID, "boot": _UUID, "copy_of": _UUID}
 # The field `once` says which step a row is of, and what was kept of its result.
 _STEP = frozenset("args n by in kept kind why".split())
+NOT_KEPT = "a scrub removed a secret from it"
+"""Why the result of a step is not kept, after a scrub."""
 _TRIGGER = frozenset("id kind name".split())
 _FILE = re.compile(r"blob:[0-9a-f]{64}")
 
@@ -65,6 +67,13 @@ def put_back(rest: Mapping[str, Any], own: Mapping[str, Any], names: Iterable[st
             body[pair[0]] = {**own[name], "name": pair[1]} if name in own else pair[1]
     body.update(pairs)
     return body
+
+
+def without_result(once: Any) -> dict[str, Any] | None:
+    """Return the field `once` of a step whose result was scrubbed; None if it kept none."""
+    if not isinstance(once, dict) or once.get("kept") not in ("returns", "exact"):
+        return None
+    return {**once, "kept": None, "why": NOT_KEPT}
 
 
 def _is_own(name: str, value: Any) -> bool:

@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections import namedtuple
 
 from localops.clock import iso
-from localops.encoding import encode, faithful
+from localops.encoding import encode, faithful, own_fields
+from localops.encoding.redact import NOTE
 from localops.journal import blobs, rows, stored
 from localops.reading.story import Story
 
@@ -129,12 +130,20 @@ def result(source: Source, folder: str, step: Recorded) -> Any:
     body = _object(row.body) if row is not None else None
     if body is None or kept not in ("returns", "exact") or kept not in body:
         raise NotKept("the row with its result is not here")
+    if _is_scrubbed(body, body[kept]):
+        raise NotKept(own_fields.NOT_KEPT)
     try:
         return faithful.unpack(faithful.whole(body[kept], lambda digest: read_blob(folder, digest)))
     except faithful.Unfaithful as error:
         raise NotKept(f"its result {error}") from error
     except (OSError, ValueError) as error:
         raise NotKept(f"a large part of its result cannot be read ({error})") from error
+
+
+def _is_scrubbed(body: dict[str, Any], kept: Any) -> bool:
+    """Return whether a note stands in a result that was kept: a result with a secret is not."""
+    notes = body.get("notes")
+    return isinstance(notes, dict) and "redacted" in notes and NOTE.search(encode.dumps(kept).decode()) is not None
 
 
 def read_blob(folder: str, digest: str) -> bytes:

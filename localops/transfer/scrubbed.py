@@ -17,7 +17,7 @@ from hashlib import sha256
 from itertools import zip_longest
 from typing import NamedTuple
 
-from localops.encoding import encode, recorded
+from localops.encoding import encode, own_fields, recorded
 from localops.encoding.redact import NOTE
 from localops.journal import blobs, rows, stored
 from localops.transfer import bundle
@@ -278,6 +278,10 @@ def _is_cut_json(old: str | None, new: str | None, is_file_cut: IsFileCut) -> bo
         # The number of secrets that were removed is counted there.
         was.pop("notes", None)
         now.pop("notes", None)
+        # What is no longer as it was returned is not given back to a program.
+        unkept = own_fields.without_result(was.get("once"))
+        if unkept is not None and now.get("once") == unkept:
+            now["once"] = was["once"]
     return _is_cut_value(was, now, is_file_cut)
 
 

@@ -8,7 +8,7 @@ from hashlib import sha256
 from itertools import islice
 from typing import NamedTuple
 
-from localops.encoding import encode, recorded
+from localops.encoding import encode, own_fields, recorded
 from localops.encoding.recorded import Again
 from localops.encoding.redact import NOTE
 from localops.journal import blobs
@@ -62,7 +62,7 @@ class Cleaner:
                 cleaned = self._by_text_alone(cleaned)
         if cleaned == row:
             return None
-        return _counted(cleaned, sum(rules.values())), rules
+        return _counted(_without_result(row, cleaned), sum(rules.values())), rules
 
     def _without(self, row: Stored) -> Stored:
         own = sweep.own_columns(row.kind)
@@ -223,6 +223,20 @@ def _naming(value: Any, files: Mapping[str, File]) -> Any:
             named |= {key: known for key, known in (("$blob", new.digest), ("$len", new.size)) if key in value}
         return named
     return value
+
+
+def _without_result(was: Stored, now: Stored) -> Stored:
+    """Return a row that does not give its result back to a resumed program, if something of that was replaced."""
+    if now.body is None or now.body == was.body or '"once"' not in now.body:
+        return now
+    try:
+        before, fields = encode.loads(was.body or "null"), encode.loads(now.body)
+    except ValueError:
+        return now
+    once = own_fields.without_result(fields.get("once")) if isinstance(fields, dict) else None
+    if once is None or before.get(name := fields["once"]["kept"]) == fields.get(name):
+        return now
+    return now.with_body(encode.dumps({**fields, "once": once}).decode())
 
 
 def _counted(row: Stored, secrets: int) -> Stored:
