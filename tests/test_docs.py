@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import subprocess
@@ -103,6 +104,30 @@ def test_the_example_of_a_session_in_a_cell_says_nothing_on_stderr() -> None:
     ]
     done = programs.run("import localops\n" + block)
     assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_a_run_of_a_log_has_its_own_time(tmp_path: Path) -> None:
+    """The program of the recipe makes a session of the log there, and importing it again adds nothing."""
+    recipe = _page("recipes").partition("## Record a run that happened before")[2]
+    log, program, commands = (
+        re.findall(rf"```{of}\n(.*?)```", recipe, re.DOTALL)[0] for of in ("json", "python", "sh")
+    )
+    (tmp_path / "runs.jsonl").write_text(log)
+    (tmp_path / "spans.py").write_text(program)
+
+    def run(command: str) -> str:
+        for name, means in (("localops", f"{sys.executable} -m localops"), ("python", sys.executable)):
+            command = re.sub(f"^{name} ", f"{means} ", command, flags=re.MULTILINE)
+        environment = {**os.environ, "PYTHONPATH": str(TOP)}
+        return subprocess.run(
+            ["sh", "-ec", command], cwd=tmp_path, env=environment, capture_output=True, text=True
+        ).stdout
+
+    assert "tide report  Success" in run(commands)
+    assert "0 rows are new" in run("localops import --otlp spans.json")
+    [session] = json.loads(run("localops sessions --json"))["sessions"]
+    assert (session["began"][:19], session["seconds"]) == ("2025-03-01T08:00:00", 9.0)
+    assert (session["llm_calls"], session["tool_calls"], session["errors"]) == (1, 1, 1)
 
 
 def test_every_page_is_listed_once() -> None:
