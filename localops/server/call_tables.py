@@ -60,6 +60,11 @@ class CallTables:
         is_whole = search.go_on(project, kept.table_of(project), monotonic() + _SECONDS)
         return search.mask(), is_whole
 
+    def complete(self, name: str) -> None:
+        """Add all rows of a project to its table; on a full disk, or without the folder, as many as can be."""
+        with suppress(SQLiteError, LocalopsError, OSError):
+            self._add_rows(name)
+
     def _extend(self, name: str) -> None:
         with self._lock:
             self._waiting[name] = None
@@ -72,9 +77,8 @@ class CallTables:
         name = None
         try:
             while (name := self._next_after(name)) is not None:
-                # On a full disk, or without the folder, every answer reports how many rows are missing.
-                with suppress(SQLiteError, LocalopsError, OSError):
-                    self._add_rows(name)
+                # Where some cannot be added, every answer reports how many rows are missing.
+                self.complete(name)
         finally:
             # After an unexpected error, the next request starts another thread.
             if name is not None:

@@ -12,6 +12,7 @@ from random import Random
 
 import pytest
 
+from localops.reading import analytics
 from localops.reading.analytics import Chosen
 from localops.reading.home import Filters
 from localops.server.request import Unavailable
@@ -85,6 +86,20 @@ def test_without_clickhouse_nothing_is_taken_and_nothing_is_lost(both: Both, mor
     for step in steps[half:]:
         assert step(both.store) == step(both.home)
     both.compare(program, brief=True)
+
+
+def test_reports_need_no_clickhouse(both: Both, mortal: Server) -> None:
+    """Also those by kind, model and tool, of sessions whose rows are only there."""
+    program = Program(24)
+    both.begin_again(bound=0)
+    for step in program.steps(deletions=False, doors=False):
+        assert step(both.store) == step(both.home)
+    both.store.make_room(PROJECT)
+    mortal.kill()
+    for by in (None, *analytics.ACROSS):
+        expected = both.home.analytics(PROJECT, by, Chosen(), limit=50)
+        assert both.store.analytics(PROJECT, by, Chosen(), limit=50) == expected
+    assert both.store.speeds(PROJECT, Chosen()) == both.home.speeds(PROJECT, Chosen())
 
 
 def test_a_cold_session_waits_for_clickhouse(both: Both, mortal: Server) -> None:

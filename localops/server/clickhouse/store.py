@@ -294,6 +294,8 @@ class ClickHouseStore(HomeStore):
         kept = self._outboxes[project].mirror
         if not kept.is_full:
             return
+        # Reports by model, tool or kind come from that table, and later its rows would have to come back.
+        self._call_tables.complete(project)
         place: mirror.Place | None = mirror.BEGIN
         while place is not None and not self._stop.is_set():
             with self._journal(project) as journal:
