@@ -299,6 +299,10 @@ class HomeStore(HomeReader):
         """Return the metrics of what keeps rows and files, beside those of the hub's folder."""
         return [] if self.files is None else self.files.families()
 
+    def warnings(self) -> list[str]:
+        """Return what does not go as it should, although rows are stored: nothing of a folder."""
+        return []
+
     def try_writing(self, project: str) -> None:
         """Raise Unavailable if rows or files cannot be stored in a project now; one that was removed is no problem."""
         folder = config.project_folder(self.folder, project)

@@ -100,7 +100,10 @@ class OperatorApi:
             problems += self._health.obstacles(look=look)
             if not problems and self._service.refuses(_REFUSED, look=look):
                 problems.append("rows or files could not be stored")
-        return 503 if problems else 200, {"status": "not ready" if problems else "ready", "problems": problems}
+        facts: Facts = {"status": "not ready" if problems else "ready", "problems": problems}
+        if warnings := self._service.store.warnings():
+            facts["warnings"] = warnings
+        return 503 if problems else 200, facts
 
     def close(self) -> None:
         """End what runs beside requests."""

@@ -258,6 +258,9 @@ if TYPE_CHECKING:
         def beneath(self) -> list[Family]:
             """Return the metrics of what keeps the rows, beside those of the hub's folder."""
 
+        def warnings(self) -> list[str]:
+            """Return what does not go as it should, although rows are stored."""
+
         def try_writing(self, project: str) -> None:
             """Raise Unavailable if rows or files cannot be stored in a project now."""
 

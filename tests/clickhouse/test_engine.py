@@ -199,3 +199,13 @@ def test_a_statement_has_a_bound_for_memory(clickhouse: Server) -> None:
     with pytest.raises(EngineError) as refusal:
         in_memory.ask(grouped)
     assert (refusal.value.code, refusal.value.is_passing) == (241, True)
+
+
+def test_an_insert_does_not_wait_long_for_a_replica_that_is_gone(clickhouse: Server) -> None:
+    """Senders try again, by another host if there is one; the URL may say otherwise."""
+    asked = "select value from system.settings where name = 'insert_quorum_timeout'"
+    for options, expected in (
+        ("?insert_quorum=2", "10000"),
+        ("?insert_quorum=2&insert_quorum_timeout=5", "5"),
+    ):
+        assert Engine(address(f"{clickhouse.url('default')}{options}", {})).ask(asked) == [(expected,)]

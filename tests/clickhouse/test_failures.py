@@ -19,7 +19,7 @@ from localops.server.request import Unavailable
 from tests.clickhouse.both import Both
 from tests.clickhouse.programs import PROJECT, Program, Step
 from tests.clickhouse.servers import Server
-from tests.server.hubs import PATH
+from tests.server.hubs import PATH, wait_until
 
 # A hub that takes the first steps of a program, and is killed after rows were stored and before its own commit.
 _KILLED = """
@@ -100,6 +100,24 @@ def test_reports_need_no_clickhouse(both: Both, mortal: Server) -> None:
         expected = both.home.analytics(PROJECT, by, Chosen(), limit=50)
         assert both.store.analytics(PROJECT, by, Chosen(), limit=50) == expected
     assert both.store.speeds(PROJECT, Chosen()) == both.home.speeds(PROJECT, Chosen())
+
+
+def test_figures_that_cannot_be_written_are_reported(both: Both, mortal: Server) -> None:
+    """For how long, and why; until they are written."""
+    program = Program(23)
+    for step in program.steps(deletions=False, doors=False):
+        step(both.store)
+    assert both.store.warnings() == []
+    mortal.kill()
+    both.store._outboxes[PROJECT].dirty[program.sessions[0]] = None
+    wait_until(both.store.warnings)
+    [warning] = both.store.warnings()
+    assert "figures of sessions wait for ClickHouse" in warning
+    assert "refuses the connection" in warning
+    [waiting] = [family for family in both.store.beneath() if family.name == "localops_hub_waiting_seconds"]
+    assert float(waiting.samples[0].value or 0) > 0
+    mortal.start()
+    wait_until(lambda: not both.store.warnings())
 
 
 def test_a_cold_session_waits_for_clickhouse(both: Both, mortal: Server) -> None:

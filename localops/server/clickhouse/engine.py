@@ -33,6 +33,8 @@ PASSWORD_ENV = "LOCALOPS_CLICKHOUSE_PASSWORD"  # noqa: S105 - the name of a vari
 _SETTINGS = {"output_format_json_quote_64bit_integers": "0", "input_format_skip_unknown_fields": "1"}
 # Bytes of memory for a statement, unless the URL says otherwise: several run at once on a server of 2 cores and 4 GB.
 _MEMORY = 1_500_000_000
+# Milliseconds that an insert waits for other replicas, unless the URL says otherwise; by itself for minutes.
+_QUORUM_MS = 10_000
 # What takes more of it than this part is sorted and grouped on disk.
 _IN_MEMORY = 0.5
 # Connections that each host keeps open.
@@ -148,6 +150,11 @@ def _in_memory(options: dict[str, str]) -> dict[str, str]:
     return {"max_memory_usage": str(most), **spilled, **options}
 
 
+def _in_time(options: dict[str, str]) -> dict[str, str]:
+    """Return settings with the time that an insert may wait for other replicas, if it waits for any."""
+    return {"insert_quorum_timeout": str(_QUORUM_MS)} if options.get("insert_quorum", "0") != "0" else {}
+
+
 def _host(scheme: str, place: str, problem: str) -> str:
     try:
         parts = urlsplit(f"//{place}")
@@ -182,7 +189,8 @@ class Engine:
         # Blocks cost more to pack and unpack than to send to this machine.
         self.packs_blocks = not all(_LOOPBACK.search(host) for host in where.hosts)
         self._seconds = seconds
-        self._settings = {**_SETTINGS, "database": where.database, **_in_memory(dict(where.settings))}
+        self._settings = {**_SETTINGS, "database": where.database}
+        self._settings |= {**_in_time(dict(where.settings)), **_in_memory(dict(where.settings))}
         tls: dict[str, Any] = {"ca_certs": where.ca} if where.ca else {}
         self._pools = urllib3.PoolManager(
             num_pools=len(where.hosts), maxsize=_CONNECTIONS, retries=False, **(tls if where.is_secure else {})
@@ -275,7 +283,8 @@ class Engine:
             except EngineError as error:
                 if not error.is_passing or (not again and error.code == 0 and not _never_sent(error)):
                     raise
-                last = error
+                # An answer says more than that another host does not answer.
+                last = error if error.code or last is None else last
                 if error.code == 0:
                     with self._lock:
                         self._failed[host] = time.monotonic()

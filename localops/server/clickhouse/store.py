@@ -92,6 +92,8 @@ class ClickHouseStore(HomeStore):
         self._names: tuple[float, list[str]] = (0.0, [])
         self._has_tables = False
         self._stop = threading.Event()
+        # Since when, by the monotonic clock, the figures of a project's sessions cannot be written, and why.
+        self._failing: dict[str, tuple[float, str]] = {}
         self._behind: threading.Thread | None = None
 
     # Opening
@@ -240,19 +242,19 @@ class ClickHouseStore(HomeStore):
 
     def _write_behind(self) -> None:
         """Write states, delete what is gone, and evict, a wave at a time."""
-        failing: set[str] = set()
+        failing = self._failing
         while not self._stop.wait(_AFTER_FAILURE if failing else _WAVE):
             for project in list(self._outboxes):
                 try:
                     self.write_behind(project)
                     self.make_room(project)
-                    failing.discard(project)
+                    failing.pop(project, None)
                 # A journal that was just deleted is made again by the next request.
                 except (Unavailable, JournalError, EngineError, SQLiteError, OSError) as error:
                     if project not in failing:
                         why = f"project {project}: figures of sessions wait for ClickHouse: {error.__cause__ or error}"
                         logs.trouble("clickhouse", why, status=503, repeated=0, request_id=None)
-                    failing.add(project)
+                        failing[project] = time.monotonic(), why
 
     def write_behind(self, project: str) -> None:
         """Write the states of sessions, and delete what is gone or was replaced."""
@@ -369,11 +371,19 @@ class ClickHouseStore(HomeStore):
         """Return the metrics of every host of ClickHouse, and of what waits for it."""
         waiting = sum(len(kept.dirty) for kept in list(self._outboxes.values()))
         about = "Sessions whose figures are not in ClickHouse yet; their rows are."
+        since = min((at for at, _ in list(self._failing.values())), default=None)
+        late = "Seconds for which figures of sessions could not be written to ClickHouse; 0: they can."
         return [
             gauge("localops_hub_waiting_sessions", about, waiting),
+            gauge("localops_hub_waiting_seconds", late, 0.0 if since is None else time.monotonic() - since),
             *self._hosts.families(),
             *super().beneath(),
         ]
+
+    def warnings(self) -> list[str]:
+        """Return what does not go as it should, although rows are stored."""
+        now = time.monotonic()
+        return [f"{why} (for {now - at:.0f} s)" for at, why in list(self._failing.values())]
 
     def try_writing(self, project: str) -> None:
         """Raise Unavailable if rows or files cannot be stored in a project now."""
