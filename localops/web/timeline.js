@@ -113,7 +113,7 @@ export class Timeline {
 
   changed() {
     this._gather();
-    this.shown = this.film.changed();
+    this.shown = Promise.all([this.shown, this.film.changed()]);
     this._resize();
   }
 
