@@ -39,7 +39,7 @@ else:
 
 
 MARKS = ("added", "removed", "changed", "follows", "failed", "fixed", "result", "slower", "costlier")
-# An LLM call that was given nothing else but what earlier steps with differences gave.
+# An LLM call whose prompt differs only in what earlier steps gave, or as an earlier prompt did.
 ONLY_FOLLOWS = ("follows",)
 # Differences that later steps can follow from: those of a step's beginning, and of its end.
 _BEGINNINGS, _ENDS = frozenset(("added", "removed", "changed")), frozenset(("failed", "fixed", "result"))
@@ -59,6 +59,8 @@ class RunDiff:
         self.is_cut = a.is_cut or b.is_cut
         self.is_exact = True  # no alignment has fewer differences
         self._shortest = Shortest()
+        # Parts of prompts that have differed, which a conversation repeats in each later call.
+        self._known: set[tuple[int, int]] = set()
         self.lines = list(self._lines(a.roots, b.roots))
         self.counts = dict.fromkeys(MARKS, 0) | Counter(mark for line in self.lines for mark in line.marks)
         pairs = [(line.a, line.b) for line in self.lines if line.a and line.b and _UNLIKE.isdisjoint(line.marks)]
@@ -73,7 +75,7 @@ class RunDiff:
             depth, one, other = stack.pop()
             step = other or one
             assert step is not None
-            marks = tuple(_marks(one, other, after_difference=differs))
+            marks = tuple(self._marks(one, other, after_difference=differs))
             # The result of a step with others inside comes after theirs.
             differs = differs or not _BEGINNINGS.isdisjoint(marks) or bool(not step.inside and _ENDS & {*marks})
             yield Line(depth, one, other, step, marks)
@@ -96,6 +98,34 @@ class RunDiff:
             i, j = one + 1, other + 1
         return pairs
 
+    def _marks(self, a: Step | None, b: Step | None, *, after_difference: bool) -> Iterator[str]:
+        if a is None or b is None:
+            yield "added" if a is None else "removed"
+            return
+        if a.given != b.given:
+            follows = a.kind == "llm" and a.asked != b.asked and self._is_known(a, b) and after_difference
+            if not follows or a.model != b.model:
+                yield "changed"
+            if follows:
+                yield "follows"
+        if a.failed != b.failed:
+            yield "failed" if b.failed else "fixed"
+        elif a.result != b.result:
+            yield "result"
+        if _is_slower(a, b):
+            yield "slower"
+        if a.cost is not None and b.cost is not None and b.cost >= max(a.cost * _DEARER, a.cost + _DEARER_NANO):
+            yield "costlier"
+
+    def _is_known(self, a: Step, b: Step) -> bool:
+        """Return whether the prompts of two LLM calls differ in nothing but what earlier calls gave or were given."""
+        if len(a.own) != len(b.own):
+            return False
+        differing = {(one, other) for one, other in zip(a.own, b.own, strict=True) if one != other}
+        is_known = differing <= self._known
+        self._known |= differing
+        return is_known
+
     def texts(self, line: Line, a: Source, b: Source) -> Texts:
         """Return the texts of a difference: what two steps were given and gave, or what one was and did."""
         if line.a is None or line.b is None:
@@ -114,26 +144,6 @@ class RunDiff:
             if line.marks and line.marks != ONLY_FOLLOWS:
                 yield from above[shown:]
                 shown = len(above)
-
-
-def _marks(a: Step | None, b: Step | None, *, after_difference: bool) -> Iterator[str]:
-    if a is None or b is None:
-        yield "added" if a is None else "removed"
-        return
-    if a.given != b.given:
-        follows = after_difference and a.kind == "llm" and a.asked != b.asked and a.own == b.own
-        if not follows or a.model != b.model:
-            yield "changed"
-        if follows:
-            yield "follows"
-    if a.failed != b.failed:
-        yield "failed" if b.failed else "fixed"
-    elif a.result != b.result:
-        yield "result"
-    if _is_slower(a, b):
-        yield "slower"
-    if a.cost is not None and b.cost is not None and b.cost >= max(a.cost * _DEARER, a.cost + _DEARER_NANO):
-        yield "costlier"
 
 
 def _is_slower(a: Step, b: Step) -> bool:

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 MOST = 50_000
 # Steps inside of one that count where it is aligned.
 _MOST_WEIGHT = 30
+# Messages of a program or a user in one prompt that are compared by themselves.
+_MOST_OWN = 200
 _DAY_NS = 86_400 * 1_000_000_000
 _GIVEN = ("params", "prompt", "details")
 _RESULT = ("returns", "completion")
@@ -103,9 +105,11 @@ class Step:
         self.inside: list[Step] = []
         self.size = 1  # with all steps inside
         self.exact = 0  # a digest of what it was given and gave
-        # Digests without ids and times: of what it was given, the same without the model, and without the messages of
-        # a prompt that repeat earlier calls; and of what it gave, which is its error if it failed.
-        self.given = self.asked = self.own = self.result = 0
+        # Digests without ids and times: of what it was given, the same without the model, and of what it gave, which
+        # is its error if it failed.
+        self.given = self.asked = self.result = 0
+        # Of an LLM call those of the parts of its prompt that do not repeat what earlier calls gave.
+        self.own: tuple[int, ...] = ()
         self.keys: Keys = ()
 
     @property
@@ -189,12 +193,13 @@ class Steps:
                 given.append(compared)
                 if not repeats:
                     own.append(compared)
-        step.given = step.asked = step.own = digest(str(given))
+        step.given = step.asked = digest(str(given))
         if step.kind == "llm":
             if event["model"]:
                 # The last two are the name and the value of the model.
                 del given[-2:], own[-1:]
-            step.asked, step.own = digest(str(given)), digest(str(own))
+            step.asked = digest(str(given))
+            step.own = tuple(own) if len(own) <= _MOST_OWN else (digest(str(own)),)
         if result := result_text(event):
             exact.append(digest(result))
             step.result = exact[-1] if len(result) > _LONG_RESULT else digest(self.compared(result))

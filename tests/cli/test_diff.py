@@ -249,14 +249,19 @@ def test_what_later_prompts_repeat_is_counted(journal: Journal, command: Command
 
 
 def test_what_a_program_says_in_a_later_prompt_is_a_difference(journal: Journal, command: Command) -> None:
-    """Another question is one, with its own place, and so is an answer that no earlier step explains."""
-    lines = _outputs(journal, command, _chat("Lyon", 1), _chat("Nice", 1, question="Where from?"))
-    assert [line for line in lines if line[:1] == "~"] == [
+    """Another question is one, once, and so is an answer that no earlier step explains."""
+    runs = [_chat("Lyon", 2), _chat("Nice", 2, question="Where from?")]
+    lines = _outputs(journal, command, *runs)
+    assert lines[:3] == [
         "~ llm gpt-4o-mini  other arguments",
-        "~ tool look_up  other arguments",
-        "~ llm gpt-4o-mini  other arguments",
+        '    - {"prompt":[{"content":"Where to?","role":"user"}]}',
+        '    + {"prompt":[{"content":"Where from?","role":"user"}]}',
     ]
-    assert lines[-1] == '    + {"prompt":[{"content":"Where from?","role":"user"}]}'
+    assert lines[3] == "~ tool look_up  other arguments"
+    assert lines[6:] == ["  the prompts of 2 later LLM calls contain what differs above"]
+    for plans, text in zip(runs, ("Go on.", "Stop."), strict=True):
+        plans[-1].given = [*plans[-1].given, {"role": "user", "content": text}]
+    assert _outputs(journal, command, *runs)[6] == "~ llm gpt-4o-mini  other arguments"
     lines = _outputs(journal, command, _chat("Lyon", 1)[2:], _chat("Nice", 1)[2:])
     assert lines[0] == "~ llm gpt-4o-mini  other arguments"
 
