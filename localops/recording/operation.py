@@ -266,9 +266,11 @@ class OperationRows:
     ) -> None:
         """Compare a tool call that has ended with those before it."""
         cause: tuple[str | None, object] | None = None
-        if is_a(error, ErrorEvent):
+        if error is None:  # as of nearly all calls
+            pass
+        elif is_a(error, ErrorEvent):
             cause = (error.error_type, error.details)
-        elif error is not None:
+        else:
             cause = (class_name(error), events.describe(error)) if is_a(error, BaseException) else ("Error", error)
         self._is_told = self._call is None
         _, kind, name, parent, agent, _ = self._head
