@@ -185,8 +185,8 @@ class Steps:
         own: list[int] = []
         for key, value in _given(event).items():
             items = _items(key, value)
-            exact.append(digest(f"{key} {len(items) if isinstance(value, list) else ''}"))
-            given.append(exact[-1])
+            given.append(digest(f"{key} {len(items) if isinstance(value, list) else ''}"))
+            exact.append(given[-1])
             for item in items:
                 whole, compared, repeats = self._known(key, item)
                 exact.append(whole)
@@ -203,7 +203,7 @@ class Steps:
         if result := result_text(event):
             exact.append(digest(result))
             step.result = exact[-1] if len(result) > _LONG_RESULT else digest(self.compared(result))
-        step.exact = digest(str(exact))
+        step.exact = hash(tuple(exact))
 
     def _known(self, key: str, item: Any) -> tuple[int, int, bool]:
         """Return the digests of a value, of all of it and as it is compared, and whether it repeats an earlier call."""
@@ -238,12 +238,12 @@ def _keys(step: Step) -> Keys:
     """Return what an alignment compares: kind and name, what it was given, what it gave and what is inside.
 
     An LLM call on another model is the same call, given something else.  The last counts as often as there are steps
-    inside: of two neighbours that changed places, the smaller one was moved.
+    inside: of two neighbours that changed places, the smaller one was moved.  All are compared in this process only.
     """
-    name = digest(f"{step.kind}\0{step.name}")
-    given = digest(f"{name} {step.given}")
-    ended = digest(f"{given} {step.failed} {step.result}")
-    whole = digest(f"{ended} {[child.keys[-1] for child in step.inside]}")
+    name = hash((step.kind, step.name))
+    given = hash((name, step.given))
+    ended = hash((given, step.failed, step.result))
+    whole = hash((ended, *[child.keys[-1] for child in step.inside]))
     return (name, given, ended, *[whole] * min(step.size - 1, _MOST_WEIGHT))
 
 
@@ -303,7 +303,8 @@ def without_ids(text: str, from_ns: int, until_ns: int) -> str:
     '{"day":"<time>","id":"<id>","n":5}'
     """
     # An escaped line feed would look like a letter before an id.
-    for escape, character in _ESCAPES:
+    is_escaped = "\\" in text
+    for escape, character in _ESCAPES if is_escaped else ():
         text = text.replace(escape, character)
 
     def replaced(match: re.Match[str]) -> str:
@@ -313,7 +314,7 @@ def without_ids(text: str, from_ns: int, until_ns: int) -> str:
         return "<time>" if at_ns is not None and from_ns <= at_ns <= until_ns else match[0]
 
     text = _MADE_UP.sub(replaced, text)
-    for escape, character in _ESCAPES:
+    for escape, character in _ESCAPES if is_escaped else ():
         text = text.replace(character, escape)
     return text
 
