@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 _OUTCOMES = {
-    "left": "No recorded operation caught it; whether the program did after that is not recorded.",
+    "left": "No recorded operation caught it; whether the program caught it is not recorded.",
     "ended the run": "Nothing caught it: it ended the run.",
 }
 _MAYBE = "it may or may not have happened"
@@ -466,7 +466,8 @@ def _steps(steps: Facts | None) -> Iterator[Sentence]:
     if lost := steps["not_kept"]:
         yield [f"{_steps_are(lost)} done, but what {'it' if lost == 1 else 'they'} returned is not here as it was."]
     if steps["uncertain"]:
-        yield [f"{_steps_are(steps['uncertain'])} uncertain: it raises Uncertain, unless the program decides."]
+        which = "it" if steps["uncertain"] == 1 else "each"
+        yield [f"{_steps_are(steps['uncertain'])} uncertain: {which} raises Uncertain, unless the program decides."]
     if steps["failed"]:
         yield [f"{_many_steps(steps['failed'])} failed, and would run again."]
     if steps["running"]:
