@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from localops.errors import ConfigError
-from localops.server.clickhouse import migrations
+from localops.server.clickhouse import migrations, sharding
 from localops.server.clickhouse.engine import Address, Engine, EngineError, address, literal
 from tests.clickhouse.servers import Server
 
@@ -41,6 +41,9 @@ def test_a_url_names_hosts_a_database_and_a_user(tmp_path: Path) -> None:
         ("clickhouse://one/da-ta", "expected a database of letters"),
         ("clickhouse://one/db?password_file=/not/there", "cannot be read: /not/there: No such file"),
         ("clickhouse://one/db?cluster=a b", "expected a cluster of letters"),
+        ("clickhouse://one/db?shards=2", "expected shards such as 2"),
+        ("clickhouse://one/db?cluster=all&shards=3,2@2027-01-01", "expected shards such as 2"),
+        ("clickhouse://one/db?cluster=all&shards=1,2@2027-01-01,3@2026-01-01", "expected shards such as 2"),
         ("clickhouse://one/db?log_days=0", "expected log_days to be a number of days"),
         ("clickhouse://one/db?max_memory_usage=2GB", "expected max_memory_usage to be a number of bytes"),
         ("clickhouse://one/db?ca=/not/there", "the certificates /not/there are not there"),
@@ -209,3 +212,18 @@ def test_an_insert_does_not_wait_long_for_a_replica_that_is_gone(clickhouse: Ser
         ("?insert_quorum=2&insert_quorum_timeout=5", "5"),
     ):
         assert Engine(address(f"{clickhouse.url('default')}{options}", {})).ask(asked) == [(expected,)]
+
+
+def test_a_session_stays_on_its_shard(clickhouse: Server) -> None:
+    """A greater number of shards holds from a day on; what ClickHouse shows of a table says since when."""
+    where = address("clickhouse://one/db?cluster=all&shards=1,2@2027-01-01,5@2028-01-01", {})
+    assert where.shards == (("1970-01-01", 1), ("2027-01-01", 2), ("2028-01-01", 5))
+    key = sharding.expression(where.shards)
+    assert sharding.known(f"Distributed('all', 'db', 'lo_event_part', {key})") == where.shards
+    asked = (
+        f"select groupUniqArray({key}) as shards from (select toString(number) as session, toDate('{{day}}') as day "
+    )
+    asked += "from (select number from system.numbers limit 50))"
+    for day, many in (("2026-12-31", 1), ("2027-06-01", 2), ("2028-01-01", 5)):
+        [(shards,)] = clickhouse.engine().ask(asked.format(day=day))
+        assert sorted(shards) == list(range(many))

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from localops.server.clickhouse import event_rows
+from localops.server.clickhouse.engine import PART
 from localops.server.clickhouse.event_rows import day_of
 
 TYPE_CHECKING = False
@@ -103,7 +104,9 @@ class Archive:
         """Delete the rows of sessions that are gone; ClickHouse does it in its own time."""
         for some in _some(sessions):
             self.engine.do(
-                "alter table lo_event delete where project = {project} and session in {sessions}",
+                f"alter table {self._altered('lo_event')} delete "
+                "where project = {project} and session in {sessions}",
+                is_later=True,
                 project=self.project,
                 sessions=some,
             )
@@ -114,8 +117,10 @@ class Archive:
             sessions = sorted({version.session for version in some})
             days = sorted(set(map(day_of, sessions)))
             self.engine.do(
-                "alter table lo_event delete where project = {project} and day in {days} and rev <= {most} "
+                f"alter table {self._altered('lo_event')} delete "
+                "where project = {project} and day in {days} and rev <= {most} "
                 "and (session, id, phase) in {keys} and (session, id, phase, rev) not in {newest}",
+                is_later=True,
                 project=self.project,
                 days=days,
                 most=max(version.rev for version in some),
@@ -130,14 +135,19 @@ class Archive:
             )
             if states:
                 self.engine.do(
-                    "alter table lo_session delete where project = {project} and day in {days} and rev <= {most} "
+                    f"alter table {self._altered('lo_session')} delete "
+                    "where project = {project} and day in {days} and rev <= {most} "
                     "and session in {sessions} and (session, rev) not in {newest}",
+                    is_later=True,
                     project=self.project,
                     days=days,
                     most=max(rev for _, rev in states),
                     sessions=[session for session, _ in states],
                     newest=states,
                 )
+
+    def _altered(self, table: str) -> str:
+        return self.engine.address.altered(table)
 
     def put_states(self, columns: Sequence[str], states: Iterable[Sequence[Any]]) -> None:
         """Store the states of sessions."""
@@ -306,10 +316,16 @@ class Archive:
         return [Received(*batch)._replace(id=bytes.fromhex(batch[3])) for batch in lines]
 
     def stored(self) -> int:
-        """Return how many bytes the rows take on the disks of one host, about: their part of the table."""
+        """Return how many bytes the rows take on one host of each shard, about: their part of the table."""
+        where = self.engine.address
+        parts, table = ("system.parts", "lo_event")
+        if where.shards:
+            parts, table = f"cluster('{where.cluster}', system, parts)", f"lo_event{PART}"
         lines = self._ask(
-            "select sum(bytes_on_disk) as size, sum(rows) as many from system.parts "
-            "where database = currentDatabase() and table = 'lo_event' and active"
+            f"select sum(bytes_on_disk) as size, sum(rows) as many from {parts} "  # noqa: S608
+            "where database = {database} and table = {table} and active",
+            database=where.database,
+            table=table,
         )
         [(size, many)] = lines
         own = self._ask("select count() as many from lo_event where project = {project}")

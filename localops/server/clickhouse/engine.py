@@ -14,6 +14,7 @@ import threading
 import time
 import zlib
 from dataclasses import dataclass, field
+from itertools import pairwise
 from urllib.parse import parse_qsl, unquote, urlencode, urlsplit
 
 import urllib3
@@ -31,6 +32,8 @@ _PORTS = {"http": 8123, "https": 8443}
 PASSWORD_ENV = "LOCALOPS_CLICKHOUSE_PASSWORD"  # noqa: S105 - the name of a variable
 # 64-bit integers as numbers, which old servers quote and new ones do not.
 _SETTINGS = {"output_format_json_quote_64bit_integers": "0", "input_format_skip_unknown_fields": "1"}
+# Over shards: rows are stored when an insert returns, and rows of a session are beside its state.
+_OVER_SHARDS = {"insert_distributed_sync": "1", "distributed_product_mode": "local"}
 # Bytes of memory for a statement, unless the URL says otherwise: several run at once on a server of 2 cores and 4 GB.
 _MEMORY = 1_500_000_000
 # Milliseconds that an insert waits for other replicas, unless the URL says otherwise; by itself for minutes.
@@ -45,12 +48,18 @@ _AVOIDED_SECONDS = 10.0
 # Bytes of the lines that are packed at a time.
 _PIECE = 1 << 20
 # Errors of a server that another attempt, or another host, may not give: too many parts or queries at a time, memory,
-# a table that is read-only, replicas that are missing, a server that is starting or stopping.
-_PASSING = frozenset({159, 164, 202, 203, 209, 210, 236, 241, 242, 243, 252, 285, 286, 319, 394, 425, 439, 999})
+# a table that is read-only, replicas that are missing, a server that is starting or stopping, or one behind it.
+_PASSING = frozenset(
+    {32, 159, 164, 202, 203, 209, 210, 236, 241, 242, 243, 252, 279, 285, 286, 319, 394, 425, 439, 999}
+)
 # A user without this name or password, or that may not come from here.
 _UNKNOWN_USER = frozenset({192, 193, 194, 195, 516})
 _LONGEST_MESSAGE = 400
 _MOST_DAYS = 36_500
+# Suffix of a table on one shard; without it, the table is that of all shards.
+PART = "_part"
+_FIRST_DAY = "1970-01-01"
+_DAY = re.compile(r"\d{4}-\d\d-\d\d")
 _CLUSTER = re.compile(r"[A-Za-z0-9_-]+")
 _LOOPBACK = re.compile(r"://(localhost|127[.\d]+|\[::1\])(:\d+)?$")
 # Where a value stands in a statement.
@@ -80,7 +89,12 @@ class Address:
     ca: str | None = None  # a file of certificates to trust instead of the system's
     settings: tuple[tuple[str, str], ...] = ()  # sent with every statement
     cluster: str | None = None  # of the servers' configuration, on all hosts of which tables are made
+    shards: tuple[tuple[str, int], ...] = ()  # of the cluster: their number, each from the day of a session on
     log_days: int | None = None  # how long ClickHouse keeps its own logs; None: as it is configured
+
+    def altered(self, table: str) -> str:
+        """Return what stands for a table in a statement that changes its rows."""
+        return f"{table}{PART} on cluster `{self.cluster}`" if self.shards else table
 
     @property
     def is_secure(self) -> bool:
@@ -132,6 +146,7 @@ def address(url: str, environ: Mapping[str, str] = os.environ) -> Address:
     cluster = options.pop("cluster", None)
     if cluster is not None and not _CLUSTER.fullmatch(cluster):
         raise ConfigError(f"invalid store {url!r}: expected a cluster of letters, digits, _ and -, got {cluster!r}")
+    shards = options.pop("shards", None)
     log_days = options.pop("log_days", None)
     if log_days is not None and not (log_days.isascii() and log_days.isdigit() and 0 < int(log_days) < _MOST_DAYS):
         raise ConfigError(f"invalid store {url!r}: expected log_days to be a number of days, got {log_days!r}")
@@ -139,7 +154,23 @@ def address(url: str, environ: Mapping[str, str] = os.environ) -> Address:
         raise ConfigError(f"invalid store {url!r}: expected max_memory_usage to be a number of bytes")
     settings = tuple(sorted(options.items()))
     days = None if log_days is None else int(log_days)
-    return Address(hosts, database, unquote(user) or "default", password, ca, settings, cluster, days)
+    parts_of = () if shards is None else _shards(shards, cluster, url)
+    return Address(hosts, database, unquote(user) or "default", password, ca, settings, cluster, parts_of, days)
+
+
+def _shards(text: str, cluster: str | None, url: str) -> tuple[tuple[str, int], ...]:
+    """Return how many shards there are, each number with the day from which it holds: `2,3@2027-01-01`."""
+    first, *later = text.split(",")
+    steps = [(_FIRST_DAY, first), *((day, many) for many, _, day in (each.partition("@") for each in later))]
+    numbers = [int(many) if many.isdecimal() else 0 for _, many in steps]
+    is_ordered = all(_DAY.fullmatch(day) for day, _ in steps) and [day for day, _ in steps] == sorted(dict(steps))
+    is_growing = numbers[0] > 0 and all(before < after for before, after in pairwise(numbers))
+    if cluster is None or not (is_ordered and is_growing):
+        raise ConfigError(
+            f"invalid store {url!r}: expected shards such as 2, or 2,3@2027-01-01 for 3 from that day on, with "
+            f"?cluster=NAME, got {text!r}"
+        )
+    return tuple((day, many) for (day, _), many in zip(steps, numbers, strict=True))
 
 
 def _in_memory(options: dict[str, str]) -> dict[str, str]:
@@ -190,6 +221,8 @@ class Engine:
         self.packs_blocks = not all(_LOOPBACK.search(host) for host in where.hosts)
         self._seconds = seconds
         self._settings = {**_SETTINGS, "database": where.database}
+        if where.shards:
+            self._settings |= _OVER_SHARDS
         self._settings |= {**_in_time(dict(where.settings)), **_in_memory(dict(where.settings))}
         tls: dict[str, Any] = {"ca_certs": where.ca} if where.ca else {}
         self._pools = urllib3.PoolManager(
@@ -228,9 +261,15 @@ class Engine:
             for line in lines:
                 yield tuple(_object(line).values())
 
-    def do(self, statement: str, *, without_database: bool = False, **values: object) -> None:
-        """Run a statement that returns no rows; `without_database`: the one of the address need not exist yet."""
+    def do(self, statement: str, *, without_database: bool = False, is_later: bool = False, **values: object) -> None:
+        """Run a statement that returns no rows.
+
+        `without_database`: the one of the address need not exist yet; `is_later`: a host that is gone runs it when it
+        is back.
+        """
         settings = {"database": "default"} if without_database else {}
+        if is_later and self.address.shards:
+            settings["distributed_ddl_task_timeout"] = "0"
         self._send(written(statement, values), again=False, preload=True, settings=settings)
 
     def put(self, table: str, columns: Sequence[str], rows: Iterable[Sequence[Any]], **settings: str) -> int:

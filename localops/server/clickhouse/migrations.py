@@ -11,15 +11,21 @@ from importlib import resources
 
 from localops import clock, output
 from localops.errors import LocalopsError
-from localops.server.clickhouse.engine import Address, Engine, EngineError
+from localops.server.clickhouse import sharding
+from localops.server.clickhouse.engine import PART, Address, Engine, EngineError
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
 
 # Servers since then have codecs, texts of few values, indexes of words and fsync after an insert.
 MODERN = (23,)
 _REMEMBERED = "lo_migration"
 _REMEMBER = f"""create table if not exists {_REMEMBERED} {{on_cluster}} (number UInt32, at_ns Int64)
 engine = {{engine:{_REMEMBERED}}} order by number"""
+_TABLES = ("lo_event", "lo_session", "lo_received", "lo_meta", "lo_lease")
 _VERSIONS = {"lo_migration": "at_ns"}
-_UNKNOWN_DATABASE = 81
+_UNKNOWN_DATABASE, _UNKNOWN_TABLE = 81, 60
 # The logs of a server, also those that it has given a number when it began them again.
 _LOGS = """
 select name, create_table_query
@@ -45,20 +51,54 @@ def migrate(engine: Engine) -> list[int]:
     Where the address names a cluster, tables are replicated and made on all of its hosts.
     """
     _make_database(engine)
-    engine.do(_filled(_REMEMBER, engine.address))
-    done = {number for (number,) in engine.ask(f"select number from {_REMEMBERED}")}  # noqa: S608
+    where = engine.address
+    steps = [] if _is_made(engine) else _made(engine)
+    if where.log_days is not None and engine.version >= MODERN:
+        _limit_logs(engine, where.log_days)
+    return steps
+
+
+def _is_made(engine: Engine) -> bool:
+    """Return whether all tables have their newest form: then no host that is gone is waited for."""
+    where = engine.address
+    try:
+        done = {number for (number,) in engine.ask(f"select number from {_REMEMBERED}")}  # noqa: S608
+    except EngineError as error:
+        if error.code != _UNKNOWN_TABLE:
+            raise
+        return False
+    return done == set(numbers()) and (not where.shards or sharding.is_distributed(engine, _TABLES))
+
+
+def _made(engine: Engine) -> list[int]:
+    """Make tables, or bring them to the newest form; return the steps that ran."""
+    where = engine.address
+    if where.shards:
+        sharding.prepare(engine)
+    engine.do(_filled(_REMEMBER, where))
+    remembered = f"{_REMEMBERED}{PART if where.shards else ''}"
+    done = {number for (number,) in _ask_each(engine, f"select number from {remembered}")}  # noqa: S608
     if done and max(done) > newest():
         raise NewerTables(
             f"the tables in {engine.address} are of step {max(done)}, and this localops knows {newest()}: upgrade it"
         )
     steps = [number for number in numbers() if number not in done]
-    for number in steps:
+    # Hosts of a new shard have no table yet; each statement can run twice.
+    for number in numbers() if where.shards else steps:
         for statement in statements(number, modern=engine.version >= MODERN):
-            engine.do(_filled(statement, engine.address))
+            engine.do(_filled(statement, where))
+    if where.shards:
+        sharding.distribute(engine, [*_TABLES, _REMEMBERED], again=bool(steps))
+    for number in steps:
         engine.put(_REMEMBERED, ("number", "at_ns"), [(number, clock.now_ns())])
-    if engine.address.log_days is not None and engine.version >= MODERN:
-        _limit_logs(engine, engine.address.log_days)
     return steps
+
+
+def _ask_each(engine: Engine, statement: str) -> list[tuple[Any, ...]]:
+    """Return the rows of a question to every host, where a table has other rows on each shard."""
+    if not engine.address.shards:
+        return engine.ask(statement)
+    return [line for host in sharding.hosts(engine) for line in host.ask(statement)]
 
 
 def _limit_logs(engine: Engine, days: int) -> None:
@@ -120,5 +160,7 @@ def _filled(statement: str, where: Address) -> str:
         path = f"/clickhouse/tables/{{shard}}/{where.database}/{table}"
         return f"ReplicatedReplacingMergeTree('{path}', '{{replica}}', {version})"
 
+    if where.shards:
+        statement = re.sub(r"\b(table(?: if not exists)?) (lo_\w+)", rf"\1 \2{PART}", statement)
     statement = statement.replace("{on_cluster}", _on(where))
     return re.sub(r"\{engine:(\w+)\}", engine, statement)

@@ -1,0 +1,98 @@
+"""Tables over several shards: which one a session is on follows from its id and its day, and so never changes.
+
+Each shard has its part of a table, and a table of ClickHouse's engine Distributed stands for all of them.  A greater
+number of shards holds from a day on: sessions that began before stay where they are, and rows that come again meet
+their twins.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import replace
+
+from localops.errors import ConfigError
+from localops.server.clickhouse.engine import PART, Engine
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+# The tables whose rows are spread; those of others are all on the first shard.
+_SPREAD = ("lo_event", "lo_session")
+_STEP = re.compile(r"day >= '(\d{4}-\d\d-\d\d)', cityHash64\(session\) % (\d+)")
+_FIRST = re.compile(r"cityHash64\(session\) % (\d+)\)*$")
+_ENGINES = "select name, engine, engine_full from system.tables where database = {database} and name in {names}"
+
+
+def hosts(engine: Engine) -> list[Engine]:
+    """Return an engine for each host."""
+    return [Engine(replace(engine.address, hosts=(host,))) for host in engine.address.hosts]
+
+
+def prepare(engine: Engine) -> None:
+    """Give tables that were on one shard the names of its parts."""
+    for host in hosts(engine):
+        names = ["lo_migration", *(f"lo_{name}" for name in ("event", "session", "received", "meta", "lease"))]
+        for name, kind, _ in host.ask(_ENGINES, database=engine.address.database, names=names):
+            if kind != "Distributed":
+                if "Replicated" not in kind:
+                    raise ConfigError(
+                        f"{engine.address} has tables that are not replicated: move the hub to another one"
+                    )
+                host.do(f"rename table {name} to {name}{PART}")
+        host.close()
+
+
+def is_distributed(engine: Engine, names: Sequence[str]) -> bool:
+    """Return whether the tables that stand for all shards are there, with their number as it is to be."""
+    tables = engine.ask(_ENGINES, database=engine.address.database, names=list(names))
+    return {name for name, kind, _ in tables if kind == "Distributed"} == set(names) and all(
+        known(full) == engine.address.shards for name, _, full in tables if name in _SPREAD
+    )
+
+
+def distribute(engine: Engine, names: Sequence[str], *, again: bool) -> None:
+    """Make the tables that stand for all shards, and make them again where the number of shards has changed."""
+    where = engine.address
+    tables = {name: full for name, _, full in engine.ask(_ENGINES, database=where.database, names=list(names))}
+    if "lo_event" in tables:
+        _check_steps(engine, known(tables["lo_event"]))
+    for name in names:
+        key = expression(where.shards) if name in _SPREAD else "0"
+        if again or name not in tables or (name in _SPREAD and known(tables[name]) != where.shards):
+            engine.do(f"drop table if exists {name} on cluster `{where.cluster}`")
+            engine.do(
+                f"create table {name} on cluster `{where.cluster}` as {where.database}.{name}{PART} "
+                f"engine = Distributed('{where.cluster}', '{where.database}', '{name}{PART}', {key})"
+            )
+
+
+def expression(steps: Sequence[tuple[str, int]]) -> str:
+    """Return which shard a row is on, for ClickHouse."""
+    (_, first), *later = steps
+    text = f"cityHash64(session) % {first}"
+    for day, many in later:
+        text = f"if(day >= '{day}', cityHash64(session) % {many}, {text})"
+    return text
+
+
+def known(engine_full: str) -> tuple[tuple[str, int], ...]:
+    """Return the numbers of shards, and since when, of a table as ClickHouse describes it."""
+    later = _STEP.findall(engine_full)[::-1]
+    first = _FIRST.search(engine_full.strip())
+    if first is None:
+        return ()
+    return (("1970-01-01", int(first[1])), *((day, int(many)) for day, many in later))
+
+
+def _check_steps(engine: Engine, before: tuple[tuple[str, int], ...]) -> None:
+    """Raise ConfigError unless what is stored stays where it is."""
+    steps = engine.address.shards
+    [(today,)] = engine.ask("select toString(today()) as day")
+    new = steps[len(before) :]
+    if steps[: len(before)] != before or any(day <= today for day, _ in new):
+        text = ",".join(str(many) if day == "1970-01-01" else f"{many}@{day}" for day, many in before)
+        raise ConfigError(
+            f"invalid --store: the rows in {engine.address} are spread by shards={text}; add shards by "
+            ",NUMBER@DAY with a day to come, and take none away"
+        )
