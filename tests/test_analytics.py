@@ -184,6 +184,9 @@ def test_what_is_folded_and_what_is_not_have_the_same_figures(found: list[dict[s
             before = _every_breakdown(reader)
             journal.fold()
             assert before == _every_breakdown(reader)
+            with pytest.MonkeyPatch.context() as patch:
+                patch.setattr(analytics, "_FEW_NAMES", 1)  # as where there are many
+                assert before == _every_breakdown(reader)
         journal.close()
 
 
@@ -243,3 +246,17 @@ def test_figures_of_a_day_do_not_walk_all_sessions() -> None:
             used = {key: value for key, value in values.items() if f":{key}" in statement}
             plan = [row[3] for row in home.projects[0].reader.ask(f"explain query plan {statement}", used)]
             assert not [step for step in plan if step.split()[:2] in _WALKS], (name, plan)
+
+
+@pytest.mark.parametrize(("name", "dim"), [("by_facet", "model"), ("by_tag", "tag")])
+def test_figures_of_a_day_by_a_few_names_read_no_other_day(name: str, dim: str) -> None:
+    """The facets of each name are looked up by the time that is asked for."""
+    _started().end_session("Success")
+    asked = analytics.statement(name, of_parts=True, of_names=True)
+    values = {**Chosen()._asdict(), "running": "[]", "now_ns": 0, "dim": dim, "names": '["m"]'}
+    used = {key: value for key, value in values.items() if f":{key}" in asked}
+    with Home() as home:
+        plan = [row[3] for row in home.projects[0].reader.ask(f"explain query plan {asked}", used)]
+    looked_up = [step for step in plan if step.startswith("SEARCH f USING PRIMARY KEY")]
+    assert looked_up
+    assert all("dim=? AND value=? AND start_ns" in step for step in looked_up), looked_up

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import namedtuple
 
 from localops import clock, facets, output
+from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.sql import statements
 
@@ -127,6 +128,7 @@ SHARES = (0.5, 0.9, 0.99)
 ACROSS = ("model", "agent", "tool", "tag", "user", "conversation", "day", "kind", "session")
 # Up to so many events the percentiles of a session are always computed, which takes some 50 ms.
 EXACT_UP_TO = 20_000
+_FEW_NAMES = 200  # as many looks at an index take less than a millisecond
 QUARTER_NS = 900 * 1_000_000_000
 
 
@@ -428,15 +430,28 @@ def query_report(
     """Return the rows of a statement of report.sql about the chosen sessions; with a `dim`, about parts of them."""
     choice = {"since": chosen.since, "until": chosen.until, "tag": chosen.tag, "sessions": chosen.sessions}
     bound = {**choice, "running": array(running), "now_ns": clock.now_ns(), **values}
-    return reader.ask(statement(name, of_parts="dim" in values), bound)
+    if "dim" not in values:
+        return reader.ask(statement(name), bound)
+    names = _few_names(reader, values["dim"])
+    return reader.ask(statement(name, of_parts=True, of_names=names is not None), {**bound, "names": names})
 
 
-def statement(name: str, *, of_parts: bool = False) -> str:
+def _few_names(reader: Reader, dim: object) -> str | None:
+    """Return the values of a kind of facets as a JSON array; None if they are many.
+
+    Facets are sorted by value and then by time: of a few values the chosen time is read, and nothing else.
+    """
+    values = reader.ask(statements("report.sql")["names"], {"dim": dim, "most": _FEW_NAMES + 1})
+    return encode.dumps([value for (value,) in values]).decode() if len(values) <= _FEW_NAMES else None
+
+
+def statement(name: str, *, of_parts: bool = False, of_names: bool = False) -> str:
     """Return a statement of report.sql with the common tables that it reads."""
     report = statements("report.sql")
     tables = ("running", "own", "chosen", "part") if of_parts else ("running", "own", "chosen")
     common_tables = ", ".join(f"{table} as ({report[table]})" for table in tables)
-    return f"with {common_tables}\n{report[name]}"
+    names = "and f.value in (select value from json_each(:names))" if of_names else ""
+    return f"with {common_tables}\n{report[name]}".replace("/* of these names */", names)
 
 
 def _days(quarters: list[tuple[Any, ...]], tz: str | None) -> list[Line]:

@@ -50,13 +50,29 @@ where t.first_ns >= :since
       select p.session from facet_part p
       where p.seq > (select seq from mark) and p.dim = 'tag' and p.value = :tag));
 
+-- names --
+-- The values of facets of one kind (:dim), found without reading the facets of each; at most :most.
+with recursive name(value) as (
+  select min(value)
+  from facet
+  where dim = :dim
+  union all
+  select (select min(value) from facet where dim = :dim and value > name.value)
+  from name
+  where name.value is not null
+  limit :most
+)
+select value
+from name
+where value is not null;
+
 -- part --
 -- The totals of the chosen sessions by model, tool, agent (by id) or tag of events (:dim): a row for each value of each
 -- session, where `who` is the session's key, or its id if it has rows past the mark.  A session that has only begun an LLM
 -- call of a model or an agent has a row for it, with zeros.
 select f.key as who, f.value, f.start_ns, {f.figures}
 from facet f
-where f.dim = :dim
+where f.dim = :dim /* of these names */
   and f.whole = 0
   and f.start_ns >= :since
   and f.start_ns < :until
@@ -218,7 +234,7 @@ from (
     sum(iif(t.session in (select session from running), max(t.last_ns, :now_ns), t.last_ns) - t.first_ns) as took_ns
   from facet f
   cross join total t on t.key = f.key
-  where f.dim = 'tag'
+  where f.dim = 'tag' /* of these names */
     and f.whole = 1
     and f.start_ns >= :since
     and f.start_ns < :until
