@@ -22,7 +22,7 @@ const within = (filter) => address(changed(filtersOf(parsed()), filter));
 
 // The choice: the filters of the list
 
-const bar = new FilterBar(byId("filters"), { go, searched: "Sessions with this name or content  ( / )" });
+const bar = new FilterBar(byId("filters"), { go, searched: "Names and content  ( / )" });
 const views = new ViewsMenu(go);
 byId("filters").append(views.element);
 searchKey("Search", bar.search);

@@ -28,6 +28,7 @@ const COLUMNS = [
   ["project", "Project"],
 ].map(([id, label, kind = "", cell = null]) => ({ id, label, kind, cell }));
 const HIDDEN = ["actions", "failed", "events", "host", "project"];
+const OF_SOME = ["agents", "models"];
 export const NAME = { id: "name", label: "Name", kind: "" };
 // Orders that are ascending by default.
 export const ASCENDING = new Set(["name", "host", "tags", "agents", "models"]);
@@ -78,7 +79,11 @@ function all(sessions) {
 }
 
 /** Return the columns that are shown beside the name. */
-export const shown = (sessions) => all(sessions).filter(({ id }) => isShown(id));
+export const shown = (sessions) => all(sessions).filter(({ id }) => isShown(id) && hasValues(id, sessions));
+
+/** Return whether a column has something to show: agents and models are of some programs only. */
+const hasValues = (id, sessions) =>
+  !OF_SOME.includes(id) || (choice.shown || {})[id] || sessions.some((one) => one[id]?.length);
 
 /** Draw the menu that chooses columns and density. */
 export function draw(box, sessions, changed) {

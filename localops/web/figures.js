@@ -133,7 +133,9 @@ export class Figures {
           {
             label: "Cost",
             num: true,
-            text: (row) => cost({ cost_nano: row.cost, unpriced: row.unpriced, llm_calls: row.calls }),
+            // Most tools and steps cost nothing, which is no price of $0.00.
+            text: (row) =>
+              row.cost || tokens ? cost({ cost_nano: row.cost, unpriced: row.unpriced, llm_calls: row.calls }) : "",
             sort: (row) => row.cost,
           },
         ],
@@ -188,7 +190,7 @@ export class Figures {
         to: (at) => () => this.page.select(run.seq[at]),
         columns: [
           { label: "Call", text: (at) => run.nameOf(at) || run.kindOf(at) },
-          { label: "Agent", text: (at) => run.agentOf(at) },
+          ...(rows.some((at) => run.agentOf(at)) ? [{ label: "Agent", text: (at) => run.agentOf(at) }] : []),
           { label, num: true, text },
         ],
       })
