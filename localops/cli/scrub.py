@@ -47,7 +47,8 @@ def scrub(dry_run: bool, yes: bool, home: str | None, project: str | None, as_js
             print_json({**secrets_found.facts(folder, names, (), swept), "dry_run": True})
         else:
             secrets_found.show(swept, time.monotonic() - began)
-        if dry_run or not swept.secrets or not _is_confirmed(swept.secrets):
+        # One that was not finished has been confirmed.
+        if dry_run or not (swept.secrets or swept.unfinished) or (swept.secrets and not _is_confirmed(swept.secrets)):
             raise click.exceptions.Exit(_LEFT if swept.unread else 0)
     of_home = scrubbing.of_views(folder) if project is None else 0
     done = _scrubbed(folder, names)

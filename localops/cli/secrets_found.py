@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _SHOWN = 20  # places of a rule, without --json
 FOUND, UNREAD = 1, 3
-"""The exit codes when there are secrets, and when there are none in what could be read."""
+"""The exit codes when there are secrets or traces of some, and when there are none in what could be read."""
 
 
 def report(home: str | None, project: str | None, files: Sequence[str], *, since_ns: int, as_json: bool) -> int:
@@ -41,7 +41,7 @@ def report(home: str | None, project: str | None, files: Sequence[str], *, since
         print_json(facts(folder, names, files, result))
     else:
         show(result, seconds)
-    return FOUND if result.secrets else UNREAD if result.unread else 0
+    return FOUND if result.secrets or result.unfinished else UNREAD if result.unread else 0
 
 
 def swept(folder: str, names: Sequence[str], files: Sequence[str], since_ns: int, *, whole: bool) -> Swept:
@@ -70,7 +70,7 @@ def facts(folder: str, names: Sequence[str], files: Sequence[str], swept: Swept)
         "home": folder,
         "projects": names,
         "named_files": files,
-        "ok": not swept.secrets and not swept.unread,
+        "ok": not (swept.secrets or swept.unread or swept.unfinished),
         "rows": swept.rows,
         "files": swept.files,
         "binary_files": swept.binary,
@@ -81,6 +81,7 @@ def facts(folder: str, names: Sequence[str], files: Sequence[str], swept: Swept)
         "places": [vars(place) for place in swept.places],
         "places_left_out": swept.secrets - len(swept.places),
         "unread": swept.unread,
+        "unfinished_scrubs": swept.unfinished,
     }
 
 
@@ -95,6 +96,9 @@ def show(swept: Swept, seconds: float) -> None:
         print()
     for problem in swept.unread:
         print(f"{styled('not searched', 'yellow')}: {clean(problem)}")
+    for project in swept.unfinished:
+        what = f"{clean(project)}: a scrub was not finished, and traces of secrets may be left in its files"
+        print(f"{styled('not finished', 'yellow')}: {what}: run `localops scrub --project {clean(project)} --yes`")
     what = f"in what was searched: {counted(swept.rows, 'row')} and {counted(swept.files - swept.binary, 'file')}"
     speed = f"{count(round(swept.rows / seconds))} rows/s, " if swept.rows and seconds > 0.1 else ""
     print(f"{counted(swept.secrets, 'secret') if swept.secrets else 'No secrets'} {what}.")

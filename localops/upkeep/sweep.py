@@ -30,7 +30,7 @@ from localops.journal.reader import Reader, has_our_header
 from localops.journal.sql import statements
 from localops.journal.stored import Stored
 from localops.recording.writer import redactor
-from localops.transfer import bundle
+from localops.transfer import bundle, scrubbed
 from localops.upkeep import file_search
 from localops.upkeep import views as saved_views
 
@@ -90,6 +90,7 @@ class Swept:
     files: int = 0
     bytes: int = 0
     binary: int = 0  # files that are no text, such as pictures, and were not searched
+    unfinished: list[str] = field(default_factory=list)  # projects with a scrub that was not finished
     patterns: int = 0  # that are the user's own, and were searched for as well
     unread: list[str] = field(default_factory=list)  # what could not be read, and why
     rules: dict[str, int] = field(default_factory=dict)
@@ -284,6 +285,8 @@ class Sweep:
     def _journal(self, path: str, source: str, file: str | None) -> None:
         try:
             with Reader(path) as reader:
+                if source == "row" and file is None and scrubbed.is_unfinished(reader):
+                    self.result.unfinished.append(self._project or "")
                 for page in pages(reader, self._progress):
                     texts = ((id, session, head, body) for _, id, session, at, head, body in page if self._is_new(at))
                     self._rows(texts, source, file)
