@@ -99,6 +99,16 @@ class Parked(NamedTuple):
     kind: str | None
     name: str | None
 
+    @property
+    def is_scrubbed(self) -> bool:
+        """Return whether the remote has it as it was before a scrub: the next pass replaces it there."""
+        return self.reason == scrubbed.WAITS
+
+    @property
+    def why(self) -> str:
+        """Return the reason, in words for a person."""
+        return scrubbed.REPLACED_NEXT if self.is_scrubbed else self.reason
+
 
 def statement(name: str) -> str:
     """Return a statement of delivery.sql."""
@@ -409,7 +419,9 @@ class Ledger:
 
         `dropped`: those that were to be sent never, instead of the parked ones.
         """
-        there = {row.seq for row in parked(self.reader, self.remote, dropped=dropped)}
+        rows = parked(self.reader, self.remote, dropped=dropped)
+        # Of a scrubbed row, the remote would keep the secret.
+        there = {row.seq for row in rows if not (drop and row.is_scrubbed)}
         chosen = sorted(there if seqs is None else there.intersection(seqs))
 
         def work(execute: Execute) -> None:

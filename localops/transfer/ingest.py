@@ -196,6 +196,9 @@ class _Taking:
         self.scrubbed: list[tuple[Stored, Stored]] = []  # of these, the rows that were scrubbed, each as it was and is
         self._about: frozenset[bytes] = frozenset()  # rows of the batch about others that were scrubbed
         self._otherwise: frozenset[bytes] = frozenset()  # events of those that another machine has scrubbed
+        self._held_forms: list[
+            tuple[Stored, Stored]
+        ] = []  # rows that other machines have, and what stands for them here
         self._old_bodies: list[str | None] = []  # of rows that stay out, as what came is in part what was scrubbed
         self._looks_up = False  # whether rows were scrubbed here, or come scrubbed
         self.position: list[Any] = []  # seq and id of the newest row here, from which a sender sees a set-back hub
@@ -245,10 +248,12 @@ class _Taking:
     def _write(self, execute: Execute, new: Sequence[Stored]) -> None:
         """Write the new rows, and those that replace others."""
         about = []
-        bare = [row.bare for row in new]
-        for row, columns in zip(new, bare, strict=True):
+        held = self._held_rows(execute)
+        ids = self._about.union(row[0] for row in held)
+        bare = [*(row.bare for row in new), *held]
+        for columns in bare:
             execute(INSERT, columns)
-            if row.id in self._about:
+            if columns[0] in ids:
                 about.append(execute(_LAST).get)
         if bare and self.journal.keeper is not None:
             self.journal.keeper.added(bare, execute(_LAST).get)
@@ -261,6 +266,16 @@ class _Taking:
             if self.journal.keeper is not None:
                 self.journal.keeper.replaced(row.seq)
             _send_again(execute, row.seq)
+
+    def _held_rows(self, execute: Execute) -> list[Row]:
+        """Return the rows that say of rows of other machines that they are here, with more removed."""
+        at_ns = clock.now_ns()
+        made = [
+            row
+            for was, now in self._held_forms
+            for row in scrubbed.made(was, now, at_ns=at_ns, rules={}, files={}, held=True)
+        ]
+        return list({row[0]: row for row in made if not scrubbed.is_known(execute, row)}.values())
 
     @property
     def erased(self) -> list[str] | None:
@@ -314,12 +329,16 @@ class _Taking:
         self._looks_up = bool(about) or scrubbed.has_some(execute)
         if not self._looks_up:
             return living
+        kept: list[Stored] = []
         for row in living:
-            if scrubbed.was_scrubbed(execute, row, self._about):
+            if not scrubbed.was_scrubbed(execute, row, self._about):
+                kept.append(row)
+                continue
+            if not scrubbed.is_held(execute, row):
                 self.conflicts[row.seq] = scrubbed.REFUSED
-                # Their files came before them.
-                self._old_bodies.append(row.body)
-        return [row for row in living if row.seq not in self.conflicts]
+            # Their files came before them.
+            self._old_bodies.append(row.body)
+        return kept
 
     def _lacking(self, living: Iterable[Stored]) -> dict[int, str]:
         """Return the rows whose files are not here: with a receipt, the sender could delete both."""
@@ -364,7 +383,7 @@ class _Taking:
         # Another machine has scrubbed it, with other rules.
         if self._looks_up and scrubbed.is_about(here) and scrubbed.is_about(came):
             return
-        if self._looks_up and row.id in self._otherwise:
+        if self._looks_up and (row.id in self._otherwise or scrubbed.has_been(execute, row.id)):
             self._scrub_further(row.seq, here, came)
             return
         if here in bundle.without_content_as_sent(came) or _is_damaged(here, came):
@@ -414,13 +433,20 @@ class _Taking:
 
         A row shows the beginning of a file at most, so that the files are compared, too.
         """
-        if scrubbed.is_cut(here, came, partial(scrubbed.is_cut_file, self.journal.folder)):
+        is_file_cut = partial(scrubbed.is_cut_file, self.journal.folder)
+        # Without a row about it, it is one that was refused before.
+        if came.id in self._otherwise and scrubbed.is_cut(here, came, is_file_cut):
             self.replaced.append(came)
             self.scrubbed.append((here, came))
+            if scrubbed.is_cut(here, came, scrubbed.same_file):
+                self._held_forms.append((here, came))
             return
         # A row with another file is not held: its sender would miss the file here, and send it again.
-        if not scrubbed.is_cut(came, here, scrubbed.same_file):
-            self.conflicts[seq] = scrubbed.OTHERWISE
+        if scrubbed.is_cut(came, here, scrubbed.same_file):
+            self._held_forms.append((came, here))
+        else:
+            is_less = scrubbed.is_cut(came, here, is_file_cut)
+            self.conflicts[seq] = scrubbed.MORE if is_less else scrubbed.OTHERWISE
         self._old_bodies.append(came.body)
 
     def _remember(self, execute: Execute, ranges: Sequence[Range]) -> None:

@@ -35,21 +35,30 @@ if TYPE_CHECKING:
     IsFileCut = Callable[[str, str], bool]
 
 KIND, NAME = "journal", "scrubbed"
-REFUSED = "it was scrubbed there, and this is the row of before: run `localops scrub` here, too"
-OTHERWISE = (
-    "another machine has scrubbed it there with other rules, and what only this one removed is still there: run "
-    "`localops scrub` here (or on the hub) with the rules of both"
+_BOTH = "put the patterns of both into config.toml (`redact`) and run `localops scrub` and `localops sync` here"
+REFUSED = (
+    "it was scrubbed there, and this is the row of before: run `localops scrub` here, too, with the hub's patterns in "
+    "config.toml (`redact`)"
 )
+OTHERWISE = (
+    "another machine has scrubbed it there with other rules, and what only this one removed is still there: "
+    f"{_BOTH}; or scrub the hub with the patterns of both, and run `localops parked retry` here"
+)
+MORE = f"it is there with more removed than here, and its file is another one: to have the same here, {_BOTH}"
+# Marks the rows in a journal: people read the next one.
 WAITS = "it was scrubbed, and the hub is of a release that cannot replace what it has: upgrade the hub"
+REPLACED_NEXT = "it was scrubbed here, and is on the hub as it was before: the next `localops sync` replaces it there"
 # In meta: the seqs of the rows about those that were scrubbed; and that a scrub, or its last part, was not finished.
 _SEQS, UNFINISHED = "scrubbed", "scrub unfinished"
 _KEEP = "insert or replace into meta values(?, ?)"
 _KEPT = "select value from meta where key = ?"
 _KNOWN = "select 1 from id_of where id = ? and phase = 0"
+_HELD = "held"
 _ABOUT = (
     "select 1 from id_of i cross join event e on e.seq = i.seq "
     "where i.id between ? and ? and e.kind = ? and e.name = ? and e.parent = ? limit 1"
 )
+_BODIES = _ABOUT.replace("select 1", "select e.id, cast(e.body as blob)").removesuffix(" limit 1")
 _LISTED = "select seq, parent, body from event where seq between ? and ? and kind = ? and name = ?"
 _COLUMNS = frozenset(("seq", "kind", "name", "model", "tags", "sum", "body"))  # that may differ
 _BLOB = re.compile(r"blob:[0-9a-f]{64}")
@@ -75,15 +84,20 @@ def id_of(id: bytes, phase: int, total: int) -> bytes:
     return id[:6] + bytes(digest)
 
 
-def made(was: Stored, now: Stored, *, at_ns: int, rules: Mapping[str, int], files: Mapping[str, str]) -> list[Row]:
+def made(
+    was: Stored, now: Stored, *, at_ns: int, rules: Mapping[str, int], files: Mapping[str, str], held: bool = False
+) -> list[Row]:
     """Return the rows about a replacement: one, or one for each form that a remote may have of the row.
 
-    `files` are the digests of files that were replaced, each with the new one.
+    `files` are the digests of files that were replaced, each with the new one; `held`: the row of before was scrubbed
+    elsewhere, and counts as being here.
     """
     # In pairs: a rule has the name of what it removes, and a value beside such a name is removed.
     facts: dict[str, object] = {"rules": sorted(rules.items())}
     if files:
         facts["files"] = dict(files)
+    if held:
+        facts[_HELD] = True
     made: dict[bytes, Row] = {}
     for old, new in zip(_forms(was), _forms(now), strict=True):
         id = id_of(was.id, was.phase, old.sum)
@@ -146,6 +160,20 @@ def was_scrubbed(execute: Execute, row: Stored, beside: Collection[bytes] = ()) 
     """Return whether a row is one that was scrubbed since; `beside`: ids of rows that come with it."""
     id = id_of(row.id, row.phase, row.sum)
     return id in beside or execute(_KNOWN, (id,)).get is not None
+
+
+def is_held(execute: Execute, row: Stored) -> bool:
+    """Return whether a row of before was itself without a secret, so that only more is removed of it here."""
+    between = (row.id[:6], row.id[:6] + b"\xff" * 10, KIND, NAME, row.id)
+    before = id_of(row.id, row.phase, row.sum)
+    for id, body in execute(_BODIES, between).fetchall():
+        try:
+            facts = encode.loads(body or b"{}")
+        except ValueError:
+            continue
+        if facts.get("phase") == row.phase and (facts.get("now") == row.sum or (id == before and facts.get(_HELD))):
+            return True
+    return False
 
 
 def has_been(execute: Execute, event: bytes) -> bool:

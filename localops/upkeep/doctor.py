@@ -330,7 +330,14 @@ def _parked_for(name: str, ledger: delivery.Ledger) -> Iterator[Finding]:
         text = f"{output.counted(dropped, 'row was', 'rows were')} given up by `localops parked drop`"
         cure = "`localops parked retry --dropped` sends them after all"
         yield Finding(name, f"{text}: remote {ledger.remote} never gets them", cure, fault=False)
-    if parked := len(ledger.parked()):
+    rows = ledger.parked()
+    scrubs = [row for row in rows if row.is_scrubbed]
+    # Beside the rows about them.
+    if waiting := sum((row.kind, row.name) != (scrubbed.KIND, scrubbed.NAME) for row in scrubs):
+        text = f"{output.counted(waiting, 'scrubbed row waits', 'scrubbed rows wait')} for the next sync"
+        cure = f"`localops sync --remote {ledger.remote} --project {name}` replaces what the hub has of them"
+        yield Finding(name, f"{text}: remote {ledger.remote} has rows as they were before", cure, fault=False)
+    if parked := len(rows) - len(scrubs):
         text = "1 row is" if parked == 1 else f"{parked} rows are"
         cure = f"`localops parked list --project {name}` shows why; then `localops parked retry` or `drop`"
         yield Finding(name, f"{text} parked, and not on remote {ledger.remote}", cure)

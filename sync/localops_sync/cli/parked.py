@@ -60,9 +60,9 @@ def list_parked(remote: str | None, dropped: bool, home: str | None, project: st
                 row.remote,
                 row.seq,
                 f"{row.kind or 'pruned'} {row.name or ''}".strip(),
-                "dropped" if dropped else "refused" if row.final else "set aside",
+                "dropped" if dropped else _state(row),
                 output.ago(now - row.at_ns),
-                row.reason,
+                row.why,
             )
             for name, row in parked_rows
         ]
@@ -72,13 +72,17 @@ def list_parked(remote: str | None, dropped: bool, home: str | None, project: st
         output.say("no row was dropped" if dropped else "no row is parked")
 
 
+def _state(row: Parked) -> str:
+    return "refused" if row.final else "waits for sync" if row.is_scrubbed else "set aside"
+
+
 def _facts(project: str, row: Parked) -> dict[str, Any]:
     return {
         "project": project,
         "remote": row.remote,
         "seq": row.seq,
         "final": row.final,
-        "reason": row.reason,
+        "reason": row.why,
         "at": events.iso(row.at_ns),
         "id": None if row.id is None else id_text(row.id),
         "session": None if row.session is None else id_text(row.session),
@@ -110,7 +114,7 @@ def _show(project: Project, row: Parked, as_json: bool) -> None:
     if as_json:
         common.print_json({**_facts(project.name, row), "row": plain})
         return
-    common.print_pairs([("remote", row.remote), ("why", row.reason), ("since", events.iso(row.at_ns))])
+    common.print_pairs([("remote", row.remote), ("why", row.why), ("since", events.iso(row.at_ns))])
     print()
     common.print_pairs([(name, value) for name, value in plain.items() if value is not None])
 

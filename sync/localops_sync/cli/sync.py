@@ -267,7 +267,7 @@ def _add_unsettled(outcome: Outcome, folder: str) -> None:
     try:
         with Reader(os.path.join(folder, config.JOURNAL)) as reader:
             ledger = delivery.Ledger(reader, folder, outcome.remote)
-            parked, loss = len(ledger.parked()), ledger.loss()
+            parked, loss = sum(not row.is_scrubbed for row in ledger.parked()), ledger.loss()
     except (LocalopsError, SQLiteError, OSError, UnicodeDecodeError):  # the pass has reported it
         return
     if loss is not None:

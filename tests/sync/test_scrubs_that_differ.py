@@ -1,0 +1,123 @@
+"""Machines and a hub that scrub the same rows with different rules: what settles it, and what people read meanwhile."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from localops import cli
+from localops.journal.journal import Journal
+from localops.transfer import scrubbed
+from localops.upkeep import doctor
+from localops.upkeep.scrub import scrub
+from localops_sync import bundle_file, exit_codes
+from localops_sync.bundle_file import Share
+from tests.server.hubs import RealHub, hub
+from tests.sync.homes import Sender, identities
+
+
+@pytest.fixture(scope="module")
+def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
+    """Start one hub for all tests: each has its own project there."""
+    with hub(tmp_path_factory.mktemp("shared")) as real:
+        yield real
+
+
+@pytest.fixture
+def machines(request: pytest.FixtureRequest, real: RealHub, tmp_path: Path) -> tuple[Sender, Sender, Path]:
+    """Return two machines with the same rows, which the hub has of the first, and the folder of the hub."""
+    project = request.node.name[:60].replace("_", "-")
+    first = Sender(tmp_path / "home", real.url, real.new_key(project))
+    first.write(3, body=json.dumps({"params": {"text": "PINE-1 and OAK-2"}}))
+    bundle_file.pack(first.home, [Share("default", "hub")], str(tmp_path / "a.lops"))
+    second = Sender(tmp_path / "copy", real.url, real.new_key(project))
+    bundle_file.unpack(second.home, str(tmp_path / "a.lops"))
+    assert first.sync().code == exit_codes.DONE
+    return first, second, real.data / project
+
+
+def _scrub(home: str | Path, project: str, *patterns: str) -> int:
+    Path(home, "config.toml").write_text(f"redact = {json.dumps(patterns)}\n")
+    done = scrub(str(home), project)
+    assert done.is_clean, done
+    return done.rows
+
+
+def _holds(folder: Path, *words: str) -> bool:
+    sought = [word for each in words for word in ("-e", each)]
+    return subprocess.run(["grep", "-rqaF", *sought, str(folder)], check=False).returncode == 0
+
+
+def test_a_hub_that_removes_more_has_the_rows_of_all_machines(machines: tuple[Sender, Sender, Path]) -> None:
+    """What only one had removed is still there at first; a scrub there with the rules of both settles it for both."""
+    first, second, there = machines
+    assert _scrub(first.home, "default", r"PINE-\d+") == 3
+    assert first.sync().code == exit_codes.DONE
+    assert _scrub(second.home, "default", r"OAK-\d+") == 3
+    assert second.sync().parked == 3
+    assert {each.reason for each in second.ledger().parked()} == {scrubbed.OTHERWISE}
+    assert _holds(there, "OAK-2")
+    assert _scrub(there.parent, there.name, r"PINE-\d+", r"OAK-\d+") == 3
+    assert not _holds(there, "OAK-2", "PINE-1")
+    kept = identities(str(there / "journal.db"))
+    _unpark(second)
+    for machine in (second, first, second):
+        outcome = machine.sync(verify=True)
+        assert (outcome.code, outcome.parked, outcome.notes) == (exit_codes.DONE, 0, []), outcome
+        assert machine.ledger().parked() == []
+    # Rows of a machine that is set back come again, and count as held.
+    _forget(first)
+    outcome = first.sync()
+    assert (outcome.code, outcome.parked) == (exit_codes.DONE, 0), outcome
+    assert kept <= identities(str(there / "journal.db"))
+    assert not _holds(there, "OAK-2", "PINE-1")
+
+
+def test_the_row_of_before_is_refused_all_the_same(machines: tuple[Sender, Sender, Path]) -> None:
+    """Though the hub's row is that one with more removed: its machine must learn that it still has the secret."""
+    _, second, there = machines
+    _scrub(there.parent, there.name, r"PINE-\d+", r"OAK-\d+")
+    assert second.sync().parked == 3
+    assert {each.reason for each in second.ledger().parked()} == {scrubbed.REFUSED}
+    # With fewer rules than the hub has: nothing that is removed here is there, so that its rows are held.
+    assert _scrub(second.home, "default", r"PINE-\d+") == 3
+    outcome = second.sync()
+    assert (outcome.code, outcome.parked) == (exit_codes.DONE, 0), outcome
+    assert second.sync(verify=True).notes == []
+    assert not _holds(there, "OAK-2", "PINE-1")
+
+
+def test_rows_that_wait_for_the_next_sync_are_no_fault(
+    machines: tuple[Sender, Sender, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """They are not refused, there is nothing to retry, and to drop them would leave the secret on the hub."""
+    sender, _, there = machines
+    _scrub(sender.home, "default", r"PINE-\d+")
+    findings = list(doctor.examine(sender.home, ["default"]))
+    [waits] = [finding for finding in findings if "scrubbed" in finding.text]
+    assert (waits.fault, waits.text.startswith("3 scrubbed rows wait")) == (False, True)
+    assert not any("parked" in finding.text for finding in findings)
+    with pytest.raises(SystemExit):
+        cli.main(["parked", "list", "--home", sender.home])
+    out = capsys.readouterr().out
+    assert ("upgrade" in out, "waits for sync" in out) == (False, True)
+    _unpark(sender, drop=True)
+    assert sender.sync().code == exit_codes.DONE
+    assert not _holds(there, "PINE-1")
+    assert not any("scrubbed" in finding.text for finding in doctor.examine(sender.home, ["default"]))
+
+
+def _unpark(sender: Sender, *, drop: bool = False) -> None:
+    with closing(Journal(sender.folder)) as journal:
+        sender.ledger().unpark(journal, drop=drop)
+
+
+def _forget(sender: Sender) -> None:
+    """Mark all rows as unsent."""
+    with closing(Journal(sender.folder)) as journal:
+        sender.ledger().keep_only(journal, [])
