@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import os
 import re
@@ -11,7 +12,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -78,13 +79,23 @@ def pytest_configure(config: pytest.Config) -> None:
         os.environ["HOME"] = kept
 
 
-@pytest.hookimpl(tryfirst=True)
-def pytest_collection(session: pytest.Session) -> None:
+@pytest.hookimpl(wrapper=True, tryfirst=True)
+def pytest_collection(session: pytest.Session) -> Generator[None, object, object]:
+    """Collect without the garbage collector: it would take as long again, and find nothing in what stays to the end."""
+    gc.disable()
+    try:
+        _load_own_part(session.config)
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
+def _load_own_part(config: pytest.Config) -> None:
     """Load a part of the tests first, where several processes load all: the others then find its byte code.
 
     Assertions are rewritten when a file is compiled, which takes as long as a hundred tests of the usual kind.
     """
-    config = session.config
     worker = getattr(config, "workerinput", None)
     if worker is None or config.args != config.getini("testpaths"):
         return
