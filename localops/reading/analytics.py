@@ -8,7 +8,6 @@ from __future__ import annotations
 from collections import namedtuple
 
 from localops import clock, facets, output
-from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.sql import statements
 
@@ -441,6 +440,9 @@ def _few_names(reader: Reader, dim: object) -> str | None:
 
     Facets are sorted by value and then by time: of a few values the chosen time is read, and nothing else.
     """
+    # Late, as in `_loads`.
+    from localops.encoding import encode
+
     values = reader.ask(statements("report.sql")["names"], {"dim": dim, "most": _FEW_NAMES + 1})
     return encode.dumps([value for (value,) in values]).decode() if len(values) <= _FEW_NAMES else None
 

@@ -200,6 +200,6 @@ def test_prompts_that_begin_alike_are_listed_by_what_differs(as_json: AsJson, co
     lines = as_json("calls", "--by", "prompt")["lines"]
     places = {(line["differs"]["lead"], line["differs"]["text"], line["differs"]["tail"]) for line in lines}
     assert places == {("Answer in one", word, "sentence.") for word in ("short", "long")}
-    assert {line["differs"]["after"] for line in lines} == {len(rules.replace("\n", "  ")) + len("  Answer in one ")}
+    assert {line["differs"]["after"] for line in lines} == {len(rules) + len("\nAnswer in one ")}
     out = command("calls", "--by", "prompt")[1]
     assert "Rule 0. Keep the words o… Answer in one short sentence." in out

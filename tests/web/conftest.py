@@ -250,5 +250,5 @@ def used_again(visit: Visit, width: int = 1280, scheme: Scheme = "light") -> Ite
     visit.page.goto("about:blank")
     visit.page.mouse.move(0, 0)
     context.clear_cookies()
-    context.add_cookies(cookies)  # type: ignore[arg-type]
+    context.add_cookies(cookies)
     visit.check()
