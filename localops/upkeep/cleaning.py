@@ -14,6 +14,7 @@ from localops.encoding.redact import NOTE
 from localops.journal import blobs
 from localops.journal.stored import Stored
 from localops.upkeep import sweep
+from localops.upkeep import views as saved_views
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -82,16 +83,20 @@ class Cleaner:
                 texts[name] = getattr(row, name)
         return row._replace(tags=texts["tags"]).with_body(texts["body"])
 
-    def json(self, text: str) -> tuple[str, Counter[str]]:
-        """Return a JSON document without its secrets, and how often each rule applied."""
+    def views(self, content: bytes) -> tuple[bytes, Counter[str]]:
+        """Return a file of saved views without its secrets, and how often each rule applied."""
         rules: Counter[str] = Counter()
-        for _ in range(_TRIES):
-            hits = self._sweep.of_json(text.encode("utf-8", "replace"))
-            if not hits:
-                break
-            rules.update(rule for _, rule, _ in hits)
-            text = self._body(text) or text
-        return text, rules
+
+        def clean(_place: str, text: str) -> str:
+            rules.update(label for *_, label in self._redactor.places(text))
+            return self._text(text) or ""
+
+        cleaned = saved_views.with_texts(content, clean)
+        if cleaned is None:
+            # It is damaged.
+            text = content.decode("utf-8", "replace")
+            cleaned = clean("", text).encode()
+        return cleaned if rules else content, rules
 
     def _text(self, text: str | None) -> str | None:
         if text is None:

@@ -98,9 +98,9 @@ def of_views(home: str, project: str | None = None) -> int:
     cleaner = Cleaner(Sweep(home))
     secrets = 0
 
-    def clean(text: str) -> str:
+    def clean(content: bytes) -> bytes:
         nonlocal secrets
-        cleaned, rules = cleaner.json(text)
+        cleaned, rules = cleaner.views(content)
         secrets += sum(rules.values())
         return cleaned
 

@@ -170,12 +170,19 @@ class Sweep:
             return
         self.result.files += 1
         self.result.bytes += len(content)
-        for place, rule, secret in self.of_json(content):
+        for place, rule, secret in self._of_views(content):
             self._add(rule, secret.encode("utf-8", "surrogatepass"), "views", path, place=place)
 
-    def of_json(self, content: bytes) -> list[Hit]:
-        """Return the secrets of a JSON document: of each its field, its rule and itself."""
-        return list(self._in_body(content)) if self.redactor.suspects(content) else []
+    def _of_views(self, content: bytes) -> list[Hit]:
+        hits: list[Hit] = []
+
+        def look(place: str, text: str) -> str:
+            hits.extend(self._in_text(place, text))
+            return text
+
+        if saved_views.with_texts(content, look) is None:
+            look("", content.decode("utf-8", "replace"))
+        return hits
 
     def file(self, path: str) -> None:
         """Search a file, or all files of a folder such as the backup of a hub.

@@ -12,6 +12,7 @@ import os
 import re
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, fields, replace
+from itertools import count
 
 from localops import config, host, output
 from localops.encoding import encode
@@ -20,7 +21,7 @@ from localops.reading.home import known
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Collection, Iterator
     from typing import Any
 FILE = "views.json"
 _LOCK = ".views.lock"
@@ -123,13 +124,13 @@ class Views:
         rules = redactor(config.Config(home=self._home))
         if rules is None:
             return view, 0
-        name, count = rules.clean(view.name)
+        name, many = rules.clean(view.name)
         filters: dict[str, list[str]] = {}
         for parameter, texts in view.filters.items():
             cleaned = [rules.clean(text) for text in texts]
             filters[parameter] = [text for text, _ in cleaned]
-            count += sum(secrets for _, secrets in cleaned)
-        return replace(view, name=name, filters=filters), count
+            many += sum(secrets for _, secrets in cleaned)
+        return replace(view, name=name, filters=filters), many
 
     def delete(self, name: str) -> None:
         """Delete a view; raise NotFound if there is none of that name."""
@@ -140,16 +141,16 @@ class Views:
                 raise NotFound(f"there is no saved view {name!r}")
             self._write(left)
 
-    def rewrite(self, change: Callable[[str], str]) -> None:
-        """Replace the text of the file, which is JSON, by what a function makes of it."""
+    def rewrite(self, change: Callable[[bytes], bytes]) -> None:
+        """Replace the content of the file by what a function makes of it."""
         if not os.path.exists(self._path):
             return
         with self._changing():
-            with open(self._path, encoding="utf-8", errors="replace") as file:
+            with open(self._path, "rb") as file:
                 was = file.read()
             now = change(was)
             if now != was:
-                host.write_private(self._path, now.encode())
+                host.write_private(self._path, now)
 
     def _write(self, views: list[View]) -> None:
         kept = [asdict(view) for view in sorted(views, key=_order)]
@@ -171,6 +172,38 @@ class Views:
                 os.close(handle)
         except OSError as error:
             raise JournalError(f"{self._path} cannot be written: {error.strerror or error}") from error
+
+
+def with_texts(content: bytes, change: Callable[[str, str], str]) -> bytes | None:
+    """Return a file of views with each text of a person as a function returns it, which gets its place, too.
+
+    Views whose names become the same one are numbered. None: it is no file of views.
+    """
+    try:
+        document = encode.loads(content)
+        names = [view["name"] for view in document["views"]]
+        for number, view in enumerate(document["views"]):
+            place = f"views[{number}]"
+            names[number] = _free(change(f"{place}.name", view["name"]), {*names[:number], *names[number + 1 :]})
+            view["name"] = names[number]
+            if isinstance(view.get("by"), str):
+                view["by"] = change(f"{place}.by", view["by"])
+            for parameter, texts in view.get("filters", {}).items():
+                texts[:] = [change(f"{place}.filters.{parameter}[{at}]", text) for at, text in enumerate(texts)]
+        return encode.dumps(document) + b"\n"
+    except (ValueError, TypeError, KeyError, AttributeError):
+        return None
+
+
+def _free(name: str, taken: Collection[str]) -> str:
+    """Return a name that no other view has.
+
+    >>> _free("mine", {"mine", "mine (2)"})
+    'mine (3)'
+    """
+    if name not in taken:
+        return name
+    return next(numbered for number in count(2) if (numbered := f"{name} ({number})") not in taken)
 
 
 def replaced_secrets(many: int) -> str:

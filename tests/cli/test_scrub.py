@@ -100,6 +100,23 @@ def test_saved_views_and_patterns_of_ones_own(command: Command, as_json: AsJson)
 
 
 @pytest.mark.usefixtures("recorded")
+def test_views_whose_names_become_one_are_numbered(command: Command, as_json: AsJson) -> None:
+    """Else one of them would be taken silently; the words of the file itself are no secrets, whatever fits them."""
+    home = Path(home_folder(None))
+    for number in range(3):
+        assert command("views", "save", f"w PINE-{number}", "--tag", f"t{number}")[0] == 0
+    (home / "config.toml").write_text(r"redact = ['PINE-\d', 'view\w|filters|tag|20\d\d']" + "\n")
+    assert as_json("scrub", "--yes")["views"] == 3
+    listed = as_json("views", "list")["views"]
+    assert {view["name"]: view["filters"] for view in listed} == {
+        "w [redacted:pattern]": {"tag": ["t0"]},
+        "w [redacted:pattern] (2)": {"tag": ["t1"]},
+        "w [redacted:pattern] (3)": {"tag": ["t2"]},
+    }
+    assert command("doctor", "--secrets")[0] == 0
+
+
+@pytest.mark.usefixtures("recorded")
 def test_an_interrupted_scrub_is_finished_and_says_so(command: Command, as_json: AsJson) -> None:
     """What it had left in files is not counted again, so that its report would be about nothing."""
     assert command("scrub", "--yes")[0] == 0
