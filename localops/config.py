@@ -148,10 +148,11 @@ class Config:
     def _take_patterns(self, folder: str, written: Any, wrong: list[ConfigError]) -> None:
         """Set the patterns of the home's file, though another place may be nearer for `redact`."""
         self.patterns = ()
-        if not isinstance(written, list):
+        if written is None:
             return
         try:
-            self.patterns = tuple(_redact(written))
+            patterns = _redact(written)
+            self.patterns = tuple(patterns) if isinstance(patterns, list) else ()
         except (TypeError, ValueError) as error:
             problem = _wrong("redact", f"{_file(folder)}: invalid redact", written, error)
             if str(problem) not in map(str, wrong):
@@ -263,11 +264,19 @@ def _positive(value: Any) -> float:
     return number
 
 
+_REDACT = "expected true, false, a list of patterns or a function"
+
+
 def _redact(value: Any) -> Any:
     if isinstance(value, str | bool | int):
-        return _flag(value)
+        try:
+            return _flag(value)
+        except ValueError:
+            raise ValueError(_REDACT, "put a single pattern into a list, too: redact = ['…']") from None
     if callable(value):
         return value
+    if isinstance(value, dict):
+        raise TypeError(_REDACT, "write redact = ['…'] above all tables")
     import re
 
     try:
@@ -275,7 +284,7 @@ def _redact(value: Any) -> Any:
     except re.error as error:
         raise ValueError(f"expected valid regular expressions ({error})") from error
     except TypeError:
-        raise TypeError("expected true, false, a list of patterns or a function") from None
+        raise TypeError(_REDACT) from None
 
 
 def _function(value: Any) -> Any:
@@ -333,6 +342,21 @@ def _strays_in_file(folder: str, written: Mapping[str, Any]) -> list[str]:
                 f"{_file(folder)}: there is no option {name!r}{f' (did you mean {near!r}?)' if near else ''}"
             )
     return problems
+
+
+def lost_patterns(folder: str) -> list[str]:
+    """Return a problem for each unknown name in a home's file that was probably meant to be `redact`."""
+    written = _settings(folder)
+    meant = [name for name, value in written.items() if any(map(_resembles_redact, (name, *_names_in(value))))]
+    return _strays_in_file(folder, {name: written[name] for name in meant if name not in _IN_FILE})
+
+
+def _names_in(value: Any) -> Iterable[str]:
+    return value if isinstance(value, dict) else ()
+
+
+def _resembles_redact(name: str) -> bool:
+    return nearest(name, {*_OPTIONS, "prices"}) == "redact"
 
 
 def _strays_in_environment() -> list[str]:

@@ -323,3 +323,22 @@ def test_a_bad_pattern_in_the_file_is_reported_though_another_setting_is_nearer(
         with pytest.raises(ConfigError) as refused:
             Config(**options)
         assert str(refused.value).count("config.toml: invalid redact: expected valid regular expressions") == 1
+
+
+@pytest.mark.parametrize(
+    ("text", "advice"),
+    [
+        ("redact = 'PINE-[0-9]+'", "got 'PINE-[0-9]+'; put a single pattern into a list, too: redact = ['…']"),
+        ("[redact]\npatterns = ['PINE-[0-9]+']", "; write redact = ['…'] above all tables"),
+        ("[redact]", "; write redact = ['…'] above all tables"),
+    ],
+)
+def test_a_redact_that_is_no_list_is_an_error(written: Callable[[str], Path], text: str, advice: str) -> None:
+    """With the form that is meant, also where another place is nearer."""
+    written(text)
+    given: list[dict[str, Any]] = [{}, {"redact": True}]
+    for options in given:
+        with pytest.raises(ConfigError) as refused:
+            Config(**options)
+        assert "config.toml: invalid redact: expected true, false, a list of patterns" in str(refused.value)
+        assert str(refused.value).count(advice) == 1

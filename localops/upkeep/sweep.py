@@ -118,6 +118,10 @@ class Sweep:
         self._home, self._since_ns = home, since_ns
         self._progress = progress or (lambda _: None)
         self.result = Swept(patterns=len(settings.patterns))
+        # A search without them must not look clean.
+        self.result.unread += [
+            f"{problem}; what it names was not searched for" for problem in config.lost_patterns(home)
+        ]
         self._project: str | None = None
         # By digest: the first row that names a blob in which there is a secret.
         self._naming: dict[str, tuple[str, str] | None] = {}

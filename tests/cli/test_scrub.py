@@ -99,6 +99,17 @@ def test_saved_views_and_patterns_of_ones_own(command: Command, as_json: AsJson)
     assert command("doctor", "--secrets")[0] == 0
 
 
+@pytest.mark.parametrize("text", ["redcat = ['PINE']", "[recording]\nredact = ['PINE']"])
+@pytest.mark.usefixtures("recorded")
+def test_patterns_that_are_not_used_are_named(command: Command, text: str) -> None:
+    """A search without them, or a scrub, does not look clean."""
+    assert command("scrub", "--yes")[0] == 0
+    (Path(home_folder(None)) / "config.toml").write_text(text + "\n")
+    for arguments in (("doctor", "--secrets"), ("scrub", "--yes")):
+        code, out, _ = command(*arguments)
+        assert (code, "there is no option" in out, "was not searched for" in out) == (3, True, True)
+
+
 @pytest.mark.usefixtures("recorded")
 def test_views_whose_names_become_one_are_numbered(command: Command, as_json: AsJson) -> None:
     """Else one of them would be taken silently; the words of the file itself are no secrets, whatever fits them."""
