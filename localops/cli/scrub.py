@@ -125,7 +125,9 @@ def _print(done: Scrubbed) -> None:
     outcome = f"{secrets} replaced in {what}" if done.secrets else f"no {more}secrets to replace"
     print(f"{clean(done.project)}: {resumed}{outcome}.")
     for hub in done.perhaps:
-        print(f"Remote {clean(hub)} may have some of it from an interrupted sync: `localops sync` removes it.")
+        print(
+            f"Remote {clean(hub)} may have files of these rows, which go before the rows: `localops sync` deletes them."
+        )
     for hub in done.hubs:
         print(f"Remote {clean(hub)} has rows as they were: `localops sync` replaces them there.")
     for remote, count in done.sent.items():

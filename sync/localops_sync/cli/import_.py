@@ -179,8 +179,8 @@ def _say_refused(parts: list[Part], own: list[Part]) -> None:
     for project, many in Counter(project for project, _, why in here if why == scrubbed.REFUSED).items():
         rows = output.counted(many, "row")
         output.say(
-            f"{rows} of {project} came as before a scrub: what is here stays as it was scrubbed, and nothing needs to "
-            "be done here; the machine that still has the old rows needs `localops scrub`, if it is another one"
+            f"{rows} of {project} in the file still had what a scrub has removed here, and were left out: the scrubbed "
+            "rows stay. If the file is of another machine, run `localops scrub` there, too"
         )
     # What the hub has refused, to which the rows were sent on, is what it says.
     others = [*(each for each in here if each[2] != scrubbed.REFUSED), *_refused(own)]

@@ -367,7 +367,7 @@ def _say(outcome: Outcome, name: str, wanted: _Request) -> None:
     if wanted.dry_run and outcome.code == exit_codes.DONE:
         print(f"{name}  {_rows(outcome.left)} to send, about {common.bytes_text(outcome.bytes)} before compression")
     elif outcome.sent:
-        scrubbed = f" ({output.count(outcome.replaced)} of them in place of rows as before a scrub)"
+        scrubbed = f" ({output.count(outcome.replaced)} of them replace what a scrub here has changed)"
         print(f"{name}  {_rows(outcome.sent)} delivered{scrubbed if outcome.replaced else ''}, {_left(outcome)}")
     elif outcome.code == exit_codes.DONE and not outcome.notes and outcome.compared is None and not wanted.quiet:
         print(f"{name}: nothing to send")
