@@ -16,6 +16,7 @@ from localops.server.clickhouse.migrations import migrate
 from localops.server.clickhouse.store import ClickHouseStore
 from localops.server.home_store import HomeStore
 from tests.clickhouse.answers import answers
+from tests.clickhouse.cluster import Hosts
 from tests.clickhouse.modern import Modern
 from tests.clickhouse.programs import PROJECT, Program
 from tests.clickhouse.servers import Server
@@ -26,7 +27,7 @@ _numbers = itertools.count()
 class Both:
     """A home, and a store on ClickHouse, that take the same."""
 
-    def __init__(self, folder: Path, server: Server | Modern) -> None:
+    def __init__(self, folder: Path, server: Server | Modern | Hosts) -> None:
         self._server = server
         # The folder of the project's mirror.
         self.mirror = Path(_hub(folder / "mirror")) / PROJECT
