@@ -71,14 +71,24 @@ def find(project: str, digest: str) -> str:
     One that is elsewhere is brought back.
     """
     path = _here(project, digest)
+    where = elsewhere(project)
     if path is not None:
+        if where is not None:
+            _note_use(path)
         return path
     place = path_of(project, digest)
-    where = elsewhere(project)
     if where is None or not host.is_file(place + NOTE):
         raise FileNotFoundError(f"no such blob: {place}")
     where.fetch(project, digest)
     return place
+
+
+def _note_use(path: str) -> None:
+    """Keep a copy of what is elsewhere for a while: those that were used least lately are given up."""
+    try:
+        os.utime(path)
+    except OSError as error:
+        interruption.pass_on(error)
 
 
 def _here(project: str, digest: str) -> str | None:
@@ -198,15 +208,11 @@ def marked(project: str, suffix: str) -> set[str]:
 def touched(project: str, digest: str) -> float:
     """Return when a blob was written or asked for the last time; raise FileNotFoundError if it is not there."""
     path = path_of(project, digest)
-    times = []
-    for each in (path, path + NOTE):
-        try:
-            times.append(os.stat(each).st_mtime)
-        except FileNotFoundError:
-            continue
-    if not times:
-        raise FileNotFoundError(f"no such blob: {path}")
-    return max(times)
+    try:
+        # A copy of what is elsewhere is as old as it was last read.
+        return os.stat(path + NOTE).st_mtime
+    except FileNotFoundError:
+        return os.stat(path).st_mtime
 
 
 def touch(project: str, digest: str) -> bool:

@@ -124,7 +124,7 @@ class FilesElsewhere:
             path = blobs.path_of(folder, digest)
             with suppress(FileNotFoundError):
                 facts = os.stat(path)
-                copies.append((max(facts.st_mtime, facts.st_atime), facts.st_size, path))
+                copies.append((facts.st_mtime, facts.st_size, path))
         whole = sum(size for _, size, _ in copies)
         if whole <= self._bound:
             return
