@@ -345,7 +345,7 @@ def _record(session: localops.Session) -> float:
     """Return the p50 of a few hundred calls."""
     took = []
     for _ in range(200):
-        event = localops.ActionEvent("step", params={"a": "b" * 300}, returns="c" * 200)
+        event = localops.ActionEvent(action_type="step", params={"a": "b" * 300}, returns="c" * 200)
         began = time.perf_counter()
         session.record(event)
         took.append(time.perf_counter() - began)

@@ -577,7 +577,8 @@ def test_a_process_that_only_joined_leaves() -> None:
     joiner = localops.recording.client.Client(session.config)
     with pytest.raises(ValueError, match="bad"), joiner.start(None, session.session_id):
         raise ValueError("bad")
-    kinds = [row[2] for row in session._journal.all("story", session=session._id)]
+    story = [row[2] for row in session._journal.all("story", session=session._id)]
+    kinds = [kind for kind in story if kind != "host"]  # which a slow machine has written by now
     assert (kinds, session.get_analytics()["Errors"]) == (["session", "join", "leave"], 1)
     assert session.is_running
 

@@ -139,7 +139,8 @@ def test_a_session_may_end_while_another_thread_describes_the_machine(capsys: py
     with programs.reader() as reader:
         kinds = reader.ask("select kind from event where kind in ('host', 'end', 'action') order by seq")
         state = session_state.standing(reader, programs.project(), session.session_id.bytes)
-    assert kinds == [("end",), ("host",), ("action",)]
+    # A slow machine has written another description before.
+    assert kinds[-3:] == [("end",), ("host",), ("action",)]
     assert state.state == "Success"
 
 
