@@ -63,7 +63,7 @@ def test_a_scrubbed_file_keeps_its_encoding(encoding: str, tmp_path: Path) -> No
     text = "Ärger ü-12345678 ende\n" * 60_000
     digest = blobs.keep(str(folder), text.encode(encoding))
     sweep = Sweep(str(home))
-    [clean] = Cleaner(sweep).file(str(folder), blobs.path_of(str(folder), digest))
+    [clean], _ = Cleaner(sweep).file(str(folder), blobs.path_of(str(folder), digest))
     data = Path(blobs.path_of(str(folder), clean)).read_bytes()
     assert data.decode(encoding) == text.replace("ü-12345678", NOTE)
     sweep.project("default")

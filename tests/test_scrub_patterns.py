@@ -14,7 +14,7 @@ import localops
 from localops import clock, config
 from localops.decorators import tool
 from localops.encoding.redact import Redactor
-from localops.journal import rows
+from localops.journal import blobs, rows
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.journal.stored import Stored
@@ -145,6 +145,33 @@ def test_short_bytes_and_the_kind_of_an_own_event(home: Path) -> None:
     assert scrubbed.is_cut(was, row)
     # A kind of ours decides what a row counts as.
     assert not scrubbed.is_cut(was._replace(kind="llm"), row._replace(kind="[redacted:pattern]"))
+
+
+def test_a_row_does_not_keep_the_first_part_of_a_secret(home: Path) -> None:
+    """Where the beginning of a file that a row has ends within one."""
+    text = "é" * 995 + "PINE-1234 " + LARGE
+    digest = blobs.keep(str(home / "default"), text.encode())
+    _write(home, _row(body={"returns": {"$blob": digest, "$len": len(text.encode()), "head": text[:1000]}}))
+    [was] = [row for row in _read(home).values() if row.kind == "tool"]
+    _patterns(home, r"PINE-\d+")
+    _scrub(home)
+    row = _read(home)[was.id, 0]
+    assert json.loads(row.body or "")["returns"]["head"] == "é" * 995 + "[redacted:pattern]"
+    assert scrubbed.is_cut(was, row)
+
+
+def test_long_values_and_bytes_under_a_name_are_found_by_it(home: Path) -> None:
+    """As when they are recorded, where the whole value is replaced; their file goes, too."""
+    digest = blobs.keep(str(home / "default"), LARGE.encode())
+    long = {"$blob": digest, "$len": len(LARGE), "head": LARGE[:1000]}
+    given = {"password": long, "api_key": {"$bytes": "aHVudGVyMjI=", "$len": 8}, "note": {"$bytes": "aA==", "$len": 1}}
+    _write(home, _row(body={"params": given}))
+    assert _sweep(home).rules == {"password": 1, "api_key": 1}
+    _scrub(home)
+    [row] = [row for row in _read(home).values() if row.kind == "tool"]
+    hidden = {"password": "[redacted:password]", "api_key": "[redacted:api_key]", "note": given["note"]}
+    assert json.loads(row.body or "")["params"] == hidden
+    assert list(blobs.stored(str(home / "default"))) == []
 
 
 def test_a_hub_takes_a_step_whose_result_was_scrubbed(home: Path) -> None:

@@ -48,6 +48,12 @@ class Again(Walk):
         marked = way(self, dict(pairs)) if way is not None else None
         return super()._pairs(pairs) if marked is None else marked
 
+    def _hidden(self, value: Any, label: str) -> str | None:
+        """Return the replacement of a value with a secret's name; what a mark stands for is such a value, too."""
+        if type(value) is dict and (way := _WAYS.get(frozenset(value))) in (Again._file, Again._octets_of):
+            value = value["head"] if way is Again._file else b""
+        return super()._hidden(value, label)
+
     def _file(self, value: dict[str, Any]) -> dict[str, Any] | None:
         digest = value.get("$blob", value.get("$sha256"))
         if type(digest) is not str or not _DIGEST.fullmatch(digest) or type(value["$len"]) is not int:

@@ -31,10 +31,19 @@ _MARKS = frozenset(("$blob", "$sha256", "$bytes", "$bytearray"))  # of what they
 
 
 class File(NamedTuple):
-    """A blob that takes the place of another one."""
+    """A blob that takes the place of another one; `spans` are the secrets of that one that begin early in it."""
 
     digest: str
     size: int
+    spans: Sequence[tuple[int, int, str]] = ()
+
+    def head(self, head: str) -> str:
+        """Return the beginning of the other one, which a row has, without the part of a secret that it ends with."""
+        data = head.encode()
+        for start, end, label in self.spans:
+            if start < len(data) < end:
+                return data[:start].decode("utf-8", "ignore") + f"[redacted:{label}]"
+        return head
 
 
 class Cleaner:
@@ -167,23 +176,25 @@ class Cleaner:
 
     # Files
 
-    def file(self, folder: str, path: str) -> list[str]:
+    def file(self, folder: str, path: str) -> tuple[list[str], list[tuple[int, int, str]]]:
         """Write a blob without its secrets as another one; return the digests that come of it, the last one is clean.
 
-        An empty list: there is no secret in it, or it is no text.
+        Beside them are the places of its secrets.  No digest: there is no secret in it, or it is no text.
         """
         digests: list[str] = []
+        first: list[tuple[int, int, str]] = []
         for _ in range(_TRIES):
             spans = self._sweep.of_file(path)
             if not spans:
                 break
+            first = first or spans
             digest = sha256()
             for piece in _pieces(path, spans):
                 digest.update(piece)
             digests.append(digest.hexdigest())
             blobs.keep_pieces(folder, _pieces(path, spans), digests[-1])
             path = blobs.path_of(folder, digests[-1])
-        return digests
+        return digests, first
 
 
 def _pieces(path: str, spans: Sequence[tuple[int, int, str]]) -> Iterator[bytes]:
@@ -226,6 +237,8 @@ def _naming(value: Any, files: Mapping[str, File]) -> Any:
         new = files.get(digest) if isinstance(digest := value.get("$blob"), str) else None
         if new is not None:
             named |= {key: known for key, known in (("$blob", new.digest), ("$len", new.size)) if key in value}
+            if isinstance(head := value.get("head"), str):
+                named["head"] = new.head(head)
         return named
     return value
 

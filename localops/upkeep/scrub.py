@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 
 from localops import clock, config
 from localops.encoding import recorded
+from localops.encoding.plain_values import HEAD
 from localops.journal import blobs, rows, spill
 from localops.journal.journal import Journal
 from localops.journal.journal_file import INSERT
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
     Execute = Callable[..., Any]
 
 _TOGETHER = 200  # rows of a transaction
+_LONGEST_HEAD = 4 * HEAD  # bytes of the beginning of a file that is in a row
 _ROUNDS = 5  # over rows that are recorded meanwhile
 _ROWS = f"select {', '.join(Stored._fields)} from event where seq = ?"  # noqa: S608
 _UNCHANGED = "select 1 from event where seq = ? and sum = ?"
@@ -147,16 +149,17 @@ class _Scrub:
         folder = self.journal.folder
         for path in sorted(blobs.stored(folder)):
             try:
-                digests = self._cleaner.file(folder, path)
+                digests, secrets = self._cleaner.file(folder, path)
             except FileNotFoundError:
                 # Pruned meanwhile.
                 continue
             if digests:
                 was, now = os.path.basename(path), digests[-1]
-                self._files[was] = File(now, blobs.size_of(folder, now))
+                early = [span for span in secrets if span[0] < _LONGEST_HEAD]
+                self._files[was] = File(now, blobs.size_of(folder, now), early)
                 self._old_files += [was, *digests[:-1]]
                 self.done.files += 1
-                self.done.rules.update(label for *_, label in self._sweep.of_file(path))
+                self.done.rules.update(label for *_, label in secrets)
 
     def _replace_rows(self, reader: Reader, after: int) -> int:
         """Replace the rows after a seq that hold a secret; return the last seq that was looked at."""
@@ -221,6 +224,8 @@ class _Scrub:
         for was, now, rules in replaced:
             self.done.rows += 1
             self.done.rules.update(rules)
+            # Under a secret's name, a file goes as a whole.
+            self._old_files += set(blobs.named([was.body])).difference(blobs.named([now.body]), self._files)
             self._is_folded_otherwise |= scrubbed.is_folded_otherwise(was, now)
         for remote, count in sent.items():
             self.done.sent[remote] = self.done.sent.get(remote, 0) + count
