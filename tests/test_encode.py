@@ -397,7 +397,7 @@ def test_hostile_objects(seed: int) -> None:
         Encoder(redactor=Redactor(), max_value=2000, max_event=20_000, keep=lambda _: "0" * 64),
         Encoder(redactor=None, max_value=2000, max_event=9000),
     ]
-    for _ in range(300):
+    for _ in range(examples(100)):
         fields = {"params": _hostile(pick, pick.randrange(6)), "returns": _hostile(pick, 1)}
         for encoder in encoders:
             text = encoder.encode(fields)

@@ -21,7 +21,7 @@ _VALUES = st.recursive(
 _FIELDS = st.dictionaries(st.sampled_from(["params", "notes", "password", "token", "attributes"]), _VALUES, max_size=4)
 
 
-@settings(max_examples=examples(100))
+@settings(max_examples=examples(40))
 @given(st.lists(_FIELDS, max_size=20))
 def test_together_is_as_alone(many: list[dict[str, object]]) -> None:
     """Secrets, numbers that are not finite, and names that are taken are treated alike."""

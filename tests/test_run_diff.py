@@ -19,6 +19,7 @@ from localops.reading import analytics, steps
 from localops.reading.home import Home
 from localops.reading.run_diff import MARKS, RunDiff
 from localops.reading.steps import Steps, without_ids
+from tests.examples import examples
 from tests.planned import Plan, agent, llm, record, step, tool
 
 _DAY_NS = 86_400 * 1_000_000_000
@@ -153,7 +154,7 @@ def _mutate(random: Random, plans: list[Plan]) -> int:
 
 def test_the_script_is_the_shortest(journal: Journal) -> None:
     """Runs that were changed in up to three ways have no more differences than that."""
-    for seed in range(200):
+    for seed in range(examples(60)):
         random = Random(seed)
         a = agent(random)
         b = [plan.copy() for plan in a]
