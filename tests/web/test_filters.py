@@ -277,6 +277,7 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
     ):
         visit.open("/compare")
         page.keyboard.press("Control+k")
+        page.locator("#palette input").wait_for()
         page.keyboard.type(text)
         option = page.get_by_role("option").filter(has=page.get_by_text(label, exact=True)).first
         option.wait_for()

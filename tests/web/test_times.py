@@ -21,6 +21,8 @@ def window(chromium: Browser, link: str) -> Iterator[Visit]:
     with visiting(chromium, "", timezone_id=ZONE) as visit:
         visit.base = link.partition("/#")[0]
         visit.page.goto(link)
+        # Then it has its cookie.
+        visit.page.wait_for_selector("#sessions", state="attached")
         yield visit
 
 
