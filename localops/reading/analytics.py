@@ -440,11 +440,8 @@ def _few_names(reader: Reader, dim: object) -> str | None:
 
     Facets are sorted by value and then by time: of a few values the chosen time is read, and nothing else.
     """
-    # Late, as in `_loads`.
-    from localops.encoding import encode
-
-    values = reader.ask(statements("report.sql")["names"], {"dim": dim, "most": _FEW_NAMES + 1})
-    return encode.dumps([value for (value,) in values]).decode() if len(values) <= _FEW_NAMES else None
+    [(count, names)] = reader.ask(statements("report.sql")["names"], {"dim": dim, "most": _FEW_NAMES + 1})
+    return names if count <= _FEW_NAMES else None
 
 
 def statement(name: str, *, of_parts: bool = False, of_names: bool = False) -> str:

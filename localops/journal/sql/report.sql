@@ -51,7 +51,8 @@ where t.first_ns >= :since
       where p.seq > (select seq from mark) and p.dim = 'tag' and p.value = :tag));
 
 -- names --
--- The values of facets of one kind (:dim), found without reading the facets of each; at most :most.
+-- The values of facets of one kind (:dim), at most :most, found without reading the facets of each: their number, and
+-- they as a JSON array.
 with recursive name(value) as (
   select min(value)
   from facet
@@ -62,7 +63,7 @@ with recursive name(value) as (
   where name.value is not null
   limit :most
 )
-select value
+select count(*), json_group_array(value)
 from name
 where value is not null;
 
