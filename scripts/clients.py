@@ -2,8 +2,9 @@
 
 Each client has an environment of its own below `.clients/`, made once.  What a program has to write to be recorded is
 `localops.init()`; nothing else in the programs below is ours, but for the clients that make their own spans.  `--table`
-writes the lines of the clients that were tried into the table of the docs.  With `--hub`, the released AgentOps
-clients are tried against a hub (`clients_hub.py`).
+writes the lines of the clients that were tried into the table of the docs.  With `--kills N`, each is killed N times in
+mid-call instead (`clients_killed.py`); with `--hub`, the released AgentOps clients are tried against a hub
+(`clients_hub.py`).
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ sys.path.insert(0, str(TOP))
 
 from localops.journal.reader import Reader  # noqa: E402
 from localops.reading import analytics  # noqa: E402
-from scripts import clients_hub  # noqa: E402
+from scripts import clients_hub, clients_killed  # noqa: E402
 from tests.model_server import ModelServer  # noqa: E402
 
 PAGE = TOP / "localops" / "docs" / "llm-calls.md"
@@ -222,22 +223,32 @@ CLIENTS: dict[str, Client] = {
     ),
     "smolagents": Client(
         ("smolagents[openai]", "localops[llms]"),
-        "from smolagents import OpenAIServerModel\nmodel = OpenAIServerModel('gpt-4o', api_base=OPENAI, api_key='x')\n"
+        "from smolagents import OpenAIServerModel, Tool\n"
+        "model = OpenAIServerModel('gpt-4o', api_base=OPENAI, api_key='x')\n"
+        "class Weather(Tool):\n    name, description, output_type = 'weather', 'of a city', 'string'\n"
+        "    inputs = {'city': {'type': 'string', 'description': 'its name'}}\n"
+        "    def forward(self, city: str) -> str: return 'rain'\n"
         "def ask(words): return [{'role': 'user', 'content': words}]\n",
         {
             "call": "model.generate(ask('hello'))",
             "stream": "for part in model.generate_stream(ask('hello')): pass",
+            "tools": "model.generate(ask('tool please'), tools_to_call_from=[Weather()])",
             "error": "model.generate(ask('fail 400'))",
             "killed": "model.generate(ask('wait'))",
         },
     ),
     "llama-index": Client(
         ("llama-index-llms-openai", "localops[llms]"),
-        "from llama_index.llms.openai import OpenAI\nmodel = OpenAI('gpt-4o', max_retries=0, api_base=OPENAI)\n",
+        "from llama_index.llms.openai import OpenAI\nfrom llama_index.core.tools import FunctionTool\n"
+        "model = OpenAI('gpt-4o', max_retries=0, api_base=OPENAI)\n"
+        "usage = {'stream_options': {'include_usage': True}}\n"
+        "streamed = OpenAI('gpt-4o', max_retries=0, api_base=OPENAI, additional_kwargs=usage)\n"
+        "def weather(city: str) -> str:\n    'of a city'\n    return 'rain'\n",
         {
             "call": "model.complete('hello')",
             "async": "import asyncio\nasyncio.run(model.acomplete('hello'))",
-            "stream": "for part in model.stream_complete('hello'): pass",
+            "stream": "for part in streamed.stream_complete('hello'): pass",
+            "tools": "model.chat_with_tools([FunctionTool.from_defaults(weather)], user_msg='tool please')",
             "error": "model.complete('fail 400')",
             "killed": "model.complete('wait')",
         },
@@ -313,17 +324,7 @@ def run(python: Path, client: Client, what: str, server: ModelServer, home: Path
     """Run the program of one try; the one that waits is killed when the server has its request."""
     code = client.tries[what].replace("\n", "\n    ")
     program = PROGRAM.format(setup=client.setup, code=code)
-    env = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(home),
-        "LOCALOPS_HOME": str(home),
-        "MODEL_SERVER": server.url,
-        "OPENAI_BASE_URL": f"{server.url}/v1",
-        "OPENAI_API_KEY": "x",
-        "ANTHROPIC_BASE_URL": server.url,
-        "ANTHROPIC_API_KEY": "x",
-        "CREWAI_DISABLE_TELEMETRY": "true",  # it would be sent to where this machine may not reach
-    }
+    env = surroundings(server, home)
     if what != "killed":
         done = subprocess.run(
             [python, "-c", program], env=env, capture_output=True, text=True, timeout=600, check=False
@@ -335,6 +336,21 @@ def run(python: Path, client: Client, what: str, server: ModelServer, home: Path
     time.sleep(0.1)
     process.send_signal(signal.SIGKILL)
     return (process.communicate()[0] or b"").decode().strip()
+
+
+def surroundings(server: ModelServer, home: Path) -> dict[str, str]:
+    """Return the environment of a program that has a server and a home of its own."""
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(home),
+        "LOCALOPS_HOME": str(home),
+        "MODEL_SERVER": server.url,
+        "OPENAI_BASE_URL": f"{server.url}/v1",
+        "OPENAI_API_KEY": "x",
+        "ANTHROPIC_BASE_URL": server.url,
+        "ANTHROPIC_API_KEY": "x",
+        "CREWAI_DISABLE_TELEMETRY": "true",  # it would be sent to where this machine may not reach
+    }
 
 
 def seen(home: Path, calls: str) -> Seen:
@@ -431,6 +447,14 @@ def try_client(name: str, client: Client) -> list[str]:
     return cells
 
 
+def killed(name: str, many: int) -> bool:
+    """Kill a client so often in mid-call, and return whether each call is named."""
+    client = CLIENTS[name]
+    named = clients_killed.kill(environment(name, client), client, many, surroundings)
+    print(f"{name:26}killed {many} times in mid-call, named {named} times", flush=True)
+    return named == many
+
+
 def _of_agentops(release: str) -> Path:
     """Return the Python of an environment with a release of AgentOps."""
     return environment(f"agentops {release}", Client(clients_hub.PACKAGES[release], "", {}))
@@ -454,6 +478,7 @@ def main() -> int:
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"one of: {', '.join(CLIENTS)}")
     parser.add_argument("--table", action="store_true", help="write the table into the docs")
     parser.add_argument("--hub", action="store_true", help="AgentOps clients, by release, against a hub")
+    parser.add_argument("--kills", type=int, default=0, metavar="N", help="kill each client so often in mid-call")
     options = parser.parse_args()
     names = list(clients_hub.PACKAGES if options.hub else CLIENTS)
     unknown = set(options.clients).difference(names)
@@ -461,6 +486,9 @@ def main() -> int:
         parser.error(f"no such client: {', '.join(sorted(unknown))}")
     if options.hub:
         return clients_hub.main(options.clients, _of_agentops, table=options.table)
+    if options.kills:
+        named = [killed(name, options.kills) for name in options.clients or CLIENTS]
+        return int(not all(named))
     lines = []
     for name in options.clients or CLIENTS:
         lines.append(try_client(name, CLIENTS[name]))

@@ -179,6 +179,16 @@ def test_a_tool_call_of_an_mcp_client_is_one() -> None:
     assert (listing.kind, listing.name) == ("operation", "MCP send tools/list")
 
 
+def test_what_llama_index_does_before_a_call_is_no_call() -> None:
+    """Its instrumentor gives each method of a model the kind LLM, also those that only prepare a request."""
+    about: dict[str, Any] = {"openinference.span.kind": "LLM"}
+    kinds = {
+        name: read(name, about, scope="openinference.instrumentation.llama_index").kind
+        for name in ("OpenAI._prepare_chat_with_tools", "OpenAI.chat")
+    }
+    assert kinds == {"OpenAI._prepare_chat_with_tools": "operation", "OpenAI.chat": "llm"}
+
+
 def test_a_request_tells_that_a_span_is_a_call() -> None:
     """An instrumentor may give the kind only at the end, which then counts; parameters alone may be of anything."""
     request = {"llm.invocation_parameters": '{"model": "llama"}', "llm.input_messages.0.message.role": "user"}

@@ -333,7 +333,7 @@ class _Reader:
         own = self.our_envelope.get("kind")
         if type(own) is str and own:
             return own[:64], True
-        if name in _FREE and self.scope.startswith(_FREE[name]):
+        if _is_no_call(name, self.scope):
             return "operation", True
         if len(self.kinds) == 1 and (only := names.KINDS.get(self.kinds[0])) is not None:  # nearly always
             return only, True
@@ -625,6 +625,7 @@ _FREE = {
     "ModerationCreateResponse": "openinference.instrumentation.openai",
 }
 
+_LLAMA_INDEX = "openinference.instrumentation.llama_index"
 _INSTRUMENTORS = (
     "opentelemetry.instrumentation.",
     "opentelemetry.util.genai",
@@ -632,6 +633,11 @@ _INSTRUMENTORS = (
     "agentops",
     "traceloop",
 )
+
+
+def _is_no_call(name: str, scope: str) -> bool:
+    """Return whether a span is no call though its instrumentor says so, as of one that prepares a request."""
+    return scope == _LLAMA_INDEX if "._" in name else name in _FREE and scope.startswith(_FREE[name])
 
 
 def _kind_of_name(name: str, scope: str) -> str:
