@@ -31,6 +31,7 @@ _STEP = frozenset("args n by in kept kind why".split())
 NOT_KEPT = "a scrub removed a secret from it"
 """Why the result of a step is not kept, after a scrub."""
 _TRIGGER = frozenset("id kind name".split())
+_MAY_BE_OWN = frozenset((*_SHAPES, "once", "trigger"))
 _FILE = [64]
 
 
@@ -39,15 +40,16 @@ def is_file(text: str) -> bool:
     return text.startswith("blob:") and _is_id(text[5:], _FILE)
 
 
-def taken_out(fields: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
+def taken_out(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the fields of a body of which everything is to be searched, and those that are ours.
 
     >>> taken_out({"participant": "0" * 32, "params": 1})
     ({'params': 1}, {'participant': '00000000000000000000000000000000'})
     """
-    own = {name: value for name, value in fields.items() if _is_own(name, value)}
+    # Most bodies have none of these.
+    own = {name: fields[name] for name in _MAY_BE_OWN & fields.keys() if _is_own(name, fields[name])}
     if not own:
-        return dict(fields), own
+        return fields, own
     rest = {name: value for name, value in fields.items() if name not in own}
     if "trigger" in own:
         # The name of an event is the program's.

@@ -203,7 +203,7 @@ class Redactor:
         if spans:
             text, count = _without(text, spans)
         for pattern in self._patterns:
-            if spans := _outside_notes(text, _matches(pattern, text)):
+            if pattern.search(text) is not None and (spans := _outside_notes(text, _matches(pattern, text))):
                 text, hits = _without(text, spans)
                 count += hits
         if self._hook is not None and name is not None:
