@@ -182,6 +182,22 @@ def test_what_a_killed_process_was_in_may_have_happened(kind: str, is_folded: bo
     assert "process died inside" in sections["How it ended"][0]
 
 
+def test_what_ended_inside_of_it_says_how_far_it_came() -> None:
+    """Of the innermost operation that was under way; that nothing follows is there where nothing does."""
+    sent = "session.record(localops.ActionEvent('http', params={'url': 'a.example'}, returns='sent'))"
+    facts, sections = after(
+        f"with session.operation('plan', kind='workflow'):\n    with session.operation('pay', kind='tool'):\n"
+        f"        with session.operation('post'):\n            {sent}\n        {sent}\n        die()"
+    )
+    assert [(one["last_inside"] or {}).get("name") for one in facts["under_way"]] == [None, "http"]
+    last = sections["Under way at the end"][-1]
+    assert re.fullmatch(
+        r"Inside it, action 'http' \('url=a.example'\) ended \S+ in, with the result 'sent'; "
+        r"nothing later is recorded\.",
+        last,
+    ), last
+
+
 def test_the_first_call_may_have_been_billed() -> None:
     """A run that was killed in it recorded no event that ended, but is not idle, and may have a cost."""
     programs.run(_INIT + "with session.operation('think', kind='llm', model='gpt-4o', prompt='why?'):\n    die()")

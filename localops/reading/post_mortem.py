@@ -253,7 +253,33 @@ class _PostMortem:
             "began": iso(one.at_ns),
             "seconds": max(0, self._seen.until_ns - one.at_ns) / 1e9,
             "ended_with_session": False,
+            "last_inside": self._last_inside(one),
         }
+
+    def _last_inside(self, one: Unfinished) -> Facts | None:
+        """Return what ended last inside an operation that did not end, and how long after it began."""
+        ended = self._ended_inside.get(one.id)
+        if ended is None:
+            return None
+        newest = next(row for row in self._last_rows if row.kind not in rows.BOOKS)
+        return {
+            **self._operation(ended.kind, ended.name, ended.model, ended.id, ended.agent),
+            "input": self._input_of(ended.id, ended.kind),
+            "result": self._preview(ended.seq, ended.kind, is_result=True),
+            "failed": ended.id in self._failed or bool(ended.failed),
+            "seconds_in": max(0, _ended(ended) - one.at_ns) / 1e9,
+            "is_last": ended is newest,
+        }
+
+    @cached_property
+    def _ended_inside(self) -> dict[bytes, Half]:
+        """The newest of the last rows that ended inside each operation without an end, by the innermost of these."""
+        newest: dict[bytes, Half] = {}
+        for one in filter(_is_ended_work, self._last_rows):
+            chain = (levels[-1] for levels in self._around(one.parent))
+            if (around := next((level for level in chain if level.phase == rows.OPEN), None)) is not None:
+                newest.setdefault(around.id, one)
+        return newest
 
     def _stopped(self, one: Unfinished) -> Facts:
         """Return an operation of a run before the last, which it did not outlast, and what came of it since."""
@@ -279,6 +305,7 @@ class _PostMortem:
                 "began": iso(_began(one)),
                 "seconds": max(0, one.at_ns - _began(one)) / 1e9,
                 "ended_with_session": True,
+                "last_inside": None,
             }
             for one in self._last_rows
             if one.cut_off
@@ -291,8 +318,7 @@ class _PostMortem:
     def _last_operation(self) -> Facts | None:
         """Return what ended last, among the last rows, with its result."""
         for one in self._last_rows:
-            is_work = one.kind not in rows.BOOKS and one.kind not in ("error", "agent") and one.name != "budget"
-            if one.phase == rows.DONE and is_work and not one.cut_off:
+            if _is_ended_work(one):
                 return {
                     **self._operation(one.kind, one.name, one.model, one.id, one.agent),
                     "failed": one.id in self._failed or bool(one.failed),
@@ -604,6 +630,11 @@ def _level(half: Half, names: dict[bytes | None, str]) -> Facts:
         "model": _short(half.model),
         "agent": names.get(half.agent),
     }
+
+
+def _is_ended_work(one: Half) -> bool:
+    is_work = one.kind not in rows.BOOKS and one.kind not in ("error", "agent") and one.name != "budget"
+    return one.phase == rows.DONE and is_work and not one.cut_off
 
 
 def _began(one: Half) -> int:

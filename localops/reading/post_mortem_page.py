@@ -254,9 +254,20 @@ def _under_way(findings: Facts) -> Iterator[Sentence]:
             yield [*what, f", {took} before the last row, and was under way when the process died{_open_end(one)}."]
         else:
             yield [*what, f", {took} before the last row, and has no end in the record{_open_end(one)}."]
+        if one["last_inside"] is not None:
+            yield _inside(one["last_inside"], is_running=is_running)
     rest = findings["under_way_count"] - sum(not one["ended_with_session"] for one in shown)
     if rest > 0:
         yield [f"And {output.counted(rest, 'operation')} more that began before these."]
+
+
+def _inside(last: Facts, *, is_running: bool) -> Sentence:
+    """Say how far an operation without an end came."""
+    given: Sentence = [" (", Recorded(last["input"]), ")"] if last["input"] else []
+    how = f" {'failed' if last['failed'] else 'ended'} {output.short_duration(_ns(last['seconds_in']))} in"
+    result: Sentence = [", with the result ", Recorded(last["result"])] if last["result"] else []
+    rest = "; nothing later is recorded." if last["is_last"] and not is_running else "."
+    return ["Inside it, ", *_named({**last, "agent": None}), *given, how, *result, rest]
 
 
 def _open_end(one: Facts) -> str:
