@@ -87,7 +87,6 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         _load_own_part(session.config)
         return (yield)
     finally:
-        gc.freeze()
         gc.enable()
 
 
@@ -110,6 +109,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
     """End the programs that hold libraries, and remove what the programs of the tests have left."""
     warm_programs.end()
     shutil.rmtree(config.stash[_KEPT], ignore_errors=True)
+    # pytest looks for garbage five times after this; once is enough in what all tests have left.
+    gc.collect()
+    gc.freeze()
 
 
 # What is shown depends on these; pytest-xdist sets COLUMNS to the width of its own output.
