@@ -1516,10 +1516,10 @@ def test_a_refused_row_that_is_alone_is_parked_too(collector: Collector) -> None
 
 
 @pytest.mark.parametrize(
-    ("takes_spans", "ok"),
-    [(True, True), (False, False)],
+    ("takes_spans", "step", "ok"),
+    [(True, "key", True), (False, "answer", False)],
 )
-def test_remote_test_does_not_hide_a_refusal(collector: Collector, takes_spans: bool, ok: bool) -> None:
+def test_remote_test_does_not_hide_a_refusal(collector: Collector, takes_spans: bool, step: str, ok: bool) -> None:
     """A back end that refuses the empty request gets a plain span, and its answer to that counts."""
     from localops_sync import remote_test
 
@@ -1528,8 +1528,8 @@ def test_remote_test_does_not_hide_a_refusal(collector: Collector, takes_spans: 
     collector.answer = lambda path, headers, body: TAKEN if takes_spans and _is_check(headers, body) else no
     with Sending(collector) as sending:
         findings = {each.step: each for each in remote_test.run(sending.remote, sending.reader, sending.folder)}
-    assert findings["key"].ok is ok
-    assert ("x-experiment-id is required" in findings["key"].message) is not ok
+    assert findings[step].ok is ok
+    assert ("x-experiment-id is required" in findings[step].message) is not ok
     assert [span.name for span in collector.spans()] == ["localops check"]
 
 
