@@ -104,8 +104,13 @@ class Views:
 
         Unless it `may_replace` it, raise NameTaken if that one has other filters.
         """
+        given = view.name
         view, redacted = self._without_secrets(view)
         with self._changing():
+            if view.name != given:
+                # It names another view than the one that has this name now.
+                taken = {each.name for each in self.all() if each.filters != view.filters}
+                view = replace(view, name=_free(view.name, taken))
             before = self.one(view.name)
             if before is not None and before.filters != view.filters and not may_replace:
                 by = f", saved by {before.by}" if before.by else ""

@@ -125,6 +125,10 @@ def test_views_whose_names_become_one_are_numbered(command: Command, as_json: As
         "w [redacted:pattern] (3)": {"tag": ["t2"]},
     }
     assert command("doctor", "--secrets")[0] == 0
+    # Saved now, another one does not take the place of these, and the same one does.
+    for _ in range(2):
+        assert as_json("views", "save", "w PINE-7", "--tag", "t7")["name"] == "w [redacted:pattern] (4)"
+    assert len(as_json("views", "list")["views"]) == 4
 
 
 @pytest.mark.usefixtures("recorded")
