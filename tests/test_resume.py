@@ -994,3 +994,24 @@ def test_a_note_in_a_result_that_an_earlier_scrub_left_is_not_given_back(effects
     with pytest.raises(localops.Uncertain, match="a scrub removed"):
         read("clean")
     assert effects == ["a [redacted:x] b", "clean"]
+
+
+def test_a_step_whose_name_was_scrubbed_is_found_again(effects: Effects, tmp_path: Path) -> None:
+    """With the steps inside of it: none of them runs twice."""
+    inner = effects.step(name="inner")
+
+    @tool(once=True, name="pay PINE-1234")
+    def pay(amount: int) -> int:
+        effects.append("paid")
+        return amount + int(inner(amount))
+
+    began = localops.init()
+    assert pay(5) == 7
+    began.end_session("Failure")
+    localops.api.client().close()
+    (tmp_path / "home" / "config.toml").write_text("redact = ['PINE-\\d+']\n")
+    assert scrub(str(tmp_path / "home"), "default").rows == 2
+    (tmp_path / "home" / "config.toml").unlink()
+    localops.resume(began.session_id)
+    assert (pay(5), effects) == (7, ["paid", 5])
+    assert (pay(6), effects) == (10, ["paid", 5, "paid", 6])

@@ -15,6 +15,7 @@ from itertools import count, islice
 
 from localops.clock import iso, new_id, now_ns
 from localops.encoding import encode, faithful
+from localops.encoding.redact import NOTE
 from localops.errors import StepError, Uncertain
 from localops.journal import rows
 from localops.output import say_once
@@ -102,6 +103,8 @@ class Steps:
             numbers.setdefault((step[0], step[1], step[2]), []).append(number)
         for key, known in numbers.items():
             self._slots[key] = sorted(known), count(max(known) + 1)
+        # A scrub may have removed a part of the name since.
+        self._scrubbed = [key for key in numbers if NOTE.search(key[1])]
 
     def take(self, kind: str, name: str, digest: str) -> Turn:
         """Return the turn of a call: its number is the lowest that no other call has."""
@@ -109,6 +112,8 @@ class Steps:
         around = path if session == self._recorder.session else ""
         key = around, self._recorder.writer.text(name), digest
         turn = Turn(kind, key[1], digest, around)
+        if self._scrubbed and key not in self._slots:
+            key = next((known for known in self._scrubbed if _is_same(known, key)), key)
         try:
             turn.take(*(self._slots.get(key) or self._slots.setdefault(key, ([], count(1)))))
             turn.recorded = self._recorded.get((*key, turn.number))
@@ -188,6 +193,14 @@ class Steps:
         )
         if not self._recorder.journal.append(row, sync=True):
             raise StepError(f"the decision about {turn.name}() could not be written: nothing was given back")
+
+
+def _is_same(known: tuple[str, str, str], key: tuple[str, str, str]) -> bool:
+    """Return whether a recorded step is this one, but for a part of its name that was scrubbed."""
+    # Late, as nearly no session has such a step.
+    from localops.transfer import scrubbed
+
+    return (known[0], known[2]) == (key[0], key[2]) and scrubbed.is_cut_text(key[1], known[1])
 
 
 def of(session: Session, name: str) -> Steps:

@@ -268,16 +268,16 @@ def _is_cut(old: Stored, new: Stored, is_file_cut: IsFileCut) -> bool:
     if old.kind != new.kind and old.kind in rows.OWN_KINDS:
         return False
     return (
-        all(_is_cut_text(getattr(old, name), getattr(new, name)) for name in ("kind", "name", "model"))
+        all(is_cut_text(getattr(old, name), getattr(new, name)) for name in ("kind", "name", "model"))
         and _is_cut_json(old.tags, new.tags, is_file_cut)
         and _is_cut_json(old.body, new.body, is_file_cut)
     )
 
 
-def _is_cut_text(old: str | None, new: str | None) -> bool:
+def is_cut_text(old: str | None, new: str | None) -> bool:
     """Return whether a text is another one with parts of it replaced by notes.
 
-    >>> _is_cut_text("my key sk-123", "my key [redacted:openai]"), _is_cut_text("paid 5", "paid 6")
+    >>> is_cut_text("my key sk-123", "my key [redacted:openai]"), is_cut_text("paid 5", "paid 6")
     (True, False)
     """
     if old is None or new is None or old == new:
@@ -301,7 +301,7 @@ def _is_cut_json(old: str | None, new: str | None, is_file_cut: IsFileCut) -> bo
     try:
         was, now = encode.loads(old), encode.loads(new)
     except ValueError:
-        return _is_cut_text(old, new)
+        return is_cut_text(old, new)
     if isinstance(was, dict) and isinstance(now, dict):
         # The number of secrets that were removed is counted there.
         was.pop("notes", None)
@@ -315,12 +315,12 @@ def _is_cut_json(old: str | None, new: str | None, is_file_cut: IsFileCut) -> bo
 
 def _is_cut_value(was: Any, now: Any, is_file_cut: IsFileCut) -> bool:
     if (old := recorded.octets(was)) is not None and (new := recorded.octets(now)) is not None:
-        return was.keys() == now.keys() and _is_cut_text(old.decode("latin-1"), new.decode("latin-1"))
+        return was.keys() == now.keys() and is_cut_text(old.decode("latin-1"), new.decode("latin-1"))
     if isinstance(was, dict) and isinstance(now, dict):
         if (is_other := _names_other_file(was, now)) and not is_file_cut(was["$blob"], now["$blob"]):
             return False
         return len(was) == len(now) and all(
-            _is_cut_text(key, new_key)
+            is_cut_text(key, new_key)
             and (
                 (is_other and (key == "$blob" or (key == "$len" and type(new_value) is int)))
                 or _is_cut_value(value, new_value, is_file_cut)
@@ -333,7 +333,7 @@ def _is_cut_value(was: Any, now: Any, is_file_cut: IsFileCut) -> bool:
         if isinstance(was, str):
             if _BLOB.fullmatch(was) and _BLOB.fullmatch(now):
                 return is_file_cut(was.removeprefix("blob:"), now.removeprefix("blob:"))
-            return _is_cut_text(was, now)
+            return is_cut_text(was, now)
         return bool(NOTE.fullmatch(now))
     # 1, 1.0 and true are equal, and not the same.
     return type(was) is type(now) and bool(was == now)
