@@ -168,7 +168,7 @@ def _remote(project: Project, remote: remotes.Remote) -> dict[str, Any]:
     return {
         "remote": remote.name,
         "metadata_only": remote.metadata_only,
-        "rows_waiting": waits.rows,
+        "rows_waiting": waits.rows + waits.scrubbed,
         "bytes_waiting": waits.bytes + files,
         "oldest_waiting": None if waits.oldest_ns is None else events.iso(waits.oldest_ns),
         "oldest_waiting_ns": waits.oldest_ns,

@@ -73,6 +73,7 @@ class Waiting:
     bytes: int
     oldest_ns: int | None
     parked: int
+    scrubbed: int  # rows that the remote has as they were before a scrub, and gets again
 
 
 @dataclass(frozen=True)
@@ -150,11 +151,14 @@ class Ledger:
         """Return how much the remote lacks."""
         measured = [self.ask("waiting", first=first, last=last)[0] for first, last in self.gaps()]
         oldest = [since for _, _, since in measured if since is not None]
+        parked = self.parked()
+        scrubs = sum(row.is_scrubbed for row in parked)
         return Waiting(
             sum(rows for rows, _, _ in measured),
             sum(size or 0 for _, size, _ in measured),
             min(oldest, default=None),
-            len(self.parked()),
+            len(parked) - scrubs,
+            scrubs,
         )
 
     def waiting_files(self) -> int:

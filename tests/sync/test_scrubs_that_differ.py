@@ -106,6 +106,10 @@ def test_rows_that_wait_for_the_next_sync_are_no_fault(
         cli.main(["parked", "list", "--home", sender.home])
     out = capsys.readouterr().out
     assert ("upgrade" in out, "waits for sync" in out) == (False, True)
+    with pytest.raises(SystemExit):
+        cli.main(["status", "--home", sender.home, "--json"])
+    [remote] = json.loads(capsys.readouterr().out)["projects"][0]["remotes"]
+    assert (remote["rows_waiting"], remote["parked"]) == (6, 0)
     _unpark(sender, drop=True)
     assert sender.sync().code == exit_codes.DONE
     assert not _holds(there, "PINE-1")
