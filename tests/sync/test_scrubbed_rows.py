@@ -365,6 +365,8 @@ def test_a_file_scrubbed_with_different_rules(
         "3 rows are on the hub with other contents; the next sync offers them again, and parks what the hub refuses"
     ]
     assert "3 rows parked here and on the hub with other contents" in first.sync(verify=True).message
+    # Nothing that it removed is there: it names another file.
+    assert {each.reason for each in first.ledger().parked()} == {scrubbed.MORE}
     assert _holds(there, removed) == _holds(there, other) == []
 
 
