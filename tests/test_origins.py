@@ -48,11 +48,11 @@ def test_the_call_that_returned_it_is_named() -> None:
         facts = post_mortem.of(project.name, project.snapshot(id), project.reader)
         [(at,)] = project.reader.ask("select seq from event where id = ?", (find.id.bytes,))
     assert origin["seq"] == at
-    event = f"(event {at}, {str(find.id)[:23]})"
+    event = f"(`localops show {facts['session_id']} --event {str(find.id)[:23]}`)"
     page = {title: [plain(one) for one in sentences] for title, sentences in post_mortem_page.sections(facts)}
-    sentence = f"The argument 'customer' ('{ID}') was returned by tool 'find_customer' {event}."
-    assert sentence in page["The first error"]
-    assert f"- The argument `customer` (`{ID}`) was returned by `tool` `find_customer` {event}." in (
+    sentence = f"The argument 'customer' ('{ID}') was returned by tool 'find_customer' with 'email=a@example.com' "
+    assert sentence + event + "." in page["The first error"]
+    assert sentence.replace("'", "`").replace("by tool", "by `tool`") + event in "".join(
         post_mortem_page.markdown(facts)
     )
 

@@ -516,6 +516,7 @@ class _PostMortem:
                     "value": _short(str(one.value)),
                     "kind": _short(one.kind),
                     "name": _short(one.name),
+                    "input": self._input_of(one.id, one.kind),
                     "id": facts.full_id(one.id),
                     "seq": one.seq,
                 }

@@ -36,9 +36,9 @@ def sections(findings: Facts) -> list[Section]:
         ("Under way when an earlier run ended", list(_stopped(findings))),
         ("Under way now" if findings["how"] == "running" else "Under way at the end", list(_under_way(findings))),
         ("The last things", list(_last(findings))),
-        ("The first error", list(_error(findings["first_error"]))),
+        ("The first error", list(_error(findings, "first_error"))),
         ("What the errors have in common", list(_common(findings["common"]))),
-        ("The error that ended it", list(_error(findings["last_error"]))),
+        ("The error that ended it", list(_error(findings, "last_error"))),
         ("What it spent for nothing", list(_waste(findings))),
         ("If it is resumed", list(_steps(findings["steps"]))),
         ("The record", list(_record(findings))),
@@ -330,8 +330,8 @@ def _with(text: str) -> Sentence:
 # Errors
 
 
-def _error(error: Facts | None) -> Iterator[Sentence]:
-    if error is None:
+def _error(findings: Facts, which: str) -> Iterator[Sentence]:
+    if (error := findings[which]) is None:
         return
     at = f", {output.short_duration(_ns(error['seconds_in']))} in, at {_when(error['at'])} UTC."
     if error["message"] is None and error["same"] is None:
@@ -341,7 +341,7 @@ def _error(error: Facts | None) -> Iterator[Sentence]:
         message: Sentence = [": ", Recorded(error["message"])] if error["message"] else []
         yield [Word(error["type"] or "error"), *message, at]
     yield from _where(error)
-    yield from map(_origin, error["origins"])
+    yield from (_origin(one, findings["session_id"]) for one in error["origins"])
     where = error["where"]
     if error["outcome"] == "caught":
         yield ["Caught: ", *_named(where), " around it ended without failing."]
@@ -396,8 +396,8 @@ def _where(error: Facts) -> Iterator[Sentence]:
     yield [*sentence, *_with(error["input"]), "."]
 
 
-def _origin(one: Facts) -> Sentence:
-    """Say which call returned an argument; the page makes a link of the event's number."""
+def _origin(one: Facts, session: str) -> Sentence:
+    """Say which call returned an argument; the page makes a link of the command (`web/why.js`)."""
     argument: Sentence = ["The argument ", Recorded(one["argument"])] if one["argument"] else ["Its argument"]
     returned = [
         " (",
@@ -407,7 +407,7 @@ def _origin(one: Facts) -> Sentence:
         " ",
         Recorded(one["name"] or "(nameless)"),
     ]
-    return [*argument, *returned, f" (event {one['seq']}, {one['id'][:23]})."]
+    return [*argument, *returned, *_with(one["input"]), f" (`localops show {session} --event {one['id'][:23]}`)."]
 
 
 def _again(again: Facts | None) -> Iterator[Sentence]:

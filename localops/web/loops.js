@@ -69,7 +69,7 @@ export function loops(one, { onKnown, open }) {
     }
   };
   const show = (facts) => {
-    inside.replaceChildren(...facts.page.map(section));
+    inside.replaceChildren(...facts.page.map((each) => section(each)));
     box.hidden = !facts.page.length;
     onKnown(facts.loops);
     if (location.hash === "#loops") open();

@@ -6,8 +6,10 @@ const TITLE = "How it ended, and why";
 
 /** Put the post-mortem into an element. */
 async function fill(inside, select) {
-  const { page } = await ask(`sessions/${data.session_id}/why`);
-  inside.replaceChildren(...page.map((each) => section(each, select)));
+  const { page, first_error, last_error } = await ask(`sessions/${data.session_id}/why`);
+  const origins = [first_error, last_error].flatMap((error) => error?.origins ?? []);
+  const numbers = new Map(origins.map(({ id, seq }) => [id.slice(0, 23), seq]));
+  inside.replaceChildren(...page.map((each) => section(each, numbers, select)));
 }
 
 const loading = () => make("p", { class: "faint" }, "Loading…");
@@ -41,20 +43,21 @@ export function whyCard(select) {
   return make("section", { id: "story", "aria-labelledby": title.id, tabindex: 0 }, title, inside);
 }
 
-/** Return a part of a page of sentences. */
-export const section = ({ title, sentences }, select) =>
+/** Return a part of a page of sentences, with links to the events whose numbers are given by id. */
+export const section = ({ title, sentences }, numbers = new Map(), select = undefined) =>
   make(
     "div",
     {},
     make("h3", {}, title),
-    sentences.map((sentence) => make("p", {}, ...linked(sentence, select))),
+    sentences.map((sentence) => make("p", {}, ...linked(sentence, numbers, select))),
   );
 
-/** Return the parts of a sentence, with a link for each event that it names by number and id. */
-const linked = (sentence, select) =>
-  sentence
-    .split(/(event \d+(?=, [0-9a-f-]{23}\)))/)
-    .map((part, number) => (number % 2 ? link(part, Number(part.slice(6)), select) : part));
+/** Return the parts of a sentence, with a link in place of each command that shows an event of these numbers. */
+const linked = (sentence, numbers, select) =>
+  sentence.split(/(`localops show [0-9a-f-]+ --event [0-9a-f-]{23}`)/).map((part, place) => {
+    const seq = place % 2 ? numbers.get(part.slice(-24, -1)) : undefined;
+    return seq === undefined ? part : link(`event ${seq}`, seq, select);
+  });
 
 const link = (label, seq, select) =>
   make(
