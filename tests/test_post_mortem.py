@@ -273,6 +273,9 @@ def test_a_caught_error_and_what_came_after() -> None:
     assert (error["outcome"], error["where"]["name"]) == ("caught", "patient")
     assert error["same"]["later"] == 1
     assert {**error["again"], "within_rows": None} == {
+        "kind": "tool",
+        "name": "fetch",
+        "model": None,
         "calls": 3,
         "failed": 2,
         "next_failed": True,
@@ -280,7 +283,33 @@ def test_a_caught_error_and_what_came_after() -> None:
         "within_rows": None,
     }
     assert "Caught: operation 'patient' around it ended without failing." in sections["The first error"]
-    assert "Such a call was made 3 times more; 2 of these calls failed." in sections["The first error"]
+    again = "'fetch' was called 3 times more; 2 of these calls failed. The next, with the same arguments, failed."
+    assert again in sections["The first error"]
+
+
+def test_a_run_that_went_on_says_with_what() -> None:
+    """With what began after the error, of its agent if that went on; a parallel step began before it."""
+    facts, sections = after(
+        _FETCH + "@agent(name='Reader')\nclass R:\n    def run(self): fetch('a')\n"
+        "    def go_on(self): fetch('b', False)\n"
+        "reader = R()\nwith session.operation('beside'):\n    pass\n"
+        "try: reader.run()\nexcept TimeoutError: pass\n"
+        "with session.operation('log'): pass\nreader.go_on(); session.end_session('Success')"
+    )
+    assert facts["first_error"]["outcome"] == "left"
+    assert "No recorded operation caught it." in sections["The first error"]
+    went_on = next(line for line in sections["The first error"] if line.startswith("The run went on"))
+    assert went_on.startswith("The run went on after it: the next step was tool 'fetch', ")
+    assert sections["The first error"][-1] == "'fetch' was called once more, with other arguments, and did not fail."
+
+
+def test_an_error_that_nothing_follows_may_have_been_caught() -> None:
+    """The record cannot say it."""
+    session = localops.start_session()
+    session.record(localops.ErrorEvent(trigger_event=localops.ToolEvent("pay"), exception=ValueError("refused")))
+    session.end_session("Fail")
+    unknown = "No recorded operation caught it; whether the program caught it is not recorded."
+    assert unknown in page(found())["The first error"]
 
 
 def test_an_error_of_the_same_type_that_says_something_else_is_another() -> None:
@@ -289,7 +318,7 @@ def test_an_error_of_the_same_type_that_says_something_else_is_another() -> None
     assert (facts["first_error"]["message"], facts["last_error"]["message"]) == ("a is late", "b is late")
     assert (facts["first_error"]["outcome"], facts["last_error"]["outcome"]) == ("left", "ended the run")
     assert facts["first_error"]["same"]["later"] == 0
-    assert "not recorded" in sections["The first error"][2]
+    assert sections["The first error"][3].startswith("The run went on after it: the next step was tool 'fetch', ")
 
 
 def test_an_error_that_another_followed() -> None:

@@ -415,6 +415,7 @@ class _PostMortem:
             "input": self._input_of(failed.id, failed.kind) if failed else "",
             "origins": self._origins(chain, body.get("details")),
             **self._what_followed(one, chain),
+            "next": self._next(one),
             "thread": self._threads.get(one.seq),
             "same": self._same(one) if is_error else None,
             "again": self._again(one, failed) if failed and failed.kind not in ("error", "agent") else None,
@@ -449,6 +450,15 @@ class _PostMortem:
         is_exit = one.kind != "error" and self._how() in ("exit code", "signal")
         outcome = "ended the run" if is_fatal or is_exit else "ended a thread" if one.seq in self._threads else "left"
         return {"outcome": outcome, "where": None, "replaced_by": None}
+
+    def _next(self, one: Trouble) -> Facts | None:
+        """Return what began first after an error: of the same agent, or else of any."""
+        bounds = {"after": one.seq, "many": _AFTER, "since": one.at_ns, "agent": one.agent}
+        for following in (Half(*row) for row in self._ask("begun_after", **bounds)):
+            seconds = max(0, _began(following) - one.at_ns) / 1e9
+            named = self._operation(following.kind, following.name, following.model, following.id, following.agent)
+            return {**named, "seconds_later": seconds}
+        return None
 
     def _same(self, one: Trouble) -> Facts:
         """Return how often the same type with the same message came later."""
@@ -533,6 +543,9 @@ class _PostMortem:
         is_failed = [bool(has_failed) or id in self._failed for id, has_failed in following]
         before, then = self._args(failed.id), self._args(following[0][0]) if following else None
         return {
+            "kind": _short(failed.kind),
+            "name": _short(failed.name),
+            "model": _short(failed.model),
             "calls": len(following),
             "failed": sum(is_failed),
             "next_failed": is_failed[0] if following else None,

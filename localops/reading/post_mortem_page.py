@@ -342,6 +342,18 @@ def _error(findings: Facts, which: str) -> Iterator[Sentence]:
         yield [Word(error["type"] or "error"), *message, at]
     yield from _where(error)
     yield from (_origin(one, findings["session_id"]) for one in error["origins"])
+    yield from _outcome(error)
+    yield from _again(error["again"])
+    if error["same"] and error["same"]["later"]:
+        later = output.counted(error["same"]["later"], "more error", "more errors")
+        yield [f"{later} with the same type and message came later, the last at {_when(error['same']['last'])} UTC."]
+    if error["same"] and error["same"]["of_type"]:
+        later = output.counted(error["same"]["of_type"], "more error", "more errors")
+        yield [f"{later} of the same type came later with other messages."]
+
+
+def _outcome(error: Facts) -> Iterator[Sentence]:
+    """Say how far an error came, and what the run went on with."""
     where = error["where"]
     if error["outcome"] == "caught":
         yield ["Caught: ", *_named(where), " around it ended without failing."]
@@ -354,15 +366,16 @@ def _error(findings: Facts, which: str) -> Iterator[Sentence]:
     elif error["outcome"] == "ended a thread":
         thread: Sentence = ["thread ", Recorded(error["thread"])] if error["thread"] else ["a thread"]
         yield ["Nothing caught it: it ended ", *thread, ", and the program went on."]
+    elif error["outcome"] == "left" and (following := error["next"]) is not None:
+        yield ["No recorded operation caught it."]
+        later = output.short_duration(_ns(following["seconds_later"]))
+        yield [
+            "The run went on after it: the next step was ",
+            *_named({**following, "agent": None}),
+            f", {later} later.",
+        ]
     else:
         yield [_OUTCOMES[error["outcome"]]]
-    yield from _again(error["again"])
-    if error["same"] and error["same"]["later"]:
-        later = output.counted(error["same"]["later"], "more error", "more errors")
-        yield [f"{later} with the same type and message came later, the last at {_when(error['same']['last'])} UTC."]
-    if error["same"] and error["same"]["of_type"]:
-        later = output.counted(error["same"]["of_type"], "more error", "more errors")
-        yield [f"{later} of the same type came later with other messages."]
 
 
 def _common(common: Facts | None) -> Iterator[Sentence]:
@@ -416,21 +429,21 @@ def _again(again: Facts | None) -> Iterator[Sentence]:
     if not again["calls"]:
         yield ["The call was not tried again."]
         return
-    same = {
-        True: "with the same arguments",
-        False: "with other arguments",
-    }
-    times = output.counted(again["calls"], "time")
+    calls, failed, became = again["calls"], again["failed"], "failed" if again["next_failed"] else "did not fail"
     within = f", in the {output.counted(again['within_rows'], 'row')} after it" if again["within_rows"] else ""
-    all_failed = again["failed"] == again["calls"]
-    which = "all" if all_failed else output.count(again["failed"])
-    failed = f"; {which} of these calls failed" if again["calls"] > 1 else ""
-    yield [f"Such a call was made {times} more{within}{failed}."]
-    became = "failed" if again["next_failed"] else "did not fail"
-    if again["next_same"] is None:
-        yield [f"The next call {became}; whether it had the same arguments is not recorded."]
-    else:
-        yield [f"The next call, {same[again['next_same']]}, {became}."]
+    given = {True: ", with the same arguments,", False: ", with other arguments,", None: ""}[again["next_same"]]
+    unknown = "; whether with the same arguments is not recorded" if again["next_same"] is None else ""
+    name = again["name"] or again["model"]
+    what: Sentence = [Recorded(name), " was called"] if name else ["Such a call was made"]
+    if calls == 1:
+        yield [*what, f" once more{within}{given} and {became}{unknown}."]
+        return
+    which = "all" if failed == calls else output.count(failed) if failed else "none"
+    yield [
+        *what,
+        f" {output.count(calls)} times more{within}; {which} of these calls failed. ",
+        f"The next{given} {became}{unknown}.",
+    ]
 
 
 # The rest

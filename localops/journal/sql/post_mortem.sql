@@ -86,6 +86,18 @@ where e.kind = 'llm'
 order by e.seq desc
 limit :few;
 
+-- begun_after --
+-- What began after a time, among the :many rows after a seq: of one agent, or else of any.
+select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed
+from {page_after}
+cross join event e on e.seq = page.at
+where e.kind not in ({books})
+  and e.kind not in ('error', 'agent')
+  and e.name is not 'budget'
+  and coalesce(e.start_ns, e.at_ns) >= :since
+order by e.agent is not :agent, e.seq
+limit 1;
+
 -- calls_after --
 -- The calls of one name that ended among the :many rows after a seq.
 select e.seq, e.id, e.failed
