@@ -59,10 +59,10 @@ def check(
 ) -> None:
     """Check a run against limits and a baseline; the exit code is 3 if it breaks one.
 
-    Limits with a + are relative to the baseline. A run that is still running, has no end or lost events breaks a
-    rule, and so does a cost that is only a lower bound. A run that is Indeterminate breaks none: a program that ends
-    with `raise SystemExit(1)` and an open session is one, as its exit code is not known. Ids and times that differ in
-    each run do not count as arguments.
+    Limits with a + are relative to the baseline. A run that is still running, whose process died, or that lost events
+    breaks a rule, and so does a cost that is only a lower bound; one that exited with an open session, such as by
+    `raise SystemExit(1)`, breaks none, as whether it succeeded is not known. Ids and times that differ in each run do
+    not count as arguments.
     """
     common.at_most_one(json=as_json, format=form != "text")
     limits = run_gate.limits(
@@ -140,9 +140,14 @@ def _print(run: Measured, verdicts: Sequence[Verdict]) -> None:
     for verdict in verdicts:
         if verdict.reason:
             print(common.styled(output.clean(f"! {_rule(verdict)}: {verdict.reason}"), "red"))
-    if run.state == _UNSURE:
+    if _left_open(run):
         print(common.styled(f"! {_NOT_KNOWN}", "yellow"))
     print(common.styled(_title(verdicts), "green" if all(v.passed for v in verdicts) else "red"))
+
+
+def _left_open(run: Measured) -> bool:
+    """Return whether the program exited and left its session open; one that was killed had no chance to end it."""
+    return run.state == _UNSURE and run.duration_at_least is None
 
 
 def _rule(verdict: Verdict) -> str:
@@ -157,5 +162,5 @@ def _markdown(run: Measured, verdicts: Sequence[Verdict]) -> str:
     ]
     table = markdown.table(rows, ("", "rule", "run", "limit", "baseline", "why"), align="llrrrl")
     name = markdown.cell(run.name or "unnamed")
-    state = f"\n\n⚠️ {_NOT_KNOWN}" if run.state == _UNSURE else ""
+    state = f"\n\n⚠️ {_NOT_KNOWN}" if _left_open(run) else ""
     return f"### {mark} {_title(verdicts)}: {name} {run.session_id[:13]}\n\n{table}{state}"

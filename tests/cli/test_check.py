@@ -230,8 +230,8 @@ def test_a_run_that_lost_events_does_not_pass(journal: Journal, check: Check) ->
     assert (code, rules["complete"]["reason"]) == (3, "2 events were lost")
 
 
-def test_a_killed_run_does_not_pass(check: Check) -> None:
-    """Its figures are those up to where it died."""
+def test_a_killed_run_does_not_pass(check: Check, command: Command) -> None:
+    """Its figures are those up to where it died; how to end a session is no advice for it."""
     code = "import localops, os, signal\nlocalops.init()\nlocalops.record(localops.ActionEvent('a'))\n"
     programs.run(f"{code}os.kill(os.getpid(), signal.SIGKILL)")
     status, rules = check("--max-cost", "1", "--max-duration", "1h")
@@ -240,6 +240,8 @@ def test_a_killed_run_does_not_pass(check: Check) -> None:
     assert not rules["max_duration"]["passed"]
     assert rules["max_duration"]["value"].startswith("at least ")
     assert rules["max_duration"]["reason"] == "only a lower bound: it has no end"
+    for form in ("text", "md"):
+        assert "end_session()" not in command("check", "--max-cost", "1", "--format", form)[1]
 
 
 def test_a_run_whose_child_was_killed_in_a_tool_does_not_pass(check: Check) -> None:
