@@ -59,7 +59,9 @@ LAYERS = """
     erasing file_search
     loops call_query
     call_facts call_speeds group_diff
-    doctor usage run_diff run_gate sentences waste
+    sentences
+    uncounted
+    doctor usage run_diff run_gate waste
     post_mortem waste_page waste_tables
     post_mortem_page
     budget writer seen_calls own_scores loop_watch

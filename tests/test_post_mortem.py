@@ -225,6 +225,24 @@ def test_an_unpriced_run_has_no_amount() -> None:
     assert "$0.00 + ?" not in command("analytics", "--by", "session")
 
 
+def test_a_call_that_failed_without_token_counts_lacks_no_price() -> None:
+    """Its model has one; it is named, beside what other calls cost, and beside those of a model without a price."""
+    session = localops.start_session()
+    failed = localops.LLMEvent(model="gpt-4o", prompt="hi")
+    session.record(localops.ErrorEvent(trigger_event=failed, exception=TimeoutError("late")))
+    why = "1 LLM call ('gpt-4o') failed without token counts."
+    assert page(found())["What it did"][1] == f"Its cost is not known: {why}"
+    session.record(localops.LLMEvent(model="mystery", prompt_tokens=9, completion_tokens=1))
+    lines = page(found())["What it did"]
+    assert lines[1] == "Its cost is unpriced: 1 call has no price. It had 9 tokens in and 1 out."
+    why = "The cost of 1 LLM call ('gpt-4o') is not known: it failed without token counts."
+    assert lines[2] == why
+    session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=10, completion_tokens=2))
+    session.end_session("Fail")
+    lines = page(found())["What it did"]
+    assert lines[1:3] == ["It cost at least $0.000045, for 19 tokens in and 3 out.", why]
+
+
 @pytest.mark.parametrize("value", ["[]", "{}", "''", "None", "0"])
 def test_an_empty_result_is_a_result(value: str) -> None:
     """None is what a function without a result returns."""

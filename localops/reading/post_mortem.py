@@ -14,7 +14,18 @@ from localops.encoding import encode
 from localops.errors import Uncertain
 from localops.journal import participants, rows
 from localops.journal.sql import statements
-from localops.reading import analytics, common_input, facts, origins, previews, recorded_steps, session_state, waste
+from localops.reading import (
+    analytics,
+    common_input,
+    facts,
+    origins,
+    previews,
+    recorded_steps,
+    session_state,
+    uncounted,
+    waste,
+)
+from localops.reading.uncounted import Uncounted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -231,6 +242,7 @@ class _PostMortem:
         agents = analytics.under_names(self._reader, parts["agent_id"][:SHOWN])
         return {
             **facts.totals(seen.totals, open_calls=seen.open_calls > 0),
+            "uncounted": self._uncounted(),
             "agents": [{"name": _short(part.value), "events": part.events} for part in agents],
             "agents_count": len(parts["agent_id"]),
             "models": [{"name": _short(one.value), "calls": one.events} for one in parts["model"][:SHOWN]],
@@ -240,6 +252,20 @@ class _PostMortem:
             ],
             "tools_count": len(parts["tool"]),
         }
+
+    def _uncounted(self) -> Facts | None:
+        """Return the LLM calls whose cost is not known because they have no token counts."""
+        if not self._seen.totals.unpriced:
+            return None
+        bounds = {"head": self._head, "tail": self._tail}
+        calls = self._ask("uncounted", many=_TROUBLES, **bounds)
+        priced = dict(self._ask("prices_of_ids", ids=_hex(id for id, *_ in calls), **bounds)) if calls else {}
+        without = [
+            Uncounted(_short(name), _short(model), bool(failed) or id in self._failed)
+            for id, name, model, failed in calls
+            if id not in priced
+        ]
+        return uncounted.of(without) if without else None
 
     # The end
 

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime
 
 from localops import output
-from localops.reading import loops, recorded_steps, waste_page
+from localops.reading import loops, recorded_steps, uncounted, waste_page
 from localops.reading.markdown import code
 from localops.reading.sentences import Recorded, Word, marked, plain
 
@@ -181,10 +181,7 @@ def _done(findings: Facts) -> Iterator[Sentence]:
     ]
     yield [f"{', '.join(counts)}; {output.counted(done['failed'], 'call or operation', 'calls or operations')} failed."]
     if done["llm_calls"] or done["cost_nano"]:
-        if done["cost_nano"] or not done["unpriced"]:
-            yield [f"It cost {_cost(done)}, for {_tokens(done)}."]
-        else:
-            yield [f"Its cost is {_cost(done)}. It had {_tokens(done)}."]
+        yield from _costs(done)
     yield from _open_cost(findings)
     tools = [
         (one["name"] or "(nameless)", one["calls"], f", {output.count(one['failed'])} failed" if one["failed"] else "")
@@ -220,6 +217,23 @@ def _list(title: str, parts: Sequence[tuple[Any, int, str]], count: int) -> Iter
 
 def _cost(figures: Facts) -> str:
     return output.money_in_words(figures["cost_nano"], figures["unpriced"], at_least=figures["cost_at_least"])
+
+
+def _costs(done: Facts) -> Iterator[Sentence]:
+    """Say what it cost, and which calls have no cost: where token counts are missing, a price would not help."""
+    calls = done["uncounted"]
+    without_price = done["unpriced"] - (calls["calls"] if calls else 0)
+    if calls and not done["cost_nano"] and without_price <= 0:
+        had = f" It had {_tokens(done)}." if done["tokens_in"] or done["tokens_out"] else ""
+        yield ["Its cost is not known: ", *uncounted.which(calls), f" {uncounted.why(calls)}.{had}"]
+        return
+    if done["cost_nano"] or not done["unpriced"]:
+        yield [f"It cost {_cost(done)}, for {_tokens(done)}."]
+    else:
+        yield [f"Its cost is {_cost({**done, 'unpriced': without_price})}. It had {_tokens(done)}."]
+    if calls:
+        first, *rest = uncounted.cost_of(calls)
+        yield [first.replace("the", "The", 1), *rest, "."]
 
 
 def _open_cost(findings: Facts) -> Iterator[Sentence]:

@@ -14,8 +14,10 @@ from decimal import Decimal
 
 from localops import host, output
 from localops.errors import ConfigError
-from localops.reading import facts
+from localops.reading import facts, uncounted
 from localops.reading.alignment import align
+from localops.reading.sentences import plain
+from localops.reading.uncounted import Uncounted
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,6 +48,8 @@ if TYPE_CHECKING:
         cost_nano: int
         cost_at_least: str | None
         """Why the cost is only a lower bound, if it is one."""
+        lacks_price: bool
+        """Whether a model without a price is one of the reasons."""
         tokens_at_least: str | None
         duration_at_least: str | None
         """Why it may have lasted longer, if it may."""
@@ -67,8 +71,8 @@ else:
     Tool = namedtuple("Tool", "name arguments")
     Measured = namedtuple(
         "Measured",
-        "session_id name state duration_ns calls llm_calls tool_calls tokens cost_nano cost_at_least tokens_at_least "
-        "duration_at_least errors tools incomplete",
+        "session_id name state duration_ns calls llm_calls tool_calls tokens cost_nano cost_at_least lacks_price "
+        "tokens_at_least duration_at_least errors tools incomplete",
     )
     Verdict = namedtuple("Verdict", "rule passed value limit baseline reason")
 
@@ -87,7 +91,11 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
     """Return the figures of a run; `waiting` rows of its project are in no figure yet."""
     totals, standing = seen.totals, seen.standing
     open_calls = output.counted(seen.open_calls, "call never ended", "calls never ended") if seen.open_calls else None
-    unpriced = f"no price for {output.counted(totals.unpriced, 'call')}" if totals.unpriced else None
+    calls = _uncounted(steps) if totals.unpriced else []
+    not_counted = plain(uncounted.cost_of(uncounted.of(calls))) if calls else None
+    # Of a long session, only the first steps are known.
+    without_price = max(0, totals.unpriced - len(calls))
+    unpriced = f"no price for {output.counted(without_price, 'call')}" if without_price else None
     return Measured(
         session_id=facts.full_id(seen.id),
         name=seen.story.name,
@@ -98,7 +106,8 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
         tool_calls=totals.tools,
         tokens=totals.tokens_in + totals.tokens_out,
         cost_nano=totals.cost,
-        cost_at_least=", ".join(filter(None, (unpriced, open_calls))) or None,
+        cost_at_least=", ".join(filter(None, (unpriced, not_counted, open_calls))) or None,
+        lacks_price=without_price > 0,
         tokens_at_least=open_calls,
         duration_at_least="it has no end" if seen.is_cut_off else "it is still running" if seen.is_running else None,
         # A call that failed without an error, or a program that exited with a code, is an error too.
@@ -106,6 +115,13 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
         tools=[Tool(step.name, f"{step.given & (1 << 64) - 1:016x}") for step in steps.tools],
         incomplete=_incomplete(seen, steps, waiting),
     )
+
+
+def _uncounted(steps: Steps) -> list[Uncounted]:
+    """Return the LLM calls without a cost that came without token counts."""
+    calls = (step for step in steps.all if step.kind == "llm" and step.end_ns is not None and step.cost is None)
+    without = (step for step in calls if step.tokens_in is None and step.tokens_out is None)
+    return [Uncounted(step.name, step.model, step.failed) for step in without]
 
 
 def _incomplete(seen: Snapshot, steps: Steps, waiting: int) -> str | None:
@@ -198,6 +214,7 @@ def _measured(document: dict[str, Any]) -> Measured:
         state=str(document.get("state")),
         **figures,
         cost_at_least=str(cost_at_least) if cost_at_least else None,
+        lacks_price=False,  # what it lacks is no advice for the run
         tokens_at_least=str(tokens_at_least) if tokens_at_least else None,
         duration_at_least=None,  # a run that has no end is no baseline
         tools=tools,
@@ -312,7 +329,7 @@ def _within(name: str, limit: Limit, run: Measured, baseline: Measured | None, a
     if value > most:
         reason = f"{figure.text(value - most)} over the limit"
     elif at_least:
-        priced = "run `localops prices set`, or " if run.cost_at_least != run.tokens_at_least else ""
+        priced = "run `localops prices set`, or " if run.lacks_price else ""
         advice = f"; {priced if name == 'max_cost' else ''}give --allow-unpriced" if name != "max_duration" else ""
         reason = f"only a lower bound: {at_least}{advice}"
     return Verdict(

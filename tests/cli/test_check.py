@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 import localops
+from localops import ErrorEvent, LLMEvent
 from localops.journal.journal import Journal
 from localops.journal.rows import id_text
 from tests import programs
@@ -164,7 +165,28 @@ def test_a_cost_without_a_price_does_not_pass(journal: Journal, check: Check, ba
     assert rules["max_tokens"]["passed"]
     assert "only a lower bound: no price for 1 call" in rules["max_cost"]["reason"]
     assert rules["max_cost"]["value"] == "at least $0.00"
+    assert "localops prices set" in rules["max_cost"]["reason"]
     assert check("--max-cost", "0.05", "--allow-unpriced")[0] == 0
+
+
+def test_a_price_is_no_advice_for_a_call_without_token_counts(check: Check) -> None:
+    """A call that failed has none; one that did not fail, and one of a model without a price, are named apart."""
+    session = localops.start_session()
+    failed = LLMEvent(model="gpt-4.1", prompt="Write.")
+    session.record(ErrorEvent(trigger_event=failed, exception=TimeoutError("no answer")))
+    reason = check("--max-cost", "1")[1]["max_cost"]["reason"]
+    assert reason == (
+        "only a lower bound: the cost of 1 LLM call ('gpt-4.1') is not known: it failed without token counts; "
+        "give --allow-unpriced"
+    )
+    session.record(LLMEvent(model="own-model", prompt_tokens=5, completion_tokens=1))
+    session.record(LLMEvent(model="gpt-4o"))
+    session.end_session("Success")
+    reason = check("--max-cost", "1")[1]["max_cost"]["reason"]
+    assert reason == (
+        "only a lower bound: no price for 1 call, the cost of 2 LLM calls ('gpt-4.1', 'gpt-4o') is not known: "
+        "they came without token counts; run `localops prices set`, or give --allow-unpriced"
+    )
 
 
 @pytest.mark.parametrize("error", [tool("search", failed=True), Plan("error", "ValueError", failed=True)])

@@ -31,6 +31,21 @@ where r.session = :session
 order by r.seq
 limit :many;
 
+-- uncounted --
+-- The LLM calls of a session that ended without token counts and without a cost.
+select e.id, e.name, e.model, e.failed
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and (r.seq <= :head or r.seq >= :tail)
+  and e.kind = 'llm'
+  and e.phase = 0
+  and e.cost is null
+  and e.tokens_in is null
+  and e.tokens_out is null
+order by r.seq
+limit :many;
+
 -- calls_of_ids --
 -- The LLM and tool calls of a JSON array of ids in hex, and what a later price added to each.
 select e.id, e.kind, e.failed, e.cost, e.tokens_in, e.tokens_out
