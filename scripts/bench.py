@@ -510,7 +510,9 @@ def write_recorded(folder: str) -> Callable[[], None]:
 
 def write_bare(folder: str) -> Callable[[], None]:
     """Bare apsw with the same table and the same way of waiting, JSON by json.dumps."""
-    journal = Journal(folder)  # only for its tables and its busy handler
+    # Only for its tables and its busy handler. On a busy machine a writer can wait longer than the usual five seconds,
+    # after which localops spills a row; a program written by hand would have a long timeout instead.
+    journal = Journal(folder, wait=60.0)
     journal.one("known_session", session=rows.NO_SESSION)
     connection = journal._file.connection
     assert connection is not None
