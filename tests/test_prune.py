@@ -209,7 +209,7 @@ def test_little_room_is_enough_for_one_session_after_another(tmp_path: Path) -> 
         _append(journal, "end", session, name="Success")
     journal.close()
     limit = 3 * os.path.getsize(journal.path) // 2
-    command = [sys.executable, "-c", _NARROW, folder, str(limit), *(name.hex() for name in names)]
+    command = [sys.executable, "-B", "-c", _NARROW, folder, str(limit), *(name.hex() for name in names)]
     done = subprocess.run(command, capture_output=True, text=True, check=False, timeout=120)
     assert done.stdout.strip() == "4 False", done
 

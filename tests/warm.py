@@ -93,6 +93,7 @@ control.close()
 request = json.loads(line)
 os.environ.clear()
 os.environ.update(request["environment"])
+sys.dont_write_bytecode = bool(os.environ.get("PYTHONDONTWRITEBYTECODE"))  # as at the start of an interpreter
 time.tzset()
 os.umask(request["umask"])
 os.chdir(request["folder"])

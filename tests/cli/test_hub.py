@@ -166,7 +166,8 @@ def test_a_backup_that_fails_leaves_nothing_behind(tmp_path: Path) -> None:
         assert found.ask("PATCH", path, data, headers=headers)[0] == 200
         place = tmp_path / "backups"
         place.mkdir()
-        command = [sys.executable, "-m", "localops", "hub", "backup", "--data", str(found.data), "-o", str(place / "b")]
+        command = [sys.executable, "-B", "-m", "localops", "hub", "backup"]
+        command += ["--data", str(found.data), "-o", str(place / "b")]
 
         def narrow() -> None:
             resource.setrlimit(resource.RLIMIT_FSIZE, (300_000, resource.RLIM_INFINITY))

@@ -174,7 +174,7 @@ def test_a_full_disk_costs_lines_and_nothing_else(tmp_path: Path) -> None:
     done: Any = warm.run(
         [sys.executable, "-c", _FULL, str(tmp_path)],
         capture_output=True,
-        env={**os.environ, "PYTHONPATH": PATH},
+        env={**os.environ, "PYTHONPATH": PATH, "PYTHONDONTWRITEBYTECODE": "1"},
     )
     assert done.stdout.split() == ["False", "False", "True"], done.stderr
     assert "the audit log cannot be written" in done.stderr

@@ -53,7 +53,7 @@ for work in (lambda: keys.create("q"), lambda: rules.change("p", rows=6)):
         failed += 1
 sys.exit(failed)
 """
-    done = subprocess.run([sys.executable, "-c", program, str(tmp_path)], check=False, timeout=60)
+    done = subprocess.run([sys.executable, "-B", "-c", program, str(tmp_path)], check=False, timeout=60)
     assert done.returncode == 2
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.json*")} == before
 

@@ -418,7 +418,7 @@ def test_a_full_disk_does_not_hide_what_prune_has_removed(sender: Sender) -> Non
         size = os.path.getsize(sender.journal)
         resource.setrlimit(resource.RLIMIT_FSIZE, (size // 4, resource.RLIM_INFINITY))
 
-    command = [sys.executable, "-m", "localops", "prune", "--older-than", "0s", "--keep-size", "2MB", "--yes"]
+    command = [sys.executable, "-B", "-m", "localops", "prune", "--older-than", "0s", "--keep-size", "2MB", "--yes"]
     done = subprocess.run(
         [*command, "--include-unsent", "hub", "--json", "--home", sender.home],
         capture_output=True,
