@@ -223,11 +223,15 @@ child = subprocess.Popen([sys.executable, "-c", sys.argv[1]], env=session.env(),
 """
 
 
-@pytest.mark.parametrize("child", ["pass", "raise ValueError('in the child')", "os.kill(os.getpid(), 9)"])
-def test_a_process_that_joined_never_ends_the_session(child: str) -> None:
+@pytest.mark.parametrize(
+    ("child", "status"), [("pass", 0), ("raise ValueError('in the child')", 1), ("os.kill(os.getpid(), 9)", -9)]
+)
+def test_a_process_that_joined_never_ends_the_session(child: str, status: int) -> None:
     """A subprocess that returns, raises or is killed leaves; only its starter ends the session."""
     code = _INIT + _JOINED + "child.communicate(); print(localops.get_session(session.session_id) is session)"
-    programs.run(code + "\nlocalops.end_session('Success')", _INIT + child)
+    done = programs.run(code + "\nprint(child.returncode)\nlocalops.end_session('Success')", _INIT + child)
+    assert done.stdout == f"True\n{status}\n", done.stderr
+    assert ("ValueError: in the child" in done.stderr) == ("raise" in child), done.stderr
     assert programs.standing().state == "Success"
     assert programs.figures().errors == ("raise" in child)
     assert len(programs.sessions()) == 1
