@@ -267,10 +267,9 @@ CLIENTS: dict[str, Client] = {
             "killed": "client.chat.completions.create(**asked('wait'))",
         },
     ),
-    # It makes spans itself, for the global tracer provider.
     "mcp": Client(
-        ("mcp", "localops[otel]"),
-        "import asyncio\nfrom localops import otel\notel.install()\nfrom mcp import Client\n"
+        ("mcp", "localops"),
+        "import asyncio\nfrom mcp import Client\n"
         "async def call(city):\n    async with Client(ROOT + '/mcp') as client:\n"
         "        return await client.call_tool('weather', {'city': city})\n",
         {

@@ -80,7 +80,7 @@ LAYERS = """
     groq_streams
     numbered tool_definitions
     mapping
-    processor pydantic_ai client_calls threads langchain_runs children
+    processor pydantic_ai client_calls mcp_calls threads langchain_runs children
     providers switch
     instrument
     api

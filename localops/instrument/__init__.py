@@ -53,9 +53,10 @@ def is_on() -> bool:
 
 
 def _pause(paused: bool) -> None:
-    providers = sys.modules.get("localops.otel.providers")
-    if providers is not None:
-        providers.pause(paused)
+    for name in ("localops.otel.providers", "localops.instrument.mcp_calls"):
+        module = sys.modules.get(name)
+        if module is not None:
+            module.pause(paused)
 
 
 def wait(action: Callable[[], None]) -> None:

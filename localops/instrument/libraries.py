@@ -55,8 +55,9 @@ LIBRARIES: dict[str, tuple[str, tuple[str, ...]]] = {
     "dspy": ("openinference-instrumentation-dspy", (f"{_OPENINFERENCE}.dspy:DSPyInstrumentor",)),
     "agno": ("openinference-instrumentation-agno", (f"{_OPENINFERENCE}.agno:AgnoInstrumentor",)),
     "pydantic_ai": ("localops[llms]", ("localops.instrument.pydantic_ai:PydanticAIInstrumentor",)),
+    "mcp": ("localops[mcp]", ("localops.instrument.mcp_calls:MCPInstrumentor",)),
     "haystack": ("openinference-instrumentation-haystack", (f"{_OPENINFERENCE}.haystack:HaystackInstrumentor",)),
 }
 
 # Used for much else as well: no warning if they have no instrumentor, as a user may not expect one.
-QUIET = frozenset(("boto3", "agents"))
+QUIET = frozenset(("boto3", "agents", "mcp"))

@@ -65,9 +65,13 @@ def _switch_on(name: str, provider: Callable[[], Any]) -> None:
     instrumentor = kind()
     conflict = getattr(instrumentor, "_check_dependency_conflicts", lambda: None)()
     if conflict is not None:
-        say_once(f"instrument {name}", f"calls of {name} are not recorded: its instrumentor reports {conflict}")
+        if name not in QUIET:
+            say_once(f"instrument {name}", f"calls of {name} are not recorded: its instrumentor reports {conflict}")
         return
-    instrumentor.instrument(tracer_provider=provider(), skip_dep_check=True)
+    if getattr(kind, "makes_spans", True):
+        instrumentor.instrument(tracer_provider=provider(), skip_dep_check=True)
+    else:
+        instrumentor.instrument()
     _running[name] = instrumentor
     if name == "langchain_core" and hasattr(instrumentor, "get_span"):
         _follow_langchain(instrumentor.get_span)

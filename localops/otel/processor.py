@@ -24,7 +24,7 @@ from localops.otel.mapping import Error, Reading, read
 from localops.output import say_once
 from localops.recording import context, events
 from localops.recording.events import ErrorEvent, LLMEvent
-from localops.recording.operation import add_usage, usage_inside
+from localops.recording.operation import add_usage, calls_of_clients, usage_inside
 from localops.recording.recorder import COPY
 from localops.recording.session import Session
 
@@ -50,6 +50,7 @@ _CONTENT = (
     " events"
 ).split()
 _FACETS = frozenset({"user_id", "thread_id", "session_id"})
+_MCP = "mcp-python-sdk"  # the scope of the spans of MCP's SDK
 _NO_ATTRIBUTES: dict[str, Any] = {}
 
 
@@ -71,6 +72,7 @@ class _Recorded:
         "is_from_cache",
         "is_news",
         "is_part",
+        "is_same_tool",
         "key",
         "mark",
         "outer",
@@ -108,6 +110,7 @@ class _Recorded:
         self.is_added = False  # its usage is added to the call that it is a part of
         self.is_from_cache = False
         self.is_part = False  # of an LLM call that is counted further out
+        self.is_same_tool = False  # as the call of a client that is counted further out
         self.calls_inside: list[OperationRows] = []  # spans inside of it that count as LLM calls, in its place
         self.handling = 0  # the exception that was being handled around it, which it did not raise
         self.errors: dict[str, int] = {}  # the errors of the spans inside, and their times
@@ -178,13 +181,15 @@ class LocalopsSpanProcessor(SpanProcessor):
         if not session.config.capture:
             _leave_out(reading)
         is_part = reading.kind == "llm" and _is_in_call(outer, place, session)
+        if is_same_tool := reading.kind == "tool" and _is_in_tool(scope, outer, place):
+            reading.kind = "operation"
         is_call = reading.kind == "llm" and not is_part
         fields = _opening_fields(span, reading, scope, outer, is_call=is_call)
         handling = id(sys.exc_info()[1])
 
         def register(operation: OperationRows) -> None:
             recorded = _Recorded(key, session, operation, reading, attributes, outer, outside)
-            recorded.is_part, recorded.handling = is_part, handling
+            recorded.is_part, recorded.is_same_tool, recorded.handling = is_part, is_same_tool, handling
             if is_call and outer is not None and not outer.ended and place == outer.place:
                 outer.calls_inside.append(operation)
             recorded.mark = weakref.ref(span, recorded.forget)
@@ -384,6 +389,19 @@ def _is_in_call(outer: _Recorded | None, place: Scope, session: Session) -> bool
     return place[1] is not None and place[1] in session.recorder.open_calls
 
 
+def _is_in_tool(scope: str, outer: _Recorded | None, place: Scope) -> bool:
+    """Return whether a span of MCP's SDK is that of a tool call which is recorded around it, or of its server."""
+    if scope != _MCP or not calls_of_clients:
+        return False
+    return place[1] in calls_of_clients or (outer is not None and outer.is_same_tool)
+
+
+def tool_around() -> str | None:
+    """Return the name of the tool whose span the calling code is in; None if it is in none."""
+    recorded = _current()
+    return recorded.reading.name if recorded is not None and recorded.rows.kind == "tool" else None
+
+
 def _is_anothers(recorded: _Recorded) -> bool:
     """Return whether the process that this one was forked from, which is alive, began the span and will end it."""
     if recorded.pid == os.getpid():
@@ -477,6 +495,8 @@ def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
     before = recorded.reading
     if not reading.has_kind:  # an SDK that keeps 128 attributes drops the first ones
         reading.kind = before.kind
+    if recorded.is_same_tool:
+        reading.kind = "operation"
     if reading.kind == "llm":
         if recorded.is_part:
             reading.kind = COPY
@@ -532,6 +552,9 @@ def _error_of(recorded: _Recorded, reading: Reading, raised: BaseException | Non
         outer.errors[news] = time.time_ns()
     # Frameworks do not always nest their spans: a span that failed beside this one, in its time, has the same error.
     if beside > recorded.rows.began:
+        return None
+    if recorded.is_same_tool:  # the call around it has the error, in the words of its client
+        reading.fields["error"] = {"type": reported.type, "message": reported.message}
         return None
     if raised is not None and _is_same(raised, reported):
         return raised

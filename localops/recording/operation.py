@@ -65,6 +65,9 @@ UNFINISHED = "end of the session"  # what an LLM call was ended by that had not 
 usage_inside: dict[bytes, dict[str, Any]] = {}
 """The usage inside of an LLM call, by the call's id: the span of the client knows more of it than a decorator."""
 
+calls_of_clients: set[bytes] = set()
+"""The ids of tool calls that a client is making: the span of its library inside of one is the same call."""
+
 _COUNTS = (
     "prompt_tokens completion_tokens cached_tokens cache_write_tokens reasoning_tokens input_audio_tokens"
     " output_audio_tokens cost"
