@@ -44,7 +44,8 @@ def sections(findings: Facts, *, every: bool = False) -> list[Section]:
     page = [(title, sentences) for title, sentences in page if sentences]
     is_short = groups < findings["loops_count"] + findings["failures_count"]
     if not every and (is_short or any(len(sentences) > _SHOWN for _, sentences in page)):
-        page[-1][1].append([f"`localops lint {findings['session_id']} --all` has a line for each loop and failure."])
+        _, sentences = page[-1]
+        sentences.append([f"`localops lint {findings['session_id']} --all` has a line for each loop and failure."])
     return page
 
 

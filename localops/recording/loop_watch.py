@@ -151,8 +151,9 @@ class LoopWatch:
         if parent is not None and (around := self._open.get(parent)) is not None and around[0] == "tool":
             inside = parent
         stream = self._streams.get((agent, inside)) or self._begin_stream((agent, inside))
-        key = hash(call[1]) ^ size
-        if size < 0 or call[4] or stream.is_failing or key in stream.keys:
+        _, tool, _, _, failed, _ = call
+        key = hash(tool) ^ size
+        if size < 0 or failed or stream.is_failing or key in stream.keys:
             self._look(stream, call, agent, inside, size=size)
             return
         stream.keys.append(key)
@@ -167,8 +168,9 @@ class LoopWatch:
 
     def _look(self, stream: _Stream, call: _Ended, agent: bytes | None, inside: bytes | None, *, size: int) -> None:
         """Compare a call that may be like others."""
-        is_news = attempt(lambda: stream.is_news(call[1], _args_in(call) if size >= 0 else _arguments(call)), False)
-        if size >= 0 and is_news and not call[4] and not stream.is_failing:
+        _, tool, _, _, failed, _ = call
+        is_news = attempt(lambda: stream.is_news(tool, _args_in(call) if size >= 0 else _arguments(call)), False)
+        if size >= 0 and is_news and not failed and not stream.is_failing:
             stream.pending.append(call)
             return
         seen = attempt(lambda: self._compare(stream, call, agent, inside), None)

@@ -36,6 +36,7 @@ _KNOWN_AMONG = "select i.id, i.phase from json_each(?) j cross join id_of i on i
 _HELD_SEQ = "select seq from id_of where id = ? and phase = ?"
 _HELD_ROW = f"select {', '.join(Stored._fields)} from event where seq = ({_HELD_SEQ})"  # noqa: S608
 _PUT = rows.insertion(Stored._fields, "insert or replace")
+_ID = rows.COLUMNS.index("id")
 _NEWEST = "select seq, id from event order by seq desc limit 1"
 _DELIVERED = "select remote, first, last from delivered where first <= ? and last >= ?"
 CONFLICT = "another row is stored there under this id, and with other contents: it stays"
@@ -249,11 +250,11 @@ class _Taking:
         """Write the new rows, and those that replace others."""
         about = []
         held = self._held_rows(execute)
-        ids = self._about.union(row[0] for row in held)
+        ids = self._about.union(row[_ID] for row in held)
         bare = [*(row.bare for row in new), *held]
         for columns in bare:
             execute(INSERT, columns)
-            if columns[0] in ids:
+            if columns[_ID] in ids:
                 about.append(execute(_LAST).get)
         if bare and self.journal.keeper is not None:
             self.journal.keeper.added(bare, execute(_LAST).get)
@@ -275,7 +276,7 @@ class _Taking:
             for was, now in self._held_forms
             for row in scrubbed.made(was, now, at_ns=at_ns, rules={}, files={}, held=True)
         ]
-        return list({row[0]: row for row in made if not scrubbed.is_known(execute, row)}.values())
+        return list({row[_ID]: row for row in made if not scrubbed.is_known(execute, row)}.values())
 
     @property
     def erased(self) -> list[str] | None:
