@@ -109,7 +109,12 @@ function groupColumns(by) {
 }
 
 const open = (one) => ` + ${count(one.unfinished)}`;
-const failures = (one) => (one.failed ? make("span", { class: "failed" }, count(one.failed)) : "0");
+/** Return how many calls of a group failed, as a link to them. */
+function failures(one) {
+  if (!one.failed) return "0";
+  const href = address(changed(filtersOf(parsed()), { ...one.filter, failed: 1 }), "calls");
+  return make("a", { class: "failed", href, title: "The calls that failed" }, count(one.failed));
+}
 const FAILURES = [
   ["failed", "Failed", "num", failures],
   ["share", "Share", "num share-of", (one) => (one.failed ? percent(one.failed_share) : "")],

@@ -8,6 +8,8 @@ import { keyed } from "./keyed.js";
 const GRACE = 300;
 // Rows before the end at which more are fetched.
 const NEAR = 5;
+// What a click in a row is for itself; the cell of the box beside it, too, which is easily missed by a little.
+const CONTROLS = "a, button, input, label, select, summary, .pick";
 
 export class Rows {
   /**
@@ -24,10 +26,14 @@ export class Rows {
     body.closest(".table-wrap").prepend(this.sign);
     this.still = Promise.resolve();
     addEventListener("pointerdown", () => this._hold());
-    body.addEventListener("pointermove", (event) => (this.aimed = event.target.closest("a")));
+    body.addEventListener("pointermove", (event) => (this.aimed = this._target(event)));
     body.addEventListener("pointerleave", () => (this.aimed = null));
     body.addEventListener("click", (event) => this._keepAim(event), { capture: true });
     body.addEventListener("click", (event) => this._filter(event));
+    body.addEventListener("click", (event) => this._open(event));
+    body.addEventListener("auxclick", (event) => event.button === 1 && this._open(event));
+    // The middle button scrolls on some systems, where it would not open the row.
+    body.addEventListener("mousedown", (event) => event.button === 1 && this._rowLink(event) && event.preventDefault());
     shortcut(["j", "ArrowDown"], `Next ${one}`, (event) => this._step(event, 1));
     shortcut(["k", "ArrowUp"], `Previous ${one}`, (event) => this._step(event, -1));
     shortcut("Enter", "Open it", () => {
@@ -90,11 +96,29 @@ export class Rows {
   _keepAim(event) {
     const { aimed } = this;
     const isLate = performance.now() - this.replaced < GRACE && event.detail > 0 && !event.button;
-    if (!isLate || !aimed || aimed === event.target.closest("a")) return;
+    if (!isLate || !aimed || aimed === this._target(event)) return;
     event.preventDefault();
     event.stopImmediatePropagation();
     if (event.ctrlKey || event.metaKey) open(aimed.href, "_blank", "noopener");
     else location.assign(aimed.href);
+  }
+
+  /** Return the link that a click follows. */
+  _target(event) {
+    return event.target.closest("a") ?? this._rowLink(event);
+  }
+
+  /** Return the link of the row that a click is in, unless it is in a control. */
+  _rowLink({ target }) {
+    return target.closest(CONTROLS) ? null : (target.closest("tr")?.querySelector(this.link) ?? null);
+  }
+
+  /** A click beside the links of a row opens what its own link opens; one that selects text does not. */
+  _open(event) {
+    const link = this._rowLink(event);
+    if (!link || event.shiftKey || event.altKey || !getSelection().isCollapsed) return;
+    if (event.ctrlKey || event.metaKey || event.button === 1) open(link.href, "_blank", "noopener");
+    else link.click();
   }
 
   /** A click on a value of a row filters by it; with Shift or Alt it leaves out the rows that have it. */

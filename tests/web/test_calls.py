@@ -57,6 +57,38 @@ def test_the_most_expensive_call_is_one_click_away(looking: Visit) -> None:
     expect(page.locator("#details")).to_contain_text(dearest["model"])
 
 
+def test_a_click_anywhere_in_a_row_opens_it(looking: Visit) -> None:
+    """With Ctrl or the middle button in a new tab; not when text is selected, and a red count opens what failed."""
+    page = looking.open("/calls?sort=cost")
+    row = _rows(page).first
+    address = row.locator(".name").evaluate("link => link.href")
+    for how in ({"modifiers": ["Control"]}, {"button": "middle"}):
+        with page.context.expect_page() as opened:
+            row.locator(".began").click(**how)
+        opened.value.wait_for_url(address)
+        opened.value.close()
+    page.evaluate("getSelection().selectAllChildren(document.querySelector('#rows .preview'))")
+    row.locator(".took").dispatch_event("click")
+    assert page.url.endswith("/calls?sort=cost")
+    row.locator(".took").click()
+    page.wait_for_url(address)
+    looking.open("/calls?by=tool")
+    _rows(page).first.locator(".share-of").click()
+    page.wait_for_url(re.compile(r"calls\?tool=look"))
+    expect(_rows(page)).to_have_count(4)
+    page.go_back()
+    _rows(page).first.locator("td.num a.failed").click()
+    page.wait_for_url("**failed=1*")
+    expect(_rows(page)).to_have_count(2)
+    looking.open("/")
+    sessions = page.locator("#sessions #rows tr")
+    sessions.first.locator("td.pick").click(position={"x": 2, "y": 2})
+    assert page.url.rstrip("/") == looking.base
+    address = sessions.first.locator(".title").evaluate("link => link.href")
+    sessions.first.locator("[data-col=cost]").click()
+    page.wait_for_url(address)
+
+
 def test_the_tool_that_fails_most_is_shown_with_its_inputs(looking: Visit) -> None:
     """First of the groups by tool; its inputs lead to calls that failed, its name to all of its calls."""
     page = looking.open("/calls")
