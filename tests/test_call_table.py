@@ -270,7 +270,9 @@ def _figures(calls: list[dict[str, Any]]) -> tuple[Any, ...]:
     unpriced = sum(call["kind"] == "llm" and call["cost"] is None for call in calls)
     tokens = sum(sum(call["tokens"][:2]) for call in calls if "tokens" in call)
     failed = sum(call["failed"] for call in calls)
-    return (len(took), failed, sum(call["cost"] or 0 for call in calls), unpriced, tokens, sum(took), *ranks)
+    began = [call["began"] for call in calls]
+    cost = sum(call["cost"] or 0 for call in calls)
+    return (len(took), failed, cost, unpriced, tokens, sum(took), *ranks, min(began), max(began))
 
 
 @pytest.mark.parametrize("by", call_query.GROUPS)
@@ -288,6 +290,7 @@ def test_groups_have_the_figures_of_their_calls(written: tuple[str, _Program], b
             group.sum("tokens_in") + group.sum("tokens_out"),
             group.sum("took_ns"),
             *group.percentiles(),
+            *group.span_ns,
         )
         for group in listed.first
     ]
@@ -323,6 +326,22 @@ def test_a_group_tells_what_its_failed_calls_were_given(written: tuple[str, _Pro
         assert all(one["failed"] and one["error"] in _ERRORS and one["message"] for one in line["examples"])
         assert line["failed"] == len(failed)
         assert line["examples"][0]["input"].startswith(("query=", "n="))
+
+
+def test_a_group_of_an_error_has_the_newest_message(written: tuple[str, _Program]) -> None:
+    """With the time at which its calls began first and last."""
+    home, _ = written
+    with _sources(home) as sources:
+        listed = call_query.grouped(sources, Asked(), "error", sort="calls", many=10)
+        lines = [line for line in call_facts.groups("error", listed, lambda *_: "run")["lines"] if line["error"]]
+        newest = [max(_read_all(sources, Asked(error=(line["error"],)), sort="began"), key=_began) for line in lines]
+        calls = call_facts.page(newest, None, lambda *_: "run")["calls"]
+    assert [(line["last"], line["message"]) for line in lines] == [(one["began"], one["message"]) for one in calls]
+    assert all(line["message"] and line["first"] <= line["last"] for line in lines)
+
+
+def _began(call: call_query.Call) -> int:
+    return call.began_ns
 
 
 def test_sums_are_those_of_analytics(written: tuple[str, _Program]) -> None:
@@ -553,7 +572,7 @@ def _ranks(values: list[int]) -> dict[str, float] | None:
 def _speed(calls: list[dict[str, Any]]) -> dict[str, Any]:
     """Return how fast calls were; running ones do not count, failed and unpriced ones do."""
     ended = [call for call in calls if call["took"] is not None]
-    writing = [call for call in ended if call.get("tokens") and call["tokens"][1] is not None]
+    writing = [call for call in ended if call["took"] >= 10**8 and call.get("tokens") and call["tokens"][1] is not None]
     counted = [
         call["tokens"] for call in ended if call.get("tokens") and None not in (call["tokens"][0], call["tokens"][2])
     ]

@@ -27,7 +27,7 @@ _SORTS = {"took": "seconds"}
 # Characters of a prompt that others begin with, too.
 _BEGIN = 24
 _COLUMNS = ("event", "began", "session", "call", "took", "first token", "tokens", "cost", "what came of it")
-_GROUPED = ("calls", "failed", "total", "median", "p95", "tokens", "cost")
+_GROUPED = ("calls", "failed", "total", "median", "p95", "tokens", "cost", "first seen", "last seen")
 
 
 class _Key(click.ParamType[int]):
@@ -256,13 +256,14 @@ def _print_groups(sources: list[Source], asked: Asked, by: str, sort: str, limit
     if not facts["lines"]:
         output.say("no call matches these filters" if by != "repeat" else "no tool was called twice with the same")
         return
-    rows = [[_named(by, line), *_figures(line), _inputs(line)] for line in facts["lines"]]
+    now = clock.now_ns() if common.width() is not None else None
+    rows = [[_named(by, line), *_figures(line), *_seen(line, now), _inputs(line)] for line in facts["lines"]]
     common.print_table(
         rows,
         (by, *_GROUPED, "for example"),
-        align="lrrrrrrr",
+        align="lrrrrrrrrr",
         soft=(by, "for example"),
-        spare=("tokens", "median", "total"),
+        spare=("tokens", "median", "first seen", "total", "last seen"),
     )
     if facts["more"]:
         print(common.dim("more: add --limit"))
@@ -270,7 +271,8 @@ def _print_groups(sources: list[Source], asked: Asked, by: str, sort: str, limit
 
 def _named(by: str, line: Facts) -> str:
     if by == "error":
-        return line["error"] or "no error recorded"
+        error = line["error"] or "no error recorded"
+        return f"{error}: {line['message']}" if line["message"] else error
     if by in ("arguments", "repeat"):
         session = f" in {line['session_name'] or line['session_id'][:13]}" if by == "repeat" else ""
         return f"{line['tool'] or common.NAMELESS} {line['arguments']}{session}"
@@ -294,6 +296,12 @@ def _figures(line: Facts) -> list[str]:
         output.count(_tokens(line)),
         output.money_of(line["cost_nano"], line["unpriced"], line["llm_calls"], at_least=line["cost_at_least"]),
     ]
+
+
+def _seen(line: Facts, now: int | None) -> list[str]:
+    """Return when the first and the last call of a group began: on a terminal as ages, as in the list."""
+    times = [line["first"] or "", line["last"] or ""]
+    return times if now is None else [output.ago(now - (events.to_ns(each) or now)) for each in times]
 
 
 def _inputs(line: Facts) -> str:

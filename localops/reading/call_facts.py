@@ -99,6 +99,9 @@ def groups(by: str, listed: Groups, name_of: Name) -> Facts:
         _group(by, group, examples, name_of, inputs)
         for group, examples in zip(listed.first, listed.examples, strict=True)
     ]
+    if by == "error":
+        for line, call in zip(lines, listed.newest, strict=True):
+            line["message"] = None if call is None else _failure(call, inputs)["message"]
     if by == "prompt":
         whole = [inputs.prompt(group, each) for group, each in zip(listed.first, listed.examples, strict=True)]
         for line, difference in zip(lines, prompt_differences.differences(whole), strict=True):
@@ -147,6 +150,7 @@ def _common(by: str, group: Group, examples: Sequence[Example], name_of: Name) -
 def total(group: Group) -> Facts:
     """Return the figures of calls together."""
     unpriced = group.sum("unpriced")
+    first, last = group.span_ns
     return {
         "calls": group.sum("calls"),
         "unfinished": group.sum("unfinished"),
@@ -157,6 +161,8 @@ def total(group: Group) -> Facts:
         **facts.cost(group.sum("cost"), at_least=unpriced > 0 or group.is_open),
         "unpriced": unpriced,
         "seconds": group.sum("took_ns") / 1e9,
+        "first": None if first is None else iso(first),
+        "last": None if last is None else iso(last),
     }
 
 

@@ -70,13 +70,15 @@ if TYPE_CHECKING:
         unpriced: int
         took_ns: int
         newest: int
+        earliest_ns: int
+        latest_ns: int
         durations: str | None
 
 else:
     _ABOUT = "project num id seq session kind began_ns took_ns first_ns tool model error error_seq"
     Call = namedtuple("Call", (*_ABOUT.split(), *rows.TOKENS, "cost", "unbilled", "failed", "finished"))
     _COUNTS = "num session key text cut calls unfinished failed llms"
-    _FIGURES = "cost unpriced took_ns newest durations"
+    _FIGURES = "cost unpriced took_ns newest earliest_ns latest_ns durations"
     _Sums = namedtuple("_Sums", (*_COUNTS.split(), *rows.TOKENS, *_FIGURES.split()))
 
 KINDS = ("llm", "tool")
@@ -199,6 +201,13 @@ class Group:
         calls = self.sum("calls")
         return self.sum("failed") / calls if calls else None
 
+    @property
+    def span_ns(self) -> tuple[int | None, int | None]:
+        """When the first and the last of them began."""
+        if not self.parts:
+            return None, None
+        return min(sums.earliest_ns for _, sums in self.parts), max(sums.latest_ns for _, sums in self.parts)
+
     def durations(self) -> list[int]:
         """Return how long each took, the shortest first."""
         texts = [sums.durations for _, sums in self.parts if sums.durations]
@@ -218,11 +227,12 @@ class Example(NamedTuple):
 
 
 class Groups(NamedTuple):
-    """The first groups of an order, whether there are more, and examples for each."""
+    """The first groups of an order, whether there are more, and for each examples and its newest call."""
 
     first: list[Group]
     more: bool
     examples: list[list[Example]]
+    newest: list[Call | None]  # of groups by error
 
 
 # Pages
@@ -306,7 +316,8 @@ def grouped(
     del first[many:]
     for query in queries:
         _mark_open(query, by, first)
-    return Groups(first, more, _examples(queries, by, first, examples) if examples else [[] for _ in first])
+    listed = _examples(queries, by, first, examples) if examples else [[] for _ in first]
+    return Groups(first, more, listed, _newest(first) if by in _OF_FAILED else [None] * len(first))
 
 
 def speeds(source: Source, by: str) -> Iterator[tuple[Any, ...]]:
@@ -426,6 +437,14 @@ def _examples(queries: Sequence[_Query], by: str, groups: Sequence[Group], most:
         ]
         for inputs in listed
     ]
+
+
+def _newest(groups: Sequence[Group]) -> list[Call | None]:
+    """Return the newest call of each group."""
+    parts = [max(group.parts, key=lambda part: part[1].latest_ns) for group in groups]
+    places = [(None, source, sums.newest) for source, sums in parts]
+    calls = {(source.project.rank, call.num): call for source, call in _of_sources(places)}
+    return [calls.get((source.project.rank, num)) for _, source, num in places]
 
 
 def _first_inputs(

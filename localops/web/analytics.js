@@ -78,7 +78,7 @@ function drawTotals(change) {
 
 const ERRORS = "Errors that were raised or recorded, inside or outside of calls";
 const FAILED = "Calls and steps that did not succeed";
-const RATE = "Output tokens divided by the duration of the calls";
+const RATE = "Output tokens divided by the duration of the calls, without calls of less than 0.1 s";
 const CACHED = "Share of the input tokens that were read from a cache, of the calls that report it";
 const rate = (value) => (value === null ? "" : value < 10 ? value.toFixed(1) : count(Math.round(value)));
 const shareOf = (value) => (value === null ? "" : percent(value));

@@ -3,7 +3,7 @@
 import { make } from "./base.js";
 import { cost, count, duration, eventCost, many, money, percent, short } from "./formats.js";
 import { address, changed, filtersOf, first, parsed, search } from "./query.js";
-import { when, zone } from "./times.js";
+import { day, stamp, when, zone } from "./times.js";
 import { url } from "./url.js";
 
 /** What calls can be grouped by: the label of the view, and of its first column. */
@@ -17,6 +17,8 @@ export const GROUPINGS = {
   prompt: ["Prompts", "Prompt"],
 };
 const OF_LLMS = new Set(["model", "prompt"]);
+// Groups that show since when there are such calls, and until when.
+const LASTING = new Set(["tool", "error", "prompt"]);
 // Groups of which every call was given the same.
 const OF_ARGUMENTS = new Set(["arguments", "repeat"]);
 
@@ -102,12 +104,19 @@ function groupColumns(by) {
     ["p95", "p95", "num p95", (one) => duration(one.p95)],
     ...(OF_LLMS.has(by) ? [["tokens", "Tokens", "num tokens", (one) => short(one.tokens_in + one.tokens_out)]] : []),
     ["cost", "Cost", "num cost", (one) => (one.cost_nano || one.llm_calls ? cost(one) : "")],
+    ...(LASTING.has(by) ? [seen("first"), seen("last")] : []),
     OF_ARGUMENTS.has(by)
       ? ["", "Failed with", "examples", (one) => (one.failed ? examples(one, reason) : "")]
       : ["", "Examples, failed ones first", "examples", (one) => examples(one, (each) => each.input || reason(each))],
   ];
 }
 
+const seen = (name) => [
+  "",
+  name === "first" ? "First seen" : "Last seen",
+  `seen ${name}-seen`,
+  (one) => one[name] && make("time", { datetime: one[name], title: stamp(one[name]) }, day(one[name])),
+];
 const open = (one) => ` + ${count(one.unfinished)}`;
 /** Return how many calls of a group failed, as a link to them. */
 function failures(one) {
@@ -124,7 +133,13 @@ const FAILURES = [
 function common(by, one) {
   // Its own filters together with those of the page.
   const to = address(changed(filtersOf(parsed()), one.filter), "calls");
-  if (by === "error") return make("a", { class: "name", href: to }, one.error || "no error recorded");
+  if (by === "error")
+    return make(
+      "div",
+      { class: "line", title: one.message },
+      make("a", { class: "name", href: to }, one.error || "no error recorded"),
+      make("span", { class: "preview" }, one.message || ""),
+    );
   if (by === "arguments" || by === "repeat")
     return make(
       "div",
@@ -212,7 +227,7 @@ const FAILED = "LLM and tool calls that failed. Errors in Analytics also counts 
 /** Return the figures of all calls as one line. */
 export function sums(one) {
   if (!one.calls && !one.unfinished) return [];
-  const rest = one.unfinished ? ` + ${count(one.unfinished)} not ended` : "";
+  const rest = one.unfinished ? `, ${count(one.unfinished)} more not ended` : "";
   return [
     make("b", {}, `${count(one.calls)} ${one.calls === 1 ? "call" : "calls"}${rest}`),
     one.failed

@@ -146,11 +146,12 @@ function drawHead() {
   patchChildren(byId("calls").querySelector("thead"), [make("tr", {}, heads)]);
 }
 
-/** Hide columns without a value, which leave their room to the arguments; one that is sorted by stays. */
+/** Hide columns without a value, which leave their room to others; one that is sorted by stays. */
 function drawSpare() {
   const { sort } = sorting();
+  const cells = by() ? new Map(columns(by()).map(([name, , , cell]) => [name, cell])) : CELLS;
   for (const [name, kind] of SPARE) {
-    const isEmpty = !by() && name !== sort && !shown.some((one) => CELLS.get(name)(one));
+    const isEmpty = cells.has(name) && name !== sort && !shown.some((one) => cells.get(name)(one));
     byId("calls").classList.toggle(`no-${kind}`, isEmpty);
   }
   byId("calls").classList.toggle("no-share", !shown.some((one) => one.failed));

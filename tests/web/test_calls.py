@@ -116,6 +116,16 @@ def test_the_tool_that_fails_most_is_shown_with_its_inputs(looking: Visit) -> No
     expect(_rows(page)).to_have_count(4)
 
 
+def test_an_error_has_its_message_and_its_days(looking: Visit) -> None:
+    """Its newest message, and when it was seen first and last."""
+    page = looking.open("/calls?by=error")
+    [known, *_] = looking.facts("calls/groups?by=error")["lines"]
+    first = _rows(page).first
+    expect(first.locator(".preview").first).to_have_text(known["message"])
+    expect(first.locator(".last-seen")).to_have_text(known["last"][:10])
+    assert page.locator("#rows .seen").evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth)")
+
+
 def test_a_loop_is_found_in_two_steps(looking: Visit) -> None:
     """Repeats name the tool, its arguments and the session."""
     page = looking.open("/calls")

@@ -306,7 +306,9 @@ sum(c.finished) as calls,
   coalesce(sum(c.cost), 0) as cost,
   sum(c.unpriced) as unpriced,
   coalesce(sum(min(c.took_ns, 86400000000000)), 0) as took_ns,
-  max(c.num) as newest
+  max(c.num) as newest,
+  min(c.began_ns) as earliest_ns,
+  max(c.began_ns) as latest_ns
 
 -- all --
 -- The figures of all calls; no row if there is none.
@@ -327,7 +329,8 @@ having HAVING
 -- groups --
 -- The labels are looked up for the first groups alone.
 select g.num, g.session, coalesce(l.key, 0) as key, coalesce(l.text, '') as text, coalesce(l.cut, 0) as cut,
-  g.calls, g.unfinished, g.failed, g.llms, {g.tokens}, g.cost, g.unpriced, g.took_ns, g.newest, g.durations
+  g.calls, g.unfinished, g.failed, g.llms, {g.tokens}, g.cost, g.unpriced, g.took_ns, g.newest,
+  g.earliest_ns, g.latest_ns, g.durations
 from (
   select *
   from (GROUPED)
@@ -339,7 +342,8 @@ order by ORDER, g.calls desc, g.num
 -- groups_by_key --
 -- All groups, in the order of their keys, which are the same in every project.
 select g.num, g.session, coalesce(l.key, 0) as key, coalesce(l.text, '') as text, coalesce(l.cut, 0) as cut,
-  g.calls, g.unfinished, g.failed, g.llms, {g.tokens}, g.cost, g.unpriced, g.took_ns, g.newest, g.durations
+  g.calls, g.unfinished, g.failed, g.llms, {g.tokens}, g.cost, g.unpriced, g.took_ns, g.newest,
+  g.earliest_ns, g.latest_ns, g.durations
 from (GROUPED) g
 left join label l on l.num = g.num
 order by key, g.session
@@ -366,12 +370,13 @@ took_ns desc
 null
 
 -- speeds --
--- What the figures of call_speeds.py are made of, of calls that have ended; a duration counts at most a day.
+-- What the figures of call_speeds.py are made of, of calls that have ended; a duration counts at most a day.  A call of
+-- less than 0.1 s was answered from a cache or a stub, and says nothing about the tokens a second of its model.
 select l.key, c.kind,
   group_concat(min(c.took_ns, 86400000000000)) as took,
   group_concat(c.first_ns) as first,
-  coalesce(sum(c.tokens_out), 0) as tokens_out,
-  sum(iif(c.tokens_out is null, 0, min(c.took_ns, 86400000000000))) as writing_ns,
+  coalesce(sum(iif(c.took_ns >= 100000000, c.tokens_out, 0)), 0) as tokens_out,
+  sum(iif(c.tokens_out is null or c.took_ns < 100000000, 0, min(c.took_ns, 86400000000000))) as writing_ns,
   sum(iif(c.tokens_in is null, 0, coalesce(c.tokens_cached, 0))) as tokens_cached,
   sum(iif(c.tokens_cached is null, 0, coalesce(c.tokens_in, 0))) as tokens_in
 from call c
