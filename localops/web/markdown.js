@@ -191,12 +191,22 @@ function element(block) {
   return make("p", {}, line(block.text));
 }
 
+// Characters of a cell that is not broken into lines.
+const SHORT = 20;
+
+/** Return whether all texts of a column are short, so that its words need not be broken. */
+export const isShort = (texts) => texts.every((text) => text.length <= SHORT);
+
 function table({ head, rows, sides }) {
+  const kinds = head.map((text, index) => {
+    const texts = [text, ...rows.map((row) => row[index] ?? "")];
+    return [sides[index], isShort(texts) && "short"].filter(Boolean).join(" ") || null;
+  });
   const row = (name, texts) =>
     make(
       "tr",
       {},
-      head.map((_, index) => make(name, { class: sides[index] || null }, line(texts[index] ?? ""))),
+      head.map((_, index) => make(name, { class: kinds[index] }, line(texts[index] ?? ""))),
     );
   return make(
     "div",

@@ -4,7 +4,7 @@
 import { make } from "./base.js";
 import { bytes, count } from "./formats.js";
 import { json, parsed } from "./json.js";
-import { drawn, isMarked } from "./markdown.js";
+import { drawn, isMarked, isShort } from "./markdown.js";
 import { media, mediaOf } from "./media.js";
 import { table } from "./table.js";
 
@@ -48,15 +48,14 @@ export function prose(value) {
         "button",
         {
           type: "button",
-          class: "quiet small raw",
-          "aria-pressed": String(isRaw),
+          class: "small raw",
           onclick: () => {
             isRaw = !isRaw;
             show();
             box.querySelector(":scope > .raw").focus();
           },
         },
-        isRaw ? "readable" : "as recorded",
+        isRaw ? "Show formatted" : "Show as recorded",
       ),
     );
   show();
@@ -77,6 +76,9 @@ function cut(value, draw) {
   return box;
 }
 
+// How many times as high as its limit an element is before its end is hidden: a click should show more than a line.
+const HIGHER = 1.3;
+
 /** Return a long element with its end hidden, and a button that shows the whole of it. */
 export function clipped(inside) {
   const box = make("div", { class: "clip" }, inside);
@@ -96,8 +98,10 @@ export function clipped(inside) {
     "Show all",
   );
   const watch = new ResizeObserver(() => {
-    button.hidden = box.scrollHeight <= box.clientHeight + 1;
+    box.classList.remove("short");
+    button.hidden = box.scrollHeight <= box.clientHeight * HIGHER;
     box.classList.toggle("cut", !button.hidden);
+    box.classList.toggle("short", button.hidden);
   });
   watch.observe(inside);
   return make("div", {}, box, button);
@@ -153,19 +157,21 @@ function isTable(value) {
   const isRecord = (each) => each && typeof each === "object" && !Array.isArray(each) && !isKept(each);
   if (!value.every(isRecord)) return false;
   const names = new Set(value.flatMap(Object.keys));
-  const isShort = (each) =>
+  const isLine = (each) =>
     each === null || (typeof each === "string" ? each.length <= 200 && !each.includes("\n") : typeof each !== "object");
   return (
     names.size > 1 &&
     names.size <= WIDEST &&
-    value.every((each) => Object.keys(each).length * 2 > names.size && Object.values(each).every(isShort))
+    value.every((each) => Object.keys(each).length * 2 > names.size && Object.values(each).every(isLine))
   );
 }
 
 function records(value) {
   const names = [...new Set(value.flatMap(Object.keys))];
   const isNumber = (name) => value.every((each) => typeof (each[name] ?? 0) === "number");
-  const kinds = names.map((name) => (isNumber(name) ? "num" : null));
+  const kinds = names.map((name) =>
+    isNumber(name) ? "num" : isShort([name, ...value.map((each) => String(each[name] ?? ""))]) ? "short" : null,
+  );
   const box = make("div", { class: "prose" });
   const lines = (from) => {
     const some = value.slice(from, from + 100).map((each) =>
@@ -196,7 +202,7 @@ function records(value) {
       { tabindex: 0 },
     ),
     more,
-    make("button", { type: "button", class: "quiet small raw", onclick: () => box.replaceWith(json(value)) }, "JSON"),
+    make("button", { type: "button", class: "small raw", onclick: () => box.replaceWith(json(value)) }, "Show JSON"),
   );
   return box;
 }

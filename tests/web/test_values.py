@@ -141,9 +141,9 @@ def test_an_answer_is_read_as_markdown_and_as_it_was_recorded(values: Visit) -> 
     assert answer.locator("li").all_inner_texts() == ["one", "two"]
     assert answer.locator("pre code").inner_text() == "print('<b>')"
     assert answer.locator("td").all_inner_texts() == ["a", "3"]
-    answer.get_by_role("button", name="as recorded").click()
+    answer.get_by_role("button", name="Show as recorded").click()
     assert answer.locator(".text").inner_text() == ANSWER
-    answer.get_by_role("button", name="readable").click()
+    answer.get_by_role("button", name="Show formatted").click()
     assert answer.locator("li").count() == 2
 
 
@@ -176,8 +176,51 @@ def test_records_are_a_table(values: Visit) -> None:
     assert rows.count() == 100
     page.get_by_role("button", name="50 more").click()
     assert (rows.count(), rows.last.inner_text().split()) == (150, ["149", "n149"])
-    page.get_by_role("button", name="JSON", exact=True).click()
+    page.get_by_role("button", name="Show JSON").click()
     assert rows.count() == 0
+
+
+def test_short_columns_keep_their_words(values: Visit) -> None:
+    """A name is not broken where the text beside it has lines to spare, in records and in Markdown."""
+    rows = [{"id": f"RB-{at}", "edited_by": "import-bot", "text": "disk full " * 15} for at in (112, 219)]
+    table = "| id | edited_by | text |\n|---|---|---|\n" + "".join(
+        "| {id} | {edited_by} | {text} |\n".format(**row) for row in rows
+    )
+    script = """async (all) => {
+        const { shown } = await import("/web/values.js");
+        const box = document.createElement("div");
+        box.style.width = "24rem";
+        box.append(...all.map(shown));
+        document.body.append(box);
+        return [...box.querySelectorAll("tr")].map((row) => [...row.children].map((cell) => {
+            const range = document.createRange();
+            range.selectNodeContents(cell);
+            return new Set([...range.getClientRects()].map((line) => line.y)).size;
+        }));
+    }"""
+    lines = values.open("/login").evaluate(script, [rows, table])
+    assert len(lines) == 6
+    assert all(row[:2] == [1, 1] for row in lines)
+    assert lines[1][2] > 2
+
+
+def test_only_what_is_much_too_long_is_folded(values: Visit) -> None:
+    """A click on "Show all" shows more than a line."""
+    script = """async (heights) => {
+        const { clipped } = await import("/web/values.js");
+        const boxes = heights.map((height) => {
+            const inside = document.createElement("div");
+            inside.style.height = `${height}rem`;
+            const box = clipped(inside);
+            document.body.append(box);
+            return box;
+        });
+        for (let n = 0; n < 3; n += 1) await new Promise(requestAnimationFrame);
+        const rem = parseFloat(getComputedStyle(document.documentElement).fontSize);
+        return boxes.map((box) => [box.firstChild.clientHeight / rem, box.querySelector("button").hidden]);
+    }"""
+    shown = values.open("/login").evaluate(script, [10, 28, 30])
+    assert shown == [[10, True], [28, True], [22, False]]
 
 
 def test_json_folds(values: Visit) -> None:
@@ -197,6 +240,8 @@ def test_a_conversation_shows_arguments_beside_the_result(values: Visit) -> None
     values.until("document.querySelectorAll('.turn.tool .beside').length === 2")
     given, result = page.locator(".turn.tool .beside").first.locator("> .side > .message").all()
     assert given.bounding_box()["y"] == result.bounding_box()["y"]  # type: ignore[index]
+    colour = "each => getComputedStyle(each).color"
+    assert given.evaluate(colour) == page.locator("body").evaluate(colour)
     assert given.bounding_box()["x"] < result.bounding_box()["x"]  # type: ignore[index]
 
 
