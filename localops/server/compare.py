@@ -7,7 +7,7 @@ import re
 from itertools import islice
 
 from localops.encoding import encode
-from localops.reading import analytics, facts
+from localops.reading import analytics, facts, previews
 from localops.reading.prompt_differences import alike
 from localops.reading.run_diff import RunDiff
 from localops.reading.steps import Steps
@@ -61,6 +61,7 @@ class Side:
             return None
         return {
             "seq": event["seq"],
+            "preview": previews.line(step.kind, event),
             "seconds": max(0, event["end_ns"] - event["start_ns"]) / 1e9 if event["finished"] else None,
             "failed": event["failed"],
             "error": step.error and step.error[:_ERROR],

@@ -2,9 +2,9 @@
 // The content of a turn is fetched when it becomes visible.
 
 import { ask, make } from "./base.js";
+import { content } from "./content.js";
 import { count, duration, many } from "./formats.js";
 import { took } from "./previews.js";
-import { clipped, conversation, isConversation, parsed, shown } from "./values.js";
 
 const SPOKEN = ["llm", "tool", "action", "error"];
 const PAGE = 40;
@@ -258,39 +258,4 @@ export class Chat {
       if (!signal.aborted) body.replaceChildren(error.message);
     }
   }
-}
-
-/** Return the content of a turn: on the left what was given, on the right what came of it. */
-function content(event) {
-  const sides = [[], []];
-  const add = (side, label, value) => {
-    const inside = parsed(value);
-    if (inside === undefined || inside === null || inside === "") return;
-    // Messages say who speaks.
-    const element = isConversation(inside)
-      ? conversation(inside, clipped)
-      : make("div", { class: `message ${label}` }, make("div", { class: "role" }, label), clipped(shown(inside)));
-    sides[side].push(element);
-  };
-  if (event.kind === "llm") {
-    add(0, "user", event.prompt);
-    add(1, "assistant", event.completion);
-    add(1, "error", event.error || event.message);
-  } else
-    for (const [side, key, label] of [
-      [0, "params", "arguments"],
-      [0, "input", "input"],
-      [1, "returns", "result"],
-      [1, "result", "result"],
-      [1, "output", "output"],
-      [1, "message", "error"],
-      [1, "error", "error"],
-      [1, "details", "error"],
-    ])
-      add(side, label, event[key]);
-  for (const file of event.attachments || [])
-    if (file.bytes !== null && file.url && file.kind.startsWith("image/"))
-      sides[1].push(make("img", { class: "shown", src: file.url, alt: "Screenshot", loading: "lazy" }));
-  const parts = sides.filter((side) => side.length).map((side) => make("div", { class: "side" }, side));
-  return parts.length ? [make("div", { class: "beside" }, parts)] : [make("span", { class: "faint" }, "no content")];
 }

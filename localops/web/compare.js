@@ -73,20 +73,22 @@ function several(sessions, other) {
       return [text(value(one), one), number ? [" ", make("small", {}, by)] : null];
     };
   const events = (_, number) =>
-    !number || number === other
-      ? "below"
-      : make(
-          "a",
-          { href: pair(number), onclick: (event) => void (event.currentTarget.href = pair(number)) },
-          `A and ${letterOf(number)}`,
-        );
+    !number
+      ? ""
+      : number === other
+        ? `A and ${letterOf(number)}, below`
+        : make(
+            "a",
+            { href: pair(number), onclick: (event) => void (event.currentTarget.href = pair(number)) },
+            `compare A and ${letterOf(number)}`,
+          );
   const rows = [
     line(
       "State",
       sessions.map((one) => one.state),
     ),
     ...FIGURES.map((figure) => line(figure[0], sessions.map(cell(figure)))),
-    line("Events", sessions.map(events)),
+    line("Events side by side", sessions.map(events)),
   ];
   return make(
     "section",
@@ -269,8 +271,9 @@ function pair(line, { a, b }, letter) {
     make("td", { class: "num" }, costDifference(line)),
     make("td", {}, differences),
   );
-  if (!texts.length && !errors.length) {
-    what.append(...name);
+  const alone = line.a ? (line.b ? null : [line.a, a]) : [line.b, b];
+  if (!texts.length && !errors.length && !alone) {
+    what.append(...name, ...given(line, letter));
     return [row];
   }
   const below = make("tr", { hidden: true });
@@ -289,6 +292,7 @@ function pair(line, { a, b }, letter) {
               errors.map(([side, one]) =>
                 make("div", { class: "text" }, make("h3", {}, `error in ${side}`), failure(one)),
               ),
+              alone ? whole(...alone) : null,
               texts.map(([label, both]) => make("div", { class: "text" }, make("h3", {}, label), marked(both, letter))),
             ),
           );
@@ -298,8 +302,29 @@ function pair(line, { a, b }, letter) {
     },
     ...name,
   );
-  what.append(open);
+  what.append(open, ...given(line, letter));
   return [row, below];
+}
+
+/** Return what an event was given, on a line; where two differ in that line, one below the other. */
+function given({ a, b }, letter) {
+  const texts = [a?.preview, b?.preview];
+  const preview = (text, side = "") =>
+    make("div", { class: "preview", title: text }, side && make("span", { class: "faint" }, `${side} `), text);
+  if (!a || !b || texts[0] === texts[1]) return [texts[0] || texts[1]].filter(Boolean).map((text) => preview(text));
+  return texts.map((text, at) => text && preview(text, at ? letter : "A")).filter(Boolean);
+}
+
+/** Return an element for the content of an event that only one of the sessions has, fetched when it is opened. */
+function whole(one, session) {
+  const box = make("div", { class: "text" }, "…");
+  const fetched = async () => {
+    const { content } = await import("./content.js");
+    const event = await ask(`sessions/${encodeURIComponent(session.session_id)}/events/${one.seq}`);
+    box.replaceChildren(...content(event));
+  };
+  fetched().catch((error) => box.replaceChildren(error.message));
+  return box;
 }
 
 /** Return by how much more a line cost in the second session; nothing where neither cost anything. */

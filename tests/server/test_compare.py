@@ -78,6 +78,16 @@ def test_another_model_is_the_same_call(tmp_path: Path) -> None:
     assert (comparison["counts"]["changed"], comparison["counts"]["added"]) == (1, 0)
 
 
+def test_each_side_has_what_it_was_given(tmp_path: Path) -> None:
+    """On a line, as lists of events show it."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    sessions = [_run(steps, "so") for steps in ([], ["x"])]
+    with Home(str(tmp_path)) as home:
+        comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    [call] = [line for line in comparison["lines"] if line["kind"] == "llm"]
+    assert (call["a"]["preview"], call["b"]["preview"]) == ("why", "why")
+
+
 def test_differences_are_shown(tmp_path: Path) -> None:
     """A line has both texts of an input or an output that differs, cut if they are long."""
     localops.init(home=str(tmp_path), auto_start_session=False)

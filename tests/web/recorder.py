@@ -310,7 +310,7 @@ def browsed() -> None:
 
 
 def reworded() -> None:
-    """Record a run three times, each with another sentence in a long prompt; in the second, a tool fails."""
+    """Record a run three times with different prompts; a tool fails in the second, and one more is in the third."""
     rules = "\n".join(f"Rule {number}. Keep the words of a ticket as they are." for number in range(40))
     sentences = ("Restate the whole ticket in your own words.", "Answer with the name of the category.", "Be kind.")
 
@@ -320,12 +320,18 @@ def reworded() -> None:
             raise TimeoutError("no reply from the queue")
         return "queued"
 
+    @tool(name="look_up")
+    def look_up(file: str) -> str:
+        return f"the tariffs in {file}"
+
     for run, sentence in enumerate(sentences):
         session = begin(f"reworded {run}", ["reworded"])
         speak("gpt-4o", f"{sentence}\n{rules}\nTicket {run}", "A bill.", 120 + run)
         with suppress(TimeoutError):
             route(run)
         fetch("https://shop.example/", 20)
+        if run == 2:
+            look_up("tariffs.md")
         session.end_session("Success")
 
 

@@ -149,6 +149,8 @@ def test_a_run_keeps_its_letter(visit: Visit) -> None:
     page = visit.open(f"/compare?a={one}&b={two}&also={three}")
     heads = page.locator(".pairs th")
     expect(heads.nth(2)).to_have_text("B duration")
+    events = page.locator(".several tr", has_text="Events side by side").locator("td")
+    expect(events).to_have_text(["", "A and B, below", "compare A and C"])
     letters = ["A: reworded 0", "B: reworded 1", "C: reworded 2"]
     assert _letters(visit) == letters
     page.get_by_role("link", name="A and C").click()
@@ -159,6 +161,21 @@ def test_a_run_keeps_its_letter(visit: Visit) -> None:
     page.get_by_role("link", name="A and B").click()
     expect(heads.nth(2)).to_have_text("B duration")
     expect(page.locator(".pairs .tag", has_text="failed in B")).to_be_visible()
+
+
+def test_each_event_says_what_it_was_given(visit: Visit) -> None:
+    """Both runs, where they differ; an event that one run alone has opens in its place."""
+    one, _, three = _ids(visit)
+    page = visit.open(f"/compare?a={one}&b={three}")
+    row = page.locator(".pairs tr", has_text="route")
+    expect(row.locator(".preview")).to_have_text(["A run=0", "B run=2"])
+    expect(page.locator(".pairs tr", has_text="fetch").locator(".preview")).to_have_count(1)
+    alone = page.locator(".pairs tr", has_text="look_up")
+    expect(alone.locator(".preview")).to_have_text("file=tariffs.md")
+    expect(alone.locator(".tag")).to_have_text("only in B")
+    alone.get_by_role("button").click()
+    expect(page.locator(".pairs .message.result")).to_contain_text("the tariffs in tariffs.md")
+    assert "/compare?" in page.url
 
 
 def test_only_differences_is_kept_in_the_address(visit: Visit) -> None:
@@ -229,8 +246,8 @@ def test_groups_of_runs_have_averages(visit: Visit) -> None:
     expect(page.locator(".group h2")).to_have_text(["A: 3 runs", "B: 1 run"])
     rows = page.locator(".groups tbody tr")
     shown = rows.filter(has_text="Tool calls").locator("td")
-    expect(shown.first.locator("b")).to_have_text("2")
-    expect(shown.last).to_have_text(re.compile(r"^\+398 \(×200\)"))
+    expect(shown.first.locator("b")).to_have_text("2.33")
+    expect(shown.last).to_have_text(re.compile(r"^\+398 \(×171\)"))
     figures = visit.facts("compare/groups?a=tag%3Dreworded&b=state%3DFailure")["figures"]
     spent = next(line for line in figures if line["name"] == "cost_usd")["a"]
     assert spent["low"] < spent["mean"] < spent["high"]

@@ -1,0 +1,39 @@
+// The content of one event as a turn of a conversation.
+
+import { make } from "./base.js";
+import { clipped, conversation, isConversation, parsed, shown } from "./values.js";
+
+/** Return elements for the content of an event: on the left what was given, on the right what came of it. */
+export function content(event) {
+  const sides = [[], []];
+  const add = (side, label, value) => {
+    const inside = parsed(value);
+    if (inside === undefined || inside === null || inside === "") return;
+    // Messages say who speaks.
+    const element = isConversation(inside)
+      ? conversation(inside, clipped)
+      : make("div", { class: `message ${label}` }, make("div", { class: "role" }, label), clipped(shown(inside)));
+    sides[side].push(element);
+  };
+  if (event.kind === "llm") {
+    add(0, "user", event.prompt);
+    add(1, "assistant", event.completion);
+    add(1, "error", event.error || event.message);
+  } else
+    for (const [side, key, label] of [
+      [0, "params", "arguments"],
+      [0, "input", "input"],
+      [1, "returns", "result"],
+      [1, "result", "result"],
+      [1, "output", "output"],
+      [1, "message", "error"],
+      [1, "error", "error"],
+      [1, "details", "error"],
+    ])
+      add(side, label, event[key]);
+  for (const file of event.attachments || [])
+    if (file.bytes !== null && file.url && file.kind.startsWith("image/"))
+      sides[1].push(make("img", { class: "shown", src: file.url, alt: "Screenshot", loading: "lazy" }));
+  const parts = sides.filter((side) => side.length).map((side) => make("div", { class: "side" }, side));
+  return parts.length ? [make("div", { class: "beside" }, parts)] : [make("span", { class: "faint" }, "no content")];
+}
