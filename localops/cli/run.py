@@ -26,9 +26,11 @@ def run(home: str | None, project: str | None, module: bool, program: tuple[str,
     \b
     localops run app.py --verbose
     localops run -m my_agents.nightly
+    localops run uvicorn app:app
 
     The program is unchanged: `import agentops` imports localops. It runs in this Python, and its exit code is
-    returned. Options of `run` come before the name of the program, its own arguments after it.
+    returned. A name that is no file is looked up as a command, first beside this Python. Options of `run` come
+    before the name of the program, its own arguments after it.
     """
     if not program:
         raise click.UsageError("give a program to run: a script, or -m and a module")
@@ -41,8 +43,22 @@ def run(home: str | None, project: str | None, module: bool, program: tuple[str,
     os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [_shim(), os.environ.get("PYTHONPATH")]))
     # exec discards buffered output.
     sys.stdout.flush()
+    command = None if module else _command(program[0])
+    if command is not None:
+        os.execv(command, [command, *program[1:]])  # noqa: S606  without a shell
     how = ["-m"] if module else []
     os.execv(sys.executable, [sys.executable, *how, *program])  # noqa: S606  without a shell
+
+
+def _command(name: str) -> str | None:
+    """Return the path of a command such as `pytest`, first of those beside this Python; None for a script."""
+    if os.sep in name or os.path.exists(name):
+        return None
+    if name in ("python", "python3"):
+        return sys.executable
+    from shutil import which
+
+    return which(name, path=os.path.dirname(sys.executable)) or which(name)
 
 
 def _shim() -> str:

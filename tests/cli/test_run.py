@@ -57,6 +57,18 @@ def test_a_module_runs_as_python_runs_it(tmp_path: Path) -> None:
     assert _run("-m", "app", "-v", cwd=tmp_path).stdout == "__main__ ['-v']\n"
 
 
+@pytest.mark.parametrize("command", [("python", "app.py"), ("python3", "app.py"), ("pytest", "-q", "app.py")])
+def test_a_command_is_found_where_there_is_no_such_file(tmp_path: Path, command: tuple[str, ...]) -> None:
+    """Of this Python, with its own arguments; a file of that name is the program."""
+    code = "import agentops, sys\ndef test(): pass\nopen('seen', 'w').write(agentops.__name__ + sys.executable)\n"
+    _program(tmp_path, code)
+    done = _run(*command, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "seen").read_text() == f"localops.agentops{sys.executable}"
+    (tmp_path / command[0]).write_text("print('the file')")
+    assert _run(*command, cwd=tmp_path).stdout == "the file\n"
+
+
 def test_a_traceback_and_exit_code_are_unchanged(tmp_path: Path) -> None:
     """An error looks exactly as without localops, to the last line."""
     script = _program(tmp_path, "import agentops\nagentops.init()\n1 / 0\n")
