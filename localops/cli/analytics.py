@@ -195,7 +195,7 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     common.print_pairs(
         [
             ("Sessions", output.count(totals.rows)),
-            ("Success", _share(states["success_rate"])),
+            ("Success", _success(states)),
             ("LLM calls", output.count(totals.llms)),
             ("Tool calls", output.count(totals.tools)),
             ("Actions", output.count(totals.actions)),
@@ -213,6 +213,19 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     )
     print()
     print(common.dim(f"more: --by {_WORDS}; or an ID, or `last`"))
+
+
+def _success(given: Facts) -> str:
+    """Return the share of success, of how many sessions it is, and how many are left out of it."""
+    states, share = given["states"], given["success_rate"]
+    ended = states.get("Success", 0) + states.get("Failure", 0)
+    left = states.get("Indeterminate", 0) + states.get("Unknown", 0)
+    of = (
+        "none ended as success or failure"
+        if share is None
+        else f"{share:.0%} of {output.count(ended)} that ended as success or failure"
+    )
+    return f"{of}, {output.count(left)} undecided" if left else of
 
 
 def _percentiles(given: Mapping[str, float] | None) -> str:

@@ -2,7 +2,7 @@
 
 import { ask, byId, make, notice, searchKey, watch } from "./base.js";
 import { box, Charts } from "./charts.js";
-import { cost, count, duration, many, money, percent, range, short } from "./formats.js";
+import { cost, count, duration, many, money, percent, range, short, success } from "./formats.js";
 import { FilterBar, ViewsMenu } from "./filters.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { address, changed, filtersOf, parsed } from "./query.js";
@@ -50,15 +50,10 @@ function drawTotals(change) {
       make("dt", {}, label),
       make("dd", { class: bad ? "failed" : null }, value, note && make("small", {}, note)),
     );
-  const { Success: good = 0, Failure: failed = 0 } = one.states;
+  const ended = success(one);
   patchChildren(byId("figures"), [
     figure("Sessions", count(one.sessions)),
-    figure(
-      "Success",
-      one.success_rate === null ? "–" : percent(one.success_rate),
-      false,
-      `${count(good)} succeeded, ${count(failed)} failed`,
-    ),
+    figure("Success", percent(ended.share), false, ended.title, ended.note),
     figure("Cost", cost(one)),
     figure("LLM calls", count(one.llm_calls)),
     figure("Tool calls", count(one.tool_calls)),
@@ -76,8 +71,8 @@ function drawTotals(change) {
   ]);
 }
 
-const ERRORS = "Errors that were raised or recorded, inside or outside of calls";
-const FAILED = "Calls and steps that did not succeed";
+const ERRORS = "Errors that were raised or recorded, inside and outside of calls";
+const FAILED = "Calls and steps that did not succeed; an error outside of them is no failure here";
 const RATE = "Output tokens divided by the duration of the calls, without calls of less than 0.1 s";
 const CACHED = "Share of the input tokens that were read from a cache, of the calls that report it";
 const rate = (value) => (value === null ? "" : value < 10 ? value.toFixed(1) : count(Math.round(value)));

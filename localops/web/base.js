@@ -392,6 +392,6 @@ function live(on, why = "") {
   const sign = byId("live");
   sign.hidden = false;
   sign.textContent = on ? "live" : "not live";
-  sign.title = why;
+  sign.title = on ? "Updates live: new events appear by themselves" : why;
   sign.classList.toggle("off", !on);
 }

@@ -222,7 +222,8 @@ export function row(by, one) {
   );
 }
 
-const FAILED = "LLM and tool calls that failed. Errors in Analytics also counts errors outside of calls.";
+const FAILED =
+  "LLM and tool calls that failed. In Analytics, Failed counts other steps, too, and Errors those outside of calls.";
 
 /** Return the figures of all calls as one line. */
 export function sums(one) {

@@ -153,4 +153,19 @@ export function bytes(size) {
 
 export const percent = (share) =>
   share === null || share === undefined ? "–" : `${(share * 100).toFixed(share && share < 0.1 ? 1 : 0)} %`;
+/** Return the share of sessions that succeeded, of which sessions it is, and how many are left out of it. */
+export function success({ states }) {
+  const { Success: good = 0, Failure: bad = 0, Indeterminate: open = 0, Unknown: unknown = 0 } = states;
+  const ended = good + bad;
+  const share = ended ? good / ended : null,
+    left = open + unknown;
+  const of = ended
+    ? `${percent(share)} of ${count(ended)} that ended as success or failure`
+    : "None ended as success or failure";
+  return {
+    share,
+    title: left ? `${of}; ${count(open)} Indeterminate and ${count(unknown)} Unknown are left out` : of,
+    note: left ? `${count(left)} undecided` : "",
+  };
+}
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;

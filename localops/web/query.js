@@ -138,6 +138,6 @@ export function words(name, value, before = null) {
   if (name === "since" || name === "until")
     return /^\d+[mhdw]$/.test(value) ? `Started: ${period(value)}` : `${OTHERS[name]}: ${period(value)}`;
   if (before?.[0] === name && name !== "meta" && isFacet(name)) return `${isExcluding(name) ? "nor" : "or"} ${value}`;
-  if (isExcluding(name)) return `not ${FACETS[facetOf(name)]}: ${value}`;
+  if (isExcluding(name)) return `${FACETS[facetOf(name)]} is not ${value}`;
   return `${FACETS[name] || OTHERS[name]}: ${value}`;
 }

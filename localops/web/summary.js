@@ -1,14 +1,11 @@
 // The figures of the sessions that are listed, and what they were in the period before.
 
 import { ask, byId, make } from "./base.js";
-import { cost, count, money, percent, short } from "./formats.js";
+import { cost, count, money, percent, short, success } from "./formats.js";
 import { patchChildren } from "./keyed.js";
-import { filtersOf, first, parsed } from "./query.js";
+import { filtersOf, first, parsed, period } from "./query.js";
 
-const rate = ({ states }) => {
-  const { Success: good = 0, Failure: bad = 0 } = states;
-  return good + bad ? good / (good + bad) : null;
-};
+const rate = (one) => success(one).share;
 const tokens = (one) => one.tokens_in + one.tokens_out;
 
 /** Figures: name, value, text, and whether more of it is good (1), bad (-1) or neither. */
@@ -21,6 +18,9 @@ const FIGURES = [
   ["Errors", (one) => one.errors, (one) => short(one.errors), short, -1],
 ];
 
+const ERRORS = "Errors that were raised or recorded, inside and outside of calls. Failed counts calls and steps.";
+const LIMIT = "Upper limit: each session has all of these words, but perhaps not in one event";
+
 let asking = null;
 
 /** Ask for the figures, and draw them. */
@@ -30,41 +30,55 @@ export async function summarize() {
   const query = filtersOf(parsed());
   try {
     const { now, before } = await ask("summary", query, { signal: asking.signal });
-    draw(now, before, first(query, "since"));
+    draw(now, before, query);
   } catch (error) {
     // The list says what is wrong.
     if (error.name !== "AbortError") byId("summary").replaceChildren();
   }
 }
 
-function draw(now, before, since) {
+/** Return the period that figures are compared with: as long as the chosen one, and just before it. */
+function previous(query) {
+  const since = first(query, "since");
+  const [, span] = /^last (.+)$/.exec(period(since)) || [];
+  return span && !first(query, "until") ? `the ${span} before` : "the period before, which is as long";
+}
+
+function draw(now, before, query) {
   const box = byId("summary");
   box.hidden = !now.sessions;
-  patchChildren(
-    box,
-    FIGURES.map(([label, value, text, plain, good]) =>
+  const compared = before?.sessions && first(query, "since") ? previous(query) : "";
+  patchChildren(box, [
+    ...FIGURES.map(([label, value, text, plain, good]) =>
       make(
         "div",
         {},
         make("dt", {}, label),
         make(
           "dd",
-          {
-            class: label === "Errors" && now.errors ? "failed" : null,
-            title: now.exact ? null : "Upper limit: each session has all of these words, but perhaps not in one event",
-          },
+          { class: label === "Errors" && now.errors ? "failed" : null, title: hint(label, now) },
           now.exact || label === "Success" ? "" : "≤ ",
           text(now),
           " ",
         ),
-        before?.sessions && since ? trend(label, value(now), value(before), plain, good) : null,
+        label === "Success" && success(now).note && make("dd", { class: "trend faint" }, success(now).note),
+        compared && trend(label, value(now), value(before), plain, good, compared),
       ),
     ),
-  );
+    ...(compared
+      ? [make("div", { class: "faint" }, make("dt", {}, "▲▼"), make("dd", { class: "trend" }, `against ${compared}`))]
+      : []),
+  ]);
+}
+
+/** Return what a figure counts. */
+function hint(label, now) {
+  if (label === "Success") return success(now).title;
+  return [label === "Errors" && ERRORS, !now.exact && LIMIT].filter(Boolean).join("\n") || null;
 }
 
 /** Return by how much a figure is more than in the period before. */
-function trend(label, now, before, plain, good) {
+function trend(label, now, before, plain, good, compared) {
   if (now === null || before === null) return null;
   const isRate = label === "Success";
   const by = isRate ? Math.round((now - before) * 100) : before ? Math.round((now / before - 1) * 100) : null;
@@ -73,7 +87,7 @@ function trend(label, now, before, plain, good) {
   const size = by > 999 ? `×${Math.round(now / before)}` : `${Math.abs(by)}${isRate ? " points" : " %"}`;
   return make(
     "dd",
-    { class: `trend ${kind}`, title: `${plain(before)} in the period before` },
+    { class: `trend ${kind}`, title: `${plain(before)} in ${compared}` },
     by ? `${by > 0 ? "▲" : "▼"} ${size}` : "=",
   );
 }

@@ -78,6 +78,23 @@ def test_a_tool_that_fails_is_shown_with_its_inputs(sessions: list[localops.Sess
             assert mine[name] == theirs[name]
 
 
+def test_an_error_has_its_message_and_its_times(
+    sessions: list[localops.Session], as_json: AsJson, command: Command
+) -> None:
+    """As text and as JSON; the share of success says of how many sessions it is."""
+    [line] = as_json("calls", "--by", "error")["lines"]
+    began = [call["began"] for call in as_json("calls", "--failed", "--reverse", "--sort", "began")["calls"]]
+    assert (line["message"], line["first"], line["last"]) == ("no such order", began[0], began[-1])
+    out = command("calls", "--by", "error")[1]
+    assert f"{line['error']}: no such order" in out
+    assert (line["first"] in out, line["last"] in out) == (True, True)
+    undecided = localops.start_session(name="open")
+    assert undecided is not None
+    undecided.end_session("Indeterminate")
+    out = command("analytics")[1]
+    assert f"100% of {len(sessions)} that ended as success or failure, 1 undecided" in out
+
+
 def test_figures_of_calls_are_those_of_the_pages(
     sessions: list[localops.Session], as_json: AsJson, command: Command
 ) -> None:

@@ -173,11 +173,11 @@ def test_filters_are_those_of_the_list(looking: Visit) -> None:
     expect(page.locator(".sub[open] p")).to_have_text("No matching value.")
     page.get_by_label("Find tag").fill("loop")
     page.get_by_role("button", name="Without loop").click()
-    expect(chips).to_have_text("not Tag: loop ×")
+    expect(chips).to_have_text("Tag is not loop ×")
     left = looking.facts("calls/groups?not_tag=loop")["calls"]
     expect(page.locator("#sums b")).to_have_text(f"{left:,} calls")
     page.goto(f"{looking.base}/calls?not_tag=loop&since=7d&errors=1&kind=llm&by=model")
-    texts = ["not Tag: loop ×", "Started: last 7 days ×", "With errors ×", "Kind: LLM calls ×"]
+    texts = ["Tag is not loop ×", "Started: last 7 days ×", "With errors ×", "Kind: LLM calls ×"]
     expect(chips).to_have_text(texts)
     opened = _menu(page, "Views")
     opened.get_by_label("Name of a view").fill("models of others")

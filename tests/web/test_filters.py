@@ -93,7 +93,7 @@ def test_values_are_added_and_excluded(visit: Visit) -> None:
     entry(opened, MODELS[0]).locator(".not").click()
     settled(visit, 9)
     assert query(page) == {"model": [MODELS[1]], "not_model": [MODELS[0]]}
-    assert page.locator(".chip.excluding").inner_text() == f"not Model: {MODELS[0]} ×"
+    assert page.locator(".chip.excluding").inner_text() == f"Model is not {MODELS[0]} ×"
     page.keyboard.press("Escape")
     for _ in range(2):
         page.locator(".chosen-filters .chip").first.click()
@@ -188,18 +188,24 @@ def test_seven_days_are_the_same_on_all_pages(visit: Visit) -> None:
 def test_the_summary_is_that_of_the_sessions(visit: Visit) -> None:
     """Sessions, success, cost and tokens, and by how much they changed."""
     page = visit.open("/?since=5d")
-    visit.until("document.querySelectorAll('#summary > div').length === 6")
+    visit.until("document.querySelectorAll('#summary > div').length === 7")
     both = visit.facts("summary?since=5d")
     sessions = visit.facts("sessions?limit=100&since=5d")["sessions"]
     good = sum(one["state"] == "Success" for one in sessions)
     shown = page.locator("#summary").inner_text().replace("\n", " ")
     assert f"Sessions {len(sessions)}" in shown
     assert f"Success {good / len(sessions) * 100:.0f} %" in shown
+    title = page.locator("#summary dd:not(.trend)[title]").first.get_attribute("title")
+    assert title == f"{good / len(sessions) * 100:.0f} % of {len(sessions)} that ended as success or failure"
+    of_states = "async (states) => { const one = (await import('/web/formats.js')).success({ states });"
+    undecided = page.evaluate(f"{of_states} return one.note }}", {"Success": 1, "Indeterminate": 2, "Unknown": 1})
+    assert undecided == "3 undecided"
+    assert page.locator("#summary").inner_text().split("\n")[-1] == "against the 5 days before"
     assert both["now"]["cost_nano"] == 10**7 * len(sessions)
     before = both["before"]["sessions"]
     change = round((len(sessions) / before - 1) * 100)
     trend = page.locator("#summary .trend").first
-    assert trend.get_attribute("title") == f"{before} in the period before"
+    assert trend.get_attribute("title") == f"{before} in the 5 days before"
     assert trend.inner_text() == ("=" if not change else f"{'▲' if change > 0 else '▼'} {abs(change)} %")
 
 
