@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import uuid
 from typing import Any
 
 import pytest
 
 import localops
 from localops import ErrorEvent, LLMEvent, Session, ToolEvent
+from localops.decorators import tool
 from localops.reading import origins, post_mortem, post_mortem_page
 from localops.reading.home import Home
 from localops.reading.sentences import plain
@@ -27,6 +29,25 @@ def first_error() -> dict[str, Any]:
 def fail(session: Session, params: object, message: str = "refused") -> None:
     """Record a call of the tool `charge` that fails."""
     session.record(ErrorEvent(trigger_event=ToolEvent(name="charge", params=params), exception=ValueError(message)))
+
+
+def test_the_number_of_a_call_is_that_of_its_first_row() -> None:
+    """The pages know it under that number, also if its result is in a later row."""
+
+    @tool(name="find_customer")
+    def find(email: str) -> dict[str, str]:
+        return {"id": ID, "email": email}
+
+    session = localops.start_session(name="shop")
+    find("a@example.com")
+    fail(session, {"customer": ID})
+    session.end_session("Fail")
+    [origin] = first_error()["origins"]
+    with Home() as home:
+        project, _ = home.find("last")
+        rows = project.reader.ask("select seq from event where id = ? order by seq", (uuid.UUID(origin["id"]).bytes,))
+    assert len(rows) == 2
+    assert origin["seq"] == rows[0][0]
 
 
 def test_the_call_that_returned_it_is_named() -> None:

@@ -554,7 +554,8 @@ class _PostMortem:
                     "name": _short(one.name),
                     "input": self._input_of(one.id, one.kind),
                     "id": facts.full_id(one.id),
-                    "seq": one.seq,
+                    # Its first row: the number under which the pages know a call.
+                    "seq": self._halves(one.id)[0].seq,
                 }
                 for one in origins.of(self._reader, self._seen.id, given, before=halves[0].seq, message=text)
             ]
