@@ -20,6 +20,7 @@ from localops.dialects import tables
 from localops.journal import rows
 from localops.reading import analytics, facts
 from localops.reading.export import Run
+from localops.reading.home import Home
 from tests import programs, recorded_runs
 from tests.recorded_runs import HOSTILE, TOOLS, asked, llm, opened
 
@@ -518,6 +519,27 @@ def test_a_long_session_is_never_held() -> None:
         assert large_size > 3.5 * small_size, name
         # Two pages of rows are held at a time, of which the small one fills little more than one; all rows take 3.4 MB.
         assert large < 1.3 * small + 1_000_000, name
+
+
+@pytest.mark.parametrize(
+    ("name", "begin"),
+    [
+        ("Invoice photo: Ströb 731", "invoice-photo-strob-731-20"),
+        ('../"a"\r\nb', "a-b-20"),
+        ("潮", "localops-"),
+    ],
+)
+def test_a_file_has_the_name_of_its_session(name: str, begin: str) -> None:
+    """With its date, in characters that are safe everywhere; the id where no such name is left."""
+    session = localops.start_session(name=name)
+    assert session is not None
+    session.end_session("Success")
+    with Home() as home:
+        project, id = home.find("last")
+        run = Run(project.name, project.folder, project.reader, id)
+        stem = dialects.stem_of(run)
+    rest = stem.removeprefix(begin)
+    assert rest == str(session.session_id) if begin == "localops-" else re.fullmatch(r"\d\d-\d\d-\d\d", rest)
 
 
 def test_names_and_endings_lead_to_one_format() -> None:

@@ -6,6 +6,7 @@ import codecs
 import io
 import os
 import sys
+import uuid
 from contextlib import contextmanager
 from inspect import cleandoc
 from itertools import islice
@@ -117,9 +118,12 @@ class _Runs:
         return len(self._pairs)
 
     def file_name(self, form: str) -> str:
-        """Return the name that the pages give a file of these sessions."""
-        session = self._pairs[0][1] if len(self._pairs) == 1 else None
-        return dialects.file_name(dialects.stem_of(session), form)
+        """Return the name of a file of these sessions; of one with its id, as others may have its name and date."""
+        if len(self) > 1:
+            return dialects.file_name(dialects.SEVERAL, form)
+        [run] = self
+        stem, id = dialects.stem_of(run), str(uuid.UUID(bytes=run.id))
+        return dialects.file_name(stem if stem.endswith(id) else f"{stem}-{id[:13]}", form)
 
     def __iter__(self) -> Iterator[Run]:
         for project, session in self._pairs:

@@ -6,9 +6,13 @@ writer takes sessions one after another and holds none as a whole, and what it w
 
 from __future__ import annotations
 
+import re
+import unicodedata
 import uuid
 from collections import namedtuple
 from importlib import import_module
+
+from localops.recording.events import iso
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +33,8 @@ else:
 
 _OURS = "localops.reading.export"
 _HERE = "localops.dialects"
+# The name of a file of several sessions, without an ending, and characters of a session's name in that of its file.
+SEVERAL, _LONGEST = "localops-sessions", 60
 FORMATS = {
     "json": Format("the keys of AgentOps' export, and more", (".json",), "application/json", f"{_OURS}:write_json"),
     "jsonl": Format(
@@ -98,9 +104,11 @@ def write(name: str, runs: Iterable[Run], file: BinaryIO, *, table: str | None =
     getattr(import_module(module), function)(runs, file, **({} if table is None else {"table": table}))
 
 
-def stem_of(session: bytes | None) -> str:
-    """Return the name of the file of a session, or of several, without an ending."""
-    return "localops-sessions" if session is None else f"localops-{uuid.UUID(bytes=session)}"
+def stem_of(run: Run) -> str:
+    """Return the name of the file of a session, without an ending: its name and date, or its id if it has no name."""
+    plain = unicodedata.normalize("NFKD", run.story.name or "").encode("ascii", "ignore").decode().lower()
+    words = "-".join(re.findall(r"[a-z0-9]+", plain))[:_LONGEST].strip("-")
+    return f"{words}-{iso(run.totals.first_ns)[:10]}" if words else f"localops-{uuid.UUID(bytes=run.id)}"
 
 
 def file_name(stem: str, name: str) -> str:

@@ -542,16 +542,16 @@ class HomeReader(Reports):
 
     def write(
         self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int, table: str | None = None
-    ) -> bool:
-        """Write a session to a file in a format of exports."""
+    ) -> str | None:
+        """Write a session to a file in a format of exports, and return the name of the file without an ending."""
         with self._project_and_snapshot(project, session) as holder:
             if holder is None:
-                return False
+                return None
             where, snapshot = holder
             _check_size(where, session, snapshot.totals, most)
             run = export.Run(where.name, where.folder, where.reader, session, totals=snapshot.totals)
             dialects.write(form, [run], file, table=table)
-            return True
+            return dialects.stem_of(run)
 
     def attachment(self, project: str, digest: str) -> tuple[str, str] | None:
         """Return the path and the media type of a blob; None if it is not here."""

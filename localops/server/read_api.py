@@ -371,34 +371,33 @@ class ReadApi:
         table = call.param("table")
         if table is not None and (form != "parquet" or table not in ("events", "sessions")):
             raise HttpError(400, "invalid table: use events or sessions, with format=parquet")
-        name = dialects.file_name(dialects.stem_of(call.session()), form)
         options = {"most": self._most_exported, "table": table}
-        return await self._file(form, name, self._store.write, call.project, call.session(), form, **options)
+        return await self._file(form, self._store.write, call.project, call.session(), form, **options)
 
     async def download_all(self, call: Call) -> Response:
         """Return the sessions that match as a file."""
         form = call.param("format") or "json"
         if form not in _FORMS:
             raise HttpError(400, f"invalid format: use one of {', '.join(_FORMS)}")
-        name = dialects.file_name(dialects.stem_of(None), form)
         chosen, project = _filters(call), call.chosen_project()
-        return await self._file(form, name, self._store.write_all, project, chosen, form, most=self._most_exported)
+        return await self._file(form, self._store.write_all, project, chosen, form, most=self._most_exported)
 
     @property
     def _most_exported(self) -> int:
         return _EXPORT if self._service.keys is not None else _EXPORT_OWN
 
-    async def _file(self, form: str, name: str, write: Callable[..., Any], *given: object, **options: Any) -> Response:
-        """Return what a function writes to a file as a download; 404 if it returns False."""
+    async def _file(self, form: str, write: Callable[..., Any], *given: object, **options: Any) -> Response:
+        """Return what a function writes to a file as a download under the name that it returns; 404 if that is None."""
         file = SpooledTemporaryFile(max_size=_IN_MEMORY)  # noqa: SIM115  closed when the last piece is sent
         try:
             async with self._service.large():
-                if await self._read(write, *given, file, **options) is False:
+                stem = await self._read(write, *given, file, **options)
+                if stem is None:
                     raise HttpError(404, _MISSING)
         except OSError as error:
             raise Unavailable("no room for the export", error) from error
         headers = {
-            "Content-Disposition": f'attachment; filename="{name}"',
+            "Content-Disposition": f'attachment; filename="{dialects.file_name(stem, form)}"',
             "Content-Length": str(file.tell()),
             "Cache-Control": "no-store",
         }

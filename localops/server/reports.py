@@ -183,8 +183,8 @@ class Reports(ABC):
         group.scores = given_scores.averages(given)
         return group
 
-    def write_all(self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int) -> None:
-        """Write the sessions that pass filters to a file in a format of exports, newest first."""
+    def write_all(self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int) -> str:
+        """Write the sessions that pass filters to a file, newest first, and return its name without an ending."""
         chosen: list[tuple[int, Project, bytes]] = []
         events = 0
         with self._home(project) as home:
@@ -199,6 +199,7 @@ class Reports(ABC):
             chosen.sort(key=lambda one: one[0], reverse=True)
             runs = (export.Run(where.name, where.folder, where.reader, id) for _, where, id in chosen)
             dialects.write(form, runs, file)
+        return dialects.SEVERAL
 
     @contextmanager
     def _passing(

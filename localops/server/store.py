@@ -161,11 +161,11 @@ if TYPE_CHECKING:
 
         def write(
             self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int, table: str | None = None
-        ) -> bool:
-            """Write a session to a file in a format of exports; False if it does not exist."""
+        ) -> str | None:
+            """Write a session to a file in a format of exports; return its name, or None if it does not exist."""
 
-        def write_all(self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int) -> None:
-            """Write the sessions that pass filters to a file in a format of exports; TooMany for too many events."""
+        def write_all(self, project: str | None, filters: Filters, form: str, file: BinaryIO, *, most: int) -> str:
+            """Write the sessions that pass filters to a file, and return its name; TooMany for too many events."""
 
         def judge(self, project: str | None, session: bytes, score: Score) -> Facts | None:
             """Store a score or a note that was checked; None if the session does not exist, NotFound for its event."""

@@ -1,6 +1,6 @@
 // The head of a session's page: one line with its state, figures and reason, and a panel with all else about the run.
 
-import { byId, copyButton, data, make, notice } from "./base.js";
+import { byId, copyButton, data, make, notice, say } from "./base.js";
 import { isReport } from "./clock.js";
 import { ago, cost, count, duration, elapsed, many, money, QUIET } from "./formats.js";
 import { keyed } from "./keyed.js";
@@ -351,7 +351,15 @@ function exports() {
   const entry = ([format, label]) =>
     make(
       "a",
-      { class: "choice", href: url(`api/1/sessions/${data.session_id}/export?format=${format}`), download: true },
+      {
+        class: "choice",
+        href: url(`api/1/sessions/${data.session_id}/export?format=${format}`),
+        download: true,
+        onclick: () => {
+          menu.open = false;
+          say(`The ${format === "html" ? "report" : label} is being written: see the downloads of the browser`);
+        },
+      },
       make("span", {}, label),
     );
   const forms = [

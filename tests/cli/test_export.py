@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import os
-import uuid
+import re
 from pathlib import Path
 
 import pytest
@@ -65,13 +65,13 @@ def test_a_file_that_is_there_is_left_alone(tmp_path: Path, capsys: pytest.Captu
     assert json.loads(path.read_text())["session"]
 
 
-def test_a_file_in_a_folder_has_the_name_that_the_pages_give_it(tmp_path: Path) -> None:
-    """The id of a single session, and the ending of the format."""
+def test_a_file_in_a_folder_is_named_for_its_session(tmp_path: Path) -> None:
+    """The name, date and id of a single session, so that two of a name do not meet, and the ending of the format."""
     place = str(tmp_path / "reports")
     os.mkdir(place)
     assert _export("-o", place, "--format", "html") == _export("--all", "-o", place, "--format", "csv") == 0
-    ids = [Path(name).stem.removeprefix("localops-") for name in os.listdir(place) if name.endswith(".html")]
-    assert [str(uuid.UUID(id)) for id in ids] == ids
+    [report] = [name for name in os.listdir(place) if name.endswith(".html")]
+    assert re.fullmatch(r"second-20\d\d-\d\d-\d\d-[0-9a-f]{8}-[0-9a-f]{4}\.html", report)
     assert sorted(os.path.splitext(name)[1] for name in os.listdir(place)) == [".csv", ".html"]
     assert os.path.exists(os.path.join(place, "localops-sessions.csv"))
     assert _export("-o", place, "--format", "html") == 2

@@ -233,11 +233,12 @@ def test_a_picture_is_never_a_page(run: tuple[RealPages, str]) -> None:
     ],
 )
 def test_a_session_is_downloaded_as_a_file(run: tuple[RealPages, str], form: str, begin: bytes, ending: str) -> None:
-    """The download is an attachment with a name."""
+    """The download is an attachment with the session's name and date, in characters that are safe everywhere."""
     pages, id = run
     answer = pages.get(f"/api/1/sessions/{id}/export?format={form}")
     assert answer.body.startswith(begin)
-    assert answer.headers["content-disposition"] == f'attachment; filename="localops-{id}.{ending}"'
+    name = rf'attachment; filename="[a-z0-9-]+-\d{{4}}-\d\d-\d\d\.{re.escape(ending)}"'
+    assert re.fullmatch(name, answer.headers["content-disposition"])
     assert pages.get(f"/api/1/sessions/{id}/export?format=exe").status == 400
 
 

@@ -587,6 +587,9 @@ def test_a_session_is_exported_from_its_page(visit: Visit, tmp_path: Path) -> No
             page.get_by_text("Export", exact=True).click()
         with page.expect_download() as waiting:
             page.locator(f"a[href$='format={form}']").click()
+        expect(page.locator(f"a[href$='format={form}']")).to_be_hidden()
+        expect(page.locator("#toast")).to_contain_text("is being written")
+        assert re.fullmatch(rf"a-night-in-the-forest-[\d-]+\.{form}", waiting.value.suggested_filename)
         file = tmp_path / form
         waiting.value.save_as(file)
         assert "They met at dusk." in file.read_text(), form
