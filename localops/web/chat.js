@@ -60,12 +60,15 @@ export class Chat {
     this.choice.replaceChildren(make("option", { value: "" }, "all agents"), ...agents);
     this.choice.hidden = run.agents.length < 2;
     const key = [this.agent, [...this.page.kinds], this.page.text, this.page.hits?.size, this.page.exempt].join();
-    this.shown = [...run.order].filter(
-      (at) =>
-        SPOKEN.includes(run.kindOf(at)) &&
-        this.page.matches(at) &&
-        (this.agent === "" || run.agent[at] === Number(this.agent)),
+    const spoken = [...run.order].filter((at) => SPOKEN.includes(run.kindOf(at)));
+    // A turn keeps its number, whatever the filter hides.
+    this.numbers = new Map(spoken.map((at, index) => [at, index + 1]));
+    this.shown = spoken.filter(
+      (at) => this.page.matches(at) && (this.agent === "" || run.agent[at] === Number(this.agent)),
     );
+    // Of a run that goes on, an event of another agent may come between.
+    for (const [seq, turn] of this.drawnTurns)
+      turn.querySelector(".number").textContent = this._numberOf(run.find(seq));
     this.note.textContent = many(this.shown.length, "turn");
     const isRedrawn = isReset || key !== this._key;
     if (isRedrawn) {
@@ -87,6 +90,10 @@ export class Chat {
     if (this.drawn === this.first) this._more();
     if (isRedrawn && this.page.selected) this.selected(this.page.selected);
     this._watchEnd();
+  }
+
+  _numberOf(at) {
+    return `turn ${count(this.numbers.get(at))}`;
   }
 
   /** Show the newest turn. */
@@ -234,6 +241,7 @@ export class Chat {
         {},
         make("span", { class: `kind ${kind}` }, run.nameOf(at) || kind),
         run.failed[at] ? make("span", { class: "failed" }, "failed") : null,
+        make("span", { class: "number" }, this._numberOf(at)),
         ...facts.filter(Boolean).map((fact) => make("span", {}, fact)),
         make(
           "button",

@@ -180,6 +180,20 @@ def test_a_view_says_that_the_filter_hides_events(visit: Visit) -> None:
         assert "text=" not in page.url
 
 
+def test_a_turn_keeps_its_number(visit: Visit) -> None:
+    """A filter does not change it."""
+    page = visit.session("night", "chat")
+    numbers = page.locator(".turn .number")
+    numbers.first.wait_for()
+    every = numbers.all_inner_texts()
+    assert every == [f"turn {at + 1}" for at in range(len(every))]
+    page.get_by_label("Filter events").fill("look up")
+    expect(page.locator("#hidden-events")).to_contain_text("The filter hides")
+    kept = numbers.all_inner_texts()
+    assert set(kept) < set(every)
+    assert kept != every[: len(kept)]
+
+
 @pytest.mark.parametrize("view", ["tree", "events", "chat"])
 def test_an_event_of_a_link_is_shown_whatever_the_filter_is(visit: Visit, view: str) -> None:
     """Its row is there, as the current one, until the filter changes."""
