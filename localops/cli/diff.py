@@ -10,6 +10,7 @@ from localops import output
 from localops.cli import common
 from localops.reading import facts, markdown, run_diff
 from localops.reading.run_diff import ONLY_FOLLOWS, RunDiff
+from localops.reading.sentences import Word, marked, plain
 from localops.reading.steps import Steps
 
 TYPE_CHECKING = False
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 
     from localops.reading.diff_texts import Texts
     from localops.reading.run_diff import Line
+    from localops.reading.sentences import Sentence
     from localops.reading.snapshot import Snapshot
     from localops.reading.steps import Step
 
@@ -27,7 +29,9 @@ _MOST_FOLDED, _FOLDED = 4, 3
 # Characters of a result that is shown beside the arguments of a step that only one run has.
 _SHORT = 60
 _SIGNS = {"added": "+", "removed": "-", "failed": "!", "fixed": "*", "changed": "~", "result": "~"}
-_STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "red", "*": "green", "$": "yellow"}
+# Of a step that is the same, but costlier or slower.
+_COSTLIER, _SLOWER = "$", ">"
+_STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "red", "*": "green", _COSTLIER: "yellow", _SLOWER: "yellow"}
 _COUNTS = (
     ("LLM calls", "llms"),
     ("tool calls", "tools"),
@@ -38,7 +42,8 @@ _COUNTS = (
 )
 _FOLLOWS = "prompt contains what differs above"
 _WORDS = {"failed": "failed now", "fixed": "fixed now", "result": "other result", "follows": _FOLLOWS}
-_COUNTED = {**_WORDS, "result": "with another result", "follows": "with a prompt that contains these"}
+_COUNTED = {**_WORDS, "result": "with another result", "same": "the same"}
+_REPEATS = {True: "whose prompt repeats these changes", False: "whose prompts repeat these changes"}
 
 
 @click.command()
@@ -86,6 +91,8 @@ def _print(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> None:
     common.print_table(_totals(a, b), ("", "A", "B", "change"), align="lrrr")
     print()
     print(_summary(compared))
+    if cost := _cost(compared, a, b):
+        print(plain(cost))
     for notice in _notices(compared, a, b):
         print(common.styled(f"! {notice}", "yellow"))
     many = 0
@@ -149,7 +156,8 @@ def _lines(line: Line, texts: Texts) -> Iterator[str]:
     if not line.marks or line.marks == ONLY_FOLLOWS:
         yield common.dim(f"  {indent}{_label(line.step)}")
         return
-    sign = next((sign for mark, sign in _SIGNS.items() if mark in line.marks), "$")
+    other = _COSTLIER if "costlier" in line.marks else _SLOWER
+    sign = next((sign for mark, sign in _SIGNS.items() if mark in line.marks), other)
     notes = output.clean("; ".join(_notes(line, texts)))
     text = f"{sign} {indent}{_label(line.step)}{f'  {notes}' if notes else ''}"
     yield common.styled(_fitting(text), _STYLES[sign])
@@ -222,6 +230,8 @@ def _of_one(step: Step, texts: Texts) -> Iterator[str]:
         yield f"{output.counted(step.size - 1, 'step')} inside"
     if (tokens := _tokens(step)) is not None:
         yield f"{tokens} tokens"
+    if step.cost:
+        yield output.money(step.cost)
 
 
 def _tokens(step: Step) -> str | None:
@@ -254,10 +264,42 @@ def _change(a: int, b: int) -> str:
 
 
 def _summary(compared: RunDiff) -> str:
-    counts = [f"{output.count(many)} {_COUNTED.get(mark, mark)}" for mark, many in compared.counts.items() if many]
-    but_ids = f", {output.count(compared.same_but_ids)} of them but for ids or times" if compared.same_but_ids else ""
-    same = f"{output.counted(compared.same, 'step')} the same{but_ids}"
-    return ", ".join([*counts, same] if counts else [f"no difference: {same}"])
+    """Return in words how many steps are of each sort, each counted once."""
+    but_ids = compared.same_but_ids
+    if not any(compared.counts.values()):
+        rest = f", {output.count(but_ids)} of them but for ids or times" if but_ids else ""
+        return f"no difference: {output.counted(compared.same, 'step')} the same{rest}"
+    parts = []
+    for sort, many, others in compared.sorts():
+        notes = [_note(mark, number, sort) for mark, number in others.items()]
+        notes += [f"{output.count(but_ids)} but for ids or times"] if sort == run_diff.SAME and but_ids else []
+        what = _REPEATS[many == 1] if sort == "follows" else _COUNTED.get(sort, sort)
+        among = f" ({', '.join(notes)})" if notes else ""
+        parts.append(f"{output.count(many)} {what}{among}")
+    return f"{output.counted(len(compared.lines), 'step')}: {', '.join(parts)}"
+
+
+def _note(mark: str, many: int, sort: str) -> str:
+    """Return what else is to be known of some steps of a sort."""
+    word = "failed" if sort == "added" and mark == "failed" else _COUNTED.get(mark, mark)
+    return f"{output.count(many)}{' of them' if sort == run_diff.SAME else ''} {word}"
+
+
+def _cost(compared: RunDiff, a: Snapshot, b: Snapshot) -> Sentence:
+    """Return what the difference of the costs consists of; empty where there is none."""
+    change = b.totals.cost - a.totals.cost
+    parts = compared.cost_parts()
+    if not change or not parts:
+        return []
+    words: Sentence = [f"cost {_signed(change)}: "]
+    for number, (cause, model, nano) in enumerate(parts):
+        words += [", " if number else "", cause if model is None else Word(model), f" {_signed(nano)}"]
+    rest = change - sum(nano for *_, nano in parts)
+    return [*words, f", others {_signed(rest)}"] if rest else words
+
+
+def _signed(nano: int) -> str:
+    return f"{'+' if nano > 0 else ''}{output.money(nano)}"
 
 
 def _notices(compared: RunDiff, a: Snapshot, b: Snapshot) -> Iterator[str]:
@@ -297,6 +339,8 @@ def _markdown(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> Iterat
     yield markdown.table(_totals(a, b), ("", "A", "B", "change"), align="lrrr")
     yield ""
     yield _summary(compared)
+    if cost := _cost(compared, a, b):
+        yield f"\n{marked(cost)}"
     for notice in _notices(compared, a, b):
         yield f"\n**Note:** {notice}"
     lines = [line for line in compared.lines if line.marks and line.marks != ONLY_FOLLOWS]

@@ -45,6 +45,9 @@ ONLY_FOLLOWS = ("follows",)
 _BEGINNINGS, _ENDS = frozenset(("added", "removed", "changed")), frozenset(("failed", "fixed", "result"))
 # Two steps with one of these marks are not the same.
 _UNLIKE = frozenset(("changed", "follows", "failed", "fixed", "result"))
+# What a step is counted as: the first of these that it has.
+_SORTS = ("added", "removed", "changed", "failed", "fixed", "result", "follows")
+SAME = "same"
 # A step is slower if it takes half as long again, and a tenth of a second more: less is the weather of a machine.
 _SLOWER, _SLOWER_NS = 1.5, 100_000_000
 # It is costlier if it costs a tenth more, and a hundredth of a cent.
@@ -126,6 +129,31 @@ class RunDiff:
         self._known |= differing
         return is_known
 
+    def sorts(self) -> Iterator[tuple[str, int, dict[str, int]]]:
+        """Yield how many steps are of each sort, each counted once, and what else is to be known of some of them."""
+        lines: dict[str, list[Line]] = {sort: [] for sort in (*_SORTS, SAME)}
+        for line in self.lines:
+            lines[next((sort for sort in _SORTS if sort in line.marks), SAME)].append(line)
+        for sort, these in lines.items():
+            others = Counter(mark for line in these for mark in line.marks if mark not in (sort, "follows"))
+            if sort == "added":
+                others["failed"] = sum(line.step.failed for line in these)
+            if these:
+                yield sort, len(these), {mark: others[mark] for mark in MARKS if others[mark]}
+
+    def cost_parts(self) -> list[tuple[str, str | None, int]]:
+        """Return what the costs of the steps differ by, the most first: causes, models of these, and nano-dollars.
+
+        What the steps do not explain is not among them.
+        """
+        parts: Counter[tuple[str, str | None]] = Counter()
+        for line in self.lines:
+            before, now = ((step.cost or 0 if step else 0) for step in (line.a, line.b))
+            if before != now:
+                parts[_cause(line, now - before)] += now - before
+        known = [(cause, model, nano) for (cause, model), nano in parts.items() if nano]
+        return sorted(known, key=lambda part: -abs(part[2]))
+
     def texts(self, line: Line, a: Source, b: Source) -> Texts:
         """Return the texts of a difference: what two steps were given and gave, or what one was and did."""
         if line.a is None or line.b is None:
@@ -144,6 +172,20 @@ class RunDiff:
             if line.marks and line.marks != ONLY_FOLLOWS:
                 yield from above[shown:]
                 shown = len(above)
+
+
+def _cause(line: Line, nano: int) -> tuple[str, str | None]:
+    """Return why a step costs more or less, and of another model its name."""
+    a, b = line.a, line.b
+    if a is None or b is None:
+        return ("added steps" if a is None else "removed steps"), None
+    if a.model != b.model:
+        return "model", b.model or "no model"
+    more = 1 if nano > 0 else -1
+    for what, before, now in (("prompts", a.tokens_in, b.tokens_in), ("answers", a.tokens_out, b.tokens_out)):
+        if ((now or 0) - (before or 0)) * more > 0:
+            return f"{'longer' if nano > 0 else 'shorter'} {what}", None
+    return "other prices", None
 
 
 def _is_slower(a: Step, b: Step) -> bool:
@@ -180,6 +222,9 @@ def diff_facts(diff: RunDiff, a: Source, b: Source, limit: int) -> Facts:
         "counts": {**diff.counts, "same": diff.same, "same_but_ids": diff.same_but_ids},
         "shortest": diff.is_exact,
         "cut": diff.is_cut,
+        "cost_parts": [
+            {"cause": cause, "model": model, **facts.money(nano)} for cause, model, nano in diff.cost_parts()
+        ],
         "differences": [_line_facts(line, diff.texts(line, a, b)) for line in shown],
         "more": len(lines) - len(shown),
     }

@@ -45,7 +45,8 @@ def test_what_differs_is_shown_below_the_totals(runs: tuple[str, str], command: 
     assert (code, err) == (0, "")
     assert re.search(r"^tool calls +3 +3$", out, re.MULTILINE)
     assert re.search(r"^cost +\$0.001000 +\$0.009000 +\+800%$", out, re.MULTILINE)
-    assert "1 added, 1 removed, 2 changed, 1 costlier, 2 steps the same" in out
+    assert "6 steps: 1 added (1 failed), 1 removed, 2 changed (1 costlier), 2 the same" in out
+    assert "cost +$0.008000: gpt-4o +$0.008000" in out
     lines = out.splitlines()
     assert "~ llm gpt-4o  gpt-4o-mini → gpt-4o; costlier: $0.001000 → $0.009000" in lines
     at = lines.index("  operation look up")
@@ -70,16 +71,18 @@ def test_the_words_say_how_a_step_differs(journal: Journal, command: Command) ->
     ids = [id_text(record(journal, plans)) for plans in (a, b)]
     code, out, _ = command("diff", *ids)
     assert code == 0
-    notes = {line.split("  ")[0].lstrip("~!*$+- "): line.split("  ", 1)[1:] for line in out.splitlines() if line}
+    notes = {line.split("  ")[0].lstrip("~!*$>+- "): line.split("  ", 1)[1:] for line in out.splitlines() if line}
     assert notes["tool slow"] == ["slower: 10ms → 2.5s"]
     assert notes["llm gpt-4o-mini"] == ["costlier: $0.001000 → $0.003000; tokens: 100 + 20 → 4000 + 60"]
     assert notes["llm gpt-4o"] == ["gpt-4o-mini → gpt-4o"]
     assert notes["tool breaks"] == ["failed now"]
     assert notes["tool heals"] == ["fixed now"]
     assert notes["operation gone"] == ["2 steps inside"]
-    assert notes["llm o3"] == ["new?; 100 + 20 tokens"]
+    assert notes["llm o3"] == ["new?; 100 + 20 tokens; $0.001000"]
+    # The mark for a cost is not beside a step that only got slower.
+    assert {"> tool slow", "$ llm gpt-4o-mini"} <= {line.split("  ")[0] for line in out.splitlines()}
     back = command("diff", *reversed(ids), "--format", "md")[1]
-    assert "| removed | `llm o3` | `new?`<br>`100 + 20 tokens` |" in back
+    assert "| removed | `llm o3` | `new?`<br>`100 + 20 tokens`<br>`$0.001000` |" in back
     assert "| fixed now | `tool breaks` | `fixed now` |" in back
 
 
@@ -163,7 +166,9 @@ def test_a_limit_counts_differences(runs: tuple[str, str], command: Command, as_
 def _outputs(journal: Journal, command: Command, *runs: list[Plan]) -> list[str]:
     """Return the lines of the differences between two runs."""
     out = command("diff", *(id_text(record(journal, plans)) for plans in runs))[1]
-    return out.partition("the same")[2].splitlines()[2:]
+    lines = out.splitlines()
+    summary = next(place for place, line in enumerate(lines) if re.match(r"(\d+ steps?|no difference): ", line))
+    return lines[lines.index("", summary) + 1 :]
 
 
 def _gives(plan: Plan, result: Any) -> Plan:
@@ -202,7 +207,7 @@ def test_another_result_is_a_difference(journal: Journal, command: Command, as_j
     assert (document["counts"]["result"], document["counts"]["same"]) == (3, 0)
     assert document["differences"][1]["marks"] == ["result"]
     assert document["differences"][1]["b"]["result"] == f"…{'.' * 39} 20 passed in <time>"
-    assert "0 steps the same" not in command("diff", a, run("1 failed, 19 passed", 12, "no table"))[1]
+    assert " the same" in command("diff", a, run("1 failed, 19 passed", 12, "no table"))[1]
 
 
 def test_a_step_of_one_run_has_what_it_was_given(journal: Journal, command: Command, as_json: AsJson) -> None:
@@ -211,7 +216,7 @@ def test_a_step_of_one_run_has_what_it_was_given(journal: Journal, command: Comm
     assert _outputs(journal, command, [], [*files, _gives(llm("why?"), "because")]) == [
         "+ tool read  path=a.py → x = 1",
         "+ tool read  path=b.py",
-        "+ llm gpt-4o-mini  why? → because; 100 + 20 tokens",
+        "+ llm gpt-4o-mini  why? → because; 100 + 20 tokens; $0.001000",
     ]
     ids = [id_text(record(journal, plans)) for plans in (files, [])]
     first, second = as_json("diff", *ids)["differences"]
@@ -246,6 +251,26 @@ def test_what_later_prompts_repeat_is_counted(journal: Journal, command: Command
     assert _outputs(journal, command, _chat("Lyon", 1), _chat("Lyon", 1, model="o3")) == ["~ llm o3  gpt-4o-mini → o3"]
     document = as_json("diff", *(id_text(record(journal, _chat(city, 2))) for city in ("Lyon", "Nice")))
     assert [each["marks"] for each in document["differences"]] == [["changed"], ["follows"], ["follows"]]
+
+
+def test_each_step_is_counted_once_and_the_costs_add_up(journal: Journal, command: Command, as_json: AsJson) -> None:
+    """By what it is; what else it is stands in brackets. What the steps do not explain has a part of its own."""
+    a, b = _chat("Lyon", 2), _chat("Nice", 2)
+    b[-1].tokens, b[-1].cost, b[0].seconds = (300, 20), 3_000_000, 2.0
+    a.append(llm("gone?"))
+    a[-1].name = "sum up"
+    ids = [id_text(record(journal, plans)) for plans in (a, [*b, tool("new", True)])]
+    out = command("diff", *ids)[1]
+    summary = (
+        "7 steps: 1 added (1 failed), 1 removed, 1 changed, 2 whose prompts repeat these changes (1 costlier), "
+        "2 the same (1 of them slower)"
+    )
+    assert summary in out
+    assert "\ncost +$0.001000: longer prompts +$0.002000, removed steps -$0.001000\n" in out
+    parts = as_json("diff", *ids)["cost_parts"]
+    assert [(part["cause"], part["cost_nano"]) for part in parts] == [
+        ("longer prompts", 2_000_000), ("removed steps", -1_000_000)
+    ]  # fmt: skip
 
 
 def test_what_a_program_says_in_a_later_prompt_is_a_difference(journal: Journal, command: Command) -> None:
@@ -295,7 +320,7 @@ def test_an_empty_run_lacks_every_step(journal: Journal, command: Command) -> No
     a, b = id_text(record(journal, [tool("t")])), id_text(record(journal, []))
     out = command("diff", a, b)[1]
     assert "- tool t" in out
-    assert "1 removed, 0 steps the same" in out
+    assert "1 step: 1 removed\n" in out
 
 
 def test_what_cannot_be_compared_is_noted(journal: Journal, command: Command) -> None:
