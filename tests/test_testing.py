@@ -176,7 +176,7 @@ def test_loops_fail_the_assertion_on_them(project: pytest.Pytester) -> None:
         def test_loop(localops_run):
             run(between=False)
             localops_run.assert_no_loops(polling=["look"])
-            with pytest.raises(AssertionError, match="got 1:\\nTool 'look' was called 5 times in a row"):
+            with pytest.raises(AssertionError, match="got 1:\\n.repeat. Tool 'look' was called 5 times in a row"):
                 localops_run.assert_no_loops()
 
         def test_habit(localops_run):

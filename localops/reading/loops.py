@@ -310,6 +310,21 @@ def find(calls: Iterable[Call]) -> list[Loop]:
     return sorted(detector.loops, key=lambda loop: order[loop.calls[0].id])
 
 
+def passed_over(calls: Iterable[Call]) -> list[Loop]:
+    """Return what would be loops or habits, were no tool marked as polling."""
+    calls = list(calls)
+    waiting = {call.id for call in calls if call.waits}
+    if not waiting:
+        return []
+    try:
+        for call in calls:
+            call.waits = False
+        return [loop for loop in find(calls) if any(call.id in waiting and not call.failed for call in loop.calls)]
+    finally:
+        for call in calls:
+            call.waits = call.id in waiting
+
+
 def _habits(same: Iterable[Call]) -> Iterator[Loop]:
     """Return a loop for each result that the same call had often."""
     by_outcome: dict[int, list[Call]] = {}

@@ -131,7 +131,8 @@ class Waste:
         for tool in ended:
             assert tool.call is not None
             tool.call.failed, tool.call.error = tool.failed, tool.error_digest
-        self.loops = loops.find(tool.call for tool in ended if tool.call is not None)
+        self._calls = [tool.call for tool in ended if tool.call is not None]
+        self.loops = loops.find(self._calls)
         self.failing = [tool for tool in ended if tool.failed]
 
     def _read(self, many: int, most_rows: int, most_bytes: int) -> None:
@@ -272,6 +273,7 @@ class Waste:
                 "rounds": loop.rounds,
                 "failed": sum(tool.failed for tool in calls),
                 "input": self._input(first),
+                "given": len({tool.call.given for tool in calls if tool.call is not None}),
                 "inputs": [self._input(tool) for tool in calls[: loop.period]],
                 "error": None if error is None else _short(_error_text(error)),
                 "wasted": _spent_facts(self.spent([loop])),
@@ -308,6 +310,15 @@ class Waste:
                 "last_seq": last.last_seq,
             }
 
+    def passed_over(self) -> Iterator[Facts]:
+        """Yield as JSON what repeats with the same result and is no loop, as a tool of it is marked as polling."""
+        many: dict[tuple[str, ...], int] = {}
+        for loop in loops.passed_over(self._calls):
+            tools = tuple(dict.fromkeys(loop.tools))
+            many[tools] = many.get(tools, 0) + len(loop.calls)
+        for tools, calls in many.items():
+            yield {"tools": [_short(name) for name in tools], "calls": calls}
+
     def _input(self, tool: _Tool) -> str:
         return previews.line("tool", self._body(tool))
 
@@ -342,6 +353,7 @@ def of(
         "wasted": _spent_facts(waste.spent(chosen)),
         "wasted_in_loops": _spent_facts(waste.spent(loop for loop in chosen if loop.kind != loops.HABIT)),
         "wasted_in_habits": _spent_facts(waste.spent(loop for loop in chosen if loop.kind == loops.HABIT)),
+        "passed_over": [] if is_bare else list(waste.passed_over())[:shown],
         "failures": failures[:shown],
         "failures_count": len(failures),
         "failure_groups": of_failures[:shown],

@@ -46,7 +46,8 @@ def sections(findings: Facts, *, every: bool = False) -> list[Section]:
     if not every and (is_short or any(len(sentences) > _SHOWN for _, sentences in page)):
         _, sentences = page[-1]
         sentences.append([f"`localops lint {findings['session_id']} --all` has a line for each loop and failure."])
-    return page
+    passed_over = list(map(_passed_over, findings["passed_over"]))
+    return [*page, ("Passed over", passed_over)] if passed_over else page
 
 
 def markdown(findings: Facts, *, every: bool = False) -> Iterator[str]:
@@ -114,6 +115,13 @@ def spent(wasted: Facts) -> str:
     return ", ".join(parts)
 
 
+def _passed_over(one: Facts) -> Sentence:
+    return [
+        *_names(one["tools"], len(one["tools"])),
+        f" ×{output.count(one['calls'])} with the same result: marked as polling.",
+    ]
+
+
 def _loops(findings: Facts, every: bool) -> Iterator[Sentence]:
     yield from _of_kind(findings, every, findings["alarming"], is_habit=False)
     if not findings["complete"]:
@@ -147,7 +155,7 @@ def sentence_of_group(group: Facts) -> Sentence:
     what = "habits" if first["kind"] == HABIT else "loops"
     has_many_tools = group["tools_count"] > len(set(first["tools"]))
     tools: Sentence = [" of tools ", *_names(group["tools"], group["tools_count"])] if has_many_tools else []
-    are_alike = [f"{output.count(many)} {what}", *tools, " are alike; the first: "]
+    are_alike = [*_kind(first), f"{output.count(many)} {what}", *tools, " are alike; the first: "]
     return [*are_alike, *_what(first), f". Together they wasted {spent(group['wasted'])}."]
 
 
@@ -161,12 +169,18 @@ def _names(tools: Sequence[str | None], many: int) -> Sentence:
 
 def sentence_of(loop: Facts) -> Sentence:
     """Return a loop in a sentence."""
-    return [*_what(loop), f". Wasted: {spent(loop['wasted'])}."]
+    return [*_kind(loop), *_what(loop), f". Wasted: {spent(loop['wasted'])}."]
+
+
+def _kind(loop: Facts) -> Sentence:
+    """Return the kind of a loop, as docs, JSON and SQL name it; habits have a section of their own."""
+    return [] if loop["kind"] == HABIT else [f"[{loop['kind']}] "]
 
 
 def _what(loop: Facts) -> Sentence:
     who: Sentence = [" by agent ", Recorded(loop["agent"])] if loop["agent"] else []
     what: Sentence = [": ", Recorded(loop["input"])] if loop["input"] else []
+    many, first = loop["given"], [", the first ", Recorded(loop["input"])] if loop["input"] else []
     failed: Sentence = [", failed with ", Recorded(loop["error"])] if loop["error"] else []
     times = f"{output.count(loop['calls'])} times"
     if loop["kind"] == "cycle" and len(set(loop["tools"])) > 1:
@@ -178,6 +192,8 @@ def _what(loop: Facts) -> Sentence:
         rounds = f" was called {times}, {output.count(loop['rounds'])} rounds of {each} with the same results"
         return ["Tool ", tool, rounds, *who, *_all_of(loop["inputs"]), *failed]
     if loop["kind"] == "error":
+        if many > 1:
+            what = [f", given {output.count(many)} different arguments", *first]
         return ["Tool ", tool, f" failed {times} with the same error", *_named(loop), *who, *what]
     if loop["kind"] == "retry":
         return ["Tool ", tool, f" failed {times} with the same arguments", *who, *what, *failed]

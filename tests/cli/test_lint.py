@@ -32,7 +32,7 @@ def test_a_loop_in_a_sentence(command: Command) -> None:
     code, out, err = command("lint")
     assert (code, err) == (3, "")
     wasted = "4 tool calls, 4 LLM calls, 400 tokens, $2.00"
-    sentence = "Tool 'search' was called 5 times in a row with the same arguments and result: 'q=tides'. "
+    sentence = "[repeat] Tool 'search' was called 5 times in a row with the same arguments and result: 'q=tides'. "
     assert out.startswith(f"nightly  Success  {id}\n\nLoops\n  {sentence}Wasted: {wasted}.\n")
     assert out.endswith(f"\n1 loop; wasted {wasted}\n")
     assert command("lint", id[:13]) == command("lint", "last") == (code, out, err)
@@ -110,10 +110,12 @@ def test_findings_that_are_alike_share_a_line(command: Command) -> None:
     loops, failing = out.split("\nLoops\n")[1].split("\nFailing tools\n")
     copies, *grouped = [line.strip() for line in loops.splitlines() if "'copy'" not in line or "'path=0'" in line]
     assert "'OSError: no file 0'. Wasted: 2 tool calls." in copies
-    assert grouped[0].startswith("120 loops are alike; the first: Tool 'fetch' failed 3 times with the same arguments")
+    assert grouped[0].startswith(
+        "[retry] 120 loops are alike; the first: Tool 'fetch' failed 3 times with the same arguments"
+    )
     assert grouped[0].endswith("'TimeoutError: no answer from 0'. Together they wasted 240 tool calls.")
     assert grouped[1].startswith(
-        "40 loops of tools 'tool0', 'tool1', 'tool2', 'tool3', 'tool4', 'tool5' and 34 more are"
+        "[error] 40 loops of tools 'tool0', 'tool1', 'tool2', 'tool3', 'tool4', 'tool5' and 34 more are"
     )
     assert "40 tools failed in 120 of 120 calls with ValueError, the last: 'no room': 'tool0', 'tool1'" in failing
     assert f"`localops lint {session.session_id} --all` has a line for each loop and failure." in failing
@@ -134,7 +136,9 @@ def test_tools_that_poll(command: Command, tmp_path: Path, monkeypatch: pytest.M
     """An option, the home's settings and a variable name them."""
     record("waiting", times=4, tool="wait_for")
     assert command("lint")[0] == 3
-    assert command("lint", "--polling", "other", "--polling", "wait_for")[0] == 0
+    code, out, _ = command("lint", "--polling", "other", "--polling", "wait_for")
+    assert (code, out.splitlines()[-1]) == (0, "no loops")
+    assert "\nPassed over\n  'wait_for' ×4 with the same result: marked as polling.\n" in out
     settings = tmp_path / "home" / "config.toml"
     settings.write_text('polling = ["wait_for"]\n')
     assert command("lint")[0] == 0
@@ -223,8 +227,9 @@ def test_cycles_retries_and_errors(command: Command) -> None:
         "Tools 'look' ('a=1'), 'walk' ('b=2') were called in turn, 3 rounds with the same results by agent 'Ann'."
         in out
     )
-    assert "Tool 'fetch' failed 3 times with the same arguments: 'n=1', failed with 'ValueError: no" in out
-    assert "Tool 'save' failed 3 times with the same error 'ValueError: no" in out
+    assert "[retry] Tool 'fetch' failed 3 times with the same arguments: 'n=1', failed with 'ValueError: no" in out
+    assert "[error] Tool 'save' failed 3 times with the same error 'ValueError: no" in out
+    assert ", given 3 different arguments, the first 'n=1'. Wasted" in out
     assert "Tool 'save' failed in 3 of 3 calls with ValueError given 'n: number', the last: 'no" in out
     assert "\x1b" not in out
 
@@ -235,7 +240,7 @@ def test_the_markdown(command: Command) -> None:
     code, out, _ = command("lint", "--format", "md")
     assert code == 3
     assert out.startswith("### ❌ `**bold** <b>`: 1 loop; wasted 2 tool calls")
-    assert "\n- Tool `` `rm` `` was called 3 times in a row" in out
+    assert "\n- [repeat] Tool `` `rm` `` was called 3 times in a row" in out
     assert command("lint", "--format", "md", "--json")[0] == 2
 
 

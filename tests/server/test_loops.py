@@ -40,7 +40,7 @@ def test_the_loops_of_a_session(running: RealHub) -> None:
     [loop] = facts["loops"]
     assert (loop["kind"], loop["tools"], loop["calls"]) == ("repeat", ["search"], 4)
     assert (loop["wasted"]["llm_calls"], loop["wasted"]["cost_usd"]) == (3, 3)
-    assert facts["page"][0]["sentences"][0].startswith("Tool 'search' was called 4 times in a row")
+    assert facts["page"][0]["sentences"][0].startswith("[repeat] Tool 'search' was called 4 times in a row")
     assert running.ask("GET", f"/api/1/sessions/{uuid.uuid4()}/loops")[0] == 404
 
 
