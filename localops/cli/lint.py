@@ -60,6 +60,11 @@ def lint(
         chosen, left_out = _named(opened, sessions or ("last",)), 0
         if is_period:
             chosen, left_out = _all(opened, since, until, tag)
+        others = (
+            0
+            if sessions or is_period
+            else sum(one.ask("how_many_sessions")[0][0] for one in opened.projects) - len(chosen)
+        )
         results = [_lint(where, id, waits, is_whole=as_json or every) for where, id in chosen]
     without_tools = left_out + sum(not one["tool_calls"] for one in results)
     looked_at = left_out + len(results)
@@ -69,6 +74,9 @@ def lint(
         shown = results if looked_at == 1 else list(filter(_says_something, results))
         sums = _sums(results, looked_at, without_tools)
         (_print_markdown if form == "md" else _print)(shown, sums, every)
+        if others > 0:
+            line = f"1 of {output.counted(others + 1, 'session')} looked at: --since 7d for more"
+            print(f"\n{line}" if form == "md" else common.dim(line))
     if any(one["alarming"] or (strict and (one["loops_count"] or not one["complete"])) for one in results):
         click.get_current_context().exit(_FOUND)
 

@@ -81,6 +81,18 @@ def test_several_sessions(command: Command) -> None:
     assert command("lint", calm, "--since", "1d")[0] == 2
 
 
+def test_the_newest_session_alone_is_not_the_home(command: Command) -> None:
+    """Without an ID or a period, the last line says how many sessions were not looked at."""
+    line = "1 of 2 sessions looked at: --since 7d for more"
+    record("first", times=2)
+    assert "looked at" not in command("lint")[1]
+    second = record("second", times=2)
+    assert command("lint")[1].endswith(f"\nno loops\n{line}\n")
+    assert command("lint", "--format", "md")[1].endswith(f"\n\n{line}\n")
+    for chosen in (["last"], [second], ["--since", "1d"]):
+        assert line not in command("lint", *chosen)[1]
+
+
 def test_sessions_without_tool_calls(command: Command) -> None:
     """One session says so, and among several they are counted."""
     silent = record("silent", times=0)

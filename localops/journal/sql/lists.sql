@@ -259,6 +259,11 @@ limit :many;
 select coalesce(max(seq), 0)
 from event;
 
+-- how_many_sessions --
+-- How many sessions a journal has, those of its newest rows among them.
+select (select count(*) from total)
+  + (select count(*) from (select distinct session from tail) f where f.session not in (select session from total));
+
 -- standing_of_journal --
 -- The figures of a journal in `localops status`.
 select
