@@ -8,6 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from tests import programs
+
 _FULL = """
 import math, os, resource
 from localops.encoding.encode import Encoder
@@ -48,3 +50,34 @@ def test_nested_values_without_memory_for_frames() -> None:
     )
     assert done.returncode == 0, done.stderr[-2_000:]
     assert int(done.stdout) > 0, "memory was not short"
+
+
+_FIGURES = """
+import localops, localops.reading.analytics, os, resource
+session = localops.init(env_data_opt_out=True)
+if not os.fork():
+    session.record(localops.LLMEvent(model="gpt-4o"))
+    os._exit(0)
+os.wait()
+failed = 0
+for more in range(0, 4 << 20, 1 << 18):
+    if not os.fork():
+        with open("/proc/self/statm") as file:
+            limit = int(file.read().split()[0]) * resource.getpagesize() + more
+        resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+        try:
+            session.get_analytics()
+        except BaseException:
+            os._exit(1)
+        os._exit(0)
+    failed += os.wait()[1] != 0
+print(failed)
+"""
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="needs a limit on the address space")
+def test_figures_without_memory_for_the_prices() -> None:
+    """Figures are returned although the table that shows why a call has no price cannot be loaded."""
+    done = programs.run(_FIGURES, fresh=True)
+    assert done.stdout == "0\n", done.stderr
+    assert "(the reason cannot be looked up)" in done.stderr, "memory was not short"

@@ -9,6 +9,7 @@ import os
 import uuid
 
 from localops import clock
+from localops.interruption import attempt
 from localops.journal import rows
 from localops.output import cost as in_dollars
 from localops.output import say, say_once
@@ -208,7 +209,8 @@ class SessionFacts:
         reasons = [
             reason.format(", ".join(list(models)[:5])) for reason, models in self.recorder.writer.unpriced.items()
         ]
-        why = "; ".join(reasons) or self._why_unpriced_elsewhere()
+        # To say why, prices are loaded and the journal is read, and an end must not fail for that.
+        why = "; ".join(reasons) or attempt(self._why_unpriced_elsewhere, "the reason cannot be looked up")
         calls = "1 LLM call has" if unpriced == 1 else f"{unpriced} LLM calls have"
         say(f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no price ({why})")
 
