@@ -316,6 +316,7 @@ def test_a_call_that_is_interrupted_at_any_place_counts_once(
         place, seq = place + 1, _newest(session)
     assert whole in seen
     assert seen.keys() <= {(), whole, *allowed}, seen
+    assert careful.quiet.depth() == 0, "warnings of the program would stay silent"
 
 
 def _newest(session: localops.Session) -> int:

@@ -14,13 +14,14 @@ from localops.recording import events
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from typing import Any
+    from typing import Any, TypeVar
 
     from localops.encoding.pricing import Prices
     from localops.recording.events import Event, LLMEvent
     from localops.recording.responses import Reply
 
     Measures = tuple[Any, ...]  # as in UNMEASURED
+    T = TypeVar("T")
 
 UNMEASURED = (None, None, None, None, None, None)  # model, four token counts, cost
 # An event of another class that counts as an LLM call has no usage, so there is nothing that could have a price.
@@ -217,10 +218,9 @@ def nano(dollars: Any) -> int | None:
     """Return US dollars as whole nano-dollars; None for no number, a negative or an impossible cost."""
     if dollars is None:
         return None
-    with quiet:
-        # A complex number of numpy warns when it becomes a real one.
-        amount = attempt(lambda: round(float(dollars) * 1_000_000_000), -1)
-        return amount if 0 <= amount <= _MOST_NANO else None
+    # A complex number of numpy warns when it becomes a real one.
+    amount = _quietly(lambda: attempt(lambda: round(float(dollars) * 1_000_000_000), -1))
+    return amount if 0 <= amount <= _MOST_NANO else None
 
 
 def whole(value: Any) -> int | None:
@@ -229,11 +229,20 @@ def whole(value: Any) -> int | None:
         return None
     if type(value) is int:
         return value if 0 <= value <= _MOST_TOKENS else None
-    with quiet:
-        number = attempt(lambda: int.__int__(int(value)), -1)
-        if not issubclass(type(value), str) and not attempt(lambda: bool(value == number), False):
-            return None  # there is no part of a token: 1.5
+    number = _quietly(lambda: attempt(lambda: int.__int__(int(value)), -1))
+    if not issubclass(type(value), str) and not _quietly(lambda: attempt(lambda: bool(value == number), False)):
+        return None  # there is no part of a token: 1.5
     return number if 0 <= number <= _MOST_TOKENS else None
+
+
+def _quietly(step: Callable[[], T]) -> T:
+    depth = quiet.depth()
+    try:
+        with quiet:
+            return step()
+    except BaseException:
+        quiet.back_to(depth)  # `__exit__` may have been interrupted before it began
+        raise
 
 
 _MEASURES = "model prompt_tokens completion_tokens cached_tokens reasoning_tokens".split()
