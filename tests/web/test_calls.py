@@ -339,7 +339,7 @@ def test_new_calls_come_in_and_leave_the_focus_alone(program: Program, live: Vis
 
 
 def test_a_column_without_values_leaves_its_room_to_arguments(visit: Visit) -> None:
-    """No tool has a first token or tokens; sorted by it, or among calls of models, a column is there."""
+    """No tool has a first token, tokens or a cost; sorted by it, or among calls of models, a column is there."""
     page = visit.open("/calls?kind=tool")
     head = page.locator("#calls thead")
     expect(page.locator("#rows tr").first).to_be_visible()
@@ -350,4 +350,6 @@ def test_a_column_without_values_leaves_its_room_to_arguments(visit: Visit) -> N
     visit.open("/calls?kind=llm")
     expect(head.locator(".tokens")).to_be_visible()
     visit.open("/calls?by=tool")
+    expect(head.locator(".cost")).to_be_hidden()
+    visit.open("/calls?by=tool&sort=cost")
     expect(head.locator(".cost")).to_be_visible()
