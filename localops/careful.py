@@ -86,6 +86,11 @@ def deeper(function: Callable[..., R], *args: object) -> R:
                 _one_at_a_time.release()
 
 
+def roomy(function: Callable[..., R], *args: object) -> R:
+    """Call a function that must not fail for want of room: where little is left, with a higher recursion limit."""
+    return function(*args) if _has_room(_MORE // 2) else deeper(function, *args)
+
+
 def _has_room(frames: int) -> bool:
     try:
         return frames == 0 or _has_room(frames - 1)

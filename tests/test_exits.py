@@ -227,6 +227,30 @@ def test_atexit_and_del_can_record() -> None:
     assert programs.names() == ["atexit", "del"]
 
 
+def test_the_deepest_calls_are_recorded() -> None:
+    """Where the program leaves ours no room in its recursion limit: what returned is in the journal."""
+    program = """
+import localops
+session = localops.init()
+session.record(localops.ActionEvent(action_type="first"))
+def deep(left, number):
+    if left:
+        return deep(left - 1, number)
+    session.record(localops.ActionEvent(action_type="deep", params={"number": number}))
+    returned.append(number)
+returned = []
+for number in range(900, 1000):
+    try:
+        deep(number, number)
+    except RecursionError:
+        pass
+recorded = [event["params"]["number"] for event in session.events if event["name"] == "deep"]
+print(len(returned) > 50, recorded == returned)
+"""
+    done = programs.run(program, fresh=True)
+    assert (done.stdout, done.stderr) == ("True True\n", "")
+
+
 def test_names_that_are_first_used_at_exit_are_there() -> None:
     """A name that is first used while the interpreter shuts down was loaded with the session's start."""
     code = _INIT + (

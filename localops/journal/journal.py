@@ -19,6 +19,7 @@ from collections import deque
 import apsw
 
 from localops import clock, interruption
+from localops.careful import roomy
 from localops.errors import JournalError, LocalopsError
 from localops.journal import blobs, participants, parts, rollups, rows
 from localops.journal.journal_file import (
@@ -154,15 +155,15 @@ class Journal:
                     if seq >= self._rollups.due:
                         self._rollups.some(seq)
                 except BaseException as error:
-                    # Wide, as no error of SQLite or the disk may reach the program.
-                    return self._on_write_error(row, error, fate)
+                    # Wide, as no error of SQLite or the disk may reach the program, which may be deep in its calls.
+                    return roomy(self._on_write_error, row, error, fate)
                 finally:
                     self._inside = False
             if self._chores_due:
                 self._do_chores()
         except BaseException as error:
             # Interrupted while taking or releasing the lock, or in a chore.
-            return self._on_outer_error(row, error, fate)
+            return fate[0] if fate and type(error) is RecursionError else roomy(self._on_outer_error, row, error, fate)
         return True
 
     def sync_due(self) -> bool:
@@ -205,7 +206,9 @@ class Journal:
         programs = False if refusal else interruption.is_programs(error)
         if programs:
             interruption.hold(error)
-        if programs is False:
+        # Our calls had no room in those of the program, and have it now.
+        had_no_room = type(error) is RecursionError
+        if programs is False and not had_no_room:
             # A refused row is not looked up: while the journal is busy, that would cost each row a search.
             if not fate and (refusal or not self._is_written(row, fate)):
                 self._refused(row, error, fate)

@@ -10,8 +10,10 @@ import os
 import weakref
 from _thread import get_ident
 from collections import deque
+from contextlib import suppress
 
 from localops import clock, facets
+from localops.careful import deeper
 from localops.errors import JournalError
 from localops.interruption import attempt, hold_if_programs, settle
 from localops.journal import rows, spill
@@ -493,6 +495,10 @@ class Recorder:
         except JournalError:  # strict, and written nowhere
             raise
         except BaseException as failure:
+            if type(failure) is RecursionError:
+                # The program may be so deep in its calls that ours have no room.
+                with suppress(RecursionError):
+                    return (deeper(step),)
             self._failed(failure)
             return None
 
