@@ -286,7 +286,7 @@ class Session(SessionFacts):
         """
         self.check_budget()
         if kind == "tool" and self.recorder.loops is not None and self.recorder.loops.stopped:
-            self._refuse_loop(name, params, agent, parent)
+            _refuse_loop(self, name, params, agent, parent)
         if kind == "tool" and self.config.polling and type(name) is str and name in self.config.polling:
             more = {**(more or {}), "polling": True}
 
@@ -324,17 +324,6 @@ class Session(SessionFacts):
         loops = self.recorder.loops
         if loops is not None and loops.waiting and self.config.on_loop is not None:
             loops.alarm(self, self.config.on_loop)
-
-    def _refuse_loop(self, name: str, params: object, agent: bytes | None, parent: Parent | None) -> None:
-        """Call `on_loop` again if a tool call that is about to begin goes on with a loop that it has stopped."""
-        loops, hook, writer = self.recorder.loops, self.config.on_loop, self.recorder.writer
-        agent = agent or (self.here() if parent is None else parent.place)[2]
-        if loops is None or hook is None or agent not in loops.stopped:
-            return
-        fields = {"params": params} if params is not None else {}
-        begun = attempt(lambda: (str(writer.text(name)), writer.encode(fields)), None)
-        if begun is not None:
-            loops.refuse(self, hook, *begun, agent)
 
     def here(self) -> Scope:
         """Return the place of the calling code in this session: its operation and its agent."""
@@ -654,3 +643,15 @@ def _after_fork() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)
+
+
+def _refuse_loop(session: Session, name: str, params: object, agent: bytes | None, parent: Parent | None) -> None:
+    """Call `on_loop` again if a tool call that is about to begin goes on with a loop that it has stopped."""
+    loops, hook, writer = session.recorder.loops, session.config.on_loop, session.recorder.writer
+    agent = agent or (session.here() if parent is None else parent.place)[2]
+    if loops is None or hook is None or agent not in loops.stopped:
+        return
+    fields = {"params": params} if params is not None else {}
+    begun = attempt(lambda: (str(writer.text(name)), writer.encode(fields)), None)
+    if begun is not None:
+        loops.refuse(session, hook, *begun, agent)
