@@ -48,10 +48,12 @@ def secrets(
     """Yield the secrets of a text in order; `first` was read of it before, and `seen` gets how many bytes are done."""
     last: Secret | None = None
     for secret in _Search(file, first, redactor, charset, seen).run():
-        if last is not None and secret[0] < last[0] + len(last[1]):
-            last = (last[0], last[1] + secret[1][last[0] + len(last[1]) - secret[0] :], last[2])
-            continue
         if last is not None:
+            (at, text, rule), (begins_at, more, _) = last, secret
+            ends_at = at + len(text)
+            if begins_at < ends_at:
+                last = (at, text + more[ends_at - begins_at :], rule)
+                continue
             yield last
         last = secret
     if last is not None:

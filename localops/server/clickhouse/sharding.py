@@ -79,10 +79,10 @@ def expression(steps: Sequence[tuple[str, int]]) -> str:
 def known(engine_full: str) -> tuple[tuple[str, int], ...]:
     """Return the numbers of shards, and since when, of a table as ClickHouse describes it."""
     later = _STEP.findall(engine_full)[::-1]
-    first = _FIRST.search(engine_full.strip())
-    if first is None:
+    begun = _FIRST.search(engine_full.strip())
+    if begun is None:
         return ()
-    return (("1970-01-01", int(first[1])), *((day, int(many)) for day, many in later))
+    return (("1970-01-01", int(begun[1])), *((day, int(many)) for day, many in later))
 
 
 def _check_steps(engine: Engine, before: tuple[tuple[str, int], ...]) -> None:
