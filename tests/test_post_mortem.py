@@ -180,6 +180,7 @@ def test_what_a_killed_process_was_in_may_have_happened(kind: str, is_folded: bo
     assert "was under way when the process died" in last
     assert last.endswith("it may or may not have happened.")
     assert "process died inside" in sections["How it ended"][0]
+    assert any("`localops help resume`" in sentence for sentence in sections["How it ended"])
 
 
 def test_what_ended_inside_of_it_says_how_far_it_came() -> None:

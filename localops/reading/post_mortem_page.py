@@ -108,6 +108,7 @@ def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[
         ]
         yield ["Its process does not run any more, and the lock that it held is free."]
         yield [f"Its last row is of {_when(findings['last'])} UTC; what it did after that is not recorded."]
+        yield ["A program can go on with it where it stopped: see `localops help resume`."]
     elif how == "imported":
         yield [f"{state}: its record ends here without an end, so how the program ended is not known."]
     elif how == "running":
