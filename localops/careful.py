@@ -87,8 +87,16 @@ def deeper(function: Callable[..., R], *args: object) -> R:
 
 
 def roomy(function: Callable[..., R], *args: object) -> R:
-    """Call a function that must not fail for want of room: where little is left, with a higher recursion limit."""
-    return function(*args) if _has_room(_MORE // 2) else deeper(function, *args)
+    """Call a function that must not fail for want of room: where little is left, with a higher recursion limit.
+
+    It may be called again if that fails, as where another thread has raised the limit.
+    """
+    if not _has_room(_MORE // 2):
+        try:
+            return deeper(function, *args)
+        except RecursionError:
+            pass
+    return function(*args)
 
 
 def _has_room(frames: int) -> bool:

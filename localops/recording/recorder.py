@@ -10,7 +10,6 @@ import os
 import weakref
 from _thread import get_ident
 from collections import deque
-from contextlib import suppress
 
 from localops import clock, facets
 from localops.careful import deeper
@@ -497,8 +496,14 @@ class Recorder:
         except BaseException as failure:
             if type(failure) is RecursionError:
                 # The program may be so deep in its calls that ours have no room.
-                with suppress(RecursionError):
+                try:
                     return (deeper(step),)
+                except JournalError:  # strict, and written nowhere
+                    raise
+                except RecursionError as again:
+                    failure = again
+                except BaseException as again:
+                    hold_if_programs(again)
             self._failed(failure)
             return None
 
