@@ -44,8 +44,9 @@ async function show() {
       make("a", { class: "button", href: url(`compare?${swapped}`) }, `Swap A and ${letterOf(other)}`),
       make("a", { class: "button", href: url("compare") }, "Other runs"),
     ),
-    cards(sessions),
-    ids.length > 2 ? several(sessions, other) : figures(comparison),
+    ...(ids.length > 2
+      ? [cards(sessions), several(sessions, other)]
+      : [make("div", { class: "pair" }, cards(sessions), figures(comparison))]),
     ...tree(comparison, letterOf(other)),
   );
 }

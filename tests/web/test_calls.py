@@ -234,12 +234,15 @@ def test_rows_are_one_line_and_have_most_of_the_window(looking: Visit) -> None:
 
 
 def test_no_figure_is_cut(looking: Visit, visit: Visit) -> None:
-    """Durations of calls that have not ended, and costs that are lower bounds, have room at 1280 px."""
+    """Durations of calls that have not ended, and costs that are lower bounds, have room at 1280 px and on a phone."""
     cut = """[...document.querySelectorAll('#calls .num')].filter(cell => cell.scrollWidth > cell.clientWidth)
         .map(cell => cell.textContent)"""
     page = visit.open("/calls?kind=tool")
     expect(page.locator("#rows .pending").first).to_have_text("not ended")
     assert page.evaluate(cut) == []
+    page.set_viewport_size({"width": 390, "height": 800})
+    assert page.evaluate(cut.replace("#calls", "#rows")) == []
+    page.set_viewport_size({"width": 1280, "height": 800})
     page = looking.open("/calls?by=prompt")
     expect(page.locator("#rows .cost", has_text="+ ?").first).to_be_visible()
     assert page.evaluate(cut) == []
