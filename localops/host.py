@@ -1,7 +1,7 @@
 """The host of a program: its machine, process, packages, and the file system under a path.
 
-Everything is read from `os`, `sys` and `/proc`; nothing is run, cached or sent. What cannot be read (not Linux, a
-locked-down `/proc`) is left out. `environment` has the keys of AgentOps' `host_env`.
+Everything is read from `os`, `sys` and `/proc`; nothing is run or sent, and only the machine's id is kept. What cannot
+be read (not Linux, a locked-down `/proc`) is left out. `environment` has the keys of AgentOps' `host_env`.
 """
 
 from __future__ import annotations
@@ -34,6 +34,11 @@ _NETWORK = frozenset("nfs nfs4 cifs smb3 smbfs 9p afs ceph lustre gpfs glusterfs
 _MOST_ENTRIES = 10_000
 
 _GIB = 1 << 30
+
+# Bound here, as the interpreter takes `open` out of the builtins before it frees what may still record.
+open_file = open
+
+_machine: list[str] = []  # the id once it is known: while the interpreter shuts down, nothing can be imported for it
 
 
 def environment(opt_out: bool = False) -> dict[str, Any]:
@@ -86,8 +91,10 @@ def machine_id() -> str:
 
     Without that file it is made from the host name.
     """
-    name = _first_line("/etc/machine-id") or _first_line("/var/lib/dbus/machine-id") or hostname()
-    return _digest(f"localops machine {name}")
+    if not _machine:
+        name = _first_line("/etc/machine-id") or _first_line("/var/lib/dbus/machine-id") or hostname()
+        _machine.append(_digest(f"localops machine {name}"))
+    return _machine[0]
 
 
 def boot_id() -> str | None:
@@ -521,7 +528,7 @@ def _first_line(path: str) -> str:
 def _read(path: str) -> str:
     """Return the text of a small system file; empty if it cannot be read."""
     try:
-        with open(path, encoding="utf-8", errors="surrogateescape") as file:
+        with open_file(path, encoding="utf-8", errors="surrogateescape") as file:
             return file.read()
     except OSError as error:
         pass_on(error)

@@ -263,6 +263,35 @@ def test_names_that_are_first_used_at_exit_are_there() -> None:
     assert programs.names() == ["del"]
 
 
+def test_a_generator_that_is_alive_at_the_end_ends_in_the_journal() -> None:
+    """Its end, and what it raises, are written while the interpreter shuts down; nothing is printed or spilled."""
+    code = _INIT + (
+        "@localops.tool\ndef stream():\n    yield 1\n    yield 2\n"
+        "@localops.tool\ndef broken():\n    try: yield 1\n    finally: raise ValueError('closed')\n"
+        "left = stream(); next(left)\n"
+    )
+    done = programs.run(code, fresh=True)
+    assert (done.returncode, done.stderr, programs.names("tool")) == (0, "", ["stream"] * 2)
+    programs.run(code + "worse = broken(); next(worse)", fresh=True)
+    assert sorted(programs.names("tool")) == ["broken"] * 2 + ["stream"] * 4
+    assert programs.names("error") == ["ValueError"]
+    assert not Path(programs.project(), "spill").exists()
+
+
+def test_what_cannot_be_loaded_during_the_shutdown_costs_no_event() -> None:
+    """Prices and tracebacks need modules that cannot be imported any more: their event is kept without them."""
+    code = _INIT + (
+        "class Late:\n"
+        "    def __del__(self):\n"
+        "        session.record(localops.LLMEvent(model='gpt-4o', prompt_tokens=1, completion_tokens=1))\n"
+        "        session.record(localops.ErrorEvent(exception=ValueError('late')))\n"
+        "late = Late(); late.me = late; late.kept = [late]\n"
+    )
+    done = programs.run(code, fresh=True)
+    assert "Traceback" not in done.stderr
+    assert (len(programs.names("llm")), programs.names("error")) == (1, ["ValueError"])
+
+
 def test_sigterm_in_the_middle_of_a_write_is_still_the_end() -> None:
     """A SIGTERM while the journal is locked by another: the end goes to the spill file and comes in later."""
     code = _INIT + (

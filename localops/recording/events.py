@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import datetime
 import enum
+import sys
 import uuid
 
 from localops import clock, facets
@@ -573,11 +574,12 @@ def describe(value: object) -> str:
 
 def traceback_of(exception: BaseException | None) -> str | None:
     """Return the traceback of an exception, or of the one being handled; None when there is neither."""
-    import sys
-    import traceback
-
     shown = sys.exc_info()[1] if exception is None else exception
     if shown is None:
+        return None
+    try:
+        import traceback
+    except ImportError:  # the interpreter shuts down
         return None
     try:
         return "".join(traceback.format_exception(shown))

@@ -7,6 +7,7 @@ records, and queries the journal about it.  `writer.py` makes the rows.
 from __future__ import annotations
 
 import os
+import sys
 import weakref
 from _thread import get_ident
 from collections import deque
@@ -555,7 +556,8 @@ class Recorder:
                 # Interrupted: it is still to be done.
                 self._pid = before
                 raise
-        if warn and self.has_ended and self.is_first("ended"):
+        # While the interpreter shuts down, generators and objects end that nothing could have ended before.
+        if warn and self.has_ended and not sys.is_finalizing() and self.is_first("ended"):
             short = rows.id_text(self.session)[:13]
             say(f"session {short} has ended; what is recorded now is kept as a late row of it")
         self.must_attend = self.has_ended or self._unwritten_start is not None

@@ -79,12 +79,13 @@ def of_llm(
         prompt = _prompt_with_cache(prompt, cached or 0, written or 0, provider, model)
     cost = nano(event.cost)
     if cost is None and model is not None and not _has_unusable_count(event):
-        from localops.encoding.pricing import IN_BODY, Usage
-
-        parts = {part: _count(event, reply, name) for name, part in IN_BODY.items()}
-        usage = Usage(input=prompt, output=completion, cached=cached, **parts)
 
         def price() -> int | None:
+            # In here, as nothing can be imported while the interpreter shuts down.
+            from localops.encoding.pricing import IN_BODY, Usage
+
+            parts = {part: _count(event, reply, name) for name, part in IN_BODY.items()}
+            usage = Usage(input=prompt, output=completion, cached=cached, **parts)
             return prices().cost_of_call(model, usage, provider=provider, at_ns=at)
 
         try:
@@ -208,8 +209,10 @@ def _is_beside(provider: str | None, model: str | None) -> bool:
 
 def _is_of_bedrock(model: str) -> bool:
     """Return whether a model with a cache is named as on Bedrock: `us.anthropic.claude-…`, or an ARN."""
-    from localops.encoding.pricing import by_form
-
+    try:
+        from localops.encoding.pricing import by_form
+    except ImportError:  # the interpreter shuts down
+        return False
     provider, name = by_form(model.lower()) or ("", "")
     return provider == "aws" and ("anthropic." in name or "amazon." in name)
 
