@@ -13,6 +13,7 @@ PYTEST_DONT_REWRITE: it may be imported before pytest, which would warn of that.
 
 from __future__ import annotations
 
+import os as _os
 import sys as _sys
 
 __version__ = "0.1.0"
@@ -149,16 +150,43 @@ _NAMES_OF_MODULES = {
 }
 _KEPT_IN = {name: module for module, names in _NAMES_OF_MODULES.items() for name in names.split()}
 
+# A descriptor until `api` is loaded: a program that has used up its own can still call it.
+_reserve: list[tuple[int, _os.stat_result]] = []
+
+
+def _keep_reserve() -> None:
+    if hasattr(_os, "memfd_create"):  # its file is no other, whatever the program opens under its number
+        try:
+            handle = _os.memfd_create("localops")
+            _reserve.append((handle, _os.fstat(handle)))
+        except OSError:
+            pass
+
+
+def _free_reserve() -> bool:
+    """Close the descriptor, and return whether there is one more now."""
+    if not _reserve:
+        return False
+    handle, before = _reserve.pop()
+    try:
+        if not _os.path.samestat(_os.fstat(handle), before):
+            return False
+        _os.close(handle)
+    except OSError:  # the program has closed it
+        return False
+    return True
+
+
+_keep_reserve()
+
 if not TYPE_CHECKING:
 
     def __getattr__(name: str) -> object:
         """Load a name's module when it is first used: a command, or a program that does not record, needs few."""
         if name.startswith("_"):
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from importlib import import_module
-
         if name in __all__:
-            import_module(f"localops.{_ELSEWHERE.get(name, 'api')}")
+            _load(f"localops.{_ELSEWHERE.get(name, 'api')}")
             _take_what_is_loaded()
             return globals()[name]
         if name in _KEPT_IN:
@@ -168,11 +196,24 @@ if not TYPE_CHECKING:
                 f"or run a program written for AgentOps with `localops run`"
             )
         try:
-            return import_module(f"localops.{name}")
+            return _load(f"localops.{name}")
         except ModuleNotFoundError as error:
             if error.name != f"localops.{name}":
                 raise
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}") from None
+
+    def _load(module: str) -> object:
+        try:
+            return _imported(module)
+        except OSError:
+            if not _free_reserve():
+                raise
+        return _imported(module)
+
+    def _imported(module: str) -> object:
+        from importlib import import_module
+
+        return import_module(module)
 
     def _take_what_is_loaded() -> None:
         """Take over all names that are loaded by now: while the interpreter shuts down, nothing can be imported."""
@@ -182,6 +223,8 @@ if not TYPE_CHECKING:
             module = modules.get(f"localops.{_ELSEWHERE.get(name, 'api')}")
             if module is not None and hasattr(module, name):
                 globals()[name] = getattr(module, name)
+        if "init" in globals():
+            _free_reserve()
 
     def __dir__() -> list[str]:
         return sorted({*__all__, *(name for name in globals() if name.startswith("__"))})

@@ -17,7 +17,7 @@ from localops.careful import attribute, class_name, is_a
 from localops.clock import new_id, now_ns
 from localops.config import IGNORED, OPTIONS, Config, nearest
 from localops.errors import ConfigError, LocalopsError, NoSession, NotFound, UnusableBudget
-from localops.interruption import attempt, deliver, hold, seems_programs, waiting
+from localops.interruption import attempt, deliver, hold, hold_if_programs, seems_programs, waiting
 from localops.recording import client as clients
 from localops.recording import events, scores
 from localops.recording.context import find_session, scope
@@ -78,7 +78,16 @@ def _the_client() -> Client:
 
 
 def _record_libraries(config: Config) -> None:
-    """Record the calls of model libraries, unless that is switched off."""
+    """Record the calls of model libraries, unless that is switched off; a failure is only printed."""
+    try:
+        _switch_on(config)
+    except Exception as error:
+        # The edge: without descriptors, for example, nothing can be imported.
+        if not hold_if_programs(error):
+            output.say_once("libraries", f"the calls of model libraries are not recorded: {error}")
+
+
+def _switch_on(config: Config) -> None:
     if config.threads or (config.threads is None and os.environ.get("LOCALOPS_RUN")):
         from localops.instrument import threads
 

@@ -17,13 +17,12 @@ from tests import programs
 
 _NO_DESCRIPTORS = """
 import localops, os, resource, time
-localops.init, localops.ActionEvent  # a name of the package is loaded when it is first used
 resource.setrlimit(resource.RLIMIT_NOFILE, (64, 64))
 held = []
 try:
     while True: held.append(os.open(os.devnull, os.O_RDONLY))
 except OSError: pass
-session = localops.init()
+session = localops.init()  # loads the code of the package, too
 joined = localops.start_session(inherited_session_id=session.session_id)
 assert joined is session
 for _ in range(100): localops.record(localops.ActionEvent(action_type="without"))
@@ -44,7 +43,7 @@ def _dropped() -> list[str]:
 
 def test_a_session_without_descriptors_counts_and_recovers() -> None:
     """Losses are counted and named; the session begins in the journal as soon as files can be opened."""
-    done = programs.run(_NO_DESCRIPTORS)
+    done = programs.run(_NO_DESCRIPTORS, fresh=True)
     assert done.stdout == "100 40\n", done.stderr
     assert done.stderr.count("is lost") == 1
     assert "100 rows could be written nowhere and are lost; see `localops doctor`" in done.stderr
@@ -53,6 +52,19 @@ def test_a_session_without_descriptors_counts_and_recovers() -> None:
         assert journal.ask("select count(*) from event where kind = 'session'") == [(1,)]
         assert '"place":0' not in journal.ask("select body from event where kind = 'session'")[0][0]
     assert programs.standing()[:2] == ("Indeterminate", "process exited without end_session")
+
+
+def test_the_first_use_without_descriptors_is_counted() -> None:
+    """A decorated function runs, and record() counts, where not even our code can be loaded in the usual way."""
+    code = _NO_DESCRIPTORS.partition("session = ")[0]
+    code += (
+        "double = localops.tool(lambda number: 2 * number)\nprint(localops.session(double)(4))\n"
+        "localops.record(localops.ActionEvent(action_type='without'))\n"
+        "print(localops.start_session()._journal.counts['dropped'])"
+    )
+    done = programs.run(code, fresh=True)
+    # Five rows of the session with the call, two of the event and the session that it is kept in, one of the last.
+    assert (done.returncode, done.stdout) == (0, "8\n8\n"), done.stderr
 
 
 _NOWHERE = """
