@@ -17,7 +17,7 @@ from itertools import islice
 from localops import config, dialects
 from localops.errors import ConfigError, DamagedJournal, LocalopsError
 from localops.journal import blobs, rows, stored
-from localops.journal.reader import SQLiteError, is_damage
+from localops.journal.reader import Reader, SQLiteError, is_damage
 from localops.journal.sql import statements
 from localops.reading import (
     analytics,
@@ -112,10 +112,7 @@ class HomeReader(Reports):
             yield opened.home
         except SQLiteError as error:
             opened.home.close()
-            if is_damage(error):
-                paths = ", ".join(each.path for each in opened.home.projects)
-                raise DamagedJournal(f"{paths} is damaged: {error}; see `localops repair`") from error
-            raise Unavailable("the journal cannot be read now", error) from error
+            raise _unreadable([each.path for each in opened.home.projects], error) from error
         except BaseException:
             opened.home.close()
             raise
@@ -288,6 +285,15 @@ class HomeReader(Reports):
                 return {"seq": 0, "state": None}
             _, snapshot = holder
             return {"seq": snapshot.totals.last_seq, "state": snapshot.standing.state}
+
+    def probe(self, project: str) -> None:
+        """Read the end of a project's journal from the disk, by no reader that is open already."""
+        path = os.path.join(config.project_folder(self.folder, project), config.JOURNAL)
+        try:
+            with Reader(path) as reader:
+                reader.ask(statements("lists.sql")["last_seq"])
+        except SQLiteError as error:
+            raise _unreadable([path], error) from error
 
     def damaged(self, project: str) -> bool:
         """Return whether what a check has found damaged or missing still is."""
@@ -582,6 +588,13 @@ class _Opened:
     def _inodes_now(self) -> list[int]:
         names = config.projects(self.home.folder) if self.whole else []
         return [len(names), *(inode(each.path) for each in self.home.projects)]
+
+
+def _unreadable(paths: Sequence[str], error: Exception) -> LocalopsError:
+    """Return the error for journals that SQLite could not read."""
+    if is_damage(error):
+        return DamagedJournal(f"{', '.join(paths)} is damaged: {error}; see `localops repair`")
+    return Unavailable("the journal cannot be read now", error)
 
 
 def inode(path: str) -> int:

@@ -182,6 +182,9 @@ if TYPE_CHECKING:
         def newest(self, project: str | None, session: bytes | None) -> Facts:
             """Return the last seq and a session's state: a different result means that something changed."""
 
+        def probe(self, project: str) -> None:
+            """Read the end of a project's journal from the disk, not from what is open; its errors if that fails."""
+
         def damaged(self, project: str) -> bool:
             """Return whether what a check has found damaged or missing still is."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import threading
 import time
@@ -16,6 +17,8 @@ from localops.server.request import Unavailable
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from localops.server.keys import Keys
     from localops.server.policy import Policy
     from localops.server.store import Readable
@@ -47,14 +50,27 @@ def report(kind: str, why: object, *, status: int = 503) -> None:
 
 
 def sight(journal: str) -> tuple[int, tuple[object, ...]]:
-    """Return the bytes of a journal, and what tells whether it has changed or may be read by others than before."""
+    """Return the bytes of a journal, and what tells whether it has changed or may be used by others than before."""
     size, seen = 0, []
-    for path in (journal, f"{journal}-wal"):
-        with suppress(FileNotFoundError):
+    for path, is_wal in ((journal, False), (f"{journal}-wal", True)):
+        try:
             facts = os.stat(path)
-            size += facts.st_size
-            seen.append((facts.st_mtime_ns, facts.st_ctime_ns, facts.st_ino, facts.st_size))
+        except FileNotFoundError:
+            continue
+        # A reader leaves an empty WAL behind, and SQLite gives a WAL its owner each time it opens it: neither is news.
+        if is_wal and not facts.st_size:
+            continue
+        size += facts.st_size
+        changed = (facts.st_mode, facts.st_uid, facts.st_gid) if is_wal else facts.st_ctime_ns
+        seen.append((facts.st_mtime_ns, changed, facts.st_ino, facts.st_size))
     return size, tuple(seen)
+
+
+def _check_writable(journal: str) -> None:
+    """Raise OSError if the rights of a journal or its folder, or a file system that is mounted so, forbid to write."""
+    for path in (journal, os.path.dirname(journal)):
+        if not os.access(path, os.W_OK):
+            raise PermissionError(errno.EACCES, "not writable", path)
 
 
 class Health:
@@ -69,6 +85,8 @@ class Health:
         self._all_failed = False
         # What the files of each project looked like when it could be read.
         self._good: dict[str, tuple[object, ...]] = {}
+        # The projects whose journal was seen, and is not gone with its folder.
+        self._were_here: set[str] = set()
         # By project with damage: what was known of it, when it was looked at last, and whether it was still there.
         self._damage: dict[str, tuple[object, float, bool]] = {}
 
@@ -87,10 +105,11 @@ class Health:
         """Return the problems, without paths: anybody can read them."""
         with self._lock:
             if not self._looked or time.monotonic() - self._looked > _FRESH:
+                projects = self._store.projects()
                 self.parts = {
                     "keys": [],
-                    "journals": self._of_journals(),
-                    "rows": self._of_rows(),
+                    "journals": self._of_journals(projects),
+                    "rows": self._of_rows(projects),
                     "disk": self._of_disk(),
                 }
                 self._looked = time.monotonic()
@@ -150,29 +169,55 @@ class Health:
             return ["the rules of projects cannot be read"]
         return []
 
-    def _of_journals(self) -> list[str]:
-        failed: Exception | None = None
+    def _of_journals(self, projects: Sequence[str]) -> list[str]:
         good: dict[str, tuple[object, ...]] = {}
-        for project in self._store.projects():
+        problems: dict[str, None] = {}
+        is_any_whole = False
+        for project in projects:
+            path = self._journal(project)
             # Before it is read: a change meanwhile is looked at next time.
-            _, seen = sight(os.path.join(config.project_folder(self._keys.folder, project), config.JOURNAL))
+            _, seen = sight(path)
             try:
-                if self._good.get(project) != seen:
-                    self._store.newest(project, None)
+                self._read(project, seen)
                 good[project] = seen
+                _check_writable(path)
+                is_any_whole = True
             except NotFound:  # removed meanwhile
                 continue
             except LocalopsError as error:
-                failed = error
+                report(UNREADABLE, error.why if isinstance(error, Unavailable) else error)
+                problems["a journal cannot be read: it may be damaged"] = None
+            except OSError as error:
+                report("a journal cannot be written", error)
+                problems["a journal cannot be written: look at the owner and the rights of its files"] = None
         self._good = good
-        self._all_failed = failed is not None and not good
-        if failed is None:
-            return []
-        report(UNREADABLE, failed.why if isinstance(failed, Unavailable) else failed)
-        return ["a journal cannot be read: it may be damaged"]
+        if missing := self._missing(projects):
+            report("a journal is missing", ", ".join(self._journal(project) for project in missing[:5]))
+            problems["a journal is missing: restore it, or remove the folder of its project"] = None
+        self._all_failed = bool(problems) and not is_any_whole
+        return list(problems)
 
-    def _of_rows(self) -> list[str]:
-        damaged = [project for project in self._store.projects() if self._is_damaged(project)]
+    def _journal(self, project: str) -> str:
+        return os.path.join(config.project_folder(self._keys.folder, project), config.JOURNAL)
+
+    def _read(self, project: str, seen: tuple[object, ...]) -> None:
+        """Read a journal, unless it is as it was when it could be read last."""
+        before = self._good.get(project)
+        if before is None or (before != seen and before[:1] == seen[:1]):
+            self._store.newest(project, None)
+        elif before != seen:
+            # Something else than new rows in the WAL: an open reader could answer from its memory.
+            self._store.probe(project)
+
+    def _missing(self, projects: Sequence[str]) -> list[str]:
+        """Return the projects whose journal was here, and whose folder still is."""
+        gone = self._were_here.difference(projects)
+        missing = sorted(name for name in gone if os.path.isdir(os.path.dirname(self._journal(name))))
+        self._were_here = {*projects, *missing}
+        return missing
+
+    def _of_rows(self, projects: Sequence[str]) -> list[str]:
+        damaged = [project for project in projects if self._is_damaged(project)]
         self._damage = {project: self._damage[project] for project in damaged}
         if not damaged:
             return []

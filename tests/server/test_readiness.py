@@ -6,9 +6,10 @@ import os
 import re
 import shutil
 import socket
+import sqlite3
 import subprocess
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import pytest
@@ -124,6 +125,57 @@ def test_a_damaged_journal(tmp_path: Path) -> None:
         assert _take(running) == 503
         shutil.rmtree(running.data / "other")
         _become(running, (503, 503))
+
+
+def _overwrite(journal: Path) -> None:
+    """Damage a journal where it is, which an open reader may not notice."""
+    with journal.open("r+b") as file:
+        file.write(b"\xa5" * journal.stat().st_size)
+
+
+def _replace(journal: Path) -> None:
+    other = journal.with_name("another")
+    other.write_bytes(b"\xa5" * 100_000)
+    other.replace(journal)
+
+
+@pytest.mark.foreign_open
+@pytest.mark.parametrize("change", [_overwrite, _replace, Path.unlink])
+def test_a_journal_that_changes_while_nothing_happens(tmp_path: Path, change: Callable[[Path], None]) -> None:
+    """What was done to the file is seen without a request for its project, and so is that it is whole again."""
+    with hub(tmp_path, fresh=0.1) as running:
+        running.new_key("other")
+        journal = running.folder / "journal.db"
+        assert _take(running) == 200
+        # Its rows are in the file, as they are after some time, and a reader has read them.
+        with closing(sqlite3.connect(journal)) as file:
+            assert file.execute("pragma wal_checkpoint(truncate)").fetchone()[0] == 0
+        _become(running, (200, 200))
+        good = tmp_path / "good"
+        shutil.copy2(journal, good)
+        change(journal)
+        _become(running, (503, 200))
+        good.replace(journal)
+        _become(running, (200, 200))
+
+
+@pytest.mark.foreign_open
+def test_a_journal_that_cannot_be_written(tmp_path: Path) -> None:
+    """That is seen before a machine sends to it; the rows of other projects are taken."""
+    with hub(tmp_path, fresh=0.1) as running:
+        running.new_key("other")
+        _become(running, (200, 200))
+        with _mounted(running.data / "locked") as disk:
+            shutil.copytree(running.data / "other", disk, dirs_exist_ok=True)
+            disk.chmod(0o700)
+            _become(running, (200, 200))
+            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+            _become(running, (503, 200))
+            problems = running.ask("GET", "/health", key="")[1]["problems"]
+            assert any("cannot be written" in problem for problem in problems), problems
+            assert _take(running) == 200
+            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+            _become(running, (200, 200))
 
 
 def test_a_hub_that_stops_is_not_ready(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
