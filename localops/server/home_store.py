@@ -18,7 +18,7 @@ from localops.encoding.pricing import Prices
 from localops.errors import JournalError, NotFound
 from localops.journal import blobs, participants
 from localops.journal.journal import Journal
-from localops.journal.reader import SQLiteError
+from localops.journal.reader import Reader, SQLiteError
 from localops.journal.sql import statements
 from localops.otlp import waiting
 from localops.otlp.receiving import Outcome, Receiver
@@ -82,6 +82,8 @@ class HomeStore(HomeReader):
         self._is_waiting_known = False
         # By project: files that came before this time are named by rows.
         self._files_known: dict[str, float] = {}
+        # By project: what its journal looked like when no traces of scrubbed rows were left.
+        self._tidy: dict[str, tuple[object, ...]] = {}
         # The files of rows, if they are in a bucket.
         self.files: FilesElsewhere | None = None
 
@@ -273,6 +275,20 @@ class HomeStore(HomeReader):
         if is_left:
             with self._journal(project) as journal:
                 _erase(journal)
+
+    def is_untidy(self, project: str) -> bool:
+        """Return whether `sweep` has anything to delete beside unused files; opens no journal that has not changed."""
+        folder = config.project_folder(self.folder, project)
+        if any(_old_uploads(folder)):
+            return True
+        path = os.path.join(folder, config.JOURNAL)
+        _, seen = troubles.sight(path)
+        if self._tidy.get(project) != seen:
+            with Reader(path) as reader:
+                if scrubbed.is_unfinished(reader):
+                    return True
+            self._tidy[project] = seen
+        return False
 
     def unused_files(self, project: str) -> set[str]:
         """Return the files that came a week ago and that no row names: their sender never sent these rows.
@@ -599,6 +615,9 @@ def size_of(path: str) -> int:
 
 def _sweep_uploads(folder: str) -> None:
     """Delete uploads that were not completed within a week."""
-    for path in _uploads(folder):
-        if time.time() - os.stat(path).st_mtime > _UPLOAD_KEPT:
-            os.unlink(path)
+    for path in _old_uploads(folder):
+        os.unlink(path)
+
+
+def _old_uploads(folder: str) -> Iterator[str]:
+    return (path for path in _uploads(folder) if time.time() - os.stat(path).st_mtime > _UPLOAD_KEPT)

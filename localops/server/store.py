@@ -270,6 +270,9 @@ if TYPE_CHECKING:
         def unused_files(self, project: str) -> set[str]:
             """Return the files that came long ago and that no row names, if it is time to look for them."""
 
+        def is_untidy(self, project: str) -> bool:
+            """Return whether `sweep` has anything to delete beside unused files."""
+
         def sweep(self, project: str, unused: Collection[str] = ()) -> None:
             """Delete uploads that were not completed for long, and files that no row names."""
 

@@ -7,6 +7,7 @@ import random
 import time
 
 from localops import clock, output
+from localops.errors import NotFound
 from localops.server import retention, troubles
 from localops.server.audit import named
 from localops.server.threads import FILES
@@ -17,8 +18,10 @@ if TYPE_CHECKING:
     from localops.server.retention import Place
     from localops.server.threads import Service
 
-# Seconds of work in one run; what is left waits for the next one, which comes sooner then.
+# Seconds of removing in one run; what is left waits for the next one, which comes sooner then.
 _RUN, _SOONER = 30.0, 60.0
+# Seconds between the looks at two projects, at most: each opens a journal, and many at once would be felt.
+_PAUSE = 2.0
 
 
 class Upkeep:
@@ -37,25 +40,49 @@ class Upkeep:
             is_done = True
             try:
                 is_done = await self._run()
-            # A full disk or a damaged journal must not end it for ever.
+            # Rules that cannot be read must not end it for ever.
             except Exception as error:
                 troubles.report("upkeep failed", error, status=500)
             pause = (self._every if is_done else min(self._every, _SOONER)) * random.uniform(0.9, 1.1)  # noqa: S311  no secret
 
     async def _run(self) -> bool:
         """Work for a while; return whether nothing is left to do."""
-        ends = time.monotonic() + _RUN
-        rules = self._policy.all()
-        for project in self._service.store.projects():
-            # Not in its turn, as rows would wait meanwhile.
-            unused = await self._service.read(self._service.store.unused_files, project)
-            await self._service.in_turn(project, self._service.store.sweep, project, unused, what=FILES)
-            if project not in rules or retention.keeps_for_ever(rules[project]):
-                continue
-            while not await self._retire(project):
-                if time.monotonic() > ends:
+        # Without rules that can be read, nothing is removed.
+        self._policy.all()
+        projects = self._service.store.projects()
+        pause = min(_PAUSE, self._every / 2 / max(1, len(projects)))
+        left = _RUN
+        for project in projects:
+            began = time.monotonic()
+            try:
+                if not await self._tend(project, began + left):
                     return False
+            except NotFound:  # removed meanwhile
+                pass
+            # A damaged journal must not keep the work from the projects after it.
+            except Exception as error:
+                troubles.report(f"upkeep of project {project} failed", error, status=500)
+            left -= time.monotonic() - began
+            await asyncio.sleep(pause)
         return True
+
+    async def _tend(self, project: str, until: float) -> bool:
+        """Do the work of one project; return whether nothing is left to do."""
+        # Not in its turn, as rows would wait meanwhile.
+        unused, is_untidy = await self._service.read(self._look, project)
+        if is_untidy:
+            await self._service.in_turn(project, self._service.store.sweep, project, unused, what=FILES)
+        if retention.keeps_for_ever(self._policy.of(project)):
+            return True
+        while not await self._retire(project):
+            if time.monotonic() > until:
+                return False
+        return True
+
+    def _look(self, project: str) -> tuple[set[str], bool]:
+        """Return the files of a project that no row names, and whether anything is to be swept."""
+        unused = self._service.store.unused_files(project)
+        return unused, bool(unused) or self._service.store.is_untidy(project)
 
     async def _retire(self, project: str) -> bool:
         """Remove the next part of a project's old sessions; return whether it was the last."""

@@ -10,6 +10,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from localops import clock
 from localops.journal import blobs, rows
 from localops.server import audit, retention
@@ -72,6 +74,19 @@ def test_a_hub_removes_what_it_need_not_keep(tmp_path: Path) -> None:
         lines = [line for line in audit.read(str(running.data)) if line["action"] == "session.retire"]
         assert (sum(line["sessions"] for line in lines), {line["project"] for line in lines}) == (3, {"default"})
         assert sum(line["files"] for line in lines) == 1
+
+
+@pytest.mark.foreign_open
+def test_a_damaged_journal_keeps_no_other_from_its_rules(tmp_path: Path) -> None:
+    """The projects after it are looked at in the same run."""
+    with hub(tmp_path, upkeep=0.2) as running:
+        damaged = running.data / "damaged"
+        damaged.mkdir(mode=0o700)
+        (damaged / "journal.db").write_bytes(b"\xa5" * 10_000)
+        Policy(str(running.data)).change("default", keep_ns=30 * _DAY)
+        old = _aged(40)
+        _take(running, old)
+        wait_until(lambda: not _there(running, old), 60)
 
 
 def test_what_a_hub_has_removed_is_settled_for_its_machine(tmp_path: Path) -> None:
