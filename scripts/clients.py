@@ -311,10 +311,9 @@ def environment(name: str, client: Client) -> Path:
     wanted = json.dumps(client.packages)
     if not mark.exists() or mark.read_text() != wanted:
         subprocess.run([sys.executable, "-m", "venv", "--clear", folder], check=True)
-        ours = [f"{TOP}{package.removeprefix('localops')}" for package in client.packages if package[:8] == "localops"]
-        theirs = [package for package in client.packages if package[:8] != "localops"]
+        packages = [f"-e{TOP}{each[8:]}" if each[:8] == "localops" else each for each in client.packages]
         command: list[str | Path] = [python, "-m", "pip", "install", "-qq", "--disable-pip-version-check"]
-        subprocess.run([*command, "-e", *ours, *theirs], check=True)
+        subprocess.run([*command, *packages], check=True)
         mark.write_text(wanted)
     return python
 
@@ -454,7 +453,7 @@ def killed(name: str, many: int) -> bool:
     return named == many
 
 
-def _of_agentops(release: str) -> Path:
+def of_agentops(release: str) -> Path:
     """Return the Python of an environment with a release of AgentOps."""
     return environment(f"agentops {release}", Client(clients_hub.PACKAGES[release], "", {}))
 
@@ -484,7 +483,7 @@ def main() -> int:
     if unknown:
         parser.error(f"no such client: {', '.join(sorted(unknown))}")
     if options.hub:
-        return clients_hub.main(options.clients, _of_agentops, table=options.table)
+        return clients_hub.main(options.clients, of_agentops, table=options.table)
     if options.kills:
         named = [killed(name, options.kills) for name in options.clients or CLIENTS]
         return int(not all(named))
