@@ -634,8 +634,10 @@ sys.path.insert(0, str(Path(__file__).parent.parent))
 from scripts import (  # noqa: E402  the parts of it that need a hub, pages, a browser
     bench_agentops,
     bench_fleet,
+    bench_hooks,
     bench_hub,
     bench_mcp,
+    bench_rivals,
     bench_runs,
     bench_spans,
     bench_sync,
@@ -646,7 +648,8 @@ from scripts import (  # noqa: E402  the parts of it that need a hub, pages, a b
 
 PARTS = {part.__name__: part for part in (lines, portions, record, second, power, start, writers, million, sessions)}
 PARTS |= bench_sync.PARTS | bench_agentops.PARTS | bench_ui.PARTS | bench_web.PARTS | bench_mcp.PARTS | bench_hub.PARTS
-PARTS |= bench_transcripts.PARTS | bench_spans.PARTS | bench_fleet.PARTS | bench_runs.PARTS
+PARTS |= bench_transcripts.PARTS | bench_spans.PARTS | bench_fleet.PARTS | bench_runs.PARTS | bench_hooks.PARTS
+PARTS |= bench_rivals.PARTS
 
 
 def page(bench: Bench) -> str:
