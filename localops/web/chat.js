@@ -4,12 +4,11 @@
 import { ask, make } from "./base.js";
 import { content } from "./content.js";
 import { count, duration, many } from "./formats.js";
+import { patch } from "./keyed.js";
 import { took } from "./previews.js";
+import { Turns } from "./turns.js";
 
 const SPOKEN = ["llm", "tool", "action", "error"];
-const PAGE = 40;
-// Turns that are kept in the page; those above are released.
-const MOST = 400;
 // Milliseconds for which a turn is visible before it is fetched, so that turns scrolled past are not.
 const PAUSE = 100;
 
@@ -17,8 +16,6 @@ export class Chat {
   constructor(page) {
     this.page = page;
     this.agent = "";
-    // Seq → the element of a turn.
-    this.drawnTurns = new Map();
     this.choice = make("select", {
       "aria-label": "Agent",
       onchange: () => {
@@ -27,17 +24,7 @@ export class Chat {
       },
     });
     this.note = make("span", { class: "faint" });
-    this.turns = make("div", { class: "chat coming" });
-    this.end = make("div");
-    this.earlier = make("button", { type: "button", class: "quiet", hidden: true, onclick: () => this._earlier() });
-    this.scroll = make(
-      "div",
-      { class: "scroll talk", tabindex: 0, role: "region", "aria-label": "Conversation" },
-      this.earlier,
-      this.turns,
-      this.end,
-    );
-    this.element = make("div", { class: "pane" }, make("div", { class: "bar" }, this.choice, this.note), this.scroll);
+    this.scroll = make("div", { class: "scroll talk", tabindex: 0, role: "region", "aria-label": "Conversation" });
     // Visible turns, and the controllers of their requests.
     this.asking = new WeakMap();
     this.pending = new Set();
@@ -45,11 +32,13 @@ export class Chat {
       root: this.scroll,
       rootMargin: "600px",
     });
-    // Draws more when the end comes near, and releases turns far above it.
-    this.foot = new IntersectionObserver((seen) => seen.some((each) => each.isIntersecting) && this._follow(), {
-      root: this.scroll,
-      rootMargin: "800px",
+    this.turns = new Turns(this.scroll, {
+      draw: (at) => this._draw(at),
+      drop: (turn) => this._drop(turn),
+      moved: () => this._moved(),
     });
+    this.scroll.append(this.turns.box);
+    this.element = make("div", { class: "pane" }, make("div", { class: "bar" }, this.choice, this.note), this.scroll);
   }
 
   changed(isReset = false) {
@@ -63,33 +52,47 @@ export class Chat {
     const spoken = [...run.order].filter((at) => SPOKEN.includes(run.kindOf(at)));
     // A turn keeps its number, whatever the filter hides.
     this.numbers = new Map(spoken.map((at, index) => [at, index + 1]));
-    this.shown = spoken.filter(
+    const shown = spoken.filter(
       (at) => this.page.matches(at) && (this.agent === "" || run.agent[at] === Number(this.agent)),
     );
-    // Of a run that goes on, an event of another agent may come between.
-    for (const [seq, turn] of this.drawnTurns)
-      turn.querySelector(".number").textContent = this._numberOf(run.find(seq));
-    this.note.textContent = many(this.shown.length, "turn");
     const isRedrawn = isReset || key !== this._key;
-    if (isRedrawn) {
-      this._key = key;
-      this._begin(0);
+    this._key = key;
+    this.turns.take(shown, isRedrawn);
+    this._renew();
+    if (!shown.length) this._empty();
+    else if (isRedrawn && this.page.selected) this.selected(this.page.selected);
+  }
+
+  _empty() {
+    if (this.page.complete) this.turns.box.classList.remove("coming");
+    const text = this.page.filtered ? "No call matches the filter" : "No LLM calls, tool calls or actions";
+    this.turns.box.replaceChildren(make("p", { class: "empty" }, text));
+  }
+
+  /** Bring the heads of turns up to date: of a run that goes on, an event may come between, and a call ends. */
+  _renew() {
+    const { run } = this.page;
+    for (const [at, turn] of this.turns.elements) {
+      const number = turn.querySelector(".number"),
+        text = this._numberOf(at);
+      if (number.textContent !== text) number.textContent = text;
+      if (!turn.hasAttribute("data-open") || run.took[at] < 0) continue;
+      turn.removeAttribute("data-open");
+      patch(turn.firstElementChild, this._head(at));
+      // Its answer is fetched, if it is in sight.
+      this.seer.unobserve(turn);
+      this.seer.observe(turn);
     }
-    if (!this.shown.length) {
-      if (this.page.complete) this.turns.classList.remove("coming");
-      this.turns.replaceChildren(
-        make(
-          "p",
-          { class: "empty" },
-          this.page.filtered ? "No call matches the filter" : "No LLM calls, tool calls or actions",
-        ),
-      );
-      return;
-    }
-    if (!this.drawn) this.turns.replaceChildren();
-    if (this.drawn === this.first) this._more();
-    if (isRedrawn && this.page.selected) this.selected(this.page.selected);
-    this._watchEnd();
+  }
+
+  /** Mark the selected turn, and say how many there are; of many, which of them the browser's own search can find. */
+  _moved() {
+    const { all, first, end, elements } = this.turns,
+      selected = this.page.run.find(this.page.selected);
+    for (const [at, turn] of elements) turn.classList.toggle("current", at === selected);
+    const part = end - first < all.length ? [all[first], all[end - 1]].map((at) => count(this.numbers.get(at))) : null;
+    this.note.textContent = `${many(all.length, "turn")}${part ? `, ${part.join(" to ")} loaded` : ""}`;
+    this.note.title = part ? "Find in page looks at the loaded turns, the filter ( / ) at all of them" : "";
   }
 
   _numberOf(at) {
@@ -98,48 +101,21 @@ export class Chat {
 
   /** Show the newest turn. */
   toEnd() {
-    if (this.shown && this.drawn < this.shown.length - PAGE) this._begin(this.shown.length - PAGE);
-    while (this.shown && this.drawn < this.shown.length) this._more();
-    this.scroll.scrollTop = this.scroll.scrollHeight;
+    this.turns.toEnd();
   }
 
-  /** Ask the observer again whether the end is near: it only speaks when that changes. */
-  _watchEnd() {
-    this.foot.disconnect();
-    if (this.drawn < this.shown.length) this.foot.observe(this.end);
+  /** Keep the place of what is read while another view is shown. */
+  left() {
+    this.sight = this.turns.inSight();
   }
 
-  _follow() {
-    this._more();
-    this._release();
-    this._watchEnd();
-  }
-
-  /** Remove the first of many turns, out of sight above: they can be had back, and a long run would fill the memory. */
-  _release() {
-    const { scroll } = this;
-    while (this.drawn - this.first > MOST && this.turns.children.length > PAGE) {
-      const gone = [...this.turns.children].slice(0, PAGE),
-        stays = this.turns.children[PAGE];
-      const before = stays.getBoundingClientRect().top;
-      if (gone.at(-1).getBoundingClientRect().bottom > scroll.getBoundingClientRect().top) break;
-      for (const turn of gone) {
-        this.seer.unobserve(turn);
-        this.drawnTurns.delete(Number(turn.dataset.seq));
-        turn.remove();
-      }
-      this.first += gone.length;
-      this._offer();
-      scroll.scrollTop += stays.getBoundingClientRect().top - before;
-    }
+  returned() {
+    this.turns.restore(this.sight);
   }
 
   selected(seq) {
-    const index = (this.shown || []).indexOf(this.page.run.find(seq));
-    if (index >= 0 && (index < this.first || index > this.drawn + PAGE)) this._begin(index);
-    if (index >= this.drawn) this._more(index);
-    this.turns.querySelector(".current")?.classList.remove("current");
-    const turn = this.drawnTurns.get(seq);
+    const turn = this.turns.reach(this.turns.all.indexOf(this.page.run.find(seq)));
+    this.turns.box.querySelector(".current")?.classList.remove("current");
     if (!turn) return;
     turn.classList.add("current");
     turn.scrollIntoView({ block: "nearest" });
@@ -148,58 +124,28 @@ export class Chat {
   move(key) {
     const { scroll } = this,
       page = scroll.clientHeight * 0.9;
-    if (key === "Home" && this.first) this._begin(0);
-    if (key === "End" && this.drawn < this.shown.length) this._begin(this.shown.length - PAGE);
-    this._more();
-    scroll.scrollTop = {
-      Home: 0,
-      End: scroll.scrollHeight,
-      PageUp: scroll.scrollTop - page,
-      PageDown: scroll.scrollTop + page,
-    }[key];
+    if (key === "Home" && this.turns.first) this.turns.begin(0);
+    if (key === "End") this.turns.toEnd();
+    else scroll.scrollTop = { Home: 0, PageUp: scroll.scrollTop - page, PageDown: scroll.scrollTop + page }[key];
     return true;
   }
 
-  /** Draw turns from this one on: a turn far down does not wait for all turns above it. */
-  _begin(first) {
-    this.first = this.drawn = first;
-    this.turns.replaceChildren();
-    this.drawnTurns.clear();
-    this.seer.disconnect();
-    this._offer();
-    if (first) this._more();
-  }
-
-  _offer() {
-    this.earlier.hidden = !this.first;
-    this.earlier.textContent = `${many(this.first, "earlier turn")}`;
-  }
-
-  _earlier() {
-    const to = this.first,
-      top = this.turns.firstChild,
-      place = top.getBoundingClientRect().top;
-    this.first = Math.max(0, to - PAGE);
-    this.turns.prepend(...this.shown.slice(this.first, to).map((at) => this._drawTurn(at)));
-    this._offer();
-    this.scroll.scrollTop += top.getBoundingClientRect().top - place;
-  }
-
-  _more(upTo = 0) {
-    if (!this.shown) return;
-    const to = Math.min(this.shown.length, Math.max(upTo + 1, this.drawn + PAGE));
-    for (; this.drawn < to; this.drawn += 1) {
-      const at = this.shown[this.drawn];
-      if (!this.drawnTurns.has(this.page.run.seq[at])) this.turns.append(this._drawTurn(at));
-    }
-  }
-
-  _drawTurn(at) {
-    const seq = this.page.run.seq[at],
-      turn = this._turn(at, seq);
-    this.drawnTurns.set(seq, turn);
+  _draw(at) {
+    const { run } = this.page,
+      seq = run.seq[at];
+    const turn = make(
+      "article",
+      { class: `turn ${run.kindOf(at)}`, "data-id": seq, "data-open": run.took[at] < 0 },
+      this._head(at),
+      make("div", { class: "body faint" }, "…"),
+    );
     this.seer.observe(turn);
     return turn;
+  }
+
+  _drop(turn) {
+    this.seer.unobserve(turn);
+    this.asking.get(turn)?.abort();
   }
 
   _seen({ target, isIntersecting }) {
@@ -216,10 +162,10 @@ export class Chat {
   /** Show the turns once those in sight are there: each that came later would move those below. */
   _settle(turn) {
     this.pending.delete(turn);
-    if (!this.pending.size) this.turns.classList.remove("coming");
+    if (!this.pending.size) this.turns.box.classList.remove("coming");
   }
 
-  _turn(at, seq) {
+  _head(at) {
     const { run } = this.page,
       kind = run.kindOf(at);
     const facts = [
@@ -234,29 +180,24 @@ export class Chat {
       run.costOf(at),
     ];
     return make(
-      "article",
-      { class: `turn ${kind}`, "data-seq": seq },
+      "header",
+      {},
+      make("span", { class: `kind ${kind}` }, run.nameOf(at) || kind),
+      run.failed[at] ? make("span", { class: "failed" }, "failed") : null,
+      make("span", { class: "number" }, this._numberOf(at)),
+      ...facts.filter(Boolean).map((fact) => make("span", {}, fact)),
       make(
-        "header",
-        {},
-        make("span", { class: `kind ${kind}` }, run.nameOf(at) || kind),
-        run.failed[at] ? make("span", { class: "failed" }, "failed") : null,
-        make("span", { class: "number" }, this._numberOf(at)),
-        ...facts.filter(Boolean).map((fact) => make("span", {}, fact)),
-        make(
-          "button",
-          { type: "button", class: "quiet small", onclick: () => this.page.select(seq, { from: "chat" }) },
-          "Details",
-        ),
+        "button",
+        { type: "button", class: "quiet small", onclick: () => this.page.select(run.seq[at], { from: "chat" }) },
+        "Details",
       ),
-      make("div", { class: "body faint" }, "…"),
     );
   }
 
   async _fetch(turn, signal) {
     const body = turn.querySelector(".body");
     try {
-      const event = await ask(`sessions/${this.page.run.id}/events/${turn.dataset.seq}`, {}, { signal });
+      const event = await ask(`sessions/${this.page.run.id}/events/${turn.dataset.id}`, {}, { signal });
       if (signal.aborted) return;
       this.seer.unobserve(turn);
       body.classList.remove("faint");

@@ -210,8 +210,15 @@ class Page {
     const view = this.views[this.view];
     if (!view) return;
     const shown = this.complete && !this.run.n ? nothing(this.running) : view.element;
-    if (byId("view").firstChild !== shown) byId("view").replaceChildren(shown);
+    const before = byId("view").firstChild;
+    if (before !== shown) {
+      Object.values(this.views)
+        .find((each) => each.element === before)
+        ?.left?.();
+      byId("view").replaceChildren(shown);
+    }
     view.changed();
+    if (before !== shown) view.returned?.();
     if (this.follows) view.toEnd?.();
     this._useRoom(view);
   }
@@ -430,11 +437,12 @@ function isFree() {
   const at = document.activeElement || document.body;
   return at.matches("body, main, button, a, summary, #view .scroll") && !at.closest("#details, .menu[open]");
 }
-shortcut(
-  ["Home", "End", "PageUp", "PageDown"],
-  "First, last, a page up or down",
-  (event) => isFree() && Boolean(page.views[page.view]?.move?.(event.key)),
-);
+const BACK = new Set(["Home", "PageUp"]);
+shortcut(["Home", "End", "PageUp", "PageDown"], "First, last, a page up or down", ({ key }) => {
+  if (!isFree()) return false;
+  if (page.follows && BACK.has(key)) page.follow(false);
+  return Boolean(page.views[page.view]?.move?.(key));
+});
 shortcut("j", "Next event", () => page.step(1));
 shortcut("k", "Previous event", () => page.step(-1));
 shortcut("e", "Next failure, where it began", () => {

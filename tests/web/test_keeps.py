@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests import warm
 from tests.web.conftest import Visit, environment, serving, visiting
@@ -95,17 +95,50 @@ def test_turns_are_drawn_when_they_come_near(talk: Visit) -> None:
     assert page.locator(".turn").count() == count < 200
 
 
-def test_a_conversation_is_read_to_its_end(talk: Visit) -> None:
-    """Turns come as one scrolls down, to the last."""
+def test_a_conversation_is_read_to_its_end_and_back(talk: Visit) -> None:
+    """Turns come as one scrolls, those far away go, and one that has the focus or was opened stays as it is."""
     page = talk.session("long talk", "chat")
-    down = "(box => box.scrollTop = box.scrollHeight)(document.querySelector('#view .scroll'))"
-    for _ in range(300):
-        page.evaluate(down)
-        page.wait_for_timeout(100)
-        if page.get_by_text("answer 219").count():
-            break
-    assert page.locator(".turn").count() == 220
-    assert page.locator(".turn").last.inner_text().endswith("answer 219")
+    first = page.locator(".turn", has_text="answer 0")
+    first.wait_for()
+    first.locator(".message").first.evaluate("(message) => message.append('kept')")
+    first.locator(".clip + button").first.evaluate("(button) => button.click()")
+    page.locator(".turn", has_text="answer 3").get_by_role("button", name="Details").focus()
+    to = "top => { const box = document.querySelector('#view .scroll'); box.scrollTop = top ?? box.scrollHeight; }"
+    for place, words in ((None, "answer 219"), (0, "answer 0")):
+        for _ in range(300):
+            page.evaluate(to, place)
+            page.wait_for_timeout(100)
+            if page.get_by_text(words, exact=True).count():
+                break
+        assert page.locator(".turn").count() <= 121
+        assert page.evaluate("document.activeElement.closest('.turn').textContent.includes('answer 3')")
+        page.get_by_text(words, exact=True).wait_for()
+        assert page.get_by_text("kept").count() == (place == 0)
+    numbers = page.locator(".turn .number").all_text_contents()
+    assert numbers == [f"turn {number + 1}" for number in range(len(numbers))]
+
+
+def test_a_followed_conversation_keeps_its_size(program: Program, visit: Visit) -> None:
+    """However many turns come: those above are released, and come back for a reader who scrolls up."""
+    program.step()
+    page = visit.session("running", "chat")
+    page.locator("#follow").click()
+    held = []
+    for batch in range(1, 7):
+        for _ in range(36):
+            program.step()
+        newest = f"turn {1 + 36 * batch}"
+        visit.until(f"[...document.querySelectorAll('.turn .number')].at(-1)?.textContent === '{newest}'")
+        page.wait_for_timeout(300)  # until those in sight are there
+        held.append(sizes(page)[0])
+    assert held[-1] <= held[3] * 1.1
+    assert page.locator(".turn").count() == 120
+    expect(page.locator("#view .bar .faint")).to_have_text("217 turns, 98 to 217 loaded")
+    page.mouse.move(600, 500)
+    page.mouse.wheel(0, -1_000)
+    expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
+    page.evaluate("document.querySelector('#view .scroll').scrollTop = 300")
+    expect(page.locator("#view .bar .faint")).to_have_text("217 turns, 58 to 177 loaded")
 
 
 def test_charts_of_a_running_session_stay(program: Program, visit: Visit) -> None:
