@@ -739,3 +739,73 @@ def test_an_error_that_came_before_the_bad_input() -> None:
     assert facts["common"]["value"] == "bad"
     _, first, _ = sections["What the errors have in common"]
     assert re.fullmatch(r"The first of them, at .* UTC: TimeoutError: 'bad is late'\.", first)
+
+
+_HANDLED = """
+from contextlib import suppress
+def call(name, fails=None, **params):
+    with suppress(ValueError), session.operation(name, kind="tool", params=params):
+        if fails: raise ValueError(fails)
+def think():
+    with session.operation("chat", kind="llm", model="m", prompt="why?") as one: one.answer("so it is")
+"""
+_RETRIED = "call('resize', 'too slow', width=4096); call('resize', width=2048); call('price')\n"
+
+
+@pytest.mark.parametrize(
+    ("rest", "by", "title", "sentence"),
+    [
+        (
+            "call('put', 'no decimal number'); think(); session.end_session('Failure', 'no listing')",
+            "last failure",
+            "The last thing that failed before it ended",
+            "It is likely what ended the run, but no record says so: only LLM calls began after it.",
+        ),
+        (
+            "call('put', 'no decimal number'); call('mail'); session.end_session('Failure')",
+            "last failure",
+            "The last thing that failed before it ended",
+            "It is likely what ended the run, but no record says so: 1 more operation began after it.",
+        ),
+        (
+            "call('put', 'no decimal number'); call('m', 'no mail'); call('m'); session.end_session('Failure')",
+            "last failure",
+            "The last thing that failed before it ended",
+            "It is likely what ended the run, but no record says so: 2 more operations began after it.",
+        ),
+        (
+            "call('put', 'no decimal number'); call('m', 'no'); session.end_session('Failure', 'No decimal number')",
+            "reason",
+            "The error that ended it",
+            "It ended the run: the reason of the end names it.",
+        ),
+        (
+            "call('put', 'no decimal number'); think(); sys.exit(3)",
+            "last failure",
+            "The last thing that failed before it ended",
+            "It is likely what ended the run, but no record says so: only LLM calls began after it.",
+        ),
+    ],
+    ids=["an answer after it", "a step after it", "a later one retried", "named by the reason", "an exit code"],
+)
+def test_the_failure_that_ended_a_run_which_caught_it(rest: str, by: str, title: str, sentence: str) -> None:
+    """It is found though the program went on to end its session, and the page says how sure that is."""
+    facts, sections = after(_HANDLED + _RETRIED + rest)
+    assert facts["first_error"]["message"] == "too slow"
+    assert (facts["last_error"]["message"], facts["last_error"]["ended_run"]) == ("no decimal number", by)
+    assert sentence in sections[title]
+
+
+@pytest.mark.parametrize("end", ["'Success'", "'Failure', 'bored'"])
+def test_failures_that_were_made_good_ended_nothing(end: str) -> None:
+    """A call that worked later, or a run that succeeded, has no error that ended it."""
+    facts, _ = after(_HANDLED + _RETRIED + f"session.end_session({end})")
+    assert (facts["first_error"]["ended_run"], facts["last_error"]) == (None, None)
+
+
+def test_the_only_error_says_that_it_is_likely_the_end() -> None:
+    """The same error again is not shown twice."""
+    facts, sections = after(_HANDLED + "call('a', 'gone'); call('a', 'gone', n=2); session.end_session('Failure')")
+    assert (facts["last_error"], facts["first_error"]["began_after"]) == (None, {"operations": 0, "llm_calls": 0})
+    likely = "It is likely what ended the run, but no record says so: nothing began after it."
+    assert likely in sections["The first error"]

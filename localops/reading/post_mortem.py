@@ -17,6 +17,7 @@ from localops.journal.sql import statements
 from localops.reading import (
     analytics,
     common_input,
+    ending_error,
     facts,
     origins,
     previews,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
 
     from localops.journal.reader import Reader
     from localops.journal.stored import Unfinished
+    from localops.reading.ending_error import Ending
     from localops.reading.facts import Facts
     from localops.reading.recorded_steps import Recorded
     from localops.reading.snapshot import Snapshot
@@ -129,7 +131,7 @@ class _PostMortem:
         ended = None if stands.ended_ns is None else iso(stands.ended_ns)
         open_operations = seen.open_now
         stopped = [one for one in seen.unfinished if one not in open_operations]
-        first, fatal = self._first_error(), self._fatal()
+        first, ending = self._first_error(), self._ending
         spilled, dropped, cut = story.losses
         return {
             "session_id": facts.full_id(seen.id),
@@ -153,7 +155,7 @@ class _PostMortem:
             "last_operation": self._last_operation(),
             "last_answer": self._last_answer(),
             "first_error": None if first is None else self._error(first),
-            "last_error": None if fatal is None or fatal is first else self._error(fatal),
+            "last_error": None if ending is None or self._is_ending(first) else self._error(ending.trouble),
             "common": self._common(first),
             "waste": self._waste(),
             "steps": recorded_steps.counts(self._seen) if self._is_complete else None,
@@ -385,19 +387,44 @@ class _PostMortem:
             return next((one for one in self._errors if not _asks(one)), None)
         return first
 
-    def _fatal(self) -> Trouble | None:
-        """Return the error that ended the run: the last that its reason names."""
+    @cached_property
+    def _ending(self) -> Ending | None:
+        """The error that ended the run, and what says so."""
         reason = (self._seen.standing.reason or "").strip()
-        if not self._is_traceback(reason):
+        newest = self._errors[::-1][:_NAMED]
+        if self._is_traceback(reason):
+            named = [one for one in self._errors[::-1] if one.name and reason.startswith(one.name)][:_NAMED]
+            error = ending_error.of_traceback(reason, named, self._details(named))
+            return None if error is None else ending_error.Ending(error, ending_error.EXCEPTION)
+        how = self._how()
+        if self._seen.standing.state != "Failure" or how not in ("declared", "exit code"):
             return None
-        line = reason.splitlines()[0]
-        named = [one for one in self._errors[::-1] if one.name and line.startswith(one.name)][:_NAMED]
-        details = self._details(named)
-        for one in named:
-            message = details.get(one.seq) or ""
-            if line == f"{one.name}: {message}".strip().splitlines()[0].removesuffix(":"):
-                return one
-        return None
+        error = ending_error.of_reason(reason, newest, self._details(newest)) if reason else None
+        if error is not None:
+            return ending_error.Ending(error, ending_error.REASON)
+        return ending_error.last(self._last_failures(with_operations=how == "declared"), self._after)
+
+    def _last_failures(self, *, with_operations: bool) -> list[Trouble]:
+        """Return the last errors, and operations that failed without one, the newest first."""
+        errors = self._errors[-SHOWN:]
+        explained = {level[-1].id for one in errors for level in self._around(one.parent)}
+        last = [
+            one
+            for one in self._troubles[-_LAST:]
+            if one.kind == "error" or (with_operations and one.id not in explained)
+        ]
+        return last[: -SHOWN - 1 : -1]
+
+    def _after(self, one: Trouble) -> tuple[bool, int, int]:
+        """Return whether a call that failed succeeded later, and how many operations and LLM calls began after it."""
+        id = one.parent if one.kind == "error" else one.id
+        failed = next(iter(self._halves(id)), None) if id is not None else None
+        values = (None, None, None) if failed is None else (failed.kind, failed.name, failed.agent)
+        names = dict(zip(("kind", "name", "agent"), values, strict=True))
+        bounds = {"after": one.seq, "many": _AFTER, "since": one.at_ns}
+        succeeded = self._ask("succeeded_since", few=_NAMED, **bounds, **names)
+        [(operations, llms)] = self._ask("begun_since", **bounds)
+        return any(id not in self._failed for (id,) in succeeded), operations, llms
 
     @cached_property
     def _threads(self) -> dict[int, str]:
@@ -443,9 +470,29 @@ class _PostMortem:
             **self._what_followed(one, chain),
             "next": self._next(one),
             "thread": self._threads.get(one.seq),
+            **self._what_ended(one),
             "same": self._same(one) if is_error else None,
             "again": self._again(one, failed) if failed and failed.kind not in ("error", "agent") else None,
         }
+
+    def _is_ending(self, one: Trouble | None) -> bool:
+        """Return whether an error ended the run, or is the same as the last one, of which no more is known."""
+        if one is None or (ending := self._ending) is None:
+            return False
+        if ending.trouble.seq == one.seq:
+            return True
+        if ending.by != ending_error.LAST or one.kind != "error" or ending.trouble.name != one.name:
+            return False
+        details = self._details([one, ending.trouble])
+        return details[one.seq] is not None and details[one.seq] == details[ending.trouble.seq]
+
+    def _what_ended(self, one: Trouble) -> Facts:
+        """Return what says that an error ended the run; of the last failure, what began after it."""
+        ending = self._ending if self._is_ending(one) else None
+        after = None
+        if ending is not None and ending.by == ending_error.LAST:
+            after = {"operations": ending.operations, "llm_calls": ending.llms}
+        return {"ended_run": None if ending is None else ending.by, "began_after": after}
 
     def _around(self, id: bytes | None) -> Iterator[list[Half]]:
         """Yield the rows of an operation and of those around it, the innermost first."""
@@ -470,8 +517,7 @@ class _PostMortem:
                 return {"outcome": "replaced", "where": _level(last, {}), "replaced_by": by}
             if not last.failed and (depth or not one.failed):
                 return {"outcome": "caught" if depth else "noted", "where": _level(last, {}), "replaced_by": None}
-        fatal = self._fatal()
-        is_fatal = fatal is not None and fatal.seq == one.seq
+        is_fatal = self._is_ending(one) and self._ending is not None and self._ending.by == ending_error.EXCEPTION
         # An exit or an interrupt is no error: the operations that it ended say so themselves.
         is_exit = one.kind != "error" and self._how() in ("exit code", "signal")
         outcome = "ended the run" if is_fatal or is_exit else "ended a thread" if one.seq in self._threads else "left"

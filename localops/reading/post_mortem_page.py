@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime
 
 from localops import output
-from localops.reading import loops, recorded_steps, uncounted, waste_page
+from localops.reading import ending_error, loops, recorded_steps, uncounted, waste_page
 from localops.reading.markdown import code
 from localops.reading.sentences import Recorded, Word, marked, plain
 
@@ -23,6 +23,12 @@ _OUTCOMES = {
     "left": "No recorded operation caught it; whether the program caught it is not recorded.",
     "ended the run": "Nothing caught it: it ended the run.",
 }
+_LAST_TITLES = {
+    ending_error.EXCEPTION: "The error that ended it",
+    ending_error.REASON: "The error that ended it",
+    ending_error.LAST: "The last thing that failed before it ended",
+    None: "",
+}
 _MAYBE = "it may or may not have happened"
 _HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
 _KINDS = {"llm": "LLM call", None: "operation", "": "operation"}
@@ -38,7 +44,7 @@ def sections(findings: Facts) -> list[Section]:
         ("The last things", list(_last(findings))),
         ("The first error", list(_error(findings, "first_error"))),
         ("What the errors have in common", list(_common(findings["common"]))),
-        ("The error that ended it", list(_error(findings, "last_error"))),
+        (_LAST_TITLES[_ended_run(findings)], list(_error(findings, "last_error"))),
         ("What it spent for nothing", list(_waste(findings))),
         ("If it is resumed", list(_steps(findings["steps"]))),
         ("The record", list(_record(findings))),
@@ -358,6 +364,7 @@ def _error(findings: Facts, which: str) -> Iterator[Sentence]:
     yield from _where(error)
     yield from (_origin(one, findings["session_id"]) for one in error["origins"])
     yield from _outcome(error)
+    yield from _ending(error)
     yield from _again(error["again"])
     if error["same"] and error["same"]["later"]:
         later = output.counted(error["same"]["later"], "more error", "more errors")
@@ -391,6 +398,20 @@ def _outcome(error: Facts) -> Iterator[Sentence]:
         ]
     else:
         yield [_OUTCOMES[error["outcome"]]]
+
+
+def _ended_run(findings: Facts) -> str | None:
+    return None if findings["last_error"] is None else findings["last_error"]["ended_run"]
+
+
+def _ending(error: Facts) -> Iterator[Sentence]:
+    """Say how sure it is that an error ended the run, where the program ended it by itself."""
+    if error["ended_run"] == ending_error.REASON:
+        yield ["It ended the run: the reason of the end names it."]
+    elif (after := error["began_after"]) is not None:
+        operations = output.counted(after["operations"], "more operation")
+        what = operations if after["operations"] else "only LLM calls" if after["llm_calls"] else "nothing"
+        yield [f"It is likely what ended the run, but no record says so: {what} began after it."]
 
 
 def _common(common: Facts | None) -> Iterator[Sentence]:

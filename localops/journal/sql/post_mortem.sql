@@ -113,6 +113,31 @@ where e.kind not in ({books})
 order by e.agent is not :agent, e.seq
 limit 1;
 
+-- begun_since --
+-- How many operations, and how many LLM calls began after a time, among the :many rows after a seq.
+select count(distinct case when e.kind <> 'llm' then e.id end), count(distinct case when e.kind = 'llm' then e.id end)
+from {page_after}
+cross join event e on e.seq = page.at
+where e.kind not in ({books})
+  and e.kind not in ('error', 'agent')
+  and e.name is not 'budget'
+  and coalesce(e.start_ns, e.at_ns) >= :since;
+
+-- succeeded_since --
+-- The calls of an agent that began after a time and ended well, of a kind and but for LLM calls of a name, among the
+-- :many rows after a seq.
+select e.id
+from {page_after}
+cross join event e on e.seq = page.at
+where e.phase = 0
+  and e.failed is null
+  and e.kind = :kind
+  and e.agent is :agent
+  and (e.kind = 'llm' or e.name is :name)
+  and coalesce(e.start_ns, e.at_ns) >= :since
+order by e.seq
+limit :few;
+
 -- calls_after --
 -- The calls of one name that ended among the :many rows after a seq.
 select e.seq, e.id, e.failed
