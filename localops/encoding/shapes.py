@@ -115,15 +115,24 @@ _ORDINARY = r"""[^\s"'\\;&,<\[`]++|\[(?!redacted:)|`(?![.,;:)]*(?:\s|\Z|["'\\]))
 _BACKSLASH = r"""|\\\\(?!\\*["'])|\\(?!\\)(?![nrtu"'`])|<(?!/[A-Za-z]|br[ />])"""
 _WORD = Later(rf"(?:{_ORDINARY}{_BACKSLASH})+")
 _LONG_WORD = Later(
-    rf"(?:{_ORDINARY}{_BACKSLASH}|;(?=[^\s\"'\\;])(?![\w .-]{{1,64}}=)"
+    rf"(?:{_ORDINARY}{_BACKSLASH}|,(?=,+[^\s\"'\\])|;(?=[^\s\"'\\;])(?![\w .-]{{1,64}}=)"
     r"|&(?=[^\s\"'\\&])(?!(?:amp;)?[\w.-]{1,64}=)(?!(?:quot|apos|lt|gt|#\w{1,5});))+"
 )
 # Behind `name: `, and behind a verb, these signs end no value: a sentence goes on after a space.
 _WHOLE_WORD = Later(
     rf"(?:{_ORDINARY}{_BACKSLASH}|;(?=[^\s\"'\\;])|&(?=[^\s\"'\\&])(?!(?:quot|apos|lt|gt|nbsp|#\w{{1,5}});))+"
 )
+# In an address as in ODBC only a semicolon ends a value.
+_CONNECTION = Later(
+    r"(?:\A|[;\s\"'{])(?:uid|user(?: ?id|name)?|server|driver|dsn|data source|database|initial catalog|host|port"
+    r"|address) ?=[^=;\n]{0,128};(?:[^=;\n]{1,64}=[^=;\n]{0,128};){0,4} ?\Z"
+)
+_CONNECTION_WORD = Later(rf"(?:{_ORDINARY}{_BACKSLASH}|[,`<]|&(?!(?:quot|apos|lt|gt|#\w{{1,5}});))+")
+_VALUE_WITH_SIGN = Later(r"[=>]{1,2}(?=[^\s=\"'\\]{4})(?=[^\s\"'\\]{0,64}[0-9!#$%*+?@^~])")
 _PLACEHOLDER = Later(
-    r"""(?x) \[redacted: | [$%\#]?\{\{?[^{}]*\}?\}?\Z | \$\(  | %\( | <[^<>]*>?\Z | \$[A-Z_][A-Z0-9_]*\Z
+    r"""(?x) \[redacted: | [$%\#]?\{\{?[^{}]*\}\}?\Z | <[^<>]*>\Z | \$[A-Z_][A-Z0-9_]*\Z
+    # The word ends where a blank or a quote is, perhaps before the bracket that closes it.
+    | [$%\#]?\{\{?(?:!?[A-Za-z_][\w.]*(?:[\[(]|:\w*)?)?\Z | <(?:[A-Za-z_-]+)?\Z | [$%]\((?:[\w./<-]+\W{0,8})?(?:\)|\Z)
     | %[A-Za-z_]{1,64}%\Z | %[sdr]\Z | [xX*•.…_-]{3,}\Z | \*{3,} | \.{3} | \W{1,3}\Z
     | (?:None|True|False|null|nil|undefined|true|false|NULL)\b(?![\w@\#$%^*!-])
     | (?:os|process|env|environ|config|settings|self|this|import|secrets|vault)[.(\[] """
@@ -156,9 +165,14 @@ _REASONS = frozenset(
 )
 _SENTENCE_END = Later(r"\.?(?:[\"'`]|\\{1,63}[nr\"']|\s*\Z|\r?\n)|\.\s")
 _LINE_BEFORE = Later(r"(?:\A|\n|\\n)[ \t]{0,64}(?:- )?[\"']?[\w.-]{1,64}\Z")
+# The first line of a text in JSON is one of YAML if the next one is.
+_TEXT_BEFORE = Later(r"[:,\[{]\s?\\{0,63}[\"'](?:- )?[\w.-]{1,64}\Z")
+_LINE_OF_YAML = Later(r"(?:\\{1,63}r)?\\{1,63}n(?:\\{1,63}t|[ ]){0,32}(?:- )?[\w.-]{1,64}:(?: |\\{1,63}[nr])")
+# In JSON inside JSON, where two backslashes may also be one of the value.
+_NESTED_LINE = Later(r"\\{2,63}(?:r\\{2,63})?n[ ]{0,32}(?:- )?[\w.-]{1,64}:")
 _NAME_BACKWARDS = Later(r"[\w.-]{1,64}+(?: [A-Za-z]{1,16}(?![A-Za-z]))?", re.ASCII)
 _BLANKS = Later(r"\s{0,8}+")
-_LINE_END = Later(r"[ \t]{0,8}(?:\#[^\n]{0,256})?(?:\r?\n|\\[nr]|\Z)")
+_LINE_END = Later(r"[ \t]{0,8}(?:\#[^\n]{0,256})?(?:\r?\n|\\{1,63}[nr]|\Z)")
 _PLAIN_WORD = Later(r"[A-Za-z][A-Za-z_-]{3,63}\Z(?<![a-z][A-Z][a-z]{3})")
 _PLAIN_LABELS = frozenset("password passwd passphrase pass_word pwd secret token db_pass user_pass admin_pass".split())
 _LONGEST_VARIABLE = 200
@@ -197,10 +211,10 @@ class _Look:
         """Add a secret."""
         self.secrets.append((*span, label))
 
-    def take(self, start: int, stop: int, label: str) -> bool:
+    def take(self, start: int, stop: int, label: str, *, perhaps_path: bool = True) -> bool:
         """Add a value under a label if it is a secret; return whether it is."""
         value = self.text[start:stop]
-        if not value or _PLACEHOLDER.match(value) or not hides(label, value):
+        if not value or _PLACEHOLDER.match(value) or (perhaps_path and not hides(label, value)):
             return False
         self.add((start, stop), label)
         self.past = max(self.past, stop)
@@ -290,6 +304,8 @@ class _Look:
             self._spoken(label, start)
         elif sign == "=" and text[separator.start("sign") - 1] not in " \t" and not text[start : start + 1].isspace():
             self._direct(name, label, start)
+        elif self._begins_with_sign(name, at := separator.start("sign") + 1):
+            self._direct(name, label, at)
         elif sign[:2] != "==":
             self._spaced(label, start, end)
 
@@ -299,17 +315,32 @@ class _Look:
         if label == "pwd" and (braced := _BRACED.match(text, start)):
             self.take(start + 1, braced.end() - 1, label)
             return
-        is_environment = name.isupper()
-        stop = self._end_of_word(start, _LONG_WORD if is_environment else _WORD)
+        is_environment = _is_variable(name)
+        is_connection = label.startswith(("pwd", "password")) and self._is_in_connection(name, start)
+        word = _CONNECTION_WORD if is_connection else _LONG_WORD if is_environment else _WORD
+        stop = self._end_of_word(start, word)
         value = _uncluttered(text[start:stop])
         stop = start + len(value)
-        is_code = not is_environment and (
+        is_code = not (is_environment or is_connection) and (
             _CALL.match(value)
             or _MEMBER.match(value)
             or (text[stop : stop + 1] in {",", ")"} and _IDENTIFIER.match(value))
         )
-        if is_code or not self.take(start, stop, label):
+        if is_code or not self.take(start, stop, label, perhaps_path=not is_connection):
             self.past = max(self.past, stop)
+
+    def _begins_with_sign(self, name: str, start: int) -> bool:
+        """Return whether a value begins here with a sign as in `==`, where nothing is compared."""
+        if self.text[start - 1] != "=" or not _VALUE_WITH_SIGN.match(self.text, start):
+            return False
+        return _is_variable(name) or self._is_in_connection(name, start)
+
+    def _is_in_connection(self, name: str, start: int) -> bool:
+        """Return whether the value that starts here is part of an address as in ODBC: `Server=h;Uid=a;Pwd=...`."""
+        end = start - 1 - len(name)
+        return self.text[max(0, end - 1) : end].strip() in {"", ";"} and bool(
+            _CONNECTION.search(self.low, max(0, end - 256), end)
+        )
 
     def _spaced(self, label: str, start: int, end: int) -> None:
         """Check a value without quotes, behind a space or a colon, where it may be any word of a sentence."""
@@ -320,6 +351,8 @@ class _Look:
             return
         begin = _BLANKS.match(text, start).end()
         value = self._word_of_sentence(label, begin, start)
+        if "\\" in value and (line := _NESTED_LINE.search(text, begin, begin + len(value) + 100)) is not None:
+            value = value[: line.start() - begin]
         is_secret = self._is_secret(label, value) or self._ends_line(label, value, begin, end)
         if is_secret or self._is_refused(value, begin, end):
             self.take(begin, begin + len(value), label)
@@ -367,7 +400,8 @@ class _Look:
         between = text[end:begin]
         if "=" in between or "\n" in between or not _LINE_END.match(text, begin + len(value)):
             return False
-        if _LINE_BEFORE.search(text[max(0, end - 130) : end]) is None:
+        before, after = text[max(0, end - 130) : end], begin + len(value)
+        if not (_LINE_BEFORE.search(before) or (_TEXT_BEFORE.search(before) and _LINE_OF_YAML.match(text, after))):
             return False
         if value[0] in "([{<|>":
             return len(value) >= 8 and value[-1] not in ")]}>" and _DIGIT.match(value) is not None
@@ -381,6 +415,13 @@ class _Look:
             match = word.match(self.text, start, start + 2 * _LONGEST)
         end: int = match.end()
         return end
+
+
+def _is_variable(name: str) -> bool:
+    """Return whether a name, perhaps behind a word such as `export`, is one of the environment."""
+    word = name.rpartition(" ")[2]
+    # In JSON the letter of an escaped line feed comes before it.
+    return word.isupper() or (word[:1] in "nrt" and word[1:].isupper())
 
 
 def _uncluttered(value: str) -> str:
