@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 # Seconds of removing in one run; what is left waits for the next one, which comes sooner then.
 _RUN, _SOONER = 30.0, 60.0
 # Seconds between the looks at two projects, at most: each opens a journal, and many at once would be felt.
-_PAUSE = 2.0
+_PAUSE = 10.0
 
 
 class Upkeep:
