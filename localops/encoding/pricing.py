@@ -64,6 +64,8 @@ IN_BODY = {
     "output_audio_tokens": "output_audio",
     "cached_audio_tokens": "cached_audio",
 }
+# The same with the counts that have columns.
+PRICED = {"prompt_tokens": "input", "completion_tokens": "output", "cached_tokens": "cached", **IN_BODY}
 
 # Sums are integers of 10⁻¹⁸ dollars, the finest digit in the table, times a multiple of every "how many".
 _DIGITS = 18
@@ -264,8 +266,12 @@ class Price:
         total = self._request
         billed: dict[str, int] = {}
         for line in self._lines:
-            count = line.count(counts, billed)
+            count = counts[line.part] if line.part in counts else _count(line.part, counts)
             if count is None:
+                return None
+            for inner in line.inner:
+                count -= billed[inner]
+            if count < 0:
                 return None
             billed[line.part] = count
             total += count * line.rate(prompt)
@@ -306,23 +312,14 @@ class Price:
 class _Line:
     """One part's rate, and the parts inside it that are billed on lines of their own."""
 
-    __slots__ = ("_base", "_inner", "_steps", "part")
+    __slots__ = ("_base", "_steps", "inner", "part")
 
     def __init__(self, part: str, rates: Mapping[str, Steps]) -> None:
         self.part = part
-        self._inner = [inner for inner in _INSIDE[part] if inner in rates]
+        self.inner = [inner for inner in _INSIDE[part] if inner in rates]
         (_, base), *steps = rates[part]
         self._base = _share(part, base)
         self._steps = [(start, _share(part, dollars)) for start, dollars in reversed(steps)]
-
-    def count(self, counts: Mapping[str, int], billed: Mapping[str, int]) -> int | None:
-        """Return how many are left for this line, or None if that cannot be known."""
-        count = _count(self.part, counts)
-        if count is None:
-            return None
-        for inner in self._inner:
-            count -= billed[inner]
-        return count if count >= 0 else None
 
     def rate(self, prompt: int) -> int:
         for start, rate in self._steps:

@@ -72,20 +72,20 @@ def of_llm(
     model = text(given, 256) if given is not None else None
     provider = event.provider if reply is None or event.provider is not None else reply.provider
     provider = provider if issubclass(type(provider), str) else None
-    cached, written = _count(event, reply, "cached_tokens"), _count(event, reply, "cache_write_tokens")
-    prompt, completion = _count(event, reply, "prompt_tokens"), _count(event, reply, "completion_tokens")
+    counts, is_one_unusable = _counts_of(event, reply)
+    prompt, cached = counts.get("prompt_tokens"), counts.get("cached_tokens")
+    written = counts.get("cache_write_tokens")
     # A count from the response includes the tokens of the cache already.
     if prompt is not None and (cached or written) and (reply is None or prompt != reply.prompt_tokens):
-        prompt = _prompt_with_cache(prompt, cached or 0, written or 0, provider, model)
+        counts["prompt_tokens"] = prompt = _prompt_with_cache(prompt, cached or 0, written or 0, provider, model)
     cost = nano(event.cost)
-    if cost is None and model is not None and not _has_unusable_count(event):
+    if cost is None and model is not None and not is_one_unusable:
 
         def price() -> int | None:
             # In here, as nothing can be imported while the interpreter shuts down.
-            from localops.encoding.pricing import IN_BODY, Usage
+            from localops.encoding.pricing import PRICED, Usage
 
-            parts = {part: _count(event, reply, name) for name, part in IN_BODY.items()}
-            usage = Usage(input=prompt, output=completion, cached=cached, **parts)
+            usage = Usage(**{PRICED[name]: count for name, count in counts.items() if name in PRICED})
             return prices().cost_of_call(model, usage, provider=provider, at_ns=at)
 
         try:
@@ -93,15 +93,26 @@ def of_llm(
         except BaseException as error:
             # The edge: an event without a price is better than no event.
             cost = _price_again(error, price, model)
-    return (model, prompt, completion, cached, _count(event, reply, "reasoning_tokens"), cost)
+    return (model, prompt, counts.get("completion_tokens"), cached, counts.get("reasoning_tokens"), cost)
 
 
-def _count(event: LLMEvent, reply: Reply | None, name: str) -> int | None:
-    """Return a token count: the program's, else the response's."""
-    given = getattr(event, name, None)
-    if given is None and reply is not None:
-        given = getattr(reply, name)
-    return whole(given)
+def _counts_of(event: LLMEvent, reply: Reply | None) -> tuple[dict[str, int], bool]:
+    """Return the token counts that are known, the program's before the response's.
+
+    The second value is whether one that the program gave cannot be one: the cost of the call is unknown then.
+    """
+    counts: dict[str, int] = {}
+    is_one_unusable = False
+    for name in _COUNTED:
+        given = getattr(event, name, None)
+        if given is None:
+            count = whole(getattr(reply, name)) if reply is not None else None
+        else:
+            count = given if type(given) is int and 0 <= given <= _MOST_TOKENS else whole(given)
+            is_one_unusable |= count is None and name in _COUNTS
+        if count is not None:
+            counts[name] = count
+    return counts, is_one_unusable
 
 
 # Fields of a response beside the columns; its completion and the response itself are handled separately.
@@ -130,13 +141,12 @@ def beside_columns(call: LLMEvent, reply: Reply) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-_COUNTS = ("prompt_tokens", "completion_tokens", "cached_tokens", *rows.COUNTS_IN_BODY.values())
-
-
-def _has_unusable_count(event: LLMEvent) -> bool:
-    """Return whether an invalid count was given: the cost of the call is unknown then."""
-    given = (getattr(event, name) for name in _COUNTS)
-    return any(value is not None and whole(value) is None for value in given)
+_COUNTS = frozenset(("prompt_tokens", "completion_tokens", "cached_tokens", *rows.COUNTS_IN_BODY.values()))
+# All that has a column or a price; `pricing.PRICED` is loaded with the first call that has one.
+_COUNTED = (
+    *"prompt_tokens completion_tokens cached_tokens reasoning_tokens cache_write_tokens".split(),
+    *"cache_write_1h_tokens input_audio_tokens output_audio_tokens cached_audio_tokens".split(),
+)
 
 
 def why_unpriced(
@@ -153,7 +163,7 @@ def why_unpriced(
     if price is None or not price.rates:
         shown = f"{model} of provider {provider[:40]!r}" if provider else str(model)
         return "no price is known for {}: `localops prices set` adds one", shown
-    if _has_unusable_count(event):
+    if _counts_of(event, None)[1]:
         return "calls of {} gave a token count that cannot be one", model
     if not counted:
         return "calls of {} came without token counts", model
@@ -282,13 +292,15 @@ _READ = {
 }
 
 
-def unusable(event: Event) -> dict[str, object] | None:
+def unusable(event: Event) -> dict[str, object]:
     """Return invalid costs and counts, to be kept in the body as they were given."""
-    given = {name: getattr(event, name, None) for name in _READ}
-    wrong = {name: value for name, value in given.items() if value is not None and _READ[name](value) is None}
-    for name, value in wrong.items():
-        say_unusable(name, value)
-    return {f"given_{name}": value for name, value in wrong.items()}
+    wrong: dict[str, object] = {}
+    for name, read in _READ.items():
+        value = getattr(event, name, None)
+        if value is not None and read(value) is None:
+            wrong[f"given_{name}"] = value
+            say_unusable(name, value)
+    return wrong
 
 
 def say_unusable(name: str, value: object) -> None:

@@ -131,7 +131,7 @@ class Writer:
         if isinstance(event, LLMEvent):
             measures, about = self.call_measures(event, at, unbilled=unbilled)
         else:
-            measures, about = of_tool(event), unusable(event) or {}
+            measures, about = of_tool(event), unusable(event)
         return self.event(event, id, at, parent, agent, measures, failed, {**about, **more} if about else more)
 
     def copy_of_call(
@@ -246,7 +246,7 @@ class Writer:
         """Return model, tokens and cost of an LLM call, and body fields for its response and invalid figures."""
         reply = reply_of(call)
         measures: Measures = of_llm(call, at, self.text, self.prices, reply)
-        more = dict(unusable(call) or {})
+        more = unusable(call)
         if reply is not None:
             more.update(beside_columns(call, reply))
         if unbilled:
