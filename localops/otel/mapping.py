@@ -318,10 +318,6 @@ class _Reader:
         values = self.values
         for field in names.IN_JSON & values.keys():
             values[field] = parsed(values[field])
-        for field, starts in self.numbered.items():
-            self.values[f"numbered.{field}"] = [
-                item for start, found in starts.items() for item in in_order(found, wording(start))
-            ]
         if reading.kind == "llm":
             self.fill_call(reading)
         else:
@@ -359,39 +355,55 @@ class _Reader:
         """Take a field out, or None."""
         return self.values.pop(field, None)
 
+    def listed(self, field: str) -> list[Any] | None:
+        """Return what numbered attributes say of a field, or None; most clients say the same in one text as well."""
+        starts = self.numbered.get(field)
+        if starts is None:
+            return None
+        return [item for start, parts in starts.items() for item in in_order(parts, wording(start))]
+
     def fill_call(self, reading: Reading) -> None:
         """Fill the fields of a call of a language model."""
         fields, values, at_start = reading.fields, self.values, self.at_start
         if self.our_envelope:  # in our own spans, input and output are params and returns
             self.our_fields.update({to: values.pop(of) for of, to in _OWN_PLACES if of in values})
         request, asked = self.take_request()
-        response, answered = self.take_response()
+        is_answered = "completion" in self.numbered or not _OF_AN_ANSWER.isdisjoint(values)  # not when it starts
+        response, answered = self.take_response() if is_answered else (None, _NOTHING)
         self.fill_model(reading, asked, answered)
-        for field, places in _OF_A_REQUEST:
-            value = asked.get(field)
-            for place in places:
-                if place in values:
-                    value = first(value, values.pop(place))
-            if value is not None and field not in at_start:  # else it was recorded when the call began
+        for field, of_events in _OF_A_REQUEST:
+            value = first(asked.get(field), values.pop(field, None), values.pop(of_events, None))
+            if field in at_start:  # it was recorded when the call began
+                continue
+            if value is None and self.numbered:
+                value = self.listed(field)
+            if value is not None:
                 fields[field] = tidy(value)
-        completion = answered.get("completion")
-        for place in _OF_AN_ANSWER:
-            if place in values:
-                completion = first(completion, values.pop(place))
+        stream = first(values.pop("stream", None), asked.get("stream"))
+        fields["stream"] = stream if type(stream) is bool else None
+        if request or self.parameters or "parameters" in values:
+            fields["params"] = self.params(
+                request, has_tools="tool_definitions" in fields or "tool_definitions" in at_start
+            )
+        if is_answered:
+            fields["response"] = response
+            self.fill_answer(reading, answered)
+
+    def fill_answer(self, reading: Reading, answered: dict[str, Any]) -> None:
+        """Fill what is known when the call has ended; `answered` is from a whole response."""
+        fields, values = reading.fields, self.values
+        completion = first(
+            answered.get("completion"), values.pop("completion", None), values.pop("events.completion", None)
+        )
+        if completion is None and self.numbered:
+            completion = self.listed("completion")
         if completion is not None:
             fields["completion"] = completion = tidy(completion)
             fields["tool_calls"] = tool_calls(completion)
         ended = first(values.pop("finish_reason", None), answered.get("finish_reason"), reasons(completion))
         fields["finish_reason"] = one(ended)
         fields["response_id"] = first(values.pop("response_id", None), answered.get("id"))
-        fields["response"] = response
-        stream = first(values.pop("stream", None), asked.get("stream"))
-        fields["stream"] = stream if type(stream) is bool else None
         fields["time_to_first_token"] = number(values.pop("time_to_first_token", None))
-        if request or self.parameters or "parameters" in values:
-            fields["params"] = self.params(
-                request, has_tools="tool_definitions" in fields or "tool_definitions" in at_start
-            )
         self.count(reading.figures)
 
     def fill_model(self, reading: Reading, asked: dict[str, Any], answered: dict[str, Any]) -> None:
@@ -428,7 +440,7 @@ class _Reader:
         """Take the request out of `input.value`: return what has no field, and what has one."""
         given = self.values.get("input")
         if type(given) is not dict or not is_request(given):
-            if "prompt" in self.at_start or self.values.keys() & {"prompt", "numbered.prompt"}:
+            if "prompt" in self.at_start or "prompt" in self.values or "prompt" in self.numbered:
                 self.pop("input")  # it says the same in another form
             elif given is not None:
                 self.values["prompt"] = self.pop("input")
@@ -449,10 +461,10 @@ class _Reader:
         """Take the response out of `output.value`: return what has no field, and what has one."""
         given = self.pop("output")
         is_langchain = type(given) is dict and type(given.get("generations")) is list
-        if is_langchain and "numbered.completion" in self.values:
+        if is_langchain and "completion" in self.numbered:
             return langchain_reply(given)
         if type(given) is not dict or not is_response(given):
-            if given is not None and not self.values.keys() & {"completion", "numbered.completion"}:
+            if given is not None and "completion" not in self.values and "completion" not in self.numbered:
                 self.values["completion"] = given
             return {}, {}
         # Of Anthropic, which counts the tokens of an answer at its end: before that it has a number of its own making.
@@ -488,12 +500,11 @@ class _Reader:
         fields = reading.fields
         if self.scope.startswith("agentops") and "input" not in self.values:  # for which these are the arguments
             self.values["input"] = self.pop("definition.parameters")
-        given = [self.pop("input"), self.pop("prompt"), self.pop("numbered.prompt"), self.pop("numbered.input")]
-        gave = [
-            self.pop("output"), self.pop("completion"), self.pop("numbered.completion"), self.pop("numbered.output")
-        ]  # fmt: skip
-        fields["params"] = tidy(first(*given))
-        fields["returns"] = tidy(first(*gave))
+        for name, kept_in in _OF_WORK.items():
+            value = first(*map(self.pop, kept_in))
+            if value is None and self.numbered:
+                value = first(*map(self.listed, reversed(kept_in)))
+            fields[name] = tidy(value)
         definition = {
             word: self.pop(f"definition.{word}")
             for word in ("description", "type", "parameters", "json_schema")
@@ -524,17 +535,18 @@ class _Reader:
         if self.facts:
             metadata = {**(metadata if type(metadata) is dict else {}), **self.facts}
         fields["metadata"] = metadata
-        embeddings = values.pop("numbered.embeddings", None)
-        has_prompt = fields.get("prompt") or known.get("prompt")
-        if not has_prompt or not fields.get("completion"):  # else they say it
-            fields["embeddings"] = embeddings
+        # What was asked and answered says it, if both are there.
+        if "embeddings" in self.numbered and not (
+            (fields.get("prompt") or known.get("prompt")) and fields.get("completion")
+        ):
+            fields["embeddings"] = self.listed("embeddings")
         values.pop("kind", None)
         words = sorted(set(self.kinds))
         if words and words != [reading.kind] and not self.our_envelope:
             fields["operation"] = single(words)
         for field, value in values.items():
             # The rest of these is in other fields, in a fuller form.
-            if not field.startswith(("error.", "numbered.", "events.")):
+            if not field.startswith(("error.", "events.")):
                 fields.setdefault(field, value)
         fields["attributes"] = _lists(self.unread)
         fields.update(self.our_fields)
@@ -585,12 +597,12 @@ class _Reader:
 _NEED_A_LOOK = frozenset({"kind", *names.LOCALOPS.values()})
 _MERGED = frozenset("params definition metadata parameters".split())  # more of it may come later
 _OF_CALLS = frozenset("prompt completion input_tokens completion_tokens model".split())
-# What attributes, events and numbered attributes say of a field, in this order.
-_OF_A_REQUEST = [
-    (field, (field, f"events.{field}", f"numbered.{field}"))
-    for field in ("prompt", "system_instructions", "tool_definitions")
-]
-_OF_AN_ANSWER = ("completion", "events.completion", "numbered.completion")
+# What attributes, events and numbered attributes say of a field counts in this order.
+_OF_AN_ANSWER = frozenset(
+    ("output", "completion", "events.completion", "finish_reason", "response_id", "time_to_first_token", "cost")
+).union(names.TOKENS)
+_NOTHING: dict[str, Any] = {}
+_OF_A_REQUEST = [(field, f"events.{field}") for field in ("prompt", "system_instructions", "tool_definitions")]
 # The fields that name a span, by its kind.
 _LABELS: dict[str, tuple[str, ...]] = {
     "tool": ("tool_name", "entity_name"),
@@ -599,6 +611,7 @@ _LABELS: dict[str, tuple[str, ...]] = {
     "llm": (),
 }
 _LABELS_OF_OTHERS = ("entity_name",)
+_OF_WORK = {"params": ("input", "prompt"), "returns": ("output", "completion")}
 _OWN_PLACES = (("input", "params"), ("output", "returns"))
 
 

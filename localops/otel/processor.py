@@ -280,7 +280,7 @@ class LocalopsSpanProcessor(SpanProcessor):
         """Return the fields of the closing row that are not part of a call's answer."""
         first = recorded.reading
         fields = _new_fields(first, reading)
-        call = _call_of(reading) if reading.kind == "llm" else None
+        call = _call_of(reading, recorded.rows.call) if reading.kind == "llm" else None
         cost = reading.figures.get("cost", first.figures.get("cost"))
         if call is not None:
             for name in _ANSWER:
@@ -424,12 +424,12 @@ def _attributes(span: ReadableSpan) -> dict[str, Any]:
 
 def _since(recorded: _Recorded, attributes: dict[str, Any]) -> tuple[dict[str, Any], Reading | None]:
     """Return the attributes added since the start; all of them if one of those has changed."""
-    first, missing = recorded.attributes, object()
-    for name, value in first.items():
-        now = attributes.get(name, missing)  # an SDK that keeps 128 attributes drops the first ones
-        if now is not value and now is not missing and now != value:
+    later = dict(attributes)
+    for name, value in recorded.attributes.items():
+        now = later.pop(name, value)  # an SDK that keeps 128 attributes drops the first ones
+        if now is not value and now != value:
             return attributes, None
-    return {name: value for name, value in attributes.items() if name not in first}, recorded.reading
+    return later, recorded.reading
 
 
 def _scope(span: ReadableSpan) -> str:
@@ -478,10 +478,13 @@ def _facets(reading: Reading) -> list[str]:
     return facets.tags(fields.get("user_id"), fields.get("thread_id", fields.get("session_id")))
 
 
-def _call_of(reading: Reading) -> LLMEvent:
-    figures = reading.figures
+def _call_of(reading: Reading, begun: LLMEvent | None = None) -> LLMEvent:
+    """Return the call that a span is, or the one that it has `begun` as, with the figures of its end."""
+    if begun is not None:
+        vars(begun).update(reading.figures)
+        return begun
     request: dict[str, Any] = {name: reading.fields.get(name) for name in _REQUEST}
-    return LLMEvent(**request, **figures)
+    return LLMEvent(**request, **reading.figures)
 
 
 def _leave_out(reading: Reading) -> None:

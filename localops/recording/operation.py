@@ -165,6 +165,11 @@ class OperationRows:
         """Return when it began, in nanoseconds since 1970."""
         return self._head[-1]
 
+    @property
+    def call(self) -> LLMEvent | None:
+        """Return the LLM call that it counts as, if it is one."""
+        return self._call
+
     def open(
         self, params: object, more: Mapping[str, object] | None, *, at: int | None = None, synced: bool = False
     ) -> None:
