@@ -48,7 +48,7 @@ def _import(folder: Path) -> tuple[int, dict[str, Any]]:
     return done.returncode, json.loads(done.stdout)
 
 
-def _write(tmp_path: Path, lines: list[dict[str, Any]]) -> Path:
+def _write(tmp_path: Path, lines: list[Any]) -> Path:
     return write(tmp_path / "2026" / "11" / "20" / f"rollout-2026-11-20T10-00-00-{SESSION}.jsonl", lines)
 
 
@@ -103,3 +103,17 @@ def test_notify_is_recorded() -> None:
         [note] = analytics.events(journal, uuid.UUID(SESSION).bytes)
     assert note["name"] == "agent-turn-complete"
     assert note["params"]["last_assistant_message"] == "Ok"
+
+
+def test_lines_that_cannot_be_read_are_named(tmp_path: Path) -> None:
+    """By file and line; the others are taken in, and a line that is being written is no trouble."""
+    lines = _lines()
+    broken = ["{not json", "[]", {**lines[1], "timestamp": "soon"}, {**lines[3], "payload": 7}]
+    path = _write(tmp_path, [*lines[:2], *broken, *lines[2:]])
+    with path.open("a") as file:
+        file.write('{"type": "event')
+    code, facts = _import(tmp_path)
+    assert code != 0
+    assert [problem.split(": ")[0] for problem in facts["problems"]] == [f"{path}:{n}" for n in (3, 4, 5, 6)]
+    figures = programs.figures()
+    assert (figures.llms, figures.tools) == (2, 2)

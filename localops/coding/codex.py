@@ -70,6 +70,8 @@ class _Transcript:
         for line in read(self.path, self.report):
             payload = line.fields.get("payload")
             if not line.at or not isinstance(payload, dict):
+                if payload is not None:
+                    self.report.problems.append(f"{line.place}: invalid line: expected a timestamp and a payload")
                 continue
             out = self.out = self.out or self._begin(line, payload)
             kind = line.fields.get("type")
