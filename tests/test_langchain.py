@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import contextvars
 import signal
+import threading
 import uuid
 from typing import Any
 
@@ -11,6 +13,7 @@ import pytest
 from langchain_core.caches import InMemoryCache
 from langchain_core.language_models import FakeMessagesListChatModel
 from langchain_core.messages import AIMessage
+from langchain_core.outputs import ChatGeneration, LLMResult
 from langchain_core.prompts import ChatPromptTemplate
 from langchain_core.runnables import RunnableLambda
 from langchain_core.tools import tool
@@ -166,6 +169,46 @@ def test_a_call_in_a_models_run_is_that_run(session: Session) -> None:
         localops.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=7, completion_tokens=7))
     assert session.get_analytics()["LLM calls"] == 4
     assert [event["kind"] for event in session.events].count("llm_copy") == 3
+
+
+def test_one_handler_serves_several_threads(session: Session) -> None:
+    """Each thread's steps are in its own chain, though the chains run at the same time."""
+    handler, together = LangchainCallbackHandler(), threading.Barrier(2, timeout=60)
+
+    def step(value: object) -> object:
+        together.wait()
+        return value
+
+    def chain(name: str) -> None:
+        chain = RunnableLambda(step, name=f"step {name}") | _chain()
+        chain.invoke({"question": name}, config={"callbacks": [handler], "run_name": name})
+
+    threads = [threading.Thread(target=chain, args=(name,)) for name in ("one", "two")]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    by_name = _by_name(session)
+    for name in ("one", "two"):
+        assert by_name[f"step {name}"]["parent"] == by_name[name]["id"]
+    calls = [event for event in session.events if event["kind"] == "llm"]
+    assert {call["parent"] for call in calls} == {by_name["one"]["id"], by_name["two"]["id"]}
+
+
+def test_a_run_may_end_in_a_thread_with_no_context(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    """As with an executor that calls back from a thread of its own."""
+    handler, run = LangchainCallbackHandler(), uuid.uuid4()
+    handler.on_chat_model_start({"name": "model"}, [[]], run_id=run)
+    other = threading.Thread(target=contextvars.Context().run, args=(_end, handler, run))
+    other.start()
+    other.join()
+    (call,) = session.events
+    assert (call["kind"], call["finished"], call["tokens_in"], call["failed"]) == ("llm", True, 12, False)
+    assert capsys.readouterr().err == ""
+
+
+def _end(handler: LangchainCallbackHandler, run: uuid.UUID) -> None:
+    handler.on_llm_end(LLMResult(generations=[[ChatGeneration(message=ANSWER)]]), run_id=run)
 
 
 def test_an_answer_of_the_cache_is_no_call(session: Session) -> None:
