@@ -277,6 +277,49 @@ def test_an_instrumentor_that_breaks_is_one_line(server: ModelServer, tmp_path: 
     assert done.stderr == "localops: calls of openai are not recorded: RuntimeError: broken\n"
 
 
+def test_a_version_that_no_instrumentor_knows_is_one_line(server: ModelServer, warm: Warm, tmp_path: Path) -> None:
+    """It is left alone, and the program goes on."""
+    (tmp_path / "openai-0.1.dist-info").mkdir()
+    (tmp_path / "openai-0.1.dist-info" / "METADATA").write_text("Metadata-Version: 2.1\nName: openai\nVersion: 0.1\n")
+    warnings = _run_warm(
+        warm,
+        server,
+        f"import sys; sys.path.insert(0, {str(tmp_path)!r})\nimport localops; session = localops.init()\n"
+        + OPENAI
+        + "ask('a'); ask('b')\nsession.record(localops.ActionEvent())",
+    ).splitlines()
+    assert len(warnings) == 1
+    assert "calls of openai are not recorded: its instrumentor reports" in warnings[0]
+    assert "openai 0.1" in warnings[0]
+    assert len(server.log) == 2
+    assert [event["kind"] for event in _sessions()[0]] == ["action"]
+
+
+def test_large_and_binary_messages_are_kept(server: ModelServer, warm: Warm) -> None:
+    """Whole: a long text in a file beside the journal, a picture where it was in the message."""
+    _run_warm(
+        warm,
+        server,
+        "import localops; localops.init()\n"
+        + OPENAI
+        + """
+import base64
+picture = "data:image/png;base64," + base64.b64encode(bytes(range(256)) * 400).decode()
+ask("0123456789" * 1_000_000)
+ask([{"type": "text", "text": "what is it?"}, {"type": "image_url", "image_url": {"url": picture}}])
+ask("after")
+""",
+    )
+    (events,) = _sessions()
+    large, picture, after = (call["prompt"][0]["content"] for call in _calls(events))
+    sent = [asked.body["messages"][0]["content"] for asked in server.log]
+    blob = Path(programs.project(), "blobs", large["$blob"][:2], large["$blob"])
+    assert len(sent[0]) == large["$len"] == 10_000_000
+    assert blob.read_bytes().decode() == sent[0]
+    assert [picture, after] == sent[1:]
+    assert [call["tokens_out"] for call in _calls(events)] == [5, 5, 5]
+
+
 def test_a_program_that_traces_for_itself_goes_on_doing_so(server: ModelServer, warm: Warm) -> None:
     """Its own provider and its own instrumentor get every span, and ours records every call once."""
     _run_warm(

@@ -5,6 +5,9 @@ A library without an installed instrumentor prints one warning that its calls ar
 
 from __future__ import annotations
 
+import os
+from importlib import import_module
+
 from localops.instrument import anthropic_streams, client_calls, first_tokens, groq_streams, openai_streams
 from localops.instrument.imports import on_import
 from localops.instrument.libraries import LIBRARIES, QUIET
@@ -27,6 +30,8 @@ _COMPLETED: dict[str, tuple[tuple[str, Callable[[ModuleType], None]], ...]] = {
     "groq": (("groq._wrappers", groq_streams.complete),),
     "openai": (("openai._request", openai_streams.complete),),
 }
+_MOST_IMAGE = 1 << 30  # characters
+_IMAGE_SETTINGS = frozenset(("OPENINFERENCE_BASE64_IMAGE_MAX_LENGTH", "OPENINFERENCE_BLOB_UPLOADER"))
 _running: dict[str, Any] = {}  # the instrumentor of each library that is recorded, switched on once
 
 
@@ -53,23 +58,19 @@ def recorded() -> list[str]:
 
 def _switch_on(name: str, provider: Callable[[], Any]) -> None:
     package, candidates = LIBRARIES[name]
-    kind = next(filter(None, map(_instrumentor, candidates)), None)
-    if kind is None:
-        if name not in QUIET:
+    instrumentor, conflict = _usable(candidates)
+    if instrumentor is None:
+        if name not in QUIET and conflict is not None:
+            say_once(f"instrument {name}", f"calls of {name} are not recorded: its instrumentor reports {conflict}")
+        elif name not in QUIET:
             say_once(
                 f"instrument {name}",
                 f"calls of {name} are not recorded: `pip install '{package}'` records them by themselves, "
                 "init(instrument_llm_calls=False) turns this warning off",
             )
         return
-    instrumentor = kind()
-    conflict = getattr(instrumentor, "_check_dependency_conflicts", lambda: None)()
-    if conflict is not None:
-        if name not in QUIET:
-            say_once(f"instrument {name}", f"calls of {name} are not recorded: its instrumentor reports {conflict}")
-        return
-    if getattr(kind, "makes_spans", True):
-        instrumentor.instrument(tracer_provider=provider(), skip_dep_check=True)
+    if getattr(instrumentor, "makes_spans", True):
+        instrumentor.instrument(tracer_provider=provider(), skip_dep_check=True, **_with_images(type(instrumentor)))
     else:
         instrumentor.instrument()
     _running[name] = instrumentor
@@ -77,6 +78,32 @@ def _switch_on(name: str, provider: Callable[[], Any]) -> None:
         _follow_langchain(instrumentor.get_span)
     for module, complete in _COMPLETED.get(name, ()):
         on_import(f"openinference.instrumentation.{module}", complete)
+
+
+def _usable(candidates: tuple[str, ...]) -> tuple[Any, object]:
+    """Return the first instrumentor that knows the library's version, or None and what the first one reports."""
+    reported: object = None
+    for kind in filter(None, map(_instrumentor, candidates)):
+        instrumentor = kind()
+        conflict = getattr(instrumentor, "_check_dependency_conflicts", lambda: None)()
+        if conflict is None:
+            return instrumentor, None
+        reported = reported or conflict
+    return None, reported
+
+
+def _with_images(kind: type[Any]) -> dict[str, Any]:
+    """Return the option with which an instrumentor of OpenInference keeps images: it would leave out those over 32 kB.
+
+    A program that has a limit or an upload of its own keeps it.
+    """
+    if not kind.__bases__[0].__module__.startswith("openinference.") or not _IMAGE_SETTINGS.isdisjoint(os.environ):
+        return {}
+    try:
+        settings = import_module("openinference.instrumentation").TraceConfig
+        return {"config": settings(base64_image_max_length=_MOST_IMAGE)}
+    except (ImportError, AttributeError, TypeError):  # another release: its instrumentors go by what they know
+        return {}
 
 
 def _follow_langchain(span_of: Callable[[Any], Any]) -> None:
@@ -100,8 +127,6 @@ def _instrumentor(candidate: str) -> type[Any] | None:
     An instrumentor is a singleton by class, switched on once: a program that traces with its own provider must find it
     switched off.
     """
-    from importlib import import_module
-
     module, _, name = candidate.partition(":")
     try:
         kind = getattr(import_module(module), name)
