@@ -226,6 +226,34 @@ def test_an_unpriced_run_has_no_amount() -> None:
     assert "$0.00 + ?" not in command("analytics", "--by", "session")
 
 
+def test_what_made_the_cost_is_the_model_whose_prompts_grew() -> None:
+    """The parts of the cost by model and agent, the largest first, with the first, the last and the costliest call."""
+    facts, sections = after(
+        "def ask(model, tokens, **facts): session.record(localops.LLMEvent(model=model, prompt='a', completion='b',"
+        " prompt_tokens=tokens, completion_tokens=10, **facts))\n"
+        "ask('small', 900, cost=0.001)\n"
+        "for number in range(1, 5): ask('large', 1000 * number, cost=0.1 * number, cached_tokens=500)\n"
+        "ask('large', 3000, cost=0.2, cached_tokens=500)\n"
+        "ask('free', 5000, cost=0)\nsession.end_session('Success')"
+    )
+    spending = facts["spending"]
+    largest = spending["parts"][0]
+    assert [part["model"] for part in spending["parts"]] == ["large", "small", "free"]
+    assert (largest["calls"], largest["cost_usd"], largest["cached_share"]) == (5, 1.2, 2_500 / 13_000)
+    assert (largest["first"]["tokens_in"], largest["last"]["tokens_in"]) == (1_000, 3_000)
+    assert spending["costliest"]["cost_usd"] == 0.4
+    line, small, free, most = sections["What made the cost"]
+    assert line.startswith(
+        "'large': $1.20 (>99%) for 5 calls; the prompt of the first had 1,000 tokens (`localops show "
+    )
+    assert line.endswith("; 19% of the input came from a cache.")
+    assert small == "'small': $0.001000 (<1%) for 1 call, with 900 tokens in."
+    assert free == "'free': $0.00 (0%) for 1 call, with 5,000 tokens in."
+    shown = command("show", *most.partition("`localops show ")[2].partition("`")[0].split())
+    assert "4,000" in shown or "4000" in shown
+    assert after("session.end_session('Success')")[0]["spending"] is None
+
+
 def test_a_call_that_failed_without_token_counts_lacks_no_price() -> None:
     """Its model has one; it is named, beside what other calls cost, and beside those of a model without a price."""
     session = localops.start_session()

@@ -23,6 +23,7 @@ from localops.reading import (
     previews,
     recorded_steps,
     session_state,
+    spending,
     uncounted,
     waste,
 )
@@ -148,6 +149,7 @@ class _PostMortem:
             "resumed": self._resumed(),
             "processes": self._processes(),
             "done": self._done(),
+            "spending": self._spending(),
             "under_way": [self._open(one) for one in open_operations[-SHOWN:]] + self._ended_with_session(),
             "under_way_count": len(open_operations),
             "stopped": [self._stopped(one) for one in stopped[-SHOWN:]],
@@ -268,6 +270,19 @@ class _PostMortem:
             if id not in priced
         ]
         return uncounted.of(without) if without else None
+
+    def _spending(self) -> Facts | None:
+        """Return what made the cost; None where that would take long to find out."""
+        total = self._seen.totals.cost
+        if not total or not self._seen.totals.llms or not self._is_complete:
+            return None
+        calls = [spending.Call(*row) for row in self._ask("spent")]
+        cost = spending.of(calls, total, shown=SHOWN, seq_of=lambda id: self._halves(id)[0].seq)
+        if cost is not None:
+            names = self._agents([part["agent"] for part in cost["parts"]])
+            for part in cost["parts"]:
+                part.update(model=_short(part["model"]), agent=names.get(part["agent"]))
+        return cost
 
     # The end
 

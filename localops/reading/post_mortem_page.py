@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime
 
 from localops import output
-from localops.reading import ending_error, loops, recorded_steps, uncounted, waste_page
+from localops.reading import ending_error, loops, recorded_steps, spending, uncounted, waste_page
 from localops.reading.markdown import code
 from localops.reading.sentences import Recorded, Word, marked, plain
 
@@ -39,6 +39,7 @@ def sections(findings: Facts) -> list[Section]:
     page = [
         ("How it ended", list(_end(findings))),
         ("What it did", list(_done(findings))),
+        ("What made the cost", list(_made_the_cost(findings))),
         ("Under way when an earlier run ended", list(_stopped(findings))),
         ("Under way now" if findings["how"] == "running" else "Under way at the end", list(_under_way(findings))),
         ("The last things", list(_last(findings))),
@@ -241,6 +242,10 @@ def _costs(done: Facts) -> Iterator[Sentence]:
     if calls:
         first, *rest = uncounted.cost_of(calls)
         yield [first.replace("the", "The", 1), *rest, "."]
+
+
+def _made_the_cost(findings: Facts) -> Iterator[Sentence]:
+    return spending.sentences(findings["spending"], findings["session_id"], at_least=findings["done"]["cost_at_least"])
 
 
 def _open_cost(findings: Facts) -> Iterator[Sentence]:

@@ -240,7 +240,8 @@ def _findings(run: Run) -> Facts:
     why = post_mortem_page.document(post_mortem.of(run.project, run, run.reader, polling=polling))
     loops = waste_page.document(waste.of(run.project, run, run.reader, polling=polling))
     return {
-        "why": {"page": why["page"]},
+        # With what its links lead to.
+        "why": {name: why[name] for name in ("page", "first_error", "last_error", "spending")},
         "loops": {name: loops[name] for name in ("page", "loops", "loops_count", "alarming", "headline")},
     }
 

@@ -1,7 +1,8 @@
 // Charts of one session: events over time, costs and durations.  They are computed from the columns that the page has,
 // so they follow new events; each figure leads to its events.
 
-import { make } from "./base.js";
+import { ask, make } from "./base.js";
+import { now } from "./clock.js";
 import { keyed } from "./keyed.js";
 import { box, Charts } from "./charts.js";
 import { cost, count, duration, money, percent, STEPS, tick } from "./formats.js";
@@ -10,18 +11,45 @@ import { ranking } from "./ranking.js";
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const BUCKETS = 100,
   TOP = 10;
+// Milliseconds after which what made the cost of a running session is asked for again.
+const PAUSE = 10_000;
 
 export class Figures {
   constructor(page) {
     this.page = page;
     this.element = make("div", { class: "charts" });
     this.charts = new Charts();
+    // What made the cost: undefined until it is known, so that nothing moves when it comes.
+    this.spending = undefined;
+    this.asked = -PAUSE;
   }
 
   changed() {
     const { run } = this.page;
-    if (this.version === run.version) return;
+    this._learn();
+    if (this.version === run.version || this.spending === undefined) return;
     this.version = run.version;
+    this._draw();
+  }
+
+  /** Ask what made the cost, as `localops why` says; again where the session went on, and when it has ended. */
+  async _learn() {
+    const { run, running } = this.page,
+      key = running ? run.version : "over";
+    if (key === this.learned || (running && now() - this.asked < PAUSE)) return;
+    Object.assign(this, { learned: key, asked: now() });
+    try {
+      this.spending = (await ask(`sessions/${run.id}/why`)).spending;
+    } catch {
+      // The other figures do not need it.
+      this.spending ??= null;
+    }
+    this.version = run.version;
+    this._draw();
+  }
+
+  _draw() {
+    const { run } = this.page;
     const calls = (kind) => Array.from(run.order).filter((at) => run.kindOf(at) === kind);
     const hasEnded = (at) => run.took[at] >= 0;
     // A tool call counts when it has ended, as in every other sum; a model call also where its process died in it.
@@ -34,6 +62,7 @@ export class Figures {
     );
     const boxes = [
       over,
+      this.spending && this._spent(this.spending),
       this._by("Cost and tokens by model", "Model", llm, "model", run.models, true),
       this._by("Cost and tokens by agent", "Agent", Array.from(run.order), "agent", run.agents, true),
       this._by("Tools", "Tool", tool, "name", run.names, false),
@@ -87,6 +116,49 @@ export class Figures {
         .filter((kind) => sums.has(kind))
         .map((kind) => ({ label: kind, values: sums.get(kind), colour: kind })),
     });
+  }
+
+  /** Return the table of what made the cost, with links to the calls in which the prompts grew. */
+  _spent({ parts, parts_count: total, costliest }) {
+    const call = (one, text) =>
+      one &&
+      make("button", { type: "button", class: "link", "data-key": one.seq, onclick: () => this._go(one.seq) }, text);
+    const prompt = (one) => call(one, one && count(one.tokens_in));
+    const hasCache = parts.some((part) => part.cached_share !== null),
+      hasAgents = parts.some((part) => part.agent);
+    const made = ranking({
+      title: "What made the cost",
+      rows: parts,
+      total,
+      value: (part) => part.cost_nano,
+      columns: [
+        { label: "Model", text: (part) => part.model || "unnamed" },
+        ...(hasAgents ? [{ label: "Agent", text: (part) => part.agent || "" }] : []),
+        { label: "Cost", num: true, text: (part) => `${money(part.cost_nano)} (${percent(part.share)})` },
+        { label: "Calls", num: true, text: (part) => count(part.calls) },
+        { label: "First prompt", num: true, hint: "Tokens of the first call", text: (part) => prompt(part.first) },
+        { label: "Last prompt", num: true, hint: "Tokens of the last call", text: (part) => prompt(part.last) },
+        ...(hasCache
+          ? [
+              {
+                label: "Cached",
+                num: true,
+                isSpare: true,
+                hint: "Share of the input that was read from a cache",
+                text: (part) => (part.cached_share === null ? "" : percent(part.cached_share)),
+              },
+            ]
+          : []),
+      ],
+    });
+    const most = call(costliest, money(costliest.cost_nano));
+    made.append(make("p", { class: "faint" }, "The most expensive call cost ", most, "."));
+    made.classList.add("wide");
+    return made;
+  }
+
+  _go(seq) {
+    this.page.select(seq, { isStep: true });
   }
 
   _by(title, label, events, column, names, tokens) {

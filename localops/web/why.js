@@ -6,9 +6,10 @@ const TITLE = "How it ended, and why";
 
 /** Put the post-mortem into an element. */
 async function fill(inside, select) {
-  const { page, first_error, last_error } = await ask(`sessions/${data.session_id}/why`);
+  const { page, first_error, last_error, spending } = await ask(`sessions/${data.session_id}/why`);
   const origins = [first_error, last_error].flatMap((error) => error?.origins ?? []);
-  const numbers = new Map(origins.map(({ id, seq }) => [id.slice(0, 23), seq]));
+  const spent = spending ? [spending.costliest, ...spending.parts.flatMap(({ first, last }) => [first, last])] : [];
+  const numbers = new Map([...origins, ...spent.filter(Boolean)].map(({ id, seq }) => [id.slice(0, 23), seq]));
   inside.replaceChildren(...page.map((each) => section(each, numbers, select)));
 }
 

@@ -101,6 +101,10 @@ def test_the_figures_add_up_as_the_commands_do(visit: Visit) -> None:
         "half-counted": "unpriced",
         "turned-away": "$0.00",
     }
+    made = page.locator(".chart", has_text="What made the cost")
+    expect(made.locator("tbody tr").first).to_have_text(re.compile(r"gpt-4o.*\$0\.000600 \(100 %\)"))
+    made.get_by_role("button", name=SPENT).click()
+    expect(page.locator("#details h2")).to_have_text("llm gpt-4o")
 
 
 def test_a_comparison_shows_missing_prices(visit: Visit) -> None:

@@ -46,6 +46,24 @@ where r.session = :session
 order by r.seq
 limit :many;
 
+-- spent --
+-- The LLM calls of a session that ended, in the order they began, with what later prices added to each.
+with later as materialized (
+  select e.parent, sum(e.cost) as cost
+  from session_row r
+  cross join event e on e.seq = r.seq
+  where r.session = :session
+    and e.kind = 'price'
+  group by e.parent)
+select e.id, e.model, e.agent, coalesce(e.cost, 0) + coalesce(l.cost, 0), e.tokens_in, e.tokens_out, e.tokens_cached
+from session_row r
+cross join event e on e.seq = r.seq
+left join later l on l.parent = e.id
+where r.session = :session
+  and e.kind = 'llm'
+  and e.phase = 0
+order by coalesce(e.start_ns, e.at_ns), e.seq;
+
 -- calls_of_ids --
 -- The LLM and tool calls of a JSON array of ids in hex, and what a later price added to each.
 select e.id, e.kind, e.failed, e.cost, e.tokens_in, e.tokens_out
