@@ -3,9 +3,11 @@
 
 import { ask, make } from "./base.js";
 import { content } from "./content.js";
+import { reveal } from "./found.js";
 import { count, duration, many } from "./formats.js";
 import { patch } from "./keyed.js";
 import { took } from "./previews.js";
+import { asPrefix } from "./query.js";
 import { Turns } from "./turns.js";
 
 const SPOKEN = ["llm", "tool", "action", "error"];
@@ -202,9 +204,18 @@ export class Chat {
       this.seer.unobserve(turn);
       body.classList.remove("faint");
       body.replaceChildren(...content(event));
+      this._reveal(turn);
       if (this.page.follows) this.scroll.scrollTop = this.scroll.scrollHeight;
     } catch (error) {
       if (!signal.aborted) body.replaceChildren(error.message);
     }
+  }
+
+  /** Open what hides the words of the filter in a turn, or say that they are in what only its details show. */
+  _reveal(turn) {
+    const { text, exempt } = this.page,
+      seq = Number(turn.dataset.id);
+    if (!text || seq === exempt || reveal(turn, asPrefix(text)) || turn.querySelector(".elsewhere")) return;
+    turn.querySelector(".number").after(make("span", { class: "elsewhere" }, "found in what is not shown here"));
   }
 }

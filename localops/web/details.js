@@ -2,9 +2,11 @@
 
 import { ask, byId, copy, copyButton, icon, ICONS, make, notice } from "./base.js";
 import { bytes, count, duration, eventCost } from "./formats.js";
+import { reveal } from "./found.js";
 import { stamp } from "./times.js";
 import { curl, prose, python } from "./copies.js";
 import { took } from "./previews.js";
+import { asPrefix } from "./query.js";
 import { Handle } from "./handle.js";
 import { url } from "./url.js";
 import { clipped, conversation, json, parsed, shown, traceback } from "./values.js";
@@ -120,6 +122,7 @@ export class Details {
     // A page in a file leads to no other, and has no rows.
     const more = event.raw ? [this._earlier(event), copies(event), switch_] : [copies(event)];
     this.box.replaceChildren(this._head(event, ...more), ...inside);
+    if (this.page.text) reveal(this.box, asPrefix(this.page.text));
     this.box.scrollTop = 0;
     if (this.focus) this.box.querySelector(`[aria-label="${this.focus}"]`)?.focus();
     this.focus = "";

@@ -52,6 +52,8 @@ export class Turns {
   take(all, isReset) {
     const [first, last] = [this.all[this.first], this.all[this.end - 1]];
     this.all = all;
+    // What was opened for one filter is not what another one finds.
+    if (isReset) this.opened.clear();
     if (isReset || !this.elements.size) this.begin(0);
     else this._set(Math.max(0, all.indexOf(first)), Math.max(this.first, all.indexOf(last)) + 1);
   }

@@ -215,3 +215,51 @@ def test_an_event_of_a_link_is_shown_whatever_the_filter_is(visit: Visit, view: 
     expect(current).to_contain_text("look up")
     field.fill("claud")
     expect(page.locator(".turn, .row", has_text="look up")).to_have_count(0)
+
+
+_MESSAGES = [
+    {"role": "system", "content": "You count birds."},
+    {"role": "user", "content": "The first wood has a nuthatch."},
+    {"role": "assistant", "content": "Noted."},
+]
+
+
+@pytest.fixture(scope="module")
+def birds(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+    """A visit to a home with a run whose prompts repeat what was said before."""
+    folder = tmp_path_factory.mktemp("birds") / "home" / "default"
+    journal = Journal(str(folder))
+    at = clock.now_ns()
+    id = clock.new_id(at)
+    journal.add([rows.make("session", id, id=id, at_ns=at, name="birds", body="{}")])
+    for number, prompt in enumerate(
+        (_MESSAGES[:2], [*_MESSAGES, {"role": "user", "content": "\n\n".join("a line" * 40) + " wren"}])
+    ):
+        body = encode.dumps({"prompt": prompt, "completion": "One.", "secret_name": "goldcrest" if number else "x"})
+        journal.add([rows.make("llm", id, id=clock.new_id(at), at_ns=at + number, model="counter", body=body.decode())])
+    journal.fold()
+    journal.close()
+    with serving(folder.parent) as link, visiting(chromium, link) as visit:
+        yield visit
+
+
+def test_what_a_filter_finds_in_a_turn_is_in_sight(birds: Visit) -> None:
+    """In a fold of earlier messages, below the end of a long one, or it is said that the turn does not show it."""
+    page = birds.session("birds", "chat")
+    field = page.get_by_label("Filter events")
+    field.fill("nuthatch")
+    earlier = page.locator(".turn .earlier")
+    expect(earlier.locator("summary")).to_have_text(
+        "3 earlier messages: system, user, assistant; 1 message with the words of the filter"
+    )
+    expect(earlier.get_by_text("The first wood has a nuthatch.")).to_be_visible()
+    expect(earlier.get_by_text("You count birds.")).to_be_hidden()
+    earlier.locator("summary").click()
+    expect(earlier.get_by_text("You count birds.")).to_be_visible()
+    expect(page.locator(".turn")).to_have_count(2)
+    field.fill("wren")
+    expect(page.locator(".turn")).to_have_count(1)
+    expect(page.locator(".clip.whole")).to_have_count(1)
+    expect(page.locator(".turn .earlier[open]")).to_have_count(0)
+    field.fill("goldcrest")
+    expect(page.locator(".turn .elsewhere")).to_have_text("found in what is not shown here")

@@ -1,0 +1,83 @@
+// What hides the words of a search in a value that is shown: folds are opened, long texts are shown whole.
+
+import { make } from "./base.js";
+import { many } from "./formats.js";
+import { places, terms } from "./marks.js";
+
+/**
+ * Open what hides the words of a search in an element, unless they are in sight elsewhere in it.  Return whether all
+ * words are there: those of an event can be in a part of it that is not shown.
+ */
+export function reveal(root, query) {
+  const nodes = texts(root),
+    wanted = terms(query);
+  const hidden = wanted.filter((term) => {
+    const hits = matches(nodes, term);
+    return hits.length > 0 && !hits.some((hit) => isInSight(hit, root));
+  });
+  for (const term of hidden) open(matches(nodes, term)[0], root, hidden);
+  return wanted.every((term) => matches(nodes, term).length > 0);
+}
+
+function texts(root) {
+  const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT),
+    nodes = [];
+  for (let node = walker.nextNode(); node; node = walker.nextNode()) nodes.push(node);
+  return nodes;
+}
+
+/** Return where a term is in texts, as ranges. */
+const matches = (nodes, term) =>
+  nodes.flatMap((node) =>
+    places(node.data, [term]).map(([begin, end]) => {
+      const range = new Range();
+      range.setStart(node, begin);
+      range.setEnd(node, end);
+      return range;
+    }),
+  );
+
+/** Return the elements around a range within another element, the innermost first. */
+function around(range, root) {
+  const all = [];
+  for (let up = range.startContainer.parentElement; up && up !== root; up = up.parentElement) all.push(up);
+  return all;
+}
+
+const isCut = (box, range) =>
+  box.matches(".clip:not(.whole)") && range.getBoundingClientRect().bottom > box.getBoundingClientRect().bottom;
+
+function isInSight(range, root) {
+  const boxes = around(range, root);
+  const isFolded = boxes.some((box, at) => box.matches("details:not([open])") && !boxes[at - 1]?.matches("summary"));
+  return !isFolded && !boxes.some((box) => isCut(box, range));
+}
+
+function open(range, root, hidden) {
+  const boxes = around(range, root);
+  for (const fold of boxes.filter((box) => box.matches("details:not([open])"))) {
+    fold.open = true;
+    if (fold.matches(".earlier")) keepMatches(fold, hidden);
+  }
+  for (const box of boxes.filter((each) => isCut(each, range))) {
+    box.classList.add("whole");
+    box.classList.remove("cut");
+    box.nextElementSibling?.remove();
+  }
+}
+
+/** Show of the earlier messages of a prompt those that have the words, until a click on their fold shows all. */
+function keepMatches(fold, hidden) {
+  const [summary, ...messages] = fold.children;
+  const met = messages.filter((message) => hidden.some((term) => matches(texts(message), term).length > 0));
+  met.forEach((message) => message.classList.add("met"));
+  const note = make("span", {}, `; ${many(met.length, "message")} with the words of the filter`);
+  fold.classList.add("searched");
+  summary.append(note);
+  const showAll = (event) => {
+    event.preventDefault();
+    fold.classList.remove("searched");
+    note.remove();
+  };
+  summary.addEventListener("click", showAll, { once: true });
+}
