@@ -172,6 +172,37 @@ def test_an_error_with_a_duration_is_the_same_error() -> None:
     assert kinds(*[call(args={"n": n}, failed=True, error=error) for n, error in enumerate(errors)]) == [("error", 3)]
 
 
+@pytest.mark.parametrize(
+    "message",
+    [
+        "409 conflict: stored version is {0}8, you sent {0}",
+        "no row {0} in 'table_{0}'",
+        'no such file: "/data/{0}/part-{0}.csv"',
+        "unknown id 9f{0}c41d2 (0x{0}f)",
+    ],
+)
+def test_an_error_with_other_values_is_the_same_error(message: str) -> None:
+    """Numbers, ids and quoted texts in it do not count."""
+    errors = [loops.error_digest("RuntimeError", message.format(n), (0, 0)) for n in range(3)]
+    assert len({*errors}) == 1
+
+
+@pytest.mark.parametrize(
+    "messages",
+    [
+        ("'a'", "'b'"),
+        ("17", "18"),
+        ("can't read, it isn't there", "can't write, it isn't there"),
+        ("Error code: 400 - {'message': 'too long'}", "Error code: 400 - {'message': 'no such model'}"),
+        ("403 licence has ended", "403 no licence"),
+    ],
+)
+def test_an_error_that_says_something_else_is_another(messages: tuple[str, str]) -> None:
+    """So is one whose message is a value and nothing else, as that of a KeyError."""
+    one, other = (loops.error_digest("KeyError", message, (0, 0)) for message in messages)
+    assert one != other
+
+
 def test_a_call_without_arguments() -> None:
     """It can be compared by its result."""
     assert kinds(*[call(args={}) for _ in range(3)]) == [("repeat", 3)]

@@ -42,13 +42,13 @@ def lint(
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Find loops of tool calls, and what they wasted; the exit code is 3 if there is one.
+    """Find loops of tool calls and failing tools, and what they wasted; the exit code is 3 if there is a loop.
 
-    A loop is the same call with the same result three times in a row, several calls in turn three times, a call that
-    fails again and again, or the same error again. A call that is repeated often with others between is a habit. A
-    result that changes is progress; `@tool(polling=True)`, the setting `polling` and --polling say that repeats are
-    intended. Without an ID: the newest session. Findings that are alike share one line; --all shows each of them.
-    --json has both.
+    It is 3 as well if a tool failed in each of five calls or more. A loop is the same call with the same result three
+    times in a row, several calls in turn three times, a call that fails again and again, or the same error again. A
+    call that is repeated often with others between is a habit. A result that changes is progress;
+    `@tool(polling=True)`, the setting `polling` and --polling say that repeats are intended. Without an ID: the newest
+    session. Findings that are alike share one line; --all shows each of them. --json has both.
     """
     common.at_most_one(json=as_json, format=form)
     common.check_period(since, until)
@@ -77,7 +77,7 @@ def lint(
         if others > 0:
             line = f"1 of {output.counted(others + 1, 'session')} looked at: --since 7d for more"
             print(f"\n{line}" if form == "md" else common.dim(line))
-    if any(one["alarming"] or (strict and (one["loops_count"] or not one["complete"])) for one in results):
+    if any(map(_is_red, results)) or (strict and any(one["loops_count"] or not one["complete"] for one in results)):
         click.get_current_context().exit(_FOUND)
 
 
@@ -142,7 +142,11 @@ def _print_markdown(shown: list[Facts], sums: str, every: bool) -> None:
 
 
 def _says_something(one: Facts) -> bool:
-    return bool(one["loops_count"] or not one["complete"])
+    return bool(one["loops_count"] or one["failures_count"] or not one["complete"])
+
+
+def _is_red(one: Facts) -> bool:
+    return bool(one["alarming"] or one["never_worked"])
 
 
 def _print(shown: list[Facts], sums: str, every: bool) -> None:
@@ -161,5 +165,5 @@ def _print(shown: list[Facts], sums: str, every: bool) -> None:
                 for line in output.wrap(text, max(room - 2, 20)) if room else [text]:
                     print(f"  {line}")
         print()
-    is_red = any(one["alarming"] for one in shown)
+    is_red = any(map(_is_red, shown))
     print(common.styled(sums, "red" if is_red else "green"))

@@ -67,6 +67,14 @@ _TOOK = re.compile(
     """,
     re.VERBOSE | re.IGNORECASE,
 )
+# Of errors: quoted values, ids and numbers, such as the row, the file or the version that a call was about.
+_QUOTED = re.compile(r"""(?<!\w)(?:'[^'\n]{0,300}'|"[^"\n]{0,300}"|`[^`\n]{0,300}`)(?!\w)""")
+_NUMBER = re.compile(
+    r"(?<![0-9A-Za-z])(?=[a-f]*\d)[0-9a-f]{6,64}(?![0-9A-Za-z])|0x[0-9a-fA-F]+|\d+(?:[.,]\d+)*", re.ASCII
+)
+# Where an object begins in a message: its texts tell errors apart.
+_OBJECT = re.compile(r"""\{\s*\\?['"]""")
+_ONLY_VALUES = re.compile(r"(?:\W|<value>|<number>|<id>|<time>)*")
 # A result that is a time or a duration, with or without a name.
 _TIME = re.compile(r'[{]?(?:"[^"]*":)?"?<time>"?[}]?')
 
@@ -334,11 +342,24 @@ def _habits(same: Iterable[Call]) -> Iterator[Loop]:
 
 
 def error_digest(kind: str | None, message: object, period: tuple[int, int]) -> int | None:
-    """Return the digest of an error without ids, times and durations; None if nothing is known of it."""
+    """Return the digest of an error without what differs each time, see `folded`; None if nothing is known of it."""
     if kind is None and message in (None, ""):
         return None
     text = message if isinstance(message, str) else encode.sorted_dumps(message).decode("utf-8", "replace")
-    return digest(f"{kind}\0{_without_times(text, period)}")
+    return digest(f"{kind}\0{folded(text, period)}")
+
+
+def folded(message: str, period: tuple[int, int] = (0, 0)) -> str:
+    """Return the message of an error without quoted values, numbers, ids, times and durations, unless it is only that.
+
+    >>> folded("no file 'a.txt' in row 12"), folded("'a.txt'")
+    ('no file <value> in row <number>', "'a.txt'")
+    """
+    text = _without_times(message, period)
+    start = _OBJECT.search(text)
+    until = len(text) if start is None else start.start()
+    plain = _NUMBER.sub("<number>", _QUOTED.sub("<value>", text[:until]) + text[until:])
+    return text if _ONLY_VALUES.fullmatch(plain) else plain
 
 
 def period_around(first_ns: int, last_ns: int) -> tuple[int, int]:

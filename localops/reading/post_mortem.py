@@ -19,6 +19,7 @@ from localops.reading import (
     common_input,
     ending_error,
     facts,
+    loops,
     origins,
     previews,
     recorded_steps,
@@ -498,8 +499,8 @@ class _PostMortem:
             return True
         if ending.by != ending_error.LAST or one.kind != "error" or ending.trouble.name != one.name:
             return False
-        details = self._details([one, ending.trouble])
-        return details[one.seq] is not None and details[one.seq] == details[ending.trouble.seq]
+        messages = [details for details in self._details([one, ending.trouble]).values() if details is not None]
+        return len(messages) == 2 and loops.folded(messages[0]) == loops.folded(messages[1])
 
     def _what_ended(self, one: Trouble) -> Facts:
         """Return what says that an error ended the run; of the last failure, what began after it."""

@@ -6,7 +6,7 @@ in: with a repeated tool call, the model's request for it was wasted as well.
 
 from __future__ import annotations
 
-from collections import namedtuple
+from collections import Counter, namedtuple
 
 from localops.clock import iso
 from localops.encoding import encode
@@ -276,6 +276,7 @@ class Waste:
                 "given": len({tool.call.given for tool in calls if tool.call is not None}),
                 "inputs": [self._input(tool) for tool in calls[: loop.period]],
                 "error": None if error is None else _short(_error_text(error)),
+                "messages": len({_error_text(tool) for tool in calls if tool.failed}),
                 "wasted": _spent_facts(self.spent([loop])),
                 "began": iso(first.began_ns),
                 "ended": iso(last.ended_ns),
@@ -309,6 +310,14 @@ class Waste:
                 "last": facts.full_id(last.id),
                 "last_seq": last.last_seq,
             }
+
+    def never_worked(self) -> Iterator[Facts]:
+        """Yield as JSON the tools that failed in each of many calls, whatever the errors."""
+        ended = Counter(call.tool for call in self._calls)
+        failed = Counter(tool.name for tool in self.failing)
+        for name, many in failed.most_common():
+            if many >= loops.OFTEN and many == ended[name]:
+                yield {"tool": _short(name), "calls": many}
 
     def passed_over(self) -> Iterator[Facts]:
         """Yield as JSON what repeats with the same result and is no loop, as a tool of it is marked as polling."""
@@ -354,6 +363,7 @@ def of(
         "wasted_in_loops": _spent_facts(waste.spent(loop for loop in chosen if loop.kind != loops.HABIT)),
         "wasted_in_habits": _spent_facts(waste.spent(loop for loop in chosen if loop.kind == loops.HABIT)),
         "passed_over": [] if is_bare else list(waste.passed_over())[:shown],
+        "never_worked": list(waste.never_worked()),
         "failures": failures[:shown],
         "failures_count": len(failures),
         "failure_groups": of_failures[:shown],
@@ -403,7 +413,9 @@ def _tool_and_error(failure: Facts) -> tuple[str, str | None]:
 
 
 def _error_and_message(failure: Facts) -> tuple[str, str | None] | None:
-    return (failure["error"], failure["message"]) if failure["error"] else None
+    if not failure["error"]:
+        return None
+    return failure["error"], None if failure["message"] is None else loops.folded(failure["message"])
 
 
 def is_alarming(loop: Facts) -> bool:

@@ -53,7 +53,7 @@ def sections(findings: Facts, *, every: bool = False) -> list[Section]:
 def markdown(findings: Facts, *, every: bool = False) -> Iterator[str]:
     """Yield the page of one session as lines of Markdown; `every`: see `sections`."""
     title: Sentence = [Recorded(findings["name"] or "unnamed"), f": {headline(findings)}"]
-    yield f"### {'❌' if findings['alarming'] else '✅'} {marked(title)}"
+    yield f"### {'❌' if findings['alarming'] or findings['never_worked'] else '✅'} {marked(title)}"
     yield ""
     yield f"Session `{findings['session_id']}`"
     for heading, sentences in sections(findings, every=every):
@@ -67,6 +67,12 @@ def headline(findings: Facts) -> str:
     """Return what was found in a few words, with what it cost."""
     if not findings["tool_calls"]:
         return "no tool calls, and so no loops"
+    useless = findings["never_worked"]
+    never = f"; {output.counted(len(useless), 'tool')} failed in each call" if useless else ""
+    return f"{_of_loops(findings)}{never}"
+
+
+def _of_loops(findings: Facts) -> str:
     if not findings["loops_count"]:
         return "no loops" if findings["complete"] else "no loops in what could be compared"
     many = findings["loops_count"] - findings["alarming"]
@@ -93,6 +99,8 @@ def total(results: Sequence[Facts], looked_at: int, without_tools: int) -> str:
         what = f"{output.count(alarming)} with loops, wasted {_sum(results, 'wasted_in_loops')}"
     if habits:
         what += f"; {output.count(habits)} with habits, wasted {_sum(results, 'wasted_in_habits')}"
+    if failing := sum(bool(one["failures_count"]) for one in results):
+        what += f"; {output.count(failing)} with failing tools"
     return f"{sessions}: {what}"
 
 
@@ -202,7 +210,9 @@ def _what(loop: Facts) -> Sentence:
 
 
 def _named(loop: Facts) -> Sentence:
-    return [" ", Recorded(loop["error"])] if loop["error"] else []
+    """Return the error of a loop; where only values in it differ, the first."""
+    of_many = " but for its values, the first" if loop["messages"] > 1 else ""
+    return [f"{of_many} ", Recorded(loop["error"])] if loop["error"] else []
 
 
 def _in_turn(tools: Sequence[str | None], inputs: Sequence[str]) -> Sentence:

@@ -144,6 +144,34 @@ def fail(session: localops.Session, tool: str, params: dict[str, Any], error: Ex
     session.record(ErrorEvent(trigger_event=ToolEvent(name=tool, params=params), exception=error))
 
 
+def test_a_tool_that_never_worked(command: Command) -> None:
+    """Whatever its errors, it sets the exit code; of several sessions, the failing tools are listed."""
+    session = localops.start_session(name="stubborn")
+    for number, word in enumerate("one two three four five".split()):
+        fail(session, "put", {"version": number}, ValueError(f"no {word}"))
+    session.end_session("Failure")
+    code, out, _ = command("lint")
+    assert (code, out.endswith("\nno loops; 1 tool failed in each call\n")) == (3, True)
+    calm = localops.start_session(name="calm")
+    for number, word in enumerate("one two three four".split()):
+        fail(calm, "put", {"version": number}, ValueError(f"no {word}"))
+    assert command("lint", str(calm.session_id))[0] == 0
+    code, out, _ = command("lint", "--since", "1d")
+    assert (code, out.count("\nFailing tools\n")) == (3, 2)
+    assert "Tool 'put' failed in 5 of 5 calls with ValueError" in out
+    assert out.endswith("2 sessions looked at: no loops; 2 with failing tools\n")
+
+
+def test_errors_that_differ_in_values_are_a_loop(command: Command) -> None:
+    """The sentence says so."""
+    session = localops.start_session(name="conflict")
+    for number in range(3):
+        fail(session, "put", {"version": number}, RuntimeError(f"stored version is {90 + number}, you sent {number}"))
+    code, out, _ = command("lint")
+    sentence = "the same error but for its values, the first 'RuntimeError: stored version is 90, you sent 0'"
+    assert (code, sentence in out) == (3, True)
+
+
 def test_tools_that_poll(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An option, the home's settings and a variable name them."""
     record("waiting", times=4, tool="wait_for")
