@@ -16,9 +16,10 @@ from localops.recording import events, scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
     from typing import Any
 
+    from localops.reading.given_scores import Given
     from localops.reading.home import Home, Listed
 
 _HEADERS = ("id", "name", "state", "began", "took", "llm", "tools", "errors", "tokens", "cost", "scores", "tags")
@@ -149,9 +150,21 @@ def _cells(listed: Listed, began: Callable[[int], str]) -> list[object]:
         output.count(listed.errors),
         output.count(listed.tokens_in + listed.tokens_out),
         output.money_of(listed.cost, listed.unpriced, listed.llms, at_least=listed.project.cost_at_least(listed)),
-        ", ".join(f"{one.name} {scores.cut(one.value)}" for one in listed.project.scores(listed.session)),
+        _scores(listed.project.scores(listed.session)),
         ", ".join(listed.project.tags(listed.session)),
     ]
+
+
+def _scores(given: Iterable[Given]) -> str:
+    """Return the scores of a session, those that several judges gave under one name with their authors."""
+    by_name: dict[str, dict[str, list[str]]] = {}
+    for one in given:
+        by_name.setdefault(one.name, {}).setdefault(scores.cut(one.value), []).append(one.author)
+    return ", ".join(
+        f"{name} {value}" + (f" by {' and '.join(authors)}" if len(values) > 1 or len(authors) > 1 else "")
+        for name, values in by_name.items()
+        for value, authors in values.items()
+    )
 
 
 def _took(listed: Listed) -> str:

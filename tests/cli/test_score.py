@@ -155,6 +155,20 @@ def test_lists_are_filtered_and_sorted_by_score(command: Command, as_json: AsJso
     assert command("sessions", "--sort", "score:")[0] == 2
 
 
+def test_the_list_names_authors_where_there_are_several(command: Command) -> None:
+    """One opinion stands for itself, two of one name are apart."""
+    for ann, judge in ((0.4, 0.7), (0.9, 0.9), (0.8, None)):
+        begun = localops.start_session()
+        begun.score("tidy", ann, by="ann")
+        if judge is not None:
+            begun.score("tidy", judge, by="judge")
+        begun.end_session()
+    out = command("sessions")[1]
+    assert "  tidy 0.4 by ann, tidy 0.7 by judge" in out
+    assert "  tidy 0.9 by ann and judge" in out
+    assert "  tidy 0.8\n" in out.replace(" \n", "\n")
+
+
 def test_averages_are_printed(command: Command, as_json: AsJson) -> None:
     """With the interval and how it was made."""
     for value in (True, True, False):
