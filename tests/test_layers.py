@@ -43,7 +43,7 @@ LAYERS = """
     row_index
     analytics bundle calls hints markdown previews salvage search
     given_scores pauses steps
-    diff_texts prompts shortest common_input alike prompt_differences ending_error
+    diff_texts prompts shortest finish_reasons common_input alike prompt_differences ending_error
     call_table origins
     call_search
     indexes

@@ -837,3 +837,44 @@ def test_the_only_error_says_that_it_is_likely_the_end() -> None:
     assert (facts["last_error"], facts["first_error"]["began_after"]) == (None, {"operations": 0, "llm_calls": 0})
     likely = "It is likely what ended the run, but no record says so: nothing began after it."
     assert likely in sections["The first error"]
+
+
+@pytest.mark.parametrize(
+    ("answer", "reason", "sentence"),
+    [
+        (
+            {"role": "assistant", "content": ""},
+            "length",
+            " was empty: it stopped at its length limit ('length'); 90 of 90 tokens were reasoning.",
+        ),
+        ("", "stop", " was empty: 90 of 90 tokens were reasoning."),
+        ({"role": "assistant", "content": None, "refusal": "I will not"}, "content_filter", ": 'refusal=I will not'"),
+        ("So it", "MAX_TOKENS", ": 'So it'"),
+        ("So it is.", "end_turn", ": 'So it is.'"),
+    ],
+)
+def test_why_the_last_answer_ended(answer: object, reason: str, sentence: str) -> None:
+    """One that is empty or was cut says so: it is often what a later step fails on."""
+    session = localops.start_session()
+    session.record(localops.LLMEvent(model="m", prompt="first", completion="earlier"))
+    with session.operation("chat", kind="llm", model="o4", prompt="plan") as call:
+        call.usage(prompt_tokens=10, completion_tokens=90, reasoning_tokens=90)
+        call.answer(answer, finish_reason=reason)
+    session.record(localops.ToolEvent(name="parse"))
+    session.end_session("Success")
+    last = page(found())["The last things"]
+    assert last[1].startswith("The last answer of a model (LLM call 'chat' to 'o4', at ")
+    assert last[1].endswith(sentence)
+    cut = {"content_filter": "a filter or a refusal stopped it", "MAX_TOKENS": "it stopped at its length limit"}
+    because = f"That answer is not complete: {cut.get(reason)} ('{reason}'); 90 of 90 tokens were reasoning."
+    assert last[2:] == ([because] if reason in cut else [])
+
+
+def test_a_last_answer_that_nothing_follows_says_why_it_was_cut() -> None:
+    """Though it is the last operation, which has a sentence of its own."""
+    session = localops.start_session()
+    event = localops.LLMEvent(model="m", prompt="plan", completion="First,", finish_reason="max_tokens")
+    session.record(event)
+    session.end_session("Success")
+    last = page(found())["The last things"]
+    assert last[1].endswith(" is not complete: it stopped at its length limit ('max_tokens').")

@@ -234,7 +234,7 @@ def _came_of(one: Facts) -> str:
     if match := one.get("match"):
         return f"{match['in']}: {match['text']}"
     if not one["failed"]:
-        return one["input"] or ""
+        return " ← ".join(filter(None, (one["stopped"] and f"stopped: {one['stopped']}", one["input"])))
     error = ": ".join(filter(None, (one["error"] or "failed", one["message"])))
     return f"{error} ← {one['input']}" if one["input"] else error
 

@@ -8,7 +8,7 @@ from localops import clock, output
 from localops.cli import printing
 from localops.encoding import encode
 from localops.journal import rows, stored
-from localops.reading import analytics, facts, given_scores, pauses
+from localops.reading import analytics, facts, finish_reasons, given_scores, pauses
 from localops.recording import events, scores
 
 TYPE_CHECKING = False
@@ -261,13 +261,21 @@ def _input(event: Event) -> str:
     params = event.get("params")
     if event["kind"] == "llm" and not _has_ended(event):
         return output.cut(output.clean(_short(_last_words(event.get("prompt")))), _INPUT)
-    if event["kind"] in ("error", "llm") or params is None:
+    if event["kind"] == "llm":
+        return _stopped(event)
+    if event["kind"] == "error" or params is None:
         return ""
     if isinstance(params, dict):
         text = ", ".join(f"{name}={_short(value)}" for name, value in params.items())
     else:
         text = _short(params)
     return output.cut(output.clean(text), _INPUT)
+
+
+def _stopped(event: Event) -> str:
+    """Return why a model stopped before the end of its answer; empty if it did not."""
+    reason = finish_reasons.unusual(event)
+    return "" if reason is None else output.cut(output.clean(f"stopped: {reason}"), _INPUT)
 
 
 def _has_ended(event: Event) -> bool:
@@ -409,7 +417,7 @@ def _event_cells(event: Event, agent: str | None, zero: int, *, running: bool) -
         _took(event, running=running),
         output.count(tokens) if tokens else "",
         facts.cost_text(event),
-        "failed" if event["failed"] else "",
+        "failed" if event["failed"] else _stopped(event) if event["kind"] == "llm" else "",
     ]
 
 

@@ -6,7 +6,7 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import rows, stored
-from localops.reading import call_search, facts, previews, prompt_differences, prompts
+from localops.reading import call_search, facts, finish_reasons, previews, prompt_differences, prompts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -68,7 +68,7 @@ def _call(one: Call, name_of: Name, inputs: _Inputs) -> Facts:
         **facts.money(one.cost),
         "billed": not one.unbilled,
         **_failure(one, inputs),
-        "input": inputs.line(one),
+        **inputs.texts(one),
         **inputs.match(one),
     }
 
@@ -182,13 +182,21 @@ class _Inputs:
 
     def line(self, one: Call) -> str | None:
         """Return the input of a call; None if there was too much to read."""
+        return self.texts(one)["input"]
+
+    def texts(self, one: Call) -> dict[str, str | None]:
+        """Return the input of a call, None if there was too much to read, and why its model stopped too early."""
+        stopped = None
         for phase in (rows.DONE, rows.OPEN):
             if self._left <= 0:
-                return None
+                return {"input": None, "stopped": stopped}
             row = stored.one(one.project.reader, one.id, phase)
-            if row is not None and (text := self._line(one.kind, row.body)):
-                return text
-        return ""
+            body = self._body(None if row is None else row.body)
+            if one.kind == "llm" and isinstance(body, dict):
+                stopped = stopped or finish_reasons.unusual(body)
+            if row is not None and (text := previews.line(one.kind, body)):
+                return {"input": text, "stopped": stopped}
+        return {"input": "", "stopped": stopped}
 
     def prompt(self, group: Group, examples: Sequence[Example]) -> str | None:
         """Return the whole prompt of a group, of which the table has the beginning; None if it was too much to read."""

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from localops import output
 from localops.encoding import encode
 from localops.journal import blobs, rows, stored
-from localops.reading import session_details
+from localops.reading import finish_reasons, session_details
 from localops.reading.previews import line, result
 from localops.reading.timeline import row_at
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from localops.journal.stored import Stored
     from localops.reading.facts import Facts
@@ -18,6 +20,8 @@ if TYPE_CHECKING:
 
 # Characters of bodies that are read for one response; the last event may exceed it.
 _MOST = 8 << 20
+# Characters of the reason that a model stopped for.
+_REASON = 40
 # Kinds of which both rows are read: what a model answered and what an action saw is in the last one.
 _WHOLE = frozenset(("llm", "action"))
 
@@ -59,7 +63,9 @@ def line_of(halves: Sequence[Stored]) -> str:
     """Return the line of an event, from its rows."""
     bodies = [(half.kind, _body(half)) for half in halves]
     texts = [result(kind, body) for kind, body in bodies if kind == "llm"] + [line(kind, body) for kind, body in bodies]
-    return next(filter(None, texts), "")
+    text = next(filter(None, texts), "")
+    stopped = next(filter(None, (finish_reasons.unusual(body) for kind, body in bodies if kind == "llm")), None)
+    return text if stopped is None else f"[stopped: {output.cut(stopped, _REASON)}] {text}".rstrip()
 
 
 def _picture(project: Project, halves: Iterable[Stored]) -> Facts | None:
@@ -71,9 +77,10 @@ def _picture(project: Project, halves: Iterable[Stored]) -> Facts | None:
     return None
 
 
-def _body(row: Stored) -> object:
+def _body(row: Stored) -> dict[str, Any]:
     try:
-        return encode.loads(row.body or "{}")
+        value = encode.loads(row.body or "{}")
     # A damaged body.
     except ValueError:
         return {}
+    return value if isinstance(value, dict) else {"params": value}

@@ -19,6 +19,7 @@ from localops.reading import (
     common_input,
     ending_error,
     facts,
+    finish_reasons,
     loops,
     origins,
     previews,
@@ -374,14 +375,24 @@ class _PostMortem:
         return None
 
     def _last_answer(self) -> Facts | None:
-        """Return the last LLM call that gave an answer."""
+        """Return the last LLM call that gave an answer, or an empty one."""
         if not self._seen.totals.llms:
             return None
         for one in (Half(*row) for row in self._ask("last_answers", upto=self._upto, many=_AFTER, few=SHOWN)):
-            answer = self._preview(one.seq, one.kind, is_result=True)
-            if answer and one.id not in self._failed:
+            body = self._body(one.seq)
+            answer, stopped = previews.result(one.kind, body), finish_reasons.unusual(body)
+            if one.id not in self._failed and (answer or stopped or previews.is_empty_result(one.kind, body)):
                 named = self._operation(one.kind, one.name, one.model, one.id, one.agent)
-                return {**named, "answer": answer, "ended": iso(_ended(one))}
+                [(tokens_out, reasoning)] = self._statement("tokens_of", seq=one.seq)
+                return {
+                    **named,
+                    "answer": answer,
+                    "is_empty": previews.is_empty_result(one.kind, body),
+                    "stopped": _short(stopped),
+                    "tokens_out": tokens_out,
+                    "tokens_reasoning": reasoning,
+                    "ended": iso(_ended(one)),
+                }
         return None
 
     # Errors

@@ -6,7 +6,7 @@ from collections import Counter
 from datetime import datetime
 
 from localops import output
-from localops.reading import ending_error, loops, recorded_steps, spending, uncounted, waste_page
+from localops.reading import ending_error, finish_reasons, loops, recorded_steps, spending, uncounted, waste_page
 from localops.reading.markdown import code
 from localops.reading.sentences import Recorded, Word, marked, plain
 
@@ -330,13 +330,41 @@ def _last(findings: Facts) -> Iterator[Sentence]:
         none = ", with an empty result." if one["result_is_empty"] else ", with no recorded result."
         result: Sentence = [", with the result ", Recorded(one["result"]), "."] if one["result"] else [none]
         yield [f"The last that {how}: ", *_named(one), f", at {_when(one['ended'])} UTC after {took}", *result]
-    if answer is not None and (one is None or answer["id"] != one["id"]):
-        yield [
-            "The last answer of a model (",
-            *_named(answer),
-            f", at {_when(answer['ended'])} UTC): ",
-            Recorded(answer["answer"]),
-        ]
+    if answer is not None:
+        yield from _answer(answer, is_known=one is not None and answer["id"] == one["id"])
+
+
+def _answer(answer: Facts, *, is_known: bool) -> Iterator[Sentence]:
+    """Say what the last answer was; one that was the last operation is known, but for why the model stopped."""
+    which: Sentence = [
+        "The last answer of a model (",
+        *_named(answer),
+        f", at {_when(answer['ended'])} UTC)",
+    ]
+    if answer["is_empty"] and (answer["stopped"] or not is_known):
+        yield [*which, " was empty", *_why_stopped(answer, ": "), "."]
+    elif not is_known and answer["answer"]:
+        yield [*which, ": ", Recorded(answer["answer"])]
+        if answer["stopped"]:
+            yield ["That answer is not complete", *_why_stopped(answer, ": "), "."]
+    elif answer["stopped"]:
+        yield [*which, " is not complete", *_why_stopped(answer, ": "), "."]
+
+
+def _why_stopped(answer: Facts, before: str) -> Sentence:
+    """Say why a model stopped, and how much of its answer was reasoning."""
+    words: Sentence = []
+    if answer["stopped"]:
+        known = finish_reasons.in_words(answer["stopped"])
+        words = (
+            [f"{known} (", Recorded(answer["stopped"]), ")"]
+            if known
+            else ["it stopped for ", Recorded(answer["stopped"])]
+        )
+    if answer["tokens_reasoning"] and answer["tokens_out"]:
+        of = f"{output.count(answer['tokens_reasoning'])} of {output.counted(answer['tokens_out'], 'token')}"
+        words += ["; " if words else "", f"{of} were reasoning"]
+    return [before, *words] if words else []
 
 
 def _named(one: Facts) -> Sentence:

@@ -74,6 +74,8 @@ def given(kind: str, body: dict[str, object]) -> object:
 def is_empty_result(kind: str, body: dict[str, object]) -> bool:
     """Return whether a result is recorded and is an empty text, list or object."""
     results = [body[name] for name in _RESULT.get(kind, ("returns",)) if body.get(name) is not None]
+    if kind == "llm" and results:
+        return not result(kind, body)
     return bool(results) and not any(results) and not any(isinstance(value, int | float) for value in results)
 
 
@@ -107,6 +109,9 @@ def _message_text(message: object, depth: int) -> str:
                 return _message_text(_whole(message[name]), depth - 1)
         if isinstance(message.get("type"), str):
             return f"[{_folded(message['type'])}]"
+        if "role" in message:
+            # An answer without a text may say something else, such as why it was refused.
+            return _shown({name: value for name, value in message.items() if name != "role" and value})
     return _shown(message)
 
 

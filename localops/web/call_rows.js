@@ -55,12 +55,14 @@ const called = (one) => (one.kind === "tool" ? one.tool || "unnamed tool" : one.
 function what(one) {
   // An error that was searched for is shown as what was found.
   const why = one.failed && one.match?.in !== "error" ? reason(one) : "";
+  const stopped = one.stopped ? `stopped: ${one.stopped}` : "";
   return make(
     "div",
-    { class: "line", title: [why, one.input].filter(Boolean).join("\n") },
+    { class: "line", title: [why, stopped, one.input].filter(Boolean).join("\n") },
     make("span", { class: `kind ${one.kind}` }, one.kind === "llm" ? "LLM" : "tool"),
     make("a", { class: "name", href: place(one) }, called(one)),
     why && make("span", { class: "failed" }, one.error ? [only("error", one.error), rest(one)] : why),
+    stopped && make("span", { class: "faint" }, stopped),
     one.match ? passage(one.match) : make("span", { class: "preview" }, one.input || ""),
   );
 }

@@ -220,3 +220,16 @@ def test_prompts_that_begin_alike_are_listed_by_what_differs(as_json: AsJson, co
     assert {line["differs"]["after"] for line in lines} == {len(rules) + len("\nAnswer in one ")}
     out = command("calls", "--by", "prompt")[1]
     assert "Rule 0. Keep the words o… Answer in one short sentence." in out
+
+
+def test_a_model_that_stopped_too_early_says_why(command: Command, as_json: AsJson) -> None:
+    """In the list of calls, and in each view of the session; an answer that is complete says nothing."""
+    session = localops.start_session(name="cut")
+    for reason in ("length", "stop"):
+        session.record(localops.LLMEvent(model="o4", prompt="plan", completion="", finish_reason=reason))
+    session.end_session("Success")
+    assert [one["stopped"] for one in as_json("calls")["calls"]] == [None, "length"]
+    assert command("calls")[1].count("stopped: length ← plan") == 1
+    for view in ("--tree", "--events"):
+        out = command("show", "last", view)[1]
+        assert (out.count("stopped: "), out.count("stopped: length")) == (1, 1)

@@ -119,6 +119,12 @@ where e.kind = 'llm'
 order by e.seq desc
 limit :few;
 
+-- tokens_of --
+-- The tokens of the answer in one row, and those of them that were reasoning.
+select tokens_out, tokens_reasoning
+from event
+where seq = :seq;
+
 -- begun_after --
 -- What began after a time, among the :many rows after a seq: of one agent, or else of any.
 select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed

@@ -1,0 +1,44 @@
+"""Why a model stopped, where that was not the end of its answer: providers have many words for both."""
+
+from __future__ import annotations
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+# The answer, or the call of a tool, was complete.
+_USUAL = frozenset(
+    "stop end end_turn stop_sequence eos eos_token complete completed finished done success "
+    "tool_call tool_calls tool_use function_call tool-calls unknown unspecified finish_reason_unspecified".split()
+)
+_LENGTH = frozenset("length max_tokens max_output_tokens model_length max_length model_context_window_exceeded".split())
+_FILTER = frozenset(
+    "content_filter content-filter safety prohibited_content blocklist refusal guardrail_intervened".split()
+)
+
+
+def unusual(body: dict[str, Any]) -> str | None:
+    """Return the recorded reason in the body of an LLM call if its answer is not complete.
+
+    >>> unusual({"finish_reason": "stop"}), unusual({"finish_reason": ["FinishReason.MAX_TOKENS"]})
+    (None, 'FinishReason.MAX_TOKENS')
+    """
+    given = body.get("finish_reason")
+    reasons = given if isinstance(given, list) else [given]
+    return next((one for one in reasons if isinstance(one, str) and one and _word(one) not in _USUAL), None)
+
+
+def in_words(reason: str) -> str:
+    """Return what a model did that stopped for such a reason; empty if its word says most.
+
+    >>> in_words("length")
+    'it stopped at its length limit'
+    """
+    word = _word(reason)
+    if word in _LENGTH:
+        return "it stopped at its length limit"
+    return "a filter or a refusal stopped it" if word in _FILTER else ""
+
+
+def _word(reason: str) -> str:
+    return reason.rpartition(".")[2].lower()
