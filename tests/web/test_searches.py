@@ -226,7 +226,7 @@ _MESSAGES = [
 
 @pytest.fixture(scope="module")
 def birds(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
-    """A visit to a home with a run whose prompts repeat what was said before."""
+    """A visit to a home with a run whose prompts repeat earlier messages."""
     folder = tmp_path_factory.mktemp("birds") / "home" / "default"
     journal = Journal(str(folder))
     at = clock.now_ns()
@@ -244,7 +244,7 @@ def birds(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def test_what_a_filter_finds_in_a_turn_is_in_sight(birds: Visit) -> None:
-    """In a fold of earlier messages, below the end of a long one, or it is said that the turn does not show it."""
+    """In a fold of earlier messages, below the end of a long one, or the page says that the turn does not show it."""
     page = birds.session("birds", "chat")
     field = page.get_by_label("Filter events")
     field.fill("nuthatch")
