@@ -325,7 +325,7 @@ def test_the_page_about_watching_a_hub(shell: _Shell, real: RealHub, tmp_path: P
             stderr=file,
         )
     try:
-        wait_until(lambda: '"event":"start"' in log.read_text().replace(" ", ""))
+        wait_until(lambda: '"event":"start"' in log.read_text().replace(" ", "") and " listens at " in log.read_text())
         [metrics] = re.findall(r"metrics at http://([\d.:]+)/metrics", log.read_text())
         [url] = re.findall(r" listens at (http://[\d.:]+)", log.read_text())
         real.url, sent = url, batch_of(session_rows(3))
