@@ -96,6 +96,26 @@ def test_what_recording_has_redacted_is_no_secret(tmp_path: Path) -> None:
     assert (swept.rules, swept.rows > 2) == ({"secret": 1}, True)
 
 
+def test_what_a_column_has_no_room_for_cuts_no_note(tmp_path: Path) -> None:
+    """The notes of a kind, a name, a tag and an author are whole; those that an earlier release cut are no secrets."""
+    session = localops.start_session()
+    assert session is not None
+    for room in range(20, 46):
+        session.record(localops.Event("k" * room + f" password={PASSWORD}"))
+        name = "n" * (448 + room) + f" password={PASSWORD}"
+        session.record(localops.ActionEvent(name=name, tags=["t" * (192 + room) + f" password={PASSWORD}"]))
+    session.end_session("Success")
+    localops.api.client().close()
+    with closing(Journal(str(tmp_path / "home" / "default"))) as journal, Reader(journal.path) as reader:
+        for [kind] in reader.ask("select kind from event where kind like 'kkk%'"):
+            assert "[redacted:password]" in kind
+        at = clock.now_ns()
+        for length in range(len("[red"), len("[redacted:password]")):
+            kind = "kind password=" + "[redacted:password]"[:length]
+            journal.append(rows.make(kind, clock.new_id(at), id=clock.new_id(at), at_ns=at))
+    assert _sweep(tmp_path / "home").rules == {}
+
+
 def test_columns_and_keys_are_searched_and_never_shown(home: Path) -> None:
     """A name, a tag, and the key of a mapping may be a secret; the path shows the note in its place."""
     at = clock.now_ns()

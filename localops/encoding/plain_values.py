@@ -14,7 +14,7 @@ from functools import partial
 
 from localops.careful import COLLECTIONS, deeper, outline, quiet, value_of
 from localops.encoding import own_fields
-from localops.encoding.redact import hides, is_collection, is_of_name, is_of_value
+from localops.encoding.redact import cut, hides, is_collection, is_of_name, is_of_value
 from localops.interruption import pass_on, settle
 
 try:
@@ -174,7 +174,7 @@ class Walk:
         if type(value) is not str:
             return {"$type": self._title(type(value)), "$truncated": "memory"}
         self.note("long_string")
-        return {"$truncated": len(value), "head": self._redacted(_whole(value[: HEAD + _MARGIN]))[:HEAD]}
+        return {"$truncated": len(value), "head": cut(self._redacted(_whole(value[: HEAD + _MARGIN])), HEAD)}
 
     def short(self, value: object, limit: int) -> str:
         """Return any value as one clean text of at most `limit` characters, for a column."""
@@ -202,7 +202,7 @@ class Walk:
         else:
             with quiet:
                 text = self._shown(value)[: limit + _MARGIN]
-        return self._redacted(_whole(text).replace("\0", "\ufffd"))[:limit]
+        return cut(self._redacted(_whole(text).replace("\0", "\ufffd")), limit)
 
     def large(self, data: bytes, head: str) -> dict[str, Any]:
         """Return what stays in the row of a value that is too large for it; `keep` stores the value itself."""
@@ -211,19 +211,19 @@ class Walk:
             from hashlib import sha256
 
             self.note("too_big")
-            return {"$sha256": sha256(data).hexdigest(), "$len": len(data), "head": head[:HEAD]}
+            return {"$sha256": sha256(data).hexdigest(), "$len": len(data), "head": cut(head, HEAD)}
         if self._keep is None:
             self.note("long_string")
-            return {"$truncated": len(data), "head": self._counted(head[: self._max_head])}
+            return {"$truncated": len(data), "head": self._counted(cut(head, self._max_head))}
         try:
             digest = self._keep(data)
         except (OSError, MemoryError) as error:
             if isinstance(error, OSError):
                 pass_on(error)
             self.note("blob_failed")
-            return {"$truncated": len(data), "head": self._counted(head[: self._max_head])}
+            return {"$truncated": len(data), "head": self._counted(cut(head, self._max_head))}
         self.note("blob")
-        return {"$blob": digest, "$len": len(data), "head": self._counted(head[:HEAD])}
+        return {"$blob": digest, "$len": len(data), "head": self._counted(cut(head, HEAD))}
 
     # Each of the following methods converts one kind of value; the tables below assign them.
 
@@ -259,7 +259,7 @@ class Walk:
             data = self._redacted_bytes(data)
         if len(data) > self._max_value:
             head = self._redacted(data[: HEAD * 4 + _MARGIN].decode("utf-8", "replace"))
-            return {"$type": "bytes", **self.large(data, head[:HEAD])}
+            return {"$type": "bytes", **self.large(data, head)}
         return {"$bytes": self._counted(b2a_base64(data, newline=False).decode()), "$len": len(data)}
 
     def _mapping(self, value: dict[Any, Any]) -> Any:
@@ -538,7 +538,7 @@ class Walk:
         whole = self._whole_key(name)
         clean = self._redacted(whole, is_name=True)
         if len(name) > self._max_value:
-            clean = clean[:HEAD]
+            clean = cut(clean, HEAD)
         # Rows of a table repeat the same names; but a million names need not be remembered.
         if clean is name and len(self._clean_names) < _NAMES_KNOWN:
             self._clean_names.add(name)
@@ -656,7 +656,7 @@ class Walk:
         self._left -= len(text) >> 8
         return {
             "$type": self._title(type(value)),
-            "$repr": self._redacted(self._unbroken(text))[:MAX_REPR],
+            "$repr": cut(self._redacted(self._unbroken(text)), MAX_REPR),
         }
 
     def _described_again(self, value: object, error: BaseException) -> str:

@@ -28,6 +28,8 @@ OWN = "pattern"
 NOTE = re.compile(r"\[redacted:[^\]]*\]")
 """What stands in the place of a secret."""
 _NOTE_BEGINS = "[redacted:"
+# What is left of a note at the end of a text that an earlier version cut.
+_CUT_NOTE = re.compile(r"\[re(?:d(?:a(?:c(?:t(?:e(?:d(?::[a-z_-]*)?)?)?)?)?)?)?\Z")
 SHORTEST_LITERAL = 4
 """A literal below this many characters would be found in innocent words, so it is not searched for."""
 
@@ -405,10 +407,28 @@ def in_order(text: str, spans: list[Span]) -> list[Span]:
 
 def _outside_notes(text: str, spans: list[Span]) -> list[Span]:
     """Return places that are not part of a note; one that cuts a note has all of it."""
-    if not spans or _NOTE_BEGINS not in text:
+    if not spans or _NOTE_BEGINS[:3] not in text:
         return spans
     notes = [match.span() for match in NOTE.finditer(text)]
+    if (rest := _CUT_NOTE.search(text, text.rfind("["))) is not None:
+        notes.append(rest.span())
     return [around for span in spans if (around := _with_notes(span, notes)) is not None]
+
+
+def cut(text: str, limit: int) -> str:
+    """Return the beginning of a clean text, of at most so many characters; a note in it is whole.
+
+    >>> cut("key [redacted:openai] and more", 20)
+    'key[redacted:openai]'
+    """
+    if len(text) <= limit:
+        return text
+    start = text.rfind(_NOTE_BEGINS, 0, limit - 1 + len(_NOTE_BEGINS))
+    note = NOTE.match(text, start) if start >= 0 else None
+    if note is None or note.end() <= limit:
+        return text[:limit]
+    left = limit - len(note.group())
+    return cut(text[:start], left) + note.group() if left >= 0 else text[:start]
 
 
 def _with_notes(span: Span, notes: list[tuple[int, int]]) -> Span | None:
