@@ -25,6 +25,7 @@ from localops.encoding.redact import Redactor
 from localops.recording.writer import redactor
 from tests.innocent import TEXTS
 from tests.planting import PLACES
+from tests.secret_rules import CLAIMED, NOT_CLAIMED
 
 _PRIVACY = Path(localops.__file__).parent / "docs" / "privacy.md"
 # How often each shape is planted in each place; below one, each place has that part of the shapes.
@@ -288,6 +289,43 @@ def test_a_password_may_begin_with_any_sign(before: str, after: str, without: st
 def test_a_line_of_a_program_with_semicolons_stays(text: str) -> None:
     """Types, calls and attributes are no values."""
     assert Redactor().clean(text) == (text, 0)
+
+
+_ALPHABETS = {"hex": HEX, "digit": DIGITS, "lower": LOWER, "upper": LOWER.upper(), "low": LOWER + DIGITS, "word": WIDE}
+_ALPHABETS |= {"UP": LOWER.upper() + DIGITS, "alnum": ALNUM, "base": ALNUM + "+/", "base32": LOWER + "234567"}
+
+
+def _example(rule: str, shape: str) -> tuple[str, str, str]:
+    """Return a text with a secret that a rule looks for, in three parts."""
+
+    def part(match: re.Match[str]) -> str:
+        if match[1] == "uuid":
+            return "-".join(some(HEX, size) for size in (8, 4, 4, 4, 12))
+        return some(_ALPHABETS[match[1]], int(match[2]))
+
+    made = re.sub(r"\{(\w+) (\d+)\}", part, shape.replace("\\n", "\n"))
+    if made[0] == "=":
+        return f"{rule.upper().replace('-', '_')}=", made[1:], ""
+    if made[0] == "+":
+        return "use ", made[1:], " now"
+    before, secret, after = made.split("|")
+    return before, secret, after
+
+
+def test_what_others_look_for_is_found() -> None:
+    """An example of each rule of an open set is removed, unless there is a reason why it is not claimed."""
+    R.seed(2026)  # whatever other tests have made before
+    cleaner, missed = Redactor(), []
+    rules = dict(line.split(" ", 1) for line in CLAIMED.strip().splitlines())
+    for rule, shape in rules.items():
+        before, secret, after = _example(rule, shape)
+        text = before + secret + after
+        if secret in cleaner.clean(text)[0] or not cleaner.suspects(dumps({"params": text})):
+            missed.append((rule, text))
+    assert not missed
+    others = " ".join(NOT_CLAIMED.values()).split()
+    assert len(rules) + len(others) > 400
+    assert not rules.keys() & set(others)
 
 
 def test_innocent_texts_stay() -> None:

@@ -549,8 +549,8 @@ _underscore = _search(
 )
 _capital_a = _search(
     "_capital_a",
-    r"A(?:[KSB]IA|CCA|Iza|T[AC]TT3|TBB|BSK|KCp|A[A-Za-z0-9_-]{32})",
-    *b"AKIA ASIA ABIA ACCA AIza ATATT3 ATCTT3 ATBB ABSK AKCp AA".split(),
+    r"A(?:[KSB]IA|CCA|Iza|T[AC]TT3|TBB|BSK|KCp|straCS:|A[A-Za-z0-9_-]{32})",
+    *b"AKIA ASIA ABIA ACCA AIza ATATT3 ATCTT3 ATBB ABSK AKCp AstraCS AA".split(),
 )
 # These are compiled when they are first used, as their first characters may never come up.
 _equals = Later(rb"=(?<=[gey]=)(?:(?<=[?&;6]sig=)|(?<=[?&;]code=)|(?<=[_?&;6]signature=))")

@@ -513,7 +513,7 @@ _PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
         _is_mixed,
     ),
     ("slack", "xoxa- xoxb- xoxc- xoxd- xoxe- xoxo- xoxp- xoxr- xoxs- xapp-", rf"{_ALNUM}-", 20, _has_digit),
-    ("xai", "xai-", _ALNUM, 20, _is_mixed),
+    ("xai", "xai-", rf"{_ALNUM}_-", 20, _is_mixed),
     ("groq", "gsk_", _ALNUM, 20, _is_mixed),
     ("perplexity", "pplx-", _ALNUM, 20, _is_mixed),
     ("nvidia", "nvapi-", rf"{_ALNUM}_-", 20, _is_mixed),
@@ -541,10 +541,11 @@ _PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
     ("prefect", "pnu_ pnb_", _ALNUM, 30, _is_mixed),
     ("shippo", "shippo_live_ shippo_test_", _HEX, 32, _any),
     ("duffel", "duffel_live_ duffel_test_", rf"{_ALNUM}_=-", 40, _is_mixed),
+    ("1password", "A3-", "A-Z0-9-", 33, _any),
     ("1password", "ops_", rf"{_ALNUM}+/_=-", 100, _is_mixed),
     ("sourcegraph", "sgp_", rf"{_ALNUM}_", 40, _is_mixed),
     ("figma", "figd_ figo_", rf"{_ALNUM}_-", 36, _is_mixed),
-    ("posthog", "phx_", _ALNUM, 40, _is_mixed),
+    ("posthog", "phx_", rf"{_ALNUM}_-", 40, _is_mixed),
     ("resend", "re_", rf"{_ALNUM}_", 30, _is_dense),
     ("google", "GOCSPX-", rf"{_ALNUM}_-", 20, _is_mixed),
     ("google", "ya29.", rf"{_ALNUM}_.-", 20, _is_mixed),
@@ -560,12 +561,66 @@ _PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
     ("heroku", "HRKU-", rf"{_ALNUM}_-", 40, _is_mixed),
     ("infracost", "ico-", _ALNUM, 32, _is_dense),
     ("scalingo", "tk-us-", rf"{_ALNUM}_-", 40, _is_dense),
+    ("buildkite", "bkaa_ bkaj_ bkar_ bkct_ bkpt_ bkpat_ bkps_ bkua_", rf"{_ALNUM}_-", 40, _is_mixed),
+    ("vercel", "vck_ vca_ vcr_ vci_ vcp_", rf"{_ALNUM}_-", 50, _is_mixed),
+    ("polar", "polar_at_ polar_oat_ polar_pat_", rf"{_ALNUM}_-", 20, _is_mixed),
+    ("circleci", "CCIPAT_", rf"{_ALNUM}_", 40, _any),
+    ("clojars", "CLOJARS_", _ALNUM, 60, _any),
+    ("cockroachdb", "CCDB1_", rf"{_ALNUM}_", 40, _any),
+    ("cloudsmith", "csa_", _ALNUM, 36, _is_dense),
+    ("aikido", "AIK_CI_ AIK_SECRET_", _ALNUM, 20, _any),
+    ("apify", "apify_api_", _ALNUM, 30, _is_mixed),
+    ("asaas", "aact_prod_ aact_hmlg_", rf"{_ALNUM}_-", 20, _is_mixed),
+    ("deno", "ddp_", _ALNUM, 36, _is_mixed),
+    ("devcycle", "dvc_server_", rf"{_ALNUM}_", 24, _is_mixed),
+    ("devin", "apk_user_ apk_", rf"{_ALNUM}+/=", 80, _is_mixed),
+    ("devin", "cog_", "a-z0-9", 52, _is_mixed),
+    ("elastic", "essu_", rf"{_ALNUM}_=-", 60, _is_mixed),
+    ("ionic", "ion_", _ALNUM, 42, _is_mixed),
+    ("lichess", "lip_", _ALNUM, 20, _is_dense),
+    ("mercury", "mercury_production_", rf"{_ALNUM}_", 40, _is_mixed),
+    ("mergify", "mergify_application_key_", rf"{_ALNUM}_-", 40, _is_mixed),
+    ("mongodb", "mdb_sa_sk_", rf"{_ALNUM}_-", 40, _is_mixed),
+    ("neon", "napi_", _ALNUM, 64, _is_mixed),
+    ("onesignal", "os_v2_app_ os_v2_org_", "a-z0-9", 100, _is_mixed),
+    ("paddle", "pdl_live_apikey_ pdl_sdbx_apikey_", rf"{_ALNUM}_", 40, _is_mixed),
+    ("persona", "persona_production_ persona_sandbox_", rf"{_ALNUM}-", 20, _is_dense),
+    ("pinterest", "pina_", rf"{_ALNUM}_-", 30, _is_dense),
+    ("proof", "prf_", rf"{_ALNUM}_-", 30, _is_dense),
+    ("ramp", "ramp_sec_", _ALNUM, 48, _is_mixed),
+    ("runpod", "rpa_", _ALNUM, 30, _is_dense),
+    ("render", "rnd_", _ALNUM, 28, _is_dense),
+    ("rootly", "rootly_", _HEX, 64, _any),
+    ("samsara", "samsara_api_", _ALNUM, 26, _is_mixed),
+    ("thunderstore", "tss_", rf"{_ALNUM}_-", 30, _is_dense),
+    ("together", "tgp_v1_", rf"{_ALNUM}_-", 40, _is_mixed),
+    ("unkey", "unkey_", _ALNUM, 20, _is_dense),
+    ("upcloud", "ucat_", _ALNUM, 24, _is_dense),
+    ("valtown", "vtwn_", rf"{_ALNUM}_-", 20, _is_mixed),
+    ("wakatime", "waka_", rf"{_ALNUM}-", 36, _is_dense),
+    ("wandb", "wandb_v1_", rf"{_ALNUM}_", 70, _is_mixed),
+    ("zuplo", "zpka_", rf"{_ALNUM}_", 40, _is_mixed),
+    ("adobe", "p8e-", "a-z0-9", 32, _is_dense),
+    ("bedrock", "bedrock-api-key-", rf"{_ALNUM}+/=", 40, _is_mixed),
+    ("cerebras", "csk-", "a-z0-9", 48, _is_mixed),
+    ("configcat", "configcat-sdk-", rf"{_ALNUM}_/-", 40, _is_mixed),
+    ("docker", "SWMTKN-1- SWMKEY-1-", rf"{_ALNUM}+/-", 40, _any),
+    ("flutterwave", "FLWSECK_TEST- FLWSECK-", rf"{_ALNUM}-", 12, _is_mixed),
+    ("frameio", "fio-u-", rf"{_ALNUM}_-", 60, _is_mixed),
+    ("notify", "gcntfy-", rf"{_ALNUM}_-", 74, _is_mixed),
+    ("intra42", "s-s4t2ud- u-s4t2ud-", _HEX, 64, _any),
+    ("octopus", "API-", "A-Z0-9", 26, _has_digit),
+    ("workato", "wrka- wrkaus- wrkaeu- wrkajp- wrkasg- wrkaau-", rf"{_ALNUM}_.-", 80, _is_encoded),
+    ("google", "AQ.", rf"{_ALNUM}_-", 45, _is_mixed),
+    ("harness", "pat. sat.", rf"{_ALNUM}_.-", 60, _is_dense),
+    ("terraform", "atlasv1.", rf"{_ALNUM}_=-", 60, _is_mixed),
+    ("onfido", "api_live. api_live_us. api_live_ca. api_sandbox.", rf"{_ALNUM}_-", 20, _is_mixed),
     ("age", "AGE-SECRET-KEY-", _ALNUM, 50, _any),
     ("vault", "hvs. hvb. hvr.", rf"{_ALNUM}_-", 20, _is_mixed),
     ("doppler", "dp.pt. dp.st. dp.ct. dp.sa. dp.scim. dp.audit.", rf"{_ALNUM}_.-", 30, _is_mixed),
     ("sendgrid", "SG.", rf"{_ALNUM}_.-", 40, _is_mixed),
     ("dynatrace", "dt0c01. dt0s01.", rf"{_ALNUM}.", 60, _is_mixed),
-    ("mailersend", "mlsn.", _HEX, 40, _any),
+    ("mailersend", "mlsn.", _ALNUM, 30, _is_mixed),
     ("mapbox", "sk.", rf"{_ALNUM}_.-", 60, _is_encoded),
 ]
 
@@ -701,8 +756,12 @@ def _square(look: _Look, match: re.Match[str]) -> None:
     token = _SQUARE.match(look.text, max(0, match.start() - 1))
     if token is not None and looks_random(token[0][4:]):
         look.add(token.span(), "square")
+    page = _FACEBOOK.match(look.text, max(0, match.start() - 1))
+    if page is not None:
+        look.add(page.span(), "facebook")
 
 
+_FACEBOOK = Later(r"(?<![A-Za-z0-9])EAA[A-Z][A-Za-z0-9]{90,}+(?![A-Za-z0-9_+/=-])")
 _SQUARE = Later(r"(?<![A-Za-z0-9])EAAA[A-Za-z0-9_-]{40,60}(?![A-Za-z0-9_+/=-])")
 
 
@@ -983,6 +1042,7 @@ _CAPITAL_A = _shaped(
     ("bitbucket", r"(?<![A-Za-z0-9])ATBB[A-Za-z0-9_=.-]{28,}+"),
     ("aws", r"(?<![A-Za-z0-9])ABSK[A-Za-z0-9+/]{100,}+={0,2}+"),
     ("artifactory", r"(?<![A-Za-z0-9])AKCp[A-Za-z0-9]{60,}+"),
+    ("datastax", r"(?<![A-Za-z0-9])AstraCS:[A-Za-z0-9:]{20,}+"),
 )
 _TWILIO = _shaped(("twilio", r"(?<![A-Za-z0-9])SK[0-9a-fA-F]{32}(?![A-Za-z0-9])"))
 
@@ -996,6 +1056,7 @@ def _capital_j(look: _Look, match: re.Match[str]) -> None:
 
 
 _CAPITAL_J = [
+    (2, "grafana", Later(r"ey(?<![A-Za-z0-9_-]ey)JrIjoi[A-Za-z0-9+/]{60,}+={0,2}+")),
     (2, "jwt", Later(r"ey(?<![A-Za-z0-9_-]ey)J[A-Za-z0-9_-]{6,}+(?:\.[A-Za-z0-9_-]{6,}+){2}")),
     (
         11,
@@ -1043,7 +1104,7 @@ _PASSES_OVER_TEXT: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]
         ),
         _dotted,
     ),
-    ("A", Later(r"A(?=[KSB]IA|CCA|Iza|T[AC]TT3|TBB|BSK|KCp|A[A-Za-z0-9_-]{32})"), _capital_a),
+    ("A", Later(r"A(?=[KSB]IA|CCA|Iza|T[AC]TT3|TBB|BSK|KCp|straCS:|A[A-Za-z0-9_-]{32})"), _capital_a),
     ("S", Later(r"S(?=K[0-9a-fA-F]{32})"), _TWILIO),
     ("J", Later(r"J(?:(?<=eyJ)|(?<=CRUdJ)(?=Ti))"), _capital_j),
     ("~", Later(r"~(?=[A-Za-z0-9_~.-]{31})"), _tilde),
