@@ -520,6 +520,29 @@ def test_calls_that_poll_or_make_progress_are_no_waste(monkeypatch: pytest.Monke
     assert "What it spent for nothing" not in sections
 
 
+@pytest.mark.parametrize(
+    ("calls", "sentence"),
+    [
+        ("refused()", "1 LLM call failed; the LLM call was not billed."),
+        ("unknown()\nunknown()", "2 LLM calls failed; the cost of the LLM calls is not known."),
+        ("refused()\nunknown()", "2 LLM calls failed; of the LLM calls, 1 not billed and 1 unpriced."),
+    ],
+)
+def test_a_failed_call_costs_what_its_event_says(calls: str, sentence: str) -> None:
+    """An event is shown as not billed or as unpriced, and the sum of the failed ones says the same."""
+    _, sections = after(
+        "import localops\nsession = localops.init()\n"
+        "def refused():\n"
+        "    call = localops.LLMEvent(model='gpt-4o', prompt='hi')\n"
+        "    session.record(localops.ErrorEvent(trigger_event=call, exception=ConnectionRefusedError()))\n"
+        "def unknown():\n"
+        "    call = localops.LLMEvent(prompt='hi')\n"
+        "    session.record(localops.ErrorEvent(trigger_event=call, exception=ConnectionError()))\n"
+        f"{calls}\nsession.end_session('Fail')"
+    )
+    assert sections["What it spent for nothing"] == [sentence]
+
+
 def test_loops_are_those_that_lint_finds() -> None:
     """With what they cost; of the calls, the first did not go for nothing; a tool needs no arguments to be in one."""
     _, sections = after(

@@ -29,6 +29,7 @@ _LAST_TITLES = {
     ending_error.LAST: "The last thing that failed before it ended",
     None: "",
 }
+_KILLED = "it was killed (by SIGKILL, also by one that follows a SIGTERM)"
 _MAYBE = "it may or may not have happened"
 _HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
 _KINDS = {"llm": "LLM call", None: "operation", "": "operation"}
@@ -111,7 +112,7 @@ def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[
         yield [
             f"{state}: ",
             Word(reason),
-            ". No end was recorded: it was killed, ran out of memory, lost power or called os._exit.",
+            f". No end was recorded: {_KILLED}, ran out of memory, lost power or called os._exit.",
         ]
         yield ["Its process does not run any more, and the lock that it held is free."]
         yield [f"Its last row is of {_when(findings['last'])} UTC; what it did after that is not recorded."]
@@ -518,6 +519,18 @@ def _again(again: Facts | None) -> Iterator[Sentence]:
 # The rest
 
 
+def _without_cost(llms: int, tools: int, unpriced: int) -> str:
+    """Say why failed calls add nothing to the cost: the pages show the same words at each call."""
+    if not llms:
+        return f"no cost of {'it' if tools == 1 else 'them'} is recorded"
+    if not unpriced:
+        calls = "LLM call was" if llms == 1 else "LLM calls were"
+        return f"the {calls} not billed"
+    if unpriced >= llms:
+        return f"the cost of the {'LLM call' if llms == 1 else 'LLM calls'} is not known"
+    return f"of the LLM calls, {output.count(llms - unpriced)} not billed and {output.count(unpriced)} unpriced"
+
+
 def _waste(findings: Facts) -> Iterator[Sentence]:
     waste = findings["waste"]
     llms, tools = waste["failed_llm_calls"], waste["failed_tool_calls"]
@@ -526,13 +539,7 @@ def _waste(findings: Facts) -> Iterator[Sentence]:
         tokens = f", for {_tokens(waste)}" if llms else ""
         is_known = waste["cost_nano"] or waste["tokens_in"] or waste["tokens_out"]
         cost = f"which cost {_cost(waste)}" if waste["cost_nano"] or not waste["unpriced"] else _cost(waste)
-        spent = (
-            f", {cost}{tokens}"
-            if is_known
-            else "; no cost of it is recorded"
-            if llms + tools == 1
-            else "; no cost of them is recorded"
-        )
+        spent = f", {cost}{tokens}" if is_known else f"; {_without_cost(llms, tools, waste['unpriced'])}"
         yield [f"{' and '.join(counts)} failed{spent}."]
     yield from map(waste_page.sentence_of_group, waste["loop_groups"])
     if waste["loops_count"] > 1:

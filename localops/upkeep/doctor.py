@@ -38,6 +38,7 @@ _COPY = ".doctor-"  # begins the name of a folder with a copy of the journal, fo
 _ROUNDS = 3  # to mend one thing may reveal another
 _AGAIN = "set that right, and call `localops doctor --fix` again"
 _CHECK_AGAIN = "set that right, and call `localops doctor` again"
+_MOVES = "localops doctor --fix moves them into the journal, as the next command that shows sessions does"
 _ELSEWHERE = "move it away, or choose another project"
 _SENT_AGAIN = "run `localops sync --verify` and then `localops sync` on each machine, which send what they still have"
 
@@ -466,7 +467,7 @@ def _waiting(name: str, folder: str, *, mendable: bool = True) -> Iterator[Findi
     if many := spill.count(folder):
         if mendable:
             mend = partial(_mend, folder, _take_in)
-            yield Finding(name, _rows(many), "localops doctor --fix moves them into the journal", mend=mend)
+            yield Finding(name, _rows(many), _MOVES, mend=mend)
         else:
             yield Finding(name, _rows(many), "they are moved into the journal when the rest is set right")
     if many := len(blobs.waiting(folder)):
