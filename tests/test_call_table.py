@@ -295,7 +295,17 @@ def test_groups_have_the_figures_of_their_calls(written: tuple[str, _Program], b
         for group in listed.first
     ]
     assert sorted(read, key=str) == sorted(truth, key=str)
-    place = {"calls": 0, "failed": 1, "cost": 2, "tokens": 4, "seconds": 5, "median": 6, "p95": 7}
+    place = {
+        "calls": 0,
+        "failed": 1,
+        "cost": 2,
+        "tokens": 4,
+        "seconds": 5,
+        "median": 6,
+        "p95": 7,
+        "first": 8,
+        "last": 9,
+    }
     values = [
         (figures[1] / figures[0] if figures[0] else 0) if sort == "share" else figures[place[sort]] or 0
         for figures in read

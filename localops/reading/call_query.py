@@ -94,7 +94,7 @@ GROUPS = {
     "error": "calls",
     "repeat": "calls",
 }
-GROUP_SORTS = ("calls", "failed", "share", "cost", "tokens", "seconds", "median", "p95")
+GROUP_SORTS = ("calls", "failed", "share", "cost", "tokens", "seconds", "median", "p95", "first", "last")
 # Groups that only tool calls, only LLM calls and only failed calls are in.
 _OF_TOOLS, _OF_LLMS, _OF_FAILED = ("tool", "arguments", "repeat"), ("model", "prompt"), ("error",)
 _ALL = "all"
@@ -384,6 +384,8 @@ def _rank(group: Group, sort: str) -> float:
     if sort in _BY_DURATION:
         median, high = group.percentiles()
         return (median if sort == "median" else high) or 0
+    if sort in ("first", "last"):
+        return group.span_ns[sort == "last"] or 0
     if sort == "tokens":
         return group.sum("tokens_in") + group.sum("tokens_out")
     return group.sum({"seconds": "took_ns"}.get(sort, sort))

@@ -114,7 +114,7 @@ function groupColumns(by) {
 }
 
 const seen = (name) => [
-  "",
+  name,
   name === "first" ? "First seen" : "Last seen",
   `seen ${name}-seen`,
   (one) => one[name] && make("time", { datetime: one[name], title: stamp(one[name]) }, day(one[name])),

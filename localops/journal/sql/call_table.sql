@@ -366,6 +366,12 @@ tokens_in + tokens_out desc
 -- order_seconds --
 took_ns desc
 
+-- order_first --
+earliest_ns desc
+
+-- order_last --
+latest_ns desc
+
 -- by_kind --
 null
 
