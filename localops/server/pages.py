@@ -334,10 +334,9 @@ _SPEEDS = ("LLM call, median", "First token, median", "Tokens a second", "Input 
 
 def _across(facts: Facts) -> str:
     one: Any = facts
-    rate = one["success_rate"]
     labels = {
         "Sessions": output.count(one["sessions"]),
-        "Success": "–" if rate is None else f"{rate:.0%}".replace("%", " %"),
+        "Success": _success(one["success_rate"]),
         "Cost": page_html.money(one),
         "LLM calls": output.count(one["llm_calls"]),
         "Tool calls": output.count(one["tool_calls"]),
@@ -348,15 +347,28 @@ def _across(facts: Facts) -> str:
     }
     return f"""<h1 class="page-title">Analytics</h1>
 <form id="filters" aria-label="Choose sessions"></form>
-<dl class="figures" id="figures">{_figures(labels)}</dl>
-<dl class="figures" id="speeds">{_figures(dict.fromkeys(_SPEEDS, "…"))}</dl>
+<dl class="figures" id="figures">{_figures(labels, {**_NOTES, "Success": _undecided(one["states"])})}</dl>
+<dl class="figures" id="speeds">{_figures(dict.fromkeys(_SPEEDS, "…"), {})}</dl>
 <div id="charts"></div>
 <div id="tables"></div>"""
 
 
-def _figures(labels: dict[str, str]) -> str:
+def _success(rate: float | None) -> str:
+    """Return a share as the script writes it."""
+    if rate is None:
+        return "–"
+    return f"{rate * 100:.{1 if 0 < rate < 0.1 else 0}f} %"
+
+
+def _undecided(states: dict[str, int]) -> str:
+    """Return how many sessions are over that ended neither as Success nor as Failure, as a note."""
+    left = states.get("Indeterminate", 0) + states.get("Unknown", 0)
+    return f"<small>{output.count(left)} undecided</small>" if left else ""
+
+
+def _figures(labels: dict[str, str], notes: dict[str, str]) -> str:
     return "".join(
-        f"<div><dt>{name}</dt><dd>{escape(value)}{_NOTES.get(name, '')}</dd></div>" for name, value in labels.items()
+        f"<div><dt>{name}</dt><dd>{escape(value)}{notes.get(name, '')}</dd></div>" for name, value in labels.items()
     )
 
 

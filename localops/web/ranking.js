@@ -53,7 +53,7 @@ function inside(title) {
   const body = few.map((row) =>
     make(
       "tr",
-      {},
+      { class: shown.table.to ? "leads" : null },
       columns.map((column, index) => cell(shown.table, column, row, index, most)),
     ),
   );
@@ -61,10 +61,20 @@ function inside(title) {
     make(
       "div",
       { class: "table-wrap", tabindex: columns.length > 6 ? 0 : null },
-      make("table", {}, make("thead", {}, head), make("tbody", {}, body)),
+      make("table", {}, make("thead", {}, head), make("tbody", { onclick: follow }, body)),
     ),
     more(title, shown, few.length, total),
   ].filter(Boolean);
+}
+
+/** A click in a row that leads somewhere follows its link; one that selects text does not. */
+function follow(event) {
+  const target = event.target.closest("a, button, select")
+    ? null
+    : event.target.closest("tr.leads")?.querySelector("th :is(a, button)");
+  if (!target || !getSelection().isCollapsed) return;
+  if (target.href && (event.ctrlKey || event.metaKey)) open(target.href, "_blank", "noopener");
+  else target.click();
 }
 
 function columnHead(title, { label, num, sort, hint, isSpare }, shown) {

@@ -606,6 +606,11 @@ def test_figures_across_sessions_lead_to_the_sessions(visit: Visit) -> None:
     page = visit.open("/analytics")
     page.locator("#tables a", has_text="claude-sonnet-4-5").wait_for()
     assert str(visit.facts("analytics")["sessions"]) in page.locator("#figures").inner_text()
+    # As it is first shown, without scripts.
+    served = page.context.request.get(f"{visit.base}/analytics").text()
+    success = page.locator("#figures > div").nth(1).inner_html()
+    assert "1 undecided" in success
+    assert success in served
     for title, height, query, sessions in (
         ("Sessions per day", 0.98, "&state=Success", 2),
         ("Sessions per day", 0.02, "", 4),
