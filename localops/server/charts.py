@@ -29,6 +29,10 @@ if TYPE_CHECKING:
 _SECOND = 1_000_000_000
 # A day's sums after its number of sessions: columns of the index, in the order of analytics.Line.
 _SUMS = (*FIGURES[:-1], "seconds")
+# What tells whether the cost of a session is known, and what it is.
+OF_COST = ("cost", "unpriced", "llms")
+# Of the costs of the sessions of a day.
+_SHARES = (0.5, 0.9)
 # Lower edges of bars: 1, 2, 5, 10 … thousandths of a second, and ten-thousandths of a dollar.
 _TIMES = [0, *(factor * 10**power for power in range(6, 15) for factor in (1, 2, 5))]
 _COSTS = [0, *(factor * 10**power for power in range(5, 13) for factor in (1, 2, 5))]
@@ -47,15 +51,18 @@ class Days:
         self._lines: dict[str, list[int]] = {}
         self._states: dict[str, Counter[str]] = defaultdict(Counter)
         self._models: dict[str, dict[str, list[int]]] = defaultdict(dict)
+        self._costs: dict[str, list[int]] = defaultdict(list)
 
     def add(self, index: SessionIndex, project: Project, rows: Sequence[int]) -> None:
         """Add the sessions in some rows of a project's index."""
         states = index.states(project, rows)
         columns = [index.values(name, rows) for name in _SUMS]
+        of_cost = [index.values(name, rows) for name in OF_COST]
         for day, begin, end in self._runs(index.values("began", rows)):
             sums = [end - begin, *(sum(column[begin:end]) for column in columns)]
             self._lines[day] = list(map(add, self._lines.get(day, [0] * len(sums)), sums))
             self._states[day].update(states[begin:end])
+            self._costs[day] += priced(*(column[begin:end] for column in of_cost))
 
     def _runs(self, began: Iterable[int]) -> Iterator[tuple[str, int, int]]:
         """Return runs of consecutive sessions that started on the same day."""
@@ -88,7 +95,13 @@ class Days:
             del figures["cost"]
         line = analytics.Line(day, *self._lines[day])
         states = dict(sorted(self._states[day].items()))
-        return {**facts.part("day", line), "states": states, "by_model": by_model, "filter": _whole_day(day, self.tz)}
+        return {
+            **facts.part("day", line),
+            "states": states,
+            "by_model": by_model,
+            "cost_per_session": _per_session(self._costs[day]),
+            "filter": _whole_day(day, self.tz),
+        }
 
     def _day(self, quarter: int) -> str:
         return output.when(quarter * analytics.QUARTER_NS, self.tz)[:10]
@@ -105,6 +118,15 @@ def _whole_day(day: str, tz: str | None) -> Facts:
         "since": begin.replace(tzinfo=zone).isoformat(),
         "until": (begin + timedelta(days=1)).replace(tzinfo=zone).isoformat(),
     }
+
+
+def _per_session(costs: list[int]) -> Facts | None:
+    """Return what the sessions of a day cost each, of those with a known price; None without any."""
+    if not costs:
+        return None
+    ordered = sorted(costs)
+    shares = {f"p{share * 100:.0f}_nano": analytics.percentile(ordered, share) for share in _SHARES}
+    return {"sessions": len(costs), "mean_nano": round(sum(costs) / len(costs)), **shares}
 
 
 def priced(costs: Iterable[int], unpriced: Iterable[int], calls: Iterable[int]) -> list[int]:

@@ -106,7 +106,7 @@ class Reports(ABC):
             for each in home.projects:
                 with self._passing(each, _filters_of(chosen)) as (index, rows, _):
                     took += index.values("seconds", rows)
-                    priced = charts.priced(*(index.values(name, rows) for name in ("cost", "unpriced", "llms")))
+                    priced = charts.priced(*(index.values(name, rows) for name in charts.OF_COST))
                     cost += priced
                     unpriced += len(rows) - len(priced)
         return charts.distributions(took, cost, unpriced)

@@ -133,6 +133,7 @@ function perDay(daily) {
         ]
       : []),
   ];
+  const each = (name) => days.map((day) => day?.cost_per_session?.[name] ?? null);
   const ofModel = to((label) => (own.includes(label) ? { model: label } : {}));
   return [
     charts.plot({
@@ -156,6 +157,19 @@ function perDay(daily) {
       yText: (value) => money(value),
       chosen: ofModel,
       series: series((one) => one?.cost_nano || 0),
+    }),
+    charts.plot({
+      title: "Cost per session by day",
+      note: "of sessions with a known price",
+      x,
+      brushed,
+      bars: false,
+      yText: (value) => money(value),
+      chosen: to(() => ({ sort: "cost" })),
+      series: [
+        { label: "median", colour: "accent", values: each("p50_nano") },
+        { label: "90th percentile", colour: "action", values: each("p90_nano") },
+      ],
     }),
     charts.plot({
       title: "Tokens per day by model",

@@ -176,6 +176,8 @@ class Plot {
           stroke: colour(each.colour),
           fill: bars ? colour(each.colour) : undefined,
           width: bars ? 0 : 2,
+          // A day without a value is no end of a line.
+          spanGaps: !bars,
           points: { show: !bars && this.facts.x.length < 3 },
           paths: bars ? plotter.paths.bars({ size: [0.85, 60], align: 0 }) : undefined,
         })),

@@ -272,6 +272,7 @@ def test_days_and_bars_have_the_figures_of_the_command(run: tuple[RealPages, str
     [day] = pages.get("/api/1/analytics/daily").json["days"]
     assert (day["day"], day["sessions"], day["cost_nano"]) == (line.value, line.sessions, line.cost)
     assert day["states"] == {"Failure": 1}
+    assert day["cost_per_session"] == {"sessions": 1, **dict.fromkeys(("mean_nano", "p50_nano", "p90_nano"), line.cost)}
     assert sum(model["cost_nano"] for model in day["by_model"]) == line.cost
     reply = pages.get("/api/1/analytics/distributions").json
     for query in (day["filter"], *(bar["filter"] for name in ("seconds", "cost") for bar in reply[name]["bars"])):

@@ -76,6 +76,11 @@ def test_figures_tables_and_days(visit: Visit) -> None:
     lines = sorted(visit.facts("analytics?by=model")["lines"], key=lambda line: -line["percentiles"]["p99"])
     assert _column(models, 1) == [line["model"] for line in lines]
     expect(_table(page, "Users").locator("tbody th")).to_have_text("ann")
+    # A row leads where its link does; a click beside it, too.
+    models.locator("tbody tr").first.locator("td").nth(2).click()
+    page.wait_for_url("**/?model=model-*")
+    page.go_back()
+    page.locator(".leads").first.wait_for()
     # Metadata by a name that is chosen; sorting keeps the choice.
     metadata = _table(page, "Metadata")
     metadata.locator("select").select_option("tier")
@@ -95,6 +100,12 @@ def test_figures_tables_and_days(visit: Visit) -> None:
     days = visit.facts("analytics/daily")["days"]
     expect(tip).to_contain_text(days[6]["day"])
     expect(tip.locator("b")).to_have_text("1")
+    costs = days[6]["cost_per_session"]
+    assert costs == {"sessions": 1, **dict.fromkeys(("mean_nano", "p50_nano", "p90_nano"), 7 * 10**6)}
+    each = _table(page, "Cost per session by day").locator(".u-over")
+    each.hover()
+    expect(_table(page, "Cost per session by day").locator(".tip b").first).to_have_text("$0.007000")
+    over.hover()
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 60, steps=3)
     page.mouse.up()
