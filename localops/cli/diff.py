@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 _LIMIT = 100
 # Differences that come again together, and how often they come before they are shown as one.
 _MOST_FOLDED, _FOLDED = 4, 3
-# Characters of a result that is shown beside the arguments of a step that only one run has.
+# Characters of a result that is shown beside the arguments of a step that only one run has; a longer one has a line.
 _SHORT = 60
 _SIGNS = {"added": "+", "removed": "-", "failed": "!", "fixed": "*", "changed": "~", "result": "~"}
 # Of a step that is the same, but costlier or slower.
@@ -161,12 +161,14 @@ def _lines(line: Line, texts: Texts) -> Iterator[str]:
     notes = output.clean("; ".join(_notes(line, texts)))
     text = f"{sign} {indent}{_label(line.step)}{f'  {notes}' if notes else ''}"
     yield common.styled(_fitting(text), _STYLES[sign])
-    for text in _changes(texts):
+    for text in _changes(line, texts):
         yield common.dim(_fitting(f"    {indent}{output.clean(text)}"))
 
 
-def _changes(texts: Texts, signs: str = "-+") -> Iterator[str]:
-    """Return what two steps were given and, behind an arrow, what they gave."""
+def _changes(line: Line, texts: Texts, signs: str = "-+") -> Iterator[str]:
+    """Return what two steps were given and, behind an arrow, what they gave; of one step a result that is long."""
+    if texts.output is not None and not line.step.failed and not _is_short(texts):
+        yield _behind_arrow(texts.output)
     for sign, text in zip(signs, texts.given or (), strict=False):
         yield f"{sign} {text}"
     for sign, text in zip(signs, texts.result or (), strict=False):
@@ -220,8 +222,7 @@ def _of_texts(a: Step, b: Step, marks: Sequence[str]) -> Iterator[str]:
 
 def _of_one(step: Step, texts: Texts) -> Iterator[str]:
     """Return in words what is to be known of a step that only one run has."""
-    has_result = texts.output and len(texts.output) <= _SHORT and not step.failed
-    result = _behind_arrow(texts.output or "") if has_result else None
+    result = _behind_arrow(texts.output or "") if _is_short(texts) and not step.failed else None
     if call := " ".join(filter(None, (texts.input, result))):
         yield call
     if step.failed:
@@ -232,6 +233,10 @@ def _of_one(step: Step, texts: Texts) -> Iterator[str]:
         yield f"{tokens} tokens"
     if step.cost:
         yield output.money(step.cost)
+
+
+def _is_short(texts: Texts) -> bool:
+    return texts.output is not None and len(texts.output) <= _SHORT
 
 
 def _tokens(step: Step) -> str | None:
@@ -359,6 +364,6 @@ def _markdown(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> Iterat
 
 def _cells(line: Line, texts: Texts) -> tuple[str, str, str]:
     details = [markdown.cell(note) for note in _notes(line, texts)]
-    details += [f"{text[0]} {markdown.cell(text[2:])}" for text in _changes(texts, "−+")]
+    details += [f"{text[0]} {markdown.cell(text[2:])}" for text in _changes(line, texts, "−+")]
     words = ", ".join(_WORDS.get(mark, mark) for mark in line.marks)
     return words, markdown.cell(f"{line.step.kind} {line.step.label}"), "<br>".join(details)

@@ -41,7 +41,16 @@ _CUT, _AROUND = 240, 40
 def one_texts(source: Source, step: Step) -> Texts:
     """Return the input and the result of a step that only one run has, each on a line."""
     event = _event(source, step)
-    return Texts(input=previews.line(step.kind, event) or None, output=previews.result(step.kind, event) or None)
+    return Texts(input=previews.line(step.kind, event) or None, output=_result(step, event) or None)
+
+
+def _result(step: Step, event: Event) -> str:
+    """Return a result on a line: of a tool, more of one that has no room in a list."""
+    line = previews.result(step.kind, event)
+    if step.kind == "llm" or "…" not in line:
+        return line
+    text = " ".join(steps.result_text(event)[: 2 * _CUT].split())
+    return text if len(text) <= _CUT else f"{text[: _CUT - 1]}…"
 
 
 def pair_texts(a: Side, b: Side, marks: Sequence[str]) -> Texts:
@@ -74,8 +83,8 @@ def _results(a: Side, b: Side, event_a: Event, event_b: Event) -> tuple[str, str
         if one != other:
             return one, other
     return _excerpts(
-        a[1].compared(steps.result_text(event_a) or a[2].error or ""),
-        b[1].compared(steps.result_text(event_b) or b[2].error or ""),
+        a[1].compared(steps.result_text(event_a, is_compared=True) or a[2].error or ""),
+        b[1].compared(steps.result_text(event_b, is_compared=True) or b[2].error or ""),
     )
 
 

@@ -40,6 +40,9 @@ _LONG_RESULT = 100_000
 _REPEATING = frozenset(
     ("assistant", "ai", "model", "tool", "function", "function_call", "function_call_output", "tool_call", "tool_use")
 )
+# Types of what a model answers with to call a tool, and levels of an answer in which they are looked for.
+_CALL_TYPES = frozenset(("function", "tool_use", "tool_call", "function_call", "server_tool_use", "mcp_tool_use"))
+_CALL_DEPTH = 6
 _TOOL_RESULTS = ("functionResponse", "function_response")
 _ESCAPES = (("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"))
 
@@ -202,7 +205,8 @@ class Steps:
             step.own = tuple(own) if len(own) <= _MOST_OWN else (digest(str(own)),)
         if result := result_text(event):
             exact.append(digest(result))
-            step.result = exact[-1] if len(result) > _LONG_RESULT else digest(self.compared(result))
+            is_long = len(result) > _LONG_RESULT
+            step.result = exact[-1] if is_long else digest(self.compared(result_text(event, is_compared=True)))
         step.exact = hash(tuple(exact))
 
     def _known(self, key: str, item: Any) -> tuple[int, int, bool]:
@@ -212,7 +216,9 @@ class Steps:
         # A chat sends its messages again with each call, so that most of them are known.
         known = self._without_ids.get((whole, key))
         if known is None:
-            compared = digest(self.compared(text, is_argument=key == "params"))
+            is_argument = key == "params"
+            text = text if is_argument else _json(_without_call_ids(item))
+            compared = digest(self.compared(text, is_argument=is_argument))
             known = self._without_ids[whole, key] = (whole, compared, key == "prompt" and _repeats(item))
         return known
 
@@ -283,13 +289,31 @@ def given_text(event: Event, *, is_own: bool = False) -> str:
     given = {key: event[key] for key in _GIVEN if event.get(key)}
     if is_own and "prompt" in given:
         given["prompt"] = [item for item in _items("prompt", given["prompt"]) if not _repeats(item)]
+    if "prompt" in given:
+        given["prompt"] = _without_call_ids(given["prompt"])
     return _json(given) if given else ""
 
 
-def result_text(event: Event) -> str:
-    """Return what an event gave: a text as it is, anything else as JSON with its keys in order; empty without one."""
+def result_text(event: Event, *, is_compared: bool = False) -> str:
+    """Return what an event gave: a text as it is, anything else as JSON with its keys in order; empty without one.
+
+    is_compared: without the ids of the tool calls in it.
+    """
     results = [event[key] for key in _RESULT if event.get(key) is not None]
+    if is_compared:
+        results = [_without_call_ids(result) for result in results]
     return "\n".join(result if isinstance(result, str) else _json(result) for result in results)
+
+
+def _without_call_ids(value: Any, depth: int = _CALL_DEPTH) -> Any:
+    """Return a message, an answer or a list of them with `<id>` for the ids of tool calls, whatever they look like."""
+    if not depth or not isinstance(value, dict | list):
+        return value
+    if isinstance(value, list):
+        return [_without_call_ids(item, depth - 1) for item in value]
+    plain = {name: _without_call_ids(item, depth - 1) for name, item in value.items()}
+    is_call = value.get("type") in _CALL_TYPES or isinstance(value.get("function"), dict)
+    return {**plain, "id": "<id>"} if is_call and isinstance(value.get("id"), str) else plain
 
 
 def _json(value: object) -> str:

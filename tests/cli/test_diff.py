@@ -211,18 +211,60 @@ def test_another_result_is_a_difference(journal: Journal, command: Command, as_j
 
 
 def test_a_step_of_one_run_has_what_it_was_given(journal: Journal, command: Command, as_json: AsJson) -> None:
-    """And its result if that is short; in JSON both."""
+    """And its result, which has a line of its own unless it is short; in JSON both."""
     files = [_gives(tool("read", path=f"{name}.py"), result) for name, result in (("a", "x = 1"), ("b", "x" * 100))]
     assert _outputs(journal, command, [], [*files, _gives(llm("why?"), "because")]) == [
         "+ tool read  path=a.py → x = 1",
         "+ tool read  path=b.py",
+        f"    → {'x' * 100}",
         "+ llm gpt-4o-mini  why? → because; 100 + 20 tokens; $0.001000",
     ]
     ids = [id_text(record(journal, plans)) for plans in (files, [])]
     first, second = as_json("diff", *ids)["differences"]
     assert (first["a"]["input"], first["a"]["output"]) == ("path=a.py", "x = 1")
     assert second["a"]["output"] == "x" * 100
-    assert "| removed | `tool read` | `path=a.py → x = 1` |" in command("diff", *ids, "--format", "md")[1]
+    markdown = command("diff", *ids, "--format", "md")[1]
+    assert "| removed | `tool read` | `path=a.py → x = 1` |" in markdown
+    assert f"| removed | `tool read` | `path=b.py`<br>→ `{'x' * 100}` |" in markdown
+
+
+@pytest.mark.parametrize(("many", "is_cut"), [(3, False), (9, True)])
+def test_a_list_as_a_result_is_shown_from_its_beginning(
+    journal: Journal, command: Command, many: int, is_cut: bool
+) -> None:
+    """As far as there is room; a list of calls has less."""
+    rows = [{"recipe": f"a stew of number {number}", "minutes": number} for number in range(many)]
+    step, result = _outputs(journal, command, [], [_gives(tool("find"), {"recipes": rows})])
+    assert step == "+ tool find"
+    assert "a stew of number 0" in result
+    assert "a stew of number 2" in result
+    assert result.endswith("…") == is_cut
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        {"type": "function", "function": {"name": "t", "arguments": "{}"}},
+        {"function": {"name": "t", "arguments": "{}"}},
+        {"type": "tool_use", "name": "t", "input": {"city": "Lyon"}},
+        {"type": "tool_call", "name": "t", "args": {"city": "Lyon"}},
+    ],
+)
+def test_ids_of_tool_calls_do_not_count(command: Command, call: dict[str, Any]) -> None:
+    """Whatever they look like: in the answer that makes them, and in prompts that repeat it."""
+
+    def run(id: str, record: str) -> str:
+        session = localops.start_session()
+        answer = {"role": "assistant", "content": [{"type": "text", "text": "so"}], "tool_calls": [{"id": id, **call}]}
+        result = {"role": "tool", "tool_call_id": id, "content": "sunny"}
+        session.record(localops.LLMEvent(model="o3", prompt="why?", completion=answer))
+        session.record(localops.LLMEvent(model="o3", prompt=[answer, result], completion="ok"))
+        session.record(localops.ToolEvent(name="find", returns={"id": record}))
+        session.end_session("Success")
+        return str(session.session_id)
+
+    assert "no difference: 3 steps the same" in command("diff", run("tc_5", "r1"), run("tc_6", "r1"))[1]
+    assert "3 steps: 1 with another result, 2 the same" in command("diff", run("tc_5", "r1"), run("tc_6", "r2"))[1]
 
 
 def _chat(city: str, calls: int, question: str = "Where to?", model: str = "gpt-4o-mini") -> list[Plan]:
