@@ -118,6 +118,34 @@ def test_the_lines_are_all_steps_of_both_runs_in_their_order(journal: Journal) -
     assert [line.b for line in lines if line.b] == b.all
 
 
+def test_a_step_in_another_place_has_moved(journal: Journal) -> None:
+    """It is one difference, stands where it is in the second run, and its result and the steps inside are compared."""
+    a = [tool("first"), tool("prices", market="west"), tool("recipes"), step("check", tool("rate"), tool("say"))]
+    b = [step("check", tool("rate", True)), tool("first"), tool("recipes"), tool("prices", market="west")]
+    a[1].gives, b[3].gives = {"leek": 1}, {"leek": 2}
+    diff = _diff(journal, a, b)
+    assert _differences(diff) == [
+        ("moved", "check"),
+        ("failed", "rate"),
+        ("removed", "say"),
+        ("moved result", "prices"),
+    ]
+    assert [line.moved for line in diff.lines if line.moved] == ["earlier", "later"]
+    assert diff.same == 2
+
+
+def test_other_arguments_in_another_place_have_not_moved(journal: Journal) -> None:
+    """They are another call; and of two calls that are gone, the one with the same result has moved."""
+    diff = _diff(journal, [tool("find", n=1), tool("end")], [tool("end"), tool("find", n=2)])
+    assert _counts(diff) == {"added": 1, "removed": 1}
+    calls = [tool("find"), tool("find"), tool("end")]
+    calls[0].gives, calls[1].gives = "one", "two"
+    last = tool("find")
+    last.gives = "two"
+    diff = _diff(journal, calls, [tool("end"), last])
+    assert _differences(diff) == [("removed", "find"), ("moved", "find")]
+
+
 # Runs that were changed in a known way
 
 
@@ -128,41 +156,47 @@ def _places(plans: list[Plan]) -> Iterator[list[Plan]]:
         yield from _places(plan.inside)
 
 
-def _mutate(random: Random, plans: list[Plan]) -> int:
-    """Change a run in one way, and return of how many differences the shortest script is, at most."""
+def _mutate(random: Random, plans: list[Plan]) -> tuple[int, int]:
+    """Change a run in one way; return how many differences the shortest script has, without and with moved steps."""
     place = random.choice([inside for inside in _places(plans) if len(inside) > 1])
     at = random.randrange(len(place) - 1)
     one, other = place[at], place[at + 1]
     way = random.choice(("insert", "drop", "swap", "model", "retry"))
     if way == "insert":
         place.insert(at, random.choice((tool("search", query=-1), llm("new"), step("more", tool("note")))))
-        return place[at].size
+        return (place[at].size,) * 2
     if way == "drop":
         del place[at]
-        return one.size
+        return (one.size,) * 2
     if way == "swap":
         place[at : at + 2] = [other, one]
-        return 2 * min(one.size, other.size)
+        return 2 * min(one.size, other.size), 1
     if way == "model" and (calls := [plan for plan in place if plan.kind == "llm"]):
         random.choice(calls).model = "another-model"
-        return 1
+        return 1, 1
     again = one.copy()
     again.failed = True
     place.insert(at, again)
-    return again.size
+    return (again.size,) * 2
 
 
 def test_the_script_is_the_shortest(journal: Journal) -> None:
-    """Runs that were changed in up to three ways have no more differences than that."""
+    """Runs that were changed in up to three ways have no more differences than that.
+
+    A swap is one; rarely a script without it is as short as that with the moved step, and then longer by one.
+    """
+    longer = 0
     for seed in range(examples(60)):
         random = Random(seed)
         a = agent(random)
         b = [plan.copy() for plan in a]
-        known = sum(_mutate(random, b) for _ in range(random.randint(1, 3)))
+        most, with_moved = map(sum, zip(*(_mutate(random, b) for _ in range(random.randint(1, 3))), strict=True))
         diff = _diff(journal, a, b)
         counts = _counts(diff)
-        assert sum(counts.values()) <= known, (seed, counts)
+        assert sum(counts.values()) <= most, (seed, counts)
+        longer += sum(counts.values()) > with_moved
         assert diff.is_exact
+    assert longer <= examples(60) / 100
 
 
 def test_a_repeated_run_has_no_difference(journal: Journal) -> None:

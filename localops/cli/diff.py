@@ -28,10 +28,10 @@ _LIMIT = 100
 _MOST_FOLDED, _FOLDED = 4, 3
 # Characters of a result that is shown beside the arguments of a step that only one run has; a longer one has a line.
 _SHORT = 60
-_SIGNS = {"added": "+", "removed": "-", "failed": "!", "fixed": "*", "changed": "~", "result": "~"}
+_SIGNS = {"added": "+", "removed": "-", "moved": "↕", "failed": "!", "fixed": "*", "changed": "~", "result": "~"}
 # Of a step that is the same, but costlier or slower.
 _COSTLIER, _SLOWER = "$", ">"
-_STYLES = {"+": "green", "-": "red", "~": "yellow", "!": "red", "*": "green", _COSTLIER: "yellow", _SLOWER: "yellow"}
+_STYLES = {"+": "green", "-": "red", "!": "red", "*": "green"} | dict.fromkeys(("~", "↕", _COSTLIER, _SLOWER), "yellow")
 _COUNTS = (
     ("LLM calls", "llms"),
     ("tool calls", "tools"),
@@ -60,11 +60,12 @@ _REPEATS = {True: "whose prompt repeats these changes", False: "whose prompts re
 @common.place_options
 @common.json_option
 def diff(a: str, b: str | None, form: str, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
-    """Compare two runs: what was added, removed or changed, gave another result, failed, got slower or costlier.
+    """Compare two runs: what was added, removed, moved or changed, gave another result, failed, got slower or costlier.
 
-    Calls of the same kind and name are the same step; one that was given something else has changed. Ids and times
-    that differ in each run do not count. A and B are ids of sessions, or last. Without B, A is compared with the
-    newest run; the newest run itself (`localops diff last`) with the one before it that has the same name.
+    Calls of the same kind and name are the same step; one that was given something else has changed, and one that was
+    given the same in another place has moved. Ids and times that differ in each run do not count. A and B are ids of
+    sessions, or last. Without B, A is compared with the newest run; the newest run itself (`localops diff last`) with
+    the one before it that has the same name.
     """
     common.at_most_one(json=as_json, format=form != "text")
     with common.look(home, project) as opened:
@@ -195,6 +196,8 @@ def _notes(line: Line, texts: Texts) -> Iterator[str]:
     if a is None or b is None:
         yield from _of_one(line.step, texts)
         return
+    if line.moved:
+        yield f"{texts.input or ''}  moved {line.moved}".strip()
     yield from _of_texts(a, b, line.marks)
     if "failed" in line.marks:
         yield f"failed now: {b.error}" if b.error else "failed now"

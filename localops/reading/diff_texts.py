@@ -57,10 +57,11 @@ def pair_texts(a: Side, b: Side, marks: Sequence[str]) -> Texts:
     """Return what differs in what two steps were given and gave."""
     step_a, step_b = a[2], b[2]
     has_given = "changed" in marks and "follows" not in marks and step_a.asked != step_b.asked
-    if not has_given and "result" not in marks:
+    if not has_given and not {"result", "moved"}.intersection(marks):
         return Texts()
     event_a, event_b = (_event(source, step) for source, _, step in (a, b))
     return Texts(
+        input=previews.line(step_b.kind, event_b) or None if "moved" in marks else None,
         given=_given(a, b, event_a, event_b) if has_given else None,
         result=_results(a, b, event_a, event_b) if "result" in marks else None,
     )

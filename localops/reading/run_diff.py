@@ -1,5 +1,5 @@
-"""The differences between two runs: steps that were added, removed or changed, that gave something else or fail now,
-got slower or costlier.  What the texts of a difference are is in `diff_texts.py`.
+"""The differences between two runs: steps that were added, removed, moved or changed, that gave something else or fail
+now, got slower or costlier.  What the texts of a difference are is in `diff_texts.py`.
 
 The steps inside of two that belong together are aligned in turn.  Of all alignments, that with the fewest differences
 is taken (`shortest.py`); of runs that differ in too much for that, one with as much in common as can be seen level by
@@ -34,20 +34,26 @@ if TYPE_CHECKING:
         step: Step
         """That of the second run, or of the first where there is no other."""
         marks: tuple[str, ...]
+        moved: str | None = None
+        """Of a step in another place: whether it comes earlier or later in the second run."""
+
+    Pair = tuple[Step | None, Step | None, str | None]
 else:
-    Line = namedtuple("Line", "depth a b step marks")
+    Line = namedtuple("Line", "depth a b step marks moved", defaults=[None])
 
 
-MARKS = ("added", "removed", "changed", "follows", "failed", "fixed", "result", "slower", "costlier")
+MARKS = ("added", "removed", "moved", "changed", "follows", "failed", "fixed", "result", "slower", "costlier")
 # An LLM call whose prompt differs only in what earlier steps gave, or as an earlier prompt did.
 ONLY_FOLLOWS = ("follows",)
 # Differences that later steps can follow from: those of a step's beginning, and of its end.
-_BEGINNINGS, _ENDS = frozenset(("added", "removed", "changed")), frozenset(("failed", "fixed", "result"))
+_BEGINNINGS, _ENDS = frozenset(("added", "removed", "moved", "changed")), frozenset(("failed", "fixed", "result"))
 # Two steps with one of these marks are not the same.
-_UNLIKE = frozenset(("changed", "follows", "failed", "fixed", "result"))
+_UNLIKE = frozenset(("moved", "changed", "follows", "failed", "fixed", "result"))
 # What a step is counted as: the first of these that it has.
-_SORTS = ("added", "removed", "changed", "failed", "fixed", "result", "follows")
+_SORTS = ("added", "removed", "moved", "changed", "failed", "fixed", "result", "follows")
 SAME = "same"
+# Places among the keys of a step: what it is and was given, and what it gave as well.
+_GIVEN, _ENDED = 1, 2
 # A step is slower if it takes half as long again, and a tenth of a second more: less is the weather of a machine.
 _SLOWER, _SLOWER_NS = 1.5, 100_000_000
 # It is costlier if it costs a tenth more, and a hundredth of a cent.
@@ -73,33 +79,34 @@ class RunDiff:
 
     def _lines(self, a: Sequence[Step], b: Sequence[Step]) -> Iterator[Line]:
         differs = False  # whether a step before this one did
-        stack = [(0, one, other) for one, other in reversed(self._paired(a, b))]
+        stack = [(0, *pair) for pair in reversed(self._paired(a, b))]
         while stack:
-            depth, one, other = stack.pop()
+            depth, one, other, moved = stack.pop()
             step = other or one
             assert step is not None
-            marks = tuple(self._marks(one, other, after_difference=differs))
+            own = self._marks(one, other, after_difference=differs)
+            marks = (*(("moved",) if moved else ()), *own)
             # The result of a step with others inside comes after theirs.
             differs = differs or not _BEGINNINGS.isdisjoint(marks) or bool(not step.inside and _ENDS & {*marks})
-            yield Line(depth, one, other, step, marks)
+            yield Line(depth, one, other, step, marks, moved)
             pairs = self._paired(one.inside if one else [], other.inside if other else [])
-            stack += [(depth + 1, first, second) for first, second in reversed(pairs)]
+            stack += [(depth + 1, *pair) for pair in reversed(pairs)]
 
-    def _paired(self, a: Sequence[Step], b: Sequence[Step]) -> list[tuple[Step | None, Step | None]]:
-        """Return the steps of both, in their order, those that belong together as one pair."""
+    def _paired(self, a: Sequence[Step], b: Sequence[Step]) -> list[Pair]:
+        """Return the steps of both, in their order, those that belong together as one pair; and what has moved."""
         indexes = self._shortest.pairs(a, b)
         if indexes is None:
             self.is_exact = False
             indexes = align([step.keys for step in a], [step.keys for step in b]).pairs
-        pairs: list[tuple[Step | None, Step | None]] = []
+        pairs: list[Pair] = []
         i = j = 0
         for one, other in [*indexes, (len(a), len(b))]:
-            pairs += [(step, None) for step in a[i:one]]
-            pairs += [(None, step) for step in b[j:other]]
+            pairs += [(step, None, None) for step in a[i:one]]
+            pairs += [(None, step, None) for step in b[j:other]]
             if one < len(a):
-                pairs.append((a[one], b[other]))
+                pairs.append((a[one], b[other], None))
             i, j = one + 1, other + 1
-        return pairs
+        return _with_moved(pairs)
 
     def _marks(self, a: Step | None, b: Step | None, *, after_difference: bool) -> Iterator[str]:
         if a is None or b is None:
@@ -174,6 +181,32 @@ class RunDiff:
                 shown = len(above)
 
 
+def _with_moved(pairs: list[Pair]) -> list[Pair]:
+    """Return pairs with those steps as one that were removed in one place and added in another with the same input.
+
+    Of several, one with the same result is taken first. A moved step stands where it is in the second run.
+    """
+    removed: dict[int, list[int]] = {}
+    for place, (one, other, _) in enumerate(pairs):
+        if one is not None and other is None:
+            removed.setdefault(one.keys[_GIVEN], []).append(place)
+    gone: set[int] = set()
+    moved: dict[int, Pair] = {}
+    for place, (one, other, _) in enumerate(pairs):
+        if one is None and other is not None and (places := removed.get(other.keys[_GIVEN])):
+            before = min(places, key=lambda each: _ends_unlike(pairs[each][0], other))
+            places.remove(before)
+            gone.add(before)
+            moved[place] = (pairs[before][0], other, "earlier" if place < before else "later")
+    if not moved:
+        return pairs
+    return [moved.get(place, pair) for place, pair in enumerate(pairs) if place not in gone]
+
+
+def _ends_unlike(a: Step | None, b: Step) -> bool:
+    return a is None or a.keys[_ENDED] != b.keys[_ENDED]
+
+
 def _cause(line: Line, nano: int) -> tuple[str, str | None]:
     """Return why a step costs more or less, and of another model its name."""
     a, b = line.a, line.b
@@ -236,6 +269,7 @@ def _line_facts(line: Line, texts: Texts) -> Facts:
         "depth": line.depth,
         "kind": line.step.kind,
         "name": line.step.label,
+        **({"moved": line.moved} if line.moved else {}),
         "a": _step_facts(line.a, texts, 0),
         "b": _step_facts(line.b, texts, 1),
     }

@@ -85,6 +85,7 @@ def aligned(a: Side, b: Side) -> Facts:
             "kind": line.step.kind,
             "name": _name(line),
             "marks": list(line.marks),
+            "moved": line.moved,
             "a": a.facts(line.a),
             "b": b.facts(line.b),
         }

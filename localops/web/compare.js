@@ -239,6 +239,7 @@ function pair(line, { a, b }, letter) {
   const differences = [
     !line.a && make("span", { class: "tag only-b" }, `only in ${letter}`),
     !line.b && make("span", { class: "tag only-a" }, "only in A"),
+    line.moved && make("span", { class: "tag differs" }, `moved ${line.moved}`),
     line.input_differs && make("span", { class: "tag differs" }, "input"),
     line.output_differs && make("span", { class: "tag differs" }, "output"),
     ...line.marks

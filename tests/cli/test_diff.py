@@ -267,6 +267,25 @@ def test_ids_of_tool_calls_do_not_count(command: Command, call: dict[str, Any]) 
     assert "3 steps: 1 with another result, 2 the same" in command("diff", run("tc_5", "r1"), run("tc_6", "r2"))[1]
 
 
+def test_a_step_that_moved_is_one_line(journal: Journal, command: Command, as_json: AsJson) -> None:
+    """With what it was given, where it went, and what it gave there."""
+
+    def run(*names: str) -> list[Plan]:
+        return [_gives(tool(name, market="west"), f"{name} {names}") for name in names]
+
+    sides = run("a", "b", "c"), run("b", "c", "a")
+    lines = _outputs(journal, command, *sides)
+    assert "↕ tool a  market=west  moved later; other result" in lines
+    assert "    - → a ('a', 'b', 'c')" in lines
+    ids = [id_text(record(journal, plans)) for plans in sides]
+    document = as_json("diff", *ids)
+    assert (document["counts"]["moved"], document["counts"]["removed"]) == (1, 0)
+    [moved] = [each for each in document["differences"] if "moved" in each["marks"]]
+    assert (moved["marks"], moved["moved"], moved["name"]) == (["moved", "result"], "later", "a")
+    assert "3 steps: 1 moved (1 with another result), 2 with another result" in command("diff", *ids)[1]
+    assert "| moved, other result | `tool a` | `market=west  moved later`" in command("diff", *ids, "--format", "md")[1]
+
+
 def _chat(city: str, calls: int, question: str = "Where to?", model: str = "gpt-4o-mini") -> list[Plan]:
     """Plan an agent that looks up a city, and some more; each call of the model repeats all before it."""
     prompt: list[dict[str, Any]] = [{"role": "user", "content": question}]

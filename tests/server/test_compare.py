@@ -41,7 +41,7 @@ def _run(steps: Sequence[str], answer: str) -> bytes:
         (["x", "y"], ["y"], ["x -", "y y"]),
         (["y"], ["x", "y", "z"], ["- x", "y y", "- z"]),
         (["x", "x"], ["x"], ["x x", "x -"]),
-        (["x", "y"], ["y", "x"], ["x -", "y y", "- x"]),
+        (["x", "y"], ["y", "x"], ["y y", "x x (moved later)"]),
         ([], ["x"], ["- x"]),
     ],
 )
@@ -53,7 +53,9 @@ def test_equal_calls_are_in_one_line(a: list[str], b: list[str], lines: list[str
         comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
     lines_of_tools = [line for line in comparison["lines"] if line["kind"] == "tool"]
     assert [
-        f"{line['name'] if line['a'] else '-'} {line['name'] if line['b'] else '-'}" for line in lines_of_tools
+        f"{line['name'] if line['a'] else '-'} {line['name'] if line['b'] else '-'}"
+        + (f" (moved {line['moved']})" if line["moved"] else "")
+        for line in lines_of_tools
     ] == lines
     assert {line["depth"] for line in lines_of_tools} <= {1}
     assert comparison["lines"][0]["kind"] == "operation"
