@@ -302,8 +302,8 @@ def init(
     """Set up recording, and start and return a session, or return None with `auto_start_session=False`.
 
     A second call returns the open session, and warns if its options differ; if none is open, it starts one. Nothing
-    is sent anywhere, and no key is needed. Options that are left out come from the environment (`LOCALOPS_PROJECT`,
-    …) or from the home's config.toml; see `localops help configuration`.
+    is sent anywhere, and no key is needed. Options that are left out are those of an earlier call, else they come from
+    the environment (`LOCALOPS_PROJECT`, …) or from the home's config.toml; see `localops help configuration`.
 
     api_key: chooses the project, as at AgentOps: same key, same project.
     project: the project's name.
