@@ -255,6 +255,10 @@ class _Run(Stay):
             self.session.returns = result
         self.session.finish()
 
+    def closed(self, yielded: int) -> None:  # noqa: ARG002
+        """End it as Indeterminate: its caller may have had enough, or be gone."""
+        self.session.finish(GeneratorExit())
+
     def failed(self, error: BaseException, yielded: int | None = None) -> None:  # noqa: ARG002
         """End it as Failure, with the exception."""
         self.session.finish(error)

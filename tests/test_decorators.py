@@ -647,6 +647,30 @@ def test_session_functions_of_every_kind() -> None:
     }
 
 
+@pytest.mark.parametrize("how", ["decorator", "with"])
+def test_a_session_in_a_generator_that_is_closed(how: str) -> None:
+    """Its caller may have had enough, or be gone, as the client of a stream: nothing says that it succeeded."""
+    localops.init(auto_start_session=False)
+    sessions: list[Session] = []
+
+    def stream() -> Iterator[int]:
+        sessions.append(here())
+        yield 1
+        yield 2
+
+    def stream_in_block() -> Iterator[int]:
+        with localops.start_session():
+            yield from stream()
+
+    made: Any = session_decorator(stream)() if how == "decorator" else stream_in_block()
+    next(made)
+    made.close()
+    assert (sessions[0].end_state, sessions[0].end_state_reason) == (
+        "Indeterminate",
+        "its generator was closed before its end",
+    )
+
+
 def test_a_class_of_sessions() -> None:
     """Each instance is a session from its construction until it is freed."""
     localops.init(auto_start_session=False)

@@ -105,7 +105,11 @@ class Stay:
                 pass
 
     def ended(self, result: object, yielded: int | None = None) -> None:
-        """Note that the call returned, or that its generator was exhausted or closed after `yielded` items."""
+        """Note that the call returned, or that its generator was exhausted after `yielded` items."""
+
+    def closed(self, yielded: int) -> None:
+        """Note that its generator was closed after `yielded` items, before its end."""
+        self.ended(None, yielded)
 
     def failed(self, error: BaseException, yielded: int | None = None) -> None:
         """Note that the call raised, or that `ended` did: the end may be written already."""
@@ -146,10 +150,13 @@ def parameters(function: Callable[..., Any]) -> Mapping[str, inspect.Parameter]:
     return attempt(lambda: signature(function).parameters, nothing)
 
 
-def _end(stay: Stay, result: object, yielded: int) -> None:
-    """Call `ended` of a stay whose generator has ended; if that is interrupted, call `failed`."""
+def _end(stay: Stay, result: object, yielded: int, *, closed: bool = False) -> None:
+    """Call `ended` or `closed` of a stay whose generator has ended; if that is interrupted, call `failed`."""
     try:
-        stay.ended(result, yielded)
+        if closed:
+            stay.closed(yielded)
+        else:
+            stay.ended(result, yielded)
     except BaseException as error:
         try:
             stay.leave()
@@ -230,7 +237,7 @@ def _around_generator(function: Callable[..., Any], begin: Begin) -> Callable[..
                 _end(stay, stop.value, yielded)
                 return stop.value
             except GeneratorExit:
-                _end(stay, None, yielded)
+                _end(stay, None, yielded, closed=True)
                 raise
             except BaseException as error:
                 try:
@@ -266,7 +273,7 @@ def _around_async_generator(function: Callable[..., Any], begin: Begin) -> Calla
                 _end(stay, None, yielded)
                 return
             except GeneratorExit:
-                _end(stay, None, yielded)
+                _end(stay, None, yielded, closed=True)
                 raise
             except BaseException as error:
                 try:

@@ -614,6 +614,7 @@ class Session(SessionFacts):
     def finish(self, error: BaseException | None = None) -> None:
         """End it like the code that ran in it: as Success, or as Failure with an exception.
 
+        Of a generator that was closed before its end it is not known: its caller may have had enough, or be gone.
         A process that only joined it leaves; the session goes on.
         """
         if not self.is_running:
@@ -622,7 +623,9 @@ class Session(SessionFacts):
             self.uncaught(error)
         if not self.owned():
             self.leave()
-        elif error is None or is_a(error, GeneratorExit) or (is_a(error, SystemExit) and not _has_status(error)):
+        elif is_a(error, GeneratorExit):
+            self.end_unasked("Indeterminate", "its generator was closed before its end")
+        elif error is None or (is_a(error, SystemExit) and not _has_status(error)):
             self.end_unasked("Success")
         else:
             self.end_unasked("Failure", failure_reason(error))
