@@ -116,6 +116,15 @@ def read(folder: str, since_ns: int | None = None) -> Iterator[dict[str, Any]]:
                     yield record
 
 
+def carry(old: str, new: str) -> int:
+    """Append to the log of one folder what that of another has after its end; return how many lines that were."""
+    last_ns = max((events.to_ns(line["at"]) or 0 for line in read(new)), default=0)
+    lines = [encode.dumps(line) + b"\n" for line in read(old, last_ns + 1)]
+    if lines:
+        append_log.append(os.path.join(new, NAME), b"".join(lines), synced=True)
+    return len(lines)
+
+
 def _old(folder: str) -> list[tuple[int, str]]:
     """Return the full files with their numbers, the oldest first."""
     matches = ((_OLD.fullmatch(name), name) for name in os.listdir(folder))

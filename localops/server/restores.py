@@ -14,14 +14,14 @@ from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from itertools import chain, count
 
-from localops import config, host
+from localops import config, host, output
 from localops.errors import ConfigError, LocalopsError
 from localops.journal import blobs
 from localops.journal.reader import Reader, SQLiteError, reason
 from localops.journal.sql import SCHEMA
 from localops.otlp import waiting
 from localops.reading import session_state
-from localops.server import backups, deletions, presence, proof
+from localops.server import audit, backups, deletions, presence, proof
 from localops.server.backups import Damaged, Manifest
 from localops.server.home_store import HomeStore
 from localops.server.keys import Keys
@@ -107,6 +107,7 @@ def _restored(place: str, source: str, folder: str, *, replace: bool, old: str |
                 done.notes += [f"{bad} is newer, but was found damaged" for bad in backups.passed_over(place, source)]
                 _fill(source, new.folder, manifest, done)
                 _take_keys(source, new.folder, old, done)
+                _take_audit(new.folder, old, done)
                 _delete_again(new.folder, old, done)
                 host.keep_owners(new.folder)
                 for inner, _, _ in os.walk(new.folder):
@@ -306,6 +307,20 @@ def _take_keys(source: str, target: str, old: str | None, done: Restored) -> Non
         except (LocalopsError, OSError) as error:
             done.notes.append(f"the keys in {old} cannot be read, those of the backup were taken: {error}")
     backups.copy(chosen, os.path.join(target, session_state.HUB))
+
+
+def _take_audit(folder: str, old: str | None, done: Restored) -> None:
+    """Take what the audit log of the replaced folder has since the backup, if that is of this hub."""
+    if old is None or not done.newer_keys:
+        return
+    try:
+        many = audit.carry(old, folder)
+    except OSError as error:
+        done.notes.append(f"the audit log in {old} cannot be read: its lines since the backup are there only ({error})")
+        return
+    if many:
+        these = output.counted(many, "line")
+        done.notes.append(f"{these} of the audit log since the backup, in the replaced folder, are taken over")
 
 
 def _delete_again(folder: str, old: str | None, done: Restored) -> None:

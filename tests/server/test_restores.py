@@ -16,7 +16,8 @@ from pathlib import Path
 import pytest
 
 from localops.reading.home import Home
-from localops.server import backups, restores
+from localops.server import audit, backups, restores
+from localops.server.audit import Audit
 from localops.server.keys import Keys
 from tests import warm
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows
@@ -95,6 +96,20 @@ def test_a_folder_that_is_not_empty_is_kept(saved: RealHub, tmp_path: Path) -> N
     (tmp_path / "empty").mkdir()
     _hub("restore", "--from", tmp_path / "backups", "--data", tmp_path / "empty")
     assert _names(tmp_path / "empty") == _names(saved.data) == ["a run"] * 2
+
+
+def test_the_audit_log_goes_on_after_a_restore(saved: RealHub, tmp_path: Path) -> None:
+    """What was noted since the backup is there, once and in order; a folder of another hub gives nothing."""
+    note = Audit(str(saved.data)).note
+    note("session.delete", session="later")
+    _hub("restore", "--from", tmp_path / "backups", "--data", saved.data, "--replace")
+    _hub("restore", "--from", tmp_path / "backups", "--data", saved.data, "--replace")
+    actions = [line["action"] for line in audit.read(str(saved.data))]
+    assert actions == ["hub.backup", "session.delete", "hub.restore", "hub.restore"]
+    Keys(str(tmp_path / "other")).create("default")
+    Audit(str(tmp_path / "other")).note("session.delete", session="elsewhere")
+    _hub("restore", "--from", tmp_path / "backups", "--data", tmp_path / "other", "--replace")
+    assert "elsewhere" not in (tmp_path / "other" / audit.NAME).read_text()
 
 
 def test_a_hub_that_runs_is_not_replaced(saved: RealHub, tmp_path: Path) -> None:
