@@ -39,8 +39,8 @@ if TYPE_CHECKING:
 _LOGIN = 5.0
 # Why a key is refused that lacks a scope.
 _LACKS = {
-    SEND: "this API key is only for reading: sending needs one with the scope send",
-    READ: "this API key is only for sending: reading needs one with the scope read",
+    SEND: "this API key may not send: that needs one with the scope send",
+    READ: "this API key may not read: that needs one with the scope read",
     SCORE: "this API key may not judge sessions or save views: that needs one with the scope score",
     ADMIN: "this address is for the operator of the hub: it needs an API key with the scope admin",
 }
@@ -50,11 +50,18 @@ _LACKS = {
 _AUDITED = {
     "export": "session.export",
     "download": "session.export",
+    "download_all": "session.export",
     **dict.fromkeys(("session", "events", "event", "previews", "timeline", "stats", "compare"), "session.read"),
-    **dict.fromkeys(("trace", "trace_metrics"), "session.read"),
+    **dict.fromkeys(("loops", "why", "steps", "snippets", "trace", "trace_metrics"), "session.read"),
+    "calls": "call.read",
     "attachment": "file.read",
     "judge": "session.score",
 }
+# Those that need not be about one session.
+_OF_MANY = ("session.export", "call.read")
+# The parameters of a request that a line has, and the most characters of one: a hundred ids.
+_NAMED = ("session", "sessions", "trace", "digest", "format", "a", "b")
+_LONGEST = 3_300
 
 
 class Auth:
@@ -247,10 +254,13 @@ class Auth:
         if action is None:
             return
         named = {**call.request.query_params, **call.request.path_params}
-        facts = {name: named.get(name) for name in ("session", "trace", "digest", "format", "a", "b") if name in named}
+        facts = {name: named[name][:_LONGEST] for name in _NAMED if name in named}
+        # Not their values: a search may be for anything.
+        if action in _OF_MANY and (chosen := sorted(set(named).difference(_NAMED))):
+            facts["filters"] = ",".join(chosen)[:_LONGEST]
         always = action in ("session.export", "session.score")
         note = self._service.note if always else self._service.note_read
-        if facts:
+        if facts or action in _OF_MANY:
             note(action, peer(call.request), call.by, project=call.project, **facts)
 
     def _admit_token(self, request: Request, endpoint: Endpoint, text: str) -> Call:

@@ -125,9 +125,31 @@ def test_reads_are_noted_on_request(tmp_path: Path) -> None:
             for path in ("", "/events", "/timeline"):
                 assert running.ask("GET", f"/api/1/sessions/{session}{path}")[0] == 200
         assert running.ask("GET", "/api/1/sessions")[0] == 200
+        for path in ("loops", "why", "steps"):
+            assert running.ask("GET", f"/api/1/sessions/{session}/{path}")[0] == 200
+        for _ in range(2):
+            assert running.ask("GET", "/api/1/calls?kind=llm&text=private")[0] == 200
         running.stop()
-        assert _actions(running) == ["session.read"]
-        assert [line["session"] for line in audit.read(str(running.data))] == [session]
+        assert _actions(running) == ["session.read", "call.read"]
+        read, calls = audit.read(str(running.data))
+        assert (read["session"], calls["filters"]) == (session, "kind,text")
+
+
+def test_an_export_of_many_is_noted(tmp_path: Path) -> None:
+    """With the names of the filters, and without what was searched for; also one of everything."""
+    with hub(tmp_path) as running:
+        _stored(running)
+        for query in ("?format=csv&text=private&since=7d", ""):
+            asked = urllib.request.Request(
+                f"{running.url}/api/1/export{query}", headers={"X-Agentops-Api-Key": running.key}
+            )
+            with urllib.request.urlopen(asked, timeout=60) as answer:
+                assert answer.read()
+        running.stop()
+        chosen, everything = audit.read(str(running.data))
+        assert (chosen["action"], chosen["format"], chosen["filters"]) == ("session.export", "csv", "since,text")
+        assert (everything["action"], "filters" in everything) == ("session.export", False)
+        assert "private" not in (running.data / audit.NAME).read_text()
 
 
 def test_the_log_is_split_by_size_and_bounded(tmp_path: Path) -> None:

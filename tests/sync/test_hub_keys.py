@@ -42,7 +42,7 @@ def test_a_key_that_only_reads_sends_nothing(real: RealHub, tmp_path: Path) -> N
     sender.write(3)
     outcome = sender.sync()
     assert (outcome.code, outcome.parked, outcome.left >= 3) == (exit_codes.ACT, 0, True)
-    assert "only for reading" in outcome.message
+    assert "may not send" in outcome.message
 
 
 def test_a_key_that_ends_soon_is_reported(real: RealHub, tmp_path: Path) -> None:
