@@ -69,7 +69,8 @@ def sight(journal: str) -> tuple[int, tuple[object, ...]]:
 def _check_writable(journal: str) -> None:
     """Raise OSError if the rights of a journal or its folder, or a file system that is mounted so, forbid to write."""
     for path in (journal, os.path.dirname(journal)):
-        if not os.access(path, os.W_OK):
+        # Where it is a cache, as over ClickHouse, it may have to be made again.
+        if not os.access(path, os.W_OK) and os.path.lexists(path):
             raise PermissionError(errno.EACCES, "not writable", path)
 
 
