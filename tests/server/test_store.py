@@ -9,6 +9,7 @@ import threading
 import uuid
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from localops.reading import analytics
 from localops.reading.home import Filters
 from localops.server.home_store import HomeStore
 from localops.server.request import Garbled, Misplaced, TooMany, Unavailable
+from localops.transfer import scrubbed
 from localops.transfer.bundle import Previous
 from localops.upkeep import prune
 from tests.server.hubs import RealHub, batch_of, session_rows
@@ -54,6 +56,25 @@ def test_a_blob_comes_in_pieces(store: HomeStore, tmp_path: Path) -> None:
     assert path.read_bytes() == _DATA
     assert path.stat().st_mode & 0o777 == 0o600
     assert store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA) == len(_DATA)
+
+
+def test_what_upkeep_has_to_sweep_is_seen(store: HomeStore, tmp_path: Path) -> None:
+    """An upload that was given up a week ago, and traces of scrubbed rows; nothing once they are gone."""
+    _take(store)
+    assert not store.is_untidy("p")
+    with closing(Journal(str(tmp_path / "data" / "p"))) as journal:
+        journal.transact(scrubbed.begin)
+        assert store.is_untidy("p")
+        journal.transact(lambda execute: execute("delete from meta where key = ?", (scrubbed.UNFINISHED,)))
+    assert not store.is_untidy("p")
+    store.add_to_blob("p", _DIGEST, 0, len(_DATA), _DATA[:4_000])
+    assert not store.is_untidy("p")
+    [upload] = (tmp_path / "data" / "p" / "uploads").iterdir()
+    os.utime(upload, (1e9, 1e9))
+    assert store.is_untidy("p")
+    store.sweep("p")
+    assert not store.is_untidy("p")
+    assert not upload.exists()
 
 
 @pytest.mark.parametrize(("at", "total"), [(1, 10_000), (5_000, 10_000), (0, 10)])
