@@ -11,7 +11,7 @@ export function content(event) {
     if (inside === undefined || inside === null || inside === "") return;
     // Messages say who speaks.
     const element = isConversation(inside)
-      ? conversation(inside, clipped)
+      ? conversation(inside, clipped, { isLate: true })
       : make("div", { class: `message ${label}` }, make("div", { class: "role" }, label), clipped(shown(inside)));
     sides[side].push(element);
   };

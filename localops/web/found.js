@@ -3,14 +3,16 @@
 import { make } from "./base.js";
 import { many } from "./formats.js";
 import { places, terms } from "./marks.js";
+import { lateIn } from "./values.js";
 
 /**
  * Open what hides the words of a search in an element, unless they are in sight elsewhere in it.  Return whether all
  * words are there: those of an event can be in a part of it that is not shown.
  */
 export function reveal(root, query) {
-  const nodes = texts(root),
-    wanted = terms(query);
+  const wanted = terms(query);
+  fill(root, wanted);
+  const nodes = texts(root);
   const hidden = wanted.filter((term) => {
     const hits = matches(nodes, term);
     return hits.length > 0 && !hits.some((hit) => isInSight(hit, root));
@@ -18,6 +20,21 @@ export function reveal(root, query) {
   for (const term of hidden) open(matches(nodes, term)[0], root, hidden);
   return wanted.every((term) => matches(nodes, term).length > 0);
 }
+
+/** Draw the messages of folds that have words which are not in sight. */
+function fill(root, wanted) {
+  const nodes = texts(root);
+  const missing = wanted.filter((term) => !matches(nodes, term).some((hit) => isInSight(hit, root)));
+  if (!missing.length) return;
+  for (const fold of root.querySelectorAll(".earlier")) {
+    const undrawn = lateIn(fold);
+    if (undrawn && places(strings(undrawn.messages).join("\n"), missing).length) undrawn.fill();
+  }
+}
+
+/** Return all texts in a value. */
+const strings = (value) =>
+  typeof value === "string" ? [value] : value && typeof value === "object" ? Object.values(value).flatMap(strings) : [];
 
 function texts(root) {
   const walker = document.createTreeWalker(root, NodeFilter.SHOW_TEXT),

@@ -110,28 +110,34 @@ export function clipped(inside) {
 // Messages of a prompt that are shown as they are; of a longer one the last message, and the others in a fold.
 const FEW = 2;
 
+// The folds whose messages are not drawn yet → these messages, and what draws them.
+const late = new WeakMap();
+
+/** Return the messages of a fold that are not drawn yet, and a function that draws them; undefined for any other. */
+export const lateIn = (fold) => late.get(fold);
+
 /**
  * Return an element for a prompt: what is new in it comes first, and the messages before that are folded.  `wrap` puts
- * each message into an element of its own.
+ * each message into an element of its own.  If it `isLate`, the folded ones are drawn when they are opened: each prompt
+ * of a long conversation repeats all of it.
  */
-export function conversation(prompt, wrap = (element) => element) {
+export function conversation(prompt, wrap = (element) => element, { isLate = false } = {}) {
   if (!isConversation(prompt)) return wrap(shown(prompt));
   const messages = [prompt].flat(),
     draw = (one) => wrap(message(one));
   if (messages.length <= FEW) return make("div", {}, messages.map(draw));
   const earlier = messages.slice(0, -1),
     roles = [...new Set(earlier.map((one) => one.role ?? one.type))].join(", ");
-  return make(
-    "div",
-    {},
-    draw(messages.at(-1)),
-    make(
-      "details",
-      { class: "earlier" },
-      make("summary", { class: "faint" }, `${count(earlier.length)} earlier messages: ${roles}`),
-      earlier.map(draw),
-    ),
+  const fold = make(
+    "details",
+    { class: "earlier" },
+    make("summary", { class: "faint" }, `${count(earlier.length)} earlier messages: ${roles}`),
   );
+  const fill = () => late.delete(fold) && fold.append(...earlier.map(draw));
+  late.set(fold, { messages: earlier, fill });
+  if (isLate) fold.addEventListener("toggle", fill, { once: true });
+  else fill();
+  return make("div", {}, draw(messages.at(-1)), fold);
 }
 
 const isKept = (value) => typeof value === "object" && typeof value.$blob === "string";

@@ -247,8 +247,10 @@ def test_what_a_filter_finds_in_a_turn_is_in_sight(birds: Visit) -> None:
     """In a fold of earlier messages, below the end of a long one, or the page says that the turn does not show it."""
     page = birds.session("birds", "chat")
     field = page.get_by_label("Filter events")
-    field.fill("nuthatch")
     earlier = page.locator(".turn .earlier")
+    earlier.wait_for()
+    expect(earlier.locator(".message")).to_have_count(0)  # drawn when it is opened
+    field.fill("nuthatch")
     expect(earlier.locator("summary")).to_have_text(
         "3 earlier messages: system, user, assistant; 1 message with the words of the filter"
     )
@@ -261,5 +263,7 @@ def test_what_a_filter_finds_in_a_turn_is_in_sight(birds: Visit) -> None:
     expect(page.locator(".turn")).to_have_count(1)
     expect(page.locator(".clip.whole")).to_have_count(1)
     expect(page.locator(".turn .earlier[open]")).to_have_count(0)
+    page.locator(".turn .earlier summary").click()
+    expect(earlier.get_by_text("You count birds.")).to_be_visible()
     field.fill("goldcrest")
     expect(page.locator(".turn .elsewhere")).to_have_text("found in what is not shown here")
