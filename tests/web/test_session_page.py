@@ -171,9 +171,9 @@ def test_repeats_are_marked(chromium: Browser, tmp_path: Path) -> None:
 
 
 def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> None:
-    """The head says what it is in and since when; the row of the tool shows how long it has taken."""
+    """The head says what it is in and since when; the row of the tool shows how long it has taken, until it ends."""
     with (
-        under_way(tmp_path / "home", "stuck"),
+        under_way(tmp_path / "home", "stuck") as program,
         serving(tmp_path / "home") as link,
         visiting(chromium, link) as visit,
     ):
@@ -186,6 +186,12 @@ def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> N
         expect(page.locator("#reason")).to_have_text(re.compile(r"^last event [23]m \d\ds ago, inside rollout status$"))
         expect(page.locator("#state")).to_have_class(re.compile("quiet"))
         expect(page.locator(".row .num [data-since]")).to_have_text(re.compile(r"^[23]m \d\ds$"))
+        page.get_by_role("tab", name="Chat").click()
+        head = page.locator(".turn > header")
+        expect(head).to_contain_text("running for")
+        program.communicate(timeout=20)
+        expect(page.locator("#state")).to_have_text("Success")
+        expect(head).not_to_contain_text("running for")
 
 
 def test_a_view_follows_a_run(chromium: Browser, tmp_path: Path) -> None:
