@@ -251,6 +251,22 @@ def test_a_failed_call_that_is_traced_twice_has_one_error(session: Session, trac
     assert (inside["failed"], inside["error"]["type"]) == (True, "connection_refused")
 
 
+def test_the_error_of_a_framework_is_that_of_its_client(session: Session, tracer: trace.Tracer) -> None:
+    """One call has failed, though the framework raises an exception of its own; that of the program is another one."""
+    with pytest.raises(RuntimeError), tracer.start_as_current_span("step"):
+        try:
+            with tracer.start_as_current_span("chat gpt-4o", attributes=ASKED):
+                try:
+                    with tracer.start_as_current_span("ChatCompletion", attributes=ASKED):
+                        raise ValueError("turned down")
+                except ValueError as error:
+                    raise LookupError("no answer") from error
+        except LookupError as error:
+            raise RuntimeError("no forecast") from error
+    errors = [event["name"] for event in session.events if event["kind"] == "error"]
+    assert errors == ["ValueError", "RuntimeError"]
+
+
 def test_being_cancelled_is_no_error(session: Session, tracer: trace.Tracer) -> None:
     """A cancelled span did not succeed, but nothing is counted as an error."""
 
