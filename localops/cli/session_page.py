@@ -223,11 +223,15 @@ def _print_lines(lines: Any, more: int) -> None:
 def _tree_lines(page: list[Event], *, running: bool) -> Iterator[str]:
     """Return a line for each event below its parent, with its agent where that changes."""
     names = {event["id"]: event["name"] for event in page if event["kind"] == "agent"}
+    above = {event["id"]: event["parent"] for event in page if event["kind"] == "agent"}
     shown = [event for event in page if event["kind"] != "agent"]
     ids = {event["id"] for event in shown}
     children: dict[str | None, list[Event]] = {}
     for event in shown:
-        children.setdefault(event["parent"] if event["parent"] in ids else None, []).append(event)
+        parent, steps = event["parent"], 0
+        while parent in above and steps <= len(above):  # rows that were imported may go in circles
+            parent, steps = above[parent], steps + 1
+        children.setdefault(parent if parent in ids else None, []).append(event)
     stack = [(event, "", index == 0, None) for index, event in enumerate(reversed(children.get(None, [])))]
     while stack:
         event, indent, last, agent = stack.pop()
@@ -376,7 +380,7 @@ def _depths(page: list[Event]) -> dict[str, int]:
     # Events are sorted by their start, so a parent comes before its children.
     depths: dict[str, int] = {}
     for event in page:
-        depths[event["id"]] = depths.get(event["parent"] or "", -1) + 1
+        depths[event["id"]] = depths.get(event["parent"] or "", -1) + (event["kind"] != "agent")
     return depths
 
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 # Kinds of rows that are not events of a timeline.
 _HIDDEN = frozenset((*rows.BOOKS, "agent"))
 _COLUMNS = "seq id phase kind name parent agent at start end model given made cost failed other unbilled".split()
-_SEQ, _ID, _PHASE, _KIND, _NAME, _PARENT, _COST, _FAILED, _OTHER, _UNBILLED = map(
-    _COLUMNS.index, "seq id phase kind name parent cost failed other unbilled".split()
+_SEQ, _ID, _PHASE, _KIND, _NAME, _PARENT, _AGENT, _COST, _FAILED, _OTHER, _UNBILLED = map(
+    _COLUMNS.index, "seq id phase kind name parent agent cost failed other unbilled".split()
 )
 
 
@@ -40,6 +40,7 @@ def page(reader: Reader, session: Snapshot, *, after: int, limit: int) -> Facts:
     page_rows = ask(reader, "timeline", session=session.id, after=after, many=limit)
     fresh = _Fresh(reader, session.id)
     events = _events(reader, [row for row in page_rows if row[_KIND] not in _HIDDEN], after, fresh)
+    events = _out_of_agents(reader, fresh, events, {row[_ID]: row[_PARENT] for row in page_rows if _is_agent(row)})
     later = [(row[_PARENT], row[_COST]) for row in page_rows if row[_KIND] == "price" and row[_PARENT]]
     failed = [row[_PARENT] for row in page_rows if row[_KIND] == "error" and row[_FAILED] and row[_PARENT]]
     unbilled = [
@@ -79,6 +80,31 @@ def _events(reader: Reader, page_rows: list[Row], after: int, fresh: _Fresh) -> 
         elif other <= after:
             events.append((other, row))
     return events
+
+
+def _is_agent(row: Row) -> bool:
+    return bool(row[_KIND] == "agent")
+
+
+def _out_of_agents(
+    reader: Reader, fresh: _Fresh, events: list[tuple[int, Row]], above: dict[bytes, bytes | None]
+) -> list[tuple[int, Row]]:
+    """Return the events with the nearest parent that has a line; `above` has the parents of agents on this page."""
+    wanted = {row[_PARENT] for _, row in events if row[_PARENT] and row[_PARENT] == row[_AGENT]} - above.keys()
+    while wanted:  # agents that began on an earlier page
+        began = _Beginnings(reader, fresh, wanted)
+        known = [row for id in wanted if (row := row_at(reader, began.of(id))) is not None and row.kind == "agent"]
+        above.update((row.id, row.parent) for row in known)
+        wanted = {row.parent for row in known if row.parent and row.parent == row.agent} - above.keys()
+    if not above:
+        return events
+    moved = []
+    for seq, row in events:
+        parent, steps = row[_PARENT], 0
+        while parent in above and steps <= len(above):  # rows that were imported may go in circles
+            parent, steps = above[parent], steps + 1
+        moved.append((seq, (*row[:_PARENT], parent, *row[_PARENT + 1 :])))
+    return moved
 
 
 def _columns(reader: Reader, events: list[tuple[int, Row]], began: _Beginnings, t0: int) -> Facts:

@@ -360,3 +360,15 @@ def test_a_session_without_events_says_so(command: Command, view: str) -> None:
     """A head alone would look as if something were missing."""
     localops.start_session(name="empty")
     assert command("show", view)[1].splitlines()[-1] == "no events"
+
+
+def test_what_an_agent_does_stays_in_what_the_agent_is_in(command: Command) -> None:
+    """An agent has no line of its own: its work is below the step that it works in."""
+    session = _begun()
+    with session.operation("crew", kind="workflow"), session.operation("planner", kind="agent"):
+        with session.operation("writer", kind="agent"):
+            localops.record(ActionEvent(action_type="write"))
+        localops.record(ActionEvent(action_type="plan"))
+    _, out, _ = command("show", "--tree")
+    lines = [line.rpartition("  ")[0].strip() for line in out.splitlines()[2:]]
+    assert lines == ["└─ workflow crew", "├─ action write  @writer", "└─ action plan  @planner"]
