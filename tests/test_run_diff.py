@@ -146,6 +146,19 @@ def test_other_arguments_in_another_place_have_not_moved(journal: Journal) -> No
     assert _differences(diff) == [("removed", "find"), ("moved", "find")]
 
 
+@pytest.mark.parametrize("at", [0, 1])
+def test_of_two_that_may_belong_to_a_step_the_one_more_alike_does(journal: Journal, at: int) -> None:
+    """By its arguments; of a model by its prompt and its answer."""
+    again = [tool("classify", lines=13, rules="v4"), tool("classify", lines=84, rules="v4")]
+    diff = _diff(journal, [tool("classify", lines=84, rules="v5")], again if at else again[::-1])
+    assert [each[0] for each in _differences(diff)] == (["added", "changed"] if at else ["changed", "added"])
+    calls = [llm("sort October", "so"), llm("sort October and then sum it", "so"), llm("who?", "so")]
+    calls[2].gives = calls[0].gives = "post 84 entries"
+    first, *others = calls
+    diff = _diff(journal, [first], others if at else others[::-1])
+    assert [each[0] for each in _differences(diff)] == (["added", "changed"] if at else ["changed", "added"])
+
+
 # Runs that were changed in a known way
 
 

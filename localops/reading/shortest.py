@@ -1,7 +1,8 @@
 """Pair the steps of two runs so that the list of their differences is the shortest one, where they differ little.
 
 A step without a partner costs what it is, with all steps inside: each of them is a difference.  A pair of one kind and
-name costs one for other arguments, one for another end or result, and what the shortest list inside of both has.  The
+name costs one for other arguments, one for another end or result, and what the shortest list inside of both has; of
+pairs that cost as much, those that were given the same or nearly the same.  The
 cheapest beginnings are followed first (A*), equal steps at once, so that the work grows with the square of the
 differences and not with the product of the lengths.
 """
@@ -23,9 +24,12 @@ if TYPE_CHECKING:
 MOST = 20_000
 # Levels of steps inside of steps, of two that may or may not belong together.
 _DEEPEST = 50
-# A difference. Of lists of one length, that with more equal pairs is taken, and then that with more pairs.
-_ONE = 1 << 32
-_ALONE, _UNEQUAL = 2, 3
+# A difference. Of lists of one length, that with more equal pairs is taken, then that with more pairs, and then that
+# whose pairs were given what is more alike.
+_ONE = 1 << 48
+_ALONE, _UNEQUAL = 2 << 24, 3 << 24
+# Of a pair that was given nothing alike; of all of a run together less than one of the above.
+_UNLIKE = 1 << 8
 
 
 class _TooFar(Exception):
@@ -115,13 +119,23 @@ class Shortest:
                 raise _TooFar
             self._spend()
             own = (a.given != b.given) + (a.failed != b.failed or a.result != b.result)
-            cost = self._costs[both] = own * _ONE + _UNEQUAL + self._search(a.inside, b.inside, depth)[0]
+            cost = own * _ONE + _UNEQUAL + _unlikeness(a, b) + self._search(a.inside, b.inside, depth)[0]
+            self._costs[both] = cost
         return cost
 
     def _spend(self) -> None:
         self._left -= 1
         if self._left < 0:
             raise _TooFar
+
+
+def _unlikeness(a: Step, b: Step) -> int:
+    """Return how much of what two steps were given is not in both, in parts of _UNLIKE."""
+    if a.given == b.given:
+        return 0
+    one, other = a.words, b.words
+    every = len(one | other)
+    return _UNLIKE - _UNLIKE * len(one & other) // every if every else _UNLIKE
 
 
 def _may_pair(a: Step, b: Step) -> bool:

@@ -43,7 +43,11 @@ _REPEATING = frozenset(
 # Types of what a model answers with to call a tool, and levels of an answer in which they are looked for.
 _CALL_TYPES = frozenset(("function", "tool_use", "tool_call", "function_call", "server_tool_use", "mcp_tool_use"))
 _CALL_DEPTH = 6
+_HAS_ID = '"id":'
 _TOOL_RESULTS = ("functionResponse", "function_response")
+# Characters of arguments, and messages of a prompt, by which two steps are compared that were given something else.
+_SAMPLE, _SAMPLE_MESSAGES = 500, 20
+_WORD = re.compile(r"\w+")
 _ESCAPES = (("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"))
 
 # What programs and services make up in each run: UUIDs, ids of services such as `call_…` and `toolu_…`, ids of
@@ -83,10 +87,12 @@ class Step:
         "inside",
         "keys",
         "kind",
+        "messages",
         "model",
         "name",
         "own",
         "result",
+        "sample",
         "size",
         "start_ns",
         "tokens_in",
@@ -113,7 +119,16 @@ class Step:
         self.given = self.asked = self.result = 0
         # Of an LLM call those of the parts of its prompt that do not repeat what earlier calls gave.
         self.own: tuple[int, ...] = ()
+        # What tells how much two are alike: the beginning of the arguments; of an LLM call the digests of its last
+        # messages, and the beginning of its answer.
+        self.sample = ""
+        self.messages: tuple[int, ...] = ()
         self.keys: Keys = ()
+
+    @property
+    def words(self) -> frozenset[str | int]:
+        """The words and numbers in its arguments; of an LLM call its last messages, and the words of its answer."""
+        return frozenset((*_WORD.findall(self.sample), *self.messages))
 
     @property
     def label(self) -> str:
@@ -198,15 +213,21 @@ class Steps:
                     own.append(compared)
         step.given = step.asked = digest(str(given))
         if step.kind == "llm":
+            step.messages = tuple(given[-_SAMPLE_MESSAGES:])
             if event["model"]:
                 # The last two are the name and the value of the model.
                 del given[-2:], own[-1:]
             step.asked = digest(str(given))
             step.own = tuple(own) if len(own) <= _MOST_OWN else (digest(str(own)),)
+        elif params := event.get("params"):
+            step.sample = _json(params)[:_SAMPLE]
         if result := result_text(event):
             exact.append(digest(result))
             is_long = len(result) > _LONG_RESULT
-            step.result = exact[-1] if is_long else digest(self.compared(result_text(event, is_compared=True)))
+            step.sample = step.sample or result[:_SAMPLE]
+            if _HAS_ID in result:
+                result = result_text(event, is_compared=True)
+            step.result = exact[-1] if is_long else digest(self.compared(result))
         step.exact = hash(tuple(exact))
 
     def _known(self, key: str, item: Any) -> tuple[int, int, bool]:
@@ -217,7 +238,8 @@ class Steps:
         known = self._without_ids.get((whole, key))
         if known is None:
             is_argument = key == "params"
-            text = text if is_argument else _json(_without_call_ids(item))
+            if not is_argument and _HAS_ID in text:
+                text = _json(_without_call_ids(item))
             compared = digest(self.compared(text, is_argument=is_argument))
             known = self._without_ids[whole, key] = (whole, compared, key == "prompt" and _repeats(item))
         return known
