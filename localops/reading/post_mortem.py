@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from collections import Counter, namedtuple
 from functools import cached_property
+from itertools import islice
 
 from localops.clock import iso
 from localops.encoding import encode
@@ -94,6 +95,8 @@ _NAMED = 1_000
 _COMPARED = 300
 # Rows after an error among which calls of the same kind are counted.
 _AFTER = 20_000
+# Tool calls before the one that failed, whose arguments are looked at as well.
+_BEFORE = 3
 # Operations around an error.
 _LEVELS = 16
 _FAR = 1 << 62
@@ -613,26 +616,52 @@ class _PostMortem:
         return int(self._ask("count_with", text=encode.dumps(value).decode(), **bounds)[0][0])
 
     def _origins(self, chain: list[list[Half]], message: object) -> list[Facts]:
-        """Return which arguments of a failed call the run had from the result of another call."""
+        """Return which arguments of a failed call the run had from the result of another call.
+
+        If a call shortly before it was given a name that a result had in a text, that is among them: what the run read
+        there may have led to this.
+        """
+        text = message if isinstance(message, str) else None
         for halves in chain:
             _, given = self._given(halves[-1].id)
-            if given is None:
-                continue
-            text = message if isinstance(message, str) else None
-            return [
-                {
-                    "argument": _short(one.argument) or None,
-                    "value": _short(str(one.value)),
-                    "kind": _short(one.kind),
-                    "name": _short(one.name),
-                    "input": self._input_of(one.id, one.kind),
-                    "id": facts.full_id(one.id),
-                    # Its first row: the number under which the pages know a call.
-                    "seq": self._halves(one.id)[0].seq,
-                }
-                for one in origins.of(self._reader, self._seen.id, given, before=halves[0].seq, message=text)
-            ]
+            if given is not None:
+                return [*self._origins_of(halves, given, message=text), *islice(self._led_to(halves), 1)]
         return []
+
+    def _led_to(self, halves: list[Half]) -> Iterator[Facts]:
+        """Yield the names that the tool calls of the same agent shortly before a tool call were given from a text."""
+        own = halves[0]
+        if own.kind != "tool":
+            return
+        before = (Half(*row) for row in self._ask("last_rows", upto=own.seq - 1, many=_LAST))
+        calls = (one for one in before if one.kind == "tool" and one.phase == rows.DONE and one.agent == own.agent)
+        for call in islice(calls, _BEFORE):
+            _, given = self._given(call.id)
+            named = self._operation(call.kind, call.name, call.model, call.id, call.agent)
+            for one in self._origins_of(self._halves(call.id), given, names_only=True):
+                yield {**one, "of": named}
+
+    def _origins_of(
+        self, halves: list[Half], given: object, *, message: str | None = None, names_only: bool = False
+    ) -> list[Facts]:
+        before = halves[0].seq
+        return [
+            {
+                "argument": _short(one.argument) or None,
+                "value": _short(str(one.value)),
+                "is_part": one.is_part,
+                "of": None,
+                "kind": _short(one.kind),
+                "name": _short(one.name),
+                "input": self._input_of(one.id, one.kind),
+                "id": facts.full_id(one.id),
+                # Its first row: the number under which the pages know a call.
+                "seq": self._halves(one.id)[0].seq,
+            }
+            for one in origins.of(
+                self._reader, self._seen.id, given, before=before, message=message, names_only=names_only
+            )
+        ]
 
     def _again(self, one: Trouble, failed: Half) -> Facts:
         """Return what came of later calls of the same tool, model or operation."""

@@ -481,16 +481,17 @@ def _where(error: Facts) -> Iterator[Sentence]:
 
 def _origin(one: Facts, session: str) -> Sentence:
     """Say which call returned an argument; the page makes a link of the command (`web/why.js`)."""
-    argument: Sentence = ["The argument ", Recorded(one["argument"])] if one["argument"] else ["Its argument"]
-    returned = [
-        " (",
-        Recorded(one["value"]),
-        ") was returned by ",
-        Word(one["kind"]),
-        " ",
-        Recorded(one["name"] or "(nameless)"),
-    ]
-    return [*argument, *returned, *_with(one["input"]), f" (`localops show {session} --event {one['id'][:23]}`)."]
+    call: Sentence = [Word(one["kind"]), " ", Recorded(one["name"] or "(nameless)"), *_with(one["input"])]
+    where = f" (`localops show {session} --event {one['id'][:23]}`)."
+    value, argument = Recorded(one["value"]), Recorded(one["argument"]) if one["argument"] else None
+    if not one["is_part"]:
+        which: Sentence = ["Its argument"] if argument is None else ["The argument ", argument]
+        return [*which, " (", value, ") was returned by ", *call, where]
+    place: Sentence = [] if argument is None else [" in the argument ", argument]
+    if one["of"] is None:
+        return [value, *place, " first stood in what ", *call, " returned", where]
+    before: Sentence = ["Before it, ", *_named({**one["of"], "agent": None}), " was given ", value, *place]
+    return [*before, ", which first stood in what ", *call, " returned", where]
 
 
 def _again(again: Facts | None) -> Iterator[Sentence]:
