@@ -253,16 +253,23 @@ def test_a_failed_call_that_is_traced_twice_has_one_error(session: Session, trac
 
 def test_the_error_of_a_framework_is_that_of_its_client(session: Session, tracer: trace.Tracer) -> None:
     """One call has failed, though the framework raises an exception of its own; that of the program is another one."""
-    with pytest.raises(RuntimeError), tracer.start_as_current_span("step"):
+
+    def asked() -> None:
+        try:
+            with tracer.start_as_current_span("ChatCompletion", attributes=ASKED):
+                raise ValueError("turned down")
+        except ValueError as error:
+            raise LookupError("no answer") from error
+
+    def step() -> None:
         try:
             with tracer.start_as_current_span("chat gpt-4o", attributes=ASKED):
-                try:
-                    with tracer.start_as_current_span("ChatCompletion", attributes=ASKED):
-                        raise ValueError("turned down")
-                except ValueError as error:
-                    raise LookupError("no answer") from error
+                asked()
         except LookupError as error:
             raise RuntimeError("no forecast") from error
+
+    with pytest.raises(RuntimeError), tracer.start_as_current_span("step"):
+        step()
     errors = [event["name"] for event in session.events if event["kind"] == "error"]
     assert errors == ["ValueError", "RuntimeError"]
 

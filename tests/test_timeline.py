@@ -24,7 +24,7 @@ def test_agents_have_no_line_and_what_they_do_has_a_parent(limit: int, *, folded
         localops.record(ActionEvent(action_type="plan"))
     if folded:
         session._journal.fold()
-    parents = {}
+    parents: dict[str, tuple[int, int]] = {}
     with Reader(session._journal.path) as reader:
         snapshot = Snapshot(reader, "", session._id)
         after = 0

@@ -93,9 +93,10 @@ def _out_of_agents(
     wanted = {row[_PARENT] for _, row in events if row[_PARENT] and row[_PARENT] == row[_AGENT]} - above.keys()
     while wanted:  # agents that began on an earlier page
         began = _Beginnings(reader, fresh, wanted)
-        known = [row for id in wanted if (row := row_at(reader, began.of(id))) is not None and row.kind == "agent"]
-        above.update((row.id, row.parent) for row in known)
-        wanted = {row.parent for row in known if row.parent and row.parent == row.agent} - above.keys()
+        beginnings = [row_at(reader, began.of(id)) for id in wanted]
+        agents = [agent for agent in beginnings if agent is not None and agent.kind == "agent"]
+        above.update((agent.id, agent.parent) for agent in agents)
+        wanted = {agent.parent for agent in agents if agent.parent and agent.parent == agent.agent} - above.keys()
     if not above:
         return events
     moved = []
