@@ -10,6 +10,7 @@ import uuid
 
 from localops.encoding import encode
 from localops.journal import rows
+from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,7 +34,9 @@ left join events g on g.id = x.trigger_event_id
 where e.session_id = ?
 order by e.rowid
 """
+_SCORES = "select * from scores where session_id = ? order by rowid"
 _TAGS = "select tag from tags where session_id = ? order by rowid"
+_AT = rows.COLUMNS.index("at_ns")
 _ENDED = ("Success", "Failure", "Indeterminate")
 
 
@@ -52,6 +55,7 @@ def projects_and_rows(path: str) -> Iterator[tuple[str, list[Row]]]:
     """Yield the rows of each session, with its project; those of a long session in several parts."""
     database = _opened(path)
     try:
+        has_scores = database["scores"].exists()  # earlier exports have none
         for session in database.query("select * from sessions order by began, id"):
             id = uuid.UUID(session["id"]).bytes
             tags = [each["tag"] for each in database.query(_TAGS, [session["id"]])]
@@ -65,6 +69,8 @@ def projects_and_rows(path: str) -> Iterator[tuple[str, list[Row]]]:
                     yield session["project"], some
                     some = []
             some.append(_end(id, session, began))
+            if has_scores:
+                some += [_score(id, each, some[-1]) for each in database.query(_SCORES, [session["id"]])]
             yield session["project"], some
     finally:
         database.close()
@@ -130,6 +136,27 @@ def _end(session: bytes, record: Record, began: int) -> Row:
     body = encode.dumps({"reason": reason}).decode()
     id = uuid.uuid5(uuid.UUID(bytes=session), f"end at {at_ns}").bytes
     return rows.make("end", session, id=id, at_ns=at_ns, name=state, body=body)
+
+
+def _score(session: bytes, record: Record, last: Row) -> Row:
+    """Return the row of a score or a note, which must not make the session longer."""
+    value = record["label"] if record["type"] == "text" else record["number"]
+    if record["type"] == "bool":
+        value = bool(value)
+    elif record["type"] == "number" and value.is_integer():
+        value = int(value)
+    body: Record = {"value": value, "by": record["author"]}
+    body |= {name: record[name] for name in ("comment", "version") if record[name] is not None}
+    return rows.make(
+        scores.KIND,
+        session,
+        id=uuid.UUID(record["id"]).bytes,
+        at_ns=last[_AT],
+        name=record["name"],
+        parent=_id(record["event_id"]),
+        end_ns=_ns(record["given"]),
+        body=encode.dumps(body).decode(),
+    )
 
 
 def _value(text: str) -> object:

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
     from typing import Any
 
     from localops.reading.export import Run
+    from localops.reading.given_scores import Given
 
 KINDS = {"bundle": "bundle", "jsonl": "rows", "otlp": "otlp", "sqlite": "sqlite", "journal": "journal"}
 
@@ -90,6 +91,33 @@ def test_a_file_shows_the_same_figures(
             for name in ("by_agent", "by_model", "by_tool"):
                 assert [_counted(part) for part in after[id][name]] == [_counted(part) for part in before_it[name]]
     assert _state_of(folder) == before
+
+
+@pytest.mark.parametrize("kind", [kind for kind in KINDS if kind != "otlp"])
+def test_a_file_shows_the_same_scores(tmp_path: Path, kind: str) -> None:
+    """Of every type, taken back and given again, of an event, and notes."""
+    session = localops.start_session()
+    event = localops.ActionEvent(name="step")
+    session.record(event)
+    for value in (1, 0.25, True, False, "good", None):
+        session.score(f"as {value}", value, by="human", comment=None if value else "why")
+    session.score("twice", 1, by="human")
+    session.score("twice", 2, by="human", version="2")
+    session.score("step", 0.5, by="judge:m", event=event)
+    session.note("look here", by="ana")
+    session.end_session("Success")
+    with recorded_runs.opened() as runs:
+        _write(kind, tmp_path / kind, runs)
+        before = [_verdict(one) for run in runs for one in run.scores]
+    opened_file.unpack(str(tmp_path / kind), str(tmp_path / "look"))
+    with recorded_runs.opened(tmp_path / "look") as runs:
+        assert [_verdict(one) for run in runs for one in run.scores] == before
+    assert len(before) == 9
+
+
+def _verdict(one: Given) -> tuple[object, ...]:
+    comment = one.body.get("comment")
+    return one.name, one.value, type(one.value), one.author, one.version, one.target, one.newest, comment
 
 
 def _counted(part: dict[str, Any]) -> dict[str, Any]:
