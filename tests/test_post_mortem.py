@@ -234,7 +234,8 @@ def test_what_made_the_cost_is_the_model_whose_prompts_grew() -> None:
         "ask('small', 900, cost=0.001)\n"
         "for number in range(1, 5): ask('large', 1000 * number, cost=0.1 * number, cached_tokens=500)\n"
         "ask('large', 3000, cost=0.2, cached_tokens=500)\n"
-        "ask('free', 5000, cost=0)\nsession.end_session('Success')"
+        "ask('free', 5000, cost=0)\nsession.record(localops.ToolEvent(name='buy', cost=0.4))\n"
+        "session.end_session('Success')"
     )
     spending = facts["spending"]
     largest = spending["parts"][0]
@@ -242,12 +243,13 @@ def test_what_made_the_cost_is_the_model_whose_prompts_grew() -> None:
     assert (largest["calls"], largest["cost_usd"], largest["cached_share"]) == (5, 1.2, 2_500 / 13_000)
     assert (largest["first"]["tokens_in"], largest["last"]["tokens_in"]) == (1_000, 3_000)
     assert spending["costliest"]["cost_usd"] == 0.4
-    line, small, free, most = sections["What made the cost"]
+    line, small, free, tools, most = sections["What made the cost"]
     assert line.startswith(
-        "'large': $1.20 (>99%) for 5 calls; the prompt of the first had 1,000 tokens (`localops show "
+        "'large': $1.20 (75%) for 5 calls; the prompt of the first had 1,000 tokens (`localops show "
     )
     assert line.endswith("; 19% of the input came from a cache.")
     assert small == "'small': $0.001000 (<1%) for 1 call, with 900 tokens in."
+    assert tools == "Tools cost $0.4000 (25%)."
     assert free == "'free': $0.00 (0%) for 1 call, with 5,000 tokens in."
     shown = command("show", *most.partition("`localops show ")[2].partition("`")[0].split())
     assert "4,000" in shown or "4000" in shown

@@ -72,12 +72,15 @@ def of(calls: Sequence[Call], total: int, *, shown: int, seq_of: Callable[[bytes
             "last": named(counted[-1] if len(counted) > 1 else None),
         }
 
+    tools = max(0, total - sum(call.cost for call in calls))
     largest = sorted(parts.values(), key=lambda mine: -sum(call.cost for call in mine))
     return {
         "calls": len(calls),
         "parts": [part(mine) for mine in largest[:shown]],
         "parts_count": len(parts),
         "costliest": named(max(calls, key=lambda call: call.cost)),
+        # What is not of LLM calls.
+        "tools": {**facts.money(tools), "share": tools / total},
     }
 
 
@@ -98,6 +101,8 @@ def sentences(spending: Facts | None, session: str, *, at_least: bool) -> Iterat
     rest = spending["parts_count"] - min(_NAMED, len(spending["parts"]))
     if rest:
         yield [f"{output.counted(rest, 'more model or agent', 'more models or agents')} cost less each."]
+    if (tools := spending["tools"])["cost_nano"]:
+        yield [f"Tools cost {output.money(tools['cost_nano'])} ({_percent(tools['share'])})."]
     most = spending["costliest"]
     tokens = "" if most["tokens_in"] is None else f", with {output.counted(most['tokens_in'], 'token')} in"
     yield [f"The most expensive call cost {output.money(most['cost_nano'])}{tokens}{_where(most, session)}."]

@@ -119,13 +119,14 @@ export class Figures {
   }
 
   /** Return the table of what made the cost, with links to the calls in which the prompts grew. */
-  _spent({ parts, parts_count: total, costliest }) {
+  _spent({ parts, parts_count: total, costliest, tools }) {
     const call = (one, text) =>
       one &&
       make("button", { type: "button", class: "link", "data-key": one.seq, onclick: () => this._go(one.seq) }, text);
     const prompt = (one) => call(one, one && count(one.tokens_in));
     const hasCache = parts.some((part) => part.cached_share !== null),
-      hasAgents = parts.some((part) => part.agent);
+      hasAgents = parts.some((part) => part.agent),
+      hasLast = parts.some((part) => part.last);
     const made = ranking({
       title: "What made the cost",
       rows: parts,
@@ -135,9 +136,11 @@ export class Figures {
         { label: "Model", text: (part) => part.model || "unnamed" },
         ...(hasAgents ? [{ label: "Agent", text: (part) => part.agent || "" }] : []),
         { label: "Cost", num: true, text: (part) => `${money(part.cost_nano)} (${percent(part.share)})` },
-        { label: "Calls", num: true, text: (part) => count(part.calls) },
+        { label: "Calls", num: true, isSpare: true, text: (part) => count(part.calls) },
         { label: "First prompt", num: true, hint: "Tokens of the first call", text: (part) => prompt(part.first) },
-        { label: "Last prompt", num: true, hint: "Tokens of the last call", text: (part) => prompt(part.last) },
+        ...(hasLast
+          ? [{ label: "Last prompt", num: true, hint: "Tokens of the last call", text: (part) => prompt(part.last) }]
+          : []),
         ...(hasCache
           ? [
               {
@@ -152,7 +155,8 @@ export class Figures {
       ],
     });
     const most = call(costliest, money(costliest.cost_nano));
-    made.append(make("p", { class: "faint" }, "The most expensive call cost ", most, "."));
+    const rest = tools.cost_nano ? ` Tools cost ${money(tools.cost_nano)} (${percent(tools.share)}).` : "";
+    made.append(make("p", { class: "faint" }, "The most expensive call cost ", most, ".", rest));
     made.classList.add("wide");
     return made;
   }
