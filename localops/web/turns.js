@@ -50,12 +50,12 @@ export class Turns {
 
   /** Take the turns that there are now; those in the page stay, unless it `isReset`. */
   take(all, isReset) {
-    const [first, last] = [this.all[this.first], this.all[this.end - 1]];
+    const [first, last] = [this.all[this.first], this.all[this.end - 1]].map((at) => all.indexOf(at));
     this.all = all;
     // What was opened for one filter is not what another one finds.
     if (isReset) this.opened.clear();
-    if (isReset || !this.elements.size) this.begin(0);
-    else this._set(Math.max(0, all.indexOf(first)), Math.max(this.first, all.indexOf(last)) + 1);
+    if (isReset || first < 0 || last < first) this.begin(0);
+    else this._set(Math.max(first, last + 1 - MOST), last + 1);
   }
 
   /** Draw turns from this one on: a turn far down does not wait for all turns above it. */

@@ -103,6 +103,9 @@ def test_a_conversation_is_read_to_its_end_and_back(talk: Visit) -> None:
     first.locator(".message").first.evaluate("(message) => message.append('kept')")
     first.locator(".clip + button").first.evaluate("(button) => button.click()")
     page.locator(".turn", has_text="answer 3").get_by_role("button", name="Details").focus()
+    page.locator(".turn", has_text="answer 5").evaluate("(turn) => getSelection().selectAllChildren(turn)")
+    selected = page.evaluate("getSelection().toString()")
+    assert "answer 5" in selected
     to = "top => { const box = document.querySelector('#view .scroll'); box.scrollTop = top ?? box.scrollHeight; }"
     for place, words in ((None, "answer 219"), (0, "answer 0")):
         for _ in range(300):
@@ -110,7 +113,8 @@ def test_a_conversation_is_read_to_its_end_and_back(talk: Visit) -> None:
             page.wait_for_timeout(100)
             if page.get_by_text(words, exact=True).count():
                 break
-        assert page.locator(".turn").count() <= 121
+        assert page.locator(".turn").count() <= 122
+        assert page.evaluate("getSelection().toString()") == selected
         assert page.evaluate("document.activeElement.closest('.turn').textContent.includes('answer 3')")
         page.get_by_text(words, exact=True).wait_for()
         assert page.get_by_text("kept").count() == (place == 0)
