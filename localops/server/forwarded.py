@@ -39,6 +39,8 @@ class Proxies:
         """
         if host is None:
             return self._unix
+        if not self._networks:
+            return False
         address = _address(host)
         return address is not None and any(address in network for network in self._networks)
 

@@ -312,6 +312,9 @@ def _end(expires_ns: int | None) -> str | None:
 
 def canonical(secret: str) -> str:
     """Return a key in the form in which it was created: UUIDs are lower case."""
+    # Nearly always.
+    if secret == secret.lower():
+        return secret
     try:
         uuid.UUID(secret)
     except ValueError:

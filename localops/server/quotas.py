@@ -55,9 +55,8 @@ class Quotas:
         """Return the rules of a project."""
         return self._policy.of(project)
 
-    def is_stale(self, project: str) -> bool:
+    def is_stale(self, project: str, rules: Rules) -> bool:
         """Return whether `measure` must be called before `check`."""
-        rules = self.rules(project)
         if not rules.limits_total:
             return False
         with self._lock:
@@ -96,9 +95,8 @@ class Quotas:
             return False
         return rules.rows_per_day is not None or rules.bytes_per_day is not None
 
-    def check(self, project: str) -> None:
+    def check(self, project: str, rules: Rules) -> None:
         """Raise OverQuota if a project may not store anything now."""
-        rules = self.rules(project)
         if rules.limits_total and (stored := self._stored.get(project)) is not None:
             which = _full(stored, rules)
             if which is not None:

@@ -32,14 +32,14 @@ class UnknownEncoding(Exception):
 
 async def read(stream: AsyncIterator[bytes], keep: Callable[[bytes], object], limits: Limits) -> None:
     """Read the whole body, passing each piece to `keep`; TooSlow if it does not arrive in time."""
+    now = asyncio.get_running_loop().time
+    ends = now() + limits.whole
     try:
-        async with asyncio.timeout(limits.whole):
-            while True:
-                async with asyncio.timeout(limits.silence):
-                    piece = await anext(stream, None)
-                if piece is None:
-                    return
+        # One for both limits: each is an entry in the timers of the loop.
+        async with asyncio.timeout_at(min(ends, now() + limits.silence)) as timer:
+            async for piece in stream:
                 keep(piece)
+                timer.reschedule(min(ends, now() + limits.silence))
     except TimeoutError as error:
         raise TooSlow("the body of the request did not arrive in time") from error
 

@@ -89,7 +89,10 @@ class SyncApi:
             await self._service.check_quota(call.owner)
             parse = partial(_arrived, body, packed_as, self._limits, call.key)
             arrived, ack, gone = await self._batches.store(call.owner, parse)
-        known = sum(row.seq not in ack.refused for row in arrived.batch.rows) - ack.stored - gone
+        taken = arrived.batch.rows
+        if ack.refused:
+            taken = [row for row in taken if row.seq not in ack.refused]
+        known = len(taken) - ack.stored - gone
         self._count(call.owner, ack, known, gone)
         return self._answer(
             {

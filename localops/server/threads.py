@@ -143,10 +143,11 @@ class Service:
         """Raise OverQuota if a project may not store anything now."""
         if self.quotas is None:
             return
-        if self.quotas.is_stale(project):
+        rules = self.quotas.rules(project)
+        if self.quotas.is_stale(project, rules):
             await self.read(self.quotas.measure, project)
         try:
-            self.quotas.check(project)
+            self.quotas.check(project, rules)
         except OverQuota as error:
             self.refusals.note(project, exchange.current().door, QUOTA, 1, [str(error)])
             raise

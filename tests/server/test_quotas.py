@@ -120,15 +120,15 @@ def test_what_is_stored_is_counted_between_measurements(tmp_path: Path) -> None:
         return 10, 500
 
     quotas = Quotas(rules, Usage(str(tmp_path)), measure)
-    assert quotas.is_stale("p")
-    assert not quotas.is_stale("other")
+    assert quotas.is_stale("p", rules.of("p"))
+    assert not quotas.is_stale("other", rules.of("other"))
     quotas.measure("p")
-    assert not quotas.is_stale("p")
+    assert not quotas.is_stale("p", rules.of("p"))
     quotas.count("p", 1, 499)
-    quotas.check("p")
+    quotas.check("p", rules.of("p"))
     quotas.count("p", 1, 1)
     with pytest.raises(OverQuota, match="1,000 bytes"):
-        quotas.check("p")
+        quotas.check("p", rules.of("p"))
     assert measured == ["p"]
 
 
