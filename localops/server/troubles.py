@@ -192,10 +192,11 @@ class Health:
                 report("a journal cannot be written", error)
                 problems["a journal cannot be written: look at the owner and the rights of its files"] = None
         self._good = good
+        # One that is missing is made again by the first rows.
+        self._all_failed = bool(problems) and not is_any_whole
         if missing := self._missing(projects):
             report("a journal is missing", ", ".join(self._journal(project) for project in missing[:5]))
             problems["a journal is missing: restore it, or remove the folder of its project"] = None
-        self._all_failed = bool(problems) and not is_any_whole
         return list(problems)
 
     def _journal(self, project: str) -> str:

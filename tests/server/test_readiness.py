@@ -159,6 +159,17 @@ def test_a_journal_that_changes_while_nothing_happens(tmp_path: Path, change: Ca
         _become(running, (200, 200))
 
 
+def test_a_journal_that_is_gone_is_made_again(tmp_path: Path) -> None:
+    """The hub takes rows meanwhile, also if it was the only one."""
+    with hub(tmp_path, fresh=0.1) as running:
+        _become(running, (200, 200))
+        for name in ("journal.db", "journal.db-wal", "journal.db-shm"):
+            (running.folder / name).unlink(missing_ok=True)
+        _become(running, (503, 200))
+        assert _take(running) == 200
+        _become(running, (200, 200))
+
+
 @pytest.mark.foreign_open
 def test_a_journal_that_cannot_be_written(tmp_path: Path) -> None:
     """That is seen before a machine sends to it; the rows of other projects are taken."""
