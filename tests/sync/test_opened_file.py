@@ -186,7 +186,7 @@ class _Opened(RealPages):
     """A running `localops open`."""
 
     def __init__(self, path: Path, temporary: Path) -> None:
-        temporary.mkdir()
+        temporary.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "localops", "open", str(path), "--port", "0", "--json"]
         environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": str(temporary)}
         self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
@@ -195,6 +195,31 @@ class _Opened(RealPages):
         self.url, _, self.token = self.facts["url"].partition("/#t=")
         self.port = urlsplit(self.url).port or 0
         self.cookie = self.enter(self.token)
+
+
+def test_what_a_killed_one_left_is_removed_by_the_next(tmp_path: Path) -> None:
+    """Not the home of one that still runs, nor what is not ours."""
+    path, temporary = tmp_path / "run.jsonl", tmp_path / "temporary"
+    session = localops.start_session()
+    session.end_session("Success")
+    with recorded_runs.opened() as runs, path.open("wb") as file:
+        dialects.write("jsonl", runs, file)
+    with _Opened(path, temporary) as running:
+        killed = _Opened(path, temporary)
+        killed.process.kill()
+        killed.process.communicate()
+        assert len(list(temporary.iterdir())) == 2
+        other, kept = tmp_path / "other", {temporary / "localops-open-link", temporary / "localops-open-new"}
+        (other / "default").mkdir(parents=True)
+        (temporary / "localops-open-link").symlink_to(other)
+        (temporary / "localops-open-new").mkdir()
+        with _Opened(path, temporary) as last:
+            assert len(set(temporary.iterdir()) - kept) == 2
+            assert running.get("/api/1/sessions").json["sessions"]
+            assert last.stop() == 0
+        assert running.stop() == 0
+    assert set(temporary.iterdir()) == kept
+    assert (other / "default").is_dir()
 
 
 def test_a_file_is_in_the_pages_and_nothing_stays(tmp_path: Path) -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from tempfile import TemporaryDirectory
-
 import click
 
 from localops import output
@@ -21,9 +19,10 @@ def open(file: str, port: int | None, no_browser: bool, as_json: bool) -> None:
     """Show a file in the pages, until Ctrl-C, without importing it.
 
     FILE is a bundle, an export (sqlite, jsonl or otlp), or a journal, also a damaged one. It is only read: what it
-    holds goes into a temporary home, which is removed at the end. What cannot be read of it is printed on stderr.
+    holds goes into a temporary home, which is removed at the end, or by the
+    next `localops open` if this one is killed. What cannot be read of it is printed on stderr.
     """
-    with TemporaryDirectory(prefix="localops-open-") as home:
+    with opened_file.temporary_home() as home:
         opened = opened_file.unpack(file, home)
         for problem in opened.problems[:_MOST_PROBLEMS]:
             output.say(problem)
