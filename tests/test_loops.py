@@ -16,6 +16,7 @@ import pytest
 import localops
 from localops import ErrorEvent, Loop, LoopDetected, Session, ToolEvent
 from localops.encoding import encode
+from localops.journal import rows
 from localops.reading import loops, waste
 from localops.reading.home import Home
 from localops.reading.loops import Call
@@ -488,6 +489,26 @@ def test_a_loop_that_is_recorded_afterwards_is_stopped_each_time() -> None:
     assert session.get_analytics()["Tool calls"] == 12
 
 
+def test_a_call_that_is_recorded_afterwards_ends_what_was_stopped() -> None:
+    """As does one that begins here: the agent has done something else, and may come back to it."""
+
+    def stop(_: Session, loop: Loop) -> None:
+        raise LoopDetected(str(loop))
+
+    @localops.tool
+    def search(query: str) -> str:
+        return "nothing"
+
+    session = localops.init(on_loop=stop)
+    for _ in range(3):
+        search("tides")
+    for _ in range(2):
+        with pytest.raises(LoopDetected):
+            search("tides")
+    session.record(ToolEvent(name="read", params={"page": 1}, returns="something"))
+    assert search("tides") == "nothing"
+
+
 @pytest.mark.parametrize("in_two", [False, True], ids=["one row", "two rows"])
 def test_calls_whose_keys_have_another_order_are_the_same(in_two: bool) -> None:
     """Also among calls of the same length, and where a key is called as the result is."""
@@ -510,6 +531,73 @@ def test_calls_whose_keys_have_another_order_are_the_same(in_two: bool) -> None:
     for names in (("a", "returns", "b"), ("returns", "a", "b"), ("b", "a", "returns")):
         call({name: len(name) for name in names})
     assert heard == ["query=5 limit=5 page=4", "a=1 returns=7 b=1"]
+
+
+def test_calls_inside_of_others_do_not_push_out_those_around_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the many tool calls that had calls inside of them, those that have ended are forgotten first."""
+    monkeypatch.setattr(loops, "MOST_STREAMS", 4)
+    heard: list[tuple[str, ...]] = []
+    session = localops.init(on_loop=lambda _, loop: heard.append(loop.tools))
+    for n in range(20):
+        # The last nine are three rounds of three.
+        with session.operation("outer", kind="tool", params={"n": n if n < 11 else n % 3}) as outer:
+            session.record(ToolEvent(name="inner", params={"n": n}, returns=n))
+            outer.returns("the same")
+    assert heard == [("outer",) * 3]
+
+
+def test_long_arguments_that_are_equally_long() -> None:
+    """They are not the same for that, and those that are the same are found among them."""
+    heard: list[Loop] = []
+    session = localops.init(on_loop=lambda _, loop: heard.append(loop))
+    for n in (1, 2, 3, 4, 5, 5):
+        session.record(ToolEvent(name="read", params={"text": f"{n:0500}"}, returns="nothing"))
+    assert heard == []
+    session.record(ToolEvent(name="read", params={"text": f"{5:0500}"}, returns="nothing"))
+    assert len(heard) == 1
+    for n in (6, 7, 7):
+        session.record(ToolEvent(name="read", params={"text": f"{n:0500}"}, returns="nothing"))
+    assert len(heard) == 1
+
+
+@pytest.mark.parametrize("has_succeeded", [False, True])
+def test_what_was_called_between_the_same_errors(has_succeeded: bool) -> None:
+    """However many calls of other tools: they count together until the tool has succeeded."""
+    heard: list[str] = []
+    session = localops.init(on_loop=lambda _, loop: heard.append(loop.kind))
+    for n in range(3):
+        event = ToolEvent(name="save", params={"n": n})
+        session.record(ErrorEvent(trigger_event=event, exception=ValueError("full")))
+        for other in range(n * 20, n * 20 + 15):
+            session.record(ToolEvent(name="read", params={"n": other}, returns=other))
+            if has_succeeded and other == 22:
+                session.record(ToolEvent(name="save", params={"n": "small"}, returns="saved"))
+    assert heard == ([] if has_succeeded else ["error"])
+
+
+def test_a_cycle_that_was_stopped_and_comes_again_after_other_calls() -> None:
+    """It is another one, and nothing is heard of it before its third round has ended."""
+    heard: list[int] = []
+
+    def stop(_: Session, loop: Loop) -> None:
+        heard.append(loop.rounds)
+        raise LoopDetected(str(loop))
+
+    session = localops.init(on_loop=stop)
+
+    def call(numbers: range) -> None:
+        for n in numbers:
+            with contextlib.suppress(LoopDetected):
+                session.record(ToolEvent(name="read", params={"page": n}, returns="nothing"))
+
+    for _ in range(3):
+        call(range(loops.LONGEST))
+    call(range(100, 120))
+    call(range(loops.LONGEST))
+    call(range(loops.LONGEST))
+    assert heard == [3]
+    call(range(loops.LONGEST))
+    assert heard == [3, 3]
 
 
 def test_the_alarm_of_a_failing_call() -> None:
@@ -564,28 +652,34 @@ def test_the_alarm_is_that_of_the_detector() -> None:
     for seed in range(60):
         random = Random(seed)
         watch, detector = LoopWatch(["poll"]), loops.Detector(keep=False)
+        numbers = [1, 1, *range(2, 40)] if seed % 4 == 0 else [1, 1, 1, 12, 21]
+        texts = ["ab" * 200 + str(number) for number in (12, 21, 13, 22, 31)]
+        long: list[str | None] = [None, *(texts if seed % 3 == 0 else [])]
         alarms: list[tuple[str, list[bytes]]] = []
-        for number in range(80):
+        for number in range(120):
             id, agent = number.to_bytes(16, "big"), random.choice([None, b"a" * 16])
             tool, failed = random.choice(["look", "look", "poll"]), random.random() < 0.2
             items = [
-                ("n", random.choice([1, 1, 1, 12, 21])),
+                ("n", random.choice(numbers)),
                 ("more", random.choice([None, None, None, {"returns": 1}])),
+                ("long", random.choice(long)),
             ]
-            params = {name: value for name, value in random.sample(items, 2) if value is not None}
+            params = {name: value for name, value in random.sample(items, 3) if value is not None}
             result = {"returns": random.choice([7, 7, 7, "other"])} if random.random() < 0.9 and not failed else {}
             beside = random.choice([{}, {"logs": f"line {number * 7919}"}])
             error = ("ValueError", random.choice(["bad", "worse"])) if failed else None
             in_two = random.random() < 0.5
             opened = {"params": params, **(beside if in_two else {})}
             ended = {**result} if in_two else {**opened, **result, **beside}
-            if in_two:
-                watch.began(id, "tool", encode.dumps(opened).decode(), not beside)
             text = encode.dumps(ended).decode() if ended else None
+            row = rows.plain(id, rows.DONE, bytes(16), "tool", tool, None, agent, number, None, text)
             if in_two:
-                watch.ended(id, "tool", tool, text, None, agent, error, failed=failed)
+                begun = encode.dumps(opened).decode()
+                first = rows.plain(id, rows.OPEN, bytes(16), "tool", tool, None, agent, number, None, begun)
+                watch.open[id] = None
+                watch.ended(first, row, error, is_bare=not beside, failed=failed)
             else:
-                watch.recorded(id, tool, text, None, agent, error, has_returned=bool(result))
+                watch.recorded(row, error, has_both=bool(result))
             digest = loops.error_digest(*error, (0, 0)) if error else None
             plain = Call(
                 id, tool, opened, ended, agent=agent, failed=failed, error=digest, waits=tool == "poll", period=(0, 0)

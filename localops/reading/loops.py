@@ -21,7 +21,7 @@ from localops.reading.steps import without_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Any
 
 HABIT = "again"  # the kind of those that raise no alarm
@@ -193,16 +193,18 @@ class Detector:
         stream = self._streams.get(key)
         if stream is None:
             stream = self._streams[key] = _Stream(self.loops)
-            if self.loops is None and len(self._streams) > MOST_STREAMS:
-                self._streams.pop(next(iter(self._streams)))
         loop = stream.add(call)
         self.went_on = stream.went_on
         return loop
 
-    def is_failing(self, agent: bytes | None, inside: bytes | None) -> bool:
-        """Return whether a tool of an agent has failed, and not succeeded since."""
+    def failing(self, agent: bytes | None, inside: bytes | None) -> Collection[str]:
+        """Return the tools of an agent that have failed, and not succeeded since."""
         stream = self._streams.get((agent, inside))
-        return stream is not None and stream.is_failing
+        return tuple(stream.failing) if stream is not None else ()
+
+    def forget(self, agent: bytes | None, inside: bytes | None) -> None:
+        """Forget the calls of an agent, or those inside of one."""
+        self._streams.pop((agent, inside), None)
 
 
 class _Stream:
@@ -221,8 +223,8 @@ class _Stream:
         self.went_on: Loop | None = None
 
     @property
-    def is_failing(self) -> bool:
-        return bool(self._failing)
+    def failing(self) -> Collection[str]:
+        return self._failing.keys()
 
     def add(self, call: Call) -> Loop | None:
         recent, alike, given = self._recent, self._alike, call.given

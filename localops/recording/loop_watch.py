@@ -5,9 +5,9 @@ operation of the session begins, which is before the call is made once more.  A 
 exception stays stopped: whatever caught that exception, the hook is called again for each call of this loop that is
 about to begin, or that was recorded.
 
-Nearly all calls are like none of the last ones, which shows by the tool and the length of the arguments' text, or else
-by a sum of it: these do not depend on the order of keys.  Such calls are put aside as they are, and read and compared
-only when one comes that may be like them, or one that failed.
+Nearly all calls are like none of the last ones.  That shows by a number, made of the tool and of a sum over the
+characters of the arguments, in which the order of keys does not count.  The rows of such calls are put aside as they
+are, and read only when a call comes that may be like one of them, or that has to do with a failure.
 """
 
 from __future__ import annotations
@@ -15,11 +15,13 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 from uuid import UUID
+from zlib import adler32
 
 from localops.clock import now_ns
 from localops.encoding import encode
 from localops.errors import LimitReached
 from localops.interruption import attempt, is_programs
+from localops.journal import rows
 from localops.output import say_once
 from localops.reading import loops, previews
 from localops.recording.events import describe
@@ -29,19 +31,27 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterable
     from typing import Any
 
-    # Of a call that has ended: id, tool, the bodies of its rows, whether it failed, and its error.
-    _Ended = tuple[bytes, str, str | None, str | None, bool, tuple[str | None, object] | None]
+    from localops.journal.rows import Row
+
+    # The rows that a call began and ended with, which may be the same one.
+    _Ended = tuple[Row, Row]
+    # Class and message.
+    _Error = tuple[str | None, object] | None
+    # An agent, or an agent and the tool call that its calls are made in.
+    _Place = bytes | tuple[bytes | None, bytes] | None
     _Hook = Callable[[Any, "Loop"], object]
 
 # Terminal cells of what a call was given, in the text of a loop.
 _CELLS = 40
-# Operations that have begun and not ended.
-_MOST_OPEN = 10_000
+# Characters of arguments up to which their sum takes less time than to compare some in vain that are as long.
+_SHORT = 256
+_NO_ARGS, _RETURNS = '{"params":{}}', ',"returns":'
 # For each byte another one, such that texts with the same sum are rare.
 _WEIGHTS = bytes(pow(3, byte, 257) % 256 for byte in range(256))
-# In the body of a row: its beginning where it has arguments, and what follows them.
-_PARAMS, _RETURNS = '{"params":', ',"returns":'
-_ARGS = len(_PARAMS)
+# Where the sum begins over a body that is cut off before its result, and lacks a brace; of others, it begins at 1.
+_LACKING = 1 + _WEIGHTS[ord("}")]
+_NAME, _PARENT, _AGENT = (rows.COLUMNS.index(name) for name in ("name", "parent", "agent"))
+_BODY = -1  # of both forms of a row
 
 
 @dataclass(frozen=True)
@@ -83,131 +93,158 @@ class LoopWatch:
         self._polling = frozenset(polling)
         self._detector = loops.Detector(keep=False)
         self._began_ns = now_ns()
-        # By id: the kind and the body of the row that an operation began with, and whether it has only arguments.
-        self._open: dict[bytes, tuple[str, str | None, bool]] = {}
-        self._streams: dict[tuple[bytes | None, bytes | None], _Stream] = {}
+        self.open: dict[bytes, None] = {}
+        """The ids of tool calls that have begun and not ended."""
+        self._streams: dict[_Place, _Stream] = {}
 
-    def began(self, id: bytes, kind: str, body: str | None, is_bare: bool) -> None:
-        """Take in that an operation has begun; `is_bare`: the body of its row has the arguments, and nothing else."""
-        self._open[id] = (kind, body, is_bare)
-        if len(self._open) > _MOST_OPEN:  # most of these will never end
-            attempt(lambda: self._open.pop(next(iter(self._open))), None)
+    def forget_open(self) -> None:
+        """Forget the older half of the tool calls that are open: of so many, most will never end."""
+        self.open = attempt(lambda: dict.fromkeys(tuple(self.open)[len(self.open) // 2 :]), {})
 
-    def recorded(
-        self,
-        id: bytes,
-        tool: str,
-        body: str | None,
-        parent: bytes | None,
-        agent: bytes | None,
-        error: tuple[str | None, object] | None,
-        *,
-        has_returned: bool,
-    ) -> None:
-        """Take in a tool call that has a single row; `has_returned`: its body has a result. See `ended`."""
-        call = (id, tool, None, body, error is not None, error)
-        size = -1
-        if has_returned and body is not None and body.startswith(_PARAMS):
-            size = body.find(_RETURNS) - _ARGS
-            # Arguments may have a name like that, too.
-            if size > 0 and body.find(_RETURNS, size + _ARGS + 1) > 0:
-                size = -1
-        self._take(call, size, parent, agent)
+    # The next two run for each tool call, on the time of the program: hence the repetition, and one test for all cases
+    # that are rare.
 
-    def ended(
-        self,
-        id: bytes,
-        kind: str,
-        tool: str,
-        body: str | None,
-        parent: bytes | None,
-        agent: bytes | None,
-        error: tuple[str | None, object] | None,
-        *,
-        failed: bool,
-    ) -> None:
-        """Take in that a call has ended, with the body of its last row; other operations are forgotten.
+    def recorded(self, row: Row, error: _Error, *, has_both: bool) -> None:
+        """Take in a tool call that has a single row; `has_both`: its body begins with arguments and a result."""
+        number = None
+        agent, parent = row[_AGENT], row[_PARENT]
+        place = agent if parent not in self.open else (agent, parent)
+        stream = self._streams.get(place) or self._begin_stream(place)
+        if has_both:
+            body = row[_BODY]
+            end = body.find(_RETURNS)
+            # Arguments may have such a name, too.
+            if body[end - 1] == "}":
+                total = adler32(body[:end].encode().translate(_WEIGHTS), _LACKING) if end < stream.short else end + 1
+                number = (hash(row[_NAME]) + total) & 0xFFFF
+                if error is None and number not in stream.numbers and not (stream.failing or self.stopped):
+                    stream.numbers.append(number)
+                    stream.recent.append((row, row))
+                    return
+        self._look(stream, place, (row, row), number, error, failed=error is not None)
 
-        error: its class and its message.  No error of ours is raised: there would be no alarm, and that is all.
+    def ended(self, opened: Row, row: Row, error: _Error, *, is_bare: bool, failed: bool) -> None:
+        """Take in that a tool call has ended, with both rows; `is_bare`: the first has nothing but arguments, if any.
+
+        No error of ours is raised: there would be no alarm, and that is all.
         """
-        began = self._open.pop(id, None)
-        if kind != "tool":
-            return
-        opened, size = None, -1
-        if began is not None:
-            _, opened, is_bare = began
-            if is_bare and opened is not None and opened.startswith(_PARAMS):
-                size = len(opened) - _ARGS - 1
-        self._take((id, tool, opened, body, failed, error), size, parent, agent)
+        self.open.pop(row[0], None)
+        number = None
+        agent, parent = row[_AGENT], row[_PARENT]
+        place = agent if parent not in self.open else (agent, parent)
+        stream = self._streams.get(place) or self._begin_stream(place)
+        if is_bare:
+            body = opened[_BODY] or _NO_ARGS
+            total = adler32(body.encode().translate(_WEIGHTS)) if len(body) <= stream.short else len(body)
+            number = (hash(row[_NAME]) + total) & 0xFFFF
+            if not failed and number not in stream.numbers and not (stream.failing or self.stopped):
+                stream.numbers.append(number)
+                stream.recent.append((opened, row))
+                return
+        self._look(stream, place, (opened, row), number, error, failed=failed)
 
-    def _take(self, call: _Ended, size: int, parent: bytes | None, agent: bytes | None) -> None:
-        """Put a call aside that is like none of the last ones, and compare any other.
-
-        size: of the text of its arguments, where `_args_in` finds it; negative otherwise.
-        """
-        if self.stopped:
-            self.stopped.pop(agent, None)
-        inside = None
-        if parent is not None and (around := self._open.get(parent)) is not None and around[0] == "tool":
-            inside = parent
-        stream = self._streams.get((agent, inside)) or self._begin_stream((agent, inside))
-        _, tool, _, _, failed, _ = call
-        key = hash(tool) ^ size
-        if size < 0 or failed or stream.is_failing or key in stream.keys:
-            self._look(stream, call, agent, inside, size=size)
-            return
-        stream.keys.append(key)
-        stream.recent.append([key, call, None])
-        stream.pending.append(call)
-
-    def _begin_stream(self, key: tuple[bytes | None, bytes | None]) -> _Stream:
-        stream = self._streams[key] = _Stream()
+    def _begin_stream(self, place: _Place) -> _Stream:
+        stream = self._streams[place] = _Stream()
         if len(self._streams) > loops.MOST_STREAMS:
-            attempt(lambda: self._streams.pop(next(iter(self._streams))), None)
+            attempt(self._forget_stream, None)
         return stream
 
-    def _look(self, stream: _Stream, call: _Ended, agent: bytes | None, inside: bytes | None, *, size: int) -> None:
-        """Compare a call that may be like others."""
-        _, tool, _, _, failed, _ = call
-        is_news = attempt(lambda: stream.is_news(tool, _args_in(call) if size >= 0 else _arguments(call)), False)
-        if size >= 0 and is_news and not failed and not stream.is_failing:
-            stream.pending.append(call)
-            return
-        seen = attempt(lambda: self._compare(stream, call, agent, inside), None)
-        if seen is not None:
-            ids = tuple(UUID(bytes=one.id) for one in seen.calls)
-            inputs = tuple(one.input for one in seen.calls[: seen.period])
-            agent_id = UUID(bytes=agent) if agent else None
-            self.waiting.append((Loop(seen.kind, tuple(seen.tools), ids, agent_id, inputs, seen.rounds), seen))
+    def _forget_stream(self) -> None:
+        """Forget the calls inside of one that has ended, or else those of the agent that began first."""
+        ended = (place for place in self._streams if type(place) is tuple and place[1] not in self.open)
+        place = next(ended, next(iter(self._streams)))
+        self._streams.pop(place)
+        self._detector.forget(*_parts(place))
 
-    def _compare(self, stream: _Stream, call: _Ended, agent: bytes | None, inside: bytes | None) -> loops.Loop | None:
+    def _look(
+        self, stream: _Stream, place: _Place, call: _Ended, number: int | None, error: _Error, *, failed: bool
+    ) -> None:
+        """Compare a call that may be like others, or of which too little is known to say that it is not."""
+        if self.stopped:
+            self.stopped.pop(_parts(place)[0], None)
+        if number is None:
+            number = attempt(lambda: self._number(call, stream.short), None)
+        is_news = not failed and call[1][_NAME] not in stream.failing
+        is_news = is_news and not attempt(lambda: self._is_known(stream, number, call), True)
+        aside = [] if is_news else stream.put_aside()
+        stream.numbers.append(number)
+        stream.recent.append(call)
+        if is_news:
+            return
+        stream.compared = call
+        loop = attempt(lambda: self._compare(stream, place, aside, call, error, failed=failed), None)
+        if loop is not None:
+            ids = tuple(UUID(bytes=each.id) for each in loop.calls)
+            inputs = tuple(previews.line("tool", _loaded(each.input)) for each in loop.calls[: loop.period])
+            agent = UUID(bytes=loop.agent) if loop.agent else None
+            self.waiting.append((Loop(loop.kind, tuple(loop.tools), ids, agent, inputs, loop.rounds), loop))
+
+    def _number(self, call: _Ended, short: int) -> int | None:
+        """Return the number of a call whose arguments have to be read; None for a poll, which is like no other."""
+        begun = _begun(call)
+        tool = call[1][_NAME]
+        if begun.get("polling") or tool in self._polling:
+            return None
+        args = '{"params":' + encode.sorted_dumps(begun.get("params") or {}).decode() + "}"
+        return (hash(tool) + (_sum(args) if len(args) <= short else len(args))) & 0xFFFF
+
+    def _is_known(self, stream: _Stream, number: int | None, call: _Ended) -> bool:
+        """Return whether one of the last calls had the same arguments, in whatever order."""
+        if number is None:
+            return False
+        recent = tuple(stream.recent)
+        alike = [each for each, other in zip(recent, tuple(stream.numbers), strict=False) if other == number]
+        if any(_is_same(each, call) for each in alike):
+            return True
+        if alike and len(_args(call)) > stream.short:
+            # Where this comes twice in a row, arguments are often equally long.
+            if stream.in_vain is recent[-1]:
+                stream.short = 1 << 62
+            stream.in_vain = call
+        return False
+
+    def _compare(
+        self, stream: _Stream, place: _Place, aside: list[_Ended], call: _Ended, error: _Error, *, failed: bool
+    ) -> loops.Loop | None:
         """Compare a call with those before it, in full; return the loop that has become one with it."""
+        agent, inside = _parts(place)
         period = loops.period_around(self._began_ns, now_ns())
-        loop = None
-        while stream.pending:
-            self._detector.add(self._read(stream.pending.popleft(), agent, inside, period))
-        loop = self._detector.add(self._read(call, agent, inside, period))
-        stream.is_failing = self._detector.is_failing(agent, inside)
+        add = self._detector.add
+        if len(aside) == loops.LONGEST:  # there may have been more, so what was before them does not go on
+            add(loops.Call(b"", "", {}, {}, agent=agent, inside=inside))
+        for each in aside:
+            add(self._read(each, agent, inside, period))
+        loop = add(self._read(call, agent, inside, period, error, failed=failed))
+        stream.failing = self._detector.failing(agent, inside)
         if loop is None and (known := self._detector.went_on) is not None and known.is_stopped:
             return known
         return loop
 
-    def _read(self, ended: _Ended, agent: bytes | None, inside: bytes | None, period: tuple[int, int]) -> loops.Call:
-        id, tool, opened, body, failed, error = ended
-        begun = _loaded(opened if opened is not None else body)
+    def _read(
+        self,
+        ended: _Ended,
+        agent: bytes | None,
+        inside: bytes | None,
+        period: tuple[int, int],
+        error: _Error = None,
+        *,
+        failed: bool = False,
+    ) -> loops.Call:
+        opened, row = ended
         call = loops.Call(
-            id,
-            tool,
-            begun,
-            _loaded(body),
+            row[0],
+            row[_NAME],
+            begun := _begun(ended),
+            begun if opened is row else _loaded(row[_BODY]),
             agent=agent,
             inside=inside,
             failed=failed,
             error=loops.error_digest(*error, period) if error is not None else None,
-            waits=tool in self._polling,
+            waits=row[_NAME] in self._polling,
             period=period,
         )
-        call.input = previews.line("tool", begun)
+        # As it is: a line is made of it for an alarm only.
+        call.input = opened[_BODY] or ""
         return call
 
     def alarm(self, session: object, on_loop: _Hook) -> None:
@@ -249,68 +286,63 @@ def _loaded(body: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"params": value}
 
 
-def _arguments(call: _Ended) -> str:
-    """Return the text of a call's arguments, where it has to be read; the same length as in the body."""
-    _, _, opened, body, _, _ = call
-    params = _loaded(opened).get("params") if opened is not None else None
-    if params is None:
-        params = _loaded(body).get("params")
-    return encode.sorted_dumps(params or {}).decode("utf-8", "replace")
+def _begun(call: _Ended) -> dict[str, Any]:
+    """Return the body of the row that a call began with."""
+    return _loaded(call[0][_BODY])
 
 
-def _args_in(call: _Ended) -> str:
-    """Return the text of a call's arguments, where it can be cut out of the body of a row."""
-    _, _, opened, body, _, _ = call
-    if opened is not None:
-        return opened[_ARGS:-1]
-    return "" if body is None else body[_ARGS : body.find(_RETURNS)]
+def _args(call: _Ended) -> str:
+    """Return the text of the body that a call began with, without a result."""
+    opened, row = call
+    body: str = opened[_BODY] or _NO_ARGS
+    return body if opened is not row else body[: body.find(_RETURNS)]
 
 
-class _Stream:
-    """The calls of one agent, or those inside of one tool call: what is known of the last ones."""
-
-    __slots__ = ("is_failing", "keys", "pending", "recent")
-
-    def __init__(self) -> None:
-        self.keys: deque[int] = deque(maxlen=loops.LONGEST)
-        """Of the last calls, a number for the tool and the length of the arguments' text."""
-        self.recent: deque[list[Any]] = deque(maxlen=loops.LONGEST)
-        """That number again, the text or the call that it is in, and a sum of the text once that was needed."""
-        self.pending: deque[_Ended] = deque(maxlen=loops.ALARM * loops.LONGEST)
-        """Calls that are like none before them, and that the detector has not seen."""
-        self.is_failing = False
-        """Whether a tool has failed, and not succeeded since."""
-
-    def is_news(self, tool: str, args: str) -> bool:
-        """Take in the next call, by the text of its arguments; return whether it is certainly none of the last ones."""
-        key, total = hash(tool) ^ len(args), None
-        is_known = False
-        if key in self.keys:
-            total = _sum(args)
-            is_known = self._has(key, args, total)
-        self.keys.append(key)
-        self.recent.append([key, args, total])
-        return not is_known
-
-    def _has(self, key: int, args: str, total: int) -> bool:
-        """Return whether one of the last calls may have had these arguments, in whatever order."""
-        for one in tuple(self.recent):
-            if one[0] != key or (one[2] is not None and one[2] != total):
-                continue
-            other = one[1] if isinstance(one[1], str) else _args_in(one[1])
-            if one[2] is None:
-                one[2] = _sum(other)
-            if one[2] == total and (other == args or _is_same(other, args)):
-                return True
+def _is_same(call: _Ended, other: _Ended) -> bool:
+    """Return whether two calls have the same tool and arguments; True for some that do not."""
+    if call[1][_NAME] != other[1][_NAME]:
         return False
+    args, others = _args(call), _args(other)
+    if args == others:
+        return True
+    if len(args) == len(others) and _sum(args) != _sum(others):
+        return False
+    return bool((_begun(call).get("params") or {}) == (_begun(other).get("params") or {}))
 
 
 def _sum(args: str) -> int:
     """Return a number for the text of arguments that does not depend on the order of its characters."""
-    return int.from_bytes(args.encode("utf-8", "replace").translate(_WEIGHTS), "big") % 255
+    return adler32(args.encode().translate(_WEIGHTS)) & 0xFFFF
 
 
-def _is_same(one: str, other: str) -> bool:
-    """Return whether two texts of arguments are the same but for the order of keys."""
-    same = attempt(lambda: encode.sorted_dumps(encode.loads(one)) == encode.sorted_dumps(encode.loads(other)), None)
-    return same is not False
+def _parts(place: _Place) -> tuple[bytes | None, bytes | None]:
+    """Return the agent of a place, and the tool call."""
+    return place if isinstance(place, tuple) else (place, None)
+
+
+class _Stream:
+    """The last calls of one agent, or those inside of one tool call."""
+
+    __slots__ = ("compared", "failing", "in_vain", "numbers", "recent", "short")
+
+    def __init__(self) -> None:
+        self.numbers: deque[int | None] = deque(maxlen=loops.LONGEST)
+        """A number of each: see the module."""
+        self.recent: deque[_Ended] = deque(maxlen=loops.LONGEST)
+        self.compared: _Ended | None = None
+        """The newest one that was compared in full; those after it are put aside."""
+        self.failing: Collection[str] = ()
+        """The tools that have failed, and not succeeded since."""
+        self.short = _SHORT
+        """Of longer arguments, the length stands for the sum."""
+        self.in_vain: _Ended | None = None
+        """The last one that was compared because it was as long as another."""
+
+    def put_aside(self) -> list[_Ended]:
+        """Return the calls that were not compared, in order."""
+        aside: list[_Ended] = []
+        for call in reversed(tuple(self.recent)):
+            if call is self.compared:
+                break
+            aside.append(call)
+        return aside[::-1]

@@ -32,7 +32,6 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
     from localops.recording.context import Scope
     from localops.recording.events import Timestamp
-    from localops.recording.loop_watch import LoopWatch
     from localops.recording.recorder import Recorder
     from localops.recording.usage import Measures
 
@@ -60,6 +59,7 @@ if TYPE_CHECKING:
 
 new_id, now_ns = clock.new_id, clock.now_ns
 
+_MOST_OPEN = 10_000  # tool calls that have begun and not ended, in a session that looks for loops
 UNFINISHED = "end of the session"  # what an LLM call was ended by that had not ended itself
 
 usage_inside: dict[bytes, dict[str, Any]] = {}
@@ -99,9 +99,11 @@ class OperationRows:
         "_error_is_written",
         "_first",
         "_head",
+        "_is_bare",
         "_is_known",
         "_is_told",
         "_is_written",
+        "_opened",
         "_outer",
         "_pid",
         "_recorder",
@@ -143,6 +145,8 @@ class OperationRows:
         self.is_kept = False  # its first row is, in the journal or in a spill file
         self._is_told = False  # the call around it, or the list of recent calls, has its figures
         self._error_is_written = False
+        self._opened: Row | None = None  # its first row, for a session that looks for loops
+        self._is_bare = False  # which has nothing but arguments
         self._first: SeenCall | None = None  # the call that it is a copy of
         self._early: Measures | None = None  # its figures when its session ended, if that was before it
         self.inner: list[Measures] = []  # the figures of the same call, as it was seen further in
@@ -188,7 +192,11 @@ class OperationRows:
         sync = synced or ((kind == "tool" or kind == "llm") and recorder.journal.sync_due())
         self.is_kept = recorder.write(row, sync=sync)
         if recorder.loops is not None and call is None:
-            recorder.loops.began(self.id, kind, rows.body_of(row), params is not None and not more)
+            self._opened, self._is_bare = row, not more
+            if kind == "tool":
+                recorder.loops.open[self.id] = None
+                if len(recorder.loops.open) > _MOST_OPEN:
+                    recorder.loops.forget_open()
 
     def become(
         self,
@@ -243,8 +251,10 @@ class OperationRows:
         )
         self._write_once(row)
         recorder.operation_facets.pop(self.id, None)
-        if recorder.loops is not None and not self._is_told:
-            self._compare(recorder.loops, row, error, failed=failed)
+        if recorder.loops is not None and self.kind == "tool" and not self._is_told:
+            self._is_told = call is None
+            cause = None if error is None else _cause(error)
+            recorder.loops.ended(self._opened or row, row, cause, is_bare=self._is_bare, failed=failed)
         if call is None or self._outer is not None or measures is None:
             return
         recorder.warn_unpriced(call, row)
@@ -268,21 +278,6 @@ class OperationRows:
         if not self._is_written:
             self._recorder.write(row)
             self._is_written = True
-
-    def _compare(
-        self, watch: LoopWatch, row: Row, error: BaseException | ErrorEvent | str | None, *, failed: bool
-    ) -> None:
-        """Compare a tool call that has ended with those before it."""
-        cause: tuple[str | None, object] | None = None
-        if error is None:  # as of nearly all calls
-            pass
-        elif is_a(error, ErrorEvent):
-            cause = (error.error_type, error.details)
-        else:
-            cause = (class_name(error), events.describe(error)) if is_a(error, BaseException) else ("Error", error)
-        self._is_told = self._call is None
-        _, kind, name, parent, agent, _ = self._head
-        watch.ended(self.id, kind, name, rows.body_of(row), parent, agent, cause, failed=failed)
 
     def close_unfinished(self) -> None:
         """Write that an LLM call had not ended when its session did: it counts, with what is known of it by now.
@@ -435,6 +430,13 @@ class OperationRows:
     def _error_row(self, error: BaseException | ErrorEvent | str) -> Row:
         event, at = _error_event(error), now_ns()
         return self._recorder.writer.operation_error(self._head, event, new_id(at), at)
+
+
+def _cause(error: BaseException | ErrorEvent | str) -> tuple[str | None, object]:
+    """Return the class and the message of an error."""
+    if is_a(error, ErrorEvent):
+        return error.error_type, error.details
+    return (class_name(error), events.describe(error)) if is_a(error, BaseException) else ("Error", error)
 
 
 def _error_event(error: BaseException | ErrorEvent | str) -> ErrorEvent:

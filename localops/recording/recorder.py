@@ -228,7 +228,9 @@ class Recorder:
         row = self.writer.measured_event(event, id, at, parent, agent, failed, beside, unbilled=unbilled)
         self._write_recorded(event, row, at)
         if self.loops is not None and row[_KIND] == "tool":
-            self._compare(self.loops, row, error, has_returned=event.returns is not None)
+            cause = None if error is None else (error.error_type, error.details)
+            has_both = event.params is not None and event.returns is not None
+            self.loops.recorded(row, cause, has_both=has_both)
         if failed:  # at once: if what follows is interrupted and done again, the error must not count as another
             event.failed = True
         if isinstance(event, LLMEvent):
@@ -395,12 +397,6 @@ class Recorder:
         from localops.recording.loop_watch import LoopWatch  # most programs never need it
 
         self.loops = LoopWatch(self._config.polling)
-
-    def _compare(self, watch: LoopWatch, row: Row, error: ErrorEvent | None, *, has_returned: bool) -> None:
-        """Compare a tool call that was recorded in one row with those before it."""
-        cause = None if error is None else (error.error_type, error.details)
-        body, tool = rows.body_of(row), row[_NAME] or ""
-        watch.recorded(row[_ID], tool, body, row[_PARENT], row[_AGENT], cause, has_returned=has_returned)
 
     def limit(self, dollars: float | None) -> None:
         """Set the budget of the session in US dollars, or remove it."""
