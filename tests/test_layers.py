@@ -60,7 +60,7 @@ LAYERS = """
     loops call_query
     call_facts call_speeds group_diff
     sentences
-    spending uncounted
+    spending uncounted growing_prompts
     doctor usage run_diff run_gate waste
     post_mortem waste_page waste_tables
     post_mortem_page

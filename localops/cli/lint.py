@@ -88,11 +88,12 @@ def _named(opened: Home, sessions: Iterable[str]) -> list[tuple[Project, bytes]]
 def _all(
     opened: Home, since: int | None, until: int | None, tag: str | None
 ) -> tuple[list[tuple[Project, bytes]], int]:
-    """Return the sessions that made tool calls, and how many did not."""
+    """Return the sessions that may have something to say, and how many others there are."""
+    from localops.reading import growing_prompts
     from localops.reading.home import Filters
 
     listed = list(opened.sessions(Filters(since=since, until=until, tag=tag)))
-    chosen = [(one.project, one.session) for one in listed if one.tools]
+    chosen = [(one.project, one.session) for one in listed if one.tools or growing_prompts.may_have(one)]
     return chosen, len(listed) - len(chosen)
 
 
@@ -142,7 +143,7 @@ def _print_markdown(shown: list[Facts], sums: str, every: bool) -> None:
 
 
 def _says_something(one: Facts) -> bool:
-    return bool(one["loops_count"] or one["failures_count"] or not one["complete"])
+    return bool(one["loops_count"] or one["failures_count"] or one["growing"] or not one["complete"])
 
 
 def _is_red(one: Facts) -> bool:

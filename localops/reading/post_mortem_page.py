@@ -6,7 +6,16 @@ from collections import Counter
 from datetime import datetime
 
 from localops import output
-from localops.reading import ending_error, finish_reasons, loops, recorded_steps, spending, uncounted, waste_page
+from localops.reading import (
+    ending_error,
+    finish_reasons,
+    growing_prompts,
+    loops,
+    recorded_steps,
+    spending,
+    uncounted,
+    waste_page,
+)
 from localops.reading.markdown import code
 from localops.reading.sentences import Recorded, Word, marked, plain
 
@@ -542,6 +551,7 @@ def _waste(findings: Facts) -> Iterator[Sentence]:
         cost = f"which cost {_cost(waste)}" if waste["cost_nano"] or not waste["unpriced"] else _cost(waste)
         spent = f", {cost}{tokens}" if is_known else f"; {_without_cost(llms, tools, waste['unpriced'])}"
         yield [f"{' and '.join(counts)} failed{spent}."]
+    yield from map(growing_prompts.sentence, waste["growing"])
     yield from map(waste_page.sentence_of_group, waste["loop_groups"])
     if waste["loops_count"] > 1:
         yield [f"All {output.count(waste['loops_count'])} loops wasted {waste_page.spent(waste['looped'])}."]

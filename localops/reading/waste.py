@@ -12,7 +12,7 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.sql import statements
-from localops.reading import alike, analytics, facts, loops, previews
+from localops.reading import alike, analytics, facts, growing_prompts, loops, previews
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -362,6 +362,7 @@ def of(
         "wasted": _spent_facts(waste.spent(chosen)),
         "wasted_in_loops": _spent_facts(waste.spent(loop for loop in chosen if loop.kind != loops.HABIT)),
         "wasted_in_habits": _spent_facts(waste.spent(loop for loop in chosen if loop.kind == loops.HABIT)),
+        "growing": growing_prompts.of(seen, reader),
         "passed_over": [] if is_bare else list(waste.passed_over())[:shown],
         "never_worked": list(waste.never_worked()),
         "failures": failures[:shown],
@@ -389,6 +390,7 @@ def brief(seen: Snapshot, reader: Reader, *, polling: Collection[str] = (), show
         "loops_count": len(alarming),
         "habits_count": len(matches) - len(alarming),
         "looped": _spent_facts(waste.spent(alarming)),
+        "growing": growing_prompts.of(seen, reader),
         "all_compared": waste.is_complete and not is_bare,
     }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from localops import output
-from localops.reading import previews
+from localops.reading import growing_prompts, previews
 from localops.reading.loops import HABIT
 from localops.reading.sentences import Recorded, Word, marked, plain
 
@@ -40,6 +40,7 @@ def sections(findings: Facts, *, every: bool = False) -> list[Section]:
         ("Loops", list(_loops(findings, every))),
         ("Habits", list(_habits(findings, every))),
         ("Failing tools", list(_failures(findings, every))),
+        ("Growing prompts", list(map(growing_prompts.sentence, findings["growing"]))),
     ]
     page = [(title, sentences) for title, sentences in page if sentences]
     is_short = groups < findings["loops_count"] + findings["failures_count"]
@@ -65,14 +66,16 @@ def markdown(findings: Facts, *, every: bool = False) -> Iterator[str]:
 
 def headline(findings: Facts) -> str:
     """Return what was found in a few words, with what it cost."""
-    if not findings["tool_calls"]:
-        return "no tool calls, and so no loops"
     useless = findings["never_worked"]
     never = f"; {output.counted(len(useless), 'tool')} failed in each call" if useless else ""
-    return f"{_of_loops(findings)}{never}"
+    many = len(findings["growing"])
+    grew = f"; {output.counted(many, 'growing prompt')}" if many else ""
+    return f"{_of_loops(findings)}{never}{grew}"
 
 
 def _of_loops(findings: Facts) -> str:
+    if not findings["tool_calls"]:
+        return "no tool calls, and so no loops"
     if not findings["loops_count"]:
         return "no loops" if findings["complete"] else "no loops in what could be compared"
     many = findings["loops_count"] - findings["alarming"]
@@ -89,8 +92,8 @@ def total(results: Sequence[Facts], looked_at: int, without_tools: int) -> str:
         return "no sessions to look at"
     sessions = f"{output.counted(looked_at, 'session')} looked at"
     if without_tools == looked_at:
-        return f"{sessions}, none with tool calls: no loops"
-    if without_tools:
+        sessions += ", none with tool calls"
+    elif without_tools:
         sessions += f", {output.count(without_tools)} without tool calls"
     alarming = sum(bool(one["alarming"]) for one in results)
     habits = sum(one["loops_count"] > one["alarming"] for one in results)
@@ -101,6 +104,8 @@ def total(results: Sequence[Facts], looked_at: int, without_tools: int) -> str:
         what += f"; {output.count(habits)} with habits, wasted {_sum(results, 'wasted_in_habits')}"
     if failing := sum(bool(one["failures_count"]) for one in results):
         what += f"; {output.count(failing)} with failing tools"
+    if growing := sum(bool(one["growing"]) for one in results):
+        what += f"; {output.count(growing)} with growing prompts"
     return f"{sessions}: {what}"
 
 

@@ -12,6 +12,7 @@ import pytest
 
 import localops
 from localops import ErrorEvent, ToolEvent
+from tests.test_growing_prompts import converse
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -297,3 +298,22 @@ def test_the_document(command: Command) -> None:
     assert (loop["kind"], loop["tools"], loop["calls"], loop["rounds"]) == ("repeat", ["search"], 3, 3)
     assert loop["wasted"]["cost_nano"] == 1_000_000_000
     assert session["page"][0]["title"] == "Loops"
+
+
+def test_a_prompt_that_grows(command: Command) -> None:
+    """In one sentence, also of a run without tool calls; it is no loop, and sets no exit code."""
+    converse(12)
+    sentence = (
+        "The prompt to 'gpt-4.1' by agent 'reader' grew from 50 to 55050 tokens in 12 calls: "
+        "275550 of 330600 tokens (83%) had been in the call before, up to $0.2756 of its cost; "
+        "half of them were sent with the first 9 calls."
+    )
+    assert sentence in command("why")[1]
+    code, out, _ = command("lint")
+    assert (code, sentence in out) == (0, True)
+    assert out.endswith("\nno tool calls, and so no loops; 1 growing prompt\n")
+    code, out, _ = command("lint", "--since", "1d")
+    assert (code, sentence in out) == (0, True)
+    record("silent", times=0)
+    out = command("lint", "--since", "1d")[1]
+    assert out.endswith("\n2 sessions looked at, none with tool calls: no loops; 1 with growing prompts\n")
