@@ -856,11 +856,22 @@ def test_failures_that_were_made_good_ended_nothing(end: str) -> None:
     assert (facts["first_error"]["ended_run"], facts["last_error"]) == (None, None)
 
 
-def test_the_only_error_says_that_it_is_likely_the_end() -> None:
+@pytest.mark.parametrize(
+    ("calls", "is_repeat", "likely"),
+    [
+        ("call('a', 'gone')", False, "It is likely what ended the run, but no record says so: nothing began after it."),
+        (
+            "call('a', 'gone 1'); call('b'); call('a', 'gone 2', n=2)",
+            True,
+            "The last error like it is likely what ended the run, but no record says so: nothing began after that.",
+        ),
+    ],
+)
+def test_the_only_error_says_that_it_is_likely_the_end(calls: str, is_repeat: bool, likely: str) -> None:
     """The same error again is not shown twice."""
-    facts, sections = after(_HANDLED + "call('a', 'gone'); call('a', 'gone', n=2); session.end_session('Failure')")
-    assert (facts["last_error"], facts["first_error"]["began_after"]) == (None, {"operations": 0, "llm_calls": 0})
-    likely = "It is likely what ended the run, but no record says so: nothing began after it."
+    facts, sections = after(_HANDLED + f"{calls}; session.end_session('Failure')")
+    assert facts["last_error"] is None
+    assert facts["first_error"]["began_after"] == {"operations": 0, "llm_calls": 0, "of_a_repeat": is_repeat}
     assert likely in sections["The first error"]
 
 

@@ -521,7 +521,8 @@ class _PostMortem:
         ending = self._ending if self._is_ending(one) else None
         after = None
         if ending is not None and ending.by == ending_error.LAST:
-            after = {"operations": ending.operations, "llm_calls": ending.llms}
+            is_repeat = ending.trouble.seq != one.seq
+            after = {"operations": ending.operations, "llm_calls": ending.llms, "of_a_repeat": is_repeat}
         return {"ended_run": None if ending is None else ending.by, "began_after": after}
 
     def _around(self, id: bytes | None) -> Iterator[list[Half]]:

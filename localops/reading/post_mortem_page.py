@@ -454,7 +454,8 @@ def _ending(error: Facts) -> Iterator[Sentence]:
     elif (after := error["began_after"]) is not None:
         operations = output.counted(after["operations"], "more operation")
         what = operations if after["operations"] else "only LLM calls" if after["llm_calls"] else "nothing"
-        yield [f"It is likely what ended the run, but no record says so: {what} began after it."]
+        which, it = ("The last error like it", "that") if after["of_a_repeat"] else ("It", "it")
+        yield [f"{which} is likely what ended the run, but no record says so: {what} began after {it}."]
 
 
 def _common(common: Facts | None) -> Iterator[Sentence]:
