@@ -193,6 +193,16 @@ def circling() -> None:
     session.end_session("Failure")
 
 
+def swapped() -> None:
+    """Record two runs with two calls in another order, and an answer that was cut."""
+    for names in (("prices", "recipes"), ("recipes", "prices")):
+        session = begin("menu", ["swapped"])
+        for name in names:
+            localops.record(localops.ToolEvent(name=name, params={"market": "west"}, returns=[name]))
+        localops.record(localops.LLMEvent(model="o4", prompt="Plan.", completion="First,", finish_reason="length"))
+        session.end_session("Success")
+
+
 def misled() -> None:
     """Record a session in which a tool returns what makes the next one fail."""
     session = begin("misled", ["owl"])
@@ -341,4 +351,5 @@ if __name__ == "__main__":
         for each in (story, other, hostile, dead, chatty, circling, costs, stopped, library, filmed, many, one, running)
     }
     kinds |= {"stuck": stuck, "browsed": browsed, "reworded": reworded, "unpriced": unpriced, "misled": misled}
+    kinds |= {"swapped": swapped}
     kinds[sys.argv[1]]()

@@ -17,6 +17,7 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     home = tmp_path_factory.mktemp("compare") / "home"
     recorded(home, "reworded")
     recorded(home, "circling")
+    recorded(home, "swapped")
     with serving(home) as link:
         yield link
 
@@ -274,3 +275,13 @@ def test_two_calls_of_a_run_differ_by_words(visit: Visit) -> None:
     page.get_by_label("Find call A").fill("page=6 fetch")
     page.locator(".menu[open] .choice").first.click()
     expect(text.locator("h2")).to_have_text("Arguments the same in both")
+
+
+def test_a_call_that_moved_is_in_one_line_with_its_place(visit: Visit) -> None:
+    """And a call whose model stopped too early says so in the list of calls."""
+    one, other = (each["session_id"] for each in visit.facts("sessions?tag=swapped")["sessions"][::-1])
+    page = visit.open(f"/compare?a={one}&b={other}")
+    row = page.locator(".pairs tbody tr", has_text="prices")
+    expect(row.locator(".tag")).to_have_text("moved later")
+    page = visit.open(f"/calls?session={one}&kind=llm")
+    expect(page.locator("#rows tr .line")).to_contain_text("stopped: length")
