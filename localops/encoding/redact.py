@@ -367,7 +367,7 @@ def _forms(secret: str) -> list[str]:
 _WORDS = "pass pwd key token secret cookie auth credential mnemonic phrase".split()
 _SECRETS_NAME = Later(rf"(?:{NAME})\Z")
 # Each name that the pattern matches ends in one of the first; a name in capitals with one of the others always matches.
-_ENDS = tuple("word words wd phrase key keys pass credential credentials secret secrets cookie cookies".split())
+_ENDS = tuple("word words wort wd phrase key keys pass credential credentials secret secrets cookie cookies".split())
 _ENDS += ("authorization", "data", "mnemonic", "token", "auth")
 _SURE_ENDS = tuple("_API_KEY _ACCESS_KEY _SECRET_KEY _PRIVATE_KEY _SECRET _PASSWORD _TOKEN".split())
 _SOME_KEYS = Later(r"(?:(?i:[a-z0-9][ _.-]keys?)|[a-z0-9]Keys?)\Z")

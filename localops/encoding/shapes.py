@@ -33,8 +33,9 @@ _PASSES = "db database user smtp imap mail email ftp ldap http proxy login admin
 # The special tokens of a tokenizer, and the first token of an answer.
 _PIECES = "first eos bos pad unk sep cls mask eot eod eom bot stop image audio video special"
 NAME = (
-    rf"(?i:pass[ _.-]?(?:words?|wd|phrase)|(?:{_KEYS.replace(' ', '|')})[ _.-]?keys?|(?:{_PASSES.replace(' ', '|')})"
-    r"[ _.-]?pass|authorization|credentials?|key[ _.-]data|mnemonic|(?:seed|recovery)[ _.-]?phrase)"
+    rf"(?i:pass[ _.-]?(?:words?|wort|wd|phrase)|(?:{_KEYS.replace(' ', '|')})[ _.-]?keys?"
+    rf"|(?:{_PASSES.replace(' ', '|')})[ _.-]?pass|authorization|credentials?|key[ _.-]data|mnemonic"
+    r"|(?:seed|recovery)[ _.-]?phrase)"
     rf"|(?<![A-Za-z]){''.join(rf'(?<!{piece}[ _.-])' for piece in _PIECES.split())}(?i:token)"
     r"|(?<![A-Za-z])(?i:secrets?|cookies?|auth)"
     r"|(?<=[a-z])(?:Token|Secrets?|Cookies?|Auth)|(?<![A-Za-z])pwd|(?<=[a-z])Pwd|(?<=[A-Za-z][_.-])(?i:pwd)"
@@ -174,7 +175,9 @@ _NAME_BACKWARDS = Later(r"[\w.-]{1,64}+(?: [A-Za-z]{1,16}(?![A-Za-z]))?", re.ASC
 _BLANKS = Later(r"\s{0,8}+")
 _LINE_END = Later(r"[ \t]{0,8}(?:\#[^\n]{0,256})?(?:\r?\n|\\{1,63}[nr]|\Z)")
 _PLAIN_WORD = Later(r"[A-Za-z][A-Za-z_-]{3,63}\Z(?<![a-z][A-Z][a-z]{3})")
-_PLAIN_LABELS = frozenset("password passwd passphrase pass_word pwd secret token db_pass user_pass admin_pass".split())
+_PLAIN_LABELS = frozenset(
+    "password passwort passwd passphrase pass_word pwd secret token db_pass user_pass admin_pass".split()
+)
 _LONGEST_VARIABLE = 200
 _NAME_KEY = Later(rf"(?:[nN]ame|NAME|[kK]ey|KEY)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+[:=]|(?:\n|\\n)[ \t]{{0,64}}-[ ]")
 _NAMED = Later(
@@ -358,6 +361,12 @@ class _Look:
             self.take(begin, begin + len(value), label)
         else:
             self.past = max(self.past, begin + len(value))
+
+    def spoken(self, end: int, start: int) -> None:
+        """Check the word that a sentence calls the value of the name that ends here."""
+        label = self.names(self._name_before(end)) if end > self.past else ""
+        if label:
+            self._spoken(label, start)
 
     def _spoken(self, label: str, start: int) -> None:
         """Check the word behind "the password is"."""
@@ -882,9 +891,21 @@ def _password(look: _Look, match: re.Match[str]) -> None:
         look.add(value.span(1), "password")
     elif _FOLLOWED.match(look.low, end):
         look.assignment(end)
+    elif match[0] != "pass" and (spoken := _SPOKEN_OF.match(look.low, end)) is not None:
+        look.spoken(end, spoken.end())
+    elif (
+        match[0] == "password"
+        and (statement := _SQL_VALUE.match(look.text, end)) is not None
+        and _SQL.search(look.low, max(0, match.start() - 256), match.start())
+    ):
+        look.take(statement.start(1), statement.end(1), "password")
 
 
 _FOLLOWED = Later(_AFTER)
+# "The password for the test server is …"
+_SPOKEN_OF = Later(r" (?:for|of|to) (?:[\w.@'/-]{1,32} ){1,5}(?:is|was)(?::|(?= ))")
+_SQL = Later(r"\b(?:(?:alter|create) (?:user|role|login)\b[^;\n]{1,200} |set )\Z")
+_SQL_VALUE = Later(r"[ ]{1,8}(?:(?i:for) [^=;\n]{1,128}=[ ]{0,8}|=[ ]{0,8})?+'([^'\s\\]{1,256})'")
 _NETRC = Later(r"\slogin\s{1,8}\S{1,128}\s{1,8}\Z|\\nlogin\s{1,8}\S{1,128}(?:\s|\\n)\Z")
 _NETRC_VALUE = Later(r"[ \t]{1,8}(?!\[redacted:)([^\s\"'\\]{1,256})")
 
@@ -941,9 +962,10 @@ def _short_option(look: _Look, match: re.Match[str]) -> None:
 
 _SHORT_VALUE = Later(r"(-[pa][ ]?)[ ]{0,7}(?P<quote>\\{0,63}[\"'])?(?!-)")
 _SHORT_COMMANDS = Later(
-    r"(?:\b(?:mysql|mysqldump|mysqladmin|mysqlimport|mariadb|mariadb-dump)\b[^\n|;&]{0,160}[ ]-p"
+    r"(?:\b(?:mysql|mysqldump|mysqladmin|mysqlimport|mariadb|mariadb-dump|7z)\b[^\n|;&]{0,160}[ ]-p"
     r"|\bsshpass[ ]-p[ ]?|\bredis-cli\b[^\n|;&]{0,160}[ ]-a[ ]"
-    r"|\b(?:docker|podman|helm registry)[ ]login\b[^\n|;&]{0,160}[ ]-p[ ])\Z",
+    r"|\b(?:(?:docker|podman|helm registry|az)[ ]login|mongo|mongosh|mongodump|mongorestore)\b"
+    r"[^\n|;&]{0,160}[ ]-p[ ])\Z",
     re.ASCII,
 )
 
@@ -1124,7 +1146,7 @@ _PASSES_OVER_LOW: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]]
     (
         "p",
         Later(
-            r"p(?:ass(?:[ _.-]?(?:words?|wd|phrases?))?|wd"
+            r"p(?:ass(?:[ _.-]?(?:words?|wort|wd|phrases?))?|wd"
             r"|(?P<phrase>hrase(?=s?[^\n].{30}))|(?P<dapi>i(?<=dapi)[0-9a-f]{32}(?:-[0-9])?(?![0-9a-z]))"
             r"|(?P<private>rivate[ _-]?key(?=[^\n]{64})))"
         ),
