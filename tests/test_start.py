@@ -67,6 +67,19 @@ def test_the_first_use_without_descriptors_is_counted() -> None:
     assert (done.returncode, done.stdout) == (0, "8\n8\n"), done.stderr
 
 
+def test_a_file_of_the_program_is_not_taken_for_the_reserve() -> None:
+    """A daemon closes all descriptors after the import, and opens its files under their numbers."""
+    code = (
+        "import localops, os\nos.closerange(3, 64)\n"
+        "held = [os.memfd_create(str(number)) for number in range(8)]\n"
+        "localops.init()\n"
+        "for handle in held: os.write(handle, b'mine')\n"
+        "print(len({os.fstat(handle).st_ino for handle in held}))"
+    )
+    done = programs.run(code, fresh=True)
+    assert (done.returncode, done.stdout) == (0, "8\n"), done.stderr
+
+
 _NOWHERE = """
 import atexit, localops, os, sys
 session = localops.init()
