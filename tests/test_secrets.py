@@ -366,6 +366,7 @@ def test_innocent_texts_stay() -> None:
         (r'{"a": "X=1\nDB_PASSWORD=a[b]"}', r'{"a": "X=1\nDB_PASSWORD=[redacted:password]"}'),
         ("if DB_PASSWORD==other.value: pass", "if DB_PASSWORD==other.value: pass"),
         ("DB_PASSWORD={token} ${TOKEN:-x} $(cat x)", "DB_PASSWORD={token} ${TOKEN:-x} $(cat x)"),
+        ("DB_PASSWORD=${TOKEN:?not set} ${X%%a b}", "DB_PASSWORD=${TOKEN:?not set} ${X%%a b}"),
         ("DB_PASSWORD=$(cat secret) <your token>", "DB_PASSWORD=$(cat secret) <your token>"),
         ("cd /x;PWD=/home/ada;ls", "cd /x;PWD=/home/ada;ls"),
         ("Server=h;Uid=a;Pwd=/x&b,c=d;Encrypt=yes", "Server=h;Uid=a;Pwd=[redacted:pwd];Encrypt=yes"),

@@ -133,7 +133,8 @@ _VALUE_WITH_SIGN = Later(r"[=>]{1,2}(?=[^\s=\"'\\]{4})(?=[^\s\"'\\]{0,64}[0-9!#$
 _PLACEHOLDER = Later(
     r"""(?x) \[redacted: | [$%\#]?\{\{?[^{}]*\}\}?\Z | <[^<>]*>\Z | \$[A-Z_][A-Z0-9_]*\Z
     # The word ends where a blank or a quote is, perhaps before the bracket that closes it.
-    | [$%\#]?\{\{?(?:!?[A-Za-z_][\w.]*(?:[\[(]|:\w*)?)?\Z | <(?:[A-Za-z_-]+)?\Z | [$%]\((?:[\w./<-]+\W{0,8})?(?:\)|\Z)
+    | [$%\#]?\{\{?(?:!?[A-Za-z_][\w.]*(?:[\[(]|:\w*)?)?\Z | <(?:[A-Za-z_-]+)?\Z | \$\{[A-Za-z_]\w*[^\w{}]
+    | \$\(\( | [$%]\((?:[\w./<-]+\W{0,8})?(?:\)|\Z)
     | %[A-Za-z_]{1,64}%\Z | %[sdr]\Z | [xX*•.…_-]{3,}\Z | \*{3,} | \.{3} | \W{1,3}\Z
     | (?:None|True|False|null|nil|undefined|true|false|NULL)\b(?![\w@\#$%^*!-])
     | (?:os|process|env|environ|config|settings|self|this|import|secrets|vault)[.(\[] """
