@@ -279,17 +279,21 @@ def test_a_generator_that_is_alive_at_the_end_ends_in_the_journal() -> None:
 
 
 def test_what_cannot_be_loaded_during_the_shutdown_costs_no_event() -> None:
-    """Prices and tracebacks need modules that cannot be imported any more: their event is kept without them."""
+    """Prices, tracebacks and large values need modules that cannot be imported any more: the rest is kept."""
     code = _INIT + (
         "class Late:\n"
         "    def __del__(self):\n"
         "        session.record(localops.LLMEvent(model='gpt-4o', prompt_tokens=1, completion_tokens=1))\n"
         "        session.record(localops.ErrorEvent(exception=ValueError('late')))\n"
+        "        session.record(localops.ToolEvent(name='large', returns='begins here' + 'x' * 3_000_000))\n"
         "late = Late(); late.me = late; late.kept = [late]\n"
     )
     done = programs.run(code, fresh=True)
     assert "Traceback" not in done.stderr
     assert (len(programs.names("llm")), programs.names("error")) == (1, ["ValueError"])
+    with programs.reader() as journal:
+        [(body,)] = journal.ask("select body from event where name = 'large'")
+    assert '"head":"begins here' in body
 
 
 def test_sigterm_in_the_middle_of_a_write_is_still_the_end() -> None:

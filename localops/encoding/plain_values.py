@@ -217,7 +217,7 @@ class Walk:
             return {"$truncated": len(data), "head": self._counted(cut(head, self._max_head))}
         try:
             digest = self._keep(data)
-        except (OSError, MemoryError) as error:
+        except (OSError, MemoryError, ImportError) as error:
             if isinstance(error, OSError):
                 pass_on(error)
             self.note("blob_failed")

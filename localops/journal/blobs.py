@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from _thread import get_ident
 
 from localops import host, interruption
 from localops.journal import spill
@@ -297,19 +298,21 @@ class Keeper:
         """How many values each thread, by its ident, could not write since the count was last read."""
 
     def __call__(self, data: bytes) -> str:
-        """Write a value and return its digest; raise OSError when no folder takes it."""
+        """Write a value and return its digest; raise OSError when no folder takes it.
+
+        While the interpreter shuts down, what writes it may not be loaded any more: ImportError is raised then.
+        """
         try:
             return keep(self._project, data)
-        except OSError as error:
-            interruption.pass_on(error)
-            from _thread import get_ident
-
-            here = get_ident()
+        except (OSError, ImportError) as error:
+            if isinstance(error, OSError):
+                interruption.pass_on(error)
+            here, why = get_ident(), getattr(error, "strerror", None) or error
             self.failed[here] = self.failed.get(here, 0) + 1
             say_once(
                 "cut",
                 f"a large value could not be written to {os.path.join(self._project, 'blobs')} nor to the state "
-                f"folder ({error.strerror or error}): only its beginning is kept; see `localops doctor`",
+                f"folder ({why}): only its beginning is kept; see `localops doctor`",
             )
             raise
 
