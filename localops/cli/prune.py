@@ -309,7 +309,7 @@ def _remove(going: Choices, projects: list[Project]) -> dict[str, Taken]:
     removed = {}
     for where in projects:
         mine = [choice for each, choice in going if each is where]
-        if not mine and not any(blobs.stored(where.folder)):
+        if not (mine or any(blobs.stored(where.folder)) or blobs.unfinished(where.folder)):
             continue
         # Leftovers are whole copies of the journal, which contain the removed rows.
         for left in leftovers(where.folder) if mine else ():

@@ -22,8 +22,10 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localops.upkeep.scrub import Scrubbed
+    from localops.upkeep.sweep import Swept
 
 _LEFT = 3  # the exit code when something is left
+_RECORDED = ("row", "blob", "unfinished", "spill")  # sources of what programs record
 
 
 @click.command()
@@ -100,6 +102,8 @@ def _facts(done: Scrubbed) -> dict[str, object]:
         "files": done.files,
         "secrets": done.secrets,
         "views": done.views,
+        "unfinished_files_deleted": done.abandoned,
+        "uploads_deleted": done.uploads,
         "rules": dict(sorted(done.rules.items())),
         "ok": done.is_clean,
         "unfinished": done.unfinished,
@@ -124,6 +128,10 @@ def _print(done: Scrubbed) -> None:
     more = "more " if done.is_resumed else ""
     outcome = f"{secrets} replaced in {what}" if done.secrets else f"no {more}secrets to replace"
     print(f"{clean(done.project)}: {resumed}{outcome}.")
+    if done.abandoned:
+        print(f"Deleted {counted(done.abandoned, 'unfinished file')} that a killed program has left in blobs/.")
+    if done.uploads:
+        print(f"Deleted {counted(done.uploads, 'unfinished upload')} with a secret: its sender begins again.")
     for hub in done.perhaps:
         print(
             f"Remote {clean(hub)} may have files of these rows, which go before the rows: `localops sync` deletes them."
@@ -138,8 +146,14 @@ def _print(done: Scrubbed) -> None:
     for event in done.damaged:
         print(f"Event {event} holds a secret and is damaged: it was left as it is (`localops doctor --deep`).")
     if done.left is not None:
-        for place in done.left.places:
-            where = place.file or f"event {place.event}"
-            print(f"Left: {place.rule} in {place.source} {clean(where)}")
-        for problem in done.left.unread:
-            print(f"Not searched: {clean(problem)}")
+        _print_left(done.left, done.damaged)
+
+
+def _print_left(left: Swept, damaged: Sequence[str]) -> None:
+    for place in left.places:
+        where = place.file or f"event {place.event}"
+        print(f"Left: {place.rule} in {place.source} {clean(where)}")
+    if any(place.source in _RECORDED and place.event not in damaged for place in left.places):
+        print("A program has recorded this meanwhile: run `localops scrub` again when it has ended.")
+    for problem in left.unread:
+        print(f"Not searched: {clean(problem)}")

@@ -41,6 +41,7 @@ _NOTED = 64  # first bytes, which tell what a file is
 # By the folder of a home.
 _elsewhere: dict[str, Elsewhere] = {}
 
+UPLOADS = "uploads"  # the folder of what a hub is receiving
 HEAD = 64 << 10  # bytes that are compressed to decide whether to compress the rest
 _PIECE = 1 << 20
 _OLD_ENOUGH = 3600.0  # seconds
@@ -262,13 +263,71 @@ def finish_drops(project: str) -> int:
 
 def unfinished(project: str) -> list[str]:
     """Return the paths of blobs that are being written, or whose writer was killed."""
-    folder = os.path.join(project, "blobs")
+    return [
+        os.path.join(folder, name)
+        for folder in (os.path.join(project, "blobs"), _waiting_place(project))
+        for name in _names_in(folder)
+        if name[:1] == "." and name[1:].partition("-")[0].isdigit()
+    ]
+
+
+def is_being_written(path: str) -> bool | None:
+    """Return whether an unfinished blob still has a writer, in whatever container; None if it is complete now.
+
+    One that was not touched for an hour has none: its lock may be that of a child of the writer.
+    """
+    import fcntl
+
     try:
-        return [
-            os.path.join(folder, name)
-            for name in os.listdir(folder)
-            if name[:1] == "." and name[1:].partition("-")[0].isdigit()
-        ]
+        if is_old(path):
+            return False
+        handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
+    except FileNotFoundError:
+        return None
+    except OSError as error:
+        # Another user's.
+        interruption.pass_on(error)
+        return True
+    try:
+        # Shared, so that two tests at a time both get it.
+        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError as error:
+        interruption.pass_on(error)
+        return True
+    finally:
+        os.close(handle)
+
+
+def abandoned(project: str) -> list[str]:
+    """Return the paths of unfinished blobs whose writers were killed."""
+    return [path for path in unfinished(project) if is_being_written(path) is False]
+
+
+def drop_abandoned(project: str) -> tuple[int, int]:
+    """Delete the blobs whose writers were killed; return how many, and how many are still being written.
+
+    A writer that has just let go of its file finds it gone, and writes it again.
+    """
+    paths = abandoned(project)
+    for path in paths:
+        try:
+            os.unlink(path)
+        except FileNotFoundError:
+            # It is complete now.
+            continue
+    return len(paths), len(unfinished(project))
+
+
+def uploads(project: str) -> list[str]:
+    """Return the paths of the files that a hub has received a part of."""
+    folder = os.path.join(project, UPLOADS)
+    return [os.path.join(folder, name) for name in _names_in(folder) if is_digest(name)]
+
+
+def _names_in(folder: str) -> list[str]:
+    try:
+        return sorted(os.listdir(folder))
     except OSError as error:
         interruption.pass_on(error)
         return []
@@ -409,7 +468,10 @@ def keep_pieces(project: str, pieces: Iterable[bytes], digest: str) -> None:
 
 def _publish_or_clear(project: str, temporary: str, digest: str) -> None:
     try:
-        publish(project, temporary, digest)
+        # It may first go elsewhere, which takes a while.
+        with open(temporary, "rb") as file:
+            mark_written(file.fileno())
+            publish(project, temporary, digest)
     except BaseException:
         if host.is_file(temporary):
             os.unlink(temporary)
@@ -437,12 +499,7 @@ def _sync_names(path: str) -> None:
 def waiting(project: str) -> list[str]:
     """Return the digests of the blobs that wait in the user's state folder to be moved to their place."""
     place = _waiting_place(project)
-    try:
-        names = sorted(os.listdir(place))
-    except OSError as error:
-        interruption.pass_on(error)
-        return []
-    return [name for name in names if is_digest(name) and spill.is_ours(os.path.join(place, name))]
+    return [name for name in _names_in(place) if is_digest(name) and spill.is_ours(os.path.join(place, name))]
 
 
 def collect(project: str) -> int:
@@ -483,6 +540,17 @@ def _waiting_place(project: str) -> str:
     return os.path.join(spill.places(project)[1], "blobs")
 
 
+def mark_written(handle: int) -> None:
+    """Hold a lock on a file that is written until it is closed: one without it was left by a killed process."""
+    import fcntl
+
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        # A file system without such locks.
+        interruption.pass_on(error)
+
+
 def _written(folder: str, pieces: Iterable[bytes], expected: str | None) -> str:
     """Write pieces to a new file in a folder and sync it; raise ValueError if it does not have the expected digest."""
     import hashlib
@@ -493,6 +561,7 @@ def _written(folder: str, pieces: Iterable[bytes], expected: str | None) -> str:
     seen = hashlib.sha256()
     try:
         with open(handle, "wb") as file:
+            mark_written(handle)
             for piece in pieces:
                 if expected is not None:
                     seen.update(piece)

@@ -125,6 +125,7 @@ class Bucket:
         handle = os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         try:
             with open(handle, "wb") as file:
+                blobs.mark_written(handle)
                 for piece in self._pieces(project, digest):
                     seen.update(piece)
                     file.write(piece)

@@ -52,7 +52,6 @@ if TYPE_CHECKING:
 
 # Journals that are kept open for writing.
 _OPEN = 64
-_UPLOADS = "uploads"
 _NOT_NOW = "cannot store anything now"
 # Bytes of a row without its body, about.
 _ROW = 100
@@ -163,8 +162,7 @@ class HomeStore(HomeReader):
             [(rows,)] = where.reader.ask(statements("hub.sql")["stored"])
         names = [os.path.join(folder, config.JOURNAL + side) for side in ("", "-wal")]
         # A folder that cannot be listed takes no files either, which is reported when one comes.
-        with suppress(OSError):
-            names += _uploads(folder)
+        names += blobs.uploads(folder)
         return rows, sum(map(size_of, names)) + blobs.size(folder)
 
     def count_with(self, count: Callable[[str, int, int], object]) -> None:
@@ -329,7 +327,7 @@ class HomeStore(HomeReader):
         with _storing_files(folder):
             if self.files is not None:
                 self.files.bucket.check()
-            for name in ("blobs", _UPLOADS):
+            for name in ("blobs", blobs.UPLOADS):
                 host.make_private(os.path.join(folder, name))
                 path = os.path.join(folder, name, f".writable-{os.getpid()}")
                 os.close(os.open(path, os.O_CREAT | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
@@ -489,7 +487,7 @@ class HomeStore(HomeReader):
     def _check_uploads(self, folder: str) -> None:
         """Raise Busy if too many files of a project are unfinished; those that have begun go on."""
         for sweeps in (True, False):
-            sizes = [size_of(path) for path in _uploads(folder)]
+            sizes = [size_of(path) for path in blobs.uploads(folder)]
             if len(sizes) < self._limits.uploads and sum(sizes) < self._limits.upload_bytes:
                 return
             if sweeps:
@@ -569,7 +567,7 @@ def _naming(path: str, error: Exception) -> object:
 
 
 def _upload(folder: str, digest: str) -> str:
-    return os.path.join(folder, _UPLOADS, os.path.basename(blobs.path_of(folder, digest)))
+    return os.path.join(folder, blobs.UPLOADS, os.path.basename(blobs.path_of(folder, digest)))
 
 
 def _append(path: str, piece: bytes) -> None:
@@ -599,12 +597,6 @@ def _publish(folder: str, path: str, digest: str) -> None:
         os.unlink(blobs.path_of(folder, digest) + proof.DAMAGED)
 
 
-def _uploads(folder: str) -> list[str]:
-    """Return the paths of unfinished uploads."""
-    top = os.path.join(folder, _UPLOADS)
-    return [os.path.join(top, name) for name in os.listdir(top)] if os.path.isdir(top) else []
-
-
 def size_of(path: str) -> int:
     """Return the bytes of a file; 0 if it is not there."""
     try:
@@ -620,4 +612,4 @@ def _sweep_uploads(folder: str) -> None:
 
 
 def _old_uploads(folder: str) -> Iterator[str]:
-    return (path for path in _uploads(folder) if time.time() - os.stat(path).st_mtime > _UPLOAD_KEPT)
+    return (path for path in blobs.uploads(folder) if time.time() - os.stat(path).st_mtime > _UPLOAD_KEPT)

@@ -586,10 +586,14 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         yield Finding(name, text, f"{repair} replaces it by a journal that holds each row once")
     yield from _blobs(name, folder, flawed)
     unused = [path for path in blobs.stored(folder) if os.path.basename(path) not in referred]
-    unused += blobs.unfinished(folder)
     if many := sum(map(blobs.is_old, unused)):
         text = f"{output.counted(many, 'blob is', 'blobs are')} in its folder that no row refers to"
         yield Finding(name, text, "the next `localops prune … --yes` removes what is older than an hour", fault=False)
+    if many := len(blobs.abandoned(folder)):
+        text = f"{output.counted(many, 'file')} of blobs/ were left unfinished by killed programs"
+        if many == 1:
+            text = "1 file of blobs/ was left unfinished by a killed program"
+        yield Finding(name, text, "the next `localops prune … --yes` or `localops scrub` removes them", fault=False)
     if lost := [seq for (seq,) in reader.ask(statements("hub.sql")["lost"])]:
         # Only the derived tables know of them: to build those again would hide the loss.
         yield _lost(name, folder, lost)

@@ -322,13 +322,12 @@ def sweep_blobs(
 
     With `among`, only of these.  What a killed process has left of a blob that it wrote is deleted, too.
     """
-    if among is None:
-        _sweep_unfinished(journal.folder)
+    abandoned, written = blobs.drop_abandoned(journal.folder) if among is None else (0, 0)
     unused = blobs.digests(journal.folder)
     if among is not None:
         unused &= set(among)
     if not unused:
-        return 0, 0
+        return abandoned, written
     removed = 0
 
     def work(execute: Callable[..., Any]) -> None:
@@ -343,14 +342,7 @@ def sweep_blobs(
     # In a transaction, so that no row that names one of these blobs is written meanwhile.
     journal.transact(work)
     blobs.finish_drops(journal.folder)
-    return removed, len(unused) - removed
-
-
-def _sweep_unfinished(folder: str) -> None:
-    for path in blobs.unfinished(folder):
-        with suppress(FileNotFoundError):
-            if blobs.is_old(path):
-                os.unlink(path)
+    return removed + abandoned, len(unused) - removed + written
 
 
 def can_pack(journal: Journal, size: int | None = None) -> bool:

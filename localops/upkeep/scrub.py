@@ -9,13 +9,15 @@ go on meanwhile.
 from __future__ import annotations
 
 import os
+import time
 from collections import Counter
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from localops import clock, config
 from localops.encoding import recorded
 from localops.encoding.plain_values import HEAD
-from localops.journal import blobs, rows, spill
+from localops.journal import blobs, participants, rows, spill
 from localops.journal.journal import Journal
 from localops.journal.journal_file import INSERT
 from localops.journal.reader import Reader, SQLiteError, user_message
@@ -37,6 +39,7 @@ if TYPE_CHECKING:
 
 _TOGETHER = 200  # rows of a transaction
 _LONGEST_HEAD = 4 * HEAD  # bytes of the beginning of a file that is in a row
+_TRIES, _PAUSE = 20, 0.05  # for a lock that a hub holds while it stores a piece of a file
 _ROUNDS = 5  # over rows that are recorded meanwhile
 _ROWS = f"select {', '.join(Stored._fields)} from event where seq = ?"  # noqa: S608
 _UNCHANGED = "select 1 from event where seq = ? and sum = ?"
@@ -52,6 +55,8 @@ class Scrubbed:
     rows: int = 0
     files: int = 0
     views: int = 0  # secrets in saved views of the project
+    abandoned: int = 0  # files that killed programs had not finished: they are deleted
+    uploads: int = 0  # files of which a hub had a part, with a secret: they are deleted, and their senders begin again
     rules: Counter[str] = field(default_factory=Counter)
     sent: dict[str, int] = field(default_factory=dict)  # rows that remotes have and cannot replace
     hubs: list[str] = field(default_factory=list)  # that replace these rows with the next pass
@@ -78,6 +83,8 @@ def scrub(home: str, project: str, *, progress: Callable[[int], None] | None = N
     folder = config.project_folder(home, project)
     done = Scrubbed(project)
     done.views = of_views(home, project)
+    done.abandoned, _ = blobs.drop_abandoned(folder)
+    done.uploads = _drop_uploads(home, folder)
     if os.path.exists(os.path.join(folder, config.JOURNAL)) or spill.waiting(folder):
         journal = Journal(folder, gather=True)
         try:
@@ -108,6 +115,31 @@ def of_views(home: str, project: str | None = None) -> int:
 
     Views(home, project).rewrite(clean)
     return secrets
+
+
+def _drop_uploads(home: str, folder: str) -> int:
+    """Delete what a hub has received of files with a secret; return how many. A busy one is left to the next scrub."""
+    paths = blobs.uploads(folder)
+    if not paths:
+        return 0
+    search, dropped = Sweep(home), 0
+    for path in paths:
+        with suppress(FileNotFoundError):
+            if search.of_file(path) and _is_dropped(path):
+                dropped += 1
+    return dropped
+
+
+def _is_dropped(path: str) -> bool:
+    for _ in range(_TRIES):
+        try:
+            # A piece that comes meanwhile would begin a file in its place.
+            with participants.alone(os.path.dirname(path)):
+                os.unlink(path)
+                return True
+        except BlockingIOError:
+            time.sleep(_PAUSE)
+    return False
 
 
 class _Scrub:

@@ -60,6 +60,7 @@ _GZIP = b"\x1f\x8b"
 _OTHER_ARCHIVES = (b"BZh", b"\xfd7zXZ", b"\x28\xb5\x2f\xfd", b"7z\xbc\xaf")
 _OF_SQLITE = ("wal", "shm", "journal")
 COLUMNS = ("kind", "name", "model", "tags")
+_VALUES = ("blob", "unfinished", "upload")  # files of values
 
 
 @dataclass(frozen=True)
@@ -72,7 +73,7 @@ class Place:
 
     rule: str
     project: str | None  # None: in a file that was named
-    source: str  # row, blob, spill, waiting, aside, views, bundle, file
+    source: str  # row, blob, unfinished, upload, spill, waiting, aside, views, bundle, file
     file: str | None
     session: str | None
     event: str | None
@@ -134,10 +135,7 @@ class Sweep:
         folder = config.project_folder(self._home, name)
         first = len(self.result.places)
         self._naming = {}
-        for path in sorted(blobs.stored(folder)):
-            self._recent_file(path, "blob")
-        for digest in blobs.waiting(folder):
-            self._recent_file(blobs.find(folder, digest), "blob")
+        self._values(folder)
         path = os.path.join(folder, config.JOURNAL)
         if os.path.exists(path):
             self._journal(path, "row", None)
@@ -155,6 +153,16 @@ class Sweep:
         self._views(folder)
         self._name_blobs(first)
         self._project = None
+
+    def _values(self, folder: str) -> None:
+        """Search the large values of a project, in whatever state they are."""
+        waiting = [blobs.find(folder, digest) for digest in blobs.waiting(folder)]
+        for path in [*sorted(blobs.stored(folder)), *waiting]:
+            self._recent_file(path, "blob")
+        for path in blobs.unfinished(folder):
+            self._recent_file(path, "unfinished")
+        for path in blobs.uploads(folder):
+            self._recent_file(path, "upload")
 
     def home(self) -> None:
         """Search what a home has beside its projects: its saved views."""
@@ -442,7 +450,7 @@ class Sweep:
                 self.result.unread.append(f"{path} is no text, bundle or journal: unpack it, and name what is in it")
             return
         charset = file_search.TEXT
-        if source == "blob":
+        if source in _VALUES:
             file.seek(0)
             charset = file_search.charset(file)
             file.seek(len(window))
