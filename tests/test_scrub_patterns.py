@@ -193,9 +193,64 @@ def test_notes_are_not_searched(home: Path) -> None:
     """A pattern that fits a note does not put another one into it; a match around a note has all of it."""
     redactor = Redactor(patterns=["PINE|pattern", r"name: .*", r"\] \w+"])
     once, count = redactor.clean("a PINE and name: PINE x")
-    assert (once, count) == ("a [redacted:pattern] [redacted:pattern]", 4)
+    assert (once, count) == ("a [redacted:pattern] and [redacted:pattern]", 2)
+    assert redactor.clean(once) == ("a [redacted:pattern] [redacted:pattern]", 1)
     assert redactor.clean("see [redacted:pattern]") == ("see [redacted:pattern]", 0)
     _patterns(home, "PINE|pattern")
     _write(home, _row(body={"params": {"text": "PINE pattern"}}))
     assert _scrub(home).rules == {"pattern": 2}
     assert (_scrub(home).rows, _sweep(home).secrets) == (0, 0)
+
+
+_HEX = "aabbccddee123456789012ffeeddccbbaa99887766554433221100aabbccddee"  # 64 digits, with a number among them
+
+
+@pytest.mark.parametrize("patterns", [(r"\d{6,}", r"[0-9a-f]{64}"), (r"[0-9a-f]{64}", r"\d{6,}")])
+def test_each_pattern_sees_the_text_as_it_is(patterns: tuple[str, ...]) -> None:
+    """Whatever their order: what one of them matches is a part of what another one does."""
+    assert len(_HEX) == 64
+    assert Redactor(patterns=patterns).clean(f"a {_HEX} b") == ("a [redacted:pattern] b", 1)
+    name = f"{_HEX[:10]}sk-ant-api03-{_HEX}"
+    assert Redactor(patterns=[rf"{_HEX[:10]}\S+"]).clean(name) == ("[redacted:pattern]", 1)
+
+
+CARD = 4111111111111111
+
+
+def _cards(**options: Any) -> None:
+    localops.init(auto_start_session=False, **options)
+    session = localops.start_session()
+    assert session is not None
+    params = {"card": CARD, "float": float(CARD), "many": [CARD, 12], "small": 0.1234567890123456, "yes": True}
+    session.record(localops.ToolEvent(name="pay", params=params, returns=CARD))
+    session.record(localops.LLMEvent(prompt=[CARD], model="m", time_to_first_token=1e14))
+    session.end_session("Success")
+    localops.api.client().close()
+
+
+def _of_kinds(home: Path) -> tuple[dict[str, Any], dict[str, Any]]:
+    bodies = {row.kind: json.loads(row.body or "{}") for row in _read(home).values()}
+    return bodies["tool"], bodies["llm"]
+
+
+def test_digits_of_numbers_are_searched_with_patterns(home: Path) -> None:
+    """As it is recorded and afterwards, alike; figures of ours and the digits behind a point stay."""
+    note = "[redacted:pattern]"
+    _cards(redact=[r"\d{13,16}"])
+    recorded = _of_kinds(home)
+    paid, asked = recorded
+    assert paid["params"] == {"card": note, "float": note, "many": [note, 12], "small": 0.1234567890123456, "yes": True}
+    assert (paid["returns"], paid["notes"]) == (note, {"redacted": 4})
+    assert (asked["prompt"], asked["time_to_first_token"]) == ([note], 1e14)
+    home.rename(home.with_name("recorded"))
+    _cards(redact=True)
+    _patterns(home, r"\d{13,16}")
+    assert _sweep(home).rules == {"pattern": 5}
+    assert scrub(str(home), "default").is_clean
+    assert _of_kinds(home) == recorded
+
+
+def test_without_patterns_numbers_are_not_looked_at(home: Path) -> None:
+    """A number has no shape of a secret."""
+    _cards()
+    assert _of_kinds(home)[0]["params"]["card"] == CARD

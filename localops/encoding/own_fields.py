@@ -22,6 +22,13 @@ FIELDS = frozenset(
 )
 """Names of fields of a body: they stay, while the values of most are the program's."""
 
+_OF_PROGRAMS = frozenset(
+    "args body code comment completion content details exact logs metadata params problem prompt query resource "
+    "returns system_instructions tool_calls tool_definitions video".split()
+)
+FIGURES = FIELDS - _OF_PROGRAMS
+"""Names of fields whose numbers are counts, times and amounts of our own, in which no digits are searched."""
+
 # Fields with an id, and how many characters the parts of it have.
 _ID, _UUID = [32], [8, 4, 4, 4, 12]
 _SHAPES = {"participant": _ID, "machine": _ID, "journal": _ID, "boot": _UUID, "copy_of": _UUID}

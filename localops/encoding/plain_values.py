@@ -94,6 +94,8 @@ class Walk:
         self._inside: set[int] = set()
         self._depth = 0
         self._is_body = False  # the names at depth 1 are those of a body
+        # Numbers are searched for patterns of the user only, outside of our own figures.
+        self._searches_numbers = redactor is not None and bool(redactor.patterns)
         self._name = ""
         self._clean_names: set[str] = set()
         self._clean_shapes: dict[tuple[str, ...], int] = {(): 0}
@@ -233,7 +235,7 @@ class Walk:
     def _integer(self, value: int) -> Any:
         number = int.__int__(value)
         if -(1 << 63) <= number < 1 << 64:
-            return number
+            return self._noted(number) if self._searches_numbers else number
         self.note("big_int")
         self._left -= number.bit_length() >> 6  # more digits take longer
         return {"$int": self._text(_digits(number))}
@@ -241,10 +243,19 @@ class Walk:
     def _number(self, value: float) -> Any:
         number = float.__float__(value)
         if number - number == 0.0:
-            return number
+            return self._noted(number) if self._searches_numbers else number
         self._left -= 1
         self.note("nonfinite")
         return {"$float": repr(number)}
+
+    def _noted(self, number: float) -> float | str:
+        """Return a number, or the note in its place if a pattern of the user matches its digits."""
+        assert self._redactor is not None
+        note = self._redactor.number(number)
+        if note is None:
+            return number
+        self.note("redacted")
+        return note
 
     def _string(self, value: str) -> Any:
         return self._text(str.__str__(value))
@@ -404,7 +415,17 @@ class Walk:
             clean = self._counted(name if is_known else self._text_key(name))
             if clean in out:
                 clean = self._free(clean, out, numbers)
-            out[clean] = self.plain(value) if hidden is None else hidden
+            out[clean] = self._beneath(name, value) if hidden is None else hidden
+
+    def _beneath(self, name: str, value: Any) -> Any:
+        """Return the plain value of a field; figures of a body are ours."""
+        if not (self._searches_numbers and self._is_body and self._depth == 1 and name in own_fields.FIGURES):
+            return self.plain(value)
+        self._searches_numbers = False
+        try:
+            return self.plain(value)
+        finally:
+            self._searches_numbers = True
 
     def _items(self, items: list[Any]) -> list[Any]:
         out: list[Any] = []
@@ -450,6 +471,8 @@ class Walk:
 
     def _innocent(self, names: Sequence[str], values: Sequence[Any]) -> bool:
         """Return whether names and texts can be written as they are: one quick look at all of them."""
+        if self._searches_numbers:
+            return False
         texts = [value for value in values if type(value) is str]
         if not texts:
             # Most lists of lists have no text at all, and dicts come in few shapes.

@@ -200,14 +200,14 @@ class Redactor:
         """
         if self._environ is not None and len(_data(self._environ)) != self.environ_size:
             self.look_again()
-        spans = _outside_notes(text, self._spans(text))
-        count = 0
-        if spans:
-            text, count = _without(text, spans)
+        # On the text as it is: what one rule replaces may be a part of what another one matches.
+        spans = self._spans(text)
         for pattern in self._patterns:
-            if pattern.search(text) is not None and (spans := _outside_notes(text, _matches(pattern, text))):
-                text, hits = _without(text, spans)
-                count += hits
+            if pattern.search(text) is not None:
+                spans += _matches(pattern, text)
+        count = 0
+        if spans and (spans := _outside_notes(text, spans)):
+            text, count = _without(text, spans)
         if self._hook is not None and name is not None:
             seen, text = text, _ask(self._hook, name, text)
             count += seen != text
@@ -232,6 +232,20 @@ class Redactor:
     def patterns(self) -> list[re.Pattern[str]]:
         """The patterns of the user."""
         return self._patterns
+
+    def number(self, value: float) -> str | None:
+        """Return the note for a whole number whose digits a pattern of the user matches; None for any other.
+
+        The digits behind a point are no text that anybody wrote, and a pattern such as `\\d{13,16}` fits most of them.
+
+        >>> Redactor(patterns=[r"\\d{13,16}"]).number(4111111111111111)
+        '[redacted:pattern]'
+        """
+        whole = int(value)
+        if whole != value:
+            return None
+        digits = str(whole)
+        return _note(OWN) if any(_matches(pattern, digits) for pattern in self._patterns) else None
 
     def _spans(self, text: str) -> list[Span]:
         """Return the places of secrets by shape, by name and of known values, in no order."""
@@ -389,9 +403,13 @@ def _without(text: str, spans: list[Span]) -> tuple[str, int]:
     """Return the text with a note for each secret, and their number."""
     parts, done, count = [], 0, 0
     for start, end, label in _united(spans):
-        parts += [text[done:start], f"[redacted:{label}]"]
+        parts += [text[done:start], _note(label)]
         done, count = end, count + 1
     return "".join([*parts, text[done:]]), count
+
+
+def _note(label: str) -> str:
+    return f"{_NOTE_BEGINS}{label}]"
 
 
 def _matches(pattern: re.Pattern[str], text: str) -> list[Span]:

@@ -164,6 +164,8 @@ class Cleaner:
         """Return a value with each of its texts cleaned alone."""
         if isinstance(value, str):
             return self._text(value)
+        if type(value) in (int, float):
+            return self._redactor.number(value) or value
         if isinstance(value, list):
             return [self._of_any(item) for item in value]
         if isinstance(value, dict):
