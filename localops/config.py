@@ -110,7 +110,9 @@ class Config:
             raise _together([*wrong, *map(ConfigError, strays)])
         if any(isinstance(error, UnusableBudget) for error in wrong):
             raise _together(wrong)
-        for problem in [*map(str, wrong), *strays]:
+        for error in wrong:
+            leave_out(str(error), "a pattern that is not valid is" if isinstance(error, _Partly) else "it is")
+        for problem in strays:
             leave_out(problem)
         return made
 
@@ -136,7 +138,11 @@ class Config:
                     setattr(self, name, read(value))
                 except (TypeError, ValueError, OverflowError, ConfigError) as error:
                     wrong.append(_wrong(name, place, value, error))
-                    continue
+                    # One bad pattern must not keep the others from removing what they are for.
+                    usable = getattr(error, "usable", None)
+                    if usable is None:
+                        continue
+                    setattr(self, name, usable)
                 if given:
                     self.given[name] = value
                 break
@@ -154,6 +160,7 @@ class Config:
             patterns = _redact(written)
             self.patterns = tuple(patterns) if isinstance(patterns, list) else ()
         except (TypeError, ValueError) as error:
+            self.patterns = tuple(getattr(error, "usable", ()))
             problem = _wrong("redact", f"{_file(folder)}: invalid redact", written, error)
             if str(problem) not in map(str, wrong):
                 wrong.append(problem)
@@ -205,11 +212,17 @@ def _places(
         yield f"{_file(folder)}: invalid {name}", written[name], False
 
 
+class _Partly(ConfigError):
+    """A setting of which the rest is used."""
+
+
 def _wrong(name: str, place: str, value: object, error: Exception) -> ConfigError:
-    kind = UnusableBudget if name == "budget_usd" else ConfigError
+    is_in_part = hasattr(error, "usable")
+    kind = UnusableBudget if name == "budget_usd" else _Partly if is_in_part else ConfigError
     expected, *advice = [str(word) for word in error.args] or [type(error).__name__]
-    shown = "***" if name == "api_key" else repr(value)
-    return kind("; ".join([f"{place}: {expected}, got {shown}", *advice]))
+    if not is_in_part:
+        expected += f", got {'***' if name == 'api_key' else repr(value)}"
+    return kind("; ".join([f"{place}: {expected}", *advice]))
 
 
 def _together(wrong: list[ConfigError]) -> ConfigError:
@@ -277,14 +290,13 @@ def _redact(value: Any) -> Any:
         return value
     if isinstance(value, dict):
         raise TypeError(_REDACT, "write redact = ['…'] above all tables")
-    import re
-
     try:
-        return [re.compile(pattern) for pattern in value]
-    except re.error as error:
-        raise ValueError(f"expected valid regular expressions ({error})") from error
+        patterns = list(value)
     except TypeError:
         raise TypeError(_REDACT) from None
+    from localops.encoding.patterns import compiled
+
+    return compiled(patterns)
 
 
 def _function(value: Any) -> Any:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 from collections.abc import Callable
@@ -323,6 +324,27 @@ def test_a_bad_pattern_in_the_file_is_reported_though_another_setting_is_nearer(
         with pytest.raises(ConfigError) as refused:
             Config(**options)
         assert str(refused.value).count("config.toml: invalid redact: expected valid regular expressions") == 1
+
+
+@pytest.mark.parametrize("in_file", [True, False])
+def test_a_broken_pattern_turns_off_no_other(
+    written: Callable[[str], Path], capsys: pytest.CaptureFixture[str], in_file: bool
+) -> None:
+    """It is named with its text and its place, as are those in use; the built-in rules go on."""
+    patterns: list[Any] = ["ACME-(", r"EMP-\d{6}"]
+    if in_file:
+        written(f"redact = {json.dumps(patterns)}")
+    else:
+        patterns.append(b"EMP")
+    session = localops.init() if in_file else localops.init(redact=patterns)
+    assert session is not None
+    key = "sk-ant-api03-" + "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb3dEf6h" + "7a"
+    session.record(localops.ActionEvent(action_type="step", params={"at": f"{_EMP} {key}"}))
+    [event] = [event for event in session.events if event["kind"] == "action"]
+    assert event["params"] == {"at": "[redacted:pattern] [redacted:anthropic]"}
+    warning = capsys.readouterr().err
+    assert "got 'ACME-(' as number 1 (missing ), unterminated subpattern at position 5)" in warning
+    assert warning.count("in use: 'EMP-") == 1
 
 
 @pytest.mark.parametrize(

@@ -25,7 +25,7 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 LAYERS = """
     room
     errors clock interruption own_fields rows urls zstd alignment
-    careful shapes
+    careful shapes patterns
     host
     context facets locks openmetrics output raised redact sql
     participants events pricing stored plain_values responses
