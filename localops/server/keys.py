@@ -169,9 +169,20 @@ class Keys:
             raise ConfigError("missing project: a key that sends or reads is for one project")
         secret = bundle.new_key(self.hub)
         name = "" if project is None else config.check_project(project)
-        key = Key(_digest(secret), name, _now(), note, None, chosen, _end(expires_ns))
+        key = Key(_digest(secret), name, _now(), self._without_secrets(note), None, chosen, _end(expires_ns))
         self._change(lambda keys: [*keys, key])
         return secret
+
+    def _without_secrets(self, note: str | None) -> str | None:
+        """Return the name of a key as it is stored: lists and the audit log show it."""
+        if note is None:
+            return None
+        # Late: only to create a key, rules are needed.
+        from localops.encoding.redact import Redactor
+        from localops.recording.writer import redactor
+
+        rules = redactor(config.Config.usable(home=self.folder)) or Redactor()
+        return rules.clean(note)[0]
 
     def rotate(self, handle: str, *, overlap_ns: int, expires_ns: int | None = None) -> tuple[str, Key]:
         """Create a key that replaces another, which works until the end of the overlap.

@@ -36,6 +36,20 @@ def test_a_key_is_listed_with_all_that_limits_it(tmp_path: Path) -> None:
     assert made.stdout.strip() not in table.stdout + table.stderr
 
 
+def test_a_secret_in_its_name_is_stored_nowhere(tmp_path: Path) -> None:
+    """Neither among the keys nor in the audit log; by our rules and by patterns of the hub's folder."""
+    secret = "ghp_" + "Ab3dEf6hIj9kLm2nOp5qRs8tUv1wXy4zAb3d"
+    (tmp_path / "config.toml").write_text("redact = ['PINE-[0-9]+']\n", encoding="utf-8")
+    made = _localops(
+        *("hub", "key", "create", "--data", str(tmp_path), "--project", "mine", "--note", f"CI {secret} PINE-1")
+    )
+    assert made.returncode == 0, made.stderr
+    assert "stored as 'CI [redacted:github] [redacted:pattern]'" in made.stderr
+    for path in tmp_path.rglob("*.json*"):
+        assert secret not in path.read_text(encoding="utf-8")
+        assert "PINE-1" not in path.read_text(encoding="utf-8")
+
+
 def test_a_key_is_rotated(tmp_path: Path) -> None:
     """The new key is printed once; both work, until the overlap ends."""
     data = ("--data", str(tmp_path))

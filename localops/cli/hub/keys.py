@@ -78,6 +78,9 @@ def create(
     print(secret)
     ends = f" until {output.when(expires)[:16]} (UTC)" if expires is not None else ""
     output.say(f"this is key {made.handle} to {_place(made)}{ends}; it is not shown again")
+    if made.note != name:
+        shown = output.clean(made.note or "")
+        output.say(f"its name had a secret in it, and is stored as {shown!r}: see `localops help privacy`")
 
 
 def _place(entry: Key) -> str:
