@@ -333,11 +333,16 @@ def test_rows_that_stand_twice_are_found_and_repaired(home: Path, tmp_path: Path
     """A deep look finds copies of rows, which figures count; a repair leaves each row once and none lost."""
     with programs.reader() as reader:
         (row,) = (row for row in reader.stream() if row.kind == "llm")
+    about = rows.make("journal", rows.NO_SESSION, id=clock.new_id(), at_ns=1, name="scrubbed", body="{}")
     with closing(Journal(programs.project())) as journal:
         for _ in range(2):
             journal.append(row.bare)
+            journal.append(about)
         journal.fold()
     assert _faults(home) == []
+    # One about the journal itself is in no figure.
+    texts = [finding.text for finding in doctor.examine(str(home), ["default"], deep=True)]
+    assert f"1 row is a copy of another, which counts nowhere: {rows.id_text(about[0])}" in texts
     (found,) = _faults(home, deep=True)
     assert found.text == f"2 rows are copies of others, and counted again: {rows.id_text(row.id)}"
     assert "localops repair --project default --replace" in str(found.cure)

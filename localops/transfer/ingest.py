@@ -122,17 +122,18 @@ def apart(arrived: Sequence[Arrived]) -> Iterator[Sequence[Arrived]]:
     group: list[Arrived] = []
     written: set[tuple[bytes, int]] = set()
     for each in arrived:
-        needed = identities = {(row.id, row.phase) for row in each.batch.rows}
+        identities = {(row.id, row.phase) for row in each.batch.rows}
+        # A row that was scrubbed and those about it belong together: of them the hub may make more.
+        events = {row.parent for row in each.batch.rows if scrubbed.is_about(row) and row.parent is not None}
+        identities |= {(event, phase) for event in events for phase in (rows.DONE, rows.OPEN)}
+        needed = set(identities)
         if each.batch.previous is not None:
-            needed = identities | {(each.batch.previous.id, each.batch.previous.phase)}
+            needed.add((each.batch.previous.id, each.batch.previous.phase))
         if not written.isdisjoint(needed):
             yield group
             group, written = [], set()
         group.append(each)
         written |= identities
-        # Of a row that was scrubbed, the one of before must not come after this.
-        scrubbed_events = [row.parent for row in each.batch.rows if scrubbed.is_about(row) and row.parent is not None]
-        written.update((event, phase) for event in scrubbed_events for phase in (rows.DONE, rows.OPEN))
     if group:
         yield group
 
@@ -249,7 +250,7 @@ class _Taking:
     def _write(self, execute: Execute, new: Sequence[Stored]) -> None:
         """Write the new rows, and those that replace others."""
         about = []
-        held = self._held_rows(execute)
+        held = self._held_rows(execute, {row.id for row in new})
         ids = self._about.union(row[_ID] for row in held)
         bare = [*(row.bare for row in new), *held]
         for columns in bare:
@@ -268,15 +269,19 @@ class _Taking:
                 self.journal.keeper.replaced(row.seq)
             _send_again(execute, row.seq)
 
-    def _held_rows(self, execute: Execute) -> list[Row]:
-        """Return the rows that say of rows of other machines that they are here, with more removed."""
+    def _held_rows(self, execute: Execute, beside: Collection[bytes]) -> list[Row]:
+        """Return the rows that say of rows of other machines that they are here, with more removed.
+
+        One of these ids may come with the batch, as its sender scrubbed a form of the row that is like the one here.
+        """
         at_ns = clock.now_ns()
         made = [
             row
             for was, now in self._held_forms
             for row in scrubbed.made(was, now, at_ns=at_ns, rules={}, files={}, held=True)
         ]
-        return list({row[_ID]: row for row in made if not scrubbed.is_known(execute, row)}.values())
+        held = {row[_ID]: row for row in made if row[_ID] not in beside and not scrubbed.is_known(execute, row)}
+        return list(held.values())
 
     @property
     def erased(self) -> list[str] | None:

@@ -578,12 +578,7 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         shown = ", ".join(rows.id_text(id) for id in wrong[:_SHOWN])
         cure = _SENT_AGAIN if session_state.is_of_hub(folder) else repair
         yield Finding(name, f"{output.counted(len(wrong), 'row is', 'rows are')} not as written: {shown}", cure)
-    twice = reader.ask(statements("doctor.sql")["twice"])
-    if many := sum(more for _, more in twice):
-        shown = ", ".join(rows.id_text(id) for id, _ in twice[:_SHOWN])
-        copies = output.counted(many, "row is a copy of another", "rows are copies of others")
-        text = f"{copies}, and counted again: {shown}"
-        yield Finding(name, text, f"{repair} replaces it by a journal that holds each row once")
+    yield from _copies(name, reader)
     yield from _blobs(name, folder, flawed)
     unused = [path for path in blobs.stored(folder) if os.path.basename(path) not in referred]
     if many := sum(map(blobs.is_old, unused)):
@@ -601,6 +596,20 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
         cure = "localops doctor --fix builds them again"
         text = f"what is derived differs from the rows: {', '.join(stale)}"
         yield Finding(name, text, cure, mend=partial(_mend, folder, Journal.rebuild))
+
+
+def _copies(name: str, reader: Reader) -> Iterator[Finding]:
+    """Report rows that are there more than once."""
+    twice = reader.ask(statements("doctor.sql")["twice"])
+    for counted, what in ((1, "and counted again"), (0, "which counts nowhere")):
+        surplus = [(id, more) for id, more, is_counted in twice if is_counted == counted]
+        if not surplus:
+            continue
+        many = sum(more for _, more in surplus)
+        shown = ", ".join(rows.id_text(id) for id, _ in surplus[:_SHOWN])
+        copies = output.counted(many, "row is a copy of another", "rows are copies of others")
+        cure = f"{_repair(name)} replaces it by a journal that holds each row once"
+        yield Finding(name, f"{copies}, {what}: {shown}", cure, fault=bool(counted))
 
 
 def _lost(name: str, folder: str, seqs: list[int]) -> Finding:

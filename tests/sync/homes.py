@@ -38,14 +38,16 @@ class Sender:
         """Return the path of its journal."""
         return os.path.join(self.folder, "journal.db")
 
-    def write(self, many: int = 1, *, session: bytes | None = None, body: str | None = None) -> list[rows.Row]:
+    def write(
+        self, many: int = 1, *, session: bytes | None = None, name: str = "step", body: str | None = None
+    ) -> list[rows.Row]:
         """Append events, as a recorder does."""
         journal = Journal(self.folder)
         session = session or clock.new_id()
         written = []
         for _ in range(many):
             at = clock.now_ns()
-            row = rows.make("action", session, id=clock.new_id(at), at_ns=at, name="step", body=body)
+            row = rows.make("action", session, id=clock.new_id(at), at_ns=at, name=name, body=body)
             assert journal.append(row)
             written.append(row)
         journal.close()

@@ -78,6 +78,20 @@ def test_a_hub_that_removes_more_has_the_rows_of_all_machines(machines: tuple[Se
     assert not _holds(there, "OAK-2", "PINE-1")
 
 
+def test_no_row_about_a_scrub_is_stored_twice(machines: tuple[Sender, Sender, Path]) -> None:
+    """One machine removes something of the body alone, so that its row without content is as that of the other was."""
+    first, second, there = machines
+    first.write(1, name="step OAK-2", body=json.dumps({"params": {"text": "PINE-1"}}))
+    bundle_file.pack(first.home, [Share("default", "hub")], f"{first.home}/b.lops")
+    bundle_file.unpack(second.home, f"{first.home}/b.lops")
+    assert first.sync().code == exit_codes.DONE
+    assert _scrub(first.home, "default", r"PINE-\d+") == 4
+    assert first.sync().code == exit_codes.DONE
+    assert _scrub(second.home, "default", r"PINE-\d+", r"OAK-\d+") == 4
+    assert second.sync().code == exit_codes.DONE
+    assert not any("copy of" in finding.text for finding in doctor.examine(str(there.parent), [there.name], deep=True))
+
+
 def test_the_row_of_before_is_refused_all_the_same(machines: tuple[Sender, Sender, Path]) -> None:
     """Though the hub's row is that one with more removed: its machine must learn that it still has the secret."""
     _, second, there = machines

@@ -49,8 +49,8 @@ select coalesce(max(seq), 0)
 from event;
 
 -- twice --
--- Identities with more than one row, and the number of surplus rows, which totals count as well.
-select id, count(*) - 1
+-- Identities with more than one row, the number of surplus rows, and whether totals count these as well.
+select id, count(*) - 1, max(kind <> 'journal')
 from event
 group by id, phase
 having count(*) > 1
