@@ -409,7 +409,8 @@ class Ledger:
 
     def _park(self, execute: Execute, refused: dict[int, str], *, final: bool) -> None:
         for seq, reason in refused.items():
-            values = (self.remote, seq, int(final), reason, clock.now_ns())
+            state = 2 if scrubbed.is_settled(reason) else int(final)
+            values = (self.remote, seq, state, reason, clock.now_ns())
             execute("insert or replace into parked values(?, ?, ?, ?, ?)", values)
 
     def park(self, journal: Journal, refused: dict[int, str], *, final: bool = True) -> None:
@@ -568,7 +569,7 @@ class Ledger:
 
     def dropped(self) -> int:
         """Return how many parked rows a person gave up: the remote never gets them."""
-        return int(self.ask("dropped", remote=self.remote)[0][0])
+        return int(self.ask("dropped", remote=self.remote, settled=f"{scrubbed.MORE}%")[0][0])
 
     def late_since(self) -> int | None:
         """Return since when rows have waited, if that is more than a day and the remote has taken none meanwhile."""

@@ -35,16 +35,16 @@ if TYPE_CHECKING:
     IsFileCut = Callable[[str, str], bool]
 
 KIND, NAME = "journal", "scrubbed"
-_BOTH = "put the patterns of both into config.toml (`redact`) and run `localops scrub` and `localops sync` here"
 REFUSED = (
     "it was scrubbed there, and this is the row of before: run `localops scrub` here, too, with the hub's patterns in "
     "config.toml (`redact`)"
 )
 OTHERWISE = (
-    "another machine has scrubbed it there with other rules, and what only this one removed is still there: "
-    f"{_BOTH}; or scrub the hub with the patterns of both, and run `localops parked retry` here"
+    "another machine has scrubbed it there with other rules, and what only this one removed is still there: put the "
+    "patterns of both into config.toml (`redact`) and run `localops scrub` and `localops sync` here; if that replaces "
+    "nothing, scrub the hub with the patterns of both, and run `localops parked retry` and `localops sync` here"
 )
-MORE = f"it is there with more removed than here, and its file is another one: to have the same here, {_BOTH}"
+MORE = "it is there with more removed than here"
 # Marks the rows in a journal: people read the next one.
 WAITS = "it was scrubbed, and the hub is of a release that cannot replace what it has: upgrade the hub"
 REPLACED_NEXT = "it was scrubbed here, and is on the hub as it was before: the next `localops sync` replaces it there"
@@ -160,6 +160,14 @@ def was_scrubbed(execute: Execute, row: Stored, beside: Collection[bytes] = ()) 
     """Return whether a row is one that was scrubbed since; `beside`: ids of rows that come with it."""
     id = id_of(row.id, row.phase, row.sum)
     return id in beside or execute(_KNOWN, (id,)).get is not None
+
+
+def is_settled(reason: str) -> bool:
+    """Return whether a remote has a refused row with more removed, so that nothing has to be done.
+
+    Releases before gave an advice behind it.
+    """
+    return reason.startswith(MORE)
 
 
 def is_held(execute: Execute, row: Stored) -> bool:

@@ -156,6 +156,7 @@ class Pass:
         self._behind: list[Batch | None] = []  # the one after that, once it is read
         self._clean = True  # the remote has taken all of the last batch
         self._probes = _PROBES
+        self._settled = 0  # rows that the remote has with more removed
         self._withheld = 0  # of the parked rows, those whose files are missing or damaged here
         self._gone_back = self._renewed = False
         # Rows that were scrubbed, and that the hub had before.
@@ -177,6 +178,8 @@ class Pass:
                     # Also when the pass is interrupted, or the key cannot be read.
                     waiting = self.ledger.waiting()
                     self.outcome.left, self.outcome.oldest_ns = waiting.rows, waiting.oldest_ns
+                if self._settled:
+                    self.outcome.notes.append(_settled(self._settled))
                 if self.outcome.code == DONE and self.outcome.parked:
                     self.outcome.worse(PARKED, _parked(self.outcome.parked, self._withheld))
         finally:
@@ -389,10 +392,12 @@ class Pass:
             row.seq in self._held_before and row.seq not in kept_out and not scrubbed.is_about(row)
             for row in (batch.rows if self._held_before else ())
         )
-        self.outcome.parked += len(ack.refused) + len(ack.withheld)
+        settled = sum(map(scrubbed.is_settled, ack.refused.values()))
+        self._settled += settled
+        self.outcome.parked += len(kept_out) - settled
         self._withheld += len(ack.withheld)
         self.budget.spend(taken, 0)
-        self._clean &= not (ack.refused or ack.withheld)
+        self._clean &= len(kept_out) == settled
         if ack.differs:
             self.outcome.worse(PARKED, _differing(ack.differs))
         # Once a pass is enough: the new id covers all further rows.
@@ -596,6 +601,11 @@ def _parked(count: int, withheld: int) -> str:
 
 def _rows(count: int) -> str:
     return output.counted(count, "row")
+
+
+def _settled(count: int) -> str:
+    are = output.counted(count, "row is", "rows are")
+    return f"{are} on the hub with more removed than here: nothing has to be done"
 
 
 def _lost(count: int, remote: str) -> str:

@@ -24,6 +24,7 @@ from localops.journal.reader import Reader
 from localops.server import proof
 from localops.server.home_store import HomeStore
 from localops.transfer import bundle, remotes, scrubbed
+from localops.transfer.delivery import parked
 from localops.upkeep import prune
 from localops.upkeep.scrub import Scrubbed, scrub
 from localops.upkeep.sweep import Sweep
@@ -364,9 +365,13 @@ def test_a_file_scrubbed_with_different_rules(
     assert outcome.notes == [
         "3 rows are on the hub with other contents; the next sync offers them again, and parks what the hub refuses"
     ]
-    assert "3 rows parked here and on the hub with other contents" in first.sync(verify=True).message
     # Nothing that it removed is there: it names another file.
-    assert {each.reason for each in first.ledger().parked()} == {scrubbed.MORE}
+    outcome = first.sync()
+    assert (outcome.code, outcome.parked) == (exit_codes.DONE, 0)
+    assert outcome.notes == ["3 rows are on the hub with more removed than here: nothing has to be done"]
+    assert {each.reason for each in parked(first.ledger().reader, "hub", dropped=True)} == {scrubbed.MORE}
+    again = first.sync(verify=True)
+    assert (again.code, again.notes, again.given_up) == (exit_codes.DONE, [], 0)
     assert _holds(there, removed) == _holds(there, other) == []
 
 

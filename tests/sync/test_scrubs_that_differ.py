@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from localops import cli
+from localops.journal import blobs
 from localops.journal.journal import Journal
 from localops.transfer import scrubbed
 from localops.upkeep import doctor
@@ -76,6 +77,36 @@ def test_a_hub_that_removes_more_has_the_rows_of_all_machines(machines: tuple[Se
     assert (outcome.code, outcome.parked) == (exit_codes.DONE, 0), outcome
     assert kept <= identities(str(there / "journal.db"))
     assert not _holds(there, "OAK-2", "PINE-1")
+
+
+def test_pieces_that_no_pattern_fits_any_more_are_no_dead_end(machines: tuple[Sender, Sender, Path]) -> None:
+    """A digest that a shorter pattern has cut: a scrub of the hub with the patterns of both ends it, for files too."""
+    first, second, there = machines
+    digest = "aabbccddee123456789012ffeeddccbbaa99887766554433221100aabbccddee"
+    text = f"{digest} and 77777777" + " word" * 250_000
+    for body in (text[:80], {"$blob": blobs.keep(first.folder, text.encode()), "$len": len(text), "head": text[:1000]}):
+        first.write(1, body=json.dumps({"params": {"prompt": body}}))
+    bundle_file.pack(first.home, [Share("default", "hub")], f"{first.home}/b.lops")
+    bundle_file.unpack(second.home, f"{first.home}/b.lops")
+    assert first.sync().code == exit_codes.DONE
+    assert _scrub(first.home, "default", "[0-9a-f]{64}") == 2
+    assert first.sync().code == exit_codes.DONE
+    assert _scrub(second.home, "default", r"\d{6,}") == 2
+    assert second.sync().parked == 2
+    # What is advised first finds nothing here: pieces are left.
+    both = ("[0-9a-f]{64}", r"\d{6,}")
+    assert _scrub(second.home, "default", *both) == 0
+    assert {each.reason for each in second.ledger().parked()} == {scrubbed.OTHERWISE}
+    assert _scrub(there.parent, there.name, *both) == 2
+    _unpark(second)
+    for verify in (False, True, False):
+        outcome = second.sync(verify=verify)
+        assert (outcome.code, outcome.parked) == (exit_codes.DONE, 0), outcome
+    assert second.ledger().parked() == []
+    assert not _holds(there, digest[:20], "77777777")
+    # What is removed here later goes there all the same.
+    assert _scrub(second.home, "default", *both, r"\band\b") == 5
+    assert second.sync().parked == 2
 
 
 def test_no_row_about_a_scrub_is_stored_twice(machines: tuple[Sender, Sender, Path]) -> None:

@@ -95,7 +95,8 @@ order by p.remote, p.seq;
 select count(*)
 from parked
 where remote = :remote
-  and final = 2;
+  and final = 2
+  and reason not like :settled;
 
 -- pruned --
 -- Which sessions were pruned here, and what they were.
