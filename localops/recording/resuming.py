@@ -45,8 +45,8 @@ def check(recorder: Recorder) -> None:
         raise NotResumable(f"session {short} came without its content, so its steps are not known here")
     if None in [participants.is_alive(journal.folder, card) for card in story.present().values()]:
         say(
-            f"session {short} was recorded on another machine, or in another container: whether its process still runs "
-            "cannot be seen from here; make sure that it does not"
+            f"session {short} was recorded in another home, or on another machine or container: whether its process "
+            "still runs cannot be seen from here; make sure that it does not"
         )
     if (session_state.last_row_ns(journal, recorder.session) or 0) > now_ns() + _AHEAD_NS:
         say(f"the last row of session {short} is later than now: is a clock wrong? Its state may be shown as before")
