@@ -87,6 +87,7 @@ def pytest_collection(session: pytest.Session) -> Generator[None, object, object
         _load_own_part(session.config)
         return (yield)
     finally:
+        gc.freeze()  # nor is there any in it while the tests run
         gc.enable()
 
 
