@@ -13,14 +13,14 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Page, sync_playwright
+from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
 
 from tests import warm
 from tests.examples import sized
@@ -187,6 +187,7 @@ def link(home: Path) -> Iterator[str]:
 
 _open = ExitStack()
 _browsers: list[Browser] = []
+_windows: dict[str, Visit] = {}  # by the link that they followed
 
 
 @pytest.fixture(scope="module")
@@ -196,7 +197,8 @@ def chromium() -> Browser:
     if path is None:
         pytest.skip("there is no Chromium on this machine: apt-get install chromium-headless-shell")
     if not _browsers or not _browsers[0].is_connected():
-        _close()
+        with suppress(Error):  # of a window whose browser has died
+            _close()
         playwright = _open.enter_context(sync_playwright())
         _browsers.append(playwright.chromium.launch(executable_path=path, args=_QUIET))
         _open.callback(_browsers[0].close)
@@ -204,8 +206,9 @@ def chromium() -> Browser:
 
 
 def _close() -> None:
-    _open.close()
     _browsers.clear()
+    _windows.clear()
+    _open.close()
 
 
 @pytest.hookimpl(trylast=True)
@@ -222,10 +225,11 @@ def known(window: Visit) -> Any:
 
 
 @pytest.fixture(scope="module")
-def window(chromium: Browser, link: str) -> Iterator[Visit]:
-    """Return the page in which the tests of a module look at `link` one after the other, each through `visit`."""
-    with visiting(chromium, link) as visit:
-        yield visit
+def window(chromium: Browser, link: str) -> Visit:
+    """Return the page in which all tests look at `link` one after the other, each through `visit`."""
+    if link not in _windows:
+        _windows[link] = _open.enter_context(visiting(chromium, link))
+    return _windows[link]
 
 
 @pytest.fixture
