@@ -18,7 +18,7 @@ from localops.otlp.openinference import OpenInference
 from localops.otlp.translation import Span, Translation
 from localops.transfer.bundle import Batch
 
-from .test_otlp import _Nothing
+from .otlp_collector import NoRows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ def sent(kind: str, body: dict[str, Any], semconv: str = "both", **columns: Any)
     """Return the span that a row becomes."""
     row = rows.make(kind, b"s" * 16, id=b"i" * 16, at_ns=5, body=encode.dumps(body).decode(), **columns)
     batch = Batch("00", (), [Stored(1, *row)], [(1, 1)])
-    translation = Translation(batch, _Nothing(), "/nowhere/default", VOCABULARIES[semconv], metadata_only=False)
+    translation = Translation(batch, NoRows(), "/nowhere/default", VOCABULARIES[semconv], metadata_only=False)
     [(_, [span])] = translation.groups()
     return span
 

@@ -14,7 +14,7 @@ from localops.otel.messages import completion_messages, prompt_messages
 from localops.otel.tool_definitions import tool_definitions
 from localops.otlp.semconv import GenAI
 
-from .test_otlp import _COMPLETIONS, _PROMPTS
+from .otlp_prompts import COMPLETIONS, PROMPTS
 from .test_otlp_round_trip import _CALL
 
 _FOLDER = Path(__file__).parent.parent / "fixtures" / "semconv"
@@ -46,16 +46,16 @@ def check(attributes: dict[str, Any]) -> None:
                 Draft7Validator(known[part["type"]]).validate(part)
 
 
-@pytest.mark.parametrize("form", _PROMPTS)
+@pytest.mark.parametrize("form", PROMPTS)
 def test_a_prompt_of_every_vendor_is_valid(form: str) -> None:
     """In the form of any provider that recorded it."""
-    check(GenAI().prompt(prompt_messages(_PROMPTS[form][0])))
+    check(GenAI().prompt(prompt_messages(PROMPTS[form][0])))
 
 
-@pytest.mark.parametrize("form", _COMPLETIONS)
+@pytest.mark.parametrize("form", COMPLETIONS)
 def test_a_completion_of_every_vendor_is_valid(form: str) -> None:
     """In the form of any provider that recorded it."""
-    check(GenAI().completion(completion_messages(_COMPLETIONS[form][0])))
+    check(GenAI().completion(completion_messages(COMPLETIONS[form][0])))
 
 
 @given(_CALL)

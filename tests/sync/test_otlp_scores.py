@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -24,7 +23,7 @@ from localops.transfer.bundle import Batch
 from localops_sync.sinks import otlp_wire
 from localops_sync.sinks.otlp_agentops import AgentOps
 
-from .test_otlp import Collector, Sending
+from .otlp_collector import Collector, Sending
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -144,14 +143,6 @@ def test_an_import_of_the_spans_gives_the_same_scores(names: Names, tmp_path: Pa
     here = given(None)
     assert len(here) == 6
     assert given(there) == here
-
-
-@pytest.fixture
-def collector() -> Iterator[Collector]:
-    """Start a back end."""
-    started = Collector()
-    yield started
-    started.close()
 
 
 def test_phoenix_gets_scores_as_annotations_too(collector: Collector) -> None:

@@ -22,7 +22,7 @@ from localops_sync.exit_codes import Outcome
 from tests.server.hubs import hub
 from tests.sync import agentops_server, chaos
 from tests.sync.homes import without_waiting
-from tests.sync.test_otlp import Collector
+from tests.sync.otlp_collector import Collector
 
 KEY = "11111111-1111-4111-8111-111111111111"
 NAMES = [f"step {n}" for n in range(12)]
