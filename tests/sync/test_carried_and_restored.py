@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -14,21 +13,8 @@ from localops.journal.journal import Journal
 from localops.transfer import removal
 from localops_sync import bundle_file, exit_codes, relay
 from localops_sync.bundle_file import Share
-from tests.server.hubs import RealHub, hub
+from tests.server.hubs import RealHub
 from tests.sync.homes import Sender, identities
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[RealHub]:
-    """A hub that may be restored."""
-    with hub(tmp_path / "own") as own:
-        yield own
-
-
-@pytest.fixture
-def sender(tmp_path: Path, own: RealHub) -> Sender:
-    """A home whose remote is the hub."""
-    return Sender(tmp_path / "home", own.url, own.key)
 
 
 @pytest.fixture

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
 import apsw
-import pytest
 
 from localops import clock
 from localops.journal.journal import Journal
@@ -18,23 +16,10 @@ from localops.server.senders import Sender as Machine
 from localops.upkeep import prune
 from localops_sync import bundle_file
 from localops_sync.bundle_file import Share
-from tests.server.hubs import RealHub, hub
+from tests.server.hubs import RealHub
 from tests.sync.homes import Sender
 
 _DAY = 86_400_000_000_000
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[RealHub]:
-    """Return a hub of the test's own."""
-    with hub(tmp_path / "own") as own:
-        yield own
-
-
-@pytest.fixture
-def sender(tmp_path: Path, own: RealHub) -> Sender:
-    """Return a home whose remote is the hub."""
-    return Sender(tmp_path / "home", own.url, own.key)
 
 
 def _only(own: RealHub) -> Machine:

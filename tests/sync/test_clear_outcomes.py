@@ -9,7 +9,6 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -17,22 +16,9 @@ import pytest
 from localops.journal.journal import Journal
 from localops_sync import bundle_file
 from localops_sync.bundle_file import Share
-from tests.server.hubs import PASSING, PATH, RealHub, hub
+from tests.server.hubs import PASSING, PATH, RealHub
 from tests.sync.homes import Sender
 from tests.sync.operating import record, run_hub, run_localops
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[RealHub]:
-    """A hub that may be broken."""
-    with hub(tmp_path / "own") as own:
-        yield own
-
-
-@pytest.fixture
-def sender(tmp_path: Path, own: RealHub) -> Sender:
-    """A home whose remote is the hub."""
-    return Sender(tmp_path / "home", own.url, own.key)
 
 
 def _sessions(home: object) -> list[str]:

@@ -8,7 +8,6 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
 from contextlib import redirect_stderr, redirect_stdout
 from pathlib import Path
 
@@ -18,17 +17,10 @@ import pytest
 from localops import cli, output
 from localops_sync.cli.sync import _Request
 from tests import warm
-from tests.server.hubs import RealHub, hub
+from tests.server.hubs import RealHub
 from tests.sync.chaos import Authority, Chaos, Exchange, closed_port
 from tests.sync.homes import Sender, identities
 from tests.warm import localops
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
-    """Start one hub for all tests here; each has its own project there."""
-    with hub(tmp_path_factory.mktemp("shared")) as real:
-        yield real
 
 
 @pytest.fixture

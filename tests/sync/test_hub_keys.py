@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
-
-import pytest
 
 from localops import clock
 from localops.transfer import key_ends
 from localops_sync import exit_codes
-from tests.server.hubs import RealHub, hub
+from tests.server.hubs import RealHub
 from tests.sync.homes import Sender, identities
 from tests.sync.operating import run_localops
 
 _DAY = 86_400_000_000_000
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
-    """Start one hub: each test has its own project there."""
-    with hub(tmp_path_factory.mktemp("shared")) as real:
-        yield real
 
 
 def test_a_key_that_only_sends_is_enough_for_a_machine(real: RealHub, tmp_path: Path) -> None:

@@ -8,7 +8,6 @@ import resource
 import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import apsw
@@ -30,20 +29,6 @@ from tests.sync.operating import record as _record
 from tests.sync.operating import run_hub as _hub
 from tests.sync.operating import run_localops as _localops
 from tests.sync.operating import stays as _stays
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[RealHub]:
-    """Start a hub that may be broken."""
-    with hub(tmp_path / "own") as own:
-        yield own
-
-
-@pytest.fixture
-def sender(tmp_path: Path, own: RealHub) -> Sender:
-    """Return a home whose remote is the hub."""
-    return Sender(tmp_path / "home", own.url, own.key)
-
 
 # Repair
 

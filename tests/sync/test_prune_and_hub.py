@@ -5,30 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 import localops
-from tests.server.hubs import PASSING, RealHub, hub
+from tests.server.hubs import PASSING, RealHub
 from tests.sync.homes import Sender, identities
 from tests.sync.operating import changed_there, prune, record, run_hub, run_localops, stays
 
 _SEEN = "it lacked 1 row and 1 file that it had signed for"
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[RealHub]:
-    """A hub that may be broken."""
-    with hub(tmp_path / "own") as own:
-        yield own
-
-
-@pytest.fixture
-def sender(tmp_path: Path, own: RealHub) -> Sender:
-    """A home whose remote is the hub."""
-    return Sender(tmp_path / "home", own.url, own.key)
 
 
 def _doubt(sender: Sender) -> str | None:

@@ -3,21 +3,13 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-from tests.server.hubs import RealHub, hub
+from tests.server.hubs import RealHub
 from tests.sync.homes import Sender, identities
 from tests.sync.operating import changed_there, prune, record, run_hub, run_localops
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[RealHub]:
-    """A hub that may be broken."""
-    with hub(tmp_path / "own") as own:
-        yield own
 
 
 @pytest.fixture(params=[False, True], ids=["whole", "metadata only"])

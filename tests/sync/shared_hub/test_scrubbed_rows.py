@@ -10,7 +10,7 @@ import random
 import shutil
 import string
 import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -30,39 +30,13 @@ from localops.upkeep.scrub import Scrubbed, scrub
 from localops.upkeep.sweep import Sweep
 from localops_sync import bundle_file, exit_codes, relay
 from localops_sync.bundle_file import Share
-from tests.server.hubs import RealHub, hub
+from tests.server.hubs import RealHub
 from tests.sync import chaos
 from tests.sync.homes import Sender, identities
 
 R = random.Random(15)
 KEY = "sk-ant-api03-" + "".join(R.choices(string.ascii_letters + string.digits, k=40)) + "7a"
 BODY = json.dumps({"params": {"header": f"Bearer {KEY}", "n": 1.5, "big": 12345678901234567890}})
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
-    """Start one hub for all tests that do not break it: each has its own project there."""
-    with hub(tmp_path_factory.mktemp("shared")) as real:
-        yield real
-
-
-@pytest.fixture
-def own(tmp_path: Path) -> Iterator[RealHub]:
-    """Start a hub that may be set back."""
-    with hub(tmp_path / "own") as own:
-        yield own
-
-
-@pytest.fixture
-def project(request: pytest.FixtureRequest) -> str:
-    """Return the name of this test's project on the hub."""
-    return "".join(letter if letter.isalnum() else "-" for letter in request.node.name)[:60].strip("-")
-
-
-@pytest.fixture
-def sender(tmp_path: Path, real: RealHub, project: str) -> Sender:
-    """Return a home whose remote is the shared hub."""
-    return Sender(tmp_path / "home", real.url, real.new_key(project))
 
 
 @pytest.fixture
