@@ -13,8 +13,8 @@ from localops.journal import spill, wire
 from localops.journal.journal import Journal
 from localops.journal.spill import Claim, Spill
 from tests import programs
+from tests.journal.looks import names
 from tests.made import event
-from tests.test_journal import names
 
 
 def folder() -> str:

@@ -17,8 +17,8 @@ from localops.journal import journal_file, spill, wal
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from tests import programs
+from tests.journal.looks import names
 from tests.made import event
-from tests.test_journal import names
 
 # What programs need to write rows; importing this module there would take longer than all they do.
 EVENT = """

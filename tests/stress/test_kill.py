@@ -9,7 +9,7 @@ from subprocess import Popen
 
 from localops.journal.journal import Journal
 from tests import programs
-from tests.test_journal import derived
+from tests.journal.looks import derived
 
 KILLS = int(os.environ.get("STRESS_KILLS", "24"))
 SEED = int(os.environ.get("STRESS_SEED", "1"))
