@@ -1,0 +1,311 @@
+"""A result comes back equal and of its class, or not at all."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import decimal
+import enum
+import math
+import threading
+import uuid
+from contextlib import closing
+from pathlib import Path
+from typing import Any, NamedTuple
+from zoneinfo import ZoneInfo
+
+import pytest
+
+import localops
+from localops.decorators import llm, tool
+from localops.encoding import faithful
+from localops.journal.journal import Journal
+from localops.upkeep.scrub import scrub
+from tests import programs
+from tests.resume.steps import SECRET, Effects, Socket, again
+
+
+class Colour(enum.Enum):
+    """An enumeration."""
+
+    RED = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Receipt:
+    """A frozen dataclass."""
+
+    id: str
+    parts: tuple[int, ...]
+
+
+@dataclasses.dataclass(slots=True)
+class Slotted:
+    """One with slots."""
+
+    inner: Receipt
+
+
+@dataclasses.dataclass
+class Strict:
+    """One whose constructor runs code."""
+
+    id: int
+
+    def __post_init__(self) -> None:
+        raise AssertionError("no code of a class runs when it is given back")
+
+
+class Place(NamedTuple):
+    """A named tuple."""
+
+    port: str
+    metres: float
+
+
+_STRICT = object.__new__(Strict)
+_STRICT.id = 3
+_VALUES = [
+    None,
+    True,
+    0,
+    -0.0,
+    math.inf,
+    1 << 70,
+    "é\x00\n",
+    "",
+    b"\xff\x00",
+    bytearray(b"ab"),
+    (1, (2, [3])),
+    {"a": [1, {"b": None}]},
+    {1: "one", (2, 3): "pair", "$tuple": [1], "plain": 5},
+    {"$blob": "x", "$len": 1, "head": "y"},
+    {3, 1, 2},
+    frozenset({(1, 2)}),
+    datetime.datetime(2026, 11, 29, 12, 30, 1, 5),  # noqa: DTZ001
+    datetime.datetime(2026, 11, 29, tzinfo=datetime.UTC),
+    datetime.datetime(2026, 10, 25, 2, 30, tzinfo=ZoneInfo("Europe/Paris"), fold=1),
+    datetime.date(2026, 11, 29),
+    datetime.time(1, 2, 3),
+    datetime.timedelta(days=-1, microseconds=3),
+    decimal.Decimal("1.10"),
+    uuid.UUID(int=5),
+    Path("/a/b"),
+    complex(1, -2),
+    Colour.RED,
+    Receipt("r", (1, 2)),
+    Slotted(Receipt("é", ())),
+    _STRICT,
+    Place("Brest", 4.5),
+    [Receipt("r", (1,)), Place("Brest", 1.0), {"x": Colour.RED}],
+    "x" * 3_000_000,
+    {"large": ["é" * 1_000_000, b"z" * 2_000_000]},
+]
+
+
+@pytest.mark.parametrize("value", _VALUES, ids=lambda value: f"{type(value).__name__}")
+@pytest.mark.parametrize("kind", [tool, llm])
+def test_a_result_comes_back_equal_and_of_its_class(value: object, kind: Any) -> None:
+    """Whatever JSON would make of it; it is not the same object."""
+    returned = [value]
+
+    def take(number: int) -> object:
+        return returned.pop()
+
+    produce = kind(once=True, name="produce")(take)
+    began = localops.init()
+    assert produce(1) is value
+    again(began)
+    back = produce(1)
+    assert (repr(back), type(back)) == (repr(value), type(value))
+    assert back == value
+
+
+def test_a_model_of_pydantic_comes_back() -> None:
+    """Also one with fields that were not given, and models inside."""
+    pydantic = pytest.importorskip("pydantic")
+    from openai.types.chat import ChatCompletion
+
+    answer = ChatCompletion.model_validate(
+        {
+            "id": "1",
+            "choices": [{"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": "4 m"}}],
+            "created": 1,
+            "model": "gpt-4o-mini",
+            "object": "chat.completion",
+            "usage": {"prompt_tokens": 3, "completion_tokens": 2, "total_tokens": 5},
+        }
+    )
+
+    @llm(once=True)
+    def ask(prompt: str) -> object:
+        return answer
+
+    began = localops.init()
+    assert ask("how high?") is answer
+    again(began)
+    back = ask("how high?")
+    assert isinstance(back, pydantic.BaseModel)
+    assert (back, type(back), back.model_fields_set) == (answer, type(answer), answer.model_fields_set)
+    assert began.event_counts["llms"] == 1
+
+
+@pytest.mark.parametrize("value", [Socket(), [1, Socket()], threading.Lock(), type("Here", (dict,), {})()])
+def test_a_class_that_cannot_come_back_is_an_error_at_the_first_run(value: object, effects: Effects) -> None:
+    """It says what to do; the step has run, so it is done, and never given back as something else."""
+
+    @tool(once=True)
+    def connect() -> object:
+        effects.append("connected")
+        return value
+
+    began = localops.init()
+    with pytest.raises(localops.StepError, match=r"connect\(\) ran, but what it returned is a .* Return plain data"):
+        connect()
+    again(began)
+    with pytest.raises(localops.Uncertain, match="is done, but its result cannot be given back") as caught:
+        connect()
+    assert caught.value.happened
+    assert effects == ["connected"]
+
+
+@pytest.mark.parametrize("value", [SECRET, {"password": "hunter2!x"}, {1: SECRET}, (SECRET,), SECRET.encode()])
+def test_a_secret_in_a_result_is_neither_kept_nor_replaced(
+    value: object, effects: Effects, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """The run goes on with a warning; resumed, the step says that its result is not here, and the hook may know it."""
+
+    @tool(once=True)
+    def login() -> object:
+        effects.append("login")
+        return value
+
+    began = localops.init()
+    assert login() == value
+    assert "cannot be given back when its run is resumed: it holds a secret" in capfd.readouterr().err
+    resumed = again(began)
+    with pytest.raises(localops.Uncertain, match="it holds a secret, which is not kept") as caught:
+        login()
+    assert caught.value.happened
+    again(resumed, on_uncertain=lambda _: "asked again")
+    assert login() == "asked again"
+    assert effects == ["login"]
+    with programs.reader() as reader:
+        bodies = " ".join(body for (body,) in reader.ask("select body from event where body is not null"))
+    assert not [form for form in (SECRET, "hunter2", "c2stcHJvai") if form in bodies]
+
+
+def test_a_blob_that_is_gone_or_damaged_is_no_result(tmp_path: Path) -> None:
+    """The step is done, so it does not run again."""
+    returned = ["y" * 2_000_000]
+
+    @tool(once=True)
+    def load() -> str:
+        return returned.pop()
+
+    began = localops.init()
+    load()
+    began.end_session("Success")
+    [blob] = [path for path in Path(programs.project(), "blobs").rglob("*") if path.is_file()]
+    blob.write_bytes(b"another")
+    localops.resume(began.session_id)
+    with pytest.raises(localops.Uncertain, match="cannot be read") as caught:
+        load()
+    assert caught.value.happened
+
+
+def test_a_class_that_has_changed_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nor is one that is not loaded: nothing is imported for the sake of recorded data."""
+
+    @tool(once=True)
+    def produce() -> object:
+        return Receipt("r", (1,))
+
+    began = localops.init()
+    produce()
+    resumed = again(began)
+    fields = [("id", str), ("other", int)]
+    monkeypatch.setitem(globals(), "Receipt", dataclasses.make_dataclass("Receipt", fields))
+    with pytest.raises(localops.Uncertain, match="has other fields now"):
+        produce()
+    monkeypatch.delitem(globals(), "Receipt")
+    again(resumed)
+    with pytest.raises(localops.Uncertain, match="there is no class"):
+        produce()
+    with pytest.raises(faithful.Unfaithful, match="is not loaded"):
+        faithful.unpack({"$dataclass": ["antigravity", "Anything", {}]})
+
+
+@pytest.mark.parametrize("size", [1, 1 << 21], ids=["in its row", "in a file"])
+def test_a_result_that_was_scrubbed_is_not_given_back(effects: Effects, size: int, tmp_path: Path) -> None:
+    """As one with a secret in it is not: what is there is not what was returned. Arguments identify the call still."""
+
+    @tool(once=True)
+    def pay(card: str) -> dict[str, str]:
+        effects.append(card)
+        return {"pad": "x" * size, "ticket": f"{card} paid"}
+
+    began = localops.init()
+    assert pay("PINE-1234")["ticket"] == "PINE-1234 paid"
+    began.end_session("Failure")
+    localops.api.client().close()
+    (tmp_path / "home" / "config.toml").write_text("redact = ['PINE-\\d+']\n")
+    done = scrub(str(tmp_path / "home"), "default")
+    assert (done.is_clean, done.rows) == (True, 2)
+    (tmp_path / "home" / "config.toml").unlink()
+    resumed = localops.resume(began.session_id)
+    with pytest.raises(localops.Uncertain, match="a scrub removed a secret from it") as caught:
+        pay("PINE-1234")
+    assert (caught.value.happened, effects) == (True, ["PINE-1234"])
+    [step] = resumed.steps
+    assert (step["on_resume"], step["why"]) == ("ask", "a scrub removed a secret from it")
+
+
+def test_a_note_in_a_result_that_an_earlier_scrub_left_is_not_given_back(effects: Effects) -> None:
+    """Its row says that it is kept, and counts what was removed; a result that always had a note is given back."""
+
+    @tool(once=True)
+    def read(text: str) -> str:
+        effects.append(text)
+        return text
+
+    began = localops.init()
+    assert read("a [redacted:x] b") == "a [redacted:x] b"
+    read("clean")
+    resumed = again(began)
+    assert read("a [redacted:x] b") == "a [redacted:x] b"
+    resumed.end_session("Failure")
+    folder = localops.api.client().config.folder()
+    localops.api.client().close()
+    with closing(Journal(folder)) as journal:
+
+        def work(execute: Any) -> None:
+            body = '{"once":{"kept":"returns"},"returns":"[redacted:x]","notes":{"redacted":1}}'
+            execute('update event set body = ? where body like \'%"returns":"clean"%\'', (body,))
+
+        journal.transact(work)
+    localops.resume(began.session_id)
+    with pytest.raises(localops.Uncertain, match="a scrub removed"):
+        read("clean")
+    assert effects == ["a [redacted:x] b", "clean"]
+
+
+def test_a_step_whose_name_was_scrubbed_is_found_again(effects: Effects, tmp_path: Path) -> None:
+    """With the steps inside of it: none of them runs twice."""
+    inner = effects.step(name="inner")
+
+    @tool(once=True, name="pay PINE-1234")
+    def pay(amount: int) -> int:
+        effects.append("paid")
+        return amount + int(inner(amount))
+
+    began = localops.init()
+    assert pay(5) == 7
+    began.end_session("Failure")
+    localops.api.client().close()
+    (tmp_path / "home" / "config.toml").write_text("redact = ['PINE-\\d+']\n")
+    assert scrub(str(tmp_path / "home"), "default").rows == 2
+    (tmp_path / "home" / "config.toml").unlink()
+    localops.resume(began.session_id)
+    assert (pay(5), effects) == (7, ["paid", 5])
+    assert (pay(6), effects) == (10, ["paid", 5, "paid", 6])
