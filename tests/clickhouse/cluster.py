@@ -12,10 +12,10 @@ from pathlib import Path
 
 from localops.server.clickhouse.engine import Address, Engine, EngineError, address
 from tests.clickhouse.servers import _USERS, _free_port
+from tests.clickhouse.starting import SECONDS, wait_until_it_answers
 
 _JARS = "/usr/share/java/zookeeper.jar"
 _MAIN = "org.apache.zookeeper.server.quorum.QuorumPeerMain"
-_START_SECONDS = 120.0
 _CONFIG = """<yandex>
 <logger><level>warning</level><log>{folder}/server.log</log><errorlog>{folder}/errors.log</errorlog></logger>
 <http_port>{http}</http_port><tcp_port>{tcp}</tcp_port><interserver_http_port>{between}</interserver_http_port>
@@ -72,18 +72,7 @@ class Node:
 
     def wait(self) -> None:
         """Wait until it answers."""
-        engine = self.engine()
-        until = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                engine.ask("select 1 as one")
-                break
-            except EngineError:
-                assert self._process is not None
-                assert self._process.poll() is None, (self.folder / "output").read_text()[-2_000:]
-                assert time.monotonic() < until
-                time.sleep(0.05)
-        engine.close()
+        wait_until_it_answers(self.engine(), lambda: self.is_running, (self.folder / "output").read_text)
 
     def kill(self) -> None:
         """Kill it."""
@@ -145,7 +134,7 @@ class Cluster:
     def _try_statements(self) -> None:
         """Run a statement on all: 18.16 may crash when the first of them comes soon after its start."""
         first, *_ = self.nodes.values()
-        until = time.monotonic() + _START_SECONDS
+        until = time.monotonic() + SECONDS
         while True:
             try:
                 first.engine().do("create database if not exists tried on cluster all")
@@ -173,7 +162,7 @@ class Cluster:
                 stdout=output,
                 stderr=output,
             )
-        until = time.monotonic() + _START_SECONDS
+        until = time.monotonic() + SECONDS
         while True:
             try:
                 with socket.create_connection(("127.0.0.1", self._keeper_port), timeout=1):

@@ -11,7 +11,6 @@ import re
 import socket
 import subprocess
 import sys
-import time
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from importlib.util import find_spec
@@ -20,9 +19,9 @@ from threading import Lock
 from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
-from localops.server.clickhouse.engine import Address, Engine, EngineError
+from localops.server.clickhouse.engine import Address, Engine
+from tests.clickhouse.starting import wait_until_it_answers
 
-_START_SECONDS = 60.0
 _INSERT = re.compile(r"(insert into .*?)\s+format\s+(\w+)\s*$", re.IGNORECASE | re.DOTALL)
 _FORMAT = re.compile(r"\s+format\s+(\w+)\s*$", re.IGNORECASE)
 
@@ -39,17 +38,7 @@ class Modern:
             stdout=subprocess.DEVNULL,
             env=os.environ.copy(),
         )
-        engine = self.engine()
-        until = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                engine.ask("select 1 as one")
-                break
-            except EngineError:
-                assert self._process.poll() is None
-                assert time.monotonic() < until
-                time.sleep(0.1)
-        engine.close()
+        wait_until_it_answers(self.engine(), lambda: self._process.poll() is None)
 
     @staticmethod
     def is_there() -> bool:

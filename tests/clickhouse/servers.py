@@ -7,12 +7,10 @@ import shutil
 import signal
 import socket
 import subprocess
-import time
 from pathlib import Path
 
-import pytest
-
-from localops.server.clickhouse.engine import Address, Engine, EngineError
+from localops.server.clickhouse.engine import Address, Engine
+from tests.clickhouse.starting import wait_until_it_answers
 
 _CONFIG = """<yandex>
 <logger><level>warning</level><log>{folder}/server.log</log><errorlog>{folder}/errors.log</errorlog></logger>
@@ -36,7 +34,6 @@ _USERS = """<yandex>
 </users>
 <quotas><default/></quotas>
 </yandex>"""
-_START_SECONDS = 120.0
 # For each line that it reads it starts the program, says its number, and says when that has ended.
 _KEEPER = 'while read -r _; do "$@" >>output 2>&1 & echo $!; wait $!; echo; done'
 
@@ -82,17 +79,8 @@ class Server:
         assert self._keeper.stdin is not None
         self._keeper.stdin.write("\n")
         self._pid = int(self._line())
-        engine = self.engine()
-        until = time.monotonic() + _START_SECONDS
-        while True:
-            try:
-                engine.ask("select 1 as one")
-                break
-            except EngineError:
-                if not Path(f"/proc/{self._pid}").exists() or time.monotonic() > until:
-                    pytest.fail(f"ClickHouse did not start: {(self.folder / 'output').read_text()[-2000:]}")
-                time.sleep(0.02)
-        engine.close()
+        process = Path(f"/proc/{self._pid}")
+        wait_until_it_answers(self.engine(), process.exists, (self.folder / "output").read_text)
 
     def kill(self) -> None:
         """Kill the server, and wait until it has ended."""
