@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import enum
 import itertools
@@ -672,6 +673,13 @@ def test_both_ways_to_count_a_cache_are_understood(
 
 
 # Binding
+
+
+def test_a_copy_of_what_holds_a_session_has_the_same_session(session: Session) -> None:
+    """Frameworks copy the state of an agent, deeply or not, with the session in it."""
+    state = {"session": session}
+    copies = [copy.deepcopy(state)["session"], copy.copy(session)]
+    assert all(each is session for each in copies)
 
 
 def test_patch_gives_the_session_where_it_is_asked_for(session: Session) -> None:

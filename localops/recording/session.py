@@ -602,6 +602,13 @@ class Session(SessionFacts):
                 return
         self.recorder.note("host", body=body)
 
+    def __copy__(self) -> Session:
+        return self
+
+    def __deepcopy__(self, memo: object) -> Session:
+        # An agent that holds its session is copied by some frameworks; the copy records into the same one.
+        return self
+
     def __enter__(self) -> Session:
         if scope.get()[0] is not self:
             self._before = scope.get()
