@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
+from operator import attrgetter
 from typing import NamedTuple
 
 from localops import clock
@@ -37,6 +38,8 @@ _HELD_SEQ = "select seq from id_of where id = ? and phase = ?"
 _HELD_ROW = f"select {', '.join(Stored._fields)} from event where seq = ({_HELD_SEQ})"  # noqa: S608
 _PUT = rows.insertion(Stored._fields, "insert or replace")
 _ID = rows.COLUMNS.index("id")
+# Not a function in Python, as it is called for each row.
+_IDENTITY: Callable[[Stored], tuple[bytes, int]] = attrgetter("id", "phase")
 _NEWEST = "select seq, id from event order by seq desc limit 1"
 _DELIVERED = "select remote, first, last from delivered where first <= ? and last >= ?"
 CONFLICT = "another row is stored there under this id, and with other contents: it stays"
@@ -122,9 +125,9 @@ def apart(arrived: Sequence[Arrived]) -> Iterator[Sequence[Arrived]]:
     group: list[Arrived] = []
     written: set[tuple[bytes, int]] = set()
     for each in arrived:
-        identities = {(row.id, row.phase) for row in each.batch.rows}
+        identities = set(map(_IDENTITY, each.batch.rows))
         # A row that was scrubbed and those about it belong together: of them the hub may make more.
-        events = {row.parent for row in each.batch.rows if scrubbed.is_about(row) and row.parent is not None}
+        events = {row.parent for row in scrubbed.about(each.batch.rows) if row.parent is not None}
         identities |= {(event, phase) for event in events for phase in (rows.DONE, rows.OPEN)}
         needed = set(identities)
         if each.batch.previous is not None:
@@ -252,10 +255,10 @@ class _Taking:
         about = []
         held = self._held_rows(execute, {row.id for row in new})
         ids = self._about.union(row[_ID] for row in held)
-        bare = [*(row.bare for row in new), *held]
+        bare = [*(row[1:] for row in new), *held]
         for columns in bare:
             execute(INSERT, columns)
-            if columns[_ID] in ids:
+            if ids and columns[_ID] in ids:
                 about.append(execute(_LAST).get)
         if bare and self.journal.keeper is not None:
             self.journal.keeper.added(bare, execute(_LAST).get)
@@ -311,7 +314,7 @@ class _Taking:
         if self.needs_files and (lacking := self._lacking(living)):
             self.conflicts |= lacking
             living = [row for row in living if row.seq not in lacking]
-        identities = {(row.id, row.phase) for row in living}
+        identities = set(map(_IDENTITY, living))
         known = self._known(execute, identities)
         if not known and len(identities) == len(living):  # nearly always
             return living
@@ -325,7 +328,7 @@ class _Taking:
 
     def _unscrubbed(self, execute: Execute, living: Sequence[Stored]) -> Sequence[Stored]:
         """Return the rows without those that were scrubbed since: these stay out, as they hold a secret."""
-        about = [row.id for row in living if scrubbed.is_about(row)]
+        about = [row.id for row in scrubbed.about(living)]
         self._about = frozenset(about)
         self._otherwise = frozenset(
             row.parent
@@ -349,10 +352,8 @@ class _Taking:
     def _lacking(self, living: Iterable[Stored]) -> dict[int, str]:
         """Return the rows whose files are not here: with a receipt, the sender could delete both."""
         absent: dict[int, str] = {}
-        for row in living:
-            # Nearly none: to look at each row's text takes longer than all other checks.
-            if row.body is None or "blob" not in row.body:
-                continue
+        # Nearly none: to look at each row's text takes longer than all other checks.
+        for row in [row for row in living if row.body is not None and "blob" in row.body]:
             for digest in blobs.named([row.body]):
                 if not blobs.is_here(self.journal.folder, digest):
                     absent[row.seq] = f"its file {digest[:12]}… is not here: a row is taken after its file"

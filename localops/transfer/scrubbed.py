@@ -116,6 +116,11 @@ def is_about(row: Stored) -> bool:
     return row.kind == KIND and row.name == NAME and row.parent is not None
 
 
+def about(some: Iterable[Stored]) -> list[Stored]:
+    """Return those of some rows that are about others which were scrubbed."""
+    return [row for row in some if row.kind == KIND and row.name == NAME and row.parent is not None]
+
+
 def old_files(row: Stored) -> list[str]:
     """Return the digests of the files that were replaced, from a row about one that was scrubbed."""
     try:
