@@ -18,6 +18,7 @@ from localops.journal import blobs, rows
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.journal.stored import Stored
+from localops.reading import given_scores
 from localops.transfer import scrubbed
 from localops.upkeep.scrub import Scrubbed, scrub
 from localops.upkeep.sweep import Sweep, Swept
@@ -254,3 +255,27 @@ def test_without_patterns_numbers_are_not_looked_at(home: Path) -> None:
     """A number has no shape of a secret."""
     _cards()
     assert _of_kinds(home)[0]["params"]["card"] == CARD
+
+
+def test_scores_whose_names_become_one_are_numbered(home: Path) -> None:
+    """Else the newer would hide the other; later scores of one name stay together, and a hub takes all of them."""
+    localops.init(auto_start_session=False, redact=True)
+    session = localops.start_session()
+    assert session is not None
+    for name, value in (("like PINE-1", 0.1), ("like PINE-2", 0.2), ("like PINE-3", 0.3), ("like PINE-2", 0.4)):
+        session.score(name, value)
+    session.end_session("Success")
+    localops.api.client().close()
+    before = _read(home)
+    _patterns(home, r"PINE-\d")
+    assert _scrub(home).rows == 4
+    after = _read(home)
+    assert all(scrubbed.is_cut(before[identity], after[identity]) for identity in before)
+    with Reader(str(home / "default" / config.JOURNAL)) as reader:
+        given = given_scores.of_session(reader, session.session_id.bytes)
+    assert sorted((one.name, one.value) for one in given if one.counts) == [
+        ("like [redacted:pattern 2]", 0.4),
+        ("like [redacted:pattern 3]", 0.3),
+        ("like [redacted:pattern]", 0.1),
+    ]
+    assert (_scrub(home).rows, _sweep(home).secrets) == (0, 0)

@@ -13,15 +13,18 @@ import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass, field
+from itertools import chain, count
 
 from localops import clock, config
 from localops.encoding import recorded
 from localops.encoding.plain_values import HEAD
+from localops.encoding.redact import NOTE
 from localops.journal import blobs, participants, rows, spill
 from localops.journal.journal import Journal
 from localops.journal.journal_file import INSERT
 from localops.journal.reader import Reader, SQLiteError, user_message
 from localops.journal.stored import Stored, named
+from localops.recording import scores
 from localops.transfer import remotes, scrubbed
 from localops.upkeep import erasing, sweep
 from localops.upkeep.cleaning import Cleaner, File
@@ -44,6 +47,7 @@ _ROUNDS = 5  # over rows that are recorded meanwhile
 _ROWS = f"select {', '.join(Stored._fields)} from event where seq = ?"  # noqa: S608
 _UNCHANGED = "select 1 from event where seq = ? and sum = ?"
 _UPDATE = "update event set kind = ?, name = ?, model = ?, tags = ?, sum = ?, body = ? where seq = ?"
+_SCORE_NAMES = "select distinct name from scored"
 _SEQ = "select last_insert_rowid()"
 
 
@@ -152,6 +156,9 @@ class _Scrub:
         self._hubs = {name for name, remote in remotes.load(journal.folder).items() if remote.kind == "hub"}
         self._files: dict[str, File] = {}  # by the digest of the file that each replaces
         self._old_files: list[str] = []
+        # Names of scores that were replaced, each with the new one, and all names.
+        self._score_names: dict[str, str] = {}
+        self._names_taken: set[str] | None = None
         self._is_folded_otherwise = False
 
     def run(self) -> None:
@@ -222,9 +229,28 @@ class _Scrub:
                 if cleaned is None:
                     continue
                 if row.is_intact:
-                    yield row, *cleaned
+                    now, rules = cleaned
+                    yield row, self._with_own_name(reader, row, now), rules
                 else:
                     self.done.damaged.append(rows.id_text(row.id))
+
+    def _with_own_name(self, reader: Reader, was: Stored, now: Stored) -> Stored:
+        """Return the row of a score under a name of its own: of two with one name, only the newer counts.
+
+        The number is in the note, so that a hub sees that nothing but a secret was replaced.
+        """
+        if was.kind != scores.KIND or not was.name or not now.name or was.name == now.name:
+            return now
+        if self._names_taken is None:
+            self._names_taken = {name for (name,) in reader.ask(_SCORE_NAMES)}
+        name = self._score_names.get(was.name)
+        if name is None:
+            *_, note = NOTE.finditer(now.name)
+            begin, end = now.name[: note.end() - 1], now.name[note.end() - 1 :]
+            numbered = chain([now.name], (f"{begin} {number}{end}" for number in count(2)))
+            name = self._score_names[was.name] = next(each for each in numbered if each not in self._names_taken)
+            self._names_taken.add(name)
+        return now._replace(name=name).with_body(now.body)
 
     def _replace(self, changes: Sequence[tuple[Stored, Stored, Counter[str]]]) -> None:
         """Write some rows again, with the rows about that, in one transaction."""
@@ -259,8 +285,8 @@ class _Scrub:
             # Under a secret's name, a file goes as a whole.
             self._old_files += set(blobs.named([was.body])).difference(blobs.named([now.body]), self._files)
             self._is_folded_otherwise |= scrubbed.is_folded_otherwise(was, now)
-        for remote, count in sent.items():
-            self.done.sent[remote] = self.done.sent.get(remote, 0) + count
+        for remote, many in sent.items():
+            self.done.sent[remote] = self.done.sent.get(remote, 0) + many
 
 
 def _blobs_in(body: bytes | None) -> list[str]:
