@@ -159,7 +159,9 @@ class _Plan:
         synced: bool = False,
     ) -> OperationRows | None:
         """Write that a call has begun, and return what ends it."""
-        params = self.given(args, kwargs) if self.request and session.config.capture else None
+        params = self.given(args, kwargs)
+        if params is not None and not (self.request and session.config.capture):
+            params, more = None, {**more, "params_left_out": True}
         agent = _agent_of(args[0], session) if args else None
         call, params = _llm_call(params) if self.kind == "llm" else (None, params)
         return session.begin(
@@ -210,6 +212,8 @@ class _Call(Stay):
             fields["returns"] = result
             if self.plan.kind == "action":
                 fields.update(self._screenshot(result))
+        elif result is not None:
+            fields["returns_left_out"] = True
         self.operation.finish(fields)
         self.over = True
         if waiting:

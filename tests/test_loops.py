@@ -7,6 +7,7 @@ import contextvars
 import json
 import threading
 import uuid
+from collections.abc import Iterator
 from itertools import count
 from random import Random
 from typing import Any
@@ -370,6 +371,66 @@ def test_of_a_long_session_the_end_is_looked_at(monkeypatch: pytest.MonkeyPatch)
         session.record(ToolEvent(name="watch", params={"job": 1}, returns="pending"))
     document = read()
     assert (document["complete"], document["loops"][0]["calls"]) == (False, 10)
+
+
+@pytest.mark.parametrize("where", ["arguments", "result", "generator", "step"])
+def test_a_call_of_which_something_is_not_recorded_is_like_no_other(where: str) -> None:
+    """Neither in a report nor for the alarm: what was left out may be what differs."""
+    alarms: list[Loop] = []
+    session = localops.init(on_loop=lambda _, loop: alarms.append(loop))
+
+    @localops.tool(capture_request=False)
+    def send(n: int) -> str:
+        return "sent"
+
+    @localops.tool(capture_response=False)
+    def next_page(of: str) -> int:
+        return len(list(session.events))
+
+    @localops.tool
+    def lines(path: str) -> Iterator[int]:
+        yield len(list(session.events))
+
+    @localops.tool(once=True, capture_response=False)
+    def pay(to: str) -> int:
+        return len(list(session.events))
+
+    for n in range(4):
+        if where == "generator":
+            list(lines("a"))
+        elif where == "step":
+            pay("a")
+        elif where == "result":
+            next_page("a")
+        else:
+            send(n)
+    session.record(ToolEvent(name="other", params={"n": 1}))
+    assert alarms == []
+    assert read(session)["loops"] == []
+
+
+def test_what_is_recorded_of_such_calls_is_compared() -> None:
+    """A call without arguments has none to leave out, nor has one that returns nothing a result; failures have both."""
+    alarms: list[Loop] = []
+    session = localops.init(on_loop=lambda _, loop: alarms.append(loop))
+
+    @localops.tool(capture_request=False)
+    def look() -> str:
+        return "nothing"
+
+    @localops.tool(capture_response=False)
+    def save(n: int) -> None:
+        if n == 2:
+            raise ValueError(f"not now, at {session.session_id}")
+
+    for call in (look, lambda: save(1), lambda: save(2)):
+        for _ in range(3):
+            with contextlib.suppress(ValueError):
+                call()
+    session.record(ToolEvent(name="other", params={"n": 1}))
+    wanted = [("repeat", "look"), ("repeat", "save"), ("retry", "save")]
+    assert [(loop.kind, loop.tools[0]) for loop in alarms] == wanted
+    assert [(loop["kind"], loop["tools"][0]) for loop in read(session)["loops"]] == wanted
 
 
 # The alarm

@@ -14,11 +14,12 @@ FIELDS = frozenset(
     "about action_type agent_id agents args at billed body boot budget_usd by call_id code comment completion content "
     "copy_of cost cut derived details dropped ended_by event_counts exact files finish_reason first_prices forked "
     "given_id host host_env imported input_audio_tokens journal kept logs machine metadata model name now once "
-    "output_audio_tokens params participant phase pid place polling prefix problem process prompt provider query "
-    "reason resource response_id response_model resumed returns rules scope screenshot session_id settled span_id "
-    "spent_usd spilled started stop_reason stream system_instructions tags thread thread_id time_to_first_token "
-    "tokens_cache_write tool_calls tool_definitions trace_id trigger type unattributed usage value version video was "
-    "tokens_in tokens_out tokens_cached tokens_reasoning".split()
+    "output_audio_tokens params params_left_out participant phase pid place polling prefix problem process prompt "
+    "provider query reason resource response_id response_model resumed returns returns_left_out rules scope "
+    "screenshot session_id settled span_id spent_usd spilled started stop_reason stream "
+    "system_instructions tags thread thread_id time_to_first_token tokens_cache_write tool_calls tool_definitions "
+    "trace_id trigger type unattributed usage value version video was tokens_in tokens_out tokens_cached "
+    "tokens_reasoning".split()
 )
 """Names of fields of a body: they stay, while the values of most are the program's."""
 

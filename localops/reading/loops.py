@@ -7,7 +7,8 @@ that is over and the alarm in one that goes on have the same rules:
   has;
 - a call that fails is the same as one that failed before, whatever the error;
 - only calls of one agent are compared, and inside of another tool call only those of that call;
-- a call whose result changes makes progress, and so does one of a tool that is marked as polling.
+- a call whose result changes makes progress, and so does one of a tool that is marked as polling;
+- a call whose arguments or result were not recorded is like no other.
 """
 
 from __future__ import annotations
@@ -112,8 +113,9 @@ class Call:
         self.failed, self.error = failed, error
         self.waits = waits or bool(opened.get("polling") or ended.get("polling"))
         params = opened.get("params", ended.get("params"))
-        # Without arguments and result nothing is known of it: it is like no other.
+        # Where arguments or result were not recorded, it may have been like any other: it is like none.
         is_known = params not in (None, {}, []) or "returns" in ended
+        is_known = is_known and not _is_incomplete(opened, ended)
         given = encode.sorted_dumps(params or {}).decode("utf-8", "replace") if is_known else ""
         self.given = digest(f"{tool}\0{given}") if is_known else None
         self._returns: Any = ended.get("returns")
@@ -133,6 +135,11 @@ class Call:
         if self.given is None or self.given != other.given or self.failed != other.failed:
             return False
         return self.failed or (not self.waits and self.outcome == other.outcome)
+
+
+def _is_incomplete(opened: dict[str, Any], ended: dict[str, Any]) -> bool:
+    """Return whether something of a call was not recorded: of what a generator yields, only the number is."""
+    return bool(opened.get("params_left_out") or ended.get("returns_left_out") or ended.get("yielded"))
 
 
 class Loop:

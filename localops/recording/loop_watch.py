@@ -180,10 +180,10 @@ class LoopWatch:
             self.waiting.append((Loop(loop.kind, tuple(loop.tools), ids, agent, inputs, loop.rounds), loop))
 
     def _number(self, call: _Ended, short: int) -> int | None:
-        """Return the number of a call whose arguments have to be read; None for a poll, which is like no other."""
+        """Return the number of a call whose arguments have to be read; None for one that is like no other."""
         begun = _begun(call)
         tool = call[1][_NAME]
-        if begun.get("polling") or tool in self._polling:
+        if begun.get("polling") or begun.get("params_left_out") or tool in self._polling:
             return None
         args = '{"params":' + encode.sorted_dumps(begun.get("params") or {}).decode() + "}"
         return (hash(tool) + (_sum(args) if len(args) <= short else len(args))) & 0xFFFF

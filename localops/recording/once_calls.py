@@ -227,7 +227,7 @@ class _OnceCall(Stay):
             name = "exact" if plan.kind == "llm" else "returns"
             fields, problem = steps.keep(recorder, plan.name, result, name=name)
         else:
-            fields = steps.left_out(plan.name)
+            fields = {**steps.left_out(plan.name), "returns_left_out": True}
         if result is not None and may_keep:
             fields["returns"] = result
         self._call.operation.finish(fields)
