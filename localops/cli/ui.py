@@ -91,6 +91,7 @@ def serve(folder: str, name: str | None, port: int | None, no_browser: bool, fac
         else_any=port is None,
         limits=limits,
         ready=ready,
+        is_of_terminal=True,
     )
 
 

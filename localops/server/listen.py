@@ -112,8 +112,11 @@ class _Server(uvicorn.Server):
         config: uvicorn.Config,
         ready: Callable[[], None],
         monitoring: socket.socket | None,
+        *,
+        is_of_terminal: bool,
     ) -> None:
         super().__init__(config)
+        self._is_of_terminal = is_of_terminal
         self._app, self._gate, self._ready = app, gate, ready
         self._renewed: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -157,9 +160,16 @@ class _Server(uvicorn.Server):
 
     @contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Stop on SIGTERM and SIGINT; a second one stops at once."""
-        known = {number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)}
-        known[signal.SIGHUP] = signal.signal(signal.SIGHUP, self._reload)
+        """Stop on SIGTERM and SIGINT, and on those of a terminal if it belongs to one; a second one stops at once."""
+        handlers: dict[signal.Signals, Callable[[int, FrameType | None], None]]
+        handlers = dict.fromkeys((signal.SIGTERM, signal.SIGINT), self._stop)
+        if not self._is_of_terminal:
+            handlers[signal.SIGHUP] = self._reload
+        else:
+            # One that is ignored, as under nohup, stays so.
+            of_terminal = (signal.SIGHUP, signal.SIGQUIT)
+            handlers |= {one: self._stop for one in of_terminal if signal.getsignal(one) != signal.SIG_IGN}
+        known = {number: signal.signal(number, handler) for number, handler in handlers.items()}
         try:
             yield
         finally:
@@ -190,6 +200,9 @@ class _Server(uvicorn.Server):
             connection.context = self._renewed
 
     def _stop(self, number: int, _: FrameType | None) -> None:
+        if number == signal.SIGHUP and self.should_exit:
+            # A terminal that closes sends two: the shell's own, and that of the kernel.
+            return
         if self.should_exit:
             # The threads that work for requests may take long. Nothing that was acknowledged depends on them.
             signal.signal(number, signal.SIG_DFL)
@@ -217,11 +230,13 @@ def serve(
     proxies: Proxies | None = None,
     monitoring: tuple[str, int] | None = None,
     watched: Callable[[str], None] = lambda _: None,
+    is_of_terminal: bool = False,
 ) -> None:
     """Serve until a signal; `ready` gets the address.  OSError if the address cannot be used.
 
     `else_any`: use any free port if this one is taken.  `uds`: listen on this Unix socket instead.
     `monitoring`: where to answer about the hub itself, and `watched` gets that address.
+    `is_of_terminal`: SIGHUP and SIGQUIT stop it, too; else SIGHUP reads the certificate again.
     """
     _raise_files()
     _share_memory()
@@ -266,7 +281,7 @@ def serve(
                 watched(_url(monitoring[0], about.getsockname()[1], is_https=False))
             ready(address)
 
-        _Server(app, gate, config, listening, about).run(sockets=[listener])
+        _Server(app, gate, config, listening, about, is_of_terminal=is_of_terminal).run(sockets=[listener])
 
 
 def _url(host: str, port: int, *, is_https: bool) -> str:

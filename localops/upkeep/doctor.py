@@ -22,7 +22,7 @@ from localops.journal.sql import statements
 from localops.reading import session_state
 from localops.reading.home import REMOTES, sent_nowhere
 from localops.transfer import clocks, delivery, scrubbed
-from localops.upkeep import imported_prices, prune, salvage
+from localops.upkeep import imported_prices, prune, salvage, temporary_homes
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -63,6 +63,7 @@ def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Find
     """Yield every finding about a home and these projects of it."""
     yield from _library()
     yield from _installed()
+    yield from _left_open()
     try:
         config.check_home(home)
     except ConfigError as error:
@@ -134,6 +135,13 @@ def _installed() -> Iterator[Finding]:
             read()
         except IncompleteInstallation as error:
             yield Finding("localops", str(error), "install it again")
+
+
+def _left_open() -> Iterator[Finding]:
+    for path in temporary_homes.left():
+        text = "a killed `localops open` left it, with what it showed in clear"
+        cure = "localops doctor --fix removes it, and so does the next `localops open`"
+        yield Finding(path, text, cure, fault=False, mend=temporary_homes.remove_left)
 
 
 def _home(home: str, names: list[str]) -> Iterator[Finding]:

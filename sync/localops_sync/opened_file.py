@@ -6,19 +6,14 @@ The file is only ever read.  What cannot be read of it is reported, and the rest
 from __future__ import annotations
 
 import os
-import shutil
-import stat
-import tempfile
-import time
 import zipfile
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 from localops import config, output
 from localops.coding.recording import Project
 from localops.config import Config
 from localops.errors import BundleError, ConfigError, LocalopsError, NotFound
-from localops.journal import blobs, participants
+from localops.journal import blobs
 from localops.journal.journal import Journal
 from localops.otlp import importing
 from localops.reading import sqlite_export
@@ -28,10 +23,8 @@ from localops_sync import bundle_file
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
-_PREFIX = "localops-open-"  # of the names of temporary homes
-_NEW = 60  # seconds for which an empty one may belong to a process that is about to lock it
 _PROJECT = "file"  # of rows that do not say which
 _SQLITE = b"SQLite format 3"
 _EXPECTED = "expected a bundle, a journal, or an export of localops (sqlite, jsonl or otlp)"
@@ -43,30 +36,6 @@ class Opened:
 
     kind: str
     problems: list[str] = field(default_factory=list)
-
-
-@contextmanager
-def temporary_home() -> Iterator[str]:
-    """Make an empty home and remove it at the end, with those that killed processes have left."""
-    for left in _left():
-        shutil.rmtree(left, ignore_errors=True)
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as home, participants.alone(home):
-        yield home
-
-
-def _left() -> Iterator[str]:
-    """Yield the temporary homes of ours whose lock no process holds."""
-    with os.scandir(tempfile.gettempdir()) as entries:
-        homes = [entry for entry in entries if entry.name.startswith(_PREFIX)]
-    for entry in homes:
-        try:
-            facts = entry.stat(follow_symlinks=False)
-            is_ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid()
-            if is_ours and (os.listdir(entry.path) or facts.st_mtime < time.time() - _NEW):
-                with participants.alone(entry.path):
-                    yield entry.path
-        except OSError:  # it is in use, or has just been removed
-            continue
 
 
 def unpack(path: str, home: str) -> Opened:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import stat
+import tempfile
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import pytest
 
 import localops
 from localops import clock
-from localops.journal import rows
+from localops.journal import participants, rows
 from localops.journal.spill import Claim, Spill, waiting
 
 
@@ -53,6 +54,22 @@ def test_commands_for_another_home_are_given_it(command: Any, tmp_path: Path) ->
     Spill(str(folder)).write(rows.make("tool", clock.new_id(at), id=clock.new_id(at), at_ns=at))
     assert "--home" not in command("doctor")[1]
     assert f"--home {tmp_path / 'home'}" in command("doctor", "--home", str(tmp_path / "home"))[1]
+
+
+def test_what_a_killed_open_left_is_mentioned_and_removed(
+    command: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not what one that runs shows: its home is locked."""
+    killed, running = tmp_path / "localops-open-killed", tmp_path / "localops-open-running"
+    for home in (killed, running):
+        (home / "file").mkdir(parents=True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    with participants.alone(str(running)):
+        code, out, _ = command("doctor", "--json")
+        [finding] = json.loads(out)["findings"]
+        assert (code, finding["where"], finding["fault"]) == (0, str(killed), False)
+        assert str(killed) in command("doctor", "--fix")[1]
+        assert (killed.exists(), running.exists()) == (False, True)
 
 
 def test_an_unknown_project_is_an_error(command: Any) -> None:

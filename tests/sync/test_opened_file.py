@@ -6,8 +6,10 @@ import hashlib
 import io
 import json
 import os
+import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -220,6 +222,37 @@ def test_what_a_killed_one_left_is_removed_by_the_next(tmp_path: Path) -> None:
         assert running.stop() == 0
     assert set(temporary.iterdir()) == kept
     assert (other / "default").is_dir()
+
+
+@pytest.mark.parametrize(
+    ("number", "is_early"),
+    [(signal.SIGHUP, False), (signal.SIGQUIT, False), (signal.SIGTERM, True)],
+    ids=lambda value: getattr(value, "name", str(value)),
+)
+def test_a_signal_ends_it_and_nothing_stays(number: signal.Signals, is_early: bool, tmp_path: Path) -> None:
+    """A closed terminal, Ctrl-Backslash, and a signal that comes while the file is still read."""
+    path, temporary = tmp_path / "run.jsonl", tmp_path / "temporary"
+    localops.start_session().end_session("Success")
+    with recorded_runs.opened() as runs, path.open("wb") as file:
+        dialects.write("jsonl", runs, file)
+    if is_early:
+        temporary.mkdir()
+        command = [sys.executable, "-m", "localops", "open", str(path), "--port", "0", "--json"]
+        environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": str(temporary)}
+        process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        while not list(temporary.iterdir()) and process.poll() is None:
+            time.sleep(0.005)
+    else:
+        process = _Opened(path, temporary).process
+        assert list(temporary.iterdir())
+    process.send_signal(number)
+    try:
+        process.communicate(timeout=30)
+    finally:
+        process.kill()
+        process.communicate()
+    assert process.returncode >= 0
+    assert list(temporary.iterdir()) == []
 
 
 def test_a_file_is_in_the_pages_and_nothing_stays(tmp_path: Path) -> None:
