@@ -274,6 +274,43 @@ def test_the_error_of_a_framework_is_that_of_its_client(session: Session, tracer
     assert errors == ["ValueError", "RuntimeError"]
 
 
+def test_an_error_of_a_derived_class_is_that_of_the_client(session: Session, tracer: trace.Tracer) -> None:
+    """LiteLLM raises one while it handles the client's, and does not say that it comes from that; others are news."""
+
+    class Own(ValueError):
+        pass
+
+    @tracer.start_as_current_span("ChatCompletion", attributes=ASKED)
+    def client() -> None:
+        raise ValueError("turned down")
+
+    @tracer.start_as_current_span("completion", attributes=ASKED)
+    def framework(kind: type[Exception]) -> None:
+        try:
+            client()
+        except ValueError:
+            raise kind("no answer")  # noqa: B904
+
+    for kind in (Own, KeyError):
+        with pytest.raises(kind):
+            framework(kind)
+    errors = [event["name"] for event in session.events if event["kind"] == "error"]
+    assert errors == ["ValueError", "ValueError", "KeyError"]
+
+
+def test_an_error_passes_through_a_span_that_says_nothing_of_it(session: Session, tracer: trace.Tracer) -> None:
+    """As through a turn of the OpenAI Agents SDK."""
+    with (
+        pytest.raises(ValueError, match="turned down"),
+        tracer.start_as_current_span("agent"),
+        tracer.start_as_current_span("turn", record_exception=False, set_status_on_exception=False),
+        tracer.start_as_current_span("ChatCompletion", attributes=ASKED),
+    ):
+        raise ValueError("turned down")
+    assert [event["kind"] for event in session.events].count("error") == 1
+    assert not events(session)["turn"]["failed"]
+
+
 def test_being_cancelled_is_no_error(session: Session, tracer: trace.Tracer) -> None:
     """A cancelled span did not succeed, but nothing is counted as an error."""
 

@@ -237,7 +237,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             elif error is not None and isinstance(raised, GeneratorExit | None) and (broken := _broken_off(reading)):
                 fields["ended_by"], error, reading.failed = broken, None, False
             past = time.time_ns() - (span.end_time or 0)
-            recorded.failure = error if error is not None else raised if reading.failed else None
+            recorded.failure = error if error is not None else raised  # which may pass through a span that says nothing
             recorded.rows.finish(
                 fields,
                 failed=reading.failed,

@@ -403,7 +403,7 @@ class OperationRows:
         if not is_a(error, BaseException):
             self._record_error(error)
             return
-        is_one_call = self._call is not None and bool(self._by_itself)
+        is_one_call = bool(self._by_itself) and (self._call is not None or self.kind == COPY)
         if not was_recorded_inside(error, recorder.session, self.id, is_one_call=is_one_call):
             self._record_error(error)
         note_recorded(error, recorder.session, self.parent)

@@ -13,7 +13,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_MOST_CAUSES = 10
+_MOST_ORIGINS = 10
 
 
 def note_recorded(exception: BaseException, session: bytes, outer: bytes | None) -> None:
@@ -32,29 +32,42 @@ def was_recorded_inside(
     """Return whether an exception that reaches this operation was recorded further in.
 
     Frameworks raise an exception of their client again as one of their own, which is of the same class and says the
-    same. With `is_one_call`, where both have recorded one call of a model, any exception from it is the same error.
+    same. With `is_one_call`, where both have recorded one call of a model, any exception from it is the same error, and
+    so is one of a class derived from its class that was raised while it was handled.
     """
     if _notes_of(exception).get(session) == operation:
         return True
-    cause = attempt(lambda: exception.__cause__, None)
     if is_one_call:
-        return any(_notes_of(each).get(session) == operation for each in _causes(exception))
+        return any(_notes_of(each).get(session) == operation for each in _origins(exception))
+    cause = attempt(lambda: exception.__cause__, None)
     return (
         cause is not None
         and _notes_of(cause).get(session) == operation
-        and attempt(lambda: isinstance(exception, type(cause)), False)
+        and _is_derived(exception, cause)
         and attempt(lambda: str(exception) == str(cause), False)
     )
 
 
-def _causes(exception: BaseException) -> Iterator[BaseException]:
-    """Yield what an exception was raised from, what that was raised from, and so on."""
-    for _ in range(_MOST_CAUSES):
-        cause = attempt(lambda at=exception: at.__cause__, None)  # type: ignore[misc]
-        if cause is None:
+def _origins(exception: BaseException) -> Iterator[BaseException]:
+    """Yield what an exception was raised from, and what a derived one was raised beside, nearest first."""
+    origin, is_named = _origin(exception)
+    for _ in range(_MOST_ORIGINS):
+        if origin is None:
             return
-        yield cause
-        exception = cause
+        if is_named or _is_derived(exception, origin):
+            yield origin
+        origin, is_cause = _origin(origin)
+        is_named = is_named and is_cause
+
+
+def _origin(exception: BaseException) -> tuple[BaseException | None, bool]:
+    """Return what an exception comes from, and whether it says so itself."""
+    cause = attempt(lambda: exception.__cause__, None)
+    return (cause, True) if cause is not None else (attempt(lambda: exception.__context__, None), False)
+
+
+def _is_derived(exception: BaseException, other: BaseException) -> bool:
+    return attempt(lambda: isinstance(exception, type(other)), False)
 
 
 def is_recorded(exception: BaseException, session: bytes) -> bool:
