@@ -4,7 +4,7 @@ Each client has an environment of its own below `.clients/`, made once.  What a 
 `localops.init()`; nothing else in the programs below is ours, but for the clients that make their own spans.  `--table`
 writes the lines of the clients that were tried into the table of the docs.  With `--kills N`, each is killed N times in
 mid-call instead (`clients_killed.py`); with `--hub`, the released AgentOps clients are tried against a hub
-(`clients_hub.py`).
+(`clients_hub.py`); with `--page`, the programs of the docs' page of frameworks are run (`clients_page.py`).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ sys.path.insert(0, str(TOP))
 
 from localops.journal.reader import Reader  # noqa: E402
 from localops.reading import analytics  # noqa: E402
-from scripts import clients_hub, clients_killed  # noqa: E402
+from scripts import clients_hub, clients_killed, clients_page  # noqa: E402
 from tests.model_server import ModelServer  # noqa: E402
 
 PAGE = TOP / "localops" / "docs" / "llm-calls.md"
@@ -373,7 +373,9 @@ def check(what: str, server: ModelServer, got: Seen, calls: str) -> list[str]:
     if len(got.calls) != len(log):
         problems.append(f"{len(log)} calls made, {len(got.calls)} recorded")
     if what == "error":
-        return problems if got.errors else [*problems, "the error is not there"]
+        if got.errors != len(log):
+            problems.append(f"{len(log)} calls failed, {got.errors} errors recorded")
+        return problems
     return [*problems, *(_check_llm(what, server, got) if calls == "llm" else _check_tools(got))]
 
 
@@ -476,6 +478,7 @@ def main() -> int:
     parser.add_argument("clients", nargs="*", metavar="CLIENT", help=f"one of: {', '.join(CLIENTS)}")
     parser.add_argument("--table", action="store_true", help="write the table into the docs")
     parser.add_argument("--hub", action="store_true", help="AgentOps clients, by release, against a hub")
+    parser.add_argument("--page", action="store_true", help="run the programs of the page of frameworks, and write it")
     parser.add_argument("--kills", type=int, default=0, metavar="N", help="kill each client so often in mid-call")
     options = parser.parse_args()
     names = list(clients_hub.PACKAGES if options.hub else CLIENTS)
@@ -484,6 +487,8 @@ def main() -> int:
         parser.error(f"no such client: {', '.join(sorted(unknown))}")
     if options.hub:
         return clients_hub.main(options.clients, of_agentops, table=options.table)
+    if options.page:
+        return clients_page.main(options.clients, lambda name: environment(name, CLIENTS[name]), surroundings)
     if options.kills:
         named = [killed(name, options.kills) for name in options.clients or CLIENTS]
         return int(not all(named))

@@ -78,7 +78,8 @@ def _last_words(body: dict[str, Any]) -> str:
     content = last.get("content", last.get("output", last.get("parts", ""))) if isinstance(last, dict) else last
     if isinstance(content, list):
         content = " ".join(str(part.get("text", part.get("content", ""))) for part in content if isinstance(part, dict))
-    return str(content).strip().removeprefix("Current Task: ")  # which CrewAI writes before a task
+    # CrewAI and smolagents write something before a task.
+    return str(content).strip().removeprefix("Current Task: ").removeprefix("New task:\n")
 
 
 def _is_answer_of_a_tool(body: dict[str, Any]) -> bool:

@@ -243,3 +243,12 @@ def test_the_pages_for_developers_name_files_that_are_there(page: str) -> None:
     assert len(paths) > 2
     tops = (TOP, TOP / "localops", TOP / "sync")
     assert [path for path in sorted(paths) if not any((top / path).exists() for top in tops)] == []
+
+
+def test_each_framework_has_a_program_with_its_output() -> None:
+    """Every client of the table of what was tried; `scripts/clients --page` runs the programs."""
+    tried = re.findall(r"^\| (\S+).*? \d[\d.]* \|", _page("llm-calls"), re.MULTILINE)
+    shown = re.findall(
+        r"^<!-- made by scripts/clients --page (.*) -->\n\n```text\n[^`]+```$", _page("frameworks"), re.MULTILINE
+    )
+    assert set(tried) - set(shown) == set()
