@@ -118,17 +118,18 @@ def test_an_interpreter_with_another_json_writes_the_same(change: str) -> None:
         assert _printed(how, change) == _printed("orjson")
 
 
-def test_orjson_is_loaded_for_a_program_that_records_much() -> None:
-    """It is not loaded by the first events, and then once and for all."""
+@pytest.mark.parametrize(("many", "size"), [(2_400, 1), (100, 50_000)])
+def test_orjson_is_loaded_for_a_program_that_records_much(many: int, size: int) -> None:
+    """It is not loaded by the first events, and then once and for all: many short ones, or a few long ones."""
     code = (
         "import localops, sys\n"
         "session = localops.init(env_data_opt_out=True)\n"
         "seen = []\n"
-        "for n in range(400):\n"
-        "    session.record(localops.ActionEvent(params={'n': n}))\n"
+        f"for n in range({many}):\n"
+        f"    session.record(localops.ActionEvent(params={{'n': n, 'text': 'x' * {size}}}))\n"
         "    seen.append('orjson' in sys.modules)\n"
-        "assert not any(seen[:100]) and all(seen[-100:]), seen\n"
-        "assert session.get_analytics()['Actions'] == 400\n"
+        "assert not any(seen[: len(seen) // 6]) and all(seen[-len(seen) // 6 :]), seen\n"
+        f"assert session.get_analytics()['Actions'] == {many}\n"
         "session.end_session('Success')"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
