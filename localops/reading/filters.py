@@ -216,7 +216,8 @@ def parsed(given: Mapping[str, Sequence[str]], *, end_of_day: bool = False) -> F
         try:
             read = [_read(field, text, end_of_day=end_of_day) for text in values]
         except ConfigError as error:
-            raise ConfigError(f"{name}: {error}") from error
+            what = f"invalid {name}" if str(error).startswith("expected") else name
+            raise ConfigError(f"{what}: {error}") from error
         fields[field] = read[-1] if field in _SINGLE else read
     if len(fields.get("score", ())) > _MOST_SCORES:
         raise ConfigError(f"too many filters by score: at most {_MOST_SCORES}")
@@ -247,7 +248,7 @@ def state(text: str) -> str:
     lower = text.lower()
     name = {one.lower(): one for one in STATES}.get("failure" if lower == "fail" else lower)
     if name is None:
-        raise ConfigError(f"invalid state {text[:40]!r}: use one of {', '.join(STATES)}")
+        raise ConfigError(f"expected one of {', '.join(STATES)}, got {text[:40]!r}")
     return name
 
 

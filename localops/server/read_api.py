@@ -44,6 +44,13 @@ _FORMS = [name for name in dialects.FORMATS if name != "sqlite"]
 _LARGEST_SCORE = 1 << 18  # bytes of a request with a score
 _MOST_FIELDS = 200  # filters of a group
 _LONGEST_VALUE = 256  # characters of a text that values of a facet contain
+# The orders of a saved view, which may be for sessions, for calls or for groups of them.
+_ORDERS = {
+    "sort": tuple(dict.fromkeys((*SORTS, "took", *call_query.SORTS, *call_query.GROUP_SORTS))),
+    "order": ("asc", "desc"),
+    "by": tuple(call_query.GROUPS),
+}
+_SHOWN = 40  # characters of a wrong value, in an error
 _MISSING = "no session has this id"
 # What AgentOps' server answers, which its clients look for.
 _NOT_OF_PROJECT = "Session does not belong to this project"
@@ -157,7 +164,10 @@ class ReadApi:
     async def save_view(self, call: Call) -> Response:
         """Save a view."""
         given = await _document(call)
-        view, may_replace = _view_in(given, call), given.get("replace") is True
+        view, may_replace = _view_in(given, call), given.get("replace", False)
+        if not isinstance(may_replace, bool):
+            got = output.cut(encode.dumps(may_replace).decode(), _SHOWN)
+            raise HttpError(400, f"invalid replace: expected true or false, got {got}")
         try:
             if self._service.keys is None:
                 saved = await self._read(self._store.save_view, call.project, view, may_replace)
@@ -440,11 +450,17 @@ def _view_in(given: dict[str, Any], call: Call) -> View:
     """Return the view of a request; raise HttpError if it cannot be one."""
     try:
         view = saved_views.checked(given.get("name"), given.get("filters"))
+        filters.parsed(view.filters)
     except ConfigError as error:
         raise HttpError(400, str(error)) from error
     unknown = sorted(view.filters.keys() - VIEWED)
     if unknown:
         raise HttpError(400, f"unknown filter {unknown[0]!r}: use one of {', '.join(sorted(VIEWED))}")
+    for parameter, words in _ORDERS.items():
+        texts = [text for text in view.filters.get(parameter, ()) if not text.startswith(BY_SCORE)]
+        if wrong := [text for text in texts if text not in words]:
+            expected = f"one of {', '.join(words)}"
+            raise HttpError(400, f"invalid {parameter}: expected {expected}, got {wrong[0][:_SHOWN]!r}")
     return replace(view, by=call.by.note if call.by is not None else None, saved=events.iso(clock.now_ns()))
 
 

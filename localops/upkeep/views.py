@@ -27,6 +27,7 @@ FILE = "views.json"
 _LOCK = ".views.lock"
 _MOST = 200  # views of a file
 _LONGEST_NAME, _LONGEST_TEXT, _MOST_TEXTS = 80, 1_000, 100
+_SHOWN = 40  # terminal cells of a wrong value, in an error
 _PARAMETER = re.compile(r"[a-z][a-z_]{0,39}")
 
 
@@ -59,14 +60,16 @@ def checked(name: object, filters: object) -> View:
     if not isinstance(name, str) or not 0 < len(name := name.strip()) <= _LONGEST_NAME or not name.isprintable():
         raise ConfigError(f"invalid name of a view: expected 1 to {_LONGEST_NAME} printable characters, got {name!r}")
     if not isinstance(filters, dict):
-        raise ConfigError('invalid filters: expected an object of texts by parameter, such as {"state": "Failure"}')
+        expected = 'an object of texts by parameter, such as {"state": "Failure"}'
+        raise ConfigError(f"invalid filters: expected {expected}, got {_as_json(filters)}")
     texts: dict[str, list[str]] = {}
     for parameter, value in filters.items():
         values = value if isinstance(value, list) else [value]
         if not isinstance(parameter, str) or not _PARAMETER.fullmatch(parameter):
             raise ConfigError(f"invalid filter {str(parameter)[:40]!r}: expected a parameter of the list of sessions")
         if not all(isinstance(text, str) and 0 < len(text) <= _LONGEST_TEXT for text in values):
-            raise ConfigError(f"invalid {parameter}: expected texts of 1 to {_LONGEST_TEXT} characters")
+            expected = f"texts of 1 to {_LONGEST_TEXT} characters"
+            raise ConfigError(f"invalid {parameter}: expected {expected}, got {_as_json(value)}")
         if values:
             texts[parameter] = values
     if sum(map(len, texts.values())) > _MOST_TEXTS:
@@ -240,6 +243,10 @@ def lookup(home: str, project: str | None, name: str) -> View:
         raise Ambiguous(f"several projects have a saved view {name!r}: choose one of {projects} with --project")
     names = sorted({repr(view.name) for view in views})
     raise NotFound(f"there is no saved view {name!r}; there is: {', '.join(names) or 'none yet'}")
+
+
+def _as_json(value: object) -> str:
+    return output.cut(encode.dumps(value).decode(), _SHOWN)
 
 
 def _order(view: View) -> tuple[str, str]:

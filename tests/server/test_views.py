@@ -90,6 +90,14 @@ def test_its_filters_are_those_of_the_list(running: RealHub) -> None:
         {"name": "a", "filters": {"State": "Failure"}},
         {"name": "a", "filters": {"text": "x" * 1_001}},
         {"name": "a", "filters": {"score": ["x"] * 101}},
+        {"name": "a", "filters": {"state": "Nope"}},
+        {"name": "a", "filters": {"not_state": ["Failure", "Nope"]}},
+        {"name": "a", "filters": {"since": "soon"}},
+        {"name": "a", "filters": {"sort": "Nope"}},
+        {"name": "a", "filters": {"order": "up"}},
+        {"name": "a", "filters": {"by": "Nope"}},
+        {"name": "a", "filters": {}, "replace": "yes"},
+        {"name": "a", "filters": {}, "replace": 1},
     ],
     ids=lambda document: json.dumps(document)[:40],
 )
@@ -98,6 +106,24 @@ def test_what_is_no_view_is_refused(running: RealHub, document: object) -> None:
     key = running.new_key("refused", scopes=("read", "score"))
     assert _save(running, document, key)[0] == 400
     assert _names(running, key) == []
+
+
+def test_the_reason_names_what_was_expected_and_what_was_given(running: RealHub) -> None:
+    """Of states, orders and `replace`."""
+    key = running.new_key("refused", scopes=("read", "score"))
+    states = "Success, Failure, Indeterminate, Running, Unknown"
+    for document, reason in (
+        ({"name": "a", "filters": {"state": "Nope"}}, f"invalid state: expected one of {states}, got 'Nope'"),
+        ({"name": "a", "filters": {"order": "up"}}, "invalid order: expected one of asc, desc, got 'up'"),
+        ({"name": "a", "filters": {}, "replace": "yes"}, 'invalid replace: expected true or false, got "yes"'),
+        ({"name": "a", "filters": {"tag": 7}}, "invalid tag: expected texts of 1 to 1000 characters, got 7"),
+    ):
+        status, answer = _save(running, document, key)
+        assert (status, reason in json.dumps(answer, ensure_ascii=False).replace('\\"', '"')) == (400, True), answer
+    calls = {"by": "tool", "sort": "p95", "order": "desc", "failed": "1", "state": "fail"}
+    for given in (calls, {"sort": "score:correct"}, {"sort": "took"}):
+        assert _save(running, {"name": "calls", "filters": given, "replace": True}, key)[0] == 200
+    assert _delete(running, "calls", key) == 200
 
 
 def test_the_home_of_a_user_keeps_views_behind_the_guard(tmp_path: Path) -> None:
