@@ -200,6 +200,18 @@ def test_an_older_release_may_record_into_a_migrated_journal() -> None:
     assert _ask(folder, "select sum(tokens_cache_write) from session_total") == [(486,)]
 
 
+def test_what_was_withdrawn_is_not_current_in_an_older_journal() -> None:
+    """Whether one of schema 7 is only read or migrated, a score that was taken back shows with none that count."""
+    folder = _put_older(7)
+    for migrate in (False, True):
+        if migrate:
+            _open_and_close(folder)
+        assert _ask(folder, "select distinct name, value from score where current order by 1") == [
+            ("correct", 1.0),
+            ("kind", "good"),
+        ]
+
+
 def test_an_older_journal_is_listed_as_before(older: str) -> None:
     """Commands show the same sessions and figures as the release that made it."""
     assert _listed() == _SESSIONS_OF_SCHEMA_1

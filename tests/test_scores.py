@@ -304,13 +304,18 @@ def test_views_show_scores_and_notes() -> None:
     session.score("correct", 0.25, by="ann", comment="short")
     session.score("correct", 0.5, by="ann")
     session.note("look again")
+    session.score("star", True, by="ann")
+    session.score("star", None, by="ann")
     session.end_session()
     with programs.reader() as reader:
+        assert reader.ask("select name, value from score where current") == [("correct", 0.5)]
         assert reader.ask(
             "select name, value, type, author, comment, event, current, session from score order by seq"
         ) == [
             ("correct", 0.25, "number", "ann", "short", None, 0, str(session.session_id)),
             ("correct", 0.5, "number", "ann", None, None, 1, str(session.session_id)),
+            ("star", 1, "bool", "ann", None, None, 0, str(session.session_id)),
+            ("star", None, None, "ann", None, None, 0, str(session.session_id)),
         ]
         assert reader.ask("select text, author, session from note") == [("look again", "code", str(session.session_id))]
 

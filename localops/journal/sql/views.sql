@@ -275,8 +275,8 @@ from event e not indexed
 where e.seq > (select seq from mark)
   and e.kind = 'scored';
 
--- Scores in readable form.  Of those of one author for the same name and target the newest is current; `value` is null
--- where it was withdrawn.  `event` is null for a score of the session as a whole.
+-- Scores in readable form.  Of those of one author for the same name and target the newest is current, unless it takes
+-- the others back: its `value` is null.  `event` is null for a score of the session as a whole.
 create view score as
 select
   lower(substr(hex(s.session), 1, 8) || '-' || substr(hex(s.session), 9, 4) || '-' || substr(hex(s.session), 13, 4)
@@ -291,7 +291,7 @@ select
   json_extract(e.body, '$.comment') as comment,
   strftime('%Y-%m-%dT%H:%M:%S', s.given_ns / 1000000000, 'unixepoch')
     || printf('.%06dZ', s.given_ns % 1000000000 / 1000) as given,
-  not exists (
+  s.type is not null and not exists (
     select 1
     from score_row n
     where n.session = s.session

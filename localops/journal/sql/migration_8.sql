@@ -1,0 +1,1 @@
+-- From schema 7 to 8: in the view `score`, what was withdrawn is not current.  A migration creates all views again.
