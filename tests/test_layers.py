@@ -61,7 +61,8 @@ LAYERS = """
     call_facts call_speeds group_diff
     sentences
     spending uncounted growing_prompts
-    doctor usage run_diff run_gate waste
+    doctor usage run_diff run_gate waste run_rows
+    run_errors
     post_mortem waste_page waste_tables
     post_mortem_page
     budget writer seen_calls own_scores loop_watch

@@ -17,7 +17,7 @@ from localops.config import Config
 from localops.journal import participants, rows
 from localops.journal.journal import Journal
 from localops.otlp.importing import take
-from localops.reading import post_mortem, post_mortem_page, waste
+from localops.reading import post_mortem, post_mortem_page, run_rows, waste
 from localops.reading.home import Home
 from localops.reading.sentences import plain
 from tests import programs
@@ -685,7 +685,7 @@ class _Counting:
 def test_the_work_is_bounded(is_long: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     """100,000 events take a bounded number of queries and rows; the middle of a longer session is not looked at."""
     if is_long:
-        monkeypatch.setattr(post_mortem, "END", 1_000)
+        monkeypatch.setattr(run_rows, "END", 1_000)
     session, who, at = clock.new_id(), clock.new_id(), clock.now_ns()
     card = json.dumps({"participant": who.hex()})
     written = [rows.make("session", session, id=clock.new_id(at), at_ns=at, parent=who, body=card)]

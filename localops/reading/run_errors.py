@@ -1,0 +1,337 @@
+"""The errors of a run: the first, the one that ended it, how far each came, and what their calls have in common."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+from functools import cached_property
+from itertools import islice
+
+from localops.clock import iso
+from localops.encoding import encode
+from localops.errors import Uncertain
+from localops.journal import rows
+from localops.reading import common_input, ending_error, facts, loops, origins, previews, session_state
+from localops.reading.run_rows import AFTER, LAST, LEVELS, MOST_TROUBLES, Half, began_ns, level_of, short
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from localops.reading.ending_error import Ending
+    from localops.reading.facts import Facts
+    from localops.reading.run_rows import RunRows, Trouble
+    from localops.reading.snapshot import Snapshot
+
+SHOWN = 6
+"""Of each list, in a document and on a page."""
+# Errors whose messages are compared with the reason of the end.
+_NAMED = 1_000
+# Errors whose calls are compared by what they were given.
+_COMPARED = 300
+# Tool calls before the one that failed, whose arguments are looked at as well.
+_BEFORE = 3
+_EXIT = re.compile(r"exit code -?\d+(: |$)")
+_SIGNAL = re.compile(r"Signal (SIG\w+) detected$")
+
+
+def how_it_ended(seen: Snapshot) -> str:
+    """Return how it ended, in a word that stays the same whatever the reason says."""
+    stands = seen.standing
+    reason = (stands.reason or "").strip()
+    if stands.state in ("Running", "Unknown"):
+        return stands.state.lower()
+    if reason.startswith("imported;"):
+        return "imported"
+    if stands.derived:
+        return "died" if seen.story.present() else "left open"
+    if reason == session_state.LEFT_OPEN:
+        return "left open"
+    if _SIGNAL.match(reason):
+        return "signal"
+    if _EXIT.match(reason):
+        return "exit code"
+    return "exception" if _is_traceback(seen, reason) else "declared"
+
+
+class RunErrors:
+    """What is known of the errors of a run."""
+
+    def __init__(self, rows: RunRows) -> None:
+        self._rows, self._seen, self._reader = rows, rows.seen, rows.reader
+
+    def first(self) -> Trouble | None:
+        """Return the first error; an operation that failed without one, if that was before it."""
+        first = next(iter(self._rows.troubles), None)
+        if first is not None and first.kind != "error":
+            # The error of an operation stands after the row that it ended with.
+            first = next((one for one in self._rows.errors if one.parent == first.id), first)
+        if self._seen.standing.state == "Success" and first is not None and _asks(first):
+            # A resumed run asked what became of a step, and then went on to its end: nothing went wrong.
+            return next((one for one in self._rows.errors if not _asks(one)), None)
+        return first
+
+    @cached_property
+    def ending(self) -> Ending | None:
+        """The error that ended the run, and what says so."""
+        reason = (self._seen.standing.reason or "").strip()
+        newest = self._rows.errors[::-1][:_NAMED]
+        if _is_traceback(self._seen, reason):
+            named = [one for one in self._rows.errors[::-1] if one.name and reason.startswith(one.name)][:_NAMED]
+            error = ending_error.of_traceback(reason, named, self._details(named))
+            return None if error is None else ending_error.Ending(error, ending_error.EXCEPTION)
+        how = how_it_ended(self._seen)
+        if self._seen.standing.state != "Failure" or how not in ("declared", "exit code"):
+            return None
+        error = ending_error.of_reason(reason, newest, self._details(newest)) if reason else None
+        if error is not None:
+            return ending_error.Ending(error, ending_error.REASON)
+        return ending_error.last(self._last_failures(with_operations=how == "declared"), self._after)
+
+    def is_ending(self, one: Trouble | None) -> bool:
+        """Return whether an error ended the run, or is the same as the last one, of which no more is known."""
+        if one is None or (ending := self.ending) is None:
+            return False
+        if ending.trouble.seq == one.seq:
+            return True
+        if ending.by != ending_error.LAST or one.kind != "error" or ending.trouble.name != one.name:
+            return False
+        messages = [details for details in self._details([one, ending.trouble]).values() if details is not None]
+        return len(messages) == 2 and loops.folded(messages[0]) == loops.folded(messages[1])
+
+    def _last_failures(self, *, with_operations: bool) -> list[Trouble]:
+        """Return the last errors, and operations that failed without one, the newest first."""
+        errors = self._rows.errors[-SHOWN:]
+        explained = {level[-1].id for one in errors for level in self._rows.around(one.parent)}
+        last = [
+            one
+            for one in self._rows.troubles[-LAST:]
+            if one.kind == "error" or (with_operations and one.id not in explained)
+        ]
+        return last[: -SHOWN - 1 : -1]
+
+    def _after(self, one: Trouble) -> tuple[bool, int, int]:
+        """Return whether a call that failed succeeded later, and how many operations and LLM calls began after it."""
+        id = one.parent if one.kind == "error" else one.id
+        failed = next(iter(self._rows.halves(id)), None) if id is not None else None
+        values = (None, None, None) if failed is None else (failed.kind, failed.name, failed.agent)
+        names = dict(zip(("kind", "name", "agent"), values, strict=True))
+        bounds = {"after": one.seq, "many": AFTER, "since": one.at_ns}
+        succeeded = self._rows.ask("succeeded_since", few=_NAMED, **bounds, **names)
+        [(operations, llms)] = self._rows.ask("begun_since", **bounds)
+        return any(id not in self._rows.failed for (id,) in succeeded), operations, llms
+
+    def about(self, one: Trouble) -> Facts:
+        """Return an error: where it happened, and what followed."""
+        is_error = one.kind == "error"
+        id = one.parent if is_error else one.id
+        chain = list(self._rows.around(id)) if id is not None else []
+        names = self._rows.agents([level[-1].agent for level in chain])
+        body = self._rows.body(one.seq)
+        failed = chain[0][-1] if chain else None
+        agent = one.agent or (failed.agent if failed else None)
+        return {
+            "id": facts.full_id(one.id),
+            "type": short(one.name if is_error else body.get("ended_by")),
+            "message": short(body.get("details")) if is_error else None,
+            "at": iso(one.at_ns),
+            "seconds_in": max(0, one.at_ns - self._seen.totals.first_ns) / 1e9,
+            "agent": self._rows.agents([agent]).get(agent) if agent else None,
+            "path": [level_of(level[-1], names) for level in reversed(chain)],
+            "path_is_cut": len(chain) == LEVELS and chain[-1][-1].parent is not None,
+            "input": self._rows.input_of(failed.id, failed.kind) if failed else "",
+            "origins": self._origins(chain, body.get("details")),
+            **self._what_followed(one, chain),
+            "next": self._next(one),
+            "thread": self._threads.get(one.seq),
+            **self._what_ended(one),
+            "same": self._same(one) if is_error else None,
+            "again": self._again(one, failed) if failed and failed.kind not in ("error", "agent") else None,
+        }
+
+    def _what_ended(self, one: Trouble) -> Facts:
+        """Return what says that an error ended the run; of the last failure, what began after it."""
+        ending = self.ending if self.is_ending(one) else None
+        after = None
+        if ending is not None and ending.by == ending_error.LAST:
+            is_repeat = ending.trouble.seq != one.seq
+            after = {"operations": ending.operations, "llm_calls": ending.llms, "of_a_repeat": is_repeat}
+        return {"ended_run": None if ending is None else ending.by, "began_after": after}
+
+    def common(self, first: Trouble | None) -> Facts | None:
+        """Return the value that the calls of most errors were given, and the first of these errors."""
+        errors = [one for one in self._rows.errors if one.parent][:_COMPARED]
+        if len(errors) < common_input.FEWEST:
+            return None
+        calls = {one.parent: self._given(one.parent) for one in errors}
+        common = common_input.most_common([(one, calls[one.parent][1]) for one in errors], self._calls_with)
+        if common is None:
+            return None
+        name, value, sharing = common
+        counts = Counter(calls[one.parent][0] for one in sharing)
+        earliest = sharing[0]
+        return {
+            "argument": short(name),
+            "value": short(str(value)),
+            "errors": len(sharing),
+            "of": len(errors),
+            "calls": [
+                {"kind": short(kind), "name": short(called), "errors": many}
+                for (kind, called), many in counts.most_common(SHOWN)
+            ],
+            "calls_count": len(counts),
+            "first": {
+                "id": facts.full_id(earliest.id),
+                "type": short(earliest.name),
+                "message": short(self._rows.body(earliest.seq).get("details")),
+                "at": iso(earliest.at_ns),
+                "is_first_error": first is not None and first.seq == earliest.seq,
+            },
+            "last": iso(sharing[-1].at_ns),
+        }
+
+    def _what_followed(self, one: Trouble, chain: list[list[Half]]) -> Facts:
+        """Return how far an error came: by a word, and where it stopped."""
+        others = {each.parent: each for each in self._rows.errors if each.seq > one.seq}
+        for depth, halves in enumerate(chain):
+            last = halves[-1]
+            if last.phase == rows.OPEN:
+                return {"outcome": "open", "where": level_of(last, {}), "replaced_by": None}
+            if depth and last.id in others and last.failed:
+                by = short(others[last.id].name)
+                return {"outcome": "replaced", "where": level_of(last, {}), "replaced_by": by}
+            if not last.failed and (depth or not one.failed):
+                return {"outcome": "caught" if depth else "noted", "where": level_of(last, {}), "replaced_by": None}
+        is_fatal = self.is_ending(one) and self.ending is not None and self.ending.by == ending_error.EXCEPTION
+        # An exit or an interrupt is no error: the operations that it ended say so themselves.
+        is_exit = one.kind != "error" and how_it_ended(self._seen) in ("exit code", "signal")
+        outcome = "ended the run" if is_fatal or is_exit else "ended a thread" if one.seq in self._threads else "left"
+        return {"outcome": outcome, "where": None, "replaced_by": None}
+
+    def _next(self, one: Trouble) -> Facts | None:
+        """Return what began first after an error: of the same agent, or else of any."""
+        bounds = {"after": one.seq, "many": AFTER, "since": one.at_ns, "agent": one.agent}
+        for following in (Half(*row) for row in self._rows.ask("begun_after", **bounds)):
+            seconds = max(0, began_ns(following) - one.at_ns) / 1e9
+            named = self._rows.operation(following.kind, following.name, following.model, following.id, following.agent)
+            return {**named, "seconds_later": seconds}
+        return None
+
+    def _same(self, one: Trouble) -> Facts:
+        """Return how often the same type with the same message came later."""
+        later = [each for each in self._rows.errors if each.name == one.name and each.seq >= one.seq]
+        details = self._details(later)
+        message = details.get(one.seq)
+        same = [each for each in later if details.get(each.seq) == message and message is not None and each is not one]
+        others = len(later) - len(same) - 1
+        return {"later": len(same), "last": iso(same[-1].at_ns) if same else None, "of_type": max(0, others)}
+
+    def _again(self, one: Trouble, failed: Half) -> Facts:
+        """Return what came of later calls of the same tool, model or operation."""
+        after = max(one.seq, failed.seq)
+        values = {"kind": failed.kind, "name": failed.name, "model": failed.model}
+        calls = self._rows.ask("calls_after", after=after, many=AFTER, **values)
+        following = [(id, is_failed) for _, id, is_failed, *_ in calls if id != failed.id]
+        is_failed = [bool(has_failed) or id in self._rows.failed for id, has_failed in following]
+        before, then = self._rows.args(failed.id), self._rows.args(following[0][0]) if following else None
+        return {
+            "kind": short(failed.kind),
+            "name": short(failed.name),
+            "model": short(failed.model),
+            "calls": len(following),
+            "failed": sum(is_failed),
+            "next_failed": is_failed[0] if following else None,
+            "next_same": before == then if before is not None and then is not None else None,
+            "within_rows": None if self._seen.totals.rows <= AFTER else AFTER,
+        }
+
+    def _origins(self, chain: list[list[Half]], message: object) -> list[Facts]:
+        """Return which arguments of a failed call the run had from the result of another call.
+
+        If a call shortly before it was given a name that a result had in a text, that is among them: what the run read
+        there may have led to this.
+        """
+        text = message if isinstance(message, str) else None
+        for halves in chain:
+            _, given = self._given(halves[-1].id)
+            if given is not None:
+                return [*self._origins_of(halves, given, message=text), *islice(self._led_to(halves), 1)]
+        return []
+
+    def _led_to(self, halves: list[Half]) -> Iterator[Facts]:
+        """Yield the names that the tool calls of the same agent shortly before a tool call were given from a text."""
+        own = halves[0]
+        if own.kind != "tool":
+            return
+        before = (Half(*row) for row in self._rows.ask("last_rows", upto=own.seq - 1, many=LAST))
+        calls = (one for one in before if one.kind == "tool" and one.phase == rows.DONE and one.agent == own.agent)
+        for call in islice(calls, _BEFORE):
+            _, given = self._given(call.id)
+            named = self._rows.operation(call.kind, call.name, call.model, call.id, call.agent)
+            for one in self._origins_of(self._rows.halves(call.id), given, names_only=True):
+                yield {**one, "of": named}
+
+    def _origins_of(
+        self, halves: list[Half], given: object, *, message: str | None = None, names_only: bool = False
+    ) -> list[Facts]:
+        before = halves[0].seq
+        return [
+            {
+                "argument": short(one.argument) or None,
+                "value": short(str(one.value)),
+                "is_part": one.is_part,
+                "of": None,
+                "kind": short(one.kind),
+                "name": short(one.name),
+                "input": self._rows.input_of(one.id, one.kind),
+                "id": facts.full_id(one.id),
+                # Its first row: the number under which the pages know a call.
+                "seq": self._rows.halves(one.id)[0].seq,
+            }
+            for one in origins.of(
+                self._reader, self._seen.id, given, before=before, message=message, names_only=names_only
+            )
+        ]
+
+    def _given(self, id: bytes | None) -> tuple[tuple[str, str | None], object]:
+        """Return kind and name of a call, and what it was given."""
+        halves = self._rows.halves(id) if id is not None else []
+        given = (previews.given(half.kind, self._rows.body(half.seq)) for half in halves if half.kind != "llm")
+        called = (halves[0].kind, halves[0].name) if halves else ("operation", None)
+        return called, next((one for one in given if one is not None), None)
+
+    def _calls_with(self, value: str | int) -> int:
+        """Return how many operations have a value in one of their rows."""
+        bounds = {"head": self._rows.head, "tail": self._rows.tail, "many": AFTER}
+        return int(self._rows.ask("count_with", text=encode.dumps(value).decode(), **bounds)[0][0])
+
+    @cached_property
+    def _threads(self) -> dict[int, str]:
+        """The names of the threads that errors ended, by the seqs of these errors."""
+        threads: dict[int, str] = {}
+        bounds = {"head": self._rows.head, "tail": self._rows.tail, "many": MOST_TROUBLES}
+        for seq, body in self._rows.ask("thread_ends", name=rows.THREAD_ENDED, **bounds) if self._rows.errors else ():
+            facts = encode.loads(body)
+            # The row of an error comes before that about its thread, and maybe others between.
+            same = (one for one in self._rows.errors[::-1] if one.seq < seq and one.name == facts["type"])
+            if (error := next((one for one in same if one.seq not in threads), None)) is not None:
+                threads[error.seq] = facts["thread"]
+        return threads
+
+    def _details(self, errors: Sequence[Trouble]) -> dict[int, str | None]:
+        if not errors:
+            return {}
+        seqs = encode.dumps([one.seq for one in errors]).decode()
+        return {
+            seq: message if isinstance(message, str) else None
+            for seq, message in self._rows.statement("details", seqs=seqs)
+        }
+
+
+def _is_traceback(seen: Snapshot, reason: str) -> bool:
+    return seen.standing.state == "Failure" and "\nTraceback (most recent call last)" in reason
+
+
+def _asks(one: Trouble) -> bool:
+    """Return whether an error is the question about a step of which it is unknown whether it happened."""
+    return one.kind == "error" and (one.name or "").rpartition(".")[2] == Uncertain.__name__

@@ -1,0 +1,226 @@
+"""The rows of a run that a post-mortem looks at: its errors, its last rows, operations with what is around them.
+
+Its work is bounded, however long the session is: of a long one only both ends are looked at, and `is_complete` says so.
+"""
+
+from __future__ import annotations
+
+from collections import namedtuple
+from functools import cached_property
+
+from localops.encoding import encode
+from localops.journal import rows
+from localops.journal.sql import statements
+from localops.reading import analytics, facts, previews
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from typing import Any, NamedTuple
+
+    from localops.journal.reader import Reader
+    from localops.reading.facts import Facts
+    from localops.reading.snapshot import Snapshot
+
+    class Trouble(NamedTuple):
+        """A row of the statement `troubles`."""
+
+        seq: int
+        id: bytes
+        kind: str
+        name: str | None
+        parent: bytes | None
+        agent: bytes | None
+        at_ns: int
+        model: str | None
+        failed: int | None
+        cost: int | None
+        tokens_in: int | None
+        tokens_out: int | None
+
+    class Half(NamedTuple):
+        """A row of the statement `halves`: where an operation began, or where it ended."""
+
+        seq: int
+        id: bytes
+        phase: int
+        kind: str
+        name: str | None
+        parent: bytes | None
+        agent: bytes | None
+        at_ns: int
+        start_ns: int | None
+        end_ns: int | None
+        model: str | None
+        failed: int | None
+        cut_off: int = 0
+else:
+    Trouble = namedtuple("Trouble", "seq id kind name parent agent at_ns model failed cost tokens_in tokens_out")
+    Half = namedtuple(
+        "Half", "seq id phase kind name parent agent at_ns start_ns end_ns model failed cut_off", defaults=[0]
+    )
+
+# Rows at each end of a session that are looked at.
+END = 50_000
+MOST_TROUBLES = 10_000
+AFTER = 20_000
+"""Rows after an error, or before the end, among which others are looked for."""
+FAR = 1 << 62
+# Operations around an error.
+LEVELS = 16
+LAST = 64
+"""Rows before a place among which the last operation stands."""
+_SQL = "post_mortem.sql"
+
+
+class RunRows:
+    """What is looked up of a run, in a few statements of bounded cost."""
+
+    def __init__(self, seen: Snapshot, reader: Reader) -> None:
+        self.seen, self.reader = seen, reader
+        self.head, self.tail = self._edges()
+        end = seen.story.last_end
+        # Rows that came after the end that counts say nothing about it.
+        counts = end is not None and end.at_ns == seen.standing.ended_ns and not seen.standing.derived
+        self.upto = end.seq if counts and end is not None and end.seq is not None else FAR
+        self.troubles = self._read_troubles()
+        self.failed = {one.id for one in self.troubles if one.kind != "error"}
+        self.failed |= {one.parent for one in self.errors if one.failed and one.parent}
+
+    @property
+    def is_complete(self) -> bool:
+        """Return whether all of its rows were looked at."""
+        return self.head == FAR and len(self.troubles) < MOST_TROUBLES
+
+    @cached_property
+    def errors(self) -> list[Trouble]:
+        """The rows of errors among `troubles`."""
+        return [one for one in self.troubles if one.kind == "error"]
+
+    def _read_troubles(self) -> list[Trouble]:
+        if not self.seen.totals.errors and not self.seen.totals.failed:
+            return []
+        read = self.ask("troubles", head=self.head, tail=self.tail, many=MOST_TROUBLES)
+        return list(map(Trouble._make, read))
+
+    def _edges(self) -> tuple[int, int]:
+        """Return the seq up to which, and the one from which on rows are looked at."""
+        if self.seen.totals.rows <= 2 * END:
+            return FAR, 0
+        [(head, tail)] = self.ask("edges", many=END)
+        return (FAR, 0) if head is None or tail is None or tail <= head else (head, tail)
+
+    @cached_property
+    def last_rows(self) -> list[Half]:
+        """The newest rows before its end, the newest first."""
+        return [Half(*row) for row in self.ask("last_rows", upto=self.upto, many=LAST)]
+
+    def halves(self, id: bytes) -> list[Half]:
+        """Return the rows of an operation, the one that it began with first."""
+        return sorted((Half(*row) for row in self.statement("halves", id=id)), key=lambda half: -half.phase)
+
+    def around(self, id: bytes | None) -> Iterator[list[Half]]:
+        """Yield the rows of an operation and of those around it, the innermost first."""
+        known: set[bytes] = set()
+        while id is not None and id not in known and len(known) < LEVELS:
+            known.add(id)
+            halves = self.halves(id)
+            if not halves:
+                return
+            yield halves
+            id = halves[-1].parent
+
+    def operation(self, kind: str, name: str | None, model: str | None, id: bytes, agent: bytes | None) -> Facts:
+        """Return an operation as it is named in lists."""
+        names = self.agents([agent])
+        return {
+            "id": facts.full_id(id),
+            "kind": short(kind),
+            "name": short(name),
+            "model": short(model),
+            "agent": names.get(agent),
+        }
+
+    def agents(self, ids: Iterable[bytes | None]) -> dict[bytes | None, str]:
+        """Return the names of agents."""
+        texts = {id: rows.id_text(id) for id in ids if id is not None}
+        names = analytics.agent_names(self.reader, list(texts.values()))
+        return {id: str(short(names[text])) for id, text in texts.items()}
+
+    def preview(self, seq: int | None, kind: str, *, is_result: bool = False) -> str:
+        """Return the input in a row, or the result, on one line."""
+        body = self.body(seq)
+        return previews.result(kind, body) if is_result else previews.line(kind, body)
+
+    def input_of(self, id: bytes, kind: str) -> str:
+        """Return the input of an operation, which is in the first of its rows that has one."""
+        return next(filter(None, (self.preview(half.seq, kind) for half in self.halves(id))), "")
+
+    def body(self, seq: int | None) -> dict[str, Any]:
+        """Return the body of a row; an empty one if there is none, or if it cannot be read."""
+        if seq is None:
+            return {}
+        read = self.reader.ask("select body from event where seq = ?", (seq,))
+        return _loaded(read[0][0]) if read else {}
+
+    def args(self, id: bytes) -> bytes | None:
+        """Return the arguments of a call, comparable; None if none are recorded."""
+        read = ((half.kind, self.body(half.seq)) for half in self.halves(id))
+        return next(filter(None, (_args_in(kind, body) for kind, body in read)), None)
+
+    def ask(self, name: str, /, **values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement about the session."""
+        return self.statement(name, session=self.seen.id, **values)
+
+    def statement(self, name: str, /, **values: object) -> list[tuple[Any, ...]]:
+        """Return the rows of a statement about given ids or rows."""
+        return self.reader.ask(statements(_SQL)[name], values)
+
+
+def level_of(half: Half, names: dict[bytes | None, str]) -> Facts:
+    """Return an operation as a level of the path to an error."""
+    return {
+        "id": facts.full_id(half.id),
+        "kind": short(half.kind),
+        "name": short(half.name),
+        "model": short(half.model),
+        "agent": names.get(half.agent),
+    }
+
+
+def began_ns(one: Half) -> int:
+    """Return when an operation began, by either of its rows."""
+    return one.at_ns if one.start_ns is None else one.start_ns
+
+
+def ended_ns(one: Half) -> int:
+    """Return when an operation ended, by the row of its end."""
+    return one.at_ns if one.end_ns is None else one.end_ns
+
+
+def _args_in(kind: str, body: dict[str, Any]) -> bytes | None:
+    given = previews.given(kind, body)
+    return encode.sorted_dumps(given) if given not in (None, {}, [], "") else None
+
+
+def _loaded(body: str | None) -> dict[str, Any]:
+    try:
+        value = encode.loads(body) if body else {}
+    # A damaged body.
+    except ValueError:
+        return {}
+    return value if isinstance(value, dict) else {"params": value}
+
+
+def as_hex(ids: Iterable[bytes | None]) -> str:
+    """Return ids as a JSON list, as statements take them."""
+    return encode.dumps([id.hex() for id in ids if id is not None]).decode()
+
+
+def short(value: object) -> str | None:
+    """Return the beginning of a recorded text, on one line."""
+    if value is None:
+        return None
+    text = value if isinstance(value, str) else str(value)
+    text = text.strip().partition("\n")[0] if isinstance(value, str) else text
+    return text if len(text) <= previews.LONGEST else f"{text[: previews.LONGEST - 1]}…"
