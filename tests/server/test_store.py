@@ -284,9 +284,10 @@ def test_a_session_page_asks_everything_once(store: HomeStore) -> None:
 def test_an_export_reads_figures_and_story_once(store: HomeStore) -> None:
     """A document reads only events more than once; a report, which answers what its pages ask, figures as well."""
     session = _take(store)
+    own = ("session_row", "exact totals", "seq = ?", "The rows of an operation")
     for ask, often in (
         (lambda: store.document("p", session, most=100), ("session_row",)),
-        (lambda: store.write("p", session, "html", io.BytesIO(), most=100), ("session_row", "exact totals", "seq = ?")),
+        (lambda: store.write("p", session, "html", io.BytesIO(), most=100), own),
     ):
         counted = Counter(_asked(store, ask))
         more = [statement for statement, count in counted.items() if count > 1]
