@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 
@@ -18,15 +17,8 @@ from localops.upkeep import doctor
 from localops.upkeep.scrub import scrub
 from localops_sync import bundle_file, exit_codes
 from localops_sync.bundle_file import Share
-from tests.server.hubs import RealHub, hub
+from tests.server.hubs import RealHub
 from tests.sync.homes import Sender, identities
-
-
-@pytest.fixture(scope="module")
-def real(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
-    """Start one hub for all tests: each has its own project there."""
-    with hub(tmp_path_factory.mktemp("shared")) as real:
-        yield real
 
 
 @pytest.fixture
