@@ -20,7 +20,7 @@ from localops.journal.reader import Reader
 from localops.journal.stored import Stored
 from localops.reading import given_scores
 from localops.transfer import scrubbed
-from localops.upkeep.scrub import Scrubbed, scrub
+from localops.upkeep.scrub import Scrubbed, of_views, scrub
 from localops.upkeep.sweep import Sweep, Swept
 
 OURS = [r"[0-9a-f]{64}", r"[0-9a-f]{32}", r"[0-9a-f]{8}-[0-9a-f-]+", r"param\w+", r"\b(?:tool|Success|blob|len|head)\b"]
@@ -255,6 +255,19 @@ def test_without_patterns_numbers_are_not_looked_at(home: Path) -> None:
     """A number has no shape of a secret."""
     _cards()
     assert _of_kinds(home)[0]["params"]["card"] == CARD
+
+
+def test_a_pattern_for_every_word_converges(home: Path) -> None:
+    """Numbers that were put behind equal keys and views are ours."""
+    _patterns(home, r"\w+")
+    (home / "views.json").write_text('{"views": [{"name": "one", "filters": {}}, {"name": "two", "filters": {}}]}\n')
+    _write(home, _row(body={"params": {f"k{n}": {"x": n} for n in range(9)}}))
+    _scrub(home)
+    views = of_views(str(home))
+    [row] = [row for row in _read(home).values() if row.kind == "tool"]
+    note = "[redacted:pattern]"
+    assert list(json.loads(row.body or "")["params"]) == [note, *(f"{note}#{n}" for n in range(2, 10))]
+    assert (views, of_views(str(home)), _scrub(home).rows, _sweep(home).secrets) == (2, 0, 0, 0)
 
 
 def test_scores_whose_names_become_one_are_numbered(home: Path) -> None:

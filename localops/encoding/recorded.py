@@ -10,6 +10,7 @@ from binascii import Error, a2b_base64, b2a_base64
 
 from localops.encoding import own_fields
 from localops.encoding.plain_values import Walk
+from localops.encoding.redact import NOTE
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 _WHOLE = 1 << 62  # a limit that no value reaches
 _DIGEST = re.compile(r"[0-9a-f]{64}")
+_ENDS_WITH_NOTE = re.compile(rf"{NOTE.pattern}\Z")
 _BYTES = (b'"$bytes"', b'"$bytearray"')
 # Anything of our own in the text of a body.
 _OURS = re.compile(
@@ -47,6 +49,13 @@ class Again(Walk):
         way = _WAYS.get(frozenset(name for name, _ in pairs)) if len(pairs) <= _MOST and pairs else None
         marked = way(self, dict(pairs)) if way is not None else None
         return super()._pairs(pairs) if marked is None else marked
+
+    def _text_key(self, name: str) -> str:
+        # Keys that became the same one were numbered: these digits are ours.
+        base, sign, number = name.rpartition("#")
+        if sign and number.isdigit() and _ENDS_WITH_NOTE.search(base):
+            return f"{super()._text_key(base)}#{number}"
+        return super()._text_key(name)
 
     def _hidden(self, value: Any, label: str) -> str | None:
         """Return the replacement of a value with a secret's name; what a mark stands for is such a value, too."""

@@ -192,7 +192,10 @@ def with_texts(content: bytes, change: Callable[[str, str], str]) -> bytes | Non
         names = [view["name"] for view in document["views"]]
         for number, view in enumerate(document["views"]):
             place = f"views[{number}]"
-            names[number] = _free(change(f"{place}.name", view["name"]), {*names[:number], *names[number + 1 :]})
+            # A number that was put behind a note is ours.
+            name, numbered = _apart(view["name"])
+            name = change(f"{place}.name", name) + numbered
+            names[number] = _free(name, {*names[:number], *names[number + 1 :]})
             view["name"] = names[number]
             if isinstance(view.get("by"), str):
                 view["by"] = change(f"{place}.by", view["by"])
@@ -201,6 +204,18 @@ def with_texts(content: bytes, change: Callable[[str, str], str]) -> bytes | Non
         return encode.dumps(document) + b"\n"
     except (ValueError, TypeError, KeyError, AttributeError):
         return None
+
+
+def _apart(name: str) -> tuple[str, str]:
+    """Return a name without the number that `_free` gave it for a note, and that number.
+
+    >>> _apart("w [redacted:pattern] (2)"), _apart("mine (2)")
+    (('w [redacted:pattern]', ' (2)'), ('mine (2)', ''))
+    """
+    begin, sign, end = name.rpartition("] (")
+    if sign and "[redacted:" in begin and end[-1:] == ")" and end[:-1].isdigit():
+        return f"{begin}]", f" ({end}"
+    return name, ""
 
 
 def _free(name: str, taken: Collection[str]) -> str:
