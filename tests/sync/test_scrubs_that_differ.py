@@ -115,12 +115,17 @@ def test_no_row_about_a_scrub_is_stored_twice(machines: tuple[Sender, Sender, Pa
     assert not any("copy of" in finding.text for finding in doctor.examine(str(there.parent), [there.name], deep=True))
 
 
-def test_the_row_of_before_is_refused_all_the_same(machines: tuple[Sender, Sender, Path]) -> None:
+def test_the_row_of_before_is_refused_all_the_same(
+    machines: tuple[Sender, Sender, Path], capsys: pytest.CaptureFixture[str]
+) -> None:
     """Though the hub's row is that one with more removed: its machine must learn that it still has the secret."""
     _, second, there = machines
     _scrub(there.parent, there.name, r"PINE-\d+", r"OAK-\d+")
     assert second.sync().parked == 3
     assert {each.reason for each in second.ledger().parked()} == {scrubbed.REFUSED}
+    with pytest.raises(SystemExit):
+        cli.main(["parked", "list", "--home", second.home])
+    assert capsys.readouterr().out.count("it was scrubbed there") == 1
     # With fewer rules than the hub has: nothing that is removed here is there, so that its rows are held.
     assert _scrub(second.home, "default", r"PINE-\d+") == 3
     outcome = second.sync()

@@ -24,6 +24,9 @@ if TYPE_CHECKING:
     from localops.transfer.delivery import Parked
 
 
+_LONG = 60  # characters of a reason that fit into a table
+
+
 @click.group(cls=common.Group)
 def parked() -> None:
     """List, retry and drop rows that a remote refused; they are kept here, and do not hold up others."""
@@ -54,6 +57,9 @@ def list_parked(remote: str | None, dropped: bool, home: str | None, project: st
         common.print_json({"parked": [_facts(name, row) for name, row in parked_rows]})
     elif parked_rows:
         now = clock.now_ns()
+        # A long reason that many rows have is written once.
+        reasons = list(dict.fromkeys(row.why for _, row in parked_rows))
+        is_apart = len(reasons) < len(parked_rows) and max(map(len, reasons)) > _LONG
         lines = [
             (
                 name,
@@ -62,12 +68,14 @@ def list_parked(remote: str | None, dropped: bool, home: str | None, project: st
                 f"{row.kind or 'pruned'} {row.name or ''}".strip(),
                 "dropped" if dropped else _state(row),
                 output.ago(now - row.at_ns),
-                row.why,
+                f"({reasons.index(row.why) + 1})" if is_apart else row.why,
             )
             for name, row in parked_rows
         ]
         headers = ("project", "remote", "row", "what", "", "when", "why")
         common.print_table(lines, headers, align="llr", soft=("why", "what"), spare=("when", "project"))
+        for number, reason in enumerate(reasons if is_apart else (), 1):
+            print(f"({number}) {output.clean(reason)}")
     else:
         output.say("no row was dropped" if dropped else "no row is parked")
 
