@@ -294,9 +294,26 @@ def _redact(value: Any) -> Any:
         patterns = list(value)
     except TypeError:
         raise TypeError(_REDACT) from None
-    from localops.encoding.patterns import compiled
+    from localops.encoding.patterns import BrokenPatterns, compiled
 
-    return compiled(patterns)
+    try:
+        usable = compiled(patterns)
+    except BrokenPatterns as error:
+        _warn_of_slow(error.usable)
+        raise
+    _warn_of_slow(usable)
+    return usable
+
+
+def _warn_of_slow(patterns: Iterable[re.Pattern[str]]) -> None:
+    from localops.encoding.patterns import may_not_end
+
+    for pattern in filter(may_not_end, patterns):
+        say_once(
+            f"slow {pattern.pattern}",
+            f"the pattern {pattern.pattern!r} of redact repeats a repetition: with some texts it takes so long that "
+            "the program seems to hang; write the inner one without + or *",
+        )
 
 
 def _function(value: Any) -> Any:

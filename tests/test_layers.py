@@ -56,7 +56,7 @@ LAYERS = """
     exposition facts prune remotes repricing imported_prices timeline
     page_html session_details web_bundle
     event_lines
-    erasing file_search temporary_homes
+    erasing file_search temporary_homes slow_patterns
     loops call_query
     call_facts call_speeds group_diff
     sentences

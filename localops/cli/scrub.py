@@ -9,7 +9,7 @@ import time
 import click
 
 from localops import output
-from localops.cli import secrets_found
+from localops.cli import long_searches, secrets_found
 from localops.cli.common import chosen_projects, json_option, place_options, print_json
 from localops.output import clean, counted
 from localops.reading import session_state
@@ -52,8 +52,9 @@ def scrub(dry_run: bool, yes: bool, home: str | None, project: str | None, as_js
         # One that was not finished has been confirmed.
         if dry_run or not (swept.secrets or swept.unfinished) or (swept.secrets and not _is_confirmed(swept.secrets)):
             raise click.exceptions.Exit(_LEFT if swept.unread else 0)
-    of_home = scrubbing.of_views(folder) if project is None else 0
-    done = _scrubbed(folder, names)
+    with long_searches.reported("the scrub"):
+        of_home = scrubbing.of_views(folder) if project is None else 0
+        done = _scrubbed(folder, names)
     _note_on_hub(folder, done)
     if as_json:
         print_json({"home": folder, "views": of_home, "projects": list(map(_facts, done))})

@@ -7,6 +7,7 @@ import time
 
 import click
 
+from localops.cli import long_searches
 from localops.cli.common import check_home, chosen_projects, dim, place, print_json, print_table, styled
 from localops.output import clean, count, counted
 from localops.reading.home import used
@@ -55,12 +56,13 @@ def swept(folder: str, names: Sequence[str], files: Sequence[str], since_ns: int
 
 
 def _search(search: sweep.Sweep, names: Sequence[str], files: Sequence[str], *, whole: bool) -> Swept:
-    if whole:
-        search.home()
-    for name in names:
-        search.project(name)
-    for path in files:
-        search.file(path)
+    with long_searches.reported("the search"):
+        if whole:
+            search.home()
+        for name in names:
+            search.project(name)
+        for path in files:
+            search.file(path)
     return search.result
 
 

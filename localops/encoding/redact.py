@@ -233,6 +233,10 @@ class Redactor:
         """The patterns of the user."""
         return self._patterns
 
+    def watch(self, watched: Callable[[re.Pattern[str]], Any]) -> None:
+        """Match what a function returns in place of each pattern, so that a command can say which one takes long."""
+        self._patterns = list(map(watched, self._patterns))
+
     def number(self, value: float) -> str | None:
         """Return the note for a whole number whose digits a pattern of the user matches; None for any other.
 

@@ -31,7 +31,7 @@ from localops.journal.sql import statements
 from localops.journal.stored import Stored
 from localops.recording.writer import redactor
 from localops.transfer import bundle, scrubbed
-from localops.upkeep import file_search
+from localops.upkeep import file_search, slow_patterns
 from localops.upkeep import views as saved_views
 
 TYPE_CHECKING = False
@@ -116,6 +116,7 @@ class Sweep:
         settings = Config(home=home)
         # `redact = false` was about recording.
         self.redactor: Redactor = redactor(settings) or _ours(home)
+        self.redactor.watch(lambda pattern: slow_patterns.Watched(pattern, slow_patterns.now))
         self._home, self._since_ns = home, since_ns
         self._progress = progress or (lambda _: None)
         self.result = Swept(patterns=len(settings.patterns))
@@ -338,6 +339,7 @@ class Sweep:
         if not (suspects(together) or recorded.has_bytes(together)):
             return
         for id, session, head, body in group:
+            slow_patterns.now.place = f"event {rows.id_text(id)}" if id else file or source
             if suspects(as_json(head)):
                 self._report(self._in_columns(head), source, file, id, session)
             if body and not _is_ours(head, session) and (suspects(body) or recorded.has_bytes(body)):
@@ -442,6 +444,7 @@ class Sweep:
     def _stream(self, file: IO[bytes], source: str, path: str, *, even_binary: bool = False) -> None:
         """Search a file as text."""
         self.result.files += 1
+        slow_patterns.now.place = path
         window = file.read(file_search.WINDOW)
         if (b"\0" in window or window.startswith(_OTHER_ARCHIVES)) and not even_binary:
             self.result.binary += 1
@@ -465,6 +468,7 @@ class Sweep:
 
     def of_file(self, path: str) -> list[tuple[int, int, str]]:
         """Return where secrets begin and end in a file, each with its rule; none in one that is no text."""
+        slow_patterns.now.place = path
         with open(path, "rb") as file:
             charset = file_search.charset(file)
             window = file.read(file_search.WINDOW)
@@ -476,6 +480,7 @@ class Sweep:
     def of_row(self, row: Stored) -> list[Hit]:
         """Return the secrets of a row: of each its field, its rule and itself."""
         _, _, head, body = _texts(row)
+        slow_patterns.now.place = f"event {rows.id_text(row.id)}"
         return [*self._in_columns(head), *(self._in_body(body) if body and not is_ours(row) else ())]
 
     def _look_for_names(self, group: Iterable[Texts]) -> None:

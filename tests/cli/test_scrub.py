@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 import localops
+from localops.cli import long_searches
 from localops.config import JOURNAL
 from localops.config import home as home_folder
 from localops.journal.journal import Journal
@@ -149,3 +150,18 @@ def test_an_interrupted_scrub_is_finished_and_says_so(command: Command, as_json:
     journal.close()
     [project] = as_json("scrub", "--yes")["projects"]
     assert (project["finished_interrupted"], project["rows"]) == (True, 0)
+
+
+def test_a_pattern_that_does_not_end_is_named(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """When it is loaded, and while it is at work, with the event."""
+    monkeypatch.setattr(long_searches, "_EVERY", 0.02)
+    localops.init(auto_start_session=False)
+    session = localops.start_session()
+    assert session is not None
+    session.record(localops.ActionEvent(name="a", params={"text": "a" * 21 + "b"}))
+    session.end_session("Success")
+    localops.api.client().close()
+    Path(home_folder(None), "config.toml").write_text("redact = ['(a+)+$']\n")
+    _, _, err = command("doctor", "--secrets")
+    assert "'(a+)+$' of redact repeats a repetition" in err
+    assert "the pattern '(a+)+$' does not come to an end with event 0" in err

@@ -1,0 +1,56 @@
+"""What a search that takes long says meanwhile: the pattern that does not come to an end, or how far it is."""
+
+from __future__ import annotations
+
+import signal
+import sys
+import threading
+from contextlib import contextmanager
+
+from localops import output
+from localops.upkeep import slow_patterns
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_EVERY = 3.0  # seconds
+_FAR = 10  # times that: how often a search without a bar says that it goes on
+
+
+@contextmanager
+def reported(what: str) -> Iterator[None]:
+    """Say on stderr, while a search runs, what takes long in it."""
+    # Python runs a handler in the main thread alone; while a pattern is matched, too.
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    report = _Report(what)
+    before = signal.signal(signal.SIGALRM, lambda *_: report.tick())
+    signal.setitimer(signal.ITIMER_REAL, _EVERY, _EVERY)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, signal.SIG_DFL if before is None else before)
+
+
+class _Report:
+    def __init__(self, what: str) -> None:
+        self._what = what
+        self._ticks = 0
+        self._seen = (slow_patterns.now.texts, "")
+        self._said = -1  # the text for which the pattern was named
+
+    def tick(self) -> None:
+        self._ticks += 1
+        at_work = slow_patterns.now
+        if at_work.pattern is not None and self._seen[0] == at_work.texts != self._said:
+            self._said = at_work.texts
+            output.say(
+                f"the pattern {at_work.pattern!r} does not come to an end with {at_work.place}: Ctrl-C stops; then "
+                "correct it in config.toml (`redact`), see `localops help privacy`"
+            )
+        elif self._ticks % _FAR == 0 and not sys.stderr.isatty():
+            output.say(f"{self._what} goes on: at {at_work.place}")
+        self._seen = (at_work.texts, at_work.place)
