@@ -40,8 +40,8 @@ REFUSED = (
     "config.toml (`redact`)"
 )
 OTHERWISE = (
-    "another machine has scrubbed it there with other rules, and what only this one removed is still there: put the "
-    "patterns of both into config.toml (`redact`) and run `localops scrub` and `localops sync` here; if that replaces "
+    "it was scrubbed there with other rules, and still has a text that was removed here: put the patterns of both into "
+    "config.toml (`redact`) and run `localops scrub` and `localops sync` here; if that replaces "
     "nothing, scrub the hub with the patterns of both, and run `localops parked retry` and `localops sync` here"
 )
 MORE = "it is there with more removed than here"
