@@ -18,6 +18,11 @@ _ON_RESUME = {
     "wait": "is under way",
 }
 
+_SCRUBBED = (
+    "where the rules of the resumed program find it (`redact` in config.toml), the call raises StepError and does not "
+    "run; resume without that rule, or give once=True a key= without the secret from the first run on"
+)
+
 
 @click.command()
 @common.session_argument
@@ -53,7 +58,7 @@ def _print_steps(facts: Facts) -> None:
             _title(one),
             output.clean(one["input"]),
             one["state"],
-            _ON_RESUME[one["on_resume"]],
+            _ON_RESUME[one["on_resume"]] + (", or StepError" if one["scrubbed"] else ""),
             one["began"][:19].replace("T", " "),
         )
         for one in facts["steps"]
@@ -63,6 +68,8 @@ def _print_steps(facts: Facts) -> None:
     numbers = facts["counts"]
     words = {"done": "done", "uncertain": "uncertain", "failed": "failed", "running": "under way"}
     print(", ".join(f"{numbers[key]} {word}" for key, word in words.items() if numbers[key]) + _rest(facts))
+    if many := sum(one["scrubbed"] for one in facts["steps"]):
+        print(f"A scrub removed a secret from the arguments of {many}: {_SCRUBBED}")
 
 
 def _title(one: Facts) -> str:

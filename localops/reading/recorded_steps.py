@@ -184,6 +184,15 @@ def _counts(steps: list[Recorded], is_running: bool) -> Facts:
     return {**numbers, "not_kept": sum(step.state == DONE and not step.is_kept for step in steps)}
 
 
+def _has_scrubbed_arguments(source: Source, step: Recorded, given: str) -> bool:
+    """Return whether a scrub removed a secret from the arguments of a step: today's rules may refuse its call."""
+    if NOTE.search(given) is None:
+        return False
+    id = step.tried
+    about = source.all("scrubbed_from", low=id[:6], high=id[:6] + b"\xff" * 10, event=id)
+    return any((_object(body) or {}).get("phase") == rows.OPEN for (body,) in about)
+
+
 def facts(seen: Snapshot, *, limit: int = SHOWN) -> Facts:
     """Return the first steps of a session as plain facts, and what becomes of each when it is resumed."""
     steps = of(seen.source, seen.id)
@@ -205,12 +214,14 @@ def state_of(step: Recorded, is_running: bool) -> str:
 def _one(seen: Snapshot, step: Recorded) -> Facts:
     state = state_of(step, seen.is_running)
     given = params(seen.source, step)
+    text = "" if given is None else encode.dumps(given).decode()
     return {
         "id": rows.id_text(step.id),
         "kind": step.kind,
         "name": step.name,
         "number": step.number,
-        "input": "" if given is None else encode.dumps(given).decode()[:_PREVIEW],
+        "input": text[:_PREVIEW],
+        "scrubbed": _has_scrubbed_arguments(seen.source, step, text),
         "state": state,
         "kept": step.is_kept,
         "why": step.kept.get("why") if step.state == DONE else None,

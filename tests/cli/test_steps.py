@@ -13,6 +13,7 @@ import pytest
 import localops
 from localops.decorators import tool
 from localops.recording import once_calls
+from localops.upkeep.scrub import scrub
 from tests.cli.conftest import Command
 from tests.server.uis import RealPages
 
@@ -107,3 +108,37 @@ def test_a_session_without_steps_has_none(command: Command, as_json: Callable[..
     assert "It has no steps that run once" in command("steps")[1]
     assert as_json("steps")["steps"] == []
     assert "If it is resumed" not in command("why")[1]
+
+
+def test_steps_whose_arguments_were_scrubbed_may_be_refused(command: Command, tmp_path: Path) -> None:
+    """Where the rule is in the settings, the call raises StepError and does not run: the list says so before."""
+    made: list[str] = []
+
+    @tool(once=True)
+    def pay(card: str) -> int:
+        made.append(card)
+        return len(made)
+
+    began = localops.init()
+    assert [pay("PINE-1234"), pay("[redacted:x]")] == [1, 2]
+    began.end_session("Failure")
+    localops.api.client().close()
+    (tmp_path / "home" / "config.toml").write_text("redact = ['PINE-\\d+']\n")
+    assert scrub(str(tmp_path / "home"), "default").rows == 1
+    code, out, err = command("steps")
+    assert (code, err) == (0, "")
+    scrubbed, other = [line for line in out.splitlines() if line.startswith("pay")]
+    assert "gives its result back, or StepError" in scrubbed
+    assert "StepError" not in other
+    assert "arguments of 1: where the rules of the resumed program find it" in out
+    localops.init(auto_start_session=False)  # reads the settings again
+    resumed = localops.resume(began.session_id)
+    assert [step["scrubbed"] for step in resumed.steps] == [True, False]
+    with pytest.raises(localops.StepError):
+        pay("PINE-1234")
+    resumed.end_session("Failure")
+    localops.api.client().close()
+    (tmp_path / "home" / "config.toml").unlink()
+    localops.init(auto_start_session=False)
+    localops.resume(began.session_id)
+    assert [pay("PINE-1234"), len(made)] == [1, 2]

@@ -401,6 +401,16 @@ select at_ns
 from gone
 where session = :session;
 
+-- scrubbed_from --
+-- The bodies of the rows about how the rows of an event were scrubbed.  Their ids begin as the event's.
+select e.body
+from id_of i
+cross join event e on e.seq = i.seq
+where i.id between :low and :high
+  and e.kind = 'journal'
+  and e.name = 'scrubbed'
+  and e.parent = :event;
+
 -- once_steps --
 -- What a session has recorded of steps that run once: each try, and each decision about one, with how it ended.  :field
 -- is the beginning of their field in a body.
