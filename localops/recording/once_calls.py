@@ -11,6 +11,7 @@ from functools import wraps
 from localops.careful import attribute, class_name
 from localops.errors import ConfigError, StepError, Uncertain
 from localops.interruption import deliver, waiting
+from localops.output import say_once
 from localops.recording import once as steps
 from localops.recording.context import Stay, around
 
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 
         kind: str
         name: str
+        names: tuple[str, ...]
         request: bool
         response: bool
         defaults: dict[str, Any]
@@ -135,6 +137,8 @@ class _Step:
                 f"{plan.name}() did not run: its arguments are not recorded (capture is off), so that the call would "
                 "not be recognised when its run is resumed; give once=True a key="
             )
+        if args and plan.names[:1] == ("self",):
+            _warn_of_object(plan.name, args[0])
         return steps.digest(recorder, plan.name, plan.given(args, kwargs), plan.defaults)
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Stay:
@@ -152,6 +156,18 @@ class _Step:
         except BaseException:
             turn.release()
             raise
+
+
+def _warn_of_object(name: str, instance: object) -> None:
+    """Say that calls of different objects are the same; what these hold is no key, as steps may change it."""
+    held = attribute(instance, "__dict__")
+    if type(held) is dict and held:
+        say_once(
+            f"object of {name}",
+            f"{name}() runs once for its arguments, whatever object it is called on: another object that makes the "
+            "same call when the run is resumed is given this one's result. Give once=True a key= that names the "
+            "object, such as key=lambda self, order: [self.name, order]",
+        )
 
 
 def _code_of(function: object) -> object:
