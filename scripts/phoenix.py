@@ -16,6 +16,7 @@ import sys
 import tempfile
 import time
 import urllib.request
+import uuid
 from collections import Counter
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -29,7 +30,8 @@ from localops.reading import analytics  # noqa: E402
 PAGE = TOP / "localops" / "docs" / "otlp.md"
 BEGIN, END = "<!-- made by scripts/phoenix -->", "<!-- end -->"
 WAYS = ("both", "genai", "openinference")
-LOOKED_AT = ("sessions", "kinds", "models", "tokens", "cost", "messages", "tool calls", "errors")
+_WITHOUT_SCORES = "genai"  # whose scores have no names that annotations are made from
+LOOKED_AT = ("sessions", "kinds", "models", "tokens", "cost", "messages", "tool calls", "errors", "scores")
 
 PROGRAM = """
 import localops
@@ -87,8 +89,13 @@ def day(port):
     return "done"
 
 for port in ("Brest", "Douarnenez"):
-    localops.init(tags=["harbour"], trace_name=f"a day at {port}").update_metadata({"port": port})
+    session = localops.init(tags=["harbour"], trace_name=f"a day at {port}")
+    session.update_metadata({"port": port})
     day(port)
+    with session.operation("look out", kind="tool") as look:
+        look.score("useful", port == "Brest", by="human", comment="from the pier")
+    session.score("correct", 0.8, by="human")
+    session.score("tone", "friendly", by="llm", version="2")
     localops.end_session("Success" if port == "Brest" else "Failure", "the tide was missed")
 """
 
@@ -104,6 +111,7 @@ class Shown(NamedTuple):
     messages: object
     tool_calls: object
     errors: object
+    scores: object
 
 
 def environment(folder: Path) -> Path:
@@ -187,6 +195,8 @@ def send(home: Path, url: str, way: str) -> None:
     env = surroundings(home)
     localops = [sys.executable, "-m", "localops"]
     remote = ["remote", "add", way, url, "--kind", "otlp", "--project", "default", "--option", f"semconv={way}"]
+    if way != _WITHOUT_SCORES:
+        remote += ["--option", "annotations=phoenix"]
     subprocess.run([*localops, *remote], env=env, check=True, timeout=300, capture_output=True)
     subprocess.run([*localops, "sync", "--remote", way], env=env, check=True, timeout=300, capture_output=True)
 
@@ -201,9 +211,11 @@ def recorded(home: Path) -> Shown:
         totals = [analytics.totals(reader, id) for id in ids]
         events = [event for id in ids for event in analytics.events(reader, id)]
     calls = [event for event in events if event["kind"] == "llm"]
+    scores = _scores(home, ids)
     return Shown(
         [(id.hex(), figures.tokens_in, figures.tokens_out) for id, figures in zip(ids, totals, strict=True)],
-        Counter(_KINDS.get(event["kind"], "CHAIN") for event in events) + Counter(CHAIN=len(ids)),
+        Counter(_KINDS.get(event["kind"], "CHAIN") for event in events)
+        + Counter(CHAIN=len(ids), EVALUATOR=len(scores)),
         Counter(event["model"] for event in calls),
         sorted(
             [
@@ -223,7 +235,20 @@ def recorded(home: Path) -> Shown:
             for call in _calls([event.get("prompt"), event.get("completion")])
         ),
         sorted({(event["name"], event["details"]) for event in events if event["kind"] == "error"}),
+        sorted((score["name"], _judgement(score["value"]), score["comment"]) for score in scores),
     )
+
+
+def _scores(home: Path, ids: list[bytes]) -> list[dict[str, Any]]:
+    """Return the scores of sessions."""
+    show = [sys.executable, "-m", "localops", "show", "--json"]
+    answers = [subprocess.check_output([*show, str(uuid.UUID(bytes=id))], env=surroundings(home)) for id in ids]
+    return [score for answer in answers for score in json.loads(answer)["scores"]]
+
+
+def _judgement(value: object) -> str:
+    """Return a value as a text, numbers and truths alike: Phoenix has numbers and labels."""
+    return str(float(value)) if isinstance(value, bool | int | float) else str(value)
 
 
 def _texts(calls: list[dict[str, Any]]) -> list[str]:
@@ -259,11 +284,12 @@ def _calls(value: Any) -> list[dict[str, Any]]:
     return _calls(value.get("content")) + _calls(value.get("tool_calls"))
 
 
-def shown(phoenix: Phoenix, many: int) -> Shown:
-    """Return what Phoenix says, once it shows as many spans as were sent."""
+def shown(phoenix: Phoenix, many: int, scores: int) -> Shown:
+    """Return what Phoenix says, once it shows as many spans and annotations as were sent."""
     for _ in range(120):
         spans = phoenix.get("/v1/projects/default/spans?limit=1000")["data"]
-        if len(spans) >= many:
+        annotations = _annotations(phoenix, [span["context"]["span_id"] for span in spans])
+        if len(spans) >= many and len(annotations) >= scores:
             break
         time.sleep(1)
     sessions = phoenix.get("/v1/projects/default/sessions")["data"]
@@ -305,7 +331,22 @@ def shown(phoenix: Phoenix, many: int) -> Shown:
                 if event["name"] == "exception"
             }
         ),
+        sorted(map(_annotation, annotations)),
     )
+
+
+def _annotations(phoenix: Phoenix, spans: list[str]) -> list[dict[str, Any]]:
+    if not spans:
+        return []
+    asked = "&".join(f"span_ids={id}" for id in spans)
+    annotations: list[dict[str, Any]] = phoenix.get(f"/v1/projects/default/span_annotations?limit=1000&{asked}")["data"]
+    return annotations
+
+
+def _annotation(given: dict[str, Any]) -> tuple[str, str, str | None]:
+    result = given["result"]
+    value = result["label"] if result.get("score") is None else result["score"]
+    return given["name"], _judgement(value), result.get("explanation")
 
 
 def try_way(program: Path, way: str) -> list[str]:
@@ -317,11 +358,14 @@ def try_way(program: Path, way: str) -> list[str]:
         phoenix = Phoenix(program, home)
         try:
             send(home, phoenix.url, way)
-            theirs = shown(phoenix, sum(ours.kinds.values()))
+            theirs = shown(phoenix, sum(ours.kinds.values()), 0 if way == _WITHOUT_SCORES else ours.kinds["EVALUATOR"])
         finally:
             phoenix.close()
     cells = [f"`{way}`"]
     for what, own, other in zip(LOOKED_AT, ours, theirs, strict=True):
+        if (way, what) == (_WITHOUT_SCORES, "scores"):
+            cells.append("–")
+            continue
         cells.append("equal" if own == other else "differs")
         print(f"{way:15}{what:12}{cells[-1]}", flush=True)
         if own != other:
