@@ -61,6 +61,15 @@ export const scoreOf = (one, name) => (one.scores || []).findLast((each) => each
 
 const text = (value) => (typeof value === "number" ? String(+value.toFixed(3)) : String(value ?? ""));
 
+/** Return the scores of one name as text; where several judged, with their names. */
+function judged(one, name) {
+  const given = (one.scores || []).filter((each) => each.name === name);
+  if (given.length < 2) return text(given[0]?.value);
+  const judges = new Map();
+  for (const { value, by } of given) judges.set(text(value), [...(judges.get(text(value)) || []), by]);
+  return Array.from(judges, ([value, names]) => `${value} by ${names.join(" and ")}`).join(", ");
+}
+
 /** Return all columns for these sessions: each score that one of them has is one, too. */
 function all(sessions) {
   const names = new Set(sessions.flatMap((one) => (one.scores || []).map((each) => each.name)));
@@ -73,7 +82,7 @@ function all(sessions) {
       id,
       label: id.slice(SCORE.length),
       kind: "num",
-      cell: (one) => number(text(scoreOf(one, id.slice(SCORE.length)))),
+      cell: (one) => number(judged(one, id.slice(SCORE.length))),
     })),
   ];
 }

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, expect
 
+import localops
 from tests.web.conftest import recorded, serving, visiting
 
 
@@ -46,3 +47,25 @@ def test_a_session_is_judged_on_its_page(chromium: Browser, tmp_path: Path) -> N
         assert visit.page.evaluate("window.hurt") is None
         # Chromium reports the answer that refused the name.
         visit.wrong[:] = [each for each in visit.wrong if "400 (Bad Request)" not in each]
+
+
+def test_the_list_names_the_judges_where_there_are_several(chromium: Browser, tmp_path: Path) -> None:
+    """Two numbers of one name are apart; one opinion stands for itself."""
+    home = tmp_path / "home"
+    localops.init(home=str(home), auto_start_session=False)
+    for ann, judge in ((0.4, 0.7), (0.9, 0.9), (0.8, None)):
+        begun = localops.start_session(name=f"tidy {ann}")
+        begun.score("tidy", ann, by="ann")
+        if judge is not None:
+            begun.score("tidy", judge, by="judge")
+        begun.end_session("Success")
+    with serving(home) as link, visiting(chromium, link) as visit:
+        visit.page.locator("#filters summary", has_text="Display").click()
+        visit.page.locator(".menu[open]").get_by_label("tidy", exact=True).check()
+        for name, text in (
+            ("tidy 0.4", "0.4 by ann, 0.7 by judge"),
+            ("tidy 0.9", "0.9 by ann and judge"),
+            ("tidy 0.8", "0.8"),
+        ):
+            line = visit.page.locator("#rows tr", has_text=name)
+            expect(line.locator("[data-col='score:tidy']")).to_have_text(text)
