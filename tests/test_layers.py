@@ -60,7 +60,7 @@ LAYERS = """
     loops call_query
     call_facts call_speeds group_diff
     sentences
-    spending uncounted growing_prompts
+    spending uncounted growing_prompts given_results
     doctor usage run_diff run_gate waste run_rows
     run_errors
     post_mortem waste_page waste_tables

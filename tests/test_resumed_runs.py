@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -135,11 +137,39 @@ def test_a_step_that_was_decided_is_not_under_way_at_the_end(capsys: pytest.Capt
     assert "Under way at the end" not in sections
     (sentence,) = sections[_STOPPED]
     assert sentence.startswith("tool 'pay' with 'order=a deadly=true', began at ")
+    (step,) = json.loads(_printed(capsys, "steps", "--json"))["steps"]
+    began, given = (f"{at[:19].replace('T', ' ')} UTC" for at in (step["began"], step["given"]["at"]))
+    assert f" began at {began} in process {step['process']['pid']}, " in sentence
     assert sentence.endswith(
-        ", 0ms before the last row of its run, and has no end; "
-        "when resumed, the program gave its result, and it did not run again."
+        f" and has no end. At {given} process {os.getpid()} gave 'the bank has it' as its result, without calling it."
     )
     assert "1 step is done" in sections["If it is resumed"][0]
+
+
+def test_the_list_of_steps_says_where_one_began_whose_result_was_given(capsys: pytest.CaptureFixture[str]) -> None:
+    """When and where its program was killed in it, and not when its result was given."""
+    _decided().end_session("Success")
+    (step,) = json.loads(_printed(capsys, "steps", "--json"))["steps"]
+    assert step["state"] == "done"
+    assert step["ended"] is None
+    assert step["process"]["pid"] != os.getpid()
+    assert step["given"]["process"]["pid"] == os.getpid()
+    assert step["given"]["result"] == "the bank has it"
+    assert step["began"] < step["given"]["at"]
+    out = _printed(capsys, "steps")
+    (line,) = [line for line in out.splitlines() if line.startswith("pay  ")]
+    assert "done, result given" in line
+    assert line.endswith(f"{step['began'][:19].replace('T', ' ')}  {step['process']['pid']}")
+    assert f"process {os.getpid()} gave 'the bank has it' as its result, without calling it." in out
+
+
+def test_a_process_whose_run_was_resumed_died(capsys: pytest.CaptureFixture[str]) -> None:
+    """Also on a machine that cannot see it: its end was recorded, and another went on."""
+    _decided().end_session("Success")
+    (Path(programs.project()).parent / "hub.json").write_text("{}")
+    ended = "\n".join(_why(capsys)["How it ended"])
+    assert "died without recording that it left" in ended
+    assert "cannot be seen" not in ended
 
 
 @pytest.mark.parametrize(

@@ -52,24 +52,45 @@ def _print_steps(facts: Facts) -> None:
     if not facts["steps"]:
         print("It has no steps that run once: nothing would be given back. See `localops help resume`.")
         return
-    headers = ("step", "arguments", "state", "when resumed it", "began")
+    hosts = {one["process"]["host"] for one in facts["steps"] if one["process"]}
+    headers = ("step", "arguments", "state", "when resumed it", "began", "process")
     table = [
         (
             _title(one),
             output.clean(one["input"]),
-            one["state"],
+            f"{one['state']}, result given" if one["given"] else one["state"],
             _ON_RESUME[one["on_resume"]] + (", or StepError" if one["scrubbed"] else ""),
             one["began"][:19].replace("T", " "),
+            _process(one["process"], with_host=len(hosts) > 1),
         )
         for one in facts["steps"]
     ]
-    common.print_table(table, headers, align="lllll", soft=("arguments", "step"), spare=("began",))
+    common.print_table(table, headers, align="llllll", soft=("arguments", "step"), spare=("began", "process"))
+    _print_given([one for one in facts["steps"] if one["given"]])
     print()
     numbers = facts["counts"]
     words = {"done": "done", "uncertain": "uncertain", "failed": "failed", "running": "under way"}
     print(", ".join(f"{numbers[key]} {word}" for key, word in words.items() if numbers[key]) + _rest(facts))
     if many := sum(one["scrubbed"] for one in facts["steps"]):
         print(f"A scrub removed a secret from the arguments of {many}: {_SCRUBBED}")
+
+
+def _process(process: Facts | None, *, with_host: bool) -> str:
+    if not process or not process["pid"]:
+        return ""
+    return f"{process['pid']}@{output.clean(process['host'] or '?')}" if with_host else str(process["pid"])
+
+
+def _print_given(steps: list[Facts]) -> None:
+    """Say of steps whose result a program gave where they began and who gave it."""
+    if not steps:
+        return
+    from localops.reading import given_results, sentences  # late, as few sessions have such a step
+
+    print()
+    for one in steps:
+        what = " ".join(sentences.plain(each) for each in given_results.sentences(one))
+        print(f"{_title(one)} {output.clean(one['input'])}: {what}")
 
 
 def _title(one: Facts) -> str:

@@ -127,18 +127,32 @@ class _PostMortem:
                 "host": short(card.get("host")),
                 "came": iso(came_ns),
                 "left": None if left_ns is None or str(card.get("participant")) in never_left else iso(left_ns),
-                "state": self._state_of(card) if str(card.get("participant")) in never_left else "left",
+                "state": self._state_of(card, came_ns) if str(card.get("participant")) in never_left else "left",
             }
             for card, came_ns, left_ns in everyone[:SHOWN]
         ]
         return {"count": len(everyone), "never_left": len(never_left), "known": known}
 
-    def _state_of(self, card: dict[str, Any]) -> str:
+    def _state_of(self, card: dict[str, Any], came_ns: int) -> str:
         """Return what became of a process that never recorded that it left."""
+        # Another resumes only what no process is at.
+        if any(came_ns < ended_ns <= resumed_ns for ended_ns, resumed_ns in self._deaths):
+            return "died"
         # The processes of a hub's sessions ran on other machines.
         is_of_hub = session_state.is_of_hub(self._seen.folder)
         alive = None if is_of_hub else participants.is_alive(self._seen.folder, card)
         return "unknown" if alive is None else "running" if alive else "died"
+
+    @cached_property
+    def _deaths(self) -> list[tuple[int, int]]:
+        """When its process was found dead, by a row that says so, and when another went on with it after that."""
+        story = self._seen.story
+        ends = [
+            one.at_ns
+            for one in story.of_kind("end")
+            if one.implied and str(one.body.get("reason")).startswith("process died")
+        ]
+        return [(at_ns, one.at_ns) for one in story.resumes for at_ns in ends if at_ns <= one.at_ns]
 
     def _done(self) -> Facts:
         seen = self._seen
@@ -225,11 +239,21 @@ class _PostMortem:
     def _stopped(self, one: Unfinished) -> Facts:
         """Return an operation of a run before the last, which it did not outlast, and what came of it since."""
         step = self._step_of.get(one.id)
-        since = None
-        if step is not None and step.id != one.id:
-            since = "decided" if step.is_decided else recorded_steps.state_of(step, self._seen.is_running)
+        since = process = given = None
+        if step is not None:
+            if step.id != one.id:
+                since = "decided" if step.is_decided else recorded_steps.state_of(step, self._seen.is_running)
+            if step.tried == one.id:
+                process = recorded_steps.process(self._seen.story, step)
+                given = recorded_steps.given(self._seen.source, self._seen.story, step)
         ran_ns = self._seen.ran_until(one.at_ns) - one.at_ns
-        return {**self._open(one), "seconds": max(0, ran_ns) / 1e9, "since": since}
+        return {
+            **self._open(one),
+            "seconds": max(0, ran_ns) / 1e9,
+            "since": since,
+            "process": process,
+            "given": given,
+        }
 
     @cached_property
     def _step_of(self) -> dict[bytes, Recorded]:

@@ -9,6 +9,7 @@ from localops import output
 from localops.reading import (
     ending_error,
     finish_reasons,
+    given_results,
     growing_prompts,
     loops,
     recorded_steps,
@@ -325,9 +326,12 @@ def _stopped(findings: Facts) -> Iterator[Sentence]:
     shown = findings["stopped"]
     for one in shown:
         took = output.short_duration(_ns(one["seconds"]))
-        since = _SINCE.get(one["since"], _MAYBE)
         what: Sentence = [*_named(one), *_with(one["input"]), f", began at {_when(one['began'])} UTC"]
-        yield [*what, f", {took} before the last row of its run, and has no end; {since}."]
+        what += [given_results.in_process(one["process"]), f", {took} before the last row of its run, and has no end"]
+        if one["given"] is not None:
+            yield [*what, ". ", *given_results.gave(one["given"])]
+        else:
+            yield [*what, f"; {_SINCE.get(one['since'], _MAYBE)}."]
     if (rest := findings["stopped_count"] - len(shown)) > 0:
         yield [f"And {output.counted(rest, 'operation')} more that began before these."]
 

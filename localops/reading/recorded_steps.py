@@ -12,6 +12,7 @@ from localops.clock import iso
 from localops.encoding import encode, faithful, own_fields
 from localops.encoding.redact import NOTE
 from localops.journal import blobs, rows, stored
+from localops.reading import previews
 from localops.reading.story import Story
 
 TYPE_CHECKING = False
@@ -63,17 +64,26 @@ class Recorded:
         self.tries: list[bytes] = []
         self.tried = first.id  # the last try
         self.state = ""
+        self.began_ns, self.ended_ns, self.ended_by, self.by = (
+            first.at_ns,
+            first.ended_ns,
+            first.ended_by,
+            mark.get("by"),
+        )
+        self.given_ns: int | None = None  # when a program gave its result, instead of running it again
         self.add(first, mark)
 
     def add(self, one: Try, mark: dict[str, Any]) -> None:
         """Take a later try, or a decision, into account."""
         if self.state == DONE:
             return
-        self.id, self.kind, self.began_ns, self.ended_ns = one.id, one.kind, one.at_ns, one.ended_ns
-        self.ended_by, self.by = one.ended_by, mark.get("by")
+        self.id, self.kind = one.id, one.kind
         if one.kind == RESOLUTION:
-            self.kind, self.state, self.kept = mark.get("kind") or one.kind, DONE, mark
+            # When and where it began, and that it has no end, remain those of its last try.
+            self.kind, self.state, self.kept, self.given_ns = mark.get("kind") or one.kind, DONE, mark, one.at_ns
             return
+        self.began_ns, self.ended_ns = one.at_ns, one.ended_ns
+        self.ended_by, self.by = one.ended_by, mark.get("by")
         self.tries.append(one.id)
         self.tried = one.id
         self.kept = _object(one.kept) or _UNKNOWN
@@ -91,7 +101,7 @@ class Recorded:
     @property
     def is_decided(self) -> bool:
         """Return whether a program gave its result, instead of running it again."""
-        return self.state == DONE and self.id not in self.tries
+        return self.given_ns is not None
 
     @property
     def is_kept(self) -> bool:
@@ -165,6 +175,21 @@ def process(story: Story, step: Recorded) -> dict[str, Any] | None:
     return None
 
 
+def given(source: Source, story: Story, step: Recorded) -> Facts | None:
+    """Return when which process gave the result of a step without running it, and a line of the result; or None."""
+    if step.given_ns is None:
+        return None
+    row = stored.one(source, step.id, rows.DONE)
+    body = _object(row.body) if row is not None else None
+    # Only the process that goes on with a session decides about its steps.
+    by = max((one for one in story.resumes if one.at_ns <= step.given_ns), key=lambda one: one.at_ns, default=None)
+    return {
+        "at": iso(step.given_ns),
+        "process": None if by is None else {"pid": by.body.get("pid"), "host": by.body.get("host")},
+        "result": "None" if step.kept.get("kept") == "none" else previews.result(step.kind, body),
+    }
+
+
 def params(source: Source, step: Recorded) -> Any:
     """Return the arguments of the last try of a step, as they were recorded: without secrets."""
     row = stored.one(source, step.tried, rows.OPEN)
@@ -184,9 +209,9 @@ def _counts(steps: list[Recorded], is_running: bool) -> Facts:
     return {**numbers, "not_kept": sum(step.state == DONE and not step.is_kept for step in steps)}
 
 
-def _has_scrubbed_arguments(source: Source, step: Recorded, given: str) -> bool:
+def _has_scrubbed_arguments(source: Source, step: Recorded, arguments: str) -> bool:
     """Return whether a scrub removed a secret from the arguments of a step: today's rules may refuse its call."""
-    if NOTE.search(given) is None:
+    if NOTE.search(arguments) is None:
         return False
     id = step.tried
     about = source.all("scrubbed_from", low=id[:6], high=id[:6] + b"\xff" * 10, event=id)
@@ -213,8 +238,8 @@ def state_of(step: Recorded, is_running: bool) -> str:
 
 def _one(seen: Snapshot, step: Recorded) -> Facts:
     state = state_of(step, seen.is_running)
-    given = params(seen.source, step)
-    text = "" if given is None else encode.dumps(given).decode()
+    arguments = params(seen.source, step)
+    text = "" if arguments is None else encode.dumps(arguments).decode()
     return {
         "id": rows.id_text(step.id),
         "kind": step.kind,
@@ -231,6 +256,7 @@ def _one(seen: Snapshot, step: Recorded) -> Facts:
         "ended": None if step.ended_ns is None else iso(step.ended_ns),
         "ended_by": step.ended_by,
         "process": process(seen.story, step),
+        "given": given(seen.source, seen.story, step),
         "inside": bool(step.inside),
     }
 

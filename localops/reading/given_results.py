@@ -1,0 +1,36 @@
+"""Steps whose result a program gave when it resumed a run, as sentences: where they began, and who gave the result."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from localops import output
+from localops.reading.sentences import Recorded
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from localops.reading.facts import Facts
+    from localops.reading.sentences import Sentence
+
+
+def sentences(step: Facts) -> list[Sentence]:
+    """Return what happened to a step whose result was given: facts of `recorded_steps`."""
+    by = f" and was interrupted by {step['ended_by']}" if step["ended_by"] else " and has no end"
+    return [[f"It began at {when(step['began'])} UTC{in_process(step['process'])}{by}."], gave(step["given"])]
+
+
+def gave(given: Facts) -> Sentence:
+    """Return who gave the result of a step, and when."""
+    who = f"process {given['process']['pid']}" if given["process"] else "the program"
+    what: Sentence = [" ", Recorded(given["result"])] if given["result"] else [" a value"]
+    return [f"At {when(given['at'])} UTC {who} gave", *what, " as its result, without calling it."]
+
+
+def in_process(process: Facts | None) -> str:
+    """Return in which process something was, as far as that is known."""
+    return f" in process {process['pid']}" if process and process["pid"] else ""
+
+
+def when(text: str) -> str:
+    """Return a time of a document as it is written in sentences."""
+    return output.when(round(datetime.fromisoformat(text).timestamp() * 1e9))
