@@ -15,6 +15,9 @@ from localops.errors import ConfigError, NotFound
 from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
+from localops.reading import facts, lower_bounds
+from localops.reading.analytics import Chosen
+from localops.reading.home import Filters, Home
 from localops.upkeep import prune, salvage
 
 PAGE = 4096
@@ -176,3 +179,45 @@ def test_a_journal_is_never_written_over(tmp_path: Path) -> None:
     _record(tmp_path / "a", 1)
     with pytest.raises(ConfigError, match="already holds a journal"):
         salvage.save(str(tmp_path / "a" / "journal.db"), str(tmp_path / "a"))
+
+
+def test_sessions_that_lost_rows_may_be_of_cost_at_least_what_is_there(tmp_path: Path) -> None:
+    """What began after the loss, or had ended before it, is exact; figures of several are bounds with one of them."""
+    journal = Journal(str(tmp_path / "a" / "default"))
+    sessions = {name: clock.new_id() for name in ("before", "around", "open", "after")}
+
+    def write(name: str, kind: str, body: str | None = None) -> None:
+        at, number = clock.now_ns(), name if kind == "session" else "Success" if kind == "end" else "act"
+        journal.append(rows.make(kind, sessions[name], id=clock.new_id(at), at_ns=at, name=number, body=body))
+
+    for name, kinds in (
+        ("before", ("session", "tool", "end")),
+        ("open", ("session", "tool")),
+        ("around", ("session",)),
+    ):
+        for kind in kinds:
+            write(name, kind)
+    for _ in range(200):
+        write("around", "tool", '{"params":"' + "x" * 900 + '"}')
+    for name, kinds in (("around", ("end",)), ("after", ("session", "tool", "end"))):
+        for kind in kinds:
+            write(name, kind)
+    journal.fold()
+    journal.close()
+    path = tmp_path / "a" / "default" / "journal.db"
+    with Reader(str(path)) as reader:
+        [(page,)] = reader.ask(
+            "select pageno from dbstat where name = 'event' and ncell > 3 and pagetype = 'leaf' limit 1 offset 20", ()
+        )
+    _zero(path, [page - 1])
+    lost = salvage.save(str(path), str(tmp_path / "b" / "default")).lost
+    assert 0 < lost < 10
+    with Home(str(tmp_path / "b")) as home:
+        [project] = home.projects
+        damaged = {name: project.snapshot(id).story.damaged for name, id in sessions.items()}
+        assert damaged == {"before": 0, "around": lost, "open": lost, "after": 0}
+        listed = {one.name: facts.listed(one)["cost_at_least"] for one in home.sessions(Filters())}
+        assert listed == {"before": False, "around": True, "open": True, "after": False}
+        assert project.snapshot(sessions["around"]).cost_at_least
+        assert project.has_open_calls(Chosen())
+        assert lower_bounds.across([project], "session", Chosen()).cost == {sessions["around"], sessions["open"]}

@@ -73,6 +73,7 @@ def _further(report: Report, open_calls: int) -> list[tuple[str, object]]:
         "Late": report.late,
         "Spilled": report.spilled,
         "Dropped": report.dropped,
+        "May be lost": report.damaged,
         "Cut values": report.cut,
     }
     return pairs + [(name, output.count(value)) for name, value in notes.items() if value]

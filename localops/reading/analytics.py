@@ -81,6 +81,7 @@ if TYPE_CHECKING:
         spilled: int
         dropped: int
         cut: int
+        damaged: int
         by: dict[str, list[Part]]
         lost: dict[str, frozenset[str]]  # the parts of `by` whose cost is a lower bound: an LLM call never ended
         took: dict[str, list[int]] | None
@@ -100,7 +101,7 @@ else:
     Later = namedtuple(
         "Later", "cost failed unbilled tokens_in tokens_out tokens_cached tokens_reasoning", defaults=[None] * 4
     )
-    Report = namedtuple("Report", "totals contract unfinished late spilled dropped cut by lost took")
+    Report = namedtuple("Report", "totals contract unfinished late spilled dropped cut damaged by lost took")
     _Summed = namedtuple("_Summed", ("value", "sessions", *rows.TOTALS[1:], "took_ns"))
 
 

@@ -115,7 +115,7 @@ def session(project: str, seen: Snapshot, report: Report) -> Facts:
         "metadata_only": seen.story.metadata_only,
         "budget": budget(seen),
         "analytics": report.contract,
-        **totals(report.totals, open_calls=seen.open_calls > 0),
+        **totals(report.totals, open_calls=seen.cost_at_least),
         **beyond_totals(report),
         **given_scores.together(seen.scores),
     }
@@ -158,6 +158,7 @@ def beyond_totals(report: Report) -> Facts:
         "spilled": report.spilled,
         "dropped": report.dropped,
         "cut": report.cut,
+        "damaged": report.damaged,
         **{
             f"by_{dim}": [
                 {**part(dim, one), "cost_at_least": one.unpriced > 0 or one.value in report.lost.get(dim, ())}

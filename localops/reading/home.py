@@ -347,8 +347,8 @@ class Project:
         return doubtful and self.snapshot(listed.session).is_cut_off
 
     def cost_at_least(self, listed: Listed) -> bool:
-        """Return whether the cost of a session of the list is a lower bound: a call has no price, or never ended."""
-        if listed.unpriced:
+        """Return whether the cost of a session of the list is a lower bound: see that of `Snapshot`."""
+        if listed.unpriced or self.reader.all("lacks_rows", session=listed.session):
             return True
         return listed.state != "Running" and bool(analytics.open_calls(self.reader, listed.session))
 
@@ -360,8 +360,9 @@ class Project:
         return [one for one in begun if one.session in over]
 
     def has_open_calls(self, chosen: analytics.Chosen) -> bool:
-        """Return whether an LLM call of the chosen sessions never ended, so that their cost is a lower bound."""
-        return any(one.kind == "llm" for one in self.never_ended(chosen))
+        """Return whether an LLM call of the chosen sessions never ended, or may be lost: cost is a lower bound."""
+        is_lacking = bool(analytics.query_report(self.reader, "lacking", chosen))
+        return is_lacking or any(one.kind == "llm" for one in self.never_ended(chosen))
 
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
         """Return a few of the sessions with ids between two others."""

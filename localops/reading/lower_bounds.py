@@ -1,4 +1,4 @@
-"""Which lines of a table are lower bounds: those with a call that never ended, or with a session that was cut off."""
+"""Which lines of a table are lower bounds: of calls that never ended, of sessions that were cut off or lack rows."""
 
 from __future__ import annotations
 
@@ -36,7 +36,8 @@ def across(projects: Iterable[Project], by: str, chosen: Chosen, *, tz: str | No
             cost.update(_values(project, by, calls))
             time.update(_values(project, by, begun))
         else:
-            cost.update(_lines(project, by, {one.session: one.first_ns for one in calls}, tz))
+            lacking = dict(analytics.query_report(project.reader, "lacking", chosen))
+            cost.update(_lines(project, by, {one.session: one.first_ns for one in calls} | lacking, tz))
             time.update(_lines(project, by, dict(cut_off(project, chosen)), tz))
     return Bounds(cost, time)
 
@@ -49,7 +50,7 @@ def of_one(project: Project, session: bytes, by: str) -> Bounds:
         calls = [one for one in begun if one.kind == "llm"]
         return Bounds(set(_values(project, by, calls)), set(_values(project, by, begun)))
     own = set(_of_facet(by, seen.story.tags))
-    return Bounds(own if seen.open_calls else (), own if seen.is_cut_off else ())
+    return Bounds(own if seen.open_calls or seen.story.lacks_rows else (), own if seen.is_cut_off else ())
 
 
 def cut_off(project: Project, chosen: Chosen) -> Iterator[tuple[bytes, int]]:

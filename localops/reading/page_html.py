@@ -81,7 +81,7 @@ def _notices(one: dict[str, Any]) -> int:
     budget = one.get("budget")
     unfinished = one["unfinished"] and one["state"] != "Running"
     spent = budget and budget.get("reached_at")
-    return sum(map(bool, (one["dropped"], unfinished, spent, one.get("late"), one.get("spilled"))))
+    return sum(map(bool, (one["dropped"], one.get("damaged"), unfinished, spent, one.get("late"), one.get("spilled"))))
 
 
 def _reason(one: dict[str, Any]) -> str:

@@ -148,8 +148,8 @@ class Snapshot:
 
     @property
     def cost_at_least(self) -> bool:
-        """Return whether its cost is a lower bound: a call has no price, or never ended."""
-        return self.totals.unpriced > 0 or self.open_calls > 0
+        """Return whether its cost is a lower bound: a call has no price, or never ended, or rows may be lost."""
+        return self.totals.unpriced > 0 or self.open_calls > 0 or self.story.lacks_rows
 
     @cached_property
     def parts(self) -> dict[str, list[Part]]:
@@ -168,6 +168,7 @@ class Snapshot:
             spilled=spilled,
             dropped=dropped,
             cut=cut,
+            damaged=self.story.damaged,
             by={
                 "model": self.parts["model"],
                 "tool": self.parts["tool"],

@@ -154,6 +154,16 @@ class Story:
         return spilled, dropped, cut
 
     @property
+    def damaged(self) -> int:
+        """The most rows of it that may have been lost as the journal was damaged."""
+        return sum(one.body.get("damaged", 0) for one in self.of_kind("loss"))
+
+    @property
+    def lacks_rows(self) -> bool:
+        """Return whether rows of it are lost, or may be, so that its figures are lower bounds."""
+        return self.losses[1] > 0 or self.damaged > 0
+
+    @property
     def is_unattributed(self) -> bool:
         """Return whether a process keeps it for events whose session is unknown."""
         starts = (one for one in self.of_kind("session") if one.name == UNATTRIBUTED)

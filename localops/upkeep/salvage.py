@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import os
 import struct
+from bisect import bisect_right
 from dataclasses import dataclass
 
+from localops import clock
 from localops.config import JOURNAL
 from localops.encoding import encode
 from localops.errors import ConfigError, NotFound
@@ -20,8 +22,10 @@ from localops.journal.stored import Stored
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
+
+    from localops.journal.rows import Row
 
 
 @dataclass(frozen=True)
@@ -248,7 +252,8 @@ def save(path: str, folder: str) -> Saved:
 
     What remotes have is not copied, nor what arrived from which journal: rows get new seqs, and some between them may
     be lost, so the new journal is sent everything again.  Rows that a prune of this very journal had deleted are not
-    copied either, and do not come back when they are sent again.  Raise NotFound for a file without a row.
+    copied either, and do not come back when they are sent again.  Sessions that lost rows may be of get a row that says
+    so.  Raise NotFound for a file without a row.
     """
     if os.path.exists(os.path.join(folder, JOURNAL)):
         raise ConfigError(f"{folder} already holds a journal: choose another folder")
@@ -265,9 +270,11 @@ def save(path: str, folder: str) -> Saved:
         (row for row in sound.values() if row.session not in gone or row.seq > gone[row.session].seq),
         key=lambda row: row.seq,
     )
+    known = sorted(copies | {row.seq for row in sound.values()})
     journal = Journal(folder, gather=True)
     try:
         journal.add(row.bare for row in kept)
+        journal.add(_losses(kept, known, may_lack_last=_pages_missing(path) > 0))
         journal.transact(lambda execute: _finish(execute, here), full=True)
         journal.fold()
     finally:
@@ -276,6 +283,30 @@ def save(path: str, folder: str) -> Saved:
     last = max(copies | {row.seq for row in sound.values()})
     lost = last - len(copies | {row.seq for row in kept}) - sum(map(_taken, gone.values()))
     return Saved(len(kept), max(0, lost), broken, len(sound) - len(kept), _pages_missing(path))
+
+
+def _losses(kept: Iterable[Stored], known: list[int], *, may_lack_last: bool) -> Iterator[Row]:
+    """Yield a row for each session that lost rows may be of: where it began and ended is known by its rows."""
+    spans: dict[bytes, list[Stored]] = {}
+    begun, ended = set(), set()
+    for row in kept:
+        if row.session == rows.NO_SESSION:
+            continue
+        spans.setdefault(row.session, [row, row])[1] = row
+        if row.kind == "session":
+            begun.add(row.session)
+        elif row.kind == "end":
+            ended.add(row.session)
+    for session, (first, last) in spans.items():
+        is_over = session in ended
+        after = first.seq if session in begun else 0
+        upto = last.seq if is_over else known[-1]
+        # Of the seqs in between, those without a row.
+        lost = upto - after - (bisect_right(known, upto) - bisect_right(known, after))
+        lost += may_lack_last and not is_over
+        if lost:
+            body = encode.dumps({"damaged": lost}).decode()
+            yield rows.make("loss", session, id=clock.new_id(last.at_ns), at_ns=last.at_ns, body=body)
 
 
 def _finish(execute: Callable[..., Any], gone: Mapping[bytes, int]) -> None:

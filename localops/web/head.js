@@ -121,6 +121,7 @@ export class Head {
     const notices = [
       one.dropped &&
         `${many(one.dropped, "event")} could not be written and ${one.dropped === 1 ? "is" : "are"} missing here.`,
+      one.damaged && `Up to ${many(one.damaged, "row")} of this session may be lost, as the journal was damaged.`,
       one.unfinished &&
         !this.page.running && [`${many(one.unfinished, "operation")} did not finish. `, ...this._died()],
       one.budget?.reached_at && spent(one.budget),

@@ -401,6 +401,16 @@ select at_ns
 from gone
 where session = :session;
 
+-- lacks_rows --
+-- Whether rows of a session are lost, or may be.
+select 1
+from story s
+join event e on e.seq = s.seq
+where s.session = :session
+  and s.kind = 'loss'
+  and (json_extract(e.body, '$.dropped') > 0 or json_extract(e.body, '$.damaged') > 0)
+limit 1;
+
 -- scrubbed_from --
 -- The bodies of the rows about how the rows of an event were scrubbed.  Their ids begin as the event's.
 select e.body

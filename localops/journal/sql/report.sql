@@ -132,6 +132,15 @@ select u.session, u.kind, iif(u.kind = 'tool', coalesce(u.name, ''), null), e.mo
 from unfinished_operation u
 cross join event e on e.seq = u.seq;
 
+-- lacking --
+-- The chosen sessions of which rows are lost, or may be.
+select distinct c.session, c.first_ns
+from chosen c
+cross join story s on s.session = c.session
+cross join event e on e.seq = s.seq
+where s.kind = 'loss'
+  and (json_extract(e.body, '$.dropped') > 0 or json_extract(e.body, '$.damaged') > 0);
+
 -- died --
 -- The chosen sessions with a derived end, in which a process came and did not leave.
 select c.session, c.first_ns
