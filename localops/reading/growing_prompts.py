@@ -6,6 +6,7 @@ length are not taken for one that grows; of a run without its content, the token
 
 from __future__ import annotations
 
+import itertools
 from collections import namedtuple
 from itertools import pairwise
 
@@ -56,9 +57,11 @@ def of(seen: Snapshot, reader: Reader) -> list[Facts]:
     """Return the prompts that grew, by model and agent, the most tokens first."""
     if not may_have(seen.totals):
         return []
-    calls = (_Call(*row) for row in reader.ask(statements(_SQL)["spent"], {"session": seen.id}) if row[4])
+    calls = itertools.starmap(_Call, reader.ask(statements(_SQL)["spent"], {"session": seen.id}))
     series: dict[tuple[str | None, bytes | None], list[_Call]] = {}
     for call in calls:
+        if not call.tokens_in:
+            continue
         series.setdefault((call.model, call.agent), []).append(call)
     grown = [one for one in (_grown(reader, mine) for mine in series.values()) if one is not None]
     texts = [rows.id_text(one["agent"]) for one in grown if one["agent"]]

@@ -50,7 +50,7 @@ _NO_ARGS, _RETURNS = '{"params":{}}', ',"returns":'
 _WEIGHTS = bytes(pow(3, byte, 257) % 256 for byte in range(256))
 # Where the sum begins over a body that is cut off before its result, and lacks a brace; of others, it begins at 1.
 _LACKING = 1 + _WEIGHTS[ord("}")]
-_NAME, _PARENT, _AGENT = (rows.COLUMNS.index(name) for name in ("name", "parent", "agent"))
+_ID, _NAME, _PARENT, _AGENT = (rows.COLUMNS.index(name) for name in ("id", "name", "parent", "agent"))
 _BODY = -1  # of both forms of a row
 
 
@@ -128,7 +128,7 @@ class LoopWatch:
 
         No error of ours is raised: there would be no alarm, and that is all.
         """
-        self.open.pop(row[0], None)
+        self.open.pop(row[_ID], None)
         number = None
         agent, parent = row[_AGENT], row[_PARENT]
         place = agent if parent not in self.open else (agent, parent)
@@ -164,7 +164,8 @@ class LoopWatch:
             self.stopped.pop(_parts(place)[0], None)
         if number is None:
             number = attempt(lambda: self._number(call, stream.short), None)
-        is_news = not failed and call[1][_NAME] not in stream.failing
+        _, last = call
+        is_news = not failed and last[_NAME] not in stream.failing
         is_news = is_news and not attempt(lambda: self._is_known(stream, number, call), True)
         aside = [] if is_news else stream.put_aside()
         stream.numbers.append(number)
@@ -182,7 +183,8 @@ class LoopWatch:
     def _number(self, call: _Ended, short: int) -> int | None:
         """Return the number of a call whose arguments have to be read; None for one that is like no other."""
         begun = _begun(call)
-        tool = call[1][_NAME]
+        _, last = call
+        tool = last[_NAME]
         if begun.get("polling") or begun.get("params_left_out") or tool in self._polling:
             return None
         args = '{"params":' + encode.sorted_dumps(begun.get("params") or {}).decode() + "}"
@@ -232,7 +234,7 @@ class LoopWatch:
     ) -> loops.Call:
         opened, row = ended
         call = loops.Call(
-            row[0],
+            row[_ID],
             row[_NAME],
             begun := _begun(ended),
             begun if opened is row else _loaded(row[_BODY]),
@@ -288,7 +290,8 @@ def _loaded(body: str | None) -> dict[str, Any]:
 
 def _begun(call: _Ended) -> dict[str, Any]:
     """Return the body of the row that a call began with."""
-    return _loaded(call[0][_BODY])
+    first, _ = call
+    return _loaded(first[_BODY])
 
 
 def _args(call: _Ended) -> str:
@@ -300,7 +303,8 @@ def _args(call: _Ended) -> str:
 
 def _is_same(call: _Ended, other: _Ended) -> bool:
     """Return whether two calls have the same tool and arguments; True for some that do not."""
-    if call[1][_NAME] != other[1][_NAME]:
+    (_, last), (_, others_last) = call, other
+    if last[_NAME] != others_last[_NAME]:
         return False
     args, others = _args(call), _args(other)
     if args == others:
