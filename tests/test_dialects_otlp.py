@@ -36,7 +36,7 @@ def figures(run: Run) -> dict[str, Any]:
     report = run.report(percentiles=True)
     parts = facts.beyond_totals(report)
     return {
-        **facts.totals(report.totals, open_calls=run.open_calls > 0),
+        **facts.totals(report.totals, at_least=run.cost_at_least),
         **{name: parts[name] for name in ("unfinished", "by_model", "by_tool", "by_agent", "percentiles")},
         "state": run.standing.state,
         "reason": run.standing.reason,

@@ -15,7 +15,7 @@ from localops.errors import ConfigError, NotFound
 from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
-from localops.reading import facts, lower_bounds
+from localops.reading import facts, lower_bounds, post_mortem
 from localops.reading.analytics import Chosen
 from localops.reading.home import Filters, Home
 from localops.upkeep import prune, salvage
@@ -218,6 +218,7 @@ def test_sessions_that_lost_rows_may_be_of_cost_at_least_what_is_there(tmp_path:
         assert damaged == {"before": 0, "around": lost, "open": lost, "after": 0}
         listed = {one.name: facts.listed(one)["cost_at_least"] for one in home.sessions(Filters())}
         assert listed == {"before": False, "around": True, "open": True, "after": False}
-        assert project.snapshot(sessions["around"]).cost_at_least
-        assert project.has_open_calls(Chosen())
+        why = post_mortem.of("default", project.snapshot(sessions["around"]), project.reader)
+        assert (why["damaged"], why["done"]["cost_at_least"]) == (lost, True)
+        assert project.lacks_rows(Chosen())
         assert lower_bounds.across([project], "session", Chosen()).cost == {sessions["around"], sessions["open"]}

@@ -185,11 +185,12 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
     parts = [figures.overall(project.reader, chosen) for project in opened.projects]
     totals = figures.Totals(*map(sum, zip(figures.NOTHING, *parts, strict=True)))
     open_calls = any(project.has_open_calls(chosen) for project in opened.projects)
+    at_least = open_calls or any(project.lacks_rows(chosen) for project in opened.projects)
     states = facts.success(sum((exposition.states_of(project, chosen) for project in opened.projects), Counter()))
     speeds = call_sources.speeds(opened, "kind", chosen)
     of_kinds = {kind: speeds.facts(kind) for kind in call_query.KINDS}
     if as_json:
-        sums = session_figures.totals_facts(totals, open_calls=open_calls)
+        sums = session_figures.totals_facts(totals, at_least=at_least)
         common.print_json({"sessions": totals.rows, **states, **sums, "speeds": of_kinds})
         return
     common.print_pairs(
@@ -202,7 +203,7 @@ def _all(opened: Home, chosen: Chosen, *, as_json: bool) -> None:
             ("Errors", output.count(totals.errors)),
             ("Failed", session_figures.failures(totals)),
             ("Tokens", f"{output.count(totals.tokens_in)} in, {output.count(totals.tokens_out)} out"),
-            ("Cost", session_figures.cost(totals, at_least=open_calls)),
+            ("Cost", session_figures.cost(totals, at_least=at_least)),
             ("Unpriced", session_figures.unpriced(totals.unpriced, never_ended=open_calls)),
             ("LLM call", _percentiles(of_kinds["llm"]["percentiles"])),
             ("First token", _percentiles(of_kinds["llm"]["first_token"])),

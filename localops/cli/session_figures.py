@@ -154,7 +154,7 @@ def _facts(project: str, session: Snapshot, report: Report) -> dict[str, Any]:
         "project": project,
         "state": session.standing.state,
         "analytics": report.contract,
-        **totals_facts(report.totals, open_calls=session.open_calls > 0),
+        **totals_facts(report.totals, at_least=session.cost_at_least),
         "budget": facts.budget(session),
         "seconds": (session.until_ns - report.totals.first_ns) / 1e9,
         "at_least": session.is_cut_off,
@@ -167,7 +167,7 @@ def cost(totals: Totals, *, at_least: bool) -> str:
     return output.money_of(totals.cost, totals.unpriced, totals.llms, at_least=at_least)
 
 
-def totals_facts(totals: Totals, *, open_calls: bool) -> dict[str, Any]:
+def totals_facts(totals: Totals, *, at_least: bool) -> dict[str, Any]:
     """Return the figures as JSON, in the order that scripts know: calls before actions."""
-    figures_by_name = facts.totals(totals, open_calls=open_calls)
+    figures_by_name = facts.totals(totals, at_least=at_least)
     return {name: figures_by_name[name] for name in ("events", "llm_calls", "tool_calls")} | figures_by_name

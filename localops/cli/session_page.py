@@ -557,7 +557,7 @@ def _session_facts(project: str, snapshot: Snapshot, limit: int) -> dict[str, An
         "budget": facts.budget(snapshot),
         "metadata_only": snapshot.story.metadata_only,
         "figures": {
-            **facts.totals(report.totals, open_calls=snapshot.open_calls > 0),
+            **facts.totals(report.totals, at_least=snapshot.cost_at_least),
             **facts.beyond_totals(report),
         },
         "unfinished": [

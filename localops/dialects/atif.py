@@ -158,7 +158,7 @@ class _Session:
             "last": iso(figures.last_ns),
             "tags": run.story.tags,
             "metadata": run.story.metadata,
-            "totals": facts.totals(figures, open_calls=run.open_calls > 0),
+            "totals": facts.totals(figures, at_least=run.cost_at_least),
         }
 
 

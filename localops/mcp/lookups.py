@@ -108,7 +108,7 @@ def get_session(memory: Memory, given: Given) -> str:
             f"began {iso(total.first_ns)[:19]} UTC, {output.ago(now_ns() - total.first_ns)}, "
             f"took {output.short_duration(seen.until_ns - total.first_ns)}."
         )
-        figures = {**facts.totals(total, open_calls=seen.open_calls > 0), "cost_usd": round(total.cost / 1e9, 6)}
+        figures = {**facts.totals(total, at_least=seen.cost_at_least), "cost_usd": round(total.cost / 1e9, 6)}
         wanted = (
             "events llm_calls tool_calls errors failed tokens_in tokens_out cost_usd unpriced cost_at_least".split()
         )
@@ -199,6 +199,7 @@ def figures(memory: Memory, given: Given) -> str:
             ],
         )
         open_calls = any(each.has_open_calls(chosen) for each in home.projects)
+        is_lacking = any(each.lacks_rows(chosen) for each in home.projects)
         bounds = lower_bounds.across(home.projects, by, chosen)
     total = analytics.Totals(*map(sum, zip(*totals, strict=True))) if totals else analytics.NOTHING
     head = (
@@ -206,7 +207,8 @@ def figures(memory: Memory, given: Given) -> str:
         f"{output.counted(total.llms, 'LLM call')}, {output.counted(total.tools, 'tool call')}, "
         f"{output.counted(total.errors, 'error')}, {output.money(total.cost)}"
         f"{f' and {total.unpriced} calls without a price' if total.unpriced else ''}"
-        f"{' and what calls cost that never ended' if open_calls else ''}. By {by}:"
+        f"{' and what calls cost that never ended' if open_calls else ''}"
+        f"{' and what calls cost that were lost' if is_lacking else ''}. By {by}:"
     )
     return answer(head, [_line_record(by, line, bounds) for line in lines[:_PAGE]], budget=given["max_tokens"])
 

@@ -77,14 +77,14 @@ def _counts(figures: Listed | Totals) -> Facts:
     }
 
 
-def totals(figures: Totals, *, open_calls: bool = False) -> Facts:
-    """Return totals, of one session or of many; `open_calls`: an LLM call of these never ended."""
+def totals(figures: Totals, *, at_least: bool = False) -> Facts:
+    """Return totals, of one session or of many; `at_least`: calls of these never ended, or are lost."""
     return {
         **_counts(figures),
         "failed": figures.failed,
         "error_rate": analytics.error_rate(figures),
         **{name: getattr(figures, name) for name in rows.TOKENS},
-        **cost(figures.cost, at_least=figures.unpriced > 0 or open_calls),
+        **cost(figures.cost, at_least=figures.unpriced > 0 or at_least),
         "unpriced": figures.unpriced,
     }
 
@@ -115,7 +115,7 @@ def session(project: str, seen: Snapshot, report: Report) -> Facts:
         "metadata_only": seen.story.metadata_only,
         "budget": budget(seen),
         "analytics": report.contract,
-        **totals(report.totals, open_calls=seen.cost_at_least),
+        **totals(report.totals, at_least=seen.cost_at_least),
         **beyond_totals(report),
         **given_scores.together(seen.scores),
     }

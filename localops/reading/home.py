@@ -360,9 +360,12 @@ class Project:
         return [one for one in begun if one.session in over]
 
     def has_open_calls(self, chosen: analytics.Chosen) -> bool:
-        """Return whether an LLM call of the chosen sessions never ended, or may be lost: cost is a lower bound."""
-        is_lacking = bool(analytics.query_report(self.reader, "lacking", chosen))
-        return is_lacking or any(one.kind == "llm" for one in self.never_ended(chosen))
+        """Return whether an LLM call of the chosen sessions never ended, so that their cost is a lower bound."""
+        return any(one.kind == "llm" for one in self.never_ended(chosen))
+
+    def lacks_rows(self, chosen: analytics.Chosen) -> bool:
+        """Return whether rows of the chosen sessions are lost, or may be, so that their cost is a lower bound."""
+        return bool(analytics.query_report(self.reader, "lacking", chosen))
 
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
         """Return a few of the sessions with ids between two others."""

@@ -89,6 +89,7 @@ class _PostMortem:
             "spilled": spilled,
             "dropped": dropped,
             "cut": cut,
+            "damaged": story.damaged,
             "late": seen.late,
             "complete": self._rows.is_complete,
         }
@@ -159,7 +160,7 @@ class _PostMortem:
         parts = seen.parts
         agents = analytics.under_names(self._reader, parts["agent_id"][:SHOWN])
         return {
-            **facts.totals(seen.totals, open_calls=seen.open_calls > 0),
+            **facts.totals(seen.totals, at_least=seen.cost_at_least),
             "uncounted": self._uncounted(),
             "agents": [{"name": short(part.value), "events": part.events} for part in agents],
             "agents_count": len(parts["agent_id"]),

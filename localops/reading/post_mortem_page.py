@@ -603,6 +603,7 @@ def _record(findings: Facts) -> Iterator[Sentence]:
         ("dropped", "event was lost: it", "events were lost: they", " could not be written anywhere"),
         ("spilled", "row came", "rows came", " through a spill file; nothing of it is missing"),
         ("cut", "value was cut", "values were cut", ": only the beginning was stored"),
+        ("damaged", "row", "rows", " at most may be lost, as the journal was damaged"),
         ("late", "event was", "events were", " recorded after its end"),
     )
     for name, one, more, rest in notes:

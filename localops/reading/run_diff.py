@@ -243,7 +243,7 @@ def run_facts(project: str, seen: Snapshot) -> Facts:
         **facts.span(seen.totals.first_ns, seen.totals.last_ns, seen.until_ns),
         "at_least": seen.is_cut_off,
         "metadata_only": seen.story.metadata_only,
-        **facts.totals(seen.totals, open_calls=seen.open_calls > 0),
+        **facts.totals(seen.totals, at_least=seen.cost_at_least),
     }
 
 

@@ -46,7 +46,7 @@ def html(reader: Reader, session: bytes) -> str:
     """Return a session, as it is now, as HTML."""
     seen = Snapshot(reader, os.path.dirname(reader.path), session)
     total, state = seen.totals, seen.standing.state
-    unpriced = f" + {total.unpriced} unpriced" if total.unpriced else " + ?" if seen.open_calls else ""
+    unpriced = f" + {total.unpriced} unpriced" if total.unpriced else " + ?" if seen.cost_at_least else ""
     facts = {
         "LLM calls": output.count(total.llms),
         "Tool calls": output.count(total.tools),

@@ -120,11 +120,12 @@ class Reports(ABC):
                     with self._passing(each, _filters_of(chosen)) as (index, rows, _):
                         total = analytics.Totals(*map(add, total, charts.sums(index, rows)))
                         states.update(index.states(each, rows))
-                open_calls = any(each.has_open_calls(self._in_project(each, chosen)) for each in home.projects)
+                mine = [(each, self._in_project(each, chosen)) for each in home.projects]
+                at_least = any(each.has_open_calls(of_it) or each.lacks_rows(of_it) for each, of_it in mine)
                 return {
                     "sessions": total.rows,
                     **facts.success(states),
-                    **facts.totals(total, open_calls=open_calls),
+                    **facts.totals(total, at_least=at_least),
                 }
             lines: list[Line] = []
             cost: set[Any] = set()
