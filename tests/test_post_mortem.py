@@ -190,13 +190,39 @@ def test_what_ended_inside_of_it_says_how_far_it_came() -> None:
         f"with session.operation('plan', kind='workflow'):\n    with session.operation('pay', kind='tool'):\n"
         f"        with session.operation('post'):\n            {sent}\n        {sent}\n        die()"
     )
-    assert [(one["last_inside"] or {}).get("name") for one in facts["under_way"]] == [None, "http"]
+    assert facts["under_way"][0]["inside"] is None
+    assert [one["name"] for one in facts["under_way"][1]["inside"]["known"]] == ["post", "http"]
     last = sections["Under way at the end"][-1]
     assert re.fullmatch(
-        r"Inside it, action 'http' \('url=a.example'\) ended \S+ in, with the result 'sent'; "
-        r"nothing later is recorded\.",
+        r"Inside it, 2 operations ended: operation 'post' at \+\S+, action 'http' 'url=a.example' at \+\S+; "
+        r"the last gave 'sent'; nothing later is recorded\.",
         last,
     ), last
+
+
+def test_how_many_ended_inside_of_what_was_under_way_is_counted() -> None:
+    """Those directly in it, with what the last of them were given; one of the tool that has no end is named too."""
+    facts, sections = after(
+        "@tool(name='send')\ndef send(to):\n    if to == 7: die()\n    with session.operation('sign'): pass\n"
+        "with session.operation('batch', kind='workflow'):\n    for to in range(8): send(to)"
+    )
+    batch, call = facts["under_way"]
+    assert (batch["inside"]["count"], batch["inside"]["at_least"], call["inside"]) == (7, False, None)
+    sentence = sections["Under way at the end"][1]
+    assert sentence.startswith("Inside it, 7 calls of tool 'send' ended: 'to=2' at +")
+    assert re.search(r", 'to=6' at \+\S+, and 2 before these\.$", sentence), sentence
+    assert "Tools: 'send' ×7 and 1 that did not end." in sections["What it did"]
+
+
+def test_one_that_ended_inside_of_what_was_under_way_has_its_result() -> None:
+    """Its time counts from the beginning of what it is in, in words."""
+    _, sections = after(
+        "with session.operation('pay', kind='tool'):\n    session.record(localops.ActionEvent('a'))\n    die()"
+    )
+    assert re.fullmatch(
+        r"Inside it, action 'a' ended \S+ after it began; nothing later is recorded\.",
+        sections["Under way at the end"][-1],
+    )
 
 
 def test_the_first_call_may_have_been_billed() -> None:

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from functools import cached_property
 
 from localops.clock import iso
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
 
 _CALL_KINDS = ("llm", "tool")
+_INSIDE = 5  # operations that are listed of those that ended inside one without an end
 
 
 def of(project: str, seen: Snapshot, reader: Reader, *, polling: Collection[str] = ()) -> Facts:
@@ -159,6 +161,7 @@ class _PostMortem:
         seen = self._seen
         parts = seen.parts
         agents = analytics.under_names(self._reader, parts["agent_id"][:SHOWN])
+        without_end = Counter(one.name for one in seen.unfinished if one.kind == "tool")
         return {
             **facts.totals(seen.totals, at_least=seen.cost_at_least),
             "uncounted": self._uncounted(),
@@ -167,7 +170,13 @@ class _PostMortem:
             "models": [{"name": short(one.value), "calls": one.events} for one in parts["model"][:SHOWN]],
             "models_count": len(parts["model"]),
             "tools": [
-                {"name": short(one.value), "calls": one.events, "failed": one.failed} for one in parts["tool"][:SHOWN]
+                {
+                    "name": short(one.value),
+                    "calls": one.events,
+                    "failed": one.failed,
+                    "open": without_end[one.value],
+                }
+                for one in parts["tool"][:SHOWN]
             ],
             "tools_count": len(parts["tool"]),
         }
@@ -209,32 +218,45 @@ class _PostMortem:
             "began": iso(one.at_ns),
             "seconds": max(0, self._seen.until_ns - one.at_ns) / 1e9,
             "ended_with_session": False,
-            "last_inside": self._last_inside(one),
+            "inside": self._inside(one),
         }
 
-    def _last_inside(self, one: Unfinished) -> Facts | None:
-        """Return what ended last inside an operation that did not end, and how long after it began."""
+    def _inside(self, one: Unfinished) -> Facts | None:
+        """Return what ended directly inside an operation that did not end: how many, and the last of them."""
         ended = self._ended_inside.get(one.id)
         if ended is None:
             return None
+        of_all, alike = ended[0][1:3]
         newest = next(row for row in self._rows.last_rows if row.kind not in rows.BOOKS)
         return {
-            **self._rows.operation(ended.kind, ended.name, ended.model, ended.id, ended.agent),
-            "input": self._rows.input_of(ended.id, ended.kind),
-            "result": self._rows.preview(ended.seq, ended.kind, is_result=True),
-            "failed": ended.id in self._rows.failed or bool(ended.failed),
-            "seconds_in": max(0, ended_ns(ended) - one.at_ns) / 1e9,
-            "is_last": ended is newest,
+            "count": of_all,
+            "at_least": self._seen.totals.rows > AFTER,
+            "alike": alike == of_all,
+            "known": [self._ended_in(half, one.at_ns) for half, *_ in reversed(ended)],
+            "is_last": ended[0][0].seq == newest.seq,
+        }
+
+    def _ended_in(self, half: Half, since_ns: int) -> Facts:
+        """Return an operation that ended inside another, and how long after that began."""
+        return {
+            **self._rows.operation(half.kind, half.name, half.model, half.id, half.agent),
+            "input": self._rows.input_of(half.id, half.kind),
+            "result": self._rows.preview(half.seq, half.kind, is_result=True),
+            "failed": half.id in self._rows.failed or bool(half.failed),
+            "seconds_in": max(0, ended_ns(half) - since_ns) / 1e9,
         }
 
     @cached_property
-    def _ended_inside(self) -> dict[bytes, Half]:
-        """The newest of the last rows that ended inside each operation without an end, by the innermost of these."""
-        newest: dict[bytes, Half] = {}
-        for one in filter(_is_ended_work, self._rows.last_rows):
-            chain = (levels[-1] for levels in self._rows.around(one.parent))
-            if (around := next((level for level in chain if level.phase == rows.OPEN), None)) is not None:
-                newest.setdefault(around.id, one)
+    def _ended_inside(self) -> dict[bytes, list[tuple[Half, int, int]]]:
+        """What ended directly inside each operation without an end, the newest first, with how many there are."""
+        without_end = [one.id for one in self._seen.unfinished]
+        if not without_end:
+            return {}
+        bounds = {"upto": self._rows.upto, "many": AFTER, "few": _INSIDE}
+        newest: dict[bytes, list[tuple[Half, int, int]]] = {}
+        for *half, of_all, alike, _ in self._rows.ask("ended_inside", ids=as_hex(without_end), **bounds):
+            one = Half(*half)
+            newest.setdefault(one.parent or b"", []).append((one, of_all, alike))
         return newest
 
     def _stopped(self, one: Unfinished) -> Facts:
@@ -271,7 +293,7 @@ class _PostMortem:
                 "began": iso(began_ns(one)),
                 "seconds": max(0, one.at_ns - began_ns(one)) / 1e9,
                 "ended_with_session": True,
-                "last_inside": None,
+                "inside": None,
             }
             for one in self._rows.last_rows
             if one.cut_off

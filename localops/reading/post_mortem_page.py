@@ -203,12 +203,18 @@ def _done(findings: Facts) -> Iterator[Sentence]:
         yield from _costs(done)
     yield from _open_cost(findings)
     tools = [
-        (one["name"] or "(nameless)", one["calls"], f", {output.count(one['failed'])} failed" if one["failed"] else "")
+        (one["name"] or "(nameless)", one["calls"], _not_ended_well(one, is_running=findings["how"] == "running"))
         for one in done["tools"]
     ]
     yield from _list("Tools", tools, done["tools_count"])
     yield from _list("Models", [(one["name"], one["calls"], "") for one in done["models"]], done["models_count"])
     yield from _agents(done["agents"], done["agents_count"])
+
+
+def _not_ended_well(tool: Facts, *, is_running: bool) -> str:
+    failed = f", {output.count(tool['failed'])} failed" if tool["failed"] else ""
+    without_end = f" and {output.count(tool['open'])} that {'is under way' if is_running else 'did not end'}"
+    return failed + (without_end if tool["open"] and tool["calls"] else "")
 
 
 def _agents(agents: Sequence[Facts], count: int) -> Iterator[Sentence]:
@@ -291,20 +297,51 @@ def _under_way(findings: Facts) -> Iterator[Sentence]:
             yield [*what, f", {took} before the last row, and was under way when the process died{_open_end(one)}."]
         else:
             yield [*what, f", {took} before the last row, and has no end in the record{_open_end(one)}."]
-        if one["last_inside"] is not None:
-            yield _inside(one["last_inside"], is_running=is_running)
+        if one["inside"] is not None:
+            yield _inside(one["inside"], is_running=is_running)
     rest = findings["under_way_count"] - sum(not one["ended_with_session"] for one in shown)
     if rest > 0:
         yield [f"And {output.counted(rest, 'operation')} more that began before these."]
 
 
-def _inside(last: Facts, *, is_running: bool) -> Sentence:
-    """Say how far an operation without an end came."""
-    given: Sentence = [" (", Recorded(last["input"]), ")"] if last["input"] else []
-    how = f" {'failed' if last['failed'] else 'ended'} {output.short_duration(_ns(last['seconds_in']))} in"
+def _inside(inside: Facts, *, is_running: bool) -> Sentence:
+    """Say how far an operation without an end came: how many ended in it, and the last of them."""
+    known, many = inside["known"], inside["count"]
+    rest = "; nothing later is recorded." if inside["is_last"] and not is_running else "."
+    last = known[-1]
     result: Sentence = [", with the result ", Recorded(last["result"])] if last["result"] else []
-    rest = "; nothing later is recorded." if last["is_last"] and not is_running else "."
-    return ["Inside it, ", *_named({**last, "agent": None}), *given, how, *result, rest]
+    if many == 1 and not inside["at_least"]:
+        given: Sentence = [" (", Recorded(last["input"]), ")"] if last["input"] else []
+        how = f" {_ended(last)} {_after(last)} after it began"
+        return ["Inside it, ", *_named({**last, "agent": None}), *given, how, *result, rest]
+    at_least = "at least " if inside["at_least"] else ""
+    what: Sentence = (
+        [f"{at_least}{output.count(many)} calls of ", *_name(last)]
+        if inside["alike"]
+        else [f"{at_least}{output.count(many)} operations"]
+    )
+    sentence: Sentence = ["Inside it, ", *what, " ended: "]
+    for number, one in enumerate(known):
+        named = _name(one) if not inside["alike"] or not one["input"] else []
+        shown: Sentence = [" " if named else "", Recorded(one["input"])] if one["input"] else []
+        how = " failed" if one["failed"] else ""
+        sentence += [", " if number else "", *named, *shown, f"{how} at +{_after(one)}"]
+    earlier = many - len(known)
+    more = f", and {output.count(earlier)} before these" if earlier else ""
+    gave: Sentence = ["; the last gave ", Recorded(last["result"])] if last["result"] else []
+    return [*sentence, more, *gave, rest]
+
+
+def _name(one: Facts) -> Sentence:
+    return _named({**one, "agent": None})
+
+
+def _ended(one: Facts) -> str:
+    return "failed" if one["failed"] else "ended"
+
+
+def _after(one: Facts) -> str:
+    return output.short_duration(_ns(one["seconds_in"]))
 
 
 def _open_end(one: Facts) -> str:

@@ -108,6 +108,26 @@ from {page_up_to}
 cross join event e on e.seq = page.at
 order by e.seq desc;
 
+-- ended_inside --
+-- What ended directly in operations of a JSON array of ids in hex, among the :many last rows of a session up to a seq:
+-- the :few newest of each, the newest first, with how many there are, and how many of the kind and name.
+select *
+from (
+  select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed,
+    count(*) over (partition by e.parent) as of_all,
+    count(*) over (partition by e.parent, e.kind, e.name) as alike,
+    row_number() over (partition by e.parent order by e.seq desc) as place
+  from {page_up_to}
+  cross join event e on e.seq = page.at
+  where e.phase = 0
+    and hex(e.parent) in (select upper(value) from json_each(:ids))
+    and e.kind not in ({books})
+    and e.kind not in ('error', 'agent')
+    and e.name is not 'budget'
+    and not (e.kind = 'llm' and instr(e.body, '"ended_by":"end of') > 0))
+where place <= :few
+order by seq desc;
+
 -- last_answers --
 -- The last LLM calls that ended well, among the :many last rows of a session up to a seq, the newest first.
 select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed
