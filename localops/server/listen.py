@@ -121,6 +121,7 @@ class _Server(uvicorn.Server):
         self._renewed: ssl.SSLContext | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._is_stopping = asyncio.Event()
+        self._is_to_stop = False  # a signal came before the main loop began
         self._monitoring = monitoring
         self._operator: OperatorApi | None = getattr(app, "operator", None)
         self._answers: OperatorListener | None = None
@@ -140,6 +141,7 @@ class _Server(uvicorn.Server):
     async def main_loop(self) -> None:
         """Serve until a signal; uvicorn looks ten times a second for one, which is most of what an idle hub does."""
         self._loop = asyncio.get_running_loop()
+        self.should_exit = self.should_exit or self._is_to_stop
         # A tick with this number renews the date of responses.
         while not await self.on_tick(0):
             with suppress(TimeoutError):
@@ -200,10 +202,11 @@ class _Server(uvicorn.Server):
             connection.context = self._renewed
 
     def _stop(self, number: int, _: FrameType | None) -> None:
-        if number == signal.SIGHUP and self.should_exit:
+        is_second = self.should_exit or self._is_to_stop
+        if number == signal.SIGHUP and is_second:
             # A terminal that closes sends two: the shell's own, and that of the kernel.
             return
-        if self.should_exit:
+        if is_second:
             # The threads that work for requests may take long. Nothing that was acknowledged depends on them.
             signal.signal(number, signal.SIG_DFL)
             signal.raise_signal(number)
@@ -211,9 +214,12 @@ class _Server(uvicorn.Server):
             logs.notice("stop", "stopping: running requests are finished first")
         # Event streams look at this, and end.
         self._app.state.leaving = True
+        if self._loop is None:
+            # uvicorn would return from its start without a shutdown, and threads of the app would go on for ever.
+            self._is_to_stop = True
+            return
         self.should_exit = True
-        if self._loop is not None:
-            self._loop.call_soon_threadsafe(self._is_stopping.set)
+        self._loop.call_soon_threadsafe(self._is_stopping.set)
 
 
 def serve(

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 import socket
 import ssl
+import subprocess
+import sys
 import time
 import urllib.request
 from pathlib import Path
@@ -192,3 +194,29 @@ def test_a_hangup_without_a_certificate_changes_nothing(tmp_path: Path, capfd: p
             assert running.take(batch_of(session_rows(), journal=f"{number:032x}"))[0] == 200
         assert running.process.poll() is None
     assert capfd.readouterr().err == ""
+
+
+_STOPPED_AS_IT_LISTENS = """
+import os, signal, sys
+from localops.cli import ui
+from localops.server import listen
+
+serve = listen.serve
+
+def stopped_at_once(app, **options):
+    def ready(address):
+        options["ready"](address)
+        os.kill(os.getpid(), signal.SIGTERM)
+    serve(app, **{**options, "ready": ready})
+
+listen.serve = stopped_at_once
+ui.serve(sys.argv[1], None, 0, True, {})
+"""
+
+
+def test_a_signal_in_the_moment_it_listens_stops_it(tmp_path: Path) -> None:
+    """Before its main loop has begun, from where uvicorn would leave without a shutdown: threads would go on."""
+    command = [sys.executable, "-c", _STOPPED_AS_IT_LISTENS, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "url" in done.stdout
