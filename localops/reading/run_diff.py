@@ -72,10 +72,14 @@ class RunDiff:
         self._known: set[tuple[int, int]] = set()
         self.lines = list(self._lines(a.roots, b.roots))
         self.counts = dict.fromkeys(MARKS, 0) | Counter(mark for line in self.lines for mark in line.marks)
-        pairs = [(line.a, line.b) for line in self.lines if line.a and line.b and _UNLIKE.isdisjoint(line.marks)]
-        self.same = len(pairs)
-        # Of the same, how many differ in ids or times that are made up in each run.
-        self.same_but_ids = sum(a.exact != b.exact for a, b in pairs)
+        self.same = sum(bool(line.a and line.b and _UNLIKE.isdisjoint(line.marks)) for line in self.lines)
+        self.same_but_ids = sum(map(self.is_same_but_ids, self.lines))
+
+    @staticmethod
+    def is_same_but_ids(line: Line) -> bool:
+        """Return whether two steps are the same but for ids or times that are made up in each run."""
+        a, b = line.a, line.b
+        return a is not None and b is not None and _UNLIKE.isdisjoint(line.marks) and a.exact != b.exact
 
     def _lines(self, a: Sequence[Step], b: Sequence[Step]) -> Iterator[Line]:
         differs = False  # whether a step before this one did

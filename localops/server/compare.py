@@ -90,17 +90,30 @@ def aligned(a: Side, b: Side) -> Facts:
             "b": b.facts(line.b),
         }
         if one is not None and other is not None:
+            facts_of_line["only_ids_differ"] = diff.is_same_but_ids(line)
             for what, keys in (("input", _INPUT), ("output", _OUTPUT)):
                 texts = [_texts(each, keys) for each in (one, other)]
                 # A result is also the error of a call that failed.
                 is_other_error = what == "output" and "result" in line.marks
-                facts_of_line[f"{what}_differs"] = is_other_error or texts[0] != texts[1]
+                facts_of_line[f"{what}_differs"] = is_other_error or (texts[0] != texts[1] and _is_other(line, what))
                 if texts[0] != texts[1] and room > 0:
                     difference = _difference(*("\n".join(map(_readable, each)) for each in texts))
                     facts_of_line[what] = difference
                     room -= sum(len(text) for text in difference["texts"])
         lines.append(facts_of_line)
-    return {"lines": lines, "counts": diff.counts, "cut": diff.is_cut}
+    counts = {**diff.counts, "same": diff.same, "same_but_ids": diff.same_but_ids}
+    return {"lines": lines, "counts": counts, "cut": diff.is_cut}
+
+
+def _is_other(line: Line, what: str) -> bool:
+    """Return whether what two steps were given or gave differs in more than ids and times."""
+    a, b = line.a, line.b
+    assert a is not None
+    assert b is not None
+    is_given_other, is_result_other = a.asked != b.asked, a.result != b.result
+    if line.step.kind == "error":
+        return is_given_other or is_result_other
+    return is_given_other if what == "input" else is_result_other
 
 
 def _name(line: Line) -> str:

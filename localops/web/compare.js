@@ -194,9 +194,12 @@ function tree(comparison, letter) {
     const costs = unlike.map(costOf);
     const sum = costs.reduce((total, one) => total + (one ?? 0), 0);
     const spent = costs.some((one) => one === null) ? `${signed(sum)} + ?` : sum ? signed(sum) : "";
+    const butIds = comparison.counts.same_but_ids;
+    const alike = butIds ? `${count(butIds)} but for ids or times` : "";
+    const rest = alike && `; of the others, ${alike}`;
     note.textContent = unlike.length
-      ? `${many(unlike.length, "event")} of ${count(comparison.lines.length)} differ${spent && `: ${spent}`}`
-      : "All events have the same input and output";
+      ? `${many(unlike.length, "event")} of ${count(comparison.lines.length)} differ${spent && `: ${spent}`}${rest}`
+      : `All events have the same input and output${alike && `, ${alike}`}`;
   };
   const columns = [
     "Event",
@@ -242,6 +245,7 @@ function pair(line, { a, b }, letter) {
     line.moved && make("span", { class: "tag differs" }, `moved ${line.moved}`),
     line.input_differs && make("span", { class: "tag differs" }, "input"),
     line.output_differs && make("span", { class: "tag differs" }, "output"),
+    line.only_ids_differ && make("span", { class: "faint" }, "but for ids or times"),
     ...line.marks
       .filter((mark) => mark === "slower" || mark === "costlier")
       .map((mark) => make("span", { class: "tag only-a" }, mark)),

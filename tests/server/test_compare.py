@@ -102,6 +102,29 @@ def test_differences_are_shown(tmp_path: Path) -> None:
     assert call["a"]["cost_nano"] == call["b"]["cost_nano"]
 
 
+def test_ids_and_times_are_no_differences(tmp_path: Path) -> None:
+    """As for `localops diff`: the event is the same but for them, and its texts can still be looked at."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    sessions = []
+    for request, to in (
+        ("6f1c2a34-0d1b-4c55-9a57-2f7c1e0b9d11", "Ada"),
+        ("b41d7f02-77aa-4e0e-8a3f-0c5d9e6f1a22", "Bo"),
+    ):
+        session = localops.start_session()
+        assert session is not None
+        session.record(localops.ToolEvent("look", params={"request_id": request, "what": "a"}, returns="ok"))
+        session.record(localops.ToolEvent("send", params={"request_id": request, "to": to}, returns="ok"))
+        session.end_session("Success")
+        sessions.append(session.session_id.bytes)
+    with Home(str(tmp_path)) as home:
+        comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    look, send = comparison["lines"]
+    assert (look["input_differs"], look["only_ids_differ"], look["marks"]) == (False, True, [])
+    assert "6f1c2a34" in look["input"]["texts"][0]
+    assert (send["input_differs"], send["only_ids_differ"]) == (True, False)
+    assert (comparison["counts"]["same"], comparison["counts"]["same_but_ids"]) == (1, 1)
+
+
 def test_a_difference_far_inside_long_texts_is_shown(tmp_path: Path) -> None:
     """Both sides begin a little before it, both as JSON in lines, and both are cut or neither."""
     localops.init(home=str(tmp_path), auto_start_session=False)
