@@ -66,7 +66,7 @@ _KEPT = pytest.StashKey[str]()  # a folder of this run, gone when it ends
 
 def pytest_configure(config: pytest.Config) -> None:
     """Give the programs that tests start the signals, the byte code and the home folder that they expect."""
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD):
+    for number in (signal.SIGINT, signal.SIGQUIT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM, signal.SIGCHLD):
         if signal.getsignal(number) == signal.SIG_IGN:  # an ignored signal stays ignored across exec
             default = signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL
             signal.signal(number, default)
