@@ -174,6 +174,11 @@ def test_what_a_killed_process_was_in_may_have_happened(kind: str, is_folded: bo
     assert [one["kind"] for one in facts["under_way"]] == ["workflow", kind]
     # What holds others did begin: only of a call is it unknown.
     assert sections["Under way at the end"][0].endswith("before the last row, and was under way when the process died.")
+    # Nothing came after its beginning.
+    assert (
+        "died; its beginning is the last row, so how long it ran is not known; it may"
+        in (sections["Under way at the end"][-1])
+    )
     assert facts["under_way"][-1]["input"] == {"llm": "where is it?", "tool": "to=Ada"}[kind]
     assert facts["done"]["cost_at_least"] == (kind == "llm")
     last = sections["Under way at the end"][-1]

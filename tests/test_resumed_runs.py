@@ -139,9 +139,10 @@ def test_a_step_that_was_decided_is_not_under_way_at_the_end(capsys: pytest.Capt
     assert sentence.startswith("tool 'pay' with 'order=a deadly=true', began at ")
     (step,) = json.loads(_printed(capsys, "steps", "--json"))["steps"]
     began, given = (f"{at[:19].replace('T', ' ')} UTC" for at in (step["began"], step["given"]["at"]))
-    assert f" began at {began} in process {step['process']['pid']}, " in sentence
+    assert f" began at {began} in process {step['process']['pid']}, and has no end" in sentence
     assert sentence.endswith(
-        f" and has no end. At {given} process {os.getpid()} gave 'the bank has it' as its result, without calling it."
+        " and has no end; its beginning is the last row of its run, so how long it ran is not known. "
+        f"At {given} process {os.getpid()} gave 'the bank has it' as its result, without calling it."
     )
     assert "1 step is done" in sections["If it is resumed"][0]
 
@@ -198,7 +199,7 @@ def test_what_is_no_step_may_or_may_not_have_happened(capsys: pytest.CaptureFixt
     programs.run(_PAYING + "session.begin('tool', 'slow'); die()")
     programs.run(_PAYING + "session.end_session('Success')", "resume")
     (sentence,) = _why(capsys)[_STOPPED]
-    assert sentence.endswith("and has no end; it may or may not have happened.")
+    assert sentence.endswith("so how long it ran is not known; it may or may not have happened.")
 
 
 def test_it_says_that_a_run_was_resumed(capsys: pytest.CaptureFixture[str]) -> None:

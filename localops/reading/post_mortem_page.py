@@ -293,15 +293,22 @@ def _under_way(findings: Facts) -> Iterator[Sentence]:
             yield [*what, f", has run for {took}."]
         elif one["ended_with_session"]:
             yield [*what, f", had run for {took} when the session was ended around it; {_MAYBE}."]
-        elif findings["how"] == "died":
-            yield [*what, f", {took} before the last row, and was under way when the process died{_open_end(one)}."]
         else:
-            yield [*what, f", {took} before the last row, and has no end in the record{_open_end(one)}."]
+            died = findings["how"] == "died"
+            state = "was under way when the process died" if died else "has no end in the record"
+            yield [*what, f"{_at_last_row(one['seconds'], 'the last row', state)}{_open_end(one)}."]
         if one["inside"] is not None:
             yield _inside(one["inside"], is_running=is_running)
     rest = findings["under_way_count"] - sum(not one["ended_with_session"] for one in shown)
     if rest > 0:
         yield [f"And {output.counted(rest, 'operation')} more that began before these."]
+
+
+def _at_last_row(seconds: float, last: str, state: str) -> str:
+    """Say how long before the last row something began; where that is the row of its beginning, no more is known."""
+    if seconds:
+        return f", {output.short_duration(_ns(seconds))} before {last}, and {state}"
+    return f", and {state}; its beginning is {last}, so how long it ran is not known"
 
 
 def _inside(inside: Facts, *, is_running: bool) -> Sentence:
@@ -362,9 +369,9 @@ def _stopped(findings: Facts) -> Iterator[Sentence]:
     """Say what runs before the last were in, and what came of it when the session was resumed."""
     shown = findings["stopped"]
     for one in shown:
-        took = output.short_duration(_ns(one["seconds"]))
         what: Sentence = [*_named(one), *_with(one["input"]), f", began at {_when(one['began'])} UTC"]
-        what += [given_results.in_process(one["process"]), f", {took} before the last row of its run, and has no end"]
+        at_last_row = _at_last_row(one["seconds"], "the last row of its run", "has no end")
+        what += [given_results.in_process(one["process"]), at_last_row]
         if one["given"] is not None:
             yield [*what, ". ", *given_results.gave(one["given"])]
         else:

@@ -90,15 +90,22 @@ function nameOf(events, run) {
   return isSame ? run.nameOf(first) || run.kindOf(first) : "";
 }
 
-/** Return a line for each process of a run of several: `[{label, start, end, isOpen}]` in microseconds. */
-export function processes(participants, t0) {
+/**
+ * Return a line for each process of a run of several: `[{label, start, end, isOpen}]` in microseconds. One that did not
+ * record that it left ends with the last row of its run: at `until` in the last run, which is null while that goes on.
+ */
+export function processes(participants, run, until) {
   if (participants.length < 2) return [];
-  return participants.slice(0, PROCESSES).map((each) => ({
-    label: `${each.host || "?"} · ${each.pid ?? "?"}`,
-    start: (Date.parse(each.began) - t0) * 1e3,
-    end: (Date.parse(each.last) - t0) * 1e3,
-    isOpen: !each.last,
-  }));
+  return participants.slice(0, PROCESSES).map((each) => {
+    const start = (Date.parse(each.began) - run.t0) * 1e3;
+    const pause = run.pauses.find(([, resumed]) => start < resumed);
+    return {
+      label: `${each.host || "?"} · ${each.pid ?? "?"}`,
+      start,
+      end: each.last ? (Date.parse(each.last) - run.t0) * 1e3 : (pause?.[0] ?? until),
+      isOpen: !each.last,
+    };
+  });
 }
 
 /** Return gaps without events of at least `part` of the session: [from, to] in microseconds. */

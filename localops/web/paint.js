@@ -143,7 +143,7 @@ function bands(timeline, pen, from, scale, top) {
   timeline.layout.bands.forEach(({ start, end, isOpen }, index) => {
     const y = TOP + index * LINE - top,
       x = (axis.place(start) - from) * scale,
-      right = (axis.place(isOpen ? timeline.now : end) - from) * scale;
+      right = (axis.place(end ?? timeline.now) - from) * scale;
     pen.fillStyle = c.strong;
     pen.fillRect(x, y + 4, Math.max(2, right - x), BAR - 8);
     if (isOpen) unfinished(pen, [right, y, Math.min(96, (right - x) * 0.4)], c.card);

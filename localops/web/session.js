@@ -61,13 +61,18 @@ class Page {
     return this.running && this.run.took[at] < 0 && !this.run.pauseAfter(at);
   }
 
+  /** The end of what is recorded, in microseconds. */
+  get last() {
+    return Math.max(this.run.last, (this.facts.seconds || 0) * 1e6);
+  }
+
   /** The end of the time axis in microseconds; leaves room for an operation that the session died in. */
   get now() {
     const {
       tree: { ends },
       start,
     } = this.run;
-    const last = Math.max(this.run.last, (this.facts.seconds || 0) * 1e6);
+    const { last } = this;
     if (this.running) return Math.max(last, (now() - this.run.t0) * 1e3);
     return ends.length ? Math.max(last, start[ends.at(-1)] + last * 0.06) : last;
   }

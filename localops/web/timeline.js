@@ -163,7 +163,8 @@ export class Timeline {
     const idle = gaps(run, now, IDLE);
     this.axis = this.skips ? new Axis(idle, now - run.begin) : new Axis();
     const layout = layOut(run, now, this.by, this.axis);
-    const bands = processes(this.page.facts.participants || [], run.t0);
+    const { facts, last, running } = this.page;
+    const bands = processes(facts.participants || [], run, running ? null : last);
     const tops = layout.lines.map((_, index) => TOP + (bands.length + index) * LINE + (bands.length ? TOP : 0));
     const error = run.kinds.indexOf("error");
     const failed = layout.lines.map((line) =>
@@ -189,15 +190,16 @@ export class Timeline {
 
   /** Return the whole of the timeline in words. */
   _summary() {
-    const { run, now } = this.page;
+    const { run, now, last, running, facts } = this.page;
     const causes = this.layout.failed
       .flatMap((events) => Array.from(events))
       .filter((at) => run.isCause(at))
       .sort((a, b) => run.start[a] - run.start[b]);
     const names = causes.slice(0, 5).map((at) => `${run.nameOf(at) || run.kindOf(at)} at ${run.begins(at)}`);
+    const long = duration(((running ? now : last) - run.begin) / 1e6);
     return [
       `${many(run.n, "event")} in ${many(this.layout.lines.length, "line")},`,
-      `${duration((now - run.begin) / 1e6)} long.`,
+      `${facts.at_least ? "at least " : ""}${long} long.`,
       causes.length ? `${many(causes.length, "failure")}: ${names.join(", ")}.` : "No failures.",
       "The tree has the same events as text.",
     ].join(" ");

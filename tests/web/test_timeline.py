@@ -158,6 +158,25 @@ def test_the_timeline_is_described_in_words(hand: Hand) -> None:
     assert hand.canvas.get_attribute("aria-describedby") == "timeline-words"
 
 
+def test_a_run_that_was_killed_is_as_long_as_its_record(visit: Visit) -> None:
+    """In words as at the head; the room for what it was in is drawn, but not counted."""
+    page = visit.session("cut short")
+    took = page.locator("#totals dd").first.inner_text()
+    assert took.startswith("at least ")
+    assert f"{took} long." in (page.locator("#timeline-words").text_content() or "")
+
+
+def test_a_process_that_died_ends_with_the_last_row_of_its_run(visit: Visit) -> None:
+    """Of a resumed run, and not where another process ended it; one that goes on has no end yet."""
+    script = """async (until) => (await import("/web/lanes.js")).processes(
+        [{ began: "2026-11-24T10:24:00Z", last: null }, { began: "2026-11-24T11:06:00Z", last: null }],
+        { t0: Date.parse("2026-11-24T10:24:00Z"), pauses: [[8e6, 2520e6]] }, until,
+    ).map((each) => [each.start, each.end, each.isOpen])"""
+    visit.open("/")
+    assert visit.page.evaluate(script, 2527e6) == [[0, 8e6, True], [2520e6, 2527e6, True]]
+    assert visit.page.evaluate(script, None)[1] == [2520e6, None, True]
+
+
 def test_bars_have_their_names_beside_them(hand: Hand) -> None:
     """The gutter changes with the order; nothing under the pointer there is a bar."""
     page = hand.page
