@@ -74,6 +74,7 @@ def lint(
         shown = results if looked_at == 1 else list(filter(_says_something, results))
         sums = _sums(results, looked_at, without_tools)
         (_print_markdown if form == "md" else _print)(shown, sums, every)
+        _print_passed_over([one for one in results if one not in shown], form)
         if others > 0:
             line = f"1 of {output.counted(others + 1, 'session')} looked at: --since 7d for more"
             print(f"\n{line}" if form == "md" else common.dim(line))
@@ -140,6 +141,15 @@ def _print_markdown(shown: list[Facts], sums: str, every: bool) -> None:
             print()
         for line in waste_page.markdown(one, every=every):
             print(line)
+
+
+def _print_passed_over(hidden: list[Facts], form: str | None) -> None:
+    """Name the calls that were passed over in sessions of which nothing else is shown."""
+    from localops.reading import sentences, waste_page
+
+    sentence = waste_page.passed_over(hidden)
+    if sentence is not None:
+        print(f"\n{sentences.marked(sentence)}" if form == "md" else sentences.plain(sentence))
 
 
 def _says_something(one: Facts) -> bool:

@@ -19,6 +19,8 @@ _NAMELESS = "(nameless)"
 _SHOWN = 20
 # Of each input of a cycle.
 _CELLS = 60
+# Sessions whose polling is named below others.
+_POLLING = 5
 
 
 def document(findings: Facts) -> Facts:
@@ -107,6 +109,20 @@ def total(results: Sequence[Facts], looked_at: int, without_tools: int) -> str:
     if growing := sum(bool(one["growing"]) for one in results):
         what += f"; {output.count(growing)} with growing prompts"
     return f"{sessions}: {what}"
+
+
+def passed_over(results: Sequence[Facts]) -> Sentence | None:
+    """Return which calls of sessions were passed over, as their tools poll; None if none were."""
+    polling = [one for one in results if one["passed_over"]]
+    if not polling:
+        return None
+    sentence: Sentence = ["passed over: "]
+    for number, one in enumerate(polling[:_POLLING]):
+        sentence += ["; " if number else "", Word(one["name"] or "unnamed")]
+        for part in one["passed_over"]:
+            sentence += [", ", *_names(part["tools"], len(part["tools"])), f" ×{output.count(part['calls'])}"]
+    rest = len(polling) - _POLLING
+    return [*sentence, " (polling)", f", and {output.counted(rest, 'session')} more" if rest > 0 else ""]
 
 
 def _sum(results: Sequence[Facts], part: str) -> str:

@@ -173,6 +173,17 @@ def test_errors_that_differ_in_values_are_a_loop(command: Command) -> None:
     assert (code, sentence in out) == (3, True)
 
 
+def test_what_polls_in_one_of_several_sessions_is_named_last(command: Command) -> None:
+    """Of a session of which nothing else is shown; one that is shown has a section of its own."""
+    record("waiting", times=4, tool="wait_for")
+    record("other", times=1)
+    code, out, _ = command("lint", "--since", "1d", "--polling", "wait_for")
+    assert code == 0
+    assert out.splitlines()[-2:] == ["2 sessions looked at: no loops", "passed over: waiting, 'wait_for' ×4 (polling)"]
+    assert "passed over: `waiting`" in command("lint", "--since", "1d", "--polling", "wait_for", "--format", "md")[1]
+    assert "passed over" not in command("lint", "--since", "1d")[1]
+
+
 def test_tools_that_poll(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """An option, the home's settings and a variable name them."""
     record("waiting", times=4, tool="wait_for")
