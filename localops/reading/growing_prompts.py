@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import itertools
 from collections import namedtuple
-from itertools import pairwise
+from itertools import accumulate, pairwise
 
 from localops import output
 from localops.encoding import encode
@@ -20,7 +20,7 @@ from localops.reading.sentences import Recorded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Sequence
     from typing import Any, NamedTuple
 
     from localops.journal.reader import Reader
@@ -98,7 +98,8 @@ def _grown(reader: Reader, calls: Sequence[_Call]) -> Facts | None:
         "tokens_in": total,
         "sent_again": sent_again,
         "share": sent_again / total,
-        "half_call": _half(calls, total),
+        "half_call": _half([call.tokens_in for call in calls]),
+        "half_cost_call": _half([call.cost for call in calls]) if nano else None,
         **facts.cost(nano, at_least=False),
         "compared": is_same is not None,
         "first": facts.full_id(first.id),
@@ -111,14 +112,11 @@ def _again(before: _Call, call: _Call) -> int:
     return max(0, min(before.tokens_in, call.tokens_in) - (call.tokens_cached or 0))
 
 
-def _half(calls: Iterable[_Call], total: int) -> int:
-    """Return the number of the call with which half of the tokens had been sent."""
-    sent = 0
-    for number, call in enumerate(calls, 1):
-        sent += call.tokens_in
-        if 2 * sent >= total:
-            return number
-    return 0
+def _half(figures: Sequence[int]) -> int:
+    """Return the number of the call with which half of a sum was reached."""
+    total = sum(figures)
+    sums = accumulate(figures)
+    return next((number for number, reached in enumerate(sums, 1) if 2 * reached >= total), 0)
 
 
 def _is_same_text(reader: Reader, calls: Sequence[_Call]) -> bool | None:
@@ -167,6 +165,8 @@ def sentence(one: Facts) -> Sentence:
     money = f", up to {output.money(one['cost_nano'])} of its cost" if one["cost_nano"] else ""
     again = f"{output.count(one['sent_again'])} of {output.counted(one['tokens_in'], 'token')} ({one['share']:.0%})"
     which = "had been in the call before" if one["compared"] else "may have been in the call before"
-    half = f"; half of them were sent with the first {output.count(one['half_call'])} calls"
+    half = f"; half of its prompt tokens were sent by call {output.count(one['half_call'])}"
+    if one["half_cost_call"]:
+        half = f"; half of the money was spent by call {output.count(one['half_cost_call'])}"
     calls = output.counted(one["calls"], "call")
     return ["The prompt", *model, *agent, f"{grew} in {calls}: {again} {which}{money}{half}."]

@@ -317,7 +317,7 @@ def test_a_prompt_that_grows(command: Command) -> None:
     sentence = (
         "The prompt to 'gpt-4.1' by agent 'reader' grew from 50 to 55050 tokens in 12 calls: "
         "275550 of 330600 tokens (83%) had been in the call before, up to $0.2756 of its cost; "
-        "half of them were sent with the first 9 calls."
+        "half of the money was spent by call 9."
     )
     assert sentence in command("why")[1]
     code, out, _ = command("lint")
