@@ -32,6 +32,14 @@ _SIGNS = {"added": "+", "removed": "-", "moved": "↕", "failed": "!", "fixed": 
 # Of a step that is the same, but costlier or slower.
 _COSTLIER, _SLOWER = "$", ">"
 _STYLES = {"+": "green", "-": "red", "!": "red", "*": "green"} | dict.fromkeys(("~", "↕", _COSTLIER, _SLOWER), "yellow")
+_LEGEND = {
+    "~": "another model, other arguments or another result",
+    "↕": "moved",
+    "!": "failed now",
+    "*": "fixed now",
+    _COSTLIER: "costlier",
+    _SLOWER: "slower",
+}
 _COUNTS = (
     ("LLM calls", "llms"),
     ("tool calls", "tools"),
@@ -110,6 +118,14 @@ def _print(compared: RunDiff, a: Snapshot, b: Snapshot, limit: int) -> None:
         print()
     for each in _folded(shown):
         print("\n".join(each))
+    if legend := _legend(shown):
+        print(f"\n{common.dim(legend)}")
+
+
+def _legend(shown: Sequence[Shown]) -> str:
+    """Return what the signs before the differences stand for, but for plus and minus."""
+    used = {click.unstyle(each.lines[0])[:1] for each in shown}
+    return ", ".join(f"{sign} {words}" for sign, words in _LEGEND.items() if sign in used)
 
 
 def _folded(shown: Sequence[Shown]) -> Iterator[tuple[str, ...]]:

@@ -168,7 +168,8 @@ def _outputs(journal: Journal, command: Command, *runs: list[Plan]) -> list[str]
     out = command("diff", *(id_text(record(journal, plans)) for plans in runs))[1]
     lines = out.splitlines()
     summary = next(place for place, line in enumerate(lines) if re.match(r"(\d+ steps?|no difference): ", line))
-    return lines[lines.index("", summary) + 1 :]
+    differences = lines[lines.index("", summary) + 1 :]
+    return differences[: differences.index("")] if "" in differences else differences
 
 
 def _gives(plan: Plan, result: Any) -> Plan:
@@ -192,7 +193,7 @@ def test_another_result_is_a_difference(journal: Journal, command: Command, as_j
 
     a, b = run("1 failed, 19 passed", 12, "no table"), run("20 passed", 34, "no file")
     lines = command("diff", a, b)[1].splitlines()
-    assert lines[-9:] == [
+    assert lines[-11:] == [
         "~ llm o3  other result",
         "    - → t key=12",
         "    + → t key=34",
@@ -202,6 +203,8 @@ def test_another_result_is_a_difference(journal: Journal, command: Command, as_j
         "~ operation load  other error",
         "    - → ValueError: no table",
         "    + → ValueError: no file",
+        "",
+        "~ another model, other arguments or another result",
     ]
     document = as_json("diff", a, b)
     assert (document["counts"]["result"], document["counts"]["same"]) == (3, 0)
