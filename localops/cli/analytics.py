@@ -247,6 +247,9 @@ def _rate(value: float | None) -> str:
     return "–" if value is None else f"{value:.1f}"
 
 
+_INTERVALS = {"t": "Student's t", "wilson": "Wilson"}
+
+
 def _print_scores(opened: Home, chosen: Chosen, limit: int, *, as_json: bool) -> None:
     """Print the averages of scores, each with its 95 % interval."""
     given = chain.from_iterable(given_scores.counted(project.reader, chosen) for project in opened.projects)
@@ -266,12 +269,12 @@ def _print_scores(opened: Home, chosen: Chosen, limit: int, *, as_json: bool) ->
             output.count(line.sessions),
             _mean(line, line.mean),
             "–" if line.low is None or line.high is None else f"{_mean(line, line.low)} … {_mean(line, line.high)}",
-            line.interval,
+            _INTERVALS.get(line.interval, line.interval),
         ]
         for line in lines[:limit]
     ]
-    headers = ("score", "of", "by", "scores", "sessions", "mean", "95 % interval", "made by")
-    common.print_table(table, headers, align="lllrrrrl", soft=("score", "by"), spare=("made by", "sessions", "of"))
+    headers = ("score", "of", "by", "scores", "sessions", "mean", "95 % interval", "interval")
+    common.print_table(table, headers, align="lllrrrrl", soft=("score", "by"), spare=("interval", "sessions", "of"))
     if len(lines) > limit:
         print(common.dim(f"{output.count(len(lines) - limit)} more: -n {len(lines)}"))
 

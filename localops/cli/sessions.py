@@ -22,7 +22,22 @@ if TYPE_CHECKING:
     from localops.reading.given_scores import Given
     from localops.reading.home import Home, Listed
 
-_HEADERS = ("id", "name", "state", "began", "took", "llm", "tools", "errors", "tokens", "cost", "scores", "tags")
+_ASKED = "score"
+_HEADERS = (
+    "id",
+    "name",
+    "state",
+    "began",
+    "took",
+    "llm",
+    "tools",
+    "errors",
+    "tokens",
+    "cost",
+    _ASKED,
+    "scores",
+    "tags",
+)
 
 # The values of --sort; the greatest comes first.
 _ORDERS: dict[str, Callable[[Listed], int]] = {
@@ -93,7 +108,7 @@ def sessions(
         if as_json:
             _print_json(shown, more and newest_first)
         elif shown:
-            _print_table(shown, more, newest_first=newest_first)
+            _print_table(shown, more, newest_first=newest_first, asked=_asked(wanted, sort))
         else:
             output.say("no session matches these filters" if wanted != Filters() else opened.nothing_yet())
 
@@ -112,22 +127,30 @@ def _order(opened: Home, sort: str, *, reverse: bool) -> Callable[[Listed], floa
     return lambda listed: means.get((listed.project.name, listed.session), last)
 
 
-def _print_table(shown: list[Listed], more: bool, *, newest_first: bool) -> None:
+def _asked(wanted: Filters, sort: str) -> frozenset[str]:
+    """Return the names of the scores that a list is filtered or sorted by."""
+    by = [scores.name_of(sort.removeprefix(_BY_SCORE))] if sort.startswith(_BY_SCORE) else []
+    return frozenset([*by, *(scores.condition(text).name for text in wanted.score)])
+
+
+def _print_table(shown: list[Listed], more: bool, *, newest_first: bool, asked: frozenset[str]) -> None:
     many = len({listed.project.name for listed in shown}) > 1
     now = clock.now_ns()
     on_terminal = common.width() is not None
     began = (lambda ns: output.ago(now - ns)) if on_terminal else events.iso
-    rows = [_cells(listed, began) + ([listed.project.name] if many else []) for listed in shown]
+    rows = [_cells(listed, began, asked) + ([listed.project.name] if many else []) for listed in shown]
     headers = [*_HEADERS, "project"] if many else [*_HEADERS]
-    scored = headers.index("scores")
-    if not any(row[scored] for row in rows):
-        del headers[scored]
-        for row in rows:
-            del row[scored]
+    for title in (_ASKED, "scores"):
+        column = headers.index(title)
+        if not any(row[column] for row in rows):
+            del headers[column]
+            for row in rows:
+                del row[column]
     common.print_table(
         rows,
         headers,
         align="llllrrrrrr",
+        # The scores that were asked for have a column of their own, which is never cut.
         soft=("name", "scores", "tags"),
         # Errors and cost are not in this list: they are what people look for.
         spare=("tokens", "tools", "llm", "project", "tags", "scores", "took", "began"),
@@ -138,7 +161,8 @@ def _print_table(shown: list[Listed], more: bool, *, newest_first: bool) -> None
         print(common.dim(f"more: add {next_page}"))
 
 
-def _cells(listed: Listed, began: Callable[[int], str]) -> list[object]:
+def _cells(listed: Listed, began: Callable[[int], str], asked: frozenset[str]) -> list[object]:
+    given = listed.project.scores(listed.session)
     return [
         common.short_id(listed.session),
         listed.name,
@@ -150,7 +174,8 @@ def _cells(listed: Listed, began: Callable[[int], str]) -> list[object]:
         output.count(listed.errors),
         output.count(listed.tokens_in + listed.tokens_out),
         output.money_of(listed.cost, listed.unpriced, listed.llms, at_least=listed.project.cost_at_least(listed)),
-        _scores(listed.project.scores(listed.session)),
+        _scores(one for one in given if one.name in asked),
+        _scores(one for one in given if one.name not in asked),
         ", ".join(listed.project.tags(listed.session)),
     ]
 

@@ -169,6 +169,18 @@ def test_the_list_names_authors_where_there_are_several(command: Command) -> Non
     assert "  tidy 0.8\n" in out.replace(" \n", "\n")
 
 
+def test_a_score_that_was_asked_for_is_never_cut(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It has a column of its own, also where there is no room for all that others gave."""
+    begun = localops.start_session(name="a nightly run with a long name that fills a line of the terminal")
+    for name in ("brief", "correct", "polite", "tidy"):
+        begun.score(name, 0.25, by="ann")
+        begun.score(name, 0.75, by="judge")
+    begun.end_session()
+    monkeypatch.setenv("COLUMNS", "100")
+    for options in (("--score", "tidy>0.1"), ("--sort", "score:tidy")):
+        assert "tidy 0.25 by ann, tidy 0.75 by judge" in command("sessions", *options)[1]
+
+
 def test_averages_are_printed(command: Command, as_json: AsJson) -> None:
     """With the interval and how it was made."""
     for value in (True, True, False):
@@ -184,6 +196,7 @@ def test_averages_are_printed(command: Command, as_json: AsJson) -> None:
     out = command("analytics", "--by", "score")[1]
     assert "66.7%" in out
     assert "20.8% … 93.9%" in out
+    assert [line.split("  ")[-1].strip() for line in out.splitlines()[2:]] == ["Student's t", "Wilson"]
     assert command("analytics", "last", "--by", "score")[0] == 2
 
 
