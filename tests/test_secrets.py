@@ -422,6 +422,18 @@ def test_where_a_value_ends(text: str, shown: str) -> None:
     assert Redactor().clean(text)[0] == shown
 
 
+@pytest.mark.parametrize("escape", [r"\n", r"\t", r"\\n", "%20", "%3D", r"\u003d", r"\x1b"])
+def test_a_secret_begins_behind_an_escaped_sign(escape: str) -> None:
+    """In JSON or an address inside a text: the letters of the sign before a token are no part of its word."""
+    encode = Encoder(redactor=Redactor()).encode
+    kept = []
+    for label, make in SHAPES.items():
+        text, secret = make()
+        if secret in encode({"returns": f"first{escape}{text}"}):
+            kept.append(label)
+    assert kept == []
+
+
 def test_secrets_that_overlap_are_one() -> None:
     """A key within a password, or a literal that extends beyond it, leaves nothing of either."""
     cleaner = Redactor(secrets=["22 and more"])

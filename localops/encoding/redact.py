@@ -541,7 +541,7 @@ _k = _search(
     r"|(?<=secret.key)|(?<=signing.key))|e[yn] (?:provided ?:|[^ ]{6,512} is (?:not valid|invalid|incorrect))"
     r"|er login|ies?THEN|s[_/](?<=hooks[_/])|_(?:live_|test_|prod_"
     # Not in a word: a letter counts as one unless it belongs to an escaped sign.
-    r"|(?<=sk_)(?:(?<![a-z0-9]sk_)|(?<=\\[a-z]sk_)|(?<=\\u00..sk_)))"
+    r"|(?<=sk_)(?:(?<![a-z0-9]sk_)|(?<=\\[a-z]sk_)|(?<=\\u....sk_)|(?<=\\x..sk_)|(?<=%..sk_)))"
     r"|[0-9a-f]{32}(?<=sk.{32}))",
     *b"key ken kie hooks_ hooks/ sk_ k_live_ k_test_ k_prod_".split(),
     b"ker login",
@@ -615,7 +615,8 @@ def _continues_word(plain: bytes, at: int) -> bool:
     """Return whether a letter or digit stands before this place in a JSON text, not counting escaped signs."""
     if not plain[max(0, at - 1) : at].isalnum():
         return False
-    return plain[max(0, at - 2) : at - 1] != b"\\" and plain[max(0, at - 6) : at - 2] != b"\\u00"
+    before = plain[max(0, at - 6) : at]
+    return not (before[-2:-1] == b"\\" or before[-3:-2] == b"%" or before[-4:-2] == b"\\x" or before[-6:-4] == b"\\u")
 
 
 def _looks_secret(body: bytes) -> object:

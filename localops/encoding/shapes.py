@@ -241,7 +241,15 @@ class _Look:
         """Return the name that ends here, which may be empty."""
         before = self.text[max(0, end - 80) : end]
         backwards = _NAME_BACKWARDS.match(before[::-1])
-        return before[len(before) - backwards.end() :] if backwards is not None else ""
+        if backwards is None:
+            return ""
+        start = len(before) - backwards.end()
+        name = before[start:]
+        if before[start - 1 : start] in {"\\", "%"} and not self.names(name):
+            escape = _ESCAPE.match(before, start - 1)
+            if escape is not None and self.names(behind := before[escape.end() :]):
+                return behind
+        return name
 
     def refusal(self, end: int) -> None:
         """Check the key in an error: `Incorrect API key provided: X`, `API key X is not valid`; its name ends here."""
@@ -475,9 +483,17 @@ def _closing(text: str, start: int, quote: str) -> int:
 # Keys and tokens by their beginnings.
 
 
-def _is_word(sign: str) -> bool:
-    """Return whether the sign before a beginning is part of a word; a letter of bytes that are not text is not."""
-    return sign.isalnum() and sign.isascii()
+# The letters of an escaped sign, as in JSON or an address inside a text: what follows them begins a word.
+_ESCAPES = r"(?<=\\[nrtbfv])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2})"
+_ESCAPED = Later(rf"(?:{_ESCAPES})\Z")
+_ESCAPE = Later(r"\\(?:[nrtbfv]|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2})|%[0-9A-Fa-f]{2}")
+_START = rf"(?:(?<![A-Za-z0-9])|{_ESCAPES})"
+
+
+def _is_in_word(text: str, start: int) -> bool:
+    """Return whether a beginning is inside of a word; a letter of bytes that are not text is no part of one."""
+    before = text[max(0, start - 1) : start]
+    return before.isalnum() and before.isascii() and _ESCAPED.search(text, start, start) is None
 
 
 def _any(_text: str) -> bool:
@@ -677,7 +693,7 @@ def _prefixed(look: _Look, match: re.Match[str]) -> None:
         return
     for beginning, label, rest, test in _by_tail().get(text[end - 3 : end], ()):
         start = end - len(beginning)
-        if start < 0 or not text.startswith(beginning, start) or _is_word(text[start - 1 : start]):
+        if start < 0 or not text.startswith(beginning, start) or _is_in_word(text, start):
             continue
         secret = rest.match(text, end, end + _SHORT_LOOK)
         if secret is not None and test(secret[0]) and not (beginning == "sk-" and text.startswith(_NO_KEYS, end)):
@@ -693,18 +709,18 @@ def _dotted(look: _Look, match: re.Match[str]) -> None:
     text, end = look.text, match.end()
     rest = _DISCORD_REST.match(text, end)
     if rest is not None:
-        before = _DISCORD_START.search(text[max(0, end - 30) : end - 1])
+        before = _DISCORD_START.search(text, max(0, end - 30), end - 1)
         if before is not None:
             look.add((end - 1 - len(before[0]), rest.end()), "discord")
         return
     rest, start = _AIRTABLE_REST.match(text, end), end - 18
     if rest is None or start < 0 or _AIRTABLE_START.fullmatch(text, start, end - 1) is None:
         return
-    if not _is_word(text[max(0, start - 1) : start]):
+    if not _is_in_word(text, start):
         look.add((start, rest.end()), "airtable")
 
 
-_DISCORD_START = Later(r"(?<![\w-])[MNO][A-Za-z0-9_-]{22,27}\Z", re.ASCII)
+_DISCORD_START = Later(rf"(?:(?<![\w-])|{_ESCAPES})[MNO][A-Za-z0-9_-]{{22,27}}\Z", re.ASCII)
 _DISCORD_REST = Later(r"[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}(?![\w-])")
 _AIRTABLE_START = Later(r"pat[A-Za-z0-9]{14}")
 _AIRTABLE_REST = Later(r"[0-9a-f]{64}(?![\w-])")
@@ -712,7 +728,7 @@ _AIRTABLE_REST = Later(r"[0-9a-f]{64}(?![\w-])")
 
 def _mailchimp(look: _Look, match: re.Match[str]) -> None:
     start = match.start() - 32
-    if start >= 0 and _HEX32.fullmatch(look.text, start, match.start()) and not _is_word(look.text[start - 1 : start]):
+    if start >= 0 and _HEX32.fullmatch(look.text, start, match.start()) and not _is_in_word(look.text, start):
         look.add((start, match.end()), "mailchimp")
 
 
@@ -746,7 +762,7 @@ def _aws(look: _Look, match: re.Match[str]) -> None:
 
 
 _AWS_ID = Later(r"A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}(?![A-Za-z0-9])")
-_AWS_SECRET = Later(r"(?<![A-Za-z0-9/+=_-])[A-Za-z0-9/+]{40}(?![A-Za-z0-9/+=_-])")
+_AWS_SECRET = Later(rf"(?:(?<![A-Za-z0-9/+=_-])|{_ESCAPES})[A-Za-z0-9/+]{{40}}(?![A-Za-z0-9/+=_-])")
 
 
 def _telegram(look: _Look, match: re.Match[str]) -> None:
@@ -771,8 +787,8 @@ def _square(look: _Look, match: re.Match[str]) -> None:
         look.add(page.span(), "facebook")
 
 
-_FACEBOOK = Later(r"(?<![A-Za-z0-9])EAA[A-Z][A-Za-z0-9]{90,}+(?![A-Za-z0-9_+/=-])")
-_SQUARE = Later(r"(?<![A-Za-z0-9])EAAA[A-Za-z0-9_-]{40,60}(?![A-Za-z0-9_+/=-])")
+_FACEBOOK = Later(rf"{_START}EAA[A-Z][A-Za-z0-9]{{90,}}+(?![A-Za-z0-9_+/=-])")
+_SQUARE = Later(rf"{_START}EAAA[A-Za-z0-9_-]{{40,60}}(?![A-Za-z0-9_+/=-])")
 
 
 def _hexadecimal(look: _Look, match: re.Match[str]) -> None:
@@ -792,7 +808,7 @@ def _bare_key(look: _Look, match: re.Match[str]) -> None:
         look.add(secret.span(), "private_key")
 
 
-_HEX64 = Later(r"(?<![0-9A-Za-z])(?:0x)?[0-9a-fA-F]{64}(?![0-9A-Za-z])")
+_HEX64 = Later(rf"{_START}(?:0x)?[0-9a-fA-F]{{64}}(?![0-9A-Za-z])")
 
 
 def _tilde(look: _Look, match: re.Match[str]) -> None:
@@ -800,7 +816,7 @@ def _tilde(look: _Look, match: re.Match[str]) -> None:
     if text.startswith("Q", at - 1):
         start = at - 5
         secret = _AZURE.match(text, start) if start >= 0 else None
-        if secret is not None and not _is_word(text[start - 1 : start]):
+        if secret is not None and not _is_in_word(text, start):
             look.add(secret.span(), "azure")
     elif text.startswith("sha256", at - 6):
         secret = _OPENSHIFT.match(text, at)
@@ -963,8 +979,8 @@ def _short_option(look: _Look, match: re.Match[str]) -> None:
 
 _SHORT_VALUE = Later(r"(-[pa][ ]?)[ ]{0,7}(?P<quote>\\{0,63}[\"'])?(?!-)")
 _SHORT_COMMANDS = Later(
-    r"(?:\b(?:mysql|mysqldump|mysqladmin|mysqlimport|mariadb|mariadb-dump|7z)\b[^\n|;&]{0,160}[ ]-p"
-    r"|\bsshpass[ ]-p[ ]?|\bredis-cli\b[^\n|;&]{0,160}[ ]-a[ ]"
+    rf"(?:\b|{_ESCAPES})(?:(?:mysql|mysqldump|mysqladmin|mysqlimport|mariadb|mariadb-dump|7z)\b[^\n|;&]{{0,160}}[ ]-p"
+    r"|sshpass[ ]-p[ ]?|redis-cli\b[^\n|;&]{0,160}[ ]-a[ ]"
     r"|\b(?:(?:docker|podman|helm registry|az)[ ]login|mongo|mongosh|mongodump|mongorestore)\b"
     r"[^\n|;&]{0,160}[ ]-p[ ])\Z",
     re.ASCII,
@@ -1060,14 +1076,14 @@ def _capital_a(look: _Look, match: re.Match[str]) -> None:
 
 
 _CAPITAL_A = _shaped(
-    ("google", r"(?<![A-Za-z0-9])AIza[A-Za-z0-9_-]{30,}+"),
-    ("atlassian", r"(?<![A-Za-z0-9])AT[AC]TT3[A-Za-z0-9_=.-]{50,}+"),
-    ("bitbucket", r"(?<![A-Za-z0-9])ATBB[A-Za-z0-9_=.-]{28,}+"),
-    ("aws", r"(?<![A-Za-z0-9])ABSK[A-Za-z0-9+/]{100,}+={0,2}+"),
-    ("artifactory", r"(?<![A-Za-z0-9])AKCp[A-Za-z0-9]{60,}+"),
-    ("datastax", r"(?<![A-Za-z0-9])AstraCS:[A-Za-z0-9:]{20,}+"),
+    ("google", rf"{_START}AIza[A-Za-z0-9_-]{{30,}}+"),
+    ("atlassian", rf"{_START}AT[AC]TT3[A-Za-z0-9_=.-]{{50,}}+"),
+    ("bitbucket", rf"{_START}ATBB[A-Za-z0-9_=.-]{{28,}}+"),
+    ("aws", rf"{_START}ABSK[A-Za-z0-9+/]{{100,}}+={{0,2}}+"),
+    ("artifactory", rf"{_START}AKCp[A-Za-z0-9]{{60,}}+"),
+    ("datastax", rf"{_START}AstraCS:[A-Za-z0-9:]{{20,}}+"),
 )
-_TWILIO = _shaped(("twilio", r"(?<![A-Za-z0-9])SK[0-9a-fA-F]{32}(?![A-Za-z0-9])"))
+_TWILIO = _shaped(("twilio", rf"{_START}SK[0-9a-fA-F]{{32}}(?![A-Za-z0-9])"))
 
 
 def _capital_j(look: _Look, match: re.Match[str]) -> None:
@@ -1078,9 +1094,10 @@ def _capital_j(look: _Look, match: re.Match[str]) -> None:
             look.add(secret.span(), label)
 
 
+_JWT_START = rf"(?:(?<![A-Za-z0-9_-])|{_ESCAPES})"
 _CAPITAL_J = [
-    (2, "grafana", Later(r"ey(?<![A-Za-z0-9_-]ey)JrIjoi[A-Za-z0-9+/]{60,}+={0,2}+")),
-    (2, "jwt", Later(r"ey(?<![A-Za-z0-9_-]ey)J[A-Za-z0-9_-]{6,}+(?:\.[A-Za-z0-9_-]{6,}+){2}")),
+    (2, "grafana", Later(rf"{_JWT_START}eyJrIjoi[A-Za-z0-9+/]{{60,}}+={{0,2}}+")),
+    (2, "jwt", Later(rf"{_JWT_START}eyJ[A-Za-z0-9_-]{{6,}}+(?:\.[A-Za-z0-9_-]{{6,}}+){{2}}")),
     (
         11,
         "private_key",

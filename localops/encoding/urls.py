@@ -35,7 +35,7 @@ _SERVICES = frozenset(
     " smtps imap imaps pop3 pop3s ldap ldaps".split()
 )
 _PAGES = ("http", "ttps")  # the ends of their schemes, which most addresses have
-_SCHEME_BACKWARDS = Later(r"(?:[a-z0-9_]{1,32}\+)?([a-z0-9]{1,16})(?![a-z0-9])(\\)?")
+_SCHEME_BACKWARDS = Later(r"(?:[a-z0-9_]{1,32}\+)?([a-z0-9]{1,21})(?![a-z0-9])([\\%])?")
 _LONGEST_SCHEME = 52
 _USER = r"[^\s:/@\"'\\?#]{0,128}+:(?!\[redacted:)"
 _PASSWORD = Later(_USER + r"([^\s/\"'\\<>]{1,256})@")
@@ -69,7 +69,9 @@ def _is_of_service(before: str) -> bool:
     if scheme is None:
         return False
     name = scheme[1][::-1]
-    return name in _SERVICES or (scheme[2] is not None and name[1:] in _SERVICES)  # behind an escaped line end
+    # Behind an escaped sign: \n, \x1b, \u003d, %20.
+    escapes = {None: (), "\\": (1, 3, 5), "%": (2,)}[scheme[2]]
+    return name in _SERVICES or any(name[length:] in _SERVICES for length in escapes)
 
 
 def oracle_password(text: str, start: int) -> tuple[int, int] | None:
