@@ -7,6 +7,7 @@ import { FilterBar, ViewsMenu } from "./filters.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { address, changed, filtersOf, parsed } from "./query.js";
 import { ranking } from "./ranking.js";
+import { averagesOfScores } from "./score_averages.js";
 import { day, midnight, zone } from "./times.js";
 import { url } from "./url.js";
 
@@ -383,6 +384,7 @@ async function refresh() {
     by("agent", "Agents", "Agent"),
     by("tag", "Tags", "Tag"),
     by("user", "Users", "User"),
+    part("tables", "analytics/scores", {}, (reply) => averagesOfScores(reply, within)),
     own("tables", "metadata", async () => byMetadata(query, { signal })),
     best("cost", "Most expensive sessions", "Cost", cost, (one) => one.cost_nano || 0),
     best(

@@ -69,3 +69,26 @@ def test_the_list_names_the_judges_where_there_are_several(chromium: Browser, tm
         ):
             line = visit.page.locator("#rows tr", has_text=name)
             expect(line.locator("[data-col='score:tidy']")).to_have_text(text)
+
+
+def test_analytics_has_the_averages_of_scores(chromium: Browser, tmp_path: Path) -> None:
+    """By name and author, with their intervals; a row leads to the sessions with that score."""
+    home = tmp_path / "home"
+    localops.init(home=str(home), auto_start_session=False)
+    for value in (0.5, 0.75, 1.0):
+        begun = localops.start_session()
+        begun.score("tidy", value, by="ann")
+        begun.score("passed", value > 0.5, by="ci")
+        begun.end_session("Success")
+    with serving(home) as link, visiting(chromium, link) as visit:
+        page = visit.open("/analytics")
+        table = page.locator(".chart[data-id='Scores']")
+        for name, cells in (
+            ("tidy", ["ann", "3", "3", "0.75", "0.129 … 1.371", "Student's t"]),
+            ("passed", ["ci", "3", "3", "67 %", "21 % … 94 %", "Wilson"]),
+        ):
+            row = table.locator("tbody tr", has_text=name)
+            expect(row.locator("td")).to_have_text(["session", *cells])
+        table.locator("tbody tr", has_text="tidy").locator("a").first.click()
+        expect(page.locator("#rows tr")).to_have_count(3)
+        assert "score=tidy" in page.url
