@@ -16,6 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from localops.reading.facts import Facts
     from localops.reading.home import Home
     from localops.reading.run_gate import Measured, Verdict
 
@@ -26,7 +27,7 @@ _NOT_KNOWN = "Indeterminate: nothing says whether the run succeeded; end it with
 
 
 @click.command()
-@common.session_argument
+@click.argument("sessions", nargs=-1, metavar="[ID|last]...")
 @click.option("--baseline", metavar="FILE|ID", help="The run to compare with: a file of --save, or a session.")
 @click.option("--save", metavar="FILE", help="Write the run as a baseline, and check nothing.")
 @click.option("--max-cost", metavar="LIMIT", help="US dollars: 0.05, +0.01, +10%.")
@@ -41,7 +42,7 @@ _NOT_KNOWN = "Indeterminate: nothing says whether the run succeeded; end it with
 @common.place_options
 @common.json_option
 def check(
-    session: str,
+    sessions: tuple[str, ...],
     baseline: str | None,
     save: str | None,
     max_cost: str | None,
@@ -57,12 +58,12 @@ def check(
     project: str | None,
     as_json: bool,
 ) -> None:
-    """Check a run against limits and a baseline; the exit code is 3 if it breaks one.
+    """Check runs against limits and a baseline; the exit code is 3 if one of them breaks a rule.
 
     Limits with a + are relative to the baseline. A run that is still running, whose process died, or that lost events
     breaks a rule, and so does a cost that is only a lower bound; one that exited with an open session, such as by
     `raise SystemExit(1)`, breaks none, as whether it succeeded is not known. Ids and times that differ in each run do
-    not count as arguments.
+    not count as arguments. Of several runs each has a line, which names the rules that it breaks.
     """
     common.at_most_one(json=as_json, format=form != "text")
     limits = run_gate.limits(
@@ -72,33 +73,66 @@ def check(
         max_calls=max_calls,
         max_errors=max_errors,
     )
+    if save is not None and len(sessions) > 1:
+        raise click.UsageError("--save writes one run: give one ID")
     if save is not None:
         flags = {"same_tools": same_tools, "same_arguments": same_arguments, "allow_unpriced": allow_unpriced}
         for name, value in {"baseline": baseline, **limits, **flags, "format": form != "text"}.items():
             common.at_most_one(save=save, **{name: value})
     with common.look(home, project) as opened:
-        run = _measure(opened, session)
+        runs = [_measure(opened, session) for session in sessions or ("last",)]
         if save is not None:
-            _save(run, save, as_json=as_json)
+            _save(runs[0], save, as_json=as_json)
             return
         base = None if baseline is None else _baseline(opened, baseline)
-        verdicts = run_gate.check(
-            run,
-            base,
-            limits,
-            same_tools=same_tools,
-            same_arguments=same_arguments,
-            allow_unpriced=allow_unpriced,
-        )
+        results = [
+            (
+                run,
+                run_gate.check(
+                    run,
+                    base,
+                    limits,
+                    same_tools=same_tools,
+                    same_arguments=same_arguments,
+                    allow_unpriced=allow_unpriced,
+                ),
+            )
+            for run in runs
+        ]
     if as_json:
-        about = {"session_id": run.session_id, "name": run.name, "state": run.state}
-        common.print_json({**about, **run_gate.verdict_facts(verdicts)})
+        documents = [_document(run, verdicts) for run, verdicts in results]
+        passed = all(document["passed"] for document in documents)
+        common.print_json(documents[0] if len(documents) == 1 else {"passed": passed, "runs": documents})
     elif form == "md":
-        print(_markdown(run, verdicts))
+        print("\n\n".join(_markdown(run, verdicts) for run, verdicts in results))
+    elif len(results) == 1:
+        _print(*results[0])
     else:
-        _print(run, verdicts)
-    if not all(verdict.passed for verdict in verdicts):
+        _print_lines(results)
+    if not all(verdict.passed for _, verdicts in results for verdict in verdicts):
         click.get_current_context().exit(_BROKEN)
+
+
+def _document(run: Measured, verdicts: Sequence[Verdict]) -> Facts:
+    about = {"session_id": run.session_id, "name": run.name, "state": run.state}
+    return {**about, **run_gate.verdict_facts(verdicts)}
+
+
+def _print_lines(results: Sequence[tuple[Measured, Sequence[Verdict]]]) -> None:
+    """Print a line for each run, with the rules that it breaks."""
+    rows = [
+        (
+            "BROKEN" if broken else "kept",
+            run.session_id[:13],
+            common.title(run.name),
+            run.state,
+            "; ".join(f"{_rule(v)}: {v.reason}" for v in broken),
+        )
+        for run, broken in ((run, [v for v in verdicts if not v.passed]) for run, verdicts in results)
+    ]
+    common.print_table(rows, ("", "id", "name", "state", "broken rules"), soft=("name", "broken rules"))
+    many = sum(row[0] == "BROKEN" for row in rows)
+    print(common.styled(f"{many} of {output.counted(len(rows), 'run')} broken", "red" if many else "green"))
 
 
 def _measure(opened: Home, ident: str) -> Measured:

@@ -126,6 +126,22 @@ def test_the_same_tools_are_those_of_the_baseline(
     assert reason in rules["same_tools"]["reason"]
 
 
+def test_several_runs_have_a_line_each(journal: Journal, command: Command) -> None:
+    """One that breaks a rule is enough for the exit code, and is named with it; a baseline is of one run."""
+    good, bad = (_run(journal, *(tool("read") for _ in range(many))) for many in (1, 4))
+    code, out, _ = command("check", good, bad, "--max-calls", "2")
+    assert code == 3
+    lines = out.splitlines()
+    assert [line.split()[:2] for line in lines[2:4]] == [["kept", good[:13]], ["BROKEN", bad[:13]]]
+    assert lines[3].endswith("max-calls: 2 over the limit")
+    assert lines[-1] == "1 of 2 runs broken"
+    assert command("check", good, good, "--max-calls", "2")[0] == 0
+    document = json.loads(command("check", good, bad, "--max-calls", "2", "--json")[1])
+    assert [(one["session_id"], one["passed"]) for one in document["runs"]] == [(good, True), (bad, False)]
+    assert document["passed"] is False
+    assert command("check", good, bad, "--save", "base.json")[0] == 2
+
+
 def test_the_same_arguments_are_named_where_they_differ(journal: Journal, check: Check, baseline: str) -> None:
     """The tools are the same, but not what one of them was given."""
     _run(journal, tool("search", q=1), tool("book", n=3))
