@@ -57,6 +57,8 @@ if TYPE_CHECKING:
         tools: list[Tool]
         incomplete: str | None
         """Why the figures are not those of a whole run, if they are not."""
+        given: tuple[str, ...] = ()
+        """The beginning of the arguments of each tool call; a baseline file has none."""
 
     class Verdict(NamedTuple):
         """A rule and whether a run keeps it, with the figure, the limit and that of the baseline, as text."""
@@ -72,11 +74,13 @@ else:
     Measured = namedtuple(
         "Measured",
         "session_id name state duration_ns calls llm_calls tool_calls tokens cost_nano cost_at_least lacks_price "
-        "tokens_at_least duration_at_least errors tools incomplete",
+        "tokens_at_least duration_at_least errors tools incomplete given",
+        defaults=[()],
     )
     Verdict = namedtuple("Verdict", "rule passed value limit baseline reason")
 
 FORMAT = 1  # of a baseline file
+_LONGEST_VALUE = 60  # terminal cells of an argument that differs
 _SAVE = "write it with `localops check --save`"
 _FIGURES = ("duration_ns", "calls", "llm_calls", "tool_calls", "tokens", "cost_nano", "errors")
 _SECONDS = {"ms": Decimal("0.001"), "": Decimal(1), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
@@ -114,6 +118,7 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
         errors=totals.errors or totals.failed or int(standing.state == "Failure"),
         tools=[Tool(step.name, f"{step.given & (1 << 64) - 1:016x}") for step in steps.tools],
         incomplete=_incomplete(seen, steps, waiting),
+        given=tuple(steps.compared(step.arguments, is_argument=True) for step in steps.tools),
     )
 
 
@@ -314,7 +319,7 @@ def check(
         verdicts.append(_within(name, limit, run, baseline, at_least))
     if baseline is not None:
         rules = [False] * same_tools + [True] * same_arguments
-        verdicts += (_same(run.tools, baseline.tools, with_arguments=with_arguments) for with_arguments in rules)
+        verdicts += (_same(run, baseline, with_arguments=with_arguments) for with_arguments in rules)
     return verdicts
 
 
@@ -344,15 +349,20 @@ def _within(name: str, limit: Limit, run: Measured, baseline: Measured | None, a
     )
 
 
-def _same(run: Sequence[Tool], baseline: Sequence[Tool], *, with_arguments: bool) -> Verdict:
+def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> Verdict:
     """Return whether the same tools were called in the same order, with the same arguments or with any."""
+    run, baseline = run_of.tools, baseline_of.tools
     alignment = align(*([(tool.name, tool) for tool in tools] for tools in (baseline, run)))
     paired_a, paired_b = ({pair[side] for pair in alignment.pairs} for side in (0, 1))
     missing = [tool.name for place, tool in enumerate(baseline) if place not in paired_a]
     added = [tool.name for place, tool in enumerate(run) if place not in paired_b]
-    changed = [baseline[one].name for one, other in alignment.pairs if baseline[one] != run[other]]
-    kinds = (("missing", missing), ("added", added), ("with other arguments", changed if with_arguments else []))
+    changed = [(one, other) for one, other in alignment.pairs if baseline[one] != run[other]] if with_arguments else []
+    names_changed = [baseline[one].name for one, _ in changed]
+    kinds = (("missing", missing), ("added", added), ("with other arguments", names_changed))
     differences = [f"{_named(names)} {what}" for what, names in kinds if names]
+    if changed and baseline_of.given and run_of.given:
+        one, other = changed[0]
+        differences[-1] += _first_difference(baseline_of.given[one], run_of.given[other])
     return Verdict(
         "same_arguments" if with_arguments else "same_tools",
         not differences,
@@ -361,6 +371,21 @@ def _same(run: Sequence[Tool], baseline: Sequence[Tool], *, with_arguments: bool
         output.counted(len(baseline), "tool call"),
         "; ".join(differences) or None,
     )
+
+
+def _first_difference(before: str, now: str) -> str:
+    """Return the first argument that differs between two calls; nothing where these are too long to be read."""
+    try:
+        one, other = json.loads(before), json.loads(now)
+    except ValueError:
+        return ""
+    if not isinstance(one, dict) or not isinstance(other, dict):
+        return ""
+    name = next((name for name in {**one, **other} if one.get(name) != other.get(name)), None)
+    if name is None:
+        return ""
+    texts = [json.dumps(side[name], ensure_ascii=False) if name in side else "none" for side in (one, other)]
+    return f" ({output.cut(name, _LONGEST_VALUE)}: {' -> '.join(output.cut(text, _LONGEST_VALUE) for text in texts)})"
 
 
 def _named(names: Sequence[str]) -> str:

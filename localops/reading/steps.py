@@ -76,6 +76,7 @@ class Step:
     """One event of a run, with those that happened inside of it."""
 
     __slots__ = (
+        "arguments",
         "asked",
         "cost",
         "end_ns",
@@ -121,7 +122,7 @@ class Step:
         self.own: tuple[int, ...] = ()
         # What tells how much two are alike: the beginning of the arguments; of an LLM call the digests of its last
         # messages, and the beginning of its answer.
-        self.sample = ""
+        self.sample = self.arguments = ""
         self.messages: tuple[int, ...] = ()
         self.keys: Keys = ()
 
@@ -220,7 +221,7 @@ class Steps:
             step.asked = digest(str(given))
             step.own = tuple(own) if len(own) <= _MOST_OWN else (digest(str(own)),)
         elif params := event.get("params"):
-            step.sample = _json(params)[:_SAMPLE]
+            step.sample = step.arguments = _json(params)[:_SAMPLE]
         if result := result_text(event):
             exact.append(digest(result))
             is_long = len(result) > _LONG_RESULT

@@ -105,6 +105,12 @@ def test_a_baseline_can_be_a_session(journal: Journal, check: Check) -> None:
     _run(journal, tool("search", q=2))
     assert check("--baseline", id, "--same-arguments")[0] == 3
     assert check("--baseline", id, "--same-tools")[0] == 0
+    reason = check("--baseline", id, "--same-arguments")[1]["same_arguments"]["reason"]
+    assert reason == "search with other arguments (q: 1 -> 2)"
+    ids = ("6f1c2a34-0d1b-4c55-9a57-2f7c1e0b9d11", "b41d7f02-77aa-4e0e-8a3f-0c5d9e6f1a22")
+    before, _ = (_run(journal, tool("search", id=each, q=q)) for each, q in zip(ids, (1, 2), strict=True))
+    reason = check("--baseline", before, "--same-arguments")[1]["same_arguments"]["reason"]
+    assert reason == "search with other arguments (q: 1 -> 2)"
 
 
 @pytest.mark.parametrize(
