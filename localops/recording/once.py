@@ -236,7 +236,8 @@ def digest(recorder: Recorder, name: str, params: dict[str, Any] | None, default
     if recorder.writer.encoder.redacts({"params": packed}):
         raise StepError(
             f"{name}() did not run: its arguments hold a secret, which is not recorded, so that the call would not be "
-            "recognised. Give once=True a key=, such as key=lambda order, token: order"
+            "recognised. Give once=True a key=, such as key=lambda order, token: order, from a run's first process on: "
+            "a call that was recorded without it would run again"
         )
     return _digest(packed)
 
