@@ -131,7 +131,7 @@ def _print_lines(results: Sequence[tuple[Measured, Sequence[Verdict]]]) -> None:
         for run, broken in ((run, [v for v in verdicts if not v.passed]) for run, verdicts in results)
     ]
     common.print_table(rows, ("", "id", "name", "state", "broken rules"), soft=("name", "broken rules"))
-    many = sum(row[0] == "BROKEN" for row in rows)
+    many = sum(not all(verdict.passed for verdict in verdicts) for _, verdicts in results)
     print(common.styled(f"{many} of {output.counted(len(rows), 'run')} broken", "red" if many else "green"))
 
 
