@@ -8,6 +8,7 @@ import { curl, prose, python } from "./copies.js";
 import { took } from "./previews.js";
 import { asPrefix } from "./query.js";
 import { Handle } from "./handle.js";
+import { patch } from "./keyed.js";
 import { url } from "./url.js";
 import { clipped, conversation, json, parsed, shown, traceback } from "./values.js";
 
@@ -69,22 +70,30 @@ export class Details {
     this.box.tabIndex = -1;
     this.seq = 0;
     this.raw = false;
+    // Whether the event that is shown was going on when it was asked for.
+    this.isUnderWay = false;
+    // Section → what it shows, as text.
+    this.texts = new WeakMap();
     this.handle = new Handle(this.box);
   }
 
   async show(seq) {
     this.seq = seq;
+    this.isUnderWay = false;
     this.box.hidden = this.handle.element.hidden = !seq;
     this.box.parentElement.classList.toggle("open", Boolean(seq));
     if (!seq) return this.box.replaceChildren();
     const late = setTimeout(() => this.box.replaceChildren(this._head({ kind: "", name: "…" })), 150);
+    const isUnderWay = this._goesOn();
     try {
       const event = await ask(`sessions/${this.page.run.id}/events/${seq}`);
       if (this.seq !== seq) return undefined;
       // An event is named by its first row.
       if (event.entry && event.entry !== seq) return this.page.select(event.entry);
       this.event = event;
-      this._draw(event);
+      this._draw();
+      this.isUnderWay = isUnderWay;
+      this.renew();
     } catch (error) {
       if (this.seq === seq)
         this.box.replaceChildren(this._head({ kind: "", name: "Event" }), notice(error.message, "problem"));
@@ -94,14 +103,36 @@ export class Details {
     return undefined;
   }
 
-  _draw(event) {
-    const part = (title, content, copied) =>
-      make(
+  _goesOn() {
+    return this.page.isUnderWay(this.page.run.find(this.seq));
+  }
+
+  /** Show how the event ended, once it has, or that it never will: its run ended. */
+  async renew() {
+    if (!this.isUnderWay || this._goesOn()) return;
+    this.isUnderWay = false;
+    const { seq } = this;
+    const event = await ask(`sessions/${this.page.run.id}/events/${seq}`).catch(() => null);
+    if (this.seq !== seq) return;
+    // Without an answer, the next news is another try.
+    this.isUnderWay = !event;
+    if (!event) return;
+    this.event = event;
+    this._draw({ isRenewed: true });
+  }
+
+  _draw({ isRenewed = false } = {}) {
+    const { event } = this;
+    const part = (title, content, copied) => {
+      const section = make(
         "section",
-        {},
+        { "data-title": title },
         make("h3", {}, title, copied === undefined ? null : copyButton("Copy", plain(copied))),
         content,
       );
+      if (copied !== undefined) this.texts.set(section, plain(copied));
+      return section;
+    };
     const switch_ = make(
       "button",
       {
@@ -110,7 +141,7 @@ export class Details {
         "aria-pressed": String(this.raw),
         onclick: () => {
           this.raw = !this.raw;
-          this._draw(event);
+          this._draw();
         },
       },
       this.raw ? "Readable" : "Raw",
@@ -121,11 +152,37 @@ export class Details {
         : this._parts(event, part);
     // A page in a file leads to no other, and has no rows.
     const more = event.raw ? [this._earlier(event), copies(event), switch_] : [copies(event)];
-    this.box.replaceChildren(this._head(event, ...more), ...inside);
+    const head = this._head(event, ...more);
+    if (isRenewed) this._exchange(head, inside);
+    else this.box.replaceChildren(head, ...inside);
     if (this.page.text) reveal(this.box, asPrefix(this.page.text));
-    this.box.scrollTop = 0;
+    if (!isRenewed) this.box.scrollTop = 0;
     if (this.focus) this.box.querySelector(`[aria-label="${this.focus}"]`)?.focus();
     this.focus = "";
+  }
+
+  /** Put in what is new; a section with the same content keeps its folds, what is selected in it, and the focus. */
+  _exchange(head, sections) {
+    const [before, ...shown] = this.box.children;
+    const label = (element) => element.getAttribute("aria-label") || element.textContent;
+    const focused = before.contains(document.activeElement) ? label(document.activeElement) : null;
+    before.replaceWith(head);
+    if (focused !== null)
+      [...head.querySelectorAll("button, a, summary")].find((one) => label(one) === focused)?.focus();
+    const known = new Map(shown.map((section) => [section.dataset.title, section]));
+    let last = head;
+    for (const fresh of sections) {
+      const old = known.get(fresh.dataset.title);
+      if (old && this.texts.get(old) === this.texts.get(fresh)) {
+        known.delete(fresh.dataset.title);
+        // Facts have no text to compare.
+        last = this.texts.has(old) ? old : patch(old, fresh);
+      } else {
+        last.after(fresh);
+        last = fresh;
+      }
+    }
+    for (const section of known.values()) section.remove();
   }
 
   /** Return a link to a comparison with the call of the same model or tool before this one. */

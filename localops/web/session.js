@@ -510,6 +510,7 @@ async function news() {
   head.draw();
   if (turned) head.drawPanel();
   if (!page.running) over();
+  page.details.renew();
   if (turned || page.run.seen !== before) {
     drawKinds();
     page.changed();

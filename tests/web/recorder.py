@@ -297,11 +297,12 @@ def stuck() -> None:
     session = begin("deploy", ["stuck"])
 
     @tool(name="rollout status")
-    def wait() -> None:
+    def wait(options: dict[str, object]) -> str:
         print("ready", flush=True)
         sys.stdin.read()
+        return "rolled out"
 
-    wait()
+    wait({"hosts": {f"host-{number}": {"zone": ["north", "south"]} for number in range(20)}})
     session.end_session("Success")
 
 

@@ -189,9 +189,19 @@ def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> N
         page.get_by_role("tab", name="Chat").click()
         head = page.locator(".turn > header")
         expect(head).to_contain_text("running for")
+        page.get_by_role("button", name="Details").click()
+        details = page.locator("#details")
+        expect(details).to_contain_text("running for")
+        fold = details.locator("summary", has_text="host-7")
+        fold.click()
+        page.evaluate("getSelection().selectAllChildren(document.querySelector('#details .key'))")
         program.communicate(timeout=20)
         expect(page.locator("#state")).to_have_text("Success")
         expect(head).not_to_contain_text("running for")
+        expect(details.locator("section", has_text="Result")).to_contain_text("rolled out")
+        expect(details).not_to_contain_text("running for")
+        assert fold.evaluate("fold => fold.parentElement.open")
+        assert page.evaluate("getSelection().toString()") == '"options":'
 
 
 def test_a_view_follows_a_run(chromium: Browser, tmp_path: Path) -> None:
