@@ -204,6 +204,27 @@ def test_short_columns_keep_their_words(values: Visit) -> None:
     assert lines[1][2] > 2
 
 
+def test_a_wide_table_scrolls_in_its_box(values: Visit) -> None:
+    """A last column of sentences beside many others keeps whole words, however narrow the window."""
+    names = ["item", "in stock", "reserved", "warehouse", "last counted", "supplier", "comment"]
+    cells = ["bolt M61", "61", "3", "Lyon", "2026-11-30", "Rossi & figli", "a comment that is rather long for a cell"]
+    text = "\n".join(f"| {' | '.join(row)} |" for row in (names, ["---"] * 7, cells))
+    script = """async (text) => {
+        const { shown } = await import("/web/values.js");
+        const box = document.createElement("div");
+        box.style.width = "20rem";
+        box.append(shown(text));
+        document.body.append(box);
+        const wrap = box.querySelector(".table-wrap");
+        const heights = [...wrap.querySelectorAll("tr")].map((row) => row.clientHeight / 14);
+        return [wrap.scrollWidth > wrap.clientWidth, wrap.clientWidth <= box.clientWidth, heights];
+    }"""
+    scrolls, fits, (head, row) = values.open("/login").evaluate(script, text)
+    assert (scrolls, fits) == (True, True)
+    assert head < 3
+    assert row < 9
+
+
 def test_only_what_is_much_too_long_is_folded(values: Visit) -> None:
     """A click on "Show all" shows more than a line."""
     script = """async (heights) => {
