@@ -53,7 +53,7 @@ function draw(one) {
 const words = (value) => (typeof value === "string" ? value : JSON.stringify(value));
 
 function form(id) {
-  const field = (name, label, more = {}) => make("input", { name, "aria-label": label, placeholder: label, ...more });
+  const field = (name, label, placeholder) => make("label", {}, label, make("input", { name, placeholder }));
   const problem = make("p", { role: "alert", class: "faint" });
   const send = async (body) => {
     problem.textContent = "";
@@ -81,9 +81,9 @@ function form(id) {
         if (await send(body)) made.reset();
       },
     },
-    field("name", "Score, such as correct"),
-    field("value", "Value, such as true, 0.8, good"),
-    field("comment", "Comment (without a score: a note)"),
+    field("name", "Score", "such as correct"),
+    field("value", "Value", "true, 0.8, good"),
+    field("comment", "Comment (without a score: a note)", ""),
     make("button", {}, "Add"),
     make("button", { type: "button", onclick: () => send({ name: "star", value: !isStarred() }) }, "Star"),
   );

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from pathlib import Path
 
 from playwright.sync_api import Browser, expect
@@ -20,6 +21,16 @@ def test_a_session_is_judged_on_its_page(chromium: Browser, tmp_path: Path) -> N
         fold = visit.page.locator("#scores")
         fold.locator("summary").click()
         fields = {name: fold.locator(f"input[name={name}]") for name in ("name", "value", "comment")}
+        edges = [
+            one.evaluate("each => [each.getBoundingClientRect().left, each.offsetWidth]") for one in fields.values()
+        ]
+        assert [round(after[0] - left - width) for (left, width), after in pairwise(edges)] == [8, 8]
+        wide = "each => [each.offsetWidth, each.closest('.inside').clientWidth]"
+        visit.looks(390)
+        for one in fields.values():
+            own, around = one.evaluate(wide)
+            assert own > around * 0.9
+        visit.looks()
         give, star = fold.get_by_role("button", name="Add"), fold.get_by_role("button", name="Star")
 
         def judge(**words: str) -> None:
