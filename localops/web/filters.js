@@ -56,7 +56,9 @@ export function menu(label, kind = "menu") {
   element.addEventListener("toggle", () => {
     if (!element.open) return;
     element.classList.remove("right");
-    element.classList.toggle("right", box.getBoundingClientRect().right > document.documentElement.clientWidth - 4);
+    const { top, right } = box.getBoundingClientRect();
+    element.classList.toggle("right", right > document.documentElement.clientWidth - 4);
+    box.style.setProperty("--below", `${innerHeight - top - 8}px`);
     for (const other of document.querySelectorAll(`.${kind}[open]`)) if (other !== element) other.open = false;
     cut();
   });

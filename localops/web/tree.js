@@ -147,7 +147,7 @@ export class Tree {
           ? make("span", { class: "failed" }, ` ${count(tree.failures[at])} failed inside`)
           : null,
         died
-          ? make("span", { class: "pending" }, this._deepest(at) ? " ended here" : " did not finish")
+          ? make("span", { class: "pending wide" }, this._deepest(at) ? " ended here" : " did not finish")
           : stopped
             ? make("span", { class: "pending" }, " running")
             : null,
@@ -174,10 +174,16 @@ export class Tree {
     row.append(
       branch,
       make("span", { class: "lane wide", role: "presentation" }, lane),
-      make("span", { class: "num", role: "gridcell" }, took(this.page, at)),
+      make("span", { class: "num", role: "gridcell" }, died ? this._died(at) : took(this.page, at)),
       make("span", { class: "num wide", role: "gridcell" }, tree.tokens[at] ? count(tree.tokens[at]) : ""),
       make("span", { class: "num", role: "gridcell" }, run.branchCost(at)),
     );
+  }
+
+  /** Return the duration of what did not finish, with words on a narrow screen: its name has no room for them. */
+  _died(at) {
+    const words = this._deepest(at) ? "ended here" : "unfinished";
+    return [make("span", { class: "wide" }, "–"), make("span", { class: "pending slim" }, words)];
   }
 
   /** Return whether an unfinished operation contains no other unfinished one: the session stopped in it. */

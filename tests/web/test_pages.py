@@ -564,6 +564,27 @@ def test_the_place_where_a_process_died_is_shown(visit: Visit) -> None:
     expect(page.locator("aside")).to_contain_text("did not finish")
 
 
+@pytest.mark.parametrize(("view", "words"), [("events", "unfinished"), ("tree", "ended here")])
+def test_what_did_not_finish_is_read_on_a_phone(visit: Visit, view: str, words: str) -> None:
+    """The words that take the place of a duration are not cut."""
+    visit.looks(390)
+    cell = visit.session("dead", view).locator(".row .num", has_text=words)
+    assert cell.evaluate("each => [each.scrollWidth - each.clientWidth, each.innerText]") == [0, words]
+
+
+def test_the_notices_of_a_session_are_in_one_line(visit: Visit) -> None:
+    """The reason and the warning beside it have their words at the same height."""
+    page = visit.session("dead")
+    lines = """(all) => all.map((each) => {
+        const range = document.createRange();
+        range.selectNodeContents(each.querySelector("button") ?? each);
+        return range.getClientRects()[0].bottom;
+    })"""
+    page.locator("#notices .link").wait_for()
+    reason, warning = page.locator("#notices > *").evaluate_all(lines)
+    assert abs(reason - warning) < 1
+
+
 def test_a_tool_call_that_never_ended_is_in_no_figure(visit: Visit) -> None:
     """It is not counted among the calls, and has no duration that it could be ranked by."""
     page = visit.session("dead", "figures")
