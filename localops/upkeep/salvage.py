@@ -19,6 +19,7 @@ from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.journal.journal_file import INSERT, own_row
 from localops.journal.stored import Stored
+from localops.reading import session_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -252,8 +253,8 @@ def save(path: str, folder: str) -> Saved:
 
     What remotes have is not copied, nor what arrived from which journal: rows get new seqs, and some between them may
     be lost, so the new journal is sent everything again.  Rows that a prune of this very journal had deleted are not
-    copied either, and do not come back when they are sent again.  Sessions that lost rows may be of get a row that says
-    so.  Raise NotFound for a file without a row.
+    copied either, and do not come back when they are sent again.  On a machine, sessions that lost rows may be
+    of get a row that says so.  Raise NotFound for a file without a row.
     """
     if os.path.exists(os.path.join(folder, JOURNAL)):
         raise ConfigError(f"{folder} already holds a journal: choose another folder")
@@ -274,7 +275,9 @@ def save(path: str, folder: str) -> Saved:
     journal = Journal(folder, gather=True)
     try:
         journal.add(row.bare for row in kept)
-        journal.add(_losses(kept, known, may_lack_last=_pages_missing(path) > 0))
+        # Not on a hub: machines see by the number of its rows what it has lost, and some of them send that again.
+        if not session_state.is_of_hub(os.path.dirname(os.path.abspath(path))):
+            journal.add(_losses(kept, known, may_lack_last=_pages_missing(path) > 0))
         journal.transact(lambda execute: _finish(execute, here), full=True)
         journal.fold()
     finally:
