@@ -55,7 +55,7 @@ LAYERS = """
     lower_bounds score_functions
     exposition facts prune remotes repricing imported_prices timeline
     page_html session_details web_bundle
-    event_lines
+    event_lines matching_events
     erasing file_search temporary_homes slow_patterns
     loops call_query
     call_facts call_speeds group_diff

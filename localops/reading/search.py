@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 _BATCH = 2_000
 # Rows in a passage at most, as they are read again for a match.
 _PASSAGE = 64
+# Bytes of the rows that are read at a time; the last one may exceed it.
+_BYTES = 1 << 20
 # A session's passages are numbered within 2^24.
 _SHIFT = 24
 # A page of sessions that has more than so many others between its own is not looked at together.
@@ -188,6 +190,31 @@ class Index(RowIndex):
                 yield from self._hits(query, first_seq, last_seq, of)
                 before = passage
 
+    def rows_of(
+        self, text: str, session: bytes, *, after: int = 0, before: int = NEWEST
+    ) -> Iterator[tuple[Searched, bool]]:
+        """Yield the rows of a session between two seqs that may have every term, the newest first; and if they do.
+
+        Large rows are read one by one, so that a caller that stops early has not read them all.
+        """
+        query = Query(text)
+        first, end = self._range_of(session)
+        while passages := self._file.ask(self._sql["passages"], {"match": query.match, "first": first, "before": end}):
+            for passage, first_seq, last_seq, of in passages:
+                end = passage
+                for row in self._one_by_one(max(first_seq, after + 1), min(last_seq, before - 1), of):
+                    yield row, query.is_in(row.text)
+
+    def _one_by_one(self, first: int, last: int, session: bytes) -> Iterator[Searched]:
+        """Yield the rows between two seqs, the newest first."""
+        is_whole = last < first
+        while not is_whole:
+            values = {"first": first, "last": last, "session": session}
+            page, is_whole = self._reader.some(self._sql["rows_between"], values, _BYTES)
+            for row in map(Searched._make, page):
+                last = row.seq - 1
+                yield row
+
     def occurrences(self, text: str, session: bytes | None = None) -> Iterator[Hit]:
         """Yield the rows with every term: those of the newest session first, and its first row first.
 
@@ -330,9 +357,9 @@ class Searched(NamedTuple):
     at_ns: int
     model: str | None
     tags: str | None
-    body: str | None
     id: bytes
     parent: bytes | None
+    body: str | None
 
     def hit(self, snippet: str) -> Hit:
         """Return it as a row with every term."""

@@ -52,7 +52,7 @@ _AUDITED = {
     "download": "session.export",
     "download_all": "session.export",
     **dict.fromkeys(("session", "events", "event", "previews", "timeline", "stats", "compare"), "session.read"),
-    **dict.fromkeys(("loops", "why", "steps", "snippets", "trace", "trace_metrics"), "session.read"),
+    **dict.fromkeys(("loops", "matches", "why", "steps", "snippets", "trace", "trace_metrics"), "session.read"),
     "calls": "call.read",
     "attachment": "file.read",
     "judge": "session.score",

@@ -26,6 +26,7 @@ from localops.reading import (
     event_lines,
     export,
     facts,
+    matching_events,
     post_mortem,
     post_mortem_page,
     recorded_steps,
@@ -436,6 +437,16 @@ class HomeReader(Reports):
             more = len(page) == limit or not whole
             result: Facts = {"events": shown, "next_after": page[-1].seq if more else None}
             return result if complete else {**result, "exact": False}
+
+    def matches(
+        self, project: str | None, session: bytes, *, text: str, after: int, before: int, limit: int
+    ) -> Facts | None:
+        """Return which events of a session have the words of a text, from the newest on."""
+        with self._project_and_snapshot(project, session) as holder:
+            if holder is None:
+                return None
+            where, _ = holder
+            return matching_events.matching(where, session, text, after=after, before=before, limit=limit)
 
     def event(self, project: str | None, session: bytes, seq: int) -> Facts | None:
         """Return one event in full."""

@@ -195,6 +195,18 @@ class ReadApi:
         page |= {"kind": call.param("kind"), "text": call.param("text")}
         return self._answer(await self._one(self._store.events, call, **page))
 
+    async def matches(self, call: Call) -> Response:
+        """Return which events of a session have the words of a text."""
+        text = call.param("text")
+        if text is None:
+            raise HttpError(400, "missing parameters: a text, as in ?text=refund")
+        page: dict[str, Any] = {
+            "after": call.number("after", 0, most=1 << 62),
+            "before": call.number("before", 1 << 62, most=1 << 62),
+        }
+        page["limit"] = call.limit(1_000, most=1_000)
+        return self._answer(await self._one(self._store.matches, call, text=text, **page))
+
     async def event(self, call: Call) -> Response:
         """Return one event."""
         seq = _seq(str(call.request.path_params["seq"]))

@@ -66,6 +66,12 @@ _PAGE = {
     "kind": "only events of this kind",
     "text": "only events with these words",
 }
+_MATCHES = {
+    "text": "words, as in a search",
+    "after": "seq: only rows after it",
+    "before": "seq: return the next part, rows before it, as `next_before` of the one before",
+    "limit": "rows that match; 1000 by default and at most",
+}
 # Filters that are those of a call here, and of its session elsewhere.
 _OF_ONE_CALL = {"model": "of this model", "tool": "of this tool", "error": "that failed with an error of this class"}
 _OF_CALLS = {
@@ -293,6 +299,13 @@ ENDPOINTS = (
     Endpoint("GET", "/api/1/summary", "summary", "The figures of sessions, and of the period before.", query=_CHOSEN),
     Endpoint("GET", "/api/1/sessions/{session}", "session", "A session and its figures."),
     Endpoint("GET", "/api/1/sessions/{session}/events", "events", "Events, in the order they arrived.", query=_PAGE),
+    Endpoint(
+        "GET",
+        "/api/1/sessions/{session}/matches",
+        "matches",
+        "Which events have the words of a text, by the seq of their first row.",
+        query=_MATCHES,
+    ),
     Endpoint("GET", "/api/1/sessions/{session}/events/{seq}", "event", "One event in full."),
     Endpoint(
         "GET",

@@ -101,6 +101,11 @@ if TYPE_CHECKING:
         ) -> Facts | None:
             """Return a page of a session's events, in the order in which they arrived."""
 
+        def matches(
+            self, project: str | None, session: bytes, *, text: str, after: int, before: int, limit: int
+        ) -> Facts | None:
+            """Return which events of a session have the words of a text, from the newest on, and where to go on."""
+
         def event(self, project: str | None, session: bytes, seq: int) -> Facts | None:
             """Return one event in full."""
 

@@ -50,7 +50,9 @@ export class Chat {
     );
     this.choice.replaceChildren(make("option", { value: "" }, "all agents"), ...agents);
     this.choice.hidden = run.agents.length < 2;
-    const key = [this.agent, [...this.page.kinds], this.page.text, this.page.hits?.size, this.page.exempt].join();
+    const { kinds, text, hits, isSearched, exempt } = this.page;
+    // What a search of new events finds is added to what is read.
+    const key = [this.agent, [...kinds], text, isSearched || hits?.size, exempt].join();
     const spoken = [...run.order].filter((at) => SPOKEN.includes(run.kindOf(at)));
     // A turn keeps its number, whatever the filter hides.
     this.numbers = new Map(spoken.map((at, index) => [at, index + 1]));
@@ -67,7 +69,11 @@ export class Chat {
 
   _empty() {
     if (this.page.complete) this.turns.box.classList.remove("coming");
-    const text = this.page.filtered ? "No call matches the filter" : "No LLM calls, tool calls or actions";
+    const text = !this.page.isSearched
+      ? "Searching the content …"
+      : this.page.filtered
+        ? "No call matches the filter"
+        : "No LLM calls, tool calls or actions";
     this.turns.box.replaceChildren(make("p", { class: "empty" }, text));
   }
 
@@ -93,7 +99,9 @@ export class Chat {
       selected = this.page.run.find(this.page.selected);
     for (const [at, turn] of elements) turn.classList.toggle("current", at === selected);
     const part = end - first < all.length ? [all[first], all[end - 1]].map((at) => count(this.numbers.get(at))) : null;
-    this.note.textContent = `${many(all.length, "turn")}${part ? `, ${part.join(" to ")} loaded` : ""}`;
+    const searching = this.page.isSearched ? "" : " so far, searching …",
+      loaded = part ? `, ${part.join(" to ")} loaded` : "";
+    this.note.textContent = `${many(all.length, "turn")}${searching}${loaded}`;
     this.note.title = part ? "Find in page looks at the loaded turns, the filter ( / ) at all of them" : "";
   }
 

@@ -62,7 +62,9 @@ export async function answer(path, query) {
     case "loops":
       return answers[what];
     case "events":
-      return seq ? event(Number(seq)) : search(query.text);
+      return event(Number(seq));
+    case "matches":
+      return search(query.text);
     case "previews":
       return previews(query.seqs.split(",").map(Number));
     default:
@@ -120,7 +122,7 @@ function previews(seqs) {
 async function search(text) {
   const wanted = terms(text),
     words = wanted.flatMap((term) => term.words);
-  const events = [];
+  const entries = [];
   for (let number = 0; number < lines.length; number += 1) {
     // The page goes on while a long session is searched.
     // oxlint-disable-next-line no-await-in-loop
@@ -129,9 +131,9 @@ async function search(text) {
     if (!words.every((word) => line.includes(word))) continue;
     const texts = textsOf(JSON.parse(lines[number]));
     if (wanted.every((term) => texts.some((each) => places(each, [term]).length)))
-      events.push({ entry: answers.entries[number] });
+      entries.push(answers.entries[number]);
   }
-  return { events, next_after: null };
+  return { entries, next_before: null, upto: Infinity, unread: 0 };
 }
 
 /** Return all texts in a value, and the numbers as texts. */

@@ -33,6 +33,9 @@ class Page {
     // Seqs of events whose content contains the text, and whether all of them are known.
     this.hits = null;
     this.isSearched = !this.text;
+    // The seq up to which rows have been searched, and whether those after it are being searched.
+    this.searchedTo = 0;
+    this.isSearchingNew = false;
     // Whether the text came with the address, as from a search in the list.
     this.isCarried = Boolean(this.text);
     // The event that a link led to although the filter would hide it; 0 for none.
@@ -159,23 +162,48 @@ class Page {
     this.changed();
   }
 
-  /** Search the content of events on the server, page by page; names are searched here. */
+  /** Search the content of events on the server, the newest first and part by part; names are searched here. */
   async search(text) {
     mark(byId("session"), asPrefix(text));
     if (!text) return;
     const hits = new Set();
+    await this._search(hits, (isWhole, isExact) => {
+      this.hits = hits;
+      this.isSearched = isWhole;
+      this.changed();
+      if (isWhole) this._showAllWithoutMatch();
+      if (isWhole && !isExact) say(`${many(hits.size, "event")} found; not all are searched yet`);
+    });
+  }
+
+  /** Search what came after the search. */
+  async searchNew() {
+    if (!this.text || !this.isSearched || !this.hits || this.isSearchingNew) return;
+    this.isSearchingNew = true;
+    const before = this.hits.size;
+    await this._search(this.hits, () => this.hits?.size !== before && this.changed(), this.searchedTo);
+    this.isSearchingNew = false;
+  }
+
+  /** Add to the hits the events with rows after a seq that have the text; call `came` after each part. */
+  async _search(hits, came, after = 0) {
+    const { text } = this,
+      { seen } = this.run,
+      search = (this.current = {});
+    let before = null,
+      upto = null;
     try {
-      for (let after = 0; after !== null;) {
-        const reply = await ask(`sessions/${this.run.id}/events`, { text: asPrefix(text), after, limit: 1_000 });
-        if (text !== this.text) return;
-        reply.events.forEach((event) => hits.add(event.entry));
-        after = reply.next_after;
-        this.hits = hits;
-        this.isSearched = after === null;
-        this.changed();
-        if (after === null) this._showAllWithoutMatch();
-        if (after === null && reply.exact === false) say(`${count(hits.size)} events match; there may be more`);
-      }
+      do {
+        // Each part goes on where the one before stopped.
+        // oxlint-disable-next-line no-await-in-loop
+        const reply = await ask(`sessions/${this.run.id}/matches`, { text: asPrefix(text), after, before });
+        if (search !== this.current || text !== this.text) return;
+        reply.entries.forEach((seq) => hits.add(seq));
+        upto ??= Math.min(seen, reply.upto);
+        before = reply.next_before;
+        if (before === null) this.searchedTo = upto;
+        came(before === null, !reply.unread);
+      } while (before !== null);
     } catch (error) {
       say(error.message);
     }
@@ -377,7 +405,7 @@ function drawHidden() {
   const text = !hides
     ? ""
     : !page.isSearched
-      ? "Searching the content …"
+      ? `Searching the content: ${many(run.n - hides, "event")} so far …`
       : `The filter hides ${hides === run.n ? "all" : `${count(hides)} of`} ${many(run.n, "event")}.`;
   hidden.hidden = !text;
   if (hidden.firstChild?.textContent === text) return;
@@ -514,6 +542,7 @@ async function news() {
   if (turned || page.run.seen !== before) {
     drawKinds();
     page.changed();
+    page.searchNew();
   }
 }
 

@@ -82,7 +82,7 @@ def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
         "format": "json",
         "seqs": "3,4,5",
         "sessions": _SESSION.hex(),
-        **({"text": _WORD} if endpoint.handler == "snippets" else {}),
+        **({"text": _WORD} if endpoint.handler in ("matches", "snippets") else {}),
     }
     query = "&".join(f"{name}={asked[name]}" for name in endpoint.query if name in asked)
     request = {"sessions": [_SESSION.hex()], "rows": [[_CALL.hex(), 0, 5]], "blobs": [_DIGEST], "journals": ["a" * 32]}
@@ -103,6 +103,7 @@ _TRACES = {
     "stats": '"end_state":"Failure"',
     "loop_marks": '"loops":1',
     "timeline": _WORD,
+    "matches": '"entries":[3',
     "daily": '"sessions":1',
     "summary": '"sessions":1',
     "distributions": '"sessions":1',

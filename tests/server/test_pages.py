@@ -203,6 +203,23 @@ def test_events_are_chosen_by_kind_and_words(run: tuple[RealPages, str]) -> None
     assert [one["kind"] for one in by_text] == ["llm"]
 
 
+def test_a_search_of_a_session_goes_on_where_it_stopped(run: tuple[RealPages, str]) -> None:
+    """Part by part from the newest row, each event by its first row; after a seq, only what came later."""
+    pages, id = run
+    path = f"/api/1/sessions/{id}/matches?limit=1"
+    entries, before = [], ""
+    while before is not None:
+        part = pages.get(f"{path}&text=north*{before and f'&before={before}'}").json
+        entries += part["entries"]
+        before = part["next_before"]
+    events = pages.get(f"/api/1/sessions/{id}/events?text=north*").json["events"]
+    assert sorted(entries) == [one["entry"] for one in events]
+    assert entries
+    later = f"{path}&text=north&after={part['upto']}"
+    assert pages.get(later).json["entries"] == []
+    assert pages.get(path).status == 400
+
+
 def test_a_picture_is_never_a_page(run: tuple[RealPages, str]) -> None:
     """A picture is served under its digest, as the type of its bytes, in a sandbox; other files are not served."""
     pages, id = run

@@ -6,9 +6,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
 
 import pytest
-from playwright.sync_api import Browser, Page
+from playwright.sync_api import Browser, Page, expect
 
 from tests import warm
 from tests.web.conftest import RECORDER, Visit, environment, serving, visiting
@@ -104,6 +105,21 @@ def test_a_running_session_updates_by_itself(program: Program, visit: Visit) -> 
     visit.until("document.getElementById('state').textContent === 'Success'")
     assert page.locator("#reason").inner_text() == "End reason: enough owls"
     listed.locator(".state.Success").wait_for()
+
+
+def test_a_filter_finds_what_comes(program: Program, visit: Visit) -> None:
+    """New events whose content matches are shown, without a search from the beginning."""
+    program.step()
+    page = visit.session("still going", "chat")
+    page.locator(".turn").first.wait_for()
+    note = page.locator(".pane > .bar .faint")
+    for word, turns in (("no such word", "0 turns"), ("OWL", "1 turn")):
+        page.get_by_label("Filter events").fill(word)
+        expect(note).to_have_text(turns)
+    program.step()
+    expect(note).to_have_text("2 turns")
+    afters = [parse_qs(urlsplit(url).query)["after"] for url in visit.asked if "/matches?" in url and "OWL" in url]
+    assert [after == ["0"] for after in afters] == [True, *[False] * (len(afters) - 1)]
 
 
 def test_a_session_that_died_is_noticed(program: Program, visit: Visit) -> None:

@@ -180,6 +180,22 @@ def test_a_view_says_that_the_filter_hides_events(visit: Visit) -> None:
         assert "text=" not in page.url
 
 
+def test_a_search_that_goes_on_says_so(visit: Visit) -> None:
+    """Until all is searched, no view says that nothing matches."""
+    page = visit.session("night", "chat")
+    page.locator(".turn").first.wait_for()
+    held: list[Route] = []
+    page.route("**/matches?*", lambda route: held.append(route))
+    page.get_by_label("Filter events").fill("no such word")
+    expect(page.locator(".pane > .bar .faint")).to_have_text("0 turns so far, searching …")
+    expect(page.locator("#hidden-events span")).to_have_text("Searching the content: 0 events so far …")
+    expect(page.locator(".talk .empty")).to_have_text("Searching the content …")
+    held[0].continue_()
+    page.unroute("**/matches?*")
+    expect(page.locator(".talk .empty")).to_have_text("No call matches the filter")
+    expect(page.locator(".pane > .bar .faint")).to_have_text("0 turns")
+
+
 def test_a_turn_keeps_its_number(visit: Visit) -> None:
     """A filter does not change it."""
     page = visit.session("night", "chat")

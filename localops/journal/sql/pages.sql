@@ -76,6 +76,15 @@ where r.session = :session
 order by e.seq
 limit :many;
 
+-- first_rows --
+-- The first rows of the events that rows of a session are of; of these a JSON array of seqs.
+select min(e.seq)
+from json_each(:seqs) j
+cross join event r on r.seq = j.value
+cross join event e on e.id = r.id
+where r.session = :session
+group by r.id;
+
 -- catalogue --
 -- Every folded session, as a line of the list.
 select {listed}

@@ -20,14 +20,14 @@ create virtual table fts using fts5(words, content = '', detail = none, columnsi
 
 -- rows --
 -- The searched columns of rows; this and rows_between run on the journal, the other statements on search.db.
-select seq, session, kind, name, at_ns, model, tags, body, id, parent
+select seq, session, kind, name, at_ns, model, tags, id, parent, body
 from event
 where seq > :after
 order by seq
 limit :many;
 
 -- rows_between --
-select seq, session, kind, name, at_ns, model, tags, body, id, parent
+select seq, session, kind, name, at_ns, model, tags, id, parent, body
 from event
 where seq between :first and :last
   and session = :session

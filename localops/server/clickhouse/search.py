@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-_COLUMNS = "seq, session, kind, name, at_ns, model, tags, body, id, parent"
+_COLUMNS = "seq, session, kind, name, at_ns, model, tags, id, parent, body"
 # Rows without their older versions, the newest row first.
 _ROWS = (
     f"select {_COLUMNS} from (select {_COLUMNS} from lo_event where project = {{project}} and WHERE "  # noqa: S608
@@ -115,6 +115,16 @@ class ClickHouseIndex:
             row = _searched(line)
             if query.is_in(row.text):
                 yield row.hit(query.snippet(row.text))
+
+    def rows_of(
+        self, text: str, session: bytes, *, after: int = 0, before: int = NEWEST
+    ) -> Iterator[tuple[Searched, bool]]:
+        """Yield the rows of a session between two seqs that may have every term, the newest first; and if they do."""
+        query = Query(text)
+        statement = _filled(_ROWS, query, " and session = {session} and seq > {after} and seq < {before}")
+        for line in self._engine.rows(statement, project=self._project, session=session, after=after, before=before):
+            row = _searched(line)
+            yield row, query.is_in(row.text)
 
     def between(self, text: str, after: int, upto: int, before: int = NEWEST) -> Iterator[tuple[list[Searched], int]]:
         """Yield the rows with every term after a seq, up to another, and from where to go on: as `before`."""
