@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from localops import output
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
@@ -38,6 +40,21 @@ def in_words(reason: str) -> str:
     if word in _LENGTH:
         return "it stopped at its length limit"
     return "a filter or a refusal stopped it" if word in _FILTER else ""
+
+
+def of_empty(event: dict[str, Any]) -> str:
+    """Return why the empty answer of an LLM call is empty, as far as that is recorded.
+
+    >>> of_empty({"finish_reason": "length", "tokens_out": 9, "tokens_reasoning": 9})
+    'stopped at its length limit (length); 9 of 9 tokens were reasoning'
+    """
+    reason = unusual(event)
+    known = in_words(reason).removeprefix("it ") if reason else ""
+    words = [f"{known} ({reason})" if known else f"stopped for {reason}"] if reason else []
+    out, reasoning = event.get("tokens_out"), event.get("tokens_reasoning")
+    if out and reasoning:
+        words.append(f"{output.count(reasoning)} of {output.counted(out, 'token')} were reasoning")
+    return "; ".join(words)
 
 
 def _word(reason: str) -> str:

@@ -263,6 +263,7 @@ def _events(run: Run, where: _Where) -> Iterator[dict[str, Any]]:
             "entry": begun.seq,
             "agent_name": agents[last.agent] if last.agent else None,
             "trigger_entry": session_details.entry_of(run.reader, session_details.trigger_of(event)),
+            "empty": session_details.why_empty(event),
             "attachments": [{**session_details.attachment(where, digest), "url": None} for digest in digests],
         }
         # Most events lack most of these.

@@ -10,7 +10,7 @@ from localops import config
 from localops.encoding import encode, pricing
 from localops.errors import ConfigError
 from localops.journal import blobs, participants, rows, stored, wire
-from localops.reading import analytics, facts, session_state
+from localops.reading import analytics, facts, finish_reasons, previews, session_state
 from localops.reading.story import Milestone, Story, unpacked
 from localops.reading.timeline import ask, row_at
 from localops.recording.events import iso
@@ -250,9 +250,19 @@ def event(project: Where, session: bytes, seq: int) -> Facts | None:
         "agent_name": analytics.agent_name(project.reader, done.agent.hex()) if done.agent else None,
         "parent_entry": entry_of(project.reader, event_facts["parent"]),
         "trigger_entry": entry_of(project.reader, trigger_of(event_facts)),
+        "empty": why_empty(event_facts),
         "raw": [encode.loads(wire.from_row(each.bare)) for each in both],
         "attachments": [attachment(project, digest) for digest in blobs.named([each.body for each in both])],
     }
+
+
+def why_empty(event_facts: Facts) -> str | None:
+    """Return why the answer of an LLM call is empty, itself empty if that is unknown; None if there is an answer."""
+    if event_facts["kind"] != "llm" or not event_facts["finished"] or event_facts["failed"]:
+        return None
+    if not previews.is_empty_result("llm", event_facts):
+        return None
+    return finish_reasons.of_empty(event_facts)
 
 
 def trigger_of(event_facts: Facts) -> object:

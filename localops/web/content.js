@@ -18,6 +18,7 @@ export function content(event) {
   if (event.kind === "llm") {
     add(0, "user", event.prompt);
     add(1, "assistant", event.completion);
+    if (typeof event.empty === "string") sides[1] = [empty(event.empty, sides[1][0])];
     add(1, "error", event.error || event.message);
   } else
     for (const [side, key, label] of [
@@ -36,4 +37,12 @@ export function content(event) {
       sides[1].push(make("img", { class: "shown", src: file.url, alt: "Screenshot", loading: "lazy" }));
   const parts = sides.filter((side) => side.length).map((side) => make("div", { class: "side" }, side));
   return parts.length ? [make("div", { class: "beside" }, parts)] : [make("span", { class: "faint" }, "no content")];
+}
+
+/** Return the message of an empty answer, which may hold what a model thought, and say that it is empty, and why. */
+function empty(why, given) {
+  const box = given ?? make("div", { class: "message assistant" }, make("div", { class: "role" }, "assistant"));
+  const message = [...box.querySelectorAll(".message")].at(-1) ?? box;
+  message.append(make("p", { class: "faint" }, why ? `empty: ${why}` : "empty"));
+  return box;
 }

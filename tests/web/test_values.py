@@ -9,11 +9,13 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page
 
+import localops
 from tests import warm
 from tests.web.conftest import Visit, environment, serving, visiting
 
@@ -223,6 +225,31 @@ def test_a_wide_table_scrolls_in_its_box(values: Visit) -> None:
     assert (scrolls, fits) == (True, True)
     assert head < 3
     assert row < 9
+
+
+def test_an_empty_answer_says_why(chromium: Browser, tmp_path: Path) -> None:
+    """The reason of the model and its reasoning are in the conversation; an answer of tool calls alone is not empty."""
+    facts: dict[str, Any] = {"model": "o4-mini", "prompt_tokens": 10, "completion_tokens": 9, "reasoning_tokens": 9}
+    calls = [{"id": "1", "type": "function", "function": {"name": "look", "arguments": "{}"}}]
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    with localops.start_session(name="empties") as session:
+        answers: list[tuple[Any, str]] = [
+            ("", "length"),
+            ({"role": "assistant", "content": ""}, "length"),
+            ({"role": "assistant", "content": None, "tool_calls": calls}, "tool_calls"),
+        ]
+        for completion, reason in answers:
+            event = localops.LLMEvent(prompt="Plan it.", **facts)
+            event.completion = completion
+            event.finish_reason = reason
+            session.record(event)
+    with serving(tmp_path) as link, visiting(chromium, link) as visit:
+        page = visit.session("empties", "chat")
+        visit.until("document.querySelectorAll('.turn .message.assistant').length === 3")
+        texts = page.locator(".turn .message.assistant").all_inner_texts()
+    why = "empty: stopped at its length limit (length); 9 of 9 tokens were reasoning"
+    assert [why in text for text in texts] == [True, True, False]
+    assert "empty" not in texts[2]
 
 
 def test_only_what_is_much_too_long_is_folded(values: Visit) -> None:
