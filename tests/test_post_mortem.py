@@ -97,6 +97,19 @@ def test_a_declared_failure_has_its_reason() -> None:
     assert sections["What it did"] == ["It recorded no event."]
 
 
+def test_the_cause_comes_before_what_was_done() -> None:
+    """After how it ended comes the error that ended it, then the first one, then figures and the last things."""
+    _, sections = after(
+        _FETCH + "try: fetch('http://a')\nexcept TimeoutError: pass\n"
+        "session.record(localops.LLMEvent(model='gpt-4o', prompt='hi', completion='Yes.', prompt_tokens=10, "
+        "completion_tokens=2))\nraise ValueError('no luck')"
+    )
+    titles = list(sections)
+    assert titles[:3] == ["How it ended", "The error that ended it", "The first error"]
+    assert titles.index("What it did") < titles.index("The last things")
+    assert titles.index("The first error") < titles.index("What it did")
+
+
 def test_an_uncaught_exception_ended_the_run() -> None:
     """The way to it is its operations, from outside in, and nothing caught it."""
     facts, sections = after(
