@@ -60,11 +60,14 @@ def test_a_module_runs_as_python_runs_it(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", [("python", "app.py"), ("python3", "app.py"), ("pytest", "-q", "app.py")])
 def test_a_command_is_found_where_there_is_no_such_file(tmp_path: Path, command: tuple[str, ...]) -> None:
     """Of this Python, with its own arguments; a file of that name is the program."""
-    code = "import agentops, sys\ndef test(): pass\nopen('seen', 'w').write(agentops.__name__ + sys.executable)\n"
+    code = (
+        "import agentops, os, sys\ndef test(): pass\n"
+        "open('seen', 'w').write(agentops.__name__ + os.path.realpath(sys.executable))\n"
+    )
     _program(tmp_path, code)
     done = _run(*command, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "seen").read_text() == f"localops.agentops{sys.executable}"
+    assert (tmp_path / "seen").read_text() == f"localops.agentops{os.path.realpath(sys.executable)}"
     (tmp_path / command[0]).write_text("print('the file')")
     assert _run(*command, cwd=tmp_path).stdout == "the file\n"
 

@@ -341,8 +341,11 @@ localops.end_session("Success")
 def test_a_fork_by_c_code_that_tells_python_afterwards() -> None:
     """A child of a server that embeds Python records into the journal itself, without a warning."""
     code = """
-import ctypes
+import ctypes, sys
 do("first")
+has_to_ask = sys.version_info >= (3, 13)  # which ends a child whose parent did not
+if has_to_ask:
+    ctypes.pythonapi.PyOS_BeforeFork()
 child = ctypes.PyDLL(None).fork()
 if not child:
     ctypes.pythonapi.PyOS_AfterFork_Child()
@@ -350,6 +353,8 @@ if not child:
     do("child 2")
     print(session._journal.counts["spilled"], flush=True)
     os._exit(0)
+if has_to_ask:
+    ctypes.pythonapi.PyOS_AfterFork_Parent()
 os.waitpid(child, 0)
 do("second")
 localops.end_session("Success")
