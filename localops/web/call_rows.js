@@ -140,7 +140,8 @@ function common(by, one) {
       "div",
       { class: "line", title: one.message },
       make("a", { class: "name", href: to }, one.error || "no error recorded"),
-      make("span", { class: "preview" }, one.message || ""),
+      // Calls of one class may have failed with other messages, too.
+      make("span", { class: "preview" }, one.message && one.calls > 1 ? `newest: ${one.message}` : one.message || ""),
     );
   if (by === "arguments" || by === "repeat")
     return make(

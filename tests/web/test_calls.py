@@ -117,11 +117,14 @@ def test_the_tool_that_fails_most_is_shown_with_its_inputs(looking: Visit) -> No
 
 
 def test_an_error_has_its_message_and_its_days(looking: Visit) -> None:
-    """Its newest message, and when it was seen first and last."""
+    """Its newest message, called so if others may have come before, and when it was seen first and last."""
     page = looking.open("/calls?by=error")
-    [known, *_] = looking.facts("calls/groups?by=error")["lines"]
+    [known, *others] = looking.facts("calls/groups?by=error")["lines"]
     first = _rows(page).first
-    expect(first.locator(".preview").first).to_have_text(known["message"])
+    newest = {one["error"]: "newest: " if one["calls"] > 1 and one["message"] else "" for one in (known, *others)}
+    assert set(newest.values()) == {"newest: ", ""}
+    texts = [newest[one["error"]] + (one["message"] or "") for one in (known, *others)]
+    expect(page.locator("#rows .what .preview")).to_have_text(texts)
     expect(first.locator(".last-seen")).to_have_text(known["last"][:10])
     assert page.locator("#rows .seen").evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth)")
     page.get_by_role("button", name="First seen").click()
