@@ -207,11 +207,11 @@ def test_a_search_of_a_session_goes_on_where_it_stopped(run: tuple[RealPages, st
     """Part by part from the newest row, each event by its first row; after a seq, only what came later."""
     pages, id = run
     path = f"/api/1/sessions/{id}/matches?limit=1"
-    entries, before = [], ""
-    while before is not None:
-        part = pages.get(f"{path}&text=north*{before and f'&before={before}'}").json
+    part = pages.get(f"{path}&text=north*").json
+    entries = part["entries"]
+    while (before := part["next_before"]) is not None:
+        part = pages.get(f"{path}&text=north*&before={before}").json
         entries += part["entries"]
-        before = part["next_before"]
     events = pages.get(f"/api/1/sessions/{id}/events?text=north*").json["events"]
     assert sorted(entries) == [one["entry"] for one in events]
     assert entries
