@@ -168,12 +168,12 @@ def test_more_facets_are_counted_when_they_are_opened(visit: Visit) -> None:
 def test_a_menu_uses_the_window(visit: Visit) -> None:
     """A long menu shows all that the window has room for, and scrolls only in a low one."""
     page = visit.open("/")
-    box = page.locator("#filters details[open] > .box")
-    for height, is_cut in ((800, False), (500, True)):
+    box = "document.querySelector('#filters details[open] > .box')"
+    for height, is_cut in ((800, "false"), (500, "true")):
         page.set_viewport_size({"width": 1280, "height": height})
         page.locator("#filters summary", has_text="More").click()
-        assert box.evaluate("each => each.scrollHeight > each.clientHeight") == is_cut
-        assert box.evaluate("each => each.getBoundingClientRect().bottom <= innerHeight")
+        visit.until(f"{box} && ({box}.scrollHeight > {box}.clientHeight) === {is_cut}")
+        visit.until(f"{box}.getBoundingClientRect().bottom <= innerHeight")
         page.keyboard.press("Escape")
 
 
