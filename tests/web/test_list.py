@@ -62,6 +62,7 @@ def test_a_value_is_excluded_without_a_key_held_down(chromium: Browser, link: st
 def test_a_menu_says_that_it_goes_on_below(visit: Visit) -> None:
     """An arrow stands at its edge until the end is in sight, also after a part of it was opened."""
     page = visit.open("/")
+    page.set_viewport_size({"width": 1280, "height": 500})
     settled(visit, 4)
     page.locator("#filters summary", has_text="More").first.click()
     box = page.locator(".menu[open] > .box")
