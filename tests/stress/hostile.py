@@ -2,9 +2,9 @@
 
     python -m tests.stress.hostile SEED COUNT MODE
 
-MODE is `plain`, `stack` (a thread with 64 KiB of it; 1 MiB on Python 3.13), `memory` (an address space with little left)
-or `record` (into a real journal).  The child prints how many values it wrote and the longest CPU time that one of them
-took, in seconds.
+MODE is `plain`, `stack` (a thread with 64 KiB of it; 1 MiB on Python 3.13), `memory` (an address space with little
+left) or `record` (into a real journal).  The child prints how many values it wrote and the longest CPU time that one
+of them took, in seconds.
 """
 
 from __future__ import annotations
