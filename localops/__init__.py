@@ -152,6 +152,7 @@ _KEPT_IN = {name: module for module, names in _NAMES_OF_MODULES.items() for name
 
 # A descriptor until `api` is loaded: a program that has used up its own can still call it.
 _reserve: list[tuple[int, _os.stat_result]] = []
+_NO_DESCRIPTORS = (23, 24)  # ENFILE and EMFILE
 
 
 def _keep_reserve() -> None:
@@ -159,8 +160,9 @@ def _keep_reserve() -> None:
         try:
             handle = _os.memfd_create("localops")
             _reserve.append((handle, _os.fstat(handle)))
-        except OSError:
-            pass
+        except OSError as error:
+            if error.errno is None:  # a TimeoutError of the program's signal handler
+                raise
 
 
 def _free_reserve() -> bool:
@@ -172,7 +174,9 @@ def _free_reserve() -> bool:
         if not _os.path.samestat(_os.fstat(handle), before):
             return False
         _os.close(handle)
-    except OSError:  # the program has closed it
+    except OSError as error:  # the program has closed it
+        if error.errno is None:
+            raise
         return False
     return True
 
@@ -205,8 +209,8 @@ if not TYPE_CHECKING:
     def _load(module: str) -> object:
         try:
             return _imported(module)
-        except OSError:
-            if not _free_reserve():
+        except OSError as error:
+            if error.errno not in _NO_DESCRIPTORS or not _free_reserve():
                 raise
         return _imported(module)
 

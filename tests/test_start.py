@@ -162,3 +162,25 @@ def test_what_a_session_can_do_without_never_keeps_it_from_starting(
     assert session.get_analytics()["Actions"] == 1
     capsys.readouterr()
     client.close()
+
+
+_INTERRUPTED = """
+import sys, localops
+
+class Alarm:
+    def find_spec(self, name, path=None, target=None):
+        if name == "localops.api":
+            sys.meta_path.remove(self)
+            raise TimeoutError("of a signal handler")
+
+sys.meta_path.insert(0, Alarm())
+try:
+    localops.init
+except TimeoutError:
+    print("arrived")
+"""
+
+
+def test_an_exception_of_the_program_arrives_while_the_code_is_loaded() -> None:
+    """It is an OSError too, but not one that another descriptor would help against."""
+    assert programs.run(_INTERRUPTED, fresh=True).stdout == "arrived\n"
