@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from localops.interruption import hold_if_programs
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -55,8 +57,9 @@ def may_not_end(pattern: re.Pattern[str]) -> bool:
         from re import _parser  # type: ignore[attr-defined]  # no public module has the parts of a pattern
 
         return _repeats_a_repetition(_parser.parse(pattern.pattern, pattern.flags))
-    except Exception:
+    except Exception as error:
         # The edge: another Python may have another parser, and this is only advice.
+        hold_if_programs(error)
         return False
 
 
