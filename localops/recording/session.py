@@ -68,6 +68,11 @@ new_id, now_ns = clock.new_id, clock.now_ns
 _sessions: weakref.WeakSet[Session] = weakref.WeakSet()
 
 
+def _itself(session: Session, _memo: object = None) -> Session:
+    """Return a session in place of a copy of it."""
+    return session
+
+
 class Session(SessionFacts):
     """One run of an agent program: record into it, ask for its figures, end it.
 
@@ -602,12 +607,8 @@ class Session(SessionFacts):
                 return
         self.recorder.note("host", body=body)
 
-    def __copy__(self) -> Session:
-        return self
-
-    def __deepcopy__(self, memo: object) -> Session:
-        # An agent that holds its session is copied by some frameworks; the copy records into the same one.
-        return self
+    # An agent that holds its session is copied by some frameworks; the copy records into the same one.
+    __copy__ = __deepcopy__ = _itself
 
     def __enter__(self) -> Session:
         if scope.get()[0] is not self:
