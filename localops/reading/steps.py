@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC
+from functools import lru_cache
 from itertools import islice
 
 from localops.encoding import encode
@@ -204,7 +205,7 @@ class Steps:
         own: list[int] = []
         for key, value in _given(event).items():
             items = _items(key, value)
-            given.append(digest(f"{key} {len(items) if isinstance(value, list) else ''}"))
+            given.append(_digest_of_shape(key, len(items) if isinstance(value, list) else None))
             exact.append(given[-1])
             for item in items:
                 whole, compared, repeats = self._known(key, item)
@@ -212,23 +213,26 @@ class Steps:
                 given.append(compared)
                 if not repeats:
                     own.append(compared)
-        step.given = step.asked = digest(str(given))
         if step.kind == "llm":
+            step.given = step.asked = hash(tuple(given))
             step.messages = tuple(given[-_SAMPLE_MESSAGES:])
             if event["model"]:
                 # The last two are the name and the value of the model.
                 del given[-2:], own[-1:]
-            step.asked = digest(str(given))
-            step.own = tuple(own) if len(own) <= _MOST_OWN else (digest(str(own)),)
-        elif params := event.get("params"):
-            step.sample = step.arguments = _json(params)[:_SAMPLE]
+                step.asked = hash(tuple(given))
+            step.own = tuple(own) if len(own) <= _MOST_OWN else (hash(tuple(own)),)
+        else:
+            # Of a tool call, it is in the baselines of `localops check`.
+            step.given = step.asked = digest(str(given))
+            if params := event.get("params"):
+                step.sample = step.arguments = _json(params)[:_SAMPLE]
         if result := result_text(event):
             exact.append(digest(result))
-            is_long = len(result) > _LONG_RESULT
             step.sample = step.sample or result[:_SAMPLE]
-            if _HAS_ID in result:
-                result = result_text(event, is_compared=True)
-            step.result = exact[-1] if is_long else digest(self.compared(result))
+            text = result
+            if len(result) <= _LONG_RESULT:
+                text = self.compared(result_text(event, is_compared=True) if _HAS_ID in result else result)
+            step.result = exact[-1] if text == result else digest(text)
         step.exact = hash(tuple(exact))
 
     def _known(self, key: str, item: Any) -> tuple[int, int, bool]:
@@ -274,6 +278,12 @@ def _keys(step: Step) -> Keys:
     ended = hash((given, step.failed, step.result))
     whole = hash((ended, *[child.keys[-1] for child in step.inside]))
     return (name, given, ended, *[whole] * min(step.size - 1, _MOST_WEIGHT))
+
+
+@lru_cache
+def _digest_of_shape(key: str, length: int | None) -> int:
+    """Return a digest of a name of what a step was given, and of how many items that has."""
+    return digest(f"{key} {'' if length is None else length}")
 
 
 def _given(event: Event) -> dict[str, Any]:
