@@ -8,7 +8,11 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser
 
-from tests.web.conftest import Visit, used_again, visiting
+from localops import clock
+from localops.journal import rows
+from localops.journal.journal import Journal
+from tests import made
+from tests.web.conftest import Visit, serving, used_again, visiting
 
 KINDS = ("llm", "tool", "agent", "action", "error", "other")
 
@@ -27,6 +31,36 @@ FIND = """name => {
     }
     return [];
 }"""
+
+
+def _night() -> list[rows.Row]:
+    """Return a session of ten seconds, of two agents and with one failure.
+
+    Its times are given, not measured: each bar stands at the same place, however busy the machine is.
+    """
+    begin = clock.now_ns() - 3_600 * 10**9
+    night = clock.new_id(begin)
+
+    def event(name: str, kind: str, start: float, end: float, **columns: Any) -> rows.Row:
+        at, began = (begin + round(second * 10**9) for second in (end, start))
+        return made.event(name, kind, night, **{"id": clock.new_id(at), "at_ns": at, "start_ns": began, **columns})
+
+    scout, scribe, looking, writing, failed = (clock.new_id(begin) for _ in range(5))
+    first, second = {"agent": scout, "parent": looking}, {"agent": scribe, "parent": writing}
+    return [
+        event("night", "session", 0, 0, id=night, body="{}"),
+        event("scout", "agent", 0, 0, id=scout),
+        event("", "llm", 0.4, 3, model="gpt-4o", **first),
+        event("look up", "tool", 3.8, 4.8, **first),
+        event("look up", "tool", 5, 6, id=failed, failed=1, **first),
+        event("LookupError", "error", 6, 6, agent=scout, parent=failed),
+        event("shrug", "action", 6.2, 6.8, **first),
+        event("scout", "operation", 0.2, 7, id=looking, agent=scout),
+        event("scribe", "agent", 7.2, 7.2, id=scribe),
+        event("", "llm", 7.4, 9.6, model="gpt-4o", **second),
+        event("write", "operation", 7.2, 9.8, id=writing, agent=scribe),
+        event("Success", "end", 10, 10),
+    ]
 
 
 class Hand:
@@ -74,9 +108,16 @@ class Hand:
 
 
 @pytest.fixture(scope="module")
-def touched(chromium: Browser, link: str, known: Any) -> Iterator[Visit]:
-    """Return a window that can be touched."""
-    with visiting(chromium, link, has_touch=True, storage_state=known) as visit:
+def touched(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Visit]:
+    """Return a window that can be touched, for a home with that session."""
+    home = tmp_path_factory.mktemp("timeline")
+    journal = Journal(str(home / "default"))
+    journal.add(_night())
+    journal.close()
+    with serving(home) as link, visiting(chromium, link, has_touch=True) as visit:
+        visit.page.goto(link)
+        # Then it has its cookie.
+        visit.page.wait_for_selector("#sessions", state="attached")
         yield visit
 
 
@@ -94,7 +135,7 @@ def test_the_wheel_zooms_where_the_pointer_is(hand: Hand) -> None:
     hand.page.mouse.move(x, y)
     hand.page.keyboard.down("Control")
     hand.page.mouse.wheel(0, -60)
-    hand.page.wait_for_timeout(500)  # the key is up only when the wheel was handled
+    hand.grown("look up", 1.5 * (right - left))  # the key is up only when the wheel was handled
     hand.page.keyboard.up("Control")
     wide_left, wide_right, _ = hand.bar("look up")
     assert wide_left < x < wide_right
@@ -124,8 +165,9 @@ def test_one_finger_moves_it_and_two_zoom(hand: Hand) -> None:
     for step in range(1, 11):
         hand.touch("Move", (middle - 20 - 3 * step, y), (middle + 20 + 3 * step, y))
     hand.touch("End")
-    _, wide_right, _ = hand.bar("look up")
-    assert wide_right - middle > 1.5 * (right - middle)
+    # The page takes four pixels on each side for the bar, which do not grow.
+    wide_right = middle + 2.5 * (right - 4 - middle) + 4
+    hand.comes_to("look up", wide_right)
     hand.touch("Start", (wide_right - 20, y))
     for step in range(1, 6):
         hand.touch("Move", (wide_right - 20 - 20 * step, y))
