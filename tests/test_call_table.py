@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import random
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -104,7 +104,9 @@ class _Program:
         self.add(session, done, known)
         if how != "well":
             known["error"] = chance.choice(_ERRORS)
-            link = encode.dumps({"details": "no answer", "trigger": {"kind": "tool", "name": name}}).decode()
+            known["message"] = ("no answer", "no route")[known["took"] % 2]
+            details = f"{known['message']} for row {known['took']}"
+            link = encode.dumps({"details": details, "trigger": {"kind": "tool", "name": name}}).decode()
             late = 1 if how == "later" else None
             self.rows.append(made.event(known["error"], "error", session, parent=id, failed=late, body=link))
 
@@ -243,6 +245,7 @@ def _common(call: dict[str, Any], by: str) -> object:
         "prompt": call.get("prompt", "") if call["kind"] == "llm" else None,
         "arguments": (call.get("tool"), args) if call["kind"] == "tool" else None,
         "error": call.get("error", "") if call["failed"] else None,
+        "message": (call.get("error"), call.get("message")) if call["failed"] else None,
         "repeat": (call.get("tool"), args, call["session"]) if call["kind"] == "tool" else None,
     }[by]
 
@@ -348,6 +351,28 @@ def test_a_group_of_an_error_has_the_newest_message(written: tuple[str, _Program
         calls = call_facts.page(newest, None, lambda *_: "run")["calls"]
     assert [(line["last"], line["message"]) for line in lines] == [(one["began"], one["message"]) for one in calls]
     assert all(line["message"] and line["first"] <= line["last"] for line in lines)
+
+
+def test_a_group_of_an_error_has_its_messages_and_tools(written: tuple[str, _Program]) -> None:
+    """Messages that differ only in numbers are one; each leads to its calls."""
+    home, program = written
+    with _sources(home) as sources:
+        listed = call_query.grouped(sources, Asked(), "error", sort="calls", many=10)
+        for line in call_facts.groups("error", listed, lambda *_: "run")["lines"]:
+            calls = [call for call in program.calls.values() if call["failed"] and call.get("error") == line["error"]]
+            messages = Counter(call.get("message") for call in calls)
+            called = Counter((call["kind"], call.get("tool") or call.get("model")) for call in calls)
+            known = {(one["message"] or "").partition(" for ")[0]: one["calls"] for one in line["messages"]}
+            assert (known, line["messages_count"]) == (
+                {key or "": many for key, many in messages.items()},
+                len(messages),
+            )
+            assert line["called_count"] == len(called)
+            assert [one["calls"] for one in line["called"]] == sorted(called.values(), reverse=True)[:3]
+            assert all(called[one["kind"], one["name"] or None] == one["calls"] for one in line["called"])
+            for one in line["messages"]:
+                key = call_facts.key_of(one["filter"]["message"])
+                assert len(_read_all(sources, Asked(message=key), sort="began")) == one["calls"]
 
 
 def _began(call: call_query.Call) -> int:

@@ -43,7 +43,7 @@ LAYERS = """
     row_index
     analytics bundle calls hints markdown previews salvage search
     given_scores pauses steps
-    diff_texts prompts shortest finish_reasons common_input alike prompt_differences ending_error
+    diff_texts loops prompts shortest finish_reasons common_input alike prompt_differences ending_error
     call_table origins
     call_search
     indexes
@@ -57,7 +57,7 @@ LAYERS = """
     page_html session_details web_bundle
     event_lines matching_events
     erasing file_search temporary_homes slow_patterns
-    loops call_query
+    call_query
     call_facts call_speeds group_diff
     sentences
     spending uncounted growing_prompts given_results

@@ -60,11 +60,15 @@ class _Key(click.ParamType[int]):
 @click.option("--failed", is_flag=True, help="Only calls that failed.")
 @click.option("--same", type=_Key(), metavar="KEY", help="Only calls of a tool with the arguments of this group.")
 @click.option("--prompt", type=_Key(), metavar="KEY", help="Only calls with the prompt of this group.")
+@click.option(
+    "--message", type=_Key(), metavar="KEY", help="Only calls that failed with a message such as that of this group."
+)
 @click.option("--session", metavar="ID", help="Only in this session.")
 @click.option(
     "--by",
     type=click.Choice([*call_query.GROUPS]),
-    help="Groups of calls; `repeat`: one tool, the same arguments, again in the same session.",
+    help="Groups of calls; `repeat`: one tool, the same arguments, again in the same session; "
+    "`message`: errors that differ only in numbers and quoted values.",
 )
 @click.option(
     "--sort",
@@ -85,6 +89,7 @@ def calls(
     failed: bool,
     same: int | None,
     prompt: int | None,
+    message: int | None,
     session: str | None,
     by: str | None,
     sort: str | None,
@@ -111,8 +116,8 @@ def calls(
         raise click.UsageError("--in says where words are: add --text")
     with common.look(home, project) as opened, ExitStack() as tables:
         id = None if session is None else opened.find(session)[1]
-        own: dict[str, Any] = {"part": part, "argument": argument, "same": same, "prompt": prompt, "failed": failed}
-        asked = Asked(kind, **of_calls, **own, session=id)
+        own: dict[str, Any] = {"part": part, "argument": argument, "same": same, "prompt": prompt, "message": message}
+        asked = Asked(kind, **of_calls, **own, failed=failed, session=id)
         filters.prepare(opened, wanted._replace(text=asked.text))
         sources = [_source(each, asked, wanted, tables) for each in opened.projects]
         if by is not None:
@@ -270,9 +275,13 @@ def _print_groups(sources: list[Source], asked: Asked, by: str, sort: str, limit
 
 
 def _named(by: str, line: Facts) -> str:
-    if by == "error":
+    if by in ("error", "message"):
         error = line["error"] or "no error recorded"
-        return f"{error}: {line['message']}" if line["message"] else error
+        messages = line.get("messages") or [{**line, "calls": 1}]
+        more = line.get("messages_count", 1) - len(messages)
+        texts = [_times(one["message"], one["calls"]) for one in messages if one["message"]]
+        texts += [f"{more} more {'message' if more == 1 else 'messages'}"] if more else []
+        return f"{error}: {'; '.join(texts)}{_among(line)}" if texts else f"{error}{_among(line)}"
     if by in ("arguments", "repeat"):
         session = f" in {line['session_name'] or line['session_id'][:13]}" if by == "repeat" else ""
         return f"{line['tool'] or common.NAMELESS} {line['arguments']}{session}"
@@ -282,6 +291,18 @@ def _named(by: str, line: Facts) -> str:
         words = " ".join(filter(None, (where["lead"], where["text"] or "(ends here)", where["tail"])))
         return f"{line[by][:_BEGIN]}… {words}"
     return line[by] or (common.NAMELESS if by == "tool" else "no text")
+
+
+def _among(line: Facts) -> str:
+    """Return the tools and models that failed, if they are several."""
+    more = line["called_count"] - len(line["called"])
+    names = [_times(one["name"] or common.NAMELESS, one["calls"]) for one in line["called"]]
+    names += [f"{more} more"] if more else []
+    return f" ({', '.join(names)})" if len(names) > 1 else ""
+
+
+def _times(text: str, calls: int) -> str:
+    return f"{text} ×{calls}" if calls > 1 else text
 
 
 def _figures(line: Facts) -> list[str]:
@@ -310,5 +331,4 @@ def _inputs(line: Facts) -> str:
 
 
 def _example(one: Facts) -> str:
-    text = one["input"] or "no input"
-    return f"{text} ×{one['calls']}" if one["calls"] > 1 else text
+    return _times(one["input"] or "no input", one["calls"])

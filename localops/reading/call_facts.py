@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from localops.reading.call_query import Call, Example, Group, Groups, Place
+    from localops.reading.call_query import Call, Example, Failures, Group, Groups, Place
     from localops.reading.call_search import Wanted
     from localops.reading.facts import Facts
     from localops.reading.home import Project
@@ -99,14 +99,30 @@ def groups(by: str, listed: Groups, name_of: Name) -> Facts:
         _group(by, group, examples, name_of, inputs)
         for group, examples in zip(listed.first, listed.examples, strict=True)
     ]
-    if by == "error":
-        for line, call in zip(lines, listed.newest, strict=True):
-            line["message"] = None if call is None else _failure(call, inputs)["message"]
+    for line, failures in zip(lines, listed.failures, strict=False):
+        line |= _failures(by, failures, inputs)
     if by == "prompt":
         whole = [inputs.prompt(group, each) for group, each in zip(listed.first, listed.examples, strict=True)]
         for line, difference in zip(lines, prompt_differences.differences(whole), strict=True):
             line["differs"] = None if difference is None else difference._asdict()
     return {"by": by, "lines": lines, "more": listed.more}
+
+
+def _failures(by: str, failures: Failures, inputs: _Inputs) -> Facts:
+    newest = {"error": None, "message": None} if failures.newest is None else _failure(failures.newest, inputs)
+    facts: Facts = {
+        "error": newest["error"] or None,
+        "message": newest["message"],
+        "called": [{"kind": kind, "name": name, "calls": calls} for kind, name, calls in failures.called],
+        "called_count": failures.called_count,
+    }
+    if by == "error":
+        facts["messages"] = [
+            {"message": _failure(call, inputs)["message"], "calls": calls, "filter": {"message": key_text(key)}}
+            for key, calls, call in failures.messages
+        ]
+        facts["messages_count"] = failures.messages_count
+    return facts
 
 
 def _group(by: str, group: Group, examples: Sequence[Example], name_of: Name, inputs: _Inputs) -> Facts:
@@ -136,6 +152,8 @@ def _common(by: str, group: Group, examples: Sequence[Example], name_of: Name) -
         # Without a name: the calls failed, and no error about them was recorded.
         return {by: group.text or None, "filter": {by: group.text} if group.text else {"failed": 1}}
     key = key_text(group.key)
+    if by == "message":
+        return {"filter": {by: key}}
     if by == "prompt":
         return {by: group.text, "cut": group.cut, "filter": {by: key}}
     call = examples[0].call if examples else None

@@ -6,7 +6,7 @@ neither repeats nor skips a call.  Groups and sums have the figures of `analytic
 
 from __future__ import annotations
 
-from collections import namedtuple
+from collections import Counter, namedtuple
 from dataclasses import dataclass, replace
 from heapq import merge, nsmallest
 from itertools import groupby
@@ -92,11 +92,12 @@ GROUPS = {
     "prompt": "cost",
     "arguments": "calls",
     "error": "calls",
+    "message": "calls",
     "repeat": "calls",
 }
 GROUP_SORTS = ("calls", "failed", "share", "cost", "tokens", "seconds", "median", "p95", "first", "last")
 # Groups that only tool calls, only LLM calls and only failed calls are in.
-_OF_TOOLS, _OF_LLMS, _OF_FAILED = ("tool", "arguments", "repeat"), ("model", "prompt"), ("error",)
+_OF_TOOLS, _OF_LLMS, _OF_FAILED = ("tool", "arguments", "repeat"), ("model", "prompt"), ("error", "message")
 _ALL = "all"
 # Orders that need the durations of each call.
 _BY_DURATION = ("median", "p95")
@@ -127,6 +128,7 @@ class Asked:
     argument: str | None = None  # a text in the arguments of a tool
     same: int | None = None  # the key of a tool with its arguments
     prompt: int | None = None  # the key of a prompt
+    message: int | None = None  # the key of messages of errors that are alike
     text: str | None = None  # words in one of its rows; those that have them are in Source.matching
     part: str | None = None  # where the words are: one of call_search.PARTS
     failed: bool = False
@@ -226,13 +228,23 @@ class Example(NamedTuple):
     failed: bool
 
 
+class Failures(NamedTuple):
+    """What the calls of a group of failed ones were of, and their messages, the most frequent ones first."""
+
+    newest: Call | None
+    called: list[tuple[str, str, int]]  # kind of the call, tool or model, calls
+    called_count: int
+    messages: list[tuple[int, int, Call]]  # key of messages that are alike, calls, the newest one
+    messages_count: int
+
+
 class Groups(NamedTuple):
-    """The first groups of an order, whether there are more, and for each examples and its newest call."""
+    """The first groups of an order, whether there are more, and for each examples and what is known of its failures."""
 
     first: list[Group]
     more: bool
     examples: list[list[Example]]
-    newest: list[Call | None]  # of groups by error
+    failures: list[Failures]  # of groups of failed calls
 
 
 # Pages
@@ -317,7 +329,7 @@ def grouped(
     for query in queries:
         _mark_open(query, by, first)
     listed = _examples(queries, by, first, examples) if examples else [[] for _ in first]
-    return Groups(first, more, listed, _newest(first) if by in _OF_FAILED else [None] * len(first))
+    return Groups(first, more, listed, _failures(queries, by, first) if by in _OF_FAILED else [])
 
 
 def speeds(source: Source, by: str) -> Iterator[tuple[Any, ...]]:
@@ -441,12 +453,48 @@ def _examples(queries: Sequence[_Query], by: str, groups: Sequence[Group], most:
     ]
 
 
-def _newest(groups: Sequence[Group]) -> list[Call | None]:
-    """Return the newest call of each group."""
+def _failures(queries: Sequence[_Query], by: str, groups: Sequence[Group]) -> list[Failures]:
+    """Return what is known of each group of failed calls."""
+    counted = _counted(queries, by, groups)
+    first = [sorted(messages.items(), key=lambda each: -each[1][0])[:EXAMPLES] for _, messages in counted]
     parts = [max(group.parts, key=lambda part: part[1].latest_ns) for group in groups]
-    places = [(None, source, sums.newest) for source, sums in parts]
-    calls = {(source.project.rank, call.num): call for source, call in _of_sources(places)}
-    return [calls.get((source.project.rank, num)) for _, source, num in places]
+    newest = [(source, sums.newest) for source, sums in parts]
+    shown = [*newest, *((source, num) for messages in first for _, (_, source, num) in messages)]
+    calls = {(source.project.rank, call.num): call for source, call in _of_sources((None, *each) for each in shown)}
+    return [
+        Failures(
+            calls.get((source.project.rank, num)),
+            [(kind, name, many) for (kind, _, name), many in called.most_common(EXAMPLES)],
+            len(called),
+            [
+                (key, many, call)
+                for key, (many, owner, last) in listed
+                if (call := calls.get((owner.project.rank, last)))
+            ],
+            len(messages),
+        )
+        for (source, num), (called, messages), listed in zip(newest, counted, first, strict=True)
+    ]
+
+
+def _counted(
+    queries: Sequence[_Query], by: str, groups: Sequence[Group]
+) -> list[tuple[Counter[tuple[str, int, str]], dict[int, tuple[int, Source, int]]]]:
+    """Return how many failed calls of each group were of a tool or model, and had a message, with the newest of it."""
+    counted: list[tuple[Counter[tuple[str, int, str]], dict[int, tuple[int, Source, int]]]]
+    counted = [(Counter(), {}) for _ in groups]
+    for query in queries:
+        source = query.source
+        place = {sums.num: at for at, group in enumerate(groups) for owner, sums in group.parts if owner is source}
+        values = {**query.values, "groups": _json(sorted(place))}
+        lines = source.table.stream(query.text("failing_calls", **query.grouping(by)), values) if place else ()
+        for num, message, kind, key, name, many, newest in lines:
+            called, messages = counted[place[num]]
+            called[kind, key or 0, name or ""] += many
+            before, owner, last = messages.get(message or 0, (0, source, 0))
+            # Numbers of another table mean nothing here.
+            messages[message or 0] = (before + many, source, max(newest, last) if owner is source else newest)
+    return counted
 
 
 def _first_inputs(
@@ -481,7 +529,7 @@ class _Query:
         self.also: list[str] = []
         table = source.table
         self._require_names(asked)
-        for dim, key in (("prompt", asked.prompt), ("same", asked.same)):
+        for dim, key in (("prompt", asked.prompt), ("same", asked.same), ("message", asked.message)):
             if key is not None:
                 numbers = table.numbers_of("args" if dim == "same" else dim, [key])
                 self.require(f"where_{dim}", **{dim: next(iter(numbers), 0)})

@@ -14,8 +14,9 @@ from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.derived_file import DerivedFile
 from localops.journal.sql import statements
-from localops.reading import prompts
+from localops.reading import previews, prompts
 from localops.reading.calls import digest
+from localops.reading.loops import folded, period_around
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -39,13 +40,15 @@ else:
 
 FILE = "call_table.db"
 # Of the table; a file of another schema is replaced.
-SCHEMA = 2
+SCHEMA = 3
 # Rows that are added at a time, and bytes of their bodies: some 50 ms.
 _BATCH, _BATCH_BYTES = 2_000, 16 << 20
 # Rows that may be added while someone waits for an answer.
 SOON = 4_000
 # Characters of a name, of arguments, and of the beginning of a prompt that are kept.
 _NAME, _ARGUMENTS, _PROMPT = 256, 2_000, 300
+# Characters of the message of an error by which it is compared with others.
+_MESSAGE = 2_000
 # Numbers of labels that are remembered; with more, they are looked up again.
 _REMEMBERED = 50_000
 # Seconds until the first token, at most: more is a mistake of the program.
@@ -153,7 +156,7 @@ class CallTable:
 
     def _take(self, execute: Execute, reader: Reader, row: Row) -> None:
         if row.kind == "error":
-            self._add(execute, row, "add_error", {"error": self._error(execute, row), "failed": row.failed or 0})
+            self._add(execute, row, "add_error", {**self._error(execute, row), "failed": row.failed or 0})
             self._keep_for_calls_around(execute, reader, row)
         elif row.kind == "price":
             later = {name: getattr(row, name) for name in ("cost", "is_first_price", *_LATER_TOKENS)}
@@ -204,8 +207,8 @@ class CallTable:
         """Add an error to a call around its operation, if that failed and all between: it may have been caught."""
         for id, _, failed in self._around(reader, error.parent):
             if id == call:
-                values = {"error": self._error(execute, error), "seq": error.seq, "parent": call}
-                execute(self.sql["add_inner_error"], values)
+                values = {"seq": error.seq, "parent": call}
+                execute(self.sql["add_inner_error"], {**self._error(execute, error), **values})
             if not failed:
                 return
 
@@ -240,6 +243,8 @@ class CallTable:
             "took_ns": max(0, ended_ns - began_ns),
             "first_ns": _nanoseconds(body.get("time_to_first_token")),
             "error": self._label(execute, "error", cause, row.seq) if isinstance(cause, str) else None,
+            # Until its error comes, and if none does.
+            "message": self._message(execute, row, cause, None) if row.failed else None,
             **{name: getattr(row, name) for name in rows.TOKENS},
             "cost": row.cost,
             "unpriced": is_llm and row.cost is None,
@@ -272,8 +277,18 @@ class CallTable:
             self._labels[dim, key] = num
         return num
 
-    def _error(self, execute: Execute, row: Row) -> int:
-        return self._label(execute, "error", row.name or "", row.seq)
+    def _error(self, execute: Execute, row: Row) -> dict[str, int]:
+        name = row.name or ""
+        return {
+            "error": self._label(execute, "error", name, row.seq),
+            "message": self._message(execute, row, name, previews.given("error", _plain(row.body))),
+        }
+
+    def _message(self, execute: Execute, row: Row, error: object, message: object) -> int:
+        """Return the number of the messages of a class of errors that differ only in numbers and quoted values."""
+        text = message if isinstance(message, str) else arguments_text(message)
+        text = folded(text[:_MESSAGE], period_around(row.at_ns, row.at_ns))
+        return self._label(execute, "message", text, row.seq, key=digest(f"{error or ''}\0{text}"), most=_PROMPT)
 
     def _arguments(self, execute: Execute, row: Row, params: object) -> int:
         """Return the number of a tool with its arguments."""

@@ -35,6 +35,7 @@ def asked(call: Call, of_calls: Mapping[str, Any]) -> call_query.Asked:
         argument=call.param("argument"),
         same=_parsed(call_facts.key_of, call.param("same")),
         prompt=_parsed(call_facts.key_of, call.param("prompt")),
+        message=_parsed(call_facts.key_of, call.param("message")),
         failed=call.param("failed") == "1",
         session=None if ident is None else call.session_named(ident),
     )

@@ -80,6 +80,7 @@ _OF_CALLS = {
     "failed": "only calls that failed, if it is 1",
     "same": "calls of one tool with the same arguments, by the key of a group",
     "prompt": "calls with the same prompt, by the key of a group",
+    "message": "calls that failed with messages that are alike, by the key of a group",
     "session": "calls of this session",
     **{name: f"of sessions {about}" for name, about in _CHOSEN.items() if name != "project"},
     "text": "calls with these words in what they were given, in what came back, or in their error",

@@ -15,6 +15,7 @@ Object.assign(own, {
   argument: (value) => `Arguments: ${value}`,
   same: () => "The same call",
   prompt: () => "The same prompt",
+  message: () => "The same error message",
   session: () => "One session",
 });
 // Facets of a call here, and of a session elsewhere.

@@ -13,12 +13,15 @@ export const GROUPINGS = {
   arguments: ["Arguments", "Tool and arguments"],
   repeat: ["Repeats", "Same call in one session"],
   error: ["Errors", "Error"],
+  message: ["Error messages", "Error message"],
   model: ["Models", "Model"],
   prompt: ["Prompts", "Prompt"],
 };
 const OF_LLMS = new Set(["model", "prompt"]);
 // Groups that show since when there are such calls, and until when.
-const LASTING = new Set(["tool", "error", "prompt"]);
+const LASTING = new Set(["tool", "error", "message", "prompt"]);
+// Groups of calls that failed.
+const OF_FAILED = new Set(["error", "message"]);
 // Groups of which every call was given the same.
 const OF_ARGUMENTS = new Set(["arguments", "repeat"]);
 
@@ -100,7 +103,7 @@ function groupColumns(by) {
   return [
     ["", GROUPINGS[by][1], "what", (one) => common(by, one)],
     ["calls", "Calls", "num", calls],
-    ...(by === "error" ? [] : FAILURES),
+    ...(OF_FAILED.has(by) ? [] : FAILURES),
     ["seconds", "Total", "num total", (one) => (one.calls ? duration(one.seconds) : "–")],
     ["median", "Median", "num median", (one) => duration(one.median)],
     ["p95", "p95", "num p95", (one) => duration(one.p95)],
@@ -135,14 +138,7 @@ const FAILURES = [
 function common(by, one) {
   // Its own filters together with those of the page.
   const to = address(changed(filtersOf(parsed()), one.filter), "calls");
-  if (by === "error")
-    return make(
-      "div",
-      { class: "line", title: one.message },
-      make("a", { class: "name", href: to }, one.error || "no error recorded"),
-      // Calls of one class may have failed with other messages, too.
-      make("span", { class: "preview" }, one.message && one.calls > 1 ? `newest: ${one.message}` : one.message || ""),
-    );
+  if (OF_FAILED.has(by)) return failure(by, one, to);
   if (by === "arguments" || by === "repeat")
     return make(
       "div",
@@ -155,6 +151,35 @@ function common(by, one) {
   const text = by === "prompt" ? lineOf(one.prompt) : one[by];
   return make("a", { class: by === "prompt" ? "preview" : "name", href: to, title: one[by] }, text || "unnamed");
 }
+
+/** Return a class of errors with how many messages and tools it has, and the most frequent messages: all lead there. */
+function failure(by, one, to) {
+  const within = (query) => address(changed(filtersOf(parsed()), { ...one.filter, ...query }), "calls");
+  const link = (label, query) => make("a", { class: "among", href: within(query) }, label);
+  const messages = (by === "error" ? one.messages : [{ ...one, calls: 1 }]).filter((each) => each.message);
+  const hasSeveral = by === "error" && one.messages_count > 1;
+  return make(
+    "div",
+    { class: "line failure", title: [...messages.map(withCount), ...among(one)].join("\n") },
+    make("a", { class: "name", href: to }, one.error || "no error recorded"),
+    hasSeveral && link(many(one.messages_count, "message"), { by: "message" }),
+    one.called_count > 1 && link(several(one), { by: kindOf(one) }),
+    messages.map((each) =>
+      hasSeveral
+        ? make("a", { class: "preview", href: within(each.filter) }, withCount(each))
+        : make("span", { class: "preview" }, withCount(each)),
+    ),
+  );
+}
+
+const withCount = ({ message, calls }) => (calls > 1 ? `${message} ×${count(calls)}` : message);
+
+// What calls of a kind are calls of, and what they can be grouped by.
+const CALLED = { tool: "tool", llm: "model" };
+const kindOf = ({ called }) => (called.every(({ kind }) => kind === called[0].kind) ? CALLED[called[0].kind] : "");
+const several = (one) =>
+  `in ${kindOf(one) ? many(one.called_count, kindOf(one)) : `${count(one.called_count)} tools and models`}`;
+const among = (one) => one.called.map(({ name, calls }) => `in ${name || "unnamed"} ×${count(calls)}`);
 
 /** Return the template of a prompt, which has line breaks as escapes, as one line. */
 const lineOf = (prompt) => (prompt || "").replaceAll("\\n", " ");

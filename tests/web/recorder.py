@@ -346,11 +346,24 @@ def reworded() -> None:
         session.end_session("Success")
 
 
+def refused() -> None:
+    """Record three tools that fail with one class of errors, two of them with messages that are alike."""
+    begin("fully booked", ["refused"])
+    for name, message in (("book", "no seat in row 12"), ("rebook", "no seat in row 7"), ("upgrade", "desk is closed")):
+
+        @tool(name=name)
+        def failing(*, message: str = message) -> None:
+            raise LookupError(message)
+
+        with suppress(LookupError):
+            failing()
+
+
 if __name__ == "__main__":
     kinds = {
         each.__name__: each
         for each in (story, other, hostile, dead, chatty, circling, costs, stopped, library, filmed, many, one, running)
     }
     kinds |= {"stuck": stuck, "browsed": browsed, "reworded": reworded, "unpriced": unpriced, "misled": misled}
-    kinds |= {"swapped": swapped}
+    kinds |= {"swapped": swapped, "refused": refused}
     kinds[sys.argv[1]]()

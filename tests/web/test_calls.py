@@ -15,7 +15,7 @@ from tests.web.test_live import visit as live
 
 __all__ = ["live", "program"]  # fixtures
 
-_GROUPINGS = ("tool", "arguments", "repeat", "error", "model", "prompt")
+_GROUPINGS = ("tool", "arguments", "repeat", "error", "message", "model", "prompt")
 
 
 def _texts(cells: Locator) -> list[str]:
@@ -30,7 +30,7 @@ def _rows(page: Page) -> Locator:
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A home with a loop, failures, and more calls than a page has."""
     home = tmp_path_factory.mktemp("calls") / "home"
-    for kind in ("story", "other", "circling", "costs", "chatty"):
+    for kind in ("story", "other", "circling", "costs", "chatty", "refused"):
         recorded(home, kind)
     return home
 
@@ -116,15 +116,18 @@ def test_the_tool_that_fails_most_is_shown_with_its_inputs(looking: Visit) -> No
     expect(_rows(page)).to_have_count(4)
 
 
-def test_an_error_has_its_message_and_its_days(looking: Visit) -> None:
-    """Its newest message, called so if others may have come before, and when it was seen first and last."""
+def test_an_error_has_its_messages_its_tools_and_its_days(looking: Visit) -> None:
+    """How many there are, the most frequent message, and where each leads; when it was seen first and last."""
     page = looking.open("/calls?by=error")
-    [known, *others] = looking.facts("calls/groups?by=error")["lines"]
+    [known, *_] = looking.facts("calls/groups?by=error")["lines"]
     first = _rows(page).first
-    newest = {one["error"]: "newest: " if one["calls"] > 1 and one["message"] else "" for one in (known, *others)}
-    assert set(newest.values()) == {"newest: ", ""}
-    texts = [newest[one["error"]] + (one["message"] or "") for one in (known, *others)]
-    expect(page.locator("#rows .what .preview")).to_have_text(texts)
+    assert (known["error"], known["messages_count"], known["called_count"]) == ("LookupError", 3, 4)
+    expect(first.locator(".among")).to_have_text(["3 messages", "in 4 tools"])
+    messages = first.locator(".preview:visible")
+    expect(messages).to_have_text(["no such animal ×2"])
+    looking.looks(1920)
+    expect(messages).to_have_text(["no such animal ×2", "no seat in row 7 ×2", "desk is closed"])
+    looking.looks()
     expect(first.locator(".last-seen")).to_have_text(known["last"][:10])
     assert page.locator("#rows .seen").evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth)")
     page.get_by_role("button", name="First seen").click()
@@ -132,6 +135,24 @@ def test_an_error_has_its_message_and_its_days(looking: Visit) -> None:
     begun = page.locator("#rows .first-seen time").evaluate_all("all => all.map(one => one.dateTime)")
     lines = looking.facts("calls/groups?by=error&sort=first")["lines"]
     assert begun == sorted(begun, reverse=True) == [one["first"] for one in lines]
+
+
+def test_the_messages_of_an_error_are_opened(looking: Visit) -> None:
+    """All of them as groups, the tools that failed with it, and the calls of one message."""
+    page = looking.open("/calls?by=error")
+    page.get_by_role("link", name="3 messages").click()
+    previews = page.locator("#rows .what .preview")
+    expect(previews).to_have_text(["no such animal", "no seat in row 7", "desk is closed"])
+    expect(_rows(page).nth(1).locator(".among")).to_have_text("in 2 tools")
+    _rows(page).nth(1).locator("a.name").click()
+    expect(page.locator("#rows .what .name")).to_have_text(["rebook", "book"])
+    expect(page.locator(".chosen-filters .chip")).to_have_text(
+        ["Error class: LookupError ×", "The same error message ×"]
+    )
+    looking.open("/calls?by=error").get_by_role("link", name="in 4 tools").click()
+    expect(page.locator("#rows .what .name")).to_have_text(["look up", "book", "rebook", "upgrade"])
+    looking.open("/calls?by=error").get_by_role("link", name="no such animal ×2").click()
+    expect(page.locator("#rows .what .name")).to_have_text(["look up", "look up"])
 
 
 def test_a_loop_is_found_in_two_steps(looking: Visit) -> None:

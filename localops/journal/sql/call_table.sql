@@ -14,7 +14,7 @@ create table session(
 ) strict;
 create table label(
   num integer primary key,
-  dim text not null,                     -- tool, model, error, prompt, or args: a tool with its arguments
+  dim text not null,                     -- tool, model, error, message, prompt, or args: a tool with its arguments
   key integer not null,                  -- a digest, the same in every project
   text text not null,                    -- of args: the arguments as JSON
   cut integer not null,                  -- 1: the text is longer
@@ -30,7 +30,7 @@ create table call(
   began_ns integer not null,
   took_ns integer,
   first_ns integer,                      -- until the first token
-  tool integer, model integer, prompt integer, args integer, error integer,  -- label.num
+  tool integer, model integer, prompt integer, args integer, error integer, message integer,  -- label.num
   error_seq integer,                     -- of the error that it failed with, its own or that of an operation inside
   {tokens integer},
   cost integer,                          -- nano-dollars; null: not known
@@ -61,7 +61,7 @@ from (
 -- The rows about calls; a call becomes `llm_copy` when it turns out to be counted elsewhere.
 select seq, id, phase, session, kind, name, parent, at_ns, start_ns, end_ns, model, {tokens}, cost, failed,
   iif(kind = 'price', json_extract(body, '$.was') is null, 0) as is_first_price,
-  iif(kind in ('llm','tool'), body, null) as body
+  iif(kind in ('llm','tool','error'), body, null) as body
 from event
 where seq > :after
   and seq <= :upto
@@ -71,7 +71,7 @@ order by seq;
 -- row_at --
 select seq, id, phase, session, kind, name, parent, at_ns, start_ns, end_ns, model, {tokens}, cost, failed,
   iif(kind = 'price', json_extract(body, '$.was') is null, 0) as is_first_price,
-  iif(kind in ('llm','tool'), body, null) as body
+  iif(kind in ('llm','tool','error'), body, null) as body
 from event
 where seq = :seq;
 
@@ -100,10 +100,10 @@ on conflict(id) do update set
   args = iif(:has_args, excluded.args, args);
 
 -- end_call --
-insert into call(id, seq, session, kind, began_ns, took_ns, first_ns, tool, model, prompt, args, error, {tokens}, cost,
-  unpriced, unbilled, failed, finished)
-values(:id, :seq, :session, :kind, :began_ns, :took_ns, :first_ns, :tool, :model, :prompt, :args, :error, {:tokens}, :cost,
-  :unpriced, :unbilled, :failed, 1)
+insert into call(id, seq, session, kind, began_ns, took_ns, first_ns, tool, model, prompt, args, error, message, {tokens},
+  cost, unpriced, unbilled, failed, finished)
+values(:id, :seq, :session, :kind, :began_ns, :took_ns, :first_ns, :tool, :model, :prompt, :args, :error, :message, {:tokens},
+  :cost, :unpriced, :unbilled, :failed, 1)
 on conflict(id) do update set
   seq = excluded.seq,
   kind = excluded.kind,
@@ -115,6 +115,7 @@ on conflict(id) do update set
   prompt = coalesce(excluded.prompt, prompt),
   args = iif(:has_args or args is null, excluded.args, args),
   error = coalesce(excluded.error, error),
+  message = coalesce(excluded.message, message),
   {tokens = excluded.tokens},
   cost = excluded.cost,
   unpriced = excluded.unpriced,
@@ -126,6 +127,7 @@ on conflict(id) do update set
 -- The last error that is recorded about a call is the one that it failed with.
 update call set
   error = :error,
+  message = :message,
   error_seq = :seq,
   failed = max(failed, :failed)
 where id = :parent
@@ -135,6 +137,7 @@ where id = :parent
 -- An error in an operation inside of a call is the one that the call failed with, if it has none of its own.
 update call set
   error = :error,
+  message = :message,
   error_seq = :seq
 where id = :parent
   and finished = 1
@@ -243,6 +246,9 @@ c.args = :same
 -- where_argument --
 c.args in (select value from json_each(:argument))
 
+-- where_message --
+c.failed = 1 and c.message = :message
+
 -- where_failed --
 c.failed = 1
 
@@ -289,6 +295,9 @@ c.args
 
 -- by_error --
 coalesce(c.error, 0)
+
+-- by_message --
+coalesce(c.message, 0)
 
 -- by_repeat --
 c.args
@@ -413,3 +422,16 @@ from (
 left join label a on a.num = f.args
 left join label e on e.num = f.error
 order by f.calls desc, f.newest desc
+
+-- failing_calls --
+-- What the failed calls of some groups were of, and their messages, with how often, and the newest of each.
+select f.num, m.key as message, f.kind, n.key as called, n.text as name, f.calls, f.newest
+from (
+  select GROUP as num, c.message, c.kind, coalesce(c.tool, c.model) as called, count(*) as calls, max(c.num) as newest
+  from call c
+  where c.failed = 1
+    and GROUP in (select value from json_each(:groups))
+    and CONDITIONS
+  group by 1, 2, 3, 4) f
+left join label m on m.num = f.message
+left join label n on n.num = f.called
