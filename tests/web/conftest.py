@@ -219,6 +219,12 @@ def pytest_runtest_teardown(nextitem: pytest.Item | None) -> None:
 
 
 @pytest.fixture(scope="module")
+def known(window: Visit) -> Any:
+    """Return the cookie of a visitor who followed the link, for a window of one's own."""
+    return window.page.context.storage_state()
+
+
+@pytest.fixture(scope="module")
 def window(chromium: Browser, link: str) -> Visit:
     """Return the page in which all tests look at `link` one after the other, each through `visit`."""
     if link not in _windows:
