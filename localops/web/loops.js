@@ -9,17 +9,27 @@ const known = new Map();
 // Sessions of one request, and how often it is asked again for those that the server had no time for.
 const MOST = 100,
   AGAIN = 20;
+// Marks of sessions that are not in the list any more are kept up to this number: filters change, and change back.
+const KEPT = 1_000;
 // Events of a session whose loops are read only when they are asked for.
 const LONG = 20_000;
 
 /** Put a chip on those rows of a list whose sessions have loops. */
 export async function markLoops(sessions, rows) {
+  forget(sessions);
   const wanted = sessions.filter((one) => one.tool_calls > 2 && known.get(one.session_id)?.calls !== one.tool_calls);
   draw(sessions, rows);
   for (let at = 0; at < wanted.length; at += MOST) {
     await learn(wanted.slice(at, at + MOST));
     draw(sessions, rows);
   }
+}
+
+/** Give up the marks of sessions that left the list long ago. */
+function forget(sessions) {
+  if (known.size <= KEPT) return;
+  const ids = new Set(sessions.map((one) => one.session_id));
+  for (const id of known.keys()) if (!ids.has(id)) known.delete(id);
 }
 
 async function learn(sessions) {

@@ -6,10 +6,11 @@ import { duration } from "./formats.js";
 
 // Milliseconds in which rows are collected for one request, so that rows scrolled past are not fetched.
 const PAUSE = 100;
-// Events that the server accepts in one request.
-const MOST = 200;
+// Events that the server accepts in one request, and lines that are kept: a page that follows a run sees them all.
+const MOST = 200,
+  KEPT = 500;
 
-// Seq → its line.
+// Seq → its line, the newest last.
 const known = new Map();
 // Seq → the element for its line, and whether the event has ended, so that its line is final.
 const waiting = new Map();
@@ -39,6 +40,10 @@ async function fetchWaiting() {
     if (text || (finished && text === "")) known.set(seq, text);
     fill(element, text);
     waiting.delete(seq);
+  }
+  for (const seq of known.keys()) {
+    if (known.size <= KEPT) break;
+    known.delete(seq);
   }
   later = waiting.size ? setTimeout(fetchWaiting, PAUSE) : 0;
 }

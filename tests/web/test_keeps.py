@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from tests import warm
+from localops import clock
+from localops.journal import rows
+from localops.journal.journal import Journal
+from tests import made, warm
 from tests.web.conftest import Visit, environment, serving, visiting
 from tests.web.test_live import Program, program, visit
 
@@ -24,6 +27,19 @@ for number in range(220):
     event.completion = f"answer {number}"
     session.record(event)
 session.end_session("Success")
+session = localops.start_session(["c"], name="many steps")
+for number in range(501):
+    session.record(localops.ToolEvent(name="step", params={"number": number}))
+session.end_session("Success")
+"""
+# Asks for the lines of these events, as the rows of a table do, and returns how many of them the page still has.
+LINES = """
+async (seqs) => {
+  const { preview } = await import("/web/previews.js");
+  const rows = seqs.map((seq) => document.body.appendChild(preview(seq, true)));
+  while (rows.some((row) => !row.textContent)) await new Promise((done) => setTimeout(done, 20));
+  return seqs.filter((seq) => preview(seq, true).textContent).length;
+}
 """
 
 
@@ -190,4 +206,43 @@ def test_news_leave_the_rows_that_did_not_change(chromium: Browser, tmp_path: Pa
         assert row.evaluate("(element) => element.kept")
         assert row.get_by_role("checkbox").is_checked()
         row.locator(".title").focus()
-        assert page.locator("#rows tr").count() == 2
+        assert page.locator("#rows tr").count() == 3
+
+
+def _sessions(numbers: range) -> list[rows.Row]:
+    """Return the rows of short sessions."""
+    made_rows = []
+    for number in numbers:
+        ident, at = clock.new_id(clock.now_ns()), clock.now_ns()
+        made_rows += [
+            made.event(f"run {number}", "session", ident, id=ident, at_ns=at, tags='["a", "b"]', body="{}"),
+            made.event("dig", "tool", ident, at_ns=at, start_ns=at, body="{}"),
+            made.event("Success", "end", ident, at_ns=at, id=clock.new_id(at)),
+        ]
+    return made_rows
+
+
+def test_a_list_keeps_its_size_beside_a_recorder(chromium: Browser, tmp_path: Path) -> None:
+    """At its top it has the rows of one page, however many sessions come: the oldest go."""
+    home = tmp_path / "home"
+    journal = Journal(str(home / "default"))
+    journal.add(_sessions(range(60)))
+    with serving(home) as link, visiting(chromium, link) as visit:
+        page = visit.page
+        held = []
+        for newest in (65, 70, 75):
+            journal.add(_sessions(range(newest - 5, newest)))
+            page.locator("#rows tr").first.get_by_text(f"run {newest - 1}", exact=True).wait_for()
+            page.wait_for_timeout(500)  # until figures, facets and marks are there
+            held.append(sizes(page)[0])
+            assert page.locator("#rows tr").count() == 50
+        assert held[-1] <= held[0] * 1.05
+    journal.close()
+
+
+def test_lines_of_events_long_gone_by_are_given_up(talk: Visit) -> None:
+    """A page that follows a run has seen all its events, and keeps the lines of the newest."""
+    page = talk.session("many steps", "events")
+    ident = page.url.rpartition("/")[2].partition("#")[0]
+    seqs = talk.facts(f"sessions/{ident}/timeline?limit=600")["seq"]
+    assert (len(seqs), page.evaluate(LINES, seqs)) == (501, 500)
