@@ -49,14 +49,19 @@ _TOOL_RESULTS = ("functionResponse", "function_response")
 # Characters of arguments, and messages of a prompt, by which two steps are compared that were given something else.
 _SAMPLE, _SAMPLE_MESSAGES = 500, 20
 _WORD = re.compile(r"\w+")
-_ESCAPES = (("\\n", "\n"), ("\\r", "\r"), ("\\t", "\t"))
+# Characters for private use, as a text can have line feeds beside escaped ones.
+_ESCAPES = (("\\n", "\ue00a"), ("\\r", "\ue00d"), ("\\t", "\ue009"))
 
-# What programs and services make up in each run: UUIDs, ids of services such as `call_…` and `toolu_…`, ids of
-# spans and objects, addresses in memory, names of temporary files and folders.
+# What programs and services make up in each run: UUIDs, ids of services such as `call_…`, `toolu_…` and `req-…`, ULIDs,
+# ids of spans and objects, random letters and digits without a word in them, addresses in memory, names of temporary
+# files and folders.
 _ID = r"""
       [0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}(?![0-9A-Za-z])
     | [a-z]{2,12}[_-](?=[A-Za-z]*\d)[A-Za-z0-9]{16,}(?![0-9A-Za-z])
-    | (?=\d*[a-f])(?=[a-f]*\d)(?:[0-9a-f]{24}|[0-9a-f]{16})(?![0-9A-Za-z])
+    | [a-z]{2,12}[_-](?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{8,}(?![0-9A-Za-z])
+    | (?=\d*[a-f])(?=[a-f]*\d)(?:[0-9a-f]{24}|[0-9a-f]{16}|[0-9a-f]{12})(?![0-9A-Za-z])
+    | [0-7](?=\d*[A-Z])[0-9A-HJKMNP-TV-Z]{25}(?![0-9A-Za-z])
+    | (?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])(?![\w-]*[a-z]{6})[A-Za-z0-9_-]{20,36}(?![0-9A-Za-z_-])
     | 0x[0-9a-f]{6,16}(?![0-9A-Za-z])
     | pytest-of-[^/"]+/pytest-\d+
     | tmp(?<=/tmp)[a-z0-9_]{8}(?![0-9A-Za-z_])
@@ -66,7 +71,11 @@ _TIME = r"""
     | (?:\d{19}|\d{16}|\d{13}|\d{10}(?:\.\d+)?)(?![0-9A-Za-z.])
 """
 # Ids of tool calls in messages, also those that a program numbers.
-_CALL_ID = re.compile(r'("(?:tool_call|tool_use|call)_id":"|"id":"(?=(?:call|toolu|tooluse|fc)[_-]))[^"\\]*')
+_CALL_ID = re.compile(r'("(?:tool_call|tool_use|call)_id": ?"|"id": ?"(?=(?:call|toolu|tooluse|fc)[_-]))[^"\\]*')
+# Ids of one request, whatever they look like: in JSON, in JSON inside of a text, and as Python writes a dict.
+_REQUEST_ID = re.compile(
+    r"""((?:[Rr]equest|[Tt]race|[Ss]pan|[Cc]orrelation|[Ii]dempotency)[_-]?(?:[Ii][Dd]|[Kk]ey)\\*["']\s?:\s?\\*["'])[^"'\\]+"""
+)
 # How long something took, as test runners and builds print it.
 _TOOK = re.compile(r"in (?:\d+\.\d+ ?s(?:ec|econds)?|\d+(?:\.\d+)? ?ms)\b")
 # Nearly all words are passed over at once, as they have no digit.
@@ -244,7 +253,7 @@ class Steps:
         if known is None:
             is_argument = key == "params"
             if not is_argument and _HAS_ID in text:
-                text = _json(_without_call_ids(item))
+                text = _json(without_call_ids(item))
             compared = digest(self.compared(text, is_argument=is_argument))
             known = self._without_ids[whole, key] = (whole, compared, key == "prompt" and _repeats(item))
         return known
@@ -323,7 +332,7 @@ def given_text(event: Event, *, is_own: bool = False) -> str:
     if is_own and "prompt" in given:
         given["prompt"] = [item for item in _items("prompt", given["prompt"]) if not _repeats(item)]
     if "prompt" in given:
-        given["prompt"] = _without_call_ids(given["prompt"])
+        given["prompt"] = without_call_ids(given["prompt"])
     return _json(given) if given else ""
 
 
@@ -334,17 +343,17 @@ def result_text(event: Event, *, is_compared: bool = False) -> str:
     """
     results = [event[key] for key in _RESULT if event.get(key) is not None]
     if is_compared:
-        results = [_without_call_ids(result) for result in results]
+        results = [without_call_ids(result) for result in results]
     return "\n".join(result if isinstance(result, str) else _json(result) for result in results)
 
 
-def _without_call_ids(value: Any, depth: int = _CALL_DEPTH) -> Any:
+def without_call_ids(value: Any, depth: int = _CALL_DEPTH) -> Any:
     """Return a message, an answer or a list of them with `<id>` for the ids of tool calls, whatever they look like."""
     if not depth or not isinstance(value, dict | list):
         return value
     if isinstance(value, list):
-        return [_without_call_ids(item, depth - 1) for item in value]
-    plain = {name: _without_call_ids(item, depth - 1) for name, item in value.items()}
+        return [without_call_ids(item, depth - 1) for item in value]
+    plain = {name: without_call_ids(item, depth - 1) for name, item in value.items()}
     is_call = value.get("type") in _CALL_TYPES or isinstance(value.get("function"), dict)
     return {**plain, "id": "<id>"} if is_call and isinstance(value.get("id"), str) else plain
 
@@ -370,7 +379,7 @@ def without_ids(text: str, from_ns: int, until_ns: int) -> str:
         at_ns = _to_ns(match["time"])
         return "<time>" if at_ns is not None and from_ns <= at_ns <= until_ns else match[0]
 
-    text = _MADE_UP.sub(replaced, text)
+    text = _MADE_UP.sub(replaced, _REQUEST_ID.sub(r"\1<id>", text))
     for escape, character in _ESCAPES if is_escaped else ():
         text = text.replace(character, escape)
     return text

@@ -10,7 +10,7 @@ from localops.encoding import encode
 from localops.reading import analytics, facts, previews
 from localops.reading.prompt_differences import alike
 from localops.reading.run_diff import RunDiff
-from localops.reading.steps import Steps
+from localops.reading.steps import Steps, without_call_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,9 +95,10 @@ def aligned(a: Side, b: Side) -> Facts:
                 texts = [_texts(each, keys) for each in (one, other)]
                 # A result is also the error of a call that failed.
                 is_other_error = what == "output" and "result" in line.marks
-                facts_of_line[f"{what}_differs"] = is_other_error or (texts[0] != texts[1] and _is_other(line, what))
+                is_other = is_other_error or (texts[0] != texts[1] and _is_other(line, what))
+                facts_of_line[f"{what}_differs"] = is_other
                 if texts[0] != texts[1] and room > 0:
-                    difference = _difference(*("\n".join(map(_readable, each)) for each in texts))
+                    difference = _difference(*_to_show((a, one), (b, other), keys, is_other=is_other))
                     facts_of_line[what] = difference
                     room -= sum(len(text) for text in difference["texts"])
         lines.append(facts_of_line)
@@ -120,6 +121,25 @@ def _name(line: Line) -> str:
     """Return the name of a line; of a model call the model, or both models."""
     names = [step.model or step.label if step.kind == "llm" else step.label for step in (line.a, line.b) if step]
     return " → ".join(dict.fromkeys(names))
+
+
+def _to_show(a: tuple[Side, Event], b: tuple[Side, Event], keys: Sequence[str], *, is_other: bool) -> list[str]:
+    """Return the texts of two events in lines: if they differ in more than ids and times, without these."""
+    if is_other:
+        folded = [
+            side.steps.compared(
+                _in_lines(_texts({key: without_call_ids(event.get(key)) for key in keys}, keys)),
+                is_argument="params" in keys and event["kind"] != "llm",
+            )
+            for side, event in (a, b)
+        ]
+        if folded[0] != folded[1]:
+            return folded
+    return [_in_lines(_texts(event, keys)) for _, event in (a, b)]
+
+
+def _in_lines(texts: Sequence[str]) -> str:
+    return "\n".join(map(_readable, texts))
 
 
 def _texts(event: Event, keys: Sequence[str]) -> list[str]:

@@ -179,3 +179,34 @@ def test_a_failed_call_has_its_error(tmp_path: Path) -> None:
     assert (line["a"]["failed"], line["a"]["error"]) == (False, None)
     assert line["b"]["failed"]
     assert line["b"]["error"] == ("TimeoutError: " + "late " * 1_000)[:2_000]
+
+
+def test_made_up_ids_are_no_difference_beside_one(tmp_path: Path) -> None:
+    """Those of requests and calls in later prompts are left out where the prompts differ, as by `localops diff`."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    sessions = [_conversation(run, word) for run, word in enumerate(("parcel", "letter"))]
+    with Home(str(tmp_path)) as home:
+        comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    texts = [line["input"]["texts"] for line in comparison["lines"]]
+    assert [one.replace("parcel", "letter") == other for one, other in texts] == [True, True, True]
+    for one, other in texts[1:]:
+        assert "parcel" in one
+        assert "letter" in other
+        assert one.count("<id>") == 6
+
+
+def _conversation(run: int, word: str) -> bytes:
+    """Record a session in which each prompt has all earlier messages, with the ids that were made up for them."""
+    session = localops.start_session()
+    assert session is not None
+    messages: list[dict[str, Any]] = [{"role": "user", "content": f"Where is the {word}?"}]
+    for number in range(3):
+        session.record(localops.LLMEvent(model="gpt-4o", prompt=list(messages), completion="so"))
+        call, ident = f"call_{run}{number}", f"{run}1b2c3d4-0000-4000-8000-{number:012}"
+        function = {"name": "look_up", "arguments": "{}"}
+        asked = {"role": "assistant", "tool_calls": [{"id": call, "type": "function", "function": function}]}
+        answer = f"{{'request_id': 'R{run}'}}\nfound by req-{run}a2b3c4d5e6f at {ident}\\n{ident}"
+        if not number:
+            messages += [asked, {"role": "tool", "tool_call_id": call, "content": answer}]
+    session.end_session("Success")
+    return session.session_id.bytes
