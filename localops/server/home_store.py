@@ -43,9 +43,9 @@ if TYPE_CHECKING:
     from localops.reading.home import Home, Project
     from localops.server.files_elsewhere import FilesElsewhere
     from localops.server.policy import Rules
+    from localops.server.proof import Compared
     from localops.server.retention import Part, Place
     from localops.server.senders import Sender
-    from localops.server.store import Identity
     from localops.transfer.bundle import Ack, Batch, Range
     from localops.transfer.ingest import Arrived
     from localops.upkeep.prune import Choice, Taken
@@ -406,22 +406,18 @@ class HomeStore(HomeReader):
             facts.update(rows=len(identities), digest=bundle.digest(identities), scrubbed=is_scrubbed)
         return facts
 
-    def missing(
-        self, project: str, identities: Sequence[tuple[bytes, int, int]]
-    ) -> tuple[list[Identity], list[Identity]]:
-        """Return the rows that are missing or damaged, and those with other contents."""
+    def prove(self, project: str, identities: Sequence[tuple[bytes, int, int]]) -> Compared:
+        """Return which rows are missing or damaged, have other contents, or were scrubbed since."""
         with self._project(project) as where:
-            states = [(id, phase, proof.state(where.reader, id, phase, total)) for id, phase, total in identities]
-            missing, other = (
-                [(id, phase) for id, phase, state in states if state == which] for which in (proof.MISSING, proof.OTHER)
-            )
+            compared = proof.compare(where.reader, identities)
+            missing = compared.missing
             ids = encode.dumps([id.hex() for id, _ in missing]).decode()
             known = {id for (id,) in where.reader.all("known_of", ids=ids)} if missing else set()
         # Those of which nothing is known were never here, or not since a backup was restored.  A full disk makes the
         # answer no wrong one.
         with suppress(OSError):
             damage.add_rows(where.folder, [identity for identity in missing if identity[0] in known])
-        return missing, other
+        return compared
 
     def missing_blobs(self, project: str, digests: Sequence[str]) -> tuple[list[str], int]:
         """Return the blobs that are missing or damaged, and how many of `digests` were checked."""

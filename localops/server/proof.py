@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from localops.encoding import encode
 from localops.journal import blobs, rows, stored
@@ -23,11 +24,11 @@ if TYPE_CHECKING:
     from localops.journal.stored import Stored
     from localops.reading.facts import Facts
     from localops.transfer.bundle import Range
+    from localops.transfer.scrubbed import Since
 
     Identity = tuple[bytes, int]
     Summed = tuple[bytes, int, int]
 
-HERE, MISSING, OTHER = "here", "missing", "other"
 # A session of more rows has no digest: senders ask about its rows one by one.
 MOST_DIGESTED = 100_000
 # Bytes of blobs that are read in one request; the first blob is always read.
@@ -66,25 +67,53 @@ def _stored(reader: Reader, session: bytes, after: int, seqs: Sequence[int]) -> 
                 yield from stored.named(reader.all("events", session=session, after=seq - 1, many=1))
 
 
-def state(reader: Reader, id: bytes, phase: int, total: int) -> str:
-    """Return whether a row is HERE, MISSING (or damaged), or has OTHER contents.
+class Replaced(NamedTuple):
+    """A row that is here as a scrub has left it, and was asked about as it was before."""
 
-    A row counts as HERE, too, if the sender's checksum is that of the row without its content, or of the row before it
-    was scrubbed.
+    id: bytes
+    phase: int
+    since: Since
+    files: list[str]  # that it names now
+
+
+@dataclass
+class Compared:
+    """The result of a look for rows."""
+
+    missing: list[Identity] = field(default_factory=list)  # or damaged
+    other: list[Identity] = field(default_factory=list)  # with other contents
+    scrubbed: list[Replaced] = field(default_factory=list)
+
+
+def compare(reader: Reader, identities: Iterable[Summed]) -> Compared:
+    """Return which rows are missing or damaged here, have other contents, or were scrubbed since.
+
+    A row counts as here, too, if the sender's checksum is that of the row without its content.
     """
+    compared = Compared()
+    for id, phase, total in identities:
+        row = _intact(reader, id, phase)
+        if row is None:
+            compared.missing.append((id, phase))
+        # What another machine has written about the same scrub may differ in time and rules.
+        elif total not in (row.sum, *(sent.sum for sent in bundle.without_content_as_sent(row))) and not (
+            scrubbed.is_about(row)
+        ):
+            since = scrubbed.since(reader, row, total)
+            if since is None:
+                compared.other.append((id, phase))
+            else:
+                # As it was before: it does not come back.
+                compared.scrubbed.append(Replaced(id, phase, since, blobs.named([row.body])))
+    return compared
+
+
+def _intact(reader: Reader, id: bytes, phase: int) -> Stored | None:
     try:
         row = stored.one(reader, id, phase)
     except UnicodeDecodeError:
-        return MISSING
-    if row is None or not row.is_intact:
-        return MISSING
-    if total in (row.sum, *(sent.sum for sent in bundle.without_content_as_sent(row))):
-        return HERE
-    # What another machine has written about the same row may differ in time and rules.
-    if scrubbed.is_about(row):
-        return HERE
-    # As it was before it was scrubbed: it does not come back.
-    return HERE if scrubbed.is_old(reader, id, phase, total) else OTHER
+        return None
+    return row if row is not None and row.is_intact else None
 
 
 def missing_blobs(folder: str, digests: Iterable[str]) -> tuple[list[str], int]:

@@ -244,7 +244,7 @@ ENDPOINTS = (
         "POST",
         "/sync/1/missing",
         "missing",
-        "Which rows the hub lacks or has damaged, and which it has with other contents.",
+        "Which rows the hub lacks or has damaged, which it has with other contents, and which were scrubbed since.",
         body=_JSON,
         form=_listing("rows", _IDENTITY, MOST_ROWS),
         api="sync",

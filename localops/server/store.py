@@ -24,14 +24,13 @@ if TYPE_CHECKING:
     from localops.recording.scores import Score
     from localops.server.intake.desk import Desk
     from localops.server.policy import Rules
+    from localops.server.proof import Compared
     from localops.server.retention import Part, Place
     from localops.server.senders import Sender
     from localops.transfer.bundle import Ack, Batch, Range
     from localops.transfer.ingest import Arrived
     from localops.upkeep.prune import Choice, Taken
     from localops.upkeep.views import Saved, View
-
-    Identity = tuple[bytes, int]
 
     class Readable(Protocol):
         """Reads of the rows of many projects; `project` None means all of them, for a user's own home."""
@@ -231,10 +230,8 @@ if TYPE_CHECKING:
         def figures(self, project: str, sessions: Sequence[bytes]) -> dict[bytes, Facts]:
             """Return rows, digest and totals of sessions, for comparison with those of a sender."""
 
-        def missing(
-            self, project: str, identities: Sequence[tuple[bytes, int, int]]
-        ) -> tuple[list[Identity], list[Identity]]:
-            """Return the rows that are missing, and those with another checksum."""
+        def prove(self, project: str, identities: Sequence[tuple[bytes, int, int]]) -> Compared:
+            """Return which rows are missing, have another checksum, or were scrubbed since."""
 
         def missing_blobs(self, project: str, digests: Sequence[str]) -> tuple[list[str], int]:
             """Return the blobs that are missing or damaged, and how many of `digests` were checked."""

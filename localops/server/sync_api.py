@@ -154,10 +154,15 @@ class SyncApi:
         return self._answer({"sessions": {session.hex(): facts for session, facts in figures.items()}})
 
     async def missing(self, call: Call) -> Response:
-        """Return which rows are missing, or have other contents."""
+        """Return which rows are missing, have other contents, or were scrubbed since."""
         identities = await self._things(call.request, "rows", _identity, MOST_ROWS, '["id in hex", phase, sum]')
-        missing, other = await self._read(self._store.missing, call.owner, identities)
-        return self._answer({"missing": _named(missing), "other": _named(other)})
+        compared = await self._read(self._store.prove, call.owner, identities)
+        replaced = [
+            [id.hex(), phase, since.at_ns, since.values, files] for id, phase, since, files in compared.scrubbed
+        ]
+        return self._answer(
+            {"missing": _named(compared.missing), "other": _named(compared.other), "scrubbed": replaced}
+        )
 
     async def missing_blobs(self, call: Call) -> Response:
         """Return which blobs are missing or damaged."""

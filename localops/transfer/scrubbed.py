@@ -59,6 +59,7 @@ _ABOUT = (
     "where i.id between ? and ? and e.kind = ? and e.name = ? and e.parent = ? limit 1"
 )
 _BODIES = _ABOUT.replace("select 1", "select e.id, cast(e.body as blob)").removesuffix(" limit 1")
+_STEPS = _BODIES.replace("e.id", "e.at_ns")
 _LISTED = "select seq, parent, body from event where seq between ? and ? and kind = ? and name = ?"
 _COLUMNS = frozenset(("seq", "kind", "name", "model", "tags", "sum", "body"))  # that may differ
 _BLOB = re.compile(r"blob:[0-9a-f]{64}")
@@ -73,6 +74,13 @@ class Replacement(NamedTuple):
     seq: int
     event: bytes
     phase: int
+
+
+class Since(NamedTuple):
+    """What was scrubbed of a row since it had a certain checksum."""
+
+    at_ns: int  # of the newest scrub
+    values: int  # that were replaced; 0 if that is unknown
 
 
 def id_of(id: bytes, phase: int, total: int) -> bytes:
@@ -213,6 +221,39 @@ def is_folded_otherwise(was: Stored, now: Stored) -> bool:
 def is_old(reader: Reader, id: bytes, phase: int, total: int) -> bool:
     """Return whether a row of this checksum was scrubbed since."""
     return bool(reader.ask(_KNOWN, (id_of(id, phase, total),)))
+
+
+def since(reader: Reader, row: Stored, total: int) -> Since | None:
+    """Return what was scrubbed of a row since it had this checksum; None if nothing was."""
+    if not is_old(reader, row.id, row.phase, total):
+        return None
+    steps, made_at = _steps(reader, row)
+    at_ns = values = 0
+    while total in steps:
+        total, rules, is_held = steps.pop(total)
+        at_ns = max(at_ns, made_at.get(total, 0))
+        # How many values the row of another machine had beside its own is unknown.
+        values += 0 if is_held else rules
+    return Since(at_ns, values)
+
+
+def _steps(reader: Reader, row: Stored) -> tuple[dict[int, tuple[int, int, bool]], dict[int, int]]:
+    """Return for each checksum that a row had the one after it, and the time at which each was made."""
+    steps: dict[int, tuple[int, int, bool]] = {}
+    made_at: dict[int, int] = {}
+    between = (row.id[:6], row.id[:6] + b"\xff" * 10, KIND, NAME, row.id)
+    for at_ns, body in reader.ask(_STEPS, between):
+        try:
+            facts = encode.loads(body or b"{}")
+        except ValueError:
+            continue
+        if facts.get("phase") != row.phase:
+            continue
+        is_held = bool(facts.get(_HELD))
+        steps[facts["was"]] = facts["now"], sum(many for _, many in facts["rules"]), is_held
+        if not is_held or facts["now"] not in made_at:
+            made_at[facts["now"]] = at_ns
+    return steps, made_at
 
 
 def all_of(reader: Reader) -> list[Replacement]:

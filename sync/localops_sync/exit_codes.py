@@ -57,6 +57,7 @@ class Outcome:
     metadata_only: bool = False  # content is not sent there
     deleted: list[str] = field(default_factory=list)  # of these, the ones that were deleted on the hub
     pruned: list[str] = field(default_factory=list)  # and the ones that a prune of the hub removed
+    scrubbed_there: int = 0  # rows of which a scrub has replaced more on the hub than here, with --verify
     given_up: int = 0  # rows that `parked drop` has dropped, with --verify: the remote never gets them
     late_ns: int | None = None  # since when nothing has arrived, if that is too long for a passing network problem
     elsewhere: list[str] = field(default_factory=list)  # projects with rows and no remote, if this one never had a row

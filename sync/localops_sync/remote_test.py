@@ -168,7 +168,7 @@ def _taking(remote: Remote, source: Reader, folder: str) -> Generator[Finding, N
         yield health
         if not health.ok:
             return False
-        sink.missing([])
+        sink.compare([])
     except Trouble as error:
         yield Finding("sending", False, str(error), not isinstance(error, Offline))
         return False

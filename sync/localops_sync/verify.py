@@ -14,7 +14,8 @@ from localops import output
 from localops.errors import ConfigError
 from localops.journal import blobs, rows
 from localops.journal.stored import named
-from localops.transfer import bundle
+from localops.transfer import bundle, delivery, scrubbed
+from localops_sync import scrubbed_there
 from localops_sync.sinks.hub import Hub
 
 TYPE_CHECKING = False
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
     from localops.transfer.delivery import Ledger
     from localops.transfer.remotes import Remote
     from localops_sync.sink import Sink
+    from localops_sync.sinks.hub import Replaced
 
     class Side(Protocol):
         """This side of a comparison."""
@@ -66,6 +68,7 @@ class Report:
     gone: list[str] = field(default_factory=list)  # sessions that are not on the hub any more
     pruned: list[str] = field(default_factory=list)  # of these, the ones that a prune of the hub removed
     parked: str = ""  # what the hub has of the rows that are parked here
+    scrubbed: int = 0  # rows of which a scrub has replaced more on the hub than here
 
     @property
     def deleted(self) -> list[str]:
@@ -129,6 +132,7 @@ class _Comparison:
         self._delivered = one.ledger.delivered()
         self._missing: list[int] = []
         self._other: set[int] = set()  # of these, the rows that the hub has with other contents
+        self._scrubbed: dict[int, Replaced] = {}  # rows that were scrubbed on the hub since they were sent
         self._blobs: dict[str, list[int]] = {}  # digests, and the rows that name each
 
     def run(self, journal: Journal) -> Report:
@@ -144,17 +148,35 @@ class _Comparison:
         if self._other:
             self.report.notes.append(_offered_again(len(self._other)))
         self._compare_blobs()
+        if replaced := {**self._scrubbed, **self._settled(journal)}:
+            self.report.scrubbed = len(replaced)
+            self.report.notes.append(scrubbed_there.text(replaced.values()))
         if self._missing:
             left = bundle.without(self._delivered, self._missing)
             self.one.ledger.keep_only(journal, left)
         self.report.parked = self._parked()
         return self.report
 
+    def _settled(self, journal: Journal) -> dict[int, Replaced]:
+        """Settle the rows that the hub refused as a scrub has replaced them there; return all that are settled so."""
+        ledger = self.one.ledger
+        refused = {each.seq for each in ledger.parked() if each.reason == scrubbed.REFUSED}
+        settled = delivery.parked(self.one.reader, self.one.remote.name, dropped=True)
+        seqs = sorted({*refused, *(each.seq for each in settled if scrubbed.is_settled(each.reason))})
+        replaced: dict[int, Replaced] = {}
+        for some in _chunks(seqs, _SESSIONS):
+            *_, there = self._asked(self._as_sent(ledger.stored(some)))
+            replaced |= there
+        if new := refused & replaced.keys():
+            ledger.park(journal, dict.fromkeys(new, scrubbed.MORE))
+        return replaced
+
     def _parked(self) -> str:
         """Return what the hub has of the rows that are parked here; empty if there are none."""
         counts: Counter[str] = Counter()
-        for seqs in _chunks((each.seq for each in self.one.ledger.parked()), _SESSIONS):
-            counts.update(self._where_parked(self.one.ledger.stored(seqs)))
+        reasons = {each.seq: each.reason for each in self.one.ledger.parked()}
+        for seqs in _chunks(reasons, _SESSIONS):
+            counts.update(self._where_parked(self.one.ledger.stored(seqs), reasons))
         if not counts:
             return ""
         many = output.counted(counts.total(), "row")
@@ -162,13 +184,17 @@ class _Comparison:
             return f"{many} parked here and {next(iter(counts))}"
         return f"{many} parked here: {', '.join(f'{output.count(some)} {where}' for where, some in counts.items())}"
 
-    def _where_parked(self, parked: list[Stored]) -> Iterator[str]:
-        absent, other = self._asked(self._as_sent(parked))
-        here = [row for row in parked if row.seq not in absent | other]
+    def _where_parked(self, parked: list[Stored], reasons: dict[int, str]) -> Iterator[str]:
+        absent, other, replaced = self._asked(self._as_sent(parked))
+        here = [row for row in parked if row.seq not in absent | other and row.seq not in replaced]
         files = set(self._missing_blobs(blobs.named([row.body for row in here])))
         for row in parked:
             if row.seq in absent:
                 yield "not on the hub"
+            elif row.seq in replaced:
+                yield "replaced on the hub by a scrub"
+            elif row.seq in other and reasons[row.seq] == scrubbed.OTHERWISE:
+                yield "scrubbed on the hub with other rules than here"
             elif row.seq in other:
                 yield "on the hub with other contents"
             elif files.intersection(blobs.named([row.body])):
@@ -184,7 +210,7 @@ class _Comparison:
             for session, count in some:
                 gone, there = len(self.report.gone), figures.get(session, {})
                 lacking = self._session(session, count, there)
-                files[session], self._blobs = self._blobs, {}
+                files[session], self._blobs = self._named_there(), {}
                 # What the hub kept for as long as it keeps anything may go here, too.
                 is_gone = len(self.report.gone) > gone
                 is_early = is_gone and bool(there.get("retired")) and not self._was_whole(session, count, there)
@@ -197,25 +223,47 @@ class _Comparison:
             for session, named_here in files.items():
                 if lacks := named_here.keys() & missing:
                     known = different.get(session, Difference())
-                    seqs = known.seqs.union(*(named_here[digest] for digest in lacks))
+                    # A hub takes no row that was scrubbed there: `--verify` sends it the file.
+                    seqs = known.seqs.union(*(named_here[digest] for digest in lacks)).difference(self._scrubbed)
                     different[session] = replace(known, files=len(lacks), seqs=seqs)
         return different
 
     def _compare_blobs(self) -> None:
-        """Find files that the hub lacks or has damaged; mark the rows that name them as missing, to send both again."""
+        """Find files that the hub lacks or has damaged, and see to it that they are sent again.
+
+        With its rows, which are marked as missing; at once, if only scrubbed rows name it: the hub takes none of these.
+        """
         if "blobs" not in self.hub.proves or self.one.remote.metadata_only:
             return
-        # The rows that the hub has with other contents name other files there.
-        own = (digest for digest, seqs in self._blobs.items() if not self._other.issuperset(seqs))
-        missing = self._missing_blobs(own)
+        named = self._named_there()
+        missing = self._missing_blobs(named)
         flawed = [each for each in missing if blobs.flaw(self.one.folder, each)]
-        self._missing += [seq for each in missing for seq in self._blobs[each]]
+        alone = [each for each in missing if self._scrubbed.keys() >= set(named[each])]
+        self._missing += [seq for each in missing for seq in named[each] if seq not in self._scrubbed]
         self.report.differences += len(missing)
-        if len(missing) > len(flawed):
-            self.report.notes.append(_again(len(missing) - len(flawed), "file"))
+        if again := len({*missing}.difference(flawed, alone)):
+            self.report.notes.append(_again(again, "file"))
+        if sent := [each for each in alone if each not in flawed and self.hub.send_file(each) is None]:
+            self.report.notes.append(_sent_again(len(sent)))
         if flawed:
             many = "1 file is" if len(flawed) == 1 else f"{len(flawed)} files are"
             self.report.notes.append(f"{many} whole neither here nor on the hub; the next sync sets the rows aside")
+        made = {digest for each in self._scrubbed.values() for digest in each.files} - named.keys()
+        if lost := len(self._missing_blobs(made)):
+            self.report.differences += lost
+            self.report.notes.append(scrubbed_there.lost_files(lost))
+
+    def _named_there(self) -> dict[str, list[int]]:
+        """Return the files of rows here that their rows on the hub name, too, each with these rows."""
+        named: dict[str, list[int]] = {}
+        for digest, seqs in self._blobs.items():
+            # The rows that the hub has with other contents name other files there.
+            if still := [seq for seq in seqs if seq not in self._other and self._names_there(seq, digest)]:
+                named[digest] = still
+        return named
+
+    def _names_there(self, seq: int, digest: str) -> bool:
+        return seq not in self._scrubbed or digest in self._scrubbed[seq].files
 
     def _missing_blobs(self, digests: Iterable[str]) -> list[str]:
         return [each for some in _chunks(digests, _BLOBS) for each in self.hub.missing_blobs(some)]
@@ -262,19 +310,26 @@ class _Comparison:
 
     def _lacking(self, identified: Iterable[tuple[int, Identity]]) -> list[int]:
         """Return the rows that the hub lacks, asked for one by one: other senders may have added to the session."""
-        absent, other = self._asked(identified)
+        absent, other, replaced = self._asked(identified)
         self._other |= other
+        self._scrubbed |= replaced
         return sorted(absent | other)
 
-    def _asked(self, identified: Iterable[tuple[int, Identity]]) -> tuple[set[int], set[int]]:
-        """Return which rows the hub has not or damaged, and which it has with other contents."""
+    def _asked(self, identified: Iterable[tuple[int, Identity]]) -> tuple[set[int], set[int], dict[int, Replaced]]:
+        """Return which rows the hub has not or damaged, which with other contents, and which were scrubbed there."""
         absent: set[int] = set()
         other: set[int] = set()
+        replaced: dict[int, Replaced] = {}
         for some in _chunks(identified, _ROWS):
-            missing, differing = self.hub.missing(identity for _, identity in some)
-            absent |= {seq for seq, identity in some if identity[:2] in missing}
-            other |= {seq for seq, identity in some if identity[:2] in differing}
-        return absent, other
+            there = self.hub.compare(identity for _, identity in some)
+            for seq, (id, phase, _) in some:
+                if (id, phase) in there.missing:
+                    absent.add(seq)
+                elif (id, phase) in there.other:
+                    other.add(seq)
+                elif (id, phase) in there.scrubbed:
+                    replaced[seq] = there.scrubbed[id, phase]
+        return absent, other, replaced
 
     def _identities(self, session: bytes) -> Iterator[tuple[int, Identity]]:
         """Yield the delivered rows of a session: their seqs, and their identities as they were sent."""
@@ -313,6 +368,10 @@ class _Comparison:
 def _again(count: int, what: str) -> str:
     many = f"1 {what} is" if count == 1 else f"{count} {what}s are"
     return f"{many} missing or damaged on the hub; the next sync sends {'it' if count == 1 else 'them'} again"
+
+
+def _sent_again(count: int) -> str:
+    return f"{output.counted(count, 'file was', 'files were')} missing or damaged on the hub, and sent again"
 
 
 def _offered_again(count: int) -> str:

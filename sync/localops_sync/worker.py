@@ -556,6 +556,9 @@ class Pass:
         self.outcome.notes += report.notes
         self.outcome.compared = report.sessions
         self.outcome.deleted, self.outcome.pruned = report.deleted, report.pruned
+        self.outcome.scrubbed_there = report.scrubbed
+        # Some of those that were parked a moment ago may be settled now.
+        self.outcome.parked = min(self.outcome.parked, len(self.ledger.parked()))
         self.outcome.given_up = self.ledger.dropped()
         if report.differences:
             self.outcome.worse(PARKED, "the hub does not have everything that it signed for")

@@ -61,7 +61,7 @@ def test_a_hub_that_removes_more_has_the_rows_of_all_machines(machines: tuple[Se
     _unpark(second)
     for machine in (second, first, second):
         outcome = machine.sync(verify=True)
-        assert (outcome.code, outcome.parked, outcome.notes) == (exit_codes.DONE, 0, []), outcome
+        assert (outcome.code, outcome.parked, outcome.scrubbed_there) == (exit_codes.DONE, 0, 3), outcome
         assert machine.ledger().parked() == []
     # Rows of a machine that is set back come again, and count as held.
     _forget(first)
@@ -130,8 +130,24 @@ def test_the_row_of_before_is_refused_all_the_same(
     assert _scrub(second.home, "default", r"PINE-\d+") == 3
     outcome = second.sync()
     assert (outcome.code, outcome.parked) == (exit_codes.DONE, 0), outcome
-    assert second.sync(verify=True).notes == []
+    assert second.sync(verify=True).scrubbed_there == 3
     assert not _holds(there, "OAK-2", "PINE-1")
+
+
+def test_verify_settles_rows_that_the_hub_has_without_a_secret(machines: tuple[Sender, Sender, Path]) -> None:
+    """Nothing is lost; what is removed here later goes there all the same."""
+    _, second, there = machines
+    _scrub(there.parent, there.name, r"PINE-\d+")
+    assert second.sync().parked == 3
+    for _ in range(2):
+        outcome = second.sync(verify=True)
+        assert (outcome.code, outcome.scrubbed_there) == (exit_codes.DONE, 3), outcome
+    assert second.ledger().parked() == []
+    assert _holds(there, "OAK-2")
+    assert _scrub(second.home, "default", r"PINE-\d+", r"OAK-\d+") == 3
+    outcome = second.sync(verify=True)
+    assert (outcome.code, outcome.notes) == (exit_codes.DONE, []), outcome
+    assert not _holds(there, "OAK-2")
 
 
 def test_rows_that_wait_for_the_next_sync_are_no_fault(

@@ -52,9 +52,8 @@ if TYPE_CHECKING:
     from localops.server.clickhouse.lease import Lease
     from localops.server.home_store import _Writer
     from localops.server.limits import Limits
-    from localops.server.proof import Checked
+    from localops.server.proof import Checked, Compared
     from localops.server.senders import Sender
-    from localops.server.store import Identity
     from localops.upkeep.prune import Choice, Taken
 
 # Seconds between two waves of states, and for which the names of projects are remembered.
@@ -331,13 +330,11 @@ class ClickHouseStore(HomeStore):
             reader.need_rows(newest)
         return super().senders(project)
 
-    def missing(
-        self, project: str, identities: Sequence[tuple[bytes, int, int]]
-    ) -> tuple[list[Identity], list[Identity]]:
-        """Return the rows that are missing or damaged, and those with other contents."""
+    def prove(self, project: str, identities: Sequence[tuple[bytes, int, int]]) -> Compared:
+        """Return which rows are missing or damaged, have other contents, or were scrubbed since."""
         with self._project(project) as where:
             _mirrored(where.reader).need_rows([id for id, *_ in identities])
-        return super().missing(project, identities)
+        return super().prove(project, identities)
 
     def delete(self, project: str, session: bytes) -> bool:
         """Delete a session, whether it has ended or not."""

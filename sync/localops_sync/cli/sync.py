@@ -423,7 +423,8 @@ def _compared(outcome: Outcome) -> str:
     if outcome.given_up:
         were = output.counted(outcome.given_up, "row that was", "rows that were")
         but = f" but for {were} given up here by `localops parked drop`"
-    return f"{output.counted(outcome.compared or 0, 'session')} compared, no difference{but}{without}"
+    other = "other " if outcome.scrubbed_there else ""
+    return f"{output.counted(outcome.compared or 0, 'session')} compared, no {other}difference{but}{without}"
 
 
 def _facts(outcome: Outcome) -> dict[str, Any]:
@@ -440,6 +441,7 @@ def _facts(outcome: Outcome) -> dict[str, Any]:
         "bytes": outcome.bytes,
         "requests": outcome.requests,
         "sessions_compared": outcome.compared,
+        "rows_scrubbed_there": outcome.scrubbed_there if outcome.compared is not None else None,
         "rows_given_up": outcome.given_up if outcome.compared is not None else None,
         "metadata_only": outcome.metadata_only,
         "sessions_deleted_there": outcome.deleted,

@@ -11,6 +11,7 @@ import os
 import zlib
 from collections import deque
 from dataclasses import replace
+from typing import NamedTuple
 
 from localops.encoding import encode, price_table
 from localops.journal import blobs
@@ -28,11 +29,28 @@ if TYPE_CHECKING:
     from localops.transfer.remotes import Remote
     from localops_sync.transport import Reply, Transport
 
+Identity = tuple[bytes, int]
 PIECE = 4 << 20  # bytes of a blob in one request
 # The smallest piece that is tried when a proxy refuses larger ones.
 _LEAST_PIECE = 64 << 10
 # Of compression: 1 is twice as fast and a quarter larger, but the network is what is slow.
 _LEVEL = 5
+
+
+class Replaced(NamedTuple):
+    """A row that was sent, as a scrub has left it on the hub."""
+
+    at_ns: int  # of the scrub
+    values: int  # that it has replaced; 0 if that is unknown
+    files: frozenset[str]  # that the row names there now
+
+
+class Compared(NamedTuple):
+    """What a hub has of rows that it was asked about."""
+
+    missing: set[Identity]
+    other: set[Identity]
+    scrubbed: dict[Identity, Replaced]
 
 
 class Hub:
@@ -160,12 +178,12 @@ class Hub:
         withheld: dict[int, str] = {}
         for row in batch.rows:
             for digest in blobs.named([row.body]):
-                reason = self._flaws.get(digest) or self._send_blob(digest)
+                reason = self._flaws.get(digest) or self.send_file(digest)
                 if reason is not None:
                     withheld[row.seq] = self._flaws[digest] = reason
         return withheld
 
-    def _send_blob(self, digest: str) -> str | None:
+    def send_file(self, digest: str) -> str | None:
         """Send what the hub lacks of a blob, piece by piece; return the reason if its file cannot be sent."""
         if digest in self._there:
             return None
@@ -277,17 +295,20 @@ class Hub:
         except (TypeError, ValueError) as error:
             raise _foreign(self.transport.where) from error
 
-    def missing(
-        self, identities: Iterable[tuple[bytes, int, int]]
-    ) -> tuple[set[tuple[bytes, int]], set[tuple[bytes, int]]]:
-        """Return which of these rows the hub does not have, and which it has with other contents."""
+    def compare(self, identities: Iterable[tuple[bytes, int, int]]) -> Compared:
+        """Return which of these rows the hub lacks, has with other contents, or has as a scrub has left them."""
         body = encode.dumps({"rows": [[id.hex(), phase, total] for id, phase, total in identities]})
         answer = self._question("/sync/1/missing", body)
         try:
             missing, other = (
                 {(bytes.fromhex(id), phase) for id, phase in answer[name]} for name in ("missing", "other")
             )
-            return missing, other
+            # A hub of an earlier release does not name them: they count as there.
+            scrubbed = {
+                (bytes.fromhex(id), phase): Replaced(_whole(at_ns), _whole(values), frozenset(_texts(files)))
+                for id, phase, at_ns, values, files in answer.get("scrubbed", ())
+            }
+            return Compared(missing, other, scrubbed)
         except (KeyError, TypeError, ValueError) as error:
             raise _foreign(self.transport.where) from error
 
@@ -325,6 +346,12 @@ class Hub:
 def _texts(value: object) -> list[str]:
     """Return the texts in a list; an empty list for anything else."""
     return [item for item in value if isinstance(item, str)] if isinstance(value, list) else []
+
+
+def _whole(value: object) -> int:
+    if type(value) is not int or not 0 <= value < 1 << 63:
+        raise ValueError
+    return value
 
 
 _JSON = {"Content-Type": "application/json"}

@@ -364,6 +364,7 @@ def test_rows_between_those_that_went_ahead_are_few_requests(sender: Sender, the
         ("/sync/1/sessions", lambda reply: reply.update(sessions={"x": {}})),
         ("/sync/1/missing", lambda reply: reply.update(missing=5)),
         ("/sync/1/missing", lambda reply: reply.update(other=[5])),
+        ("/sync/1/missing", lambda reply: reply.update(scrubbed=[["00", 0, -1, 2, []]])),
         ("/sync/1/blobs", lambda reply: reply.update(looked_at=0)),
         ("/sync/1/blobs", lambda reply: reply.update(missing=["0" * 64])),
     ],
