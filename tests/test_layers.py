@@ -31,7 +31,7 @@ LAYERS = """
     participants events pricing stored plain_values responses
     billing recorded scores
     config encode filters
-    faithful
+    faithful todays_rules
     wire parts story price_table
     mirrored session_state
     validation

@@ -22,7 +22,7 @@ from localops.config import Config
 from localops.encoding import shapes
 from localops.encoding.encode import Encoder, dumps
 from localops.encoding.redact import Redactor
-from localops.recording.writer import redactor
+from localops.encoding.todays_rules import redactor
 from tests.innocent import TEXTS
 from tests.planting import PLACES
 from tests.secret_rules import CLAIMED, NOT_CLAIMED

@@ -16,11 +16,16 @@ _ON_RESUME = {
     "run": "runs again",
     "ask": "raises Uncertain",
     "wait": "is under way",
+    "refuse": "raises StepError",
 }
 
 _SCRUBBED = (
     "where the rules of the resumed program find it (`redact` in config.toml), the call raises StepError and does not "
     "run; resume without that rule, or give once=True a key= without the secret from the first run on"
+)
+_REFUSED = (
+    "which was recorded without the rules of today, as with redact=False: the call raises StepError and does not run; "
+    "resume without these rules, as it was recorded, or give once=True a key= without the secret from the first run on"
 )
 
 
@@ -71,6 +76,9 @@ def _print_steps(facts: Facts) -> None:
     numbers = facts["counts"]
     words = {"done": "done", "uncertain": "uncertain", "failed": "failed", "running": "under way"}
     print(", ".join(f"{numbers[key]} {word}" for key, word in words.items() if numbers[key]) + _rest(facts))
+    if many := numbers["refused"]:
+        arguments = "The arguments of 1 step hold" if many == 1 else f"The arguments of {many} steps hold"
+        print(f"{arguments} a secret, {_REFUSED}")
     if many := sum(one["scrubbed"] for one in facts["steps"]):
         print(f"A scrub removed a secret from the arguments of {many}: {_SCRUBBED}")
 

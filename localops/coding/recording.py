@@ -6,10 +6,11 @@ import os
 
 from localops import config as settings
 from localops.encoding import encode
+from localops.encoding.todays_rules import redactor
 from localops.journal import blobs, rows
 from localops.journal.journal import Journal
 from localops.recording.events import ErrorEvent
-from localops.recording.writer import Writer, redactor
+from localops.recording.writer import Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

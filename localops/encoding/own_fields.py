@@ -35,7 +35,7 @@ _ID, _UUID = [32], [8, 4, 4, 4, 12]
 _SHAPES = {"participant": _ID, "machine": _ID, "journal": _ID, "boot": _UUID, "copy_of": _UUID}
 _HEX = frozenset("0123456789abcdef")
 # The field `once` says which step a row is of, and what was kept of its result.
-_STEP = frozenset("args n by in kept kind why".split())
+_STEP = frozenset("args n by in keyed kept kind why".split())
 NOT_KEPT = "a scrub removed a secret from it"
 """Why the result of a step is not kept, after a scrub."""
 _TRIGGER = frozenset("id kind name".split())

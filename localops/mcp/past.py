@@ -6,6 +6,7 @@ from localops import output
 from localops.clock import iso, now_ns
 from localops.config import Config
 from localops.encoding.encode import Encoder, loads
+from localops.encoding.todays_rules import redactor
 from localops.journal import rows, stored
 from localops.journal.sql import statements
 from localops.mcp.answers import answer
@@ -13,7 +14,6 @@ from localops.mcp.arguments import number
 from localops.mcp.lookups import newest_errors
 from localops.reading import search
 from localops.reading.calls import COUNTED
-from localops.recording.writer import redactor
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,6 +12,7 @@ from collections import OrderedDict
 
 from localops import clock
 from localops.encoding import encode
+from localops.encoding.todays_rules import redactor
 from localops.journal import rows, stored
 from localops.journal.stored import Stored
 from localops.otlp import assembly, records, waiting
@@ -19,7 +20,6 @@ from localops.otlp.assembly import Assembly, Outline
 from localops.otlp.records import Record
 from localops.otlp.spans import Span, named_id
 from localops.recording import events
-from localops.recording.writer import redactor
 from localops.transfer import validation
 
 TYPE_CHECKING = False

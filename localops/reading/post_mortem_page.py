@@ -632,10 +632,22 @@ def _steps(steps: Facts | None) -> Iterator[Sentence]:
         yield [f"{_many_steps(steps['failed'])} failed, and would run again."]
     if steps["running"]:
         yield [f"{_steps_are(steps['running'])} under way."]
+    if refused := steps["refused"]:
+        yield [f"{_of_them(refused)} a secret in the arguments, {_WITHOUT_RULES}."]
+
+
+_WITHOUT_RULES = (
+    "recorded without the rules of today, as with redact=False: resumed with these rules, the call raises StepError "
+    "and does not run"
+)
 
 
 def _steps_are(many: int) -> str:
     return f"{_many_steps(many)} {'is' if many == 1 else 'are'}"
+
+
+def _of_them(many: int) -> str:
+    return "1 of them has" if many == 1 else f"{many} of them have"
 
 
 def _many_steps(many: int) -> str:

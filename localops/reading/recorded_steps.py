@@ -6,6 +6,7 @@ done decides, else the last one.
 
 from __future__ import annotations
 
+import os
 from collections import namedtuple
 
 from localops.clock import iso
@@ -17,6 +18,7 @@ from localops.reading.story import Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, NamedTuple
 
     from localops.journal.stored import Source
@@ -61,6 +63,7 @@ class Recorded:
         self.digest: str = mark["args"]
         self.number: int = mark["n"]
         self.inside: str = mark.get("in") or ""
+        self.is_keyed = bool(mark.get("keyed"))  # recognised by what the program has given for its arguments
         self.tries: list[bytes] = []
         self.tried = first.id  # the last try
         self.state = ""
@@ -200,13 +203,37 @@ def params(source: Source, step: Recorded) -> Any:
 def counts(seen: Snapshot) -> Facts | None:
     """Return how many steps are in each state; None for a session without steps."""
     steps = of(seen.source, seen.id)
-    return _counts(steps, seen.is_running) if steps else None
+    return _counts(steps, seen.is_running, _refused(seen, steps, rules_of(seen))) if steps else None
 
 
-def _counts(steps: list[Recorded], is_running: bool) -> Facts:
+def _counts(steps: list[Recorded], is_running: bool, refused: set[bytes]) -> Facts:
     states = [state_of(step, is_running) for step in steps]
     numbers: Facts = {state: states.count(state) for state in (DONE, UNCERTAIN, FAILED, RUNNING)}
-    return {**numbers, "not_kept": sum(step.state == DONE and not step.is_kept for step in steps)}
+    not_kept = sum(step.state == DONE and not step.is_kept for step in steps)
+    return {**numbers, "not_kept": not_kept, "refused": len(refused)}
+
+
+def rules_of(seen: Snapshot) -> Callable[[dict[str, Any]], bool]:
+    """Return what says whether a program with the settings of a session's home would find a secret in plain data."""
+    # Late, as nearly no session has steps.
+    from localops.config import Config
+    from localops.encoding.todays_rules import redactor
+
+    return encode.Encoder(redactor=redactor(Config.usable(home=os.path.dirname(seen.folder)))).redacts
+
+
+def _refused(seen: Snapshot, steps: list[Recorded], redacts: Callable[[dict[str, Any]], bool]) -> set[bytes]:
+    """Return the ids of the steps whose calls the rules of a program would refuse: their arguments hold a secret.
+
+    They were recorded without these rules: with `redact=False`, or before there was one.
+    """
+    refused = set()
+    for step in steps:
+        if not step.is_keyed and state_of(step, seen.is_running) != RUNNING:
+            arguments = params(seen.source, step)
+            if arguments is not None and redacts({"params": arguments}):
+                refused.add(step.id)
+    return refused
 
 
 def _has_scrubbed_arguments(source: Source, step: Recorded, arguments: str) -> bool:
@@ -218,15 +245,19 @@ def _has_scrubbed_arguments(source: Source, step: Recorded, arguments: str) -> b
     return any((_object(body) or {}).get("phase") == rows.OPEN for (body,) in about)
 
 
-def facts(seen: Snapshot, *, limit: int = SHOWN) -> Facts:
-    """Return the first steps of a session as plain facts, and what becomes of each when it is resumed."""
+def facts(seen: Snapshot, *, limit: int = SHOWN, redacts: Callable[[dict[str, Any]], bool] | None = None) -> Facts:
+    """Return the first steps of a session as plain facts, and what becomes of each when it is resumed.
+
+    `redacts` is what the program that resumes finds secret; if not given, the settings of the home decide.
+    """
     steps = of(seen.source, seen.id)
+    refused = _refused(seen, steps, redacts or rules_of(seen)) if steps else set()
     return {
         "session_id": rows.id_text(seen.id),
         "name": seen.story.name,
         "state": seen.standing.state,
-        "counts": _counts(steps, seen.is_running),
-        "steps": [_one(seen, step) for step in steps[:limit]],
+        "counts": _counts(steps, seen.is_running, refused),
+        "steps": [_one(seen, step, is_refused=step.id in refused) for step in steps[:limit]],
         "more": max(0, len(steps) - limit),
     }
 
@@ -236,7 +267,7 @@ def state_of(step: Recorded, is_running: bool) -> str:
     return RUNNING if is_running and step.state == UNCERTAIN and step.ended_ns is None else step.state
 
 
-def _one(seen: Snapshot, step: Recorded) -> Facts:
+def _one(seen: Snapshot, step: Recorded, *, is_refused: bool) -> Facts:
     state = state_of(step, seen.is_running)
     arguments = params(seen.source, step)
     text = "" if arguments is None else encode.dumps(arguments).decode()
@@ -250,7 +281,7 @@ def _one(seen: Snapshot, step: Recorded) -> Facts:
         "state": state,
         "kept": step.is_kept,
         "why": step.kept.get("why") if step.state == DONE else None,
-        "on_resume": _on_resume(step, state),
+        "on_resume": "refuse" if is_refused else _on_resume(step, state),
         "tries": len(step.tries),
         "began": iso(step.began_ns),
         "ended": None if step.ended_ns is None else iso(step.ended_ns),

@@ -15,6 +15,7 @@ from localops import clock, facets, host
 from localops import config as settings
 from localops.config import JOURNAL, Config
 from localops.encoding import encode
+from localops.encoding.todays_rules import redactor
 from localops.errors import ConfigError, NoSession, NotResumable
 from localops.interruption import hold_if_programs
 from localops.journal import blobs, spill
@@ -26,7 +27,7 @@ from localops.recording import events, process_exit
 from localops.recording.context import here, scope
 from localops.recording.recorder import Recorder
 from localops.recording.session import Session
-from localops.recording.writer import Writer, redactor
+from localops.recording.writer import Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -51,11 +51,12 @@ run_again = RunAgain()
 class Turn:
     """One call of a step: which step it is, and what is recorded of it."""
 
-    __slots__ = ("_free", "_is_released", "_taken", "digest", "inside", "kind", "name", "recorded")
+    __slots__ = ("_free", "_is_released", "_taken", "digest", "inside", "is_keyed", "kind", "name", "recorded")
 
     def __init__(self, kind: str, name: str, digest: str, around: str) -> None:
         self.kind, self.name, self.digest, self.inside = kind, name, digest, around
         self.recorded: Recorded | None = None
+        self.is_keyed = False  # the program has given it a key instead of its arguments
         self._is_released = False
         self._free: list[int] = []
         self._taken: list[int] = []
@@ -168,6 +169,8 @@ class Steps:
         mark: dict[str, object] = {"args": turn.digest, "n": turn.number, "by": participant.id.hex()}
         if turn.inside:
             mark["in"] = turn.inside
+        if turn.is_keyed:
+            mark["keyed"] = True
         return {ONCE: mark}
 
     def decided(self, turn: Turn, result: object) -> None:

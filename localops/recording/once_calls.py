@@ -115,6 +115,7 @@ class _Step:
         table = steps.of(session, self.plan.name)
         turn = table.take(self.plan.kind, self.plan.name, self._digest(session, args, kwargs))
         try:
+            turn.is_keyed = self._has_key
             chance = _Chance(session, table, turn)
             try:
                 chance.result = table.known(turn, idempotent=self._idempotent)

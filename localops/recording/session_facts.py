@@ -142,7 +142,8 @@ class SessionFacts:
         from localops.reading import recorded_steps
         from localops.reading.snapshot import Snapshot
 
-        facts = recorded_steps.facts(Snapshot(self._journal, self._journal.folder, self._id), limit=1 << 62)
+        snapshot = Snapshot(self._journal, self._journal.folder, self._id)
+        facts = recorded_steps.facts(snapshot, limit=1 << 62, redacts=self.recorder.writer.encoder.redacts)
         steps: list[dict[str, Any]] = facts["steps"]
         return steps
 

@@ -6,11 +6,9 @@ it only stores large values beside the journal.  `recorder.py` takes its rows to
 
 from __future__ import annotations
 
-import os
 import uuid
 
 from localops.encoding import encode
-from localops.encoding.redact import Redactor
 from localops.interruption import attempt, hold_if_programs
 from localops.journal import blobs, rows
 from localops.output import say_once
@@ -33,9 +31,7 @@ from localops.recording.usage import (
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
-    from typing import Any
 
-    from localops.config import Config
     from localops.encoding.pricing import Prices
     from localops.journal.rows import Row
     from localops.recording.events import ErrorEvent, Event
@@ -416,18 +412,3 @@ def _listed(tags: object) -> list[object]:
         if not hold_if_programs(error):
             return [tags]
     return items
-
-
-def redactor(config: Config) -> Redactor | None:
-    """Return what removes secrets before they are written, or None where the user turned that off."""
-    wanted: Any = config.redact
-    if wanted is False:
-        return None
-    secrets = [config.api_key] if config.api_key else []
-    if callable(wanted):
-        return Redactor(
-            secrets=secrets, patterns=config.patterns, hook=lambda _, text: wanted(text), environ=os.environ
-        )
-    own = () if wanted is True else wanted
-    patterns = dict.fromkeys((*config.patterns, *own))
-    return Redactor(secrets=secrets, patterns=patterns, environ=os.environ)

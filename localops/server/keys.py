@@ -179,7 +179,7 @@ class Keys:
             return None
         # Late: only to create a key, rules are needed.
         from localops.encoding.redact import Redactor
-        from localops.recording.writer import redactor
+        from localops.encoding.todays_rules import redactor
 
         rules = redactor(config.Config.usable(home=self.folder)) or Redactor()
         return rules.clean(note)[0]

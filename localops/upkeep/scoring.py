@@ -10,6 +10,7 @@ import os
 
 from localops import clock
 from localops.encoding import encode
+from localops.encoding.todays_rules import redactor
 from localops.errors import Ambiguous, JournalError, NotFound
 from localops.journal import blobs, rows
 from localops.journal.journal import Journal
@@ -17,7 +18,7 @@ from localops.reading import given_scores, session_state
 from localops.reading.home import Home, id_range
 from localops.recording import events
 from localops.recording.scores import CODE
-from localops.recording.writer import Writer, redactor
+from localops.recording.writer import Writer
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

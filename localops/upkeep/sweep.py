@@ -23,13 +23,13 @@ from localops.config import Config
 from localops.encoding import encode, recorded
 from localops.encoding.recorded import Again
 from localops.encoding.redact import NOTE
+from localops.encoding.todays_rules import redactor
 from localops.errors import LocalopsError, NotFound
 from localops.journal import any_sqlite, blobs, rows, spill
 from localops.journal.any_sqlite import HEADER
 from localops.journal.reader import Reader, has_our_header
 from localops.journal.sql import statements
 from localops.journal.stored import Stored
-from localops.recording.writer import redactor
 from localops.transfer import bundle, scrubbed
 from localops.upkeep import file_search, slow_patterns
 from localops.upkeep import views as saved_views

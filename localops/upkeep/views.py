@@ -127,7 +127,7 @@ class Views:
     def _without_secrets(self, view: View) -> tuple[View, int]:
         """Return a view without what recording would replace, and how many secrets it had."""
         # Late: only to save a view, rules are needed.
-        from localops.recording.writer import redactor
+        from localops.encoding.todays_rules import redactor
 
         rules = redactor(config.Config(home=self._home))
         if rules is None:

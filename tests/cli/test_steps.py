@@ -68,7 +68,7 @@ def test_each_step_is_listed_with_what_a_resume_would_do(recorded: str, command:
 def test_the_document_has_the_facts_of_each(recorded: str, as_json: Callable[..., dict[str, Any]]) -> None:
     """Its state, what would become of it, and when and where it was tried."""
     document = as_json("steps", recorded)
-    assert document["counts"] == {"done": 3, "uncertain": 1, "failed": 1, "running": 0, "not_kept": 1}
+    assert document["counts"] == {"done": 3, "uncertain": 1, "failed": 1, "running": 0, "not_kept": 1, "refused": 0}
     steps = document["steps"]
     assert [one["on_resume"] for one in steps] == ["give back", "give back", "ask", "run", "ask"]
     assert [one["number"] for one in steps] == [1, 2, 1, 1, 1]
@@ -142,3 +142,37 @@ def test_steps_whose_arguments_were_scrubbed_may_be_refused(command: Command, tm
     localops.init(auto_start_session=False)
     localops.resume(began.session_id)
     assert [pay("PINE-1234"), len(made)] == [1, 2]
+
+
+def test_steps_recorded_without_rules_are_foreseen(command: Command, as_json: Callable[..., dict[str, Any]]) -> None:
+    """With `redact=False`, arguments hold what the rules of a resumed run find; not where a key stands for them."""
+    made: list[str] = []
+
+    def pay(card: str) -> int:
+        made.append(card)
+        return len(made)
+
+    plain = tool(once=True)(pay)
+    keyed = tool(once=True, key=lambda card: card[:4], name="keyed")(pay)
+    session = localops.init(redact=False)
+    assert [plain("password=hunter2!x"), plain("gold"), keyed("VISA password=hunter2!x")] == [1, 2, 3]
+    session.end_session("Failure")
+    localops.api.client().close()
+    document = as_json("steps")
+    assert [one["on_resume"] for one in document["steps"]] == ["refuse", "give back", "give back"]
+    assert document["counts"]["refused"] == as_json("why")["steps"]["refused"] == 1
+    out = command("steps")[1]
+    assert ("raises StepError" in out, "The arguments of 1 step hold a secret" in out) == (True, True)
+    assert "1 of them has a secret in the arguments" in command("why")[1]
+    localops.init(auto_start_session=False, redact=True)
+    resumed = localops.resume(session.session_id)
+    assert [one["on_resume"] for one in resumed.steps] == ["refuse", "give back", "give back"]
+    with pytest.raises(localops.StepError):
+        plain("password=hunter2!x")
+    assert [plain("gold"), keyed("VISA password=hunter2!x"), len(made)] == [2, 3, 3]
+    resumed.end_session("Failure")
+    localops.api.client().close()
+    localops.init(auto_start_session=False, redact=False)
+    resumed = localops.resume(session.session_id)
+    assert [one["on_resume"] for one in resumed.steps] == ["give back"] * 3
+    assert plain("password=hunter2!x") == 1

@@ -1,0 +1,28 @@
+"""The rules by which secrets are removed now: ours, those of the settings, and the values of this environment."""
+
+from __future__ import annotations
+
+import os
+
+from localops.encoding.redact import Redactor
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any
+
+    from localops.config import Config
+
+
+def redactor(config: Config) -> Redactor | None:
+    """Return what removes secrets before they are written, or None where the user turned that off."""
+    wanted: Any = config.redact
+    if wanted is False:
+        return None
+    secrets = [config.api_key] if config.api_key else []
+    if callable(wanted):
+        return Redactor(
+            secrets=secrets, patterns=config.patterns, hook=lambda _, text: wanted(text), environ=os.environ
+        )
+    own = () if wanted is True else wanted
+    patterns = dict.fromkeys((*config.patterns, *own))
+    return Redactor(secrets=secrets, patterns=patterns, environ=os.environ)
