@@ -384,7 +384,7 @@ class _Taking:
         came = row._replace(seq=here.seq)
         if here == came:
             return
-        # It was scrubbed before that, too, perhaps.
+        # Damaged here: what came has its checksum, so it is the same row, also if a scrub has changed it.
         if here.sum == came.sum and not here.is_intact:
             self.replaced.append(came)
             return

@@ -17,6 +17,7 @@ from localops.reading.call_query import Asked
 from localops.reading.home import Filters
 from localops.server.home_store import HomeStore
 from localops.server.policy import Rules
+from localops.server.proof import Compared
 from localops.server.retention import BEGIN
 from localops.server.session_index import SORTS
 from localops.upkeep.prune import Choice
@@ -63,7 +64,7 @@ def answers(store: HomeStore, program: Program, *, brief: bool = False) -> dict[
 
 
 def _is_brief(name: str) -> bool:
-    begins = ("sums", "rows", "senders", "held ", "all as jsonl", "missing", f"sessions {Filters()}")
+    begins = ("sums", "rows", "senders", "held ", "all as jsonl", "prove", f"sessions {Filters()}")
     return name.startswith(begins) or name.endswith((" session", " figures", " events {}"))
 
 
@@ -77,7 +78,7 @@ def _answer(ask: Callable[[], object]) -> object:
 def _plain(value: Any) -> object:
     if isinstance(value, bytes):
         return value.hex()
-    if isinstance(value, Choice):
+    if isinstance(value, Choice | Compared):
         return asdict(value)
     raise TypeError(type(value).__name__)
 
@@ -110,7 +111,7 @@ def _about_all(store: HomeStore, program: Program) -> Iterator[tuple[str, Callab
     for sort in ("began", "cost", "seconds", "tokens"):
         order: dict[str, Any] = {"sort": sort, "ascending": False, "after": None, "limit": 40}
         yield f"calls {sort}", partial(store.calls, PROJECT, Asked(), Filters(), **order)
-    for by in (None, "tool", "model", "prompt", "arguments", "error", "repeat"):
+    for by in (None, "tool", "model", "prompt", "arguments", "error", "message", "repeat"):
         grouping: dict[str, Any] = {"by": by, "sort": "calls", "limit": 20}
         yield f"groups of calls {by}", partial(store.call_groups, PROJECT, Asked(), Filters(), **grouping)
     asked = Asked(tool=("search",), argument="harbour")
@@ -127,7 +128,7 @@ def _about_all(store: HomeStore, program: Program) -> Iterator[tuple[str, Callab
     for machine in program.machines:
         yield f"held {machine.journal}", partial(store.held, PROJECT, [machine.journal])
     listed = [(row[0], row[1], row[_SUM]) for machine in program.machines for row in machine.rows]
-    yield "missing", lambda: store.missing(PROJECT, [*listed, (bytes(16), 0, 1), (*listed[0][:2], 7)])
+    yield "prove", lambda: store.prove(PROJECT, [*listed, (bytes(16), 0, 1), (*listed[0][:2], 7)])
     rules = Rules(keep_ns=_DAY_NS, unknown=True)
     yield "expired", lambda: store.expired(PROJECT, rules, program.at + 2 * _DAY_NS, BEGIN)
     yield "loop marks", lambda: _loop_marks(store, program.sessions)
