@@ -41,7 +41,7 @@ LAYERS = """
     rollups losses recovery wal
     journal
     row_index
-    analytics bundle calls hints markdown previews salvage search
+    analytics bundle calls hints made_up markdown previews salvage search
     given_scores pauses steps
     diff_texts loops prompts shortest finish_reasons common_input alike prompt_differences ending_error
     call_table origins

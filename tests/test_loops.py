@@ -120,6 +120,14 @@ def test_an_id_or_a_time_in_a_result_is_no_news() -> None:
     assert kinds(*[call(returns=one) for one in fresh]) == [("repeat", 3)]
     assert kinds(*[call(returns={"now": one["at"]}) for one in fresh]) == []
     assert kinds(*[call(returns=one["at"]) for one in fresh]) == []
+    for news in ('{"job":"ID","at":"2026-11-29T10:00:00Z"}', '["ID"]', '"ID"', '{"url":"https://jobs.example/ID"}'):
+        results = [json.loads(news.replace("ID", str(uuid.uuid4()))) for _ in range(3)]
+        assert kinds(*[call(returns=one) for one in results]) == [], news
+    assert kinds(*[call(returns={"request_id": str(uuid.uuid4())}) for _ in range(3)]) == [("repeat", 3)]
+    names = [
+        {"customer": f"customer_{name}1985"} for name in ("johnathandoewilliams", "elizabethsmithson", "margaretparker")
+    ]
+    assert kinds(*[call(returns={**one, "state": "new"}) for one in names]) == []
     # In arguments they tell calls apart.
     assert kinds(*[call(args={"order": str(uuid.uuid4())}) for _ in range(5)]) == []
 

@@ -17,8 +17,9 @@ from localops.decorators import tool as tool_of
 from localops.journal.journal import Journal
 from localops.reading import analytics, steps
 from localops.reading.home import Home
+from localops.reading.made_up import without_ids
 from localops.reading.run_diff import MARKS, RunDiff
-from localops.reading.steps import Steps, without_ids
+from localops.reading.steps import Steps
 from tests.examples import examples
 from tests.planned import Plan, agent, llm, record, step, tool
 
@@ -258,6 +259,9 @@ def test_a_repeated_run_has_no_difference(journal: Journal) -> None:
         ('"container 3f9a1c2b4d5e"', '"container <id>"'),
         ('"01J9ZQ4W8N3T5V7XKM2B6D0RFG"', '"<id>"'),
         ('"V1StGXR8_Z5jdHi6B-myT"', '"<id>"'),
+        ('"call_RBrHWajcyAkhGUfpggblWogn thread_QzRBwHKjcyAkhGUfpggblWog call_77828591"', '"<id> <id> <id>"'),
+        ('"gen-1732925461-Rq3vTzKwXb9LmPdYhNsJ"', '"<id>"'),
+        ('"session_01a2276f-5838-79e8-bfff-ce32c169d5b9 order_1p75qwks0etzfy1g6noxv"', '"<id> <id>"'),
         ('{"request_id":"a b"}', '{"request_id":"<id>"}'),
         (r'"{\"traceId\": \"7\", \"n\": 7}"', r'"{\"traceId\": \"<id>\", \"n\": 7}"'),
         ("{'x-request-id': 'PZ7'}", "{'x-request-id': '<id>'}"),
@@ -280,6 +284,10 @@ def test_a_repeated_run_has_no_difference(journal: Journal) -> None:
         ('"Claude-Sonnet-4-5-20250929-Thinking"', None),
         ('"getOrdersOfCustomerV2AndTheirParcels"', None),
         ('"TESTRESULTS2026NOVEMBERALLOK"', None),
+        ('"table_customerordersarchive2024"', None),
+        ('"user_johnathandoe1985, customer_orders2024archive"', None),
+        ('"eu-west-productioncluster01 file_finalreportversion2.pdf"', None),
+        ('"acct-1234567890123456"', None),
     ],
 )
 def test_ids_and_times_of_a_run_are_left_out(text: str, expected: str | None) -> None:

@@ -277,9 +277,11 @@ def _print_groups(sources: list[Source], asked: Asked, by: str, sort: str, limit
 def _named(by: str, line: Facts) -> str:
     if by in ("error", "message"):
         error = line["error"] or "no error recorded"
-        messages = line.get("messages") or [{**line, "calls": 1}]
+        messages = line.get("messages") or [line]
         more = line.get("messages_count", 1) - len(messages)
-        texts = [_times(one["message"], one["calls"]) for one in messages if one["message"]]
+        # A single one came as often as there are failed calls, which have a column.
+        is_one = len(messages) == 1
+        texts = [_times(one["message"], 1 if is_one else one["calls"]) for one in messages if one["message"]]
         texts += [f"{more} more {'message' if more == 1 else 'messages'}"] if more else []
         return f"{error}: {'; '.join(texts)}{_among(line)}" if texts else f"{error}{_among(line)}"
     if by in ("arguments", "repeat"):

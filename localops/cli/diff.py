@@ -194,7 +194,7 @@ def _changes(line: Line, texts: Texts, signs: str = "-+") -> Iterator[str]:
 
 def _behind_arrow(result: str) -> str:
     """Return a result with an arrow before it; that of a model that calls a tool has one already."""
-    return result if result.startswith("→") else f"→ {result}"
+    return result if result.startswith("→") else f"→ {result or '(nothing)'}"
 
 
 def _fitting(text: str) -> str:
@@ -235,7 +235,9 @@ def _of_texts(a: Step, b: Step, marks: Sequence[str]) -> Iterator[str]:
         yield "other arguments"
     if "follows" in marks:
         yield _FOLLOWS
-    if "result" in marks:
+    if "result" in marks and a.has_no_end != b.has_no_end:
+        yield f"no end is recorded in {'A' if a.has_no_end else 'B'}"
+    elif "result" in marks:
         yield "other error" if b.failed and b.error else "other result"
 
 

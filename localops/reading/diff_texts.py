@@ -83,10 +83,14 @@ def _results(a: Side, b: Side, event_a: Event, event_b: Event) -> tuple[str, str
         one, other = (previews.result("llm", event) for event in (event_a, event_b))
         if one != other:
             return one, other
-    return _excerpts(
-        a[1].compared(steps.result_text(event_a, is_compared=True) or a[2].error or ""),
-        b[1].compared(steps.result_text(event_b, is_compared=True) or b[2].error or ""),
-    )
+    return _excerpts(_result_compared(a, event_a), _result_compared(b, event_b))
+
+
+def _result_compared(side: Side, event: Event) -> str:
+    _, of_run, step = side
+    if step.has_no_end:
+        return "(no end is recorded)"
+    return of_run.compared(steps.result_text(event, is_compared=True) or step.error or "")
 
 
 def _event(source: Source, step: Step) -> Event:

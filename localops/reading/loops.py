@@ -18,7 +18,7 @@ from collections import deque
 
 from localops.encoding import encode
 from localops.reading.calls import digest
-from localops.reading.steps import without_ids
+from localops.reading.made_up import without_durations, without_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -58,16 +58,6 @@ _DURATION = re.compile(
     """,
     re.VERBOSE,
 )
-_TOOK = re.compile(
-    r"""
-      ("[a-z_-]{0,40}?
-      (?:took|duration|elapsed|latency|(?:response|query|process(?:ing)?|exec(?:ution)?|run|wall|cpu|search)[_-]?time)
-      (?:[_-]?(?:ns|us|ms|s|secs?|seconds|millis|nanos|micros|milliseconds|nanoseconds|microseconds))?
-      \\{0,4}"\s?:\s?)
-      (?:\\{0,4}")?-?\d{1,30}(?:\.\d{1,30})?(?:e[+-]?\d{1,3})?(?:\\{0,4}")?(?=\s?[,}])
-    """,
-    re.VERBOSE | re.IGNORECASE,
-)
 # Of errors: quoted values, ids and numbers, such as the row, the file or the version that a call was about.
 _QUOTED = re.compile(r"""(?<!\w)(?:'[^'\n]{0,300}'|"[^"\n]{0,300}"|`[^`\n]{0,300}`)(?!\w)""")
 _NUMBER = re.compile(
@@ -76,8 +66,14 @@ _NUMBER = re.compile(
 # Where an object begins in a message: its texts tell errors apart.
 _OBJECT = re.compile(r"""\{\s*\\?['"]""")
 _ONLY_VALUES = re.compile(r"(?:\W|<value>|<number>|<id>|<time>)*")
+# Names in JSON, but for those of the id of one request, which each answer has.
+_KEY = re.compile(r'"(?!(?:x[_-])?(?:request|trace|span|correlation|idempotency))(?:[^"\\]|\\.)*"\s?:', re.IGNORECASE)
+_URL = re.compile(r"https?://[^\s\"\\]*")
 # A result that is a time or a duration, with or without a name.
 _TIME = re.compile(r'[{]?(?:"[^"]*":)?"?<time>"?[}]?')
+# An empty value is one like any other.
+_EMPTY = re.compile(r'\[\]|\{\}|""')
+_NO_SIGNS = str.maketrans("", "", ' \t\n{}[],:"\\')
 
 
 class Call:
@@ -377,10 +373,22 @@ def period_around(first_ns: int, last_ns: int) -> tuple[int, int]:
 
 
 def _result_digest(returns: Any, period: tuple[int, int]) -> int:
-    """Return the digest of a result without ids, times and durations, unless one of these is the result."""
+    """Return the digest of a result without ids, times and durations, unless it consists of these."""
     text = encode.sorted_dumps(returns).decode("utf-8", "replace")
     plain = _without_times(text, period)
-    return digest(text if _TIME.fullmatch(plain) else plain)
+    return digest(text if plain != text and _is_only_made_up(plain) else plain)
+
+
+def _is_only_made_up(plain: str) -> bool:
+    """Return whether there is nothing but ids and times in a result: a new job of a queue is progress.
+
+    >>> [_is_only_made_up(text) for text in ('{"job":"<id>"}', '{"job":"<id>","of":3}', '{"request_id":"<id>"}')]
+    [True, False, False]
+    """
+    values = _URL.sub("<id>", _KEY.sub("", plain))
+    if "<id>" not in values:
+        return _TIME.fullmatch(plain) is not None
+    return not _EMPTY.search(values) and not values.replace("<id>", "").replace("<time>", "").translate(_NO_SIGNS)
 
 
 def _without_times(text: str, period: tuple[int, int]) -> str:
@@ -390,7 +398,7 @@ def _without_times(text: str, period: tuple[int, int]) -> str:
     ('{"hits":2,"took_ms":<time>}', '1 failed in <time>')
     """
     start = without_ids(text[:_READ], *period)
-    return _DURATION.sub("<time>", _TOOK.sub(r"\1<time>", start)) + text[_READ:]
+    return _DURATION.sub("<time>", without_durations(start)) + text[_READ:]
 
 
 def shape(params: object) -> str:

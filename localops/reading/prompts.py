@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from itertools import islice
 
-from localops.reading.steps import without_ids
+from localops.reading.made_up import without_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -289,6 +289,7 @@ def _step_facts(step: Step | None, texts: Texts, side: int) -> Facts | None:
         "id": step.id,
         "model": step.model,
         "seconds": None if took is None else took / 1e9,
+        "finished": step.finished,
         "failed": step.failed,
         "error": step.error,
         "tokens_in": step.tokens_in,

@@ -8,13 +8,13 @@ program runs: see `without_ids`.
 from __future__ import annotations
 
 import re
-from datetime import UTC
 from functools import lru_cache
 from itertools import islice
 
 from localops.encoding import encode
 from localops.reading import analytics
 from localops.reading.calls import digest
+from localops.reading.made_up import without_durations, without_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -46,40 +46,14 @@ _CALL_TYPES = frozenset(("function", "tool_use", "tool_call", "function_call", "
 _CALL_DEPTH = 6
 _HAS_ID = '"id":'
 _TOOL_RESULTS = ("functionResponse", "function_response")
+_NO_END = digest("no end is recorded")  # the result of a step that has none
 # Characters of arguments, and messages of a prompt, by which two steps are compared that were given something else.
 _SAMPLE, _SAMPLE_MESSAGES = 500, 20
 _WORD = re.compile(r"\w+")
-# Characters for private use, as a text can have line feeds beside escaped ones.
-_ESCAPES = (("\\n", "\ue00a"), ("\\r", "\ue00d"), ("\\t", "\ue009"))
-
-# What programs and services make up in each run: UUIDs, ids of services such as `call_…`, `toolu_…` and `req-…`, ULIDs,
-# ids of spans and objects, random letters and digits without a word in them, addresses in memory, names of temporary
-# files and folders.
-_ID = r"""
-      [0-9a-fA-F]{8}-?(?:[0-9a-fA-F]{4}-?){3}[0-9a-fA-F]{12}(?![0-9A-Za-z])
-    | [a-z]{2,12}[_-](?=[A-Za-z]*\d)[A-Za-z0-9]{16,}(?![0-9A-Za-z])
-    | [a-z]{2,12}[_-](?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{8,}(?![0-9A-Za-z])
-    | (?=\d*[a-f])(?=[a-f]*\d)(?:[0-9a-f]{24}|[0-9a-f]{16}|[0-9a-f]{12})(?![0-9A-Za-z])
-    | [0-7](?=\d*[A-Z])[0-9A-HJKMNP-TV-Z]{25}(?![0-9A-Za-z])
-    | (?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])(?![\w-]*[a-z]{6})[A-Za-z0-9_-]{20,36}(?![0-9A-Za-z_-])
-    | 0x[0-9a-f]{6,16}(?![0-9A-Za-z])
-    | pytest-of-[^/"]+/pytest-\d+
-    | tmp(?<=/tmp)[a-z0-9_]{8}(?![0-9A-Za-z_])
-"""
-_TIME = r"""
-      \d{4}-\d\d-\d\d(?:[T\ ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?![0-9A-Za-z])
-    | (?:\d{19}|\d{16}|\d{13}|\d{10}(?:\.\d+)?)(?![0-9A-Za-z.])
-"""
 # Ids of tool calls in messages, also those that a program numbers.
 _CALL_ID = re.compile(r'("(?:tool_call|tool_use|call)_id": ?"|"id": ?"(?=(?:call|toolu|tooluse|fc)[_-]))[^"\\]*')
-# Ids of one request, whatever they look like: in JSON, in JSON inside of a text, and as Python writes a dict.
-_REQUEST_ID = re.compile(
-    r"""((?:[Rr]equest|[Tt]race|[Ss]pan|[Cc]orrelation|[Ii]dempotency)[_-]?(?:[Ii][Dd]|[Kk]ey)\\*["']\s?:\s?\\*["'])[^"'\\]+"""
-)
 # How long something took, as test runners and builds print it.
 _TOOK = re.compile(r"in (?:\d+\.\d+ ?s(?:ec|econds)?|\d+(?:\.\d+)? ?ms)\b")
-# Nearly all words are passed over at once, as they have no digit.
-_MADE_UP = re.compile(rf"(?<![0-9A-Za-z])(?=[A-Za-z_/-]*\d|tmp)(?:(?P<id>{_ID})|(?P<time>{_TIME}))", re.VERBOSE)
 
 
 class Step:
@@ -93,6 +67,7 @@ class Step:
         "error",
         "exact",
         "failed",
+        "finished",
         "given",
         "id",
         "inside",
@@ -116,6 +91,7 @@ class Step:
         self.name: str = event["name"] or ""
         self.model: str | None = event["model"]
         self.failed: bool = event["failed"]
+        self.finished: bool = event["finished"]
         self.start_ns: int = event["start_ns"]
         self.end_ns: int | None = event["end_ns"]
         self.cost: int | None = event["cost"]
@@ -135,6 +111,11 @@ class Step:
         self.sample = self.arguments = ""
         self.messages: tuple[int, ...] = ()
         self.keys: Keys = ()
+
+    @property
+    def has_no_end(self) -> bool:
+        """Return whether the run was in it, and in no step inside of it, when it ended or was looked at."""
+        return not self.finished and not self.failed and all(child.finished for child in self.inside)
 
     @property
     def words(self) -> frozenset[str | int]:
@@ -192,6 +173,8 @@ class Steps:
             if step.failed and not step.error:
                 # An exception that leaves several operations is recorded once, in the innermost.
                 step.error = next((child.error for child in reversed(step.inside) if child.failed), None)
+            if step.has_no_end:
+                step.result = _NO_END
             step.size += sum(child.size for child in step.inside)
             step.keys = _keys(step)
 
@@ -202,10 +185,12 @@ class Steps:
         return cls([event for event in events[:MOST] if event["kind"] != "agent"], is_cut=len(events) > MOST)
 
     def compared(self, text: str, *, is_argument: bool = False) -> str:
-        """Return JSON as it is compared: without ids and times, in prompts and results also those of calls."""
+        """Return JSON as it is compared: without ids and times; if it is no argument, without durations, too."""
         text = without_ids(text, *self.period)
         # The baselines of `localops check` have digests of arguments.
-        return text if is_argument else _CALL_ID.sub(r"\1<id>", _TOOK.sub("in <time>", text))
+        if is_argument:
+            return text
+        return _CALL_ID.sub(r"\1<id>", _TOOK.sub("in <time>", without_durations(text)))
 
     def _digest(self, step: Step, event: Event) -> None:
         """Store the digests of what a step was given and of what it gave."""
@@ -360,40 +345,3 @@ def without_call_ids(value: Any, depth: int = _CALL_DEPTH) -> Any:
 
 def _json(value: object) -> str:
     return encode.sorted_dumps(value).decode("utf-8", "replace")
-
-
-def without_ids(text: str, from_ns: int, until_ns: int) -> str:
-    """Return JSON with `<id>` for ids that are made up in each run, and `<time>` for times in a period.
-
-    >>> without_ids('{"day":"1970-01-01","id":"01a2276f-5838-79e8-bfff-ce32c169d5b9","n":5}', 0, 10)
-    '{"day":"<time>","id":"<id>","n":5}'
-    """
-    # An escaped line feed would look like a letter before an id.
-    is_escaped = "\\" in text
-    for escape, character in _ESCAPES if is_escaped else ():
-        text = text.replace(escape, character)
-
-    def replaced(match: re.Match[str]) -> str:
-        if match["id"] is not None:
-            return "<id>"
-        at_ns = _to_ns(match["time"])
-        return "<time>" if at_ns is not None and from_ns <= at_ns <= until_ns else match[0]
-
-    text = _MADE_UP.sub(replaced, _REQUEST_ID.sub(r"\1<id>", text))
-    for escape, character in _ESCAPES if is_escaped else ():
-        text = text.replace(character, escape)
-    return text
-
-
-def _to_ns(text: str) -> int | None:
-    """Return a date, a time or seconds (also thousandths and so on) since 1970 in nanoseconds."""
-    if "-" not in text:
-        whole, _, rest = text.partition(".")
-        return int(whole.ljust(19, "0")) + (int(rest[:9].ljust(9, "0")) if rest else 0)
-    from datetime import datetime
-
-    try:
-        moment = datetime.fromisoformat(text.replace(",", "."))
-    except ValueError:
-        return None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 1_000_000_000

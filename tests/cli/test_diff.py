@@ -7,6 +7,7 @@ import re
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import suppress
+from contextvars import copy_context
 from pathlib import Path
 from typing import Any
 
@@ -98,6 +99,31 @@ def test_the_words_name_the_error_of_a_failure(command: Command) -> None:
     assert "! operation load  failed now: ValueError: no such table" in command("diff", ids[1], ids[0])[1].splitlines()
     fixed = "* operation load  fixed now, failed before: ValueError: no such table"
     assert fixed in command("diff", ids[0], ids[1])[1].splitlines()
+
+
+def test_a_call_without_an_end_is_not_one_that_returned_nothing(command: Command, as_json: AsJson) -> None:
+    """Only the innermost is a difference: what it is inside of has not ended either."""
+
+    def run(*, ends: bool) -> None:
+        order = session.operation("order")
+        pay = session.operation("pay", kind="tool", params={"euros": 5})
+        order.__enter__()
+        pay.__enter__()
+        if ends:
+            pay.close()
+            order.close()
+
+    for ends in (True, False):
+        session = localops.start_session(name="pays")
+        copy_context().run(run, ends=ends)
+        session.end_session("Success")
+    lines = [" ".join(line.split()) for line in command("diff", "last")[1].splitlines()]
+    at = lines.index("2 steps: 1 with another result, 1 the same")
+    shown = ["operation order", "~ tool pay no end is recorded in B", "- → (nothing)", "+ → (no end is recorded)"]
+    assert lines[at + 2 : at + 6] == shown
+    line = as_json("diff", "last")["differences"][-1]
+    assert (line["a"]["finished"], line["b"]["finished"]) == (True, False)
+    assert "no end is recorded in B" in command("diff", "last", "--format", "md")[1]
 
 
 def test_json_has_all_of_it(runs: tuple[str, str], as_json: AsJson) -> None:
