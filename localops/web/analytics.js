@@ -5,6 +5,7 @@ import { box, Charts } from "./charts.js";
 import { cost, count, duration, many, money, percent, range, short, success } from "./formats.js";
 import { FilterBar, ViewsMenu } from "./filters.js";
 import { keyed, patchChildren } from "./keyed.js";
+import { coloursOf } from "./model_colours.js";
 import { address, changed, filtersOf, parsed } from "./query.js";
 import { ranking } from "./ranking.js";
 import { averagesOfScores } from "./score_averages.js";
@@ -12,7 +13,6 @@ import { day, midnight, zone } from "./times.js";
 import { url } from "./url.js";
 
 const STATES = { Success: "good", Failure: "bad", Indeterminate: "action", Running: "accent", Unknown: "other" };
-const COLOURS = ["llm", "tool", "agent", "action", "accent", "error"];
 // Models with a colour of their own; the others share one.
 const MODELS = 5;
 // Lines of a table that are fetched.
@@ -115,11 +115,12 @@ function perDay(daily) {
   );
   const names = [...models].sort((a, b) => b[1] - a[1]).map(([name]) => name);
   const own = names.slice(0, MODELS),
+    colours = coloursOf(own),
     others = new Set(names.slice(MODELS));
   const series = (value) => [
     ...own.map((model, i) => ({
       label: model,
-      colour: COLOURS[i],
+      colour: colours[i],
       values: days.map((each) => value(each?.by_model.find((one) => one.model === model))),
     })),
     ...(others.size

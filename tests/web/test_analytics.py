@@ -113,3 +113,20 @@ def test_figures_tables_and_days(visit: Visit) -> None:
     expect(page.locator(".chosen-filters .chip")).to_have_count(2)
     assert f"since={days[6]['day']}" in page.url
     expect(page.locator("#figures dd").first).to_have_text("2")
+
+
+COLOURS = """() => Object.fromEntries(
+    [...document.querySelectorAll(".chart[data-id='Cost per day by model'] .u-series")]
+        .map((each) => [each.textContent.trim(), each.querySelector(".u-marker")?.style.background])
+)"""
+
+
+def test_a_model_keeps_its_colour(visit: Visit) -> None:
+    """Where a filter hides the models before it, too."""
+    seen = []
+    for query in ("", "?not_model=model-0"):
+        page = visit.open(f"/analytics{query}")
+        _table(page, "Cost per day by model").locator(".u-label", has_text="model-1").wait_for()
+        seen.append(page.evaluate(COLOURS))
+    assert len(set(seen[0].values())) == 3
+    assert seen[1] == {model: seen[0][model] for model in ("model-1", "model-2")}
