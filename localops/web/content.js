@@ -1,7 +1,7 @@
 // The content of one event as a turn of a conversation.
 
 import { make } from "./base.js";
-import { clipped, conversation, isConversation, parsed, shown } from "./values.js";
+import { callsOf, clipped, conversation, isConversation, parsed, shown } from "./values.js";
 
 /** Return elements for the content of an event: on the left what was given, on the right what came of it. */
 export function content(event) {
@@ -18,6 +18,7 @@ export function content(event) {
   if (event.kind === "llm") {
     add(0, "user", event.prompt);
     add(1, "assistant", event.completion);
+    sides[1].push(...callsOutside(event));
     if (typeof event.empty === "string") sides[1] = [empty(event.empty, sides[1][0])];
     add(1, "error", event.error || event.message);
   } else
@@ -37,6 +38,18 @@ export function content(event) {
       sides[1].push(make("img", { class: "shown", src: file.url, alt: "Screenshot", loading: "lazy" }));
   const parts = sides.filter((side) => side.length).map((side) => make("div", { class: "side" }, side));
   return parts.length ? [make("div", { class: "beside" }, parts)] : [make("span", { class: "faint" }, "no content")];
+}
+
+/** Return the tools that a model calls beside its answer; those of most libraries are in the answer. */
+function callsOutside({ completion, tool_calls: calls }) {
+  const answer = JSON.stringify(completion ?? "");
+  const isInside = ({ name, function: target }) => answer.includes(JSON.stringify(String(target?.name ?? name)));
+  return Array.isArray(calls)
+    ? callsOf(
+        calls.filter((call) => call && !isInside(call)),
+        clipped,
+      )
+    : [];
 }
 
 /** Return the message of an empty answer, which may hold what a model thought, and say that it is empty, and why. */

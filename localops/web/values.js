@@ -23,7 +23,12 @@ export function shown(value) {
   const picture = mediaOf(value);
   if (picture) return media(picture);
   if (typeof value === "string") return prose(value);
-  if (isConversation(value)) return make("div", {}, [value].flat().map(message));
+  if (isConversation(value))
+    return make(
+      "div",
+      {},
+      [value].flat().map((one) => message(one)),
+    );
   if (isTable(value)) return records(value);
   return json(value);
 }
@@ -118,13 +123,13 @@ export const lateIn = (fold) => late.get(fold);
 
 /**
  * Return an element for a prompt: what is new in it comes first, and the messages before that are folded.  `wrap` puts
- * each message into an element of its own.  If it `isLate`, the folded ones are drawn when they are opened: each prompt
- * of a long conversation repeats all of it.
+ * what each message says into an element of its own, beside the tools that it calls.  If it `isLate`, the folded ones
+ * are drawn when they are opened: each prompt of a long conversation repeats all of it.
  */
-export function conversation(prompt, wrap = (element) => element, { isLate = false } = {}) {
+export function conversation(prompt, wrap = asItIs, { isLate = false } = {}) {
   if (!isConversation(prompt)) return wrap(shown(prompt));
   const messages = [prompt].flat(),
-    draw = (one) => wrap(message(one));
+    draw = (one) => message(one, wrap);
   if (messages.length <= FEW) return make("div", {}, messages.map(draw));
   const earlier = messages.slice(0, -1),
     roles = [...new Set(earlier.map((one) => one.role ?? one.type))].join(", ");
@@ -226,22 +231,53 @@ const isItem = (value) => isMessage(value) || (value && typeof value === "object
 export const isConversation = (value) =>
   Array.isArray(value) ? value.some(isMessage) && value.every(isItem) : isMessage(value);
 
-export function message(one) {
-  if (!isMessage(one)) return make("div", { class: "message" }, piece(one));
-  const box = make(
+const asItIs = (element) => element;
+
+/** Return an element for a message.  What it says is wrapped, so that a long text does not hide the tools it calls. */
+export function message(one, wrap = asItIs) {
+  if (!isMessage(one)) return make("div", { class: "message" }, apart([one], wrap));
+  const { role, name, refusal } = one,
+    thought = one.thinking || one.reasoning_content,
+    content = one.content ?? one.parts;
+  return make(
     "div",
-    { class: `message ${ROLES.has(one.role) ? one.role : ""}` },
-    make("div", { class: "role" }, one.name ? `${one.role} · ${one.name}` : one.role),
+    { class: `message ${ROLES.has(role) ? role : ""}` },
+    make("div", { class: "role" }, name ? `${role} · ${name}` : role),
+    apart(
+      [
+        thought && { type: "thinking", thinking: thought },
+        ...(Array.isArray(content) ? content : [typeof content === "object" && content ? shown(content) : content]),
+        typeof refusal === "string" && { type: "refusal", refusal },
+      ].filter((part) => part !== undefined && part !== null && part !== "" && part !== false),
+      wrap,
+    ),
+    callsOf(one.tool_calls, wrap),
   );
-  if (one.thinking || one.reasoning_content) box.append(thinking(one.thinking ?? one.reasoning_content));
-  const content = one.content ?? one.parts;
-  if (Array.isArray(content)) box.append(...content.map(piece));
-  else if (content !== null && content !== undefined && content !== "")
-    box.append(typeof content === "string" ? prose(content) : shown(content));
-  if (typeof one.refusal === "string") box.append(labelled("refused", prose(one.refusal)));
-  for (const call of Array.isArray(one.tool_calls) ? one.tool_calls : []) box.append(toolCall(call));
-  return box;
 }
+
+/** Return elements for the parts of a message: those between calls of tools together in one, which is wrapped. */
+function apart(parts, wrap) {
+  const draw = (part) => (part instanceof Element ? part : piece(part));
+  const elements = [],
+    texts = [];
+  for (const part of [...parts, null]) {
+    const isEnd = part === null || isCall(part);
+    if (isEnd && texts.length) elements.push(wrap(make("div", {}, texts.splice(0).map(draw))));
+    if (isCall(part)) elements.push(toolCall(part, wrap));
+    else texts.push(part);
+  }
+  return elements;
+}
+
+/** Return elements for the tools that a model calls, as its answer or the event of its call has them. */
+export const callsOf = (calls, wrap = asItIs) =>
+  Array.isArray(calls) ? calls.map((call) => toolCall(call, wrap)) : [];
+
+const CALLS = new Set(["tool_use", "function_call", "tool_call"]);
+const isCall = (part) =>
+  part !== null &&
+  typeof part === "object" &&
+  (CALLS.has(part.type) || (part.functionCall ?? part.function_call) instanceof Object);
 
 /** Return an element for a part of a message, in the forms of OpenAI, Anthropic, Google and OpenTelemetry. */
 function piece(part) {
@@ -249,15 +285,10 @@ function piece(part) {
   if (!part || typeof part !== "object") return json(part);
   const picture = mediaOf(part);
   if (picture) return media(picture);
-  const call = part.functionCall ?? part.function_call;
-  if (call && typeof call === "object") return toolCall({ name: call.name, arguments: call.args });
+  if (isCall(part)) return toolCall(part);
   const answer = part.functionResponse ?? part.function_response;
   if (answer && typeof answer === "object") return toolResult(answer.name, answer.response);
   switch (part.type) {
-    case "tool_use":
-    case "function_call":
-    case "tool_call":
-      return toolCall({ name: part.name, arguments: part.input ?? part.arguments });
     case "tool_result":
     case "function_call_output":
     case "tool_call_response":
@@ -292,13 +323,15 @@ function thinking(value) {
   );
 }
 
-function toolCall(call) {
-  const target = call?.function ?? call ?? {};
+/** Return an element for the call of a tool, in any of these forms. */
+function toolCall(call, wrap = asItIs) {
+  const target = call?.function ?? call?.functionCall ?? call?.function_call ?? call ?? {};
+  const given = argumentsOf(target.arguments ?? target.args ?? target.input);
   return make(
     "div",
     { class: "call" },
     make("span", { class: "kind tool" }, String(target.name ?? "tool")),
-    argumentsOf(target.arguments ?? target.args),
+    given && wrap(given),
   );
 }
 

@@ -271,6 +271,44 @@ def test_only_what_is_much_too_long_is_folded(values: Visit) -> None:
     assert shown == [[10, True], [28, True], [22, False]]
 
 
+def test_a_long_answer_hides_no_tool_call(values: Visit) -> None:
+    """Its text is folded in the conversation; the tools that it calls stay in sight below, in whatever form."""
+    text = "many words\n\n" * 200
+    openai = {"name": "look", "arguments": '{"at":"it"}'}
+    answers: list[dict[str, Any]] = [
+        {"completion": {"role": "assistant", "content": text, "tool_calls": [{"id": "1", "function": openai}]}},
+        {
+            "completion": {
+                "role": "assistant",
+                "content": [
+                    {"type": "text", "text": text},
+                    {"type": "tool_use", "name": "look", "input": {"at": "it"}},
+                ],
+            },
+            "tool_calls": [{"id": "1", "name": "look", "arguments": {"at": "it"}}],
+        },
+        {"completion": text, "tool_calls": [{"id": "1", "name": "look", "arguments": {"at": "it"}}]},
+    ]
+    script = """async (answers) => {
+        const { content } = await import("/web/content.js");
+        const boxes = answers.map((answer) => {
+            const box = document.createElement("article");
+            box.className = "turn";
+            box.append(...content({ kind: "llm", ...answer }));
+            document.body.append(box);
+            return box;
+        });
+        for (let n = 0; n < 3; n += 1) await new Promise(requestAnimationFrame);
+        return boxes.map((box) => [...box.querySelectorAll(".call")].map((call) => {
+            const clip = call.closest(".clip")?.getBoundingClientRect();
+            const isHidden = clip && call.getBoundingClientRect().bottom > clip.bottom;
+            return [call.textContent, !isHidden, Boolean(box.querySelector(".clip.cut"))];
+        }));
+    }"""
+    shown = values.open("/login").evaluate(script, answers)
+    assert [[(name[:4], *rest) for name, *rest in calls] for calls in shown] == [[("look", True, True)]] * 3
+
+
 def test_json_folds(values: Visit) -> None:
     """Deep values are folded at first, JSON inside of a text is JSON, and long lists come in parts."""
     page = event(values, "deep")
