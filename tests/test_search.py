@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import os
 import sys
+from base64 import b64encode
+from json import dumps
 from pathlib import Path
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -16,7 +19,7 @@ from localops.errors import ConfigError
 from localops.journal import rows
 from localops.journal.journal import Journal
 from localops.reading.home import Home
-from localops.reading.search import Index, Query, words
+from localops.reading.search import Index, Query, strings, words
 from tests import warm
 
 
@@ -100,6 +103,35 @@ def test_occurrences_are_in_order_in_each_session() -> None:
             "text cat two",
         ]
         assert list(index.occurrences("cow")) == []
+
+
+def test_bytes_of_pictures_are_no_words() -> None:
+    """In a data URI, by themselves and in JSON inside of a text: the words around them are found, and they are not."""
+    base64 = b64encode(Random(1).randbytes(60_000)).decode()
+    word = words(base64)[3]
+    _record(f"cat data:image/png;base64,{base64} dog", base64, dumps({"data": base64, "media_type": "audio/wav"}))
+    for text, many in (("cat dog", 1), ("audio wav", 1), (word, 0)):
+        assert len(_found(text)) == many
+    assert strings(["a" * 300, "A1" * 300, "aA1" * 200 + " it", "aA1" * 10]) == [
+        "a" * 300,
+        "A1" * 300,
+        " it",
+        "aA1" * 10,
+    ]
+
+
+def test_rows_after_a_row_come_in_order() -> None:
+    """From where an earlier search stopped, in all passages, each row once."""
+    _record("cat other")
+    session = _record("cat one", *["dog"] * 200, "cat two", "cat three").session_id.bytes
+    with Home() as home:
+        index = home.projects[0].index()
+        index.extend()
+        read = [row for row, is_match in index.rows_after("cat", session, 0) if is_match]
+        assert [row.text.split()[-1] for row in read] == ["one", "two", "three"]
+        for at, row in enumerate(read):
+            later = [each.seq for each, is_match in index.rows_after("cat", session, row.seq) if is_match]
+            assert later == [each.seq for each in read[at + 1 :]]
 
 
 def test_words_of_two_events_are_no_match() -> None:

@@ -47,6 +47,11 @@ _WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
 _TERM = re.compile(r'"[^"]*(?:"\*?|$)|\S+')  # words in quotes, or without blanks; the last quote may be missing yet
 _WRITTEN = re.compile(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}][\u0300-\u036f]*)+")  # the same with its accents
 
+# Pictures and sounds as base64, in a data URI or not: so many letters of both cases and digits, without a blank.
+_LONG_WORD = 256
+_BASE64 = re.compile(rf"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{{{_LONG_WORD},}}={{0,2}}")
+_MIXED = re.compile(r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[^0-9]*[0-9]")
+
 
 class Hit(NamedTuple):
     """A row with every term of a query."""
@@ -153,7 +158,7 @@ class Index(RowIndex):
     """The full-text index of one project."""
 
     FILE = "search.db"
-    SCHEMA = 2
+    SCHEMA = 3
     SOON = 4_000
     STATEMENTS = "search.sql"
 
@@ -205,14 +210,25 @@ class Index(RowIndex):
                 for row in self._one_by_one(max(first_seq, after + 1), min(last_seq, before - 1), of):
                     yield row, query.is_in(row.text)
 
-    def _one_by_one(self, first: int, last: int, session: bytes) -> Iterator[Searched]:
-        """Yield the rows between two seqs, the newest first."""
+    def rows_after(self, text: str, session: bytes, after: int) -> Iterator[tuple[Searched, bool]]:
+        """Yield the rows of a session after a seq that may have every term, the oldest first; and if they do."""
+        query = Query(text)
+        first, end = self._range_of(session)
+        of_passages = {"match": query.match, "before": end, "after": after}
+        while passages := self._file.ask(self._sql["passages_in_order"], {**of_passages, "first": first}):
+            for passage, first_seq, last_seq, of in passages:
+                first = passage + 1
+                for row in self._one_by_one(max(first_seq, after + 1), last_seq, of, is_ascending=True):
+                    yield row, query.is_in(row.text)
+
+    def _one_by_one(self, first: int, last: int, session: bytes, *, is_ascending: bool = False) -> Iterator[Searched]:
+        """Yield the rows between two seqs, the newest first or the oldest."""
+        statement = self._sql["rows_after" if is_ascending else "rows_between"]
         is_whole = last < first
         while not is_whole:
-            values = {"first": first, "last": last, "session": session}
-            page, is_whole = self._reader.some(self._sql["rows_between"], values, _BYTES)
+            page, is_whole = self._reader.some(statement, {"first": first, "last": last, "session": session}, _BYTES)
             for row in map(Searched._make, page):
-                last = row.seq - 1
+                first, last = (row.seq + 1, last) if is_ascending else (first, row.seq - 1)
                 yield row
 
     def occurrences(self, text: str, session: bytes | None = None) -> Iterator[Hit]:
@@ -229,7 +245,7 @@ class Index(RowIndex):
 
     def _in_order(self, query: Query, first: int, before: int) -> Iterator[Hit]:
         while passages := self._file.ask(
-            self._sql["passages_in_order"], {"match": query.match, "first": first, "before": before}
+            self._sql["passages_in_order"], {"match": query.match, "first": first, "before": before, "after": 0}
         ):
             for passage, first_seq, last_seq, of in passages:
                 yield from reversed(list(self._hits(query, first_seq, last_seq, of)))
@@ -380,13 +396,13 @@ class Searched(NamedTuple):
 
 
 def strings(value: object) -> list[str]:
-    """Return every text, number and inner key of plain data, in order."""
+    """Return every text, number and inner key of plain data, in order, without the bytes of pictures and sounds."""
     texts: list[str] = []
     rest = [value]
     while rest:
         item = rest.pop()
         if isinstance(item, str):
-            texts.append(item)
+            texts.append(item if len(item) < _LONG_WORD else _without_bytes(item))
         elif isinstance(item, dict):
             rest.extend(part for pair in reversed(item.items()) for part in reversed(pair))
         elif isinstance(item, list):
@@ -394,3 +410,12 @@ def strings(value: object) -> list[str]:
         elif item is not None and not isinstance(item, bool):
             texts.append(str(item))
     return texts
+
+
+def _without_bytes(text: str) -> str:
+    """Return a text without base64, of which one picture has more than all words of a run.
+
+    >>> _without_bytes("see data:image/png;base64," + "iVBORw0KGgo+" * 30 + "== in it")
+    'see data:image/png;base64, in it'
+    """
+    return _BASE64.sub(lambda match: "" if _MIXED.match(match[0][:_LONG_WORD]) else match[0], text)

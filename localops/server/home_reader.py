@@ -75,8 +75,8 @@ _INDEXES = 64
 _PAGE = 8 << 20
 _ROWS = statements("queries.sql")["events"]
 _ROWS_OF_KIND = statements("pages.sql")["rows_of_kind"]
-# Rows of a session that match a text, at most.
-_HITS = 2_000
+# Seconds for which a request looks for the events with a text.
+_SEARCH_SECONDS = 2
 
 
 class HomeReader(Reports):
@@ -428,14 +428,14 @@ class HomeReader(Reports):
             where, _ = holder
             complete = True
             if text is not None:
-                page, whole, complete = _rows_with(where, session, text, kind, after, limit)
+                page, next_after, complete = _rows_with(where, session, text, kind, after, limit)
             else:
                 values = {"session": session, "after": after, "many": limit, **({"kind": kind} if kind else {})}
                 page_rows, whole = where.reader.some(_ROWS_OF_KIND if kind else _ROWS, values, _PAGE)
                 page = stored.named(page_rows)
+                next_after = page[-1].seq if len(page) == limit or not whole else None
             shown = list(_shown(where, session, page, halves=text is not None))
-            more = len(page) == limit or not whole
-            result: Facts = {"events": shown, "next_after": page[-1].seq if more else None}
+            result: Facts = {"events": shown, "next_after": next_after}
             return result if complete else {**result, "exact": False}
 
     def matches(
@@ -648,20 +648,20 @@ def _shown(where: Project, session: bytes, page: list[Stored], *, halves: bool) 
 
 def _rows_with(
     where: Project, session: bytes, text: str, kind: str | None, after: int, limit: int
-) -> tuple[list[Stored], bool, bool]:
-    """Return the rows that contain all words of a text, whether they are all, and whether all rows were searched."""
+) -> tuple[list[Stored], int | None, bool]:
+    """Return the next rows with all words of a text, after which seq others may be, and whether none is unsearched.
+
+    Each request goes on where the one before stopped, so that no row is read twice: prompts have megabytes.
+    """
     index = where.index()
     unread = index.catch_up()
-    hits = list(islice(index.events(text, session), _HITS))
-    seqs = sorted(
-        hit.seq for hit in hits if hit.seq > after and hit.kind not in rows.BOOKS and kind in (None, hit.kind)
-    )[:limit]
+    until = time.monotonic() + _SEARCH_SECONDS
     matches: list[Stored] = []
     size = 0
-    for seq in seqs:
-        if size >= _PAGE:
-            break
-        if row := timeline.row_at(where.reader, seq):
-            matches.append(row)
+    for row, is_match in index.rows_after(text, session, after):
+        if is_match and row.kind not in rows.BOOKS and kind in (None, row.kind):
+            matches += filter(None, (timeline.row_at(where.reader, row.seq),))
             size += len(row.body or "")
-    return matches, len(matches) == len(seqs), not unread and len(hits) < _HITS
+        if len(matches) >= limit or size >= _PAGE or time.monotonic() > until:
+            return matches, row.seq, not unread
+    return matches, None, not unread

@@ -96,6 +96,9 @@ def test_the_same_sessions_match(both: tuple[Index, ClickHouseIndex], query: str
     if matching:
         session = max(matching)
         assert list(other.events(query, session)) == list(index.events(query, session))
+        for after in (0, min(hit.seq for hit in hits if hit.session == session)):
+            later = ([row for row, is_match in one.rows_after(query, session, after) if is_match] for one in both)
+            assert next(later) == next(later)
 
 
 def test_too_many_sessions_are_not_listed(both: tuple[Index, ClickHouseIndex]) -> None:

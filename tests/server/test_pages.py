@@ -220,6 +220,21 @@ def test_a_search_of_a_session_goes_on_where_it_stopped(run: tuple[RealPages, st
     assert pages.get(path).status == 400
 
 
+def test_pages_of_events_with_words_go_on_where_they_stopped(run: tuple[RealPages, str]) -> None:
+    """Every event, in the order in which they arrived; one with the words in both of its rows may come again."""
+    pages, id = run
+    path = f"/api/1/sessions/{id}/events?text=script"
+    events = pages.get(path).json["events"]
+    assert len(events) > 2
+    parts: dict[str, object] = {}
+    after: int | None = 0
+    while after is not None:
+        part = pages.get(f"{path}&limit=1&after={after}").json
+        parts = {**{one["id"]: one for one in part["events"]}, **parts}
+        after = part["next_after"]
+    assert sorted(parts) == sorted(one["id"] for one in events)
+
+
 def test_a_picture_is_never_a_page(run: tuple[RealPages, str]) -> None:
     """A picture is served under its digest, as the type of its bytes, in a sandbox; other files are not served."""
     pages, id = run

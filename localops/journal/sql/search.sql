@@ -33,6 +33,14 @@ where seq between :first and :last
   and session = :session
 order by seq desc;
 
+-- rows_after --
+-- The same rows, the oldest first.
+select seq, session, kind, name, at_ns, model, tags, id, parent, body
+from event
+where seq between :first and :last
+  and session = :session
+order by seq;
+
 -- passages --
 -- A page of the passages with all words, the newest session's first.
 select fts.rowid, p.first_seq, p.last_seq, s.id
@@ -56,7 +64,7 @@ order by rowid desc
 limit 1;
 
 -- passages_in_order --
--- A page of the passages with all words in the order in which they were recorded.
+-- A page of the passages with all words, and with rows after a seq, in the order in which they were recorded.
 select fts.rowid, p.first_seq, p.last_seq, s.id
 from fts
 join passage p on p.id = fts.rowid
@@ -64,6 +72,7 @@ join session s on s.key = fts.rowid >> 24
 where fts match :match
   and fts.rowid >= :first
   and fts.rowid < :before
+  and p.last_seq > :after
 order by fts.rowid
 limit 50;
 

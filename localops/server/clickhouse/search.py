@@ -21,6 +21,7 @@ _ROWS = (
     f"select {_COLUMNS} from (select {_COLUMNS} from lo_event where project = {{project}} and WHERE "  # noqa: S608
     "order by rev desc limit 1 by session, id, phase) order by seq desc"
 )
+_AFTER = " and session = {session} and seq > {after}"
 # What is searched of a row: the expression of which servers have an index, where they can.
 _TEXT = "lower(concat({}))".format(
     ", ' ', ".join(f"ifNull({column}, '')" for column in ("body", "name", "model", "tags", "words"))
@@ -123,6 +124,14 @@ class ClickHouseIndex:
         query = Query(text)
         statement = _filled(_ROWS, query, " and session = {session} and seq > {after} and seq < {before}")
         for line in self._engine.rows(statement, project=self._project, session=session, after=after, before=before):
+            row = _searched(line)
+            yield row, query.is_in(row.text)
+
+    def rows_after(self, text: str, session: bytes, after: int) -> Iterator[tuple[Searched, bool]]:
+        """Yield the rows of a session after a seq that may have every term, the oldest first; and if they do."""
+        query = Query(text)
+        statement = _filled(_ROWS.replace("order by seq desc", "order by seq"), query, _AFTER)
+        for line in self._engine.rows(statement, project=self._project, session=session, after=after):
             row = _searched(line)
             yield row, query.is_in(row.text)
 
