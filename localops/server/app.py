@@ -12,7 +12,7 @@ from typing import cast
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
-from localops.server import browser_guard
+from localops.server import browser_guard, web_files
 from localops.server.auth import Auth
 from localops.server.event_stream import EventStreams
 from localops.server.intake.agentops import AgentOps
@@ -126,7 +126,7 @@ def app(
         _route("GET", "/login", auth.file(pages.login)),
         _route("POST", "/login", auth.login()),
         _route("POST", "/logout", auth.file(pages.leave)),
-        _route("GET", "/web/{name:path}", auth.file(pages.web)),
+        _route("GET", "/web/{name:path}", auth.file(web_files.answer)),
     ]
 
     async def server_error(_: Request, __: Exception) -> Response:

@@ -7,10 +7,7 @@ Everything recorded goes through `escape`, or is JSON without characters that me
 from __future__ import annotations
 
 import asyncio
-import hashlib
-import os
 import uuid
-from functools import cache
 from html import escape
 
 from starlette.responses import RedirectResponse, Response
@@ -18,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from localops import __version__, output
 from localops.encoding import encode
 from localops.reading import page_html
-from localops.server import browser_guard, calls_page, senders_page
+from localops.server import browser_guard, calls_page, senders_page, web_files
 from localops.server.request import Call, HttpError
 
 TYPE_CHECKING = False
@@ -33,15 +30,6 @@ if TYPE_CHECKING:
     from localops.server.read_api import ReadApi
     from localops.server.threads import Service
 
-WEB = os.path.join(os.path.dirname(os.path.dirname(__file__)), "web")
-_TYPES = {
-    ".css": "text/css; charset=utf-8",
-    ".js": "text/javascript; charset=utf-8",
-    ".svg": "image/svg+xml",
-    ".png": "image/png",
-    ".txt": "text/plain; charset=utf-8",
-    ".woff2": "font/woff2",
-}
 # Bytes of the body of a login.
 _LARGEST_LOGIN = 4_096
 # Days that a browser keeps the cookie; it stops working when the process ends.
@@ -163,20 +151,6 @@ class Pages:
         """Return the root path, so that the cookie is not sent to other servers behind the same proxy."""
         return self.root or "/"
 
-    # Files
-
-    async def web(self, request: Request) -> Response:
-        """Return a file of the package."""
-        name = str(request.path_params["name"])
-        asset = _asset(name, _stamp(name))
-        if asset is None:
-            raise HttpError(404, "this file does not exist")
-        body, tag = asset
-        headers = {"ETag": tag, "Cache-Control": "no-cache"}
-        if request.headers.get("if-none-match") == tag:
-            return Response(status_code=304, headers=headers)
-        return Response(body, 200, headers, _TYPES[os.path.splitext(name)[1]])
-
 
 _TITLES = {400: "Invalid request", 404: "Not found", 503: "Not available now"}
 
@@ -210,29 +184,6 @@ async def _token(request: Request) -> str | None:
     return token if isinstance(token, str) else None
 
 
-def _stamp(name: str) -> tuple[int, int] | None:
-    """Return a file's modification time and size; None if the name is not that of a file in `web/`."""
-    path = os.path.join(WEB, name)
-    parts = name.split("/")
-    if not all(part and part[0] != "." for part in parts) or os.path.splitext(name)[1] not in _TYPES or "\\" in name:
-        return None
-    try:
-        facts = os.stat(path)
-    except (OSError, ValueError):
-        return None
-    return facts.st_mtime_ns, facts.st_size
-
-
-@cache
-def _asset(name: str, stamp: tuple[int, int] | None) -> tuple[bytes, str] | None:
-    """Return a file and its ETag; it is read again only when it changes."""
-    if stamp is None:
-        return None
-    with open(os.path.join(WEB, name), "rb") as file:
-        body = file.read()
-    return body, f'"{hashlib.sha256(body).hexdigest()[:32]}"'
-
-
 # HTML
 
 _FRAME = """<!doctype html>
@@ -242,11 +193,11 @@ _FRAME = """<!doctype html>
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="color-scheme" content="light dark">
 <title>{title} · localops</title>
-<link rel="icon" href="{root}/web/icon.svg" type="image/svg+xml">
-<script src="{root}/web/theme.js"></script>
-<script src="{root}/web/early_keys.js"></script>
-<link rel="stylesheet" href="{root}/web/style.css">{style}
-<script type="module" src="{root}/web/{page}.js"></script>
+<link rel="icon" href="{files}icon.svg" type="image/svg+xml">
+<script src="{files}theme.js"></script>
+<script src="{files}early_keys.js"></script>
+<link rel="stylesheet" href="{files}style.css">{style}
+<script type="module" src="{files}{page}.js"></script>
 </head>
 <body>
 <a class="skip" href="#main">Skip to content</a>
@@ -296,9 +247,11 @@ def _frame(page: str, title: str, inside: str, facts: object, *, root: str, can_
         f'<a href="{root}{path}"{" aria-current=page" if name == page else ""}>{label}</a>'
         for name, path, label in (*_NAV, *(_OF_HUB if can_leave else ()))
     )
-    style = f'\n<link rel="stylesheet" href="{root}/web/{page}.css">' if page in _STYLED else ""
+    files = f"{root}{web_files.folder()}"
+    style = f'\n<link rel="stylesheet" href="{files}{page}.css">' if page in _STYLED else ""
     return _FRAME.format(
         root=root,
+        files=files,
         style=style,
         page=escape(page),
         title=escape(title),

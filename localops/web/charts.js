@@ -3,7 +3,7 @@
 import { colour, make, onTheme } from "./base.js";
 import { isReport } from "./clock.js";
 import { STEPS } from "./formats.js";
-import { url } from "./url.js";
+import { file } from "./url.js";
 
 const DAY = 86_400;
 const DAYS = STEPS.filter((step) => step >= DAY);
@@ -20,8 +20,8 @@ function loaded() {
   if (isReport) return Promise.resolve(window.uPlot);
   loading ||= new Promise((done, failed) => {
     document.head.append(
-      make("link", { rel: "stylesheet", href: url("web/vendor/uplot.css") }),
-      make("script", { src: url("web/vendor/uplot.js"), onload: () => done(window.uPlot), onerror: failed }),
+      make("link", { rel: "stylesheet", href: file("vendor/uplot.css") }),
+      make("script", { src: file("vendor/uplot.js"), onload: () => done(window.uPlot), onerror: failed }),
     );
   });
   return loading;

@@ -1,7 +1,7 @@
 // Live updates of the server, by one stream for all visible pages of a browser.  A browser opens six connections to a
 // host: if each page had a stream of its own, the seventh page would wait for ever.
 
-import { url } from "./url.js";
+import { file, url } from "./url.js";
 
 // Milliseconds after which a refused stream is opened again.
 const RETRY = 5_000;
@@ -52,7 +52,7 @@ export function listen(listener) {
     stream.join(listener);
     return () => stream.leave(listener);
   }
-  const { port } = new SharedWorker(url("web/news.js"), { type: "module", name: "news" });
+  const { port } = new SharedWorker(file("news.js"), { type: "module", name: "news" });
   port.onmessage = (event) => listener(event.data);
   return () => {
     port.postMessage("leave");

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import re
 import socket
 import sys
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from localops.server import web_files
 from localops.server.browser_guard import Tokens
 from tests.server.uis import JSON, RealPages
 
@@ -123,6 +127,7 @@ def test_every_answer_restricts_the_browser(pages: RealPages, path: str) -> None
     [
         "../pages.py", "..%2fpages.py", "%2e%2e/server/pages.py", "....//pages.py", "/etc/passwd",
         "vendor/../../pages.py", ".hidden.js", "login.js/", "login.js%00.css", "..\\pages.py", "", ".", "login.py",
+        "~0", "~0/", "~0/../pages.py", "~0/~0/login.js", "login.js/~0",
     ],
 )  # fmt: skip
 def test_only_files_of_the_pages_are_served(pages: RealPages, name: str) -> None:
@@ -134,7 +139,32 @@ def test_a_file_is_sent_once_for_each_time_it_changes(pages: RealPages) -> None:
     """It comes with its type and a tag; a browser that has it gets 304."""
     answer = pages.get("/web/login.js", cookie="")
     assert (answer.status, answer.headers["content-type"]) == (200, "text/javascript; charset=utf-8")
+    assert answer.headers["cache-control"] == "no-cache"
     assert pages.get("/web/login.js", if_none_match=answer.headers["etag"]).status == 304
+
+
+def test_files_of_a_page_are_kept_until_one_of_them_changes(
+    pages: RealPages, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A page names the folder of one version; below that of another one, a browser asks again for each file."""
+    html = pages.get("/login", cookie="").text
+    [folder] = {link.rpartition("/")[0] for link in re.findall(r'(?:href|src)="(/web/[^"]+)"', html)}
+    assert f"{folder}/" == web_files.folder()
+    answers = {where: pages.get(f"{where}/vendor/uplot.js", cookie="") for where in (folder, "/web/~0", "/web")}
+    assert [each.headers["cache-control"] for each in answers.values()] == [
+        "public, max-age=31536000, immutable",
+        "no-cache",
+        "no-cache",
+    ]
+    assert len({each.body for each in answers.values()}) == 1
+    monkeypatch.setattr(web_files, "_WEB", str(tmp_path))
+    (tmp_path / "vendor").mkdir()
+    seen: set[str] = set()
+    for name, text in (("a.js", "1"), ("vendor/b.css", "2"), ("vendor/b.css", "33"), ("a.js", "4")):
+        (tmp_path / name).write_text(text)
+        os.utime(tmp_path / name, ns=(len(seen), len(seen)))
+        seen.add(web_files.folder())
+    assert len(seen) == 4
 
 
 def test_a_token_that_others_may_have_seen_is_good_once() -> None:

@@ -724,6 +724,18 @@ def test_the_theme_can_be_chosen_and_is_kept(visit: Visit) -> None:
     assert before != chosen == visit.page.evaluate(ground)
 
 
+def test_a_page_requests_no_file_that_another_has_loaded(visit: Visit) -> None:
+    """Files are kept by the browser: modules, styles, and what is loaded late."""
+    loaded = "performance.getEntriesByType('resource').filter(one => one.name.includes('/web/'))"
+    visit.open("/analytics")
+    visit.until(f"{loaded}.some(one => one.name.endsWith('uplot.js'))")
+    visit.open("/login")
+    visit.open("/analytics")
+    visit.until(f"{loaded}.some(one => one.name.endsWith('uplot.js'))")
+    assert visit.page.evaluate(f"{loaded}.length") > 15
+    assert visit.page.evaluate(f"{loaded}.filter(one => one.transferSize > 0).map(one => one.name)") == []
+
+
 def test_files_of_the_pages_are_small() -> None:
     """All of them, compressed, stay below 200 kB."""
     import zlib
