@@ -56,7 +56,7 @@ LAYERS = """
     exposition facts prune remotes repricing imported_prices timeline
     page_html session_details web_bundle
     event_lines matching_events
-    erasing file_search temporary_homes slow_patterns
+    erasing file_search temporary_folders slow_patterns
     call_query
     call_facts call_speeds group_diff
     sentences

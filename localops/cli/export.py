@@ -178,9 +178,10 @@ def _to_stdout(form: str, runs: _Runs, table: str | None) -> None:
         dialects.write(form, runs, out, table=table)
         return
     # SQLite cannot write to a pipe.
-    from tempfile import TemporaryDirectory
+    from localops.upkeep import temporary_folders
 
-    with TemporaryDirectory() as folder:
+    temporary_folders.remove_left()
+    with temporary_folders.made(temporary_folders.EXPORT) as folder:
         path = os.path.join(folder, "export.db")
         exports.write_sqlite(runs, path)
         with open(path, "rb") as file:

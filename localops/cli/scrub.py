@@ -15,7 +15,7 @@ from localops.output import clean, counted
 from localops.reading import session_state
 from localops.reading.home import used
 from localops.upkeep import scrub as scrubbing
-from localops.upkeep import sweep
+from localops.upkeep import sweep, temporary_folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def scrub(dry_run: bool, yes: bool, home: str | None, project: str | None, as_js
         # One that was not finished has been confirmed.
         if dry_run or not (swept.secrets or swept.unfinished) or (swept.secrets and not _is_confirmed(swept.secrets)):
             raise click.exceptions.Exit(_LEFT if swept.unread else 0)
+    temporary_folders.remove_left()
     with long_searches.reported("the scrub"):
         of_home = scrubbing.of_views(folder) if project is None else 0
         done = _scrubbed(folder, names)

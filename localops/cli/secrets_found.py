@@ -11,7 +11,7 @@ from localops.cli import long_searches
 from localops.cli.common import check_home, chosen_projects, dim, place, print_json, print_table, styled
 from localops.output import clean, count, counted
 from localops.reading.home import used
-from localops.upkeep import sweep
+from localops.upkeep import sweep, temporary_folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -47,6 +47,7 @@ def report(home: str | None, project: str | None, files: Sequence[str], *, since
 
 def swept(folder: str, names: Sequence[str], files: Sequence[str], since_ns: int, *, whole: bool) -> Swept:
     """Search projects and files, and of a whole home what it has beside these, with a bar on a terminal."""
+    temporary_folders.remove_left()
     if not sys.stderr.isatty():
         return _search(sweep.Sweep(folder, since_ns=since_ns), names, files, whole=whole)
     # A bar needs a length; of files alone it only shows that the command is at work.

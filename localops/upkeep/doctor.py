@@ -22,7 +22,7 @@ from localops.journal.sql import statements
 from localops.reading import session_state
 from localops.reading.home import REMOTES, sent_nowhere
 from localops.transfer import clocks, delivery, scrubbed
-from localops.upkeep import imported_prices, prune, salvage, temporary_homes
+from localops.upkeep import imported_prices, prune, salvage, temporary_folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -138,10 +138,10 @@ def _installed() -> Iterator[Finding]:
 
 
 def _left_open() -> Iterator[Finding]:
-    for path in temporary_homes.left():
-        text = "a killed `localops open` left it, with what it showed in clear"
-        cure = "localops doctor --fix removes it, and so does the next `localops open`"
-        yield Finding(path, text, cure, fault=False, mend=temporary_homes.remove_left)
+    for path in temporary_folders.left():
+        text = "a killed localops left it, with what was recorded in clear"
+        cure = "localops doctor --fix removes it, and so does the next `localops open`, `doctor --secrets` or `scrub`"
+        yield Finding(path, text, cure, fault=False, mend=temporary_folders.remove_left)
 
 
 def _home(home: str, names: list[str]) -> Iterator[Finding]:

@@ -11,7 +11,6 @@ import gzip
 import os
 import re
 import shutil
-import tempfile
 import zipfile
 import zlib
 from dataclasses import dataclass, field
@@ -31,7 +30,7 @@ from localops.journal.reader import Reader, has_our_header
 from localops.journal.sql import statements
 from localops.journal.stored import Stored
 from localops.transfer import bundle, scrubbed
-from localops.upkeep import file_search, slow_patterns
+from localops.upkeep import file_search, slow_patterns, temporary_folders
 from localops.upkeep import views as saved_views
 
 TYPE_CHECKING = False
@@ -287,7 +286,7 @@ class Sweep:
 
     def _inner_file(self, file: IO[bytes], shown: str, depth: int) -> None:
         """Search a file of an archive as one beside it would be searched: SQLite and zip need to be on a disk."""
-        with tempfile.TemporaryDirectory(prefix="localops-") as folder:
+        with temporary_folders.made(temporary_folders.SEARCH) as folder:
             path = os.path.join(folder, "unpacked")
             with open(path, "wb") as copy:
                 shutil.copyfileobj(file, copy, file_search.WINDOW)

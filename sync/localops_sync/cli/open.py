@@ -10,7 +10,7 @@ import click
 
 from localops import output
 from localops.cli import common, ui
-from localops.upkeep import temporary_homes
+from localops.upkeep import temporary_folders
 from localops_sync import opened_file
 
 TYPE_CHECKING = False
@@ -32,7 +32,8 @@ def open(file: str, port: int | None, no_browser: bool, as_json: bool) -> None:
     holds goes into a temporary home, which is removed at the end, or by the
     next `localops open` if this one is killed. What cannot be read of it is printed on stderr.
     """
-    with _ended_by_signals(), temporary_homes.opened() as home:
+    temporary_folders.remove_left()
+    with _ended_by_signals(), temporary_folders.made(temporary_folders.OPEN) as home:
         opened = opened_file.unpack(file, home)
         for problem in opened.problems[:_MOST_PROBLEMS]:
             output.say(problem)

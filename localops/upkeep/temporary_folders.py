@@ -1,6 +1,6 @@
-"""The temporary homes of `localops open`: each is removed at its end, and what killed processes left by the next one.
+"""Temporary folders for what was recorded: each is removed at its end, and what killed processes left by the next one.
 
-A home is locked for as long as it is in use.
+A folder is locked for as long as it is in use.
 """
 
 from __future__ import annotations
@@ -18,29 +18,29 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-_PREFIX = "localops-open-"
+OPEN, SEARCH, EXPORT = "localops-open-", "localops-search-", "localops-export-"
+"""How the names begin of homes of `localops open`, of what a search unpacks, and of a file that goes to a pipe."""
 _NEW = 60  # seconds for which an empty one may belong to a process that is about to lock it
 
 
 @contextmanager
-def opened() -> Iterator[str]:
-    """Make an empty home and remove it at the end, with those that killed processes have left."""
-    remove_left()
-    with tempfile.TemporaryDirectory(prefix=_PREFIX) as home, participants.alone(home):
-        yield home
+def made(prefix: str) -> Iterator[str]:
+    """Make an empty folder and remove it at the end."""
+    with tempfile.TemporaryDirectory(prefix=prefix) as folder, participants.alone(folder):
+        yield folder
 
 
 def remove_left() -> None:
-    """Remove the homes that killed processes have left."""
+    """Remove the folders that killed processes have left."""
     for path in left():
         shutil.rmtree(path, ignore_errors=True)
 
 
 def left() -> Iterator[str]:
-    """Yield the temporary homes of this user whose lock no process holds."""
+    """Yield the temporary folders of this user whose lock no process holds."""
     with os.scandir(tempfile.gettempdir()) as entries:
-        homes = [entry for entry in entries if entry.name.startswith(_PREFIX)]
-    for entry in homes:
+        folders = [entry for entry in entries if entry.name.startswith((OPEN, SEARCH, EXPORT))]
+    for entry in folders:
         try:
             facts = entry.stat(follow_symlinks=False)
             is_ours = stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid()
