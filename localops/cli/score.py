@@ -139,13 +139,14 @@ def give(given: Score, ident: str, home: str | None, project: str | None, *, as_
     """Write a score or a note, and print where it went."""
     common.check_home(home)
     written = scoring.give(Config.usable(**_place(home, project)), ident, given, home=home, project=project)
+    name, value, by = (written.pop(key) for key in ("name", "value", "by"))
     if as_json:
-        about = {"name": given.name, "value": given.value} if given.name else {}
-        common.print_json({**written, **about, "by": given.by})
+        about = {"name": name, "value": value} if given.name else {}
+        common.print_json({**written, **about, "by": by})
         return
-    what = f"{output.clean(given.name)} {output.clean(scores.shown(given.value))}" if given.name else "note kept"
+    what = f"{output.clean(name)} {output.clean(scores.shown(value))}" if given.name else "note kept"
     target = f"event {written['event'][:13]} of " if written["event"] else ""
-    output.say(f"{what}, by {output.clean(given.by or '')}: {target}session {written['session_id'][:13]}")
+    output.say(f"{what}, by {output.clean(by)}: {target}session {written['session_id'][:13]}")
 
 
 def _show(ident: str, home: str | None, project: str | None, *, as_json: bool) -> None:

@@ -247,7 +247,7 @@ class HomeReader(Reports):
             folder, name = where.folder, where.name
         with self._scorer(folder) as scorer:
             return {
-                "id": scorer.write(session, score, target),
+                "id": scorer.write(session, score, target).id,
                 "session_id": facts.full_id(session),
                 "project": name,
                 "event": None if target is None else facts.full_id(target),

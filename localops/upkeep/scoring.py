@@ -7,6 +7,7 @@ row, as it must not make the session longer; when it was given is kept beside it
 from __future__ import annotations
 
 import os
+from typing import NamedTuple
 
 from localops import clock
 from localops.encoding import encode
@@ -30,7 +31,18 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
     from localops.reading.given_scores import Given
     from localops.reading.home import Project
-    from localops.recording.scores import Score
+    from localops.recording.scores import Score, Value
+
+_NAME, _BODY = rows.COLUMNS.index("name"), rows.COLUMNS.index("body")
+
+
+class Written(NamedTuple):
+    """A score or a note as it is stored: without secrets."""
+
+    id: str
+    name: str
+    value: Value
+    by: str
 
 
 class Scorer:
@@ -59,16 +71,17 @@ class Scorer:
         """Raise NotFound if none of the given scores is the one that a score without a value takes back."""
         writer, author = self._writer(session), score.by or CODE
         # As they are stored, without secrets.
-        wanted = (writer.text(score.name), writer.text(author, 256), target or b"")
+        name, by = writer.text(score.name), writer.text(author, 256)
+        wanted = (name, by, target or b"")
         if not any((one.name, one.author, one.target or b"") == wanted for one in given if one.counts):
             ident = rows.id_text(session)[:13]
             raise NotFound(
-                f"no score {score.name!r} by {author!r} to withdraw in session {ident}: `localops score {ident}` lists "
+                f"no score {name!r} by {by!r} to withdraw in session {ident}: `localops score {ident}` lists "
                 "those that count"
             )
 
-    def write(self, session: bytes, score: Score, target: bytes | None) -> str:
-        """Write a score or note that was checked, and return its id; raise NotFound if the session is not here."""
+    def write(self, session: bytes, score: Score, target: bytes | None) -> Written:
+        """Write a score or note that was checked; return it as it is stored. Raise NotFound without the session."""
         seen_ns = session_state.last_row_ns(self.journal, session)
         if seen_ns is None:
             raise NotFound(f"no session {rows.id_text(session)} in {self._folder}")
@@ -77,7 +90,8 @@ class Scorer:
             self.journal.add([rows.whole(row)])
         elif not self.journal.append(row, sync=True):
             raise JournalError(f"the score could not be written to {self.journal.path}")
-        return rows.id_text(id)
+        body = encode.loads(row[_BODY] or "{}")
+        return Written(rows.id_text(id), row[_NAME] or "", body.get("value"), body.get("by") or "")
 
     def close(self) -> None:
         """Close the journal, unless it was open before."""
@@ -100,7 +114,7 @@ def _prices() -> Prices:
 def give(
     config: Config, ident: str, score: Score, *, home: str | os.PathLike[str] | None, project: str | None
 ) -> dict[str, Any]:
-    """Write a score or note that was checked, and return where it went.
+    """Write a score or note that was checked; return where it went, and what was stored.
 
     `ident` names the session: `last`, an id, or the beginning of one; NotFound or Ambiguous if none or several have it.
     A score without a value takes one back; NotFound if there is none that counts.
@@ -113,9 +127,9 @@ def give(
     with Scorer(config, where.folder) as scorer:
         if is_withdrawal:
             scorer.check_withdrawal(session, score, target, given)
-        id = scorer.write(session, score, target)
+        written = scorer.write(session, score, target)
     return {
-        "id": id,
+        **written._asdict(),
         "session_id": rows.id_text(session),
         "project": where.name,
         "event": None if target is None else rows.id_text(target),

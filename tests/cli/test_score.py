@@ -78,6 +78,18 @@ def test_only_a_score_that_counts_is_taken_back(
     assert [(each["name"], each["counts"]) for each in as_json("score", "last")["scores"]] == [("correct", True)]
 
 
+def test_what_was_stored_is_printed(session: localops.Session, command: Command) -> None:
+    """Of a secret that was typed, the note that is in its place."""
+    key = "sk-ant-api03-" + "aB3dE5gH7jK9mN1pQ2rS4tU6vW8xY0" + "zA7a"
+    for options in (("score", "last", "verdict", f"it has {key}"), ("note", "last", key, "--by", f"ann {key}")):
+        for form in ((), ("--json",)):
+            code, out, err = command(*options, *form)
+            assert (code, key in out + err, "[redacted:anthropic]" in out + err) == (0, False, True)
+    err = command("score", "last", key, "--withdraw")[2]
+    assert (key in err, "no score '[redacted:anthropic]'" in err) == (False, True)
+    assert session.scores[0]["value"] == "it has [redacted:anthropic]"
+
+
 @pytest.mark.usefixtures("session")
 def test_a_note_is_kept_and_listed(command: Command, as_json: AsJson) -> None:
     """With its author."""
