@@ -20,9 +20,10 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
+    from localops.encoding.patterns import Broken
     from localops.encoding.pricing import Prices
 
-JOURNAL = "journal.db"
+JOURNAL, SETTINGS = "journal.db", "config.toml"
 DURABILITIES = ("process", "power")
 
 # AgentOps' options that concern only its network or its log: accepted, so that programs run unchanged, and without
@@ -180,15 +181,33 @@ class Config:
         return f"Config({', '.join(f'{name}={value!r}' for name, value in shown.items())})"
 
 
-def problems(folder: str) -> list[str]:
-    """Return what is invalid in a home's config.toml and in this environment, each as a sentence."""
+def problems(folder: str, *, with_patterns: bool = True) -> list[str]:
+    """Return what is invalid in a home's config.toml and in this environment, each as a sentence.
+
+    `with_patterns`: patterns that do not compile, too, of which `broken_patterns` says more.
+    """
     wrong, strays = Config.__new__(Config)._take({"home": folder}, {})
+    if not with_patterns:
+        wrong = [error for error in wrong if not isinstance(error, _Partly)]
     for read in (prices, takes_prices):
         try:
             read(folder)
         except ConfigError as error:
             wrong.append(error)
     return list(dict.fromkeys([*map(str, wrong), *strays]))
+
+
+def broken_patterns(folder: str) -> tuple[list[Broken], int]:
+    """Return the patterns of a home's config.toml that do not compile, and how many others there are."""
+    from localops.encoding.patterns import BrokenPatterns, compiled
+
+    try:
+        written = _settings(folder).get("redact")
+        return [], len(compiled(written)) if isinstance(written, list) else 0
+    except BrokenPatterns as error:
+        return error.broken, len(error.usable)
+    except ConfigError:  # `problems` reports it
+        return [], 0
 
 
 def _home_to_read(given: Any) -> str:
@@ -311,8 +330,8 @@ def _warn_of_slow(patterns: Iterable[re.Pattern[str]]) -> None:
     for pattern in filter(may_not_end, patterns):
         say_once(
             f"slow {pattern.pattern}",
-            f"the pattern {pattern.pattern!r} of redact repeats a repetition: with some texts it takes so long that "
-            "the program seems to hang; write the inner one without + or *",
+            f"the pattern '{pattern.pattern}' of redact fits some texts in very many ways, as (a+)+ and (a|aa)+ do: "
+            "with these it takes so long that the program seems to hang; let each text fit in one way, as with a+",
         )
 
 
@@ -414,7 +433,7 @@ def _variable(name: str) -> str | None:
 
 
 def _file(folder: str) -> str:
-    return os.path.join(folder, "config.toml")
+    return os.path.join(folder, SETTINGS)
 
 
 def _settings(folder: str) -> Mapping[str, Any]:

@@ -145,8 +145,9 @@ def _left_open() -> Iterator[Finding]:
 
 
 def _home(home: str, names: list[str]) -> Iterator[Finding]:
-    for problem in config.problems(home):
+    for problem in config.problems(home, with_patterns=False):
         yield Finding("settings", problem, "it is ignored until it is corrected")
+    yield from _patterns(home)
     if (fault := imported_prices.problem(home)) is not None:
         yield Finding("prices", fault, "remove it; then the shipped prices are used, or import it again")
     ours = _is_home(home, names)
@@ -171,6 +172,18 @@ def _home(home: str, names: list[str]) -> Iterator[Finding]:
         into = "blobs/" if what == "blobs" else "spill/"
         cure = f"the next command in that home takes them; if it was moved here: move them into its project's {into}"
         yield Finding(home, f"{what} of another home of this user wait in {path}", cure, fault=False)
+
+
+def _patterns(home: str) -> Iterator[Finding]:
+    broken, many = config.broken_patterns(home)
+    others = f"{output.counted(many, 'other pattern')} and the built-in rules" if many else "the built-in rules"
+    for number, text, why in broken:
+        what = f"pattern {number} of `redact` is no valid regular expression, and is left out: {text} ({why})"
+        cure = (
+            f"correct or remove it; until then what it should remove is recorded in clear, {others} are in use, and "
+            "`doctor --secrets` and `scrub` do not begin"
+        )
+        yield Finding(os.path.join(home, config.SETTINGS), what, cure)
 
 
 def _is_home(home: str, names: list[str]) -> bool:

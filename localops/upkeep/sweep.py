@@ -23,7 +23,7 @@ from localops.encoding import encode, recorded
 from localops.encoding.recorded import Again
 from localops.encoding.redact import NOTE
 from localops.encoding.todays_rules import redactor
-from localops.errors import LocalopsError, NotFound
+from localops.errors import ConfigError, LocalopsError, NotFound
 from localops.journal import any_sqlite, blobs, rows, spill
 from localops.journal.any_sqlite import HEADER
 from localops.journal.reader import Reader, has_our_header
@@ -112,7 +112,10 @@ class Sweep:
     """A search with the rules of a home: ours, those of its config.toml, and the values of this environment."""
 
     def __init__(self, home: str, *, since_ns: int = 0, progress: Callable[[int], None] | None = None) -> None:
-        settings = Config(home=home)
+        try:
+            settings = Config(home=home)
+        except ConfigError as error:
+            raise ConfigError(f"{error}; nothing is searched or replaced before that is corrected") from error
         # `redact = false` was about recording.
         self.redactor: Redactor = redactor(settings) or _ours(home)
         self.redactor.watch(lambda pattern: slow_patterns.Watched(pattern, slow_patterns.now))

@@ -72,6 +72,23 @@ def test_what_a_killed_open_left_is_mentioned_and_removed(
         assert (killed.exists(), running.exists()) == (False, True)
 
 
+def test_a_broken_pattern_is_explained(command: Any, tmp_path: Path) -> None:
+    """Which one, where, what is wrong, what happens meanwhile, and what to do; each by itself, as it was written."""
+    (tmp_path / "home").mkdir(mode=0o700, exist_ok=True)
+    path = tmp_path / "home" / "config.toml"
+    path.write_text("redact = ['PINE-\\d+', '(OAK-\\d+', '[']\n")
+    code, out, _ = command("doctor", "--json")
+    findings = [each for each in json.loads(out)["findings"] if each["where"] == str(path)]
+    assert code == 1
+    first, second = (f"{each['text']}; {each['cure']}" for each in findings)
+    assert "pattern 2 of `redact` is no valid regular expression, and is left out: '(OAK-\\d+' (missing )" in first
+    assert "recorded in clear, 1 other pattern and the built-in rules are in use" in first
+    assert "`doctor --secrets` and `scrub` do not begin" in first
+    assert "pattern 3 of" in second
+    code, _, err = command("doctor", "--secrets")
+    assert (code, "nothing is searched or replaced before that is corrected" in err) == (2, True)
+
+
 def test_an_unknown_project_is_an_error(command: Any) -> None:
     """--project with an unknown name does not report success."""
     assert command("doctor", "--project", "unknown")[0] == 1
