@@ -33,6 +33,9 @@ _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chr
 # No browser asks anybody anything by itself in a test: no updates, no lists, no reports.
 _QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 
+# What each view of a session is drawn in.
+_DRAWN = {"timeline": ".timeline", "tree": ".tree", "events": ".events", "chat": ":has(> .talk)", "figures": ".charts"}
+
 Scheme = Literal["light", "dark"]
 # Each width and each scheme; all pairs with STRESS_EXAMPLES.
 PAIRS: list[tuple[int, Scheme]] = [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")]
@@ -54,11 +57,13 @@ class Visit:
         return self.page
 
     def session(self, name: str, view: str = "timeline", event: str = "") -> Page:
-        """Open the page of a session, once all its events are there."""
+        """Open the page of a session; all its events are there then, and the view of them."""
         sessions = self.facts("sessions?limit=500")["sessions"]
         ident = next(one["session_id"] for one in sessions if name in (one["name"], *one["tags"]))
         self.open(f"/s/{ident}{event}#{view}")
         self.until("performance.getEntriesByName('localops-whole').length > 0")
+        # Its module may come after the events; without events, a notice stands in its place.
+        self.page.wait_for_selector(f"#view > {_DRAWN[view]}, #view > .empty", state="attached")
         return self.page
 
     def facts(self, path: str) -> Any:

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from localops import clock
 from localops.server.keys import Keys
@@ -53,7 +53,7 @@ def test_a_key_shows_its_project_and_no_other(served: RealHub, stranger: Visit) 
     stranger.page.locator("#rows tr").wait_for()
     assert stranger.page.url.endswith("/?tag=nightly")
     page = stranger.session("a run", "events")
-    assert page.locator(".row", has_text="gpt-4o-mini").count() == 3
+    expect(page.locator(".row", has_text="gpt-4o-mini")).to_have_count(3)
     stranger.open(f"/s/{uuid.UUID(bytes=theirs[0][2])}")
     page.get_by_role("heading", name="Not found").wait_for()
     stranger.wrong.clear()  # Chromium calls that page an error

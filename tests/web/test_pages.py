@@ -256,7 +256,7 @@ def test_each_view_opens_by_click_and_by_key(visit: Visit) -> None:
         visit.until(f"location.hash === '#{view}'")
         assert page.locator(f"#tab-{view}").get_attribute("aria-selected") == "true"
     page.click("#tab-tree")
-    assert page.locator(".tree").count() == 1
+    page.locator(".tree").wait_for()
 
 
 def test_the_tree_shows_what_is_inside_what(visit: Visit) -> None:
@@ -331,7 +331,7 @@ def test_a_filter_holds_in_every_view(visit: Visit) -> None:
     for view in ("tree", "events"):
         page = visit.session("night", view)
         page.locator("#choose .chip", has_text="tool").click()
-        assert page.locator(".row:not(.dim)").count() == 2, view
+        expect(page.locator(".row:not(.dim)")).to_have_count(2)
         page.locator("#choose .chip", has_text="tool").click()
         page.fill("#choose input", "dusk")
         visit.until("[1, 2, 3].includes(document.querySelectorAll('.row:not(.dim)').length)")
