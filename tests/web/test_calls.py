@@ -132,6 +132,7 @@ def test_an_error_has_its_messages_its_tools_and_its_days(looking: Visit) -> Non
     assert page.locator("#rows .seen").evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth)")
     page.get_by_role("button", name="First seen").click()
     expect(page.locator("thead [aria-sort=descending]")).to_have_text("First seen")
+    looking.until("!document.querySelector('.stale')")
     begun = page.locator("#rows .first-seen time").evaluate_all("all => all.map(one => one.dateTime)")
     lines = looking.facts("calls/groups?by=error&sort=first")["lines"]
     assert begun == sorted(begun, reverse=True) == [one["first"] for one in lines]
