@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, Route, expect
+from playwright.sync_api import Browser, Page, Route, expect
 
 from localops import clock
 from localops.encoding import encode
@@ -15,6 +15,15 @@ from localops.journal import rows
 from localops.journal.journal import Journal
 from tests.web.conftest import Visit, serving, visiting
 from tests.web.test_pages import settled
+
+
+def first_of(held: list[Route], page: Page) -> Route:
+    """Return the first request that a test holds back, once the page has sent it."""
+    for _ in range(300):
+        if held:
+            return held[0]
+        page.wait_for_timeout(50)
+    raise AssertionError("the page asks for nothing")
 
 
 def test_a_run_that_was_searched_by_its_name_opens_whole(visit: Visit) -> None:
@@ -99,17 +108,18 @@ def test_a_click_meets_what_was_there_to_see(clocks: Visit, pressed: bool) -> No
     page.locator("#filters input").first.fill("clock")
     expect(page.locator("#sessions")).to_have_attribute("aria-busy", "true")
     expect(page.locator(".loading")).to_be_visible()
+    waiting = first_of(held, page)
     box: Any = first.bounding_box()
     page.mouse.move(box["x"] + 4, box["y"] + 4)
     if pressed:
         page.mouse.down()
-        held[0].continue_()
+        waiting.continue_()
         page.wait_for_timeout(500)
         expect(first).to_have_text("sweep the floor")
         page.mouse.up()
     else:
         page.evaluate(_CLICK_ONCE_REPLACED, [box["x"] + 4, box["y"] + 4])
-        held[0].continue_()
+        waiting.continue_()
     page.wait_for_url(f"**{aimed}")
     page.unroute_all()
 
@@ -136,7 +146,7 @@ def test_what_is_typed_after_a_slash_reaches_the_field(visit: Visit) -> None:
     page.keyboard.type("/txs")
     page.keyboard.press("Backspace")
     visit.page.wait_for_timeout(100)
-    held[0].continue_()
+    first_of(held, page).continue_()
     page.unroute_all()
     field = page.locator("#filters input").first
     expect(field).to_have_value("tx")
@@ -154,7 +164,9 @@ def test_what_is_typed_into_an_open_menu_is_for_its_field(visit: Visit) -> None:
     """From the first key on, before the browser has moved the focus; it starts no shortcut."""
     page = visit.open("/")
     settled(visit, 4)
-    page.locator("#filters summary", has_text="Tag").focus()
+    tags = page.locator("#filters summary", has_text="Tag")
+    tags.wait_for()
+    tags.focus()
     page.evaluate("addEventListener('toggle', event => event.stopImmediatePropagation(), {capture: true})")
     page.keyboard.press("Enter")
     page.keyboard.type("tnig")
@@ -190,7 +202,7 @@ def test_a_search_that_goes_on_says_so(visit: Visit) -> None:
     expect(page.locator(".pane > .bar .faint")).to_have_text("0 turns so far, searching …")
     expect(page.locator("#hidden-events span")).to_have_text("Searching the content: 0 events so far …")
     expect(page.locator(".talk .empty")).to_have_text("Searching the content …")
-    held[0].continue_()
+    first_of(held, page).continue_()
     page.unroute("**/matches?*")
     expect(page.locator(".talk .empty")).to_have_text("No call matches the filter")
     expect(page.locator(".pane > .bar .faint")).to_have_text("0 turns")
