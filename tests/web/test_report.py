@@ -116,6 +116,15 @@ def wait_for_alike(page: Page, other: Page) -> None:
     raise AssertionError(f"other pictures at {page.url}")
 
 
+def wait_for_same_texts(page: Page, other: Page) -> None:
+    """Wait until two pages have the same texts: some come late, after a pause without any."""
+    for _ in range(20):
+        here, elsewhere = texts(page), texts(other)
+        if here == elsewhere:
+            return
+    assert here == elsewhere
+
+
 def test_it_says_what_the_pages_say(chromium: Browser, home: Path, page: Page) -> None:
     """Figures, rows, conversations and reasons, to the letter; also of a run that was killed."""
     with serving(home) as link, visiting(chromium, link) as visit:
@@ -125,7 +134,7 @@ def test_it_says_what_the_pages_say(chromium: Browser, home: Path, page: Page) -
             for view in VIEWS:
                 for each in (page, visit.page):
                     each.locator(f"#tab-{view}").click()
-                assert texts(page) == texts(visit.page)
+                wait_for_same_texts(page, visit.page)
                 wait_for_alike(page, visit.page)
             page.locator(".brand").click()
         # Searches of content, too: by the beginnings of words, and by words side by side.
@@ -135,7 +144,7 @@ def test_it_says_what_the_pages_say(chromium: Browser, home: Path, page: Page) -
             for each in (page, visit.page):
                 each.locator("#choose input").fill(text)
                 expect(each.locator("#hidden-events")).to_contain_text("of " if few else "all ")
-            assert texts(page) == texts(visit.page)
+            wait_for_same_texts(page, visit.page)
 
 
 def test_its_list_leads_to_each_session_and_back(page: Page) -> None:
