@@ -6,6 +6,7 @@ import { cost, count, duration, many, money, percent, range, short, success } fr
 import { FilterBar, ViewsMenu } from "./filters.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { coloursOf } from "./model_colours.js";
+import { packed } from "./packed.js";
 import { address, changed, filtersOf, parsed } from "./query.js";
 import { ranking } from "./ranking.js";
 import { averagesOfScores } from "./score_averages.js";
@@ -184,6 +185,7 @@ function perDay(daily) {
     }),
     charts.plot({
       title: "Failed events per day",
+      kind: "third",
       x,
       brushed,
       yText: count,
@@ -195,10 +197,15 @@ function perDay(daily) {
 
 function distribution(title, one, text, sort) {
   const apart = one.unpriced ? [`${many(one.unpriced, "session")} unpriced`] : [];
-  if (!one.bars.length) return box(title, make("p", { class: "faint" }, apart[0] || "No sessions"));
+  if (!one.bars.length) {
+    const none = box(title, make("p", { class: "faint" }, apart[0] || "No sessions"));
+    none.classList.add("third");
+    return none;
+  }
   const shares = Object.entries(one.percentiles).map(([name, value]) => `${name} ${text(value)}`);
   return charts.plot({
     title,
+    kind: "third",
     note: [...shares, ...apart].join(" · "),
     label: title.split(" ")[0].toLowerCase(),
     x: one.bars.map((_, i) => i),
@@ -356,8 +363,8 @@ async function refresh() {
     () => {},
   );
   const own = async (where, name, draw) => {
-    const slot = slots[where].get(name) ?? make("div", { class: "slot", "data-id": name });
-    slots[where].set(name, slot);
+    if (!slots[where].has(name)) slots[where].set(name, packed(make("div", { class: "slot", "data-id": name })));
+    const slot = slots[where].get(name);
     keyed(slot, [await draw()].flat());
   };
   const part = (where, path, more, draw) =>
@@ -382,11 +389,12 @@ async function refresh() {
     ]),
     by("model", "Models", "Model"),
     by("tool", "Tools", "Tool"),
+    // Side by side: those with few rows, then those with many.
     by("agent", "Agents", "Agent"),
-    by("tag", "Tags", "Tag"),
     by("user", "Users", "User"),
-    part("tables", "analytics/scores", {}, (reply) => averagesOfScores(reply, within)),
+    by("tag", "Tags", "Tag"),
     own("tables", "metadata", async () => byMetadata(query, { signal })),
+    part("tables", "analytics/scores", {}, (reply) => averagesOfScores(reply, within)),
     best("cost", "Most expensive sessions", "Cost", cost, (one) => one.cost_nano || 0),
     best(
       "seconds",

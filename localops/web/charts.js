@@ -62,7 +62,8 @@ export class Charts {
  * A chart of bars or lines over days, or over other numbers with ticks at `steps`. `series` are
  * `{label, values, colour}` with integer values, one above the other if `stacked`. A click calls
  * `chosen(index, label)`, with the label of the series under the pointer, if any. Values are shown beside the pointer.
- * Where there is `brushed(from, to)`, dragging across the chart calls it with the first and the last index.
+ * Where there is `brushed(from, to)`, dragging across the chart calls it with the first and the last index. `kind` is a
+ * class of the box.
  */
 class Plot {
   constructor(facts) {
@@ -70,6 +71,7 @@ class Plot {
     this.note = make("p", { class: "faint", hidden: true });
     this.tip = make("div", { class: "tip", hidden: true });
     this.element = box(facts.title, this.note, this.place);
+    if (facts.kind) this.element.classList.add(facts.kind);
     this.chart = null;
     this._set(facts);
     this.watch = new ResizeObserver(([{ contentRect }]) => {

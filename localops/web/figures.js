@@ -60,13 +60,12 @@ export class Figures {
     const steps = Array.from(run.order).filter(
       (at) => hasEnded(at) && !KINDS.has(run.kindOf(at)) && run.tree.first[at] < 0,
     );
+    // Those of like height side by side.
     const boxes = [
       over,
       this.spending && this._spent(this.spending),
       this._by("Cost and tokens by model", "Model", llm, "model", run.models, true),
       this._by("Cost and tokens by agent", "Agent", Array.from(run.order), "agent", run.agents, true),
-      this._by("Tools", "Tool", tool, "name", run.names, false),
-      this._by("Other steps", "Step", steps, "name", run.names, false),
       llm.length > 0 && this._latency("Duration of LLM calls", llm, "llm"),
       tool.length > 0 && this._latency("Duration of tool calls", tool, "tool"),
       this._top(
@@ -83,6 +82,8 @@ export class Figures {
         (at) => run.cost[at],
         (at) => money(run.cost[at]),
       ),
+      this._by("Tools", "Tool", tool, "name", run.names, false),
+      this._by("Other steps", "Step", steps, "name", run.names, false),
     ].filter(Boolean);
     keyed(this.element, boxes);
     this.charts.sweep();

@@ -3,8 +3,6 @@
 import { count, percent } from "./formats.js";
 import { ranking } from "./ranking.js";
 
-const INTERVALS = { t: "Student's t", wilson: "Wilson" };
-
 const isShare = (line) => line.interval === "wilson";
 const shown = (line, value) => (isShare(line) ? percent(value) : String(Number(value.toPrecision(4))));
 const named = (line) => (line.label === null ? line.name : `${line.name} = ${line.label}`);
@@ -39,8 +37,8 @@ export function averagesOfScores({ lines }, within) {
         num: true,
         text: (line) =>
           line.low === null || line.high === null ? "–" : `${shown(line, line.low)} … ${shown(line, line.high)}`,
+        hint: "Student's t for the mean of numbers, Wilson's for shares",
       },
-      { label: "Interval", text: (line) => INTERVALS[line.interval] || line.interval, isSpare: true },
     ],
   });
 }

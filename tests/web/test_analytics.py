@@ -119,6 +119,22 @@ COLOURS = """() => Object.fromEntries(
     [...document.querySelectorAll(".chart[data-id='Cost per day by model'] .u-series")]
         .map((each) => [each.textContent.trim(), each.querySelector(".u-marker")?.style.background])
 )"""
+# How wide each row of charts is, where tables begin, and how far each is below what stands above it; in pixels.
+ROOM = """() => {
+    const boxes = (which) => [...document.querySelectorAll(which)].map((each) => each.getBoundingClientRect());
+    const rows = Object.values(Object.groupBy(boxes("#charts .chart"), ({ top }) => Math.round(top)));
+    const tables = boxes("#tables .slot:not(:empty)");
+    const first = Math.min(...tables.map(({ top }) => top)) - 14;
+    const isAbove = (box, other) => other.bottom <= box.top && other.left < box.right && other.right > box.left;
+    return {
+        widths: rows.map((row) => Math.round(Math.max(...row.map(({ right }) => right)) - row[0].left)),
+        lefts: [...new Set(tables.map(({ left }) => Math.round(left)))],
+        gaps: tables.map((box) => {
+            const above = tables.filter((other) => isAbove(box, other)).map(({ bottom }) => bottom);
+            return Math.round(box.top - Math.max(first, ...above));
+        }),
+    };
+}"""
 
 
 def test_a_model_keeps_its_colour(visit: Visit) -> None:
@@ -130,3 +146,18 @@ def test_a_model_keeps_its_colour(visit: Visit) -> None:
         seen.append(page.evaluate(COLOURS))
     assert len(set(seen[0].values())) == 3
     assert seen[1] == {model: seen[0][model] for model in ("model-1", "model-2")}
+
+
+def test_the_boxes_leave_no_holes(visit: Visit) -> None:
+    """Rows of charts are as wide as the window, and tables stand close below each other, however high they are."""
+    page = visit.open("/analytics")
+    visit.until(f"({ROOM})().gaps.length === 9")
+    for width, columns in ((1280, 2), (1920, 3)):
+        visit.looks(width)
+        page.wait_for_timeout(300)
+        room = page.evaluate(ROOM)
+        assert (set(room["widths"]), len(room["lefts"])) == ({width - 42}, columns)
+        assert max(room["gaps"]) <= 18
+    _table(page, "Tags").get_by_role("button", name="Show all").click()
+    page.wait_for_timeout(300)
+    assert max(page.evaluate(ROOM)["gaps"]) <= 18
