@@ -132,3 +132,13 @@ def test_tags_without_room_are_left_out_whole(chromium: Browser, tmp_path: Path)
         assert box.locator(".tag").first.evaluate("tag => getComputedStyle(tag).display") == "inline-block"
         box = page.locator("#rows tr", has_text="a name that").locator(".tags")
         assert box.evaluate("box => box.firstChild.offsetWidth <= box.clientWidth")
+
+
+def test_a_wide_window_shows_the_names_of_several_models(visit: Visit) -> None:
+    """The room beside the names of sessions is for them."""
+    page = visit.open("/")
+    visit.looks(1920)
+    cell = page.locator("#rows [data-col=models]").first
+    several = "claude-haiku-4-5, claude-sonnet-4-5, gpt-4o, gpt-4o-mini"
+    cut = "(cell, text) => { cell.textContent = text; return cell.scrollWidth - cell.clientWidth; }"
+    assert cell.evaluate(cut, several) == 0
