@@ -120,6 +120,14 @@ def _facts(done: Scrubbed) -> dict[str, object]:
 
 
 def _print(done: Scrubbed) -> None:
+    if done.unfinished is not None and not (done.secrets or done.files or done.is_resumed):
+        left = f", {counted(done.left.secrets, 'secret')} left" if done.left is not None and done.left.secrets else ""
+        print(f"{clean(done.project)}: not scrubbed{left}: {clean(done.unfinished)}. Run this again later.")
+    else:
+        _print_outcome(done)
+
+
+def _print_outcome(done: Scrubbed) -> None:
     what = f"{counted(done.rows, 'row')} and {counted(done.files, 'file')}"
     if done.views:
         what += ", and in its saved views"

@@ -37,7 +37,7 @@ from localops.journal.journal_file import (
 from localops.journal.locks import MARK
 from localops.journal.losses import Losses
 from localops.journal.participants import Participant
-from localops.journal.reader import Reader, close_readers, connect, reason
+from localops.journal.reader import Reader, close_readers, connect, reason, user_message
 from localops.journal.recovery import Recovery
 from localops.journal.rollups import Rollups
 from localops.journal.spill import Claim, waiting
@@ -560,6 +560,9 @@ class Journal:
             self.keeper.before_read(self, name, values)
         try:
             return self._alone(lambda: self._file.ask(statements("queries.sql")[name], values), to_write=False)
+        except apsw.FullError as error:
+            # It may have to be opened or migrated first.
+            raise JournalError(f"{self.path}: {user_message(error)}") from error
         except apsw.Error as error:
             raise JournalError(f"{self.path} cannot be read: {reason(error)}") from error
 

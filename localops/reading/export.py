@@ -6,6 +6,7 @@ The caller chooses the sessions and the files.
 
 from __future__ import annotations
 
+import errno
 import os
 import uuid
 
@@ -418,6 +419,7 @@ def write_sqlite(runs: Iterable[Run], path: str) -> None:
     """Write a SQLite file at `path`, which must not exist, with links, indexes, full-text search and descriptions."""
     import sqlite_utils
 
+    utils: Any = sqlite_utils.utils
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     database: Any = sqlite_utils.Database(path)
     try:
@@ -433,6 +435,10 @@ def write_sqlite(runs: Iterable[Run], path: str) -> None:
                 database[table].create_index([column])
         for table, columns in _SEARCHED.items():
             database[table].enable_fts(columns, tokenize="porter")
+    except utils.sqlite3.Error as error:
+        # Another SQLite than that of journals: its errors are not known to commands.
+        code = errno.ENOSPC if "disk is full" in str(error) else errno.EIO
+        raise OSError(code, str(error)) from error
     finally:
         database.close()
 

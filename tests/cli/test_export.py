@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import resource
 from pathlib import Path
 
 import pytest
@@ -175,3 +176,17 @@ def test_options_that_do_not_go_together_are_wrong_usage(
     """The message names what contradicts what."""
     assert _export(*arguments) == 2
     assert message in capsys.readouterr().err
+
+
+def test_sqlite_that_lacks_room_is_one_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Not a traceback of a library; and no file is left."""
+    path = tmp_path / "x.db"
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        assert _export("--all", "-o", str(path)) == 1
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    err = capsys.readouterr().err
+    assert (err.startswith("localops: "), err.count("\n")) == (True, 1), err
+    assert list(tmp_path.glob("*x.db*")) == []

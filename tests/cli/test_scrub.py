@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -165,3 +166,17 @@ def test_a_pattern_that_does_not_end_is_named(command: Command, monkeypatch: pyt
     _, _, err = command("doctor", "--secrets")
     assert "'(a+)+$' of redact fits some texts in very many ways" in err
     assert "the pattern '(a+)+$' does not come to an end with event 0" in err
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_scrub_that_lacks_room_says_that_nothing_was_done(command: Command) -> None:
+    """And how many secrets are left; not that there is none."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (33_000, before[1]))
+    try:
+        code, out, _ = command("scrub", "--yes")
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert code == 3
+    assert out.startswith("default: not scrubbed, 2 secrets left: ")
+    assert out.count("\n") == 1
