@@ -36,7 +36,8 @@ class RunMenu {
   }
 
   _name() {
-    this.summary.textContent = `${this.letter}: ${this.chosen ? label(this.chosen) : "choose a run"}`;
+    const text = `${this.letter}: ${this.chosen ? label(this.chosen) : "choose a run"}`;
+    this.summary.replaceChildren(make("span", {}, text));
   }
 
   _seek() {

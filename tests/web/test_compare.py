@@ -227,6 +227,11 @@ def test_runs_are_found_and_swapped(visit: Visit) -> None:
         entry = page.locator(".menu[open] .choice")
         expect(entry).to_have_count(1)
         entry.click()
+    # A name without room ends with an ellipsis, beside the arrow of the menu.
+    button = page.locator(".runs summary").first
+    button.evaluate("(summary) => summary.firstElementChild.append('x'.repeat(300))")
+    assert button.evaluate("(summary) => summary.firstElementChild.scrollWidth > summary.clientWidth")
+    assert button.evaluate("(summary) => summary.scrollWidth <= summary.clientWidth")
     page.locator("#compare-them").click()
     expect(page.locator("#compare .two h2")).to_have_text(["A: reworded 0", "B: reworded 1"])
     costs = page.locator(".pairs tr", has_text="gpt-4o").locator("td").nth(6)

@@ -142,3 +142,8 @@ def test_a_wide_window_shows_the_names_of_several_models(visit: Visit) -> None:
     several = "claude-haiku-4-5, claude-sonnet-4-5, gpt-4o, gpt-4o-mini"
     cut = "(cell, text) => { cell.textContent = text; return cell.scrollWidth - cell.clientWidth; }"
     assert cell.evaluate(cut, several) == 0
+    # Nor are errors cut beside short arguments.
+    page = visit.open("/calls?by=arguments")
+    page.locator("#rows tr").first.wait_for()
+    width = "(cell) => cell.getBoundingClientRect().width"
+    assert page.locator("#calls th.examples").evaluate(width) > 0.25 * page.locator("#calls").evaluate(width)
