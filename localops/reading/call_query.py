@@ -133,6 +133,7 @@ class Asked:
     part: str | None = None  # where the words are: one of call_search.PARTS
     failed: bool = False
     session: bytes | None = None
+    id: bytes | None = None
 
 
 def split(filters: Filters) -> tuple[dict[str, Any], Filters]:
@@ -539,6 +540,8 @@ class _Query:
             self.require("where_failed")
         if asked.session is not None:
             self.require("where_session", session=table.number_of_session(asked.session))
+        if asked.id is not None:
+            self.require("where_id", id=asked.id)
         if asked.text is not None:
             self.require("where_matching", matching=source.matching)
         if source.sessions is not None:

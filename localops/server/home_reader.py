@@ -166,9 +166,10 @@ class HomeReader(Reports):
         wanted = Wanted(filters, **order)
         with self._home(project) as home:
             if (named := session_facets.named(home, filters.text)) is not None:
-                with self._passing(named.project, filters, named.session) as (_, rows, _):
+                one = named.listed
+                with self._passing(one.project, filters, one.session) as (_, rows, _):
                     is_match = bool(rows)
-                return list(_listed([named] if is_match else [])), None
+                return [{**facts_of, **_event_of(named)} for facts_of in _listed([one] if is_match else [])], None
             for each in home.projects if filters.text is not None else ():
                 self._catch_up(each)
             # Without an index yet, and in the default order: walk the journal, which answers sooner.
@@ -212,7 +213,7 @@ class HomeReader(Reports):
         in_project, exact, unread = Counter[str](), True, 0
         with self._home(project) as home:
             one = session_facets.named(home, filters.text)
-            wanted = Wanted(filters, session=None if one is None else one.session)
+            wanted = Wanted(filters, session=None if one is None else one.listed.session)
             for each in home.projects:
                 unread += self._catch_up(each) if filters.text is not None and one is None else 0
                 with self._following(each) as index:
@@ -511,7 +512,10 @@ class HomeReader(Reports):
     def _calls_of(self, home: Home, asked: Asked, filters: Filters) -> Iterator[tuple[list[Source], Asked, Facts]]:
         """Yield where the calls of the chosen sessions are, which are asked for, and how complete they are."""
         if (named := session_facets.named(home, asked.text)) is not None:
-            asked = replace(asked, text=None, session=named.session)
+            # The call of an error is that which it is about.
+            row = None if named.event is None else named.event[1]
+            id = None if row is None else row.parent if row.kind == "error" else row.id
+            asked = replace(asked, text=None, session=named.listed.session, id=id)
         wanted = call_query.wanted(asked)
         sources: list[Source] = []
         unread, is_searched = 0, True
@@ -628,6 +632,14 @@ def _listed(sessions: list[Listed]) -> Iterator[Facts]:
     more = session_details.of_list(sessions)
     for one in sessions:
         yield {**facts.listed(one), **more[one.session]}
+
+
+def _event_of(named: session_facets.Named) -> Facts:
+    """Return the event that a search named by its id, as `event`; nothing if it named the session."""
+    if named.event is None:
+        return {}
+    first, last = named.event
+    return {"event": {"id": facts.full_id(first.id), "seq": first.seq, "kind": last.kind, "name": last.name}}
 
 
 def _shown(where: Project, session: bytes, page: list[Stored], *, halves: bool) -> Iterator[Facts]:

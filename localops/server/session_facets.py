@@ -5,10 +5,11 @@ from __future__ import annotations
 import heapq
 import time
 from collections import Counter
+from typing import NamedTuple
 
 from localops import facets
 from localops.errors import LocalopsError
-from localops.journal import rows
+from localops.journal import rows, stored
 from localops.reading import facts
 from localops.server.session_index import DIMS
 
@@ -16,6 +17,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
+    from localops.journal.stored import Stored
     from localops.reading.facts import Facts
     from localops.reading.filters import Filters
     from localops.reading.home import Home, Listed, Project
@@ -82,16 +84,40 @@ def most(counted: Counter[str], wanted: str = "") -> list[tuple[str, int]]:
     return heapq.nsmallest(MOST_VALUES, counted.items(), key=place)
 
 
-def named(home: Home, text: str | None) -> Listed | None:
-    """Return the session of an id in a search text: a full id, or its first 13 characters, as commands print it."""
+# Hex digits of an id in a search: of all of it, and of its beginning as commands print it, of a session and an event.
+_WHOLE, _OF_SESSION, _OF_EVENT = 32, 12, 20
+
+
+class Named(NamedTuple):
+    """What an id in a search text is of: a session, or an event in it, by its first and its last row."""
+
+    listed: Listed
+    event: tuple[Stored, Stored] | None = None
+
+
+def named(home: Home, text: str | None) -> Named | None:
+    """Return the session or the event of an id in a search text: whole, or its beginning, as commands print it."""
     plain = (text or "").strip().replace("-", "").lower()
-    if len(plain) not in (12, 32) or not set(plain) <= set("0123456789abcdef"):
+    if len(plain) not in (_OF_SESSION, _OF_EVENT, _WHOLE) or not set(plain) <= set("0123456789abcdef"):
         return None
     try:
         where, session = home.find(plain)
     except LocalopsError:
+        return _of_event(home, plain)
+    listed = where.listed(session)
+    return None if listed is None else Named(listed)
+
+
+def _of_event(home: Home, ident: str) -> Named | None:
+    try:
+        where, session, id = home.find_event(ident)
+    except LocalopsError:
         return None
-    return where.listed(session)
+    halves = [row for phase in (rows.OPEN, rows.DONE) if (row := stored.one(where.reader, id, phase))]
+    listed = where.listed(session)
+    if listed is None or not halves:
+        return None
+    return Named(listed, None if halves[0].kind in rows.BOOKS else (halves[0], halves[-1]))
 
 
 def snippets(home: Home, text: str, sessions: Sequence[bytes]) -> Facts:

@@ -10,6 +10,12 @@ const PAUSE = 150;
 // Of each kind, so many.
 const MOST = 6;
 const ID = /^[0-9a-f][0-9a-f-]{3,35}$/i;
+// Hex digits of ids that a search finds.
+const NAMED = new Set([12, 20, 32]);
+// An id among other words: of a session or an event, whole or its beginning as commands print it.
+const ID_INSIDE = /(?<![0-9a-z])[0-9a-f]{8}-[0-9a-f]{4}(?:-[0-9a-f]{4}-[0-9a-f]{4}(?:-[0-9a-f]{12})?)?(?![0-9a-z])/i;
+// Facets that the server counts only where they are asked for.
+const LATE = ["host", "error"];
 
 let asking = null;
 
@@ -58,31 +64,45 @@ class Palette {
   }
 
   async ask(text, signal) {
+    const isSearchable = /[\p{L}\p{N}]/u.test(text),
+      [id] = ID_INSIDE.exec(text) || [];
+    const sessions = (query) => ask("sessions", { text: query, limit: MOST }, { signal });
     try {
       this.views ??= (await ask("views", {}, { signal })).views;
-      const [facets, page] = text
-        ? await Promise.all([
-            ask("facets", { like: text }, { signal }),
-            /[\p{L}\p{N}]/u.test(text) ? ask("sessions", { text: asPrefix(text), limit: MOST }, { signal }) : null,
-          ])
-        : [{}, null];
-      this.draw([
-        ...this.goTo(text),
-        ...this.pages(text),
-        ...this.viewsOf(text),
-        ...this.sessionsOf(text),
-        ...this.sections(text),
-        ...this.valuesOf(facets),
-        ...this.matches(page),
-        ...this.searches(text),
+      const [facets, page, named] = await Promise.all([
+        text ? ask("facets", { like: text }, { signal }) : {},
+        isSearchable ? sessions(asPrefix(text)) : null,
+        id && id !== text ? sessions(id) : null,
       ]);
+      const matches = [...this.matches(named), ...this.matches(page)];
+      const late = {};
+      const draw = () =>
+        this.draw([
+          ...this.pages(text),
+          ...this.viewsOf(text),
+          ...this.sessionsOf(text),
+          ...this.sections(text),
+          ...this.valuesOf(facets),
+          ...matches,
+          ...this.valuesOf(late),
+          ...this.goTo(text),
+          ...this.searches(text),
+        ]);
+      draw();
+      if (!text) return;
+      // They can take longer, and come below what can be chosen already.
+      for (const of of LATE) late[of] = (await ask("facets", { of, like: text }, { signal }))[of];
+      draw();
     } catch (error) {
       if (error.name !== "AbortError") this.draw([...this.pages(text), { kind: "", label: error.message }]);
     }
   }
 
+  /** Return the session whose id begins with a text, which a search takes for a word. */
   goTo(text) {
-    return ID.test(text) ? [{ kind: "Session", label: `Go to ${text}`, to: url(`s/${text.toLowerCase()}`) }] : [];
+    return ID.test(text) && !NAMED.has(text.replaceAll("-", "").length)
+      ? [{ kind: "Session", label: `Go to ${text}`, to: url(`s/${text.toLowerCase()}`) }]
+      : [];
   }
 
   pages(text) {
@@ -129,25 +149,30 @@ class Palette {
   }
 
   matches(page) {
-    return (page?.sessions || []).map((one) => ({
-      kind: "Session",
-      label: one.name || "unnamed",
-      note: `${one.state} · ${one.session_id.slice(0, 13)}`,
-      to: url(`s/${one.session_id}`),
+    return (page?.sessions || []).map(({ session_id: id, name, state, event }) => ({
+      kind: event ? `Event, ${event.kind}` : "Session",
+      label: event ? `${event.name || event.kind} in ${name || "unnamed"}` : name || "unnamed",
+      note: `${state} · ${id.slice(0, 13)}`,
+      to: url(`s/${id}${event ? `?event=${event.seq}` : ""}`),
     }));
   }
 
   searches(text) {
     if (!/[\p{L}\p{N}]/u.test(text)) return [];
-    return [{ kind: "Search", label: `Sessions with “${text}”`, to: address({ text: [asPrefix(text)] }) }];
+    const query = { text: [asPrefix(text)] };
+    return [
+      { kind: "Search", label: `Sessions with “${text}”`, to: address(query) },
+      { kind: "Search", label: `Calls with “${text}”`, to: address(query, "calls") },
+    ];
   }
 
+  /** Show options, each target once; one that the reader went to stays chosen. */
   draw(options) {
-    const seen = new Set();
-    this.options = options.filter(({ kind, label, note, to }) => {
-      const key = to || `${kind} ${label} ${note}`;
-      return !seen.has(key) && seen.add(key);
-    });
+    const seen = new Set(),
+      keyOf = ({ kind, label, note, to }) => to || `${kind} ${label} ${note}`,
+      chosen = this.at ? keyOf(this.options[this.at]) : null;
+    this.options = options.filter((option) => !seen.has(keyOf(option)) && seen.add(keyOf(option)));
+    if (chosen) this.at = Math.max(0, [...seen].indexOf(chosen));
     keyed(
       this.list,
       this.options.map(({ kind, label, note, to }, number) =>

@@ -305,6 +305,12 @@ def test_a_search_shows_where_its_words_are(tmp_path: Path, monkeypatch: pytest.
         assert one["seq"] is not None
         [by_id] = store.sessions(None, Filters(text=str(ids[0])), before=None, limit=9)[0]
         assert by_id["name"] == "crossing"
+        page: Any = store.events(None, ids[0].bytes, after=0, limit=9)
+        [event, *_] = page["events"]
+        for text in (event["id"], event["id"][:23]):
+            [by_event] = store.sessions(None, Filters(text=text), before=None, limit=9)[0]
+            assert by_event.pop("event") == {key: event[key] for key in ("id", "seq", "kind", "name")}
+            assert by_event == by_id
         assert store.facets(None, None, Filters(text=str(ids[0])))["sessions"] == 1
         assert store.sessions(None, Filters(text=str(ids[0]), name="horse"), before=None, limit=9) == ([], None)
     finally:

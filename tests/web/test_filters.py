@@ -288,7 +288,7 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
     ident = visit.facts("sessions?name=run+5")["sessions"][0]["session_id"]
     for text, label, url in (
         ("analy", "Analytics", "**/analytics"),
-        (ident[:13], f"Go to {ident[:13]}", f"**/s/{ident}"),
+        (ident[:11], f"Go to {ident[:11]}", f"**/s/{ident}"),
         ("rare", "rare", "**/?tag=rare"),
         ("zebra cross", "Sessions with “zebra cross”", "**/?text=zebra*+cross*"),
         ("run 5", "run 5", f"**/s/{ident}"),

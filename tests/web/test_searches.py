@@ -295,3 +295,28 @@ def test_what_a_filter_finds_in_a_turn_is_in_sight(birds: Visit) -> None:
     expect(earlier.get_by_text("You count birds.")).to_be_visible()
     field.fill("goldcrest")
     expect(page.locator(".turn .elsewhere")).to_have_text("found in what is not shown here")
+
+
+def test_the_palette_finds_what_was_copied(visit: Visit) -> None:
+    """Ids of sessions and events, also among words, lead there; hosts and classes of errors are filters."""
+    session = visit.facts("sessions?tag=forest")["sessions"][0]
+    ident = session["session_id"]
+    failed = visit.facts("calls?failed=1&limit=1")["calls"][0]
+    events = visit.facts(f"sessions/{failed['session_id']}/events")["events"]
+    error = next(one for one in events if one["kind"] == "error")
+    at = f"**/s/{failed['session_id']}?event="
+    for text, label, url in (
+        (ident, session["name"] or "unnamed", f"**/s/{ident}"),
+        (f"localops show {ident[:13]}", session["name"] or "unnamed", f"**/s/{ident}"),
+        (failed["id"], f"{failed['tool']} in {failed['session_name']}", f"{at}*"),
+        (f"event {error['id']} failed", f"{error['name']} in {failed['session_name']}", f"{at}{error['seq']}*"),
+        (session["host"], session["host"], f"**/?host={session['host']}"),
+        (error["name"], error["name"], f"**/?error={error['name']}"),
+        (failed["id"][:23], f"Calls with “{failed['id'][:23]}”", "**/calls?text=*"),
+    ):
+        page = visit.open("/compare")
+        page.keyboard.press("Control+k")
+        page.locator("#palette input").fill(text)
+        page.get_by_role("option").filter(has=page.get_by_text(label, exact=True)).first.click()
+        page.wait_for_url(url)
+    expect(page.locator("#rows .what .name")).to_have_text([failed["tool"]])

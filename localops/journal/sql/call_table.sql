@@ -255,6 +255,9 @@ c.failed = 1
 -- where_session --
 c.session = :session
 
+-- where_id --
+c.id = :id
+
 -- where_sessions --
 -- A byte for each session, by its number: 1 for a chosen one.
 substr(:sessions, c.session + 1, 1) = x'01'
