@@ -285,6 +285,29 @@ def replace(temporary: str, path: str) -> None:
     sync_folder(os.path.dirname(path) or ".")
 
 
+class Replaced:
+    """A context with the path of a new file that takes the place of `path` when it is complete; errors name `path`."""
+
+    def __init__(self, path: str) -> None:
+        folder, name = os.path.split(os.path.abspath(path))
+        self._path, self._unfinished = path, os.path.join(folder, f".{name}.{os.getpid()}")
+
+    def __enter__(self) -> str:
+        return self._unfinished
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        try:
+            if error is None:
+                replace(self._unfinished, self._path)
+        except OSError as failure:
+            raise OSError(failure.errno, failure.strerror, self._path) from failure
+        finally:
+            if os.path.exists(self._unfinished):
+                os.unlink(self._unfinished)
+        if isinstance(error, OSError) and error.filename == self._unfinished:
+            error.filename = self._path
+
+
 def write_whole(path: str, content: bytes) -> None:
     """Replace a file in one step, so that a reader never sees half of it; others may read it, as far as umask allows.
 

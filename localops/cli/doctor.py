@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     "files",
     multiple=True,
     metavar="FILE",
+    type=click.Path(exists=True),
     help="With --secrets: this bundle, backup, export, log or folder instead of the home; repeatable.",
 )
 @place_options

@@ -204,25 +204,17 @@ class _Terminal(io.BytesIO):
 
 def _to_file(form: str, runs: _Runs, path: str, table: str | None) -> None:
     """Write a temporary file and rename it when it is complete, so that a reader never sees half a file."""
-    folder, name = os.path.split(os.path.abspath(path))
-    unfinished = os.path.join(folder, f".{name}.{os.getpid()}")
-    try:
-        # The bar is on stderr, so that it cannot end up in exported text.
-        with _progress(runs) as shown:
-            if form == "sqlite":
-                exports.write_sqlite(shown, unfinished)
-            else:
-                # Readable by its owner only, like the journal that it comes from.
-                flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-                with open(os.open(unfinished, flags, 0o600), "wb") as file:
-                    dialects.write(form, shown, file, table=table)
-                    file.flush()
-                    os.fsync(file.fileno())
-        host.replace(unfinished, path)
-    except BaseException:
-        if os.path.exists(unfinished):
-            os.unlink(unfinished)
-        raise
+    # The bar is on stderr, so that it cannot end up in exported text.
+    with host.Replaced(path) as unfinished, _progress(runs) as shown:
+        if form == "sqlite":
+            exports.write_sqlite(shown, unfinished)
+            return
+        # Readable by its owner only, like the journal that it comes from.
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        with open(os.open(unfinished, flags, 0o600), "wb") as file:
+            dialects.write(form, shown, file, table=table)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 @contextmanager

@@ -560,8 +560,8 @@ class Journal:
             self.keeper.before_read(self, name, values)
         try:
             return self._alone(lambda: self._file.ask(statements("queries.sql")[name], values), to_write=False)
-        except apsw.FullError as error:
-            # It may have to be opened or migrated first.
+        except (apsw.FullError, apsw.ReadOnlyError) as error:
+            # Its files have to be made or opened for writing first.
             raise JournalError(f"{self.path}: {user_message(error)}") from error
         except apsw.Error as error:
             raise JournalError(f"{self.path} cannot be read: {reason(error)}") from error

@@ -332,6 +332,8 @@ def user_message(error: Exception) -> str:
         return f"{os.fsdecode(error.filename)}: {what}" if error.filename else what
     if isinstance(error, apsw.FullError):
         return full
+    if isinstance(error, apsw.ReadOnlyError):
+        return "the journal can only be read: make its folder writable, then do it again"
     if isinstance(error, apsw.Error):
         return f"SQLite says: {reason(error)}; `localops doctor` looks for the reason"
     return str(error)

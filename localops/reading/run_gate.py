@@ -158,15 +158,8 @@ def write_baseline(path: str, measured: Measured) -> None:
     if os.path.isdir(path):
         raise ConfigError(f"{path} is a directory: give a file in it")
     # Complete or not at all, so that a check at the same time does not read half of it.
-    unfinished = os.path.join(folder, f".{name}.{os.getpid()}")
-    try:
-        with open(unfinished, "x", encoding="utf-8") as file:
-            file.write(_baseline_text(measured))
-        host.replace(unfinished, path)
-    except BaseException:
-        if os.path.exists(unfinished):
-            os.unlink(unfinished)
-        raise
+    with host.Replaced(path) as unfinished, open(unfinished, "x", encoding="utf-8") as file:
+        file.write(_baseline_text(measured))
 
 
 def _baseline_text(measured: Measured) -> str:
@@ -193,7 +186,7 @@ def read_baseline(path: str) -> Measured:
     except OSError as error:
         raise ConfigError(f"cannot read the baseline {path}: {error.strerror}; {_SAVE}") from error
     except (ValueError, RecursionError) as error:
-        raise ConfigError(f"invalid baseline {path}: expected JSON, got {error}; {_SAVE}") from error
+        raise ConfigError(f"invalid baseline {path}: expected JSON ({error}); {_SAVE}") from error
     version = document.get("localops_baseline") if isinstance(document, dict) else None
     if version != FORMAT:
         newer = isinstance(version, int) and version > FORMAT

@@ -190,3 +190,12 @@ def test_sqlite_that_lacks_room_is_one_line(tmp_path: Path, capsys: pytest.Captu
     err = capsys.readouterr().err
     assert (err.startswith("localops: "), err.count("\n")) == (True, 1), err
     assert list(tmp_path.glob("*x.db*")) == []
+
+
+def test_an_error_names_the_file_that_was_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Not the temporary one beside it."""
+    monkeypatch.chdir(tmp_path)
+    assert _export("-o", "n" * 300, "--format", "json") == 1
+    assert capsys.readouterr().err == f"localops: {'n' * 300}: File name too long\n"
