@@ -72,7 +72,7 @@ class Reports(ABC):
         total, states, exact = analytics.NOTHING, Counter[str](), True
         named = session_facets.named(home, filters.text)
         for each in home.projects:
-            id = None if named is None else named.session
+            id = None if named is None else named.listed.session
             with self._passing(each, filters, id, seconds=_SOON_SECONDS) as (index, rows, is_exact):
                 exact = exact and is_exact
                 states.update(index.states(each, rows))
@@ -191,7 +191,7 @@ class Reports(ABC):
         with self._home(project) as home:
             one = session_facets.named(home, filters.text)
             for each in home.projects:
-                with self._passing(each, filters, None if one is None else one.session) as (index, matches, _):
+                with self._passing(each, filters, None if one is None else one.listed.session) as (index, matches, _):
                     events += sum(index.values("events", matches))
                     began = index.values("began", matches)
                     chosen += [(at, each, id) for at, id in zip(began, index.ids(matches), strict=True)]

@@ -8,6 +8,7 @@ import random
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -311,6 +312,8 @@ def test_a_search_shows_where_its_words_are(tmp_path: Path, monkeypatch: pytest.
             [by_event] = store.sessions(None, Filters(text=text), before=None, limit=9)[0]
             assert by_event.pop("event") == {key: event[key] for key in ("id", "seq", "kind", "name")}
             assert by_event == by_id
+            assert store.summary(None, Filters(text=text), None)["now"]["sessions"] == 1
+            assert store.write_all(None, Filters(text=text), "jsonl", BytesIO(), most=9)
         assert store.facets(None, None, Filters(text=str(ids[0])))["sessions"] == 1
         assert store.sessions(None, Filters(text=str(ids[0]), name="horse"), before=None, limit=9) == ([], None)
     finally:
