@@ -122,7 +122,8 @@ def _facts(done: Scrubbed) -> dict[str, object]:
 def _print(done: Scrubbed) -> None:
     if done.unfinished is not None and not (done.secrets or done.files or done.is_resumed):
         left = f", {counted(done.left.secrets, 'secret')} left" if done.left is not None and done.left.secrets else ""
-        print(f"{clean(done.project)}: not scrubbed{left}: {clean(done.unfinished)}. Run this again later.")
+        again = "Run this again later" if done.is_for_later else "Then run this again"
+        print(f"{clean(done.project)}: not scrubbed{left}: {clean(done.unfinished)}. {again}.")
     else:
         _print_outcome(done)
 

@@ -11,7 +11,7 @@ from __future__ import annotations
 import os
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import chain, count
 
@@ -19,10 +19,11 @@ from localops import clock, config
 from localops.encoding import recorded
 from localops.encoding.plain_values import HEAD
 from localops.encoding.redact import NOTE
+from localops.errors import JournalError
 from localops.journal import blobs, participants, rows, spill
 from localops.journal.journal import Journal
 from localops.journal.journal_file import INSERT
-from localops.journal.reader import Reader, SQLiteError, user_message
+from localops.journal.reader import Reader, SQLiteError, is_damage, reason, user_message
 from localops.journal.stored import Stored, named
 from localops.recording import scores
 from localops.transfer import remotes, scrubbed
@@ -67,7 +68,8 @@ class Scrubbed:
     perhaps: list[str] = field(default_factory=list)  # hubs that may have some of it from a pass that was interrupted
     is_resumed: bool = False  # an earlier scrub was interrupted, and this one has finished it
     damaged: list[str] = field(default_factory=list)  # rows with a secret that are not as they were written: event ids
-    unfinished: str | None = None  # why traces may be left in the files
+    unfinished: str | None = None  # why traces may be left in the files, or nothing could be done
+    is_for_later: bool = True  # the next scrub may do the rest as it is; else a person has to act before
     left: Swept | None = None  # what a sweep finds afterwards
 
     @property
@@ -90,17 +92,25 @@ def scrub(home: str, project: str, *, progress: Callable[[int], None] | None = N
     done.abandoned, _ = blobs.drop_abandoned(folder)
     done.uploads = _drop_uploads(home, folder)
     if os.path.exists(os.path.join(folder, config.JOURNAL)) or spill.waiting(folder):
-        journal = Journal(folder, gather=True)
-        try:
-            _Scrub(journal, home, done, progress or (lambda _: None)).run()
-        except SQLiteError as error:
-            done.unfinished = user_message(error)
-        finally:
-            journal.close()
+        _replace_in(folder, home, done, progress or (lambda _: None))
     again = Sweep(home)
     again.project(project)
     done.left = again.result
     return done
+
+
+def _replace_in(folder: str, home: str, done: Scrubbed, progress: Callable[[int], None]) -> None:
+    """Scrub a journal; note why that is not possible, as other projects are to be scrubbed all the same."""
+    path = os.path.join(folder, config.JOURNAL)
+    try:
+        with closing(Journal(folder, gather=True)) as journal:
+            _Scrub(journal, home, done, progress).run()
+    except JournalError as error:
+        done.unfinished, done.is_for_later = str(error), False
+    except SQLiteError as error:
+        done.unfinished, done.is_for_later = user_message(error), not is_damage(error)
+        if is_damage(error):
+            done.unfinished = f"{path} is damaged: {reason(error)}; `localops repair` saves what it still holds"
 
 
 def of_views(home: str, project: str | None = None) -> int:

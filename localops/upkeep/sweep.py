@@ -23,7 +23,7 @@ from localops.encoding import encode, recorded
 from localops.encoding.recorded import Again
 from localops.encoding.redact import NOTE
 from localops.encoding.todays_rules import redactor
-from localops.errors import ConfigError, LocalopsError, NotFound
+from localops.errors import ConfigError, EmptyJournal, LocalopsError, NotFound
 from localops.journal import any_sqlite, blobs, rows, spill
 from localops.journal.any_sqlite import HEADER
 from localops.journal.reader import Reader, has_our_header
@@ -312,6 +312,8 @@ class Sweep:
                 for page in pages(reader, self._progress):
                     texts = ((id, session, head, body) for _, id, session, at, head, body in page if self._is_new(at))
                     self._rows(texts, source, file)
+        except EmptyJournal:
+            return
         except LocalopsError as error:
             self.result.unread.append(str(error))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import resource
+import subprocess
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -180,3 +181,23 @@ def test_a_scrub_that_lacks_room_says_that_nothing_was_done(command: Command) ->
     assert code == 3
     assert out.startswith("default: not scrubbed, 2 secrets left: ")
     assert out.count("\n") == 1
+
+
+@pytest.mark.usefixtures("recorded")
+def test_other_projects_are_scrubbed_all_the_same(command: Command) -> None:
+    """Beside a database of another program, a damaged journal and an empty one; each line says what to do."""
+    home = Path(home_folder(None))
+    # In a process of its own, as closing a file of SQLite here would free its locks.
+    cut = subprocess.run(["head", "-c", "30000", home / "default" / JOURNAL], check=True, capture_output=True).stdout
+    for project, content in (("a-foreign", b"x" * 9_000), ("b-damaged", cut), ("c-empty", b"")):
+        (home / project).mkdir()
+        with (home / project / JOURNAL).open("xb") as file:
+            file.write(content)
+    code, out, _ = command("scrub", "--yes")
+    lines = {line.partition(":")[0]: line for line in out.splitlines()}
+    assert (code, "2 secrets replaced" in lines["default"]) == (3, True), out
+    assert "not scrubbed" in lines["a-foreign"]
+    assert "`localops repair` saves what it still holds. Then run this again." in lines["b-damaged"]
+    assert "no secrets to replace" in lines["c-empty"]
+    code, out, _ = command("doctor", "--secrets", "--project", "c-empty")
+    assert (code, "not searched" in out) == (0, False)
