@@ -241,6 +241,7 @@ def _walk(page, base: str, shoot: Callable[[str], None]) -> None:  # type: ignor
             page.keyboard.press("e")
         shoot(view)
     page.goto(f"{base}/analytics")
+    page.locator("#charts canvas").nth(6).wait_for()
     shoot("analytics")
     page.goto(f"{base}/compare?a={two[1]}&b={two[0]}")
     shoot("compare")
