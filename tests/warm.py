@@ -118,23 +118,36 @@ run(*arguments)
 """
 
 
-# What the commands load that take the longest to start: those that serve, and those that send.
+_TOP = Path(__file__).parent.parent
+
+
+def _modules(*folders: str) -> Iterator[str]:
+    """Yield the modules in folders of the repository."""
+    for folder in folders:
+        for file in sorted((_TOP / folder).rglob("*.py")):
+            parts = file.relative_to(_TOP).with_suffix("").parts
+            yield ".".join(parts[parts[0] == "sync" :]).removesuffix(".__init__")
+
+
+# What commands and hubs load: all of ours that they may need, and what takes the longest of others.
 _OURS = (
-    "localops.server.app",
-    "localops.server.listen",
-    "localops.cli.group",
-    "localops.cli.hub.serve",
-    "localops.cli.ui",
-    "localops.coding.hook",
-    "localops.upkeep.scoring",
-    "localops_sync.worker",
-    "localops_sync.cli",
-    "localops_sync.sinks.hub",
-    "uvicorn.protocols.http.auto",
-    "uvicorn.lifespan.on",
-    "uvicorn.loops.auto",
+    *_modules("localops/cli", "localops/coding", "localops/reading", "localops/server"),
+    *_modules("localops/transfer", "localops/upkeep", "sync/localops_sync"),
+    "localops.__main__",
+    "anyio._backends._asyncio",
+    "click._textwrap",
     "concurrent.futures.thread",
+    "ctypes",
+    "difflib",
     "encodings.idna",
+    "glob",
+    "gzip",
+    "pwd",
+    "resource",
+    "uvicorn.lifespan.on",
+    "uvicorn.loops.asyncio",
+    "uvicorn.loops.auto",
+    "uvicorn.protocols.http.auto",
 )
 # What a program loads that records.
 _RECORDER = (
