@@ -6,11 +6,11 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.server.hubs import RealHub
+from tests.server.hubs import RealHub, hub
 
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RealHub]:
     """Start a hub that takes rows; each test has its own sessions."""
-    with RealHub(tmp_path_factory.mktemp("server"), whole=True) as found:
+    with hub(tmp_path_factory.mktemp("server")) as found:
         yield found

@@ -19,6 +19,7 @@ import pytest
 
 from localops.server import backups
 from localops.server.keys import Keys
+from tests import warm
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows, wait_until
 from tests.server.spans import new_trace, run_of, stored, taken
 from tests.sync.homes import Sender, identities
@@ -150,15 +151,14 @@ def test_a_backup_that_is_killed_leaves_the_others(tmp_path: Path) -> None:
         _backup(running, into)
         command = _command("backup", "--data", running.data, "--to", into)
         began = time.monotonic()
-        subprocess.run(command, check=True, capture_output=True, env=_ENVIRONMENT, timeout=120)
+        warm.run(command, check=True, capture_output=True)
         lasts = time.monotonic() - began
         left = 0
         for number in range(KILLS):
             # Another blob each time, so that something is copied.
             _put_blob(running, b"%d" % number * 10_000)
-            process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=_ENVIRONMENT)
-            # Most of the time goes into the start of Python.
-            time.sleep(lasts * dice.uniform(0.5, 1.1))
+            process = warm.start(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            time.sleep(lasts * dice.uniform(0.1, 1.1))
             process.kill()
             process.wait()
             left += len(list(into.glob("*.part")))

@@ -5,11 +5,8 @@ from __future__ import annotations
 import base64
 import http.client
 import json
-import os
 import signal
 import socket
-import subprocess
-import sys
 import urllib.parse
 import uuid
 from collections.abc import Iterator
@@ -23,7 +20,8 @@ from localops.server import logs
 from localops.server.home_store import HomeStore
 from localops.server.keys import Keys, handle_of
 from localops.transfer import bundle
-from tests.server.hubs import PATH, batch_of, packed, session_rows, wait_until
+from tests.server.hubs import batch_of, packed, session_rows, wait_until
+from tests.warm import MAIN, ours
 
 _JWT = "eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiJhZGEifQ.c2lnbmF0dXJlLXRoYXQtaXMtbG9uZw"
 
@@ -39,10 +37,9 @@ class Logged:
         store.close()
         self.handle = handle_of(self.key)
         self.out, self.err = folder / "out", folder / "err"
-        how = ["-m", "localops"] if program is None else ["-c", program]
-        command = [sys.executable, *how, "hub", "serve", "--data", str(self.data), "--port", "0", *options]
+        arguments = ["hub", "serve", "--data", str(self.data), "--port", "0", *options]
         with self.out.open("wb") as out, self.err.open("wb") as err:
-            self.process = subprocess.Popen(command, stdout=out, stderr=err, env={**os.environ, "PYTHONPATH": PATH})
+            self.process = ours().start(program or MAIN, arguments, stdout=out.fileno(), stderr=err.fileno())
         self.port = 0
         while not self.port:
             assert self.process.poll() is None, self.err.read_text()

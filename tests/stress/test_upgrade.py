@@ -16,11 +16,13 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from localops.journal.sql import SCHEMA
+from tests import warm
 from tests.server.hubs import TOP
 from tests.sync.homes import identities
 
@@ -50,14 +52,10 @@ class Code:
         return done.stdout
 
     def _done(self, arguments: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
-        return subprocess.run(
-            [sys.executable, *arguments],
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=120,
-            env={**self.environment, **variables},
-        )
+        command, environment = [sys.executable, *arguments], {**self.environment, **variables}
+        if self.top == TOP:
+            return warm.run(command, capture_output=True, env=environment)
+        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -68,7 +66,8 @@ class Code:
     def hub(self, data: Path, port: int = 0) -> Iterator[str]:
         """Serve a data folder; yield the address."""
         command = [sys.executable, "-m", "localops", "hub", "serve", "--data", str(data), "--port", str(port)]
-        process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=self.environment)
+        start = warm.start if self.top == TOP else partial(subprocess.Popen, text=True)
+        process = start(command, stdout=subprocess.PIPE, env=self.environment)
         assert process.stdout is not None
         with process.stdout:
             try:

@@ -22,7 +22,7 @@ from localops.errors import BundleError, ConfigError, NotFound
 from localops.reading import export
 from localops_sync import bundle_file, opened_file
 from localops_sync.bundle_file import Share
-from tests import programs, recorded_runs
+from tests import programs, recorded_runs, warm
 from tests.server.hubs import PATH
 from tests.server.uis import RealPages
 from tests.test_dialects_otlp import figures
@@ -190,8 +190,8 @@ class _Opened(RealPages):
     def __init__(self, path: Path, temporary: Path) -> None:
         temporary.mkdir(exist_ok=True)
         command = [sys.executable, "-m", "localops", "open", str(path), "--port", "0", "--json"]
-        environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": str(temporary)}
-        self.process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
+        environment = {**os.environ, "TMPDIR": str(temporary)}
+        self.process = warm.start(command, env=environment, stdout=subprocess.PIPE)
         assert self.process.stdout is not None
         self.facts = json.loads(self.process.stdout.readline())
         self.url, _, self.token = self.facts["url"].partition("/#t=")
