@@ -11,7 +11,6 @@ import tracemalloc
 import zlib
 from collections.abc import AsyncIterator, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 
 import pytest
 
@@ -206,10 +205,10 @@ listen.serve(made, host="127.0.0.1", port=0, limits=limits, ready=lambda address
 """
 
 
-@pytest.fixture(params=["with", "without"])
-def impatient(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
+@pytest.fixture(scope="module", params=["with", "without"])
+def impatient(tmp_path_factory: pytest.TempPathFactory, request: pytest.FixtureRequest) -> Iterator[tuple[str, int]]:
     """Start a hub with very short waits; with and without the parser in C."""
-    command = [sys.executable, "-c", _IMPATIENT, str(tmp_path), request.param]
+    command = [sys.executable, "-c", _IMPATIENT, str(tmp_path_factory.mktemp("impatient")), request.param]
     with subprocess.Popen(
         command, env={**os.environ, "PYTHONPATH": PATH}, stdout=subprocess.PIPE, text=True
     ) as process:
