@@ -12,6 +12,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, ConsoleMessage, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, sync_playwright
 
 from tests import warm
 from tests.examples import sized
@@ -32,6 +33,8 @@ RECORDER = Path(__file__).with_name("recorder.py").read_text()
 _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chrome")
 # No browser asks anybody anything by itself in a test: no updates, no lists, no reports.
 _QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
+# One process for all windows of the usual sort: to start another costs as much as a page.
+_SMALL = ["--renderer-process-limit=1"]
 
 # What each view of a session is drawn in.
 _DRAWN = {"timeline": ".timeline", "tree": ".tree", "events": ".events", "chat": ":has(> .talk)", "figures": ".charts"}
@@ -50,6 +53,7 @@ class Visit:
     base: str
     wrong: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
+    _ids: dict[str, str] = field(default_factory=dict)  # of sessions, by their names and tags
 
     def open(self, path: str) -> Page:
         """Go to an address of the server."""
@@ -58,13 +62,23 @@ class Visit:
 
     def session(self, name: str, view: str = "timeline", event: str = "") -> Page:
         """Open the page of a session; all its events are there then, and the view of them."""
-        sessions = self.facts("sessions?limit=500")["sessions"]
-        ident = next(one["session_id"] for one in sessions if name in (one["name"], *one["tags"]))
-        self.open(f"/s/{ident}{event}#{view}")
+        if name not in self._ids:
+            for one in self.facts("sessions?limit=500")["sessions"]:
+                for known in (one["name"], *one["tags"]):
+                    self._ids.setdefault(known, one["session_id"])
+        self.open(f"/s/{self._ids[name]}{event}#{view}")
         self.until("performance.getEntriesByName('localops-whole').length > 0")
         # Its module may come after the events; without events, a notice stands in its place.
         self.page.wait_for_selector(f"#view > {_DRAWN[view]}, #view > .empty", state="attached")
         return self.page
+
+    def leave(self) -> None:
+        """Leave the page, so that an address of which only the fragment differs opens it again.
+
+        From within: a page that is left by an address typed in leaves its process too, and the next one starts another.
+        """
+        self.page.evaluate("location.replace('about:blank')")
+        self.page.wait_for_url("about:blank")
 
     def facts(self, path: str) -> Any:
         """Return the server's JSON."""
@@ -72,10 +86,20 @@ class Visit:
 
     def until(self, condition: str, seconds: float = 60) -> None:
         """Wait for something to be so; the policy forbids playwright's own way."""
-        for _ in range(int(seconds * 20)):
-            if self.page.evaluate(condition):
-                return
-            self.page.wait_for_timeout(50)
+        look = f"""async () => {{
+            for (let times = 0; times < 20; times += 1) {{
+                if ({condition}) return true;
+                await new Promise((done) => setTimeout(done, 50));
+            }}
+        }}"""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            try:
+                if self.page.evaluate(look):
+                    return
+            except Error as error:
+                if "because of a navigation" not in error.message:
+                    raise
         raise AssertionError(f"never so: {condition}")
 
     def unusable(self) -> list[tuple[Any, ...]]:
@@ -168,19 +192,46 @@ def serving(home: Path) -> Iterator[str]:
 def visiting(
     chromium: Browser, link: str, width: int = 1280, scheme: Scheme = "light", **options: Any
 ) -> Iterator[Visit]:
-    """Look at the pages behind a link."""
-    context = chromium.new_context(
-        viewport={"width": width, "height": 800}, color_scheme=scheme, reduced_motion="reduce", **options
-    )
-    context.set_default_timeout(15_000)
+    """Look at the pages behind a link, logged in; with options of a context, in one of its own, and not logged in."""
+    context = _context(chromium, **options) if options else _contexts[0]
     visit = Visit(context.new_page(), link.partition("/#")[0])
     visit.watch()
+    visit.looks(width, scheme)
     if not options:
-        visit.page.goto(link)
-        visit.page.wait_for_selector("#sessions", state="attached")
-    yield visit
-    context.close()
+        _enter(visit, link)
+    _lasting.append(visit.page)
+    try:
+        yield visit
+    finally:
+        _lasting.remove(visit.page)
+        _forget(visit)
+        if options:
+            context.close()
+        else:
+            visit.page.close()
     visit.check()
+
+
+def _context(chromium: Browser, **options: Any) -> BrowserContext:
+    context = chromium.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce", **options)
+    context.set_default_timeout(15_000)
+    return context
+
+
+def _enter(visit: Visit, link: str) -> None:
+    """Log in as the login page does."""
+    token = {"token": link.partition("#t=")[2]}
+    answer = visit.page.context.request.post(f"{visit.base}/login", data=token, headers={"X-Localops": "1"})
+    assert answer.ok, answer.text()
+
+
+def _forget(visit: Visit) -> None:
+    """Keep nothing of a visit: neither the pages that were opened beside it, nor what its pages have stored."""
+    for page in visit.page.context.pages:
+        if page not in (*_lasting, visit.page):
+            page.close()
+    if visit.page.url.startswith(visit.base):
+        visit.page.evaluate("localStorage.clear()")
 
 
 @pytest.fixture(scope="session")
@@ -192,6 +243,8 @@ def link(home: Path) -> Iterator[str]:
 
 _open = ExitStack()
 _browsers: list[Browser] = []
+_contexts: list[BrowserContext] = []  # that of the usual windows
+_lasting: list[Page] = []  # that stay open when one of them is left
 _windows: dict[str, Visit] = {}  # by the link that they followed
 
 
@@ -205,8 +258,10 @@ def chromium() -> Browser:
         with suppress(Error):  # of a window whose browser has died
             _close()
         playwright = _open.enter_context(sync_playwright())
-        _browsers.append(playwright.chromium.launch(executable_path=path, args=_QUIET))
+        _browsers.append(playwright.chromium.launch(executable_path=path, args=[*_QUIET, *_SMALL]))
         _open.callback(_browsers[0].close)
+        _contexts.append(_context(_browsers[0]))
+        _lasting.append(_contexts[0].new_page())  # the process of the windows goes on when one is closed
     return _browsers[0]
 
 
@@ -214,6 +269,8 @@ def _close() -> None:
     _browsers.clear()
     _windows.clear()
     _open.close()
+    _contexts.clear()
+    _lasting.clear()
 
 
 @pytest.hookimpl(trylast=True)
@@ -251,15 +308,10 @@ def used_again(visit: Visit, width: int = 1280, scheme: Scheme = "light") -> Ite
     cookies: Any = context.cookies()
     visit.looks(width, scheme)
     yield visit
-    for page in context.pages:
-        if page != visit.page:
-            page.close()
-    if visit.page.url.startswith(visit.base):
-        visit.page.evaluate("localStorage.clear()")
-    # From within: a page that is left by an address typed in leaves its process too, and the next test starts another.
-    visit.page.evaluate("location.replace('about:blank')")
-    visit.page.wait_for_url("about:blank")
+    _forget(visit)
+    visit.leave()
     visit.page.mouse.move(0, 0)
-    context.clear_cookies()
-    context.add_cookies(cookies)
+    if context.cookies() != cookies:
+        context.clear_cookies()
+        context.add_cookies(cookies)
     visit.check()

@@ -228,7 +228,7 @@ def test_a_list_keeps_its_size_beside_a_recorder(chromium: Browser, tmp_path: Pa
     journal = Journal(str(home / "default"))
     journal.add(_sessions(range(60)))
     with serving(home) as link, visiting(chromium, link) as visit:
-        page = visit.page
+        page = visit.open("/")
         held = []
         for newest in (65, 70, 75):
             journal.add(_sessions(range(newest - 5, newest)))

@@ -94,12 +94,10 @@ def test_a_session_without_events_for_a_while_looks_quiet(chromium: Browser, tmp
         serving(tmp_path / "home") as link,
         visiting(chromium, link) as visit,
     ):
-        page = visit.page
-        settled(visit, 1)
-        assert page.locator("#rows .quiet").count() == 0
-        page.add_init_script("window.later = 0; const now = Date.now; Date.now = () => now() + window.later;")
+        visit.page.add_init_script("window.later = 0; const now = Date.now; Date.now = () => now() + window.later;")
         page = visit.open("/")
         settled(visit, 1)
+        assert page.locator("#rows .quiet").count() == 0
         page.evaluate("window.later = 12.5 * 60_000")
         expect(page.locator("#rows .because.quiet")).to_have_text("last event 12m ago")
         expect(page.locator("#rows .state.Running")).to_have_class(re.compile("quiet"))
@@ -119,7 +117,7 @@ def test_tags_without_room_are_left_out_whole(chromium: Browser, tmp_path: Path)
     journal.fold()
     journal.close()
     with serving(tmp_path / "home") as link, visiting(chromium, link) as visit:
-        page = visit.page
+        page = visit.open("/")
         settled(visit, 3)
         box = page.locator("#rows tr", has_text="short").locator(".tags")
         page.mouse.move(0, 0)

@@ -16,7 +16,7 @@ def test_a_session_with_a_loop_is_marked(chromium: Browser, tmp_path: Path) -> N
     for kind in ("story", "circling"):
         recorded(home, kind)
     with serving(home) as link, visiting(chromium, link) as visit:
-        chip = visit.page.locator("#rows .loops")
+        chip = visit.open("/").locator("#rows .loops")
         expect(chip).to_have_count(1)
         expect(chip).to_have_text("loop")
         headline = chip.get_attribute("title")

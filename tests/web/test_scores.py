@@ -16,7 +16,7 @@ def test_a_session_is_judged_on_its_page(chromium: Browser, tmp_path: Path) -> N
     home = tmp_path / "home"
     recorded(home, "story")
     with serving(home) as link, visiting(chromium, link) as visit:
-        visit.page.locator("#rows a").first.click()
+        visit.open("/").locator("#rows a").first.click()
         visit.page.locator("#about").click()
         fold = visit.page.locator("#scores")
         fold.locator("summary").click()
@@ -71,7 +71,7 @@ def test_the_list_names_the_judges_where_there_are_several(chromium: Browser, tm
             begun.score("tidy", judge, by="judge")
         begun.end_session("Success")
     with serving(home) as link, visiting(chromium, link) as visit:
-        visit.page.locator("#filters summary", has_text="Display").click()
+        visit.open("/").locator("#filters summary", has_text="Display").click()
         visit.page.locator(".menu[open]").get_by_label("tidy", exact=True).check()
         for name, text in (
             ("tidy 0.4", "0.4 by ann, 0.7 by judge"),

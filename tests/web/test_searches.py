@@ -238,7 +238,7 @@ def test_an_event_of_a_link_is_shown_whatever_the_filter_is(visit: Visit, view: 
     address = page.url
     assert "event=" in address
     assert "text=claude" in address
-    visit.open("/login")
+    visit.leave()
     page.goto(address)
     expect(current).to_contain_text("look up")
     field.fill("claud")

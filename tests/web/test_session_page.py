@@ -69,9 +69,9 @@ def test_the_events_have_the_window(visit: Visit, name: str) -> None:
 
 
 @pytest.fixture(scope="module")
-def steady(chromium: Browser, link: str, known: Any) -> Iterator[Visit]:
+def steady(chromium: Browser, link: str) -> Iterator[Visit]:
     """Return a window that measures what moves."""
-    with visiting(chromium, link, storage_state=known) as visit:
+    with visiting(chromium, link) as visit:
         visit.page.add_init_script(SHIFTS)
         yield visit
 
@@ -180,7 +180,7 @@ def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> N
         page = visit.session("deploy", "tree")
         expect(page.locator("#reason")).to_have_text(re.compile(r"^last event \d+s ago, inside rollout status$"))
         assert page.locator("#state.quiet").count() == 0
-        visit.open("/login")  # so that a change of the fragment alone opens the page again
+        visit.leave()
         visit.page.add_init_script("const now = Date.now; Date.now = () => now() + 150_000;")
         page = visit.session("deploy", "events")
         expect(page.locator("#reason")).to_have_text(re.compile(r"^last event [23]m \d\ds ago, inside rollout status$"))
@@ -231,7 +231,7 @@ def test_a_view_follows_a_run(chromium: Browser, tmp_path: Path) -> None:
             page.locator("#view .scroll").hover()
             page.mouse.wheel(0, -400)
             expect(page.locator("#follow")).to_have_attribute("aria-pressed", "false")
-            visit.open("/login")  # so that the next view is opened by its address, too
+            visit.leave()
 
 
 # The details
