@@ -660,6 +660,17 @@ def test_names_of_the_environment_are_judged_by_the_pattern_of_secret_names() ->
         "api key a",
         "api key provided: ",
         "invalid api key: aaaaaaaa ",
+        "%253D",
+        "token%3D",
+        r"token\u003d",
+        "&amp;",
+        "&amp;#61;",
+        "token\x1b[31m",
+        "\x1b]8;;",
+        r"\u001b]8;;",
+        "token^[[",
+        "=3D",
+        "token\\",
     ],
 )
 def test_time_is_linear(hostile: str) -> None:

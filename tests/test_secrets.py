@@ -422,16 +422,94 @@ def test_where_a_value_ends(text: str, shown: str) -> None:
     assert Redactor().clean(text)[0] == shown
 
 
-@pytest.mark.parametrize("escape", [r"\n", r"\t", r"\\n", "%20", "%3D", r"\u003d", r"\x1b"])
-def test_a_secret_begins_behind_an_escaped_sign(escape: str) -> None:
-    """In JSON or an address inside a text: the letters of the sign before a token are no part of its word."""
-    encode = Encoder(redactor=Redactor()).encode
+# What stands before a secret, and after it.
+_ESCAPES = [
+    (sign, sign) for sign in (r"\n", r"\t", r"\\n", "%20", "%3D", r"\u003d", r"\x1b", r"\0", r"\U0001f511", "&nbsp;")
+]
+_ESCAPES += [
+    ("%253D", "%2526"),
+    ("%25253D", "%252526"),
+    ("=3D", "=0A"),
+    (r"\075", r"\046"),
+    (r"\u0026#61;", r"\u0026#38;"),
+]
+_ESCAPES += [
+    ("&#61;", "&amp;"),
+    ("&#x3d;", "&#x26;"),
+    ("&amp;#61;", "&amp;amp;"),
+    (" _", "_"),
+    ("*", "*"),
+    ("**", "**"),
+]
+_ESCAPES += [("-", ""), ("\n-", "\n+"), ("\n+", "\n-"), ("`", "`")]
+_COLOURS = ["\x1b[31m", "\x1b[01;31m\x1b[K", "\x1b[m", "\x1b[38;5;1m", "\x1b[2J", "\x1b[1A", "\x1b(B", "\x9b31m"]
+_COLOURS += ["\x1b]8;;https://example.org/a\x07", "\x1b]8;;https://example.org/a\x1b\\", "\x1b]0;title\x07"]
+_COLOURS += [r"\u001b[31m", r"\\u001b[31m", r"\x1b[31m", r"\033[1m", r"\e[0;31m", "^[[31m", "%1B%5B31m"]
+
+
+@pytest.mark.parametrize(("before", "after"), [*_ESCAPES, *zip(_COLOURS, _COLOURS, strict=True)])
+def test_a_secret_begins_behind_an_escape(before: str, after: str) -> None:
+    """What a terminal, an encoder or a template puts before and after a secret is no part of its word."""
+    cleaner = Redactor()
+    encode = Encoder(redactor=cleaner).encode
     kept = []
     for label, make in SHAPES.items():
         text, secret = make()
-        if secret in encode({"returns": f"first{escape}{text}"}):
-            kept.append(label)
+        # One in thousands does not look random enough.
+        if secret not in cleaner.clean(text)[0]:
+            planted = (f"first{before}{text}", f"first{before}{text}{after} last")
+            kept += [(label, one) for one in planted if secret in encode({"returns": one})]
     assert kept == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "\x1b[36mDB_PASSWORD\x1b[0m=SECRET",
+        '\x1b[34;1m"api_token"\x1b[0m\x1b[39m:\x1b[0m \x1b[32m"SECRET"\x1b[0m',
+        ".env:\x1b[01;31m\x1b[KDB_PASSWORD\x1b[m\x1b[K=SECRET",
+        "DB_\x1b[01;31m\x1b[KPASS\x1b[m\x1b[K=SECRET",
+        r"\033[1mapi_token\033[0m: SECRET",
+        "\x1b[1mAuthorization: Bearer \x1b[0mSECRETSECRETSECRET",
+        "\x1b]8;;https://example.org\x07client_secret\x1b]8;;\x07=SECRET",
+        r"a\u0026api_token\u003dSECRET\u0026b",
+        "client_secret%3DSECRET%26b",
+        "u=https%3A%2F%2Fa%2F%3Faccess_token%253DSECRET%2526b",
+        "api_token&#61;SECRET&amp;b",
+        "&lt;token&gt;SECRET&lt;/token&gt;",
+        "{%22api_token%22:%20%22SECRET%22}",
+        "&amp;quot;token&amp;quot;: &amp;quot;SECRET&amp;quot;",
+        r"postgresql:\/\/bob:SECRET@db",
+        r"redis:\u002f\u002fbob:SECRET@db",
+        "https%3A%2F%2Fbob%3ASECRET%40db",
+        "https%253A%252F%252Fbob%253ASECRET%2540db",
+        "\x1b[01;31m\x1b[Kghp_\x1b[m\x1b[KaB3dE6gH9jK2mN5pQ8sT1vW4aB3dE6gSECRET",
+        "token=3DSECRET",
+    ],
+)
+def test_a_name_or_an_address_in_escapes(text: str) -> None:
+    """Between a name and its value, and around them, escapes are undone, also if they were written twice."""
+    secret = "Zq9hunter22"
+    planted = text.replace("SECRET", secret)
+    encode = Encoder(redactor=Redactor()).encode
+    assert '"redacted":' in encode({"returns": planted.encode()})
+    for given in (planted, json.dumps({"out": planted})):
+        body = encode({"returns": given})
+        assert (secret in body, '"redacted":' in body) == (False, True)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "100%25 of tokens%3A 12",
+        "PASS\x1b[0m tests/a.test.js",
+        r"C:\users\x64\0 token: it",
+        "&lt;h1&gt;Your token&lt;/h1&gt;",
+    ],
+)
+def test_innocent_escapes_stay(text: str) -> None:
+    """With its escapes undone, a text without a secret has no secret either."""
+    assert Redactor().clean(text) == (text, 0)
 
 
 def test_secrets_that_overlap_are_one() -> None:

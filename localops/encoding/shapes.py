@@ -484,10 +484,12 @@ def _closing(text: str, start: int, quote: str) -> int:
 
 
 # The letters of an escaped sign, as in JSON or an address inside a text: what follows them begins a word.
-_ESCAPES = r"(?<=\\[nrtbfv])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2})"
+_ESCAPES = r"(?<=\\[nrtbfvae0])|(?<=%[0-9A-Fa-f]{2})|(?<=\\u[0-9A-Fa-f]{4})|(?<=\\x[0-9A-Fa-f]{2})"
 _ESCAPED = Later(rf"(?:{_ESCAPES})\Z")
-_ESCAPE = Later(r"\\(?:[nrtbfv]|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2})|%[0-9A-Fa-f]{2}")
+_ESCAPE = Later(r"\\(?:[nrtbfvae0]|u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2})|%[0-9A-Fa-f]{2}")
 _START = rf"(?:(?<![A-Za-z0-9])|{_ESCAPES})"
+# A hyphen before a token is that of a line in a diff, and `_` around one that of Markdown.
+_END = r"(?![_-]{0,3}[A-Za-z0-9])"
 
 
 def _is_in_word(text: str, start: int) -> bool:
@@ -720,10 +722,10 @@ def _dotted(look: _Look, match: re.Match[str]) -> None:
         look.add((start, rest.end()), "airtable")
 
 
-_DISCORD_START = Later(rf"(?:(?<![\w-])|{_ESCAPES})[MNO][A-Za-z0-9_-]{{22,27}}\Z", re.ASCII)
-_DISCORD_REST = Later(r"[A-Za-z0-9_-]{6}\.[A-Za-z0-9_-]{27,40}(?![\w-])")
+_DISCORD_START = Later(rf"{_START}[MNO][A-Za-z0-9_-]{{22,27}}\Z", re.ASCII)
+_DISCORD_REST = Later(rf"[A-Za-z0-9_-]{{6}}\.[A-Za-z0-9_-]{{27,40}}{_END}")
 _AIRTABLE_START = Later(r"pat[A-Za-z0-9]{14}")
-_AIRTABLE_REST = Later(r"[0-9a-f]{64}(?![\w-])")
+_AIRTABLE_REST = Later(rf"[0-9a-f]{{64}}{_END}")
 
 
 def _mailchimp(look: _Look, match: re.Match[str]) -> None:
@@ -762,7 +764,7 @@ def _aws(look: _Look, match: re.Match[str]) -> None:
 
 
 _AWS_ID = Later(r"A(?:KIA|SIA|BIA|CCA)[A-Z0-9]{16}(?![A-Za-z0-9])")
-_AWS_SECRET = Later(rf"(?:(?<![A-Za-z0-9/+=_-])|{_ESCAPES})[A-Za-z0-9/+]{{40}}(?![A-Za-z0-9/+=_-])")
+_AWS_SECRET = Later(rf"(?:(?<![A-Za-z0-9/+=])|{_ESCAPES})[A-Za-z0-9/+]{{40}}(?![_-]{{0,3}}[A-Za-z0-9/+])")
 
 
 def _telegram(look: _Look, match: re.Match[str]) -> None:
@@ -774,7 +776,7 @@ def _telegram(look: _Look, match: re.Match[str]) -> None:
 
 
 _TELEGRAM_BOT = Later(r"(?<![0-9])[0-9]{5,11}\Z")
-_TELEGRAM_REST = Later(r"A[A-Za-z0-9_-]{33,36}(?![A-Za-z0-9_-])")
+_TELEGRAM_REST = Later(rf"A[A-Za-z0-9_-]{{33,36}}{_END}")
 
 
 def _square(look: _Look, match: re.Match[str]) -> None:
@@ -787,8 +789,8 @@ def _square(look: _Look, match: re.Match[str]) -> None:
         look.add(page.span(), "facebook")
 
 
-_FACEBOOK = Later(rf"{_START}EAA[A-Z][A-Za-z0-9]{{90,}}+(?![A-Za-z0-9_+/=-])")
-_SQUARE = Later(rf"{_START}EAAA[A-Za-z0-9_-]{{40,60}}(?![A-Za-z0-9_+/=-])")
+_FACEBOOK = Later(rf"{_START}EAA[A-Z][A-Za-z0-9]{{90,}}+(?![_-]{{0,3}}[A-Za-z0-9+/=])")
+_SQUARE = Later(rf"{_START}EAAA[A-Za-z0-9_-]{{40,60}}(?![_-]{{0,3}}[A-Za-z0-9+/=])")
 
 
 def _hexadecimal(look: _Look, match: re.Match[str]) -> None:
@@ -824,8 +826,8 @@ def _tilde(look: _Look, match: re.Match[str]) -> None:
             look.add((at - 6, secret.end()), "openshift")
 
 
-_AZURE = Later(r"[A-Za-z0-9_~.]{3}[0-9]Q~[A-Za-z0-9_~.-]{31,34}(?![A-Za-z0-9_~-])")
-_OPENSHIFT = Later(r"~[A-Za-z0-9_-]{43}(?![\w-])")
+_AZURE = Later(rf"[A-Za-z0-9_~.]{{3}}[0-9]Q~[A-Za-z0-9_~.-]{{31,34}}(?!~){_END}")
+_OPENSHIFT = Later(rf"~[A-Za-z0-9_-]{{43}}{_END}")
 
 
 def _url(look: _Look, match: re.Match[str]) -> None:
@@ -979,7 +981,7 @@ def _short_option(look: _Look, match: re.Match[str]) -> None:
 
 _SHORT_VALUE = Later(r"(-[pa][ ]?)[ ]{0,7}(?P<quote>\\{0,63}[\"'])?(?!-)")
 _SHORT_COMMANDS = Later(
-    rf"(?:\b|{_ESCAPES})(?:(?:mysql|mysqldump|mysqladmin|mysqlimport|mariadb|mariadb-dump|7z)\b[^\n|;&]{{0,160}}[ ]-p"
+    rf"{_START}(?:(?:mysql|mysqldump|mysqladmin|mysqlimport|mariadb|mariadb-dump|7z)\b[^\n|;&]{{0,160}}[ ]-p"
     r"|sshpass[ ]-p[ ]?|redis-cli\b[^\n|;&]{0,160}[ ]-a[ ]"
     r"|\b(?:(?:docker|podman|helm registry|az)[ ]login|mongo|mongosh|mongodump|mongorestore)\b"
     r"[^\n|;&]{0,160}[ ]-p[ ])\Z",
@@ -1039,7 +1041,7 @@ def _phrase(look: _Look, match: re.Match[str]) -> None:
 
 _SEED = Later(
     r"[^a-z\n]{0,24}(?:(?:is|words|are|was|of|my|the|for|your|wallet)\b[^a-z]{1,8}){0,4}(?:\\n|\s){0,4}"
-    r"((?:[a-z]{3,8}(?:,? |, ?|\n|\\n)){11,23}[a-z]{3,8})\b"
+    r"((?:[a-z]{3,8}(?:,? |, ?|\n|\\n)){11,23}[a-z]{3,8})(?![a-z0-9])"
 )
 
 
@@ -1088,16 +1090,23 @@ _TWILIO = _shaped(("twilio", rf"{_START}SK[0-9a-fA-F]{{32}}(?![A-Za-z0-9])"))
 
 def _capital_j(look: _Look, match: re.Match[str]) -> None:
     """Find a JSON web token, or a PEM private key in base64."""
+    text, at = look.text, match.start()
+    if at < look.past:
+        return
     for before, label, pattern in _CAPITAL_J:
-        secret = pattern.match(look.text, max(0, match.start() - before))
+        secret = pattern.match(text, max(0, at - before))
         if secret is not None:
             look.add(secret.span(), label)
+    # What begins later in this word ends where it does.
+    word = _JWT_WORD.match(text, max(0, at - 2))
+    if word is not None:
+        look.past = word.end()
 
 
-_JWT_START = rf"(?:(?<![A-Za-z0-9_-])|{_ESCAPES})"
+_JWT_WORD = Later(rf"{_START}eyJ[A-Za-z0-9_-]*+")
 _CAPITAL_J = [
-    (2, "grafana", Later(rf"{_JWT_START}eyJrIjoi[A-Za-z0-9+/]{{60,}}+={{0,2}}+")),
-    (2, "jwt", Later(rf"{_JWT_START}eyJ[A-Za-z0-9_-]{{6,}}+(?:\.[A-Za-z0-9_-]{{6,}}+){{2}}")),
+    (2, "grafana", Later(rf"{_START}eyJrIjoi[A-Za-z0-9+/]{{60,}}+={{0,2}}+")),
+    (2, "jwt", Later(rf"{_START}eyJ[A-Za-z0-9_-]{{6,}}+(?:\.[A-Za-z0-9_-]{{6,}}+){{2}}")),
     (
         11,
         "private_key",
@@ -1126,7 +1135,7 @@ _PASSES_OVER_TEXT: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]
         "-",
         Later(
             lambda: (
-                r"-(?:(?P<long>(?=-[A-Za-z]))|(?P<us>us[0-9]{1,2}(?![\w-]))"
+                r"-(?:(?P<long>(?=-[A-Za-z]))|(?P<us>us[0-9]{1,2}(?![_-]{0,3}[0-9A-Za-z]))"
                 r"|(?P<short>(?<=\s-)(?=[pa](?:[^\s-]|[ ]{1,8}[^\s-])))"
                 r"|(?P<pem>----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)|(?P<user>(?<![\w-]-)(?=[uU][ =]))"
                 rf"|{_behind('-')}(?=[\w.+/=-]{{10}}))"
