@@ -15,6 +15,7 @@ from localops.config import Config
 from localops.errors import BundleError, ConfigError, LocalopsError, NotFound
 from localops.journal import blobs
 from localops.journal.journal import Journal
+from localops.journal.reader import has_our_header
 from localops.otlp import importing
 from localops.reading import sqlite_export
 from localops.transfer import row_lines
@@ -59,6 +60,8 @@ def _kind_of(path: str) -> tuple[str, Callable[[str, str], list[str]]]:
         return "journal", _journal
     if head.startswith(_SQLITE) and sqlite_export.is_one(path):
         return "sqlite", _sqlite
+    if has_our_header(path):
+        raise ConfigError(f"{path} is a damaged journal, and no row is left in it: open a backup")
     raise ConfigError(f"{path} cannot be opened: {_EXPECTED}")
 
 
@@ -68,7 +71,7 @@ def _bundle(path: str, home: str) -> list[str]:
         parts = bundle_file.unpack(home, path)
     except BundleError as error:
         if not os.listdir(home):
-            raise
+            raise BundleError(str(error).removesuffix("; nothing new was imported")) from error
         return [str(error).replace("was imported", "can be seen").replace("imported", "seen")]
     for part in parts:
         problems += [f"row {seq} of {part.project} was left out: {why}" for seq, why in part.refused.items()]

@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from urllib.parse import urlsplit
 
@@ -18,7 +19,9 @@ import pytest
 
 import localops
 from localops import dialects
+from localops.config import JOURNAL
 from localops.errors import BundleError, ConfigError, NotFound
+from localops.journal.journal import Journal
 from localops.reading import export
 from localops_sync import bundle_file, opened_file
 from localops_sync.bundle_file import Share
@@ -169,7 +172,18 @@ def test_a_bundle_that_is_cut_is_refused(files: tuple[Path, Any], tmp_path: Path
     path = folder / "bundle"
     path.write_bytes(path.read_bytes()[:-200])
     (tmp_path / "look").mkdir()
-    with pytest.raises((BundleError, ConfigError)):
+    with pytest.raises(BundleError, match=r"is damaged \(.*\)$"):
+        opened_file.unpack(str(path), str(tmp_path / "look"))
+
+
+def test_a_journal_without_a_row_is_called_one(tmp_path: Path) -> None:
+    """Its first page is ours, and nothing else is left: another file is no help."""
+    folder, path = tmp_path / "empty", tmp_path / "cut.db"
+    with closing(Journal(str(folder))) as journal:
+        journal.fold()
+    with path.open("xb") as file:
+        subprocess.run(["head", "-c", "4096", folder / JOURNAL], check=True, stdout=file)
+    with pytest.raises(ConfigError, match="is a damaged journal, and no row is left in it"):
         opened_file.unpack(str(path), str(tmp_path / "look"))
 
 
