@@ -24,8 +24,8 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 # that of each room, which is empty.
 LAYERS = """
     room
-    errors clock interruption own_fields rows urls zstd alignment ambiguous_patterns escapes
-    careful shapes patterns
+    errors clock interruption own_fields rows urls zstd alignment ambiguous_patterns
+    careful escapes shapes patterns
     host
     context facets locks openmetrics output raised redact sql
     participants events pricing stored plain_values responses

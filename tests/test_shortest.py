@@ -29,6 +29,7 @@ def _events(random: Random, size: int, words: int) -> list[dict[str, Any]]:
                 "params": {"n": random.randrange(words)},
                 "returns": random.randrange(words),
                 "failed": random.random() < 0.2,
+                "finished": True,
                 "parent": parent,
                 "start_ns": number,
                 "end_ns": number,

@@ -77,8 +77,9 @@ class Visit:
 
         From within: a page that is left by an address typed in leaves its process too, and the next one starts another.
         """
-        self.page.evaluate("location.replace('about:blank')")
-        self.page.wait_for_url("about:blank")
+        if self.page.url != "about:blank":
+            self.page.evaluate("location.replace('about:blank')")
+            self.page.wait_for_url("about:blank")
 
     def facts(self, path: str) -> Any:
         """Return the server's JSON."""
