@@ -17,6 +17,7 @@ from dataclasses import dataclass, field
 
 from localops import config as settings
 from localops.encoding import encode
+from localops.encoding.todays_rules import redactor
 from localops.errors import ConfigError
 from localops.journal import rows
 from localops.reading.home import Home
@@ -51,6 +52,7 @@ else:
 _CHUNK = 50  # sessions that a process is asked about at once
 _AT_ONCE = 500  # rows that are written together
 _MOST_PROCESSES = 8
+_REASON = 2_000  # characters
 _CODE = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from localops.upkeep.score_functions import main; main(*sys.argv[2:])"
@@ -94,6 +96,10 @@ def judge(
         _run(first, work, seen, config, folder, path, many, result)
     finally:
         first.end()
+    if result.failures:
+        # What a provider answers may have the key in it.
+        clean = encode.Encoder(redactor=redactor(config)).text
+        result.failures = [one._replace(reason=clean(one.reason, _REASON)) for one in result.failures]
     return result
 
 

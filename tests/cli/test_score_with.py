@@ -70,3 +70,11 @@ def test_a_long_category_is_cut_in_tables(command: Command) -> None:
         assert "because because because because because…" in out.replace("because …", "because…")
         assert max(map(len, out.splitlines())) < 200
         assert long.strip() in command(*arguments, "--json")[1]
+
+
+def test_a_failure_has_no_secret(path: Path, command: Command) -> None:
+    """A provider's answer may have the key in it, and the output is often that of a CI job."""
+    path.write_text("def score_a(session):\n    raise ValueError('rejected: password=hunter2!x')\n")
+    for form in ((), ("--json",)):
+        _, out, err = command("score", "--with", str(path), *form)
+        assert ("hunter2" in out + err, "rejected: password=[redacted:password]" in out + err) == (False, True)
