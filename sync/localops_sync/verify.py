@@ -16,6 +16,7 @@ from localops.journal import blobs, rows
 from localops.journal.stored import named
 from localops.transfer import bundle, delivery, scrubbed
 from localops_sync import scrubbed_there
+from localops_sync.sink import Refused, TooLarge
 from localops_sync.sinks.hub import Hub
 
 TYPE_CHECKING = False
@@ -243,8 +244,13 @@ class _Comparison:
         self.report.differences += len(missing)
         if again := len({*missing}.difference(flawed, alone)):
             self.report.notes.append(_again(again, "file"))
-        if sent := [each for each in alone if each not in flawed and self.hub.send_file(each) is None]:
-            self.report.notes.append(_sent_again(len(sent)))
+        offered = [each for each in alone if each not in flawed]
+        sent = sum(map(self._is_taken, offered))
+        if sent:
+            self.report.notes.append(_sent_again(sent))
+        if refused := len(offered) - sent:
+            many = output.counted(refused, "file is", "files are")
+            self.report.notes.append(f"{many} missing or damaged on the hub, which does not take what is here")
         if flawed:
             many = "1 file is" if len(flawed) == 1 else f"{len(flawed)} files are"
             self.report.notes.append(f"{many} whole neither here nor on the hub; the next sync sets the rows aside")
@@ -252,6 +258,12 @@ class _Comparison:
         if lost := len(self._missing_blobs(made)):
             self.report.differences += lost
             self.report.notes.append(scrubbed_there.lost_files(lost))
+
+    def _is_taken(self, digest: str) -> bool:
+        try:
+            return self.hub.send_file(digest) is None
+        except (Refused, TooLarge):
+            return False
 
     def _named_there(self) -> dict[str, list[int]]:
         """Return the files of rows here that their rows on the hub name, too, each with these rows."""
