@@ -124,7 +124,10 @@ function drawUnread({ unread, searching }) {
 
 function drawHead() {
   const { sort, order } = sorting();
-  const links = Object.entries(GROUPINGS).map(([name, [label]]) => {
+  // Messages are a finer view of errors, which leads there.
+  const isOfErrors = by() === "error" || by() === "message";
+  const groupings = Object.entries(GROUPINGS).filter(([name]) => name !== "message" || isOfErrors);
+  const links = groupings.map(([name, [label]]) => {
     const open = (event) => {
       if (event.ctrlKey || event.metaKey || event.shiftKey) return;
       event.preventDefault();
