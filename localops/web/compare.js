@@ -176,8 +176,11 @@ function tree(comparison, letter) {
   });
   let shown = [],
     drawn = 0;
+  // The others follow from the first prompt that differs, or differ in the same words.
+  const opened = comparison.lines.find((line) => line.kind === "llm" && line.input_differs && line.input);
   const extend = () => {
-    body.append(...shown.slice(drawn, drawn + PAGE).flatMap((line) => pair(line, comparison, letter)));
+    const lines = shown.slice(drawn, drawn + PAGE);
+    body.append(...lines.flatMap((line) => pair(line, comparison, { letter, isOpen: line === opened })));
     drawn = Math.min(shown.length, drawn + PAGE);
     more.replaceChildren(
       ...(drawn < shown.length
@@ -230,7 +233,7 @@ function tree(comparison, letter) {
   ];
 }
 
-function pair(line, { a, b }, letter) {
+function pair(line, { a, b }, { letter, isOpen }) {
   const side = (one, session) =>
     one
       ? make(
@@ -309,6 +312,7 @@ function pair(line, { a, b }, letter) {
     ...name,
   );
   what.append(open, ...given(line, letter));
+  if (isOpen) open.click();
   return [row, below];
 }
 

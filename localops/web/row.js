@@ -98,7 +98,7 @@ export function row(one, { query, columns, isPicked, pick, star, place }) {
   const box = make("input", {
     type: "checkbox",
     "aria-label": `Compare ${name}`,
-    onchange: (event) => pick(one, event.target),
+    onclick: (event) => pick(one, event.target, event.shiftKey),
   });
   box.checked = isPicked;
   return make(

@@ -42,6 +42,7 @@ const LETTERS = 4;
 const UNSORTED = new Set(["project"]);
 // Sessions chosen for comparison, by id.
 const picked = new Map();
+let lastPicked = null;
 // Where a search was found, by session.
 const places = { text: "", by: new Map(), asked: new Set() };
 let shown = data.sessions || [],
@@ -342,9 +343,18 @@ function drawFacets(facets) {
 
 // Comparing
 
-function pick(one, box) {
-  if (box.checked) picked.set(one.session_id, one);
-  else picked.delete(one.session_id);
+/** Choose a session or not; with Shift, also those between it and the last one that was clicked. */
+function pick(one, box, isRange) {
+  const ends = [one.session_id, isRange ? lastPicked : one.session_id].map((id) =>
+    shown.findIndex((each) => each.session_id === id),
+  );
+  const range = ends.includes(-1) ? [one] : shown.slice(Math.min(...ends), Math.max(...ends) + 1);
+  for (const each of range) {
+    if (box.checked) picked.set(each.session_id, each);
+    else picked.delete(each.session_id);
+    byId("rows").querySelector(`tr[data-id="${each.session_id}"] .pick input`).checked = box.checked;
+  }
+  lastPicked = one.session_id;
   byId("compare-bar")?.remove();
   if (!picked.size) return;
   // The oldest is A: what differs is what has changed since.
@@ -356,7 +366,7 @@ function pick(one, box) {
       "div",
       { id: "compare-bar", role: "status" },
       picked.size === 1
-        ? "Choose one more to compare"
+        ? "Choose one more to compare, or with Shift all up to it"
         : make(
             "ol",
             { class: "picked" },

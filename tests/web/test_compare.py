@@ -32,8 +32,15 @@ def _opened(visit: Visit, name: str) -> Page:
     """Open the comparison of the first two runs, and the texts of an event."""
     one, other = _ids(visit)[:2]
     page = visit.open(f"/compare?a={one}&b={other}")
-    page.locator(".pairs button.link", has_text=name).click()
+    _open(page, name)
     return page
+
+
+def _open(page: Page, name: str) -> None:
+    """Open the texts of an event; those of the first prompt that differs are open already."""
+    row = page.locator(".pairs button.link", has_text=name).first
+    if row.get_attribute("aria-expanded") == "false":
+        row.click()
 
 
 @pytest.mark.parametrize(
@@ -81,7 +88,7 @@ def test_a_long_passage_without_changes_is_folded(visit: Visit) -> None:
     one, other = _ids(visit)[:2]
     page = visit.open(f"/compare?a={one}&b={other}")
     row = page.locator(".pairs button.link", has_text="gpt-4o")
-    row.wait_for()
+    row.click()
     script = "[...document.querySelectorAll('.pairs th')].map(each => each.getBoundingClientRect().x)"
     columns = page.evaluate(script)
     row.click()
@@ -144,6 +151,24 @@ def test_two_runs_ticked_in_the_list_are_in_the_order_of_their_start(visit: Visi
         expect(page.locator("#compare .two h2")).to_have_text(["A: reworded 0", "B: reworded 2"])
 
 
+def test_shift_ticks_all_between_and_the_first_prompt_that_differs_is_open(visit: Visit) -> None:
+    """Three runs are compared with two clicks and a button, and what changed is read without another."""
+    page = visit.open("/?tag=reworded")
+    boxes = page.locator("#rows .pick input")
+    expect(boxes).to_have_count(3)
+    boxes.first.click()
+    boxes.last.click(modifiers=["Shift"])
+    expect(page.locator("#compare-bar li")).to_have_count(3)
+    assert boxes.evaluate_all("boxes => boxes.every(box => box.checked)")
+    boxes.nth(1).click(modifiers=["Shift"])
+    expect(page.locator("#compare-bar")).to_contain_text("Choose one more")
+    boxes.last.click(modifiers=["Shift"])
+    page.locator("#compare-bar a").click()
+    expect(page.locator("#compare .two h2")).to_have_text(["A: reworded 0", "B: reworded 1", "C: reworded 2"])
+    expect(page.locator(".pairs button[aria-expanded=true]")).to_have_text("llm gpt-4o")
+    expect(page.locator(".pairs ins").first).to_be_visible()
+
+
 def test_a_run_keeps_its_letter(visit: Visit) -> None:
     """Each of three has a card; the events of A are shown beside those of B or of C."""
     one, two, three = _ids(visit)
@@ -157,7 +182,7 @@ def test_a_run_keeps_its_letter(visit: Visit) -> None:
     page.get_by_role("link", name="A and C").click()
     expect(heads.nth(2)).to_have_text("C duration")
     assert _letters(visit) == letters
-    page.locator(".pairs button.link", has_text="gpt-4o").click()
+    _open(page, "gpt-4o")
     expect(page.locator(".pairs ins").first).to_have_text("Be kind")
     page.get_by_role("link", name="A and B").click()
     expect(heads.nth(2)).to_have_text("B duration")
@@ -210,7 +235,7 @@ def test_nothing_is_cut_off_on_a_phone(visit: Visit) -> None:
             && each.getBoundingClientRect().right > innerWidth - 8).map(each => each.textContent))"""
     for also in ("", f"&also={three}"):
         page = visit.open(f"/compare?a={one}&b={two}{also}")
-        page.locator(".pairs button.link", has_text="gpt-4o").click()
+        _open(page, "gpt-4o")
         page.locator(".pairs pre").first.wait_for()
         assert page.evaluate(outside) == []
     page = visit.open("/calls")
