@@ -21,6 +21,7 @@ import {
   plain,
   toggled,
   words,
+  written,
 } from "./query.js";
 import { day, midnight } from "./times.js";
 
@@ -254,6 +255,7 @@ export class FilterBar {
       name: "text",
       placeholder: searched,
       "aria-label": label,
+      title: 'Filters can be written, too: tag:vip -tool:"look up" cost>0.1',
       oninput: () => this.type(),
       // Some browsers report Esc and the clear button as "search", not "input".
       onsearch: () => this.type(),
@@ -276,6 +278,7 @@ export class FilterBar {
       if (event.key !== "Enter" || event.isComposing) return;
       event.preventDefault();
       clearTimeout(this.typing);
+      if (this.take()) return;
       this.seek();
       entered?.();
     });
@@ -303,10 +306,24 @@ export class FilterBar {
     this.typing = setTimeout(() => this.seek(), TYPING);
   }
 
-  /** Apply the search text, which needs a letter or a digit. */
+  /** Make filters of those that are written in the search, and leave the rest of it there; return whether any is. */
+  take() {
+    const { filters, rest } = written(this.search.value);
+    if (!filters.length) return false;
+    this.search.value = rest;
+    const query = { ...this.query() };
+    for (const [name, value] of filters)
+      query[name] = NUMBERS.includes(name) ? [value] : [...new Set([...(query[name] || []), value])];
+    this.go(changed(query, { text: rest && asPrefix(rest), ...FIRST }));
+    return true;
+  }
+
+  /** Apply the search text, which needs a letter or a digit; filters in it are not words of it. */
   seek() {
-    const typed = this.search.value.trim();
-    this.message.replaceChildren();
+    const { filters, rest: typed } = written(this.search.value.trim());
+    this.message.replaceChildren(
+      ...(filters.length ? [notice("Press Enter to filter by what is written.", "faint")] : []),
+    );
     if (typed && !/[\p{L}\p{N}]/u.test(typed))
       return void this.message.replaceChildren(notice("Type at least one letter or digit.", "faint"));
     const text = typed && asPrefix(typed),

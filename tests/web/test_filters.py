@@ -307,6 +307,22 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
         page.wait_for_url(url)
 
 
+def test_filters_are_written_in_the_search(visit: Visit) -> None:
+    """Enter makes chips of them, and the other words stay the search; until then, they are no words of it."""
+    page = visit.open("/")
+    settled(visit, 28)
+    page.keyboard.press("/")
+    page.keyboard.type("-tag:even horse tag:usual")
+    page.locator("#facets", has_text="Press Enter to filter").wait_for()
+    page.wait_for_url("**/?text=horse*")
+    page.keyboard.press("Enter")
+    expect(page.locator(".chosen-filters .chip")).to_have_text(
+        ["Text: horse ×", "Tag is not even ×", "Tag: usual ×"], timeout=30_000
+    )
+    assert query(page) == {"text": ["horse*"], "not_tag": ["even"], "tag": ["usual"]}
+    assert page.evaluate("document.activeElement.value") == "horse"
+
+
 def test_columns_and_density_are_kept(visit: Visit) -> None:
     """What is chosen is there at the next visit, and a column sorts."""
     page = visit.open("/")
@@ -478,6 +494,12 @@ def test_the_address_is_read_and_written_in_one_way(visit: Visit) -> None:
     ]
     assert read(f"{json.dumps(typed)}.map(it.asPrefix)") == [*meant, "a* b*"]
     assert read(f"{json.dumps([*meant, 'a* b*', 'fo* ox'])}.map(it.plain)") == [*typed[:-1], "a* b*", "fo* ox"]
+    terms = ['tag:vip -tool:"look up" red cost>0.10  house', "at 10:30 http://tag:x https://a.example text:x tag: a:b"]
+    written = [["tag", "vip"], ["not_tool", "look up"], ["min_cost", "0.10"]]
+    assert read(f"{json.dumps(terms)}.map(it.written)") == [
+        {"filters": written, "rest": "red house"},
+        {"filters": [], "rest": terms[1]},
+    ]
     assert marks("The Zebra crossing, zebras", "zebra") == ["Zebra"]
     assert marks("The Zebra crossing, zebras", "zebra*") == ["Zebra", "zebras"]
     assert marks("a web_search and a search of the web", "web_search") == ["web_search"]
