@@ -320,15 +320,19 @@ export class FilterBar {
 
   /** Apply the search text, which needs a letter or a digit; filters in it are not words of it. */
   seek() {
-    const { filters, rest: typed } = written(this.search.value.trim());
-    this.message.replaceChildren(
-      ...(filters.length ? [notice("Press Enter to filter by what is written.", "faint")] : []),
-    );
+    const { rest: typed } = written(this.search.value.trim());
+    this.message.replaceChildren(...this.hint());
     if (typed && !/[\p{L}\p{N}]/u.test(typed))
       return void this.message.replaceChildren(notice("Type at least one letter or digit.", "faint"));
     const text = typed && asPrefix(typed),
       query = this.query();
     if (text !== first(query, "text")) this.go(changed(query, { text, ...FIRST }));
+  }
+
+  /** Say what Enter does with filters that are written in the search. */
+  hint() {
+    const { filters } = written(this.search.value);
+    return filters.length ? [notice("Press Enter to filter by what is written.", "faint")] : [];
   }
 
   toggle(name, value, without = false) {
@@ -463,7 +467,7 @@ export class FilterBar {
   }
 
   note(text) {
-    this.message.replaceChildren(...(text ? [make("p", { class: "faint" }, text)] : []));
+    this.message.replaceChildren(...this.hint(), ...(text ? [make("p", { class: "faint" }, text)] : []));
   }
 }
 
