@@ -302,8 +302,8 @@ def _across(facts: Facts) -> str:
 <form id="filters" aria-label="Choose sessions"></form>
 <dl class="figures" id="figures">{_figures(labels, {**_NOTES, "Success": _undecided(one["states"])})}</dl>
 <dl class="figures" id="speeds">{_figures(dict.fromkeys(_SPEEDS, "…"), {})}</dl>
-<div id="charts"></div>
-<div id="tables"></div>"""
+<div class="charts" id="charts"></div>
+<div class="charts" id="tables"></div>"""
 
 
 def _success(rate: float | None) -> str:

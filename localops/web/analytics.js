@@ -6,7 +6,7 @@ import { cost, count, duration, many, money, percent, range, short, success } fr
 import { FilterBar, ViewsMenu } from "./filters.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { coloursOf } from "./model_colours.js";
-import { packed } from "./packed.js";
+import { fit, packed } from "./packed.js";
 import { address, changed, filtersOf, parsed } from "./query.js";
 import { ranking } from "./ranking.js";
 import { averagesOfScores } from "./score_averages.js";
@@ -362,10 +362,20 @@ async function refresh() {
     (facets) => bar.counted(facets),
     () => {},
   );
-  const own = async (where, name, draw) => {
+  // Each is drawn after those above it, which would otherwise move it when they come.
+  let last = Promise.resolve();
+  const own = (where, name, draw) => {
     if (!slots[where].has(name)) slots[where].set(name, packed(make("div", { class: "slot", "data-id": name })));
-    const slot = slots[where].get(name);
-    keyed(slot, [await draw()].flat());
+    const slot = slots[where].get(name),
+      before = last;
+    const mine = async () => {
+      const boxes = [await draw()].flat();
+      await before.catch(() => {});
+      signal.throwIfAborted();
+      keyed(slot, boxes);
+      fit(slot);
+    };
+    return (last = mine());
   };
   const part = (where, path, more, draw) =>
     own(where, `${path} ${JSON.stringify(more)}`, async () => draw(await ask(path, { ...query, ...more }, { signal })));
@@ -435,6 +445,7 @@ async function refresh() {
 
 async function nothing(parts) {
   byId("tables").replaceChildren();
+  byId("tables").className = "";
   byId("charts").replaceChildren(
     make(
       "div",

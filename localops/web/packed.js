@@ -4,12 +4,15 @@
 const ROW = 4,
   GAP = 14;
 
-const watcher = new ResizeObserver((changes) => {
-  for (const { target, borderBoxSize } of changes)
-    target.style.setProperty("--rows", Math.ceil((borderBoxSize[0].blockSize + GAP) / ROW));
-});
+/** Have an element take the rows that it needs; those below move before the page is painted. */
+export const fit = (element, height = element.offsetHeight) =>
+  element.style.setProperty("--rows", Math.ceil((height + GAP) / ROW));
 
-/** Have an element, which keeps its style when its content is drawn again, take the rows that it needs. */
+const watcher = new ResizeObserver((changes) =>
+  changes.forEach(({ target, borderBoxSize }) => fit(target, borderBoxSize[0].blockSize)),
+);
+
+/** Have an element, which keeps its style when its content is drawn again, follow its height. */
 export function packed(element) {
   watcher.observe(element);
   return element;

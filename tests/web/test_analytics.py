@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser, Locator, Page, expect
+from playwright.sync_api import Browser, Locator, Page, Route, expect
 
 from localops import clock
 from localops.journal import rows
@@ -161,3 +161,17 @@ def test_the_boxes_leave_no_holes(visit: Visit) -> None:
     _table(page, "Tags").get_by_role("button", name="Show all").click()
     page.wait_for_timeout(300)
     assert max(page.evaluate(ROOM)["gaps"]) <= 18
+
+
+def test_what_is_shown_is_not_moved(visit: Visit) -> None:
+    """Boxes wait for those above them, whichever reply comes first."""
+    held: list[Route] = []
+    visit.page.route("**/analytics/daily*", lambda route: held.append(route))
+    with visit.page.expect_response("**/sessions?sort=errors*"):
+        page = visit.open("/analytics")
+    page.wait_for_timeout(300)
+    assert (len(held), page.locator(".charts .chart").count()) == (1, 0)
+    held[0].continue_()
+    page.unroute("**/analytics/daily*")
+    _table(page, "Sessions with most errors").wait_for()
+    assert page.locator(".charts .chart").count() == 16
