@@ -746,9 +746,14 @@ def test_the_alarm_is_that_of_the_detector() -> None:
                 begun = encode.dumps(opened).decode()
                 first = rows.plain(id, rows.OPEN, bytes(16), "tool", tool, None, agent, number, None, begun)
                 watch.open[id] = None
-                watch.ended(first, row, error, is_bare=not beside, failed=failed)
+                if beside or failed:
+                    watch.look(first, row, error=error, failed=failed)
+                else:
+                    watch.ended(first, row)
+            elif result:
+                watch.recorded(row)
             else:
-                watch.recorded(row, error, has_both=bool(result))
+                watch.look(row, row, error=error, failed=failed)
             digest = loops.error_digest(*error, (0, 0)) if error else None
             plain = Call(
                 id, tool, opened, ended, agent=agent, failed=failed, error=digest, waits=tool == "poll", period=(0, 0)

@@ -5,9 +5,12 @@ operation of the session begins, which is before the call is made once more.  A 
 exception stays stopped: whatever caught that exception, the hook is called again for each call of this loop that is
 about to begin, or that was recorded.
 
-Nearly all calls are like none of the last ones.  That shows by a number, made of the tool and of a sum over the
-characters of the arguments, in which the order of keys does not count.  The rows of such calls are put aside as they
-are, and read only when a call comes that may be like one of them, or that has to do with a failure.
+Nearly all calls are like none of the last ones, and are put aside as they are.  Only every second call of an agent is
+looked at: a number, made of its tool and its arguments in any order of their keys, is looked for among those of the
+last ones, and it is compared with the call before it.  No loop gets past that before its third round ends.  Of the same
+call three times in a row, one is compared with the one before; of a longer cycle, one of the first two calls comes
+again one round later, or two rounds if it has an odd length.  Then, and when a call fails, the calls that were put
+aside are read and compared in full, and so are those that follow as long as they are like others.
 """
 
 from __future__ import annotations
@@ -33,8 +36,9 @@ if TYPE_CHECKING:
 
     from localops.journal.rows import Row
 
-    # The rows that a call began and ended with, which may be the same one.
-    _Ended = tuple[Row, Row]
+    # The rows that a call began and ended with, which may be the same one; and the text of its arguments, see `look`,
+    # where the first row does not begin with it: empty if they are like no other.
+    _Ended = tuple[Row, Row, str | None]
     # Class and message.
     _Error = tuple[str | None, object] | None
     # An agent, or an agent and the tool call that its calls are made in.
@@ -45,11 +49,14 @@ if TYPE_CHECKING:
 _CELLS = 40
 # Characters of arguments up to which their sum takes less time than to compare some in vain that are as long.
 _SHORT = 256
-_NO_ARGS, _RETURNS = '{"params":{}}', ',"returns":'
+# Calls that are kept: a cycle of an odd length is noticed two rounds after one of its first two calls.
+_KEPT = 2 * loops.LONGEST
+# Sums over long arguments that are kept.
+_SUMS = 256
+# What the body of a first row begins with; a whole one without arguments; what follows them in that of a single row.
+_PARAMS, _NO_ARGS, _RETURNS = '{"params":', '{"params":{}}', ',"returns":'
 # For each byte another one, such that texts with the same sum are rare.
 _WEIGHTS = bytes(pow(3, byte, 257) % 256 for byte in range(256))
-# Where the sum begins over a body that is cut off before its result, and lacks a brace; of others, it begins at 1.
-_LACKING = 1 + _WEIGHTS[ord("}")]
 _ID, _NAME, _PARENT, _AGENT = (rows.COLUMNS.index(name) for name in ("id", "name", "parent", "agent"))
 _BODY = -1  # of both forms of a row
 
@@ -96,52 +103,100 @@ class LoopWatch:
         self.open: dict[bytes, None] = {}
         """The ids of tool calls that have begun and not ended."""
         self._streams: dict[_Place, _Stream] = {}
+        # Those in which calls are put aside: none was like another just now, no tool fails, and no loop is stopped.
+        self._calm: dict[_Place, _Stream] = {}
+        self._sums: dict[tuple[bytes, int], int] = {}
 
     def forget_open(self) -> None:
         """Forget the older half of the tool calls that are open: of so many, most will never end."""
         self.open = attempt(lambda: dict.fromkeys(tuple(self.open)[len(self.open) // 2 :]), {})
 
-    # The next two run for each tool call, on the time of the program: hence the repetition, and one test for all cases
-    # that are rare.
+    # The next two run for each tool call, on the time of the program: hence the repetition.
 
-    def recorded(self, row: Row, error: _Error, *, has_both: bool) -> None:
-        """Take in a tool call that has a single row; `has_both`: its body begins with arguments and a result."""
-        number = None
-        agent, parent = row[_AGENT], row[_PARENT]
-        place = agent if parent not in self.open else (agent, parent)
-        stream = self._streams.get(place) or self._begin_stream(place)
-        if has_both:
-            body = row[_BODY]
-            end = body.find(_RETURNS)
-            # Arguments may have such a name, too.
-            if body[end - 1] == "}":
-                total = adler32(body[:end].encode().translate(_WEIGHTS), _LACKING) if end < stream.short else end + 1
-                number = (hash(row[_NAME]) + total) & 0xFFFF
-                if error is None and number not in stream.numbers and not (stream.failing or self.stopped):
-                    stream.numbers.append(number)
-                    stream.recent.append((row, row))
-                    return
-        self._look(stream, place, (row, row), number, error, failed=error is not None)
+    def recorded(self, row: Row) -> None:
+        """Take in a tool call that has a single row, whose body begins with arguments and a result."""
+        parent = row[_PARENT]
+        try:
+            stream = self._calm[row[_AGENT] if parent is None or parent not in self.open else (row[_AGENT], parent)]
+        except KeyError:
+            self.look(row, row, _args_before_result(row))
+            return
+        if (before := stream.before) is None:
+            stream.before = row
+            stream.recent.append(row)
+            return
+        args = row[_BODY].partition(_RETURNS)[0]
+        # Arguments may have such a name, too.
+        number = _number_if_new(stream, before, row[_NAME], args) if args[-1] == "}" else None
+        if number is None:
+            self.look(row, row, _args_before_result(row))
+            return
+        stream.before = None
+        stream.numbers.append(number)
+        stream.recent.append(row)
 
-    def ended(self, opened: Row, row: Row, error: _Error, *, is_bare: bool, failed: bool) -> None:
-        """Take in that a tool call has ended, with both rows; `is_bare`: the first has nothing but arguments, if any.
+    def ended(self, opened: Row, row: Row) -> None:
+        """Take in a tool call that has ended well, with both rows: the first has nothing but arguments, if any."""
+        try:
+            del self.open[row[_ID]]
+        except KeyError:  # forgotten, or this is done again
+            pass
+        parent = row[_PARENT]
+        try:
+            stream = self._calm[row[_AGENT] if parent is None or parent not in self.open else (row[_AGENT], parent)]
+        except KeyError:
+            self.look(opened, row, (opened[_BODY] or _NO_ARGS)[:-1])
+            return
+        if (before := stream.before) is None:
+            stream.before = opened
+            stream.recent.append((opened, row, None))
+            return
+        args = (opened[_BODY] or _NO_ARGS)[:-1]
+        number = _number_if_new(stream, before, row[_NAME], args)
+        if number is None:
+            self.look(opened, row, args)
+            return
+        stream.before = None
+        stream.numbers.append(number)
+        stream.recent.append((opened, row, None))
 
-        No error of ours is raised: there would be no alarm, and that is all.
+    def look(
+        self, first: Row, row: Row, args: str | None = None, error: _Error = None, *, failed: bool = False
+    ) -> None:
+        """Take in any tool call that has ended, with the row it began with, and compare it with others.
+
+        `args` is what the first row begins with, up to the end of the arguments without the last brace; None if it has
+        to be read.  No error of ours is raised: there would be no alarm, and that is all.
         """
+        tool, agent, parent = row[_NAME], row[_AGENT], row[_PARENT]
         self.open.pop(row[_ID], None)
-        number = None
-        agent, parent = row[_AGENT], row[_PARENT]
-        place = agent if parent not in self.open else (agent, parent)
+        if self.stopped:
+            self.stopped.pop(agent, None)
+        place = agent if parent is None or parent not in self.open else (agent, parent)
         stream = self._streams.get(place) or self._begin_stream(place)
-        if is_bare:
-            body = opened[_BODY] or _NO_ARGS
-            total = adler32(body.encode().translate(_WEIGHTS)) if len(body) <= stream.short else len(body)
-            number = (hash(row[_NAME]) + total) & 0xFFFF
-            if not failed and number not in stream.numbers and not (stream.failing or self.stopped):
-                stream.numbers.append(number)
-                stream.recent.append((opened, row))
-                return
-        self._look(stream, place, (opened, row), number, error, failed=failed)
+        is_second, made = stream.before is not None, None
+        if failed:
+            args = ""  # it is compared in any case
+        elif args is None and (is_second or stream.is_alert or not (first[_BODY] or "").startswith(_PARAMS)):
+            args = made = attempt(lambda: self._read_args(first), "")
+        number = _number(tool, args) if args and is_second else None
+        is_news = not failed and tool not in stream.failing
+        if is_news and args and (is_second or stream.is_alert):
+            is_news = not attempt(lambda: self._is_known(stream, row, args, number), True)
+        stream.before = None if is_second else first
+        if is_second:
+            stream.numbers.append(number)
+        aside: list[_Ended] = [] if is_news else attempt(stream.put_aside, [])
+        call = first, row, made
+        stream.recent.append(call)
+        stream.is_alert = not is_news
+        if stream.is_alert:
+            stream.compared = call
+            self._compare(stream, place, aside, call, error, failed=failed)
+        if stream.is_alert or stream.failing or self.stopped or (made is not None and not is_second):
+            self._calm.pop(place, None)
+        else:
+            self._calm[place] = stream
 
     def _begin_stream(self, place: _Place) -> _Stream:
         stream = self._streams[place] = _Stream()
@@ -154,65 +209,64 @@ class LoopWatch:
         ended = (place for place in self._streams if type(place) is tuple and place[1] not in self.open)
         place = next(ended, next(iter(self._streams)))
         self._streams.pop(place)
+        self._calm.pop(place, None)
         self._detector.forget(*_parts(place))
 
-    def _look(
-        self, stream: _Stream, place: _Place, call: _Ended, number: int | None, error: _Error, *, failed: bool
+    def _read_args(self, first: Row) -> str:
+        """Return the text of arguments that have to be read; an empty one if they are like no other."""
+        begun = _loaded(first[_BODY])
+        if begun.get("polling") or begun.get("params_left_out"):
+            return ""
+        return _PARAMS + encode.sorted_dumps(begun.get("params") or {}).decode()
+
+    def _is_known(self, stream: _Stream, row: Row, args: str, number: int | None) -> bool:
+        """Return whether one of the last calls had the same tool and arguments, in whatever order."""
+        tool, size = row[_NAME], len(args)
+        if tool in self._polling:
+            return False
+        for first, last, made in stream.candidates(number):
+            if last[_NAME] != tool:
+                continue
+            others = made if made is not None else first[_BODY] or _NO_ARGS
+            if made is None and _is_as_long(others, size):
+                others = others[:size]
+            if len(others) != size:
+                continue
+            is_same = others == args
+            if not is_same and "," in args and self._sum_of(row, args) == self._sum_of(last, others):
+                is_same = _given(args) == _given(others)
+            if is_same:
+                return not _loaded(row[_BODY]).get("polling")
+        return False
+
+    def _sum_of(self, row: Row, args: str) -> int:
+        """Return the sum over the arguments of a call: of long ones it is needed again and again."""
+        key = row[_ID], len(args)
+        if key not in self._sums:
+            if len(self._sums) >= _SUMS:
+                self._sums.clear()
+            self._sums[key] = _sum(args)
+        return self._sums[key]
+
+    def _compare(
+        self, stream: _Stream, place: _Place, aside: list[_Ended], call: _Ended, error: _Error, *, failed: bool
     ) -> None:
-        """Compare a call that may be like others, or of which too little is known to say that it is not."""
-        if self.stopped:
-            self.stopped.pop(_parts(place)[0], None)
-        if number is None:
-            number = attempt(lambda: self._number(call, stream.short), None)
-        _, last = call
-        is_news = not failed and last[_NAME] not in stream.failing
-        is_news = is_news and not attempt(lambda: self._is_known(stream, number, call), True)
-        aside = [] if is_news else stream.put_aside()
-        stream.numbers.append(number)
-        stream.recent.append(call)
-        if is_news:
-            return
-        stream.compared = call
-        loop = attempt(lambda: self._compare(stream, place, aside, call, error, failed=failed), None)
+        """Compare a call in full with those before it, and keep the alarm of the loop that has become one with it."""
+        loop = attempt(lambda: self._compared(stream, place, aside, call, error, failed=failed), None)
         if loop is not None:
             ids = tuple(UUID(bytes=each.id) for each in loop.calls)
             inputs = tuple(previews.line("tool", _loaded(each.input)) for each in loop.calls[: loop.period])
             agent = UUID(bytes=loop.agent) if loop.agent else None
             self.waiting.append((Loop(loop.kind, tuple(loop.tools), ids, agent, inputs, loop.rounds), loop))
 
-    def _number(self, call: _Ended, short: int) -> int | None:
-        """Return the number of a call whose arguments have to be read; None for one that is like no other."""
-        begun = _begun(call)
-        _, last = call
-        tool = last[_NAME]
-        if begun.get("polling") or begun.get("params_left_out") or tool in self._polling:
-            return None
-        args = '{"params":' + encode.sorted_dumps(begun.get("params") or {}).decode() + "}"
-        return (hash(tool) + (_sum(args) if len(args) <= short else len(args))) & 0xFFFF
-
-    def _is_known(self, stream: _Stream, number: int | None, call: _Ended) -> bool:
-        """Return whether one of the last calls had the same arguments, in whatever order."""
-        if number is None:
-            return False
-        recent = tuple(stream.recent)
-        alike = [each for each, other in zip(recent, tuple(stream.numbers), strict=False) if other == number]
-        if any(_is_same(each, call) for each in alike):
-            return True
-        if alike and len(_args(call)) > stream.short:
-            # Where this comes twice in a row, arguments are often equally long.
-            if stream.in_vain is recent[-1]:
-                stream.short = 1 << 62
-            stream.in_vain = call
-        return False
-
-    def _compare(
+    def _compared(
         self, stream: _Stream, place: _Place, aside: list[_Ended], call: _Ended, error: _Error, *, failed: bool
     ) -> loops.Loop | None:
-        """Compare a call with those before it, in full; return the loop that has become one with it."""
+        """Return the loop that has become one with a call, or that was stopped and goes on with it."""
         agent, inside = _parts(place)
         period = loops.period_around(self._began_ns, now_ns())
         add = self._detector.add
-        if len(aside) == loops.LONGEST:  # there may have been more, so what was before them does not go on
+        if len(aside) == _KEPT:  # there may have been more, so what was before them does not go on
             add(loops.Call(b"", "", {}, {}, agent=agent, inside=inside))
         for each in aside:
             add(self._read(each, agent, inside, period))
@@ -232,12 +286,12 @@ class LoopWatch:
         *,
         failed: bool = False,
     ) -> loops.Call:
-        opened, row = ended
+        first, row, _ = ended
         call = loops.Call(
             row[_ID],
             row[_NAME],
-            begun := _begun(ended),
-            begun if opened is row else _loaded(row[_BODY]),
+            begun := _loaded(first[_BODY]),
+            begun if first is row else _loaded(row[_BODY]),
             agent=agent,
             inside=inside,
             failed=failed,
@@ -246,7 +300,7 @@ class LoopWatch:
             period=period,
         )
         # As it is: a line is made of it for an alarm only.
-        call.input = opened[_BODY] or ""
+        call.input = first[_BODY] or ""
         return call
 
     def alarm(self, session: object, on_loop: _Hook) -> None:
@@ -273,6 +327,7 @@ class LoopWatch:
         except LimitReached:
             stopped.is_stopped = True
             self.stopped[stopped.agent] = loop, stopped
+            self._calm.clear()
             raise
         except Exception as error:  # the edge: a hook that is wrong must not break the program
             if is_programs(error):
@@ -288,30 +343,42 @@ def _loaded(body: str | None) -> dict[str, Any]:
     return value if isinstance(value, dict) else {"params": value}
 
 
-def _begun(call: _Ended) -> dict[str, Any]:
-    """Return the body of the row that a call began with."""
-    first, _ = call
-    return _loaded(first[_BODY])
+def _number_if_new(stream: _Stream, before: Row, tool: str, args: str) -> int | None:
+    """Return the number of a call; None if it may be the same as the one before, or as another of the last ones."""
+    others = before[_BODY] or _NO_ARGS
+    if "," not in args:  # its keys have one order only
+        number = hash((tool, args))
+        is_like = before[_NAME] == tool and others.startswith(args)
+    else:
+        size = len(args)
+        key = adler32(args.encode().translate(_WEIGHTS)) & 0xFFFF if size <= _SHORT else size
+        number = hash((tool, key))
+        is_like = before[_NAME] == tool and _is_as_long(others, size) and (key == size or _sum(others[:size]) == key)
+    return None if is_like or number in stream.numbers else number
 
 
-def _args(call: _Ended) -> str:
-    """Return the text of the body that a call began with, without a result."""
-    opened, row = call
-    body: str = opened[_BODY] or _NO_ARGS
-    return body if opened is not row else body[: body.find(_RETURNS)]
+def _args_before_result(row: Row) -> str | None:
+    """Return the arguments of a single row as `LoopWatch.look` takes them, or None."""
+    args: str = row[_BODY].partition(_RETURNS)[0]
+    # Arguments may have such a name, too.
+    return args if args[-1] == "}" else None
 
 
-def _is_same(call: _Ended, other: _Ended) -> bool:
-    """Return whether two calls have the same tool and arguments; True for some that do not."""
-    (_, last), (_, others_last) = call, other
-    if last[_NAME] != others_last[_NAME]:
-        return False
-    args, others = _args(call), _args(other)
-    if args == others:
-        return True
-    if len(args) == len(others) and _sum(args) != _sum(others):
-        return False
-    return bool((_begun(call).get("params") or {}) == (_begun(other).get("params") or {}))
+def _given(args: str) -> object:
+    """Return arguments whose text lacks the last brace."""
+    return _loaded(args + "}").get("params")
+
+
+def _is_as_long(body: str, size: int) -> bool:
+    """Return whether the arguments that a body begins with may be so long; False if they are not."""
+    return len(body) > size and body[size] in ",}"
+
+
+def _number(tool: str, args: str) -> int:
+    """Return the number of a call, the same in whatever order the keys of its arguments are."""
+    if "," not in args:  # they have one order only
+        return hash((tool, args))
+    return hash((tool, _sum(args) if len(args) <= _SHORT else len(args)))
 
 
 def _sum(args: str) -> int:
@@ -324,23 +391,29 @@ def _parts(place: _Place) -> tuple[bytes | None, bytes | None]:
     return place if isinstance(place, tuple) else (place, None)
 
 
+def _ended(call: Row | _Ended) -> _Ended:
+    """Return a call in the form of those with two rows."""
+    return call if len(call) == 3 else (call, call, None)
+
+
 class _Stream:
     """The last calls of one agent, or those inside of one tool call."""
 
-    __slots__ = ("compared", "failing", "in_vain", "numbers", "recent", "short")
+    __slots__ = ("before", "compared", "failing", "is_alert", "numbers", "recent")
 
     def __init__(self) -> None:
+        self.recent: deque[Row | _Ended] = deque(maxlen=_KEPT)
+        """The last calls; of one with a single row, only this."""
+        self.before: Row | None = None
+        """The first row of the call before, if that was not looked at: the next one will be."""
         self.numbers: deque[int | None] = deque(maxlen=loops.LONGEST)
-        """A number of each: see the module."""
-        self.recent: deque[_Ended] = deque(maxlen=loops.LONGEST)
+        """Those of the others; None for one that is like no other."""
         self.compared: _Ended | None = None
         """The newest one that was compared in full; those after it are put aside."""
+        self.is_alert = False
+        """Whether this was the last one, so that the next is looked at as well."""
         self.failing: Collection[str] = ()
         """The tools that have failed, and not succeeded since."""
-        self.short = _SHORT
-        """Of longer arguments, the length stands for the sum."""
-        self.in_vain: _Ended | None = None
-        """The last one that was compared because it was as long as another."""
 
     def put_aside(self) -> list[_Ended]:
         """Return the calls that were not compared, in order."""
@@ -348,5 +421,14 @@ class _Stream:
         for call in reversed(tuple(self.recent)):
             if call is self.compared:
                 break
-            aside.append(call)
+            aside.append(_ended(call))
         return aside[::-1]
+
+    def candidates(self, number: int | None) -> Iterable[_Ended]:
+        """Return the calls that one with a number is to be compared with: if it is not looked at in turn, all."""
+        recent = tuple(self.recent)
+        if self.is_alert or self.before is None:
+            return map(_ended, recent)
+        # The newest was not looked at, and from there on every second.
+        looked_at = zip(recent[-2::-2], reversed(tuple(self.numbers)), strict=False)
+        return map(_ended, (*recent[-1:], *(call for call, other in looked_at if other == number)))

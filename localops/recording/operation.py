@@ -191,12 +191,12 @@ class OperationRows:
         # A wait is about to begin: what led to it should be safe from a power cut as well.
         sync = synced or ((kind == "tool" or kind == "llm") and recorder.journal.sync_due())
         self.is_kept = recorder.write(row, sync=sync)
-        if recorder.loops is not None and call is None:
+        if (watch := recorder.loops) is not None and call is None:
             self._opened, self._is_bare = row, not more
             if kind == "tool":
-                recorder.loops.open[self.id] = None
-                if len(recorder.loops.open) > _MOST_OPEN:
-                    recorder.loops.forget_open()
+                watch.open[self.id] = None
+                if len(watch.open) > _MOST_OPEN:
+                    watch.forget_open()
 
     def become(
         self,
@@ -214,6 +214,7 @@ class OperationRows:
         if kind not in events.OPERATIONS:
             kind = writer.text(kind, 64)
         self.kind, self._call = kind, call
+        self._is_bare = False  # its first row has another name
         self._head = (self.id, kind, writer.text(name), *self._head[3:])
         self._cost = cost if cost is not None else self._cost
         if tags is not None:
@@ -253,8 +254,11 @@ class OperationRows:
         recorder.operation_facets.pop(self.id, None)
         if recorder.loops is not None and self.kind == "tool" and not self._is_told:
             self._is_told = call is None
-            cause = None if error is None else _cause(error)
-            recorder.loops.ended(self._opened or row, row, cause, is_bare=self._is_bare, failed=failed)
+            if self._is_bare and not failed and self._opened is not None:
+                recorder.loops.ended(self._opened, row)
+            else:
+                cause = None if error is None else _cause(error)
+                recorder.loops.look(self._opened or row, row, error=cause, failed=failed)
         if call is None or self._outer is not None or measures is None:
             return
         recorder.warn_unpriced(call, row)

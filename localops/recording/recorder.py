@@ -228,9 +228,12 @@ class Recorder:
         row = self.writer.measured_event(event, id, at, parent, agent, failed, beside, unbilled=unbilled)
         self._write_recorded(event, row, at)
         if self.loops is not None and row[_KIND] == "tool":
-            cause = None if error is None else (error.error_type, error.details)
-            has_both = event.params is not None and event.returns is not None
-            self.loops.recorded(row, cause, has_both=has_both)
+            if error is not None:
+                self.loops.look(row, row, error=(error.error_type, error.details), failed=True)
+            elif event.params is not None and event.returns is not None:
+                self.loops.recorded(row)
+            else:
+                self.loops.look(row, row)
         if failed:  # at once: if what follows is interrupted and done again, the error must not count as another
             event.failed = True
         if isinstance(event, LLMEvent):

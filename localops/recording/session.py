@@ -136,8 +136,10 @@ class Session(SessionFacts):
             recorder.count_cut()
         if waiting:
             deliver()
-        if written and not event.plain and (recorder.budget is not None or recorder.loops is not None):
-            self.check_budget()
+        if written and not event.plain:
+            loops = recorder.loops
+            if recorder.budget is not None or (loops is not None and loops.waiting):
+                self.check_budget()
 
     def _record_again(self, event: Event, at: int, error: BaseException) -> bool:
         """Write an event whose recording ended in an exception, unless it was written before that."""
