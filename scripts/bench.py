@@ -636,6 +636,7 @@ from scripts import (  # noqa: E402  the parts of it that need a hub, pages, a b
     bench_fleet,
     bench_hooks,
     bench_hub,
+    bench_loops,
     bench_mcp,
     bench_rivals,
     bench_runs,
@@ -649,7 +650,7 @@ from scripts import (  # noqa: E402  the parts of it that need a hub, pages, a b
 PARTS = {part.__name__: part for part in (lines, portions, record, second, power, start, writers, million, sessions)}
 PARTS |= bench_sync.PARTS | bench_agentops.PARTS | bench_ui.PARTS | bench_web.PARTS | bench_mcp.PARTS | bench_hub.PARTS
 PARTS |= bench_transcripts.PARTS | bench_spans.PARTS | bench_fleet.PARTS | bench_runs.PARTS | bench_hooks.PARTS
-PARTS |= bench_rivals.PARTS
+PARTS |= bench_rivals.PARTS | bench_loops.PARTS
 
 
 def page(bench: Bench) -> str:
