@@ -15,7 +15,7 @@ from localops import host
 from localops.journal import blobs
 from localops.reading.story import Story
 from localops.upkeep import doctor
-from tests import programs
+from tests import programs, warm
 
 
 def test_a_blob_is_found_under_its_digest(tmp_path: Path) -> None:
@@ -120,9 +120,9 @@ def test_a_value_that_cannot_be_kept_is_counted(tmp_path: Path) -> None:
     assert [note["notes"] for note in notes] == [{"blob_failed": 1}] * 2
     faults = [finding.text for finding in doctor.examine(str(project.parent), ["default"]) if finding.fault]
     assert any(text.startswith("2 large values could not be kept whole: 2 of session") for text in faults)
-    status = programs.run("from localops.cli import main; main(['status', '--json'])")
+    status = warm.localops("status", "--json")
     assert json.loads(status.stdout)["projects"][0]["cut"] == 2
-    shown = programs.run("from localops.cli import main; main(['analytics', 'last'])")
+    shown = warm.localops("analytics", "last")
     assert "Cut values" in shown.stdout
 
 

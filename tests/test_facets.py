@@ -14,7 +14,7 @@ from localops.decorators import tool
 from localops.journal import rows
 from localops.reading import analytics
 from localops.reading.home import Filters, Home
-from tests import programs
+from tests import programs, warm
 
 
 def tags() -> dict[str, list[str]]:
@@ -151,17 +151,16 @@ def _fold(folder: str) -> None:
 
 def test_the_commands_know_them() -> None:
     """Filters and tables, and what is no filter."""
-    code = "import sys; from localops.cli import main; main(sys.argv[1:])"
     localops.start_session(name="day", user="ann", metadata={"team": "sea"}).end_session("Success")
     localops.start_session(name="night").end_session("Success")
 
     def run(*arguments: str) -> Any:
-        return json.loads(programs.run(code, *arguments, "--json").stdout)
+        return json.loads(warm.localops(*arguments, "--json").stdout)
 
     assert [each["name"] for each in run("sessions", "--user", "ann", "--meta", "team=sea")["sessions"]] == ["day"]
     assert [line["meta:team"] for line in run("analytics", "--by", "meta:team")["lines"]] == ["sea"]
     for wrong in (["sessions", "--meta", "team"], ["analytics", "--by", "meta:"], ["analytics", "--by", "x"]):
-        assert programs.run(code, *wrong).returncode == 2
+        assert warm.localops(*wrong).returncode == 2
 
 
 def test_a_span_brings_its_user_and_conversation() -> None:

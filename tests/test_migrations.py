@@ -22,7 +22,7 @@ from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.reading import analytics
 from localops.reading.home import Home
-from tests import programs
+from tests import programs, warm
 from tests.made import event
 
 _FIXTURES = Path(__file__).parent / "fixtures"
@@ -338,6 +338,6 @@ def test_a_newer_journal_is_left_alone_and_says_why(capsys: pytest.CaptureFixtur
 def test_commands_report_a_newer_journal(command: str) -> None:
     """No command ends in a traceback or in SQLite's own message."""
     _made_by_a_newer_release(programs.project())
-    done = programs.run("import sys; from localops.cli import main; main(sys.argv[1:])", command)
+    done = warm.localops(command)
     assert "upgrade localops" in done.stdout + done.stderr
     assert "Traceback" not in done.stderr

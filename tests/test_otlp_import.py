@@ -20,7 +20,7 @@ from localops.journal import rows
 from localops.otlp import documents
 from localops.otlp.importing import take
 from localops.reading.home import Home
-from tests import programs
+from tests import programs, warm
 from tests.examples import sized
 
 _T0 = 1_700_000_000_000_000_000
@@ -267,16 +267,15 @@ def test_a_document_that_ends_in_the_middle_gives_what_is_there(file: Path) -> N
 
 def test_the_command_says_what_it_did(file: Path) -> None:
     """Rows, sessions and problems, with exit code 3 where something is broken."""
-    code = "import sys; from localops.cli import main; main(sys.argv[1:])"
     file.write_text(lines(request(*RUN)) + "nonsense\n")
-    done = programs.run(code, "import", "--otlp", file)
+    done = warm.localops("import", "--otlp", file)
     assert (done.returncode, done.stdout) == (3, "default  7 rows are new, of 1 session, from 1 file\n")
     assert f"{file}:2: invalid line" in done.stderr
-    facts = json.loads(programs.run(code, "import", "--otlp", file, "--json").stdout)
+    facts = json.loads(warm.localops("import", "--otlp", file, "--json").stdout)
     assert (facts["rows"], facts["sessions"], len(facts["problems"])) == (0, 0, 1)
-    assert programs.run(code, "import", "--otlp").returncode == 2
-    assert programs.run(code, "import", "--otlp", "--codex", file).returncode == 2
-    assert programs.run(code, "import", "--otlp", file.parent / "none").returncode == 1
+    assert warm.localops("import", "--otlp").returncode == 2
+    assert warm.localops("import", "--otlp", "--codex", file).returncode == 2
+    assert warm.localops("import", "--otlp", file.parent / "none").returncode == 1
 
 
 _JSON = st.recursive(

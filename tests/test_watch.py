@@ -16,7 +16,7 @@ from localops.journal import journal as journals
 from localops.journal import journal_file, spill, wal
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
-from tests import programs
+from tests import programs, warm
 from tests.journal.looks import names
 from tests.made import event
 
@@ -95,8 +95,7 @@ def lose_the_shared_file(
     lately = [programs.start(RECORDS, folder, f"late{n}", pause) for n in range(late)]
     acknowledged |= {programs.first_line(one).strip() for one in lately}
     for command in commands:
-        code = "from localops.cli import main; main()"
-        programs.run(code, command, "--home", os.path.dirname(folder))
+        warm.localops(command, "--home", os.path.dirname(folder))
     time.sleep(seconds / 4)
     if kill:
         for one in [*many, *lately]:

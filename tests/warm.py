@@ -269,7 +269,8 @@ def start(command: Sequence[object], env: Mapping[str, str] | None = None, **opt
     """Start a copy for a command as subprocess takes it: `python -m localops ...` or `python -c CODE ...`."""
     python, option, what, *arguments = map(str, command)
     assert (python, option == "-c" or what == "localops") == (sys.executable, True), command
-    holder, code = (recorder(), what) if option == "-c" else (ours(), MAIN)
+    code = what if option == "-c" else MAIN
+    holder = ours() if code == MAIN or "from localops.cli" in code else recorder()
     return holder.start(code, arguments, env, is_all=env is not None, **options)
 
 

@@ -27,7 +27,7 @@ from localops.transfer.remotes import Remote
 from localops_sync import exit_codes, retry, worker
 from localops_sync.budget import PassBudget
 from localops_sync.exit_codes import Outcome
-from tests import programs
+from tests import programs, warm
 from tests.server.hubs import RealHub, wait_until
 from tests.server.hubs import hub as open_hub
 from tests.sync import chaos
@@ -83,8 +83,8 @@ class Trip:
 
     def start(self, *options: str, **given: Any) -> subprocess.Popen[str]:
         """Start one pass as a process."""
-        code = "import sys; from localops.cli import main; main(sys.argv[1:])"
-        return programs.start(code, "sync", *options, **given)
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+        return warm.ours().start(warm.MAIN, ["sync", *options], **{**pipes, **given})
 
     def run(self, *options: str, **given: Any) -> tuple[int, str, str]:
         """Run one pass as a process; return its exit code, stdout and stderr."""
