@@ -6,7 +6,6 @@ and no request went anywhere but to the server.
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import os
 import shutil
@@ -16,7 +15,6 @@ import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
-from functools import cache
 from pathlib import Path
 from typing import Any, Literal
 
@@ -26,6 +24,7 @@ from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, 
 from tests import warm
 from tests.examples import sized
 from tests.warm import MAIN, ours
+from tests.web.usability import violations
 
 _ROOT = Path(__file__).parents[2]
 RECORDER = Path(__file__).with_name("recorder.py").read_text()
@@ -103,23 +102,19 @@ class Visit:
                     raise
         raise AssertionError(f"never so: {condition}")
 
-    def unusable(self) -> list[tuple[Any, ...]]:
-        """Return what axe reports, and by how much the page is wider than the window."""
-        if not self.page.evaluate("'axe' in window"):
-            self.page.evaluate(f"{_axe()};0")
-        run = "axe.run({resultTypes: ['violations'], selectors: false, preload: false})"
-        each = "result.violations.map(each => [each.id, each.nodes[0].html])"
-        problems = [tuple(one) for one in self.page.evaluate(f"{run}.then(result => {each})")]
+    def unusable(self, part: str | None = None) -> list[tuple[Any, ...]]:
+        """Return what axe reports of the page or of a part of it, and by how much it is wider than the window."""
+        problems = violations(self.page, part)
         wide = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
         return [*problems, ("too wide", wide)] if wide > 0 else problems
 
-    def unusable_anywhere(self) -> list[tuple[Any, ...]]:
+    def unusable_anywhere(self, part: str | None = None) -> list[tuple[Any, ...]]:
         """Return what is unusable in a wide or a narrow window, in light or dark colours; the page stays open."""
         problems = []
         for width, scheme in PAIRS:
             self.looks(width, scheme)
             self.page.wait_for_timeout(100)
-            problems += [(width, scheme, *each) for each in self.unusable()]
+            problems += [(width, scheme, *each) for each in self.unusable(part)]
         self.looks()
         return problems
 
@@ -147,11 +142,6 @@ class Visit:
         # The way in begins with a page for strangers, which Chromium calls an error.
         if message.type in ("error", "warning") and "401 (Unauthorized)" not in message.text:
             self.wrong.append(f"{message.type}: {message.text}")
-
-
-@cache
-def _axe() -> str:
-    return (importlib.resources.files("axe_playwright_python") / "axe.min.js").read_text(encoding="utf-8")
 
 
 def environment(home: Path) -> dict[str, str]:
