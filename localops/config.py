@@ -451,7 +451,8 @@ def _settings(folder: str) -> Mapping[str, Any]:
         if isinstance(error, OSError):
             pass_on(error)
         kind = UnusableBudget if b"budget_usd" in data else ConfigError
-        raise kind(f"{path} cannot be read: {error}") from error
+        why = error.strerror if isinstance(error, OSError) else error
+        raise kind(f"{path} cannot be read: {why}") from error
 
 
 def own_prices(folder: str) -> Mapping[str, Any]:

@@ -85,7 +85,7 @@ def _check_date(text: str, today: date) -> None:
     if day is None:
         raise _invalid(f"expected a date such as 2026-11-21, got {text!r}")
     if today < date.max and day > today + timedelta(days=1):
-        raise _invalid(f"it is dated {text}, and today is {today.isoformat()} by this machine's clock; set that right")
+        raise _invalid(f"it is dated {text}, and today is {today.isoformat()} by this machine's clock; correct either")
 
 
 def _day(text: object) -> date | None:

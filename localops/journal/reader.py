@@ -48,7 +48,7 @@ _REASONS: dict[type[Exception], str] = {
     apsw.FullError: "the disk is full",
     apsw.BusyError: "another program keeps it locked",
     apsw.ReadOnlyError: "it can only be read",
-    apsw.CantOpenError: "its files can be neither opened nor made",
+    apsw.CantOpenError: "its files can be neither opened nor made (look at their permissions and those of the folder)",
     BlockingIOError: "another process is working on it",
 }
 _SHARED = "32 kB"  # of memory that a journal's readers and writers share, in a file beside it

@@ -36,8 +36,8 @@ _SIDES = ("", "-wal", "-shm")
 _SHOWN = 5
 _COPY = ".doctor-"  # begins the name of a folder with a copy of the journal, for the time of a deep check
 _ROUNDS = 3  # to mend one thing may reveal another
-_AGAIN = "set that right, and call `localops doctor --fix` again"
-_CHECK_AGAIN = "set that right, and call `localops doctor` again"
+_AGAIN = "correct that, and run `localops doctor --fix` again"
+_CHECK_AGAIN = "correct that, and run `localops doctor` again"
 _MOVES = "localops doctor --fix moves them into the journal, as the next command that shows sessions does"
 _ELSEWHERE = "move it away, or choose another project"
 _SENT_AGAIN = "run `localops sync --verify` and then `localops sync` on each machine, which send what they still have"
@@ -643,16 +643,28 @@ def _lost(name: str, folder: str, seqs: list[int]) -> Finding:
 
 def _blobs(name: str, folder: str, flawed: Iterable[str]) -> Iterator[Finding]:
     """Report blobs that rows name and that are missing, or do not have their digests."""
-    missing: list[str] = []
-    damaged: list[str] = []
+    place = os.path.join(folder, "blobs")
+    cures = {
+        "missing": f"put back what a backup has of them, each at {place}/<two digits>/<digest>",
+        "damaged": f"put back what a backup has of them, each at {place}/<two digits>/<digest>",
+        "unreadable": f"they may not be read by this user: look at the permissions of the files in {place}",
+    }
+    by_state: dict[str, list[str]] = {state: [] for state in cures}
     for digest in sorted(flawed):
-        (damaged if blobs.is_here(folder, digest) else missing).append(digest)
-    for what, digests in ("missing", missing), ("damaged", damaged):
+        by_state[_state_of(folder, digest)].append(digest)
+    for what, digests in by_state.items():
         if digests:
             many = "1 blob is" if len(digests) == 1 else f"{len(digests)} blobs are"
-            cure = f"put back what a backup has of them, each at {os.path.join(folder, 'blobs')}/<two digits>/<digest>"
+            cure = cures[what]
             more = f" and {len(digests) - _SHOWN} more" if len(digests) > _SHOWN else ""
             yield Finding(name, f"{many} {what}: {', '.join(digests[:_SHOWN])}{more}", cure)
+
+
+def _state_of(folder: str, digest: str) -> str:
+    path = blobs.path_of(folder, digest)
+    if os.path.exists(path) and not os.access(path, os.R_OK):
+        return "unreadable"
+    return "damaged" if blobs.is_here(folder, digest) else "missing"
 
 
 def _read_all(reader: Reader) -> tuple[list[bytes], set[str]]:

@@ -8,6 +8,7 @@ go on meanwhile.
 
 from __future__ import annotations
 
+import errno
 import os
 import time
 from collections import Counter
@@ -15,7 +16,7 @@ from contextlib import closing, suppress
 from dataclasses import dataclass, field
 from itertools import chain, count
 
-from localops import clock, config
+from localops import clock, config, interruption
 from localops.encoding import recorded
 from localops.encoding.plain_values import HEAD
 from localops.encoding.redact import NOTE
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 _TOGETHER = 200  # rows of a transaction
 _LONGEST_HEAD = 4 * HEAD  # bytes of the beginning of a file that is in a row
 _TRIES, _PAUSE = 20, 0.05  # for a lock that a hub holds while it stores a piece of a file
+_UNREADABLE = frozenset((errno.ENOENT, errno.EACCES, errno.EPERM, errno.EIO, errno.ELOOP))
 _ROUNDS = 5  # over rows that are recorded meanwhile
 _ROWS = f"select {', '.join(Stored._fields)} from event where seq = ?"  # noqa: S608
 _UNCHANGED = "select 1 from event where seq = ? and sum = ?"
@@ -111,6 +113,9 @@ def _replace_in(folder: str, home: str, done: Scrubbed, progress: Callable[[int]
         done.unfinished, done.is_for_later = user_message(error), not is_damage(error)
         if is_damage(error):
             done.unfinished = f"{path} is damaged: {reason(error)}; `localops repair` saves what it still holds"
+    except OSError as error:
+        interruption.pass_on(error)
+        done.unfinished = user_message(error)
 
 
 def of_views(home: str, project: str | None = None) -> int:
@@ -199,8 +204,11 @@ class _Scrub:
         for path in sorted(blobs.stored(folder)):
             try:
                 digests, secrets = self._cleaner.file(folder, path)
-            except FileNotFoundError:
-                # Pruned meanwhile.
+            except OSError as error:
+                interruption.pass_on(error)
+                if error.errno not in _UNREADABLE:
+                    raise
+                # Pruned meanwhile; or it cannot be read, as the sweep afterwards reports.
                 continue
             if digests:
                 was, now = os.path.basename(path), digests[-1]

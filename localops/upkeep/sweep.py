@@ -303,6 +303,9 @@ class Sweep:
         except FileNotFoundError:
             # Pruned, or moved to its place, meanwhile.
             return
+        except OSError as error:
+            interruption.pass_on(error)
+            self.result.unread.append(f"{path} cannot be read: {error.strerror}")
 
     def _journal(self, path: str, source: str, file: str | None) -> None:
         try:

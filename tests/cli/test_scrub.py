@@ -15,6 +15,7 @@ import localops
 from localops.cli import long_searches
 from localops.config import JOURNAL
 from localops.config import home as home_folder
+from localops.journal import blobs
 from localops.journal.journal import Journal
 from localops.transfer import scrubbed
 
@@ -201,3 +202,15 @@ def test_other_projects_are_scrubbed_all_the_same(command: Command) -> None:
     assert "no secrets to replace" in lines["c-empty"]
     code, out, _ = command("doctor", "--secrets", "--project", "c-empty")
     assert (code, "not searched" in out) == (0, False)
+
+
+@pytest.mark.usefixtures("recorded")
+def test_a_file_that_cannot_be_read_is_named(command: Command) -> None:
+    """The rest is scrubbed all the same, and the exit code says that something is left."""
+    folder = Path(home_folder(None), "default")
+    path = Path(blobs.path_of(str(folder), blobs.keep(str(folder), b"a long text")))
+    path.unlink()
+    path.symlink_to(path)
+    code, out, _ = command("scrub", "--yes")
+    assert (code, "2 secrets replaced in 1 row" in out) == (3, True)
+    assert f"Not searched: {path} cannot be read: " in out
