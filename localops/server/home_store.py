@@ -175,8 +175,11 @@ class HomeStore(HomeReader):
         with self._writer(project) as (writer, journal):
             if writer.materials is None:
                 writer.materials = Materials(writer.folder, self._price_table)
+            desk = Desk(journal, writer.materials)
             with self._counting(project, journal):
-                yield Desk(journal, writer.materials)
+                yield desk
+            if desk.erased:
+                _erase(journal, desk.erased)
 
     @contextmanager
     def _counting(self, project: str, journal: Journal) -> Iterator[None]:

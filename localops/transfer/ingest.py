@@ -174,6 +174,7 @@ class Added(NamedTuple):
     gone: int  # rows of sessions that were deleted here
     refused: dict[int, str]  # by place: rows that contradict one that is here, or whose files are not here
     size: int = 0  # characters of the content of the stored rows
+    erased: Sequence[str] = ()  # files that came with rows which were scrubbed here
 
 
 def add(journal: Journal, made: Sequence[Row]) -> Added:
@@ -185,7 +186,7 @@ def add(journal: Journal, made: Sequence[Row]) -> Added:
     batch = Batch("", [], [Stored(place, *row) for place, row in enumerate(made)], [])
     adding = _Adding(journal, batch, {}, needs_files=True)
     journal.transact(adding.work, full=True)
-    return Added(adding.stored, adding.gone, adding.conflicts, adding.size)
+    return Added(adding.stored, adding.gone, adding.conflicts, adding.size, adding.erased or ())
 
 
 class _Taking:

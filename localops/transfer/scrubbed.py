@@ -183,6 +183,11 @@ def is_settled(reason: str) -> bool:
     return reason.startswith(MORE)
 
 
+def is_of_scrub(reason: str) -> bool:
+    """Return whether a row is refused as the one here was scrubbed."""
+    return reason in (REFUSED, OTHERWISE) or is_settled(reason)
+
+
 def is_held(execute: Execute, row: Stored) -> bool:
     """Return whether a row of before was itself without a secret, so that only more is removed of it here."""
     between = (row.id[:6], row.id[:6] + b"\xff" * 10, KIND, NAME, row.id)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import threading
 import time
 import uuid
@@ -17,6 +18,7 @@ from localops.journal.reader import Reader
 from localops.server.home_store import HomeStore
 from localops.server.intake import tokens
 from localops.server.keys import Keys
+from localops.upkeep.scrub import scrub
 from tests.server.agentops_clients import HOST_ENV, Client, moment
 from tests.server.hubs import RealHub, hub
 
@@ -485,6 +487,22 @@ def test_no_token_or_secret_is_stored(tmp_path: Path) -> None:
         assert "redacted" in text
         for hidden in (secret, "hunter2222", client.jwt, client.jwt.rpartition(".")[2]):
             assert hidden not in text
+
+
+def test_what_was_scrubbed_does_not_come_back(tmp_path: Path) -> None:
+    """A client cannot scrub, and sends as often as it likes: rows and files stay as the scrub has left them."""
+    with hub(tmp_path) as server:
+        client = Client(server).begin()
+        long = client.tool(params={"text": "OAK-12345 " + "word " * 300_000})
+        sent = [client.action(params={"note": "OAK-12345"}), long]
+        assert client.events(*sent) == (200, "Success")
+        (server.data / "config.toml").write_text("redact = ['OAK-[0-9]+']\n")
+        assert scrub(str(server.data), server.project).secrets > 1
+        for _ in range(2):
+            assert client.events(*sent) == (200, "Success")
+        assert [client.stored[name] for name in ("actions", "tool_calls")] == [1, 1]
+        held = subprocess.run(["grep", "-rlaF", "OAK-12345", str(server.folder)], capture_output=True, check=False)
+        assert held.stdout == b""
 
 
 # Chaos

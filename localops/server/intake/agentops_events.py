@@ -17,6 +17,7 @@ from localops.recording.events import ErrorEvent, Event, LLMEvent
 from localops.recording.usage import UNMEASURED, nano, whole
 from localops.server.intake import tolerant
 from localops.server.intake.desk import problems
+from localops.transfer import scrubbed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -71,8 +72,11 @@ def add(desk: Desk, session: bytes, sent: Sequence[object], *, is_strict: bool =
     added = desk.add(made)
     # Rows that contradict one that is here, or name a file that is not: what was sent is kept beside it.
     refused = {place: why for place, why in added.refused.items() if place not in wrong}
-    again = [place for place in refused if batch.is_again(made[place], sent[place])]
-    desk.know_again(len(again))
+    # One that was scrubbed here is known: to keep what was sent beside it would bring the secret back.
+    again = [
+        place for place, why in refused.items() if scrubbed.is_of_scrub(why) or batch.is_again(made[place], sent[place])
+    ]
+    desk.know_again([refused[place] for place in again])
     for place in again:
         del refused[place]
     if refused:

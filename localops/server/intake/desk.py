@@ -55,6 +55,8 @@ class Desk:
         self.counts = {"stored": 0, "known": 0, "refused": 0, "gone": 0, "size": 0}
         # Why rows were refused.
         self.reasons: list[str] = []
+        # Files that came with rows which were scrubbed here.
+        self.erased: list[str] = []
 
     def writer(self, session: bytes, together: encode.Together | None = None) -> ForeignWriter:
         """Return the writer of a session's rows; with `together`, they may hold secrets until it has searched them."""
@@ -88,12 +90,15 @@ class Desk:
         for name, many in {**outcome, "size": added.size}.items():
             self.counts[name] += many
         self.reasons += added.refused.values()
+        self.erased += added.erased
         return added
 
-    def know_again(self, many: int) -> None:
-        """Count rows as known that were refused, as what differs in them says nothing else."""
-        self.counts["refused"] -= many
-        self.counts["known"] += many
+    def know_again(self, refused: Sequence[str]) -> None:
+        """Count rows as known that were refused for these reasons, as what differs in them says nothing else."""
+        self.counts["refused"] -= len(refused)
+        self.counts["known"] += len(refused)
+        for reason in refused:
+            self.reasons.remove(reason)
 
 
 def problem(row: Row) -> str | None:
