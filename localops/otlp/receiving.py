@@ -13,7 +13,7 @@ from collections import OrderedDict
 from localops import clock
 from localops.encoding import encode
 from localops.encoding.todays_rules import redactor
-from localops.journal import rows, stored
+from localops.journal import blobs, rows, stored
 from localops.journal.stored import Stored
 from localops.otlp import assembly, records, waiting
 from localops.otlp.assembly import Assembly, Outline
@@ -54,6 +54,8 @@ class Outcome:
         # Of the refused ones, those that contradict one that is here.
         self.conflicts = 0
         self.reasons: dict[str, None] = {}
+        # Files of spans that were scrubbed here.
+        self.erased: list[str] = []
 
     def refuse(self, reason: str) -> None:
         """Count a span or a record that is not stored."""
@@ -366,6 +368,10 @@ class Receiver:
         came = rows.whole(next(iter(Assembly(self.project.writer).rows_of(span, span.read(), session))))
         if here is None or came[_PHASE] != rows.DONE or not _differs(here.bare, came):
             taken.again += 1
+        elif self.journal.all("scrubbed_from", low=here.id[:6], high=here.id[:6] + b"\xff" * 10, event=here.id):
+            # As it was before: what was removed stays out, and the files that came with it.
+            taken.again += 1
+            taken.erased += blobs.named([came[_BODY]])
         else:
             taken.refuse(OTHER)
 

@@ -201,6 +201,8 @@ class HomeStore(HomeReader):
         """Store spans and log records of OpenTelemetry, or keep them until their trace is complete."""
         with self._receiver(project) as receiver:
             receiver.take(spans, log, taken)
+            if taken.erased:
+                _erase(receiver.journal, taken.erased)
 
     def with_due_spans(self) -> list[str]:
         """Return the projects in which spans have waited long enough for the rest of their trace."""
