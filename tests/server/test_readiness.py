@@ -35,6 +35,17 @@ def _mounted(folder: Path, size: str = "3m") -> Iterator[Path]:
         subprocess.run(["umount", "-l", str(folder)], check=True)
 
 
+@contextmanager
+def _bound(disk: Path, folder: Path) -> Iterator[None]:
+    """Mount a file system a second time, at that folder."""
+    folder.mkdir()
+    subprocess.run(["mount", "--bind", str(disk), str(folder)], check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["umount", "-l", str(folder)], check=True)
+
+
 def _states(running: RealHub) -> tuple[int, int]:
     """Return the status of `/health` and of `/ready`."""
     return running.ask("GET", "/health", key="")[0], running.ask("GET", "/ready", key="")[0]
@@ -173,19 +184,20 @@ def test_a_journal_that_is_gone_is_made_again(tmp_path: Path) -> None:
 @pytest.mark.foreign_open
 def test_a_journal_that_cannot_be_written(tmp_path: Path) -> None:
     """That is seen before a machine sends to it; the rows of other projects are taken."""
-    with hub(tmp_path, fresh=0.1) as running:
+    with hub(tmp_path, fresh=0.1) as running, _mounted(tmp_path / "disk") as disk:
         running.new_key("other")
         _become(running, (200, 200))
-        with _mounted(running.data / "locked") as disk:
-            shutil.copytree(running.data / "other", disk, dirs_exist_ok=True)
-            disk.chmod(0o700)
-            _become(running, (200, 200))
-            subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        # Before the hub sees it: a file system cannot become read-only while a file in it is open for writing.
+        shutil.copytree(running.data / "other", disk, dirs_exist_ok=True)
+        disk.chmod(0o700)
+        subprocess.run(["mount", "-o", "remount,ro", str(disk)], check=True)
+        locked = running.data / "locked"
+        with _bound(disk, locked):
             _become(running, (503, 200))
             problems = running.ask("GET", "/health", key="")[1]["problems"]
             assert any("cannot be written" in problem for problem in problems), problems
             assert _take(running) == 200
-            subprocess.run(["mount", "-o", "remount,rw", str(disk)], check=True)
+            subprocess.run(["mount", "-o", "remount,rw", str(locked)], check=True)
             _become(running, (200, 200))
 
 
