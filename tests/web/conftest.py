@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import pytest
-from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
 
 from tests import warm
 from tests.examples import sized
@@ -34,6 +34,10 @@ _NAMES = ("chromium-headless-shell", "chromium", "chromium-browser", "google-chr
 _QUIET = ["--no-sandbox", "--disable-background-networking", "--disable-component-update", "--no-first-run"]
 # One process for all windows of the usual sort: to start another costs as much as a page.
 _SMALL = ["--renderer-process-limit=1"]
+
+# Milliseconds: on a busy machine a page may need many times as long, and a test that passes waits for none of it.
+_PATIENCE = 60_000
+expect.set_options(timeout=_PATIENCE)
 
 # What each view of a session is drawn in.
 _DRAWN = {"timeline": ".timeline", "tree": ".tree", "events": ".events", "chat": ":has(> .talk)", "figures": ".charts"}
@@ -205,7 +209,7 @@ def visiting(
 
 def _context(chromium: Browser, **options: Any) -> BrowserContext:
     context = chromium.new_context(viewport={"width": 1280, "height": 800}, reduced_motion="reduce", **options)
-    context.set_default_timeout(15_000)
+    context.set_default_timeout(_PATIENCE)
     return context
 
 
