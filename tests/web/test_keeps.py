@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, Page, expect
+from playwright.sync_api import Browser, Page, Request, expect
 
 from localops import clock
 from localops.journal import rows
@@ -64,14 +64,23 @@ def sizes(page: Page) -> tuple[int, int]:
 
 def refresh(visit: Visit, times: int) -> None:
     """Have Analytics draw everything again."""
+    page = visit.page
+    answered: list[Request] = []
+
+    def hear(request: Request) -> None:
+        answered.append(request)
+
+    page.on("requestfinished", hear)
     for _ in range(times):
-        before = len(visit.asked)
-        visit.page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
-        for _ in range(200):
-            visit.page.wait_for_timeout(50)
-            if len(visit.asked) - before >= 10:  # the requests of one refresh
+        answered.clear()
+        page.evaluate("dispatchEvent(new PopStateEvent('popstate'))")
+        for _ in range(1_200):
+            page.wait_for_timeout(50)
+            if len(answered) >= 10:  # those of one refresh
                 break
-        visit.page.wait_for_timeout(300)
+        assert len(answered) >= 10
+        page.wait_for_timeout(300)
+    page.remove_listener("requestfinished", hear)
 
 
 def test_figures_across_sessions_keep_their_size(talk: Visit) -> None:
