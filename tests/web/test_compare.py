@@ -43,44 +43,45 @@ def _open(page: Page, name: str) -> None:
         row.click()
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "pieces"),
-    [
-        (
-            '{"stop":["a"],"n":1}',
-            '{"stop":["a##"],"n":1}',
-            [["same", '{"stop":["a'], ["ins", "##"], ["same", '"],"n":1}']],
-        ),
-        (
-            "Rule 1. Restate the whole ticket in your own words. Then stop.",
-            "Rule 1. Answer with the name of the category alone. Then stop.",
-            [
-                ["same", "Rule 1. "],
-                ["del", "Restate the whole ticket in your own words"],
-                ["ins", "Answer with the name of the category alone"],
-                ["same", ". Then stop."],
-            ],
-        ),
-        (
-            "my red house is big",
-            "my old house is small",
-            [
-                ["same", "my "],
-                ["del", "red"],
-                ["ins", "old"],
-                ["same", " house is "],
-                ["del", "big"],
-                ["ins", "small"],
-            ],
-        ),
-        ("a", "a", [["same", "a"]]),
-        ("", "a b", [["ins", "a b"]]),
-    ],
-)
-def test_changes_are_marked_in_runs_of_words(visit: Visit, one: str, other: str, pieces: list[list[str]]) -> None:
+CHANGES = [
+    (
+        '{"stop":["a"],"n":1}',
+        '{"stop":["a##"],"n":1}',
+        [["same", '{"stop":["a'], ["ins", "##"], ["same", '"],"n":1}']],
+    ),
+    (
+        "Rule 1. Restate the whole ticket in your own words. Then stop.",
+        "Rule 1. Answer with the name of the category alone. Then stop.",
+        [
+            ["same", "Rule 1. "],
+            ["del", "Restate the whole ticket in your own words"],
+            ["ins", "Answer with the name of the category alone"],
+            ["same", ". Then stop."],
+        ],
+    ),
+    (
+        "my red house is big",
+        "my old house is small",
+        [
+            ["same", "my "],
+            ["del", "red"],
+            ["ins", "old"],
+            ["same", " house is "],
+            ["del", "big"],
+            ["ins", "small"],
+        ],
+    ),
+    ("a", "a", [["same", "a"]]),
+    ("", "a b", [["ins", "a b"]]),
+]
+
+
+def test_changes_are_marked_in_runs_of_words(visit: Visit) -> None:
     """What is removed comes first, then what is added; the words of two sentences are not shuffled."""
-    script = """async ([one, other]) => (await import("/web/words.js")).difference(one, other)"""
-    assert visit.open("/login").evaluate(script, [one, other]) == pieces
+    script = """([one, other]) => import("/web/words.js").then((words) => words.difference(one, other))"""
+    page = visit.open("/login")
+    for one, other, pieces in CHANGES:
+        assert page.evaluate(script, [one, other]) == pieces
 
 
 def test_a_long_passage_without_changes_is_folded(visit: Visit) -> None:

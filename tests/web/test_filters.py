@@ -272,7 +272,7 @@ def test_a_part_of_each_word_is_enough(visit: Visit) -> None:
 
 
 def test_the_palette_goes_anywhere(visit: Visit) -> None:
-    """By keys alone: to a page, a session by its id, a value, a search; Esc gives the focus back."""
+    """By keys alone, from any page: to a page, a session by its id, a value, a search; Esc gives the focus back."""
     page = visit.open("/")
     settled(visit, 28)
     page.locator("#filters input").first.focus()
@@ -293,7 +293,6 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
         ("zebra cross", "Sessions with “zebra cross”", "**/?text=zebra*+cross*"),
         ("run 5", "run 5", f"**/s/{ident}"),
     ):
-        visit.open("/compare")
         page.keyboard.press("Control+k")
         page.locator("#palette input").wait_for()
         page.keyboard.type(text)
