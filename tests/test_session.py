@@ -840,6 +840,16 @@ def test_an_incomplete_cost_says_why(
     assert reason in capsys.readouterr().err
 
 
+def test_the_reason_of_an_incomplete_cost_names_no_secret(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
+    """Neither in the model nor in the provider, of which the beginning is shown."""
+    key = "ghp_" + "aB3dE6" * 6
+    session.record(LLMEvent(model=f"m {key}", provider=f"p {key}", prompt_tokens=9, completion_tokens=1))
+    session.get_analytics()
+    err = capsys.readouterr().err
+    assert "m [redacted:github] of provider 'p [redacted:github]'" in err
+    assert "ghp_" not in err
+
+
 def test_a_cache_that_is_larger_than_its_prompt_is_reported(
     session: Session, capsys: pytest.CaptureFixture[str]
 ) -> None:

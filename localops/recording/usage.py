@@ -150,9 +150,17 @@ _COUNTED = (
 
 
 def why_unpriced(
-    event: LLMEvent, measures: tuple[Any, ...], at: int, prices: Prices, reply: Reply | None
+    event: LLMEvent,
+    measures: tuple[Any, ...],
+    at: int,
+    prices: Prices,
+    reply: Reply | None,
+    short: Callable[[object, int], str],
 ) -> tuple[str, str]:
-    """Return why a call has no price, as a sentence with a placeholder for models, and the model."""
+    """Return why a call has no price, as a sentence with a placeholder for models, and the model.
+
+    `short` returns a value as a text of so many characters, without secrets.
+    """
     model, prompt, completion = measures[:3]
     counted = prompt is not None or completion is not None
     if model is None:
@@ -161,7 +169,7 @@ def why_unpriced(
     provider = provider if issubclass(type(provider), str) else None
     price = prices.find(model, provider=provider, at_ns=at)
     if price is None or not price.rates:
-        shown = f"{model} of provider {provider[:40]!r}" if provider else str(model)
+        shown = f"{model} of provider {short(provider, 40)!r}" if provider else str(model)
         return "no price is known for {}: `localops prices set` adds one", shown
     if _counts_of(event, None)[1]:
         return "calls of {} gave a token count that cannot be one", model

@@ -285,7 +285,7 @@ class Writer:
     def _note_unpriced(self, call: LLMEvent, measures: Measures, at: int, reply: Reply | None) -> None:
         """Remember why a call has no price, until the session warns that its cost is incomplete."""
         # The edge: prices that cannot be read have been reported.
-        why = attempt(lambda: why_unpriced(call, measures, at, self.prices(), reply), None)
+        why = attempt(lambda: why_unpriced(call, measures, at, self.prices(), reply, self.text), None)
         if why is None:
             return
         reason, model = why
