@@ -15,25 +15,32 @@ if TYPE_CHECKING:
 
     from localops.encoding.shapes import Span
 
-# The escape character: as it is, and as text in JSON, C and a shell, or as `cat -v` shows it.
-_ESC = r"(?:\x1b|\\{1,8}(?:u001[bB]|x1[bB]|0?33)|\^\[)"
 _BELL = r"(?:\x07|\\{1,8}(?:u0007|x07|0?07|a))"
-COLOUR = (
-    rf"(?:(?:{_ESC}|\\{{1,8}}e)(?:\[[0-?]{{0,32}}[ -/]{{0,4}}[@-~]"
-    rf"|\][0-9]{{1,4}};[^\x07\x1b\\\n]{{0,1024}}(?:{_BELL}|{_ESC}\\{{1,8}}))"
-    rf"|{_ESC}[()][0-9A-Za-z]|\xc2?\x9b[0-?]{{0,32}}[@-~])"
+_END_OF_STRING = r"(?:\x1b|\\{1,8}(?:u001[bB]|x1[bB]|0?33|e))\\{1,8}"
+# What follows the escape character, and only it if it is written as `\e`.
+_SEQUENCE = (
+    rf"(?:\[[0-?]{{0,32}}[ -/]{{0,4}}[@-~]|\][0-9]{{1,4}};[^\x07\x1b\\\n]{{0,1024}}(?:{_BELL}|{_END_OF_STRING}))"
 )
+_ANY_SEQUENCE = rf"(?:{_SEQUENCE}|[()][0-9A-Za-z])"
+# As text in JSON, C and a shell.
+_WRITTEN = rf"(?:(?:u001[bB]|x1[bB]|0?33){_ANY_SEQUENCE}|e{_SEQUENCE})"
+# As it is, as `cat -v` shows it, and as one character, also in UTF-8.
+_COLOURS = rf"\x1b{_ANY_SEQUENCE}|\^\[{_ANY_SEQUENCE}|\x9b[0-?]{{0,32}}[@-~]|\xc2\x9b[0-?]{{0,32}}[@-~]"
+COLOUR = rf"(?:{_COLOURS}|\\{{1,8}}{_WRITTEN})"
 """Signs that a terminal does not show: colours, hyperlinks, the end of a line that is erased."""
-SIGN = (
-    r"(?:\\{1,8}(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U[0-9A-Fa-f]{8}|[0-7]{1,3}|/)|%(?:25){0,4}[0-9A-Fa-f]{2}"
-    r"|&(?:amp;){0,4}(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos|nbsp|equals|colon|sol|commat);)"
+# A sign as JSON, C, an address, HTML or XML write it, also if it was written so more than once. Each alternative begins
+# with its character, which makes a search fast.
+_SIGNS = (
+    rf"\\(?:\\{{0,7}}{_WRITTEN}(?P<colour>)"
+    r"|\\{0,7}(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U[0-9A-Fa-f]{8}|[0-7]{1,3}|/))|%(?:25){0,4}[0-9A-Fa-f]{2}"
+    r"|&(?:amp;){0,4}(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos|nbsp|equals|colon|sol|commat);"
 )
-"""A sign as JSON, C, an address, HTML or XML write it, also if it was written so more than once."""
 # In mail, where a line that is too long ends with the sign. A text has these only if `=3D` is in it.
 _MAIL = r"=(?:[0-9A-F]{2}|\r?\n)"
-_UNDONE = Later(rf"(?P<colour>{COLOUR})|(?P<sign>{SIGN})")
-_UNDONE_IN_MAIL = Later(rf"(?P<colour>{COLOUR})|(?P<sign>{SIGN}|{_MAIL})")
+_UNDONE = Later(rf"{_COLOURS}|{_SIGNS}")
+_UNDONE_IN_MAIL = Later(rf"{_COLOURS}|{_SIGNS}|{_MAIL}")
 _NAMED = dict(zip("amp lt gt quot apos nbsp equals colon sol commat".split(), "&<>\"' =:/@", strict=True))
+_COLOURED = "\x1b\x9b\xc2^"
 _STARTS = "\\%&\x1b\x9b^"
 _LEVELS = 3
 _WINDOW, _OVERLAP = 1 << 16, 1 << 13
@@ -94,10 +101,9 @@ def _once(text: str, start: int, colour: str, before: Reading | None) -> tuple[R
     size = done = 0
     has_colours = False
     for match in (_UNDONE_IN_MAIL if "=3D" in text else _UNDONE).finditer(text):
-        sign = _sign(match["sign"]) if match["sign"] else colour
-        if sign is None:
-            continue
-        has_colours = has_colours or match["colour"] is not None
+        is_colour = match["colour"] is not None or match[0][0] in _COLOURED
+        sign = colour if is_colour else _sign(match[0])
+        has_colours = has_colours or is_colour
         at, end = match.span()
         if at > done:
             pieces.append(text[done:at])
@@ -116,7 +122,7 @@ def _once(text: str, start: int, colour: str, before: Reading | None) -> tuple[R
     return Reading("".join(pieces), places, before), has_colours
 
 
-def _sign(written: str) -> str | None:
+def _sign(written: str) -> str:
     """Return the character that is written as an escape, or an empty text for the end of a line of mail."""
     if written[0] == "=":
         return _character(written[1:], 16) if written[1] not in "\r\n" else ""
