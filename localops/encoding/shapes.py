@@ -31,14 +31,19 @@ _KEYS = (
 )
 _PASSES = "db database user smtp imap mail email ftp ldap http proxy login admin root mysql postgres pg redis mongo"
 # The special tokens of a tokenizer, and the first token of an answer.
-_PIECES = "first eos bos pad unk sep cls mask eot eod eom bot stop image audio video special"
+_PIECES = "first eos bos pad unk sep cls mask eot eod eom bot stop image audio video special decoded"
+# The place in a list at which the next request goes on.
+_PLACES = "page next continuation sync cursor pagination resumption delta"
+_PIECES += "".join(f" {place} {place.title()}" for place in _PLACES.split())
+_NO_PLACE = "".join(f"(?<!(?i:{place}))" for place in _PLACES.split())
 NAME = (
     rf"(?i:pass[ _.-]?(?:words?|wort|wd|phrase)|(?:{_KEYS.replace(' ', '|')})[ _.-]?keys?"
     rf"|(?:{_PASSES.replace(' ', '|')})[ _.-]?pass|authorization|credentials?|key[ _.-]data|mnemonic"
     r"|(?:seed|recovery)[ _.-]?phrase)"
     rf"|(?<![A-Za-z]){''.join(rf'(?<!{piece}[ _.-])' for piece in _PIECES.split())}(?i:token)"
     r"|(?<![A-Za-z])(?i:secrets?|cookies?|auth)"
-    r"|(?<=[a-z])(?:Token|Secrets?|Cookies?|Auth)|(?<![A-Za-z])pwd|(?<=[a-z])Pwd|(?<=[A-Za-z][_.-])(?i:pwd)"
+    rf"|(?<=[a-z]){_NO_PLACE}Token|(?<=[a-z])(?:Secrets?|Cookies?|Auth)"
+    r"|(?<![A-Za-z])pwd|(?<=[a-z])Pwd|(?<=[A-Za-z][_.-])(?i:pwd)"
 )
 """A name whose value is a secret, at the end of a name: the pattern of its last words."""
 
