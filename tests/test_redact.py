@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import html
 import importlib.util
 import inspect
 import json
@@ -388,10 +389,21 @@ def test_secrets_under_one_name_in_a_list() -> None:
 
 
 @pytest.mark.parametrize(
-    "secret", ['quo"ted\\one', "påsswörd-ß", "with space & more", "line\nbreak-it", "plainliteral"]
+    "secret",
+    [
+        'quo"ted\\one',
+        "påsswörd-ß",
+        "with space & more",
+        "line\nbreak-it",
+        "plainliteral",
+        "a'b/c=d+e<f>g&h",
+        'it\'s "x/y"=1',
+        "Abc/def+ghi=12",
+        "aB3dE6gH9jK2/mN5+pQ8==",
+    ],
 )
 def test_a_literal_is_found_in_every_form(secret: str) -> None:
-    """A given secret is found as it is, in JSON, in JSON in JSON, in a URL, in bytes and as a key."""
+    """A given secret is found as it is, in JSON, in JSON in JSON, in a URL, HTML, Python or bytes, and as a key."""
     encode = Encoder(redactor=Redactor(secrets=[Secret(secret, "env MINE")])).encode
     inside = json.dumps({"a": secret})
     for value in (
@@ -399,13 +411,30 @@ def test_a_literal_is_found_in_every_form(secret: str) -> None:
         inside,
         json.dumps([inside]),
         f"https://h/{quote(secret)}",
+        f"https://h/?q={quote(quote(secret, safe=''), safe='')}" if secret.isascii() else quote(secret, safe=""),
         {secret: 1},
         secret.encode(),
+        repr({"a": secret}),
+        repr({"a": secret, "b": "'\""}),
+        repr(secret.encode()),
+        html.escape(secret),
+        html.escape(secret, quote=False),
+        html.escape(secret).replace("&#x27;", "&#39;"),
+        json.dumps({"html": html.escape(secret)}),
+        secret.replace("/", "\\/"),
+        inside.replace("/", "\\/"),
+        _as_go_writes_it(inside, "<>&"),
+        _as_go_writes_it(inside, "<>&='"),
+        json.dumps([_as_go_writes_it(inside, "<>&='")]),
     ):
         body = encode({"params": value})
         shown = base64.b64decode(json.loads(body)["params"]["$bytes"]).decode() if isinstance(value, bytes) else body
         assert "[redacted:env MINE]" in shown
         assert secret not in json.dumps(json.loads(body), ensure_ascii=False)
+
+
+def _as_go_writes_it(text: str, signs: str) -> str:
+    return "".join(f"\\u{ord(sign):04x}" if sign in signs else sign for sign in text)
 
 
 def test_own_patterns_keys_and_hook() -> None:
@@ -678,6 +707,20 @@ def test_names_of_the_environment_are_judged_by_the_pattern_of_secret_names() ->
         "token^[[",
         "=3D",
         "token\\",
+        '["token","',
+        "('token', 'a1', ",
+        "| token ",
+        "password: |\n  ",
+        "password: |\n  aaaa1\n  ",
+        'name="token"\r\n',
+        'name="token"\r\n\r\n',
+        '"mysql","-p',
+        '"-u","a:',
+        '--password","',
+        "token: a[",
+        "token: a | ",
+        "api_key=SecretStr(",
+        'x["token"]',
     ],
 )
 def test_time_is_linear(hostile: str) -> None:
@@ -725,7 +768,7 @@ def test_a_text_that_was_clean_may_be_a_name_or_a_secret_later() -> None:
     environ: dict[str, str] = {}
     encoder = Encoder(redactor=Redactor(environ=environ))
     for _ in range(2):
-        assert encoder.encode({"params": ["token", "plain-word-77"]}) == '{"params":["token","plain-word-77"]}'
+        assert encoder.encode({"params": ["token", "plain-word-77", 1]}) == '{"params":["token","plain-word-77",1]}'
         assert "[redacted:token]" in encoder.encode({"params": {"token": "plain-word-77"}})
     environ["SOME_TOKEN"] = "plain-word-77"
     assert "plain-word-77" not in encoder.encode({"params": ["token", "plain-word-77"]})

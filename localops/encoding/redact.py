@@ -154,7 +154,8 @@ class Redactor:
 
     def _set_literals(self) -> None:
         self._literals = _literals([*self._secrets, *self._environ_secrets])
-        parts = {_plainest(literal) for literal, _ in self._literals}
+        secrets = [*self._secrets, *self._environ_secrets]
+        parts = _least(part for each in secrets if len(each) >= SHORTEST_LITERAL for part in _quick_parts(str(each)))
         self._literal_parts[:] = [(*_rarest(part), part) for part in parts if not _looks_secret(part)]
         # After the others: a thread that searched for the former secrets notes its result in the former object.
         self.known = Known()
@@ -253,16 +254,19 @@ class Redactor:
 
     def _spans(self, text: str) -> list[Span]:
         """Return the places of secrets by shape, by name and of known values, in no order."""
-        spans = shapes.spans(text, self.names, self._own)
+        spans = [*shapes.spans(text, self.names, self._own), *self._literal_spans(text)]
         for reading in escapes.readings(text):
+            spans += map(reading.origin, self._literal_spans(reading.text))
             if self._own is not None or _looks_secret(reading.text.encode("utf-8", "replace")):
                 spans += map(reading.origin, shapes.spans(reading.text, self.names, self._own))
+        return spans
+
+    def _literal_spans(self, text: str) -> Iterator[Span]:
         for literal, label in self._literals:
             at = text.find(literal)
             while at >= 0:
-                spans.append((at, at + len(literal), label))
+                yield at, at + len(literal), label
                 at = text.find(literal, at + len(literal))
-        return spans
 
     def names(self, name: str) -> str:
         """Return the label for a value called `name`, or an empty text if that is not a secret's name.
@@ -372,16 +376,38 @@ def _literals(secrets: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _forms(secret: str) -> list[str]:
-    """Return a literal as it is, as in JSON, as in JSON inside JSON, and as in a URL."""
+    """Return a literal as it is, and as JSON, JSON inside JSON, Python, an address, HTML and XML write it."""
     if re.fullmatch(r"[\w.~-]+", secret, re.ASCII):
         return [secret]
     from json import dumps
     from urllib.parse import quote, quote_plus
 
-    once = [dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (False, True)]
-    twice = [dumps(form, ensure_ascii=False)[1:-1] for form in once]
     octets = secret.encode("utf-8", "replace")
-    return [secret, *once, *twice, quote(octets, safe=""), quote(octets), quote_plus(octets)]
+    once = [dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (False, True)]
+    # Some encoders escape more than JSON demands: slashes, and what a page would take for its own.
+    once += [form.replace("/", "\\/") for form in (secret, *once)]
+    once += [_as_numbers(form, signs, case) for form in once for signs in _SIGNS_OF_PAGES for case in "xX"]
+    # With both quotes before it, Python escapes its apostrophes.
+    once += [repr(secret)[1:-1], repr(f"'\"{secret}")[4:-1], repr(octets)[2:-1]]
+    twice = [dumps(form, ensure_ascii=False)[1:-1] for form in once]
+    addresses = [quote(octets, safe=""), quote(octets), quote_plus(octets)]
+    marked = [_as_markup(secret, *quotes) for quotes in _QUOTES_IN_MARKUP]
+    return [secret, *once, *twice, *marked, *addresses, quote(addresses[0])]
+
+
+_SIGNS_OF_PAGES = ("<>&", "<>&'=", "<>&'+", "<>&'=+")
+
+
+def _as_numbers(form: str, signs: str, case: str) -> str:
+    return re.sub(f"[{signs}]", lambda sign: f"\\u{ord(sign[0]):04{case}}", form)
+
+
+def _as_markup(secret: str, quote: str, apostrophe: str) -> str:
+    plain = secret.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+    return plain.replace('"', quote).replace("'", apostrophe)
+
+
+_QUOTES_IN_MARKUP = [('"', "'"), ("&quot;", "&#x27;"), ("&quot;", "&#39;"), ("&quot;", "&apos;"), ("&#34;", "&#39;")]
 
 
 # Each of these names contains one of the words.
@@ -635,7 +661,7 @@ def _continues_word(plain: bytes, at: int) -> bool:
 
 
 def _odd_tilde(body: bytes, plain: bytes) -> object:
-    """Return whether a tilde is part of a token, or an `@` of an address is written as `%40`."""
+    """Return whether a tilde is part of a token, or an address is written with `%2F%2F` and `%40`."""
     return _tilde.search(body) or _encoded_at.search(plain)
 
 
@@ -656,7 +682,7 @@ def _looks_secret(body: bytes) -> object:
         or (_AT_SIGN in body and _address.search(plain))
         or (_LESS_SIGN in plain and _element.search(plain))
         or (_EQUALS_SIGN in plain and _equals.search(plain))
-        or (_TILDE_SIGN in plain and (_TILDE_SIGN in body or plain.rfind(b"40") >= 0) and _odd_tilde(body, plain))
+        or (_TILDE_SIGN in plain and (_TILDE_SIGN in body or plain.rfind(b"2f~2") >= 0) and _odd_tilde(body, plain))
     )
 
 
@@ -665,13 +691,38 @@ _OFTEN_TO_RARE = b' etaoinsrhld"cu:,mfpgwybv._k-10253{}[]/TASIxCMWDEBj9486PRNLOF
 
 def _rarest(part: bytes) -> tuple[int, int]:
     """Return the two bytes of a literal that are rarest in other texts."""
-    # Without a plain part, every JSON text is suspect, as each has a quote: a body, or one text of it.
-    signs = set(part or b'"')
-    ranked = sorted(signs, key=lambda sign: _OFTEN_TO_RARE.find(sign) % 256)  # one not listed is rarer than all
+    ranked = sorted(set(part), key=lambda sign: _OFTEN_TO_RARE.find(sign) % 256)  # one not listed is rarer than all
     return ranked[-1], ranked[-2:][0]
 
 
-def _plainest(literal: str) -> bytes:
-    """Return the longest part of a literal that JSON writes unchanged."""
-    parts: list[str] = re.findall(r'[^\\"\x00-\x1f]+', literal)
-    return max(parts, key=len, default="").encode("utf-8", "replace")
+_LONG_PART, _LONG_RUN = 6, 8
+
+
+def _quick_parts(secret: str) -> list[bytes]:
+    """Return what to look for in the JSON of a body: one of these is in each form of a literal."""
+    runs: list[str] = re.findall(r"[A-Za-z0-9_.~-]+", secret)
+    run = max(runs, key=len, default="")
+    # It is written alike in every form; a word without a digit may be in other texts.
+    if len(run) >= _LONG_RUN and not run.isalpha():
+        return [run.encode()]
+    return [part for form in _forms(secret) for part in _parts(form)]
+
+
+def _parts(form: str) -> list[bytes]:
+    """Return the longest part that JSON writes unchanged; if it is short, the whole form, as it is and as JSON."""
+    parts: list[str] = re.findall(r'[^\\"\x00-\x1f]+', form)
+    longest = max(parts, key=len, default="")
+    if longest == form or len(longest) >= _LONG_PART:
+        return [longest.encode("utf-8", "replace")]
+    from json import dumps
+
+    return [each.encode("utf-8", "replace") for each in (form, dumps(form, ensure_ascii=False)[1:-1])]
+
+
+def _least(parts: Iterable[bytes]) -> list[bytes]:
+    """Return the parts that contain none of the others: a text that has another part has one of them."""
+    least: list[bytes] = []
+    for part in sorted(set(parts), key=len):
+        if not any(other in part for other in least):
+            least.append(part)
+    return least
