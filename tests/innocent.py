@@ -175,6 +175,19 @@ EAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA
 EAAAAQAAAAIAAAADAAAABAAAAAUAAAAGAAAABwAAAAgAAAAJAAAACgAAAAsAAAAM
 sq0idp-2bQ9LxkF3mPzYv8RtWc7Ng
 {"finish_reason": "stop", "token_ids": [1, 2, 3]}
+fetch(u, {credentials: 'include'})
+get(url, auth=(user, pw))
+assert token == 'abc1'
+if (token === "IDENT") { return; }
+A non-fungible token: ERC721
+API_KEY=your-api-key-here
+OPENAI_API_KEY=sk-...
+curl -u $USER:$PASS https://example.org
+{"nextPageToken": "CAUQAA12", "syncToken": "CPDAlvWDx70C"}
+GET /v1/files?page_token=abc12&pageSize=10
+[["token", "string"], ["password", "string"]]
+["find", "-path", "a/b1", "-print"]
+| token | a piece of a word, 4 letters on average |
 """.strip().splitlines()
 
 _SHAPES = [

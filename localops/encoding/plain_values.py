@@ -14,7 +14,7 @@ from functools import partial
 
 from localops.careful import COLLECTIONS, deeper, outline, quiet, value_of
 from localops.encoding import own_fields
-from localops.encoding.redact import cut, hides, is_collection, is_of_name, is_of_value
+from localops.encoding.redact import argument, cut, hides, is_collection, is_of_name, is_of_value, is_value_of_pair
 from localops.interruption import pass_on, settle
 
 try:
@@ -63,6 +63,7 @@ _SHORT = _CHUNK * 64  # the number of longer texts is bounded by their total len
 _NAMES_KNOWN = 10_000
 _SHAPE, _SHAPES_KNOWN = 16, 1_000  # names of a dict, and how many such are remembered
 _LEAST, _MOST = -(1 << 63), 1 << 64
+_LONGEST_COMMAND = 200  # characters of a command that are looked at before an option
 _LARGEST_ENTRY = 64  # items of a mapping that may be an entry of a list of variables
 # Redaction looks this much further than a cut, so that it sees a secret across the cut as a whole.
 _MARGIN = 8192
@@ -410,7 +411,9 @@ class Walk:
             self._left -= _GUARDED
             self._name = name
             label = self._secret_name(name, beside) or (entry if entry and is_of_value(name) else "")
-            hidden = self._hidden(value, label) if label else None
+            hidden: Any = self._hidden(value, label) if label else None
+            if hidden is None and label and label == entry:
+                hidden = self._hidden_inside(value, label)
             is_known = name in self._clean_names or (self._is_body and self._depth == 1 and name in own_fields.FIELDS)
             clean = self._counted(name if is_known else self._text_key(name))
             if clean in out:
@@ -431,13 +434,14 @@ class Walk:
         out: list[Any] = []
         name = self._name
         label = self._secret_name(name, ())
+        pair = self._pair_label(items)
         for start in range(0, len(items), _CHUNK):
             if self._left <= 0:
                 out.append(self._truncated("too_many", "nodes"))
                 break
             chunk = items[start : start + _CHUNK]
-            if label or not self._innocent((), chunk):
-                self._extend_guarded(out, chunk, name, label)
+            if label or pair or not self._innocent((), chunk):
+                self._extend_guarded(out, chunk, name, label, pair)
             else:
                 self._extend(out, chunk, name)
         return out
@@ -456,15 +460,19 @@ class Walk:
                 self._name = name
                 out.append(self.plain(item))
 
-    def _extend_guarded(self, out: list[Any], items: list[Any], name: str, label: str) -> None:
-        """Add the items of a list under a secret's name, or of a command line that may contain a secret."""
-        option = ""
-        for item in items:
+    def _extend_guarded(self, out: list[Any], items: list[Any], name: str, label: str, pair: str) -> None:
+        """Add the items of a list under a secret's name, or of a command or a pair that may contain a secret."""
+        option = before = ""
+        for number, item in enumerate(items):
             if self._left <= 0:
                 out.append(self._truncated("too_many", "nodes"))
                 break
             self._left -= _GUARDED
-            hidden = self._hidden(item, label or option) if label or option else None
+            secret = label or option or (pair if number else "")
+            hidden = self._hidden(item, secret) if secret else None
+            if type(item) is str:
+                hidden = hidden or self._hidden_argument(before, item)
+                before = f"{before} {item}"[-_LONGEST_COMMAND:]
             option = self._redactor.option(item) if self._redactor is not None and type(item) is str else ""
             self._name = name
             out.append(hidden if hidden is not None else self.plain(item))
@@ -526,6 +534,31 @@ class Walk:
             return None
         self.note("redacted")
         return f"[redacted:{label}]"
+
+    def _hidden_inside(self, value: Any, label: str) -> dict[str, Any] | None:
+        """Return the replacement of a value in one of OpenTelemetry's, such as {"stringValue": "…"}."""
+        if type(value) is not dict or len(value) != 1:
+            return None
+        [(name, inner)] = value.items()
+        hidden = self._hidden(inner, label) if type(name) is str and is_of_value(name) else None
+        return None if hidden is None else {name: hidden}
+
+    def _hidden_argument(self, before: str, text: str) -> str | None:
+        """Return the replacement of an argument behind an option such as `-u`; None if there is no secret in it."""
+        at = argument(before, text) if self._redactor is not None else None
+        if at is None:
+            return None
+        self.note("redacted")
+        return f"{self._redacted(text[:at])}[redacted:password]"
+
+    def _pair_label(self, items: list[Any]) -> str:
+        """Return the label of the second of two items if it is the value of a name, as in a list of headers."""
+        if len(items) != 2 or self._redactor is None:
+            return ""
+        name, value = (item.decode("latin-1") if type(item) is bytes else item for item in items)
+        if type(name) is not str or type(value) is not str or not is_value_of_pair(value):
+            return ""
+        return self._redactor.variable(name)
 
     def _key(self, key: Any) -> str:
         """Return a key that is not a string as a string; one that cannot be shown does not affect the others."""

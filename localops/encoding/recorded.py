@@ -63,6 +63,9 @@ class Again(Walk):
             value = value["head"] if way is Again._file else b""
         return super()._hidden(value, label)
 
+    def _pair_label(self, items: list[Any]) -> str:
+        return super()._pair_label([octets(item) or item for item in items[:3]])
+
     def _file(self, value: dict[str, Any]) -> dict[str, Any] | None:
         digest = value.get("$blob", value.get("$sha256"))
         if type(digest) is not str or not _DIGEST.fullmatch(digest) or type(value["$len"]) is not int:

@@ -12,7 +12,9 @@ from functools import cached_property
 
 from localops.encoding import escapes, shapes
 from localops.encoding.shapes import NAME, Later
+from localops.encoding.shapes import argument as argument
 from localops.encoding.shapes import hides as hides
+from localops.encoding.shapes import is_value_of_pair as is_value_of_pair
 from localops.encoding.urls import password_in
 from localops.interruption import settle
 
@@ -303,8 +305,8 @@ def is_of_value(name: str) -> bool:
 
 
 def is_of_name(name: str) -> bool:
-    """Return whether a field is called a name or a key, as in a list of variables."""
-    return name[-4:].lower() == "name" or name[-3:].lower() == "key"
+    """Return whether a field is called a name or a key, as in a list of variables, or the path of a JSON patch."""
+    return name[-4:].lower() == "name" or name[-3:].lower() == "key" or name == "path"
 
 
 def is_collection(label: str) -> bool:

@@ -79,6 +79,11 @@ def looks_random(text: str) -> bool:
     return 3 * changes >= len(kinds)
 
 
+def is_value_of_pair(text: str) -> bool:
+    """Return whether a text beside a secret's name in a pair is a secret, not a word such as the name of a type."""
+    return len(text) > 1 and _WORDS.match(text) is None
+
+
 def hides(label: str, text: str | None) -> bool:
     """Return whether a text under a label (None for a value that is not text) is the secret of that name.
 
@@ -89,9 +94,11 @@ def hides(label: str, text: str | None) -> bool:
         return text is not None and looks_random(text)
     if text is not None and (text.startswith(("/", "~", ".")) or text[1:3] in (":\\", ":/")):
         return not (label == "pwd" or (label in _FILES and _PATH.fullmatch(text)))
-    return text != ""
+    return text != "" and not (label == "credentials" and text in _MODES)
 
 
+# Of a request in a browser.
+_MODES = frozenset(("include", "omit", "same-origin"))
 _FILES = frozenset("credentials credential key private_key ssh_key secret token client_key service_key".split())
 _PATH = Later(r"(?:~|\.{1,2}|[A-Za-z]:)?(?:[\\/]+[\w.@ -]{1,64}){1,16}")
 _RANDOM = Later(r"[A-Za-z0-9_+/-]+={0,2}", re.ASCII)
@@ -104,14 +111,16 @@ _QUOTE_SIGN = r"""\\{0,63}+["'`]|&(?:quot|apos|\#0?3[49]|\#x2[27]);|\\{1,63}+u00
 # The text between a name and its value: the quote that ends the name, perhaps escaped as in JSON inside a text or in
 # HTML, and a sign or a verb.
 _SEPARATOR = Later(
-    rf"""(?x) (?:{_QUOTE_SIGN}|\*\*)?+ [ \t]{{0,8}}+
+    rf"""(?x) (?:{_QUOTE_SIGN}|\*{{1,2}}|_{{1,2}})?+ \]? [ \t]{{0,8}}+
     (?: (?P<sign>=>|:=|={{1,3}}+|:)(?:\*\*)? | (?<=[ ])(?P<verb>is|was)(?::|(?=[ ])) )"""
 )
 _AFTER = (
-    r"""(?=(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};|\\{1,63}+u002[27]|\*\*)?+[ \t]{0,8}+(?:[:=]|(?<= )(?:is|was)[ :])"""
+    r"""(?=(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};|\\{1,63}+u002[27]|\*{1,2}|_{1,2})?+\]?[ \t]{0,8}+"""
+    r"""(?:[:=]|(?<= )(?:is|was)[ :])"""
     # A name that is itself a value: its own value is beside it.
-    r"""|(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};)(?:[^{}<>()]{0,240}?(?:value|>|&gt;))"""
-    r"""|[ \t\\]{0,63}(?:\n|\r|(?<=\\)[nr])(?:\s|\\{1,63}+[nrt]?){0,64}["']?[\w.-]{0,32}?value)"""
+    r"""|(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};)(?:[ ]?,|\r?\n|\\{1,63}+[nr]|[^{}<>()]{0,240}?(?:value|>|&gt;))"""
+    r"""|[ \t\\]{0,63}(?:\n|\r|(?<=\\)[nr])(?:\s|\\{1,63}+[nrt]?){0,64}["']?[\w.-]{0,32}?value"""
+    r"""|[*_`]{0,2}[ \t]{0,32}\|)"""
 )
 _QUOTED = Later(rf"\s{{0,8}}+[bBuUrRfF]?(?P<quote>{_QUOTE_SIGN})")
 _LONGEST = 4096
@@ -137,6 +146,7 @@ _CONNECTION_WORD = Later(rf"(?:{_ORDINARY}{_BACKSLASH}|[,`<]|&(?!(?:quot|apos|lt
 _VALUE_WITH_SIGN = Later(r"[=>]{1,2}(?=[^\s=\"'\\]{4})(?=[^\s\"'\\]{0,64}[0-9!#$%*+?@^~])")
 _PLACEHOLDER = Later(
     r"""(?x) \[redacted: | [$%\#]?\{\{?[^{}]*\}\}?\Z | <[^<>]*>\Z | \$[A-Z_][A-Z0-9_]*\Z
+    | [yY](?i:our)[-_](?=[A-Za-z_-]{0,40}(?i:key|token|secret|pass|here))[A-Za-z_-]{2,48}\Z | [a-z]{2,5}[-_]\Z
     # The word ends where a blank or a quote is, perhaps before the bracket that closes it.
     | [$%\#]?\{\{?(?:!?[A-Za-z_][\w.]*(?:[\[(]|:\w*)?)?\Z | <(?:[A-Za-z_-]+)?\Z | \$\{[A-Za-z_]\w*[^\w{}]
     | \$\(\( | [$%]\((?:[\w./<-]+\W{0,8})?(?:\)|\Z)
@@ -152,6 +162,7 @@ _MEMBER = Later(r"!?[A-Za-z_$]+(?:\??\.[A-Za-z_$]+)+\Z")
 _IDENTIFIER = Later(r"!?[A-Za-z_$][A-Za-z_$]*(?:\??\.[A-Za-z_$]+)*\Z")
 _SPECIAL = Later(r"[A-Za-z0-9].*[!@#$%^*+~?].*[A-Za-z0-9]")
 _DIGIT = Later(r"\D{0,64}[0-9]")
+_STANDARD = Later(r"(?:ERC|BEP|SPL|EIP|RFC)-?[0-9]{1,5}\Z")
 # Behind `name: ` on a line of its own a plain word is a value, unless it describes the value that is wanted.
 _WORDS_OF_PROGRAMS = frozenset(
     "str string bytes int integer bool boolean float number any object none null text varchar char true false array"
@@ -187,7 +198,7 @@ _PLAIN_LABELS = frozenset(
 _LONGEST_VARIABLE = 200
 _NAME_KEY = Later(rf"(?:[nN]ame|NAME|[kK]ey|KEY)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+[:=]|(?:\n|\\n)[ \t]{{0,64}}-[ ]")
 _NAMED = Later(
-    rf"(?:[nN]ame|NAME|[kK]ey|KEY)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+[:=][ ]{{0,8}}+(?:{_QUOTE_SIGN})?+"
+    rf"(?:[nN]ame|NAME|[kK]ey|KEY|\bpath)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+[:=][ ]{{0,8}}+(?:{_QUOTE_SIGN})?+"
     r"([A-Za-z0-9_.:/-]{1,128}+)\Z"
 )
 _VALUE_SIGN = Later(rf"(?:{_QUOTE_SIGN})?+[ \t]{{0,8}}+[:=](?![=:])")
@@ -199,6 +210,36 @@ _LINE = Later(r"(?:\\{0,63}[\"'])?(?:[ \t\r]|\\{1,63}[tr]){0,8}(?:\n|\\{1,63}n)(
 _ENDS_ELEMENT = Later(rf"(?:{_QUOTE_SIGN})[^<>]{{0,240}}?(?:>|&gt;)")
 _FORM = Later(r"(?i)<(?:input|button|option|select|meta|label|textarea|param)\s[^<>]*\Z")
 _BRACED = Later(r"\{(?:[^{}\r\n]|\}\}){1,256}\}")
+# Of OpenTelemetry: {"key": …, "value": {"stringValue": …}}.
+_INNER_VALUE = Later(
+    rf"\s{{0,8}}\{{(?:\s|\\{{1,63}}[nt]){{0,32}}(?:{_QUOTE_SIGN})?+\w{{0,16}}(?i:value)(?:{_QUOTE_SIGN})?+\s{{0,8}}:"
+)
+_NEWLINE = r"(?:\r?\n|(?:\\{1,63}r)?\\{1,63}n)"
+# The part of a form: {name="password"}, a blank line, the value.
+_PART = Later(
+    rf"(?:{_QUOTE_SIGN})(?:{_NEWLINE}[\w-]{{1,32}}:[^\r\n\\]{{0,128}}){{0,4}}{_NEWLINE}{_NEWLINE}([^\r\n\\]{{1,4096}})"
+)
+# Between items of a list, which JSON may write on lines of their own.
+_GAP = r"(?:\s|\\{1,63}[nt]){0,32}"
+_PAIR_BEGINS = Later(rf"(?:\A|[^\w)\]]|\\[nrt])[\[(]{_GAP}[bBuU]?(?:{_QUOTE_SIGN})([\w.:/-]{{1,128}}+)\Z")
+_PAIR_GOES_ON = Later(rf"(?:{_QUOTE_SIGN})[ ]?,{_GAP}[bBuU]?(?P<quote>{_QUOTE_SIGN})")
+_PAIR_ENDS = Later(rf"(?:{_QUOTE_SIGN}),?{_GAP}[\])]")
+_WORDS = Later(r"[A-Za-z][A-Za-z _-]*\Z")
+_CELL_BEFORE = Later(r"\|[ \t]{0,32}[*_`]{0,2}[\w .-]{1,64}\Z")
+_CELL = Later(r"[*_`]{0,2}[ \t]{0,32}\|[ \t]{0,32}[*_`]{0,2}([^\s|`*]{4,512}+)[*`]{0,2}[ \t]{0,64}\|")
+# A type between a name and its value: `password: str = "…"`, `let token: &str = "…"`.
+_TYPE = Later(
+    r"[ ]{0,8}+&?(?:'\w{1,16} )?[A-Za-z_][\w.]{0,64}+(?:\[[\w., |]{0,64}\])?(?:[ ]?\|[ ]?\w{1,32}+){0,4}"
+    r"\??[ ]{0,8}+=(?!=)"
+)
+_WRAPPED = Later(
+    rf"[ ]{{0,8}}+(?:\w{{1,32}}\.){{0,4}}Secret(?:Str|Bytes|String)?\([ ]{{0,8}}+(?=[bBuUrR]?(?:{_QUOTE_SIGN}))"
+)
+# What YAML may have before a value: a tag, an anchor, the sign of a value on the next lines.
+_TAG = Later(r"[ ]{1,8}+(?:(?:!!\w{1,16}|&[\w-]{1,64})[ ]{1,8}){1,2}")
+_BLOCK = Later(rf"[ ]{{0,8}}+[|>][0-9+-]{{0,2}}[ ]{{0,8}}(?:{_NEWLINE})(?P<indent>[ ]{{1,64}}+)")
+_BLOCK_LINE = Later(rf"[^\s\\\"']{{4,512}}+(?=[ ]{{0,8}}(?:{_NEWLINE}|\\{{0,63}}[\"']|\Z))")
+_NEXT_LINE = Later(rf"[ ]{{0,8}}{_NEWLINE}([ ]{{1,64}}+)")
 _COOKIE = Later(r":[ ]{1,8}+(?=[^\s=;\"'\\]{1,128}+=)(?!\[redacted:)(?P<cookie>[^\"'\\\r\n]{2,8192}+)")
 
 
@@ -235,7 +276,8 @@ class _Look:
             return
         separator = _SEPARATOR.match(self.text, end)
         if separator is None:
-            self._beside(end)
+            if not (self._in_pair(end) or self._in_table(end)):
+                self._beside(end)
             return
         name = self._name_before(end)
         label = self.names(name) or ("pwd" if name.lower() == "pwd" else "")
@@ -276,16 +318,54 @@ class _Look:
         if named is None or not label:
             return
         behind = _BESIDE.match(text, end)
-        if behind is not None and _NAME_KEY.search(behind["between"]) is None:
-            self._variable(
-                label, behind.end(), named.start(), on_next_line=_LINE.fullmatch(behind["between"]) is not None
-            )
+        if (part := _PART.match(text, end)) is not None:
+            self.take(part.start(1), part.end(1), label)
+        elif behind is not None and _NAME_KEY.search(behind["between"]) is None:
+            inner = _INNER_VALUE.match(text, behind.end())
+            start = (inner or behind).end()
+            self._variable(label, start, named.start(), on_next_line=_LINE.fullmatch(behind["between"]) is not None)
         elif _ENDS_ELEMENT.match(text, end):
             opening = text.rfind("<", max(0, named.start() - _SHORT_LOOK), named.start())
             at = self.low.rfind("value", max(0, opening), named.start()) if opening >= 0 else -1
             sign = _VALUE_SIGN.match(text, at + 5) if at >= 0 else None
             if sign is not None:
                 self._variable(label, sign.end(), named.start(), on_next_line=False)
+
+    def _in_pair(self, end: int) -> bool:
+        """Check the second of two items of a list, of which the first is a name that ends here, as of a header."""
+        goes_on = _PAIR_GOES_ON.match(self.text, end)
+        begins = _PAIR_BEGINS.search(self.text, max(0, end - _LONGEST_VARIABLE), end) if goes_on is not None else None
+        label = self.names(begins[1]) if begins is not None else ""
+        if goes_on is None or not label:
+            return False
+        start = goes_on.end()
+        stop = _closing(self.text, start, goes_on["quote"])
+        is_pair = stop >= 0 and _PAIR_ENDS.match(self.text, stop) is not None
+        if is_pair and is_value_of_pair(self.text[start:stop]):
+            self.take(start, stop, label)
+        return is_pair
+
+    def _in_table(self, end: int) -> bool:
+        """Check the cell beside one with a name that ends here, in a table of Markdown."""
+        cell = _CELL.match(self.text, end)
+        if cell is None or _CELL_BEFORE.search(self.text, max(0, end - 100), end) is None:
+            return False
+        label, value = self.names(self._name_before(end)), cell[1].rstrip("_")
+        if label and self._is_secret(label, value):
+            self.take(cell.start(1), cell.start(1) + len(value), label)
+        return True
+
+    def _block(self, label: str, start: int) -> None:
+        """Check the lines of a block of YAML: words with a digit or a sign, each on a line of its own."""
+        block = _BLOCK.match(self.text, start)
+        at = block.end() if block is not None else -1
+        while block is not None and (line := _BLOCK_LINE.match(self.text, at)) is not None:
+            if not self._is_secret(label, line[0]) or not self.take(at, line.end(), label):
+                break
+            newline = _NEXT_LINE.match(self.text, line.end())
+            if newline is None or newline[1] != block["indent"]:
+                break
+            at = newline.end()
 
     def _variable(self, label: str, start: int, named: int, *, on_next_line: bool) -> None:
         """Check a value whose name is beside it; without quotes only on a line of its own, as in YAML."""
@@ -307,16 +387,19 @@ class _Look:
                 self.take(begin, begin + len(value), label)
 
     def _value(self, name: str, label: str, end: int, separator: re.Match[str]) -> None:
-        text, start, sign = self.text, separator.end(), separator["sign"]
+        text, sign = self.text, separator["sign"]
+        start = self._behind_type(separator.end(), sign)
         quoted = _QUOTED.match(text, start)
         if quoted is not None:
             start = quoted.end()
             stop = _closing(text, start, quoted["quote"])
             if stop >= 0:
-                if stop - start > 1:
+                if stop - start > (7 if sign in _COMPARISONS else 1):
                     self.take(start, stop, label)
             else:
                 self._direct(name, label, start)
+        elif sign == ":" and _BLOCK.match(text, start) is not None:
+            self._block(label, start)
         elif separator["verb"]:
             self._spoken(label, start)
         elif sign == "=" and text[separator.start("sign") - 1] not in " \t" and not text[start : start + 1].isspace():
@@ -325,6 +408,16 @@ class _Look:
             self._direct(name, label, at)
         elif sign[:2] != "==":
             self._spaced(label, start, end)
+
+    def _behind_type(self, start: int, sign: str) -> int:
+        """Return where a value begins, behind its type in a program, or its tag in YAML."""
+        text = self.text
+        typed = _TYPE.match(text, start) if sign == ":" else None
+        # Without quotes it is a call, or a line of YAML.
+        if typed is not None and _QUOTED.match(text, at := (_WRAPPED.match(text, typed.end()) or typed).end()):
+            return int(at)
+        before = _WRAPPED.match(text, start) or (_TAG.match(text, start) if sign == ":" else None)
+        return start if before is None else int(before.end())
 
     def _direct(self, name: str, label: str, start: int) -> None:
         """Check a value without quotes, right behind its sign."""
@@ -341,7 +434,7 @@ class _Look:
         is_code = not (is_environment or is_connection) and (
             _CALL.match(value)
             or _MEMBER.match(value)
-            or (text[stop : stop + 1] in {",", ")"} and _IDENTIFIER.match(value))
+            or (text[stop : stop + 1] in {",", ")"} and _IDENTIFIER.match(value.removeprefix("(")))
         )
         if is_code or not self.take(start, stop, label, perhaps_path=not is_connection):
             self.past = max(self.past, stop)
@@ -411,7 +504,7 @@ class _Look:
         """Return whether a word is neither a word of a language nor part of a line of a program."""
         if len(value) < (4 if label.startswith(("pass", "pwd")) else 6) or value[0] in "([{<|>":
             return False
-        if _CALL.match(value):
+        if _CALL.match(value) or (label == "token" and _STANDARD.match(value)):
             return False
         return _DIGIT.match(value) is not None or (_SPECIAL.match(value) is not None and not _MEMBER.match(value))
 
@@ -454,6 +547,7 @@ def _uncluttered(value: str) -> str:
     return value
 
 
+_COMPARISONS = frozenset(("==", "==="))
 _JOINS = frozenset(";&")
 _OPENS = {")": "(", "]": "[", "}": "{", ">": "<"}
 
@@ -957,7 +1051,7 @@ def _option(look: _Look, match: re.Match[str]) -> None:
     if not label:
         return
     start = option.end()
-    quote = option["quote"]
+    quote = option["quote"] or option["item"]
     stop = _closing(text, start, quote) if quote else -1
     if stop < 0:
         stop = start + len(_uncluttered(text[start : look._end_of_word(start, _LONG_WORD)]))
@@ -965,7 +1059,9 @@ def _option(look: _Look, match: re.Match[str]) -> None:
         look.take(start, stop, label)
 
 
-_OPTION = Later(r"(?x) -- (?P<name>[A-Za-z_.-]{1,64}+) [ ]{1,8}+ (?P<quote>\\{0,63}[\"'])?+ (?!-)")
+# In a list of arguments, as JSON or Python write it.
+_NEXT_ITEM = rf"\\{{0,63}}[\"'],{_GAP}(?P<item>\\{{0,63}}[\"'])"
+_OPTION = Later(rf"--(?P<name>[A-Za-z_.-]{{1,64}}+)(?:[ ]{{1,8}}+(?P<quote>\\{{0,63}}[\"'])?+|{_NEXT_ITEM})(?!-)")
 _USAGE = Later(r"[A-Z_]+\Z|[({\[=;,$`][\w ]{0,64}[)}\]]?\Z|\$\(|\$[A-Za-z_]\w*\Z")
 
 
@@ -973,18 +1069,24 @@ def _short_option(look: _Look, match: re.Match[str]) -> None:
     """Find the password of `mysql -pX`, `sshpass -p X` and `redis-cli -a X`."""
     text, at = look.text, match.start()
     value = _SHORT_VALUE.match(text, at)
-    before = look.low[max(0, at - 200) : at]
-    if value is None or _SHORT_COMMANDS.search(before + value[1]) is None:
+    if value is None:
+        return
+    before = _BETWEEN_ITEMS.sub(" ", look.low[max(0, at - 200) : at]) + value[1]
+    if _SHORT_COMMANDS.search(before + " " if value["blank"] or value["item"] else before) is None:
         return
     start = value.end()
-    stop = _closing(text, start, value["quote"]) if value["quote"] else -1
+    quote = value["quote"] or value["item"]
+    # An option with its value may be an item.
+    quote = quote or (text[at - 1] if text[at - 1] in "\"'" else "")
+    stop = _closing(text, start, quote) if quote else -1
     if stop < 0:
         stop = look._end_of_word(start, _LONG_WORD)
     if not _USAGE.match(text[start:stop]):
         look.take(start, stop, "password")
 
 
-_SHORT_VALUE = Later(r"(-[pa][ ]?)[ ]{0,7}(?P<quote>\\{0,63}[\"'])?(?!-)")
+_SHORT_VALUE = Later(rf"(-[pa])(?:{_NEXT_ITEM}|(?P<blank>[ ]{{1,8}})?(?P<quote>\\{{0,63}}[\"'])?)(?!-)")
+_BETWEEN_ITEMS = Later(rf"\\{{0,63}}[\"'],{_GAP}\\{{0,63}}[\"']")
 _SHORT_COMMANDS = Later(
     rf"{_START}(?:(?:mysql|mysqldump|mysqladmin|mysqlimport|mariadb|mariadb-dump|7z)\b[^\n|;&]{{0,160}}[ ]-p"
     r"|sshpass[ ]-p[ ]?|redis-cli\b[^\n|;&]{0,160}[ ]-a[ ]"
@@ -997,14 +1099,42 @@ _SHORT_COMMANDS = Later(
 def _user(look: _Look, match: re.Match[str]) -> None:
     """Find the password in `-u user:password` of curl; `-u 1000:1000` is a user and a group."""
     password = _USER.match(look.text, match.start())
-    if password is not None and not password[1].isdigit():
-        look.add(password.span(1), "password")
+    if password is not None and not password["password"].isdigit():
+        start, stop = password.span("password")
+        look.take(start, stop, "password", perhaps_path=False)
 
 
 _USER = Later(
-    r"""(?x) (?:-[uU]|--(?:proxy-)?user) [ =]{1,8}+ ["']?+ [^\s:"'\\]{1,128}+ (?<!\[redacted) :
-    (?!\[redacted:) ([^\s"'\\]{1,256}+)"""
+    rf"""(?x) (?:-[uU]|--(?:proxy-)?user) (?: [ =]{{1,8}}+ ["']?+ | {_NEXT_ITEM} )
+    [^\s:"'\\]{{1,128}}+ (?<!\[redacted) : (?!\[redacted:) (?P<password>[^\s"'\\]{{1,256}}+)"""
 )
+
+
+def _long_option(look: _Look, match: re.Match[str]) -> None:
+    _option(look, match)
+    _user(look, match)
+
+
+def argument(before: str, text: str) -> int | None:
+    """Return where the secret begins in an argument of a command, or None; `before` are those before it.
+
+    >>> argument(" curl -u", "ada:hunter22"), argument(" mysql", "-phunter22"), argument(" grep", "-p")
+    (4, 2, None)
+    """
+    at = -1
+    if before.endswith(_USER_OPTIONS):
+        at = text.find(":") + 1 or -1
+        if text[at:].isdigit():
+            return None
+    elif before.endswith((" -p", " -a")):
+        at = 0 if _SHORT_COMMANDS.search(before.lower() + " ") else -1
+    elif text.startswith("-p"):
+        at = 2 if _SHORT_COMMANDS.search(before.lower() + " -p") else -1
+    secret = text[at:] if at >= 0 else ""
+    return at if secret and not _USAGE.match(secret) and not _PLACEHOLDER.match(secret) else None
+
+
+_USER_OPTIONS = (" -u", " -U", " --user", " --proxy-user")
 
 
 def _element(look: _Look, match: re.Match[str]) -> None:
@@ -1068,7 +1198,7 @@ def _hyphen(look: _Look, match: re.Match[str]) -> None:
 
 _HYPHENS: dict[str, Callable[[_Look, re.Match[str]], None]] = {
     "pem": _private_key,
-    "long": _option,
+    "long": _long_option,
     "user": _user,
     "short": _short_option,
     "us": _mailchimp,
@@ -1141,8 +1271,8 @@ _PASSES_OVER_TEXT: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]
         Later(
             lambda: (
                 r"-(?:(?P<long>(?=-[A-Za-z]))|(?P<us>us[0-9]{1,2}(?![_-]{0,3}[0-9A-Za-z]))"
-                r"|(?P<short>(?<=\s-)(?=[pa](?:[^\s-]|[ ]{1,8}[^\s-])))"
-                r"|(?P<pem>----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)|(?P<user>(?<![\w-]-)(?=[uU][ =]))"
+                r"|(?P<short>(?<=[\s\"']-)(?=[pa](?:[^\s-]|[ ]{1,8}[^\s-])))"
+                r"|(?P<pem>----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)|(?P<user>(?<![\w-]-)(?=[uU][ =\\\"']))"
                 rf"|{_behind('-')}(?=[\w.+/=-]{{10}}))"
             )
         ),

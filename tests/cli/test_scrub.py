@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 import resource
 import subprocess
@@ -55,6 +56,38 @@ def test_it_lists_asks_and_replaces(command: Command, as_json: AsJson) -> None:
     assert (code, out) == (0, "default: no secrets to replace.\n")
     assert "no patterns of your own" in err
     assert "[redacted:password]" in json.dumps(as_json("show", "last"))
+
+
+def test_what_escapes_and_structures_hide_is_found_and_replaced(command: Command, as_json: AsJson) -> None:
+    """A journal that was written without these rules: in rows and in a file, the search and the scrub have them."""
+    secret = "Zq9hunter22Zq9hunter22"
+    values: list[Any] = [
+        f"\x1b[31mghp_{secret}\x1b[0m",
+        f"\x1b[36mDB_PASSWORD\x1b[0m={secret}",
+        f"next=%253Faccess_token%253D{secret}",
+        f"-eyJ{secret}.{secret}.{secret}",
+        ["curl", "-u", f"bob:{secret}"],
+        json.dumps(["sshpass", "-p", secret]),
+        [("x-api-key", secret)],
+        [(b"x-api-key", secret.encode())],
+        f'password: str = "{secret}"',
+        "word " * 300_000 + f"\x1b[1mapi_token\x1b[0m: {secret}",
+    ]
+    localops.init(redact=False, auto_start_session=False)
+    session = localops.start_session(name="run")
+    assert session is not None
+    for value in values:
+        session.record(localops.ActionEvent(name="a", params={"v": value}))
+    session.end_session("Success")
+    localops.api.client().close()
+    listed = as_json("scrub", "--dry-run")
+    assert listed["secrets"] >= len(values)
+    assert as_json("scrub", "--yes")["projects"][0]["ok"]
+    assert command("doctor", "--secrets")[0] == 0
+    # In a process of its own, as closing a file of SQLite here would free its locks.
+    forms = [secret, base64.b64encode(secret.encode()).decode()[:-4]]
+    words = [word for form in forms for word in ("-e", form)]
+    assert subprocess.run(["grep", "-rqaF", *words, home_folder(None)], check=False).returncode == 1
 
 
 @pytest.mark.usefixtures("recorded")
