@@ -287,6 +287,7 @@ def test_the_palette_goes_anywhere(visit: Visit) -> None:
     assert page.evaluate("document.activeElement.name") == "text"
     ident = visit.facts("sessions?name=run+5")["sessions"][0]["session_id"]
     for text, label, url in (
+        ("compar", "Compare", "**/compare"),
         ("analy", "Analytics", "**/analytics"),
         (ident[:11], f"Go to {ident[:11]}", f"**/s/{ident}"),
         ("rare", "rare", "**/?tag=rare"),
