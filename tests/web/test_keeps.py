@@ -147,6 +147,17 @@ def test_a_conversation_is_read_to_its_end_and_back(talk: Visit) -> None:
     assert numbers == [f"turn {number + 1}" for number in range(len(numbers))]
 
 
+# Whether the last turns are in the window, each with its messages.
+IN_SIGHT = """(() => {
+    const edge = document.querySelector("#view .scroll").getBoundingClientRect();
+    const near = [...document.querySelectorAll(".turn")].filter((turn) => {
+        const box = turn.getBoundingClientRect();
+        return box.bottom > edge.top && box.top < edge.bottom;
+    });
+    return near.length > 0 && near.every((turn) => !turn.querySelector(".body.faint"));
+})()"""
+
+
 def test_a_followed_conversation_keeps_its_size(program: Program, visit: Visit) -> None:
     """However many turns come: those above are released, and come back for a reader who scrolls up."""
     program.step()
@@ -158,7 +169,7 @@ def test_a_followed_conversation_keeps_its_size(program: Program, visit: Visit) 
             program.step()
         newest = f"turn {1 + 36 * batch}"
         visit.until(f"[...document.querySelectorAll('.turn .number')].at(-1)?.textContent === '{newest}'")
-        page.wait_for_timeout(300)  # until those in sight are there
+        visit.until(IN_SIGHT)
         held.append(sizes(page)[0])
     assert held[-1] <= held[3] * 1.1
     assert page.locator(".turn").count() == 120
