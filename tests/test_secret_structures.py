@@ -129,6 +129,8 @@ def test_a_secret_in_a_program_a_file_or_a_form(text: str) -> None:
         "OPENAI_API_KEY=sk-...",
         "curl -u $USER:$PASS https://example.org",
         'os.getenv("DB_PASSWORD", "default")',
+        'option("--api-token", "api_token", type=str)',
+        'request.headers["Authorization"] = f"Bearer {token}"',
         {"nextPageToken": "CAUQAA12"},
         {"page_token": "abc12", "next_token": "1!abc", "NextToken": "eyJ2", "syncToken": "CPDA12"},
         {"continuationToken": "1!abc", "sync_token": "a1", "cursor": "a1", "x-continuation-token": "b2"},

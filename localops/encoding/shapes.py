@@ -145,7 +145,7 @@ _CONNECTION = Later(
 _CONNECTION_WORD = Later(rf"(?:{_ORDINARY}{_BACKSLASH}|[,`<]|&(?!(?:quot|apos|lt|gt|#\w{{1,5}});))+")
 _VALUE_WITH_SIGN = Later(r"[=>]{1,2}(?=[^\s=\"'\\]{4})(?=[^\s\"'\\]{0,64}[0-9!#$%*+?@^~])")
 _PLACEHOLDER = Later(
-    r"""(?x) \[redacted: | [$%\#]?\{\{?[^{}]*\}\}?\Z | <[^<>]*>\Z | \$[A-Z_][A-Z0-9_]*\Z
+    r"""(?x) \[redacted: | (?:[A-Z][a-z]{2,9}[ ])?[$%\#]?\{\{?[^{}]*\}\}?\Z | <[^<>]*>\Z | \$[A-Z_][A-Z0-9_]*\Z
     | [yY](?i:our)[-_](?=[A-Za-z_-]{0,40}(?i:key|token|secret|pass|here))[A-Za-z_-]{2,48}\Z | [a-z]{2,5}[-_]\Z
     # The word ends where a blank or a quote is, perhaps before the bracket that closes it.
     | [$%\#]?\{\{?(?:!?[A-Za-z_][\w.]*(?:[\[(]|:\w*)?)?\Z | <(?:[A-Za-z_-]+)?\Z | \$\{[A-Za-z_]\w*[^\w{}]
@@ -1055,7 +1055,9 @@ def _option(look: _Look, match: re.Match[str]) -> None:
     stop = _closing(text, start, quote) if quote else -1
     if stop < 0:
         stop = start + len(_uncluttered(text[start : look._end_of_word(start, _LONG_WORD)]))
-    if not _USAGE.match(text[start:stop]):
+    # In a program, the name of the option may be repeated as that of a parameter.
+    is_name = option["item"] is not None and text[start:stop].replace("_", "-") == option["name"]
+    if not is_name and not _USAGE.match(text[start:stop]):
         look.take(start, stop, label)
 
 
