@@ -25,7 +25,8 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 LAYERS = """
     room
     errors clock interruption own_fields rows urls zstd alignment ambiguous_patterns
-    careful escapes shapes patterns
+    careful beginnings escapes patterns
+    shapes
     host
     context facets locks openmetrics output raised redact sql
     participants events pricing stored plain_values responses

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from localops.encoding import shapes
+from localops.encoding import beginnings
 from localops.encoding.encode import dumps
 from localops.encoding.redact import Redactor
 
@@ -25,7 +25,7 @@ def test_ids_and_names_of_programs_pass_the_quick_look(text: str) -> None:
 
 def test_the_quick_look_sees_each_prefix_behind_any_sign() -> None:
     """Only a letter or digit before a prefix makes it a part of a word; JSON writes some signs with letters."""
-    prefixes = [prefix for _, many, *_ in shapes._PREFIXED for prefix in many.split()]
+    prefixes = [prefix for _, many, *_ in beginnings.PREFIXED for prefix in many.split()]
     signs = ["", *map(chr, range(128)), "\x85", "é", "😀", "\\n", '\\"', "\\u0001"]
     rest = "aB3dE6gH9jK2mN5pQ8sT1vW4" * 5
     seen = 0

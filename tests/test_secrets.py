@@ -19,7 +19,7 @@ import pytest
 
 import localops
 from localops.config import Config
-from localops.encoding import shapes
+from localops.encoding import beginnings
 from localops.encoding.encode import Encoder, dumps
 from localops.encoding.redact import Redactor
 from localops.encoding.todays_rules import redactor
@@ -229,7 +229,7 @@ def test_no_secret_is_on_the_disk(tmp_path: Path) -> None:
 _IN_FULL = {"docker": "dockerhub", "vault": "hashicorpvault"}
 
 
-@pytest.mark.parametrize("label", sorted({label for label, *_ in shapes._PREFIXED}))
+@pytest.mark.parametrize("label", sorted({label for label, *_ in beginnings.PREFIXED}))
 def test_the_privacy_page_names_each_known_beginning(label: str) -> None:
     """A reader can look up whether the keys of a service are found by their shape."""
     by_shape = _PRIVACY.read_text("utf-8").partition("**By shape**")[2].partition("**By name.**")[0]

@@ -10,7 +10,7 @@ import re
 from bisect import bisect_right
 from functools import cached_property
 
-from localops.encoding import escapes, shapes
+from localops.encoding import beginnings, escapes, shapes
 from localops.encoding.shapes import NAME, Later
 from localops.encoding.shapes import argument as argument
 from localops.encoding.shapes import hides as hides
@@ -555,7 +555,7 @@ def _search(
 
 
 def _filled(pattern: str) -> bytes:
-    filled = pattern.replace("THEN", _THEN).replace("(?<=PREFIX)", shapes.behind_prefixes())
+    filled = pattern.replace("THEN", _THEN).replace("(?<=PREFIX)", beginnings.behind_prefixes())
     return filled.replace("COLOUR", escapes.COLOUR).encode("latin-1")
 
 
@@ -649,7 +649,7 @@ def _is_second_part(body: bytes, at: int) -> bool:
 
 def _ends_prefix(plain: bytes, at: int) -> bool:
     """Return whether a whole prefix of a token ends here, and not inside of a word: `sg_` is one, `msg_` is not."""
-    prefixes = shapes.prefixes()
+    prefixes = beginnings.prefixes()
     for prefix in prefixes.get(plain[at - 3 : at], ()):
         begin = at - len(prefix)
         if begin >= 0 and plain.startswith(prefix, begin) and not _continues_word(plain, begin):
