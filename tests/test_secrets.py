@@ -415,6 +415,8 @@ def test_innocent_texts_stay() -> None:
             '{"ParameterKey": "DbPassword", "ParameterValue": "[redacted:password]"}',
         ),
         ("İ password=hunter22 İ", "İ password=[redacted:password] İ"),
+        ("\x1b[31m-DB_PASSWORD=abc1\x1b[m\n+", "\x1b[31m-DB_PASSWORD=[redacted:password]\x1b[m\n+"),
+        ("token=\x1b[32mhunter22\x1b[0m ok", "token=\x1b[32m[redacted:token]\x1b[0m ok"),
     ],
 )
 def test_where_a_value_ends(text: str, shown: str) -> None:

@@ -126,7 +126,9 @@ _QUOTED = Later(rf"\s{{0,8}}+[bBuUrRfF]?(?P<quote>{_QUOTE_SIGN})")
 _LONGEST = 4096
 _SHORT_LOOK = 512
 # A word up to the next space or quote. Its possible ends (`;`, `&`, `,`, a backslash) count where they can end it.
-_ORDINARY = r"""[^\s"'\\;&,<\[`]++|\[(?!redacted:)|`(?![.,;:)]*(?:\s|\Z|["'\\]))|,(?=[^\s"'\\,])(?![\w.-]{1,64}[=:])"""
+_ORDINARY = (
+    r"""[^\s"'\\;&,<\[`\x1b]++|\[(?!redacted:)|`(?![.,;:)]*(?:\s|\Z|["'\\]))|,(?=[^\s"'\\,])(?![\w.-]{1,64}[=:])"""
+)
 _BACKSLASH = r"""|\\\\(?!\\*["'])|\\(?!\\)(?![nrtu"'`])|<(?!/[A-Za-z]|br[ />])"""
 _WORD = Later(rf"(?:{_ORDINARY}{_BACKSLASH})+")
 _LONG_WORD = Later(
