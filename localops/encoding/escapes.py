@@ -58,8 +58,8 @@ class Reading:
     def origin(self, span: Span) -> Span:
         """Return a place of this reading as one of the text."""
         start, end, label = span
-        first, last = self._place(start), self._place(end - 1)
-        there = first[0], last[1], label
+        (began, _), (_, ended) = self._place(start), self._place(end - 1)
+        there = began, ended, label
         return there if self._before is None else self._before.origin(there)
 
     def _place(self, at: int) -> tuple[int, int]:

@@ -362,7 +362,7 @@ class _Look:
         block = _BLOCK.match(self.text, start)
         at = block.end() if block is not None else -1
         while block is not None and (line := _BLOCK_LINE.match(self.text, at)) is not None:
-            if not self._is_secret(label, line[0]) or not self.take(at, line.end(), label):
+            if not self._is_secret(label, line.group()) or not self.take(at, line.end(), label):
                 break
             newline = _NEXT_LINE.match(self.text, line.end())
             if newline is None or newline[1] != block["indent"]:
