@@ -59,7 +59,6 @@ else:
 _PLACED = frozenset("params returns prompt completion provider thread_id user_id spec".split())
 _IN_EXCEPTION = frozenset("details logs trigger".split())  # of an error, they are in its event, and its parent
 _STATUS = {UNSET: "UNSET", OK: "OK", ERROR: "ERROR"}
-_COUNTS = ("cache_write_tokens", "input_audio_tokens", "output_audio_tokens")
 
 
 @dataclass(frozen=True)
@@ -311,7 +310,8 @@ class Translation:
         """
         if row.kind == "error":
             return {}, set()
-        beside = {name: body[name] for name in _COUNTS if name in self._names.usage and _is_count(body.get(name))}
+        counts = [name for name in self._names.usage if name.endswith("_tokens")]
+        beside = {name: body[name] for name in counts if _is_count(body.get(name))}
         figures: dict[str, int | float | None] = {
             "tokens_in": row.tokens_in,
             "tokens_out": row.tokens_out,

@@ -6,6 +6,7 @@ from collections import Counter
 
 from localops import clock
 from localops.encoding.openmetrics import Family, Sample, gauge
+from localops.journal import rows
 from localops.reading import analytics, session_state
 
 TYPE_CHECKING = False
@@ -23,13 +24,7 @@ _UNKNOWN = "unknown"
 _LOST = "Calls of language models that began and never ended, so that the cost is a lower bound"
 _SECOND, _DOLLAR = 1_000_000_000, 1_000_000_000
 # What the tokens of a model are for, by the column that has them.
-_TOKENS = {
-    "tokens_in": "in",
-    "tokens_out": "out",
-    "tokens_cached": "cached",
-    "tokens_reasoning": "reasoning",
-    "tokens_cache_write": "cache_write",
-}
+_TOKENS = {name: name.removeprefix("tokens_") for name in rows.TOKENS}
 
 
 def families(home: Home) -> Iterator[Family]:

@@ -144,7 +144,8 @@ def beside_columns(call: LLMEvent, reply: Reply) -> dict[str, object]:
 _COUNTS = frozenset(("prompt_tokens", "completion_tokens", "cached_tokens", *rows.COUNTS_IN_BODY.values()))
 # All that has a column or a price; `pricing.PRICED` is loaded with the first call that has one.
 _COUNTED = (
-    *"prompt_tokens completion_tokens cached_tokens reasoning_tokens cache_write_tokens".split(),
+    *"prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(),
+    *rows.COUNTS_IN_BODY.values(),
     *"cache_write_1h_tokens input_audio_tokens output_audio_tokens cached_audio_tokens".split(),
 )
 
