@@ -46,7 +46,7 @@ LAYERS = """
     given_scores pauses steps
     diff_texts loops prompts shortest finish_reasons common_input alike prompt_differences ending_error
     call_table origins
-    call_search
+    call_search small_origins
     indexes
     snapshot clocks doubts carried held_back key_ends recorded_steps scrubbed
     session_html past_session

@@ -544,7 +544,8 @@ def _origin(one: Facts, session: str) -> Sentence:
     value, argument = Recorded(one["value"]), Recorded(one["argument"]) if one["argument"] else None
     if not one["is_part"]:
         which: Sentence = ["Its argument"] if argument is None else ["The argument ", argument]
-        return [*which, " (", value, ") was returned by ", *call, where]
+        entry = f" in entry {one['entry']} of its list" if one["entry"] else ""
+        return [*which, " (", value, ") was returned by ", *call, entry, where]
     place: Sentence = [] if argument is None else [" in the argument ", argument]
     if one["of"] is None:
         return [value, *place, " first stood in what ", *call, " returned", where]

@@ -11,7 +11,7 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.errors import Uncertain
 from localops.journal import rows
-from localops.reading import common_input, ending_error, facts, loops, origins, previews, session_state
+from localops.reading import common_input, ending_error, facts, loops, origins, previews, session_state, small_origins
 from localops.reading.run_rows import AFTER, LAST, LEVELS, MOST_TROUBLES, Half, began_ns, level_of, short
 
 TYPE_CHECKING = False
@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
     from localops.reading.ending_error import Ending
     from localops.reading.facts import Facts
+    from localops.reading.origins import Origin
     from localops.reading.run_rows import RunRows, Trouble
+    from localops.reading.small_origins import Found
     from localops.reading.snapshot import Snapshot
 
 SHOWN = 6
@@ -275,23 +277,29 @@ class RunErrors:
         self, halves: list[Half], given: object, *, message: str | None = None, names_only: bool = False
     ) -> list[Facts]:
         before = halves[0].seq
-        return [
-            {
-                "argument": short(one.argument) or None,
-                "value": short(str(one.value)),
-                "is_part": one.is_part,
-                "of": None,
-                "kind": short(one.kind),
-                "name": short(one.name),
-                "input": self._rows.input_of(one.id, one.kind),
-                "id": facts.full_id(one.id),
-                # Its first row: the number under which the pages know a call.
-                "seq": self._rows.halves(one.id)[0].seq,
-            }
-            for one in origins.of(
-                self._reader, self._seen.id, given, before=before, message=message, names_only=names_only
-            )
-        ]
+        known = origins.of(self._reader, self._seen.id, given, before=before, message=message, names_only=names_only)
+        facts_of = [self._origin(one, is_part=one.is_part) for one in known]
+        if names_only or len(known) >= origins.REPORTED:
+            return facts_of
+        small = small_origins.of(self._reader, self._seen.id, given, caller=halves[0].name, before=before, known=known)
+        entries = small_origins.other_entries(small)
+        facts_of += [self._origin(one, entry=entries.get(one.argument)) for one in small]
+        return facts_of[: origins.REPORTED]
+
+    def _origin(self, one: Origin | Found, *, is_part: bool = False, entry: int | None = None) -> Facts:
+        return {
+            "argument": short(one.argument) or None,
+            "value": short(str(one.value)),
+            "is_part": is_part,
+            "entry": entry,
+            "of": None,
+            "kind": short(one.kind),
+            "name": short(one.name),
+            "input": self._rows.input_of(one.id, one.kind),
+            "id": facts.full_id(one.id),
+            # Its first row: the number under which the pages know a call.
+            "seq": self._rows.halves(one.id)[0].seq,
+        }
 
     def _given(self, id: bytes | None) -> tuple[tuple[str, str | None], object]:
         """Return kind and name of a call, and what it was given."""

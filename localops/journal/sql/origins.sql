@@ -29,3 +29,17 @@ where r.session = :session
   and instr(e.body, :text) > 0
 order by r.seq
 limit :many;
+
+-- results --
+-- The rows of a session, from a seq to before another, that may have the result of a call other than an LLM call.
+select e.seq, e.id, e.kind, e.phase, e.name, e.body
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and r.seq >= :first
+  and r.seq < :before
+  and e.kind not in ({books})
+  and e.kind <> 'llm'
+  and e.kind <> 'error'
+  and instr(e.body, '"returns":') > 0
+order by r.seq;
