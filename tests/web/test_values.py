@@ -117,6 +117,7 @@ def values(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Itera
     command = [sys.executable, "-c", RECORDER, json.dumps(EVENTS)]
     warm.run(command, env=environment(home), check=True, timeout=60)
     with serving(home) as link, visiting(chromium, link) as visit:
+        visit.open("/login")  # for tests of modules alone, which are at no other page
         yield visit
 
 
