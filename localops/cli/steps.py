@@ -15,6 +15,7 @@ _ON_RESUME = {
     "give back": "gives its result back",
     "run": "runs again",
     "ask": "raises Uncertain",
+    "not called": "is not called",
     "wait": "is under way",
     "refuse": "raises StepError",
 }
@@ -62,7 +63,7 @@ def _print_steps(facts: Facts) -> None:
     table = [
         (
             _title(one),
-            output.clean(one["input"]),
+            _arguments(one),
             f"{one['state']}, result given" if one["given"] else one["state"],
             _ON_RESUME[one["on_resume"]] + (", or StepError" if one["scrubbed"] else ""),
             one["began"][:19].replace("T", " "),
@@ -79,8 +80,15 @@ def _print_steps(facts: Facts) -> None:
     if many := numbers["refused"]:
         arguments = "The arguments of 1 step hold" if many == 1 else f"The arguments of {many} steps hold"
         print(f"{arguments} a secret, {_REFUSED}")
+    if any(one["on_resume"] == "not called" for one in facts["steps"]):
+        print("A step that is not called is inside of one that gives its result back.")
     if many := sum(one["scrubbed"] for one in facts["steps"]):
         print(f"A scrub removed a secret from the arguments of {many}: {_SCRUBBED}")
+
+
+def _arguments(one: Facts) -> str:
+    """Return what a step is recognised by: its key, if it has one."""
+    return output.clean(one["input"] if one["key"] is None else f"key={one['key']}")
 
 
 def _process(process: Facts | None, *, with_host: bool) -> str:
@@ -98,7 +106,7 @@ def _print_given(steps: list[Facts]) -> None:
     print()
     for one in steps:
         what = " ".join(sentences.plain(each) for each in given_results.sentences(one))
-        print(f"{_title(one)} {output.clean(one['input'])}: {what}")
+        print(f"{_title(one)} {_arguments(one)}: {what}")
 
 
 def _title(one: Facts) -> str:

@@ -16,7 +16,7 @@ FIELDS = frozenset(
     "given_id host host_env imported input_audio_tokens journal kept logs machine metadata model name now once "
     "output_audio_tokens params params_left_out participant phase pid place polling prefix problem process prompt "
     "provider query reason resource response_id response_model resumed returns returns_left_out rules scope "
-    "screenshot session_id settled span_id spent_usd spilled started stop_reason stream "
+    "screenshot session_id settled span_id spent_usd spilled started step_key stop_reason stream "
     "system_instructions tags thread thread_id time_to_first_token tokens_cache_write tool_calls tool_definitions "
     "trace_id trigger type unattributed usage value version video was tokens_in tokens_out tokens_cached "
     "tokens_reasoning".split()
@@ -25,7 +25,7 @@ FIELDS = frozenset(
 
 _OF_PROGRAMS = frozenset(
     "args body code comment completion content details exact logs metadata params problem prompt query resource "
-    "returns system_instructions tool_calls tool_definitions video".split()
+    "returns step_key system_instructions tool_calls tool_definitions video".split()
 )
 FIGURES = FIELDS - _OF_PROGRAMS
 """Names of fields whose numbers are counts, times and amounts of our own, in which no digits are searched."""
@@ -35,7 +35,7 @@ _ID, _UUID = [32], [8, 4, 4, 4, 12]
 _SHAPES = {"participant": _ID, "machine": _ID, "journal": _ID, "boot": _UUID, "copy_of": _UUID}
 _HEX = frozenset("0123456789abcdef")
 # The field `once` says which step a row is of, and what was kept of its result.
-_STEP = frozenset("args n by in keyed kept kind why".split())
+_STEP = frozenset("args n by in again keyed kept kind why".split())
 NOT_KEPT = "a scrub removed a secret from it"
 """Why the result of a step is not kept, after a scrub."""
 _TRIGGER = frozenset("id kind name".split())

@@ -626,9 +626,14 @@ def _steps(steps: Facts | None) -> Iterator[Sentence]:
         yield [f"{_steps_are(kept)} done: the recorded {'result is' if kept == 1 else 'results are'} given back."]
     if lost := steps["not_kept"]:
         yield [f"{_steps_are(lost)} done, but what {'it' if lost == 1 else 'they'} returned is not here as it was."]
-    if steps["uncertain"]:
-        which = "it" if steps["uncertain"] == 1 else "each"
-        yield [f"{_steps_are(steps['uncertain'])} uncertain: {which} raises Uncertain, unless the program decides."]
+    if again := steps["uncertain_run"]:
+        yield [f"{_steps_are(again)} uncertain, and would run again: idempotent=True allows that."]
+    if passed := steps["uncertain_not_called"]:
+        around = "the step around it gives its" if passed == 1 else "the steps around them give their"
+        yield [f"{_steps_are(passed)} uncertain, and would not be called: {around} result back."]
+    if asks := steps["uncertain"] - again - passed:
+        which = "it" if asks == 1 else "each"
+        yield [f"{_steps_are(asks)} uncertain: {which} raises Uncertain, unless the program decides."]
     if steps["failed"]:
         yield [f"{_many_steps(steps['failed'])} failed, and would run again."]
     if steps["running"]:

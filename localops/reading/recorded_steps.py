@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import namedtuple
+from hashlib import blake2b
 
 from localops.clock import iso
 from localops.encoding import encode, faithful, own_fields
@@ -43,12 +44,18 @@ else:
     Try = namedtuple("Try", "seq id phase kind name at_ns once ended_ns failed kept ended_by")
 
 ONCE = "once"  # the field of a body that says which step it is, and in its closing row what was kept of the result
+KEY = "step_key"  # the field with the beginning of its key, if the program has given one
 RESOLUTION = "resolution"  # the kind of a row with the result that a program has decided on for a step
 DONE, UNCERTAIN, FAILED, RUNNING = "done", "uncertain", "failed", "running"
 SHOWN = 1_000  # steps in a document
-_PREVIEW = 200  # characters of the arguments
+PREVIEW = 200  # characters of the arguments, or of the key
 _FIELD = f'"{ONCE}":{{"args":'
 _UNKNOWN: dict[str, Any] = {"kept": None, "why": "its row says nothing of a result"}
+
+
+def path(inside: str, name: str, digest: str, number: int) -> str:
+    """Return what identifies a step for those inside of it."""
+    return blake2b(encode.dumps([inside, name, digest, number]), digest_size=8).hexdigest()
 
 
 class NotKept(Exception):
@@ -73,6 +80,7 @@ class Recorded:
             first.ended_by,
             mark.get("by"),
         )
+        self.is_again = False
         self.given_ns: int | None = None  # when a program gave its result, instead of running it again
         self.add(first, mark)
 
@@ -87,6 +95,7 @@ class Recorded:
             return
         self.began_ns, self.ended_ns = one.at_ns, one.ended_ns
         self.ended_by, self.by = one.ended_by, mark.get("by")
+        self.is_again = bool(mark.get("again"))  # it may run twice
         self.tries.append(one.id)
         self.tried = one.id
         self.kept = _object(one.kept) or _UNKNOWN
@@ -195,9 +204,19 @@ def given(source: Source, story: Story, step: Recorded) -> Facts | None:
 
 def params(source: Source, step: Recorded) -> Any:
     """Return the arguments of the last try of a step, as they were recorded: without secrets."""
+    body = _opened(source, step)
+    return body.get("params", body.get("prompt"))
+
+
+def key_text(source: Source, step: Recorded) -> str | None:
+    """Return the key of a step as text; None without one, and where an earlier release has recorded it."""
+    return _opened(source, step).get(KEY) if step.is_keyed else None
+
+
+def _opened(source: Source, step: Recorded) -> dict[str, Any]:
+    """Return the body of the row that the last try of a step began with; empty if it is not here."""
     row = stored.one(source, step.tried, rows.OPEN)
-    body = _object(row.body) if row is not None else None
-    return None if body is None else body.get("params", body.get("prompt"))
+    return (_object(row.body) if row is not None else None) or {}
 
 
 def counts(seen: Snapshot) -> Facts | None:
@@ -208,9 +227,27 @@ def counts(seen: Snapshot) -> Facts | None:
 
 def _counts(steps: list[Recorded], is_running: bool, refused: set[bytes]) -> Facts:
     states = [state_of(step, is_running) for step in steps]
+    passed = passed_over(steps)
+    open_ways = [_on_resume(step, UNCERTAIN, passed) for step in steps if state_of(step, is_running) == UNCERTAIN]
     numbers: Facts = {state: states.count(state) for state in (DONE, UNCERTAIN, FAILED, RUNNING)}
     not_kept = sum(step.state == DONE and not step.is_kept for step in steps)
-    return {**numbers, "not_kept": not_kept, "refused": len(refused)}
+    return {
+        **numbers,
+        "not_kept": not_kept,
+        "refused": len(refused),
+        # What becomes of the uncertain ones; the others raise Uncertain.
+        "uncertain_run": open_ways.count("run"),
+        "uncertain_not_called": open_ways.count("not called"),
+    }
+
+
+def passed_over(steps: list[Recorded]) -> set[str]:
+    """Return the paths of the steps whose results are given back, and of those inside: these are not called."""
+    passed: set[str] = set()
+    for step in steps:  # one that is around others began before them
+        if step.is_kept or step.inside in passed:
+            passed.add(path(step.inside, step.name, step.digest, step.number))
+    return passed
 
 
 def rules_of(seen: Snapshot) -> Callable[[dict[str, Any]], bool]:
@@ -252,12 +289,13 @@ def facts(seen: Snapshot, *, limit: int = SHOWN, redacts: Callable[[dict[str, An
     """
     steps = of(seen.source, seen.id)
     refused = _refused(seen, steps, redacts or rules_of(seen)) if steps else set()
+    passed = passed_over(steps)
     return {
         "session_id": rows.id_text(seen.id),
         "name": seen.story.name,
         "state": seen.standing.state,
         "counts": _counts(steps, seen.is_running, refused),
-        "steps": [_one(seen, step, is_refused=step.id in refused) for step in steps[:limit]],
+        "steps": [_one(seen, step, passed, is_refused=step.id in refused) for step in steps[:limit]],
         "more": max(0, len(steps) - limit),
     }
 
@@ -267,7 +305,7 @@ def state_of(step: Recorded, is_running: bool) -> str:
     return RUNNING if is_running and step.state == UNCERTAIN and step.ended_ns is None else step.state
 
 
-def _one(seen: Snapshot, step: Recorded, *, is_refused: bool) -> Facts:
+def _one(seen: Snapshot, step: Recorded, passed: set[str], *, is_refused: bool) -> Facts:
     state = state_of(step, seen.is_running)
     arguments = params(seen.source, step)
     text = "" if arguments is None else encode.dumps(arguments).decode()
@@ -276,12 +314,13 @@ def _one(seen: Snapshot, step: Recorded, *, is_refused: bool) -> Facts:
         "kind": step.kind,
         "name": step.name,
         "number": step.number,
-        "input": text[:_PREVIEW],
+        "key": key_text(seen.source, step),
+        "input": text[:PREVIEW],
         "scrubbed": _has_scrubbed_arguments(seen.source, step, text),
         "state": state,
         "kept": step.is_kept,
         "why": step.kept.get("why") if step.state == DONE else None,
-        "on_resume": "refuse" if is_refused else _on_resume(step, state),
+        "on_resume": _on_resume(step, state, passed, is_refused=is_refused),
         "tries": len(step.tries),
         "began": iso(step.began_ns),
         "ended": None if step.ended_ns is None else iso(step.ended_ns),
@@ -292,10 +331,14 @@ def _one(seen: Snapshot, step: Recorded, *, is_refused: bool) -> Facts:
     }
 
 
-def _on_resume(step: Recorded, state: str) -> str:
+def _on_resume(step: Recorded, state: str, passed: set[str], *, is_refused: bool = False) -> str:
     """Return what happens when a resumed run comes to a step."""
+    if step.inside in passed and state != RUNNING:
+        return "not called"
+    if is_refused:
+        return "refuse"
     if state == RUNNING:
         return "wait"
     if state == FAILED:
         return "run"
-    return "give back" if step.is_kept else "ask"
+    return "give back" if step.is_kept else "run" if step.is_again else "ask"

@@ -51,12 +51,13 @@ run_again = RunAgain()
 class Turn:
     """One call of a step: which step it is, and what is recorded of it."""
 
-    __slots__ = ("_free", "_is_released", "_taken", "digest", "inside", "is_keyed", "kind", "name", "recorded")
+    __slots__ = ("_free", "_is_released", "_taken", "digest", "inside", "is_again", "key", "kind", "name", "recorded")
 
     def __init__(self, kind: str, name: str, digest: str, around: str) -> None:
         self.kind, self.name, self.digest, self.inside = kind, name, digest, around
         self.recorded: Recorded | None = None
-        self.is_keyed = False  # the program has given it a key instead of its arguments
+        self.key: str | None = None  # what the program has given it instead of its arguments
+        self.is_again = False  # it runs again if it is not known whether it happened
         self._is_released = False
         self._free: list[int] = []
         self._taken: list[int] = []
@@ -78,8 +79,7 @@ class Turn:
     @property
     def path(self) -> str:
         """Return what identifies the step for those inside of it."""
-        text = encode.dumps([self.inside, self.name, self.digest, self.number])
-        return blake2b(text, digest_size=8).hexdigest()
+        return recorded_steps.path(self.inside, self.name, self.digest, self.number)
 
     def release(self) -> None:
         """Give its number back, once: the call was not made, or it failed."""
@@ -169,8 +169,12 @@ class Steps:
         mark: dict[str, object] = {"args": turn.digest, "n": turn.number, "by": participant.id.hex()}
         if turn.inside:
             mark["in"] = turn.inside
-        if turn.is_keyed:
+        if turn.is_again:
+            mark["again"] = True
+        if turn.key is not None:
             mark["keyed"] = True
+            # Beside the mark, in which no secret is searched.
+            return {ONCE: mark, recorded_steps.KEY: turn.key}
         return {ONCE: mark}
 
     def decided(self, turn: Turn, result: object) -> None:
@@ -245,12 +249,12 @@ def digest(recorder: Recorder, name: str, params: dict[str, Any] | None, default
     return _digest(packed)
 
 
-def digest_of_key(recorder: Recorder, name: str, key: object) -> str:
-    """Return the digest of a key that the program gives a call."""
+def digest_of_key(recorder: Recorder, name: str, key: object) -> tuple[str, str]:
+    """Return the digest of a key that the program gives a call, and the beginning of its text."""
     packed = _packed(recorder, name, "its key", key)
     if recorder.writer.encoder.redacts({"params": packed}):
         raise StepError(f"{name}() did not run: its key holds a secret; give another key=")
-    return _digest({"$key": packed})
+    return _digest({"$key": packed}), encode.dumps(packed).decode()[: recorded_steps.PREVIEW]
 
 
 def _packed(recorder: Recorder, name: str, what: str, value: object) -> Any:

@@ -113,9 +113,10 @@ class _Step:
         if session is None:
             return None
         table = steps.of(session, self.plan.name)
-        turn = table.take(self.plan.kind, self.plan.name, self._digest(session, args, kwargs))
+        digest, key = self._digest(session, args, kwargs)
+        turn = table.take(self.plan.kind, self.plan.name, digest)
         try:
-            turn.is_keyed = self._has_key
+            turn.key, turn.is_again = key, self._idempotent
             chance = _Chance(session, table, turn)
             try:
                 chance.result = table.known(turn, idempotent=self._idempotent)
@@ -128,7 +129,8 @@ class _Step:
             turn.release()
             raise
 
-    def _digest(self, session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> str:
+    def _digest(self, session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str | None]:
+        """Return what calls of the same step share, and the text of their key, if they have one."""
         plan, recorder = self.plan, session.recorder
         if self._has_key:
             key = self._key(*args, **kwargs) if callable(self._key) else self._key
@@ -140,7 +142,7 @@ class _Step:
             )
         if args and plan.names[:1] == ("self",):
             _warn_of_object(plan.name, args[0])
-        return steps.digest(recorder, plan.name, plan.given(args, kwargs), plan.defaults)
+        return steps.digest(recorder, plan.name, plan.given(args, kwargs), plan.defaults), None
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Stay:
         """Begin a call that is to run; if that cannot be recorded, raise StepError: it must not run."""

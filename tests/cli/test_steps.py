@@ -68,7 +68,8 @@ def test_each_step_is_listed_with_what_a_resume_would_do(recorded: str, command:
 def test_the_document_has_the_facts_of_each(recorded: str, as_json: Callable[..., dict[str, Any]]) -> None:
     """Its state, what would become of it, and when and where it was tried."""
     document = as_json("steps", recorded)
-    assert document["counts"] == {"done": 3, "uncertain": 1, "failed": 1, "running": 0, "not_kept": 1, "refused": 0}
+    states = {"done": 3, "uncertain": 1, "failed": 1, "running": 0, "not_kept": 1, "refused": 0}
+    assert document["counts"] == {**states, "uncertain_run": 0, "uncertain_not_called": 0}
     steps = document["steps"]
     assert [one["on_resume"] for one in steps] == ["give back", "give back", "ask", "run", "ask"]
     assert [one["number"] for one in steps] == [1, 2, 1, 1, 1]
@@ -76,6 +77,50 @@ def test_the_document_has_the_facts_of_each(recorded: str, as_json: Callable[...
     assert steps[0]["process"]["pid"]
     assert steps[2]["why"] == "it holds a secret, which is not kept"
     assert steps[4]["ended_by"] == "KeyboardInterrupt"
+
+
+def test_what_a_resume_would_do_is_what_it_does(command: Command, as_json: Callable[..., dict[str, Any]]) -> None:
+    """An idempotent step runs again, one inside of a step that is given back is not called, and a key is shown."""
+    ran: list[str] = []
+
+    @tool(once=True, idempotent=True)
+    def put(what: str) -> None:
+        ran.append(what)
+        if len(ran) == 1:
+            raise KeyboardInterrupt
+
+    @tool(once=True)
+    def inner(what: str) -> None:
+        raise KeyboardInterrupt
+
+    @tool(once=True, key=lambda client, order: [order, "mail"])
+    def outer(client: object, order: str) -> str:
+        with pytest.raises(KeyboardInterrupt):
+            inner(order)
+        return "sent"
+
+    session = localops.start_session(name="forecast")
+    with pytest.raises(KeyboardInterrupt):
+        put("x")
+    outer(object(), "m1")
+    session.end_session("Failure")
+    id = str(session.session_id)
+    steps = {one["name"]: one for one in as_json("steps", id)["steps"]}
+    assert {name: one["on_resume"] for name, one in steps.items()} == {
+        "put": "run", "outer": "give back", "inner": "not called"
+    }  # fmt: skip
+    assert (steps["outer"]["key"], steps["put"]["key"]) == ('["m1","mail"]', None)
+    out = command("steps", id)[1]
+    assert 'key=["m1","mail"]' in out
+    assert "object at" not in out
+    why = command("why", id)[1]
+    assert "1 step is uncertain, and would run again: idempotent=True allows that." in why
+    assert "1 step is uncertain, and would not be called: the step around it gives its result back." in why
+    assert "raises Uncertain" not in why
+    localops.resume(id)
+    put("x")
+    assert outer(object(), "m1") == "sent"
+    assert ran == ["x", "x"]
 
 
 def test_the_pages_read_the_same(recorded: str, as_json: Callable[..., dict[str, Any]]) -> None:
