@@ -68,6 +68,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         ("why", _first_line(snapshot.standing.reason)),
         ("began", f"{output.when(totals.first_ns)} UTC, {output.ago(clock.now_ns() - totals.first_ns)}"),
         ("took", printing.at_least(output.short_duration(until - totals.first_ns), snapshot)),
+        ("resumed", _resumed(story)),
         ("project", project),
         ("tags", ", ".join(story.tags)),
         ("scores", ", ".join(f"{one.name} {scores.shown(one.value)}" for one in judged)),
@@ -138,11 +139,31 @@ def _at_work(snapshot: Snapshot, until: int) -> Iterator[str]:
 
 def _died_in(snapshot: Snapshot, *, is_explained: bool) -> Iterator[str]:
     explained = {one.id for one in snapshot.open_now} if is_explained else set()
+    since = _since_resumed(snapshot)
     for one in snapshot.unfinished:
         if one.id in explained:
             continue
-        had_run = output.short_duration(snapshot.ran_until(one.at_ns) - one.at_ns)
-        yield f"a process died inside {one.kind} {one.name!r}, which had run for {had_run}"
+        ran_ns = snapshot.ran_until(one.at_ns) - one.at_ns
+        had_run = f"which had run for {output.short_duration(ran_ns)}" if ran_ns > 0 else "how long it ran is not known"
+        yield f"a process died inside {one.kind} {one.name!r}, {had_run}{since.get(one.id, '')}"
+
+
+def _since_resumed(snapshot: Snapshot) -> dict[bytes, str]:
+    """Return what came of the steps that a process died in, now that the session was resumed."""
+    if not (snapshot.unfinished and snapshot.story.resumes):
+        return {}
+    from localops.reading import given_results, recorded_steps  # late, as few sessions are resumed
+
+    steps = recorded_steps.of(snapshot.source, snapshot.id)
+    return {id: f"; {given_results.SINCE[word]}" for id, word in recorded_steps.since(snapshot, steps).items()}
+
+
+def _resumed(story: Story) -> str | None:
+    """Return how often a session was resumed, and when last."""
+    if not (resumes := story.resumes):
+        return None
+    many = "once" if len(resumes) == 1 else f"{len(resumes)} times, the last"
+    return f"{many} at {output.when(resumes[-1].at_ns)} UTC"
 
 
 def _host(story: Story) -> str | None:

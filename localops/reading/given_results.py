@@ -5,12 +5,23 @@ from __future__ import annotations
 from datetime import datetime
 
 from localops import output
+from localops.reading import recorded_steps
 from localops.reading.sentences import Recorded
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.reading.facts import Facts
     from localops.reading.sentences import Sentence
+
+MAYBE = "it may or may not have happened"
+SINCE = {
+    "decided": "when resumed, the program gave its result, and it did not run again",
+    recorded_steps.DONE: "it ran again when resumed, and is done",
+    recorded_steps.FAILED: "it ran again when resumed, and failed",
+    recorded_steps.UNCERTAIN: f"it began again when resumed, and did not end; {MAYBE}",
+    recorded_steps.RUNNING: "it runs again",
+}
+"""What came of an operation when its session was resumed, by the words of `recorded_steps.since`."""
 
 
 def sentences(step: Facts) -> list[Sentence]:

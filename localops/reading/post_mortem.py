@@ -265,7 +265,7 @@ class _PostMortem:
         since = process = given = None
         if step is not None:
             if step.id != one.id:
-                since = "decided" if step.is_decided else recorded_steps.state_of(step, self._seen.is_running)
+                since = recorded_steps.since(self._seen, [step])[one.id]
             if step.tried == one.id:
                 process = recorded_steps.process(self._seen.story, step)
                 given = recorded_steps.given(self._seen.source, self._seen.story, step)

@@ -12,7 +12,6 @@ from localops.reading import (
     given_results,
     growing_prompts,
     loops,
-    recorded_steps,
     spending,
     uncounted,
     waste_page,
@@ -40,7 +39,7 @@ _LAST_TITLES = {
     None: "",
 }
 _KILLED = "it was killed (by SIGKILL, also by one that follows a SIGTERM)"
-_MAYBE = "it may or may not have happened"
+_MAYBE = given_results.MAYBE
 _HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
 _KINDS = {"llm": "LLM call", None: "operation", "": "operation"}
 
@@ -356,15 +355,6 @@ def _open_end(one: Facts) -> str:
     return "" if one["kind"] in _HOLDS_OTHERS else f"; {_MAYBE}"
 
 
-_SINCE = {
-    "decided": "when resumed, the program gave its result, and it did not run again",
-    recorded_steps.DONE: "it ran again when resumed, and is done",
-    recorded_steps.FAILED: "it ran again when resumed, and failed",
-    recorded_steps.UNCERTAIN: f"it began again when resumed, and did not end; {_MAYBE}",
-    recorded_steps.RUNNING: "it runs again",
-}
-
-
 def _stopped(findings: Facts) -> Iterator[Sentence]:
     """Say what runs before the last were in, and what came of it when the session was resumed."""
     shown = findings["stopped"]
@@ -375,7 +365,7 @@ def _stopped(findings: Facts) -> Iterator[Sentence]:
         if one["given"] is not None:
             yield [*what, ". ", *given_results.gave(one["given"])]
         else:
-            yield [*what, f"; {_SINCE.get(one['since'], _MAYBE)}."]
+            yield [*what, f"; {given_results.SINCE.get(one['since'], _MAYBE)}."]
     if (rest := findings["stopped_count"] - len(shown)) > 0:
         yield [f"And {output.counted(rest, 'operation')} more that began before these."]
 

@@ -305,6 +305,12 @@ def state_of(step: Recorded, is_running: bool) -> str:
     return RUNNING if is_running and step.state == UNCERTAIN and step.ended_ns is None else step.state
 
 
+def since(seen: Snapshot, steps: list[Recorded]) -> dict[bytes, str]:
+    """Return what came of each try of a step that another followed, or whose result a program gave."""
+    words = {step: "decided" if step.is_decided else state_of(step, seen.is_running) for step in steps}
+    return {id: words[step] for step in steps for id in step.tries if id != step.id}
+
+
 def _one(seen: Snapshot, step: Recorded, passed: set[str], *, is_refused: bool) -> Facts:
     state = state_of(step, seen.is_running)
     arguments = params(seen.source, step)
