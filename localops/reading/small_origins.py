@@ -162,9 +162,8 @@ class _Search:
         far = self._with(needle, 0, self._bounds["first"], _EARLIER)
         # Of a number that is found under any name, all rows are looked at.
         is_known = len(far) < _EARLIER or not _is_rare(one.value)
-        return is_known and not any(
-            self._is_source(row, argument, one, token) for row in (*far, *near) if token.search(row[-1])
-        )
+        with_it = [row for row in (*far, *near) for *_, text in [row] if token.search(text)]
+        return is_known and not any(self._is_source(row, argument, one, token) for row in with_it)
 
     def _with(self, needle: str, first: int, before: int, many: int) -> Sequence[Any]:
         bounds = {**self._bounds, "first": first, "before": before, "text": needle, "many": many}
