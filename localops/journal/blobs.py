@@ -102,7 +102,7 @@ def _here(project: str, digest: str) -> str | None:
 
 
 def is_here(project: str, digest: str) -> bool:
-    """Return whether there is a file for a blob, whole or not, in its project or elsewhere."""
+    """Return whether there is a file for a blob, complete or not, in its project or elsewhere."""
     return _here(project, digest) is not None or is_elsewhere(project, digest)
 
 
@@ -211,7 +211,7 @@ def touched(project: str, digest: str) -> float:
     """Return when a blob was written or asked for the last time; raise FileNotFoundError if it is not there."""
     path = path_of(project, digest)
     try:
-        # A copy of what is elsewhere is as old as it was last read.
+        # The age of a copy of a file elsewhere is the time since it was last read.
         return os.stat(path + NOTE).st_mtime
     except FileNotFoundError:
         return os.stat(path).st_mtime
@@ -242,7 +242,7 @@ def drop(project: str, digest: str) -> None:
 
 
 def finish_drops(project: str) -> int:
-    """Delete elsewhere what was dropped; return how much of it is left because that is out of reach."""
+    """Delete dropped files elsewhere; return how many are left because that place cannot be reached."""
     where = elsewhere(project)
     left = marked(project, DOOMED)
     for digest in list(left) if where is not None else ():

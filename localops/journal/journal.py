@@ -318,7 +318,7 @@ class Journal:
     def _look(self, now: float) -> None:
         """Check, twice a second, that this process was not forked and that the file is still ours."""
         file = self._file
-        # A fork that ran none of Python's hooks.
+        # A fork that did not run Python's hooks.
         if file.pid != os.getpid():
             self._become_child()
         if file.barred:

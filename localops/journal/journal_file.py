@@ -37,7 +37,7 @@ PLACE_EVERY = 8  # naps between two checks of our files, while we wait for a loc
 
 monotonic = clock.monotonic  # bound once, as every event calls it
 
-# By the length of a row: a short one, a whole one, and that of an LLM call with the counts of its body.
+# By the length of a row: a short one, a complete one, and that of an LLM call with the counts of its body.
 INSERTS = {
     len(columns): rows.insertion(columns)
     for columns in (rows.PLAIN, rows.COLUMNS, (*rows.COLUMNS, *rows.COUNTS_IN_BODY))

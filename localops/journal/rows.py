@@ -237,7 +237,7 @@ def body_of(row: Row) -> str | None:
 
 
 def with_body(row: Row, body: str | None) -> Row:
-    """Return a row with another body, as a whole one.
+    """Return a row with another body, as a complete row.
 
     >>> row = plain(bytes(16), 0, bytes(16), "action", None, None, None, 1, None, "{}")
     >>> intact(with_body(row, "[]")), body_of(with_body(row, "[]"))

@@ -44,7 +44,7 @@ class Wal:
         self._shorten_at, self._shorten_pause, self._readers_since = 0.0, SHORTEN_PAUSE, 0.0
 
     def insert_synced(self, row: Row, now: float, at_once: bool) -> None:
-        """Write a row and sync the whole WAL, so that everything before it is safe from a power cut too."""
+        """Write a row and sync the WAL, so that all earlier rows survive a power cut too."""
         execute = self._file.execute
         by_handle = (
             self._file.watch.wal >= 0 and self._file.vfs is None and not (self._file.power or self._file.network)

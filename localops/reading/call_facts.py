@@ -217,7 +217,7 @@ class _Inputs:
         return {"input": "", "stopped": stopped}
 
     def prompt(self, group: Group, examples: Sequence[Example]) -> str | None:
-        """Return the whole prompt of a group, of which the table has the beginning; None if it was too much to read."""
+        """Return the complete prompt of a group (the table has its beginning); None if it is too long to read."""
         if not group.cut:
             return group.text
         for phase in (rows.DONE, rows.OPEN):

@@ -131,7 +131,7 @@ class CallSearch:
 
 
 def match(project: Project, id: bytes, error_seq: int | None, wanted: Wanted) -> Match | None:
-    """Return where a call has the words; None if they are in none of PARTS."""
+    """Return the part of a call that has most of the words, with the passage; None if no part has any."""
     query = Query(wanted.text)
     parts: dict[str, list[str]] = {}
     for row in _rows(project, id, error_seq):

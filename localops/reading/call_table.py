@@ -171,7 +171,7 @@ class CallTable:
             execute("delete from call where id = ?", (row.id,))
 
     def _take_early(self, execute: Execute, reader: Reader, call: Row) -> None:
-        """Take the rows about a call, or an operation inside of it, that came before its end."""
+        """Take the rows about a call, or an operation inside it, that came before its end."""
         inner: list[Row] = []
         for (seq,) in sorted(execute("delete from early where parent = ? returning seq", (call.id,)).fetchall()):
             for early in map(Row._make, reader.ask(self.sql["row_at"], {"seq": seq})):

@@ -153,7 +153,7 @@ class Home:
         raise NotFound(f"no run {named} began before {rows.id_text(session)}: give the ids of two runs")
 
     def find_event(self, ident: str) -> tuple[Project, bytes, bytes]:
-        """Return project, session and whole id of the event whose id begins with `ident`."""
+        """Return project, session and full id of the event whose id begins with `ident`."""
         self._must_hold_something()
         low, high = id_range(ident, "event")
         matches = [
@@ -573,7 +573,7 @@ class _Walk:
         return iter(sorted(passing, key=_by_start))
 
     def one(self, session: bytes) -> Listed | None:
-        """Return a session's line from its rows, wherever they are."""
+        """Return a session's line from its rows, folded or not."""
         seen = self.project.snapshot(session)
         figures = seen.totals
         row = (session, _FRESH_KEY, figures.first_ns, figures.last_ns, seen.story.name, seen.standing.state)

@@ -77,7 +77,7 @@ _NO_SIGNS = str.maketrans("", "", ' \t\n{}[],:"\\')
 
 
 class Call:
-    """A tool call that has ended: what it was given, and what came of it."""
+    """A tool call that has ended: its input, and its result or error."""
 
     __slots__ = (
         "_outcome", "_period", "_returns", "agent", "error", "failed", "given", "id", "input", "inside", "tool",
@@ -232,7 +232,7 @@ class _Stream:
     def add(self, call: Call) -> Loop | None:
         recent, alike, given = self._recent, self._alike, call.given
         self.went_on = None
-        # Most calls are like none of the last ones, which shows at once.
+        # Most calls differ from all recent ones, which this check shows quickly.
         if given is None or given not in self._near:
             if self._is_any:
                 self._alike = alike = [0] * (LONGEST + 1)
@@ -347,7 +347,7 @@ def _habits(same: Iterable[Call]) -> Iterator[Loop]:
 
 
 def error_digest(kind: str | None, message: object, period: tuple[int, int]) -> int | None:
-    """Return the digest of an error without what differs each time, see `folded`; None if nothing is known of it."""
+    """Return the digest of an error without its varying parts (see `folded`); None for an unknown error."""
     if kind is None and message in (None, ""):
         return None
     text = message if isinstance(message, str) else encode.sorted_dumps(message).decode("utf-8", "replace")

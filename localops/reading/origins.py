@@ -59,7 +59,7 @@ _OTHERS = 8
 # Values in one result that are compared.
 _LEAVES = 100_000
 _ID = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[\w.:/@-]+\Z", re.ASCII)
-# Names that are no other's by chance, whole in a text: addresses, hosts, paths, packages, files.
+# Names that two texts rarely share by chance: addresses, hosts, paths, packages, files.
 _NAME = re.compile(r"(?:https?://)?[\w@~./-][\w./:@%?=&+#~-]{6,}\w", re.ASCII)
 _JOINED = re.compile(r"[/@]|\w\.[A-Za-z]")
 _HOST = re.compile(r"https?://([\w-]+(?:\.[\w-]+)+)", re.ASCII)
@@ -73,7 +73,7 @@ _SQL = "origins.sql"
 def of(
     reader: Reader, session: bytes, given: object, *, before: int, message: str | None, names_only: bool = False
 ) -> list[Origin]:
-    """Return which of the values in `given` the calls of a session returned before a row.
+    """Return those values in `given` that calls of a session returned before a row.
 
     Those that the message of the error names come first. names_only: only names that were parts of a text.
     """

@@ -119,7 +119,7 @@ class _PostMortem:
         return {"count": len(resumes), "known": known}
 
     def _processes(self) -> Facts:
-        """Return the processes that recorded into it, and which of them never recorded that they left."""
+        """Return the processes that recorded into it, and those among them that never recorded a leave."""
         seen = self._seen
         present = seen.story.present()
         never_left = {str(card.get("participant")): card for card in present.values()}
@@ -137,7 +137,7 @@ class _PostMortem:
         return {"count": len(everyone), "never_left": len(never_left), "known": known}
 
     def _state_of(self, card: dict[str, Any], came_ns: int) -> str:
-        """Return what became of a process that never recorded that it left."""
+        """Return the state of a process that never recorded a leave: running, died or unknown."""
         # Another resumes only what no process is at.
         if any(came_ns < ended_ns <= resumed_ns for ended_ns, resumed_ns in self._deaths):
             return "died"
@@ -260,7 +260,7 @@ class _PostMortem:
         return newest
 
     def _stopped(self, one: Unfinished) -> Facts:
-        """Return an operation of a run before the last, which it did not outlast, and what came of it since."""
+        """Return an operation that an earlier run died in, and its outcome since."""
         step = self._step_of.get(one.id)
         since = process = given = None
         if step is not None:

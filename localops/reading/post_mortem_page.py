@@ -356,7 +356,7 @@ def _open_end(one: Facts) -> str:
 
 
 def _stopped(findings: Facts) -> Iterator[Sentence]:
-    """Say what runs before the last were in, and what came of it when the session was resumed."""
+    """Describe the operations that earlier runs died in, and their outcome after the resume."""
     shown = findings["stopped"]
     for one in shown:
         what: Sentence = [*_named(one), *_with(one["input"]), f", began at {_when(one['began'])} UTC"]

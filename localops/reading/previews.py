@@ -67,7 +67,7 @@ def _alike(one: str, other: str) -> int:
 
 
 def given(kind: str, body: dict[str, object]) -> object:
-    """Return the input in this body, whole; None if it has none."""
+    """Return the complete input in this body; None if it has none."""
     return next((body[name] for name in _INPUT.get(kind, _OTHERS) if body.get(name)), None)
 
 
@@ -89,7 +89,7 @@ def _first(values: dict[str, object], names: Sequence[str]) -> str:
 
 
 def _last_message(prompt: object) -> str:
-    """Return the last message: each call of a conversation sends all of it."""
+    """Return the last message, as each call of a conversation sends all messages."""
     if isinstance(prompt, dict):
         prompt = prompt.get("messages") or prompt
     return _message_text(prompt[-1] if isinstance(prompt, list) and prompt else prompt, _DEPTH)

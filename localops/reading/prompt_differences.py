@@ -48,7 +48,7 @@ def differences(prompts: Sequence[str | None]) -> list[Difference | None]:
 
 
 def _between(prompt: str, other: str) -> Difference:
-    """Return the words in which a prompt differs from another one, whole."""
+    """Return the complete words in which a prompt differs from another one."""
     begin = alike(prompt, other)
     while begin and not prompt[begin - 1].isspace():
         begin -= 1

@@ -59,7 +59,7 @@ def path(inside: str, name: str, digest: str, number: int) -> str:
 
 
 class NotKept(Exception):
-    """The result of a step is not here as it was returned; the message says why."""
+    """The result of a step is missing or changed; the message has the reason."""
 
 
 class Recorded:
@@ -142,7 +142,7 @@ def _object(text: str | None) -> dict[str, Any] | None:
 
 
 def result(source: Source, folder: str, step: Recorded) -> Any:
-    """Return what a step that is done returned. Raise NotKept if that is not here, or not as it was."""
+    """Return the result of a finished step; raise NotKept if it is missing or was changed."""
     kept = step.kept.get("kept")
     if kept is None:
         raise NotKept(str(step.kept.get("why") or _UNKNOWN["why"]))
@@ -188,7 +188,7 @@ def process(story: Story, step: Recorded) -> dict[str, Any] | None:
 
 
 def given(source: Source, story: Story, step: Recorded) -> Facts | None:
-    """Return when which process gave the result of a step without running it, and a line of the result; or None."""
+    """Return the time, the process and a line of a result that was given without running the step; or None."""
     if step.given_ns is None:
         return None
     row = stored.one(source, step.id, rows.DONE)

@@ -226,7 +226,7 @@ def _hash(inside: str) -> str:
 def _facts(run: Run) -> tuple[_Where, Facts]:
     where = _Where(run.project, run.folder, run.reader)
     more = session_details.more(where, run)
-    # Where else a session was sent to is no part of it.
+    # The remotes of a session are not part of a report.
     return where, {**facts.session(run.project, run, run.report()), **more, "sync": []}
 
 

@@ -69,7 +69,7 @@ class RunErrors:
             # The error of an operation stands after the row that it ended with.
             first = next((one for one in self._rows.errors if one.parent == first.id), first)
         if self._seen.standing.state == "Success" and first is not None and _asks(first):
-            # A resumed run asked what became of a step, and then went on to its end: nothing went wrong.
+            # A resumed run asked whether a step had happened, and then continued to its end: this is not an error.
             return next((one for one in self._rows.errors if not _asks(one)), None)
         return first
 

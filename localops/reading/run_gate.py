@@ -56,7 +56,7 @@ if TYPE_CHECKING:
         errors: int
         tools: list[Tool]
         incomplete: str | None
-        """Why the figures are not those of a whole run, if they are not."""
+        """Why the figures are incomplete, or None if they are complete."""
         given: tuple[str, ...] = ()
         """The beginning of the arguments of each tool call; a baseline file has none."""
 

@@ -33,7 +33,7 @@ _CELL = "text-align:left;padding:1px 10px 1px 0;white-space:nowrap"
 
 
 def shown(path: str, session: bytes) -> str | None:
-    """Return a session of a journal as HTML; None where the journal cannot be read, for a plainer form of it."""
+    """Return a session of a journal as HTML, or None if the journal cannot be read: a plainer form is shown then."""
     try:
         with Reader(path) as reader:
             return html(reader, session)

@@ -36,7 +36,7 @@ Standing.__doc__ = "The state of a session (Success, Failure, Indeterminate, Run
 
 # A home with this file is a hub's, which cannot see whether the processes of other machines live.
 HUB = "hub.json"
-# Open sessions that one writer looks at; there are hardly ever ten.
+# Open sessions that one writer looks at; there are rarely ten.
 _MANY = 1_000
 # Rows past the mark that are looked at one by one; with more, all are folded.
 _FEW_ROWS = 1_000
@@ -199,7 +199,7 @@ def _is_written(journal: Journal, session: bytes, stands: Standing) -> bool:
 
 
 def _end_id(session: bytes, stands: Standing) -> bytes:
-    import uuid  # late, as commands that only read have no need of it
+    import uuid  # late, as commands that only read do not need it
 
     return uuid.uuid5(uuid.UUID(bytes=session), f"end at {stands.ended_ns}").bytes
 

@@ -114,7 +114,7 @@ class Snapshot:
 
     @cached_property
     def pauses(self) -> list[Pause]:
-        """Return the times between a run of it and the next: it has some if it was resumed."""
+        """Return the times between its runs; only a resumed session has some."""
         return pauses.of(self.source, self.id, self.story)
 
     @cached_property

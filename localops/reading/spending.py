@@ -34,7 +34,7 @@ _NAMED = 3
 
 
 def of(calls: Sequence[Call], total: int, *, shown: int, seq_of: Callable[[bytes], int]) -> Facts | None:
-    """Return the parts of a cost, the largest first, of calls in the order they began; None if none of them cost.
+    """Return the parts of the cost of calls, which are in the order they began, the largest first; None without a cost.
 
     `total` is the cost of the session, in which tools have a share too; `seq_of` is the first row of a call.
     """

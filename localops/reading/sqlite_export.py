@@ -160,7 +160,7 @@ def _score(session: bytes, record: Record, last: Row) -> Row:
 
 
 def _value(text: str) -> object:
-    """Return a value as it was before it was written as text: an export has texts as they are, the rest as JSON."""
+    """Return the value of an exported text: an export has texts unchanged, and other values as JSON."""
     if text[:1] not in '{["tfn-0123456789':
         return text
     try:

@@ -57,7 +57,7 @@ _TOOK = re.compile(r"in (?:\d+\.\d+ ?s(?:ec|econds)?|\d+(?:\.\d+)? ?ms)\b")
 
 
 class Step:
-    """One event of a run, with those that happened inside of it."""
+    """One event of a run, with the events inside it."""
 
     __slots__ = (
         "arguments",
@@ -114,7 +114,7 @@ class Step:
 
     @property
     def has_no_end(self) -> bool:
-        """Return whether the run was in it, and in no step inside of it, when it ended or was looked at."""
+        """Return whether this was the innermost step that the run was in when it ended, or when it was read."""
         return not self.finished and not self.failed and all(child.finished for child in self.inside)
 
     @property
@@ -230,7 +230,7 @@ class Steps:
         step.exact = hash(tuple(exact))
 
     def _known(self, key: str, item: Any) -> tuple[int, int, bool]:
-        """Return the digests of a value, of all of it and as it is compared, and whether it repeats an earlier call."""
+        """Return the digest of a complete value, that of its compared form, and whether it repeats an earlier call."""
         text = _json(item)
         whole = digest(text)
         # A chat sends its messages again with each call, so that most of them are known.

@@ -23,7 +23,7 @@ UNATTRIBUTED = "unattributed"
 
 def budget_id(session: bytes, dollars: float) -> bytes:
     """Return the id of the row that says that a budget was reached: the same for all processes of the session."""
-    import uuid  # late, as commands that only read have no need of it
+    import uuid  # late, as commands that only read do not need it
 
     return uuid.uuid5(uuid.UUID(bytes=session), f"budget of {float(dollars)}").bytes
 
@@ -155,12 +155,12 @@ class Story:
 
     @property
     def damaged(self) -> int:
-        """The most rows of it that may have been lost as the journal was damaged."""
+        """The greatest number of its rows that a damaged journal may have lost."""
         return sum(one.body.get("damaged", 0) for one in self.of_kind("loss"))
 
     @property
     def lacks_rows(self) -> bool:
-        """Return whether rows of it are lost, or may be, so that its figures are lower bounds."""
+        """Return whether some of its rows are or may be lost, so that its figures are lower bounds."""
         return self.losses[1] > 0 or self.damaged > 0
 
     @property

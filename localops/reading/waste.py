@@ -320,7 +320,7 @@ class Waste:
                 yield {"tool": _short(name), "calls": many}
 
     def passed_over(self) -> Iterator[Facts]:
-        """Yield as JSON what repeats with the same result and is no loop, as a tool of it is marked as polling."""
+        """Yield as JSON repeated calls that are not loops because one of their tools is marked as polling."""
         many: dict[tuple[str, ...], int] = {}
         for loop in loops.passed_over(self._calls):
             tools = tuple(dict.fromkeys(loop.tools))

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from localops.recording.events import ErrorEvent, Event
 
 _USAGE = (*"cost prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(), *rows.COUNTS_IN_BODY.values())
-# The names under which HTTP clients and SDKs raise what happens before an answer.  Names, because none of those
+# The names of exceptions of HTTP clients and SDKs before an answer.  Names, because none of those
 # packages is a dependency; a program's subclass counts as its base class.
 _NO_CONNECTION = frozenset(
     "ConnectionRefusedError gaierror SSLCertVerificationError "  # the standard library

@@ -53,7 +53,7 @@ _SHORT = 256
 _KEPT = 2 * loops.LONGEST
 # Sums over long arguments that are kept.
 _SUMS = 256
-# What the body of a first row begins with; a whole one without arguments; what follows them in that of a single row.
+# The beginning of a first row's body; a complete body without arguments; what follows them in the body of a single row.
 _PARAMS, _NO_ARGS, _RETURNS = '{"params":', '{"params":{}}', ',"returns":'
 # For each byte another one, such that texts with the same sum are rare.
 _WEIGHTS = bytes(pow(3, byte, 257) % 256 for byte in range(256))
@@ -111,7 +111,7 @@ class LoopWatch:
         """Forget the older half of the tool calls that are open: of so many, most will never end."""
         self.open = attempt(lambda: dict.fromkeys(tuple(self.open)[len(self.open) // 2 :]), {})
 
-    # The next two run for each tool call, on the time of the program: hence the repetition.
+    # The next two run for each tool call, in the program's time: repeating the code avoids a call.
 
     def recorded(self, row: Row) -> None:
         """Take in a tool call that has a single row, whose body begins with arguments and a result."""
@@ -299,12 +299,12 @@ class LoopWatch:
             waits=row[_NAME] in self._polling,
             period=period,
         )
-        # As it is: a line is made of it for an alarm only.
+        # Kept unchanged: it is formatted only for an alarm.
         call.input = first[_BODY] or ""
         return call
 
     def alarm(self, session: object, on_loop: _Hook) -> None:
-        """Give the alarms that wait; a LimitReached of the hook reaches the program, other errors of it do not."""
+        """Call the hook for waiting alarms; only a LimitReached that it raises reaches the program."""
         while self.waiting:
             self._give(session, on_loop, *self.waiting.pop(0))
 

@@ -49,7 +49,7 @@ run_again = RunAgain()
 
 
 class Turn:
-    """One call of a step: which step it is, and what is recorded of it."""
+    """One call of a step: its name and arguments, and the rows that are recorded about it."""
 
     __slots__ = ("_free", "_is_released", "_taken", "digest", "inside", "is_again", "key", "kind", "name", "recorded")
 
@@ -64,7 +64,7 @@ class Turn:
 
     @property
     def number(self) -> int:
-        """Return which of the calls with the same arguments it is."""
+        """Return its number among the calls with the same arguments."""
         return self._taken[0]
 
     def take(self, free: list[int], counter: Any) -> None:
@@ -78,7 +78,7 @@ class Turn:
 
     @property
     def path(self) -> str:
-        """Return what identifies the step for those inside of it."""
+        """Return the identity of the step, as steps inside it refer to it."""
         return recorded_steps.path(self.inside, self.name, self.digest, self.number)
 
     def release(self) -> None:

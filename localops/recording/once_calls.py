@@ -184,7 +184,7 @@ def _code_of(function: object) -> object:
 
 
 class _Chance:
-    """One call, and what is known of it before it runs."""
+    """One call of a step, and what the journal knows about it before it runs."""
 
     __slots__ = ("hook", "result", "session", "table", "turn", "uncertain")
 
@@ -195,7 +195,7 @@ class _Chance:
         self.hook: steps.Hook | None = None
 
     def decide(self, decision: object) -> None:
-        """Take what the hook says: to run the step again, or the result of it."""
+        """Use the answer of the hook: run the step again, or take its result from the hook."""
         if decision is steps.run_again:
             self.result = steps.RUN
         else:
@@ -257,7 +257,7 @@ class _OnceCall(Stay):
             raise StepError(problem)
 
     def failed(self, error: BaseException, yielded: int | None = None) -> None:
-        """Write that it raised; if the exception came from outside of it, it may have happened: it was interrupted."""
+        """Write that it raised; if the exception came from outside the step, write that it was interrupted."""
         if self._call.over:
             return
         self._turn.release()

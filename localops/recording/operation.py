@@ -51,7 +51,7 @@ if TYPE_CHECKING:
             version: str | None = None,
             event: uuid.UUID | None = None,
         ) -> None:
-            """Judge it, or one event of it."""
+            """Score the session, or one of its events."""
 
         def check_budget(self) -> None:
             """Raise BudgetExceeded when the budget is spent."""
@@ -63,7 +63,7 @@ _MOST_OPEN = 10_000  # tool calls that have begun and not ended, in a session th
 UNFINISHED = "end of the session"  # what an LLM call was ended by that had not ended itself
 
 usage_inside: dict[bytes, dict[str, Any]] = {}
-"""The usage inside of an LLM call, by the call's id: the span of the client knows more of it than a decorator."""
+"""The usage inside an LLM call, by the call's id: the span of the client has figures that a decorator lacks."""
 
 calls_of_clients: set[bytes] = set()
 """The ids of tool calls that a client is making: the span of its library inside of one is the same call."""
@@ -149,7 +149,7 @@ class OperationRows:
         self._is_bare = False  # which has nothing but arguments
         self._first: SeenCall | None = None  # the call that it is a copy of
         self._early: Measures | None = None  # its figures when its session ended, if that was before it
-        self.inner: list[Measures] = []  # the figures of the same call, as it was seen further in
+        self.inner: list[Measures] = []  # the figures of the same call, as recorded inside it
         writer = recorder.writer
         began = now_ns() if start is None else start
         self.id = new_id(began)
@@ -207,7 +207,7 @@ class OperationRows:
         cost: float | None = None,
         tags: Iterable[str] | None = None,
     ) -> None:
-        """Set what is known only at its end; the row that it opened with stays as it was."""
+        """Set a field that is known only at its end; its first row does not change."""
         writer = self._recorder.writer
         if call is None:
             self._recorder.open_calls.pop(self.id, None)
@@ -284,7 +284,7 @@ class OperationRows:
             self._is_written = True
 
     def close_unfinished(self) -> None:
-        """Write that an LLM call had not ended when its session did: it counts, with what is known of it by now.
+        """Write that an LLM call had not ended when its session did: it counts, with the figures known so far.
 
         What it says when it does end is added then.
         """
@@ -368,7 +368,7 @@ class OperationRows:
         return self._first.id
 
     def add_figures(self, call: LLMEvent) -> None:
-        """Add the tokens that a framework knows of this call, which has ended without any; its own model prices it."""
+        """Add tokens from a framework to this call, which ended without any; the price is that of its own model."""
         recorder, own = self._recorder, self._call
         seen = next((each for each in reversed(tuple(recorder.recent_calls)) if each.id == self.id), None)
         if own is None or seen is None or seen.failed or any(count is not None for count in seen.measures[1:]):
@@ -623,7 +623,7 @@ class Operation:
         comment: object = None,
         version: str | None = None,
     ) -> None:
-        """Judge it, as `Session.score` does a whole session; it must have been opened."""
+        """Score the operation, which must have been opened, as `Session.score` does a session."""
         if self._rows is None:
             say_once("operation not opened", f"the operation {self.name!r} was scored before it was opened")
             return
@@ -635,7 +635,7 @@ class Operation:
 
     @property
     def place(self) -> Scope:
-        """Return the place of what is inside of it: its session, itself, its agent."""
+        """Return the place of events inside it: its session, itself, its agent."""
         rows = self._rows
         if rows is None:
             # Not opened, or not recorded: what is inside belongs to the place around it.
@@ -649,7 +649,7 @@ class Operation:
     def _close(self, turn: list[None], error: BaseException | None, end: int | None, stay: Stay | None) -> bool:
         """Close it, unless another call does, and return whether it was this one, whose `turn` is an object of its own.
 
-        With `stay`, the place inside of it is left first.
+        With `stay`, leave the place inside it first.
         """
         try:
             self._close_in(turn, error, end, stay)

@@ -56,7 +56,7 @@ if TYPE_CHECKING:
             """When it began, in nanoseconds since 1970."""
 
         def note_duplicate_inside(self, event: LLMEvent, at: int) -> None:
-            """Keep the figures of the same call, as it was seen further in."""
+            """Store the figures of the same call, as recorded inside it."""
 
         def close_unfinished(self) -> None:
             """Write that it had not ended when its session did."""
@@ -75,7 +75,7 @@ new_id, now_ns = clock.new_id, clock.now_ns
 
 
 class Recorder:
-    """This process's part in one session: writes its rows, and reads what the journal knows of it.
+    """The part of this process in one session: writes its rows, and reads those of the journal.
 
     Raises nothing but the JournalError of a strict session.
     """
@@ -96,7 +96,7 @@ class Recorder:
         self.writer = writer
         self.name = name
         self.cut = cut
-        """The number of values that could not be kept whole, by thread: see blobs.Keeper."""
+        """The number of values that could not be stored completely, by thread: see blobs.Keeper."""
         self.must_attend = False
         """True when something must be done before the next row: see `attend`."""
         self.has_ended = False
@@ -166,7 +166,7 @@ class Recorder:
         return self.operation_facets.get(operation, ()) if operation is not None else ()
 
     def remember_facets(self, operation: bytes, tags: Sequence[str]) -> None:
-        """Remember the facets of an operation for what happens inside of it."""
+        """Remember the facets of an operation for events inside it."""
         if tags:
             self.operation_facets[operation] = tags
             if len(self.operation_facets) > _MOST_OPERATIONS:  # most of these will never end
@@ -348,7 +348,7 @@ class Recorder:
         if is_copy:
             self.own_errors.remove((event.error_type, event.details))
         if failed and trigger is not None:
-            # Not before: if this is interrupted and done again, the event must be as it was.
+            # Not before: if this is interrupted and repeated, the event must be unchanged.
             trigger.failed = True
         if event.exception is not None:
             note_recorded(event.exception, self.session, parent)
@@ -523,7 +523,7 @@ class Recorder:
         say_once(f"record {events.class_name(thing)}", what)
 
     def count_cut(self) -> None:
-        """Write how many values that this thread has just recorded could not be kept whole."""
+        """Write how many values of this thread could not be stored completely."""
         many = self.cut.pop(get_ident(), 0)
         if many:
             self.note("loss", {"cut": many})

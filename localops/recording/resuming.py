@@ -25,7 +25,7 @@ _AHEAD_NS = 1_000_000_000
 
 
 def check(recorder: Recorder) -> None:
-    """Raise NotResumable for a session whose recorded steps cannot be known here as a whole."""
+    """Raise NotResumable for a session some of whose recorded steps may be missing here."""
     short = rows.id_text(recorder.session)[:13]
     journal = recorder.journal
     if session_state.is_of_hub(journal.folder):

@@ -85,7 +85,7 @@ def name_of(name: object) -> str:
 
 
 def _text(what: str, given: object, most: int) -> str:
-    import re  # late, as commands that show figures have no need of it
+    import re  # late, as commands that show figures do not need it
 
     clean = given.strip() if isinstance(given, str) else None
     if not clean or len(clean) > most or re.search(_UNUSABLE, clean):

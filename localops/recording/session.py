@@ -383,7 +383,7 @@ class Session(SessionFacts):
     def update_metadata(
         self, metadata: Mapping[str, object], prefix: str = "trace.metadata", *, facets: bool = False
     ) -> None:
-        """Keep facts about the whole session; a later fact replaces an earlier one of the same name.
+        """Store facts about the session; a later fact replaces an earlier one of the same name.
 
         facets: sessions are to be found and counted by the plain ones, so each becomes a tag NAME=VALUE as well.
         """
@@ -415,7 +415,7 @@ class Session(SessionFacts):
         version: str | None = None,
         event: Event | Operation | uuid.UUID | str | None = None,
     ) -> None:
-        """Judge it, or one event of it: a number, True or False, or a short text that names a category.
+        """Score the session, or one of its events, with a number, True or False, or a short text that names a category.
 
         The newest score of a name and an author counts, and None takes it back; earlier ones stay in the journal. It
         may be given at any time, also after the end. What cannot be stored, such as a NaN, prints a warning.
@@ -427,7 +427,7 @@ class Session(SessionFacts):
         deliver()
 
     def note(self, text: object, *, by: str = CODE, event: Event | Operation | uuid.UUID | str | None = None) -> None:
-        """Keep a note about it, or about one event of it."""
+        """Store a note about the session, or about one of its events."""
         own_scores.give(self.recorder, lambda: note(text, by, event), strict=self.config.strict)
         deliver()
 

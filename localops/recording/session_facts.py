@@ -98,7 +98,7 @@ class SessionFacts:
 
     @property
     def host_env(self) -> dict[str, Any]:
-        """The machine and the Python it runs on, as far as it was allowed to be collected."""
+        """The machine and the Python it runs on, as far as `env_data_opt_out` allows."""
         host: dict[str, Any] = {}
         for row in self.recorder.story().of_kind("session", "host"):
             host.update(row.body.get("host_env", {}))

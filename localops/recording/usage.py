@@ -276,7 +276,7 @@ def in_words(measures: Measures) -> dict[str, object]:
 
 
 def together(measures: Measures, inner: list[Measures]) -> Measures:
-    """Return the figures of a call; if it has none, those of the same call as it was seen further in.
+    """Return the figures of a call; if it has none, those of the calls recorded inside it.
 
     A call that was repeated has as many inner calls as attempts.
     """
