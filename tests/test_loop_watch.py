@@ -48,3 +48,25 @@ def test_what_is_recorded_beside_the_arguments_is_no_part_of_them() -> None:
     for number in range(10, 13):
         session.record(ToolEvent(name="save", params={"page": 1, "of": 2}, logs=f"attempt {number}"))
     assert heard == ["save: gave the same again, 3 times"]
+
+
+def test_a_loop_that_was_stopped_has_one_row() -> None:
+    """The program caught the exception each time: the row says which loop it was, and no operation is its last."""
+
+    def stop(session: object, loop: object) -> None:
+        raise localops.LoopDetected(str(loop))
+
+    session = localops.start_session(config=localops.Config(on_loop=stop))
+    refused = 0
+    for _ in range(9):
+        try:
+            with session.operation("look", kind="tool", params={"at": 1}) as operation:
+                operation.returns("calm")
+        except localops.LoopDetected:
+            refused += 1
+    session.end_session("Success")
+    rows = [event for event in session.events if event["kind"] == "guardrail"]
+    assert refused == 7
+    assert [(row["name"], row["params"]["loop"], row["params"]["error"]) for row in rows] == [
+        ("on_loop", "look: gave the same again, 3 times", "LoopDetected")
+    ]

@@ -720,7 +720,7 @@ def test_the_alarm_is_that_of_the_detector() -> None:
     many = 0
     for seed in range(60):
         random = Random(seed)
-        watch, detector = LoopWatch(["poll"]), loops.Detector(keep=False)
+        watch, detector = LoopWatch(["poll"], lambda *_: None), loops.Detector(keep=False)
         numbers = [1, 1, *range(2, 40)] if seed % 4 == 0 else [1, 1, 1, 12, 21]
         texts = ["ab" * 200 + str(number) for number in (12, 21, 13, 22, 31)]
         long: list[str | None] = [None, *(texts if seed % 3 == 0 else [])]

@@ -364,5 +364,7 @@ class _PostMortem:
 
 
 def _is_ended_work(one: Half) -> bool:
-    is_work = one.kind not in rows.BOOKS and one.kind not in ("error", "agent") and one.name != "budget"
+    is_work = (
+        one.kind not in rows.BOOKS and one.kind not in ("error", "agent") and one.name not in ("budget", "on_loop")
+    )
     return one.phase == rows.DONE and is_work and not one.cut_off

@@ -93,7 +93,9 @@ class Loop:
 class LoopWatch:
     """Compares the tool calls of one session in this process, and keeps the alarms that are to be given."""
 
-    def __init__(self, polling: Collection[str]) -> None:
+    def __init__(self, polling: Collection[str], note: Callable[[Loop, str], None]) -> None:
+        self._note = note
+        """Writes that the hook stopped a loop, and by which exception."""
         self.waiting: list[tuple[Loop, loops.Loop]] = []
         # By agent: the loop that the hook has stopped, until the agent has called another tool.
         self.stopped: dict[bytes | None, tuple[Loop, loops.Loop]] = {}
@@ -321,11 +323,14 @@ class LoopWatch:
             self._give(session, on_loop, loop, stopped)
 
     def _give(self, session: object, on_loop: _Hook, loop: Loop, stopped: loops.Loop) -> None:
-        stopped.is_stopped = False
+        was_stopped, stopped.is_stopped = stopped.is_stopped, False
         try:
             on_loop(session, loop)
-        except LimitReached:
+        except LimitReached as error:
             stopped.is_stopped = True
+            if not was_stopped:
+                # The program may catch it, and no row would tell why its calls were not made.
+                self._note(loop, type(error).__name__)
             self.stopped[stopped.agent] = loop, stopped
             self._calm.clear()
             raise

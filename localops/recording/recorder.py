@@ -40,7 +40,7 @@ if TYPE_CHECKING:
     from localops.recording.budget import Budget
     from localops.recording.context import Scope
     from localops.recording.events import Event
-    from localops.recording.loop_watch import LoopWatch
+    from localops.recording.loop_watch import Loop, LoopWatch
     from localops.recording.usage import Measures
     from localops.recording.writer import Writer
 
@@ -399,7 +399,29 @@ class Recorder:
         """Compare the tool calls of this process from now on."""
         from localops.recording.loop_watch import LoopWatch  # most programs never need it
 
-        self.loops = LoopWatch(self._config.polling)
+        self.loops = LoopWatch(self._config.polling, self._note_loop)
+
+    def _note_loop(self, loop: Loop, error: str) -> None:
+        """Write that the program's `on_loop` stopped a loop, by which exception."""
+        agent = loop.agent_id.bytes if loop.agent_id else None
+        params = {"loop": str(loop), "kind": loop.kind, "tools": loop.tools, "rounds": loop.rounds, "error": error}
+
+        def write() -> None:
+            at = now_ns()
+            body = self.writer.encode({"params": params})
+            self.write(
+                rows.make(
+                    "guardrail",
+                    self.session,
+                    id=new_id(at),
+                    at_ns=at,
+                    name="on_loop",
+                    agent=agent,
+                    body=body,
+                )
+            )
+
+        self.guarded(write)
 
     def limit(self, dollars: float | None) -> None:
         """Set the budget of the session in US dollars, or remove it."""

@@ -123,7 +123,7 @@ from (
     and hex(e.parent) in (select upper(value) from json_each(:ids))
     and e.kind not in ({books})
     and e.kind not in ('error', 'agent')
-    and e.name is not 'budget'
+    and coalesce(e.name, '') not in ('budget', 'on_loop')
     and not (e.kind = 'llm' and instr(e.body, '"ended_by":"end of') > 0))
 where place <= :few
 order by seq desc;
@@ -152,7 +152,7 @@ from {page_after}
 cross join event e on e.seq = page.at
 where e.kind not in ({books})
   and e.kind not in ('error', 'agent')
-  and e.name is not 'budget'
+  and coalesce(e.name, '') not in ('budget', 'on_loop')
   and coalesce(e.start_ns, e.at_ns) >= :since
 order by e.agent is not :agent, e.seq
 limit 1;
@@ -164,7 +164,7 @@ from {page_after}
 cross join event e on e.seq = page.at
 where e.kind not in ({books})
   and e.kind not in ('error', 'agent')
-  and e.name is not 'budget'
+  and coalesce(e.name, '') not in ('budget', 'on_loop')
   and coalesce(e.start_ns, e.at_ns) >= :since;
 
 -- succeeded_since --
