@@ -9,7 +9,9 @@ import pytest
 
 import localops
 from localops import ToolEvent
-from localops.reading import loops
+from localops.reading import loops, post_mortem, post_mortem_page
+from localops.reading.home import Home
+from localops.reading.sentences import plain
 
 
 @pytest.mark.parametrize("form", ["one row", "two rows", "both"])
@@ -70,3 +72,10 @@ def test_a_loop_that_was_stopped_has_one_row() -> None:
     assert [(row["name"], row["params"]["loop"], row["params"]["error"]) for row in rows] == [
         ("on_loop", "look: gave the same again, 3 times", "LoopDetected")
     ]
+    with Home() as home:
+        project, id = home.find("last")
+        facts = post_mortem.of(project.name, project.snapshot(id), project.reader)
+    page = [plain(one) for _, sentences in post_mortem_page.sections(facts) for one in sentences]
+    [sentence] = [one for one in page if "on_loop" in one]
+    assert sentence.startswith("The program's on_loop stopped a loop with LoopDetected at ")
+    assert sentence.endswith(" UTC: 'look: gave the same again, 3 times'.")

@@ -86,7 +86,8 @@ class _PostMortem:
             if ending is None or self._errors.is_ending(first)
             else self._errors.about(ending.trouble),
             "common": self._errors.common(first),
-            "waste": self._waste(),
+            "waste": (waste_facts := self._waste()),
+            "stopped_loops": self._stopped_loops(waste_facts["loops_count"]),
             "steps": recorded_steps.counts(self._seen) if self._rows.is_complete else None,
             "spilled": spilled,
             "dropped": dropped,
@@ -207,6 +208,19 @@ class _PostMortem:
             for part in cost["parts"]:
                 part.update(model=short(part["model"]), agent=names.get(part["agent"]))
         return cost
+
+    def _stopped_loops(self, loops: int) -> list[Facts]:
+        """Return the loops that the program's `on_loop` stopped; `loops` is how many it has."""
+        if not loops:
+            return []
+        bounds = {"head": self._rows.head, "tail": self._rows.tail}
+        stopped = self._rows.ask("stopped_loops", many=SHOWN, **bounds)
+        bodies = [(at_ns, self._rows.body(seq).get("params")) for seq, at_ns in stopped]
+        return [
+            {"at": iso(at_ns), "loop": short(params.get("loop")), "error": short(params.get("error"))}
+            for at_ns, params in bodies
+            if isinstance(params, dict)
+        ]
 
     def _open(self, one: Unfinished) -> Facts:
         """Return an operation that began and did not end."""

@@ -31,6 +31,19 @@ where r.session = :session
 order by r.seq
 limit :many;
 
+-- stopped_loops --
+-- The rows of a session about loops that its program's `on_loop` stopped, oldest first.
+select r.seq, e.at_ns
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and (r.seq <= :head or r.seq >= :tail)
+  and e.kind = 'guardrail'
+  and e.name = 'on_loop'
+  and e.body is not null
+order by r.seq
+limit :many;
+
 -- uncounted --
 -- The LLM calls of a session that ended without token counts and without a cost.
 select e.id, e.name, e.model, e.failed
