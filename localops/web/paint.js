@@ -297,11 +297,14 @@ export function paintMap(timeline, pen, height) {
   if (known?.columns !== columns || known.key !== layout.key || page.running) {
     const counts = new Uint32Array(columns),
       bad = new Uint8Array(columns);
+    const columnOf = (moment) => {
+      const share = (axis.place(moment) - base) / whole;
+      return Math.min(columns - 1, Math.max(0, Math.floor(share * columns)));
+    };
     for (let at = 0; at < run.n; at += 1) {
-      const share = (axis.place(run.start[at]) - base) / whole,
-        column = Math.min(columns - 1, Math.max(0, Math.floor(share * columns)));
-      counts[column] += 1;
-      if (run.isBad(at)) bad[column] = 1;
+      counts[columnOf(run.start[at])] += 1;
+      // A step that failed did so at its end, which may be long after its start.
+      if (run.isBad(at)) bad[columnOf(run.end(at, page.now))] = 1;
     }
     timeline.density = { columns, key: layout.key, counts, bad, most: counts.reduce((a, b) => Math.max(a, b), 1) };
   }
@@ -322,8 +325,7 @@ export function paintMap(timeline, pen, height) {
   pen.fillStyle = c.card;
   pen.fillRect(left, 0, right - left, height);
   for (let i = 0; i < columns; i += 1) {
-    if (!counts[i]) continue;
-    const tall = 4 + (Math.log1p(counts[i]) / Math.log1p(most)) * (height - 12);
+    const tall = counts[i] && 4 + (Math.log1p(counts[i]) / Math.log1p(most)) * (height - 12);
     pen.fillStyle = i * wide >= left - wide && i * wide <= right ? c.accent : c.other;
     pen.globalAlpha = 0.55;
     pen.fillRect(i * wide, height - tall, wide - 1, tall);

@@ -235,6 +235,21 @@ def test_bars_have_their_names_beside_them(hand: Hand) -> None:
         page.locator("#details").wait_for(state="hidden")
 
 
+def test_the_overview_marks_where_a_step_failed(hand: Hand) -> None:
+    """At its end, not at its start."""
+    left, right, _ = hand.bar("shrug")  # from 6.2 to 6.8 s; what failed lasted from 5 to 6 s
+    script = """() => {
+        const map = document.querySelector("canvas.overview"), { left } = map.getBoundingClientRect();
+        const scale = map.width / map.clientWidth, { data } = map.getContext("2d").getImageData(0, 2, map.width, 1);
+        const isRed = (x) => data[4 * x] > 150 && data[4 * x + 1] < 100;
+        return Array.from({ length: map.width }, (_, x) => x).filter(isRed).map((x) => left + x / scale);
+    }"""
+    marks = hand.page.evaluate(script)
+    assert marks
+    assert left - (right - left) < min(marks)
+    assert max(marks) < left
+
+
 def test_gaps_can_be_skipped(visit: Visit) -> None:
     """Times and places on the axis are each other's inverse, and a gap takes little room."""
     visit.open("/login")
