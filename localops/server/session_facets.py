@@ -11,6 +11,7 @@ from localops import facets
 from localops.errors import LocalopsError
 from localops.journal import rows, stored
 from localops.reading import facts
+from localops.reading.search import Query
 from localops.server.session_index import DIMS
 
 TYPE_CHECKING = False
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from localops.reading.facts import Facts
     from localops.reading.filters import Filters
     from localops.reading.home import Home, Listed, Project
-    from localops.reading.search import Hit
+    from localops.reading.search import Searched
 
 # Values of a filter that are returned with their counts.
 MOST_VALUES = 30
@@ -121,7 +122,11 @@ def _of_event(home: Home, ident: str) -> Named | None:
 
 
 def snippets(home: Home, text: str, sessions: Sequence[bytes]) -> Facts:
-    """Return a passage of each session around the words of a text, and the sessions that were not looked at yet."""
+    """Return a passage of each session around the words of a text, and the sessions that were not looked at yet.
+
+    It is of the first event that has them: the prompts after an answer only repeat it.
+    """
+    query = Query(text)
     until = time.thread_time() + _SECONDS
     places: dict[str, Facts] = {}
     missing: list[str] = []
@@ -130,25 +135,26 @@ def snippets(home: Home, text: str, sessions: Sequence[bytes]) -> Facts:
             missing.append(facts.full_id(session))
             continue
         for project in home.projects:
-            if (hit := _event_first(project.index().events(text, session))) is not None:
-                is_book = hit.kind in rows.BOOKS
+            matches = (row for row, is_match in project.index().rows_after(text, session, 0) if is_match)
+            if (match := _event_first(matches)) is not None:
+                is_book = match.kind in rows.BOOKS
                 places[facts.full_id(session)] = {
-                    "text": hit.snippet,
-                    "kind": hit.kind,
-                    "name": hit.name,
-                    "seq": None if is_book else hit.seq,
+                    "text": query.snippet(match.text),
+                    "kind": match.kind,
+                    "name": match.name,
+                    "seq": None if is_book else match.seq,
                 }
                 break
     return {"snippets": places, "missing": missing}
 
 
-def _event_first(hits: Iterable[Hit]) -> Hit | None:
-    """Return the first hit that is an event; where only bookkeeping has the words, as for a name, the first of all."""
+def _event_first(matches: Iterable[Searched]) -> Searched | None:
+    """Return the first row of an event; where only bookkeeping has the words, as for a name, the last of it."""
     book = None
-    for hit in hits:
-        if hit.kind not in rows.BOOKS:
-            return hit
-        book = book or hit
+    for row in matches:
+        if row.kind not in rows.BOOKS:
+            return row
+        book = row
     return book
 
 

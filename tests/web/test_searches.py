@@ -297,6 +297,16 @@ def test_what_a_filter_finds_in_a_turn_is_in_sight(birds: Visit) -> None:
     expect(page.locator(".turn .elsewhere")).to_have_text("found in what is not shown here")
 
 
+def test_a_search_in_the_list_leads_to_the_first_event_with_its_words(birds: Visit) -> None:
+    """The prompts of later calls only repeat them."""
+    page = birds.open("/?text=nuthatch*")
+    page.locator(".found").click()
+    page.wait_for_url("**/s/*?event=*")
+    expect(page.locator("#details")).to_contain_text("The first wood has a nuthatch.")
+    events = birds.facts(f"sessions/{birds.facts('sessions')['sessions'][0]['session_id']}/events")["events"]
+    assert f"event={min(one['seq'] for one in events if one['kind'] == 'llm')}&" in page.url
+
+
 def test_the_palette_finds_what_was_copied(visit: Visit) -> None:
     """Ids of sessions and events, also among words, lead there; hosts and classes of errors are filters."""
     session = visit.facts("sessions?tag=forest")["sessions"][0]
