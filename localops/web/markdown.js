@@ -181,14 +181,20 @@ function element(block) {
   if (block.kind === "heading") return make("p", { class: `heading h${Math.min(block.level, 4)}` }, line(block.text));
   if (block.kind === "rule") return make("hr");
   if (block.kind === "quote") return make("blockquote", {}, block.blocks.map(element));
-  if (block.kind === "list")
-    return make(
-      block.ordered ? "ol" : "ul",
-      {},
-      block.items.map((item) => make("li", { value: item.number }, item.blocks.map(element))),
-    );
+  if (block.kind === "list") return list(block);
   if (block.kind === "table") return table(block);
   return make("p", {}, line(block.text));
+}
+
+function list({ ordered, items }) {
+  const box = make(
+    ordered ? "ol" : "ul",
+    {},
+    items.map((item) => make("li", { value: item.number }, item.blocks.map(element))),
+  );
+  // Numbers stand left of the text, where a box that cuts what is too long would cut them, too.
+  if (ordered) box.style.setProperty("--digits", Math.max(...items.map((item) => String(item.number).length)));
+  return box;
 }
 
 // Characters of a cell that is not broken into lines.

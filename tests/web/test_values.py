@@ -369,6 +369,29 @@ def test_lists_are_nested(values: Visit) -> None:
     assert second["blocks"] == [{"kind": "text", "text": "b\nmore"}]
 
 
+# The room that the first number of a list has to its left, less its width: markers have no box that could be asked.
+ROOM = """async (text) => {
+    const { drawn } = await import("/web/markdown.js");
+    const box = drawn(text), mark = document.createElement("span");
+    document.body.append(box);
+    const words = new Range(), item = box.querySelector("li");
+    words.selectNodeContents(item);
+    const room = words.getBoundingClientRect().left - box.getBoundingClientRect().left;
+    mark.textContent = `${item.value}. `;
+    mark.style.whiteSpace = "pre";
+    box.append(mark);
+    const { width } = mark.getBoundingClientRect();
+    box.remove();
+    return room - width;
+}"""
+
+
+def test_numbers_of_a_list_are_whole(values: Visit) -> None:
+    """However many digits they have, they are within the box of the text."""
+    for number in (1, 17, 365, 20261130):
+        assert values.page.evaluate(ROOM, f"{number}. a") >= 0, number
+
+
 @pytest.mark.parametrize(
     ("text", "spans"),
     [
