@@ -593,6 +593,21 @@ def test_a_prompt_is_known_by_its_system_part(tmp_path: Path) -> None:
     journal.close()
 
 
+def test_a_single_group_has_its_whole_prompt(tmp_path: Path) -> None:
+    """Of which the table of calls keeps the beginning only."""
+    journal, project, table, source = _open(tmp_path)
+    body = encode.dumps({"system_instructions": "Be brief. " * 100, "prompt": "Why?"}).decode()
+    journal.add([rows.make("llm", made.SESSION, id=clock.new_id(), at_ns=clock.now_ns(), body=body)])
+    table.extend(project.reader)
+    groups = call_query.grouped([source], Asked(), "prompt", sort="calls", many=10)
+    [line] = call_facts.groups("prompt", groups, lambda *_: "run")["lines"]
+    assert line["cut"]
+    assert line["whole"] == "Be brief. " * 100
+    table.close()
+    project.close()
+    journal.close()
+
+
 def _ranks(values: list[int]) -> dict[str, float] | None:
     """Return the percentiles by counting: the least value that so large a share of all does not exceed."""
     if not values:

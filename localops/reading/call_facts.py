@@ -105,6 +105,9 @@ def groups(by: str, listed: Groups, name_of: Name) -> Facts:
         whole = [inputs.prompt(group, each) for group, each in zip(listed.first, listed.examples, strict=True)]
         for line, difference in zip(lines, prompt_differences.differences(whole), strict=True):
             line["differs"] = None if difference is None else difference._asdict()
+        # Alone: the list would be as long as all prompts together.
+        if len(lines) == 1:
+            lines[0]["whole"] = whole[0]
     return {"by": by, "lines": lines, "more": listed.more}
 
 

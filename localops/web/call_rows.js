@@ -191,7 +191,7 @@ const BEGIN = 24;
 const apartFrom = ({ prompt, differs }, to) =>
   make(
     "a",
-    { class: "preview", href: to, title: `${prompt}\n\nDiffers after ${many(differs.after, "character")}` },
+    { class: "preview apart", href: to, title: `${prompt}\n\nDiffers after ${many(differs.after, "character")}` },
     make("span", { class: "faint" }, `${lineOf(prompt).slice(0, BEGIN)}… ${differs.lead} `),
     make("b", {}, differs.text || "(ends here)"),
     ` ${differs.tail}`,

@@ -100,6 +100,7 @@ async function refresh() {
     list.current = "";
     drawRows();
     drawSums(await figures);
+    await drawPrompt();
   } catch (error) {
     if (error.name === "AbortError") return;
     problem(error);
@@ -234,6 +235,31 @@ const seer = new IntersectionObserver((seen) => seen.some((each) => each.isInter
   rootMargin: "400px",
 });
 
+// The prompt that all these calls share
+
+let promptShown = "";
+
+/** Show the whole prompt of the group that was opened: it is what its calls have in common. */
+async function drawPrompt() {
+  const query = parsed(),
+    key = by() ? "" : first(query, "prompt");
+  if (key === promptShown) return;
+  promptShown = key;
+  byId("prompt")?.remove();
+  if (!key) return;
+  const { lines } = await ask("calls/groups", { ...filtersOf(query), by: "prompt", limit: 1 });
+  const text = lines[0]?.whole;
+  if (key !== promptShown || !text) return;
+  byId("notes").before(
+    make(
+      "details",
+      { id: "prompt", open: true },
+      make("summary", {}, `The prompt of these calls, ${many(text.length, "character")}`),
+      make("pre", { tabindex: 0 }, text),
+    ),
+  );
+}
+
 // Keys
 
 searchKey("Search", filters.search);
@@ -261,4 +287,5 @@ filters.draw();
 drawRows();
 drawUnread(data);
 fetchSums().then(drawSums, problem);
+drawPrompt().catch(problem);
 watch(news, { pause: 3_000, every: 30_000 });

@@ -294,6 +294,27 @@ def test_a_prompt_that_begins_like_others_shows_what_differs(looking: Visit) -> 
     assert shown == ["Rule 0. Keep the words o… Answer in one <b>short</b> sentence.", "<b>short</b>"]
 
 
+def test_the_words_of_a_prompt_are_not_cut(looking: Visit) -> None:
+    """The sentence that differs stands there whole, with when it was seen first; its group shows all of the prompt."""
+    page = looking.open("/calls?by=prompt")
+    expect(page.get_by_role("button", name="First seen")).to_be_visible()
+    words = " ".join(f"passage {number}" for number in range(20))
+    differs = {"after": 900, "lead": "Read", "text": words, "tail": "before you answer."}
+    line = {"prompt": "Rule 0.", "differs": differs, "filter": {"prompt": "0123456789abcdef"}, "examples": []}
+    script = """async (line) => {
+      const { row } = await import("/web/call_rows.js");
+      const drawn = row("prompt", line), link = drawn.querySelector("a");
+      document.querySelector("#rows").append(drawn);
+      const isCut = link.scrollWidth > link.clientWidth || link.scrollHeight > link.clientHeight;
+      drawn.remove();
+      return isCut;
+    }"""
+    assert page.evaluate(script, line) is False
+    [first, *_] = looking.facts("calls/groups?by=prompt")["lines"]
+    _rows(page).first.locator(".what a").click()
+    expect(page.locator("#prompt pre")).to_have_text(first["prompt"])
+
+
 def test_more_rows_come_while_one_scrolls(looking: Visit) -> None:
     """Each call once, in the order of the server; after a thousand rows, another page goes on."""
     page = looking.open("/calls?sort=tokens&order=asc")
