@@ -260,6 +260,7 @@ def test_a_repeated_run_has_no_difference(journal: Journal) -> None:
         ('"01J9ZQ4W8N3T5V7XKM2B6D0RFG"', '"<id>"'),
         ('"V1StGXR8_Z5jdHi6B-myT"', '"<id>"'),
         ('"call_RBrHWajcyAkhGUfpggblWogn thread_QzRBwHKjcyAkhGUfpggblWog call_77828591"', '"<id> <id> <id>"'),
+        ('"order_RBjfktWqTzKSXhNn job-3f9a1c2b"', '"<id> <id>"'),
         ('"gen-1732925461-Rq3vTzKwXb9LmPdYhNsJ"', '"<id>"'),
         ('"session_01a2276f-5838-79e8-bfff-ce32c169d5b9 order_1p75qwks0etzfy1g6noxv"', '"<id> <id>"'),
         ('{"request_id":"a b"}', '{"request_id":"<id>"}'),
@@ -288,6 +289,7 @@ def test_a_repeated_run_has_no_difference(journal: Journal) -> None:
         ('"user_johnathandoe1985, customer_orders2024archive"', None),
         ('"eu-west-productioncluster01 file_finalreportversion2.pdf"', None),
         ('"acct-1234567890123456"', None),
+        ('"sg-903004f8 shop-3f9a1c2b"', None),
     ],
 )
 def test_ids_and_times_of_a_run_are_left_out(text: str, expected: str | None) -> None:

@@ -11,14 +11,14 @@ _ESCAPES = (("\\n", "\ue00a"), ("\\r", "\ue00d"), ("\\t", "\ue009"))
 
 # What services begin their ids with, which need no further look.
 _SERVICES = "call|toolu|tooluse|chatcmpl|cmpl|msg|resp|req|gen|fc|rs|asst"
-# Other words before ids that may be without a digit.
-_OTHERS = "file|run|thread|step|batch|item|session"
+# Words before ids that may be as short as eight hex digits.
+_WORDS = "request|trace|span|session|thread|run|job|task|batch"
 # What programs and services make up in each run: UUIDs, ids of services such as `call_…` and `req-…`, ULIDs, ids of
 # spans and objects, addresses in memory, names of temporary files and folders.
 _ID = rf"""
       (?:[A-Za-z]{{2,12}}[_-])?[0-9a-fA-F]{{8}}-?(?:[0-9a-fA-F]{{4}}-?){{3}}[0-9a-fA-F]{{12}}(?![0-9A-Za-z])
     | (?:{_SERVICES})[_-](?:(?=[A-Za-z_-]*\d|[a-z_-]*[A-Z])[A-Za-z0-9_-]{{16,}}|[0-9a-f]{{8,}})(?![0-9A-Za-z])
-    | [a-z]{{2,12}}[_-](?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{{8,}}(?![0-9A-Za-z])
+    | (?:(?:{_WORDS})[_-]|[a-z]{{2,12}}[_-](?=[0-9a-f]{{16}}))(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{{8,}}(?![0-9A-Za-z])
     | (?=\d*[a-f])(?=[a-f]*\d)(?:[0-9a-f]{{24}}|[0-9a-f]{{16}}|[0-9a-f]{{12}})(?![0-9A-Za-z])
     | [0-7](?=\d*[A-Z])[0-9A-HJKMNP-TV-Z]{{25}}(?![0-9A-Za-z])
     | 0x[0-9a-f]{{6,16}}(?![0-9A-Za-z])
@@ -34,9 +34,9 @@ _TIME = r"""
       \d{4}-\d\d-\d\d(?:[T\ ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?![0-9A-Za-z])
     | (?:\d{19}|\d{16}|\d{13}|\d{10}(?:\.\d+)?)(?![0-9A-Za-z.])
 """
-# Nearly all words are passed over at once, as they have no digit.
+# Nearly all words are passed over at once, as they have no digit, and no capital behind a sign.
 _MADE_UP = re.compile(
-    rf"(?<![0-9A-Za-z])(?=[A-Za-z_/-]*\d|tmp|(?:{_SERVICES}|{_OTHERS})[_-])"
+    rf"(?<![0-9A-Za-z])(?=[A-Za-z_/-]*\d|tmp|(?:{_SERVICES})[_-]|[a-z]{{2,12}}[_-][a-z]*[A-Z])"
     rf"(?:(?P<id>{_ID})|(?P<time>{_TIME})|(?P<perhaps>{_PERHAPS}))",
     re.VERBOSE,
 )
