@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import time
 
+from localops.encoding import encode
 from localops.journal import rows
 from localops.journal.sql import statements
-from localops.reading.search import NEWEST
+from localops.reading.search import NEWEST, Query, Searched, strings
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -19,6 +20,10 @@ if TYPE_CHECKING:
 
 # Seconds that a call searches, so that what it found can be shown.
 _SECONDS = 0.5
+# Messages of a prompt that a conversation shows as they are; of a longer one, the earlier ones are folded.
+_FEW = 2
+# Who speaks where a model does, and the parts of its answer that stand between messages.
+_ANSWERS = frozenset(("assistant", "model", "function_call", "reasoning"))
 _FIRST_ROWS = statements("pages.sql")["first_rows"]
 
 
@@ -27,22 +32,48 @@ def matching(
 ) -> Facts:
     """Return the events with all words, by the seq of their first row, and `next_before` to go on with; else null.
 
-    `upto` is the seq up to which rows were searched: an index may lack the newest.
+    Those of `repeats` have them only in messages that their prompts repeat of earlier calls.  `upto` is the seq up to
+    which rows were searched: an index may lack the newest.
     """
     index = where.index()
     unread = index.catch_up()
     upto = index.upto
     until = time.monotonic() + _SECONDS
+    query = Query(text)
     matches: list[int] = []
+    news: list[int] = []
     next_before = None
     for row, is_match in index.rows_of(text, session, after=after, before=before):
         if is_match and row.kind not in rows.BOOKS:
             matches.append(row.seq)
+            if not _only_repeats(row, query):
+                news.append(row.seq)
         if len(matches) >= limit or time.monotonic() > until:
             next_before = row.seq
             break
     entries = _entries(where, session, matches)
-    return {"entries": entries, "next_before": next_before, "upto": upto, "unread": unread}
+    repeats = sorted({*entries}.difference(_entries(where, session, news)))
+    return {"entries": entries, "repeats": repeats, "next_before": next_before, "upto": upto, "unread": unread}
+
+
+def _only_repeats(row: Searched, query: Query) -> bool:
+    """Return whether a call lacks the words without the messages of its prompt up to the answer before."""
+    body = encode.loads(row.body) if row.kind == "llm" and row.body else None
+    if not isinstance(body, dict):
+        return False
+    prompt = body.get("prompt")
+    if not isinstance(prompt, list) or len(prompt) <= _FEW:
+        return False
+    answers = [at for at, one in enumerate(prompt[:-1]) if isinstance(one, dict) and _speaker(one) in _ANSWERS]
+    if not answers:
+        return False
+    new = list({**body, "prompt": prompt[answers[-1] + 1 :]}.values())
+    return not query.is_in("\n".join([row._replace(body=None).text, *strings(new)]))
+
+
+def _speaker(message: dict[str, object]) -> object:
+    speaker = message.get("role") or message.get("type")
+    return speaker if isinstance(speaker, str) else None
 
 
 def _entries(where: Project, session: bytes, seqs: list[int]) -> list[int]:

@@ -50,9 +50,9 @@ export class Chat {
     );
     this.choice.replaceChildren(make("option", { value: "" }, "all agents"), ...agents);
     this.choice.hidden = run.agents.length < 2;
-    const { kinds, text, hits, isSearched, exempt } = this.page;
+    const { kinds, text, fresh, isSearched, exempt } = this.page;
     // What a search of new events finds is added to what is read.
-    const key = [this.agent, [...kinds], text, isSearched || hits?.size, exempt].join();
+    const key = [this.agent, [...kinds], text, isSearched || fresh?.size, exempt].join();
     const spoken = [...run.order].filter((at) => SPOKEN.includes(run.kindOf(at)));
     // A turn keeps its number, whatever the filter hides.
     this.numbers = new Map(spoken.map((at, index) => [at, index + 1]));

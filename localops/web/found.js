@@ -17,14 +17,19 @@ export function reveal(root, query) {
     const hits = matches(nodes, term);
     return hits.length > 0 && !hits.some((hit) => isInSight(hit, root));
   });
-  for (const term of hidden) open(matches(nodes, term)[0], root, hidden);
+  for (const term of hidden) {
+    const hits = matches(nodes, term);
+    open(hits.find((hit) => !isEarlier(hit.startContainer)) ?? hits[0], root, hidden);
+  }
   return wanted.every((term) => matches(nodes, term).length > 0);
 }
 
-/** Draw the messages of folds that have words which are not in sight. */
+const isEarlier = (node) => Boolean(node.parentElement.closest(".earlier"));
+
+/** Draw the messages of folds that have words which are nowhere else. */
 function fill(root, wanted) {
-  const nodes = texts(root);
-  const missing = wanted.filter((term) => !matches(nodes, term).some((hit) => isInSight(hit, root)));
+  const nodes = texts(root).filter((node) => !isEarlier(node));
+  const missing = wanted.filter((term) => !matches(nodes, term).length);
   if (!missing.length) return;
   for (const fold of root.querySelectorAll(".earlier")) {
     const undrawn = lateIn(fold);

@@ -7,6 +7,9 @@ import { stamp } from "./times.js";
 
 // Events that are searched before the page may draw again.
 const PAUSE = 2_000;
+// As on a server: messages of a prompt that are not folded, who speaks where a model does, and parts of its answer.
+const FEW = 2,
+  ANSWERS = new Set(["assistant", "model", "function_call", "reasoning"]);
 // Keys of events that hold ids and not content.
 const IDS = new Set(["id", "parent", "agent"]);
 
@@ -122,18 +125,33 @@ function previews(seqs) {
 async function search(text) {
   const wanted = terms(text),
     words = wanted.flatMap((term) => term.words);
-  const entries = [];
+  const entries = [],
+    repeats = [];
   for (let number = 0; number < lines.length; number += 1) {
     // The page goes on while a long session is searched.
     // oxlint-disable-next-line no-await-in-loop
     if (number % PAUSE === PAUSE - 1) await new Promise((done) => setTimeout(done));
     const line = folded(lines[number]);
     if (!words.every((word) => line.includes(word))) continue;
-    const texts = textsOf(JSON.parse(lines[number]));
-    if (wanted.every((term) => texts.some((each) => places(each, [term]).length)))
-      entries.push(answers.entries[number]);
+    const one = JSON.parse(lines[number]);
+    if (!hasAll(one, wanted)) continue;
+    entries.push(answers.entries[number]);
+    if (!hasAll(withoutRepeated(one), wanted)) repeats.push(answers.entries[number]);
   }
-  return { entries, next_before: null, upto: Infinity, unread: 0 };
+  return { entries, repeats, next_before: null, upto: Infinity, unread: 0 };
+}
+
+function hasAll(one, wanted) {
+  const texts = textsOf(one);
+  return wanted.every((term) => texts.some((each) => places(each, [term]).length));
+}
+
+/** Return an event without the messages that its prompt repeats of earlier calls: those up to the answer before. */
+function withoutRepeated(one) {
+  const { kind, prompt } = one;
+  if (kind !== "llm" || !Array.isArray(prompt) || prompt.length <= FEW) return one;
+  const isAnswer = (each) => ANSWERS.has(each?.role || each?.type);
+  return { ...one, preview: null, prompt: prompt.slice(prompt.slice(0, -1).findLastIndex(isAnswer) + 1) };
 }
 
 /** Return all texts in a value, and the numbers as texts. */

@@ -32,6 +32,8 @@ class Page {
     this.text = plain(query().get("text") || "");
     // Seqs of events whose content contains the text, and whether all of them are known.
     this.hits = null;
+    // Those of them that a conversation shows: a prompt repeats the messages of earlier calls.
+    this.fresh = null;
     this.isSearched = !this.text;
     // The seq up to which rows have been searched, and whether those after it are being searched.
     this.searchedTo = 0;
@@ -100,7 +102,7 @@ class Page {
       this._has("name", at, run.names) ||
       this._has("model", at, run.models) ||
       this._has("agent", at, run.agents) ||
-      Boolean(this.hits?.has(run.seq[at]))
+      Boolean((this.view === "chat" ? this.fresh : this.hits)?.has(run.seq[at]))
     );
   }
 
@@ -154,6 +156,7 @@ class Page {
     if (text !== this.text || (text && !this.hits)) {
       this.text = text;
       this.hits = null;
+      this.fresh = null;
       this.isSearched = !text;
       this._matching.clear();
       this._address();
@@ -166,9 +169,13 @@ class Page {
   async search(text) {
     mark(byId("session"), asPrefix(text));
     if (!text) return;
-    const hits = new Set();
-    await this._search(hits, (isWhole, isExact) => {
+    const hits = new Set(),
+      fresh = new Set();
+    await this._search({ hits, fresh }, (isWhole, isExact) => {
+      // Where no earlier call has the words, they are new, wherever they stand.
+      if (isWhole && hits.size) fresh.add([...hits].reduce((one, other) => Math.min(one, other)));
       this.hits = hits;
+      this.fresh = fresh;
       this.isSearched = isWhole;
       this.changed();
       if (isWhole) this._showAllWithoutMatch();
@@ -181,12 +188,12 @@ class Page {
     if (!this.text || !this.isSearched || !this.hits || this.isSearchingNew) return;
     this.isSearchingNew = true;
     const before = this.hits.size;
-    await this._search(this.hits, () => this.hits?.size !== before && this.changed(), this.searchedTo);
+    await this._search(this, () => this.hits?.size !== before && this.changed(), this.searchedTo);
     this.isSearchingNew = false;
   }
 
   /** Add to the hits the events with rows after a seq that have the text; call `came` after each part. */
-  async _search(hits, came, after = 0) {
+  async _search({ hits, fresh }, came, after = 0) {
     const { text } = this,
       { seen } = this.run,
       search = (this.current = {});
@@ -198,7 +205,8 @@ class Page {
         // oxlint-disable-next-line no-await-in-loop
         const reply = await ask(`sessions/${this.run.id}/matches`, { text: asPrefix(text), after, before });
         if (search !== this.current || text !== this.text) return;
-        reply.entries.forEach((seq) => hits.add(seq));
+        const repeats = new Set(reply.repeats);
+        reply.entries.forEach((seq) => hits.add(seq) && (repeats.has(seq) || fresh.add(seq)));
         upto ??= Math.min(seen, reply.upto);
         before = reply.next_before;
         if (before === null) this.searchedTo = upto;
@@ -307,6 +315,7 @@ class Page {
     if (!this.views[known]) this.views[known] = new (await VIEWS[known][1]())(this);
     if (this.view !== known) return;
     byId("choose").classList.toggle("off", known === "figures");
+    this._exempt(this.selected);
     this.changed();
     if (this.selected) this.views[known].selected?.(this.selected);
   }

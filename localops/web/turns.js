@@ -53,7 +53,10 @@ export class Turns {
     const [first, last] = [this.all[this.first], this.all[this.end - 1]].map((at) => all.indexOf(at));
     this.all = all;
     // What was opened for one filter is not what another one finds.
-    if (isReset) this.opened.clear();
+    if (isReset) {
+      this.opened.clear();
+      this.touched = new WeakSet();
+    }
     if (isReset || first < 0 || last < first) this.begin(0);
     else this._set(Math.max(first, last + 1 - MOST), last + 1);
   }

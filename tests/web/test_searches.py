@@ -272,21 +272,22 @@ def birds(chromium: Browser, tmp_path_factory: pytest.TempPathFactory) -> Iterat
 
 
 def test_what_a_filter_finds_in_a_turn_is_in_sight(birds: Visit) -> None:
-    """In a fold of earlier messages, below the end of a long one, or the page says that the turn does not show it."""
+    """Below the end of a long text, in a fold if it is nowhere else, or the page says that it is not shown."""
     page = birds.session("birds", "chat")
     field = page.get_by_label("Filter events")
     earlier = page.locator(".turn .earlier")
     earlier.wait_for()
     expect(earlier.locator(".message")).to_have_count(0)  # drawn when it is opened
-    field.fill("nuthatch")
+    # Of another turn, which is the first with these words.
+    field.fill("noted")
     expect(earlier.locator("summary")).to_have_text(
         "3 earlier messages: system, user, assistant; 1 message with the words of the filter"
     )
-    expect(earlier.get_by_text("The first wood has a nuthatch.")).to_be_visible()
+    expect(page.locator(".turn")).to_have_count(1)
+    expect(earlier.get_by_text("Noted.")).to_be_visible()
     expect(earlier.get_by_text("You count birds.")).to_be_hidden()
     earlier.locator("summary").click()
     expect(earlier.get_by_text("You count birds.")).to_be_visible()
-    expect(page.locator(".turn")).to_have_count(2)
     field.fill("wren")
     expect(page.locator(".turn")).to_have_count(1)
     expect(page.locator(".clip.whole")).to_have_count(1)
@@ -295,6 +296,22 @@ def test_what_a_filter_finds_in_a_turn_is_in_sight(birds: Visit) -> None:
     expect(earlier.get_by_text("You count birds.")).to_be_visible()
     field.fill("goldcrest")
     expect(page.locator(".turn .elsewhere")).to_have_text("found in what is not shown here")
+
+
+def test_a_filter_of_a_conversation_finds_what_is_new_in_a_turn(birds: Visit) -> None:
+    """Later prompts repeat it; the other views show these calls, too, and a link to one of them leads to its turn."""
+    page = birds.session("birds", "chat")
+    page.get_by_label("Filter events").fill("nuthatch")
+    turns = page.locator(".turn")
+    expect(page.locator("#hidden-events")).to_have_text("The filter hides 1 of 2 events.Clear the filter")
+    expect(turns.locator(".number")).to_have_text(["turn 1"])
+    page.locator("#tab-events").click()
+    expect(page.locator(".events .row")).to_have_count(2)
+    page.locator(".events .row").last.click()
+    page.locator("#tab-chat").click()
+    expect(turns).to_have_count(2)
+    expect(page.locator(".turn.current .number")).to_have_text("turn 2")
+    expect(turns.locator(".earlier[open]")).to_have_count(0)
 
 
 def test_a_search_in_the_list_leads_to_the_first_event_with_its_words(birds: Visit) -> None:
