@@ -239,7 +239,7 @@ def _came_of(one: Facts) -> str:
     if match := one.get("match"):
         return f"{match['in']}: {match['text']}"
     if not one["failed"]:
-        return " ← ".join(filter(None, (one["stopped"] and f"stopped: {one['stopped']}", one["input"])))
+        return " ← ".join(filter(None, (one["stopped"] and f"stopped: {one['stopped']}", call_facts.text(one))))
     error = ": ".join(filter(None, (one["error"] or "failed", one["message"])))
     return f"{error} ← {one['input']}" if one["input"] else error
 
@@ -333,4 +333,4 @@ def _inputs(line: Facts) -> str:
 
 
 def _example(one: Facts) -> str:
-    return _times(one["input"] or "no input", one["calls"])
+    return _times(call_facts.text(one) or "no input", one["calls"])

@@ -140,7 +140,7 @@ def _group(by: str, group: Group, examples: Sequence[Example], name_of: Name, in
                 **_place(one.call, name_of),
                 "calls": one.calls,
                 **_failure(one.call, inputs),
-                "input": inputs.line(one.call),
+                **inputs.line(one.call),
             }
             for one in examples
         ],
@@ -166,6 +166,13 @@ def _common(by: str, group: Group, examples: Sequence[Example], name_of: Name) -
         own |= {"session_id": session, "session_name": name_of(call.project, call.session)}
         return {**own, "project": call.project.name, "filter": {"session": session, "same": key}}
     return {**own, "filter": {"same": key}}
+
+
+def text(one: Facts) -> str:
+    """Return the line of a call or of an example: the answer of a model, or else what was given, marked as such."""
+    if one["answer"] is None:
+        return one["input"] or ""
+    return one["answer"] or previews.given_line(one["input"] or "")
 
 
 def total(group: Group) -> Facts:
@@ -201,23 +208,28 @@ class _Inputs:
         match = call_search.match(one.project, one.id, one.error_seq, self._wanted) if self._left > 0 else None
         return {"match": None if match is None else {"in": match.part, "text": match.text}}
 
-    def line(self, one: Call) -> str | None:
-        """Return the input of a call; None if there was too much to read."""
-        return self.texts(one)["input"]
+    def line(self, one: Call) -> dict[str, str | None]:
+        """Return the input of a call and its answer, see `texts`."""
+        texts = self.texts(one)
+        return {"input": texts["input"], "answer": texts["answer"]}
 
     def texts(self, one: Call) -> dict[str, str | None]:
-        """Return the input of a call, None if there was too much to read, and why its model stopped too early."""
-        stopped = None
+        """Return the input of a call, None if there was too much to read, and why its model stopped too early.
+
+        `answer` is what a model answered, empty if it did not; None for a tool.
+        """
+        stopped, answer = None, "" if one.kind == "llm" else None
         for phase in (rows.DONE, rows.OPEN):
             if self._left <= 0:
-                return {"input": None, "stopped": stopped}
+                return {"input": None, "answer": answer, "stopped": stopped}
             row = stored.one(one.project.reader, one.id, phase)
             body = self._body(None if row is None else row.body)
             if one.kind == "llm" and isinstance(body, dict):
                 stopped = stopped or finish_reasons.unusual(body)
+                answer = answer or previews.result(one.kind, body)
             if row is not None and (text := previews.line(one.kind, body)):
-                return {"input": text, "stopped": stopped}
-        return {"input": "", "stopped": stopped}
+                return {"input": text, "answer": answer, "stopped": stopped}
+        return {"input": "", "answer": answer, "stopped": stopped}
 
     def prompt(self, group: Group, examples: Sequence[Example]) -> str | None:
         """Return the complete prompt of a group (the table has its beginning); None if it is too long to read."""

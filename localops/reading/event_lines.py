@@ -6,7 +6,7 @@ from localops import output
 from localops.encoding import encode
 from localops.journal import blobs, rows, stored
 from localops.reading import finish_reasons, session_details
-from localops.reading.previews import line, result
+from localops.reading.previews import given_line, line, result
 from localops.reading.timeline import row_at
 
 TYPE_CHECKING = False
@@ -29,8 +29,8 @@ _WHOLE = frozenset(("llm", "action"))
 def of(project: Project, session: bytes, seqs: Iterable[int]) -> Facts:
     """Return the lines of a session's events, by any of their seqs; the last are missing if bodies are very large.
 
-    A line has the answer of a model call, and the input of any other event. `pictures` has the first picture of each
-    action that kept one.
+    A line has the answer of a model call, without one `given: ` and its input, and the input of any other event.
+    `pictures` has the first picture of each action that kept one.
     """
     lines: dict[str, str] = {}
     pictures: dict[str, Facts] = {}
@@ -62,8 +62,9 @@ def _halves(project: Project, row: Stored) -> list[Stored]:
 def line_of(halves: Sequence[Stored]) -> str:
     """Return the line of an event, from its rows."""
     bodies = [(half.kind, _body(half)) for half in halves]
-    texts = [result(kind, body) for kind, body in bodies if kind == "llm"] + [line(kind, body) for kind, body in bodies]
-    text = next(filter(None, texts), "")
+    answer = next(filter(None, (result(kind, body) for kind, body in bodies if kind == "llm")), "")
+    given = next(filter(None, (line(kind, body) for kind, body in bodies)), "")
+    text = answer or (given_line(given) if bodies[0][0] == "llm" else given)
     stopped = next(filter(None, (finish_reasons.unusual(body) for kind, body in bodies if kind == "llm")), None)
     return text if stopped is None else f"[stopped: {output.cut(stopped, _REASON)}] {text}".rstrip()
 

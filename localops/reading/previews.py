@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from itertools import islice
 
 from localops import output
@@ -21,6 +22,12 @@ _DEPTH = 4
 _CALLS = frozenset(("tool_use", "function_call", "tool_call"))
 # Characters of each value where a line has no room for all of them.
 _LONG_VALUE = 40
+
+# Signs of Markdown that are in the way on one line: of bold words, code blocks, headings, and the head of a table.
+_BOLD = re.compile(r"(?<![\w*])\*\*(?=[^\s*])(.+?)(?<=[^\s*])\*\*(?![\w*])")
+_SIGNS = re.compile(r"```\w*\s*|^#{1,6} ")
+_TABLE_HEAD = re.compile(r"\|(?:\s*:?-+:?\s*\|)+")
+_BARS = re.compile(r"\s*\|[\s|]*")
 
 # Keys of a body that hold the input, by kind; the first that is not empty is shown. `_OTHERS` is for other kinds.
 _INPUT = {
@@ -83,9 +90,26 @@ def _first(values: dict[str, object], names: Sequence[str]) -> str:
     for name in names:
         value = parsed(values.get(name))
         text = "" if value is None else _last_message(value) if name in ("prompt", "completion") else _shown(value)
+        text = _plain(text) if name == "completion" else text
         if text:
             return _cut(text)
     return ""
+
+
+def _plain(text: str) -> str:
+    """Return an answer on one line without the signs of Markdown.
+
+    >>> _plain("| t | v | |---|---| | 1 | 9.81 | See **how** it grows?")
+    't | v | 1 | 9.81 | See how it grows?'
+    """
+    if _TABLE_HEAD.search(text):
+        text = _BARS.sub(" | ", _TABLE_HEAD.sub("|", text)).strip(" |")
+    return _SIGNS.sub("", _BOLD.sub(r"\1", text)).strip()
+
+
+def given_line(text: str) -> str:
+    """Return the input of a model call, which stands where its answer would, as what it is."""
+    return _cut(f"given: {text}") if text else ""
 
 
 def _last_message(prompt: object) -> str:

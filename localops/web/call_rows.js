@@ -61,14 +61,21 @@ function what(one) {
   const stopped = one.stopped ? `stopped: ${one.stopped}` : "";
   return make(
     "div",
-    { class: "line", title: [why, stopped, one.input].filter(Boolean).join("\n") },
+    { class: "line", title: [why, stopped, ...bothOf(one)].filter(Boolean).join("\n") },
     make("span", { class: `kind ${one.kind}` }, one.kind === "llm" ? "LLM" : "tool"),
     make("a", { class: "name", href: place(one) }, called(one)),
     why && make("span", { class: "failed" }, one.error ? [only("error", one.error), rest(one)] : why),
     stopped && make("span", { class: "faint" }, stopped),
-    one.match ? passage(one.match) : make("span", { class: "preview" }, one.input || ""),
+    one.match ? passage(one.match) : make("span", { class: "preview" }, textOf(one)),
   );
 }
+
+/** Return the line of a call: the answer of a model, or else what was given, marked as such. */
+export const textOf = ({ answer, input }) => answer || givenTo({ answer, input });
+
+/** Return what was given; of a model call, whose line is its answer elsewhere, marked as such. */
+const givenTo = ({ answer, input }) => (input && typeof answer === "string" ? `given: ${input}` : input || "");
+const bothOf = (one) => [one.answer, givenTo(one)];
 
 /** Return where the words of a search are. */
 const passage = (match) =>
@@ -112,7 +119,7 @@ function groupColumns(by) {
     ...(LASTING.has(by) ? [seen("first"), seen("last")] : []),
     OF_ARGUMENTS.has(by)
       ? ["", "Failed with", "examples", (one) => (one.failed ? examples(one, reason) : "")]
-      : ["", "Examples, failed ones first", "examples", (one) => examples(one, (each) => each.input || reason(each))],
+      : ["", "Examples, failed ones first", "examples", (one) => examples(one, (each) => textOf(each) || reason(each))],
   ];
 }
 
@@ -229,7 +236,7 @@ function examples(one, text) {
         {
           href: place(each),
           class: each.failed ? "failed" : "preview",
-          title: [each.error, each.message, each.input].filter(Boolean).join("\n"),
+          title: [each.error, each.message, ...bothOf(each)].filter(Boolean).join("\n"),
         },
         rests[index],
         each.calls > 1 && ` ×${each.calls}`,

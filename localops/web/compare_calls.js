@@ -1,6 +1,7 @@
 // Two calls of one run side by side: what they were given and what came back, word by word.
 
 import { ask, make, notice } from "./base.js";
+import { textOf } from "./call_rows.js";
 import { change, marked } from "./changes.js";
 import { choice, menu } from "./filters.js";
 import { count, duration, eventCost, money } from "./formats.js";
@@ -100,7 +101,7 @@ function chooser(letter, session, chosen, go) {
     const wanted = input.value.trim().toLowerCase();
     const fits = (text) => wanted.split(/\s+/).every((word) => text.toLowerCase().includes(word));
     const entries = (listed || [])
-      .map((one) => [one, `${when(one.began).slice(11)} ${nameOf(one)} ${one.input || ""}`])
+      .map((one) => [one, `${when(one.began).slice(11)} ${nameOf(one)} ${textOf(one)}`])
       .filter(([, text]) => fits(text));
     keyed(
       values,

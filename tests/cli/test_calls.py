@@ -229,7 +229,7 @@ def test_a_model_that_stopped_too_early_says_why(command: Command, as_json: AsJs
         session.record(localops.LLMEvent(model="o4", prompt="plan", completion="", finish_reason=reason))
     session.end_session("Success")
     assert [one["stopped"] for one in as_json("calls")["calls"]] == [None, "length"]
-    assert command("calls")[1].count("stopped: length ← plan") == 1
+    assert command("calls")[1].count("stopped: length ← given: plan") == 1
     for view in ("--tree", "--events"):
         out = command("show", "last", view)[1]
         assert (out.count("stopped: "), out.count("stopped: length")) == (1, 1)

@@ -98,7 +98,7 @@ def test_events_are_asked_for_by_their_seqs(running: RealHub) -> None:
     operation = ("tool", rows.OPEN, "{}"), ("tool", rows.DONE, '{"params":{"page":7}}')
     ident, (call, tool) = _sent(running, *operation)
     reply = running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={tool},99999999,{call},{call - 1}")[1]
-    assert reply["previews"] == {str(tool): "page=7", str(call): "Why?"}
+    assert reply["previews"] == {str(tool): "page=7", str(call): "given: Why?"}
 
 
 _CALLS = [
@@ -115,12 +115,27 @@ def test_an_answer_that_calls_a_tool_shows_the_call(completion: Any) -> None:
     assert result("llm", {"completion": completion}) == "→ buy id=7"
 
 
+@pytest.mark.parametrize(
+    ("completion", "shown"),
+    [
+        ("What happens to the **slope**?", "What happens to the slope?"),
+        ("| t | v |\n|---|:-:|\n| 1 | 9.81 |\nSee?", "t | v | 1 | 9.81 | See?"),
+        ("## Plan\n```python\nx = a**b**c\n```", "Plan x = a**b**c"),
+        ("a | b", "a | b"),
+        ("**", "**"),
+    ],
+)
+def test_an_answer_is_shown_without_the_signs_of_markdown(completion: str, shown: str) -> None:
+    """On one line they are in the way; what is no Markdown stays."""
+    assert result("llm", {"completion": completion}) == shown
+
+
 def test_model_calls_are_shown_by_their_answers(running: RealHub) -> None:
-    """The answer is in the last row of a call; a call that goes on, or failed, shows its question."""
+    """The answer is in the last row of a call; a call that goes on, or failed, shows what it was given, as such."""
     halves = ("llm", rows.OPEN, '{"prompt":"Who?"}'), ("llm", rows.DONE, '{"completion":"An owl."}')
     ident, (bare, call) = _sent(running, *halves)
     reply = running.ask("GET", f"/api/1/sessions/{ident}/previews?seqs={bare},{call}")[1]
-    assert reply["previews"] == {str(bare): "Why?", str(call): "An owl."}
+    assert reply["previews"] == {str(bare): "given: Why?", str(call): "An owl."}
     assert reply["pictures"] == {}
 
 

@@ -315,6 +315,24 @@ def test_the_words_of_a_prompt_are_not_cut(looking: Visit) -> None:
     expect(page.locator("#prompt pre")).to_have_text(first["prompt"])
 
 
+def test_a_model_is_shown_by_its_answer_everywhere(looking: Visit) -> None:
+    """In the list, in a group and in the session; what was given stands there as such where there is no answer."""
+    [answered, *_] = [one for one in looking.facts("calls?kind=llm&limit=500")["calls"] if one["answer"]]
+    page = looking.open(f"/calls?kind=llm&session={answered['session_id']}")
+    line = page.locator(f"#rows tr[data-id='{answered['id']}'] .preview")
+    expect(line).to_have_text(answered["answer"])
+    expect(line.locator("..")).to_have_attribute("title", re.compile("\ngiven: "))
+    seq = answered["seq"]
+    previews = looking.facts(f"sessions/{answered['session_id']}/previews?seqs={seq}")["previews"]
+    assert previews[str(seq)].endswith(answered["answer"])
+    script = "async (one) => (await import('/web/call_rows.js')).textOf(one)"
+    assert page.evaluate(script, {"answer": "", "input": "Why?"}) == "given: Why?"
+    assert page.evaluate(script, {"answer": None, "input": "page=7"}) == "page=7"
+    looking.open(f"/calls?by=model&session={answered['session_id']}")
+    [group, *_] = looking.facts(f"calls/groups?by=model&session={answered['session_id']}")["lines"]
+    expect(_rows(page).first.locator(".examples a").first).to_contain_text(group["examples"][0]["answer"][:20])
+
+
 def test_more_rows_come_while_one_scrolls(looking: Visit) -> None:
     """Each call once, in the order of the server; after a thousand rows, another page goes on."""
     page = looking.open("/calls?sort=tokens&order=asc")
