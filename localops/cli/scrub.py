@@ -19,11 +19,13 @@ from localops.upkeep import sweep, temporary_folders
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from localops.upkeep.scrub import Scrubbed
     from localops.upkeep.sweep import Swept
 
+_SHOWN = 5  # files of a line, without --json
 _LEFT = 3  # the exit code when something is left
 _RECORDED = ("row", "blob", "unfinished", "spill")  # sources of what programs record
 
@@ -63,7 +65,7 @@ def scrub(dry_run: bool, yes: bool, home: str | None, project: str | None, as_js
         if of_home:
             print(f"Saved views of the home: {counted(of_home, 'secret')} replaced.")
         for each in done:
-            _print(each)
+            _print(each, is_of_hub=_is_of_hub(folder))
         if used_rules := next((each.left for each in done if each.left is not None), None):
             output.say(f"searched {secrets_found.rules_used(used_rules)}")
         if of_home or any(each.secrets for each in done):
@@ -87,13 +89,17 @@ def _scrubbed(folder: str, names: Sequence[str]) -> list[Scrubbed]:
 
 def _note_on_hub(folder: str, done: Sequence[Scrubbed]) -> None:
     """Append a line to the audit log, if the home is that of a hub."""
-    if not os.path.exists(os.path.join(folder, session_state.HUB)):
+    if not _is_of_hub(folder):
         return
     from localops.server.audit import Audit
 
     for each in done:
         if each.rows or each.files:
             Audit(folder).note("rows.scrub", project=each.project, rows=each.rows, files=each.files)
+
+
+def _is_of_hub(folder: str) -> bool:
+    return os.path.exists(os.path.join(folder, session_state.HUB))
 
 
 def _facts(done: Scrubbed) -> dict[str, object]:
@@ -110,6 +116,7 @@ def _facts(done: Scrubbed) -> dict[str, object]:
         "ok": done.is_clean,
         "unfinished": done.unfinished,
         "damaged_rows": done.damaged,
+        "damaged_files": [{"file": path, "has_secrets": has} for path, has in done.damaged_files.items()],
         "left": [vars(place) for place in left.places] if left else [],
         "unread": left.unread if left else [],
         "hubs_behind": done.hubs,
@@ -119,13 +126,15 @@ def _facts(done: Scrubbed) -> dict[str, object]:
     }
 
 
-def _print(done: Scrubbed) -> None:
+def _print(done: Scrubbed, *, is_of_hub: bool) -> None:
     if done.unfinished is not None and not (done.secrets or done.files or done.is_resumed):
         left = f", {counted(done.left.secrets, 'secret')} left" if done.left is not None and done.left.secrets else ""
         again = "Run this again later" if done.is_for_later else "Then run this again"
         print(f"{clean(done.project)}: not scrubbed{left}: {clean(done.unfinished)}. {again}.")
     else:
         _print_outcome(done)
+    if done.damaged_files:
+        print(_about_damaged(done.damaged_files, is_of_hub=is_of_hub))
 
 
 def _print_outcome(done: Scrubbed) -> None:
@@ -157,14 +166,28 @@ def _print_outcome(done: Scrubbed) -> None:
     for event in done.damaged:
         print(f"Event {event} holds a secret and is damaged: it was left as it is (`localops doctor --deep`).")
     if done.left is not None:
-        _print_left(done.left, done.damaged)
+        _print_left(done.left, {*done.damaged, *done.damaged_files})
 
 
-def _print_left(left: Swept, damaged: Sequence[str]) -> None:
+def _about_damaged(files: Mapping[str, bool], *, is_of_hub: bool) -> str:
+    """Name files that were not scrubbed, as their contents differ from their digests, and say what to do."""
+    shown = [f"{clean(path)}{' (it still holds a secret)' if has else ''}" for path, has in files.items()]
+    more = f" and {len(shown) - _SHOWN} more" if len(shown) > _SHOWN else ""
+    is_one = len(shown) == 1
+    what = "1 file is damaged and was" if is_one else f"{len(shown)} files are damaged and were"
+    it = "it" if is_one else "each"
+    sent = "run `localops sync --verify` and then `localops sync` on each machine, or " if is_of_hub else ""
+    cure = f"{sent}put back what a backup has of {it}, or delete {it} if there is no copy, and run this again"
+    return f"{what} not scrubbed: {', '.join(shown[:_SHOWN])}{more}; {cure}."
+
+
+def _print_left(left: Swept, damaged: AbstractSet[str]) -> None:
+    """List what is left; `damaged` has the events and files that were left as they are."""
     for place in left.places:
         where = place.file or f"event {place.event}"
         print(f"Left: {place.rule} in {place.source} {clean(where)}")
-    if any(place.source in _RECORDED and place.event not in damaged for place in left.places):
+    is_new = (damaged.isdisjoint((place.event, place.file)) for place in left.places if place.source in _RECORDED)
+    if any(is_new):
         print("A program has recorded this meanwhile: run `localops scrub` again when it has ended.")
     for problem in left.unread:
         print(f"Not searched: {clean(problem)}")

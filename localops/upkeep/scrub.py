@@ -70,6 +70,7 @@ class Scrubbed:
     perhaps: list[str] = field(default_factory=list)  # hubs that may have some of it from a pass that was interrupted
     is_resumed: bool = False  # an earlier scrub was interrupted, and this one has finished it
     damaged: list[str] = field(default_factory=list)  # rows with a secret that are not as they were written: event ids
+    damaged_files: dict[str, bool] = field(default_factory=dict)  # by path: whether a secret is found in what is left
     unfinished: str | None = None  # why traces may be left in the files, or nothing could be done
     is_for_later: bool = True  # the next scrub may do the rest as it is; else a person has to act before
     left: Swept | None = None  # what a sweep finds afterwards
@@ -83,7 +84,7 @@ class Scrubbed:
     def is_clean(self) -> bool:
         """Return whether nothing is left that could be found."""
         is_left = self.left is not None and bool(self.left.secrets or self.left.unread)
-        return not (self.unfinished or self.damaged or is_left)
+        return not (self.unfinished or self.damaged or self.damaged_files or is_left)
 
 
 def scrub(home: str, project: str, *, progress: Callable[[int], None] | None = None) -> Scrubbed:
@@ -193,6 +194,8 @@ class _Scrub:
             self.done.unfinished = erasing.erase(self.journal, self._old_files, anyway=True)
             # What recorders could not write meanwhile.
             self.journal.collect()
+        # Of a file under a secret's name, no row is left.
+        self.done.damaged_files = {path: has for path, has in self.done.damaged_files.items() if os.path.exists(path)}
         with Reader(self.journal.path) as reader:
             self.done.hubs = scrubbed.behind(reader)
             if self.done.rows or self.done.files:
@@ -203,6 +206,10 @@ class _Scrub:
         folder = self.journal.folder
         for path in sorted(blobs.stored(folder)):
             try:
+                if not blobs.is_whole(path, os.path.basename(path)):
+                    # Under the digest of the damaged text it would pass for whole, and no good copy would be sent.
+                    self.done.damaged_files[path] = bool(self._sweep.of_file(path, even_binary=True))
+                    continue
                 digests, secrets = self._cleaner.file(folder, path)
             except OSError as error:
                 interruption.pass_on(error)

@@ -473,13 +473,13 @@ class Sweep:
         self.result.bytes += size
         self._progress(0)
 
-    def of_file(self, path: str) -> list[tuple[int, int, str]]:
+    def of_file(self, path: str, *, even_binary: bool = False) -> list[tuple[int, int, str]]:
         """Return where secrets begin and end in a file, each with its rule; none in one that is no text."""
         slow_patterns.now.place = path
         with open(path, "rb") as file:
             charset = file_search.charset(file)
             window = file.read(file_search.WINDOW)
-            if b"\0" in window or window.startswith(_OTHER_ARCHIVES):
+            if (b"\0" in window or window.startswith(_OTHER_ARCHIVES)) and not even_binary:
                 return []
             secrets = file_search.secrets(file, window, self.redactor, charset, seen=self._seen)
             return [(at, at + len(secret), label) for at, secret, label in secrets]

@@ -238,6 +238,39 @@ def test_other_projects_are_scrubbed_all_the_same(command: Command) -> None:
 
 
 @pytest.mark.usefixtures("recorded")
+def test_a_damaged_file_is_named_and_stays_damaged(command: Command) -> None:
+    """It is not written again under the digest of the damaged text; when it is whole again, it is scrubbed."""
+    folder = Path(home_folder(None), "default")
+    text = f"some words and {KEY}".encode()
+    session = localops.start_session(name="large")
+    assert session is not None
+    digest = blobs.keep(str(folder), text)
+    session.record(
+        localops.ActionEvent(name="b", params={"text": {"$blob": digest, "$len": len(text), "head": "some"}})
+    )
+    session.end_session("Success")
+    localops.api.client().close()
+    path = Path(blobs.path_of(str(folder), digest))
+    # A flipped bit; a part that was never written, which makes it look like no text.
+    for damaged in (text.replace(b"words", b"wordz"), text.replace(b"words", b"\0" * 5)):
+        path.write_bytes(damaged)
+        code, out, _ = command("scrub", "--yes")
+        assert code == 3, out
+        assert f"1 file is damaged and was not scrubbed: {path} (it still holds a secret); put back" in out
+        assert "recorded this meanwhile" not in out
+        assert ([*blobs.stored(str(folder))], path.read_bytes()) == ([str(path)], damaged)
+        code, out, _ = command("doctor", "--deep")
+        assert (code, f"1 blob is damaged: {digest}" in out) == (1, True), out
+    path.write_bytes(b"some")
+    [project] = json.loads(command("scrub", "--yes", "--json")[1])["projects"]
+    assert (project["ok"], project["damaged_files"]) == (False, [{"file": str(path), "has_secrets": False}])
+    path.write_bytes(text)
+    assert (command("scrub", "--yes")[0], command("doctor", "--deep")[0]) == (0, 0)
+    [scrubbed_path] = blobs.stored(str(folder))
+    assert Path(scrubbed_path).read_bytes() == b"some words and [redacted:anthropic]"
+
+
+@pytest.mark.usefixtures("recorded")
 def test_a_file_that_cannot_be_read_is_named(command: Command) -> None:
     """The rest is scrubbed all the same, and the exit code says that something is left."""
     folder = Path(home_folder(None), "default")

@@ -34,8 +34,16 @@ def machine(own: RealHub, tmp_path: Path) -> Sender:
     return sender
 
 
-def _scrub(home: str | Path, project: str, *patterns: str) -> None:
+def _patterns(home: str | Path, *patterns: str) -> None:
     Path(home, "config.toml").write_text(f"redact = {json.dumps(patterns)}\n")
+
+
+def _content(folder: str, digest: str) -> bytes:
+    return Path(blobs.path_of(folder, digest)).read_bytes()
+
+
+def _scrub(home: str | Path, project: str, *patterns: str) -> None:
+    _patterns(home, *patterns)
     assert scrub(str(home), project).is_clean
 
 
@@ -79,6 +87,26 @@ def test_a_machine_with_fewer_rules(own: RealHub, machine: Sender) -> None:
     outcome = machine.sync(verify=True)
     assert (outcome.code, outcome.scrubbed_there) == (exit_codes.DONE, 3)
     assert outcome.notes[0].startswith("values in 3 rows were replaced on the hub by a scrub on ")
+
+
+def test_a_scrub_of_the_hub_hides_no_damage(own: RealHub, machine: Sender) -> None:
+    """A damaged file with a secret stays damaged there, and the machine sends its good copy; then it is scrubbed."""
+    [digest] = [each for each in blobs.digests(machine.folder) if b"OAK-3" in _content(machine.folder, each)]
+    good = _content(machine.folder, digest)
+    path = Path(blobs.path_of(str(own.folder), digest))
+    path.write_bytes(good.replace(b"a long one", b"a l0ng one"))
+    _patterns(own.data, OAK, PINE)
+    done = scrub(str(own.data), own.project)
+    assert (done.is_clean, done.files, done.damaged_files) == (False, 0, {str(path): True})
+    assert blobs.digests(str(own.folder)) == blobs.digests(machine.folder)
+    outcome = machine.sync(verify=True)
+    assert (outcome.code, outcome.notes[0]) == (
+        exit_codes.PARKED,
+        "1 file was missing or damaged on the hub, and sent again",
+    )
+    assert path.read_bytes() == good
+    done = scrub(str(own.data), own.project)
+    assert (done.is_clean, done.files, path.exists()) == (True, 1, False)
 
 
 def test_damage_is_found_beside_it(own: RealHub, machine: Sender) -> None:
