@@ -381,6 +381,27 @@ def test_a_caught_error_and_what_came_after() -> None:
     assert again in sections["The first error"]
 
 
+def test_calls_around_the_one_that_failed_are_no_later_ones() -> None:
+    """Of a tool that calls itself: those began before. Of later ones, the next is the one that began first."""
+    walk = (
+        "@tool(name='walk')\ndef walk(depth, fails=True):\n"
+        "    if depth: return walk(depth - 1, fails)\n"
+        "    if fails: raise KeyError('no leaf')\n"
+        "try: walk(2)\nexcept KeyError: pass\n"
+    )
+    facts, sections = after(walk + "session.end_session('Success')")
+    assert facts["first_error"]["again"]["calls"] == 0
+    assert "The call was not tried again." in sections["The first error"]
+    again = "try: walk(1)\nexcept KeyError: pass\nwalk(0, fails=False); session.end_session('Success')"
+    facts, sections = after(walk.replace("walk(2)", "walk(0)") + again)
+    assert {key: facts["first_error"]["again"][key] for key in ("calls", "failed", "next_failed", "next_same")} == {
+        "calls": 3,
+        "failed": 2,
+        "next_failed": True,
+        "next_same": False,
+    }
+
+
 def test_a_run_that_went_on_says_with_what() -> None:
     """With what began after the error, of its agent if that went on; a parallel step began before it."""
     facts, sections = after(

@@ -148,7 +148,7 @@ class RunErrors:
             "thread": self._threads.get(one.seq),
             **self._what_ended(one),
             "same": self._same(one) if is_error else None,
-            "again": self._again(one, failed) if failed and failed.kind not in ("error", "agent") else None,
+            "again": self._again(one, chain) if failed and failed.kind not in ("error", "agent") else None,
         }
 
     def _what_ended(self, one: Trouble) -> Facts:
@@ -228,12 +228,15 @@ class RunErrors:
         others = len(later) - len(same) - 1
         return {"later": len(same), "last": iso(same[-1].at_ns) if same else None, "of_type": max(0, others)}
 
-    def _again(self, one: Trouble, failed: Half) -> Facts:
+    def _again(self, one: Trouble, chain: list[list[Half]]) -> Facts:
         """Return what came of later calls of the same tool, model or operation."""
+        failed = chain[0][-1]
+        # Those around it may begin at the same time, where an import has milliseconds.
+        around = {halves[-1].id for halves in chain}
         after = max(one.seq, failed.seq)
         values = {"kind": failed.kind, "name": failed.name, "model": failed.model}
-        calls = self._rows.ask("calls_after", after=after, many=AFTER, **values)
-        following = [(id, is_failed) for _, id, is_failed, *_ in calls if id != failed.id]
+        calls = self._rows.ask("calls_after", after=after, many=AFTER, since=one.at_ns, **values)
+        following = [(id, is_failed) for _, id, is_failed, *_ in calls if id not in around]
         is_failed = [bool(has_failed) or id in self._rows.failed for id, has_failed in following]
         before, then = self._rows.args(failed.id), self._rows.args(following[0][0]) if following else None
         return {

@@ -196,7 +196,7 @@ order by e.seq
 limit :few;
 
 -- calls_after --
--- The calls of one name that ended among the :many rows after a seq.
+-- The calls of one name that began after a time and ended among the :many rows after a seq, in the order they began.
 select e.seq, e.id, e.failed
 from {page_after}
 cross join event e on e.seq = page.at
@@ -204,7 +204,8 @@ where e.kind = :kind
   and e.phase = 0
   and e.name is :name
   and e.model is :model
-order by e.seq;
+  and coalesce(e.start_ns, e.at_ns) >= :since
+order by coalesce(e.start_ns, e.at_ns), e.seq;
 
 -- count_with --
 -- How many operations have a text in a body, among the first :many rows of both ends of a session.
