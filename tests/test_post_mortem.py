@@ -513,6 +513,21 @@ def test_an_end_that_cannot_be_known_is_not_guessed() -> None:
     assert "is not known" in page(facts)["How it ended"][0]
 
 
+def test_calls_around_the_one_that_failed_may_begin_with_it() -> None:
+    """In an import with milliseconds, all of them and the error have one time."""
+    session, at = clock.new_id(), clock.now_ns()
+    outer, inner = clock.new_id(), clock.new_id()
+    times = {"at_ns": at, "start_ns": at, "end_ns": at, "name": "walk", "failed": 1}
+    _write(
+        _row("session", session),
+        _row("error", session, at_ns=at, parent=inner, name="KeyError", body='{"details":"no leaf"}'),
+        _row("tool", session, id=inner, parent=outer, **times),
+        _row("tool", session, id=outer, **times),
+        _row("tool", session, **times),
+    )
+    assert found(session)["first_error"]["again"]["calls"] == 1
+
+
 def test_a_budget_that_was_reached_is_named() -> None:
     """The budget, when it was reached and what had been spent, and that this ended the run."""
     code = _INIT.replace("True)", "True, budget_usd=1.0)")
