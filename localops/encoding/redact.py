@@ -257,11 +257,22 @@ class Redactor:
     def _spans(self, text: str) -> list[Span]:
         """Return the places of secrets by shape, by name and of known values, in no order."""
         spans = [*shapes.spans(text, self.names, self._own), *self._literal_spans(text)]
-        for reading in escapes.readings(text):
+        for reading in escapes.readings(text, self._is_suspect):
             spans += map(reading.origin, self._literal_spans(reading.text))
             if self._own is not None or _looks_secret(reading.text.encode("utf-8", "replace")):
                 spans += map(reading.origin, shapes.spans(reading.text, self.names, self._own))
         return spans
+
+    def _is_suspect(self, text: str) -> object:
+        """Return whether a text may hold a secret; it is not known what patterns of the user find."""
+        if self._own is not None or any(part in text for part in self._parts_of_literals):
+            return True
+        return _looks_secret(text.encode("utf-8", "replace"))
+
+    @cached_property
+    def _parts_of_literals(self) -> list[str]:
+        """The longest part of each known value that is written alike in all escapes."""
+        return [max(re.findall("[A-Za-z0-9]*", literal), key=len) for literal, _ in self._literals]
 
     def _literal_spans(self, text: str) -> Iterator[Span]:
         for literal, label in self._literals:
