@@ -3,7 +3,7 @@
 import { ask, byId, data, make, notice, searchKey, watch } from "./base.js";
 import { CallFilters } from "./call_filters.js";
 import { columns, GROUPINGS, row, sums } from "./call_rows.js";
-import { ViewsMenu } from "./filters.js";
+import { choice, closing, menu, ViewsMenu } from "./filters.js";
 import { count, many } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { mark } from "./marks.js";
@@ -64,7 +64,10 @@ const grouping = (name) => changed(filtersOf(parsed()), { by: name });
 const filters = new CallFilters(byId("filters"), { go });
 const list = new Rows(byId("rows"), { link: "a", one: "row", more: append, bar: filters });
 const views = new ViewsMenu((query) => go({ ...filtersOf(query), ...(query.by && { by: query.by }) }));
-byId("filters").append(views.element);
+// For narrow windows, which show no heads of columns, or not all of them.
+const sortMenu = menu("Sort");
+sortMenu.element.classList.add("sorting");
+byId("filters").append(sortMenu.element, views.element);
 
 /** Fetch rows from the beginning of the table; of its calls `limit`, of groups as many as one request has. */
 async function fetched(limit, options = {}) {
@@ -148,6 +151,24 @@ function drawHead() {
   });
   byId("calls").dataset.by = by();
   patchChildren(byId("calls").querySelector("thead"), [make("tr", {}, heads)]);
+  drawSorts();
+}
+
+function drawSorts() {
+  const { sort, order } = sorting(),
+    arrow = order === "asc" ? "↑" : "↓";
+  keyed(
+    sortMenu.box,
+    columns(by())
+      .filter(([name]) => name)
+      .map(([name, label]) =>
+        choice(
+          name === sort ? `${label} ${arrow}` : label,
+          name === sort,
+          closing(() => turn(name)),
+        ),
+      ),
+  );
 }
 
 /** Hide columns without a value, which leave their room to others; one that is sorted by stays. */

@@ -57,6 +57,26 @@ def test_the_most_expensive_call_is_one_click_away(looking: Visit) -> None:
     expect(page.locator("#details")).to_contain_text(dearest["model"])
 
 
+def test_a_phone_has_a_menu_to_sort_by_and_says_when_calls_began(looking: Visit) -> None:
+    """There are no heads of columns: the menu has what they have, and groups have their own."""
+    looking.looks(390)
+    page = looking.open("/calls")
+    expect(_rows(page).first.locator("time")).to_be_visible()
+    page.locator("summary", has_text="Sort").click()
+    choices = page.locator(".sorting .choice")
+    choices.filter(has_text="Cost").click()
+    [dearest, *_] = looking.facts("calls?sort=cost")["calls"]
+    expect(_rows(page).first).to_have_attribute("data-id", dearest["id"])
+    page.locator("summary", has_text="Sort").click()
+    choices.filter(has_text="Cost ↓").click()
+    page.wait_for_url("**/calls?sort=cost&order=asc")
+    page.get_by_role("link", name="Tools", exact=True).click()
+    page.locator("summary", has_text="Sort").click()
+    expect(choices.filter(has_text="Failed ↓")).to_be_visible()
+    assert looking.unusable() == []
+    looking.looks()
+
+
 def test_a_click_anywhere_in_a_row_opens_it(looking: Visit) -> None:
     """With Ctrl or the middle button in a new tab; not when text is selected, and a red count opens what failed."""
     page = looking.open("/calls?sort=cost")
