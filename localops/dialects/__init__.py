@@ -35,6 +35,8 @@ _OURS = "localops.reading.export"
 _HERE = "localops.dialects"
 # The name of a file of several sessions, without an ending, and characters of a session's name in that of its file.
 SEVERAL, _LONGEST = "localops-sessions", 60
+# What a report can open on.
+VIEWS = ("timeline", "tree", "events", "chat", "figures")
 FORMATS = {
     "json": Format("the keys of AgentOps' export, and more", (".json",), "application/json", f"{_OURS}:write_json"),
     "jsonl": Format(
@@ -98,10 +100,15 @@ FORMATS = {
 }
 
 
-def write(name: str, runs: Iterable[Run], file: BinaryIO, *, table: str | None = None) -> None:
-    """Write sessions in a format to an open file; `table` is one of Parquet's. SQLite needs a path: `write_sqlite`."""
+def write(name: str, runs: Iterable[Run], file: BinaryIO, **options: str | None) -> None:
+    """Write sessions in a format to an open file. SQLite needs a path: `write_sqlite`.
+
+    Options are `table` of Parquet, and `view` of a report, on which it opens.
+    """
     module, _, function = FORMATS[name].writer.partition(":")
-    getattr(import_module(module), function)(runs, file, **({} if table is None else {"table": table}))
+    getattr(import_module(module), function)(
+        runs, file, **{key: value for key, value in options.items() if value is not None}
+    )
 
 
 def stem_of(run: Run) -> str:

@@ -51,7 +51,7 @@ _SERVED = frozenset(("palette.js",))
 _SHOWN = ("image/", "video/")
 
 _START = """<!doctype html>
-<html lang="en" data-page="{page}" data-report>
+<html lang="en" data-page="{page}" data-report data-view="{view}">
 <head>
 <meta charset="utf-8">
 <meta http-equiv="Content-Security-Policy" content="{policy}">
@@ -85,17 +85,17 @@ _END = """<footer class="foot">localops {version}</footer>
 """
 
 
-def write(runs: Iterable[Run], file: BinaryIO) -> None:
-    """Write sessions as one HTML file; several begin with their list."""
+def write(runs: Iterable[Run], file: BinaryIO, view: str = "timeline") -> None:
+    """Write sessions as one HTML file; several begin with their list. The page of a session opens on a view."""
     each = iter(runs)
     two = list(itertools.islice(each, 2))
     # A command leaves them out where its own output is for a program; a report is for people.
     before = output.separate_digits(",")
     try:
         if len(two) == 1:
-            _Report(file).write_one(two[0])
+            _Report(file, view).write_one(two[0])
         else:
-            _Report(file).write_several(itertools.chain(two, each))
+            _Report(file, view).write_several(itertools.chain(two, each))
     finally:
         output.separate_digits(before)
 
@@ -109,8 +109,8 @@ class _Where(NamedTuple):
 
 
 class _Report:
-    def __init__(self, file: BinaryIO) -> None:
-        self._file = file
+    def __init__(self, file: BinaryIO, view: str) -> None:
+        self._file, self._view = file, view
         # Digests of the files that are in the report.
         self._kept: set[str] = set()
         self._left = _MOST
@@ -149,6 +149,7 @@ class _Report:
         self._put(
             _START.format(
                 page=page,
+                view=self._view,
                 policy="; ".join(f"{name} {' '.join(sources)}" for name, sources in policy.items()),
                 title=escape(title),
                 icon=web_bundle.picture("icon.svg"),

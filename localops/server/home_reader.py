@@ -562,7 +562,15 @@ class HomeReader(Reports):
         return {"a": heads[0], "b": heads[1], **compare.aligned(*sides)}
 
     def write(
-        self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int, table: str | None = None
+        self,
+        project: str | None,
+        session: bytes,
+        form: str,
+        file: BinaryIO,
+        *,
+        most: int,
+        table: str | None = None,
+        view: str | None = None,
     ) -> str | None:
         """Write a session to a file in a format of exports, and return the name of the file without an ending."""
         with self._project_and_snapshot(project, session) as holder:
@@ -571,7 +579,7 @@ class HomeReader(Reports):
             where, snapshot = holder
             _check_size(where, session, snapshot.totals, most)
             run = export.Run(where.name, where.folder, where.reader, session, totals=snapshot.totals)
-            dialects.write(form, [run], file, table=table)
+            dialects.write(form, [run], file, table=table, view=view)
             return dialects.stem_of(run)
 
     def attachment(self, project: str, digest: str) -> tuple[str, str] | None:

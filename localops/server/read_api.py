@@ -393,7 +393,10 @@ class ReadApi:
         table = call.param("table")
         if table is not None and (form != "parquet" or table not in ("events", "sessions")):
             raise HttpError(400, "invalid table: use events or sessions, with format=parquet")
-        options = {"most": self._most_exported, "table": table}
+        view = call.param("view")
+        if view is not None and (form != "html" or view not in dialects.VIEWS):
+            raise HttpError(400, f"invalid view: use one of {', '.join(dialects.VIEWS)}, with format=html")
+        options = {"most": self._most_exported, "table": table, "view": view}
         return await self._file(form, self._store.write, call.project, call.session(), form, **options)
 
     async def download_all(self, call: Call) -> Response:

@@ -109,6 +109,7 @@ _ZONE = "time zone of the days, such as Europe/Berlin; UTC by default"
 _FILE = {
     "format": "json, jsonl, csv, html, md, atif, sft, otlp, perfetto, parquet or openmetrics",
     "table": "events or sessions, with parquet",
+    "view": "what a report opens on, with html: timeline, tree, events, chat or figures",
 }
 _GROUPS = (("a", "one"), ("b", "the other"))
 _TWO = {"a": "id of a session", "b": "id of the other session"}

@@ -164,7 +164,15 @@ if TYPE_CHECKING:
             """Compare two sessions; None if one does not exist."""
 
         def write(
-            self, project: str | None, session: bytes, form: str, file: BinaryIO, *, most: int, table: str | None = None
+            self,
+            project: str | None,
+            session: bytes,
+            form: str,
+            file: BinaryIO,
+            *,
+            most: int,
+            table: str | None = None,
+            view: str | None = None,
         ) -> str | None:
             """Write a session to a file in a format of exports; return its name, or None if it does not exist."""
 

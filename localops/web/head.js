@@ -35,7 +35,7 @@ export class Head {
       },
       "About",
     );
-    byId("acts").append(this.toggle, ...(isReport ? [] : [exports()]));
+    byId("acts").append(this.toggle, ...(isReport ? [] : [exports(page)]));
     this.reason.addEventListener("click", () => this.open(true, "why"));
     this.panel.append(this.places);
   }
@@ -347,18 +347,34 @@ function film(one) {
   return notice(`The video ${one.bytes === null ? "was not copied to this server" : lost}.`, "faint");
 }
 
+// Characters of a name in that of a file.
+const LONGEST = 60;
+
+/** Return the name of the file of a session without its ending, as the server gives it. */
+function stem({ name, began, session_id: id }) {
+  const words = (name || "")
+    .normalize("NFKD")
+    .replace(/\P{ASCII}/gu, "")
+    .toLowerCase();
+  const joined = (words.match(/[a-z0-9]+/g) || []).join("-").slice(0, LONGEST).replace(/-+$/, "");
+  return joined ? `${joined}-${began.slice(0, 10)}` : `localops-${id}`;
+}
+
 /** Return the menu of exports. */
-function exports() {
+function exports(page) {
+  const address = (format) => url(`api/1/sessions/${data.session_id}/export?format=${format}`);
   const entry = ([format, label]) =>
     make(
       "a",
       {
         class: "choice",
-        href: url(`api/1/sessions/${data.session_id}/export?format=${format}`),
+        href: address(format),
         download: true,
-        onclick: () => {
+        onclick: ({ currentTarget }) => {
           menu.open = false;
-          say(`The ${format === "html" ? "report" : label} is being written: see the downloads of the browser`);
+          // A report opens on what its writer looked at.
+          if (format === "html") currentTarget.href = `${address(format)}&view=${page.view}`;
+          say(`${stem(page.facts)}.${format} is being written: see the downloads of the browser`);
         },
       },
       make("span", {}, label),

@@ -355,12 +355,15 @@ byId("views").addEventListener("keydown", (event) => {
   byId(`tab-${page.view}`).focus();
 });
 
+/** Return the view that the address names, or a report was exported from. */
+const chosenView = () => location.hash.slice(1) || document.documentElement.dataset.view || "timeline";
+
 function show(name) {
   if (location.hash !== `#${name}`) history.pushState(null, "", `${location.pathname}${location.search}#${name}`);
   page.turn(name);
 }
 addEventListener("popstate", () => {
-  page.turn(location.hash.slice(1));
+  page.turn(chosenView());
   const seq = Number(query().get("event")) || 0;
   if (seq !== page.selected) page.select(seq);
 });
@@ -514,7 +517,7 @@ shortcut("Escape", "Close the event", () => {
 const head = new Head(page);
 head.draw();
 head.drawPanel();
-page.turn(location.hash.slice(1) || "timeline");
+page.turn(chosenView());
 let frame = 0;
 const came = (whole) => {
   page.complete = whole;

@@ -602,21 +602,26 @@ def test_the_facts_of_the_machine_can_be_read(visit: Visit) -> None:
     assert min(width for width in widths if width) > 40
 
 
-def test_a_session_is_exported_from_its_page(visit: Visit, tmp_path: Path) -> None:
-    """A session is exported as JSON, as one HTML file, and as CSV."""
-    page = visit.session("night")
+def test_a_session_is_exported_from_its_page(visit: Visit, chromium: Browser, tmp_path: Path) -> None:
+    """As JSON, as one HTML file that opens on the view it was exported from, and as CSV."""
+    page = visit.session("night", "chat")
     for form in ("json", "html", "csv"):
         if page.locator(f"a[href$='format={form}']").is_hidden():
             page.get_by_text("Export", exact=True).click()
         with page.expect_download() as waiting:
             page.locator(f"a[href$='format={form}']").click()
         expect(page.locator(f"a[href$='format={form}']")).to_be_hidden()
-        expect(page.locator("#toast")).to_contain_text("is being written")
+        expect(page.locator("#toast")).to_contain_text(f"{waiting.value.suggested_filename} is being written")
         assert re.fullmatch(rf"a-night-in-the-forest-[\d-]+\.{form}", waiting.value.suggested_filename)
         file = tmp_path / form
         waiting.value.save_as(file)
         assert "They met at dusk." in file.read_text(), form
     json.loads((tmp_path / "json").read_text())
+    (tmp_path / "html").rename(tmp_path / "report.html")
+    page = chromium.new_page()
+    page.goto((tmp_path / "report.html").as_uri())
+    expect(page.locator("#tab-chat")).to_have_attribute("aria-selected", "true")
+    page.context.close()
 
 
 # Across sessions
