@@ -281,7 +281,11 @@ def _named(by: str, line: Facts) -> str:
         more = line.get("messages_count", 1) - len(messages)
         # A single one came as often as there are failed calls, which have a column.
         is_one = len(messages) == 1
-        texts = [_times(one["message"], 1 if is_one else one["calls"]) for one in messages if one["message"]]
+        texts = [
+            _times(call_facts.message(one, one["calls"]), 1 if is_one else one["calls"])
+            for one in messages
+            if one["message"]
+        ]
         texts += [f"{more} more {'message' if more == 1 else 'messages'}"] if more else []
         return f"{error}: {'; '.join(texts)}{_among(line)}" if texts else f"{error}{_among(line)}"
     if by in ("arguments", "repeat"):

@@ -6,7 +6,7 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.journal import rows, stored
-from localops.reading import call_search, facts, finish_reasons, previews, prompt_differences, prompts
+from localops.reading import call_search, facts, finish_reasons, loops, previews, prompt_differences, prompts
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -85,10 +85,14 @@ def _place(one: Call, name_of: Name) -> Facts:
 
 def _failure(one: Call, inputs: _Inputs) -> Facts:
     failed = bool(one.failed)
+    message = inputs.message(one) if failed and one.error_seq is not None else None
+    near = loops.period_around(one.began_ns, one.began_ns)
     return {
         "failed": failed,
         "error": one.error if failed else None,
-        "message": inputs.message(one) if failed and one.error_seq is not None else None,
+        "message": message,
+        # Others that count as the same message may have other numbers, ids and values.
+        "message_varies": bool(message) and loops.folded(message or "", near) != message,
     }
 
 
@@ -112,20 +116,36 @@ def groups(by: str, listed: Groups, name_of: Name) -> Facts:
 
 
 def _failures(by: str, failures: Failures, inputs: _Inputs) -> Facts:
-    newest = {"error": None, "message": None} if failures.newest is None else _failure(failures.newest, inputs)
+    newest = (
+        {"error": None, "message": None, "message_varies": False}
+        if failures.newest is None
+        else _failure(failures.newest, inputs)
+    )
     facts: Facts = {
         "error": newest["error"] or None,
         "message": newest["message"],
+        "message_varies": newest["message_varies"],
         "called": [{"kind": kind, "name": name, "calls": calls} for kind, name, calls in failures.called],
         "called_count": failures.called_count,
     }
     if by == "error":
         facts["messages"] = [
-            {"message": _failure(call, inputs)["message"], "calls": calls, "filter": {"message": key_text(key)}}
+            {**_message(call, inputs), "calls": calls, "filter": {"message": key_text(key)}}
             for key, calls, call in failures.messages
         ]
         facts["messages_count"] = failures.messages_count
     return facts
+
+
+def _message(call: Call, inputs: _Inputs) -> Facts:
+    failure = _failure(call, inputs)
+    return {name: failure[name] for name in ("message", "message_varies")}
+
+
+def message(one: Facts, calls: int) -> str:
+    """Return the message of so many calls: if others of them may have other numbers and ids, as an example."""
+    text: str = one["message"] or ""
+    return f"such as {text}" if calls > 1 and one["message_varies"] else text
 
 
 def _group(by: str, group: Group, examples: Sequence[Example], name_of: Name, inputs: _Inputs) -> Facts:

@@ -97,7 +97,14 @@ const only = (facet, value) =>
 
 const rest = (one) => (one.message ? `: ${one.message}` : "");
 
-const reason = (one) => [one.error || (one.failed ? "failed" : "no input"), one.message].filter(Boolean).join(": ");
+const reason = (one) =>
+  [one.error || (one.failed ? "failed" : "no input"), messageOf(one)]
+    .filter(Boolean)
+    .join(isExample(one) ? ", " : ": ");
+
+/** Return whether others of these calls may have other numbers and ids in their message. */
+const isExample = ({ message, message_varies, calls }) => Boolean(message && message_varies && calls > 1);
+const messageOf = (one) => (isExample(one) ? `such as ${one.message}` : one.message);
 
 function tokens(one) {
   if (one.tokens_in === null && one.tokens_out === null) return "";
@@ -163,7 +170,9 @@ function common(by, one) {
 function failure(by, one, to) {
   const within = (query) => address(changed(filtersOf(parsed()), { ...one.filter, ...query }), "calls");
   const link = (label, query) => make("a", { class: "among", href: within(query) }, label);
-  const messages = (by === "error" ? one.messages : [{ ...one, calls: 1 }]).filter((each) => each.message);
+  const messages = (by === "error" ? one.messages : [{ message: messageOf(one), calls: 1 }]).filter(
+    (each) => each.message,
+  );
   const hasSeveral = by === "error" && one.messages_count > 1;
   return make(
     "div",
@@ -179,7 +188,7 @@ function failure(by, one, to) {
   );
 }
 
-const withCount = ({ message, calls }) => (calls > 1 ? `${message} ×${count(calls)}` : message);
+const withCount = (one) => (one.calls > 1 ? `${messageOf(one)} ×${count(one.calls)}` : one.message);
 
 // What calls of a kind are calls of, and what they can be grouped by.
 const CALLED = { tool: "tool", llm: "model" };

@@ -146,7 +146,7 @@ def test_an_error_has_its_messages_its_tools_and_its_days(looking: Visit) -> Non
     messages = first.locator(".preview:visible")
     expect(messages).to_have_text(["no such animal ×2"])
     looking.looks(1920)
-    expect(messages).to_have_text(["no such animal ×2", "no seat in row 7 ×2", "desk is closed"])
+    expect(messages).to_have_text(["no such animal ×2", "such as no seat in row 7 ×2", "desk is closed"])
     looking.looks()
     expect(first.locator(".last-seen")).to_have_text(known["last"][:10])
     assert page.locator("#rows .seen").evaluate_all("all => all.every(one => one.scrollWidth <= one.clientWidth)")
@@ -158,12 +158,29 @@ def test_an_error_has_its_messages_its_tools_and_its_days(looking: Visit) -> Non
     assert begun == sorted(begun, reverse=True) == [one["first"] for one in lines]
 
 
+def test_one_message_of_many_is_an_example(looking: Visit) -> None:
+    """Where the others may have other numbers and ids; a message without any is that of all of them."""
+    one = {"error": "OSError", "message": "no answer to request 7c3a5d71", "message_varies": True, "calls": 23}
+    script = """async ([by, one]) => {
+      const { row } = await import("/web/call_rows.js");
+      return row(by, { called: [], examples: [], filter: {}, failed: 23, ...one }).querySelector(".what").innerText;
+    }"""
+    page = looking.open("/calls")
+    of_error = {**one, "messages": [{**one, "filter": {}}], "messages_count": 1}
+    assert page.evaluate(script, ["error", of_error]).endswith("such as no answer to request 7c3a5d71 ×23")
+    assert page.evaluate(script, ["message", one]).endswith("such as no answer to request 7c3a5d71")
+    assert "such as" not in page.evaluate(script, ["message", {**one, "message_varies": False}])
+    [known, *_] = looking.facts("calls/groups?by=error")["lines"]
+    varies = {one["message"]: one["message_varies"] for one in known["messages"]}
+    assert (varies["no such animal"], varies["no seat in row 7"]) == (False, True)
+
+
 def test_the_messages_of_an_error_are_opened(looking: Visit) -> None:
     """All of them as groups, the tools that failed with it, and the calls of one message."""
     page = looking.open("/calls?by=error")
     page.get_by_role("link", name="3 messages").click()
     previews = page.locator("#rows .what .preview")
-    expect(previews).to_have_text(["no such animal", "no seat in row 7", "desk is closed"])
+    expect(previews).to_have_text(["no such animal", "such as no seat in row 7", "desk is closed"])
     expect(_rows(page).nth(1).locator(".among")).to_have_text("in 2 tools")
     _rows(page).nth(1).locator("a.name").click()
     expect(page.locator("#rows .what .name")).to_have_text(["rebook", "book"])
