@@ -4,7 +4,7 @@ import { ask, byId, data, make, notice, shortcut } from "./base.js";
 import { change, costChange, marked } from "./changes.js";
 import { cost, count, duration, eventCost, many, money } from "./formats.js";
 import { heads, line, table } from "./table.js";
-import { stamp } from "./times.js";
+import { stamp, when } from "./times.js";
 import { url } from "./url.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
@@ -64,6 +64,8 @@ function several(sessions, other) {
     [
       `${letterOf(number)}: `,
       make("a", { href: url(`s/${one.session_id}`), title: stamp(one.began) }, one.name || "unnamed"),
+      " ",
+      make("small", { class: "faint" }, when(one.began)),
     ],
     "num",
   ];

@@ -170,6 +170,19 @@ def test_shift_ticks_all_between_and_the_first_prompt_that_differs_is_open(visit
     expect(page.locator(".pairs ins").first).to_be_visible()
 
 
+def test_a_long_difference_leaves_the_next_events_in_sight(visit: Visit) -> None:
+    """It has a few lines, of which the rest is scrolled; runs of one name show when they began."""
+    one, two, three = _ids(visit)
+    page = visit.open(f"/compare?a={one}&b={two}&also={three}")
+    began = visit.facts(f"sessions/{three}")["began"][:19].replace("T", " ")
+    expect(page.locator(".several th small").last).to_have_text(began)
+    script = """box => {
+      box.textContent = "a line\\n".repeat(200);
+      return box.getBoundingClientRect().height;
+    }"""
+    assert page.locator(".pairs .text pre").first.evaluate(script) < 200
+
+
 def test_a_run_keeps_its_letter(visit: Visit) -> None:
     """Each of three has a card; the events of A are shown beside those of B or of C."""
     one, two, three = _ids(visit)
