@@ -186,6 +186,7 @@ curl -u $USER:$PASS https://example.org
 {"nextPageToken": "CAUQAA12", "syncToken": "CPDAlvWDx70C"}
 GET /v1/files?page_token=abc12&pageSize=10
 [["token", "string"], ["password", "string"]]
+["tool", "--token", "--verbose"]
 ["find", "-path", "a/b1", "-print"]
 | token | a piece of a word, 4 letters on average |
 """.strip().splitlines()

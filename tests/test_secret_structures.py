@@ -54,6 +54,14 @@ def test_a_secret_in_a_structure(value: Any) -> None:
         assert (SECRET in body, '"redacted":' in body) == (False, True), written
 
 
+def test_an_option_is_not_the_value_of_another() -> None:
+    """Nor is it one in a list of two."""
+    encode = Encoder(redactor=Redactor()).encode
+    for value in (["--token", "--verbose"], ["tool", "--password", "--stdin"]):
+        for written in _writings(value):
+            assert '"redacted":' not in encode({"params": {"v": written}}), written
+
+
 def test_pairs_of_other_kinds() -> None:
     """Tuples, bytes and the items of a dict are pairs, too; a name and its value may have been recorded before."""
     encode = Encoder(redactor=Redactor()).encode

@@ -468,7 +468,9 @@ class Walk:
                 out.append(self._truncated("too_many", "nodes"))
                 break
             self._left -= _GUARDED
-            secret = label or option or (pair if number else "")
+            # The next option, as in `--token --verbose`, is no value.
+            is_value = not (type(item) is str and item.startswith("--"))
+            secret = label or (option if is_value else "") or (pair if number else "")
             hidden = self._hidden(item, secret) if secret else None
             if type(item) is str:
                 hidden = hidden or self._hidden_argument(before, item)

@@ -80,8 +80,8 @@ def looks_random(text: str) -> bool:
 
 
 def is_value_of_pair(text: str) -> bool:
-    """Return whether a text beside a secret's name in a pair is a secret, not a word such as the name of a type."""
-    return len(text) > 1 and _WORDS.match(text) is None
+    """Return whether a text beside a secret's name in a pair is a secret, not an option or the name of a type."""
+    return len(text) > 1 and not text.startswith("--") and _WORDS.match(text) is None
 
 
 def hides(label: str, text: str | None) -> bool:
