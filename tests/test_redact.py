@@ -164,6 +164,7 @@ def test_programs_hold_few_false_secrets() -> None:
         "pass=3 fail=1; first_pass: 12345678, a cookie: the best one, sk-ecdsa-sha2-nistp256@openssh.com",
         "Incorrect API key provided; no API key provided: set OPENAI_API_KEY; the API key provided is not valid",
         "Invalid API key: please check your settings. Invalid API key: unauthorized.",
+        "OPENAI_API_KEY=\nMODEL=gpt-4o\nDB_PASSWORD=\r\nDB_HOST=db1",
         "Invalid token provided: expected a string but got null; invalid key: session_id is invalid",
     ],
 )

@@ -123,6 +123,7 @@ _AFTER = (
     r"""|[*_`]{0,2}[ \t]{0,32}\|)"""
 )
 _QUOTED = Later(rf"\s{{0,8}}+[bBuUrRfF]?(?P<quote>{_QUOTE_SIGN})")
+_LINE_ENDS = ("\n", "\r")
 _LONGEST = 4096
 _SHORT_LOOK = 512
 # A word up to the next space or quote. Its possible ends (`;`, `&`, `,`, a backslash) count where they can end it.
@@ -408,7 +409,8 @@ class _Look:
             self._direct(name, label, start)
         elif self._begins_with_sign(name, at := separator.start("sign") + 1):
             self._direct(name, label, at)
-        elif sign[:2] != "==":
+        # `NAME=` at the end of a line is empty, as in an example of a `.env` file.
+        elif sign[:2] != "==" and not (sign == "=" and text.startswith(_LINE_ENDS, separator.end("sign"))):
             self._spaced(label, start, end)
 
     def _behind_type(self, start: int, sign: str) -> int:
