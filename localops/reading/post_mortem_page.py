@@ -38,7 +38,7 @@ _LAST_TITLES = {
     ending_error.LAST: "The last thing that failed before it ended",
     None: "",
 }
-_KILLED = "it was killed (by SIGKILL, also by one that follows a SIGTERM, or by another signal)"
+_KILLED = "it was killed (by SIGKILL, also by one that follows a SIGTERM, or by another signal), crashed in native code"
 _MAYBE = given_results.MAYBE
 _HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
 _KINDS = {"llm": "LLM call", None: "operation", "": "operation"}
@@ -124,7 +124,7 @@ def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[
         yield [
             f"{state}: ",
             Word(reason),
-            f". No end was recorded: {_KILLED}, crashed in native code, ran out of memory, lost power or called os._exit.",
+            f". No end was recorded: {_KILLED}, ran out of memory, lost power or called os._exit.",
         ]
         yield ["Its process does not run any more, and the lock that it held is free."]
         yield [f"Its last row is of {_when(findings['last'])} UTC; what it did after that is not recorded."]
