@@ -764,6 +764,17 @@ def test_what_was_seen_before_hides_nothing(values: list[object]) -> None:
         assert encoder.encode({"params": value}) == Encoder(redactor=thorough).encode({"params": value})
 
 
+def test_a_value_that_is_known_later_is_found_behind_escapes() -> None:
+    """Which parts of a text have their escapes undone depends on the values that are known by then."""
+    environ: dict[str, str] = {}
+    redactor = Redactor(environ=environ)
+    text = "the kite\x1b[0m$hunter22 flies"
+    assert redactor.clean(text) == (text, 0)
+    environ["DB_PASSWORD"] = "kite$hunter22"
+    redactor.look_again()
+    assert redactor.clean(text) == ("the [redacted:env DB_PASSWORD] flies", 1)
+
+
 def test_a_text_that_was_clean_may_be_a_name_or_a_secret_later() -> None:
     """A word that is harmless as a text is not as a name, nor once the environment has it as a secret."""
     environ: dict[str, str] = {}

@@ -123,6 +123,7 @@ class Redactor:
         self._names = "|".join([NAME, *self._own_names])
         self._labels: dict[str, str] = {}
         self._literals: list[tuple[str, str]] = []
+        self._parts: tuple[list[tuple[str, str]], list[str]] = ([], [])
         self._literal_parts: list[tuple[int, int, bytes]] = []
         self.known = Known()
         """For callers: texts that hold no secret. It is replaced when there are other secrets to find."""
@@ -265,14 +266,18 @@ class Redactor:
 
     def _is_suspect(self, text: str) -> object:
         """Return whether a text may hold a secret; it is not known what patterns of the user find."""
-        if self._own is not None or any(part in text for part in self._parts_of_literals):
+        if self._own is not None or any(part in text for part in self._parts_of_literals()):
             return True
         return _looks_secret(text.encode("utf-8", "replace"))
 
-    @cached_property
     def _parts_of_literals(self) -> list[str]:
-        """The longest part of each known value that is written alike in all escapes."""
-        return [max(re.findall("[A-Za-z0-9]*", literal), key=len) for literal, _ in self._literals]
+        """Return the longest part of each known value that is written alike in all escapes."""
+        literals = self._literals
+        known, parts = self._parts
+        if known is not literals:  # the values change with the environment
+            parts = [max(re.findall("[A-Za-z0-9]*", literal), key=len) for literal, _ in literals]
+            self._parts = literals, parts
+        return parts
 
     def _literal_spans(self, text: str) -> Iterator[Span]:
         for literal, label in self._literals:

@@ -205,7 +205,7 @@ def test_a_pattern_that_does_not_end_is_named(command: Command, monkeypatch: pyt
 
 @pytest.mark.usefixtures("recorded")
 def test_a_scrub_that_lacks_room_says_that_nothing_was_done(command: Command) -> None:
-    """And how many secrets are left; not that there is none."""
+    """And how many secrets are left, instead of none."""
     before = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (33_000, before[1]))
     try:
