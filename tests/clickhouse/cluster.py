@@ -11,7 +11,8 @@ import time
 from pathlib import Path
 
 from localops.server.clickhouse.engine import Address, Engine, EngineError, address
-from tests.clickhouse.servers import _USERS, _free_port
+from tests import ports
+from tests.clickhouse.servers import _USERS
 from tests.clickhouse.starting import SECONDS, wait_until_it_answers
 
 _JARS = "/usr/share/java/zookeeper.jar"
@@ -102,14 +103,14 @@ class Cluster:
     """So many shards of so many replicas each; its name is `all`."""
 
     def __init__(self, folder: Path, *, shards: int, replicas: int) -> None:
-        self._keeper_port = _free_port()
+        self._keeper_port = ports.free()
         self._folder = folder
         places = [(shard, replica) for shard in range(shards) for replica in range(replicas)]
-        ports = {place: (_free_port(), _free_port(), _free_port()) for place in places}
+        taken = {place: (ports.free(), ports.free(), ports.free()) for place in places}
         described = "".join(
             "<shard><internal_replication>true</internal_replication>"
             + "".join(
-                f"<replica><host>127.0.0.1</host><port>{ports[shard, replica][1]}</port></replica>"
+                f"<replica><host>127.0.0.1</host><port>{taken[shard, replica][1]}</port></replica>"
                 for replica in range(replicas)
             )
             + "</shard>"
@@ -118,7 +119,7 @@ class Cluster:
         self._keep()
         self.nodes = {}
         for shard, replica in places:
-            http, tcp, between = ports[shard, replica]
+            http, tcp, between = taken[shard, replica]
             name = f"{shard}-{replica}"
             config = _CONFIG.format(
                 folder=folder / name, http=http, tcp=tcp, between=between, keeper=self._keeper_port,

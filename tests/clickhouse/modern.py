@@ -8,7 +8,6 @@ from __future__ import annotations
 import gzip
 import os
 import re
-import socket
 import subprocess
 import sys
 import zlib
@@ -20,6 +19,7 @@ from typing import Any
 from urllib.parse import parse_qsl, urlsplit
 
 from localops.server.clickhouse.engine import Address, Engine
+from tests import ports
 from tests.clickhouse.starting import wait_until_it_answers
 
 _INSERT = re.compile(r"(insert into .*?)\s+format\s+(\w+)\s*$", re.IGNORECASE | re.DOTALL)
@@ -31,7 +31,7 @@ class Modern:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
+        self.port = ports.free()
         self._process = subprocess.Popen(
             [sys.executable, "-m", "tests.clickhouse.modern", str(self.port), str(folder)],
             cwd=Path(__file__).parents[2],
@@ -102,12 +102,6 @@ class _Handler(BaseHTTPRequestHandler):
 
     def log_message(self, *_: object) -> None:
         """Say nothing."""
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def _serve(port: int, folder: Path) -> None:

@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import socket
 import subprocess
 from pathlib import Path
 
 from localops.server.clickhouse.engine import Address, Engine
+from tests import ports
 from tests.clickhouse.starting import wait_until_it_answers
 
 _CONFIG = """<yandex>
@@ -43,8 +43,8 @@ class Server:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.port = _free_port()
-        (folder / "config.xml").write_text(_CONFIG.format(folder=folder, http=self.port, tcp=_free_port()))
+        self.port = ports.free()
+        (folder / "config.xml").write_text(_CONFIG.format(folder=folder, http=self.port, tcp=ports.free()))
         (folder / "users.xml").write_text(_USERS)
         program = shutil.which("clickhouse-server")
         assert program is not None
@@ -102,9 +102,3 @@ class Server:
     def _line(self) -> str:
         assert self._keeper.stdout is not None
         return self._keeper.stdout.readline().strip()
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

@@ -22,6 +22,7 @@ from localops.server.home_store import HomeStore
 from localops.server.keys import Keys
 from localops.transfer import bundle
 from localops.transfer.bundle import Batch, Previous
+from tests import ports
 from tests.made import stored
 from tests.warm import MAIN, Copy, ours
 
@@ -71,7 +72,7 @@ class RealHub:
         self.id = Keys(str(self.data)).hub
         self.url = ""
         self.output = ""  # on stdout after its address; known once it has ended
-        self._port = 0
+        self._port = ports.free()
         self.process: subprocess.Popen[str] | Copy | None = None
         self.start()
 
@@ -107,8 +108,6 @@ class RealHub:
         line = self.process.stdout.readline()
         assert " listens at " in line, f"the hub printed {line!r} and ended with {self.process.wait()}"
         self.url = line.split()[-1]
-        if port:
-            self._port = int(self.url.rpartition(":")[2])
 
     def stop(self) -> int:
         """Ask it to end (SIGTERM), and give back its exit code."""

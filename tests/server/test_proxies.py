@@ -22,6 +22,7 @@ import pytest
 
 from localops.journal import blobs
 from localops_sync import exit_codes
+from tests import ports
 from tests.server.hubs import TOP, RealHub, batch_of, hub, packed, session_rows
 from tests.sync.homes import Sender, identities
 
@@ -106,8 +107,7 @@ def fronted(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFac
     issued = ca.issue_cert("localhost")
     cert.write_bytes(b"".join(blob.bytes() for blob in issued.cert_chain_pems))
     key.write_bytes(issued.private_key_pem.bytes())
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
+    port = ports.free()
     command = {"nginx": _nginx, "caddy": _caddy}[request.param](folder, port, uds, cert, key)
     options = ("--root-path", "/localops", "--uds", uds, "--proxy", "unix", "--access-log")
     environment = {**os.environ, "XDG_DATA_HOME": str(folder), "XDG_CONFIG_HOME": str(folder)}

@@ -454,14 +454,6 @@ def never_passed(invent: Callable[[Request], object]) -> Behaviour:
 # Addresses without a server
 
 
-def closed_port() -> int:
-    """Return a port at which nothing listens."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        port: int = taken.getsockname()[1]
-        return port
-
-
 @contextlib.contextmanager
 def black_hole() -> Iterator[int]:
     """Return a port that does not answer, as behind a firewall: its queue of connections is full."""

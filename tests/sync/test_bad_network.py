@@ -27,7 +27,7 @@ from localops.transfer.remotes import Remote
 from localops_sync import exit_codes, retry, worker
 from localops_sync.budget import PassBudget
 from localops_sync.exit_codes import Outcome
-from tests import programs, warm
+from tests import ports, programs, warm
 from tests.server.hubs import RealHub, wait_until
 from tests.server.hubs import hub as open_hub
 from tests.sync import chaos
@@ -489,7 +489,7 @@ def test_a_wait_beyond_the_pass_ends_it(trip: Trip, chaos_before: Chaos) -> None
 def test_no_server(trip: Trip, chaos_before: Chaos) -> None:
     """A hub that is not there is a temporary error: rows are kept for it."""
     assert trip.remote.key is not None
-    trip.point(f"http://127.0.0.1:{chaos.closed_port()}", trip.remote.key)
+    trip.point(f"http://127.0.0.1:{ports.free()}", trip.remote.key)
     outcome = trip.go()
     assert (outcome.code, outcome.requests, trip.waits) == (exit_codes.OFFLINE, 1, [])
     trip.point(chaos_before.url, trip.remote.key or "")

@@ -16,9 +16,9 @@ import pytest
 
 from localops import cli, output
 from localops_sync.cli.sync import _Request
-from tests import warm
+from tests import ports, warm
 from tests.server.hubs import RealHub
-from tests.sync.chaos import Authority, Chaos, Exchange, closed_port
+from tests.sync.chaos import Authority, Chaos, Exchange
 from tests.sync.homes import Sender, identities
 from tests.warm import localops
 
@@ -319,7 +319,7 @@ def test_a_budget_that_is_used_up_is_no_mail(sender: Sender) -> None:
 
 def test_a_day_without_success_is_said_once_a_day(sender: Sender) -> None:
     """Under --quiet a machine that is offline for a day speaks, once, and again a day later, but not before."""
-    gone = Sender(Path(sender.home), f"http://127.0.0.1:{closed_port()}", sender.remote.key or "")
+    gone = Sender(Path(sender.home), f"http://127.0.0.1:{ports.free()}", sender.remote.key or "")
     assert _localops(gone, "sync", "--quiet").stderr == ""
     connection = apsw.Connection(gone.journal)
     connection.execute("update event set at_ns = at_ns - 90000000000000")
@@ -453,7 +453,7 @@ def test_a_pass_under_a_wrong_clock_suppresses_no_message(sender: Sender, real: 
     assert "the clock was wrong" in _localops(sender, "doctor").stdout
     assert "nothing has arrived there since" in _localops(sender, "doctor").stdout
     assert sender.ledger().is_due()
-    _localops(sender, "remote", "move", "hub", f"http://127.0.0.1:{closed_port()}")
+    _localops(sender, "remote", "move", "hub", f"http://127.0.0.1:{ports.free()}")
     first, again = (_localops(sender, "sync", "--quiet") for _ in range(2))
     assert (first.returncode, again.returncode, again.stderr) == (5, 5, "")
     assert "nothing has arrived there since" in first.stderr

@@ -23,6 +23,7 @@ from localops.config import JOURNAL
 from localops.errors import BundleError, ConfigError, NotFound
 from localops.journal.journal import Journal
 from localops.reading import export
+from localops.upkeep import temporary_folders
 from localops_sync import bundle_file, opened_file
 from localops_sync.bundle_file import Share
 from tests import programs, recorded_runs, warm
@@ -254,7 +255,8 @@ def test_a_signal_ends_it_and_nothing_stays(number: signal.Signals, is_early: bo
         command = [sys.executable, "-m", "localops", "open", str(path), "--port", "0", "--json"]
         environment = {**os.environ, "PYTHONPATH": PATH, "TMPDIR": str(temporary)}
         process = subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, text=True)
-        while not list(temporary.iterdir()) and process.poll() is None:
+        # Not any entry: Python tries first whether it can write there.
+        while not list(temporary.glob(f"{temporary_folders.OPEN}*")) and process.poll() is None:
             time.sleep(0.005)
     else:
         process = _Opened(path, temporary).process

@@ -22,7 +22,7 @@ from localops.transfer.remotes import Remote
 from localops_sync.budget import OutOfBudget, PassBudget
 from localops_sync.sink import Blocked, Offline, Trouble
 from localops_sync.transport import ANSWER, Reply, Transport
-from tests import programs
+from tests import ports, programs
 from tests.sync import chaos
 from tests.sync.chaos import Answer, Authority, Chaos
 
@@ -209,7 +209,7 @@ def test_ipv6(call: Call) -> None:
 
 def test_closed_port(call: Call) -> None:
     """A refused connection is a temporary error, and names the address."""
-    port = chaos.closed_port()
+    port = ports.free()
     failure = trouble(call(f"http://127.0.0.1:{port}"))
     assert isinstance(failure, Offline)
     assert not failure.answered
@@ -269,7 +269,7 @@ def test_proxy_is_used(server: Chaos, call: Call, monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("none", ["127.0.0.1", "*", "localhost,127.0.0.0/8"])
 def test_no_proxy(server: Chaos, call: Call, monkeypatch: pytest.MonkeyPatch, none: str) -> None:
     """$NO_PROXY is honoured too."""
-    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{chaos.closed_port()}")
+    monkeypatch.setenv("HTTP_PROXY", f"http://127.0.0.1:{ports.free()}")
     monkeypatch.setenv("NO_PROXY", none)
     assert post(call(server.url)).status == 200
 
@@ -277,7 +277,7 @@ def test_no_proxy(server: Chaos, call: Call, monkeypatch: pytest.MonkeyPatch, no
 @pytest.mark.parametrize("scheme", ["http", "https"])
 def test_dead_proxy(call: Call, monkeypatch: pytest.MonkeyPatch, scheme: str) -> None:
     """A missing proxy is named, without the password in its address."""
-    port = chaos.closed_port()
+    port = ports.free()
     monkeypatch.setenv(f"{scheme.upper()}_PROXY", f"http://me:pass-of-mine@127.0.0.1:{port}")
     failure = trouble(call(f"{scheme}://hub.example"))
     assert isinstance(failure, Offline)

@@ -191,8 +191,10 @@ def test_seven_days_are_the_same_on_all_pages(visit: Visit) -> None:
     visit.until("location.search.includes('since=7d')")
     expected = visit.facts("sessions?limit=100&tag=odd&tag=rare&not_model=gpt-4o&since=7d")["sessions"]
     expect(page.locator("#figures dd").first).to_have_text(str(len(expected)))
-    # The tables above it may still come, and move it away from a pointer.
-    page.locator("#tables a", has_text="claude-sonnet-4-5").dispatch_event("click")
+    # The tables come after the figures: before that, the link is the one without the days.
+    link = page.locator("#tables a[href*='since=7d']", has_text="claude-sonnet-4-5")
+    # Those above it may still come, and move it away from a pointer.
+    link.dispatch_event("click")
     page.wait_for_url("**/?tag=odd&tag=rare&not_model=gpt-4o&since=7d&model=claude-sonnet-4-5")
     settled(visit, sum("claude-sonnet-4-5" in one["models"] for one in expected))
 

@@ -27,7 +27,7 @@ from localops.transfer.delivery import Limits
 from localops.upkeep import prune
 from localops_sync import exit_codes, worker
 from localops_sync.budget import PassBudget
-from tests import warm
+from tests import ports, warm
 from tests.server.hubs import PATH, RealHub
 from tests.sync import chaos
 from tests.sync.homes import Identity, Sender, filmed, identities, without_waiting
@@ -50,7 +50,7 @@ def test_with_nothing_to_send_no_connection_is_made(sender: Sender) -> None:
     """After everything is delivered a pass opens no connection: it succeeds without a server."""
     sender.write(3)
     sender.sync()
-    port = chaos.closed_port()
+    port = ports.free()
     gone = Sender(Path(sender.home), f"http://127.0.0.1:{port}", sender.remote.key or "")
     assert gone.sync().code == exit_codes.DONE
     gone.write(1)
