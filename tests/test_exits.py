@@ -71,6 +71,21 @@ def test_sigterm_is_given_back_when_the_session_ends() -> None:
     assert programs.run(code).stdout == "True True\nTrue\n"
 
 
+def test_a_forked_child_has_a_handler_only_for_sessions_of_its_own() -> None:
+    """A pool ends its workers with SIGTERM: one that waits for a lock must die of it, whatever its parent records."""
+    code = _INIT + (
+        "def default(): return signal.getsignal(signal.SIGTERM) is signal.SIG_DFL\n"
+        "if not os.fork():\n"
+        "    localops.record(localops.ActionEvent(action_type='a'))\n"
+        "    inherited = default()\n"
+        "    with localops.start_session(): own = default()\n"
+        "    print(inherited, own, default(), flush=True)\n"
+        "    os._exit(0)\n"
+        "os.wait()\nprint(default())"
+    )
+    assert programs.run(code).stdout == "True False True\nFalse\n"
+
+
 def test_no_handler_outside_the_main_thread() -> None:
     """A session started in a thread records as any other, without a signal handler."""
     code = (

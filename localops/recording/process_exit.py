@@ -40,6 +40,7 @@ if TYPE_CHECKING:
 
 _not_installed = [None]  # taken by the first thread
 _clients: list[_Client] = []  # one at most: the first whose sessions the end of this process ends
+_watching: list[Terminated] = []  # whose handler is set
 
 
 def install(client: _Client) -> None:
@@ -232,6 +233,7 @@ class Terminated:
         if _signal.getsignal(_signal.SIGTERM) == _signal.SIG_DFL:
             _signal.signal(_signal.SIGTERM, self._terminate)
             self._set = True
+            _watching.append(self)
 
     def release(self) -> None:
         """Restore the default action, if the handler is still this one."""
@@ -240,6 +242,7 @@ class Terminated:
         if _signal.getsignal(_signal.SIGTERM) == self._terminate:
             _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
         self._set = False
+        _watching.remove(self)
 
     def _terminate(self, number: int, _frame: FrameType | None) -> None:
         """End the open sessions, then die of the signal as without localops."""
@@ -255,3 +258,17 @@ class Terminated:
         finally:
             _signal.signal(number, _signal.SIG_DFL)
             os.kill(os.getpid(), number)
+
+
+def _after_fork() -> None:
+    """Restore the default action in a child: it began none of the open sessions.
+
+    Python calls a handler only between two of its own steps. A worker of a pool that gets the signal just before it
+    waits for a lock would wait forever, and its parent for it.
+    """
+    for terminated in _watching.copy():
+        terminated.release()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
