@@ -86,6 +86,22 @@ def test_a_forked_child_has_a_handler_only_for_sessions_of_its_own() -> None:
     assert programs.run(code).stdout == "True False True\nFalse\n"
 
 
+def test_a_forked_child_misses_no_sigterm() -> None:
+    """Not even one that comes before it has run a step of Python, where a handler would never be called."""
+    code = _INIT + (
+        "def child():\n"
+        "    pid = os.fork()\n"
+        "    if not pid:\n"
+        "        time.sleep(20)\n"
+        "        os._exit(0)\n"
+        "    os.kill(pid, signal.SIGTERM)\n"
+        "    return pid\n"
+        "ends = [os.waitpid(pid, 0)[1] for pid in [child() for _ in range(50)]]\n"
+        "print(set(ends) == {signal.SIGTERM}, signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+    )
+    assert programs.run(code).stdout == "True set()\n"
+
+
 def test_no_handler_outside_the_main_thread() -> None:
     """A session started in a thread records as any other, without a signal handler."""
     code = (

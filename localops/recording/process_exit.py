@@ -260,15 +260,30 @@ class Terminated:
             os.kill(os.getpid(), number)
 
 
-def _after_fork() -> None:
-    """Restore the default action in a child: it began none of the open sessions.
+# Python calls a handler only between two of its own steps, and drops in a forked child what came before the first one.
+# So a worker of a pool could miss the signal, wait for a lock forever, and its parent for it.  A child begins with the
+# default action, and the signal waits until that is restored.
 
-    Python calls a handler only between two of its own steps. A worker of a pool that gets the signal just before it
-    waits for a lock would wait forever, and its parent for it.
-    """
+_masks: dict[int, set[int]] = {}  # signals that a thread blocked before it forked
+
+
+def _before_fork() -> None:
+    if _watching:
+        _masks[threading.get_ident()] = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM,))
+
+
+def _after_fork() -> None:
+    mask = _masks.pop(threading.get_ident(), None)
+    if mask is not None:
+        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+
+
+def _after_fork_in_child() -> None:
     for terminated in _watching.copy():
         terminated.release()
+    _after_fork()
+    _masks.clear()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
