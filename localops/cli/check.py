@@ -17,11 +17,14 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from localops.reading.facts import Facts
-    from localops.reading.home import Home
+    from localops.reading.home import Home, Project
     from localops.reading.run_gate import Measured, Verdict
+
+    Checked = tuple[Measured, Sequence[Verdict]]
 
 # The exit code of a run that breaks a rule.
 _BROKEN = 3
+_COLUMNS = ("", "id", "name", "state", "broken rules")  # of several runs
 _SUCCESS, _UNSURE = "Success", "Indeterminate"
 _NOT_KNOWN = "Indeterminate: nothing says whether the run succeeded; end it with end_session(), `with` or sys.exit()"
 
@@ -80,7 +83,8 @@ def check(
         for name, value in {"baseline": baseline, **limits, **flags, "format": form != "text"}.items():
             common.at_most_one(save=save, **{name: value})
     with common.look(home, project) as opened:
-        runs = [_measure(opened, session) for session in sessions or ("last",)]
+        # A run that was named twice is one run.
+        runs = [_measure(where, id) for where, id in dict.fromkeys(map(opened.find, sessions or ("last",)))]
         if save is not None:
             _save(runs[0], save, as_json=as_json)
             return
@@ -104,7 +108,7 @@ def check(
         passed = all(document["passed"] for document in documents)
         common.print_json(documents[0] if len(documents) == 1 else {"passed": passed, "runs": documents})
     elif form == "md":
-        print("\n\n".join(_markdown(run, verdicts) for run, verdicts in results))
+        print(_markdown(*results[0]) if len(results) == 1 else _markdown_of_all(results))
     elif len(results) == 1:
         _print(*results[0])
     else:
@@ -118,25 +122,29 @@ def _document(run: Measured, verdicts: Sequence[Verdict]) -> Facts:
     return {**about, **run_gate.verdict_facts(verdicts)}
 
 
-def _print_lines(results: Sequence[tuple[Measured, Sequence[Verdict]]]) -> None:
+def _print_lines(results: Sequence[Checked]) -> None:
     """Print a line for each run, with the rules that it breaks."""
     rows = [
-        (
-            "BROKEN" if broken else "kept",
-            run.session_id[:13],
-            common.title(run.name),
-            run.state,
-            "; ".join(f"{_rule(v)}: {v.reason}" for v in broken),
-        )
-        for run, broken in ((run, [v for v in verdicts if not v.passed]) for run, verdicts in results)
+        ("BROKEN" if broken else "kept", run.session_id[:13], common.title(run.name), run.state, "; ".join(broken))
+        for run, broken in ((run, _broken(verdicts)) for run, verdicts in results)
     ]
-    common.print_table(rows, ("", "id", "name", "state", "broken rules"), soft=("name", "broken rules"))
-    many = sum(not all(verdict.passed for verdict in verdicts) for _, verdicts in results)
-    print(common.styled(f"{many} of {output.counted(len(rows), 'run')} broken", "red" if many else "green"))
+    common.print_table(rows, _COLUMNS, soft=("name", "broken rules"))
+    many, title = _summed_up(results)
+    print(common.styled(title, "red" if many else "green"))
 
 
-def _measure(opened: Home, ident: str) -> Measured:
-    project, id = opened.find(ident)
+def _broken(verdicts: Sequence[Verdict]) -> list[str]:
+    """Return the rules that a run breaks, each with the reason."""
+    return [f"{_rule(verdict)}: {verdict.reason}" for verdict in verdicts if not verdict.passed]
+
+
+def _summed_up(results: Sequence[Checked]) -> tuple[int, str]:
+    """Return how many runs break a rule, and the sentence about it."""
+    many = sum(bool(_broken(verdicts)) for _, verdicts in results)
+    return many, f"{many} of {output.counted(len(results), 'run')} broken"
+
+
+def _measure(project: Project, id: bytes) -> Measured:
     return run_gate.measure(project.snapshot(id), Steps.read(project.reader, id), waiting=project.waiting)
 
 
@@ -144,7 +152,7 @@ def _baseline(opened: Home, name: str) -> Measured:
     """Return the run of a file, or of a session whose id does not look like one."""
     if os.path.exists(name) or os.sep in name or os.path.splitext(name)[1]:
         return run_gate.read_baseline(name)
-    return _measure(opened, name)
+    return _measure(*opened.find(name))
 
 
 def _save(run: Measured, path: str, *, as_json: bool) -> None:
@@ -186,6 +194,23 @@ def _left_open(run: Measured) -> bool:
 
 def _rule(verdict: Verdict) -> str:
     return verdict.rule.replace("_", "-")
+
+
+def _markdown_of_all(results: Sequence[Checked]) -> str:
+    """Return a line for each run, and then the rules of those that break one."""
+    many, title = _summed_up(results)
+    rows = [
+        (
+            "❌" if _broken(verdicts) else "✅",
+            run.session_id[:13],
+            markdown.cell(run.name or "unnamed"),
+            run.state,
+            markdown.cell("; ".join(_broken(verdicts))),
+        )
+        for run, verdicts in results
+    ]
+    head = f"## {'❌' if many else '✅'} {title}\n\n{markdown.table(rows, _COLUMNS, align='lllll')}"
+    return "\n\n".join([head, *(_markdown(run, verdicts) for run, verdicts in results if _broken(verdicts))])
 
 
 def _markdown(run: Measured, verdicts: Sequence[Verdict]) -> str:

@@ -83,7 +83,7 @@ def lint(
 
 
 def _named(opened: Home, sessions: Iterable[str]) -> list[tuple[Project, bytes]]:
-    return [opened.find(ident) for ident in sessions]
+    return list(dict.fromkeys(map(opened.find, sessions)))
 
 
 def _all(

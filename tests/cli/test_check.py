@@ -146,6 +146,18 @@ def test_several_runs_have_a_line_each(journal: Journal, command: Command) -> No
     assert [(one["session_id"], one["passed"]) for one in document["runs"]] == [(good, True), (bad, False)]
     assert document["passed"] is False
     assert command("check", good, bad, "--save", "base.json")[0] == 2
+    assert command("check", bad, bad[:13], "--max-calls", "2")[1] == command("check", bad, "--max-calls", "2")[1]
+
+
+def test_markdown_of_several_runs_begins_with_a_line_each(journal: Journal, command: Command) -> None:
+    """Their rules follow for those that break one: of twelve runs, a pull request shows what it is about."""
+    good, bad = (_run(journal, *(tool("read") for _ in range(many))) for many in (1, 4))
+    code, out, _ = command("check", good, bad, "--max-calls", "2", "--format", "md")
+    head, table, rules, _ = out.split("\n\n")
+    assert (code, head) == (3, "## ❌ 1 of 2 runs broken")
+    assert [row.split(" | ")[:2] for row in table.splitlines()[2:]] == [["| ✅", good[:13]], ["| ❌", bad[:13]]]
+    assert table.endswith("| `max-calls: 2 over the limit` |")
+    assert rules == f"### ❌ 1 rule of 2 broken: `planned` {bad[:13]}"
 
 
 def test_the_same_arguments_are_named_where_they_differ(journal: Journal, check: Check, baseline: str) -> None:
