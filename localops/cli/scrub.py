@@ -53,7 +53,7 @@ def scrub(dry_run: bool, yes: bool, home: str | None, project: str | None, as_js
             secrets_found.show(swept, time.monotonic() - began)
         # One that was not finished has been confirmed.
         if dry_run or not (swept.secrets or swept.unfinished) or (swept.secrets and not _is_confirmed(swept.secrets)):
-            raise click.exceptions.Exit(_LEFT if swept.unread else 0)
+            raise click.exceptions.Exit(_LEFT if swept.unread or swept.damaged else 0)
     temporary_folders.remove_left()
     with long_searches.reported("the scrub"):
         of_home = scrubbing.of_views(folder) if project is None else 0

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from localops.upkeep.sweep import Place, Swept
 
 _SHOWN = 20  # places of a rule, without --json
+_FEW = 5  # damaged files
 FOUND, UNREAD = 1, 3
 """The exit codes when there are secrets or traces of some, and when there are none in what could be read."""
 
@@ -84,6 +85,7 @@ def facts(folder: str, names: Sequence[str], files: Sequence[str], swept: Swept)
         "places": [vars(place) for place in swept.places],
         "places_left_out": swept.secrets - len(swept.places),
         "unread": swept.unread,
+        "damaged_files": swept.damaged,
         "unfinished_scrubs": swept.unfinished,
     }
 
@@ -99,6 +101,11 @@ def show(swept: Swept, seconds: float) -> None:
         print()
     for problem in swept.unread:
         print(f"{styled('not searched', 'yellow')}: {clean(problem)}")
+    if swept.damaged:
+        more = f" and {len(swept.damaged) - _FEW} more" if len(swept.damaged) > _FEW else ""
+        are = "1 file is" if len(swept.damaged) == 1 else f"{len(swept.damaged)} files are"
+        what = f"{are} damaged, and no scrub changes that: {', '.join(map(clean, swept.damaged[:_FEW]))}{more}"
+        print(f"{styled('damaged', 'yellow')}: {what} (`localops doctor --deep`)")
     for project in swept.unfinished:
         what = f"{clean(project)}: a scrub was not finished, and traces of secrets may be left in its files"
         print(f"{styled('not finished', 'yellow')}: {what}: run `localops scrub --project {clean(project)} --yes`")

@@ -93,6 +93,7 @@ class Swept:
     unfinished: list[str] = field(default_factory=list)  # projects with a scrub that was not finished
     patterns: int = 0  # that are the user's own, and were searched for as well
     unread: list[str] = field(default_factory=list)  # what could not be read, and why
+    damaged: list[str] = field(default_factory=list)  # files of values whose name is not their digest
     rules: dict[str, int] = field(default_factory=dict)
     places: list[Place] = field(default_factory=list)
 
@@ -160,12 +161,27 @@ class Sweep:
     def _values(self, folder: str) -> None:
         """Search the large values of a project, in whatever state they are."""
         waiting = [blobs.find(folder, digest) for digest in blobs.waiting(folder)]
-        for path in [*sorted(blobs.stored(folder)), *waiting]:
+        for path in sorted(blobs.stored(folder)):
+            # What is damaged may look like no text.
+            self._recent_file(path, "blob", even_binary=self._is_damaged(path))
+        for path in waiting:
             self._recent_file(path, "blob")
         for path in blobs.unfinished(folder):
             self._recent_file(path, "unfinished")
         for path in blobs.uploads(folder):
             self._recent_file(path, "upload")
+
+    def _is_damaged(self, path: str) -> bool:
+        """Return whether a recent file does not have the digest that is its name, and note it: no scrub changes it."""
+        try:
+            is_damaged = self._is_recent(path) and not blobs.is_whole(path, os.path.basename(path))
+        except OSError as error:
+            # The search itself reports what cannot be read.
+            interruption.pass_on(error)
+            return False
+        if is_damaged:
+            self.result.damaged.append(path)
+        return is_damaged
 
     def home(self) -> None:
         """Search what a home has beside its projects: its saved views."""
@@ -295,17 +311,20 @@ class Sweep:
                 shutil.copyfileobj(file, copy, file_search.WINDOW)
             self._named(path, shown, depth + 1)
 
-    def _recent_file(self, path: str, source: str) -> None:
+    def _recent_file(self, path: str, source: str, *, even_binary: bool = False) -> None:
         """Search a file unless it was written before the time to begin at."""
         try:
-            if os.stat(path).st_mtime_ns >= self._since_ns:
-                self._file(path, source)
+            if self._is_recent(path):
+                self._file(path, source, even_binary=even_binary)
         except FileNotFoundError:
             # Pruned, or moved to its place, meanwhile.
             return
         except OSError as error:
             interruption.pass_on(error)
             self.result.unread.append(f"{path} cannot be read: {error.strerror}")
+
+    def _is_recent(self, path: str) -> bool:
+        return os.stat(path).st_mtime_ns >= self._since_ns
 
     def _journal(self, path: str, source: str, file: str | None) -> None:
         try:

@@ -254,6 +254,10 @@ def test_a_damaged_file_is_named_and_stays_damaged(command: Command) -> None:
     # A flipped bit; a part that was never written, which makes it look like no text.
     for damaged in (text.replace(b"words", b"wordz"), text.replace(b"words", b"\0" * 5)):
         path.write_bytes(damaged)
+        code, out, _ = command("scrub", "--dry-run")
+        assert (code, f"1 file is damaged, and no scrub changes that: {path}" in out) == (3, True), out
+        places = json.loads(command("doctor", "--secrets", "--json")[1])["places"]
+        assert [place["file"] for place in places if place["source"] == "blob"] == [str(path)]
         code, out, _ = command("scrub", "--yes")
         assert code == 3, out
         assert f"1 file is damaged and was not scrubbed: {path} (it still holds a secret); put back" in out
