@@ -38,4 +38,8 @@ def lost_files(count: int) -> str:
         if count == 1
         else ("files that a scrub has made on the hub are", "them")
     )
-    return f"{count} {files} missing or damaged there, and not here: restore {them} from a backup of the hub"
+    return (
+        f"{count} {files} missing or damaged there, and not here: put the hub's patterns into config.toml (`redact`) "
+        f"and run `localops scrub`, so that the next `localops sync --verify` sends {them}; or restore {them} from a "
+        "backup of the hub"
+    )

@@ -138,3 +138,19 @@ def test_damage_is_found_beside_it(own: RealHub, machine: Sender) -> None:
     for _ in range(2):
         outcome = machine.sync(verify=True)
         assert (outcome.code, outcome.notes) == (exit_codes.DONE, []), outcome
+
+
+def test_a_lost_file_of_a_scrub_comes_back_by_the_same_scrub_here(own: RealHub, machine: Sender) -> None:
+    """It needs no backup: the same patterns make the same file, which is sent then."""
+    _scrub(own.data, own.project, OAK, PINE)
+    [made] = [path for path in blobs.stored(str(own.folder)) if b"redacted" in Path(path).read_bytes()]
+    kept = Path(made).read_bytes()
+    Path(made).unlink()
+    lost, _ = machine.sync(verify=True).notes
+    assert "put the hub's patterns into config.toml (`redact`) and run `localops scrub`" in lost
+    _scrub(machine.home, "default", OAK, PINE)
+    machine.sync(verify=True)
+    assert Path(made).read_bytes() == kept
+    assert machine.sync().parked == 0
+    outcome = machine.sync(verify=True)
+    assert (outcome.code, outcome.notes) == (exit_codes.DONE, [])
