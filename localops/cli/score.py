@@ -24,12 +24,18 @@ if TYPE_CHECKING:
 
 _OF_ONE = ("by", "comment", "event", "version", "withdraw")  # options that are about one score
 _FEW = 5  # failures that are printed
+_NOTHING = ("None", "null")  # what programs and JSON take a score back by
 
 
 def _check_value(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
-    """Return a value, or fail for what was meant as an option: a number may begin with `-`."""
+    """Return a value, or fail for what was meant as an option or as no value: a number may begin with `-`."""
     if value is not None and value.startswith("-") and not value[1:2].isdigit() and value[1:2] != ".":
         raise click.NoSuchOption(value)
+    if value in _NOTHING:
+        raise click.UsageError(
+            f"invalid score value: expected true, false, a number or a word for a category, got {value}; "
+            "use --withdraw to take the score back"
+        )
     return value
 
 

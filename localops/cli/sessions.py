@@ -11,7 +11,7 @@ import click
 from localops import clock, output
 from localops.cli import common, filters
 from localops.reading import facts
-from localops.reading.home import Filters
+from localops.reading.home import NO_SCORE, Filters
 from localops.recording import events, scores
 
 TYPE_CHECKING = False
@@ -74,7 +74,8 @@ class Order(click.ParamType[str]):
     type=Order(),
     default="began",
     show_default=True,
-    help=f"The greatest first: {', '.join(_ORDERS)} or score:NAME; sessions without that score come last.",
+    help=f"The greatest first: {', '.join(_ORDERS)} or score:NAME (categories from z to a, behind numbers); "
+    "sessions without that score come last.",
 )
 @click.option("--reverse", is_flag=True, help="The other way round: oldest first, or with --sort the least first.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=50, show_default=True, help="At most this many.")
@@ -113,18 +114,18 @@ def sessions(
             output.say("no session matches these filters" if wanted != Filters() else opened.nothing_yet())
 
 
-def _order(opened: Home, sort: str, *, reverse: bool) -> Callable[[Listed], float]:
+def _order(opened: Home, sort: str, *, reverse: bool) -> Callable[[Listed], Any]:
     """Return what a list is sorted by; a session that lacks the score comes last in either direction."""
     if sort in _ORDERS:
         return _ORDERS[sort]
     name = scores.name_of(sort.removeprefix(_BY_SCORE))
-    means = {
-        (project.name, session): mean
+    values = {
+        (project.name, session): value
         for project in opened.projects
-        for session, mean in project.score_means(name).items()
+        for session, value in project.score_values(name).items()
     }
-    last = math.inf if reverse else -math.inf
-    return lambda listed: means.get((listed.project.name, listed.session), last)
+    last = (math.inf, "") if reverse else NO_SCORE
+    return lambda listed: values.get((listed.project.name, listed.session), last)
 
 
 def _asked(wanted: Filters, sort: str) -> frozenset[str]:

@@ -7,6 +7,7 @@ totals.
 
 from __future__ import annotations
 
+import math
 import os
 from collections import namedtuple
 from heapq import merge
@@ -44,6 +45,7 @@ if TYPE_CHECKING:
 else:
     Listed = namedtuple("Listed", ("project", *rows.LISTED))
 
+NO_SCORE = (-math.inf, "")  # what a session without a score is sorted by
 _PAGE = 100
 # Matches that are listed for an ambiguous id.
 _FEW = 5
@@ -329,9 +331,12 @@ class Project:
         """Return the scores of a session as a whole that count."""
         return [one for one in given_scores.of_session(self.reader, session) if one.counts and not one.target]
 
-    def score_means(self, name: str) -> dict[bytes, float]:
-        """Return the mean of a score for each session that has it as a number."""
-        return dict(self.ask("score_means", score=name))
+    def score_values(self, name: str) -> dict[bytes, tuple[float, str]]:
+        """Return what each session that has a score is sorted by: the mean of its numbers, else its category."""
+        return {
+            session: (-math.inf if mean is None else mean, (label or "").casefold())
+            for session, mean, label in self.ask("score_values", score=name)
+        }
 
     def name_of(self, session: bytes) -> str | None:
         """Return the name of a session."""

@@ -7,7 +7,6 @@ with new rows.  It takes about 1,200 bytes a session.  An SQL index has one orde
 from __future__ import annotations
 
 import heapq
-import math
 import os
 import threading
 import time
@@ -23,7 +22,7 @@ from localops.journal.rows import LISTED, TOTALS
 from localops.reading import analytics, session_state
 from localops.reading import filters as filtering
 from localops.reading.filters import STATES, Filters
-from localops.reading.home import Listed
+from localops.reading.home import NO_SCORE, Listed
 from localops.reading.timeline import ask
 from localops.recording import scores
 
@@ -488,8 +487,8 @@ class SessionIndex:
 
     def _column(self, project: Project, sort: str) -> Sequence[Any]:
         if sort.startswith(BY_SCORE):
-            means = project.score_means(sort.removeprefix(BY_SCORE))
-            return [means.get(session, -math.inf) for session in self._ids]
+            values = project.score_values(sort.removeprefix(BY_SCORE))
+            return [values.get(session, NO_SCORE) for session in self._ids]
         if sort == "name":
             return [(name or "").casefold() for name in self._names]
         if sort == "state":

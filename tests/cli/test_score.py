@@ -9,6 +9,9 @@ from typing import Any
 import pytest
 
 import localops
+from localops import config
+from localops.reading.filters import Filters
+from localops.server.home_store import HomeStore
 
 AsJson = Callable[..., dict[str, Any]]
 Command = Callable[..., tuple[int, str, str]]
@@ -110,6 +113,7 @@ def test_a_note_is_kept_and_listed(command: Command, as_json: AsJson) -> None:
         (("score", "last", "correct", "1e999"), 2, "finite"),
         (("score", "last", "cor<rect", "1"), 2, "name"),
         (("score", "last", "correct", "1", "--by", " "), 2, "author"),
+        (("score", "last", "correct", "None"), 2, "use --withdraw"),
         (("score", "last", "correct"), 2, "VALUE"),
         (("score", "last", "correct", "1", "--withdraw"), 2, "VALUE"),
         (("score", "last", "correct", "--comnent", "x"), 2, "--comnent"),
@@ -165,6 +169,26 @@ def test_lists_are_filtered_and_sorted_by_score(command: Command, as_json: AsJso
     assert "scores" not in command("sessions", "--tag", "nothing")[1]
     assert command("sessions", "--score", "correct<good")[0] == 2
     assert command("sessions", "--sort", "score:")[0] == 2
+
+
+def test_lists_are_sorted_by_categories(command: Command, as_json: AsJson) -> None:
+    """By their letters, behind numbers, in the command and where pages ask; sessions without the score come last."""
+    for name, value in (("b", "mild"), ("none", None), ("c", "Severe"), ("a", "low"), ("number", 1)):
+        begun = localops.start_session(name=name)
+        if value is not None:
+            begun.score("harm", value)
+        begun.end_session("Success")
+
+    def names(*options: str) -> list[str]:
+        return [each["name"] for each in as_json("sessions", "--sort", "score:harm", *options)["sessions"]]
+
+    assert names() == ["number", "c", "b", "a", "none"]
+    assert names("--reverse") == ["a", "b", "c", "number", "none"]
+    store = HomeStore(config.home())
+    listed, _ = store.sessions(None, Filters(), before=None, limit=3, sort="score:harm")
+    rest, _ = store.sessions(None, Filters(), before=listed[-1]["session_id"], limit=3, sort="score:harm")
+    store.close()
+    assert [each["name"] for each in (*listed, *rest)] == ["number", "c", "b", "a", "none"]
 
 
 def test_the_list_names_authors_where_there_are_several(command: Command) -> None:

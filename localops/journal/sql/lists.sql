@@ -88,16 +88,18 @@ join s on s.name = a.name
 where s.nth = 1
   and {is_as_asked};
 
--- score_means --
--- The mean of the numbers that count of a score, by session: of those of the session as a whole, else of its events.
-select session, coalesce(avg(iif(target = x'', number, null)), avg(number))
+-- score_values --
+-- What sessions are sorted by of a score that counts, by session: the mean of its numbers, and the first of its categories, each of those of the session as a whole, else of its events.
+select session,
+  coalesce(avg(iif(target = x'', number, null)), avg(number)),
+  coalesce(min(iif(target = x'', label, null)), min(label))
 from (
   select *, row_number() over (partition by session, target, author order by given_ns desc, id desc) as nth
   from score_row
   where name = :score
 )
 where nth = 1
-  and number is not null
+  and type is not null
 group by session;
 
 -- judged_by --
