@@ -62,7 +62,7 @@ LAYERS = """
     call_facts call_speeds group_diff
     sentences
     spending uncounted growing_prompts given_results
-    doctor usage run_diff run_gate waste run_rows
+    doctor usage run_diff runs_table run_gate waste run_rows
     run_errors
     post_mortem waste_page waste_tables
     post_mortem_page

@@ -119,7 +119,7 @@ class Shortest:
                 raise _TooFar
             self._spend()
             own = (a.given != b.given) + (a.failed != b.failed or a.result != b.result)
-            cost = own * _ONE + _UNEQUAL + _unlikeness(a, b) + self._search(a.inside, b.inside, depth)[0]
+            cost = own * _ONE + _UNEQUAL + unlikeness(a, b) + self._search(a.inside, b.inside, depth)[0]
             self._costs[both] = cost
         return cost
 
@@ -129,7 +129,7 @@ class Shortest:
             raise _TooFar
 
 
-def _unlikeness(a: Step, b: Step) -> int:
+def unlikeness(a: Step, b: Step) -> int:
     """Return how much of what two steps were given is not in both, in parts of _UNLIKE."""
     if a.given == b.given:
         return 0

@@ -14,6 +14,7 @@ from localops.encoding import encode
 from localops.errors import ConfigError
 from localops.reading import analytics, call_query, filters
 from localops.reading.filters import Filters
+from localops.reading.runs_table import MOST_RUNS
 from localops.recording import events, scores
 from localops.server import call_params, openapi
 from localops.server.request import HttpError, Unavailable, digest_in, valid_project
@@ -377,6 +378,18 @@ class ReadApi:
             raise HttpError(400, "missing parameters: name two sessions, as in ?a=ID&b=ID")
         async with self._service.large():
             facts = await self._read(self._store.compare, call.project, *map(_session, filter(None, two)))
+        if facts is None:
+            raise HttpError(404, "one of these sessions does not exist")
+        return self._answer(facts)
+
+    async def compare_runs(self, call: Call) -> Response:
+        """Compare several sessions in one table."""
+        texts = (call.param("sessions") or "").split(",", MOST_RUNS)
+        sessions = [_session(text) for text in texts[:MOST_RUNS] if text]
+        if len(texts) > MOST_RUNS or len(sessions) < 2:
+            raise HttpError(400, f"invalid sessions: expected 2 to {MOST_RUNS} ids, comma-separated")
+        async with self._service.large():
+            facts = await self._read(self._store.compare_runs, call.project, sessions)
         if facts is None:
             raise HttpError(404, "one of these sessions does not exist")
         return self._answer(facts)

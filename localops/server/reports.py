@@ -18,12 +18,13 @@ from localops.reading import (
     given_scores,
     group_diff,
     lower_bounds,
+    runs_table,
 )
 from localops.reading.call_query import Source
 from localops.reading.call_speeds import Speeds
 from localops.reading.filters import Filters
 from localops.reading.group_diff import Group
-from localops.server import charts, session_facets
+from localops.server import charts, compare, session_facets
 from localops.server.request import TooMany
 
 TYPE_CHECKING = False
@@ -41,6 +42,8 @@ if TYPE_CHECKING:
 
 # Columns of the session index by names of figures, where these differ.
 _COLUMNS = {"cost_usd": "cost", "llm_calls": "llms", "tool_calls": "tools"}
+# Events that are compared of several sessions, of all of them.
+_MOST_STEPS = 30_000
 # Seconds of CPU time to search the sessions that pass filters for a text: for figures beside a list, and for others.
 _SOON_SECONDS, _SEARCH_SECONDS = 0.5, 10.0
 
@@ -170,6 +173,20 @@ class Reports(ABC):
     def compare_groups(self, a: tuple[str | None, Filters], b: tuple[str | None, Filters]) -> Facts:
         """Compare two groups of sessions, each of a project, or of all, and filters."""
         return group_diff.facts(self._group(*a), self._group(*b))
+
+    def compare_runs(self, project: str | None, sessions: Sequence[bytes]) -> Facts | None:
+        """Compare several sessions in one table; None if one does not exist."""
+        heads, runs = [], []
+        most = min(compare.MOST, _MOST_STEPS // len(sessions))
+        with self._home(project) as home:
+            for session in sessions:
+                both = ((each, each.snapshot(session)) for each in home.projects)
+                where, seen = next(((each, seen) for each, seen in both if seen.totals.rows), (None, None))
+                if where is None or seen is None:
+                    return None
+                heads.append(facts.session(where.name, seen, seen.report()))
+                runs.append(runs_table.Run.read(where.reader, session, seen.standing.state, most))
+            return {"sessions": heads, **runs_table.table_facts(runs_table.RunsTable(runs))}
 
     def _group(self, project: str | None, filters: Filters) -> Group:
         group = Group()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from localops.reading import analytics, call_query, call_search
 from localops.reading.filters import FACETS, NOT, STATES
+from localops.reading.runs_table import MOST_RUNS
 from localops.server.intake.agentops_routes import AGENTOPS
 from localops.server.keys import READ, SCORE
 from localops.server.request import Endpoint
@@ -440,6 +441,14 @@ ENDPOINTS = (
         "compare_groups",
         "Two groups of sessions: the mean of each figure, and by how much they differ, with 95 % intervals.",
         query={side: f"filters of {which} group as a query of the list: tag%3Dv1" for side, which in _GROUPS},
+    ),
+    Endpoint(
+        "GET",
+        "/api/1/compare/runs",
+        "compare_runs",
+        "Several sessions in one table: events that belong together in one row, and which run differs from the others.",
+        query={"sessions": f"2 to {MOST_RUNS} ids of sessions, comma-separated"},
+        answers={404: "One of the sessions does not exist."},
     ),
     Endpoint(
         "GET",

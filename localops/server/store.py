@@ -163,6 +163,9 @@ if TYPE_CHECKING:
         def compare(self, project: str | None, a: bytes, b: bytes) -> Facts | None:
             """Compare two sessions; None if one does not exist."""
 
+        def compare_runs(self, project: str | None, sessions: Sequence[bytes]) -> Facts | None:
+            """Compare several sessions in one table; None if one does not exist."""
+
         def write(
             self,
             project: str | None,

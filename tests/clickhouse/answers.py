@@ -165,6 +165,7 @@ def _about(store: HomeStore, session: bytes, program: Program) -> Iterator[tuple
     yield f"{name} each event", lambda: [store.event(PROJECT, session, seq) for seq in _seqs(store, session)]
     yield f"{name} previews", lambda: store.previews(PROJECT, session, seqs=_seqs(store, session))
     yield f"{name} compare", lambda: store.compare(PROJECT, session, program.sessions[0])
+    yield f"{name} compare runs", lambda: store.compare_runs(PROJECT, [session, *program.sessions[:2]])
     for form in _FORMS:
         yield f"{name} {form}", partial(_written, store, session, form)
 

@@ -13,6 +13,7 @@ import localops
 from localops.decorators import operation, tool
 from localops.reading.home import Home
 from localops.server.compare import Side, aligned
+from localops.server.home_reader import HomeReader
 
 
 def _run(steps: Sequence[str], answer: str) -> bytes:
@@ -210,3 +211,15 @@ def _conversation(run: int, word: str) -> bytes:
             messages += [asked, {"role": "tool", "tool_call_id": call, "content": answer}]
     session.end_session("Success")
     return session.session_id.bytes
+
+
+def test_several_runs_are_in_one_table(tmp_path: Path) -> None:
+    """With what is known of each run; nothing if one of them does not exist."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    sessions = [_run(steps, "so") for steps in (["x", "y"], ["x"], ["x", "y"])]
+    reader = HomeReader(str(tmp_path))
+    facts = reader.compare_runs(None, sessions)
+    assert facts is not None
+    assert [one["tool_calls"] for one in facts["sessions"]] == [2, 1, 2]
+    assert (facts["odd"], [row["groups"] for row in facts["rows"]]) == (1, [[0, 0, 0], [0, 0, 0], [0, 1, 0], [0, 0, 0]])
+    assert reader.compare_runs(None, [*sessions, bytes(16)]) is None
