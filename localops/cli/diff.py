@@ -7,7 +7,7 @@ from typing import NamedTuple
 import click
 
 from localops import output
-from localops.cli import common
+from localops.cli import common, diff_runs
 from localops.reading import facts, markdown, run_diff
 from localops.reading.run_diff import ONLY_FOLLOWS, RunDiff
 from localops.reading.sentences import Word, marked, plain
@@ -40,14 +40,6 @@ _LEGEND = {
     _COSTLIER: "costlier",
     _SLOWER: "slower",
 }
-_COUNTS = (
-    ("LLM calls", "llms"),
-    ("tool calls", "tools"),
-    ("tokens in", "tokens_in"),
-    ("tokens out", "tokens_out"),
-    ("errors", "errors"),
-    ("failed", "failed"),
-)
 _FOLLOWS = "prompt contains what differs above"
 _WORDS = {"failed": "failed now", "fixed": "fixed now", "result": "other result", "follows": _FOLLOWS}
 _COUNTED = {**_WORDS, "result": "with another result", "same": "the same"}
@@ -55,8 +47,7 @@ _REPEATS = {True: "whose prompt repeats these changes", False: "whose prompts re
 
 
 @click.command()
-@click.argument("a", metavar="A")
-@click.argument("b", required=False, metavar="[B]")
+@click.argument("runs", nargs=-1, required=True, metavar="A [B]...")
 @click.option("--format", "form", type=click.Choice(("text", "md")), default="text", help="md is Markdown.")
 @click.option(
     "-n",
@@ -67,16 +58,22 @@ _REPEATS = {True: "whose prompt repeats these changes", False: "whose prompts re
 )
 @common.place_options
 @common.json_option
-def diff(a: str, b: str | None, form: str, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
-    """Compare two runs: what was added, removed, moved or changed, gave another result, failed, got slower or costlier.
+def diff(runs: tuple[str, ...], form: str, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
+    """Compare runs: what was added, removed, moved or changed, gave another result, failed, got slower or costlier.
 
     Calls of the same kind and name are the same step; one that was given something else has changed, and one that was
     given the same in another place has moved. Ids and times that differ in each run do not count. A and B are ids of
     sessions, or last. Without B, A is compared with the newest run; the newest run itself (`localops diff last`) with
     the one before it that has the same name.
+
+    Three or more runs are aligned in one table; the first sentence says which of them differs from the others.
     """
     common.at_most_one(json=as_json, format=form != "text")
     with common.look(home, project) as opened:
+        if len(runs) > 2:
+            diff_runs.show(opened, runs, form=form, limit=limit, as_json=as_json)
+            return
+        a, b = runs[0], runs[1] if len(runs) > 1 else None
         (project_a, id_a), (project_b, id_b) = opened.find(a), opened.find(b or "last")
         if b is None and (project_a, id_a) == (project_b, id_b):
             project_a, id_a = opened.earlier(project_b, id_b)
@@ -269,18 +266,7 @@ def _tokens(step: Step) -> str | None:
 
 def _totals(a: Snapshot, b: Snapshot) -> list[tuple[str, str, str, str]]:
     """Return the totals of both runs and by how much they changed."""
-    totals = (a.totals, b.totals)
-    took = [max(0, seen.until_ns - seen.totals.first_ns) for seen in (a, b)]
-    durations = [
-        ("at least " if seen.is_cut_off else "") + output.short_duration(ns)
-        for seen, ns in zip((a, b), took, strict=True)
-    ]
-    costs = [output.money_of(s.totals.cost, s.totals.unpriced, s.totals.llms, at_least=s.cost_at_least) for s in (a, b)]
-    lines = [("took", durations[0], durations[1], _change(took[0], took[1]))]
-    for title, name in _COUNTS:
-        one, other = (getattr(figures, name) for figures in totals)
-        lines.append((title, output.count(one), output.count(other), _change(one, other)))
-    return [*lines, ("cost", costs[0], costs[1], _change(a.totals.cost, b.totals.cost))]
+    return [(title, texts[0], texts[1], _change(*values)) for title, texts, values in diff_runs.figures((a, b))]
 
 
 def _change(a: int, b: int) -> str:

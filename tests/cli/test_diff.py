@@ -427,7 +427,7 @@ def test_what_cannot_be_compared_is_noted(journal: Journal, command: Command) ->
 @pytest.mark.parametrize(
     ("words", "code", "message"),
     [
-        (["diff"], 2, "Missing argument 'A'"),
+        (["diff"], 2, "Missing argument 'A [B]...'"),
         (["diff", "abcd", "--format", "md", "--json"], 2, "give only one of --json and --format"),
         (["diff", "ffffffff"], 1, "ffffffff"),
     ],
@@ -452,3 +452,30 @@ def test_what_comes_again_and_again_is_shown_once(journal: Journal, command: Com
     assert [line.rstrip() for line in out.splitlines()][-4:] == end
     pages = [tool("fetch", page=number) for number in range(5)]
     assert _outputs(journal, command, [], pages) == ["+ tool fetch  page=0", "  … this ×5, with other arguments"]
+
+
+def test_of_three_runs_the_odd_one_is_named(journal: Journal, command: Command, as_json: AsJson) -> None:
+    """In a sentence above the events that are not the same in all; also as Markdown and as JSON."""
+    plans = [[tool("read", path="a"), tool("edit", path=letter)] for letter in "xyy"]
+    plans[2].insert(1, tool("read", path="b"))
+    ids = [id_text(record(journal, plan, end="Failure" if plan is plans[0] else "Success")) for plan in plans]
+    code, out, _ = command("diff", *ids)
+    assert code == 0
+    assert re.search(r"^tool calls +2 +2 +3$", out, re.MULTILINE)
+    head = "A differs from the others: it ended in Failure, while B and C ended in Success; "
+    head += "1 of 3 events differs only in A, 1 also between the others"
+    assert out.splitlines()[-6:] == [
+        head,
+        "",
+        "+ tool read  only in C: path=b",
+        "~ tool edit",
+        "    A  path=x",
+        "    B and C  path=y",
+    ]
+    assert command("diff", *ids, "--limit", "1")[1].endswith("… and 1 more difference: --limit 0 shows all\n")
+    assert "| `tool read` | – | – | `path=b` |" in command("diff", *ids, "--format", "md")[1].splitlines()
+    facts = as_json("diff", *ids)
+    assert [run["state"] for run in facts["runs"]] == ["Failure", "Success", "Success"]
+    assert (facts["odd"], facts["counts"]) == (0, {"same": 1, "differing": 2})
+    code, _, err = command("diff", *ids * 9)
+    assert (code, "expected at most 26, got 27" in err) == (2, True)
