@@ -5,72 +5,28 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
-from textwrap import dedent
 from typing import Any
 
 import pytest
 
 import localops
-from localops import clock, config
+from localops import clock
 from localops.coding.recording import Project
 from localops.config import Config
 from localops.journal import participants, rows
 from localops.journal.journal import Journal
 from localops.otlp.importing import take
-from localops.reading import post_mortem, post_mortem_page, run_rows, waste
+from localops.reading import post_mortem, post_mortem_page, run_rows
 from localops.reading.home import Home
-from localops.reading.sentences import plain
 from tests import programs
 from tests.examples import sized
-
-_INIT = """
-import localops, os, signal, sys, threading
-from localops.decorators import agent, operation, tool
-session = localops.init(env_data_opt_out=True)
-def die(): os.kill(os.getpid(), signal.SIGKILL)
-"""
-_FETCH = """
-@tool(name="fetch")
-def fetch(url, fails=True):
-    if fails: raise TimeoutError(url + " is late")
-    return "a page"
-"""
-
-
-def found(session: bytes | None = None) -> dict[str, Any]:
-    """Return the post-mortem of a session, by default of the newest."""
-    with Home() as home:
-        project, id = home.find("last") if session is None else (home.projects[0], session)
-        polling = config.polling(home.folder)
-        facts = post_mortem.of(project.name, project.snapshot(id), project.reader, polling=polling)
-    json.dumps(facts)
-    return facts
-
-
-def page(facts: dict[str, Any]) -> dict[str, list[str]]:
-    """Return the sentences of each section."""
-    sections = post_mortem_page.sections(facts)
-    assert sum(2 + len(sentences) for _, sentences in sections) <= 60
-    return {title: [plain(one) for one in sentences] for title, sentences in sections}
-
-
-def after(code: str) -> tuple[dict[str, Any], dict[str, list[str]]]:
-    """Run a program, and return the post-mortem of its session, and its page."""
-    programs.run(_INIT + code)
-    facts = found()
-    return facts, page(facts)
-
-
-def command(*arguments: str) -> str:
-    """Return what a command of ours prints."""
-    code = "import runpy; runpy.run_module('localops', run_name='__main__', alter_sys=True)"
-    return programs.run(code, *arguments).stdout
+from tests.post_mortems import FETCH, INIT, after, found, page, row, write
 
 
 def test_a_success_has_no_errors() -> None:
     """It says what was done, what came last, and nothing of errors, waste or losses."""
     facts, sections = after(
-        _FETCH + "fetch('a', fails=False)\n"
+        FETCH + "fetch('a', fails=False)\n"
         "session.record(localops.LLMEvent(model='gpt-4o', prompt='hi', completion='So it is.', prompt_tokens=10, "
         "completion_tokens=2))\nfetch('b', fails=False)\nsession.end_session('Success', 'all pages are read')"
     )
@@ -101,7 +57,7 @@ def test_a_declared_failure_has_its_reason() -> None:
 def test_the_cause_comes_before_what_was_done() -> None:
     """After how it ended comes the error that ended it, then the first one, then figures and the last things."""
     _, sections = after(
-        _FETCH + "try: fetch('http://a')\nexcept TimeoutError: pass\n"
+        FETCH + "try: fetch('http://a')\nexcept TimeoutError: pass\n"
         "session.record(localops.LLMEvent(model='gpt-4o', prompt='hi', completion='Yes.', prompt_tokens=10, "
         "completion_tokens=2))\nraise ValueError('no luck')"
     )
@@ -109,40 +65,6 @@ def test_the_cause_comes_before_what_was_done() -> None:
     assert titles[:3] == ["How it ended", "The error that ended it", "The first error"]
     assert titles.index("What it did") < titles.index("The last things")
     assert titles.index("The first error") < titles.index("What it did")
-
-
-def test_an_uncaught_exception_ended_the_run() -> None:
-    """The way to it is its operations, from outside in, and nothing caught it."""
-    facts, sections = after(
-        _FETCH + "@operation(name='inner')\ndef inner(): fetch('http://a')\n"
-        "@operation(name='outer')\ndef outer(): inner()\nouter()"
-    )
-    error = facts["first_error"]
-    assert facts["how"] == "exception"
-    assert (error["type"], error["message"], error["outcome"]) == ("TimeoutError", "http://a is late", "ended the run")
-    assert [level["name"] for level in error["path"]] == ["outer", "inner", "fetch"]
-    assert error["again"]["calls"] == 0
-    assert facts["last_error"] is None
-    assert "url=http://a" in sections["The first error"][1]
-    assert sections["The first error"][2:] == ["Nothing caught it: it ended the run.", "The call was not tried again."]
-
-
-@pytest.mark.parametrize("is_recorded", [True, False], ids=["in operations", "in none"])
-def test_an_exception_that_ended_a_thread_says_so(is_recorded: bool) -> None:
-    """The program went on without it, and declared a success; another error of the class ended none."""
-    call = "fetch('http://a')" if is_recorded else "raise TimeoutError('http://a is late')"
-    facts, sections = after(
-        _FETCH + f"def work():\n    {call}\n"
-        "thread = threading.Thread(target=work, name='gather')\n"
-        "thread.start(); thread.join()\n"
-        "try: fetch('http://b')\nexcept TimeoutError: pass\n"
-        "session.end_session('Success')"
-    )
-    error = facts["first_error"]
-    assert (error["message"], error["outcome"], error["thread"]) == ("http://a is late", "ended a thread", "gather")
-    assert "Nothing caught it: it ended thread 'gather', and the program went on." in sections["The first error"]
-    assert facts["done"]["errors"] == 2
-    assert facts["done"]["events"] == 2 + (2 if is_recorded else 1)
 
 
 def test_an_exit_code_is_named() -> None:
@@ -177,7 +99,7 @@ def test_what_a_killed_process_was_in_may_have_happened(kind: str, is_folded: bo
         "llm": "session.operation('think', kind='llm', model='gpt-4o', prompt='where is it?')",
         "tool": "session.operation('pay', kind='tool', params={'to': 'Ada'})",
     }
-    programs.run(f"{_INIT}with session.operation('plan', kind='workflow'):\n    with {open_call[kind]}:\n        die()")
+    programs.run(f"{INIT}with session.operation('plan', kind='workflow'):\n    with {open_call[kind]}:\n        die()")
     if is_folded:
         journal = Journal(programs.project())
         journal.fold()
@@ -244,81 +166,6 @@ def test_one_that_ended_inside_of_what_was_under_way_has_its_result() -> None:
     )
 
 
-def test_the_first_call_may_have_been_billed() -> None:
-    """A run that was killed in it recorded no event that ended, but is not idle, and may have a cost."""
-    programs.run(_INIT + "with session.operation('think', kind='llm', model='gpt-4o', prompt='why?'):\n    die()")
-    assert page(found())["What it did"] == [
-        "Nothing that it began has ended.",
-        "The LLM call of 'gpt-4o' that was under way may have been billed; the cost is not recorded.",
-    ]
-    shown = command("analytics", "last")
-    assert re.search(r"^Unpriced +1 call that never ended$", shown, re.MULTILINE)
-    transcript = command("export", "last", "--format", "md")
-    assert "tokens unknown" in transcript
-    assert "0 + 0 tokens" not in transcript
-
-
-def test_an_unpriced_run_has_no_amount() -> None:
-    """Not in a sentence, and not in a table of sessions."""
-    _, sections = after(
-        _LOOPS + "for _ in range(3):\n"
-        "    session.record(localops.LLMEvent(model='mystery', prompt='more', prompt_tokens=9, completion_tokens=1))\n"
-        "    search('tides')\nsession.end_session('Success')"
-    )
-    sentence = "Its cost is unpriced: 3 calls have no price. It had 27 tokens in and 3 out."
-    assert sections["What it did"][1] == sentence
-    assert "2 LLM calls, 20 tokens, unpriced: 2 calls have no price." in sections["What it spent for nothing"][0]
-    assert "$0.00 + ?" not in command("analytics", "--by", "session")
-
-
-def test_what_made_the_cost_is_the_model_whose_prompts_grew() -> None:
-    """The parts of the cost by model and agent, the largest first, with the first, the last and the costliest call."""
-    facts, sections = after(
-        "def ask(model, tokens, **facts): session.record(localops.LLMEvent(model=model, prompt='a', completion='b',"
-        " prompt_tokens=tokens, completion_tokens=10, **facts))\n"
-        "ask('small', 900, cost=0.001)\n"
-        "for number in range(1, 5): ask('large', 1000 * number, cost=0.1 * number, cached_tokens=500)\n"
-        "ask('large', 3000, cost=0.2, cached_tokens=500)\n"
-        "ask('free', 5000, cost=0)\nsession.record(localops.ToolEvent(name='buy', cost=0.4))\n"
-        "session.end_session('Success')"
-    )
-    spending = facts["spending"]
-    largest = spending["parts"][0]
-    assert [part["model"] for part in spending["parts"]] == ["large", "small", "free"]
-    assert (largest["calls"], largest["cost_usd"], largest["cached_share"]) == (5, 1.2, 2_500 / 13_000)
-    assert (largest["first"]["tokens_in"], largest["last"]["tokens_in"]) == (1_000, 3_000)
-    assert spending["costliest"]["cost_usd"] == 0.4
-    line, small, free, tools, most = sections["What made the cost"]
-    assert line.startswith(
-        "'large': $1.20 (75%) for 5 calls; the prompt of the first had 1,000 tokens (`localops show "
-    )
-    assert line.endswith("; 19% of the input came from a cache.")
-    assert small == "'small': $0.001000 (<1%) for 1 call, with 900 tokens in."
-    assert tools == "Tools cost $0.4000 (25%)."
-    assert free == "'free': $0.00 (0%) for 1 call, with 5,000 tokens in."
-    shown = command("show", *most.partition("`localops show ")[2].partition("`")[0].split())
-    assert "4,000" in shown or "4000" in shown
-    assert after("session.end_session('Success')")[0]["spending"] is None
-
-
-def test_a_call_that_failed_without_token_counts_lacks_no_price() -> None:
-    """Its model has one; it is named, beside what other calls cost, and beside those of a model without a price."""
-    session = localops.start_session()
-    failed = localops.LLMEvent(model="gpt-4o", prompt="hi")
-    session.record(localops.ErrorEvent(trigger_event=failed, exception=TimeoutError("late")))
-    why = "1 LLM call ('gpt-4o') failed without token counts."
-    assert page(found())["What it did"][1] == f"Its cost is not known: {why}"
-    session.record(localops.LLMEvent(model="mystery", prompt_tokens=9, completion_tokens=1))
-    lines = page(found())["What it did"]
-    assert lines[1] == "Its cost is unpriced: 1 call has no price. It had 9 tokens in and 1 out."
-    why = "The cost of 1 LLM call ('gpt-4o') is not known: it failed without token counts."
-    assert lines[2] == why
-    session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=10, completion_tokens=2))
-    session.end_session("Fail")
-    lines = page(found())["What it did"]
-    assert lines[1:3] == ["It cost at least $0.000045, for 19 tokens in and 3 out.", why]
-
-
 @pytest.mark.parametrize("value", ["[]", "{}", "''", "None", "0"])
 def test_an_empty_result_is_a_result(value: str) -> None:
     """None is what a function without a result returns."""
@@ -354,114 +201,6 @@ def test_a_call_that_its_session_ended_may_have_happened_too() -> None:
     assert "when the session was ended around it" in sections["Under way at the end"][0]
 
 
-def test_a_caught_error_and_what_came_after() -> None:
-    """The next calls of the same tool, those with the same arguments, and later errors of the same text."""
-    facts, sections = after(
-        _FETCH + "@operation(name='patient')\ndef patient():\n"
-        "    for url in ('a', 'a', 'b'):\n"
-        "        try: fetch(url)\n"
-        "        except TimeoutError: pass\n"
-        "patient(); fetch('a', fails=False); session.end_session('Success')"
-    )
-    error = facts["first_error"]
-    assert (error["outcome"], error["where"]["name"]) == ("caught", "patient")
-    assert error["same"]["later"] == 1
-    assert {**error["again"], "within_rows": None} == {
-        "kind": "tool",
-        "name": "fetch",
-        "model": None,
-        "calls": 3,
-        "failed": 2,
-        "next_failed": True,
-        "next_same": True,
-        "within_rows": None,
-    }
-    assert "Caught: operation 'patient' around it ended without failing." in sections["The first error"]
-    again = "'fetch' was called 3 times more; 2 of these calls failed. The next, with the same arguments, failed."
-    assert again in sections["The first error"]
-
-
-def test_calls_around_the_one_that_failed_are_no_later_ones() -> None:
-    """Of a tool that calls itself: those began before. Of later ones, the next is the one that began first."""
-    walk = (
-        "@tool(name='walk')\ndef walk(depth, fails=True):\n"
-        "    if depth: return walk(depth - 1, fails)\n"
-        "    if fails: raise KeyError('no leaf')\n"
-        "try: walk(2)\nexcept KeyError: pass\n"
-    )
-    facts, sections = after(walk + "session.end_session('Success')")
-    assert facts["first_error"]["again"]["calls"] == 0
-    assert "The call was not tried again." in sections["The first error"]
-    again = "try: walk(1)\nexcept KeyError: pass\nwalk(0, fails=False); session.end_session('Success')"
-    facts, sections = after(walk.replace("walk(2)", "walk(0)") + again)
-    assert {key: facts["first_error"]["again"][key] for key in ("calls", "failed", "next_failed", "next_same")} == {
-        "calls": 3,
-        "failed": 2,
-        "next_failed": True,
-        "next_same": False,
-    }
-
-
-def test_a_run_that_went_on_says_with_what() -> None:
-    """With what began after the error, of its agent if that went on; a parallel step began before it."""
-    facts, sections = after(
-        _FETCH + "@agent(name='Reader')\nclass R:\n    def run(self): fetch('a')\n"
-        "    def go_on(self): fetch('b', False)\n"
-        "reader = R()\nwith session.operation('beside'):\n    pass\n"
-        "try: reader.run()\nexcept TimeoutError: pass\n"
-        "with session.operation('log'): pass\nreader.go_on(); session.end_session('Success')"
-    )
-    assert facts["first_error"]["outcome"] == "left"
-    assert "No recorded operation caught it." in sections["The first error"]
-    went_on = next(line for line in sections["The first error"] if line.startswith("The run went on"))
-    assert went_on.startswith("The run went on after it: the next step was tool 'fetch', ")
-    assert sections["The first error"][-1] == "'fetch' was called once more, with other arguments, and did not fail."
-
-
-def test_an_error_that_nothing_follows_may_have_been_caught() -> None:
-    """The record cannot say it."""
-    session = localops.start_session()
-    session.record(localops.ErrorEvent(trigger_event=localops.ToolEvent("pay"), exception=ValueError("refused")))
-    session.end_session("Fail")
-    unknown = "No recorded operation caught it; whether the program caught it is not recorded."
-    assert unknown in page(found())["The first error"]
-
-
-def test_an_error_of_the_same_type_that_says_something_else_is_another() -> None:
-    """The one that ended the run is shown beside the first."""
-    facts, sections = after(_FETCH + "try: fetch('a')\nexcept TimeoutError: pass\nfetch('b')")
-    assert (facts["first_error"]["message"], facts["last_error"]["message"]) == ("a is late", "b is late")
-    assert (facts["first_error"]["outcome"], facts["last_error"]["outcome"]) == ("left", "ended the run")
-    assert facts["first_error"]["same"]["later"] == 0
-    assert sections["The first error"][3].startswith("The run went on after it: the next step was tool 'fetch', ")
-
-
-def test_an_error_that_another_followed() -> None:
-    """An exception that became another on its way out is followed by it."""
-    facts, _ = after(
-        _FETCH + "@operation(name='outer')\ndef outer():\n    try: fetch('a')\n"
-        "    except TimeoutError: raise KeyError('gone')\nouter()"
-    )
-    error = facts["first_error"]
-    assert (error["outcome"], error["replaced_by"], error["where"]["name"]) == ("replaced", "KeyError", "outer")
-    assert facts["last_error"]["type"] == "KeyError"
-
-
-def test_an_error_of_a_nested_agent_names_it() -> None:
-    """The way to an error has the agents on it."""
-    facts, sections = after(
-        _FETCH + "@agent(name='Researcher')\nclass R:\n    @operation(name='research')\n    def run(self): fetch('a')\n"
-        "@agent(name='Boss')\nclass B:\n    @operation(name='lead')\n    def run(self): R().run()\nB().run()"
-    )
-    path = facts["first_error"]["path"]
-    assert [(level["name"], level["agent"]) for level in path if level["kind"] != "agent"] == [
-        ("lead", "Boss"),
-        ("research", "Researcher"),
-        ("fetch", "Researcher"),
-    ]
-    assert "operation 'lead' by agent 'Boss' > " in sections["The first error"][1]
-
-
 def test_a_child_that_was_killed_is_named_though_the_session_went_on() -> None:
     """The process that never recorded that it left, and what it was in; the session ended well."""
     facts, sections = after(
@@ -480,7 +219,7 @@ def test_a_child_that_was_killed_is_named_though_the_session_went_on() -> None:
 def test_a_running_session_is_not_dead() -> None:
     """What it is in is under way now, and nothing may or may not have happened."""
     program = programs.start(
-        _INIT + "with session.operation('wait', kind='tool'):\n    print('in', flush=True); sys.stdin.read()"
+        INIT + "with session.operation('wait', kind='tool'):\n    print('in', flush=True); sys.stdin.read()"
     )
     programs.first_line(program)
     facts = found()
@@ -491,63 +230,15 @@ def test_a_running_session_is_not_dead() -> None:
     assert "may" not in sections["Under way now"][0]
 
 
-def _write(*written: rows.Row) -> None:
-    journal = Journal(programs.project())
-    journal.add(list(written))
-    journal.close()
-
-
-def _row(kind: str, session: bytes, **columns: Any) -> rows.Row:
-    at = clock.now_ns()
-    return rows.make(kind, session, **{"id": clock.new_id(at), "at_ns": at, **columns})
-
-
 def test_an_end_that_cannot_be_known_is_not_guessed() -> None:
     """A process of another machine may live."""
     session, who = clock.new_id(), clock.new_id()
     card = json.dumps({"participant": who.hex(), "pid": 7, "host": "elsewhere", "machine": "x", "boot": "y"})
-    _write(_row("session", session, parent=who, body=card), _row("action", session, name="a"))
+    write(row("session", session, parent=who, body=card), row("action", session, name="a"))
     facts = found(session)
     assert facts["how"] == "unknown"
     assert [one["state"] for one in facts["processes"]["known"]] == ["unknown"]
     assert "is not known" in page(facts)["How it ended"][0]
-
-
-def test_calls_around_the_one_that_failed_may_begin_with_it() -> None:
-    """In an import with milliseconds, all of them and the error have one time."""
-    session, at = clock.new_id(), clock.now_ns()
-    outer, inner = clock.new_id(), clock.new_id()
-    times = {"at_ns": at, "start_ns": at, "end_ns": at, "name": "walk", "failed": 1}
-    _write(
-        _row("session", session),
-        _row("error", session, at_ns=at, parent=inner, name="KeyError", body='{"details":"no leaf"}'),
-        _row("tool", session, id=inner, parent=outer, **times),
-        _row("tool", session, id=outer, **times),
-        _row("tool", session, **times),
-    )
-    assert found(session)["first_error"]["again"]["calls"] == 1
-
-
-def test_a_budget_that_was_reached_is_named() -> None:
-    """The budget, when it was reached and what had been spent, and that this ended the run."""
-    code = _INIT.replace("True)", "True, budget_usd=1.0)")
-    programs.run(code + "@tool(name='buy', cost=0.75)\ndef buy(): return 1\nbuy(); buy(); buy()")
-    facts = found()
-    sections = page(facts)
-    assert facts["budget"]["reached_usd"] == 1.5
-    assert any("It reached its budget of $1.00" in line and "spent $1.50" in line for line in sections["How it ended"])
-    assert "BudgetExceeded" in sections["How it ended"][0]
-    assert facts["last_operation"]["name"] == "buy"
-
-
-def test_a_budget_that_was_spent_by_the_last_call_is_not_called_unreached() -> None:
-    """It is checked before each call: the one that spent the rest was made."""
-    sentence = "Its budget was $1.00; that it was reached is not recorded."
-    code = _INIT.replace("True)", "True, budget_usd=1.0)")
-    programs.run(code + "@tool(name='buy', cost=1.5)\ndef buy(): return 1\nbuy()")
-    assert sentence in page(found())["How it ended"]
-    programs.run(code + "@tool(name='buy', cost=0.5)\ndef buy(): return 1\nbuy()")
-    assert "Its budget of $1.00 was not reached." in page(found())["How it ended"]
 
 
 def test_an_import_does_not_know_the_end(tmp_path: Path) -> None:
@@ -572,125 +263,13 @@ def test_an_import_does_not_know_the_end(tmp_path: Path) -> None:
     assert any("imported" in line for line in page(facts)["How it ended"])
 
 
-_LOOPS = """
-from itertools import count
-calls = count()
-@tool(polling=True)
-def wait_for(job): return "pending"
-@tool
-def look(job): return "pending"
-@tool
-def progress(job): return {"percent": next(calls) * 10}
-@tool
-def search(query): return []
-@tool
-def edit(): return "ok"
-@tool
-def check(): return "1 failed"
-@tool
-def click(): return "ok"
-"""
-
-
-def test_calls_that_poll_or_make_progress_are_no_waste(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nor are two calls alike: `localops lint` has the same rules, and finds no loop either."""
-    monkeypatch.setenv("LOCALOPS_POLLING", "look")
-    facts, sections = after(
-        _LOOPS + "for _ in range(4): wait_for('j')\nfor _ in range(4): look('j')\nfor _ in range(4): progress('j')\n"
-        "search('tides'); search('tides'); session.end_session('Success')"
-    )
-    assert (facts["waste"]["loops_count"], facts["waste"]["looped"]["calls"]) == (0, 0)
-    assert "What it spent for nothing" not in sections
-
-
-@pytest.mark.parametrize(
-    ("calls", "sentence"),
-    [
-        ("refused()", "1 LLM call failed; the LLM call was not billed."),
-        ("unknown()\nunknown()", "2 LLM calls failed; the cost of the LLM calls is not known."),
-        ("refused()\nunknown()", "2 LLM calls failed; of the LLM calls, 1 not billed and 1 unpriced."),
-    ],
-)
-def test_a_failed_call_costs_what_its_event_says(calls: str, sentence: str) -> None:
-    """An event is shown as not billed or as unpriced, and the sum of the failed ones says the same."""
-    _, sections = after(
-        "import localops\nsession = localops.init()\n"
-        "def refused():\n"
-        "    call = localops.LLMEvent(model='gpt-4o', prompt='hi')\n"
-        "    session.record(localops.ErrorEvent(trigger_event=call, exception=ConnectionRefusedError()))\n"
-        "def unknown():\n"
-        "    call = localops.LLMEvent(prompt='hi')\n"
-        "    session.record(localops.ErrorEvent(trigger_event=call, exception=ConnectionError()))\n"
-        f"{calls}\nsession.end_session('Fail')"
-    )
-    assert sections["What it spent for nothing"] == [sentence]
-
-
-def test_loops_are_those_that_lint_finds() -> None:
-    """With what they cost; of the calls, the first did not go for nothing; a tool needs no arguments to be in one."""
-    _, sections = after(
-        _LOOPS + "for number in range(4):\n"
-        "    session.record(localops.LLMEvent(model='gpt-4o', prompt='more', prompt_tokens=100_000, "
-        "completion_tokens=1))\n"
-        "    search('tide')\n"
-        "for _ in range(3): edit(); check()\n"
-        "for _ in range(3): click()\n"
-        "session.end_session('Success')"
-    )
-    spent = "3 tool calls, 3 LLM calls, 300,003 tokens, $0.7500"
-    assert sections["What it spent for nothing"] == [
-        "[cycle] Tools 'edit', 'check' were called in turn, 3 rounds with the same results. Wasted: 4 tool calls.",
-        (
-            "[repeat] Tool 'search' was called 4 times in a row with the same arguments and result: 'query=tide'. "
-            f"Wasted: {spent}."
-        ),
-        "[repeat] Tool 'click' was called 3 times in a row with the same arguments and result. Wasted: 2 tool calls.",
-        f"All 3 loops wasted {spent.replace('3 tool', '9 tool')}.",
-    ]
-    with Home() as home:
-        project, id = home.find("last")
-        linted = waste.of(project.name, project.snapshot(id), project.reader)
-    assert linted["wasted"] == found()["waste"]["looped"]
-
-
-def test_more_loops_and_habits_are_left_to_lint() -> None:
-    """The page stays short, and names the command that has all of them."""
-    facts, sections = after(
-        _LOOPS + "for number in range(8):\n    for _ in range(3): search(number)\n    check()\n"
-        "session.end_session('Success')"
-    )
-    lint = f"`localops lint {facts['session_id']}`"
-    assert sections["What it spent for nothing"][-3:] == [
-        "All 8 loops wasted 16 tool calls.",
-        f"{lint[:-1]} --all` lists each of them.",
-        f"1 call was repeated with other calls between, which may be intended: see {lint}.",
-    ]
-
-
-def test_failed_calls_have_their_tokens_and_cost() -> None:
-    """Of an LLM call that failed after it was billed, and of a tool that failed."""
-    session = localops.start_session()
-    assert session is not None
-    call = localops.LLMEvent(model="gpt-4o", prompt="x", prompt_tokens=1000, completion_tokens=0)
-    session.record(call)
-    session.record(localops.LLMEvent(model="gpt-4o", prompt="x", prompt_tokens=5, completion_tokens=5))
-    session.record(localops.ErrorEvent(trigger_event=call, exception=ValueError("no JSON")))
-    with pytest.raises(KeyError), session.operation("save", kind="tool", cost=0.25):
-        raise KeyError("full")
-    session.end_session("Success")
-    waste = found()["waste"]
-    assert (waste["failed_llm_calls"], waste["failed_tool_calls"], waste["tokens_in"]) == (1, 1, 1000)
-    assert waste["cost_nano"] == 252_500_000
-    assert not waste["cost_at_least"]
-
-
 def test_losses_are_counted() -> None:
     """Rows that were lost or came through a spill file stand at the end of the page."""
     session, who = clock.new_id(), clock.new_id()
-    _write(
-        _row("session", session, parent=who, body=json.dumps({"participant": who.hex()})),
-        _row("loss", session, body='{"spilled":3,"dropped":1,"cut":2}'),
-        _row("end", session, name="Success", parent=who),
+    write(
+        row("session", session, parent=who, body=json.dumps({"participant": who.hex()})),
+        row("loss", session, body='{"spilled":3,"dropped":1,"cut":2}'),
+        row("end", session, name="Success", parent=who),
     )
     lines = page(found(session))["The record"]
     assert lines[0].startswith("1 event was lost")
@@ -805,156 +384,11 @@ def test_the_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_lock_of_a_participant_decides(monkeypatch: pytest.MonkeyPatch) -> None:
     """On a hub, whose sessions ran elsewhere, no process is called dead."""
     child = "if os.fork() == 0:\n    session.record(localops.ActionEvent('a'))\n    die()\n"
-    programs.run(f"{_INIT}{child}os.wait(); session.end_session('Success')")
+    programs.run(f"{INIT}{child}os.wait(); session.end_session('Success')")
     (Path(programs.project()).parent / "hub.json").write_text("{}")
     monkeypatch.setattr(participants, "is_alive", lambda *_: pytest.fail("the locks of another machine"))
     facts = found()
     assert sorted(one["state"] for one in facts["processes"]["known"]) == ["left", "unknown"]
-
-
-def test_one_bad_input_that_many_steps_fail_on() -> None:
-    """What most failed calls were given is named, with the first of their errors, and not what every call is given."""
-    facts, sections = after(
-        dedent("""
-        def step(name, fails):
-            @tool(name=name)
-            def run(doc, project, number):
-                if doc == "bad.pdf": raise fails(f"{name} {number} failed")
-            return run
-        steps = step("parse", UnicodeError), step("embed", ValueError), step("index", ValueError)
-        for doc in ("good.pdf", "bad.pdf", "last.pdf", "rest.pdf"):
-            for number, run in enumerate(steps * 2):
-                try: run(doc, "harbour", number)
-                except ValueError: pass
-        session.end_session("Fail", "1 of 4 documents failed")
-        """)
-    )
-    common = facts["common"]
-    assert (common["argument"], common["value"], common["errors"], common["of"]) == ("doc", "bad.pdf", 6, 6)
-    assert [(one["name"], one["errors"]) for one in common["calls"]] == [("parse", 2), ("embed", 2), ("index", 2)]
-    counts, first = sections["What the errors have in common"]
-    assert counts == (
-        "6 of 6 errors are of calls that were given 'bad.pdf' as 'doc': "
-        "tool 'parse' ×2, tool 'embed' ×2, tool 'index' ×2."
-    )
-    assert first.startswith("The first error is the first of them; 5 others followed, the last at ")
-    assert sections["The first error"][0].startswith("UnicodeError: 'parse 0 failed'")
-    assert "1 more error of the same type came later with other messages." in sections["The first error"]
-
-
-def test_all_that_the_failed_calls_share_is_named() -> None:
-    """Also small numbers, beside a value that tells these calls from others; at most three, and not what all share."""
-    facts, sections = after(
-        dedent("""
-        @tool(name="post")
-        def post(project, target, batch, page, region):
-            if target == "erp": raise ConnectionError("busy")
-        for page in range(4):
-            for target, batch, region in (("erp", 1, "north"), ("crm", 2, "south"), ("web", 1, "east")):
-                try: post("harbour", target, batch, page, region)
-                except ConnectionError: pass
-        """)
-    )
-    common = facts["common"]
-    assert (common["argument"], common["value"], common["errors"]) == ("", "target=erp batch=1 region=north", 4)
-    [first, *_] = sections["What the errors have in common"]
-    assert first == "4 of 4 errors are of calls that were given 'target=erp batch=1 region=north': tool 'post' ×4."
-
-
-def test_an_error_that_came_before_the_bad_input() -> None:
-    """It is still the first; the first of those that share an input is named beside it."""
-    facts, sections = after(
-        _FETCH
-        + dedent("""
-        for url, fails in [("slow", True), *[("good", False)] * 9, *[("bad", True)] * 3]:
-            try: fetch(url, fails)
-            except TimeoutError: pass
-        """)
-    )
-    assert facts["common"]["value"] == "bad"
-    _, first, _ = sections["What the errors have in common"]
-    assert re.fullmatch(r"The first of them, at .* UTC: TimeoutError: 'bad is late'\.", first)
-
-
-_HANDLED = """
-from contextlib import suppress
-def call(name, fails=None, **params):
-    with suppress(ValueError), session.operation(name, kind="tool", params=params):
-        if fails: raise ValueError(fails)
-def think():
-    with session.operation("chat", kind="llm", model="m", prompt="why?") as one: one.answer("so it is")
-"""
-_RETRIED = "call('resize', 'too slow', width=4096); call('resize', width=2048); call('price')\n"
-
-
-@pytest.mark.parametrize(
-    ("rest", "by", "title", "sentence"),
-    [
-        (
-            "call('put', 'no decimal number'); think(); session.end_session('Failure', 'no listing')",
-            "last failure",
-            "The last thing that failed before it ended",
-            "It is likely what ended the run, but no record says so: only LLM calls began after it.",
-        ),
-        (
-            "call('put', 'no decimal number'); call('mail'); session.end_session('Failure')",
-            "last failure",
-            "The last thing that failed before it ended",
-            "It is likely what ended the run, but no record says so: 1 more operation began after it.",
-        ),
-        (
-            "call('put', 'no decimal number'); call('m', 'no mail'); call('m'); session.end_session('Failure')",
-            "last failure",
-            "The last thing that failed before it ended",
-            "It is likely what ended the run, but no record says so: 2 more operations began after it.",
-        ),
-        (
-            "call('put', 'no decimal number'); call('m', 'no'); session.end_session('Failure', 'No decimal number')",
-            "reason",
-            "The error that ended it",
-            "It ended the run: the reason of the end names it.",
-        ),
-        (
-            "call('put', 'no decimal number'); think(); sys.exit(3)",
-            "last failure",
-            "The last thing that failed before it ended",
-            "It is likely what ended the run, but no record says so: only LLM calls began after it.",
-        ),
-    ],
-    ids=["an answer after it", "a step after it", "a later one retried", "named by the reason", "an exit code"],
-)
-def test_the_failure_that_ended_a_run_which_caught_it(rest: str, by: str, title: str, sentence: str) -> None:
-    """It is found though the program went on to end its session, and the page says how sure that is."""
-    facts, sections = after(_HANDLED + _RETRIED + rest)
-    assert facts["first_error"]["message"] == "too slow"
-    assert (facts["last_error"]["message"], facts["last_error"]["ended_run"]) == ("no decimal number", by)
-    assert sentence in sections[title]
-
-
-@pytest.mark.parametrize("end", ["'Success'", "'Failure', 'bored'"])
-def test_failures_that_were_made_good_ended_nothing(end: str) -> None:
-    """A call that worked later, or a run that succeeded, has no error that ended it."""
-    facts, _ = after(_HANDLED + _RETRIED + f"session.end_session({end})")
-    assert (facts["first_error"]["ended_run"], facts["last_error"]) == (None, None)
-
-
-@pytest.mark.parametrize(
-    ("calls", "is_repeat", "likely"),
-    [
-        ("call('a', 'gone')", False, "It is likely what ended the run, but no record says so: nothing began after it."),
-        (
-            "call('a', 'gone 1'); call('b'); call('a', 'gone 2', n=2)",
-            True,
-            "The last error like it is likely what ended the run, but no record says so: nothing began after that.",
-        ),
-    ],
-)
-def test_the_only_error_says_that_it_is_likely_the_end(calls: str, is_repeat: bool, likely: str) -> None:
-    """The same error again is not shown twice."""
-    facts, sections = after(_HANDLED + f"{calls}; session.end_session('Failure')")
-    assert facts["last_error"] is None
-    assert facts["first_error"]["began_after"] == {"operations": 0, "llm_calls": 0, "of_a_repeat": is_repeat}
-    assert likely in sections["The first error"]
 
 
 @pytest.mark.parametrize(
