@@ -39,7 +39,7 @@ LAYERS = """
     spill
     blobs reader derived_file keeper
     any_sqlite journal_file
-    rollups losses recovery wal
+    rollups losses recovery wal forks
     journal
     row_index
     analytics bundle calls hints made_up markdown previews salvage search

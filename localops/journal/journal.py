@@ -13,7 +13,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import weakref
 from collections import deque
 
 import apsw
@@ -21,7 +20,7 @@ import apsw
 from localops import clock, interruption
 from localops.careful import roomy
 from localops.errors import JournalError, LocalopsError
-from localops.journal import blobs, participants, parts, rollups, rows
+from localops.journal import blobs, forks, participants, parts, rollups, rows
 from localops.journal.journal_file import (
     INSERT,
     INSERTS,
@@ -37,7 +36,7 @@ from localops.journal.journal_file import (
 from localops.journal.locks import MARK
 from localops.journal.losses import Losses
 from localops.journal.participants import Participant
-from localops.journal.reader import Reader, close_readers, connect, reason, user_message
+from localops.journal.reader import Reader, connect, reason, user_message
 from localops.journal.recovery import Recovery
 from localops.journal.rollups import Rollups
 from localops.journal.spill import Claim, waiting
@@ -63,8 +62,6 @@ CHECK_EVERY = 0.001  # seconds between quick checks that the files at their path
 # Of the rows to write, those that are here: one statement for all takes half as long as one each.
 _KNOWN_OF = "select id, phase from id_of where id in (select unhex(value) from json_each(?))"
 _UNFOLDED = "select id, phase from event where seq > (select seq from mark)"
-
-_journals: weakref.WeakSet[Journal] = weakref.WeakSet()
 
 
 class Journal:
@@ -111,7 +108,7 @@ class Journal:
         self._recovery = Recovery(
             self._file, sessions=self.sessions, counts=self.counts, add=self.add, keep=self.losses.keep
         )
-        _journals.add(self)
+        forks.prepare(self)
 
     @property
     def path(self) -> str:
@@ -657,35 +654,3 @@ def _rows_only(lines: Iterable[Row | bytes], unread: list[bytes]) -> Iterator[Ro
             unread.append(row)
         else:
             yield row
-
-
-# No connection, and no thread inside SQLite, may exist across a fork: the child would assume locks that it has not.
-
-
-def _before_fork() -> None:
-    for journal in list(_journals):
-        journal._lock.acquire()
-        if not journal._inside:
-            journal._file.drop()
-    close_readers()
-
-
-def _after_fork_in_parent() -> None:
-    for journal in list(_journals):
-        journal._lock.release()
-
-
-def _after_fork_in_child() -> None:
-    for journal in list(_journals):
-        try:
-            journal._become_child()
-        finally:
-            try:
-                journal._lock.release()
-            except RuntimeError:
-                # A fork in C that ran only this hook.
-                pass
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -55,7 +55,7 @@ _SHARED = "32 kB"  # of memory that a journal's readers and writers share, in a 
 _SAFE = "nothing that was recorded is lost"
 _PAGE = f"select seq, {', '.join(rows.COLUMNS)} from event where seq > ? order by seq limit ?"  # noqa: S608
 _BLANK = r"(?s)(?>[\s;]+|--[^\n]*|/\*(?:.*?\*/|.*))*+"  # spaces, semicolons, comments
-_readers: weakref.WeakSet[Reader] = weakref.WeakSet()
+_readers: weakref.WeakValueDictionary[int, Reader] = weakref.WeakValueDictionary()
 
 
 class Reader:
@@ -75,7 +75,7 @@ class Reader:
             raise DamagedJournal(f"{path} is damaged: {error}; `localops repair` saves what it still holds") from error
         except apsw.Error as error:
             raise JournalError(f"{path} cannot be read: {reason(error)}") from error
-        _readers.add(self)
+        _readers[id(self)] = self
 
     def _begin(self) -> None:
         self._connection = self._open()
@@ -369,9 +369,12 @@ def open_unchanging(path: str) -> apsw.Connection:
 
 def close_readers() -> None:
     """Close every reader of this process, as none may be open across a fork."""
-    for reader in list(_readers):
+    # Not by iterating, as other threads add to them meanwhile.
+    for reference in _readers.valuerefs():
+        reader = reference()
         try:
-            reader.close()
+            if reader is not None:
+                reader.close()
         except apsw.ThreadingViolationError:
             # In use by another thread: it stays open in the child.
             pass

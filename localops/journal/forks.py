@@ -1,0 +1,167 @@
+"""Forks: across one, no journal is open, and no thread is inside SQLite or in an import of ours.
+
+A child would assume SQLite's locks, which it does not have, and it would wait forever for what other threads of its
+parent had taken: those threads are not in it.  So the thread that forks takes the locks of all journals before.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import weakref
+from itertools import chain, compress
+
+from localops import interruption
+from localops.journal.reader import close_readers
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+    from typing import Any, Protocol
+
+    from localops.journal.journal_file import JournalFile
+
+    class Journal(Protocol):
+        """What a fork has to do with a journal; its class is in a layer above."""
+
+        _lock: Any
+        _inside: bool
+        _file: JournalFile
+
+        def _become_child(self) -> None: ...
+
+
+# Seconds.
+_PATIENCE = 1.0  # to wait for imports of other threads
+_NAP = 0.001
+_TRY = 0.05  # to wait for a lock while others are held
+_IMPORTERS = ("importlib._bootstrap", "_frozen_importlib")  # the modules of the import system
+
+_journals: weakref.WeakValueDictionary[int, Journal] = weakref.WeakValueDictionary()
+_beginning = threading.RLock()  # held across a fork, so that no journal begins meanwhile
+_mine = threading.local()
+_release = type(_beginning).release
+
+
+def prepare(journal: Journal) -> None:
+    """Have the forks of this process wait for a journal, which was not used yet."""
+    with _beginning:
+        _journals[id(journal)] = journal
+
+
+def _all() -> list[Journal]:
+    # Not by iterating, as other threads add to it meanwhile.
+    return [journal for reference in _journals.valuerefs() if (journal := reference()) is not None]
+
+
+def _forks() -> list[list[Any]]:
+    """Return the locks taken by this thread for each fork that it is about to do: a signal handler may fork as well."""
+    forks: list[list[Any]] = _mine.__dict__.setdefault("forks", [])
+    return forks
+
+
+def _take(lock: Any, seconds: float) -> bool:
+    """Take a lock and note it, in one call, between whose steps no signal handler can raise."""
+    held = _forks()[-1]
+    before = len(held)
+    held.extend(compress((lock,), map(lock.acquire, (True,), (seconds,))))
+    return len(held) > before
+
+
+def _give_back() -> None:
+    """Release what this thread has taken, in one call as well: what stayed taken would stop the other threads."""
+    held = _forks()[-1]
+    any(map(_release, map(held.pop, [-1] * len(held))))
+
+
+def _take_all() -> None:
+    """Take the locks of all journals, and wait for one without end only while no other is held.
+
+    Another thread may hold the one that is waited for and want to fork itself, as from a `__del__` during a write.
+    """
+    blocked: Any = _beginning
+    while blocked is not None:
+        _give_back()
+        _take(blocked, -1)
+        blocked = _first_kept()
+
+
+def _first_kept() -> Any:
+    """Take all locks, and return the first one that another thread keeps."""
+    if not _take(_beginning, _TRY):
+        return _beginning
+    return next((journal._lock for journal in _all() if not _take(journal._lock, _TRY)), None)
+
+
+def _close_all() -> None:
+    _take_all()
+    for journal in _all():
+        if not journal._inside:
+            journal._file.drop()
+    close_readers()
+    _await_imports()
+
+
+def _await_imports() -> None:
+    """Wait until no other thread imports something for us: the child would wait for it at its next import.
+
+    What the program itself imports is its own affair; it may import a module whose code runs forever.
+    """
+    patience = _PATIENCE
+    while patience > 0 and any(map(_imports_for_us, _other_threads())):
+        time.sleep(_NAP)
+        patience -= _NAP
+
+
+def _other_threads() -> list[FrameType]:
+    frames = sys._current_frames()
+    frames.pop(threading.get_ident(), None)
+    return list(frames.values())
+
+
+def _imports_for_us(frame: FrameType | None) -> bool:
+    """Return whether a thread is inside an import that is written in a module of ours."""
+    importing = False
+    while frame is not None:
+        module = str(frame.f_globals.get("__name__"))
+        if importing and module.partition(".")[0] == "localops":
+            return True
+        importing = module.startswith(_IMPORTERS)
+        frame = frame.f_back
+    return False
+
+
+def _before_fork() -> None:
+    _forks().append([])
+    try:
+        _close_all()
+    except BaseException as error:
+        # A hook raises nothing into the program, and an exception of a signal handler would be lost.
+        interruption.settle(error, _close_all)
+
+
+def _after_fork() -> None:
+    if forks := _forks():
+        any(map(_release, chain.from_iterable(map(forks.pop, (-1,)))))
+
+
+def _after_fork_in_child() -> None:
+    try:
+        for lock in (_beginning, *(journal._lock for journal in _all())):
+            _renew(lock)
+        for journal in _all():
+            journal._become_child()
+    finally:
+        _after_fork()
+
+
+def _renew(lock: Any) -> None:
+    """Free a lock of another thread: a fork in C may have run only the hook after it."""
+    if not lock._is_owned():
+        lock._at_fork_reinit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

@@ -1,0 +1,97 @@
+"""Forks: what other threads are doing at that moment stops neither them nor the child."""
+
+from __future__ import annotations
+
+from tests import programs
+
+# Hooks before a fork run in the order opposite to that of their registration: this one after ours.
+_BEFORE = (
+    "import os, signal, sys, threading\nhooks = []\nos.register_at_fork(before=lambda: [hook() for hook in hooks])\n"
+)
+_INIT = _BEFORE + (
+    "import localops\n"
+    "from localops.config import Config\n"
+    "from localops.recording.client import Client\n"
+    "session = localops.init(env_data_opt_out=True)\n"
+    "def do(name): session.record(localops.ActionEvent(action_type=name))\n"
+    "def other(): return Client(Config(project='other', env_data_opt_out=True)).start()\n"
+    "def fork(work):\n"
+    "    child = os.fork()\n"
+    "    if not child:\n"
+    "        signal.alarm(20)\n"
+    "        work()\n"
+    "        os._exit(0)\n"
+    "    return os.waitpid(child, 0)[1]\n"
+)
+
+
+def ran(code: str) -> str:
+    """Return the output of a program that must end by itself and print no error."""
+    done = programs.run(_INIT + code, fresh=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout
+
+
+def test_a_journal_that_another_thread_begins() -> None:
+    """One that a thread begins in the middle of a fork disturbs neither the fork nor the threads after it."""
+    code = """
+made = []
+beginning = threading.Thread(target=lambda: made.append(other()))
+hooks += [beginning.start, lambda: beginning.join(0.2)]
+do("before")
+status = fork(lambda: do("child"))
+hooks.clear()
+beginning.join()
+after = threading.Thread(target=do, args=("after",))
+after.start()
+after.join(10)
+made[0].end_session("Success")
+print(status, after.is_alive())
+"""
+    assert ran(code) == "0 False\n"
+    assert programs.names() == ["before", "child", "after"]
+
+
+def test_threads_that_fork_at_once_in_a_write() -> None:
+    """One in the middle of a write of one journal, as a `__del__` may be, does not wait forever for one that has
+    locked the other journals."""
+    code = """
+journals = [session.recorder.journal, other().recorder.journal]
+statuses = []
+def fork_in_a_write(journal, writing, forking):
+    with journal._lock:
+        writing.set()
+        forking.wait()
+        threading.Event().wait(0.05)
+        statuses.append(fork(lambda: None))
+for journal in journals:
+    writing, forking = threading.Event(), threading.Event()
+    thread = threading.Thread(target=fork_in_a_write, args=(journal, writing, forking))
+    thread.start()
+    writing.wait()
+    forking.set()
+    statuses.append(fork(lambda: do("child")))
+    thread.join()
+print(statuses)
+"""
+    assert ran(code) == "[0, 0, 0, 0]\n"
+
+
+def test_a_thread_that_imports_for_us() -> None:
+    """A fork waits for what another thread imports in the middle of a call, as the child could not import it."""
+    code = """
+class Slow:
+    def find_spec(self, name, path=None, target=None):
+        if threading.current_thread() is recording:
+            importing.set()
+            threading.Event().wait(0.05)
+importing = threading.Event()
+def call(): session.record(localops.ErrorEvent(exception=ValueError("a")))
+recording = threading.Thread(target=call)
+sys.meta_path.insert(0, Slow())
+recording.start()
+importing.wait()
+print(fork(call))
+recording.join()
+"""
+    assert ran(code) == "0\n"
