@@ -64,8 +64,8 @@ LAYERS = """
     spending uncounted growing_prompts given_results
     doctor usage run_diff runs_table run_gate waste run_rows
     run_errors
-    post_mortem waste_page waste_tables
-    post_mortem_page
+    post_mortem waste_page
+    post_mortem_page made_tables
     budget writer seen_calls own_scores loop_watch
     views
     recorder session_facts scoring sweep

@@ -283,6 +283,10 @@ def test_sql_can_only_read(memory: Memory) -> None:
     assert ask(memory, "query", sql="select 1 where 0").text == "No rows. Columns: 1."
     assert ask(memory, "query", sql="select session_id as id from session limit 1").records[0]["id"].count("-") == 4
     assert "tokens_in" in ask(memory, "query", sql="select sql from sqlite_schema where name = 'total'").recorded
+    [failure] = ask(
+        memory, "query", sql="select tool, failures from tool_failure order by failures desc limit 1"
+    ).records
+    assert failure["failures"] > 0
     counted = "with recursive c(n) as (select 1 union all select n + 1 from c where n < 1000) select n from c"
     first = ask(memory, "query", sql=counted)
     assert first.head.startswith("More than 200 rows.")

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 # The columns in which ids are text, and those in which they are 16 bytes: compared, they are never equal.
 _TEXT_IDS = {
     "session": "session_id",
+    "post_mortem": "session_id first_id ending_id",
+    "once_step": "session_id id",
     "tool_loop": "session_id first_id last_id",
     "tool_failure": "session_id last_id",
     "event_detail": "id session parent agent",
@@ -49,6 +51,7 @@ _KINDS = {
     for table, columns in tables.items()
     for column in columns.split()
 }
+_MADE = re.compile(r"\b(post_mortem|once_step|tool_\w+)\b", re.IGNORECASE)
 _QUOTED = re.compile(r"'(?:[^']|'')*'|--[^\n]*|/\*.*?\*/", re.DOTALL)
 _TABLE = re.compile(r"(?:\bfrom|\bjoin|,)\s+(\w+)(?:\s+(?:as\s+)?(\w+))?", re.IGNORECASE)
 _COLUMN = r"\b(?:(\w+)\.)?(\w+)"
@@ -72,9 +75,9 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
     """Run SQL on the journal; `-` reads the statement from stdin.
 
     One statement, which may only read. Views to begin with: session, event_detail, session_total,
-    unfinished_operation. `localops help journal` lists every table and column, `localops help loops` those of
-    tool_loop and tool_failure. Where the home has several projects, it runs on each by itself, its LIMIT and
-    ORDER BY included, and a column `project` comes first; --project chooses one.
+    unfinished_operation. Tables that are made for a statement that names them: post_mortem, once_step, tool_loop,
+    tool_failure. `localops help journal` lists every table and column. Where the home has several projects, it runs
+    on each by itself, its LIMIT and ORDER BY included, and a column `project` comes first; --project chooses one.
     """
     common.at_most_one(csv=as_csv, json=as_json)
     statement = sys.stdin.read() if sql == "-" else sql
@@ -102,7 +105,7 @@ def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[
     if not opened.projects:
         raise NotFound(opened.nothing_yet())
     answers = [
-        (each.name, *each.reader.console(statement, seconds=seconds, tables=_tables(opened, each, statement)))
+        (each.name, *each.reader.console(statement, seconds=seconds, tables=_tables(opened, each, statement, seconds)))
         for each in opened.projects
     ]
     if len(answers) == 1:
@@ -113,21 +116,21 @@ def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[
     return ["project", *names], [(name, *row) for name, _, rows in answers for row in rows]
 
 
-def _tables(opened: Home, project: Project, statement: str) -> dict[str, Table]:
+def _tables(opened: Home, project: Project, statement: str, seconds: float) -> dict[str, Table]:
     """Return the tables that a statement names and that are no part of a journal."""
-    if "tool_" not in statement.lower():
+    if not _MADE.search(statement):
         return {}
-    from localops.reading import waste_tables  # it loads more than most statements need
+    from localops.reading import made_tables  # it loads more than most statements need
 
-    return waste_tables.tables(project.reader, statement, config.polling(opened.folder))
+    return made_tables.tables(project, statement, config.polling(opened.folder), seconds=seconds)
 
 
 def _say_what_surprises(statement: str, projects: int, *, any_values: bool) -> None:
     """Explain surprising answers: ids that cannot match, projects that are queried one by one."""
     if not any_values and _compares_text_with_bytes(statement):
         output.say(
-            "ids are text in session_id, event_detail, event_tag, tool_loop and tool_failure, bytes in the others: "
-            "to join the two write unhex(replace(session_id, '-', ''))"
+            "ids are text in session_id, event_detail, event_tag, post_mortem, once_step, tool_loop and tool_failure, "
+            "bytes in the others: to join the two write unhex(replace(session_id, '-', ''))"
         )
     if projects > 1 and _OVER_ALL.search(statement):
         output.say(

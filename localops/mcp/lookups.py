@@ -14,7 +14,16 @@ from localops.journal.reader import Reader
 from localops.journal.sql import statements
 from localops.mcp.answers import answer, is_own_word, own_word, page, whole
 from localops.mcp.arguments import moment, number
-from localops.reading import analytics, facts, lower_bounds, post_mortem, post_mortem_page, waste, waste_page
+from localops.reading import (
+    analytics,
+    facts,
+    lower_bounds,
+    made_tables,
+    post_mortem,
+    post_mortem_page,
+    waste,
+    waste_page,
+)
 from localops.reading.home import Filters
 from localops.reading.search import Query
 from localops.reading.sentences import plain
@@ -373,7 +382,14 @@ def query(memory: Memory, given: Given) -> str:
             # A reader of its own: the limits of foreign SQL stay with the connection.
             with Reader(project.path) as reader:
                 try:
-                    names, read = reader.console(given["sql"], seconds=_QUERY_SECONDS, most=skip + _QUERY_ROWS + 1)
+                    names, read = reader.console(
+                        given["sql"],
+                        seconds=_QUERY_SECONDS,
+                        most=skip + _QUERY_ROWS + 1,
+                        tables=made_tables.tables(
+                            project, given["sql"], config.polling(home.folder), seconds=_QUERY_SECONDS
+                        ),
+                    )
                 except QueryRefused as error:  # its message may have a value that the statement read
                     records = [{"error": str(error)}]
                     raise QueryRefused(answer("The statement failed.", records, budget=given["max_tokens"])) from error

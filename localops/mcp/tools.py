@@ -159,8 +159,8 @@ TOOLS = {
         "Query",
         "One SQL statement (SQLite) that can only read, at most 5 seconds and 200 rows. Tables total (a row a session, "
         "fast) and event; views session, event_detail and unfinished_operation have readable ids and times, and take "
-        "long in a large journal. `select sql from sqlite_schema where name = 'total'` has the columns; cost "
-        "is in nano-dollars, times in nanoseconds.",
+        "long in a large journal, as do post_mortem, once_step, tool_loop and tool_failure. `select sql from "
+        "sqlite_schema where name = 'total'` has the columns; cost is in nano-dollars, times in nanoseconds.",
         {
             "sql": Argument("string", "The statement.", required=True),
             "project": _PROJECT,

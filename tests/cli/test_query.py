@@ -4,11 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 import localops
+from localops import clock
+from localops.errors import QueryRefused
+from localops.journal import rows
+from localops.journal.journal import Journal
+from localops.reading import made_tables
+from localops.reading.home import Home
+from tests import programs
 
 Command = Callable[..., tuple[int, str, str]]
 
@@ -255,7 +263,40 @@ def test_loops_and_failing_tools_are_tables(command: Command) -> None:
     assert command("query", statement, "--csv")[1].splitlines()[1:] == [expected]
     statement = "select tool, error, arguments, failures, calls, message from TOOL_FAILURE"
     assert command("query", statement, "--csv")[1].splitlines()[1:] == ["fetch,TimeoutError,url: text,1,1,late"]
+    statement = "select name, state, first_error, first_id = ending_id, loops, wasted_calls from post_mortem"
+    assert command("query", statement, "--csv")[1].splitlines()[1:] == ["stuck,Running,TimeoutError,,1,3"]
     code, _, err = command("query", "insert into tool_loop values(1)")
     assert code == 1
     assert "can only be read" in err
     assert "no such table" in command("query", "select 1 from temp.tool_failures")[2]
+
+
+def test_a_copy_without_content_has_no_loops(command: Command) -> None:
+    """No two calls can be compared there, and `localops lint` compares none; what failed is known."""
+    session = _begun(name="bare")
+    for _ in range(4):
+        session.record(localops.ErrorEvent(trigger_event=localops.ToolEvent(name="t"), exception=TimeoutError()))
+    session.end_session("Success")
+    localops.api.client().close()
+    journal = Journal(programs.project())
+    body = '{"metadata_only":true}'
+    journal.add([rows.make("session", session.session_id.bytes, id=clock.new_id(), at_ns=clock.now_ns(), body=body)])
+    journal.close()
+    assert json.loads(command("lint", "last", "--json")[1])["loops"] == 0
+    assert json.loads(command("query", "select * from tool_loop", "--json")[1])["rows"] == []
+    assert json.loads(command("query", "select failures from tool_failure", "--json")[1])["rows"] == [{"failures": 4}]
+
+
+def test_a_table_of_every_session_is_made_within_the_time(command: Command) -> None:
+    """Or the statement is refused, with what to do."""
+    _record("default", "one")
+    with Home() as opened, pytest.raises(QueryRefused, match="--seconds"):
+        made_tables.tables(opened.projects[0], "select * from post_mortem", seconds=-1)
+
+
+def test_each_column_of_a_made_table_is_explained() -> None:
+    """On the page that lists the views."""
+    page = Path(localops.__file__).parent.joinpath("docs/journal.md").read_text()
+    for table, columns in made_tables.COLUMNS.items():
+        section = page.partition(f"| `{table}` |")[2].partition("\n\n")[0]
+        assert [column for column in columns if f"`{column}`" not in section] == [], table

@@ -47,10 +47,3 @@ from (
   order by seq
   limit :many
 );
-
--- with_tools --
--- The sessions that may have a loop or a failing tool, newest first.
-select session
-from session_total
-where tools > 2 or failed > 0 and tools > 0
-order by first_ns desc, key desc;
