@@ -49,11 +49,11 @@ LAYERS = """
     call_search small_origins
     indexes
     snapshot clocks doubts carried held_back key_ends recorded_steps scrubbed
-    session_html past_session
+    session_html
     ingest delivery row_lines
     removal
     home parent_session
-    lower_bounds score_functions
+    lower_bounds
     exposition facts prune remotes repricing imported_prices timeline
     page_html session_details web_bundle
     event_lines matching_events
@@ -66,6 +66,8 @@ LAYERS = """
     run_errors
     post_mortem waste_page
     post_mortem_page made_tables
+    past_session
+    score_functions
     budget writer seen_calls own_scores loop_watch
     views
     recorder session_facts scoring sweep
@@ -94,6 +96,7 @@ LAYERS = """
     agentops
     sdk otlp
     dialects
+    runs
     server mcp
     shim
     cli

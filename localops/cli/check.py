@@ -16,7 +16,6 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from localops.reading.facts import Facts
     from localops.reading.home import Home, Project
     from localops.reading.run_gate import Measured, Verdict
 
@@ -104,7 +103,7 @@ def check(
             for run in runs
         ]
     if as_json:
-        documents = [_document(run, verdicts) for run, verdicts in results]
+        documents = [run_gate.run_facts(run, verdicts) for run, verdicts in results]
         passed = all(document["passed"] for document in documents)
         common.print_json(documents[0] if len(documents) == 1 else {"passed": passed, "runs": documents})
     elif form == "md":
@@ -115,11 +114,6 @@ def check(
         _print_lines(results)
     if not all(verdict.passed for _, verdicts in results for verdict in verdicts):
         click.get_current_context().exit(_BROKEN)
-
-
-def _document(run: Measured, verdicts: Sequence[Verdict]) -> Facts:
-    about = {"session_id": run.session_id, "name": run.name, "state": run.state}
-    return {**about, **run_gate.verdict_facts(verdicts)}
 
 
 def _print_lines(results: Sequence[Checked]) -> None:

@@ -13,7 +13,7 @@ from itertools import islice
 
 import click
 
-from localops import dialects, host, output
+from localops import dialects, output
 from localops.cli import filters
 from localops.cli.common import bytes_text, json_option, look, place_options, print_json
 from localops.errors import ConfigError, NotFound
@@ -203,18 +203,9 @@ class _Terminal(io.BytesIO):
 
 
 def _to_file(form: str, runs: _Runs, path: str, table: str | None) -> None:
-    """Write a temporary file and rename it when it is complete, so that a reader never sees half a file."""
     # The bar is on stderr, so that it cannot end up in exported text.
-    with host.Replaced(path) as unfinished, _progress(runs) as shown:
-        if form == "sqlite":
-            exports.write_sqlite(shown, unfinished)
-            return
-        # Readable by its owner only, like the journal that it comes from.
-        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-        with open(os.open(unfinished, flags, 0o600), "wb") as file:
-            dialects.write(form, shown, file, table=table)
-            file.flush()
-            os.fsync(file.fileno())
+    with _progress(runs) as shown:
+        dialects.write_file(form, shown, path, table=table)
 
 
 @contextmanager

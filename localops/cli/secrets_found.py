@@ -70,24 +70,7 @@ def _search(search: sweep.Sweep, names: Sequence[str], files: Sequence[str], *, 
 
 def facts(folder: str, names: Sequence[str], files: Sequence[str], swept: Swept) -> dict[str, object]:
     """Return the result for --json."""
-    return {
-        "home": folder,
-        "projects": names,
-        "named_files": files,
-        "ok": not (swept.secrets or swept.unread or swept.unfinished),
-        "rows": swept.rows,
-        "files": swept.files,
-        "binary_files": swept.binary,
-        "own_patterns": swept.patterns,
-        "bytes": swept.bytes,
-        "secrets": swept.secrets,
-        "rules": dict(sorted(swept.rules.items())),
-        "places": [vars(place) for place in swept.places],
-        "places_left_out": swept.secrets - len(swept.places),
-        "unread": swept.unread,
-        "damaged_files": swept.damaged,
-        "unfinished_scrubs": swept.unfinished,
-    }
+    return {"home": folder, "projects": names, "named_files": files, **swept.facts()}
 
 
 def show(swept: Swept, seconds: float) -> None:

@@ -16,6 +16,7 @@ TOPICS = {
     },
     "Look at runs": {
         "dashboard": "every run in a browser, and the keyboard shortcuts of its pages",
+        "runs": "recorded runs in Python: why one failed, its loops, what differs, exports",
         "loops": "tool calls that repeat, and what they wasted: `localops lint`, and an alarm while it runs",
         "scores": "judge runs: by hand, in the program, by code",
         "testing": "the pytest fixture `localops_run`: assertions on what an agent did and cost",

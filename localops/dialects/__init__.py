@@ -6,12 +6,15 @@ writer takes sessions one after another and holds none as a whole, and what it w
 
 from __future__ import annotations
 
+import os
 import re
 import unicodedata
 import uuid
 from collections import namedtuple
 from importlib import import_module
 
+from localops import host
+from localops.reading import export
 from localops.recording.events import iso
 
 TYPE_CHECKING = False
@@ -109,6 +112,23 @@ def write(name: str, runs: Iterable[Run], file: BinaryIO, **options: str | None)
     getattr(import_module(module), function)(
         runs, file, **{key: value for key, value in options.items() if value is not None}
     )
+
+
+def write_file(name: str, runs: Iterable[Run], path: str, **options: str | None) -> None:
+    """Write sessions in a format to a file, which replaces one of before when it is complete.
+
+    It is written beside its place and renamed, so that a reader never sees half a file; only its owner can read it, as
+    the journal that it comes from.
+    """
+    with host.Replaced(path) as unfinished:
+        if name == "sqlite":
+            export.write_sqlite(runs, unfinished)
+            return
+        flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+        with open(os.open(unfinished, flags, 0o600), "wb") as file:
+            write(name, runs, file, **options)
+            file.flush()
+            os.fsync(file.fileno())
 
 
 def stem_of(run: Run) -> str:

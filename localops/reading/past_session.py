@@ -1,28 +1,58 @@
-"""A recorded session as a function of `localops score --with` gets it: what is asked for is read then."""
+"""A recorded session as programs get it, from `localops.runs` or in a function of `localops score --with`.
+
+What is asked for is read then, and has the form and the figures that the command of the same name prints as JSON.
+"""
 
 from __future__ import annotations
 
+import os
 import uuid
 from functools import cached_property
 
+from localops import config
 from localops.clock import iso
+from localops.errors import ConfigError
 from localops.journal import rows
 from localops.output import is_unpriced
-from localops.reading import analytics, given_scores
+from localops.reading import (
+    analytics,
+    facts,
+    given_scores,
+    post_mortem,
+    post_mortem_page,
+    recorded_steps,
+    run_diff,
+    run_gate,
+    waste,
+    waste_page,
+)
+from localops.reading.steps import Steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Collection
     from typing import Any
 
-    from localops.reading.snapshot import Snapshot
+    from localops.reading.facts import Facts
+    from localops.reading.home import Project
+    from localops.reading.run_gate import Measured
+
+    Limit = str | float | None
+
+_ALL = 1 << 62
 
 
 class PastSession:
     """One session: its state, its figures, and its events as `localops show --json` names them."""
 
-    def __init__(self, project: str, snapshot: Snapshot) -> None:
-        self.project = project
-        self._snapshot = snapshot
+    def __init__(self, project: Project, id: bytes) -> None:
+        self.place = project
+        self._snapshot = project.snapshot(id)
+
+    @property
+    def project(self) -> str:
+        """Return the name of its project."""
+        return self.place.name
 
     @property
     def id(self) -> uuid.UUID:
@@ -109,6 +139,99 @@ class PastSession:
     def scores(self) -> list[dict[str, Any]]:
         """Return the scores that count so far, those of its events too."""
         return [given_scores.facts(one) for one in self._snapshot.scores if one.counts]
+
+    @property
+    def notes(self) -> list[dict[str, Any]]:
+        """Return its notes, those about its events too."""
+        return [given_scores.note_facts(one) for one in self._snapshot.scores if one.is_note]
+
+    @property
+    def figures(self) -> Facts:
+        """Return all its figures, under the names that `localops analytics ID --json` has."""
+        return facts.session(self.project, self._snapshot, self._snapshot.report())
+
+    @property
+    def steps(self) -> list[Facts]:
+        """Return its steps that run once, and what a resume would do with each, as `localops steps --json`."""
+        steps: list[Facts] = recorded_steps.facts(self._snapshot, limit=_ALL)["steps"]
+        return steps
+
+    def why(self) -> Facts:
+        """Return its post-mortem: how it ended, what was under way, its first error, as `localops why --json`."""
+        return post_mortem_page.document(self._post_mortem())
+
+    def why_markdown(self) -> str:
+        """Return its post-mortem as Markdown for a ticket, as `localops why --format md`."""
+        return "\n".join(post_mortem_page.markdown(self._post_mortem()))
+
+    def _post_mortem(self) -> Facts:
+        polling = config.polling(self.place.home)
+        return post_mortem.of(self.project, self._snapshot, self.place.reader, polling=polling)
+
+    def loops(self, *, polling: Collection[str] = ()) -> Facts:
+        """Return its loops and failing tools, and what they wasted, as a session of `localops lint --json`.
+
+        `polling` names tools whose calls repeat by intent, beside those of the settings.
+        """
+        waits = {*polling, *config.polling(self.place.home)}
+        return waste_page.document(waste.of(self.project, self._snapshot, self.place.reader, polling=waits, shown=None))
+
+    def diff(self, other: PastSession, *, limit: int = 100) -> Facts:
+        """Return what another, later run did differently, as `localops diff --json`; with limit=0 all of it."""
+        mine, theirs = self._snapshot, other._snapshot
+        compared = run_diff.RunDiff(self._calls(), other._calls())
+        return {
+            "a": run_diff.run_facts(self.project, mine),
+            "b": run_diff.run_facts(other.project, theirs),
+            **run_diff.diff_facts(compared, mine.source, theirs.source, limit),
+        }
+
+    def _calls(self) -> Steps:
+        return Steps.read(self.place.reader, self._snapshot.id)
+
+    def check(
+        self,
+        baseline: str | os.PathLike[str] | PastSession | None = None,
+        *,
+        max_cost: Limit = None,
+        max_duration: Limit = None,
+        max_tokens: Limit = None,
+        max_calls: Limit = None,
+        max_errors: Limit = None,
+        same_tools: bool = False,
+        same_arguments: bool = False,
+        allow_unpriced: bool = False,
+    ) -> Facts:
+        """Return whether it keeps these rules, as `localops check --json`: `passed`, and each of the `rules`.
+
+        A limit is a figure (US dollars, seconds, numbers) or relative to the baseline, which is a file or a session:
+        `"+10%"`, `"+0.01"`. Raise ConfigError for a limit or a file that cannot be used.
+        """
+        given = {"max_cost": max_cost, "max_duration": max_duration, "max_tokens": max_tokens}
+        limits = run_gate.limits(**given, max_calls=max_calls, max_errors=max_errors)
+        if baseline is None or isinstance(baseline, PastSession):
+            base = None if baseline is None else baseline.measured()
+        else:
+            base = run_gate.read_baseline(os.fspath(baseline))
+        run = self.measured()
+        verdicts = run_gate.check(
+            run, base, limits, same_tools=same_tools, same_arguments=same_arguments, allow_unpriced=allow_unpriced
+        )
+        return run_gate.run_facts(run, verdicts)
+
+    def save_baseline(self, path: str | os.PathLike[str]) -> None:
+        """Write it as a baseline for `check`; raise ConfigError if its figures are not whole."""
+        run = self.measured()
+        if run.incomplete is not None:
+            raise ConfigError(f"session {run.session_id} cannot be a baseline: {run.incomplete}")
+        run_gate.write_baseline(os.fspath(path), run)
+
+    def measured(self) -> Measured:
+        """Return what rules are about, as the gate measures it."""
+        return run_gate.measure(self._snapshot, self._calls(), waiting=self.place.waiting)
+
+    def __repr__(self) -> str:
+        return f"<PastSession {self.name or 'unnamed'!r} {str(self.id)[:13]}, {self.state} in {self.project}>"
 
     def scored_by(self, author: str) -> list[tuple[str, str | None]]:
         """Return the names of the scores of an author that count, each with the id of the event that it is of."""

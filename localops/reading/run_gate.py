@@ -386,9 +386,12 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(name or "(nameless)" for name in names[:_NAMED]) + more
 
 
-def verdict_facts(verdicts: Sequence[Verdict]) -> Facts:
-    """Return verdicts as JSON."""
+def run_facts(run: Measured, verdicts: Sequence[Verdict]) -> Facts:
+    """Return a run and the verdicts on it as JSON."""
     return {
+        "session_id": run.session_id,
+        "name": run.name,
+        "state": run.state,
         "passed": all(verdict.passed for verdict in verdicts),
         "rules": [verdict._asdict() for verdict in verdicts],
     }

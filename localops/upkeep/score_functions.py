@@ -175,7 +175,7 @@ def main(path: str, home: str) -> None:
 
 
 def _answer(project: Project, ident: str, functions: list[Function], path: str) -> dict[str, Any]:
-    session = PastSession(project.name, project.snapshot(bytes.fromhex(ident)))
+    session = PastSession(project, bytes.fromhex(ident))
     given: list[list[object]] = []
     marks: list[list[object]] = []
     failures: list[list[str]] = []

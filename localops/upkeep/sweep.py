@@ -102,6 +102,24 @@ class Swept:
         """Return how many secrets there are; one that is in two places counts twice."""
         return sum(self.rules.values())
 
+    def facts(self) -> dict[str, Any]:
+        """Return the result as JSON."""
+        return {
+            "ok": not (self.secrets or self.unread or self.unfinished),
+            "rows": self.rows,
+            "files": self.files,
+            "binary_files": self.binary,
+            "own_patterns": self.patterns,
+            "bytes": self.bytes,
+            "secrets": self.secrets,
+            "rules": dict(sorted(self.rules.items())),
+            "places": [vars(place) for place in self.places],
+            "places_left_out": self.secrets - len(self.places),
+            "unread": self.unread,
+            "damaged_files": self.damaged,
+            "unfinished_scrubs": self.unfinished,
+        }
+
     def add(self, place: Place) -> None:
         """Count a place, and keep it if there are not too many."""
         self.rules[place.rule] = self.rules.get(place.rule, 0) + 1
