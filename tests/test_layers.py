@@ -61,10 +61,10 @@ LAYERS = """
     call_query
     call_facts call_speeds group_diff
     sentences
-    spending uncounted growing_prompts given_results
-    doctor usage run_diff runs_table run_gate waste run_rows
+    spending uncounted growing_prompts given_results run_words
+    doctor usage run_diff runs_table run_gate waste run_rows causes
     run_errors
-    post_mortem waste_page
+    post_mortem waste_page waste_tables error_page
     post_mortem_page made_tables
     past_session
     score_functions

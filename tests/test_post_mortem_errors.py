@@ -312,3 +312,81 @@ def test_the_only_error_says_that_it_is_likely_the_end(calls: str, is_repeat: bo
     assert facts["last_error"] is None
     assert facts["first_error"]["began_after"] == {"operations": 0, "llm_calls": 0, "of_a_repeat": is_repeat}
     assert likely in sections["The first error"]
+
+
+_CHAINED = """
+def parse(text): return int(text)
+@tool(name="read")
+def read(path):
+    try: return parse("x")
+    except ValueError as error: raise LookupError("cannot read " + path) from error
+"""
+
+
+def test_the_cause_of_an_error_is_named_with_its_line() -> None:
+    """And of the error that it was raised from, that it became another one."""
+    facts, sections = after(
+        _CHAINED + "try: read('a.txt')\nexcept LookupError as error: raise RuntimeError('setup failed') from error"
+    )
+    cause = facts["last_error"]["causes"][0]
+    assert (cause["type"], cause["place"]["function"], cause["led_by"]) == ("ValueError", "parse", "cause")
+    where = f"{cause['place']['file']}:{cause['place']['line']}"
+    message = "invalid literal for int() with base 10: 'x'"
+    assert sections["The error that ended it"][1] == (
+        f"Caused by ValueError: \"{message}\", raised in 'parse' ({where}), "
+        "which led to LookupError: 'cannot read a.txt'."
+    )
+    assert sections["The first error"][1] == f"Caused by ValueError: \"{message}\", raised in 'parse' ({where})."
+    assert "The program caught it and raised RuntimeError: 'setup failed'." in sections["The first error"]
+    assert not [line for line in sections["The first error"] if line.startswith("No recorded operation")]
+
+
+def test_an_error_that_came_while_another_was_handled_names_that() -> None:
+    """Cleaning up often fails after the error that matters."""
+    _, sections = after(
+        "@tool\ndef save():\n    try: raise KeyError('customer')\n    except KeyError: open('/nowhere/log')\nsave()"
+    )
+    before = "It was raised while another error was handled: KeyError: \"'customer'\", raised in 'save' ("
+    assert sections["The first error"][1].startswith(before)
+
+
+def test_of_errors_that_are_alike_the_last_became_another() -> None:
+    """A program that tries three times raises its own error from the last one."""
+    _, sections = after(
+        FETCH + "last = None\nfor _ in range(3):\n    try: fetch('http://a')\n"
+        "    except TimeoutError as error: last = error\n"
+        "raise RuntimeError('no answer') from last"
+    )
+    assert "No recorded operation caught it." in sections["The first error"]
+    assert sections["The error that ended it"][1].startswith(
+        "Caused by TimeoutError: 'http://a is late', raised in 'fetch'"
+    )
+
+
+def test_a_group_of_errors_ended_the_run() -> None:
+    """It is an exception like others, and says which errors are in it."""
+    facts, sections = after(
+        "import asyncio\n@tool(name='load')\nasync def load(n):\n    await asyncio.sleep(0)\n"
+        "    raise ValueError(f'bad page {n}')\n"
+        "async def main():\n    async with asyncio.TaskGroup() as group:\n"
+        "        for n in range(8): group.create_task(load(n))\n"
+        "asyncio.run(main())"
+    )
+    assert facts["how"] == "exception"
+    last = sections["The error that ended it"]
+    assert last[0].startswith("ExceptionGroup: 'unhandled errors in a TaskGroup (8 sub-exceptions)', ")
+    assert last[1].startswith("In ExceptionGroup: ValueError: 'bad page 0', raised in 'load' (")
+    assert last[7] == "And 2 more exceptions in it."
+    assert "Nothing caught it: it ended the run." in last
+    part = "It is part of ExceptionGroup: 'unhandled errors in a TaskGroup (8 sub-exceptions)'."
+    assert part in sections["The first error"]
+
+
+def test_what_took_too_long_is_named() -> None:
+    """Where a time limit cancelled it, not the line that waited for it."""
+    _, sections = after(
+        "import asyncio\nasync def query(): await asyncio.Event().wait()\n@tool(name='ask')\nasync def ask():\n"
+        "    async with asyncio.timeout(0.01): await query()\nasyncio.run(ask())"
+    )
+    waited = re.compile(r"When its time was over, it was waiting in 'query' \(.+:\d+\)\.")
+    assert waited.fullmatch(sections["The first error"][1])

@@ -27,8 +27,14 @@ else:
     Ending = namedtuple("Ending", "trouble by operations llms", defaults=(0, 0))
 
 EXCEPTION, REASON, LAST = "exception", "reason", "last failure"
+_TRACEBACK = re.compile(r"\n[ +]*(?:Exception Group )?Traceback \(most recent call last\)")
 # Characters that a reason and a message do not share by chance.
 _SHORTEST = 8
+
+
+def has_traceback(reason: str) -> bool:
+    """Return whether a traceback follows the first line of a reason."""
+    return _TRACEBACK.search(reason) is not None
 
 
 def of_traceback(reason: str, errors: Iterable[Any], details: dict[int, str | None]) -> Any | None:
@@ -72,4 +78,4 @@ def _names(reason: str, error: str | None) -> bool:
 
 
 def _folded(text: str) -> str:
-    return " ".join(text.split("\nTraceback (most recent call last)", 1)[0].split()).lower()
+    return " ".join(_TRACEBACK.split(text, maxsplit=1)[0].split()).lower()

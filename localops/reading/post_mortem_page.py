@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter
-from datetime import datetime
 
 from localops import output
 from localops.reading import (
-    ending_error,
+    error_page,
     finish_reasons,
     given_results,
     growing_prompts,
@@ -17,6 +16,7 @@ from localops.reading import (
     waste_page,
 )
 from localops.reading.markdown import code
+from localops.reading.run_words import at_ns, named, nanoseconds, when, with_input
 from localops.reading.sentences import Recorded, Word, marked, plain
 
 TYPE_CHECKING = False
@@ -28,29 +28,18 @@ if TYPE_CHECKING:
     from localops.reading.sentences import Section, Sentence
 
 
-_OUTCOMES = {
-    "left": "No recorded operation caught it; whether the program caught it is not recorded.",
-    "ended the run": "Nothing caught it: it ended the run.",
-}
-_LAST_TITLES = {
-    ending_error.EXCEPTION: "The error that ended it",
-    ending_error.REASON: "The error that ended it",
-    ending_error.LAST: "The last thing that failed before it ended",
-    None: "",
-}
 _KILLED = "it was killed (by SIGKILL, also by one that follows a SIGTERM, or by another signal), crashed in native code"
 _MAYBE = given_results.MAYBE
 _HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
-_KINDS = {"llm": "LLM call", None: "operation", "": "operation"}
 
 
 def sections(findings: Facts) -> list[Section]:
     """Return the page: each section with its sentences; one without any is left out."""
     page = [
         ("How it ended", list(_end(findings))),
-        (_LAST_TITLES[_ended_run(findings)], list(_error(findings, "last_error"))),
-        ("The first error", list(_error(findings, "first_error"))),
-        ("What the errors have in common", list(_common(findings["common"]))),
+        (error_page.title(findings["last_error"]), list(error_page.sentences(findings, "last_error"))),
+        ("The first error", list(error_page.sentences(findings, "first_error"))),
+        ("What the errors have in common", list(error_page.common(findings["common"]))),
         ("Under way when an earlier run ended", list(_stopped(findings))),
         ("Under way now" if findings["how"] == "running" else "Under way at the end", list(_under_way(findings))),
         ("What it did", list(_done(findings))),
@@ -87,21 +76,21 @@ def markdown(findings: Facts) -> list[str]:
 def _end(findings: Facts) -> Iterator[Sentence]:
     state, reason = findings["state"], findings["reason"]
     yield from _how(findings["how"], state, reason, findings)
-    took = output.short_duration(_ns(findings["seconds"]))
+    took = output.short_duration(nanoseconds(findings["seconds"]))
     if findings["how"] == "running":
-        silent = max(0, _ns(findings["seconds"]) - (_at(findings["last"]) - _at(findings["began"])))
+        silent = max(0, nanoseconds(findings["seconds"]) - (at_ns(findings["last"]) - at_ns(findings["began"])))
         newest = f"; its newest row is {output.short_duration(silent)} old"
-        yield [f"It began at {_when(findings['began'])} UTC and has run for {took}{newest}."]
+        yield [f"It began at {when(findings['began'])} UTC and has run for {took}{newest}."]
     elif findings["at_least"]:
-        yield [f"It began at {_when(findings['began'])} UTC and took at least {took}, to its last row."]
+        yield [f"It began at {when(findings['began'])} UTC and took at least {took}, to its last row."]
     else:
-        yield [f"It began at {_when(findings['began'])} UTC and took {took}."]
+        yield [f"It began at {when(findings['began'])} UTC and took {took}."]
     if findings["imported"]:
         yield ["It was imported, not recorded while it ran."]
     yield from _budget(findings["budget"], findings["done"])
     for one in findings["stopped_loops"]:
         by: Sentence = [" with ", Word(one["error"] or "an exception")]
-        yield ["The program's on_loop stopped a loop", *by, f" at {_when(one['at'])} UTC: ", Recorded(one["loop"]), "."]
+        yield ["The program's on_loop stopped a loop", *by, f" at {when(one['at'])} UTC: ", Recorded(one["loop"]), "."]
     yield from _resumed(findings["resumed"])
     yield from _processes(findings["processes"], findings["how"])
 
@@ -127,7 +116,7 @@ def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[
             f". No end was recorded: {_KILLED}, ran out of memory, lost power or called os._exit.",
         ]
         yield ["Its process does not run any more, and the lock that it held is free."]
-        yield [f"Its last row is of {_when(findings['last'])} UTC; what it did after that is not recorded."]
+        yield [f"Its last row is of {when(findings['last'])} UTC; what it did after that is not recorded."]
         yield ["A program can go on with it where it stopped: see `localops help resume`."]
     elif how == "imported":
         yield [f"{state}: its record ends here without an end, so how the program ended is not known."]
@@ -135,7 +124,7 @@ def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[
         yield ["It is still running: a process that is alive records into it."]
     else:
         yield ["Whether it has ended is not known: no end is recorded, and its processes cannot be seen from here."]
-        yield [f"Its last row is of {_when(findings['last'])} UTC."]
+        yield [f"Its last row is of {when(findings['last'])} UTC."]
 
 
 def _budget(budget: Facts | None, spent: Facts) -> Iterator[Sentence]:
@@ -148,7 +137,7 @@ def _budget(budget: Facts | None, spent: Facts) -> Iterator[Sentence]:
         yield [f"Its budget of {limit} was not reached." if is_below else unknown]
         return
     having = "" if budget["reached_usd"] is None else f", having spent {output.money(_nano(budget['reached_usd']))}"
-    yield [f"It reached its budget of {limit} at {_when(budget['reached_at'])} UTC{having}."]
+    yield [f"It reached its budget of {limit} at {when(budget['reached_at'])} UTC{having}."]
 
 
 def _resumed(resumed: Facts) -> Iterator[Sentence]:
@@ -156,9 +145,9 @@ def _resumed(resumed: Facts) -> Iterator[Sentence]:
         yield [f"It was resumed {output.counted(earlier, 'more time')} before these."]
     for one in resumed["known"]:
         where: Sentence = [" on ", Word(one["host"])] if one["host"] else []
-        who = f"It was resumed at {_when(one['at'])} UTC by process {_number(one['pid'])}"
+        who = f"It was resumed at {when(one['at'])} UTC by process {_number(one['pid'])}"
         if one["state"] is None:
-            ended: Sentence = [f"its last run had no recorded end; its last row was of {_when(one['stopped'])} UTC"]
+            ended: Sentence = [f"its last run had no recorded end; its last row was of {when(one['stopped'])} UTC"]
         else:
             why: Sentence = [" with the reason ", Recorded(one["reason"])] if one["reason"] else []
             ended = ["before that it had ended as ", Word(one["state"]), *why]
@@ -176,7 +165,7 @@ def _processes(processes: Facts, how: str) -> Iterator[Sentence]:
     for one in processes["known"]:
         if one["state"] in states and (processes["count"] > 1 or how not in ("died", "running", "unknown")):
             where: Sentence = [" on ", Word(one["host"])] if one["host"] else []
-            came = f", there since {_when(one['came'])} UTC, {states[one['state']]}."
+            came = f", there since {when(one['came'])} UTC, {states[one['state']]}."
             yield [f"Process {_number(one['pid'])}", *where, came]
 
 
@@ -289,10 +278,13 @@ def _under_way(findings: Facts) -> Iterator[Sentence]:
     is_running = findings["how"] == "running"
     shown = findings["under_way"]
     for one in shown:
-        took = output.short_duration(_ns(one["seconds"]))
-        what = [*_named(one), *_with(one["input"]), f", began at {_when(one['began'])} UTC"]
+        took = output.short_duration(nanoseconds(one["seconds"]))
+        what = [*named(one), *with_input(one["input"]), f", began at {when(one['began'])} UTC"]
         if is_running:
             yield [*what, f", has run for {took}."]
+        elif findings["how"] == "signal":
+            state = "was under way when the signal ended the process"
+            yield [*what, f"{_at_last_row(one['seconds'], 'the last row', state)}{_open_end(one)}."]
         elif one["ended_with_session"]:
             yield [*what, f", had run for {took} when the session was ended around it; {_MAYBE}."]
         else:
@@ -309,7 +301,7 @@ def _under_way(findings: Facts) -> Iterator[Sentence]:
 def _at_last_row(seconds: float, last: str, state: str) -> str:
     """Say how long before the last row something began; where that is the row of its beginning, no more is known."""
     if seconds:
-        return f", {output.short_duration(_ns(seconds))} before {last}, and {state}"
+        return f", {output.short_duration(nanoseconds(seconds))} before {last}, and {state}"
     return f", and {state}; its beginning is {last}, so how long it ran is not known"
 
 
@@ -322,7 +314,7 @@ def _inside(inside: Facts, *, is_running: bool) -> Sentence:
     if many == 1 and not inside["at_least"]:
         given: Sentence = [" (", Recorded(last["input"]), ")"] if last["input"] else []
         how = f" {_ended(last)} {_after(last)} after it began"
-        return ["Inside it, ", *_named({**last, "agent": None}), *given, how, *result, rest]
+        return ["Inside it, ", *named({**last, "agent": None}), *given, how, *result, rest]
     at_least = "at least " if inside["at_least"] else ""
     what: Sentence = (
         [f"{at_least}{output.count(many)} calls of ", *_name(last)]
@@ -331,10 +323,10 @@ def _inside(inside: Facts, *, is_running: bool) -> Sentence:
     )
     sentence: Sentence = ["Inside it, ", *what, " ended: "]
     for number, one in enumerate(known):
-        named = _name(one) if not inside["alike"] or not one["input"] else []
-        shown: Sentence = [" " if named else "", Recorded(one["input"])] if one["input"] else []
+        name = _name(one) if not inside["alike"] or not one["input"] else []
+        shown: Sentence = [" " if name else "", Recorded(one["input"])] if one["input"] else []
         how = " failed" if one["failed"] else ""
-        sentence += [", " if number else "", *named, *shown, f"{how} at +{_after(one)}"]
+        sentence += [", " if number else "", *name, *shown, f"{how} at +{_after(one)}"]
     earlier = many - len(known)
     more = f", and {output.count(earlier)} before these" if earlier else ""
     gave: Sentence = ["; the last gave ", Recorded(last["result"])] if last["result"] else []
@@ -342,7 +334,7 @@ def _inside(inside: Facts, *, is_running: bool) -> Sentence:
 
 
 def _name(one: Facts) -> Sentence:
-    return _named({**one, "agent": None})
+    return named({**one, "agent": None})
 
 
 def _ended(one: Facts) -> str:
@@ -350,7 +342,7 @@ def _ended(one: Facts) -> str:
 
 
 def _after(one: Facts) -> str:
-    return output.short_duration(_ns(one["seconds_in"]))
+    return output.short_duration(nanoseconds(one["seconds_in"]))
 
 
 def _open_end(one: Facts) -> str:
@@ -362,7 +354,7 @@ def _stopped(findings: Facts) -> Iterator[Sentence]:
     """Describe the operations that earlier runs died in, and their outcome after the resume."""
     shown = findings["stopped"]
     for one in shown:
-        what: Sentence = [*_named(one), *_with(one["input"]), f", began at {_when(one['began'])} UTC"]
+        what: Sentence = [*named(one), *with_input(one["input"]), f", began at {when(one['began'])} UTC"]
         at_last_row = _at_last_row(one["seconds"], "the last row of its run", "has no end")
         what += [given_results.in_process(one["process"]), at_last_row]
         if one["given"] is not None:
@@ -377,10 +369,10 @@ def _last(findings: Facts) -> Iterator[Sentence]:
     one, answer = findings["last_operation"], findings["last_answer"]
     if one is not None:
         how = "failed" if one["failed"] else "ended"
-        took = output.short_duration(_ns(one["seconds"]))
+        took = output.short_duration(nanoseconds(one["seconds"]))
         none = ", with an empty result." if one["result_is_empty"] else ", with no recorded result."
         result: Sentence = [", with the result ", Recorded(one["result"]), "."] if one["result"] else [none]
-        yield [f"The last that {how}: ", *_named(one), f", at {_when(one['ended'])} UTC after {took}", *result]
+        yield [f"The last that {how}: ", *named(one), f", at {when(one['ended'])} UTC after {took}", *result]
     if answer is not None:
         yield from _answer(answer, is_known=one is not None and answer["id"] == one["id"])
 
@@ -389,8 +381,8 @@ def _answer(answer: Facts, *, is_known: bool) -> Iterator[Sentence]:
     """Say what the last answer was; one that was the last operation is known, but for why the model stopped."""
     which: Sentence = [
         "The last answer of a model (",
-        *_named(answer),
-        f", at {_when(answer['ended'])} UTC)",
+        *named(answer),
+        f", at {when(answer['ended'])} UTC)",
     ]
     if answer["is_empty"] and (answer["stopped"] or not is_known):
         yield [*which, " was empty", *_why_stopped(answer, ": "), "."]
@@ -416,157 +408,6 @@ def _why_stopped(answer: Facts, before: str) -> Sentence:
         of = f"{output.count(answer['tokens_reasoning'])} of {output.counted(answer['tokens_out'], 'token')}"
         words += ["; " if words else "", f"{of} were reasoning"]
     return [before, *words] if words else []
-
-
-def _named(one: Facts) -> Sentence:
-    """Return an operation by its kind, name, model and agent."""
-    sentence: Sentence = [_KINDS.get(one["kind"]) or Word(one["kind"])]
-    if one["name"] and one["name"] != one["model"]:
-        sentence += [" ", Recorded(one["name"])]
-    if one["model"]:
-        sentence += [" to ", Recorded(one["model"])]
-    return [*sentence, " by agent ", Recorded(one["agent"])] if one["agent"] else sentence
-
-
-def _with(text: str) -> Sentence:
-    return [" with ", Recorded(text)] if text else []
-
-
-# Errors
-
-
-def _error(findings: Facts, which: str) -> Iterator[Sentence]:
-    if (error := findings[which]) is None:
-        return
-    at = f", {output.short_duration(_ns(error['seconds_in']))} in, at {_when(error['at'])} UTC."
-    if error["message"] is None and error["same"] is None:
-        ended: Sentence = [" was ended by ", Word(error["type"])] if error["type"] else [" failed without an error"]
-        yield [*(_named(error["path"][-1]) if error["path"] else ["An operation"]), *ended, at]
-    else:
-        message: Sentence = [": ", Recorded(error["message"])] if error["message"] else []
-        yield [Word(error["type"] or "error"), *message, at]
-    yield from _where(error)
-    yield from (_origin(one, findings["session_id"]) for one in error["origins"])
-    yield from _outcome(error)
-    yield from _ending(error)
-    yield from _again(error["again"])
-    if error["same"] and error["same"]["later"]:
-        later = output.counted(error["same"]["later"], "more error", "more errors")
-        yield [f"{later} with the same type and message came later, the last at {_when(error['same']['last'])} UTC."]
-    if error["same"] and error["same"]["of_type"]:
-        later = output.counted(error["same"]["of_type"], "more error", "more errors")
-        yield [f"{later} of the same type came later with other messages."]
-
-
-def _outcome(error: Facts) -> Iterator[Sentence]:
-    """Say how far an error came, and what the run went on with."""
-    where = error["where"]
-    if error["outcome"] == "caught":
-        yield ["Caught: ", *_named(where), " around it ended without failing."]
-    elif error["outcome"] == "noted":
-        yield ["It was noted: ", *_named(where), " around it ended without failing."]
-    elif error["outcome"] == "replaced":
-        yield ["In ", *_named(where), " it was followed by ", Word(error["replaced_by"] or "error"), "."]
-    elif error["outcome"] == "open":
-        yield [*_named(where), " around it has not ended, so whether it was caught there is not known."]
-    elif error["outcome"] == "ended a thread":
-        thread: Sentence = ["thread ", Recorded(error["thread"])] if error["thread"] else ["a thread"]
-        yield ["Nothing caught it: it ended ", *thread, ", and the program went on."]
-    elif error["outcome"] == "left" and (following := error["next"]) is not None:
-        yield ["No recorded operation caught it."]
-        later = output.short_duration(_ns(following["seconds_later"]))
-        yield [
-            "The run went on after it: the next step was ",
-            *_named({**following, "agent": None}),
-            f", {later} later.",
-        ]
-    else:
-        yield [_OUTCOMES[error["outcome"]]]
-
-
-def _ended_run(findings: Facts) -> str | None:
-    return None if findings["last_error"] is None else findings["last_error"]["ended_run"]
-
-
-def _ending(error: Facts) -> Iterator[Sentence]:
-    """Say how sure it is that an error ended the run, where the program ended it by itself."""
-    if error["ended_run"] == ending_error.REASON:
-        yield ["It ended the run: the reason of the end names it."]
-    elif (after := error["began_after"]) is not None:
-        operations = output.counted(after["operations"], "more operation")
-        what = operations if after["operations"] else "only LLM calls" if after["llm_calls"] else "nothing"
-        which, it = ("The last error like it", "that") if after["of_a_repeat"] else ("It", "it")
-        yield [f"{which} is likely what ended the run, but no record says so: {what} began after {it}."]
-
-
-def _common(common: Facts | None) -> Iterator[Sentence]:
-    if common is None:
-        return
-    first = common["first"]
-    many = f"{output.count(common['errors'])} of {output.counted(common['of'], 'error')} are of calls that were given "
-    name: Sentence = [" as ", Recorded(common["argument"])] if common["argument"] else []
-    sentence: Sentence = [many, Recorded(common["value"]), *name, ": "]
-    for number, one in enumerate(common["calls"]):
-        called: Sentence = [" ", Recorded(one["name"])] if one["name"] else []
-        sentence += [", " if number else "", Word(one["kind"]), *called, f" ×{output.count(one['errors'])}"]
-    rest = common["calls_count"] - len(common["calls"])
-    yield [*sentence, f" and {output.count(rest)} more." if rest > 0 else "."]
-    others = f"{output.counted(common['errors'] - 1, 'other')} followed, the last at {_when(common['last'])} UTC."
-    if first["is_first_error"]:
-        yield [f"The first error is the first of them; {others}"]
-        return
-    message: Sentence = [": ", Recorded(first["message"])] if first["message"] else []
-    yield ["The first of them, at ", f"{_when(first['at'])} UTC: ", Word(first["type"] or "error"), *message, "."]
-    yield [others]
-
-
-def _where(error: Facts) -> Iterator[Sentence]:
-    if not error["path"]:
-        yield ["It happened in the session itself, in no operation."]
-        return
-    sentence: Sentence = ["Where: ", "… > " if error["path_is_cut"] else ""]
-    for number, level in enumerate(error["path"]):
-        sentence += [" > " if number else "", *_named(level)]
-    yield [*sentence, *_with(error["input"]), "."]
-
-
-def _origin(one: Facts, session: str) -> Sentence:
-    """Say which call returned an argument; the page makes a link of the command (`web/why.js`)."""
-    call: Sentence = [Word(one["kind"]), " ", Recorded(one["name"] or "(nameless)"), *_with(one["input"])]
-    where = f" (`localops show {session} --event {one['id'][:23]}`)."
-    value, argument = Recorded(one["value"]), Recorded(one["argument"]) if one["argument"] else None
-    if not one["is_part"]:
-        which: Sentence = ["Its argument"] if argument is None else ["The argument ", argument]
-        entry = f" in entry {one['entry']} of its list" if one["entry"] else ""
-        return [*which, " (", value, ") was returned by ", *call, entry, where]
-    place: Sentence = [] if argument is None else [" in the argument ", argument]
-    if one["of"] is None:
-        return [value, *place, " first stood in what ", *call, " returned", where]
-    before: Sentence = ["Before it, ", *_named({**one["of"], "agent": None}), " was given ", value, *place]
-    return [*before, ", which first stood in what ", *call, " returned", where]
-
-
-def _again(again: Facts | None) -> Iterator[Sentence]:
-    if again is None:
-        return
-    if not again["calls"]:
-        yield ["The call was not tried again."]
-        return
-    calls, failed, became = again["calls"], again["failed"], "failed" if again["next_failed"] else "did not fail"
-    within = f", in the {output.counted(again['within_rows'], 'row')} after it" if again["within_rows"] else ""
-    given = {True: ", with the same arguments,", False: ", with other arguments,", None: ""}[again["next_same"]]
-    unknown = "; whether with the same arguments is not recorded" if again["next_same"] is None else ""
-    name = again["name"] or again["model"]
-    what: Sentence = [Recorded(name), " was called"] if name else ["Such a call was made"]
-    if calls == 1:
-        yield [*what, f" once more{within}{given} and {became}{unknown}."]
-        return
-    which = "all" if failed == calls else output.count(failed) if failed else "none"
-    yield [
-        *what,
-        f" {output.count(calls)} times more{within}; {which} of these calls failed. ",
-        f"The next{given} {became}{unknown}.",
-    ]
 
 
 # The rest
@@ -669,17 +510,5 @@ def _record(findings: Facts) -> Iterator[Sentence]:
         yield ["The figures under What it did count all of it."]
 
 
-def _ns(seconds: float) -> int:
-    return round(seconds * 1e9)
-
-
 def _nano(dollars: float) -> int:
     return round(dollars * 1e9)
-
-
-def _at(text: str) -> int:
-    return _ns(datetime.fromisoformat(text).timestamp())
-
-
-def _when(text: str) -> str:
-    return output.when(_at(text))

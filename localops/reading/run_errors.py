@@ -11,13 +11,24 @@ from localops.clock import iso
 from localops.encoding import encode
 from localops.errors import Uncertain
 from localops.journal import rows
-from localops.reading import common_input, ending_error, facts, loops, origins, previews, session_state, small_origins
+from localops.reading import (
+    causes,
+    common_input,
+    ending_error,
+    facts,
+    loops,
+    origins,
+    previews,
+    session_state,
+    small_origins,
+)
 from localops.reading.run_rows import AFTER, LAST, LEVELS, MOST_TROUBLES, Half, began_ns, level_of, short
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from localops.reading.causes import Raised
     from localops.reading.ending_error import Ending
     from localops.reading.facts import Facts
     from localops.reading.origins import Origin
@@ -61,6 +72,7 @@ class RunErrors:
 
     def __init__(self, rows: RunRows) -> None:
         self._rows, self._seen, self._reader = rows, rows.seen, rows.reader
+        self._known_chains: dict[int, list[Raised]] = {}
 
     def first(self) -> Trouble | None:
         """Return the first error; an operation that failed without one, if that was before it."""
@@ -142,14 +154,51 @@ class RunErrors:
             "path": [level_of(level[-1], names) for level in reversed(chain)],
             "path_is_cut": len(chain) == LEVELS and chain[-1][-1].parent is not None,
             "input": self._rows.input_of(failed.id, failed.kind) if failed else "",
+            **self._raised(one),
             "origins": self._origins(chain, body.get("details")),
             **self._what_followed(one, chain),
+            "became": self._became(one) if is_error else None,
             "next": self._next(one),
             "thread": self._threads.get(one.seq),
             **self._what_ended(one),
             "same": self._same(one) if is_error else None,
             "again": self._again(one, chain) if failed and failed.kind not in ("error", "agent") else None,
         }
+
+    def _raised(self, one: Trouble) -> Facts:
+        """Return where an error was raised, the exceptions that led to it, and those in it or in a group among them."""
+        chain = self._chains(one)
+        group = next((each for each in chain if each.parts), None)
+        return {
+            "place": _place(chain[-1]) if chain else None,
+            "causes": [_exception(each) for each in chain[:-1]],
+            "group": None if group is None else short(group.type),
+            "parts": [] if group is None else [_exception(each) for each in group.parts[:SHOWN]],
+            "parts_count": 0 if group is None else len(group.parts),
+        }
+
+    def _chains(self, one: Trouble) -> list[Raised]:
+        """Return the exceptions in the traceback of an error, the first cause first, itself last."""
+        if one.seq not in self._known_chains:
+            logs = self._rows.body(one.seq).get("logs") if one.kind == "error" else None
+            self._known_chains[one.seq] = causes.of_error(logs, one.name)
+        return self._known_chains[one.seq]
+
+    def _became(self, one: Trouble) -> Facts | None:
+        """Return the error that was raised from an error, or that holds it, as its traceback tells."""
+        message = self._rows.body(one.seq).get("details")
+        later = [each for each in self._rows.errors if each.seq > one.seq][:SHOWN]
+        if (ending := self.ending) is not None and ending.trouble.kind == "error" and not self._same(one)["later"]:
+            later.append(ending.trouble)
+        for each in later:
+            chain, details = self._chains(each), self._rows.body(each.seq).get("details")
+            is_part = any(causes.is_same(part, one.name, message) for raised in chain for part in raised.parts)
+            if is_part or any(causes.is_same(raised, one.name, message) for raised in chain[:-1]):
+                return {"type": short(each.name), "message": short(details), "is_group": is_part}
+            # What follows came of this one, which says the same.
+            if (each.name, details) == (one.name, message):
+                return None
+        return None
 
     def _what_ended(self, one: Trouble) -> Facts:
         """Return what says that an error ended the run; of the last failure, what began after it."""
@@ -339,8 +388,17 @@ class RunErrors:
         }
 
 
+def _exception(one: Raised) -> Facts:
+    return {"type": short(one.type), "message": short(one.message), "place": _place(one), "led_by": one.led_by}
+
+
+def _place(one: Raised) -> Facts | None:
+    place = one.place
+    return None if place is None else {"file": place.file, "line": place.line, "function": short(place.function)}
+
+
 def _is_traceback(seen: Snapshot, reason: str) -> bool:
-    return seen.standing.state == "Failure" and "\nTraceback (most recent call last)" in reason
+    return seen.standing.state == "Failure" and ending_error.has_traceback(reason)
 
 
 def _asks(one: Trouble) -> bool:

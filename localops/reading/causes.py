@@ -1,0 +1,151 @@
+"""What an exception was raised from, read from its recorded traceback, and where in the program that was.
+
+Python prints the cause before what came of it. The text is all that is recorded, in journals of any release.
+"""
+
+from __future__ import annotations
+
+import re
+from collections import namedtuple
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from typing import NamedTuple
+
+    class Place(NamedTuple):
+        """A line of a program."""
+
+        file: str
+        line: int
+        function: str | None
+
+    class Raised(NamedTuple):
+        """An exception in a traceback: its class, its message, where it was raised, and how the next came of it."""
+
+        type: str
+        message: str
+        place: Place | None
+        led_by: str | None = None
+        """CAUSE if the next was raised from it, CONTEXT if it was raised while this was handled, None for the last."""
+        parts: Sequence[Raised] = ()
+        """Of a group, the first cause of each exception in it that is no group."""
+else:
+    Place = namedtuple("Place", "file line function")
+    Raised = namedtuple("Raised", "type message place led_by parts", defaults=(None, ()))
+
+CAUSE, CONTEXT = "cause", "context"
+# A text that is longer is of no single traceback.
+_LONGEST = 1 << 20
+_LINKS = {
+    "The above exception was the direct cause of the following exception:": CAUSE,
+    "During handling of the above exception, another exception occurred:": CONTEXT,
+}
+_HEADS = ("Traceback (most recent call last):", "Exception Group Traceback (most recent call last):")
+_FRAME = re.compile(r'  File "(.+)", line (\d+)(?:, in (.+))?$')
+_TYPE = re.compile(r"([^\W\d][\w.<>]*)(?:: (.*)|:?)$")
+# What a pool of processes puts around the traceback of its worker.
+_REMOTE = re.compile(r'(?m)^[\w.]*RemoteTraceback: *\n"""\n(.*?)"""$', re.DOTALL)
+_LIBRARY = re.compile(
+    r"[/\\](?:lib(?:64)?[/\\]python\d|python\d*[/\\]lib[/\\]|site-packages[/\\]|dist-packages[/\\]"
+    r"|localops[/\\](?:decorators|api|recording)\b)|^<frozen ",
+    re.IGNORECASE,
+)
+# The lines between the exceptions of a group, the one before the first of them, and the one after the last.
+_MEMBER = re.compile(r" *\+(-\+)?-{5,} (?:\d+|\.\.\.) -{5,}$")
+_LAST = re.compile(r" *\+-{10,}$")
+_MARGIN = re.compile(r" *[|+] ?")
+
+
+def of(text: object) -> list[Raised]:
+    """Return the exceptions of a traceback, the first cause first; an empty list for any other text."""
+    if not isinstance(text, str) or len(text) > _LONGEST or not any(head in text for head in _HEADS):
+        return []
+    chain: list[Raised] = []
+    for section, link in _sections(_REMOTE.sub(r"\1", text).splitlines()):
+        raised = _raised(section)
+        if raised is None:
+            return []
+        # The exception of a worker is raised again in its parent.
+        again = chain and (chain[-1].type, chain[-1].message) == (raised.type, raised.message)
+        one = chain.pop()._replace(led_by=link) if again else raised._replace(led_by=link)
+        chain.append(one)
+    return chain
+
+
+def of_error(text: object, error: str | None) -> list[Raised]:
+    """Return the exceptions of the traceback of an error of this class, the first cause first, itself last."""
+    chain = of(text)
+    return chain if chain and last_part(chain[-1].type) == last_part(error or "") else []
+
+
+def last_part(type: str) -> str:
+    """Return the name of a class without its module."""
+    return type.rpartition(".")[2]
+
+
+def is_same(one: Raised, type: str | None, message: object) -> bool:
+    """Return whether an exception of a traceback is an error that was recorded; notes may follow its message."""
+    text = message.strip() if isinstance(message, str) else ""
+    return last_part(one.type) == last_part(type or "") and one.message.partition("\n")[0] == text.partition("\n")[0]
+
+
+def _sections(lines: Sequence[str]) -> Iterator[tuple[list[str], str | None]]:
+    """Yield the lines of each exception of a chain, and how the next came of it."""
+    section: list[str] = []
+    for line in lines:
+        if (link := _LINKS.get(line)) is not None:
+            yield section, link
+            section = []
+        else:
+            section.append(line)
+    yield section, None
+
+
+def _raised(section: Sequence[str]) -> Raised | None:
+    own, members = _members(section)
+    lines = [line for line in own if line.strip()]
+    if lines and lines[0] in _HEADS:
+        lines = lines[1:]
+    frames: list[Place] = []
+    for number, line in enumerate(lines):
+        if not line.startswith(" "):
+            title = _TYPE.match(line)
+            if title is None:
+                return None
+            message = "\n".join([title[2] or "", *lines[number + 1 :]]).strip()
+            return Raised(title[1], message, _place(frames), None, members)
+        if (frame := _FRAME.match(line)) is not None:
+            frames.append(Place(frame[1], int(frame[2]), frame[3]))
+    return None
+
+
+def _members(section: Sequence[str]) -> tuple[list[str], list[Raised]]:
+    """Return the lines of an exception itself, and the first causes of those in it, if it is a group."""
+    start = next((line for line in section if line.strip()), "")
+    if start.lstrip(" +") != _HEADS[1]:
+        return list(section), []
+    blocks: list[list[str]] = [[]]
+    is_group = [False]
+    for line in section:
+        if (member := _MEMBER.match(line)) is not None:
+            is_group[-1] = is_group[-1] or member[1] is not None
+            blocks.append([])
+            is_group.append(False)
+        elif not _LAST.match(line):
+            blocks[-1].append(_MARGIN.sub("", line, count=1))
+    chains = [of("\n".join(block)) or _never_raised(block) for block in blocks[1:]]
+    firsts = [chain[0] for chain, has_own in zip(chains, is_group[1:], strict=True) if chain and not has_own]
+    return blocks[0], firsts
+
+
+def _never_raised(block: Sequence[str]) -> list[Raised]:
+    """Return an exception that was put into a group without being raised: it has no traceback."""
+    one = _raised(block)
+    return [] if one is None else [one]
+
+
+def _place(frames: Sequence[Place]) -> Place | None:
+    """Return the last line that is the program's own, else the last."""
+    own = (frame for frame in reversed(frames) if not _LIBRARY.search(frame.file))
+    return next(own, frames[-1] if frames else None)

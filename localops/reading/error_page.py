@@ -1,0 +1,210 @@
+"""What is known of the errors of a run, in sentences: their causes, where they happened, and what followed."""
+
+from __future__ import annotations
+
+from localops import output
+from localops.reading import causes, ending_error
+from localops.reading.run_words import named, nanoseconds, when, with_input
+from localops.reading.sentences import Recorded, Word
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from localops.reading.facts import Facts
+    from localops.reading.sentences import Sentence
+
+_OUTCOMES = {
+    "left": "No recorded operation caught it; whether the program caught it is not recorded.",
+    "ended the run": "Nothing caught it: it ended the run.",
+}
+_TITLES = {
+    ending_error.EXCEPTION: "The error that ended it",
+    ending_error.REASON: "The error that ended it",
+    ending_error.LAST: "The last thing that failed before it ended",
+    None: "",
+}
+
+
+def title(last_error: Facts | None) -> str:
+    """Return the title of the section about the last error."""
+    return _TITLES[None if last_error is None else last_error["ended_run"]]
+
+
+def sentences(findings: Facts, which: str) -> Iterator[Sentence]:
+    """Yield what is known of one of the errors: of `first_error` or of `last_error`."""
+    if (error := findings[which]) is None:
+        return
+    at = f", {output.short_duration(nanoseconds(error['seconds_in']))} in, at {when(error['at'])} UTC."
+    if error["message"] is None and error["same"] is None:
+        ended: Sentence = [" was ended by ", Word(error["type"])] if error["type"] else [" failed without an error"]
+        yield [*(named(error["path"][-1]) if error["path"] else ["An operation"]), *ended, at]
+    else:
+        message: Sentence = [": ", Recorded(error["message"])] if error["message"] else []
+        yield [Word(error["type"] or "error"), *message, at]
+    yield from _causes(error)
+    yield from _where(error)
+    yield from (_origin(one, findings["session_id"]) for one in error["origins"])
+    yield from _outcome(error)
+    yield from _ending(error)
+    yield from _again(error["again"])
+    if error["same"] and error["same"]["later"]:
+        later = output.counted(error["same"]["later"], "more error", "more errors")
+        yield [f"{later} with the same type and message came later, the last at {when(error['same']['last'])} UTC."]
+    if error["same"] and error["same"]["of_type"]:
+        later = output.counted(error["same"]["of_type"], "more error", "more errors")
+        yield [f"{later} of the same type came later with other messages."]
+
+
+def _causes(error: Facts) -> Iterator[Sentence]:
+    """Say what an error was raised from, and where: that is seldom in the operation that it is recorded in."""
+    known, is_late = error["causes"], (error["type"] or "").endswith("TimeoutError")
+    if known and is_late and known[0]["type"].endswith("CancelledError"):
+        # What it was in is what took too long.
+        if known[0]["place"]:
+            yield ["When its time was over, it was waiting ", *_at_place(known[0]["place"]), "."]
+    elif known:
+        first, *then = known
+        through: Sentence = []
+        for number, one in enumerate(then):
+            through += [", " if number else ", which led to ", *_exception(one)]
+        is_cause = all(one["led_by"] == causes.CAUSE for one in known)
+        what = "Caused by " if is_cause else "It was raised while another error was handled: "
+        yield [what, *_exception(first), *_raised(first["place"]), *through, "."]
+    for one in error["parts"]:
+        yield ["In ", Word(error["group"] or "it"), ": ", *_exception(one), *_raised(one["place"]), "."]
+    if (rest := error["parts_count"] - len(error["parts"])) > 0:
+        yield [f"And {output.counted(rest, 'more exception')} in it."]
+
+
+def _exception(one: Facts) -> Sentence:
+    return [Word(one["type"]), *([": ", Recorded(one["message"])] if one["message"] else [])]
+
+
+def _raised(place: Facts | None) -> Sentence:
+    return [] if place is None else [", raised ", *_at_place(place)]
+
+
+def _at_place(place: Facts) -> Sentence:
+    """Return a line of a program: its function, and what an editor opens."""
+    function: Sentence = ["in ", Recorded(place["function"])] if place["function"] not in (None, "<module>") else []
+    at = Word(f"{place['file']}:{place['line']}")
+    return [*function, " (", at, ")"] if function else ["at ", at]
+
+
+def _became(after: Facts) -> Sentence:
+    what = _exception({"type": after["type"] or "error", "message": after["message"]})
+    return ["It is part of ", *what, "."] if after["is_group"] else ["The program caught it and raised ", *what, "."]
+
+
+def _outcome(error: Facts) -> Iterator[Sentence]:
+    """Say how far an error came, and what the run went on with."""
+    where = error["where"]
+    if error["outcome"] == "caught":
+        yield ["Caught: ", *named(where), " around it ended without failing."]
+    elif error["outcome"] == "noted":
+        yield ["It was noted: ", *named(where), " around it ended without failing."]
+    elif error["outcome"] == "replaced" and error["became"] is not None:
+        yield ["In ", *named(where), " the program caught it and raised ", Word(error["replaced_by"] or "error"), "."]
+    elif error["outcome"] == "replaced":
+        yield ["In ", *named(where), " it was followed by ", Word(error["replaced_by"] or "error"), "."]
+    elif error["outcome"] == "open":
+        yield [*named(where), " around it has not ended, so whether it was caught there is not known."]
+    elif error["outcome"] == "ended a thread":
+        thread: Sentence = ["thread ", Recorded(error["thread"])] if error["thread"] else ["a thread"]
+        yield ["Nothing caught it: it ended ", *thread, ", and the program went on."]
+    elif error["outcome"] == "left" and error["became"] is not None:
+        yield _became(error["became"])
+    elif error["outcome"] == "left" and (following := error["next"]) is not None:
+        yield ["No recorded operation caught it."]
+        later = output.short_duration(nanoseconds(following["seconds_later"]))
+        yield [
+            "The run went on after it: the next step was ",
+            *named({**following, "agent": None}),
+            f", {later} later.",
+        ]
+    else:
+        yield [_OUTCOMES[error["outcome"]]]
+
+
+def _ending(error: Facts) -> Iterator[Sentence]:
+    """Say how sure it is that an error ended the run, where the program ended it by itself."""
+    if error["ended_run"] == ending_error.REASON:
+        yield ["It ended the run: the reason of the end names it."]
+    elif (after := error["began_after"]) is not None:
+        operations = output.counted(after["operations"], "more operation")
+        what = operations if after["operations"] else "only LLM calls" if after["llm_calls"] else "nothing"
+        which, it = ("The last error like it", "that") if after["of_a_repeat"] else ("It", "it")
+        yield [f"{which} is likely what ended the run, but no record says so: {what} began after {it}."]
+
+
+def common(shared: Facts | None) -> Iterator[Sentence]:
+    """Yield what the calls of most errors were given."""
+    if shared is None:
+        return
+    first = shared["first"]
+    many = f"{output.count(shared['errors'])} of {output.counted(shared['of'], 'error')} are of calls that were given "
+    name: Sentence = [" as ", Recorded(shared["argument"])] if shared["argument"] else []
+    sentence: Sentence = [many, Recorded(shared["value"]), *name, ": "]
+    for number, one in enumerate(shared["calls"]):
+        called: Sentence = [" ", Recorded(one["name"])] if one["name"] else []
+        sentence += [", " if number else "", Word(one["kind"]), *called, f" ×{output.count(one['errors'])}"]
+    rest = shared["calls_count"] - len(shared["calls"])
+    yield [*sentence, f" and {output.count(rest)} more." if rest > 0 else "."]
+    others = f"{output.counted(shared['errors'] - 1, 'other')} followed, the last at {when(shared['last'])} UTC."
+    if first["is_first_error"]:
+        yield [f"The first error is the first of them; {others}"]
+        return
+    message: Sentence = [": ", Recorded(first["message"])] if first["message"] else []
+    yield ["The first of them, at ", f"{when(first['at'])} UTC: ", Word(first["type"] or "error"), *message, "."]
+    yield [others]
+
+
+def _where(error: Facts) -> Iterator[Sentence]:
+    raised: Sentence = ["; raised ", *_at_place(error["place"])] if error["place"] else []
+    if not error["path"]:
+        yield ["It happened in the session itself, in no operation", *raised, "."]
+        return
+    sentence: Sentence = ["Where: ", "… > " if error["path_is_cut"] else ""]
+    for number, level in enumerate(error["path"]):
+        sentence += [" > " if number else "", *named(level)]
+    yield [*sentence, *with_input(error["input"]), *raised, "."]
+
+
+def _origin(one: Facts, session: str) -> Sentence:
+    """Say which call returned an argument; the page makes a link of the command (`web/why.js`)."""
+    call: Sentence = [Word(one["kind"]), " ", Recorded(one["name"] or "(nameless)"), *with_input(one["input"])]
+    where = f" (`localops show {session} --event {one['id'][:23]}`)."
+    value, argument = Recorded(one["value"]), Recorded(one["argument"]) if one["argument"] else None
+    if not one["is_part"]:
+        which: Sentence = ["Its argument"] if argument is None else ["The argument ", argument]
+        entry = f" in entry {one['entry']} of its list" if one["entry"] else ""
+        return [*which, " (", value, ") was returned by ", *call, entry, where]
+    place: Sentence = [] if argument is None else [" in the argument ", argument]
+    if one["of"] is None:
+        return [value, *place, " first stood in what ", *call, " returned", where]
+    before: Sentence = ["Before it, ", *named({**one["of"], "agent": None}), " was given ", value, *place]
+    return [*before, ", which first stood in what ", *call, " returned", where]
+
+
+def _again(again: Facts | None) -> Iterator[Sentence]:
+    if again is None:
+        return
+    if not again["calls"]:
+        yield ["The call was not tried again."]
+        return
+    calls, failed, became = again["calls"], again["failed"], "failed" if again["next_failed"] else "did not fail"
+    within = f", in the {output.counted(again['within_rows'], 'row')} after it" if again["within_rows"] else ""
+    given = {True: ", with the same arguments,", False: ", with other arguments,", None: ""}[again["next_same"]]
+    unknown = "; whether with the same arguments is not recorded" if again["next_same"] is None else ""
+    name = again["name"] or again["model"]
+    what: Sentence = [Recorded(name), " was called"] if name else ["Such a call was made"]
+    if calls == 1:
+        yield [*what, f" once more{within}{given} and {became}{unknown}."]
+        return
+    which = "all" if failed == calls else output.count(failed) if failed else "none"
+    yield [
+        *what,
+        f" {output.count(calls)} times more{within}; {which} of these calls failed. ",
+        f"The next{given} {became}{unknown}.",
+    ]
