@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 import localops
-from localops.reading import analytics, facts
+from localops.journal.reader import Reader
+from localops.reading import analytics, facts, session_details
 from localops.reading.analytics import Later
 from localops.reading.home import Filters, Home, Project
-from tests import made
+from tests import made, programs
 
 
 @pytest.fixture
@@ -53,3 +57,45 @@ def test_an_event_has_its_later_prices_and_its_times() -> None:
     dated = facts.dated(analytics.plain(row, None))
     assert (dated["began"], dated["seconds"], dated["cost_nano"]) == ("1970-01-01T00:00:01.000000+00:00", 2.0, 5)
     assert not {"start_ns", "end_ns", "cost"} & dated.keys()
+
+
+class _Counting(Reader):
+    """A reader that keeps the statements it ran."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self.statements: list[str] = []
+
+    def ask(self, statement: str, *values: Any) -> list[tuple[Any, ...]]:
+        self.statements.append(statement)
+        return super().ask(statement, *values)
+
+
+# A process that dies in a call of each of three agents.
+_DIES = """
+import os, localops
+session = localops.start_session()
+for name in "abc":
+    agent = session.create_agent(name)
+    session.operation("ask", kind="llm", model="gpt-4o", agent_id=agent).open()
+session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=10, completion_tokens=1))
+os._exit(9)
+"""
+
+
+def test_a_session_page_reads_the_journal_eleven_times_at_most() -> None:
+    """Also with calls of agents that never ended and a remote that lacks rows; no statement runs twice."""
+    assert programs.run(_DIES).returncode == 9
+    remotes = {"hub": {"kind": "hub", "url": "http://127.0.0.1:1"}}
+    (Path(programs.project()) / "remotes.json").write_text(json.dumps(remotes))
+    with Home(read=_Counting) as home:
+        where, id = home.find("last")
+        reader: Any = where.reader
+        reader.statements.clear()
+        snapshot = where.snapshot(id)
+        page = {**facts.session(where.name, snapshot, snapshot.report()), **session_details.more(where, snapshot)}
+        assert page["sync"][0]["waiting"] == snapshot.totals.rows
+    assert len(reader.statements) <= 11
+    assert len(set(reader.statements)) == len(reader.statements)
+    agents = sorted((part["agent"], part["cost_at_least"]) for part in page["by_agent"])
+    assert agents == [(name, True) for name in "abc"]

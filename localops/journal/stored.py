@@ -41,9 +41,10 @@ if TYPE_CHECKING:
         parent: bytes | None
         agent: bytes | None
         at_ns: int
+        model: str | None
 else:  # a NamedTuple takes three times as long to make, and every command that reads makes these
     _Columns = namedtuple("_Columns", ("seq", *rows.COLUMNS))
-    Unfinished = namedtuple("Unfinished", "id kind name parent agent at_ns")
+    Unfinished = namedtuple("Unfinished", "id kind name parent agent at_ns model")
 
 _PAGE = 500
 

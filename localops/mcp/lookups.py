@@ -35,9 +35,11 @@ if TYPE_CHECKING:
 
     from localops.journal.stored import Stored
     from localops.mcp.memory import Memory
+    from localops.reading.analytics import Part
     from localops.reading.home import Home, Listed, Project
     from localops.reading.lower_bounds import Bounds
     from localops.reading.search import Hit
+    from localops.reading.snapshot import Snapshot
 
     Given = dict[str, Any]
     Record = dict[str, Any]
@@ -135,7 +137,7 @@ def get_session(memory: Memory, given: Given) -> str:
             *(
                 _part_record(dim, part, at_least=part.value in seen.lost.get(dim, ()))
                 for dim in ("tool", "model", "agent")
-                for part in _parts(project, seen, dim)
+                for part in _parts(seen, dim)
             ),
         ]
         return answer(head, [record for record in records if any(record.values())], budget=given["max_tokens"])
@@ -155,11 +157,8 @@ def why(memory: Memory, given: Given) -> str:
     return page(head, "\n".join(lines), start, budget=given["max_tokens"])
 
 
-def _parts(project: Project, seen: Any, dim: str) -> list[Any]:
-    if dim == "agent":
-        return analytics.under_names(project.reader, seen.parts["agent_id"])[:5]
-    parts: list[Any] = seen.parts[dim]
-    return parts[:10]
+def _parts(seen: Snapshot, dim: str) -> list[Part]:
+    return seen.agents[:5] if dim == "agent" else seen.parts[dim][:10]
 
 
 def _part_record(dim: str, part: Any, *, at_least: bool) -> Record:

@@ -138,11 +138,6 @@ def totals(source: Source, session: bytes) -> Totals:
     return Totals(*figures) if figures else NOTHING
 
 
-def open_calls(source: Source, session: bytes) -> list[tuple[str | None, bytes | None]]:
-    """Return the model and the agent of each LLM call of a session that began and has not ended."""
-    return [(model, agent) for model, agent in source.all("open_calls", session=session)]
-
-
 def until_ns(last_ns: int, *, running: bool) -> int:
     """Return the end of a session's duration, by the time of its last row: now, while it runs."""
     return max(last_ns, clock.now_ns()) if running else last_ns
@@ -173,12 +168,16 @@ def parts(source: Source, session: bytes, dim: str) -> list[Part]:
     return [Part(*row) for row in source.all("parts", session=session, dim=dim)]
 
 
-def all_parts(source: Source, session: bytes) -> dict[str, list[Part]]:
-    """Return the same by every dimension but tags, in one read."""
+def all_parts(source: Source, session: bytes) -> tuple[dict[str, list[Part]], dict[str, str]]:
+    """Return the same by every dimension but tags, and the names of the agents by their ids, in one read."""
     by_dim: dict[str, list[Part]] = {dim: [] for dim in ("model", "tool", "agent_id", "agent")}
-    for dim, *figures in source.all("all_parts", session=session):
-        by_dim[dim].append(Part._make(figures))
-    return by_dim
+    names: dict[str, str] = {}
+    for dim, *figures, name in source.all("all_parts", session=session):
+        part = Part._make(figures)
+        by_dim[dim].append(part)
+        if dim == "agent_id":
+            names[part.value] = name or rows.id_text(bytes.fromhex(part.value))
+    return by_dim, names
 
 
 def events(source: Source, session: bytes, *, opened_in_place: bool = False) -> Iterator[dict[str, Any]]:
@@ -293,11 +292,7 @@ def error_rate(figures: Totals) -> float | None:
 
 def agents(source: Source, session: bytes) -> list[Part]:
     """Return a session's totals by agent, under the agents' names."""
-    return under_names(source, parts(source, session, "agent_id"))
-
-
-def under_names(source: Source, by_agent: list[Part]) -> list[Part]:
-    """Return totals by agents' ids under the agents' names."""
+    by_agent = parts(source, session, "agent_id")
     names = agent_names(source, [part.value for part in by_agent])
     return [part._replace(value=names[part.value]) for part in by_agent]
 

@@ -103,7 +103,7 @@ class _Sums:
             for part in run.parts["model"]
         ]
         self.lines = analytics.together("model", [*self.lines, *own])
-        self.lost.update(model or _UNKNOWN for model, _ in run.lost_calls)
+        self.lost.update(call.model or _UNKNOWN for call in run.lost_calls)
         self.newest_ns = max(self.newest_ns, run.totals.last_ns)
 
 

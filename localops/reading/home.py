@@ -355,7 +355,8 @@ class Project:
         """Return whether the cost of a session of the list is a lower bound: see that of `Snapshot`."""
         if listed.unpriced or self.reader.all("lacks_rows", session=listed.session):
             return True
-        return listed.state != "Running" and bool(analytics.open_calls(self.reader, listed.session))
+        unfinished = [] if listed.state == "Running" else self.snapshot(listed.session).unfinished
+        return any(one.kind == "llm" for one in unfinished)
 
     def never_ended(self, chosen: analytics.Chosen) -> list[analytics.Unfinished]:
         """Return the operations of the chosen sessions that never ended; those of running sessions may."""

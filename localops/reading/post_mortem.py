@@ -11,7 +11,6 @@ from functools import cached_property
 from localops.clock import iso
 from localops.journal import participants, rows
 from localops.reading import (
-    analytics,
     facts,
     finish_reasons,
     previews,
@@ -161,7 +160,7 @@ class _PostMortem:
     def _done(self) -> Facts:
         seen = self._seen
         parts = seen.parts
-        agents = analytics.under_names(self._reader, parts["agent_id"][:SHOWN])
+        agents = seen.agents[:SHOWN]
         without_end = Counter(one.name for one in seen.unfinished if one.kind == "tool")
         return {
             **facts.totals(seen.totals, at_least=seen.cost_at_least),

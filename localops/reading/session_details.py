@@ -44,7 +44,7 @@ if TYPE_CHECKING:
 
 # Rows of a session whose calls are compared with the price table, which takes about 50 ms.
 _COMPARED = 2_000
-# Ranges of rows that a remote lacks, each of which is a query.
+# Ranges of rows that a remote lacks, each of which is looked up.
 _GAPS = 1_000
 # The newest receipts, among which that of a session is looked up.
 _RECEIPTS = 100
@@ -154,11 +154,8 @@ def _remote(project: Where, name: str, snapshot: Snapshot) -> Facts:
     from localops.transfer import delivery
 
     ledger = delivery.Ledger(project.reader, project.folder, name)
-    gaps = ledger.gaps()[-_GAPS:]
-    waiting = sum(
-        ask(project.reader, "rows_between", session=snapshot.id, first=first, last=last)[0][0] for first, last in gaps
-    )
-    parked = ask(project.reader, "parked", session=snapshot.id, remote=name)[0][0]
+    gaps = encode.dumps(ledger.gaps(upto=snapshot.totals.last_seq)[-_GAPS:]).decode()
+    [(waiting, parked)] = ask(project.reader, "at_remote", session=snapshot.id, remote=name, gaps=gaps)
     return {
         "remote": name,
         "delivered": snapshot.totals.rows - waiting - parked,
@@ -190,41 +187,43 @@ def _provenance(project: Where, snapshot: Snapshot) -> Facts:
     }
     if snapshot.totals.rows > _COMPARED:
         return {**counts, "given": None, "priced": None, "later": None, "unbilled": None}
-    every = map(_Call._make, ask(project.reader, "calls", session=snapshot.id))
-    calls = [call for call in every if call.cost is not None]
+    costs = list(map(_Cost._make, ask(project.reader, "costs", session=snapshot.id)))
+    calls = [cost for cost in costs if cost.kind == "llm"]
     known = [call for call in calls if not call.is_unbilled]
-    by_table = sum(call.cost == _priced(prices, call) for call in known)
-    later = [each for each in analytics.afterwards(project.reader, snapshot.id).values() if each.cost is not None]
-    unbilled = sum(bool(each.unbilled) for each in later)
+    by_table = sum(call.nano == _priced(prices, call) for call in known)
+    later = {price.parent for price in costs if price.kind == "price"}
+    unbilled = {price.parent for price in costs if price.kind == "price" and price.name == rows.UNBILLED}
     return {
         **counts,
         "given": len(known) - by_table,
         "priced": by_table,
-        "later": len(later) - unbilled,
-        "unbilled": unbilled + len(calls) - len(known),
+        "later": len(later - unbilled),
+        "unbilled": len(unbilled) + len(calls) - len(known),
     }
 
 
-class _Call(NamedTuple):
-    """An LLM call, a row of the statement `calls`."""
+class _Cost(NamedTuple):
+    """The cost of an LLM call, or what a later price added to one: a row of the statement `costs`."""
 
-    seq: int
+    kind: str
+    name: str | None
+    parent: bytes | None
     at_ns: int
     start_ns: int | None
     model: str
     tokens_in: int | None
     tokens_out: int | None
     tokens_cached: int | None
-    cost: int | None
+    nano: int
     body: str | None
 
     @property
     def is_unbilled(self) -> bool:
         """Return whether it was recorded as not charged for by the provider."""
-        return bool(self.cost == 0 and self.body and encode.loads(self.body).get("billed") is False)
+        return bool(self.nano == 0 and self.body and encode.loads(self.body).get("billed") is False)
 
 
-def _priced(prices: pricing.Prices, call: _Call) -> int | None:
+def _priced(prices: pricing.Prices, call: _Cost) -> int | None:
     body = encode.loads(call.body) if call.body else {}
     usage = pricing.usage_of(call.tokens_in, call.tokens_out, call.tokens_cached, body)
     at_ns = call.at_ns if call.start_ns is None else call.start_ns

@@ -16,7 +16,7 @@ from localops.reading.story import Story, milestone, unpacked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from typing import NamedTuple
 
     from localops.journal.journal import Journal
@@ -40,7 +40,6 @@ HUB = "hub.json"
 _MANY = 1_000
 # Rows past the mark that are looked at one by one; with more, all are folded.
 _FEW_ROWS = 1_000
-_NEVER = (1 << 63) - 1
 _SESSION = rows.COLUMNS.index("session")
 LEFT_OPEN = "process exited without end_session"
 
@@ -55,15 +54,13 @@ def last_row_ns(source: Source, session: bytes) -> int | None:
 def standing(source: Source, folder: str, session: bytes) -> Standing:
     """Return the current state of a session, for a reader in the home that recorded it."""
     last_ns = last_row_ns(source, session) or 0
-    return judge(source, folder, session, lambda: Story.read(source, session), last_ns=last_ns)
+    return judge(source, folder, session, Story.read(source, session), last_ns=last_ns)
 
 
-def judge(source: Source, folder: str, session: bytes, read: Callable[[], Story], *, last_ns: int) -> Standing:
-    """Return the state of a session by the time of its last row; `read` gives its story, if that is needed."""
-    end = end_of(source, session, last_ns=last_ns)
-    if end is not None:
-        return end
-    story = read()
+def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns: int) -> Standing:
+    """Return the state of a session by its story and the time of its last row."""
+    if (end := story.end) is not None:
+        return _ended(end.name, end.at_ns, end.implied, end.text)
     cards = story.present()
     # The rows of a hub come from other machines, whose locks cannot be seen there.
     seen = [None] if is_of_hub(folder) else [participants.is_alive(folder, card) for card in cards.values()]
@@ -72,9 +69,9 @@ def judge(source: Source, folder: str, session: bytes, read: Callable[[], Story]
     # A session without milestones has lost its beginning, so its participants are unknown.
     if None in seen or not story.milestones:
         return Standing("Unknown", f"last heard of at {_clock(last_ns)}", None, False)
-    # Again, as a program may have ended the session since the first look, and then gone.
-    if (end := declared(source, session)) is not None:
-        return end
+    # A program may have ended the session since its story was read, and then gone.
+    if (ended := declared(source, session)) is not None:
+        return ended
     if not cards:
         return Standing("Indeterminate", LEFT_OPEN, last_ns, True)
     return Standing("Indeterminate", f"process died{_inside(source, session, story, last_ns)}", last_ns, True)
@@ -99,21 +96,17 @@ def sessions_of(source: Source, folder: str, pid: int) -> list[bytes]:
     return sessions
 
 
-def end_of(source: Source, session: bytes, *, last_ns: int, waiting: Sequence[rows.Row] = ()) -> Standing | None:
-    """Return the end of a session that counts, by the rule of the SQL fragment `session_end`.
-
-    `last_ns` is the time of its last row, and `waiting` are rows of it that wait in a spill file.
-    """
-    end = source.one("session_end", session=session, last_ns=last_ns, waiting=_as_json(waiting))
-    if end is None:
-        return None
-    name, at_ns, derived, body = end
-    return Standing(name or "Indeterminate", unpacked(body).get("reason"), at_ns, bool(derived))
-
-
 def declared(source: Source, session: bytes, waiting: Sequence[rows.Row] = ()) -> Standing | None:
-    """Return the newest end that a program wrote, unless a process joined the session after it."""
-    return end_of(source, session, last_ns=_NEVER, waiting=waiting)
+    """Return the newest end that a program wrote, unless a process joined the session after it.
+
+    `waiting` are rows of the session that wait in a spill file.
+    """
+    end = source.one("declared_end", session=session, waiting=_as_json(waiting))
+    return None if end is None else _ended(*end)
+
+
+def _ended(name: str | None, at_ns: int, derived: int, body: str | None) -> Standing:
+    return Standing(name or "Indeterminate", unpacked(body).get("reason"), at_ns, bool(derived))
 
 
 def _as_json(waiting: Sequence[rows.Row]) -> str:

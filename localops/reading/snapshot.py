@@ -67,7 +67,7 @@ class Snapshot:
     def standing(self) -> Standing:
         """Return the state of the session."""
         last_ns = self.totals.last_ns
-        stands = session_state.judge(self.source, self.folder, self.id, lambda: self.story, last_ns=last_ns)
+        stands = session_state.judge(self.source, self.folder, self.id, self.story, last_ns=last_ns)
         return stands if self._correct is None else self._correct(self.id, stands)
 
     @cached_property
@@ -137,9 +137,9 @@ class Snapshot:
         return self.until_ns if pause is None else max(began_ns, pause.stopped_ns)
 
     @cached_property
-    def lost_calls(self) -> list[tuple[str | None, bytes | None]]:
-        """Return the models and agents of its LLM calls that never ended; while it runs, they may."""
-        return [] if self.is_running else analytics.open_calls(self.source, self.id)
+    def lost_calls(self) -> list[Unfinished]:
+        """Return its LLM calls that never ended; while it runs, they may."""
+        return [] if self.is_running else [one for one in self.unfinished if one.kind == "llm"]
 
     @property
     def open_calls(self) -> int:
@@ -152,9 +152,19 @@ class Snapshot:
         return self.totals.unpriced > 0 or self.open_calls > 0 or self.story.lacks_rows
 
     @cached_property
+    def _parts_and_names(self) -> tuple[dict[str, list[Part]], dict[str, str]]:
+        return analytics.all_parts(self.source, self.id)
+
+    @property
     def parts(self) -> dict[str, list[Part]]:
         """Return its totals by `model`, `tool`, `agent_id` and `agent` (names only), the busiest first."""
-        return analytics.all_parts(self.source, self.id)
+        return self._parts_and_names[0]
+
+    @property
+    def agents(self) -> list[Part]:
+        """Return its totals by agent under the agents' names, the busiest first."""
+        _, names = self._parts_and_names
+        return [part._replace(value=names[part.value]) for part in self.parts["agent_id"]]
 
     def report(self, *, percentiles: bool = False) -> Report:
         """Return all figures; `took` is None for a session of many events, unless `percentiles` asks for it."""
@@ -172,7 +182,7 @@ class Snapshot:
             by={
                 "model": self.parts["model"],
                 "tool": self.parts["tool"],
-                "agent": analytics.under_names(self.source, self.parts["agent_id"]),
+                "agent": self.agents,
             },
             lost=self.lost,
             took=analytics.took(self.source, self.id) if exact else None,
@@ -181,11 +191,11 @@ class Snapshot:
     @cached_property
     def lost(self) -> dict[str, frozenset[str]]:
         """Return the models and the names of agents with an LLM call that never ended."""
-        calls = self.lost_calls
-        names = analytics.agent_names(self.source, sorted({agent.hex() for _, agent in calls if agent is not None}))
+        # The agent of a call that never ended is among the parts of the session.
+        _, names = self._parts_and_names
         return {
-            "model": frozenset(model for model, _ in calls if model is not None),
-            "agent": frozenset(names.values()),
+            "model": frozenset(call.model for call in self.lost_calls if call.model is not None),
+            "agent": frozenset(names[call.agent.hex()] for call in self.lost_calls if call.agent is not None),
         }
 
     @cached_property

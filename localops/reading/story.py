@@ -31,7 +31,7 @@ def budget_id(session: bytes, dollars: float) -> bytes:
 class Milestone:
     """One bookkeeping row, with its columns in the order of the query `story`."""
 
-    __slots__ = ("_body", "at_ns", "id", "implied", "kind", "name", "participant", "seq", "tags", "text")
+    __slots__ = ("_body", "at_ns", "counts", "id", "implied", "kind", "name", "participant", "seq", "tags", "text")
 
     def __init__(
         self,
@@ -44,6 +44,7 @@ class Milestone:
         tags: str | None,
         text: str | None,
         seq: int | None,
+        counts: int | None = 0,
     ) -> None:
         self.at_ns, self.id, self.kind, self.name, self.participant = at_ns, id, kind, name, participant
         # An end is implied if it was derived, a join if a fork made it.
@@ -51,6 +52,7 @@ class Milestone:
         self.tags = tags  # as JSON
         self.text = text  # the body as it is stored
         self.seq = seq  # None while it waits in a spill file
+        self.counts = counts  # whether it is the end that counts
         self._body: Any = None
 
     @property
@@ -201,6 +203,11 @@ class Story:
         """The joins of processes that went on with it when all before them had gone, oldest first."""
         joins = (one for one in self.of_kind("join") if one.text and '"resumed"' in one.text)
         return [one for one in joins if one.body.get("resumed")]
+
+    @property
+    def end(self) -> Milestone | None:
+        """The end that counts, by the rule of the SQL fragment `session_end`."""
+        return next((one for one in self.of_kind("end") if one.counts), None)
 
     @property
     def last_end(self) -> Milestone | None:

@@ -137,10 +137,10 @@ class Ledger:
         """Return the seqs that the remote has."""
         return bundle.merged((first, last) for first, last in self.ask("delivered", remote=self.remote))
 
-    def gaps(self) -> list[Range]:
-        """Return the seqs to be sent, in order, up to the newest row."""
+    def gaps(self, *, upto: int | None = None) -> list[Range]:
+        """Return the seqs to be sent, in order, up to a seq, by default that of the newest row."""
         taken = ((first, last) for first, last in self.ask("taken", remote=self.remote))
-        newest = self.newest()
+        newest = self.newest() if upto is None else upto
         return bundle.difference([(1, newest)], taken) if newest else []
 
     def has_work(self) -> bool:

@@ -18,6 +18,21 @@ where s.session = SESSION
 order by s.implied, s.at_ns desc, s.id desc
 limit 1;
 
+-- last_row --
+-- The time of a session's last row.
+select max(last_ns)
+from (
+  select last_ns from total where session = :session
+  union all
+  select at_ns from tail where session = :session
+);
+
+-- ended_row --
+-- The seq of an event's row, of an operation that at its end.  ID is the event's id.
+coalesce(
+  (select seq from id_of where id = ID and phase = 0),
+  (select seq from event not indexed where seq > (select seq from mark) and id = ID and phase = 0));
+
 -- ended_past_mark --
 -- Whether a program ended a session after the last start or join, among rows of `event`: for those past the mark.
 coalesce(

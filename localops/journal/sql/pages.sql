@@ -41,29 +41,28 @@ select {columns}
 from event
 where seq = :seq;
 
--- rows_between --
--- How many rows of a session are between two seqs.
-select count(*)
-from session_row
-where session = :session
-  and seq between :first and :last;
+-- at_remote --
+-- How many rows of a session are in gaps, a JSON array of pairs of seqs, and how many of them a remote does not take.
+select
+  (select count(*)
+  from json_each(:gaps) j
+  cross join session_row r on r.seq between j.value ->> 0 and j.value ->> 1
+  where r.session = :session),
+  (select count(*)
+  from parked p
+  cross join event e on e.seq = p.seq
+  where p.remote = :remote
+    and e.session = :session);
 
--- parked --
--- How many rows of a session a remote does not take.
-select count(*)
-from parked p
-cross join event e on e.seq = p.seq
-where p.remote = :remote
-  and e.session = :session;
-
--- calls --
--- The LLM calls of a session, for sessions of few enough rows.
-select e.seq, e.at_ns, e.start_ns, e.model, e.tokens_in, e.tokens_out, e.tokens_cached, e.cost, e.body
+-- costs --
+-- The LLM calls of a session and what later rows added to calls, for sessions of few enough rows.
+select e.kind, e.name, e.parent, e.at_ns, e.start_ns, e.model, e.tokens_in, e.tokens_out, e.tokens_cached, e.cost, e.body
 from session_row r
 cross join event e on e.seq = r.seq
 where r.session = :session
-  and e.kind = 'llm'
-  and e.phase = 0;
+  and e.kind in ('llm','price')
+  and e.phase = 0
+  and e.cost is not null;
 
 -- rows_of_kind --
 -- A page of a session's rows of one kind.

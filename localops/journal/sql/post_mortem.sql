@@ -81,9 +81,7 @@ order by coalesce(e.start_ns, e.at_ns), e.seq;
 -- The LLM and tool calls of a JSON array of ids in hex, and what a later price added to each.
 select e.id, e.kind, e.failed, e.cost, e.tokens_in, e.tokens_out
 from json_each(:ids) j
-cross join event e on e.seq = coalesce(
-  (select seq from id_of where id = unhex(j.value) and phase = 0),
-  (select seq from event not indexed where seq > (select seq from mark) and id = unhex(j.value) and phase = 0))
+cross join event e on e.seq = {ended_row ID=unhex(j.value)}
 where e.kind in ('llm', 'tool');
 
 -- prices_of_ids --

@@ -18,23 +18,23 @@ having count(*) > 0;
 
 -- last_ns --
 -- The time of a session's last row.
-select max(last_ns)
-from (
-  select last_ns from total where session = :session
-  union all
-  select at_ns from tail where session = :session
-);
+{last_row};
 
 -- story --
--- The bookkeeping rows of a session, oldest first.
-select s.at_ns, s.id, s.kind, s.name, s.participant, s.implied, e.tags, e.body, s.seq
-from story s
+-- The bookkeeping rows of a session, oldest first, and whether each is the end that counts.
+with mine as materialized (
+  select session, at_ns, id, kind, name, participant, implied, seq, ({last_row}) as last_ns
+  from story
+  where session = :session
+)
+select s.at_ns, s.id, s.kind, s.name, s.participant, s.implied, e.tags, e.body, s.seq,
+  s.kind = 'end' and s.seq is (select seq from ({session_end ROWS=mine SESSION=:session LAST=s.last_ns}))
+from mine s
 join event e on e.seq = s.seq
-where s.session = :session
 order by s.at_ns, s.id;
 
--- session_end --
--- The end of a session that counts.  :waiting are bookkeeping rows of the session that are not in the journal yet, as a
+-- declared_end --
+-- The end of a session that counts, if a program wrote it.  :waiting are bookkeeping rows of the session that are not in the journal yet, as a
 -- JSON array of [at_ns, id in hex, kind, name, implied, body].
 with known as materialized (
   select session, at_ns, id, kind, name, implied, seq, null as body
@@ -46,7 +46,7 @@ with known as materialized (
   from json_each(:waiting)
 )
 select n.name, n.at_ns, n.implied, coalesce(k.body, e.body)
-from ({session_end ROWS=known SESSION=:session LAST=:last_ns}) n
+from ({session_end ROWS=known SESSION=:session LAST=9223372036854775807}) n
 left join known k on k.at_ns = n.at_ns and k.kind = 'end' and n.seq is null and k.seq is null
 left join event e on e.seq = n.seq;
 
@@ -142,15 +142,15 @@ from (
 
 -- unfinished --
 -- Operations of a session that have begun but not ended, oldest first.
-select id, kind, name, parent, agent, at_ns
+select id, kind, name, parent, agent, at_ns, model
 from (
-  select o.id, o.kind, o.name, o.parent, o.agent, o.at_ns
+  select o.id, o.kind, o.name, o.parent, o.agent, o.at_ns, o.model
   from total t
   join unfinished u on u.key = t.key
   join event o on o.seq = u.seq
   where t.session = :session
   union all
-  select id, kind, name, parent, agent, at_ns
+  select id, kind, name, parent, agent, at_ns, model
   from event not indexed
   where seq > (select seq from mark)
     and session = :session
@@ -161,10 +161,6 @@ where not exists (select 1 from id_of i where i.id = o.id and i.phase = 0)
     select 1 from event d not indexed
     where d.seq > (select seq from mark) and d.id = o.id and d.phase = 0)
 order by at_ns;
-
--- open_calls --
--- The LLM calls of a session that have begun but not ended.
-{open_calls_of_one};
 
 -- events --
 -- A page of a session's rows in the order they were written, after :after.
@@ -231,8 +227,9 @@ group by value
 order by 2 desc, 1;
 
 -- all_parts --
--- The same for all dimensions but tags: model, tool, agent_id, and the names of agents.
-select dim, value, {sum(figures)}
+-- The same for all dimensions but tags: model, tool, agent_id, and the names of agents; with each id the name of the agent.
+select dim, value, {sum(figures)},
+  iif(dim = 'agent_id', (select name from event where seq = {ended_row ID=unhex(value)}), null)
 from (
   select f.dim, f.value, {f.figures}
   from total t
@@ -260,9 +257,7 @@ order by dim, 3 desc, 2;
 -- The names of rows, by a JSON array of their ids in hex.
 select j.value, e.name
 from json_each(:ids) j
-cross join event e on e.seq = coalesce(
-  (select seq from id_of where id = unhex(j.value) and phase = 0),
-  (select seq from event not indexed where seq > (select seq from mark) and id = unhex(j.value) and phase = 0));
+cross join event e on e.seq = {ended_row ID=unhex(j.value)};
 
 -- afterwards --
 -- What later rows add to the events of a session: to the cost, whether an error was recorded, whether it was billed, and
@@ -432,9 +427,7 @@ select
   iif(json_valid(d.body), json_extract(d.body, '$.ended_by'), null)
 from session_row r
 cross join event e on e.seq = r.seq
-left join event d on e.phase = 1 and d.seq = coalesce(
-  (select seq from id_of where id = e.id and phase = 0),
-  (select seq from event not indexed where seq > (select seq from mark) and id = e.id and phase = 0))
+left join event d on e.phase = 1 and d.seq = {ended_row ID=e.id}
 where r.session = :session
   and (e.phase = 1 or e.kind = 'resolution')
   and instr(e.body, :field) > 0

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 # The named queries about one session that need none of its rows but those that stay.
 LIGHT = frozenset(
-    "totals last_ns story session_end session_tags spent unfinished open_calls known_session parts all_parts scores "
+    "totals last_ns story declared_end session_tags spent unfinished known_session parts all_parts scores "
     "lacks_rows gone".split()
 )
 BOUND = 4 << 30  # bytes of rows in a mirror

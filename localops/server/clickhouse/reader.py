@@ -25,7 +25,7 @@ _LIGHT = {
     "lists.sql": ["key_of"],
     "prune.sql": ["missing", "sent_nowhere"],
     "hub.sql": ["seqs", "gone_by"],
-    "pages.sql": ["fresh_rows", "rows_between"],
+    "pages.sql": ["fresh_rows"],
 }
 # All rows are folded, and `total` has an index.
 _CHANGED = "select session, 0 from total indexed by total_by_last_seq where last_seq > :after"
