@@ -13,6 +13,7 @@ from __future__ import annotations
 import ast
 import io
 import re
+import subprocess
 import sys
 import tokenize
 from collections import Counter
@@ -245,6 +246,47 @@ def refused() -> Iterator[str]:
                     yield f"{name}:{number}: {idiom!r}: write {instead}"
 
 
+# Records a session with an agent, a tool and an error, and prints how many statements its page
+# runs when it is asked for again.
+_PAGE = """
+import contextlib, os, sys, tempfile
+home = os.environ["LOCALOPS_HOME"] = tempfile.mkdtemp()
+if not os.fork():
+    import localops
+    with contextlib.redirect_stderr(None):
+        session = localops.init(tags=["measured"])
+        agent = session.create_agent("planner")
+        session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=9, completion_tokens=1, agent_id=agent))
+        session.record(localops.ToolEvent(name="search", returns=1))
+        session.record(localops.ErrorEvent(error_type="TimeoutError"))
+        session.end_session("Success")
+    os._exit(0)
+os.wait()
+from localops.journal.reader import Reader
+from localops.reading.home import Home
+from localops.server.home_reader import HomeReader
+with Home(home) as opened:
+    _, id = opened.find("last")
+statements = []
+ask = Reader.ask
+Reader.ask = lambda self, statement, *values: (statements.append(statement), ask(self, statement, *values))[1]
+pages = HomeReader(home)
+pages.session(None, id)
+statements.clear()
+pages.session(None, id)
+print(len(statements))
+pages.close()
+__import__("shutil").rmtree(home)
+"""
+
+
+def page_queries() -> int | None:
+    """Return how many statements the page of one session runs; None where its packages are missing."""
+    command = [sys.executable, "-c", _PAGE]
+    done = subprocess.run(command, cwd=TOP, capture_output=True, text=True, check=False)
+    return int(done.stdout) if done.returncode == 0 else None
+
+
 def main() -> int:
     """Print the table, or with --check the idioms that must go; return the exit code."""
     if "--check" in sys.argv[1:]:
@@ -268,6 +310,7 @@ def main() -> int:
         ("comments on their own line, per 100 code lines", f"{100 * comments / lines:.1f}"),
         ("import cycles, types and late imports included", f"{len(circles)} of {sum(map(len, circles))} modules"),
         ("lists of bookkeeping kinds in SQL", lists_of_books()),
+        ("queries of one session page", page_queries() or "not measured: its packages are missing here"),
         ("Python code lines", lines),
         *(
             (f"idiom: {name}", f"{count} ({excepted[name]} in exceptions)" if excepted[name] else count)
