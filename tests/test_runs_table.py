@@ -90,6 +90,11 @@ def test_the_run_that_did_least_of_what_the_others_did_is_named(journal: Journal
     table = _table(journal, usual, odd, usual, usual)
     assert table.head() == "B differs from the others: the others did the same; 3 of 3 events differ only in B"
     assert [table.texts(row)[-1] for row in table.key_rows()] == [([1], "q=b"), ([1], ""), ([1], "failed")]
+    table = _table(journal, [*usual, tool("wait")], odd, usual)
+    assert table.head() == (
+        "B differs from the others: at least twice as much as they do from one another; "
+        "3 of 4 events differ only in B, 1 also between the others"
+    )
     table = _table(journal, *([tool("look", q=letter)] for letter in "abc"))
     assert (table.odd, table.head()) == (None, "No run stands out: 1 of 1 event differs")
     table = _table(journal, usual, usual, states="SF")

@@ -1,8 +1,8 @@
 """Several runs in one table: the steps that belong together in one row, and which runs are alike in it.
 
 All runs are aligned with that which has most in common with the others, one after the other, as `run_diff.py` aligns
-two.  A run stands out if it alone ended in its state, or if it differs more from each other run than those do from one
-another.
+two.  A run stands out if it alone ended in its state, or if it differs from each other run at least twice as much as
+those do from one another.
 """
 
 from __future__ import annotations
@@ -43,6 +43,8 @@ else:
 MOST_RUNS = 26
 # Rows that explain how the runs differ.
 KEY_ROWS = 6
+# Runs that a sentence names; of more it has the number.
+_NAMED = 4
 # Place among the keys of a step: what it is and was given.
 _GIVEN = 1
 # Characters of an error.
@@ -187,7 +189,7 @@ class RunsTable:
         for one in range(many):
             others = [place for place in range(many) if place != one]
             between = max(apart[i][j] for i, j in combinations(others, 2))
-            if min(apart[one][place] for place in others) > between:
+            if min(apart[one][place] for place in others) >= max(1, 2 * between):
                 return one, False
         return None, False
 
@@ -208,13 +210,14 @@ class RunsTable:
         odd = letter(self.odd)
         alone = sum(self.is_alone(row, self.odd) for row in self.differing)
         if self._is_odd_state:
-            others = letters([place for place in range(len(self.runs)) if place != self.odd])
+            some = [place for place in range(len(self.runs)) if place != self.odd]
+            others = letters(some) if len(some) <= _NAMED else "the others"
             other = next(run.state for place, run in enumerate(self.runs) if place != self.odd)
             how = f"it {_ended(self.runs[self.odd].state)}, while {others} {_ended(other, many=True)}"
         elif alone == differing:
             how = "the others did the same"
         else:
-            how = "it is the least like them"
+            how = "at least twice as much as they do from one another"
         of, rest = output.counted(rows, "event"), differing - alone
         parts = [f"{alone} of {of} {_differ(alone)} only in {odd}"] if alone else []
         if rest:
@@ -225,7 +228,10 @@ class RunsTable:
         places: dict[str, list[int]] = {}
         for place, run in enumerate(self.runs):
             places.setdefault(run.state, []).append(place)
-        return ", ".join(f"{letters(some)}: {state}" for state, some in places.items())
+        return ", ".join(
+            f"{letters(some) if len(some) <= _NAMED else f'{len(some)} runs'}: {state}"
+            for state, some in places.items()
+        )
 
     def key_rows(self) -> list[Row]:
         """Return a few rows that show best how the runs differ, in their order."""

@@ -1,112 +1,94 @@
-// Two sessions side by side: their figures, then their events in one tree, aligned by kind and name.
+// Two sessions side by side: their figures, then their events in one tree, aligned by kind and name. Of three and more,
+// any can be seen beside the first one.
 
 import { ask, byId, data, make, notice, shortcut } from "./base.js";
 import { change, costChange, marked } from "./changes.js";
-import { cost, count, duration, eventCost, many, money } from "./formats.js";
+import { FIGURES, MOST, letterOf, runs } from "./compare_runs.js";
+import { event } from "./content.js";
+import { count, duration, eventCost, many, money } from "./formats.js";
 import { heads, line, table } from "./table.js";
-import { stamp, when } from "./times.js";
+import { stamp } from "./times.js";
 import { url } from "./url.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const PAGE = 300;
-const FIGURES = [
-  ["Duration", (one) => one.seconds, duration],
-  ["Cost", (one) => one.cost_nano, (value, one) => (one ? cost(one) : money(value))],
-  ["LLM calls", (one) => one.llm_calls, count],
-  ["Tool calls", (one) => one.tool_calls, count],
-  ["Actions", (one) => one.actions, count],
-  ["Errors", (one) => one.errors, count],
-  ["Tokens in", (one) => one.tokens_in, count],
-  ["Tokens out", (one) => one.tokens_out, count],
-];
 const place = byId("compare");
 
-/** Show all sessions of the address, and the events of the first one beside those of another. */
+/** Show the sessions of the address: two of them side by side, or three and more in one table. */
 async function show() {
   place.replaceChildren(notice("Comparing …"));
   const params = new URLSearchParams(location.search);
-  const ids = [data.a, data.b, ...params.getAll("also")];
+  const all = [data.a, data.b, ...params.getAll("also")],
+    ids = all.slice(0, MOST);
   // A session keeps its letter, whichever two are compared.
-  const other = Math.max(1, ids.indexOf(params.get("with"), 1));
-  const [comparison, ...more] = await Promise.all([
-    ask("compare", { a: data.a, b: ids[other] }),
-    ...ids.map((id, at) => (at && at !== other ? ask(`sessions/${encodeURIComponent(id)}`) : null)),
-  ]);
-  const sessions = ids.map((_, at) => (at === 0 ? comparison.a : at === other ? comparison.b : more[at]));
-  const [first, second] = [ids[other], data.a];
-  const swapped = new URLSearchParams({ a: first, b: second });
-  if (params.get("only")) swapped.set("only", params.get("only"));
-  ids.filter((_, at) => at && at !== other).forEach((id) => swapped.append("also", id));
-  place.replaceChildren(
-    make(
-      "div",
-      { class: "bar" },
-      make("a", { class: "button", href: url(`compare?${swapped}`) }, `Swap A and ${letterOf(other)}`),
-      make("a", { class: "button", href: url("compare") }, "Other runs"),
-    ),
-    ...(ids.length > 2
-      ? [cards(sessions), several(sessions, other)]
-      : [make("div", { class: "pair" }, cards(sessions), figures(comparison))]),
+  const other = ids.length === 2 ? 1 : ids.indexOf(params.get("with"), 1);
+  const bar = make(
+    "div",
+    { class: "bar" },
+    ids.length > 2 && views(ids, other),
+    other > 0 && make("a", { class: "button", href: swapped(ids, other) }, `Swap A and ${letterOf(other)}`),
+    make("a", { class: "button", href: url("compare") }, "Other runs"),
+    all.length > MOST &&
+      make("span", { class: "pending" }, `Only the first ${MOST} of ${all.length} runs are compared`),
+  );
+  if (other < 1) return place.replaceChildren(bar, ...(await runs(ids)));
+  const comparison = await ask("compare", { a: data.a, b: ids[other] });
+  const sides = [
+    [comparison.a, "A"],
+    [comparison.b, letterOf(other)],
+  ];
+  return place.replaceChildren(
+    bar,
+    make("div", { class: "pair" }, cards(sides), figures(comparison, letterOf(other))),
     ...tree(comparison, letterOf(other)),
   );
 }
 
-const letterOf = (number) => String.fromCharCode(65 + (number % 26));
+/** Return the address of two of the sessions, which have changed places. */
+function swapped(ids, other) {
+  const params = new URLSearchParams({ a: ids[other], b: data.a });
+  const only = new URLSearchParams(location.search).get("only");
+  if (only) params.set("only", only);
+  ids.filter((_, at) => at && at !== other).forEach((id) => params.append("also", id));
+  if (ids.length > 2) params.set("with", data.a);
+  return url(`compare?${params}`);
+}
 
-/** Return the figures of several sessions; each can be compared with the first one in detail. */
-function several(sessions, other) {
-  const pair = (number) => {
+/** Return links to all runs in one table, and to the first one beside each of the others. */
+function views(ids, other) {
+  const to = (number) => {
     const params = new URLSearchParams(location.search);
-    params.set("with", sessions[number].session_id);
+    if (number) params.set("with", ids[number]);
+    else params.delete("with");
     return url(`compare?${params}`);
   };
-  const head = (one, number) => [
-    [
-      `${letterOf(number)}: `,
-      make("a", { href: url(`s/${one.session_id}`), title: stamp(one.began) }, one.name || "unnamed"),
-      " ",
-      make("small", { class: "faint" }, when(one.began)),
-    ],
-    "num",
-  ];
-  const cell =
-    ([label, value, text]) =>
-    (one, number) => {
-      const by = label === "Cost" ? costChange(sessions[0], one) : change(value(sessions[0]), value(one), text);
-      return [text(value(one), one), number ? [" ", make("small", {}, by)] : null];
-    };
-  const events = (_, number) =>
-    !number
-      ? ""
-      : number === other
-        ? `A and ${letterOf(number)}, below`
-        : make(
-            "a",
-            { href: pair(number), onclick: (event) => void (event.currentTarget.href = pair(number)) },
-            `compare A and ${letterOf(number)}`,
-          );
-  const rows = [
-    line(
-      "State",
-      sessions.map((one) => one.state),
-    ),
-    ...FIGURES.map((figure) => line(figure[0], sessions.map(cell(figure)))),
-    line("Events side by side", sessions.map(events)),
-  ];
+  const view = (number) => {
+    const isCurrent = number === Math.max(0, other);
+    return make(
+      "a",
+      {
+        class: "button",
+        href: to(number),
+        "aria-current": isCurrent ? "page" : null,
+        // The filter of the events may have changed since.
+        onclick: (click) => void (click.currentTarget.href = to(number)),
+      },
+      number ? `A and ${letterOf(number)}` : "All runs",
+    );
+  };
   return make(
-    "section",
-    { class: "chart several" },
-    make("h2", {}, "Figures"),
-    table([["Figure"], ...sessions.map(head)], rows, { tabindex: 0 }),
+    "nav",
+    { class: "views", "aria-label": "Runs that are compared" },
+    ids.map((_, at) => view(at)),
   );
 }
 
-function cards(sessions) {
-  const head = (one, number) =>
+function cards(sides) {
+  const head = ([one, letter]) =>
     make(
       "section",
       { class: "chart" },
-      make("h2", {}, `${letterOf(number)}: `, make("a", { href: url(`s/${one.session_id}`) }, one.name || "unnamed")),
+      make("h2", {}, `${letter}: `, make("a", { href: url(`s/${one.session_id}`) }, one.name || "unnamed")),
       make(
         "p",
         { class: "meta" },
@@ -121,10 +103,10 @@ function cards(sessions) {
       ),
       one.reason ? make("p", { class: `reason ${one.state === "Failure" ? "Failure" : ""}` }, one.reason) : null,
     );
-  return make("div", { class: `two ${sessions.length > 2 ? "more-of-them" : ""}` }, sessions.map(head));
+  return make("div", { class: "two" }, sides.map(head));
 }
 
-function figures({ a, b }) {
+function figures({ a, b }, letter) {
   const rows = FIGURES.map(([label, value, text]) =>
     line(label, [
       text(value(a), a),
@@ -136,7 +118,7 @@ function figures({ a, b }) {
     "section",
     { class: "chart sums" },
     make("h2", {}, "Figures"),
-    table(heads(["Figure", "A", "B", "Difference"]), rows),
+    table(heads(["Figure", "A", letter, "Difference"]), rows),
   );
 }
 
@@ -303,7 +285,7 @@ function pair(line, { a, b }, { letter, isOpen }) {
               errors.map(([side, one]) =>
                 make("div", { class: "text" }, make("h3", {}, `error in ${side}`), failure(one)),
               ),
-              alone ? whole(...alone) : null,
+              alone ? event(alone[1].session_id, alone[0].seq) : null,
               texts.map(([label, both]) => make("div", { class: "text" }, make("h3", {}, label), marked(both, letter))),
             ),
           );
@@ -325,18 +307,6 @@ function given({ a, b }, letter) {
     make("div", { class: "preview", title: text }, side && make("span", { class: "faint" }, `${side} `), text);
   if (!a || !b || texts[0] === texts[1]) return [texts[0] || texts[1]].filter(Boolean).map((text) => preview(text));
   return texts.map((text, at) => text && preview(text, at ? letter : "A")).filter(Boolean);
-}
-
-/** Return an element for the content of an event that only one of the sessions has, fetched when it is opened. */
-function whole(one, session) {
-  const box = make("div", { class: "text" }, "…");
-  const fetched = async () => {
-    const { content } = await import("./content.js");
-    const event = await ask(`sessions/${encodeURIComponent(session.session_id)}/events/${one.seq}`);
-    box.replaceChildren(...content(event));
-  };
-  fetched().catch((error) => box.replaceChildren(error.message));
-  return box;
 }
 
 /** Return by how much more a line cost in the second session; nothing where neither cost anything. */

@@ -1,6 +1,6 @@
 // The content of one event as a turn of a conversation.
 
-import { make } from "./base.js";
+import { ask, make } from "./base.js";
 import { callsOf, clipped, conversation, isConversation, parsed, shown } from "./values.js";
 
 /** Return elements for the content of an event: on the left what was given, on the right what came of it. */
@@ -38,6 +38,16 @@ export function content(event) {
       sides[1].push(make("img", { class: "shown", src: file.url, alt: "Screenshot", loading: "lazy" }));
   const parts = sides.filter((side) => side.length).map((side) => make("div", { class: "side" }, side));
   return parts.length ? [make("div", { class: "beside" }, parts)] : [make("span", { class: "faint" }, "no content")];
+}
+
+/** Return an element for the content of an event of a session, which is fetched. */
+export function event(session, seq) {
+  const box = make("div", { class: "text" }, "…");
+  ask(`sessions/${encodeURIComponent(session)}/events/${seq}`).then(
+    (one) => box.replaceChildren(...content(one)),
+    (error) => box.replaceChildren(error.message),
+  );
+  return box;
 }
 
 /** Return the tools that a model calls beside its answer; those of most libraries are in the answer. */

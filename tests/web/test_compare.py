@@ -165,9 +165,40 @@ def test_shift_ticks_all_between_and_the_first_prompt_that_differs_is_open(visit
     expect(page.locator("#compare-bar")).to_contain_text("Choose one more")
     boxes.last.click(modifiers=["Shift"])
     page.locator("#compare-bar a").click()
-    expect(page.locator("#compare .two h2")).to_have_text(["A: reworded 0", "B: reworded 1", "C: reworded 2"])
+    expect(page.locator("#compare .several th a")).to_have_text(["reworded 0", "reworded 1", "reworded 2"])
+    page.get_by_role("link", name="A and C").click()
     expect(page.locator(".pairs button[aria-expanded=true]")).to_have_text("llm gpt-4o")
     expect(page.locator(".pairs ins").first).to_be_visible()
+
+
+def test_three_runs_are_in_one_table_below_what_tells_them_apart(visit: Visit) -> None:
+    """A sentence names the run that differs most; a cell that differs from most others is marked, and opens."""
+    one, two, three = _ids(visit)
+    page = visit.open(f"/compare?a={one}&b={two}&also={three}")
+    head = page.locator(".odd-one")
+    expect(head.locator("h2")).to_have_text("No run stands out: 3 of 4 events differ")
+    entries = head.locator("li")
+    expect(entries).to_contain_text(["gpt-4o", "tool route", "tool look_up"])
+    route = entries.nth(1).locator("p")
+    expect(route).to_have_text(["A run=0", "B run=1", "C run=2"])
+    expect(entries.nth(2).locator("p")).to_have_text(["A, B not there", re.compile("^C file=tariffs.md")])
+    rows = page.locator(".all-runs tbody tr:not([hidden])")
+    expect(rows).to_have_count(4)
+    cells = rows.filter(has_text="look_up").locator("td:not(.what)")
+    assert cells.evaluate_all("cells => cells.map(cell => cell.className)") == ["", "", "differs"]
+    expect(cells.nth(0)).to_have_text("–")
+    failed = rows.filter(has_text="route").locator("td").nth(2)
+    expect(failed.locator(".tag")).to_have_text("failed")
+    button = rows.get_by_role("button", name="llm gpt-4o")
+    button.focus()
+    page.keyboard.press("Enter")
+    inside = page.locator(".all-runs .of-run")
+    expect(inside.locator("h3")).to_have_text(["A", "B", "C"])
+    expect(inside.last.locator(".message.user")).to_contain_text("Be kind.")
+    page.keyboard.press("d")
+    expect(rows.filter(has_text="fetch")).to_have_count(0)
+    assert "only=differences" in page.url
+    assert visit.unusable_anywhere() == []
 
 
 def test_a_long_difference_leaves_the_next_events_in_sight(visit: Visit) -> None:
@@ -176,6 +207,7 @@ def test_a_long_difference_leaves_the_next_events_in_sight(visit: Visit) -> None
     page = visit.open(f"/compare?a={one}&b={two}&also={three}")
     began = visit.facts(f"sessions/{three}")["began"][:19].replace("T", " ")
     expect(page.locator(".several th small").last).to_have_text(began)
+    page.get_by_role("link", name="A and B").click()
     script = """box => {
       box.textContent = "a line\\n".repeat(200);
       return box.getBoundingClientRect().height;
@@ -184,23 +216,26 @@ def test_a_long_difference_leaves_the_next_events_in_sight(visit: Visit) -> None
 
 
 def test_a_run_keeps_its_letter(visit: Visit) -> None:
-    """Each of three has a card; the events of A are shown beside those of B or of C."""
+    """Where the first one is shown beside another one alone, also after they were swapped."""
     one, two, three = _ids(visit)
     page = visit.open(f"/compare?a={one}&b={two}&also={three}")
     heads = page.locator(".pairs th")
-    expect(heads.nth(2)).to_have_text("B duration")
-    events = page.locator(".several tr", has_text="Events side by side").locator("td")
-    expect(events).to_have_text(["", "A and B, below", "compare A and C"])
-    letters = ["A: reworded 0", "B: reworded 1", "C: reworded 2"]
-    assert _letters(visit) == letters
+    expect(heads).to_have_text(["Event", "A", "B", "C"])
+    views = page.locator(".views a")
+    expect(views).to_have_text(["All runs", "A and B", "A and C"])
     page.get_by_role("link", name="A and C").click()
     expect(heads.nth(2)).to_have_text("C duration")
-    assert _letters(visit) == letters
+    expect(page.locator(".views [aria-current]")).to_have_text("A and C")
+    assert _letters(visit) == ["A: reworded 0", "C: reworded 2"]
     _open(page, "gpt-4o")
     expect(page.locator(".pairs ins").first).to_have_text("Be kind")
     page.get_by_role("link", name="A and B").click()
     expect(heads.nth(2)).to_have_text("B duration")
     expect(page.locator(".pairs .tag", has_text="failed in B")).to_be_visible()
+    page.get_by_role("link", name="Swap A and B").click()
+    expect(page.locator("#compare .two h2")).to_have_text(["A: reworded 1", "B: reworded 0"])
+    page.get_by_role("link", name="All runs").click()
+    expect(page.locator(".several th a")).to_have_text(["reworded 1", "reworded 0", "reworded 2"])
 
 
 def test_each_event_says_what_it_was_given(visit: Visit) -> None:
@@ -247,10 +282,10 @@ def test_nothing_is_cut_off_on_a_phone(visit: Visit) -> None:
     outside = """([...document.querySelectorAll("#compare td, #compare th, #groupings a")]
         .filter(each => each.checkVisibility() && !each.closest("thead:not(.several thead)")
             && each.getBoundingClientRect().right > innerWidth - 8).map(each => each.textContent))"""
-    for also in ("", f"&also={three}"):
+    for also, opened in (("", "pre"), (f"&also={three}", ".message")):
         page = visit.open(f"/compare?a={one}&b={two}{also}")
         _open(page, "gpt-4o")
-        page.locator(".pairs pre").first.wait_for()
+        page.locator(f".pairs {opened}").first.wait_for()
         assert page.evaluate(outside) == []
     page = visit.open("/calls")
     page.locator("#groupings a").last.wait_for()

@@ -1,0 +1,245 @@
+// Three and more runs: which of them differs from the others, their figures, and all events in one table.
+
+import { ask, make, shortcut } from "./base.js";
+import { change, costChange } from "./changes.js";
+import { event } from "./content.js";
+import { cost, count, duration, eventCost, many, money } from "./formats.js";
+import { line, table } from "./table.js";
+import { stamp, when } from "./times.js";
+import { url } from "./url.js";
+
+const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
+const PAGE = 300;
+// Groups of runs that are shown of an event at the head.
+const GROUPS = 5;
+export const MOST = 26;
+export const letterOf = (number) => String.fromCharCode(65 + (number % MOST));
+const letters = (runs) => runs.map(letterOf).join(", ");
+
+export const FIGURES = [
+  ["Duration", (one) => one.seconds, duration],
+  ["Cost", (one) => one.cost_nano, (value, one) => (one ? cost(one) : money(value))],
+  ["LLM calls", (one) => one.llm_calls, count],
+  ["Tool calls", (one) => one.tool_calls, count],
+  ["Actions", (one) => one.actions, count],
+  ["Errors", (one) => one.errors, count],
+  ["Tokens in", (one) => one.tokens_in, count],
+  ["Tokens out", (one) => one.tokens_out, count],
+];
+
+/** Return elements for the runs with these ids. */
+export async function runs(ids) {
+  const compared = await ask("compare/runs", { sessions: ids.join(",") });
+  return [odd(compared), figures(compared.sessions, compared.odd), events(compared)];
+}
+
+const kindOf = (row) => [
+  make("span", { class: `kind ${KINDS.has(row.kind) ? row.kind : ""}` }, row.kind),
+  " ",
+  row.name,
+];
+const linkTo = (session, cell, text) =>
+  make("a", { href: url(`s/${session.session_id}?event=${cell.seq}#tree`) }, text);
+
+/** Return the sentence that names the run that differs, and the events that show how. */
+function odd({ odd: place, head, rows, sessions }) {
+  const group = (row, { runs: some, text }) => {
+    const [run] = some,
+      cell = row.cells[run];
+    return make(
+      "p",
+      { class: place === run && some.length === 1 ? "is-odd" : null },
+      make("b", {}, letters(some)),
+      " ",
+      cell ? linkTo(sessions[run], cell, text) : make("span", { class: "faint" }, "not there"),
+    );
+  };
+  const entry = (row) =>
+    make(
+      "li",
+      {},
+      make("div", {}, kindOf(row)),
+      make(
+        "div",
+        {},
+        foremost(row.texts, place).map((each) => group(row, each)),
+        row.texts.length > GROUPS + 1 &&
+          make("p", { class: "faint" }, `… the runs did ${count(row.texts.length)} different things`),
+      ),
+    );
+  const shown = rows.filter((row) => row.key);
+  return make(
+    "section",
+    { class: "chart odd-one" },
+    make("h2", {}, head),
+    shown.length ? make("ul", {}, shown.map(entry)) : null,
+  );
+}
+
+/** Return a few groups, among them that of the run that stands out. */
+const foremost = (groups, place) => {
+  if (groups.length <= GROUPS + 1) return groups;
+  return groups.filter(({ runs: some }, at) => at < GROUPS || some.includes(place));
+};
+
+/** Return the figures of the runs, each beside that of the first one; those that are 0 in all are left out. */
+function figures(sessions, place) {
+  const head = (one, number) => [
+    [
+      `${letterOf(number)}: `,
+      make("a", { href: url(`s/${one.session_id}`), title: stamp(one.began) }, one.name || "unnamed"),
+      " ",
+      make("small", { class: "faint" }, when(one.began)),
+    ],
+    number === place ? "num is-odd" : "num",
+  ];
+  const cell =
+    ([label, value, text]) =>
+    (one, number) => {
+      const by = label === "Cost" ? costChange(sessions[0], one) : change(value(sessions[0]), value(one), text);
+      return [text(value(one), one), number ? [" ", make("small", {}, by)] : null];
+    };
+  const state = (one) =>
+    make("span", { class: `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}` }, one.state);
+  const rows = [
+    line("State", sessions.map(state)),
+    ...(sessions.some((one) => one.reason)
+      ? [
+          line(
+            "Reason",
+            sessions.map((one) => one.reason || "–"),
+          ),
+        ]
+      : []),
+    ...FIGURES.filter(([, value]) => sessions.some(value)).map((figure) => line(figure[0], sessions.map(cell(figure)))),
+  ];
+  return make(
+    "section",
+    { class: "chart several" },
+    make("h2", {}, "Figures"),
+    table([["Figure"], ...sessions.map(head)], rows, { tabindex: 0 }),
+  );
+}
+
+const differs = (row) => row.texts.length > 0;
+
+/** Return the number of the group that most runs belong to; null where there is no such. */
+function usual(groups) {
+  const sizes = new Map();
+  for (const group of groups) sizes.set(group, (sizes.get(group) ?? 0) + 1);
+  const [[first, most], [, second] = [null, 0]] = [...sizes].sort((a, b) => b[1] - a[1]);
+  return most > second ? first : null;
+}
+
+/** Return all events in one table, a column for each run. */
+function events({ rows, counts, sessions, cut, odd: place }) {
+  const body = make("tbody"),
+    more = make("div", { class: "bar" });
+  const only = make("input", {
+    type: "checkbox",
+    checked: new URLSearchParams(location.search).get("only") === "differences",
+    onchange: () => {
+      const params = new URLSearchParams(location.search);
+      if (only.checked) params.set("only", "differences");
+      else params.delete("only");
+      history.replaceState(null, "", url(`compare?${params}`));
+      draw();
+    },
+  });
+  let shown = [],
+    drawn = 0;
+  const extend = () => {
+    body.append(...shown.slice(drawn, drawn + PAGE).flatMap((row) => pair(row, sessions, place)));
+    drawn = Math.min(shown.length, drawn + PAGE);
+    more.replaceChildren(
+      ...(drawn < shown.length
+        ? [make("button", { type: "button", onclick: extend }, `Show more (${count(drawn)} of ${count(shown.length)})`)]
+        : []),
+    );
+  };
+  const draw = () => {
+    shown = only.checked ? rows.filter(differs) : rows;
+    drawn = 0;
+    body.replaceChildren();
+    extend();
+  };
+  shortcut("d", "Only differences", () => only.click());
+  draw();
+  const note = counts.differing
+    ? `${many(counts.differing, "event")} of ${count(rows.length)} not the same in all runs`
+    : "All events are the same in all runs";
+  const columns = table([["Event"], ...sessions.map((_, at) => [letterOf(at)])], body, { tabindex: 0 });
+  columns.style.setProperty("--runs", sessions.length);
+  return make(
+    "section",
+    { class: "chart pairs all-runs" },
+    make("h2", {}, "Events"),
+    make(
+      "div",
+      { class: "bar" },
+      make("label", {}, only, " only differences"),
+      make("span", { class: "faint" }, note),
+      cut ? make("span", { class: "pending" }, "Only the first events of each run are compared") : null,
+    ),
+    columns,
+    more,
+  );
+}
+
+/** Return an event in a row, and a row below it for its content; `place` is the run that stands out. */
+function pair(row, sessions, place) {
+  const common = usual(row.groups);
+  const texts = new Map(row.texts.flatMap(({ runs: some, text }) => some.map((run) => [run, text])));
+  const cell = (one, run) => {
+    const isOdd = differs(row) && (common === null ? run === place : row.groups[run] !== common);
+    const inside = one
+      ? [
+          linkTo(sessions[run], one, one.finished ? duration(one.seconds) : "unfinished"),
+          " ",
+          make("span", { class: "faint" }, eventCost({ kind: row.kind, ...one })),
+          one.failed ? make("span", { class: "tag only-a" }, "failed") : null,
+          texts.get(run) ? make("div", { class: "what-differs" }, texts.get(run)) : null,
+        ]
+      : make("span", { class: "faint", title: "This run has no such event" }, "–");
+    return make("td", { class: isOdd ? "differs" : null, "data-label": letterOf(run) }, inside);
+  };
+  const below = make("tr", { hidden: true });
+  const open = () => {
+    if (!below.firstChild)
+      below.append(
+        make("td", { colspan: sessions.length + 1 }, make("div", { class: "runs-beside" }, whole(row, sessions))),
+      );
+    below.hidden = !below.hidden;
+    button.setAttribute("aria-expanded", String(!below.hidden));
+  };
+  const button = make(
+    "button",
+    { type: "button", class: "link", "aria-expanded": "false", onclick: open },
+    kindOf(row),
+  );
+  const inputs = new Set(row.cells.filter(Boolean).map((one) => one.input));
+  const [input] = inputs;
+  const what = make(
+    "td",
+    { class: "what" },
+    button,
+    inputs.size === 1 && input ? make("div", { class: "preview", title: input }, input) : null,
+  );
+  what.style.paddingLeft = `${0.4 + Math.min(16, row.depth) * 1.1}rem`;
+  return [make("tr", {}, what, row.cells.map(cell)), below];
+}
+
+/** Return the whole content of an event, once for each group of runs that did the same. */
+function whole(row, sessions) {
+  const groups = row.texts.length ? row.texts : [{ runs: sessions.map((_, at) => at) }];
+  return groups
+    .filter(({ runs: some }) => row.cells[some[0]])
+    .map(({ runs: some }) =>
+      make(
+        "div",
+        { class: "of-run text" },
+        make("h3", {}, letters(some)),
+        event(sessions[some[0]].session_id, row.cells[some[0]].seq),
+      ),
+    );
+}
