@@ -86,20 +86,34 @@ def test_a_forked_child_has_a_handler_only_for_sessions_of_its_own() -> None:
     assert programs.run(code).stdout == "True False True\nFalse\n"
 
 
-def test_a_forked_child_misses_no_sigterm() -> None:
-    """Not even one that comes before it has run a step of Python, where a handler would never be called."""
-    code = _INIT + (
-        "def child():\n"
-        "    pid = os.fork()\n"
-        "    if not pid:\n"
-        "        time.sleep(20)\n"
-        "        os._exit(0)\n"
-        "    os.kill(pid, signal.SIGTERM)\n"
-        "    return pid\n"
-        "ends = [os.waitpid(pid, 0)[1] for pid in [child() for _ in range(50)]]\n"
-        "print(set(ends) == {signal.SIGTERM}, signal.pthread_sigmask(signal.SIG_BLOCK, ()))"
+def test_a_worker_of_multiprocessing_has_the_default_action() -> None:
+    """With a handler, one that gets the signal just before it waits for a lock would wait forever, and its pool too."""
+    code = _PLAIN + (
+        "import multiprocessing, localops\n"
+        "def work():\n"
+        "    localops.init(env_data_opt_out=True)\n"
+        "    print(signal.getsignal(signal.SIGTERM) is signal.SIG_DFL, flush=True)\n"
+        "    signal.raise_signal(signal.SIGTERM)\n"
+        "worker = multiprocessing.get_context('fork').Process(target=work)\n"
+        "worker.start(); worker.join(); print(worker.exitcode)"
     )
-    assert programs.run(code).stdout == "True set()\n"
+    assert programs.run(code).stdout == "True\n-15\n"
+    assert programs.standing().state == "Indeterminate"
+
+
+def test_a_signal_in_the_middle_of_a_fork() -> None:
+    """One that a child gets before Python has made it a child, which forgets signals of the parent, ends it too."""
+    code = _INIT + (
+        "import ctypes\n"
+        "in_child = ctypes.CFUNCTYPE(None)(lambda: os.kill(os.getpid(), signal.SIGTERM))\n"
+        "getattr(ctypes.CDLL(None), '__register_atfork')(None, None, in_child, None)\n"
+        "def fork():\n"
+        "    child = os.fork()\n"
+        "    if not child: os._exit(7)\n"
+        "    print(os.waitpid(child, 0)[1], signal.SIGTERM in signal.pthread_sigmask(signal.SIG_BLOCK, ()))\n"
+        "thread = threading.Thread(target=fork); thread.start(); thread.join()"
+    )
+    assert programs.run(code).stdout == "15 False\n"
 
 
 def test_no_handler_outside_the_main_thread() -> None:

@@ -13,6 +13,7 @@ import os
 import sys
 import threading
 
+from localops import host
 from localops.output import say
 from localops.reading.session_state import LEFT_OPEN, exit_reason, failure_reason
 
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 _not_installed = [None]  # taken by the first thread
 _clients: list[_Client] = []  # one at most: the first whose sessions the end of this process ends
 _watching: list[Terminated] = []  # whose handler is set
+_mine = threading.local()
 
 
 def install(client: _Client) -> None:
@@ -227,8 +229,12 @@ class Terminated:
         self._set = False
 
     def watch(self) -> None:
-        """Install the handler if the program has none."""
-        if self._set or threading.current_thread() is not threading.main_thread():
+        """Install the handler if the program has none, and the process was not made by multiprocessing.
+
+        Python calls a handler only between two of its own steps.  A worker of a pool that gets the signal just before
+        it waits for a lock would wait forever, and its parent, which ends it so, for it.
+        """
+        if self._set or threading.current_thread() is not threading.main_thread() or host.maker() is not None:
             return
         if _signal.getsignal(_signal.SIGTERM) == _signal.SIG_DFL:
             _signal.signal(_signal.SIGTERM, self._terminate)
@@ -260,29 +266,31 @@ class Terminated:
             os.kill(os.getpid(), number)
 
 
-# Python calls a handler only between two of its own steps, and drops in a forked child what came before the first one.
-# So a worker of a pool could miss the signal, wait for a lock forever, and its parent for it.  A child begins with the
-# default action, and the signal waits until that is restored.
-
-_masks: dict[int, set[int]] = {}  # signals that a thread blocked before it forked
-
-
 def _before_fork() -> None:
+    """Have SIGTERM wait until the child has its own action for it; Python would drop it as one of the parent's."""
     if _watching:
-        _masks[threading.get_ident()] = _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM,))
+        # Noted first: a signal handler may raise when the mask is set.
+        _masks().append(_signal.pthread_sigmask(_signal.SIG_BLOCK, ()))
+        _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM,))
+
+
+def _masks() -> list[set[int]]:
+    """Return the signal masks that this thread had before the forks that it is about to do."""
+    masks: list[set[int]] = _mine.__dict__.setdefault("masks", [])
+    return masks
 
 
 def _after_fork() -> None:
-    mask = _masks.pop(threading.get_ident(), None)
-    if mask is not None:
-        _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+    if masks := _masks():
+        # In one call, as a signal handler may raise between two.
+        any(map(_signal.pthread_sigmask, (_signal.SIG_SETMASK,), map(masks.pop, (-1,))))
 
 
 def _after_fork_in_child() -> None:
+    """Restore the default action in a child: it began none of the open sessions, and may be a worker of a pool."""
     for terminated in _watching.copy():
         terminated.release()
     _after_fork()
-    _masks.clear()
 
 
 if hasattr(os, "register_at_fork"):
