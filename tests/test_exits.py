@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 import localops
+from localops.journal.journal import Journal
 from tests import programs
 
 _INIT = "import localops, os, sys, signal, threading, time\nsession = localops.init(env_data_opt_out=True)\n"
@@ -371,3 +372,30 @@ def test_ctrl_c_in_the_middle_of_a_write_is_kept_and_passed_on() -> None:
     assert programs.run(code).stdout == "interrupted\n"
     assert sorted(programs.names()) == ["after", "waiting"]
     assert programs.standing().state == "Success"
+
+
+def test_a_daemon_thread_that_stops_in_a_write() -> None:
+    """It keeps the lock of the journal for good: what is recorded after that waits for nothing, and is kept."""
+    code = (
+        "import atexit, sys, threading\n"
+        "go, writing = threading.Event(), threading.Event()\n"
+        "atexit.register(lambda: (go.set(), writing.wait()))\n"
+        "import localops\n"
+        "session = localops.init(env_data_opt_out=True)\n"
+        "journal = session.recorder.journal\n"
+        "def write():\n"
+        "    go.wait()\n"
+        "    with journal._lock:\n"
+        "        journal._inside = True\n"
+        "        writing.set()\n"
+        "        threading.Event().wait()\n"
+        "threading.Thread(target=write, daemon=True).start()\n"
+        "class Last:\n"
+        "    def __del__(self, record=session.record, event=localops.ActionEvent(action_type='last')): record(event)\n"
+        "sys.modules['last'] = Last()\n"
+        "session.end_session('Success')"
+    )
+    done = programs.run(code, fresh=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    Journal(programs.project()).collect()
+    assert programs.names() == ["last"]

@@ -25,7 +25,7 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 LAYERS = """
     room
     errors clock interruption own_fields rows urls zstd alignment ambiguous_patterns
-    careful beginnings escapes patterns
+    careful beginnings escapes patterns end_lock
     shapes
     host
     context facets locks openmetrics output raised redact sql

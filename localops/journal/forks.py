@@ -12,12 +12,14 @@ import threading
 import time
 import weakref
 from itertools import chain, compress
+from operator import call
 
 from localops import interruption
 from localops.journal.reader import close_readers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
     from typing import Any, Protocol
 
@@ -42,7 +44,6 @@ _IMPORTERS = ("importlib._bootstrap", "_frozen_importlib")  # the modules of the
 _journals: weakref.WeakValueDictionary[int, Journal] = weakref.WeakValueDictionary()
 _beginning = threading.RLock()  # held across a fork, so that no journal begins meanwhile
 _mine = threading.local()
-_release = type(_beginning).release
 
 
 def prepare(journal: Journal) -> None:
@@ -56,9 +57,12 @@ def _all() -> list[Journal]:
     return [journal for reference in _journals.valuerefs() if (journal := reference()) is not None]
 
 
-def _forks() -> list[list[Any]]:
-    """Return the locks taken by this thread for each fork that it is about to do: a signal handler may fork as well."""
-    forks: list[list[Any]] = _mine.__dict__.setdefault("forks", [])
+def _forks() -> list[list[Callable[[], None]]]:
+    """Return what releases the locks taken by this thread, for each fork that it is about to do.
+
+    There may be several, as a signal handler may fork as well.
+    """
+    forks: list[list[Callable[[], None]]] = _mine.__dict__.setdefault("forks", [])
     return forks
 
 
@@ -66,14 +70,14 @@ def _take(lock: Any, seconds: float) -> bool:
     """Take a lock and note it, in one call, between whose steps no signal handler can raise."""
     held = _forks()[-1]
     before = len(held)
-    held.extend(compress((lock,), map(lock.acquire, (True,), (seconds,))))
+    held.extend(compress((lock.release,), map(lock.acquire, (True,), (seconds,))))
     return len(held) > before
 
 
 def _give_back() -> None:
     """Release what this thread has taken, in one call as well: what stayed taken would stop the other threads."""
     held = _forks()[-1]
-    any(map(_release, map(held.pop, [-1] * len(held))))
+    any(map(call, map(held.pop, [-1] * len(held))))
 
 
 def _take_all() -> None:
@@ -144,7 +148,7 @@ def _before_fork() -> None:
 
 def _after_fork() -> None:
     if forks := _forks():
-        any(map(_release, chain.from_iterable(map(forks.pop, (-1,)))))
+        any(map(call, chain.from_iterable(map(forks.pop, (-1,)))))
 
 
 def _after_fork_in_child() -> None:

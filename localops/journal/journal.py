@@ -21,6 +21,7 @@ from localops import clock, interruption
 from localops.careful import roomy
 from localops.errors import JournalError, LocalopsError
 from localops.journal import blobs, forks, participants, parts, rollups, rows
+from localops.journal.end_lock import EndLock
 from localops.journal.journal_file import (
     INSERT,
     INSERTS,
@@ -47,6 +48,7 @@ from localops.output import say_once
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
+    from contextlib import AbstractContextManager
     from typing import Any, TypeVar
 
     from localops.journal.keeper import Keeper
@@ -88,7 +90,7 @@ class Journal:
         self.chores: deque[Callable[[], bool]] = deque()
         self.sessions: set[bytes] = set()  # open here; their stories are copied when a new file has to be begun
         self.keeper: Keeper | None = None  # keeps the rows elsewhere as well
-        self._lock = threading.RLock()
+        self._lock: AbstractContextManager[object] = threading.RLock()
         self._inside = False
         self._chores_due = False
         self.losses = Losses(folder, self.counts, self._lock)
@@ -400,6 +402,11 @@ class Journal:
                 self.participant.close()
                 self.participant = None
             self.losses.account()
+
+    def outlive_threads(self) -> None:
+        """Never wait for a daemon thread that stops for good in the middle of a write, as the process ends."""
+        if not isinstance(self._lock, EndLock):
+            self._lock = self.losses.lock = EndLock(self._lock)
 
     def _final_check(self) -> None:
         """Save rows that were written to a file that is gone, and record losses, before the file is closed."""

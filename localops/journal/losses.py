@@ -28,7 +28,8 @@ class Losses:
 
     def __init__(self, folder: str, counts: dict[str, int], lock: AbstractContextManager[object]) -> None:
         self.waiting = False  # whether rows wait in a spill file, as far as we know
-        self._folder, self._counts, self._lock = folder, counts, lock
+        self.lock = lock
+        self._folder, self._counts = folder, counts
         self.figures: dict[bytes, list[int]] = {}  # session -> [spilled, dropped], not yet recorded in a row
         self.refusal: str | None = None  # the exception that kept the last row from a spill file, as text
         self._spill: Spill | None = None
@@ -52,13 +53,13 @@ class Losses:
 
     def drop(self, session: bytes) -> None:
         """Count a call that made no row at all."""
-        with self._lock:
+        with self.lock:
             self._counts["dropped"] += 1
             self.figures.setdefault(session, [0, 0])[1] += 1
 
     def take_back(self, session: bytes) -> None:
         """Undo the count of a dropped row of a session, which was written after all."""
-        with self._lock:
+        with self.lock:
             lost = self.figures.get(session)
             if lost is not None and lost[1] > 0:
                 self._counts["dropped"] -= 1
@@ -105,7 +106,7 @@ class Losses:
 
         Call it after the journal was closed and the participant's file removed, which makes room on a full disk.
         """
-        with self._lock:
+        with self.lock:
             for session, figures in list(self.figures.items()):
                 if any(figures) and self.keep(_loss(session, *figures)):
                     del self.figures[session]

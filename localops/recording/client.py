@@ -199,6 +199,8 @@ class Client:
     def expect_late(self, session: Session | None) -> None:
         """Note that the process ends, and which session takes what is recorded from now on while none is open."""
         self.is_over, self._late = True, session
+        for journal in list(self._journals.values()):
+            journal.outlive_threads()
 
     def last_ended(self) -> Session | None:
         """Return the session that ended last in this process."""
@@ -490,6 +492,8 @@ class Client:
         if known is not None:
             return known
         made = Journal(folder, durability=config.durability, wait=config.wait)
+        if self.is_over:
+            made.outlive_threads()
         kept = self._journals.setdefault(key, made)
         if kept is not made:
             made.close()
