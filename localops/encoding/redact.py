@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import re
 from bisect import bisect_right
-from functools import cached_property
 
 from localops.encoding import beginnings, escapes, shapes
 from localops.encoding.shapes import NAME, Later
@@ -17,6 +16,7 @@ from localops.encoding.shapes import hides as hides
 from localops.encoding.shapes import is_value_of_pair as is_value_of_pair
 from localops.encoding.urls import password_in
 from localops.interruption import settle
+from localops.lazy import lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -182,11 +182,11 @@ class Redactor:
 
     # Compiling takes half a millisecond each, and most programs have no secrets.
 
-    @cached_property
+    @lazy
     def _name(self) -> re.Pattern[str]:
         return re.compile(rf"(?:{self._names})\Z")
 
-    @cached_property
+    @lazy
     def _own(self) -> re.Pattern[str] | None:
         """Return the pattern for the end of a name that the user has given, in a text in small letters."""
         words = "|".join(self._own_words)

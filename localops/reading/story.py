@@ -5,9 +5,8 @@ They are read by one query, oldest first, and each fact is derived at its first 
 
 from __future__ import annotations
 
-from functools import cached_property
-
 from localops.journal import rows
+from localops.lazy import lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -89,7 +88,7 @@ class Story:
         """The name of the session: the first that it was given."""
         return next((one.name for one in self.of_kind(*rows.STARTS) if one.name), None)
 
-    @cached_property
+    @lazy
     def tags(self) -> list[str]:
         """The current tags: those of the newest `set`, and what was added since; as the query `session_tags`."""
         # Ordered by when a tag was first added, and within one row by its position.
@@ -101,7 +100,7 @@ class Story:
                     places[tag] = min(places.get(tag, one.at_ns + index), one.at_ns + index)
         return sorted(places, key=lambda tag: (places[tag], tag))
 
-    @cached_property
+    @lazy
     def host_env(self) -> dict[str, Any]:
         """The machine and the Python it ran on; the newest value of a key wins."""
         merged: dict[str, Any] = {}
@@ -198,7 +197,7 @@ class Story:
                 seen.add(one.participant)
                 yield one.body, one.at_ns, left.get(one.participant)
 
-    @cached_property
+    @lazy
     def resumes(self) -> list[Milestone]:
         """The joins of processes that went on with it when all before them had gone, oldest first."""
         joins = (one for one in self.of_kind("join") if one.text and '"resumed"' in one.text)

@@ -95,3 +95,18 @@ print(fork(call))
 recording.join()
 """
     assert ran(code) == "0\n"
+
+
+def test_no_property_of_a_recorder_has_a_lock() -> None:
+    """A child cannot wait for a thread of its parent that is calculating one, as `cached_property` does in 3.11."""
+    code = """
+session.record(localops.LLMEvent(prompt={"a": object()}, completion=ValueError("a"), model="gpt-4o", cost=0.1))
+session.record(localops.ErrorEvent(exception=ValueError("a")))
+session.get_analytics(), session.tags
+session.end_session("Success")
+from functools import cached_property
+ours = [module for name, module in sys.modules.items() if name.startswith("localops")]
+classes = [thing for module in ours for thing in vars(module).values() if isinstance(thing, type)]
+print([kind for kind in classes for value in vars(kind).values() if isinstance(value, cached_property)])
+"""
+    assert ran(code) == "[]\n"
