@@ -219,6 +219,25 @@ def _operation_that_fails(session: localops.Session) -> None:
         raise ValueError("not found")
 
 
+def test_a_start_that_is_interrupted_at_any_place() -> None:
+    """The exception reaches the program, also where a session can do without the step that it interrupts."""
+    where = ("localops.recording.client", "localops.recording.process_exit", "localops.host")
+    localops.init()
+    place, arrived = 0, []
+
+    def action() -> None:
+        try:
+            localops.start_session()
+        except Late:
+            arrived.append(place)
+            raise
+
+    while interrupted_at(place, action, where=where):
+        place += 1
+    assert place >= 30
+    assert arrived == list(range(place))
+
+
 @pytest.mark.parametrize("work", [_tool_that_fails, _operation_by_hand, _operation_that_fails])
 def test_an_operation_that_is_interrupted_at_any_place_ends_once(work: Callable[[localops.Session], None]) -> None:
     """What was opened has one end, what failed one error, and the exception arrives."""

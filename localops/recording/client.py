@@ -17,7 +17,7 @@ from localops.config import JOURNAL, Config
 from localops.encoding import encode
 from localops.encoding.todays_rules import redactor
 from localops.errors import ConfigError, NoSession, NotResumable
-from localops.interruption import hold_if_programs
+from localops.interruption import hold_if_programs, settle
 from localops.journal import blobs, spill
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
@@ -551,6 +551,10 @@ def _attempt(what: str, step: Callable[..., Any], *arguments: object) -> Any:
     """Call a step that a session can start without; warn if it fails."""
     try:
         return step(*arguments)
+    except Exception as error:
+        failure = error
+    try:
+        return settle(failure, partial(step, *arguments))
     except Exception as error:
         # The edge: recording never breaks the program that is recorded.
         say_once(f"start {what}", f"a session starts, but {what} could not be looked at: {error}")

@@ -39,7 +39,6 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
-_not_installed = [None]  # taken by the first thread
 _clients: list[_Client] = []  # one at most: the first whose sessions the end of this process ends
 _watching: list[Terminated] = []  # whose handler is set
 _mine = threading.local()
@@ -49,14 +48,18 @@ def install(client: _Client) -> None:
     """Have the end of this process end the sessions of the first client; the hooks are set once."""
     if not _clients:
         _clients.append(client)
-    try:
-        _not_installed.pop()
-    except IndexError:
-        return
-    atexit.register(_each_client, _at_exit)
-    _note_exit_code()
-    _chain_excepthook()
-    _chain_thread_hook()
+    while _to_install:
+        try:
+            hook = _to_install.pop()
+        except IndexError:
+            # Another thread has taken the last one.
+            return
+        try:
+            hook()
+        except BaseException:
+            # Interrupted: it is still to be set.
+            _to_install.append(hook)
+            raise
 
 
 def uninstall(client: _Client) -> bool:
@@ -65,6 +68,10 @@ def uninstall(client: _Client) -> bool:
         return False
     _clients.remove(client)
     return True
+
+
+def _await_exit() -> None:
+    atexit.register(_each_client, _at_exit)
 
 
 def _each_client(finish: Callable[[_Client], None]) -> None:
@@ -219,6 +226,10 @@ def record_uncaught(error: BaseException, what: str, *, thread: str | None = Non
             session.uncaught(error, thread=thread)
 
     _each_client(record)
+
+
+# Each is taken by one thread, the last one first.
+_to_install = [_chain_thread_hook, _chain_excepthook, _note_exit_code, _await_exit]
 
 
 class Terminated:
