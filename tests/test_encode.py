@@ -32,6 +32,7 @@ from localops.encoding import plain_values
 from localops.encoding.encode import Encoder, _small_room, dumps, loads
 from localops.encoding.plain_values import MAX_BLOB, MAX_DEPTH, Walk
 from localops.encoding.redact import Redactor
+from tests import programs
 from tests.examples import examples
 
 TYPE_CHECKING = False
@@ -652,6 +653,21 @@ def test_close_to_the_recursion_limit() -> None:
         assert _at_depth(depth, lambda: Encoder(redactor=None).text("a name")) == "a name"
         assert sys.getrecursionlimit() == limit
     assert tried > 20
+
+
+def test_recording_close_to_the_recursion_limit() -> None:
+    """A call that had any room has recorded its event under its own name; its caller makes room where it has none."""
+    session = localops.init(env_data_opt_out=True)
+    recorded = []
+    for depth in range(sys.getrecursionlimit() - 150, sys.getrecursionlimit()):
+        event = localops.ActionEvent(action_type=f"at {depth}")
+        try:
+            _at_depth(depth, lambda event=event: session.record(event))  # type: ignore[misc]
+        except RecursionError:
+            break
+        recorded.append(f"at {depth}")
+    assert len(recorded) > 20
+    assert programs.names() == recorded
 
 
 def test_without_memory_a_smaller_event_is_written() -> None:

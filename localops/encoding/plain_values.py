@@ -186,7 +186,10 @@ class Walk:
         except BaseException as error:  # as above
             try:
                 return settle(error, lambda: self._short_or_deeper(value, limit))
-            except BaseException:
+            except BaseException as failure:
+                # No code of a plain text can fail: our calls have no room here, and our caller may make some.
+                if type(value) is str and type(failure) is RecursionError:
+                    raise
                 return f"<{self._title(type(value))}>"[:limit]
 
     def _short_or_deeper(self, value: object, limit: int) -> str:
