@@ -52,7 +52,7 @@ _AUDITED = {
     "download": "session.export",
     "download_all": "session.export",
     **dict.fromkeys(("session", "events", "event", "previews", "timeline", "stats"), "session.read"),
-    **dict.fromkeys(("compare", "compare_runs"), "session.read"),
+    **dict.fromkeys(("compare", "compare_runs", "diff", "check", "scores"), "session.read"),
     **dict.fromkeys(("loops", "matches", "why", "steps", "snippets", "trace", "trace_metrics"), "session.read"),
     "calls": "call.read",
     "attachment": "file.read",
@@ -61,7 +61,7 @@ _AUDITED = {
 # Those that need not be about one session.
 _OF_MANY = ("session.export", "call.read")
 # The parameters of a request that a line has, and the most characters of one: a hundred ids.
-_NAMED = ("session", "sessions", "trace", "digest", "format", "a", "b")
+_NAMED = ("session", "sessions", "trace", "digest", "format", "a", "b", "baseline")
 _LONGEST = 3_300
 
 

@@ -38,12 +38,13 @@ from localops.reading import (
 from localops.reading import filters as filtering
 from localops.reading.filters import Filters
 from localops.reading.home import Home
-from localops.server import compare, damage, session_facets
+from localops.server import damage, session_facets
 from localops.server.bucket import BucketError
 from localops.server.call_tables import CallTables
 from localops.server.loop_marks import LoopMarks
 from localops.server.reports import Reports
 from localops.server.request import TooMany, Unavailable
+from localops.server.run_reads import RunReads
 from localops.server.session_index import SessionIndex, Wanted, merged
 from localops.upkeep import scoring
 from localops.upkeep.views import Views, every
@@ -79,7 +80,7 @@ _ROWS_OF_KIND = statements("pages.sql")["rows_of_kind"]
 _SEARCH_SECONDS = 2
 
 
-class HomeReader(Reports):
+class HomeReader(Reports, RunReads):
     """Reads of a home; `project` None means all of its projects."""
 
     def __init__(self, folder: str, *, fresh: float = 60.0) -> None:
@@ -548,18 +549,6 @@ class HomeReader(Reports):
     def _name(self, project: Project, session: bytes) -> str | None:
         with self._following(project) as index:
             return index.name_of(session)
-
-    def compare(self, project: str | None, a: bytes, b: bytes) -> Facts | None:
-        """Compare two sessions."""
-        heads, sides = [], []
-        for session in (a, b):
-            with self._project_and_snapshot(project, session) as holder:
-                if holder is None:
-                    return None
-                where, snapshot = holder
-                heads.append(facts.session(where.name, snapshot, snapshot.report()))
-                sides.append(compare.Side(where.reader, session))
-        return {"a": heads[0], "b": heads[1], **compare.aligned(*sides)}
 
     def write(
         self,

@@ -12,13 +12,13 @@ from starlette.responses import FileResponse, Response, StreamingResponse
 from localops import clock, dialects, output
 from localops.encoding import encode
 from localops.errors import ConfigError
-from localops.reading import analytics, call_query, filters
+from localops.reading import analytics, call_query, filters, run_gate
 from localops.reading.filters import Filters
 from localops.reading.runs_table import MOST_RUNS
 from localops.recording import events, scores
 from localops.server import call_params, openapi
 from localops.server.request import HttpError, Unavailable, digest_in, valid_project
-from localops.server.routes import BYTES, ENDPOINTS, MOST_MARKS, MOST_PREVIEWS, VIEWED
+from localops.server.routes import BYTES, ENDPOINTS, MOST_MARKS, MOST_PREVIEWS, RULES, VIEWED
 from localops.server.session_index import BY_SCORE, SORTS, WORDS
 from localops.server.threads import json
 from localops.upkeep import views as saved_views
@@ -373,11 +373,18 @@ class ReadApi:
 
     async def compare(self, call: Call) -> Response:
         """Compare two sessions."""
+        return await self._of_two(self._store.compare, call)
+
+    async def diff(self, call: Call) -> Response:
+        """Return what two sessions did differently."""
+        return await self._of_two(self._store.diff, call, limit=call.limit(100, most=10_000))
+
+    async def _of_two(self, work: Callable[..., Facts | None], call: Call, **options: Any) -> Response:
         two = [call.param("a"), call.param("b")]
         if two[0] is None or two[1] is None:
             raise HttpError(400, "missing parameters: name two sessions, as in ?a=ID&b=ID")
         async with self._service.large():
-            facts = await self._read(self._store.compare, call.project, *map(_session, filter(None, two)))
+            facts = await self._read(work, call.project, *map(_session, filter(None, two)), **options)
         if facts is None:
             raise HttpError(404, "one of these sessions does not exist")
         return self._answer(facts)
@@ -393,6 +400,25 @@ class ReadApi:
         if facts is None:
             raise HttpError(404, "one of these sessions does not exist")
         return self._answer(facts)
+
+    async def check(self, call: Call) -> Response:
+        """Return whether a session keeps rules."""
+        baseline = call.param("baseline")
+        rules: dict[str, Any] = {name: call.param(name) for name in run_gate.LIMITS}
+        rules |= {name: call.param(name) == "1" for name in RULES}
+        base = None if baseline is None else _session(baseline)
+        try:
+            async with self._service.large():
+                verdict = await self._read(self._store.check, call.project, call.session(), base, rules)
+        except ConfigError as error:
+            raise HttpError(400, str(error)) from error
+        if verdict is None:
+            raise HttpError(404, _MISSING if base is None else "one of these sessions does not exist")
+        return self._answer(verdict)
+
+    async def scores(self, call: Call) -> Response:
+        """Return the scores and notes of a session."""
+        return self._answer(await self._one(self._store.scores, call))
 
     async def compare_groups(self, call: Call) -> Response:
         """Compare two groups of sessions."""

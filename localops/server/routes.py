@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from localops.reading import analytics, call_query, call_search
+from localops.reading import analytics, call_query, call_search, run_gate
 from localops.reading.filters import FACETS, NOT, STATES
 from localops.reading.runs_table import MOST_RUNS
 from localops.server.intake.agentops_routes import AGENTOPS
@@ -114,6 +114,15 @@ _FILE = {
 }
 _GROUPS = (("a", "one"), ("b", "the other"))
 _TWO = {"a": "id of a session", "b": "id of the other session"}
+# Rules of `check` that are set by 1.
+RULES = ("same_tools", "same_arguments", "allow_unpriced")
+_CHECK = {
+    "baseline": "id of the session to compare with",
+    **{name: f"a limit, as for `localops check`: {limit.expected}" for name, limit in run_gate.LIMITS.items()},
+    "same_tools": "1: the same tools in the same order",
+    "same_arguments": "1: the same, each with the same arguments",
+    "allow_unpriced": "1: calls without a price, or without an end, pass",
+}
 _LIVE = {"session": "only this session; all by default", "project": "only this project"}
 _COLUMNS = {
     "after": "seq: return the next page, events whose rows arrived after it",
@@ -345,6 +354,19 @@ ENDPOINTS = (
         "The loops and failing tools of a session, and what was wasted.",
     ),
     Endpoint(
+        "GET",
+        "/api/1/sessions/{session}/check",
+        "check",
+        "Whether a session keeps limits, and beside another session the rules of a baseline.",
+        query=_CHECK,
+    ),
+    Endpoint(
+        "GET",
+        "/api/1/sessions/{session}/scores",
+        "scores",
+        "The scores and notes of a session, and which of them count.",
+    ),
+    Endpoint(
         "POST",
         "/api/1/sessions/{session}/scores",
         "judge",
@@ -456,6 +478,14 @@ ENDPOINTS = (
         "compare",
         "Two sessions side by side.",
         query=_TWO,
+        answers={404: "One of the sessions does not exist."},
+    ),
+    Endpoint(
+        "GET",
+        "/api/1/diff",
+        "diff",
+        "What the second of two sessions did differently.",
+        query={**_TWO, "limit": "at most this many differences; 100 by default, 10000 at most"},
         answers={404: "One of the sessions does not exist."},
     ),
     *AGENTOPS,

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Collection, Sequence
+    from collections.abc import Callable, Collection, Mapping, Sequence
     from contextlib import AbstractContextManager
     from typing import Any, BinaryIO, Protocol
 
@@ -165,6 +165,17 @@ if TYPE_CHECKING:
 
         def compare_runs(self, project: str | None, sessions: Sequence[bytes]) -> Facts | None:
             """Compare several sessions in one table; None if one does not exist."""
+
+        def diff(self, project: str | None, a: bytes, b: bytes, *, limit: int) -> Facts | None:
+            """Return what the second of two sessions did differently; None if one does not exist."""
+
+        def check(
+            self, project: str | None, session: bytes, baseline: bytes | None, rules: Mapping[str, Any]
+        ) -> Facts | None:
+            """Return whether a session keeps rules, beside a baseline; None if one of both does not exist."""
+
+        def scores(self, project: str | None, session: bytes) -> Facts | None:
+            """Return the scores and notes of a session; None if it does not exist."""
 
         def write(
             self,

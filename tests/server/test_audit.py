@@ -11,9 +11,11 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from localops.server import audit
+from localops.server import audit, auth
 from localops.server.audit import Audit
 from localops.server.keys import Keys
+from localops.server.request import Endpoint
+from localops.server.routes import ENDPOINTS
 from tests import warm
 from tests.server.hubs import PATH, RealHub, batch_of, hub, session_rows, wait_until
 
@@ -133,6 +135,17 @@ def test_reads_are_noted_on_request(tmp_path: Path) -> None:
         assert _actions(running) == ["session.read", "call.read"]
         read, calls = audit.read(str(running.data))
         assert (read["session"], calls["filters"]) == (session, "kind,text")
+
+
+def test_each_read_of_a_session_is_one_that_can_be_noted() -> None:
+    """Those of one session, of two, and those that name a baseline."""
+    reads = [one for one in ENDPOINTS if one.method == "GET" and one.key and {"a", "{session}"} & _names(one)]
+    assert len(reads) > 15
+    assert [one.path for one in reads if one.handler not in (*auth._AUDITED, "compare_groups")] == []
+
+
+def _names(endpoint: Endpoint) -> set[str]:
+    return {*endpoint.query, *endpoint.path.split("/")}
 
 
 def test_an_export_of_many_is_noted(tmp_path: Path) -> None:

@@ -77,6 +77,8 @@ def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
     asked = {
         "a": _SESSION.hex(),
         "b": _SESSION.hex(),
+        "baseline": _SESSION.hex(),
+        "max_errors": "9",
         "session": _SESSION.hex(),
         "by": "model",
         "format": "json",
