@@ -136,6 +136,7 @@ def schema() -> Iterator[str]:
             _wrapped(f"Columns: {columns}."),
             "",
         )
+    yield from ("## Tables for a statement", "", *_made_tables())
     yield from (
         "## Named queries",
         "",
@@ -144,6 +145,26 @@ def schema() -> Iterator[str]:
     )
     for file in ("queries", "lists", "search"):
         yield from (f"### {file}.sql", "", *_queries(f"{file}.sql"), "")
+
+
+def _made_tables() -> Iterator[str]:
+    """Yield the tables that `localops query` makes, with their columns."""
+    from localops.reading.made_tables import ABOUT, COLUMNS
+
+    yield _wrapped(
+        "`localops query`, `query` of `localops mcp` and exports to SQLite have these tables. They are made of the "
+        "rows when a statement names them; another tool that opens the journal does not have them. `session_id` joins "
+        "them with the view `session`, ids with `event_detail`. `post_mortem` reads each session of the project: a few "
+        "hundred in a second."
+    )
+    yield ""
+    for table, columns in COLUMNS.items():
+        yield from (f"### {table}", "", _wrapped(ABOUT[table]), "", "| column | type | what it is |", "|---|---|---|")
+        yield from (f"| {name} | {_KINDS[kind]} | {text} |" for name, (kind, text) in columns.items())
+        yield ""
+
+
+_KINDS = {str: "text", int: "integer", float: "real"}
 
 
 def _about(text: str, statement: str) -> list[str]:

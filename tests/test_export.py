@@ -19,7 +19,7 @@ from localops.encoding.pricing import Prices
 from localops.journal import wire
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
-from localops.reading import export, report
+from localops.reading import export, made_tables, report
 from localops.reading.home import Home
 from localops.upkeep.repricing import reprice
 from tests import programs
@@ -193,6 +193,27 @@ def test_a_call_that_never_ended_is_marked(tmp_path: Path) -> None:
             ("tool", "0"),
             ("tool", "1"),
         ]
+
+
+def test_sqlite_says_why_a_run_ended_and_what_repeats(tmp_path: Path) -> None:
+    """The tables that `localops query` makes are in the file, with the same rows."""
+    session = localops.start_session(name="stuck")
+    for _ in range(3):
+        session.record(localops.ErrorEvent(trigger_event=localops.ToolEvent(name="fetch"), exception=TimeoutError("x")))
+
+    @tool(once=True)
+    def pay() -> int:
+        return 1
+
+    pay()
+    session.end_session("Failure")
+    with Home() as home:
+        project, id = home.find("last")
+        made = {name: rows for name, (_, rows) in made_tables.tables(project, " ".join(made_tables.COLUMNS)).items()}
+        export.write_sqlite([export.Run(project.name, project.folder, project.reader, id)], str(tmp_path / "out.db"))
+    with closing(sqlite3.connect(tmp_path / "out.db")) as database:
+        assert {name: database.execute(f"select * from {name}").fetchall() for name in made} == made
+    assert [len(made[name]) for name in made_tables.COLUMNS] == [1, 1, 1, 1]
 
 
 def test_sqlite_is_searchable_and_described(database: sqlite3.Connection) -> None:

@@ -10,12 +10,12 @@ import errno
 import os
 import uuid
 
-from localops import output
+from localops import config, output
 from localops.clock import iso
 from localops.encoding import encode
 from localops.journal import rows, stored, wire
 from localops.journal.reader import Reader
-from localops.reading import analytics, given_scores
+from localops.reading import analytics, given_scores, made_tables
 from localops.reading.facts import dollars
 from localops.reading.snapshot import Snapshot
 
@@ -381,6 +381,7 @@ TABLES: dict[str, dict[str, tuple[type, str]]] = {
         "given": (str, "when, UTC"),
         "counts": (int, "1: the newest of its author for the same name and event"),
     },
+    **made_tables.COLUMNS,
 }
 _KEYS: dict[str, str | tuple[str, ...]] = {
     "sessions": "id",
@@ -391,6 +392,7 @@ _KEYS: dict[str, str | tuple[str, ...]] = {
     "errors": "event_id",
     "tags": ("session_id", "tag"),
     "scores": "id",
+    "post_mortem": "session_id",
 }
 _LINKS = {
     "session_id": ("sessions", "id"),
@@ -406,6 +408,9 @@ _INDEXES = {
     "errors": ["session_id", "error_type"],
     "tags": ["tag"],
     "scores": ["session_id", "name"],
+    "once_step": ["session_id", "state"],
+    "tool_loop": ["session_id", "tools"],
+    "tool_failure": ["session_id", "tool"],
 }
 _SEARCHED = {
     "events": ["name", "params", "returns"],
@@ -447,7 +452,7 @@ def _make_tables(database: Any) -> None:
     for table, columns in TABLES.items():
         links = [(column, *_LINKS[column]) for column in columns if column in _LINKS]
         kinds = {column: kind for column, (kind, _) in columns.items()}
-        database[table].create(kinds, pk=_KEYS[table], foreign_keys=links)
+        database[table].create(kinds, pk=_KEYS.get(table), foreign_keys=links)
     database["descriptions"].insert_all(
         (
             {"table_name": table, "column_name": column, "description": text}
@@ -463,6 +468,9 @@ def _fill(database: Any, waiting: dict[str, list[dict[str, Any]]], run: Run) -> 
     waiting["sessions"].append(_session_row(run))
     waiting["tags"] += [{"session_id": _dashed(run.id), "tag": tag} for tag in run.story.tags]
     waiting["scores"] += [_score_row(run.id, one) for one in run.scores]
+    polling = config.polling(os.path.dirname(run.folder))
+    for table in made_tables.COLUMNS:
+        waiting[table] += made_tables.records(table, run.project, run, run.reader, polling)
     for event in analytics.events(run.reader, run.id):
         for table, row in _table_rows(event):
             waiting[table].append(row)
@@ -490,7 +498,7 @@ def _score_row(session: bytes, one: Given) -> dict[str, Any]:
 def _flush(database: Any, waiting: dict[str, list[dict[str, Any]]]) -> None:
     for table, records in waiting.items():
         # Two events have the same id only if a program gave it twice: the first one keeps it.
-        database[table].insert_all(records, pk=_KEYS[table], ignore=True)
+        database[table].insert_all(records, pk=_KEYS.get(table), ignore=True)
         records.clear()
 
 

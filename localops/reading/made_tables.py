@@ -21,29 +21,108 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Iterator
     from typing import Any
 
-    from localops.journal.reader import Table
+    from localops.journal.reader import Reader, Table
     from localops.reading.facts import Facts
     from localops.reading.home import Project
+    from localops.reading.snapshot import Snapshot
 
-    Records = Callable[[Project, bytes, Collection[str]], Iterator[Facts]]
+    Records = Callable[[str, Snapshot, Reader, Collection[str]], Iterator[Facts]]
 
-COLUMNS = {
-    "post_mortem": (
-        "session_id name state how reason began ended seconds events errors failed cost_usd cost_at_least unpriced "
-        "under_way uncertain_steps first_error first_message first_id ending_error ending_message ending_id ending_how "
-        "loops wasted_calls wasted_llm_calls wasted_tokens wasted_usd"
-    ).split(),
-    "once_step": (
-        "session_id id kind name number key input state on_resume tries began ended ended_by kept why given_at inside "
-        "pid host"
-    ).split(),
-    "tool_loop": (
-        "session_id began ended kind tools agent calls rounds failed wasted_calls wasted_llm_calls wasted_tokens "
-        "wasted_usd unpriced input error first_id last_id first_seq last_seq"
-    ).split(),
-    "tool_failure": (
-        "session_id tool error arguments failures calls message input first_began last_began last_id last_seq"
-    ).split(),
+_WASTED: dict[str, tuple[type, str]] = {
+    "wasted_calls": (int, "tool calls after the first round"),
+    "wasted_llm_calls": (int, "the LLM calls that asked for these"),
+    "wasted_tokens": (int, "of these, in and out"),
+    "wasted_usd": (float, "what all of these cost"),
+}
+# Each table: what its rows are, and of each column its type and what it has.
+ABOUT = {
+    "post_mortem": "A row for each session, with what `localops why` says of it.",
+    "once_step": "A row for each step that runs once, with what `localops steps` says of it.",
+    "tool_loop": "A row for each loop of tool calls that `localops lint` finds.",
+    "tool_failure": "A row for each tool, class of error and shape of arguments of calls that failed.",
+}
+COLUMNS: dict[str, dict[str, tuple[type, str]]] = {
+    "post_mortem": {
+        "session_id": (str, "of the session, as in the view session"),
+        "name": (str, "what it is listed as"),
+        "state": (str, "Success, Failure or Indeterminate, also of one that died; else Running or Unknown"),
+        "how": (str, "how the end is known, such as declared or died"),
+        "reason": (str, "why it ended so"),
+        "began": (str, "ISO 8601, UTC"),
+        "ended": (str, "ISO 8601, UTC"),
+        "seconds": (float, "from its first row to its end, or until now while it runs"),
+        "events": (int, "how many"),
+        "errors": (int, "how many"),
+        "failed": (int, "calls and operations that failed"),
+        "cost_usd": (float, "with prices that came later"),
+        "cost_at_least": (int, "1: a call has no price, or never ended"),
+        "unpriced": (int, "LLM calls without a price"),
+        "under_way": (int, "operations without an end"),
+        "uncertain_steps": (int, "steps that may or may not have happened; null for a very long session"),
+        "first_error": (str, "class of the first error; null where a call failed without one"),
+        "first_message": (str, "of the first error"),
+        "first_id": (str, "of its event"),
+        "ending_error": (str, "the same of the error that ended the run"),
+        "ending_message": (str, "of that error"),
+        "ending_id": (str, "of its event"),
+        "ending_how": (str, "how that is known: exception, reason or last failure"),
+        "loops": (int, "how many, habits too"),
+        **_WASTED,
+    },
+    "once_step": {
+        "session_id": (str, "of the session"),
+        "id": (str, "of its last call"),
+        "kind": (str, "of the operation"),
+        "name": (str, "of the function, or as given"),
+        "number": (int, "which one of equal calls"),
+        "key": (str, "what `key=` returned, as JSON"),
+        "input": (str, "its arguments, as JSON; the beginning of long ones"),
+        "state": (str, "done, failed, uncertain or running"),
+        "on_resume": (str, "what a resumed run gets: give back, run, ask, refuse, not called or wait"),
+        "tries": (int, "how often it was called"),
+        "began": (str, "its last call, ISO 8601, UTC"),
+        "ended": (str, "ISO 8601, UTC; null if it never did"),
+        "ended_by": (str, "class of the exception that interrupted it"),
+        "kept": (int, "1: its result is there"),
+        "why": (str, "why its result is not there"),
+        "given_at": (str, "when a program gave its result"),
+        "inside": (int, "1: it belongs to another step"),
+        "pid": (int, "of the process that called it last"),
+        "host": (str, "of that process"),
+    },
+    "tool_loop": {
+        "session_id": (str, "of the session"),
+        "began": (str, "its first call, ISO 8601, UTC"),
+        "ended": (str, "its last call"),
+        "kind": (str, "repeat, cycle, retry, error or again"),
+        "tools": (str, "what is called; several with commas"),
+        "agent": (str, "whose calls they are"),
+        "calls": (int, "how many"),
+        "rounds": (int, "how many"),
+        "failed": (int, "how many of the calls"),
+        **_WASTED,
+        "unpriced": (int, "of the LLM calls among these"),
+        "input": (str, "what the calls of one round were given"),
+        "error": (str, "of the first call that failed"),
+        "first_id": (str, "of its first call"),
+        "last_id": (str, "of its last call"),
+        "first_seq": (int, "of its first call"),
+        "last_seq": (int, "of its last call"),
+    },
+    "tool_failure": {
+        "session_id": (str, "of the session"),
+        "tool": (str, "its name"),
+        "error": (str, "class of the error"),
+        "arguments": (str, "their names and what they are: `limit: number, path: text`"),
+        "failures": (int, "how many of this kind"),
+        "calls": (int, "how many of the tool"),
+        "message": (str, "of the last failure"),
+        "input": (str, "what the last one was given"),
+        "first_began": (str, "the first of these, ISO 8601, UTC"),
+        "last_began": (str, "the last of these"),
+        "last_id": (str, "of the last of these"),
+        "last_seq": (int, "of the last of these"),
+    },
 }
 _NAMED = re.compile(rf"\b({'|'.join(COLUMNS)})\b", re.IGNORECASE)
 
@@ -57,23 +136,29 @@ def tables(
     """
     names = {name.lower() for name in _NAMED.findall(statement)}
     until = time.monotonic() + seconds
-    return {name: (COLUMNS[name], list(_rows(name, project, polling, until))) for name in names}
+    return {name: ([*COLUMNS[name]], list(_rows(name, project, polling, until))) for name in names}
 
 
 def _rows(name: str, project: Project, polling: Collection[str], until: float) -> Iterator[tuple[Any, ...]]:
-    which, records = _RECORDS[name]
-    for (session,) in project.reader.ask(statements("made_tables.sql")[which]):
+    for (session,) in project.reader.ask(statements("made_tables.sql")[_RECORDS[name][0]]):
         if time.monotonic() > until:
             raise QueryRefused(
                 f"the query was stopped: {name} has rows of every session, and took too long; give it more time, as by "
                 "--seconds 60"
             )
-        for record in records(project, session, polling):
-            yield tuple(map({"session_id": id_text(session), **record}.get, COLUMNS[name]))
+        for record in records(name, project.name, project.snapshot(session), project.reader, polling):
+            yield tuple(record.values())
 
 
-def _post_mortem(project: Project, session: bytes, polling: Collection[str]) -> Iterator[Facts]:
-    findings = post_mortem.of(project.name, project.snapshot(session), project.reader, polling=polling)
+def records(table: str, project: str, seen: Snapshot, reader: Reader, polling: Collection[str]) -> Iterator[Facts]:
+    """Yield the rows of one session in a table, by their columns."""
+    for record in _RECORDS[table][1](project, seen, reader, polling):
+        whole = {"session_id": id_text(seen.id), **record}
+        yield {column: whole.get(column) for column in COLUMNS[table]}
+
+
+def _post_mortem(project: str, seen: Snapshot, reader: Reader, polling: Collection[str]) -> Iterator[Facts]:
+    findings = post_mortem.of(project, seen, reader, polling=polling)
     first = findings["first_error"]
     ending = findings["last_error"] or (first if first and first["ended_run"] else None)
     yield {
@@ -103,18 +188,18 @@ def _wasted(spent: Facts) -> Facts:
     }
 
 
-def _steps(project: Project, session: bytes, _: Collection[str]) -> Iterator[Facts]:
-    if not recorded_steps.of(project.reader, session):
+def _steps(_: str, seen: Snapshot, reader: Reader, __: Collection[str]) -> Iterator[Facts]:
+    if not recorded_steps.of(reader, seen.id):
         return
-    for step in recorded_steps.facts(project.snapshot(session), limit=1 << 62)["steps"]:
+    for step in recorded_steps.facts(seen, limit=1 << 62)["steps"]:
         yield {**step, **(step["process"] or {}), "given_at": step["given"] and step["given"]["at"]}
 
 
-def _loops(project: Project, session: bytes, polling: Collection[str]) -> Iterator[Facts]:
+def _loops(_: str, seen: Snapshot, reader: Reader, polling: Collection[str]) -> Iterator[Facts]:
     # Without arguments and results no two calls can be compared.
-    if project.snapshot(session).story.metadata_only:
+    if seen.story.metadata_only:
         return
-    waste = Waste(project.reader, session, polling=polling)
+    waste = Waste(reader, seen.id, polling=polling)
     for loop in waste.loop_facts(waste.loops):
         yield {
             **loop,
@@ -128,8 +213,8 @@ def _loops(project: Project, session: bytes, polling: Collection[str]) -> Iterat
         }
 
 
-def _failures(project: Project, session: bytes, polling: Collection[str]) -> Iterator[Facts]:
-    for failure in Waste(project.reader, session, polling=polling).failure_facts():
+def _failures(_: str, seen: Snapshot, reader: Reader, polling: Collection[str]) -> Iterator[Facts]:
+    for failure in Waste(reader, seen.id, polling=polling).failure_facts():
         yield {**failure, "last_id": failure["last"]}
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -292,11 +291,3 @@ def test_a_table_of_every_session_is_made_within_the_time(command: Command) -> N
     _record("default", "one")
     with Home() as opened, pytest.raises(QueryRefused, match="--seconds"):
         made_tables.tables(opened.projects[0], "select * from post_mortem", seconds=-1)
-
-
-def test_each_column_of_a_made_table_is_explained() -> None:
-    """On the page that lists the views."""
-    page = Path(localops.__file__).parent.joinpath("docs/journal.md").read_text()
-    for table, columns in made_tables.COLUMNS.items():
-        section = page.partition(f"| `{table}` |")[2].partition("\n\n")[0]
-        assert [column for column in columns if f"`{column}`" not in section] == [], table
