@@ -80,6 +80,32 @@ session.end_session("Success")
     assert programs.standing().state == "Success"
 
 
+@pytest.mark.parametrize("method", ["spawn", "forkserver", "fork"])
+def test_an_exception_that_ends_a_child_is_an_error_of_the_session(method: str, tmp_path: Path) -> None:
+    """multiprocessing prints it and calls no hook. The children leave the session as they end."""
+    program(
+        tmp_path,
+        method,
+        """
+session = localops.init()
+child(work, "well")
+made = context().Process(target=failing, name="the second")
+made.start()
+made.join(60)
+session.end_session("Success")
+        """,
+        top="def failing(): localops.record(localops.ActionEvent(action_type='begun')); raise KeyError('part')",
+    )
+    with programs.reader() as journal:
+        errors = journal.ask("select name, count(*) from event where kind = 'error'", ())
+        ends = journal.ask("select body from event where kind = 'journal' and name = 'thread ended'", ())
+        left = journal.ask("select count(*) from event where kind = 'leave'", ())
+    assert errors == [("KeyError", 1)]
+    [[body]] = ends
+    assert '"process":"the second"' in body
+    assert left == [(2,)]
+
+
 def test_a_pool_that_outlives_a_session_goes_on_to_the_next(tmp_path: Path) -> None:
     """An event of a worker belongs to the session that is open then, also to one begun after the worker."""
     done = program(

@@ -113,6 +113,8 @@ def _outcome(error: Facts) -> Iterator[Sentence]:
     elif error["outcome"] == "ended a thread":
         thread: Sentence = ["thread ", Recorded(error["thread"])] if error["thread"] else ["a thread"]
         yield ["Nothing caught it: it ended ", *thread, ", and the program went on."]
+    elif error["outcome"] == "ended a process":
+        yield ["Nothing caught it: it ended process ", Recorded(error["thread"] or ""), ", and the program went on."]
     elif error["outcome"] == "left" and error["became"] is not None:
         yield _became(error["became"])
     elif error["outcome"] == "left" and (following := error["next"]) is not None:

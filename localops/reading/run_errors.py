@@ -159,7 +159,7 @@ class RunErrors:
             **self._what_followed(one, chain),
             "became": self._became(one) if is_error else None,
             "next": self._next(one),
-            "thread": self._threads.get(one.seq),
+            "thread": self._threads.get(one.seq, (None, None))[1],
             **self._what_ended(one),
             "same": self._same(one) if is_error else None,
             "again": self._again(one, chain) if failed and failed.kind not in ("error", "agent") else None,
@@ -256,7 +256,9 @@ class RunErrors:
         is_fatal = self.is_ending(one) and self.ending is not None and self.ending.by == ending_error.EXCEPTION
         # An exit or an interrupt is no error: the operations that it ended say so themselves.
         is_exit = one.kind != "error" and how_it_ended(self._seen) in ("exit code", "signal")
-        outcome = "ended the run" if is_fatal or is_exit else "ended a thread" if one.seq in self._threads else "left"
+        ended = self._threads.get(one.seq)
+        outcome = f"ended a {ended[0]}" if ended is not None else "left"
+        outcome = "ended the run" if is_fatal or is_exit else outcome
         return {"outcome": outcome, "where": None, "replaced_by": None}
 
     def _next(self, one: Trouble) -> Facts | None:
@@ -366,16 +368,17 @@ class RunErrors:
         return int(self._rows.ask("count_with", text=encode.dumps(value).decode(), **bounds)[0][0])
 
     @cached_property
-    def _threads(self) -> dict[int, str]:
-        """The names of the threads that errors ended, by the seqs of these errors."""
-        threads: dict[int, str] = {}
+    def _threads(self) -> dict[int, tuple[str, str]]:
+        """The threads and processes that errors ended, with their names, by the seqs of these errors."""
+        threads: dict[int, tuple[str, str]] = {}
         bounds = {"head": self._rows.head, "tail": self._rows.tail, "many": MOST_TROUBLES}
         for seq, body in self._rows.ask("thread_ends", name=rows.THREAD_ENDED, **bounds) if self._rows.errors else ():
             facts = encode.loads(body)
             # The row of an error comes before that about its thread, and maybe others between.
             same = (one for one in self._rows.errors[::-1] if one.seq < seq and one.name == facts["type"])
             if (error := next((one for one in same if one.seq not in threads), None)) is not None:
-                threads[error.seq] = facts["thread"]
+                which = "process" if "process" in facts else "thread"
+                threads[error.seq] = which, facts[which]
         return threads
 
     def _details(self, errors: Sequence[Trouble]) -> dict[int, str | None]:

@@ -212,10 +212,10 @@ def _chain_thread_hook() -> None:
     threading.excepthook = excepthook
 
 
-def record_uncaught(error: BaseException, what: str, *, thread: str | None = None) -> None:
-    """Record an exception that ended a thread or a cell of a notebook, in the session that it was in.
+def record_uncaught(error: BaseException, what: str, *, thread: str | None = None, process: str | None = None) -> None:
+    """Record an exception that ended a thread, a child or a cell of a notebook, in the session that it was in.
 
-    `thread` is the name of the thread.
+    `thread` is the name of the thread, `process` that of the child.
     """
 
     def record(client: _Client) -> None:
@@ -223,13 +223,9 @@ def record_uncaught(error: BaseException, what: str, *, thread: str | None = Non
         if session is None and client.is_ambiguous():
             session = client.unattributed(f"{what} is recorded without its session")
         if session is not None:
-            session.uncaught(error, thread=thread)
+            session.uncaught(error, thread=thread, process=process)
 
     _each_client(record)
-
-
-# Each is taken by one thread, the last one first.
-_to_install = [_chain_thread_hook, _chain_excepthook, _note_exit_code, _await_exit]
 
 
 class Terminated:
@@ -277,6 +273,56 @@ class Terminated:
             os.kill(os.getpid(), number)
 
 
+# Children of multiprocessing
+
+_kept: list[_Children] = []  # as multiprocessing has weak references to what it calls in a child
+_ended: list[int] = []  # the process whose end was recorded
+# After what a program has multiprocessing call at the end of a child, which may record.
+_LAST = -1_000
+
+
+class _Children:
+    """What multiprocessing calls in each child that it forks."""
+
+
+def _watch_children() -> None:
+    """Have multiprocessing call us in the children that it forks. Called in a child: its modules are loaded there."""
+    util = sys.modules.get("multiprocessing.util")
+    if util is not None and not _kept:
+        _kept.append(_Children())
+        # Before a child runs, multiprocessing forgets what its parent wanted to be called, and calls these.
+        util.register_after_fork(_kept[0], lambda _: _watch_worker())
+
+
+def _watch_worker() -> None:
+    """Have multiprocessing call us at the end of a child: one that was forked calls os._exit, without atexit."""
+    process, util = map(sys.modules.get, ("multiprocessing.process", "multiprocessing.util"))
+    if process is not None and util is not None and process.parent_process() is not None:
+        util.Finalize(None, _end_of_worker, exitpriority=_LAST)
+
+
+def _end_of_worker() -> None:
+    """Record the end of a child: it leaves its parent's session, ends those that it began, and may have failed."""
+    if os.getpid() in _ended:
+        return
+    _ended[:] = [os.getpid()]
+    error = sys.exc_info()[1]
+    try:
+        if isinstance(error, Exception):
+            process = sys.modules["multiprocessing.process"].current_process()
+            record_uncaught(error, "an error of a process", process=process.name)
+    except Exception as problem:  # the edge, as at the end of any process
+        say(f"an error could not be recorded: {problem}")
+    _each_client(_at_exit)
+
+
+# Hooks that are still to be set: each is taken by one thread, the last one first.
+_to_install = [_chain_thread_hook, _chain_excepthook, _note_exit_code, _watch_worker, _await_exit]
+
+
+# Forks
+
+
 def _before_fork() -> None:
     """Have SIGTERM wait until the child has its own action for it; Python would drop it as one of the parent's."""
     if _watching:
@@ -298,10 +344,14 @@ def _after_fork() -> None:
 
 
 def _after_fork_in_child() -> None:
-    """Restore the default action in a child: it began none of the open sessions, and may be a worker of a pool."""
+    """Restore the default action in a child, which began none of the open sessions, and have its end recorded."""
     for terminated in _watching.copy():
         terminated.release()
     _after_fork()
+    try:
+        _watch_children()
+    except Exception as problem:
+        say(f"the end of this process will not be recorded: {problem}")
 
 
 if hasattr(os, "register_at_fork"):

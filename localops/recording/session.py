@@ -157,15 +157,19 @@ class Session(SessionFacts):
 
         return recorder.recover(error, record) is not None
 
-    def uncaught(self, error: BaseException, *, thread: str | None = None) -> None:
+    def uncaught(self, error: BaseException, *, thread: str | None = None, process: str | None = None) -> None:
         """Record an uncaught exception, unless it is recorded already; the budget is not checked.
 
-        `thread` is the name of the thread that it ended; the program goes on then.
+        `thread` is the name of the thread that it ended, `process` that of a child; the program goes on then.
         """
         if not is_recorded(error, self._id):
             self._record_uncaught(error)
-        if thread is not None:
-            facts: dict[str, object] = {"thread": thread, "type": ErrorEvent(exception=error).error_type}
+        if thread is not None or process is not None:
+            # Of a process, its thread as well: earlier releases look for that.
+            facts: dict[str, object] = {"thread": thread if thread is not None else "MainThread"}
+            if process is not None:
+                facts["process"] = process
+            facts["type"] = ErrorEvent(exception=error).error_type
             self.recorder.note("journal", facts, name=THREAD_ENDED)
 
     def _record_uncaught(self, error: BaseException) -> None:
