@@ -55,13 +55,15 @@ LAYERS = """
     home parent_session
     lower_bounds
     exposition facts prune remotes repricing imported_prices timeline
+    sentences
+    given_results
+    open_ends
     page_html session_details web_bundle
     event_lines matching_events
     erasing file_search temporary_folders slow_patterns
     call_query
     call_facts call_speeds group_diff
-    sentences
-    spending uncounted growing_prompts given_results run_words
+    spending uncounted growing_prompts run_words
     doctor usage run_diff runs_table run_gate waste run_rows causes
     run_errors
     post_mortem waste_page waste_tables error_page

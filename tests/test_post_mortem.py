@@ -212,8 +212,59 @@ def test_a_child_that_was_killed_is_named_though_the_session_went_on() -> None:
     assert (facts["processes"]["count"], facts["processes"]["never_left"]) == (2, 1)
     assert sorted(one["state"] for one in facts["processes"]["known"]) == ["died", "left"]
     assert [one["name"] for one in facts["under_way"]] == ["crunch"]
-    assert any("died without recording that it left" in line for line in sections["How it ended"])
-    assert "has no end in the record" in sections["Under way at the end"][0]
+    [died] = [one for one in facts["processes"]["known"] if one["state"] == "died"]
+    assert sections["How it ended"][1] == f"Process {died['pid']} died inside tool 'crunch'."
+    under_way = sections["Under way at the end"][0]
+    assert f"UTC in process {died['pid']}, " in under_way
+    assert "was under way when that process died" in under_way
+
+
+def test_a_worker_of_multiprocessing_leaves_when_it_ends() -> None:
+    """Of four, one was killed inside a tool: it is the only one that died. One failed: its error ended that process."""
+    facts, sections = after(
+        "import multiprocessing\n"
+        "@tool(name='crunch')\n"
+        "def crunch(part):\n"
+        "    if part == 1: raise ValueError('bad part')\n"
+        "    if part == 2: die()\n"
+        "workers = [multiprocessing.get_context('fork').Process(target=crunch, args=(part,), name=f'worker {part}') "
+        "for part in range(4)]\n"
+        "for worker in workers: worker.start()\n"
+        "for worker in workers: worker.join()\n"
+        "session.end_session('Success')"
+    )
+    known = facts["processes"]["known"]
+    assert [one["state"] for one in known] == ["died", "left", "left", "left", "left"]
+    assert known[0]["inside"] == [{"kind": "tool", "name": "crunch"}]
+    assert not any("without recording that it left" in line for line in sections["How it ended"])
+    ended = "Nothing caught it: it ended process 'worker 1', and the program went on."
+    assert ended in sections["The first error"]
+
+
+def test_an_error_outside_of_operations_of_a_worker_is_recorded() -> None:
+    """multiprocessing prints it, and calls no hook. A child that calls os._exit did not die inside of anything."""
+    facts, sections = after(
+        "import multiprocessing\ndef fail(): raise KeyError('part')\n"
+        "worker = multiprocessing.get_context('fork').Process(target=fail, name='solo')\n"
+        "worker.start(); worker.join()\n"
+        "child = os.fork()\n"
+        "if child == 0: session.record(localops.ActionEvent('look')); os._exit(0)\n"
+        "os.waitpid(child, 0)\n"
+        "session.end_session('Success')"
+    )
+    assert (facts["first_error"]["type"], facts["first_error"]["outcome"]) == ("KeyError", "ended a process")
+    ended = "One of them ended without recording that it left; nothing that it began was under way."
+    assert ended in sections["How it ended"]
+
+
+def test_a_session_that_a_worker_begins_has_the_end_of_its_process() -> None:
+    """A child of multiprocessing ends by os._exit, and did not die."""
+    programs.run(
+        "import localops, multiprocessing\n"
+        "def work(): localops.init(); localops.record(localops.ActionEvent('look'))\n"
+        "worker = multiprocessing.get_context('fork').Process(target=work); worker.start(); worker.join()"
+    )
+    assert found()["how"] == "left open"
 
 
 def test_a_running_session_is_not_dead() -> None:

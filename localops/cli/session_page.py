@@ -8,7 +8,7 @@ from localops import clock, output
 from localops.cli import printing
 from localops.encoding import encode
 from localops.journal import rows, stored
-from localops.reading import analytics, facts, finish_reasons, given_scores, pauses
+from localops.reading import analytics, facts, finish_reasons, given_scores, open_ends, pauses
 from localops.recording import events, scores
 
 TYPE_CHECKING = False
@@ -90,10 +90,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
         # After its duration: it says what the session has been doing for that long.
         pairs.insert(3, ("now", "; ".join(_at_work(snapshot, until))))
     printing.print_pairs([(name, value) for name, value in pairs if value])
-    # The reason of a derived end already names the unfinished operations.
-    is_explained = snapshot.standing.derived or snapshot.is_running
-    died_in = _died_in(snapshot, is_explained=is_explained)
-    for notice in [*_notices(report), *died_in]:
+    for notice in [*_notices(report), *_open_ends(snapshot)]:
         print(printing.styled(f"! {output.clean(notice)}", "yellow"))
 
 
@@ -137,25 +134,11 @@ def _at_work(snapshot: Snapshot, until: int) -> Iterator[str]:
         yield f"inside {one.kind} {one.name!r} for {output.short_duration(until - one.at_ns)}"
 
 
-def _died_in(snapshot: Snapshot, *, is_explained: bool) -> Iterator[str]:
-    explained = {one.id for one in snapshot.open_now} if is_explained else set()
-    since = _since_resumed(snapshot)
-    for one in snapshot.unfinished:
-        if one.id in explained:
-            continue
-        ran_ns = snapshot.ran_until(one.at_ns) - one.at_ns
-        had_run = f"which had run for {output.short_duration(ran_ns)}" if ran_ns > 0 else "how long it ran is not known"
-        yield f"a process died inside {one.kind} {one.name!r}, {had_run}{since.get(one.id, '')}"
-
-
-def _since_resumed(snapshot: Snapshot) -> dict[bytes, str]:
-    """Return what came of the steps that a process died in, now that the session was resumed."""
-    if not (snapshot.unfinished and snapshot.story.resumes):
-        return {}
-    from localops.reading import given_results, recorded_steps  # late, as few sessions are resumed
-
-    steps = recorded_steps.of(snapshot.source, snapshot.id)
-    return {id: f"; {given_results.SINCE[word]}" for id, word in recorded_steps.since(snapshot, steps).items()}
+def _open_ends(snapshot: Snapshot) -> Iterator[str]:
+    """Return what became of the operations without an end; the reason of a derived end names those of the last run."""
+    for one in open_ends.notices(snapshot):
+        if not (one["is_of_last_run"] and snapshot.standing.derived):
+            yield f"{one['before']}{one['kind']} {one['name']!r}{one['after']}"
 
 
 def _resumed(story: Story) -> str | None:

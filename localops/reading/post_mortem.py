@@ -9,17 +9,17 @@ from collections import Counter
 from functools import cached_property
 
 from localops.clock import iso
-from localops.journal import participants, rows
+from localops.journal import rows
 from localops.reading import (
     facts,
     finish_reasons,
     previews,
     recorded_steps,
-    session_state,
     spending,
     uncounted,
     waste,
 )
+from localops.reading.open_ends import PARTICIPANT, Processes
 from localops.reading.run_errors import SHOWN, RunErrors, how_it_ended
 from localops.reading.run_rows import AFTER, MOST_TROUBLES, Half, RunRows, as_hex, began_ns, ended_ns, short
 from localops.reading.uncounted import Uncounted
@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
 
 _CALL_KINDS = ("llm", "tool")
+_LOOKED_UP = 1_000  # operations without an end whose processes are looked up
 _INSIDE = 5  # operations that are listed of those that ended inside one without an end
 
 
@@ -119,43 +120,44 @@ class _PostMortem:
         return {"count": len(resumes), "known": known}
 
     def _processes(self) -> Facts:
-        """Return the processes that recorded into it, and those among them that never recorded a leave."""
-        seen = self._seen
-        present = seen.story.present()
-        never_left = {str(card.get("participant")): card for card in present.values()}
-        everyone = list(seen.story.participants())
+        """Return the processes that recorded into it, those first that died inside of something."""
+        of_all = self._processes_of_all
+        inside: dict[str, list[Facts]] = {}
+        for one in self._seen.open_now:
+            if (card := self._process_of.get(one.id)) is not None:
+                named = {"kind": short(one.kind), "name": short(one.name)}
+                inside.setdefault(str(card.get(PARTICIPANT)), []).append(named)
+        everyone = sorted(of_all.everyone, key=lambda each: self._rank(each[0], inside))
         known = [
             {
                 "pid": card.get("pid"),
                 "host": short(card.get("host")),
                 "came": iso(came_ns),
-                "left": None if left_ns is None or str(card.get("participant")) in never_left else iso(left_ns),
-                "state": self._state_of(card, came_ns) if str(card.get("participant")) in never_left else "left",
+                "left": None if left_ns is None or of_all.state(card) != "left" else iso(left_ns),
+                "state": of_all.state(card),
+                "inside": inside.get(str(card.get(PARTICIPANT)), [])[-SHOWN:],
             }
             for card, came_ns, left_ns in everyone[:SHOWN]
         ]
-        return {"count": len(everyone), "never_left": len(never_left), "known": known}
+        return {
+            "count": len(everyone),
+            "never_left": len(of_all.never_left),
+            "known": known,
+            "all_open_known": all(one.id in self._process_of for one in self._seen.unfinished),
+        }
 
-    def _state_of(self, card: dict[str, Any], came_ns: int) -> str:
-        """Return the state of a process that never recorded a leave: running, died or unknown."""
-        # Another resumes only what no process is at.
-        if any(came_ns < ended_ns <= resumed_ns for ended_ns, resumed_ns in self._deaths):
-            return "died"
-        # The processes of a hub's sessions ran on other machines.
-        is_of_hub = session_state.is_of_hub(self._seen.folder)
-        alive = None if is_of_hub else participants.is_alive(self._seen.folder, card)
-        return "unknown" if alive is None else "running" if alive else "died"
+    def _rank(self, card: dict[str, Any], inside: dict[str, list[Facts]]) -> tuple[bool, bool]:
+        id = str(card.get(PARTICIPANT))
+        return id not in inside, id not in self._processes_of_all.never_left
 
     @cached_property
-    def _deaths(self) -> list[tuple[int, int]]:
-        """When its process was found dead, by a row that says so, and when another went on with it after that."""
-        story = self._seen.story
-        ends = [
-            one.at_ns
-            for one in story.of_kind("end")
-            if one.implied and str(one.body.get("reason")).startswith("process died")
-        ]
-        return [(at_ns, one.at_ns) for one in story.resumes for at_ns in ends if at_ns <= one.at_ns]
+    def _processes_of_all(self) -> Processes:
+        return Processes(self._seen)
+
+    @cached_property
+    def _process_of(self) -> dict[bytes, dict[str, Any]]:
+        """The cards of the processes that operations without an end were in, by the operations' ids."""
+        return self._processes_of_all.of(self._seen.unfinished[-_LOOKED_UP:])
 
     def _done(self) -> Facts:
         seen = self._seen
@@ -231,8 +233,16 @@ class _PostMortem:
             "began": iso(one.at_ns),
             "seconds": max(0, self._seen.until_ns - one.at_ns) / 1e9,
             "ended_with_session": False,
+            "process": self._process(one),
             "inside": self._inside(one),
         }
+
+    def _process(self, one: Unfinished) -> Facts | None:
+        """Return the process that an operation without an end was in, and what became of it; None if not known."""
+        card = self._process_of.get(one.id)
+        if card is None or self._processes_of_all.everyone[1:] == []:
+            return None
+        return {"pid": card.get("pid"), "host": short(card.get("host")), "state": self._processes_of_all.state(card)}
 
     def _inside(self, one: Unfinished) -> Facts | None:
         """Return what ended directly inside an operation that did not end: how many, and the last of them."""
@@ -275,21 +285,16 @@ class _PostMortem:
     def _stopped(self, one: Unfinished) -> Facts:
         """Return an operation that an earlier run died in, and its outcome since."""
         step = self._step_of.get(one.id)
-        since = process = given = None
+        since = given = None
+        opened = self._open(one)
         if step is not None:
             if step.id != one.id:
                 since = recorded_steps.since(self._seen, [step])[one.id]
             if step.tried == one.id:
-                process = recorded_steps.process(self._seen.story, step)
+                opened["process"] = opened["process"] or recorded_steps.process(self._seen.story, step)
                 given = recorded_steps.given(self._seen.source, self._seen.story, step)
         ran_ns = self._seen.ran_until(one.at_ns) - one.at_ns
-        return {
-            **self._open(one),
-            "seconds": max(0, ran_ns) / 1e9,
-            "since": since,
-            "process": process,
-            "given": given,
-        }
+        return {**opened, "seconds": max(0, ran_ns) / 1e9, "since": since, "given": given}
 
     @cached_property
     def _step_of(self) -> dict[bytes, Recorded]:
@@ -306,6 +311,7 @@ class _PostMortem:
                 "began": iso(began_ns(one)),
                 "seconds": max(0, one.at_ns - began_ns(one)) / 1e9,
                 "ended_with_session": True,
+                "process": None,
                 "inside": None,
             }
             for one in self._rows.last_rows

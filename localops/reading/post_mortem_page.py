@@ -76,6 +76,7 @@ def markdown(findings: Facts) -> list[str]:
 def _end(findings: Facts) -> Iterator[Sentence]:
     state, reason = findings["state"], findings["reason"]
     yield from _how(findings["how"], state, reason, findings)
+    yield from _died_inside(findings["processes"])
     took = output.short_duration(nanoseconds(findings["seconds"]))
     if findings["how"] == "running":
         silent = max(0, nanoseconds(findings["seconds"]) - (at_ns(findings["last"]) - at_ns(findings["began"])))
@@ -154,6 +155,16 @@ def _resumed(resumed: Facts) -> Iterator[Sentence]:
         yield [who, *where, "; ", *ended, "."]
 
 
+def _died_inside(processes: Facts) -> Iterator[Sentence]:
+    """Name the processes that died inside of something: often the cause of what the others report."""
+    for one in processes["known"]:
+        if processes["count"] > 1 and one["state"] == "died" and one["inside"]:
+            inside: Sentence = []
+            for number, each in enumerate(one["inside"]):
+                inside += [", " if number else "", Word(each["kind"] or "operation"), " ", Recorded(each["name"] or "")]
+            yield [*_process(one), " died inside ", *inside, "."]
+
+
 def _processes(processes: Facts, how: str) -> Iterator[Sentence]:
     if processes["count"] > 1:
         yield [f"{output.counted(processes['count'], 'process', 'processes')} recorded into it."]
@@ -162,11 +173,21 @@ def _processes(processes: Facts, how: str) -> Iterator[Sentence]:
         "running": "is still alive",
         "unknown": "did not record that it left; whether it is alive cannot be seen from here",
     }
+    idle = 0
     for one in processes["known"]:
-        if one["state"] in states and (processes["count"] > 1 or how not in ("died", "running", "unknown")):
-            where: Sentence = [" on ", Word(one["host"])] if one["host"] else []
-            came = f", there since {when(one['came'])} UTC, {states[one['state']]}."
-            yield [f"Process {_number(one['pid'])}", *where, came]
+        if one["inside"] and one["state"] == "died" and processes["count"] > 1:
+            continue
+        if one["state"] == "died" and processes["count"] > 1 and processes["all_open_known"]:
+            idle += 1
+        elif one["state"] in states and (processes["count"] > 1 or how not in ("died", "running", "unknown")):
+            yield [*_process(one), f", there since {when(one['came'])} UTC, {states[one['state']]}."]
+    if idle:
+        many, it, they = ("One", "it", "it") if idle == 1 else (output.count(idle), "they", "they")
+        yield [f"{many} of them ended without recording that {they} left; nothing that {it} began was under way."]
+
+
+def _process(one: Facts) -> Sentence:
+    return [f"Process {_number(one['pid'])}", *([" on ", Word(one["host"])] if one["host"] else [])]
 
 
 def _number(value: object) -> str:
@@ -279,23 +300,29 @@ def _under_way(findings: Facts) -> Iterator[Sentence]:
     shown = findings["under_way"]
     for one in shown:
         took = output.short_duration(nanoseconds(one["seconds"]))
-        what = [*named(one), *with_input(one["input"]), f", began at {when(one['began'])} UTC"]
+        place = given_results.in_process(one["process"])
+        what = [*named(one), *with_input(one["input"]), f", began at {when(one['began'])} UTC{place}"]
         if is_running:
             yield [*what, f", has run for {took}."]
-        elif findings["how"] == "signal":
-            state = "was under way when the signal ended the process"
-            yield [*what, f"{_at_last_row(one['seconds'], 'the last row', state)}{_open_end(one)}."]
         elif one["ended_with_session"]:
             yield [*what, f", had run for {took} when the session was ended around it; {_MAYBE}."]
         else:
-            died = findings["how"] == "died"
-            state = "was under way when the process died" if died else "has no end in the record"
+            state = _state_at_end(one["process"], findings["how"])
             yield [*what, f"{_at_last_row(one['seconds'], 'the last row', state)}{_open_end(one)}."]
         if one["inside"] is not None:
             yield _inside(one["inside"], is_running=is_running)
     rest = findings["under_way_count"] - sum(not one["ended_with_session"] for one in shown)
     if rest > 0:
         yield [f"And {output.counted(rest, 'operation')} more that began before these."]
+
+
+def _state_at_end(process: Facts | None, how: str) -> str:
+    """Say what became of the process that an operation without an end was in."""
+    if how == "signal":
+        return "was under way when the signal ended the process"
+    if process is not None and process["state"] == "died":
+        return "was under way when that process died"
+    return "was under way when the process died" if how == "died" else "has no end in the record"
 
 
 def _at_last_row(seconds: float, last: str, state: str) -> str:

@@ -10,7 +10,7 @@ from localops import config
 from localops.encoding import encode, pricing
 from localops.errors import ConfigError
 from localops.journal import blobs, participants, rows, stored, wire
-from localops.reading import analytics, facts, finish_reasons, previews, session_state
+from localops.reading import analytics, facts, finish_reasons, open_ends, previews, session_state
 from localops.reading.story import Milestone, Story, unpacked
 from localops.reading.timeline import ask, row_at
 from localops.recording.events import iso
@@ -70,6 +70,7 @@ def more(project: Where, snapshot: Snapshot) -> Facts:
         "host": _host(story.host_env),
         "agents": [part.value for part in snapshot.parts["agent"]],
         "participants": list(_participants(project, story)),
+        "open_ends": open_ends.notices(snapshot),
         "sync": [_remote(project, name, snapshot) for name in _remotes(project.folder)],
         "provenance": _provenance(project, snapshot),
     }

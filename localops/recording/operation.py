@@ -182,6 +182,8 @@ class OperationRows:
         fields = {"params": params} if params is not None else {}
         if more:
             fields.update(more)
+        if recorder.joined_as is not None:
+            fields["participant"] = recorder.joined_as
         model = None
         if call is not None:
             fields.update(call.request())
@@ -192,7 +194,7 @@ class OperationRows:
         sync = synced or ((kind == "tool" or kind == "llm") and recorder.journal.sync_due())
         self.is_kept = recorder.write(row, sync=sync)
         if (watch := recorder.loops) is not None and call is None:
-            self._opened, self._is_bare = row, not more
+            self._opened, self._is_bare = row, not more and recorder.joined_as is None
             if kind == "tool":
                 watch.open[self.id] = None
                 if len(watch.open) > _MOST_OPEN:

@@ -117,6 +117,9 @@ class Recorder:
         whose class is in a layer above."""
         self.began_in = 0
         """The process that began the session, if it was this one."""
+        self.joined_as: str | None = None
+        """The participant that this process is in a session that another process began; the rows with which its
+        operations begin name it, so that a process that died in one is known."""
         self._append = journal.append
         self._event_row = writer.event
         self._config = config
@@ -626,6 +629,7 @@ class Recorder:
 
     def _start_row(self, id: bytes, at: int, *, begun: bool, forked: bool, extra: Mapping[str, object] | None) -> Row:
         participant = self.journal.participate()
+        self.joined_as = None if begun else participant.id.hex()
         fields: dict[str, object] = {"participant": participant.id.hex(), "pid": participant.pid, "place": 0}
         try:
             fields.update(participant.card())

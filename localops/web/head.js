@@ -13,6 +13,8 @@ import { why } from "./why.js";
 // A group with more facts than this is folded.
 const LONG = 12;
 const LABEL = "End reason: ";
+// Unfinished operations that have a sentence each.
+const MOST_ENDS = 5;
 // States whose reason is in the head; that of any other is in a line of its own.
 const QUIET_STATES = new Set(["Success", "Running"]);
 
@@ -123,7 +125,10 @@ export class Head {
         `${many(one.dropped, "event")} could not be written and ${one.dropped === 1 ? "is" : "are"} missing here.`,
       one.damaged && `Up to ${many(one.damaged, "row")} of this session may be lost, as the journal was damaged.`,
       one.unfinished &&
-        !this.page.running && [`${many(one.unfinished, "operation")} did not finish. `, ...this._died()],
+        !this.page.running && [
+          `${many(one.unfinished, "operation")} did not finish.`,
+          ...this._openEnds(one.open_ends || []),
+        ],
       one.budget?.reached_at && spent(one.budget),
       one.late && `${many(one.late, "event")} recorded after the end of the session.`,
       one.spilled && `${many(one.spilled, "event")} came from a spill file.`,
@@ -153,35 +158,21 @@ export class Head {
     this.page.select(this.page.run.seq[at], { isStep: true });
   }
 
-  /** Return links to the innermost unfinished operations, in which a run of the session ended. */
-  _died() {
-    const { ends, stops } = this.page.run.tree;
-    if (!this.page.complete) return [];
+  /** Return sentences about the innermost unfinished operations, with links to them; those of earlier runs first. */
+  _openEnds(ends) {
+    const shown = ends.slice(-MOST_ENDS);
+    const more = ends.length - shown.length;
     return [
-      ...this._inside("It was resumed after it had ended inside ", stops),
-      ends.length && stops.length ? " " : "",
-      ...this._inside("It ended inside ", ends),
-    ];
-  }
-
-  _inside(words, ends) {
-    const { run } = this.page;
-    const places = ends.slice(-5).map((at) =>
-      make(
-        "button",
-        {
-          type: "button",
-          class: "link",
-          onclick: () => this._go(at),
-        },
-        `${run.kindOf(at)} ${run.nameOf(at)}`,
-      ),
-    );
-    if (!places.length) return [];
-    return [
-      words,
-      ...places.flatMap((each, i) => [i ? ", " : "", each]),
-      ends.length > places.length ? ` and ${count(ends.length - places.length)} more.` : ".",
+      ...shown.flatMap((one) => [
+        ` ${one.before[0].toUpperCase()}${one.before.slice(1)}`,
+        make(
+          "button",
+          { type: "button", class: "link", onclick: () => this.page.select(one.seq, { isStep: true }) },
+          `${one.kind} ${one.name || ""}`,
+        ),
+        `${one.after}.`,
+      ]),
+      more > 0 ? ` And ${count(more)} before these.` : "",
     ];
   }
 

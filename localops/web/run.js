@@ -301,9 +301,7 @@ function grow(run) {
   // Unfinished operations that contain another unfinished one: the session did not end in these.
   const around = new Uint8Array(n);
   for (let at = 0; at < n; at += 1) if (run.took[at] < 0 && parent[at] >= 0) around[parent[at]] = 1;
-  const innermost = Array.from(order.filter((at) => run.took[at] < 0 && !around[at]));
-  const ends = innermost.filter((at) => !run.pauseAfter(at)),
-    stops = innermost.filter((at) => run.pauseAfter(at));
+  const ends = Array.from(order.filter((at) => run.took[at] < 0 && !around[at] && !run.pauseAfter(at)));
   return {
     order,
     // Where each event is in the order.
@@ -322,7 +320,6 @@ function grow(run) {
     failures,
     holds,
     ends,
-    stops,
   };
 }
 

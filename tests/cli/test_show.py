@@ -135,7 +135,7 @@ def test_a_killed_session_shows_where_it_died(command: Command, as_json: AsJson)
 
 
 def test_a_child_that_died_in_a_session_that_went_on_is_a_notice(command: Command) -> None:
-    """It names the operation, and how long that had run, as a whole sentence."""
+    """It names the process and the operation, and how long before the last row that began, as a whole sentence."""
     with localops.start_session() as session:
         code = (
             "import localops, os, signal\n"
@@ -143,10 +143,12 @@ def test_a_child_that_died_in_a_session_that_went_on_is_a_notice(command: Comman
             "os.kill(os.getpid(), signal.SIGKILL)\n"
         )
         environment = os.environ | {"LOCALOPS_SESSION_ID": str(session.session_id)}
-        done = subprocess.run([sys.executable, "-c", code], env=environment, check=False)
-        assert done.returncode == -signal.SIGKILL
+        process = subprocess.Popen([sys.executable, "-c", code], env=environment)
+        assert process.wait() == -signal.SIGKILL
     notice = next(line for line in command("show")[1].splitlines() if line.startswith("! "))
-    assert re.fullmatch(r"! a process died inside tool 'web_search', which had run for \S+", notice)
+    assert re.fullmatch(
+        rf"! process {process.pid} died inside tool 'web_search', which began \S+ before the last row", notice
+    )
 
 
 def test_a_limit_is_reported(command: Command) -> None:

@@ -559,7 +559,7 @@ def test_the_place_where_a_process_died_is_shown(visit: Visit) -> None:
     """The unfinished operation of a dead process is where it ended."""
     page = visit.session("dead", "tree")
     assert "ended here" in page.locator(".row", has_text="fatal step").inner_text()
-    expect(page.locator("#notices")).to_contain_text("did not finish. It ended inside")
+    expect(page.locator("#notices")).to_contain_text("did not finish. Its process died inside")
     page.locator("#notices .link", has_text="fatal step").click()
     expect(page.locator("aside")).to_contain_text("did not finish")
 

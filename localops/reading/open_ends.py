@@ -1,0 +1,159 @@
+"""The processes of a session, what became of each, and in which of them operations were that have no end.
+
+The row with which an operation begins names its process where that only joined the session: a worker of a pool, a
+child, a program that went on with it. In a session of one process all operations are its own. Of the others it is not
+known: they may be of the process that began the session, or come from an earlier release.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cached_property
+
+from localops import output
+from localops.encoding import encode
+from localops.journal import participants, rows, stored
+from localops.reading import session_state
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+    from typing import Any
+
+    from localops.journal.stored import Unfinished
+    from localops.reading.facts import Facts
+    from localops.reading.snapshot import Snapshot
+
+_SHOWN = 100  # operations whose processes are looked up for a page
+_SIGNAL = re.compile(r"Signal (SIG\w+) detected$")
+PARTICIPANT = "participant"
+"""The field with the id of a process, in its card and in the rows with which its operations begin."""
+
+
+class Processes:
+    """The processes that recorded into a session."""
+
+    def __init__(self, seen: Snapshot) -> None:
+        self._seen = seen
+        self._states: dict[str, str] = {}
+
+    @cached_property
+    def everyone(self) -> list[tuple[dict[str, Any], int, int | None]]:
+        """The card of each, when it first came and when it last left, in the order they came."""
+        return list(self._seen.story.participants())
+
+    @cached_property
+    def never_left(self) -> set[str]:
+        """The ids of those that did not record that they left."""
+        return {str(card.get(PARTICIPANT)) for card in self._seen.story.present().values()}
+
+    def state(self, card: dict[str, Any]) -> str:
+        """Return what became of a process: left, died, running, or unknown."""
+        id = str(card.get(PARTICIPANT))
+        if id not in self._states:
+            self._states[id] = self._look(card) if id in self.never_left else "left"
+        return self._states[id]
+
+    def of(self, operations: Iterable[Unfinished]) -> dict[bytes, dict[str, Any]]:
+        """Return the cards of the processes of operations, by the operations' ids; of some it is not known."""
+        cards = {str(card[PARTICIPANT]): card for card, _, _ in self.everyone if PARTICIPANT in card}
+        only = next(iter(cards)) if len(self.everyone) == len(cards) == 1 else None
+        ids = {one.id: self._named_by(one) or only for one in operations} if cards else {}
+        return {operation: cards[id] for operation, id in ids.items() if id in cards}
+
+    def seq_of(self, one: Unfinished) -> int | None:
+        """Return the number of the row with which an operation began, by which pages know it."""
+        row = stored.one(self._seen.source, one.id, rows.OPEN)
+        return None if row is None else row.seq
+
+    def _look(self, card: dict[str, Any]) -> str:
+        came_ns = next((at_ns for one, at_ns, _ in self.everyone if one.get(PARTICIPANT) == card.get(PARTICIPANT)), 0)
+        # Another resumes only what no process is at.
+        if any(came_ns < ended_ns <= resumed_ns for ended_ns, resumed_ns in self._deaths):
+            return "died"
+        # The processes of a hub's sessions ran on other machines.
+        is_of_hub = session_state.is_of_hub(self._seen.folder)
+        alive = None if is_of_hub else participants.is_alive(self._seen.folder, card)
+        return "unknown" if alive is None else "running" if alive else "died"
+
+    @cached_property
+    def _deaths(self) -> list[tuple[int, int]]:
+        """When its process was found dead, by a row that says so, and when another went on with it after that."""
+        story = self._seen.story
+        ends = [
+            one.at_ns
+            for one in story.of_kind("end")
+            if one.implied and str(one.body.get("reason")).startswith("process died")
+        ]
+        return [(at_ns, one.at_ns) for one in story.resumes for at_ns in ends if at_ns <= one.at_ns]
+
+    def _named_by(self, one: Unfinished) -> str | None:
+        """Return the id of the process that the row names with which an operation began."""
+        row = stored.one(self._seen.source, one.id, rows.OPEN)
+        if row is None or not row.body or PARTICIPANT not in row.body:
+            return None
+        body = encode.loads(row.body)
+        id = body.get(PARTICIPANT) if isinstance(body, dict) else None
+        return id if isinstance(id, str) else None
+
+
+def notices(seen: Snapshot) -> list[Facts]:
+    """Return each operation without an end that holds no other such one, and a sentence in three parts about it.
+
+    The part in the middle names the operation, and is a link on pages.
+    """
+    open_now = {one.id for one in seen.open_now}
+    holds = {one.parent for one in seen.unfinished}
+    innermost = [one for one in seen.unfinished if one.id not in holds and not (seen.is_running and one.id in open_now)]
+    if not innermost:
+        return []
+    processes = Processes(seen)
+    of, since = processes.of(innermost[-_SHOWN:]), _since_resumed(seen)
+    return [
+        {
+            "seq": processes.seq_of(one) if number >= len(innermost) - _SHOWN else None,
+            "before": _who(seen, processes, of.get(one.id), is_of_last_run=one.id in open_now),
+            "kind": one.kind,
+            "name": one.name,
+            "after": _when(seen, one, is_of_last_run=one.id in open_now) + since.get(one.id, ""),
+            "is_of_last_run": one.id in open_now,
+        }
+        for number, one in enumerate(innermost)
+    ]
+
+
+def _who(seen: Snapshot, processes: Processes, card: dict[str, Any] | None, *, is_of_last_run: bool) -> str:
+    """Say what became of the process that an operation was in, up to the name of that operation."""
+    is_only = len(processes.everyone) == 1
+    signal = _SIGNAL.match((seen.standing.reason or "").strip())
+    if is_of_last_run and signal and (is_only or card is None):
+        return f"{signal[1]} ended the process inside "
+    if is_only and seen.standing.derived and processes.never_left:
+        return "its process died inside "
+    if is_of_last_run and not processes.never_left:
+        # As where a program opens and closes operations by hand.
+        return "the session ended inside "
+    how = {"died": "died inside", "running": "is still inside", "left": "left inside"}
+    if card is None or (state := processes.state(card)) not in how:
+        return "a process died inside "
+    return f"process {card.get('pid')} {how[state]} "
+
+
+def _when(seen: Snapshot, one: Unfinished, *, is_of_last_run: bool) -> str:
+    """Say how long before the last row of its run an operation began: how long it ran then is not known."""
+    before_ns = seen.ran_until(one.at_ns) - one.at_ns
+    if before_ns <= 0:
+        return ", how long it ran is not known"
+    return (
+        f", which began {output.short_duration(before_ns)} before the last row{'' if is_of_last_run else ' of its run'}"
+    )
+
+
+def _since_resumed(seen: Snapshot) -> dict[bytes, str]:
+    """Return what came of the steps that a process died in, when the session was resumed."""
+    if not seen.story.resumes:
+        return {}
+    from localops.reading import given_results, recorded_steps  # late, as few sessions are resumed
+
+    steps = recorded_steps.of(seen.source, seen.id)
+    return {id: f"; {given_results.SINCE[word]}" for id, word in recorded_steps.since(seen, steps).items()}
