@@ -6,6 +6,7 @@ from localops import output
 from localops.reading import causes, ending_error
 from localops.reading.run_words import named, nanoseconds, when, with_input
 from localops.reading.sentences import Recorded, Word
+from localops.reading.waste import CANCELLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ def sentences(findings: Facts, which: str) -> Iterator[Sentence]:
     at = f", {output.short_duration(nanoseconds(error['seconds_in']))} in, at {when(error['at'])} UTC."
     if error["message"] is None and error["same"] is None:
         ended: Sentence = [" was ended by ", Word(error["type"])] if error["type"] else [" failed without an error"]
+        ended = [" was cancelled"] if error["type"] == CANCELLED else ended
         yield [*(named(error["path"][-1]) if error["path"] else ["An operation"]), *ended, at]
     else:
         message: Sentence = [": ", Recorded(error["message"])] if error["message"] else []

@@ -217,11 +217,7 @@ class _PostMortem:
         bounds = {"head": self._rows.head, "tail": self._rows.tail}
         stopped = self._rows.ask("stopped_loops", many=SHOWN, **bounds)
         bodies = [(at_ns, self._rows.body(seq).get("params")) for seq, at_ns in stopped]
-        return [
-            {"at": iso(at_ns), "loop": short(params.get("loop")), "error": short(params.get("error"))}
-            for at_ns, params in bodies
-            if isinstance(params, dict)
-        ]
+        return [waste.stopped_loop(at_ns, params) for at_ns, params in bodies if isinstance(params, dict)]
 
     def _open(self, one: Unfinished) -> Facts:
         """Return an operation that began and did not end."""

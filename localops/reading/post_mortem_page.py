@@ -89,9 +89,7 @@ def _end(findings: Facts) -> Iterator[Sentence]:
     if findings["imported"]:
         yield ["It was imported, not recorded while it ran."]
     yield from _budget(findings["budget"], findings["done"])
-    for one in findings["stopped_loops"]:
-        by: Sentence = [" with ", Word(one["error"] or "an exception")]
-        yield ["The program's on_loop stopped a loop", *by, f" at {when(one['at'])} UTC: ", Recorded(one["loop"]), "."]
+    yield from map(waste_page.sentence_of_stop, findings["stopped_loops"])
     yield from _resumed(findings["resumed"])
     yield from _processes(findings["processes"], findings["how"])
 

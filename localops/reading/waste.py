@@ -70,6 +70,8 @@ _NAMES = 6
 _PAGE = 5_000
 # Bytes of a result of which only the digest is kept.
 _LARGE = 4_000
+CANCELLED = "CancelledError"
+"""The error of a call whose task was cancelled."""
 _SQL = "waste.sql"
 
 
@@ -184,7 +186,9 @@ class Waste:
         tool.failed = tool.failed or bool(row.failed)
         if body.get("ended_by"):
             tool.error = str(body["ended_by"])
-            tool.error_digest = loops.error_digest(tool.error, None, self._period)
+            # Calls that were cancelled together have no error in common.
+            if tool.error != CANCELLED:
+                tool.error_digest = loops.error_digest(tool.error, None, self._period)
         tool.call = loops.Call(
             row.id,
             tool.name,
@@ -315,9 +319,11 @@ class Waste:
         """Yield as JSON the tools that failed in each of many calls, whatever the errors."""
         ended = Counter(call.tool for call in self._calls)
         failed = Counter(tool.name for tool in self.failing)
+        # A call is cancelled for what happened elsewhere.
+        cancelled = Counter(tool.name for tool in self.failing if tool.error == CANCELLED)
         for name, many in failed.most_common():
-            if many >= loops.OFTEN and many == ended[name]:
-                yield {"tool": _short(name), "calls": many}
+            if many - cancelled[name] >= loops.OFTEN and many == ended[name]:
+                yield {"tool": _short(name), "calls": many - cancelled[name]}
 
     def passed_over(self) -> Iterator[Facts]:
         """Yield as JSON repeated calls that are not loops because one of their tools is marked as polling."""
@@ -362,6 +368,7 @@ def of(
         "wasted": _spent_facts(waste.spent(chosen)),
         "wasted_in_loops": _spent_facts(waste.spent(loop for loop in chosen if loop.kind != loops.HABIT)),
         "wasted_in_habits": _spent_facts(waste.spent(loop for loop in chosen if loop.kind == loops.HABIT)),
+        "stopped": list(stopped_facts(reader, seen.id)) if chosen else [],
         "growing": growing_prompts.of(seen, reader),
         "passed_over": [] if is_bare else list(waste.passed_over())[:shown],
         "never_worked": list(waste.never_worked()),
@@ -370,6 +377,24 @@ def of(
         "failure_groups": of_failures[:shown],
         "failure_groups_count": len(of_failures),
         "complete": waste.is_complete and not is_bare,
+    }
+
+
+def stopped_facts(reader: Reader, session: bytes) -> Iterator[Facts]:
+    """Yield the loops of a session that its program's `on_loop` stopped, oldest first."""
+    for at_ns, body in reader.ask(statements(_SQL)["stopped"], {"session": session, "many": SHOWN}):
+        params = _loaded(body).get("params")
+        if isinstance(params, dict):
+            yield stopped_loop(at_ns, params)
+
+
+def stopped_loop(at_ns: int, params: dict[str, Any]) -> Facts:
+    """Return a loop that `on_loop` stopped, by the row that says so."""
+    loop, error = (params.get(name) for name in ("loop", "error"))
+    return {
+        "at": iso(at_ns),
+        "loop": _short(loop if isinstance(loop, str) else None),
+        "error": _short(error if isinstance(error, str) else None),
     }
 
 

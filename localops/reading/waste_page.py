@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from localops import output
 from localops.reading import growing_prompts, previews
 from localops.reading.loops import HABIT
 from localops.reading.sentences import Recorded, Word, marked, plain
+from localops.reading.waste import CANCELLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -17,6 +20,8 @@ if TYPE_CHECKING:
 _NAMELESS = "(nameless)"
 # Loops and failures that have a sentence each.
 _SHOWN = 20
+# Loops that `on_loop` stopped.
+_STOPPED = 6
 # Of each input of a cycle.
 _CELLS = 60
 # Sessions whose polling is named below others.
@@ -72,7 +77,9 @@ def headline(findings: Facts) -> str:
     never = f"; {output.counted(len(useless), 'tool')} failed in each call" if useless else ""
     many = len(findings["growing"])
     grew = f"; {output.counted(many, 'growing prompt')}" if many else ""
-    return f"{_of_loops(findings)}{never}{grew}"
+    many = len(findings["stopped"])
+    stopped = f"; on_loop stopped {output.count(many)}" if many else ""
+    return f"{_of_loops(findings)}{stopped}{never}{grew}"
 
 
 def _of_loops(findings: Facts) -> str:
@@ -153,8 +160,19 @@ def _passed_over(one: Facts) -> Sentence:
 
 def _loops(findings: Facts, every: bool) -> Iterator[Sentence]:
     yield from _of_kind(findings, every, findings["alarming"], is_habit=False)
+    stopped = findings["stopped"]
+    yield from map(sentence_of_stop, stopped if every else stopped[:_STOPPED])
+    if not every and len(stopped) > _STOPPED:
+        yield [f"It stopped {output.counted(len(stopped) - _STOPPED, 'more loop')}."]
     if not findings["complete"]:
         yield ["Not all calls could be compared: the session is too long, or its content was left out."]
+
+
+def sentence_of_stop(one: Facts) -> Sentence:
+    """Return in a sentence that `on_loop` stopped a loop, and by which exception."""
+    by: Sentence = [" with ", Word(one["error"] or "an exception")]
+    at = output.when(round(datetime.fromisoformat(one["at"]).timestamp() * 1e9))
+    return ["The program's on_loop stopped a loop", *by, f" at {at} UTC: ", Recorded(one["loop"] or ""), "."]
 
 
 def _habits(findings: Facts, every: bool) -> Iterator[Sentence]:
@@ -262,7 +280,7 @@ def _failures(findings: Facts, every: bool) -> Iterator[Sentence]:
 
 def _failure(one: Facts) -> Sentence:
     shape: Sentence = [" given ", Recorded(one["arguments"])] if one["arguments"] else []
-    return ["Tool ", Recorded(one["tool"] or _NAMELESS), *_often(one), *_class(one), *shape, *_last(one), "."]
+    return ["Tool ", Recorded(one["tool"] or _NAMELESS), *_often(one, one["error"]), *shape, *_last(one), "."]
 
 
 def _failure_group(group: Facts) -> Sentence:
@@ -272,19 +290,18 @@ def _failure_group(group: Facts) -> Sentence:
     if group["tools_count"] > 1:
         tools = _names(group["tools"], group["tools_count"])
         which = f"{output.count(group['tools_count'])} tools"
-        return [which, *_often(group), *_class(first), *_last(group), ": ", *tools, "."]
+        return [which, *_often(group, first["error"]), *_last(group), ": ", *tools, "."]
     tool = Recorded(first["tool"] or _NAMELESS)
     shape: Sentence = [", most often ", Recorded(first["arguments"])] if first["arguments"] else []
     shapes = f" given {output.count(many)} kinds of arguments"
-    return ["Tool ", tool, *_often(group), *_class(first), shapes, *shape, *_last(group), "."]
+    return ["Tool ", tool, *_often(group, first["error"]), shapes, *shape, *_last(group), "."]
 
 
-def _often(one: Facts) -> Sentence:
-    return [f" failed in {output.count(one['failures'])} of {output.counted(one['calls'], 'call')}"]
-
-
-def _class(one: Facts) -> Sentence:
-    return [" with ", Word(one["error"])] if one["error"] else []
+def _often(one: Facts, error: str | None) -> Sentence:
+    of_calls = f"in {output.count(one['failures'])} of {output.counted(one['calls'], 'call')}"
+    if error == CANCELLED:
+        return [f" was cancelled {of_calls}"]
+    return [f" failed {of_calls}", *([" with ", Word(error)] if error else [])]
 
 
 def _last(one: Facts) -> Sentence:

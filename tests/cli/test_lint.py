@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import Callable
 from contextlib import suppress
@@ -327,3 +328,52 @@ def test_a_prompt_that_grows(command: Command) -> None:
     record("silent", times=0)
     out = command("lint", "--since", "1d")[1]
     assert out.endswith("\n2 sessions looked at, none with tool calls: no loops; 1 with growing prompts\n")
+
+
+def test_a_loop_that_the_program_stopped_says_so(command: Command) -> None:
+    """Which exception its `on_loop` raised is as interesting as the loop: the calls after it have no rows."""
+
+    def stop(session: object, loop: object) -> None:
+        raise localops.LoopDetected(str(loop))
+
+    localops.init(auto_start_session=False, on_loop=stop)
+    session = localops.start_session(name="stopped")
+
+    def search() -> None:
+        with session.operation("search", kind="tool", params={"q": "tides"}) as call:
+            call.returns([])
+
+    search()
+    search()
+    with pytest.raises(localops.LoopDetected):
+        search()
+    session.end_session("Success")
+    code, out, _ = command("lint")
+    assert code == 3
+    assert "\n  The program's on_loop stopped a loop with LoopDetected at " in out
+    assert out.endswith("; on_loop stopped 1\n")
+    [facts] = json.loads(command("lint", "--json")[1])["sessions"]
+    assert [one["error"] for one in facts["stopped"]] == ["LoopDetected"]
+
+
+def test_calls_that_were_cancelled_say_nothing_of_their_tool(command: Command) -> None:
+    """They were cancelled as another failed: such a tool is not one that never worked."""
+    session = localops.start_session(name="group")
+
+    async def load(page: int) -> None:
+        with session.operation("load", kind="tool", params={"page": page}):
+            await asyncio.sleep(0 if page == 0 else 60)
+            raise LookupError("no page 0")
+
+    async def all_pages() -> None:
+        async with asyncio.TaskGroup() as group:
+            for page in range(7):
+                group.create_task(load(page))
+
+    with pytest.raises(ExceptionGroup):
+        asyncio.run(all_pages())
+    session.end_session("Success")
+    code, out, _ = command("lint")
+    assert code == 0
+    assert "Tool 'load' was cancelled in 6 of 7 calls given 'page: number'." in out
+    assert "Tool 'load' failed in 1 of 7 calls with LookupError given " in out

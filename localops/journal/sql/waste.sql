@@ -47,3 +47,15 @@ from (
   order by seq
   limit :many
 );
+
+-- stopped --
+-- The rows about loops that the program's `on_loop` stopped, oldest first.
+select e.at_ns, e.body
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and e.kind = 'guardrail'
+  and e.name = 'on_loop'
+  and e.body is not null
+order by r.seq
+limit :many;
