@@ -11,6 +11,7 @@ import sys
 import time
 
 from localops.interruption import hold, hold_if_programs
+from localops.journal.token_kinds import WITH_COLUMN
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -18,14 +19,9 @@ if TYPE_CHECKING:
     from typing import TextIO
 
 # The token counts of an LLM call: their short names for people, and what they count.
-TOKENS = {
-    "tokens_in": ("in", "prompt tokens, cached ones included"),
-    "tokens_out": ("out", "completion tokens, reasoning included"),
-    "tokens_cached": ("cached", "prompt tokens that came from a cache"),
-    "tokens_reasoning": ("reasoning", "completion tokens spent on reasoning"),
-    "tokens_cache_write": ("to cache", "prompt tokens that were written to a cache"),
-}
-PARTS_OF_TOKENS = list(TOKENS)[2:]  # those that are part of the tokens in or out
+TOKENS = {kind.column: (kind.label, kind.meaning) for kind in WITH_COLUMN if kind.column}
+# Those that are part of the tokens in or out.
+PARTS_OF_TOKENS = [kind.column for kind in WITH_COLUMN if kind.column and kind.within]
 
 _SECOND = 1_000_000_000
 _MINUTE = 60 * _SECOND

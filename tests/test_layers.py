@@ -24,6 +24,7 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 # that of each room, which is empty.
 LAYERS = """
     room
+    token_kinds
     errors clock interruption lazy own_fields rows urls zstd alignment ambiguous_patterns
     careful beginnings escapes patterns end_lock
     shapes

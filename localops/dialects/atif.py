@@ -13,7 +13,7 @@ from tempfile import TemporaryFile
 from localops.clock import iso
 from localops.dialects import chat, turns
 from localops.encoding import encode
-from localops.journal import rows
+from localops.journal import token_kinds
 from localops.journal.rows import id_text
 from localops.reading import analytics, facts
 
@@ -29,7 +29,11 @@ if TYPE_CHECKING:
 
 VERSION = "ATIF-v1.8"
 _TOKENS = {"tokens_in": "prompt_tokens", "tokens_out": "completion_tokens", "tokens_cached": "cached_tokens"}
-_OTHER_TOKENS = {"tokens_reasoning": "reasoning_tokens", **rows.COUNTS_IN_BODY}
+_OTHER_TOKENS = {
+    kind.column: kind.field
+    for kind in token_kinds.WITH_COLUMN
+    if kind.column and kind.field not in ("prompt_tokens", "completion_tokens", "cached_tokens")
+}
 _NOTES = (
     "Operations, workflows and tasks are around steps, and no steps themselves. Attachments are named, not contained."
 )

@@ -63,11 +63,7 @@ def _batches(run: Run) -> Iterator[list[Stored]]:
 
 def _with(row: Stored, later: Later) -> Stored:
     """Return a call with its later price and tokens, which are rows that become no span."""
-    tokens = {
-        name: getattr(later, name)
-        for name in rows.TOKENS
-        if name not in rows.COUNTS_IN_BODY and getattr(row, name) is None
-    }
+    tokens = {name: getattr(later, name) for name in rows.SENT_TOKENS if getattr(row, name) is None}
     cost = row.cost if later.cost is None else (row.cost or 0) + later.cost
     body = row.body
     if later.unbilled:

@@ -5,6 +5,8 @@ A pattern of the user such as `[0-9a-f]{32}` or `param\\w+` fits some of them, a
 
 from __future__ import annotations
 
+from localops.journal import token_kinds
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -13,14 +15,13 @@ if TYPE_CHECKING:
 FIELDS = frozenset(
     "about action_type agent_id agents args at billed body boot budget_usd by call_id code comment completion content "
     "copy_of cost cut derived details dropped ended_by event_counts exact files finish_reason first_prices forked "
-    "given_id host host_env imported input_audio_tokens journal kept logs machine metadata model name now once "
-    "output_audio_tokens params params_left_out participant phase pid place polling prefix problem process prompt "
+    "given_id host host_env imported journal kept logs machine metadata model name now once "
+    "params params_left_out participant phase pid place polling prefix problem process prompt "
     "provider query reason resource response_id response_model resumed returns returns_left_out rules scope "
     "screenshot session_id settled span_id spent_usd spilled started step_key stop_reason stream "
-    "system_instructions tags thread thread_id time_to_first_token tokens_cache_write tool_calls tool_definitions "
-    "trace_id trigger type unattributed usage value version video was tokens_in tokens_out tokens_cached "
-    "tokens_reasoning".split()
-)
+    "system_instructions tags thread thread_id time_to_first_token tool_calls tool_definitions "
+    "trace_id trigger type unattributed usage value version video was".split()
+).union(token_kinds.columns(token_kinds.WITH_COLUMN), [kind.field for kind in token_kinds.IN_BODY])
 """Names of fields of a body: they stay, while the values of most are the program's."""
 
 _OF_PROGRAMS = frozenset(

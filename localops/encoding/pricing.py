@@ -12,6 +12,7 @@ import os
 
 from localops.errors import ConfigError, IncompleteInstallation
 from localops.interruption import is_programs, pass_on
+from localops.journal.token_kinds import IN_BODY, KINDS
 from localops.output import say_once
 
 TYPE_CHECKING = False
@@ -29,17 +30,10 @@ if TYPE_CHECKING:
 
 # part: (how many of it a rate is for, the parts that include it)
 PARTS: dict[str, tuple[int, tuple[str, ...]]] = {
-    "input": (1_000_000, ()),
-    "output": (1_000_000, ()),
-    "cached": (1_000_000, ("input",)),
-    "cache_write": (1_000_000, ("input",)),
+    **{kind.price: (1_000_000, kind.within) for kind in KINDS if kind.price},
     "cache_write_5m": (1_000_000, ("cache_write",)),
-    "cache_write_1h": (1_000_000, ("cache_write",)),
     "reasoning": (1_000_000, ("output",)),
     "citation": (1_000_000, ("output",)),
-    "input_audio": (1_000_000, ("input",)),
-    "output_audio": (1_000_000, ("output",)),
-    "cached_audio": (1_000_000, ("cached", "input_audio")),
     "input_image": (1_000_000, ("input",)),
     "output_image": (1_000_000, ("output",)),
     "cached_image": (1_000_000, ("cached", "input_image")),
@@ -57,15 +51,9 @@ PARTS: dict[str, tuple[int, tuple[str, ...]]] = {
 }
 
 # The counts in the body of a call, beside its columns, and the part of each.
-IN_BODY = {
-    "cache_write_tokens": "cache_write",
-    "cache_write_1h_tokens": "cache_write_1h",
-    "input_audio_tokens": "input_audio",
-    "output_audio_tokens": "output_audio",
-    "cached_audio_tokens": "cached_audio",
-}
+_IN_BODY = {kind.field: kind.price for kind in IN_BODY if kind.price}
 # The same with the counts that have columns.
-PRICED = {"prompt_tokens": "input", "completion_tokens": "output", "cached_tokens": "cached", **IN_BODY}
+PRICED = {kind.field: kind.price for kind in KINDS if kind.price}
 
 # Sums are integers of 10⁻¹⁸ dollars, the finest digit in the table, times a multiple of every "how many".
 _DIGITS = 18
@@ -99,7 +87,7 @@ class Usage:
 
 def usage_of(tokens_in: int | None, tokens_out: int | None, cached: int | None, body: Mapping[str, Any]) -> Usage:
     """Return the usage of a recorded call, from its columns and its body."""
-    beside = {part: body.get(name) for name, part in IN_BODY.items()}
+    beside = {part: body.get(name) for name, part in _IN_BODY.items()}
     counts = {part: count for part, count in beside.items() if type(count) is int}
     return Usage(input=tokens_in, output=tokens_out, cached=cached, **counts)
 

@@ -11,6 +11,8 @@ from itertools import repeat
 from marshal import dumps as _pack
 from zlib import crc32
 
+from localops.journal import token_kinds
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -18,7 +20,7 @@ if TYPE_CHECKING:
 
     Row = tuple[Any, ...]
 
-    class Columns:
+    class Columns(token_kinds.OfRow):
         """The columns that most readers of a row need."""
 
         seq: int
@@ -33,10 +35,6 @@ if TYPE_CHECKING:
         start_ns: int | None
         end_ns: int | None
         model: str | None
-        tokens_in: int | None
-        tokens_out: int | None
-        tokens_cached: int | None
-        tokens_reasoning: int | None
         cost: int | None
         failed: int | None
 
@@ -53,16 +51,11 @@ if TYPE_CHECKING:
         def _asdict(self) -> dict[str, Any]: ...
         def _replace(self, **named: Any) -> Self: ...
 
-    class Sums(Record):
+    class Sums(Record, token_kinds.Summed):
         """The sums over events that every record of figures has; cost in nano-dollars."""
 
         events: int
         failed: int
-        tokens_in: int
-        tokens_out: int
-        tokens_cached: int
-        tokens_reasoning: int
-        tokens_cache_write: int
         cost: int
         unpriced: int
 
@@ -89,10 +82,7 @@ COLUMNS = (
     "start_ns",
     "end_ns",
     "model",
-    "tokens_in",
-    "tokens_out",
-    "tokens_cached",
-    "tokens_reasoning",
+    *token_kinds.columns(token_kinds.OF_ROW),
     "cost",
     "failed",
     "tags",
@@ -119,8 +109,9 @@ OWN_KINDS = BOOKS | set(
 NAMED_BY_US = BOOKS - {"session", "join", "pruned", "scored"}
 # The token counts of an LLM call.  The last ones are in the body of its row, which any release can check and pass on;
 # the table has them as columns too, which are filled from the body and neither sent nor part of the checksum.
-COUNTS_IN_BODY = {"tokens_cache_write": "cache_write_tokens"}
-TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", *COUNTS_IN_BODY)
+SENT_TOKENS = token_kinds.columns(token_kinds.OF_ROW)
+COUNTS_IN_BODY = {kind.column: kind.field for kind in token_kinds.COPIED if kind.column}
+TOKENS = (*SENT_TOKENS, *COUNTS_IN_BODY)
 _KEYS = tuple(COUNTS_IN_BODY.values())
 MOST_TOKENS = 10**12  # more than any call has; sums of such counts fit a column
 # The columns of derived tables: the totals of a session, those of a part of it, and a session in a list.
@@ -167,7 +158,7 @@ def make(
     start_ns: int | None = None,
     end_ns: int | None = None,
     model: str | None = None,
-    tokens: Sequence[int | None] = (None, None, None, None),
+    tokens: Sequence[int | None] = (None,) * len(SENT_TOKENS),
     cost: int | None = None,
     failed: int | None = None,
     tags: str | None = None,

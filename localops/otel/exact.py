@@ -8,6 +8,7 @@ attribute.  A text is sent once: in the difference it is the number of the text 
 from __future__ import annotations
 
 from localops.encoding import encode
+from localops.journal import token_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,14 +32,8 @@ if TYPE_CHECKING:
             """Why it failed, with type, message and stack."""
 
 
-COLUMNS = "kind name model tokens_in tokens_out tokens_cached tokens_reasoning cost failed tags".split()
-_FIGURES = {
-    "model": "model",
-    "tokens_in": "prompt_tokens",
-    "tokens_out": "completion_tokens",
-    "tokens_cached": "cached_tokens",
-    "tokens_reasoning": "reasoning_tokens",
-}
+COLUMNS = ["kind", "name", "model", *token_kinds.columns(token_kinds.OF_ROW), "cost", "failed", "tags"]
+_FIGURES = {"model": "model", **{kind.figure: kind.field for kind in token_kinds.OF_ROW}}
 # Session, user, conversation and agent are on every span, and what no table has is not of the row.
 _BESIDE = frozenset("attributes session_id agent_id agent_name user_id thread_id parameters".split())
 _SHORTEST = 24  # a shorter text is repeated: its number would take as long

@@ -36,7 +36,6 @@ _ANSWER = "completion tool_calls finish_reason response_id response_model time_t
 # The attributes by which the traces of one session know each other, the strongest first.
 TOGETHER = ("session.id", "gen_ai.conversation.id", "traceloop.association.properties.session_id")
 _KINDS = tuple(name for name, (known, _) in names.FIELDS.items() if known == "kind")
-_TOKENS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")
 _SYSTEM = {"Hostname": "host.name", "OS": "os.type", "OS Version": "os.version"}
 _TOGETHER = frozenset(TOGETHER)
 _OWN, _UNNAMED = 0, 9  # how strong a word is that the trace is a session itself: it says so; it says nothing
@@ -209,7 +208,7 @@ class Assembly:
             start_ns=start,
             end_ns=end,
             model=writer.text(row["model"], 256) if row.get("model") is not None else None,
-            tokens=[_whole(row.get(name)) for name in _TOKENS],
+            tokens=[_whole(row.get(name)) for name in rows.SENT_TOKENS],
             cost=_whole(row.get("cost")),
             failed=failed if not ours.get("phase") and failed in (0, 1) else None,
             tags=tags,

@@ -5,6 +5,7 @@ Messages, tools and the parts of a message each have attributes of their own, wi
 
 from __future__ import annotations
 
+from localops.journal import token_kinds
 from localops.otel.messages import in_parts, text
 from localops.otel.names import openinference, sent
 from localops.otel.tool_definitions import tool_definitions
@@ -57,13 +58,7 @@ class OpenInference:
     conversation = f"{BODY}thread_id"  # what OpenInference calls a session is one of ours
     agent = (f"{BODY}agent_id", _NAMES["agent_name"])
     usage = {  # noqa: RUF012  a table
-        "tokens_in": (_NAMES["input_tokens"],),
-        "tokens_out": (_NAMES["completion_tokens"],),
-        "tokens_cached": (_NAMES["cached_tokens"],),
-        "tokens_reasoning": (_NAMES["reasoning_tokens"],),
-        "cache_write_tokens": (_NAMES["cache_write_tokens"],),
-        "input_audio_tokens": (_NAMES["input_audio_tokens"],),
-        "output_audio_tokens": (_NAMES["output_audio_tokens"],),
+        **token_kinds.sent_as("openinference"),
         "tokens": ("llm.token_count.total",),
         "cost_usd": (_NAMES["cost"], COST),
     }

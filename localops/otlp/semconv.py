@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
+from localops.journal import token_kinds
 from localops.otel.messages import in_parts, reasons, text, with_calls
 from localops.otel.names import agentops, genai, openinference, sent
 from localops.otel.tool_definitions import tool_definitions
@@ -201,24 +202,10 @@ class GenAI:
 
     def __init__(self, *, complemented: bool = True) -> None:
         self._complemented = complemented
-        self.usage: dict[str, tuple[str, ...]] = {
-            "tokens_in": (_GENAI["input_tokens"],),
-            "tokens_out": (_GENAI["completion_tokens"],),
-            "tokens_cached": (_GENAI["cached_tokens"],),
-            "tokens_reasoning": (_GENAI["reasoning_tokens"],),
-            # The older name as well, as readers do not know the newer one yet.
-            "cache_write_tokens": (_GENAI["cache_write_tokens"], "gen_ai.usage.cache_creation.input_tokens"),
-            "input_audio_tokens": (_GENAI["input_audio_tokens"],),
-            "output_audio_tokens": (_GENAI["output_audio_tokens"],),
-            "cost_usd": (COST,),
-        }
+        self.usage = {**token_kinds.sent_as("genai"), "cost_usd": (COST,)}
         if complemented:  # these, Phoenix reads under its own names only
-            for figure, known in (
-                ("tokens_reasoning", "reasoning_tokens"),
-                ("cache_write_tokens", "cache_write_tokens"),
-                ("cost_usd", "cost"),
-            ):
-                self.usage[figure] += (_OPENINFERENCE[known],)
+            for figure, also in {**token_kinds.sent_as("also"), "cost_usd": (_OPENINFERENCE["cost"],)}.items():
+                self.usage[figure] += also
 
     def name(self, shape: Shape, kind: str, title: str | None) -> str:
         """Return the name of a span."""

@@ -313,11 +313,8 @@ class Translation:
         counts = [name for name in self._names.usage if name.endswith("_tokens")]
         beside = {name: body[name] for name in counts if _is_count(body.get(name))}
         figures: dict[str, int | float | None] = {
-            "tokens_in": row.tokens_in,
-            "tokens_out": row.tokens_out,
+            **{name: getattr(row, name) for name in rows.SENT_TOKENS},
             "tokens": None if row.tokens_in is None or row.tokens_out is None else row.tokens_in + row.tokens_out,
-            "tokens_cached": row.tokens_cached,
-            "tokens_reasoning": row.tokens_reasoning,
             "cost_usd": None if row.cost is None else row.cost / 1e9,
             **beside,
         }

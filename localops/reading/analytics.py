@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import namedtuple
 
 from localops import clock, facets, output
-from localops.journal import rows
+from localops.journal import rows, token_kinds
 from localops.journal.sql import statements
 
 TYPE_CHECKING = False
@@ -60,16 +60,12 @@ if TYPE_CHECKING:
         agent: str | None
         first_ns: int  # of its session
 
-    class Later(NamedTuple):
+    class Later(rows.Record, token_kinds.OfRow):
         """The additions of later rows to an event: to its cost, its tokens, that it failed or was not billed."""
 
         cost: int | None
         failed: int
         unbilled: int
-        tokens_in: int | None = None
-        tokens_out: int | None = None
-        tokens_cached: int | None = None
-        tokens_reasoning: int | None = None
 
     class Report(NamedTuple):
         """A session in figures: totals, the six of the contract, parts, percentiles in nanoseconds."""
@@ -99,7 +95,7 @@ else:
     )
     Unfinished = namedtuple("Unfinished", "session kind tool model agent first_ns")
     Later = namedtuple(
-        "Later", "cost failed unbilled tokens_in tokens_out tokens_cached tokens_reasoning", defaults=[None] * 4
+        "Later", ("cost", "failed", "unbilled", *rows.SENT_TOKENS), defaults=[None] * len(rows.SENT_TOKENS)
     )
     Report = namedtuple("Report", "totals contract unfinished late spilled dropped cut damaged by lost took")
     _Summed = namedtuple("_Summed", ("value", "sessions", *rows.TOTALS[1:], "took_ns"))
@@ -220,7 +216,7 @@ def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dic
     """
     body = _body(row.body)
     cost, failed = row.cost, bool(row.failed) and row.kind != "error"
-    tokens = {name: getattr(row, name) for name in rows.TOKENS if name not in rows.COUNTS_IN_BODY}
+    tokens = {name: getattr(row, name) for name in rows.SENT_TOKENS}
     if later is not None:
         cost = cost if later.cost is None else (cost or 0) + later.cost
         failed = failed or bool(later.failed)

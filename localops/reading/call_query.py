@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from localops.encoding import encode
 from localops.errors import ConfigError
-from localops.journal import rows
+from localops.journal import rows, token_kinds
 from localops.reading import analytics
 from localops.reading.call_search import Wanted
 from localops.reading.call_table import CallTable, arguments_text
@@ -28,14 +28,7 @@ if TYPE_CHECKING:
     from localops.reading.filters import Filters
     from localops.reading.home import Project
 
-    class _Tokens(rows.Record):
-        tokens_in: Any
-        tokens_out: Any
-        tokens_cached: Any
-        tokens_reasoning: Any
-        tokens_cache_write: Any
-
-    class Call(_Tokens):
+    class Call(rows.Record, token_kinds.OfCall):
         """A call: the columns of the statement `details`, and the project it is in."""
 
         project: Project
@@ -56,7 +49,7 @@ if TYPE_CHECKING:
         failed: int
         finished: int
 
-    class _Sums(_Tokens):
+    class _Sums(rows.Record, token_kinds.Summed):
         num: int
         session: int
         key: int

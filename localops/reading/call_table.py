@@ -11,7 +11,7 @@ from collections import namedtuple
 
 from localops import clock
 from localops.encoding import encode
-from localops.journal import rows
+from localops.journal import rows, token_kinds
 from localops.journal.derived_file import DerivedFile
 from localops.journal.sql import statements
 from localops.reading import previews, prompts
@@ -27,10 +27,9 @@ if TYPE_CHECKING:
 
     Execute = Callable[..., Any]
 
-    class Row(rows.Record, rows.Columns):
+    class Row(rows.Record, rows.Columns, token_kinds.OfCall):
         """The columns of the statement `batch`."""
 
-        tokens_cache_write: int | None
         is_first_price: int
         body: str | None
 
@@ -39,8 +38,9 @@ else:
     Row = namedtuple("Row", (*_HEAD.split(), *rows.TOKENS, "cost", "failed", "is_first_price", "body"))
 
 FILE = "call_table.db"
-# Of the table; a file of another schema is replaced.
+# Of the table; a file of another schema, or without a kind of tokens, is replaced.
 SCHEMA = 3
+_VERSION = SCHEMA << 8 | len(rows.TOKENS)
 # Rows that are added at a time, and bytes of their bodies: some 50 ms.
 _BATCH, _BATCH_BYTES = 2_000, 16 << 20
 # Rows that may be added while someone waits for an answer.
@@ -61,7 +61,7 @@ class CallTable:
     def __init__(self, folder: str) -> None:
         self._path = os.path.join(folder, FILE)
         self.sql = statements("call_table.sql")
-        self._file = DerivedFile(self._path, self.sql["schema"], SCHEMA)
+        self._file = DerivedFile(self._path, self.sql["schema"], _VERSION)
         self._inode = _inode(self._path)
         self._labels: dict[tuple[str, int], int] = {}
         self._prompts: dict[int, int] = {}
@@ -159,7 +159,7 @@ class CallTable:
             self._add(execute, row, "add_error", {**self._error(execute, row), "failed": row.failed or 0})
             self._keep_for_calls_around(execute, reader, row)
         elif row.kind == "price":
-            later = {name: getattr(row, name) for name in ("cost", "is_first_price", *_LATER_TOKENS)}
+            later = {name: getattr(row, name) for name in ("cost", "is_first_price", *rows.SENT_TOKENS)}
             self._add(execute, row, "add_price", {**later, "unbilled": row.name == rows.UNBILLED})
         elif row.kind == "pruned":
             _remove_session(execute, row.parent)
@@ -350,7 +350,6 @@ class CallTable:
 _ABOUT = "select upto, made_ns from about"
 _BEGIN = "insert into about(journal, made_ns, upto) values(?, ?, 0)"
 _ONE_SESSION = "select num from session where id = ?"
-_LATER_TOKENS = [name for name in rows.TOKENS if name not in rows.COUNTS_IN_BODY]
 
 
 def arguments_text(params: object) -> str:

@@ -7,7 +7,7 @@ malformed or too frequent, cost nothing; one that timed out, broke off or met a 
 from __future__ import annotations
 
 from localops.interruption import attempt
-from localops.journal import rows
+from localops.journal import token_kinds
 from localops.recording import events
 
 TYPE_CHECKING = False
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     from localops.recording.events import ErrorEvent, Event
 
-_USAGE = (*"cost prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(), *rows.COUNTS_IN_BODY.values())
+_USAGE = ("cost", *(kind.field for kind in token_kinds.WITH_COLUMN))
 # The names of exceptions of HTTP clients and SDKs before an answer.  Names, because none of those
 # packages is a dependency; a program's subclass counts as its base class.
 _NO_CONNECTION = frozenset(

@@ -16,7 +16,7 @@ from localops.careful import COLLECTIONS, outline
 from localops.careful import class_name as class_name
 from localops.clock import iso as iso
 from localops.interruption import attempt, deliver, settle, waiting
-from localops.journal import rows
+from localops.journal import rows, token_kinds
 from localops.output import say_once
 
 TYPE_CHECKING = False
@@ -387,8 +387,7 @@ class LLMEvent(Event):
 REQUEST = tuple("prompt system_instructions tool_definitions stream provider thread_id".split())
 REPLY = (
     *"completion tool_calls finish_reason response_id response_model time_to_first_token".split(),
-    *rows.COUNTS_IN_BODY.values(),
-    *"input_audio_tokens output_audio_tokens".split(),
+    *(kind.field for kind in token_kinds.IN_BODY if kind.is_argument),
 )
 
 

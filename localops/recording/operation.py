@@ -13,7 +13,7 @@ from localops import clock, facets
 from localops.careful import class_name, is_a
 from localops.errors import JournalError
 from localops.interruption import deliver, waiting
-from localops.journal import rows
+from localops.journal import rows, token_kinds
 from localops.output import say_once
 from localops.recording import events
 from localops.recording.context import Stay
@@ -68,10 +68,7 @@ usage_inside: dict[bytes, dict[str, Any]] = {}
 calls_of_clients: set[bytes] = set()
 """The ids of tool calls that a client is making: the span of its library inside of one is the same call."""
 
-_COUNTS = (
-    "prompt_tokens completion_tokens cached_tokens cache_write_tokens reasoning_tokens input_audio_tokens"
-    " output_audio_tokens cost"
-).split()
+_COUNTS = (*token_kinds.ARGUMENTS, "cost")
 
 
 def add_usage(usage: dict[str, Any], figures: Mapping[str, Any]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from localops.careful import quiet
 from localops.interruption import attempt, settle
-from localops.journal import rows
+from localops.journal import rows, token_kinds
 from localops.output import say_once
 from localops.recording import events
 
@@ -93,7 +93,7 @@ def of_llm(
         except BaseException as error:
             # The edge: an event without a price is better than no event.
             cost = _price_again(error, price, model)
-    return (model, prompt, counts.get("completion_tokens"), cached, counts.get("reasoning_tokens"), cost)
+    return (model, *map(counts.get, _OF_ROW), cost)
 
 
 def _counts_of(event: LLMEvent, reply: Reply | None) -> tuple[dict[str, int], bool]:
@@ -118,8 +118,7 @@ def _counts_of(event: LLMEvent, reply: Reply | None) -> tuple[dict[str, int], bo
 # Fields of a response beside the columns; its completion and the response itself are handled separately.
 _BESIDE_COLUMNS = (
     *"provider tool_calls finish_reason response_id".split(),
-    *rows.COUNTS_IN_BODY.values(),
-    *"cache_write_1h_tokens input_audio_tokens output_audio_tokens cached_audio_tokens".split(),
+    *(kind.field for kind in token_kinds.IN_BODY),
 )
 
 
@@ -141,13 +140,9 @@ def beside_columns(call: LLMEvent, reply: Reply) -> dict[str, object]:
     return {name: value for name, value in values.items() if value is not None}
 
 
-_COUNTS = frozenset(("prompt_tokens", "completion_tokens", "cached_tokens", *rows.COUNTS_IN_BODY.values()))
-# All that has a column or a price; `pricing.PRICED` is loaded with the first call that has one.
-_COUNTED = (
-    *"prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(),
-    *rows.COUNTS_IN_BODY.values(),
-    *"cache_write_1h_tokens input_audio_tokens output_audio_tokens cached_audio_tokens".split(),
-)
+_COUNTS = frozenset(kind.field for kind in token_kinds.WITH_COLUMN if kind.price)
+_COUNTED = tuple(kind.field for kind in token_kinds.KINDS)
+_OF_ROW = tuple(kind.field for kind in token_kinds.OF_ROW)
 
 
 def why_unpriced(

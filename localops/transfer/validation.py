@@ -52,7 +52,7 @@ _TYPES = {
     "metadata": dict,
     "trigger": dict,
 }
-_COUNTS = ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning", "cost")
+_COUNTS = (*rows.SENT_TOKENS, "cost")
 _LOOKED_AT = ("phase", "kind", "name", "at_ns", "model", *_COUNTS, "failed", "tags", "format")
 _READ = rows.BOOKS | {"error"}  # kinds whose bodies are read for more than to be shown
 

@@ -13,11 +13,13 @@ from collections.abc import Mapping
 
 from localops.errors import IncompleteInstallation
 from localops.interruption import pass_on
-from localops.journal import rows
+from localops.journal import rows, token_kinds
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
+
+    from localops.journal.token_kinds import TokenKind
 
 # A journal has the number of its schema in its header.  1 was the first; `migration_2.sql` leads from it to 2, and so
 # on.  Each number comes with its migration, and with a journal of the schema before in tests/fixtures.
@@ -27,6 +29,7 @@ SCHEMA = 8
 _LISTS = {
     "columns": ("seq", *rows.COLUMNS),
     "tokens": rows.TOKENS,
+    "counts": rows.SENT_TOKENS,
     "totals": rows.TOTALS,
     "figures": rows.FIGURES,
     "listed": rows.LISTED,
@@ -67,9 +70,22 @@ def _replacement(pattern: str) -> str:
     members = _LISTS.get(pattern)
     if members is not None:
         return ", ".join(members)
+    if _is_of_fragment(pattern):
+        return _fragment(pattern)
     for name in _LISTS:
         if name in pattern:
             return ", ".join(pattern.replace(name, member) for member in _LISTS[name])
+    raise KeyError(pattern)
+
+
+def _is_of_fragment(pattern: str) -> bool:
+    """Return whether a pattern is the name of a fragment, with what words in capitals are replaced by."""
+    name, *settings = pattern.split()
+    return name.isidentifier() and all(setting.partition("=")[0].isupper() for setting in settings)
+
+
+def _fragment(pattern: str) -> str:
+    """Return a part of statements, without its comments, with what its words in capitals are replaced by."""
     name, *settings = pattern.split()
     text = statements("fragments.sql")[name]
     for setting in settings:
@@ -129,5 +145,19 @@ def migrations(after: int) -> list[str]:
 
 def temporary_views(schema: int) -> str:
     """Return the script of the current views for a connection to an older journal, which stays unchanged."""
-    tables = "".join(script(f"before_{step}.sql") for step in (6, 7) if schema < step)
+    tables = _tables_with_counts([kind for kind in token_kinds.COPIED if schema < kind.since])
+    if schema < 7:
+        tables += script("before_7.sql")
     return tables + script("views.sql").replace("create view ", "create temp view ")
+
+
+def _tables_with_counts(kinds: Sequence[TokenKind]) -> str:
+    """Return the script of the tables with the columns of kinds of tokens that an older journal has in bodies alone."""
+    text = ""
+    for table, fragment in _COUNT_OF.items() if kinds else ():
+        columns = (f"{_fragment(f'{fragment} NAME={kind.column} KEY={kind.field}')} as {kind.column}" for kind in kinds)
+        text += f"create temp view {table} as select t.*, {', '.join(columns)} from main.{table} t;\n"  # noqa: S608
+    return text
+
+
+_COUNT_OF = {"event": "count_in_body", "total": "count_in_total", "facet": "count_in_facet"}

@@ -147,10 +147,7 @@ where id = :parent
 -- add_price --
 update call set
   cost = iif(:cost is null, cost, coalesce(cost, 0) + :cost),
-  tokens_in = iif(:tokens_in is null, tokens_in, coalesce(tokens_in, 0) + :tokens_in),
-  tokens_out = iif(:tokens_out is null, tokens_out, coalesce(tokens_out, 0) + :tokens_out),
-  tokens_cached = iif(:tokens_cached is null, tokens_cached, coalesce(tokens_cached, 0) + :tokens_cached),
-  tokens_reasoning = iif(:tokens_reasoning is null, tokens_reasoning, coalesce(tokens_reasoning, 0) + :tokens_reasoning),
+  {counts = iif(:counts is null, counts, coalesce(counts, 0) + :counts)},
   unpriced = unpriced - :is_first_price,
   unbilled = max(unbilled, :unbilled)
 where id = :parent

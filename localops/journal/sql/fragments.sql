@@ -62,6 +62,89 @@ where not exists (select 1 from id_of i where i.id = begun.id and i.phase = 0)
     select 1 from event d not indexed
     where d.seq > (select seq from mark) and d.id = begun.id and d.phase = 0);
 
+-- count_in_body --
+-- The count KEY in the body of a row; null where that has no valid one.
+case
+  when kind = 'llm' and phase = 0 and instr(body, 'KEY') > 0 and json_valid(body)
+    and json_type(body, '$.KEY') = 'integer'
+    and json_extract(body, '$.KEY') between 0 and 1000000000000
+  then json_extract(body, '$.KEY') end;
+
+-- count_in_total --
+-- What NAME of `total` is for a session `t`, in a journal that has no such column.
+(
+    select coalesce(sum(e.NAME), 0)
+    from main.event_of o
+    cross join event e on e.seq = o.seq
+    where o.key = t.key
+  );
+
+-- count_in_facet --
+-- What NAME of `facet` is for a part `t` of a session.
+iif(t.dim in ('model','agent_id','tag'), (
+    select coalesce(sum(e.NAME), 0)
+    from main.event_of o
+    cross join event e on e.seq = o.seq
+    where o.key = t.key
+      and e.NAME is not null
+      and case t.dim
+        when 'model' then e.model = t.value
+        when 'agent_id' then lower(hex(e.agent)) = t.value
+        else exists (select 1 from json_each(e.tags) j where j.value = t.value) end
+  ), 0);
+
+-- count_column --
+-- The migration that makes the count KEY of bodies the column NAME, of rows and of totals.
+alter table event add column NAME integer;
+
+update event set NAME = {count_in_body}
+where kind = 'llm'
+  and instr(body, 'KEY') > 0;
+
+-- The calls that are folded and have it.
+create temp table counted as
+select t.key, t.first_ns, e.model, lower(hex(e.agent)) as agent, e.tags, e.NAME as tokens
+from event e not indexed
+join total t on t.session = e.session
+where e.NAME is not null
+  and e.seq <= (select seq from mark);
+
+alter table total add column NAME integer not null default 0;
+
+update total set NAME = c.tokens
+from (
+  select key, sum(tokens) as tokens
+  from temp.counted
+  group by key
+) c
+where total.key = c.key;
+
+alter table facet add column NAME integer not null default 0;
+
+update facet set NAME = c.tokens
+from (
+  select 'model' as dim, model as value, first_ns, key, sum(tokens) as tokens
+  from temp.counted
+  where model is not null
+  group by model, key
+  union all
+  select 'agent_id', agent, first_ns, key, sum(tokens)
+  from temp.counted
+  where agent is not null
+  group by agent, key
+  union all
+  select 'tag', j.value, s.first_ns, s.key, sum(s.tokens)
+  from temp.counted s
+  join json_each(s.tags) j
+  group by j.value, s.key
+) c
+where facet.dim = c.dim
+  and facet.value = c.value
+  and facet.start_ns = c.first_ns
+  and facet.key = c.key;
+
+drop table temp.counted;
+
 -- list_of --
 -- How a list of sessions begins.
 with fresh as materialized (select distinct session from tail),

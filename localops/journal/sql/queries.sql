@@ -264,7 +264,7 @@ cross join event e on e.seq = {ended_row ID=unhex(j.value)};
 -- to the tokens.
 select e.parent, sum(iif(e.kind = 'price', e.cost, null)), max(e.kind = 'error'),
   max(e.kind = 'price' and e.name is 'failed before it was billed'),
-  sum(e.tokens_in), sum(e.tokens_out), sum(e.tokens_cached), sum(e.tokens_reasoning)
+  {sum(e.counts)}
 from session_row r
 join event e on e.seq = r.seq
 where r.session = :session

@@ -7,6 +7,7 @@ add a line to the table of its convention.
 
 from __future__ import annotations
 
+from localops.journal import token_kinds
 from localops.otel.names import agentops, genai, openinference, traceloop
 
 # Our own, as `localops sync` sends sessions to OpenTelemetry back ends; what has no other name is `localops.body.NAME`.
@@ -90,11 +91,9 @@ STARTS = (*NUMBERED, *PARAMETERS, *FACTS, OWN)
 NAMES = frozenset(FIELDS) | REPEATED
 LAST = len(FIELDS) + 1_000
 
-TOKENS = (
-    "input_tokens completion_tokens cached_tokens cache_write_tokens reasoning_tokens input_audio_tokens"
-    " output_audio_tokens"
-).split()
-COLUMNS = ("completion_tokens", "cached_tokens", "reasoning_tokens")  # others are kept only where there are some
+TOKENS = tuple(dict.fromkeys(token_kinds.read_from("genai").values()))
+# Others are kept only where there are some.
+COLUMNS = tuple(kind.field for kind in token_kinds.OF_ROW if kind.field != "prompt_tokens")
 IN_JSON = frozenset(
     "prompt completion system_instructions tool_definitions input output parameters metadata"
     " definition.parameters definition.json_schema".split()

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from localops.journal import token_kinds
+
 FIELDS = {
     "gen_ai.operation.name": "kind",
     "gen_ai.provider.name": "provider",
@@ -19,16 +21,7 @@ FIELDS = {
     "gen_ai.output.messages": "completion",
     "gen_ai.completion": "completion",  # until 1.27
     "gen_ai.tool.definitions": "tool_definitions",
-    "gen_ai.usage.input_tokens": "input_tokens",
-    "gen_ai.usage.prompt_tokens": "input_tokens",  # until 1.26
-    "gen_ai.usage.output_tokens": "completion_tokens",
-    "gen_ai.usage.completion_tokens": "completion_tokens",  # until 1.26
-    "gen_ai.usage.cache_read.input_tokens": "cached_tokens",
-    "gen_ai.usage.cache_write.input_tokens": "cache_write_tokens",
-    "gen_ai.usage.cache_creation.input_tokens": "cache_write_tokens",  # until 1.41
-    "gen_ai.usage.reasoning.output_tokens": "reasoning_tokens",
-    "gen_ai.usage.audio.input_tokens": "input_audio_tokens",
-    "gen_ai.usage.audio.output_tokens": "output_audio_tokens",
+    **token_kinds.read_from("genai", "genai_before"),
     "gen_ai.tool.name": "tool_name",
     "gen_ai.tool.call.id": "call_id",
     "gen_ai.tool.call.arguments": "input",

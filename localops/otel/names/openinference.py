@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from localops.journal import token_kinds
+
 FIELDS = {
     "openinference.span.kind": "kind",
     "llm.provider": "provider",
@@ -18,13 +20,7 @@ FIELDS = {
     "embedding.invocation_parameters": "parameters",
     "input.value": "input",
     "output.value": "output",
-    "llm.token_count.prompt": "input_tokens",
-    "llm.token_count.completion": "completion_tokens",
-    "llm.token_count.prompt_details.cache_read": "cached_tokens",
-    "llm.token_count.prompt_details.cache_write": "cache_write_tokens",
-    "llm.token_count.prompt_details.audio": "input_audio_tokens",
-    "llm.token_count.completion_details.reasoning": "reasoning_tokens",
-    "llm.token_count.completion_details.audio": "output_audio_tokens",
+    **token_kinds.read_from("openinference"),
     "llm.cost.total": "cost",
     "tool.name": "tool_name",
     "tool.id": "call_id",

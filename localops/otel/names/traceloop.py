@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from localops.journal import token_kinds
+
 FIELDS = {
     "traceloop.span.kind": "kind",
     "llm.request.type": "kind",
@@ -22,12 +24,5 @@ FIELDS = {
     "llm.response.stop_reason": "finish_reason",
     "gen_ai.response.finish_reason": "finish_reason",
     "gen_ai.response.stop_reason": "finish_reason",
-    "gen_ai.usage.cache_read_input_tokens": "cached_tokens",
-    "gen_ai.usage.cache_creation_input_tokens": "cache_write_tokens",
-    "gen_ai.usage.reasoning_tokens": "reasoning_tokens",
-    "llm.usage.reasoning_tokens": "reasoning_tokens",
-    "llm.usage.cache_read_input_tokens": "cached_tokens",
-    "llm.usage.cache_creation_input_tokens": "cache_write_tokens",
-    "llm.usage.prompt_tokens": "input_tokens",
-    "llm.usage.completion_tokens": "completion_tokens",
+    **token_kinds.read_from("traceloop"),
 }

@@ -6,6 +6,7 @@ and ignores newer names.
 
 from __future__ import annotations
 
+from localops.journal import token_kinds
 from localops.otel.messages import calls, text
 from localops.otlp.semconv import BODY, COST, OK, OTHER, TAGS, present
 
@@ -29,11 +30,7 @@ class AgentOps:
     session: str | None = None
     user: str | None = None
     usage = {  # noqa: RUF012  a table
-        "tokens_in": ("gen_ai.usage.prompt_tokens",),
-        "tokens_out": ("gen_ai.usage.completion_tokens",),
-        "tokens_cached": ("gen_ai.usage.cache_read_input_tokens",),
-        "tokens_reasoning": ("gen_ai.usage.reasoning_tokens",),
-        "cache_write_tokens": ("gen_ai.usage.cache_creation_input_tokens",),
+        **token_kinds.sent_as("for_agentops"),
         "tokens": ("gen_ai.usage.total_tokens",),
         "cost_usd": (COST,),
     }
