@@ -26,7 +26,7 @@ _TEXTS = [
 _NUMBERS = [None, 0, 1, -1, 2**63 - 1, -(2**63)]
 
 
-def odd_rows() -> list[tuple[Stored, int | None]]:
+def odd_rows() -> list[tuple[Stored, tuple[int | None, ...]]]:
     """Return rows with texts, numbers and ids of every kind."""
     made = []
     for number, text in enumerate(_TEXTS * 2):
@@ -39,7 +39,7 @@ def odd_rows() -> list[tuple[Stored, int | None]]:
         body = None if text is None else json.dumps(text, ensure_ascii=False)
         columns = rows.make("tool", session, id=id, at_ns=number, parent=parent, agent=agent, name=text, body=body)
         row = Stored(2**63 + number, *columns)._replace(tokens_in=figure, cost=figure, model=text, failed=figure)
-        made.append((row, figure))
+        made.append((row, (figure,) * len(rows.COUNTS_IN_BODY)))
     return made
 
 
@@ -55,15 +55,15 @@ def test_rows_come_back_as_they_were(clickhouse: Server, packs: bool) -> None:
     assert archive.between(0, 2**64 - 1) == [row for row, _ in sent]
     kept = engine.ask("select tokens_cache_write, toUInt32(day) as days, words, rev from lo_event order by seq")
     assert [(cache_write, days, rev) for cache_write, days, _, rev in kept] == [
-        (cache_write, 20_048 if row.session == _ID else 0, 7) for row, cache_write in sent
+        (counts[0], 20_048 if row.session == _ID else 0, 7) for row, counts in sent
     ]
     assert [words is None for *_, words, _ in kept] == [text is None or text.isascii() for text in _TEXTS * 2]
 
 
 def test_rows_that_came_together_are_the_same_blocks() -> None:
     """As those that are read back from a journal, their seqs and tokens beside them."""
-    sent = [(row._replace(seq=5 + place), figure) for place, (row, figure) in enumerate(odd_rows())]
-    known = {row.seq: figure for row, figure in sent if figure is not None}
+    sent = [(row._replace(seq=5 + place), counts) for place, (row, counts) in enumerate(odd_rows())]
+    known = {row.seq: counts for row, counts in sent if any(count is not None for count in counts)}
     new = event_rows.New([row.bare for row, _ in sent], 5, known)
     assert list(event_rows.new_blocks("p", [new], 7)) == list(event_rows.blocks("p", sent, 7))
 

@@ -8,6 +8,7 @@ import pytest
 
 from localops import ActionEvent, LLMEvent
 from localops.config import Config
+from localops.journal import rows
 from localops.journal.reader import Reader
 from localops.journal.stored import Stored
 from localops.reading.home import Home
@@ -46,11 +47,11 @@ def both(clickhouse: Server, tmp_path_factory: pytest.TempPathFactory) -> Iterat
         [project] = opened.projects
         engine = clickhouse.engine("search")
         migrations.migrate(engine)
-        rows = [(row, None) for row in _rows(project.reader)]
+        kept = [(row, (None,) * len(rows.COUNTS_IN_BODY)) for row in _rows(project.reader)]
         stored = Archive(engine, "p")
-        stored.put(rows, 1)
+        stored.put(kept, 1)
         # The same again, as duplicates.
-        stored.put(rows[::3], 2)
+        stored.put(kept[::3], 2)
         index = project.index()
         index.extend()
         yield index, ClickHouseIndex(engine, "p")

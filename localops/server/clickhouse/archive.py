@@ -66,7 +66,7 @@ class Archive:
 
     # Storing
 
-    def put(self, added: Iterable[tuple[Stored, int | None]], rev: int) -> None:
+    def put(self, added: Iterable[tuple[Stored, event_rows.Counts]], rev: int) -> None:
         """Store rows with their seqs, each with its cache-write tokens; they are stored when this returns."""
         self._put_blocks(event_rows.blocks(self.project, added, rev))
 

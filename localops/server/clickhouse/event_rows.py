@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import islice
 from typing import NamedTuple
 
+from localops.journal import rows
 from localops.journal.stored import Stored
 from localops.reading.search import Searched, words
 from localops.server.clickhouse import native
@@ -16,12 +17,17 @@ if TYPE_CHECKING:
 
     from localops.journal.rows import Row
 
+    # The counts of a row's body that have columns, in the order of COPIED.
+    Counts = tuple[int | None, ...]
+
 _IDS = ("id", "session", "parent", "agent")
 _AT = {name: place for place, name in enumerate(Stored._fields)}
 _PLACES = tuple(_AT[name] for name in _IDS)
 # The columns of lo_event, in the order in which `blocks` has them, and those that `stored` reads.
 READ = Stored._fields
-WRITTEN = (*READ, "tokens_cache_write", "project", "day", "words", "rev")
+COPIED = tuple(rows.COUNTS_IN_BODY)
+WRITTEN = (*READ, *COPIED, "project", "day", "words", "rev")
+_NO_COUNTS = (None,) * len(COPIED)
 _TYPES = {
     "id": "String",
     "session": "String",
@@ -51,15 +57,15 @@ class New(NamedTuple):
 
     rows: Sequence[Row]
     first: int
-    cache_write: dict[int, int]  # tokens, by seq
+    counts: dict[int, Counts]  # by seq, of those that have some
 
 
-def blocks(project: str, some: Iterable[tuple[Stored, int | None]], rev: int) -> Iterator[bytes]:
-    """Yield rows with their cache-write tokens as blocks of WRITTEN; of an identity the greatest rev counts."""
+def blocks(project: str, some: Iterable[tuple[Stored, Counts]], rev: int) -> Iterator[bytes]:
+    """Yield rows with the counts of their bodies as blocks of WRITTEN; of an identity the greatest rev counts."""
     each = iter(some)
     while part := list(islice(each, _ROWS)):
         columns: dict[str, Sequence[Any]] = dict(zip(READ, zip(*(row for row, _ in part), strict=True), strict=True))
-        yield _block(project, columns, [cache_write for _, cache_write in part], rev)
+        yield _block(project, columns, [counts for _, counts in part], rev)
 
 
 def new_blocks(project: str, added: Iterable[New], rev: int) -> Iterator[bytes]:
@@ -69,14 +75,14 @@ def new_blocks(project: str, added: Iterable[New], rev: int) -> Iterator[bytes]:
             part = new.rows[at : at + _ROWS]
             seqs = range(new.first + at, new.first + at + len(part))
             columns = {"seq": seqs, **dict(zip(READ[1:], zip(*part, strict=True), strict=True))}
-            yield _block(project, columns, list(map(new.cache_write.get, seqs)), rev)
+            yield _block(project, columns, [new.counts.get(seq, _NO_COUNTS) for seq in seqs], rev)
 
 
-def _block(project: str, columns: dict[str, Sequence[Any]], cache_write: Sequence[int | None], rev: int) -> bytes:
-    many = len(cache_write)
+def _block(project: str, columns: dict[str, Sequence[Any]], counts: Sequence[Counts], rev: int) -> bytes:
+    many = len(counts)
     days = {session: _days_of(session) for session in set(columns["session"])}
     columns |= {
-        "tokens_cache_write": cache_write,
+        **dict(zip(COPIED, zip(*counts, strict=True), strict=True)),
         "project": [project] * many,
         "day": [days[session] for session in columns["session"]],
         "words": _words(columns, many),

@@ -152,6 +152,7 @@ where o.key = :key
   and e.seq not in (select seq from unfinished where key = :key)
   and e.seq < (select max(seq) from event)"""  # noqa: S608
 _SIZE = f"select coalesce(sum({_ROW} + coalesce(octet_length(body), 0)), 0) from event"  # noqa: S608
+_COLD_COLUMNS = "select name from pragma_table_info('cold_kind')"
 _SUMS = f"kind, n, failed, {_TOKENS}, cost, unpriced, took_ns"
 COLD_KINDS = f"select {_SUMS} from cold_kind where session = ?"  # noqa: S608
 ADD_KIND = f"""
@@ -176,6 +177,10 @@ class Mirror:
         """Create what a mirror has beside a journal's tables, in a transaction."""
         for statement in _PREPARED:
             execute(statement)
+        # A mirror of an earlier release has the sums of fewer kinds of tokens.
+        known = {name for (name,) in execute(_COLD_COLUMNS).fetchall()}
+        for name in (name for name in rows.TOKENS if name not in known):
+            execute(f"alter table cold_kind add column {name} integer not null default 0")
 
     def measure(self, execute: Execute) -> None:
         """Look up how many bytes of rows are here."""

@@ -36,14 +36,15 @@ if TYPE_CHECKING:
 
     Execute = Callable[..., Any]
 
-_ROWS = f"select {', '.join(('seq', *rows.COLUMNS, *rows.COUNTS_IN_BODY))} from event"  # noqa: S608
+_COPIED = ", ".join(event_rows.COPIED)
+_ROWS = f"select {', '.join(Stored._fields)}, {_COPIED} from event"  # noqa: S608
 _ADDED = f"{_ROWS} where seq > ? order by seq limit ?"
 _AT = f"{_ROWS} where seq in (select value from json_each(?)) order by seq"  # noqa: S608
 # Rows of one insert: a journal that was filled before it became a mirror is sent in parts.
 _MOST = 20_000
 # Such a part: the rows after a seq until they have so many bytes.
 _PART = f"""
-select {", ".join((*rows.COUNTS_IN_BODY, "seq", *rows.COLUMNS))}
+select {_COPIED}, {", ".join(Stored._fields)}
 from event
 where seq > :after
 order by seq
@@ -51,11 +52,12 @@ limit {_MOST}"""  # noqa: S608
 _PART_BYTES = 16 << 20
 # Whether rows that were named are all that were added: their number, and the sum of their seqs.
 _SUMS_AFTER = "select count(*), coalesce(sum(seq), 0) from event where seq > ?"
-_CACHE_WRITE = """
-select seq, tokens_cache_write
+_COUNTS = f"""
+select seq, {_COPIED}
 from event
-where seq in (select value from json_each(?)) and tokens_cache_write is not null"""
+where seq in (select value from json_each(?)) and coalesce({_COPIED}, null) is not null"""  # noqa: S608
 _SESSION, _BODY = rows.COLUMNS.index("session"), rows.COLUMNS.index("body")
+_WIDTH = len(Stored._fields)
 _COUNT_KEYS = tuple(rows.COUNTS_IN_BODY.values())
 # Sessions whose states are written in one transaction.
 _STATES = 1_000
@@ -202,7 +204,7 @@ class Outbox:
             added = execute(_ADDED, (seq, _MOST)).fetchall()
             page = [*page, *added]
             if page:
-                some = [(Stored._make(columns), cache_write) for *columns, cache_write in page]
+                some = [(Stored._make(line[:_WIDTH]), line[_WIDTH:]) for line in page]
                 self.archive.put(some, rev)
                 self._touched.update(row.session for row, _ in some)
                 self.mirror.grow(row.body for row, _ in some)
@@ -222,7 +224,8 @@ class Outbox:
             bodies = [row[_BODY] or "" for row in new.rows]
             self._touched.update([row[_SESSION] for row in new.rows])
             if named := [new.first + at for key in _COUNT_KEYS for at, body in enumerate(bodies) if key in body]:
-                new.cache_write.update(execute(_CACHE_WRITE, (encode.dumps(named).decode(),)).fetchall())
+                lines = execute(_COUNTS, (encode.dumps(named).decode(),)).fetchall()
+                new.counts.update((seq, tuple(counts)) for seq, *counts in lines)
         self.archive.put_new(self._added, rev)
         self.mirror.grow(row[_BODY] for new in self._added for row in new.rows)
         return self._added[-1].first + len(self._added[-1].rows) - 1
@@ -335,7 +338,7 @@ class Outbox:
             ) from error
         kept = kept._replace(rev=_rev_after(kept))
         if page:
-            some = [(Stored._make(columns), cache_write) for cache_write, *columns in page]
+            some = [(Stored._make(line[-_WIDTH:]), line[:-_WIDTH]) for line in page]
             self.archive.put(some, kept.rev)
             row, _ = some[-1]
             kept = kept._replace(seq=row.seq)
