@@ -23,9 +23,8 @@ if TYPE_CHECKING:
 
 _TABLES = frozenset(("sessions", "events", "llm_calls", "tool_calls", "errors", "tags"))
 _EVENTS = """
-select e.*, l.model, l.tokens_in, l.tokens_out, l.tokens_cached, l.tokens_reasoning, l.tokens_cache_write,
-  coalesce(l.cost_usd, t.cost_usd) as cost_usd, l.prompt, l.completion, x.details, x.logs, x.error_type,
-  x.trigger_event_id, g.kind as trigger_kind, g.name as trigger_name
+select e.*, l.model, {tokens}, coalesce(l.cost_usd, t.cost_usd) as cost_usd, l.prompt, l.completion, x.details,
+  x.logs, x.error_type, x.trigger_event_id, g.kind as trigger_kind, g.name as trigger_name
 from events e
 left join llm_calls l on l.event_id = e.id
 left join tool_calls t on t.event_id = e.id
@@ -56,6 +55,9 @@ def projects_and_rows(path: str) -> Iterator[tuple[str, list[Row]]]:
     database = _opened(path)
     try:
         has_scores = database["scores"].exists()  # earlier exports have none
+        known = {column.name for column in database["llm_calls"].columns}
+        tokens = ", ".join(f"l.{name}" if name in known else f"null as {name}" for name in rows.TOKENS)
+        events = _EVENTS.format(tokens=tokens)
         for session in database.query("select * from sessions order by began, id"):
             id = uuid.UUID(session["id"]).bytes
             tags = [each["tag"] for each in database.query(_TAGS, [session["id"]])]
@@ -63,7 +65,7 @@ def projects_and_rows(path: str) -> Iterator[tuple[str, list[Row]]]:
             body = encode.dumps({"imported": 1}).decode()
             start = {"name": session["name"], "tags": encode.dumps(tags).decode() if tags else None, "body": body}
             some = [rows.make("session", id, id=id, at_ns=began, **start)]
-            for event in database.query(_EVENTS, [session["id"]]):
+            for event in database.query(events, [session["id"]]):
                 some.append(_row(id, event))
                 if len(some) >= 500:
                     yield session["project"], some
@@ -105,8 +107,7 @@ def _row(session: bytes, event: Record) -> Row:
     for name in ("params", "returns", "prompt", "completion", "details", "logs"):
         if event[name] is not None:
             body[name] = _value(event[name])
-    if event["tokens_cache_write"]:
-        body["cache_write_tokens"] = event["tokens_cache_write"]
+    body |= {key: event[name] for name, key in rows.COUNTS_IN_BODY.items() if event[name]}
     if event["trigger_event_id"] is not None and event["trigger_kind"] is not None:
         name = event["trigger_name"] or ""
         body["trigger"] = {"id": event["trigger_event_id"], "kind": event["trigger_kind"], "name": name}
@@ -122,7 +123,7 @@ def _row(session: bytes, event: Record) -> Row:
         agent=_id(event["agent_id"]),
         start_ns=began if ended is not None and ended != began else None,
         model=event["model"],
-        tokens=[event[name] for name in ("tokens_in", "tokens_out", "tokens_cached", "tokens_reasoning")],
+        tokens=[event[name] for name in rows.SENT_TOKENS],
         cost=None if event["cost_usd"] is None else round(event["cost_usd"] * 1e9),
         failed=1 if event["failed"] and finished else None,
         body=encode.dumps(body).decode() if body else None,

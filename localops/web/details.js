@@ -1,7 +1,7 @@
 // The details of one event: input, output, errors, cost, and the row as it is stored.
 
 import { ask, byId, copy, copyButton, icon, ICONS, make, notice } from "./base.js";
-import { bytes, count, duration, eventCost } from "./formats.js";
+import { bytes, count, duration, eventCost, partsOfTokens } from "./formats.js";
 import { reveal } from "./found.js";
 import { stamp } from "./times.js";
 import { curl, prose, python } from "./copies.js";
@@ -25,6 +25,8 @@ const TEXTS = [
   ["details", "Details"],
   ["logs", "Logs"],
 ];
+/** Whether a count of a body is among the tokens, under the name of its column. */
+const isCounted = (event, key) => key.endsWith("_tokens") && `tokens_${key.slice(0, -"_tokens".length)}` in event;
 const KNOWN = new Set([
   ...TEXTS.map(([key]) => key),
   "id",
@@ -38,7 +40,6 @@ const KNOWN = new Set([
   "finished",
   "failed",
   "model",
-  "cache_write_tokens",
   "cost_usd",
   "cost_nano",
   "tags",
@@ -265,6 +266,7 @@ export class Details {
         ([key, value]) =>
           !KNOWN.has(key) &&
           !key.startsWith("tokens_") &&
+          !isCounted(event, key) &&
           value !== null &&
           value !== "" &&
           !(Array.isArray(value) && !value.length),
@@ -350,15 +352,9 @@ export class Details {
       [
         "Tokens",
         event.tokens_in || event.tokens_out
-          ? [
-              `${count(event.tokens_in || 0)} in`,
-              `${count(event.tokens_out || 0)} out`,
-              ...Object.keys(event)
-                .filter((key) => /^tokens_(?!in$|out$)/.test(key) && event[key])
-                .map((key) => `${count(event[key])} ${key.slice("tokens_".length).replaceAll("_", " ")}`),
-            ]
-              .filter(Boolean)
-              .join(", ")
+          ? [`${count(event.tokens_in || 0)} in`, `${count(event.tokens_out || 0)} out`, ...partsOfTokens(event)].join(
+              ", ",
+            )
           : null,
       ],
       ["Cost", eventCost(event)],

@@ -8,6 +8,13 @@ const DAY = 86_400;
 export const count = (value) =>
   value === null || value === undefined ? "–" : String(Math.round(value)).replace(/\B(?=(\d{3})+$)/g, GROUP);
 
+/** Return the tokens that are part of those in or out: 5 cached, 7 written to cache, …; the server names the kinds. */
+export const partsOfTokens = (one) =>
+  Object.keys(one)
+    .filter((key) => /^tokens_(?!in$|out$|per_)/.test(key) && one[key])
+    .map((key) => `${count(one[key])} ${PARTS[key] || key.slice("tokens_".length).replaceAll("_", " ")}`);
+const PARTS = { tokens_cache_write: "written to cache" };
+
 /** Return 12,345,678 as 12.3M, for narrow places. */
 export function short(value) {
   if (value === null || value === undefined) return "–";

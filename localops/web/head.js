@@ -2,7 +2,7 @@
 
 import { byId, copyButton, data, make, notice, say } from "./base.js";
 import { isReport } from "./clock.js";
-import { ago, cost, count, duration, elapsed, many, money, QUIET } from "./formats.js";
+import { ago, cost, count, duration, elapsed, many, money, partsOfTokens, QUIET } from "./formats.js";
 import { keyed } from "./keyed.js";
 import { loops } from "./loops.js";
 import { scores } from "./scores.js";
@@ -64,12 +64,7 @@ export class Head {
   }
 
   _drawFigures(one) {
-    const tokens = [
-      `${count(one.tokens_in)} in, ${count(one.tokens_out)} out`,
-      one.tokens_cached && `${count(one.tokens_cached)} of them cached`,
-      one.tokens_cache_write && `${count(one.tokens_cache_write)} written to cache`,
-      one.tokens_reasoning && `${count(one.tokens_reasoning)} reasoning`,
-    ];
+    const tokens = [`${count(one.tokens_in)} in, ${count(one.tokens_out)} out`, ...partsOfTokens(one)];
     const counted = (label, number, title = many(number, label.replace(/s$/, ""))) =>
       number > 0 && figure(number === 1 ? label.replace(/s$/, "") : label, count(number), title);
     keyed(
@@ -81,7 +76,7 @@ export class Head {
         counted("tools", one.tool_calls, many(one.tool_calls, "tool call")),
         counted("actions", one.actions),
         counted("errors", one.errors),
-        counted("tokens", one.tokens_in + one.tokens_out, tokens.filter(Boolean).join("; ")),
+        counted("tokens", one.tokens_in + one.tokens_out, tokens.join("; ")),
       ].filter(Boolean),
     );
   }
