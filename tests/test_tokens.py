@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
+import re
 from collections.abc import Iterator
+from importlib import resources
 from pathlib import Path
 from typing import Any
 
@@ -15,11 +18,15 @@ from hypothesis import strategies as st
 
 import localops
 from localops import LLMEvent, output
-from localops.journal import rows, wire
+from localops.encoding.pricing import PARTS
+from localops.journal import rows, sql, token_kinds, wire
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
+from localops.journal.token_kinds import TokenKind
 from localops.reading import analytics, facts
 from localops.reading.home import Home
+from localops.recording.operation import Operation
+from localops.recording.responses import Reply
 from localops.transfer import bundle, ingest
 from localops.transfer.bundle import Batch
 from tests import programs
@@ -122,20 +129,24 @@ _COUNTS = (
 )
 
 
-@given(_COUNTS, st.sampled_from(["llm", "llm_copy", "tool"]), st.sampled_from([rows.DONE, rows.OPEN]))
-def test_sql_and_python_read_the_same_count(value: object, kind: str, phase: int) -> None:
+@given(
+    st.sampled_from(sorted(rows.COUNTS_IN_BODY)),
+    _COUNTS,
+    st.sampled_from(["llm", "llm_copy", "tool"]),
+    st.sampled_from([rows.DONE, rows.OPEN]),
+)
+def test_sql_and_python_read_the_same_count(column: str, value: object, kind: str, phase: int) -> None:
     """The column of a row from elsewhere, that of our own call, and the figure of an event agree on what is a count."""
-    fields = {"cache_write_tokens": value}
+    fields = {rows.COUNTS_IN_BODY[column]: value}
     with apsw.Connection(":memory:") as connection:
-        statement = (
-            f"select {rows.count_from_body('tokens_cache_write')} from (select ? as phase, ? as kind, ? as body)"
-        )
+        statement = f"select {rows.count_from_body(column)} from (select ? as phase, ? as kind, ? as body)"
         [(in_sql,)] = connection.execute(statement, (phase, kind, json.dumps(fields))).fetchall()
     counted = kind == "llm" and phase == rows.DONE
-    assert in_sql == (rows.counts(fields)["tokens_cache_write"] if counted else None)
+    assert in_sql == (rows.counts(fields)[column] if counted else None)
     own = rows.with_counts(tuple(rows.COLUMNS), fields)
     if len(own) > len(rows.COLUMNS):
-        assert own[-1] == rows.counts(fields)["tokens_cache_write"]
+        in_python = dict(zip(rows.COUNTS_IN_BODY, own[len(rows.COLUMNS) :], strict=True))
+        assert in_python == rows.counts(fields)
 
 
 def test_a_body_that_is_no_json_counts_nothing(journal: Journal) -> None:
@@ -147,6 +158,24 @@ def test_a_body_that_is_no_json_counts_nothing(journal: Journal) -> None:
     assert analytics.totals(journal, SESSION).tokens_cache_write == 30
 
 
-def test_each_count_has_a_name_for_people() -> None:
-    """Commands and exports show the counts that rows and totals have, and no others."""
-    assert set(output.TOKENS) == set(rows.TOKENS) == {name for name in rows.TOTALS if name.startswith("tokens_")}
+@pytest.mark.parametrize("kind", token_kinds.KINDS, ids=lambda kind: kind.field)
+def test_a_kind_is_complete(kind: TokenKind, journal: Journal) -> None:
+    """What the table of kinds names exists: arguments, parts of prices, words, columns of the journal and of a hub."""
+    for function in (LLMEvent.__init__, Operation.usage):
+        assert (kind.field in inspect.signature(function).parameters) is kind.is_argument
+    assert kind.field in Reply._fields
+    assert {kind.price or "input", *kind.within} <= PARTS.keys()
+    if kind.column is None:
+        return
+    assert output.TOKENS[kind.column] == (kind.label, kind.meaning)
+    assert all((kind.label, kind.meaning))
+    # Pages know by the name that a count of a body and a column are the same.
+    assert not kind.since or kind.column == f"tokens_{kind.field.removesuffix('_tokens')}"
+    assert kind.since <= sql.SCHEMA
+    journal.add([event("first")])
+    with Reader(journal.path) as reader:
+        for table in ("event", "total", "facet"):
+            assert set(reader.ask(f"select {kind.column} from {table}")) <= {(None,), (0,)}
+    steps = (resources.files("localops.server.clickhouse") / "tables").iterdir()
+    on_hubs = "".join(step.read_text(encoding="utf-8") for step in steps if step.name.endswith("_core.sql"))
+    assert len(re.findall(rf"\b{kind.column}\b", on_hubs)) == 2
