@@ -51,6 +51,22 @@ def test_every_end_has_its_state(code: str, state: str, reason: str | None, stat
 
 
 @pytest.mark.parametrize(
+    ("events", "reason"),
+    [
+        ("ActionEvent('plan'), ErrorEvent(error_type='TimeoutError')", "process died after TimeoutError"),
+        ("ErrorEvent(error_type='TimeoutError'), ActionEvent('plan')", "process died"),
+        ("ErrorEvent(details='no class')", "process died"),
+    ],
+)
+def test_an_error_that_was_recorded_last_is_why_a_process_died(events: str, reason: str) -> None:
+    """As before `os._exit(1)`; one that other events followed is not named."""
+    programs.run(f"from localops import *\n{_INIT}for event in {events},:\n localops.record(event)\nos._exit(1)")
+    for _ in range(2):  # derived, then read from the row that was written
+        assert programs.standing().reason == reason
+        Home().close()
+
+
+@pytest.mark.parametrize(
     ("code", "state"),
     [
         ("@session\ndef run(): return 1\nrun()", "Success"),

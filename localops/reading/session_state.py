@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import namedtuple
+from functools import cached_property
 
 from localops import host
 from localops.careful import attribute, is_a
@@ -16,11 +17,11 @@ from localops.reading.story import Story, milestone, unpacked
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from typing import NamedTuple
 
     from localops.journal.journal import Journal
-    from localops.journal.stored import Source
+    from localops.journal.stored import Source, Stored, Unfinished
 
     class Standing(NamedTuple):
         """The state of a session."""
@@ -40,6 +41,9 @@ HUB = "hub.json"
 _MANY = 1_000
 # Rows past the mark that are looked at one by one; with more, all are folded.
 _FEW_ROWS = 1_000
+# Rows at the end of a session that are looked at for the reason of its end.
+_FEW = 20
+_NEVER = (1 << 63) - 1
 _SESSION = rows.COLUMNS.index("session")
 LEFT_OPEN = "process exited without end_session"
 
@@ -72,9 +76,60 @@ def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns:
     # A program may have ended the session since its story was read, and then gone.
     if (ended := declared(source, session)) is not None:
         return ended
-    if not cards:
-        return Standing("Indeterminate", LEFT_OPEN, last_ns, True)
-    return Standing("Indeterminate", f"process died{_inside(source, session, story, last_ns)}", last_ns, True)
+    dead = _Dead(source, session, story, last_ns)
+    return Standing("Indeterminate", next(filter(None, (rule(dead) for rule in _RULES))), last_ns, True)
+
+
+class _Dead:
+    """A session that no process is at and none has ended: what the rules below look at, read at its first use."""
+
+    def __init__(self, source: Source, session: bytes, story: Story, last_ns: int) -> None:
+        self.source, self.session, self.story, self.last_ns = source, session, story, last_ns
+
+    @cached_property
+    def open_operations(self) -> list[Unfinished]:
+        """Return the operations without an end, oldest first; those of before it was resumed were over by then."""
+        # Late, as only sessions without an end need it.
+        from localops.journal.stored import unfinished
+
+        since_ns = max((one.at_ns for one in self.story.resumes), default=0)
+        return [one for one in unfinished(self.source, self.session) if one.at_ns >= since_ns]
+
+    @cached_property
+    def newest(self) -> list[Stored]:
+        """Return its last rows that are work, the newest first."""
+        from localops.journal.stored import named
+
+        newest = named(self.source.all("newest_rows", session=self.session, upto=_NEVER, many=_FEW))
+        return [row for row in newest if row.kind not in rows.BOOKS]
+
+
+def _left_open(dead: _Dead) -> str | None:
+    """Return a reason if all its processes recorded that they left."""
+    return None if dead.story.present() else LEFT_OPEN
+
+
+def _died_inside(dead: _Dead) -> str | None:
+    """Return a reason that names the newest operation that began and did not end."""
+    if not dead.open_operations:
+        return None
+    last = dead.open_operations[-1]
+    since = f", {(dead.last_ns - last.at_ns) / 1e9:.1f} s in" if dead.last_ns - last.at_ns >= 50_000_000 else ""
+    return f"process died inside {last.kind} {last.name!r}{since}"
+
+
+def _died_after_an_error(dead: _Dead) -> str | None:
+    """Return a reason that names the error which it recorded last, as before `os._exit(1)`."""
+    is_error = bool(dead.newest) and dead.newest[0].kind == "error"
+    return f"process died after {dead.newest[0].name}" if is_error and dead.newest[0].name else None
+
+
+def _died(_: _Dead) -> str:
+    return "process died"
+
+
+# Why a session is over that no program ended: the first rule that returns a reason counts.
+_RULES: tuple[Callable[[_Dead], str | None], ...] = (_left_open, _died_inside, _died_after_an_error, _died)
 
 
 def is_of_hub(folder: str) -> bool:
@@ -118,21 +173,6 @@ def _as_json(waiting: Sequence[rows.Row]) -> str:
 
     notes = map(milestone, waiting)
     return encode.dumps([[n.at_ns, n.id.hex(), n.kind, n.name, int(n.implied), n.text] for n in notes]).decode()
-
-
-def _inside(source: Source, session: bytes, story: Story, last_ns: int) -> str:
-    """Return in which operation a session died: the newest that began and did not end."""
-    # Late, as only sessions without an end need it.
-    from localops.journal.stored import unfinished
-
-    # Those of before it was resumed were over by then.
-    since_ns = max((one.at_ns for one in story.resumes), default=0)
-    open_operations = [one for one in unfinished(source, session) if one.at_ns >= since_ns]
-    if not open_operations:
-        return ""
-    last = open_operations[-1]
-    since = f", {(last_ns - last.at_ns) / 1e9:.1f} s in" if last_ns - last.at_ns >= 50_000_000 else ""
-    return f" inside {last.kind} {last.name!r}{since}"
 
 
 def _clock(at_ns: int) -> str:

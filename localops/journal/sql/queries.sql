@@ -169,6 +169,13 @@ from {page_after}
 join event e on e.seq = page.at
 order by e.seq;
 
+-- newest_rows --
+-- The last rows of a session, the newest first.
+select {e.columns}
+from {page_up_to}
+cross join event e on e.seq = page.at
+order by e.seq desc;
+
 -- row --
 -- A row by its identity.
 select {e.columns}
