@@ -160,6 +160,17 @@ def test_tables_are_made_once_and_again(clickhouse: Server) -> None:
         migrations.migrate(engine)
 
 
+def test_a_column_can_be_added_twice(clickhouse: Server) -> None:
+    """A step that was cut off runs again, also where the server knows no `if not exists`; other faults are raised."""
+    engine = clickhouse.engine("columns")
+    migrations.migrate(engine)
+    for _ in range(2):
+        migrations.run(engine, "alter table lo_meta {on_cluster} add column more Nullable(Int64)")
+    assert engine.ask("select more from lo_meta") == []
+    with pytest.raises(EngineError):
+        migrations.run(engine, "alter table lo_nothing {on_cluster} add column more Nullable(Int64)")
+
+
 def test_tables_of_a_cluster_are_replicated() -> None:
     """They are made on all of its hosts, under a path of their own database."""
     where = Address(("http://one:8123",), "runs", cluster="all")

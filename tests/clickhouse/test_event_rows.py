@@ -3,20 +3,28 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from localops.journal import rows
+from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.journal.stored import Stored
 from localops.server.clickhouse import event_rows
 from localops.server.clickhouse.archive import Archive
+from localops.server.clickhouse.engine import Engine, address
 from localops.server.clickhouse.migrations import migrate
+from localops.server.clickhouse.mirror import Mirror
 from localops.transfer import ingest
 from tests.clickhouse.both import Both
 from tests.clickhouse.programs import PROJECT
 from tests.clickhouse.servers import Server
 from tests.server.hubs import batch_of, session_rows
+
+if TYPE_CHECKING:
+    from localops.server.clickhouse.mirror import Execute
 
 _ID = bytes.fromhex("01934f0c5f0a7c3b8d1e2f3a4b5c6d7e")
 _TEXTS = [
@@ -88,3 +96,23 @@ def test_what_a_batch_brings_is_stored_as_it_is_read_back(both: Both) -> None:
     assert [words for *_, words in stored if words]
     archived = Archive(both.store.engine, PROJECT).between(0, 10**9)
     assert archived[-9:] == [Stored(seq, *bare) for seq, _, *bare in here]
+
+
+def test_a_mirror_of_an_earlier_release_gets_the_sums_that_it_lacks(tmp_path: Path) -> None:
+    """Its sums by kind of cold rows have fewer kinds of tokens."""
+    journal = Journal(str(tmp_path))
+    mirror = Mirror(Archive(Engine(address("clickhouse://none@127.0.0.1:1/none")), "p"))
+
+    def prepare(execute: Execute) -> None:
+        mirror.prepare(execute)
+        execute("alter table cold_kind drop column tokens_cache_write")
+        others = "failed, tokens_in, tokens_out, tokens_cached, tokens_reasoning, cost, unpriced, took_ns"
+        execute(
+            f"insert into cold_kind(session, kind, n, {others}) values(?, 'llm', 1, 0, 5, 0, 0, 0, 0, 0, 0)", (_ID,)
+        )
+        mirror.prepare(execute)
+
+    journal.transact(prepare)
+    with Reader(journal.path) as reader:
+        assert reader.ask("select tokens_in, tokens_cache_write from cold_kind") == [(5, 0)]
+    journal.close()

@@ -25,7 +25,7 @@ _REMEMBER = f"""create table if not exists {_REMEMBERED} {{on_cluster}} (number 
 engine = {{engine:{_REMEMBERED}}} order by number"""
 _TABLES = ("lo_event", "lo_session", "lo_received", "lo_meta", "lo_lease")
 _VERSIONS = {"lo_migration": "at_ns"}
-_UNKNOWN_DATABASE, _UNKNOWN_TABLE = 81, 60
+_UNKNOWN_DATABASE, _UNKNOWN_TABLE, _ILLEGAL_COLUMN = 81, 60, 44
 # The logs of a server, also those that it has given a number when it began them again.
 _LOGS = """
 select name, create_table_query
@@ -86,12 +86,22 @@ def _made(engine: Engine) -> list[int]:
     # Hosts of a new shard have no table yet; each statement can run twice.
     for number in numbers() if where.shards else steps:
         for statement in statements(number, modern=engine.version >= MODERN):
-            engine.do(_filled(statement, where))
+            run(engine, statement)
     if where.shards:
         sharding.distribute(engine, [*_TABLES, _REMEMBERED], again=bool(steps))
     for number in steps:
         engine.put(_REMEMBERED, ("number", "at_ns"), [(number, clock.now_ns())])
     return steps
+
+
+def run(engine: Engine, statement: str) -> None:
+    """Run a statement of a step; a column that is added a second time is there already."""
+    try:
+        engine.do(_filled(statement, engine.address))
+    except EngineError as error:
+        # A server before 19 knows no `add column if not exists`.
+        if error.code != _ILLEGAL_COLUMN or " add column " not in statement or "already exists" not in str(error):
+            raise
 
 
 def _ask_each(engine: Engine, statement: str) -> list[tuple[Any, ...]]:

@@ -185,8 +185,8 @@ class Outbox:
         for session in buried:
             execute("delete from cold where session = ?", (session,))
             execute("delete from cold_kind where session = ?", (session,))
-        for *columns, _ in replaced:
-            row = Stored._make(columns)
+        for line in replaced:
+            row = Stored._make(line[:_WIDTH])
             execute(_NOTE_VERSION, (row.session, row.id, row.phase, rev))
         self.has_versions |= bool(replaced)
         write(execute, kept._replace(seq=seq, rev=rev, stated=max(kept.stated, self._stated), boot=_boot()))
