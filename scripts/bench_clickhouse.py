@@ -56,7 +56,7 @@ def _compare(server: Server, folder: Path, made: list[Stored]) -> None:
 
     def put() -> None:
         for at in range(0, len(made), _ALONE):
-            some = [(row, None) for row in made[at : at + _ALONE]]
+            some = [(row, event_rows.NO_COUNTS) for row in made[at : at + _ALONE]]
             alone.put_blocks("lo_event", event_rows.WRITTEN, event_rows.blocks("p", some, 1))
 
     engine = _measured("into ClickHouse alone", server, put, len(made))

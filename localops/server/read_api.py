@@ -409,7 +409,7 @@ class ReadApi:
         base = None if baseline is None else _session(baseline)
         try:
             async with self._service.large():
-                verdict = await self._read(self._store.check, call.project, call.session(), base, rules)
+                verdict = await self._read(self._store.check_run, call.project, call.session(), base, rules)
         except ConfigError as error:
             raise HttpError(400, str(error)) from error
         if verdict is None:

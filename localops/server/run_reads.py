@@ -47,7 +47,7 @@ class RunReads(ABC):
                 return None
             return PastSession(one[0], a).diff(PastSession(other[0], b), limit=limit)
 
-    def check(
+    def check_run(
         self, project: str | None, session: bytes, baseline: bytes | None, rules: Mapping[str, Any]
     ) -> Facts | None:
         """Return whether a session keeps rules, beside another one if that is given; None if one does not exist."""

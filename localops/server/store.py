@@ -169,7 +169,7 @@ if TYPE_CHECKING:
         def diff(self, project: str | None, a: bytes, b: bytes, *, limit: int) -> Facts | None:
             """Return what the second of two sessions did differently; None if one does not exist."""
 
-        def check(
+        def check_run(
             self, project: str | None, session: bytes, baseline: bytes | None, rules: Mapping[str, Any]
         ) -> Facts | None:
             """Return whether a session keeps rules, beside a baseline; None if one of both does not exist."""

@@ -27,7 +27,7 @@ _PLACES = tuple(_AT[name] for name in _IDS)
 READ = Stored._fields
 COPIED = tuple(rows.COUNTS_IN_BODY)
 WRITTEN = (*READ, *COPIED, "project", "day", "words", "rev")
-_NO_COUNTS = (None,) * len(COPIED)
+NO_COUNTS = (None,) * len(COPIED)
 _TYPES = {
     "id": "String",
     "session": "String",
@@ -75,7 +75,7 @@ def new_blocks(project: str, added: Iterable[New], rev: int) -> Iterator[bytes]:
             part = new.rows[at : at + _ROWS]
             seqs = range(new.first + at, new.first + at + len(part))
             columns = {"seq": seqs, **dict(zip(READ[1:], zip(*part, strict=True), strict=True))}
-            yield _block(project, columns, [new.counts.get(seq, _NO_COUNTS) for seq in seqs], rev)
+            yield _block(project, columns, [new.counts.get(seq, NO_COUNTS) for seq in seqs], rev)
 
 
 def _block(project: str, columns: dict[str, Sequence[Any]], counts: Sequence[Counts], rev: int) -> bytes:
