@@ -17,7 +17,8 @@ export const letterOf = (number) => String.fromCharCode(65 + (number % MOST));
 const letters = (runs) => runs.map(letterOf).join(", ");
 
 export const FIGURES = [
-  ["Duration", (one) => one.seconds, duration],
+  // Of a run whose process died, a lower bound, as everywhere.
+  ["Duration", (one) => one.seconds, (value, one) => (one?.at_least ? "at least " : "") + duration(value)],
   ["Cost", (one) => one.cost_nano, (value, one) => (one ? cost(one) : money(value))],
   ["LLM calls", (one) => one.llm_calls, count],
   ["Tool calls", (one) => one.tool_calls, count],

@@ -18,6 +18,7 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     recorded(home, "reworded")
     recorded(home, "circling")
     recorded(home, "swapped")
+    recorded(home, "dead")
     with serving(home) as link:
         yield link
 
@@ -213,6 +214,18 @@ def test_a_long_difference_leaves_the_next_events_in_sight(visit: Visit) -> None
       return box.getBoundingClientRect().height;
     }"""
     assert page.locator(".pairs .text pre").first.evaluate(script) < 200
+
+
+def test_the_duration_of_a_dead_run_is_a_lower_bound(visit: Visit) -> None:
+    """As in the list, on its page and in `localops diff`; the difference is of what is known."""
+    dead = visit.facts("sessions?tag=dead")["sessions"][0]["session_id"]
+    first, second = _ids(visit)[:2]
+    for also in ("", f"&also={second}"):
+        page = visit.open(f"/compare?a={dead}&b={first}{also}")
+        row = page.locator("tr", has=page.get_by_role("rowheader", name="Duration"))
+        cells = row.locator("td")
+        expect(cells.first).to_have_text(re.compile("^at least "))
+        expect(cells.nth(1)).not_to_contain_text("at least")
 
 
 def test_a_run_keeps_its_letter(visit: Visit) -> None:
