@@ -272,6 +272,12 @@ _FIGURES: dict[str, tuple[Callable[[Doors], Any] | None, ...]] = {
         lambda at: _differences(at.past.session(at.killed).diff(at.past.session(at.good))),
         lambda at: _differences(at.get("/api/1/diff?a={killed}&b={good}")),
     ),
+    "differences beside each other": (
+        None,
+        lambda at: at.command("diff", at.killed, at.good)["counts"],
+        lambda at: at.past.session(at.killed).diff(at.past.session(at.good))["counts"],
+        lambda at: at.get("/api/1/compare?a={killed}&b={good}")["counts"],
+    ),
     "gate": (
         None,
         lambda at: _rules(
