@@ -29,11 +29,12 @@ class Plan:
     tokens: tuple[int, int] = (100, 20)
     inside: list[Plan] = field(default_factory=list)
     gives: Any = None
+    workers: int = 0  # that the steps inside are given to; of one that is no step itself
 
     @property
     def size(self) -> int:
         """How many steps it is, with those inside."""
-        return 1 + sum(plan.size for plan in self.inside)
+        return (not self.workers) + sum(plan.size for plan in self.inside)
 
     def copy(self) -> Plan:
         """Return a step like this one."""
@@ -55,12 +56,24 @@ def step(name: str, *inside: Plan, **given: Any) -> Plan:
     return Plan("operation", name, given, inside=list(inside))
 
 
-def record(journal: Journal, plans: list[Plan], *, end: str | None = "Success", start_ns: int | None = None) -> bytes:
-    """Write a run and return its session; `end` is its state."""
+def together(workers: int, *branches: list[Plan]) -> Plan:
+    """Plan branches for some workers, each of which takes the next one when it is done with one."""
+    return Plan("together", None, inside=[Plan("branch", None, inside=branch) for branch in branches], workers=workers)
+
+
+def record(
+    journal: Journal,
+    plans: list[Plan],
+    *,
+    end: str | None = "Success",
+    start_ns: int | None = None,
+    timing: Random | None = None,
+) -> bytes:
+    """Write a run and return its session; `end` is its state, `timing` makes steps and the time between them vary."""
     session = clock.new_id()
     moment = [clock.now_ns() - 600 * _SECOND if start_ns is None else start_ns]
     written = [_row("session", session, "planned", moment, {})]
-    written += [row for plan in plans for row in _rows(plan, session, None, moment)]
+    written += [row for plan in plans for row in _rows(plan, session, None, moment, timing)]
     if end is not None:
         written.append(_row("end", session, end, moment, {}))
     journal.add(written)
@@ -73,11 +86,19 @@ def _row(kind: str, session: bytes, name: str | None, moment: list[int], body: A
     return rows.make(kind, session, name=name, body=json.dumps(body) if body else None, **columns)
 
 
-def _rows(plan: Plan, session: bytes, parent: bytes | None, moment: list[int]) -> list[rows.Row]:
-    id, start = clock.new_id(moment[0]), moment[0] + 1_000
+def _rows(plan: Plan, session: bytes, parent: bytes | None, moment: list[int], timing: Random | None) -> list[rows.Row]:
+    if plan.workers:
+        workers = [moment.copy() for _ in range(plan.workers)]
+        written = []
+        for branch in plan.inside:
+            free = min(workers)
+            written += [row for child in branch.inside for row in _rows(child, session, parent, free, timing)]
+        moment[:] = max(workers)
+        return written
+    id, start = clock.new_id(moment[0]), moment[0] + (timing.randrange(20_000, 200_000) if timing else 1_000)
     moment[0] = start
-    inside = [row for child in plan.inside for row in _rows(child, session, id, moment)]
-    moment[0] += round(plan.seconds * _SECOND)
+    inside = [row for child in plan.inside for row in _rows(child, session, id, moment, timing)]
+    moment[0] += round(plan.seconds * _SECOND * (timing.uniform(0.1, 1.9) if timing else 1))
     body = {"prompt" if plan.kind == "llm" else "params": plan.given} if plan.given is not None else {}
     if plan.gives is not None:
         body |= {"completion" if plan.kind == "llm" else "returns": plan.gives}

@@ -25,7 +25,7 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 LAYERS = """
     room
     token_kinds
-    errors clock interruption lazy own_fields rows urls zstd alignment ambiguous_patterns
+    errors clock interruption lazy own_fields rows urls zstd alignment ambiguous_patterns parallel
     careful beginnings escapes patterns end_lock
     shapes
     host
@@ -45,7 +45,7 @@ LAYERS = """
     row_index
     analytics bundle calls hints made_up markdown previews salvage search
     given_scores pauses steps
-    diff_texts loops prompts shortest finish_reasons common_input alike prompt_differences ending_error
+    diff_texts loops prompts shortest finish_reasons common_input alike prompt_differences ending_error tool_order
     call_table origins
     call_search small_origins
     indexes

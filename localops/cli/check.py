@@ -37,7 +37,7 @@ _NOT_KNOWN = "Indeterminate: nothing says whether the run succeeded; end it with
 @click.option("--max-tokens", metavar="LIMIT", help="Of prompts and completions: 5000, +500, +10%.")
 @click.option("--max-calls", metavar="LIMIT", help="LLM and tool calls: 12, +2, +10%.")
 @click.option("--max-errors", metavar="LIMIT", help="Errors, or failed calls: 0, +0.")
-@click.option("--same-tools", is_flag=True, help="The same tools in the same order.")
+@click.option("--same-tools", is_flag=True, help="The same tools in the same order, but for parallel calls.")
 @click.option("--same-arguments", is_flag=True, help="The same, each with the same arguments.")
 @click.option("--allow-unpriced", is_flag=True, help="Let calls without a price, or without an end, pass.")
 @click.option("--format", "form", type=click.Choice(("text", "md")), default="text", help="md is Markdown.")
@@ -65,7 +65,8 @@ def check(
     Limits with a + are relative to the baseline. A run that is still running, whose process died, or that lost events
     breaks a rule, and so does a cost that is only a lower bound; one that exited with an open session, such as by
     `raise SystemExit(1)`, breaks none, as whether it succeeded is not known. Ids and times that differ in each run do
-    not count as arguments. Of several runs each has a line, which names the rules that it breaks.
+    not count as arguments, and calls that ran in parallel have no order. Of several runs each has a line, which names
+    the rules that it breaks.
     """
     common.at_most_one(json=as_json, format=form != "text")
     limits = run_gate.limits(

@@ -13,6 +13,7 @@ from collections import Counter, namedtuple
 from localops.reading import facts
 from localops.reading.alignment import align
 from localops.reading.diff_texts import Texts, one_texts, pair_texts
+from localops.reading.parallel import in_order_of
 from localops.reading.shortest import Shortest
 from localops.reading.steps import Step, Steps
 
@@ -98,6 +99,7 @@ class RunDiff:
 
     def _paired(self, a: Sequence[Step], b: Sequence[Step]) -> list[Pair]:
         """Return the steps of both, in their order, those that belong together as one pair; and what has moved."""
+        b = in_order_of(a, b)
         indexes = self._shortest.pairs(a, b)
         if indexes is None:
             self.is_exact = False

@@ -14,7 +14,7 @@ from decimal import Decimal
 
 from localops import host, output
 from localops.errors import ConfigError
-from localops.reading import facts, uncounted
+from localops.reading import facts, tool_order, uncounted
 from localops.reading.alignment import align
 from localops.reading.sentences import plain
 from localops.reading.uncounted import Uncounted
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from localops.reading.facts import Facts
     from localops.reading.snapshot import Snapshot
     from localops.reading.steps import Steps
+    from localops.reading.tool_order import Node
 
     class Tool(NamedTuple):
         """A tool call in a sequence: its name and the digest of its arguments."""
@@ -59,6 +60,8 @@ if TYPE_CHECKING:
         """Why the figures are incomplete, or None if they are complete."""
         given: tuple[str, ...] = ()
         """The beginning of the arguments of each tool call; a baseline file has none."""
+        tree: list[Node] | None = None
+        """When its steps began and ended; a baseline file has none if no steps overlapped."""
 
     class Verdict(NamedTuple):
         """A rule and whether a run keeps it, with the figure, the limit and that of the baseline, as text."""
@@ -74,8 +77,8 @@ else:
     Measured = namedtuple(
         "Measured",
         "session_id name state duration_ns calls llm_calls tool_calls tokens cost_nano cost_at_least lacks_price "
-        "tokens_at_least duration_at_least errors tools incomplete given",
-        defaults=[()],
+        "tokens_at_least duration_at_least errors tools incomplete given tree",
+        defaults=[(), None],
     )
     Verdict = namedtuple("Verdict", "rule passed value limit baseline reason")
 
@@ -116,9 +119,10 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
         duration_at_least="it has no end" if seen.is_cut_off else "it is still running" if seen.is_running else None,
         # A call that failed without an error, or a program that exited with a code, is an error too.
         errors=totals.errors or totals.failed or int(standing.state == "Failure"),
-        tools=[Tool(step.name, f"{step.given & (1 << 64) - 1:016x}") for step in steps.tools],
+        tools=[Tool(step.name, tool_order.hex64(step.given)) for step in steps.tools],
         incomplete=_incomplete(seen, steps, waiting),
         given=tuple(steps.compared(step.arguments, is_argument=True) for step in steps.tools),
+        tree=tool_order.tree(steps),
     )
 
 
@@ -174,6 +178,8 @@ def _baseline_text(measured: Measured) -> str:
             "tokens_at_least": measured.tokens_at_least,
         },
         "tools": [tool._asdict() for tool in measured.tools],
+        # Without them, each tool call came after the one before it.
+        **({"steps": tool_order.lines(tree)} if (tree := measured.tree) and tool_order.has_overlap(tree) else {}),
     }
     return json.dumps(document, indent=1) + "\n"
 
@@ -194,7 +200,7 @@ def read_baseline(path: str) -> Measured:
         raise ConfigError(f"invalid baseline {path}: expected localops_baseline {FORMAT}, got {version!r}; {advice}")
     try:
         return _measured(document)
-    except (KeyError, TypeError, AttributeError) as error:
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"invalid baseline {path}: {error!r}; {_SAVE}") from error
 
 
@@ -219,6 +225,7 @@ def _measured(document: dict[str, Any]) -> Measured:
         duration_at_least=None,  # a run that has no end is no baseline
         tools=tools,
         incomplete=None,
+        tree=tool_order.of_lines(document["steps"], tools) if "steps" in document else None,
     )
 
 
@@ -344,7 +351,12 @@ def _within(name: str, limit: Limit, run: Measured, baseline: Measured | None, a
 
 def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> Verdict:
     """Return whether the same tools were called in the same order, with the same arguments or with any."""
-    run, baseline = run_of.tools, baseline_of.tools
+    orders = [list(range(len(measured.tools))) for measured in (baseline_of, run_of)]
+    if baseline_of.tree and run_of.tree:
+        orders = tool_order.orders(baseline_of.tree, run_of.tree)
+    baseline, run = (
+        [side.tools[place] for place in order] for side, order in zip((baseline_of, run_of), orders, strict=True)
+    )
     alignment = align(*([(tool.name, tool) for tool in tools] for tools in (baseline, run)))
     paired_a, paired_b = ({pair[side] for pair in alignment.pairs} for side in (0, 1))
     missing = [tool.name for place, tool in enumerate(baseline) if place not in paired_a]
@@ -355,7 +367,7 @@ def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> V
     differences = [f"{_named(names)} {what}" for what, names in kinds if names]
     if changed and baseline_of.given and run_of.given:
         one, other = changed[0]
-        differences[-1] += _first_difference(baseline_of.given[one], run_of.given[other])
+        differences[-1] += _first_difference(baseline_of.given[orders[0][one]], run_of.given[orders[1][other]])
     return Verdict(
         "same_arguments" if with_arguments else "same_tools",
         not differences,

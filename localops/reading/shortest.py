@@ -13,6 +13,8 @@ from collections import Counter
 from heapq import heappop, heappush
 from itertools import accumulate
 
+from localops.reading.parallel import in_order_of
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -112,16 +114,19 @@ class Shortest:
 
     def _cost(self, a: Step, b: Step, depth: int) -> int:
         """Return what a pair costs that is not equal."""
-        both = (a.keys[-1], b.keys[-1])
+        both = (a.ordered, b.ordered)
         cost = self._costs.get(both)
         if cost is None:
             if depth > _DEEPEST:
                 raise _TooFar
             self._spend()
             own = (a.given != b.given) + (a.failed != b.failed or a.result != b.result)
-            cost = own * _ONE + _UNEQUAL + unlikeness(a, b) + self._search(a.inside, b.inside, depth)[0]
+            cost = own * _ONE + _UNEQUAL + unlikeness(a, b) + self._inside(a, b, depth)
             self._costs[both] = cost
         return cost
+
+    def _inside(self, a: Step, b: Step, depth: int) -> int:
+        return self._search(a.inside, in_order_of(a.inside, b.inside), depth)[0]
 
     def _spend(self) -> None:
         self._left -= 1
@@ -145,7 +150,7 @@ def _may_pair(a: Step, b: Step) -> bool:
 def _common(a: Sequence[Step], b: Sequence[Step], direction: int) -> int:
     """Return how many equal steps two lists begin or end with; to pair them never costs more."""
     pairs = enumerate(zip(a[::direction], b[::direction], strict=False))
-    differing = (place for place, (one, other) in pairs if one.keys[-1] != other.keys[-1])
+    differing = (place for place, (one, other) in pairs if one.ordered != other.ordered)
     return next(differing, min(len(a), len(b)))
 
 
@@ -163,7 +168,7 @@ def _along_equal(a: Sequence[Step], b: Sequence[Step], place: int, before: dict[
     """
     wide = len(a) + 1
     j, i = divmod(place, wide)
-    while i < len(a) and j < len(b) and a[i].keys[-1] == b[j].keys[-1]:
+    while i < len(a) and j < len(b) and a[i].ordered == b[j].ordered:
         i, j = i + 1, j + 1
         if (after := wide * j + i) in before:
             return after, True

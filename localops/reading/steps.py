@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from functools import lru_cache
-from itertools import islice
+from itertools import groupby, islice
 
 from localops.encoding import encode
 from localops.reading import analytics
@@ -18,13 +18,14 @@ from localops.reading.made_up import without_durations, without_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
     from typing import Any
 
     from localops.journal.stored import Source
 
     Event = dict[str, Any]
     Keys = tuple[int, ...]
+    Known = tuple[int, int, bool]
 
 # Events of a session that are compared, the first ones; to read so many takes seconds.
 MOST = 50_000
@@ -45,6 +46,9 @@ _REPEATING = frozenset(
 _CALL_TYPES = frozenset(("function", "tool_use", "tool_call", "function_call", "server_tool_use", "mcp_tool_use"))
 _CALL_DEPTH = 6
 _HAS_ID = '"id":'
+# Messages of a prompt among which no two can be results of tools.
+_MOST_UNSORTED = 2
+_RESULT_TYPES = ("tool", "function_call_output")
 _TOOL_RESULTS = ("functionResponse", "function_response")
 _NO_END = digest("no end is recorded")  # the result of a step that has none
 # Characters of arguments, and messages of a prompt, by which two steps are compared that were given something else.
@@ -76,6 +80,7 @@ class Step:
         "messages",
         "model",
         "name",
+        "ordered",
         "own",
         "result",
         "sample",
@@ -111,6 +116,8 @@ class Step:
         self.sample = self.arguments = ""
         self.messages: tuple[int, ...] = ()
         self.keys: Keys = ()
+        # A digest of all keys, and of those of the steps inside in their order, which `keys` do not depend on.
+        self.ordered = 0
 
     @property
     def has_no_end(self) -> bool:
@@ -147,7 +154,7 @@ class Steps:
         events = sorted(events, key=lambda event: (event["start_ns"], event["seq"]))
         self.all: list[Step] = []
         self.roots: list[Step] = []
-        self._without_ids: dict[tuple[int, str], tuple[int, int, bool]] = {}
+        self._without_ids: dict[tuple[int, str], Known] = {}
         known: dict[str, Step] = {}
         first_ns = events[0]["start_ns"] if events else 0
         last_ns = max((event["end_ns"] or event["start_ns"] for event in events), default=0)
@@ -177,6 +184,7 @@ class Steps:
                 step.result = _NO_END
             step.size += sum(child.size for child in step.inside)
             step.keys = _keys(step)
+            step.ordered = hash((step.keys[-1], *[child.ordered for child in step.inside]))
 
     @classmethod
     def read(cls, source: Source, session: bytes) -> Steps:
@@ -201,8 +209,10 @@ class Steps:
             items = _items(key, value)
             given.append(_digest_of_shape(key, len(items) if isinstance(value, list) else None))
             exact.append(given[-1])
-            for item in items:
-                whole, compared, repeats = self._known(key, item)
+            known = [self._known(key, item) for item in items]
+            if key == "prompt" and len(items) > _MOST_UNSORTED:
+                known = _with_sorted_results(items, known)
+            for compared, whole, repeats in known:
                 exact.append(whole)
                 given.append(compared)
                 if not repeats:
@@ -229,8 +239,8 @@ class Steps:
             step.result = exact[-1] if text == result else digest(text)
         step.exact = hash(tuple(exact))
 
-    def _known(self, key: str, item: Any) -> tuple[int, int, bool]:
-        """Return the digest of a complete value, that of its compared form, and whether it repeats an earlier call."""
+    def _known(self, key: str, item: Any) -> Known:
+        """Return digests of the compared form of a value and of all of it, and whether it repeats an earlier call."""
         text = _json(item)
         whole = digest(text)
         # A chat sends its messages again with each call, so that most of them are known.
@@ -239,8 +249,10 @@ class Steps:
             is_argument = key == "params"
             if not is_argument and _HAS_ID in text:
                 text = _json(without_call_ids(item))
+            if key == "prompt" and (parts := _results(item)):
+                text = _json(sorted(self.compared(_json(without_call_ids(part))) for part in parts))
             compared = digest(self.compared(text, is_argument=is_argument))
-            known = self._without_ids[whole, key] = (whole, compared, key == "prompt" and _repeats(item))
+            known = self._without_ids[whole, key] = (compared, whole, key == "prompt" and _repeats(item))
         return known
 
     @property
@@ -264,13 +276,14 @@ def _message(event: Event) -> str:
 def _keys(step: Step) -> Keys:
     """Return what an alignment compares: kind and name, what it was given, what it gave and what is inside.
 
-    An LLM call on another model is the same call, given something else.  The last counts as often as there are steps
+    An LLM call on another model is the same call, given something else.  The order of the steps inside is that of
+    `ordered`, as it may be by chance.  The last counts as often as there are steps
     inside: of two neighbours that changed places, the smaller one was moved.  All are compared in this process only.
     """
     name = hash((step.kind, step.name))
     given = hash((name, step.given))
     ended = hash((given, step.failed, step.result))
-    whole = hash((ended, *[child.keys[-1] for child in step.inside]))
+    whole = hash((ended, *sorted([child.keys[-1] for child in step.inside])))
     return (name, given, ended, *[whole] * min(step.size - 1, _MOST_WEIGHT))
 
 
@@ -302,6 +315,30 @@ def _repeats(message: object) -> bool:
         return True
     parts = message.get("content") or message.get("parts")
     return isinstance(parts, list) and bool(parts) and all(map(_is_tool_result, parts))
+
+
+def _with_sorted_results(messages: Sequence[Any], known: Sequence[Known]) -> list[Known]:
+    """Return what is known of the messages of a prompt, of results of tools behind one another in a fixed order.
+
+    Of calls that ran in parallel, they come in the order these ended.
+    """
+    groups = groupby(zip(messages, known, strict=True), lambda pair: _is_result(pair[0]))
+    return [one for is_result, group in groups for one in _sorted([one for _, one in group], is_result)]
+
+
+def _sorted(known: list[Known], is_result: bool) -> list[Known]:
+    return sorted(known) if is_result else known
+
+
+def _is_result(message: object) -> bool:
+    return isinstance(message, dict) and (message.get("role") == "tool" or message.get("type") in _RESULT_TYPES)
+
+
+def _results(message: object) -> list[Any]:
+    """Return the results of tools that a message consists of, where these are parts of one message."""
+    parts = (message.get("content") or message.get("parts")) if isinstance(message, dict) else None
+    is_results = isinstance(parts, list) and len(parts) > 1 and all(map(_is_tool_result, parts))
+    return parts if is_results and isinstance(parts, list) else []
 
 
 def _is_tool_result(part: object) -> bool:

@@ -1,0 +1,243 @@
+"""Which steps of a run have no order between them: what ran in parallel ends, and often begins, in another order in
+each run.
+
+Two steps inside of the same one have no order if
+
+- they overlapped in time;
+- the time between them was filled by others that overlapped, of which none lasted through it: they are steps of
+  branches that ran in parallel, and a branch may be ahead of another in one run and behind it in the next;
+- each overlapped with a step that comes before the other in both runs, one of them in each run;
+- they are quick, there is less time between steps than a thread may wait for its turn, and of the steps that are in
+  another order some overlapped.
+
+A step that lasts through the time between two others says nothing about these: what a program does one after another
+keeps its order beside a long call.  Of two runs, an order counts where both have it.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict, deque
+from functools import cached_property
+from itertools import accumulate
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Hashable, Iterable, Iterator, Sequence
+    from typing import Protocol, TypeVar
+
+    class Timed(Protocol):
+        """A step with a time, and keys from coarse to fine."""
+
+        @property
+        def start_ns(self) -> int:
+            """When it began."""
+
+        @property
+        def end_ns(self) -> int | None:
+            """When it ended, if it has."""
+
+        @property
+        def keys(self) -> tuple[Hashable, ...]:
+            """Its name, what it was given, …, and all of this with the steps inside."""
+
+    T = TypeVar("T", bound=Timed)
+
+# Steps before one among which those are looked for that fill the time behind it.
+_EARLIER = 200
+# Steps that a step is moved over at most to stand as in the other run.
+_FARTHEST = 1_000
+# What a quick step takes at most, and the time between two of a burst: Python lets a thread wait for 5 ms.
+_QUICK_NS = 5_000_000
+# Between steps in another order, two may have the same place by chance.
+_APART = 3
+_NO_END = 1 << 63
+_ENDED = 2
+_LEVELS = (-1, 1, 0)  # the keys by which steps of two runs may belong together
+
+
+class Times:
+    """When the steps of a list began and ended; they are in the order they began."""
+
+    def __init__(self, steps: Sequence[Timed]) -> None:
+        self._starts = [step.start_ns for step in steps]
+        self._ends = [_NO_END if step.end_ns is None else step.end_ns for step in steps]
+
+    def unordered(self, one: int, other: int) -> bool:
+        """Return whether two steps overlapped, or others filled the time between them."""
+        starts, ends = self._starts, self._ends
+        first, second = min(one, other), max(one, other)
+        reach = end = ends[first]
+        until = starts[second]
+        if until < end:
+            return True
+        for place in range(max(0, first - _EARLIER), second):
+            if starts[place] >= reach:
+                return False
+            if starts[place] >= end or ends[place] <= until:
+                reach = max(reach, ends[place])
+            if reach > until:
+                return True
+        return False
+
+    def is_before(self, one: int, other: int) -> bool:
+        """Return whether a step had ended when another one began."""
+        return self._ends[one] <= self._starts[other]
+
+    def beside(self, one: int) -> Iterator[int]:
+        """Yield the steps that overlapped with one."""
+        starts, ends = self._starts, self._ends
+        start, end = starts[one], ends[one]
+        for place in range(max(0, one - _EARLIER), min(len(starts), one + _EARLIER)):
+            if starts[place] >= end:
+                return
+            if ends[place] > start and place != one:
+                yield place
+
+    def is_burst(self, first: int, last: int) -> bool:
+        """Return whether the steps from one to another are quick, and some overlapped."""
+        slow, overlapping = self._quick
+        return slow[first + 1] == slow[last + 1] and overlapping[first + 1] < overlapping[last + 1]
+
+    @cached_property
+    def _quick(self) -> tuple[list[int], list[int]]:
+        """The number of breaks in the bursts of quick steps before each step, and that of overlaps in these."""
+        breaks, overlaps = [], []
+        latest = 0
+        for start, end in zip(self._starts, self._ends, strict=True):
+            is_quick = end - start <= _QUICK_NS
+            breaks.append(is_quick and start - latest > _QUICK_NS)
+            overlaps.append(is_quick and start < latest)
+            # A long step is beside them.
+            latest = max(latest, end) if is_quick else latest
+        return list(accumulate(breaks, initial=0)), list(accumulate(overlaps, initial=0))
+
+
+def overlap(steps: Sequence[Timed]) -> bool:
+    """Return whether any two steps of a list overlapped."""
+    latest = 0
+    for step in steps:
+        if step.start_ns < latest:
+            return True
+        latest = _NO_END if step.end_ns is None else max(latest, step.end_ns)
+    return False
+
+
+def in_order_of(a: Sequence[T], b: Sequence[T]) -> Sequence[T]:
+    """Return the steps of `b` in an order like that of `a`, as far as those that change places have no order."""
+    if len(b) < 2:
+        return b
+    if not overlap(a) and not overlap(b):
+        return b
+    pairs = _Pairs(partners(a, b), Times(a), Times(b))
+    order: list[int] = []
+    for place, wanted in enumerate(pairs.wanted):
+        to = at = len(order)
+        while at and len(order) - at < _FARTHEST:
+            other = order[at - 1]
+            before = pairs.partners[other]
+            if (before is not None and before < wanted) or not pairs.unordered(other, place):
+                break
+            at -= 1
+            if before is not None:
+                to = at
+        order.insert(to, place)
+    return [b[place] for place in order]
+
+
+def partners(a: Sequence[Timed], b: Sequence[Timed]) -> list[int | None]:
+    """Return for each step of `b` the place of one of `a` with the finest key in common."""
+    of_b: list[int | None] = [None] * len(b)
+    taken: set[int] = set()
+    for level in _LEVELS:
+        free: dict[Hashable, deque[int]] = defaultdict(deque)
+        for place, step in enumerate(a):
+            if place not in taken:
+                free[step.keys[level]].append(place)
+        for place, step in enumerate(b):
+            if of_b[place] is None and (places := free.get(step.keys[level])):
+                partner = of_b[place] = places.popleft()
+                taken.add(partner)
+    return of_b
+
+
+class _Pairs:
+    """The steps of two runs that may belong together."""
+
+    def __init__(self, partners: list[int | None], a: Times, b: Times) -> None:
+        self._a, self._b = a, b
+        self.partners = partners
+        self._of_a = {partner: place for place, partner in enumerate(partners) if partner is not None}
+        self._bursts = _bursts(partners, a, b)
+
+    @property
+    def wanted(self) -> list[float]:
+        """Where each step wants to stand: one without a partner before the next one that has one."""
+        wanted: list[float] = []
+        following: float = len(self.partners) + max(self._of_a, default=0)
+        for partner in reversed(self.partners):
+            following = following if partner is None else partner
+            wanted.append(following if partner is not None else following - 0.5)
+        return wanted[::-1]
+
+    def unordered(self, first: int, second: int) -> bool:
+        """Return whether two steps of the second run have no order between them in it, or none in the first."""
+        burst = self._bursts[first]
+        if (burst is not None and burst == self._bursts[second]) or self._b.unordered(first, second):
+            return True
+        one, other = self.partners[first], self.partners[second]
+        if one is None or other is None:
+            return False
+        return self._a.unordered(one, other) or self._are_in_branches(first, second)
+
+    def _are_in_branches(self, first: int, second: int) -> bool:
+        """Return whether each overlapped with one that comes before the other in both runs, one of them in each run.
+
+        One of these had ended when the other began, in both runs: else it may be one call beside both, as a stream is.
+        """
+        one, other = self.partners[first], self.partners[second]
+        assert one is not None
+        assert other is not None
+        of_b = ((self.partners[place], place) for place in self._b.beside(first))
+        of_a = ((place, self._of_a.get(place)) for place in self._a.beside(other))
+        earlier = (self._earlier(of_b, other, second), self._earlier(of_a, one, first))
+        return min(earlier) > 0 and max(earlier) == _ENDED
+
+    def _earlier(self, pairs: Iterable[tuple[int | None, int | None]], one: int, other: int) -> int:
+        """Return how much earlier than two steps some pair was in both runs: not, it had begun, it had ended."""
+        known = [(in_a, in_b) for in_a, in_b in pairs if in_a is not None and in_b is not None]
+        if any(self._a.is_before(in_a, one) and self._b.is_before(in_b, other) for in_a, in_b in known):
+            return _ENDED
+        return int(any(in_a < one and in_b < other for in_a, in_b in known))
+
+
+def _bursts(partners: Sequence[int | None], a: Times, b: Times) -> list[int | None]:
+    """Return for each element the burst that it is of."""
+    bursts: list[int | None] = [None] * len(partners)
+    for first, last in _mixed(partners):
+        of_a = [partner for partner in partners[first : last + 1] if partner is not None]
+        if a.is_burst(min(of_a), max(of_a)) or b.is_burst(first, last):
+            bursts[first : last + 1] = [first] * (last + 1 - first)
+    return bursts
+
+
+def _mixed(partners: Sequence[int | None]) -> Iterator[tuple[int, int]]:
+    """Yield the first and the last of steps that the first run has in another order, a few between them included.
+
+    Before them and behind them, both runs have had the same.
+    """
+    places = [place for place, partner in enumerate(partners) if partner is not None]
+    known = [partner for partner in partners if partner is not None]
+    begin, end = 0, -_APART
+    start = 0
+    for last, (reach, ranked) in enumerate(zip(accumulate(known, max), sorted(known), strict=True)):
+        if reach != ranked:
+            continue
+        if start < last:
+            if start - end > _APART:
+                if end > 0:
+                    yield places[begin], places[end]
+                begin = start
+            end = last
+        start = last + 1
+    if end > 0:
+        yield places[begin], places[end]
