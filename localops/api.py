@@ -66,7 +66,7 @@ def swap_client(other: Client | None) -> Client | None:
 
 def client() -> Client:
     """Return the client of this process; without an `init` it follows the environment."""
-    return _client if _client is not None else _in_turn(_the_client)
+    return _client if _client is not None else in_turn(_the_client)
 
 
 def _the_client() -> Client:
@@ -121,14 +121,14 @@ def _session_of_span(reason: str) -> Session | None:
     if _only_as_parent and running.current() is None:
         return None
     if os.environ.get("LOCALOPS_RUN") and running.latest is None and running.current() is None:
-        return _in_turn(lambda: running.current() or running.start())
+        return in_turn(lambda: running.current() or running.start())
     return running.place(reason)
 
 
 find_session[:] = [_session_of_span]
 
 
-def _in_turn(function: Callable[[], T]) -> T:
+def in_turn(function: Callable[[], T]) -> T:
     """Call a function that creates the client or a session: one thread at a time.
 
     The wait is bounded: a signal handler that calls it in the middle of a write must not wait forever for a thread
@@ -353,7 +353,7 @@ def init(
     }
     given = {name: value for name, value in options.items() if value is not None and name not in IGNORED}
     about = facets.tags(user, conversation)
-    outcome = _in_turn(lambda: _init(given, tags, inherited_session_id, about, metadata, strict=strict))
+    outcome = in_turn(lambda: _init(given, tags, inherited_session_id, about, metadata, strict=strict))
     if outcome is not None:
         return outcome[0]
     return None if auto_start_session is False else client().start()  # `_init` failed and printed a warning
@@ -477,7 +477,7 @@ def resume(
         raise ConfigError(f"invalid config: expected a localops.Config, got {type(config).__name__}")
     running = client()
     folder, id = _session_to_resume(running, events.describe(session_id), config)
-    return _in_turn(lambda: running.resume(folder, id, tags, config=config, on_uncertain=on_uncertain))
+    return in_turn(lambda: running.resume(folder, id, tags, config=config, on_uncertain=on_uncertain))
 
 
 def _session_to_resume(running: Client, ident: str, config: Config | None) -> tuple[str, bytes]:

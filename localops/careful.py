@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from _thread import RLock, _local
 
@@ -84,6 +85,17 @@ def deeper(function: Callable[..., R], *args: object) -> R:
         finally:
             if taken and taken[0]:
                 _one_at_a_time.release()
+
+
+def _after_fork() -> None:
+    lock: Any = _one_at_a_time
+    # Otherwise it is held by a thread that the child does not have.
+    if not lock._is_owned():
+        lock._at_fork_reinit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def roomy(function: Callable[..., R], *args: object) -> R:

@@ -10,8 +10,6 @@ one is used all the same, nothing is recorded twice.
 
 from __future__ import annotations
 
-import threading
-
 from langchain_core.callbacks import AsyncCallbackHandler, BaseCallbackHandler
 
 from localops import api
@@ -45,7 +43,6 @@ class _Runs:
         self._tags = tags
         self._auto_session = auto_session
         self._session: Session | None = None
-        self._lock = threading.Lock()
         context.runs[:] = [_inner]
         langchain_runs.follow()
         if _answered_by_cache not in langchain_runs.from_cache:
@@ -90,9 +87,7 @@ class _Runs:
 
         running = api.client()
         if self._auto_session and running.current() is None and not running.open_sessions():
-            with self._lock:
-                if running.current() is None and not running.open_sessions():
-                    running.start(self._tags)
+            api.in_turn(lambda: running.current() or running.open_sessions() or running.start(self._tags))
         if is_recorded("langchain_core"):
             say_once("langchain twice", "LangChain's runs record themselves: the callback handler has nothing to do")
             return None

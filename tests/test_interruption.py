@@ -380,7 +380,7 @@ def is_free(lock: Any) -> bool:
 def test_a_turn_that_is_interrupted_is_over() -> None:
     """No lock of `init` stays held, wherever the exception comes: other threads would wait for it."""
     place = 0
-    while interrupted_at(place, lambda: api._in_turn(lambda: None)):
+    while interrupted_at(place, lambda: api.in_turn(lambda: None)):
         assert is_free(api._lock), place
         place += 1
     assert place >= 3

@@ -5,6 +5,7 @@ A provider that is created here exports nothing.
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 
@@ -22,6 +23,16 @@ _lock = threading.Lock()
 _own: dict[str, TracerProvider] = {}  # that are never the global one
 _is_paused = False
 _installed: weakref.WeakSet[TracerProvider] = weakref.WeakSet()
+
+
+def _after_fork() -> None:
+    global _lock
+    # The old one may be held by a thread that the child does not have.
+    _lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
 
 
 def install(provider: TracerProvider | None = None) -> TracerProvider:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from tests import programs
 
 # Hooks before a fork run in the order opposite to that of their registration: this one after ours.
@@ -12,7 +14,7 @@ _INIT = _BEFORE + (
     "import localops\n"
     "from localops.config import Config\n"
     "from localops.recording.client import Client\n"
-    "session = localops.init(env_data_opt_out=True)\n"
+    "session = localops.init(env_data_opt_out=True, instrument_llm_calls=False)\n"
     "def do(name): session.record(localops.ActionEvent(action_type=name))\n"
     "def other(): return Client(Config(project='other', env_data_opt_out=True)).start()\n"
     "def fork(work):\n"
@@ -110,3 +112,33 @@ classes = [thing for module in ours for thing in vars(module).values() if isinst
 print([kind for kind in classes for value in vars(kind).values() if isinstance(value, cached_property)])
 """
     assert ran(code) == "[]\n"
+
+
+_RECURSION = """
+from localops.careful import deeper
+def at(depth, function): return at(depth - 1, function) if depth else function()
+def use(slow=bool): return at(sys.getrecursionlimit() - 100, lambda: deeper(slow))
+"""
+_SPANS = """
+from opentelemetry.sdk.trace.sampling import ALWAYS_ON
+from localops.otel import providers
+def use(slow=bool): return providers._kept("other", lambda: slow() or ALWAYS_ON)
+"""
+
+
+@pytest.mark.parametrize("use", [_RECURSION, _SPANS], ids=["recursion", "spans"])
+def test_what_one_thread_does_at_a_time(use: str) -> None:
+    """A child does not wait for a thread of its parent that was doing it."""
+    code = """
+begun, over = threading.Event(), threading.Event()
+def slow():
+    begun.set()
+    over.wait()
+thread = threading.Thread(target=use, args=(slow,))
+thread.start()
+begun.wait()
+print(fork(use))
+over.set()
+thread.join()
+"""
+    assert ran(use + code) == "0\n"
