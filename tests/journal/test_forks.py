@@ -142,3 +142,21 @@ over.set()
 thread.join()
 """
     assert ran(use + code) == "0\n"
+
+
+def test_a_fork_in_the_middle_of_a_fork() -> None:
+    """A signal handler may do one: both have their locks, and neither leaves a signal blocked."""
+    code = """
+def other_fork():
+    hooks.clear()
+    do("between")
+    fork(lambda: do("first"))
+hooks.append(other_fork)
+status = fork(lambda: do("second"))
+thread = threading.Thread(target=do, args=("after",))
+thread.start()
+thread.join(10)
+print(status, thread.is_alive(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+    assert ran(code) == "0 False set()\n"
+    assert programs.names() == ["between", "first", "second", "after"]
