@@ -742,9 +742,9 @@ def test_a_page_requests_no_file_that_another_has_loaded(visit: Visit) -> None:
 
 
 def test_files_of_the_pages_are_small() -> None:
-    """All of them, compressed, stay below 200 kB."""
+    """All of them, compressed, stay below 230 kB."""
     import zlib
 
     web = Path(__file__).parents[2] / "localops" / "web"
     files = [path for path in web.rglob("*") if path.is_file()]
-    assert sum(len(zlib.compress(path.read_bytes())) for path in files) < 200_000
+    assert sum(len(zlib.compress(path.read_bytes())) for path in files) < 230_000
