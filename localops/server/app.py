@@ -12,6 +12,7 @@ from typing import cast
 from starlette.middleware import Middleware
 from starlette.routing import Route
 
+from localops import output
 from localops.server import browser_guard, web_files
 from localops.server.auth import Auth
 from localops.server.event_stream import EventStreams
@@ -91,6 +92,8 @@ def app(
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
+        # A command leaves them out where its own output is for a program; pages are for people.
+        before = output.separate_digits(",")
         if service.health is None:
             service.soon(store.warm, project)
         else:
@@ -103,6 +106,7 @@ def app(
         if operator is not None:
             operator.close()
         await asyncio.to_thread(service.close)
+        output.separate_digits(before)
 
     async def not_found(request: Request, error: Exception) -> Response:
         status = getattr(error, "status_code", 404)

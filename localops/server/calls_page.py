@@ -5,6 +5,7 @@ from __future__ import annotations
 from html import escape
 
 from localops import output
+from localops.server import early_html
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -14,10 +15,12 @@ if TYPE_CHECKING:
 def inside(facts: Facts, root: str) -> str:
     """Return the table of the calls in a page."""
     heads = "".join(f'<th scope="col" class="{kind}">{label}</th>' for label, kind in _COLUMNS)
+    groupings = "".join(f"<a>{label}</a>" for label in _GROUPINGS)
+    sums = '<span class="soon">1,000 calls · 10 failed (1.0 %) · $10.00 · 1.0M tokens · 1h 00m in total</span>'
     rows = "".join(_row(one, root) for one in facts.get("calls", ()))
-    return f"""<div id="calls-head"><h1>Calls</h1><nav id="groupings" aria-label="Group by"></nav>
-<p id="sums" class="faint" role="status"></p></div>
-<form id="filters" role="search" aria-label="Filter calls"></form>
+    return f"""<div id="calls-head"><h1>Calls</h1><nav id="groupings" aria-label="Group by">{groupings}</nav>
+<p id="sums" class="faint" role="status">{sums}</p></div>
+{early_html.filters("Filter calls", "Text of calls  ( / )", _MENUS)}
 <div id="notes"></div>
 <div class="table-wrap"><table id="calls" class="list">
 <thead><tr>{heads}</tr></thead>
@@ -26,6 +29,8 @@ def inside(facts: Facts, root: str) -> str:
 <div id="more"></div>"""
 
 
+_GROUPINGS = ("All calls", "Tools", "Arguments", "Repeats", "Errors", "Models", "Prompts")
+_MENUS = ("Kind", "Model", "Tool", "Error class", "Failed only", "When", "Sessions", "Sort", "Views")
 _COLUMNS = (
     ("Call", "what"),
     ("Session", "session"),
@@ -50,7 +55,8 @@ def _row(one: Facts, root: str) -> str:
         (output.count(tokens) if one["tokens_in"] is not None else "", "num tokens"),
         (_cost(one), "num cost"),
     )
-    inner = "".join(f'<td class="{kind}">{cell}</td>' for cell, kind in cells)
+    labels = {kind: label for label, kind in _COLUMNS}
+    inner = "".join(f'<td class="{kind}" data-label="{labels[kind]}">{cell}</td>' for cell, kind in cells)
     return f'<tr data-id="{escape(one["id"])}">{inner}</tr>'
 
 

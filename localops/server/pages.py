@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from localops import __version__, output
 from localops.encoding import encode
 from localops.reading import page_html
-from localops.server import browser_guard, calls_page, senders_page, web_files
+from localops.server import browser_guard, calls_page, early_html, senders_page, web_files
 from localops.server.request import Call, HttpError
 
 TYPE_CHECKING = False
@@ -263,6 +263,16 @@ def _frame(page: str, title: str, inside: str, facts: object, *, root: str, can_
     )
 
 
+# The menus of filters, and figures of a usual width.
+_MENUS = ("State", "Tag", "Model", "Agent", "Tool", "User", "When", "More")
+_USUAL = {
+    "Sessions": "1,000",
+    "Success": "93 %|15 undecided",
+    "Cost": "$10.00",
+    "Tokens": "1.0M",
+    "LLM calls": "1000",
+    "Errors": "100",
+}
 _NOTHING = '<p class="empty" id="empty">No sessions yet: record one with <code>localops demo</code>.</p>\n'
 
 
@@ -270,8 +280,9 @@ def _session_list(facts: Facts, root: str) -> str:
     listed: Any = facts["sessions"]
     table = page_html.session_table(listed, lambda id: f"{root}/s/{id}", picks=True)
     nothing = "" if listed else _NOTHING
-    return f"""<div class="list-head"><h1 class="page-title">Sessions</h1><dl id="summary"></dl></div>
-<form id="filters" role="search" aria-label="Filter sessions"></form>
+    summary = early_html.figures(_USUAL)
+    return f"""<div class="list-head"><h1 class="page-title">Sessions</h1><dl id="summary">{summary}</dl></div>
+{early_html.filters("Filter sessions", "Names and content  ( / )", (*_MENUS, "Sort", "Views", "Display"))}
 {table}
 {nothing}<div id="more"></div>"""
 
@@ -299,7 +310,7 @@ def _across(facts: Facts) -> str:
         "Tokens out": output.count(one["tokens_out"]),
     }
     return f"""<h1 class="page-title">Analytics</h1>
-<form id="filters" aria-label="Choose sessions"></form>
+{early_html.filters("Choose sessions", "Names and content  ( / )", (*_MENUS, "Views"), role="form")}
 <dl class="figures" id="figures">{_figures(labels, {**_NOTES, "Success": _undecided(one["states"])})}</dl>
 <dl class="figures" id="speeds">{_figures(dict.fromkeys(_SPEEDS, "…"), {})}</dl>
 <div class="charts" id="charts"></div>

@@ -195,8 +195,8 @@ class FacetMenu {
       .map((value) => [value, null]);
     const entries = [...rest, ...this.counts];
     const isOne = this.name === "project" && entries.length < 2 && !wanted.length;
-    // A menu that was there once stays, also while nothing matches.
-    this.wasSeen ||= this.isLate || (entries.length > 0 && !isOne);
+    // A menu keeps its place where it has no values, but for that of projects, which is there once there are two.
+    this.wasSeen ||= this.name !== "project" || this.isLate || (entries.length > 0 && !isOne);
     this.element.hidden = !this.wasSeen;
     this.element.classList.toggle("chosen", wanted.length + excluded.length > 0);
     keyed(
@@ -204,7 +204,7 @@ class FacetMenu {
       entries.map(([value, amount]) => this.entry(value, amount, wanted.includes(value), excluded.includes(value))),
     );
     const notes = [
-      !entries.length && "No matching value.",
+      !entries.length && (this.input.value.trim() ? "No matching value." : "No matching session has one."),
       this.cut && "There are more: type a part of a value to find it.",
       !this.exact && "Counted in the newest sessions only.",
     ].filter(Boolean);
@@ -282,7 +282,9 @@ export class FilterBar {
       this.seek();
       entered?.();
     });
-    form.append(
+    // What stood there meanwhile had the same size.
+    form.inert = false;
+    form.replaceChildren(
       this.search,
       ...Object.values(this.menus).map((one) => one.element),
       this.when.element,

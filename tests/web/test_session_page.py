@@ -94,6 +94,18 @@ def test_nothing_moves_on_a_phone_when_the_rest_comes(steady: Visit, view: str) 
         _nothing_has_moved(steady)
 
 
+@pytest.mark.parametrize("width", [390, 768])
+@pytest.mark.parametrize(
+    ("path", "last"), [("/", "#summary > div:not(.soon)"), ("/analytics", "#tables table"), ("/calls", "#sums b")]
+)
+def test_nothing_moves_on_the_other_pages(steady: Visit, path: str, last: str, width: int) -> None:
+    """Filters and figures have their room before, also where they need several rows."""
+    with used_again(steady, width):
+        page = steady.open(path)
+        page.locator(last).first.wait_for()
+        _nothing_has_moved(steady)
+
+
 def test_the_head_stays_in_sight(visit: Visit) -> None:
     """Also below an open panel, and where the figures are longer than the window."""
     page = visit.session("night", "figures")
