@@ -9,7 +9,7 @@ from multiprocessing import get_context
 
 import pytest
 
-from localops.reading import causes
+from localops.reading import causes, facts, session_state
 from localops.reading.causes import CAUSE, CONTEXT, Raised
 
 
@@ -138,3 +138,19 @@ def test_a_traceback_of_another_error_is_not_its_own() -> None:
     with_frames = "Traceback (most recent call last):\n" + '  File "a.py", line 1, in f\n' + text
     assert causes.of_error(with_frames, "builtins.ValueError")
     assert not causes.of_error(with_frames, "KeyError")
+
+
+def test_the_reason_of_an_end_has_its_cause_in_a_line() -> None:
+    """What stands first in a head: the class and the message, for a group of the first exception in it."""
+
+    def reason(raising: Callable[[], object]) -> str:
+        try:
+            raising()
+        except Exception as error:
+            return session_state.failure_reason(error)
+        raise AssertionError
+
+    assert facts.cause_of(reason(_setup)) == "ValueError: invalid literal for int() with base 10: 'x'"
+    assert facts.cause_of(reason(_grouped)) == "OSError: never raised, and 2 more"
+    for other in (reason(_hiding), "exit code 3", None, "no such thing\nThe above exception was the direct cause"):
+        assert facts.cause_of(other) is None

@@ -43,7 +43,7 @@ LAYERS = """
     rollups losses recovery wal forks
     journal
     row_index
-    analytics bundle calls hints made_up markdown previews salvage search
+    analytics bundle calls causes hints made_up markdown previews salvage search
     given_scores pauses steps
     diff_texts loops prompts shortest finish_reasons common_input alike prompt_differences ending_error tool_order
     call_table origins
@@ -65,7 +65,7 @@ LAYERS = """
     call_query
     call_facts call_speeds group_diff
     spending uncounted growing_prompts run_words
-    doctor usage run_diff runs_table run_gate waste run_rows causes
+    doctor usage run_diff runs_table run_gate waste run_rows
     run_errors
     post_mortem waste_page waste_tables error_page
     post_mortem_page made_tables

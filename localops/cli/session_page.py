@@ -66,6 +66,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
     figures = " · ".join(f"{name} {value}" for name, value in list(report.contract.items())[:4])
     pairs: list[tuple[str, object]] = [
         ("why", _first_line(snapshot.standing.reason)),
+        ("caused by", facts.cause_of(snapshot.standing.reason)),
         ("began", f"{output.when(totals.first_ns)} UTC, {output.ago(clock.now_ns() - totals.first_ns)}"),
         ("took", printing.at_least(output.short_duration(until - totals.first_ns), snapshot)),
         ("resumed", _resumed(story)),
@@ -88,7 +89,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
     ]
     if snapshot.is_running:
         # After its duration: it says what the session has been doing for that long.
-        pairs.insert(3, ("now", "; ".join(_at_work(snapshot, until))))
+        pairs.insert(4, ("now", "; ".join(_at_work(snapshot, until))))
     printing.print_pairs([(name, value) for name, value in pairs if value])
     for notice in [*_notices(report), *_open_ends(snapshot)]:
         print(printing.styled(f"! {output.clean(notice)}", "yellow"))
@@ -552,6 +553,7 @@ def _session_facts(project: str, snapshot: Snapshot, limit: int) -> dict[str, An
         "name": snapshot.story.name,
         "state": standing.state,
         "reason": standing.reason,
+        "cause": facts.cause_of(standing.reason),
         "derived": standing.derived,
         **facts.span(snapshot.totals.first_ns, snapshot.totals.last_ns, snapshot.until_ns),
         "at_least": snapshot.is_cut_off,

@@ -42,6 +42,7 @@ _LINKS = {
     "During handling of the above exception, another exception occurred:": CONTEXT,
 }
 _HEADS = ("Traceback (most recent call last):", "Exception Group Traceback (most recent call last):")
+_HEAD = re.compile(r"(?m)^[ +]*(?:Exception Group )?Traceback \(most recent call last\):$")
 _FRAME = re.compile(r'  File "(.+)", line (\d+)(?:, in (.+))?$')
 _TYPE = re.compile(r"([^\W\d][\w.<>]*)(?:: (.*)|:?)$")
 # What a pool of processes puts around the traceback of its worker.
@@ -77,6 +78,28 @@ def of_error(text: object, error: str | None) -> list[Raised]:
     """Return the exceptions of the traceback of an error of this class, the first cause first, itself last."""
     chain = of(text)
     return chain if chain and last_part(chain[-1].type) == last_part(error or "") else []
+
+
+def of_reason(reason: str | None) -> str | None:
+    """Return what led to the exception that is the reason of an end, in a line; None if nothing did.
+
+    Of a group it is the first exception in it.
+    """
+    start = None if reason is None else _HEAD.search(reason)
+    chain = of(reason[start.start() :]) if reason is not None and start is not None else []
+    group = next((one for one in chain if one.parts), None)
+    if group is not None:
+        first, rest = group.parts[0], len(group.parts) - 1
+        more = f", and {rest} more" if rest else ""
+        return f"{_line(first)}{more}"
+    # What a time limit cancelled says nothing.
+    is_known = len(chain) > 1 and last_part(chain[0].type) != "CancelledError"
+    return _line(chain[0]) if is_known else None
+
+
+def _line(one: Raised) -> str:
+    message = one.message.partition("\n")[0]
+    return f"{last_part(one.type)}: {message}" if message else last_part(one.type)
 
 
 def last_part(type: str) -> str:

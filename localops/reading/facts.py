@@ -26,6 +26,10 @@ if TYPE_CHECKING:
 full_id = rows.id_text
 
 
+# In a traceback of more than one exception.
+_OF_SEVERAL = ("\nThe above exception was", "\nDuring handling of the above", "Exception Group Traceback")
+
+
 def cost(nano: int, *, at_least: bool) -> Facts:
     """Return the cost of calls together, and whether it is a lower bound: a call has no price, or never ended."""
     return {**money(nano), "cost_at_least": at_least}
@@ -107,6 +111,7 @@ def session(project: str, seen: Snapshot, report: Report) -> Facts:
         "name": seen.story.name,
         "state": seen.standing.state,
         "reason": seen.standing.reason,
+        "cause": cause_of(seen.standing.reason),
         **span(figures.first_ns, figures.last_ns, seen.until_ns, ended=ended),
         "at_least": seen.is_cut_off,  # it may have lasted longer than its rows tell
         "tags": seen.story.tags,
@@ -117,6 +122,16 @@ def session(project: str, seen: Snapshot, report: Report) -> Facts:
         **beyond_totals(report),
         **given_scores.together(seen.scores),
     }
+
+
+def cause_of(reason: str | None) -> str | None:
+    """Return what led to the exception that is the reason of an end, in a line; None if that is not known."""
+    if reason is None or not any(words in reason for words in _OF_SEVERAL):
+        return None
+    # Late, as few sessions end so: its patterns take a millisecond to compile.
+    from localops.reading import causes
+
+    return causes.of_reason(reason)
 
 
 def budget(seen: Snapshot) -> Facts | None:

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
     from localops.reading.facts import Facts
 
+_CAUSE = " — caused by "
 # States whose reason is in the head of a session.
 _QUIET = frozenset(("Success", "Running"))
 
@@ -89,7 +90,8 @@ def _reason(one: dict[str, Any]) -> str:
     lines = [line.strip() for line in (one["reason"] or "").splitlines() if line.strip()]
     if not lines or one["state"] == "Running":
         return "How it ended"
-    text = escape(lines[-1] if lines[0].startswith("Traceback") else lines[0])
+    line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
+    text = escape(_CAUSE.join(filter(None, (line, one["cause"]))))
     return f'<span class="label">End reason: </span>{text}'
 
 

@@ -13,6 +13,7 @@ import { why } from "./why.js";
 // A group with more facts than this is folded.
 const LONG = 12;
 const LABEL = "End reason: ";
+const CAUSE = " — caused by ";
 // Unfinished operations that have a sentence each.
 const MOST_ENDS = 5;
 // States whose reason is in the head; that of any other is in a line of its own.
@@ -85,7 +86,7 @@ export class Head {
   _drawReason() {
     const one = this.page.facts,
       button = this.reason;
-    const line = this.page.running ? "" : lineOf(one.reason),
+    const line = this.page.running ? "" : [lineOf(one.reason), one.cause].filter(Boolean).join(CAUSE),
       text = this.page.running ? this._at() : line || "How it ended",
       label = line ? LABEL : "";
     const isQuiet = this.page.running && this.page.quiet > QUIET;

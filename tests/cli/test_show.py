@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -374,3 +375,19 @@ def test_what_an_agent_does_stays_in_what_the_agent_is_in(command: Command) -> N
     _, out, _ = command("show", "--tree")
     lines = [line.rpartition("  ")[0].strip() for line in out.splitlines()[2:]]
     assert lines == ["└─ workflow crew", "├─ action write  @writer", "└─ action plan  @planner"]
+
+
+def test_the_cause_of_an_end_stands_below_its_reason(command: Command, as_json: AsJson) -> None:
+    """A program raises its own exception from the one that matters."""
+    session = localops.start_session(name="chained")
+    with suppress(RuntimeError), session:
+        try:
+            int("x")
+        except ValueError as error:
+            raise RuntimeError("setup failed") from error
+    lines = command("show")[1].splitlines()
+    assert lines[2:4] == [
+        "why        RuntimeError: setup failed",
+        "caused by  ValueError: invalid literal for int() with base 10: 'x'",
+    ]
+    assert as_json("show")["cause"] == "ValueError: invalid literal for int() with base 10: 'x'"

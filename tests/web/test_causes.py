@@ -6,12 +6,13 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from playwright.sync_api import Browser
+from playwright.sync_api import Browser, expect
 
 from tests import warm
 from tests.web.conftest import Visit, environment, serving, visiting
 
 RECORDER = """
+from contextlib import suppress
 import localops
 from localops.decorators import operation, tool
 
@@ -36,6 +37,12 @@ for _ in range(2):
     except ConnectionError:
         pass
 session.end_session("Failure")
+
+with suppress(RuntimeError), localops.start_session([], name="chained"):
+    try:
+        int("x")
+    except ValueError as error:
+        raise RuntimeError("setup failed") from error
 """
 
 
@@ -68,3 +75,11 @@ def test_an_operation_names_the_failure_inside_it(visit: Visit) -> None:
     page.locator("#details").get_by_text("no route to host").first.wait_for()
     page.locator("#details").get_by_role("link").first.click()
     page.locator("#details h2", has_text="fetch").wait_for()
+
+
+def test_the_reason_of_an_end_names_its_cause(visit: Visit) -> None:
+    """The head of a page says what the last exception was raised from; before its script has run, too."""
+    page = visit.session("chained", "tree")
+    reason = "RuntimeError: setup failed — caused by ValueError: invalid literal for int() with base 10: "
+    expect(page.locator("#reason")).to_have_text(f"End reason: {reason}'x'")
+    assert reason in page.request.get(page.url).text()
