@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
+from itertools import accumulate
 
 from localops.encoding.urls import Later
 
@@ -31,44 +32,66 @@ COLOUR = rf"(?:{_COLOURS}|\\{{1,8}}{_WRITTEN})"
 # A sign as JSON, C, an address, HTML or XML write it, also if it was written so more than once. Each alternative begins
 # with its character, which makes a search fast.
 _SIGNS = (
-    rf"\\(?:\\{{0,7}}{_WRITTEN}(?P<colour>)"
+    rf"\\(?:\\{{0,7}}{_WRITTEN}"
     r"|\\{0,7}(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U[0-9A-Fa-f]{8}|[0-7]{1,3}|/))|%(?:25){0,4}[0-9A-Fa-f]{2}"
     r"|&(?:amp;){0,4}(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos|nbsp|equals|colon|sol|commat);"
 )
 # In mail, where a line that is too long ends with the sign. A text has these only if `=3D` is in it.
 _MAIL = r"=(?:[0-9A-F]{2}|\r?\n)"
-_UNDONE = Later(rf"{_COLOURS}|{_SIGNS}")
-_UNDONE_IN_MAIL = Later(rf"{_COLOURS}|{_SIGNS}|{_MAIL}")
+_ESCAPE = Later(rf"({_COLOURS}|{_SIGNS})")
+_ESCAPE_OR_MAIL = Later(rf"({_COLOURS}|{_SIGNS}|{_MAIL})")
 _NAMED = dict(zip("amp lt gt quot apos nbsp equals colon sol commat".split(), "&<>\"' =:/@", strict=True))
 _COLOURED = "\x1b\x9b\xc2^"
+_BRACKETS = frozenset("[]()")
 _STARTS = "\\%&\x1b\x9b^"
 _LEVELS = 3
-_WINDOW, _OVERLAP = 1 << 16, 1 << 13
+# A text is undone in parts. What begins near the end of one is found in the next part, which sees more of it.
+_WINDOW, _OVERLAP, _NEAR_END = 1 << 16, 1 << 11, 1600
+# How far an escape may be behind the beginning of what it hides, and before it; and what else is seen of the text.
+_BEFORE, _BEHIND = 512, 320
+_SEEN_BEFORE, _SEEN_BEHIND = 512, 1 << 13
+_SIGNS_KNOWN = 4096
 
 
 class Reading:
-    """A part of a text without its escapes, and where each of its characters comes from."""
+    """A part of a text without its escapes, and where each of its characters comes from.
 
-    def __init__(self, text: str, places: list[tuple[int, int, int]], before: Reading | None) -> None:
-        self.text = text
-        self._places = places  # where each piece begins here, and there, and how long it is there if it is one sign
-        self._starts = [place[0] for place in places]
-        self._before = before
+    What an escape hides begins between `first` and `last`; the text around is there to be seen.
+    """
+
+    def __init__(self, pieces: list[str], signs: _Signs, around: tuple[str, str], start: int, last: int) -> None:
+        before, behind = around
+        self._start = start
+        # Of each level the pieces as they were, with an escape at each odd place, and as they are here.
+        self._levels: list[tuple[list[str], list[str]]] = []
+        self._starts: list[tuple[list[int], list[int]]] = []
+        self.has_colours = False
+        self.text, left_out = "", 0
+        while len(pieces) > 1 and len(self._levels) < _LEVELS:
+            there = [before + pieces[0], *pieces[1:-1], pieces[-1] + behind]
+            here = there.copy()
+            here[1::2] = map(signs.__getitem__, there[1::2])
+            self.has_colours = self.has_colours or any(map(_is_colour, set(there[1::2])))
+            left_out = left_out or sum(map(len, here[last:])) or len(behind)
+            self._levels.append((there, here))
+            self.text = "".join(here)
+            pieces = _split(self.text[len(before) : len(self.text) - len(behind)])
+        self.first, self.last = len(before), len(self.text) - left_out
 
     def origin(self, span: Span) -> Span:
         """Return a place of this reading as one of the text."""
         start, end, label = span
-        (began, _), (_, ended) = self._place(start), self._place(end - 1)
-        there = began, ended, label
-        return there if self._before is None else self._before.origin(there)
-
-    def _place(self, at: int) -> tuple[int, int]:
-        here, there, length = self._places[bisect_right(self._starts, at) - 1]
-        return (there, there + length) if length else (there + at - here, there + at - here + 1)
+        if not self._starts:
+            self._starts = [(_starts(there), _starts(here)) for there, here in reversed(self._levels)]
+        for there, here in self._starts:
+            (start, _), (_, end) = _place(start, there, here), _place(end - 1, there, here)
+        return self._start + start, self._start + end, label
 
 
-def readings(text: str, is_suspect: Callable[[str], object]) -> Iterator[Reading]:
-    """Yield the suspect parts of a text that have escapes, without them; for colours stands nothing, then a blank.
+def readings(text: str, is_suspect: Callable[[str], object], longest: int = 0) -> Iterator[Reading]:
+    """Yield what is near the escapes in suspect parts of a text, without them; a colour is nothing, then a blank.
+
+    `longest` is the length of the longest secret in the text as it is: one that an escape cuts may begin so far before.
 
     >>> [reading.text for reading in readings("a%253Db \\x1b[31mc", bool)]
     ['a=b c', 'a=b  c']
@@ -77,52 +100,80 @@ def readings(text: str, is_suspect: Callable[[str], object]) -> Iterator[Reading
         return
     for start in range(0, max(1, len(text) - _OVERLAP), _WINDOW):
         part = text[start : start + _WINDOW + _OVERLAP]
-        # To undo all escapes of a log takes ten times as long as to look at it.
+        # To undo all escapes of a log takes several times as long as to look at it.
         if not is_suspect(part):
             continue
-        for colour in ("", " "):
-            reading, has_colours = _undone(part, start, colour)
-            if reading is not None:
+        is_last = start + len(part) == len(text)
+        for pieces, at in _near_escapes(_split(part), _BEFORE + longest):
+            begin, end = start + at, start + at + sum(map(len, pieces))
+            around = text[max(0, begin - _SEEN_BEFORE) : begin], text[end : end + _SEEN_BEHIND]
+            last = len(pieces) if is_last else _before(pieces, end - (start + len(part) - _NEAR_END))
+            for signs in _SIGNS_OF:
+                reading = Reading(pieces, signs, around, begin - len(around[0]), last)
                 yield reading
-            if not has_colours:
-                break
+                if not reading.has_colours:
+                    break
 
 
-def _undone(text: str, start: int, colour: str) -> tuple[Reading | None, bool]:
-    reading, has_colours = None, False
-    for _ in range(_LEVELS):
-        made, colours = _once(text, start, colour, reading)
-        if made is None:
-            break
-        reading, text, start, has_colours = made, made.text, 0, has_colours or colours
-    return reading, has_colours
+def _before(pieces: list[str], size: int) -> int:
+    """Return how many pieces are before the last ones that together have at most so many characters."""
+    count = len(pieces)
+    while count and len(pieces[count - 1]) <= size:
+        count -= 1
+        size -= len(pieces[count])
+    return count
 
 
-def _once(text: str, start: int, colour: str, before: Reading | None) -> tuple[Reading | None, bool]:
-    pieces: list[str] = []
-    places: list[tuple[int, int, int]] = []
-    size = done = 0
-    has_colours = False
-    for match in (_UNDONE_IN_MAIL if "=3D" in text else _UNDONE).finditer(text):
-        is_colour = match["colour"] is not None or match[0][0] in _COLOURED
-        sign = colour if is_colour else _sign(match[0])
-        has_colours = has_colours or is_colour
-        at, end = match.span()
-        if at > done:
-            pieces.append(text[done:at])
-            places.append((size, start + done, 0))
-            size += at - done
-        if sign:
-            pieces.append(sign)
-            places.append((size, start + at, end - at))
-            size += 1
-        done = end
-    if not done:
-        return None, False
-    if done < len(text):
-        pieces.append(text[done:])
-        places.append((size, start + done, 0))
-    return Reading("".join(pieces), places, before), has_colours
+def _split(text: str) -> list[str]:
+    """Return a text as pieces, with an escape at each odd place."""
+    pieces: list[str] = (_ESCAPE_OR_MAIL if "=3D" in text else _ESCAPE).split(text)
+    return pieces
+
+
+def _near_escapes(pieces: list[str], before: int) -> Iterator[tuple[list[str], int]]:
+    """Yield the pieces around escapes that are near each other, and where they begin."""
+    first = at = 0
+    long = [number for number in range(2, len(pieces) - 1, 2) if len(pieces[number]) > before + _BEHIND]
+    for last in [*long, len(pieces) - 1] if len(pieces) > 1 else ():
+        far = max(0, len(pieces[first]) - before)
+        yield [pieces[first][far:], *pieces[first + 1 : last], pieces[last][:_BEHIND]], at + far
+        at += sum(map(len, pieces[first:last]))
+        first = last
+
+
+def _starts(pieces: list[str]) -> list[int]:
+    return [0, *accumulate(map(len, pieces))]
+
+
+def _place(at: int, there: list[int], here: list[int]) -> tuple[int, int]:
+    """Return where a character of a reading begins and ends in the text before it."""
+    number = bisect_right(here, at) - 1
+    if number % 2:
+        return there[number], there[number + 1]
+    start = there[number] + at - here[number]
+    return start, start + 1
+
+
+class _Signs(dict[str, str]):
+    """What stands for each escape."""
+
+    def __init__(self, colour: str) -> None:
+        super().__init__()
+        self._colour = colour
+
+    def __missing__(self, written: str) -> str:
+        sign = self._colour if _is_colour(written) else _sign(written)
+        if len(self) < _SIGNS_KNOWN:
+            self[written] = sign
+        return sign
+
+
+_SIGNS_OF = (_Signs(""), _Signs(" "))
+
+
+def _is_colour(written: str) -> bool:
+    """Return whether an escape is one of a terminal: only these have brackets if they are written with a backslash."""
+    return written[0] in _COLOURED or not _BRACKETS.isdisjoint(written)
 
 
 def _sign(written: str) -> str:

@@ -258,10 +258,12 @@ class Redactor:
     def _spans(self, text: str) -> list[Span]:
         """Return the places of secrets by shape, by name and of known values, in no order."""
         spans = [*shapes.spans(text, self.names, self._own), *self._literal_spans(text)]
-        for reading in escapes.readings(text, self._is_suspect):
+        longest = max((end - start for start, end, _ in spans), default=0)
+        for reading in escapes.readings(text, self._is_suspect, longest):
             spans += map(reading.origin, self._literal_spans(reading.text))
             if self._own is not None or _looks_secret(reading.text.encode("utf-8", "replace")):
-                spans += map(reading.origin, shapes.spans(reading.text, self.names, self._own))
+                places = shapes.spans(reading.text, self.names, self._own, reading.first, reading.last)
+                spans += map(reading.origin, places)
         return spans
 
     def _is_suspect(self, text: str) -> object:

@@ -48,24 +48,34 @@ NAME = (
 """A name whose value is a secret, at the end of a name: the pattern of its last words."""
 
 
-def spans(text: str, names: Callable[[str], str], own: re.Pattern[str] | None = None) -> list[Span]:
+def spans(
+    text: str,
+    names: Callable[[str], str],
+    own: re.Pattern[str] | None = None,
+    first: int = 0,
+    last: int | None = None,
+) -> list[Span]:
     """Return the places of the secrets in a text, in no order, some perhaps inside others.
 
     `names` returns the label for a name, or an empty text if it is not a secret's name; `own` matches the ends of
-    further names in the text in small letters.
+    further names in the text in small letters. What begins a search, such as a name, is between `first` and `last`.
     """
     if len(text) < 16 and text.isalnum():
         return []
     look = _Look(text, names)
+    last = len(text) if last is None else last
+    stop = last + _SEEN
     for body, passes in ((text, _PASSES_OVER_TEXT), (look.low, _PASSES_OVER_LOW)):
         for sign, pattern, handle in passes:
             if sign in body:
                 look.past = 0
-                for match in pattern.finditer(body):
+                for match in pattern.finditer(body, first, stop):
+                    if match.start() >= last:
+                        break
                     handle(look, match)
     if own is not None:
         look.past = 0
-        for match in own.finditer(look.low):
+        for match in own.finditer(look.low, first, stop):
             look.assignment(match.end())
     return look.secrets
 
@@ -103,6 +113,10 @@ _FILES = frozenset("credentials credential key private_key ssh_key secret token 
 _PATH = Later(r"(?:~|\.{1,2}|[A-Za-z]:)?(?:[\\/]+[\w.@ -]{1,64}){1,16}")
 _RANDOM = Later(r"[A-Za-z0-9_+/-]+={0,2}", re.ASCII)
 _UUID = Later(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
+
+
+# What the searches themselves see behind the place where they stop.
+_SEEN = 640
 
 
 # Values behind a name.
