@@ -66,7 +66,7 @@ COLUMNS: dict[str, dict[str, tuple[type, str]]] = {
         "ending_message": (str, "of that error"),
         "ending_id": (str, "of its event"),
         "ending_how": (str, "how that is known: exception, reason or last failure"),
-        "loops": (int, "how many, habits too"),
+        "loops": (int, "how many, without habits; of a very long session in its last part, as `localops why` looks"),
         **_WASTED,
     },
     "once_step": {
@@ -165,7 +165,7 @@ def _post_mortem(project: str, seen: Snapshot, reader: Reader, polling: Collecti
         **findings,
         **findings["done"],
         "under_way": findings["under_way_count"],
-        "uncertain_steps": findings["steps"] and findings["steps"]["uncertain"],
+        "uncertain_steps": findings["steps"]["uncertain"] if findings["steps"] else 0 if findings["complete"] else None,
         **_error("first", first),
         **_error("ending", ending),
         "ending_how": ending and ending["ended_run"],

@@ -262,8 +262,8 @@ def test_loops_and_failing_tools_are_tables(command: Command) -> None:
     assert command("query", statement, "--csv")[1].splitlines()[1:] == [expected]
     statement = "select tool, error, arguments, failures, calls, message from TOOL_FAILURE"
     assert command("query", statement, "--csv")[1].splitlines()[1:] == ["fetch,TimeoutError,url: text,1,1,late"]
-    statement = "select name, state, first_error, first_id = ending_id, loops, wasted_calls from post_mortem"
-    assert command("query", statement, "--csv")[1].splitlines()[1:] == ["stuck,Running,TimeoutError,,1,3"]
+    statement = "select name, state, first_error, ending_id, loops, wasted_calls, uncertain_steps from post_mortem"
+    assert command("query", statement, "--csv")[1].splitlines()[1:] == ["stuck,Running,TimeoutError,,1,3,0"]
     code, _, err = command("query", "insert into tool_loop values(1)")
     assert code == 1
     assert "can only be read" in err
