@@ -6,9 +6,10 @@ import os
 import uuid
 from contextlib import contextmanager
 
-from localops import dialects
+from localops import config, dialects
 from localops.errors import ConfigError, NotFound
 from localops.reading import filters as filtering
+from localops.reading import mirrored
 from localops.reading.export import Run
 from localops.reading.home import Home, known, used
 from localops.reading.past_session import PastSession as PastSession
@@ -85,11 +86,14 @@ class Runs:
 def opened(home: str | os.PathLike[str] | None = None, project: str | None = None) -> Iterator[Runs]:
     """Open the home that the settings name, or this one; the data folder of a hub is a home, too.
 
-    Sessions and their figures are read while it is open. Raise NotFound for a home or a project that does not exist.
+    Sessions and their figures are read while it is open. Raise NotFound for a home or a project that does not exist,
+    and ConfigError for one that is only the cache of a hub.
     """
     folder = None if home is None else os.fspath(home)
     if folder is not None and not os.path.isdir(folder):
         raise NotFound(f"the home {folder} does not exist")
+    if mirrored.store_of(place := config.home(folder)) is not None:
+        mirrored.refuse(place)
     with Home(folder, project) as one:
         yield Runs(one, project)
 

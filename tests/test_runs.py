@@ -13,6 +13,7 @@ import localops
 from localops import config, runs
 from localops.config import Config
 from localops.errors import ConfigError, NotFound
+from localops.reading import mirrored
 from localops.reading.home import Filters
 from localops.runs import Runs
 from localops.upkeep import score_runs
@@ -62,6 +63,13 @@ def test_what_cannot_be_found_is_an_error(past: Runs, tmp_path: Path) -> None:
     for home, project in ((tmp_path / "nowhere", None), (None, "other")):
         with pytest.raises(NotFound), runs.opened(home, project):
             pass
+
+
+def test_the_cache_of_a_hub_is_refused(tmp_path: Path) -> None:
+    """It has a part of the rows only, so its figures would be too small."""
+    mirrored.note(str(tmp_path), "clickhouse://there")
+    with pytest.raises(ConfigError, match="is only the cache of a hub"), runs.opened(tmp_path):
+        pass
 
 
 def test_a_run_is_explained_and_held_against_another(past: Runs, tmp_path: Path) -> None:
