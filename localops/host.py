@@ -14,7 +14,7 @@ from localops.interruption import pass_on
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, TypedDict
 
     class Identity(TypedDict):
@@ -249,6 +249,21 @@ def _mode(path: str) -> int | None:
     except ValueError:  # a NUL in the name
         pass
     return None
+
+
+def is_locked(handle: int, lock: Callable[[int, int], object]) -> bool:
+    """Close a file, and return whether another process has locked it by `fcntl.flock` or `fcntl.lockf`."""
+    import fcntl  # late, as Windows has none
+
+    try:
+        # Shared, so that two tests at a time both get it.
+        lock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        return False
+    except OSError as error:
+        pass_on(error)
+        return True
+    finally:
+        os.close(handle)
 
 
 def open_to_others(path: str) -> int | None:

@@ -288,15 +288,7 @@ def is_being_written(path: str) -> bool | None:
         # Another user's.
         interruption.pass_on(error)
         return True
-    try:
-        # Shared, so that two tests at a time both get it.
-        fcntl.flock(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except OSError as error:
-        interruption.pass_on(error)
-        return True
-    finally:
-        os.close(handle)
+    return host.is_locked(handle, fcntl.flock)
 
 
 def abandoned(project: str) -> list[str]:

@@ -157,15 +157,7 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
     except OSError as error:
         interruption.pass_on(error)
         return None
-    try:
-        # Shared, so that two tests at a time both get it.
-        fcntl.lockf(handle, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        return False
-    except OSError as error:
-        interruption.pass_on(error)
-        return True
-    finally:
-        os.close(handle)
+    return host.is_locked(handle, fcntl.lockf)
 
 
 def watched_card() -> dict[str, object]:
