@@ -11,11 +11,11 @@ import click
 from localops import config, output
 from localops.cli import common
 from localops.errors import NotFound
+from localops.journal.reader import numbered
 from localops.journal.rows import id_text
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from typing import Any
 
     from localops.journal.reader import Table
@@ -89,7 +89,8 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
         # A sum over no rows is one row, of 0 or nothing.
         _say_what_surprises(statement, many, any_values=any(any(row[many > 1 :]) for row in rows))
     if as_json:
-        common.print_json({"columns": names, "rows": [_named(names, row) for row in rows]})
+        keys = numbered(names)
+        common.print_json({"columns": names, "rows": [dict(zip(keys, map(_plain, row), strict=True)) for row in rows]})
     elif as_csv:
         _print_csv(names, rows)
     elif names:
@@ -158,18 +159,6 @@ def _compares_text_with_bytes(statement: str) -> bool:
     differ = any(len(left) == len(right) == 1 and left != right for left, right in pairs)
     joined = (column.strip() for columns in _USING.findall(words) for column in columns.split(","))
     return differ or any(len(kinds("", column)) > 1 for column in joined)
-
-
-def _named(names: list[str], row: Sequence[Any]) -> dict[str, Any]:
-    """Return a row by its column names; a repeated name is numbered."""
-    values: dict[str, Any] = {}
-    for name, value in zip(names, row, strict=True):
-        # A JSON object cannot have a key twice, while a join may have a column name twice.
-        key, number = name, 2
-        while key in values:
-            key, number = f"{name}_{number}", number + 1
-        values[key] = _plain(value)
-    return values
 
 
 def _plain(value: Any) -> Any:

@@ -265,6 +265,21 @@ class Reader:
         self.close()
 
 
+def numbered(names: Sequence[str]) -> list[str]:
+    """Return the names of columns as keys of an object: one that comes again, as in a join, has a number.
+
+    >>> numbered(["id", "id", "name", "id"])
+    ['id', 'id_2', 'name', 'id_3']
+    """
+    keys: list[str] = []
+    for name in names:
+        key, number = name, 2
+        while key in keys:
+            key, number = f"{name}_{number}", number + 1
+        keys.append(key)
+    return keys
+
+
 def _check(path: str) -> None:
     """Refuse what SQLite must not open: it would wait for a pipe, and delete the WAL of an empty file."""
     try:

@@ -10,7 +10,7 @@ from localops import config, output
 from localops.clock import iso, now_ns
 from localops.errors import NotFound, QueryRefused
 from localops.journal import rows, stored
-from localops.journal.reader import Reader
+from localops.journal.reader import Reader, numbered
 from localops.journal.sql import statements
 from localops.mcp.answers import answer, is_own_word, own_word, page, whole
 from localops.mcp.arguments import moment, number
@@ -30,7 +30,7 @@ from localops.reading.sentences import plain
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any
 
     from localops.journal.stored import Stored
@@ -145,16 +145,7 @@ def get_session(memory: Memory, given: Given) -> str:
 
 def why(memory: Memory, given: Given) -> str:
     """Return the post-mortem of one session, piece by piece."""
-    start = number(given.get("cursor")) or 0
-    with memory.home(given.get("project")) as home:
-        project, id = home.find(given["session"])
-        polling = config.polling(home.folder)
-        findings = post_mortem.of(project.name, project.snapshot(id), project.reader, polling=polling)
-    lines = []
-    for title, sentences in post_mortem_page.sections(findings):
-        lines += [f"{title}:", *(f"- {plain(sentence)}" for sentence in sentences)]
-    head = f"Session {rows.id_text(id)} in {project.name}: {own_word(findings['state'])}."
-    return page(head, "\n".join(lines), start, budget=given["max_tokens"])
+    return _findings(memory, given, post_mortem.of, post_mortem_page.sections, lambda facts: own_word(facts["state"]))
 
 
 def _parts(seen: Snapshot, dim: str) -> list[Part]:
@@ -393,7 +384,8 @@ def query(memory: Memory, given: Given) -> str:
                     records = [{"error": str(error)}]
                     raise QueryRefused(answer("The statement failed.", records, budget=given["max_tokens"])) from error
             columns = columns or names
-            records += [{**({"project": project.name} if many else {}), **_named(names, row)} for row in read]
+            keys, about = numbered(names), {"project": project.name} if many else {}
+            records += [{**about, **dict(zip(keys, map(_column, row), strict=True))} for row in read]
     shown = records[skip : skip + _QUERY_ROWS]
     if not shown:
         return answer(f"No rows. Columns: {', '.join(columns) or 'none'}.", budget=given["max_tokens"])
@@ -411,16 +403,6 @@ def query(memory: Memory, given: Given) -> str:
     )
 
 
-def _named(names: list[str], row: tuple[Any, ...]) -> Record:
-    values: Record = {}
-    for name, value in zip(names, row, strict=True):
-        key, number_of = name, 2
-        while key in values:
-            key, number_of = f"{name}_{number_of}", number_of + 1
-        values[key] = _column(value)
-    return values
-
-
 def _column(value: Any) -> Any:
     """Return a value of SQLite for JSON: an id as text, other bytes as hex."""
     if isinstance(value, bytes):
@@ -430,15 +412,25 @@ def _column(value: Any) -> Any:
 
 def find_loops(memory: Memory, given: Given) -> str:
     """Return the loops and failing tools of one session, and what was wasted."""
+    return _findings(memory, given, waste.of, waste_page.sections, waste_page.headline)
+
+
+def _findings(
+    memory: Memory,
+    given: Given,
+    look: Callable[..., Any],
+    sections: Callable[[Any], list[tuple[str, list[list[str]]]]],
+    headline: Callable[[Any], str],
+) -> str:
+    """Return a page of sentences about one session."""
     start = number(given.get("cursor")) or 0
     with memory.home(given.get("project")) as home:
         project, id = home.find(given["session"])
-        polling = config.polling(home.folder)
-        findings = waste.of(project.name, project.snapshot(id), project.reader, polling=polling)
+        findings = look(project.name, project.snapshot(id), project.reader, polling=config.polling(home.folder))
     lines = []
-    for title, sentences in waste_page.sections(findings):
+    for title, sentences in sections(findings):
         lines += [f"{title}:", *(f"- {plain(sentence)}" for sentence in sentences)]
-    head = f"Session {rows.id_text(id)} in {project.name}: {waste_page.headline(findings)}."
+    head = f"Session {rows.id_text(id)} in {project.name}: {headline(findings)}."
     return page(head, "\n".join(lines), start, budget=given["max_tokens"])
 
 
