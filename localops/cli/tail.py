@@ -104,8 +104,11 @@ class _Printer:
         upto = int(ask("last_seq")[0][0])
         # Four times as many, because some kinds of rows are not shown.
         many = limit * 4
-        newest = ask("newest_rows", many=many) if session is None else ask("newest_rows_of", session=session, many=many)
-        shown = [row for row in self._shown(reversed(named(newest))) if row.seq <= upto]
+        if session is None:
+            newest = [row for row in named(ask("newest_rows", many=many)) if row.seq <= upto]
+        else:
+            newest = named(self._project.reader.all("newest_rows_of", session=session, upto=upto, many=many))
+        shown = list(self._shown(reversed(newest)))
         return upto, shown[-limit:] if limit else []
 
     def next(self, after: int, session: bytes | None = None) -> int:

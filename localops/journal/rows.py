@@ -118,6 +118,8 @@ MOST_TOKENS = 10**12  # more than any call has; sums of such counts fit a column
 TOTALS = ("rows", "events", "actions", "llms", "tools", "errors", "failed", *TOKENS, "cost", "unpriced")
 FIGURES = ("events", "failed", *TOKENS, "cost", "unpriced", "took_ns")
 LISTED = ("session", "key", "first_ns", "last_ns", "name", "state", *TOTALS[1:])
+# What is looked up of the rows where operations begin and end, without their bodies.
+HALF = tuple("seq id phase kind name parent agent at_ns start_ns end_ns model failed".split())
 UNBILLED = "failed before it was billed"  # the name of the price row of a call that cost nothing
 THREAD_ENDED = "thread ended"  # the name of the journal row about an exception that ended a thread of a session
 LATER_FIGURES = "figures known later"  # that of a call whose tokens or cost were given after its row was written

@@ -54,6 +54,23 @@ def _common(a: Sequence[Keys], b: Sequence[Keys]) -> int:
     return next((place for place, (one, other) in pairs if one != other), min(len(a), len(b)))
 
 
+def same_start(one: str, other: str) -> int:
+    """Return how many characters two texts begin with in common.
+
+    >>> same_start("prompts", "prompted")
+    6
+    """
+    # By bisection, because slices are compared in C, and prompts are long.
+    low, high = 0, min(len(one), len(other))
+    while low < high:
+        middle = (low + high + 1) // 2
+        if one[low:middle] == other[low:middle]:
+            low = middle
+        else:
+            high = middle - 1
+    return low
+
+
 def _bits(a: Sequence[Keys], b: Sequence[Keys]) -> int:
     return sum(map(len, a)) * sum(map(len, b))
 

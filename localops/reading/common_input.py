@@ -77,15 +77,25 @@ def leaves(
 
 
 def _leaves(name: str, given: object, shortest: int, longest: int, smallest: int) -> Iterator[tuple[str, str | int]]:
+    for key, value in values(name, given, most=_MOST_VALUES):
+        if isinstance(value, str):
+            if shortest <= len(value) <= longest:
+                yield key, value
+        elif type(value) is int and abs(value) >= smallest:
+            yield key, value
+
+
+def values(name: str, given: object, *, most: int) -> Iterator[tuple[str, object]]:
+    """Yield what is neither an object nor a list in what a call was given, in order, each with the key it is under.
+
+    most: the first members of each object and list that are looked at.
+    """
     waiting = [(name, given)]
     while waiting:
         name, value = waiting.pop()
         if isinstance(value, dict):
-            waiting += reversed([(str(key), item) for key, item in islice(value.items(), _MOST_VALUES)])
+            waiting += reversed([(str(key), item) for key, item in islice(value.items(), most)])
         elif isinstance(value, list):
-            waiting += reversed([(name, item) for item in value[:_MOST_VALUES]])
-        elif isinstance(value, str):
-            if shortest <= len(value) <= longest:
-                yield name, value
-        elif type(value) is int and abs(value) >= smallest:
+            waiting += reversed([(name, item) for item in value[:most]])
+        else:
             yield name, value

@@ -9,6 +9,7 @@ from collections import namedtuple
 
 from localops.journal import rows, stored
 from localops.reading import analytics, previews, steps
+from localops.reading.alignment import same_start
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,8 +103,8 @@ def _event(source: Source, step: Step) -> Event:
 
 def _excerpts(a: str, b: str) -> tuple[str, str]:
     """Return two texts from their first difference to the last one, with a little of what is equal around it."""
-    start = _common(a, b)
-    end = _common(a[start:][::-1], b[start:][::-1])
+    start = same_start(a, b)
+    end = same_start(a[start:][::-1], b[start:][::-1])
     first = max(0, start - _AROUND)
     return _excerpt(a, first, end), _excerpt(b, first, end)
 
@@ -112,16 +113,3 @@ def _excerpt(text: str, start: int, same: int) -> str:
     """Return a part of a text, marked where something is left out; the last `same` characters are equal."""
     end = min(start + _CUT, len(text) - max(0, same - _AROUND))
     return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"
-
-
-def _common(a: str, b: str) -> int:
-    """Return how many characters two texts begin with in common."""
-    # By bisection, because slices are compared in C, and prompts are long.
-    low, high = 0, min(len(a), len(b))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if a[low:middle] == b[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

@@ -85,7 +85,8 @@ def of(
     if not chosen:
         return []
     bounds = {"session": session, "before": before}
-    [(first,)] = reader.ask(statements(_SQL)["first_row"], {**bounds, "many": _ROWS, "bytes": _BYTES})
+    until = {"session": session, "upto": before - 1, "many": _ROWS, "bytes": _BYTES}
+    [(first,)] = reader.ask(statements(_SQL)["first_row"], until)
     if first is None:
         return []
     bounds["first"] = first

@@ -25,6 +25,7 @@ else:
     Pause = namedtuple("Pause", "stopped_ns resumed_ns")
 
 _FAR = (1 << 63) - 1
+_LOOKED_AT = 256  # rows before a resume
 
 
 def of(source: Source, session: bytes, story: Story) -> list[Pause]:
@@ -32,7 +33,8 @@ def of(source: Source, session: bytes, story: Story) -> list[Pause]:
     pauses = []
     for one in story.resumes:
         before = _FAR if one.seq is None else one.seq
-        (stopped_ns,) = source.one("last_before", session=session, before=before, at_ns=one.at_ns) or (None,)
+        bounds = {"upto": before - 1, "many": _LOOKED_AT}
+        (stopped_ns,) = source.one("last_before", session=session, at_ns=one.at_ns, **bounds) or (None,)
         pauses.append(Pause(one.at_ns if stopped_ns is None else stopped_ns, one.at_ns))
     return pauses
 

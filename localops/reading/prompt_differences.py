@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 from typing import NamedTuple
 
+from localops.reading.alignment import same_start
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -41,19 +43,19 @@ def differences(prompts: Sequence[str | None]) -> list[Difference | None]:
     result: list[Difference | None] = [None] * len(prompts)
     for place, (prompt, number) in enumerate(known):
         beside = [known[at][0] for at in (place - 1, place + 1) if 0 <= at < len(known)]
-        nearest = max(beside, key=lambda other: alike(prompt, other), default="")
-        if prompt != nearest and alike(prompt, nearest) >= _ALIKE:
+        nearest = max(beside, key=lambda other: same_start(prompt, other), default="")
+        if prompt != nearest and same_start(prompt, nearest) >= _ALIKE:
             result[number] = _between(prompt, nearest)
     return result
 
 
 def _between(prompt: str, other: str) -> Difference:
     """Return the complete words in which a prompt differs from another one."""
-    begin = alike(prompt, other)
+    begin = same_start(prompt, other)
     while begin and not prompt[begin - 1].isspace():
         begin -= 1
     rest, others = prompt[begin:], other[begin:]
-    end = len(rest) - alike(rest[::-1], others[::-1])
+    end = len(rest) - same_start(rest[::-1], others[::-1])
     while end < len(rest) and not rest[end].isspace():
         end += 1
     lead = _SENTENCE.split(prompt[:begin])[-1]
@@ -63,16 +65,3 @@ def _between(prompt: str, other: str) -> Difference:
 
 def _line(text: str) -> str:
     return " ".join(text.split())
-
-
-def alike(one: str, other: str) -> int:
-    """Return how many characters two texts begin with alike."""
-    # By bisection, because slices are compared in C.
-    low, high = 0, min(len(one), len(other))
-    while low < high:
-        middle = (low + high + 1) // 2
-        if one[low:middle] == other[low:middle]:
-            low = middle
-        else:
-            high = middle - 1
-    return low

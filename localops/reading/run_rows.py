@@ -56,9 +56,7 @@ if TYPE_CHECKING:
         cut_off: int = 0
 else:
     Trouble = namedtuple("Trouble", "seq id kind name parent agent at_ns model failed cost tokens_in tokens_out")
-    Half = namedtuple(
-        "Half", "seq id phase kind name parent agent at_ns start_ns end_ns model failed cut_off", defaults=[0]
-    )
+    Half = namedtuple("Half", (*rows.HALF, "cut_off"), defaults=[0])
 
 # Rows at each end of a session that are looked at.
 END = 50_000

@@ -12,7 +12,6 @@ from localops import output
 from localops.errors import LocalopsError
 from localops.journal import rows, stored
 from localops.journal.reader import Reader, SQLiteError
-from localops.journal.sql import statements
 from localops.reading import analytics
 from localops.reading.snapshot import Snapshot
 
@@ -70,7 +69,7 @@ def html(reader: Reader, session: bytes) -> str:
 
 
 def _time_line(reader: Reader, session: bytes, total: analytics.Totals) -> str:
-    read = reader.ask(statements("lists.sql")["newest_rows_of"], {"session": session, "many": _ROWS})
+    read = reader.all("newest_rows_of", session=session, upto=total.last_seq, many=_ROWS)
     events = list(_events(stored.named(reversed(read))))
     shown = events[-_MANY:]
     if not shown:

@@ -100,7 +100,7 @@ class _Dead:
         """Return its last rows that are work, the newest first."""
         from localops.journal.stored import named
 
-        newest = named(self.source.all("newest_rows", session=self.session, upto=_NEVER, many=_FEW))
+        newest = named(self.source.all("newest_rows_of", session=self.session, upto=_NEVER, many=_FEW))
         return [row for row in newest if row.kind not in rows.BOOKS]
 
 

@@ -15,7 +15,7 @@ from itertools import islice
 
 from localops.encoding import encode
 from localops.journal.sql import statements
-from localops.reading import previews
+from localops.reading import common_input, previews
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -102,7 +102,8 @@ def of(
     if not with_known and not any(_counts_alone(one.value) for one in wanted):
         return []
     bounds = {"session": session, "before": before}
-    [(first,)] = reader.ask(statements(_SQL)["first_row"], {**bounds, "many": _ROWS, "bytes": _BYTES})
+    until = {"session": session, "upto": before - 1, "many": _ROWS, "bytes": _BYTES}
+    [(first,)] = reader.ask(statements(_SQL)["first_row"], until)
     if first is None or not wanted:
         return []
     search = _Search(reader, {**bounds, "first": first}, caller)
@@ -182,16 +183,10 @@ class _Search:
 def _arguments(name: str, given: object) -> Iterator[Argument]:
     """Yield the short texts and the numbers in what a call was given, each value once."""
     seen = set()
-    waiting = [(name, given)]
-    while waiting:
-        name, value = waiting.pop()
-        if isinstance(value, dict):
-            waiting += reversed([(str(key), item) for key, item in islice(value.items(), _MOST)])
-        elif isinstance(value, list):
-            waiting += reversed([(name, item) for item in value[:_MOST]])
-        elif isinstance(value, str | int | float) and not isinstance(value, bool) and (name, value) not in seen:
-            seen.add((name, value))
-            yield Argument(name, value)
+    for key, value in common_input.values(name, given, most=_MOST):
+        if isinstance(value, str | int | float) and not isinstance(value, bool) and (key, value) not in seen:
+            seen.add((key, value))
+            yield Argument(key, value)
 
 
 def _may_count(one: Argument) -> bool:

@@ -8,7 +8,7 @@ from itertools import islice
 
 from localops.encoding import encode
 from localops.reading import analytics, facts, previews
-from localops.reading.prompt_differences import alike
+from localops.reading.alignment import same_start
 from localops.reading.run_diff import RunDiff
 from localops.reading.steps import Steps, without_call_ids
 
@@ -163,9 +163,9 @@ def _difference(one: str, other: str) -> dict[str, Any]:
 
     Both are cut at the same places, so that a part of one is never shown beside all of the other.
     """
-    before = alike(one, other)
+    before = same_start(one, other)
     first = max(0, before - _AROUND)
-    after = alike(one[before:][::-1], other[before:][::-1])
+    after = same_start(one[before:][::-1], other[before:][::-1])
     ends = [len(text) - max(0, after - _AROUND) for text in (one, other)]
     texts = [text[first : min(end, first + _CUT)] for text, end in zip((one, other), ends, strict=True)]
     return {"texts": texts, "same_before": first, "is_cut": any(end > first + _CUT for end in ends)}

@@ -33,6 +33,7 @@ _LISTS = {
     "totals": rows.TOTALS,
     "figures": rows.FIGURES,
     "listed": rows.LISTED,
+    "half": rows.HALF,
     "books": [f"'{kind}'" for kind in rows.BOOK_KINDS],
     "milestones": [f"'{kind}'" for kind in rows.MILESTONES],
     "starts": [f"'{kind}'" for kind in rows.STARTS],

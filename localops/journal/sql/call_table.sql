@@ -48,14 +48,7 @@ create table early(                      -- rows about a call that has not ended
 
 -- last_of_batch --
 -- The last seq of the next :many rows, on the journal.
-select max(seq)
-from (
-  select seq
-  from event
-  where seq > :after
-  order by seq
-  limit :many
-);
+{last_of_next};
 
 -- batch --
 -- The rows about calls; a call becomes `llm_copy` when it turns out to be counted elsewhere.

@@ -24,14 +24,7 @@ create index call_by_id on call(id);
 
 -- last_of_batch --
 -- The last seq of the next :many rows, on the journal.
-select max(seq)
-from (
-  select seq
-  from event
-  where seq > :after
-  order by seq
-  limit :many
-);
+{last_of_next};
 
 -- batch --
 select seq, id, phase, kind, name, parent, failed, body

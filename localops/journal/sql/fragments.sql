@@ -230,6 +230,33 @@ coalesce(e.name, '') as name,
   limit :many
 ) page;
 
+-- from_both_ends --
+-- The rows of a session up to :head and from :tail on.
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and (r.seq <= :head or r.seq >= :tail);
+
+-- from_range --
+-- The rows of a session that are work, from a seq to before another.
+from session_row r
+cross join event e on e.seq = r.seq
+where r.session = :session
+  and r.seq >= :first
+  and r.seq < :before
+  and e.kind not in ({books});
+
+-- last_of_next --
+-- The last seq of the next :many rows, on the journal.
+select max(seq)
+from (
+  select seq
+  from event
+  where seq > :after
+  order by seq
+  limit :many
+);
+
 -- page_up_to --
 -- The seqs of the :many last rows of a session up to a seq.
 (

@@ -237,19 +237,6 @@ from event
 order by seq desc
 limit :many;
 
--- newest_rows_of --
--- The last rows of one session, newest first.
-select {e.columns}
-from (
-  select seq as at
-  from session_row
-  where session = :session
-  order by seq desc
-  limit :many
-) page
-join event e on e.seq = page.at
-order by e.seq desc;
-
 -- rows_after --
 select {columns}
 from event

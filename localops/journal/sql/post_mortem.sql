@@ -10,10 +10,7 @@ select
 -- troubles --
 -- The errors of a session and what failed in it, oldest first.
 select e.seq, e.id, e.kind, e.name, e.parent, e.agent, e.at_ns, e.model, e.failed, e.cost, e.tokens_in, e.tokens_out
-from session_row r
-cross join event e on e.seq = r.seq
-where r.session = :session
-  and (r.seq <= :head or r.seq >= :tail)
+{from_both_ends}
   and (e.kind = 'error' or e.failed = 1 and e.phase = 0)
 order by r.seq
 limit :many;
@@ -21,10 +18,7 @@ limit :many;
 -- thread_ends --
 -- The rows about exceptions that ended a thread of a session, oldest first.
 select r.seq, e.body
-from session_row r
-cross join event e on e.seq = r.seq
-where r.session = :session
-  and (r.seq <= :head or r.seq >= :tail)
+{from_both_ends}
   and e.kind = 'journal'
   and e.name = :name
   and e.body is not null
@@ -34,10 +28,7 @@ limit :many;
 -- stopped_loops --
 -- The rows of a session about loops that its program's `on_loop` stopped, oldest first.
 select r.seq, e.at_ns
-from session_row r
-cross join event e on e.seq = r.seq
-where r.session = :session
-  and (r.seq <= :head or r.seq >= :tail)
+{from_both_ends}
   and e.kind = 'guardrail'
   and e.name = 'on_loop'
   and e.body is not null
@@ -47,10 +38,7 @@ limit :many;
 -- uncounted --
 -- The LLM calls of a session that ended without token counts and without a cost.
 select e.id, e.name, e.model, e.failed
-from session_row r
-cross join event e on e.seq = r.seq
-where r.session = :session
-  and (r.seq <= :head or r.seq >= :tail)
+{from_both_ends}
   and e.kind = 'llm'
   and e.phase = 0
   and e.cost is null
@@ -87,10 +75,7 @@ where e.kind in ('llm', 'tool');
 -- prices_of_ids --
 -- What later prices added to calls of a JSON array of ids in hex.
 select e.parent, sum(e.cost)
-from session_row r
-cross join event e on e.seq = r.seq
-where r.session = :session
-  and (r.seq <= :head or r.seq >= :tail)
+{from_both_ends}
   and e.kind = 'price'
   and hex(e.parent) in (select upper(value) from json_each(:ids))
 group by e.parent;
@@ -103,7 +88,7 @@ cross join event e on e.seq = j.value;
 
 -- halves --
 -- The rows of an operation, without their bodies: where it began and where it ended.
-select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed
+select {e.half}
 from event e
 where e.seq in (
   (select seq from id_of where id = :id and phase = 1),
@@ -113,7 +98,7 @@ where e.seq in (
 
 -- last_rows --
 -- The last rows of a session up to a seq, without their bodies; `cut_off` if a call was ended by its session.
-select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed,
+select {e.half},
   e.kind = 'llm' and e.phase = 0 and instr(e.body, '"ended_by":"end of') > 0
 from {page_up_to}
 cross join event e on e.seq = page.at
@@ -124,7 +109,7 @@ order by e.seq desc;
 -- the :few newest of each, the newest first, with how many there are, and how many of the kind and name.
 select *
 from (
-  select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed,
+  select {e.half},
     count(*) over (partition by e.parent) as of_all,
     count(*) over (partition by e.parent, e.kind, e.name) as alike,
     row_number() over (partition by e.parent order by e.seq desc) as place
@@ -141,7 +126,7 @@ order by seq desc;
 
 -- last_answers --
 -- The last LLM calls that ended well, among the :many last rows of a session up to a seq, the newest first.
-select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed
+select {e.half}
 from {page_up_to}
 cross join event e on e.seq = page.at
 where e.kind = 'llm'
@@ -158,7 +143,7 @@ where seq = :seq;
 
 -- begun_after --
 -- What began after a time, among the :many rows after a seq: of one agent, or else of any.
-select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model, e.failed
+select {e.half}
 from {page_after}
 cross join event e on e.seq = page.at
 where e.kind not in ({books})

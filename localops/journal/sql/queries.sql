@@ -169,8 +169,8 @@ from {page_after}
 join event e on e.seq = page.at
 order by e.seq;
 
--- newest_rows --
--- The last rows of a session, the newest first.
+-- newest_rows_of --
+-- The :many last rows of a session up to a seq, the newest first.
 select {e.columns}
 from {page_up_to}
 cross join event e on e.seq = page.at
@@ -310,16 +310,10 @@ where r.session = :session
   and e.kind not in ({books}, 'agent');
 
 -- last_before --
--- When the last of the rows before :before was recorded that a run wrote by :at_ns; not what was added to it afterwards.
+-- When the last of the :many rows up to :upto was recorded that a run wrote by :at_ns; not what was added to it
+-- afterwards.
 select max(e.at_ns)
-from (
-  select seq as at
-  from session_row
-  where session = :session
-    and seq < :before
-  order by seq desc
-  limit 256
-) page
+from {page_up_to}
 cross join event e on e.seq = page.at
 where e.at_ns <= :at_ns
   and (e.kind not in ({books}) or e.kind in ({starts}, {leaves}, 'end', 'host'));
