@@ -5,43 +5,27 @@ from __future__ import annotations
 import copy
 import datetime
 import enum
-import itertools
 import os
-import re
 import subprocess
 import uuid
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import apsw
 import pytest
 
 import localops.recording.client
-from localops import ActionEvent, Config, ErrorEvent, Event, LLMEvent, Session, ToolEvent, decorators
+from localops import ActionEvent, Config, ErrorEvent, Event, LLMEvent, Session, ToolEvent
 from localops.errors import ConfigError, JournalError, UnknownEndState
 from localops.journal import rows
+from tests.sessions import begun, only
 
 KEY = "11111111-1111-4111-8111-111111111111"
-
-
-def begun(**options: Any) -> Session:
-    """Return a session that was started."""
-    session = localops.start_session(**options)
-    assert session is not None
-    return session
 
 
 @pytest.fixture
 def session() -> Session:
     """Return a session to record into."""
     return begun()
-
-
-def only(session: Session) -> dict[str, Any]:
-    """Return the only event of a session."""
-    (event,) = session.events
-    return event
 
 
 # What it is
@@ -119,135 +103,6 @@ def test_an_event_cannot_keep_the_books(session: Session, word: str) -> None:
     assert session.get_analytics()["Errors"] == 0
 
 
-class Evil:
-    """An object whose attributes all raise."""
-
-    def __getattr__(self, name: str) -> Any:
-        raise RuntimeError(name)
-
-    def __repr__(self) -> str:
-        raise RuntimeError("repr")
-
-
-@pytest.mark.parametrize("make", [str, dict, object, lambda: None, lambda: ActionEvent, Evil])
-def test_what_is_no_event_is_said(
-    session: Session, make: Callable[[], Any], capsys: pytest.CaptureFixture[str]
-) -> None:
-    """Recording something else says so and goes on; that is no event lost."""
-    from localops import output
-
-    output._said.clear()
-    session.record(make())
-    assert "nothing was recorded" in capsys.readouterr().err
-    assert session._journal.counts["dropped"] == 0
-
-
-@pytest.mark.parametrize("odd", [["a"], {"a": 1}, 5, object()])
-def test_any_event_type_is_accepted(session: Session, odd: Any) -> None:
-    """An event type that is not a string becomes one."""
-    session.record(Event(odd))
-    assert only(session)["kind"].startswith(str(odd)[:10])
-
-
-@pytest.mark.parametrize(
-    ("make", "kind"), [(ToolEvent, "tool"), (ActionEvent, "action"), (LLMEvent, "llm"), (ErrorEvent, "error")]
-)
-def test_a_name_in_the_place_of_the_type_is_understood(
-    session: Session, make: Any, kind: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """`ToolEvent("search")` is a tool call of that name, and a line on stderr says how to write it."""
-    capsys.readouterr()
-    session.record(make("search"))
-    event = only(session)
-    assert (event["kind"], event["name"]) == (kind, "search")
-    assert f"the first argument of {make.__name__} is its type" in capsys.readouterr().err
-
-
-def test_tags_without_an_end_are_cut(session: Session) -> None:
-    """An endless iterator gives a bounded number of tags, and the rest is left out."""
-    session.record(ActionEvent(action_type="tagged", tags=itertools.count()))  # type: ignore[arg-type]
-    assert len(only(session)["tags"]) == 100_000
-
-
-def test_a_shared_list_in_a_column_takes_no_time(session: Session) -> None:
-    """A shared list as an id or a cost is shown in outline: its whole text would have a thousand million items."""
-    doubled: object = [1]
-    for _ in range(30):
-        doubled = [doubled, doubled]
-    session.record(LLMEvent(id=doubled, cost=doubled, agent_id=doubled))  # type: ignore[arg-type]
-    assert len(list(session.events)) == 1
-
-
-def test_a_class_that_hides_its_name_is_an_error_too(session: Session) -> None:
-    """Also one whose metaclass raises, and what is no exception at all."""
-
-    class Hidden(type):
-        def __getattribute__(cls, name: str) -> Any:
-            if name in ("__name__", "__qualname__", "__module__"):
-                raise RuntimeError(name)
-            return super().__getattribute__(name)
-
-    class Odd(metaclass=Hidden):
-        pass
-
-    session.record(ErrorEvent(exception=Odd()))  # type: ignore[arg-type]
-    assert only(session)["name"] == "Odd"
-
-
-def test_strange_times_are_kept(session: Session) -> None:
-    """Times before 1970, far ahead or unreadable are kept with the event, and the journal still adds up."""
-    for _ in range(20):
-        session.record(LLMEvent(init_timestamp=0, end_timestamp="2261-01-01", model="gpt-4o"))
-    session.record(ActionEvent(init_timestamp="9999-12-31", end_timestamp="yesterday", action_type="odd"))
-    session._journal.fold()
-    last = list(session.events)[-1]
-    assert (last["init_timestamp"], last["end_timestamp"]) == ("9999-12-31", "yesterday")
-    assert session.get_analytics()["LLM calls"] == 20
-    assert "h" not in str(session.get_analytics()["Duration"])  # what a program says of its times bounds nothing
-
-
-def test_invalid_figures_are_kept_as_given(session: Session) -> None:
-    """An invalid cost or count stays in the event; sums are not affected."""
-    session.record(LLMEvent(model="no-such-model", cost=[1], prompt_tokens="many", completion_tokens=1 << 62))  # type: ignore[arg-type]
-    session.record(ToolEvent(name="dear", cost=9e9))
-    session.record(ToolEvent(name="text", cost="0.5"))  # type: ignore[arg-type]
-    session._journal.fold()
-    call, dear, _ = session.events
-    assert (call["given_cost"], call["given_prompt_tokens"], call["given_completion_tokens"]) == (
-        [1],
-        "many",
-        1 << 62,
-    )
-    assert dear["given_cost"] == 9e9
-    assert session.get_analytics()["Cost"] == "0.500000"
-
-
-def test_a_part_of_a_token_does_not_count(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
-    """1.5 tokens print a warning and are kept as given, not cut to one; a whole number of any class counts."""
-    session.record(LLMEvent(model="gpt-4o", prompt_tokens=1.5, completion_tokens=2.0))  # type: ignore[arg-type]
-    call = only(session)
-    assert (call["tokens_in"], call["given_prompt_tokens"], call["tokens_out"]) == (None, 1.5, 2)
-    assert "invalid prompt_tokens: expected a number of tokens, got 1.5" in capfd.readouterr().err
-
-
-def test_negative_figures_do_not_count(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    """A negative or impossibly large cost or count warns once and counts as if it was not given."""
-    for _ in range(2):
-        session.record(LLMEvent(model="no-such-model", cost=-1, prompt_tokens=10**30, completion_tokens=-5))
-        session.record(ToolEvent(name="refund", cost=-0.5))
-    session.record(LLMEvent(model="gpt-4o-mini", cost=-1, prompt_tokens=1_000_000, completion_tokens=0))
-
-    @decorators.tool(cost=-3)
-    def refund() -> None: ...
-
-    refund()
-    warnings = capsys.readouterr().err.splitlines()
-    names = ("cost", "prompt_tokens", "completion_tokens")
-    assert [line.split(":")[1] for line in warnings] == [f" invalid {name}" for name in names]
-    assert session.get_analytics()["Cost"] == "0.150000"
-    assert [event.get("given_cost") for event in session.events] == [-1, -0.5, -1, -0.5, -1, None]
-
-
 def test_what_agentops_calls_them(session: Session) -> None:
     """AgentOps' attributes are there: counts by its kinds, the cost as text, and no URL."""
     for event_type in ("llms", "tools", "actions", "apis", "apis", "another"):
@@ -274,27 +129,6 @@ def test_what_comes_after_the_end_is_kept(session: Session, capsys: pytest.Captu
         session.record(ActionEvent())
     assert session.get_analytics()["Actions"] == 3
     assert capsys.readouterr().err.count("has ended") == 1
-
-
-class Hostile(ActionEvent):
-    """An event whose exception cannot be turned into text."""
-
-    def fields(self) -> dict[str, object]:
-        """Raise what cannot be shown."""
-
-        class Unspeakable(Exception):
-            def __str__(self) -> str:
-                raise RuntimeError("no")
-
-        raise Unspeakable
-
-
-def test_a_hostile_event_does_no_harm(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    """An event whose own code raises, with an unreadable exception, prints a warning and is left out."""
-    session.record(Hostile())
-    session.record(ActionEvent(action_type="next"))
-    assert only(session)["name"] == "next"
-    assert "Unspeakable" in capsys.readouterr().err
 
 
 # Errors
@@ -394,85 +228,6 @@ def test_a_video_file_is_copied_and_a_url_kept(session: Session, tmp_path: Path)
     assert Path(session._journal.folder, "blobs", digest[:2], digest).read_bytes() == b"moving pictures"
     session.video = "https://example.org/run.mp4"
     assert session.video == "https://example.org/run.mp4"
-
-
-class _Mute:
-    """Refuses to be turned into text."""
-
-    def __str__(self) -> str:
-        raise RuntimeError("no")
-
-    __repr__ = __str__
-
-
-def test_what_refuses_to_be_text_is_recorded_wherever_it_is_given(session: Session) -> None:
-    """A value that cannot become text as any argument neither loses an event nor raises into the program."""
-    mute: Any = _Mute()
-    session.record(LLMEvent(model=mute, prompt_tokens=mute, cost=mute, agent_id=mute, thread_id=mute))
-    session.record(ToolEvent(name=mute, id=mute, tags=mute, init_timestamp=mute, cost=mute))
-    session.record(ErrorEvent(error_type=mute, exception=ValueError(mute), trigger_event=mute))
-    session.create_agent(mute, mute)
-    session.set_video(mute)
-    session.end_session(mute)
-    assert session.is_running
-    session.end_session("Success", mute)
-    assert localops.start_session(mute, mute, name=mute) is not None
-    assert [event["kind"] for event in session.events] == ["llm", "tool", "error", "agent"]
-
-
-def _refuse(*_: object, **__: object) -> Any:
-    raise RuntimeError("no")
-
-
-class _BadInt(int):
-    __eq__ = __bool__ = __int__ = __index__ = __float__ = __str__ = __repr__ = __round__ = _refuse
-    __hash__ = int.__hash__
-
-
-class _BadFloat(float):
-    __eq__ = __bool__ = __int__ = __float__ = __str__ = __repr__ = __round__ = __mul__ = _refuse
-    __hash__ = float.__hash__
-
-
-class _BadText(str):
-    __slots__ = ()
-    __eq__ = __len__ = __str__ = __repr__ = __format__ = __contains__ = __bool__ = encode = _refuse
-    __hash__ = str.__hash__
-
-
-class _NoTruth:
-    def __bool__(self) -> bool:
-        raise TypeError("ambiguous")
-
-    __eq__ = _refuse
-    __hash__ = object.__hash__
-
-
-@pytest.mark.parametrize(
-    "odd",
-    [_BadInt(3), _BadFloat(0.5), _BadText("odd"), _NoTruth(), "a\ud800", b"\xff", float("nan"), 10**6000],
-    ids=lambda odd: type(odd).__name__,
-)
-def test_no_detail_costs_an_event(session: Session, odd: Any) -> None:
-    """An event with any odd argument is recorded and not counted as lost."""
-    common = "event_type params returns init_timestamp end_timestamp agent_id id tags".split()
-    kinds: dict[type[Event], str] = {
-        ActionEvent: "action_type logs screenshot name",
-        LLMEvent: "thread_id prompt prompt_tokens completion completion_tokens cost model cached_tokens provider name",
-        ToolEvent: "name logs cost",
-        ErrorEvent: "trigger_event exception error_type code details logs",
-    }
-    made = 0
-    for kind, names in kinds.items():
-        for name in [*common, *names.split()]:
-            if (kind, name) != (ErrorEvent, "name"):
-                session.record(kind(**{name: odd}))
-                made += 1
-    failed = LLMEvent(model=odd)
-    session.record(failed)
-    session.record(ErrorEvent(trigger_event=failed))
-    # An agent's id that is text is the name of an agent, which has a row of its own.
-    assert sum(event["kind"] != "agent" for event in session.events) == made + 2
 
 
 def test_a_missing_video_file_prints_a_warning(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
@@ -599,79 +354,6 @@ def test_a_forked_child_ends_nothing() -> None:
     assert session.end_state == "Success"
 
 
-# Figures
-
-
-def test_the_figures_are_those_of_the_contract(session: Session) -> None:
-    """`get_analytics` has the keys, the order and the formats that AgentOps' users know."""
-    session.record(LLMEvent(cost=0))
-    session.record(ToolEvent())
-    session.record(Event("apis"))
-    session.record(ErrorEvent())
-    session.record(LLMEvent(cost=0.1))
-    figures = session.get_analytics()
-    assert list(figures) == ["LLM calls", "Tool calls", "Actions", "Errors", "Duration", "Cost"]
-    assert list(figures.values())[:4] == [2, 1, 0, 1]
-    assert re.fullmatch(r"\d+\.\ds", str(figures["Duration"]))
-    assert figures["Cost"] == "0.100000"
-
-
-def test_figures_do_not_freeze(session: Session) -> None:
-    """Asking for the figures changes nothing: what comes later is in them when they are asked again."""
-    assert session.get_analytics()["Actions"] == 0
-    session.record(ActionEvent())
-    session.end_session()
-    assert session.get_analytics() == session.get_analytics()
-    assert session.get_analytics()["Actions"] == 1
-
-
-def test_costs_are_given_known_or_not_known(session: Session) -> None:
-    """A given cost wins, a known model is priced, and an unknown one is unpriced, which is not free."""
-    session.record(LLMEvent(model="gpt-4o", prompt_tokens=1000, completion_tokens=1000, cost=0.5))
-    session.record(LLMEvent(model="gpt-4o", prompt_tokens=1000, completion_tokens=1000))
-    session.record(LLMEvent(model="home-grown", prompt_tokens=1000, completion_tokens=1000))
-    given, known, unknown = (event["cost"] for event in session.events)
-    assert given == 500_000_000
-    assert known > 0
-    assert unknown is None
-
-
-def test_an_unknown_price_shows(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
-    """Figures count the LLM calls that the cost leaves out, and one line on stderr names their model."""
-    session.record(LLMEvent(model="gpt-4o", prompt_tokens=1000, completion_tokens=1000))
-    assert "Unpriced" not in session.get_analytics()
-    session.record(LLMEvent(model="home-grown", prompt_tokens=1000, completion_tokens=1000))
-    figures = session.get_analytics()
-    assert (list(figures)[-1], figures["Unpriced"]) == ("Unpriced", 1)
-    assert session.end_session() == figures["Cost"]
-    assert capfd.readouterr().err.count("no price is known for home-grown") == 1
-
-
-@pytest.mark.parametrize(
-    ("given", "tokens_in", "dollars"),
-    [
-        # Anthropic counts what its cache gave and took beside the rest of the prompt.
-        ({"model": "claude-3-5-sonnet-20241022", "cached_tokens": 4000, "cache_write_tokens": 1000}, 6000, 0.00795),
-        ({"model": "claude-3-5-sonnet-20241022", "provider": "anthropic", "cached_tokens": 500}, 1500, 0.00315),
-        # So does Bedrock, whose names say whose they are.
-        ({"model": "us.anthropic.claude-sonnet-4-20250514-v1:0", "cached_tokens": 500}, 1500, 0.00315),
-        ({"model": "us.amazon.nova-lite-v1:0", "provider": "aws.bedrock", "cached_tokens": 500}, 1500, 0.0000675),
-        # Gateways report as OpenAI does: the prompt includes what was cached.
-        ({"model": "bedrock/us.anthropic.claude-sonnet-4-20250514-v1:0", "cached_tokens": 500}, 1000, 0.00165),
-        ({"model": "gpt-4o", "cached_tokens": 400}, 1000, 0.002),
-        # More from the cache than in the prompt can only have been counted beside it.
-        ({"model": "gpt-4o", "cached_tokens": 4000}, 5000, 0.0075),
-    ],
-)
-def test_both_ways_to_count_a_cache_are_understood(
-    session: Session, given: dict[str, Any], tokens_in: int, dollars: float
-) -> None:
-    """The prompt of a row includes the tokens of its cache, whichever way the provider counts them."""
-    session.record(LLMEvent(prompt_tokens=1000, completion_tokens=0, **given))
-    event = only(session)
-    assert (event["tokens_in"], event["cost"]) == (tokens_in, round(dollars * 1e9))
-
-
 # Binding
 
 
@@ -758,46 +440,6 @@ def test_no_secret_reaches_a_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     assert hidden.encode() not in written
 
 
-def _take_the_home_away(tmp_path: Path, session: Session) -> None:
-    session._journal.close()
-    (tmp_path / "home").rename(tmp_path / "away")
-    (tmp_path / "home").write_text("in the way")
-
-
-def test_figures_that_cannot_be_read_are_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Zeros never come without a word; a strict session has an error instead."""
-    session = begun()
-    session.record(ToolEvent())
-    _take_the_home_away(tmp_path, session)
-    assert session.get_analytics()["Tool calls"] == 0
-    assert "figures are 0" in capsys.readouterr().err
-
-
-def test_strict_figures_that_cannot_be_read_are_an_error(tmp_path: Path) -> None:
-    """A journal that cannot be read, for any reason, is a JournalError for a strict session."""
-    session = begun(config=Config(strict=True))
-    _take_the_home_away(tmp_path, session)
-    with pytest.raises(JournalError, match="cannot be read"):
-        session.get_analytics()
-
-
-def test_figures_without_rows_that_wait_say_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """Figures without waiting rows print a warning."""
-    session = begun()
-    journal = session._journal
-    journal._file.wait = journal._file.patience = 0.05
-    other = apsw.Connection(journal.path)
-    other.execute("begin immediate")
-    session.record(ToolEvent())
-    assert session.get_analytics()["Tool calls"] == 0
-    other.execute("rollback")
-    other.close()
-    assert "1 row of the session waits in a spill file" in capsys.readouterr().err
-    journal._file.look_at = 0.0
-    session.record(ToolEvent())
-    assert session.get_analytics()["Tool calls"] == 2
-
-
 def test_the_method_takes_what_the_function_takes(session: Session, capfd: pytest.CaptureFixture[str]) -> None:
     """An unknown option of `end_session` prints a warning and is kept as metadata; nothing is raised."""
     session.config.skip_auto_end_session = True
@@ -815,46 +457,3 @@ def test_a_strict_session_refuses_an_unknown_option() -> None:
     with pytest.raises(ConfigError, match="has no option 'foo'"):
         session.end_session("Success", foo=1)
     assert session.is_running
-
-
-@pytest.mark.parametrize(
-    ("call", "reason"),
-    [
-        ({"model": "gpt-4o", "provider": "nosuch", "prompt_tokens": 9, "completion_tokens": 1}, "'nosuch'"),
-        ({"model": "made-up", "prompt_tokens": 9, "completion_tokens": 1}, "no price is known for made-up:"),
-        ({"prompt_tokens": 9, "completion_tokens": 1}, "the calls name no model"),
-        ({}, "neither model nor token counts were given"),
-        ({"model": "gpt-4o"}, "calls of gpt-4o came without token counts"),
-        ({"model": "gpt-4o", "completion_tokens": 3}, "gave only one of prompt_tokens and completion_tokens"),
-        ({"model": "gpt-4o", "prompt_tokens": -1, "completion_tokens": 3}, "a token count that cannot be one"),
-        ({"model": "gpt-4o", "prompt_tokens": 9, "completion_tokens": 1, "cached_tokens": 0.5}, "cannot be one"),
-    ],
-)
-def test_an_incomplete_cost_says_why(
-    session: Session, capsys: pytest.CaptureFixture[str], call: dict[str, Any], reason: str
-) -> None:
-    """The reason is that of the call: its provider, its model, or the counts that it lacks."""
-    session.record(LLMEvent(**call))
-    figures = session.get_analytics()
-    assert (figures["Cost"], figures["Unpriced"]) == ("0.00", 1)
-    assert reason in capsys.readouterr().err
-
-
-def test_the_reason_of_an_incomplete_cost_names_no_secret(session: Session, capsys: pytest.CaptureFixture[str]) -> None:
-    """Neither in the model nor in the provider, of which the beginning is shown."""
-    key = "ghp_" + "aB3dE6" * 6
-    session.record(LLMEvent(model=f"m {key}", provider=f"p {key}", prompt_tokens=9, completion_tokens=1))
-    session.get_analytics()
-    err = capsys.readouterr().err
-    assert "m [redacted:github] of provider 'p [redacted:github]'" in err
-    assert "ghp_" not in err
-
-
-def test_a_cache_that_is_larger_than_its_prompt_is_reported(
-    session: Session, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """A cache larger than its prompt is counted separately, with one warning."""
-    for _ in range(2):
-        session.record(LLMEvent(model="gpt-4o", prompt_tokens=10, completion_tokens=0, cached_tokens=50))
-    assert session.recorder.ask("totals", session=session.session_id.bytes)[0][7] == 120
-    assert capsys.readouterr().err.count("prompt_tokens=10 is less than the 50 tokens of its cache") == 1
