@@ -17,6 +17,7 @@ from tests.web.conftest import Visit, serving, used_again, visiting
 KINDS = ("llm", "tool", "agent", "action", "error", "other")
 
 # Points of the screen at which the page says that it is this bar, the first there is.
+# Most lines have none, so they are looked at in long steps first.
 FIND = """name => {
     const canvas = document.querySelector(".timeline .scroll canvas"), tip = document.querySelector(".tip");
     const { left, top, width, height } = canvas.getBoundingClientRect();
@@ -24,10 +25,16 @@ FIND = """name => {
         canvas.dispatchEvent(new PointerEvent("pointermove", { clientX: x, clientY: y, pointerId: 99 }));
         return tip.hidden ? "" : tip.textContent;
     };
-    for (let y = top + 4; y < top + height; y += 6) {
-        const row = Array.from({ length: Math.floor(width / 2) }, (_, i) => [left + 2 * i, shown(left + 2 * i, y)]);
-        const first = row.find(([, words]) => words.startsWith(name));
-        if (first) return row.filter(([, words]) => words === first[1]).map(([x]) => [x, y]);
+    const line = (y, step) =>
+        Array.from({ length: Math.floor(width / step) }, (_, i) => [left + step * i, shown(left + step * i, y)]);
+    const isBar = ([, words]) => words.startsWith(name);
+    for (const step of [20, 2]) {
+        for (let y = top + 4; y < top + height; y += 6) {
+            if (!line(y, step).some(isBar)) continue;
+            const row = line(y, 2);
+            const first = row.find(isBar);
+            return row.filter(([, words]) => words === first[1]).map(([x]) => [x, y]);
+        }
     }
     return [];
 }"""
