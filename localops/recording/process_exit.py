@@ -80,6 +80,11 @@ def _each_client(finish: Callable[[_Client], None]) -> None:
 
 
 def _at_exit(client: _Client) -> None:
+    _end_all(client)
+    client.close()
+
+
+def _end_all(client: _Client) -> None:
     left = client.open_sessions()
     state, reason = _how_it_exited()
     _each(left, lambda session: _end(session, state, reason))
@@ -88,7 +93,6 @@ def _at_exit(client: _Client) -> None:
     _each(client.open_unattributed(), lambda session: _end(session, state, reason))
     # What earlier exit functions record from now on belongs to the session that ended last, if it is known which.
     client.expect_late(left[0] if len(left) == 1 else None if left else client.last_ended())
-    client.close()
 
 
 # The exit code: it is known once nothing has caught the exception that sys.exit() raises.
@@ -313,7 +317,9 @@ def _end_of_worker() -> None:
             record_uncaught(error, "an error of a process", process=process.name)
     except Exception as problem:  # the edge, as at the end of any process
         say(f"an error could not be recorded: {problem}")
-    _each_client(_at_exit)
+    _each_client(_end_all)
+    # Closing a journal takes milliseconds, as it writes to the main file what this process need not wait for.
+    _each_client(lambda client: client.account())
 
 
 # Hooks that are still to be set: each is taken by one thread, the last one first.

@@ -126,6 +126,7 @@ class Recorder:
         self._polling = frozenset(config.polling)
         self._pid = os.getpid()
         self._owner = self._pid if owned else 0
+        self._is_fork = False
         self._warned: dict[str, object] = {}
         self._agent_words: set[str] = set()
         # The arguments of its first row, while that could not be written.
@@ -495,7 +496,8 @@ class Recorder:
             participant = self.journal.participant
             parent = participant.id if participant and kind in ("leave", "end") else None
             row = self.writer.note(kind, new_id(at), at, fields=fields, body=body, name=name, parent=parent, tags=tags)
-            self.write(row, sync=kind in ("end", "leave"))
+            # A worker that ends need not wait for the disk: its parent does when it ends the session.
+            self.write(row, sync=kind == "end" or (kind == "leave" and not self._is_fork))
 
         self.guarded(write)
 
@@ -575,6 +577,7 @@ class Recorder:
             try:
                 self._owner = 0
                 self.journal.sessions.add(self.session)
+                self._is_fork = True
                 self.join(forked=True)
             except BaseException:
                 # Interrupted: it is still to be done.
