@@ -202,10 +202,10 @@ def test_sqlite_says_why_a_run_ended_and_what_repeats(tmp_path: Path) -> None:
         session.record(localops.ErrorEvent(trigger_event=localops.ToolEvent(name="fetch"), exception=TimeoutError("x")))
 
     @tool(once=True)
-    def pay() -> int:
+    def pay_from_export() -> int:
         return 1
 
-    pay()
+    pay_from_export()
     session.end_session("Failure")
     with Home() as home:
         project, id = home.find("last")

@@ -12,15 +12,15 @@ from functools import cached_property
 
 from localops import output
 from localops.encoding import encode
-from localops.journal import participants, rows, stored
-from localops.reading import session_state
+from localops.journal import participants, stored
+from localops.reading import analytics, session_state
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable
     from typing import Any
 
-    from localops.journal.stored import Unfinished
+    from localops.journal.stored import Stored, Unfinished
     from localops.reading.facts import Facts
     from localops.reading.snapshot import Snapshot
 
@@ -36,6 +36,7 @@ class Processes:
     def __init__(self, seen: Snapshot) -> None:
         self._seen = seen
         self._states: dict[str, str] = {}
+        self._openings: dict[bytes, Stored] = {}
 
     @cached_property
     def everyone(self) -> list[tuple[dict[str, Any], int, int | None]]:
@@ -58,13 +59,17 @@ class Processes:
         """Return the cards of the processes of operations, by the operations' ids; of some it is not known."""
         cards = {str(card[PARTICIPANT]): card for card, _, _ in self.everyone if PARTICIPANT in card}
         only = next(iter(cards)) if len(self.everyone) == len(cards) == 1 else None
-        ids = {one.id: self._named_by(one) or only for one in operations} if cards else {}
+        opened = self.openings(operations) if cards else {}
+        ids = {id: _named_by(row) or only for id, row in opened.items()}
         return {operation: cards[id] for operation, id in ids.items() if id in cards}
 
-    def seq_of(self, one: Unfinished) -> int | None:
-        """Return the number of the row with which an operation began, by which pages know it."""
-        row = stored.one(self._seen.source, one.id, rows.OPEN)
-        return None if row is None else row.seq
+    def openings(self, operations: Iterable[Unfinished]) -> dict[bytes, Stored]:
+        """Return the rows with which operations began, by the operations' ids."""
+        ids = [one.id for one in operations]
+        if new := [id for id in ids if id not in self._openings]:
+            read = stored.named(self._seen.source.all("opening_rows", ids=analytics.array(new)))
+            self._openings |= {row.id: row for row in read}
+        return {id: self._openings[id] for id in ids if id in self._openings}
 
     def _look(self, card: dict[str, Any]) -> str:
         came_ns = next((at_ns for one, at_ns, _ in self.everyone if one.get(PARTICIPANT) == card.get(PARTICIPANT)), 0)
@@ -87,14 +92,14 @@ class Processes:
         ]
         return [(at_ns, one.at_ns) for one in story.resumes for at_ns in ends if at_ns <= one.at_ns]
 
-    def _named_by(self, one: Unfinished) -> str | None:
-        """Return the id of the process that the row names with which an operation began."""
-        row = stored.one(self._seen.source, one.id, rows.OPEN)
-        if row is None or not row.body or PARTICIPANT not in row.body:
-            return None
-        body = encode.loads(row.body)
-        id = body.get(PARTICIPANT) if isinstance(body, dict) else None
-        return id if isinstance(id, str) else None
+
+def _named_by(row: Stored) -> str | None:
+    """Return the id of the process that a row names with which an operation began."""
+    if not row.body or PARTICIPANT not in row.body:
+        return None
+    body = encode.loads(row.body)
+    id = body.get(PARTICIPANT) if isinstance(body, dict) else None
+    return id if isinstance(id, str) else None
 
 
 def notices(seen: Snapshot) -> list[Facts]:
@@ -108,17 +113,18 @@ def notices(seen: Snapshot) -> list[Facts]:
     if not innermost:
         return []
     processes = Processes(seen)
+    shown = processes.openings(innermost[-_SHOWN:])
     of, since = processes.of(innermost[-_SHOWN:]), _since_resumed(seen)
     return [
         {
-            "seq": processes.seq_of(one) if number >= len(innermost) - _SHOWN else None,
+            "seq": shown[one.id].seq if one.id in shown else None,
             "before": _who(seen, processes, of.get(one.id), is_of_last_run=one.id in open_now),
             "kind": one.kind,
             "name": one.name,
             "after": _when(seen, one, is_of_last_run=one.id in open_now) + since.get(one.id, ""),
             "is_of_last_run": one.id in open_now,
         }
-        for number, one in enumerate(innermost)
+        for one in innermost
     ]
 
 

@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import os
 from collections import namedtuple
-from functools import cached_property
 
 from localops import host
 from localops.careful import attribute, is_a
 from localops.journal import participants, rows
+from localops.lazy import lazy
 from localops.reading.story import Story, milestone, unpacked
 
 TYPE_CHECKING = False
@@ -86,7 +86,7 @@ class _Dead:
     def __init__(self, source: Source, session: bytes, story: Story, last_ns: int) -> None:
         self.source, self.session, self.story, self.last_ns = source, session, story, last_ns
 
-    @cached_property
+    @lazy
     def open_operations(self) -> list[Unfinished]:
         """Return the operations without an end, oldest first; those of before it was resumed were over by then."""
         # Late, as only sessions without an end need it.
@@ -95,7 +95,7 @@ class _Dead:
         since_ns = max((one.at_ns for one in self.story.resumes), default=0)
         return [one for one in unfinished(self.source, self.session) if one.at_ns >= since_ns]
 
-    @cached_property
+    @lazy
     def newest(self) -> list[Stored]:
         """Return its last rows that are work, the newest first."""
         from localops.journal.stored import named

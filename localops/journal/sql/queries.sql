@@ -184,6 +184,19 @@ where e.seq = coalesce(
   (select seq from id_of where id = :id and phase = :phase),
   (select seq from event not indexed where seq > (select seq from mark) and id = :id and phase = :phase));
 
+-- opening_rows --
+-- The rows with which operations began, by a JSON array of their ids in hex.
+select {e.columns}
+from json_each(:ids) j
+cross join id_of i on i.id = unhex(j.value) and i.phase = 1
+cross join event e on e.seq = i.seq
+union all
+select {e.columns}
+from event e not indexed
+where e.seq > (select seq from mark)
+  and e.phase = 1
+  and e.id in (select unhex(value) from json_each(:ids));
+
 -- errors_near --
 -- The errors of a session among the rows after one seq up to another, the newest first.
 select {columns}
