@@ -139,7 +139,7 @@ def _open_ends(snapshot: Snapshot) -> Iterator[str]:
     """Return what became of the operations without an end; the reason of a derived end names those of the last run."""
     for one in open_ends.notices(snapshot):
         if not (one["is_of_last_run"] and snapshot.standing.derived):
-            yield f"{one['before']}{one['kind']} {one['name']!r}{one['after']}"
+            yield f"{one['before']}{one['kind']} {one['name']!r}{one['when']}{one['since']}"
 
 
 def _resumed(story: Story) -> str | None:

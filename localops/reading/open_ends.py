@@ -103,9 +103,9 @@ def _named_by(row: Stored) -> str | None:
 
 
 def notices(seen: Snapshot) -> list[Facts]:
-    """Return each operation without an end that holds no other such one, and a sentence in three parts about it.
+    """Return each operation without an end that holds no other such one, and a sentence in four parts about it.
 
-    The part in the middle names the operation, and is a link on pages.
+    The second part, kind and name, is a link on pages.
     """
     open_now = {one.id for one in seen.open_now}
     holds = {one.parent for one in seen.unfinished}
@@ -121,7 +121,8 @@ def notices(seen: Snapshot) -> list[Facts]:
             "before": _who(seen, processes, of.get(one.id), is_of_last_run=one.id in open_now),
             "kind": one.kind,
             "name": one.name,
-            "after": _when(seen, one, is_of_last_run=one.id in open_now) + since.get(one.id, ""),
+            "when": _when(seen, one, is_of_last_run=one.id in open_now),
+            "since": since.get(one.id, ""),
             "is_of_last_run": one.id in open_now,
         }
         for one in innermost

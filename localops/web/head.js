@@ -163,10 +163,15 @@ export class Head {
         ` ${one.before[0].toUpperCase()}${one.before.slice(1)}`,
         make(
           "button",
-          { type: "button", class: "link", onclick: () => this.page.select(one.seq, { isStep: true }) },
+          {
+            type: "button",
+            class: "link",
+            title: one.when.replace(/^, (which )?/, ""),
+            onclick: () => this.page.select(one.seq, { isStep: true }),
+          },
           `${one.kind} ${one.name || ""}`,
         ),
-        `${one.after}.`,
+        `${one.since}.`,
       ]),
       more > 0 ? ` And ${count(more)} before these.` : "",
     ];
