@@ -3,8 +3,14 @@
 from __future__ import annotations
 
 import re
+from contextlib import suppress
 from datetime import UTC
-from itertools import pairwise
+
+from localops.reading.random_letters import is_random
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 # Characters for private use, as a text can have line feeds beside escaped ones.
 _ESCAPES = (("\\n", "\ue00a"), ("\\r", "\ue00d"), ("\\t", "\ue009"))
@@ -12,56 +18,96 @@ _ESCAPES = (("\\n", "\ue00a"), ("\\r", "\ue00d"), ("\\t", "\ue009"))
 # What services begin their ids with, which need no further look.
 _SERVICES = "call|toolu|tooluse|chatcmpl|cmpl|msg|resp|req|gen|fc|rs|asst"
 # Words before ids that may be as short as eight hex digits.
-_WORDS = "request|trace|span|session|thread|run|job|task|batch"
+_WORDS = (
+    "request|trace|span|session|thread|run|job|task|batch|message|event|execution|invocation|conversation|upload|"
+    "workflow|operation|attempt"
+)
+_IS_DAY = r"(?:19|20)\d{6}(?![0-9A-Za-z])"
+# A digest tells what something contains: it has one of these words, or as many digits as SHA-1, SHA-224 and SHA-256.
+_DIGESTS = "sha|md|commit|digest|hash|rev|revision|tree|blob|etag|checksum|crc"
+_IS_DIGEST = "(?:[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{64})(?![0-9A-Za-z])"
 # What programs and services make up in each run: UUIDs, ids of services such as `call_…` and `req-…`, ULIDs, ids of
 # spans and objects, addresses in memory, names of temporary files and folders.
 _ID = rf"""
       (?:[A-Za-z]{{2,12}}[_-])?[0-9a-fA-F]{{8}}-?(?:[0-9a-fA-F]{{4}}-?){{3}}[0-9a-fA-F]{{12}}(?![0-9A-Za-z])
     | (?:{_SERVICES})[_-](?:(?=[A-Za-z_-]*\d|[a-z_-]*[A-Z])[A-Za-z0-9_-]{{16,}}|[0-9a-f]{{8,}})(?![0-9A-Za-z])
-    | (?:(?:{_WORDS})[_-]|[a-z]{{2,12}}[_-](?=[0-9a-f]{{16}}))(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{{8,}}(?![0-9A-Za-z])
-    | (?=\d*[a-f])(?=[a-f]*\d)(?:[0-9a-f]{{24}}|[0-9a-f]{{16}}|[0-9a-f]{{12}})(?![0-9A-Za-z])
+    | (?:{_WORDS})[_-](?!{_IS_DAY})(?=[a-f]*\d)[0-9a-f]{{8,}}(?![0-9A-Za-z])
+    | (?!(?:{_DIGESTS})[_-])[a-z]{{2,12}}[_-](?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{{16,}}(?![0-9A-Za-z])
+    | (?!{_IS_DIGEST})(?=\d*[a-f])(?=[a-f]*\d)[0-9a-f]{{12,63}}(?![0-9A-Za-z])
     | [0-7](?=\d*[A-Z])[0-9A-HJKMNP-TV-Z]{{25}}(?![0-9A-Za-z])
     | 0x[0-9a-f]{{6,16}}(?![0-9A-Za-z])
     | pytest-of-[^/"]+/pytest-\d+
     | tmp(?<=/tmp)[a-z0-9_]{{8}}(?![0-9A-Za-z_])
 """
-# What is an id if its letters are random: `order_8hK2…`, and 20 to 36 letters and digits.
-_PERHAPS = r"""
-      [a-z]{2,12}[_-](?P<after>[A-Za-z0-9]{16,})(?![0-9A-Za-z])
-    | (?=[a-z0-9_-]*[A-Z])(?=[A-Z0-9_-]*[a-z])[A-Za-z0-9_-]{20,36}(?![0-9A-Za-z_-])
-"""
+# Dates and times as ISO 8601 writes them and as names of files have them; seconds since 1970, thousandths and so on;
+# snowflakes.
 _TIME = r"""
-      \d{4}-\d\d-\d\d(?:[T\ ]\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)?)?(?![0-9A-Za-z])
-    | (?:\d{19}|\d{16}|\d{13}|\d{10}(?:\.\d+)?)(?![0-9A-Za-z.])
+      \d{4}(?P<sign>[-/])\d\d(?P=sign)\d\d
+      (?:[T\ _-]\d\d[:-]?\d\d(?:[:-]?\d\d(?:[.,]\d+)?)?(?:\ ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?)?(?![0-9A-Za-z])
+    | 20\d{6}[T_-]?\d{6}(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?(?![0-9A-Za-z])
+    | (?:\d{18,19}|\d{16}|(?:\d{13}|\d{10})(?:\.\d+)?)(?![0-9A-Za-z]|\.\d)
 """
-# Nearly all words are passed over at once, as they have no digit, and no capital behind a sign.
-_MADE_UP = re.compile(
-    rf"(?<![0-9A-Za-z])(?=[A-Za-z_/-]*\d|tmp|(?:{_SERVICES})[_-]|[a-z]{{2,12}}[_-][a-z]*[A-Z])"
-    rf"(?:(?P<id>{_ID})|(?P<time>{_TIME})|(?P<perhaps>{_PERHAPS}))",
+# What may be or have an id whose letters are random, such as `order_8hK2…`; no address of money, no digest, and nothing
+# that ends as base64 does.
+_PERHAPS = rf"(?!0x|bc1|{_IS_DIGEST})[A-Za-z0-9_-]{{16,80}}(?![A-Za-z0-9_=-])"
+_SHORTEST, _LONGEST = 16, 64  # letters and digits that may be random
+_WORD = re.compile(r"[a-z]{2,12}[_-]")
+_SMALL = re.compile(rf"(?<![0-9A-Za-z])(?:[a-z]{{2,12}}[_-])?(?!{_IS_DIGEST})([a-z0-9]{{16,64}})(?![0-9A-Za-z])")
+# Nearly all words are passed over at once: they have no digit, and no capital behind a sign, and are short.
+_START = rf"(?<![0-9A-Za-z])(?=[A-Za-z_/-]*\d|tmp|(?:{_SERVICES})[_-]|[a-z]{{2,12}}[_-][a-z]*[A-Z]|[A-Za-z_-]{{16}})"
+_MADE_UP = re.compile(rf"{_START}(?:(?P<id>{_ID})|(?P<time>{_TIME})|(?P<perhaps>{_PERHAPS}))", re.VERBOSE)
+_WITHIN = re.compile(rf"{_START}(?:(?P<id>{_ID})|(?P<time>{_TIME}))", re.VERBOSE)
+# Dates and times in words, as HTTP, mails, logs and people write them.
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
+_MONTH = rf"(?:{'|'.join(_MONTHS)})[a-z]{{0,6}}"
+_CLOCK = r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?(?:\ ?[AP]M)?(?:\ ?(?:GMT|UTC|Z|[+-]\d\d:?\d\d))?"
+_IS_IN_WORDS = re.compile(rf"[JFMASOND0-9](?:(?<=\d)[ -/]{_MONTH}|(?<=[JFMASOND])[a-z]{{2,8}}\.?\ \ ?\d)")
+_IN_WORDS = re.compile(
+    rf"""
+      (?<![0-9A-Za-z])(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{{0,6}},?\ )?
+      (?: (?P<day>\d{{1,2}})[ -/](?P<month>{_MONTH})[ -/](?P<year>20\d\d)(?:[ :]{_CLOCK})?
+        | (?P<first_month>{_MONTH})\.?\ {{1,2}}(?P<later_day>\d{{1,2}})(?:st|nd|rd|th)?,?
+          \ (?:{_CLOCK}\ )?(?P<last_year>20\d\d)(?:,?\ (?:at\ )?{_CLOCK})?
+      )(?![0-9A-Za-z])
+    """,
     re.VERBOSE,
 )
+# What Twitter's and Discord's snowflakes count milliseconds from, in all bits but the last ones.
+_SNOWFLAKES_MS, _SNOWFLAKE_BITS = (1_288_834_974_657, 1_420_070_400_000), 22
 # Ids of one request, whatever they look like: in JSON, in JSON inside of a text, and as Python writes a dict.
 _REQUEST_ID = re.compile(
     r"""((?:[Rr]equest|[Tt]race|[Ss]pan|[Cc]orrelation|[Ii]dempotency)[_-]?(?:[Ii][Dd]|[Kk]ey)\\*["']\s?:\s?\\*["'])[^"'\\]+"""
 )
 _REQUEST_WORDS = ("request", "trace", "span", "correlation", "idempotency")
-# A duration under a key that says so, and words of which such a key has one.
-_TOOK = re.compile(
-    r"""
-      ("[a-z_-]{0,40}?
-      (?:took|duration|elapsed|latency|(?:response|query|process(?:ing)?|exec(?:ution)?|run|wall|cpu|search)[_-]?time)
-      (?:[_-]?(?:ns|us|ms|s|secs?|seconds|millis|nanos|micros|milliseconds|nanoseconds|microseconds))?
-      \\{0,4}"\s?:\s?)
-      (?:\\{0,4}")?-?\d{1,30}(?:\.\d{1,30})?(?:e[+-]?\d{1,3})?\ ?(?:[nuµm]?s)?(?:\\{0,4}")?(?=\s?[,}])
-    """,
-    re.VERBOSE | re.IGNORECASE,
+# Ids under a key such as `job_id`, which may be short, too; and the words at its end.
+_KEYED_ID = re.compile(
+    rf"""[Ii][Dd]\\{{0,4}}["']\s?:\s?\\{{0,4}}["'](?!{_IS_DAY})([0-9a-f]{{8,64}})(?=\\{{0,4}}["'])"""
 )
-_TOOK_WORDS = ("took", "duration", "elapsed", "latency", "time")
-# The most frequent pairs of letters in English words.
-_PAIRS = frozenset(
-    "in er re te es at on ti ed en st le de or co ar nt al se ra ng li et an me ri ta tr ro di it ne io ec pe nd ic ge "
-    "is la ma as ct ce si ac pa lo un ve ca el fi to pr na ea ns il rs".split()
+_KEY = re.compile(rf"(?:{_WORDS})[_-]?\Z", re.IGNORECASE)
+_KEY_LENGTH = 16
+_MEASURED = "took|elapsed|latency"
+_LASTING = (
+    rf"{_MEASURED}|duration|(?:up|response|query|process(?:ing)?|exec(?:ution)?|run|wall|cpu|search|total|load)[_-]?time"
+    '|time[_-](?:taken|spent)|(?<=["_])time(?=_(?:ms|s|secs?|seconds|millis))'
 )
+
+
+def _under_keys(words: str) -> re.Pattern[str]:
+    """Return a pattern of durations under keys that have one of some words."""
+    return re.compile(
+        rf"""
+          ("[a-z_-]{{0,40}}?(?:{words})
+          (?:[_-]?(?:ns|us|ms|s|secs?|seconds|millis|nanos|micros|milliseconds|nanoseconds|microseconds))?
+          \\{{0,4}}"\s?:\s?)
+          (?:\\{{0,4}}")?-?\d{{1,30}}(?:\.\d{{1,30}})?(?:e[+-]?\d{{1,3}})?\ ?(?:[nuµm]?s|sec(?:ond)?s?)?
+          (?:\\{{0,4}}")?(?=\s?[,}}])
+        """,
+        re.VERBOSE | re.IGNORECASE,
+    )
+
+
+# Durations under keys: of arguments only what was measured, as the others say how long something shall be.
+_TOOK, _TOOK_GIVEN = _under_keys(_LASTING), _under_keys(_MEASURED)
 
 
 def without_ids(text: str, from_ns: int, until_ns: int) -> str:
@@ -74,65 +120,102 @@ def without_ids(text: str, from_ns: int, until_ns: int) -> str:
     is_escaped = "\\" in text
     for escape, character in _ESCAPES if is_escaped else ():
         text = text.replace(escape, character)
-
-    def replaced(match: re.Match[str]) -> str:
-        if match["id"] is not None:
-            return "<id>"
-        if match["perhaps"] is not None:
-            return "<id>" if _is_random(match["after"] or match["perhaps"]) else match[0]
-        at_ns = _to_ns(match["time"])
-        return "<time>" if at_ns is not None and from_ns <= at_ns <= until_ns else match[0]
-
-    if _has_one_of(_REQUEST_WORDS, text):
-        text = _REQUEST_ID.sub(r"\1<id>", text)
-    text = _MADE_UP.sub(replaced, text)
+    lower = text.lower()
+    if "id" in lower or "key" in lower:
+        if _has_one_of(_REQUEST_WORDS, lower):
+            text = _REQUEST_ID.sub(r"\1<id>", text)
+        text = _KEYED_ID.sub(_of_key, text)
+    period = _Period(from_ns, until_ns)
+    if "20" in text and _IS_IN_WORDS.search(text):
+        text = _IN_WORDS.sub(period.without_words, text)
+    text = _MADE_UP.sub(period.without, text)
     for escape, character in _ESCAPES if is_escaped else ():
         text = text.replace(character, escape)
     return text
 
 
-def without_durations(text: str) -> str:
-    """Return JSON with `<time>` for durations under keys that say so.
+class _Period:
+    """The time of a run: times in it are its own."""
+
+    __slots__ = ("_from_ns", "_until_ns")
+
+    def __init__(self, from_ns: int, until_ns: int) -> None:
+        self._from_ns, self._until_ns = from_ns, until_ns
+
+    def without(self, match: re.Match[str]) -> str:
+        """Return what stands for something that may be made up, or it as it is."""
+        if match["id"] is not None:
+            return "<id>"
+        if match["time"] is not None:
+            return self._unless_in(_moments(match["time"]), match)
+        token = match["perhaps"]
+        if _has_random_capitals(token):
+            return "<id>"
+        return _SMALL.sub(lambda part: "<id>" if is_random(part[1]) else part[0], _WITHIN.sub(self.without, token))
+
+    def without_words(self, match: re.Match[str]) -> str:
+        """Return the same for a date in words."""
+        month = _MONTHS.index((match["month"] or match["first_month"])[:3]) + 1
+        day = int(match["day"] or match["later_day"])
+        return self._unless_in(_of_day(int(match["year"] or match["last_year"]), month, day), match)
+
+    def _unless_in(self, moments: Iterator[int], match: re.Match[str]) -> str:
+        return "<time>" if any(self._from_ns <= moment <= self._until_ns for moment in moments) else match[0]
+
+
+def without_durations(text: str, *, is_argument: bool = False) -> str:
+    """Return JSON with `<time>` for durations under keys that say so; of arguments only for those that were measured.
 
     >>> without_durations('{"hits":2,"took_ms":41.2,"elapsed":"0.39s"}')
     '{"hits":2,"took_ms":<time>,"elapsed":<time>}'
     """
-    return _TOOK.sub(r"\1<time>", text) if _has_one_of(_TOOK_WORDS, text) else text
+    lower = text.lower()
+    if "took" in lower or "elapsed" in lower or "latency" in lower:
+        return (_TOOK_GIVEN if is_argument else _TOOK).sub(r"\1<time>", text)
+    return _TOOK.sub(r"\1<time>", text) if not is_argument and ("time" in lower or "duration" in lower) else text
+
+
+def _of_key(match: re.Match[str]) -> str:
+    """Return a key and its value, which is left out if it is an id."""
+    start = match.start()
+    is_id = _KEY.search(match.string[max(0, start - _KEY_LENGTH) : start])
+    return match[0].replace(match[1], "<id>") if is_id else match[0]
 
 
 def _has_one_of(words: tuple[str, ...], text: str) -> bool:
     """Return whether a pattern that takes longer may fit."""
-    lower = text.lower()
-    return any(word in lower for word in words)
+    return any(word in text for word in words)
 
 
-def _is_random(text: str) -> bool:
-    """Return whether letters and digits were chosen by chance: of words, more pairs of letters are frequent ones.
-
-    >>> [_is_random(text) for text in ("customerordersarchive2024", "RBrHWajcyAkhGUfpggblWogn", "1234567890123456")]
-    [False, True, False]
-    """
-    if not any(map(str.isalpha, text)):
+def _has_random_capitals(token: str) -> bool:
+    """Return whether letters of both sizes are random, all of them or those behind words."""
+    if token.islower() or token.isupper():
         return False
-    frequent = sum(a + b in _PAIRS for a, b in pairwise(text.lower()))
-    # From a small letter to a capital, a digit or a sign, and so on: in words this is rare, too.
-    changes = sum(_sort(a) != _sort(b) for a, b in pairwise(text))
-    return 2 * frequent < changes + 2
+    while len(token) > _LONGEST or not is_random(token):
+        word = _WORD.match(token)
+        if word is None or len(token) - word.end() < _SHORTEST:
+            return False
+        token = token[word.end() :]
+    return True
 
 
-def _sort(character: str) -> int:
-    return 0 if character.islower() else 1 if character.isupper() else 2
+def _moments(text: str) -> Iterator[int]:
+    """Yield what a date, a time, a number of seconds since 1970 or a snowflake may be in nanoseconds."""
+    whole, _, rest = text.partition(".")
+    if text.isdigit() and len(text) in (18, 19):
+        for epoch_ms in _SNOWFLAKES_MS:
+            yield 1_000_000 * ((int(text) >> _SNOWFLAKE_BITS) + epoch_ms)
+    if whole.isdigit() and len(whole) in (10, 13, 16, 19):
+        yield int(whole.ljust(19, "0")) + (int(rest[:9].ljust(9, "0")) if rest and len(whole) == 10 else 0)
+    elif len(whole) != 18:
+        digits = re.sub(r"(?<=\d)[+-]\d\d:?\d\d$|\D|[.,]\d+", "", text)
+        yield from _of_day(int(digits[:4]), int(digits[4:6]), int(digits[6:8]), digits[8:14])
 
 
-def _to_ns(text: str) -> int | None:
-    """Return a date, a time or seconds (also thousandths and so on) since 1970 in nanoseconds."""
-    if "-" not in text:
-        whole, _, rest = text.partition(".")
-        return int(whole.ljust(19, "0")) + (int(rest[:9].ljust(9, "0")) if rest else 0)
+def _of_day(year: int, month: int, day: int, clock: str = "") -> Iterator[int]:
+    """Yield a moment of a day in nanoseconds; nothing if there is no such day."""
     from datetime import datetime
 
-    try:
-        moment = datetime.fromisoformat(text.replace(",", "."))
-    except ValueError:
-        return None
-    return int((moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()) * 1_000_000_000
+    hour, minute, second = (int(clock[at : at + 2] or 0) for at in (0, 2, 4))
+    with suppress(ValueError):
+        yield int(datetime(year, month, day, hour, minute, second, tzinfo=UTC).timestamp()) * 1_000_000_000

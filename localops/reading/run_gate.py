@@ -82,7 +82,7 @@ else:
     )
     Verdict = namedtuple("Verdict", "rule passed value limit baseline reason")
 
-FORMAT = 2  # of a baseline file
+FORMAT = 3  # of a baseline file
 _LONGEST_VALUE = 60  # terminal cells of an argument that differs
 _SAVE = "write it with `localops check --save`"
 _FIGURES = ("duration_ns", "calls", "llm_calls", "tool_calls", "tokens", "cost_nano", "errors")

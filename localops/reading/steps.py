@@ -56,8 +56,15 @@ _SAMPLE, _SAMPLE_MESSAGES = 500, 20
 _WORD = re.compile(r"\w+")
 # Ids of tool calls in messages, also those that a program numbers.
 _CALL_ID = re.compile(r'("(?:tool_call|tool_use|call)_id": ?"|"id": ?"(?=(?:call|toolu|tooluse|fc)[_-]))[^"\\]*')
-# How long something took, as test runners and builds print it.
-_TOOK = re.compile(r"in (?:\d+\.\d+ ?s(?:ec|econds)?|\d+(?:\.\d+)? ?ms)\b")
+# How long something took, as test runners, builds and logs print it: behind one of some words, or in brackets.
+_AMOUNT = re.compile(
+    r"""
+      \d+(?:(?:\.\d+)?\ ?(?:ns|[uµ]s|ms)\b|(?:m\ ?\d+)?\.\d+\ ?s(?:ec(?:ond)?s?)?\b|:\d\d:\d\d\.\d+)
+    """,
+    re.VERBOSE,
+)
+_BEFORE_AMOUNT = re.compile(r"(?:\b(?:in|took|after|elapsed:?|duration:?|latency:?|time:?) ~?|[(\[])\Z", re.IGNORECASE)
+_BEFORE_LENGTH = 12
 
 
 class Step:
@@ -194,11 +201,9 @@ class Steps:
 
     def compared(self, text: str, *, is_argument: bool = False) -> str:
         """Return JSON as it is compared: without ids and times; if it is no argument, without durations, too."""
-        text = without_ids(text, *self.period)
+        text = without_durations(without_ids(text, *self.period), is_argument=is_argument)
         # The baselines of `localops check` have digests of arguments.
-        if is_argument:
-            return text
-        return _CALL_ID.sub(r"\1<id>", _TOOK.sub("in <time>", without_durations(text)))
+        return text if is_argument else _CALL_ID.sub(r"\1<id>", _AMOUNT.sub(_took, text))
 
     def _digest(self, step: Step, event: Event) -> None:
         """Store the digests of what a step was given and of what it gave."""
@@ -259,6 +264,12 @@ class Steps:
     def tools(self) -> Iterator[Step]:
         """The tool calls in the order they began."""
         return (step for step in self.all if step.kind == "tool")
+
+
+def _took(amount: re.Match[str]) -> str:
+    """Return `<time>` for an amount of time that something took, and any other one as it is."""
+    start = amount.start()
+    return "<time>" if _BEFORE_AMOUNT.search(amount.string[max(0, start - _BEFORE_LENGTH) : start]) else amount[0]
 
 
 def _failed_call(event: Event, failed: set[str]) -> str | None:

@@ -350,7 +350,7 @@ def test_a_baseline_is_a_small_file_that_can_be_replaced(journal: Journal, comma
     _run(journal, llm("a secret question"), tool("search", q="secret"))
     assert command("check", "--save", str(path))[0] == 0
     document = json.loads(path.read_text())
-    assert document["localops_baseline"] == 2
+    assert document["localops_baseline"] == 3
     assert document["totals"]["cost_nano"] == 1_000_000
     assert [tool["name"] for tool in document["tools"]] == ["search"]
     assert "secret" not in path.read_text()
@@ -401,12 +401,12 @@ def test_wrong_use_is_refused(
     [
         ("", "expected JSON"),
         ("[" * 100_000, "expected JSON"),
-        ("{}", "expected localops_baseline 2, got None; write it with `localops check --save`"),
-        ("[]", "expected localops_baseline 2"),
-        ('{"localops_baseline": 3}', "got 3; upgrade localops"),
-        ('{"localops_baseline": 2}', "KeyError('totals')"),
-        ('{"localops_baseline": 2, "totals": {}, "tools": []}', "duration_ns"),
-        ('{"localops_baseline": 2, "totals": [], "tools": 3}', "invalid baseline"),
+        ("{}", "expected localops_baseline 3, got None; write it with `localops check --save`"),
+        ("[]", "expected localops_baseline 3"),
+        ('{"localops_baseline": 4}', "got 4; upgrade localops"),
+        ('{"localops_baseline": 3}', "KeyError('totals')"),
+        ('{"localops_baseline": 3, "totals": {}, "tools": []}', "duration_ns"),
+        ('{"localops_baseline": 3, "totals": [], "tools": 3}', "invalid baseline"),
     ],
 )
 def test_a_file_that_is_no_baseline_is_refused(
