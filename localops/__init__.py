@@ -250,4 +250,20 @@ def _record_in_spawned_child() -> None:
     instrument.wait(start)
 
 
+def _before_fork() -> None:
+    try:
+        from localops import fork_imports
+    except (ImportError, OSError):
+        # Out of descriptors, for example.
+        return
+    # First, as another thread may just be loading the other module.
+    fork_imports.wait()
+    prepare = getattr(_sys.modules.get("localops.journal.forks"), "prepare", None)
+    if prepare is not None:
+        prepare()
+
+
+if hasattr(_os, "register_at_fork"):
+    _os.register_at_fork(before=_before_fork)
+
 _record_in_spawned_child()

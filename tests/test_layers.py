@@ -25,7 +25,8 @@ FRONTS = ("instrument", "otel")  # rooms whose own __init__.py is what others us
 LAYERS = """
     room
     token_kinds
-    errors clock interruption lazy own_fields rows urls zstd alignment ambiguous_patterns parallel random_letters
+    errors clock fork_imports interruption lazy own_fields rows urls zstd alignment ambiguous_patterns parallel
+    random_letters
     careful beginnings escapes patterns end_lock
     shapes
     host

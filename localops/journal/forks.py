@@ -1,4 +1,4 @@
-"""Forks: across one, no journal is open, and no thread is inside SQLite or in an import of ours.
+"""Forks: across one, no journal is open, and no thread is inside SQLite.
 
 A child would assume SQLite's locks, which it does not have, and it would wait forever for what other threads of its
 parent had taken: those threads are not in it.  So the thread that forks takes the locks of all journals before.
@@ -7,20 +7,17 @@ parent had taken: those threads are not in it.  So the thread that forks takes t
 from __future__ import annotations
 
 import os
-import sys
 import threading
-import time
 import weakref
 from itertools import chain, compress
 from operator import call
 
-from localops import interruption
+from localops import fork_imports, interruption
 from localops.journal.reader import close_readers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from types import FrameType
     from typing import Any, Protocol
 
     from localops.journal.journal_file import JournalFile
@@ -35,18 +32,14 @@ if TYPE_CHECKING:
         def _become_child(self) -> None: ...
 
 
-# Seconds.
-_PATIENCE = 1.0  # to wait for imports of other threads
-_NAP = 0.001
-_TRY = 0.05  # to wait for a lock while others are held
-_IMPORTERS = ("importlib._bootstrap", "_frozen_importlib")  # the modules of the import system
+_TRY = 0.05  # seconds to wait for a lock while others are held
 
 _journals: weakref.WeakValueDictionary[int, Journal] = weakref.WeakValueDictionary()
 _beginning = threading.RLock()  # held across a fork, so that no journal begins meanwhile
 _mine = threading.local()
 
 
-def prepare(journal: Journal) -> None:
+def include(journal: Journal) -> None:
     """Have the forks of this process wait for a journal, which was not used yet."""
     with _beginning:
         _journals[id(journal)] = journal
@@ -105,39 +98,11 @@ def _close_all() -> None:
         if not journal._inside:
             journal._file.drop()
     close_readers()
-    _await_imports()
+    fork_imports.wait()
 
 
-def _await_imports() -> None:
-    """Wait until no other thread imports something for us: the child would wait for it at its next import.
-
-    What the program itself imports is its own affair; it may import a module whose code runs forever.
-    """
-    patience = _PATIENCE
-    while patience > 0 and any(map(_imports_for_us, _other_threads())):
-        time.sleep(_NAP)
-        patience -= _NAP
-
-
-def _other_threads() -> list[FrameType]:
-    frames = sys._current_frames()
-    frames.pop(threading.get_ident(), None)
-    return list(frames.values())
-
-
-def _imports_for_us(frame: FrameType | None) -> bool:
-    """Return whether a thread is inside an import that is written in a module of ours."""
-    importing = False
-    while frame is not None:
-        module = str(frame.f_globals.get("__name__"))
-        if importing and module.partition(".")[0] == "localops":
-            return True
-        importing = module.startswith(_IMPORTERS)
-        frame = frame.f_back
-    return False
-
-
-def _before_fork() -> None:
+def prepare() -> None:
+    """Prepare a fork; the package calls it before each, as a thread may load this module in the middle of one."""
     _forks().append([])
     try:
         _close_all()
@@ -168,4 +133,4 @@ def _renew(lock: Any) -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_parent=_after_fork, after_in_child=_after_fork_in_child)

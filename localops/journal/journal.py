@@ -110,7 +110,7 @@ class Journal:
         self._recovery = Recovery(
             self._file, sessions=self.sessions, counts=self.counts, add=self.add, keep=self.losses.keep
         )
-        forks.prepare(self)
+        forks.include(self)
 
     @property
     def path(self) -> str:

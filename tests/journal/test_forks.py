@@ -10,13 +10,7 @@ from tests import programs
 _BEFORE = (
     "import os, signal, sys, threading\nhooks = []\nos.register_at_fork(before=lambda: [hook() for hook in hooks])\n"
 )
-_INIT = _BEFORE + (
-    "import localops\n"
-    "from localops.config import Config\n"
-    "from localops.recording.client import Client\n"
-    "session = localops.init(env_data_opt_out=True, instrument_llm_calls=False)\n"
-    "def do(name): session.record(localops.ActionEvent(action_type=name))\n"
-    "def other(): return Client(Config(project='other', env_data_opt_out=True)).start()\n"
+_FORK = (
     "def fork(work):\n"
     "    child = os.fork()\n"
     "    if not child:\n"
@@ -25,11 +19,19 @@ _INIT = _BEFORE + (
     "        os._exit(0)\n"
     "    return os.waitpid(child, 0)[1]\n"
 )
+_INIT = (_BEFORE + _FORK) + (
+    "import localops\n"
+    "from localops.config import Config\n"
+    "from localops.recording.client import Client\n"
+    "session = localops.init(env_data_opt_out=True, instrument_llm_calls=False)\n"
+    "def do(name): session.record(localops.ActionEvent(action_type=name))\n"
+    "def other(): return Client(Config(project='other', env_data_opt_out=True)).start()\n"
+)
 
 
-def ran(code: str) -> str:
+def ran(code: str, init: str = _INIT) -> str:
     """Return the output of a program that must end by itself and print no error."""
-    done = programs.run(_INIT + code, fresh=True)
+    done = programs.run(init + code, fresh=True)
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout
 
@@ -79,24 +81,28 @@ print(statuses)
     assert ran(code) == "[0, 0, 0, 0]\n"
 
 
-def test_a_thread_that_imports_for_us() -> None:
+_CALL = 'session.record(localops.ErrorEvent(exception=ValueError("a")))'
+
+
+@pytest.mark.parametrize(("init", "call"), [(_INIT, _CALL), (_BEFORE + "import localops\n" + _FORK, "localops.init()")])
+def test_a_thread_that_imports_for_us(init: str, call: str) -> None:
     """A fork waits for what another thread imports in the middle of a call, as the child could not import it."""
-    code = """
+    code = f"""
 class Slow:
     def find_spec(self, name, path=None, target=None):
-        if threading.current_thread() is recording:
+        if threading.current_thread() is recording and not importing.is_set():
             importing.set()
             threading.Event().wait(0.05)
 importing = threading.Event()
-def call(): session.record(localops.ErrorEvent(exception=ValueError("a")))
-recording = threading.Thread(target=call)
+def work(): {call}
+recording = threading.Thread(target=work)
 sys.meta_path.insert(0, Slow())
 recording.start()
 importing.wait()
-print(fork(call))
+print(fork(work))
 recording.join()
 """
-    assert ran(code) == "0\n"
+    assert ran(code, init) == "0\n"
 
 
 def test_no_property_of_a_recorder_has_a_lock() -> None:

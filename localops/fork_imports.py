@@ -1,0 +1,55 @@
+"""Before a fork, wait until no other thread imports something for us: a child would wait for that forever.
+
+Python frees no lock of a module in a child, and some of our modules are imported in the middle of a call.  What the
+program itself imports is its own affair; it may import a module whose code runs forever.
+"""
+
+from __future__ import annotations
+
+import sys
+from _thread import get_ident
+from time import sleep
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from types import FrameType
+
+_PATIENCE = 1.0  # seconds
+_NAP = 0.001
+_IMPORTERS = ("importlib", "_frozen_importlib")  # the packages of the import system
+
+
+def wait() -> None:
+    """Wait for the imports of other threads, at most a second."""
+    try:
+        _await_imports()
+    except BaseException as error:
+        # An exception of a signal handler would be lost in a hook.
+        interruption = sys.modules.get("localops.interruption")
+        if interruption is None or not interruption.hold_if_programs(error):
+            raise
+
+
+def _await_imports() -> None:
+    patience = _PATIENCE
+    while patience > 0 and any(map(_imports_for_us, _other_threads())):
+        sleep(_NAP)
+        patience -= _NAP
+
+
+def _other_threads() -> list[FrameType]:
+    frames = sys._current_frames()
+    frames.pop(get_ident(), None)
+    return list(frames.values())
+
+
+def _imports_for_us(frame: FrameType | None) -> bool:
+    """Return whether a thread is inside an import of a module of ours, or one that is written in it."""
+    importing = False
+    while frame is not None:
+        package = str(frame.f_globals.get("__name__")).partition(".")[0]
+        if package == "localops" and (importing or frame.f_code.co_name == "<module>"):
+            return True
+        importing = package.startswith(_IMPORTERS)
+        frame = frame.f_back
+    return False
