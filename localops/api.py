@@ -400,7 +400,8 @@ def _again(
         return running.start(tags, inherited, config=config)
     session = running.current()
     if session is None or not session.is_running:
-        session = next(iter(running.open_sessions()), None)
+        # The first one: those that other threads have begun since are theirs.
+        session = next(iter(running.open_sessions()[::-1]), None)
     if session is None:  # another thread has just ended it
         return running.start(tags, config=config)
     differing = [name for name in config.given if getattr(config, name) != getattr(running.config, name)]

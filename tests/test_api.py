@@ -8,6 +8,7 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -93,6 +94,14 @@ def test_default_tags_are_added_by_configure() -> None:
     assert session.tags == ["a", "b", "c", "d", "mine"]
     session.end_session()
     assert begun(default_tags=[]).tags == []
+
+
+def test_an_init_in_a_thread_gives_back_the_first_session() -> None:
+    """Where several are open and none is current, those that other threads have begun since are theirs."""
+    first = localops.init(env_data_opt_out=True)
+    with ThreadPoolExecutor(1) as others, ThreadPoolExecutor(1) as another:
+        others.submit(localops.start_session).result()
+        assert another.submit(localops.init).result() is first
 
 
 def test_a_second_init_gives_back_the_session(capsys: pytest.CaptureFixture[str]) -> None:
