@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from html import escape
 
-from localops import output
+from localops import clock, output
 from localops.encoding import encode
 
 TYPE_CHECKING = False
@@ -82,7 +83,14 @@ def _notices(one: dict[str, Any]) -> int:
     budget = one.get("budget")
     unfinished = one["unfinished"] and one["state"] != "Running"
     spent = budget and budget.get("reached_at")
-    return sum(map(bool, (one["dropped"], one.get("damaged"), unfinished, spent, one.get("late"), one.get("spilled"))))
+    warnings = (one["dropped"], one.get("damaged"), unfinished, spent, one.get("late"), one.get("spilled"))
+    return sum(map(bool, (*warnings, _is_quiet(one))))
+
+
+def _is_quiet(one: dict[str, Any]) -> bool:
+    """Return whether a running session has had no event for a while, so that its page says what it is in."""
+    last = datetime.fromisoformat(one["last"]).timestamp()
+    return bool(one["state"] == "Running" and clock.now_ns() / 1e9 - last > _QUIET_SECONDS and one["unfinished"])
 
 
 def _reason(one: dict[str, Any]) -> str:
@@ -112,6 +120,8 @@ def money(one: dict[str, Any]) -> str:
 
 # The list of sessions
 
+# Seconds without an event after which a running session is shown as quiet.
+_QUIET_SECONDS = 60
 _PICK = '<td class="pick"></td>'
 _PICK_HEAD = '<th class="pick" scope="col"><span class="visually-hidden">Compare</span></th>'
 _COLUMNS = (

@@ -102,8 +102,17 @@ def of_list(sessions: Sequence[Listed]) -> dict[bytes, Facts]:
                 "models": sorted(own.get("model", []), key=str.casefold),
                 "host": story.host,
                 "reason": _reason(one, ends.get(one.session)),
+                "inside": _inside(one) if one.state == "Running" else None,
             }
     return details
+
+
+def _inside(one: Listed) -> str | None:
+    """Return what a running session is in: the newest of the innermost operations that have not ended."""
+    begun = stored.unfinished(one.project.reader, one.session)
+    parents = {each.parent for each in begun}
+    innermost = next((each for each in reversed(begun) if each.id not in parents), None)
+    return None if innermost is None else innermost.name or innermost.kind
 
 
 def _reason(one: Listed, end: tuple[str | None, str | None] | None) -> str | None:

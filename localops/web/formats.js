@@ -79,11 +79,12 @@ export const QUIET = 60;
 /** Return seconds as text that changes once a second. */
 export const ago = (seconds) => (seconds < 60 ? `${Math.max(0, Math.floor(seconds))}s` : duration(Math.floor(seconds)));
 
-/** Return how long ago the last event of a quiet session was, in minutes; nothing for any other session. */
+/** Return how long ago the last event of a quiet session was, and what it is in; nothing for any other session. */
 export function quiet(one) {
   const seconds = one.state === "Running" ? (now() - Date.parse(one.last)) / 1e3 : 0;
   if (!(seconds > QUIET)) return "";
-  return `last event ${seconds < 3_600 ? `${Math.floor(seconds / 60)}m` : duration(seconds)} ago`;
+  const inside = one.inside ? `, inside ${one.inside}` : "";
+  return `last event ${seconds < 3_600 ? `${Math.floor(seconds / 60)}m` : duration(seconds)} ago${inside}`;
 }
 
 /** Steps of an axis of seconds: 1, 2 and 5, or common fractions of hours and days. */

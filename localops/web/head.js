@@ -6,6 +6,7 @@ import { ago, cost, count, duration, elapsed, many, money, partsOfTokens, QUIET 
 import { keyed } from "./keyed.js";
 import { loops } from "./loops.js";
 import { scores } from "./scores.js";
+import { stuck } from "./stuck.js";
 import { stamp } from "./times.js";
 import { url } from "./url.js";
 import { why } from "./why.js";
@@ -112,6 +113,7 @@ export class Head {
   tick() {
     byId("totals").querySelector("dd").textContent = duration(elapsed(this.page.facts));
     this._drawReason();
+    if (!this.wasQuiet && this.page.complete && this.page.running && this.page.quiet > QUIET) this.drawNotices();
   }
 
   drawNotices() {
@@ -131,6 +133,9 @@ export class Head {
     ].filter(Boolean);
     const isLoud = !QUIET_STATES.has(one.state);
     const rows = notices.map((text) => make("p", {}, text));
+    const line = stuck(this.page, (at) => this._go(at));
+    this.wasQuiet = this.page.complete && this.page.quiet > QUIET;
+    if (line) rows.unshift(line);
     if (isLoud) rows.unshift(make("div", { class: "bad" }, this.reason, this._toFailures()));
     else if (!byId("head").contains(this.reason)) byId("acts").before(this.reason);
     byId("notices").replaceChildren(...rows);

@@ -563,7 +563,7 @@ function tick() {
   head.tick();
   page.views[page.view]?.tick?.();
   // How long what is under way has taken so far.
-  for (const sign of document.querySelectorAll(".split [data-since]"))
+  for (const sign of document.querySelectorAll(":is(.split, #notices) [data-since]"))
     sign.textContent = duration((page.now - Number(sign.dataset.since)) / 1e6);
 }
 

@@ -382,7 +382,9 @@ function pick(one, box, isRange) {
 /** Return the letter that a session has in the comparison, and what tells it from the others. */
 const pickedAs = (one, at, of) => [
   make("b", {}, String.fromCharCode(65 + at)),
-  ` ${one.name || "unnamed"} `,
+  " ",
+  make("span", { class: "named", title: one.name || null }, one.name || "unnamed"),
+  " ",
   make("span", { class: "faint" }, when(one.began), at ? "" : of > 2 ? ", the oldest" : ", the older"),
 ];
 

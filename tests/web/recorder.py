@@ -296,6 +296,12 @@ def stuck() -> None:
     """Record a session that stays inside a tool until its input ends."""
     session = begin("deploy", ["stuck"])
 
+    @tool(name="check")
+    def check(pod: str) -> str:
+        return "not ready"
+
+    check("api-2")
+
     @tool(name="rollout status")
     def wait(options: dict[str, object]) -> str:
         print("ready", flush=True)

@@ -149,6 +149,9 @@ def test_two_runs_ticked_in_the_list_are_in_the_order_of_their_start(visit: Visi
             boxes.nth(at).check()
         picked = page.locator("#compare-bar li")
         expect(picked).to_have_text([re.compile("^A reworded 0 .*, the older$"), re.compile("^B reworded 2 ")])
+        # A long name is cut, and not the time, which tells runs of one name apart.
+        picked.locator(".named").first.evaluate("name => name.textContent = 'x'.repeat(300)")
+        assert picked.first.evaluate("entry => entry.scrollWidth <= entry.clientWidth")
         page.locator("#compare-bar a").click()
         expect(page.locator("#compare .two h2")).to_have_text(["A: reworded 0", "B: reworded 2"])
 

@@ -105,6 +105,18 @@ def test_a_session_without_events_for_a_while_looks_quiet(chromium: Browser, tmp
         expect(page.locator("#rows .because.quiet")).to_have_text("last event 13m ago")
 
 
+def test_the_list_says_what_a_quiet_session_is_in(chromium: Browser, tmp_path: Path) -> None:
+    """So that one that is stuck is known before it is opened."""
+    with (
+        under_way(tmp_path / "home", "stuck"),
+        serving(tmp_path / "home") as link,
+        visiting(chromium, link) as visit,
+    ):
+        visit.page.add_init_script("const now = Date.now; Date.now = () => now() + 150_000;")
+        page = visit.open("/")
+        expect(page.locator("#rows .because.quiet")).to_have_text("last event 2m ago, inside rollout status")
+
+
 def test_tags_without_room_are_left_out_whole(chromium: Browser, tmp_path: Path) -> None:
     """An ellipsis stands for them, and the title has all; a single tag is cut with an ellipsis of its own."""
     tags = ["support", "prompt-v2", "customer-facing", "region-eu-central-1", "an-experiment", "nightly", "paid"]
