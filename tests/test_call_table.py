@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+import localops
 from localops import clock
 from localops.encoding import encode
 from localops.errors import ConfigError
@@ -373,6 +374,31 @@ def test_a_group_of_an_error_has_its_messages_and_tools(written: tuple[str, _Pro
             for one in line["messages"]:
                 key = call_facts.key_of(one["filter"]["message"])
                 assert len(_read_all(sources, Asked(message=key), sort="began")) == one["calls"]
+
+
+def test_equal_messages_are_no_example_of_others(tmp_path: Path) -> None:
+    """A number in a message may be another one in the next; where all were read, it is known whether it is."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    session = localops.start_session()
+    assert session is not None
+    for message in ("no seat in row 1", "no seat in row 2", *["no answer in 10 s"] * call_query.FEW):
+        call = localops.ToolEvent(name="book")
+        session.record(call)
+        session.record(localops.ErrorEvent(trigger_event=call, error_type="OSError", details=message))
+
+    def varying(by: str) -> dict[str, bool]:
+        with _sources(str(tmp_path)) as sources:
+            listed = call_query.grouped(sources, Asked(), by, sort="calls", many=10)
+            lines = call_facts.groups(by, listed, lambda *_: "run")["lines"]
+        return {one["message"]: one["message_varies"] for line in lines for one in line.get("messages", [line])}
+
+    for by in ("error", "message"):
+        assert varying(by) == {"no seat in row 2": True, "no answer in 10 s": False}
+    call = localops.ToolEvent(name="book")
+    session.record(call)
+    session.record(localops.ErrorEvent(trigger_event=call, error_type="OSError", details="no answer in 10 s"))
+    session.end_session("Failure")
+    assert varying("error")["no answer in 10 s"], "too many to read all"
 
 
 def _began(call: call_query.Call) -> int:

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
     from typing import Any
 
-    from localops.reading.call_query import Call, Example, Failures, Group, Groups, Place
+    from localops.reading.call_query import Call, Errors, Example, Failures, Group, Groups, Place
     from localops.reading.call_search import Wanted
     from localops.reading.facts import Facts
     from localops.reading.home import Project
@@ -128,18 +128,24 @@ def _failures(by: str, failures: Failures, inputs: _Inputs) -> Facts:
         "called": [{"kind": kind, "name": name, "calls": calls} for kind, name, calls in failures.called],
         "called_count": failures.called_count,
     }
+    if by == "message" and len(failures.messages) == 1:
+        facts |= _message(*failures.messages[0][2:], inputs)
     if by == "error":
         facts["messages"] = [
-            {**_message(call, inputs), "calls": calls, "filter": {"message": key_text(key)}}
-            for key, calls, call in failures.messages
+            {**_message(call, errors, inputs), "calls": calls, "filter": {"message": key_text(key)}}
+            for key, calls, call, errors in failures.messages
         ]
         facts["messages_count"] = failures.messages_count
     return facts
 
 
-def _message(call: Call, inputs: _Inputs) -> Facts:
+def _message(call: Call, errors: Errors | None, inputs: _Inputs) -> Facts:
+    """Return the message of a call, and whether those of the others, which count as the same, may differ from it."""
     failure = _failure(call, inputs)
-    return {name: failure[name] for name in ("message", "message_varies")}
+    varies = failure["message_varies"]
+    if varies and errors is not None:
+        varies = len({inputs.message_at(project, seq) for project, seq in errors}) > 1
+    return {"message": failure["message"], "message_varies": varies}
 
 
 def message(one: Facts, calls: int) -> str:
@@ -267,7 +273,11 @@ class _Inputs:
 
     def message(self, one: Call) -> str | None:
         """Return what is recorded of the error that a call failed with."""
-        bodies = one.project.reader.ask("select body from event where seq = ?", (one.error_seq,))
+        return None if one.error_seq is None else self.message_at(one.project, one.error_seq)
+
+    def message_at(self, project: Project, seq: int) -> str | None:
+        """Return what is recorded of the error in a row."""
+        bodies = project.reader.ask("select body from event where seq = ?", (seq,))
         return next((self._line("error", body) for (body,) in bodies), None)
 
     def _line(self, kind: str, body: str | None) -> str:

@@ -28,6 +28,9 @@ if TYPE_CHECKING:
     from localops.reading.filters import Filters
     from localops.reading.home import Project
 
+    # Projects, and the rows of errors in them.
+    Errors = list[tuple[Project, int]]
+
     class Call(rows.Record, token_kinds.OfCall):
         """A call: the columns of the statement `details`, and the project it is in."""
 
@@ -222,13 +225,19 @@ class Example(NamedTuple):
     failed: bool
 
 
+# Calls whose messages are compared in full.
+FEW = 20
+
+
 class Failures(NamedTuple):
     """What the calls of a group of failed ones were of, and their messages, the most frequent ones first."""
 
     newest: Call | None
     called: list[tuple[str, str, int]]  # kind of the call, tool or model, calls
     called_count: int
-    messages: list[tuple[int, int, Call]]  # key of messages that are alike, calls, the newest one
+    messages: list[
+        tuple[int, int, Call, Errors | None]
+    ]  # key of messages that are alike, calls, the newest one, errors
     messages_count: int
 
 
@@ -453,7 +462,7 @@ def _failures(queries: Sequence[_Query], by: str, groups: Sequence[Group]) -> li
     first = [sorted(messages.items(), key=lambda each: -each[1][0])[:EXAMPLES] for _, messages in counted]
     parts = [max(group.parts, key=lambda part: part[1].latest_ns) for group in groups]
     newest = [(source, sums.newest) for source, sums in parts]
-    shown = [*newest, *((source, num) for messages in first for _, (_, source, num) in messages)]
+    shown = [*newest, *((source, num) for messages in first for _, (_, source, num, _) in messages)]
     calls = {(source.project.rank, call.num): call for source, call in _of_sources((None, *each) for each in shown)}
     return [
         Failures(
@@ -461,8 +470,8 @@ def _failures(queries: Sequence[_Query], by: str, groups: Sequence[Group]) -> li
             [(kind, name, many) for (kind, _, name), many in called.most_common(EXAMPLES)],
             len(called),
             [
-                (key, many, call)
-                for key, (many, owner, last) in listed
+                (key, many, call, errors if len(errors) == many <= FEW else None)
+                for key, (many, owner, last, errors) in listed
                 if (call := calls.get((owner.project.rank, last)))
             ],
             len(messages),
@@ -473,21 +482,24 @@ def _failures(queries: Sequence[_Query], by: str, groups: Sequence[Group]) -> li
 
 def _counted(
     queries: Sequence[_Query], by: str, groups: Sequence[Group]
-) -> list[tuple[Counter[tuple[str, int, str]], dict[int, tuple[int, Source, int]]]]:
-    """Return how many failed calls of each group were of a tool or model, and had a message, with the newest of it."""
-    counted: list[tuple[Counter[tuple[str, int, str]], dict[int, tuple[int, Source, int]]]]
+) -> list[tuple[Counter[tuple[str, int, str]], dict[int, tuple[int, Source, int, Errors]]]]:
+    """Return how many failed calls of each group were of a tool or model, and had a message, with the newest of it and,
+    of few calls, their errors.
+    """
+    counted: list[tuple[Counter[tuple[str, int, str]], dict[int, tuple[int, Source, int, Errors]]]]
     counted = [(Counter(), {}) for _ in groups]
     for query in queries:
         source = query.source
         place = {sums.num: at for at, group in enumerate(groups) for owner, sums in group.parts if owner is source}
-        values = {**query.values, "groups": _json(sorted(place))}
+        values = {**query.values, "groups": _json(sorted(place)), "few": FEW}
         lines = source.table.stream(query.text("failing_calls", **query.grouping(by)), values) if place else ()
-        for num, message, kind, key, name, many, newest in lines:
+        for num, message, kind, key, name, many, newest, errors in lines:
             called, messages = counted[place[num]]
             called[kind, key or 0, name or ""] += many
-            before, owner, last = messages.get(message or 0, (0, source, 0))
+            before, owner, last, known = messages.get(message or 0, (0, source, 0, []))
+            known += [(source.project, int(seq)) for seq in errors.split(",")] if errors else []
             # Numbers of another table mean nothing here.
-            messages[message or 0] = (before + many, source, max(newest, last) if owner is source else newest)
+            messages[message or 0] = (before + many, source, max(newest, last) if owner is source else newest, known)
     return counted
 
 

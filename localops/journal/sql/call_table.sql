@@ -418,9 +418,11 @@ order by f.calls desc, f.newest desc
 
 -- failing_calls --
 -- What the failed calls of some groups were of, and their messages, with how often, and the newest of each.
-select f.num, m.key as message, f.kind, n.key as called, n.text as name, f.calls, f.newest
+-- Of few calls also the rows of their errors, by which one sees whether the messages are equal.
+select f.num, m.key as message, f.kind, n.key as called, n.text as name, f.calls, f.newest, f.errors
 from (
-  select GROUP as num, c.message, c.kind, coalesce(c.tool, c.model) as called, count(*) as calls, max(c.num) as newest
+  select GROUP as num, c.message, c.kind, coalesce(c.tool, c.model) as called, count(*) as calls, max(c.num) as newest,
+    case when count(*) <= :few then group_concat(c.error_seq) end as errors
   from call c
   where c.failed = 1
     and GROUP in (select value from json_each(:groups))
