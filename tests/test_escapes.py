@@ -24,7 +24,7 @@ def test_a_place_of_a_reading_is_one_of_the_text() -> None:
 def test_what_is_far_from_escapes_is_not_searched_again() -> None:
     """A single escape in a long text is read with what may belong to it, and its neighbour a megabyte later apart."""
     text = f"{'word ' * 9_000}\\u003d{'word ' * 9_000}%3D"
-    searched = [reading.last - reading.first for reading in readings(text, bool)]
+    searched = [end - start for reading in readings(text, bool) for start, end in reading.zones]
     assert len(searched) == 2
     assert max(searched) < 2_000
 
@@ -56,3 +56,21 @@ def test_a_long_secret_is_cut_by_an_escape() -> None:
     """A value that goes on behind an escape is removed as a whole, however far its name is from the escape."""
     value = f"{'aB3-' * 700}\\u002b{'xY7-' * 30}"
     assert Redactor().clean(f"say token={value} end")[0] == "say token=[redacted:token] end"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "5\x1b[1mghp_",
+        "Bearer\x1b[0m",
+        "tool --password\x1b[0m",
+        r"Bearer\u001b[0m",
+        "Bearer%1B%5B0m",
+        "\x80 Bearer\x1b[0m",
+    ],
+)
+def test_a_colour_between_words(text: str) -> None:
+    """A colour that joins what are two words is read as a blank, too, wherever else colours are in the text."""
+    secret = "aB3dE6gH9jK2mN5pQ8sT1vW4"
+    line = "\x1b[32mok\x1b[0m the token: it is \x1b[1m7\x1b[0m\n"
+    assert secret not in Redactor().clean(f"{line * 30}{text}{secret} {line * 30}")[0]

@@ -424,6 +424,31 @@ def test_where_a_value_ends(text: str, shown: str) -> None:
     assert Redactor().clean(text)[0] == shown
 
 
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("token: ok;x9y8z7w6 end", "x9y8z7w6"),
+        ('password: str = "swordfish" end', "swordfish"),
+        ("token: b'x1y2z3w4' end", "x1y2z3w4"),
+        ("API_TOKEN=$X;abc1 end", "abc1"),
+        ('token=\n"swordfish" end', "swordfish"),
+        ("password: ab,c9d8e7 end", "c9d8e7"),
+        ("token=None@x9 end", "None@x9"),
+        ("token: 12}}x9y8 end", "x9y8"),
+        (r"auth = ok\\x9y8z7 end", "x9y8z7"),
+        ("f(token=token9, x)", "token9"),
+        ("TOKEN=swordfish, x", "swordfish"),
+        ("Server=h;Uid=a;Password=swordfish, x;Encrypt=yes", "swordfish"),
+        ("\nlogin ada\npassword swordfish x", "swordfish"),
+        ('name="password | a","value":"swordfish"', "swordfish"),
+    ],
+)
+def test_a_value_that_begins_like_none(text: str, secret: str) -> None:
+    """A value is looked at as a whole, though it begins with a short word, a variable, an empty value or a type."""
+    assert secret not in Redactor().clean(text)[0]
+    assert Redactor().suspects(dumps({"params": text}))
+
+
 # What stands before a secret, and after it.
 _ESCAPES = [
     (sign, sign) for sign in (r"\n", r"\t", r"\\n", "%20", "%3D", r"\u003d", r"\x1b", r"\0", r"\U0001f511", "&nbsp;")

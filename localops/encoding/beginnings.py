@@ -40,6 +40,8 @@ def _is_encoded(rest: str) -> bool:
 
 _NO_WORDS = Later(r"[a-z_.+/=-]{0,64}[A-Z0-9]")
 _ALNUM, _HEX = "A-Za-z0-9", "A-Fa-f0-9"
+# Programs are full of these words, which end like the beginning of a key.
+_UNLESS_COMMON = {"_": r"(?:(?<!test_)|(?<=[kol]_test_))(?<!csrf_)"}
 # label: beginnings, signs that follow, how many at least, how they are tested.
 PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
     ("anthropic", "sk-ant-", rf"{_ALNUM}_-", 12, is_dense),
@@ -183,7 +185,7 @@ def behind(sign: str) -> str:
     """Return a pattern for the two characters before the last of a beginning: few words have such a pair."""
     words = [word for _, many, *_ in PREFIXED for word in many.split() if word.endswith(sign)]
     first, second = ("".join(sorted({word[at] for word in words})) for at in (-3, -2))
-    return f"(?<=[{re.escape(first)}][{re.escape(second)}]{re.escape(sign)})"
+    return f"(?<=[{re.escape(first)}][{re.escape(second)}]{re.escape(sign)}){_UNLESS_COMMON.get(sign, '')}"
 
 
 @cache

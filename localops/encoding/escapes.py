@@ -5,14 +5,16 @@
 
 from __future__ import annotations
 
+import re
 from bisect import bisect_right
+from functools import cache
 from itertools import accumulate
 
 from localops.encoding.urls import Later
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterable, Iterator
 
     from localops.encoding.shapes import Span
 
@@ -32,8 +34,8 @@ COLOUR = rf"(?:{_COLOURS}|\\{{1,8}}{_WRITTEN})"
 # A sign as JSON, C, an address, HTML or XML write it, also if it was written so more than once. Each alternative begins
 # with its character, which makes a search fast.
 _SIGNS = (
-    rf"\\(?:\\{{0,7}}{_WRITTEN}"
-    r"|\\{0,7}(?:u[0-9A-Fa-f]{4}|x[0-9A-Fa-f]{2}|U[0-9A-Fa-f]{8}|[0-7]{1,3}|/))|%(?:25){0,4}[0-9A-Fa-f]{2}"
+    rf"\\\\{{0,7}}+(?:{_WRITTEN}|u[0-9A-Fa-f]{{4}}|x[0-9A-Fa-f]{{2}}|U[0-9A-Fa-f]{{8}}|[0-7]{{1,3}}|/)"
+    r"|%(?:25){0,4}[0-9A-Fa-f]{2}"
     r"|&(?:amp;){0,4}(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos|nbsp|equals|colon|sol|commat);"
 )
 # In mail, where a line that is too long ends with the sign. A text has these only if `=3D` is in it.
@@ -49,52 +51,74 @@ _LEVELS = 3
 _WINDOW, _OVERLAP, _NEAR_END = 1 << 16, 1 << 11, 1600
 # How far an escape may be behind the beginning of what it hides, and before it; and what else is seen of the text.
 _BEFORE, _BEHIND = 512, 320
-_SEEN_BEFORE, _SEEN_BEHIND = 512, 1 << 13
+_SEEN_BEFORE, _SEEN_BEHIND = 512, 4608
 _SIGNS_KNOWN = 4096
 
 
 class Reading:
     """A part of a text without its escapes, and where each of its characters comes from.
 
-    What an escape hides begins between `first` and `last`; the text around is there to be seen.
+    What an escape hides begins in one of the `zones`; the text around is there to be seen.
     """
 
-    def __init__(self, pieces: list[str], signs: _Signs, around: tuple[str, str], start: int, last: int) -> None:
+    def __init__(self, levels: list[_Level], around: tuple[str, str], begin: int) -> None:
         before, behind = around
-        self._start = start
-        # Of each level the pieces as they were, with an escape at each odd place, and as they are here.
-        self._levels: list[tuple[list[str], list[str]]] = []
+        self.text = f"{before}{levels[-1].inner}{behind}"
+        self.zones: list[tuple[int, int]] = []
+        self._levels, self._begin, self._first = levels, begin, len(before)
         self._starts: list[tuple[list[int], list[int]]] = []
-        self.has_colours = False
-        self.text, left_out = "", 0
-        while len(pieces) > 1 and len(self._levels) < _LEVELS:
-            there = [before + pieces[0], *pieces[1:-1], pieces[-1] + behind]
-            here = there.copy()
-            here[1::2] = map(signs.__getitem__, there[1::2])
-            self.has_colours = self.has_colours or any(map(_is_colour, set(there[1::2])))
-            left_out = left_out or sum(map(len, here[last:])) or len(behind)
-            self._levels.append((there, here))
-            self.text = "".join(here)
-            pieces = _split(self.text[len(before) : len(self.text) - len(behind)])
-        self.first, self.last = len(before), len(self.text) - left_out
+
+    def search(self, zones: Iterable[tuple[int, int]], last: int) -> Reading:
+        """Set the zones, each up to a place at most."""
+        stop = self._first + last
+        for start, end in zones:
+            start, end = max(0, self._first + start), min(stop, self._first + end)
+            if self.zones and start <= self.zones[-1][1]:
+                self.zones[-1] = self.zones[-1][0], end
+            elif start < end:
+                self.zones.append((start, end))
+        return self
 
     def origin(self, span: Span) -> Span:
         """Return a place of this reading as one of the text."""
         start, end, label = span
+        start, end = start - self._first, end - self._first
         if not self._starts:
-            self._starts = [(_starts(there), _starts(here)) for there, here in reversed(self._levels)]
+            self._starts = [level.starts() for level in reversed(self._levels)]
         for there, here in self._starts:
             (start, _), (_, end) = _place(start, there, here), _place(end - 1, there, here)
-        return self._start + start, self._start + end, label
+        return self._begin + start, self._begin + end, label
+
+
+class _Level:
+    """A text in pieces, with an escape at each odd place, and without these."""
+
+    def __init__(self, pieces: list[str], colour: str, inner: str | None = None) -> None:
+        self._pieces, self._colour = pieces, colour
+        self.inner = "".join(_undone(pieces, colour)) if inner is None else inner
+
+    def starts(self) -> tuple[list[int], list[int]]:
+        """Return where each piece begins with escapes, and without."""
+        here = _undone(self._pieces, self._colour)
+        return [0, *accumulate(map(len, self._pieces))], [0, *accumulate(map(len, here))]
+
+
+def _undone(pieces: list[str], colour: str) -> list[str]:
+    here = pieces.copy()
+    here[1::2] = map(_signs_of(colour).__getitem__, here[1::2])
+    return here
 
 
 def readings(text: str, is_suspect: Callable[[str], object], longest: int = 0) -> Iterator[Reading]:
     """Yield what is near the escapes in suspect parts of a text, without them; a colour is nothing, then a blank.
 
-    `longest` is the length of the longest secret in the text as it is: one that an escape cuts may begin so far before.
+    There is a second reading where a colour joins what may be two words.  `longest` is the length of the longest secret
+    in the text as it is: one that an escape cuts may begin so far before.
 
     >>> [reading.text for reading in readings("a%253Db \\x1b[31mc", bool)]
-    ['a=b c', 'a=b  c']
+    ['a=b c']
+    >>> [reading.text for reading in readings("a\\x1b[31mb", bool)]
+    ['ab', 'a b']
     """
     if not any(sign in text for sign in _STARTS) and "=3D" not in text:
         return
@@ -104,15 +128,35 @@ def readings(text: str, is_suspect: Callable[[str], object], longest: int = 0) -
         if not is_suspect(part):
             continue
         is_last = start + len(part) == len(text)
+        # Each colour becomes one sign at first, which is not in the text and stands for no other escape.
+        mark = next(mark for mark in map(chr, range(0x80, 0x110000)) if mark not in part)
         for pieces, at in _near_escapes(_split(part), _BEFORE + longest):
             begin, end = start + at, start + at + sum(map(len, pieces))
             around = text[max(0, begin - _SEEN_BEFORE) : begin], text[end : end + _SEEN_BEHIND]
             last = len(pieces) if is_last else _before(pieces, end - (start + len(part) - _NEAR_END))
-            for signs in _SIGNS_OF:
-                reading = Reading(pieces, signs, around, begin - len(around[0]), last)
-                yield reading
-                if not reading.has_colours:
-                    break
+            yield from _read(pieces, last, _BEFORE + longest, mark, around, begin)
+
+
+def _read(
+    pieces: list[str], last: int, reach: int, mark: str, around: tuple[str, str], begin: int
+) -> Iterator[Reading]:
+    """Yield a part of a text without its escapes; what begins behind its first `last` pieces is left out."""
+    marked = _undone(pieces, mark)
+    whole, left_out = "".join(marked), "".join(marked[last:])
+    joins = [match.span() for match in _joins(mark).finditer(whole)] if mark in whole else []
+    for colour in ("", " "):
+        levels, has_later = [_Level(pieces, colour, whole.replace(mark, colour))], False
+        while len(levels) < _LEVELS and len(more := _split(levels[-1].inner)) > 1:
+            levels.append(_Level(more, colour))
+            has_later = has_later or any(map(_is_colour, set(more[1::2])))
+        size = len(levels[-1].inner) - len(left_out.replace(mark, colour))
+        # Places in the text with marks are those of the second reading, if there is only one level.
+        zones = [(0, size)]
+        if colour and len(levels) == 1:
+            zones = [(start - reach, end + _BEHIND) for start, end in joins]
+        yield Reading(levels, around, begin).search(zones, size)
+        if not joins and not has_later:
+            break
 
 
 def _before(pieces: list[str], size: int) -> int:
@@ -141,12 +185,11 @@ def _near_escapes(pieces: list[str], before: int) -> Iterator[tuple[list[str], i
         first = last
 
 
-def _starts(pieces: list[str]) -> list[int]:
-    return [0, *accumulate(map(len, pieces))]
-
-
 def _place(at: int, there: list[int], here: list[int]) -> tuple[int, int]:
     """Return where a character of a reading begins and ends in the text before it."""
+    if not 0 <= at < here[-1]:
+        start = at if at < 0 else at + there[-1] - here[-1]
+        return start, start + 1
     number = bisect_right(here, at) - 1
     if number % 2:
         return there[number], there[number + 1]
@@ -168,7 +211,15 @@ class _Signs(dict[str, str]):
         return sign
 
 
-_SIGNS_OF = (_Signs(""), _Signs(" "))
+@cache
+def _signs_of(colour: str) -> _Signs:
+    return _Signs(colour)
+
+
+@cache
+def _joins(mark: str) -> re.Pattern[str]:
+    """Return a pattern for a mark between what may be two words, and for the text behind it that is searched anyway."""
+    return re.compile(rf"{mark}(?<=[\w\"'`]{mark})(?<!\\[nrt]{mark}){mark}*+(?=[\w\"'`-])(?s:.{{0,400}}+)")
 
 
 def _is_colour(written: str) -> bool:

@@ -261,9 +261,8 @@ class Redactor:
         longest = max((end - start for start, end, _ in spans), default=0)
         for reading in escapes.readings(text, self._is_suspect, longest):
             spans += map(reading.origin, self._literal_spans(reading.text))
-            if self._own is not None or _looks_secret(reading.text.encode("utf-8", "replace")):
-                places = shapes.spans(reading.text, self.names, self._own, reading.first, reading.last)
-                spans += map(reading.origin, places)
+            places = shapes.spans(reading.text, self.names, self._own, reading.zones)
+            spans += map(reading.origin, places)
         return spans
 
     def _is_suspect(self, text: str) -> object:

@@ -15,6 +15,9 @@ from localops.encoding.urls import oracle_password, url_password
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from typing import Any
+
+    Handler = Callable[["_Look", re.Match[str]], None]
 
 Span = tuple[int, int, str]
 """The start, the end and the label of a secret."""
@@ -52,31 +55,21 @@ def spans(
     text: str,
     names: Callable[[str], str],
     own: re.Pattern[str] | None = None,
-    first: int = 0,
-    last: int | None = None,
+    zones: list[tuple[int, int]] | None = None,
 ) -> list[Span]:
     """Return the places of the secrets in a text, in no order, some perhaps inside others.
 
     `names` returns the label for a name, or an empty text if it is not a secret's name; `own` matches the ends of
-    further names in the text in small letters. What begins a search, such as a name, is between `first` and `last`.
+    further names in the text in small letters. With `zones`, names and beginnings of keys are only looked for there.
     """
     if len(text) < 16 and text.isalnum():
         return []
     look = _Look(text, names)
-    last = len(text) if last is None else last
-    stop = last + _SEEN
-    for body, passes in ((text, _PASSES_OVER_TEXT), (look.low, _PASSES_OVER_LOW)):
-        for sign, pattern, handle in passes:
-            if sign in body:
-                look.past = 0
-                for match in pattern.finditer(body, first, stop):
-                    if match.start() >= last:
-                        break
-                    handle(look, match)
+    zones = [(0, len(text))] if zones is None else zones
+    look.search(text, _PASSES_OVER_TEXT, zones)
+    look.search(look.low, _PASSES_OVER_LOW, zones)
     if own is not None:
-        look.past = 0
-        for match in own.finditer(look.low, first, stop):
-            look.assignment(match.end())
+        look.search(look.low, [("", own, _key), ("<", _ANY_ELEMENT, _element)], zones)
     return look.secrets
 
 
@@ -134,10 +127,31 @@ _AFTER = (
     # A name that is itself a value: its own value is beside it.
     r"""|(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};)(?:[ ]?,|\r?\n|\\{1,63}+[nr]|[^{}<>()]{0,240}?(?:value|>|&gt;))"""
     r"""|[ \t\\]{0,63}(?:\n|\r|(?<=\\)[nr])(?:\s|\\{1,63}+[nrt]?){0,64}["']?[\w.-]{0,32}?value"""
-    r"""|[*_`]{0,2}[ \t]{0,32}\|)"""
+    # In a table, a cell of one word with a digit or a sign.
+    r"""|[*_`]{0,2}[ \t]{0,32}\|[ \t]{0,32}[*_`]{0,2}(?=[^\s|`*]{0,512}?[0-9!@#$%^+~?])"""
+    r"""[^\s|`*]{4,512}+[*`]{0,2}[ \t]{0,64}\|"""
+    r"""|[*_`]{0,2}[ \t]{0,32}\|[^\n|"']{0,64}+["'])"""
+)
+# What holds no secret, at one look: an opening bracket, a short word or number, a word of a language, a variable.
+_ENDS_THERE = r"""(?=[\t\r\n"'\x1b]|\\[nrtu]|\\{1,63}["']|\Z)"""
+_NOTHING = rf"""(?: [\[{{(]{{1,3}} (?:[ ]|{_ENDS_THERE})
+    | (?:null|None|true|True|false|False|[A-Za-z]{{2,3}}|[0-9]{{1,2}})
+      (?: [,)\]}}]{{1,4}}(?=[ ]) | [,.:)\]}}]{{0,4}}{_ENDS_THERE}) )"""
+_NO_VALUE = Later(
+    rf"""(?x) (?: (?:\\{{0,63}}+["'`]|\*{{1,2}}|_{{1,2}})?+ \]? [ \t]{{0,8}}+ : | [ \t]{{1,8}}+ = (?=[ \t]) )
+    [ \t]{{0,8}}+ {_NOTHING}"""
+)
+_NO_VALUE_AT_ONCE = Later(
+    r"""(?x) \r?\n(?=[A-Zac-eg-qstv-z]) | (?:None|null|nil|NULL|undefined|[Tt]rue|[Ff]alse)\b(?![\w@\#$%^*!-])
+    | \$\{[A-Za-z_]\w*[^\w{}] | \$(?:[A-Z_][A-Z0-9_]*|\{\w+\})[,.:)\]}]{0,2}(?:[\s"']|;\s|\\[nrt]|\Z)"""
+)
+# In a program a name as the argument of that name; in an address an empty value.
+_NO_VALUE_OF_ARGUMENT = Later(
+    r"(?<=[a-z]=)(?:[A-Za-z_$]+(?:\.[A-Za-z_$]+)*(?:,(?=\s)|\)[:,.]?(?=[\s\"']|\Z))|&(?:amp;)?[\w.-]{1,64}=)"
 )
 _QUOTED = Later(rf"\s{{0,8}}+[bBuUrRfF]?(?P<quote>{_QUOTE_SIGN})")
 _LINE_ENDS = ("\n", "\r")
+_ENDS_OF_LINE = frozenset(("\n", "\r", "\\"))
 _LONGEST = 4096
 _SHORT_LOOK = 512
 # A word up to the next space or quote. Its possible ends (`;`, `&`, `,`, a backslash) count where they can end it.
@@ -199,12 +213,29 @@ _REASONS = frozenset(
     " incorrect undefined required authentication permission".split()
 )
 _SENTENCE_END = Later(r"\.?(?:[\"'`]|\\{1,63}[nr\"']|\s*\Z|\r?\n)|\.\s")
-_LINE_BEFORE = Later(r"(?:\A|\n|\\n)[ \t]{0,64}(?:- )?[\"']?[\w.-]{1,64}\Z")
+_LINE_BEFORE = Later(r"[ \t]{0,64}(?:- )?[\"']?[\w.-]{1,64}")
 # The first line of a text in JSON is one of YAML if the next one is.
 _TEXT_BEFORE = Later(r"[:,\[{]\s?\\{0,63}[\"'](?:- )?[\w.-]{1,64}\Z")
 _LINE_OF_YAML = Later(r"(?:\\{1,63}r)?\\{1,63}n(?:\\{1,63}t|[ ]){0,32}(?:- )?[\w.-]{1,64}:(?: |\\{1,63}[nr])")
 # In JSON inside JSON, where two backslashes may also be one of the value.
 _NESTED_LINE = Later(r"\\{2,63}(?:r\\{2,63})?n[ ]{0,32}(?:- )?[\w.-]{1,64}:")
+_LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_NAME_SIGNS = f"{_LETTERS}0123456789_.-"
+_BLANKS = Later(r"\s{0,8}+")
+_LINE_END = Later(r"[ \t]{0,8}(?:\#[^\n]{0,256})?(?:\r?\n|\\{1,63}[nr]|\Z)")
+_PLAIN_WORD = Later(r"[A-Za-z][A-Za-z_-]{3,63}\Z(?<![a-z][A-Z][a-z]{3})")
+_PLAIN_LABELS = frozenset(
+    "password passwort passwd passphrase pass_word pwd secret token db_pass user_pass admin_pass".split()
+)
+_LONGEST_VARIABLE = 200
+_NAME_KEY = Later(rf"(?:[nN]ame|NAME|[kK]ey|KEY)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+[:=]|(?:\n|\\n)[ \t]{{0,64}}-[ ]")
+_NAME_FIELD = Later(rf"(?:[nN]ame|NAME|[kK]ey|KEY|\bpath)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+\Z")
+_NAME_IS_VALUE = Later(rf"[:=][ ]{{0,8}}+(?:{_QUOTE_SIGN})?+([A-Za-z0-9_.:/-]{{1,128}}+)\Z")
+_VALUE_SIGN = Later(rf"(?:{_QUOTE_SIGN})?+[ \t]{{0,8}}+[:=](?![=:])")
+_CLOSES = Later(_QUOTE_SIGN)
+_FIELD_ENDS = Later(r"(?<![A-Za-z0-9])[\w.-]{0,32}\Z")
+_NO_BRACKETS = Later(r"[^{}<>()]{0,240}+")
+_LINE = Later(r"\\{2,63}(?:r\\{2,63})?n[ ]{0,32}(?:- )?[\w.-]{1,64}:")
 _NAME_BACKWARDS = Later(r"[\w.-]{1,64}+(?: [A-Za-z]{1,16}(?![A-Za-z]))?", re.ASCII)
 _BLANKS = Later(r"\s{0,8}+")
 _LINE_END = Later(r"[ \t]{0,8}(?:\#[^\n]{0,256})?(?:\r?\n|\\{1,63}[nr]|\Z)")
@@ -214,10 +245,8 @@ _PLAIN_LABELS = frozenset(
 )
 _LONGEST_VARIABLE = 200
 _NAME_KEY = Later(rf"(?:[nN]ame|NAME|[kK]ey|KEY)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+[:=]|(?:\n|\\n)[ \t]{{0,64}}-[ ]")
-_NAMED = Later(
-    rf"(?:[nN]ame|NAME|[kK]ey|KEY|\bpath)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+[:=][ ]{{0,8}}+(?:{_QUOTE_SIGN})?+"
-    r"([A-Za-z0-9_.:/-]{1,128}+)\Z"
-)
+_NAME_FIELD = Later(rf"(?:[nN]ame|NAME|[kK]ey|KEY|\bpath)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+\Z")
+_NAME_IS_VALUE = Later(rf"[:=][ ]{{0,8}}+(?:{_QUOTE_SIGN})?+([A-Za-z0-9_.:/-]{{1,128}}+)\Z")
 _VALUE_SIGN = Later(rf"(?:{_QUOTE_SIGN})?+[ \t]{{0,8}}+[:=](?![=:])")
 _BESIDE = Later(
     rf"(?P<between>(?:{_QUOTE_SIGN})?+[^{{}}<>()]{{0,240}}?)(?<![A-Za-z0-9])[\w.-]{{0,32}}?(?i:value)"
@@ -238,7 +267,7 @@ _PART = Later(
 )
 # Between items of a list, which JSON may write on lines of their own.
 _GAP = r"(?:\s|\\{1,63}[nt]){0,32}"
-_PAIR_BEGINS = Later(rf"(?:\A|[^\w)\]]|\\[nrt])[\[(]{_GAP}[bBuU]?(?:{_QUOTE_SIGN})([\w.:/-]{{1,128}}+)\Z")
+_PAIR_BEGINS = Later(rf"(?:(?<![\w)\]])|(?<=\\[nrt]))[\[(]{_GAP}[bBuU]?(?:{_QUOTE_SIGN})([\w.:/-]{{1,128}}+)\Z")
 _PAIR_GOES_ON = Later(rf"(?:{_QUOTE_SIGN})[ ]?,{_GAP}[bBuU]?(?P<quote>{_QUOTE_SIGN})")
 _PAIR_ENDS = Later(rf"(?:{_QUOTE_SIGN}),?{_GAP}[\])]")
 _WORDS = Later(r"[A-Za-z][A-Za-z _-]*\Z")
@@ -249,6 +278,7 @@ _TYPE = Later(
     r"[ ]{0,8}+&?(?:'\w{1,16} )?[A-Za-z_][\w.]{0,64}+(?:\[[\w., |]{0,64}\])?(?:[ ]?\|[ ]?\w{1,32}+){0,4}"
     r"\??[ ]{0,8}+=(?!=)"
 )
+_SURELY_QUOTED = ('"', ' "')
 _WRAPPED = Later(
     rf"[ ]{{0,8}}+(?:\w{{1,32}}\.){{0,4}}Secret(?:Str|Bytes|String)?\([ ]{{0,8}}+(?=[bBuUrR]?(?:{_QUOTE_SIGN}))"
 )
@@ -274,6 +304,18 @@ class _Look:
         self.secrets: list[Span] = []
         self.past = 0
 
+    def search(self, body: str, passes: list[tuple[str, Any, Handler]], zones: list[tuple[int, int]]) -> None:
+        """Let each handler look at the places in the zones where its pattern stops; all of the text can be seen."""
+        for sign, pattern, handle in passes:
+            if sign not in body:
+                continue
+            self.past = 0
+            for first, last in zones:
+                for match in pattern.finditer(body, first, last + _SEEN):
+                    if match.start() >= last:
+                        break
+                    handle(self, match)
+
     def add(self, span: tuple[int, int], label: str) -> None:
         """Add a secret."""
         self.secrets.append((*span, label))
@@ -289,9 +331,13 @@ class _Look:
 
     def assignment(self, end: int) -> None:
         """Check the value of the name that ends here."""
+        text = self.text
         if end <= self.past:
             return
-        separator = _SEPARATOR.match(self.text, end)
+        has_none = _NO_VALUE_AT_ONCE.match(text, end + 1) if text[end : end + 1] == "=" else _NO_VALUE.match(text, end)
+        if has_none is not None:
+            return
+        separator = _SEPARATOR.match(text, end)
         if separator is None:
             if not (self._in_pair(end) or self._in_table(end)):
                 self._beside(end)
@@ -304,10 +350,12 @@ class _Look:
     def _name_before(self, end: int) -> str:
         """Return the name that ends here, which may be empty."""
         before = self.text[max(0, end - 80) : end]
-        backwards = _NAME_BACKWARDS.match(before[::-1])
-        if backwards is None:
+        start = max(len(before.rstrip(_NAME_SIGNS)), len(before) - 64)
+        if start == len(before):
             return ""
-        start = len(before) - backwards.end()
+        if before[start - 1 : start] == " ":
+            word = len(before[: start - 1].rstrip(_LETTERS))
+            start = word if 0 < start - 1 - word <= 16 else start
         name = before[start:]
         if before[start - 1 : start] in {"\\", "%"} and not self.names(name):
             escape = _ESCAPE.match(before, start - 1)
@@ -329,31 +377,63 @@ class _Look:
 
     def _beside(self, end: int) -> None:
         """Check the value beside a name that is itself a value: an attribute, an entry of a list of variables."""
-        text, first = self.text, max(0, end - _LONGEST_VARIABLE)
-        named = _NAMED.search(text, first, end)
-        label = self.names(named[1]) if named is not None else ""
-        if named is None or not label:
+        text, quote = self.text, _CLOSES.match(self.text, end)
+        behind = self._value_behind(end if quote is None else quote.end())
+        if behind is None and quote is None:
             return
-        behind = _BESIDE.match(text, end)
-        if (part := _PART.match(text, end)) is not None:
+        named, label = self._named(end)
+        if not label:
+            return
+        is_line = quote is not None and text[quote.end() : quote.end() + 1] in _ENDS_OF_LINE
+        if is_line and (part := _PART.match(text, end)) is not None:
             self.take(part.start(1), part.end(1), label)
-        elif behind is not None and _NAME_KEY.search(behind["between"]) is None:
-            inner = _INNER_VALUE.match(text, behind.end())
-            start = (inner or behind).end()
-            self._variable(label, start, named.start(), on_next_line=_LINE.fullmatch(behind["between"]) is not None)
+        elif behind is not None and _NAME_KEY.search(text, end, behind[0]) is None:
+            inner = _INNER_VALUE.match(text, behind[1])
+            start = behind[1] if inner is None else inner.end()
+            self._variable(label, start, named, on_next_line=_LINE.fullmatch(text, end, behind[0]) is not None)
         elif _ENDS_ELEMENT.match(text, end):
-            opening = text.rfind("<", max(0, named.start() - _SHORT_LOOK), named.start())
-            at = self.low.rfind("value", max(0, opening), named.start()) if opening >= 0 else -1
+            opening = text.rfind("<", max(0, named - _SHORT_LOOK), named)
+            at = self.low.rfind("value", max(0, opening), named) if opening >= 0 else -1
             sign = _VALUE_SIGN.match(text, at + 5) if at >= 0 else None
             if sign is not None:
-                self._variable(label, sign.end(), named.start(), on_next_line=False)
+                self._variable(label, sign.end(), named, on_next_line=False)
+
+    def _value_behind(self, begin: int) -> tuple[int, int] | None:
+        """Return where a field called a value begins behind a name that ends here, and where its sign ends, or None."""
+        text, low, most = self.text, self.low, begin + 280
+        at = low.find("value", begin, most)
+        while at >= 0:
+            sign = _VALUE_SIGN.match(text, at + 5)
+            field = _FIELD_ENDS.search(text, max(begin, at - 32), at) if sign is not None else None
+            if sign is not None and field is not None:
+                start = field.start()
+                return (start, sign.end()) if _NO_BRACKETS.fullmatch(text, begin, start) is not None else None
+            at = low.find("value", at + 5, most)
+        return None
+
+    def _named(self, end: int) -> tuple[int, str]:
+        """Return the label of a name that is the value of a name, a key or a path and ends here, and where that is."""
+        text, first = self.text, max(0, end - _LONGEST_VARIABLE)
+        sign = end
+        while (sign := max(text.rfind(":", first, sign), text.rfind("=", first, sign))) >= 0:
+            name = _NAME_IS_VALUE.match(text, sign, end)
+            if name is None:
+                break
+            field = _NAME_FIELD.search(text, max(first, sign - 80), sign)
+            if field is not None:
+                return field.start(), self.names(name[1])
+        return 0, ""
 
     def _in_pair(self, end: int) -> bool:
         """Check the second of two items of a list, of which the first is a name that ends here, as of a header."""
-        goes_on = _PAIR_GOES_ON.match(self.text, end)
-        begins = _PAIR_BEGINS.search(self.text, max(0, end - _LONGEST_VARIABLE), end) if goes_on is not None else None
+        text, first = self.text, max(0, end - _LONGEST_VARIABLE)
+        goes_on = _PAIR_GOES_ON.match(text, end)
+        if goes_on is None:
+            return False
+        bracket = max(text.rfind("[", first, end), text.rfind("(", first, end))
+        begins = _PAIR_BEGINS.match(text, bracket, end) if bracket >= 0 else None
         label = self.names(begins[1]) if begins is not None else ""
-        if goes_on is None or not label:
+        if not label:
             return False
         start = goes_on.end()
         stop = _closing(self.text, start, goes_on["quote"])
@@ -430,6 +510,8 @@ class _Look:
     def _behind_type(self, start: int, sign: str) -> int:
         """Return where a value begins, behind its type in a program, or its tag in YAML."""
         text = self.text
+        if text.startswith(_SURELY_QUOTED, start) or (sign != ":" and text.find("Secret", start, start + 150) < 0):
+            return start
         typed = _TYPE.match(text, start) if sign == ":" else None
         # Without quotes it is a call, or a line of YAML.
         if typed is not None and _QUOTED.match(text, at := (_WRAPPED.match(text, typed.end()) or typed).end()):
@@ -449,13 +531,17 @@ class _Look:
         stop = self._end_of_word(start, word)
         value = _uncluttered(text[start:stop])
         stop = start + len(value)
-        is_code = not (is_environment or is_connection) and (
-            _CALL.match(value)
-            or _MEMBER.match(value)
-            or (text[stop : stop + 1] in {",", ")"} and _IDENTIFIER.match(value.removeprefix("(")))
-        )
+        is_code = not (is_environment or is_connection) and self._is_code(value, stop)
         if is_code or not self.take(start, stop, label, perhaps_path=not is_connection):
             self.past = max(self.past, stop)
+
+    def _is_code(self, value: str, stop: int) -> object:
+        """Return whether a value that ends here is a call, an attribute or an argument of a program."""
+        if ("(" in value or "[" in value) and _CALL.match(value):
+            return True
+        ends = self.text[stop : stop + 1]
+        is_argument = ends in {",", ")"} and _IDENTIFIER.match(value.removeprefix("("))
+        return is_argument or ("." in value and _MEMBER.match(value))
 
     def _begins_with_sign(self, name: str, start: int) -> bool:
         """Return whether a value begins here with a sign as in `==`, where nothing is compared."""
@@ -514,9 +600,9 @@ class _Look:
 
     def _is_refused(self, value: str, begin: int, end: int) -> bool:
         """Return whether an error calls a value wrong: then any word is one, unless the sentence goes on behind it."""
-        if len(value) < 8 or value.lower() in _REASONS or _REFUSED.search(self.low, max(0, end - 64), end) is None:
+        if len(value) < 8 or value.lower() in _REASONS or not _SENTENCE_END.match(self.text, begin + len(value)):
             return False
-        return _SENTENCE_END.match(self.text, begin + len(value)) is not None
+        return _REFUSED.search(self.low, max(0, end - 64), end) is not None
 
     def _is_secret(self, label: str, value: str) -> bool:
         """Return whether a word is neither a word of a language nor part of a line of a program."""
@@ -534,12 +620,23 @@ class _Look:
         between = text[end:begin]
         if "=" in between or "\n" in between or not _LINE_END.match(text, begin + len(value)):
             return False
-        before, after = text[max(0, end - 130) : end], begin + len(value)
-        if not (_LINE_BEFORE.search(before) or (_TEXT_BEFORE.search(before) and _LINE_OF_YAML.match(text, after))):
+        if not (self._begins_line(end) or self._begins_text(end, begin + len(value))):
             return False
         if value[0] in "([{<|>":
             return len(value) >= 8 and value[-1] not in ")]}>" and _DIGIT.match(value) is not None
         return _PLAIN_WORD.match(value) is not None and low not in _WORDS_OF_PROGRAMS
+
+    def _begins_line(self, end: int) -> bool:
+        """Return whether a name that ends here is the first one in its line, perhaps one of a text in JSON."""
+        text, first = self.text, max(0, end - 140)
+        line = text.rfind("\n", first, end) + 1
+        return (_LINE_BEFORE.fullmatch(text, line, end) if line or not first else None) is not None or (
+            (line := text.rfind("\\n", first, end)) >= 0 and _LINE_BEFORE.fullmatch(text, line + 2, end) is not None
+        )
+
+    def _begins_text(self, end: int, after: int) -> bool:
+        """Return whether a name that ends here is the first one of a text in JSON, of which the next line has one."""
+        return bool(_LINE_OF_YAML.match(self.text, after) and _TEXT_BEFORE.search(self.text, max(0, end - 130), end))
 
     def _end_of_word(self, start: int, word: Later) -> int:
         match = word.match(self.text, start, start + _SHORT_LOOK)
@@ -663,7 +760,7 @@ def _mailchimp(look: _Look, match: re.Match[str]) -> None:
 _HEX32 = Later(r"[0-9a-f]{32}")
 
 
-def _shaped(*shapes: tuple[str, str]) -> Callable[[_Look, re.Match[str]], None]:
+def _shaped(*shapes: tuple[str, str]) -> Handler:
     """Return a handler that tries patterns with their labels where the pass has stopped; a group marks the secret."""
     patterns = [(label, Later(pattern)) for label, pattern in shapes]
 
@@ -822,7 +919,9 @@ _CREDENTIAL = Later(r"\s{0,8}+((?=[A-Za-z._~+/-]{0,64}(?:[0-9=]|[a-z][A-Z]))[A-Z
 
 
 def _key(look: _Look, match: re.Match[str]) -> None:
-    look.assignment(match.end())
+    end = match.end()
+    if look.text[end : end + 1] != "=" or _NO_VALUE_OF_ARGUMENT.match(look.text, end + 1) is None:
+        look.assignment(end)
 
 
 def _refusal(look: _Look, match: re.Match[str]) -> None:
@@ -830,34 +929,37 @@ def _refusal(look: _Look, match: re.Match[str]) -> None:
 
 
 def _password(look: _Look, match: re.Match[str]) -> None:
-    end = match.end()
-    value = _NETRC_VALUE.match(look.text, end)
-    if value is not None and _NETRC.search(look.text[max(0, match.start() - 160) : match.start()]):
-        look.add(value.span(1), "password")
-    elif _FOLLOWED.match(look.low, end):
+    text, start, end = look.text, match.start(), match.end()
+    # Elsewhere it may be that in the address of a database, which begins with any sign.
+    is_argument = text[start - 1 : start] == "(" or text[start - 2 : start] == ", "
+    if not is_argument or text[end : end + 1] != "=" or _NO_VALUE_OF_ARGUMENT.match(text, end + 1) is None:
         look.assignment(end)
-    elif match[0] != "pass" and (spoken := _SPOKEN_OF.match(look.low, end)) is not None:
-        look.spoken(end, spoken.end())
-    elif (
-        match[0] == "password"
-        and (statement := _SQL_VALUE.match(look.text, end)) is not None
-        and _SQL.search(look.low, max(0, match.start() - 256), match.start())
-    ):
+
+
+def _spoken_of(look: _Look, match: re.Match[str]) -> None:
+    """Find the password in "the password for the test server is …"."""
+    look.spoken(match.end(), match.end("spoken"))
+
+
+def _sql(look: _Look, match: re.Match[str]) -> None:
+    statement = _SQL_VALUE.match(look.text, match.end())
+    if statement is not None and _SQL.search(look.low, max(0, match.start() - 256), match.start()):
         look.take(statement.start(1), statement.end(1), "password")
 
 
-_FOLLOWED = Later(_AFTER)
-# "The password for the test server is …"
-_SPOKEN_OF = Later(r" (?:for|of|to) (?:[\w.@'/-]{1,32} ){1,5}(?:is|was)(?::|(?= ))")
+def _netrc(look: _Look, match: re.Match[str]) -> None:
+    look.add(match.span(1), "password")
+
+
+_REST_OF_NAME = r"ass(?:[ _.-]?(?:words?|wort|wd|phrases?))?+|wd"
+_SPOKEN_OF = r" (?:for|of|to) (?:[\w.@'/-]{1,32} ){1,5}(?:is|was)(?::|(?= ))"
 _SQL = Later(r"\b(?:(?:alter|create) (?:user|role|login)\b[^;\n]{1,200} |set )\Z")
 _SQL_VALUE = Later(r"[ ]{1,8}(?:(?i:for) [^=;\n]{1,128}=[ ]{0,8}|=[ ]{0,8})?+'([^'\s\\]{1,256})'")
-_NETRC = Later(r"\slogin\s{1,8}\S{1,128}\s{1,8}\Z|\\nlogin\s{1,8}\S{1,128}(?:\s|\\n)\Z")
-_NETRC_VALUE = Later(r"[ \t]{1,8}(?!\[redacted:)([^\s\"'\\]{1,256})")
 
 
 def _authorization(look: _Look, match: re.Match[str]) -> None:
-    credential = _SCHEMED.match(look.text, match.end())
-    if credential is not None and match[0].endswith("ization"):
+    credential = _SCHEMED.match(look.text, match.end()) if match[0].endswith("ization") else None
+    if credential is not None:
         look.add(credential.span("credential"), "authorization")
     look.assignment(match.end())
 
@@ -897,10 +999,11 @@ _USAGE = Later(r"[A-Z_]+\Z|[({\[=;,$`][\w ]{0,64}[)}\]]?\Z|\$\(|\$[A-Za-z_]\w*\Z
 def _short_option(look: _Look, match: re.Match[str]) -> None:
     """Find the password of `mysql -pX`, `sshpass -p X` and `redis-cli -a X`."""
     text, at = look.text, match.start()
-    value = _SHORT_VALUE.match(text, at)
+    before = look.low[max(0, at - 200) : at]
+    value = _SHORT_VALUE.match(text, at) if any(command in before for command in _COMMANDS_WITH_SHORT) else None
     if value is None:
         return
-    before = _BETWEEN_ITEMS.sub(" ", look.low[max(0, at - 200) : at]) + value[1]
+    before = _BETWEEN_ITEMS.sub(" ", before) + value[1]
     if _SHORT_COMMANDS.search(before + " " if value["blank"] or value["item"] else before) is None:
         return
     start = value.end()
@@ -916,6 +1019,7 @@ def _short_option(look: _Look, match: re.Match[str]) -> None:
 
 _SHORT_VALUE = Later(rf"(-[pa])(?:{_NEXT_ITEM}|(?P<blank>[ ]{{1,8}})?(?P<quote>\\{{0,63}}[\"'])?)(?!-)")
 _BETWEEN_ITEMS = Later(rf"\\{{0,63}}[\"'],{_GAP}\\{{0,63}}[\"']")
+_COMMANDS_WITH_SHORT = ("mysql", "mariadb", "7z", "sshpass", "redis-cli", "login", "mongo")
 _SHORT_COMMANDS = Later(
     rf"{_START}(?:(?:mysql|mysqldump|mysqladmin|mysqlimport|mariadb|mariadb-dump|7z)\b[^\n|;&]{{0,160}}[ ]-p"
     r"|sshpass[ ]-p[ ]?|redis-cli\b[^\n|;&]{0,160}[ ]-a[ ]"
@@ -990,6 +1094,11 @@ def _webhook(look: _Look, match: re.Match[str]) -> None:
         look.add(secret.span(1), "webhook")
 
 
+# The last letters of the names of secrets.
+_NAME_ENDS = "rd|ds|rt|wd|se|ey|ys|ss|al|ls|et|ts|ie|es|ta|ic|en|th|on"
+_ANY_ELEMENT = Later(r"<\\{0,63}/([\w:.-]{1,128}+)\s{0,8}>")
+
+
 _WEBHOOK = Later(
     r"(?i)hooks(?:\.slack\.com/(?:services|workflows|triggers)/|/[0-9]{15,22}/|\.zapier\.com/hooks/catch/)"
     r"([A-Za-z0-9_+/-]{20,128})"
@@ -1025,7 +1134,7 @@ def _hyphen(look: _Look, match: re.Match[str]) -> None:
         _HYPHENS[match.lastgroup](look, match)
 
 
-_HYPHENS: dict[str, Callable[[_Look, re.Match[str]], None]] = {
+_HYPHENS: dict[str, Handler] = {
     "pem": _private_key,
     "long": _long_option,
     "user": _user,
@@ -1080,7 +1189,14 @@ _CAPITAL_J = [
 
 
 def _letter_k(look: _Look, match: re.Match[str]) -> None:
-    {None: _key, "hook": _webhook, "refusal": _refusal}[match.lastgroup](look, match)
+    _LETTER_K[match.lastgroup](look, match)
+
+
+_LETTER_K: dict[str | None, Handler] = {
+    None: _key,
+    "hook": _webhook,
+    "refusal": _refusal,
+}
 
 
 def _databricks(look: _Look, match: re.Match[str]) -> None:
@@ -1088,18 +1204,28 @@ def _databricks(look: _Look, match: re.Match[str]) -> None:
 
 
 def _letter_p(look: _Look, match: re.Match[str]) -> None:
-    {None: _password, "phrase": _phrase, "private": _bare_key, "dapi": _databricks}[match.lastgroup](look, match)
+    _LETTER_P[match.lastgroup](look, match)
+
+
+_LETTER_P: dict[str | None, Handler] = {
+    None: _password,
+    "spoken": _spoken_of,
+    "sql": _sql,
+    "phrase": _phrase,
+    "private": _bare_key,
+    "dapi": _databricks,
+}
 
 
 # For each pass: the literal that must be in the text, the pattern where it stops, and the handler of the place. Each
 # pattern begins with a rare character, which makes a search fast. These go over the text as it is.
-_PASSES_OVER_TEXT: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]]] = [
+_PASSES_OVER_TEXT: list[tuple[str, Any, Handler]] = [
     ("_", Later(lambda: rf"_{behind('_')}(?=[\w+/=.-]{{10}})"), _prefixed),
     (
         "-",
         Later(
             lambda: (
-                r"-(?:(?P<long>(?=-[A-Za-z]))|(?P<us>us[0-9]{1,2}(?![_-]{0,3}[0-9A-Za-z]))"
+                r"-(?:(?P<long>(?=-[A-Za-z][A-Za-z_.-]{0,63}+[ =\\\"']))|(?P<us>us[0-9]{1,2}(?![_-]{0,3}[0-9A-Za-z]))"
                 r"|(?P<short>(?<=[\s\"']-)(?=[pa](?:[^\s-]|[ ]{1,8}[^\s-])))"
                 r"|(?P<pem>----BEGIN [A-Z0-9 ]{0,40}PRIVATE KEY(?: BLOCK)?-----)|(?P<user>(?<![\w-]-)(?=[uU][ =\\\"']))"
                 rf"|{behind('-')}(?=[\w.+/=-]{{10}}))"
@@ -1123,9 +1249,17 @@ _PASSES_OVER_TEXT: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]
     ("~", Later(r"~(?=[A-Za-z0-9_~.-]{31})"), _tilde),
     ("x", Later(r"x(?<=0x)[0-9a-fA-F]{64}(?![0-9A-Za-z])"), _hexadecimal),
     ("@", Later(r":(?=//)//"), _url),
+    (
+        "login",
+        Later(
+            rf"l(?:(?<=\sl)|(?<=\\nl))ogin\s{{1,8}}\S{{1,128}}?(?:\s{{1,8}}|\\n)(?i:p(?:{_REST_OF_NAME}))"
+            r"[ \t]{1,8}(?!\[redacted:)([^\s\"'\\]{1,256})"
+        ),
+        _netrc,
+    ),
 ]
 # And these over the text in small letters.
-_PASSES_OVER_LOW: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]]] = [
+_PASSES_OVER_LOW: list[tuple[str, Any, Handler]] = [
     (
         "k",
         Later(
@@ -1137,7 +1271,8 @@ _PASSES_OVER_LOW: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]]
     (
         "p",
         Later(
-            r"p(?:ass(?:[ _.-]?(?:words?|wort|wd|phrases?))?|wd"
+            rf"p(?:(?:{_REST_OF_NAME})(?:{_AFTER}|(?<!pass)(?=(?P<spoken>{_SPOKEN_OF}))"
+            r"|(?P<sql>(?<=password)(?=[ ]{1,8}(?:for [^=;\n]{1,128}=[ ]{0,8}|=[ ]{0,8})?+')))"
             r"|(?P<phrase>hrase(?=s?[^\n].{30}))|(?P<dapi>i(?<=dapi)[0-9a-f]{32}(?:-[0-9])?(?![0-9a-z]))"
             r"|(?P<private>rivate[ _-]?key(?=[^\n]{64})))"
         ),
@@ -1153,5 +1288,5 @@ _PASSES_OVER_LOW: list[tuple[str, Later, Callable[[_Look, re.Match[str]], None]]
         Later(r"=(?<=[gey]=)(?:(?<=[?&;6]sig=)|(?<=[?&;]code=)|(?<=[?&;]key=)|(?<=[-?&;6]signature=))"),
         _query,
     ),
-    ("<", Later(r"<\\{0,63}/([\w:.-]{1,128}+)\s{0,8}>"), _element),
+    ("<", Later(rf"<\\{{0,63}}/([\w:.-]{{1,128}}+)(?<={_NAME_ENDS})\s{{0,8}}>"), _element),
 ]
