@@ -151,6 +151,8 @@ _NO_VALUE_OF_ARGUMENT = Later(
 )
 _QUOTED = Later(rf"\s{{0,8}}+[bBuUrRfF]?(?P<quote>{_QUOTE_SIGN})")
 _LINE_ENDS = ("\n", "\r")
+_NO_BEGINNINGS = frozenset(("", "=", ">", "*", *" \t\n\r\v\f"))
+_PERHAPS_QUOTE = frozenset("\"'`\\&bBuUrRfF \t\n\r\v\f")
 _ENDS_OF_LINE = frozenset(("\n", "\r", "\\"))
 _LONGEST = 4096
 _SHORT_LOOK = 512
@@ -220,6 +222,7 @@ _LINE_OF_YAML = Later(r"(?:\\{1,63}r)?\\{1,63}n(?:\\{1,63}t|[ ]){0,32}(?:- )?[\w
 # In JSON inside JSON, where two backslashes may also be one of the value.
 _NESTED_LINE = Later(r"\\{2,63}(?:r\\{2,63})?n[ ]{0,32}(?:- )?[\w.-]{1,64}:")
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+_ESCAPING = frozenset("\\%")
 _NAME_SIGNS = f"{_LETTERS}0123456789_.-"
 _BLANKS = Later(r"\s{0,8}+")
 _LINE_END = Later(r"[ \t]{0,8}(?:\#[^\n]{0,256})?(?:\r?\n|\\{1,63}[nr]|\Z)")
@@ -334,39 +337,60 @@ class _Look:
         text = self.text
         if end <= self.past:
             return
-        has_none = _NO_VALUE_AT_ONCE.match(text, end + 1) if text[end : end + 1] == "=" else _NO_VALUE.match(text, end)
-        if has_none is not None:
+        if text[end : end + 1] == "=" and text[end + 1 : end + 2] not in _NO_BEGINNINGS:
+            if _NO_VALUE_AT_ONCE.match(text, end + 1) is None:
+                self._attached(end)
+            return
+        if _NO_VALUE.match(text, end) is not None:
             return
         separator = _SEPARATOR.match(text, end)
         if separator is None:
             if not (self._in_pair(end) or self._in_table(end)):
                 self._beside(end)
             return
-        name = self._name_before(end)
-        label = self.names(name) or ("pwd" if name.lower() == "pwd" else "")
-        if label:
+        name, label = self._name_before(end)
+        if label := label or _label_of_capitals(name):
             self._value(name, label, end, separator)
 
-    def _name_before(self, end: int) -> str:
-        """Return the name that ends here, which may be empty."""
+    def _attached(self, end: int) -> None:
+        """Check the value of a name that ends here, with one `=` between."""
+        name, label = self._name_before(end)
+        if not (label := label or _label_of_capitals(name)):
+            return
+        text, start = self.text, self._behind_type(end + 1, "=")
+        quoted = _QUOTED.match(text, start) if text[start] in _PERHAPS_QUOTE else None
+        if quoted is None or not self._quoted(label, quoted, 2):
+            self._direct(name, label, start if quoted is None else quoted.end())
+
+    def _quoted(self, label: str, quoted: re.Match[str], least: int) -> bool:
+        """Check a value in quotes, of at least so many characters; return whether there are closing quotes."""
+        start = quoted.end()
+        stop = _closing(self.text, start, quoted["quote"])
+        if stop - start >= least:
+            self.take(start, stop, label)
+        return stop >= 0
+
+    def _name_before(self, end: int) -> tuple[str, str]:
+        """Return the name that ends here, which may be empty, and its label."""
         before = self.text[max(0, end - 80) : end]
         start = max(len(before.rstrip(_NAME_SIGNS)), len(before) - 64)
-        if start == len(before):
-            return ""
-        if before[start - 1 : start] == " ":
+        sign = before[start - 1 : start]
+        if sign == " ":
             word = len(before[: start - 1].rstrip(_LETTERS))
             start = word if 0 < start - 1 - word <= 16 else start
+            sign = before[start - 1 : start]
         name = before[start:]
-        if before[start - 1 : start] in {"\\", "%"} and not self.names(name):
+        label = self.names(name)
+        if sign in _ESCAPING and not label:
             escape = _ESCAPE.match(before, start - 1)
-            if escape is not None and self.names(behind := before[escape.end() :]):
-                return behind
-        return name
+            if escape is not None and (behind := self.names(before[escape.end() :])):
+                return before[escape.end() :], behind
+        return name, label
 
     def refusal(self, end: int) -> None:
         """Check the key in an error: `Incorrect API key provided: X`, `API key X is not valid`; its name ends here."""
         error = _REFUSAL.match(self.text, end)
-        label = self.names(self._name_before(end)) if error is not None else ""
+        label = self._name_before(end)[1] if error is not None else ""
         if error is None or not label or end <= self.past:
             return
         begin = error.end()
@@ -447,7 +471,7 @@ class _Look:
         cell = _CELL.match(self.text, end)
         if cell is None or _CELL_BEFORE.search(self.text, max(0, end - 100), end) is None:
             return False
-        label, value = self.names(self._name_before(end)), cell[1].rstrip("_")
+        label, value = self._name_before(end)[1], cell[1].rstrip("_")
         if label and self._is_secret(label, value):
             self.take(cell.start(1), cell.start(1) + len(value), label)
         return True
@@ -488,13 +512,8 @@ class _Look:
         start = self._behind_type(separator.end(), sign)
         quoted = _QUOTED.match(text, start)
         if quoted is not None:
-            start = quoted.end()
-            stop = _closing(text, start, quoted["quote"])
-            if stop >= 0:
-                if stop - start > (7 if sign in _COMPARISONS else 1):
-                    self.take(start, stop, label)
-            else:
-                self._direct(name, label, start)
+            if not self._quoted(label, quoted, 8 if sign in _COMPARISONS else 2):
+                self._direct(name, label, quoted.end())
         elif sign == ":" and _BLOCK.match(text, start) is not None:
             self._block(label, start)
         elif separator["verb"]:
@@ -575,7 +594,7 @@ class _Look:
 
     def spoken(self, end: int, start: int) -> None:
         """Check the word that a sentence calls the value of the name that ends here."""
-        label = self.names(self._name_before(end)) if end > self.past else ""
+        label = self._name_before(end)[1] if end > self.past else ""
         if label:
             self._spoken(label, start)
 
@@ -648,6 +667,11 @@ class _Look:
         return end
 
 
+def _label_of_capitals(name: str) -> str:
+    """Return the label of `PWD`, which may be the working directory: its value decides."""
+    return "pwd" if name.lower() == "pwd" else ""
+
+
 def _is_variable(name: str) -> bool:
     """Return whether a name, perhaps behind a word such as `export`, is one of the environment."""
     word = name.rpartition(" ")[2]
@@ -674,6 +698,8 @@ def _closing(text: str, start: int, quote: str) -> int:
     value has more of them than the one that ends it.
     """
     limit = start + _LONGEST
+    if len(quote) == 1 and (at := text.find(quote, start, limit)) >= 0 and text[at - 1] != "\\":
+        return at if text.find("\n", start, at) < 0 else -1
     line = text.find("\n", start, limit)
     limit = line if line >= 0 else limit
     sign = quote[-1]
