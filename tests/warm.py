@@ -22,8 +22,6 @@ from pathlib import Path
 from subprocess import CompletedProcess
 from typing import IO, Any
 
-from . import programs
-
 # Each request comes with four descriptors: the three streams of the copy, and where its pid and its exit status go.
 # A copy ends without taking its modules apart, which costs more than most of them do: all that a program can tell is
 # done by then, as the function that ends it is the first to be registered, and so the last to be called.
@@ -121,11 +119,11 @@ run(*arguments)
 _TOP = Path(__file__).parent.parent
 
 
-def _modules(*folders: str) -> Iterator[str]:
-    """Yield the modules in folders of the repository."""
+def _modules(*folders: str, top: Path = _TOP) -> Iterator[str]:
+    """Yield the modules in folders of a checkout."""
     for folder in folders:
-        for file in sorted((_TOP / folder).rglob("*.py")):
-            parts = file.relative_to(_TOP).with_suffix("").parts
+        for file in sorted((top / folder).rglob("*.py")):
+            parts = file.relative_to(top).with_suffix("").parts
             yield ".".join(parts[parts[0] == "sync" :]).removesuffix(".__init__")
 
 
@@ -260,17 +258,26 @@ def testing() -> Warm:
     return holding("pytest", *_RECORDER)
 
 
+def of(top: Path) -> Warm:
+    """Return a program that has loaded what commands of another checkout need; it ends with its `with` block."""
+    folders = "localops/cli", "localops/reading", "localops/server", "sync/localops_sync"
+    return Warm(*_modules(*folders, top=top), top=top)
+
+
 def localops(*arguments: object, timeout: float = 120) -> CompletedProcess[str]:
     """Run a command of localops to its end."""
     return ours().run(MAIN, arguments=list(map(str, arguments)), timeout=timeout)
 
 
-def start(command: Sequence[object], env: Mapping[str, str] | None = None, **options: Any) -> subprocess.Popen[str]:
+def start(
+    command: Sequence[object], env: Mapping[str, str] | None = None, *, holder: Warm | None = None, **options: Any
+) -> subprocess.Popen[str]:
     """Start a copy for a command as subprocess takes it: `python -m localops ...` or `python -c CODE ...`."""
     python, option, what, *arguments = map(str, command)
     assert (python, option == "-c" or what == "localops") == (sys.executable, True), command
     code = what if option == "-c" else MAIN
-    holder = ours() if code == MAIN or "from localops.cli" in code else recorder()
+    if holder is None:
+        holder = ours() if code == MAIN or "from localops.cli" in code else recorder()
     return holder.start(code, arguments, env, is_all=env is not None, **options)
 
 
@@ -317,12 +324,14 @@ class Warm:
     'True\\n'
     """
 
-    def __init__(self, *libraries: str) -> None:
+    def __init__(self, *libraries: str, top: Path = _TOP) -> None:
+        self._path = os.pathsep.join([str(top), str(top / "sync")])
         self._control, given = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        options = () if top == _TOP else ("-P",)  # else it would find our code in the folder that it is started in
         with given:
             self._process = subprocess.Popen(
-                [sys.executable, "-c", _PROGRAM, str(given.fileno()), *libraries],
-                env={**os.environ, "PYTHONPATH": programs._PATH},
+                [sys.executable, *options, "-c", _PROGRAM, str(given.fileno()), *libraries],
+                env={**os.environ, "PYTHONPATH": self._path},
                 stdin=subprocess.DEVNULL,
                 pass_fds=[given.fileno()],
             )
@@ -347,7 +356,7 @@ class Warm:
         request = {
             "code": code,
             "arguments": list(arguments),
-            "environment": {**({} if is_all else os.environ), "PYTHONPATH": programs._PATH, **(env or {})},
+            "environment": {**({} if is_all else os.environ), "PYTHONPATH": self._path, **(env or {})},
             "folder": os.fspath(cwd or os.getcwd()),
             "umask": _umask(),
         }

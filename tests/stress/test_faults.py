@@ -12,10 +12,11 @@ from localops.encoding import encode
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from tests import programs
+from tests.examples import sized
 from tests.made import SESSION, event
 from tests.stress.powercut import Disk, Fault
 
-ROWS = 120
+ROWS = sized(60, 120)
 
 
 def _raise(kind: type[apsw.Error], code: int) -> None:

@@ -16,7 +16,6 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
 
 import pytest
@@ -41,9 +40,10 @@ for number in range(int(sys.argv[1])):
 
 @dataclass
 class Code:
-    """A checkout of one release."""
+    """A checkout of one release, and the program that has loaded it."""
 
     top: Path
+    loaded: warm.Warm | None = None  # that of the tests
 
     def run(self, *arguments: object) -> str:
         """Run its command; return what it printed on stdout."""
@@ -53,9 +53,7 @@ class Code:
 
     def _done(self, arguments: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
         command, environment = [sys.executable, *arguments], {**self.environment, **variables}
-        if self.top == TOP:
-            return warm.run(command, capture_output=True, env=environment)
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=120, env=environment)
+        return warm.run(command, capture_output=True, env=environment, holder=self.loaded)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -66,8 +64,7 @@ class Code:
     def hub(self, data: Path, port: int = 0) -> Iterator[str]:
         """Serve a data folder; yield the address."""
         command = [sys.executable, "-m", "localops", "hub", "serve", "--data", str(data), "--port", str(port)]
-        start = warm.start if self.top == TOP else partial(subprocess.Popen, text=True)
-        process = start(command, stdout=subprocess.PIPE, env=self.environment)
+        process = warm.start(command, stdout=subprocess.PIPE, env=self.environment, holder=self.loaded)
         assert process.stdout is not None
         with process.stdout:
             try:
@@ -99,7 +96,7 @@ SCHEMAS = int(os.environ.get("STRESS_SCHEMAS", "1"))
 
 
 @pytest.fixture(scope="module", params=range(SCHEMA - SCHEMAS, SCHEMA), ids=lambda schema: f"schema{schema}")
-def old(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Code:
+def old(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Code]:
     """Return the last code of an earlier schema."""
     if shutil.which("git") is None or not (TOP / ".git").exists():
         pytest.skip("this is no clone of the repository")
@@ -110,7 +107,10 @@ def old(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     folder = tmp_path_factory.mktemp("old")
     with tarfile.open(fileobj=io.BytesIO(_git("archive", f"{commit}^", "localops", "sync"))) as archive:
         archive.extractall(folder, filter="data")
-    return Code(folder)
+    with warm.of(folder) as loaded:
+        code = Code(folder, loaded)
+        assert code._done(["-c", "import localops; print(localops.__file__)"]).stdout.startswith(str(folder))
+        yield code
 
 
 def _git(*arguments: str) -> bytes:
