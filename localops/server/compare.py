@@ -62,6 +62,7 @@ class Side:
         return {
             "seq": event["seq"],
             "preview": previews.line(step.kind, event),
+            "model": step.model,
             "seconds": max(0, event["end_ns"] - event["start_ns"]) / 1e9 if event["finished"] else None,
             "failed": event["failed"],
             "error": step.error and step.error[:_ERROR],

@@ -12,6 +12,9 @@ import { url } from "./url.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
 const PAGE = 300;
+// Characters of a line that are in sight, and those shown before a difference.
+const IN_SIGHT = 32,
+  BEFORE = 16;
 const place = byId("compare");
 
 /** Show the sessions of the address: two of them side by side, or three and more in one table. */
@@ -95,6 +98,8 @@ function cards(sides) {
         make("span", { class: `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}` }, one.state),
         make("time", { datetime: one.began }, stamp(one.began)),
         make("span", {}, one.project),
+        // Runs that are compared often have one name.
+        make("code", { class: "faint", title: one.session_id }, one.session_id.slice(0, 13)),
         make(
           "span",
           { class: "tags" },
@@ -229,7 +234,9 @@ function pair(line, { a, b }, { letter, isOpen }) {
   const differences = [
     !line.a && make("span", { class: "tag only-b" }, `only in ${letter}`),
     !line.b && make("span", { class: "tag only-a" }, "only in A"),
+    (!line.a || !line.b) && (line.a || line.b).failed && make("span", { class: "tag only-a" }, "failed"),
     line.moved && make("span", { class: "tag differs" }, `moved ${line.moved}`),
+    line.a && line.b && line.a.model !== line.b.model && make("span", { class: "tag differs" }, "model"),
     line.input_differs && make("span", { class: "tag differs" }, "input"),
     line.output_differs && make("span", { class: "tag differs" }, "output"),
     line.only_ids_differ && make("span", { class: "faint" }, "but for ids or times"),
@@ -300,13 +307,25 @@ function pair(line, { a, b }, { letter, isOpen }) {
   return [row, below];
 }
 
-/** Return what an event was given, on a line; where two differ in that line, one below the other. */
+/** Return what an event was given, on a line; where two differ in that line, one below the other, from there on. */
 function given({ a, b }, letter) {
   const texts = [a?.preview, b?.preview];
-  const preview = (text, side = "") =>
-    make("div", { class: "preview", title: text }, side && make("span", { class: "faint" }, `${side} `), text);
+  const preview = (text, side = "", shown = text) =>
+    make("div", { class: "preview", title: text }, side && make("span", { class: "faint" }, `${side} `), shown);
   if (!a || !b || texts[0] === texts[1]) return [texts[0] || texts[1]].filter(Boolean).map((text) => preview(text));
-  return texts.map((text, at) => text && preview(text, at ? letter : "A")).filter(Boolean);
+  const start = beforeDifference(texts.map((text) => text || ""));
+  const cut = (text) => (start ? `…${text.slice(start)}` : text);
+  return texts.map((text, at) => text && preview(text, at ? letter : "A", cut(text))).filter(Boolean);
+}
+
+/** Return where to begin two lines, so that what differs in them is in sight: a few words before it. */
+function beforeDifference([one, other]) {
+  let same = 0;
+  while (same < one.length && one[same] === other[same]) same += 1;
+  if (same <= IN_SIGHT) return 0;
+  const start = same - BEFORE;
+  // Not between the two halves of a character.
+  return /[\uDC00-\uDFFF]/.test(one[start]) ? start - 1 : start;
 }
 
 /** Return by how much more a line cost in the second session; nothing where neither cost anything. */

@@ -194,12 +194,18 @@ def circling() -> None:
 
 
 def swapped() -> None:
-    """Record two runs with two calls in another order, and an answer that was cut."""
-    for names in (("prices", "recipes"), ("recipes", "prices")):
+    """Record two runs of one name: with two calls in another order, another model, and a call that failed."""
+    for run, names in enumerate((("prices", "recipes"), ("recipes", "prices"))):
         session = begin("menu", ["swapped"])
         for name in names:
             localops.record(localops.ToolEvent(name=name, params={"market": "west"}, returns=[name]))
-        localops.record(localops.LLMEvent(model="o4", prompt="Plan.", completion="First,", finish_reason="length"))
+        week = f"https://shop.example/menus/of/the/whole/year?week={run}"
+        localops.record(localops.ToolEvent(name="publish", params={"url": week}, returns="ok"))
+        if run:
+            order = localops.ToolEvent(name="order", params={"what": "leeks"})
+            localops.record(localops.ErrorEvent(trigger_event=order, exception=TimeoutError("no reply")))
+        model = "o4-mini" if run else "o4"
+        localops.record(localops.LLMEvent(model=model, prompt="Plan.", completion="First,", finish_reason="length"))
         session.end_session("Success")
 
 

@@ -380,3 +380,15 @@ def test_a_call_that_moved_is_in_one_line_with_its_place(visit: Visit) -> None:
     expect(row.locator(".tag")).to_have_text("moved later")
     page = visit.open(f"/calls?session={one}&kind=llm")
     expect(page.locator("#rows tr .line")).to_contain_text("stopped: length")
+
+
+def test_a_line_says_what_differs_in_it(visit: Visit) -> None:
+    """Another model, a failure that one run alone has, and the part of an input that differs; runs have their ids."""
+    ids = [each["session_id"] for each in visit.facts("sessions?tag=swapped")["sessions"][::-1]]
+    page = visit.open(f"/compare?a={ids[0]}&b={ids[1]}")
+    tags = page.locator(".pairs tbody tr", has_text="order").locator(".tag")
+    expect(tags).to_have_text(["only in B", "failed"])
+    expect(page.locator(".pairs tbody tr", has_text="o4 → o4-mini").locator(".tag")).to_have_text("model")
+    previews = page.locator(".pairs tbody tr", has_text="publish").locator(".preview")
+    expect(previews).to_have_text(["A …whole/year?week=0", "B …whole/year?week=1"])
+    assert page.locator(".two code").all_inner_texts() == [each[:13] for each in ids]
