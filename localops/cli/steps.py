@@ -20,6 +20,7 @@ _ON_RESUME = {
     "refuse": "raises StepError",
 }
 
+_BEHIND = ", if it is reached"
 _SCRUBBED = (
     "where the rules of the resumed program find it (`redact` in config.toml), the call raises StepError and does not "
     "run; resume without that rule, or give once=True a key= without the secret from the first run on"
@@ -65,7 +66,7 @@ def _print_steps(facts: Facts) -> None:
             _title(one),
             _arguments(one),
             f"{one['state']}, result given" if one["given"] else one["state"],
-            _ON_RESUME[one["on_resume"]] + (", or StepError" if one["scrubbed"] else ""),
+            _ON_RESUME[one["on_resume"]] + (", or StepError" if one["scrubbed"] else "") + _BEHIND * one["behind"],
             one["began"][:19].replace("T", " "),
             _process(one["process"], with_host=len(hosts) > 1),
         )
@@ -82,6 +83,8 @@ def _print_steps(facts: Facts) -> None:
         print(f"{arguments} a secret, {_REFUSED}")
     if any(one["on_resume"] == "not called" for one in facts["steps"]):
         print("A step that is not called is inside of one that gives its result back.")
+    if any(one["behind"] for one in facts["steps"]):
+        print("A step is not reached if it is inside of one that raises, unless the program runs that one again.")
     if many := sum(one["scrubbed"] for one in facts["steps"]):
         print(f"A scrub removed a secret from the arguments of {many}: {_SCRUBBED}")
 

@@ -65,6 +65,7 @@ COLUMNS: dict[str, dict[str, tuple[type, str]]] = {
         "ending_error": (str, "the same of the error that ended the run"),
         "ending_message": (str, "of that error"),
         "ending_id": (str, "of its event"),
+        "ending_cause": (str, "class and message of the exception that it was first raised from"),
         "ending_how": (str, "how that is known: exception, reason or last failure"),
         "loops": (int, "how many, without habits; of a very long session in its last part, as `localops why` looks"),
         **_WASTED,
@@ -79,6 +80,7 @@ COLUMNS: dict[str, dict[str, tuple[type, str]]] = {
         "input": (str, "its arguments, as JSON; the beginning of long ones"),
         "state": (str, "done, failed, uncertain or running"),
         "on_resume": (str, "what a resumed run gets: give back, run, ask, refuse, not called or wait"),
+        "behind": (int, "1: it is inside of a step that raises, and reached only if that runs again"),
         "tries": (int, "how often it was called"),
         "began": (str, "its last call, ISO 8601, UTC"),
         "ended": (str, "ISO 8601, UTC; null if it never did"),
@@ -168,6 +170,7 @@ def _post_mortem(project: str, seen: Snapshot, reader: Reader, polling: Collecti
         "uncertain_steps": findings["steps"]["uncertain"] if findings["steps"] else 0 if findings["complete"] else None,
         **_error("first", first),
         **_error("ending", ending),
+        "ending_cause": ending and _cause(ending),
         "ending_how": ending and ending["ended_run"],
         "loops": findings["waste"]["loops_count"],
         **_wasted(findings["waste"]["looped"]),
@@ -177,6 +180,12 @@ def _post_mortem(project: str, seen: Snapshot, reader: Reader, polling: Collecti
 def _error(which: str, error: Facts | None) -> Facts:
     names = {"error": "type", "message": "message", "id": "id"}
     return {f"{which}_{column}": error and error[name] for column, name in names.items()}
+
+
+def _cause(error: Facts) -> str | None:
+    """Return what an error was first raised from; of a group, the first exception in it."""
+    first = next(iter(error["parts"] or error["causes"]), None)
+    return first and ": ".join(filter(None, (first["type"], first["message"])))
 
 
 def _wasted(spent: Facts) -> Facts:

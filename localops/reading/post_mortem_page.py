@@ -481,24 +481,43 @@ def _steps(steps: Facts | None) -> Iterator[Sentence]:
     """Say what a resume would do with the steps that run once."""
     if steps is None:
         return
-    if kept := steps["done"] - steps["not_kept"]:
-        yield [f"{_steps_are(kept)} done: the recorded {'result is' if kept == 1 else 'results are'} given back."]
-    if lost := steps["not_kept"]:
-        yield [f"{_steps_are(lost)} done, but what {'it' if lost == 1 else 'they'} returned is not here as it was."]
-    if again := steps["uncertain_run"]:
-        yield [f"{_steps_are(again)} uncertain, and would run again: idempotent=True allows that."]
-    if passed := steps["uncertain_not_called"]:
-        around = "the step around it gives its" if passed == 1 else "the steps around them give their"
-        yield [f"{_steps_are(passed)} uncertain, and would not be called: {around} result back."]
-    if asks := steps["uncertain"] - again - passed:
-        which = "it" if asks == 1 else "each"
-        yield [f"{_steps_are(asks)} uncertain: {which} raises Uncertain, unless the program decides."]
-    if steps["failed"]:
-        yield [f"{_many_steps(steps['failed'])} failed, and would run again."]
+    yield from _done_steps(steps)
+    yield from _uncertain_steps(steps)
+    if failed := steps["failed"] - steps["failed_behind"]:
+        yield [f"{_many_steps(failed)} failed, and would run again."]
+    behind = {state: steps[f"{state}_behind"] for state in ("done", "uncertain", "failed")}
+    if any(behind.values()):
+        states = ", ".join(f"{many} {state}" for state, many in behind.items() if many)
+        yield [f"Inside of a step that raises: {states}. They are reached only if the program runs that step again."]
     if steps["running"]:
         yield [f"{_steps_are(steps['running'])} under way."]
     if refused := steps["refused"]:
         yield [f"{_of_them(refused)} a secret in the arguments, {_WITHOUT_RULES}."]
+
+
+def _done_steps(steps: Facts) -> Iterator[Sentence]:
+    if kept := steps["done_given"]:
+        yield [f"{_steps_are(kept)} done: the recorded {'result is' if kept == 1 else 'results are'} given back."]
+    if passed := steps["done_not_called"]:
+        yield [f"{_steps_are(passed)} done, and would not be called: {_around(passed)}."]
+    if lost := steps["not_kept"]:
+        yield [f"{_steps_are(lost)} done, but what {'it' if lost == 1 else 'they'} returned is not here as it was."]
+
+
+def _uncertain_steps(steps: Facts) -> Iterator[Sentence]:
+    if again := steps["uncertain_run"]:
+        yield [f"{_steps_are(again)} uncertain, and would run again: idempotent=True allows that."]
+    if passed := steps["uncertain_not_called"]:
+        yield [f"{_steps_are(passed)} uncertain, and would not be called: {_around(passed)}."]
+    if asks := steps["uncertain"] - again - passed - steps["uncertain_behind"]:
+        which = "it" if asks == 1 else "each"
+        yield [f"{_steps_are(asks)} uncertain: {which} raises Uncertain, unless the program decides."]
+
+
+def _around(many: int) -> str:
+    if many == 1:
+        return "the step around it gives its result back"
+    return "the steps around them give their results back"
 
 
 _WITHOUT_RULES = (

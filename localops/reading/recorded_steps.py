@@ -7,7 +7,7 @@ done decides, else the last one.
 from __future__ import annotations
 
 import os
-from collections import namedtuple
+from collections import Counter, namedtuple
 from hashlib import blake2b
 
 from localops.clock import iso
@@ -219,26 +219,52 @@ def _opened(source: Source, step: Recorded) -> dict[str, Any]:
     return (_object(row.body) if row is not None else None) or {}
 
 
+class Forecast:
+    """What becomes of the steps of a session when it is resumed: their states, and a word of `_on_resume` for each."""
+
+    def __init__(self, steps: list[Recorded], is_running: bool, refused: set[bytes]) -> None:
+        self.steps, self.refused = steps, refused
+        self.states = [state_of(step, is_running) for step in steps]
+        passed = passed_over(steps)
+        self.ways = [
+            _on_resume(step, state, passed, is_refused=step.id in refused)
+            for step, state in zip(steps, self.states, strict=True)
+        ]
+        self.behind = self._behind()
+        """The ids of the steps inside of one that raises: they are reached only if that runs again."""
+
+    def _behind(self) -> set[bytes]:
+        raising: set[str] = set()
+        behind: set[bytes] = set()
+        for step, way in zip(self.steps, self.ways, strict=True):  # one that is around others began before them
+            if step.inside in raising:
+                behind.add(step.id)
+            if way in ("ask", "refuse") or step.inside in raising:
+                raising.add(path(step.inside, step.name, step.digest, step.number))
+        return behind
+
+    def counts(self) -> Facts:
+        """Return how many steps are in each state, and what becomes of them."""
+        each = list(zip(self.steps, self.states, self.ways, strict=True))
+        reached = Counter((state, way) for step, state, way in each if step.id not in self.behind)
+        behind = Counter(state for step, state, _ in each if step.id in self.behind)
+        return {
+            **{state: self.states.count(state) for state in (DONE, UNCERTAIN, FAILED, RUNNING)},
+            "not_kept": sum(step.state == DONE and not step.is_kept for step in self.steps),
+            "refused": len(self.refused),
+            # What becomes of the uncertain ones; the others raise Uncertain.
+            "uncertain_run": reached[UNCERTAIN, "run"],
+            "uncertain_not_called": reached[UNCERTAIN, "not called"],
+            "done_given": reached[DONE, "give back"],
+            "done_not_called": reached[DONE, "not called"],
+            **{f"{state}_behind": behind[state] for state in (DONE, UNCERTAIN, FAILED)},
+        }
+
+
 def counts(seen: Snapshot) -> Facts | None:
     """Return how many steps are in each state; None for a session without steps."""
     steps = of(seen.source, seen.id)
-    return _counts(steps, seen.is_running, _refused(seen, steps, rules_of(seen))) if steps else None
-
-
-def _counts(steps: list[Recorded], is_running: bool, refused: set[bytes]) -> Facts:
-    states = [state_of(step, is_running) for step in steps]
-    passed = passed_over(steps)
-    open_ways = [_on_resume(step, UNCERTAIN, passed) for step in steps if state_of(step, is_running) == UNCERTAIN]
-    numbers: Facts = {state: states.count(state) for state in (DONE, UNCERTAIN, FAILED, RUNNING)}
-    not_kept = sum(step.state == DONE and not step.is_kept for step in steps)
-    return {
-        **numbers,
-        "not_kept": not_kept,
-        "refused": len(refused),
-        # What becomes of the uncertain ones; the others raise Uncertain.
-        "uncertain_run": open_ways.count("run"),
-        "uncertain_not_called": open_ways.count("not called"),
-    }
+    return Forecast(steps, seen.is_running, _refused(seen, steps, rules_of(seen))).counts() if steps else None
 
 
 def passed_over(steps: list[Recorded]) -> set[str]:
@@ -289,13 +315,17 @@ def facts(seen: Snapshot, *, limit: int = SHOWN, redacts: Callable[[dict[str, An
     """
     steps = of(seen.source, seen.id)
     refused = _refused(seen, steps, redacts or rules_of(seen)) if steps else set()
-    passed = passed_over(steps)
+    forecast = Forecast(steps, seen.is_running, refused)
+    each = zip(steps[:limit], forecast.states, forecast.ways, strict=False)
     return {
         "session_id": rows.id_text(seen.id),
         "name": seen.story.name,
         "state": seen.standing.state,
-        "counts": _counts(steps, seen.is_running, refused),
-        "steps": [_one(seen, step, passed, is_refused=step.id in refused) for step in steps[:limit]],
+        "counts": forecast.counts(),
+        "steps": [
+            {**_one(seen, step), "state": state, "on_resume": way, "behind": step.id in forecast.behind}
+            for step, state, way in each
+        ],
         "more": max(0, len(steps) - limit),
     }
 
@@ -311,8 +341,7 @@ def since(seen: Snapshot, steps: list[Recorded]) -> dict[bytes, str]:
     return {id: words[step] for step in steps for id in step.tries if id != step.id}
 
 
-def _one(seen: Snapshot, step: Recorded, passed: set[str], *, is_refused: bool) -> Facts:
-    state = state_of(step, seen.is_running)
+def _one(seen: Snapshot, step: Recorded) -> Facts:
     arguments = params(seen.source, step)
     text = "" if arguments is None else encode.dumps(arguments).decode()
     return {
@@ -323,10 +352,8 @@ def _one(seen: Snapshot, step: Recorded, passed: set[str], *, is_refused: bool) 
         "key": key_text(seen.source, step),
         "input": text[:PREVIEW],
         "scrubbed": _has_scrubbed_arguments(seen.source, step, text),
-        "state": state,
         "kept": step.is_kept,
         "why": step.kept.get("why") if step.state == DONE else None,
-        "on_resume": _on_resume(step, state, passed, is_refused=is_refused),
         "tries": len(step.tries),
         "began": iso(step.began_ns),
         "ended": None if step.ended_ns is None else iso(step.ended_ns),
@@ -337,7 +364,7 @@ def _one(seen: Snapshot, step: Recorded, passed: set[str], *, is_refused: bool) 
     }
 
 
-def _on_resume(step: Recorded, state: str, passed: set[str], *, is_refused: bool = False) -> str:
+def _on_resume(step: Recorded, state: str, passed: set[str], *, is_refused: bool) -> str:
     """Return what happens when a resumed run comes to a step."""
     if step.inside in passed and state != RUNNING:
         return "not called"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import pytest
@@ -268,6 +269,21 @@ def test_loops_and_failing_tools_are_tables(command: Command) -> None:
     assert code == 1
     assert "can only be read" in err
     assert "no such table" in command("query", "select 1 from temp.tool_failures")[2]
+
+
+def test_post_mortems_have_the_cause_of_what_ended_a_run(command: Command) -> None:
+    """To group failures by what they were first raised from."""
+    with suppress(RuntimeError), localops.start_session(name="chained"):
+        try:
+            int("x")
+        except ValueError as error:
+            raise RuntimeError("setup failed") from error
+    localops.start_session(name="calm").end_session("Success")
+    statement = "select name, ending_error, ending_cause from post_mortem order by name desc"
+    assert command("query", statement, "--csv")[1].splitlines()[1:] == [
+        "chained,RuntimeError,ValueError: invalid literal for int() with base 10: 'x'",
+        "calm,,",
+    ]
 
 
 def test_a_copy_without_content_has_no_loops(command: Command) -> None:

@@ -69,7 +69,8 @@ def test_the_document_has_the_facts_of_each(recorded: str, as_json: Callable[...
     """Its state, what would become of it, and when and where it was tried."""
     document = as_json("steps", recorded)
     states = {"done": 3, "uncertain": 1, "failed": 1, "running": 0, "not_kept": 1, "refused": 0}
-    assert document["counts"] == {**states, "uncertain_run": 0, "uncertain_not_called": 0}
+    others = "uncertain_run uncertain_not_called done_not_called done_behind uncertain_behind failed_behind".split()
+    assert document["counts"] == {**states, "done_given": 2, **dict.fromkeys(others, 0)}
     steps = document["steps"]
     assert [one["on_resume"] for one in steps] == ["give back", "give back", "ask", "run", "ask"]
     assert [one["number"] for one in steps] == [1, 2, 1, 1, 1]
@@ -221,3 +222,41 @@ def test_steps_recorded_without_rules_are_foreseen(command: Command, as_json: Ca
     resumed = localops.resume(session.session_id)
     assert [one["on_resume"] for one in resumed.steps] == ["give back"] * 3
     assert plain("password=hunter2!x") == 1
+
+
+def test_steps_inside_of_one_that_raises_are_not_reached(
+    command: Command, as_json: Callable[..., dict[str, Any]]
+) -> None:
+    """They give their results back, or raise, only if the program runs the step around them again."""
+    ran: list[str] = []
+
+    @tool(once=True)
+    def inner(what: str) -> str:
+        ran.append(what)
+        if ran == ["a", "b"]:
+            raise KeyboardInterrupt
+        return what
+
+    @tool(once=True)
+    def outer() -> list[str]:
+        return [inner("a"), inner("b")]
+
+    session = localops.start_session(name="nested")
+    with pytest.raises(KeyboardInterrupt):
+        outer()
+    session.end_session("Failure")
+    id = str(session.session_id)
+    steps = as_json("steps", id)["steps"]
+    assert [(one["name"], one["on_resume"], one["behind"]) for one in steps] == [
+        ("outer", "ask", False), ("inner", "give back", True), ("inner", "ask", True)
+    ]  # fmt: skip
+    out = command("steps", id)[1]
+    assert "gives its result back, if it is reached" in out
+    assert "\nA step is not reached if it is inside of one that raises, unless " in out
+    why = command("why", id)[1]
+    assert "1 step is uncertain: it raises Uncertain, unless the program decides." in why
+    assert "Inside of a step that raises: 1 done, 1 uncertain. They are reached only if " in why
+    localops.resume(id)
+    with pytest.raises(localops.Uncertain, match="outer"):
+        outer()
+    assert ran == ["a", "b"]
