@@ -1,9 +1,10 @@
 // Two sessions side by side: their figures, then their events in one tree, aligned by kind and name. Of three and more,
 // any can be seen beside the first one.
 
-import { ask, byId, data, make, notice, shortcut } from "./base.js";
+import { ask, byId, data, make, notice } from "./base.js";
 import { change, costChange, marked } from "./changes.js";
 import { FIGURES, MOST, letterOf, runs } from "./compare_runs.js";
+import { comparedRows } from "./compared_rows.js";
 import { event } from "./content.js";
 import { count, duration, eventCost, many, money } from "./formats.js";
 import { heads, line, table } from "./table.js";
@@ -11,7 +12,6 @@ import { stamp } from "./times.js";
 import { url } from "./url.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
-const PAGE = 300;
 // Characters of a line that are in sight, and those shown before a difference.
 const IN_SIGHT = 32,
   BEFORE = 16;
@@ -149,50 +149,21 @@ function costOf(line) {
 
 /** Return the events of two sessions; `letter` is that of the second one. */
 function tree(comparison, letter) {
-  const body = make("tbody"),
-    more = make("div", { class: "bar" }),
-    note = make("span", { class: "faint" });
-  const only = make("input", {
-    type: "checkbox",
-    checked: new URLSearchParams(location.search).get("only") === "differences",
-    onchange: () => {
-      const params = new URLSearchParams(location.search);
-      if (only.checked) params.set("only", "differences");
-      else params.delete("only");
-      history.replaceState(null, "", url(`compare?${params}`));
-      draw();
-    },
-  });
-  let shown = [],
-    drawn = 0;
   // The others follow from the first prompt that differs, or differ in the same words.
   const opened = comparison.lines.find((line) => line.kind === "llm" && line.input_differs && line.input);
-  const extend = () => {
-    const lines = shown.slice(drawn, drawn + PAGE);
-    body.append(...lines.flatMap((line) => pair(line, comparison, { letter, isOpen: line === opened })));
-    drawn = Math.min(shown.length, drawn + PAGE);
-    more.replaceChildren(
-      ...(drawn < shown.length
-        ? [make("button", { type: "button", onclick: extend }, `Show more (${count(drawn)} of ${count(shown.length)})`)]
-        : []),
-    );
-  };
-  const draw = () => {
-    shown = only.checked ? comparison.lines.filter(differs) : comparison.lines;
-    drawn = 0;
-    body.replaceChildren();
-    extend();
-    const unlike = comparison.lines.filter(differs);
-    const costs = unlike.map(costOf);
-    const sum = costs.reduce((total, one) => total + (one ?? 0), 0);
-    const spent = costs.some((one) => one === null) ? `${signed(sum)} + ?` : sum ? signed(sum) : "";
-    const butIds = comparison.counts.same_but_ids;
-    const alike = butIds ? `${count(butIds)} but for ids or times` : "";
-    const rest = alike && `; of the others, ${alike}`;
-    note.textContent = unlike.length
-      ? `${many(unlike.length, "event")} of ${count(comparison.lines.length)} differ${spent && `: ${spent}`}${rest}`
-      : `All events have the same input and output${alike && `, ${alike}`}`;
-  };
+  const { body, more, only } = comparedRows(comparison.lines, differs, (line) =>
+    pair(line, comparison, { letter, isOpen: line === opened }),
+  );
+  const unlike = comparison.lines.filter(differs);
+  const costs = unlike.map(costOf);
+  const sum = costs.reduce((total, one) => total + (one ?? 0), 0);
+  const spent = costs.some((one) => one === null) ? `${signed(sum)} + ?` : sum ? signed(sum) : "";
+  const butIds = comparison.counts.same_but_ids;
+  const alike = butIds ? `${count(butIds)} but for ids or times` : "";
+  const rest = alike && `; of the others, ${alike}`;
+  const note = unlike.length
+    ? `${many(unlike.length, "event")} of ${count(comparison.lines.length)} differ${spent && `: ${spent}`}${rest}`
+    : `All events have the same input and output${alike && `, ${alike}`}`;
   const columns = [
     "Event",
     "A duration",
@@ -202,8 +173,6 @@ function tree(comparison, letter) {
     `${letter} cost`,
     "Cost difference",
   ];
-  shortcut("d", "Only differences", () => only.click());
-  draw();
   return [
     make(
       "section",
@@ -212,8 +181,8 @@ function tree(comparison, letter) {
       make(
         "div",
         { class: "bar" },
-        make("label", {}, only, " only differences"),
-        note,
+        only,
+        make("span", { class: "faint" }, note),
         comparison.cut ? make("span", { class: "pending" }, "Only the first 5,000 events of each are compared") : null,
       ),
       table([...heads(columns), ["Differs"]], body),

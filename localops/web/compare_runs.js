@@ -1,7 +1,8 @@
 // Three and more runs: which of them differs from the others, their figures, and all events in one table.
 
-import { ask, make, shortcut } from "./base.js";
+import { ask, make } from "./base.js";
 import { change, costChange } from "./changes.js";
+import { comparedRows } from "./compared_rows.js";
 import { event } from "./content.js";
 import { cost, count, duration, eventCost, many, money } from "./formats.js";
 import { line, table } from "./table.js";
@@ -9,7 +10,6 @@ import { stamp, when } from "./times.js";
 import { url } from "./url.js";
 
 const KINDS = new Set(["llm", "tool", "agent", "action", "error"]);
-const PAGE = 300;
 // Groups of runs that are shown of an event at the head.
 const GROUPS = 5;
 export const MOST = 26;
@@ -134,38 +134,7 @@ function usual(groups) {
 
 /** Return all events in one table, a column for each run. */
 function events({ rows, counts, sessions, cut, odd: place }) {
-  const body = make("tbody"),
-    more = make("div", { class: "bar" });
-  const only = make("input", {
-    type: "checkbox",
-    checked: new URLSearchParams(location.search).get("only") === "differences",
-    onchange: () => {
-      const params = new URLSearchParams(location.search);
-      if (only.checked) params.set("only", "differences");
-      else params.delete("only");
-      history.replaceState(null, "", url(`compare?${params}`));
-      draw();
-    },
-  });
-  let shown = [],
-    drawn = 0;
-  const extend = () => {
-    body.append(...shown.slice(drawn, drawn + PAGE).flatMap((row) => pair(row, sessions, place)));
-    drawn = Math.min(shown.length, drawn + PAGE);
-    more.replaceChildren(
-      ...(drawn < shown.length
-        ? [make("button", { type: "button", onclick: extend }, `Show more (${count(drawn)} of ${count(shown.length)})`)]
-        : []),
-    );
-  };
-  const draw = () => {
-    shown = only.checked ? rows.filter(differs) : rows;
-    drawn = 0;
-    body.replaceChildren();
-    extend();
-  };
-  shortcut("d", "Only differences", () => only.click());
-  draw();
+  const { body, more, only } = comparedRows(rows, differs, (row) => pair(row, sessions, place));
   const note = counts.differing
     ? `${many(counts.differing, "event")} of ${count(rows.length)} not the same in all runs`
     : "All events are the same in all runs";
@@ -178,7 +147,7 @@ function events({ rows, counts, sessions, cut, odd: place }) {
     make(
       "div",
       { class: "bar" },
-      make("label", {}, only, " only differences"),
+      only,
       make("span", { class: "faint" }, note),
       cut ? make("span", { class: "pending" }, "Only the first events of each run are compared") : null,
     ),
