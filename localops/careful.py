@@ -87,15 +87,14 @@ def deeper(function: Callable[..., R], *args: object) -> R:
                 _one_at_a_time.release()
 
 
-def _after_fork() -> None:
-    lock: Any = _one_at_a_time
-    # Otherwise it is held by a thread that the child does not have.
+def renew(lock: Any) -> None:
+    """Free a lock in a forked child, unless its thread holds it: the child does not have the other threads."""
     if not lock._is_owned():
         lock._at_fork_reinit()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    os.register_at_fork(after_in_child=lambda: renew(_one_at_a_time))
 
 
 def roomy(function: Callable[..., R], *args: object) -> R:

@@ -12,7 +12,7 @@ import weakref
 from itertools import chain, compress
 from operator import call
 
-from localops import fork_imports, interruption
+from localops import careful, fork_imports, interruption
 from localops.journal.reader import close_readers
 
 TYPE_CHECKING = False
@@ -119,17 +119,12 @@ def _after_fork() -> None:
 def _after_fork_in_child() -> None:
     try:
         for lock in (_beginning, *(journal._lock for journal in _all())):
-            _renew(lock)
+            # A fork in C may have run only the hooks after it.
+            careful.renew(lock)
         for journal in _all():
             journal._become_child()
     finally:
         _after_fork()
-
-
-def _renew(lock: Any) -> None:
-    """Free a lock of another thread: a fork in C may have run only the hook after it."""
-    if not lock._is_owned():
-        lock._at_fork_reinit()
 
 
 if hasattr(os, "register_at_fork"):
