@@ -24,6 +24,8 @@ if _sys.platform == "win32":
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from typing import Any as _Any
+
     from localops.api import (
         add_tags,
         configure,
@@ -256,14 +258,12 @@ def _before_fork() -> None:
     except (ImportError, OSError):
         # Out of descriptors, for example.
         return
-    # First, as another thread may just be loading the other module.
-    fork_imports.wait()
-    prepare = getattr(_sys.modules.get("localops.journal.forks"), "prepare", None)
-    if prepare is not None:
-        prepare()
+    fork_imports.before_fork()
 
 
 if hasattr(_os, "register_at_fork"):
-    _os.register_at_fork(before=_before_fork)
+    # Not with the names of this module: a hook keeps them to the very end, and with them what a program puts here.
+    _function: _Any = type(_before_fork)
+    _os.register_at_fork(before=_function(_before_fork.__code__, {"__builtins__": __builtins__}))
 
 _record_in_spawned_child()

@@ -53,3 +53,12 @@ def _imports_for_us(frame: FrameType | None) -> bool:
         importing = package.startswith(_IMPORTERS)
         frame = frame.f_back
     return False
+
+
+def before_fork() -> None:
+    """Prepare a fork."""
+    # First, as another thread may just be loading the other module.
+    wait()
+    prepare = getattr(sys.modules.get("localops.journal.forks"), "prepare", None)
+    if prepare is not None:
+        prepare()
