@@ -88,7 +88,7 @@ class Recorded:
         """Take a later try, or a decision, into account."""
         if self.state == DONE:
             return
-        self.id, self.kind = one.id, one.kind
+        self.id, self.seq, self.kind = one.id, one.seq, one.kind
         if one.kind == RESOLUTION:
             # When and where it began, and that it has no end, remain those of its last try.
             self.kind, self.state, self.kept, self.given_ns = mark.get("kind") or one.kind, DONE, mark, one.at_ns
@@ -346,6 +346,7 @@ def _one(seen: Snapshot, step: Recorded) -> Facts:
     text = "" if arguments is None else encode.dumps(arguments).decode()
     return {
         "id": rows.id_text(step.id),
+        "seq": step.seq,
         "kind": step.kind,
         "name": step.name,
         "number": step.number,

@@ -24,6 +24,7 @@ from localops.reading import (
     page_html,
     post_mortem,
     post_mortem_page,
+    recorded_steps,
     session_details,
     timeline,
     waste,
@@ -49,6 +50,7 @@ _ROWS = 25_000  # on a page of events in columns
 # Modules that only a server's pages use.
 _SERVED = frozenset(("palette.js",))
 _SHOWN = ("image/", "video/")
+_STEPS = 100  # that a page lists
 
 _START = """<!doctype html>
 <html lang="en" data-page="{page}" data-report data-view="{view}">
@@ -242,7 +244,8 @@ def _findings(run: Run) -> Facts:
     loops = waste_page.document(waste.of(run.project, run, run.reader, polling=polling))
     return {
         # With what its links lead to.
-        "why": {name: why[name] for name in ("page", "first_error", "last_error", "spending")},
+        "why": {name: why[name] for name in ("page", "first_error", "last_error", "spending", "steps")},
+        "steps": recorded_steps.facts(run, limit=_STEPS) if why["steps"] else None,
         "loops": {name: loops[name] for name in ("page", "loops", "loops_count", "alarming", "headline")},
     }
 

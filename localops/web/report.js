@@ -63,6 +63,7 @@ export async function answer(path, query) {
       return columns();
     case "why":
     case "loops":
+    case "steps":
       return answers[what];
     case "events":
       return event(Number(seq));

@@ -1,16 +1,50 @@
 // The post-mortem of a session: in a fold of its page, read when it is first opened, and below a short timeline.
 
 import { ask, data, make } from "./base.js";
+import { table } from "./table.js";
 
 const TITLE = "How it ended, and why";
+// The part about steps that run once, and what becomes of each.
+const RESUMED = "If it is resumed";
+const BECOMES = {
+  "give back": "gives its result back",
+  run: "runs again",
+  ask: "raises Uncertain",
+  "not called": "is not called",
+  wait: "is under way",
+  refuse: "raises StepError",
+};
+const STEPS = 100;
 
 /** Put the post-mortem into an element. */
 async function fill(inside, select) {
-  const { page, first_error, last_error, spending } = await ask(`sessions/${data.session_id}/why`);
+  const { page, first_error, last_error, spending, steps } = await ask(`sessions/${data.session_id}/why`);
   const origins = [first_error, last_error].flatMap((error) => error?.origins ?? []);
   const spent = spending ? [spending.costliest, ...spending.parts.flatMap(({ first, last }) => [first, last])] : [];
   const numbers = new Map([...origins, ...spent.filter(Boolean)].map(({ id, seq }) => [id.slice(0, 23), seq]));
   inside.replaceChildren(...page.map((each) => section(each, numbers, select)));
+  const resumed = steps ? page.findIndex(({ title }) => title === RESUMED) : -1;
+  if (resumed >= 0) inside.children[resumed].append(...(await listed(select)));
+}
+
+/** Return a table of the steps that run once, with a link to the last call of each. */
+async function listed(select) {
+  const { steps, more } = await ask(`sessions/${data.session_id}/steps`, { limit: STEPS });
+  const rows = steps.map((one) =>
+    make(
+      "tr",
+      {},
+      make("td", { class: "short" }, link(one.name + (one.number > 1 ? ` (no. ${one.number})` : ""), one.seq, select)),
+      make("td", { class: "short" }, one.given ? `${one.state}, result given` : one.state),
+      make("td", { class: "short" }, BECOMES[one.on_resume] + (one.scrubbed ? ", or StepError" : "")),
+      make("td", {}, one.key === null ? one.input : `key=${one.key}`),
+    ),
+  );
+  const heads = ["Step", "State", "When resumed it"].map((label) => [label, "short"]);
+  return [
+    table([...heads, ["Arguments"]], rows, { class: "table-wrap prose", tabindex: 0 }),
+    more ? make("p", { class: "faint" }, `${more} more: localops steps lists them`) : "",
+  ];
 }
 
 const loading = () => make("p", { class: "faint" }, "Loading…");

@@ -169,6 +169,23 @@ def dead() -> None:
     fatal()
 
 
+def paid() -> None:
+    """Record a session with steps that run once, whose process dies in one of them."""
+    begin("half paid", ["paid"])
+
+    @tool(once=True)
+    def charge(order: str) -> str:
+        return order
+
+    @tool(once=True)
+    def ship(order: str) -> None:
+        os._exit(9)
+
+    for order in ("<b>a</b>", "b", "b"):
+        charge(order)
+    ship("b")
+
+
 def chatty() -> None:
     """Record a session with more events than a page has."""
     session = begin("so many owls", ["owls"])
@@ -377,5 +394,5 @@ if __name__ == "__main__":
         for each in (story, other, hostile, dead, chatty, circling, costs, stopped, library, filmed, many, one, running)
     }
     kinds |= {"stuck": stuck, "browsed": browsed, "reworded": reworded, "unpriced": unpriced, "misled": misled}
-    kinds |= {"swapped": swapped, "refused": refused}
+    kinds |= {"swapped": swapped, "refused": refused, "paid": paid}
     kinds[sys.argv[1]]()

@@ -7,10 +7,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, Page, expect
 
 from tests.web.conftest import Visit, recorded, serving, visiting
 from tests.web.recorder import ATTACKS
+from tests.web.test_report import export, opened
 
 
 @pytest.mark.parametrize("name", ["night", ATTACKS[0]])
@@ -66,3 +67,29 @@ def test_the_call_that_returned_an_argument_is_a_link(chromium: Browser, tmp_pat
         expect(page.locator("#details h2")).to_have_text("tool find owl")
         number = cause.locator("a").inner_text().removeprefix("event ")
         assert f"?event={number}" in page.url
+
+
+def test_steps_that_run_once_are_listed(chromium: Browser, tmp_path: Path) -> None:
+    """With what a resume would do with each, as `localops steps`, in a report too; each leads to its last call."""
+    home = tmp_path / "home"
+    recorded(home, "paid")
+    expected = [
+        ["charge", "done", "gives its result back", '{"order":"<b>a</b>"}'],
+        ["charge", "done", "gives its result back", '{"order":"b"}'],
+        ["charge (no. 2)", "done", "gives its result back", '{"order":"b"}'],
+        ["ship", "uncertain", "raises Uncertain", '{"order":"b"}'],
+    ]
+
+    def listed(page: Page) -> list[list[str]]:
+        page.locator("#reason").click()
+        rows = page.locator("#why tbody tr")
+        expect(rows).to_have_count(4)
+        return [row.locator("td").all_inner_texts() for row in rows.all()]
+
+    with serving(home) as link, visiting(chromium, link) as visit:
+        page = visit.session("half paid")
+        assert listed(page) == expected
+        page.locator("#why tbody a").last.click()
+        expect(page.locator("#details h2")).to_have_text("tool ship")
+    with opened(chromium, export(home, "paid.html", "last")) as page:
+        assert listed(page) == expected
