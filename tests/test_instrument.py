@@ -235,7 +235,7 @@ assert session.get_analytics()["LLM calls"] == 3, session.get_analytics()
 
 def test_it_can_be_switched_off_and_on_again(server: ModelServer, warm: Warm) -> None:
     """By option, by variable, and while the program runs."""
-    _run(server, "import localops; localops.init(instrument_llm_calls=False)\n" + OPENAI + "ask('a')")
+    _run_warm(warm, server, "import localops; localops.init(instrument_llm_calls=False)\n" + OPENAI + "ask('a')")
     _run_warm(
         warm, server, "import localops; localops.init()\n" + OPENAI + "ask('b')", LOCALOPS_INSTRUMENT_LLM_CALLS="false"
     )
@@ -450,9 +450,10 @@ def test_a_spawned_child_records_its_calls(server: ModelServer, tmp_path: Path, 
 
 
 @pytest.mark.parametrize("capture", [True, False])
-def test_an_answer_that_does_not_fit_is_paid_for(server: ModelServer, *, capture: bool) -> None:
+def test_an_answer_that_does_not_fit_is_paid_for(server: ModelServer, warm: Warm, *, capture: bool) -> None:
     """The client raises instead of returning it, by either API: its tokens count, and it is one failed call."""
-    _run(
+    _run_warm(
+        warm,
         server,
         f"import localops; session = localops.init(capture={capture})\n"
         + OPENAI

@@ -10,6 +10,7 @@ import pytest
 
 from . import programs
 from .model_server import ModelServer
+from .warm import Warm
 
 START = """
 import asyncio, json, localops, openai
@@ -39,10 +40,19 @@ def server() -> Iterator[ModelServer]:
         yield running
 
 
-def _told(server: ModelServer, code: str, **more: str) -> list[tuple[int, list[dict[str, Any]]]]:
+@pytest.fixture(scope="module")
+def loaded() -> Iterator[Warm]:
+    """A program that has loaded LangChain before localops is; the first test loads it after."""
+    with Warm("langchain_core.caches", "langchain_core.prompts", "langchain_core.runnables", "langchain_openai") as warm:
+        yield warm
+
+
+def _told(
+    server: ModelServer, code: str, loaded: Warm | None = None, **more: str
+) -> list[tuple[int, list[dict[str, Any]]]]:
     """Return the LLM calls and the events of each session that a program tells of."""
     env = {"OPENAI_BASE_URL": f"{server.url}/v1", "OPENAI_API_KEY": "x", **more}
-    done = programs.run(START + code, env=env, timeout=120)
+    done = loaded.run(START + code, env) if loaded else programs.run(START + code, env=env, timeout=120)
     assert done.returncode == 0, done.stderr
     return [(calls, events) for calls, events in map(json.loads, done.stdout.splitlines())]
 
@@ -93,7 +103,7 @@ tell(*asyncio.run(main()))
         assert [event["name"] for event in events if event["kind"] == "llm_copy"] == ["ChatOpenAI"] * calls
 
 
-def test_an_answer_from_the_cache_and_a_call_beside_a_stream(server: ModelServer) -> None:
+def test_an_answer_from_the_cache_and_a_call_beside_a_stream(server: ModelServer, loaded: Warm) -> None:
     """It is marked, and costs nothing: no request has left the machine.
 
     The loop over a model's answer belongs to the program, so a call in it is beside the model's; a function of a chain
@@ -120,6 +130,7 @@ def step(words):
 (RunnableLambda(step) | model).invoke("hello")
 tell()
 """,
+        loaded,
     )
     assert len(server.log) == 1 + 5
     calls, events = cache
@@ -146,7 +157,7 @@ tell()
     assert _path(noted, events) == ["noted", "step", "RunnableSequence"]
 
 
-def test_an_error_that_langchain_raises_as_its_own_is_one(server: ModelServer) -> None:
+def test_an_error_that_langchain_raises_as_its_own_is_one(server: ModelServer, loaded: Warm) -> None:
     """Its class is derived from that of the client, and says the same; each attempt is one error."""
     ((calls, events),) = _told(
         server,
@@ -156,13 +167,14 @@ for retried in (model, model.with_retry(stop_after_attempt=2, wait_exponential_j
     except openai.RateLimitError: pass
 tell()
 """,
+        loaded,
     )
     assert len(server.log) == calls == 3
     assert [event["name"] for event in events if event["kind"] == "error"] == ["RateLimitError"] * 3
     assert all(event["failed"] for event in events if event["kind"] in ("llm", "llm_copy"))
 
 
-def test_the_tokens_that_only_langchain_reads_count_once(server: ModelServer) -> None:
+def test_the_tokens_that_only_langchain_reads_count_once(server: ModelServer, loaded: Warm) -> None:
     """As langchain-anthropic does: it asks for the raw response, whose stream the instrumentor of the client leaves.
 
     They are those of the call, which has its price; a stream that is left half way has none.
@@ -200,6 +212,7 @@ for part in Claude().stream("hello"): break
 del part
 tell()
 """,
+        loaded,
         ANTHROPIC_BASE_URL=server.url,
         ANTHROPIC_API_KEY="x",
     )
