@@ -350,6 +350,14 @@ def test_an_error_that_came_while_another_was_handled_names_that() -> None:
     assert sections["The first error"][1].startswith(before)
 
 
+def test_a_place_without_a_name_is_a_line() -> None:
+    """A lambda has no name that says where it is."""
+    facts, sections = after("work = tool(name='work')(lambda: int('x'))\nwork()")
+    place = facts["first_error"]["place"]
+    assert place["function"] == "<lambda>"
+    assert sections["The first error"][1] == f"Where: tool 'work'; raised at {place['file']}:{place['line']}."
+
+
 def test_of_errors_that_are_alike_the_last_became_another() -> None:
     """A program that tries three times raises its own error from the last one."""
     _, sections = after(

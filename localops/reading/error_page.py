@@ -89,7 +89,9 @@ def _raised(place: Facts | None) -> Sentence:
 
 def _at_place(place: Facts) -> Sentence:
     """Return a line of a program: its function, and what an editor opens."""
-    function: Sentence = ["in ", Recorded(place["function"])] if place["function"] not in (None, "<module>") else []
+    # A module, a lambda and a comprehension have names such as `<lambda>`, which say nothing.
+    is_named = place["function"] and not place["function"].startswith("<")
+    function: Sentence = ["in ", Recorded(place["function"])] if is_named else []
     at = Word(f"{place['file']}:{place['line']}")
     return [*function, " (", at, ")"] if function else ["at ", at]
 
