@@ -43,7 +43,8 @@ def server() -> Iterator[ModelServer]:
 @pytest.fixture(scope="module")
 def loaded() -> Iterator[Warm]:
     """A program that has loaded LangChain before localops is; the first test loads it after."""
-    with Warm("langchain_core.caches", "langchain_core.prompts", "langchain_core.runnables", "langchain_openai") as warm:
+    parts = "caches", "prompts", "runnables"
+    with Warm(*(f"langchain_core.{part}" for part in parts), "langchain_openai") as warm:
         yield warm
 
 
