@@ -12,6 +12,7 @@ from tests import warm
 from tests.web.conftest import Visit, environment, serving, visiting
 
 RECORDER = """
+import os
 from contextlib import suppress
 import localops
 from localops.decorators import operation, tool
@@ -37,6 +38,22 @@ for _ in range(2):
     except ConnectionError:
         pass
 session.end_session("Failure")
+
+dies = True
+
+@tool(once=True, idempotent=True)
+def pay(order):
+    if dies:
+        os._exit(9)
+
+child = os.fork()
+if child == 0:
+    localops.start_session([], name="resumed")
+    pay("a")
+os.waitpid(child, 0)
+dies = False
+with localops.resume("last"):
+    pay("a")
 
 with suppress(RuntimeError), localops.start_session([], name="chained"):
     try:
@@ -83,3 +100,12 @@ def test_the_reason_of_an_end_names_its_cause(visit: Visit) -> None:
     reason = "RuntimeError: setup failed — caused by ValueError: invalid literal for int() with base 10: "
     expect(page.locator("#reason")).to_have_text(f"End reason: {reason}'x'")
     assert reason in page.request.get(page.url).text()
+
+
+def test_what_became_of_a_step_is_said_where_it_did_not_finish(visit: Visit) -> None:
+    """That a process died in it is no alarm once it ran again; its name leads to it."""
+    page = visit.session("resumed", "tree")
+    notice = "1 operation did not finish. A process died inside tool pay; it ran again when resumed, and is done."
+    expect(page.locator("#notices")).to_have_text(notice)
+    page.locator("#notices").get_by_role("button", name="tool pay").click()
+    page.locator("#details h2", has_text="pay").wait_for()
