@@ -18,9 +18,10 @@ import localops
 from localops import ErrorEvent, Loop, LoopDetected, Session, ToolEvent
 from localops.encoding import encode
 from localops.journal import rows
-from localops.reading import loops, waste
+from localops.reading import loops, waste, waste_page
 from localops.reading.home import Home
 from localops.reading.loops import Call
+from localops.reading.sentences import plain
 from localops.reading.waste import Waste
 from localops.recording.loop_watch import LoopWatch
 from tests import loop_runs
@@ -130,6 +131,52 @@ def test_an_id_or_a_time_in_a_result_is_no_news() -> None:
     assert kinds(*[call(returns={**one, "state": "new"}) for one in names]) == []
     # In arguments they tell calls apart.
     assert kinds(*[call(args={"order": str(uuid.uuid4())}) for _ in range(5)]) == []
+
+
+_UUIDS = [f"01a2276f-5838-79e8-bfff-ce32c169d5{number:02x}" for number in range(4)]
+
+
+@pytest.mark.parametrize(
+    ("tool", "args", "answer", "is_new"),
+    [
+        ("enqueue", {"type": "resize"}, {"job_id": "ID", "type": "resize"}, True),
+        ("resize_image", {"image": "cat.png"}, {"job_id": "ID", "type": "resize", "state": "Queued"}, True),
+        ("book", {"seat": 12, "name": "Ada"}, {"id": "ID", "seat": 12, "for": {"name": "Ada"}, "ok": True}, True),
+        ("book", {"seat": 12}, {"id": "ID", "seat": 13}, False),
+        ("search", {"q": "tides"}, {"search": "ID", "hits": ["high", "low"]}, False),
+        ("search", {"q": "tides"}, {"search": "ID", "q": "tides", "hits": []}, False),
+        ("search", {"q": "tides"}, {"request_id": "ID", "q": "tides"}, False),
+        ("search", {"q": "tides"}, {"q": "tides", "state": "ok"}, False),
+    ],
+)
+def test_a_new_id_with_what_was_asked_for_is_new(
+    tool: str, args: dict[str, Any], answer: dict[str, Any], is_new: bool
+) -> None:
+    """The answer of a queue says what it was given and a state; another answer is the same but for its id."""
+    answers = [json.loads(json.dumps(answer).replace("ID", id)) for id in _UUIDS]
+    calls = [call(tool, args, returns) for returns in answers]
+    assert kinds(*calls) == ([] if is_new else [("repeat", 4)])
+
+
+def test_a_loop_knows_whether_its_results_differ_in_ids() -> None:
+    """Its sentence must not call them the same; failures have no results."""
+    answers = [{"request_id": id, "hits": 3} for id in _UUIDS]
+    differing = loops.find([call(returns=answer) for answer in answers])
+    same = loops.find([call(returns=answers[0]) for _ in answers])
+    cycle = loops.find([call(tool, returns=answer) for answer in answers for tool in ("look", "walk")])
+    failing = loops.find([call(failed=True) for _ in answers])
+    assert [loop.only_alike for each in (differing, same, cycle, failing) for loop in each] == [
+        True, False, True, False,
+    ]  # fmt: skip
+    heard: list[str] = []
+    session = localops.init(on_loop=lambda _, loop: heard.append(str(loop)))
+    for answer in answers[:3]:
+        session.record(ToolEvent(name="search", params={"q": "tides"}, returns=answer))
+    assert heard == ["search: gave the same but for ids and times, 3 times"]
+    sentence = (
+        "was called 3 times in a row with the same arguments, and the same result but for ids and times: 'q=tides'"
+    )
+    assert sentence in plain(waste_page.sentence_of(read()["loops"][0]))
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,12 @@ _URL = re.compile(r"https?://[^\s\"\\]*")
 _TIME = re.compile(r'[{]?(?:"[^"]*":)?"?<time>"?[}]?')
 # An empty value is one like any other.
 _EMPTY = re.compile(r'\[\]|\{\}|""')
+_VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s{}\[\],:"]+)')
+# What a result may have beside the id of something that the call has made.
+_OF_NEW = frozenset(
+    "<id> <time> accepted created enqueued false new null ok open pending queued saved scheduled sent started stored "
+    "submitted success true".split()
+)
 _NO_SIGNS = str.maketrans("", "", ' \t\n{}[],:"\\')
 
 
@@ -80,8 +86,8 @@ class Call:
     """A tool call that has ended: its input, and its result or error."""
 
     __slots__ = (
-        "_outcome", "_period", "_returns", "agent", "error", "failed", "given", "id", "input", "inside", "tool",
-        "waits",
+        "_exact", "_outcome", "_params", "_period", "_returns", "agent", "error", "failed", "given", "id", "input",
+        "inside", "tool", "waits",
     )  # fmt: skip
 
     def __init__(
@@ -114,17 +120,26 @@ class Call:
         is_known = is_known and not _is_incomplete(opened, ended)
         given = encode.sorted_dumps(params or {}).decode("utf-8", "replace") if is_known else ""
         self.given = digest(f"{tool}\0{given}") if is_known else None
+        self._params: Any = params
         self._returns: Any = ended.get("returns")
         self._period = period
         self._outcome: int | None = None
+        self._exact = 0
 
     @property
     def outcome(self) -> int:
         """Return the digest of its result, without ids, times and durations."""
         if self._outcome is None:
-            self._outcome = _result_digest(self._returns, self._period)
-            self._returns = None
+            text, plain = _compared(self._returns, self._period)
+            is_new = plain != text and (_is_only_made_up(plain) or _is_new(plain, self.tool, self._params))
+            self._exact = digest(text)
+            self._outcome = self._exact if is_new or plain == text else digest(plain)
+            self._params = self._returns = None
         return self._outcome
+
+    def equals(self, other: Call) -> bool:
+        """Return whether two calls that are alike gave the same, with all ids, times and durations."""
+        return self.failed or (self.outcome == other.outcome and self._exact == other._exact)
 
     def is_like(self, other: Call) -> bool:
         """Return whether it is the same call as another, and came to the same."""
@@ -161,6 +176,13 @@ class Loop:
     def is_alarming(self) -> bool:
         """Whether it is more than a habit."""
         return self.kind != "again"
+
+    @property
+    def only_alike(self) -> bool:
+        """Whether a result differed from that of the round before in ids, times or durations."""
+        return self.kind not in ("retry", "error") and not all(
+            call.equals(before) for before, call in zip(self.calls, self.calls[self.period :], strict=False)
+        )
 
     @property
     def rounds(self) -> int:
@@ -372,11 +394,30 @@ def period_around(first_ns: int, last_ns: int) -> tuple[int, int]:
     return first_ns - _DAY_NS, last_ns + _DAY_NS
 
 
-def _result_digest(returns: Any, period: tuple[int, int]) -> int:
-    """Return the digest of a result without ids, times and durations, unless it consists of these."""
+def _compared(returns: Any, period: tuple[int, int]) -> tuple[str, str]:
+    """Return a result as text, and without ids, times and durations."""
     text = encode.sorted_dumps(returns).decode("utf-8", "replace")
-    plain = _without_times(text, period)
-    return digest(text if plain != text and _is_only_made_up(plain) else plain)
+    return text, _without_times(text, period)
+
+
+def _is_new(plain: str, tool: str, params: object) -> bool:
+    """Return whether a result is an id with what the call was given, the tool is called and the state of something new.
+
+    >>> _is_new('{"job":"<id>","state":"queued","type":"resize"}', "enqueue", {"type": "resize"})
+    True
+    """
+    without_keys = _URL.sub("<id>", _KEY.sub("", plain))
+    if "<id>" not in without_keys or _EMPTY.search(without_keys):
+        return False
+    values = _values(without_keys)
+    words = set(re.split(r"[\W\d_]+", tool.lower()))
+    given = _values(encode.sorted_dumps(params or {}).decode("utf-8", "replace"))
+    return all(value in given or value.lower() in _OF_NEW or value.lower() in words for value in values)
+
+
+def _values(text: str) -> set[str]:
+    """Return the texts and the other values in JSON."""
+    return {quoted or plain for quoted, plain in _VALUE.findall(text)}
 
 
 def _is_only_made_up(plain: str) -> bool:

@@ -275,6 +275,7 @@ class Waste:
                 "agent": _short(names.get(texts[loop.agent])) if loop.agent is not None else None,
                 "calls": len(calls),
                 "rounds": loop.rounds,
+                "only_alike": loop.only_alike,
                 "failed": sum(tool.failed for tool in calls),
                 "input": self._input(first),
                 "given": len({tool.call.given for tool in calls if tool.call is not None}),

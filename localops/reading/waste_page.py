@@ -26,6 +26,8 @@ _STOPPED = 6
 _CELLS = 60
 # Sessions whose polling is named below others.
 _POLLING = 5
+# Behind "the same result" of a loop: whether results differed in ids, times and durations.
+_BUT_IDS = {True: " but for ids and times", False: ""}
 
 
 def document(findings: Facts) -> Facts:
@@ -230,13 +232,14 @@ def _what(loop: Facts) -> Sentence:
     many, first = loop["given"], [", the first ", Recorded(loop["input"])] if loop["input"] else []
     failed: Sentence = [", failed with ", Recorded(loop["error"])] if loop["error"] else []
     times = f"{output.count(loop['calls'])} times"
+    same = f"the same results{_BUT_IDS[loop['only_alike']]}"
     if loop["kind"] == "cycle" and len(set(loop["tools"])) > 1:
-        rounds = f" were called in turn, {output.count(loop['rounds'])} rounds with the same results"
+        rounds = f" were called in turn, {output.count(loop['rounds'])} rounds with {same}"
         return ["Tools ", *_in_turn(loop["tools"], loop["inputs"]), rounds, *who, *failed]
     tool = Recorded(loop["tools"][0] or _NAMELESS)
     if loop["kind"] == "cycle":
         each = output.counted(len(loop["tools"]), "call")
-        rounds = f" was called {times}, {output.count(loop['rounds'])} rounds of {each} with the same results"
+        rounds = f" was called {times}, {output.count(loop['rounds'])} rounds of {each} with {same}"
         return ["Tool ", tool, rounds, *who, *_all_of(loop["inputs"]), *failed]
     if loop["kind"] == "error":
         if many > 1:
@@ -245,7 +248,8 @@ def _what(loop: Facts) -> Sentence:
     if loop["kind"] == "retry":
         return ["Tool ", tool, f" failed {times} with the same arguments", *who, *what, *failed]
     where = " in a row" if loop["kind"] == "repeat" else ", others between,"
-    return ["Tool ", tool, f" was called {times}{where} with the same arguments and result", *who, *what]
+    both = f"arguments, and the same result{_BUT_IDS[True]}" if loop["only_alike"] else "arguments and result"
+    return ["Tool ", tool, f" was called {times}{where} with the same {both}", *who, *what]
 
 
 def _named(loop: Facts) -> Sentence:

@@ -77,10 +77,13 @@ class Loop:
     """What each call of one round was given, as a line; empty if it was given nothing."""
     rounds: int = loops.ALARM
     """How often it has come around; more than its calls say if it went on after it was stopped."""
+    only_alike: bool = False
+    """Whether the results differed, in ids, times and durations."""
 
     def __str__(self) -> str:
         what = {"retry": "failed with the same arguments", "error": "failed with the same error"}
-        return f"{', '.join(self._steps())}: {what.get(self.kind, 'gave the same again')}, {self.rounds} times"
+        gave = "gave the same but for ids and times" if self.only_alike else "gave the same again"
+        return f"{', '.join(self._steps())}: {what.get(self.kind, gave)}, {self.rounds} times"
 
     def _steps(self) -> Iterable[str]:
         """Return the tools of one round, with what they were given if their names do not tell them apart."""
@@ -259,7 +262,9 @@ class LoopWatch:
             ids = tuple(UUID(bytes=each.id) for each in loop.calls)
             inputs = tuple(previews.line("tool", _loaded(each.input)) for each in loop.calls[: loop.period])
             agent = UUID(bytes=loop.agent) if loop.agent else None
-            self.waiting.append((Loop(loop.kind, tuple(loop.tools), ids, agent, inputs, loop.rounds), loop))
+            self.waiting.append(
+                (Loop(loop.kind, tuple(loop.tools), ids, agent, inputs, loop.rounds, loop.only_alike), loop)
+            )
 
     def _compared(
         self, stream: _Stream, place: _Place, aside: list[_Ended], call: _Ended, error: _Error, *, failed: bool
