@@ -638,6 +638,7 @@ from scripts import (  # noqa: E402  the parts of it that need a hub, pages, a b
     bench_hub,
     bench_loops,
     bench_mcp,
+    bench_repeats,
     bench_rivals,
     bench_runs,
     bench_spans,
@@ -650,7 +651,7 @@ from scripts import (  # noqa: E402  the parts of it that need a hub, pages, a b
 PARTS = {part.__name__: part for part in (lines, portions, record, second, power, start, writers, million, sessions)}
 PARTS |= bench_sync.PARTS | bench_agentops.PARTS | bench_ui.PARTS | bench_web.PARTS | bench_mcp.PARTS | bench_hub.PARTS
 PARTS |= bench_transcripts.PARTS | bench_spans.PARTS | bench_fleet.PARTS | bench_runs.PARTS | bench_hooks.PARTS
-PARTS |= bench_rivals.PARTS | bench_loops.PARTS
+PARTS |= bench_rivals.PARTS | bench_loops.PARTS | bench_repeats.PARTS
 
 
 def page(bench: Bench) -> str:

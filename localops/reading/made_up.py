@@ -49,10 +49,11 @@ _TIME = r"""
 """
 # What may be or have an id whose letters are random, such as `order_8hK2…`; no address of money, no digest, and nothing
 # that ends as base64 does.
-_PERHAPS = rf"(?!0x|bc1|{_IS_DIGEST})[A-Za-z0-9_-]{{16,80}}(?![A-Za-z0-9_=-])"
+_PERHAPS = rf"(?!0x[0-9a-fA-F]{{40}}|bc1[0-9a-z]{{30}}|{_IS_DIGEST})[A-Za-z0-9_-]{{16,80}}(?![A-Za-z0-9_=-])"
 _SHORTEST, _LONGEST = 16, 64  # letters and digits that may be random
 _WORD = re.compile(r"[a-z]{2,12}[_-]")
 _SMALL = re.compile(rf"(?<![0-9A-Za-z])(?:[a-z]{{2,12}}[_-])?(?!{_IS_DIGEST})([a-z0-9]{{16,64}})(?![0-9A-Za-z])")
+_AS_LONG = re.compile(r"(?<![0-9A-Za-z])(?:[a-z]{2,12}[_-])?[0-9A-Za-z]{12,64}(?![0-9A-Za-z])")
 # Nearly all words are passed over at once: they have no digit, and no capital behind a sign, and are short.
 _START = rf"(?<![0-9A-Za-z])(?=[A-Za-z_/-]*\d|tmp|(?:{_SERVICES})[_-]|[a-z]{{2,12}}[_-][a-z]*[A-Z]|[A-Za-z_-]{{16}})"
 _MADE_UP = re.compile(rf"{_START}(?:(?P<id>{_ID})|(?P<time>{_TIME})|(?P<perhaps>{_PERHAPS}))", re.VERBOSE)
@@ -161,6 +162,18 @@ class _Period:
 
     def _unless_in(self, moments: Iterator[int], match: re.Match[str]) -> str:
         return "<time>" if any(self._from_ns <= moment <= self._until_ns for moment in moments) else match[0]
+
+
+def loosely(text: str) -> tuple[str, int]:
+    """Return what `without_ids` has given with `<id>` for all that is as long as one, too, and how many ids it had.
+
+    Of two ids of a generator, one may look like a name or a number.  Where texts are loosely equal and had another
+    number of ids, that is so.
+
+    >>> loosely('{"job":"<id>"}'), loosely('{"job":"5244229130831098"}')
+    (('{"job":"<id>"}', 1), ('{"job":"<id>"}', 0))
+    """
+    return _AS_LONG.sub("<id>", text), text.count("<id>")
 
 
 def without_durations(text: str, *, is_argument: bool = False) -> str:

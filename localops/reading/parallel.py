@@ -7,8 +7,8 @@ Two steps inside of the same one have no order if
 - the time between them was filled by others that overlapped, of which none lasted through it: they are steps of
   branches that ran in parallel, and a branch may be ahead of another in one run and behind it in the next;
 - each overlapped with a step that comes before the other in both runs, one of them in each run;
-- they are quick, there is less time between steps than a thread may wait for its turn, and of the steps that are in
-  another order some overlapped.
+- of the steps that are in another order nearly all are quick, there is less time between them than a thread may wait
+  for its turn, and some overlapped.
 
 A step that lasts through the time between two others says nothing about these: what a program does one after another
 keeps its order beside a long call.  Of two runs, an order counts where both have it.
@@ -46,8 +46,9 @@ if TYPE_CHECKING:
 _EARLIER = 200
 # Steps that a step is moved over at most to stand as in the other run.
 _FARTHEST = 1_000
-# What a quick step takes at most, and the time between two of a burst: Python lets a thread wait for 5 ms.
-_QUICK_NS = 5_000_000
+# What a quick step takes at most, and how many steps have at most one that is not; and the time between two that Python
+# lets a thread wait for its turn.
+_QUICK_NS, _OFTEN_QUICK, _PAUSE_NS = 1_000_000, 4, 5_000_000
 # Between steps in another order, two may have the same place by chance.
 _APART = 3
 _NO_END = 1 << 63
@@ -94,22 +95,30 @@ class Times:
                 yield place
 
     def is_burst(self, first: int, last: int) -> bool:
-        """Return whether the steps from one to another are quick, and some overlapped."""
-        slow, overlapping = self._quick
-        return slow[first + 1] == slow[last + 1] and overlapping[first + 1] < overlapping[last + 1]
+        """Return whether nearly all steps from one to another are quick, with no pause between, and some overlapped."""
+        breaks, overlaps, slow = self._counts
+        many = slow[last + 1] - slow[first]
+        return (
+            breaks[first + 1] == breaks[last + 1]
+            and overlaps[first + 1] < overlaps[last + 1]
+            and many * _OFTEN_QUICK <= last + 1 - first
+        )
 
     @cached_property
-    def _quick(self) -> tuple[list[int], list[int]]:
-        """The number of breaks in the bursts of quick steps before each step, and that of overlaps in these."""
-        breaks, overlaps = [], []
+    def _counts(self) -> tuple[list[int], list[int], list[int]]:
+        """The number of pauses, of overlaps and of slow steps before each step."""
+        breaks: list[int] = []
+        overlaps: list[int] = []
+        slow: list[int] = []
         latest = 0
         for start, end in zip(self._starts, self._ends, strict=True):
-            is_quick = end - start <= _QUICK_NS
-            breaks.append(is_quick and start - latest > _QUICK_NS)
-            overlaps.append(is_quick and start < latest)
-            # A long step is beside them.
-            latest = max(latest, end) if is_quick else latest
-        return list(accumulate(breaks, initial=0)), list(accumulate(overlaps, initial=0))
+            breaks.append(start - latest > _PAUSE_NS)
+            overlaps.append(start < latest)
+            slow.append(end - start > _QUICK_NS)
+            # A long step is beside the others.
+            latest = max(latest, end) if end - start <= _PAUSE_NS else latest
+        breaks, overlaps, slow = (list(accumulate(each, initial=0)) for each in (breaks, overlaps, slow))
+        return breaks, overlaps, slow
 
 
 def overlap(steps: Sequence[Timed]) -> bool:

@@ -23,7 +23,7 @@ _SMALL, _CAPITAL, _DIGIT, _SIGN = range(4)
 _NEXT = ((0.9, 0.03, 0.03, 0.04), (0.65, 0.3, 0.03, 0.02), (0.1, 0.08, 0.7, 0.12), (0.72, 0.1, 0.15, 0.03))
 _MANY = (26, 26, 10, 1)  # of each
 # Bits by which a text has to be likelier by chance; without digits and capitals, more.
-_ENOUGH, _ENOUGH_OF_LETTERS = 0.0, 6.0
+_ENOUGH, _ENOUGH_OF_LETTERS = -4.0, 4.0
 
 
 @lru_cache(4096)

@@ -13,6 +13,7 @@ from collections import Counter, namedtuple
 from localops.reading import facts
 from localops.reading.alignment import align
 from localops.reading.diff_texts import Texts, one_texts, pair_texts
+from localops.reading.made_up import loosely
 from localops.reading.parallel import in_order_of
 from localops.reading.shortest import Shortest
 from localops.reading.steps import Step, Steps
@@ -118,7 +119,7 @@ class RunDiff:
         if a is None or b is None:
             yield "added" if a is None else "removed"
             return
-        if a.given != b.given:
+        if a.given != b.given and not self._differ_in_one_id(a, b):
             follows = a.kind == "llm" and a.asked != b.asked and self._is_known(a, b) and after_difference
             if not follows or a.model != b.model:
                 yield "changed"
@@ -132,6 +133,15 @@ class RunDiff:
             yield "slower"
         if a.cost is not None and b.cost is not None and b.cost >= max(a.cost * _DEARER, a.cost + _DEARER_NANO):
             yield "costlier"
+
+    def _differ_in_one_id(self, a: Step, b: Step) -> bool:
+        """Return whether the arguments of two tool calls differ in an id that in one of them looks like a name."""
+        if a.kind != "tool" or not a.has_all_arguments or not b.has_all_arguments:
+            return False
+        (one, ids), (other, other_ids) = (
+            loosely(steps.compared(step.arguments, is_argument=True)) for steps, step in ((self._a, a), (self._b, b))
+        )
+        return one == other and ids != other_ids
 
     def _is_known(self, a: Step, b: Step) -> bool:
         """Return whether the prompts of two LLM calls differ in nothing but what earlier calls gave or were given."""

@@ -16,6 +16,8 @@ from localops import host, output
 from localops.errors import ConfigError
 from localops.reading import facts, tool_order, uncounted
 from localops.reading.alignment import align
+from localops.reading.calls import digest
+from localops.reading.made_up import loosely
 from localops.reading.sentences import plain
 from localops.reading.uncounted import Uncounted
 
@@ -26,7 +28,7 @@ if TYPE_CHECKING:
 
     from localops.reading.facts import Facts
     from localops.reading.snapshot import Snapshot
-    from localops.reading.steps import Steps
+    from localops.reading.steps import Step, Steps
     from localops.reading.tool_order import Node
 
     class Tool(NamedTuple):
@@ -34,6 +36,8 @@ if TYPE_CHECKING:
 
         name: str
         arguments: str
+        loose: str = ""
+        """A digest of these in which all that is as long as an id is one, and how many it had; empty without any."""
 
     class Measured(NamedTuple):
         """The figures of a run that limits are about, its tool calls, and what is wrong with the figures."""
@@ -73,7 +77,7 @@ if TYPE_CHECKING:
         baseline: str | None
         reason: str | None
 else:
-    Tool = namedtuple("Tool", "name arguments")
+    Tool = namedtuple("Tool", "name arguments loose", defaults=[""])
     Measured = namedtuple(
         "Measured",
         "session_id name state duration_ns calls llm_calls tool_calls tokens cost_nano cost_at_least lacks_price "
@@ -119,11 +123,20 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
         duration_at_least="it has no end" if seen.is_cut_off else "it is still running" if seen.is_running else None,
         # A call that failed without an error, or a program that exited with a code, is an error too.
         errors=totals.errors or totals.failed or int(standing.state == "Failure"),
-        tools=[Tool(step.name, tool_order.hex64(step.given)) for step in steps.tools],
+        tools=[Tool(step.name, tool_order.hex64(step.given), _loose(steps, step)) for step in steps.tools],
         incomplete=_incomplete(seen, steps, waiting),
         given=tuple(steps.compared(step.arguments, is_argument=True) for step in steps.tools),
         tree=tool_order.tree(steps),
     )
+
+
+def _loose(steps: Steps, step: Step) -> str:
+    """Return what is stored of arguments that have an id, or what may be one."""
+    if not step.has_all_arguments:
+        return ""
+    text = steps.compared(step.arguments, is_argument=True)
+    loose, ids = loosely(text)
+    return f"{tool_order.hex64(digest(loose))} {ids}" if ids or loose != text else ""
 
 
 def _uncounted(steps: Steps) -> list[Uncounted]:
@@ -177,11 +190,15 @@ def _baseline_text(measured: Measured) -> str:
             "cost_at_least": measured.cost_at_least,
             "tokens_at_least": measured.tokens_at_least,
         },
-        "tools": [tool._asdict() for tool in measured.tools],
+        "tools": [_without_empty(tool._asdict()) for tool in measured.tools],
         # Without them, each tool call came after the one before it.
         **({"steps": tool_order.lines(tree)} if (tree := measured.tree) and tool_order.has_overlap(tree) else {}),
     }
     return json.dumps(document, indent=1) + "\n"
+
+
+def _without_empty(tool: dict[str, str]) -> dict[str, str]:
+    return {name: text for name, text in tool.items() if text or name != "loose"}
 
 
 def read_baseline(path: str) -> Measured:
@@ -209,7 +226,7 @@ def _measured(document: dict[str, Any]) -> Measured:
     figures = {name: totals[name] for name in _FIGURES}
     if any(type(value) is not int for value in figures.values()):
         raise TypeError("expected whole numbers in totals")
-    tools = [Tool(tool["name"], tool["arguments"]) for tool in document["tools"]]
+    tools = [Tool(tool["name"], tool["arguments"], tool.get("loose", "")) for tool in document["tools"]]
     if any(not isinstance(part, str) for tool in tools for part in tool):
         raise TypeError("expected texts in tools")
     cost_at_least, tokens_at_least = totals.get("cost_at_least"), totals.get("tokens_at_least")
@@ -361,7 +378,11 @@ def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> V
     paired_a, paired_b = ({pair[side] for pair in alignment.pairs} for side in (0, 1))
     missing = [tool.name for place, tool in enumerate(baseline) if place not in paired_a]
     added = [tool.name for place, tool in enumerate(run) if place not in paired_b]
-    changed = [(one, other) for one, other in alignment.pairs if baseline[one] != run[other]] if with_arguments else []
+    changed = (
+        [(one, other) for one, other in alignment.pairs if not _are_same(baseline[one], run[other])]
+        if with_arguments
+        else []
+    )
     names_changed = [baseline[one].name for one, _ in changed]
     kinds = (("missing", missing), ("added", added), ("with other arguments", names_changed))
     differences = [f"{_named(names)} {what}" for what, names in kinds if names]
@@ -376,6 +397,14 @@ def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> V
         output.counted(len(baseline), "tool call"),
         "; ".join(differences) or None,
     )
+
+
+def _are_same(one: Tool, other: Tool) -> bool:
+    """Return whether two calls were given the same, or differ in an id that in one of them looks like a name."""
+    if one[:2] == other[:2]:
+        return True
+    (text, _, ids), (other_text, _, other_ids) = (tool.loose.partition(" ") for tool in (one, other))
+    return one.name == other.name and bool(text) and text == other_text and ids != other_ids
 
 
 def _first_difference(before: str, now: str) -> str:

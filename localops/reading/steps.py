@@ -132,6 +132,11 @@ class Step:
         return not self.finished and not self.failed and all(child.finished for child in self.inside)
 
     @property
+    def has_all_arguments(self) -> bool:
+        """Whether `arguments` are all that there are, and no more than the beginning of them."""
+        return 0 < len(self.arguments) < _SAMPLE
+
+    @property
     def words(self) -> frozenset[str | int]:
         """The words and numbers in its arguments; of an LLM call its last messages, and the words of its answer."""
         return frozenset((*_WORD.findall(self.sample), *self.messages))

@@ -110,7 +110,7 @@ def lines(roots: Sequence[Node]) -> list[str]:
     return written
 
 
-def of_lines(lines: Sequence[str], tools: Sequence[tuple[str, str]]) -> list[Node]:
+def of_lines(lines: Sequence[str], tools: Sequence[tuple[str, str, str]]) -> list[Node]:
     """Return the steps of a baseline file; raise ValueError for other lines."""
     roots: list[Node] = []
     above: list[Node] = []
@@ -118,7 +118,7 @@ def of_lines(lines: Sequence[str], tools: Sequence[tuple[str, str]]) -> list[Nod
     for line in lines:
         depth, start, end, what = line.split(" ")
         tool = None if len(what) == len(hex64(0)) else int(what)
-        name, given = ("", what) if tool is None else tools[tool]
+        name, given = ("", what) if tool is None else tools[tool][:2]
         node = Node(int(start), None if end == "-" else int(end), name, given, tool)
         del above[int(depth) :]
         if len(above) != int(depth):

@@ -113,6 +113,8 @@ def _is_other(line: Line, what: str) -> bool:
     assert a is not None
     assert b is not None
     is_given_other, is_result_other = a.asked != b.asked, a.result != b.result
+    if line.step.kind == "tool":
+        is_given_other = "changed" in line.marks
     if line.step.kind == "error":
         return is_given_other or is_result_other
     return is_given_other if what == "input" else is_result_other

@@ -208,6 +208,24 @@ def test_calls_of_real_threads_have_no_order(command: Command) -> None:
 
 
 @pytest.mark.parametrize(
+    ("one", "other", "is_same"),
+    [
+        ("9f86d081884c7d65", "5244229130831098", True),
+        ("qh2v9x0c4m7k1z8w3b5n6d2f", "dinsimgmdeipaxhuoyofelru", True),
+        ("5244229130831098", "5244229130831099", False),
+        ("customerordersarchive", "customerpaymentsarchive", False),
+        ("9f86d081884c7d65", "none", False),
+    ],
+)
+def test_an_id_that_looks_like_a_number_or_a_name_is_one_beside_another(
+    differences: Callable[..., dict[str, int]], one: str, other: str, is_same: bool
+) -> None:
+    """Of the same argument, in the other run; two numbers or two names differ."""
+    given = [[tool("start", job=value, of={"text": f"part {value} of 3"})] for value in (one, other)]
+    assert differences(*given) == ({} if is_same else {"changed": 1})
+
+
+@pytest.mark.parametrize(
     "lines", [["0 0 9 0"], ["0 0 9 0", "0 1 9 0"], ["0 0 9 0", "2 1 9 1"], ["0 0"], ["0 x 9 0"], ["0 0 9 7"], [0], 3]
 )
 def test_a_baseline_with_other_steps_is_refused(
