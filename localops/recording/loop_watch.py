@@ -211,9 +211,11 @@ class LoopWatch:
 
     def _forget_stream(self) -> None:
         """Forget the calls inside of one that has ended, or else those of the agent that began first."""
-        ended = (place for place in self._streams if type(place) is tuple and place[1] not in self.open)
-        place = next(ended, next(iter(self._streams)))
-        self._streams.pop(place)
+        # A copy, as other threads begin and forget some meanwhile.
+        places = tuple(self._streams)
+        ended = (place for place in places if type(place) is tuple and place[1] not in self.open)
+        place = next(ended, places[0])
+        self._streams.pop(place, None)
         self._calm.pop(place, None)
         self._detector.forget(*_parts(place))
 
@@ -313,7 +315,11 @@ class LoopWatch:
     def alarm(self, session: object, on_loop: _Hook) -> None:
         """Call the hook for waiting alarms; only a LimitReached that it raises reaches the program."""
         while self.waiting:
-            self._give(session, on_loop, *self.waiting.pop(0))
+            try:
+                known = self.waiting.pop(0)
+            except IndexError:  # another thread gives it
+                return
+            self._give(session, on_loop, *known)
 
     def refuse(self, session: object, on_loop: _Hook, tool: str, body: str | None, agent: bytes | None) -> None:
         """Give the alarm again if a call that is about to begin, with this body, goes on with a loop that was stopped.

@@ -174,7 +174,10 @@ class Recorder:
         if tags:
             self.operation_facets[operation] = tags
             if len(self.operation_facets) > _MOST_OPERATIONS:  # most of these will never end
-                self.operation_facets.pop(next(iter(self.operation_facets)), None)
+                try:
+                    self.operation_facets.pop(next(iter(self.operation_facets)), None)
+                except RuntimeError:  # another thread has just changed them
+                    pass
 
     def _with_facets(self, own: Iterable[str] | str | None, parent: bytes | None) -> Iterable[str] | str | None:
         outer = self.facets_of(parent)
@@ -306,8 +309,11 @@ class Recorder:
 
     def close_unfinished_calls(self) -> None:
         """Write of each LLM call of this process that is open that it had not ended when the session did."""
-        for call in list(self.open_calls.values()):
-            call.close_unfinished()
+        # Not by iterating, as other threads open calls meanwhile.
+        for reference in self.open_calls.valuerefs():
+            call = reference()
+            if call is not None:
+                call.close_unfinished()
 
     def take_recent(
         self, matches: Callable[[SeenCall], bool], taker: object, *, by: str | None = None
@@ -350,7 +356,10 @@ class Recorder:
         kind = ERROR_COPY if is_copy else None
         self._write_recorded(event, self.writer.error(event, id, at, parent, agent, failed, beside, kind=kind), at)
         if is_copy:
-            self.own_errors.remove((event.error_type, event.details))
+            try:
+                self.own_errors.remove((event.error_type, event.details))
+            except ValueError:  # another thread has recorded the same
+                pass
         if failed and trigger is not None:
             # Not before: if this is interrupted and repeated, the event must be unchanged.
             trigger.failed = True

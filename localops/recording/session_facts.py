@@ -208,7 +208,7 @@ class SessionFacts:
         if not unpriced or not self.recorder.is_first("cost"):
             return
         reasons = [
-            reason.format(", ".join(list(models)[:5])) for reason, models in self.recorder.writer.unpriced.items()
+            reason.format(", ".join(list(models)[:5])) for reason, models in list(self.recorder.writer.unpriced.items())
         ]
         # To say why, prices are loaded and the journal is read, and an end must not fail for that.
         why = "; ".join(reasons) or attempt(self._why_unpriced_elsewhere, "the reason cannot be looked up")
