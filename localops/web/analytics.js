@@ -41,6 +41,8 @@ const charts = new Charts();
 
 // The sums, and how fast calls were, which takes longer to find out.
 const known = { sums: null, speeds: null };
+// How many calls of a model or a tool failed, as the page of calls counts them; other steps fail as well.
+const failedCalls = {};
 
 function drawTotals(change) {
   const { sums: one, speeds } = Object.assign(known, change);
@@ -60,7 +62,7 @@ function drawTotals(change) {
     figure("LLM calls", count(one.llm_calls)),
     figure("Tool calls", count(one.tool_calls)),
     figure("Errors", count(one.errors), one.errors > 0, ERRORS, "raised or recorded"),
-    figure("Failed", count(one.failed), one.failed > 0, FAILED, "calls and steps"),
+    figure("Failed", count(one.failed), one.failed > 0, FAILED, partsOf(one.failed)),
     figure("Tokens in", count(one.tokens_in)),
     figure("Tokens out", count(one.tokens_out)),
   ]);
@@ -73,8 +75,18 @@ function drawTotals(change) {
   ]);
 }
 
+/** Return what failed, as a note: calls, which a link leads to, and steps around them or without any. */
+function partsOf(failed) {
+  const calls = Object.values(failedCalls).reduce((sum, each) => sum + each, 0);
+  if (Object.keys(failedCalls).length < CALLED.length || !failed || calls > failed) return "calls and steps";
+  const href = address(changed(filtersOf(parsed()), { failed: 1 }), "calls");
+  return [make("a", { href }, many(calls, "call")), `, ${many(failed - calls, "step")}`];
+}
+
+const CALLED = ["model", "tool"];
 const ERRORS = "Errors that were raised or recorded, inside and outside of calls";
-const FAILED = "Calls and steps that did not succeed; an error outside of them is no failure here";
+const FAILED =
+  "Calls, and steps such as the operations around them, that did not succeed; an error outside of them is no failure";
 const RATE = "Output tokens divided by the duration of the calls, without calls of less than 0.1 s";
 const CACHED = "Share of the input tokens that were read from a cache, of the calls that report it";
 const rate = (value) => (value === null ? "" : value < 10 ? value.toFixed(1) : count(Math.round(value)));
@@ -382,6 +394,10 @@ async function refresh() {
   const by = (name, title, label) =>
     part("tables", "analytics", { by: name, limit: MOST }, (reply) => {
       if (reply.unread) again = setTimeout(refresh, 2_000);
+      if (CALLED.includes(name)) {
+        failedCalls[name] = reply.lines.reduce((sum, line) => sum + line.failed, 0);
+        drawTotals({});
+      }
       return name === "user" && !reply.lines.length ? [] : table(title, reply, label, (row) => ({ [name]: row[name] }));
     });
   const best = (sort, title, label, text, value) =>
