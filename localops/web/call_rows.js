@@ -162,8 +162,26 @@ function common(by, one) {
       by === "repeat" && make("span", { class: "in" }, "in ", sessionLink(one)),
     );
   if (by === "prompt" && one.differs) return apartFrom(one, to);
+  if (by === "tool" && one.failed)
+    return make(
+      "div",
+      { class: "line" },
+      make("a", { class: "name", href: to }, one.tool || "unnamed tool"),
+      errorOf(one),
+    );
   const text = by === "prompt" ? lineOf(one.prompt) : one[by];
   return make("a", { class: by === "prompt" ? "preview" : "name", href: to, title: one[by] }, text || "unnamed");
+}
+
+/** Return what the calls of a group failed with, by its examples, as a link to their errors. */
+function errorOf(one) {
+  const failed = one.examples.filter((each) => each.failed && each.error);
+  const errors = [...new Set(failed.map((each) => each.error))];
+  if (!errors.length) return null;
+  const text =
+    errors.length > 1 ? errors.join(", ") : `${errors[0]}${failed[0].message ? `: ${failed[0].message}` : ""}`;
+  const href = address(changed(filtersOf(parsed()), { ...one.filter, by: "error" }), "calls");
+  return make("a", { class: "failed", href, title: `${text}\n\nThe errors of this tool` }, text);
 }
 
 /** Return a class of errors with how many messages and tools it has, and the most frequent messages: all lead there. */

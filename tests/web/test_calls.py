@@ -158,6 +158,18 @@ def test_an_error_has_its_messages_its_tools_and_its_days(looking: Visit) -> Non
     assert begun == sorted(begun, reverse=True) == [one["first"] for one in lines]
 
 
+def test_a_tool_that_failed_names_its_error(looking: Visit) -> None:
+    """Beside its name, and leads to the errors of this tool; other tools have none."""
+    page = looking.open("/calls?by=tool")
+    row = _rows(page).filter(has_text="upgrade")
+    error = row.locator(".what a.failed")
+    expect(error).to_have_text("LookupError: desk is closed")
+    expect(_rows(page).filter(has_text="fetch").locator(".what a")).to_have_count(1)
+    error.click()
+    expect(_rows(page).locator(".name")).to_have_text("LookupError")
+    expect(page.locator(".chosen-filters .chip")).to_have_text("Tool: upgrade ×")
+
+
 def test_one_message_of_many_is_an_example(looking: Visit) -> None:
     """Where the others may have other numbers and ids; a message without any is that of all of them."""
     one = {"error": "OSError", "message": "no answer to request 7c3a5d71", "message_varies": True, "calls": 23}
