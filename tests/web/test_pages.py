@@ -708,6 +708,7 @@ def test_everyone_can_use_every_page(visit: Visit) -> None:
         "/analytics",
         "/compare",
         f"/compare?a={ident}&b={other}",
+        "/compare?group_a=tag%3Dnight&group_b=state%3DFailure",
         *(f"/s/{ident}?event={event}#{view}" for view in VIEWS),
     ]
     for path in paths:

@@ -208,6 +208,7 @@ def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> N
         line = page.locator("#notices .stuck")
         expect(line).to_contain_text(re.compile(r"^Inside tool rollout status for [23]m \d\ds, given options=.*host-0"))
         expect(line).to_contain_text("last event: tool check pod=api-2 → not ready")
+        assert visit.unusable("#notices") == []
         line.get_by_role("button", name="tool check").click()
         expect(page.locator("#details")).to_contain_text("not ready")
         page.keyboard.press("Escape")
