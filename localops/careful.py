@@ -48,12 +48,15 @@ def value_of(member: Any) -> Any:
     return member._value_
 
 
-def outline(value: object) -> str:
-    """Return the beginning of a collection's text: the whole may be endless if parts are shared or nested."""
+def outline(value: object, longest: int = 200) -> str:
+    """Return the beginning of a collection's text: the whole may be endless if parts are shared or nested.
+
+    A text in it that is longer than `longest` loses its middle.
+    """
     from reprlib import Repr
 
     plain = Repr()
-    plain.maxlevel, plain.maxstring, plain.maxother, plain.maxlong = 4, 200, 200, 200
+    plain.maxlevel, plain.maxstring, plain.maxother, plain.maxlong = 4, longest, 200, 200
     plain.maxlist = plain.maxtuple = plain.maxdict = plain.maxset = plain.maxfrozenset = 8
     return plain.repr(value)
 

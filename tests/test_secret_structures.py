@@ -62,6 +62,24 @@ def test_an_option_is_not_the_value_of_another() -> None:
             assert '"redacted":' not in encode({"params": {"v": written}}), written
 
 
+def test_a_way_to_log_in_is_no_secret() -> None:
+    """Neither behind an option nor under a name; another value there is one."""
+    encode = Encoder(redactor=Redactor()).encode
+    for value in (["gh", "--auth", "oauth2"], {"auth": "Basic"}, 'auth="digest"'):
+        assert '"redacted":' not in encode({"params": {"v": value}}), value
+    assert SECRET not in encode({"params": {"v": ["gh", "--auth", SECRET], "auth": SECRET}})
+
+
+def test_a_key_is_searched_before_it_is_cut() -> None:
+    """A tuple as a key, or as a name, becomes a text of limited length; a secret across its end leaves nothing."""
+    encoder = Encoder(redactor=Redactor())
+    token = f"ghp_{'aB3dE6gH' * 5}"
+    for before in (60, 85, 1_970):
+        value = (f"{'x' * before} {token} {'y' * 300}",)
+        for body in (encoder.encode({"params": {value: 2}}), encoder.text(value, 2_000)):
+            assert ("xxxx" in body, token[:8] in body, token[-8:] in body) == (True, False, False)
+
+
 def test_pairs_of_other_kinds() -> None:
     """Tuples, bytes and the items of a dict are pairs, too; a name and its value may have been recorded before."""
     encode = Encoder(redactor=Redactor()).encode

@@ -142,6 +142,7 @@ PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
     ("unkey", "unkey_", _ALNUM, 20, is_dense),
     ("upcloud", "ucat_", _ALNUM, 24, is_dense),
     ("valtown", "vtwn_", rf"{_ALNUM}_-", 20, _is_mixed),
+    ("e2b", "e2b_", _HEX, 40, _any),
     ("wakatime", "waka_", rf"{_ALNUM}-", 36, is_dense),
     ("wandb", "wandb_v1_", rf"{_ALNUM}_", 70, _is_mixed),
     ("zuplo", "zpka_", rf"{_ALNUM}_", 40, _is_mixed),

@@ -590,7 +590,10 @@ class Walk:
         depth = quiet.depth()
         try:
             with quiet:
-                return self._shown(key)[:MAX_REPR]
+                shown = self._shown(key)
+            if len(shown) <= MAX_REPR:
+                return shown
+            return cut(self._redacted(self._unbroken(shown[: MAX_REPR + _MARGIN]), is_name=True), MAX_REPR)
         except BaseException:
             quiet.back_to(depth)
             raise
@@ -698,7 +701,8 @@ class Walk:
         if issubclass(type(value), int) and int.__int__(value).bit_length() >= 1_000:
             return _digits(int.__int__(value))
         if issubclass(type(value), COLLECTIONS):
-            return outline(value)
+            # So long that a secret in it is found as a whole: it is cut when it was searched.
+            return outline(value, _MARGIN)
         return str.__str__(str(value))
 
     def _title(self, kind: type) -> str:

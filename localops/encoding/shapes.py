@@ -97,11 +97,16 @@ def hides(label: str, text: str | None) -> bool:
         return text is not None and looks_random(text)
     if text is not None and (text.startswith(("/", "~", ".")) or text[1:3] in (":\\", ":/")):
         return not (label == "pwd" or (label in _FILES and _PATH.fullmatch(text)))
-    return text != "" and not (label == "credentials" and text in _MODES)
+    return text != "" and (text is None or text.lower() not in _NO_SECRETS.get(label, ()))
 
 
-# Of a request in a browser.
-_MODES = frozenset(("include", "omit", "same-origin"))
+# The mode of a request in a browser, and names of ways to prove who one is.
+_NO_SECRETS = {
+    "credentials": frozenset(("include", "omit", "same-origin")),
+    "auth": frozenset(
+        "basic bearer digest ntlm kerberos negotiate oauth oauth1 oauth2 oidc saml ldap jwt mtls".split()
+    ),
+}
 _FILES = frozenset("credentials credential key private_key ssh_key secret token client_key service_key".split())
 _PATH = Later(r"(?:~|\.{1,2}|[A-Za-z]:)?(?:[\\/]+[\w.@ -]{1,64}){1,16}")
 _RANDOM = Later(r"[A-Za-z0-9_+/-]+={0,2}", re.ASCII)
@@ -998,8 +1003,8 @@ _SCHEMED = Later(
 
 def _option(look: _Look, match: re.Match[str]) -> None:
     """Find the word behind `--password` and similar options, but not a placeholder in a usage text."""
-    text = look.text
-    option = _OPTION.match(text, match.start())
+    text, end = look.text, match.start()
+    option = _OPTION.match(text, end)
     if option is None:
         return
     label = look.names(option["name"])
@@ -1007,6 +1012,8 @@ def _option(look: _Look, match: re.Match[str]) -> None:
         return
     start = option.end()
     quote = option["quote"] or option["item"]
+    if not quote and _DESCRIBED.match(text, option.end("name")) and _IN_HELP.search(text, max(0, end - 80), end):
+        return
     stop = _closing(text, start, quote) if quote else -1
     if stop < 0:
         stop = start + len(_uncluttered(text[start : look._end_of_word(start, _LONG_WORD)]))
@@ -1016,6 +1023,9 @@ def _option(look: _Look, match: re.Match[str]) -> None:
         look.take(start, stop, label)
 
 
+# The line of a help text: `  -p, --password string   Password or …`, `--password   the password to use`.
+_IN_HELP = Later(r"(?:\A|\n|\\n)[ \t]{0,64}(?:-[A-Za-z0-9],[ ]{1,4})?\Z")
+_DESCRIBED = Later(r"[ ][A-Za-z]{1,32}[ ]{2,64}[A-Z(]|[ ]{2,64}[A-Za-z]{1,32}[ ][a-z(]")
 # In a list of arguments, as JSON or Python write it.
 _NEXT_ITEM = rf"\\{{0,63}}[\"'],{_GAP}(?P<item>\\{{0,63}}[\"'])"
 _OPTION = Later(rf"--(?P<name>[A-Za-z_.-]{{1,64}}+)(?:[ ]{{1,8}}+(?P<quote>\\{{0,63}}[\"'])?+|{_NEXT_ITEM})(?!-)")
