@@ -41,7 +41,7 @@ def _is_encoded(rest: str) -> bool:
 _NO_WORDS = Later(r"[a-z_.+/=-]{0,64}[A-Z0-9]")
 _ALNUM, _HEX = "A-Za-z0-9", "A-Fa-f0-9"
 # Programs are full of these words, which end like the beginning of a key.
-_UNLESS_COMMON = {"_": r"(?:(?<!test_)|(?<=[kol]_test_))(?<!csrf_)"}
+_UNLESS_COMMON = {"_": r"(?:(?<!test_)|(?<=[kol]_test_))(?:(?<!auth_)|(?<=oauth_))(?<!csrf_)"}
 # label: beginnings, signs that follow, how many at least, how they are tested.
 PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
     ("anthropic", "sk-ant-", rf"{_ALNUM}_-", 12, is_dense),

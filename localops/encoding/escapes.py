@@ -144,9 +144,10 @@ def _read(
     marked = _undone(pieces, mark)
     whole, left_out = "".join(marked), "".join(marked[last:])
     joins = [match.span() for match in _joins(mark).finditer(whole)] if mark in whole else []
+    most, has_later = _LEVELS, False
     for colour in ("", " "):
-        levels, has_later = [_Level(pieces, colour, whole.replace(mark, colour))], False
-        while len(levels) < _LEVELS and len(more := _split(levels[-1].inner)) > 1:
+        levels = [_Level(pieces, colour, whole.replace(mark, colour))]
+        while len(levels) < most and len(more := _split(levels[-1].inner)) > 1:
             levels.append(_Level(more, colour))
             has_later = has_later or any(map(_is_colour, set(more[1::2])))
         size = len(levels[-1].inner) - len(left_out.replace(mark, colour))
@@ -157,6 +158,8 @@ def _read(
         yield Reading(levels, around, begin).search(zones, size)
         if not joins and not has_later:
             break
+        # With blanks between, what is written twice is no escape that it was not without.
+        most = len(levels)
 
 
 def _before(pieces: list[str], size: int) -> int:
@@ -177,10 +180,12 @@ def _split(text: str) -> list[str]:
 def _near_escapes(pieces: list[str], before: int) -> Iterator[tuple[list[str], int]]:
     """Yield the pieces around escapes that are near each other, and where they begin."""
     first = at = 0
-    long = [number for number in range(2, len(pieces) - 1, 2) if len(pieces[number]) > before + _BEHIND]
+    far, long = before + _BEHIND, []
+    if max(map(len, pieces[2:-1:2]), default=0) > far:
+        long = [number for number in range(2, len(pieces) - 1, 2) if len(pieces[number]) > far]
     for last in [*long, len(pieces) - 1] if len(pieces) > 1 else ():
-        far = max(0, len(pieces[first]) - before)
-        yield [pieces[first][far:], *pieces[first + 1 : last], pieces[last][:_BEHIND]], at + far
+        skipped = max(0, len(pieces[first]) - before)
+        yield [pieces[first][skipped:], *pieces[first + 1 : last], pieces[last][:_BEHIND]], at + skipped
         at += sum(map(len, pieces[first:last]))
         first = last
 
