@@ -556,13 +556,14 @@ def _search(
     """Return a search that looks for words first; each text that matches the pattern contains one of them.
 
     Compiling the patterns takes longer than everything else at the start of a program, and a short program never needs
-    most of them. When a word is there, or after some texts, the search for the pattern itself replaces `name`. A text
-    for which `unless` returns True may match without a word.
+    most of them. When a word is there, after some texts, or for a long one, the search for the pattern itself replaces
+    `name`. A text for which `unless` returns True may match without a word.
     """
     texts = iter(range(_FEW_TEXTS))
 
     def search(plain: bytes) -> re.Match[bytes] | None:
-        if next(texts, None) is not None and not any(word in plain for word in words) and not unless(plain):
+        is_short = len(plain) < _LONG_TEXT and next(texts, None) is not None
+        if is_short and not any(word in plain for word in words) and not unless(plain):
             return None
         compiled = re.compile(_filled(pattern)).search
         globals()[name] = compiled
@@ -589,7 +590,7 @@ def _has_coloured_prefix(plain: bytes) -> bool:
 _TOKENS = b"abcdefghijklmnopqrstuvwxyz0123456789_+/"
 _HEX = b"0123456789abcdef_"
 _RUNS = bytes(sign if sign in _TOKENS else 32 for sign in range(256))
-_FEW_TEXTS = 64
+_FEW_TEXTS, _LONG_TEXT = 64, 50_000
 _k = _search(
     "_k",
     r"k(?:e(?:y(?<=[a-z0-9 _?&;]key)(?:s|[ _]data)?|n)THEN|ey(?:_[0-9a-f]{32}|_____| block_____|(?<=private.key)"
