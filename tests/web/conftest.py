@@ -57,16 +57,10 @@ class Visit:
     wrong: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     _ids: dict[str, str] = field(default_factory=dict)  # of sessions, by their names and tags
-    _scheme: Scheme | None = None
-    is_used: bool = False  # and shows the page of an earlier test
 
     def open(self, path: str) -> Page:
         """Go to an address of the server."""
-        address = self.base + path
-        if self.is_used and self.page.url.partition("#")[0] == address.partition("#")[0]:
-            self.leave()
-        self.is_used = False
-        self.page.goto(address)
+        self.page.goto(self.base + path)
         return self.page
 
     def session(self, name: str, view: str = "timeline", event: str = "") -> Page:
@@ -130,11 +124,8 @@ class Visit:
 
     def looks(self, width: int = 1280, scheme: Scheme = "light") -> None:
         """Look through a window of that width, with light or dark colours wanted."""
-        if self.page.viewport_size != {"width": width, "height": 800}:
-            self.page.set_viewport_size({"width": width, "height": 800})
-        if self._scheme != scheme:
-            self.page.emulate_media(color_scheme=scheme)
-            self._scheme = scheme
+        self.page.set_viewport_size({"width": width, "height": 800})
+        self.page.emulate_media(color_scheme=scheme)
 
     def watch(self) -> None:
         """Keep what goes wrong."""
@@ -317,7 +308,7 @@ def used_again(visit: Visit, width: int = 1280, scheme: Scheme = "light") -> Ite
     visit.looks(width, scheme)
     yield visit
     _forget(visit)
-    visit.is_used = True
+    visit.leave()
     visit.page.mouse.move(0, 0)
     if context.cookies() != cookies:
         context.clear_cookies()
