@@ -12,7 +12,7 @@ from localops.journal.journal import Journal
 from localops.reading import runs_table
 from localops.reading.runs_table import Row, Run, RunsTable
 from tests.examples import examples
-from tests.planned import Plan, agent, llm, record, step, tool
+from tests.planned import Plan, agent, llm, record, step, together, tool
 
 
 @pytest.fixture
@@ -156,6 +156,14 @@ def test_each_step_is_in_one_row(journal: Journal, seed: int) -> None:
         assert sorted(map(id, mine)) == sorted(map(id, run.steps.all))
         stayed = [step for row in table.rows if place not in row.moved and (step := row.steps[place])]
         assert stayed == sorted(stayed, key=run.steps.all.index)
+
+
+def test_what_ran_in_parallel_has_no_order(journal: Journal) -> None:
+    """Each run has its branches in another order, and did the same."""
+    names = "abcd"
+    runs = [together(4, *([tool(name)] for name in names[n:] + names[:n])) for n in range(3)]
+    table = _table(journal, *([llm("all of them"), run, tool("sum")] for run in runs))
+    assert (len(table.rows), table.differing) == (6, [])
 
 
 def test_the_table_as_json(journal: Journal) -> None:

@@ -15,6 +15,7 @@ from localops import output
 from localops.reading import analytics, facts, previews
 from localops.reading.alignment import align
 from localops.reading.diff_texts import pair_texts
+from localops.reading.parallel import in_order_of
 from localops.reading.shortest import Shortest, unlikeness
 from localops.reading.steps import MOST, Step, Steps
 
@@ -147,7 +148,8 @@ class RunsTable:
         rows: list[list[Step | None]] = []
         known: list[Step] = []  # of each row the step of the first run that has it
         for run in self._order:
-            steps = lists[run]
+            # What ran in parallel has no order: it stands as in the first run.
+            steps = in_order_of(lists[self._order[0]], lists[run])
             if not steps:
                 continue
             pairs = self._searches[run].pairs(known, steps) if known else []
