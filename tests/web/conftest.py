@@ -176,11 +176,7 @@ def serving(home: Path) -> Iterator[str]:
         server = ours().start(MAIN, arguments, environment(home), stdout=subprocess.PIPE, stderr=null.fileno())
     assert server.stdout is not None
     try:
-        link = json.loads(server.stdout.readline())["url"]
-        yield link
-        # A page that is still there would ask a server that is gone.
-        if link in _windows and _browsers[0].is_connected():
-            _windows[link].leave()
+        yield json.loads(server.stdout.readline())["url"]
     finally:
         server.terminate()
         server.wait(20)
