@@ -254,7 +254,7 @@ def _record_in_spawned_child() -> None:
 
 def _before_fork() -> None:
     try:
-        from localops import fork_imports
+        from localops.journal import fork_imports
     except (ImportError, OSError):
         # Out of descriptors, for example.
         return

@@ -12,10 +12,11 @@ import threading
 import uuid
 from functools import wraps
 
-from localops import facets, host, output
+from localops import host, output
 from localops.careful import attribute, class_name, is_a
 from localops.clock import new_id, now_ns
 from localops.config import IGNORED, OPTIONS, Config, nearest
+from localops.encoding import facets
 from localops.errors import ConfigError, LocalopsError, NoSession, NotFound, UnusableBudget
 from localops.interruption import attempt, deliver, hold, hold_if_programs, seems_programs, waiting
 from localops.recording import client as clients

@@ -9,8 +9,8 @@ from typing import Any
 import pytest
 
 import localops
-from localops import facets
 from localops.decorators import tool
+from localops.encoding import facets
 from localops.journal import rows
 from localops.reading import analytics
 from localops.reading.home import Filters, Home

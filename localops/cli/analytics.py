@@ -7,8 +7,9 @@ from itertools import chain
 
 import click
 
-from localops import facets, host, output
+from localops import host, output
 from localops.cli import call_sources, common, filters, session_figures
+from localops.encoding import facets
 from localops.errors import LocalopsError
 from localops.reading import analytics as figures
 from localops.reading import call_query, call_speeds, exposition, facts, given_scores, lower_bounds

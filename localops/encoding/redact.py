@@ -10,13 +10,13 @@ import re
 from bisect import bisect_right
 
 from localops.encoding import beginnings, escapes, shapes
+from localops.encoding.lazy import lazy
 from localops.encoding.shapes import NAME, Later
 from localops.encoding.shapes import argument as argument
 from localops.encoding.shapes import hides as hides
 from localops.encoding.shapes import is_value_of_pair as is_value_of_pair
 from localops.encoding.urls import password_in
 from localops.interruption import settle
-from localops.lazy import lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -12,7 +12,8 @@ import weakref
 from itertools import chain, compress
 from operator import call
 
-from localops import careful, fork_imports, interruption
+from localops import careful, interruption
+from localops.journal import fork_imports
 from localops.journal.reader import close_readers
 
 TYPE_CHECKING = False

@@ -16,7 +16,7 @@ from _thread import get_ident
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
 
-from localops import facets
+from localops.encoding import facets
 from localops.errors import JournalError, LimitReached
 from localops.interruption import attempt, deliver, hold_if_programs, settle, waiting
 from localops.otel import unparsed

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import uuid
 
-from localops import facets
-from localops.encoding import encode
+from localops.encoding import encode, facets
 from localops.journal import rows
 from localops.otel import names
 from localops.otel.span_values import tag_list

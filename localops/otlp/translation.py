@@ -13,8 +13,8 @@ import os
 import uuid
 from dataclasses import dataclass, field, replace
 
-from localops import __version__, clock, facets
-from localops.encoding import encode
+from localops import __version__, clock
+from localops.encoding import encode, facets
 from localops.journal import rows, stored
 from localops.otel import exact, mapping
 from localops.otel.messages import completion_messages, prompt_messages, text

@@ -7,7 +7,8 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from localops import clock, facets, output
+from localops import clock, output
+from localops.encoding import facets
 from localops.journal import rows, token_kinds
 from localops.journal.sql import statements
 

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from localops import clock, facets
+from localops import clock
+from localops.encoding import facets
 from localops.errors import ConfigError
 from localops.recording import scores
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections import namedtuple
 
-from localops import facets, output
+from localops import output
+from localops.encoding import facets
 from localops.reading import analytics, session_state
 
 TYPE_CHECKING = False

@@ -11,8 +11,8 @@ from collections import namedtuple
 
 from localops import host
 from localops.careful import attribute, is_a
+from localops.encoding.lazy import lazy
 from localops.journal import participants, rows
-from localops.lazy import lazy
 from localops.reading.story import Story, milestone, unpacked
 
 TYPE_CHECKING = False

@@ -5,8 +5,8 @@ They are read by one query, oldest first, and each fact is derived at its first 
 
 from __future__ import annotations
 
+from localops.encoding.lazy import lazy
 from localops.journal import rows
-from localops.lazy import lazy
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

@@ -11,10 +11,10 @@ import uuid
 from collections import deque
 from functools import partial
 
-from localops import clock, facets, host
+from localops import clock, host
 from localops import config as settings
 from localops.config import JOURNAL, Config
-from localops.encoding import encode
+from localops.encoding import encode, facets
 from localops.encoding.todays_rules import redactor
 from localops.errors import ConfigError, NoSession, NotResumable
 from localops.interruption import hold_if_programs, settle

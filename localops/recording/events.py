@@ -11,10 +11,11 @@ import enum
 import sys
 import uuid
 
-from localops import clock, facets
+from localops import clock
 from localops.careful import COLLECTIONS, outline
 from localops.careful import class_name as class_name
 from localops.clock import iso as iso
+from localops.encoding import facets
 from localops.interruption import attempt, deliver, settle, waiting
 from localops.journal import rows, token_kinds
 from localops.output import say_once

@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 import uuid
 
-from localops import clock, facets
+from localops import clock
 from localops.careful import class_name, is_a
+from localops.encoding import facets
 from localops.errors import JournalError
 from localops.interruption import deliver, waiting
 from localops.journal import rows, token_kinds

@@ -12,8 +12,9 @@ import weakref
 from _thread import get_ident
 from collections import deque
 
-from localops import clock, facets
+from localops import clock
 from localops.careful import deeper
+from localops.encoding import facets
 from localops.errors import JournalError
 from localops.interruption import attempt, hold_if_programs, settle
 from localops.journal import rows, spill

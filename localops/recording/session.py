@@ -15,9 +15,9 @@ from _thread import get_ident
 from localops import clock
 from localops.careful import attribute, is_a
 from localops.config import nearest
+from localops.encoding.facets import inherited
+from localops.encoding.facets import tags as facet_tags
 from localops.errors import ConfigError, JournalError, UnknownEndState
-from localops.facets import inherited
-from localops.facets import tags as facet_tags
 from localops.interruption import attempt, deliver, hold_if_programs, settle, waiting
 from localops.journal.rows import THREAD_ENDED
 from localops.output import say

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from typing import NamedTuple
 
-from localops import facets
+from localops.encoding import facets
 from localops.errors import LocalopsError
 from localops.journal import rows, stored
 from localops.reading import facts
