@@ -11,7 +11,7 @@ import enum
 from typing import NamedTuple
 
 from localops.careful import quiet, value_of
-from localops.interruption import attempt, settle
+from localops.interruption import attempt, hold_if_programs
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,8 +127,9 @@ def _dump(response: object) -> Fields:
         try:
             fields = dump(response, exclude_none=True, warnings=False)
         except TypeError as error:
-            # A library's own method may not accept these arguments.
-            fields = settle(error, lambda: dump(response))
+            # A library's own method may not accept these arguments: without them it is another step.
+            hold_if_programs(error)
+            fields = dump(response)
     return _dict(fields)
 
 
