@@ -257,6 +257,19 @@ def test_an_error_outside_of_operations_of_a_worker_is_recorded() -> None:
     assert ended in sections["How it ended"]
 
 
+def test_an_error_that_the_parent_was_handling_is_not_of_its_worker() -> None:
+    """A child that is forked in an `except` block has the parent's exception to its end."""
+    facts, _ = after(
+        "import multiprocessing\ndef work(): session.record(localops.ActionEvent('look'))\n"
+        "try: raise KeyError('part')\n"
+        "except KeyError:\n"
+        "    worker = multiprocessing.get_context('fork').Process(target=work); worker.start(); worker.join()\n"
+        "session.end_session('Success')"
+    )
+    assert facts["first_error"] is None
+    assert [one["state"] for one in facts["processes"]["known"]] == ["left", "left"]
+
+
 def test_a_session_that_a_worker_begins_has_the_end_of_its_process() -> None:
     """A child of multiprocessing ends by os._exit, and did not die."""
     programs.run(

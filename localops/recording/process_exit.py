@@ -21,7 +21,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable
     from types import FrameType, TracebackType
-    from typing import NoReturn, Protocol
+    from typing import Any, NoReturn, Protocol
 
     from localops.recording.session import Session
 
@@ -312,14 +312,20 @@ def _end_of_worker() -> None:
     _ended[:] = [os.getpid()]
     error = sys.exc_info()[1]
     try:
-        if isinstance(error, Exception):
-            process = sys.modules["multiprocessing.process"].current_process()
-            record_uncaught(error, "an error of a process", process=process.name)
+        module = sys.modules["multiprocessing.process"]
+        if isinstance(error, Exception) and _passed_through(error, module.BaseProcess._bootstrap):
+            record_uncaught(error, "an error of a process", process=module.current_process().name)
     except Exception as problem:  # the edge, as at the end of any process
         say(f"an error could not be recorded: {problem}")
     _each_client(_end_all)
     # Closing a journal takes milliseconds, as it writes to the main file what this process need not wait for.
     _each_client(lambda client: client.account())
+
+
+def _passed_through(error: BaseException, function: Any) -> bool:
+    """Return whether an error left what a function called: not one that a parent was handling when it forked."""
+    trace = error.__traceback__
+    return trace is not None and trace.tb_frame.f_code is function.__code__
 
 
 # Hooks that are still to be set: each is taken by one thread, the last one first.
