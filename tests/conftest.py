@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from localops import output
+from localops import interruption, output
 from tests import warm as warm_programs
 from tests.examples import MORE, examples
 from tests.warm import Warm
@@ -132,6 +132,9 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     yield
     if reset := getattr(sys.modules.get("localops.api"), "_reset", None):
         reset()
+    held = interruption.waiting.copy()
+    interruption.waiting.clear()
+    assert held == {}, "the next call of localops would raise these"
 
 
 @pytest.fixture
