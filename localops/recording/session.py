@@ -65,7 +65,8 @@ _PATIENCE = 1.0
 _NAP = 0.005
 
 new_id, now_ns = clock.new_id, clock.now_ns
-_sessions: weakref.WeakSet[Session] = weakref.WeakSet()
+# Not a WeakSet: an exception of a signal handler would be lost in its callback, which is written in Python.
+_sessions: set[weakref.ref[Session]] = set()
 
 
 def _itself(session: Session, _memo: object = None) -> Session:
@@ -90,7 +91,7 @@ class Session(SessionFacts):
         self._turn_to_end: list[None] = [None]  # taken by the one thread that ends it
         self._ender = 0
         self._before = scope.get()
-        _sessions.add(self)
+        _sessions.add(weakref.ref(self, _sessions.discard))
 
     @property
     def video(self) -> str | None:
@@ -651,7 +652,7 @@ def _has_status(error: SystemExit) -> bool:
 
 
 def _after_fork() -> None:
-    for session in list(_sessions):
+    for session in filter(None, [reference() for reference in list(_sessions)]):
         session.recorder.must_attend = True
         if session._ended is None and not session._turn_to_end:
             # Taken by a thread that the child does not have.
