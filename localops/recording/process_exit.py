@@ -12,6 +12,7 @@ import atexit
 import os
 import sys
 import threading
+from functools import partial
 
 from localops import host
 from localops.output import say
@@ -281,6 +282,7 @@ class Terminated:
 
 _kept: list[_Children] = []  # as multiprocessing has weak references to what it calls in a child
 _ended: list[int] = []  # the process whose end was recorded
+_failures: list[Exception] = []  # what ended the work of this child, where it is not known any more at its end
 # After what a program has multiprocessing call at the end of a child, which may record.
 _LAST = -1_000
 
@@ -295,7 +297,25 @@ def _watch_children() -> None:
     if util is not None and not _kept:
         _kept.append(_Children())
         # Before a child runs, multiprocessing forgets what its parent wanted to be called, and calls these.
-        util.register_after_fork(_kept[0], lambda _: _watch_worker())
+        util.register_after_fork(_kept[0], lambda _: _watch_forked())
+
+
+def _watch_forked() -> None:
+    """Have the end of a child recorded that is about to run, and its error."""
+    _watch_worker()
+    _failures.clear()
+    # Since 3.13, a child has handled its error before it calls what it is to call at its end.
+    if sys.version_info >= (3, 13):
+        process = sys.modules["multiprocessing.process"].current_process()
+        process.run = partial(_run, process.run)
+
+
+def _run(run: Callable[[], object]) -> None:
+    try:
+        run()
+    except Exception as error:
+        _failures.append(error)
+        raise
 
 
 def _watch_worker() -> None:
@@ -310,10 +330,9 @@ def _end_of_worker() -> None:
     if os.getpid() in _ended:
         return
     _ended[:] = [os.getpid()]
-    error = sys.exc_info()[1]
     try:
         module = sys.modules["multiprocessing.process"]
-        if isinstance(error, Exception) and _passed_through(error, module.BaseProcess._bootstrap):
+        if (error := _error_of_worker(module.BaseProcess._bootstrap)) is not None:
             record_uncaught(error, "an error of a process", process=module.current_process().name)
     except Exception as problem:  # the edge, as at the end of any process
         say(f"an error could not be recorded: {problem}")
@@ -322,10 +341,15 @@ def _end_of_worker() -> None:
     _each_client(lambda client: client.account())
 
 
-def _passed_through(error: BaseException, function: Any) -> bool:
-    """Return whether an error left what a function called: not one that a parent was handling when it forked."""
-    trace = error.__traceback__
-    return trace is not None and trace.tb_frame.f_code is function.__code__
+def _error_of_worker(bootstrap: Any) -> Exception | None:
+    """Return what ended the work of this child, which `bootstrap` called."""
+    if _failures:
+        return _failures[-1]
+    error = sys.exc_info()[1]
+    trace = error.__traceback__ if isinstance(error, Exception) else None
+    # Not an error that the parent was handling when it forked: that did not pass through here.
+    passed = trace is not None and trace.tb_frame.f_code is bootstrap.__code__
+    return error if passed and isinstance(error, Exception) else None
 
 
 # Hooks that are still to be set: each is taken by one thread, the last one first.
