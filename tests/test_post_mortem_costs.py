@@ -88,6 +88,26 @@ def test_a_call_that_failed_without_token_counts_lacks_no_price() -> None:
     assert lines[1:3] == ["It cost at least $0.000045, for 19 tokens in and 3 out.", why]
 
 
+def test_a_cost_that_is_not_known_is_not_zero() -> None:
+    """A model without a price is named, and so is a failed call; neither has a share."""
+    ask = (
+        "def ask(model, **given): session.record(localops.LLMEvent(model=model, prompt='a', completion='b', **given))\n"
+    )
+    facts, sections = after(
+        f"{ask}ask('gpt-4o-mini', prompt_tokens=1000, completion_tokens=100)\n"
+        "for _ in range(3): ask('mystery', prompt_tokens=90_000, completion_tokens=1000)\n"
+        "ask('gpt-4o', cost=0)\nlate = localops.LLMEvent(model='gpt-4o', prompt='hi')\n"
+        "session.record(localops.ErrorEvent(trigger_event=late, exception=TimeoutError('late')))\n"
+        "session.end_session('Success')"
+    )
+    parts = {part["model"]: (part["cost_nano"], part["share"], part["unpriced"]) for part in facts["spending"]["parts"]}
+    assert parts == {"gpt-4o-mini": (210_000, 1.0, 0), "gpt-4o": (0, 0.0, 1), "mystery": (None, None, 3)}
+    lines = sections["What made the cost"]
+    assert "'gpt-4o': $0.00 (0%) for 1 call." in lines
+    assert "The cost of 1 call to 'gpt-4o' and of 3 calls to 'mystery' (270,000 tokens in) is not known." in lines
+    assert not any(line.startswith("'mystery'") for line in lines)
+
+
 def test_a_budget_that_was_reached_is_named() -> None:
     """The budget, when it was reached and what had been spent, and that this ended the run."""
     code = INIT.replace("True)", "True, budget_usd=1.0)")

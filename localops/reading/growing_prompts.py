@@ -38,8 +38,9 @@ if TYPE_CHECKING:
         tokens_in: int
         tokens_out: int | None
         tokens_cached: int | None
+        is_priced: int
 else:
-    _Call = namedtuple("_Call", "id model agent cost tokens_in tokens_out tokens_cached")
+    _Call = namedtuple("_Call", "id model agent cost tokens_in tokens_out tokens_cached is_priced")
 
 # Shorter or smaller ones are how agents work: a conversation is sent again with each call.
 _FEWEST_CALLS, _FEWEST_TOKENS, _TIMES = 10, 100_000, 10

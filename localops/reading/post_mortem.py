@@ -205,8 +205,9 @@ class _PostMortem:
         calls = [spending.Call(*row) for row in self._rows.ask("spent")]
         cost = spending.of(calls, total, shown=SHOWN, seq_of=lambda id: self._rows.halves(id)[0].seq)
         if cost is not None:
-            names = self._rows.agents([part["agent"] for part in cost["parts"]])
-            for part in cost["parts"]:
+            parts = [*cost["parts"], *cost["not_known"]]
+            names = self._rows.agents([part["agent"] for part in parts])
+            for part in parts:
                 part.update(model=short(part["model"]), agent=names.get(part["agent"]))
         return cost
 

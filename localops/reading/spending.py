@@ -26,8 +26,10 @@ if TYPE_CHECKING:
         tokens_in: int | None
         tokens_out: int | None
         tokens_cached: int | None
+        is_priced: int
+        """0: the cost is not known."""
 else:
-    Call = namedtuple("Call", "id model agent cost tokens_in tokens_out tokens_cached")
+    Call = namedtuple("Call", "id model agent cost tokens_in tokens_out tokens_cached is_priced")
 
 # Parts that have sentences of their own.
 _NAMED = 3
@@ -58,13 +60,15 @@ def of(calls: Sequence[Call], total: int, *, shown: int, seq_of: Callable[[bytes
     def part(mine: list[Call]) -> Facts:
         counted = [call for call in mine if call.tokens_in]
         asked = sum(call.tokens_in or 0 for call in counted if call.tokens_cached is not None)
-        cost = sum(call.cost for call in mine)
+        unpriced = _unpriced(mine)
+        cost = None if unpriced == len(mine) else sum(call.cost for call in mine)
         return {
             "model": mine[0].model,
             "agent": mine[0].agent,
             "calls": len(mine),
+            "unpriced": unpriced,
             **facts.money(cost),
-            "share": cost / total,
+            "share": None if cost is None else cost / total,
             "tokens_in": sum(call.tokens_in or 0 for call in mine),
             "tokens_out": sum(call.tokens_out or 0 for call in mine),
             "cached_share": sum(call.tokens_cached or 0 for call in counted) / asked if asked else None,
@@ -73,14 +77,42 @@ def of(calls: Sequence[Call], total: int, *, shown: int, seq_of: Callable[[bytes
         }
 
     tools = max(0, total - sum(call.cost for call in calls))
-    largest = sorted(parts.values(), key=lambda mine: -sum(call.cost for call in mine))
+    # Those of which no cost is known last, the most tokens first.
+    largest = sorted(
+        parts.values(),
+        key=lambda mine: (
+            _unpriced(mine) == len(mine),
+            -sum(call.cost for call in mine),
+            -sum(call.tokens_in or 0 for call in mine),
+        ),
+    )
+    unpriced = [mine for mine in largest if _unpriced(mine)]
     return {
         "calls": len(calls),
         "parts": [part(mine) for mine in largest[:shown]],
         "parts_count": len(parts),
+        "not_known": [_not_known(mine) for mine in unpriced[:shown]],
+        "not_known_count": len(unpriced),
+        "not_known_only": sum(_unpriced(mine) == len(mine) for mine in unpriced),
         "costliest": named(max(calls, key=lambda call: call.cost)),
         # What is not of LLM calls.
         "tools": {**facts.money(tools), "share": tools / total},
+    }
+
+
+def _unpriced(calls: Sequence[Call]) -> int:
+    return sum(not call.is_priced for call in calls)
+
+
+def _not_known(calls: Sequence[Call]) -> Facts:
+    """Return those calls of a part whose cost is not known."""
+    mine = [call for call in calls if not call.is_priced]
+    return {
+        "model": mine[0].model,
+        "agent": mine[0].agent,
+        "calls": len(mine),
+        "tokens_in": sum(call.tokens_in or 0 for call in mine),
+        "tokens_out": sum(call.tokens_out or 0 for call in mine),
     }
 
 
@@ -90,22 +122,43 @@ def sentences(spending: Facts | None, session: str, *, at_least: bool) -> Iterat
         return
     if at_least:
         yield ["Calls without a known cost are left out; shares are of the known cost."]
-    for number, one in enumerate(spending["parts"][:_NAMED]):
-        agent: Sentence = [" of agent ", Recorded(one["agent"])] if one["agent"] else []
-        cost = (
-            f": {output.money(one['cost_nano'])} ({_percent(one['share'])}) for {output.counted(one['calls'], 'call')}"
-        )
+    known = [one for one in spending["parts"] if one["cost_nano"] is not None][:_NAMED]
+    for number, one in enumerate(known):
+        calls = output.counted(one["calls"] - one["unpriced"], "call")
+        cost = f": {output.money(one['cost_nano'])} ({_percent(one['share'])}) for {calls}"
         # Commands take much room: of the largest part only.
         where = None if number else session
-        yield [Recorded(one["model"] or "unnamed"), *agent, cost, *_grown(one, where), *_cached(one), "."]
-    rest = spending["parts_count"] - min(_NAMED, len(spending["parts"]))
+        yield [*_whose(one), cost, *_grown(one, where), *_cached(one), "."]
+    rest = spending["parts_count"] - spending["not_known_only"] - len(known)
     if rest:
         yield [f"{output.counted(rest, 'more model or agent', 'more models or agents')} cost less each."]
+    yield from _without_cost(spending)
     if (tools := spending["tools"])["cost_nano"]:
         yield [f"Tools cost {output.money(tools['cost_nano'])} ({_percent(tools['share'])})."]
     most = spending["costliest"]
     tokens = "" if most["tokens_in"] is None else f", with {output.counted(most['tokens_in'], 'token')} in"
     yield [f"The most expensive call cost {output.money(most['cost_nano'])}{tokens}{_where(most, session)}."]
+
+
+def _without_cost(spending: Facts) -> Iterator[Sentence]:
+    """Name the calls whose cost is not known."""
+    shown = spending["not_known"][:_NAMED]
+    rest = spending["not_known_count"] - len(shown)
+    sentence: Sentence = ["The cost of "]
+    for number, one in enumerate(shown):
+        tokens = f" ({output.counted(one['tokens_in'], 'token')} in)" if one["tokens_in"] else ""
+        calls = f"{output.counted(one['calls'], 'call')} to "
+        joined = " and of " if number == len(shown) - 1 and not rest else ", of "
+        sentence += [joined if number else "", calls, *_whose(one), tokens]
+    if rest:
+        sentence += [f", and of calls to {output.counted(rest, 'more model or agent', 'more models or agents')}"]
+    if shown:
+        yield [*sentence, " is not known."]
+
+
+def _whose(one: Facts) -> Sentence:
+    agent: Sentence = [" of agent ", Recorded(one["agent"])] if one["agent"] else []
+    return [Recorded(one["model"] or "unnamed"), *agent]
 
 
 def _grown(one: Facts, session: str | None) -> Sentence:

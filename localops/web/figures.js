@@ -125,6 +125,10 @@ export class Figures {
       one &&
       make("button", { type: "button", class: "link", "data-key": one.seq, onclick: () => this._go(one.seq) }, text);
     const prompt = (one) => call(one, one && count(one.tokens_in));
+    const share = (part) =>
+      part.cost_nano === null
+        ? "not known"
+        : `${money(part.cost_nano)} (${percent(part.share)})${part.unpriced ? " + ?" : ""}`;
     const hasCache = parts.some((part) => part.cached_share !== null),
       hasAgents = parts.some((part) => part.agent),
       hasLast = parts.some((part) => part.last);
@@ -136,7 +140,7 @@ export class Figures {
       columns: [
         { label: "Model", text: (part) => part.model || "unnamed" },
         ...(hasAgents ? [{ label: "Agent", text: (part) => part.agent || "" }] : []),
-        { label: "Cost", num: true, text: (part) => `${money(part.cost_nano)} (${percent(part.share)})` },
+        { label: "Cost", num: true, text: share },
         { label: "Calls", num: true, isSpare: true, text: (part) => count(part.calls) },
         { label: "First prompt", num: true, hint: "Tokens of the first call", text: (part) => prompt(part.first) },
         ...(hasLast

@@ -48,7 +48,8 @@ order by r.seq
 limit :many;
 
 -- spent --
--- The LLM calls of a session that ended, in the order they began, with what later prices added to each.
+-- The LLM calls of a session that ended, in the order they began, with what later prices added to each, and whether
+-- the cost is known.
 with later as materialized (
   select e.parent, sum(e.cost) as cost
   from session_row r
@@ -56,7 +57,8 @@ with later as materialized (
   where r.session = :session
     and e.kind = 'price'
   group by e.parent)
-select e.id, e.model, e.agent, coalesce(e.cost, 0) + coalesce(l.cost, 0), e.tokens_in, e.tokens_out, e.tokens_cached
+select e.id, e.model, e.agent, coalesce(e.cost, 0) + coalesce(l.cost, 0), e.tokens_in, e.tokens_out, e.tokens_cached,
+  e.cost is not null or l.parent is not null
 from session_row r
 cross join event e on e.seq = r.seq
 left join later l on l.parent = e.id
