@@ -9,7 +9,8 @@ import pytest
 
 import localops
 from localops import clock
-from tests.post_mortems import FETCH, after, found, page, row, write
+from tests import programs
+from tests.post_mortems import FETCH, INIT, after, found, page, row, write
 
 
 def test_an_uncaught_exception_ended_the_run() -> None:
@@ -108,6 +109,21 @@ def test_a_run_that_went_on_says_with_what() -> None:
     went_on = next(line for line in sections["The first error"] if line.startswith("The run went on"))
     assert went_on.startswith("The run went on after it: the next step was tool 'fetch', ")
     assert sections["The first error"][-1] == "'fetch' was called once more, with other arguments, and did not fail."
+
+
+def test_an_exception_that_ended_a_process_before_the_resume() -> None:
+    """It ended that process; the next step is one of the process that resumed the session."""
+    step = "@tool(once=True)\ndef step(n):\n    if n == FAILS: raise OSError(f'disk {n}')\n"
+    run = "[step(n) for n in range(3)]; session.end_session('Success')"
+    programs.run(f"{INIT}FAILS = 1\n{step}{run}")
+    resume = "import localops\nfrom localops.decorators import tool\nsession = localops.resume('last')\n"
+    programs.run(f"{resume}FAILS = 9\n{step}{run}")
+    error = found()["first_error"]
+    assert (error["outcome"], error["next"]["after_a_resume"]) == ("ended an earlier run", True)
+    lines = page(found())["The first error"]
+    assert "Nothing caught it: it ended that process." in lines
+    assert any(line.startswith("The session was resumed after it: the next step was tool 'step', ") for line in lines)
+    assert not any("went on after it" in line for line in lines)
 
 
 def test_an_error_that_nothing_follows_may_have_been_caught() -> None:

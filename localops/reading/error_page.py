@@ -19,6 +19,7 @@ _OUTCOMES = {
     "left": "No recorded operation caught it; whether the program caught it is not recorded.",
     "ended the run": "Nothing caught it: it ended the run.",
 }
+_ENDED_A_PART = ("ended a thread", "ended a process", "ended an earlier run")
 _TITLES = {
     ending_error.EXCEPTION: "The error that ended it",
     ending_error.REASON: "The error that ended it",
@@ -114,23 +115,35 @@ def _outcome(error: Facts) -> Iterator[Sentence]:
         yield ["In ", *named(where), " it was followed by ", Word(error["replaced_by"] or "error"), "."]
     elif error["outcome"] == "open":
         yield [*named(where), " around it has not ended, so whether it was caught there is not known."]
-    elif error["outcome"] == "ended a thread":
-        thread: Sentence = ["thread ", Recorded(error["thread"])] if error["thread"] else ["a thread"]
-        yield ["Nothing caught it: it ended ", *thread, ", and the program went on."]
-    elif error["outcome"] == "ended a process":
-        yield ["Nothing caught it: it ended process ", Recorded(error["thread"] or ""), ", and the program went on."]
+    elif error["outcome"] in _ENDED_A_PART:
+        yield from _ended_a_part(error)
     elif error["outcome"] == "left" and error["became"] is not None:
         yield _became(error["became"])
     elif error["outcome"] == "left" and (following := error["next"]) is not None:
         yield ["No recorded operation caught it."]
-        later = output.short_duration(nanoseconds(following["seconds_later"]))
-        yield [
-            "The run went on after it: the next step was ",
-            *named({**following, "agent": None}),
-            f", {later} later.",
-        ]
+        yield _next(following)
     else:
         yield [_OUTCOMES[error["outcome"]]]
+
+
+def _ended_a_part(error: Facts) -> Iterator[Sentence]:
+    """Say that an error ended a thread or a process, and that the run went on without it."""
+    name, following = error["thread"], error["next"]
+    if error["outcome"] == "ended an earlier run":
+        yield ["Nothing caught it: it ended that process."]
+        is_next = following is not None and following["after_a_resume"]
+        yield _next(following) if is_next else ["The session was resumed after it."]
+    elif error["outcome"] == "ended a process":
+        yield ["Nothing caught it: it ended process ", Recorded(name or ""), ", and the program went on."]
+    else:
+        thread: Sentence = ["thread ", Recorded(name)] if name else ["a thread"]
+        yield ["Nothing caught it: it ended ", *thread, ", and the program went on."]
+
+
+def _next(following: Facts) -> Sentence:
+    later = output.short_duration(nanoseconds(following["seconds_later"]))
+    how = "The session was resumed after it" if following["after_a_resume"] else "The run went on after it"
+    return [f"{how}: the next step was ", *named({**following, "agent": None}), f", {later} later."]
 
 
 def _ending(error: Facts) -> Iterator[Sentence]:

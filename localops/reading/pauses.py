@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 
     from localops.journal.stored import Source
-    from localops.reading.story import Story
+    from localops.reading.story import Milestone, Story
 
     class Pause(NamedTuple):
         """When the last row of a run was recorded, and when a process went on."""
@@ -37,6 +37,13 @@ def of(source: Source, session: bytes, story: Story) -> list[Pause]:
         (stopped_ns,) = source.one("last_before", session=session, at_ns=one.at_ns, **bounds) or (None,)
         pauses.append(Pause(one.at_ns if stopped_ns is None else stopped_ns, one.at_ns))
     return pauses
+
+
+def end_before(ends: Iterable[Milestone], pause: Pause) -> Milestone | None:
+    """Return the end that the run before a pause had, None without one."""
+    own = [end for end in ends if pause.stopped_ns <= end.at_ns <= pause.resumed_ns]
+    # As for the session: an end that a program declared counts before one that was derived.
+    return max(own, key=lambda end: (not end.implied, end.at_ns), default=None)
 
 
 def after(pauses: Iterable[Pause], began_ns: int) -> Pause | None:

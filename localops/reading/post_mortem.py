@@ -13,6 +13,7 @@ from localops.journal import rows
 from localops.reading import (
     facts,
     finish_reasons,
+    pauses,
     previews,
     recorded_steps,
     spending,
@@ -104,9 +105,7 @@ class _PostMortem:
         ends = list(story.of_kind("end"))
         known = []
         for one, pause in list(zip(resumes, self._seen.pauses, strict=True))[-SHOWN:]:
-            own = [end for end in ends if pause.stopped_ns <= end.at_ns <= one.at_ns]
-            # As for the session: an end that a program declared counts before one that was derived.
-            end = max(own, key=lambda end: (not end.implied, end.at_ns), default=None)
+            end = pauses.end_before(ends, pause)
             known.append(
                 {
                     "at": iso(one.at_ns),

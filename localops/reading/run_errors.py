@@ -18,6 +18,7 @@ from localops.reading import (
     facts,
     loops,
     origins,
+    pauses,
     previews,
     session_state,
     small_origins,
@@ -258,6 +259,7 @@ class RunErrors:
         is_exit = one.kind != "error" and how_it_ended(self._seen) in ("exit code", "signal")
         ended = self._threads.get(one.seq)
         outcome = f"ended a {ended[0]}" if ended is not None else "left"
+        outcome = "ended an earlier run" if one.seq in self._ended_earlier else outcome
         outcome = "ended the run" if is_fatal or is_exit else outcome
         return {"outcome": outcome, "where": None, "replaced_by": None}
 
@@ -266,8 +268,9 @@ class RunErrors:
         bounds = {"after": one.seq, "many": AFTER, "since": one.at_ns, "agent": one.agent}
         for following in (Half(*row) for row in self._rows.ask("begun_after", **bounds)):
             seconds = max(0, began_ns(following) - one.at_ns) / 1e9
+            is_resumed = any(one.at_ns < pause.resumed_ns <= began_ns(following) for pause in self._seen.pauses)
             named = self._rows.operation(following.kind, following.name, following.model, following.id, following.agent)
-            return {**named, "seconds_later": seconds}
+            return {**named, "seconds_later": seconds, "after_a_resume": is_resumed}
         return None
 
     def _same(self, one: Trouble) -> Facts:
@@ -366,6 +369,21 @@ class RunErrors:
         """Return how many operations have a value in one of their rows."""
         bounds = {"head": self._rows.head, "tail": self._rows.tail, "many": AFTER}
         return int(self._rows.ask("count_with", text=encode.dumps(value).decode(), **bounds)[0][0])
+
+    @cached_property
+    def _ended_earlier(self) -> set[int]:
+        """The seqs of the errors that ended a run after which the session was resumed."""
+        ended, ends, since = set(), list(self._seen.story.of_kind("end")), 0
+        for pause in self._seen.pauses:
+            end = pauses.end_before(ends, pause)
+            reason = str(end.body.get("reason") or "").strip() if end is not None else ""
+            if ending_error.has_traceback(reason):
+                before = [one for one in self._rows.errors[::-1] if since <= one.at_ns <= pause.resumed_ns]
+                named = [one for one in before if one.name and reason.startswith(one.name)][:_NAMED]
+                error = ending_error.of_traceback(reason, named, self._details(named))
+                ended |= set() if error is None else {error.seq}
+            since = pause.resumed_ns
+        return ended
 
     @cached_property
     def _threads(self) -> dict[int, tuple[str, str]]:
