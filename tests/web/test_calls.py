@@ -410,6 +410,7 @@ def test_the_keyboard_suffices(looking: Visit) -> None:
     assert page.evaluate("document.activeElement.textContent") == "Cost"
     page.keyboard.press("Enter")
     expect(page.locator("thead [aria-sort=ascending]")).to_have_text("Cost")
+    looking.until("!document.querySelector('#calls.stale')")
     page.keyboard.press("/")
     assert page.evaluate("document.activeElement.name") == "text"
     page.keyboard.press("Escape")
