@@ -15,7 +15,6 @@ if TYPE_CHECKING:
 
     from localops.reading.facts import Facts
 
-_CAUSE = " — caused by "
 # States whose reason is in the head of a session.
 _QUIET = frozenset(("Success", "Running"))
 
@@ -35,7 +34,7 @@ def session_head(facts: Facts) -> str:
         f'<div data-id="{label}"><dt>{label}</dt><dd>{escape(value)}</dd></div>' for label, value in _run_figures(one)
     )
     state = escape(one["state"])
-    reason = f"""<button type="button" class="reason {state}" id="reason">{_reason(one)}</button>"""
+    reason = f"""<button type="button" class="reason {state}" id="reason">{_end_reason(one)}</button>"""
     # The reason of a run that did not succeed has a line of its own.
     quiet, loud = (reason, "") if one["state"] in _QUIET else ("", f'<div class="bad">{reason}</div>')
     return f"""<article id="session" data-id="{escape(one["session_id"])}">
@@ -93,14 +92,19 @@ def _is_quiet(one: dict[str, Any]) -> bool:
     return bool(one["state"] == "Running" and clock.now_ns() / 1e9 - last > _QUIET_SECONDS and one["unfinished"])
 
 
+def _end_reason(one: dict[str, Any]) -> str:
+    """Return the text of the button that leads to how a session ended."""
+    line = "" if one["state"] == "Running" else _reason(one)
+    return f'<span class="label">End reason: </span>{line}' if line else "How it ended"
+
+
 def _reason(one: dict[str, Any]) -> str:
-    """Return the line of a reason that says most: of a traceback the last one."""
-    lines = [line.strip() for line in (one["reason"] or "").splitlines() if line.strip()]
-    if not lines or one["state"] == "Running":
-        return "How it ended"
+    """Return the line of a reason that says most, of a traceback the last one, and what led to it."""
+    lines = [line.strip() for line in (one.get("reason") or "").splitlines() if line.strip()]
+    if not lines:
+        return ""
     line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
-    text = escape(_CAUSE.join(filter(None, (line, one["cause"]))))
-    return f'<span class="label">End reason: </span>{text}'
+    return escape(" — caused by ".join(filter(None, (line, one.get("cause")))))
 
 
 def chips(tags: Iterable[str]) -> str:
@@ -158,8 +162,8 @@ def session_table(listed: Sequence[Facts], address: Callable[[str], str], *, pic
 
 def _session_row(one: dict[str, Any], address: str, *, picks: bool) -> str:
     began = f'<time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))}</time>'
-    reason = one.get("reason") if one["state"] != "Success" else None
-    because = f'<div class="because">{escape(reason)}</div>' if reason else ""
+    reason = _reason(one) if one["state"] != "Success" else ""
+    because = f'<div class="because">{reason}</div>' if reason else ""
     figures = {
         "seconds": f"{'≥' if one['at_least'] else ''}{seconds(one)}",
         "llm_calls": output.count(one["llm_calls"]),

@@ -77,7 +77,7 @@ def more(project: Where, snapshot: Snapshot) -> Facts:
 
 
 def of_list(sessions: Sequence[Listed]) -> dict[bytes, Facts]:
-    """Return the details of sessions in a list: agents, models, host and the reason of the state."""
+    """Return the details of sessions in a list: agents, models, host, the reason of the state and its cause."""
     details: dict[bytes, Facts] = {}
     for project in dict.fromkeys(one.project for one in sessions):
         mine = [one for one in sessions if one.project is project]
@@ -97,11 +97,13 @@ def of_list(sessions: Sequence[Listed]) -> dict[bytes, Facts]:
                 story = snapshot.story
                 parts[one.session] = {dim: [part.value for part in snapshot.parts[dim]] for dim in ("agent", "model")}
             own = parts.get(one.session, {})
+            reason = _reason(one, ends.get(one.session))
             details[one.session] = {
                 "agents": sorted(own.get("agent", []), key=str.casefold),
                 "models": sorted(own.get("model", []), key=str.casefold),
                 "host": story.host,
-                "reason": _reason(one, ends.get(one.session)),
+                "reason": reason,
+                "cause": facts.cause_of(reason),
                 "inside": _inside(one) if one.state == "Running" else None,
             }
     return details

@@ -177,3 +177,13 @@ export function success({ states }) {
   };
 }
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
+
+/** Return why a session ended, in a line: of a traceback the line that says most, and what led to it. */
+export function reasonOf({ reason, cause }) {
+  const lines = (reason || "")
+    .split("\n")
+    .map((line) => line.trim())
+    .filter(Boolean);
+  const line = lines[0]?.startsWith("Traceback") ? lines.at(-1) : lines[0];
+  return [line, cause].filter(Boolean).join(" — caused by ");
+}

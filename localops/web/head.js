@@ -2,7 +2,7 @@
 
 import { byId, copyButton, data, make, notice, say } from "./base.js";
 import { isReport } from "./clock.js";
-import { ago, cost, count, duration, elapsed, many, money, partsOfTokens, QUIET } from "./formats.js";
+import { ago, cost, count, duration, elapsed, many, money, partsOfTokens, QUIET, reasonOf } from "./formats.js";
 import { keyed } from "./keyed.js";
 import { loops } from "./loops.js";
 import { scores } from "./scores.js";
@@ -14,7 +14,6 @@ import { why } from "./why.js";
 // A group with more facts than this is folded.
 const LONG = 12;
 const LABEL = "End reason: ";
-const CAUSE = " — caused by ";
 // Unfinished operations that have a sentence each.
 const MOST_ENDS = 5;
 // States whose reason is in the head; that of any other is in a line of its own.
@@ -87,7 +86,7 @@ export class Head {
   _drawReason() {
     const one = this.page.facts,
       button = this.reason;
-    const line = this.page.running ? "" : [lineOf(one.reason), one.cause].filter(Boolean).join(CAUSE),
+    const line = this.page.running ? "" : reasonOf(one),
       text = this.page.running ? this._at() : line || "How it ended",
       label = line ? LABEL : "";
     const isQuiet = this.page.running && this.page.quiet > QUIET;
@@ -198,15 +197,6 @@ export class Head {
 
 const figure = (label, value, title) =>
   make("div", { "data-id": label, title: title || null }, make("dt", {}, label), make("dd", {}, value));
-
-/** Return the line of a reason that says most: of a traceback the last one. */
-export function lineOf(reason) {
-  const lines = (reason || "")
-    .split("\n")
-    .map((line) => line.trim())
-    .filter(Boolean);
-  return (lines[0]?.startsWith("Traceback") ? lines.at(-1) : lines[0]) || "";
-}
 
 const dollars = (amount) => money(Math.round(amount * 1e9));
 

@@ -2,7 +2,7 @@
 
 import { make } from "./base.js";
 import { began, scoreOf } from "./columns.js";
-import { quiet } from "./formats.js";
+import { quiet, reasonOf } from "./formats.js";
 import { places, terms } from "./marks.js";
 import { address, changed, first } from "./query.js";
 import { url } from "./url.js";
@@ -91,7 +91,8 @@ function passage(one, query, place) {
 export function row(one, { query, columns, isPicked, pick, star, place }) {
   const name = one.name || "unnamed",
     isStarred = scoreOf(one, "star") === true,
-    silence = quiet(one);
+    silence = quiet(one),
+    because = one.state === "Success" ? "" : reasonOf(one);
   // A search for its name means the run: as its filter, it would hide most or all of the events.
   const isInEvent = place && place.seq !== null && !isNamed(one, query);
   const to = url(`s/${one.session_id}${isInEvent ? `?${filter(query)}` : ""}`);
@@ -121,7 +122,7 @@ export function row(one, { query, columns, isPicked, pick, star, place }) {
             one.tags.map((tag) => only(query, "tag", tag, "tag")),
           ),
         ),
-        one.reason && one.state !== "Success" ? make("div", { class: "because", title: one.reason }, one.reason) : null,
+        because ? make("div", { class: "because", title: one.reason }, because) : null,
         silence ? make("div", { class: "because quiet" }, silence) : null,
         passage(one, query, place),
       ),

@@ -102,6 +102,16 @@ def test_the_reason_of_an_end_names_its_cause(visit: Visit) -> None:
     assert reason in page.request.get(page.url).text()
 
 
+def test_the_list_has_the_line_of_a_traceback_that_says_most(visit: Visit) -> None:
+    """The same line as on the page of the session, on the way to the first script too; all of it when pointed at."""
+    page = visit.open("/")
+    reason = "RuntimeError: setup failed — caused by ValueError: invalid literal for int() with base 10: "
+    because = page.locator("#rows tr", has_text="chained").locator(".because")
+    expect(because).to_have_text(f"{reason}'x'")
+    assert "Traceback" in str(because.get_attribute("title"))
+    assert f'<div class="because">{reason}' in page.request.get(page.url).text()
+
+
 def test_what_became_of_a_step_is_said_where_it_did_not_finish(visit: Visit) -> None:
     """That a process died in it is no alarm once it ran again; its name leads to it."""
     page = visit.session("resumed", "tree")
