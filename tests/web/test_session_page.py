@@ -86,6 +86,24 @@ def test_the_events_have_the_window(steady: Visit, name: str, view: str) -> None
         _nothing_has_moved(steady)
 
 
+@pytest.mark.parametrize("view", ["tree", "events"])
+def test_headings_stand_over_their_figures(steady: Visit, view: str) -> None:
+    """Where a scroll bar takes room from the rows, too."""
+    with used_again(steady):
+        page = steady.session("night", view)
+        bars = page.context.new_cdp_session(page)
+        bars.send("Emulation.setScrollbarsHidden", {"hidden": False})
+        try:
+            page.locator(f".{view} .row").first.wait_for()
+            ends = """(of) => [...document.querySelectorAll(`#view ${of} > *`)].map(
+                (cell) => Math.round(cell.getBoundingClientRect().right))"""
+            assert page.evaluate("(box => box.offsetWidth > box.clientWidth)(document.querySelector('#view .scroll'))")
+            assert page.evaluate(ends, ".columns") == page.evaluate(ends, ".row:first-child")
+        finally:
+            bars.send("Emulation.setScrollbarsHidden", {"hidden": True})
+            bars.detach()
+
+
 @pytest.mark.parametrize("view", VIEWS)
 def test_nothing_moves_on_a_phone_when_the_rest_comes(steady: Visit, view: str) -> None:
     """What scripts add has its room before."""
