@@ -74,6 +74,14 @@ def test_a_phone_has_a_menu_to_sort_by_and_says_when_calls_began(looking: Visit)
     page.locator("summary", has_text="Sort").click()
     expect(choices.filter(has_text="Failed ↓")).to_be_visible()
     assert looking.unusable() == []
+    for by in ("error", "prompt"):
+        looking.open(f"/calls?by={by}")
+        [line, *_] = looking.facts(f"calls/groups?by={by}")["lines"]
+        for name in ("first", "last"):
+            seen = _rows(page).first.locator(f".{name}-seen")
+            expect(seen).to_be_visible()
+            expect(seen).to_have_text(line[name][:10])
+            expect(seen).to_have_attribute("data-label", f"{name.capitalize()} seen")
     looking.looks()
 
 
