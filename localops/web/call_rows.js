@@ -198,6 +198,7 @@ function failure(by, one, to) {
     make("a", { class: "name", href: to }, one.error || "no error recorded"),
     hasSeveral && link(many(one.messages_count, "message"), { by: "message" }),
     one.called_count > 1 && link(several(one), { by: kindOf(one) }),
+    one.called_count === 1 && make("span", { class: "faint" }, `in ${one.called[0].name || "unnamed"}`),
     messages.map((each) =>
       hasSeveral
         ? make("a", { class: "preview", href: within(each.filter) }, withCount(each))

@@ -151,6 +151,7 @@ def test_an_error_has_its_messages_its_tools_and_its_days(looking: Visit) -> Non
     first = _rows(page).first
     assert (known["error"], known["messages_count"], known["called_count"]) == ("LookupError", 3, 4)
     expect(first.locator(".among")).to_have_text(["3 messages", "in 4 tools"])
+    expect(first.locator(".faint")).to_have_count(0)
     messages = first.locator(".preview:visible")
     expect(messages).to_have_text(["no such animal ×2"])
     looking.looks(1920)
@@ -164,6 +165,11 @@ def test_an_error_has_its_messages_its_tools_and_its_days(looking: Visit) -> Non
     begun = page.locator("#rows .first-seen time").evaluate_all("all => all.map(one => one.dateTime)")
     lines = looking.facts("calls/groups?by=error&sort=first")["lines"]
     assert begun == sorted(begun, reverse=True) == [one["first"] for one in lines]
+    # That of a single tool is named.
+    looking.open("/calls?by=message")
+    lines = looking.facts("calls/groups?by=message")["lines"]
+    [at, *_] = [number for number, one in enumerate(lines) if one["called_count"] == 1]
+    expect(_rows(page).nth(at).locator(".failure > .faint")).to_have_text(f"in {lines[at]['called'][0]['name']}")
 
 
 def test_a_tool_that_failed_names_its_error(looking: Visit) -> None:
