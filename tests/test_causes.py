@@ -99,14 +99,19 @@ def test_an_exception_that_hides_another_has_no_cause() -> None:
     assert (only.type, only.message) == ("LookupError", "no number\nat all")
 
 
-def test_a_group_has_the_first_causes_of_its_exceptions() -> None:
+def test_a_group_has_its_exceptions_with_their_causes() -> None:
     """Those of inner groups too; one that was never raised has no place."""
     group, last = _chain(_grouped)
     assert (group.type, group.led_by, last.type) == ("ExceptionGroup", CAUSE, "RuntimeError")
     assert _brief(list(group.parts)) == [
         ("OSError", None, None),
-        ("ValueError", "_parsed", CAUSE),
-        ("ValueError", "_parsed", CONTEXT),
+        ("RuntimeError", "_setup", None),
+        ("FileNotFoundError", "_cleaning_up", None),
+    ]
+    assert [_brief(list(one.causes)) for one in group.parts] == [
+        [],
+        [("ValueError", "_parsed", CAUSE), ("LookupError", "_read", CAUSE)],
+        [("ValueError", "_parsed", CONTEXT)],
     ]
 
 

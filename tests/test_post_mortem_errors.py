@@ -406,6 +406,19 @@ def test_a_group_of_errors_ended_the_run() -> None:
     assert part in sections["The first error"]
 
 
+def test_the_causes_of_errors_in_a_group_follow_them() -> None:
+    """Those in inner groups too: each is named, and then what led to it."""
+    _, sections = after(
+        "def load(path):\n    try: open(path)\n    except OSError as error: raise KeyError('config') from error\n"
+        "try: load('/no/such')\nexcept KeyError as error:\n"
+        "    raise ExceptionGroup('startup', [ExceptionGroup('inner', [error]), TypeError('bad type')])"
+    )
+    [member, other] = [line for line in sections["The first error"] if line.startswith("In ExceptionGroup: ")]
+    assert member.startswith("In ExceptionGroup: KeyError: \"'config'\", raised in 'load' (")
+    assert "); caused by FileNotFoundError: \"[Errno 2] No such file or directory: '/no/such'\", raised in " in member
+    assert other == "In ExceptionGroup: TypeError: 'bad type'."
+
+
 def test_what_took_too_long_is_named() -> None:
     """Where a time limit cancelled it, not the line that waited for it."""
     _, sections = after(

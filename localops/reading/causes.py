@@ -29,10 +29,12 @@ if TYPE_CHECKING:
         led_by: str | None = None
         """CAUSE if the next was raised from it, CONTEXT if it was raised while this was handled, None for the last."""
         parts: Sequence[Raised] = ()
-        """Of a group, the first cause of each exception in it that is no group."""
+        """Of a group, each exception in it that is no group."""
+        causes: Sequence[Raised] = ()
+        """Of an exception in a group, what led to it, the first cause first."""
 else:
     Place = namedtuple("Place", "file line function")
-    Raised = namedtuple("Raised", "type message place led_by parts", defaults=(None, ()))
+    Raised = namedtuple("Raised", "type message place led_by parts causes", defaults=(None, (), ()))
 
 CAUSE, CONTEXT = "cause", "context"
 # A text that is longer is of no single traceback.
@@ -83,18 +85,23 @@ def of_error(text: object, error: str | None) -> list[Raised]:
 def of_reason(reason: str | None) -> str | None:
     """Return what led to the exception that is the reason of an end, in a line; None if nothing did.
 
-    Of a group it is the first exception in it.
+    Of a group it is the first exception in it, or what led to that.
     """
     start = None if reason is None else _HEAD.search(reason)
     chain = of(reason[start.start() :]) if reason is not None and start is not None else []
     group = next((one for one in chain if one.parts), None)
     if group is not None:
-        first, rest = group.parts[0], len(group.parts) - 1
+        first, rest = first_cause(group.parts[0]), len(group.parts) - 1
         more = f", and {rest} more" if rest else ""
         return f"{_line(first)}{more}"
     # What a time limit cancelled says nothing.
     is_known = len(chain) > 1 and last_part(chain[0].type) != "CancelledError"
     return _line(chain[0]) if is_known else None
+
+
+def first_cause(one: Raised) -> Raised:
+    """Return what led to an exception in a group, or that exception if nothing did."""
+    return one.causes[0] if one.causes else one
 
 
 def _line(one: Raised) -> str:
@@ -144,7 +151,7 @@ def _raised(section: Sequence[str]) -> Raised | None:
 
 
 def _members(section: Sequence[str]) -> tuple[list[str], list[Raised]]:
-    """Return the lines of an exception itself, and the first causes of those in it, if it is a group."""
+    """Return the lines of an exception itself, and the exceptions in it with their causes, if it is a group."""
     start = next((line for line in section if line.strip()), "")
     if start.lstrip(" +") != _HEADS[1]:
         return list(section), []
@@ -158,8 +165,12 @@ def _members(section: Sequence[str]) -> tuple[list[str], list[Raised]]:
         elif not _LAST.match(line):
             blocks[-1].append(_MARGIN.sub("", line, count=1))
     chains = [of("\n".join(block)) or _never_raised(block) for block in blocks[1:]]
-    firsts = [chain[0] for chain, has_own in zip(chains, is_group[1:], strict=True) if chain and not has_own]
-    return blocks[0], firsts
+    members = [
+        chain[-1]._replace(causes=tuple(chain[:-1]))
+        for chain, has_own in zip(chains, is_group[1:], strict=True)
+        if chain and not has_own
+    ]
+    return blocks[0], members
 
 
 def _never_raised(block: Sequence[str]) -> list[Raised]:

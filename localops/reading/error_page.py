@@ -10,7 +10,7 @@ from localops.reading.waste import CANCELLED
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     from localops.reading.facts import Facts
     from localops.reading.sentences import Sentence
@@ -67,17 +67,30 @@ def _causes(error: Facts) -> Iterator[Sentence]:
         if known[0]["place"]:
             yield ["When its time was over, it was waiting ", *_at_place(known[0]["place"]), "."]
     elif known:
-        first, *then = known
-        through: Sentence = []
-        for number, one in enumerate(then):
-            through += [", " if number else ", which led to ", *_exception(one)]
         is_cause = all(one["led_by"] == causes.CAUSE for one in known)
-        what = "Caused by " if is_cause else "It was raised while another error was handled: "
-        yield [what, *_exception(first), *_raised(first["place"]), *through, "."]
+        yield ["Caused by " if is_cause else "It was raised while another error was handled: ", *_led_by(known), "."]
     for one in error["parts"]:
-        yield ["In ", Word(error["group"] or "it"), ": ", *_exception(one), *_raised(one["place"]), "."]
+        member = [*_exception(one), *_raised(one["place"]), *_of_member(one)]
+        yield ["In ", Word(error["group"] or "it"), ": ", *member, "."]
     if (rest := error["parts_count"] - len(error["parts"])) > 0:
         yield [f"And {output.counted(rest, 'more exception')} in it."]
+
+
+def _led_by(known: Sequence[Facts]) -> Sentence:
+    """Name exceptions that led to another, the first with its place."""
+    first, *then = known
+    through: Sentence = []
+    for number, one in enumerate(then):
+        through += [", " if number else ", which led to ", *_exception(one)]
+    return [*_exception(first), *_raised(first["place"]), *through]
+
+
+def _of_member(one: Facts) -> Sentence:
+    """Name what led to an exception of a group."""
+    if not one["causes"]:
+        return []
+    is_cause = all(each["led_by"] == causes.CAUSE for each in one["causes"])
+    return ["; caused by " if is_cause else "; raised while another was handled: ", *_led_by(one["causes"])]
 
 
 def _exception(one: Facts) -> Sentence:

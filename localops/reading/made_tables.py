@@ -183,8 +183,9 @@ def _error(which: str, error: Facts | None) -> Facts:
 
 
 def _cause(error: Facts) -> str | None:
-    """Return what an error was first raised from; of a group, the first exception in it."""
-    first = next(iter(error["parts"] or error["causes"]), None)
+    """Return what an error was first raised from; of a group, the first exception in it or what led to that."""
+    in_it = error["parts"][:1]
+    first = next(iter(in_it[0]["causes"] or in_it if in_it else error["causes"]), None)
     return first and ": ".join(filter(None, (first["type"], first["message"])))
 
 

@@ -174,7 +174,7 @@ class RunErrors:
             "place": _place(chain[-1]) if chain else None,
             "causes": [_exception(each) for each in chain[:-1]],
             "group": None if group is None else short(group.type),
-            "parts": [] if group is None else [_exception(each) for each in group.parts[:SHOWN]],
+            "parts": [] if group is None else [_member(each) for each in group.parts[:SHOWN]],
             "parts_count": 0 if group is None else len(group.parts),
         }
 
@@ -193,7 +193,8 @@ class RunErrors:
             later.append(ending.trouble)
         for each in later:
             chain, details = self._chains(each), self._rows.body(each.seq).get("details")
-            is_part = any(causes.is_same(part, one.name, message) for raised in chain for part in raised.parts)
+            parts = [part for raised in chain for member in raised.parts for part in (*member.causes, member)]
+            is_part = any(causes.is_same(part, one.name, message) for part in parts)
             if is_part or any(causes.is_same(raised, one.name, message) for raised in chain[:-1]):
                 return {"type": short(each.name), "message": short(details), "is_group": is_part}
             # What follows came of this one, which says the same.
@@ -411,6 +412,11 @@ class RunErrors:
 
 def _exception(one: Raised) -> Facts:
     return {"type": short(one.type), "message": short(one.message), "place": _place(one), "led_by": one.led_by}
+
+
+def _member(one: Raised) -> Facts:
+    """Return an exception of a group, with what led to it."""
+    return {**_exception(one), "causes": [_exception(each) for each in one.causes[-SHOWN:]]}
 
 
 def _place(one: Raised) -> Facts | None:
