@@ -321,6 +321,8 @@ def test_rows_are_one_line_and_have_most_of_the_window(looking: Visit) -> None:
         assert page.evaluate("document.querySelector('.table-wrap').getBoundingClientRect().top") <= 160
         assert page.evaluate("document.documentElement.scrollWidth - innerWidth") <= 0
     page = looking.open("/calls")
+    room = [page.locator(f"#calls th.{name}").evaluate("head => head.offsetWidth") for name in ("what", "session")]
+    assert room[0] > 2.3 * room[1]
     page.mouse.wheel(0, 900)
     looking.until("scrollY > 600")
     assert page.evaluate("document.querySelector('#calls th').getBoundingClientRect().top") == 0
