@@ -73,17 +73,32 @@ const filter = (query) => `text=${encodeURIComponent(first(query, "text"))}`;
 /** Return whether the name of a session has all words of the search. */
 const isNamed = (one, query) => terms(first(query, "text")).every((term) => places(one.name || "", [term]).length > 0);
 
+/** Return the tags of a row, those with words of the search first: there may not be room for all. */
+function tagsOf(one, wanted) {
+  const isFound = (tag) => places(tag, wanted).length > 0;
+  return wanted.length ? one.tags.toSorted((a, b) => isFound(b) - isFound(a)) : one.tags;
+}
+
+/** Return what a passage is of and its text; null if the row shows all of it. */
+function labelled(one, wanted, place) {
+  const label = place.kind === "session" ? "session" : `${place.kind} ${place.name || ""}`.trim();
+  if (place.kind !== "session") return place.text.trim() === one.name ? null : [label, place.text];
+  const isIn = (texts) => (term) => texts.some((text) => places(text || "", [term]).length > 0);
+  const unseen = wanted.filter((term) => !isIn([one.name, ...one.tags])(term));
+  if (!unseen.length) return null;
+  return unseen.every(isIn([one.host])) ? ["host", one.host] : [label, place.text];
+}
+
 /** Where a search was found, as a link to the event. */
 function passage(one, query, place) {
-  // The name is marked above.
-  if (!place || place.text.trim() === one.name) return null;
+  const found = place && labelled(one, terms(first(query, "text")), place);
+  if (!found) return null;
   const to = `s/${one.session_id}${place.seq === null ? "" : `?event=${place.seq}&${filter(query)}`}`;
-  const label = place.kind === "session" ? "session" : `${place.kind} ${place.name || ""}`.trim();
   return make(
     "a",
     { class: "found", href: url(to) },
-    make("span", { class: "faint" }, `${label}: `),
-    make("span", { class: "passage" }, place.text),
+    make("span", { class: "faint" }, `${found[0]}: `),
+    make("span", { class: "passage" }, found[1]),
   );
 }
 
@@ -119,7 +134,7 @@ export function row(one, { query, columns, isPicked, pick, star, place }) {
           make(
             "div",
             { class: "tags", title: one.tags.join(", ") || null },
-            one.tags.map((tag) => only(query, "tag", tag, "tag")),
+            tagsOf(one, terms(first(query, "text"))).map((tag) => only(query, "tag", tag, "tag")),
           ),
         ),
         because ? make("div", { class: "because", title: one.reason }, because) : null,

@@ -86,6 +86,26 @@ def test_a_name_that_stands_in_an_event_leads_to_the_whole_run(clocks: Visit) ->
     page.wait_for_url("**/s/*?text=whee*")
 
 
+def test_a_search_repeats_nothing_that_a_row_shows(clocks: Visit) -> None:
+    """Name and tags are marked where they stand, the tag that was found first; a host is named as such."""
+    page = clocks.open("/?text=sweep")
+    draw = """async ([text, place]) => {
+      const { row } = await import("/web/row.js");
+      const one = { session_id: "1", name: "night watch", tags: ["tutor", "user=mara"], state: "Success",
+                    host: "support-2", scores: [], began: "2026-01-01T00:00:00Z", last: "2026-01-01T00:00:00Z" };
+      const drawn = row(one, { query: { text: [text] }, columns: [], place });
+      return [drawn.querySelector(".tag").textContent, drawn.querySelector(".found")?.textContent ?? null];
+    }"""
+    own = {"kind": "session", "name": "night watch", "seq": None, "text": "night watch tutor user=mara support-2"}
+    event = {"kind": "action", "name": "look", "seq": 4, "text": "Mara is here"}
+    assert page.evaluate(draw, ["night", own]) == ["tutor", None]
+    assert page.evaluate(draw, ["watch mara", own]) == ["user=mara", None]
+    assert page.evaluate(draw, ["night support-2", own]) == ["tutor", "host: support-2"]
+    other = {**own, "text": "night watch Linux"}
+    assert page.evaluate(draw, ["Linux", other]) == ["tutor", "session: night watch Linux"]
+    assert page.evaluate(draw, ["mara", event]) == ["user=mara", "action look: Mara is here"]
+
+
 def test_a_search_of_the_address_that_is_in_no_event_hides_none(clocks: Visit) -> None:
     """It is dropped, with a message; one that is typed into the field stays."""
     session = clocks.facts("sessions")["sessions"][0]["session_id"]
