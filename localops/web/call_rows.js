@@ -227,7 +227,7 @@ const apartFrom = ({ prompt, differs }, to) =>
   make(
     "a",
     { class: "preview apart", href: to, title: `${prompt}\n\nDiffers after ${many(differs.after, "character")}` },
-    make("span", { class: "faint" }, `${lineOf(prompt).slice(0, BEGIN)}… ${differs.lead} `),
+    make("span", { class: "faint" }, `“${lineOf(prompt).slice(0, BEGIN)}…” differs in: ${differs.lead} `),
     make("b", {}, differs.text || "(ends here)"),
     ` ${differs.tail}`,
   );

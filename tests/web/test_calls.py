@@ -356,7 +356,7 @@ def test_a_prompt_that_begins_like_others_shows_what_differs(looking: Visit) -> 
       return [link.textContent, link.querySelector("b").textContent];
     }"""
     shown = looking.open("/calls").evaluate(draw, line)
-    assert shown == ["Rule 0. Keep the words o… Answer in one <b>short</b> sentence.", "<b>short</b>"]
+    assert shown == ["“Rule 0. Keep the words o…” differs in: Answer in one <b>short</b> sentence.", "<b>short</b>"]
 
 
 def test_the_words_of_a_prompt_are_not_cut(looking: Visit) -> None:
