@@ -17,7 +17,7 @@ from localops.reading import (
 )
 from localops.reading.markdown import code
 from localops.reading.run_words import at_ns, named, nanoseconds, when, with_input
-from localops.reading.sentences import Recorded, Word, marked, plain
+from localops.reading.sentences import Recorded, Word, marked, plain, separated
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,6 +33,7 @@ _MAYBE = given_results.MAYBE
 _HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
 
 
+@separated
 def sections(findings: Facts) -> list[Section]:
     """Return the page: each section with its sentences; one without any is left out."""
     page = [

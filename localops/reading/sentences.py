@@ -6,8 +6,18 @@ recorded one is cleaned, in Markdown it is code, so that it is never markup.
 
 from __future__ import annotations
 
+from functools import wraps
+
 from localops import output
 from localops.reading.markdown import code
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from typing import ParamSpec, TypeVar
+
+    P = ParamSpec("P")
+    T = TypeVar("T")
 
 
 class Recorded(str):
@@ -24,6 +34,23 @@ class Word(Recorded):
 
 Sentence = list[str]
 Section = tuple[str, list[Sentence]]
+
+
+def separated(write: Callable[P, T]) -> Callable[P, T]:
+    """Have numbers of more than three digits written in groups, also by a command whose tables are for a program.
+
+    A sentence is the same through every door.
+    """
+
+    @wraps(write)
+    def written(*args: P.args, **kwargs: P.kwargs) -> T:
+        before = output.separate_digits(",")
+        try:
+            return write(*args, **kwargs)
+        finally:
+            output.separate_digits(before)
+
+    return written
 
 
 def plain(sentence: Sentence) -> str:

@@ -7,7 +7,7 @@ from datetime import datetime
 from localops import output
 from localops.reading import growing_prompts, previews
 from localops.reading.loops import HABIT
-from localops.reading.sentences import Recorded, Word, marked, plain
+from localops.reading.sentences import Recorded, Word, marked, plain, separated
 from localops.reading.waste import CANCELLED
 
 TYPE_CHECKING = False
@@ -39,6 +39,7 @@ def document(findings: Facts) -> Facts:
     return {**findings, "headline": headline(findings), "page": page}
 
 
+@separated
 def sections(findings: Facts, *, every: bool = False) -> list[Section]:
     """Return the page: each section with its sentences; one without any is left out.
 
@@ -73,6 +74,7 @@ def markdown(findings: Facts, *, every: bool = False) -> Iterator[str]:
         yield from (f"- {marked(sentence)}" for sentence in sentences)
 
 
+@separated
 def headline(findings: Facts) -> str:
     """Return what was found in a few words, with what it cost."""
     useless = findings["never_worked"]

@@ -316,8 +316,8 @@ def test_a_prompt_that_grows(command: Command) -> None:
     """In one sentence, also of a run without tool calls; it is no loop, and sets no exit code."""
     converse(12)
     sentence = (
-        "The prompt to 'gpt-4.1' by agent 'reader' grew from 50 to 55050 tokens in 12 calls: "
-        "275550 of 330600 tokens (83%) had been in the call before, up to $0.2756 of its cost; "
+        "The prompt to 'gpt-4.1' by agent 'reader' grew from 50 to 55,050 tokens in 12 calls: "
+        "275,550 of 330,600 tokens (83%) had been in the call before, up to $0.2756 of its cost; "
         "half of the money was spent by call 9."
     )
     assert sentence in command("why")[1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import uuid
 from collections.abc import Callable
@@ -11,6 +12,8 @@ from typing import Any
 import pytest
 
 import localops
+from localops import runs
+from tests import programs
 from tests.server.uis import RealPages
 
 AsJson = Callable[..., dict[str, Any]]
@@ -35,6 +38,22 @@ def test_the_page(failed: str, command: Command) -> None:
     assert out.startswith(f"nightly  Failure  {failed}\n\nHow it ended\n  Failure: the program ended the session with")
     assert "\nThe first error\n  TimeoutError: 'no answer', " in out
     assert command("why", failed[:13], "--format", "text")[1] == out
+
+
+def test_numbers_are_the_same_through_every_door() -> None:
+    """A pipe leaves out the separators of tables, and not those of sentences."""
+    session = localops.start_session(name="long")
+    assert session is not None
+    session.record(localops.LLMEvent(model="gpt-4o-mini", prompt="p", prompt_tokens=842_120, completion_tokens=100))
+    session.end_session("Success")
+    with runs.opened() as past:
+        page = past.session().why()["page"]
+    assert any("842,120 tokens in" in sentence for section in page for sentence in section["sentences"])
+    code = "import runpy; runpy.run_module('localops', run_name='__main__', alter_sys=True)"
+    piped = programs.run(code, "why", "last", "--json").stdout
+    assert json.loads(piped)["page"] == page
+    assert "842,120 tokens in" in programs.run(code, "why", "last").stdout
+    assert "842,120" not in programs.run(code, "sessions").stdout
 
 
 def test_the_page_fits_a_terminal(failed: str, command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
