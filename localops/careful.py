@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sys
 from _thread import RLock, _local
+from itertools import chain, repeat
+from operator import attrgetter, call, delitem, getitem, itemgetter
 
 from localops.interruption import attempt
 
@@ -98,6 +100,24 @@ def renew(lock: Any) -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=lambda: renew(_one_at_a_time))
+
+
+class ToUndo(_local):
+    """What each thread has to undo after each fork that it is about to do: several, as a signal handler may fork."""
+
+    def __init__(self) -> None:
+        self.forks: list[list[Callable[[], object]]] = []
+
+
+def undoing(to_undo: ToUndo) -> Callable[[], object]:
+    """Return what undoes, after a fork, what the thread that forks has noted for it.
+
+    It is no function of Python: a signal handler may raise as one begins, and a lock would stay taken.
+    """
+    forks = map(attrgetter("forks"), repeat(to_undo))
+    last = repeat(slice(-1, None))
+    noted = map(itemgetter(0), zip(map(getitem, forks, last), map(delitem, forks, last), strict=False))
+    return map(any, map(map, repeat(call), map(chain.from_iterable, noted))).__next__
 
 
 def roomy(function: Callable[..., R], *args: object) -> R:

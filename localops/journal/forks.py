@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from itertools import chain, compress
+from itertools import compress
 from operator import call
 
 from localops import careful, interruption
@@ -18,7 +18,6 @@ from localops.journal.reader import close_readers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any, Protocol
 
     from localops.journal.journal_file import JournalFile
@@ -37,7 +36,8 @@ _TRY = 0.05  # seconds to wait for a lock while others are held
 
 _journals: weakref.WeakValueDictionary[int, Journal] = weakref.WeakValueDictionary()
 _beginning = threading.RLock()  # held across a fork, so that no journal begins meanwhile
-_mine = threading.local()
+_taken = careful.ToUndo()  # what releases the locks that this thread has taken for a fork
+_release = careful.undoing(_taken)
 
 
 def include(journal: Journal) -> None:
@@ -51,18 +51,9 @@ def _all() -> list[Journal]:
     return [journal for reference in _journals.valuerefs() if (journal := reference()) is not None]
 
 
-def _forks() -> list[list[Callable[[], None]]]:
-    """Return what releases the locks taken by this thread, for each fork that it is about to do.
-
-    There may be several, as a signal handler may fork as well.
-    """
-    forks: list[list[Callable[[], None]]] = _mine.__dict__.setdefault("forks", [])
-    return forks
-
-
 def _take(lock: Any, seconds: float) -> bool:
     """Take a lock and note it, in one call, between whose steps no signal handler can raise."""
-    held = _forks()[-1]
+    held = _taken.forks[-1]
     before = len(held)
     held.extend(compress((lock.release,), map(lock.acquire, (True,), (seconds,))))
     return len(held) > before
@@ -70,7 +61,7 @@ def _take(lock: Any, seconds: float) -> bool:
 
 def _give_back() -> None:
     """Release what this thread has taken, in one call as well: what stayed taken would stop the other threads."""
-    held = _forks()[-1]
+    held = _taken.forks[-1]
     any(map(call, map(held.pop, [-1] * len(held))))
 
 
@@ -104,17 +95,12 @@ def _close_all() -> None:
 
 def prepare() -> None:
     """Prepare a fork; the package calls it before each, as a thread may load this module in the middle of one."""
-    _forks().append([])
+    _taken.forks.append([])
     try:
         _close_all()
     except BaseException as error:
         # A hook raises nothing into the program, and an exception of a signal handler would be lost.
         interruption.settle(error, _close_all)
-
-
-def _after_fork() -> None:
-    if forks := _forks():
-        any(map(call, chain.from_iterable(map(forks.pop, (-1,)))))
 
 
 def _after_fork_in_child() -> None:
@@ -125,8 +111,8 @@ def _after_fork_in_child() -> None:
         for journal in _all():
             journal._become_child()
     finally:
-        _after_fork()
+        _release()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(after_in_parent=_release, after_in_child=_after_fork_in_child)

@@ -14,7 +14,7 @@ import sys
 import threading
 from functools import partial
 
-from localops import host
+from localops import careful, host
 from localops.output import say
 from localops.reading.session_state import LEFT_OPEN, exit_reason, failure_reason
 
@@ -42,7 +42,8 @@ if TYPE_CHECKING:
 
 _clients: list[_Client] = []  # one at most: the first whose sessions the end of this process ends
 _watching: list[Terminated] = []  # whose handler is set
-_mine = threading.local()
+_masks = careful.ToUndo()  # what restores the signal mask that this thread had before a fork
+_unmask = careful.undoing(_masks)
 
 
 def install(client: _Client) -> None:
@@ -361,29 +362,19 @@ _to_install = [_chain_thread_hook, _chain_excepthook, _note_exit_code, _watch_wo
 
 def _before_fork() -> None:
     """Have SIGTERM wait until the child has its own action for it; Python would drop it as one of the parent's."""
+    _masks.forks.append([])
     if _watching:
-        # Noted first: a signal handler may raise when the mask is set.
-        _masks().append(_signal.pthread_sigmask(_signal.SIG_BLOCK, ()))
+        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
+        # Noted before it changes: a signal handler may raise then.
+        _masks.forks[-1].append(partial(_signal.pthread_sigmask, _signal.SIG_SETMASK, mask))
         _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM,))
-
-
-def _masks() -> list[set[int]]:
-    """Return the signal masks that this thread had before the forks that it is about to do."""
-    masks: list[set[int]] = _mine.__dict__.setdefault("masks", [])
-    return masks
-
-
-def _after_fork() -> None:
-    if masks := _masks():
-        # In one call, as a signal handler may raise between two.
-        any(map(_signal.pthread_sigmask, (_signal.SIG_SETMASK,), map(masks.pop, (-1,))))
 
 
 def _after_fork_in_child() -> None:
     """Restore the default action in a child, which began none of the open sessions, and have its end recorded."""
     for terminated in _watching.copy():
         terminated.release()
-    _after_fork()
+    _unmask()
     try:
         _watch_children()
     except Exception as problem:
@@ -391,4 +382,4 @@ def _after_fork_in_child() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_after_fork, after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_unmask, after_in_child=_after_fork_in_child)

@@ -166,3 +166,22 @@ print(status, thread.is_alive(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
 """
     assert ran(code) == "0 False set()\n"
     assert programs.names() == ["between", "first", "second", "after"]
+
+
+def test_an_interruption_right_after_a_fork() -> None:
+    """A signal handler that raises as a function begins leaves no lock taken and no signal blocked."""
+    code = """
+parent = os.getpid()
+def interrupt(frame, event, argument):
+    if os.getpid() == parent and "localops" in frame.f_code.co_filename:
+        raise KeyboardInterrupt
+hooks.append(lambda: sys.settrace(interrupt))
+status = fork(lambda: do("child"))
+sys.settrace(None)
+thread = threading.Thread(target=do, args=("after",), daemon=True)
+thread.start()
+thread.join(10)
+print(status, thread.is_alive(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+"""
+    assert ran(code) == "0 False set()\n"
+    assert programs.names() == ["child", "after"]
