@@ -8,7 +8,10 @@ from tests import programs
 
 # Hooks before a fork run in the order opposite to that of their registration: this one after ours.
 _BEFORE = (
-    "import os, signal, sys, threading\nhooks = []\nos.register_at_fork(before=lambda: [hook() for hook in hooks])\n"
+    "import os, signal, sys, threading, warnings\n"
+    # Python 3.12 begins to warn of what these tests are about.
+    "warnings.filterwarnings('ignore', 'This process .* is multi-threaded', DeprecationWarning)\n"
+    "hooks = []\nos.register_at_fork(before=lambda: [hook() for hook in hooks])\n"
 )
 _FORK = (
     "def fork(work):\n"
