@@ -91,14 +91,15 @@ function labelled(one, wanted, place) {
 
 /** Where a search was found, as a link to the event. */
 function passage(one, query, place) {
-  const found = place && labelled(one, terms(first(query, "text")), place);
-  if (!found) return null;
+  const shown = place && labelled(one, terms(first(query, "text")), place);
+  if (!shown) return null;
+  const [label, text] = shown;
   const to = `s/${one.session_id}${place.seq === null ? "" : `?event=${place.seq}&${filter(query)}`}`;
   return make(
     "a",
     { class: "found", href: url(to) },
-    make("span", { class: "faint" }, `${found[0]}: `),
-    make("span", { class: "passage" }, found[1]),
+    make("span", { class: "faint" }, `${label}: `),
+    make("span", { class: "passage" }, text),
   );
 }
 
