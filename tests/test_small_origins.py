@@ -75,6 +75,24 @@ def test_two_entries_of_one_list_are_told_apart() -> None:
     assert [(one["value"], one["entry"]) for one in facts["first_error"]["origins"]] == [("8", None), ("c", None)]
 
 
+def test_entries_of_long_values_are_told_apart() -> None:
+    """Ids and large numbers have them as small ones do, together with these, and only those of one list."""
+    bills = [
+        {"invoice": "INV-2026-00017", "iban": "NL91ABNA0417164300", "customer": 7_000_007, "amount": 120},
+        {"invoice": "INV-2026-00018", "iban": "DE89370400440532013000", "customer": 9_000_009, "amount": 990},
+    ]
+
+    def entries(returns: object, **given: object) -> list[int | None]:
+        facts = run([("list_bills", {}, returns)], ("pay", given))
+        return [one["entry"] for one in facts["first_error"]["origins"]]
+
+    assert entries(bills, iban=bills[1]["iban"], invoice=bills[0]["invoice"], amount=990) == [2, 1, 2]
+    assert entries(bills, customer=7_000_007, invoice="INV-2026-00018") == [1, 2]
+    assert entries(bills, customer=9_000_009, invoice="INV-2026-00018") == [None, None]
+    lists = {"open": [{"ref": "INV-2026-00017"}], "paid": [{"to": "none-000"}, {"to": "NL91ABNA0417164300"}]}
+    assert entries(lists, ref="INV-2026-00017", to="NL91ABNA0417164300") == [None, None]
+
+
 @pytest.mark.parametrize(
     ("calls", "failing"),
     [

@@ -336,13 +336,24 @@ class RunErrors:
     ) -> list[Facts]:
         before = halves[0].seq
         known = origins.of(self._reader, self._seen.id, given, before=before, message=message, names_only=names_only)
-        facts_of = [self._origin(one, is_part=one.is_part) for one in known]
-        if names_only or len(known) >= origins.REPORTED:
-            return facts_of
-        small = small_origins.of(self._reader, self._seen.id, given, caller=halves[0].name, before=before, known=known)
-        entries = small_origins.other_entries(small)
+        small: list[Found] = []
+        if not names_only and len(known) < origins.REPORTED:
+            caller = halves[0].name
+            small = small_origins.of(self._reader, self._seen.id, given, caller=caller, before=before, known=known)
+        entries = {} if names_only else self._other_entries(known, small)
+        facts_of = [self._origin(one, is_part=one.is_part, entry=entries.get(one.argument)) for one in known]
         facts_of += [self._origin(one, entry=entries.get(one.argument)) for one in small]
         return facts_of[: origins.REPORTED]
+
+    def _other_entries(self, known: list[Origin], small: list[Found]) -> dict[str, int]:
+        """Return the entries of one list that the arguments come from, if they are of different ones."""
+        whole = [one for one in known if not one.is_part]
+        calls = {one.seq for one in whole} | {one.seq for one in small}
+        if len(whole) + len(small) < 2 or len(calls) > 1:
+            return {}
+        returns = self._rows.body(*calls).get("returns") if whole else None
+        large = [small_origins.with_entries(one, returns) for one in whole]
+        return small_origins.other_entries([*large, *small])
 
     def _origin(self, one: Origin | Found, *, is_part: bool = False, entry: int | None = None) -> Facts:
         return {

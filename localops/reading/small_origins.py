@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
     Value = str | int | float
     Words = tuple[str, ...]
+    Entry = tuple[Words, int]
+    """Which list of a result, by the words of its keys, and the place in it."""
 
     class Argument(NamedTuple):
         """A value that a call was given, under which name."""
@@ -40,7 +42,7 @@ if TYPE_CHECKING:
         words: Words
         around: Words
         value: object
-        entry: int | None
+        entry: Entry | None
 
     class Found(NamedTuple):
         """An argument, the row of the call that returned it, and the entries of a list that have it."""
@@ -51,7 +53,7 @@ if TYPE_CHECKING:
         id: bytes
         kind: str
         name: str | None
-        entries: frozenset[int]
+        entries: frozenset[Entry]
 else:
     from collections import namedtuple
 
@@ -118,13 +120,24 @@ def of(
     return [one for one in sure if _counts_alone(one.value) or one.seq in with_known]
 
 
+def with_entries(one: Origin, returns: object) -> Found:
+    """Return the origin of a long value with the entries of a list in the result that have it."""
+    leaves = islice(_leaves(returns, one.name), _LEAVES)
+    same = (leaf for leaf in leaves if type(leaf.value) is type(one.value) and leaf.value == one.value)
+    entries = frozenset(leaf.entry for leaf in same if leaf.entry is not None)
+    return Found(one.argument, one.value, one.seq, one.id, one.kind, one.name, entries)
+
+
 def other_entries(matches: Sequence[Found]) -> dict[str, int]:
     """Return the entry of a list, counted from 1, of each argument, if no entry of it has them all; else nothing."""
     if len(matches) < 2 or len({one.seq for one in matches}) > 1 or not all(one.entries for one in matches):
         return {}
     if frozenset.intersection(*(one.entries for one in matches)):
         return {}
-    return {one.argument: min(one.entries) + 1 for one in matches}
+    # Entries of several lists in one result say nothing.
+    if len({words for one in matches for words, _ in one.entries}) > 1:
+        return {}
+    return {one.argument: min(at for _, at in one.entries) + 1 for one in matches}
 
 
 class _Search:
@@ -237,16 +250,17 @@ def _leaves(returns: object, tool: str | None) -> Iterator[Leaf]:
     """Yield the texts and numbers in a result with their keys; a result that is one value has the tool's name as key.
 
     >>> [leaf[0] + leaf[2:] for leaf in _leaves([{"shelfIds": [7]}, {"note": "version 40"}], None)]
-    [('note', 'version 40', 1), ('version', 40, 1), ('shelf', 'id', 7, 0)]
+    [('note', 'version 40', ((), 1)), ('version', 40, ((), 1)), ('shelf', 'id', 7, ((), 0))]
     """
-    waiting: list[tuple[Words, Words, object, int | None]] = [(_words(tool or "")[1:], (), returns, None)]
+    waiting: list[tuple[Words, Words, object, Entry | None]] = [(_words(tool or "")[1:], (), returns, None)]
     while waiting:
         words, around, value, entry = waiting.pop()
         if isinstance(value, dict):
             inner = around if value is returns else (*around, *words)
             waiting += [(_words(key), inner, item, entry) for key, item in value.items()]
         elif isinstance(value, list):
-            waiting += [(words, around, item, at if entry is None else entry) for at, item in enumerate(value)]
+            here = (*around, *words)
+            waiting += [(words, around, item, (here, at) if entry is None else entry) for at, item in enumerate(value)]
         else:
             yield Leaf(words, around, value, entry)
             if isinstance(value, str) and len(value) <= _LONGEST:
@@ -257,7 +271,7 @@ def _leaves(returns: object, tool: str | None) -> Iterator[Leaf]:
                     yield from _in_text(value, around, entry)
 
 
-def _in_text(text: str, around: Words, entry: int | None) -> Iterator[Leaf]:
+def _in_text(text: str, around: Words, entry: Entry | None) -> Iterator[Leaf]:
     """Yield the numbers in a text that a name stands before."""
     for name, digits in _NUMBER_IN_TEXT.findall(text):
         yield Leaf(_words(name), around, float(digits) if "." in digits else int(digits), entry)
