@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections import namedtuple
+from collections import Counter, namedtuple
 from decimal import Decimal
 
 from localops import host, output
@@ -376,16 +376,17 @@ def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> V
     )
     alignment = align(*([(tool.name, tool) for tool in tools] for tools in (baseline, run)))
     paired_a, paired_b = ({pair[side] for pair in alignment.pairs} for side in (0, 1))
-    missing = [tool.name for place, tool in enumerate(baseline) if place not in paired_a]
-    added = [tool.name for place, tool in enumerate(run) if place not in paired_b]
+    missing = [tool for place, tool in enumerate(baseline) if place not in paired_a]
+    added = [tool for place, tool in enumerate(run) if place not in paired_b]
+    moved = _take_moved(missing, added, with_arguments=with_arguments)
     changed = (
         [(one, other) for one, other in alignment.pairs if not _are_same(baseline[one], run[other])]
         if with_arguments
         else []
     )
-    names_changed = [baseline[one].name for one, _ in changed]
-    kinds = (("missing", missing), ("added", added), ("with other arguments", names_changed))
-    differences = [f"{_named(names)} {what}" for what, names in kinds if names]
+    tools_changed = [baseline[one] for one, _ in changed]
+    kinds = (("missing", missing), ("added", added), ("moved", moved), ("with other arguments", tools_changed))
+    differences = [f"{_named([tool.name for tool in tools])} {what}" for what, tools in kinds if tools]
     if changed and baseline_of.given and run_of.given:
         one, other = changed[0]
         differences[-1] += _first_difference(baseline_of.given[orders[0][one]], run_of.given[orders[1][other]])
@@ -397,6 +398,26 @@ def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> V
         output.counted(len(baseline), "tool call"),
         "; ".join(differences) or None,
     )
+
+
+def _take_moved(missing: list[Tool], added: list[Tool], *, with_arguments: bool) -> list[Tool]:
+    """Return the calls that are in both, at other places, and take them out of both."""
+    of = 2 if with_arguments else 1
+    both = Counter(tool[:of] for tool in missing) & Counter(tool[:of] for tool in added)
+    _take(added, Counter(both), of)
+    return _take(missing, both, of)
+
+
+def _take(tools: list[Tool], counts: Counter[tuple[str, ...]], of: int) -> list[Tool]:
+    """Take so many calls of each kind out of a list, and return them."""
+    taken: list[Tool] = []
+    left: list[Tool] = []
+    for tool in tools:
+        is_taken = counts[tool[:of]] > 0
+        (taken if is_taken else left).append(tool)
+        counts[tool[:of]] -= is_taken
+    tools[:] = left
+    return taken
 
 
 def _are_same(one: Tool, other: Tool) -> bool:

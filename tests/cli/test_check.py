@@ -117,7 +117,7 @@ def test_a_baseline_can_be_a_session(journal: Journal, check: Check) -> None:
     ("plans", "reason"),
     [
         ([tool("search", q=1)], "book missing"),
-        ([tool("book", n=2), tool("search", q=1)], "missing"),
+        ([tool("book", n=2), tool("search", q=1)], "moved"),
         ([tool("search", q=1), tool("book", n=2), tool("pay", n=1)], "pay added"),
         ([tool("search", q=1), tool("", n=2)], "book missing; (nameless) added"),
     ],
@@ -130,6 +130,17 @@ def test_the_same_tools_are_those_of_the_baseline(
     code, rules = check("--baseline", baseline, "--same-tools")
     assert code == 3
     assert reason in rules["same_tools"]["reason"]
+
+
+def test_a_call_at_another_place_has_moved(journal: Journal, check: Check, baseline: str) -> None:
+    """It is neither missing nor added, unless it was given something else and that counts."""
+    _run(journal, tool("book", n=2), tool("search", q=1), tool("pay"))
+    reasons = {rule: check("--baseline", baseline, f"--{rule}")[1] for rule in ("same-tools", "same-arguments")}
+    assert re.fullmatch("pay added; (book|search) moved", reasons["same-tools"]["same_tools"]["reason"])
+    assert re.fullmatch("pay added; (book|search) moved", reasons["same-arguments"]["same_arguments"]["reason"])
+    _run(journal, tool("book", n=3), tool("search", q=7))
+    reason = check("--baseline", baseline, "--same-arguments")[1]["same_arguments"]["reason"]
+    assert re.match("(book missing; book|search missing; search) added", reason)
 
 
 def test_several_runs_have_a_line_each(journal: Journal, command: Command) -> None:
