@@ -44,7 +44,7 @@ LAYERS = """
     rollups losses recovery wal forks
     journal
     row_index
-    analytics bundle calls causes hints made_up markdown previews salvage search
+    analytics bundle calls causes common_ids hints made_up markdown previews salvage search
     given_scores pauses steps
     diff_texts loops prompts shortest finish_reasons common_input alike prompt_differences ending_error tool_order
     call_table origins

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -323,6 +323,65 @@ def test_an_error_belongs_to_the_call_that_failed_with_it() -> None:
         ("tool", "fetch", "TimeoutError: too late"),
         ("error", "ValueError", None),
     ]
+
+
+_UUIDS = ("6f1c2a34-0d1b-4c55-9a57-2f7c1e0b9d11", "b41d7f02-77aa-4e0e-8a3f-0c5d9e6f1a22")
+
+
+def _pay(*users: str, given: Sequence[str] = _UUIDS) -> list[Plan]:
+    listed = tool("users", trace_id=uuid4().hex)
+    listed.gives = list(given)
+    return [listed, *[tool("pay", idempotency_key=uuid4().hex, user=user) for user in users]]
+
+
+def test_an_id_that_both_runs_were_given_is_no_made_up_one(journal: Journal) -> None:
+    """A call for another user is a change, with both ids in its texts; ids of its request do not count."""
+    one, other = _UUIDS
+    assert not _differences(_diff(journal, _pay(one), _pay(one)))
+    runs = [record(journal, _pay(user)) for user in _UUIDS]
+    diff = RunDiff(*(Steps.read(journal, run) for run in runs))
+    assert _differences(diff) == [("changed", "pay")]
+    texts = diff.texts(diff.lines[1], journal, journal)
+    assert texts.given is not None
+    assert [user in text for text in texts.given for user in _UUIDS] == [True, False, False, True]
+    assert "<id>" in texts.given[0]
+    # One of the two may be given to no run.
+    new = str(uuid4())
+    assert _differences(_diff(journal, _pay(one), _pay(new))) == [("changed", "pay")]
+    assert not _differences(_diff(journal, _pay(str(uuid4())), _pay(new)))
+    assert not _differences(_diff(journal, _pay(one, given=[one]), _pay(other, given=[other])))
+
+
+def test_calls_in_another_order_are_no_calls_for_others(journal: Journal) -> None:
+    """Both runs paid the same users, as calls in parallel may be made; a third user is a change."""
+    one, other = _UUIDS
+    assert not _differences(_diff(journal, _pay(one, other), _pay(other, one)))
+    assert _differences(_diff(journal, _pay(one, other), _pay(other, other))) == [("changed", "pay")]
+
+
+def test_what_a_run_made_and_the_next_one_found_is_made_up(journal: Journal) -> None:
+    """Each run makes an order and pays it; the second run finds that of the first in a list."""
+
+    def run(old: Sequence[str], new: str) -> list[Plan]:
+        orders, made = tool("orders"), tool("order")
+        orders.gives, made.gives = [*old], {"order": new}
+        return [orders, made, tool("pay", order=new)]
+
+    assert _differences(_diff(journal, run([], _UUIDS[0]), run(_UUIDS[:1], _UUIDS[1]))) == [("result", "orders")]
+
+
+def test_the_day_of_a_run_is_its_own(journal: Journal) -> None:
+    """A later run has the day before in its data; of two days that both were given, another one is a change."""
+    noon_ns, days = 1_796_040_000 * 10**9, ("2026-11-29", "2026-11-30")
+
+    def run(day: int, given: Sequence[str]) -> Steps:
+        logs = tool("logs")
+        logs.gives = [{"day": each} for each in given]
+        plans = [logs, tool("report", day=days[day])]
+        return Steps.read(journal, record(journal, plans, start_ns=noon_ns - _DAY_NS))
+
+    assert "changed" not in _counts(RunDiff(run(0, days[:1]), run(1, days)))
+    assert _counts(RunDiff(run(0, days), run(1, days))) == {"changed": 1}
 
 
 def test_a_step_that_failed_with_one_inside_has_its_error(journal: Journal) -> None:

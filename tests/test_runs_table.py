@@ -75,6 +75,22 @@ def test_the_run_that_alone_succeeded_is_named_with_what_it_did(journal: Journal
     ]
 
 
+def test_an_id_that_all_runs_were_given_is_no_made_up_one(journal: Journal) -> None:
+    """A call for another user stands out, with its id; other ids of requests do not."""
+    users = ("6f1c2a34-0d1b-4c55-9a57-2f7c1e0b9d11", "b41d7f02-77aa-4e0e-8a3f-0c5d9e6f1a22")
+
+    def run(user: str, request: str) -> list[Plan]:
+        listed = tool("users", request_id=request)
+        listed.gives = list(users)
+        return [listed, tool("pay", request_id=request, user=user)]
+
+    table = _table(journal, run(users[0], "a1"), run(users[1], "b2"), run(users[0], "c3"))
+    assert _shape(table) == [("users", (0, 0, 0)), ("pay", (0, 1, 0))]
+    assert table.odd == 1
+    [(others, one), (odd, other)] = table.texts(table.rows[1])
+    assert (others, users[0] in one, odd, users[1] in other) == ([0, 2], True, [1], True)
+
+
 def test_what_only_the_named_run_did_comes_before_what_others_did(journal: Journal) -> None:
     """Of many differences few are shown: the last event is that of the run that stands out."""
     others = [tool("look", page=number) for number in range(runs_table.KEY_ROWS + 2)]

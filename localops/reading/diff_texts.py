@@ -54,27 +54,27 @@ def _result(step: Step, event: Event) -> str:
     return text if len(text) <= _CUT else f"{text[: _CUT - 1]}…"
 
 
-def pair_texts(a: Side, b: Side, marks: Sequence[str]) -> Texts:
-    """Return what differs in what two steps were given and gave."""
+def pair_texts(a: Side, b: Side, marks: Sequence[str], kept: frozenset[str] = frozenset()) -> Texts:
+    """Return what differs in what two steps were given and gave; ids and times of `kept` are compared, too."""
     step_a, step_b = a[2], b[2]
-    has_given = "changed" in marks and "follows" not in marks and step_a.asked != step_b.asked
+    has_given = "changed" in marks and "follows" not in marks and (bool(kept) or step_a.asked != step_b.asked)
     if not has_given and not {"result", "moved"}.intersection(marks):
         return Texts()
     event_a, event_b = (_event(source, step) for source, _, step in (a, b))
     return Texts(
         input=previews.line(step_b.kind, event_b) or None if "moved" in marks else None,
-        given=_given(a, b, event_a, event_b) if has_given else None,
+        given=_given(a, b, event_a, event_b, kept) if has_given else None,
         result=_results(a, b, event_a, event_b) if "result" in marks else None,
     )
 
 
-def _given(a: Side, b: Side, event_a: Event, event_b: Event) -> tuple[str, str]:
+def _given(a: Side, b: Side, event_a: Event, event_b: Event, kept: frozenset[str]) -> tuple[str, str]:
     # What the program says comes before what it repeats of earlier calls.
     is_own = a[2].own != b[2].own
     is_argument = a[2].kind != "llm"
     return _excerpts(
-        a[1].compared(steps.given_text(event_a, is_own=is_own), is_argument=is_argument),
-        b[1].compared(steps.given_text(event_b, is_own=is_own), is_argument=is_argument),
+        a[1].compared(steps.given_text(event_a, is_own=is_own), is_argument=is_argument, kept=kept),
+        b[1].compared(steps.given_text(event_b, is_own=is_own), is_argument=is_argument, kept=kept),
     )
 
 

@@ -111,12 +111,17 @@ def _under_keys(words: str) -> re.Pattern[str]:
 _TOOK, _TOOK_GIVEN = _under_keys(_LASTING), _under_keys(_MEASURED)
 
 
-def without_ids(text: str, from_ns: int, until_ns: int) -> str:
+def without_ids(
+    text: str, from_ns: int, until_ns: int, *, removed: list[str] | None = None, kept: frozenset[str] = frozenset()
+) -> str:
     """Return JSON with `<id>` for ids that are made up in each run, and `<time>` for times in a period.
+
+    What it replaces is added to `removed`; those of `kept` stay.
 
     >>> without_ids('{"day":"1970-01-01","id":"01a2276f-5838-79e8-bfff-ce32c169d5b9","n":5}', 0, 10)
     '{"day":"<time>","id":"<id>","n":5}'
     """
+    period = _Period(from_ns, until_ns, [] if removed is None else removed, kept)
     # An escaped line feed would look like a letter before an id.
     is_escaped = "\\" in text
     for escape, character in _ESCAPES if is_escaped else ():
@@ -124,9 +129,8 @@ def without_ids(text: str, from_ns: int, until_ns: int) -> str:
     lower = text.lower()
     if "id" in lower or "key" in lower:
         if _has_one_of(_REQUEST_WORDS, lower):
-            text = _REQUEST_ID.sub(r"\1<id>", text)
-        text = _KEYED_ID.sub(_of_key, text)
-    period = _Period(from_ns, until_ns)
+            text = _REQUEST_ID.sub(period.without_request, text)
+        text = _KEYED_ID.sub(period.without_keyed, text)
     if "20" in text and _IS_IN_WORDS.search(text):
         text = _IN_WORDS.sub(period.without_words, text)
     text = _MADE_UP.sub(period.without, text)
@@ -138,21 +142,32 @@ def without_ids(text: str, from_ns: int, until_ns: int) -> str:
 class _Period:
     """The time of a run: times in it are its own."""
 
-    __slots__ = ("_from_ns", "_until_ns")
+    __slots__ = ("_from_ns", "_kept", "_removed", "_until_ns")
 
-    def __init__(self, from_ns: int, until_ns: int) -> None:
+    def __init__(self, from_ns: int, until_ns: int, removed: list[str], kept: frozenset[str]) -> None:
         self._from_ns, self._until_ns = from_ns, until_ns
+        self._removed, self._kept = removed, kept
 
     def without(self, match: re.Match[str]) -> str:
         """Return what stands for something that may be made up, or it as it is."""
         if match["id"] is not None:
-            return "<id>"
+            return self._replaced(match[0], "<id>")
         if match["time"] is not None:
             return self._unless_in(_moments(match["time"]), match)
         token = match["perhaps"]
         if _has_random_capitals(token):
-            return "<id>"
-        return _SMALL.sub(lambda part: "<id>" if is_random(part[1]) else part[0], _WITHIN.sub(self.without, token))
+            return self._replaced(token, "<id>")
+        return _SMALL.sub(self._without_small, _WITHIN.sub(self.without, token))
+
+    def without_request(self, match: re.Match[str]) -> str:
+        """Return the key of a request's id, and what stands for the id."""
+        return match[1] + self._replaced(match[0][len(match[1]) :], "<id>")
+
+    def without_keyed(self, match: re.Match[str]) -> str:
+        """Return a key and its value, which is left out if it is an id."""
+        start = match.start()
+        is_id = _KEY.search(match.string[max(0, start - _KEY_LENGTH) : start])
+        return match[0].replace(match[1], self._replaced(match[1], "<id>")) if is_id else match[0]
 
     def without_words(self, match: re.Match[str]) -> str:
         """Return the same for a date in words."""
@@ -161,7 +176,15 @@ class _Period:
         return self._unless_in(_of_day(int(match["year"] or match["last_year"]), month, day), match)
 
     def _unless_in(self, moments: Iterator[int], match: re.Match[str]) -> str:
-        return "<time>" if any(self._from_ns <= moment <= self._until_ns for moment in moments) else match[0]
+        is_own = any(self._from_ns <= moment <= self._until_ns for moment in moments)
+        return self._replaced(match[0], "<time>") if is_own else match[0]
+
+    def _without_small(self, match: re.Match[str]) -> str:
+        return self._replaced(match[0], "<id>") if is_random(match[1]) else match[0]
+
+    def _replaced(self, value: str, by: str) -> str:
+        self._removed.append(value)
+        return value if value in self._kept else by
 
 
 def loosely(text: str) -> tuple[str, int]:
@@ -186,13 +209,6 @@ def without_durations(text: str, *, is_argument: bool = False) -> str:
     if "took" in lower or "elapsed" in lower or "latency" in lower:
         return (_TOOK_GIVEN if is_argument else _TOOK).sub(r"\1<time>", text)
     return _TOOK.sub(r"\1<time>", text) if not is_argument and ("time" in lower or "duration" in lower) else text
-
-
-def _of_key(match: re.Match[str]) -> str:
-    """Return a key and its value, which is left out if it is an id."""
-    start = match.start()
-    is_id = _KEY.search(match.string[max(0, start - _KEY_LENGTH) : start])
-    return match[0].replace(match[1], "<id>") if is_id else match[0]
 
 
 def _has_one_of(words: tuple[str, ...], text: str) -> bool:

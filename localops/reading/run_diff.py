@@ -12,6 +12,7 @@ from collections import Counter, namedtuple
 
 from localops.reading import facts
 from localops.reading.alignment import align
+from localops.reading.common_ids import changed
 from localops.reading.diff_texts import Texts, one_texts, pair_texts
 from localops.reading.made_up import loosely
 from localops.reading.parallel import in_order_of
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from typing import NamedTuple
 
     from localops.journal.stored import Source
+    from localops.reading.common_ids import Call
     from localops.reading.facts import Facts
     from localops.reading.snapshot import Snapshot
 
@@ -72,7 +74,9 @@ class RunDiff:
         self._shortest = Shortest()
         # Parts of prompts that have differed, which a conversation repeats in each later call.
         self._known: set[tuple[int, int]] = set()
-        self.lines = list(self._lines(a.roots, b.roots))
+        # Of steps that differ in ids or times that both runs were given, these.
+        self._kept: dict[str, frozenset[str]] = {}
+        self.lines = self._with_common_ids(list(self._lines(a.roots, b.roots)))
         self.counts = dict.fromkeys(MARKS, 0) | Counter(mark for line in self.lines for mark in line.marks)
         self.same = sum(bool(line.a and line.b and _UNLIKE.isdisjoint(line.marks)) for line in self.lines)
         self.same_but_ids = sum(map(self.is_same_but_ids, self.lines))
@@ -82,6 +86,35 @@ class RunDiff:
         """Return whether two steps are the same but for ids or times that are made up in each run."""
         a, b = line.a, line.b
         return a is not None and b is not None and _UNLIKE.isdisjoint(line.marks) and a.exact != b.exact
+
+    def kept(self, line: Line) -> frozenset[str]:
+        """Return the ids and times that two steps differ in and both runs were given."""
+        return self._kept.get(line.step.id, frozenset())
+
+    def _with_common_ids(self, lines: list[Line]) -> list[Line]:
+        """Mark steps as changed that seem to differ only in ids and times, but in some that both runs were given."""
+        places = [
+            place
+            for place, (_, a, b, _, marks, _) in enumerate(lines)
+            if a is not None and b is not None and a.values != b.values and "changed" not in marks
+            # Most ids are those of one run.
+            if self._a.had_one_of(b.values) or self._b.had_one_of(a.values)
+        ]
+        for number, ids in changed([self._calls(lines[place]) for place in places]).items():
+            line = lines[places[number]]
+            assert line.a is not None
+            assert line.b is not None
+            values = [line.a.values[one] for one, _ in ids if one is not None]
+            values += [line.b.values[other] for _, other in ids if other is not None]
+            self._kept[line.step.id] = frozenset(values)
+            marks = {*line.marks, "changed"}
+            lines[places[number]] = line._replace(marks=tuple(mark for mark in MARKS if mark in marks))
+        return lines
+
+    def _calls(self, line: Line) -> tuple[Call, Call]:
+        assert line.a is not None
+        assert line.b is not None
+        return self._a.call(line.a), self._b.call(line.b)
 
     def _lines(self, a: Sequence[Step], b: Sequence[Step]) -> Iterator[Line]:
         differs = False  # whether a step before this one did
@@ -181,7 +214,7 @@ class RunDiff:
         """Return the texts of a difference: what two steps were given and gave, or what one was and did."""
         if line.a is None or line.b is None:
             return one_texts(a if line.b is None else b, line.step)
-        return pair_texts((a, self._a, line.a), (b, self._b, line.b), line.marks)
+        return pair_texts((a, self._a, line.a), (b, self._b, line.b), line.marks, self.kept(line))
 
     @property
     def differing(self) -> Iterator[Line]:

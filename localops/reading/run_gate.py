@@ -14,9 +14,10 @@ from decimal import Decimal
 
 from localops import host, output
 from localops.errors import ConfigError
-from localops.reading import facts, tool_order, uncounted
+from localops.reading import common_ids, facts, tool_order, uncounted
 from localops.reading.alignment import align
 from localops.reading.calls import digest
+from localops.reading.common_ids import Call, Id
 from localops.reading.made_up import loosely
 from localops.reading.sentences import plain
 from localops.reading.uncounted import Uncounted
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
         arguments: str
         loose: str = ""
         """A digest of these in which all that is as long as an id is one, and how many it had; empty without any."""
+        ids: tuple[Id, ...] = ()
+        """The ids and times in its arguments, and what gave them to the run before."""
 
     class Measured(NamedTuple):
         """The figures of a run that limits are about, its tool calls, and what is wrong with the figures."""
@@ -66,6 +69,8 @@ if TYPE_CHECKING:
         """The beginning of the arguments of each tool call; a baseline file has none."""
         tree: list[Node] | None = None
         """When its steps began and ended; a baseline file has none if no steps overlapped."""
+        calls_made: Sequence[tuple[Call, Step]] = ()
+        """The tool calls themselves; a baseline file has none."""
 
     class Verdict(NamedTuple):
         """A rule and whether a run keeps it, with the figure, the limit and that of the baseline, as text."""
@@ -77,20 +82,21 @@ if TYPE_CHECKING:
         baseline: str | None
         reason: str | None
 else:
-    Tool = namedtuple("Tool", "name arguments loose", defaults=[""])
+    Tool = namedtuple("Tool", "name arguments loose ids", defaults=["", ()])
     Measured = namedtuple(
         "Measured",
         "session_id name state duration_ns calls llm_calls tool_calls tokens cost_nano cost_at_least lacks_price "
-        "tokens_at_least duration_at_least errors tools incomplete given tree",
-        defaults=[(), None],
+        "tokens_at_least duration_at_least errors tools incomplete given tree calls_made",
+        defaults=[(), None, ()],
     )
     Verdict = namedtuple("Verdict", "rule passed value limit baseline reason")
 
-FORMAT = 3  # of a baseline file
+FORMAT = 4  # of a baseline file
 _LONGEST_VALUE = 60  # terminal cells of an argument that differs
 _SAVE = "write it with `localops check --save`"
 _FIGURES = ("duration_ns", "calls", "llm_calls", "tool_calls", "tokens", "cost_nano", "errors")
 _SECONDS = {"ms": Decimal("0.001"), "": Decimal(1), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
+_MOST_IDS = 50  # of one call, in a baseline file
 # Tool calls that are named where a sequence differs.
 _NAMED = 5
 
@@ -106,6 +112,7 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
     not_counted = plain(uncounted.cost_of(uncounted.of(calls))) if calls else None
     # Of a long session, only the first steps are known.
     without_price = max(0, totals.unpriced - len(calls))
+    calls_made = [(steps.call(step), step) for step in steps.tools]
     unpriced = f"no price for {output.counted(without_price, 'call')}" if without_price else None
     return Measured(
         session_id=facts.full_id(seen.id),
@@ -123,10 +130,14 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
         duration_at_least="it has no end" if seen.is_cut_off else "it is still running" if seen.is_running else None,
         # A call that failed without an error, or a program that exited with a code, is an error too.
         errors=totals.errors or totals.failed or int(standing.state == "Failure"),
-        tools=[Tool(step.name, tool_order.hex64(step.given), _loose(steps, step)) for step in steps.tools],
+        tools=[
+            Tool(step.name, tool_order.hex64(step.given), _loose(steps, step), tuple(call.ids[:_MOST_IDS]))
+            for call, step in calls_made
+        ],
         incomplete=_incomplete(seen, steps, waiting),
         given=tuple(steps.compared(step.arguments, is_argument=True) for step in steps.tools),
         tree=tool_order.tree(steps),
+        calls_made=calls_made,
     )
 
 
@@ -190,15 +201,26 @@ def _baseline_text(measured: Measured) -> str:
             "cost_at_least": measured.cost_at_least,
             "tokens_at_least": measured.tokens_at_least,
         },
-        "tools": [_without_empty(tool._asdict()) for tool in measured.tools],
+        "tools": [_tool_facts(tool) for tool in measured.tools],
         # Without them, each tool call came after the one before it.
         **({"steps": tool_order.lines(tree)} if (tree := measured.tree) and tool_order.has_overlap(tree) else {}),
     }
     return json.dumps(document, indent=1) + "\n"
 
 
-def _without_empty(tool: dict[str, str]) -> dict[str, str]:
-    return {name: text for name, text in tool.items() if text or name != "loose"}
+def _tool_facts(tool: Tool) -> Facts:
+    """Return a tool call as a file has it, with the ids in its arguments if the run was given one of them."""
+    return {
+        "name": tool.name,
+        "arguments": tool.arguments,
+        **({"loose": tool.loose} if tool.loose else {}),
+        **({"ids": [" ".join(filter(None, id)) for id in tool.ids]} if any(id.giver for id in tool.ids) else {}),
+    }
+
+
+def _tool(tool: Mapping[str, Any]) -> Tool:
+    ids = tuple(Id(*text.split(" ")) for text in tool.get("ids", ()))
+    return Tool(tool["name"], tool["arguments"], tool.get("loose", ""), ids)
 
 
 def read_baseline(path: str) -> Measured:
@@ -226,8 +248,8 @@ def _measured(document: dict[str, Any]) -> Measured:
     figures = {name: totals[name] for name in _FIGURES}
     if any(type(value) is not int for value in figures.values()):
         raise TypeError("expected whole numbers in totals")
-    tools = [Tool(tool["name"], tool["arguments"], tool.get("loose", "")) for tool in document["tools"]]
-    if any(not isinstance(part, str) for tool in tools for part in tool):
+    tools = [_tool(tool) for tool in document["tools"]]
+    if any(not isinstance(part, str) for tool in tools for part in tool[:3]):
         raise TypeError("expected texts in tools")
     cost_at_least, tokens_at_least = totals.get("cost_at_least"), totals.get("tokens_at_least")
     name = document.get("name")
@@ -379,17 +401,23 @@ def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> V
     missing = [tool for place, tool in enumerate(baseline) if place not in paired_a]
     added = [tool for place, tool in enumerate(run) if place not in paired_b]
     moved = _take_moved(missing, added, with_arguments=with_arguments)
-    changed = (
-        [(one, other) for one, other in alignment.pairs if not _are_same(baseline[one], run[other])]
-        if with_arguments
-        else []
-    )
-    tools_changed = [baseline[one] for one, _ in changed]
+    # The places of the pairs among all tool calls.
+    pairs = [(orders[0][one], orders[1][other]) for one, other in alignment.pairs] if with_arguments else []
+    by_ids = _changed_by_ids(run_of, baseline_of, pairs)
+    changed = [
+        number
+        for number, (one, other) in enumerate(pairs)
+        if number in by_ids or not _are_same(baseline_of.tools[one], run_of.tools[other])
+    ]
+    tools_changed = [baseline_of.tools[pairs[number][0]] for number in changed]
     kinds = (("missing", missing), ("added", added), ("moved", moved), ("with other arguments", tools_changed))
     differences = [f"{_named([tool.name for tool in tools])} {what}" for what, tools in kinds if tools]
-    if changed and baseline_of.given and run_of.given:
-        one, other = changed[0]
-        differences[-1] += _first_difference(baseline_of.given[orders[0][one]], run_of.given[orders[1][other]])
+    if changed:
+        one, other = pairs[changed[0]]
+        if places := by_ids.get(changed[0]):
+            differences[-1] += _first_id(run_of, baseline_of, one, other, places[0])
+        elif baseline_of.given and run_of.given:
+            differences[-1] += _first_difference(baseline_of.given[one], run_of.given[other])
     return Verdict(
         "same_arguments" if with_arguments else "same_tools",
         not differences,
@@ -426,6 +454,41 @@ def _are_same(one: Tool, other: Tool) -> bool:
         return True
     (text, _, ids), (other_text, _, other_ids) = (tool.loose.partition(" ") for tool in (one, other))
     return one.name == other.name and bool(text) and text == other_text and ids != other_ids
+
+
+def _changed_by_ids(
+    run: Measured, baseline: Measured, pairs: Sequence[tuple[int, int]]
+) -> dict[int, common_ids.Places]:
+    """Return which pairs of tool calls differ in ids that both runs were given, and the places of these."""
+    unlike = [number for number, (one, other) in enumerate(pairs) if baseline.tools[one].ids != run.tools[other].ids]
+    calls = [tuple(map(_call, (baseline, run), pairs[number])) for number in unlike]
+    return {unlike[place]: ids for place, ids in common_ids.changed([(a, b) for a, b in calls]).items()}
+
+
+def _call(measured: Measured, place: int) -> Call:
+    tool = measured.tools[place]
+    if measured.calls_made:
+        return measured.calls_made[place][0]._replace(ids=tool.ids)
+    # A file has only what gave the ids of its own calls.
+    return Call(f"tool {tool.name}", tool.ids, lambda _: "")
+
+
+def _first_id(run: Measured, baseline: Measured, one: int, other: int, places: tuple[int | None, int | None]) -> str:
+    """Return the argument that differs in an id, and both ids; of a baseline file, only that of the run is known."""
+    before, now = _value(baseline, one, places[0]), _value(run, other, places[1])
+    try:
+        arguments = json.loads(run.calls_made[other][1].arguments)
+    except ValueError:
+        arguments = None
+    named = arguments.items() if isinstance(arguments, dict) and now else ()
+    name = next((name for name, value in named if now in json.dumps(value, ensure_ascii=False)), None)
+    texts = [f'"{output.cut(value, _LONGEST_VALUE)}"' if value else "another id" for value in (before, now)]
+    return f" ({f'{output.cut(name, _LONGEST_VALUE)}: ' if name else ''}{' -> '.join(texts)})"
+
+
+def _value(measured: Measured, call: int, place: int | None) -> str:
+    """Return an id in the arguments of a tool call; nothing where it is not known."""
+    return measured.calls_made[call][1].values[place] if measured.calls_made and place is not None else ""
 
 
 def _first_difference(before: str, now: str) -> str:

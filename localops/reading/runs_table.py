@@ -7,13 +7,14 @@ those do from one another.
 
 from __future__ import annotations
 
-from collections import Counter, namedtuple
-from dataclasses import dataclass
+from collections import Counter, defaultdict, namedtuple
+from dataclasses import dataclass, replace
 from itertools import combinations, islice
 
 from localops import output
 from localops.reading import analytics, facts, previews
 from localops.reading.alignment import align
+from localops.reading.common_ids import changed
 from localops.reading.diff_texts import pair_texts
 from localops.reading.parallel import in_order_of
 from localops.reading.shortest import Shortest, unlikeness
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from localops.journal.stored import Source
     from localops.reading.alignment import Pair
+    from localops.reading.common_ids import Call
     from localops.reading.facts import Facts
 
     class Lines(NamedTuple):
@@ -105,7 +107,9 @@ class RunsTable:
         self._searches = [Shortest() for _ in runs]
         # Parts of prompts that a run has sent before: a conversation repeats them in each later call.
         self._sent: list[set[int]] = [set() for _ in runs]
-        self.rows = list(self._rows())
+        # The ids and times that the steps of a row differ in, although both runs were given them.
+        self._kept: dict[Row, frozenset[str]] = {}
+        self.rows = self._with_common_ids(list(self._rows()))
         self.differing = [row for row in self.rows if len(set(row.groups)) > 1]
         self.odd, self._is_odd_state = self._odd_one()
 
@@ -130,6 +134,38 @@ class RunsTable:
             yield Row(depth, tuple(steps), tuple(numbers.setdefault(key, len(numbers)) for key in keys), moved)
             inside = self._level([step.inside if step else [] for step in steps])
             stack += [(depth + 1, *row) for row in reversed(inside)]
+
+    def _with_common_ids(self, rows: list[Row]) -> list[Row]:
+        """Part groups whose steps differ in ids and times that all of them were given."""
+        pairs: dict[tuple[int, int], list[int]] = defaultdict(list)
+        for place, row in enumerate(rows):
+            steps = [(run, step) for run, step in enumerate(row.steps) if step is not None]
+            first, values = steps[0][0], steps[0][1].values
+            for run, step in steps[1:]:
+                is_known = self.runs[first].steps.had_one_of(step.values) or self.runs[run].steps.had_one_of(values)
+                if step.values != values and is_known:
+                    pairs[first, run].append(place)
+        # Of each row and run, the values that it differs in from the first run.
+        differing: dict[int, dict[int, tuple[str, ...]]] = defaultdict(dict)
+        kept: dict[int, set[str]] = defaultdict(set)
+        for (a, b), places in pairs.items():
+            calls = [(self._call(rows[place], a), self._call(rows[place], b)) for place in places]
+            for number, ids in changed(calls).items():
+                row = rows[places[number]]
+                one, other = self._step(row, a).values, self._step(row, b).values
+                new = tuple(other[place] for _, place in ids if place is not None)
+                differing[places[number]][b] = new
+                kept[places[number]].update(new, (one[place] for place, _ in ids if place is not None))
+        for place, of_runs in differing.items():
+            row = rows[place]
+            numbers: dict[Hashable, int] = {}
+            keys = [(group, of_runs.get(run)) for run, group in enumerate(row.groups)]
+            rows[place] = replace(row, groups=tuple(numbers.setdefault(key, len(numbers)) for key in keys))
+            self._kept[rows[place]] = frozenset(kept[place])
+        return rows
+
+    def _call(self, row: Row, run: int) -> Call:
+        return self.runs[run].steps.call(self._step(row, run))
 
     def _done(self, run: int, step: Step) -> Iterator[Hashable]:
         """Yield what a run did in a step: two that did the same have the same."""
@@ -271,22 +307,25 @@ class RunsTable:
         steps = {group: self._step(row, some[0]) for group, some in groups.items()}
         runs = {group: self.runs[some[0]] for group, some in groups.items()}
         lines = {group: runs[group].lines[step.id] for group, step in steps.items()}
-        what = _what_differs(list(steps.values()))
+        kept = self._kept.get(row, frozenset())
+        what = "input" if kept else _what_differs(list(steps.values()))
         shown = {group: _SHOWN[what](lines[group], step) for group, step in steps.items()}
         # The last message of a prompt may be the same where another one differs.
         is_unclear = what == "input" and row.step.kind == "llm"
         if what in ("input", "output") and (is_unclear or len(set(shown.values())) < len(shown)):
-            shown |= self._excerpts(runs, steps, "changed" if what == "input" else "result")
+            shown |= self._excerpts(runs, steps, "changed" if what == "input" else "result", kept)
         moved = {group for group, some in groups.items() if some[0] in row.moved}
         return {group: f"moved: {text}" if group in moved else text for group, text in shown.items()}
 
-    def _excerpts(self, runs: dict[int, Run], steps: dict[int, Step], mark: str) -> dict[int, str]:
+    def _excerpts(
+        self, runs: dict[int, Run], steps: dict[int, Step], mark: str, kept: frozenset[str]
+    ) -> dict[int, str]:
         """Return the parts in which the texts of groups differ from those of the first one."""
         first, *others = steps
         shown: dict[int, str] = {}
         for other in others:
             sides = [(runs[group].source, runs[group].steps, steps[group]) for group in (first, other)]
-            texts = pair_texts(sides[0], sides[1], (mark,))
+            texts = pair_texts(sides[0], sides[1], (mark,), kept)
             both = texts.given or texts.result
             if both is not None:
                 shown.setdefault(first, both[0])

@@ -14,11 +14,12 @@ from itertools import groupby, islice
 from localops.encoding import encode
 from localops.reading import analytics
 from localops.reading.calls import digest
+from localops.reading.common_ids import Call, Givers
 from localops.reading.made_up import without_durations, without_ids
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import Any
 
     from localops.journal.stored import Source
@@ -95,6 +96,7 @@ class Step:
         "start_ns",
         "tokens_in",
         "tokens_out",
+        "values",
     )
 
     def __init__(self, event: Event) -> None:
@@ -122,6 +124,7 @@ class Step:
         # messages, and the beginning of its answer.
         self.sample = self.arguments = ""
         self.messages: tuple[int, ...] = ()
+        self.values: tuple[str, ...] = ()  # the ids and times in its arguments that are compared without
         self.keys: Keys = ()
         # A digest of all keys, and of those of the steps inside in their order, which `keys` do not depend on.
         self.ordered = 0
@@ -167,6 +170,8 @@ class Steps:
         self.all: list[Step] = []
         self.roots: list[Step] = []
         self._without_ids: dict[tuple[int, str], Known] = {}
+        self._values: dict[int, tuple[str, ...]] = {}  # those of arguments, by their digest
+        self._givers = Givers()
         known: dict[str, Step] = {}
         first_ns = events[0]["start_ns"] if events else 0
         last_ns = max((event["end_ns"] or event["start_ns"] for event in events), default=0)
@@ -204,9 +209,30 @@ class Steps:
         events = list(islice(analytics.events(source, session), MOST + 1))
         return cls([event for event in events[:MOST] if event["kind"] != "agent"], is_cut=len(events) > MOST)
 
-    def compared(self, text: str, *, is_argument: bool = False) -> str:
-        """Return JSON as it is compared: without ids and times; if it is no argument, without durations, too."""
-        text = without_durations(without_ids(text, *self.period), is_argument=is_argument)
+    def call(self, step: Step) -> Call:
+        """Return a step with its ids and times, and what gave these to the run."""
+        at_ns = step.start_ns
+        ids = self._givers.ids(step.values, at_ns)
+        return Call(_giver(step), ids, lambda short: self._givers.before(short, at_ns))
+
+    def had_one_of(self, values: Iterable[str]) -> bool:
+        """Return whether the run was given one of some ids and times, or used it."""
+        return self._givers.have_one_of(values)
+
+    def compared(
+        self,
+        text: str,
+        *,
+        is_argument: bool = False,
+        removed: list[str] | None = None,
+        kept: frozenset[str] = frozenset(),
+    ) -> str:
+        """Return JSON as it is compared: without ids and times; if it is no argument, without durations, too.
+
+        The ids and times are added to `removed`; those of `kept` stay.
+        """
+        text = without_ids(text, *self.period, removed=removed, kept=kept)
+        text = without_durations(text, is_argument=is_argument)
         # The baselines of `localops check` have digests of arguments.
         return text if is_argument else _CALL_ID.sub(r"\1<id>", _AMOUNT.sub(_took, text))
 
@@ -215,11 +241,15 @@ class Steps:
         exact: list[int] = []
         given: list[int] = []
         own: list[int] = []
+        removed: list[str] = []
+        values: list[str] = []
         for key, value in _given(event).items():
             items = _items(key, value)
             given.append(_digest_of_shape(key, len(items) if isinstance(value, list) else None))
             exact.append(given[-1])
-            known = [self._known(key, item) for item in items]
+            known = [self._known(key, item, removed) for item in items]
+            if key == "params" and step.kind != "llm":
+                values += [value for one in known for value in self._values.get(one[1], ())]
             if key == "prompt" and len(items) > _MOST_UNSORTED:
                 known = _with_sorted_results(items, known)
             for compared, whole, repeats in known:
@@ -227,6 +257,10 @@ class Steps:
                 given.append(compared)
                 if not repeats:
                     own.append(compared)
+        step.values = tuple(values)
+        self._give(removed, step, step.start_ns)
+        # What a step is given itself, it was not given before.
+        self._give(values, step, step.start_ns + 1)
         if step.kind == "llm":
             step.given = step.asked = hash(tuple(given))
             step.messages = tuple(given[-_SAMPLE_MESSAGES:])
@@ -240,17 +274,33 @@ class Steps:
             step.given = step.asked = digest(str(given))
             if params := event.get("params"):
                 step.sample = step.arguments = _json(params)[:_SAMPLE]
-        if result := result_text(event):
-            exact.append(digest(result))
-            step.sample = step.sample or result[:_SAMPLE]
-            text = result
-            if len(result) <= _LONG_RESULT:
-                text = self.compared(result_text(event, is_compared=True) if _HAS_ID in result else result)
-            step.result = exact[-1] if text == result else digest(text)
+        self._digest_result(step, event, exact)
         step.exact = hash(tuple(exact))
 
-    def _known(self, key: str, item: Any) -> Known:
-        """Return digests of the compared form of a value and of all of it, and whether it repeats an earlier call."""
+    def _digest_result(self, step: Step, event: Event, exact: list[int]) -> None:
+        """Store the digest of what a step gave, and add that of all of it to `exact`."""
+        result = result_text(event)
+        if not result:
+            return
+        exact.append(digest(result))
+        step.sample = step.sample or result[:_SAMPLE]
+        text = result
+        if len(result) <= _LONG_RESULT:
+            removed: list[str] = []
+            text = result_text(event, is_compared=True) if _HAS_ID in result else result
+            text = self.compared(text, removed=removed)
+            self._give(removed, step, step.start_ns if step.end_ns is None else step.end_ns)
+        step.result = exact[-1] if text == result else digest(text)
+
+    def _give(self, values: Sequence[str], step: Step, at_ns: int) -> None:
+        if values:
+            self._givers.add(values, _giver(step), at_ns)
+
+    def _known(self, key: str, item: Any, removed: list[str]) -> Known:
+        """Return digests of the compared form of a value and of all of it, and whether it repeats an earlier call.
+
+        The ids and times of a new one are added to `removed`; those of arguments are stored.
+        """
         text = _json(item)
         whole = digest(text)
         # A chat sends its messages again with each call, so that most of them are known.
@@ -260,8 +310,11 @@ class Steps:
             if not is_argument and _HAS_ID in text:
                 text = _json(without_call_ids(item))
             if key == "prompt" and (parts := _results(item)):
-                text = _json(sorted(self.compared(_json(without_call_ids(part))) for part in parts))
-            compared = digest(self.compared(text, is_argument=is_argument))
+                text = _json(sorted(self.compared(_json(without_call_ids(part)), removed=removed) for part in parts))
+            of_this = [] if is_argument else removed
+            compared = digest(self.compared(text, is_argument=is_argument, removed=of_this))
+            if is_argument and of_this:
+                self._values[whole] = tuple(of_this)
             known = self._without_ids[whole, key] = (compared, whole, key == "prompt" and _repeats(item))
         return known
 
@@ -269,6 +322,10 @@ class Steps:
     def tools(self) -> Iterator[Step]:
         """The tool calls in the order they began."""
         return (step for step in self.all if step.kind == "tool")
+
+
+def _giver(step: Step) -> str:
+    return f"{step.kind} {step.name}"
 
 
 def _took(amount: re.Match[str]) -> str:

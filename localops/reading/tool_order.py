@@ -11,6 +11,7 @@ from localops.reading.parallel import in_order_of, overlap, partners
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
+    from typing import Any
 
     from localops.reading.steps import Step, Steps
 
@@ -110,7 +111,7 @@ def lines(roots: Sequence[Node]) -> list[str]:
     return written
 
 
-def of_lines(lines: Sequence[str], tools: Sequence[tuple[str, str, str]]) -> list[Node]:
+def of_lines(lines: Sequence[str], tools: Sequence[tuple[Any, ...]]) -> list[Node]:
     """Return the steps of a baseline file; raise ValueError for other lines."""
     roots: list[Node] = []
     above: list[Node] = []

@@ -99,7 +99,9 @@ def aligned(a: Side, b: Side) -> Facts:
                 is_other = is_other_error or (texts[0] != texts[1] and _is_other(line, what))
                 facts_of_line[f"{what}_differs"] = is_other
                 if texts[0] != texts[1] and room > 0:
-                    difference = _difference(*_to_show((a, one), (b, other), keys, is_other=is_other))
+                    difference = _difference(
+                        *_to_show((a, one), (b, other), keys, is_other=is_other, kept=diff.kept(line))
+                    )
                     facts_of_line[what] = difference
                     room -= sum(len(text) for text in difference["texts"])
         lines.append(facts_of_line)
@@ -113,7 +115,7 @@ def _is_other(line: Line, what: str) -> bool:
     assert a is not None
     assert b is not None
     is_given_other, is_result_other = a.asked != b.asked, a.result != b.result
-    if line.step.kind == "tool":
+    if line.step.kind != "llm" and ("changed" in line.marks or line.step.kind == "tool"):
         is_given_other = "changed" in line.marks
     if line.step.kind == "error":
         return is_given_other or is_result_other
@@ -126,13 +128,16 @@ def _name(line: Line) -> str:
     return " → ".join(dict.fromkeys(names))
 
 
-def _to_show(a: tuple[Side, Event], b: tuple[Side, Event], keys: Sequence[str], *, is_other: bool) -> list[str]:
-    """Return the texts of two events in lines: if they differ in more than ids and times, without these."""
+def _to_show(
+    a: tuple[Side, Event], b: tuple[Side, Event], keys: Sequence[str], *, is_other: bool, kept: frozenset[str]
+) -> list[str]:
+    """Return the texts of two events in lines: if they differ in more than ids and times, without all but `kept`."""
     if is_other:
         folded = [
             side.steps.compared(
                 _in_lines(_texts({key: without_call_ids(event.get(key)) for key in keys}, keys)),
                 is_argument="params" in keys and event["kind"] != "llm",
+                kept=kept,
             )
             for side, event in (a, b)
         ]

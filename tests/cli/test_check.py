@@ -186,6 +186,40 @@ def test_both_rules_of_tools_are_told(journal: Journal, check: Check, baseline: 
     assert (rules["same_tools"]["passed"], rules["same_arguments"]["passed"]) == (True, False)
 
 
+def _refund(request: str, **arguments: Any) -> list[Plan]:
+    customers = tool("list_customers", request_id=f"req-{request}")
+    customers.gives = {"customers": ["cus_9s6XKzkNRiz8i3", "cus_9s7Lq0bTzWv2Yc"], "slots": _SLOTS}
+    asked = [{"role": "user", "content": "Refund cus_9s6XKzkNRiz8i3 at 18:00"}]
+    return [llm(asked), customers, tool("refund", request_id=f"req-{request}", **arguments)]
+
+
+_SLOTS = ["2026-11-30T18:00:00Z", "2026-11-30T19:00:00Z"]
+_NOON_NS = 1_796_040_000 * 10**9  # of that day
+_RIGHT = {"customer": "cus_9s6XKzkNRiz8i3", "at": _SLOTS[0]}
+
+
+@pytest.mark.parametrize("is_file", [False, True])
+def test_an_id_that_both_runs_were_given_is_no_made_up_one(
+    journal: Journal, command: Command, check: Check, tmp_path: Path, is_file: bool
+) -> None:
+    """A refund to another customer or at another time is a change; new ids of requests do not count."""
+    baseline = _run(journal, *_refund("3f9a1c2b", **_RIGHT), start_ns=_NOON_NS)
+    if is_file:
+        path = str(tmp_path / "b.json")
+        assert command("check", baseline, "--save", path)[0] == 0
+        assert "cus_" not in Path(path).read_text()
+        baseline = path
+    _run(journal, *_refund("8c0d7e4f", **_RIGHT), start_ns=_NOON_NS)
+    assert check("--baseline", baseline, "--same-arguments")[0] == 0
+    for key, value in {"customer": "cus_9s7Lq0bTzWv2Yc", "at": _SLOTS[1]}.items():
+        _run(journal, *_refund("5a6b7c8d", **{**_RIGHT, key: value}), start_ns=_NOON_NS)
+        code, rules = check("--baseline", baseline, "--same-arguments", "--same-tools")
+        assert (code, rules["same_tools"]["passed"]) == (3, True)
+        before = "another id" if is_file else f'"{_RIGHT[key]}"'
+        reason = f'refund with other arguments ({key}: {before} -> "{value}")'
+        assert rules["same_arguments"]["reason"] == reason
+
+
 def test_repeats_of_an_agent_raise_no_alarm(journal: Journal, command: Command, check: Check, tmp_path: Path) -> None:
     """100 runs with other ids and times keep all rules that their baseline gives."""
     path = str(tmp_path / "b.json")
@@ -361,7 +395,7 @@ def test_a_baseline_is_a_small_file_that_can_be_replaced(journal: Journal, comma
     _run(journal, llm("a secret question"), tool("search", q="secret"))
     assert command("check", "--save", str(path))[0] == 0
     document = json.loads(path.read_text())
-    assert document["localops_baseline"] == 3
+    assert document["localops_baseline"] == 4
     assert document["totals"]["cost_nano"] == 1_000_000
     assert [tool["name"] for tool in document["tools"]] == ["search"]
     assert "secret" not in path.read_text()
@@ -412,12 +446,12 @@ def test_wrong_use_is_refused(
     [
         ("", "expected JSON"),
         ("[" * 100_000, "expected JSON"),
-        ("{}", "expected localops_baseline 3, got None; write it with `localops check --save`"),
-        ("[]", "expected localops_baseline 3"),
-        ('{"localops_baseline": 4}', "got 4; upgrade localops"),
-        ('{"localops_baseline": 3}', "KeyError('totals')"),
-        ('{"localops_baseline": 3, "totals": {}, "tools": []}', "duration_ns"),
-        ('{"localops_baseline": 3, "totals": [], "tools": 3}', "invalid baseline"),
+        ("{}", "expected localops_baseline 4, got None; write it with `localops check --save`"),
+        ("[]", "expected localops_baseline 4"),
+        ('{"localops_baseline": 5}', "got 5; upgrade localops"),
+        ('{"localops_baseline": 4}', "KeyError('totals')"),
+        ('{"localops_baseline": 4, "totals": {}, "tools": []}', "duration_ns"),
+        ('{"localops_baseline": 4, "totals": [], "tools": 3}', "invalid baseline"),
     ],
 )
 def test_a_file_that_is_no_baseline_is_refused(
