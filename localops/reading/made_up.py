@@ -54,6 +54,7 @@ _SHORTEST, _LONGEST = 16, 64  # letters and digits that may be random
 _WORD = re.compile(r"[a-z]{2,12}[_-]")
 _SMALL = re.compile(rf"(?<![0-9A-Za-z])(?:[a-z]{{2,12}}[_-])?(?!{_IS_DIGEST})([a-z0-9]{{16,64}})(?![0-9A-Za-z])")
 _AS_LONG = re.compile(r"(?<![0-9A-Za-z])(?:[a-z]{2,12}[_-])?[0-9A-Za-z]{12,64}(?![0-9A-Za-z])")
+_REDACTED = re.compile(r"\[redacted:[a-z_-]+\]")
 # Nearly all words are passed over at once: they have no digit, and no capital behind a sign, and are short.
 _START = rf"(?<![0-9A-Za-z])(?=[A-Za-z_/-]*\d|tmp|(?:{_SERVICES})[_-]|[a-z]{{2,12}}[_-][a-z]*[A-Z]|[A-Za-z_-]{{16}})"
 _MADE_UP = re.compile(rf"{_START}(?:(?P<id>{_ID})|(?P<time>{_TIME})|(?P<perhaps>{_PERHAPS}))", re.VERBOSE)
@@ -191,12 +192,12 @@ def loosely(text: str) -> tuple[str, int]:
     """Return what `without_ids` has given with `<id>` for all that is as long as one, too, and how many ids it had.
 
     Of two ids of a generator, one may look like a name or a number.  Where texts are loosely equal and had another
-    number of ids, that is so.
+    number of ids, that is so.  A random value that was taken for a secret is one of these, too.
 
     >>> loosely('{"job":"<id>"}'), loosely('{"job":"5244229130831098"}')
     (('{"job":"<id>"}', 1), ('{"job":"<id>"}', 0))
     """
-    return _AS_LONG.sub("<id>", text), text.count("<id>")
+    return _AS_LONG.sub("<id>", _REDACTED.sub("<id>", text)), text.count("<id>")
 
 
 def without_durations(text: str, *, is_argument: bool = False) -> str:

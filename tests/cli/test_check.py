@@ -220,6 +220,15 @@ def test_an_id_that_both_runs_were_given_is_no_made_up_one(
         assert rules["same_arguments"]["reason"] == reason
 
 
+def test_an_id_that_was_taken_for_a_secret_is_one(journal: Journal, check: Check) -> None:
+    """A random value under a key such as `cache_key` is redacted in most runs, and not in others."""
+    before = _run(journal, tool("get", cache_key="[redacted:key]", q=1))
+    _run(journal, tool("get", cache_key="6f1c2a340d1b4c559a572f7c1e0b9d11", q=1))
+    assert check("--baseline", before, "--same-arguments")[0] == 0
+    _run(journal, tool("get", cache_key="6f1c2a340d1b4c559a572f7c1e0b9d11", q=2))
+    assert check("--baseline", before, "--same-arguments")[0] == 3
+
+
 def test_repeats_of_an_agent_raise_no_alarm(journal: Journal, command: Command, check: Check, tmp_path: Path) -> None:
     """100 runs with other ids and times keep all rules that their baseline gives."""
     path = str(tmp_path / "b.json")
