@@ -126,6 +126,26 @@ def test_ids_and_times_are_no_differences(tmp_path: Path) -> None:
     assert (comparison["counts"]["same"], comparison["counts"]["same_but_ids"]) == (1, 1)
 
 
+def test_an_id_that_both_runs_were_given_is_a_difference(tmp_path: Path) -> None:
+    """It is shown with both ids, and without those that each run made up."""
+    localops.init(home=str(tmp_path), auto_start_session=False)
+    users = ("6f1c2a34-0d1b-4c55-9a57-2f7c1e0b9d11", "b41d7f02-77aa-4e0e-8a3f-0c5d9e6f1a22")
+    sessions = []
+    for user in users:
+        session = localops.start_session()
+        assert session is not None
+        session.record(localops.ToolEvent("users", returns=list(users)))
+        session.record(localops.ToolEvent("pay", params={"request_id": f"for {user}", "user": user}, returns="ok"))
+        session.end_session("Success")
+        sessions.append(session.session_id.bytes)
+    with Home(str(tmp_path)) as home:
+        comparison: Any = aligned(*(Side(home.projects[0].reader, session) for session in sessions))
+    pay = comparison["lines"][1]
+    assert (pay["input_differs"], pay["only_ids_differ"], pay["marks"]) == (True, False, ["changed"])
+    assert [[user in text for user in users] for text in pay["input"]["texts"]] == [[True, False], [False, True]]
+    assert all("for" not in text for text in pay["input"]["texts"])
+
+
 def test_a_difference_far_inside_long_texts_is_shown(tmp_path: Path) -> None:
     """Both sides begin a little before it, both as JSON in lines, and both are cut or neither."""
     localops.init(home=str(tmp_path), auto_start_session=False)
