@@ -547,6 +547,20 @@ def test_innocent_escapes_stay(text: str) -> None:
     assert Redactor().clean(text) == (text, 0)
 
 
+def test_what_is_beside_a_secret_stays() -> None:
+    """The next variable of `env -0`, and the host of an address whose user is named as a secret."""
+    clean = Redactor().clean
+    variables = "SMTP_PASSWORD=hunter2!x9\0API_KEY=hunter3!xyz99\0LANG=C\0"
+    left = "SMTP_PASSWORD=[redacted:password]\0API_KEY=[redacted:api_key]\0LANG=C\0"
+    assert clean(variables) == (left, 2)
+    assert clean(json.dumps(variables)) == (json.dumps(left), 2)
+    address = "https://__token__:glpat-{}@pypi.corp/simple".format("AbCdEf12345678901234")
+    assert clean(address) == ("https://__token__:[redacted:gitlab]@pypi.corp/simple", 1)
+    assert (
+        clean("see https://access_token:hunter22x!@h.corp/a")[0] == "see https://access_token:[redacted:url]@h.corp/a"
+    )
+
+
 def test_secrets_that_overlap_are_one() -> None:
     """A key within a password, or a literal that extends beyond it, leaves nothing of either."""
     cleaner = Redactor(secrets=["22 and more"])

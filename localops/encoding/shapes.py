@@ -163,9 +163,11 @@ _LONGEST = 4096
 _SHORT_LOOK = 512
 # A word up to the next space or quote. Its possible ends (`;`, `&`, `,`, a backslash) count where they can end it.
 _ORDINARY = (
-    r"""[^\s"'\\;&,<\[`\x1b]++|\[(?!redacted:)|`(?![.,;:)]*(?:\s|\Z|["'\\]))|,(?=[^\s"'\\,])(?![\w.-]{1,64}[=:])"""
+    r"""[^\s"'\\;&,<\[`\x00\x1b]++|\[(?!redacted:)|`(?![.,;:)]*(?:\s|\Z|["'\\]))|,(?=[^\s"'\\,])(?![\w.-]{1,64}[=:])"""
 )
 _BACKSLASH = r"""|\\\\(?!\\*["'])|\\(?!\\)(?![nrtu"'`])|<(?!/[A-Za-z]|br[ />])"""
+# Characters of `://` and a user such as `__token__`.
+_LONGEST_USER = 40
 _WORD = Later(rf"(?:{_ORDINARY}{_BACKSLASH})+")
 _LONG_WORD = Later(
     rf"(?:{_ORDINARY}{_BACKSLASH}|,(?=,+[^\s\"'\\])|;(?=[^\s\"'\\;])(?![\w .-]{{1,64}}=)"
@@ -346,7 +348,7 @@ class _Look:
             if _NO_VALUE_AT_ONCE.match(text, end + 1) is None:
                 self._attached(end)
             return
-        if _NO_VALUE.match(text, end) is not None:
+        if _NO_VALUE.match(text, end) is not None or (text[end : end + 1] in ":_" and self._is_user(end)):
             return
         separator = _SEPARATOR.match(text, end)
         if separator is None:
@@ -356,6 +358,12 @@ class _Look:
         name, label = self._name_before(end)
         if label := label or _label_of_capitals(name):
             self._value(name, label, end, separator)
+
+    def _is_user(self, end: int) -> bool:
+        """Return whether a name is the user in an address, as in `https://__token__:…@host`: addresses have a rule."""
+        at = self.low.rfind("://", max(0, end - _LONGEST_USER), end)
+        place = url_password(self.text, self.low, at) if at >= 0 else None
+        return place is not None and self.text[end : place[0]].strip("_") == ":"
 
     def _attached(self, end: int) -> None:
         """Check the value of a name that ends here, with one `=` between."""
