@@ -430,20 +430,23 @@ def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> V
 
 def _take_moved(missing: list[Tool], added: list[Tool], *, with_arguments: bool) -> list[Tool]:
     """Return the calls that are in both, at other places, and take them out of both."""
-    of = 2 if with_arguments else 1
-    both = Counter(tool[:of] for tool in missing) & Counter(tool[:of] for tool in added)
-    _take(added, Counter(both), of)
-    return _take(missing, both, of)
+
+    def key(tool: Tool) -> tuple[str, str]:
+        return tool.name, tool.arguments if with_arguments else ""
+
+    both = Counter(map(key, missing)) & Counter(map(key, added))
+    _take(added, Counter(both), key)
+    return _take(missing, both, key)
 
 
-def _take(tools: list[Tool], counts: Counter[tuple[str, ...]], of: int) -> list[Tool]:
+def _take(tools: list[Tool], counts: Counter[tuple[str, str]], key: Callable[[Tool], tuple[str, str]]) -> list[Tool]:
     """Take so many calls of each kind out of a list, and return them."""
     taken: list[Tool] = []
     left: list[Tool] = []
     for tool in tools:
-        is_taken = counts[tool[:of]] > 0
+        is_taken = counts[key(tool)] > 0
         (taken if is_taken else left).append(tool)
-        counts[tool[:of]] -= is_taken
+        counts[key(tool)] -= is_taken
     tools[:] = left
     return taken
 
