@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 EVENTS = 100_000
 _NAMES = ("chromium", "chromium-browser", "google-chrome", "chromium-headless-shell")
-_TIMES = """[performance.getEntriesByName('first-contentful-paint')[0].startTime,
+_TIMES = """[performance.getEntriesByName('first-contentful-paint')[0]?.startTime,
   ...['interactive', 'whole'].map(name => performance.getEntriesByName('localops-' + name)[0]?.startTime)]"""
 
 # Wheel events as fast as frames come, for three seconds: the times between two frames, in order.
@@ -94,16 +94,18 @@ def _looked_at(home: Path, ident: str, path: str) -> tuple[list[float], list[flo
     command = [sys.executable, "-m", "localops", "ui", "--port", "0", "--home", str(home)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as server, sync_playwright() as playwright:
         assert server.stdout is not None
-        link = server.stdout.readline().strip()
-        browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        page = browser.new_page(viewport={"width": 1280, "height": 800})
-        page.goto(link)
-        page.wait_for_selector("#sessions")
-        loads = [_load(page, f"{link.partition('/#')[0]}/s/{ident}") for _ in range(5)]
-        zoom, pan = (page.evaluate(_FRAMES, zooming) for zooming in (True, False))
-        heap = page.context.new_cdp_session(page).send("Runtime.getHeapUsage")
-        browser.close()
-        server.terminate()
+        try:
+            link = server.stdout.readline().strip()
+            browser = playwright.chromium.launch(executable_path=path, args=["--no-sandbox"])
+            page = browser.new_page(viewport={"width": 1280, "height": 800})
+            page.goto(link)
+            page.wait_for_selector("#sessions")
+            loads = [_load(page, f"{link.partition('/#')[0]}/s/{ident}") for _ in range(5)]
+            zoom, pan = (page.evaluate(_FRAMES, zooming) for zooming in (True, False))
+            heap = page.context.new_cdp_session(page).send("Runtime.getHeapUsage")
+            browser.close()
+        finally:
+            server.terminate()
     size = sum(heap.get(part, 0) for part in ("usedSize", "embedderHeapUsedSize", "backingStorageSize"))
     return [statistics.median(each) for each in zip(*loads, strict=True)], zoom, pan, size
 
