@@ -65,8 +65,7 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
     until = snapshot.until_ns
     figures = " · ".join(f"{name} {value}" for name, value in list(report.contract.items())[:4])
     pairs: list[tuple[str, object]] = [
-        ("why", _first_line(snapshot.standing.reason)),
-        ("caused by", facts.cause_of(snapshot.standing.reason)),
+        *_why(snapshot.standing.reason),
         ("began", f"{output.when(totals.first_ns)} UTC, {output.ago(clock.now_ns() - totals.first_ns)}"),
         ("took", printing.at_least(output.short_duration(until - totals.first_ns), snapshot)),
         ("resumed", _resumed(story)),
@@ -98,6 +97,12 @@ def _print_details(project: str, snapshot: Snapshot) -> None:
 def _cost(snapshot: Snapshot) -> str:
     totals = snapshot.totals
     return output.money_of(totals.cost, totals.unpriced, totals.llms, at_least=snapshot.cost_at_least)
+
+
+def _why(reason: str | None) -> list[tuple[str, object]]:
+    """Return why it ended: what came first, and what that led to."""
+    line, cause = _first_line(reason), facts.cause_of(reason)
+    return [("why", line)] if cause is None else [("why", cause), ("led to", line)]
 
 
 def _first_line(text: str | None) -> str | None:

@@ -43,9 +43,9 @@ def sentences(findings: Facts, which: str) -> Iterator[Sentence]:
         ended = [" was cancelled"] if error["type"] == CANCELLED else ended
         yield [*(named(error["path"][-1]) if error["path"] else ["An operation"]), *ended, at]
     else:
-        message: Sentence = [": ", Recorded(error["message"])] if error["message"] else []
-        yield [Word(error["type"] or "error"), *message, at]
-    yield from _causes(error)
+        yield from _with_causes(error, at, is_known=which == "last_error" and is_of_first(findings))
+    yield from _waited(error)
+    yield from _parts(error)
     yield from _where(error)
     yield from (_origin(one, findings["session_id"]) for one in error["origins"])
     yield from _outcome(error)
@@ -59,16 +59,61 @@ def sentences(findings: Facts, which: str) -> Iterator[Sentence]:
         yield [f"{later} of the same type came later with other messages."]
 
 
-def _causes(error: Facts) -> Iterator[Sentence]:
-    """Say what an error was raised from, and where: that is seldom in the operation that it is recorded in."""
-    known, is_late = error["causes"], (error["type"] or "").endswith("TimeoutError")
-    if known and is_late and known[0]["type"].endswith("CancelledError"):
-        # What it was in is what took too long.
-        if known[0]["place"]:
-            yield ["When its time was over, it was waiting ", *_at_place(known[0]["place"]), "."]
-    elif known:
-        is_cause = all(one["led_by"] == causes.CAUSE for one in known)
-        yield ["Caused by " if is_cause else "It was raised while another error was handled: ", *_led_by(known), "."]
+def is_of_first(findings: Facts) -> bool:
+    """Return whether the error that ended the run came of the first error, by its traceback."""
+    first, last = findings["first_error"], findings["last_error"]
+    root = _causes(last)[:1] if last is not None else []
+    return bool(root) and first is not None and not _causes(first) and _is_same(root[0], first)
+
+
+def _is_same(cause: Facts, error: Facts) -> bool:
+    is_type = causes.last_part(cause["type"]) == causes.last_part(error["type"] or "")
+    return is_type and cause["message"] == (error["message"] or "")
+
+
+def _with_causes(error: Facts, at: str, *, is_known: bool) -> Iterator[Sentence]:
+    """Name the first cause of an error and the line that raised it, and then what it led to, the error last."""
+    own = _exception({"type": error["type"] or "error", "message": error["message"]})
+    if not (known := _causes(error)):
+        yield [*own, at]
+        return
+    first, *then = known
+    if not is_known:
+        yield [*_exception(first), *_raised(first["place"]), "."]
+    root = "The first error" if is_known else "It"
+    following = [*(_exception(one) for one in then), own]
+    sentence: Sentence = []
+    for number, (before, one) in enumerate(zip(known, following, strict=True)):
+        is_cause = before["led_by"] == causes.CAUSE
+        if number:
+            sentence += [", which led to ", *one] if is_cause else ["; while that was handled, came ", *one]
+        else:
+            sentence += [f"{root} led to ", *one] if is_cause else [f"While {_inside(root)} was handled, came ", *one]
+    yield [*sentence, at]
+
+
+def _inside(root: str) -> str:
+    return root[0].lower() + root[1:]
+
+
+def _causes(error: Facts) -> Sequence[Facts]:
+    """Return the exceptions that led to an error; none for a time limit, as it cancels what took too long."""
+    return [] if _is_late(error) else error["causes"]
+
+
+def _is_late(error: Facts) -> bool:
+    known, is_limit = error["causes"], (error["type"] or "").endswith("TimeoutError")
+    return bool(known) and is_limit and known[0]["type"].endswith("CancelledError")
+
+
+def _waited(error: Facts) -> Iterator[Sentence]:
+    """Say what took too long, where a time limit ended it."""
+    if _is_late(error) and error["causes"][0]["place"]:
+        yield ["When its time was over, it was waiting ", *_at_place(error["causes"][0]["place"]), "."]
+
+
+def _parts(error: Facts) -> Iterator[Sentence]:
+    """Name the exceptions of a group."""
     for one in error["parts"]:
         member = [*_exception(one), *_raised(one["place"]), *_of_member(one)]
         yield ["In ", Word(error["group"] or "it"), ": ", *member, "."]

@@ -94,17 +94,21 @@ def _is_quiet(one: dict[str, Any]) -> bool:
 
 def _end_reason(one: dict[str, Any]) -> str:
     """Return the text of the button that leads to how a session ended."""
-    line = "" if one["state"] == "Running" else _reason(one)
-    return f'<span class="label">End reason: </span>{line}' if line else "How it ended"
+    line, led_to = ("", "") if one["state"] == "Running" else _reason(one)
+    if not line:
+        return "How it ended"
+    rest = f'<span class="label">{escape(led_to)}</span>' if led_to else ""
+    return f'<span class="label">End reason: </span>{escape(line)}{rest}'
 
 
-def _reason(one: dict[str, Any]) -> str:
-    """Return the line of a reason that says most, of a traceback the last one, and what led to it."""
+def _reason(one: dict[str, Any]) -> tuple[str, str]:
+    """Return why a session ended: what came first, and what it led to, of a traceback the line that says most."""
     lines = [line.strip() for line in (one.get("reason") or "").splitlines() if line.strip()]
     if not lines:
-        return ""
+        return "", ""
     line = lines[-1] if lines[0].startswith("Traceback") else lines[0]
-    return escape(" — caused by ".join(filter(None, (line, one.get("cause")))))
+    cause = one.get("cause")
+    return (cause, f" — led to {line}") if cause else (line, "")
 
 
 def chips(tags: Iterable[str]) -> str:
@@ -162,8 +166,8 @@ def session_table(listed: Sequence[Facts], address: Callable[[str], str], *, pic
 
 def _session_row(one: dict[str, Any], address: str, *, picks: bool) -> str:
     began = f'<time datetime="{escape(one["began"])}">{escape(one["began"][:19].replace("T", " "))}</time>'
-    reason = _reason(one) if one["state"] != "Success" else ""
-    because = f'<div class="because">{reason}</div>' if reason else ""
+    reason = "".join(_reason(one)) if one["state"] != "Success" else ""
+    because = f'<div class="because">{escape(reason)}</div>' if reason else ""
     figures = {
         "seconds": f"{'≥' if one['at_least'] else ''}{seconds(one)}",
         "llm_calls": output.count(one["llm_calls"]),

@@ -38,8 +38,7 @@ def sections(findings: Facts) -> list[Section]:
     """Return the page: each section with its sentences; one without any is left out."""
     page = [
         ("How it ended", list(_end(findings))),
-        (error_page.title(findings["last_error"]), list(error_page.sentences(findings, "last_error"))),
-        ("The first error", list(error_page.sentences(findings, "first_error"))),
+        *_errors(findings),
         ("What the errors have in common", list(error_page.common(findings["common"]))),
         ("Under way when an earlier run ended", list(_stopped(findings))),
         ("Under way now" if findings["how"] == "running" else "Under way at the end", list(_under_way(findings))),
@@ -51,6 +50,13 @@ def sections(findings: Facts) -> list[Section]:
         ("The record", list(_record(findings))),
     ]
     return [(title, sentences) for title, sentences in page if sentences]
+
+
+def _errors(findings: Facts) -> list[Section]:
+    """Return what is known of the last error and of the first; a cause comes before what it led to."""
+    last = (error_page.title(findings["last_error"]), list(error_page.sentences(findings, "last_error")))
+    first = ("The first error", list(error_page.sentences(findings, "first_error")))
+    return [first, last] if error_page.is_of_first(findings) else [last, first]
 
 
 def document(findings: Facts) -> Facts:

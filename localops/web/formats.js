@@ -178,12 +178,12 @@ export function success({ states }) {
 }
 export const many = (number, one, more = `${one}s`) => `${count(number)} ${number === 1 ? one : more}`;
 
-/** Return why a session ended, in a line: of a traceback the line that says most, and what led to it. */
+/** Return why a session ended: what came first, and what it led to, of a traceback the line that says most. */
 export function reasonOf({ reason, cause }) {
   const lines = (reason || "")
     .split("\n")
     .map((line) => line.trim())
     .filter(Boolean);
   const line = lines[0]?.startsWith("Traceback") ? lines.at(-1) : lines[0];
-  return [line, cause].filter(Boolean).join(" — caused by ");
+  return cause && line ? [cause, ` — led to ${line}`] : [line || "", ""];
 }

@@ -86,14 +86,14 @@ export class Head {
   _drawReason() {
     const one = this.page.facts,
       button = this.reason;
-    const line = this.page.running ? "" : reasonOf(one),
+    const [line, ledTo] = this.page.running ? ["", ""] : reasonOf(one),
       text = this.page.running ? this._at() : line || "How it ended",
       label = line ? LABEL : "";
     const isQuiet = this.page.running && this.page.quiet > QUIET;
     byId("state").className = `state ${/^[A-Z][a-z]+$/.test(one.state) ? one.state : ""}${isQuiet ? " quiet" : ""}`;
     button.className = `reason ${one.state}${isQuiet ? " quiet" : ""}`;
-    if (button.textContent !== label + text)
-      button.replaceChildren(...(label ? [make("span", { class: "label" }, label)] : []), text);
+    const faint = (words) => words && make("span", { class: "label" }, words);
+    if (button.textContent !== label + text + ledTo) button.replaceChildren(faint(label), text, faint(ledTo));
     button.title = `${one.reason || text}\n\nClick: how it ended, and why`;
   }
 

@@ -108,7 +108,7 @@ export function row(one, { query, columns, isPicked, pick, star, place }) {
   const name = one.name || "unnamed",
     isStarred = scoreOf(one, "star") === true,
     silence = quiet(one),
-    because = one.state === "Success" ? "" : reasonOf(one);
+    because = one.state === "Success" ? "" : reasonOf(one).join("");
   // A search for its name means the run: as its filter, it would hide most or all of the events.
   const isInEvent = place && place.seq !== null && !isNamed(one, query);
   const to = url(`s/${one.session_id}${isInEvent ? `?${filter(query)}` : ""}`);

@@ -377,8 +377,8 @@ def test_what_an_agent_does_stays_in_what_the_agent_is_in(command: Command) -> N
     assert lines == ["└─ workflow crew", "├─ action write  @writer", "└─ action plan  @planner"]
 
 
-def test_the_cause_of_an_end_stands_below_its_reason(command: Command, as_json: AsJson) -> None:
-    """A program raises its own exception from the one that matters."""
+def test_the_cause_of_an_end_stands_above_its_reason(command: Command, as_json: AsJson) -> None:
+    """A program raises its own exception from the one that matters, which comes first."""
     session = localops.start_session(name="chained")
     with suppress(RuntimeError), session:
         try:
@@ -387,7 +387,7 @@ def test_the_cause_of_an_end_stands_below_its_reason(command: Command, as_json: 
             raise RuntimeError("setup failed") from error
     lines = command("show")[1].splitlines()
     assert lines[2:4] == [
-        "why        RuntimeError: setup failed",
-        "caused by  ValueError: invalid literal for int() with base 10: 'x'",
+        "why        ValueError: invalid literal for int() with base 10: 'x'",
+        "led to     RuntimeError: setup failed",
     ]
     assert as_json("show")["cause"] == "ValueError: invalid literal for int() with base 10: 'x'"
