@@ -173,19 +173,25 @@ function perDay(daily) {
       chosen: ofModel,
       series: series((one) => one?.cost_nano || 0),
     }),
-    charts.plot({
-      title: "Cost per session by day",
-      note: "of sessions with a known price",
-      x,
-      brushed,
-      bars: false,
-      yText: (value) => money(value),
-      chosen: to(() => ({ sort: "cost" })),
-      series: [
-        { label: "median", colour: "accent", values: each("p50_nano") },
-        { label: "90th percentile", colour: "action", values: each("p90_nano") },
-      ],
-    }),
+    perSession(
+      [
+        ["Median cost", "accent", each("p50_nano")],
+        ["90th percentile", "action", each("p90_nano")],
+      ].map(([title, colour, values]) =>
+        charts.plot({
+          title,
+          kind: "inner",
+          x,
+          brushed,
+          bars: false,
+          clips: true,
+          height: 140,
+          yText: (value) => money(value),
+          chosen: to(() => ({ sort: "cost" })),
+          series: [{ label: title.toLowerCase(), colour, values }],
+        }),
+      ),
+    ),
     charts.plot({
       title: "Tokens per day by model",
       x,
@@ -205,6 +211,14 @@ function perDay(daily) {
       series: [{ label: "failed", colour: "bad", values: days.map((each) => each?.failed || 0) }],
     }),
   ];
+}
+
+const costs = box("Cost per session by day", make("p", { class: "faint" }, "of sessions with a known price"));
+
+/** Return the box of what a session costs; each line has a scale of its own, as one expensive run hides a median. */
+function perSession(plots) {
+  if (!plots.every((each) => costs.contains(each))) costs.append(...plots);
+  return costs;
 }
 
 function distribution(title, one, text, sort) {

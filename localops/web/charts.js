@@ -2,7 +2,7 @@
 
 import { colour, make, onTheme } from "./base.js";
 import { isReport } from "./clock.js";
-import { STEPS } from "./formats.js";
+import { STEPS, trimmed } from "./formats.js";
 import { file } from "./url.js";
 
 const DAY = 86_400;
@@ -30,6 +30,19 @@ function loaded() {
 /** Return a box with a title, for a chart or a table. */
 export const box = (title, ...inside) =>
   make("section", { class: "chart", "data-id": title }, make("h2", {}, title), ...inside);
+
+// A value is an outlier if it is more than so many times the value that a quarter of all exceed.
+const FAR = 3;
+// If more than one of so many is, they are no outliers.
+const RARE = 6;
+
+/** Return the greatest value that is no outlier: with one on the scale, all others would look alike. */
+export function topOf(values) {
+  const known = values.filter((value) => value !== null).sort((a, b) => a - b);
+  const bound = FAR * (known[Math.ceil(known.length * 0.75) - 1] ?? 0);
+  const usual = known.filter((value) => value <= bound);
+  return usual.length && usual.length >= known.length * (1 - 1 / RARE) ? usual.at(-1) : (known.at(-1) ?? 0);
+}
 
 /** The charts of one view.  One that is drawn again keeps its element and its canvas; one that is not is released. */
 export class Charts {
@@ -63,14 +76,15 @@ export class Charts {
  * `{label, values, colour}` with integer values, one above the other if `stacked`. A click calls
  * `chosen(index, label)`, with the label of the series under the pointer, if any. Values are shown beside the pointer.
  * Where there is `brushed(from, to)`, dragging across the chart calls it with the first and the last index. `kind` is a
- * class of the box.
+ * class of the box. With `clips`, outliers are above the scale, and named below the chart.
  */
 class Plot {
   constructor(facts) {
     this.place = make("div", { class: "plot" });
     this.note = make("p", { class: "faint", hidden: true });
     this.tip = make("div", { class: "tip", hidden: true });
-    this.element = box(facts.title, this.note, this.place);
+    this.above = make("p", { class: "faint above", hidden: true });
+    this.element = box(facts.title, this.note, this.place, this.above);
     if (facts.kind) this.element.classList.add(facts.kind);
     this.chart = null;
     this._set(facts);
@@ -111,6 +125,7 @@ class Plot {
       yText: String,
       chosen: null,
       brushed: null,
+      clips: false,
       height: 220,
       steps: time ? DAYS : WHOLE,
       ...facts,
@@ -120,6 +135,24 @@ class Plot {
     this.place.style.minHeight = `${this.facts.height + (this.facts.series.length > 1 ? LEGEND : 0)}px`;
     this.note.hidden = !facts.note;
     this.note.textContent = facts.note ?? "";
+    this._nameOutliers();
+  }
+
+  /** Name the values that are above the scale, each with its way to where a click on it leads. */
+  _nameOutliers() {
+    const { clips, x, series, chosen, yText } = this.facts;
+    const values = series[0].values;
+    this.top = clips ? topOf(values) : null;
+    const above = clips ? values.map((value, index) => ({ value, index })).filter(({ value }) => value > this.top) : [];
+    this.above.hidden = !above.length;
+    const links = above.map(({ value, index }) =>
+      make(
+        "button",
+        { type: "button", class: "link", onclick: () => chosen(index) },
+        `${dayOf(x[index])} ${yText(value)}`,
+      ),
+    );
+    this.above.replaceChildren("Above the scale: ", ...links.flatMap((each, at) => (at ? [", ", each] : [each])));
   }
 
   async _draw() {
@@ -160,15 +193,16 @@ class Plot {
       legend: { live: false, show: series.length > 1 },
       scales: {
         x: { time, range: bars ? () => edges(this.facts.x, time ? DAY : 1) : undefined },
-        y: { range: (_, low, high) => [0, high > 0 ? high * 1.08 : 1] },
+        y: { range: (_, low, high) => [0, (this.top ?? high) > 0 ? (this.top ?? high) * 1.08 : 1] },
       },
       axes: [
         { ...axis, incrs: steps, space: this.facts.xSpace, values: (_, all) => all.map(hasText ? xText : dayOf) },
         {
           ...axis,
           incrs: WHOLE,
+          space: height / 7,
           size: (_, all) => room(all || []),
-          values: (_, all) => all.map((value) => (value === null ? "" : yText(value))),
+          values: (_, all) => all.map((value) => (value === null ? "" : trimmed(yText(value)))),
         },
       ],
       series: [

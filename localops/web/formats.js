@@ -128,13 +128,12 @@ export function money(nano) {
   return `${sign}$${count(Math.floor(parts / 10 ** places))}.${String(parts % 10 ** places).padStart(places, "0")}`;
 }
 
+/** Return the text of a round number without the zeros behind its point: $5.00 is $5. */
+export const trimmed = (text) => text.replace(/(\.\d*?)0+(?!\d)/, "$1").replace(/\.(?!\d)/, "");
+
 /** Return what a bar of a histogram counts: 1s–2s, or under 1ms. */
 export function range(from, to, text) {
-  // The edges are round numbers.
-  const edge = (value) =>
-    text(value)
-      .replace(/(\.\d*?)0+(?!\d)/, "$1")
-      .replace(/\.(?!\d)/, "");
+  const edge = (value) => trimmed(text(value));
   return from > 0 ? `${edge(from)}–${edge(to)}` : `under ${edge(to)}`;
 }
 

@@ -109,9 +109,9 @@ def test_figures_tables_and_days(visit: Visit) -> None:
     expect(tip.locator("b")).to_have_text("1")
     costs = days[6]["cost_per_session"]
     assert costs == {"sessions": 1, **dict.fromkeys(("mean_nano", "p50_nano", "p90_nano"), 7 * 10**6)}
-    each = _table(page, "Cost per session by day").locator(".u-over")
-    each.hover()
-    expect(_table(page, "Cost per session by day").locator(".tip b").first).to_have_text("$0.007000")
+    median = _table(page, "Median cost")
+    median.locator(".u-over").hover()
+    expect(median.locator(".tip b").first).to_have_text("$0.007000")
     over.hover()
     page.mouse.down()
     page.mouse.move(box["x"] + box["width"] * 0.6, box["y"] + 60, steps=3)
@@ -122,6 +122,27 @@ def test_figures_tables_and_days(visit: Visit) -> None:
     expect(page.locator("#figures dd").first).to_have_text("2")
 
 
+# What stands below a chart of these values, and where a click on its first button leads.
+ABOVE = """async (values) => {
+    const { Charts } = await import("/web/charts.js");
+    let at = null;
+    const plot = new Charts().plot({ title: "t", clips: true, x: values.map((_, day) => day * 86400), yText: String,
+        chosen: (index) => (at = index), series: [{ label: "cost", colour: "accent", values }] });
+    plot.querySelector(".above button")?.click();
+    return [plot.querySelector(".above:not([hidden])")?.textContent ?? "", at];
+}"""
+
+
+def test_outliers_are_named_and_leave_the_scale_to_the_others(visit: Visit) -> None:
+    """One expensive day would make all others look alike; a rise that lasts is on the scale."""
+    page = visit.open("/analytics")
+    usual = [3, 5, None, 4, 4, 6, 3]
+    assert page.evaluate(ABOVE, [*usual, 900]) == ["Above the scale: 8 Jan 900", 7]
+    assert page.evaluate(ABOVE, [*usual, 17]) == ["", None]
+    assert page.evaluate(ABOVE, [*usual, 70, 80]) == ["", None]
+    assert page.evaluate(ABOVE, [None, 0]) == ["", None]
+
+
 COLOURS = """() => Object.fromEntries(
     [...document.querySelectorAll(".chart[data-id='Cost per day by model'] .u-series")]
         .map((each) => [each.textContent.trim(), each.querySelector(".u-marker")?.style.background])
@@ -129,7 +150,7 @@ COLOURS = """() => Object.fromEntries(
 # How wide each row of charts is, where tables begin, and how far each is below what stands above it; in pixels.
 ROOM = """() => {
     const boxes = (which) => [...document.querySelectorAll(which)].map((each) => each.getBoundingClientRect());
-    const rows = Object.values(Object.groupBy(boxes("#charts .chart"), ({ top }) => Math.round(top)));
+    const rows = Object.values(Object.groupBy(boxes("#charts .chart:not(.inner)"), ({ top }) => Math.round(top)));
     const tables = boxes("#tables .slot:not(:empty)");
     const first = Math.min(...tables.map(({ top }) => top)) - 14;
     const isAbove = (box, other) => other.bottom <= box.top && other.left < box.right && other.right > box.left;
@@ -181,4 +202,4 @@ def test_what_is_shown_is_not_moved(visit: Visit) -> None:
     held[0].continue_()
     page.unroute("**/analytics/daily*")
     _table(page, "Sessions with most errors").wait_for()
-    assert page.locator(".charts .chart").count() == 16
+    assert page.locator(".charts .chart:not(.inner)").count() == 16

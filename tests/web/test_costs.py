@@ -131,8 +131,8 @@ def test_costs_fit_their_places(visit: Visit) -> None:
     fits(visit, ".figures dd")
     chart = page.locator(".chart", has_text="Cost per day by model")
     widths = chart.locator(".u-axis").evaluate_all("all => all.map(axis => axis.offsetWidth)")
-    # "$0.001000" in 12 pixels, and its tick.
-    assert min(widths) >= 75
+    # "$0.0005" in 12 pixels, and its tick.
+    assert min(widths) >= 70
 
 
 def test_a_difference_of_costs_is_known_only_if_both_are(visit: Visit) -> None:
