@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
+from collections import Counter
 from collections.abc import Collection, Iterator
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
@@ -182,16 +183,30 @@ def _imports(tree: ast.AST, package: list[str], *, types: bool = True) -> Iterat
             yield from (f"{start}.{alias.name}" for alias in node.names)
 
 
+def _assigned(tree: ast.Module) -> Iterator[str]:
+    """Yield each name that a module's own statements assign."""
+    for node in tree.body:
+        if isinstance(node, ast.Assign):
+            yield from (target.id for target in node.targets if isinstance(target, ast.Name))
+        elif isinstance(node, ast.AnnAssign) and node.value is not None and isinstance(node.target, ast.Name):
+            yield node.target.id
+
+
 @cache
-def _read(file: Path) -> tuple[set[str], set[str]]:
-    """Return what a file imports, and what of it is more than types; the tree, which takes much memory, is not kept."""
+def _read(file: Path) -> tuple[set[str], set[str], list[str]]:
+    """Return what a file imports, what of it is more than types, and the names that it assigns more than once.
+
+    The tree is not kept, as it takes much memory.
+    """
     tree = ast.parse((_TOP / file).read_text(encoding="utf-8"))
     package = list(file.parts[1:-1] if file.parts[0] == "sync" else file.parts[:-1])
-    return set(_imports(tree, package)), set(_imports(tree, package, types=False))
+    twice = [name for name, count in Counter(_assigned(tree)).items() if count > 1]
+    return set(_imports(tree, package)), set(_imports(tree, package, types=False)), twice
 
 
 def _imported(file: Path, *, types: bool = True) -> set[str]:
-    return _read(file)[0 if types else 1]
+    imported, at_run_time, _ = _read(file)
+    return imported if types else at_run_time
 
 
 @cache
@@ -280,6 +295,12 @@ def test_packages_come_in_by_their_door() -> None:
         for package in sorted(_past_the_door(file))
     ]
     assert not wrong, "imports past the door:\n" + "\n".join(wrong)
+
+
+def test_a_module_assigns_each_of_its_names_once() -> None:
+    """A second assignment of a constant, as a merge leaves it behind, hides the first, which a reader sees."""
+    wrong = [f"{file}: {', '.join(twice)}" for file in _FILES if (twice := _read(file)[2])]
+    assert not wrong, "names that a module assigns more than once:\n" + "\n".join(wrong)
 
 
 def test_no_module_imports_sqlite3() -> None:

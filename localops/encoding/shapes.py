@@ -245,23 +245,6 @@ _VALUE_SIGN = Later(rf"(?:{_QUOTE_SIGN})?+[ \t]{{0,8}}+[:=](?![=:])")
 _CLOSES = Later(_QUOTE_SIGN)
 _FIELD_ENDS = Later(r"(?<![A-Za-z0-9])[\w.-]{0,32}\Z")
 _NO_BRACKETS = Later(r"[^{}<>()]{0,240}+")
-_LINE = Later(r"\\{2,63}(?:r\\{2,63})?n[ ]{0,32}(?:- )?[\w.-]{1,64}:")
-_NAME_BACKWARDS = Later(r"[\w.-]{1,64}+(?: [A-Za-z]{1,16}(?![A-Za-z]))?", re.ASCII)
-_BLANKS = Later(r"\s{0,8}+")
-_LINE_END = Later(r"[ \t]{0,8}(?:\#[^\n]{0,256})?(?:\r?\n|\\{1,63}[nr]|\Z)")
-_PLAIN_WORD = Later(r"[A-Za-z][A-Za-z_-]{3,63}\Z(?<![a-z][A-Z][a-z]{3})")
-_PLAIN_LABELS = frozenset(
-    "password passwort passwd passphrase pass_word pwd secret token db_pass user_pass admin_pass".split()
-)
-_LONGEST_VARIABLE = 200
-_NAME_KEY = Later(rf"(?:[nN]ame|NAME|[kK]ey|KEY)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+[:=]|(?:\n|\\n)[ \t]{{0,64}}-[ ]")
-_NAME_FIELD = Later(rf"(?:[nN]ame|NAME|[kK]ey|KEY|\bpath)(?:{_QUOTE_SIGN})?+[ ]{{0,8}}+\Z")
-_NAME_IS_VALUE = Later(rf"[:=][ ]{{0,8}}+(?:{_QUOTE_SIGN})?+([A-Za-z0-9_.:/-]{{1,128}}+)\Z")
-_VALUE_SIGN = Later(rf"(?:{_QUOTE_SIGN})?+[ \t]{{0,8}}+[:=](?![=:])")
-_BESIDE = Later(
-    rf"(?P<between>(?:{_QUOTE_SIGN})?+[^{{}}<>()]{{0,240}}?)(?<![A-Za-z0-9])[\w.-]{{0,32}}?(?i:value)"
-    rf"(?:{_QUOTE_SIGN})?+[ \t]{{0,8}}+[:=](?![=:])"
-)
 _LINE = Later(r"(?:\\{0,63}[\"'])?(?:[ \t\r]|\\{1,63}[tr]){0,8}(?:\n|\\{1,63}n)(?:\s|\\{1,63}[nrt]){0,64}[\"']?")
 _ENDS_ELEMENT = Later(rf"(?:{_QUOTE_SIGN})[^<>]{{0,240}}?(?:>|&gt;)")
 _FORM = Later(r"(?i)<(?:input|button|option|select|meta|label|textarea|param)\s[^<>]*\Z")
