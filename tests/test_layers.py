@@ -28,7 +28,7 @@ LAYERS = """
     token_kinds
     errors clock fork_imports interruption lazy own_fields rows urls zstd alignment ambiguous_patterns parallel
     random_letters
-    careful beginnings escapes patterns end_lock
+    careful beginnings escapes patterns end_lock named_values
     shapes
     host
     context facets locks openmetrics output raised redact sql

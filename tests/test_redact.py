@@ -24,8 +24,8 @@ from hypothesis import strategies as st
 
 from localops.encoding import redact
 from localops.encoding.encode import Encoder, dumps
+from localops.encoding.named_values import NAME
 from localops.encoding.redact import Redactor, Secret, environment_secrets
-from localops.encoding.shapes import NAME
 from tests.examples import examples
 
 ALNUM = string.ascii_letters + string.digits

@@ -16,7 +16,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-    from localops.encoding.shapes import Span
+    from localops.encoding.named_values import Span
 
 _BELL = r"(?:\x07|\\{1,8}(?:u0007|x07|0?07|a))"
 _END_OF_STRING = r"(?:\x1b|\\{1,8}(?:u001[bB]|x1[bB]|0?33|e))\\{1,8}"

@@ -11,11 +11,11 @@ from bisect import bisect_right
 
 from localops.encoding import beginnings, escapes, shapes
 from localops.encoding.lazy import lazy
-from localops.encoding.shapes import NAME, Later
+from localops.encoding.named_values import NAME, SOME_KEY
+from localops.encoding.named_values import hides as hides
+from localops.encoding.named_values import is_value_of_pair as is_value_of_pair
 from localops.encoding.shapes import argument as argument
-from localops.encoding.shapes import hides as hides
-from localops.encoding.shapes import is_value_of_pair as is_value_of_pair
-from localops.encoding.urls import password_in
+from localops.encoding.urls import Later, password_in
 from localops.interruption import settle
 
 TYPE_CHECKING = False
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
     from typing import Any
 
-    from localops.encoding.shapes import Span
+    from localops.encoding.named_values import Span
 
 OWN = "pattern"
 """The label of what a pattern of the user matches."""
@@ -296,7 +296,7 @@ class Redactor:
         label = self._labels.get(name)
         if label is None:
             match = self._name.search(name[-_LONGEST_NAME:])
-            label = _label(match[0]) if match else shapes.SOME_KEY if _SOME_KEYS.search(name[-_LONGEST_NAME:]) else ""
+            label = _label(match[0]) if match else SOME_KEY if _SOME_KEYS.search(name[-_LONGEST_NAME:]) else ""
             if len(self._labels) >= _NAMES_KNOWN:
                 self._labels.clear()
             if len(name) <= _LONGEST_NAME:

@@ -16,8 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from typing import IO
 
+    from localops.encoding.named_values import Span
     from localops.encoding.redact import Redactor
-    from localops.encoding.shapes import Span
 
     # Where a secret begins, its bytes, the rule.
     Secret = tuple[int, bytes, str]
