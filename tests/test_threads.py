@@ -19,7 +19,7 @@ import localops
 from localops import Session, api
 from localops.config import Config
 from localops.journal import journal
-from localops.journal.journal import Journal
+from localops.journal.journal import Journal, run_chores
 from localops.reading import session_state
 from localops.recording import client as clients
 from localops.recording import session as sessions
@@ -73,16 +73,16 @@ def test_a_chore_runs_once_and_its_failure_reaches_nobody(tmp_path: Path, capsys
         raise ValueError("list.remove(x): x not in list")
 
     kept.chores.append(slow)
-    thread = threading.Thread(target=kept._do_chores)
+    thread = threading.Thread(target=run_chores, args=(kept.chores,))
     thread.start()
     inside.wait(30)
     kept.chores.append(failing)
-    kept._do_chores()
+    run_chores(kept.chores)
     go_on.set()
     thread.join(30)
     assert runs == ["slow", "failing"]
     for _ in range(3):
-        kept._do_chores()
+        run_chores(kept.chores)
     assert runs == ["slow", "failing", "slow"]
     assert "list.remove" in capsys.readouterr().err
 

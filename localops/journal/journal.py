@@ -159,7 +159,8 @@ class Journal:
                 finally:
                     self._inside = False
             if self._chores_due:
-                self._do_chores()
+                self._chores_due = False
+                run_chores(self.chores)
         except BaseException as error:
             # Interrupted while taking or releasing the lock, or in a chore.
             return fate[0] if fate and type(error) is RecursionError else roomy(self._on_outer_error, row, error, fate)
@@ -352,30 +353,6 @@ class Journal:
         if self.participant is not None:
             self.participant.check()
         self._chores_due = True
-
-    def _do_chores(self) -> None:
-        """Run each chore once; drop one that fails, and never raise into the thread that appends."""
-        self._chores_due = False
-        due: list[Callable[[], bool]] = []
-        while self.chores:
-            try:
-                # One by one, so that several threads take different chores.
-                due.append(self.chores.popleft())
-            except IndexError:
-                break
-        while due:
-            try:
-                again = due[-1]()
-            except BaseException as error:
-                # Wide, as the row is written, and its caller must not fail for a chore.
-                if interruption.seems_programs(error):
-                    self.chores.extend(due)
-                    raise
-                say_once("chore", f"a task of the recorder failed: {type(error).__name__}: {error}")
-                again = False
-            chore = due.pop()
-            if again:
-                self.chores.append(chore)
 
     # Opening and closing
 
@@ -588,6 +565,30 @@ class _Inside:
     def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
         records = self.all(name, **values)
         return records[0] if records else None
+
+
+def run_chores(chores: deque[Callable[[], bool]]) -> None:
+    """Run each chore once; drop one that fails, and never raise into the thread that appends."""
+    due: list[Callable[[], bool]] = []
+    while chores:
+        try:
+            # One by one, so that several threads take different chores.
+            due.append(chores.popleft())
+        except IndexError:
+            break
+    while due:
+        try:
+            again = due[-1]()
+        except BaseException as error:
+            # Wide, as the row is written, and its caller must not fail for a chore.
+            if interruption.seems_programs(error):
+                chores.extend(due)
+                raise
+            say_once("chore", f"a task of the recorder failed: {type(error).__name__}: {error}")
+            again = False
+        chore = due.pop()
+        if again:
+            chores.append(chore)
 
 
 def take_in(journal: Journal, path: str) -> int:
