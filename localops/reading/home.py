@@ -338,6 +338,10 @@ class Project:
             for session, mean, label in self.ask("score_values", score=name)
         }
 
+    def score_names(self) -> list[str]:
+        """Return the names of the scores that count."""
+        return [name for (name,) in self.ask("score_names")]
+
     def name_of(self, session: bytes) -> str | None:
         """Return the name of a session."""
         return self.snapshot(session).story.name

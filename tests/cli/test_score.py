@@ -171,6 +171,21 @@ def test_lists_are_filtered_and_sorted_by_score(command: Command, as_json: AsJso
     assert command("sessions", "--sort", "score:")[0] == 2
 
 
+def test_a_sort_by_a_score_that_nothing_has_is_refused(command: Command) -> None:
+    """It would list sessions in no order; the message names the scores that there are."""
+    begun = localops.start_session()
+    code, _, err = command("sessions", "--sort", "score:nope")
+    assert (code, "no session has a score, got 'nope'" in err) == (2, True)
+    begun.score("tidy", 1)
+    begun.score("correct", 1)
+    begun.score("withdrawn", 1)
+    begun.score("withdrawn", None)
+    begun.end_session()
+    code, out, err = command("sessions", "--sort", "score:nope", "--json")
+    assert (code, out) == (2, "")
+    assert "invalid score: expected 'correct' or 'tidy', got 'nope'" in err
+
+
 def test_lists_are_sorted_by_categories(command: Command, as_json: AsJson) -> None:
     """By their letters, behind numbers, in the command and where pages ask; sessions without the score come last."""
     for name, value in (("b", "mild"), ("none", None), ("c", "Severe"), ("a", "low"), ("number", 1)):

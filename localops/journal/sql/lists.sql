@@ -102,6 +102,19 @@ where nth = 1
   and type is not null
 group by session;
 
+-- score_names --
+-- The names of the scores that count.
+select distinct name
+from (
+  select *, row_number() over (partition by session, name, target, author order by given_ns desc, id desc) as nth
+  from score_row
+  where name <> ''
+)
+where nth = 1
+  and type is not null
+order by name
+limit 100;
+
 -- judged_by --
 -- The last score of each author of a JSON array for each session: its version, and the time of the session's last row then.
 select session, author, version, seen_ns
