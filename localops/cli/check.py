@@ -88,7 +88,7 @@ def check(
         if save is not None:
             _save(runs[0], save, as_json=as_json)
             return
-        base = None if baseline is None else _baseline(opened, baseline)
+        base = None if baseline is None else _baseline(opened, baseline, runs)
         results = [
             (
                 run,
@@ -143,11 +143,18 @@ def _measure(project: Project, id: bytes) -> Measured:
     return run_gate.measure(project.snapshot(id), Steps.read(project.reader, id), waiting=project.waiting)
 
 
-def _baseline(opened: Home, name: str) -> Measured:
-    """Return the run of a file, or of a session whose id does not look like one."""
+def _baseline(opened: Home, name: str, runs: Sequence[Measured]) -> Measured:
+    """Return the run of a file, or of a session whose id does not look like one; refuse a session that is checked."""
     if os.path.exists(name) or os.sep in name or os.path.splitext(name)[1]:
-        return run_gate.read_baseline(name)
-    return _measure(*opened.find(name))
+        base = run_gate.read_baseline(name)
+        # A script that saves the first run and then checks it is right.
+        if any(run.session_id == base.session_id for run in runs):
+            output.say(f"session {base.session_id} is checked against itself: {name} was saved from it")
+        return base
+    base = _measure(*opened.find(name))
+    for run in runs:
+        run_gate.refuse_itself(run, base)
+    return base
 
 
 def _save(run: Measured, path: str, *, as_json: bool) -> None:

@@ -77,6 +77,7 @@ def diff(runs: tuple[str, ...], form: str, limit: int, home: str | None, project
         (project_a, id_a), (project_b, id_b) = opened.find(a), opened.find(b or "last")
         if b is None and (project_a, id_a) == (project_b, id_b):
             project_a, id_a = opened.earlier(project_b, id_b)
+        run_diff.refuse_twice([(project_a.name, id_a), (project_b.name, id_b)])
         seen_a, seen_b = project_a.snapshot(id_a), project_b.snapshot(id_b)
         compared = RunDiff(*(Steps.read(seen.source, seen.id) for seen in (seen_a, seen_b)))
         if as_json:

@@ -32,6 +32,7 @@ def show(opened: Home, runs: Sequence[str], *, form: str, limit: int, as_json: b
     if len(runs) > MOST_RUNS:
         raise click.UsageError(f"too many runs: expected at most {MOST_RUNS}, got {len(runs)}")
     places = [opened.find(run) for run in runs]
+    run_diff.refuse_twice((project.name, session) for project, session in places)
     seen = [project.snapshot(session) for project, session in places]
     table = RunsTable([Run.read(each.source, each.id, each.standing.state) for each in seen])
     shown = table.differing[: limit or None]

@@ -177,8 +177,12 @@ class PastSession:
         return waste_page.document(waste.of(self.project, self._snapshot, self.place.reader, polling=waits, shown=None))
 
     def diff(self, other: PastSession, *, limit: int = 100) -> Facts:
-        """Return what another, later run did differently, as `localops diff --json`; with limit=0 all of it."""
+        """Return what another, later run did differently, as `localops diff --json`; with limit=0 all of it.
+
+        Raise ConfigError for the run itself.
+        """
         mine, theirs = self._snapshot, other._snapshot
+        run_diff.refuse_twice([(self.project, mine.id), (other.project, theirs.id)])
         compared = run_diff.RunDiff(self._calls(), other._calls())
         return {
             "a": run_diff.run_facts(self.project, mine),
@@ -205,7 +209,8 @@ class PastSession:
         """Return whether it keeps these rules, as `localops check --json`: `passed`, and each of the `rules`.
 
         A limit is a figure (US dollars, seconds, numbers) or relative to the baseline, which is a file or a session:
-        `"+10%"`, `"+0.01"`. Raise ConfigError for a limit or a file that cannot be used.
+        `"+10%"`, `"+0.01"`. Raise ConfigError for a limit or a file that cannot be used, and for the session itself
+        as its baseline.
         """
         given = {"max_cost": max_cost, "max_duration": max_duration, "max_tokens": max_tokens}
         limits = run_gate.limits(**given, max_calls=max_calls, max_errors=max_errors)
@@ -214,6 +219,8 @@ class PastSession:
         else:
             base = run_gate.read_baseline(os.fspath(baseline))
         run = self.measured()
+        if base is not None and isinstance(baseline, PastSession):
+            run_gate.refuse_itself(run, base)
         verdicts = run_gate.check(
             run, base, limits, same_tools=same_tools, same_arguments=same_arguments, allow_unpriced=allow_unpriced
         )

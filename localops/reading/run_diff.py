@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections import Counter, namedtuple
 
+from localops.errors import ConfigError
 from localops.reading import facts
 from localops.reading.alignment import align
 from localops.reading.common_ids import changed
@@ -21,7 +22,7 @@ from localops.reading.steps import Step, Steps
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from typing import NamedTuple
 
     from localops.journal.stored import Source
@@ -294,6 +295,18 @@ def run_facts(project: str, seen: Snapshot) -> Facts:
         "metadata_only": seen.story.metadata_only,
         **facts.totals(seen.totals, at_least=seen.cost_at_least),
     }
+
+
+def refuse_twice(runs: Iterable[tuple[str, bytes]]) -> None:
+    """Raise ConfigError if a run is given twice, each by its project and session: it does not differ from itself."""
+    seen: set[tuple[str, bytes]] = set()
+    for run in runs:
+        if run in seen:
+            raise ConfigError(
+                f"invalid runs: expected different ones, got {facts.full_id(run[1])} twice; "
+                "give the ids of others, as `localops sessions` lists them"
+            )
+        seen.add(run)
 
 
 def diff_facts(diff: RunDiff, a: Source, b: Source, limit: int) -> Facts:

@@ -282,6 +282,8 @@ class Limit:
         self.is_relative = bool(match[1])
         self._amount = Decimal(match[2])
         self._unit = None if match[3] == "%" else units[match[3]]
+        if self._unit == 1 and self._amount % 1:
+            raise ConfigError(f"invalid limit {text!r}: expected {expected}")
 
     def of(self, base: int) -> int:
         """Return the greatest figure that is within the limit; `base` is that of the baseline."""
@@ -309,9 +311,9 @@ LIMITS = {
         {unit: scale * 10**9 for unit, scale in _SECONDS.items()},
         "a duration such as 90s, +5s or +20%",
     ),
-    "max_tokens": _Figure("tokens", output.count, _COUNT, "a number such as 5000, +500 or +10%"),
-    "max_calls": _Figure("calls", output.count, _COUNT, "a number such as 12, +2 or +10%"),
-    "max_errors": _Figure("errors", output.count, _COUNT, "a number such as 0 or +0"),
+    "max_tokens": _Figure("tokens", output.count, _COUNT, "a whole number such as 5000, +500 or +10%"),
+    "max_calls": _Figure("calls", output.count, _COUNT, "a whole number such as 12, +2 or +10%"),
+    "max_errors": _Figure("errors", output.count, _COUNT, "a whole number such as 0 or +0"),
 }
 
 
@@ -360,6 +362,15 @@ def check(
         rules = [False] * same_tools + [True] * same_arguments
         verdicts += (_same(run, baseline, with_arguments=with_arguments) for with_arguments in rules)
     return verdicts
+
+
+def refuse_itself(run: Measured, baseline: Measured) -> None:
+    """Raise ConfigError for a session as its own baseline, beside which it would keep every rule."""
+    if run.session_id == baseline.session_id:
+        raise ConfigError(
+            f"invalid baseline: expected another run, got {run.session_id} itself; "
+            "record a new run, or give the one of before as the baseline"
+        )
 
 
 def _option(name: str) -> str:

@@ -383,8 +383,12 @@ class ReadApi:
         two = [call.param("a"), call.param("b")]
         if two[0] is None or two[1] is None:
             raise HttpError(400, "missing parameters: name two sessions, as in ?a=ID&b=ID")
-        async with self._service.large():
-            facts = await self._read(work, call.project, *map(_session, filter(None, two)), **options)
+        sessions = map(_session, filter(None, two))
+        try:
+            async with self._service.large():
+                facts = await self._read(work, call.project, *sessions, **options)
+        except ConfigError as error:
+            raise HttpError(400, str(error)) from error
         if facts is None:
             raise HttpError(404, "one of these sessions does not exist")
         return self._answer(facts)

@@ -14,8 +14,10 @@ import pytest
 
 import localops
 from localops import ErrorEvent, LLMEvent
+from localops.errors import ConfigError
 from localops.journal.journal import Journal
 from localops.journal.rows import id_text
+from localops.runs import opened
 from tests import programs
 from tests.made import event
 from tests.planned import Plan, agent, llm, record, tool
@@ -232,7 +234,7 @@ def test_an_id_that_was_taken_for_a_secret_is_one(journal: Journal, check: Check
 def test_repeats_of_an_agent_raise_no_alarm(journal: Journal, command: Command, check: Check, tmp_path: Path) -> None:
     """100 runs with other ids and times keep all rules that their baseline gives."""
     path = str(tmp_path / "b.json")
-    for number in range(100):
+    for number in range(101):
         plans = agent(Random(1), questions=2)
         for plan in plans:
             plan.given["request"] = f"{Random(number).getrandbits(128):032x}"
@@ -240,6 +242,7 @@ def test_repeats_of_an_agent_raise_no_alarm(journal: Journal, command: Command, 
         _run(journal, *plans, start_ns=(1_795_900_000 + number * 86_400) * 10**9)
         if number == 0:
             command("check", "--save", path)
+            continue
         rules = ("--same-arguments", "--max-cost", "+0%", "--max-tokens", "+0", "--max-calls", "+0")
         code, verdicts = check("--baseline", path, *rules, "--max-errors", "+0")
         assert code == 0, verdicts
@@ -429,6 +432,8 @@ _WRONG = [
     ("--max-cost x", "invalid limit 'x'"),
     ("--max-cost 3m", "invalid limit '3m'"),
     ("--max-tokens 1e9", "invalid limit '1e9'"),
+    ("--max-calls 5.5", "invalid limit '5.5': expected a whole number such as 12, +2 or +10%"),
+    ("--max-errors 0 --baseline last", "invalid baseline: expected another run, got "),
     ("--max-duration 5x", "expected a duration such as 90s"),
     ("--save b.json --max-cost 1", "give only one of --save and --max-cost"),
     ("--save b.json --baseline b.json", "give only one of --save and --baseline"),
@@ -448,6 +453,24 @@ def test_wrong_use_is_refused(
     code, out, err = command("check", *words.split())
     assert (code, out) == (2, "")
     assert message in err
+
+
+def test_a_run_is_not_its_own_baseline(journal: Journal, command: Command, tmp_path: Path) -> None:
+    """A session is refused, by a program too; a file of the run is not, as a script saves the first one that it has."""
+    id = _run(journal, tool("t"))
+    other = _run(journal, tool("t"))
+    code, out, err = command("check", id, other, "--baseline", id, "--same-tools")
+    assert (code, out) == (2, "")
+    assert f"got {id} itself; record a new run" in err
+    path = str(tmp_path / "b.json")
+    assert command("check", id, "--save", path)[0] == 0
+    code, _, err = command("check", id, "--baseline", path, "--same-tools")
+    assert (code, err) == (0, f"localops: session {id} is checked against itself: {path} was saved from it\n")
+    with opened() as recorded:
+        run = recorded.session(id)
+        with pytest.raises(ConfigError, match="expected another run"):
+            run.check(run, same_tools=True)
+        assert run.check(path, same_tools=True)["passed"]
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,10 @@ import pytest
 
 import localops
 from localops import clock
+from localops.errors import ConfigError
 from localops.journal.journal import Journal
 from localops.journal.rows import id_text
+from localops.runs import opened
 from tests.planned import Plan, llm, record, step, tool
 
 AsJson = Callable[..., dict[str, Any]]
@@ -178,7 +180,16 @@ def test_the_newest_run_is_compared_with_the_one_before_it(journal: Journal, com
     for newest in ("last", ids[-1]):
         document = as_json("diff", newest)
         assert [document[side]["session_id"] for side in "ab"] == ids[-2:]
-    assert "no difference" in command("diff", "last", "last")[1]
+
+
+def test_a_run_is_not_compared_with_itself(runs: tuple[str, str], command: Command) -> None:
+    """Neither alone nor among others, and not by a program."""
+    for given in (("last", "last"), ("last", runs[0], "last"), (runs[1][:13], "last")):
+        code, out, err = command("diff", *given)
+        assert (code, out) == (2, "")
+        assert err.startswith(f"localops: invalid runs: expected different ones, got {runs[1]} twice; ")
+    with opened() as recorded, pytest.raises(ConfigError, match="expected different ones"):
+        recorded.session(runs[0]).diff(recorded.session(runs[0]))
 
 
 def test_a_limit_counts_differences(runs: tuple[str, str], command: Command, as_json: AsJson) -> None:
@@ -382,10 +393,12 @@ def test_what_a_program_says_in_a_later_prompt_is_a_difference(journal: Journal,
 
 
 @pytest.mark.parametrize("form", ["text", "md"])
-def test_a_run_and_itself_have_no_difference(runs: tuple[str, str], command: Command, form: str) -> None:
-    """The same run twice is the same."""
-    out = command("diff", runs[0], runs[0], "--format", form)[1]
-    assert "no difference: 5 steps the same" in out
+def test_runs_that_did_the_same_have_no_difference(journal: Journal, command: Command, form: str) -> None:
+    """They are the same, and no table of differences is shown."""
+    plans = [llm("why?"), step("look up", tool("search", q="Lyon"), tool("gone"))]
+    same = [id_text(record(journal, plans)) for _ in range(2)]
+    out = command("diff", *same, "--format", form)[1]
+    assert "no difference: 4 steps the same" in out
     assert "| difference |" not in out
 
 

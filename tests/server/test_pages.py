@@ -294,6 +294,9 @@ def test_two_sessions_side_by_side(run: tuple[RealPages, str]) -> None:
     assert not any(line["input_differs"] or line["output_differs"] for line in reply["lines"])
     assert pages.get(f"/api/1/compare?a={id}&b={uuid.uuid4()}").status == 404
     assert pages.get(f"/api/1/compare?a={id}").status == 400
+    for path in (f"diff?a={id}&b={id}", f"sessions/{id}/check?baseline={id}&same_tools=1"):
+        refused = pages.get(f"/api/1/{path}")
+        assert (refused.status, "expected" in refused.text) == (400, True)
 
 
 def test_days_and_bars_have_the_figures_of_the_command(run: tuple[RealPages, str]) -> None:
