@@ -1,4 +1,4 @@
-"""Properties that are calculated once per object, without a lock.
+"""What is made when it is first used, without a lock: properties of objects, and patterns of modules.
 
 `functools.cached_property` of Python 3.11 has one: a child that is forked while another thread is in there would wait
 for it forever.
@@ -9,6 +9,7 @@ from __future__ import annotations
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from functools import cached_property as lazy
+    from re import compile as late_pattern
 else:
 
     class lazy:  # noqa: N801 (used like a function)
@@ -26,5 +27,19 @@ else:
                 return self
             return instance.__dict__.setdefault(self._name, self._calculate(instance))
 
+    class late_pattern:  # noqa: N801 (used like a function)
+        """Make a pattern as `re.compile` does, when one of its methods is first called: some take a millisecond."""
 
-__all__ = ["lazy"]
+        def __init__(self, pattern, flags=0):
+            self._pattern, self._flags = pattern, flags
+
+        def __getattr__(self, name):
+            import re
+
+            value = getattr(re.compile(self._pattern, self._flags), name)
+            # From now on, it is found without coming here.
+            setattr(self, name, value)
+            return value
+
+
+__all__ = ["late_pattern", "lazy"]

@@ -8,6 +8,8 @@ from __future__ import annotations
 import re
 from collections import namedtuple
 
+from localops.encoding.lazy import late_pattern
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -44,20 +46,20 @@ _LINKS = {
     "During handling of the above exception, another exception occurred:": CONTEXT,
 }
 _HEADS = ("Traceback (most recent call last):", "Exception Group Traceback (most recent call last):")
-_HEAD = re.compile(r"(?m)^[ +]*(?:Exception Group )?Traceback \(most recent call last\):$")
-_FRAME = re.compile(r'  File "(.+)", line (\d+)(?:, in (.+))?$')
-_TYPE = re.compile(r"([^\W\d][\w.<>]*)(?:: (.*)|:?)$")
+_HEAD = late_pattern(r"(?m)^[ +]*(?:Exception Group )?Traceback \(most recent call last\):$")
+_FRAME = late_pattern(r'  File "(.+)", line (\d+)(?:, in (.+))?$')
+_TYPE = late_pattern(r"([^\W\d][\w.<>]*)(?:: (.*)|:?)$")
 # What a pool of processes puts around the traceback of its worker.
-_REMOTE = re.compile(r'(?m)^[\w.]*RemoteTraceback: *\n"""\n(.*?)"""$', re.DOTALL)
-_LIBRARY = re.compile(
+_REMOTE = late_pattern(r'(?m)^[\w.]*RemoteTraceback: *\n"""\n(.*?)"""$', re.DOTALL)
+_LIBRARY = late_pattern(
     r"[/\\](?:lib(?:64)?[/\\]python\d|python\d*[/\\]lib[/\\]|site-packages[/\\]|dist-packages[/\\]"
     r"|localops[/\\](?:decorators|api|recording)\b)|^<frozen ",
     re.IGNORECASE,
 )
 # The lines between the exceptions of a group, the one before the first of them, and the one after the last.
-_MEMBER = re.compile(r" *\+(-\+)?-{5,} (?:\d+|\.\.\.) -{5,}$")
-_LAST = re.compile(r" *\+-{10,}$")
-_MARGIN = re.compile(r" *[|+] ?")
+_MEMBER = late_pattern(r" *\+(-\+)?-{5,} (?:\d+|\.\.\.) -{5,}$")
+_LAST = late_pattern(r" *\+-{10,}$")
+_MARGIN = late_pattern(r" *[|+] ?")
 
 
 def of(text: object) -> list[Raised]:

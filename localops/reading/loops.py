@@ -17,6 +17,7 @@ import re
 from collections import deque
 
 from localops.encoding import encode
+from localops.encoding.lazy import late_pattern
 from localops.reading.calls import digest
 from localops.reading.made_up import without_durations, without_ids
 
@@ -48,7 +49,7 @@ _READ = 1 << 16
 MOST_STREAMS = 1_000
 # How long an answer took: a number with a unit, and one under a key that says so.  "30s of 300s" and "5 minutes left"
 # tell how far something has come, and "the 1990s" are no duration.
-_DURATION = re.compile(
+_DURATION = late_pattern(
     r"""
       (?:(?<![0-9A-Za-z.,_-])|(?<=\\[nrt]))
       (?:\d{1,3}h\ ?)?(?:\d{1,4}m(?:in)?\ ?)?(?!\d\d\d0s)\d{1,19}(?:[.,]\d{1,19})?\ ?
@@ -59,21 +60,21 @@ _DURATION = re.compile(
     re.VERBOSE,
 )
 # Of errors: quoted values, ids and numbers, such as the row, the file or the version that a call was about.
-_QUOTED = re.compile(r"""(?<!\w)(?:'[^'\n]{0,300}'|"[^"\n]{0,300}"|`[^`\n]{0,300}`)(?!\w)""")
-_NUMBER = re.compile(
+_QUOTED = late_pattern(r"""(?<!\w)(?:'[^'\n]{0,300}'|"[^"\n]{0,300}"|`[^`\n]{0,300}`)(?!\w)""")
+_NUMBER = late_pattern(
     r"(?<![0-9A-Za-z])(?=[a-f]*\d)[0-9a-f]{6,64}(?![0-9A-Za-z])|0x[0-9a-fA-F]+|\d+(?:[.,]\d+)*", re.ASCII
 )
 # Where an object begins in a message: its texts tell errors apart.
-_OBJECT = re.compile(r"""\{\s*\\?['"]""")
-_ONLY_VALUES = re.compile(r"(?:\W|<value>|<number>|<id>|<time>)*")
+_OBJECT = late_pattern(r"""\{\s*\\?['"]""")
+_ONLY_VALUES = late_pattern(r"(?:\W|<value>|<number>|<id>|<time>)*")
 # Names in JSON, but for those of the id of one request, which each answer has.
-_KEY = re.compile(r'"(?!(?:x[_-])?(?:request|trace|span|correlation|idempotency))(?:[^"\\]|\\.)*"\s?:', re.IGNORECASE)
-_URL = re.compile(r"https?://[^\s\"\\]*")
+_KEY = late_pattern(r'"(?!(?:x[_-])?(?:request|trace|span|correlation|idempotency))(?:[^"\\]|\\.)*"\s?:', re.IGNORECASE)
+_URL = late_pattern(r"https?://[^\s\"\\]*")
 # A result that is a time or a duration, with or without a name.
-_TIME = re.compile(r'[{]?(?:"[^"]*":)?"?<time>"?[}]?')
+_TIME = late_pattern(r'[{]?(?:"[^"]*":)?"?<time>"?[}]?')
 # An empty value is one like any other.
-_EMPTY = re.compile(r'\[\]|\{\}|""')
-_VALUE = re.compile(r'"((?:[^"\\]|\\.)*)"|([^\s{}\[\],:"]+)')
+_EMPTY = late_pattern(r'\[\]|\{\}|""')
+_VALUE = late_pattern(r'"((?:[^"\\]|\\.)*)"|([^\s{}\[\],:"]+)')
 # What a result may have beside the id of something that the call has made.
 _OF_NEW = frozenset(
     "<id> <time> accepted created enqueued false new null ok open pending queued saved scheduled sent started stored "

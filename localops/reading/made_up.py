@@ -6,6 +6,7 @@ import re
 from contextlib import suppress
 from datetime import UTC
 
+from localops.encoding.lazy import late_pattern
 from localops.reading.random_letters import is_random
 
 TYPE_CHECKING = False
@@ -51,20 +52,20 @@ _TIME = r"""
 # that ends as base64 does.
 _PERHAPS = rf"(?!0x[0-9a-fA-F]{{40}}|bc1[0-9a-z]{{30}}|{_IS_DIGEST})[A-Za-z0-9_-]{{16,80}}(?![A-Za-z0-9_=-])"
 _SHORTEST, _LONGEST = 16, 64  # letters and digits that may be random
-_WORD = re.compile(r"[a-z]{2,12}[_-]")
-_SMALL = re.compile(rf"(?<![0-9A-Za-z])(?:[a-z]{{2,12}}[_-])?(?!{_IS_DIGEST})([a-z0-9]{{16,64}})(?![0-9A-Za-z])")
-_AS_LONG = re.compile(r"(?<![0-9A-Za-z])(?:[a-z]{2,12}[_-])?[0-9A-Za-z]{12,64}(?![0-9A-Za-z])")
-_REDACTED = re.compile(r"\[redacted:[a-z_-]+\]")
+_WORD = late_pattern(r"[a-z]{2,12}[_-]")
+_SMALL = late_pattern(rf"(?<![0-9A-Za-z])(?:[a-z]{{2,12}}[_-])?(?!{_IS_DIGEST})([a-z0-9]{{16,64}})(?![0-9A-Za-z])")
+_AS_LONG = late_pattern(r"(?<![0-9A-Za-z])(?:[a-z]{2,12}[_-])?[0-9A-Za-z]{12,64}(?![0-9A-Za-z])")
+_REDACTED = late_pattern(r"\[redacted:[a-z_-]+\]")
 # Nearly all words are passed over at once: they have no digit, and no capital behind a sign, and are short.
 _START = rf"(?<![0-9A-Za-z])(?=[A-Za-z_/-]*\d|tmp|(?:{_SERVICES})[_-]|[a-z]{{2,12}}[_-][a-z]*[A-Z]|[A-Za-z_-]{{16}})"
-_MADE_UP = re.compile(rf"{_START}(?:(?P<id>{_ID})|(?P<time>{_TIME})|(?P<perhaps>{_PERHAPS}))", re.VERBOSE)
-_WITHIN = re.compile(rf"{_START}(?:(?P<id>{_ID})|(?P<time>{_TIME}))", re.VERBOSE)
+_MADE_UP = late_pattern(rf"{_START}(?:(?P<id>{_ID})|(?P<time>{_TIME})|(?P<perhaps>{_PERHAPS}))", re.VERBOSE)
+_WITHIN = late_pattern(rf"{_START}(?:(?P<id>{_ID})|(?P<time>{_TIME}))", re.VERBOSE)
 # Dates and times in words, as HTTP, mails, logs and people write them.
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH = rf"(?:{'|'.join(_MONTHS)})[a-z]{{0,6}}"
 _CLOCK = r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?(?:\ ?[AP]M)?(?:\ ?(?:GMT|UTC|Z|[+-]\d\d:?\d\d))?"
-_IS_IN_WORDS = re.compile(rf"[JFMASOND0-9](?:(?<=\d)[ -/]{_MONTH}|(?<=[JFMASOND])[a-z]{{2,8}}\.?\ \ ?\d)")
-_IN_WORDS = re.compile(
+_IS_IN_WORDS = late_pattern(rf"[JFMASOND0-9](?:(?<=\d)[ -/]{_MONTH}|(?<=[JFMASOND])[a-z]{{2,8}}\.?\ \ ?\d)")
+_IN_WORDS = late_pattern(
     rf"""
       (?<![0-9A-Za-z])(?:(?:Mon|Tue|Wed|Thu|Fri|Sat|Sun)[a-z]{{0,6}},?\ )?
       (?: (?P<day>\d{{1,2}})[ -/](?P<month>{_MONTH})[ -/](?P<year>20\d\d)(?:[ :]{_CLOCK})?
@@ -77,15 +78,15 @@ _IN_WORDS = re.compile(
 # What Twitter's and Discord's snowflakes count milliseconds from, in all bits but the last ones.
 _SNOWFLAKES_MS, _SNOWFLAKE_BITS = (1_288_834_974_657, 1_420_070_400_000), 22
 # Ids of one request, whatever they look like: in JSON, in JSON inside of a text, and as Python writes a dict.
-_REQUEST_ID = re.compile(
+_REQUEST_ID = late_pattern(
     r"""((?:[Rr]equest|[Tt]race|[Ss]pan|[Cc]orrelation|[Ii]dempotency)[_-]?(?:[Ii][Dd]|[Kk]ey)\\*["']\s?:\s?\\*["'])[^"'\\]+"""
 )
 _REQUEST_WORDS = ("request", "trace", "span", "correlation", "idempotency")
 # Ids under a key such as `job_id`, which may be short, too; and the words at its end.
-_KEYED_ID = re.compile(
+_KEYED_ID = late_pattern(
     rf"""[Ii][Dd]\\{{0,4}}["']\s?:\s?\\{{0,4}}["'](?!{_IS_DAY})([0-9a-f]{{8,64}})(?=\\{{0,4}}["'])"""
 )
-_KEY = re.compile(rf"(?:{_WORDS})[_-]?\Z", re.IGNORECASE)
+_KEY = late_pattern(rf"(?:{_WORDS})[_-]?\Z", re.IGNORECASE)
 _KEY_LENGTH = 16
 _MEASURED = "took|elapsed|latency"
 _LASTING = (
@@ -96,7 +97,7 @@ _LASTING = (
 
 def _under_keys(words: str) -> re.Pattern[str]:
     """Return a pattern of durations under keys that have one of some words."""
-    return re.compile(
+    return late_pattern(
         rf"""
           ("[a-z_-]{{0,40}}?(?:{words})
           (?:[_-]?(?:ns|us|ms|s|secs?|seconds|millis|nanos|micros|milliseconds|nanoseconds|microseconds))?

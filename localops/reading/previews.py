@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from itertools import islice
 
 from localops import output
 from localops.encoding import encode
+from localops.encoding.lazy import late_pattern
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,10 +24,10 @@ _CALLS = frozenset(("tool_use", "function_call", "tool_call"))
 _LONG_VALUE = 40
 
 # Signs of Markdown that are in the way on one line: of bold words, code blocks, headings, and the head of a table.
-_BOLD = re.compile(r"(?<![\w*])\*\*(?=[^\s*])(.+?)(?<=[^\s*])\*\*(?![\w*])")
-_SIGNS = re.compile(r"```\w*\s*|^#{1,6} ")
-_TABLE_HEAD = re.compile(r"\|(?:\s*:?-+:?\s*\|)+")
-_BARS = re.compile(r"\s*\|[\s|]*")
+_BOLD = late_pattern(r"(?<![\w*])\*\*(?=[^\s*])(.+?)(?<=[^\s*])\*\*(?![\w*])")
+_SIGNS = late_pattern(r"```\w*\s*|^#{1,6} ")
+_TABLE_HEAD = late_pattern(r"\|(?:\s*:?-+:?\s*\|)+")
+_BARS = late_pattern(r"\s*\|[\s|]*")
 
 # Keys of a body that hold the input, by kind; the first that is not empty is shown. `_OTHERS` is for other kinds.
 _INPUT = {

@@ -7,7 +7,6 @@ of one.  The index finds passages of several rows; the rows themselves are alway
 
 from __future__ import annotations
 
-import re
 from collections import deque
 from itertools import chain
 from math import inf
@@ -15,6 +14,7 @@ from time import monotonic
 from typing import NamedTuple
 
 from localops.encoding import encode
+from localops.encoding.lazy import late_pattern
 from localops.errors import ConfigError
 from localops.journal import rows
 from localops.reading.row_index import RowIndex
@@ -43,14 +43,15 @@ _SIDE = 48  # characters of a snippet to either side of the match
 
 # Scripts that put no spaces between words are taken character by character.
 _SINGLE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
-_WORD = re.compile(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
-_TERM = re.compile(r'"[^"]*(?:"\*?|$)|\S+')  # words in quotes, or without blanks; the last quote may be missing yet
-_WRITTEN = re.compile(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}][\u0300-\u036f]*)+")  # the same with its accents
+_WORD = late_pattern(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
+# Words in quotes, or without blanks; the last quote may be missing yet.
+_TERM = late_pattern(r'"[^"]*(?:"\*?|$)|\S+')
+_WRITTEN = late_pattern(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}][\u0300-\u036f]*)+")  # the same with its accents
 
 # Pictures and sounds as base64, in a data URI or not: so many letters of both cases and digits, without a blank.
 _LONG_WORD = 256
-_BASE64 = re.compile(rf"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{{{_LONG_WORD},}}={{0,2}}")
-_MIXED = re.compile(r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[^0-9]*[0-9]")
+_BASE64 = late_pattern(rf"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{{{_LONG_WORD},}}={{0,2}}")
+_MIXED = late_pattern(r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[^0-9]*[0-9]")
 
 
 class Hit(NamedTuple):

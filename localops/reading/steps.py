@@ -12,6 +12,7 @@ from functools import lru_cache
 from itertools import groupby, islice
 
 from localops.encoding import encode
+from localops.encoding.lazy import late_pattern
 from localops.reading import analytics
 from localops.reading.calls import digest
 from localops.reading.common_ids import Call, Givers
@@ -54,17 +55,19 @@ _TOOL_RESULTS = ("functionResponse", "function_response")
 _NO_END = digest("no end is recorded")  # the result of a step that has none
 # Characters of arguments, and messages of a prompt, by which two steps are compared that were given something else.
 _SAMPLE, _SAMPLE_MESSAGES = 500, 20
-_WORD = re.compile(r"\w+")
+_WORD = late_pattern(r"\w+")
 # Ids of tool calls in messages, also those that a program numbers.
-_CALL_ID = re.compile(r'("(?:tool_call|tool_use|call)_id": ?"|"id": ?"(?=(?:call|toolu|tooluse|fc)[_-]))[^"\\]*')
+_CALL_ID = late_pattern(r'("(?:tool_call|tool_use|call)_id": ?"|"id": ?"(?=(?:call|toolu|tooluse|fc)[_-]))[^"\\]*')
 # How long something took, as test runners, builds and logs print it: behind one of some words, or in brackets.
-_AMOUNT = re.compile(
+_AMOUNT = late_pattern(
     r"""
       \d+(?:(?:\.\d+)?\ ?(?:ns|[uµ]s|ms)\b|(?:m\ ?\d+)?\.\d+\ ?s(?:ec(?:ond)?s?)?\b|:\d\d:\d\d\.\d+)
     """,
     re.VERBOSE,
 )
-_BEFORE_AMOUNT = re.compile(r"(?:\b(?:in|took|after|elapsed:?|duration:?|latency:?|time:?) ~?|[(\[])\Z", re.IGNORECASE)
+_BEFORE_AMOUNT = late_pattern(
+    r"(?:\b(?:in|took|after|elapsed:?|duration:?|latency:?|time:?) ~?|[(\[])\Z", re.IGNORECASE
+)
 _BEFORE_LENGTH = 12
 
 
