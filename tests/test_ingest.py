@@ -20,7 +20,7 @@ from localops.reading import analytics
 from localops.transfer import bundle, ingest
 from localops.transfer.bundle import Ack, Batch, Previous
 from localops.transfer.delivery import Ledger, Limits
-from localops.transfer.ingest import MissingRows
+from localops.transfer.missing import MissingRows
 from localops.upkeep import prune
 from tests.made import stored
 

@@ -53,6 +53,7 @@ LAYERS = """
     indexes
     snapshot clocks doubts carried held_back key_ends recorded_steps scrubbed
     session_html
+    missing
     ingest delivery row_lines
     removal
     home parent_session
@@ -374,6 +375,30 @@ def test_figures_of_a_session_need_no_recorder() -> None:
             "locale",
         }
         assert not loaded & needless
+
+
+def test_pages_of_a_local_home_start_without_the_parts_of_a_hub(tmp_path: Path) -> None:
+    """Nor do they load what only one of them needs: exports, post-mortems, scores."""
+    code = "import sys, atexit; from localops.cli import main; atexit.register(lambda: print(*sys.modules))\n"
+    code += f"main(['ui', '--port', '0', '--home', {str(tmp_path)!r}])"
+    with subprocess.Popen([sys.executable, "-c", code], cwd=_TOP, stdout=subprocess.PIPE, text=True) as pages:
+        assert pages.stdout is not None
+        assert pages.stdout.readline().startswith("http://127.0.0.1:")
+        pages.terminate()
+        loaded = set(pages.stdout.read().split())
+    assert {"localops.server.app", "localops.server.home_reader"} <= loaded
+    needless = {
+        "localops.server.hub_parts",
+        "localops.server.sync_api",
+        "localops.server.intake.otlp",
+        "localops.server.upkeep",
+        "localops.server.bucket",
+        "localops.transfer.ingest",
+        "localops.upkeep.scoring",
+        "localops.reading.export",
+        "localops.reading.post_mortem",
+    }
+    assert not loaded & needless
 
 
 @pytest.mark.parametrize("command", ["path", "analytics last"])

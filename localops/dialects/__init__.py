@@ -14,7 +14,6 @@ from collections import namedtuple
 from importlib import import_module
 
 from localops import host
-from localops.reading import export
 from localops.recording.events import iso
 
 TYPE_CHECKING = False
@@ -122,6 +121,8 @@ def write_file(name: str, runs: Iterable[Run], path: str, **options: str | None)
     """
     with host.Replaced(path) as unfinished:
         if name == "sqlite":
+            from localops.reading import export
+
             export.write_sqlite(runs, unfinished)
             return
         flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC

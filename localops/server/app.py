@@ -16,29 +16,24 @@ from localops import output
 from localops.server import browser_guard, web_files
 from localops.server.auth import Auth
 from localops.server.event_stream import EventStreams
-from localops.server.intake.agentops import AgentOps
-from localops.server.intake.otlp import OtlpApi, release_spans
 from localops.server.limits import Limits, Shares
 from localops.server.mounted import Mounted, check_root
 from localops.server.observed import Observed
-from localops.server.operator_api import OperatorApi
 from localops.server.pages import Pages
 from localops.server.read_api import ReadApi
 from localops.server.routes import ENDPOINTS
-from localops.server.survey import Survey
-from localops.server.sync_api import SyncApi
 from localops.server.threads import Service
-from localops.server.upkeep import Upkeep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import AsyncIterator, Coroutine
+    from collections.abc import AsyncIterator
     from typing import Any
 
     from starlette.requests import Request
     from starlette.responses import Response
 
     from localops.server.keys import Keys
+    from localops.server.operator_api import OperatorApi
     from localops.server.store import Readable, Store
 
 # Pages of a hub only.
@@ -75,13 +70,13 @@ def app(
     service = Service(cast("Store", store), keys, bounds, root, audit_reads=audit_reads, offers_prices=offers_prices)
     streams = EventStreams(bounds)
     read_api = ReadApi(service, streams)
-    handlers_of: dict[str, Any] = {
-        "read": read_api,
-        "sync": SyncApi(service, shares),
-        "otlp": OtlpApi(service, shares),
-        "agentops": AgentOps(service, shares),
-    }
-    handlers_of["operator"] = operator = _operator_api(service, shares, streams)
+    handlers_of: dict[str, Any] = {"read": read_api}
+    operator: OperatorApi | None = None
+    if keys is not None:
+        from localops.server import hub_parts
+
+        operator = hub_parts.operator_api(service, shares, streams)
+        handlers_of |= {**hub_parts.handlers(service, shares), "operator": operator}
     logins = (
         browser_guard.of_keys(keys, bounds.logins)
         if keys is not None
@@ -99,7 +94,7 @@ def app(
         else:
             # Ready only when keys, journals and disk were looked at once.
             service.soon(service.health.open)
-        beside = [asyncio.create_task(each) for each in _beside(service)]
+        beside = [asyncio.create_task(each) for each in (hub_parts.beside(service) if keys is not None else ())]
         yield
         for task in beside:
             task.cancel()
@@ -155,22 +150,6 @@ def app(
     # Starlette would redirect to the host that the request names, which a client chooses.
     application.router.redirect_slashes = False
     return application
-
-
-def _beside(service: Service) -> list[Coroutine[Any, Any, None]]:
-    """Return what a hub does beside its requests."""
-    if service.policy is None:
-        return []
-    upkeep = Upkeep(service, service.policy, service.limits.upkeep)
-    return [release_spans(service), service.refusals.work(), upkeep.work()]
-
-
-def _operator_api(service: Service, shares: Shares, streams: EventStreams) -> OperatorApi | None:
-    """Return the handlers for monitoring; None for a local home."""
-    if service.keys is None or service.health is None:
-        return None
-    survey = Survey(service.store, service.keys.folder, service.look)
-    return OperatorApi(service, shares, streams, service.health, survey, service.keys.folder)
 
 
 def _route(method: str, path: str, answering: Any) -> Route:

@@ -24,11 +24,8 @@ from localops.reading import (
     call_facts,
     call_query,
     event_lines,
-    export,
     facts,
     matching_events,
-    post_mortem,
-    post_mortem_page,
     recorded_steps,
     session_details,
     timeline,
@@ -39,14 +36,12 @@ from localops.reading import filters as filtering
 from localops.reading.filters import Filters
 from localops.reading.home import Home
 from localops.server import damage, session_facets
-from localops.server.bucket import BucketError
 from localops.server.call_tables import CallTables
 from localops.server.loop_marks import LoopMarks
 from localops.server.reports import Reports
 from localops.server.request import TooMany, Unavailable
 from localops.server.run_reads import RunReads
 from localops.server.session_index import SessionIndex, Wanted, merged
-from localops.upkeep import scoring
 from localops.upkeep.views import Views, every
 
 TYPE_CHECKING = False
@@ -64,6 +59,7 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
     from localops.recording.scores import Score
     from localops.server.session_index import Place
+    from localops.upkeep.scoring import Scorer
     from localops.upkeep.views import Saved, View
 
 # Idle readers kept for each project.
@@ -241,6 +237,8 @@ class HomeReader(Reports, RunReads):
 
     def judge(self, project: str | None, session: bytes, score: Score) -> Facts | None:
         """Store a score or a note that was checked."""
+        from localops.upkeep import scoring
+
         with self._project_and_snapshot(project, session) as holder:
             if holder is None:
                 return None
@@ -273,8 +271,10 @@ class HomeReader(Reports, RunReads):
         Views(self.folder, project).delete(name)
 
     @contextmanager
-    def _scorer(self, folder: str) -> Iterator[scoring.Scorer]:
+    def _scorer(self, folder: str) -> Iterator[Scorer]:
         """Yield what writes scores into a project's folder."""
+        from localops.upkeep import scoring
+
         with scoring.Scorer(config.Config.usable(home=self.folder), folder) as scorer:
             yield scorer
 
@@ -367,6 +367,8 @@ class HomeReader(Reports, RunReads):
             if holder is None:
                 return None
             where, snapshot = holder
+            from localops.reading import post_mortem, post_mortem_page
+
             polling = self._polling()
             return post_mortem_page.document(post_mortem.of(where.name, snapshot, where.reader, polling=polling))
 
@@ -410,6 +412,8 @@ class HomeReader(Reports, RunReads):
             if holder is None:
                 return None
             where, snapshot = holder
+            from localops.reading import export
+
             _check_size(where, session, snapshot.totals, most)
             return export.document(export.Run(where.name, where.folder, where.reader, session, totals=snapshot.totals))
 
@@ -566,6 +570,8 @@ class HomeReader(Reports, RunReads):
             if holder is None:
                 return None
             where, snapshot = holder
+            from localops.reading import export
+
             _check_size(where, session, snapshot.totals, most)
             run = export.Run(where.name, where.folder, where.reader, session, totals=snapshot.totals)
             dialects.write(form, [run], file, table=table, view=view)
@@ -577,9 +583,10 @@ class HomeReader(Reports, RunReads):
             path = blobs.find(config.project_folder(self.folder, project), digest)
             with open(path, "rb") as file:
                 return path, session_details.kind_of(file.read(16))
-        except BucketError as error:
-            raise Unavailable("a file cannot be read now", error) from error
-        except OSError:
+        except OSError as error:
+            # Those of a bucket are our own, too.
+            if isinstance(error, LocalopsError):
+                raise Unavailable("a file cannot be read now", error) from error
             return None
 
 

@@ -12,7 +12,7 @@ from localops.server.policy import UnreadableRules
 from localops.server.quotas import OverQuota
 from localops.server.request import Garbled, HttpError, Misplaced, TooMany, Unavailable
 from localops.server.request_body import TooLarge, TooSlow, UnknownEncoding
-from localops.transfer.ingest import MissingRows
+from localops.transfer.missing import MissingRows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:

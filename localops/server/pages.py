@@ -15,7 +15,7 @@ from starlette.responses import RedirectResponse, Response
 from localops import __version__, output
 from localops.encoding import encode
 from localops.reading import page_html
-from localops.server import browser_guard, calls_page, early_html, senders_page, web_files
+from localops.server import browser_guard, calls_page, early_html, web_files
 from localops.server.request import Call, HttpError
 
 TYPE_CHECKING = False
@@ -82,6 +82,8 @@ class Pages:
         """Return the page of the machines that send to a hub."""
         if self.operator is None:
             raise HttpError(404, "only a hub has machines that send to it")
+        from localops.server import senders_page
+
         facts = await self.operator.senders_of(call)
         return self._page("senders", "Senders", senders_page.inside(facts), facts)
 

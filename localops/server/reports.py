@@ -13,7 +13,6 @@ from localops.reading import (
     analytics,
     call_query,
     call_speeds,
-    export,
     facts,
     given_scores,
     group_diff,
@@ -215,6 +214,8 @@ class Reports(ABC):
             if events > most:
                 raise TooMany(f"these sessions have {events} events, and at most {most} are exported: filter more")
             chosen.sort(key=lambda one: one[0], reverse=True)
+            from localops.reading import export
+
             runs = (export.Run(where.name, where.folder, where.reader, id) for _, where, id in chosen)
             dialects.write(form, runs, file)
         return dialects.SEVERAL

@@ -5,7 +5,6 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from localops.reading import facts, given_scores
-from localops.reading.past_session import PastSession
 from localops.server import compare
 
 TYPE_CHECKING = False
@@ -45,6 +44,8 @@ class RunReads(ABC):
         with self._project_and_snapshot(project, a) as one, self._project_and_snapshot(project, b) as other:
             if one is None or other is None:
                 return None
+            from localops.reading.past_session import PastSession
+
             return PastSession(one[0], a).diff(PastSession(other[0], b), limit=limit)
 
     def check_run(
@@ -57,6 +58,8 @@ class RunReads(ABC):
         ):
             if one is None or base is None:
                 return None
+            from localops.reading.past_session import PastSession
+
             beside = None if baseline is None else PastSession(base[0], baseline)
             return PastSession(one[0], session).check(beside, **rules)
 

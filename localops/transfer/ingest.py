@@ -19,6 +19,7 @@ from localops.journal.stored import Stored
 from localops.reading import analytics, indexes
 from localops.transfer import bundle, scrubbed
 from localops.transfer.bundle import Batch
+from localops.transfer.missing import MissingRows
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -67,15 +68,6 @@ class _Received(NamedTuple):
     last: int
     id: bytes
     phase: int
-
-
-class MissingRows(Exception):
-    """The row before a batch is not here: this journal was set back, or is another one."""
-
-    def __init__(self, held: list[Range], marks: list[tuple[int, bytes, int]]) -> None:
-        super().__init__("the row before these is not here")
-        self.held = held  # the seqs of the sender's journal that are here
-        self.marks = marks  # seq, id and phase of the last rows of batches, the newest first
 
 
 def counted_under(journal: str) -> str:

@@ -24,7 +24,8 @@ from localops.server.request import Unavailable
 from localops.server.threads import Service
 from localops.transfer import bundle, ingest
 from localops.transfer.bundle import Batch, Previous
-from localops.transfer.ingest import Arrived, MissingRows
+from localops.transfer.ingest import Arrived
+from localops.transfer.missing import MissingRows
 from tests.server.hubs import batch_of, hub, packed, session_rows
 
 
