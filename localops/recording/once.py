@@ -1,8 +1,8 @@
-"""Steps: calls that run once in a session, however often its run is killed and resumed.
+"""Steps: calls that run once in a session, even if its run is killed and resumed several times.
 
-The n-th call of a step with the same arguments is paired with the n-th that is recorded: one that is done gives its
-recorded result, one that failed runs again, and one that was under way when its run ended is for the program to decide.
-Numbers are given out when a call begins, and a number whose call failed is given out again.
+The n-th call of a step with the same arguments is matched with the n-th recorded call.  If the recorded call is done,
+its result is returned; if it failed, the step runs again; if it was interrupted, the program decides what to do.
+A call gets its number when it begins; the number of a failed call is used again.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ if TYPE_CHECKING:
 inside: ContextVar[tuple[bytes, str]] = ContextVar("localops.step", default=(b"", ""))
 """The session and the path of the step that the calling code is in."""
 
-RUN = object()  # what `Steps.known` returns for a call that is to run
+RUN = object()  # `Steps.known` returns it for a call that must run
 
 
 class RunAgain:
-    """The decision of an `on_uncertain` hook to run the step again; `localops.run_again` is the only one."""
+    """The class of `localops.run_again`: an `on_uncertain` hook returns it to run the step again."""
 
     def __repr__(self) -> str:
         return "localops.run_again"
@@ -51,30 +51,41 @@ run_again = RunAgain()
 class Turn:
     """One call of a step: its name and arguments, and the rows that are recorded about it."""
 
-    __slots__ = ("_free", "_is_released", "_taken", "digest", "inside", "is_again", "key", "kind", "name", "recorded")
+    __slots__ = (
+        "_free_numbers",
+        "_is_released",
+        "_own_number",
+        "digest",
+        "inside",
+        "is_again",
+        "key",
+        "kind",
+        "name",
+        "recorded",
+    )
 
     def __init__(self, kind: str, name: str, digest: str, around: str) -> None:
         self.kind, self.name, self.digest, self.inside = kind, name, digest, around
         self.recorded: Recorded | None = None
-        self.key: str | None = None  # what the program has given it instead of its arguments
-        self.is_again = False  # it runs again if it is not known whether it happened
+        self.key: str | None = None  # from `key=`, which identifies the call instead of its arguments
+        self.is_again = False  # idempotent: it runs again if it was interrupted
         self._is_released = False
-        self._free: list[int] = []
-        self._taken: list[int] = []
+        self._free_numbers: list[int] = []
+        self._own_number: list[int] = []
 
     @property
     def number(self) -> int:
-        """Return its number among the calls with the same arguments."""
-        return self._taken[0]
+        """Return the number of this call among those with the same arguments."""
+        return self._own_number[0]
 
     def take(self, free: list[int], counter: Any) -> None:
-        """Take the lowest number that no other call has."""
-        self._free = free
-        # One call takes it and notes it: a signal handler may raise between two.
+        """Take the lowest free number."""
+        self._free_numbers = free
+        # One call of C takes the number and stores it: between two calls, a signal handler could raise.
         try:
-            self._taken.extend(map(heappop, (free,)))
+            self._own_number.extend(map(heappop, (free,)))
         except IndexError:
-            self._taken.extend(islice(counter, 1))
+            self._own_number.extend(islice(counter, 1))
 
     @property
     def path(self) -> str:
@@ -82,10 +93,10 @@ class Turn:
         return recorded_steps.path(self.inside, self.name, self.digest, self.number)
 
     def release(self) -> None:
-        """Give its number back, once: the call was not made, or it failed."""
-        if self._taken and not self._is_released:
-            self._is_released = True  # nothing can interrupt between this and the next call, which is one of C
-            heappush(self._free, self._taken[0])
+        """Free the number for another call, once: this call was not made, or it failed."""
+        if self._own_number and not self._is_released:
+            self._is_released = True  # a signal handler cannot run between this and the next call, which is C code
+            heappush(self._free_numbers, self._own_number[0])
 
 
 class Steps:
@@ -96,19 +107,19 @@ class Steps:
         self.pid = os.getpid()
         self._recorder = recorder
         self._recorded = {step.key: step for step in recorded}
-        # By step, the numbers that are free below the counter, and the counter.  Both are taken from by one call of C,
-        # so that threads need no lock.
+        # By step: the free numbers below the counter, and the counter.  A number is taken from either by one call of
+        # C, so threads need no lock.
         self._slots: dict[tuple[str, str, str], tuple[list[int], Any]] = {}
         numbers: dict[tuple[str, str, str], list[int]] = {}
         for *step, number in self._recorded:
             numbers.setdefault((step[0], step[1], step[2]), []).append(number)
         for key, known in numbers.items():
             self._slots[key] = sorted(known), count(max(known) + 1)
-        # A scrub may have removed a part of the name since.
+        # A scrub may have cut a secret out of a recorded name.
         self._scrubbed = [key for key in numbers if NOTE.search(key[1])]
 
     def take(self, kind: str, name: str, digest: str) -> Turn:
-        """Return the turn of a call: its number is the lowest that no other call has."""
+        """Return the turn of a call, with the lowest free number and the recorded call of that number."""
         session, path = inside.get()
         around = path if session == self._recorder.session else ""
         key = around, self._recorder.writer.text(name), digest
@@ -124,7 +135,7 @@ class Steps:
         return turn
 
     def known(self, turn: Turn, *, idempotent: bool) -> Any:
-        """Return the recorded result of a call, or RUN. Raise Uncertain if neither is known to be right."""
+        """Return the recorded result of a call, or RUN. Raise Uncertain if it is not known whether it may run."""
         step = turn.recorded
         if step is None or step.state == recorded_steps.FAILED:
             return RUN
@@ -164,7 +175,7 @@ class Steps:
         )
 
     def mark(self, turn: Turn) -> dict[str, object]:
-        """Return the fields that say in the opening row of a call which step it is."""
+        """Return the fields of a call's opening row that identify its step."""
         participant = self._recorder.journal.participate()
         mark: dict[str, object] = {"args": turn.digest, "n": turn.number, "by": participant.id.hex()}
         if turn.inside:
@@ -173,12 +184,12 @@ class Steps:
             mark["again"] = True
         if turn.key is not None:
             mark["keyed"] = True
-            # Beside the mark, in which no secret is searched.
+            # Outside of the mark, which is not searched for secrets.
             return {ONCE: mark, recorded_steps.KEY: turn.key}
         return {ONCE: mark}
 
     def decided(self, turn: Turn, result: object) -> None:
-        """Write the result that the program has decided on for an uncertain step."""
+        """Write the result that the program has chosen for an uncertain step."""
         fields, problem = keep(self._recorder, turn.name, result, name="returns")
         mark = {"args": turn.digest, "n": turn.number, "kind": turn.kind}
         if turn.inside:
@@ -203,15 +214,15 @@ class Steps:
 
 
 def _is_same(known: tuple[str, str, str], key: tuple[str, str, str]) -> bool:
-    """Return whether a recorded step is this one, but for a part of its name that was scrubbed."""
-    # Late, as nearly no session has such a step.
+    """Return whether a recorded step is this one, except that a secret was scrubbed from its name."""
+    # Imported here, as almost no session has such a step.
     from localops.transfer import scrubbed
 
     return (known[0], known[2]) == (key[0], key[2]) and scrubbed.is_cut_text(key[1], known[1])
 
 
 def of(session: Session, name: str) -> Steps:
-    """Return the steps of a session. Raise StepError where a step could not be paired with what is recorded."""
+    """Return the steps of a session. Raise StepError if this process cannot match steps with recorded ones."""
     recorder = session.recorder
     if session.is_unattributed:
         raise StepError(
@@ -230,14 +241,14 @@ def of(session: Session, name: str) -> Steps:
 
 
 def digest(recorder: Recorder, name: str, params: dict[str, Any] | None, defaults: dict[str, Any]) -> str:
-    """Return what calls with the same arguments share. Raise StepError for arguments that are not recognised again.
+    """Return a digest of a call's arguments. Raise StepError for arguments that a resumed run would not recognise.
 
-    An argument that equals its default counts as left out, so that a new parameter with a default changes nothing.
+    An argument that equals its default is left out, so that adding a parameter with a default keeps the digest.
     """
     packed: dict[str, Any] = {}
     for argument, value in (params or {}).items():
-        plain = _packed(recorder, name, f"its argument {argument!r}", value)
-        if argument in defaults and plain == _default(recorder, defaults[argument]):
+        plain = _pack(recorder, name, f"its argument {argument!r}", value)
+        if argument in defaults and plain == _pack_default(recorder, defaults[argument]):
             continue
         packed[argument] = plain
     if recorder.writer.encoder.redacts({"params": packed}):
@@ -251,13 +262,13 @@ def digest(recorder: Recorder, name: str, params: dict[str, Any] | None, default
 
 def digest_of_key(recorder: Recorder, name: str, key: object) -> tuple[str, str]:
     """Return the digest of a key that the program gives a call, and the beginning of its text."""
-    packed = _packed(recorder, name, "its key", key)
+    packed = _pack(recorder, name, "its key", key)
     if recorder.writer.encoder.redacts({"params": packed}):
         raise StepError(f"{name}() did not run: its key holds a secret; give another key=")
     return _digest({"$key": packed}), encode.dumps(packed).decode()[: recorded_steps.PREVIEW]
 
 
-def _packed(recorder: Recorder, name: str, what: str, value: object) -> Any:
+def _pack(recorder: Recorder, name: str, what: str, value: object) -> Any:
     try:
         return faithful.pack(value, recorder.writer.encoder.redacts_bytes)
     except faithful.Unfaithful as error:
@@ -267,11 +278,11 @@ def _packed(recorder: Recorder, name: str, what: str, value: object) -> Any:
         ) from error
 
 
-def _default(recorder: Recorder, value: object) -> Any:
+def _pack_default(recorder: Recorder, value: object) -> Any:
     try:
         return faithful.pack(value, recorder.writer.encoder.redacts_bytes)
     except faithful.Unfaithful:
-        return RUN  # equals nothing
+        return RUN  # equal to no value
 
 
 def _digest(packed: Any) -> str:
@@ -279,9 +290,10 @@ def _digest(packed: Any) -> str:
 
 
 def keep(recorder: Recorder, step: str, result: object, *, name: str) -> tuple[dict[str, Any], str]:
-    """Return the fields that keep a result so that it can be given back, and what is wrong with its class, if anything.
+    """Return the fields that store a result, and an error message if values of its class cannot be restored.
 
-    A result that its class allows to be kept, but not its content, is marked as not kept, and a warning says so.
+    If only the content prevents storing it (a secret, its size), the fields mark it as not kept, and a warning is
+    printed.
     """
     if result is None:
         return {ONCE: {"kept": "none"}}, ""
@@ -323,5 +335,5 @@ def _not_kept(step: str, why: str) -> dict[str, Any]:
 
 
 def left_out(step: str) -> dict[str, Any]:
-    """Return the fields for a result that is not recorded, as the program wishes."""
+    """Return the fields for a result that is not recorded because capture is off."""
     return _not_kept(step, "results are not recorded (capture is off)")

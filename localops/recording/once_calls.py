@@ -1,6 +1,6 @@
 """Decorated functions that run once in a session: `@tool(once=True)` and the like.
 
-A call whose result is recorded returns it, without running.  `recording/once.py` knows which call is which.
+A call whose result is recorded returns it without running.  `recording/once.py` matches calls with recorded ones.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localops.recording.session import Session
 
     class Plan(Protocol):
-        """What a decorator knows of its function; the class is in a layer above."""
+        """A decorator's data about its function; the class is in a layer above."""
 
         kind: str
         name: str
@@ -50,7 +50,7 @@ if TYPE_CHECKING:
             *,
             synced: bool = False,
         ) -> OperationRows | None:
-            """Write that a call has begun."""
+            """Write the opening row of a call."""
 
     class Call(Stay, Protocol):  # type: ignore[misc]
         """A call that is an operation; the class is in a layer above."""
@@ -61,14 +61,14 @@ if TYPE_CHECKING:
         def __init__(self, plan: Plan, session: Session, operation: OperationRows) -> None: ...
 
 
-_TURN = "localops turn"  # the keyword under which a call passes its turn on; no function has such a parameter
+_TURN = "localops turn"  # the keyword that passes a call on to `_Step.begin`; a parameter's name has no space
 
 _named: dict[str, tuple[str, set[str]]] = {}
-"""The function of each step by its name: two steps of one name could be given each other's results."""
+"""The function of each step, by name: of two steps with one name, each could get the results of the other."""
 
 
 def once(function: Callable[..., Any], plan: Plan, options: dict[str, Any], call: type[Call]) -> Callable[..., Any]:
-    """Return the function so that each of its calls runs once in a session."""
+    """Wrap a function so that each of its calls runs once in a session."""
     if inspect.isgeneratorfunction(function) or inspect.isasyncgenfunction(function):
         raise TypeError(
             f"{plan.name}() is a generator, which cannot run once: what it yields is used before it has ended. "
@@ -84,7 +84,7 @@ def once(function: Callable[..., Any], plan: Plan, options: dict[str, Any], call
 
 def _claim_name(function: Callable[..., Any], name: str) -> None:
     title = str(attribute(function, "__qualname__") or class_name(function))
-    # A module can be loaded twice, as `__main__` and by its name; a cell of a notebook is another file each time.
+    # A module can be loaded twice, as `__main__` and by its name; a notebook cell has a new file name on each run.
     places = {attribute(function, "__module__"), attribute(attribute(function, "__code__"), "co_filename")}
     mine = {str(place) for place in places if place is not None} or {"an unknown place"}
     known, known_places = _named.setdefault(name, (title, mine))
@@ -96,7 +96,7 @@ def _claim_name(function: Callable[..., Any], name: str) -> None:
 
 
 class _Step:
-    """What is the same for all calls of one function that runs once."""
+    """One function that runs once: what all its calls share."""
 
     def __init__(self, function: object, plan: Plan, options: dict[str, Any], call: type[Call]) -> None:
         self.plan = plan
@@ -107,8 +107,8 @@ class _Step:
         self._idempotent = bool(options.get("idempotent"))
         self._hook = options.get("on_uncertain")
 
-    def take(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _Chance | None:
-        """Return what is known of a call; None where there is no session to know it."""
+    def take(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> _StepCall | None:
+        """Return a call with its recorded result, if there is one; None without a session."""
         session = self.plan.session(kwargs)
         if session is None:
             return None
@@ -117,20 +117,20 @@ class _Step:
         turn = table.take(self.plan.kind, self.plan.name, digest)
         try:
             turn.key, turn.is_again = key, self._idempotent
-            chance = _Chance(session, table, turn)
+            step_call = _StepCall(session, table, turn)
             try:
-                chance.result = table.known(turn, idempotent=self._idempotent)
+                step_call.result = table.known(turn, idempotent=self._idempotent)
             except Uncertain as error:
-                chance.uncertain, chance.hook = error, self._hook or table.hook
-                if chance.hook is None:
+                step_call.uncertain, step_call.hook = error, self._hook or table.hook
+                if step_call.hook is None:
                     raise
-            return chance
+            return step_call
         except BaseException:
             turn.release()
             raise
 
     def _digest(self, session: Session, args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[str, str | None]:
-        """Return what calls of the same step share, and the text of their key, if they have one."""
+        """Return the digest of a call's key or arguments, and the text of the key, if it has one."""
         plan, recorder = self.plan, session.recorder
         if self._has_key:
             key = self._key(*args, **kwargs) if callable(self._key) else self._key
@@ -145,11 +145,11 @@ class _Step:
         return steps.digest(recorder, plan.name, plan.given(args, kwargs), plan.defaults), None
 
     def begin(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Stay:
-        """Begin a call that is to run; if that cannot be recorded, raise StepError: it must not run."""
-        chance: _Chance = kwargs.pop(_TURN)
-        session, turn = chance.session, chance.turn
+        """Begin a call; if this cannot be recorded, raise StepError, as the call must not run."""
+        step_call: _StepCall = kwargs.pop(_TURN)
+        session, turn = step_call.session, step_call.turn
         try:
-            more = {**self.plan.more, **chance.table.mark(turn)}
+            more = {**self.plan.more, **step_call.table.mark(turn)}
             operation = self.plan.open(session, args, kwargs, more, synced=True)
             if operation is None or not operation.is_kept:
                 raise StepError(
@@ -162,7 +162,7 @@ class _Step:
 
 
 def _warn_of_object(name: str, instance: object) -> None:
-    """Say that calls of different objects are the same; what these hold is no key, as steps may change it."""
+    """Warn that calls of a method on different objects count as the same: an object's attributes are not compared."""
     held = attribute(instance, "__dict__")
     if type(held) is dict and held:
         say_once(
@@ -174,17 +174,17 @@ def _warn_of_object(name: str, instance: object) -> None:
 
 
 def _code_of(function: object) -> object:
-    """Return the code that an exception of a function comes through; None if it is not written in Python."""
+    """Return the code object of a function, which is in the traceback of its exceptions; None if it is not Python."""
     code = attribute(function, "__code__") or attribute(attribute(type(function), "__call__"), "__code__")
-    # Our wrappers of one kind share their code: what they wrap tells them apart.
+    # Our wrappers share one code object, so use that of the wrapped function.
     while attribute(code, "co_filename") == around.__code__.co_filename:
         function = attribute(function, "__wrapped__")
         code = attribute(function, "__code__")
     return code
 
 
-class _Chance:
-    """One call of a step, and what the journal knows about it before it runs."""
+class _StepCall:
+    """One call of a step, and what the journal has about it."""
 
     __slots__ = ("hook", "result", "session", "table", "turn", "uncertain")
 
@@ -195,7 +195,7 @@ class _Chance:
         self.hook: steps.Hook | None = None
 
     def decide(self, decision: object) -> None:
-        """Use the answer of the hook: run the step again, or take its result from the hook."""
+        """Use the decision of the hook: run the step again, or use the returned value as its result."""
         if decision is steps.run_again:
             self.result = steps.RUN
         else:
@@ -203,14 +203,14 @@ class _Chance:
             self.result = decision
 
     def ask(self) -> Any:
-        """Call the hook."""
+        """Call the hook and return its decision."""
         assert self.hook is not None
         assert self.uncertain is not None
         return self.hook(self.uncertain)
 
 
 class _OnceCall(Stay):
-    """A call of a step that runs: an operation, in which other steps are inside of this one."""
+    """A call of a step that runs: an operation; steps called in it are recorded as inside it."""
 
     __slots__ = ("_call", "_code", "_has_returned", "_inside", "_plan", "_session", "_turn")
 
@@ -237,7 +237,7 @@ class _OnceCall(Stay):
         super().leave()
 
     def ended(self, result: object, yielded: int | None = None) -> None:  # noqa: ARG002
-        """Write what it returned, in a form that can be given back; raise StepError if its class prevents that."""
+        """Write the result so that it can be restored; raise StepError if its class prevents that."""
         self._has_returned = True
         plan, recorder = self._plan, self._session.recorder
         may_keep = plan.response and self._session.config.capture
@@ -257,7 +257,7 @@ class _OnceCall(Stay):
             raise StepError(problem)
 
     def failed(self, error: BaseException, yielded: int | None = None) -> None:
-        """Write that it raised; if the exception came from outside the step, write that it was interrupted."""
+        """Write that it failed; if the exception came from outside the step, write that it was interrupted."""
         if self._call.over:
             return
         self._turn.release()
@@ -268,9 +268,9 @@ class _OnceCall(Stay):
             self._call.failed(error, yielded)
 
     def _came_through(self, error: BaseException) -> bool:
-        """Return whether an exception came from the function, as far as its code is known.
+        """Return whether an exception came from the function: its code is in the traceback, or is not known.
 
-        A signal handler may raise when the function has returned and its end is not written yet.
+        A signal handler may also raise one after the function has returned, before its end is written.
         """
         trace = error.__traceback__
         while trace is not None and trace.tb_frame.f_code is not self._code:
@@ -281,18 +281,18 @@ class _OnceCall(Stay):
 def _plain(function: Callable[..., Any], recorded: Callable[..., Any], step: _Step) -> Callable[..., Any]:
     @wraps(function)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        chance = step.take(args, kwargs)
-        if chance is None:
+        step_call = step.take(args, kwargs)
+        if step_call is None:
             return function(*args, **kwargs)
-        if chance.uncertain is not None:
+        if step_call.uncertain is not None:
             try:
-                chance.decide(chance.ask())
+                step_call.decide(step_call.ask())
             except BaseException:
-                chance.turn.release()
+                step_call.turn.release()
                 raise
-        if chance.result is not steps.RUN:
-            return chance.result
-        return recorded(*args, **kwargs, **{_TURN: chance})
+        if step_call.result is not steps.RUN:
+            return step_call.result
+        return recorded(*args, **kwargs, **{_TURN: step_call})
 
     return wrapper
 
@@ -300,20 +300,20 @@ def _plain(function: Callable[..., Any], recorded: Callable[..., Any], step: _St
 def _coroutine(function: Callable[..., Any], recorded: Callable[..., Any], step: _Step) -> Callable[..., Any]:
     @wraps(function)
     async def wrapper(*args: Any, **kwargs: Any) -> Any:
-        chance = step.take(args, kwargs)
-        if chance is None:
+        step_call = step.take(args, kwargs)
+        if step_call is None:
             return await function(*args, **kwargs)
-        if chance.uncertain is not None:
+        if step_call.uncertain is not None:
             try:
-                decision = chance.ask()
+                decision = step_call.ask()
                 if inspect.isawaitable(decision):
                     decision = await decision
-                chance.decide(decision)
+                step_call.decide(decision)
             except BaseException:
-                chance.turn.release()
+                step_call.turn.release()
                 raise
-        if chance.result is not steps.RUN:
-            return chance.result
-        return await recorded(*args, **kwargs, **{_TURN: chance})
+        if step_call.result is not steps.RUN:
+            return step_call.result
+        return await recorded(*args, **kwargs, **{_TURN: step_call})
 
     return wrapper

@@ -1,8 +1,8 @@
-"""Which operation an exception has been recorded in, so that it is one error, however many it passes through.
+"""Record an exception once, although it may pass through several nested operations.
 
-An exception keeps, for each session it is recorded in, the operation that it reaches next: each operation on its way
-then knows whether it was recorded further in.  A program that raises the same object again, later and elsewhere, gets
-it recorded again.
+When an operation records an exception, it notes on it, for each session, the operation around it: that one then knows
+that the exception is recorded, and notes the next one.  If a program raises the same object again somewhere else, it is
+recorded again.
 """
 
 from __future__ import annotations
@@ -22,18 +22,18 @@ def note_recorded(exception: BaseException, session: bytes, outer: bytes | None)
         # A program may pass anything as exception.
         return
     notes = {**_notes_of(exception), session: outer}
-    # An exception that takes no attributes may be recorded once more further out.
+    # If an exception does not accept attributes, an outer operation records it again.
     attempt(lambda: setattr(exception, "_localops_recorded", notes), None)
 
 
 def was_recorded_inside(
     exception: BaseException, session: bytes, operation: bytes, *, is_one_call: bool = False
 ) -> bool:
-    """Return whether an exception that reaches this operation was recorded further in.
+    """Return whether an exception that reaches this operation was already recorded inside it.
 
-    Frameworks raise an exception of their client again as one of their own, which is of the same class and says the
-    same. With `is_one_call`, where both have recorded one call of a model, any exception from it is the same error, and
-    so is one of a class derived from its class that was raised while it was handled.
+    Frameworks often raise a client's exception again as a new one with the same class and message: this counts as the
+    same error.  `is_one_call` is for a framework and a client that both recorded one LLM call: then any exception
+    raised from the client's counts as the same, and so does one of a derived class raised while it was handled.
     """
     if _notes_of(exception).get(session) == operation:
         return True
@@ -49,7 +49,7 @@ def was_recorded_inside(
 
 
 def _origins(exception: BaseException) -> Iterator[BaseException]:
-    """Yield what an exception was raised from, and what a derived one was raised beside, nearest first."""
+    """Yield the exceptions that this one comes from, nearest first; of implicit contexts, only base classes of it."""
     origin, is_named = _origin(exception)
     for _ in range(_MOST_ORIGINS):
         if origin is None:
@@ -61,7 +61,7 @@ def _origins(exception: BaseException) -> Iterator[BaseException]:
 
 
 def _origin(exception: BaseException) -> tuple[BaseException | None, bool]:
-    """Return what an exception comes from, and whether it says so itself."""
+    """Return the cause or else the context of an exception, and whether it is the explicit cause."""
     cause = attempt(lambda: exception.__cause__, None)
     return (cause, True) if cause is not None else (attempt(lambda: exception.__context__, None), False)
 

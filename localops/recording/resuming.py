@@ -1,7 +1,7 @@
-"""Whether a session can be continued by this process, and what is recorded of its steps.
+"""Check whether this process can resume a session, and read the session's recorded steps.
 
-One process at a time may go on with a session: it writes that it does in one transaction with the look whether another
-process is at it.
+Only one process may continue a session: in one transaction, it checks that no other process takes part and writes that
+it does.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _AHEAD_NS = 1_000_000_000
 
 
 def check(recorder: Recorder) -> None:
-    """Raise NotResumable for a session some of whose recorded steps may be missing here."""
+    """Raise NotResumable if some of the session's recorded steps may be missing from this journal."""
     short = rows.id_text(recorder.session)[:13]
     journal = recorder.journal
     if session_state.is_of_hub(journal.folder):
@@ -53,13 +53,13 @@ def check(recorder: Recorder) -> None:
 
 
 def is_left(folder: str, source: Source, row: Row) -> bool:
-    """Return whether no process is known to be at the session of a row."""
+    """Return whether no live process is known to take part in the session of a row."""
     cards = Story.read(source, row[_SESSION]).present()
     return not any(participants.is_alive(folder, card) for card in cards.values())
 
 
 def who_has_it(recorder: Recorder) -> str:
-    """Return a message that names the process that is at the session."""
+    """Return a message that names the process that takes part in the session."""
     journal = recorder.journal
     for card in Story.read(journal, recorder.session).present().values():
         if participants.is_alive(journal.folder, card):
@@ -68,5 +68,5 @@ def who_has_it(recorder: Recorder) -> str:
 
 
 def recorded(recorder: Recorder) -> list[Recorded]:
-    """Return the steps that are recorded in the session."""
+    """Return the recorded steps of the session."""
     return recorded_steps.of(recorder.journal, recorder.session)
