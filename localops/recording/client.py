@@ -36,14 +36,14 @@ if TYPE_CHECKING:
 
     from localops.encoding.pricing import Prices
     from localops.errors import Uncertain
-    from localops.recording.parent_session import Heritage
+    from localops.recording.parent_session import ParentSession
 
-# At once: while the interpreter shuts down, a row can still be spilled, but nothing can be imported.
+# Imported now: while the interpreter shuts down, a row can still be spilled, but nothing can be imported.
 spill.load_wire()
 
-# Hardware and packages are written when a session has lasted this long, or at its end …
+# Hardware and packages are written once a session has lasted this long, or at its end.
 _DETAILS_AFTER_NS = 500_000_000
-# … and one description of them serves all sessions that begin within this time.
+# One description of them is used for all sessions that begin within this time.
 _DETAILS_HOLD_NS = 60_000_000_000
 
 
@@ -56,22 +56,22 @@ class Client:
         self.latest: Session | None = None  # the newest of this process, open or ended
         self._journals: dict[tuple[str, str, float], Journal] = {}
         self._encoders: dict[tuple[object, ...], tuple[encode.Encoder, object]] = {}
-        self._described: dict[encode.Encoder, tuple[int, str]] = {}
+        self._host_bodies: dict[encode.Encoder, tuple[int, str]] = {}
         self._keepers: dict[str, blobs.Keeper] = {}
         self._prices: dict[str, Prices] = {}
         self._agents: deque[tuple[str, str]] = deque()
         self._unattributed: dict[tuple[int, str], Session] = {}  # by process and project folder
-        # By process and journal: the newest row up to which the sessions of dead processes have been ended.
-        self._all_ended: dict[tuple[int, str], int] = {}
+        # By process and journal: the newest row when the last dead session was ended.
+        self._ended_up_to: dict[tuple[int, str], int] = {}
         self._last_ended: Session | None = None
-        self.is_over = False  # the process ends, and has ended its sessions
-        self._late: Session | None = None  # takes what is recorded after that
-        self._terminated = process_exit.Terminated(self)
-        self._heritage: Heritage | None = None
+        self.is_over = False  # the process is ending, and its sessions have been ended
+        self._late_session: Session | None = None  # gets what is recorded after that
+        self._sigterm = process_exit.Terminated(self)
+        self._parent: ParentSession | None = None
 
     @property
     def config(self) -> Config:
-        """Return the options of sessions that are started without options of their own."""
+        """Return the default options for new sessions."""
         return self._config
 
     @config.setter
@@ -79,7 +79,7 @@ class Client:
         self._config, self._environment = config, settings.in_environment()
 
     def _follow_environment(self) -> None:
-        """Take settings from the environment as it is now (tests change it) while no session is open."""
+        """Read the settings from the environment again if it has changed (tests change it) and no session is open."""
         if settings.in_environment() != self._environment and not self.open_sessions():
             self.config = self.config.but()
 
@@ -97,21 +97,21 @@ class Client:
             session = None
         if session is not None and session.is_running:
             return session
-        # A session that was ended in another context may still be current in this one: an open session goes first.
+        # A session that was ended in another context may still be current in this one: prefer an open session.
         sessions = self.open_sessions()
-        if not sessions or (self._heritage is not None and sessions == [self._heritage.session]):
+        if not sessions or (self._parent is not None and sessions == [self._parent.session]):
             return self.inherited() or session
         return sessions[0] if len(sessions) == 1 else session
 
     def inherited(self) -> Session | None:
-        """Return the session of the parent, in a process that multiprocessing started."""
+        """Return the parent's session, in a process that multiprocessing started."""
         if host.maker() is None:
             return None
-        if self._heritage is None:
-            from localops.recording.parent_session import Heritage
+        if self._parent is None:
+            from localops.recording.parent_session import ParentSession
 
-            self._heritage = Heritage(self._join_quietly)
-        return self._heritage.look(settings.home(self.config.home))
+            self._parent = ParentSession(self._join_quietly)
+        return self._parent.look(settings.home(self.config.home))
 
     def _join_quietly(self, folder: str, id: bytes) -> Session:
         """Join a session without making it the current one: `current` looks it up each time."""
@@ -126,9 +126,9 @@ class Client:
         session = self.current()
         if session is not None:
             return session
-        if self._heritage is not None and len(self._heritage.open) > 1:
+        if self._parent is not None and len(self._parent.open) > 1:
             raise NoSession(
-                f"{what}: the process that started this one has {len(self._heritage.open)} sessions open, and it is "
+                f"{what}: the process that started this one has {len(self._parent.open)} sessions open, and it is "
                 "not known which one to use; pass its session_id to start_session(inherited_session_id=...)"
             )
         many = self.open_sessions()
@@ -151,25 +151,25 @@ class Client:
         try:
             return self.need(what)
         except NoSession as error:
-            if self._late is not None:
-                return self._late
+            if self._late_session is not None:
+                return self._late_session
             if self.config.strict:
                 raise
             return self.unattributed(str(error))
 
     def is_ambiguous(self) -> bool:
-        """Return whether several sessions are open, so that none can be chosen where none is current."""
-        return len(self.open_sessions()) > 1 or (self._heritage is not None and len(self._heritage.open) > 1)
+        """Return whether several sessions are open, so that code outside of them cannot be attributed to one."""
+        return len(self.open_sessions()) > 1 or (self._parent is not None and len(self._parent.open) > 1)
 
     def unattributed(self, why: str) -> Session:
-        """Return the session of this process for events whose session is unknown; start it when first needed."""
+        """Return this process's session for events whose session is unknown; start it when first needed."""
         open_sessions = self.open_sessions()
         if not open_sessions:
             self._follow_environment()
         config = open_sessions[0].config if open_sessions else self.config
         folder = config.folder()
-        if not open_sessions and self._heritage is not None and self._heritage.open:
-            folder = self._heritage.open[0][0]
+        if not open_sessions and self._parent is not None and self._parent.open:
+            folder = self._parent.open[0][0]
         say_once(
             f"unattributed, {len(open_sessions) > 1}",
             f"{why}. Until then such events are kept in the session {story.UNATTRIBUTED!r} of this process",
@@ -178,7 +178,7 @@ class Client:
         return self._unattributed.get(key) or self._begin_unattributed(key, config)
 
     def _begin_unattributed(self, key: tuple[int, str], config: Config) -> Session:
-        made = self._made(clock.new_id(), key[1], story.UNATTRIBUTED, config, owned=True)
+        made = self._new_session(clock.new_id(), key[1], story.UNATTRIBUTED, config, owned=True)
         made.is_unattributed = True
         made.recorder.limit(None)
         session = self._unattributed.setdefault(key, made)
@@ -197,8 +197,8 @@ class Client:
         return [session for (pid, _), session in list(self._unattributed.items()) if pid == here and session.is_running]
 
     def expect_late(self, session: Session | None) -> None:
-        """Note that the process ends, and which session takes what is recorded from now on while none is open."""
-        self.is_over, self._late = True, session
+        """Note that the process is ending, and which session gets what is recorded from now on while none is open."""
+        self.is_over, self._late_session = True, session
         for journal in list(self._journals.values()):
             journal.outlive_threads()
 
@@ -225,8 +225,8 @@ class Client:
     ) -> Session:
         """Start a session, or join one that another process has begun.
 
-        Nothing that a session can do without (a description of the machine, the ends of older sessions) keeps it
-        from starting; what cannot be written yet is written later.
+        A session starts even if what it can do without fails (a description of the machine, ending older sessions);
+        what cannot be written yet is written later.
         """
         self._follow_environment()
         config = config.on(self.config) if config is not None else self.config
@@ -237,7 +237,7 @@ class Client:
             session = self._join(inherited_session_id, folder, facets.together(tags, list(about)), name, config)
             session.recorder.facets.update((tag.partition("=")[0], tag) for tag in about)
             return session
-        session = self._session(clock.new_id(), folder, _named(name, config), config, owned=True)
+        session = self._session(clock.new_id(), folder, _session_name(name, config), config, owned=True)
         session.recorder.facets.update((tag.partition("=")[0], tag) for tag in about)
         self._begin(session, facets.together(tags, list(about)), begun=True, params=params)
         return session
@@ -252,27 +252,27 @@ class Client:
         on_uncertain: Callable[[Uncertain], object] | None = None,
     ) -> Session:
         """Continue a session that has ended or whose processes have died; raise NotResumable if it cannot be."""
-        # Late, as few programs resume.
+        # Imported here, as few programs resume.
         from localops.recording import once, resuming
 
         config = config.on(self.config) if config is not None else self.config
         known = self.sessions.get(id)
         if known is not None and known.is_running:
             raise NotResumable(f"session {known.session_id} is open in this process: end it before it is resumed")
-        session = self._made(id, folder, None, config, owned=True)
+        session = self._new_session(id, folder, None, config, owned=True)
         resuming.check(session.recorder)
         if config.budget_usd is None:
             session.recorder.limit_as_others()
-        extra = {"resumed": 1, **self._about_start(session, tags)}
+        extra = {"resumed": 1, **self._start_fields(session, tags)}
         try:
             if not session.recorder.rejoin(extra, partial(resuming.is_left, folder)):
                 raise NotResumable(resuming.who_has_it(session.recorder))
         except BaseException:
-            session.details = None  # nothing more is written for a session that others are at
+            session.details = None  # write nothing more into a session that another process continues
             session.recorder.journal.sessions.discard(id)
             raise
         self.sessions[id] = session
-        self._take_up(session)
+        self._make_current(session)
         try:
             recorded = resuming.recorded(session.recorder)
         except BaseException:
@@ -293,8 +293,8 @@ class Client:
             return self._join_again(known, tags)
         known_folder = self._find(id, folder)
         if known_folder is None:
-            # Perhaps begun on another machine: it has no name here yet.
-            name = _named(name, config)
+            # It may have begun on another machine: it has no name here yet.
+            name = _session_name(name, config)
         owned = self._has_ended(id, known_folder)
         made = self._session(id, known_folder or folder, name, config, owned=owned)
         session = self.sessions.get(id, made)
@@ -314,7 +314,7 @@ class Client:
         return session
 
     def _has_ended(self, id: bytes, folder: str | None) -> bool:
-        """Return whether a session to be joined has ended: its owner is gone then, and this process takes its place."""
+        """Return whether a session to be joined has ended: then it has no owner, and this process becomes its owner."""
         if folder is None:
             return False
         try:
@@ -327,7 +327,7 @@ class Client:
             return False
 
     def _find(self, id: bytes, folder: str) -> str | None:
-        """Return the project folder that has the session: this one is searched first, then the others of the home."""
+        """Return the project folder that has the session; `folder` is searched first, then the others of the home."""
         home = os.path.dirname(folder)
         others = [os.path.join(home, name) for name in settings.projects(home)]
         for candidate in [folder, *(other for other in others if other != folder)]:
@@ -335,7 +335,7 @@ class Client:
                 with Reader(os.path.join(candidate, JOURNAL)) as reader:
                     known = reader.one("known_session", session=id)
             except Exception as error:
-                # An edge: a journal that cannot be read holds no session that we could join.
+                # The edge: we cannot join a session of a journal that cannot be read.
                 hold_if_programs(error)
                 continue
             if known and known[0]:
@@ -343,12 +343,12 @@ class Client:
         return None
 
     def _session(self, id: bytes, folder: str, name: str | None, config: Config, *, owned: bool) -> Session:
-        session = self._made(id, folder, name, config, owned=owned)
-        if not self.sessions.setdefault(id, session).is_running:  # one that has ended yields to one that rejoins it
+        session = self._new_session(id, folder, name, config, owned=owned)
+        if not self.sessions.setdefault(id, session).is_running:  # replace one that has ended
             self.sessions[id] = session
         return session
 
-    def _made(self, id: bytes, folder: str, name: str | None, config: Config, *, owned: bool) -> Session:
+    def _new_session(self, id: bytes, folder: str, name: str | None, config: Config, *, owned: bool) -> Session:
         journal = self._journal(folder, config)
         encoder = self._encoder(folder, config)
         home = os.path.dirname(folder)
@@ -368,15 +368,15 @@ class Client:
         return Session(recorder, config, self._forget)
 
     def _begin(self, session: Session, tags: Iterable[str] | str | None, *, begun: bool, params: object = None) -> None:
-        """Write the first row, and be ready for the process's end."""
-        extra = self._about_start(session, tags, params)
+        """Write the first row, and prepare for the end of the process."""
+        extra = self._start_fields(session, tags, params)
         session.recorder.join(begun=begun, extra=extra)
-        self._take_up(session)
+        self._make_current(session)
 
-    def _about_start(
+    def _start_fields(
         self, session: Session, tags: Iterable[str] | str | None, params: object = None
     ) -> dict[str, object]:
-        """Return what the row says with which this process comes to a session, and prepare for more."""
+        """Return the fields of the row with which this process begins or joins a session, and plan the host row."""
         config, recorder = session.config, session.recorder
         wanted = recorder.writer.tag_list([*config.default_tags, *recorder.writer.tag_list(tags)])
         details: dict[str, object] = {"host_env": _attempt("its machine", host.basics, config.env_data_opt_out)}
@@ -390,13 +390,13 @@ class Client:
         self._plan_details(session)
         return details
 
-    def _take_up(self, session: Session) -> None:
-        """Make a session that this process takes part in the current one, and be ready for the process's end."""
+    def _make_current(self, session: Session) -> None:
+        """Make a session the current one, and prepare for the end of the process."""
         self.latest = session
         self._enter(session)
         self._create_waiting_agents(session)
         _attempt("its end", self._watch_for_the_end, session)
-        self._find_the_dead(session.recorder.journal)
+        self._end_dead_sessions(session.recorder.journal)
 
     def _watch_for_the_end(self, session: Session) -> None:
         process_exit.install(self)
@@ -405,10 +405,10 @@ class Client:
 
             notebook.watch()
         if session.config.signals and session.owned():
-            self._terminated.watch()
+            self._sigterm.watch()
 
     def _plan_details(self, session: Session) -> None:
-        """Have hardware and packages written with the first row after half a second, or at the end."""
+        """Schedule the row of hardware and packages: with the first row after half a second, or at the end."""
         if session.config.env_data_opt_out:
             return
         session.details = partial(self._describe_host, session.recorder.writer.encoder)
@@ -424,8 +424,8 @@ class Client:
         session.recorder.journal.chores.append(chore)
 
     def _describe_host(self, encoder: encode.Encoder) -> str:
-        """Return hardware and packages as the body of a row, looked up and searched for secrets once a minute."""
-        known = self._described.get(encoder)
+        """Return hardware and packages as the body of a row, without secrets; cached for a minute."""
+        known = self._host_bodies.get(encoder)
         if known is not None and clock.now_ns() - known[0] < _DETAILS_HOLD_NS:
             return known[1]
         details = host.details()
@@ -433,24 +433,24 @@ class Client:
             name: details.pop(name) for name in ("SDK", "Installed Packages") if name in details
         }
         body = encoder.encode_beside("host_env", packages, details)
-        self._described[encoder] = clock.now_ns(), body
+        self._host_bodies[encoder] = clock.now_ns(), body
         return body
 
-    def _find_the_dead(self, journal: Journal) -> None:
+    def _end_dead_sessions(self, journal: Journal) -> None:
         try:
             key = (os.getpid(), journal.path)
-            others, newest = session_state.others_open_since(journal, self._all_ended.get(key, 0))
-            self._all_ended[key] = 0 if others else newest
-            # Usually all of them have ended. A waiting row may be an end.
+            others, newest = session_state.others_open_since(journal, self._ended_up_to.get(key, 0))
+            self._ended_up_to[key] = 0 if others else newest
+            # Usually all of them have ended. A row that waits in a spill file may be an end.
             if others and not spill.waiting(journal.folder):
                 session_state.derive(journal)
         except Exception as error:
-            # The edge: starting a session never fails for the sake of an older one.
+            # The edge: a problem with an older session must not keep this one from starting.
             if not hold_if_programs(error):
                 say(f"older sessions could not be looked at: {error}")
 
     def _enter(self, session: Session) -> None:
-        """Make it the current one; the environment may name an operation of the parent process."""
+        """Make a session the current one, inside the parent process's operation if the environment names it."""
         parent = None
         given = os.environ.get("LOCALOPS_SESSION_ID")
         if given and given == str(session.session_id):
@@ -468,14 +468,14 @@ class Client:
             self.sessions.pop(id, None)
         sessions = [*self.sessions.values(), *self.open_unattributed()]  # a copy: threads begin and end sessions
         if not any(other.owned() for other in sessions):
-            self._terminated.release()
+            self._sigterm.release()
 
     def later_agent(self, name: str, agent_id: str) -> None:
-        """Keep an agent that was created before any session, for the next one."""
+        """Keep an agent that was created before any session, to create it in the next one."""
         self._agents.append((name, agent_id))
 
     def _create_waiting_agents(self, session: Session) -> None:
-        """Create the agents that came before this session, each in one session only."""
+        """Create the agents that were waiting for a session, each in one session only."""
         while self._agents:
             try:
                 name, agent_id = self._agents.popleft()
@@ -484,7 +484,7 @@ class Client:
                 return
             session.add_agent(name, agent_id)
 
-    # Shared by sessions.  Threads may ask at once: each cache is filled by `setdefault`, so all get the same object.
+    # Shared by sessions.  Each cache is filled by `setdefault`, so that concurrent threads get the same object.
 
     def _journal(self, folder: str, config: Config) -> Journal:
         key = (folder, config.durability, config.wait)
@@ -505,7 +505,7 @@ class Client:
         if known is None:
             cleaner = redactor(config)
             encoder = encode.Encoder(redactor=cleaner, max_value=config.max_value, keep=self._keeper(folder))
-            # The setting is kept, so that its id is not used again for another object.
+            # The setting is kept alive, so that its id is not reused for another object.
             known = self._encoders.setdefault(key, (encoder, config.redact))
             if cleaner is not None and known[0] is encoder:
                 # A program may change a secret of its environment while it runs.
@@ -529,9 +529,9 @@ class Client:
         return known
 
     def retire(self) -> None:
-        """Have no part in this process any more: another client takes its place."""
+        """Close this client, as another one replaces it in this process."""
         process_exit.uninstall(self)
-        self._terminated.release()
+        self._sigterm.release()
         self.close()
 
     def close(self) -> None:
@@ -542,7 +542,7 @@ class Client:
                 journal.close()
 
     def account(self) -> None:
-        """Warn of lost rows, and keep their number, for an exit that closes no journal."""
+        """Warn of lost rows and store their number, at an exit that closes no journal."""
         for journal in list(self._journals.values()):
             journal.losses.account()
 
@@ -561,14 +561,14 @@ def _attempt(what: str, step: Callable[..., Any], *arguments: object) -> Any:
         return None
 
 
-def _named(name: str | None, config: Config) -> str:
-    """Return the name of a session; one that is given may be any value."""
+def _session_name(name: str | None, config: Config) -> str:
+    """Return the name of a session: the given one (which may be any value), else a default."""
     given = name if events.is_given(name) else None
     return given if given is not None else config.trace_name or script_name()
 
 
 def script_name() -> str:
-    """Return the name of a session that was given none: the script, the module or the notebook that runs."""
+    """Return the default name of a session: the script, module or notebook that is running."""
     path = sys.argv[0] if sys.argv and sys.argv[0] not in ("", "-", "-c", "-m") else ""
     folder, name = os.path.split(path)
     if name == "__main__.py":  # `python -m package`, or a folder or archive that is run

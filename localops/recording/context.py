@@ -29,13 +29,13 @@ NOWHERE: Scope = (None, None, None)
 scope: ContextVar[Scope] = ContextVar("localops.scope", default=NOWHERE)
 
 spans: list[Callable[[Scope], Scope]] = []
-"""At most one function: it returns the inner of two places, the given one and the current span of OpenTelemetry."""
+"""At most one function: it returns the innermost of the given place and the current span of OpenTelemetry."""
 
 runs: list[Callable[[Scope], Scope]] = []
-"""One function at most, which returns the inner of two places: the given one, and the run of LangChain around it."""
+"""At most one function: it returns the innermost of the given place and the LangChain run around it."""
 
 find_session: list[Callable[[str], Any]] = []
-"""One function, set by `api.py`: it returns the session for a span without one; its argument is the warning."""
+"""One function, set by `api.py`: it returns the session for a span outside of any; its argument is a warning."""
 
 
 def here() -> Scope:
@@ -87,7 +87,7 @@ class Stay:
         try:
             self._token = scope.set(self.where)
         except BaseException:
-            # An exception of a signal handler arrives once the place has been entered.
+            # A signal handler may have raised after the place was set.
             scope.set(before)
             raise
 
@@ -101,7 +101,7 @@ class Stay:
             try:
                 scope.reset(token)
             except ValueError:
-                # An abandoned coroutine is closed from another context: there is nothing to go back to.
+                # An abandoned coroutine is closed from another context: there is nothing to restore.
                 pass
 
     def ended(self, result: object, yielded: int | None = None) -> None:
@@ -112,7 +112,7 @@ class Stay:
         self.ended(None, yielded)
 
     def failed(self, error: BaseException, yielded: int | None = None) -> None:
-        """Note that the call raised, or that `ended` did: the end may be written already."""
+        """Note that the call raised, or that `ended` did, in which case the end may be written already."""
 
 
 class _Unwatched(Stay):
@@ -130,7 +130,7 @@ def around(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
 
     `begin` gets the arguments and may take a keyword out of them; if it returns None, the function simply runs.
     """
-    # Late, as it takes longer than all else at the start of a program that has no function to decorate.
+    # Imported here: it would take most of the start of a program that decorates no function.
     from inspect import isasyncgenfunction, iscoroutinefunction, isgeneratorfunction
 
     if isasyncgenfunction(function):
@@ -168,8 +168,8 @@ def _end(stay: Stay, result: object, yielded: int, *, closed: bool = False) -> N
         raise
 
 
-# Each kind of call below has the same lines for a failure. They are no function: the program's signal handler may raise
-# when one is entered, before its `try`, and the end of the call would be missing.
+# The lines for a failure are repeated for each kind of call below.  If they were a function, the program's signal
+# handler could raise on entering it, before its `try`, and the end of the call would not be written.
 
 
 def _around_plain(function: Callable[..., Any], begin: Begin) -> Callable[..., Any]:
@@ -228,11 +228,11 @@ def _around_generator(function: Callable[..., Any], begin: Begin) -> Callable[..
         if stay is None:
             return (yield from inner)
         yielded = 0
-        step, given = inner.send, None
+        step, value = inner.send, None
         while True:
             try:
                 with stay:
-                    item = step(given)
+                    item = step(value)
             except StopIteration as stop:
                 _end(stay, stop.value, yielded)
                 return stop.value
@@ -250,10 +250,10 @@ def _around_generator(function: Callable[..., Any], begin: Begin) -> Callable[..
                 raise
             yielded += 1
             try:
-                given = yield item
+                value = yield item
                 step = inner.send
-            except BaseException as error:  # anything thrown in, GeneratorExit included, is for the generator
-                step, given = inner.throw, error
+            except BaseException as error:  # thrown in by the caller (also GeneratorExit): pass it to the generator
+                step, value = inner.throw, error
 
     return wrapper
 
@@ -264,11 +264,11 @@ def _around_async_generator(function: Callable[..., Any], begin: Begin) -> Calla
         stay = begin(args, kwargs) or _Unwatched(NOWHERE)
         inner = function(*args, **kwargs)
         yielded = 0
-        step, given = inner.asend, None
+        step, value = inner.asend, None
         while True:
             try:
                 with stay:
-                    item = await step(given)
+                    item = await step(value)
             except StopAsyncIteration:
                 _end(stay, None, yielded)
                 return
@@ -286,9 +286,9 @@ def _around_async_generator(function: Callable[..., Any], begin: Begin) -> Calla
                 raise
             yielded += 1
             try:
-                given = yield item
+                value = yield item
                 step = inner.asend
             except BaseException as error:  # as above
-                step, given = inner.athrow, error
+                step, value = inner.athrow, error
 
     return wrapper

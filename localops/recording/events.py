@@ -1,6 +1,6 @@
 """The events that a program records: actions, LLM calls, tool calls and errors.
 
-An event only holds what it was given; `writer.py` turns it into a row.  The names and order of arguments are
+An event only holds its arguments; `writer.py` turns it into a row.  The names and order of arguments are
 AgentOps' own; new arguments are keyword-only.
 """
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 
 _LAST_NS = (1 << 63) - 1
 
-# Kinds that an event of any class may be given.
+# Kinds that an event of any class may have.
 _WORK = frozenset("action llm tool error api operation task workflow guardrail".split())
 
 now_ns = clock.now_ns
@@ -39,14 +39,14 @@ class Event:
     """Something that happened: the base of the other classes, and an event of any type of your own.
 
     `event_type` is the kind it counts as (`llms`, `tools`, `actions` and `errors` are accepted as well); any other
-    word is kept under its own name.
+    word is a kind of its own.
     """
 
     any_type = True  # an unknown event type becomes its kind
     plain = True  # no tokens, no cost, no link: only the fields that every event has
     failed = False  # an error was recorded with it
-    metadata: object = None  # facts of the program's own; the plain ones are facets
-    _first: tuple[int, Any] | None = None  # when it was recorded as the second record of a call, and of which one
+    metadata: object = None  # facts that the program adds; those with plain values are facets
+    _first: tuple[int, Any] | None = None  # of a call's second record: when it was recorded, and the first one
     _counts_as = "action"
 
     _id: uuid.UUID | str | bytes | None
@@ -85,7 +85,7 @@ class Event:
             self._about(user, conversation, metadata)
 
     def _about(self, user: object, conversation: object, metadata: object) -> None:
-        """Take in who and what it is about."""
+        """Store the user, the conversation and the metadata."""
         self.tags = facets.together(self.tags, facets.tags(user, conversation, metadata))
         if metadata is not None:
             self.metadata = metadata
@@ -225,12 +225,12 @@ class ToolEvent(Event):
     """A tool that the agent called.
 
     `call_id` is the id of the model's request for it, `definition` the description that the model had of the tool.
-    `polling` says that to call it again with the same arguments is how it is used, and no loop.
+    `polling` marks a tool that is meant to be called again with the same arguments: that is not a loop.
     """
 
     any_type = False
     plain = False
-    polling = False  # calls of the tool repeat by intent
+    polling = False  # repeated calls are intended
     _counts_as = "tool"
 
     def __init__(
@@ -279,7 +279,7 @@ class ToolEvent(Event):
 
     def fields(self) -> dict[str, object]:
         """Return the fields of its row's body, without the columns."""
-        fields = {**super().fields(), **_given(self, ("call_id", "definition", "logs"))}
+        fields = {**super().fields(), **_present_fields(self, ("call_id", "definition", "logs"))}
         if self.polling:
             fields["polling"] = True
         return fields
@@ -374,15 +374,15 @@ class LLMEvent(Event):
 
     def fields(self) -> dict[str, object]:
         """Return the fields of its row's body, without the columns."""
-        return {**super().fields(), **_given(self, REQUEST), **_given(self, REPLY)}
+        return {**super().fields(), **_present_fields(self, REQUEST), **_present_fields(self, REPLY)}
 
     def request(self) -> dict[str, object]:
-        """Return the fields that are known before the call, which an operation opens with."""
-        return _given(self, ("params", *REQUEST))
+        """Return the fields that are known before the call, for an operation's opening row."""
+        return _present_fields(self, ("params", *REQUEST))
 
     def reply(self) -> dict[str, object]:
-        """Return the fields that are known after the call, which an operation ends with."""
-        return _given(self, ("returns", *REPLY))
+        """Return the fields that are known after the call, for an operation's closing row."""
+        return _present_fields(self, ("returns", *REPLY))
 
 
 REQUEST = tuple("prompt system_instructions tool_definitions stream provider thread_id".split())
@@ -392,14 +392,14 @@ REPLY = (
 )
 
 
-def _given(event: Event, names: Iterable[str]) -> dict[str, object]:
+def _present_fields(event: Event, names: Iterable[str]) -> dict[str, object]:
     """Return the fields of an event that have a value."""
     fields = {name: getattr(event, name) for name in names}
     return {name: value for name, value in fields.items() if value is not None}
 
 
 class ErrorEvent(Event):
-    """Something that went wrong, and the event that it went wrong in.
+    """Something that went wrong, and the event in which it did.
 
     Pass the event that failed (`trigger_event`) and the exception; type, details and traceback are read from the
     exception. A trigger that is not recorded yet is recorded first, so the link always leads somewhere.
@@ -476,7 +476,7 @@ class ErrorEvent(Event):
 
 
 def kind_of(event_type: object, otherwise: str) -> str:
-    """Return the kind of a row for an event type; a bookkeeping kind is marked as the user's."""
+    """Return the kind of a row for an event type; if it is a bookkeeping kind, prefix it with `user:`."""
     if issubclass(type(event_type), enum.Enum):
         event_type = event_type.value  # type: ignore[attr-defined]
     if type(event_type) is not str or not event_type:
@@ -489,7 +489,7 @@ OPERATIONS = frozenset("operation llm tool agent workflow task guardrail action"
 
 
 def operation_kind(kind: object) -> str:
-    """Return the kind of an operation for the word that a program uses for it."""
+    """Return the kind of an operation for the word that a program gives."""
     if type(kind) is str and kind in OPERATIONS:
         return kind
     known = kind_of(kind, "operation")
@@ -497,7 +497,7 @@ def operation_kind(kind: object) -> str:
 
 
 def to_id(value: object) -> bytes:
-    """Return the 16 bytes of an id: of a UUID in any form, else derived from the text, always in the same way."""
+    """Return the 16 bytes of an id: of a UUID in any form, else derived from the text (the same text, the same id)."""
     if type(value) is bytes and len(value) == 16:
         return value
     if type(value) is uuid.UUID:
@@ -521,7 +521,7 @@ def is_uuid(value: object) -> bool:
 def times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
     """Return the start and end of an event; a given time that cannot be stored is kept in the body."""
     if event._given_start is None and event._given_end is None:
-        return event._began, None  # most events: no loop for them
+        return event._began, None  # most events: skip the loop
     both: list[int | None] = []
     for name, given, otherwise in (
         ("init_timestamp", event._given_start, event._began),
@@ -556,12 +556,12 @@ def _since_1970(value: Timestamp) -> int:
 
 
 def is_given(value: object) -> bool:
-    """Return whether a value is set and true; one whose truth cannot be determined counts as true."""
+    """Return whether a value is neither None nor false; if `bool()` fails, it counts as true."""
     return value is not None and attempt(lambda: bool(value), True)
 
 
 def describe(value: object) -> str:
-    """Return the text of any value, even if its own `__str__` raises; of a collection, a bounded text."""
+    """Return the text of any value, even if its `__str__` raises; the text of a collection is limited in length."""
     shown = outline if issubclass(type(value), COLLECTIONS) else str
     try:
         return str.__str__(shown(value))

@@ -1,6 +1,6 @@
-"""Cells of a notebook, or of IPython: the exception that ends one is an error of the session, which goes on.
+"""Record the exception that ends a cell of a notebook or of IPython as an error of the session, which continues.
 
-IPython catches the exception of a cell itself, so that no hook of Python sees it, and nothing ends with it.
+IPython catches such an exception itself, so Python's own hooks do not see it.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def watch() -> None:
-    """Have the shell that runs cells in this process, if there is one, say how each of them ended; once."""
+    """Register a hook with the IPython shell of this process, if there is one; repeated calls do nothing."""
     get_shell = getattr(sys.modules["IPython"], "get_ipython", None)
     shell = get_shell() if get_shell is not None else None
     if shell is not None and _after_cell not in shell.events.callbacks["post_run_cell"]:
@@ -24,10 +24,10 @@ def watch() -> None:
 
 
 def _after_cell(result: Any) -> None:
-    """Record the exception of a cell; not what ends it from outside, and no error of its syntax: then nothing ran."""
+    """Record the exception of a cell, except an interruption; a cell with a syntax error has not run."""
     error = result.error_in_exec
     if isinstance(error, Exception):
         try:
             record_uncaught(error, "an error of a cell")
-        except Exception as problem:  # the edge: strict or not, a cell is shown as it ended
+        except Exception as problem:  # the edge: also in a strict session, IPython must show the cell's own error
             say(f"an error could not be recorded: {problem}")

@@ -1,7 +1,7 @@
-"""The parent of this process: what a child of multiprocessing can know of the sessions it belongs to.
+"""Find the session of the parent process, in a child that multiprocessing started.
 
-A forked child has its parent's memory.  A spawned child, or one of a fork server, starts without it and looks for the
-session by process: the parent recorded its process id in a journal of the home when it took part.
+A forked child has its parent's memory.  A spawned child, or one of a fork server, has not: it looks in the journals of
+the home for an open session in which the parent's process id is recorded.
 """
 
 from __future__ import annotations
@@ -19,40 +19,41 @@ if TYPE_CHECKING:
 
     from localops.recording.session import Session
 
-# Parts of the command line of a process that multiprocessing started, with and without Python in one file.
-_MADE = ("from multiprocessing.", "--multiprocessing-fork")
+# Found in the command line of a process that multiprocessing started, by Python or by a frozen program.
+_COMMAND_PARTS = ("from multiprocessing.", "--multiprocessing-fork")
 
 
 def parents() -> Iterator[int]:
-    """Return the processes that this one comes from by multiprocessing, nearest first; none in any other process."""
+    """Yield the processes above this one, nearest first, as far as multiprocessing started each of them."""
     pid = host.maker()
     while pid is not None:
         yield pid
-        pid = host.parent_of(pid) if any(words in host.command_of(pid) for words in _MADE) else None
+        pid = host.parent_of(pid) if any(words in host.command_of(pid) for words in _COMMAND_PARTS) else None
 
 
 def sessions(home: str) -> list[tuple[str, bytes]]:
     """Return the open sessions, with their project folders, of the nearest parent process that has any."""
     folders = [config.project_folder(home, name) for name in config.projects(home)]
     for pid in parents():
-        if open_sessions := [(folder, session) for folder in folders for session in _of(folder, pid)]:
+        if open_sessions := [(folder, session) for folder in folders for session in _open_sessions_of(folder, pid)]:
             return open_sessions
     return []
 
 
-def _of(folder: str, pid: int) -> list[bytes]:
+def _open_sessions_of(folder: str, pid: int) -> list[bytes]:
     try:
         with Reader(os.path.join(folder, config.JOURNAL)) as reader:
             return session_state.sessions_of(reader, folder, pid)
     except Exception:
-        # An edge: a journal that cannot be read holds no session that we could join.
+        # The edge: we cannot join a session of a journal that cannot be read.
         return []
 
 
-class Heritage:
-    """The session that a child of multiprocessing has from its parent: the one that the parent has open, if only one.
+class ParentSession:
+    """The session that a child of multiprocessing shares with its parent, if the parent has exactly one open.
 
-    A pool outlives sessions, so they are looked up again whenever a process joined, left or ended one.
+    The children of a pool live longer than a session, so it is looked up again whenever a process has joined, left or
+    ended one.
     """
 
     def __init__(self, join: Callable[[str, bytes], Session]) -> None:
@@ -60,7 +61,7 @@ class Heritage:
         self._home = ""
         self._seen: object = None
         self.session: Session | None = None
-        self.open: list[tuple[str, bytes]] = []  # those of the parent, as they were when last looked up
+        self.open: list[tuple[str, bytes]] = []  # the parent's open sessions, when last looked up
 
     def look(self, home: str) -> Session | None:
         """Return the parent's open session; None when there is none, or more than one."""

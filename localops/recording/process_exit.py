@@ -1,12 +1,12 @@
-"""End open sessions when the process ends: by itself, by an exception, or by a signal.
+"""End open sessions when the process ends: normally, by an exception, or by a signal.
 
-Hooks are chained, never replaced, and the exit code stays as it would be.  An end that no hook sees (kill -9,
+Existing hooks are still called, and the exit code does not change.  An end that no hook sees (kill -9,
 `os._exit`, a power cut) is derived later, in `reading/session_state.py`.
 """
 
 from __future__ import annotations
 
-# The C module alone: `signal` makes enums of all its names, which takes a millisecond.
+# The C module only: `signal` turns all its names into enums, which takes a millisecond.
 import _signal  # type: ignore[import-not-found]
 import atexit
 import os
@@ -40,32 +40,32 @@ if TYPE_CHECKING:
         def close(self) -> None: ...
 
 
-_clients: list[_Client] = []  # one at most: the first whose sessions the end of this process ends
-_watching: list[Terminated] = []  # whose handler is set
-_masks = careful.ToUndo()  # what restores the signal mask that this thread had before a fork
+_clients: list[_Client] = []  # at most one: the client whose sessions end with this process
+_installed: list[Terminated] = []  # those whose handler is installed
+_masks = careful.ToUndo()  # restores the signal mask that this thread had before a fork
 _unmask = careful.undoing(_masks)
 
 
 def install(client: _Client) -> None:
-    """Have the end of this process end the sessions of the first client; the hooks are set once."""
+    """End the client's sessions when this process ends, unless another client is installed; set the hooks once."""
     if not _clients:
         _clients.append(client)
-    while _to_install:
+    while _hooks_to_set:
         try:
-            hook = _to_install.pop()
+            hook = _hooks_to_set.pop()
         except IndexError:
             # Another thread has taken the last one.
             return
         try:
             hook()
         except BaseException:
-            # Interrupted: it is still to be set.
-            _to_install.append(hook)
+            # Interrupted: the hook is still to be set.
+            _hooks_to_set.append(hook)
             raise
 
 
 def uninstall(client: _Client) -> bool:
-    """Leave a client alone at the end of this process, and return whether its end was awaited."""
+    """Do not end the client's sessions when this process ends; return whether the client was installed."""
     if client not in _clients:
         return False
     _clients.remove(client)
@@ -89,29 +89,29 @@ def _at_exit(client: _Client) -> None:
 def _end_all(client: _Client) -> None:
     left = client.open_sessions()
     state, reason = _how_it_exited()
-    _each(left, lambda session: _end(session, state, reason))
+    _for_each(left, lambda session: _end(session, state, reason))
     if left:
         state, reason = "Indeterminate", LEFT_OPEN
-    _each(client.open_unattributed(), lambda session: _end(session, state, reason))
-    # What earlier exit functions record from now on belongs to the session that ended last, if it is known which.
+    _for_each(client.open_unattributed(), lambda session: _end(session, state, reason))
+    # Exit functions that run after ours may record: into the session that ended last, if there is just one.
     client.expect_late(left[0] if len(left) == 1 else None if left else client.last_ended())
 
 
-# The exit code: it is known once nothing has caught the exception that sys.exit() raises.
+# The exit code, if the exception that sys.exit() raises was not caught.
 _exit_codes: list[object] = []
 
 
 def _how_it_exited() -> tuple[str, str]:
-    """Return the end of a session that was left open: a Failure if the process exits with a code other than 0."""
+    """Return end state and reason for a session that was left open: Failure if the exit code is not 0."""
     code = _exit_codes[-1] if _exit_codes else None
     return ("Failure", exit_reason(code)) if code else ("Indeterminate", LEFT_OPEN)
 
 
 def _note_exit_code() -> None:
-    """Have sys.exit() raise an exception that notes its code when the interpreter itself ends with it.
+    """Replace sys.exit() by a function whose exception stores its exit code when the interpreter frees it at the end.
 
-    Python passes the exit code to no hook. An exception that nothing caught is freed where no Python code is running
-    any more; one that was caught is freed inside the program, and notes nothing.
+    Python passes the exit code to no hook.  If the exception was not caught, it is freed when no Python code is running
+    any more; if it was caught, it is freed inside the program, and the code is not stored.
     """
     original = sys.exit
     main = threading.main_thread().ident
@@ -129,15 +129,15 @@ def _note_exit_code() -> None:
 
     exit.__doc__ = original.__doc__
     sys.exit = exit
-    _replace_taken(original, exit)
+    _replace_references(original, exit)
     quitter = sys.modules.get("_sitebuiltins")
     if quitter is not None:
-        # `exit` and `quit` of the builtins raise the class that this name stands for there.
+        # The builtins `exit` and `quit` raise this module's `SystemExit`.
         quitter.SystemExit = Exit  # type: ignore[attr-defined]
 
 
-def _replace_taken(original: object, exit: Callable[[object], NoReturn]) -> None:
-    """Replace references to sys.exit that modules hold; module classes may load more when their names are read."""
+def _replace_references(original: object, exit: Callable[[object], NoReturn]) -> None:
+    """Replace references to sys.exit in plain modules; reading names of a module's subclass may import more."""
     for module in list(sys.modules.values()):
         if type(module) is type(sys):
             names = vars(module)
@@ -150,7 +150,7 @@ def _chain_excepthook() -> None:
 
     def excepthook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:
         try:
-            _each_client(lambda client: _each(_concerned(client), lambda session: _fail(session, error)))
+            _each_client(lambda client: _for_each(_sessions_to_fail(client), lambda session: _fail(session, error)))
         finally:
             before(kind, error, trace)
             if issubclass(kind, KeyboardInterrupt):
@@ -162,8 +162,8 @@ def _chain_excepthook() -> None:
 def _mark_interrupted() -> None:
     """Let the interpreter die of SIGINT after Ctrl-C, as it does without localops.
 
-    It does so if the last source text that it ran ended in KeyboardInterrupt. Imports at the end of a session run
-    others: a namedtuple is made by `eval`.
+    It does so if the last source text that it ran raised KeyboardInterrupt.  Our imports at the end of a session may
+    have run other source text (creating a namedtuple uses `eval`), so run one that raises it.
     """
     try:
         exec("raise KeyboardInterrupt")  # noqa: S102
@@ -171,22 +171,22 @@ def _mark_interrupted() -> None:
         pass
 
 
-def _concerned(client: _Client) -> list[Session]:
-    """Return the sessions that the death of the process concerns: the open ones, else what took their place."""
+def _sessions_to_fail(client: _Client) -> list[Session]:
+    """Return the sessions that fail with the process: the open ones, else the unattributed ones."""
     return client.open_sessions() or client.open_unattributed()
 
 
-def _each(sessions: list[Session], finish: Callable[[Session], None]) -> None:
+def _for_each(sessions: list[Session], finish: Callable[[Session], None]) -> None:
     for session in sessions:
         try:
             finish(session)
         except Exception as problem:
-            # The edge: strict or not, the program must end as it would have.
+            # The edge: also in a strict session, the program must end as it would without us.
             say(f"the end of a session could not be recorded: {problem}")
 
 
 def _fail(session: Session, error: BaseException) -> None:
-    """Record an uncaught exception as an error of the session, and end the session if this process began it."""
+    """Record an uncaught exception as an error of the session, then end or leave the session."""
     try:
         if not isinstance(error, KeyboardInterrupt):
             session.uncaught(error)
@@ -195,7 +195,7 @@ def _fail(session: Session, error: BaseException) -> None:
 
 
 def _end(session: Session, state: str, reason: str, *, dying: bool = False) -> None:
-    """End a session at exit if this process began it, else leave it; an explicit end by any process stays."""
+    """End a session if this process owns it, else leave it; an explicit end by any process is kept."""
     if session.owned():
         session.end_unasked(state, reason, dying=dying)
     else:
@@ -219,7 +219,7 @@ def _chain_thread_hook() -> None:
 
 
 def record_uncaught(error: BaseException, what: str, *, thread: str | None = None, process: str | None = None) -> None:
-    """Record an exception that ended a thread, a child or a cell of a notebook, in the session that it was in.
+    """Record an exception that ended a thread, a child process or a notebook cell, in the session it happened in.
 
     `thread` is the name of the thread, `process` that of the child.
     """
@@ -235,24 +235,24 @@ def record_uncaught(error: BaseException, what: str, *, thread: str | None = Non
 
 
 class Terminated:
-    """The SIGTERM handler: it replaces only the default action, in the main thread, while a session is open."""
+    """The SIGTERM handler: installed by the main thread while a session is open, if the program has no handler."""
 
     def __init__(self, client: _Client) -> None:
         self._client = client
         self._set = False
 
     def watch(self) -> None:
-        """Install the handler if the program has none, and the process was not made by multiprocessing.
+        """Install the handler if the program has none and multiprocessing did not start this process.
 
-        Python calls a handler only between two of its own steps.  A worker of a pool that gets the signal just before
-        it waits for a lock would wait forever, and its parent, which ends it so, for it.
+        Python runs a handler only between two bytecode instructions.  A pool's worker that gets SIGTERM just before it
+        waits for a lock would not run the handler and wait forever, and so would its parent, which sent the signal.
         """
         if self._set or threading.current_thread() is not threading.main_thread() or host.maker() is not None:
             return
         if _signal.getsignal(_signal.SIGTERM) == _signal.SIG_DFL:
             _signal.signal(_signal.SIGTERM, self._terminate)
             self._set = True
-            _watching.append(self)
+            _installed.append(self)
 
     def release(self) -> None:
         """Restore the default action, if the handler is still this one."""
@@ -261,16 +261,16 @@ class Terminated:
         if _signal.getsignal(_signal.SIGTERM) == self._terminate:
             _signal.signal(_signal.SIGTERM, _signal.SIG_DFL)
         self._set = False
-        _watching.remove(self)
+        _installed.remove(self)
 
     def _terminate(self, number: int, _frame: FrameType | None) -> None:
-        """End the open sessions, then die of the signal as without localops."""
+        """End the open sessions, then let the signal kill the process, as without localops."""
         try:
-            _each(
-                _concerned(self._client),
+            _for_each(
+                _sessions_to_fail(self._client),
                 lambda session: _end(session, "Failure", "Signal SIGTERM detected", dying=True),
             )
-            _each(
+            _for_each(
                 self._client.open_unattributed(), lambda session: _end(session, "Indeterminate", LEFT_OPEN, dying=True)
             )
             self._client.account()
@@ -281,31 +281,31 @@ class Terminated:
 
 # Children of multiprocessing
 
-_kept: list[_Children] = []  # as multiprocessing has weak references to what it calls in a child
-_ended: list[int] = []  # the process whose end was recorded
-_failures: list[Exception] = []  # what ended the work of this child, where it is not known any more at its end
-# After what a program has multiprocessing call at the end of a child, which may record.
+_registered: list[_Children] = []  # keeps the object alive: multiprocessing has only a weak reference to it
+_ended_pid: list[int] = []  # the id of this process, once its end is recorded
+_failures: list[Exception] = []  # the exception that ended this child's work (Python 3.13 and later)
+# A low priority: it runs after the program's own finalizers, which may record.
 _LAST = -1_000
 
 
 class _Children:
-    """What multiprocessing calls in each child that it forks."""
+    """The object with which we register at multiprocessing for forked children."""
 
 
 def _watch_children() -> None:
-    """Have multiprocessing call us in the children that it forks. Called in a child: its modules are loaded there."""
+    """Have multiprocessing call us in the children that it forks; only a child of it has its modules loaded."""
     util = sys.modules.get("multiprocessing.util")
-    if util is not None and not _kept:
-        _kept.append(_Children())
-        # Before a child runs, multiprocessing forgets what its parent wanted to be called, and calls these.
-        util.register_after_fork(_kept[0], lambda _: _watch_forked())
+    if util is not None and not _registered:
+        _registered.append(_Children())
+        # Before a child runs, multiprocessing drops the finalizers of its parent and calls these functions.
+        util.register_after_fork(_registered[0], lambda _: _watch_forked())
 
 
 def _watch_forked() -> None:
-    """Have the end of a child recorded that is about to run, and its error."""
+    """Prepare a forked child that is about to run: its end and its error will be recorded."""
     _watch_worker()
     _failures.clear()
-    # Since 3.13, a child has handled its error before it calls what it is to call at its end.
+    # Since 3.13, the finalizers run after the child has handled its error, so catch it before.
     if sys.version_info >= (3, 13):
         process = sys.modules["multiprocessing.process"].current_process()
         process.run = partial(_run, process.run)
@@ -320,17 +320,17 @@ def _run(run: Callable[[], object]) -> None:
 
 
 def _watch_worker() -> None:
-    """Have multiprocessing call us at the end of a child: one that was forked calls os._exit, without atexit."""
+    """Have multiprocessing call us at the end of this child: a forked child ends by os._exit, without atexit."""
     process, util = map(sys.modules.get, ("multiprocessing.process", "multiprocessing.util"))
     if process is not None and util is not None and process.parent_process() is not None:
         util.Finalize(None, _end_of_worker, exitpriority=_LAST)
 
 
 def _end_of_worker() -> None:
-    """Record the end of a child: it leaves its parent's session, ends those that it began, and may have failed."""
-    if os.getpid() in _ended:
+    """Record the end of a child: its error, if it failed; it leaves its parent's session and ends its own."""
+    if os.getpid() in _ended_pid:
         return
-    _ended[:] = [os.getpid()]
+    _ended_pid[:] = [os.getpid()]
     try:
         module = sys.modules["multiprocessing.process"]
         if (error := _error_of_worker(module.BaseProcess._bootstrap)) is not None:
@@ -338,41 +338,41 @@ def _end_of_worker() -> None:
     except Exception as problem:  # the edge, as at the end of any process
         say(f"an error could not be recorded: {problem}")
     _each_client(_end_all)
-    # Closing a journal takes milliseconds, as it writes to the main file what this process need not wait for.
+    # The journal is not closed: that takes milliseconds for a checkpoint, which this process need not wait for.
     _each_client(lambda client: client.account())
 
 
 def _error_of_worker(bootstrap: Any) -> Exception | None:
-    """Return what ended the work of this child, which `bootstrap` called."""
+    """Return the exception that ended this child's work, which the function `bootstrap` ran."""
     if _failures:
         return _failures[-1]
     error = sys.exc_info()[1]
     trace = error.__traceback__ if isinstance(error, Exception) else None
-    # Not an error that the parent was handling when it forked: that did not pass through here.
+    # The parent may have been handling an error when it forked: that one did not pass through `bootstrap`.
     passed = trace is not None and trace.tb_frame.f_code is bootstrap.__code__
     return error if passed and isinstance(error, Exception) else None
 
 
-# Hooks that are still to be set: each is taken by one thread, the last one first.
-_to_install = [_chain_thread_hook, _chain_excepthook, _note_exit_code, _watch_worker, _await_exit]
+# Hooks that are still to be set, the last one first; each is taken by one thread.
+_hooks_to_set = [_chain_thread_hook, _chain_excepthook, _note_exit_code, _watch_worker, _await_exit]
 
 
 # Forks
 
 
 def _before_fork() -> None:
-    """Have SIGTERM wait until the child has its own action for it; Python would drop it as one of the parent's."""
+    """Block SIGTERM until the child has restored the default action; Python would drop one that arrives before."""
     _masks.forks.append([])
-    if _watching:
+    if _installed:
         mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
-        # Noted before it changes: a signal handler may raise then.
+        # Stored before the mask changes: a signal handler may raise right after.
         _masks.forks[-1].append(partial(_signal.pthread_sigmask, _signal.SIG_SETMASK, mask))
         _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM,))
 
 
 def _after_fork_in_child() -> None:
-    """Restore the default action in a child, which began none of the open sessions, and have its end recorded."""
-    for terminated in _watching.copy():
+    """In a child: restore the default action, as it owns none of the open sessions, and prepare to record its end."""
+    for terminated in _installed.copy():
         terminated.release()
     _unmask()
     try:

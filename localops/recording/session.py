@@ -1,7 +1,7 @@
-"""A session: what events belong to.
+"""A session: one run of an agent program, to which events belong.
 
-A session object is one process's handle on a session that several processes may share; its figures always come
-from the journal.  `client.py` starts and looks up sessions; `reading/session_state.py` ends those whose processes died.
+Several processes may share a session; a `Session` object is one process's handle on it, and its figures always come
+from the journal.  `client.py` starts and finds sessions; `reading/session_state.py` ends those whose processes died.
 """
 
 from __future__ import annotations
@@ -54,30 +54,30 @@ if TYPE_CHECKING:
 STATES = ("Success", "Failure", "Indeterminate")
 _STATE_OF = {state.lower(): state for state in STATES} | {"fail": "Failure"}
 _OPTIONS_OF_END = ("end_state", "end_state_reason", "video", "is_auto_end")
-# What a session offers to programs; its other names are for the rest of the package.
+# The names for programs, which `dir()` lists; the others are for the rest of the package.
 _FOR_PROGRAMS = frozenset(
     "add_tags config create_agent end_session end_state end_state_reason end_timestamp env event_counts events "
     "get_analytics host_env init_timestamp is_running leave name note operation patch project_id record score scores "
     "session_id session_url set_tags set_video star steps tags token_cost update_metadata video".split()
 )
-# An end at exit waits this many seconds for one that another thread is writing, and looks again after each nap.
+# At exit, wait up to this many seconds for another thread that is writing the end, and check after each nap.
 _PATIENCE = 1.0
 _NAP = 0.005
 
 new_id, now_ns = clock.new_id, clock.now_ns
-# Not a WeakSet: an exception of a signal handler would be lost in its callback, which is written in Python.
+# Not a WeakSet: its callback is Python code, in which an exception of a signal handler would be lost.
 _sessions: set[weakref.ref[Session]] = set()
 
 
 def _itself(session: Session, _memo: object = None) -> Session:
-    """Return a session in place of a copy of it."""
+    """Return the session itself when it is copied."""
     return session
 
 
 class Session(SessionFacts):
-    """One run of an agent program: record into it, ask for its figures, end it.
+    """One run of an agent program: record into it, read its figures, end it.
 
-    Returned by `localops.init()` and `localops.start_session()`.  Used in a `with` statement it ends by itself,
+    Returned by `localops.init()` and `localops.start_session()`.  In a `with` statement it ends after the block,
     as Success, or as Failure if an exception leaves the block.
     """
 
@@ -85,17 +85,17 @@ class Session(SessionFacts):
 
     def __init__(self, recorder: Recorder, config: Config, on_end: Callable[[Session], None]) -> None:
         super().__init__(recorder, config)
-        self.is_unattributed = False  # it takes what belongs to no known session, and is never the current one
-        self.returns: object = None  # what its function returned; written with the end
+        self.is_unattributed = False  # it holds events that belong to no known session, and is never the current one
+        self.returns: object = None  # the result of its `@session` function; written with the end
         self._on_end = on_end
-        self._turn_to_end: list[None] = [None]  # taken by the one thread that ends it
+        self._turn_to_end: list[None] = [None]  # the thread that pops the item ends the session
         self._ender = 0
         self._before = scope.get()
         _sessions.add(weakref.ref(self, _sessions.discard))
 
     @property
     def video(self) -> str | None:
-        """Return its recording: a URL, or `blob:` and a digest for a file that was copied in."""
+        """Return its video: a URL, or `blob:` and a digest for a file that was copied into the project."""
         video: str | None = self.recorder.story().video
         return video
 
@@ -109,12 +109,12 @@ class Session(SessionFacts):
     # Recording
 
     def record(self, event: Event, flush_now: bool = False, *, _at: int = 0) -> None:  # noqa: ARG002
-        """Write an event to the journal; when this returns, it outlives the process.
+        """Write an event to the journal; once this returns, it survives the end of the process.
 
-        Raise nothing but LimitReached (after the row is written), unless the session is strict.  An exception that
-        the program's signal handlers or other threads raise meanwhile is raised once the row is written.
+        Raise only LimitReached (after the row is written), unless the session is strict.  An exception that the
+        program's signal handlers or other threads raise meanwhile is raised after the row is written.
         `flush_now` is accepted because AgentOps has it: there is nothing to flush.  `_at` is when the call began,
-        where the session had to be opened first.
+        if the session had to be opened first.
         """
         at = _at
         written = True
@@ -131,7 +131,7 @@ class Session(SessionFacts):
         except JournalError:  # strict, and written nowhere
             raise
         except BaseException as error:
-            # The edge: recording never breaks the program that is recorded.
+            # The edge: recording never breaks the recorded program.
             written = self._record_again(event, at or now_ns(), error)
         if recorder.cut:
             recorder.count_cut()
@@ -143,7 +143,7 @@ class Session(SessionFacts):
                 self.check_budget()
 
     def _record_again(self, event: Event, at: int, error: BaseException) -> bool:
-        """Write an event whose recording ended in an exception, unless it was written before that."""
+        """Write an event whose recording was interrupted by an exception, unless its row is already written."""
         recorder = self.recorder
         if not issubclass(type(event), Event):
             hold_if_programs(error)
@@ -159,14 +159,14 @@ class Session(SessionFacts):
         return recorder.recover(error, record) is not None
 
     def uncaught(self, error: BaseException, *, thread: str | None = None, process: str | None = None) -> None:
-        """Record an uncaught exception, unless it is recorded already; the budget is not checked.
+        """Record an uncaught exception, unless it is already recorded; the budget is not checked.
 
-        `thread` is the name of the thread that it ended, `process` that of a child; the program goes on then.
+        `thread` is the name of the thread that it ended, `process` that of a child process; the program continues.
         """
         if not is_recorded(error, self._id):
             self._record_uncaught(error)
         if thread is not None or process is not None:
-            # Of a process, its thread as well: earlier releases look for that.
+            # With a process, too, a thread is named: earlier releases look for it.
             facts: dict[str, object] = {"thread": thread if thread is not None else "MainThread"}
             if process is not None:
                 facts["process"] = process
@@ -181,7 +181,7 @@ class Session(SessionFacts):
             nonlocal event
             if event is None:
                 made = ErrorEvent(exception=error)
-                made._began = at  # it began no later than it is written
+                made._began = at  # it must not begin after its row is written
                 event = made
             if event._ended is None:
                 self.recorder.record(event, at, *self.here()[1:])
@@ -213,11 +213,11 @@ class Session(SessionFacts):
         """Return an operation to open and close by hand, or in a `with` statement.
 
         kind: "llm", "tool", "agent", "workflow", "task", "guardrail", "action", "operation", or a word of your own.
-        params: its arguments; of an LLM call, the parameters of the request beside the prompt.
-        prompt, model, provider, system_instructions, tool_definitions, stream: of an LLM call.
+        params: its arguments; for an LLM call, the parameters of the request other than the prompt.
+        prompt, model, provider, system_instructions, tool_definitions, stream: for an LLM call.
         parent: the operation it belongs to [the one that the calling code is in].
-        start: when it began [when it is opened]. cost: in US dollars, where it is known beforehand.
-        user, conversation, metadata: who and what it is about, and all that happens inside of it.
+        start: when it began [when it is opened]. cost: in US dollars, if it is known beforehand.
+        user, conversation, metadata: who and what it is about; they apply to everything inside it, too.
         Other keywords are kept with it.
         """
         if "once" in more:
@@ -290,11 +290,11 @@ class Session(SessionFacts):
         about: Sequence[str] = (),
         synced: bool = False,
     ) -> OperationRows | None:
-        """Write that an operation has begun, and return what ends it; None when that could not be done.
+        """Write the opening row of an operation, and return the object that closes it; None if that failed.
 
-        If the process dies before its end, this row shows where it died; `more` goes into its body, beside the
-        params.  `by_itself` names the instrumentor that records it.  Raise BudgetExceeded when the session's budget
-        is spent, and the LimitReached of a hook.
+        If the process dies before the end, this row shows where.  `more` goes into its body, beside the params.
+        `by_itself` is the name of the instrumentor that records it.  Raise BudgetExceeded if the session's budget is
+        spent, and a LimitReached that a hook raises.
         """
         self.check_budget()
         if kind == "tool" and self.recorder.loops is not None and self.recorder.loops.stopped:
@@ -327,7 +327,7 @@ class Session(SessionFacts):
         return begun[0] if begun is not None else None
 
     def check_budget(self) -> None:
-        """Raise BudgetExceeded, or call the hook, when the session has spent its budget; call `on_loop` of a loop."""
+        """Raise BudgetExceeded, or call the hook, if the session has spent its budget; call `on_loop` for new loops."""
         if self.recorder.budget is not None:
             note = self.recorder.note_budget
             self.recorder.budget.check(
@@ -346,13 +346,13 @@ class Session(SessionFacts):
 
     def add_tags(self, tags: Iterable[str] | str) -> None:
         """Add tags to it."""
-        self._retag("add", tags)
+        self._note_tags("add", tags)
 
     def set_tags(self, tags: Iterable[str] | str) -> None:
         """Replace its tags."""
-        self._retag("set", tags)
+        self._note_tags("set", tags)
 
-    def _retag(self, how: str, tags: Iterable[str] | str) -> None:
+    def _note_tags(self, how: str, tags: Iterable[str] | str) -> None:
         if how == "set" and self.recorder.facets:
             tags = inherited(tags, self.recorder.facets.values())
         text = self.recorder.writer.tags_text(tags)
@@ -379,7 +379,7 @@ class Session(SessionFacts):
         return id
 
     def add_agent(self, name: str, agent_id: uuid.UUID | str | None = None) -> str:
-        """Do the same, for a caller who has more to do before an exception of the program is raised."""
+        """Do the same, but leave exceptions of the program's signal handlers to the caller, who has more to do."""
         at = now_ns()
         given = agent_id if agent_id is not None else uuid.UUID(bytes=new_id(at))
         self.recorder.guarded(lambda: self.recorder.create_agent(name, given, at, named=agent_id is not None))
@@ -390,7 +390,7 @@ class Session(SessionFacts):
     ) -> None:
         """Store facts about the session; a later fact replaces an earlier one of the same name.
 
-        facets: sessions are to be found and counted by the plain ones, so each becomes a tag NAME=VALUE as well.
+        facets: also make a tag NAME=VALUE of each plain value, so that sessions can be found and counted by it.
         """
         whole: dict[str, object] = {"value": metadata}
         facts = attempt(lambda: dict(metadata) if hasattr(metadata, "keys") else whole, whole)
@@ -400,15 +400,15 @@ class Session(SessionFacts):
         deliver()
 
     def _tag_facets(self, tags: list[str]) -> None:
-        """Tag it with facets; one that it had by the same name in this process goes."""
+        """Tag it with facets; each replaces one of the same name that this process set before."""
         known, fresh = self.recorder.facets, {tag.partition("=")[0]: tag for tag in tags}
         changed = {known[name] for name, tag in fresh.items() if known.get(name, tag) != tag}
         new = [tag for name, tag in fresh.items() if known.get(name) != tag]
         known.update(fresh)
         if changed:
-            self._retag("set", [tag for tag in self.tags if tag not in changed] + new)
+            self._note_tags("set", [tag for tag in self.tags if tag not in changed] + new)
         elif new:
-            self._retag("add", new)
+            self._note_tags("add", new)
 
     def score(
         self,
@@ -422,10 +422,10 @@ class Session(SessionFacts):
     ) -> None:
         """Score the session, or one of its events, with a number, True or False, or a short text that names a category.
 
-        The newest score of a name and an author counts, and None takes it back; earlier ones stay in the journal. It
-        may be given at any time, also after the end. What cannot be stored, such as a NaN, prints a warning.
+        For each name and author, the newest score counts; None withdraws it. Earlier ones stay in the journal. A score
+        may be given at any time, also after the end. An invalid value, such as NaN, prints a warning.
 
-        by: who judges: "human", a name, a model. version: of what judges. comment: why.
+        by: the author: "human", a name, a model. version: of the author. comment: the reason.
         """
         given = Score(name, value, by, comment, version, event)
         own_scores.give(self.recorder, lambda: checked(given), strict=self.config.strict)
@@ -437,7 +437,7 @@ class Session(SessionFacts):
         deliver()
 
     def star(self, on: bool = True, *, by: str = HUMAN) -> None:
-        """Mark it with a star, which is a score of that name; False takes it off."""
+        """Mark it with a star, which is a score of that name; False removes it."""
         self.score(STAR, on, by=by)
 
     def patch(self, func: Callable[P, R]) -> Callable[P, R]:
@@ -471,13 +471,13 @@ class Session(SessionFacts):
         if is_auto_end and self.config.skip_auto_end_session:
             return None
         if others:
-            self._keep_others(others)
+            self._keep_unknown_options(others)
         return self._end_as(end_state, end_state_reason, video)
 
     def _end_as(self, end_state: str, end_state_reason: str | None, video: str | None) -> str | None:
         state = _STATE_OF.get(events.describe(attribute(end_state, "value", end_state)).lower())
         if state is None:
-            self._refuse_state(end_state)
+            self._warn_of_state(end_state)
             return None
         if self._ended is not None or not self._take_turn_to_end():
             return None
@@ -501,7 +501,7 @@ class Session(SessionFacts):
             self._set_ended(state, end_state_reason, now_ns())
             raise
         except BaseException:
-            # Interrupted: it is still open, for the end of the process to end it.
+            # Interrupted: it stays open, and the end of the process ends it.
             self._turn_to_end.append(None)
             raise
         self._set_ended(state, end_state_reason, now_ns())
@@ -509,7 +509,7 @@ class Session(SessionFacts):
         deliver()
         return cost
 
-    def _keep_others(self, others: Mapping[str, object]) -> None:
+    def _keep_unknown_options(self, others: Mapping[str, object]) -> None:
         """Keep unknown options of `end_session` as metadata of the session, and warn: they may be misspelt."""
         problem = f"end_session() has no option {', '.join(map(repr, others))}"
         meant = dict.fromkeys(filter(None, (nearest(name, _OPTIONS_OF_END) for name in others)))
@@ -520,9 +520,9 @@ class Session(SessionFacts):
         self.update_metadata(others, "agentops.legacy")
 
     def _take_turn_to_end(self) -> bool:
-        """Return True to one caller: of several threads that end a session at once, one writes the end.
+        """Return True to one caller only: if several threads end a session, one of them writes the end.
 
-        No caller waits here: a signal handler may call it in the middle of another thread's end.
+        This never waits: a signal handler may call it while another thread is writing the end.
         """
         try:
             self._turn_to_end.pop()
@@ -537,9 +537,10 @@ class Session(SessionFacts):
         self._close()
 
     def end_unasked(self, state: str, reason: str | None = None, *, dying: bool = False) -> None:
-        """End it because its process or its block ends, unless the program has ended it: an explicit end stays.
+        """End it because its process or its block ends, unless the program has ended it explicitly.
 
-        `dying` is for a signal handler: it may have interrupted the end itself, and no thread will finish that one.
+        `dying` is for a signal handler: it may have interrupted the thread that was writing the end, which will not
+        continue.
         """
         if self._ended is None and not self._turn_to_end:
             self._await_end(dying=dying)
@@ -556,9 +557,9 @@ class Session(SessionFacts):
         self._set_ended(end.state, end.reason, end.ended_ns or now_ns())
 
     def _await_end(self, *, dying: bool) -> None:
-        """Wait a moment for the thread that is writing the end, then take its turn."""
+        """Wait a moment for the thread that is writing the end; if it does not finish, end the session in its place."""
         if self._ender == get_ident() and not dying:
-            # A finaliser, in the middle of our own end.
+            # A finaliser runs while this thread writes the end: waiting would be a deadlock.
             return
         patience = 0 if dying else _PATIENCE
         while patience > 0 and self._ended is None and not self._turn_to_end:
@@ -567,7 +568,7 @@ class Session(SessionFacts):
         if self._ended is None and not self._turn_to_end:
             self._turn_to_end.append(None)
 
-    def _refuse_state(self, end_state: object) -> None:
+    def _warn_of_state(self, end_state: object) -> None:
         wrong = events.describe(end_state)
         message = f"a session ends as Success, Failure or Indeterminate, not as {wrong!r}; it stays open"
         if self.config.strict:
@@ -575,7 +576,7 @@ class Session(SessionFacts):
         say(message)
 
     def _close(self) -> None:
-        """Leave the scope, and the client's list of open sessions."""
+        """Leave the scope, and remove it from the client's list of open sessions."""
         self._journal.sessions.discard(self._id)
         if scope.get()[0] is self:
             before = self._before
@@ -583,30 +584,30 @@ class Session(SessionFacts):
         self._on_end(self)
 
     def leave(self) -> None:
-        """Stop taking part without ending it, as a process does that only joined."""
+        """Stop taking part without ending it, as a process does that only joined it."""
         if self._ended is None and self.recorder.is_here():
             self.recorder.close_unfinished_calls()
             if self.recorder.explicit_end() is None:
-                # Another row would make the session last until now.
+                # Not after the end: another row would make the session last until now.
                 self.recorder.note("leave", {})
             self._close()
             deliver()
 
     def forget(self) -> None:
-        """Leave it without writing a row: it was ended elsewhere."""
+        """Leave it without writing a row, as another process ended it."""
         if self._ended is None:
             self._close()
 
     def tell_host(self) -> None:
         """Write hardware and packages, which take too long to look up at the start."""
-        # At once, so that only one of two threads writes it.
+        # Removed first, so that only one of two threads writes the row.
         details = self.__dict__.pop("details", None)
         if details is None or not self.recorder.is_here():
             return
         try:
             body = details()
         except BaseException as error:
-            # The edge: a machine that cannot be described must not break a program.
+            # The edge: failing to describe the machine must not break the program.
             try:
                 body = settle(error, details)
             except BaseException as problem:
@@ -614,7 +615,7 @@ class Session(SessionFacts):
                 return
         self.recorder.note("host", body=body)
 
-    # An agent that holds its session is copied by some frameworks; the copy records into the same one.
+    # Some frameworks copy agents, and an agent may hold its session: the copy records into the same session.
     __copy__ = __deepcopy__ = _itself
 
     def __enter__(self) -> Session:
@@ -627,10 +628,10 @@ class Session(SessionFacts):
         self.finish(error)
 
     def finish(self, error: BaseException | None = None) -> None:
-        """End it like the code that ran in it: as Success, or as Failure with an exception.
+        """End it as Success, or as Failure if its code raised an exception.
 
-        Of a generator that was closed before its end it is not known: its caller may have had enough, or be gone.
-        A process that only joined it leaves; the session goes on.
+        If its code is a generator that was closed before its end, success or failure is not known: Indeterminate.
+        A process that only joined it leaves it; the session continues.
         """
         if not self.is_running:
             return
@@ -647,7 +648,7 @@ class Session(SessionFacts):
 
 
 def _has_status(error: SystemExit) -> bool:
-    """Return whether an exit has a status that is not 0."""
+    """Return whether an exit status is not 0."""
     return events.is_given(attribute(error, "code", True))
 
 
@@ -655,7 +656,7 @@ def _after_fork() -> None:
     for session in filter(None, [reference() for reference in list(_sessions)]):
         session.recorder.must_attend = True
         if session._ended is None and not session._turn_to_end:
-            # Taken by a thread that the child does not have.
+            # A thread of the parent was ending it; the child does not have this thread.
             session._turn_to_end.append(None)
 
 
@@ -664,7 +665,7 @@ if hasattr(os, "register_at_fork"):
 
 
 def _refuse_loop(session: Session, name: str, params: object, agent: bytes | None, parent: Parent | None) -> None:
-    """Call `on_loop` again if a tool call that is about to begin goes on with a loop that it has stopped."""
+    """Call `on_loop` again if a tool call that is about to begin continues a loop that the hook stopped."""
     loops, hook, writer = session.recorder.loops, session.config.on_loop, session.recorder.writer
     agent = agent or (session.here() if parent is None else parent.place)[2]
     if loops is None or hook is None or agent not in loops.stopped:

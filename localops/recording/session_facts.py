@@ -1,6 +1,6 @@
 """The facts about a session that programs read: its id, name, tags, state, figures and machine.
 
-All but its state come from the journal, so that they count what other processes did, too.
+All except its state come from the journal, and so include what other processes recorded.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _COST, _UNPRICED = map(rows.TOTALS.index, ("cost", "unpriced"))  # their positio
 
 
 class SessionFacts:
-    """The readable side of a session; `Session` adds what records and ends it."""
+    """The properties of a session that programs read; `Session` adds recording and ending."""
 
     def __init__(self, recorder: Recorder, config: Config) -> None:
         self._id = recorder.session
@@ -46,40 +46,40 @@ class SessionFacts:
 
     @property
     def project_id(self) -> str:
-        """Return the project it is recorded in: the one that was given, or the one that the API key stands for."""
+        """Return the project it is recorded in: the configured one, or the one that belongs to the API key."""
         return os.path.basename(self._journal.folder)
 
     @property
     def name(self) -> str | None:
-        """The name it is listed under: as given, else its `@session` function, else the script."""
+        """Return its name: the given one, else that of its `@session` function, else that of the script."""
         if self.recorder.name is None:
-            # Begun elsewhere, under a name that the journal knows.
+            # It was begun by another process; the journal has its name.
             self.recorder.name = self.recorder.story().name
         return self.recorder.name
 
     @property
     def tags(self) -> list[str]:
-        """The tags it has now, over all processes."""
+        """Return its current tags, set by any process."""
         return [tag for (tag,) in self.recorder.ask("session_tags", session=self._id)]
 
     @property
     def init_timestamp(self) -> str:
-        """Return when it began (in this process, if it was begun in another), as ISO 8601 in UTC."""
+        """Return when it began, or when this process joined it, as ISO 8601 in UTC."""
         return events.iso(self.began_ns)
 
     @property
     def end_timestamp(self) -> str | None:
-        """Return when it was ended here; None while it runs."""
+        """Return when this process ended it; None while it runs."""
         return events.iso(self._ended[2]) if self._ended else None
 
     @property
     def end_state(self) -> str:
-        """The state in which it was ended here; `Indeterminate` until then."""
+        """Return the state in which this process ended it; `Indeterminate` before that."""
         return self._ended[0] if self._ended else "Indeterminate"
 
     @property
     def end_state_reason(self) -> str | None:
-        """The reason given for its end state, if there is one."""
+        """Return the reason for its end state, if one was given."""
         return self._ended[1] if self._ended else None
 
     @property
@@ -88,7 +88,7 @@ class SessionFacts:
         return self._ended is None
 
     def owned(self) -> bool:
-        """Return whether this process started it, so that the end of the process is the end of the session."""
+        """Return whether this process owns it: it then ends with the process."""
         return self.recorder.is_owner()
 
     def books_since(self, seq: int) -> tuple[int, bool]:
@@ -98,7 +98,7 @@ class SessionFacts:
 
     @property
     def host_env(self) -> dict[str, Any]:
-        """The machine and the Python it runs on, as far as `env_data_opt_out` allows."""
+        """Return the machine and the Python it runs on, as far as `env_data_opt_out` allows."""
         host: dict[str, Any] = {}
         for row in self.recorder.story().of_kind("session", "host"):
             host.update(row.body.get("host_env", {}))
@@ -106,12 +106,12 @@ class SessionFacts:
 
     @property
     def token_cost(self) -> str:
-        """Its cost so far in US dollars, in the form that `end_session` returns."""
+        """Return its cost so far in US dollars, in the form that `end_session` returns."""
         return self._total_cost() or "0.00"
 
     @property
     def event_counts(self) -> dict[str, int]:
-        """The number of events of each of AgentOps' kinds, over all processes: llms, tools, actions, errors, apis."""
+        """Return the number of events of each of AgentOps' kinds, of all processes: llms, tools, actions, …"""
         figures = self.figures()
         counts = {"llms": figures.llms, "tools": figures.tools, "actions": figures.actions, "errors": figures.errors}
         others = figures.events > sum(counts.values())
@@ -123,14 +123,14 @@ class SessionFacts:
 
     @property
     def events(self) -> Iterator[dict[str, Any]]:
-        """Return its events from the journal, oldest first, with those of other processes."""
+        """Return its events from the journal, oldest first, including those of other processes."""
         from localops.reading import analytics
 
         return analytics.events(self._journal, self._id)
 
     @property
     def scores(self) -> list[dict[str, Any]]:
-        """Return the scores that count, from the journal, those of its events too; the latest comes last."""
+        """Return the scores that count, including those of its events, from the journal; the newest is last."""
         from localops.reading import given_scores
 
         answers = self.recorder.ask("scores", session=self._id)
@@ -138,7 +138,7 @@ class SessionFacts:
 
     @property
     def steps(self) -> list[dict[str, Any]]:
-        """Return its steps that run once, from the journal, and what becomes of each when it is resumed."""
+        """Return its steps that run once, from the journal, and what each would do in a resumed run."""
         from localops.reading import recorded_steps
         from localops.reading.snapshot import Snapshot
 
@@ -148,7 +148,7 @@ class SessionFacts:
         return steps
 
     def env(self) -> dict[str, str]:
-        """Return the environment for a subprocess whose `localops.init()` is to join this session."""
+        """Return the environment for a subprocess, so that its `localops.init()` joins this session."""
         place = here()
         given = {
             "LOCALOPS_SESSION_ID": str(self.session_id),
@@ -169,12 +169,12 @@ class SessionFacts:
         return session_html.shown(self._journal.path, self._id)
 
     def get_analytics(self) -> dict[str, int | str]:
-        """Return its figures so far, over all processes: LLM calls, Tool calls, Actions, Errors, Duration, Cost.
+        """Return its figures so far, of all processes: LLM calls, Tool calls, Actions, Errors, Duration, Cost.
 
-        Cost leaves out LLM calls whose price is not known; where there are any, `Unpriced` counts them.
+        Cost does not include LLM calls without a known price; if there are any, `Unpriced` is their number.
 
-        Rows that wait in a spill file are not in them: a warning says how many. While the journal cannot be read, all
-        figures are 0, with a warning; a strict session raises JournalError.
+        Rows that wait in a spill file are not counted: a warning says how many there are. If the journal cannot be
+        read, all figures are 0, with a warning; a strict session raises JournalError.
         """
         from localops.reading import analytics
 
@@ -186,7 +186,7 @@ class SessionFacts:
         return analytics.contract(figures, running=self._ended is None)
 
     def figures(self) -> Totals:
-        """Return its totals, over all processes."""
+        """Return its totals, of all processes."""
         from localops.reading import analytics
 
         answers = self.recorder.ask("totals", session=self._id)
@@ -197,7 +197,7 @@ class SessionFacts:
         totals = self.recorder.ask("totals", session=self._id)
         if not totals:
             return None
-        # The positions are used here, because `analytics`, which names them, takes two milliseconds to load.
+        # Read by position, because importing `analytics`, which names the columns, takes two milliseconds.
         (figures,) = totals
         cost, unpriced = figures[_COST], figures[_UNPRICED]
         self._warn_unpriced(unpriced)
@@ -210,7 +210,7 @@ class SessionFacts:
         reasons = [
             reason.format(", ".join(list(models)[:5])) for reason, models in list(self.recorder.writer.unpriced.items())
         ]
-        # To say why, prices are loaded and the journal is read, and an end must not fail for that.
+        # Finding the reason loads prices and reads the journal: if that fails, the session must still end.
         why = "; ".join(reasons) or attempt(self._why_unpriced_elsewhere, "the reason cannot be looked up")
         calls = "1 LLM call has" if unpriced == 1 else f"{unpriced} LLM calls have"
         say(f"the cost of session {str(self.session_id)[:13]} is incomplete: {calls} no price ({why})")
