@@ -1,7 +1,7 @@
-"""An operation: something that begins and ends in a session, as two rows that do not repeat each other.
+"""An operation: something that begins and ends in a session, recorded as an opening row and a closing row.
 
-When the process dies in between, the opening row shows where.  `OperationRows` writes the two rows and is used by
-decorators; a program opens and closes an `Operation` by hand.
+The closing row does not repeat the opening one.  If the process dies in between, the opening row shows where.
+`OperationRows` writes the two rows; decorators use it.  A program opens and closes an `Operation` by hand.
 """
 
 from __future__ import annotations
@@ -60,20 +60,20 @@ if TYPE_CHECKING:
 
 new_id, now_ns = clock.new_id, clock.now_ns
 
-_MOST_OPEN = 10_000  # tool calls that have begun and not ended, in a session that looks for loops
-UNFINISHED = "end of the session"  # what an LLM call was ended by that had not ended itself
+_MOST_OPEN = 10_000  # open tool calls, in a session that looks for loops
+UNFINISHED = "end of the session"  # `ended_by` of an LLM call that was still open when its session ended
 
 usage_inside: dict[bytes, dict[str, Any]] = {}
-"""The usage inside an LLM call, by the call's id: the span of the client has figures that a decorator lacks."""
+"""The usage that was seen inside an LLM call, by the call's id: a client's span has figures that a decorator lacks."""
 
 calls_of_clients: set[bytes] = set()
-"""The ids of tool calls that a client is making: the span of its library inside of one is the same call."""
+"""The ids of tool calls that a client is making: a span of its library inside one of them is the same call."""
 
 _COUNTS = (*token_kinds.ARGUMENTS, "cost")
 
 
 def add_usage(usage: dict[str, Any], figures: Mapping[str, Any]) -> None:
-    """Add the usage of one answer to that of a call, which may have taken several."""
+    """Add the usage of one answer to that of a call, which may get several answers."""
     for name, value in figures.items():
         if value is not None:
             usage[name] = usage[name] + value if name in _COUNTS and name in usage else value
@@ -82,9 +82,9 @@ def add_usage(usage: dict[str, Any], figures: Mapping[str, Any]) -> None:
 class OperationRows:
     """The two rows of something that has begun in a session and will end.
 
-    An LLM call is given as `call`: its request goes into the first row, its answer, tokens and cost into the second.
-    One that opens inside an open LLM call is the same call, seen further in (a framework's, and that of the client it
-    uses): it is kept as a copy, which counts as nothing.
+    Of an LLM call (`call`), the request goes into the opening row; answer, tokens and cost go into the closing row.
+    An LLM call that opens inside an open one is the same call, recorded twice (by a framework and by the client that
+    it uses): the inner one is kept as a copy, which does not count.
     """
 
     __slots__ = (
@@ -93,15 +93,15 @@ class OperationRows:
         "_by_itself",
         "_call",
         "_cost",
-        "_early",
+        "_duplicate_of",
         "_error_is_written",
-        "_first",
+        "_figures_at_session_end",
+        "_has_only_args",
         "_head",
-        "_is_bare",
-        "_is_known",
-        "_is_told",
+        "_is_duplicate",
+        "_is_reported",
         "_is_written",
-        "_opened",
+        "_opening_row",
         "_outer",
         "_pid",
         "_recorder",
@@ -132,22 +132,22 @@ class OperationRows:
         self._outer = recorder.open_calls.get(parent) if call is not None and parent is not None else None
         if self._outer is not None:
             kind = COPY
-        elif kind not in events.OPERATIONS:  # a word of the program
+        elif kind not in events.OPERATIONS:  # a kind that the program chose
             kind = recorder.writer.text(kind, 64)
         self.kind, self.parent, self.agent = kind, parent, agent
         self._recorder, self._cost, self._call = recorder, cost, call
-        # Its instrumentor: the program or another one may record the same call as well.
+        # The instrumentor that records it: the program or another instrumentor may record the same call as well.
         self._by_itself = by_itself
-        self._is_known = False  # it ends as a copy of a call that was recorded within its time
-        self._is_written = False  # its second row is
-        self.is_kept = False  # its first row is, in the journal or in a spill file
-        self._is_told = False  # the call around it, or the list of recent calls, has its figures
+        self._is_duplicate = False  # it ends as a copy of a call that was recorded between its start and its end
+        self._is_written = False  # its closing row is written
+        self.is_kept = False  # its opening row is written, to the journal or to a spill file
+        self._is_reported = False  # its figures were passed to the call around it, or to the list of recent calls
         self._error_is_written = False
-        self._opened: Row | None = None  # its first row, for a session that looks for loops
-        self._is_bare = False  # which has nothing but arguments
-        self._first: SeenCall | None = None  # the call that it is a copy of
-        self._early: Measures | None = None  # its figures when its session ended, if that was before it
-        self.inner: list[Measures] = []  # the figures of the same call, as recorded inside it
+        self._opening_row: Row | None = None  # its opening row, in a session that looks for loops
+        self._has_only_args = False  # its opening row has no fields but arguments
+        self._duplicate_of: SeenCall | None = None  # the call of which it is a copy
+        self._figures_at_session_end: Measures | None = None  # if it was still open then
+        self.inner: list[Measures] = []  # the figures of copies that were recorded inside it
         writer = recorder.writer
         began = now_ns() if start is None else start
         self.id = new_id(began)
@@ -169,13 +169,13 @@ class OperationRows:
 
     @property
     def call(self) -> LLMEvent | None:
-        """Return the LLM call that it counts as, if it is one."""
+        """Return the LLM call, if the operation counts as one."""
         return self._call
 
     def open(
         self, params: object, more: Mapping[str, object] | None, *, at: int | None = None, synced: bool = False
     ) -> None:
-        """Write that it has begun; `at` is the time of the row, where a start was given."""
+        """Write the opening row; `at` is the time of the row, if a start was given."""
         recorder, kind, call = self._recorder, self.kind, self._call
         fields = {"params": params} if params is not None else {}
         if more:
@@ -188,11 +188,11 @@ class OperationRows:
         if call is not None and self._outer is None:
             model = recorder.writer.text(call.model, 256) if call.model is not None else None
         row = recorder.writer.opening(self._head, fields, at, model)
-        # A wait is about to begin: what led to it should be safe from a power cut as well.
+        # The call will take time: sync now, so that a power cut does not lose what led to it.
         sync = synced or ((kind == "tool" or kind == "llm") and recorder.journal.sync_due())
         self.is_kept = recorder.write(row, sync=sync)
         if (watch := recorder.loops) is not None and call is None:
-            self._opened, self._is_bare = row, not more and recorder.joined_as is None
+            self._opening_row, self._has_only_args = row, not more and recorder.joined_as is None
             if kind == "tool":
                 watch.open[self.id] = None
                 if len(watch.open) > _MOST_OPEN:
@@ -207,14 +207,14 @@ class OperationRows:
         cost: float | None = None,
         tags: Iterable[str] | None = None,
     ) -> None:
-        """Set a field that is known only at its end; its first row does not change."""
+        """Set fields that are known only at the end; the opening row does not change."""
         writer = self._recorder.writer
         if call is None:
             self._recorder.open_calls.pop(self.id, None)
         if kind not in events.OPERATIONS:
             kind = writer.text(kind, 64)
         self.kind, self._call = kind, call
-        self._is_bare = False  # its first row has another name
+        self._has_only_args = False  # its opening row has another name
         self._head = (self.id, kind, writer.text(name), *self._head[3:])
         self._cost = cost if cost is not None else self._cost
         if tags is not None:
@@ -228,7 +228,7 @@ class OperationRows:
         error: BaseException | ErrorEvent | str | None = None,
         end: int | None = None,
     ) -> None:
-        """Write that it has ended, with what it returned or the error; `end` is when, if not now."""
+        """Write the closing row, with what it returned or the error; `end` is when it ended, if not now."""
         self._recorder.guarded(lambda: self._finish(fields, failed, error, end))
 
     def _finish(
@@ -244,7 +244,7 @@ class OperationRows:
         measures: Measures | None = None
         if call is not None:
             fields, measures = self._figures(call, fields, failed, error, at)
-        if self._early is not None:
+        if self._figures_at_session_end is not None:
             self._finish_late(fields, failed, end, at, measures)
             return
         row = recorder.writer.closing(
@@ -252,17 +252,17 @@ class OperationRows:
         )
         self._write_once(row)
         recorder.operation_facets.pop(self.id, None)
-        if recorder.loops is not None and self.kind == "tool" and not self._is_told:
-            self._is_told = call is None
-            if self._is_bare and not failed and self._opened is not None:
-                recorder.loops.ended(self._opened, row)
+        if recorder.loops is not None and self.kind == "tool" and not self._is_reported:
+            self._is_reported = call is None
+            if self._has_only_args and not failed and self._opening_row is not None:
+                recorder.loops.ended(self._opening_row, row)
             else:
                 cause = None if error is None else _cause(error)
-                recorder.loops.look(self._opened or row, row, error=cause, failed=failed)
+                recorder.loops.look(self._opening_row or row, row, error=cause, failed=failed)
         if call is None or self._outer is not None or measures is None:
             return
         recorder.warn_unpriced(call, row)
-        if self._by_itself and not self._is_told:
+        if self._by_itself and not self._is_reported:
             seen = SeenCall(
                 self.id,
                 self.agent,
@@ -274,21 +274,21 @@ class OperationRows:
                 error=_error_event(error) if error is not None else None,
                 failed=failed,
             )
-            recorder.recent_calls += (seen,)  # no call, after which it could be interrupted, and be there twice
-            self._is_told = True
+            recorder.recent_calls += (seen,)  # not `append`: an interruption after a call would add it twice
+            self._is_reported = True
 
     def _write_once(self, row: Row) -> None:
-        """Write the row of its end, unless it is written: what comes after it may be interrupted, and is done again."""
+        """Write the closing row once: if a later step is interrupted, the whole is repeated."""
         if not self._is_written:
             self._recorder.write(row)
             self._is_written = True
 
     def close_unfinished(self) -> None:
-        """Write that an LLM call had not ended when its session did: it counts, with the figures known so far.
+        """Close an LLM call that is still open when its session ends; it counts with the figures known so far.
 
-        What it says when it does end is added then.
+        When the call ends later, the rest is added.
         """
-        if self._outer is None and self._early is None and self._pid == os.getpid():
+        if self._outer is None and self._figures_at_session_end is None and self._pid == os.getpid():
             self._recorder.guarded(self._close_unfinished)
 
     def _close_unfinished(self) -> None:
@@ -300,13 +300,13 @@ class OperationRows:
             measures = together(measures, self.inner)
         fields = {**call.reply(), **about, "ended_by": UNFINISHED}
         self._recorder.write(self._recorder.writer.closing(self._head, at, fields, tags=self._tags, measures=measures))
-        self._early = measures
+        self._figures_at_session_end = measures
 
     def _finish_late(
         self, fields: dict[str, object], failed: bool, end: int | None, at: int, measures: Measures | None
     ) -> None:
-        """Write what came of a call after its session had ended: in a copy, and its figures where they count."""
-        recorder, before, id = self._recorder, self._early or (), new_id(at)
+        """Write the result of a call that ended after its session: as a copy, and its figures in a row that counts."""
+        recorder, before, id = self._recorder, self._figures_at_session_end or (), new_id(at)
         fields = {**fields, "copy_of": rows.id_text(self.id)}
         if measures is not None:
             fields.update(in_words(measures))
@@ -325,7 +325,7 @@ class OperationRows:
         error: BaseException | ErrorEvent | str | None,
         at: int,
     ) -> tuple[dict[str, object], Measures | None]:
-        """Return the fields of an LLM call's closing row, and its figures; None for a copy, which has no figures."""
+        """Return the fields of an LLM call's closing row, and its figures; None for a copy, as it does not count."""
         recorder = self._recorder
         call.returns = fields.pop("returns", call.returns)
         if usage_inside and (usage := usage_inside.pop(self.id, None)):
@@ -338,37 +338,37 @@ class OperationRows:
         fields = {**call.reply(), **about, **fields}
         recorder.open_calls.pop(self.id, None)
         if self._outer is not None:
-            if not (failed or self._is_told):
+            if not (failed or self._is_reported):
                 self._outer.inner += (measures,)  # as in `_finish`
-                self._is_told = True
+                self._is_reported = True
             return {**fields, **in_words(measures)}, None
         if self.inner:
             return fields, together(measures, self.inner)
-        known = self._known(call, measures, at, failed) if self._by_itself else None
+        known = self._find_duplicate(call, measures, at, failed) if self._by_itself else None
         if known is None:
             return fields, measures
-        self._is_known = True
+        self._is_duplicate = True
         self._head = (self.id, COPY, *self._head[2:])
         return {**fields, **in_words(measures), "copy_of": rows.id_text(known)}, None
 
-    def _known(self, call: LLMEvent, measures: Measures, at: int, failed: bool) -> bytes | None:
-        """Return the id of the same call by another instrumentor, recorded between the start of this one and now.
+    def _find_duplicate(self, call: LLMEvent, measures: Measures, at: int, failed: bool) -> bytes | None:
+        """Return the id of the same call, recorded by another instrumentor between the start of this one and now.
 
         Some frameworks begin the client's span outside of their own.
         """
-        if self._first is None:
-            self._first = self._recorder.take_recent(
+        if self._duplicate_of is None:
+            self._duplicate_of = self._recorder.take_recent(
                 lambda seen: seen.is_duplicate_of_call(self.began, at, call, measures, failed=failed),
                 self,
                 by=self._by_itself,
             )
-        if self._first is None:
+        if self._duplicate_of is None:
             return None
-        self._recorder.forget_recent(self._first)
-        return self._first.id
+        self._recorder.forget_recent(self._duplicate_of)
+        return self._duplicate_of.id
 
     def add_figures(self, call: LLMEvent) -> None:
-        """Add tokens from a framework to this call, which ended without any; the price is that of its own model."""
+        """Add a framework's token counts to this call, which ended without any; its own model decides the price."""
         recorder, own = self._recorder, self._call
         seen = next((each for each in reversed(tuple(recorder.recent_calls)) if each.id == self.id), None)
         if own is None or seen is None or seen.failed or any(count is not None for count in seen.measures[1:]):
@@ -386,7 +386,7 @@ class OperationRows:
         recorder.guarded(write)
 
     def note_duplicate_inside(self, event: LLMEvent, at: int) -> None:
-        """Keep the figures of the same call, which a program recorded by hand further in."""
+        """Keep the figures of the same call, which the program recorded by hand inside this one."""
         if (
             self._call is not None and self._call.cost is None
         ):  # a cost that the program gives wins over the price table
@@ -394,13 +394,13 @@ class OperationRows:
         measures = self._recorder.writer.call_measures(event, at, unbilled=False)[0]
         if event._first is None or event._first[0] != at:
             self.inner += (measures,)
-            event._first = at, self.id  # no call comes between the two, after which this could be interrupted
+            event._first = at, self.id  # no function call between these two lines, so nothing can interrupt them
 
     def error(self, error: BaseException | ErrorEvent | str) -> None:
-        """Record its error, linked to it; an exception that was recorded further in is not recorded again."""
+        """Record its error, linked to it; an exception that was recorded inside it is not recorded again."""
         recorder = self._recorder
-        if self._is_known:
-            # The error is recorded with the call that this one is a copy of.
+        if self._is_duplicate:
+            # The error was recorded with the original call.
             if is_a(error, BaseException):
                 note_recorded(error, recorder.session, self.parent)
             return
@@ -413,7 +413,7 @@ class OperationRows:
         note_recorded(error, recorder.session, self.parent)
 
     def passed(self, error: BaseException) -> None:
-        """Note that an exception that was recorded further in has passed through it, if it has."""
+        """Note that an exception passes through it, if it was recorded inside it."""
         recorder = self._recorder
         if was_recorded_inside(error, recorder.session, self.id):
             note_recorded(error, recorder.session, self.parent)
@@ -450,17 +450,17 @@ def _error_event(error: BaseException | ErrorEvent | str) -> ErrorEvent:
     if is_a(error, BaseException):
         return ErrorEvent(exception=error)
     event = ErrorEvent(error_type="Error", details=error, logs="")
-    # Without a text it would take the traceback of the exception that is being handled.
+    # Only now: without a text, ErrorEvent uses the traceback of the exception that is being handled.
     event.logs = None
     return event
 
 
 class Operation:
-    """Something that a program opens and closes by hand: a step, a tool call, a call of a language model.
+    """Something that a program opens and closes by hand: a step, a tool call, an LLM call.
 
-    `Session.operation` returns one.  In a `with` statement what happens inside belongs to it; otherwise call `open`
-    and `close`, from any thread or task.  Its opening row is written before `open` returns, so a process that dies in
-    the middle leaves a trace of where.
+    `Session.operation` returns one.  In a `with` statement, what happens in the block belongs to it; otherwise call
+    `open` and `close`, from any thread or task.  Its opening row is written before `open` returns, so if the process
+    dies in the middle, the journal shows where.
 
     >>> import localops
     >>> session = localops.init()
@@ -504,7 +504,7 @@ class Operation:
         self._failed = False
         self._error: BaseException | str | None = None
         self._is_opened = False
-        self._closer: dict[None, list[None]] = {}  # the one call that closes it, of whatever thread
+        self._closer: dict[None, list[None]] = {}  # the first call that closes it, in any thread
 
     @property
     def id(self) -> uuid.UUID | None:
@@ -513,11 +513,11 @@ class Operation:
 
     @property
     def is_open(self) -> bool:
-        """Return whether it is opened and not closed."""
+        """Return whether it has been opened and not closed."""
         return self._is_opened and not self._closer
 
     def open(self) -> Self:
-        """Write its opening row; what is recorded after that belongs to it only in `inside`."""
+        """Write its opening row; only what is recorded in `inside` belongs to it."""
         self._open()
         if waiting:
             deliver()
@@ -531,7 +531,7 @@ class Operation:
         self._is_opened = True
 
     def close(self, error: BaseException | None = None, *, end: Timestamp | None = None) -> None:
-        """Write its closing row, once; with an exception it has failed, and the exception is recorded with it.
+        """Write its closing row, once; with an exception, it is marked as failed and the exception is recorded.
 
         `end` is when it ended, if not now.
         """
@@ -598,7 +598,7 @@ class Operation:
             self._call.time_to_first_token = (now_ns() - self._rows.began) / 1e9
 
     def from_cache(self) -> None:
-        """Note that a cache of the program has answered an LLM call: no request was made, so it does not count."""
+        """Note that the program's cache answered an LLM call: no request was made, so it does not count."""
         if self._rows is not None and self._call is not None:
             self._rows.become(COPY, self.name, cost=0)
             self._call = None
@@ -630,15 +630,15 @@ class Operation:
         self._session.score(name, value, by=by, comment=comment, version=version, event=self.id)
 
     def inside(self) -> Stay:
-        """Return a context manager: what is recorded in it, in any thread, belongs to this operation."""
+        """Return a context manager; what is recorded in its block, in any thread, belongs to this operation."""
         return Stay(self.place)
 
     @property
     def place(self) -> Scope:
-        """Return the place of events inside it: its session, itself, its agent."""
+        """Return the place of events inside it: the session, this operation and its agent."""
         rows = self._rows
         if rows is None:
-            # Not opened, or not recorded: what is inside belongs to the place around it.
+            # Not opened, or not recorded: events inside belong to the place around it.
             return self._session.here()
         return (self._session, rows.id, rows.id if rows.kind == "agent" else rows.agent)
 
@@ -647,15 +647,15 @@ class Operation:
             self._session.check_budget()
 
     def _close(self, turn: list[None], error: BaseException | None, end: int | None, stay: Stay | None) -> bool:
-        """Close it, unless another call does, and return whether it was this one, whose `turn` is an object of its own.
+        """Close it, unless another call has closed it; return whether this call did.
 
-        With `stay`, leave the place inside it first.
+        `turn` is a new list that identifies this call.  With `stay`, leave the place inside it first.
         """
         try:
             self._close_in(turn, error, end, stay)
         except JournalError:  # strict, and written nowhere
             raise
-        except BaseException:  # the program interrupts us: its exception goes on when the end is written
+        except BaseException:  # the program's signal handler raised: write the end, then raise again
             self._close_in(turn, error, end, stay)
             raise
         if waiting:
@@ -671,7 +671,7 @@ class Operation:
         if not self._is_opened or self._closer.setdefault(None, turn) is not turn or rows is None:
             return
         fields = self._extra
-        if is_a(error, BaseException) and not is_a(error, Exception):  # cancelled or interrupted: no error of its own
+        if is_a(error, BaseException) and not is_a(error, Exception):  # cancelled or interrupted: not an error
             rows.finish({**fields, "ended_by": class_name(error)}, failed=True, end=end)
             return
         error = error if error is not None else self._error
@@ -684,13 +684,13 @@ class Operation:
             self._open()
             self._stay = self.inside()
             self._stay.__enter__()
-        except BaseException as error:  # interrupted: the block does not run, and Python does not call `__exit__`
+        except BaseException as error:  # interrupted: Python will neither run the block nor call `__exit__`
             self._close([], error, None, self._stay)
             raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: object) -> None:
-        turn: list[None] = []  # made without a call, after which we could be interrupted
+        turn: list[None] = []  # a literal: creating it cannot be interrupted
         try:
             is_ours = self._close(turn, error, None, self._stay)
         except JournalError:

@@ -1,7 +1,7 @@
-"""The way of one session's rows to the journal: each is written once, or counted as lost.
+"""Write one session's rows to the journal, each exactly once, or count it as lost.
 
-A `Recorder` is this process's part in a session: it records that the process takes part, writes what the session
-records, and queries the journal about it.  `writer.py` makes the rows.
+A `Recorder` belongs to one session in one process: it records that the process takes part, writes the session's rows,
+and queries the journal about the session.  `writer.py` makes the rows.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     R = TypeVar("R")
 
     class OperationRows(Protocol):
-        """The methods of an open LLM call that are used here; its class is in a layer above."""
+        """The attributes of an open LLM call that are used here; its class is in a layer above."""
 
         inner: list[Measures]
 
@@ -60,14 +60,14 @@ if TYPE_CHECKING:
             """Store the figures of the same call, as recorded inside it."""
 
         def close_unfinished(self) -> None:
-            """Write that it had not ended when its session did."""
+            """Close it, as its session ends before it."""
 
 
-COPY = "llm_copy"  # the kind of a second record of an LLM call, which counts as nothing
-ERROR_COPY = "error_copy"  # that of the error of such a call
-_RECENT = 64  # ended calls that are remembered, to recognise a second record of one
+COPY = "llm_copy"  # the kind of a second record of an LLM call, which does not count
+ERROR_COPY = "error_copy"  # the kind of a second record of its error
+_RECENT = 64  # finished calls to remember, in order to recognise second records
 _MOST_OPERATIONS = 10_000  # open operations with facets
-_AGAIN = 0.5  # seconds until a first row that could not be written is tried again
+_RETRY_AFTER = 0.5  # seconds between attempts to write the first row
 _ID, _SESSION, _KIND, _NAME, _PARENT, _AGENT = (
     rows.COLUMNS.index(name) for name in ("id", "session", "kind", "name", "parent", "agent")
 )
@@ -76,9 +76,9 @@ new_id, now_ns = clock.new_id, clock.now_ns
 
 
 class Recorder:
-    """The part of this process in one session: writes its rows, and reads those of the journal.
+    """Writes the rows of one session in this process, and queries the journal about the session.
 
-    Raises nothing but the JournalError of a strict session.
+    Raises no exception of ours, except JournalError in a strict session.
     """
 
     def __init__(
@@ -104,23 +104,22 @@ class Recorder:
         self.budget: Budget | None = None
         self.loops: LoopWatch | None = None
         self.open_calls: weakref.WeakValueDictionary[bytes, OperationRows] = weakref.WeakValueDictionary()
-        """The LLM calls that are open, by id: a call that begins inside one of them is the same call."""
+        """The open LLM calls, by id: a call that begins inside one of them is the same call."""
         self.recent_calls: deque[SeenCall] = deque(maxlen=_RECENT)
-        """LLM calls recorded by an instrumentor that have ended: a program may record them by hand as well."""
+        """Finished LLM calls that an instrumentor recorded: the program may record them by hand as well."""
         self.own_errors: deque[tuple[object, object]] = deque(maxlen=_RECENT)
-        """Class and message of the errors of such calls."""
+        """Class and message of the errors of such LLM calls."""
         self.facets: dict[str, str] = {}
         """The facets of the session that this process gave it, by name."""
         self.operation_facets: dict[bytes, Sequence[str]] = {}
-        """The facets of open operations, which hold for all that happens inside of them."""
+        """The facets of open operations, which apply to everything inside them."""
         self.steps: list[Any] = []
-        """What is known of the steps that run once, in the process that began or resumed the session: one `once.Steps`,
-        whose class is in a layer above."""
+        """In the process that began or resumed the session: one `once.Steps`, whose class is in a layer above."""
         self.began_in = 0
         """The process that began the session, if it was this one."""
         self.joined_as: str | None = None
-        """The participant that this process is in a session that another process began; the rows with which its
-        operations begin name it, so that a process that died in one is known."""
+        """The id of this process as a participant, if it joined the session.  The opening rows of its operations
+        contain it: they show which process died in an open operation."""
         self._append = journal.append
         self._event_row = writer.event
         self._config = config
@@ -130,9 +129,9 @@ class Recorder:
         self._is_fork = False
         self._warned: dict[str, object] = {}
         self._agent_words: set[str] = set()
-        # The arguments of its first row, while that could not be written.
+        # The arguments of the first row, as long as it could not be written.
         self._unwritten_start: dict[str, Any] | None = None
-        self._start_again_at = 0.0
+        self._retry_start_at = 0.0
 
     # Events
 
@@ -151,7 +150,7 @@ class Recorder:
             self._record_measured(event, at, parent, agent)
 
     def write_event(self, event: Event, at: int, parent: bytes | None, agent: bytes | None) -> None:
-        """Write an event without tokens, cost or link, as most events are."""
+        """Write an event without tokens, cost or link; most events have none."""
         if event.agent_id is not None:
             self.name_agent(event.agent_id, at)
         if self.operation_facets:
@@ -174,10 +173,10 @@ class Recorder:
         """Remember the facets of an operation for events inside it."""
         if tags:
             self.operation_facets[operation] = tags
-            if len(self.operation_facets) > _MOST_OPERATIONS:  # most of these will never end
+            if len(self.operation_facets) > _MOST_OPERATIONS:  # most of so many operations will never end
                 try:
                     self.operation_facets.pop(next(iter(self.operation_facets)), None)
-                except RuntimeError:  # another thread has just changed them
+                except RuntimeError:  # another thread changed the dict during the iteration
                     pass
 
     def _with_facets(self, own: Iterable[str] | str | None, parent: bytes | None) -> Iterable[str] | str | None:
@@ -185,7 +184,7 @@ class Recorder:
         return facets.inherited(own, outer) if outer else own
 
     def create_agent(self, name: str, given: object, at: int, *, named: bool) -> None:
-        """Write the row of an agent; with `named`, the program gave its id, and it may have its row already."""
+        """Write the row of an agent; with `named`, the program chose the id, and the row may exist already."""
         if self.must_attend:
             self.attend()
         id = self.writer.agent_id(given)
@@ -193,7 +192,7 @@ class Recorder:
         if named:
             from localops.journal import stored
 
-            # A second row with this id would be a copy, and a row never changes.
+            # A row never changes, so a second one with this id would be dropped as a duplicate.
             for known in stored.named(self.ask("row", id=id, phase=rows.DONE)):
                 if known.name != row[_NAME]:
                     say_once(f"agent {id.hex()}", f"the agent {events.describe(given)} keeps its name {known.name!r}")
@@ -201,7 +200,7 @@ class Recorder:
         self.write(row)
 
     def name_agent(self, given: object, at: int) -> None:
-        """Write the row of an agent that a program calls by a word and has not created: the word is its name."""
+        """If an event names an agent that was never created, write a row for the agent, with that word as its name."""
         if type(given) is not str or not given or given in self._agent_words:
             return
         if not events.is_uuid(given):
@@ -221,7 +220,7 @@ class Recorder:
         unbilled: bool = False,
         error: ErrorEvent | None = None,
     ) -> None:
-        """Write an event with its model, tokens and cost; `error` is what it failed with."""
+        """Write an event with its model, tokens and cost; `error` is the error it failed with."""
         if self.operation_facets:
             event.tags = self._with_facets(event.tags, parent)
         id, beside = self._id_of(event, at)
@@ -242,7 +241,7 @@ class Recorder:
                 self.loops.recorded(row)
             else:
                 self.loops.look(row, row)
-        if failed:  # at once: if what follows is interrupted and done again, the error must not count as another
+        if failed:  # set now: if a later step is interrupted and repeated, the error must not count twice
             event.failed = True
         if isinstance(event, LLMEvent):
             self.warn_unpriced(event, row)
@@ -257,13 +256,13 @@ class Recorder:
         seen: SeenCall | bytes,
         beside: Mapping[str, object],
     ) -> None:
-        """Write the second record of a call, and add to the first what it did not know: tokens, or a given cost."""
+        """Write the second record of a call, and add tokens and a given cost to the first if it lacks them."""
         of = seen if isinstance(seen, bytes) else seen.id
         self._write_recorded(event, self.writer.copy_of_call(event, id, at, parent, agent, of, beside), at)
         self.add_to_first(event, at)
 
     def add_to_first(self, event: LLMEvent, at: int) -> None:
-        """Add what the second record of a call says to the first, once."""
+        """Add the figures of a call's second record to the first, once."""
         seen = event._first[1] if event._first is not None and event._first[0] == at else None
         if not isinstance(seen, SeenCall) or seen.failed:
             return
@@ -277,8 +276,8 @@ class Recorder:
     def _find_duplicate(
         self, event: LLMEvent, at: int, parent: bytes | None, *, failed: bool = False
     ) -> SeenCall | bytes | None:
-        """Return the call that an event is the second record of, its id while it is open; None for a new one."""
-        if event._first is not None and event._first[0] == at:  # interrupted, and done again
+        """Return the call of which an event is the second record (its id, if it is still open); None for a new call."""
+        if event._first is not None and event._first[0] == at:  # this step was interrupted and is repeated
             known: SeenCall | bytes = event._first[1]
             return known
         if not self.recent_calls and not self.open_calls:
@@ -296,7 +295,7 @@ class Recorder:
         return seen
 
     def _take_duplicate(self, event: LLMEvent, at: int, failed: bool) -> SeenCall | None:
-        """Return the instrumentor's call that an event is about, and take it out of the list."""
+        """Return the instrumentor's record of the call that an event is about, and remove it from the list."""
         known = known_of(event)
         taken_at, seen = event._first or (None, None)
         if taken_at != at or not isinstance(seen, SeenCall):
@@ -309,8 +308,8 @@ class Recorder:
         return seen
 
     def close_unfinished_calls(self) -> None:
-        """Write of each LLM call of this process that is open that it had not ended when the session did."""
-        # Not by iterating, as other threads open calls meanwhile.
+        """Close the open LLM calls of this process, as the session ends before them."""
+        # A list of references, as other threads may open calls meanwhile.
         for reference in self.open_calls.valuerefs():
             call = reference()
             if call is not None:
@@ -319,10 +318,10 @@ class Recorder:
     def take_recent(
         self, matches: Callable[[SeenCall], bool], taker: object, *, by: str | None = None
     ) -> SeenCall | None:
-        """Return the newest matching call that no other has taken; `forget_recent` takes it out of the list.
+        """Return the newest matching call that no other taker has; `forget_recent` then removes it from the list.
 
-        Calls by an instrumentor `by` are passed over, which is quick: they are most of the list.
-        The same taker gets it again: it may have been interrupted before it could keep the answer.
+        Calls recorded by the instrumentor `by` are skipped; they are most of the list.  The same taker gets the same
+        call again, as it may have been interrupted before it could store the call.
         """
         for seen in reversed(tuple(self.recent_calls)):
             if seen.by != by and matches(seen) and seen.is_taken_by(taker):
@@ -330,10 +329,10 @@ class Recorder:
         return None
 
     def forget_recent(self, seen: SeenCall) -> None:
-        """Take a call out of the list."""
+        """Remove a call from the list of recent ones."""
         try:
             self.recent_calls.remove(seen)
-        except ValueError:  # newer ones have pushed it out, or this was interrupted and is done again
+        except ValueError:  # newer calls have displaced it, or this step was interrupted and is repeated
             pass
 
     def warn_unpriced(self, call: LLMEvent, row: Row) -> None:
@@ -349,7 +348,7 @@ class Recorder:
             self._record_measured(trigger, at, parent, agent, 1, unbilled=is_unbilled(trigger, event), error=event)
             trigger.failed = True
         elif trigger is not None and not trigger.failed:
-            # Its row cannot change any more: the row of the error says that it failed.
+            # Its row is written and cannot change: the row of the error says that it failed.
             failed = 1
             if is_unbilled(trigger, event):
                 self._price_failed_call(trigger)
@@ -359,18 +358,18 @@ class Recorder:
         if is_copy:
             try:
                 self.own_errors.remove((event.error_type, event.details))
-            except ValueError:  # another thread has recorded the same
+            except ValueError:  # another thread has recorded the same error
                 pass
         if failed and trigger is not None:
-            # Not before: if this is interrupted and repeated, the event must be unchanged.
+            # Only now: if an earlier step is interrupted and repeated, the event must be unchanged.
             trigger.failed = True
         if event.exception is not None:
             note_recorded(event.exception, self.session, parent)
 
     def _is_known_error(self, event: ErrorEvent, trigger: Event | None) -> bool:
-        """Return whether an error, recorded by hand, is that of a call which an instrumentor recorded.
+        """Return whether an error that was recorded by hand is already recorded by an instrumentor.
 
-        It is the same exception, or its trigger is a call recorded by hand and its class and message are the same.
+        That is so if it is the same exception; or if its trigger was recorded by hand, and class and message are equal.
         """
         if not self.own_errors:
             return False
@@ -385,13 +384,13 @@ class Recorder:
         event._id, event._ended, event.recorded = row[_ID], at, True
 
     def _id_of(self, event: Event, at: int) -> tuple[bytes, Mapping[str, object]]:
-        """Return the id of an event's row, and fields for an id that the program chose and that cannot be used."""
+        """Return the id of an event's row, and a field with the id that the program chose, if that cannot be used."""
         if event._id is None or event.recorded:
             return new_id(at), NO_FIELDS
         return self._given_id(event._id, at)
 
     def _given_id(self, given: object, at: int) -> tuple[bytes, Mapping[str, object]]:
-        """Return the id that the program chose; if it is taken or no UUID, a new one and the text as a field."""
+        """Return the id that the program chose, or a new one if it is taken; a field then keeps the given one."""
         id = to_id(given)
         taken = not self.journal.losses.claim(id) or bool(self.ask("row", id=id, phase=rows.DONE))
         if taken:
@@ -410,13 +409,13 @@ class Recorder:
     # Limits
 
     def watch_loops(self) -> None:
-        """Compare the tool calls of this process from now on."""
-        from localops.recording.loop_watch import LoopWatch  # most programs never need it
+        """Look for loops among the tool calls of this process from now on."""
+        from localops.recording.loop_watch import LoopWatch  # here, as most programs never need it
 
         self.loops = LoopWatch(self._config.polling, self._note_loop)
 
     def _note_loop(self, loop: Loop, error: str) -> None:
-        """Write that the program's `on_loop` stopped a loop, by which exception."""
+        """Write that the program's `on_loop` stopped a loop, and with which exception."""
         agent = loop.agent_id.bytes if loop.agent_id else None
         params = {"loop": str(loop), "kind": loop.kind, "tools": loop.tools, "rounds": loop.rounds, "error": error}
 
@@ -447,7 +446,7 @@ class Recorder:
             self.budget = Budget(float(dollars), self._spent, self.is_first)
 
     def note_budget(self, spent: float, budget: float, place: Scope) -> None:
-        """Write that the budget was reached, and at what cost; of several processes, the first one does."""
+        """Write that the budget was reached, and what was spent; only the first of several processes does."""
         _, parent, agent = place
         id = budget_id(self.session, budget)
 
@@ -481,7 +480,7 @@ class Recorder:
     # Rows
 
     def write(self, row: Row, *, sync: bool = False) -> bool:
-        """Write a row, and return whether some place took it; JournalError if none did and the session is strict."""
+        """Write a row to journal or spill file; if neither works, return False, or raise JournalError if strict."""
         if self._append(row, sync):
             return True
         self._not_written()
@@ -500,39 +499,39 @@ class Recorder:
 
         def write() -> None:
             if self.must_attend:
-                # Another thread may describe the machine for a session that ends: the program recorded nothing late.
+                # No warning for a host row after the end: a thread of ours wrote it, not the program.
                 self.attend(warn=kind != "host")
             at = now_ns()
             participant = self.journal.participant
             parent = participant.id if participant and kind in ("leave", "end") else None
             row = self.writer.note(kind, new_id(at), at, fields=fields, body=body, name=name, parent=parent, tags=tags)
-            # A worker that ends need not wait for the disk: its parent does when it ends the session.
+            # A forked worker need not wait for the disk: its parent does so when it ends the session.
             self.write(row, sync=kind == "end" or (kind == "leave" and not self._is_fork))
 
         self.guarded(write)
 
     def guarded(self, step: Callable[[], R]) -> tuple[R] | None:
-        """Run a step that ends with a row, and return its result in a tuple; count a failure and return None."""
+        """Run a step that writes a row, and return its result in a tuple; on failure, count it and return None."""
         try:
             done: tuple[R] | None = (step(),)
         except JournalError:  # strict, and written nowhere
             raise
         except BaseException as error:
-            # The edge: recording never breaks the program that is recorded.
+            # The edge: recording never breaks the recorded program.
             done = self.recover(error, step)
         if self.cut:
             self.count_cut()
         return done
 
     def recover(self, error: BaseException, step: Callable[[], R]) -> tuple[R] | None:
-        """Repeat an interrupted step, and return its result in a tuple; count a failure and return None."""
+        """Repeat an interrupted step, and return its result in a tuple; on failure, count it and return None."""
         try:
             return (settle(error, step),)
         except JournalError:  # strict, and written nowhere
             raise
         except BaseException as failure:
             if type(failure) is RecursionError:
-                # The program may be so deep in its calls that ours have no room.
+                # The program may have used up nearly all of the recursion limit.
                 try:
                     return (deeper(step),)
                 except JournalError:  # strict, and written nowhere
@@ -545,7 +544,7 @@ class Recorder:
             return None
 
     def _failed(self, error: BaseException) -> None:
-        """Count a call that wrote no row, because of a bug here or a hostile event, and warn; raise if strict."""
+        """Count a call that wrote no row (because of a bug here, or a hostile event) and warn; raise if strict."""
         self.journal.losses.drop(self.session)
         what = f"an event could not be recorded: {events.class_name(error)}: {events.describe(error)}"
         if self._config.strict:
@@ -553,14 +552,14 @@ class Recorder:
         say_once(f"record {events.class_name(error)}", what)
 
     def refuse(self, thing: object) -> None:
-        """Warn of an object that is not an event, which is not counted: nothing that was recorded is lost."""
+        """Warn of an object that is not an event; it does not count as lost."""
         what = f"record() expects a localops.Event, got {events.class_name(thing)}; nothing was recorded"
         if self._config.strict:
             raise JournalError(what)
         say_once(f"record {events.class_name(thing)}", what)
 
     def count_cut(self) -> None:
-        """Write how many values of this thread could not be stored completely."""
+        """Write a row with the number of values of this thread that could not be stored completely."""
         many = self.cut.pop(get_ident(), 0)
         if many:
             self.note("loss", {"cut": many})
@@ -570,18 +569,18 @@ class Recorder:
             raise JournalError("an event could be written neither to the journal nor to a spill file")
 
     def is_first(self, warning: str) -> bool:
-        """Return True once for each kind of warning, over all threads."""
+        """Return True for the first call with each kind of warning, across threads."""
         mine = object()
         return self._warned.setdefault(warning, mine) is mine
 
     # Taking part
 
     def attend(self, *, warn: bool = True) -> None:
-        """Do what must be done before the next row: join after a fork, warn that the session has ended."""
+        """Do what is due before the next row: join after a fork, retry the first row, warn of late rows."""
         if self._unwritten_start is not None:
-            self._start_again()
+            self._retry_start()
         here = os.getpid()
-        # At once, so that only one thread of a forked process joins.
+        # Set now, so that only one thread of a forked process joins.
         before, self._pid = self._pid, here
         if before != here:
             try:
@@ -590,17 +589,17 @@ class Recorder:
                 self._is_fork = True
                 self.join(forked=True)
             except BaseException:
-                # Interrupted: it is still to be done.
+                # Interrupted: the join is still due.
                 self._pid = before
                 raise
-        # While the interpreter shuts down, generators and objects end that nothing could have ended before.
+        # No warning while the interpreter shuts down: the program could not have ended its last generators before.
         if warn and self.has_ended and not sys.is_finalizing() and self.is_first("ended"):
             short = rows.id_text(self.session)[:13]
             say(f"session {short} has ended; what is recorded now is kept as a late row of it")
         self.must_attend = self.has_ended or self._unwritten_start is not None
 
     def join(self, *, forked: bool = False, begun: bool = False, extra: Mapping[str, object] | None = None) -> None:
-        """Write the row that this process takes part; if neither journal nor spill file takes it, try again later."""
+        """Write the row that says that this process takes part; if that fails, try again later."""
         at = now_ns()
         if begun:
             self.began_in = self._pid
@@ -612,29 +611,29 @@ class Recorder:
             "extra": extra,
         }
         if not self._append(self._start_row(**start), sync=True):
-            self._unwritten_start, self._start_again_at = start, clock.monotonic() + _AGAIN
+            self._unwritten_start, self._retry_start_at = start, clock.monotonic() + _RETRY_AFTER
             self.must_attend = True
 
     def rejoin(self, extra: Mapping[str, object], only: Callable[[Source, Row], bool]) -> bool:
-        """Write the row that this process goes on with the session, if `only` allows it in the same transaction."""
+        """Write the row that says that this process resumes the session; `only` may prevent it in its transaction."""
         row = self._start_row(new_id(), now_ns(), begun=False, forked=False, extra=extra)
         return self.journal.add([row], only=only) == 1
 
-    def _start_again(self) -> None:
-        """Write the row that this process takes part after it failed before; on success one row less is lost."""
+    def _retry_start(self) -> None:
+        """Try again to write the first row of this process; on success, it no longer counts as lost."""
         start = self._unwritten_start
-        if start is None or clock.monotonic() < self._start_again_at:
+        if start is None or clock.monotonic() < self._retry_start_at:
             return
-        # Taken, so that other threads pass by.
-        self._unwritten_start, self._start_again_at = None, clock.monotonic() + _AGAIN
+        # Cleared, so that other threads do not retry as well.
+        self._unwritten_start, self._retry_start_at = None, clock.monotonic() + _RETRY_AFTER
         try:
             self.journal.participate().check()  # its lock may have failed, too
             row = self._start_row(**start)
-            # Before it is written: the journal reports lost rows in a row of its own as soon as it takes one.
-            # A row that is lost again is counted again.
+            # Before the attempt: with the next row that succeeds, the journal writes how many rows were lost.
+            # If the attempt fails, the row is counted again.
             self.journal.losses.take_back(self.session)
             kept = self._append(row, sync=True)
-        except BaseException:  # interrupted: it is still to be done
+        except BaseException:  # interrupted: it is still due
             self._unwritten_start = start
             raise
         if not kept:
@@ -647,7 +646,7 @@ class Recorder:
         try:
             fields.update(participant.card())
         except Exception as error:
-            # The edge: out of descriptors, for example; other processes cannot see it as alive.
+            # The edge: no file descriptors left, for example; other processes then cannot see that it is alive.
             if not hold_if_programs(error):
                 say_once("card", f"this process could not be described: {error}")
         if self._config.env_data_opt_out:
@@ -667,24 +666,24 @@ class Recorder:
         )
 
     def is_owner(self) -> bool:
-        """Return whether this process began the session, so that the end of the process is the end of the session."""
+        """Return whether this process owns the session: the session then ends with the process."""
         return self._owner == os.getpid()
 
     def is_here(self) -> bool:
-        """Return whether this process takes part itself: a forked child does so from its first row on."""
+        """Return whether this process takes part; a forked child does so from its first row on."""
         return self._pid == os.getpid()
 
     # Queries
 
     def ask(self, query: str, **values: object) -> list[tuple[Any, ...]]:
-        """Run a named query; where the journal cannot be read, warn once and return []."""
+        """Run a named query; if the journal cannot be read, warn once and return []."""
         try:
             return self.journal.all(query, **values)
-        except BaseException as error:  # the edge: asking never breaks the program either
-            return self._ask_again(error, query, values)
+        except BaseException as error:  # the edge: a query must not break the program either
+            return self._retry_query(error, query, values)
 
-    def _ask_again(self, error: BaseException, query: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
-        """Run a query again that the program interrupted; if the journal cannot be read, warn once and return []."""
+    def _retry_query(self, error: BaseException, query: str, values: dict[str, object]) -> list[tuple[Any, ...]]:
+        """Repeat a query that was interrupted; if the journal cannot be read, warn once and return []."""
         try:
             return settle(error, lambda: self.journal.all(query, **values))
         except BaseException as problem:
@@ -696,7 +695,7 @@ class Recorder:
             return []
 
     def story(self) -> Story:
-        """Return the milestones of the session, over all processes."""
+        """Return the milestones of the session, of all processes."""
         return Story.of_rows(self.ask("story", session=self.session))
 
     def explicit_end(self) -> Standing | None:
@@ -711,7 +710,7 @@ class Recorder:
 
 
 def _is_among(name: object, names: frozenset[str]) -> bool:
-    """Return whether a name is one of these; a program may give anything as a name."""
+    """Return whether a name, which may be any object, is one of these."""
     return type(name) is str and name in names
 
 
@@ -719,6 +718,6 @@ def is_unbilled(call: Event, error: ErrorEvent) -> bool:
     """Return whether an LLM call failed before it was billed."""
     if not isinstance(call, LLMEvent):
         return False
-    from localops.recording import billing  # most programs never need it
+    from localops.recording import billing  # here, as most programs never need it
 
     return billing.is_unbilled(call, error)

@@ -1,6 +1,6 @@
-"""Calls of language models that an instrumentor has recorded and that have ended.
+"""Recognise a second record of an LLM call that an instrumentor has already recorded.
 
-A program may record the same call by hand, and another instrumentor may see it as well: each is counted once.
+The program may record the same call by hand, or another instrumentor may record it too; it must count only once.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ if TYPE_CHECKING:
     from localops.recording.events import ErrorEvent, LLMEvent
     from localops.recording.usage import Measures
 
-_SOON_NS = 60_000_000_000
+_SOON_AFTER_NS = 60_000_000_000
 _COMPARED = 500  # characters of an answer
 
 
 class SeenCall:
-    """A call that an instrumentor recorded and that has ended."""
+    """A finished call that an instrumentor recorded."""
 
     __slots__ = (
         "_end", "_prompts", "_response_id", "_taken_by", "_thread", "_words", "agent", "by", "error", "failed", "id",
@@ -49,14 +49,15 @@ class SeenCall:
         self._prompts = _prompts(call, measures)
 
     def is_taken_by(self, taker: object) -> bool:
-        """Return whether it is taken by this one, which takes it if no other has: of several threads, one does."""
+        """Let the first taker have this call, and return whether this is that one; threads may compete."""
         return self._taken_by.setdefault(None, taker) is taker
 
     def is_duplicate_of_event(self, event: LLMEvent, at: int, known: tuple[object, object, object, object]) -> bool:
         """Return whether an event that is recorded at time `at` is about this call; `known` comes from `known_of`.
 
-        The response id decides, else model and tokens where nothing differs: the event was created before the call and
-        recorded after it, as in AgentOps' programs, or recorded soon after it with the same tokens.
+        Compare the response ids, if both have one.  Otherwise nothing that both have may differ (model, tokens, text);
+        and the event must have been created before the call and recorded after it, as programs for AgentOps do, or
+        recorded soon after it with the same tokens or text.
         """
         response_id, its_model, prompt, completion = known
         if response_id is not None and self._response_id is not None:
@@ -77,12 +78,12 @@ class SeenCall:
         if self.failed:
             return around
         same_tokens = all(one is not None and one == other for one, other in pairs)
-        return around or ((same_tokens or has_words) and at - self._end <= _SOON_NS)
+        return around or ((same_tokens or has_words) and at - self._end <= _SOON_AFTER_NS)
 
     def is_duplicate_of_call(self, start: int, end: int, call: LLMEvent, measures: Measures, *, failed: bool) -> bool:
-        """Return whether this is the same call as that of another instrumentor: by response id, or time and figures.
+        """Return whether another instrumentor's call is the same as this one: by response id, or by time and figures.
 
-        Two calls of one instrumentor are two, also with one response id: mocks and proxies give the same to each.
+        Two calls of the same instrumentor are never the same one: mocks and proxies may repeat a response id.
         """
         response_id = known_of(call)[0]
         if response_id is not None and self._response_id is not None:
@@ -97,7 +98,7 @@ class SeenCall:
 
 
 def _prompts(call: LLMEvent, measures: Measures) -> tuple[int, ...]:
-    """Return the tokens of a call's prompt as a program may count them: with those of its cache, and without."""
+    """Return the prompt tokens of a call as a program may count them: with and without the tokens of its cache."""
     _, tokens_in, _, cached, *_ = measures
     if tokens_in is None:
         return ()
@@ -116,7 +117,7 @@ def _words(completion: object) -> str:
 
 
 def _may_be_same_model(one: object, other: object) -> bool:
-    """Return whether two names may mean one model: gateways put a provider in front, answers append a date."""
+    """Return whether two names may mean the same model: gateways prepend a provider, responses append a date."""
     if not isinstance(one, str) or not isinstance(other, str):
         return True
     one, other = one.rpartition("/")[2], other.rpartition("/")[2]

@@ -1,7 +1,7 @@
-"""The only place where an event, an operation or a bookkeeping note becomes a row.
+"""Make rows from events, operations and bookkeeping notes; nothing else makes rows of a recorded program.
 
-A `Writer` belongs to one session.  It is given times, ids and places, and uses neither the clock nor the journal;
-it only stores large values beside the journal.  `recorder.py` takes its rows to the journal.
+A `Writer` belongs to one session.  Times, ids and places are arguments: it uses neither the clock nor the journal.  It
+only stores large values in files beside the journal.  `recorder.py` writes the rows to the journal.
 """
 
 from __future__ import annotations
@@ -43,17 +43,17 @@ if TYPE_CHECKING:
 
 NO_FIELDS: Mapping[str, object] = {}
 _KINDS = {"actions": "action", "llms": "llm", "tools": "tool", "errors": "error"}
-_USUAL_WORD = {"llm": "the model with model", "error": "what went wrong with details"}  # by kind, else it is a name
+_HOW_TO_NAME = {"llm": "the model with model", "error": "what went wrong with details"}  # by kind; else a name
 _COST = rows.COLUMNS.index("cost")
 _MOST_NAMED = 5  # models that are listed with a reason
-# An iterator may have no end.
+# An iterator may be endless.
 _MOST_TAGS = 100_000
 
 plain, seal, with_counts, FORMAT = rows.plain, rows.seal, rows.with_counts, rows.FORMAT
 
 
 class Writer:
-    """The rows of one session are made here."""
+    """Makes the rows of one session."""
 
     def __init__(self, session: bytes, folder: str, encoder: encode.Encoder, prices: Callable[[], Prices]) -> None:
         self.session = session
@@ -82,7 +82,7 @@ class Writer:
     ) -> Row:
         """Return the row of an event, recorded at a time and place; `more` is added to its body.
 
-        `kind` is that of a second record, which counts as nothing.
+        `kind` is set for a second record, which does not count.
         """
         if event.agent_id is not None:
             agent = self.agent_id(event.agent_id)
@@ -93,7 +93,7 @@ class Writer:
         if kind is None:
             kind, name = self._other_kind(event, name)
         if name is not None:
-            # Most names repeat: a look here saves the call.
+            # Most names repeat: this lookup saves a function call.
             name = (type(name) is str and self._short.get(name)) or self.text(name)
         if kind == "llm" and measures is UNMEASURED:
             measures, more = NO_USAGE, {**more, "billed": False}
@@ -123,7 +123,7 @@ class Writer:
         *,
         unbilled: bool = False,
     ) -> Row:
-        """Return the row of an event with its model, tokens and cost, which is 0 for a call that was not billed."""
+        """Return the row of an event with its model, tokens and cost; a call that was not billed costs 0."""
         if isinstance(event, LLMEvent):
             measures, about = self.call_measures(event, at, unbilled=unbilled)
         else:
@@ -140,7 +140,7 @@ class Writer:
         of: bytes,
         more: Mapping[str, object],
     ) -> Row:
-        """Return the row of an LLM call that is recorded already: the event's fields, and no figures that count."""
+        """Return the row of a second record of an LLM call: with the event's fields, and without figures that count."""
         measures, about = self.call_measures(event, at, unbilled=False)
         fields = {**event.fields(), **in_words(measures), **about, **more, "copy_of": rows.id_text(of)}
         start, end = events.times(event, fields)
@@ -172,7 +172,7 @@ class Writer:
     ) -> Row:
         """Return the row of an error, linked to the event that it happened in.
 
-        `failed` marks this event as failed where its own row was written before.
+        `failed` marks that event as failed, if its own row was written before.
         """
         trigger = trigger_of(event)
         measures: Measures = UNMEASURED
@@ -184,7 +184,7 @@ class Writer:
         return self.event(event, id, at, parent, agent, measures, failed, more, kind=kind)
 
     def _other_kind(self, event: Event, name: str | None) -> tuple[str, str | None]:
-        """Return kind and name of an event whose type is not one of the usual words."""
+        """Return kind and name of an event whose type is not one of AgentOps' words."""
         word = event.misplaced_type()
         if word is None:
             known = event.kind
@@ -193,14 +193,14 @@ class Writer:
         say_once(
             f"type of {which}",
             f"the first argument of {which} is its type, got {word[:40]!r}: it counts as {event.kind}; "
-            f"give {_USUAL_WORD.get(event.kind, 'a name with name')}={word[:40]!r}",
+            f"give {_HOW_TO_NAME.get(event.kind, 'a name with name')}={word[:40]!r}",
         )
         return event.kind, name if name is not None else word
 
     # Operations
 
     def opening(self, head: Head, fields: dict[str, object], at: int | None = None, model: str | None = None) -> Row:
-        """Return the opening row of an operation; `at` is when it is written, if that is not its start."""
+        """Return the opening row of an operation; `at` is when it is written, if not at its start."""
         id, kind, name, parent, agent, start = head
         body = self.encode(fields) if fields else None
         when, began = (start, None) if at is None else (at, start)
@@ -221,9 +221,9 @@ class Writer:
         end: int | None = None,
         measures: Measures | None = None,
     ) -> Row:
-        """Return the closing row of an operation, which repeats only what identifies the operation.
+        """Return the closing row of an operation; of the opening row, it repeats only what identifies the operation.
 
-        `end` is when it ended, if that is not when it is written.
+        `end` is when the operation ended, if not now.
         """
         id, kind, name, parent, agent, start = head
         body = self.encode(fields) if fields else None
@@ -264,10 +264,10 @@ class Writer:
         *,
         given_cost: bool = False,
     ) -> Row | None:
-        """Return the row that adds to a call's figures what became known after it was written; None without any.
+        """Return the row that adds figures to a call that is already written; None if nothing new is known.
 
-        `at` is the time of the call, as in the row of any later price: it must not make a session longer.  A count that
-        was known stays as it was, and so does a cost, unless the program gave another one.
+        `at` is the time of the call, as in the row of any later price: a later time would make the session longer.  A
+        count that was known does not change, nor does a cost, unless the program gave another one.
         """
         model, *known, was = before
         _, *counts, cost = now
@@ -276,7 +276,7 @@ class Writer:
             cost = was
         if cost == was and not any(count is not None for count in more):
             return None
-        # A price without an earlier one takes the call out of those that are unpriced.
+        # If the call had no cost before, this row removes it from the unpriced calls.
         body: dict[str, object] = {"cost": cost, "was": was} if cost is not None else {"was": "unknown"}
         difference = cost - (was or 0) if cost is not None else None
         columns = (id, rows.DONE, self.session, "price", rows.LATER_FIGURES, call, agent, at, None, None)
@@ -284,7 +284,7 @@ class Writer:
 
     def _note_unpriced(self, call: LLMEvent, measures: Measures, at: int, reply: Reply | None) -> None:
         """Remember why a call has no price, until the session warns that its cost is incomplete."""
-        # The edge: prices that cannot be read have been reported.
+        # The edge: if the prices cannot be read, that has been reported already.
         why = attempt(lambda: why_unpriced(call, measures, at, self.prices(), reply, self.text), None)
         if why is None:
             return
@@ -294,7 +294,7 @@ class Writer:
             models[model] = None
 
     def operation_error(self, head: Head, event: ErrorEvent, id: bytes, at: int) -> Row:
-        """Return the row of an exception that ended an operation, linked to it."""
+        """Return the row of an operation's error, linked to the operation."""
         operation, kind, name, _, agent, _ = head
         return rows.make(
             "error",
@@ -326,9 +326,9 @@ class Writer:
         return rows.make(kind, self.session, id=id, at_ns=at, name=name, parent=parent, tags=tags, body=text)
 
     def score(self, score: Score, id: bytes, *, given_ns: int, seen_ns: int, target: bytes | None) -> Row:
-        """Return the row of a score that `scores.checked` has passed; of a note, whose name is empty.
+        """Return the row of a score that `scores.checked` returned, or of a note, which has an empty name.
 
-        `seen_ns` is when the session's last row was recorded: a score after the end must not make a session longer.
+        `seen_ns` is the time of the session's last row if the session has ended: a score must not make it longer.
         """
         fields: dict[str, object] = {"value": score.value, "by": self.text(score.by, 256)}
         if type(score.value) is str:
@@ -339,15 +339,15 @@ class Writer:
         return rows.make(KIND, self.session, id=id, at_ns=seen_ns, name=name, parent=target, end_ns=given_ns, body=body)
 
     def agent(self, name: str, id: bytes, at: int, given: object = None) -> Row:
-        """Return the row of an agent; `given` is the id that the program chose, if it did."""
+        """Return the row of an agent; `given` is the id that the program chose, if any."""
         fields = {"agent_id": given} if given is not None else None
         return self.note("agent", id, at, fields=fields, name=self.text(name))
 
     def agent_id(self, given: object) -> bytes:
         """Return the id of an agent's row.
 
-        A program may give its agents the same id in every session, but a row's id must be unique: so it is derived from
-        agent and session.  UUIDs of version 7, such as ours, are unique already.
+        A program may use the same ids for its agents in every session, but the id of a row must be unique.  It is
+        therefore derived from agent and session, unless it is a UUID of version 7, such as ours, and so unique.
         """
         known = events.to_id(given)
         if known[6] >> 4 == 7:
@@ -357,25 +357,25 @@ class Writer:
     # Values
 
     def tags_text(self, tags: object) -> str | None:
-        """Return tags as a column holds them; None for an empty list."""
+        """Return tags as the text of a column; None for an empty list."""
         clean = self.tag_list(tags)
         return encode.dumps(clean).decode() if clean else None
 
     def tag_list(self, tags: object) -> list[str]:
         """Return tags as clean, distinct strings; one string is one tag, and other values become strings."""
-        given = [tags] if issubclass(type(tags), str | bytes) else _listed(tags)
+        given = [tags] if issubclass(type(tags), str | bytes) else _as_list(tags)
         wrong = [tag for tag in given if not issubclass(type(tag), str)]
         if wrong:
             say_once("tags", f"a tag is a string; {events.describe(wrong[0])[:80]!r} is kept as its text")
         return list(dict.fromkeys(self.text(tag, 256) for tag in given))
 
     def keep_media(self, value: object) -> object:
-        """Copy a value's file beside the journal, and return the reference to it; return any other value unchanged."""
+        """If a value is a path, copy its file beside the journal and return the reference; else return the value."""
         return blobs.keep_media(self._folder, value)
 
 
 def trigger_of(event: ErrorEvent) -> Event | None:
-    """Return the event that an error happened in; None if it names none, or something that is not an event."""
+    """Return the event that an error happened in; None without one, or if `trigger_event` is not an event."""
     trigger = event.trigger_event
     return trigger if issubclass(type(trigger), events.Event) else None
 
@@ -386,7 +386,7 @@ def is_unpriced(row: Row) -> bool:
 
 
 def _name_of(trigger: Event) -> str | None:
-    """Return the name that a trigger is listed under; failures of tools are counted by it, so they have one."""
+    """Return the name of a failed event; failures of tools are counted by name, so they always have one."""
     name = trigger.title()
     if name is None:
         name = trigger.misplaced_type()
@@ -397,7 +397,7 @@ def _link(id: bytes, kind: str, name: object) -> dict[str, object]:
     return {"trigger": {"id": rows.id_text(id), "kind": kind, "name": name}}
 
 
-def _listed(tags: object) -> list[object]:
+def _as_list(tags: object) -> list[object]:
     if tags is None:
         return []
     items: list[object] = []
