@@ -164,18 +164,23 @@ def _glob(value: str) -> str:
 
 
 def clauses(filters: Filters, *, but: str | None = None) -> list[Clause]:
-    """Return the conditions for the values of sessions; `but`: without those of one facet.
+    """Return the conditions for the values of sessions; `but`: without the chosen values of one facet.
 
+    Each name of metadata is a facet of its own: `but` may be `meta:NAME`. What is excluded stays so.
     Users, conversations and metadata are tags.  The state is not among them: that of an open session is not stored.
     """
     given: list[Clause] = []
     for name in FACETS[1:]:
-        if name == but:
-            continue
-        for field, excluded in ((name, False), (f"{NOT}{name}", True)):
-            if values := getattr(filters, field):
+        wanted = [value for value in getattr(filters, name) if but not in (name, f"{name}:{meta_name(value)}")]
+        for values, excluded in ((wanted, False), (getattr(filters, f"{NOT}{name}"), True)):
+            if values:
                 given += _of_facet(name, values, excluded=excluded)
     return given
+
+
+def meta_name(pair: str) -> str:
+    """Return the name of a pair of metadata."""
+    return pair.partition("=")[0]
 
 
 def _of_facet(name: str, values: Sequence[str], *, excluded: bool) -> list[Clause]:
@@ -191,10 +196,11 @@ def _of_facet(name: str, values: Sequence[str], *, excluded: bool) -> list[Claus
     return [Clause("tag", tags, excluded=excluded) for tags in by_name.values()]
 
 
-def states(filters: Filters) -> tuple[str, ...] | None:
-    """Return the states that pass; None if all do."""
+def states(filters: Filters, *, but: str | None = None) -> tuple[str, ...] | None:
+    """Return the states that pass; None if all do. With `but="state"`, those that are chosen are no matter."""
     excluded: tuple[str, ...] = filters.not_state  # type: ignore[attr-defined]
-    left = tuple(one for one in STATES if (not filters.state or one in filters.state) and one not in excluded)
+    wanted = filters.state if but != "state" else ()
+    left = tuple(one for one in STATES if (not wanted or one in wanted) and one not in excluded)
     return None if len(left) == len(STATES) else left
 
 

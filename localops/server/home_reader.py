@@ -206,7 +206,8 @@ class HomeReader(Reports, RunReads):
         like: str = "",
     ) -> Facts:
         """Count the sessions of each filter's values under the other filters; `of`: of one, `like`: with a text."""
-        sums: dict[str, Counter[str]] = {dim: Counter() for dim in filtering.FACETS}
+        dims = session_facets.counted_dims(filters, of)
+        sums: dict[str, Counter[str]] = {dim: Counter() for dim in dims}
         in_project, exact, unread = Counter[str](), True, 0
         with self._home(project) as home:
             one = session_facets.named(home, filters.text)
@@ -214,7 +215,7 @@ class HomeReader(Reports, RunReads):
             for each in home.projects:
                 unread += self._catch_up(each) if filters.text is not None and one is None else 0
                 with self._following(each) as index:
-                    counts, matches, is_exact = index.counts(each, wanted, session_facets.counted_dims(filters, of))
+                    counts, matches, is_exact = index.counts(each, wanted, dims)
                 in_project[each.name] += len(matches)
                 if only in (None, each.name):
                     exact = exact and is_exact

@@ -12,7 +12,7 @@ from localops.errors import LocalopsError
 from localops.journal import rows, stored
 from localops.reading import facts
 from localops.reading.search import Query
-from localops.server.session_index import DIMS
+from localops.server.session_index import ALL_TAGS, DIMS
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from localops.reading.home import Home, Listed, Project
     from localops.reading.search import Searched
 
+_IN_TAGS = (*facets.NAMED, "meta")
 # Values of a filter that are returned with their counts.
 MOST_VALUES = 30
 # Seconds of CPU time of one request for the places of a text.
@@ -34,8 +35,8 @@ def counted_dims(filters: Filters, of: str | None) -> Sequence[str]:
     """Return the facets to count: `of`, or those that are counted for every list."""
     if of is not None:
         return (of,)
-    # Users and conversations are among the tags, but where they are chosen, other ones must be counted without that.
-    return (*DIMS, *(name for name in facets.NAMED if getattr(filters, name) or getattr(filters, f"not_{name}")))
+    # Users, conversations and metadata are among the tags, but what is chosen of one facet is no filter of its own.
+    return (*DIMS, *(name for name in _IN_TAGS if getattr(filters, name)), *([ALL_TAGS] if filters.tag else []))
 
 
 def most_frequent(sums: dict[str, Counter[str]], filters: Filters, of: str | None, like: str) -> Facts:
@@ -43,7 +44,7 @@ def most_frequent(sums: dict[str, Counter[str]], filters: Filters, of: str | Non
 
     Values that are chosen are always among them.
     """
-    dims = (*DIMS, *facets.NAMED, "meta") if of is None else (of,)
+    dims = (*DIMS, *_IN_TAGS) if of is None else (of,)
     wanted = like.casefold()
     counts = {dim: _with_text(counted, wanted) for dim, counted in _apart(sums).items() if dim in dims}
     cut = [dim for dim, counted in counts.items() if len(counted) > MOST_VALUES]
@@ -58,13 +59,14 @@ def most_frequent(sums: dict[str, Counter[str]], filters: Filters, of: str | Non
 
 def _apart(sums: dict[str, Counter[str]]) -> dict[str, Counter[str]]:
     """Return counts with users, conversations and metadata, which are tags, as facets of their own."""
-    apart, tags = dict(sums), sums["tag"]
+    tags = sums.get("tag", Counter())
+    shared = sums.get(ALL_TAGS, tags)
     begins = tuple(f"{name}=" for name in facets.NAMED)
+    apart = {**sums, "tag": Counter({tag: many for tag, many in tags.items() if not tag.startswith(begins)})}
     for name, begin in zip(facets.NAMED, begins, strict=True):
-        held = sums[name] or tags
+        held = sums.get(name, shared)
         apart[name] = Counter({tag.removeprefix(begin): many for tag, many in held.items() if tag.startswith(begin)})
-    apart["tag"] = Counter({tag: many for tag, many in tags.items() if not tag.startswith(begins)})
-    held = sums["meta"] or tags
+    held = sums.get("meta", shared)
     apart["meta"] = Counter({tag: many for tag, many in held.items() if "=" in tag and not tag.startswith(begins)})
     return apart
 

@@ -41,6 +41,8 @@ if TYPE_CHECKING:
 DIMS = ("state", "tag", "model", "agent", "tool")
 # Dimensions that are counted only where they are asked for: their values are not in memory from the start.
 LATE_DIMS = ("name", "host", "error")
+# Tags as users, conversations and metadata are counted by them: under all filters, those of tags too.
+ALL_TAGS = "all tags"
 # Orders by all the values that a session has, as the list shows them.
 _LISTS = {"agents": "agent", "models": "model"}
 # Orders that are ascending by default.
@@ -359,28 +361,42 @@ class SessionIndex:
     ) -> tuple[dict[str, Counter[str]], Sequence[int], bool]:
         """Count each value under the other filters; return the matches of all, and whether this is exact, too.
 
-        The facets `user`, `conversation` and `meta` are counted as tags, without the filters of that facet.
+        What is excluded of a facet is out of its own counts, too. The facets `user`, `conversation` and `meta`, and
+        ALL_TAGS, are counted as tags.
         """
         holders, check = self._with_text(project, wanted, most=_CANDIDATES)
         whole = self._chosen(project, wanted, holders)
-        filters = wanted.filters
-        free = [dim for dim in dims if not getattr(filters, dim) and not getattr(filters, f"{filtering.NOT}{dim}")]
-        counts = self._count(project, whole, [dim for dim in free if dim in (*DIMS, *LATE_DIMS)])
+        stored = {dim: dim if dim in (*DIMS, *LATE_DIMS) else "tag" for dim in dims}
+        free = [dim for dim in dims if not getattr(wanted.filters, dim, ())]
+        of_whole = self._count(project, whole, list({stored[dim] for dim in free}))
+        counts = {dim: of_whole[stored[dim]] for dim in free}
         for dim in dims:
-            if dim not in counts:
-                rows = whole if dim in free else self._chosen(project, wanted, holders, but=dim)
-                counted = dim if dim in (*DIMS, *LATE_DIMS) else "tag"
-                counts[dim] = self._count(project, rows, [counted])[counted]
+            if dim == "meta" and dim not in counts:
+                counts[dim] = self._count_meta(project, wanted, whole, holders)
+            elif dim not in counts:
+                rows = self._chosen(project, wanted, holders, but=dim)
+                counts[dim] = self._count(project, rows, [stored[dim]])[stored[dim]]
         return counts, whole, not check
+
+    def _count_meta(
+        self, project: Project, wanted: Wanted, whole: Sequence[int], holders: set[int] | None
+    ) -> Counter[str]:
+        """Count metadata where some is chosen: the values of each name without what is chosen of that name."""
+        counts = self._count(project, whole, ["tag"])["tag"]
+        for name in set(map(filtering.meta_name, wanted.filters.meta)):
+            rows = self._chosen(project, wanted, holders, but=f"meta:{name}")
+            alone = self._count(project, rows, ["tag"])["tag"]
+            counts |= Counter({tag: many for tag, many in alone.items() if filtering.meta_name(tag) == name})
+        return counts
 
     def _chosen(
         self, project: Project, wanted: Wanted, holders: set[int] | None, *, but: str | None = None
     ) -> Sequence[int]:
-        """Return the rows that match every filter; `holders`: those that match the text; `but`: without one facet."""
+        """Return the rows that match every filter; `holders`: those that match the text; `but`: as in `clauses`."""
         filters = wanted.filters
         sets = [] if holders is None else [holders]
         without: list[set[int]] = []
-        if (states := None if but == "state" else filtering.states(filters)) is not None:
+        if (states := filtering.states(filters, but=but)) is not None:
             sets.append(self._in_states(states))
         for clause in filtering.clauses(filters, but=but):
             (without if clause.excluded else sets).append(self._holders(project, clause))
