@@ -128,7 +128,8 @@ class FacetMenu {
     this.note = make("p", { class: "faint small", hidden: true });
     // A few states need no field.
     this.input.hidden = name === "state";
-    this.box.append(this.input, this.values, this.note);
+    this.alternatives = make("p", { class: "faint small", hidden: true }, "Alternatives, each counted by itself");
+    this.box.append(this.input, this.alternatives, this.values, this.note);
     this.element.addEventListener("toggle", () => this.opened());
   }
 
@@ -199,6 +200,7 @@ class FacetMenu {
     this.wasSeen ||= this.name !== "project" || this.isLate || (entries.length > 0 && !isOne);
     this.element.hidden = !this.wasSeen;
     this.element.classList.toggle("chosen", wanted.length + excluded.length > 0);
+    this.alternatives.hidden = !wanted.length;
     keyed(
       this.values,
       entries.map(([value, amount]) => this.entry(value, amount, wanted.includes(value), excluded.includes(value))),
