@@ -70,6 +70,8 @@ _ALIKE = 4
 # Matches of a text that are collected for a list; with more, walking the list finds some soon.
 _FEW = 5_000
 _CANDIDATES = 1_000_000
+# Texts of which the rows are kept, the last ones.
+_TEXTS = 4
 # A value that fewer than one session in so many has is counted one by one.
 _RARE = 64
 # Translates a mask of bytes 0 and 1 into digits.
@@ -125,6 +127,8 @@ class SessionIndex:
         self._classes: dict[bytes, tuple[str, ...]] = {}
         self._tags: dict[bytes, str] = {}
         self._bits: dict[Part, int] = {}
+        # What was found for a text: each filter that is set beside it asks again.
+        self._texts: dict[tuple[str, int, int, int], tuple[set[int] | None, bool]] = {}
 
     # Following the journal
 
@@ -449,13 +453,26 @@ class SessionIndex:
             return one if scored is None else one & scored, False
         if wanted.filters.text is None:
             return scored, False
-        candidates, exact = project.index().candidates(wanted.filters.text, most)
-        if candidates is None:
+        rows, exact = self._found(project, wanted.filters.text, most)
+        if rows is None:
             return scored, True
-        rows: set[Any] = set(map(self._rows.get, candidates))
-        # Sessions that were pruned after they were indexed.
-        rows.discard(None)
         return rows if scored is None else rows & scored, not exact
+
+    def _found(self, project: Project, text: str, most: int) -> tuple[set[int] | None, bool]:
+        """Return the rows that may match a text, and whether that is exact; the last answers are kept."""
+        index = project.index()
+        key = (text, most, index.upto, self._seen)
+        if (known := self._texts.pop(key, None)) is None:
+            candidates, exact = index.candidates(text, most)
+            rows: set[Any] | None = None if candidates is None else set(map(self._rows.get, candidates))
+            if rows is not None:
+                # Sessions that were pruned after they were indexed.
+                rows.discard(None)
+            known = rows, exact
+        self._texts[key] = known
+        if len(self._texts) > _TEXTS:
+            del self._texts[next(iter(self._texts))]
+        return known
 
     def _scored(self, project: Project, filters: Sequence[str]) -> set[int] | None:
         """Return the rows that have every score that is asked for; None where none is."""

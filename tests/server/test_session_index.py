@@ -315,3 +315,17 @@ def test_a_search_that_takes_long_goes_on_with_the_next_page(
     assert len(first) < len(whole)
     assert following is not None
     assert [one["session_id"] for one in _all(store, wanted)] == whole
+
+
+def test_the_rows_of_a_text_are_looked_up_again_after_new_ones(tmp_path: Path) -> None:
+    """The answer for a text is kept, as each filter beside it asks again, and not longer than it is right."""
+    localops.configure(home=str(tmp_path / "home"))
+    store, wanted = HomeReader(str(tmp_path / "home")), Filters(text="herring")
+    matches = []
+    for catch in ("cod", "herring", "cod", "herring"):
+        with localops.start_session(name="boat") as session:
+            session.record(localops.ActionEvent(action_type="catch", returns=catch))
+            matches.append(store.facets(None, None, wanted)["sessions"])
+        matches.append(store.facets(None, None, wanted)["sessions"])
+    assert matches == [0, 0, 1, 1, 1, 1, 2, 2]
+    store.close()
