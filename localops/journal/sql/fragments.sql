@@ -267,3 +267,13 @@ from (
   order by seq desc
   limit :many
 ) page;
+
+-- id_text --
+-- The id ID as text.
+lower(substr(hex(ID), 1, 8) || '-' || substr(hex(ID), 9, 4) || '-' || substr(hex(ID), 13, 4)
+    || '-' || substr(hex(ID), 17, 4) || '-' || substr(hex(ID), 21));
+
+-- time_text --
+-- The time NS, nanoseconds since 1970, as text in UTC.
+strftime('%Y-%m-%dT%H:%M:%S', NS / 1000000000, 'unixepoch')
+    || printf('.%06dZ', NS % 1000000000 / 1000);

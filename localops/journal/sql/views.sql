@@ -128,14 +128,12 @@ where e.tags is not null and e.phase = 0 and e.kind not in ({starts}, 'tags');
 -- running session; commands, pages and exports count a running session until now.
 create view session as
 select
-  lower(substr(hex(t.session), 1, 8) || '-' || substr(hex(t.session), 9, 4) || '-' || substr(hex(t.session), 13, 4)
-    || '-' || substr(hex(t.session), 17, 4) || '-' || substr(hex(t.session), 21)) as session_id,
+  {id_text ID=t.session} as session_id,
   (select e.name from story s join event e on e.seq = s.seq
     where s.session = t.session and s.kind in ({starts}) and e.name is not null
     order by s.at_ns, s.id limit 1) as name,
   coalesce((select name from ({session_end ROWS=story SESSION=t.session LAST=t.last_ns})), 'open') as state,
-  strftime('%Y-%m-%dT%H:%M:%S', t.first_ns / 1000000000, 'unixepoch')
-    || printf('.%06dZ', t.first_ns % 1000000000 / 1000) as began,
+  {time_text NS=t.first_ns} as began,
   (t.last_ns - t.first_ns) / 1e9 as seconds,
   t.events,
   t.llms as llm_calls,
@@ -164,17 +162,13 @@ with later as materialized (
 )
 select
   e.seq,
-  lower(substr(hex(e.id), 1, 8) || '-' || substr(hex(e.id), 9, 4) || '-' || substr(hex(e.id), 13, 4)
-    || '-' || substr(hex(e.id), 17, 4) || '-' || substr(hex(e.id), 21)) as id,
-  lower(substr(hex(e.session), 1, 8) || '-' || substr(hex(e.session), 9, 4) || '-' || substr(hex(e.session), 13, 4)
-    || '-' || substr(hex(e.session), 17, 4) || '-' || substr(hex(e.session), 21)) as session,
+  {id_text ID=e.id} as id,
+  {id_text ID=e.session} as session,
   iif(e.phase = 1, 'began', 'ended') as phase,
   e.kind,
   e.name,
-  iif(e.parent is null, null, lower(substr(hex(e.parent), 1, 8) || '-' || substr(hex(e.parent), 9, 4) || '-' || substr(hex(e.parent), 13, 4)
-    || '-' || substr(hex(e.parent), 17, 4) || '-' || substr(hex(e.parent), 21))) as parent,
-  iif(e.agent is null, null, lower(substr(hex(e.agent), 1, 8) || '-' || substr(hex(e.agent), 9, 4) || '-' || substr(hex(e.agent), 13, 4)
-    || '-' || substr(hex(e.agent), 17, 4) || '-' || substr(hex(e.agent), 21))) as agent,
+  iif(e.parent is null, null, {id_text ID=e.parent}) as parent,
+  iif(e.agent is null, null, {id_text ID=e.agent}) as agent,
   strftime('%Y-%m-%dT%H:%M:%S', coalesce(e.start_ns, e.at_ns) / 1000000000, 'unixepoch')
     || printf('.%06dZ', coalesce(e.start_ns, e.at_ns) % 1000000000 / 1000) as began,
   iif(e.phase = 1, null, max(coalesce(e.end_ns, e.at_ns) - coalesce(e.start_ns, e.at_ns), 0) / 1e6) as milliseconds,
@@ -227,10 +221,8 @@ where d.kind in ('llm','tool')
 
 -- The tags of each event: its own, and the final tags of its session.  `session` and `id` are those of event_detail.
 create view event_tag as
-select seq, lower(substr(hex(session), 1, 8) || '-' || substr(hex(session), 9, 4) || '-' || substr(hex(session), 13, 4)
-    || '-' || substr(hex(session), 17, 4) || '-' || substr(hex(session), 21)) as session,
-  lower(substr(hex(id), 1, 8) || '-' || substr(hex(id), 9, 4) || '-' || substr(hex(id), 13, 4)
-    || '-' || substr(hex(id), 17, 4) || '-' || substr(hex(id), 21)) as id, tag
+select seq, {id_text ID=session} as session,
+  {id_text ID=id} as id, tag
 from (
   select e.seq, e.session, e.id, j.value as tag
   from event e
@@ -279,18 +271,15 @@ where e.seq > (select seq from mark)
 -- the others back: its `value` is null.  `event` is null for a score of the session as a whole.
 create view score as
 select
-  lower(substr(hex(s.session), 1, 8) || '-' || substr(hex(s.session), 9, 4) || '-' || substr(hex(s.session), 13, 4)
-    || '-' || substr(hex(s.session), 17, 4) || '-' || substr(hex(s.session), 21)) as session,
-  iif(s.target = x'', null, lower(substr(hex(s.target), 1, 8) || '-' || substr(hex(s.target), 9, 4) || '-' || substr(hex(s.target), 13, 4)
-    || '-' || substr(hex(s.target), 17, 4) || '-' || substr(hex(s.target), 21))) as event,
+  {id_text ID=s.session} as session,
+  iif(s.target = x'', null, {id_text ID=s.target}) as event,
   s.name,
   coalesce(s.label, s.number) as value,
   s.type,
   s.author,
   s.version,
   json_extract(e.body, '$.comment') as comment,
-  strftime('%Y-%m-%dT%H:%M:%S', s.given_ns / 1000000000, 'unixepoch')
-    || printf('.%06dZ', s.given_ns % 1000000000 / 1000) as given,
+  {time_text NS=s.given_ns} as given,
   s.type is not null and not exists (
     select 1
     from score_row n
@@ -299,8 +288,7 @@ select
       and n.target = s.target
       and n.author = s.author
       and (n.given_ns, n.id) > (s.given_ns, s.id)) as current,
-  lower(substr(hex(s.id), 1, 8) || '-' || substr(hex(s.id), 9, 4) || '-' || substr(hex(s.id), 13, 4)
-    || '-' || substr(hex(s.id), 17, 4) || '-' || substr(hex(s.id), 21)) as id,
+  {id_text ID=s.id} as id,
   s.seq
 from score_row s
 join event e on e.seq = s.seq
@@ -309,16 +297,12 @@ where s.name <> '';
 -- Notes in readable form; `event` is null for a note about the session as a whole.
 create view note as
 select
-  lower(substr(hex(s.session), 1, 8) || '-' || substr(hex(s.session), 9, 4) || '-' || substr(hex(s.session), 13, 4)
-    || '-' || substr(hex(s.session), 17, 4) || '-' || substr(hex(s.session), 21)) as session,
-  iif(s.target = x'', null, lower(substr(hex(s.target), 1, 8) || '-' || substr(hex(s.target), 9, 4) || '-' || substr(hex(s.target), 13, 4)
-    || '-' || substr(hex(s.target), 17, 4) || '-' || substr(hex(s.target), 21))) as event,
+  {id_text ID=s.session} as session,
+  iif(s.target = x'', null, {id_text ID=s.target}) as event,
   json_extract(e.body, '$.comment') as text,
   s.author,
-  strftime('%Y-%m-%dT%H:%M:%S', s.given_ns / 1000000000, 'unixepoch')
-    || printf('.%06dZ', s.given_ns % 1000000000 / 1000) as given,
-  lower(substr(hex(s.id), 1, 8) || '-' || substr(hex(s.id), 9, 4) || '-' || substr(hex(s.id), 13, 4)
-    || '-' || substr(hex(s.id), 17, 4) || '-' || substr(hex(s.id), 21)) as id,
+  {time_text NS=s.given_ns} as given,
+  {id_text ID=s.id} as id,
   s.seq
 from score_row s
 join event e on e.seq = s.seq
