@@ -263,7 +263,7 @@ def page(
         value = query.sql[f"value_{sort}"]
         if after is not None:
             query.require(_behind(after, ascending=ascending), **after._asdict())
-        text = query.text("page_ascending" if ascending else "page", VALUE=value)
+        text = query.text("page", VALUE=value, DIRECTION="asc" if ascending else "desc")
         for num, *place in source.table.ask(text, {**query.values, "many": many + 1}):
             places.append((Place._make(place), source, num))
     sign = 1 if ascending else -1

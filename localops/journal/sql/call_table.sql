@@ -177,18 +177,7 @@ from (
   where CONDITIONS
   order by c.num desc
   limit -1)
-order by value is null, value desc, began_ns desc, id desc
-limit :many
-
--- page_ascending --
-select num, value, began_ns, id
-from (
-  select c.num, VALUE as value, c.began_ns, c.id
-  from call c
-  where CONDITIONS
-  order by c.num desc
-  limit -1)
-order by value is null, value, began_ns desc, id desc
+order by value is null, value DIRECTION, began_ns desc, id desc
 limit :many
 
 -- value_began --
