@@ -579,7 +579,7 @@ def total(home: str, names: Iterable[str]) -> int:
         path = os.path.join(config.project_folder(home, name), config.JOURNAL)
         try:
             with Reader(path) as reader:
-                many += reader.ask(statements("doctor.sql")["last_seq"])[0][0]
+                many += reader.ask(statements("lists.sql")["last_seq"])[0][0]
         except LocalopsError:
             # The search reports it.
             continue

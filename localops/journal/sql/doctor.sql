@@ -44,10 +44,6 @@ where seq > :after
 order by seq
 limit :many;
 
--- last_seq --
-select coalesce(max(seq), 0)
-from event;
-
 -- twice --
 -- Identities with more than one row, the number of surplus rows, and whether totals count these as well.
 select id, count(*) - 1, max(kind <> 'journal')
