@@ -13,12 +13,11 @@ from localops import output
 from localops.cli import common
 from localops.errors import LocalopsError
 from localops.journal.rows import id_text
-from localops.reading.search import Query
+from localops.reading.search import Query, once_each
 from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
     from typing import Any
 
     from localops.reading.home import Home, Project
@@ -58,7 +57,7 @@ def search(
         for source in opened.projects:
             if only in (None, source):
                 _bring_up_to_date(source)
-                for hit in islice(_once(source.index().occurrences(wanted, id)), limit):
+                for hit in islice(once_each(source.index().occurrences(wanted, id)), limit):
                     by_session.setdefault((source.name, hit.session), []).append((source, hit))
         newest_first = sorted(by_session.values(), key=lambda of_session: of_session[0][1].at_ns, reverse=True)
         hits = list(islice(chain.from_iterable(newest_first), limit))
@@ -80,15 +79,6 @@ def _nothing_like(opened: Home, wanted: str) -> str:
         return f"no event contains all of these words: {wanted!r}"
     more = "" if wanted.endswith("*") else f"; '{wanted}*' finds words that begin with it"
     return f"no event contains the word {wanted!r}{more}"
-
-
-def _once(hits: Iterable[Hit]) -> Iterator[Hit]:
-    """Return each operation once, though its first and its last row may both contain the words."""
-    seen: set[bytes] = set()
-    for hit in hits:
-        if hit.id not in seen:
-            seen.add(hit.id)
-            yield hit
 
 
 def _bring_up_to_date(project: Project) -> None:

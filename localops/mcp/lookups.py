@@ -25,7 +25,7 @@ from localops.reading import (
     waste_page,
 )
 from localops.reading.home import Filters
-from localops.reading.search import Query
+from localops.reading.search import Query, once_each
 from localops.reading.sentences import plain
 
 TYPE_CHECKING = False
@@ -230,7 +230,7 @@ def search(memory: Memory, given: Given) -> str:
         for project in home.projects:
             if only in (None, project):
                 matching = project.index().events(text, id, until=until)
-                hits += [(project, hit) for hit in islice(_once(matching), skip + many + 1)]
+                hits += [(project, hit) for hit in islice(once_each(matching), skip + many + 1)]
         if time.monotonic() > until:
             note += " The search was stopped after a second: it is not complete."
         hits.sort(key=lambda pair: pair[1].at_ns, reverse=True)
@@ -244,15 +244,6 @@ def search(memory: Memory, given: Given) -> str:
             more=lambda count: str(skip + count),
             is_all=len(hits) <= skip + many,
         )
-
-
-def _once(hits: Iterator[Hit]) -> Iterator[Hit]:
-    """Yield each operation once, though its first and its last row may both have the words."""
-    seen: set[bytes] = set()
-    for hit in hits:
-        if hit.id not in seen:
-            seen.add(hit.id)
-            yield hit
 
 
 def _hit_record(project: Project, hit: Hit) -> Record:

@@ -67,6 +67,15 @@ class Hit(NamedTuple):
     parent: bytes | None
 
 
+def once_each(hits: Iterable[Hit]) -> Iterator[Hit]:
+    """Yield each operation once, though its first and its last row may both have the words."""
+    seen: set[bytes] = set()
+    for hit in hits:
+        if hit.id not in seen:
+            seen.add(hit.id)
+            yield hit
+
+
 def words(text: str) -> list[str]:
     """Return the words of a text, without case and accents."""
     return _WORD.findall(_folded(text))
