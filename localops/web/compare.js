@@ -4,7 +4,7 @@
 import { ask, byId, data, make, notice } from "./base.js";
 import { change, costChange, marked } from "./changes.js";
 import { FIGURES, MOST, letterOf, runs } from "./compare_runs.js";
-import { comparedRows } from "./compared_rows.js";
+import { comparedEvents } from "./compared_rows.js";
 import { event } from "./content.js";
 import { count, duration, eventCost, many, money } from "./formats.js";
 import { heads, line, table } from "./table.js";
@@ -151,9 +151,6 @@ function costOf(line) {
 function tree(comparison, letter) {
   // The others follow from the first prompt that differs, or differ in the same words.
   const opened = comparison.lines.find((line) => line.kind === "llm" && line.input_differs && line.input);
-  const { body, more, only } = comparedRows(comparison.lines, differs, (line) =>
-    pair(line, comparison, { letter, isOpen: line === opened }),
-  );
   const unlike = comparison.lines.filter(differs);
   const costs = unlike.map(costOf);
   const sum = costs.reduce((total, one) => total + (one ?? 0), 0);
@@ -173,21 +170,13 @@ function tree(comparison, letter) {
     `${letter} cost`,
     "Cost difference",
   ];
+  const drawn = (line) => pair(line, comparison, { letter, isOpen: line === opened });
   return [
-    make(
-      "section",
-      { class: "chart pairs" },
-      make("h2", {}, "Events"),
-      make(
-        "div",
-        { class: "bar" },
-        only,
-        make("span", { class: "faint" }, note),
-        comparison.cut ? make("span", { class: "pending" }, "Only the first 5,000 events of each are compared") : null,
-      ),
-      table([...heads(columns), ["Differs"]], body),
-      more,
-    ),
+    comparedEvents(comparison.lines, differs, drawn, {
+      note,
+      cut: comparison.cut && "Only the first 5,000 events of each are compared",
+      columns: (body) => table([...heads(columns), ["Differs"]], body),
+    }),
   ];
 }
 

@@ -2,7 +2,7 @@
 
 import { ask, make } from "./base.js";
 import { change, costChange } from "./changes.js";
-import { comparedRows } from "./compared_rows.js";
+import { comparedEvents } from "./compared_rows.js";
 import { event } from "./content.js";
 import { cost, count, duration, eventCost, many, money } from "./formats.js";
 import { line, table } from "./table.js";
@@ -134,26 +134,20 @@ function usual(groups) {
 
 /** Return all events in one table, a column for each run. */
 function events({ rows, counts, sessions, cut, odd: place }) {
-  const { body, more, only } = comparedRows(rows, differs, (row) => pair(row, sessions, place));
   const note = counts.differing
     ? `${many(counts.differing, "event")} of ${count(rows.length)} not the same in all runs`
     : "All events are the same in all runs";
-  const columns = table([["Event"], ...sessions.map((_, at) => [letterOf(at)])], body, { tabindex: 0 });
-  columns.style.setProperty("--runs", sessions.length);
-  return make(
-    "section",
-    { class: "chart pairs all-runs" },
-    make("h2", {}, "Events"),
-    make(
-      "div",
-      { class: "bar" },
-      only,
-      make("span", { class: "faint" }, note),
-      cut ? make("span", { class: "pending" }, "Only the first events of each run are compared") : null,
-    ),
+  const columns = (body) => {
+    const made = table([["Event"], ...sessions.map((_, at) => [letterOf(at)])], body, { tabindex: 0 });
+    made.style.setProperty("--runs", sessions.length);
+    return made;
+  };
+  return comparedEvents(rows, differs, (row) => pair(row, sessions, place), {
+    note,
+    cut: cut && "Only the first events of each run are compared",
     columns,
-    more,
-  );
+    kind: "all-runs",
+  });
 }
 
 /** Return an event in a row, and a row below it for its content; `place` is the run that stands out. */

@@ -1,4 +1,4 @@
-// The rows of a comparison: page by page, all of them or only those that differ, which the address keeps.
+// The events of a comparison: page by page, all of them or only those that differ, which the address keeps.
 
 import { make, shortcut } from "./base.js";
 import { count } from "./formats.js";
@@ -6,8 +6,30 @@ import { url } from "./url.js";
 
 const PAGE = 300;
 
-/** Return the body of a table, what shows more of it, and the switch; `drawn` returns the elements of a line. */
-export function comparedRows(lines, differs, drawn) {
+/**
+ * Return the section of events: `drawn` returns the elements of a line, `columns` the table around the body with all
+ * of them; `cut` is a text if some events are not compared.
+ */
+export function comparedEvents(lines, differs, drawn, { note, cut, columns, kind = "" }) {
+  const { body, more, only } = comparedRows(lines, differs, drawn);
+  return make(
+    "section",
+    { class: `chart pairs ${kind}`.trim() },
+    make("h2", {}, "Events"),
+    make(
+      "div",
+      { class: "bar" },
+      only,
+      make("span", { class: "faint" }, note),
+      cut ? make("span", { class: "pending" }, cut) : null,
+    ),
+    columns(body),
+    more,
+  );
+}
+
+/** Return the body of a table, what shows more of it, and the switch. */
+function comparedRows(lines, differs, drawn) {
   const body = make("tbody"),
     more = make("div", { class: "bar" });
   const only = make("input", {
