@@ -29,7 +29,7 @@ LAYERS = """
     errors clock fork_imports interruption lazy own_fields rows urls zstd alignment ambiguous_patterns parallel
     random_letters
     careful beginnings escapes patterns end_lock named_values
-    shapes
+    shapes quick_look
     host
     context facets locks openmetrics output raised redact sql
     participants events pricing stored plain_values responses

@@ -22,7 +22,7 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from localops.encoding import redact
+from localops.encoding import quick_look, redact
 from localops.encoding.encode import Encoder, dumps
 from localops.encoding.named_values import NAME
 from localops.encoding.redact import Redactor, Secret, environment_secrets
@@ -610,8 +610,8 @@ AKIA ASIA ABIA ACCA AIza ATATT3 ATCTT3 ATBB ABSK AKCp ATTT3 ABC
 AAabcdefghijabcdefghijabcdefghij012 AAabcdefghijabcdefghijabcdefghij01 Aa"""
 
 
-def _redact_at_the_start() -> Any:
-    spec = importlib.util.spec_from_file_location("redact_at_the_start", redact.__file__)
+def _quick_look_at_the_start() -> Any:
+    spec = importlib.util.spec_from_file_location("quick_look_at_the_start", quick_look.__file__)
     assert spec is not None
     assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
@@ -621,7 +621,7 @@ def _redact_at_the_start() -> Any:
 
 def test_the_first_texts_are_searched_like_all_others() -> None:
     """The words that are looked for until a pattern is compiled are in every text that the pattern finds."""
-    module = _redact_at_the_start()
+    module = _quick_look_at_the_start()
     words = [*_SUSPECT.splitlines(), *_SUSPECT.split(), *re.findall(r"\S+ \S+", _SUSPECT), "bearer x", "basic x"]
     texts = {(word + end).encode() for word in words for end in ("", "=", " is ", '":')}
     outcomes = set()
