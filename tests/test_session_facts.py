@@ -151,8 +151,11 @@ def test_a_cache_that_is_larger_than_its_prompt_is_reported(
         ({}, "neither model nor token counts were given"),
         ({"model": "gpt-4o"}, "calls of gpt-4o came without token counts"),
         ({"model": "gpt-4o", "completion_tokens": 3}, "gave only one of prompt_tokens and completion_tokens"),
-        ({"model": "gpt-4o", "prompt_tokens": -1, "completion_tokens": 3}, "a token count that cannot be one"),
-        ({"model": "gpt-4o", "prompt_tokens": 9, "completion_tokens": 1, "cached_tokens": 0.5}, "cannot be one"),
+        ({"model": "gpt-4o", "prompt_tokens": -1, "completion_tokens": 3}, "an invalid token count"),
+        (
+            {"model": "gpt-4o", "prompt_tokens": 9, "completion_tokens": 1, "cached_tokens": 0.5},
+            "an invalid token count",
+        ),
     ],
 )
 def test_an_incomplete_cost_says_why(

@@ -1,7 +1,7 @@
-"""Decide whether a failed LLM call was billed: it is free of charge only if that is certain.
+"""Decide whether a failed LLM call was billed; a call counts as free only if that is certain.
 
 A provider bills a call once it has accepted it.  A call that got no connection, or was refused as unauthorized,
-malformed or too frequent, cost nothing; one that timed out, broke off or met a server's error may have been billed.
+malformed or too frequent, cost nothing.  One that timed out, was cut off or got a server error may have been billed.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ if TYPE_CHECKING:
     from localops.recording.events import ErrorEvent, Event
 
 _USAGE = ("cost", *(kind.field for kind in token_kinds.WITH_COLUMN))
-# The names of exceptions of HTTP clients and SDKs before an answer.  Names, because none of those
-# packages is a dependency; a program's subclass counts as its base class.
+# Exceptions that HTTP clients and SDKs raise before they get an answer.  By name, because none of those packages is a
+# dependency; a subclass counts as its base class.
 _NO_CONNECTION = frozenset(
     "ConnectionRefusedError gaierror SSLCertVerificationError "  # the standard library
     "ConnectError ConnectTimeout "  # httpx, httpcore, requests
     "NewConnectionError NameResolutionError ConnectTimeoutError "  # urllib3
     "ClientConnectorError ConnectionTimeoutError EndpointConnectionError".split()  # aiohttp, botocore
 )
-_TURNED_DOWN = frozenset(
+_REFUSED = frozenset(
     "AuthenticationError PermissionDeniedError BadRequestError UnprocessableEntityError RateLimitError".split()
 )
-# Statuses from 400 to 499 after which the call may have reached a model.
+# Statuses from 400 to 499 of calls that may have reached a model.
 _MAYBE_BILLED = frozenset((408, 499))
 _MOST_CAUSES = 8
 
@@ -40,38 +40,38 @@ def is_unbilled(call: Event, error: ErrorEvent) -> bool:
         return False
     if events.is_given(call.completion) or events.is_given(call.returns):
         return False
-    return bool(attempt(lambda: _came_before_billing(error), False))
+    return bool(attempt(lambda: _failed_before_billing(error), False))
 
 
-def _came_before_billing(error: ErrorEvent) -> bool:
+def _failed_before_billing(error: ErrorEvent) -> bool:
     if error.exception is None:
         verdict = _by_status(error.code)
-        return error.error_type in _NO_CONNECTION | _TURNED_DOWN if verdict is None else verdict
+        return error.error_type in _NO_CONNECTION | _REFUSED if verdict is None else verdict
     causes = list(_causes(error.exception))
     for verdict in (*map(_by_status, _statuses(causes)), _by_status(error.code)):
         if verdict is not None:
             return verdict
-    if any(_names(cause) & (_NO_CONNECTION | _TURNED_DOWN) for cause in causes):
+    if any(_names(cause) & (_NO_CONNECTION | _REFUSED) for cause in causes):
         return True
-    # Of a handshake: an error that breaks off later has a class of its own.
+    # An SSLError is from the handshake: a connection that breaks later raises another class.
     return type(causes[-1]).__name__ == "SSLError"
 
 
 def _causes(exception: BaseException) -> Iterator[BaseException]:
-    """Return an exception and its causes; not those that were only being handled, such as an earlier attempt."""
+    """Yield an exception and its explicit causes; not its context, which may be the failure of an earlier attempt."""
     cause: object = exception
     for _ in range(_MOST_CAUSES):
         if not isinstance(cause, BaseException):
             return
         yield cause
-        # Requests and urllib wrap the exception they caught.
+        # Requests and urllib pass the exception they caught as an argument or as `reason`.
         first = cause.args[0] if cause.args else None
         wrapped = (cause.__cause__, getattr(cause, "reason", None), first)
         cause = next((each for each in wrapped if isinstance(each, BaseException)), None)
 
 
 def _statuses(causes: list[BaseException]) -> Iterator[object]:
-    """Return possible HTTP statuses, as SDKs and HTTP clients attach them to exceptions."""
+    """Yield the values that may be an HTTP status, from where SDKs and HTTP clients attach it to an exception."""
     for cause in causes:
         response: Any = getattr(cause, "response", None)
         if isinstance(response, dict):  # botocore
@@ -82,7 +82,7 @@ def _statuses(causes: list[BaseException]) -> Iterator[object]:
 
 
 def _by_status(status: object) -> bool | None:
-    """Return whether an HTTP status is sent before billing; None for a value that is not an error status."""
+    """Return whether an HTTP status means that the call was not billed; None for a value that is no error status."""
     if isinstance(status, str) and status.isdecimal() and len(status) == 3:
         status = int(status)
     if not isinstance(status, int) or not 400 <= status <= 599:

@@ -1,4 +1,4 @@
-"""The budget of a session: shared by all its processes, and checked after each call that costs something."""
+"""The budget of a session, which all its processes share; it is checked after each call that costs something."""
 
 from __future__ import annotations
 
@@ -26,9 +26,9 @@ class Budget:
     def check(
         self, session: object, on_reached: Callable[..., object] | None, note: Callable[[float, float], None]
     ) -> None:
-        """Compare what all processes have spent with the budget; exceptions of a hook reach the program.
+        """Compare what all processes have spent with the budget; exceptions of the hook reach the program.
 
-        `note` records that the budget was reached, once: a program may catch what is raised.
+        `note` is called once, to record that the budget was reached: the program may catch the exception.
         """
         spent, budget = self._spent(), self._dollars
         if spent >= budget:

@@ -19,7 +19,7 @@ new_id, now_ns = clock.new_id, clock.now_ns
 
 
 def give(recorder: Recorder, make: Callable[[], Score], *, strict: bool) -> None:
-    """Write a score or a note that `make` returns; warn if it raises ConfigError, or raise it in a strict session."""
+    """Write the score or note that `make` returns; if it raises ConfigError, warn, or raise it in a strict session."""
 
     def check() -> Score | ConfigError:
         try:
@@ -28,7 +28,7 @@ def give(recorder: Recorder, make: Callable[[], Score], *, strict: bool) -> None
             return error
 
     outcome = recorder.guarded(check)
-    if outcome is None:  # counted, and warned of
+    if outcome is None:  # it failed: `guarded` has counted it and printed a warning
         return
     if isinstance(outcome[0], ConfigError):
         if strict:
@@ -48,7 +48,7 @@ def _write(recorder: Recorder, score: Score) -> None:
             return
         seen = at
         if recorder.has_ended:
-            # The session lasts until its last row, and is not joined again.
+            # A later time would make the session longer, as it lasts until its last row; and it is not joined again.
             seen = max((last for (last,) in recorder.ask("last_ns", session=recorder.session) if last), default=at)
         elif recorder.must_attend:
             recorder.attend()
@@ -60,7 +60,7 @@ def _write(recorder: Recorder, score: Score) -> None:
 
 
 def _target(event: object) -> bytes | None:
-    """Return the id of an event: given as such, or by an event or an operation."""
+    """Return the id of the scored event: the value itself, or the `id` of an event or operation."""
     if event is None:
         return None
     id = attempt(lambda: getattr(event, "id", None), None)

@@ -1,8 +1,8 @@
 """Read the response of a model library: its model, its tokens, its finish reason, its answer.
 
-A response is a dict as the HTTP APIs send it, or an object of a known library, which is recognised by the package of
-its class and dumped once.  None of these libraries is imported.  A stream, iterator or coroutine is left untouched;
-so is every dict whose keys do not identify it beyond doubt.
+A response is a dict as the HTTP APIs send it, or an object of a known library.  An object is recognised by the package
+of its class and converted to plain data once; no library is imported.  Streams, iterators and coroutines are not
+touched.  A dict is read only if its keys identify it beyond doubt.
 """
 
 from __future__ import annotations
@@ -19,19 +19,19 @@ if TYPE_CHECKING:
     from typing import Any
 
     Fields = dict[str, Any]
-    # The plain data of a response and the provider of its library; None for an object of another shape.
+    # From the plain data of a response and the provider of its library; returns None if it has another shape.
     Reader = Callable[[Fields, str | None], "Reply | None"]
 
 MOST = 10_000
-"""Choices, parts and tool calls of one response that are read; the rest is kept unread."""
+"""Only so many choices, parts and tool calls of one response are read; the rest is stored unread."""
 
 
 class Reply(NamedTuple):
-    """The content of a response; None where the response does not have it.
+    """The content of a response; fields that the response does not have are None.
 
-    `prompt_tokens` includes tokens read from or written to a cache, and `completion_tokens` includes reasoning tokens,
-    whichever way the provider reports them.  `plain` is the whole response as plain data, `rest` the same without the
-    `completion`.
+    `prompt_tokens` always includes tokens read from or written to a cache, and `completion_tokens` includes reasoning
+    tokens, even if the provider counts them separately.  `plain` is the whole response as plain data, `rest` is the
+    same without the `completion`.
     """
 
     model: str | None = None
@@ -83,16 +83,16 @@ def _read_object(response: object) -> Reply | None:
     if package is None:
         return None
     if package == "langchain_core" and type.__getattribute__(kind, "__name__") in ("LLMResult", "ChatResult"):
-        return _result(response)
+        return _langchain_result(response)
     provider = _PACKAGES[package]
     if package == "litellm":
         provider = _text(_dict(getattr(response, "_hidden_params", None)).get("custom_llm_provider"))
     return _read_dict(_dump(response), provider)
 
 
-# Which classes are known
+# Known classes
 
-# The packages whose objects are responses, and the provider, if all of a package's responses come from one.
+# The packages whose objects are responses, each with its provider, if all its responses come from one.
 _PACKAGES: dict[str, str | None] = {
     "anthropic": None,  # also for Bedrock, Vertex AI, and others with the same API
     "cohere": "cohere",
@@ -108,7 +108,7 @@ _PACKAGES: dict[str, str | None] = {
 
 
 def _package_of(kind: type) -> str | None:
-    """Return the known package that a pydantic model's class or one of its bases comes from, if any."""
+    """Return the known package of a pydantic class or of one of its bases, if any."""
     bases = type.__dict__["__mro__"].__get__(kind)
     modules = [type.__getattribute__(base, "__module__") for base in bases]
     roots = [module.partition(".")[0] for module in modules if type(module) is str]
@@ -127,13 +127,13 @@ def _dump(response: object) -> Fields:
         try:
             fields = dump(response, exclude_none=True, warnings=False)
         except TypeError as error:
-            # A library's own method may not accept these arguments: without them it is another step.
+            # A library may override the method without these arguments.
             hold_if_programs(error)
             fields = dump(response)
     return _dict(fields)
 
 
-# Values of a response, any of which may be of a wrong type
+# Values of a response: each may have a wrong type
 
 
 def _dict(value: object) -> Fields:
@@ -158,7 +158,7 @@ def _text(value: object) -> str | None:
 
 
 def _count(*values: object) -> int | None:
-    """Return the first of some values that is a valid count."""
+    """Return the first value that is a valid count."""
     for value in values:
         if type(value) is int and value >= 0:
             return value
@@ -174,7 +174,7 @@ def _sum(*counts: int | None) -> int | None:
 
 
 def _first(fields: Fields, *names: str) -> Any:
-    """Return the first of some fields that is present: some libraries spell a name in two ways."""
+    """Return the first of these fields that has a value: some APIs spell a name in two ways."""
     return next((fields[name] for name in names if fields.get(name) is not None), None)
 
 
@@ -182,12 +182,12 @@ def _without(fields: Fields, *names: str) -> Fields:
     return {name: value for name, value in fields.items() if name not in names}
 
 
-def _given(fields: Fields) -> Fields:
+def _without_none(fields: Fields) -> Fields:
     return {name: value for name, value in fields.items() if value is not None}
 
 
 def _reasons(values: Iterable[object]) -> str | list[str] | None:
-    """Return why the model stopped; of several answers, each reason once."""
+    """Return why the model stopped; for several answers, each reason once."""
     reasons = list(dict.fromkeys(filter(None, map(_text, values))))
     return reasons[0] if len(reasons) == 1 else reasons or None
 
@@ -201,19 +201,19 @@ def _call(id: object, name: object, arguments: object) -> Fields:
 
 
 def _with_cache(prompt: int | None, *beside: int | None) -> int | None:
-    """Return the tokens of a whole prompt, when those of the cache were counted separately."""
+    """Return the tokens of a whole prompt, for a provider that counts those of the cache separately."""
     return None if prompt is None else prompt + sum(count or 0 for count in beside)
 
 
 def _with_reasoning(prompt: int | None, completion: int | None, reasoning: int | None, total: int | None) -> int | None:
-    """Return the tokens of a whole completion: some providers count reasoning apart, which their total shows."""
+    """Return the tokens of a whole completion: if the total shows it, reasoning was counted separately."""
     if completion is None or not reasoning:
         return completion
     beside = reasoning > completion or (prompt is not None and total == prompt + completion + reasoning)
     return completion + reasoning if beside else completion
 
 
-# OpenAI's chat completions, and the many APIs of the same shape
+# OpenAI's chat completions, and the many APIs with the same response
 
 
 def _chat(fields: Fields, provider: str | None) -> Reply | None:
@@ -239,11 +239,13 @@ def _chat(fields: Fields, provider: str | None) -> Reply | None:
         # They must have been counted separately.
         prompt = _with_cache(prompt, cached, written)
     completion, reasoning = _count(usage.get("completion_tokens")), _count(produced.get("reasoning_tokens"))
-    messages = [_given(_dict(choice.get("message"))) or _spoken(choice.get("text")) for choice in choices]
+    messages = [
+        _without_none(_dict(choice.get("message"))) or _assistant_message(choice.get("text")) for choice in choices
+    ]
     answers = [message for message in messages if message]
     return Reply(
         model=_text(fields.get("model")),
-        provider=provider or _seller(fields, choices),
+        provider=provider or _provider_of(fields, choices),
         prompt_tokens=prompt,
         completion_tokens=_with_reasoning(prompt, completion, reasoning, _count(usage.get("total_tokens"))),
         cached_tokens=cached,
@@ -260,21 +262,21 @@ def _chat(fields: Fields, provider: str | None) -> Reply | None:
     )
 
 
-def _spoken(text: object) -> Fields:
+def _assistant_message(text: object) -> Fields:
     return {"role": "assistant", "content": text} if type(text) is str else {}
 
 
 def _chat_calls(message: Fields) -> Iterator[Fields]:
     calls = _dicts(message.get("tool_calls"))
     for call in calls:
-        asked = _dict(call.get("function")) or _dict(call.get("custom"))
-        yield _call(call.get("id"), asked.get("name"), _first(asked, "arguments", "input"))
-    if not calls and (asked := _dict(message.get("function_call"))):
-        yield _call(None, asked.get("name"), asked.get("arguments"))
+        function = _dict(call.get("function")) or _dict(call.get("custom"))
+        yield _call(call.get("id"), function.get("name"), _first(function, "arguments", "input"))
+    if not calls and (function := _dict(message.get("function_call"))):
+        yield _call(None, function.get("name"), function.get("arguments"))
 
 
-def _seller(fields: Fields, choices: list[Fields]) -> str | None:
-    """Return the provider, if the answer has a field that only this provider sends."""
+def _provider_of(fields: Fields, choices: list[Fields]) -> str | None:
+    """Return the provider, if the response has a field that only this provider sends."""
     if "x_groq" in fields:
         return "groq"
     if "prompt_filter_results" in fields or any("content_filter_results" in choice for choice in choices):
@@ -286,17 +288,17 @@ def _seller(fields: Fields, choices: list[Fields]) -> str | None:
 # OpenAI's Responses
 
 
-def _response(fields: Fields, provider: str | None) -> Reply | None:
+def _openai_response(fields: Fields, provider: str | None) -> Reply | None:
     if fields["object"] != "response" or type(fields["output"]) is not list:
         return None
     usage, items = _dict(fields.get("usage")), _dicts(fields["output"])
     read, produced = _dict(usage.get("input_tokens_details")), _dict(usage.get("output_tokens_details"))
     content: list[object] = []
-    left: list[Fields] = []
+    items_left: list[Fields] = []
     for item in items:
         is_message = item.get("type") == "message" and type(item.get("content")) is list
-        content += item["content"] if is_message else [_given(item)]
-        left.append(_without(item, "content") if is_message else {"type": item.get("type"), "id": item.get("id")})
+        content += item["content"] if is_message else [_without_none(item)]
+        items_left.append(_without(item, "content") if is_message else {"type": item.get("type"), "id": item.get("id")})
     return Reply(
         model=_text(fields.get("model")),
         provider=provider,
@@ -316,16 +318,16 @@ def _response(fields: Fields, provider: str | None) -> Reply | None:
         or None,
         response_id=_text(fields.get("id")),
         completion={"role": "assistant", "content": content} if content else None,
-        rest={**fields, "output": left},
+        rest={**fields, "output": items_left},
     )
 
 
-# Anthropic's messages: its own, on Bedrock and on Vertex AI
+# Anthropic's messages: from its own API, Bedrock and Vertex AI
 
 _ISSUERS = {"msg_bdrk_": "bedrock", "msg_vrtx_": "vertex_ai"}
 
 
-def _message(fields: Fields, provider: str | None) -> Reply | None:
+def _anthropic_message(fields: Fields, provider: str | None) -> Reply | None:
     usage, blocks = _dict(fields["usage"]), fields["content"]
     prompt = _count(usage.get("input_tokens"))
     if (fields["type"], fields["role"]) != ("message", "assistant") or type(blocks) is not list or prompt is None:
@@ -338,7 +340,7 @@ def _message(fields: Fields, provider: str | None) -> Reply | None:
     for_an_hour = _count(written_how.get("ephemeral_1h_input_tokens"))
     by_age = _sum(_count(written_how.get("ephemeral_5m_input_tokens")), for_an_hour)
     cached = _count(usage.get("cache_read_input_tokens"))
-    written = _most(_count(usage.get("cache_creation_input_tokens")), by_age)
+    written = _max_count(_count(usage.get("cache_creation_input_tokens")), by_age)
     return Reply(
         model=model,
         provider=provider or issuer,
@@ -361,7 +363,7 @@ def _message(fields: Fields, provider: str | None) -> Reply | None:
     )
 
 
-def _most(*counts: int | None) -> int | None:
+def _max_count(*counts: int | None) -> int | None:
     return max((count for count in counts if count is not None), default=None)
 
 
@@ -376,17 +378,17 @@ def _gemini(fields: Fields, provider: str | None) -> Reply | None:
     if provider is None and prompt is None and not (model and candidates):
         return None
     contents = [_dict(candidate.get("content")) for candidate in candidates]
-    messages = [{"role": "model", **_given(content)} for content in contents if content]
+    messages = [{"role": "model", **_without_none(content)} for content in contents if content]
     for_tools = _count(_first(usage, "tool_use_prompt_token_count", "toolUsePromptTokenCount"))
-    spoken = _count(_first(usage, "candidates_token_count", "candidatesTokenCount"))
-    thought = _count(_first(usage, "thoughts_token_count", "thoughtsTokenCount"))
+    answered = _count(_first(usage, "candidates_token_count", "candidatesTokenCount"))
+    reasoning = _count(_first(usage, "thoughts_token_count", "thoughtsTokenCount"))
     return Reply(
         model=model,
         provider="google",
         prompt_tokens=_sum(prompt, for_tools),
-        completion_tokens=_sum(spoken, thought),
+        completion_tokens=_sum(answered, reasoning),
         cached_tokens=_count(_first(usage, "cached_content_token_count", "cachedContentTokenCount")),
-        reasoning_tokens=thought,
+        reasoning_tokens=reasoning,
         input_audio_tokens=_audio(usage, "prompt_tokens_details", "promptTokensDetails"),
         output_audio_tokens=_audio(usage, "candidates_tokens_details", "candidatesTokensDetails"),
         cached_audio_tokens=_audio(usage, "cache_tokens_details", "cacheTokensDetails"),
@@ -405,8 +407,8 @@ def _audio(usage: Fields, *names: str) -> int | None:
 
 def _gemini_calls(content: Fields) -> Iterator[Fields]:
     for part in _dicts(content.get("parts")):
-        if asked := _dict(_first(part, "function_call", "functionCall")):
-            yield _call(asked.get("id"), asked.get("name"), asked.get("args"))
+        if function := _dict(_first(part, "function_call", "functionCall")):
+            yield _call(function.get("id"), function.get("name"), function.get("args"))
 
 
 # Bedrock's Converse
@@ -439,10 +441,10 @@ def _converse(fields: Fields, provider: str | None) -> Reply | None:
 # Ollama's chat and generate
 
 
-def _local(fields: Fields, provider: str | None) -> Reply | None:
+def _ollama(fields: Fields, provider: str | None) -> Reply | None:
     prompt, completion = _count(fields.get("prompt_eval_count")), _count(fields.get("eval_count"))
-    message = _given(_dict(fields.get("message"))) or _given(
-        {**_spoken(fields.get("response")), "thinking": fields.get("thinking")}
+    message = _without_none(_dict(fields.get("message"))) or _without_none(
+        {**_assistant_message(fields.get("response")), "thinking": fields.get("thinking")}
     )
     if fields["done"] is not True or not message or (prompt is None and completion is None):
         return None
@@ -476,12 +478,12 @@ def _cohere(fields: Fields, provider: str | None) -> Reply | None:
         finish_reason=_text(fields["finish_reason"]),
         tool_calls=list(_chat_calls(message)) or None,
         response_id=_text(fields["id"]),
-        completion=_given(message),
+        completion=_without_none(message),
         rest=_without(fields, "message"),
     )
 
 
-# LangChain's message of a model, and its results with several of them
+# LangChain's AI message, and its results with several messages
 
 
 def _langchain(fields: Fields, provider: str | None) -> Reply | None:
@@ -511,7 +513,7 @@ def _langchain(fields: Fields, provider: str | None) -> Reply | None:
         prompt_tokens=_count(usage.get("input_tokens"), counted.get("prompt_tokens")),
         completion_tokens=_count(usage.get("output_tokens"), counted.get("completion_tokens")),
         cached_tokens=_count(read.get("cache_read")),
-        cache_write_tokens=_most(_count(read.get("cache_creation")), by_age),
+        cache_write_tokens=_max_count(_count(read.get("cache_creation")), by_age),
         cache_write_1h_tokens=for_an_hour,
         reasoning_tokens=_count(produced.get("reasoning")),
         input_audio_tokens=_count(read.get("audio")),
@@ -524,15 +526,15 @@ def _langchain(fields: Fields, provider: str | None) -> Reply | None:
     )
 
 
-def _result(result: Any) -> Reply | None:
-    """Read a result, which holds the answers to each of some prompts, and only part of a message itself."""
+def _langchain_result(result: Any) -> Reply | None:
+    """Read a result, which holds lists of answers, one list for each prompt."""
     groups = [group if type(group) is list else [group] for group in _list(result.generations)]
-    dumps = [[_dump(getattr(made, "message", made)) for made in _list(group)] for group in groups]
+    dumps = [[_dump(getattr(generation, "message", generation)) for generation in _list(group)] for group in groups]
     replies = [[_generation(fields) for fields in group] for group in dumps if group]
     if not replies:
         return None
     everything, first = [reply for group in replies for reply in group], replies[0][0]
-    # Each of several answers to one prompt has the tokens of all of them.
+    # Each of several answers to one prompt has the tokens of all of them: count the first only.
     counts = {name: _sum(*(getattr(group[0], name) for group in replies)) for name in _COUNTS}
     output = _dict(result.llm_output)
     used = _dict(output.get("token_usage"))
@@ -561,23 +563,23 @@ def _plain_text(generation: Fields) -> Reply:
     about = _dict(generation.get("generation_info"))
     return Reply(
         finish_reason=_text(about.get("finish_reason")),
-        completion=_spoken(generation.get("text")) or None,
+        completion=_assistant_message(generation.get("text")) or None,
         rest=_without(generation, "text"),
     )
 
 
 _COUNTS = tuple(name for name in Reply._fields if name.endswith("_tokens"))
 
-# The keys that a shape has at least, and its reader, which may still return None.
+# The required keys of each shape, and its reader, which may still return None.
 _SHAPES: tuple[tuple[frozenset[str], Reader], ...] = (
     (frozenset(("choices",)), _chat),
-    (frozenset(("object", "output")), _response),
-    (frozenset(("type", "role", "content", "usage")), _message),
+    (frozenset(("object", "output")), _openai_response),
+    (frozenset(("type", "role", "content", "usage")), _anthropic_message),
     (frozenset(("candidates",)), _gemini),
-    (frozenset(("usageMetadata", "promptFeedback")), _gemini),  # a prompt that was blocked
+    (frozenset(("usageMetadata", "promptFeedback")), _gemini),  # a blocked prompt
     (frozenset(("usage_metadata", "prompt_feedback")), _gemini),
     (frozenset(("output", "stopReason", "usage")), _converse),
-    (frozenset(("model", "done")), _local),
+    (frozenset(("model", "done")), _ollama),
     (frozenset(("id", "message", "usage", "finish_reason")), _cohere),
     (frozenset(("type", "response_metadata")), _langchain),
 )

@@ -1,6 +1,6 @@
-"""What a score is: a name, a value, who gave it; and the words in which a list asks for scores.
+"""Scores: check names, values and authors, and parse the filters with which lists select sessions by score.
 
-A value is a number, True or False, or a short text that names a category; None takes back the score of the same author.
+A value is a number, True or False, or a short text that names a category; None withdraws the author's score.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
         event: object = None  # the id of an event; None: the session as a whole
 
     class Condition(NamedTuple):
-        """What a list wants of a session's scores; without `op`, that there is one which is not False."""
+        """A filter of a list on the scores of sessions; without `op`, the session must have one that is not False."""
 
         name: str
         author: str | None
@@ -44,26 +44,26 @@ else:
     Condition = namedtuple("Condition", "name author op value")
 
 KIND = "scored"  # of a row
-CODE, HUMAN = "code", "human"  # the authors that are meant where none is named: in a program, and by a person
-STAR = "star"  # the name of the score of a session that somebody wants to find again
+CODE, HUMAN = "code", "human"  # the default authors: of a score that a program gives, and that a person gives
+STAR = "star"  # the name of the score with which a person marks a session
 _NAME, _AUTHOR, _LABEL, _VERSION = 64, 128, 256, 128  # characters
 _MOST_EXACT = 1 << 53
-_CELLS = 40  # of a terminal, that a value has in a table
-# Compiled when they are needed first: that takes longer than loading this module.
+_CELLS = 40  # width of a value in a table
+# Not compiled here: compiling takes longer than loading this module.
 _UNUSABLE = r"[\x00-\x1f\x7f-\x9f\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff]"
-_ASKED = r"(?s)([^<>=!@]+)(?:@([^<>=!]+))?(?:(<=|>=|!=|<|>|=)(.+))?"
+_FILTER = r"(?s)([^<>=!@]+)(?:@([^<>=!]+))?(?:(<=|>=|!=|<|>|=)(.+))?"
 _WORDS = {"true": True, "false": False}
 
 
 def note(text: object, by: str, event: object = None) -> Score:
-    """Return a note as it is stored, a score without name and value; raise ConfigError for one that cannot be."""
+    """Return a note as it is stored (a score without name and value); raise ConfigError if it is invalid."""
     if text is None or (isinstance(text, str) and not text.strip()):
         raise ConfigError("invalid note: expected a text, got an empty one")
     return Score("", None, _text("author", by, _AUTHOR), text, None, event)
 
 
 def checked(score: Score) -> Score:
-    """Return a score as it is stored; raise ConfigError for a name, a value or an author that cannot be."""
+    """Return a score as it is stored; raise ConfigError for an invalid name, value or author."""
     return score._replace(
         name=name_of(score.name),
         value=value_of(score.value),
@@ -73,7 +73,7 @@ def checked(score: Score) -> Score:
 
 
 def name_of(name: object) -> str:
-    """Return the name of a score without spaces around it; raise ConfigError where a list could not ask for it.
+    """Return the name of a score without spaces around it; raise ConfigError for a name that filters cannot express.
 
     >>> name_of(" correct ")
     'correct'
@@ -85,25 +85,25 @@ def name_of(name: object) -> str:
 
 
 def _text(what: str, given: object, most: int) -> str:
-    import re  # late, as commands that show figures do not need it
+    import re  # here, as commands that show figures do not need it
 
     clean = given.strip() if isinstance(given, str) else None
     if not clean or len(clean) > most or re.search(_UNUSABLE, clean):
         raise ConfigError(
-            f"invalid score {what}: expected a text of 1 to {most} characters on one line, got {_shown(given)}"
+            f"invalid score {what}: expected a text of 1 to {most} characters on one line, got {_quoted(given)}"
         )
     return clean
 
 
-def _shown(given: object) -> str:
-    from localops.recording import events  # few are invalid
+def _quoted(given: object) -> str:
+    from localops.recording import events  # here, as it is rarely needed
 
     text = repr(str.__str__(given)) if isinstance(given, str) else f"{type(given).__name__} {events.describe(given)}"
     return text if len(text) <= 80 else f"{text[:77]}..."
 
 
 def value_of(value: object) -> Value:
-    """Return the value of a score; raise ConfigError for anything that cannot be one.
+    """Return the value of a score; raise ConfigError if it is invalid.
 
     >>> value_of(True), value_of(1), value_of(0.5), value_of(" good ")
     (True, 1, 0.5, 'good')
@@ -118,11 +118,11 @@ def value_of(value: object) -> Value:
         return int(value)
     try:
         if isinstance(value, bytes | bytearray):
-            raise TypeError("the digits of a text are no number")
+            raise TypeError("bytes are not a number, even if float() could parse them")
         number = float(value)  # type: ignore[arg-type]  # a number of any library
     except Exception as error:  # the edge: a class of the program
         raise ConfigError(
-            f"invalid score value: expected a number, True, False, a text or None, got {_shown(value)}"
+            f"invalid score value: expected a number, True, False, a text or None, got {_quoted(value)}"
         ) from error
     if not math.isfinite(number):
         raise ConfigError(f"invalid score value: expected a finite number, got {number}")
@@ -146,14 +146,14 @@ def value_from(text: str) -> Value:
 
 
 def condition(text: str) -> Condition:
-    """Return what a filter asks for: NAME, NAME@AUTHOR, and then perhaps <, <=, >, >=, = or != and a value.
+    """Parse a filter: NAME or NAME@AUTHOR, optionally followed by <, <=, >, >=, = or != and a value.
 
     >>> condition("correct@human<0.5")
     Condition(name='correct', author='human', op='<', value=0.5)
     """
     import re  # as above
 
-    match = re.fullmatch(_ASKED, text.strip())
+    match = re.fullmatch(_FILTER, text.strip())
     if match is None:
         raise ConfigError(f"invalid score filter {text!r}: expected NAME, NAME<0.5, NAME=good or NAME@AUTHOR>=1")
     name, author, op, right = match.groups()
@@ -164,7 +164,7 @@ def condition(text: str) -> Condition:
 
 
 def asked(conditions: Iterable[Condition]) -> list[list[object]]:
-    """Return conditions as SQL gets them: name, author, operator, and a number or a category."""
+    """Return conditions as parameters of SQL: name, author, operator, and a number or a category."""
     return [
         [
             one.name,
@@ -178,7 +178,7 @@ def asked(conditions: Iterable[Condition]) -> list[list[object]]:
 
 
 def cut(value: Value) -> str:
-    """Return a value for a cell of a table: of a long category, its beginning.
+    """Return the text of a value for a cell of a table; a long category is cut.
 
     >>> cut("good"), cut("it " * 50)
     ('good', 'it it it it it it it it it it it it it …')
@@ -187,7 +187,7 @@ def cut(value: Value) -> str:
 
 
 def shown(value: Value) -> str:
-    """Return a value for a person.
+    """Return the text of a value.
 
     >>> shown(True), shown(0.25), shown(3.0), shown("good"), shown(None)
     ('true', '0.25', '3', 'good', 'none')

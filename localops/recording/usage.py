@@ -1,6 +1,6 @@
 """The figures of an event: its times, tokens and cost, as the columns of a row hold them.
 
-A value that cannot be read as a number is not guessed at: the column stays empty, and the body keeps the value.
+If a value is not a valid number, its column stays empty and the body keeps the value.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 UNMEASURED = (None, None, None, None, None, None)  # model, four token counts, cost
-# An event of another class that counts as an LLM call has no usage, so there is nothing that could have a price.
+# For an event of another class that counts as an LLM call: it has no usage, so it costs 0 and is not unpriced.
 NO_USAGE = (None, None, None, None, None, 0)
-# More than any call costs or reads; sums of such figures still fit a column.
+# More than any call costs; sums of such figures still fit a column.
 _MOST_NANO = 10**15
 _MOST_TOKENS = rows.MOST_TOKENS
 
 
-# Types that a call often returns and that are not a response of a library.
+# Common return types that are not the response of a library.
 _NO_RESPONSE = frozenset((type(None), str, bytes, int, float, bool, list, tuple))
 
 
 def reply_of(call: LLMEvent) -> Reply | None:
-    """Return the content of the response that a call returned; None if no known library made it."""
+    """Return the content of the response that a call returned; None if it is not from a known library."""
     if type(call.returns) in _NO_RESPONSE:
         return None
     from localops.recording import responses
@@ -75,14 +75,14 @@ def of_llm(
     counts, is_one_unusable = _counts_of(event, reply)
     prompt, cached = counts.get("prompt_tokens"), counts.get("cached_tokens")
     written = counts.get("cache_write_tokens")
-    # A count from the response includes the tokens of the cache already.
+    # A count from the response already includes the tokens of the cache.
     if prompt is not None and (cached or written) and (reply is None or prompt != reply.prompt_tokens):
         counts["prompt_tokens"] = prompt = _prompt_with_cache(prompt, cached or 0, written or 0, provider, model)
     cost = nano(event.cost)
     if cost is None and model is not None and not is_one_unusable:
 
         def price() -> int | None:
-            # In here, as nothing can be imported while the interpreter shuts down.
+            # Inside this function, as the import fails while the interpreter shuts down.
             from localops.encoding.pricing import PRICED, Usage
 
             usage = Usage(**{PRICED[name]: count for name, count in counts.items() if name in PRICED})
@@ -97,9 +97,9 @@ def of_llm(
 
 
 def _counts_of(event: LLMEvent, reply: Reply | None) -> tuple[dict[str, int], bool]:
-    """Return the token counts that are known, the program's before the response's.
+    """Return the known token counts; the program's take precedence over those of the response.
 
-    The second value is whether one that the program gave cannot be one: the cost of the call is unknown then.
+    The second value is True if the program gave an invalid count: the cost of the call is unknown then.
     """
     counts: dict[str, int] = {}
     is_one_unusable = False
@@ -125,8 +125,8 @@ _BESIDE_COLUMNS = (
 def beside_columns(call: LLMEvent, reply: Reply) -> dict[str, object]:
     """Return the fields of a call's body from its response that the program did not give.
 
-    The response is kept once: if the completion is taken from it, `returns` is the rest, and the tool calls leave
-    their arguments to the completion.
+    Nothing is stored twice: if the completion comes from the response, `returns` is the rest of the response, and the
+    tool calls omit their arguments, which are in the completion.
     """
     values = {name: getattr(reply, name) for name in _BESIDE_COLUMNS if getattr(call, name, None) is None}
     if call.model is not None and call.response_model is None and reply.model != call.model:
@@ -153,9 +153,9 @@ def why_unpriced(
     reply: Reply | None,
     short: Callable[[object, int], str],
 ) -> tuple[str, str]:
-    """Return why a call has no price, as a sentence with a placeholder for models, and the model.
+    """Return why a call has no price: a sentence with a placeholder for models, and the model.
 
-    `short` returns a value as a text of so many characters, without secrets.
+    `short` returns a value as text, cut to a number of characters and without secrets.
     """
     model, prompt, completion = measures[:3]
     counted = prompt is not None or completion is not None
@@ -168,7 +168,7 @@ def why_unpriced(
         shown = f"{model} of provider {short(provider, 40)!r}" if provider else str(model)
         return "no price is known for {}: `localops prices set` adds one", shown
     if _counts_of(event, None)[1]:
-        return "calls of {} gave a token count that cannot be one", model
+        return "calls of {} gave an invalid token count", model
     if not counted:
         return "calls of {} came without token counts", model
     if prompt is None or completion is None:
@@ -187,42 +187,42 @@ def _price_again(error: BaseException, price: Callable[[], int | None], model: s
 
 
 # These providers report prompt tokens without those read from or written to a cache; all others include them.
-_CACHE_BESIDE = frozenset(
+_CACHE_COUNTED_SEPARATELY = frozenset(
     "anthropic bedrock aws amazon aws-bedrock amazon-bedrock amazon_bedrock aws_bedrock aws.bedrock".split()
 )
 
 
 def _prompt_with_cache(prompt: int, cached: int, written: int, provider: str | None, model: str | None) -> int:
-    """Return the tokens of the whole prompt, whichever way the provider counts those of its cache."""
-    beside = _is_beside(provider, model)
-    if not beside and cached + written > prompt:
+    """Return the tokens of the whole prompt, whether or not the provider's count includes those of its cache."""
+    is_separate = _counts_cache_separately(provider, model)
+    if not is_separate and cached + written > prompt:
         # They must have been counted separately.
         say_once(
             "cache beside prompt",
             f"prompt_tokens={prompt} is less than the {cached + written} tokens of its cache, which it should include: "
             "they are added to it",
         )
-        beside = True
-    return prompt + cached + written if beside else prompt
+        is_separate = True
+    return prompt + cached + written if is_separate else prompt
 
 
 def prompt_without_cache(prompt: int, cached: int, written: int, provider: object, model: object) -> int:
     """Return prompt tokens as the provider's events count them, which may exclude the tokens of its cache."""
-    beside = _is_beside(
+    is_separate = _counts_cache_separately(
         provider if isinstance(provider, str) else None,
         model if isinstance(model, str) else None,
     )
-    return prompt - cached - written if beside and cached + written <= prompt else prompt
+    return prompt - cached - written if is_separate and cached + written <= prompt else prompt
 
 
-def _is_beside(provider: str | None, model: str | None) -> bool:
+def _counts_cache_separately(provider: str | None, model: str | None) -> bool:
     if provider is not None:
-        return provider.strip().lower() in _CACHE_BESIDE
+        return provider.strip().lower() in _CACHE_COUNTED_SEPARATELY
     return model is not None and (model.lower().startswith("claude") or _is_of_bedrock(model))
 
 
 def _is_of_bedrock(model: str) -> bool:
-    """Return whether a model with a cache is named as on Bedrock: `us.anthropic.claude-…`, or an ARN."""
+    """Return whether a model is named as on Bedrock (`us.anthropic.claude-…`, or an ARN) and can have a cache."""
     try:
         from localops.encoding.pricing import by_form
     except ImportError:  # the interpreter shuts down
@@ -232,23 +232,23 @@ def _is_of_bedrock(model: str) -> bool:
 
 
 def nano(dollars: Any) -> int | None:
-    """Return US dollars as whole nano-dollars; None for no number, a negative or an impossible cost."""
+    """Return US dollars as whole nano-dollars; None if it is not a number, is negative or impossibly high."""
     if dollars is None:
         return None
-    # A complex number of numpy warns when it becomes a real one.
+    # Converting a complex number of numpy to a float prints a warning.
     amount = _quietly(lambda: attempt(lambda: round(float(dollars) * 1_000_000_000), -1))
     return amount if 0 <= amount <= _MOST_NANO else None
 
 
 def whole(value: Any) -> int | None:
-    """Return a token count as an int; None for no whole number, a negative or an impossible count."""
+    """Return a token count as an int; None if it is not a whole number, is negative or impossibly high."""
     if value is None:
         return None
     if type(value) is int:
         return value if 0 <= value <= _MOST_TOKENS else None
     number = _quietly(lambda: attempt(lambda: int.__int__(int(value)), -1))
     if not issubclass(type(value), str) and not _quietly(lambda: attempt(lambda: bool(value == number), False)):
-        return None  # there is no part of a token: 1.5
+        return None  # a fraction, such as 1.5
     return number if 0 <= number <= _MOST_TOKENS else None
 
 
@@ -266,14 +266,14 @@ _MEASURES = "model prompt_tokens completion_tokens cached_tokens reasoning_token
 
 
 def in_words(measures: Measures) -> dict[str, object]:
-    """Return model and tokens as fields of a body, for a call that does not count."""
+    """Return model and tokens as fields of a body, for a copy of a call."""
     return {name: value for name, value in zip(_MEASURES, measures, strict=False) if value is not None}
 
 
 def together(measures: Measures, inner: list[Measures]) -> Measures:
-    """Return the figures of a call; if it has none, those of the calls recorded inside it.
+    """Return the figures of a call; if it has none, the sums of those recorded inside it.
 
-    A call that was repeated has as many inner calls as attempts.
+    A call that was retried has one inner call for each attempt.
     """
     model, tokens_in, tokens_out, *_, cost = measures
     if tokens_in is not None or tokens_out is not None or cost is not None:
@@ -290,16 +290,16 @@ def of_tool(event: Event) -> tuple[Any, ...]:
     return UNMEASURED if cost is None else (None, None, None, None, None, nano(cost))
 
 
-_READ = {
+_CONVERTERS = {
     "cost": nano,
     **dict.fromkeys("prompt_tokens completion_tokens cached_tokens reasoning_tokens".split(), whole),
 }
 
 
 def unusable(event: Event) -> dict[str, object]:
-    """Return invalid costs and counts, to be kept in the body as they were given."""
+    """Return invalid costs and counts, to keep them in the body."""
     wrong: dict[str, object] = {}
-    for name, read in _READ.items():
+    for name, read in _CONVERTERS.items():
         value = getattr(event, name, None)
         if value is not None and read(value) is None:
             wrong[f"given_{name}"] = value
@@ -308,7 +308,7 @@ def unusable(event: Event) -> dict[str, object]:
 
 
 def say_unusable(name: str, value: object) -> None:
-    """Warn, once for each name, that a figure does not count."""
+    """Warn, once for each name, that a figure is invalid and does not count."""
     shown = events.describe(value)[:80]
     expected = "US dollars" if name == "cost" else "a number of tokens"
     say_once(f"figure {name}", f"invalid {name}: expected {expected}, got {shown}; it does not count")
