@@ -1,4 +1,4 @@
-"""Read the texts of an SQLite file that is no journal, such as an export."""
+"""Read the texts of an SQLite file that is not a journal, such as an export."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 HEADER = b"SQLite format 3\0"
-"""How each such file begins."""
+"""The first bytes of every SQLite file."""
 
 
 def texts(path: str) -> Iterator[tuple[str, dict[str, str | bytes]]]:
     """Yield for each row the name of its table, and its texts and blobs by column; ValueError if it cannot be read.
 
-    Tables of a module, such as a search index, keep their rows in ordinary tables, which are read.
+    Virtual tables, such as a search index, are skipped: their rows are in ordinary tables, which are read.
     """
     try:
         connection = apsw.Connection(path, flags=apsw.SQLITE_OPEN_READONLY)
@@ -33,7 +33,7 @@ def texts(path: str) -> Iterator[tuple[str, dict[str, str | bytes]]]:
 
 def _rows(connection: apsw.Connection, table: str) -> Iterator[tuple[str, dict[str, str | bytes]]]:
     quoted = table.replace('"', '""')
-    # A name cannot be bound; within quotes it is only a name.
+    # A table's name cannot be bound as a parameter, but quoted it cannot be anything except a name.
     cursor = connection.execute(f'select * from "{quoted}"')  # noqa: S608
     names: list[str] = []
     for row in cursor:

@@ -1,7 +1,7 @@
-"""Blobs: large values in files beside the journal, each named by its SHA-256: videos, screenshots, long values.
+"""Blobs: large values (videos, screenshots, long texts) in files beside the journal, each named by its SHA-256.
 
-A blob that cannot be written there goes to the user's state folder, as rows do, and is moved to its place later.
-A hub may keep its files in a bucket: then a note beside the place of each says so, and the file itself is a copy.
+If a blob cannot be written there, it goes to the user's state folder, as rows do, and is moved to its place later.
+A hub may store its blobs in a bucket: then a note file at the blob's place says so, and a local file is only a copy.
 """
 
 from __future__ import annotations
@@ -20,57 +20,57 @@ if TYPE_CHECKING:
     from typing import Protocol
 
     class Elsewhere(Protocol):
-        """Where the files of a home are for good; its projects have copies of some."""
+        """The remote storage of a home's blobs, such as a bucket; the projects have copies of some."""
 
         def put(self, project: str, digest: str, path: str) -> None:
-            """Store the file at a path there; OSError if that cannot be done now."""
+            """Upload the file at a path; raise OSError if that fails."""
 
         def fetch(self, project: str, digest: str) -> None:
-            """Bring a file back to its place; FileNotFoundError if it is not there."""
+            """Download a file to its place; raise FileNotFoundError if the storage does not have it."""
 
         def flaw(self, project: str, digest: str) -> str | None:
-            """Read a file there, and return why it cannot be used."""
+            """Read the stored file, and return why it cannot be used, or None."""
 
         def remove(self, project: str, digest: str) -> None:
-            """Delete a file there; one that is not there is no error."""
+            """Delete the stored file, if it exists."""
 
 
-# Suffixes of the note that a file is elsewhere, with its size and first bytes, and of one that is to be deleted there.
+# Suffixes of note files: of a blob that is elsewhere (with its size and first bytes), and of one to be deleted there.
 NOTE, DOOMED = ".there", ".doomed"
-_NOTED = 64  # first bytes, which tell what a file is
+_FIRST_BYTES = 64  # how many first bytes a note has: enough to recognise the type of a file
 # By the folder of a home.
 _elsewhere: dict[str, Elsewhere] = {}
 
-UPLOADS = "uploads"  # the folder of what a hub is receiving
-HEAD = 64 << 10  # bytes that are compressed to decide whether to compress the rest
+UPLOADS = "uploads"  # the folder for files that a hub is receiving
+HEAD = 64 << 10  # bytes to compress first, to decide whether to compress the rest
 _PIECE = 1 << 20
 _OLD_ENOUGH = 3600.0  # seconds
-_NAMED = r'(?:"\$blob": ?"|"blob:)([0-9a-f]{64})"'
+_REFERENCE = r'(?:"\$blob": ?"|"blob:)([0-9a-f]{64})"'
 
 
 def path_of(project: str, digest: str) -> str:
-    """Return the path of the blob with a digest; raise ValueError for anything that is not a digest."""
+    """Return the path of the blob with a digest; raise ValueError for an invalid digest."""
     if not is_digest(digest):
         raise ValueError(f"not a SHA-256 digest: {digest[:80]!r}")
     return os.path.join(project, "blobs", digest[:2], digest)
 
 
 def keep_elsewhere(home: str, where: Elsewhere | None) -> None:
-    """Keep the files of a home elsewhere from now on, in this process; None: in its folders, as usual."""
+    """Store the blobs of a home elsewhere from now on, in this process; None: in its folders, as usual."""
     _elsewhere.pop(home, None)
     if where is not None:
         _elsewhere[home] = where
 
 
 def elsewhere(project: str) -> Elsewhere | None:
-    """Return where the files of a project are for good; None: in its folder."""
+    """Return the remote storage of a project's blobs; None if they are in its folder."""
     return _elsewhere.get(os.path.dirname(project)) if _elsewhere else None
 
 
 def find(project: str, digest: str) -> str:
-    """Return the file of a blob, in its place or waiting to be moved there; raise FileNotFoundError without one.
+    """Return the path of a blob's file, in its place or waiting to be moved there; raise FileNotFoundError without one.
 
-    One that is elsewhere is brought back.
+    A blob that is elsewhere is downloaded.
     """
     path = _here(project, digest)
     where = elsewhere(project)
@@ -86,7 +86,7 @@ def find(project: str, digest: str) -> str:
 
 
 def _note_use(path: str) -> None:
-    """Keep a copy of what is elsewhere for a while: those that were used least lately are given up."""
+    """Update the time of a local copy, as the least recently used copies are deleted first."""
     try:
         os.utime(path)
     except OSError as error:
@@ -107,28 +107,28 @@ def is_here(project: str, digest: str) -> bool:
 
 
 def is_elsewhere(project: str, digest: str) -> bool:
-    """Return whether a blob is noted to be elsewhere."""
+    """Return whether a note says that a blob is elsewhere."""
     return host.is_file(path_of(project, digest) + NOTE)
 
 
 def head(project: str, digest: str) -> tuple[bytes, int]:
-    """Return the first bytes of a blob and its size; raise OSError without it.  None is brought back for it."""
+    """Return the first bytes of a blob and its size, without downloading it; raise OSError if it does not exist."""
     path = _here(project, digest)
     if path is None:
-        return _noted(path_of(project, digest) + NOTE)
+        return _read_note(path_of(project, digest) + NOTE)
     with open(path, "rb") as file:
-        return file.read(_NOTED), os.fstat(file.fileno()).st_size
+        return file.read(_FIRST_BYTES), os.fstat(file.fileno()).st_size
 
 
 def note(project: str, digest: str, first: bytes, size: int) -> None:
-    """Note that a blob is elsewhere; safe from a power cut when this returns."""
+    """Write the note that a blob is elsewhere; it is synced when this returns."""
     path = path_of(project, digest)
     host.make_private(os.path.dirname(path), synced=True)
-    host.write_private(path + NOTE, f"{size} {first[:_NOTED].hex()}\n".encode())
+    host.write_private(path + NOTE, f"{size} {first[:_FIRST_BYTES].hex()}\n".encode())
     _sync_names(path)
 
 
-def _noted(path: str) -> tuple[bytes, int]:
+def _read_note(path: str) -> tuple[bytes, int]:
     with open(path, "rb") as file:
         many, _, first = file.read().decode("ascii", "replace").partition(" ")
     try:
@@ -138,7 +138,7 @@ def _noted(path: str) -> tuple[bytes, int]:
 
 
 def is_whole(path: str, digest: str) -> bool:
-    """Return whether a file has the digest of its name; raise OSError when it cannot be read."""
+    """Return whether a file's content has the digest; raise OSError if it cannot be read."""
     import hashlib
 
     with open(path, "rb") as file:
@@ -162,7 +162,7 @@ def flaw(project: str, digest: str) -> str | None:
 
 
 def size_of(project: str, digest: str) -> int:
-    """Return the bytes of a blob; 0 when it is not there."""
+    """Return the size of a blob in bytes; 0 if it does not exist."""
     try:
         return head(project, digest)[1]
     except OSError:
@@ -170,7 +170,7 @@ def size_of(project: str, digest: str) -> int:
 
 
 def size(project: str) -> int:
-    """Return the bytes of all blobs of a project, including those that are elsewhere or wait to be moved there."""
+    """Return the size of all blobs of a project, including those that are elsewhere or wait to be moved."""
     whole = 0
     for top in (os.path.join(project, "blobs"), _waiting_place(project)):
         for folder, _, names in os.walk(top):
@@ -180,14 +180,14 @@ def size(project: str) -> int:
                     if not name.endswith(NOTE):
                         whole += os.path.getsize(path)
                     elif name.removesuffix(NOTE) not in names:
-                        whole += _noted(path)[1]
-                except OSError as error:  # pruned, or moved meanwhile
+                        whole += _read_note(path)[1]
+                except OSError as error:  # it was pruned or moved meanwhile
                     interruption.pass_on(error)
     return whole
 
 
 def stored(project: str) -> Iterator[str]:
-    """Yield the paths of blobs; one that is being written does not have a digest as its name."""
+    """Yield the paths of complete blobs; a blob that is being written has a temporary name."""
     for inner, _, names in os.walk(os.path.join(project, "blobs")):
         yield from (os.path.join(inner, name) for name in names if len(name) == 64)
 
@@ -198,7 +198,7 @@ def digests(project: str) -> set[str]:
 
 
 def marked(project: str, suffix: str) -> set[str]:
-    """Return the digests of the blobs with a note, or with one that they are to be deleted."""
+    """Return the digests of the blobs that have a note file with this suffix: NOTE or DOOMED."""
     return {
         name.removesuffix(suffix)
         for _, _, names in os.walk(os.path.join(project, "blobs"))
@@ -208,17 +208,17 @@ def marked(project: str, suffix: str) -> set[str]:
 
 
 def touched(project: str, digest: str) -> float:
-    """Return when a blob was written or asked for the last time; raise FileNotFoundError if it is not there."""
+    """Return when a blob was last written or touched; raise FileNotFoundError if it does not exist."""
     path = path_of(project, digest)
     try:
-        # The age of a copy of a file elsewhere is the time since it was last read.
+        # By the note: the time of a local copy is when it was last read.
         return os.stat(path + NOTE).st_mtime
     except FileNotFoundError:
         return os.stat(path).st_mtime
 
 
 def touch(project: str, digest: str) -> bool:
-    """Reset the age of a blob; return whether there is one in its place or elsewhere."""
+    """Reset the age of a blob; return whether it exists, in its place or elsewhere."""
     path = path_of(project, digest)
     known = False
     for each in (path, path + NOTE):
@@ -231,7 +231,7 @@ def touch(project: str, digest: str) -> bool:
 
 
 def drop(project: str, digest: str) -> None:
-    """Delete a blob in its place; where it is elsewhere, note that `finish_drops` is to delete it there."""
+    """Delete a blob; if it is elsewhere, mark it, so that `finish_drops` deletes it there."""
     path = path_of(project, digest)
     if is_elsewhere(project, digest):
         os.replace(path + NOTE, path + DOOMED)
@@ -242,13 +242,13 @@ def drop(project: str, digest: str) -> None:
 
 
 def finish_drops(project: str) -> int:
-    """Delete dropped files elsewhere; return how many are left because that place cannot be reached."""
+    """Delete dropped blobs elsewhere; return how many are left because the storage cannot be reached."""
     where = elsewhere(project)
     left = marked(project, DOOMED)
     for digest in list(left) if where is not None else ():
         mark = path_of(project, digest) + DOOMED
         try:
-            # Unless it has come again since.
+            # Unless the blob was stored again since.
             if not is_elsewhere(project, digest):
                 where.remove(project, digest)  # type: ignore[union-attr]
             os.unlink(mark)
@@ -272,9 +272,9 @@ def unfinished(project: str) -> list[str]:
 
 
 def is_being_written(path: str) -> bool | None:
-    """Return whether an unfinished blob still has a writer, in whatever container; None if it is complete now.
+    """Return whether an unfinished blob still has a writer, in any container; None if it is complete now.
 
-    One that was not touched for an hour has none: its lock may be that of a child of the writer.
+    After an hour without a write, it counts as abandoned: a child of the writer may still hold the lock.
     """
     import fcntl
 
@@ -285,7 +285,7 @@ def is_being_written(path: str) -> bool | None:
     except FileNotFoundError:
         return None
     except OSError as error:
-        # Another user's.
+        # A file of another user.
         interruption.pass_on(error)
         return True
     return host.is_locked(handle, fcntl.flock)
@@ -299,20 +299,20 @@ def abandoned(project: str) -> list[str]:
 def drop_abandoned(project: str) -> tuple[int, int]:
     """Delete the blobs whose writers were killed; return how many, and how many are still being written.
 
-    A writer that has just let go of its file finds it gone, and writes it again.
+    If a live writer has just released its lock, it notices that its file is gone, and writes it again.
     """
     paths = abandoned(project)
     for path in paths:
         try:
             os.unlink(path)
         except FileNotFoundError:
-            # It is complete now.
+            # Its writer has finished it.
             continue
     return len(paths), len(unfinished(project))
 
 
 def uploads(project: str) -> list[str]:
-    """Return the paths of the files that a hub has received a part of."""
+    """Return the paths of the files of which a hub has received a part."""
     folder = os.path.join(project, UPLOADS)
     return [os.path.join(folder, name) for name in _names_in(folder) if is_digest(name)]
 
@@ -326,32 +326,32 @@ def _names_in(folder: str) -> list[str]:
 
 
 def is_old(path: str) -> bool:
-    """Return whether a file was not touched for an hour; a younger one may belong to a row that is being written."""
+    """Return whether a file is over an hour old; a younger one may belong to a row that is being written."""
     return time.time() - os.stat(path).st_mtime > _OLD_ENOUGH
 
 
 def is_spare(project: str, digest: str) -> bool:
-    """Return whether a blob was not touched for an hour."""
+    """Return whether a blob was last written or touched more than an hour ago."""
     return time.time() - touched(project, digest) > _OLD_ENOUGH
 
 
 def pays(size: int, packed: int) -> bool:
-    """Return whether compression is worth it that turns `size` bytes into `packed`."""
+    """Return whether compressing `size` bytes to `packed` is worth it."""
     return packed < 0.9 * size
 
 
 class Keeper:
-    """The encoder's function to write large values of a project, with a count of those that could not be written."""
+    """Writes large values for the encoder, and counts those that could not be written."""
 
     def __init__(self, project: str) -> None:
         self._project = project
         self.failed: dict[int, int] = {}
-        """How many values each thread, by its ident, could not write since the count was last read."""
+        """By thread: the number of values that could not be written since the number was last read."""
 
     def __call__(self, data: bytes) -> str:
-        """Write a value and return its digest; raise OSError when no folder takes it.
+        """Write a value and return its digest; raise OSError if it cannot be written to any folder.
 
-        While the interpreter shuts down, what writes it may not be loaded any more: ImportError is raised then.
+        Raise ImportError if the interpreter shuts down and the needed modules cannot be loaded any more.
         """
         try:
             return keep(self._project, data)
@@ -369,7 +369,7 @@ class Keeper:
 
 
 def keep(project: str, data: bytes) -> str:
-    """Write the bytes, once, and return their digest; on disk (synced) when this returns."""
+    """Write the bytes, once, and return their digest; they are synced to disk when this returns."""
     import hashlib
 
     digest = hashlib.sha256(data).hexdigest()
@@ -394,17 +394,17 @@ def keep_file(project: str, source: str) -> str:
 
 
 def _keep(project: str, digest: str, pieces: Callable[[], Iterable[bytes]], expected: str | None) -> str:
-    """Write a blob to its place, or to the state folder, where it waits; raise OSError when neither takes it."""
+    """Write a blob to its place, or else to the state folder, where it waits; raise OSError if both fail."""
     try:
         if not _is_kept(project, digest):
-            _publish_or_clear(project, _written(os.path.join(project, "blobs"), pieces(), expected), digest)
+            _publish_or_clear(project, _write_temporary(os.path.join(project, "blobs"), pieces(), expected), digest)
     except OSError as error:
         interruption.pass_on(error)
         place = _waiting_place(project)
         path = os.path.join(place, digest)
         if not host.is_file(path):
             try:
-                host.replace(_written(place, pieces(), expected), path)
+                host.replace(_write_temporary(place, pieces(), expected), path)
             except OSError as problem:
                 interruption.pass_on(problem)
                 raise error from None
@@ -417,24 +417,24 @@ def _keep(project: str, digest: str, pieces: Callable[[], Iterable[bytes]], expe
 
 
 def _is_kept(project: str, digest: str) -> bool:
-    """Return whether a blob is in its place already; if so, reset its age, and make its name safe from a power cut."""
+    """Return whether a blob is in its place already; if so, reset its age and sync its name."""
     path = path_of(project, digest)
     try:
-        # Prune does not delete what was kept within the hour.
+        # Pruning does not delete blobs younger than an hour.
         if not touch(project, digest):
             return False
     except PermissionError:
-        # Another user's file is fine if it can be read.
+        # It belongs to another user: fine if it can be read.
         if not os.access(path, os.R_OK):
             raise
-    # The process that wrote it may not have done that yet.
+    # The process that wrote the blob may not have synced its name yet.
     _sync_names(path)
     return True
 
 
 def keep_media(project: str, value: object) -> object:
-    """Copy the file that a value names into the project; return the copy's name, or any other value as it is."""
-    path = interruption.attempt(lambda: _named_file(value), None)
+    """If a value is the path of a file, copy it into the project and return the copy's name; else return the value."""
+    path = interruption.attempt(lambda: _file_of(value), None)
     if path is None:
         return value
     try:
@@ -445,7 +445,7 @@ def keep_media(project: str, value: object) -> object:
         return value
 
 
-def _named_file(value: object) -> str | None:
+def _file_of(value: object) -> str | None:
     """Return the path of the file that a value names, or None."""
     if not issubclass(type(value), str | os.PathLike) or len(str(value)) > 4096 or "://" in str(value):
         return None
@@ -455,12 +455,12 @@ def _named_file(value: object) -> str | None:
 
 def keep_pieces(project: str, pieces: Iterable[bytes], digest: str) -> None:
     """Write a blob from pieces to its place; raise ValueError, and write nothing, if it has another digest."""
-    _publish_or_clear(project, _written(os.path.join(project, "blobs"), pieces, digest), digest)
+    _publish_or_clear(project, _write_temporary(os.path.join(project, "blobs"), pieces, digest), digest)
 
 
 def _publish_or_clear(project: str, temporary: str, digest: str) -> None:
     try:
-        # It may first go elsewhere, which takes a while.
+        # Locked, as the upload to elsewhere may take a while.
         with open(temporary, "rb") as file:
             mark_written(file.fileno())
             publish(project, temporary, digest)
@@ -471,7 +471,7 @@ def _publish_or_clear(project: str, temporary: str, digest: str) -> None:
 
 
 def publish(project: str, temporary: str, digest: str) -> None:
-    """Move a synced file to the place of its digest; it is safe from a power cut when this returns, also elsewhere."""
+    """Move a synced file to its place, and upload it if blobs are elsewhere; all is synced when this returns."""
     path = path_of(project, digest)
     host.make_private(os.path.dirname(path), synced=True)
     where = elsewhere(project)
@@ -482,20 +482,20 @@ def publish(project: str, temporary: str, digest: str) -> None:
 
 
 def _sync_names(path: str) -> None:
-    """Make the name of a blob and of its folder safe from a power cut."""
+    """Sync the folder of a blob and the folder above, so that its name survives a power cut."""
     folder = os.path.dirname(path)
     host.sync_folder(folder)
     host.sync_folder(os.path.dirname(folder))
 
 
 def waiting(project: str) -> list[str]:
-    """Return the digests of the blobs that wait in the user's state folder to be moved to their place."""
+    """Return the digests of the blobs that wait in the user's state folder."""
     place = _waiting_place(project)
     return [name for name in _names_in(place) if is_digest(name) and spill.is_ours(os.path.join(place, name))]
 
 
 def collect(project: str) -> int:
-    """Move the blobs that wait to their place, where possible; return how many were moved."""
+    """Move waiting blobs to their places; return how many were moved."""
     moved = 0
     for digest in waiting(project):
         path = os.path.join(_waiting_place(project), digest)
@@ -513,13 +513,13 @@ def collect(project: str) -> int:
 
 
 def named(bodies: Iterable[str | None]) -> list[str]:
-    """Return the digests of the blobs that bodies name, each once."""
+    """Return the digests of the blobs that bodies refer to, each once."""
     import re
 
     digests: dict[str, None] = {}
     for body in bodies:
         if body is not None and "blob" in body:
-            digests.update(dict.fromkeys(re.findall(_NAMED, body)))
+            digests.update(dict.fromkeys(re.findall(_REFERENCE, body)))
     return list(digests)
 
 
@@ -533,18 +533,18 @@ def _waiting_place(project: str) -> str:
 
 
 def mark_written(handle: int) -> None:
-    """Hold a lock on a file that is written until it is closed: one without it was left by a killed process."""
+    """Lock a file until it is closed, to show that it is being written: an unlocked one is of a killed process."""
     import fcntl
 
     try:
         fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except OSError as error:
-        # A file system without such locks.
+        # A file system that does not support flock.
         interruption.pass_on(error)
 
 
-def _written(folder: str, pieces: Iterable[bytes], expected: str | None) -> str:
-    """Write pieces to a new file in a folder and sync it; raise ValueError if it does not have the expected digest."""
+def _write_temporary(folder: str, pieces: Iterable[bytes], expected: str | None) -> str:
+    """Write pieces to a new file in a folder, sync it and return its path; raise ValueError for a wrong digest."""
     import hashlib
 
     host.make_private(folder, synced=True)

@@ -1,4 +1,4 @@
-"""A SQLite file beside a journal for derived data, which may be deleted: indexes of words and calls."""
+"""An SQLite file beside a journal with derived data, which may be deleted: indexes of words and calls."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ if TYPE_CHECKING:
 
 
 class DerivedFile:
-    """A SQLite file beside a journal with derived data; replaced when it is damaged or of another schema.
+    """An SQLite file beside a journal with derived data; a damaged file, or one of another schema, is replaced.
 
-    Where it cannot be written, the data is in memory for the life of the process.
+    If it cannot be written, the data is kept in memory while the process runs.
     """
 
     def __init__(self, path: str, script: str, version: int) -> None:
@@ -31,7 +31,7 @@ class DerivedFile:
         try:
             self._connection = self._open(path)
         except (apsw.NotADBError, apsw.CorruptError):
-            self._connection = self._replaced()
+            self._connection = self._replace()
         except (apsw.CantOpenError, apsw.ReadOnlyError, apsw.PermissionsError):
             self._path = ":memory:"
             self._connection = self._open(self._path)
@@ -57,7 +57,7 @@ class DerivedFile:
             raise
         return connection
 
-    def _replaced(self) -> apsw.Connection:
+    def _replace(self) -> apsw.Connection:
         forget(self._path)
         return self._open(self._path)
 
@@ -78,7 +78,7 @@ class DerivedFile:
             cursor.close()
 
     def transact(self, work: Callable[[Execute], None]) -> None:
-        """Run `work` alone in a transaction."""
+        """Run `work` in a write transaction."""
         self._connection.execute("begin immediate")
         try:
             work(self._connection.cursor().execute)
@@ -94,19 +94,19 @@ class DerivedFile:
 
 
 def forget(path: str) -> None:
-    """Delete a derived file with what SQLite keeps beside it; the next look makes it again."""
+    """Delete a derived file and SQLite's files beside it; the next reader creates it again."""
     for ending in ("", "-wal", "-shm"):
         with suppress(FileNotFoundError):
             os.unlink(path + ending)
 
 
 def _create(path: str) -> None:
-    """Create a file for the owner of its folder, also when root does it; SQLite gives its -wal and -shm the same."""
+    """Create a file owned by its folder's owner, even if root runs this; SQLite gives -wal and -shm the same owner."""
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
-    # What is wrong, SQLite says when it opens the file.
+    # Errors are ignored: SQLite will report them when it opens the file.
     with suppress(OSError):
         with suppress(FileExistsError):
-            # Only a new one is closed: to close one that SQLite has open would free its locks.
+            # Only a new file is opened and closed: closing one that SQLite has open would free its locks.
             os.close(os.open(path, flags, 0o600))
         host.keep_owner(path, os.path.dirname(path) or ".")
 

@@ -1,4 +1,4 @@
-"""The lock of a journal while the process ends, when daemon threads stop wherever they are and keep what they hold."""
+"""The lock of a journal while the process ends, when daemon threads are stopped anywhere and keep their locks."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ if TYPE_CHECKING:
 
 
 class EndLock:
-    """A re-entrant lock that is taken from a thread that is gone: in its last steps, the interpreter runs only one."""
+    """A re-entrant lock that can be taken over: a finalizing interpreter runs one thread, so any holder is gone."""
 
     def __init__(self, lock: Any) -> None:
         self.release = lock.release
         self._acquire = lock.acquire
         self._is_owned = lock._is_owned
         self._at_fork_reinit = lock._at_fork_reinit
-        # Kept, as the names of modules go as well.
+        # Kept here, as the interpreter also clears the names of modules.
         self._is_last_step = sys.is_finalizing
 
     def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
-        """Take it, as `threading.RLock.acquire` does."""
+        """Acquire it as `threading.RLock.acquire` does; while the interpreter finalizes, never wait."""
         if self._is_last_step():
             if not self._acquire(False):
                 self._at_fork_reinit()

@@ -1,7 +1,7 @@
-"""Before a fork, wait until no other thread imports something for us: a child would wait for that forever.
+"""Before a fork, wait until no other thread is importing a module of ours, or the child would deadlock.
 
-Python frees no lock of a module in a child, and some of our modules are imported in the middle of a call.  What the
-program itself imports is its own affair; it may import a module whose code runs forever.
+Python does not release the import locks of other threads in a child, and some of our modules are imported in the middle
+of a call.  Imports of the program itself are not waited for: the imported code may run forever.
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ _IMPORTERS = ("importlib", "_frozen_importlib")  # the packages of the import sy
 
 
 def wait() -> None:
-    """Wait for the imports of other threads, at most a second."""
+    """Wait for imports of other threads, at most a second."""
     try:
         _await_imports()
     except BaseException as error:
-        # An exception of a signal handler would be lost in a hook.
+        # A fork hook would swallow an exception of a signal handler.
         interruption = sys.modules.get("localops.interruption")
         if interruption is None or not interruption.hold_if_programs(error):
             raise
@@ -44,7 +44,7 @@ def _other_threads() -> list[FrameType]:
 
 
 def _imports_for_us(frame: FrameType | None) -> bool:
-    """Return whether a thread is inside an import of a module of ours, or one that is written in it."""
+    """Return whether a thread is importing a module of ours, or a module that ours imports."""
     importing = False
     while frame is not None:
         package = str(frame.f_globals.get("__name__")).partition(".")[0]
@@ -57,7 +57,7 @@ def _imports_for_us(frame: FrameType | None) -> bool:
 
 def before_fork() -> None:
     """Prepare a fork."""
-    # First, as another thread may just be loading the other module.
+    # First, as another thread may be importing `forks` right now.
     wait()
     prepare = getattr(sys.modules.get("localops.journal.forks"), "prepare", None)
     if prepare is not None:

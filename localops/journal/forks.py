@@ -1,7 +1,8 @@
-"""Forks: across one, no journal is open, and no thread is inside SQLite.
+"""Close all journals before a fork, while no thread is inside SQLite.
 
-A child would assume SQLite's locks, which it does not have, and it would wait forever for what other threads of its
-parent had taken: those threads are not in it.  So the thread that forks takes the locks of all journals before.
+In a child, SQLite would assume that it holds file locks which only the parent has; and locks that other threads of the
+parent hold would never be released, as the child does not have these threads.  So the forking thread first takes the
+locks of all journals.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
     from localops.journal.journal_file import JournalFile
 
     class Journal(Protocol):
-        """What a fork has to do with a journal; its class is in a layer above."""
+        """The attributes of a journal that a fork needs; its class is in a layer above."""
 
         _lock: Any
         _inside: bool
@@ -35,52 +36,52 @@ if TYPE_CHECKING:
 _TRY = 0.05  # seconds to wait for a lock while others are held
 
 _journals: weakref.WeakValueDictionary[int, Journal] = weakref.WeakValueDictionary()
-_beginning = threading.RLock()  # held across a fork, so that no journal begins meanwhile
-_taken = careful.ToUndo()  # what releases the locks that this thread has taken for a fork
-_release = careful.undoing(_taken)
+_creation_lock = threading.RLock()  # held during a fork, so that no journal is created meanwhile
+_locks_to_release = careful.ToUndo()  # releases the locks that this thread has taken for a fork
+_release = careful.undoing(_locks_to_release)
 
 
 def include(journal: Journal) -> None:
-    """Have the forks of this process wait for a journal, which was not used yet."""
-    with _beginning:
+    """Register a new journal, so that forks of this process wait for it."""
+    with _creation_lock:
         _journals[id(journal)] = journal
 
 
 def _all() -> list[Journal]:
-    # Not by iterating, as other threads add to it meanwhile.
+    # A list of references, as other threads may add journals meanwhile.
     return [journal for reference in _journals.valuerefs() if (journal := reference()) is not None]
 
 
 def _take(lock: Any, seconds: float) -> bool:
-    """Take a lock and note it, in one call, between whose steps no signal handler can raise."""
-    held = _taken.forks[-1]
+    """Take a lock and store how to release it, in one call of C, which no signal handler can interrupt."""
+    held = _locks_to_release.forks[-1]
     before = len(held)
     held.extend(compress((lock.release,), map(lock.acquire, (True,), (seconds,))))
     return len(held) > before
 
 
-def _give_back() -> None:
-    """Release what this thread has taken, in one call as well: what stayed taken would stop the other threads."""
-    held = _taken.forks[-1]
+def _release_all() -> None:
+    """Release all locks of this thread in one call of C: an interruption would leave other threads blocked."""
+    held = _locks_to_release.forks[-1]
     any(map(call, map(held.pop, [-1] * len(held))))
 
 
 def _take_all() -> None:
-    """Take the locks of all journals, and wait for one without end only while no other is held.
+    """Take the locks of all journals; wait for one without a timeout only while holding no other.
 
-    Another thread may hold the one that is waited for and want to fork itself, as from a `__del__` during a write.
+    Otherwise, if the thread with that lock wants to fork as well (from a `__del__` during a write), both wait forever.
     """
-    blocked: Any = _beginning
+    blocked: Any = _creation_lock
     while blocked is not None:
-        _give_back()
+        _release_all()
         _take(blocked, -1)
-        blocked = _first_kept()
+        blocked = _first_blocked()
 
 
-def _first_kept() -> Any:
-    """Take all locks, and return the first one that another thread keeps."""
-    if not _take(_beginning, _TRY):
-        return _beginning
+def _first_blocked() -> Any:
+    """Try to take all locks; return the first one that another thread holds, or None."""
+    if not _take(_creation_lock, _TRY):
+        return _creation_lock
     return next((journal._lock for journal in _all() if not _take(journal._lock, _TRY)), None)
 
 
@@ -94,19 +95,19 @@ def _close_all() -> None:
 
 
 def prepare() -> None:
-    """Prepare a fork; the package calls it before each, as a thread may load this module in the middle of one."""
-    _taken.forks.append([])
+    """Prepare a fork; called by the package's hook, as this module may be imported during a fork."""
+    _locks_to_release.forks.append([])
     try:
         _close_all()
     except BaseException as error:
-        # A hook raises nothing into the program, and an exception of a signal handler would be lost.
+        # Python ignores exceptions in a fork hook: hold those of the program's signal handlers.
         interruption.settle(error, _close_all)
 
 
 def _after_fork_in_child() -> None:
     try:
-        for lock in (_beginning, *(journal._lock for journal in _all())):
-            # A fork in C may have run only the hooks after it.
+        for lock in (_creation_lock, *(journal._lock for journal in _all())):
+            # A fork by C code may run only the hooks after the fork, so these locks may be held.
             careful.renew(lock)
         for journal in _all():
             journal._become_child()

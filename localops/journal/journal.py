@@ -1,8 +1,8 @@
-"""The journal: one SQLite file per project, to which rows are written at once and never changed.
+"""The journal: one SQLite file per project; each row is written immediately and never changed.
 
 This module appends rows, runs transactions, folds and reads; rows that cannot be written go to the spill file.
 `journal_file.py` opens and watches the file, `reader.py` only reads it.  The journal knows rows, not their meaning:
-sessions, analytics and sync are above it.
+sessions, analytics and sync are in layers above.
 
 Each process has one connection, behind one re-entrant lock.  Every append is one autocommit INSERT that touches one
 page; all derived tables are folded from the rows in batches (sql/fold.sql).
@@ -58,19 +58,19 @@ if TYPE_CHECKING:
     T = TypeVar("T")
     Execute = Callable[..., Any]
 
-LOOK_EVERY = 0.5  # seconds between checks that the file, its WAL and our locks are still there
-CHECK_EVERY = 0.001  # seconds between quick checks that the files at their paths are those that we write to
+LOOK_EVERY = 0.5  # seconds between full checks that the file, its WAL and our locks are still there
+CHECK_EVERY = 0.001  # seconds between quick checks that the files at the paths are those that we have open
 
-# Of the rows to write, those that are here: one statement for all takes half as long as one each.
+# Which of the rows to write are in the journal: one statement for all takes half as long as one for each.
 _KNOWN_OF = "select id, phase from id_of where id in (select unhex(value) from json_each(?))"
 _UNFOLDED = "select id, phase from event where seq > (select seq from mark)"
 
 
 class Journal:
-    """The journal of one project, for a process that writes to it.
+    """The journal of one project, in a process that writes to it.
 
-    `append` never raises: a row that SQLite does not take goes to the spill file with the same id, and from there into
-    the journal later.  `counts` has the number of calls by result.
+    `append` never raises: a row that SQLite cannot write goes to the spill file with the same id, and into the journal
+    later.  `counts` has the number of calls by result.
     """
 
     def __init__(
@@ -86,10 +86,10 @@ class Journal:
         self.folder = folder
         self.participant: Participant | None = None
         self.counts = {"recorded": 0, "spilled": 0, "dropped": 0, "reopened": 0}
-        # Run now and then, outside the lock, by the thread that appends; one that returns True is run again later.
+        # Run by an appending thread, outside the lock, after each full check; a chore that returns True is run again.
         self.chores: deque[Callable[[], bool]] = deque()
-        self.sessions: set[bytes] = set()  # open here; their stories are copied when a new file has to be begun
-        self.keeper: Keeper | None = None  # keeps the rows elsewhere as well
+        self.sessions: set[bytes] = set()  # open in this process; their milestones are copied if a new file is needed
+        self.keeper: Keeper | None = None  # also stores the rows elsewhere
         self._lock: AbstractContextManager[object] = threading.RLock()
         self._inside = False
         self._chores_due = False
@@ -114,27 +114,27 @@ class Journal:
 
     @property
     def path(self) -> str:
-        """The path of the file: the project's journal, or on a network file system this process's own part."""
+        """Return the path of the file: the project's journal, or this process's part on a network file system."""
         return self._file.path
 
     @property
     def is_part(self) -> bool:
-        """Return whether it is one process's own part, as on a network file system."""
+        """Return whether it is the part of one process, as on a network file system."""
         return self._file.is_part
 
     # Writing
 
     def append(self, row: Row, sync: bool = False) -> bool:
-        """Write one row; when this returns True the row is on disk and outlives the process.
+        """Write one row; when this returns True, the row is in a file and survives the end of the process.
 
-        With `sync` it outlives a power cut as well (as every row does under durability "power").
-        Return False when neither the journal nor a spill file took it, which is counted and warned of.
+        With `sync` it survives a power cut as well (with durability "power", every row does).
+        Return False if the row could be written neither to the journal nor to a spill file; count it and warn.
         """
         fate: list[bool] = []
         file = self._file
         try:
             with self._lock:
-                # A signal handler, __del__ or busy-wait in the middle of our own write.
+                # A signal handler or `__del__` records in the middle of our own write.
                 if self._inside:
                     self._spill_row(row, None, fate)
                     return fate[0]
@@ -154,7 +154,7 @@ class Journal:
                     if seq >= self._rollups.due:
                         self._rollups.some(seq)
                 except BaseException as error:
-                    # Wide, as no error of SQLite or the disk may reach the program, which may be deep in its calls.
+                    # The edge: no error of SQLite or the disk may reach the program (perhaps near its recursion limit).
                     return roomy(self._on_write_error, row, error, fate)
                 finally:
                     self._inside = False
@@ -167,13 +167,13 @@ class Journal:
         return True
 
     def sync_due(self) -> bool:
-        """Return whether the last sync is a tenth of a second old, so that one is due before a long wait."""
+        """Return whether the last sync is a tenth of a second ago, so that one is due before a long wait."""
         return self._wal.sync_due()
 
     def _on_write_error(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
-        """Keep the row of an append that raised, exactly once, however often that is interrupted as well.
+        """Store the row of an append that raised, exactly once, even if this is interrupted several times.
 
-        `fate` is empty while the row is nowhere; then it holds whether the row was kept.
+        `fate` is empty as long as the row is not stored; then it holds whether the row was kept or lost.
         """
         for _ in range(interruption.MOST):
             try:
@@ -182,13 +182,13 @@ class Journal:
             except BaseException as again:
                 error = again
         if not fate:
-            # Counts it for the session as well, whose count doctor reads.
+            # This also counts it for its session, for `localops doctor`.
             self.losses.drop(row[2])
             fate += (False,)
         return fate[0]
 
     def _on_outer_error(self, row: Row, error: BaseException, fate: list[bool]) -> bool:
-        """Do the same as `_on_write_error`, for an exception that was raised outside of the lock."""
+        """Do the same as `_on_write_error`, for an exception that was raised outside the lock."""
         if fate:
             if interruption.seems_programs(error):
                 interruption.hold(error)
@@ -201,28 +201,28 @@ class Journal:
                 self._inside = inside
 
     def _resolve(self, row: Row, error: BaseException, fate: list[bool]) -> None:
-        """Find out whether a row was written and whether the program raised; write the row again, or spill it."""
+        """Determine whether a row was written and whether the program raised; if needed, write or spill the row."""
         refusal = is_refusal(error)
         programs = False if refusal else interruption.is_programs(error)
         if programs:
             interruption.hold(error)
-        # Our calls had no room in those of the program, and have it now.
+        # The recursion limit was reached in our calls; here it is raised.
         had_no_room = type(error) is RecursionError
         if programs is False and not had_no_room:
-            # A refused row is not looked up: while the journal is busy, that would cost each row a search.
+            # If SQLite refused the row, it is not there: a lookup for each row would be slow while the journal is busy.
             if not fate and (refusal or not self._is_written(row, fate)):
-                self._refused(row, error, fate)
+                self._on_refusal(row, error, fate)
             return
-        # No transaction stays open, and the next row begins with a check of everything.
+        # Close any open transaction, and make a full check before the next row.
         self._file.look_at = 0.0
         self._file.roll_back()
         if not fate:
             try:
                 self._insert_again(row, fate)
             except BaseException as again:
-                # The same error again means that the row cannot be written, not that the program interrupted us.
+                # The same error twice: the row cannot be written; the program did not interrupt us.
                 if programs is None and type(again) is type(error) and not interruption.is_programs(again):
-                    self._refused(row, again, fate)
+                    self._on_refusal(row, again, fate)
                     return
                 if not is_refusal(again):
                     raise
@@ -231,7 +231,7 @@ class Journal:
             interruption.hold(error)
 
     def _insert_again(self, row: Row, fate: list[bool]) -> None:
-        """Write a row without waiting, so that the program's exception reaches it soon."""
+        """Write a row without waiting for locks, so that the program gets its exception soon."""
         if self._file.connection is not None and not self._file.in_place():
             self._recovery.mend()
         if self._is_written(row, fate):
@@ -248,8 +248,8 @@ class Journal:
             self._file.patience = patience
 
     def _is_written(self, row: Row, fate: list[bool]) -> bool:
-        """Return whether a row is in the journal, and count it if so, as an interruption can come after its commit."""
-        # By its identity, not by its seq: other processes may have written any number of rows since.
+        """Return whether a row was committed before an interruption; if so, count it."""
+        # Look up its identity: its seq is not known, as other processes may have written rows since.
         if not self._file.holds(row):
             return False
         self.counts["recorded"] += 1
@@ -257,8 +257,8 @@ class Journal:
         self._file.remember(row)
         return True
 
-    def _refused(self, row: Row, error: BaseException, fate: list[bool]) -> None:
-        """Recover the file if possible after SQLite refused a row, and write the row once more, or spill it."""
+    def _on_refusal(self, row: Row, error: BaseException, fate: list[bool]) -> None:
+        """After SQLite refused a row, recover the file if possible and write the row again, else spill it."""
         if isinstance(error, Waiting):
             self._spill_row(row, None, fate)
             return
@@ -267,7 +267,7 @@ class Journal:
                 self._insert_again(row, fate)
                 return
             except Exception as again:
-                # The spill file is left.
+                # Continue: the spill file remains.
                 if fate or is_interruption(again):
                     raise
                 error = again
@@ -278,20 +278,20 @@ class Journal:
                 fate += (True,)
                 return
             except Exception as again:
-                # The new file failed as well: the spill file is left.
+                # The new file failed as well: the spill file remains.
                 if fate or is_interruption(again):
                     raise
                 error = again
         if isinstance(error, apsw.ConnectionClosedError | apsw.IOError | apsw.CantOpenError):
             self._file.drop()
-        # After one long wait, the next tries are short until one succeeds.
+        # After one long wait, wait only briefly until a write succeeds.
         self._file.patience = 0.05
         self._file.execute = refuse
         self._file.look_at = monotonic() + LOOK_EVERY
         self._spill_row(row, error, fate)
 
     def _spill_row(self, row: Row, error: BaseException | None, fate: list[bool]) -> None:
-        """Keep a row that SQLite did not take, with its id, in the spill file."""
+        """Write a row that SQLite refused to the spill file, with its id."""
         kept = self.losses.add(row)
         fate += (kept,)
         self._file.look_at = min(self._file.look_at, monotonic() + LOOK_EVERY)
@@ -303,7 +303,7 @@ class Journal:
             say_once(f"spill {type(error).__name__}", _spill_sentence(error))
 
     def _check(self, now: float) -> None:
-        """Check that the files at their paths are those that we write to; at most a thousand times a second."""
+        """Check that the files at the paths are those that we have open; at most a thousand times a second."""
         file = self._file
         if now >= file.look_at:
             self._look(now)
@@ -316,9 +316,9 @@ class Journal:
         file.recent.clear()
 
     def _look(self, now: float) -> None:
-        """Check, twice a second, that this process was not forked and that the file is still ours."""
+        """Make the full check: that this process was not forked, and that file and locks are still ours."""
         file = self._file
-        # A fork that did not run Python's hooks.
+        # It was forked without running Python's hooks.
         if file.pid != os.getpid():
             self._become_child()
         if file.barred:
@@ -326,7 +326,7 @@ class Journal:
         file.look_at = now + LOOK_EVERY
         if file.connection is None:
             file.open()
-        # Locks are checked twice, as to act on a momentary state would do more harm.
+        # Locks are checked twice: recovering because of a momentary state would do more harm.
         elif not file.in_place() or not (file.sound() or file.sound()):
             self._recovery.mend()
         elif os.stat(file.path).st_nlink > 1:
@@ -357,14 +357,14 @@ class Journal:
     # Opening and closing
 
     def _after_open(self) -> None:
-        """Identify the journal after it was opened, and collect what waits."""
+        """Read the id of the journal that was just opened, and collect waiting files."""
         self.id = self._file.identify()
         self._rollups.begin()
         if not self._file.is_part and (waiting(self.folder) or blobs.waiting(self.folder) or parts.ended(self.folder)):
             self.collect()
 
     def renew(self) -> None:
-        """Give a new id to a journal that was set back to an earlier state, whose seqs are other rows elsewhere."""
+        """Give a new id to a journal that was restored from a backup: elsewhere, its next seqs belong to other rows."""
         self.id = self._alone(lambda: self._file.give_new_id(self.id))
 
     def close(self) -> None:
@@ -381,32 +381,32 @@ class Journal:
             self.losses.account()
 
     def outlive_threads(self) -> None:
-        """Never wait for a daemon thread that stops for good in the middle of a write, as the process ends."""
+        """As the process ends, do not wait for locks of daemon threads that were stopped in the middle of a write."""
         if not isinstance(self._lock, EndLock):
             self._lock = self.losses.lock = EndLock(self._lock)
 
     def _final_check(self) -> None:
-        """Save rows that were written to a file that is gone, and record losses, before the file is closed."""
+        """Before closing, save rows that were written to a file that is gone, and record losses."""
         try:
-            # Also what others have left.
+            # Other processes may have left spill files, too.
             self.losses.waiting = self.losses.waiting or bool(waiting(self.folder))
             self._alone(lambda: self._look(monotonic()))
         except (apsw.Error, LocalopsError, OSError) as error:
             if is_interruption(error):
                 raise
-            # `Losses.account` keeps the figures elsewhere.
+            # Ignored: `Losses.account` then writes the figures to a spill file.
 
     # Taking part
 
     def participate(self) -> Participant:
-        """Return this process as a participant; its lock file is made at the first call."""
+        """Return this process as a participant; the first call creates its lock file."""
         with self._lock:
             if self.participant is None:
                 self.participant = Participant(self.folder)
             return self.participant
 
     def _become_child(self) -> None:
-        """Reset the state in a forked child, which has written nothing yet."""
+        """Reset the state in a forked child, as it has written nothing yet."""
         self.participant = None
         self.losses.become_child()
         self.counts.update(dict.fromkeys(self.counts, 0))
@@ -415,12 +415,12 @@ class Journal:
     # Derived tables
 
     def fold(self) -> None:
-        """Fold all rows, so that readers need not read past the mark."""
+        """Fold all rows into the derived tables."""
         self._alone(self._rollups.everything)
 
     def _alone(self, work: Callable[[], T], *, to_write: bool = True) -> T:
-        """Run `work` with the lock held and the file open; rows of signal handlers go to the spill file meanwhile."""
-        # Not a context manager: one that is written in Python can be interrupted before it releases the lock.
+        """Run `work` with the lock held and the file open; rows of signal handlers are spilled meanwhile."""
+        # Not a context manager of ours: Python code could be interrupted before it releases the lock.
         with self._lock:
             inside, self._inside = self._inside, True
             try:
@@ -433,10 +433,10 @@ class Journal:
                 self._inside = inside
 
     def transact(self, work: Callable[[Execute], None], *, full: bool = False, folded: bool = True) -> None:
-        """Run `work` in an immediate transaction, over a journal that is folded to its end (or as it is).
+        """Run `work` in an immediate transaction; with `folded`, fold all rows before and after it.
 
-        The rows that `work` writes are folded in the same transaction: a row that cannot be folded would block all
-        rows after it, and is not kept.
+        The rows that `work` writes are folded in the same transaction: if one cannot be folded, all are rolled back,
+        as it would block all later rows.
         """
         self._alone(lambda: self._transact(work, full=full, folded=folded))
 
@@ -444,7 +444,7 @@ class Journal:
         if folded:
             self._rollups.everything()
         execute, keeper = self._file.execute, self.keeper
-        # What a keeper has is safe without a sync here.
+        # Rows that a keeper has stored need no sync here.
         full = full and keeper is None
         try:
             if full:
@@ -452,7 +452,7 @@ class Journal:
             execute("begin immediate")
             self._run(work, execute, folded=folded)
             execute("commit")
-            # Other processes may not see what was written.
+            # The files were replaced: other processes may not see what was written.
             if not self._file.in_place():
                 raise JournalError(f"the files of {self._file.path} were removed while it was written: do it again")
         except BaseException:
@@ -468,7 +468,7 @@ class Journal:
         if self.keeper is not None:
             self.keeper.begun(execute)
         if folded:
-            # Rows of other processes since.
+            # Fold rows that other processes have written meanwhile.
             self._rollups.inside(1, sys.maxsize)
         work(execute)
         if folded:
@@ -477,14 +477,14 @@ class Journal:
             self.keeper.before_commit(execute)
 
     def secure(self) -> None:
-        """Sync the file, so that every row that was committed before survives a power cut."""
+        """Sync the file, so that all committed rows survive a power cut."""
         touch = "update meta set value = value where key = 'about'"
         self.transact(lambda execute: execute(touch), full=True, folded=False)
 
     def add(self, incoming: Iterable[Row], *, only: Callable[[Source, Row], bool] | None = None) -> int:
-        """Write rows from elsewhere, ignoring known identities; return how many were new. Synced when this returns.
+        """Write rows from elsewhere, skip known ones, sync, and return how many were new.
 
-        `only` decides in the same transaction, from what it reads there, whether a row is written.
+        `only` decides for each row whether it is written; it runs, and may query, in the same transaction.
         """
         added = 0
         inside = _Inside(self._file)
@@ -492,7 +492,7 @@ class Journal:
             new: list[Row] = []
 
             def work(execute: Execute, batch: Sequence[Row] = batch, new: list[Row] = new) -> None:
-                # Empty, as all rows are folded, except in a journal that only a newer release folds.
+                # Usually empty, as all rows are folded; not so in a journal that only a newer release may fold.
                 seen = set(execute(_UNFOLDED).fetchall())
                 ids = '["' + '","'.join([row[0].hex() for row in batch]) + '"]'
                 seen.update(execute(_KNOWN_OF, (ids,)).fetchall())
@@ -511,26 +511,26 @@ class Journal:
         return added
 
     def collect(self) -> int:
-        """Collect what waits: spill files, blobs in the state folder, and parts of a network file system."""
+        """Collect spill files, blobs in the state folder, and parts of a network file system; return the new rows."""
         blobs.collect(self.folder)
         added = sum(_collect_spill(self, path) for path in waiting(self.folder))
-        # Last, so that an interruption changes nothing.  Files that another process is collecting, or that could not be
-        # read or removed, still wait: that process may not be able to finish.
+        # Set only now, in case of an interruption.  Files that could not be read or removed still wait, and so do those
+        # that another process is collecting, as it may not finish.
         self.losses.waiting = bool(waiting(self.folder))
         ended = [] if self._file.is_part else parts.ended(self.folder)
         return added + sum(_collect_part(self, path) for path in ended)
 
     def rebuild(self) -> None:
-        """Empty all derived tables and fold all rows again; totals stay exact meanwhile."""
+        """Empty all derived tables and fold all rows again; readers still get exact totals meanwhile."""
         self.transact(rollups.forget)
         self.fold()
 
     def compact(self) -> bool:
-        """Give freed pages back to the file system; other writers wait meanwhile. Return whether the WAL is empty."""
+        """Return free pages to the file system; other writers wait meanwhile. Return whether the WAL is empty."""
         return self._alone(self._file.compact)
 
     def empty_wal(self) -> bool:
-        """Copy all of the WAL into the file and give its space back; return False if a reader prevented that."""
+        """Copy the whole WAL into the file and truncate it; return False if a reader prevented that."""
         return self._alone(self._file.empty_wal)
 
     # Reading
@@ -542,7 +542,7 @@ class Journal:
         try:
             return self._alone(lambda: self._file.ask(statements("queries.sql")[name], values), to_write=False)
         except (apsw.FullError, apsw.ReadOnlyError) as error:
-            # Its files have to be made or opened for writing first.
+            # Reading, too, may have to create files or open them for writing.
             raise JournalError(f"{self.path}: {user_message(error)}") from error
         except apsw.Error as error:
             raise JournalError(f"{self.path} cannot be read: {reason(error)}") from error
@@ -554,7 +554,7 @@ class Journal:
 
 
 class _Inside:
-    """Runs the named queries in the transaction that is open; `Journal.all` could recover the file first."""
+    """Runs named queries in the open transaction, as `Journal.all` may first check and recover the file."""
 
     def __init__(self, file: JournalFile) -> None:
         self._file = file
@@ -568,11 +568,11 @@ class _Inside:
 
 
 def run_chores(chores: deque[Callable[[], bool]]) -> None:
-    """Run each chore once; drop one that fails, and never raise into the thread that appends."""
+    """Run each chore once; drop one that fails, and raise nothing into the program."""
     due: list[Callable[[], bool]] = []
     while chores:
         try:
-            # One by one, so that several threads take different chores.
+            # One at a time, so that several threads take different chores.
             due.append(chores.popleft())
         except IndexError:
             break
@@ -580,7 +580,7 @@ def run_chores(chores: deque[Callable[[], bool]]) -> None:
         try:
             again = due[-1]()
         except BaseException as error:
-            # Wide, as the row is written, and its caller must not fail for a chore.
+            # The edge: the row is written, and a failed chore must not raise into its caller.
             if interruption.seems_programs(error):
                 chores.extend(due)
                 raise
@@ -600,7 +600,7 @@ def take_in(journal: Journal, path: str) -> int:
         claim.done(unread)
         return added
     finally:
-        # Directly, as the program could interrupt a method of ours.
+        # Not by `Claim.close`: an exception of the program could interrupt that method.
         claim.file.close()
 
 
@@ -611,7 +611,7 @@ def _collect_spill(journal: Journal, path: str) -> int:
     except (apsw.Error, JournalError, OSError) as error:
         if not is_refusal(error):
             raise
-        # It stays for the next process that opens the journal.
+        # The next process that opens the journal will collect it.
         return 0
 
 
@@ -632,7 +632,7 @@ def _collect_part(journal: Journal, path: str) -> int:
 
 
 def _heal(path: str) -> None:
-    """Undo the incomplete transaction of a killed process, which a reader cannot do."""
+    """Roll back the incomplete transaction of a killed process, as a read-only connection cannot."""
     connection = connect(path, apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW)
     try:
         connection.execute("select count(*) from sqlite_schema").fetchall()

@@ -293,7 +293,7 @@ class _Children:
 
 
 def _watch_children() -> None:
-    """Have multiprocessing call us in the children that it forks; only a child of it has its modules loaded."""
+    """Have multiprocessing call us in the children that this process forks; called in a child, where it is loaded."""
     util = sys.modules.get("multiprocessing.util")
     if util is not None and not _registered:
         _registered.append(_Children())
