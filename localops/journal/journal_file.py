@@ -1,10 +1,10 @@
-"""The file of a journal in one process: opens, migrates and watches it, and sets a damaged one aside.
+"""The file of a journal in one process: open, migrate and watch it, and set a damaged one aside.
 
-It knows the file's path, whether the file is still there, and its id.  `journal.py` writes to it, and `recovery.py`
-saves its rows when the file was taken away.
+This module knows the file's path and id, and whether the file is still in its place.  `journal.py` writes to it, and
+`recovery.py` saves its rows if the file was taken away.
 
-Others may at any time move, delete, cut, link or replace the file, its -wal or its -shm, or close our descriptors; so
-its inodes, locks, links and length are checked again and again (`Watch`).
+At any time, other programs may move, delete, truncate, link or replace the file, its -wal or its -shm, or close our
+descriptors; so its inodes, locks, links and length are checked regularly (`Watch`).
 """
 
 from __future__ import annotations
@@ -33,33 +33,33 @@ if TYPE_CHECKING:
 
     Execute = Callable[..., Any]
 
-PLACE_EVERY = 8  # naps between two checks of our files, while we wait for a lock
+PLACE_EVERY = 8  # while waiting for a lock, check our files after so many naps
 
-monotonic = clock.monotonic  # bound once, as every event calls it
+monotonic = clock.monotonic  # a global name, as every event calls it
 
-# By the length of a row: a short one, a complete one, and that of an LLM call with the counts of its body.
+# The statements by the length of a row: a short row, a whole row, and that of an LLM call with counts of its body.
 INSERTS = {
     len(columns): rows.insertion(columns)
     for columns in (rows.PLAIN, rows.COLUMNS, (*rows.COLUMNS, *rows.COUNTS_IN_BODY))
 }
 INSERT = INSERTS[len(rows.COLUMNS)]
-# A row is among the folded rows, which have an index, or past the mark.  One statement reads both, as another process
-# may fold between two.
+# A row is among the folded rows, which have an index, or after the mark.  One statement reads both, as another process
+# could fold between two statements.
 _WRITTEN = (
     "select 1 from id_of where id = ?1 and phase = ?2 union all "
     "select 1 from event where seq > (select seq from mark) and id = ?1 and phase = ?2 limit 1"
 )
 _ABOUT = "A localops journal: what AI agents did, a row each. Read it with `localops`, or a copy with any SQLite tool."
 
-# Connections that must not be closed: their locks are the parent's after a fork, or their descriptors the program's.
+# Connections that must never be closed: after a fork, their locks are the parent's; or the program reused descriptors.
 leaked: list[apsw.Connection] = []
 
 
 class JournalFile:
     """The file of a journal, for a process that writes to it.
 
-    `execute` writes while the file is open, and refuses while it is not.  `after_open` is called when the file has been
-    opened, `keep` with rows that the file may have lost, `participate` for the participant that a part is named after.
+    `execute` runs statements while the file is open; otherwise it raises Waiting.  `after_open` is called when the file
+    has been opened, `keep` with rows that the file may have lost, `participate` to name a part after its participant.
     """
 
     def __init__(
@@ -78,20 +78,20 @@ class JournalFile:
         self.folder = folder
         self.power = power
         self.wait = wait
-        self.patience = wait  # seconds to wait for a lock, at the moment
+        self.patience = wait  # seconds to wait for a lock, for now
         self.gave_up = False  # the last wait for a lock failed
         self.vfs = vfs
         self.pid = os.getpid()
         self.connection: apsw.Connection | None = None
         self.execute: Execute = refuse
-        self.barred: str | None = None  # why this process may not open the journal at all
+        self.barred: str | None = None  # why this process must not open the journal any more
         self.may_fold = True
         self.check_at = 0.0
         self.look_at = 0.0
         self.inodes: list[int] = []
         self.watch = Watch("")
         self.position: Callable[[], int] = _anywhere
-        self.recent: list[Row] = []  # rows written since the last check, up to which others certainly see them
+        self.recent: list[Row] = []  # rows written since the last check; other processes see all rows before it
         self.remember = self.recent.append
         self._known_ours = False
         self._size = 0
@@ -117,7 +117,7 @@ class JournalFile:
         try:
             self.network = host.is_network(host.filesystem(self.folder, self._mountinfo))
         except OSError as error:
-            # Out of descriptors, for example.
+            # No file descriptors left, for example.
             interruption.pass_on(error)
             self.network = False
         self.is_part = self.network and not self._gather
@@ -126,7 +126,7 @@ class JournalFile:
 
     @property
     def look_at(self) -> float:
-        """When the next full check is due."""
+        """Return when the next full check is due."""
         return self.next_look
 
     @look_at.setter
@@ -135,7 +135,7 @@ class JournalFile:
         self.check_at = min(self.check_at, at)
 
     def in_place(self) -> bool:
-        """Return whether our descriptors and the shared files are unchanged: the quick part of a check."""
+        """Return whether our descriptors and the -wal and -shm files are unchanged: the quick check."""
         if not self.watch.ours():
             return False
         self.position = self.watch.position or _anywhere
@@ -149,34 +149,34 @@ class JournalFile:
 
     def open(self) -> None:
         """Open the file; create it (0600) and its tables if they are missing."""
-        # A part that was closed is complete: continue in another.
+        # A part is complete once it was closed: continue in a new one.
         if self.is_part:
             self._place()
         host.make_private(os.path.dirname(self.path))
         self._make_file()
         if os.stat(self.path).st_nlink > 1:
-            self._leave_linked()
+            self._continue_in_copy()
         for last in (False, True):
             before = opened()
-            self.connection, self.pid = self._opened(), os.getpid()
+            self.connection, self.pid = self._open_connection(), os.getpid()
             self.execute = self.connection.cursor().execute
             try:
                 if self._remember_files(before):
                     return self._after_open()
-            except BaseException:  # half open is not open
+            except BaseException:  # do not leave it half open
                 self.drop()
                 raise
             self.drop()
-            # A reader of this process may hold a -shm file that was removed.
+            # A reader of this process may still have a removed -shm file open.
             if not last:
                 close_readers()
         raise JournalError(f"{self.path} was replaced while it was opened")
 
-    def _leave_linked(self) -> None:
+    def _continue_in_copy(self) -> None:
         """Continue in a copy of a file that has a second name, as in a backup of hard links.
 
-        Under two names one file would have two WALs, and become corrupt.  The copy is made while no process has the
-        file open, under any name; the other name keeps the file as it is now, with the WAL that it may have.
+        A file that is opened under two names would have two WALs, and become corrupt.  The copy is made while no
+        process has the file open; under its other name, the file stays as it is, with its WAL.
         """
         close_readers()
         with participants.alone(self.folder):
@@ -196,7 +196,7 @@ class JournalFile:
 
     def _copy_linked(self, own: str) -> None:
         flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_NOFOLLOW
-        # A process died at the last step.
+        # A process died at the last step: the copy is complete.
         is_whole = host.exists(own) and not host.exists(self.path + "-wal")
         connection = connect(self.path, flags, self.vfs)
         try:
@@ -219,8 +219,8 @@ class JournalFile:
         finally:
             connection.close()
 
-    def _opened(self) -> apsw.Connection:
-        """Return a connection that is ready for use."""
+    def _open_connection(self) -> apsw.Connection:
+        """Open a connection and prepare it."""
         deadline = monotonic() + max(self.patience, 0.05)
         while True:
             connection = self._connect()
@@ -249,14 +249,14 @@ class JournalFile:
             return connect(self.path, flags, self.vfs)
 
     def _make_file(self) -> None:
-        # SQLite would delete the WAL, and the rows in it.
+        # SQLite would delete the WAL of an empty file, and the rows in it.
         if is_cut(self.path):
             with participants.alone(self.folder):
                 if is_cut(self.path):
                     self._move_aside(os.stat(self.path).st_ino, JournalError("it is empty, its WAL is not"))
         try:
             flags = os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW
-            # -wal and -shm take their mode from it.
+            # SQLite gives -wal and -shm the mode of this file.
             os.close(os.open(self.path, flags, 0o600))
         except FileExistsError:
             pass
@@ -265,7 +265,7 @@ class JournalFile:
         connection.set_busy_handler(self.busy)
         _check_ours(connection)
         mode = "delete" if self.network else "wal"
-        # First: a new file is switched to WAL by a transaction, which would otherwise sync its rollback journal twice.
+        # Set first: switching a new file to WAL is a transaction, which would sync its rollback journal twice.
         connection.pragma("synchronous", "full" if self.power or self.network else "normal")
         if connection.pragma("journal_mode", mode) != mode:
             raise apsw.CantOpenError(f"SQLite cannot use its {mode} mode here")
@@ -278,15 +278,15 @@ class JournalFile:
         self.may_fold = connection.pragma("user_version") == sql.SCHEMA  # a newer release folds its own way
 
     def busy(self, tries: int) -> bool:
-        """Wait for the write lock in short random naps, as SQLite's own waits grow to 100 ms and starve writers."""
+        """Wait for the write lock in short random naps: SQLite's own waits grow to 100 ms and starve writers."""
         now = monotonic()
         if tries == 0:
             self._busy_since, self._napped = now, 0.0
-        # The naps are added up as well, since a clock may stand still.
+        # The naps are added up as well, as the clock may not advance (in a test, for example).
         if max(now - self._busy_since, self._napped) > self.patience or self.barred:
             self.gave_up = True
             return False
-        # The process that holds the lock may have barred a lost -shm file.
+        # Another process may hold the lock to bar writes through a lost -shm file: then stop waiting.
         if self.inodes and tries % PLACE_EVERY == 0 and not self.in_place():
             return False
         nap = 0.0003 + 0.0017 * self._random.random()
@@ -295,7 +295,7 @@ class JournalFile:
         return True
 
     def identify(self) -> str:
-        """Return the id of the journal; a new one if it was created, copied, moved or restored here."""
+        """Return the id of the journal; give it a new one if it was created, copied, moved or restored here."""
         assert self.connection is not None
         place = host.place_of(self.path)
         known = {str(key): value for key, value in self.connection.execute("select key, value from meta")}
@@ -304,7 +304,7 @@ class JournalFile:
         return self._id()
 
     def give_new_id(self, was: str) -> str:
-        """Give the journal a new id instead of the one it had, and return it."""
+        """Replace the id of the journal by a new one, and return it."""
         place = self.execute("select value from meta where key = 'place'").get
         self.execute("update meta set value = '' where key = 'place'")
         self._give_id(was, place)
@@ -316,7 +316,7 @@ class JournalFile:
         return id
 
     def _give_id(self, was: str | None, place: str) -> None:
-        """Give a new journal, or one that was copied, moved or restored, an id of its own, and write a row about it."""
+        """Give a new, copied, moved or restored journal an id of its own, and write a row about it."""
         new = clock.new_id().hex()
         facts = {"journal": new, "was": was, "about": _ABOUT} if was else {"journal": new, "about": _ABOUT}
         row = own_row("journal", rows.NO_SESSION, facts, name="moved" if was else "begun")
@@ -338,11 +338,11 @@ class JournalFile:
     def roll_back(self) -> None:
         """Roll back an open transaction."""
         if self.connection is not None and self.connection.in_transaction:
-            # By `execute`, unless it refuses: it also ends a statement that an interruption left half read.
+            # By the cursor of `execute`, if possible: this also ends a statement that an interruption left half read.
             (self.connection.execute if self.execute is refuse else self.execute)("rollback")
 
     def _remember_files(self, before: frozenset[int]) -> bool:
-        """Remember which files SQLite has open, with what was open before; False when others are at their paths."""
+        """Remember which files SQLite has open; return False if others are at their paths. `before`: see `Watch`."""
         try:
             self.inodes = self._inodes_now()
             self._size = os.stat(self.path).st_size
@@ -374,19 +374,19 @@ class JournalFile:
         self._size = size
         if size >= before:
             return False
-        # Smaller after a vacuum, which makes the file shorter as well.  By the connection's number of pages it would be
-        # too short: those that were written since are in the WAL alone.
+        # A vacuum shrinks the file, too, so compare with the length in its header.  The connection's page count would
+        # be too large, as it includes pages that are only in the WAL.
         return size < length_in_header(self.path)
 
     def _abandon(self) -> None:
-        """Never use our descriptors again: the program closed them, and has its own files under their numbers."""
+        """Never use our descriptors again: the program closed them and reused their numbers for its own files."""
         connection, self.connection, self.execute = self.connection, None, refuse
         assert connection is not None
-        # Leak the connection: SQLite would close the program's files when it is freed, even at exit.
+        # Leak the connection: freeing it, even at exit, would close the program's files.
         import ctypes
 
         ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
-        leaked.append(_silenced(connection))
+        leaked.append(_deny_all(connection))
         for row in self.recent:
             self._keep(row)
         self.barred = (
@@ -395,7 +395,7 @@ class JournalFile:
         )
 
     def has_lost_shared(self) -> bool:
-        """Return whether only the -shm file is gone or replaced; checked twice, as the others may follow."""
+        """Return whether only the -shm file is gone or replaced; check twice, as the others may be removed next."""
         for pause in (0.01, 0.0):
             try:
                 journal, wal = (os.stat(self.path + side).st_ino for side in ("", "-wal"))
@@ -421,7 +421,7 @@ class JournalFile:
             return False
 
     def detach_wal_of_moved(self, old: apsw.Connection) -> None:
-        """Copy the WAL into the file that was moved away, and delete it, as the file in its place has another."""
+        """Copy the WAL into the file that was moved away, and delete the WAL, as a new file gets its own."""
         patience, self.patience = self.patience, 0.05
         try:
             old.execute("pragma wal_checkpoint(truncate)").fetchall()
@@ -437,7 +437,7 @@ class JournalFile:
             self.patience = patience
 
     def drop(self, *, checkpoint: bool = False) -> None:
-        """Close the file; with `checkpoint` the last process that closes it copies the WAL into it."""
+        """Close the file; with `checkpoint`, the last process to close it copies the WAL into it."""
         if self.connection is not None and self.watch.state() == TAKEN:
             self._abandon()
         connection, self.connection = self.connection, None
@@ -460,12 +460,12 @@ class JournalFile:
             damaged = self.inodes[0] if self.inodes else os.stat(self.path).st_ino
             self.drop()
             with participants.alone(self.folder):
-                # Otherwise another process has done it already.
+                # If not, another process has set it aside already.
                 if os.stat(self.path).st_ino == damaged:
                     self._move_aside(damaged, error)
             self.open()
         except Exception as problem:
-            # Wide, as the spill file is left, whatever is wrong with the disk.
+            # The edge: whatever is wrong with the disk, the spill file remains.
             if is_interruption(problem):
                 raise
             return False
@@ -482,9 +482,9 @@ class JournalFile:
         )
 
     def holds(self, row: Row) -> bool:
-        """Return whether a row is in the journal; if that cannot be read, refuse all writes until the next check.
+        """Return whether a row is in the journal; if it cannot be read, refuse all writes until the next check.
 
-        The row goes to a spill file then, and from there into the journal if it is not in it.
+        The row then goes to a spill file, and from there into the journal, unless it is there already.
         """
         if self.connection is None:
             return False
@@ -502,47 +502,47 @@ class JournalFile:
         return list(self.connection.execute(statement, values))
 
     def compact(self) -> bool:
-        """Give freed pages back to the file system; return whether the WAL is empty, too."""
+        """Return free pages to the file system; return whether the WAL is empty, too."""
         self.execute("vacuum")
         return self.empty_wal()
 
     def empty_wal(self) -> bool:
-        """Copy all of the WAL into the file and give its space back; return False if a reader prevented that."""
+        """Copy the whole WAL into the file and truncate it; return False if a reader prevented that."""
         is_busy, *_ = self.execute("pragma wal_checkpoint(truncate)").fetchone()
         return not is_busy
 
     def leave_to_parent(self, *, inside: bool) -> None:
-        """Abandon the parent's connections in a forked child; `inside`: it was forked in the middle of a write."""
+        """In a forked child, abandon the parent's connections; `inside`: the fork was in the middle of a write."""
         self.pid = os.getpid()
         if self.connection is not None and not inside and not self.connection.in_transaction:
-            # Forked in C, which ran only the hook after it: the locks are the parent's.
+            # C code forked and ran only the hook after the fork: the locks are the parent's.
             self.drop()
         connections = apsw.connections()
-        inherited = [one for one in connections if one is self.connection or _leads_to(one, self.path)]
-        # In these SQLite assumes locks that this process does not have, and would in a new connection to the same file.
+        inherited = [one for one in connections if one is self.connection or _is_open_on(one, self.path)]
+        # For these SQLite assumes locks that this process does not have, also in a new connection to the same file.
         if inherited:
-            # To close one could undo the parent's transaction.
-            leaked.extend(map(_silenced, inherited))
+            # Closing one could roll back the parent's transaction.
+            leaked.extend(map(_deny_all, inherited))
             self.connection, self.execute = None, refuse
             self.barred = "forked during a write to the journal: this process records into its spill file"
 
 
 def _anywhere() -> int:
-    """Return the mark, where the position of a descriptor cannot be read."""
+    """Return the mark, if the position of a descriptor cannot be read."""
     return MARK
 
 
 class Waiting(Exception):
-    """The journal refused a row a moment ago; until the next check, rows go to the spill file."""
+    """The journal refused a row recently; until the next full check, rows go to the spill file."""
 
 
 def refuse(*_: object) -> Any:
-    """Replace `execute` while nothing can be written."""
+    """Raise Waiting; this replaces `execute` while nothing can be written."""
     raise Waiting
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Return whether SQLite or the system refused; a TimeoutError of the program is an OSError without errno."""
+    """Return whether SQLite or the system raised; an OSError without errno may be a TimeoutError of the program."""
     known = isinstance(error, apsw.Error | JournalError | Waiting)
     return known or (isinstance(error, OSError) and error.errno is not None)
 
@@ -554,7 +554,7 @@ def is_interruption(error: BaseException) -> bool:
 
 def own_row(kind: str, session: bytes, body: Mapping[str, object], name: str | None = None) -> Row:
     """Return a row that the journal itself writes."""
-    # Late, as a command that only folds does not need orjson.
+    # Imported here, as a command that only folds does not need orjson.
     from localops.encoding import encode
 
     at = clock.now_ns()
@@ -562,11 +562,11 @@ def own_row(kind: str, session: bytes, body: Mapping[str, object], name: str | N
     return rows.make(kind, session, id=clock.new_id(at), at_ns=at, name=name, body=text)
 
 
-def _leads_to(connection: apsw.Connection, path: str) -> bool:
+def _is_open_on(connection: apsw.Connection, path: str) -> bool:
     try:
         return connection.filename == path
     except UnicodeDecodeError:
-        # A name that is not UTF-8, as ours may be.
+        # Its name is not UTF-8: it may be our file, if our name is not UTF-8 either.
         return sqlite_name(path)[1]
     except apsw.ThreadingViolationError:
         # A thread of the parent was using it.
@@ -575,19 +575,19 @@ def _leads_to(connection: apsw.Connection, path: str) -> bool:
         return False
 
 
-def _silenced(connection: apsw.Connection) -> apsw.Connection:
+def _deny_all(connection: apsw.Connection) -> apsw.Connection:
     """Prevent all writes of a connection: a write that a fork interrupted must not continue in both processes."""
     try:
         connection.authorizer = lambda *_: apsw.SQLITE_DENY
     except apsw.ThreadingViolationError:
-        # In the busy handler, which gives up now, or in a thread that is gone.
+        # In use by the busy handler, which gives up now, or by a thread that is gone.
         pass
     return connection
 
 
 def _check_ours(connection: apsw.Connection) -> None:
-    """Raise ForeignJournal for another program's database, NewerJournal where only a newer release may write."""
-    # Before the application id is read: another process may just be creating tables, and then sets the id with them.
+    """Raise ForeignJournal for another program's database, NewerJournal if only a newer release may write to it."""
+    # Read before the application id, which another process sets in the transaction that creates the tables.
     tables = connection.execute("select count(*) from sqlite_schema").get
     if connection.pragma("application_id") == APPLICATION_ID:
         if connection.pragma("user_version") > sql.SCHEMA:
@@ -603,9 +603,9 @@ def _check_ours(connection: apsw.Connection) -> None:
 
 
 def migrate(connection: apsw.Connection) -> None:
-    """Bring the tables to our schema and create our views, in one transaction, so that only one process does it.
+    """Migrate the tables to our schema and create our views, in one transaction, so that only one process does it.
 
-    If it is killed meanwhile, the journal is unchanged for the next process that opens it.
+    If the process is killed meanwhile, the journal is unchanged, and the next one migrates it.
     """
     connection.execute("begin immediate")
     try:
@@ -628,7 +628,7 @@ def migrate(connection: apsw.Connection) -> None:
 
 
 def remove(path: str) -> None:
-    """Remove a file that may not exist any more."""
+    """Remove a file, if it exists."""
     try:
         os.unlink(path)
     except FileNotFoundError:

@@ -1,4 +1,4 @@
-"""What keeps the rows of a journal elsewhere as well, as a hub's store on another engine does."""
+"""The interface of a second store for the rows of a journal, such as a hub's database on another engine."""
 
 from __future__ import annotations
 
@@ -12,34 +12,34 @@ if TYPE_CHECKING:
     Execute = Callable[..., Any]
 
     class Transacting(Protocol):
-        """A journal, for who only runs transactions."""
+        """A journal, as far as it runs transactions."""
 
         def transact(self, work: Callable[[Execute], None], *, full: bool = False, folded: bool = True) -> None:
             """Run `work` in a transaction."""
 
     class Keeper(Protocol):
-        """Keeps rows for good before a transaction commits, and brings back rows that only it has."""
+        """Stores rows permanently before a transaction commits, and loads them again if the journal lacks them."""
 
         def begun(self, execute: Execute) -> None:
             """Prepare a transaction that has just begun."""
 
         def added(self, rows: Sequence[Row], last: int) -> None:
-            """Note in a transaction that rows were inserted one after another, and the seq of the last one.
+            """Note in a transaction that rows were inserted with consecutive seqs, of which `last` is the last one.
 
-            It need not be called for every row: a keeper checks whether it knows all that were added.
+            Not every inserted row is reported: a keeper looks for others before the commit.
             """
 
         def replaced(self, seq: int) -> None:
             """Note in a transaction that the row of a seq was replaced."""
 
         def before_commit(self, execute: Execute) -> None:
-            """Keep what the transaction has written; an error rolls it back."""
+            """Store what the transaction has written; an error rolls it back."""
 
         def rolled_back(self) -> None:
-            """Note that a transaction was rolled back; what it has written may be kept."""
+            """Note that a transaction was rolled back, although its rows may be stored already."""
 
         def before_read(self, journal: Transacting, name: str, values: Mapping[str, object]) -> None:
-            """Bring back the rows that a named query reads."""
+            """Load the rows that a named query reads."""
 
         def bring(self, execute: Execute, id: bytes, phase: int) -> bool:
-            """Bring back a row and its session in a transaction; return whether there is such a row."""
+            """Load a row and its session in a transaction; return whether the row exists."""

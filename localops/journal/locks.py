@@ -1,16 +1,16 @@
-"""Checks that the files which SQLite has open are still ours, and the protection after their -shm file was removed.
+"""Check that the files that SQLite has open are still ours, and protect the WAL after its -shm file was removed.
 
-A process cannot query its own POSIX locks, but a lock of an open file description (OFD) would conflict with them.  To
-test for that through SQLite's own descriptor costs a microsecond; to read /proc/locks would cost milliseconds.
+A process cannot query its own POSIX locks, but it can test whether a lock of an open file description (OFD) would
+conflict with them.  Through SQLite's own descriptor this takes a microsecond; reading /proc/locks takes milliseconds.
 
-A descriptor that the program closed may be another file's a moment later.  So each of ours is set to a file position
-that no other file has by chance: SQLite uses positional reads and writes and does not change it, and to query it is the
-cheapest call that there is for a descriptor.
+If the program closes one of our descriptors, its number may soon belong to another file.  So each of ours gets a file
+position that no other file has by chance: SQLite does not change it, as it reads and writes at explicit positions, and
+querying it is the cheapest system call on a descriptor.
 
-Writers and readers of a journal share the state of its WAL in the -shm file.  When that is removed, processes that have
-it open go on with it while the next process creates another, and both write to the same places of the WAL.  So before
-another is created, the write lock of the lost one is taken (`bar`): processes that still use it cannot write any more,
-look for the reason, and change over.
+Writers and readers of a journal share the state of its WAL in the -shm file.  If it is removed, processes that have it
+open continue to use it while the next process creates another, and both write to the same places of the WAL.  So before
+another is created, we take the write lock of the lost one (`bar`): processes that still use it cannot write any more,
+check why, and open the new one.
 """
 
 from __future__ import annotations
@@ -29,31 +29,31 @@ try:
     from fcntl import F_OFD_GETLK, F_OFD_SETLK, F_UNLCK, F_WRLCK, fcntl
 
     _able = sys.maxsize > 1 << 32
-except ImportError:  # not Linux: the lock cannot be seen
+except ImportError:  # not Linux: locks cannot be tested
     _able = False
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
 
-MARK = 0x4C4F5053  # the position that marks our descriptors
+MARK = 0x4C4F5053  # the file position that marks our descriptors
 OURS, CLOSED, TAKEN = "ours", "closed", "taken"  # the states of our descriptors
 
 _FLOCK = "hhxxxxqqixxxx"  # struct flock of 64-bit Linux: type, whence, start, length, pid
 _SHARED = (0x40000002, 510)  # the bytes SQLite locks in the database file while it is open in WAL mode
-_DEAD_MAN = (128, 1)  # and in the -shm file
+_DEAD_MAN = (128, 1)  # the byte that SQLite locks in the -shm file while it is open
 _WRITE = (120, 1)  # in the -shm file: the write lock
 _WRITING = (120, 3)  # in the -shm file: the locks for writing, checkpointing and recovering
 _FRAMES = struct.Struct("16xI76xI")  # the sizes of the WAL in the -shm file, in the byte order of the machine
-_LOW = 100  # descriptors below are left to the program
-_GRACE = 0.02  # seconds for a writer that has not noticed the removal yet to finish
+_LOW = 100  # descriptors below this are left to the program
+_GRACE = 0.02  # seconds in which a writer that has not noticed the removal finishes
 _MOST_BARS = 16
 
 _bars: list[int] = []  # descriptors of lost -shm files whose write locks are held here
 
 
 def sqlite_name(path: str) -> tuple[str, bool]:
-    """Return the name of a path for SQLite, and whether it is a URI, as a name that is not UTF-8 has to be."""
+    """Return a path as SQLite takes it, and whether it is a URI: one that is not UTF-8 has to be."""
     try:
         path.encode()
     except UnicodeEncodeError:
@@ -66,9 +66,9 @@ def sqlite_name(path: str) -> tuple[str, bool]:
 class Watch:
     """The descriptors that SQLite has open on a database, its WAL and its -shm file.
 
-    A connection that only reads, in this process, has descriptors on the same files, and nothing tells whose a
-    descriptor is.  Those that were open `before` ours are not ours.  Where several are left, all are watched, and one
-    that is closed was a reader's as long as another one is there.
+    Readers in this process may have descriptors on the same files, and it cannot be seen which connection a descriptor
+    belongs to.  Those that were open `before` ours are not ours.  If there are several others, all are watched; if one
+    of them is closed while another on the same file is open, it is taken for a reader's.
     """
 
     def __init__(self, path: str, before: frozenset[int] = frozenset()) -> None:
@@ -76,9 +76,9 @@ class Watch:
         self._sides: dict[tuple[int, int], str] = {}
         self._held: list[tuple[int, tuple[int, int]]] = []
         self._shared = -1
-        self.wal = -1  # the descriptor of the WAL, where it can be found
-        self.position: Callable[[], int] | None = None  # returns that of one descriptor: MARK while it is ours
-        self.attached = True  # whether SQLite has open the files that are at their paths; True if unknown
+        self.wal = -1  # the descriptor of the WAL, if it is known
+        self.position: Callable[[], int] | None = None  # returns the position of a descriptor: MARK while it is ours
+        self.attached = True  # whether SQLite has the files open that are at the paths; True if unknown
         names = _names() if _able and path else []
         if not names:
             return
@@ -93,14 +93,14 @@ class Watch:
         self._mark()
 
     def _choose(self) -> None:
-        """Choose the descriptors that are used themselves."""
+        """Choose one descriptor of each file to use."""
         of_side = {self._sides[inode]: handle for handle, inode in self._files.items()}
         self._shared, self.wal = of_side.get("-shm", -1), of_side.get("-wal", -1)
         if self._files:
             self.position = partial(os.lseek, self._shared if self._shared >= 0 else max(self._files), 0, os.SEEK_CUR)
 
     def _leave_to_readers(self) -> bool:
-        """Watch the closed descriptors no more of which another one is open on the same file; return if there are."""
+        """Stop watching closed descriptors if another one is open on the same file; return whether there were any."""
         here = {inode for handle, inode in self._files.items() if _state(handle, inode) == OURS}
         left = {
             handle: inode for handle, inode in self._files.items() if inode not in here or _state(handle, inode) == OURS
@@ -128,21 +128,21 @@ class Watch:
             return False
 
     def state(self) -> str:
-        """Return the state of our descriptors: OURS, CLOSED, or TAKEN when a number is another file's now."""
+        """Return the state of our descriptors: OURS, CLOSED, or TAKEN if a number belongs to another file now."""
         self._leave_to_readers()
         states = {_state(handle, inode) for handle, inode in self._files.items()}
         state = TAKEN if TAKEN in states else CLOSED if CLOSED in states else OURS
-        # Only a position was lost.
+        # Only the file position was changed.
         if state == OURS:
             self._mark()
         return state
 
     def sound(self) -> bool:
-        """Return whether every lock that was held at the beginning still is."""
+        """Return whether all locks are still held."""
         return all(_locked(handle, area) for handle, area in self._held)
 
     def frames(self) -> tuple[int, int]:
-        """Return the pages in the WAL, and how many of them are in the database, from the -shm file."""
+        """Return the pages in the WAL, and how many of them were copied into the database, from the -shm file."""
         try:
             return _FRAMES.unpack(os.pread(self._shared, _FRAMES.size, 0))
         except struct.error:
@@ -154,15 +154,15 @@ class Watch:
     def writes(self) -> bool:
         """Return whether this process holds the write lock."""
         try:
-            asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, *_WRITE, 0)
-            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl(self._shared, F_OFD_GETLK, asked))
+            request = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, *_WRITE, 0)
+            kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl(self._shared, F_OFD_GETLK, request))
         except OSError as error:
             pass_on(error)
             return False
         return bool(kind != F_UNLCK and pid == os.getpid())
 
     def pin_shared(self) -> int | None:
-        """Open the -shm file of SQLite once more, so that its locks can be taken when SQLite has closed it."""
+        """Return a second descriptor of SQLite's -shm file, to take its locks after SQLite has closed it."""
         try:
             return os.open(f"/proc/self/fd/{self._shared}", os.O_RDWR | os.O_CLOEXEC) if self._shared >= 0 else None
         except OSError as error:
@@ -187,8 +187,8 @@ def _inode(path: str) -> tuple[int, int] | None:
 
 
 def opened() -> frozenset[int]:
-    """Return the descriptors that are open in this process; none where they cannot be seen."""
-    # Without that of the folder which was just listed.
+    """Return the open descriptors of this process; empty if they cannot be listed."""
+    # The one that listed the folder is closed by now.
     return frozenset(handle for handle in map(int, _names()) if _facts(handle) is not None) if _able else frozenset()
 
 
@@ -209,10 +209,10 @@ def _names() -> list[str]:
 
 
 def _descriptors(names: list[str], wanted: set[tuple[int, int]], before: frozenset[int]) -> dict[int, tuple[int, int]]:
-    """Return the descriptors of this process on each of the files: those opened since, else those that were open.
+    """Return the descriptors of this process on the wanted files: the new ones of each file, else the earlier ones.
 
-    The -shm file is opened once for all connections of a process, and SQLite may use a descriptor of a connection that
-    was closed.
+    There may be no new one: all connections of a process share one descriptor of the -shm file, and SQLite may reuse a
+    descriptor of a closed connection.
     """
     handles = [handle for handle in map(int, names) if handle not in _bars]
     new = _on(wanted, (handle for handle in handles if handle not in before))
@@ -231,33 +231,33 @@ def _on(wanted: set[tuple[int, int]], handles: Iterable[int]) -> dict[int, tuple
 
 def _locked(handle: int, area: tuple[int, int]) -> bool:
     try:
-        asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, *area, 0)
-        return bool(struct.unpack(_FLOCK, fcntl(handle, F_OFD_GETLK, asked))[0] != F_UNLCK)
+        request = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, *area, 0)
+        return bool(struct.unpack(_FLOCK, fcntl(handle, F_OFD_GETLK, request))[0] != F_UNLCK)
     except OSError as error:
-        # The descriptor is closed: so is the file.
+        # The descriptor is closed.
         pass_on(error)
         return False
 
 
 class _Closed:
-    """The class of `Descriptors` after they were closed: it has no `__del__`."""
+    """The class that a closed `Descriptors` gets, as it has no `__del__`."""
 
 
 class Descriptors:
-    """Descriptors that are closed at the end of a `with` block; a moment later if that is interrupted."""
+    """Descriptors that are closed at the end of a `with` block, or by `__del__` if that is interrupted."""
 
     def __init__(self) -> None:
         self.handles: list[int] = []
 
     def open(self, path: str) -> None:
         """Open a file for reading."""
-        # In one call of C: a signal handler may raise between two, and the file would stay open.
+        # One call of C: between two calls, a signal handler could raise, and the file would stay open.
         self.handles.extend(map(os.open, (path,), (os.O_RDONLY | os.O_CLOEXEC,)))
 
     def __exit__(self, *_: object) -> None:
-        # All in one call, as above.
+        # One call of C, as above.
         any(map(os.close, map(self.handles.pop, [-1] * len(self.handles))))
-        # No `__del__` unless this is interrupted: an exception of a signal handler at its beginning would be lost.
+        # Removes `__del__`: it would swallow an exception that a signal handler raises on entering it.
         self.__class__ = _Closed  # type: ignore[assignment]
 
     def __del__(self) -> None:
@@ -271,7 +271,7 @@ class Descriptors:
 
 
 class high_descriptors(Descriptors):  # noqa: N801 (used like a function, and cheaper than a generator)
-    """Give high descriptors to files that are opened inside: a program that closes all reuses the low ones first."""
+    """Give files opened in the block high descriptors: a program that closes all descriptors reuses low ones first."""
 
     def __enter__(self) -> None:
         try:
@@ -279,10 +279,10 @@ class high_descriptors(Descriptors):  # noqa: N801 (used like a function, and ch
                 self.open(os.devnull)
                 another = map(self.handles.append, map(os.dup, repeat(self.handles[0])))
                 while self.handles[-1] < _LOW:
-                    # Opened and kept in one call, as above.
+                    # Duplicated and stored in one call of C, as above.
                     next(another)
         except OSError as error:
-            # Out of descriptors: use a low one.
+            # No descriptors left: use a low one.
             pass_on(error)
         except BaseException:  # of a signal handler
             self.__exit__()
@@ -294,7 +294,7 @@ def _may_open(many: int) -> bool:
 
 
 def bar(handle: int, wait: float) -> None:
-    """Prevent all writes through a lost -shm file, after those that are in progress."""
+    """Prevent all writes through a lost -shm file, once those in progress have finished."""
     for _ in range(max(1, int(wait / 0.002))):
         barred = _bar(handle)
         if barred is None:
@@ -310,39 +310,39 @@ def bar(handle: int, wait: float) -> None:
 
 
 def _bar(handle: int) -> bool | None:
-    """Take the locks; None while a process writes, False when another process holds them for the same reason."""
-    asked = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, *_WRITING, 0)
+    """Take the locks; return None while a process writes, False if another process has barred the file already."""
+    request = struct.pack(_FLOCK, F_WRLCK, os.SEEK_SET, *_WRITING, 0)
     try:
-        fcntl(handle, F_OFD_SETLK, asked)
+        fcntl(handle, F_OFD_SETLK, request)
     except BlockingIOError:
-        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl(handle, F_OFD_GETLK, asked))
+        kind, _, _, _, pid = struct.unpack(_FLOCK, fcntl(handle, F_OFD_GETLK, request))
         return False if kind != F_UNLCK and pid == -1 else None
     except OSError as error:
-        # A file system without such locks.
+        # A file system that does not support OFD locks.
         pass_on(error)
         return False
     return True
 
 
 def bar_lost(path: str, wait: float) -> None:
-    """Bar all processes that still use a missing -shm file; call it before the database is opened."""
+    """Bar writes of all processes that still use a removed -shm file; to be called before the database is opened."""
     if not _able or host.exists(path + "-shm") or not host.exists(path + "-wal"):
         return
-    for handle in _lost(host.real_path(path) + "-shm (deleted)"):
+    for handle in _open_elsewhere(host.real_path(path) + "-shm (deleted)"):
         bar(handle, wait)
-    # For processes that cannot be seen from here: each checks that the file is there before it writes.
+    # Wait for processes that we cannot see: each checks before it writes that the file is still there.
     time.sleep(_GRACE)
 
 
-def _lost(name: str) -> Iterator[int]:
-    """Yield a descriptor of a removed file for each process that has it open."""
+def _open_elsewhere(name: str) -> Iterator[int]:
+    """Yield a descriptor of the removed file for each other process that has it open."""
     others = [pid for pid in os.listdir("/proc") if pid.isdecimal() and int(pid) != os.getpid()]
     for process in others:
         folder = f"/proc/{process}/fd"
         try:
             names = os.listdir(folder)
         except OSError as error:
-            # It has ended, or is another user's.
+            # The process has ended, or belongs to another user.
             pass_on(error)
             continue
         for handle in names:

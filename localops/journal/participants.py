@@ -1,8 +1,8 @@
-"""The processes that record: each holds a lock on a file of its own.
+"""Participants: the processes that record, each of which holds a lock on a file of its own.
 
-The kernel frees a POSIX lock when its process dies, a forked child does not inherit it, and it is visible across pid
-namespaces.  So a participant is alive while the lock on `alive/<id>` is held.  A process never tests its own file: to
-close any descriptor of it would drop the lock.
+A participant is alive as long as the lock on `alive/<id>` is held: the kernel frees a POSIX lock when its process dies,
+a forked child does not inherit it, and it is visible across pid namespaces.  A process never tests its own file, as
+closing any descriptor of it would release the lock.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-_TRIES = 200  # to lock the file before another process sweeps it: each takes some 50 µs
+_TRIES = 200  # attempts to lock the file before another process removes it; each takes about 50 µs
 _HIGH_TRIES = 5
 _mine: set[str] = set()
 
@@ -29,7 +29,7 @@ def folder_of(project: str) -> str:
 
 
 class Participant:
-    """This process, while it takes part in a project's sessions."""
+    """This process as one that takes part in a project's sessions."""
 
     def __init__(self, project: str) -> None:
         self.id = clock.new_id()
@@ -41,7 +41,7 @@ class Participant:
         self._announce()
 
     def _announce(self) -> None:
-        """Create the file and hold its lock; do without one if the folder cannot be written."""
+        """Create the file and hold its lock; do without if the folder cannot be written."""
         for attempt in range(_TRIES):
             try:
                 host.make_private(os.path.dirname(self.path))
@@ -49,7 +49,7 @@ class Participant:
                     with high_descriptors():
                         handle = self._open()
                 else:
-                    # A hundred descriptors are closed between opening and locking it, in which others may sweep it.
+                    # `high_descriptors` first closes a hundred descriptors: others may remove the file meanwhile.
                     handle = self._open()
             except OSError as error:
                 if not _is_programs(error):
@@ -57,14 +57,14 @@ class Participant:
                 continue
             if self._hold(handle):
                 return
-            # Another process tested or swept the file before it was locked.
+            # Another process tested or removed the file before it was locked.
             os.close(handle)
 
     def _open(self) -> int:
         return os.open(self.path, os.O_CREAT | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600)
 
     def _hold(self, handle: int) -> bool:
-        """Lock the file and see that it is still the one at its path."""
+        """Lock the file, and return whether it is still the one at its path."""
         try:
             fcntl.lockf(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
             self._inode = os.fstat(handle).st_ino
@@ -78,13 +78,13 @@ class Participant:
         try:
             os.write(handle, f"pid {self.pid}\n".encode())
         except OSError as error:
-            # A full disk: the line is only for people who look at the file.
+            # A full disk: that is fine, as the line is only for people.
             _is_programs(error)
         return True
 
     def card(self) -> dict[str, object]:
-        """Return the facts that identify this process, also to other hosts, for the row that it takes part."""
-        # Cached, as to read them takes longer than to write a row.
+        """Return the facts that identify this process, also on other hosts, for the row that says it takes part."""
+        # Cached, as reading them takes longer than writing a row.
         if not self._facts:
             self._facts = {
                 "participant": self.id.hex(),
@@ -96,7 +96,7 @@ class Participant:
             }
         return {
             **self._facts,
-            # Without a lock nothing shows whether the process lives: a missing file must not mean that it has died.
+            # 0 without a lock: then a missing file must not mean that the process has died.
             "place": _place(os.path.dirname(os.path.dirname(self.path))) if self._file is not None else 0,
         }
 
@@ -109,7 +109,7 @@ class Participant:
             return False
 
     def check(self) -> None:
-        """Hold the lock again if the file was removed or closed."""
+        """Create and lock the file again if it was removed or closed."""
         try:
             if self._is_open() and os.stat(self.path).st_ino == self._inode:
                 return
@@ -119,7 +119,7 @@ class Participant:
         self._announce()
 
     def close(self) -> None:
-        """Stop taking part: remove the file (unless this is a copy in a forked child) and drop the lock."""
+        """Stop taking part: remove the file (not in a forked child, where it is the parent's) and release the lock."""
         still_open = self._is_open()
         handle, self._file = self._file, None
         if handle is None:
@@ -135,24 +135,24 @@ class Participant:
 
 
 def _is_programs(error: OSError) -> bool:
-    """Return whether a signal handler raised this TimeoutError, which is no failed system call then; hold it if so."""
+    """Return whether this OSError is a TimeoutError of a signal handler, not a failed system call; if so, hold it."""
     return error.errno is None and interruption.hold_if_programs(error)
 
 
 def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
-    """Return whether the participant of a card still runs; None when that cannot be seen from here."""
+    """Return whether the process of a card still runs; None if that cannot be seen from here."""
     path = os.path.join(folder_of(project), str(card.get("participant")))
     if path in _mine:
         return True
     if card.get("watched"):
         return _runs(card)
     if not _same_kernel(card):
-        # This machine has been booted since, which the process cannot have survived.
+        # Our machine has been rebooted since, so the process is dead; another machine cannot be seen from here.
         return False if card.get("machine") == host.machine_id() else None
     try:
         handle = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)
     except FileNotFoundError:
-        # It ended, or was never here: the row may come from another home.
+        # It has ended, if the row is from this folder; it may also come from another home.
         return False if card.get("place") in (None, _place(project)) else None
     except OSError as error:
         interruption.pass_on(error)
@@ -161,12 +161,12 @@ def is_alive(project: str, card: Mapping[str, object]) -> bool | None:
 
 
 def watched_card() -> dict[str, object]:
-    """Return what the card of another process says more than ours: it holds no lock, so its pid is looked up."""
+    """Return the additional fields in the card of a process that holds no lock, and is looked up by its pid."""
     return {"watched": 1, "pids": _pid_namespace()}
 
 
 def _runs(card: Mapping[str, object]) -> bool | None:
-    """Return whether the process that a card names by its pid still runs; None when that cannot be seen from here."""
+    """Return whether the process with the pid of a card still runs; None if that cannot be seen from here."""
     pid, started = card.get("pid"), card.get("started")
     if not _same_kernel(card):
         return False if card.get("machine") == host.machine_id() else None
@@ -178,14 +178,14 @@ def _runs(card: Mapping[str, object]) -> bool | None:
         os.kill(pid, 0)
     except ProcessLookupError:
         return False
-    except OSError as error:  # another user's
+    except OSError as error:  # it belongs to another user
         interruption.pass_on(error)
         return True
     return True
 
 
 def _pid_namespace() -> int:
-    """Return the number of the space that pids are counted in; 0 where there is but one."""
+    """Return the number of this process's pid namespace; 0 if the system has none."""
     try:
         return os.stat("/proc/self/ns/pid").st_ino
     except OSError as error:
@@ -194,12 +194,12 @@ def _pid_namespace() -> int:
 
 
 def _place(project: str) -> int:
-    """Return a number for the folder that does not reveal its path."""
+    """Return a number that identifies the folder without revealing its path."""
     return crc32(os.fsencode(host.real_path(project)))
 
 
 class alone(Descriptors):  # noqa: N801 (used like a function, and cheaper than a generator)
-    """Hold the lock of a folder, for work that one process may do at a time; BlockingIOError when another has it."""
+    """Hold the lock of a folder, for work that only one process may do at a time; BlockingIOError if it is held."""
 
     def __init__(self, folder: str) -> None:
         super().__init__()
@@ -215,7 +215,7 @@ class alone(Descriptors):  # noqa: N801 (used like a function, and cheaper than 
 
 
 def _same_kernel(card: Mapping[str, object]) -> bool:
-    """Return whether a participant runs under our kernel, where locks are visible, in whatever container."""
+    """Return whether a participant runs on our kernel, where its lock is visible, in any container."""
     if card.get("boot") and host.boot_id():
         return card["boot"] == host.boot_id()
     return card.get("machine") == host.machine_id()
@@ -235,7 +235,7 @@ def sweep(project: str, keep: set[str]) -> None:
 
 
 def _remove_if_dead(path: str) -> None:
-    """Remove the file of a dead participant, under its lock, so that one that just began notices the removal."""
+    """Remove the file of a dead participant, while holding its lock, so that a new one notices the removal."""
     try:
         handle = os.open(path, os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW)
     except OSError as error:
@@ -246,7 +246,7 @@ def _remove_if_dead(path: str) -> None:
         if os.stat(path).st_ino == os.fstat(handle).st_ino:
             os.unlink(path)
     except OSError as error:
-        # It is alive, or was removed already.
+        # The participant is alive, or the file was removed already.
         interruption.pass_on(error)
     finally:
         os.close(handle)

@@ -1,7 +1,7 @@
-"""Journals of single processes, for a network file system, where two hosts must never write one file.
+"""Parts: journals of single processes on a network file system, where two hosts must never write to the same file.
 
-A part's name holds its writer (machine, boot, participant), so that other processes know without opening it whether
-that process may still write.
+A part's name contains its writer (machine, boot, participant), so that others can tell, without opening it, whether
+the writer may still be alive.
 """
 
 from __future__ import annotations
@@ -32,12 +32,12 @@ def finish(path: str) -> None:
     try:
         os.rename(path, path.removesuffix(_END) + _FINISHED)
     except OSError as error:
-        # Nothing was written, or the server is gone; then the free lock will show that it has ended.
+        # Nothing was written, or the server is gone; the released lock will then show that the process has ended.
         pass_on(error)
 
 
 def ended(project: str) -> list[str]:
-    """Return the parts that no process can still write, oldest name first."""
+    """Return the parts to which no process writes any more, oldest name first."""
     folder = os.path.join(project, "parts")
     try:
         names = sorted(os.listdir(folder))
@@ -46,7 +46,7 @@ def ended(project: str) -> list[str]:
         return []
     for name in names:
         part = name.removesuffix(_JOURNAL)
-        # Left by a killed process.
+        # A rollback journal that a killed process left.
         if name != part and part not in names and _has_ended(project, part):
             _remove(os.path.join(folder, name))
     return [os.path.join(folder, name) for name in names if name.endswith(_END) and _has_ended(project, name)]
@@ -56,7 +56,7 @@ def _remove(path: str) -> None:
     try:
         os.unlink(path)
     except OSError as error:
-        # Another process has done it.
+        # Another process has removed it.
         pass_on(error)
 
 

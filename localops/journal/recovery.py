@@ -1,7 +1,7 @@
-"""Recovery of a process whose journal file was moved, deleted, replaced or cut, or lost its locks.
+"""Recover in a process whose journal file was moved, deleted, replaced or truncated, or lost its locks.
 
-It ends with the file open again, or a new one in its place, which gets the rows that may be nowhere else.  If that
-fails, those rows go to the spill file, and the journal takes each of them once.
+Open the file again, or create a new one in its place, and add the rows that may be in no other file.  If that fails,
+these rows go to the spill file.  The journal deduplicates rows, so none is stored twice.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ _SELECT = f"select {', '.join(rows.COLUMNS)} from event"  # noqa: S608
 
 
 class Recovery:
-    """The recovery of a journal whose file was taken away, with the rows of this process.
+    """Recovers a journal whose file was taken away, with the rows of this process.
 
-    `sessions` are those open here, whose stories are copied as well; `add` writes rows that the journal may have
-    already, `keep` spills one.
+    `sessions` are open in this process: their milestones are copied as well.  `add` writes rows that the journal may
+    have already, `keep` spills one.
     """
 
     def __init__(
@@ -45,7 +45,7 @@ class Recovery:
         self._sessions, self._counts, self._add, self._keep = sessions, counts, add, keep
 
     def mend(self) -> None:
-        """Find out why our files have changed, and continue in the best possible way."""
+        """Determine how our files have changed, and recover accordingly."""
         state = self._file.watch.state()
         if state == TAKEN:
             self._file.drop()
@@ -53,15 +53,15 @@ class Recovery:
         if state == CLOSED:
             self.open_again(list(self._file.recent), f"this process closed files that were open on {self._file.path}")
         elif self._file.has_lost_shared():
-            self._change_over()
+            self._use_new_shared()
         elif not (self._file.in_place() and self._file.sound()):
-            self._begin_again()
+            self._reopen_moved()
 
-    def _change_over(self) -> None:
-        """Prevent all writes through a -shm file that was removed, and continue with the one in its place.
+    def _use_new_shared(self) -> None:
+        """Prevent all writes through a removed -shm file, and open the journal with the new one.
 
-        Rows that were committed before the last check are in the WAL for every process that opens it.  Rows after that
-        may have been overwritten by a process that had changed over already, and are added again.
+        Rows that were committed before the last check are in the WAL, and every process sees them.  Later rows may have
+        been overwritten by a process that already used the new -shm file, so they are added again.
         """
         recent, lost = list(self._file.recent), self._file.watch.pin_shared()
         self._file.drop()
@@ -70,7 +70,7 @@ class Recovery:
         self.open_again(recent, f"{self._file.path}-shm was removed while it was in use")
 
     def open_again(self, recent: list[Row], what: str) -> None:
-        """Open the same file again and make sure that the newest rows are in it."""
+        """Open the same file again, and add the newest rows if they are missing."""
         self._file.drop()
         self._counts["reopened"] += 1
         say_once(f"reopened: {what}", f"{what}: the journal was opened again, and no event is lost")
@@ -81,22 +81,22 @@ class Recovery:
             raise
         self._add_or_keep(recent)
 
-    def _begin_again(self) -> None:
-        """Open a file again that was moved, deleted or lost its locks to other code, and copy our rows into it.
+    def _reopen_moved(self) -> None:
+        """Open the journal again after its file was moved or deleted or lost its locks, and copy our rows into it.
 
-        The old connection still sees its old file, so no row that was acknowledged since the last check is lost.
+        They are read from the old connection, which still has the old file open, so no acknowledged row is lost.
         """
         old = self._file.connection
         assert old is not None
         kept, same = self._read_own(old) + self._file.recent, self._file.is_same_file()
-        mine = len({row[:2] for row in kept})
-        left = 0 if same else old.execute("select coalesce(sum(rows), 0) from session_total").get - mine
+        count = len({row[:2] for row in kept})
+        left = 0 if same else old.execute("select coalesce(sum(rows), 0) from session_total").get - count
         try:
             if not self._file.network and not same:
                 self._file.detach_wal_of_moved(old)
             self._file.drop()
             self._counts["reopened"] += 1
-            say_once(f"reopened, rows left: {left > 0}", _reopened_sentence(self._file.path, mine, left, same=same))
+            say_once(f"reopened, rows left: {left > 0}", _reopened_sentence(self._file.path, count, left, same=same))
             self._file.open()
         except BaseException:
             self._keep_all(kept)
@@ -110,7 +110,7 @@ class Recovery:
         try:
             recent = self._read_own(connection) + recent
         except apsw.Error:
-            # They were in the part that is lost.
+            # They cannot be read: they were in the lost part of the file.
             pass
         if not self._file.set_aside(error):
             self._keep_all(recent)
@@ -129,17 +129,17 @@ class Recovery:
             self._keep(row)
 
     def _read_own(self, connection: apsw.Connection) -> list[Row]:
-        """Return the rows that may be nowhere else, and the story of each session that is open here."""
+        """Return the rows that may be in no other file, and the milestones of each session that is open here."""
         since = min(self.sound_seq, self._newest_outside_wal())
         own = connection.execute(f"{_SELECT} where seq > ?", (since,)).fetchall()
         story = f"{_SELECT} where seq in (select seq from story where session = ?)"  # noqa: S608
-        # A copy, as another thread may begin or end one meanwhile.
+        # A copy, as other threads may begin or end sessions meanwhile.
         for session in [*self._sessions]:
             own += connection.execute(story, (session,)).fetchall()
         return [tuple(row) for row in own]
 
     def _newest_outside_wal(self) -> int:
-        """Return the newest row in the file without its WAL, which is all that is left if only the WAL was removed."""
+        """Return the newest row in the file without its WAL: if only the WAL was removed, later rows are lost."""
         if not self._file.is_same_file():
             return self.sound_seq
         try:
