@@ -1,18 +1,18 @@
-"""Tell exceptions of the program, which only interrupted us, from those of a value that was looked at.
+"""Distinguish exceptions of the program, which interrupt our code, from exceptions of a recorded value.
 
-A signal handler that raises (an alarm, Ctrl-C, a soft time limit) and PyThreadState_SetAsyncExc raise wherever the
-program is at that moment, which may be inside localops.  Such an exception belongs to the program: the interrupted work
-is done first (`hold`), then it is raised (`deliver`).  An exception of a recorded value belongs to the value, and never
-reaches the program.
+A signal handler that raises (an alarm, Ctrl-C, a soft time limit) or PyThreadState_SetAsyncExc can raise anywhere,
+also inside localops.  Such an exception belongs to the program: we keep it (`hold`), finish the interrupted work, and
+then raise it (`deliver`).  An exception that a recorded value raises (in its `__str__`, for example) never reaches the
+program.
 
-CPython 3.11 and later run signal handlers and raise the exceptions of other threads in three places only: where a
-function begins, where a loop jumps back, and after a call of a C function.  So a function of ours that has returned has
-done its work, and an assignment of its result is done, too.
+CPython 3.11 and later run signal handlers and raise exceptions of other threads in three places only: where a function
+begins, where a loop jumps back, and after a call of a C function.  So when a function of ours returns, its work is
+done, and nothing can interrupt the assignment of its result.
 """
 
 from __future__ import annotations
 
-# All of it is loaded here: a value may be read when the interpreter shuts down and can import nothing more.
+# All imports are here: while the interpreter shuts down, values are still read, but nothing can be imported.
 from _signal import NSIG, getsignal  # type: ignore[import-not-found]
 from _thread import get_ident
 from itertools import pairwise
@@ -27,33 +27,33 @@ if TYPE_CHECKING:
     T = TypeVar("T")
 
 MOST = 50
-"""How often a step is repeated at most, which ends a storm of interruptions."""
+"""The most times a step is repeated, in case interruptions do not stop."""
 
 _OURS = ("localops", "localops_sync")
 _CALLS = ("CALL", "PRECALL", "IMPORT_NAME")  # frames of an import are left out of tracebacks
 _RAISES = ("RAISE_VARARGS", "RERAISE")
-_STAND_IN = 8  # bytes of code
+_STAND_IN = 8  # the most bytes of code in the frame of a C extension's function
 
 waiting: dict[int, list[BaseException]] = {}
-"""The exceptions to raise when our work is done, by thread."""
+"""By thread: the exceptions to raise when our work is done."""
 
 
 def hold(error: BaseException) -> None:
     """Keep an exception of the program until the interrupted work is done."""
     try:
         _add_waiting((error,))
-    except BaseException as interruption:  # it came before the assignment in there
+    except BaseException as interruption:  # raised before the assignment in that function
         _add_waiting((error, interruption))
 
 
 def _add_waiting(errors: tuple[BaseException, ...]) -> None:
-    # One assignment, as an interruption between two steps would leave a list that lacks its error.
+    # One assignment: between two steps, an interruption could leave a list without its error.
     thread = get_ident()
     waiting[thread] = [*waiting.get(thread, ()), *errors]
 
 
 def deliver() -> None:
-    """Raise what was held in this thread: the newest, with the others as its context, as Python chains them itself."""
+    """Raise the held exceptions of this thread: the newest, with the others chained to it as its context."""
     thread = get_ident()
     errors = waiting.get(thread)
     if errors is None:
@@ -64,16 +64,16 @@ def deliver() -> None:
         if not any(error is known for known in chain):
             chain[-1].__context__ = error
             chain = list(_contexts(newest))
-    # Last, so that an interruption before it leaves the others to the next call.
+    # Deleted last: if this is interrupted before, the next call raises them.
     del waiting[thread]
     try:
         raise newest
-    finally:  # the traceback holds this frame: with these names left, only the garbage collector would free them
+    finally:  # breaks the reference cycle between the exception, its traceback and this frame
         del errors, newest, chain
 
 
 def is_programs(error: BaseException) -> bool | None:
-    """Return whether the program raised it from outside; None if only a second try of the same step can tell."""
+    """Return whether the program interrupted us with it; None if only repeating the step can show that."""
     frames = list(_frames(error))
     handlers = set(_handlers())
     if any(_is_handler(trace.tb_frame, handlers) for trace in frames):
@@ -81,7 +81,7 @@ def is_programs(error: BaseException) -> bool | None:
     if not frames:
         return None
     operation = _operation(frames[-1])
-    if operation.startswith("RESUME") or "JUMP_BACKWARD" in operation:  # no code raises here by itself
+    if operation.startswith("RESUME") or "JUMP_BACKWARD" in operation:  # these instructions never raise themselves
         return True
     if type(error).__module__ == "apsw" or (isinstance(error, OSError) and error.errno is not None):
         return False
@@ -95,7 +95,7 @@ def is_programs(error: BaseException) -> bool | None:
 def seems_programs(error: BaseException) -> bool:
     """Return the same, but never None, for a step that cannot be repeated.
 
-    Where only a second try could tell, builtin exceptions count as our own, except for TimeoutError.
+    If only repeating it could show that, builtin exceptions count as our own, except TimeoutError.
     """
     known = is_programs(error)
     if known is None:
@@ -104,7 +104,7 @@ def seems_programs(error: BaseException) -> bool:
 
 
 def hold_if_programs(error: BaseException) -> bool:
-    """Hold an exception if it seems to be the program's, and return whether it does."""
+    """Hold an exception if it seems to be the program's; return whether it does."""
     if seems_programs(error):
         hold(error)
         return True
@@ -117,7 +117,7 @@ def _is_own_class(kind: type) -> bool:
 
 
 def pass_on(error: OSError) -> None:
-    """Raise an OSError that comes from no system call: a TimeoutError that the program raises is one, too."""
+    """Raise an OSError again if it is not from a system call: it may be a TimeoutError of the program."""
     if error.errno is None and is_programs(error) is not False:
         try:
             raise error
@@ -126,9 +126,9 @@ def pass_on(error: OSError) -> None:
 
 
 def settle(error: BaseException, step: Callable[[], T]) -> T:
-    """Repeat a step that an exception ended.
+    """Repeat a step that raised, and return its result.
 
-    If it succeeds, the exception was the program's, and is held.  Raise the exception of the step's own code.
+    If it succeeds, the exception was the program's, and is held.  If the step itself raises, raise its exception.
     """
     errors = [error]
     while len(errors) <= MOST and is_programs(errors[-1]) is not False:
@@ -156,7 +156,7 @@ def _hold_programs_own(errors: list[BaseException]) -> None:
 
 
 def attempt(step: Callable[[], T], otherwise: T) -> T:
-    """Return the result of a step that runs a value's own code; `otherwise` if it fails."""
+    """Return the result of a step that runs code of a recorded value; `otherwise` if it fails."""
     try:
         return step()
     except BaseException as error:
@@ -167,7 +167,7 @@ def attempt(step: Callable[[], T], otherwise: T) -> T:
 
 
 def _contexts(error: BaseException) -> Iterator[BaseException]:
-    """Yield the exception, the one that was handled when it was raised, and so on; each once."""
+    """Yield the exception, its context, the context of that, and so on; each once."""
     seen: set[int] = set()
     at: BaseException | None = error
     while at is not None and id(at) not in seen:
@@ -185,9 +185,9 @@ def _frames(error: BaseException) -> Iterator[TracebackType]:
 
 
 def _is_stand_in(frame: FrameType) -> bool:
-    """Return whether a frame stands for a function of a C extension, as Cython makes them, without code of its own.
+    """Return whether a frame represents a function of a C extension (as Cython adds them), without Python code.
 
-    Python gives such a frame the code of `raise AssertionError`, new each time, and leaves it at the first instruction.
+    Its code is a new copy of `raise AssertionError`, and the frame is at the first instruction.
     """
     code = frame.f_code.co_code
     operations = [opname[operation] for operation in code[::2]] if len(code) <= _STAND_IN else []
@@ -195,7 +195,7 @@ def _is_stand_in(frame: FrameType) -> bool:
 
 
 def _is_handler(frame: FrameType, handlers: set[object]) -> bool:
-    """Return whether a frame is that of a signal handler: its arguments are the number and the interrupted frame."""
+    """Return whether a frame belongs to a signal handler: its arguments are a number and the interrupted frame."""
     back, code = frame.f_back, frame.f_code
     if back is None:
         return False
@@ -209,7 +209,7 @@ def _is_handler(frame: FrameType, handlers: set[object]) -> bool:
 
 
 def _arguments(frame: FrameType) -> list[Any]:
-    """Return the arguments of a function by position, if it still holds them."""
+    """Return the arguments of a function in order; None for one that was deleted."""
     code = frame.f_code
     names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4)]
     values = [frame.f_locals.get(name) for name in names]
@@ -231,7 +231,7 @@ def _handlers() -> Iterator[object]:
 
 
 def _operation(trace: TracebackType) -> str:
-    """Return the name of the instruction at which a frame was left."""
+    """Return the name of the instruction at which an exception left a frame."""
     code = trace.tb_frame.f_code.co_code
     return opname[code[trace.tb_lasti]] if 0 <= trace.tb_lasti < len(code) else ""
 
@@ -241,11 +241,11 @@ def _is_ours(frame: FrameType) -> bool:
 
 
 def _could_be_asynchronous(error: BaseException) -> bool:
-    """Return whether another thread may have raised it: it can only give a class, which is called without arguments."""
+    """Return whether another thread may have raised it: Python then creates it from a class, without arguments."""
     return not error.args or hasattr(type(error).__init__, "__code__")
 
 
 def _place(error: BaseException) -> tuple[object, ...]:
-    """Return what two exceptions of the same code have in common."""
+    """Return the class and code position of an exception, which are equal if the same code raised it again."""
     frames = list(_frames(error))
     return (type(error), *((frames[-1].tb_frame.f_code, frames[-1].tb_lasti) if frames else ()))

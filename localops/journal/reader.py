@@ -1,7 +1,7 @@
 """Read-only access to a journal, for commands, reports and exports.
 
-A reader opens its own connection, holds no transaction between two calls, and turns errors of SQLite into messages.
-Writers have a connection of their own (`journal.py`).
+A reader has its own connection, holds no transaction between two calls, and turns errors of SQLite into messages.
+Writers use another connection (`journal.py`).
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ _REASONS: dict[type[Exception], str] = {
     apsw.CantOpenError: "its files can be neither opened nor made (look at their permissions and those of the folder)",
     BlockingIOError: "another process is working on it",
 }
-_SHARED = "32 kB"  # of memory that a journal's readers and writers share, in a file beside it
+_SHARED = "32 kB"  # the size of the -shm file, which readers and writers share
 _SAFE = "nothing that was recorded is lost"
 _PAGE = f"select seq, {', '.join(rows.COLUMNS)} from event where seq > ? order by seq limit ?"  # noqa: S608
 _BLANK = r"(?s)(?>[\s;]+|--[^\n]*|/\*(?:.*?\*/|.*))*+"  # spaces, semicolons, comments
@@ -59,7 +59,7 @@ _readers: weakref.WeakValueDictionary[int, Reader] = weakref.WeakValueDictionary
 
 
 class Reader:
-    """A journal that is opened only for reading.
+    """A journal that is open for reading only.
 
     It holds no transaction between two calls, so that a recorder's WAL never grows because of it.
     """
@@ -82,7 +82,7 @@ class Reader:
         if self._connection.pragma("application_id") != APPLICATION_ID:
             raise ForeignJournal(f"{self.path} is not a localops journal")
         self._schema: int = self._connection.pragma("user_version")
-        self.is_of_older_schema = self._schema < SCHEMA  # no writer of ours has opened it yet
+        self.is_of_older_schema = self._schema < SCHEMA  # it was not opened by a writer of this release yet
         if self.is_of_older_schema:
             self._connection.execute(temporary_views(self._schema)).fetchall()
 
@@ -95,7 +95,7 @@ class Reader:
             connection.execute("select 1 from sqlite_schema").fetchall()
             self._shared = self._shared_now()
         except (apsw.CantOpenError, apsw.ReadOnlyError):
-            # The folder cannot be written, and the WAL is empty: the file does not change while we read it.
+            # If the folder cannot be written and the WAL is empty, the file does not change while we read it.
             wal = self.path + "-wal"
             if host.exists(wal) and os.path.getsize(wal):
                 raise
@@ -107,15 +107,15 @@ class Reader:
             return os.stat(self.path + "-shm").st_ino
         except OSError as error:
             pass_on(error)
-            # A journal that no process has open, on a disk that cannot be written.
+            # No process has the journal open, and the disk is read-only.
             return None
 
     def _follow(self) -> None:
-        """Open the file again when its -shm was removed: its writers have created another, and ours is out of date."""
+        """Open the file again if its -shm was removed: the writers use a new one, and ours is out of date."""
         if self._shared is None or self._shared_now() == self._shared or self._connection.in_transaction:
             return
         if host.exists(self.path):
-            # Close it first: two connections of one process to a file share its -shm.
+            # Close it first, as two connections of a process to one file share its -shm.
             self._connection.close()
             self._begin()
 
@@ -129,14 +129,14 @@ class Reader:
         return records[0] if records else None
 
     def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
-        """Return the rows of one of our own statements, all at once, so that the read ends before they are used."""
+        """Return the rows of one of our own statements as a list, so that the read ends before they are used."""
         self._follow()
         try:
             return self._connection.execute(statement, values).fetchall()
         except apsw.CorruptError as error:
             raise DamagedJournal(f"{self.path} is damaged: {error}; see `localops repair`") from error
         except apsw.SQLError as error:
-            # It has other tables or columns.
+            # The journal may have other tables or columns.
             if self._schema > SCHEMA:
                 raise NewerJournal(
                     f"a newer localops wrote {self.path} (schema {self._schema}, this one knows {SCHEMA}): "
@@ -145,7 +145,7 @@ class Reader:
             raise
 
     def some(self, statement: str, values: Mapping[str, object], most: int) -> tuple[list[tuple[Any, ...]], bool]:
-        """Return rows of a statement until their last columns have `most` bytes, and whether these are all."""
+        """Return rows of a statement until their last columns add up to `most` bytes, and whether these are all."""
         rows_read: list[tuple[Any, ...]] = []
         size = 0
         self._follow()
@@ -163,8 +163,8 @@ class Reader:
         return rows_read, True
 
     def stream(self, after: int = 0, many: int = 500) -> Iterator[Stored]:
-        """Yield every row after a seq; each page of `many` is a read of its own."""
-        # Late, as no recorder streams a journal.
+        """Yield every row after a seq; each page of `many` rows is read separately."""
+        # Imported here, as no recorder streams a journal.
         from localops.journal.stored import named
 
         while page := named(self.ask(_PAGE, (after, many))):
@@ -179,10 +179,10 @@ class Reader:
         most: int = 1_000_000,
         tables: Mapping[str, Table] | None = None,
     ) -> tuple[list[str], list[tuple[Any, ...]]]:
-        """Run foreign SQL, which can only read this journal; return its column names and rows.
+        """Run untrusted SQL, which can only read this journal; return its column names and rows.
 
-        SQLite enforces that: by a read-only connection, an authorizer that allows SELECT, limits, and a deadline.
-        `tables` are there for this statement, beside those of the journal.
+        SQLite enforces that: by a read-only connection, an authorizer that allows SELECT only, limits, and a deadline.
+        The statement can also read `tables`, which are temporary.
         """
         for name, (columns, records) in (tables or {}).items():
             self._connection.execute(f"create temp table {name}({', '.join(columns)})")
@@ -200,13 +200,13 @@ class Reader:
         names: list[str] = []
 
         def alone(_: object, first: str, __: object) -> bool:
-            """Refuse a second statement; called with the first one before it runs."""
-            import re  # late, as no statement of ours comes here
+            """Refuse a second statement; SQLite calls this with the first one before it runs."""
+            import re  # here, as no statement of ours runs this
 
             if re.compile(_BLANK).fullmatch(statement, len(first)) is None:
                 raise QueryRefused("run one statement at a time: there is another one after the first")
             cursor.exec_trace = None
-            names.extend(column[0] for column in cursor.get_description())  # without rows, it is gone afterwards
+            names.extend(column[0] for column in cursor.get_description())  # not available later if there are no rows
             return True
 
         cursor.exec_trace = alone
@@ -236,7 +236,7 @@ class Reader:
     def backup(self, path: str) -> None:
         """Write the current state of the journal to a new file that only the user can read.
 
-        The copy is one compacted file; a recorder that opens it gives it a journal id of its own.
+        The copy is one compact file without a WAL; a recorder that opens it gives it a new journal id.
         """
         os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC | os.O_NOFOLLOW, 0o600))
         try:
@@ -266,7 +266,7 @@ class Reader:
 
 
 def numbered(names: Sequence[str]) -> list[str]:
-    """Return the names of columns as keys of an object: one that comes again, as in a join, has a number.
+    """Return column names as unique keys: a repeated name, as in a join, gets a number.
 
     >>> numbered(["id", "id", "name", "id"])
     ['id', 'id_2', 'name', 'id_3']
@@ -281,7 +281,7 @@ def numbered(names: Sequence[str]) -> list[str]:
 
 
 def _check(path: str) -> None:
-    """Refuse what SQLite must not open: it would wait for a pipe, and delete the WAL of an empty file."""
+    """Refuse files that SQLite must not open: it would wait for a pipe, and delete the WAL of an empty file."""
     try:
         facts = os.stat(path)
     except (FileNotFoundError, NotADirectoryError):
@@ -299,7 +299,7 @@ def _check(path: str) -> None:
 
 
 def is_cut(path: str) -> bool:
-    """Return whether the file was emptied, while its newest rows are still in its WAL."""
+    """Return whether the file is empty although its WAL has rows."""
     try:
         return os.path.getsize(path) == 0 and os.path.getsize(path + "-wal") > 0
     except OSError as error:
@@ -308,7 +308,7 @@ def is_cut(path: str) -> bool:
 
 
 def connect(path: str, flags: int, vfs: str | None = None) -> apsw.Connection:
-    """Return a connection to a file, whatever bytes its name has."""
+    """Return a connection to a file; its name may be any bytes."""
     name, is_uri = sqlite_name(path)
     return apsw.Connection(name, flags=flags | (apsw.SQLITE_OPEN_URI if is_uri else 0), vfs=vfs)
 
@@ -320,15 +320,15 @@ def has_our_header(path: str) -> bool:
 
 
 def length_in_header(path: str) -> int:
-    """Return how many bytes a file has by its own header, whatever its WAL adds; 0 if that cannot be read."""
+    """Return the size of a file according to its header, without the WAL; 0 if it cannot be read."""
     header = _header(path)
-    # Its unit is a page; 1 stands for 65,536 bytes.
+    # The header counts pages; a page size of 1 means 65,536 bytes.
     page = int.from_bytes(header[16:18], "big")
     return int.from_bytes(header[28:32], "big") * (1 << 16 if page == 1 else page)
 
 
 def _header(path: str) -> bytes:
-    """Return the first bytes of a file, read by SQLite's VFS, which keeps the locks of this process."""
+    """Return the first bytes of a file, read through SQLite's VFS: closing a descriptor of our own would free locks."""
     try:
         file = apsw.VFSFile("", path, [apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_MAIN_DB, 0])
         try:
@@ -355,12 +355,12 @@ def user_message(error: Exception) -> str:
 
 
 def lacks_room(error: BaseException) -> bool:
-    """Return whether a write failed as the disk is full, or a quota or a limit of file sizes was reached."""
+    """Return whether a write failed because the disk is full, or a quota or a limit of file sizes was reached."""
     return isinstance(error, apsw.FullError | apsw.IOError)
 
 
 def is_damage(error: BaseException) -> bool:
-    """Return whether SQLite met a damaged page, or a file that is not a database."""
+    """Return whether SQLite reported a damaged page, or a file that is not a database."""
     return isinstance(error, apsw.CorruptError | apsw.NotADBError)
 
 
@@ -375,7 +375,7 @@ def reason(error: BaseException) -> str:
 
 
 def open_unchanging(path: str) -> apsw.Connection:
-    """Return a connection to the file as it is, without WAL and locks."""
+    """Return a connection to a file that does not change, without WAL and locks."""
     from urllib.parse import quote
 
     flags = apsw.SQLITE_OPEN_READONLY | apsw.SQLITE_OPEN_URI
@@ -383,15 +383,15 @@ def open_unchanging(path: str) -> apsw.Connection:
 
 
 def close_readers() -> None:
-    """Close every reader of this process, as none may be open across a fork."""
-    # Not by iterating, as other threads add to them meanwhile.
+    """Close every reader of this process before a fork."""
+    # A list of references, as other threads may add readers meanwhile.
     for reference in _readers.valuerefs():
         reader = reference()
         try:
             if reader is not None:
                 reader.close()
         except apsw.ThreadingViolationError:
-            # In use by another thread: it stays open in the child.
+            # Another thread is using it: it stays open in the child.
             pass
 
 
@@ -407,7 +407,7 @@ _HARMFUL = frozenset(("load_extension", "readfile", "writefile", "edit", "fts3_t
 
 
 def _confine(connection: apsw.Connection, deadline: float) -> None:
-    """Let a connection read this one journal until the deadline, and nothing else."""
+    """Restrict a connection to reading this journal until the deadline."""
     for limit, value in _LIMITS.items():
         connection.limit(limit, value)
 

@@ -1,4 +1,4 @@
-"""Rollups: the tables that fold.sql derives from the rows, which can be rebuilt at any time, and when to fold."""
+"""Rollups: fold rows into the derived tables (fold.sql), which can be rebuilt at any time, and decide when."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from localops.journal.journal_file import JournalFile
 
-BATCH = 1_024  # rows folded at a time: about 2 ms for the process that does it, 2 µs a row
+BATCH = 1_024  # rows folded at a time: about 2 ms for the process that folds, 2 µs per row
 DERIVED = ("total", "id_of", "event_of", "unfinished", "milestone", "facet", "scored")  # the tables that fold.sql fills
 
-# The columns of the statement `survey`, and the statements that run only if one of them is set.
+# The columns of the statement `survey`, and the statements that run only if their column is set.
 _BOOKS, _CALLS, _OTHERS, _PRICES, _OPENS, _MOVES, _SCORES = range(7)
 _ONLY_FOR = {
     "milestones": _BOOKS,
@@ -50,7 +50,7 @@ def fold(execute: Callable[..., Any], after: int, upto: int) -> None:
 def forget(execute: Callable[..., Any]) -> None:
     """Empty the derived tables, so that the next fold begins with the first row.
 
-    Counts of bodies are derived as well: an earlier release does not fill their columns.
+    Also fill the columns with counts from bodies where an earlier release left them empty.
     """
     for name, key in rows.COUNTS_IN_BODY.items():
         count = rows.count_from_body(name)
@@ -61,26 +61,26 @@ def forget(execute: Callable[..., Any]) -> None:
 
 
 class Rollups:
-    """The rollups of a journal, kept up to date: it folds every BATCH rows, unless another process does."""
+    """Keeps the rollups of a journal up to date: folds every BATCH rows, unless another process does."""
 
     def __init__(self, file: JournalFile) -> None:
-        self.due = 0  # the seq at which this process looks next
+        self.due = 0  # the seq at which this process folds next
         self._file = file
         self._random = Random()
 
     def begin(self) -> None:
-        """Compute when the next fold is due, in a file that was just opened."""
+        """Compute when the next fold is due; called when the file was just opened."""
         connection = self._file.connection
         assert connection is not None
         seq = connection.execute("select max(seq) from event").get or 0
         self.due = max(seq, self._next(connection.execute("select seq from mark").get))
 
     def some(self, seq: int) -> None:
-        """Fold what is due, unless another process has; on a busy journal, leave it for later."""
+        """Fold a batch, unless another process has done so; if the journal is busy, do it later."""
         patience, self._file.patience = self._file.patience, 0.02
         try:
             mark = self._file.execute("select seq from mark").get
-            # Another process has folded, which shows without the write lock.
+            # Another process has folded; this can be read without the write lock.
             if seq < mark + BATCH:
                 self.due = self._next(mark)
             else:
@@ -110,7 +110,7 @@ class Rollups:
             pass
 
     def _batch(self, least: int) -> bool:
-        """Fold up to eight batches in a transaction of their own; return whether there may be more."""
+        """Fold up to eight batches in one transaction; return whether there may be more."""
         try:
             self._file.execute("begin immediate")
             more = self.inside(least, 8 * BATCH)
@@ -121,5 +121,5 @@ class Rollups:
         return more
 
     def _next(self, mark: int) -> int:
-        """Return the seq of the next fold, different in each process, as they would wait for each other otherwise."""
+        """Return the seq of the next fold; random, so that processes do not fold together and block each other."""
         return mark + BATCH + self._random.getrandbits(8)

@@ -1,8 +1,8 @@
-"""What a row of the journal is: its columns, its kinds, its checksum.
+"""The columns, kinds and checksum of a row of the journal.
 
-A row is a plain tuple in the order of COLUMNS (without `seq`, which the journal gives).  Most are written in a
-shorter form, that of PLAIN; `whole` gives back the other.  Nothing here knows where rows are kept; `spill.py` writes
-them as lines, `journal.py` as SQL.
+A row is a plain tuple in the order of COLUMNS (without `seq`, which the journal assigns).  Most rows are written in a
+shorter form, that of PLAIN; `whole` returns the long one.  This module does not store rows: `spill.py` writes them as
+lines, `journal.py` by SQL.
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
         failed: int | None
 
     class Record(tuple[Any, ...]):
-        """What type checkers need to know of a namedtuple whose fields stand in classes that it shares with others."""
+        """For type checkers: a namedtuple whose fields are declared in classes that it shares with others."""
 
         _fields: ClassVar[tuple[str, ...]]
 
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
         def _replace(self, **named: Any) -> Self: ...
 
     class Sums(Record, token_kinds.Summed):
-        """The sums over events that every record of figures has; cost in nano-dollars."""
+        """Sums over events, which every record of figures has; cost in nano-dollars."""
 
         events: int
         failed: int
@@ -60,7 +60,7 @@ if TYPE_CHECKING:
         unpriced: int
 
     class Counts(Sums):
-        """The same, and the numbers of events by kind."""
+        """The same sums, and the numbers of events by kind."""
 
         actions: int
         llms: int
@@ -68,7 +68,7 @@ if TYPE_CHECKING:
         errors: int
 
 
-FORMAT = 1  # of a body; grows when an older reader would misread it
+FORMAT = 1  # of a body; raised if an older reader would misread it
 
 COLUMNS = (
     "id",
@@ -91,38 +91,38 @@ COLUMNS = (
     "body",
 )
 _SUM, _BODY = COLUMNS.index("sum"), COLUMNS.index("body")
-_OPTIONAL = slice(COLUMNS.index("end_ns"), COLUMNS.index("format"))  # columns that are null in most rows
+_OPTIONAL = slice(COLUMNS.index("end_ns"), COLUMNS.index("format"))  # the columns that are null in most rows
 _NULLS = (None,) * len(COLUMNS[_OPTIONAL])
 PLAIN = COLUMNS[: _OPTIONAL.start] + COLUMNS[_OPTIONAL.stop :]
 
-# The kinds of rows that keep the books; every other kind is work.  SQL gets these lists from here (sql/__init__.py).
+# The kinds of bookkeeping rows; every other kind is an event.  SQL gets these lists from here (sql/__init__.py).
 BOOK_KINDS = "session join leave tags end price clock journal pruned loss host video metadata scored".split()
 BOOKS = frozenset(BOOK_KINDS)
-# Those that make a session's story.
+# The kinds of milestones, which make up a session's story.
 MILESTONES = [kind for kind in BOOK_KINDS if kind not in ("price", "journal", "pruned", "scored")]
-STARTS, LEAVES = ("session", "join"), ("leave", "end")  # when a participant comes and goes
-# Every kind that is a word of ours, and those whose rows are named by us: in these no secret is looked for.
+STARTS, LEAVES = ("session", "join"), ("leave", "end")  # a participant begins, or stops, to take part
+# All kinds that we define, and those whose rows we name: such kinds and names are not searched for secrets.
 OWN_KINDS = BOOKS | set(
     "action llm tool error agent api operation task workflow guardrail llm_copy error_copy resolution budget loop log "
     "agentops".split()
 )
 NAMED_BY_US = BOOKS - {"session", "join", "pruned", "scored"}
-# The token counts of an LLM call.  The last ones are in the body of its row, which any release can check and pass on;
-# the table has them as columns too, which are filled from the body and neither sent nor part of the checksum.
+# The token counts of an LLM call.  Those in COUNTS_IN_BODY are stored in the body, so that older releases can check and
+# pass on the row.  The table has them as columns, too: filled from the body, not sent, and not part of the checksum.
 SENT_TOKENS = token_kinds.columns(token_kinds.OF_ROW)
 COUNTS_IN_BODY = {kind.column: kind.field for kind in token_kinds.COPIED if kind.column}
 TOKENS = (*SENT_TOKENS, *COUNTS_IN_BODY)
 _KEYS = tuple(COUNTS_IN_BODY.values())
 MOST_TOKENS = 10**12  # more than any call has; sums of such counts fit a column
-# The columns of derived tables: the totals of a session, those of a part of it, and a session in a list.
+# The columns of derived tables: a session's totals, the figures of a part of it, and a session in a list.
 TOTALS = ("rows", "events", "actions", "llms", "tools", "errors", "failed", *TOKENS, "cost", "unpriced")
 FIGURES = ("events", "failed", *TOKENS, "cost", "unpriced", "took_ns")
 LISTED = ("session", "key", "first_ns", "last_ns", "name", "state", *TOTALS[1:])
-# What is looked up of the rows where operations begin and end, without their bodies.
+# The columns to read of opening and closing rows, without their bodies.
 HALF = tuple("seq id phase kind name parent agent at_ns start_ns end_ns model failed".split())
 UNBILLED = "failed before it was billed"  # the name of the price row of a call that cost nothing
-THREAD_ENDED = "thread ended"  # the name of the journal row about an exception that ended a thread of a session
-LATER_FIGURES = "figures known later"  # that of a call whose tokens or cost were given after its row was written
+THREAD_ENDED = "thread ended"  # the name of the row about an exception that ended a thread
+LATER_FIGURES = "figures known later"  # the name of the price row with figures that came after a call's row
 PLURALS = {"llms": "llm", "tools": "tool", "actions": "action", "errors": "error", "agents": "agent", "apis": "api"}
 NO_SESSION = bytes(16)  # the session of rows that belong to the journal itself
 
@@ -142,7 +142,7 @@ def checksum(columns: Sequence[Any], body: str | None) -> int:
 
 
 def checksums(columns: Sequence[Sequence[Any]]) -> list[int]:
-    """Return the correct checksums of rows that are given as columns: all of COLUMNS, of which `sum` is ignored."""
+    """Compute the checksums of rows that are given column by column (all of COLUMNS; `sum` is ignored)."""
     packed = map(_pack, zip(*columns[:_SUM], *columns[_SUM + 1 :], strict=True), repeat(0))
     return list(map(crc32, packed))
 
@@ -205,7 +205,7 @@ def plain(
     start_ns: int | None,
     body: str | None,
 ) -> Row:
-    """Return a short row, without the columns from `end_ns` to `tags`, which are null: fewer to bind, so faster."""
+    """Return a short row, without the columns from `end_ns` to `tags`, which are null: faster to write."""
     # fmt: off
     columns = (
         id, phase, session, kind, name, parent, agent, at_ns, start_ns,
@@ -216,7 +216,7 @@ def plain(
 
 
 def whole(row: Row) -> Row:
-    """Return a row with all its COLUMNS, from a whole or a short one, or one with the counts of its body."""
+    """Return a row of any form with exactly the COLUMNS."""
     if len(row) < len(COLUMNS):
         return (*row[: _OPTIONAL.start], *_NULLS, *row[_OPTIONAL.start :])
     return row[: len(COLUMNS)]
@@ -230,7 +230,7 @@ def body_of(row: Row) -> str | None:
 
 
 def with_body(row: Row, body: str | None) -> Row:
-    """Return a row with another body, as a complete row.
+    """Return a row with another body and its checksum, as a whole row.
 
     >>> row = plain(bytes(16), 0, bytes(16), "action", None, None, None, 1, None, "{}")
     >>> intact(with_body(row, "[]")), body_of(with_body(row, "[]"))
@@ -240,15 +240,15 @@ def with_body(row: Row, body: str | None) -> Row:
 
 
 def cleaned(row: Row, clean: Mapping[str, str]) -> Row:
-    """Return a row with what is to be written in place of its body, if `clean` has that."""
+    """Return a row with its body replaced, if `clean` has a replacement for it."""
     body = body_of(row)
     return with_body(row, clean[body]) if body is not None and body in clean else row
 
 
 def with_counts(row: Row, fields: Mapping[str, object]) -> Row:
-    """Return the whole row of an LLM call with the counts of its body, of which these are the fields.
+    """Return the row of an LLM call, followed by the counts from the fields of its body.
 
-    Without them, if one of them is not an int in range: SQL then looks at what the body has become.
+    If a count is not an int in range, return the row alone: SQL then reads the counts from the encoded body.
     """
     for key in _KEYS:
         count = fields.get(key)
@@ -258,13 +258,13 @@ def with_counts(row: Row, fields: Mapping[str, object]) -> Row:
 
 
 def counts(fields: Mapping[str, object]) -> dict[str, int | None]:
-    """Return the counts that the fields of a body have, by column; None for one that is missing or invalid."""
+    """Return the counts in the fields of a body, by column; None for a missing or invalid one."""
     values = {name: fields.get(key) for name, key in COUNTS_IN_BODY.items()}
     return {name: value if type(value) is int and 0 <= value <= MOST_TOKENS else None for name, value in values.items()}
 
 
 def count_from_body(name: str, phase: str = "phase", kind: str = "kind", body: str = "body") -> str:
-    """Return the SQL of a column that is filled from the body: null where that has no valid count."""
+    """Return the SQL expression of a column that is filled from the body: null without a valid count."""
     key = COUNTS_IN_BODY[name]
     return (
         f"case when {kind} = 'llm' and {phase} = 0 and instr({body}, '{key}') > 0 and json_valid({body}) "
@@ -274,7 +274,7 @@ def count_from_body(name: str, phase: str = "phase", kind: str = "kind", body: s
 
 
 def insertion(columns: Collection[str], verb: str = "insert") -> str:
-    """Return the statement that inserts a row of these columns, and of a whole row also the counts of its body."""
+    """Return the statement that inserts a row of these columns; for a whole row, also the counts of its body."""
     places = {name: f"?{place}" for place, name in enumerate(columns, 1)}
     if COUNTS_IN_BODY.keys().isdisjoint(places) and "tokens_in" in places:
         counted = [places[name] for name in ("phase", "kind", "body")]

@@ -1,9 +1,9 @@
-"""Spill files: rows as lines in a file of one process, for when SQLite cannot take them.
+"""Spill files: rows as lines in a file of one process, written when SQLite cannot write them.
 
-Lines are appended and synced at once.  The next process that opens the journal renames a file, locks it, copies it into
-the journal (known ids are ignored) and only then removes it.  A writer locks the file for each line and checks that it
-is still the one at that path, so that no line is lost between.  If the project's folder cannot be written, the file is
-in the user's state folder.
+Each line is appended and synced immediately.  The next process that opens the journal renames a spill file, locks it,
+copies it into the journal (known ids are skipped) and only then removes it.  For each line, the writer locks the file
+and checks that it is still the one at its path, so that no line goes to a file that was just collected.  If the
+project's folder cannot be written, the file is in the user's state folder.
 """
 
 from __future__ import annotations
@@ -24,28 +24,28 @@ if TYPE_CHECKING:
     from localops.journal.rows import Row
 
 _CLAIMED = ".taken"
-_loaded: ModuleType | None = None
+_wire: ModuleType | None = None
 
 
 def load_wire() -> ModuleType:
-    """Return the module `wire`; loaded late, as a command that only counts spill files does not need orjson."""
-    global _loaded
-    if _loaded is None:
+    """Import and return the module `wire`; here, as a command that only counts spill files needs no orjson."""
+    global _wire
+    if _wire is None:
         from localops.journal import wire
 
-        _loaded = wire
-    return _loaded
+        _wire = wire
+    return _wire
 
 
 def places(project: str) -> tuple[str, str]:
-    """Return the folders that a spill file may be in: beside the journal, else in the user's state folder."""
+    """Return the two folders for spill files, by preference: beside the journal, and in the user's state folder."""
     path = host.real_path(project)
     name = f"{os.path.basename(path)}-{zlib.crc32(os.fsencode(path)):08x}"
     return os.path.join(project, "spill"), os.path.join(config.state_folder(), "spill", name)
 
 
 def strays(home: str) -> list[str]:
-    """Return the projects of a home with rows in the user's state folder, even those without a folder of their own."""
+    """Return the projects of a home with rows in the user's state folder, including projects without a folder."""
     names = [os.path.basename(folder).rpartition("-")[0] for folder in _in_state()]
     return sorted({name for name in names if name and waiting(os.path.join(home, name))})
 
@@ -72,7 +72,7 @@ def _in_state() -> list[str]:
 
 
 class Spill:
-    """The spill file of this process; opened at the first row that needs it."""
+    """The spill file of this process; created with its first row."""
 
     def __init__(self, project: str) -> None:
         self._places = places(project)
@@ -83,7 +83,7 @@ class Spill:
         self._name = f"{host.hostname()[:40]}-{unique}.ndjson".replace(os.sep, "_")
 
     def write(self, row: Row) -> bool:
-        """Append a row and sync it; return False when no folder takes it."""
+        """Append a row and sync it; return False if that fails in every folder."""
         line = load_wire().from_row(row)
         return any(self._append(folder, line) for folder in self._places)
 
@@ -98,7 +98,7 @@ class Spill:
             size = os.fstat(handle).st_size
             if os.write(handle, line) == len(line):
                 os.fsync(handle)
-                # Its name must outlive a power cut, too.
+                # The name of a new file must survive a power cut, too.
                 if not size:
                     host.sync_folder(folder)
                 return True
@@ -110,7 +110,7 @@ class Spill:
         return False
 
     def _open(self, folder: str) -> int:
-        """Return the locked file, which is certain to be the one at its path; never wait for a lock."""
+        """Return the locked file, which is the one at its path; never wait for a lock."""
         for _ in range(20):
             path = os.path.join(folder, self._name)
             flags = os.O_CREAT | os.O_APPEND | os.O_WRONLY | os.O_CLOEXEC | os.O_NOFOLLOW
@@ -127,7 +127,7 @@ class Spill:
                 if is_current:
                     return handle
                 os.close(handle)
-            # A reader has it, or this thread has, in a write that a signal interrupted.
+            # It is locked by a process that collects it, or by our own write that a signal handler has interrupted.
             self._rename()
         raise OSError("no spill file could be opened")
 
@@ -142,8 +142,8 @@ def waiting(project: str) -> list[str]:
 
 
 def foreign(project: str) -> list[str]:
-    """Return files among the spill files that are not this user's, and are left to their owners."""
-    # A file that does not exist any more was just collected.
+    """Return files in the spill folders that belong to other users, and are left to them."""
+    # Without files that were just collected.
     return [path for path in _all_files(project) if not is_ours(path) and os.path.lexists(path)]
 
 
@@ -169,12 +169,12 @@ def count(project: str) -> int:
 
 
 def rows(project: str) -> Iterator[Row]:
-    """Yield the rows that wait, without collecting them."""
+    """Yield the waiting rows, without collecting them."""
     for line in _lines(project):
         try:
             yield load_wire().to_row(line)
         except (ValueError, TypeError, IndexError):
-            # Set aside when the file is collected.
+            # Invalid lines are set aside when the file is collected.
             continue
 
 
@@ -188,19 +188,19 @@ def _lines(project: str) -> Iterator[bytes]:
 
 
 class Claim:
-    """A spill file that is claimed for reading: renamed and locked; `done` removes it, `close` before that keeps it."""
+    """A spill file that is claimed for reading: renamed and locked; `done` removes it, `close` keeps it."""
 
     def __init__(self, path: str) -> None:
-        # A name of its own, as its writer may continue under the old one, in a file that is claimed later.
+        # A unique name, as the writer may continue with a new file under the old name.
         self.path = path if path.endswith(_CLAIMED) else f"{path}.{os.urandom(4).hex()}{_CLAIMED}"
         if not _is_own(os.lstat(path)):
             raise PermissionError(errno.EPERM, "not a spill file of this user", path)
-        # A file that is claimed already was left by a dead reader, or is being read.
+        # A file with that suffix is being read, or was left by a reader that died.
         if path != self.path:
             os.rename(path, self.path)
-        # If the lock stayed held, no process could collect the file as long as this one runs.  This object closes it
-        # in C, where no signal handler runs first, also when the program interrupts us before the claim is assigned.
-        # It is the only descriptor: the lock would last as long as any copy.
+        # The lock must be released in any case, or no process could collect the file while this one runs.  So use a
+        # file object: it is closed in C when it is freed, even if we are interrupted before the caller has stored the
+        # claim.  There must be no other descriptor, as the lock would last as long as that one.
         self.file = BufferedReader(FileIO(os.open(self.path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW)))
         try:
             self._lock()
@@ -209,7 +209,7 @@ class Claim:
             raise
 
     def _lock(self) -> None:
-        """Lock the file, and check that no other process collected it before that."""
+        """Lock the file, and check that no other process has collected it."""
         try:
             _lock(self.file.fileno())
         except BlockingIOError as error:
@@ -218,7 +218,7 @@ class Claim:
             raise FileNotFoundError(errno.ENOENT, "another process has collected this spill file", self.path)
 
     def rows(self) -> Iterator[Row | bytes]:
-        """Yield the rows of the file in order, and a line that cannot be read as its bytes."""
+        """Yield the rows of the file in order; a line that cannot be read is yielded as bytes."""
         for line in self.file:
             try:
                 yield load_wire().to_row(line)
@@ -226,7 +226,7 @@ class Claim:
                 yield line
 
     def done(self, unread: list[bytes]) -> None:
-        """Remove the file, whose rows are safe elsewhere, but keep lines that could not be read."""
+        """Remove the file, as its rows are stored, but save lines that could not be read in another file."""
         if unread:
             with open(self.path.split(".ndjson")[0] + ".unreadable", "ab") as file:
                 file.writelines(unread)
@@ -241,7 +241,7 @@ class Claim:
 
 
 def is_ours(path: str) -> bool:
-    """Return whether this is a plain file of this user, as all that we write."""
+    """Return whether a path is a plain file that belongs to this user."""
     try:
         return _is_own(os.lstat(path))
     except OSError as error:

@@ -1,6 +1,6 @@
-"""Rows as they are read, with named columns.
+"""Rows read from a journal, with named columns.
 
-Recorders write bare tuples (`rows.py`), which are faster, and do not need this module.
+Recorders do not load this module: they write plain tuples (`rows.py`), which is faster.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
             """Return the rows of a named query."""
 
         def one(self, name: str, **values: object) -> tuple[Any, ...] | None:
-            """Return its first row."""
+            """Return the first row of a named query, or None."""
 
     class _Columns(rows.Record, rows.Columns):
         tags: str | None
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
         body: str | None
 
     class Unfinished(NamedTuple):
-        """An operation that began and has not ended."""
+        """An open operation."""
 
         id: bytes
         kind: str
@@ -42,7 +42,7 @@ if TYPE_CHECKING:
         agent: bytes | None
         at_ns: int
         model: str | None
-else:  # a NamedTuple takes three times as long to make, and every command that reads makes these
+else:  # defining a NamedTuple takes three times as long, and every command that reads would do it
     _Columns = namedtuple("_Columns", ("seq", *rows.COLUMNS))
     Unfinished = namedtuple("Unfinished", "id kind name parent agent at_ns model")
 
@@ -56,7 +56,7 @@ class Stored(_Columns):
 
     @property
     def bare(self) -> Row:
-        """The columns alone, as a journal writes them."""
+        """Return the columns without `seq`, as a journal writes them."""
         return self[1:]
 
     @property
@@ -66,12 +66,12 @@ class Stored(_Columns):
 
     @property
     def began_ns(self) -> int:
-        """When it began; for a row without a start, when it was recorded."""
+        """Return when it began; for a row without a start, when it was recorded."""
         return self.at_ns if self.start_ns is None else self.start_ns
 
     @property
     def ended_ns(self) -> int:
-        """When it ended; for a row without an end, when it was recorded."""
+        """Return when it ended; for a row without an end, when it was recorded."""
         return self.at_ns if self.end_ns is None else self.end_ns
 
     def with_body(self, body: str | None) -> Stored:
@@ -83,7 +83,7 @@ _SUM = Stored._fields.index("sum")
 
 
 def unfinished(source: Source, session: bytes) -> list[Unfinished]:
-    """Return a session's operations that began and have not ended, oldest first."""
+    """Return a session's open operations, oldest first."""
     return list(map(Unfinished._make, source.all("unfinished", session=session)))
 
 
@@ -93,21 +93,21 @@ def named(records: Iterable[Iterable[Any]]) -> list[Stored]:
 
 
 def of_columns(*columns: Iterable[Any]) -> list[Stored]:
-    """Return rows of columns that are given as lists of the same length: of `seq`, and of all COLUMNS."""
+    """Return rows from lists of the same length, one for each column: `seq`, then all COLUMNS."""
     if len(columns) != len(Stored._fields):
         raise ValueError(f"expected {len(Stored._fields)} columns, got {len(columns)}")
-    # Not by `_make`, which is a call in Python for each row.
+    # Not by `_make`: it would be a Python call for each row.
     return list(map(tuple.__new__, repeat(Stored), zip(*columns, strict=True)))
 
 
 def one(source: Source, id: bytes, phase: int) -> Stored | None:
-    """Return the row of an identity, or None."""
+    """Return the row with an id and a phase, or None."""
     row = source.one("row", id=id, phase=phase)
     return None if row is None else Stored._make(row)
 
 
 def of_session(source: Source, session: bytes, *, after: int = 0, many: int = _PAGE) -> Iterator[Stored]:
-    """Yield a session's rows in the order they were written; each page of `many` is a read of its own."""
+    """Yield a session's rows in the order they were written; each page of `many` rows is read separately."""
     while page := named(source.all("events", session=session, after=after, many=many)):
         after = page[-1].seq
         yield from page

@@ -1,13 +1,13 @@
-"""The kinds of tokens that an LLM call is counted by: the one table that recording, totals, prices and spans read.
+"""The kinds of tokens that are counted for an LLM call: one table for recording, totals, prices and spans.
 
-ARCHITECTURE.md names the few places beside it that a new kind needs.
+ARCHITECTURE.md lists the other places to change for a new kind.
 """
 
 from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    # What type checkers need to know of the columns below.
+    # For type checkers: the columns below.
 
     class OfRow:
         """The counts of a row that are sent with it."""
@@ -35,14 +35,14 @@ if TYPE_CHECKING:
 class TokenKind:
     """A kind of tokens.
 
-    `field` is the argument of `LLMEvent` and the key in the body of a row.  `column` is that of the journal: of the
-    row itself, or if `since` has the number of a schema, a copy of the count in the body, which is neither sent nor in
-    the checksum.  `label` and `meaning` are for people.  `within` names the parts of a price that include these
-    tokens, and `price` is the part that they are charged as.
+    `field` is the argument of `LLMEvent` and the key in the body of a row.  `column` is the column of the journal: of
+    the row itself; or, if `since` is the number of a schema, a copy of the count in the body, which is neither sent nor
+    part of the checksum.  `label` and `meaning` are for people.  `within` names the parts of a price that include these
+    tokens, and `price` is the part at whose rate they are charged.
 
-    The rest is how spans name it: `genai`, the names of the GenAI conventions, and `also`, those of other vocabularies
-    that are sent beside them; `openinference`; `for_agentops`, what AgentOps' cloud reads.  The names in `genai_before`
-    and `traceloop` are read, and not sent.
+    The other arguments are names of attributes in spans.  `genai` are those of the GenAI conventions, and `also` names
+    of other vocabularies that are sent beside them; `openinference` those of OpenInference; `for_agentops` those that
+    AgentOps' cloud reads.  The names in `genai_before` and `traceloop` are read, but not sent.
     """
 
     __slots__ = (
@@ -82,19 +82,19 @@ class TokenKind:
     ) -> None:
         self.field, self.column, self.label, self.meaning = field, column, label, meaning
         self.since = since
-        self.is_argument = is_argument  # of `LLMEvent`; others come from responses alone
+        self.is_argument = is_argument  # of `LLMEvent`; other kinds are only read from responses
         self.within, self.price = within, price
         self.genai, self.genai_before, self.also = genai, genai_before, also
         self.openinference, self.traceloop, self.for_agentops = openinference, traceloop, for_agentops
 
     @property
     def is_of_row(self) -> bool:
-        """Return whether the row has it as a column that is sent; if not, it is in the body."""
+        """Return whether it is a column of the row that is sent; otherwise it is in the body."""
         return self.column is not None and not self.since
 
     @property
     def figure(self) -> str:
-        """Return its column, or without one its field: what spans are written from."""
+        """Return the name of the count from which spans are written: the column of the row, else the field."""
         return self.column if self.column and not self.since else self.field
 
 
@@ -143,7 +143,7 @@ KINDS = (
         since=6,
         within=("input",),
         price="cache_write",
-        # The second is that until 1.41: readers do not know the newer one yet.
+        # The second name is the one until 1.41: readers do not know the newer one yet.
         genai=("gen_ai.usage.cache_write.input_tokens", "gen_ai.usage.cache_creation.input_tokens"),
         also=("llm.token_count.prompt_details.cache_write",),
         openinference=("llm.token_count.prompt_details.cache_write",),
@@ -189,14 +189,14 @@ ARGUMENTS = tuple(kind.field for kind in KINDS if kind.is_argument)
 
 
 def columns(kinds: tuple[TokenKind, ...]) -> tuple[str, ...]:
-    """Return the columns of kinds that have one."""
+    """Return the columns of these kinds, without kinds that have none."""
     return tuple(kind.column for kind in kinds if kind.column)
 
 
 def read_from(*vocabularies: str) -> dict[str, str]:
-    """Return the field of each attribute of spans in vocabularies, which are named as those of `TokenKind`.
+    """Return a dict from the names of span attributes to fields; `vocabularies` are attributes of `TokenKind`.
 
-    The prompt has a name of its own there, as some providers do not count what came from a cache.
+    Prompt tokens are returned as `input_tokens`, as some providers do not include those from a cache.
     """
     return {
         name: "input_tokens" if kind.field == "prompt_tokens" else kind.field
@@ -207,6 +207,6 @@ def read_from(*vocabularies: str) -> dict[str, str]:
 
 
 def sent_as(vocabulary: str) -> dict[str, tuple[str, ...]]:
-    """Return the attributes that each figure is sent as in a vocabulary."""
+    """Return for each figure the names of the span attributes in a vocabulary."""
     named = {kind.figure: getattr(kind, vocabulary) for kind in KINDS}
     return {figure: names for figure, names in named.items() if names}

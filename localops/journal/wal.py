@@ -1,7 +1,8 @@
-"""The write-ahead log (WAL) of a journal: kept short, and synced often enough that a power cut costs little.
+"""Keep the write-ahead log (WAL) of a journal short, and sync it often enough that a power cut costs little.
 
-SQLite would copy the WAL into the file at every thousandth page, and sync it while it holds the write lock.  Here one
-process copies while others write, the WAL is restarted even if many write without a pause, and a sync needs no lock.
+By itself, SQLite would run a checkpoint after every thousand pages, and sync while it holds the write lock.  Here one
+process runs the checkpoint while others write, the WAL is restarted even if many processes write without a pause, and
+syncing needs no lock.
 """
 
 from __future__ import annotations
@@ -19,22 +20,22 @@ if TYPE_CHECKING:
     from localops.journal.journal_file import JournalFile
     from localops.journal.rows import Row
 
-# Pages of the WAL after which it is copied into the file, and after which one process makes the others wait and
-# restarts it: SQLite does that only in a moment without readers and writers, and with many writers there is none.
-# With more than FULL_FRAMES no process writes while another restarts it.
+# Numbers of pages in the WAL.  After COPY_FRAMES it is copied into the file.  After MOST_FRAMES, one process makes the
+# others wait and restarts it: SQLite does so only when no process reads or writes, which with many never happens.
+# With more than FULL_FRAMES, no process writes while another restarts the WAL.
 COPY_FRAMES, MOST_FRAMES, FULL_FRAMES = 1_000, 2_900, 3_300
-# Seconds.
+# The following are seconds.
 SHORTEN_WAIT = 1.0  # to wait for the write lock before a restart
-READERS_WAIT = 0.025  # and then for readers, while all writers wait
-FULL_WAIT = 0.5  # to wait for another process that restarts it
-SHORTEN_SOON = 0.002  # until the next try
-SHORTEN_PAUSE, SHORTEN_PAUSE_MOST = 0.5, 30.0  # until the next try when a reader stays longer
-SYNC_EVERY = 1.0  # of recorded rows that a power cut costs at most
+READERS_WAIT = 0.025  # to wait for readers then, while all writers are blocked
+FULL_WAIT = 0.5  # to wait for another process that is restarting it
+SHORTEN_SOON = 0.002  # until the next attempt
+SHORTEN_PAUSE, SHORTEN_PAUSE_MOST = 0.5, 30.0  # until the next attempt, if a reader prevented it
+SYNC_EVERY = 1.0  # between two syncs: a power cut loses at most the rows of this time
 URGENT_EVERY = 0.1  # between two syncs for errors and openings
 
 
 class Wal:
-    """The WAL of a journal's file, maintained by the process that writes to it."""
+    """Maintains the WAL of a journal's file, in a process that writes to it."""
 
     def __init__(self, file: JournalFile) -> None:
         self._file = file
@@ -54,7 +55,7 @@ class Wal:
             execute(INSERTS[len(row)], row)
             return
         self._synced, self.sync_at = now, now + SYNC_EVERY
-        # SQLite would sync while it holds the write lock.
+        # Sync after the insert: SQLite would sync while it holds the write lock.
         if by_handle:
             execute(INSERTS[len(row)], row)
             self._sync()
@@ -79,7 +80,7 @@ class Wal:
             )
 
     def _synced_for(self) -> float:
-        """Return the seconds until a sync is due after the last checkpoint of any process, which begins with one."""
+        """Return the seconds until the next sync is due, as the last checkpoint of any process began with a sync."""
         try:
             rest = os.stat(self._file.path).st_mtime + SYNC_EVERY - time.time()
         except OSError as error:
@@ -88,31 +89,31 @@ class Wal:
         return rest if 0 < rest <= SYNC_EVERY else 0.0
 
     def sync_due(self) -> bool:
-        """Return whether the last sync is a tenth of a second old: a wait that begins now should be safe first."""
+        """Return whether the last sync is a tenth of a second ago, so that one is due before a long wait."""
         return monotonic() >= self._synced + URGENT_EVERY
 
     def tend(self, now: float) -> None:
-        """Checkpoint the WAL when it is long enough, less often than SQLite would, and keep it short."""
+        """Run a checkpoint if the WAL is long enough, and restart the WAL if it is too long."""
         frames, done = self._file.watch.frames()
         self._copied = min(self._copied, frames)
         if frames - max(done, self._copied) >= COPY_FRAMES:
-            # Others can write meanwhile.  If another process is copying already, this returns at once.
+            # Others can write meanwhile.  If another process runs a checkpoint already, this returns immediately.
             self._copied = frames
             self._file.execute("pragma wal_checkpoint(passive)").fetchall()
         elif frames > MOST_FRAMES and frames > done and now >= self._shorten_at:
             self._shorten()
 
     def _shorten(self) -> None:
-        """Restart the WAL; if another process does, go on writing while there is room."""
+        """Restart the WAL; if another process is restarting it, wait only if the WAL is full."""
         busy, until = self._restart(), monotonic() + FULL_WAIT
         while busy and not self._file.gave_up and monotonic() < until:
             if self._file.watch.frames()[0] <= FULL_FRAMES:
                 break
             time.sleep(0.001 + 0.002 * self._random.random())
-            # Unless the other process has done it meanwhile.
+            # Try, unless the other process has restarted it meanwhile.
             busy = self._file.watch.frames()[0] > MOST_FRAMES and self._restart()
         if busy and self._readers_since:
-            # To try again and again would stop all writers.
+            # Not again soon: each attempt blocks all writers.
             self._shorten_at = monotonic() + self._shorten_pause
             self._shorten_pause = min(2 * self._shorten_pause, SHORTEN_PAUSE_MOST)
         else:
@@ -121,7 +122,7 @@ class Wal:
             self._shorten_pause = SHORTEN_PAUSE
 
     def _restart(self) -> bool:
-        """Copy the rest of the WAL into the file while no process writes; return True when the restart failed."""
+        """Copy the rest of the WAL into the file while no process writes; return True if the restart failed."""
         connection = self._file.connection
         assert connection is not None
         patience, self._file.patience = self._file.patience, SHORTEN_WAIT
@@ -134,7 +135,7 @@ class Wal:
             connection.set_busy_handler(self._file.busy)
 
     def _busy(self, tries: int) -> bool:
-        """Wait as the file does for the write lock, but then only a moment for readers."""
+        """Wait for the write lock as usual, but for readers only a moment."""
         if not self._file.watch.writes():
             return self._file.busy(tries)
         now = monotonic()

@@ -1,8 +1,8 @@
-"""Rows as text: one of them as one line of JSON, or many column by column.
+"""Rows as text: a single row as one line of JSON, or many rows column by column.
 
-A spill file and an export of a session hold lines.  Between machines rows travel by columns: one line of JSON holds a
-list for each column that any of the rows fills; then each row's body follows on a line of its own, as it is stored.
-The receiver looks at a whole column at once, which is quick, and similar values side by side compress better.
+Spill files and exports of a session have one line for each row.  Between machines, rows are sent by columns: one line
+of JSON with a list for each column that is not empty, followed by the bodies as they are stored, one per line.  The
+receiver checks whole columns at once, which is faster, and similar values side by side compress better.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ _BINARY = frozenset("id session parent agent".split())
 _TEXT = frozenset("kind name model tags".split())
 _NEEDED = frozenset("id phase session kind at_ns format sum".split())
 _WIDE = 1 << 63
-_LARGE = 1 << 20  # bytes of a body whose lists are counted before it is parsed
-_MOST_LISTS = 500_000  # of a body, and as many objects: some 40 MB when they are parsed
+_LARGE = 1 << 20  # the lists in a body of more bytes are counted before it is parsed
+_MOST_LISTS = 500_000  # lists in a body, and as many objects: about 40 MB when parsed
 _QUOTED = rb'(?s)"[^"\\]*(?:\\.[^"\\]*)*"'
 _NONE = type(None)
 
 
 def from_rows(stored_rows: Sequence[Stored]) -> bytes:
-    """Return the line of columns and the lines of the bodies; stored JSON is copied, never parsed."""
+    """Return the line of columns and the lines of bodies; stored JSON is copied, not parsed."""
     head: dict[str, Sequence[object]] = {"seq": [row.seq for row in stored_rows]}
     _, *columns, bodies = zip(*stored_rows, strict=True) if stored_rows else [()] * (1 + len(rows.COLUMNS))
     for name, column in zip(_HEADS, columns, strict=True):
@@ -42,18 +42,18 @@ def from_rows(stored_rows: Sequence[Stored]) -> bytes:
             head[name] = [value and value.hex() for value in column] if name in _BINARY else column
     lines = ["null" if body is None else body for body in bodies]
     text = "\n".join([*lines, ""])
-    # A body with a line break is not from our recorders.  Without it, that row fails its checksum and no other does.
+    # Our recorders write no line breaks in bodies.  Replacing one makes only the checksum of its own row fail.
     if text.count("\n") > len(lines):
         text = "\n".join([*(line.replace("\n", " ") for line in lines), ""])
     return encode.dumps(head) + b"\n" + text.encode()
 
 
 def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Stored], dict[int, str]]:
-    """Return the valid rows, and the reasons of the others by seq.
+    """Return the valid rows, and by seq the reasons why others are invalid.
 
-    Raise ValueError when the columns are invalid, or not of these bodies.
+    Raise ValueError if the columns are invalid, or do not match the bodies.
     """
-    # Late, as no recorder decodes rows.
+    # Imported here, as no recorder decodes rows.
     from localops.journal.stored import of_columns
 
     columns = _columns(head, len(bodies))
@@ -80,9 +80,9 @@ def to_rows(head: bytes, bodies: Sequence[bytes]) -> tuple[list[Stored], dict[in
 
 
 def is_costly(text: bytes, lists: int, objects: int, values: int, quoted: int = 0) -> bool:
-    """Return whether JSON holds more lists, objects or values than allowed: parsed, each takes up to 30 times its text.
+    """Return whether JSON has more lists, objects or values than allowed; parsed, each takes up to 30 times its text.
 
-    `quoted`: how many more brackets there may be without removing quoted text, which is slower.
+    `quoted` is how many brackets more are allowed before quoted text is removed to count exactly, which is slower.
     """
     if not _exceeds(text, lists + quoted, objects + quoted, values):
         return False
@@ -111,10 +111,10 @@ def _columns(head: bytes, count: int) -> dict[str, list[Any]]:
 
 
 def decoded(given: Mapping[str, Sequence[Any]], bodies: Sequence[bytes]) -> list[Sequence[Any]]:
-    """Return all columns of rows, from those that are given and the bodies.
+    """Return all columns of rows, from the given columns and the bodies.
 
-    Raise ValueError when a row is torn, foreign, fails its checksum, or would violate a constraint of the journal's
-    table: rows may come from any sender.
+    Raise ValueError if a row is incomplete, has invalid values or a wrong checksum, or would violate a constraint of
+    the journal's table: rows may come from any sender.
     """
     absent = (None,) * len(bodies)
     columns = [
@@ -137,7 +137,7 @@ def _checked(name: str, column: Sequence[Any]) -> Sequence[Any]:
             if name == "id":
                 column = list(map(bytes.fromhex, column))
             else:
-                # Most values are those of many rows.
+                # Convert each value once, as most of them repeat.
                 ids = {value: value and bytes.fromhex(value) for value in set(column)}
                 column = list(map(ids.__getitem__, column))
         except TypeError as error:
@@ -156,26 +156,26 @@ def _checked(name: str, column: Sequence[Any]) -> Sequence[Any]:
 
 
 def from_row(row: Row) -> bytes:
-    """Return one row as one line of JSON; the body is copied as it is stored."""
+    """Return one row as a line of JSON; the body is copied as it is stored."""
     columns = {
         name: value.hex() if name in _BINARY else value
         for name, value in zip(_HEADS, row[:_BODY], strict=True)
         if value is not None
     }
     head, body = encode.dumps(columns), row[_BODY]
-    # Not by orjson, which crashes when memory runs out in the middle of a large text.
+    # Without orjson, which crashes if memory runs out in the middle of a large text.
     return head + b"\n" if body is None else head[:-1] + b',"body":' + body.encode() + b"}\n"
 
 
 def to_row(line: bytes) -> Row:
-    """Return the row of a line; raise ValueError when it is torn, foreign or fails its checksum."""
+    """Return the row of a line; raise ValueError if it is incomplete, invalid or has a wrong checksum."""
     columns, body = _parts(line)
     (row,) = zip(*decoded({name: (value,) for name, value in columns.items()}, (body,)), strict=True)
     return row
 
 
 def _parts(line: bytes) -> tuple[dict[str, object], bytes]:
-    """Return the columns, and the body's bytes, which the checksum covers: the body is the last key of a line."""
+    """Return the columns and the bytes of the body, which is the last key of a line, as the checksum needs them."""
     head, separator, rest = line.partition(b'"body":')
     columns = encode.loads(head.removesuffix(b",") + b"}" if separator else line)
     if not isinstance(columns, dict) or "body" in columns:
