@@ -13,7 +13,7 @@ import click
 import pytest
 
 import localops
-from localops import config, decorators, errors
+from localops import cli, config, decorators, errors
 from localops.cli.group import commands
 from localops.cli.topics import TOPICS
 
@@ -63,6 +63,28 @@ def test_the_code_of_a_page_prints_the_output_of_the_page(page: Path, tmp_path: 
         )
     assert done.returncode == 0, done.stderr
     assert _without_times(done.stdout) == _without_times(output)
+
+
+def test_the_readme_shows_what_its_first_example_recorded(capsys: pytest.CaptureFixture[str]) -> None:
+    """`localops show last` prints what the README has for such a run, except for ids, times, host and process."""
+    [shown] = re.findall(r"^localops show last .*\n```\n\n```text\n([^`]*)```$", README.read_text(), re.MULTILINE)
+    with (
+        localops.start_session(name="app.py") as session,
+        session.operation("ChatCompletion", "llm", model="gpt-4o-mini", prompt="Where is Lyon?") as call,
+    ):
+        call.usage(prompt_tokens=24, cached_tokens=4, completion_tokens=5)
+    with pytest.raises(SystemExit):
+        cli.main(["show", "last"])
+    assert _of_any_run(capsys.readouterr().out) == _of_any_run(shown)
+
+
+def _of_any_run(shown: str) -> str:
+    """Return the output of `localops show` without what differs from run to run."""
+    shown = re.sub(r"01a2[0-9a-f-]{9,}", "ID", shown)
+    shown = re.sub(
+        r"(?<=^(?:began|host ) {6}).*|(?<=^took {7}).*|(?<=^processes  ).*|<?[\d.]+m?s$", "…", shown, flags=re.M
+    )
+    return shown.strip()
 
 
 # Examples have few types.
