@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from localops import runs
 from tests import warm
 
 pytest_plugins = ["pytester"]
@@ -442,10 +443,36 @@ def test_it_may_be_imported_before_pytest(project: pytest.Pytester) -> None:
 def test_the_examples_of_the_page_pass(project: pytest.Pytester) -> None:
     """The examples of `localops help testing` are a project whose tests pass."""
     page = (Path(__file__).parent.parent / "localops" / "docs" / "testing.md").read_text()
-    project.makepyfile("\n\n".join(re.findall(r"```python\n(.*?)```", page, re.DOTALL)))
+    agent, *tests = re.findall(r"```python\n(.*?)```", page, re.DOTALL)
+    project.makepyfile(trip=agent, test_trip="\n\n".join(tests))
     result = _run(project, "-v")
     assert result.ret == 0
     assert result.parseoutcomes()["passed"] >= 4
+
+
+def test_the_session_of_a_failed_test_is_a_failure(project: pytest.Pytester) -> None:
+    """With the `conftest.py` of the page about servers; a skipped test and an expected failure are a Success."""
+    page = (Path(__file__).parent.parent / "localops" / "docs" / "servers.md").read_text()
+    [conftest] = re.findall(r"```py\n([^`]*pytest_runtest_makereport[^`]*)```", page)
+    project.makeconftest(conftest)
+    project.makepyfile("""
+        import pytest
+
+        def test_passes(): ...
+        def test_fails(): raise ValueError("no tide")
+        def test_skips(): pytest.skip("no port")
+        @pytest.mark.xfail
+        def test_is_expected_to_fail(): raise ValueError
+    """)
+    _run(project)
+    with runs.opened() as past:
+        ends = {run.name: (run.state, run.reason) for run in past.sessions()}
+    assert ends == {
+        "test_passes": ("Success", None),
+        "test_fails": ("Failure", "ValueError: no tide"),
+        "test_skips": ("Success", None),
+        "test_is_expected_to_fail": ("Success", None),
+    }
 
 
 def test_the_fixture_describes_itself(project: pytest.Pytester) -> None:
