@@ -4,9 +4,9 @@ from __future__ import annotations
 
 TOPICS = {
     "Record": {
-        "quickstart": "record and look, in five minutes",
         "llm-calls": "record the calls of openai, anthropic, LangChain and other libraries",
-        "frameworks": "each framework and client: a program, and what of it is in the journal",
+        "quickstart": "record your own events and look at them, in five minutes",
+        "frameworks": "each framework and client: a program, and what is recorded of it",
         "recording": "the API by task: sessions, events, decorators, agents, threads, processes, costs, budgets",
         "servers": "FastAPI, Flask, gunicorn, Celery, pytest: a session for each request",
         "jupyter": "sessions in notebooks: how they show themselves, and the errors of cells",
