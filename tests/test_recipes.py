@@ -50,8 +50,9 @@ _LEFT_OUT = {
 }
 # Programs that a machine may lack.
 _OTHERS = ("jq", "sqlite3")
-# The pages whose blocks are run by one test, and those that have a test of their own.
-_PLAIN = "README quickstart recipes journal recording resume hub-keys llm-calls loops scores".split()
+# The pages whose blocks are run by one test, some of them one after another on the same machine, and those that have a
+# test of their own.
+_PLAIN = "README quickstart recipes+why+compare journal recording resume hub-keys llm-calls loops scores".split()
 _OWN = {
     "agentops-sync",
     "carry",
@@ -186,15 +187,15 @@ agentops.end_session("Success")
 
 def test_every_block_of_commands_is_run_or_marked() -> None:
     """A new page, or a new block on one that has had none, needs a test or a reason."""
-    assert {*_PLAIN, *_OWN} == {page for page in _PAGES if _blocks(page)}
+    assert {*"+".join(_PLAIN).split("+"), *_OWN} == {page for page in _PAGES if _blocks(page)}
     for page in _PAGES:
         assert all(_blocks(page)), f"{page} has a block of which nothing is run: mark it"
         reasons = " ".join(fence["reason"] or "" for fence in _FENCE.finditer(_PAGES[page].read_text()))
         assert all((TOP / path).exists() for path in re.findall(r"(?:tests|scripts)/[\w/.]+", reasons))
 
 
-@pytest.mark.parametrize("page", _PLAIN)
-def test_the_commands_of_a_page_run(page: str, shell: _Shell, real: RealHub, tmp_path: Path) -> None:
+@pytest.mark.parametrize("pages", _PLAIN)
+def test_the_commands_of_a_page_run(pages: str, shell: _Shell, real: RealHub, tmp_path: Path) -> None:
     """Each shell block of the page runs, over a home with a run in it."""
     for name in ("agent.py", "app.py", "fetch.py", "think.py", "report.py", "package/module.py"):
         (tmp_path / name).parent.mkdir(exist_ok=True)
@@ -207,11 +208,11 @@ def test_the_commands_of_a_page_run(page: str, shell: _Shell, real: RealHub, tmp
     with Home() as home:
         [(session, event)] = home.projects[0].reader.ask("select session, id from event where kind = 'action'")
     shell.names |= {"01a227cd": session.hex(), "01a227ce": event.hex()}
-    if page == "README":  # it compares the newest run with the one before
+    if pages == "README":  # it compares the newest run with the one before
         _record()
     shell.environment["SLURM_JOB_ID"], shell.environment["SCRATCH"] = "7", str(tmp_path / "scratch")
     missing = [name for name in _OTHERS if shutil.which(name) is None]
-    for lines in _blocks(page):
+    for lines in [lines for page in pages.split("+") for lines in _blocks(page)]:
         here = [line for line in lines if not missing or not re.search(rf"\b({'|'.join(missing)})\b", line)]
         if here:
             shell.run(here)

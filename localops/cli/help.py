@@ -29,7 +29,8 @@ _COMMENT = re.compile(r"^ *<!--.*-->\n", re.MULTILINE)
 # The page that says most of each command.
 _PAGES = {
     **dict.fromkeys(("run", "tail", "show", "path"), "quickstart"),
-    **dict.fromkeys(("views", "diff", "check", "query", "prices", "demo"), "recipes"),
+    **dict.fromkeys(("views", "query", "prices", "demo"), "recipes"),
+    **dict.fromkeys(("diff", "check"), "compare"),
     **dict.fromkeys(("ui", "calls", "analytics"), "dashboard"),
     **dict.fromkeys(("bundle", "import"), "carry"),
     **dict.fromkeys(("remote", "parked", "receipts"), "sync"),

@@ -17,12 +17,14 @@ TOPICS = {
     "Look at runs": {
         "dashboard": "every run in a browser, and the keyboard shortcuts of its pages",
         "runs": "recorded runs in Python: why one failed, its loops, what differs, exports",
+        "why": "why a run failed: `localops why`",
+        "compare": "what runs do differently, and rules for CI: `localops diff`, `localops check`",
         "loops": "tool calls that repeat, and what they wasted: `localops lint`, and an alarm while it runs",
         "scores": "judge runs: by hand, in the program, by code",
         "testing": "the pytest fixture `localops_run`: assertions on what an agent did and cost",
         "mcp": "recorded runs as read-only tools of Claude Code, Codex and other agents",
         "formats": "runs as files of other tools: trajectories, training data, traces, tables, transcripts",
-        "recipes": "why it failed, CI, offline installation, clusters, other tools, your own prices",
+        "recipes": "CI, offline installation, clusters, other tools, your own prices",
     },
     "Send them": {
         "sync": "remotes, cron, exit codes, bad networks",
@@ -45,7 +47,7 @@ TOPICS = {
         "durability": "what survives what",
         "privacy": "what is recorded, who can read it, and how secrets are kept out",
         "benchmarks": "measurements",
-        "why": "design decisions",
+        "design": "what was chosen, and what was not",
     },
     "Look things up": {
         "cli": "every command and option, and what scripts may rely on",
