@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import os
 import sys
-from _thread import RLock, _local
-from itertools import chain, repeat
-from operator import attrgetter, call, delitem, getitem, itemgetter
+from _thread import RLock, _local, get_ident
+from itertools import accumulate, chain, compress, islice, repeat, takewhile, tee
+from operator import attrgetter, call, delitem, getitem, is_, itemgetter, ne, not_
 
 from localops.interruption import attempt
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable, Iterator
     from typing import Any, TypeGuard, TypeVar
 
     R = TypeVar("R")
 
 _MORE = 500  # frames
+_CALLS_A_FRAME = 3  # at most, about: Python counts the calls of C functions between two frames, too
 _FRAMES = 1 << 18  # bytes: about a third more than the frames of the deepest walk need
 _one_at_a_time = RLock()
+
+raised: set[int] = set()
+"""The recursion limit of the program, while a higher one is in force."""
 
 
 COLLECTIONS = (list, tuple, dict, set, frozenset)
@@ -69,10 +73,10 @@ def deeper(function: Callable[..., R], *args: object) -> R:
     Raise RecursionError if there was room enough already (the recursion is endless), and if the limit could not be
     restored.
     """
-    if _has_room(_MORE // 2):
-        raise RecursionError("there is room enough")
+    if raised or _has_room(_MORE // 2):
+        raise RecursionError("there is room enough, or as much as there can be")
     taken: list[bool] = []
-    limit = 0
+    restore: Iterator[object] = iter(())
     try:
         # One call takes the lock and notes it: a signal handler may raise between two.
         taken.extend(map(_one_at_a_time.acquire, (False,)))
@@ -81,15 +85,58 @@ def deeper(function: Callable[..., R], *args: object) -> R:
         limit = sys.getrecursionlimit()
         # Python refuses a limit below the current depth: find that out before it is too late.
         sys.setrecursionlimit(limit)
+        restore = _restoring(limit, (True,))
+        raised.add(limit)
         sys.setrecursionlimit(limit + _MORE)
+        restore = _restoring(limit, _all_are_short(limit, but=get_ident()))
         return function(*args)
     finally:
         try:
-            if limit:
-                sys.setrecursionlimit(limit)
+            for _ in restore:  # not `any`, a call: that would be one step deeper
+                pass
         finally:
             if taken and taken[0]:
                 _one_at_a_time.release()
+
+
+def _restoring(limit: int, condition: Iterable[bool]) -> Iterator[object]:
+    """Return what restores the recursion limit, once it is iterated over, if the condition yields True."""
+    restored = map(sys.setrecursionlimit, compress((limit,), condition))
+    return map(raised.discard, compress((limit,), map(is_, restored, repeat(None))))
+
+
+def _all_are_short(limit: int, *, but: int = 0) -> Iterator[bool]:
+    """Yield whether no thread, `but` this, has so many frames that it may be past a recursion limit.
+
+    The limit is one for all threads.  Python 3.11 ends the process if a thread that is 50 calls past it handles an
+    exception; one that is past it by less cannot release a lock, as that is a call.  No other thread runs between the
+    look at its frames and what follows: all of it is one call of C.
+    """
+    snapshot, again = tee(chain.from_iterable(map(dict.items, map(call, (sys._current_frames,)))))
+    others = compress(map(itemgetter(1), snapshot), map(ne, map(itemgetter(0), again), repeat(but)))
+    callers = map(accumulate, map(chain, zip(others, strict=False), repeat(repeat("f_back"))), repeat(getattr))
+    stacks = map(takewhile, repeat(bool), callers)
+    long = map(any, map(islice, stacks, repeat(limit // _CALLS_A_FRAME), repeat(None)))
+    return map(not_, map(any, (long,)))
+
+
+def restore_limit() -> None:
+    """Restore the recursion limit if `deeper` could not, and this thread is not deep in its calls either."""
+    taken: list[bool] = []
+    if _one_at_a_time._is_owned():  # type: ignore[attr-defined]  # in the middle of `deeper`
+        return
+    try:
+        taken.extend(map(_one_at_a_time.acquire, (False,)))
+        if not taken[0] or not raised:
+            return
+        limit = min(raised)
+        if sys.getrecursionlimit() != limit + _MORE:  # the program has set another one meanwhile
+            raised.clear()
+        else:
+            any(_restoring(limit, _all_are_short(limit)))
+    finally:
+        if taken and taken[0]:
+            _one_at_a_time.release()
 
 
 def renew(lock: Any) -> None:
@@ -98,8 +145,14 @@ def renew(lock: Any) -> None:
         lock._at_fork_reinit()
 
 
+def _after_fork_in_child() -> None:
+    renew(_one_at_a_time)
+    if raised:
+        restore_limit()
+
+
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=lambda: renew(_one_at_a_time))
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 class ToUndo(_local):

@@ -12,6 +12,7 @@ from typing import Any
 import localops
 from localops import LLMEvent, Session, ToolEvent
 from localops.recording import loop_watch, session_facts
+from tests import programs
 
 
 def meanwhile(step: Callable[[], object], file: str | None, names: str, call: Callable[[], object]) -> None:
@@ -74,3 +75,46 @@ def test_alarms_that_others_give() -> None:
     meanwhile(take_them, loop_watch.__file__, "alarm", record)
     assert next(lines) > 2
     assert loops == []
+
+
+_DEEP = """
+import sys, threading
+import localops
+from localops import careful
+
+session = localops.init(env_data_opt_out=True, instrument_llm_calls=False)
+limit = sys.getrecursionlimit()
+is_raised, is_deep, is_restored = (threading.Event() for _ in range(3))
+
+def at(depth, function):
+    return at(depth - 1, function) if depth else function()
+
+def overflow():
+    is_deep.set()
+    is_restored.wait()
+    try: raise ValueError
+    except ValueError: at(10, list)
+
+def raise_it():
+    is_raised.set()
+    is_deep.wait()
+
+threads = [threading.Thread(target=at, args=a) for a in
+    [(limit - 100, lambda: careful.deeper(raise_it)), (limit + 200, overflow)]]
+threads[0].start()
+is_raised.wait()
+threads[1].start()
+threads[0].join()
+print(sys.getrecursionlimit() - limit)
+is_restored.set()
+threads[1].join()
+session.recorder.journal._file.check_at = 0.0
+session.record(localops.ActionEvent(action_type="after"))
+print(sys.getrecursionlimit() - limit)
+"""
+
+
+def test_a_thread_that_is_past_the_recursion_limit() -> None:
+    """A raised limit is lowered once no thread is past it: on Python 3.11 that would end the process."""
+    done = programs.run(_DEEP)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "500\n0\n", "")

@@ -17,8 +17,7 @@ from collections import deque
 
 import apsw
 
-from localops import clock, interruption
-from localops.careful import roomy
+from localops import careful, clock, interruption
 from localops.errors import JournalError, LocalopsError
 from localops.journal import blobs, forks, participants, parts, rollups, rows
 from localops.journal.end_lock import EndLock
@@ -155,7 +154,7 @@ class Journal:
                         self._rollups.some(seq)
                 except BaseException as error:
                     # The edge: no error of SQLite or the disk may reach the program (perhaps near its recursion limit).
-                    return roomy(self._on_write_error, row, error, fate)
+                    return careful.roomy(self._on_write_error, row, error, fate)
                 finally:
                     self._inside = False
             if self._chores_due:
@@ -163,7 +162,9 @@ class Journal:
                 run_chores(self.chores)
         except BaseException as error:
             # Interrupted while taking or releasing the lock, or in a chore.
-            return fate[0] if fate and type(error) is RecursionError else roomy(self._on_outer_error, row, error, fate)
+            if fate and type(error) is RecursionError:
+                return fate[0]
+            return careful.roomy(self._on_outer_error, row, error, fate)
         return True
 
     def sync_due(self) -> bool:
@@ -314,6 +315,8 @@ class Journal:
                 self._wal.tend(now)
         file.check_at = min(now + CHECK_EVERY, file.look_at)
         file.recent.clear()
+        if careful.raised:
+            careful.restore_limit()
 
     def _look(self, now: float) -> None:
         """Make the full check: that this process was not forked, and that file and locks are still ours."""
