@@ -349,7 +349,7 @@ def test_a_group_of_an_error_has_the_newest_message(written: tuple[str, _Program
         listed = call_query.grouped(sources, Asked(), "error", sort="calls", many=10)
         lines = [line for line in call_facts.groups("error", listed, lambda *_: "run")["lines"] if line["error"]]
         newest = [max(_read_all(sources, Asked(error=(line["error"],)), sort="began"), key=_began) for line in lines]
-        calls = call_facts.page(newest, None, lambda *_: "run")["calls"]
+        calls = call_facts.page(newest, None, lambda *_: "run", lambda _: False)["calls"]
     assert [(line["last"], line["message"]) for line in lines] == [(one["began"], one["message"]) for one in calls]
     assert all(line["message"] and line["first"] <= line["last"] for line in lines)
 

@@ -125,7 +125,7 @@ def calls(
             return
         order: dict[str, Any] = {"sort": sort, "ascending": reverse, "after": _place(after), "many": limit}
         listed, following = call_query.page(sources, asked, **order)
-        facts = call_facts.page(listed, following, Names(), call_query.wanted(asked))
+        facts = call_facts.page(listed, following, Names(), call_query.running(sources), call_query.wanted(asked))
         if as_json:
             common.print_json(facts)
         elif listed:
@@ -213,7 +213,7 @@ def _cells(one: Facts, now: int, *, on_terminal: bool) -> list[object]:
         output.ago(now - (events.to_ns(began) or now)) if on_terminal else began,
         one["session_name"] or one["session_id"][:13],
         f"{one['kind']} {_called(one)}",
-        _duration(one["seconds"]) if one["finished"] else "not ended",
+        _duration(one["seconds"]) if one["finished"] else "running" if one["running"] else "not ended",
         _duration(one["time_to_first_token"]),
         output.count(_tokens(one)) if one["kind"] == "llm" else "",
         _cost(one),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from localops.reading.home import Project
 
     Name = Callable[[Project, bytes], str | None]
+    Running = Callable[[Call], bool]
 
 # Bytes of bodies that are read for the inputs of one answer; the last call may exceed it.
 _MOST = 8 << 20
@@ -45,11 +46,13 @@ def key_of(text: str) -> int:
     return key - (1 << _KEY_BITS) if key >> (_KEY_BITS - 1) else key
 
 
-def page(calls: Iterable[Call], following: Place | None, name_of: Name, wanted: Wanted | None = None) -> Facts:
+def page(
+    calls: Iterable[Call], following: Place | None, name_of: Name, running: Running, wanted: Wanted | None = None
+) -> Facts:
     """Return a page of calls, and where the next one begins; with `wanted`, where each has its words."""
     reader = _Inputs(wanted)
     return {
-        "calls": [_call(one, name_of, reader) for one in calls],
+        "calls": [{**_call(one, name_of, reader), "running": running(one)} for one in calls],
         "next": None if following is None else str(following),
     }
 

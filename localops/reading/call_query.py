@@ -406,6 +406,23 @@ def _rank(group: Group, sort: str) -> float:
     return group.sum({"seconds": "took_ns"}.get(sort, sort))
 
 
+def running(sources: Sequence[Source]) -> Callable[[Call], bool]:
+    """Return a function that says whether a call is under way: it has no end, and its session runs."""
+    source_of = {source.project.name: source for source in sources}
+    under_way: dict[tuple[str, bytes], set[bytes]] = {}
+
+    def is_running(call: Call) -> bool:
+        key = call.project.name, call.session
+        if call.finished or not source_of[key[0]].is_running(call.session):
+            return False
+        # Those that began before the session was resumed do not go on.
+        if key not in under_way:
+            under_way[key] = {one.id for one in call.project.snapshot(call.session).open_now}
+        return call.id in under_way[key]
+
+    return is_running
+
+
 def _mark_open(query: _Query, by: str, groups: Sequence[Group]) -> None:
     """Mark the groups whose cost is a lower bound, as an LLM call of a session that is over never ended."""
     if by in _OF_TOOLS or not any(group.sum("unfinished") for group in groups):

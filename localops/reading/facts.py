@@ -120,8 +120,15 @@ def session(project: str, seen: Snapshot, report: Report) -> Facts:
         "analytics": report.contract,
         **totals(report.totals, at_least=seen.cost_at_least),
         **beyond_totals(report),
+        "running_calls": _running_calls(seen),
         **given_scores.together(seen.scores),
     }
+
+
+def _running_calls(seen: Snapshot) -> dict[str, int]:
+    """Count the LLM and tool calls that are under way; totals have those that ended."""
+    kinds = [one.kind for one in seen.open_now] if seen.is_running else []
+    return {kind: kinds.count(kind) for kind in ("llm", "tool")}
 
 
 def cause_of(reason: str | None) -> str | None:

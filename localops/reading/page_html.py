@@ -31,7 +31,8 @@ def session_head(facts: Facts) -> str:
     """Return the head of a session, and the places of its views and of the details of an event."""
     one: Any = facts
     figures = "".join(
-        f'<div data-id="{label}"><dt>{label}</dt><dd>{escape(value)}</dd></div>' for label, value in _run_figures(one)
+        f'<div data-id="{label.partition(",")[0]}"><dt>{label}</dt><dd>{escape(value)}</dd></div>'
+        for label, value in _run_figures(one)
     )
     state = escape(one["state"])
     reason = f"""<button type="button" class="reason {state}" id="reason">{_end_reason(one)}</button>"""
@@ -59,9 +60,10 @@ def session_head(facts: Facts) -> str:
 
 def _run_figures(one: dict[str, Any]) -> list[tuple[str, str]]:
     """Return the figures of a session's head by their labels; figures that are 0 are left out."""
+    running = one["running_calls"]
     counts = {
-        "LLM": one["llm_calls"],
-        "tools": one["tool_calls"],
+        "LLM": one["llm_calls"] + running["llm"],
+        "tools": one["tool_calls"] + running["tool"],
         "actions": one["actions"],
         "errors": one["errors"],
         "tokens": one["tokens_in"] + one["tokens_out"],
@@ -70,11 +72,20 @@ def _run_figures(one: dict[str, Any]) -> list[tuple[str, str]]:
         ("Duration", f"{'at least ' if one['at_least'] else ''}{seconds(one)}"),
         *([("Cost", money(one))] if one["llm_calls"] or one["cost_nano"] else []),
         *(
-            (label if number > 1 else label.removesuffix("s"), output.count(number))
+            (_labelled(label, number, running.get(_KINDS.get(label), 0)), output.count(number))
             for label, number in counts.items()
             if number
         ),
     ]
+
+
+# Figures of which some calls may be under way.
+_KINDS = {"LLM": "llm", "tools": "tool"}
+
+
+def _labelled(label: str, number: int, running: int) -> str:
+    name = label if number > 1 else label.removesuffix("s")
+    return f"{name}, {output.count(running)} running" if running else name
 
 
 def _notices(one: dict[str, Any]) -> int:

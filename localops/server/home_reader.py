@@ -494,7 +494,8 @@ class HomeReader(Reports, RunReads):
         with self._home(project) as home, self._calls_of(home, asked, filters) as (sources, asked, known):
             order: dict[str, Any] = {"sort": sort, "ascending": ascending, "after": after, "many": limit}
             listed, following = call_query.page(sources, asked, **order)
-            return {**call_facts.page(listed, following, self._name, call_query.wanted(asked)), **known}
+            running, wanted = call_query.running(sources), call_query.wanted(asked)
+            return {**call_facts.page(listed, following, self._name, running, wanted), **known}
 
     def call_groups(
         self,

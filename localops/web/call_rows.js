@@ -36,14 +36,14 @@ const CALLS = [
   ["", "Call", "what", what],
   ["", "Session", "session", (one) => sessionLink(one)],
   ["began", START, "began", (one) => make("time", { datetime: one.began }, when(one.began))],
-  ["seconds", "Duration", "num took", (one) => (one.finished ? duration(one.seconds) : pending())],
+  ["seconds", "Duration", "num took", (one) => (one.finished ? duration(one.seconds) : pending(one))],
   ["first_token", "First token", "num first", (one) => (one.time_to_first_token === null ? "" : firstToken(one))],
   ["tokens", "Tokens", "num tokens", tokens],
   ["cost", "Cost", "num cost", (one) => eventCost(one)],
 ];
 
 const firstToken = (one) => duration(one.time_to_first_token);
-const pending = () => make("span", { class: "pending" }, "not ended");
+const pending = (one) => make("span", { class: "pending" }, one.running ? "running" : "not ended");
 
 /** Return the address of a call: its event on the page of its session, where what was searched is marked, too. */
 const place = (one) =>

@@ -51,10 +51,12 @@ export class Figures {
   _draw() {
     const { run } = this.page;
     const calls = (kind) => Array.from(run.order).filter((at) => run.kindOf(at) === kind);
-    const hasEnded = (at) => run.took[at] >= 0;
+    const hasEnded = (at) => run.took[at] >= 0,
+      isTool = (at) => run.kindOf(at) === "tool";
     // A tool call counts when it has ended, as in every other sum; a model call also where its process died in it.
     const llm = calls("llm"),
-      tool = calls("tool").filter(hasEnded);
+      tool = calls("tool").filter(hasEnded),
+      under = [...llm, ...calls("tool")].filter((at) => this.page.isUnderWay(at));
     const over = this._over();
     over.classList.add("wide");
     const steps = Array.from(run.order).filter(
@@ -71,9 +73,9 @@ export class Figures {
       this._top(
         "Slowest calls",
         "Duration",
-        [...llm, ...tool, ...steps].filter(hasEnded),
-        (at) => run.took[at],
-        (at) => duration(run.took[at] / 1e6),
+        [...new Set([...llm, ...tool, ...steps, ...under])].filter((at) => hasEnded(at) || under.includes(at)),
+        (at) => this._took(at),
+        (at) => (hasEnded(at) ? "" : "running, ") + duration(this._took(at) / 1e6),
       ),
       this._top(
         "Most expensive calls",
@@ -82,11 +84,17 @@ export class Figures {
         (at) => run.cost[at],
         (at) => money(run.cost[at]),
       ),
-      this._by("Tools", "Tool", tool, "name", run.names, false),
+      this._by("Tools", "Tool", [...new Set([...tool, ...under])].filter(isTool), "name", run.names, false),
       this._by("Other steps", "Step", steps, "name", run.names, false),
     ].filter(Boolean);
     keyed(this.element, boxes);
     this.charts.sweep();
+  }
+
+  /** Return how long a call took, or has run. */
+  _took(at) {
+    const { run } = this.page;
+    return run.took[at] < 0 ? Math.max(0, this.page.now - run.start[at]) : run.took[at];
   }
 
   _over() {
@@ -176,13 +184,14 @@ export class Figures {
     for (const at of events) {
       const key = run[column][at];
       if (key < 0) continue;
-      const sum = groups.get(key) || { key, calls: 0, failed: 0, tokens: 0, cost: 0, took: 0, unpriced: 0 };
+      const sum = groups.get(key) || { key, calls: 0, failed: 0, tokens: 0, cost: 0, took: 0, unpriced: 0, running: 0 };
       sum.calls += 1;
       sum.failed += run.failed[at];
       sum.tokens += run.tokens[at];
       sum.cost += run.cost[at] || 0;
       sum.unpriced += run.isCall(at) && Number.isNaN(run.cost[at]) ? 1 : 0;
-      sum.took += Math.max(0, run.took[at]);
+      sum.running += this.page.isUnderWay(at) ? 1 : 0;
+      sum.took += this.page.isUnderWay(at) ? this._took(at) : Math.max(0, run.took[at]);
       groups.set(key, sum);
     }
     const rows = [...groups.values()].sort((a, b) => b.cost - a.cost || b.calls - a.calls);
@@ -199,7 +208,8 @@ export class Figures {
           {
             label: column === "agent" ? "Events" : "Calls",
             num: true,
-            text: (row) => count(row.calls),
+            text: ({ calls, running }) =>
+              [calls > running && count(calls), running && `${count(running)} running`].filter(Boolean).join(", "),
             sort: (row) => row.calls,
           },
           {

@@ -66,15 +66,22 @@ export class Head {
 
   _drawFigures(one) {
     const tokens = [`${count(one.tokens_in)} in, ${count(one.tokens_out)} out`, ...partsOfTokens(one)];
-    const counted = (label, number, title = many(number, label.replace(/s$/, ""))) =>
-      number > 0 && figure(number === 1 ? label.replace(/s$/, "") : label, count(number), title);
+    const { llm, tool } = one.running_calls;
+    const counted = (label, number, title = many(number, label.replace(/s$/, "")), running = 0) =>
+      number + running > 0 &&
+      figure(
+        number + running === 1 ? label.replace(/s$/, "") : label,
+        count(number + running),
+        running ? `${title} that ended, ${count(running)} under way` : title,
+        running ? `, ${count(running)} running` : "",
+      );
     keyed(
       byId("totals"),
       [
         figure("Duration", (one.at_least ? "at least " : "") + duration(elapsed(one)), stamp(one.began)),
         (one.llm_calls > 0 || one.cost_nano > 0) && figure("Cost", cost(one), provenance(one).join(", ")),
-        counted("LLM", one.llm_calls, many(one.llm_calls, "LLM call")),
-        counted("tools", one.tool_calls, many(one.tool_calls, "tool call")),
+        counted("LLM", one.llm_calls, many(one.llm_calls, "LLM call"), llm),
+        counted("tools", one.tool_calls, many(one.tool_calls, "tool call"), tool),
         counted("actions", one.actions),
         counted("errors", one.errors),
         counted("tokens", one.tokens_in + one.tokens_out, tokens.join("; ")),
@@ -195,8 +202,8 @@ export class Head {
   }
 }
 
-const figure = (label, value, title) =>
-  make("div", { "data-id": label, title: title || null }, make("dt", {}, label), make("dd", {}, value));
+const figure = (label, value, title, note = "") =>
+  make("div", { "data-id": label, title: title || null }, make("dt", {}, label, note), make("dd", {}, value));
 
 const dollars = (amount) => money(Math.round(amount * 1e9));
 

@@ -222,6 +222,16 @@ def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> N
         expect(line).to_contain_text(re.compile(r"^Inside tool rollout status for [23]m \d\ds, given options=.*host-0"))
         expect(line).to_contain_text("last event: tool check pod=api-2 → not ready")
         assert visit.unusable("#notices") == []
+        tools = page.locator("#totals [data-id=tools]")
+        expect(tools).to_have_text("tools, 1 running2")
+        assert "<dt>tools, 1 running</dt><dd>2</dd>" in page.request.get(page.url).text()
+        page.get_by_role("tab", name="Figures").click()
+        slowest = page.locator("[data-id='Slowest calls'] tbody tr").first
+        expect(slowest).to_have_text(re.compile(r"^rollout statusrunning, [23]m \d\ds$"))
+        expect(page.locator("[data-id=Tools] tr", has_text="rollout")).to_contain_text("1 running0")
+        [call, *_] = visit.facts("calls")["calls"]
+        assert (call["tool"], call["finished"], call["running"]) == ("rollout status", False, True)
+        page.get_by_role("tab", name="Events").click()
         line.get_by_role("button", name="tool check").click()
         expect(page.locator("#details")).to_contain_text("not ready")
         page.keyboard.press("Escape")
@@ -237,6 +247,7 @@ def test_a_run_that_is_stuck_looks_stuck(chromium: Browser, tmp_path: Path) -> N
         page.evaluate("getSelection().selectAllChildren(document.querySelector('#details .key'))")
         program.communicate(timeout=20)
         expect(page.locator("#state")).to_have_text("Success")
+        expect(tools).to_have_text("tools2")
         expect(head).not_to_contain_text("running for")
         expect(details.locator("section", has_text="Result")).to_contain_text("rolled out")
         expect(details).not_to_contain_text("running for")
