@@ -128,7 +128,7 @@ class FacetMenu {
     this.note = make("p", { class: "faint small", hidden: true });
     // A few states need no field.
     this.input.hidden = name === "state";
-    this.alternatives = make("p", { class: "faint small", hidden: true }, "Alternatives, each counted by itself");
+    this.alternatives = make("div", { class: "faint small", hidden: true }, "Alternatives, each counted by itself");
     this.box.append(this.input, this.alternatives, this.values, this.note);
     this.element.addEventListener("toggle", () => this.opened());
   }
