@@ -36,3 +36,15 @@ def test_the_quick_look_sees_each_prefix_behind_any_sign() -> None:
                 seen += 1
                 assert Redactor().suspects(dumps({"params": text})), text
     assert seen > 10 * len(prefixes)
+
+
+@pytest.mark.parametrize("begun", ["240b_", "240b-", "ABCD-12", "0f0f_0f0x_", "0f0f-0f0f0f0f0f0x"])
+def test_a_token_that_begins_like_a_part_of_a_uuid_is_seen(begun: str) -> None:
+    """Of the long runs of letters and digits only whole UUIDs are passed over, which nearly every body has."""
+    redactor = Redactor()
+    text = "sq0atp-" + (begun + "fAu65sEEcVnJ6r3Bo2")[:22]
+    assert redactor.clean(text) == ("[redacted:square]", 1)
+    # The first texts are searched in another way.
+    assert all(redactor.suspects(dumps({"params": text})) for _ in range(100))
+    body = dumps({"params": "01a22722-2d02-7fdc-aa31-1c8ef068c643 01a22722_2d02_7fdc_aa31_1c8ef068c643_x"})
+    assert not redactor.suspects(body)

@@ -118,7 +118,7 @@ _underscore = _search(
     # The prefix of a token in a colour of its own, as `grep` shows what it has looked for.
     r"|\\\\{0,7}(?:u001b|x1b|0?33|e)\[|\x1b\["
     # A long run of letters and digits behind a prefix, or behind the first part of a token of Discord or Airtable.
-    r"|(?=[a-z0-9_+/]{20}(?<!_[0-9a-f]{4}_.{15}))"
+    r"|(?=[a-z0-9_+/]{20}(?<!_[0-9a-f]{4}_[0-9a-f]{4}_.{10})(?<!_[0-9a-f]{4}_[0-9a-f]{12}.{3}))"
     r"(?:(?<=PREFIX)|(?=[a-z0-9_]{6}_[a-z0-9_]{27})|(?<=pat[a-z0-9]{14}_)(?=[0-9a-f]{64}))())",
     b"__",
     *(b"_u" + sign for sign in (b" ", b"=", b"\\", b'"', b"'", b"s")),
