@@ -267,8 +267,23 @@ def test_the_pages_for_developers_name_files_that_are_there(page: str) -> None:
         "web/NAME.js",
     }
     assert len(paths) > 2
+    assert [path for path in sorted(paths) if _for_developers(path) is None] == []
+
+
+def test_the_table_of_changes_names_what_is_in_the_files() -> None:
+    """Of "`NAME` in `folder/file.py`" the file has the name."""
+    text = (TOP / "ARCHITECTURE.md").read_text(encoding="utf-8")
+    places = re.findall(r"((?:`\w+`(?:, | and | or )?)+) (?:in|of) `([\w.]+/[\w./]+\.(?:py|sql|js))`", text)
+    named = [(name, path) for names, path in places for name in re.findall(r"\w+", names) if name not in ("and", "or")]
+    assert len(named) > 50
+    texts = {path: file.read_text(encoding="utf-8") for _, path in named if (file := _for_developers(path)) is not None}
+    assert [(name, path) for name, path in named if not re.search(rf"\b{name}\b", texts.get(path, ""))] == []
+
+
+def _for_developers(path: str) -> Path | None:
+    """Return the file or folder that the pages for developers call so."""
     tops = (TOP, TOP / "localops", TOP / "sync")
-    assert [path for path in sorted(paths) if not any((top / path).exists() for top in tops)] == []
+    return next((top / path for top in tops if (top / path).exists()), None)
 
 
 def test_each_framework_has_a_program_with_its_output() -> None:
