@@ -14,7 +14,7 @@ from localops.journal.sql import statements
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Sequence
+    from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Any, NamedTuple
 
     from localops.journal.reader import Reader
@@ -403,12 +403,22 @@ def unfinished(reader: Reader, chosen: Chosen) -> list[Unfinished]:
     begun = reader.ask(statements("report.sql")["unfinished"], {})
     if not begun:  # as nearly always: the sessions need not be read
         return []
-    first_ns = dict(query_report(reader, "among", chosen, ids=array({session for session, *_ in begun})))
+    first_ns = chosen_among(reader, {session for session, *_ in begun}, chosen)
     return [
         Unfinished(session, kind, tool, model, agent, first_ns[session])
         for session, kind, tool, model, agent in begun
         if session in first_ns
     ]
+
+
+def chosen_by(reader: Reader, name: str, chosen: Chosen) -> dict[bytes, int]:
+    """Return those of the sessions of a statement of report.sql that are chosen, and when they began."""
+    return chosen_among(reader, {session for (session,) in reader.ask(statements("report.sql")[name])}, chosen)
+
+
+def chosen_among(reader: Reader, sessions: Collection[bytes], chosen: Chosen) -> dict[bytes, int]:
+    """Return those of some sessions that are chosen, and when they began."""
+    return dict(query_report(reader, "among", chosen, ids=array(sessions))) if sessions else {}
 
 
 def array(ids: Iterable[bytes]) -> str:

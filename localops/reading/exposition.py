@@ -113,7 +113,7 @@ def states_of(project: Project, chosen: Chosen | None = None) -> Counter[str]:
         ended, left = project.ask("ended"), project.ask("not_ended")
     else:
         ended = analytics.query_report(project.reader, "decided", chosen)
-        left = analytics.query_report(project.reader, "undecided", chosen)
+        left = list(analytics.chosen_by(project.reader, "undecided", chosen).items())
     counts = Counter({state: many for state, many in ended if many})
     open_sessions = [session for session, *_ in left]
     # The machines that recorded them are others, so nothing more can be found out about one.

@@ -375,7 +375,7 @@ class Project:
 
     def lacks_rows(self, chosen: analytics.Chosen) -> bool:
         """Return whether rows of the chosen sessions are lost, or may be, so that their cost is a lower bound."""
-        return bool(analytics.query_report(self.reader, "lacking", chosen))
+        return bool(analytics.chosen_by(self.reader, "lacking", chosen))
 
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
         """Return a few of the sessions with ids between two others."""

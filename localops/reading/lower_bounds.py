@@ -37,7 +37,7 @@ def across(projects: Iterable[Project], by: str, chosen: Chosen, *, tz: str | No
             cost.update(_values(project, by, calls))
             time.update(_values(project, by, begun))
         else:
-            lacking = dict(analytics.query_report(project.reader, "lacking", chosen))
+            lacking = analytics.chosen_by(project.reader, "lacking", chosen)
             cost.update(_lines(project, by, {one.session: one.first_ns for one in calls} | lacking, tz))
             time.update(_lines(project, by, dict(cut_off(project, chosen)), tz))
     return Bounds(cost, time)
@@ -56,12 +56,12 @@ def of_one(project: Project, session: bytes, by: str) -> Bounds:
 
 def cut_off(project: Project, chosen: Chosen) -> Iterator[tuple[bytes, int]]:
     """Yield the chosen sessions that may have lasted beyond their last row, and when they began."""
-    for session, first_ns in analytics.query_report(project.reader, "died", chosen):
+    for session, first_ns in analytics.chosen_by(project.reader, "died", chosen).items():
         # The end of one may wait in a spill file.
         if not project.waiting or project.snapshot(session).is_cut_off:
             yield session, first_ns
     unknown = session_state.is_of_hub(project.folder) and not project.ask("behind")[0][0]
-    for session, first_ns in analytics.query_report(project.reader, "undecided", chosen):
+    for session, first_ns in analytics.chosen_by(project.reader, "undecided", chosen).items():
         if unknown or project.snapshot(session).is_cut_off:
             yield session, first_ns
 

@@ -40,7 +40,7 @@ _COSTS = [0, *(factor * 10**power for power in range(5, 13) for factor in (1, 2,
 
 def sums(index: SessionIndex, rows: Sequence[int]) -> Totals:
     """Return the sums of the figures of the sessions in some rows."""
-    return Totals(len(rows), *(sum(index.values(name, rows)) for name in TOTALS[1:]), *[0] * 3)
+    return Totals(len(rows), *index.sums(TOTALS[1:], rows), *[0] * 3)
 
 
 class Days:

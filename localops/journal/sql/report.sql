@@ -133,29 +133,27 @@ from unfinished_operation u
 cross join event e on e.seq = u.seq;
 
 -- lacking --
--- The chosen sessions of which rows are lost, or may be.
-select distinct c.session, c.first_ns
-from chosen c
-cross join story s on s.session = c.session
+-- The sessions of which rows are lost, or may be.
+select distinct s.session
+from story s
 cross join event e on e.seq = s.seq
 where s.kind = 'loss'
   and (json_extract(e.body, '$.dropped') > 0 or json_extract(e.body, '$.damaged') > 0);
 
 -- died --
--- The chosen sessions with a derived end, in which a process came and did not leave.
-select c.session, c.first_ns
-from chosen c
-cross join total t on t.session = c.session
+-- The sessions with a derived end, in which a process came and did not leave.
+select t.session
+from total t
 where t.implied = 1
-  and c.session not in (select session from tail)
+  and t.session not in (select session from tail)
   and exists (
     select 1 from milestone s
-    where s.session = c.session
+    where s.session = t.session
       and s.kind in ({starts})
       and s.participant is not null
       and not exists (
         select 1 from milestone l
-        where l.session = c.session
+        where l.session = t.session
           and l.participant = s.participant
           and l.kind in ({leaves})
           and (l.at_ns, l.id) > (s.at_ns, s.id)));
@@ -170,12 +168,13 @@ where t.state <> 'open'
 group by 1;
 
 -- undecided --
--- The chosen sessions whose state has to be read: without an end, or with rows past the mark.
-select c.session, c.first_ns
-from chosen c
-left join total t on t.session = c.session
-where t.state = 'open'
-  or c.session in (select session from tail);
+-- The sessions whose state has to be read: without an end, or with rows past the mark.
+select session
+from total
+where state = 'open'
+union
+select session
+from tail;
 
 -- whole_tags --
 -- The tags of sessions, by a JSON array of their ids in hex.
