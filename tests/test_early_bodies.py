@@ -43,7 +43,7 @@ def test_what_is_written_early_is_what_orjson_writes(value: object) -> None:
     if not encode._is_written_alike(value):
         return
     try:
-        early = encode._slowly(value)
+        early = encode._standard_dumps(value)
     except UnicodeEncodeError:
         return
     assert early == orjson.dumps(value)
@@ -150,7 +150,7 @@ def test_a_timeout_error_arrives_while_orjson_is_loaded() -> None:
         "        if name == 'orjson': signal.raise_signal(signal.SIGALRM)\n"
         "sys.meta_path.insert(0, Finder)\n"
         "try:\n"
-        "    encode._loaded()\n"
+        "    encode._load_orjson()\n"
         "except TimeoutError:\n"
         "    arrived += 1\n"
         "assert arrived == 1 and encode._orjson is not None\n"

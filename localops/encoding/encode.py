@@ -1,7 +1,7 @@
-"""Encode any Python value as JSON and back: the only importer of orjson, and of the knowledge of its limits.
+"""Encode any Python value as JSON, and decode JSON; only this module imports orjson and handles its limits.
 
-`Encoder` is total: it never raises for a value, never changes it, and loses nothing silently. `redact` finds the
-secrets, `plain_values` handles unusual values, and the caller's `keep` stores large ones.
+`Encoder` accepts every value: it never raises because of one, never changes it, and loses nothing silently. `redact`
+finds secrets, `plain_values` handles unusual values, and the caller's `keep` stores large ones.
 """
 
 from __future__ import annotations
@@ -26,62 +26,62 @@ if TYPE_CHECKING:
     from localops.encoding.redact import Redactor
 
 _OPTIONS = 1 << 8 | 1 << 11  # OPT_PASSTHROUGH_SUBCLASS | OPT_PASSTHROUGH_DATACLASS
-# To load orjson takes as long as to write so many bodies of up to so many bytes without it.
+# Loading orjson takes as long as writing this many bodies of this size without it.
 _FEW_BODIES = 2_000
 _FEW_BYTES = 1_000
 _TEXT_CACHE = 2048
 
 _BOXES = frozenset({dict, list, tuple})
 _LEAVES = frozenset({int, bool, type(None), uuid.UUID, datetime.datetime, datetime.date, datetime.time})
-# Up to here the quickest way is used. The number of boxes is below MAX_DEPTH, as they may all be nested.
+# Up to these sizes the fastest method is used. The number of boxes is below MAX_DEPTH, as all may be nested.
 _SMALL_BOXES = 100
 _SMALL_TEXT = 200_000
 _LARGE = 1 << 16
-# Bytes that orjson reserves, see below: for each item; more for one that is not a string, and in a wide box; and at any
-# time ahead of what is written, for a narrow box and a short string.
+# Bytes that orjson reserves (see below): for each item; for one that is not a string; for one in a wide box; and ahead
+# of the current position, for a narrow box and a short string.
 _ROOM_PER_ITEM = 8.0
 _ROOM_PER_NUMBER = 48.0
 _ROOM_PER_WIDE_ITEM = 180.0
 _NARROW = 8
 _SHORT = 128
 _ROOM_AHEAD = _NARROW * _ROOM_PER_WIDE_ITEM + 8 * _SHORT + 512
-# Most events need less than 4 KiB, which is the first buffer of orjson 3.13; earlier ones get there by doubling theirs.
+# Most events need less than 4 KiB, the first buffer of orjson 3.13; earlier releases reach it by doubling theirs.
 _USUAL_NEED = 4_000
 _USUAL_ROOM = 4096 + 2048 + 128
 _FEW = 16
-# Bodies that are searched for secrets at once, and their bytes: of those with one, all have to be searched alone, and a
-# search of so many bytes takes longer than its call.
+# At most this many bodies, and bytes, are searched for secrets together: if there is a secret, each is searched again
+# alone; and for more bytes, the time per call does not matter any more.
 _SEARCHED = 8
 _SEARCHED_BYTES = 4096
 _MAX_ITEMS = 1_000_000
 _NO_MEMORY = '{"notes":{"unencodable":1},"$failed":"MemoryError"}'
 
 
-# orjson is loaded late, as it imports `dataclasses`, and with it `inspect`: that takes longer than everything else in a
-# short program. The first bodies are written by the C encoder of the standard library, if both write them alike. A
-# program that has loaded `dataclasses` itself, as most do, gets orjson at once.
+# orjson is loaded late, as it imports `dataclasses`, and with it `inspect`, which takes longer than everything else in
+# a short program. The first bodies are written by the C encoder of the standard library, if the result is the same. If
+# the program has loaded `dataclasses` itself, as most programs do, orjson is loaded immediately.
 
 _orjson: Any = None  # until it is loaded
 _few = iter(range(_FEW_BODIES))
 
 
-def _loaded() -> Any:
-    """Return orjson; raise ImportError when it cannot be loaded, as while the interpreter shuts down."""
+def _load_orjson() -> Any:
+    """Load and return orjson; raise ImportError if that fails, as while the interpreter shuts down."""
     global _orjson, _dump
     if _orjson is None:
-        # The import system takes a TimeoutError of a signal handler for a file that is not there.
+        # Block signals: the import system would take a TimeoutError of a signal handler for a missing file.
         before = pthread_sigmask(SIG_BLOCK, ())
         try:
             pthread_sigmask(SIG_BLOCK, valid_signals())
-            _orjson = _load()
+            _orjson = _import_orjson()
             _dump = _orjson.dumps
         finally:
             pthread_sigmask(SIG_SETMASK, before)
     return _orjson
 
 
-def _load() -> Any:
-    # It crashes if one of these cannot be imported, or is still being imported further up in this thread.
+def _import_orjson() -> Any:
+    # orjson crashes if one of these cannot be imported, or if this thread is in the middle of importing it.
     import dataclasses
     import json
 
@@ -97,16 +97,16 @@ def _refuse(value: object) -> object:
 
 
 def _chunk_encoder() -> Callable[[Any, int], Iterable[str]]:
-    """Return the encoder inside `json`, without that package, which takes a while to load.
+    """Return the C encoder that `json` uses, without loading that package, which is slow.
 
-    It is not a public one: an interpreter may have none, or another.
+    It is not public: an interpreter may lack it, or have a different one.
     """
     try:
         from _json import encode_basestring, make_encoder
 
-        made = make_encoder(None, _refuse, encode_basestring, None, ":", ",", False, False, True)
-        if "".join(made({"a": ["\u00e9", 1.5, None]}, 0)) == '{"a":["\u00e9",1.5,null]}':
-            return made
+        encoder = make_encoder(None, _refuse, encode_basestring, None, ":", ",", False, False, True)
+        if "".join(encoder({"a": ["\u00e9", 1.5, None]}, 0)) == '{"a":["\u00e9",1.5,null]}':
+            return encoder
     except (ImportError, TypeError, ValueError):
         pass
     from json import JSONEncoder
@@ -118,30 +118,30 @@ def _chunk_encoder() -> Callable[[Any, int], Iterable[str]]:
 _chunks = _chunk_encoder()
 
 
-def _slowly(value: Any) -> bytes:
-    """Encode plain values by the standard library, which raises MemoryError where orjson crashes."""
+def _standard_dumps(value: Any) -> bytes:
+    """Encode plain values with the standard library: without memory, it raises MemoryError, but orjson crashes."""
     return "".join(_chunks(value, 0)).encode()
 
 
 def _early_dump(value: Any, default: None, options: int) -> bytes:
-    """Do what orjson does, before it is loaded."""
+    """Encode like `orjson.dumps`, before orjson is loaded."""
     if next(_few, None) is not None and _is_written_alike(value):
         try:
-            body = _slowly(value)
-            deque(islice(_few, len(body) // _FEW_BYTES), 0)  # a long one counts as several
+            body = _standard_dumps(value)
+            deque(islice(_few, len(body) // _FEW_BYTES), 0)  # a long body counts as several
             return body
         except (UnicodeEncodeError, RecursionError):
             pass
-    return _loaded().dumps(value, default, options)  # type: ignore[no-any-return]
+    return _load_orjson().dumps(value, default, options)  # type: ignore[no-any-return]
 
 
 _dump: Callable[[Any, None, int], bytes] = _early_dump
 if "dataclasses" in modules:
-    _loaded()
+    _load_orjson()
 
 
 def _is_written_alike(value: Any) -> bool:
-    """Return whether the standard library writes a value like orjson, and both write it."""
+    """Return whether the standard library and orjson both write a value, and in the same way."""
     boxes: list[Any] = [(value,)]
     for box in boxes:
         if type(box) is dict:
@@ -163,57 +163,57 @@ def _is_leaf_written_alike(item: Any) -> bool:
     if kind is int:
         return bool(-1 << 63 <= item < 1 << 64)
     if kind is float:
-        # Not finite, or small: 1e-05 and 0.00001.
+        # Not if it is not finite, or has an exponent: 1e-05 and 0.00001.
         return item - item == 0.0 and "e" not in repr(item)
     return kind is bool or item is None
 
 
 def dumps(value: object) -> bytes:
-    """Write our own plain structures as JSON, on one line."""
+    """Return our own plain data as JSON, on one line."""
     try:
         return _dump(value, None, _OPTIONS)
-    except (TypeError, ImportError):  # nested deeper than orjson writes, though it reads such a text
-        return _slowly(value)
+    except (TypeError, ImportError):  # nested deeper than orjson writes, although it reads such a text
+        return _standard_dumps(value)
 
 
 def sorted_dumps(value: object) -> bytes:
-    """Return plain data as JSON with its keys in order, so that equal data is equal text."""
-    orjson = _loaded()
+    """Return plain data as JSON with sorted keys, so that equal data gives equal text."""
+    orjson = _load_orjson()
     try:
         return orjson.dumps(value, option=orjson.OPT_SORT_KEYS)  # type: ignore[no-any-return]
     except TypeError:  # as above
-        return _slowly(value)
+        return _standard_dumps(value)
 
 
 def indented(value: object) -> str:
-    """Return plain data as JSON for a reader, a line for each value."""
-    orjson = _loaded()
+    """Return plain data as indented JSON, for people."""
+    orjson = _load_orjson()
     try:
         return orjson.dumps(value, option=orjson.OPT_INDENT_2 | _OPTIONS).decode()  # type: ignore[no-any-return]
     except TypeError:  # as above
-        return _slowly(value).decode()
+        return _standard_dumps(value).decode()
 
 
 def loads(text: str | bytes) -> Any:
     """Return the value of a JSON text. Raise ValueError for anything that is not strict JSON."""
-    return _loaded().loads(text)
+    return _load_orjson().loads(text)
 
 
 def check(texts: Iterable[str | bytes]) -> None:
     """Raise ValueError unless each text is strict JSON."""
-    deque(map(_loaded().loads, texts), 0)
+    deque(map(_load_orjson().loads, texts), 0)
 
 
 class Encoder:
-    """Encode the body of an event as one JSON object, whatever the event carries.
+    """Encode the body of an event as one JSON object, whatever values it has.
 
-    Values that JSON has in another form (a tuple, a date, an enum, a dataclass) are written in that form. A value that
-    had to be changed is marked in place, as in `{"$float": "nan"}` or `{"$cycle": "list"}`, and counted under `notes`.
-    A field `notes` of the user is kept as `notes#2`.
+    Values with an obvious form in JSON (a tuple, a date, an enum, a dataclass) are written in that form. A value that
+    has none is replaced by a mark, such as `{"$float": "nan"}` or `{"$cycle": "list"}`, and counted under `notes`. A
+    field `notes` of the user is kept as `notes#2`.
 
-    A string or bytes value over `max_value` bytes is passed to `keep`, which stores it and returns its SHA-256; its
-    beginning and its length stay. Without `keep` it is cut. In an event over `max_event` bytes the largest fields are
-    treated in the same way.
+    A string or bytes value over `max_value` bytes is passed to `keep`, which stores it and returns its SHA-256; the
+    body keeps its beginning and length. Without `keep` it is cut. In an event over `max_event` bytes, the largest
+    fields are treated in the same way.
 
     >>> Encoder(redactor=None).encode({"params": {"temperature": float("nan"), "stop": ("a", "b")}})
     '{"params":{"temperature":{"$float":"nan"},"stop":["a","b"]},"notes":{"nonfinite":1}}'
@@ -232,12 +232,12 @@ class Encoder:
         self._max_event = max_event
         self._keep = keep
         self.short_texts: dict[str, str] = {}
-        """The results of `text` for short texts, by the text: the same names come again and again."""
+        """A cache of `text` for short texts, as the same names are used many times."""
         self.encode: Callable[[dict[str, object]], str] = self._fast_encode()
-        """Return the fields as one JSON object. Never raise for any value, and never change it."""
+        """Return the fields as one JSON object. Never raise because of a value, and never change it."""
 
     def _fast_encode(self) -> Callable[[dict[str, object]], str]:
-        """Return `encode` with all it needs in local variables: it runs once per event, on the caller's time."""
+        """Return `encode`, with all it needs in local variables: it runs for each event and delays the program."""
         walk, max_event, redactor = self._walk, self._max_event, self._redactor or _NoRedactor()
         environ = redactor.environ_data
         limit = min(self._max_value, max_event)
@@ -251,7 +251,7 @@ class Encoder:
                     known = redactor.known
                     names: dict[str, float] = {}
                     texts: dict[str, float] = {}
-                    # orjson does not survive a failed allocation: the memory that it will need is reserved here first.
+                    # orjson crashes if an allocation fails: first make sure that there is enough memory.
                     if room := _small_room(fields, small, known, names, texts):
                         bytes(room) if room < _LARGE else _reserve(room)
                         body = _dump(fields, None, _OPTIONS)
@@ -265,20 +265,20 @@ class Encoder:
                     else:
                         return walk(fields)
                     return walk(fields) if "notes" in fields or len(body) > max_event else body.decode()
-                except TypeError:  # orjson: it contains something that is not JSON
+                except TypeError:  # of orjson: a value is not JSON
                     return walk(fields)
-                except BaseException as error:  # code of an unknown class has run, and may raise anything
+                except BaseException as error:  # code of an unknown class ran, and may raise anything
                     return settle(error, lambda: walk(fields)) if is_programs(error) is not False else walk(fields)
-            except MemoryError:  # not even enough for the frame of a call, or to look at an exception
+            except MemoryError:  # not even enough memory to call a function or handle an exception
                 return _NO_MEMORY
 
         return encode
 
     def encode_beside(self, name: str, public: Mapping[str, object], fields: Mapping[str, object]) -> str:
-        """Return `{name: {**public, **fields}}` as JSON; what is public is searched for the user's own words only.
+        """Return `{name: {**public, **fields}}` as JSON; `public` is searched only for secrets that the user defines.
 
-        Names of packages look like secrets (`tiktoken`) but are not: to visit them all would take longer than a short
-        program.
+        Names of packages may look like secrets (`tiktoken`) but are not, and a full search would take longer than a
+        short program.
         """
         try:
             text = dumps(public).decode()
@@ -291,14 +291,14 @@ class Encoder:
         return f"{begin}{text[1:-1]},{body[len(begin) :]}"
 
     def redacts(self, plain: dict[str, Any]) -> bool:
-        """Return whether secrets would be removed from plain data, whatever its size."""
+        """Return whether redaction would change plain data of any size."""
         if self._redactor is None or not self._redactor.suspects(dumps(plain)):
             return False
         walk = Walk(self._redactor, max_value=1 << 62)
         return walk.body(plain) != plain or bool(walk.notes)
 
     def redacts_bytes(self, data: bytes) -> bool:
-        """Return whether secrets would be removed from bytes."""
+        """Return whether redaction would change bytes."""
         if self._redactor is None:
             return False
         # Latin-1 gives every byte a character, so that secrets are also detected in bytes that are not text.
@@ -310,7 +310,7 @@ class Encoder:
         return False
 
     def text(self, value: object, limit: int = 512) -> str:
-        """Return any object as a clean text of at most `limit` characters: no NUL, no lone surrogate, no secret."""
+        """Return any object as a text of at most `limit` characters, without NUL, lone surrogates and secrets."""
         if type(value) is str:
             known = self.short_texts.get(value)
             if known is not None and len(known) <= limit:
@@ -323,78 +323,80 @@ class Encoder:
         return clean
 
     def _walk(self, fields: dict[str, object]) -> str:
-        """Encode the fields whatever they hold; if even that fails, only their names and types."""
+        """Encode any fields by a walk; if even that fails, encode only their names and types."""
         try:
             return self._walk_once(fields)
         except BaseException as error:
             try:
                 return settle(error, lambda: self._walk_once(fields))
-            except BaseException as failure:  # out of memory, for example: a smaller event is better than none
+            except BaseException as failure:  # no memory left, for example: a smaller event is better than none
                 return self._names_only(fields, failure)
 
     def _walk_once(self, fields: dict[str, object]) -> str:
         try:
-            text, ended = steadily(self._walked, fields)
+            text, ended = steadily(self._walk_result, fields)
             return text if ended else self._walk_deeper(fields) or text
         except RecursionError as error:
             return self._walk_deeper(fields) or self._names_only(fields, error)
 
     def _walk_deeper(self, fields: dict[str, object]) -> str | None:
-        """Encode the fields with a deeper stack; None if the depth was not the problem."""
+        """Encode the fields with a higher recursion limit; None if the limit was not the problem."""
         try:
-            text: str = deeper(steadily, self._walked, fields)[0]
+            text: str = deeper(steadily, self._walk_result, fields)[0]
             return text
         except RecursionError:
             return None
 
-    def _walked(self, fields: dict[str, object]) -> tuple[str, bool]:
-        """Return the encoded fields, and whether no value was cut because the stack ended."""
+    def _walk_result(self, fields: dict[str, object]) -> tuple[str, bool]:
+        """Return the encoded fields, and whether no value was cut because of the recursion limit."""
         walk = Walk(
             self._redactor,
             max_value=self._max_value,
             max_head=min(self._max_value * 3, self._max_event) // 4,
             keep=self._keep,
         )
-        body = _renamed(walk.body(fields))
+        body = _with_renamed_notes(walk.body(fields))
         data = _with_notes(body, walk)
         if len(data) > self._max_event:
             data = _with_notes(self._smaller(body, walk), walk)
         return data.decode(), not walk.overran
 
     def _names_only(self, fields: dict[str, object], error: BaseException) -> str:
-        """Encode the beginning of each text, and the types of other values."""
+        """Encode only the beginning of each text, and the types of other values."""
         failed = f'{{"notes":{{"unencodable":1}},"$failed":"{type(error).__name__}"}}'
         try:
             walk = Walk(self._redactor)
             body: dict[str, Any] = {name: walk.beginning(value) for name, value in fields.items()}
             walk.note("unencodable")
-            return _slowly({**_renamed(body), "notes": walk.notes, "$failed": type(error).__name__}).decode()
-        except BaseException as problem:  # no memory or no stack is left at all
+            return _standard_dumps(
+                {**_with_renamed_notes(body), "notes": walk.notes, "$failed": type(error).__name__}
+            ).decode()
+        except BaseException as problem:  # no memory is left at all, or no stack
             if is_programs(problem):
                 hold(problem)
             return failed
 
     def _smaller(self, body: dict[str, Any], walk: Walk) -> dict[str, Any]:
-        """Return the body with its largest fields treated as large values, until it fits."""
-        parts = sorted(((_written(value), name) for name, value in body.items()), key=lambda part: -len(part[0]))
+        """Return the body with its largest fields replaced as large values are, until it fits."""
+        parts = sorted(((_to_json(value), name) for name, value in body.items()), key=lambda part: -len(part[0]))
         excess = sum(len(data) + len(name) for data, name in parts) - self._max_event
         small = dict(body)
         for data, name in parts:
             if excess <= 0 or len(data) <= 2 * HEAD:
                 break
             small[name] = walk.large(data, data.decode())
-            excess -= len(data) - len(_written(small[name]))
+            excess -= len(data) - len(_to_json(small[name]))
         if excess <= 0:
             return small
-        data = _written(body)
+        data = _to_json(body)
         return {"event": walk.large(data, data.decode())}
 
 
 class Together:
-    """Encode bodies of strict JSON's few types, and search many of them for secrets at once.
+    """Encode bodies that consist of JSON's own types, and search many of them for secrets together.
 
-    To look at each value, and to search each body alone, takes twice as long.  What `encode` returns must not be
-    written before `searched` has returned it.
+    This takes half the time of encoding and searching each body alone.  The results of `encode` may contain secrets:
+    before they are written, those that `searched` returns must be replaced.
 
     >>> together = Together(Encoder(redactor=None))
     >>> together.encode({"params": "as it is"}), together.searched()
@@ -409,14 +411,14 @@ class Together:
         self._fields: list[dict[str, object]] = []
 
     def encode(self, fields: dict[str, object]) -> str:
-        """Return fields as one JSON object, which may still hold secrets."""
+        """Return fields as one JSON object, which may still contain secrets."""
         try:
             body = _dump(fields, None, _OPTIONS)
-        except (TypeError, ImportError):  # nested too deep, or it has a value that is not JSON
+        except (TypeError, ImportError):  # nested too deep, or a value is not JSON
             return self._carefully(fields)
         if len(body) > self._most or "notes" in fields or body.count(b"{") + body.count(b"[") > _SMALL_BOXES:
             return self._carefully(fields)
-        # As null is also what becomes of a number that is not finite.
+        # A null may have been a number that is not finite.
         if b"null" in body and not _room(fields, self._most, self._most):
             return self._carefully(fields)
         self._bodies.append(body)
@@ -424,7 +426,7 @@ class Together:
         return body.decode()
 
     def searched(self) -> dict[str, str]:
-        """Return what was encoded since the last time and may hold secrets, each with what to write in its place."""
+        """Return the replacements for bodies encoded since the last call that may contain secrets."""
         suspects, walk, bodies, fields = self._redactor.suspects, self._walk, self._bodies, self._fields
         self.forget()
         clean: dict[str, str] = {}
@@ -439,12 +441,12 @@ class Together:
         return clean
 
     def forget(self) -> None:
-        """Forget what was encoded and will not be written."""
+        """Forget the bodies encoded since the last search, as they will not be written."""
         self._bodies, self._fields = [], []
 
 
 def _parts(bodies: list[bytes]) -> Iterator[slice]:
-    """Yield which bodies are searched at once."""
+    """Yield slices of bodies to search together."""
     first = size = 0
     for number, body in enumerate(bodies):
         if size and (size + len(body) > _SEARCHED_BYTES or number - first == _SEARCHED):
@@ -456,7 +458,7 @@ def _parts(bodies: list[bytes]) -> Iterator[slice]:
 
 
 class _NoRedactor:
-    """A redactor that finds nothing."""
+    """Stands in for a redactor when redaction is off."""
 
     def __init__(self) -> None:
         self.environ_data: dict[Any, Any] = {}
@@ -464,25 +466,25 @@ class _NoRedactor:
         self.known = Known()
 
     def suspects(self, _body: bytes) -> object:
-        """Return False: there is nothing to find."""
+        """Return False."""
         return False
 
     def look_again(self) -> bool:
-        """Return True: the caller may always look again."""
+        """Return True, as `Redactor.look_again` does."""
         return True
 
 
 def _may_hide(
     redactor: Redactor | _NoRedactor, known: Known, names: dict[str, float], texts: dict[str, float], body: bytes
 ) -> object:
-    """Return whether the names and texts that were not seen before may hide a secret; if not, remember them.
+    """Return whether new names and texts may contain a secret; if not, remember them as clean.
 
-    A few of them are encoded once more, alone, which is faster than searching the whole body.
+    If there are few of them, only these are encoded again and searched, which is faster than searching the whole body.
     """
-    # Whether a field called "value" is a secret may depend on a known text before it: search the whole body.
+    # A field called "value" may be a secret because of a known text beside it: then search the whole body.
     values = [name for name in names if is_of_value(name)]
     if len(names) + len(texts) <= _FEW and not values:
-        # A name is followed by a colon, as in the body, which makes it suspect.
+        # As keys of a dict: a name is suspect only with a colon after it, as in the body.
         body = _dump([*texts, dict.fromkeys(names, 0)], None, _OPTIONS)
     if suspicion := redactor.suspects(body):
         return suspicion
@@ -492,8 +494,8 @@ def _may_hide(
     return False
 
 
-def _renamed(body: dict[str, Any]) -> dict[str, Any]:
-    """Return the body with the user's field `notes` renamed, as that name is taken."""
+def _with_renamed_notes(body: dict[str, Any]) -> dict[str, Any]:
+    """Return the body with the user's field `notes` renamed, as localops uses that name."""
     if "notes" not in body:
         return body
     number = 2
@@ -503,11 +505,11 @@ def _renamed(body: dict[str, Any]) -> dict[str, Any]:
 
 
 def _with_notes(body: dict[str, Any], walk: Walk) -> bytes:
-    return _written({**body, "notes": walk.notes} if walk.notes else body)
+    return _to_json({**body, "notes": walk.notes} if walk.notes else body)
 
 
-def _written(value: Any) -> bytes:
-    """Encode plain values as JSON: by orjson, if there is surely enough memory for it."""
+def _to_json(value: Any) -> bytes:
+    """Encode plain values as JSON, with orjson if there is certainly enough memory for it."""
     try:
         room = _room({"": value}, 1 << 62, 1 << 62)
         if room:
@@ -515,25 +517,26 @@ def _written(value: Any) -> bytes:
             return _dump(value, None, _OPTIONS)
     except (MemoryError, ImportError):
         pass
-    return _slowly(value)
+    return _standard_dumps(value)
 
 
-# The functions below decide what may be passed to orjson. It follows tuples to any depth, and shared values as often as
-# it meets them, so it overruns the stack or never ends; and it crashes when memory is exhausted (3.10 to 3.13 do).
-# Ahead of what it writes it reserves eight times the bytes of a text, whose characters have at most four, and up to
-# 162 bytes for each item of a list or dict (measured: 3.13), by doubling its buffer, and it keeps the old one while it
-# makes the new: hence up to three times as much. Memory that is requested is filled with zeros, which takes time and
-# the processor's cache with every event, so `_small_room` requests little; `_room`, for large events, is less exact.
+# The functions below decide what may be passed to orjson. orjson follows tuples to any depth, and shared values each
+# time they occur, so it may overflow the stack or never end; and it crashes if memory runs out (3.10 to 3.13 do).
+# Before it writes a text, it reserves eight times the text's bytes (a character has at most four), and for a list or
+# dict up to 162 bytes per item (measured with 3.13). It grows its buffer by doubling, and keeps the old one while it
+# copies: so it needs up to three times as much. To check that this memory is available, we allocate it, which takes
+# time and space in the processor's cache, as it is filled with zeros. So `_small_room`, which runs for each event, asks
+# for little; `_room`, for large events, is less exact.
 
 
-# One function without a needless step, as each costs time with every value: types are compared, not looked up, and
-# numbers are floats, as adding those allocates nothing.
+# One long function, as each step costs time with every value: types are compared, not looked up, and numbers are
+# floats, as adding floats allocates nothing.
 def _small_room(
     fields: dict[str, Any], most: float, known: Known, fresh_names: dict[str, float], fresh: dict[str, float]
 ) -> int:
-    """Return how many bytes orjson needs at most for a plain event that is not too large; 0 for any other.
+    """Return how many bytes orjson needs at most for a small plain event; 0 for any other event.
 
-    Names and other texts that are not known to be clean are added to the last two, with the bytes that they need.
+    Names and texts that are not known to be clean are added to the last two arguments, with the bytes that they need.
     """
     shapes, text_number = known.shapes, known.texts.get
     boxes: list[Any] = [fields]
@@ -568,7 +571,7 @@ def _small_room(
 
 
 def _shape(box: dict[Any, Any], most: float, known: Known, fresh: dict[str, float]) -> float:
-    """Return how many bytes the names of a dict need; they are remembered together once all of them are known."""
+    """Return how many bytes the names of a dict need; once all are known to be clean, remember the dict's names."""
     before, count = len(fresh), len(box)
     need = count * (_ROOM_PER_ITEM if count <= _NARROW else _ROOM_PER_WIDE_ITEM)
     if need > most:
@@ -586,9 +589,9 @@ def _shape(box: dict[Any, Any], most: float, known: Known, fresh: dict[str, floa
 
 
 def _need(text: str) -> float:
-    """Return how many bytes a text needs: its own number if it is written unchanged, else eight times as many.
+    """Return how many bytes a text needs: its length if it is short and written unchanged, else eight times that.
 
-    For a short text the reserve ahead of it is in `_ROOM_AHEAD`.
+    What orjson reserves for a short text is included in `_ROOM_AHEAD`.
     """
     if not text.isascii():
         return 32.0 * len(text)
@@ -600,8 +603,8 @@ def _need(text: str) -> float:
 def _room(fields: dict[str, Any], limit: int, most: int) -> int:
     """Return how many bytes orjson needs at most for any plain event; 0 if `Walk` has to encode the event.
 
-    It has to if a text is longer than `limit` bytes, if all texts together are longer than `most`, if it is nested
-    too deep or has too many items, or if it holds a value that JSON does not have.
+    That is so if a text is longer than `limit` bytes, if all texts together are longer than `most`, if the event is
+    nested too deep or has too many items, or if a value is not of JSON's types.
     """
     level: list[Any] = [fields]
     size = items = 0
@@ -623,19 +626,19 @@ def _room(fields: dict[str, Any], limit: int, most: int) -> int:
             return 0
         if not inner:
             return 96 * size + 1_620 * items + 2048
-        if depth > 12 and _doubles(inner):
+        if depth > 12 and _is_endless(inner):
             return 0
         level = inner
     return 0
 
 
-def _doubles(boxes: list[Any]) -> bool:
-    """Return whether a few boxes are met again and again, as in one that holds itself twice: it would not end."""
+def _is_endless(boxes: list[Any]) -> bool:
+    """Return whether a few boxes occur many times, as in a list that contains itself twice: encoding would not end."""
     return len(boxes) > 4_000 and len(set(map(id, boxes))) < len(boxes) // 8
 
 
 def _sort(values: Iterable[Any], texts: list[str], boxes: list[Any]) -> bool:
-    """Sort values into texts, boxes and numbers; return False for any other value, or a number that is not finite."""
+    """Collect the texts and boxes among values; return False if a value is not of JSON's types or not finite."""
     for value in values:
         kind = type(value)
         if kind is str:
@@ -655,14 +658,14 @@ def _has_long(texts: list[str], limit: int) -> bool:
 
 
 def _reserve(size: int) -> None:
-    """Raise MemoryError unless so many bytes can be allocated now; they are freed at once, untouched."""
+    """Raise MemoryError unless this many bytes can be allocated now; they are freed immediately."""
     if size <= 1 << 17:
         bytes(size)
         return
     import mmap
 
     try:
-        # Not by malloc, which would keep larger blocks in its heap from then on.
+        # Not by malloc, which would from then on keep larger blocks in its heap.
         if hasattr(mmap, "MAP_PRIVATE"):
             mmap.mmap(-1, size, flags=mmap.MAP_PRIVATE).close()
         else:

@@ -1,8 +1,8 @@
-"""Turn values into plain data that gives back equal values, or refuse: the arguments and results of steps.
+"""Convert values to plain data from which equal values can be restored, or refuse: for arguments and results of steps.
 
-`encode` writes any value for people to read; what is packed here is for a program that goes on with it.  Plain data is
-packed as itself, other values in a form such as `{"$tuple": [1, 2]}`.  A class is only ever looked up among those that
-the program has loaded, and none of its code runs: the data may come from another machine.
+`encode` writes any value for people to read; values that are packed here are used again by a program.  Plain data is
+packed unchanged, other values in a form such as `{"$tuple": [1, 2]}`.  When a value is restored, its class is looked up
+only among loaded modules, and none of its code runs: the data may come from another machine.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ _PATHS = {one.__name__: one for one in (pathlib.PurePosixPath, pathlib.PureWindo
 
 
 class Unfaithful(Exception):
-    """A value that would not come back equal; the message is what follows its name, as in "is a Response"."""
+    """A value that could not be restored as equal; the message continues a sentence about it: "is a Response"."""
 
 
 class HoldsSecret(Unfaithful):
-    """A value of a class that could come back, with a secret in it."""
+    """A value that could be restored, but contains a secret."""
 
 
 def pack(value: object, is_secret: Callable[[bytes], bool] = lambda _: False) -> Any:
-    """Return plain data for a value; `is_secret` tells of bytes whether they hold a secret.
+    """Return plain data for a value; `is_secret` returns whether bytes contain a secret.
 
     >>> pack({"at": (1, 2)})
     {'at': {'$tuple': [1, 2]}}
@@ -50,7 +50,7 @@ def pack(value: object, is_secret: Callable[[bytes], bool] = lambda _: False) ->
 
 
 def unpack(plain: Any) -> Any:
-    """Return the value of packed data. Raise Unfaithful if its class is not loaded, or has changed."""
+    """Restore the value of packed data. Raise Unfaithful if its class is not loaded, or has changed."""
     if type(plain) is list:
         return [unpack(item) for item in plain]
     if type(plain) is not dict:
@@ -68,7 +68,7 @@ def unpack(plain: Any) -> Any:
 
 
 def whole(plain: Any, read: Callable[[str], bytes]) -> Any:
-    """Return stored data with the large texts that are blobs; `read` returns the bytes of a digest."""
+    """Return stored data with blobs replaced by their texts; `read` returns the bytes of a digest."""
     if type(plain) is list:
         return [whole(item, read) for item in plain]
     if type(plain) is not dict:
@@ -79,7 +79,7 @@ def whole(plain: Any, read: Callable[[str], bytes]) -> Any:
 
 
 def is_plain(value: Any) -> bool:
-    """Return whether a value is packed as itself."""
+    """Return whether packing a value leaves it unchanged."""
     kind = type(value)
     if kind is list:
         return all(map(is_plain, value))
@@ -113,12 +113,12 @@ class _Packer:
         way = _WAYS.get(kind)
         if way is not None:
             return way(self, value, depth)
-        return self._of_class(value, kind, depth)
+        return self._instance(value, kind, depth)
 
     def _dict(self, value: dict[Any, Any], depth: int) -> Any:
         if all(type(name) is str and not name.startswith("$") for name in value):
             return {_text(name): self.plain(item, depth + 1) for name, item in value.items()}
-        # Text names stay names, so that a secret is still known by its name.
+        # Keys that are texts remain keys, so that redaction still recognises a secret by its name.
         pairs = [
             {_text(name): self.plain(item, depth + 1)}
             if type(name) is str
@@ -139,7 +139,7 @@ class _Packer:
             raise HoldsSecret("holds a secret, which is not kept")
         return {f"${type(value).__name__}": b2a_base64(value, newline=False).decode()}
 
-    def _of_class(self, value: Any, kind: type, depth: int) -> Any:
+    def _instance(self, value: Any, kind: type, depth: int) -> Any:
         if issubclass(kind, enum.Enum):
             name = value._name_
             if kind.__members__.get(name) is not value:
@@ -157,7 +157,7 @@ class _Packer:
     def _fields(self, value: Any, kind: type, depth: int) -> Any:
         from dataclasses import fields
 
-        if not _is_made_plainly(kind):
+        if not _is_created_plainly(kind):
             raise Unfaithful(f"is a {kind.__name__}, which is made in a way of its own")
         named = {field.name: getattr(value, field.name) for field in fields(value)}
         more = getattr(value, "__dict__", {}).keys() - named.keys()
@@ -177,7 +177,7 @@ def _text(value: str) -> str:
 
 
 def _place(kind: type) -> tuple[str, str]:
-    """Return module and name of a class that can be looked up by them."""
+    """Return module and name of a class; raise Unfaithful if looking these up does not return the class."""
     place = kind.__module__, kind.__qualname__
     try:
         known = _class(*place)
@@ -203,11 +203,11 @@ def _class(module: str, name: str) -> Any:
 
 def _is_model(kind: type) -> bool:
     pydantic = sys.modules.get("pydantic")
-    return pydantic is not None and issubclass(kind, pydantic.BaseModel) and _is_made_plainly(kind)
+    return pydantic is not None and issubclass(kind, pydantic.BaseModel) and _is_created_plainly(kind)
 
 
-def _is_made_plainly(kind: type) -> bool:
-    """Return whether an instance can be made without any code of its class."""
+def _is_created_plainly(kind: type) -> bool:
+    """Return whether an instance can be created without running code of its class."""
     make: object = kind.__new__
     return make is object.__new__
 
@@ -290,7 +290,7 @@ def _restore_enum(given: list[Any]) -> Any:
 def _restore_dataclass(given: list[Any]) -> Any:
     module, name, fields = given
     kind, values = _class(module, name), unpack(fields)
-    if getattr(kind, "__dataclass_fields__", {}).keys() != values.keys() or not _is_made_plainly(kind):
+    if getattr(kind, "__dataclass_fields__", {}).keys() != values.keys() or not _is_created_plainly(kind):
         raise LookupError(f"{module}.{name} has other fields now")
     restored = object.__new__(kind)
     for field, value in values.items():

@@ -1,7 +1,7 @@
 """What is made when it is first used, without a lock: properties of objects, and patterns of modules.
 
-`functools.cached_property` of Python 3.11 has one: a child that is forked while another thread is in there would wait
-for it forever.
+`functools.cached_property` of Python 3.11 has a lock: a child that is forked while another thread holds it would
+deadlock.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 else:
 
     class lazy:  # noqa: N801 (used like a function)
-        """Make a method a property that keeps its value; two threads at once may calculate it twice."""
+        """Make a method a property that caches its value; concurrent threads may calculate it twice."""
 
         def __init__(self, calculate):
             self._calculate = calculate

@@ -1,6 +1,6 @@
-"""The parts of a row's body that are localops' own: names of fields and ids, in which nothing is redacted.
+"""The parts of a row's body that localops itself writes, such as names of fields and ids: they are never redacted.
 
-A pattern of the user such as `[0-9a-f]{32}` or `param\\w+` fits some of them, and without them a row is not readable.
+A user's pattern such as `[0-9a-f]{32}` or `param\\w+` matches some of them, and a row without them is not readable.
 """
 
 from __future__ import annotations
@@ -22,23 +22,23 @@ FIELDS = frozenset(
     "system_instructions tags thread thread_id time_to_first_token tool_calls tool_definitions "
     "trace_id trigger type unattributed usage value version video was".split()
 ).union(token_kinds.columns(token_kinds.WITH_COLUMN), [kind.field for kind in token_kinds.IN_BODY])
-"""Names of fields of a body: they stay, while the values of most are the program's."""
+"""Names of fields of a body, which are never redacted; most of their values are the program's, and are."""
 
 _OF_PROGRAMS = frozenset(
     "args body code comment completion content details exact logs metadata params problem prompt query resource "
     "returns step_key system_instructions tool_calls tool_definitions video".split()
 )
 FIGURES = FIELDS - _OF_PROGRAMS
-"""Names of fields whose numbers are counts, times and amounts of our own, in which no digits are searched."""
+"""Names of fields whose numbers are our own counts, times and amounts: their digits are not searched."""
 
-# Fields with an id, and how many characters the parts of it have.
+# Fields that hold an id, and the lengths of its parts.
 _ID, _UUID = [32], [8, 4, 4, 4, 12]
 _SHAPES = {"participant": _ID, "machine": _ID, "journal": _ID, "boot": _UUID, "copy_of": _UUID}
 _HEX = frozenset("0123456789abcdef")
-# The field `once` says which step a row is of, and what was kept of its result.
+# The field `once` identifies the step of a row, and says how its result was kept.
 _STEP = frozenset("args n by in again keyed kept kind why".split())
 NOT_KEPT = "a scrub removed a secret from it"
-"""Why the result of a step is not kept, after a scrub."""
+"""Why the result of a step is not kept any more after a scrub."""
 _TRIGGER = frozenset("id kind name".split())
 _MAY_BE_OWN = frozenset((*_SHAPES, "once", "trigger"))
 _FILE = [64]
@@ -50,7 +50,7 @@ def is_file(text: str) -> bool:
 
 
 def taken_out(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return the fields of a body of which everything is to be searched, and those that are ours.
+    """Split the fields of a body into those that must be searched for secrets, and our own.
 
     >>> taken_out({"participant": "0" * 32, "params": 1})
     ({'params': 1}, {'participant': '00000000000000000000000000000000'})
@@ -61,13 +61,13 @@ def taken_out(fields: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
         return fields, own
     rest = {name: value for name, value in fields.items() if name not in own}
     if "trigger" in own:
-        # The name of an event is the program's.
+        # The name of an event is the program's: search it.
         rest["trigger"] = own["trigger"]["name"]
     return {name: rest[name] for name in fields if name in rest}, own
 
 
 def put_back(rest: Mapping[str, Any], own: Mapping[str, Any], names: Iterable[str]) -> dict[str, Any]:
-    """Return a body in the order of its names, from what was made of the two parts of `taken_out`."""
+    """Join the two parts of `taken_out` again, in the order of `names`, after the first one was redacted."""
     pairs = iter(rest.items())
     body: dict[str, Any] = {}
     for name in names:
@@ -80,7 +80,7 @@ def put_back(rest: Mapping[str, Any], own: Mapping[str, Any], names: Iterable[st
 
 
 def without_result(once: Any) -> dict[str, Any] | None:
-    """Return the field `once` of a step whose result was scrubbed; None if it kept none."""
+    """Return the field `once` for a step whose result was scrubbed; None if no result was kept."""
     if not isinstance(once, dict) or once.get("kept") not in ("returns", "exact"):
         return None
     return {**once, "kept": None, "why": NOT_KEPT}
@@ -97,7 +97,7 @@ def _is_own(name: str, value: Any) -> bool:
 
 
 def _is_id(value: Any, lengths: list[int]) -> bool:
-    # Without a regular expression, as commands that start soon do not load that module.
+    # Without a regular expression, as commands that must start fast do not load `re`.
     if type(value) is not str:
         return False
     parts = value.split("-")

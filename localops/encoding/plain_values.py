@@ -1,7 +1,7 @@
-"""Turn any Python value into plain JSON values; what JSON does not have is marked in place, and counted.
+"""Convert any Python value to plain JSON values; values that JSON does not have become marks, and are counted.
 
-`Walk` visits a value once. It never raises for a value, never changes it and always ends. `encode` writes the text; it
-comes here with values that orjson cannot write faithfully, or that may contain a secret.
+A `Walk` converts one value. It never raises because of it, never changes it and always ends. `encode` writes the text;
+it uses a walk for values that orjson cannot write faithfully, or that may contain a secret.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from localops.interruption import pass_on, settle
 
 try:
     from _json import encode_basestring as quoted
-except ImportError:  # an interpreter that has it elsewhere
+except ImportError:  # an interpreter without this C function
     from json.encoder import encode_basestring as quoted
 
 TYPE_CHECKING = False
@@ -29,24 +29,24 @@ if TYPE_CHECKING:
 
     from localops.encoding.redact import Redactor
 
-    Say = Callable[["Walk", Any], Any]
+    Convert = Callable[["Walk", Any], Any]
 
 MAX_DEPTH = 128
-"""Levels of nesting that are followed, four Python calls each; orjson stops at 254, SQLite at 1,000."""
+"""The most levels of nesting, of four Python calls each; orjson stops at 254, SQLite at 1,000."""
 MAX_NODES = 500_000
-"""Steps for one event, one for a plain value: they end a walk that would not end by itself."""
+"""The most steps for one event (a plain value is one step), as a walk might not end by itself."""
 MAX_BLOB = 64 << 20
-"""Bytes over which a value is not kept at all: only beginning, length and digest."""
+"""A value of more bytes is not kept: only its beginning, length and digest."""
 MAX_TEXT = MAX_BLOB
-"""Characters that the texts of one event may have together, without those in blobs."""
+"""The most characters of all texts of one event, without those in blobs."""
 MAX_BLOBS = 4 * MAX_BLOB
-"""Bytes of one event that may go into blobs."""
+"""The most bytes of one event in blobs."""
 HEAD = 1000
-"""Characters of a large value that stay in the row, so that a person can recognise it."""
+"""How many characters of a large value stay in the row, so that a person can recognise it."""
 MAX_REPR = 2000
 MAX_ARRAY = 100_000
-# The cost of slower values, in steps of about 2 us each (measured: 3.11, a busy machine), so that an event of only the
-# slowest values takes no longer than one of plain values: within a second.
+# The cost of slower values, in steps of about 2 µs each (measured: 3.11, a busy machine), so that MAX_NODES limits the
+# time for any event to about a second.
 _HOLDER = 2
 _STRANGE = 3
 _CLASS = 12
@@ -59,18 +59,18 @@ _KEY = 3
 _CLEANED = 8
 _DESCRIBED = 4
 _CHUNK = 1_000
-_SHORT = _CHUNK * 64  # the number of longer texts is bounded by their total length
+_SHORT = _CHUNK * 64  # longer texts are limited by MAX_TEXT
 _NAMES_KNOWN = 10_000
-_SHAPE, _SHAPES_KNOWN = 16, 1_000  # names of a dict, and how many such are remembered
+_SHAPE, _SHAPES_KNOWN = 16, 1_000  # the most names of a dict to remember, and the most of such dicts
 _LEAST, _MOST = -(1 << 63), 1 << 64
-_LONGEST_COMMAND = 200  # characters of a command that are looked at before an option
-_LARGEST_ENTRY = 64  # items of a mapping that may be an entry of a list of variables
-# Redaction looks this much further than a cut, so that it sees a secret across the cut as a whole.
+_LONGEST_COMMAND = 200  # characters of a command before an option that are considered
+_LARGEST_ENTRY = 64  # the most items of a mapping that counts as an entry of a list of variables
+# Redaction sees this many characters after a cut, so that it recognises a secret across the cut.
 _MARGIN = 8192
 
 
 class Walk:
-    """One visit to one value; `notes` counts the values that were changed."""
+    """Converts one value; `notes` counts the values that were changed."""
 
     def __init__(
         self,
@@ -82,7 +82,7 @@ class Walk:
     ) -> None:
         self.notes: dict[str, int] = {}
         self.overran = False
-        """True when a value was cut because the stack ended."""
+        """True if a value was cut because of the recursion limit."""
         self._redactor = redactor
         self._max_value = max_value
         self._max_head = max_head
@@ -90,12 +90,12 @@ class Walk:
         self._left = MAX_NODES
         self._left_text = MAX_TEXT
         self._left_blobs = MAX_BLOBS
-        self._ways: dict[type, Say] = {}
+        self._ways: dict[type, Convert] = {}
         self._stored: dict[tuple[int, str], tuple[str, Any]] = {}
         self._inside: set[int] = set()
         self._depth = 0
-        self._is_body = False  # the names at depth 1 are those of a body
-        # Numbers are searched for patterns of the user only, outside of our own figures.
+        self._is_body = False  # the names at depth 1 are fields of a body
+        # Numbers are searched only for the user's patterns, and not if they are our own figures.
         self._searches_numbers = redactor is not None and bool(redactor.patterns)
         self._name = ""
         self._clean_names: set[str] = set()
@@ -106,7 +106,7 @@ class Walk:
         self.notes[what] = self.notes.get(what, 0) + count
 
     def body(self, fields: dict[str, Any]) -> dict[str, Any]:
-        """Return the plain body of a row, in which names and ids of our own stay as they are."""
+        """Return the plain body of a row; our own names and ids are not changed."""
         rest, own = own_fields.taken_out(fields)
         self._is_body = True
         plain: dict[str, Any] = self.plain(rest)
@@ -123,18 +123,18 @@ class Walk:
         except RecursionError:
             self.overran = True
             return self._truncated("too_deep", "depth")
-        except BaseException as error:  # code of an unknown class has run, and may raise anything
+        except BaseException as error:  # code of an unknown class ran, and may raise anything
             return self._convert_again(value, name, error)
 
     def _converted(self, value: object) -> Any:
         kind = type(value)
-        say = _SAY.get(kind)
-        if say is None:
-            return self._strange(value, kind)
-        return self._within(value, say) if say in _HOLDERS else say(self, value)
+        convert = _CONVERTERS.get(kind)
+        if convert is None:
+            return self._foreign_class(value, kind)
+        return self._within(value, convert) if convert in _HOLDERS else convert(self, value)
 
     def _convert_again(self, value: object, name: str, error: BaseException) -> Any:
-        """Convert a value again if the program was interrupted; else return a mark for the value's own failure."""
+        """Convert a value again if we were interrupted; if the value's own code failed, return a mark."""
         self._left -= _FAILURE
 
         def again() -> Any:
@@ -149,17 +149,17 @@ class Walk:
         except BaseException as failure:
             return self._failed(value, failure)
 
-    def _strange(self, value: object, kind: type) -> Any:
-        """Convert a value of a class that is not Python's own: its code may run, but its warnings are not shown."""
+    def _foreign_class(self, value: object, kind: type) -> Any:
+        """Convert a value of a class that is not built in: its code may run, but its warnings are not shown."""
         self._left -= _STRANGE
-        say = self._ways.get(kind)
-        if say is None:
+        convert = self._ways.get(kind)
+        if convert is None:
             self._left -= _CLASS
-            say = self._ways[kind] = _say(kind)
+            convert = self._ways[kind] = _converter_of(kind)
         depth = quiet.depth()
         try:
             with quiet:
-                return self._within(value, say) if say in _HOLDERS else say(self, value)
+                return self._within(value, convert) if convert in _HOLDERS else convert(self, value)
         except BaseException:
             quiet.back_to(depth)  # `__exit__` may have been interrupted before it began
             raise
@@ -171,23 +171,23 @@ class Walk:
         return {"$type": self._title(type(value)), "$failed": self._title(type(error))}
 
     def beginning(self, value: object) -> Any:
-        """Return a form that needs next to no memory: the beginning of a text, the type of any other value."""
+        """Return a form that needs hardly any memory: the beginning of a text, or the type of another value."""
         if value is None or type(value) is bool:
             return value
         if type(value) is not str:
             return {"$type": self._title(type(value)), "$truncated": "memory"}
         self.note("long_string")
-        return {"$truncated": len(value), "head": cut(self._redacted(_whole(value[: HEAD + _MARGIN])), HEAD)}
+        return {"$truncated": len(value), "head": cut(self._redact(_whole(value[: HEAD + _MARGIN])), HEAD)}
 
     def short(self, value: object, limit: int) -> str:
-        """Return any value as one clean text of at most `limit` characters, for a column."""
+        """Return any value as one text of at most `limit` characters without secrets, for a column."""
         try:
             return self._short_or_deeper(value, limit)
         except BaseException as error:  # as above
             try:
                 return settle(error, lambda: self._short_or_deeper(value, limit))
             except BaseException as failure:
-                # No code of a plain text can fail: our calls have no room here, and our caller may make some.
+                # A plain text has no code that could fail: we are at the recursion limit, which our caller may raise.
                 if type(value) is str and type(failure) is RecursionError:
                     raise
                 return f"<{self._title(type(value))}>"[:limit]
@@ -208,10 +208,10 @@ class Walk:
         else:
             with quiet:
                 text = self._shown(value)[: limit + _MARGIN]
-        return cut(self._redacted(_whole(text).replace("\0", "\ufffd")), limit)
+        return cut(self._redact(_whole(text).replace("\0", "\ufffd")), limit)
 
     def large(self, data: bytes, head: str) -> dict[str, Any]:
-        """Return what stays in the row of a value that is too large for it; `keep` stores the value itself."""
+        """Return the mark for a value that is too large for the row; `keep` stores the value itself."""
         self._left_blobs -= len(data)
         if len(data) > MAX_BLOB or self._left_blobs < 0:
             from hashlib import sha256
@@ -231,7 +231,7 @@ class Walk:
         self.note("blob")
         return {"$blob": digest, "$len": len(data), "head": self._counted(cut(head, HEAD))}
 
-    # Each of the following methods converts one kind of value; the tables below assign them.
+    # Each of the following methods converts one kind of value; the tables at the end assign them.
 
     def _itself(self, value: Any) -> Any:
         return value
@@ -239,7 +239,7 @@ class Walk:
     def _integer(self, value: int) -> Any:
         number = int.__int__(value)
         if -(1 << 63) <= number < 1 << 64:
-            return self._noted(number) if self._searches_numbers else number
+            return self._number_or_note(number) if self._searches_numbers else number
         self.note("big_int")
         self._left -= number.bit_length() >> 6  # more digits take longer
         return {"$int": self._text(_digits(number))}
@@ -247,13 +247,13 @@ class Walk:
     def _number(self, value: float) -> Any:
         number = float.__float__(value)
         if number - number == 0.0:
-            return self._noted(number) if self._searches_numbers else number
+            return self._number_or_note(number) if self._searches_numbers else number
         self._left -= 1
         self.note("nonfinite")
         return {"$float": repr(number)}
 
-    def _noted(self, number: float) -> float | str:
-        """Return a number, or the note in its place if a pattern of the user matches its digits."""
+    def _number_or_note(self, number: float) -> float | str:
+        """Return a number, or a note in its place if one of the user's patterns matches its digits."""
         assert self._redactor is not None
         note = self._redactor.number(number)
         if note is None:
@@ -271,9 +271,9 @@ class Walk:
         self.note("bytes")
         self._left -= _OCTETS + (min(len(data), _SHORT) >> 6)
         if len(data) <= MAX_BLOB:
-            data = self._redacted_bytes(data)
+            data = self._redact_bytes(data)
         if len(data) > self._max_value:
-            head = self._redacted(data[: HEAD * 4 + _MARGIN].decode("utf-8", "replace"))
+            head = self._redact(data[: HEAD * 4 + _MARGIN].decode("utf-8", "replace"))
             return {"$type": "bytes", **self.large(data, head)}
         return {"$bytes": self._counted(b2a_base64(data, newline=False).decode()), "$len": len(data)}
 
@@ -285,7 +285,7 @@ class Walk:
         return self._sequence(value)
 
     def _sequence(self, value: Any) -> Any:
-        # The built-in iterator, not that of a subclass, which could do anything.
+        # The iterator of the built-in base: that of a subclass could do anything.
         base = next(base for base in _SEQUENCES if isinstance(value, base))
         return self._items(list(base.__iter__(value)))
 
@@ -312,24 +312,24 @@ class Walk:
         return {"$type": self._title(type(value)), "message": self._text(str(value))}
 
     def _foreign(self, value: object) -> Any:
-        """Convert an object of an unknown class in the first way that it offers, or by its repr."""
+        """Convert an object of an unknown class by the first method that works for it, else by its repr."""
         self._left -= _FOREIGN
         if not isinstance(value, type):
-            for way_in in (_fields_of, self._dumped, _paired, _listed):
+            for way_in in (_fields_of, self._own_dump, _as_dict, _as_list):
                 content = way_in(value)
                 if content is not None:
                     return self.plain(content)
-        return self._described(value)
+        return self._by_repr(value)
 
-    def _dumped(self, value: object) -> Any:
-        """Return the object's own dump, by pydantic's methods or the usual ones."""
+    def _own_dump(self, value: object) -> Any:
+        """Return the result of an object's own method for dumping, of pydantic or by a common name."""
         for method in ("model_dump", "to_dict", "dict", "_asdict"):
             dump = getattr(type(value), method, None)
             if callable(dump) and _size(value) <= MAX_ARRAY:
                 call = partial(dump, value, warnings=False) if method == "model_dump" else partial(dump, value)
                 try:
                     content = call()
-                except BaseException as error:  # it may offer another way
+                except BaseException as error:  # the next method may work
                     self._left -= _FAILURE
                     try:
                         content = settle(error, call)
@@ -339,10 +339,10 @@ class Walk:
                     return content
         return None
 
-    # Shared by these methods.
+    # Used by these methods
 
-    def _within(self, value: object, say: Say) -> Any:
-        """Convert a value that holds others, unless it is inside itself or nested too deep."""
+    def _within(self, value: object, convert: Convert) -> Any:
+        """Convert a container, unless it is inside itself or nested too deep."""
         if self._depth >= MAX_DEPTH:
             return self._truncated("too_deep", "depth")
         self._left -= _HOLDER
@@ -353,7 +353,7 @@ class Walk:
         try:
             self._inside.add(key)
             self._depth = depth + 1
-            return say(self, value)
+            return convert(self, value)
         finally:
             self._depth = depth
             self._inside.discard(key)
@@ -373,7 +373,7 @@ class Walk:
                 break
             keys, values = zip(*pairs[start : start + _CHUNK], strict=True)
             names = [key if type(key) is str else self._key(key) for key in keys]
-            if not entry and self._innocent(names, values):
+            if not entry and self._are_clean(names, values):
                 self._add(names, values, out, numbers)
             else:
                 if beside is None:
@@ -382,7 +382,7 @@ class Walk:
         return out
 
     def _add(self, names: Sequence[str], values: Sequence[Any], out: dict[str, Any], numbers: dict[str, int]) -> None:
-        """Add pairs to a mapping whose names and texts can be written as they are."""
+        """Add pairs to a mapping; their names and texts are known to be clean."""
         for name, value in zip(names, values, strict=True):
             if self._left <= 0:
                 out["$truncated"] = self._truncated("too_many", "nodes")["$truncated"]
@@ -406,7 +406,7 @@ class Walk:
         beside: set[str],
         entry: str,
     ) -> None:
-        """Add pairs to a mapping, each checked: one may be a secret, or too long a text."""
+        """Add pairs to a mapping, and check each: it may be a secret, or too long a text."""
         for name, value in zip(names, values, strict=True):
             if self._left <= 0:
                 out["$truncated"] = self._truncated("too_many", "nodes")["$truncated"]
@@ -421,10 +421,10 @@ class Walk:
             clean = self._counted(name if is_known else self._text_key(name))
             if clean in out:
                 clean = self._free(clean, out, numbers)
-            out[clean] = self._beneath(name, value) if hidden is None else hidden
+            out[clean] = self._field_value(name, value) if hidden is None else hidden
 
-    def _beneath(self, name: str, value: Any) -> Any:
-        """Return the plain value of a field; figures of a body are ours."""
+    def _field_value(self, name: str, value: Any) -> Any:
+        """Return the plain value of a field; numbers that are our own figures are not searched."""
         if not (self._searches_numbers and self._is_body and self._depth == 1 and name in own_fields.FIGURES):
             return self.plain(value)
         self._searches_numbers = False
@@ -443,14 +443,14 @@ class Walk:
                 out.append(self._truncated("too_many", "nodes"))
                 break
             chunk = items[start : start + _CHUNK]
-            if label or pair or not self._innocent((), chunk):
+            if label or pair or not self._are_clean((), chunk):
                 self._extend_guarded(out, chunk, name, label, pair)
             else:
                 self._extend(out, chunk, name)
         return out
 
     def _extend(self, out: list[Any], items: list[Any], name: str) -> None:
-        """Add items whose texts can be written as they are."""
+        """Add items to a list; their texts are known to be clean."""
         for item in items:
             if self._left <= 0:
                 out.append(self._truncated("too_many", "nodes"))
@@ -464,14 +464,14 @@ class Walk:
                 out.append(self.plain(item))
 
     def _extend_guarded(self, out: list[Any], items: list[Any], name: str, label: str, pair: str) -> None:
-        """Add the items of a list under a secret's name, or of a command or a pair that may contain a secret."""
+        """Add items to a list, and check each: it may be a secret by the list's name, in a command or in a pair."""
         option = before = ""
         for number, item in enumerate(items):
             if self._left <= 0:
                 out.append(self._truncated("too_many", "nodes"))
                 break
             self._left -= _GUARDED
-            # The next option, as in `--token --verbose`, is no value.
+            # In `--token --verbose`, the second option is not the value of the first.
             is_value = not (type(item) is str and item.startswith("--"))
             secret = label or (option if is_value else "") or (pair if number else "")
             hidden = self._hidden(item, secret) if secret else None
@@ -482,13 +482,13 @@ class Walk:
             self._name = name
             out.append(hidden if hidden is not None else self.plain(item))
 
-    def _innocent(self, names: Sequence[str], values: Sequence[Any]) -> bool:
-        """Return whether names and texts can be written as they are: one quick look at all of them."""
+    def _are_clean(self, names: Sequence[str], values: Sequence[Any]) -> bool:
+        """Return whether names and texts are clean, by one fast check of all of them."""
         if self._searches_numbers:
             return False
         texts = [value for value in values if type(value) is str]
         if not texts:
-            # Most lists of lists have no text at all, and dicts come in few shapes.
+            # Most lists of lists have no texts, and dicts often have the same names: remember those.
             shape = tuple(names)
             known = self._clean_shapes.get(shape)
             if known is not None:
@@ -511,7 +511,7 @@ class Walk:
     def _secret_name(self, name: str, beside: Iterable[str]) -> str:
         if self._redactor is None or not name:
             return ""
-        # A token with a probability beside it is a part of a word.
+        # A "token" with a log probability beside it is a token of a language model, not a secret.
         return "" if "logprob" in beside else self._redactor.names(name)
 
     def _entry_label(self, pairs: list[tuple[Any, Any]]) -> str:
@@ -529,7 +529,7 @@ class Walk:
         return ""
 
     def _hidden(self, value: Any, label: str) -> str | None:
-        """Return the replacement of a value with a secret's name; None if it is harmless or holds others."""
+        """Return the replacement of a value with a secret's name; None if it is harmless, or a container."""
         kind = type(value)
         if value is None or value is True or value is False or issubclass(kind, (list, tuple)):
             return None
@@ -541,7 +541,7 @@ class Walk:
         return f"[redacted:{label}]"
 
     def _hidden_inside(self, value: Any, label: str) -> dict[str, Any] | None:
-        """Return the replacement of a value in one of OpenTelemetry's, such as {"stringValue": "…"}."""
+        """Return the replacement of a secret in a value of OpenTelemetry, such as {"stringValue": "…"}, or None."""
         if type(value) is not dict or len(value) != 1:
             return None
         [(name, inner)] = value.items()
@@ -549,15 +549,15 @@ class Walk:
         return None if hidden is None else {name: hidden}
 
     def _hidden_argument(self, before: str, text: str) -> str | None:
-        """Return the replacement of an argument behind an option such as `-u`; None if there is no secret in it."""
+        """Return the replacement of an argument after an option such as `-u`; None if it has no secret."""
         at = argument(before, text) if self._redactor is not None else None
         if at is None:
             return None
         self.note("redacted")
-        return f"{self._redacted(text[:at])}[redacted:password]"
+        return f"{self._redact(text[:at])}[redacted:password]"
 
     def _pair_label(self, items: list[Any]) -> str:
-        """Return the label of the second of two items if it is the value of a name, as in a list of headers."""
+        """Return the label of the second of two items if they are a name and its value, as in a list of headers."""
         if len(items) != 2 or self._redactor is None:
             return ""
         name, value = (item.decode("latin-1") if type(item) is bytes else item for item in items)
@@ -566,7 +566,7 @@ class Walk:
         return self._redactor.variable(name)
 
     def _key(self, key: Any) -> str:
-        """Return a key that is not a string as a string; one that cannot be shown does not affect the others."""
+        """Return a key that is not a string as a string, even if its own code fails."""
         kind = type(key)
         if issubclass(kind, str):
             return str.__str__(key)
@@ -593,17 +593,17 @@ class Walk:
                 shown = self._shown(key)
             if len(shown) <= MAX_REPR:
                 return shown
-            return cut(self._redacted(self._unbroken(shown[: MAX_REPR + _MARGIN]), is_name=True), MAX_REPR)
+            return cut(self._redact(self._without_surrogates(shown[: MAX_REPR + _MARGIN]), is_name=True), MAX_REPR)
         except BaseException:
             quiet.back_to(depth)
             raise
 
     def _text_key(self, name: str) -> str:
         whole = self._whole_key(name)
-        clean = self._redacted(whole, is_name=True)
+        clean = self._redact(whole, is_name=True)
         if len(name) > self._max_value:
             clean = cut(clean, HEAD)
-        # Rows of a table repeat the same names; but a million names need not be remembered.
+        # Rows of a table have the same names, so remember clean ones, but not millions.
         if clean is name and len(self._clean_names) < _NAMES_KNOWN:
             self._clean_names.add(name)
         return clean
@@ -612,7 +612,7 @@ class Walk:
         if len(name) > self._max_value:
             self.note("long_string")
             name = name[: HEAD if self._redactor is None else HEAD + _MARGIN]
-        return self._unbroken(name)
+        return self._without_surrogates(name)
 
     def _free(self, key: str, taken: dict[str, Any], numbers: dict[str, int]) -> str:
         self.note("key_clash")
@@ -623,7 +623,7 @@ class Walk:
         return f"{key}#{number}"
 
     def _counted(self, text: str) -> str:
-        """Return the text after counting it as part of the event; if there is no room for more, the walk ends."""
+        """Count the text as part of the event, and return it; if the event is full, end the walk."""
         self._left_text -= len(text)
         if self._left_text < 0 and self._left > 0:
             self.note("too_big")
@@ -635,34 +635,34 @@ class Walk:
             return self._long(text)
         if own_fields.is_file(text):
             return self._counted(text)
-        return self._counted(self._redacted(self._unbroken(text)))
+        return self._counted(self._redact(self._without_surrogates(text)))
 
     def _long(self, text: str) -> Any:
-        """Return a text, or what replaces it if it is too long; an object that is met again is stored once."""
+        """Return a text, or the mark for it if it is too long; an object that occurs again is stored once."""
         same = id(text), self._name
         if same in self._stored:
             return self._stored[same][1]
-        whole = self._unbroken(text)
+        whole = self._without_surrogates(text)
         if len(whole) > MAX_BLOB:
-            head = self._redacted(whole[: HEAD + _MARGIN])
-            made: Any = self.large(whole.encode(), head)
+            head = self._redact(whole[: HEAD + _MARGIN])
+            mark: Any = self.large(whole.encode(), head)
         else:
-            clean = self._redacted(whole)
+            clean = self._redact(whole)
             data = clean.encode()
             if len(data) <= self._max_value:
                 return self._counted(clean)
-            made = self.large(data, clean)
-        self._stored[same] = text, made
-        return made
+            mark = self.large(data, clean)
+        self._stored[same] = text, mark
+        return mark
 
-    def _unbroken(self, text: str) -> str:
+    def _without_surrogates(self, text: str) -> str:
         whole = _whole(text)
         if whole is not text:
             self._left -= _WORDS
             self.note("surrogate")
         return whole
 
-    def _redacted(self, text: str, *, is_name: bool = False) -> str:
+    def _redact(self, text: str, *, is_name: bool = False) -> str:
         if self._redactor is None or not self._may_hide(text):
             return text
         text, hits = self._redactor.clean(text, None if is_name else self._name)
@@ -673,11 +673,11 @@ class Walk:
         return text
 
     def _may_hide(self, text: str) -> bool:
-        """Return whether a text has to be searched: for most, one quick look is enough."""
+        """Return whether a text has to be searched for secrets; a fast check rules out most texts."""
         assert self._redactor is not None
         return len(text) > _SHORT or bool(self._redactor.suspects(quoted(text).encode()))
 
-    def _redacted_bytes(self, data: bytes) -> bytes:
+    def _redact_bytes(self, data: bytes) -> bytes:
         if self._redactor is None:
             return data
         # Latin-1 gives every byte a character, so that secrets are also detected in bytes that are not text.
@@ -686,12 +686,12 @@ class Walk:
                 text = data.decode(charset)
             except UnicodeDecodeError:
                 continue
-            clean = self._redacted(text)
+            clean = self._redact(text)
             return data if clean == text else clean.encode(charset, "replace")
         return data
 
     def _shown(self, value: Any) -> str:
-        """Return a value as text, in the form of its kind."""
+        """Return a value as text, in a form that suits its type."""
         if issubclass(type(value), str):
             return str.__str__(value)
         if issubclass(type(value), (bytes, bytearray)):
@@ -701,7 +701,7 @@ class Walk:
         if issubclass(type(value), int) and int.__int__(value).bit_length() >= 1_000:
             return _digits(int.__int__(value))
         if issubclass(type(value), COLLECTIONS):
-            # So long that a secret in it is found as a whole: it is cut when it was searched.
+            # Longer than needed, so that a secret in it is recognised: it is cut after the search.
             return outline(value, _MARGIN)
         return str.__str__(str(value))
 
@@ -711,20 +711,20 @@ class Walk:
         text = title if module == "builtins" or type(module) is not str else f"{module}.{title}"
         return _whole(text[:200])
 
-    def _described(self, value: object) -> dict[str, Any]:
+    def _by_repr(self, value: object) -> dict[str, Any]:
         self.note("not_json")
         self._left -= _DESCRIBED
         try:
             text = str.__str__(repr(value))[: MAX_REPR + _MARGIN]
         except BaseException as error:  # as above
-            text = self._described_again(value, error)
+            text = self._repr_again(value, error)
         self._left -= len(text) >> 8
         return {
             "$type": self._title(type(value)),
-            "$repr": cut(self._redacted(self._unbroken(text)), MAX_REPR),
+            "$repr": cut(self._redact(self._without_surrogates(text)), MAX_REPR),
         }
 
-    def _described_again(self, value: object, error: BaseException) -> str:
+    def _repr_again(self, value: object, error: BaseException) -> str:
         self._left -= _FAILURE
         try:
             return settle(error, lambda: str.__str__(repr(value))[: MAX_REPR + _MARGIN])
@@ -734,7 +734,7 @@ class Walk:
 
 
 def _digits(number: int) -> str:
-    """Return an integer in decimal digits, or in hexadecimal ones if Python refuses to write so many."""
+    """Return an integer in decimal, or in hexadecimal if it has more digits than Python allows."""
     if number.bit_length() < 14_000:
         try:
             return str(number)
@@ -744,7 +744,7 @@ def _digits(number: int) -> str:
 
 
 def _whole(text: str) -> str:
-    """Return the text with U+FFFD for each lone surrogate, which UTF-8 does not have."""
+    """Replace each lone surrogate in a text by U+FFFD, as UTF-8 cannot encode it."""
     if text.isascii():
         return text
     try:
@@ -755,7 +755,7 @@ def _whole(text: str) -> str:
 
 
 def _fields_of(value: object) -> dict[str, Any] | None:
-    """Return the fields of a dataclass or attrs class that are set."""
+    """Return the fields of an instance of a dataclass or attrs class that are set."""
     declared = getattr(type(value), "__dataclass_fields__", None)
     if type(declared) is dict:
         names = list(declared)
@@ -769,7 +769,7 @@ def _fields_of(value: object) -> dict[str, Any] | None:
     return {name: content for name, content in values.items() if content is not missing}
 
 
-def _paired(value: object) -> dict[Any, Any] | None:
+def _as_dict(value: object) -> dict[Any, Any] | None:
     from collections.abc import Mapping
     from itertools import islice
 
@@ -778,8 +778,8 @@ def _paired(value: object) -> dict[Any, Any] | None:
     return {key: value[key] for key in islice(value, MAX_ARRAY)}
 
 
-def _listed(value: object) -> Any:
-    """Return the content of an array or a scalar with numpy's methods, unless it is large."""
+def _as_list(value: object) -> Any:
+    """Return the content of an array or scalar of numpy or similar, unless it is large."""
     listed = getattr(type(value), "tolist", None)
     return listed(value) if callable(listed) and _size(value) <= MAX_ARRAY else None
 
@@ -792,8 +792,8 @@ def _size(value: object) -> int:
 _DICT_VIEWS: tuple[Any, ...] = type({}.keys()), type({}.values()), type({}.items())
 _SEQUENCES: tuple[Any, ...] = (list, tuple, deque, set, frozenset, *_DICT_VIEWS)
 
-# By the exact class; a subclass is converted as its nearest base here.
-_SAY: dict[type, Say] = {
+# By the exact class; a subclass is converted like its nearest base in this table.
+_CONVERTERS: dict[type, Convert] = {
     type(None): Walk._itself,
     bool: Walk._itself,
     int: Walk._integer,
@@ -818,12 +818,12 @@ _SAY: dict[type, Say] = {
 }
 # Types that JSON has.
 _ITSELF = frozenset({type(None), bool})
-# Types that JSON has within bounds; a float that is not finite is outside.
+# Types that JSON has for finite and not too large numbers.
 _NUMBERS = frozenset({int, float})
-# Methods for values that hold others, and may hold themselves.
+# The methods for containers, which may contain themselves.
 _HOLDERS = {Walk._mapping, Walk._sequence, Walk._tuple, Walk._set, Walk._choice, Walk._foreign}
 # Classes by name, so that their modules need not be imported.
-_SAY_BY_NAME: dict[str, Say] = {
+_CONVERTERS_BY_NAME: dict[str, Convert] = {
     "decimal.Decimal": Walk._words,
     "fractions.Fraction": Walk._words,
     "pathlib.PurePath": Walk._words,
@@ -834,9 +834,9 @@ _SAY_BY_NAME: dict[str, Say] = {
 }
 
 
-def _say(kind: type) -> Say:
+def _converter_of(kind: type) -> Convert:
     for base in type.__dict__["__mro__"].__get__(kind):
-        say = _SAY.get(base) or _SAY_BY_NAME.get(f"{base.__module__}.{base.__qualname__}")
-        if say is not None:
-            return say
+        convert = _CONVERTERS.get(base) or _CONVERTERS_BY_NAME.get(f"{base.__module__}.{base.__qualname__}")
+        if convert is not None:
+            return convert
     return Walk._foreign

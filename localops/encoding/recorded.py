@@ -1,6 +1,6 @@
-"""A walk over JSON that was recorded before: today's rules, beside the marks that recording has put in it.
+"""Redact JSON that is already recorded, by today's rules, without damaging the marks that recording put in it.
 
-Marks such as `{"$blob": …}` are our own, and stay; what they hold of a value, its beginning or its bytes, is searched.
+Marks such as `{"$blob": …}` stay; the parts of a value that they hold, its beginning or its bytes, are searched.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _WHOLE = 1 << 62  # a limit that no value reaches
 _DIGEST = re.compile(r"[0-9a-f]{64}")
 _ENDS_WITH_NOTE = re.compile(rf"{NOTE.pattern}\Z")
 _BYTES = (b'"$bytes"', b'"$bytearray"')
-# Anything of our own in the text of a body.
+# Everything in the text of a body that localops itself writes.
 _OURS = re.compile(
     r'"(?:participant|machine|journal|boot|copy_of|args|by|in)": ?"[0-9a-f-]{16,36}"'
     r'|"\$(?:blob|sha256)": ?"[0-9a-f]{64}"|"blob:[0-9a-f]{64}"|"\$?[a-z0-9_]{1,32}":'
@@ -31,16 +31,16 @@ _OURS = re.compile(
 
 
 class Again(Walk):
-    """One visit to a value that was recorded: it has no limits, as recording has kept them."""
+    """A walk over a recorded value, without limits of size, as recording has already applied them."""
 
     def __init__(self, redactor: Redactor) -> None:
         super().__init__(redactor, max_value=_WHOLE)
 
     def row(self, fields: Any) -> Any:
-        """Return the body of a row without what today's rules find in it."""
+        """Return the body of a row without the secrets that today's rules find."""
         if type(fields) is not dict:
             return self.plain(fields)
-        # They were counted, not recorded.
+        # These fields are our own counts.
         notes = {name: fields[name] for name in ("notes", "$failed") if name in fields}
         plain = self.body({name: value for name, value in fields.items() if name not in notes})
         return own_fields.put_back(plain, notes, fields)
@@ -51,14 +51,14 @@ class Again(Walk):
         return super()._pairs(pairs) if marked is None else marked
 
     def _text_key(self, name: str) -> str:
-        # Keys that became the same one were numbered: these digits are ours.
+        # Keys that became equal by redaction were numbered: keep the number.
         base, sign, number = name.rpartition("#")
         if sign and number.isdigit() and _ENDS_WITH_NOTE.search(base):
             return f"{super()._text_key(base)}#{number}"
         return super()._text_key(name)
 
     def _hidden(self, value: Any, label: str) -> str | None:
-        """Return the replacement of a value with a secret's name; what a mark stands for is such a value, too."""
+        """Return the replacement of a value with a secret's name, or None; a mark counts as the value it stands for."""
         if type(value) is dict and (way := _WAYS.get(frozenset(value))) in (Again._file, Again._octets_of):
             value = value["head"] if way is Again._file else b""
         return super()._hidden(value, label)
@@ -77,10 +77,10 @@ class Again(Walk):
 
     def _octets_of(self, value: dict[str, Any]) -> dict[str, Any] | None:
         if "$len" not in value and super()._pairs(list(value.items())) != value:
-            # Of a result that is kept, the text was searched, too.
+            # In a step's kept result, this dict may have been the program's, and its text was searched.
             return None
         data = octets(value)
-        if data is None or (clean := self._redacted_bytes(data)) == data:
+        if data is None or (clean := self._redact_bytes(data)) == data:
             return None if data is None else value
         [name] = (name for name in value if name != "$len")
         made: dict[str, Any] = {**value, name: b2a_base64(clean, newline=False).decode()}
@@ -98,7 +98,7 @@ _WAYS: dict[frozenset[str], Callable[[Again, dict[str, Any]], dict[str, Any] | N
     frozenset(("$type", "$sha256", "$len", "head")): Again._file,
     frozenset(("$truncated", "head")): Again._cut,
     frozenset(("$bytes", "$len")): Again._octets_of,
-    # As results of steps are kept.
+    # The form in which results of steps are kept.
     frozenset(("$bytes",)): Again._octets_of,
     frozenset(("$bytearray",)): Again._octets_of,
     frozenset(("$truncated",)): Again._word,
@@ -109,12 +109,12 @@ _MOST = max(map(len, _WAYS))
 
 
 def has_bytes(body: bytes) -> bool:
-    """Return whether a body may hold bytes, in which a quick look at its text finds nothing."""
+    """Return whether a body may hold bytes (in base64), which a search of its text does not see."""
     return b'"$byte' in body and any(name in body for name in _BYTES)
 
 
 def octets(value: Any) -> bytes | None:
-    """Return the bytes of a recorded bytes value; None for any other value."""
+    """Return the bytes of a recorded bytes value, or None."""
     if type(value) is not dict or _WAYS.get(frozenset(value)) is not Again._octets_of:
         return None
     [name] = (name for name in value if name != "$len")
@@ -126,7 +126,7 @@ def octets(value: Any) -> bytes | None:
 
 
 def apart(text: str) -> list[tuple[str, bool]]:
-    """Return the text of a body in parts, each with whether it is our own."""
+    """Split the text of a body into parts; return each with whether localops itself wrote it."""
     parts, done = [], 0
     for match in _OURS.finditer(text):
         parts += [(text[done : match.start()], False), (match[0], True)]
