@@ -627,7 +627,7 @@ def test_the_first_texts_are_searched_like_all_others() -> None:
     outcomes = set()
     for name in ("_k", "_p", "_c", "_u", "_b", "_underscore", "_capital_a"):
         made = inspect.getclosurevars(getattr(module, name)).nonlocals
-        search = re.compile(module._filled(made["pattern"])).search
+        search = re.compile(module._fill_in(made["pattern"])).search
         for text in texts:
             first = module._search(name, made["pattern"], *made["words"], unless=made["unless"])
             assert bool(first(text)) == bool(search(text)), (name, text)

@@ -1,9 +1,9 @@
-"""Whether a regular expression can take exponential time: a text that it repeats fits it in more and more ways.
+"""Detect regular expressions that can take exponential time, because a repeated text can match in many ways.
 
-A pattern becomes a graph: each place that takes a character, and which place may follow which.  It takes exponential
-time if two different ways lead from one place back to it with the same text.  That is decided by looking at pairs of
-places that the same text can reach.  Only texts of one character each and of the same sample are compared, assertions
-count as always true, and nothing is known of a very large pattern.
+A pattern becomes a graph of positions: each consumes one character, and edges lead to the positions that may follow.
+Matching can take exponential time if two different paths lead from a position back to itself with the same text.  To
+find such paths, we search the graph of pairs of positions that the same text can reach.  This is approximate:
+characters are compared by a fixed sample, assertions count as always true, and a very large pattern counts as harmless.
 """
 
 from __future__ import annotations
@@ -18,17 +18,17 @@ if TYPE_CHECKING:
 
     Graph = Mapping[Any, Iterable[Any]]
 
-_FEW = 20  # repetitions that are written out, as they end
+_FEW = 20  # up to this many repetitions are unrolled
 _MOST_PLACES, _MOST_PAIRS = 300, 20_000
 _SAMPLE = "".join(map(chr, range(128))) + "\u00e9\u03bb\u0663\u2003\u4e2d\U0001f600"
 
 
 class _TooLarge(Exception):
-    """More places than are looked at."""
+    """The pattern has too many positions or pairs."""
 
 
 class _Part:
-    """A part of a pattern: where it may begin and end, and whether it may match nothing."""
+    """A part of a pattern: its possible first and last positions, and whether it can match an empty text."""
 
     __slots__ = ("first", "is_empty", "last")
 
@@ -37,12 +37,12 @@ class _Part:
 
 
 def is_ambiguous(pattern: re.Pattern[str]) -> bool:
-    """Return whether a pattern takes exponential time with some texts, as far as that can be seen.
+    """Return whether a pattern can take exponential time, as far as we can detect it.
 
     >>> [is_ambiguous(re.compile(each)) for each in (r"(a+)+$", r"(a|aa)+$", r"(\\w+-)+", r"\\d{13,16}")]
     [True, True, False, False]
     """
-    from re import _parser  # type: ignore[attr-defined]  # no public module has the parts of a pattern
+    from re import _parser  # type: ignore[attr-defined]  # no public module parses a pattern
 
     parts = _parser.parse(pattern.pattern, pattern.flags)
     if not _repeats_more_than_a_character(parts):
@@ -56,7 +56,7 @@ def is_ambiguous(pattern: re.Pattern[str]) -> bool:
 
 
 def _repeats_more_than_a_character(parts: Any) -> bool:
-    """Return whether there is anything to look at: nearly all patterns repeat single characters alone."""
+    """Return whether more than a single character is repeated; most patterns have no such part and are harmless."""
     for kind, what in parts:
         inner = _inner(str(kind), what)
         is_repeated = str(kind).endswith("_REPEAT") and int(what[1]) > 1
@@ -83,13 +83,13 @@ def _inner(kind: str, what: Any) -> list[Any]:
 
 
 class _Graph:
-    """The places of a pattern that take a character, and how often one follows another."""
+    """The positions of a pattern that consume a character, and in how many ways one follows another."""
 
     def __init__(self) -> None:
-        self.takes: list[int] = []  # for each place, the characters of the sample, a bit each
+        self.takes: list[int] = []  # for each position, the characters of the sample that it matches, as bits
         self.follows: Counter[tuple[int, int]] = Counter()
 
-    # From a pattern to the graph
+    # Building the graph from a pattern
 
     def sequence(self, parts: Any, flags: int) -> _Part:
         whole = _Part([], [], is_empty=True)
@@ -109,9 +109,9 @@ class _Graph:
 
     def _part(self, kind: str, what: Any, flags: int) -> _Part:
         if kind in _OF_ONE:
-            return self._place(_taken(kind, what, flags))
+            return self._position(_matching_characters(kind, what, flags))
         if kind in ("POSSESSIVE_REPEAT", "ATOMIC_GROUP"):
-            return self._undivided(what[2] if kind == "POSSESSIVE_REPEAT" else what, flags)
+            return self._atomic(what[2] if kind == "POSSESSIVE_REPEAT" else what, flags)
         if kind.endswith("_REPEAT"):
             least, most, parts = what
             return self._repeated(least, most, parts, flags)
@@ -120,25 +120,25 @@ class _Graph:
         if kind in ("BRANCH", "GROUPREF_EXISTS"):
             return self._either([self.sequence(each, flags) for each in _inner(kind, what)])
         if kind in ("ASSERT", "ASSERT_NOT"):
-            # Nothing leads on from it, but it is matched, too.
+            # No edge leads into or out of it, but it is matched as well, so it is checked on its own.
             self.sequence(what[1], flags)
         return _Part([], [], is_empty=True)
 
-    def _place(self, characters: int) -> _Part:
+    def _position(self, characters: int) -> _Part:
         if len(self.takes) == _MOST_PLACES:
             raise _TooLarge
         self.takes.append(characters)
         place = len(self.takes) - 1
         return _Part([place], [place], is_empty=False)
 
-    def _undivided(self, parts: Any, flags: int) -> _Part:
-        """Return a part that takes as much as it can, and nothing less: as one place with all of its characters."""
+    def _atomic(self, parts: Any, flags: int) -> _Part:
+        """Return an atomic part, which never gives back what it matched, as one position with all its characters."""
         inner = _Graph()
         whole = inner.sequence(parts, flags)
         characters = 0
         for each in inner.takes:
             characters |= each
-        place = self._place(characters)
+        place = self._position(characters)
         return _Part(place.first, place.last, is_empty=whole.is_empty)
 
     def _either(self, parts: list[_Part]) -> _Part:
@@ -157,22 +157,22 @@ class _Graph:
             whole = self._after(whole, _Part(part.first, part.last, is_empty=part.is_empty or number >= least))
         return whole
 
-    # What the graph says
+    # Searching the graph
 
     def is_ambiguous(self) -> bool:
         graph: dict[int, list[int]] = {place: [] for place in range(len(self.takes))}
         for one, other in self.follows:
             graph[one].append(other)
-        for places in _circles(graph):
+        for places in _cycles(graph):
             inside = {one: [other for other in graph[one] if other in places] for one in places}
             if any(self.follows[one, other] > 1 for one in places for other in inside[one]):
                 return True
-            if any(_is_of_two_ways(pairs) for pairs in _circles(self._pairs(inside))):
+            if any(_has_two_paths(pairs) for pairs in _cycles(self._pairs(inside))):
                 return True
         return False
 
     def _pairs(self, graph: Graph) -> dict[tuple[int, int], list[tuple[int, int]]]:
-        """Return the pairs of places that the same text can reach from one place, and the pairs that follow each."""
+        """Return the pairs of positions that the same text can reach from one position, with the pairs that follow."""
         waiting = [(place, place) for place in graph]
         pairs: dict[tuple[int, int], list[tuple[int, int]]] = {}
         steps = 0
@@ -194,26 +194,26 @@ class _Graph:
         return pairs
 
 
-def _is_of_two_ways(pairs: set[tuple[int, int]]) -> bool:
-    """Return whether two ways part in a circle of pairs, and meet again."""
+def _has_two_paths(pairs: set[tuple[int, int]]) -> bool:
+    """Return whether two paths separate in a cycle of pairs, and meet again."""
     return any(one == other for one, other in pairs) and any(one != other for one, other in pairs)
 
 
-def _circles(graph: Graph) -> list[set[Any]]:
-    """Return the groups of nodes of which each can be reached from each other and from itself (Kosaraju)."""
+def _cycles(graph: Graph) -> list[set[Any]]:
+    """Return the strongly connected components that contain a cycle (Kosaraju's algorithm)."""
     backward: dict[Any, list[Any]] = {node: [] for node in graph}
     for node in graph:
         for other in graph[node]:
             backward[other].append(node)
     seen: set[Any] = set()
-    order = [node for root in graph for node in _below(root, graph, seen)]
+    order = [node for root in graph for node in _reachable(root, graph, seen)]
     taken: set[Any] = set()
-    groups = [set(_below(root, backward, taken)) for root in reversed(order)]
+    groups = [set(_reachable(root, backward, taken)) for root in reversed(order)]
     return [group for group in groups if len(group) > 1 or any(node in graph[node] for node in group)]
 
 
-def _below(root: Any, graph: Graph, seen: set[Any]) -> Iterator[Any]:
-    """Yield the nodes that can be reached from one, without those seen, each after all that follow it."""
+def _reachable(root: Any, graph: Graph, seen: set[Any]) -> Iterator[Any]:
+    """Yield the nodes that can be reached from a root and are not in `seen`, in post-order."""
     if root in seen:
         return
     seen.add(root)
@@ -229,20 +229,20 @@ def _below(root: Any, graph: Graph, seen: set[Any]) -> Iterator[Any]:
             path.append((other, iter(graph[other])))
 
 
-# Which characters of the sample a place takes
+# Which characters of the sample a position matches
 
 
-def _taken(kind: str, what: Any, flags: int) -> int:
-    return sum(1 << at for at, character in enumerate(_SAMPLE) if _takes(kind, what, character, flags))
+def _matching_characters(kind: str, what: Any, flags: int) -> int:
+    return sum(1 << at for at, character in enumerate(_SAMPLE) if _matches(kind, what, character, flags))
 
 
-def _takes(kind: str, what: Any, character: str, flags: int) -> bool:
+def _matches(kind: str, what: Any, character: str, flags: int) -> bool:
     if kind == "ANY":
         return bool(flags & re.DOTALL) or character != "\n"
     if kind == "IN":
         items = [(str(name), given) for name, given in what]
         is_negated = items[0][0] == "NEGATE"
-        return is_negated != any(_takes(name, given, character, flags) for name, given in items if name != "NEGATE")
+        return is_negated != any(_matches(name, given, character, flags) for name, given in items if name != "NEGATE")
     if kind == "CATEGORY":
         return re.fullmatch(_CATEGORIES[str(what).removeprefix("CATEGORY_")], character, flags & re.ASCII) is not None
     forms = {character, character.lower(), character.upper()} if flags & re.IGNORECASE else {character}

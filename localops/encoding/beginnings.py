@@ -1,4 +1,4 @@
-"""The beginnings of keys and tokens of known services, and what follows them: facts, no search."""
+"""A table of the prefixes of keys and tokens of known services, and of what follows each prefix."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ def _any(_text: str) -> bool:
 
 
 def _is_mixed(text: str) -> bool:
-    """Return whether a digit or a capital comes soon: words joined by hyphens have none."""
+    """Return whether one of the first characters is a digit or a capital; words joined by hyphens have none."""
     return _NO_WORDS.match(text) is not None
 
 
 def is_dense(text: str) -> bool:
-    """Return whether it contains a long run of letters and digits that is not a word, with enough of both kinds."""
+    """Return whether it contains a long run of letters and digits that is not a word, and three digits or capitals."""
     return sum(sign.isdigit() or sign.isupper() for sign in text[:64]) >= 3 and _DENSE.search(text) is not None
 
 
@@ -40,9 +40,9 @@ def _is_encoded(rest: str) -> bool:
 
 _NO_WORDS = Later(r"[a-z_.+/=-]{0,64}[A-Z0-9]")
 _ALNUM, _HEX = "A-Za-z0-9", "A-Fa-f0-9"
-# Programs are full of these words, which end like the beginning of a key.
+# Common words in programs that end like a prefix: after these, no key is expected.
 _UNLESS_COMMON = {"_": r"(?:(?<!test_)|(?<=[kol]_test_))(?:(?<!auth_)|(?<=oauth_))(?<!csrf_)"}
-# label: beginnings, signs that follow, how many at least, how they are tested.
+# Label, prefixes, characters that follow, the least number of them, a test of the rest.
 PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
     ("anthropic", "sk-ant-", rf"{_ALNUM}_-", 12, is_dense),
     ("openai", "sk-", rf"{_ALNUM}_-", 16, is_dense),
@@ -173,7 +173,7 @@ PREFIXED: list[tuple[str, str, str, int, Callable[[str], bool]]] = [
 
 @cache
 def by_tail() -> dict[str, list[tuple[str, str, Later, Callable[[str], bool]]]]:
-    """Return the rules of all beginnings by their last three characters."""
+    """Return the rules of all prefixes, by the last three characters of the prefix."""
     table: dict[str, list[tuple[str, str, Later, Callable[[str], bool]]]] = {}
     for label, beginnings, signs, least, test in PREFIXED:
         rest = Later(rf"[{signs}]{{{least},}}+")
@@ -183,7 +183,7 @@ def by_tail() -> dict[str, list[tuple[str, str, Later, Callable[[str], bool]]]]:
 
 
 def behind(sign: str) -> str:
-    """Return a pattern for the two characters before the last of a beginning: few words have such a pair."""
+    """Return a pattern that checks the two characters before the last one of a prefix; few words have such a pair."""
     words = [word for _, many, *_ in PREFIXED for word in many.split() if word.endswith(sign)]
     first, second = ("".join(sorted({word[at] for word in words})) for at in (-3, -2))
     return f"(?<=[{re.escape(first)}][{re.escape(second)}]{re.escape(sign)}){_UNLESS_COMMON.get(sign, '')}"
@@ -191,7 +191,7 @@ def behind(sign: str) -> str:
 
 @cache
 def prefixes() -> dict[bytes, list[bytes]]:
-    """Return each beginning, in small letters and with `_` for `-` and `.`, by its last three characters."""
+    """Return the prefixes, in lower case and with `_` for `-` and `.`, by their last three characters."""
     table: dict[bytes, list[bytes]] = {}
     for word in " ".join(many for _, many, *_ in PREFIXED).lower().replace("-", "_").replace(".", "_").split():
         table.setdefault(word[-3:].encode(), []).append(word.encode())
@@ -199,7 +199,7 @@ def prefixes() -> dict[bytes, list[bytes]]:
 
 
 def behind_prefixes() -> str:
-    """Return a pattern for the place behind the last three characters of each of these beginnings."""
+    """Return a pattern for the position after the last three characters of any of these prefixes."""
     pairs: dict[str, set[str]] = {}
     for tail in prefixes():
         pairs.setdefault(chr(tail[1]), set()).add(chr(tail[0]))

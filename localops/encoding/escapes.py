@@ -1,6 +1,6 @@
-"""Undo what a terminal, an encoder or a template has put into a text, so that secrets are found as in a plain one.
+"""Undo escapes in a text (of terminals, JSON, URLs, HTML, mail), so that secrets between or in escapes are found.
 
-`redact` searches a text as it is, and beside it each of these readings.
+`redact` searches a text as it is, and also each unescaped reading of it.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ if TYPE_CHECKING:
 
 _BELL = r"(?:\x07|\\{1,8}(?:u0007|x07|0?07|a))"
 _END_OF_STRING = r"(?:\x1b|\\{1,8}(?:u001[bB]|x1[bB]|0?33|e))\\{1,8}"
-# What follows the escape character, and only it if it is written as `\e`.
+# What follows the escape character; if that is written as `\e`, only these sequences count.
 _SEQUENCE = (
     rf"(?:\[[0-?]{{0,32}}[ -/]{{0,4}}[@-~]|\][0-9]{{1,4}};[^\x07\x1b\\\n]{{0,1024}}(?:{_BELL}|{_END_OF_STRING}))"
 )
 _ANY_SEQUENCE = rf"(?:{_SEQUENCE}|[()][0-9A-Za-z])"
-# As text in JSON, C and a shell.
+# The escape character as it is written in JSON, C and a shell.
 _WRITTEN = rf"(?:(?:u001[bB]|x1[bB]|0?33){_ANY_SEQUENCE}|e{_SEQUENCE})"
-# As it is, as `cat -v` shows it, and as one character, also in UTF-8.
+# The escape character itself, as `cat -v` shows it, and sequences that begin with one character, also in UTF-8.
 _COLOURS = rf"\x1b{_ANY_SEQUENCE}|\^\[{_ANY_SEQUENCE}|\x9b[0-?]{{0,32}}[@-~]|\xc2\x9b[0-?]{{0,32}}[@-~]"
 COLOUR = rf"(?:{_COLOURS}|\\{{1,8}}{_WRITTEN})"
-"""Signs that a terminal does not show: colours, hyperlinks, the end of a line that is erased."""
-# A sign as JSON, C, an address, HTML or XML write it, also if it was written so more than once. Each alternative begins
-# with its character, which makes a search fast.
+"""Sequences that a terminal does not show: colours, hyperlinks, erasing the rest of a line."""
+# A character as JSON, C, a URL, HTML or XML escape it, also if it was escaped several times. Each alternative begins
+# with a fixed character, which makes a search fast.
 _SIGNS = (
     rf"\\\\{{0,7}}+(?:{_WRITTEN}|u[0-9A-Fa-f]{{4}}|x[0-9A-Fa-f]{{2}}|U[0-9A-Fa-f]{{8}}|[0-7]{{1,3}}|/)"
     r"|%(?:25){0,4}[0-9A-Fa-f]{2}"
     r"|&(?:amp;){0,4}(?:\#[0-9]{1,7}|\#[xX][0-9A-Fa-f]{1,6}|amp|lt|gt|quot|apos|nbsp|equals|colon|sol|commat);"
 )
-# In mail, where a line that is too long ends with the sign. A text has these only if `=3D` is in it.
+# Quoted-printable, as in mail, where a long line ends with `=`. Only a text with `=3D` is decoded so.
 _MAIL = r"=(?:[0-9A-F]{2}|\r?\n)"
 _ESCAPE = Later(rf"({_COLOURS}|{_SIGNS})")
 _ESCAPE_OR_MAIL = Later(rf"({_COLOURS}|{_SIGNS}|{_MAIL})")
@@ -47,9 +47,9 @@ _COLOURED = "\x1b\x9b\xc2^"
 _BRACKETS = frozenset("[]()")
 _STARTS = "\\%&\x1b\x9b^"
 _LEVELS = 3
-# A text is undone in parts. What begins near the end of one is found in the next part, which sees more of it.
+# A text is unescaped in parts. What begins near the end of a part is searched in the next one, which overlaps it.
 _WINDOW, _OVERLAP, _NEAR_END = 1 << 16, 1 << 11, 1600
-# How far an escape may be behind the beginning of what it hides, and before it; and what else is seen of the text.
+# An escape may be this far after the start of a secret that it hides, or before it; and the context that is searched.
 _BEFORE, _BEHIND = 512, 320
 _SEEN_BEFORE, _SEEN_BEHIND = 512, 4608
 _SIGNS_KNOWN = 4096
@@ -58,7 +58,7 @@ _SIGNS_KNOWN = 4096
 class Reading:
     """A part of a text without its escapes, and where each of its characters comes from.
 
-    What an escape hides begins in one of the `zones`; the text around is there to be seen.
+    Secrets that escapes hide begin in one of the `zones`; the text around them is only context.
     """
 
     def __init__(self, levels: list[_Level], around: tuple[str, str], begin: int) -> None:
@@ -69,7 +69,7 @@ class Reading:
         self._starts: list[tuple[list[int], list[int]]] = []
 
     def search(self, zones: Iterable[tuple[int, int]], last: int) -> Reading:
-        """Set the zones, each up to a place at most."""
+        """Set the zones, merging overlapping ones, each up to `last` at most."""
         stop = self._first + last
         for start, end in zones:
             start, end = max(0, self._first + start), min(stop, self._first + end)
@@ -80,7 +80,7 @@ class Reading:
         return self
 
     def origin(self, span: Span) -> Span:
-        """Return a place of this reading as one of the text."""
+        """Convert a span of this reading to one of the original text."""
         start, end, label = span
         start, end = start - self._first, end - self._first
         if not self._starts:
@@ -91,29 +91,29 @@ class Reading:
 
 
 class _Level:
-    """A text in pieces, with an escape at each odd place, and without these."""
+    """A text as pieces, of which every second one is an escape, and the text without escapes."""
 
     def __init__(self, pieces: list[str], colour: str, inner: str | None = None) -> None:
         self._pieces, self._colour = pieces, colour
-        self.inner = "".join(_undone(pieces, colour)) if inner is None else inner
+        self.inner = "".join(_unescape(pieces, colour)) if inner is None else inner
 
     def starts(self) -> tuple[list[int], list[int]]:
-        """Return where each piece begins with escapes, and without."""
-        here = _undone(self._pieces, self._colour)
+        """Return where each piece begins, in the text with escapes and in the one without."""
+        here = _unescape(self._pieces, self._colour)
         return [0, *accumulate(map(len, self._pieces))], [0, *accumulate(map(len, here))]
 
 
-def _undone(pieces: list[str], colour: str) -> list[str]:
+def _unescape(pieces: list[str], colour: str) -> list[str]:
     here = pieces.copy()
     here[1::2] = map(_signs_of(colour).__getitem__, here[1::2])
     return here
 
 
 def readings(text: str, is_suspect: Callable[[str], object], longest: int = 0) -> Iterator[Reading]:
-    """Yield what is near the escapes in suspect parts of a text, without them; a colour is nothing, then a blank.
+    """Yield what is near escapes in suspect parts of a text, unescaped; colours are removed.
 
-    There is a second reading where a colour joins what may be two words.  `longest` is the length of the longest secret
-    in the text as it is: one that an escape cuts may begin so far before.
+    If removing a colour may have joined two words, there is a second reading with a blank in its place.  `longest` is
+    the length of the longest secret in the text as it is: a secret that an escape cuts may begin that far before it.
 
     >>> [reading.text for reading in readings("a%253Db \\x1b[31mc", bool)]
     ['a=b c']
@@ -124,11 +124,11 @@ def readings(text: str, is_suspect: Callable[[str], object], longest: int = 0) -
         return
     for start in range(0, max(1, len(text) - _OVERLAP), _WINDOW):
         part = text[start : start + _WINDOW + _OVERLAP]
-        # To undo all escapes of a log takes several times as long as to look at it.
+        # Unescaping a whole log takes several times as long as this check.
         if not is_suspect(part):
             continue
         is_last = start + len(part) == len(text)
-        # Each colour becomes one sign at first, which is not in the text and stands for no other escape.
+        # First, each colour is replaced by one mark: a character that is not in the text and that no escape stands for.
         mark = next(mark for mark in map(chr, range(0x80, 0x110000)) if mark not in part)
         for pieces, at in _near_escapes(_split(part), _BEFORE + longest):
             begin, end = start + at, start + at + sum(map(len, pieces))
@@ -140,10 +140,10 @@ def readings(text: str, is_suspect: Callable[[str], object], longest: int = 0) -
 def _read(
     pieces: list[str], last: int, reach: int, mark: str, around: tuple[str, str], begin: int
 ) -> Iterator[Reading]:
-    """Yield a part of a text without its escapes; what begins behind its first `last` pieces is left out."""
-    marked = _undone(pieces, mark)
+    """Yield the readings of a part of a text; secrets that begin after its first `last` pieces are left to the next."""
+    marked = _unescape(pieces, mark)
     whole, left_out = "".join(marked), "".join(marked[last:])
-    joins = [match.span() for match in _joins(mark).finditer(whole)] if mark in whole else []
+    joins = [match.span() for match in _possible_joins(mark).finditer(whole)] if mark in whole else []
     most, has_later = _LEVELS, False
     for colour in ("", " "):
         levels = [_Level(pieces, colour, whole.replace(mark, colour))]
@@ -151,19 +151,19 @@ def _read(
             levels.append(_Level(more, colour))
             has_later = has_later or any(map(_is_colour, set(more[1::2])))
         size = len(levels[-1].inner) - len(left_out.replace(mark, colour))
-        # Places in the text with marks are those of the second reading, if there is only one level.
+        # With only one level of escapes, a mark and a blank have the same positions, so `joins` hold for this reading.
         zones = [(0, size)]
         if colour and len(levels) == 1:
             zones = [(start - reach, end + _BEHIND) for start, end in joins]
         yield Reading(levels, around, begin).search(zones, size)
         if not joins and not has_later:
             break
-        # With blanks between, what is written twice is no escape that it was not without.
+        # A reading with blanks cannot have more levels of escapes than the one without.
         most = len(levels)
 
 
 def _before(pieces: list[str], size: int) -> int:
-    """Return how many pieces are before the last ones that together have at most so many characters."""
+    """Return how many pieces remain without the last ones, which together have at most `size` characters."""
     count = len(pieces)
     while count and len(pieces[count - 1]) <= size:
         count -= 1
@@ -172,13 +172,13 @@ def _before(pieces: list[str], size: int) -> int:
 
 
 def _split(text: str) -> list[str]:
-    """Return a text as pieces, with an escape at each odd place."""
+    """Split a text into pieces, of which every second one is an escape."""
     pieces: list[str] = (_ESCAPE_OR_MAIL if "=3D" in text else _ESCAPE).split(text)
     return pieces
 
 
 def _near_escapes(pieces: list[str], before: int) -> Iterator[tuple[list[str], int]]:
-    """Yield the pieces around escapes that are near each other, and where they begin."""
+    """Yield groups of pieces around escapes that are near each other, and where each group begins."""
     first = at = 0
     far, long = before + _BEHIND, []
     if max(map(len, pieces[2:-1:2]), default=0) > far:
@@ -191,7 +191,7 @@ def _near_escapes(pieces: list[str], before: int) -> Iterator[tuple[list[str], i
 
 
 def _place(at: int, there: list[int], here: list[int]) -> tuple[int, int]:
-    """Return where a character of a reading begins and ends in the text before it."""
+    """Return where a character of an unescaped text begins and ends in the text with escapes."""
     if not 0 <= at < here[-1]:
         start = at if at < 0 else at + there[-1] - here[-1]
         return start, start + 1
@@ -203,7 +203,7 @@ def _place(at: int, there: list[int], here: list[int]) -> tuple[int, int]:
 
 
 class _Signs(dict[str, str]):
-    """What stands for each escape."""
+    """A cache of the character that each escape stands for."""
 
     def __init__(self, colour: str) -> None:
         super().__init__()
@@ -222,18 +222,18 @@ def _signs_of(colour: str) -> _Signs:
 
 
 @cache
-def _joins(mark: str) -> re.Pattern[str]:
-    """Return a pattern for a mark between what may be two words, and for the text behind it that is searched anyway."""
+def _possible_joins(mark: str) -> re.Pattern[str]:
+    """Return a pattern for a mark between what may be two words, with the text after it that is searched anyway."""
     return re.compile(rf"{mark}(?<=[\w\"'`]{mark})(?<!\\[nrt]{mark}){mark}*+(?=[\w\"'`-])(?s:.{{0,400}}+)")
 
 
 def _is_colour(written: str) -> bool:
-    """Return whether an escape is one of a terminal: only these have brackets if they are written with a backslash."""
+    """Return whether an escape is one of a terminal: of those with a backslash, only these contain brackets."""
     return written[0] in _COLOURED or not _BRACKETS.isdisjoint(written)
 
 
 def _sign(written: str) -> str:
-    """Return the character that is written as an escape, or an empty text for the end of a line of mail."""
+    """Return the character that an escape stands for; an empty text for a line break in mail."""
     if written[0] == "=":
         return _character(written[1:], 16) if written[1] not in "\r\n" else ""
     if written[0] == "%":
@@ -250,6 +250,6 @@ def _sign(written: str) -> str:
 
 
 def _character(digits: str, base: int) -> str:
-    """Return a character by its number; one beyond ASCII, of which an address writes only a byte, stands for any."""
+    """Return a character by its number; U+FFFD for any beyond ASCII, as a URL escapes single bytes of it."""
     number = int(digits, base)
     return chr(number) if number < 128 else "\ufffd"

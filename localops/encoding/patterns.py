@@ -1,4 +1,4 @@
-"""Regular expressions of the user: those that can be used, and what is wrong with the others."""
+"""Compile the regular expressions of the user, and explain which of them are invalid."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Broken(NamedTuple):
 
 
 class BrokenPatterns(ValueError):
-    """Some patterns do not compile; `usable` are the others."""
+    """Some patterns do not compile; `usable` has the others."""
 
     def __init__(self, usable: list[re.Pattern[str]], broken: list[Broken]) -> None:
         others = ", ".join(_as_written(pattern.pattern) for pattern in usable) or "none"
@@ -32,12 +32,12 @@ class BrokenPatterns(ValueError):
 
 
 def _as_written(pattern: object) -> str:
-    """Return a pattern as it stands in a file: with each backslash once."""
+    """Return a pattern as it is written in a file, without doubling backslashes."""
     return f"'{pattern}'" if isinstance(pattern, str) and "'" not in pattern else repr(pattern)
 
 
 def compiled(patterns: Iterable[Any]) -> list[re.Pattern[str]]:
-    """Return patterns as they are used; raise BrokenPatterns when some cannot be.
+    """Compile patterns; raise BrokenPatterns if some are invalid.
 
     >>> [pattern.pattern for pattern in compiled(["a+"])]
     ['a+']
@@ -46,22 +46,22 @@ def compiled(patterns: Iterable[Any]) -> list[re.Pattern[str]]:
     broken: list[Broken] = []
     for number, pattern in enumerate(patterns, 1):
         try:
-            made = re.compile(pattern)
+            pattern_object = re.compile(pattern)
         except (re.error, TypeError, ValueError, OverflowError, RecursionError) as error:
             broken.append(Broken(number, _as_written(pattern), str(error)))
             continue
-        # One of bytes finds nothing in a text, and raises.
-        if isinstance(made.pattern, str):
-            usable.append(made)
+        # A bytes pattern would raise when it is used on a text.
+        if isinstance(pattern_object.pattern, str):
+            usable.append(pattern_object)
         else:
-            broken.append(Broken(number, _as_written(made.pattern), "it is for bytes"))
+            broken.append(Broken(number, _as_written(pattern_object.pattern), "it is for bytes"))
     if broken:
         raise BrokenPatterns(usable, broken)
     return usable
 
 
 def may_not_end(pattern: re.Pattern[str]) -> bool:
-    """Return whether a pattern fits some texts in so many ways that it seems not to end, as `(a+)+` and `(a|aa)+`."""
+    """Return whether a pattern can take exponential time on some texts, as `(a+)+` and `(a|aa)+` can."""
     try:
         from localops.encoding.ambiguous_patterns import is_ambiguous
 

@@ -1,9 +1,10 @@
-"""The quick look at a whole JSON text: nearly every event passes it, and nothing else is searched.
+"""The fast check of a whole JSON text for secrets: nearly every event passes it, and is not searched further.
 
-Each pattern begins with a rare character, which makes a search fast: one alternation of all would take five times as
-long. They see small letters only, `_` for `-` and `.`, and `~` for `%`, which saves three searches. Between a name and
-its value may be quotes, also in JSON in JSON or in HTML, and what `escapes` undoes. A name may also be the value of an
-attribute, an entry of a list of variables, or an item of a list, with its own value beside it.
+Each pattern begins with a rare character, which makes the search fast; one alternation of all would take five times as
+long. They search a text in lower case, with `_` for `-` and `.`, and `~` for `%`, which saves three searches. Between a
+name and its value, quotes are allowed, also those of JSON in JSON and of HTML, and the escapes that `escapes` undoes. A
+name may also be the value of an attribute, an entry of a list of variables, or an item of a list, with its value beside
+it.
 """
 
 from __future__ import annotations
@@ -19,18 +20,18 @@ if TYPE_CHECKING:
 
 
 def looks_secret(body: bytes) -> object:
-    """Return whether a JSON text may contain a secret by shape or by name; it may be wrong, but only with True."""
+    """Return whether a JSON text may contain a secret by shape or by name; False is always right, True may be wrong."""
     plain = body.translate(_PLAIN)
     return (
         _k(plain)
         or _p(plain)
-        # To look for a few letters from the end takes a third of the time of a pattern.
+        # `rfind` of a few letters takes a third of the time of a pattern.
         or (plain.rfind(b"cre") >= 0 and _c(plain))
         or (plain.rfind(b"uth") >= 0 and _u(plain))
         or ((plain.rfind(b"earer") >= 0 or plain.rfind(b"asic") >= 0) and _b(plain))
         or ((match := _underscore(plain)) and _begins_token(body, plain, match))
         or plain.rfind(b"mnemonic") >= 0
-        # Bytes that are given as a number are searched for twenty times as fast, and most of these are rare.
+        # Searching for a byte as a number is twenty times as fast, and most of these are rare.
         or (_A_SIGN in body and _capital_a(body))
         or (_J_SIGN in body and (body.rfind(b"eyJ") >= 0 or body.rfind(b"CRUdJTi") >= 0))
         or (_AT_SIGN in body and _address.search(plain))
@@ -53,11 +54,11 @@ _THEN = (
 def _search(
     name: str, pattern: str, *words: bytes, unless: Callable[[bytes], bool] = lambda _: False
 ) -> Callable[..., re.Match[bytes] | None]:
-    """Return a search that looks for words first; each text that matches the pattern contains one of them.
+    """Return a search that first looks for words, as each text that matches the pattern contains one of them.
 
     Compiling the patterns takes longer than everything else at the start of a program, and a short program never needs
-    most of them. When a word is there, after some texts, or for a long one, the search for the pattern itself replaces
-    `name`. A text for which `unless` returns True may match without a word.
+    most of them. When a text contains a word or is long, and after some texts, the pattern is compiled, and its search
+    replaces the global `name`. A text for which `unless` returns True may match without a word.
     """
     texts = iter(range(_FEW_TEXTS))
 
@@ -65,20 +66,20 @@ def _search(
         is_short = len(plain) < _LONG_TEXT and next(texts, None) is not None
         if is_short and not any(word in plain for word in words) and not unless(plain):
             return None
-        compiled = re.compile(_filled(pattern)).search
+        compiled = re.compile(_fill_in(pattern)).search
         globals()[name] = compiled
         return compiled(plain)
 
     return search
 
 
-def _filled(pattern: str) -> bytes:
+def _fill_in(pattern: str) -> bytes:
     filled = pattern.replace("THEN", _THEN).replace("(?<=PREFIX)", beginnings.behind_prefixes())
     return filled.replace("COLOUR", escapes.COLOUR).encode("latin-1")
 
 
 def _has_long_tail(plain: bytes) -> bool:
-    """Return whether 20 characters of a token follow an underscore, in more than a UUID."""
+    """Return whether 20 characters of a token follow an underscore, except in a UUID."""
     runs = [run for run in plain.translate(_RUNS).split() if b"_" in run and len(run) - run.find(b"_") > 20]
     return any(len(run) != 36 or run[8:24:5] != b"____" or run.translate(None, _HEX) for run in runs)
 
@@ -131,7 +132,7 @@ _capital_a = _search(
     r"A(?:[KSB]IA|CCA|Iza|T[AC]TT3|TBB|BSK|KCp|straCS:|A[A-Za-z0-9_-]{32})",
     *b"AKIA ASIA ABIA ACCA AIza ATATT3 ATCTT3 ATBB ABSK AKCp AstraCS AA".split(),
 )
-# These are compiled when they are first used, as their first characters may never come up.
+# These are compiled when they are first used, as their first characters are rare.
 _equals = Later(rb"=(?<=[gey]=)(?:(?<=[?&;6]sig=)|(?<=[?&;]code=)|(?<=[_?&;6]signature=))")
 # Each secret's name contains one of these.
 _WORDS = "pass pwd key token secret cookie auth credential mnemonic phrase".split()
@@ -148,10 +149,10 @@ _AT_SIGN, _A_SIGN, _J_SIGN, _LESS_SIGN, _EQUALS_SIGN, _TILDE_SIGN, _HYPHEN, _DOT
 
 
 def _begins_token(body: bytes, plain: bytes, match: re.Match[bytes] | None) -> bool:
-    """Return whether this match or a later one is an option or a token, not only a long run of letters and digits."""
+    """Return whether this or a later match is an option or a token, not just a long run of letters and digits."""
     while match is not None:
         at = match.start() + 1
-        # Only a long run has the group; all others begin options, of which the sign is a hyphen, or are a prefix.
+        # Only a long run has the group. Other matches are options, if the character is a hyphen, or a coloured prefix.
         if match[1] is None and body[at - 1] == _HYPHEN and not match[0].endswith(b"["):
             return True
         if match[1] is not None and _is_second_part(body, at):
@@ -163,12 +164,12 @@ def _begins_token(body: bytes, plain: bytes, match: re.Match[bytes] | None) -> b
 
 
 def _is_second_part(body: bytes, at: int) -> bool:
-    """Return whether the second part of a token of Discord or Airtable may begin here."""
+    """Return whether the second part of a token of Discord or Airtable may begin at `at`."""
     return body[at - 1] == _DOT and (body[at + 6 : at + 7] == b"." or body[at - 18 : at - 15] == b"pat")
 
 
 def _ends_prefix(plain: bytes, at: int) -> bool:
-    """Return whether a whole prefix of a token ends here, and not inside of a word: `sg_` is one, `msg_` is not."""
+    """Return whether a prefix of a token ends at `at` and does not begin inside a word: `sg_`, but not `msg_`."""
     prefixes = beginnings.prefixes()
     for prefix in prefixes.get(plain[at - 3 : at], ()):
         begin = at - len(prefix)
@@ -178,10 +179,10 @@ def _ends_prefix(plain: bytes, at: int) -> bool:
 
 
 def _continues_word(plain: bytes, at: int) -> bool:
-    """Return whether a letter or digit stands before this place in a JSON text, not counting escapes."""
+    """Return whether the character before `at` in a JSON text is a letter or digit, and not part of an escape."""
     return plain[max(0, at - 1) : at].isalnum() and _escape.search(plain[max(0, at - 48) : at]) is None
 
 
 def _odd_tilde(body: bytes, plain: bytes) -> object:
-    """Return whether a tilde is part of a token, or an address is written with `%2F%2F` and `%40`."""
+    """Return whether a tilde is part of a token, or stands for `%` in a URL with `%2F%2F` and `%40`."""
     return _tilde.search(body) or _encoded_at.search(plain)

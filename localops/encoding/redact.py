@@ -1,7 +1,7 @@
-"""Keep secrets out of the journal: known by their shape, by the name before them, or as literals.
+"""Keep secrets out of the journal: recognise them by their shape, by the name before them, or as known literals.
 
-This module has the literals, which the user gives and the environment has. `quick_look` is the cheap test that most
-events pass, and `shapes` finds the secrets in a text. `encode` knows where the text comes from and where it goes.
+This module handles literals, from the user and from the environment. `quick_look` has the fast check that most events
+pass, and `shapes` finds secrets in a text. `encode` and `plain_values` apply redaction to bodies.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ if TYPE_CHECKING:
     from localops.encoding.named_values import Span
 
 OWN = "pattern"
-"""The label of what a pattern of the user matches."""
+"""The label of a match of the user's patterns."""
 NOTE = re.compile(r"\[redacted:[^\]]*\]")
-"""What stands in the place of a secret."""
+"""What replaces a secret."""
 _NOTE_BEGINS = "[redacted:"
-# What is left of a note at the end of a text that an earlier version cut.
+# The rest of a note at the end of a text, where an earlier release cut it.
 _CUT_NOTE = re.compile(r"\[re(?:d(?:a(?:c(?:t(?:e(?:d(?::[a-z_-]*)?)?)?)?)?)?)?\Z")
 SHORTEST_LITERAL = 4
-"""A literal below this many characters would be found in innocent words, so it is not searched for."""
+"""Shorter literals are not searched for, as they occur in harmless words."""
 
 _NAMES_KNOWN = 4096
-_KNOWN_ROOM = 1 << 20  # characters, of which each text counts as so many more:
+_KNOWN_ROOM = 1 << 20  # characters; each text counts _KNOWN_EACH more
 _KNOWN_EACH = 200
 _LONGEST_NAME = 128
 _MOST_SHAPES, _MOST_NAMES = 256, 64
@@ -45,32 +45,32 @@ _NO_SECRET = frozenset("password changeme change_me disabled required optional u
 
 
 class Secret(str):
-    """A literal that must never be written, with the words that replace it."""
+    """A literal that must never be written, with the label that replaces it."""
 
     label: str
 
     def __new__(cls, value: str, label: str = "secret") -> Secret:
-        """Return a secret with the label that replaces it."""
+        """Create a secret with its label."""
         secret = super().__new__(cls, value)
         secret.label = label
         return secret
 
 
 class Known:
-    """Names and texts that were searched and contain no secret, each with a number that belongs to it.
+    """A cache of names and texts that contain no secret, each with a number that the caller stores with it.
 
-    Events repeat the same names and many of the same texts: these need not be searched again.
+    Events repeat the same names and many texts, which need not be searched again.
     """
 
     def __init__(self) -> None:
         self.names: dict[str, float] = {}
         self.texts: dict[str, float] = {}
         self.shapes: dict[tuple[str, ...], float] = {}
-        """The names of a dict that were all known, with a number that belongs to them together."""
+        """The names of dicts, all of them clean, each with a number for the whole dict."""
         self._room = _KNOWN_ROOM
 
     def add(self, names: dict[str, float], texts: dict[str, float]) -> None:
-        """Remember the names and texts of an event; when there are too many, forget the others."""
+        """Remember the clean names and texts of an event; if there are too many, forget the others."""
         size = sum(map(len, names)) + sum(map(len, texts)) + _KNOWN_EACH * (len(names) + len(texts))
         if size > _KNOWN_ROOM // 8:
             return
@@ -83,7 +83,7 @@ class Known:
         self.texts.update(texts)
 
     def add_shape(self, names: tuple[str, ...], number: float) -> None:
-        """Remember the names of a dict; when there are too many such, forget the others."""
+        """Remember the names of a dict; if there are too many dicts, forget the others."""
         if len(names) > _MOST_NAMES:
             return
         if len(self.shapes) >= _MOST_SHAPES:
@@ -94,9 +94,9 @@ class Known:
 class Redactor:
     """Replace secrets by a note of their kind, such as `[redacted:openai]`.
 
-    `secrets` are literals (a `Secret` brings its label), `patterns` regular expressions of which every match is
-    replaced, `keys` further names whose values are secret, and `hook(name, text)` is called last for every text: its
-    result is written. With patterns or a hook every text is visited, which costs microseconds an event.
+    `secrets` are literals (a `Secret` has its own label), `patterns` regular expressions whose matches are replaced,
+    and `keys` further names whose values are secret. `hook(name, text)` is called last for every text, and its
+    result is written. With patterns or a hook, every text is visited, which takes microseconds per event.
 
     >>> Redactor(secrets=["correct horse"]).clean("it is correct horse, with password=hunter22")
     ('it is [redacted:secret], with password=[redacted:password]', 2)
@@ -123,49 +123,49 @@ class Redactor:
         self._own_names = [rf"(?<![A-Za-z])(?i:{w})|(?<=[a-z])(?=[A-Z])(?i:{w})" for w in self._own_words]
         self._names = "|".join([NAME, *self._own_names])
         self._labels: dict[str, str] = {}
-        self._literals: list[tuple[str, str]] = []
+        self._all_literals: list[tuple[str, str]] = []
         self._parts: tuple[list[tuple[str, str]], list[str]] = ([], [])
         self._literal_parts: list[tuple[int, int, bytes]] = []
         self.known = Known()
-        """For callers: texts that hold no secret. It is replaced when there are other secrets to find."""
+        """For callers: texts without secrets. It is replaced by a new object when the secrets change."""
         self._set_literals()
         self.look_again()
         self.suspects = _everything if self._patterns or hook else self._quick_look()
-        """Return whether a JSON text may contain something to redact. It may be wrong, but only with True."""
+        """Return whether a JSON text may contain something to redact; False is always right, True may be wrong."""
 
     def look_again(self) -> bool:
-        """Read the secrets that the environment has now: a program may load them after it has begun.
+        """Read the secrets in the environment again, as the program may change it while it runs.
 
-        Return True, as the caller may always look again.
+        Return True, so that this can be a chore of the journal, which then runs it again.
         """
         if self._environ is not None:
             now = dict(_data(self._environ))
             if now != self._environ_seen:
-                self._take_in(self._environ, now)
+                self._update_environment(self._environ, now)
         return True
 
-    def _take_in(self, environ: Mapping[str, str], now: dict[Any, Any]) -> None:
+    def _update_environment(self, environ: Mapping[str, str], now: dict[Any, Any]) -> None:
         try:
             secrets = environment_secrets(environ)
         except RuntimeError:
-            # Another thread changed it meanwhile: the next event tries again.
+            # Another thread changed the environment meanwhile: try again with the next event.
             return
         self._environ_seen, self.environ_size = now, len(now)
-        # A secret that has left the environment may still be in use.
+        # Keep secrets that were removed from the environment, as the program may still use them.
         known = {str(secret): secret for secret in [*self._environ_secrets, *secrets]}
         self._environ_secrets = list(known.values())
         self._set_literals()
 
     def _set_literals(self) -> None:
-        self._literals = _literals([*self._secrets, *self._environ_secrets])
+        self._all_literals = _all_literals([*self._secrets, *self._environ_secrets])
         secrets = [*self._secrets, *self._environ_secrets]
         parts = _least(part for each in secrets if len(each) >= SHORTEST_LITERAL for part in _quick_parts(str(each)))
         self._literal_parts[:] = [(*_rarest(part), part) for part in parts if not looks_secret(part)]
-        # After the others: a thread that searched for the former secrets notes its result in the former object.
+        # Replaced last: a thread that is still searching for the earlier secrets adds its result to the earlier object.
         self.known = Known()
 
     def _quick_look(self) -> Callable[[bytes], object]:
-        """Return `suspects` with all it needs in local variables: it runs once per event."""
+        """Return the function `suspects`, with all it needs in local variables, as it runs for each event."""
         looks, literals, environ = looks_secret, self._literal_parts, self.environ_data
         own = [re.compile(name.encode()).search for name in self._own_names]
 
@@ -181,31 +181,31 @@ class Redactor:
 
         return suspects
 
-    # Compiling takes half a millisecond each, and most programs have no secrets.
+    # Compiled when they are first used: each takes half a millisecond, and most programs have no secrets.
 
     @lazy
     def _name(self) -> re.Pattern[str]:
         return re.compile(rf"(?:{self._names})\Z")
 
     @lazy
-    def _own(self) -> re.Pattern[str] | None:
-        """Return the pattern for the end of a name that the user has given, in a text in small letters."""
+    def _own_name_pattern(self) -> re.Pattern[str] | None:
+        """Return a pattern for the end of one of the user's names, in a text in lower case."""
         words = "|".join(self._own_words)
         return re.compile(rf"(?:{words})(?=[\\\"'`*]*(?:u002[27]|&[a-z0-9#]{{2,5}};)? *[=:])") if words else None
 
     def has_only_shapes_for(self, text: str) -> bool:
-        """Return whether nothing that the user or the environment calls a secret can be in a text."""
+        """Return whether a text cannot contain a secret that the user or the environment defines."""
         own = self._patterns or self._hook or self._own_names
-        return not own and not any(literal in text for literal, _ in self._literals)
+        return not own and not any(literal in text for literal, _ in self._all_literals)
 
     def clean(self, text: str, name: str | None = None) -> tuple[str, int]:
-        """Return the text without its secrets, and how many there were.
+        """Return the text with its secrets replaced, and their number.
 
-        `name` is the name of the text; the hook is called for texts with a name, so not for names themselves.
+        `name` is the name of the field; the hook is called only with a name, so not for names themselves.
         """
         if self._environ is not None and len(_data(self._environ)) != self.environ_size:
             self.look_again()
-        # On the text as it is: what one rule replaces may be a part of what another one matches.
+        # All rules search the original text, as their matches may overlap.
         spans = self._spans(text)
         for pattern in self._patterns:
             if pattern.search(text) is not None:
@@ -214,12 +214,12 @@ class Redactor:
         if spans and (spans := _outside_notes(text, spans)):
             text, count = _without(text, spans)
         if self._hook is not None and name is not None:
-            seen, text = text, _ask(self._hook, name, text)
+            seen, text = text, _call_hook(self._hook, name, text)
             count += seen != text
         return text, count
 
     def places(self, text: str) -> list[Span]:
-        """Return where the secrets of a text are, in order; the hook is not asked, as it names no places.
+        """Return the spans of the secrets in a text, in order; without the hook, which returns no spans.
 
         >>> Redactor(secrets=["correct horse"]).places("it is correct horse")
         [(6, 19, 'secret')]
@@ -230,22 +230,22 @@ class Redactor:
         return in_order(text, spans)
 
     def shaped(self, text: str) -> list[Span]:
-        """Return the places of `places` that the patterns of the user have no part in, in no order."""
+        """Return the spans of secrets, without those of the user's patterns, in no order."""
         return self._spans(text)
 
     @property
     def patterns(self) -> list[re.Pattern[str]]:
-        """The patterns of the user."""
+        """Return the user's patterns."""
         return self._patterns
 
     def watch(self, watched: Callable[[re.Pattern[str]], Any]) -> None:
-        """Match what a function returns in place of each pattern, so that a command can say which one takes long."""
+        """Replace each pattern by what a function returns for it, so that a command can report which one is slow."""
         self._patterns = list(map(watched, self._patterns))
 
     def number(self, value: float) -> str | None:
-        """Return the note for a whole number whose digits a pattern of the user matches; None for any other.
+        """Return the note for a whole number whose digits match one of the user's patterns; None for other numbers.
 
-        The digits behind a point are no text that anybody wrote, and a pattern such as `\\d{13,16}` fits most of them.
+        Decimal fractions are not searched: a pattern such as `\\d{13,16}` would match most of them by chance.
 
         >>> Redactor(patterns=[r"\\d{13,16}"]).number(4111111111111111)
         '[redacted:pattern]'
@@ -257,39 +257,39 @@ class Redactor:
         return _note(OWN) if any(_matches(pattern, digits) for pattern in self._patterns) else None
 
     def _spans(self, text: str) -> list[Span]:
-        """Return the places of secrets by shape, by name and of known values, in no order."""
-        spans = [*shapes.spans(text, self.names, self._own), *self._literal_spans(text)]
+        """Return the spans of secrets by shape, by name and of literals, in no order."""
+        spans = [*shapes.spans(text, self.names, self._own_name_pattern), *self._literal_spans(text)]
         longest = max((end - start for start, end, _ in spans), default=0)
         for reading in escapes.readings(text, self._is_suspect, longest):
             spans += map(reading.origin, self._literal_spans(reading.text))
-            places = shapes.spans(reading.text, self.names, self._own, reading.zones)
+            places = shapes.spans(reading.text, self.names, self._own_name_pattern, reading.zones)
             spans += map(reading.origin, places)
         return spans
 
     def _is_suspect(self, text: str) -> object:
-        """Return whether a text may hold a secret; it is not known what patterns of the user find."""
-        if self._own is not None or any(part in text for part in self._parts_of_literals()):
+        """Return whether a text may contain a secret by the built-in rules, or by the user's names or literals."""
+        if self._own_name_pattern is not None or any(part in text for part in self._parts_of_literals()):
             return True
         return looks_secret(text.encode("utf-8", "replace"))
 
     def _parts_of_literals(self) -> list[str]:
-        """Return the longest part of each known value that is written alike in all escapes."""
-        literals = self._literals
+        """Return for each literal its longest part that no escape changes."""
+        literals = self._all_literals
         known, parts = self._parts
-        if known is not literals:  # the values change with the environment
+        if known is not literals:  # the literals have changed with the environment
             parts = [max(re.findall("[A-Za-z0-9]*", literal), key=len) for literal, _ in literals]
             self._parts = literals, parts
         return parts
 
     def _literal_spans(self, text: str) -> Iterator[Span]:
-        for literal, label in self._literals:
+        for literal, label in self._all_literals:
             at = text.find(literal)
             while at >= 0:
                 yield at, at + len(literal), label
                 at = text.find(literal, at + len(literal))
 
     def names(self, name: str) -> str:
-        """Return the label for a value called `name`, or an empty text if that is not a secret's name.
+        """Return the label for a value called `name`; empty if that is not the name of a secret.
 
         >>> [Redactor().names(name) for name in ("X-Api-Key", "accessToken", "prompt_tokens", "tokenizer")]
         ['api_key', 'token', '', '']
@@ -305,16 +305,16 @@ class Redactor:
         return label
 
     def variable(self, name: str) -> str:
-        """Return the label for a value whose name is a value beside it, as in a list of variables, or an empty text."""
+        """Return the label for a value whose name is another value beside it, as in a list of variables, or ""."""
         return self.names(name) if _VARIABLE.fullmatch(name) else ""
 
     def option(self, argument: str) -> str:
-        """Return the label for the word behind an argument like `--password`, or an empty text."""
+        """Return the label for the word after an argument like `--password`, or ""."""
         return self.names(argument[2:]) if _ARGUMENT.fullmatch(argument) else ""
 
 
 def is_of_value(name: str) -> bool:
-    """Return whether a field is called a value: then another field before it may be its name.
+    """Return whether a field's name ends in "value": then a field before it may hold its name.
 
     >>> [is_of_value(name) for name in ("value", "ParameterValue", "valueFrom")]
     [True, True, False]
@@ -323,17 +323,17 @@ def is_of_value(name: str) -> bool:
 
 
 def is_of_name(name: str) -> bool:
-    """Return whether a field is called a name or a key, as in a list of variables, or the path of a JSON patch."""
+    """Return whether a field may hold the name of another: it is called a name or key, or `path` as in a JSON patch."""
     return name[-4:].lower() == "name" or name[-3:].lower() == "key" or name == "path"
 
 
 def is_collection(label: str) -> bool:
-    """Return whether a label stands for many secrets: each field of such a mapping is one."""
+    """Return whether a label is in the plural, so that each field of such a mapping is a secret."""
     return label.endswith("s") and not label.endswith("pass")
 
 
 def environment_secrets(environ: Mapping[str, str]) -> list[str]:
-    """Return the values of an environment whose names are those of secrets, each a `Secret` labelled with its name.
+    """Return the values of variables with a secret's name, each as a `Secret` labelled with the name.
 
     >>> environment_secrets({"OPENAI_API_KEY": "abcd-efgh-1234", "HOME": "/root", "TOKEN_FILE": "/run/token"})
     ['abcd-efgh-1234']
@@ -349,35 +349,35 @@ def environment_secrets(environ: Mapping[str, str]) -> list[str]:
 
 
 def _data(environ: Mapping[str, str]) -> Mapping[Any, Any]:
-    """Return the mapping inside of `os.environ`: the length of the wrapper takes five times as long."""
+    """Return the dict inside `os.environ`, whose length is computed five times as fast."""
     inner = getattr(environ, "_data", environ)
     return inner if isinstance(inner, dict) else environ
 
 
 def _is_secrets_name(name: str) -> bool:
-    """Return whether a name is a secret's. Few names need the pattern, which takes milliseconds to compile."""
+    """Return whether a name is that of a secret; mostly without the pattern, which takes milliseconds to compile."""
     if name.isupper() and name.endswith(_SURE_ENDS):
         return True
     return name.lower().endswith(_ENDS) and _SECRETS_NAME.search(name) is not None
 
 
 def _is_some_key(name: str, value: str) -> bool:
-    """Return whether a value is a key under any name; SORT_KEY=created_at is not one."""
+    """Return whether a variable named `…_KEY` has a value like a key; SORT_KEY=created_at has not."""
     return name.upper().endswith("_KEY") and len(value) >= 16 and any(map(str.isdigit, value))
 
 
 def _could_be_secret(value: str) -> bool:
-    """Return whether a value is not just a word: a short one needs a digit, or it would match in other words."""
+    """Return whether a value is not an ordinary word, path or address; a short one must contain more than letters."""
     plain = value.lower()
     is_place = plain.startswith(("/", "./", "../", "~", "file:", "http://", "https://"))
     is_odd = len(value) >= 6 and not plain.isalpha() and not plain.isdigit()
     return (len(value) >= 8 or is_odd) and not is_place and plain not in _NO_SECRET
 
 
-def _ask(hook: Callable[[str, str], str], name: str, text: str) -> str:
+def _call_hook(hook: Callable[[str, str], str], name: str, text: str) -> str:
     try:
         answer: object = hook(name, text)
-    except BaseException as error:  # a hook that fails cannot clear the text, so the text must not be written
+    except BaseException as error:  # if the hook fails, the text must not be written
         try:
             answer = settle(error, lambda: hook(name, text))
         except BaseException:
@@ -385,8 +385,8 @@ def _ask(hook: Callable[[str, str], str], name: str, text: str) -> str:
     return answer if isinstance(answer, str) else "[redacted:hook failed]"
 
 
-def _literals(secrets: Iterable[str]) -> list[tuple[str, str]]:
-    """Return all forms of each literal with its label."""
+def _all_literals(secrets: Iterable[str]) -> list[tuple[str, str]]:
+    """Return all escaped forms of each literal, with its label."""
     literals: dict[str, str] = {}
     for secret in secrets:
         if len(secret) >= SHORTEST_LITERAL:
@@ -396,7 +396,7 @@ def _literals(secrets: Iterable[str]) -> list[tuple[str, str]]:
 
 
 def _forms(secret: str) -> list[str]:
-    """Return a literal as it is, and as JSON, JSON inside JSON, Python, an address, HTML and XML write it."""
+    """Return a literal unchanged, and as JSON, JSON inside JSON, Python, URLs, HTML and XML escape it."""
     if re.fullmatch(r"[\w.~-]+", secret, re.ASCII):
         return [secret]
     from json import dumps
@@ -404,10 +404,10 @@ def _forms(secret: str) -> list[str]:
 
     octets = secret.encode("utf-8", "replace")
     once = [dumps(secret, ensure_ascii=ascii_only)[1:-1] for ascii_only in (False, True)]
-    # Some encoders escape more than JSON demands: slashes, and what a page would take for its own.
+    # Some encoders escape more than JSON requires: slashes, and characters that are special in HTML.
     once += [form.replace("/", "\\/") for form in (secret, *once)]
     once += [_as_numbers(form, signs, case) for form in once for signs in _SIGNS_OF_PAGES for case in "xX"]
-    # With both quotes before it, Python escapes its apostrophes.
+    # Python escapes apostrophes only in a text with both kinds of quotes: put both before it.
     once += [repr(secret)[1:-1], repr(f"'\"{secret}")[4:-1], repr(octets)[2:-1]]
     twice = [dumps(form, ensure_ascii=False)[1:-1] for form in once]
     addresses = [quote(octets, safe=""), quote(octets), quote_plus(octets)]
@@ -431,7 +431,7 @@ _QUOTES_IN_MARKUP = [('"', "'"), ("&quot;", "&#x27;"), ("&quot;", "&#39;"), ("&q
 
 
 _SECRETS_NAME = Later(rf"(?:{NAME})\Z")
-# Each name that the pattern matches ends in one of the first; a name in capitals with one of the others always matches.
+# Every name that the pattern matches ends in one of _ENDS; a name in capitals that ends in one of _SURE_ENDS matches.
 _ENDS = tuple("word words wort wd phrase key keys pass credential credentials secret secrets cookie cookies".split())
 _ENDS += ("authorization", "data", "mnemonic", "token", "auth")
 _SURE_ENDS = tuple("_API_KEY _ACCESS_KEY _SECRET_KEY _PRIVATE_KEY _SECRET _PASSWORD _TOKEN".split())
@@ -441,7 +441,7 @@ _ARGUMENT = Later(r"--[A-Za-z_.-]{1,64}")
 
 
 def _own_words(key: str) -> str:
-    """Return the pattern of a user's name in small letters, however its words are joined."""
+    """Return a pattern for one of the user's names, in lower case, with any separators between its words."""
     words = re.findall(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|[^A-Za-z _.-]+", key)
     return "[ _.-]?".join(re.escape(word.lower()) for word in words)
 
@@ -453,7 +453,7 @@ def _label(name: str) -> str:
 def _without(text: str, spans: list[Span]) -> tuple[str, int]:
     """Return the text with a note for each secret, and their number."""
     parts, done, count = [], 0, 0
-    for start, end, label in _united(spans):
+    for start, end, label in _merged(spans):
         parts += [text[done:start], _note(label)]
         done, count = end, count + 1
     return "".join([*parts, text[done:]]), count
@@ -464,18 +464,18 @@ def _note(label: str) -> str:
 
 
 def _matches(pattern: re.Pattern[str], text: str) -> list[Span]:
-    # One without a character is no secret.
+    # Empty matches are skipped.
     return [(match.start(), match.end(), OWN) for match in pattern.finditer(text) if match[0]]
 
 
 def in_order(text: str, spans: list[Span]) -> list[Span]:
-    """Return places of a text in order, overlapping ones as one, without those inside of notes."""
+    """Return spans in order, overlapping ones merged, without those inside notes."""
     spans = _outside_notes(text, spans)
-    return list(_united(spans)) if spans else []
+    return list(_merged(spans)) if spans else []
 
 
 def _outside_notes(text: str, spans: list[Span]) -> list[Span]:
-    """Return places that are not part of a note; one that cuts a note has all of it."""
+    """Return spans without those that are part of a note; a span that overlaps a note is extended to all of it."""
     if not spans or _NOTE_BEGINS[:3] not in text:
         return spans
     notes = [match.span() for match in NOTE.finditer(text)]
@@ -485,7 +485,7 @@ def _outside_notes(text: str, spans: list[Span]) -> list[Span]:
 
 
 def cut(text: str, limit: int) -> str:
-    """Return the beginning of a clean text, of at most so many characters; a note in it is whole.
+    """Return the beginning of a clean text, of at most `limit` characters; a note is kept whole.
 
     >>> cut("key [redacted:openai] and more", 20)
     'key[redacted:openai]'
@@ -501,7 +501,7 @@ def cut(text: str, limit: int) -> str:
 
 
 def _with_notes(span: Span, notes: list[tuple[int, int]]) -> Span | None:
-    """Return a place with the whole of each note that it cuts; None if there is nothing but notes in it."""
+    """Return a span extended to the notes that it overlaps; None if it contains only notes."""
     start, end, label = span
     noted = 0
     for note_start, note_end in notes[max(0, bisect_right(notes, (start,)) - 1) :]:
@@ -513,8 +513,8 @@ def _with_notes(span: Span, notes: list[tuple[int, int]]) -> Span | None:
     return (start, end, label) if noted < end - start else None
 
 
-def _united(spans: list[Span]) -> Iterator[Span]:
-    """Yield places in order, overlapping ones as one; of their labels that of the longest counts."""
+def _merged(spans: list[Span]) -> Iterator[Span]:
+    """Yield spans in order, overlapping ones merged, with the label of the longest."""
     spans.sort()
     start, end, label = spans[0]
     longest = end - start
@@ -538,7 +538,7 @@ _OFTEN_TO_RARE = b' etaoinsrhld"cu:,mfpgwybv._k-10253{}[]/TASIxCMWDEBj9486PRNLOF
 
 
 def _rarest(part: bytes) -> tuple[int, int]:
-    """Return the two bytes of a literal that are rarest in other texts."""
+    """Return the two bytes of a literal that are rarest in ordinary texts."""
     ranked = sorted(set(part), key=lambda sign: _OFTEN_TO_RARE.find(sign) % 256)  # one not listed is rarer than all
     return ranked[-1], ranked[-2:][0]
 
@@ -547,17 +547,17 @@ _LONG_PART, _LONG_RUN = 6, 8
 
 
 def _quick_parts(secret: str) -> list[bytes]:
-    """Return what to look for in the JSON of a body: one of these is in each form of a literal."""
+    """Return the parts to search for in the JSON of a body: each form of a literal contains one of them."""
     runs: list[str] = re.findall(r"[A-Za-z0-9_.~-]+", secret)
     run = max(runs, key=len, default="")
-    # It is written alike in every form; a word without a digit may be in other texts.
+    # Every form contains this run unchanged; but a run of only letters may be an ordinary word.
     if len(run) >= _LONG_RUN and not run.isalpha():
         return [run.encode()]
     return [part for form in _forms(secret) for part in _parts(form)]
 
 
 def _parts(form: str) -> list[bytes]:
-    """Return the longest part that JSON writes unchanged; if it is short, the whole form, as it is and as JSON."""
+    """Return the longest part that JSON does not escape; if it is short, the whole form, unescaped and as JSON."""
     parts: list[str] = re.findall(r'[^\\"\x00-\x1f]+', form)
     longest = max(parts, key=len, default="")
     if longest == form or len(longest) >= _LONG_PART:
@@ -568,7 +568,7 @@ def _parts(form: str) -> list[bytes]:
 
 
 def _least(parts: Iterable[bytes]) -> list[bytes]:
-    """Return the parts that contain none of the others: a text that has another part has one of them."""
+    """Drop parts that contain another part: searching for the contained one is enough."""
     least: list[bytes] = []
     for part in sorted(set(parts), key=len):
         if not any(other in part for other in least):

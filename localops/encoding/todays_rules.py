@@ -1,4 +1,4 @@
-"""The rules by which secrets are removed now: ours, those of the settings, and the values of this environment."""
+"""The current rules of redaction: the built-in ones, those of the settings, and secrets of the environment."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
 
 def redactor(config: Config) -> Redactor | None:
-    """Return what removes secrets before they are written, or None where the user turned that off."""
+    """Return the redactor for a configuration, or None if redaction is off."""
     wanted: Any = config.redact
     if wanted is False:
         return None
