@@ -1,7 +1,7 @@
-"""Facets: who and what a session or an event is about, kept as tags of the form `NAME=VALUE`.
+"""Facets: who and what a session or an event is about, stored as tags of the form `NAME=VALUE`.
 
-So they are filtered, counted, sent and shown like any other tag, also by an older release, and nothing is slower for
-those who do not use them.  `user` and `conversation` are facets, and so is every plain value of metadata.
+As tags, they can be filtered, counted, sent and shown like any other tag, also by older releases, and cost nothing if
+they are not used.  `user` and `conversation` are facets, and so is every plain value of metadata.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ if TYPE_CHECKING:
     from typing import Any
 
 USER, CONVERSATION = "user", "conversation"
-NAMED = (USER, CONVERSATION)  # those that have an option of their own; others are metadata
-META = "meta:"  # before the name of a facet that is metadata, where one is asked for
-_MOST = 32  # facets of one event: each is a line of the tables that filters read
+NAMED = (USER, CONVERSATION)  # the facets with an option of their own; others come from metadata
+META = "meta:"  # the prefix of a metadata facet in a query: `meta:team`
+_MOST = 32  # facets from the metadata of one event: each adds a row to the tables that filters read
 _LONGEST_NAME, _LONGEST = 64, 240  # characters; a tag has at most 256
-_MOST_TAGS = 100_000  # an iterator may have no end
+_MOST_TAGS = 100_000  # an iterator may be endless
 
 
 def tag(name: str, value: object) -> str:
@@ -32,7 +32,7 @@ def tag(name: str, value: object) -> str:
 
 
 def tags(user: object = None, conversation: object = None, metadata: object = None) -> list[str]:
-    """Return the tags of facets; of metadata, those of its plain values.
+    """Return the tags of facets; metadata gives one for each of its plain values.
 
     >>> tags("ann", metadata={"team": "sea", "crew": ["a", "b"]})
     ['user=ann', 'team=sea']
@@ -49,25 +49,25 @@ def tags(user: object = None, conversation: object = None, metadata: object = No
 
 
 def together(own: Iterable[str] | str | None, facets: list[str]) -> Iterable[str] | str | None:
-    """Return tags and facets as one list; tags alone as they are."""
+    """Return tags and facets as one list; without facets, return the tags unchanged."""
     if not facets:
         return own
-    return list(dict.fromkeys([*_listed(own), *facets]))
+    return list(dict.fromkeys([*_as_list(own), *facets]))
 
 
 def inherited(own: Iterable[str] | str | None, outer: Iterable[str]) -> list[str]:
-    """Return tags with the facets of what is around, but for those that the tags have themselves.
+    """Return tags and the inherited facets `outer`, except those whose name the tags already have.
 
     >>> inherited(["user=bob", "x"], ["user=ann", "team=sea"])
     ['user=bob', 'x', 'team=sea']
     """
-    listed = _listed(own)
+    listed = _as_list(own)
     names = {each.partition("=")[0] for each in listed if type(each) is str and "=" in each}
     return [*listed, *(each for each in outer if each.partition("=")[0] not in names)]
 
 
 def value(name: str, of: Iterable[str]) -> str | None:
-    """Return the value that tags have for a facet.
+    """Return the value of a facet in tags, or None.
 
     >>> value("user", ["x", "user=ann"])
     'ann'
@@ -76,7 +76,7 @@ def value(name: str, of: Iterable[str]) -> str | None:
 
 
 def prefix(by: str) -> str | None:
-    """Return how the tags of a facet begin, by the word that asks for it; None for any other word.
+    """Return the beginning of a facet's tags, from its name in a query; None if the word names no facet.
 
     >>> prefix("user"), prefix("meta:team"), prefix("model")
     ('user=', 'team=', None)
@@ -88,7 +88,7 @@ def prefix(by: str) -> str | None:
 
 
 def _is_plain(value: object) -> bool:
-    return any(type(value) is kind for kind in (str, int, float, bool))  # `in` would ask the metaclass
+    return any(type(value) is kind for kind in (str, int, float, bool))  # `in` would call the metaclass's `__eq__`
 
 
 def _text(value: object) -> str:
@@ -101,7 +101,7 @@ def _text(value: object) -> str:
     return attempt(lambda: str.__str__(outline(value)), "") or f"<{class_name(value)}>"
 
 
-def _listed(own: Any) -> list[Any]:
+def _as_list(own: Any) -> list[Any]:
     if own is None:
         return []
     if isinstance(own, str | bytes):

@@ -19,7 +19,7 @@ _HELP_ESCAPES = str.maketrans({"\\": "\\\\", "\n": "\\n"})
 
 
 class Sample(NamedTuple):
-    """A value with its labels; `suffix` is what its name has after that of the family, such as `_bucket`."""
+    """A value with its labels; `suffix` is appended to the name of the family, such as `_bucket`."""
 
     value: float
     labels: Mapping[str, str]
@@ -27,7 +27,7 @@ class Sample(NamedTuple):
 
 
 class Family(NamedTuple):
-    """A named metric with all of its samples; a counter is named without `_total`."""
+    """A named metric with all its samples; the name of a counter is without `_total`."""
 
     name: str
     kind: str  # counter, gauge or histogram
@@ -36,7 +36,7 @@ class Family(NamedTuple):
 
 
 def gauge(name: str, about: str, value: float | None, **labels: str) -> Family:
-    """Return a gauge with one sample; without any if the value is not known."""
+    """Return a gauge with one sample, or without any if the value is not known."""
     return Family(name, "gauge", about, [] if value is None else [Sample(value, labels)])
 
 
@@ -53,19 +53,19 @@ def text(families: Iterable[Family], *, older: bool = False) -> bytes:
     for family in families:
         if not family.samples:
             continue
-        # The older format has no families: a counter is named in full there.
+        # The older format has no families, so it needs the full name of a counter.
         shown = f"{family.name}_total" if older and family.kind == "counter" else family.name
         lines.append(f"# HELP {shown} {family.about.translate(_HELP_ESCAPES if older else _ESCAPES)}")
         lines.append(f"# TYPE {shown} {family.kind}")
         lines += [f"{family.name}{each.suffix}{_labels(each.labels)} {_number(each.value)}" for each in family.samples]
     if not older:
         lines.append("# EOF")
-    # A surrogate, as in a name that was no text, is not UTF-8.
+    # A lone surrogate, as in a file name with invalid bytes, cannot be written as UTF-8.
     return "".join(f"{line}\n" for line in lines).encode("utf-8", "replace")
 
 
 def wants_openmetrics(accept: str) -> bool:
-    """Return whether an Accept header names OpenMetrics, as that of a Prometheus does."""
+    """Return whether an Accept header includes OpenMetrics, as that of a Prometheus server does."""
     return "application/openmetrics-text" in accept.lower()
 
 

@@ -1,7 +1,7 @@
-"""A price table as a file: how one from elsewhere is checked before any call is priced by it.
+"""Check a price table that comes from elsewhere, before calls are priced by it.
 
-The form is that of `prices.json`.  A table may come from a newer release, a hub or a bundle, so nothing in it is
-trusted: a rate that this release does not know makes its model unpriced, and everything else that is unknown makes the
+It has the format of `prices.json`.  A table may come from a newer release, a hub or a bundle, so it is not trusted: if
+a model has a kind of rate that this release does not know, its calls stay unpriced; anything else unknown makes the
 table invalid.
 """
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 MOST = 8 << 20
-"""Bytes of a table: the shipped one has 250 kB."""
+"""The most bytes of a table; the shipped one has 250 kB."""
 
 _ABOUT = ("source", "version", "date", "licence")
 _PROVIDER = frozenset(("names", "match", "resells", "models"))
@@ -32,7 +32,7 @@ _DOLLARS = r"[0-9]{1,9}(?:\.[0-9]{1,18})?"
 _RATE = re.compile(rf"{_DOLLARS}(?:,[0-9]{{1,12}}:{_DOLLARS})*")
 _HOURS = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]-([01][0-9]|2[0-3]):[0-5][0-9]")
 _PROVIDER_NAME = re.compile(r"[a-z0-9][a-z0-9._-]{0,63}")
-# A group that is repeated, or several repetitions without an end, may take for ever on a name that nearly matches.
+# A repeated group, or several unbounded repetitions, may take forever on a name that almost matches.
 _ESCAPED = re.compile(r"(?s)\\.")
 _REPEATED_GROUP = re.compile(r"\)[*+{]")
 _ENDLESS = re.compile(r"[*+]|\{[0-9]*,(?:[0-9]{3,})?\}")
@@ -41,25 +41,25 @@ _UNPRICED = ""
 
 
 class Table:
-    """A table that was checked."""
+    """A valid table."""
 
     def __init__(self, document: Mapping[str, Any], left_out: int) -> None:
         self.version: str = document["version"]
         self.date: str = document["date"]
         self.models = sum(len(provider["models"]) for provider in document["providers"].values())
         self.left_out = left_out
-        """How many models have a rate that this release does not know: their calls stay unpriced."""
+        """The number of models with a kind of rate that this release does not know; their calls stay unpriced."""
         self._document = document
 
     def written(self, origin: Mapping[str, object] | None = None) -> bytes:
-        """Return it as a file, with the date at its beginning; `origin` says where it came from."""
+        """Return the content of its file, which begins with the date; `origin` says where it came from."""
         about = {name: self._document[name] for name in _ABOUT if name in self._document}
         whole = {"date": self.date, **about, **({"from": origin} if origin else {})}
         return encode.dumps({**whole, "providers": self._document["providers"]}) + b"\n"
 
 
 def checked(data: bytes, *, today: date) -> Table:
-    """Return the table in a file; raise ConfigError, which says what is wrong, unless every part of it is valid."""
+    """Parse and check the content of a file; raise ConfigError, which says what is wrong, if any part is invalid."""
     if len(data) > MOST:
         raise _invalid(f"expected at most {MOST >> 20} MB, got {len(data) >> 20} MB")
     if data.count(b",") + data.count(b"[") + data.count(b"{") > _MOST_VALUES:
@@ -112,7 +112,7 @@ def _check_provider(name: str, provider: Any, all_providers: Mapping[str, Any]) 
 
 
 def _check_model(place: str, name: str, entry: Any) -> bool:
-    """Check a model; return whether it has a rate that is not known here, of which its call may have cost more."""
+    """Check a model; return whether it has an unknown kind of rate, so that the cost of its calls is not known."""
     if not name or len(name) > _LONGEST or not isinstance(entry, list) or len(entry) < 2:
         raise _invalid(f"model {place[:_LONGEST]} is not a pattern and prices")
     pattern, *prices = entry
@@ -121,13 +121,13 @@ def _check_model(place: str, name: str, entry: Any) -> bool:
     known = [_check_price(place, price) for price in prices]
     if all(known):
         return False
-    # Kept without a price: without the model, its name might match another one.
+    # Kept without a price: if the model were removed, its name might match another one.
     entry[1:] = [_UNPRICED]
     return True
 
 
 def _check_price(place: str, price: Any) -> bool:
-    """Check a price; return whether all of its rates are known here."""
+    """Check a price; return whether this release knows all its kinds of rates."""
     if not isinstance(price, str) or len(price) > _LONGEST:
         raise _invalid(f"a price of {place} is no text: {price!r:.100}")
     pairs = [field.partition("=") for field in price.split()]
@@ -136,7 +136,7 @@ def _check_price(place: str, price: Any) -> bool:
         raise _invalid(f"a price of {place} is not NAME=VALUE for each part: {price!r}")
     for name, text in fields.items():
         if name in PARTS:
-            valid = _RATE.fullmatch(text) is not None and _rises(text)
+            valid = _RATE.fullmatch(text) is not None and _is_increasing(text)
         elif name == "from":
             valid = _day(text) is not None
         elif name == "hours":
@@ -150,8 +150,8 @@ def _check_price(place: str, price: Any) -> bool:
     return True
 
 
-def _rises(rate: str) -> bool:
-    """Return whether the steps of a rate begin later and later."""
+def _is_increasing(rate: str) -> bool:
+    """Return whether the steps of a rate are in increasing order."""
     starts = [int(step.partition(":")[0]) for step in rate.split(",")[1:]]
     return all(first < second for first, second in zip([0, *starts], starts, strict=False))
 
@@ -165,7 +165,7 @@ def _check_pattern(place: str, pattern: Any) -> None:
 
 
 def _texts(place: str, pattern: Any, levels: int) -> Iterator[str]:
-    """Yield the texts of a pattern: one, any of a list, or all of a list."""
+    """Yield the texts of a pattern, which is a text, a list, or {"all": list}."""
     if isinstance(pattern, dict) and pattern.keys() == {"all"} and isinstance(pattern["all"], list):
         pattern = pattern["all"]
     if isinstance(pattern, str):

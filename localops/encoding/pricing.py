@@ -1,9 +1,9 @@
 """The cost of a call: the shipped price table, a user's own prices, and exact sums in nano-dollars.
 
-An unknown price is None, never 0. The table (`prices.json`) is made from genai-prices by `scripts/prices.py`, matches
-names as that library does, and is read at the first lookup. A name may also have the provider in front, as gateways
-write it, or be an address of a cloud; a name that only resembles a known one is unknown. The caller counts tokens, and
-decides what to do with a call without a price.
+An unknown price is None, never 0. The table (`prices.json`) is generated from genai-prices by `scripts/prices.py`,
+matches names as that library does, and is read at the first lookup. A name may also have the provider in front, as
+gateways write it, or be a resource name of a cloud; a name that only resembles a known one is unknown. The caller
+counts tokens, and decides what to do with a call without a price.
 """
 
 from __future__ import annotations
@@ -22,13 +22,13 @@ if TYPE_CHECKING:
 
     # name, name*, *name or *name*; a /regular expression/; any of a list; {"all": a list}.
     Pattern = str | list["Pattern"] | dict[str, list["Pattern"]]
-    # A price as written: rates by part, and the first day or the hours in which they hold.
+    # A price in the table: rates by part, and the first day or the hours of validity.
     Written = Mapping[str, str]
-    # (prompts longer than so many tokens, US dollars as exact text), the first from 0.
+    # Pairs: for prompts longer than this number of tokens, US dollars as exact text. The first is for 0.
     Steps = tuple[tuple[int, str], ...]
     Provider = Mapping[str, Any]
 
-# part: (how many of it a rate is for, the parts that include it)
+# part: (the number of units that a rate is for, the parts that include it)
 PARTS: dict[str, tuple[int, tuple[str, ...]]] = {
     **{kind.price: (1_000_000, kind.within) for kind in KINDS if kind.price},
     "cache_write_5m": (1_000_000, ("cache_write",)),
@@ -50,12 +50,12 @@ PARTS: dict[str, tuple[int, tuple[str, ...]]] = {
     "requests": (1_000, ()),
 }
 
-# The counts in the body of a call, beside its columns, and the part of each.
+# The part of each count in the body of a call.
 _IN_BODY = {kind.field: kind.price for kind in IN_BODY if kind.price}
-# The same with the counts that have columns.
+# The same, with the counts that have columns.
 PRICED = {kind.field: kind.price for kind in KINDS if kind.price}
 
-# Sums are integers of 10⁻¹⁸ dollars, the finest digit in the table, times a multiple of every "how many".
+# Sums are integers, in units of 10⁻¹⁸ dollars (the last digit in the table) divided by a multiple of all PARTS' units.
 _DIGITS = 18
 _MULTIPLE = 9_000_000
 _NANO: int = _MULTIPLE * 10 ** (_DIGITS - 9)
@@ -63,15 +63,15 @@ _NANO: int = _MULTIPLE * 10 ** (_DIGITS - 9)
 SHIPPED = os.path.join(os.path.dirname(__file__), "prices.json")
 """The table in the package."""
 
-# Names come from programs that we do not know: after this many, start again rather than grow.
+# Programs may use any number of names: clear the cache after this many.
 _REMEMBERED = 1024
 
 
 class Usage:
     """The usage of a call, by part: `Usage(input=1200, cached=1000, output=80)`.
 
-    A whole includes its parts: `input` counts cached and written tokens too, `output` the reasoning.  None means
-    "not reported". The names are those of PARTS without `requests`: a call is one request.
+    A whole includes its parts: `input` includes cached and cache-write tokens, `output` includes reasoning.  None means
+    "not reported". The names are those of PARTS, without `requests`: a call is one request.
     """
 
     __slots__ = ("counts",)
@@ -93,11 +93,10 @@ def usage_of(tokens_in: int | None, tokens_out: int | None, cached: int | None, 
 
 
 class Prices:
-    """The user's own prices first, then the shipped table.
+    """Looks up prices: the user's own first, then those of the table.
 
-    `own` maps a model, or `provider/model`, to US dollars by part (for how many of it, see PARTS).
-    `imported` names the file of a table that is used instead of the shipped one while it is newer, if there is one.
-    Raise ConfigError for an invalid price.
+    `own` maps a model, or `provider/model`, to US dollars by part (per units as in PARTS).  `imported` is the path of a
+    table that replaces the shipped one if it exists and is newer.  Raise ConfigError for an invalid price.
     """
 
     def __init__(
@@ -109,17 +108,17 @@ class Prices:
         self._read: _Table | None = None
 
     def cost(self, model: str | None, usage: Usage, *, provider: str | None = None, at_ns: int) -> int | None:
-        """Return nano-dollars for a call made at `at_ns` (Unix time), or None if the price cannot be known."""
+        """Return nano-dollars for a call at `at_ns` (Unix time), or None if the price is not known."""
         price = self.find(model, provider=provider, at_ns=at_ns)
         return price.cost(usage) if price else None
 
     def cost_of_call(self, model: str | None, usage: Usage, *, provider: str | None = None, at_ns: int) -> int | None:
-        """Return the cost of an LLM call: as `cost`, but None where `Price.lacks` names a part that is not known."""
+        """Return the cost of an LLM call: like `cost`, but None if `Price.lacks` returns a part."""
         price = self.find(model, provider=provider, at_ns=at_ns)
         return price.cost(usage) if price and price.lacks(usage) is None else None
 
     def find(self, model: str | None, *, provider: str | None = None, at_ns: int) -> Price | None:
-        """Return the price in force at `at_ns`, or None for a model without a known price."""
+        """Return the price valid at `at_ns`, or None for a model without a known price."""
         if not model:
             return None
         try:
@@ -129,7 +128,7 @@ class Prices:
         return priced.at(at_ns) if priced else None
 
     def list(self, *, at_ns: int) -> Iterator[Price]:
-        """Yield every price in force at `at_ns`: the user's own, then the table's, provider by provider."""
+        """Yield every price valid at `at_ns`: the user's own, then the table's, provider by provider."""
         for own in self._own.values():
             yield own.at(at_ns)
         for model in self._table.models():
@@ -144,7 +143,7 @@ class Prices:
 
     @property
     def date(self) -> str:
-        """Return the day the table was made, YYYY-MM-DD."""
+        """Return the date of the table, YYYY-MM-DD."""
         return self._table.date
 
     @property
@@ -164,11 +163,11 @@ class Prices:
             try:
                 return _Table(self._imported)
             except (IncompleteInstallation, LookupError, TypeError):
-                self._give_up()
+                self._use_shipped()
         return _Table(SHIPPED)
 
-    def _give_up(self) -> None:
-        """Use the shipped table, as the imported one was changed since it was checked."""
+    def _use_shipped(self) -> None:
+        """Use the shipped table instead of the imported one, which was damaged after it was checked."""
         say_once("imported prices", f"{self._imported} is damaged: the shipped prices are used; see `localops doctor`")
         self._imported = self._read = None
 
@@ -186,30 +185,30 @@ class Prices:
         if own is not None:
             return own
         shipped = self._shipped(provider, model)
-        # A call without a provider is priced at the provider that the table has for it, so its own price counts, too.
+        # Without a provider, the table determines it: the user may have a price for that provider.
         return (self._own.get(f"{shipped.provider}/{model}") if shipped and not provider else None) or shipped
 
     def _shipped(self, provider: str | None, model: str) -> _Model | None:
-        """Return the model of the shipped table; without that table no price is known."""
+        """Return the model of the table, or None; if the table is missing, no price is known."""
         try:
             return self._table.find(provider, model)
         except IncompleteInstallation as error:
             say_once("prices", f"{error}; calls without a price in config.toml are unpriced")
             return None
         except Exception as error:
-            # Wide, as the file may hold anything that was put there since it was checked.
+            # The edge: the file may have been changed since it was checked, and contain anything.
             if self._table.origin is None or is_programs(error) is not False:
                 raise
-            self._give_up()
+            self._use_shipped()
             return self._shipped(provider, model)
 
 
 class Price:
-    """One model's rates while they are in force.
+    """The rates of a model in a period.
 
-    `rates` has by part the steps (prompts longer than so many tokens, US dollars as exact text); the step that is
-    reached applies to the whole call. Empty rates: the model is known, its price is not. `since` is the first day and
-    `hours` the time of day in UTC, if there is one; `source` is the origin of the price.
+    `rates` has the steps of each part (for prompts longer than a number of tokens, US dollars as exact text); the last
+    step that a prompt reaches applies to the whole call. If it is empty, the model is known, but not its price. `since`
+    is the first day and `hours` the time of day in UTC, if limited; `source` says where the price is from.
     """
 
     __slots__ = (
@@ -235,16 +234,16 @@ class Price:
         self._least_seconds = int(written.get("least_seconds", 0))
         self._lines = [_Line(part, self.rates) for part in _innermost_first(self.rates.keys() & _COUNTED)]
         self._stepped = any(len(steps) > 1 for steps in self.rates.values())
-        self._request = _share("requests", self.rates["requests"][0][1]) if "requests" in self.rates else 0
+        self._request = _unit_price("requests", self.rates["requests"][0][1]) if "requests" in self.rates else 0
 
     def __repr__(self) -> str:
         rates = (f"{part} ${steps[0][1]}{'+' * (len(steps) > 1)}" for part, steps in self.rates.items())
         return f"<Price of {self.model} ({self.provider or self.source}): {', '.join(rates) or 'not known'}>"
 
     def cost(self, usage: Usage) -> int | None:
-        """Return nano-dollars, halves up; None where counts are missing, contradict each other or have no rate."""
+        """Return nano-dollars, rounded half up; None if counts are missing, contradict each other or have no rate."""
         counts = usage.counts
-        if not _sound(counts) or not self._covers(counts):
+        if not _are_counts(counts) or not self._covers(counts):
             return None
         if self._least_seconds:
             counts = _with_least(counts, self._least_seconds)
@@ -268,7 +267,7 @@ class Price:
     def lacks(self, usage: Usage) -> str | None:
         """Return which of `input` and `output` is billed but was not counted, or was counted but has no rate.
 
-        Neither is free: a call that reports one of its two counts used an unknown amount of the other.
+        Such a call is not free: if it reports only one of the two counts, the other one is unknown, not 0.
         """
         counts = usage.counts
         for part, other in (("input", "output"), ("output", "input")):
@@ -279,26 +278,26 @@ class Price:
         return None
 
     def _bills(self, part: str) -> bool:
-        """Return whether a call is charged for this part; an embedding has no output, whatever the table has."""
+        """Return whether this part is charged; output of embeddings is not, even if the table has a rate."""
         if part == "output" and "embed" in self.model.lower():
             return False
         return any(float(dollars) > 0 for _, dollars in self.rates.get(part, ()))
 
     def holds(self, at_ns: int) -> bool:
-        """Return whether this price applies at `at_ns`, by its day and hours."""
+        """Return whether this price is valid at `at_ns`, by its day and hours."""
         if self._first_ns is not None:
             return at_ns >= self._first_ns
         return self.hours is None or _within(self.hours, at_ns)
 
     def _covers(self, counts: Mapping[str, int]) -> bool:
-        """Return whether there is a rate for any of it: speech is not free because a model sells tokens."""
+        """Return whether there is a rate for some of the counts: without one, the call is unpriced, not free."""
         if "requests" in self.rates or any(counts.get(line.part) for line in self._lines):
             return True
         return bool(self.rates) and not any(counts.values())
 
 
 class _Line:
-    """One part's rate, and the parts inside it that are billed on lines of their own."""
+    """The rate of one part, and the parts inside it that have their own rates."""
 
     __slots__ = ("_base", "_steps", "inner", "part")
 
@@ -306,8 +305,8 @@ class _Line:
         self.part = part
         self.inner = [inner for inner in _INSIDE[part] if inner in rates]
         (_, base), *steps = rates[part]
-        self._base = _share(part, base)
-        self._steps = [(start, _share(part, dollars)) for start, dollars in reversed(steps)]
+        self._base = _unit_price(part, base)
+        self._steps = [(start, _unit_price(part, dollars)) for start, dollars in reversed(steps)]
 
     def rate(self, prompt: int) -> int:
         for start, rate in self._steps:
@@ -317,7 +316,7 @@ class _Line:
 
 
 class _Model:
-    """A model's prices through time."""
+    """A model with its prices over time."""
 
     __slots__ = ("_prices", "name", "provider", "source")
 
@@ -326,7 +325,7 @@ class _Model:
         self._prices = [Price(self, written) for written in prices]
 
     def at(self, at_ns: int) -> Price:
-        """Return the last price in force at that time; if none is, the first."""
+        """Return the last price that is valid at a time; if none is, the first."""
         for price in reversed(self._prices):
             if price.holds(at_ns):
                 return price
@@ -334,7 +333,7 @@ class _Model:
 
 
 class _Table:
-    """The shipped prices, and the rules by which a name is looked up."""
+    """A table of prices, with the rules for looking up a name."""
 
     def __init__(self, path: str) -> None:
         import json
@@ -357,13 +356,13 @@ class _Table:
                 yield self._model(provider_id, name)
 
     def find(self, provider: str | None, model: str) -> _Model | None:
-        """Return the model with this lower-case name at that provider, or at the one that has such a name."""
+        """Return the model with this lower-case name at a provider; without a provider, find it by the name."""
         if provider is not None:
             provider, model = self._unwrap(provider.strip().lower(), model)
         if provider not in (None, "litellm"):
             return self._sold_as(self._provider_named(provider), model)
         prefixed = _prefixed(model)
-        if prefixed is not None:  # the name says where it was bought, and prices elsewhere do not matter
+        if prefixed is not None:  # the name includes the provider, so prices of others do not apply
             seller, name = prefixed
             return self._sold(seller, name) or self._sold(seller, model)
         known = self._provider_of(model)
@@ -372,14 +371,14 @@ class _Table:
         return self._sold(*shaped) if shaped is not None else sold
 
     def _unwrap(self, provider: str, model: str) -> tuple[str, str]:
-        """Unwrap LiteLLM, a way to other providers: `litellm` and `openai/gpt-4o` are `openai` and `gpt-4o`."""
+        """Resolve LiteLLM, which only passes calls on: `litellm` and `openai/gpt-4o` are `openai` and `gpt-4o`."""
         inner, slash, rest = model.partition("/")
         if provider == "litellm" and inner and slash and self._provider_named(inner):
             return inner, rest
         return provider, model
 
     def _sold_as(self, seller: str | None, model: str) -> _Model | None:
-        """Return a seller's model, also by a name that repeats the seller, or names one whose models it resells."""
+        """Return a seller's model; its name may have the seller in front, or a provider whose models it resells."""
         if seller is None:
             return None
         sold = self._sold(seller, model)
@@ -393,7 +392,7 @@ class _Table:
         return sold if sold is not None and (maker == seller or sold.provider in (seller, maker)) else None
 
     def _sold(self, seller: str, model: str) -> _Model | None:
-        """Return the model of a seller by its name, by the name inside of an address, or as a fine-tuned one."""
+        """Return the model of a seller by its name, by the name inside a resource name, or as a fine-tuned one."""
         import re
 
         names = [model, re.sub(_HOW, "", model)]
@@ -401,13 +400,17 @@ class _Table:
         if shaped is not None and shaped[0] == seller:
             names.append(shaped[1])
         for name in dict.fromkeys(names):
-            sold = self._match(seller, name) or self._match(seller, _dashed(name)) or self._tuned(seller, name)
+            sold = (
+                self._match(seller, name)
+                or self._match(seller, _with_dashed_date(name))
+                or self._fine_tuned(seller, name)
+            )
             if sold is not None:
                 return sold
         return None
 
-    def _tuned(self, seller: str, name: str) -> _Model | None:
-        """Return the model of `ft:gpt-4o-mini:organisation:suffix:id`, if the table has it as `ft:gpt-4o-mini`."""
+    def _fine_tuned(self, seller: str, name: str) -> _Model | None:
+        """Return the model for `ft:gpt-4o-mini:organisation:suffix:id`, if the table has `ft:gpt-4o-mini`."""
         prefix, base, *whose = name.split(":") if name.startswith("ft:") else ("", "")
         id = f"{prefix}:{base}"
         return self._model(seller, id) if whose and id in self._providers[seller]["models"] else None
@@ -441,7 +444,7 @@ class _Table:
 
 
 def date_of(path: str) -> str | None:
-    """Return the date of a table from the beginning of its file, which takes no time; None without one."""
+    """Return the date of a table, from the first bytes of its file; None without one."""
     import re
 
     try:
@@ -467,7 +470,7 @@ def _matches(pattern: Pattern, text: str) -> bool:
     return text.startswith(pattern[:-1]) if pattern[-1] == "*" else text == pattern
 
 
-# By provider: the names that gateways, libraries and OpenTelemetry use for it, also in front of the name of a model.
+# By provider: its names in gateways, libraries and OpenTelemetry, which may also be in front of a model's name.
 _WORDS = {
     "anthropic": "anthropic",
     "aws": "bedrock bedrock_converse aws.bedrock aws-bedrock aws_bedrock amazon-bedrock amazon_bedrock",
@@ -499,10 +502,10 @@ _WORDS = {
 }
 _PROVIDERS = {word: provider for provider, words in _WORDS.items() for word in words.split()}
 
-# Words between a provider and a model that say how the model is called, which does not change its price.
+# Words between a provider and a model: they select an API or a region, and do not change the price.
 _HOW = r"^(?:(?:converse_like|converse|invoke|responses|global-standard|global|[a-z]{2}(?:-[a-z]+){1,2}-[0-9])/){1,2}"
 
-# Names whose form belongs to one provider: the provider, and the part that is its name for the model.
+# Forms of names that only one provider uses: the provider, and the group with its name for the model.
 _PLACES = r"(?:(?:us|us-gov|eu|apac|jp|au|in|ca|sa|me|af|global)\.)?"
 _MAKERS = (
     r"(?:ai21|amazon|anthropic|cohere|deepseek|google|meta|minimax|mistral|moonshotai|moonshot|nvidia|openai|qwen"
@@ -517,7 +520,7 @@ _FORMS = (
 
 
 def _prefixed(model: str) -> tuple[str, str] | None:
-    """Return the provider and its name for a model, of `azure/gpt-4o` or `azure:gpt-4o`; None for any other name."""
+    """Split `azure/gpt-4o` or `azure:gpt-4o` into the provider and its name for the model; None for other names."""
     for sign in "/:":
         word, _, rest = model.partition(sign)
         if rest and word in _PROVIDERS:
@@ -526,7 +529,7 @@ def _prefixed(model: str) -> tuple[str, str] | None:
 
 
 def by_form(model: str) -> tuple[str, str] | None:
-    """Return the provider and its name for a model, if the lower-case name has a form that only one provider uses."""
+    """Return the provider and its name for a model, if a lower-case name has a form that only one provider uses."""
     import re
 
     for provider, pattern in _FORMS:
@@ -536,8 +539,8 @@ def by_form(model: str) -> tuple[str, str] | None:
     return None
 
 
-def _dashed(model: str) -> str:
-    """Return `gpt-5.2-20251211`, as routers write it, with its date as in the table: `gpt-5.2-2025-12-11`."""
+def _with_dashed_date(model: str) -> str:
+    """Write the date in a model's name as the table does: `gpt-5.2-20251211` becomes `gpt-5.2-2025-12-11`."""
     import re
     from datetime import date
 
@@ -551,7 +554,7 @@ def _dashed(model: str) -> str:
 
 
 def _wholes(part: str) -> set[str]:
-    """Return every part that includes it, directly or not."""
+    """Return all parts that include a part, directly or indirectly."""
     wholes = set(PARTS[part][1])
     return wholes.union(*map(_wholes, wholes))
 
@@ -567,24 +570,24 @@ def _innermost_first(parts: set[str]) -> list[str]:
     return sorted(parts, key=lambda part: (-len(_wholes(part)), part))
 
 
-def _sound(counts: Mapping[str, int]) -> bool:
-    """Return whether the counts are whole numbers and not all zero: a program may report anything."""
+def _are_counts(counts: Mapping[str, int]) -> bool:
+    """Return whether there are counts, and all are whole numbers of at least 0: a program may report anything."""
     return bool(counts) and all(type(count) is int and count >= 0 for count in counts.values())
 
 
 def _count(part: str, counts: Mapping[str, int]) -> int | None:
-    """Return the reported count; 0 if none was reported; None if its parts show that there must be some."""
+    """Return the reported count of a part; 0 if there is none, but None if other counts show that there must be one."""
     if part in counts:
         return counts[part]
     if any(counts.get(inner) for inner in _INSIDE[part]):
         return None
-    # Cached tokens and audio tokens: it is not known how many were both.
+    # With counts of cached tokens and of audio tokens, it is not known how many tokens were both.
     wholes = PARTS[part][1]
     return None if len(wholes) == 2 and all(counts.get(whole) for whole in wholes) else 0
 
 
 def _with_least(counts: dict[str, int], least: int) -> dict[str, int]:
-    """Return the counts with the least number of seconds that some providers bill for any recording."""
+    """Return the counts with the minimum number of seconds that a provider bills for a recording."""
     seconds = counts.get("audio_seconds") or counts.get("input_audio_seconds")
     if seconds is None:
         return counts
@@ -604,8 +607,8 @@ def _steps(rate: str) -> Steps:
     return ((0, base), *((int(start), dollars) for start, dollars in pairs))
 
 
-def _share(part: str, dollars: str) -> int:
-    """Return the price of one of the part, in the unit of our sums."""
+def _unit_price(part: str, dollars: str) -> int:
+    """Return the price of one unit of a part, in the unit of our sums."""
     whole, _, fraction = dollars.partition(".")
     return int(whole + fraction.ljust(_DIGITS, "0")) * (_MULTIPLE // PARTS[part][0])
 
@@ -617,7 +620,7 @@ def _midnight_ns(day: str) -> int:
 
 
 def _within(hours: str, at_ns: int) -> bool:
-    """Return whether a time is within hours of the day in UTC: `00:30-16:30`, or over midnight `22:00-06:00`."""
+    """Return whether a time is within hours of the day in UTC: `00:30-16:30`, or across midnight `22:00-06:00`."""
     minute = at_ns // (60 * 10**9) % (24 * 60)
     opens, closes = (int(clock[:2]) * 60 + int(clock[3:]) for clock in hours.split("-"))
     return opens <= minute < closes if opens <= closes else minute >= opens or minute < closes
@@ -638,7 +641,7 @@ def _own_model(name: str, rates: Mapping[str, int | float | str]) -> _Model:
 
 
 def _refuse_gap(name: str, part: str, wholes: tuple[str, ...], priced: KeysView[str]) -> None:
-    """Refuse a price whose whole has no rate for its rest, or where two parts share tokens without a rate for both."""
+    """Refuse a price for a part without one for its wholes, or for two wholes without one for tokens that are both."""
     if part in priced and not priced >= set(wholes):
         raise ConfigError(f'prices."{name}" has {part}, so it needs {" and ".join(wholes)} too')
     if part not in priced and len(wholes) == 2 and priced >= set(wholes):
