@@ -1,7 +1,7 @@
 """The functions of `import localops`, for the one client of this process.
 
-They have the names and arguments of AgentOps' functions.  Unless `strict=True` is given, none of them raises into the
-program, except for a budget, whose purpose it is: what cannot be done prints a warning, and the program goes on.
+They have the names and arguments of AgentOps' functions.  Unless `strict=True` is given, they print a warning instead
+of raising an exception, and the program continues.  Only a budget raises, as it is meant to stop the program.
 """
 
 from __future__ import annotations
@@ -39,9 +39,9 @@ if TYPE_CHECKING:
     R = TypeVar("R")
     T = TypeVar("T")
 
-_only_as_parent = False  # this process did not ask for recording
-_client: Client | None = None  # the only process-wide variable; everything else is passed on
-_lock = threading.RLock()  # held to set `_client`
+_only_as_parent = False  # this process did not call `init`: record only if its parent has a session
+_client: Client | None = None  # the client of this process; everything else is passed as an argument
+_lock = threading.RLock()  # held while the client or a session is created
 _PATIENCE = 5.0  # seconds
 
 
@@ -59,14 +59,14 @@ def _reset() -> None:
 
 
 def swap_client(other: Client | None) -> Client | None:
-    """Make `other` the client of this process, and return the one before; for tests, which share a process."""
+    """Make `other` the client of this process, and return the previous one; for tests, which share a process."""
     global _client
     before, _client = _client, other
     return before
 
 
 def client() -> Client:
-    """Return the client of this process; without an `init` it follows the environment."""
+    """Return the client of this process; without an `init`, its settings come from the environment."""
     return _client if _client is not None else in_turn(_the_client)
 
 
@@ -79,11 +79,11 @@ def _the_client() -> Client:
 
 
 def _record_libraries(config: Config) -> None:
-    """Record the calls of model libraries, unless that is switched off; a failure is only printed."""
+    """Record the calls of model libraries, unless that is switched off; if this fails, print a warning."""
     try:
         _switch_on(config)
     except Exception as error:
-        # The edge: without descriptors, for example, nothing can be imported.
+        # The edge: with no file descriptors left, for example, nothing can be imported.
         if not hold_if_programs(error):
             output.say_once("libraries", f"the calls of model libraries are not recorded: {error}")
 
@@ -114,9 +114,9 @@ def _span_provider() -> Any:
 
 
 def _session_of_span(reason: str) -> Session | None:
-    """Return the session of a span; None in a child that started none and whose parent has none.
+    """Return the session of a span; None in a child process if neither it nor its parent has one.
 
-    Under `localops run` one is started for a program that starts none.
+    Under `localops run`, if the program starts no session, start one.
     """
     running = client()
     if _only_as_parent and running.current() is None:
@@ -130,14 +130,14 @@ find_session[:] = [_session_of_span]
 
 
 def in_turn(function: Callable[[], T]) -> T:
-    """Call a function that creates the client or a session: one thread at a time.
+    """Call a function that creates the client or a session, in one thread at a time.
 
-    The wait is bounded: a signal handler that calls it in the middle of a write must not wait forever for a thread
-    that waits for that write.
+    Wait for other threads only for a limited time: if a signal handler calls this during a write, and another thread is
+    waiting for that write, they would wait for each other forever.
     """
     lock, taken = _lock, list[bool]()
     try:
-        # One call takes the lock and notes it: a signal handler may raise between two.
+        # One call of C takes the lock and stores that: between two calls, a signal handler could raise.
         taken.extend(map(lock.acquire, (True,), (_PATIENCE,)))
         return function()
     finally:
@@ -147,7 +147,7 @@ def in_turn(function: Callable[[], T]) -> T:
 
 def _after_fork() -> None:
     global _lock
-    _lock = threading.RLock()  # the old one may be held by a thread that the child does not have
+    _lock = threading.RLock()  # a thread that the child does not have may hold the old one
 
 
 if hasattr(os, "register_at_fork"):
@@ -155,12 +155,12 @@ if hasattr(os, "register_at_fork"):
 
 
 def client_if_any() -> Client | None:
-    """Return the client if the program has one, or if this process may have a session from its parent."""
+    """Return the client if the program has one, or if this process may have its parent's session."""
     return client() if _client is not None or host.maker() is not None else None
 
 
 def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
-    """Return the function with warnings instead of exceptions, unless the client is strict."""
+    """Wrap a function so that it prints warnings instead of raising exceptions, unless the client is strict."""
 
     @wraps(function)
     def quiet(*args: P.args, **kwargs: P.kwargs) -> R | None:
@@ -169,30 +169,30 @@ def _quietly(function: Callable[P, R]) -> Callable[P, R | None]:
             if waiting:
                 deliver()
             return result
-        except UnusableBudget:  # the purpose of a budget is to stop the program
+        except UnusableBudget:  # a budget is meant to stop the program
             raise
-        except Exception as error:  # the edge: recording never breaks the program that is recorded
-            if _is_miscalled(error):
+        except Exception as error:  # the edge: recording never breaks the recorded program
+            if _has_wrong_arguments(error):
                 _add_hint(function, error)
                 raise
             if kwargs.get("strict") is True or (_client is not None and _client.config.strict):
                 raise
             if seems_programs(error):
                 raise
-            _say(function.__name__.lstrip("_"), error)
+            _warn(function.__name__.lstrip("_"), error)
             return None
 
     return quiet
 
 
-def _is_miscalled(error: Exception) -> bool:
-    """Return whether a function was called with wrong arguments: its own code has not run then."""
+def _has_wrong_arguments(error: Exception) -> bool:
+    """Return whether a function was called with wrong arguments, so that its code did not run."""
     trace = error.__traceback__
     return trace is None or trace.tb_next is None
 
 
 def _add_hint(function: Callable[..., object], error: Exception) -> None:
-    """Note on the TypeError of a misspelt argument which one was probably meant, as Python itself does since 3.13."""
+    """Add a note to the TypeError of a misspelt argument with the probable name, as Python does since 3.13."""
     import inspect
     import re
 
@@ -207,8 +207,8 @@ def _add_hint(function: Callable[..., object], error: Exception) -> None:
         error.add_note(f"{name!r} is an option of a Config: config=localops.Config({name}=...)")
 
 
-def _say(what: str, error: Exception) -> None:
-    if isinstance(error, NoSession):  # an agent's loop would repeat it with every step
+def _warn(what: str, error: Exception) -> None:
+    if isinstance(error, NoSession):  # once: an agent's loop would cause it in every step
         many = _client is not None and bool(_client.open_sessions())
         output.say_once(f"{what} {'with none current' if many else 'without a session'}", str(error))
     else:
@@ -216,7 +216,7 @@ def _say(what: str, error: Exception) -> None:
 
 
 def _always(function: Callable[P, Session]) -> Callable[P, Session]:
-    """Return the function so that it always returns a session: if it fails, one with the usual options."""
+    """Wrap a function so that it always returns a session: if it fails, one with the client's options."""
     quiet = _quietly(function)
 
     @wraps(function)
@@ -374,16 +374,16 @@ def _init(
     _only_as_parent = False
     options = {name: value for name, value in given.items() if name != "auto_start_session"}  # for this call only
     config = Config.usable(**options) if _client is None else _client.config.but(**options)
-    asked = config.but(**given) if len(options) < len(given) else config
+    with_start_option = config.but(**given) if len(options) < len(given) else config
     if _client is not None and _client.open_sessions():
-        return (_again(_client, config, tags, inherited),)
+        return (_init_again(_client, config, tags, inherited),)
     if _client is None:
         _client = clients.Client(config)
     else:
         _client.config = config
     _record_libraries(config)
     inherited = inherited or os.environ.get("LOCALOPS_SESSION_ID")
-    if not asked.auto_start_session:
+    if not with_start_option.auto_start_session:
         if inherited:
             output.say("inherited_session_id is not used with auto_start_session=False: give it to start_session()")
         return (None,)
@@ -393,7 +393,7 @@ def _init(
     return (session,)
 
 
-def _again(
+def _init_again(
     running: Client, config: Config, tags: Iterable[str] | str | None, inherited: uuid.UUID | str | None
 ) -> Session:
     """Return the open session at a second `init`, and warn of options that differ."""
@@ -401,9 +401,9 @@ def _again(
         return running.start(tags, inherited, config=config)
     session = running.current()
     if session is None or not session.is_running:
-        # The first one: those that other threads have begun since are theirs.
+        # The oldest one, as newer ones may belong to other threads.
         session = next(iter(running.open_sessions()[::-1]), None)
-    if session is None:  # another thread has just ended it
+    if session is None:  # another thread has ended it meanwhile
         return running.start(tags, config=config)
     differing = [name for name in config.given if getattr(config, name) != getattr(running.config, name)]
     if not set(session.recorder.writer.tag_list(tags)) <= set(session.tags):
@@ -418,9 +418,9 @@ def _again(
 
 @_quietly
 def configure(api_key: str | None = None, **options: Any) -> None:
-    """Change options for the sessions started from now on; those that are open keep theirs.
+    """Change options for new sessions; open sessions keep theirs.
 
-    `default_tags` are added to the earlier ones, as at AgentOps.
+    `default_tags` are added to the earlier ones, as in AgentOps.
     """
     running = client()
     options["api_key"] = api_key
@@ -444,9 +444,9 @@ def start_session(
 ) -> Session:
     """Start a session, or join the one that another process began, and make it the current one.
 
-    A `config` is for this session alone.  Without an earlier `init`, the settings come from the environment.
-    A session is returned in any case: rows that cannot be written yet are counted, and written when they can be.
-    `user`, `conversation` and `metadata` say who and what it is about; sessions are found and counted by them.
+    A `config` applies to this session only.  Without an earlier `init`, the settings come from the environment.
+    A session is always returned: rows that cannot be written yet are counted, and written when that is possible.
+    `user`, `conversation` and `metadata` say who and what it is about; sessions can be found and counted by them.
     """
     if config is not None and not isinstance(config, Config):
         raise ConfigError(f"invalid config: expected a localops.Config, got {type(config).__name__}")
@@ -466,14 +466,14 @@ def resume(
 ) -> Session:
     """Continue a session that was killed or has ended, and make it the current one.
 
-    Inside it, a call of a function that is decorated with `once=True` returns its recorded result if it has one, and
-    runs otherwise.  A call that was under way when the run ended raises Uncertain, unless `on_uncertain` decides: it is
-    called with that exception, and returns the result, or `localops.run_again`.
+    Inside it, a call of a function decorated with `once=True` returns its recorded result if there is one, and runs
+    otherwise.  A call that was running when the run ended raises Uncertain, unless `on_uncertain` decides: it is called
+    with that exception, and returns the result, or `localops.run_again`.
 
-    session_id: an id, its beginning, or "last": the newest session of the project.  It may have been imported.
+    session_id: an id, its beginning, or "last" for the newest session of the project.  The session may be imported.
 
-    Unlike `start_session` it always raises what is wrong: NotFound or Ambiguous for the id, NotResumable for a session
-    that another process is at, or whose steps are not known here.
+    Unlike `start_session` this always raises exceptions: NotFound or Ambiguous for the id, NotResumable for a session
+    in which another process takes part, or whose steps may be missing here.
     """
     if config is not None and not isinstance(config, Config):
         raise ConfigError(f"invalid config: expected a localops.Config, got {type(config).__name__}")
@@ -484,7 +484,7 @@ def resume(
 
 def _session_to_resume(running: Client, ident: str, config: Config | None) -> tuple[str, bytes]:
     """Return the project folder and the id of a session that a program names."""
-    # Late, as few programs resume.
+    # Imported here, as few programs resume.
     from localops.reading.home import Home
 
     own = (config.on(running.config) if config is not None else running.config).folder()
@@ -528,7 +528,7 @@ def end_session(
 
 @_quietly
 def end_all_sessions(end_state: str = "Indeterminate", end_state_reason: str | None = None) -> None:
-    """End every session that is open in this process; those that it only joined end for all processes."""
+    """End every session that is open in this process; one that it only joined ends for all processes."""
     for session in client().open_sessions():
         session.end_session(end_state, end_state_reason)
 
@@ -540,24 +540,26 @@ def get_session(session_id: uuid.UUID | str) -> Session | None:
 
 
 @_quietly
-def _meant(what: str) -> Session:
+def _session_for(what: str) -> Session:
     return client().place(what)
 
 
 def record(event: Event) -> None:
-    """Write an event to the current session; when this returns, the event survives a crash of the process.
+    """Write an event to the current session; once this returns, the event survives a crash of the process.
 
-    If the session cannot be known, the event goes to the session "unattributed" of this process.
+    If there is no current session, the event goes to the session "unattributed" of this process.
     """
     at = 0
     try:
-        at = now_ns()  # opening a session takes longer than most events do
-        session = _meant(f"{class_name(event)} was not recorded in a session of yours")
+        at = now_ns()  # before the session is opened, which may take longer than the event
+        session = _session_for(f"{class_name(event)} was not recorded in a session of yours")
     except BaseException as error:
         if not seems_programs(error):  # strict
             raise
         hold(error)
-        session = client().place("an event was not recorded in a session of yours")  # `_meant` would raise it at once
+        session = client().place(
+            "an event was not recorded in a session of yours"
+        )  # not wrapped: that would raise `error`
     if session is not None:
         session.record(event, _at=at)
     elif waiting:
@@ -589,10 +591,10 @@ def score(
     home: str | os.PathLike[str] | None = None,
     project: str | None = None,
 ) -> str | None:
-    """Judge a session of any process, running or ended, or one event of it; return the id of the score.
+    """Score a session of any process, running or ended, or one event of it; return the id of the score.
 
     `session_id` may be the beginning of an id.  See `Session.score` for the value and the author; None as the value
-    takes back the score of the same name and author.  Without a `project`, all projects of the home are searched.
+    withdraws the score of the same name and author.  Without a `project`, all projects of the home are searched.
     """
     id = event.id if is_a(event, events.Event) else event
     return _give(session_id, scores.checked(scores.Score(name, value, by, comment, version, id)), home, project)
@@ -608,7 +610,7 @@ def note(
     home: str | os.PathLike[str] | None = None,
     project: str | None = None,
 ) -> str | None:
-    """Keep a note about a session of any process, running or ended, or about one event of it; return its id."""
+    """Store a note about a session of any process, running or ended, or about one event of it; return its id."""
     id = event.id if is_a(event, events.Event) else event
     return _give(session_id, scores.note(text, by, id), home, project)
 
@@ -616,7 +618,7 @@ def note(
 def _give(
     session_id: object, given: scores.Score, home: str | os.PathLike[str] | None, project: str | None
 ) -> str | None:
-    from localops.upkeep import scoring  # few programs need it
+    from localops.upkeep import scoring  # here, as few programs need it
 
     config = _client.config if _client is not None else Config.usable()
     folder = home if home is not None else config.home
@@ -628,7 +630,7 @@ def _give(
 def create_agent(name: str, agent_id: uuid.UUID | str | None = None) -> str | None:
     """Register an agent in the current session, and return its id.
 
-    Before any session it is kept, and registered in the first one.
+    If there is no session yet, it is registered in the next one.
     """
     running = client()
     if running.current() is None and not running.open_sessions():
@@ -640,7 +642,7 @@ def create_agent(name: str, agent_id: uuid.UUID | str | None = None) -> str | No
 
 @_always
 def start_trace(trace_name: str = "session", tags: Mapping[str, object] | Iterable[str] | str | None = None) -> Session:
-    """Start a session under AgentOps' newer name for one; a mapping of tags also becomes its metadata."""
+    """Start a session, which AgentOps now calls a trace; tags given as a mapping also become its metadata."""
     if is_a(tags, dict):
         nothing: list[tuple[object, object]] = []
         pairs = attempt(lambda: list(tags.items()), nothing)
@@ -654,7 +656,7 @@ def start_trace(trace_name: str = "session", tags: Mapping[str, object] | Iterab
 
 @_quietly
 def end_trace(trace_context: Session | None = None, end_state: str = "Success") -> str | None:
-    """End a trace, or all that are open; AgentOps' `Error` is a Failure."""
+    """End a trace, or all open ones; AgentOps' `Error` is a Failure."""
     state = attribute(end_state, "value", end_state)
     state = {"error": "Failure", "unset": "Indeterminate"}.get(events.describe(state).lower(), state)
     if trace_context is not None:
@@ -666,7 +668,7 @@ def end_trace(trace_context: Session | None = None, end_state: str = "Success") 
 
 @_quietly
 def update_trace_metadata(metadata: Mapping[str, object], prefix: str = "trace.metadata") -> bool:
-    """Keep facts about the current session; return True when they are written."""
+    """Store facts about the current session; return True when they are written."""
     client().need("update_trace_metadata").update_metadata(metadata, prefix)
     return True
 
@@ -677,12 +679,12 @@ def get_api_key() -> str | None:
 
 
 def set_api_key(api_key: str) -> None:
-    """Use this key for the sessions started from now on."""
+    """Use this key for new sessions."""
     configure(api_key=api_key)
 
 
 def set_parent_key(parent_key: str) -> None:
-    """Do nothing: AgentOps has a second project for a session, localops has none."""
+    """Do nothing; accepted because AgentOps has it, for a second project that a session belongs to."""
 
 
 def stop_instrumenting() -> None:

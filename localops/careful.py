@@ -1,4 +1,4 @@
-"""Read a user's objects without printing their warnings, near the recursion limit, and with little memory."""
+"""Read a program's objects without printing their warnings, also near the recursion limit or with little memory."""
 
 from __future__ import annotations
 
@@ -35,29 +35,29 @@ def is_a(value: object, kind: type[R]) -> TypeGuard[R]:
 
 
 def attribute(value: object, name: str, otherwise: Any = None) -> Any:
-    """Return an attribute of a value, as `getattr` does; `otherwise` also if the value's own code raises anything."""
+    """Return an attribute of a value, as `getattr` does; `otherwise` also if the value's own code raises."""
     return attempt(lambda: getattr(value, name, otherwise), otherwise)
 
 
 def class_name(value: object) -> str:
-    """Return the name of a value's class, whatever its metaclass says."""
+    """Return the name of a value's class, without running code of its metaclass."""
     return name_of(type(value))
 
 
 def name_of(cls: type) -> str:
-    """Return the name of a class, whatever its metaclass says."""
+    """Return the name of a class, without running code of its metaclass."""
     return str(type.__getattribute__(cls, "__name__"))
 
 
 def value_of(member: Any) -> Any:
-    """Return the value of an enum's member, as `enum` keeps it: a class may give `value` another meaning."""
+    """Return the value of an enum's member, even if its class redefines `value`."""
     return member._value_
 
 
 def outline(value: object, longest: int = 200) -> str:
-    """Return the beginning of a collection's text: the whole may be endless if parts are shared or nested.
+    """Return a short text of a collection: the full one may be endless if parts are shared or nested.
 
-    A text in it that is longer than `longest` loses its middle.
+    A text in it that is longer than `longest` is shortened in the middle.
     """
     from reprlib import Repr
 
@@ -70,20 +70,20 @@ def outline(value: object, longest: int = 200) -> str:
 def deeper(function: Callable[..., R], *args: object) -> R:
     """Call a function with a higher recursion limit, after a RecursionError.
 
-    Raise RecursionError if there was room enough already (the recursion is endless), and if the limit could not be
-    restored.
+    Raise RecursionError if the limit was not the problem (the recursion is endless), if another thread has raised the
+    limit, or if the limit could not be restored.
     """
     if raised or _has_room(_MORE // 2):
         raise RecursionError("there is room enough, or as much as there can be")
     taken: list[bool] = []
     restore: Iterator[object] = iter(())
     try:
-        # One call takes the lock and notes it: a signal handler may raise between two.
+        # One call of C takes the lock and stores that: between two calls, a signal handler could raise.
         taken.extend(map(_one_at_a_time.acquire, (False,)))
-        if not taken[0]:  # two threads would restore each other's limit
+        if not taken[0]:  # two threads would restore wrong limits
             raise RecursionError("another thread has raised the recursion limit")
         limit = sys.getrecursionlimit()
-        # Python refuses a limit below the current depth: find that out before it is too late.
+        # Python refuses a limit below the current depth: check now that the limit can be restored.
         sys.setrecursionlimit(limit)
         restore = _restoring(limit, (True,))
         raised.add(limit)
@@ -140,7 +140,7 @@ def restore_limit() -> None:
 
 
 def renew(lock: Any) -> None:
-    """Free a lock in a forked child, unless its thread holds it: the child does not have the other threads."""
+    """In a forked child, release a lock that another thread of the parent held: the child lacks that thread."""
     if not lock._is_owned():
         lock._at_fork_reinit()
 
@@ -156,16 +156,16 @@ if hasattr(os, "register_at_fork"):
 
 
 class ToUndo(_local):
-    """What each thread has to undo after each fork that it is about to do: several, as a signal handler may fork."""
+    """By thread: the functions to call after each fork in progress; a signal handler may fork during a fork."""
 
     def __init__(self) -> None:
         self.forks: list[list[Callable[[], object]]] = []
 
 
 def undoing(to_undo: ToUndo) -> Callable[[], object]:
-    """Return what undoes, after a fork, what the thread that forks has noted for it.
+    """Return a callable that runs the functions which the forking thread has stored for after the fork.
 
-    It is no function of Python: a signal handler may raise as one begins, and a lock would stay taken.
+    It is built from C functions: a signal handler could raise on entering a Python function, and locks would stay held.
     """
     forks = map(attrgetter("forks"), repeat(to_undo))
     last = repeat(slice(-1, None))
@@ -174,9 +174,9 @@ def undoing(to_undo: ToUndo) -> Callable[[], object]:
 
 
 def roomy(function: Callable[..., R], *args: object) -> R:
-    """Call a function that must not fail for want of room: where little is left, with a higher recursion limit.
+    """Call a function that must not fail at the recursion limit: if the limit is near, raise it.
 
-    It may be called again if that fails, as where another thread has raised the limit.
+    If that fails, as when another thread has raised the limit, call the function without.
     """
     if not _has_room(_MORE // 2):
         try:
@@ -198,9 +198,9 @@ def _call(function: Callable[..., R], *args: object) -> R:
 
 
 def _with_frames(function: Any) -> Any:
-    """Return a function whose own frame is so large that Python allocates room for the frames of its calls with it.
+    """Return a function with such a large frame that the same allocation has space for the frames of its calls.
 
-    Python keeps frames in blocks of 16 KiB or, for a larger frame, of the next power of two.
+    Python allocates frames in blocks of 16 KiB or, for a larger frame, of the next power of two.
     """
     words = (_FRAMES + 4096) // 8  # a little over one power of two, so that the rest up to the next one is free
     return type(function)(function.__code__.replace(co_stacksize=words), globals())
@@ -210,7 +210,7 @@ _framed = _with_frames(_call)
 
 
 def _steadily(function: Callable[..., R], *args: object) -> R:
-    # A block costs as much as a small walk, and without a limit it is not memory that a program runs out of first.
+    # Only if memory is limited: allocating the block takes as long as a small walk, and otherwise allocations succeed.
     try:
         import resource
 
@@ -223,17 +223,17 @@ def _steadily(function: Callable[..., R], *args: object) -> R:
     return made
 
 
-# CPython 3.11 (3.11.2 and 3.11.7 do, 3.12 and 3.13 do not) releases a function once too often when it has no memory for
-# the frame of a call, and crashes sooner or later.  `*args` makes Python call this one in a way that is not affected.
+# CPython 3.11 (seen in 3.11.2 and 3.11.7, not in 3.12 and 3.13) has a bug: if there is no memory for the frame of a
+# call, it releases the function once too often, and crashes later.  Calls with `*args` are not affected.
 steadily: Callable[..., Any] = _call if sys.version_info >= (3, 12) or sys.platform == "win32" else _steadily
-"""Call a function; in a process whose memory is limited, raise MemoryError at once if there is none for the frames of
-its calls, up to 256 KiB of them."""
+"""Call a function; in a process with limited memory, first allocate 256 KiB for the frames of its calls, and raise
+MemoryError if that fails."""
 
 
 class _Quiet:
-    """A `with` block in which warnings of the calling thread are neither printed nor errors.
+    """A `with` block in which warnings of the calling thread are ignored: neither printed nor raised.
 
-    `warnings.catch_warnings` would replace the filters of all threads, and let warnings that were printed once be
+    `warnings.catch_warnings` would replace the filters of all threads, and warnings that were already printed would be
     printed again. This adds one filter, whose pattern checks the thread.
     """
 
@@ -242,7 +242,7 @@ class _Quiet:
         self._filter = ("ignore", self, Warning, None, 0)
 
     def match(self, _message: str) -> bool:
-        """Return whether a warning comes from inside of a block; a filter calls this as its pattern."""
+        """Return whether the calling thread is inside a block; the filter calls this as its pattern."""
         return getattr(self._thread, "depth", 0) > 0
 
     def __enter__(self) -> None:
@@ -260,7 +260,7 @@ class _Quiet:
         return depth
 
     def back_to(self, depth: int) -> None:
-        """Leave all blocks but `depth`."""
+        """Leave all blocks except the outer `depth` ones."""
         self._thread.depth = depth
         if depth == 0:
             filters = _filters()

@@ -1,4 +1,4 @@
-"""Settings: their names, their defaults, and the places that they come from.
+"""Settings: their names, defaults and sources.
 
 An option comes from the call, else from the environment (LOCALOPS_… before AGENTOPS_…), else from the home's
 `config.toml`, else from its default here.  This module also determines the home and its projects.
@@ -26,8 +26,7 @@ if TYPE_CHECKING:
 JOURNAL, SETTINGS = "journal.db", "config.toml"
 DURABILITIES = ("process", "power")
 
-# AgentOps' options that concern only its network or its log: accepted, so that programs run unchanged, and without
-# effect.
+# AgentOps' options for its network and its log: accepted, so that programs run unchanged, but without effect.
 IGNORED = frozenset(
     "endpoint app_url max_wait_time max_queue_size export_flush_interval auto_init "
     "log_level fail_safe prefetch_jwt_token log_session_replay_url exporter_endpoint exporter processor "
@@ -42,7 +41,7 @@ _FALSE = frozenset(("0", "false", "f", "no", "n", "off", ""))
 
 
 class Config:
-    """The options of a client, or (given to `start_session`) of one session alone.
+    """The options of a client, or, if given to `start_session`, of one session.
 
     Every option can be given by keyword; those that are left out come from the environment or the home's
     config.toml.
@@ -60,7 +59,7 @@ class Config:
     durability: str
     strict: bool
     redact: bool | Callable[[str], str] | Iterable[Any]
-    # The patterns in the home's config.toml: they hold whatever `redact` is, unless it is False.
+    # The patterns in the home's config.toml: they apply in addition to `redact`, unless it is False.
     patterns: tuple[re.Pattern[str], ...]
     budget_usd: float | None
     on_budget: Callable[[Any, float, float], object] | None
@@ -75,30 +74,30 @@ class Config:
     _combined: Config
 
     def __init__(self, **options: Any) -> None:
-        wrong, strays = self._take(options, {})
+        wrong, strays = self._set_options(options, {})
         if wrong:
-            raise _together(wrong)
-        # A warning only: the file may be newer than the program.
+            raise _combined_error(wrong)
+        # Only a warning: the file may be for a newer release.
         for problem in strays:
             leave_out(problem)
 
     @classmethod
     def usable(cls, **options: Any) -> Config:
-        """Return a configuration without the options that are invalid, each with a warning: the program must go on.
+        """Return a configuration without invalid options; warn of each, as the program must continue.
 
-        With `strict` they are a ConfigError here too; an invalid budget always is one.
+        With `strict`, raise ConfigError instead; for an invalid budget, always raise it.
         """
         return cls._usable(options, {})
 
     def but(self, **options: Any) -> Config:
-        """Return these options with some replaced; an invalid one leaves the earlier one in its place."""
+        """Return these options with some replaced; for an invalid one, the earlier value is kept."""
         return self._usable(options, self.given)
 
     def on(self, earlier: Config) -> Config:
-        """Return the options of `earlier`, replaced by those that were given to this one."""
+        """Return the options of `earlier`, replaced by those that were given explicitly to this one."""
         if self._before is not earlier:
             below = dict(earlier.given)
-            if "api_key" in self.given:  # it chooses a project, unless one is named with it
+            if "api_key" in self.given:  # a key chooses the project, unless this config names one
                 below.pop("project", None)
             self._before, self._combined = earlier, self._usable(self.given, below)
         return self._combined
@@ -106,21 +105,23 @@ class Config:
     @classmethod
     def _usable(cls, options: Mapping[str, Any], earlier: Mapping[str, Any]) -> Config:
         made = cls.__new__(cls)
-        wrong, strays = made._take(options, earlier)
+        wrong, strays = made._set_options(options, earlier)
         if made.strict and (wrong or strays):
-            raise _together([*wrong, *map(ConfigError, strays)])
+            raise _combined_error([*wrong, *map(ConfigError, strays)])
         if any(isinstance(error, UnusableBudget) for error in wrong):
-            raise _together(wrong)
+            raise _combined_error(wrong)
         for error in wrong:
-            leave_out(str(error), "a pattern that is not valid is" if isinstance(error, _Partly) else "it is")
+            leave_out(str(error), "a pattern that is not valid is" if isinstance(error, _PartlyInvalid) else "it is")
         for problem in strays:
             leave_out(problem)
         return made
 
-    def _take(self, options: Mapping[str, Any], earlier: Mapping[str, Any]) -> tuple[list[ConfigError], list[str]]:
-        """Set every option from the nearest place that has it.
+    def _set_options(
+        self, options: Mapping[str, Any], earlier: Mapping[str, Any]
+    ) -> tuple[list[ConfigError], list[str]]:
+        """Set every option from the first source that has it.
 
-        Return what is invalid, and the unknown names in the file and the environment.
+        Return the errors, and a message for each unknown name in the file and the environment.
         """
         wrong = [ConfigError(_unknown(name)) for name in options if name not in _OPTIONS and name not in IGNORED]
         folder, hidden = _home_to_read(options.get("home") or earlier.get("home")), None
@@ -138,8 +139,8 @@ class Config:
                 try:
                     setattr(self, name, read(value))
                 except (TypeError, ValueError, OverflowError, ConfigError) as error:
-                    wrong.append(_wrong(name, place, value, error))
-                    # One bad pattern must not keep the others from removing what they are for.
+                    wrong.append(_error_of(name, place, value, error))
+                    # If one pattern is invalid, the others are still used.
                     usable = getattr(error, "usable", None)
                     if usable is None:
                         continue
@@ -147,13 +148,13 @@ class Config:
                 if given:
                     self.given[name] = value
                 break
-        self._take_patterns(folder, written.get("redact"), wrong)
+        self._set_patterns(folder, written.get("redact"), wrong)
         if hidden is not None:
             wrong.append(hidden if self.budget_usd is None else ConfigError(str(hidden)))
         return wrong, [*_strays_in_file(folder, written), *_strays_in_environment()]
 
-    def _take_patterns(self, folder: str, written: Any, wrong: list[ConfigError]) -> None:
-        """Set the patterns of the home's file, though another place may be nearer for `redact`."""
+    def _set_patterns(self, folder: str, written: Any, wrong: list[ConfigError]) -> None:
+        """Set the patterns of the home's file, which apply even if `redact` comes from another source."""
         self.patterns = ()
         if written is None:
             return
@@ -162,7 +163,7 @@ class Config:
             self.patterns = tuple(patterns) if isinstance(patterns, list) else ()
         except (TypeError, ValueError) as error:
             self.patterns = tuple(getattr(error, "usable", ()))
-            problem = _wrong("redact", f"{_file(folder)}: invalid redact", written, error)
+            problem = _error_of("redact", f"{_file(folder)}: invalid redact", written, error)
             if str(problem) not in map(str, wrong):
                 wrong.append(problem)
 
@@ -182,13 +183,13 @@ class Config:
 
 
 def problems(folder: str, *, with_patterns: bool = True) -> list[str]:
-    """Return what is invalid in a home's config.toml and in this environment, each as a sentence.
+    """Return a message for each invalid setting in a home's config.toml and in this environment.
 
-    `with_patterns`: patterns that do not compile, too, of which `broken_patterns` says more.
+    `with_patterns` includes patterns that do not compile; `broken_patterns` has their details.
     """
-    wrong, strays = Config.__new__(Config)._take({"home": folder}, {})
+    wrong, strays = Config.__new__(Config)._set_options({"home": folder}, {})
     if not with_patterns:
-        wrong = [error for error in wrong if not isinstance(error, _Partly)]
+        wrong = [error for error in wrong if not isinstance(error, _PartlyInvalid)]
     for read in (prices, takes_prices):
         try:
             read(folder)
@@ -198,7 +199,7 @@ def problems(folder: str, *, with_patterns: bool = True) -> list[str]:
 
 
 def broken_patterns(folder: str) -> tuple[list[Broken], int]:
-    """Return the patterns of a home's config.toml that do not compile, and how many others there are."""
+    """Return the patterns of a home's config.toml that do not compile, and the number of valid ones."""
     from localops.encoding.patterns import BrokenPatterns, compiled
 
     try:
@@ -211,7 +212,7 @@ def broken_patterns(folder: str) -> tuple[list[Broken], int]:
 
 
 def _home_to_read(given: Any) -> str:
-    """Return the home whose config.toml to read; an invalid home is reported with the other options."""
+    """Return the home whose config.toml to read; if it is invalid, the default, as the error is reported later."""
     try:
         return home(given)
     except (TypeError, ConfigError):
@@ -221,7 +222,7 @@ def _home_to_read(given: Any) -> str:
 def _places(
     name: str, options: Mapping[str, Any], earlier: Mapping[str, Any], folder: str, written: Mapping[str, Any]
 ) -> Iterator[tuple[str, Any, bool]]:
-    """Return the places that have an option, nearest first: words for the place, the value, whether it was given."""
+    """Yield the sources of an option, the first one counts: an error prefix, the value, whether code gave it."""
     for source in (options, earlier):
         if source.get(name) is not None:
             yield f"invalid {name}", source[name], True
@@ -231,27 +232,27 @@ def _places(
         yield f"{_file(folder)}: invalid {name}", written[name], False
 
 
-class _Partly(ConfigError):
-    """A setting of which the rest is used."""
+class _PartlyInvalid(ConfigError):
+    """A setting with an invalid part; the rest is used."""
 
 
-def _wrong(name: str, place: str, value: object, error: Exception) -> ConfigError:
+def _error_of(name: str, place: str, value: object, error: Exception) -> ConfigError:
     is_in_part = hasattr(error, "usable")
-    kind = UnusableBudget if name == "budget_usd" else _Partly if is_in_part else ConfigError
+    kind = UnusableBudget if name == "budget_usd" else _PartlyInvalid if is_in_part else ConfigError
     expected, *advice = [str(word) for word in error.args] or [type(error).__name__]
     if not is_in_part:
         expected += f", got {'***' if name == 'api_key' else repr(value)}"
     return kind("; ".join([f"{place}: {expected}", *advice]))
 
 
-def _together(wrong: list[ConfigError]) -> ConfigError:
-    """Return one error for all of them."""
+def _combined_error(wrong: list[ConfigError]) -> ConfigError:
+    """Combine several errors into one."""
     kind = UnusableBudget if any(isinstance(error, UnusableBudget) for error in wrong) else ConfigError
     return kind("; ".join(map(str, wrong)))
 
 
 def leave_out(problem: str, what: str = "it is") -> None:
-    """Warn once that a setting is left out; of an unreadable file, several callers may report it."""
+    """Warn that a setting is ignored, once, as several callers may report the same problem."""
     say_once(f"config {problem}", f"{problem}; {what} left out")
 
 
@@ -366,7 +367,7 @@ _OPTIONS: dict[str, tuple[Callable[[], Any], Callable[[Any], Any]]] = {
 }
 OPTIONS = tuple(_OPTIONS)
 _IN_FILE = {*_OPTIONS, *IGNORED, "prices", "take_prices"}
-# The file is in the home, and a function cannot be written to it.
+# The file is in the home, so it cannot set the home; and it cannot contain functions.
 _NOT_IN_FILE = frozenset(("home", "on_budget", "on_loop"))
 _VARIABLES = {f"LOCALOPS_{name.upper()}" for name in (*_OPTIONS, "session_id", "parent", "run", "pager", "take_prices")}
 
@@ -379,7 +380,7 @@ def _unknown(name: str) -> str:
 
 
 def _strays_in_file(folder: str, written: Mapping[str, Any]) -> list[str]:
-    """Return a problem for each unknown name in the file."""
+    """Return a message for each unknown name in the file."""
     problems = []
     for name in written:
         if name in _NOT_IN_FILE:
@@ -393,7 +394,7 @@ def _strays_in_file(folder: str, written: Mapping[str, Any]) -> list[str]:
 
 
 def lost_patterns(folder: str) -> list[str]:
-    """Return a problem for each unknown name in a home's file that was probably meant to be `redact`."""
+    """Return a message for each unknown name in a home's file that is probably a misspelt `redact`."""
     written = _settings(folder)
     meant = [name for name, value in written.items() if any(map(_resembles_redact, (name, *_names_in(value))))]
     return _strays_in_file(folder, {name: written[name] for name in meant if name not in _IN_FILE})
@@ -408,14 +409,14 @@ def _resembles_redact(name: str) -> bool:
 
 
 def _strays_in_environment() -> list[str]:
-    """Return a problem for each variable that resembles one of ours; others may belong to another program."""
+    """Return a message for each unknown variable that resembles one of ours; others may be of another program."""
     strays = [name for name in os.environ if name.startswith("LOCALOPS_") and name not in _VARIABLES]
     meant = {name: nearest(name, _VARIABLES, 0.8) for name in strays}
     return [f"unknown variable {name} (did you mean {near}?)" for name, near in meant.items() if near]
 
 
 def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
-    """Return the known name that an unknown one was probably meant to be: a similar one, or one that contains it."""
+    """Return the known name that is probably meant by an unknown one: a similar one, or one that contains it."""
     import difflib
 
     names = sorted(known)
@@ -424,7 +425,7 @@ def nearest(name: str, known: Iterable[str], cutoff: float = 0.6) -> str | None:
 
 
 def _variable(name: str) -> str | None:
-    """Return the environment variable that holds an option, if any."""
+    """Return the environment variable that is set for an option, if any."""
     for prefix in ("LOCALOPS_", "AGENTOPS_"):
         value = os.environ.get(prefix + name.upper())
         if value is not None and (prefix == "LOCALOPS_" or name in _AGENTOPS):
@@ -437,7 +438,7 @@ def _file(folder: str) -> str:
 
 
 def _settings(folder: str) -> Mapping[str, Any]:
-    """Return the settings in the home's config.toml, which is only read; empty if there is none."""
+    """Return the settings in the home's config.toml; empty without one."""
     path, data = _file(folder), b""
     try:
         with open(path, "rb") as file:
@@ -464,19 +465,19 @@ def own_prices(folder: str) -> Mapping[str, Any]:
 
 
 def price_table(folder: str) -> str:
-    """Return where the price table is that was imported into a home; there may be none."""
+    """Return the path of the price table that was imported into a home; it may not exist."""
     return os.path.join(folder, "prices.json")
 
 
 def prices(folder: str) -> Prices:
-    """Return the prices that hold in a home: those in its config.toml, then the newest table."""
+    """Return the prices of a home: those in its config.toml, then those of the newest table."""
     from localops.encoding.pricing import Prices
 
     return Prices(own_prices(folder), imported=price_table(folder))
 
 
 def takes_prices(folder: str) -> bool:
-    """Return whether a home takes newer price tables from hubs, bundles and receipts, by the environment or its file.
+    """Return whether a home accepts newer price tables from hubs, bundles and receipts, by its environment or file.
 
     Raise ConfigError for an invalid value.
     """
@@ -488,25 +489,25 @@ def takes_prices(folder: str) -> bool:
 
 
 def polling(folder: str) -> list[str]:
-    """Return the tools that poll, by the environment or a home's config.toml: their calls repeat by intent."""
+    """Return the names of polling tools, whose repeated calls are intended, from the environment or config.toml."""
     for place, value, _ in _places("polling", {}, {}, folder, _settings(folder)):
         try:
             return _words(value)
         except TypeError as error:
-            raise _wrong("polling", place, value, error) from error
+            raise _error_of("polling", place, value, error) from error
     return []
 
 
 def in_environment() -> list[tuple[Any, Any]]:
-    """Return the settings in the environment, ours and AgentOps', as bytes where the system has bytes."""
-    # Not decoded: the start of a session looks through all of it.
+    """Return our settings and AgentOps' in the environment, as bytes on systems that store bytes."""
+    # Not decoded, for speed: the start of a session goes through the whole environment.
     data: dict[Any, Any] = getattr(os.environ, "_data", {})
     ours = (b"LOCALOPS_", b"AGENTOPS_") if os.name == "posix" else ("LOCALOPS_", "AGENTOPS_")
     return [item for item in data.items() if item[0][:9] in ours]
 
 
 def home(given: str | os.PathLike[str] | None = None) -> str:
-    """Return the folder of all projects: the argument, $LOCALOPS_HOME, or the platform's place for user data.
+    """Return the folder of all projects: the argument, $LOCALOPS_HOME, or the platform's folder for user data.
 
     Raise ConfigError for a path that cannot be resolved.
     """
@@ -531,7 +532,7 @@ def _absolute(chosen: str | os.PathLike[str]) -> str:
 
 
 def _home(chosen: str | os.PathLike[str]) -> str:
-    """Return the home as an option; an invalid one names the home that is used instead."""
+    """Return the home, as an option; the error for an invalid one says which home is used instead."""
     try:
         return _absolute(chosen)
     except ValueError as error:
@@ -539,31 +540,31 @@ def _home(chosen: str | os.PathLike[str]) -> str:
 
 
 def data_folder() -> str:
-    """Return the home of a user who did not choose one."""
+    """Return the default home."""
     if sys.platform == "darwin":
         return _of_user("Library", "Application Support", "localops")
     return _xdg("XDG_DATA_HOME", ".local", "share")
 
 
 def state_folder() -> str:
-    """Return the folder for what cannot be written to its home."""
+    """Return the folder for data that cannot be written to its home."""
     return _xdg("XDG_STATE_HOME", ".local", "state")
 
 
 def _xdg(variable: str, *usual: str) -> str:
     base = os.environ.get(variable, "")
-    # The specification says to ignore a relative path there.
+    # The XDG specification says to ignore a relative path.
     return os.path.join(base, "localops") if os.path.isabs(base) else _of_user(*usual, "localops")
 
 
 def _of_user(*names: str) -> str:
-    """Return a path in the user's home folder; in a container the user may have none."""
+    """Return a path in the user's home folder, or in a temporary one, as in a container the user may have none."""
     folder = os.path.expanduser("~") if os.environ.get("HOME") != "" else ""
     return os.path.join(folder if os.path.isabs(folder) else _temporary(), *names)
 
 
 def _temporary() -> str:
-    """Return a folder of the user's own among the temporary files; one that another user created is never used."""
+    """Return this user's folder in the temporary folder; if another user created it, it is not used."""
     import stat
     from tempfile import gettempdir
 
@@ -575,7 +576,7 @@ def _temporary() -> str:
         return place
     if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.getuid() and not facts.st_mode & 0o022:
         return place
-    return os.devnull  # nothing can be created below it, so every row is dropped, with a warning
+    return os.devnull  # nothing can be created in it, so every row is dropped, with a warning
 
 
 def project_folder(home_folder: str, project: str) -> str:
@@ -596,7 +597,7 @@ def projects(home_folder: str) -> list[str]:
 def check_home(folder: str) -> None:
     """Raise ConfigError if the home exists and cannot be read, which is not the same as an empty home."""
     try:
-        os.listdir(os.path.join(folder, "."))  # listing a folder needs one permission, entering it another
+        os.listdir(os.path.join(folder, "."))  # "." also checks the permission to enter the folder
     except FileNotFoundError:
         return
     except NotADirectoryError:
@@ -611,7 +612,7 @@ _NAMES = "expected 1 to 64 letters, digits, '.', '_' and '-', not beginning with
 
 
 def check_project(name: str, what: str = "project") -> str:
-    """Return the name if a folder can have it, else raise ConfigError with the rule for names."""
+    """Return the name if it is valid, else raise ConfigError with the rule for names."""
     if not _is_name(name):
         raise ConfigError(f"invalid {what} name: {_NAMES}, got {name!r}")
     return name
@@ -629,7 +630,7 @@ def _is_name(name: str) -> bool:
 
 
 def project_of_key(api_key: str) -> str:
-    """Return the project of an API key: same key, same project, and the key cannot be read back from it."""
+    """Return the project of an API key: the same for the same key; the key cannot be derived from it."""
     import hashlib
 
     return "key-" + hashlib.sha256(api_key.encode("utf-8", "replace")).hexdigest()[:12]
