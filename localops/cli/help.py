@@ -36,7 +36,7 @@ _PAGES = {
     **dict.fromkeys(("remote", "parked", "receipts"), "sync"),
     **dict.fromkeys(("score", "note"), "scores"),
     **dict.fromkeys(("doctor", "repair", "backup", "status"), "durability"),
-    **dict.fromkeys(("scrub", "prune"), "privacy"),
+    "prune": "privacy",
     "hook": "coding-agents",
     "sessions": "recording",
     "lint": "loops",

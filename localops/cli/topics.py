@@ -46,6 +46,7 @@ TOPICS = {
     "Rely on it": {
         "durability": "what survives what",
         "privacy": "what is recorded, who can read it, and how secrets are kept out",
+        "scrub": "find and remove secrets that were recorded, here and on hubs",
         "benchmarks": "measurements",
         "design": "what was chosen, and what was not",
     },

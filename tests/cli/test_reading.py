@@ -372,8 +372,8 @@ def test_help_lists_and_prints_pages(command: Command, as_json: AsJson) -> None:
     for name in " ".join(COMMANDS.values()).split():
         document = as_json("help", name) if name in topics else json.loads(command("help", name, "--json")[1])
         assert f"localops {name}" in document["text"] or name == document["topic"], name
-    code, out, err = command("help", "scrub")
-    assert (code, "# Privacy" in out, "`localops scrub --help`" in err) == (0, True, True)
+    code, out, err = command("help", "prune")
+    assert (code, "# Privacy" in out, "`localops prune --help`" in err) == (0, True, True)
 
 
 def test_a_page_fits_the_terminal(command: Command, monkeypatch: pytest.MonkeyPatch) -> None:
