@@ -17,8 +17,9 @@ import subprocess
 import sys
 import tokenize
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
+from typing import TypeGuard
 
 ARGUMENTS = [argument for argument in sys.argv[1:] if argument != "--check"]
 TOP = Path(ARGUMENTS[0] if ARGUMENTS else Path(__file__).parent.parent).resolve()
@@ -112,27 +113,50 @@ def bare_indexes(tree: ast.AST) -> int:
     )
 
 
-def private_accesses(tree: ast.Module) -> int:
-    """Count the `thing._name` whose name is made in another file."""
-    own = {node.name for node in ast.walk(tree) if isinstance(node, FUNCTIONS | ast.ClassDef)}
-    own |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute) and isinstance(n.ctx, ast.Store)}
-    own |= {n.id for n in ast.walk(tree) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
-    own |= {
-        element.value
-        for n in ast.walk(tree)
-        if isinstance(n, ast.Tuple)
-        for element in n.elts
-        if isinstance(element, ast.Constant) and isinstance(element.value, str)
-    }
-    return sum(
+def private_accesses(trees: Iterable[ast.Module]) -> tuple[int, int]:
+    """Count the `thing._name` whose name another file of ours makes, and those whose name no file of ours makes.
+
+    The first are what a reader stumbles over: a module that depends on another one's inside.  The others are of
+    Python and of libraries (an instrumentor's span, a lock after a fork), where there is no public name.
+    """
+    made_in = {tree: _private_names(tree) for tree in trees}
+    made = set().union(*made_in.values())
+    ours = others = 0
+    for tree, own in made_in.items():
+        foreign = [node.attr for node in ast.walk(tree) if _is_private_access(node) and node.attr not in own]
+        ours += sum(name in made for name in foreign)
+        others += sum(name not in made for name in foreign)
+    return ours, others
+
+
+def _private_names(tree: ast.Module) -> set[str]:
+    """Return the names that a file makes: of functions and classes, variables, own attributes, and slots."""
+    names: set[str] = set()
+    for node in ast.walk(tree):
+        if isinstance(node, FUNCTIONS | ast.ClassDef):
+            names.add(node.name)
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            names.add(node.id)
+        elif isinstance(node, ast.Attribute) and isinstance(node.ctx, ast.Store) and _is_own(node):
+            names.add(node.attr)
+        elif isinstance(node, ast.Tuple):
+            names |= {each.value for each in node.elts if isinstance(each, ast.Constant) and type(each.value) is str}
+    return {name for name in names if name.startswith("_")}
+
+
+def _is_private_access(node: ast.AST) -> TypeGuard[ast.Attribute]:
+    """Return whether a node is `thing._name` of something else, without the public methods of named tuples."""
+    return (
         isinstance(node, ast.Attribute)
         and node.attr.startswith("_")
         and not node.attr.startswith("__")
-        and node.attr not in own
         and node.attr not in ("_asdict", "_replace", "_fields", "_make")
-        and not (isinstance(node.value, ast.Name) and node.value.id in ("self", "cls", "os", "sys", "ctypes"))
-        for node in ast.walk(tree)
+        and not _is_own(node)
     )
+
+
+def _is_own(node: ast.Attribute) -> bool:
+    return isinstance(node.value, ast.Name) and node.value.id in ("self", "cls")
 
 
 def methods(name: str) -> int:
@@ -298,6 +322,7 @@ def main() -> int:
     lines, comments = map(sum, zip(*map(code_lines, sources.values()), strict=True))
     once, functions = used_once()
     outside = [p for p in trees if not str(p.relative_to(TOP)).startswith(ROW_FOLDERS)]
+    inside, outside_ours = private_accesses(trees.values())
     circles = cycles(imports())
     counts, excepted = idioms()
     rows: list[tuple[str, object]] = [
@@ -305,7 +330,7 @@ def main() -> int:
         ("rows read by a bare number, outside the journal", sum(bare_indexes(trees[path]) for path in outside)),
         ("methods of Session", methods("Session")),
         ("methods of Journal", methods("Journal")),
-        ("access to another module's _private", sum(private_accesses(tree) for tree in trees.values())),
+        ("access to another module's _private", f"{inside} ({outside_ours} of Python and libraries)"),
         ("private helpers used once", f"{once} of {functions} functions ({once / functions:.0%})"),
         ("comments on their own line, per 100 code lines", f"{100 * comments / lines:.1f}"),
         ("import cycles, types and late imports included", f"{len(circles)} of {sum(map(len, circles))} modules"),

@@ -226,5 +226,5 @@ def test_the_first_event_does_not_last_as_long_as_the_opening_of_the_session(mon
 
     monkeypatch.setattr(api.client(), "_begin_unattributed", late)
     localops.record(event)
-    assert event._ended is not None
-    assert event._ended <= asked[0]
+    assert event.ended_ns is not None
+    assert event.ended_ns <= asked[0]

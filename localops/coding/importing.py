@@ -150,15 +150,15 @@ class Importer:
         if not self._is_new(id):
             return
         # In microseconds, as the end is: it must not be before the start.
-        event._began = min(start, line.at) // 1_000 * 1_000
-        event._given_end = clock.moment(line.at)
+        event.began_ns = min(start, line.at) // 1_000 * 1_000
+        event.end_timestamp = clock.moment(line.at)
         self._add(self.writer.measured_event(event, id, line.at, agent, agent, None, {}), line)
 
     def error(self, line: Line, id: bytes, kind: str, details: object, agent: bytes | None) -> None:
         """Make the row of an error that belongs to no operation."""
         if self._is_new(id):
             event = failure(kind, details)
-            event._began = line.at
+            event.began_ns = line.at
             self._add(self.writer.event(event, id, line.at, agent, agent), line)
 
     def operation(

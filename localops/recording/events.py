@@ -46,10 +46,11 @@ class Event:
     plain = True  # no tokens, no cost, no link: only the fields that every event has
     failed = False  # an error was recorded with it
     metadata: object = None  # facts that the program adds; those with plain values are facets
-    _first: tuple[int, Any] | None = None  # of a call's second record: when it was recorded, and the first one
     _counts_as = "action"
 
-    _id: uuid.UUID | str | bytes | None
+    # For the recorder, which reads and sets these; programs use `id`, `init_timestamp` and `end_timestamp`.
+    raw_id: uuid.UUID | str | bytes | None  # as it was given, then that of the row
+    second_of: tuple[int, Any] | None = None  # of a call's second record: when it was recorded, and the first one
 
     def __init__(
         self,
@@ -76,11 +77,11 @@ class Event:
         self.name = name
         self.tags = tags
         self.recorded = False
-        self._began = now_ns()
-        self._id = id
+        self.began_ns = now_ns()
+        self.raw_id = id
         self._given_start = init_timestamp
         self._given_end = end_timestamp
-        self._ended: int | None = None
+        self.ended_ns: int | None = None
         if user is not None or conversation is not None or metadata is not None:
             self._about(user, conversation, metadata)
 
@@ -93,18 +94,18 @@ class Event:
     @property
     def id(self) -> uuid.UUID:
         """Return the event's id: the same in the journal, in every export and on every remote."""
-        if type(self._id) is not uuid.UUID:
-            self._id = uuid.UUID(bytes=to_id(self._id) if is_given(self._id) else clock.new_id(self._began))
-        return self._id
+        if type(self.raw_id) is not uuid.UUID:
+            self.raw_id = uuid.UUID(bytes=to_id(self.raw_id) if is_given(self.raw_id) else clock.new_id(self.began_ns))
+        return self.raw_id
 
     @id.setter
     def id(self, value: uuid.UUID | str | None) -> None:
-        self._id = value
+        self.raw_id = value
 
     @property
     def init_timestamp(self) -> str:
         """Return when it began, as ISO 8601 in UTC: the given time, else when this object was created."""
-        return iso(self._began) if self._given_start is None else _text(self._given_start)
+        return iso(self.began_ns) if self._given_start is None else _text(self._given_start)
 
     @init_timestamp.setter
     def init_timestamp(self, value: Timestamp | None) -> None:
@@ -115,7 +116,7 @@ class Event:
         """Return when it ended: the given time, else when it was recorded; None until then."""
         if self._given_end is not None:
             return _text(self._given_end)
-        return None if self._ended is None else iso(self._ended)
+        return None if self.ended_ns is None else iso(self.ended_ns)
 
     @end_timestamp.setter
     def end_timestamp(self, value: Timestamp | None) -> None:
@@ -187,11 +188,11 @@ class ActionEvent(Event):
         self.name = name
         self.tags = tags
         self.recorded = False
-        self._began = now_ns()
-        self._id = id
+        self.began_ns = now_ns()
+        self.raw_id = id
         self._given_start = init_timestamp
         self._given_end = end_timestamp
-        self._ended = None
+        self.ended_ns = None
         self.action_type = action_type
         self.logs = logs
         self.screenshot = screenshot
@@ -521,10 +522,10 @@ def is_uuid(value: object) -> bool:
 def times(event: Event, fields: dict[str, object]) -> tuple[int | None, int | None]:
     """Return the start and end of an event; a given time that cannot be stored is kept in the body."""
     if event._given_start is None and event._given_end is None:
-        return event._began, None  # most events: skip the loop
+        return event.began_ns, None  # most events: skip the loop
     both: list[int | None] = []
     for name, given, otherwise in (
-        ("init_timestamp", event._given_start, event._began),
+        ("init_timestamp", event._given_start, event.began_ns),
         ("end_timestamp", event._given_end, None),
     ):
         at_ns = otherwise if given is None else to_ns(given)

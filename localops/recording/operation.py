@@ -392,9 +392,9 @@ class OperationRows:
         ):  # a cost that the program gives wins over the price table
             self._call.cost = event.cost
         measures = self._recorder.writer.call_measures(event, at, unbilled=False)[0]
-        if event._first is None or event._first[0] != at:
+        if event.second_of is None or event.second_of[0] != at:
             self.inner += (measures,)
-            event._first = at, self.id  # no function call between these two lines, so nothing can interrupt them
+            event.second_of = at, self.id  # no function call between these two lines, so nothing can interrupt them
 
     def error(self, error: BaseException | ErrorEvent | str) -> None:
         """Record its error, linked to it; an exception that was recorded inside it is not recorded again."""

@@ -155,15 +155,15 @@ class Recorder:
             self.name_agent(event.agent_id, at)
         if self.operation_facets:
             event.tags = self._with_facets(event.tags, parent)
-        if event._id is None or event.recorded:
+        if event.raw_id is None or event.recorded:
             id = new_id(at)
             row = self._event_row(event, id, at, parent, agent)
         else:
-            id, beside = self._given_id(event._id, at)
+            id, beside = self._given_id(event.raw_id, at)
             row = self._event_row(event, id, at, parent, agent, more=beside)
         if not self._append(row, row[_KIND] == "error" and self.journal.sync_due()):
             self._not_written()
-        event._id, event._ended, event.recorded = id, at, True
+        event.raw_id, event.ended_ns, event.recorded = id, at, True
 
     def facets_of(self, operation: bytes | None) -> Sequence[str]:
         """Return the facets of an open operation."""
@@ -263,7 +263,7 @@ class Recorder:
 
     def add_to_first(self, event: LLMEvent, at: int) -> None:
         """Add the figures of a call's second record to the first, once."""
-        seen = event._first[1] if event._first is not None and event._first[0] == at else None
+        seen = event.second_of[1] if event.second_of is not None and event.second_of[0] == at else None
         if not isinstance(seen, SeenCall) or seen.failed:
             return
         now = self.writer.call_measures(event, at, unbilled=False)[0]
@@ -277,8 +277,8 @@ class Recorder:
         self, event: LLMEvent, at: int, parent: bytes | None, *, failed: bool = False
     ) -> SeenCall | bytes | None:
         """Return the call of which an event is the second record (its id, if it is still open); None for a new call."""
-        if event._first is not None and event._first[0] == at:  # this step was interrupted and is repeated
-            known: SeenCall | bytes = event._first[1]
+        if event.second_of is not None and event.second_of[0] == at:  # this step was interrupted and is repeated
+            known: SeenCall | bytes = event.second_of[1]
             return known
         if not self.recent_calls and not self.open_calls:
             return None
@@ -297,13 +297,13 @@ class Recorder:
     def _take_duplicate(self, event: LLMEvent, at: int, failed: bool) -> SeenCall | None:
         """Return the instrumentor's record of the call that an event is about, and remove it from the list."""
         known = known_of(event)
-        taken_at, seen = event._first or (None, None)
+        taken_at, seen = event.second_of or (None, None)
         if taken_at != at or not isinstance(seen, SeenCall):
             seen = self.take_recent(
                 lambda seen: seen.failed == failed and seen.is_duplicate_of_event(event, at, known), event
             )
         if seen is not None:
-            event._first = at, seen
+            event.second_of = at, seen
             self.forget_recent(seen)
         return seen
 
@@ -381,13 +381,13 @@ class Recorder:
 
     def _write_recorded(self, event: Event, row: Row, at: int) -> None:
         self.write(row, sync=row[_KIND] == "error" and self.journal.sync_due())
-        event._id, event._ended, event.recorded = row[_ID], at, True
+        event.raw_id, event.ended_ns, event.recorded = row[_ID], at, True
 
     def _id_of(self, event: Event, at: int) -> tuple[bytes, Mapping[str, object]]:
         """Return the id of an event's row, and a field with the id that the program chose, if that cannot be used."""
-        if event._id is None or event.recorded:
+        if event.raw_id is None or event.recorded:
             return new_id(at), NO_FIELDS
-        return self._given_id(event._id, at)
+        return self._given_id(event.raw_id, at)
 
     def _given_id(self, given: object, at: int) -> tuple[bytes, Mapping[str, object]]:
         """Return the id that the program chose, or a new one if it is taken; a field then keeps the given one."""

@@ -74,7 +74,7 @@ class SeenCall:
         pairs = ((prompt, tokens_in), (completion, tokens_out))
         if any(one is not None and other is not None and one != other for one, other in pairs):
             return False
-        around = event._began <= self.start and at >= self._end
+        around = event.began_ns <= self.start and at >= self._end
         if self.failed:
             return around
         same_tokens = all(one is not None and one == other for one, other in pairs)

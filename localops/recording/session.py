@@ -151,7 +151,7 @@ class Session(SessionFacts):
             return False
 
         def record() -> None:
-            if event._ended != at:
+            if event.ended_ns != at:
                 recorder.record(event, at, *self.here()[1:])
             elif isinstance(event, LLMEvent):
                 recorder.add_to_first(event, at)
@@ -181,9 +181,9 @@ class Session(SessionFacts):
             nonlocal event
             if event is None:
                 made = ErrorEvent(exception=error)
-                made._began = at  # it must not begin after its row is written
+                made.began_ns = at  # it must not begin after its row is written
                 event = made
-            if event._ended is None:
+            if event.ended_ns is None:
                 self.recorder.record(event, at, *self.here()[1:])
 
         self.recorder.guarded(record)

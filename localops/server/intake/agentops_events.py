@@ -167,7 +167,7 @@ class _Batch:
         if kind == "llm" and not isinstance(sent.get("returns"), dict):
             return self._call(sent, id, at, began, more)
         event = _event(sent, kind, word, more)
-        event._began = began
+        event.began_ns = began
         if sent.get("agent_id"):
             event.agent_id = sent["agent_id"]
         event.params, event.returns = sent.get("params"), sent.get("returns")
