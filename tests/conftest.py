@@ -124,6 +124,8 @@ def _own_home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]
     """Give each test a home below its own tmp_path, whatever is set outside, and leave no client or warning behind."""
     output._said.clear()
     monkeypatch.setattr(output, "_group", ",")  # a command that ran in this process may have turned it off
+    if steps := sys.modules.get("localops.recording.once_calls"):
+        steps._named.clear()  # each test names its steps as it likes
     for name in os.environ.copy():
         if name.startswith(("LOCALOPS_", "AGENTOPS_", "XDG_")) or name in _OF_TERMINALS:
             monkeypatch.delenv(name)

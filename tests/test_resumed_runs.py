@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,6 @@ from localops import cli
 from localops.decorators import tool
 from localops.reading import session_state, timeline
 from localops.reading.home import Home
-from localops.recording import once_calls
 from tests import programs
 
 # Each program dies in its last line, inside `pay` or beside it.
@@ -30,14 +28,6 @@ def pay(order, deadly=False):
 session = localops.resume("last") if "resume" in sys.argv else localops.init(trace_name="shop", env_data_opt_out=True)
 """
 _KILLED = _PAYING + "pay('a', True)"
-
-
-@pytest.fixture(autouse=True)
-def _no_steps() -> Iterator[None]:
-    """Forget the names of steps: each test has its own."""
-    once_calls._named.clear()
-    yield
-    once_calls._named.clear()
 
 
 def _decided() -> localops.Session:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +12,9 @@ import pytest
 
 import localops
 from localops.decorators import tool
-from localops.recording import once_calls
 from localops.upkeep.scrub import scrub
 from tests.cli.conftest import Command
 from tests.server.uis import RealPages
-
-
-@pytest.fixture(autouse=True)
-def _no_steps() -> Iterator[None]:
-    """Forget the names of steps: each test has its own."""
-    once_calls._named.clear()
-    yield
-    once_calls._named.clear()
 
 
 @pytest.fixture
