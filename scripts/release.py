@@ -38,6 +38,15 @@ NEEDED = (
     "localops/web/session.js",
     "localops_sync/worker.py",
 )
+# In the sdist, from which the suite runs.
+NEEDED_FOR_TESTS = (
+    ".ci/run",
+    ".oxlintrc.json",
+    ".screenshots/timeline-light.png",
+    "pyproject.toml",
+    "scripts/check",
+    "tests/conftest.py",
+)
 
 
 def main() -> None:
@@ -98,9 +107,7 @@ def build(work: Path, version: str) -> tuple[Path, Path]:
     with zipfile.ZipFile(wheel) as archive, tarfile.open(sdist) as source:
         wheel_names, sdist_names = set(archive.namelist()), set(source.getnames())
     missing = [name for name in NEEDED if name not in wheel_names]
-    missing += [
-        name for name in ("pyproject.toml", "tests/conftest.py") if f"{sdist.name[:-7]}/{name}" not in sdist_names
-    ]
+    missing += [name for name in NEEDED_FOR_TESTS if f"{sdist.name[:-7]}/{name}" not in sdist_names]
     if missing:
         sys.exit(f"the packages lack {', '.join(missing)}: look at [tool.hatch.build] in pyproject.toml")
     junk = [name for name in wheel_names | sdist_names if "__pycache__" in name or name.endswith((".db", ".pyc"))]
