@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 import subprocess
 import sys
 from collections import Counter
@@ -302,6 +303,13 @@ def test_a_module_assigns_each_of_its_names_once() -> None:
     """A second assignment of a constant, as a merge leaves it behind, hides the first, which a reader sees."""
     wrong = [f"{file}: {', '.join(twice)}" for file in _FILES if (twice := _read(file)[2])]
     assert not wrong, "names that a module assigns more than once:\n" + "\n".join(wrong)
+
+
+def test_classes_of_click_take_no_type_parameter_at_run_time() -> None:
+    """In the oldest click that we allow they have none: `cli/common.py` has names for both."""
+    generic = re.compile(r"^(?:class|    class|\w+ =).*\bclick\.\w+\[", re.MULTILINE)
+    wrong = [str(file) for file in _FILES if "cli" in file.parts and generic.search((_TOP / file).read_text("utf-8"))]
+    assert not wrong, f"these give a class of click a type parameter: {wrong}"
 
 
 def test_no_module_imports_sqlite3() -> None:

@@ -44,7 +44,7 @@ def _check_zone(_: click.Context, __: click.Parameter, name: str | None) -> str 
     return name
 
 
-class _By(click.ParamType[str]):
+class _By(common.Word):
     """What a table is by."""
 
     name = "word"

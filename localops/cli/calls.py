@@ -30,7 +30,7 @@ _COLUMNS = ("event", "began", "session", "call", "took", "first token", "tokens"
 _GROUPED = ("calls", "failed", "total", "median", "p95", "tokens", "cost", "first seen", "last seen")
 
 
-class _Key(click.ParamType[int]):
+class _Key(common.WholeNumber):
     """The key of a group."""
 
     name = "key"

@@ -40,10 +40,11 @@ if TYPE_CHECKING:
     F = TypeVar("F", bound=Callable[..., Any])
     Choice = click.Choice[str]
     WholeNumber = click.ParamType[int]
+    Word = click.ParamType[str]
 else:
     # In older releases of click they have no type parameter.
     Choice = click.Choice
-    WholeNumber = click.ParamType
+    WholeNumber = Word = click.ParamType
 
 
 class Group(click.Group):

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from localops.reading.home import Home
 
 
-class _Value(click.ParamType[str]):
+class _Value(common.Word):
     """A value of a filter; it is checked by the parser of all filters."""
 
     name = "text"

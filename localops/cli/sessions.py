@@ -53,7 +53,7 @@ _MOST_NAMES = 10  # of scores, in a message
 _BY_SCORE = "score:"  # before the name of a score, as a value of --sort
 
 
-class Order(click.ParamType[str]):
+class Order(common.Word):
     """A word for --sort."""
 
     name = "word"

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from typing import Any
 
 
-class _AsText(click.ParamType[str]):
+class _AsText(common.Word):
     """Any other type, of which a text is kept that means the same in the API, also later."""
 
     def __init__(self, type: click.ParamType[Any]) -> None:
