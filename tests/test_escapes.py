@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from urllib.parse import quote
+
 import pytest
 
 from localops.encoding.escapes import readings
@@ -74,3 +76,14 @@ def test_a_colour_between_words(text: str) -> None:
     secret = "aB3dE6gH9jK2mN5pQ8sT1vW4"
     line = "\x1b[32mok\x1b[0m the token: it is \x1b[1m7\x1b[0m\n"
     assert secret not in Redactor().clean(f"{line * 30}{text}{secret} {line * 30}")[0]
+
+
+@pytest.mark.parametrize("safe", ["", "/", "+/="])
+def test_a_key_that_is_longer_than_what_is_undone_at_once(safe: str) -> None:
+    """A private key in an address is removed to its end where a part of the text ends in it, and on one line."""
+    body = "Zq9/hunter22+" * 900
+    lines = "\n".join(body[at : at + 64] for at in range(0, len(body), 64))
+    for key, before in ((lines, PART - 100), (lines, PART - 8_000), (body, 100)):
+        pem = f"-----BEGIN RSA PRIVATE KEY-----\n{key}\n-----END RSA PRIVATE KEY-----"
+        text = f"{'x ' * (before // 2)}{quote(pem, safe=safe)} and {'y ' * 9_000}"
+        assert Redactor().clean(text) == (f"{'x ' * (before // 2)}[redacted:private_key] and {'y ' * 9_000}", 1), before

@@ -55,8 +55,8 @@ def _jwt() -> str:
     return f"eyJhbGciOiJIUzI1NiJ9.{part}.{some(WIDE, 43)}"
 
 
-def _pem64() -> str:
-    pem = f"-----BEGIN RSA PRIVATE KEY-----\n{some(ALNUM + '+/', 64)}\n-----END RSA PRIVATE KEY-----\n"
+def _pem64(kind: str = "RSA PRIVATE KEY") -> str:
+    pem = f"-----BEGIN {kind}-----\n{some(ALNUM + '+/', 64)}\n-----END {kind}-----\n"
     return base64.b64encode(pem.encode()).decode()
 
 
@@ -167,6 +167,7 @@ SHAPES: dict[str, Callable[[], tuple[str, str]]] = {
     ),
     "html": lambda: _between("&quot;password&quot;: &quot;", some(ALNUM, 12), "&quot;, &quot;x&quot;: 1"),
     "kubeconfig": lambda: _whole("    client-key-data: ", _pem64()),
+    "pgp in base64": lambda: _whole("armoured ", _pem64("PGP PRIVATE KEY BLOCK")),
     "sentence": lambda: _between("By the way, the password is ", some(ALNUM, 10, 14), ". Keep it."),
     "netrc": lambda: _whole("machine example.org login ada password ", some(ALNUM, 12)),
     "mysql": lambda: _between("mysql -u root -p", some(ALNUM, 12), " shop"),

@@ -53,6 +53,7 @@ _WINDOW, _OVERLAP, _NEAR_END = 1 << 16, 1 << 11, 1600
 _BEFORE, _BEHIND = 512, 320
 _SEEN_BEFORE, _SEEN_BEHIND = 512, 4608
 _SIGNS_KNOWN = 4096
+_LONGEST_SIGN = 32  # characters: the end of a part may cut an escape
 
 
 class Reading:
@@ -78,6 +79,11 @@ class Reading:
             elif start < end:
                 self.zones.append((start, end))
         return self
+
+    def goes_on(self, span: Span) -> bool:
+        """Return whether a secret may continue in the text behind this reading, which is not unescaped here."""
+        undone = self._first + len(self._levels[-1].inner)
+        return undone < len(self.text) and span[1] > undone - _LONGEST_SIGN
 
     def origin(self, span: Span) -> Span:
         """Convert a span of this reading to one of the original text."""
@@ -129,12 +135,24 @@ def readings(text: str, is_suspect: Callable[[str], object], longest: int = 0) -
             continue
         is_last = start + len(part) == len(text)
         # First, each colour is replaced by one mark: a character that is not in the text and that no escape stands for.
-        mark = next(mark for mark in map(chr, range(0x80, 0x110000)) if mark not in part)
+        mark = _mark_for(part)
         for pieces, at in _near_escapes(_split(part), _BEFORE + longest):
             begin, end = start + at, start + at + sum(map(len, pieces))
             around = text[max(0, begin - _SEEN_BEFORE) : begin], text[end : end + _SEEN_BEHIND]
             last = len(pieces) if is_last else _before(pieces, end - (start + len(part) - _NEAR_END))
             yield from _read(pieces, last, _BEFORE + longest, mark, around, begin)
+
+
+def readings_from(text: str, start: int) -> Iterator[Reading]:
+    """Yield readings of up to 64 KiB of a text from a place on, for a key that is longer than one part."""
+    part = text[start : start + _WINDOW]
+    pieces = _split(part)
+    yield from _read(pieces, len(pieces), len(part), _mark_for(part), ("", ""), start)
+
+
+def _mark_for(text: str) -> str:
+    """Return a character that is not in a text."""
+    return next(mark for mark in map(chr, range(0x80, 0x110000)) if mark not in text)
 
 
 def _read(

@@ -40,6 +40,7 @@ _NAMES_KNOWN = 4096
 _KNOWN_ROOM = 1 << 20  # characters; each text counts _KNOWN_EACH more
 _KNOWN_EACH = 200
 _LONGEST_NAME = 128
+_MOST_CUT = 4  # secrets that may continue behind a part of a text that was unescaped
 _MOST_SHAPES, _MOST_NAMES = 256, 64
 _NO_SECRET = frozenset("password changeme change_me disabled required optional undefined".split())
 
@@ -264,7 +265,16 @@ class Redactor:
             spans += map(reading.origin, self._literal_spans(reading.text))
             places = shapes.spans(reading.text, self.names, self._own_name_pattern, reading.zones)
             spans += map(reading.origin, places)
+            cut = {reading.origin(place)[0] for place in places if reading.goes_on(place)}
+            for start in sorted(cut)[:_MOST_CUT]:
+                spans += self._spans_from(text, start)
         return spans
+
+    def _spans_from(self, text: str, start: int) -> Iterator[Span]:
+        """Yield the spans of a secret that starts here and is longer than the part of the text that was unescaped."""
+        for reading in escapes.readings_from(text, start):
+            places = shapes.spans(reading.text, self.names, self._own_name_pattern, [(0, 1)])
+            yield from (place for place in map(reading.origin, places) if place[0] == start)
 
     def _is_suspect(self, text: str) -> object:
         """Return whether a text may contain a secret by the built-in rules, or by the user's names or literals."""

@@ -545,7 +545,7 @@ _CAPITAL_J = [
     (
         11,
         "private_key",
-        Later(r"LS0tLS1CRUdJTiB(?:QUklWQV|SU0Eg|FQyBQ|PUEVOU1|FTkNS|EU0Eg)[A-Za-z0-9+/]{16,}+={0,2}+"),
+        Later(r"LS0tLS1CRUdJTiB(?:QUklWQV|QR1AgUFJJVk|SU0Eg|FQyBQ|PUEVOU1|FTkNS|EU0Eg)[A-Za-z0-9+/]{16,}+={0,2}+"),
     ),
 ]
 
