@@ -252,6 +252,8 @@ def test_what_a_secret_name_holds_goes_whatever_it_is() -> None:
         ("pwd", "C:\\Users", False),
         ("signature_key", "9f8Kq2LmZx81Tyw0Pb3R", True),
         ("cache_key", "3f2504e0-4f89-41d3-9a0c-0305e82c3301", False),
+        ("cache_key", "3f2504e0aaaaaaaaaaaaaaaaaaaaaaaa", True),
+        ("cache_key", "2026113012345678", False),
         ("sort_key", "created_at_and_then_by_name", False),
         ("citation_key", "vaswani2017attentionIsAllYouNeed", False),
         ("foreign_keys", ["order_id", "customer_id_of_2024"], False),

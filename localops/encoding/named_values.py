@@ -70,7 +70,8 @@ def hides(label: str, text: str | None) -> bool:
     like one.
     """
     if label == SOME_KEY:
-        return text is not None and looks_random(text)
+        # Of hexadecimal ids one in ten changes too seldom, so that some ids of a run would stay by chance.
+        return text is not None and (looks_random(text) or _HEX_ID.fullmatch(text) is not None)
     if text is not None and (text.startswith(("/", "~", ".")) or text[1:3] in (":\\", ":/")):
         return not (label == "pwd" or (label in _FILES and _PATH.fullmatch(text)))
     return text != "" and (text is None or text.lower() not in _NO_SECRETS.get(label, ()))
@@ -86,6 +87,7 @@ _NO_SECRETS = {
 _FILES = frozenset("credentials credential key private_key ssh_key secret token client_key service_key".split())
 _PATH = Later(r"(?:~|\.{1,2}|[A-Za-z]:)?(?:[\\/]+[\w.@ -]{1,64}){1,16}")
 _RANDOM = Later(r"[A-Za-z0-9_+/-]+={0,2}", re.ASCII)
+_HEX_ID = Later(r"(?=[0-9]*[A-Fa-f])(?=[A-Fa-f]*[0-9])(?:[0-9a-f]{16,512}|[0-9A-F]{16,512})")
 _UUID = Later(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
