@@ -84,9 +84,10 @@ def check(
             common.at_most_one(save=save, **{name: value})
     with common.look(home, project) as opened:
         # A run that was named twice is one run.
-        runs = [_measure(where, id) for where, id in dict.fromkeys(map(opened.find, sessions or ("last",)))]
+        places = dict.fromkeys(map(opened.find, sessions or ("last",)))
+        runs = [_measure(*place) for place in places]
         if save is not None:
-            _save(runs[0], save, as_json=as_json)
+            _save(runs[0], save, next(iter(places))[0].name, as_json=as_json)
             return
         base = None if baseline is None else _baseline(opened, baseline, runs)
         results = [
@@ -104,7 +105,10 @@ def check(
             for run in runs
         ]
     if as_json:
-        documents = [run_gate.run_facts(run, verdicts) for run, verdicts in results]
+        documents = [
+            run_gate.run_facts(place[0].name, run, verdicts)
+            for place, (run, verdicts) in zip(places, results, strict=True)
+        ]
         passed = all(document["passed"] for document in documents)
         common.print_json(documents[0] if len(documents) == 1 else {"passed": passed, "runs": documents})
     elif form == "md":
@@ -157,7 +161,7 @@ def _baseline(opened: Home, name: str, runs: Sequence[Measured]) -> Measured:
     return base
 
 
-def _save(run: Measured, path: str, *, as_json: bool) -> None:
+def _save(run: Measured, path: str, project: str, *, as_json: bool) -> None:
     """Write a baseline, which replaces one of before; a run whose figures are not whole is refused."""
     if run.incomplete is not None:
         raise ConfigError(f"session {run.session_id} cannot be a baseline: {run.incomplete}")
@@ -165,7 +169,7 @@ def _save(run: Measured, path: str, *, as_json: bool) -> None:
     if run.state != _SUCCESS:
         output.say(f"session {run.session_id} is {run.state}, not Success: is it the run to compare with?")
     if as_json:
-        common.print_json({"file": os.path.abspath(path), "session_id": run.session_id})
+        common.print_json({"file": os.path.abspath(path), "session_id": run.session_id, "project": project})
     else:
         output.say(f"wrote the baseline {os.path.abspath(path)}: commit it, and give it as --baseline")
 

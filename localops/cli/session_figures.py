@@ -152,6 +152,7 @@ def _facts(project: str, session: Snapshot, report: Report) -> dict[str, Any]:
     return {
         "session_id": facts.full_id(session.id),
         "project": project,
+        "name": session.story.name,
         "state": session.standing.state,
         "analytics": report.contract,
         **totals_facts(report.totals, at_least=session.cost_at_least),

@@ -47,7 +47,7 @@ def steps(session: str, limit: int, home: str | None, project: str | None, as_js
         # Late, so that an id that does not exist is refused without loading it.
         from localops.reading import recorded_steps
 
-        facts = recorded_steps.facts(snapshot, limit=limit)
+        facts = recorded_steps.run_facts(where.name, snapshot, limit=limit)
         if as_json:
             common.print_json(facts)
             return

@@ -224,7 +224,7 @@ class PastSession:
         verdicts = run_gate.check(
             run, base, limits, same_tools=same_tools, same_arguments=same_arguments, allow_unpriced=allow_unpriced
         )
-        return run_gate.run_facts(run, verdicts)
+        return run_gate.run_facts(self.project, run, verdicts)
 
     def save_baseline(self, path: str | os.PathLike[str]) -> None:
         """Write it as a baseline for `check`; raise ConfigError if its figures are not whole."""

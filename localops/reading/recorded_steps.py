@@ -330,6 +330,11 @@ def facts(seen: Snapshot, *, limit: int = SHOWN, redacts: Callable[[dict[str, An
     }
 
 
+def run_facts(project: str, seen: Snapshot, *, limit: int) -> Facts:
+    """Return the steps of a session of a project, as `facts` does."""
+    return {"session_id": rows.id_text(seen.id), "project": project, **facts(seen, limit=limit)}
+
+
 def state_of(step: Recorded, is_running: bool) -> str:
     """Return the state of a step, in a session that may be running."""
     return RUNNING if is_running and step.state == UNCERTAIN and step.ended_ns is None else step.state

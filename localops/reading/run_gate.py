@@ -525,10 +525,11 @@ def _named(names: Sequence[str]) -> str:
     return ", ".join(name or "(nameless)" for name in names[:_NAMED]) + more
 
 
-def run_facts(run: Measured, verdicts: Sequence[Verdict]) -> Facts:
+def run_facts(project: str, run: Measured, verdicts: Sequence[Verdict]) -> Facts:
     """Return a run and the verdicts on it as JSON."""
     return {
         "session_id": run.session_id,
+        "project": project,
         "name": run.name,
         "state": run.state,
         "passed": all(verdict.passed for verdict in verdicts),

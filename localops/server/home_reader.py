@@ -397,7 +397,7 @@ class HomeReader(Reports, RunReads):
     def steps(self, project: str | None, session: bytes, *, limit: int) -> Facts | None:
         """Return the steps of a session that run once."""
         with self._project_and_snapshot(project, session) as holder:
-            return None if holder is None else recorded_steps.facts(holder[1], limit=limit)
+            return None if holder is None else recorded_steps.run_facts(holder[0].name, holder[1], limit=limit)
 
     def stats(self, project: str | None, session: bytes) -> Facts | None:
         """Return a session as AgentOps' stats."""

@@ -101,3 +101,21 @@ def test_a_name_that_is_no_command_gets_a_hint(command: Command) -> None:
         assert (code, out) == (2, "")
         assert f"unknown command '{name}': " in err
         assert err.rstrip().endswith(hint)
+
+
+def test_each_document_names_a_session_alike(session: localops.Session, as_json: AsJson) -> None:
+    """By its id, project, name and state; other places have them in lists or in pairs."""
+    other = localops.start_session(name="two")
+    other.end_session("Success")
+    runs = str(session.session_id), str(other.session_id)
+    about = {"session_id": runs[0], "project": "default", "name": "one", "state": "Failure"}
+    checked = ("check", "--max-errors", "9")
+    documents = [
+        *(as_json(command, runs[0]) for command in ("show", "why", "steps", "analytics")),
+        as_json(*checked, runs[0]),
+        as_json(*checked, *runs)["runs"][0],
+        as_json("lint", runs[0])["sessions"][0],
+        as_json("diff", *runs)["a"],
+        as_json("sessions")["sessions"][1],
+    ]
+    assert [{name: document.get(name) for name in about} for document in documents] == [about] * len(documents)
