@@ -65,6 +65,7 @@ def _facet_options() -> Iterator[Callable[[F], F]]:
             )
 
 
+_TEXT = click.option("--text", help="With an event that contains these words.")
 _OPTIONS = (
     *_facet_options(),
     click.option("--since", type=common.Moment(), help="Started since: 2h, 3d, 2026-11-21, or an ISO time (UTC)."),
@@ -76,7 +77,7 @@ _OPTIONS = (
         type=_Value("score"),
         help="With this score, of itself or of an event: correct, correct<0.5, kind=good, correct@ann>=1.",
     ),
-    click.option("--text", help="With an event that contains these words."),
+    _TEXT,
     click.option("--errors", is_flag=True, help="With at least one error."),
     click.option("--min-cost", type=common.Dollars(), metavar="USD", help="With at least this cost."),
     click.option("--max-cost", type=common.Dollars(), metavar="USD", help="With at most this cost."),
@@ -104,6 +105,21 @@ def options(command: F) -> F:
     for option in reversed(_OPTIONS):
         command = option(command)
     return command
+
+
+def options_but_text(command: F) -> F:
+    """Add the options to a command that searches for words itself."""
+    for option in reversed(_OPTIONS):
+        if option is not _TEXT:
+            command = option(command)
+    return command
+
+
+def option_for(word: str) -> str | None:
+    """Return the option for a filter as the search of the pages has it, `tag:vip`; None for any other word."""
+    name, colon, value = word.partition(":")
+    option = f"--not-{name[1:]}" if name.startswith("-") else f"--{name}"
+    return f"{option} {value}" if colon and value and name.removeprefix("-") in _FACETS else None
 
 
 def chosen(given: Mapping[str, Any]) -> Filters:

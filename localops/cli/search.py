@@ -10,14 +10,16 @@ from itertools import chain, islice
 import click
 
 from localops import output
-from localops.cli import common
+from localops.cli import common, filters
 from localops.errors import LocalopsError
 from localops.journal.rows import id_text
+from localops.reading.home import Filters
 from localops.reading.search import Query, once_each
 from localops.recording import events
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from typing import Any
 
     from localops.reading.home import Home, Project
@@ -31,6 +33,7 @@ _ID = re.compile(r"[0-9a-f]{8}-?[0-9a-f]{4}(-?[0-9a-f]{4}){0,2}(-?[0-9a-f]{12})?
 @click.argument("text", nargs=-1, required=True)
 @click.option("--session", metavar="ID", help="Only in this session.")
 @click.option("-n", "--limit", type=click.IntRange(min=1), default=20, show_default=True, help="At most this many.")
+@filters.options_but_text
 @common.place_options
 @common.json_option
 def search(
@@ -40,24 +43,28 @@ def search(
     home: str | None,
     project: str | None,
     as_json: bool,
+    **given: Any,
 ) -> None:
     """Find events by their words.
 
     An event must contain every word: in its name, model, tags, input or output; the start of a session also in
     the name of its machine. A name like web_search counts as one word; light* matches every word that begins
     with light. The newest session comes first; its events come in their order, so that the first one is where the
-    words occurred first. The index is brought up to date first.
+    words occurred first. The options of `localops sessions` choose the sessions that are searched, as --user ann or
+    --tag demo. The index is brought up to date first.
     """
     wanted = " ".join(text)
     # Before the home is opened: a query without words is an error whatever it holds.
     query = Query(wanted)
+    asked = filters.chosen(given)
     with common.look(home, project) as opened:
         only, id = opened.find(session) if session is not None else (None, None)
         by_session: dict[tuple[str, bytes], list[tuple[Project, Hit]]] = {}
         for source in opened.projects:
             if only in (None, source):
                 _bring_up_to_date(source)
-                for hit in islice(once_each(source.index().occurrences(wanted, id)), limit):
+                hits_of_all = once_each(source.index().occurrences(wanted, id))
+                for hit in islice(_among(source, asked, hits_of_all), limit):
                     by_session.setdefault((source.name, hit.session), []).append((source, hit))
         newest_first = sorted(by_session.values(), key=lambda of_session: of_session[0][1].at_ns, reverse=True)
         hits = list(islice(chain.from_iterable(newest_first), limit))
@@ -66,11 +73,26 @@ def search(
         elif hits:
             _print_hits(hits, query)
         else:
-            output.say(_nothing_like(opened, wanted) if opened.projects else opened.nothing_yet())
+            output.say(_nothing_like(opened, wanted, asked) if opened.projects else opened.nothing_yet())
 
 
-def _nothing_like(opened: Home, wanted: str) -> str:
+def _among(project: Project, asked: Filters, hits: Iterator[Hit]) -> Iterator[Hit]:
+    """Return the events of the sessions that are asked for."""
+    if asked == Filters():
+        return hits
+    sessions = {listed.session for listed in project.sessions(asked)}
+    return (hit for hit in hits if hit.session in sessions)
+
+
+def _nothing_like(opened: Home, wanted: str, asked: Filters) -> str:
     words = wanted.split()
+    options = [filters.option_for(word) for word in words]
+    if any(options):
+        plain = [word for word, option in zip(words, options, strict=True) if option is None]
+        instead = " ".join(["search" if plain else "sessions", *plain, *filter(None, options)])
+        return f"no event contains {wanted!r}; filters are options here: localops {instead}"
+    if asked != Filters():
+        return f"no event of the sessions that pass the filters contains {wanted!r}"
     if _ID.fullmatch(wanted):
         with suppress(LocalopsError):
             opened.find(wanted)

@@ -223,6 +223,23 @@ def test_a_search_without_a_hit_says_how_words_match(session: localops.Session, 
     assert "no event contains the word 'quer'; 'quer*' finds words that begin with it" in command("search", "quer")[2]
     assert "no event contains all of these words: 'quer zebra'" in command("search", "quer", "zebra")[2]
     assert command("search", "zebra*")[2].strip().endswith("no event contains the word 'zebra*'")
+    for text, instead in (("tag:vip", "sessions --tag vip"), ("cats -user:ann", "search cats --not-user ann")):
+        assert command("search", "--", text)[2].endswith(f"; filters are options here: localops {instead}\n")
+
+
+def test_a_search_looks_into_the_sessions_that_are_asked_for(session: localops.Session, as_json: AsJson) -> None:
+    """Those of a user, a tag, metadata or a host, and not others; a limit counts what passes."""
+    session.end_session()
+    for user in ("ann", "bob", "bob"):
+        with localops.start_session(user=user, metadata={"plan": user}, tags=["new"]) as each:
+            each.record(ActionEvent(action_type="web_search", params={"q": "cats"}))
+
+    def users(*options: str) -> int:
+        return len(as_json("search", "cats", *options)["hits"])
+
+    assert [users(), users("--user", "ann"), users("--user", "bob")] == [4, 1, 2]
+    assert [users("--not-user", "bob"), users("--meta", "plan=a*"), users("--not-tag", "new")] == [2, 1, 1]
+    assert [users("--host", "no-such-host"), users("--not-user", "bob", "-n", "1")] == [0, 1]
 
 
 @pytest.mark.parametrize("shown", [slice(None), slice(13)])
