@@ -49,6 +49,10 @@ def _uuid1(random: Random) -> str:
     return str(UUID(fields=(*parts, random.getrandbits(48))))
 
 
+def _shifted(bits: int) -> Callable[[Random], str]:
+    return lambda random: str(_ms(random) << bits | random.getrandbits(bits))
+
+
 GENERATORS: dict[str, Callable[[Random], str]] = {
     "uuid1": _uuid1,
     "uuid4": lambda random: str(UUID(int=random.getrandbits(128), version=4)),
@@ -63,6 +67,13 @@ GENERATORS: dict[str, Callable[[Random], str]] = {
     "objectid": lambda random: f"{_NOW:08x}{random.getrandbits(64):016x}",
     "snowflake of Twitter": lambda random: str(_ms(random) - 1_288_834_974_657 << 22 | random.getrandbits(22)),
     "snowflake of Discord": lambda random: str(_ms(random) - 1_420_070_400_000 << 22 | random.getrandbits(22)),
+    "snowflake of Instagram": lambda random: str(_ms(random) - 1_314_220_021_721 << 23 | random.getrandbits(23)),
+    "snowflake of Sony": lambda random: str((_ms(random) - 1_409_529_600_000) // 10 << 24 | random.getrandbits(24)),
+    "of CockroachDB": lambda random: str((_ms(random) - 1_420_070_400_000) * 100 << 15 | random.getrandbits(15)),
+    "timestamp of MongoDB": lambda random: str(_ms(random) // 1000 << 32 | random.randrange(1, 100)),
+    "ticks of .NET": lambda random: str(_ms(random) * 10_000 + 621_355_968_000_000_000 + random.randrange(10_000)),
+    "time of Windows": lambda random: str(_ms(random) * 10_000 + 116_444_736_000_000_000 + random.randrange(10_000)),
+    **{f"milliseconds and {bits} bits": _shifted(bits) for bits in (16, 20, 22)},
     "base64 of 16 bytes": lambda random: base64.urlsafe_b64encode(random.randbytes(16)).decode().rstrip("="),
     "base64 of 32 bytes": lambda random: base64.urlsafe_b64encode(random.randbytes(32)).decode().rstrip("="),
     **{f"base36 {count}": _letters(_BASE36, count) for count in (16, 20, 25)},
@@ -168,3 +179,13 @@ def test_durations_in_texts_are_left_out_of_results(text: str, expected: str | N
     """Where something took so long; of arguments, texts stay as they are."""
     assert Steps([]).compared(text) == (expected or text)
     assert Steps([]).compared(text, is_argument=True) == text
+
+
+@pytest.mark.parametrize("count", [18, 19])
+def test_large_amounts_are_no_times(count: int) -> None:
+    """Neither round ones, as those of a currency in its smallest unit, nor those of any other size."""
+    random = Random(1)
+    round_ones = [f"{number}{'0' * (count - 3)}" for number in range(100, 1000)]
+    others = [str(random.randrange(10 ** (count - 1), 10**count)) for _ in range(1000)]
+    assert sum(_compared(amount) == amount for amount in round_ones) == len(round_ones)
+    assert sum(_compared(amount) == amount for amount in others) >= len(others) - 1

@@ -75,8 +75,23 @@ _IN_WORDS = late_pattern(
     """,
     re.VERBOSE,
 )
-# What Twitter's and Discord's snowflakes count milliseconds from, in all bits but the last ones.
-_SNOWFLAKES_MS, _SNOWFLAKE_BITS = (1_288_834_974_657, 1_420_070_400_000), 22
+# Numbers that begin with a time: since when it counts, its unit, both in nanoseconds, and how many bits follow it. Of
+# numbers of so many digits one in some thousand lies in the days of a run; round ones are amounts.
+_MS = 1_000_000
+_SNOWFLAKES = (
+    (1_288_834_974_657 * _MS, _MS, 22),  # Twitter
+    (1_420_070_400_000 * _MS, _MS, 22),  # Discord
+    (1_314_220_021_721 * _MS, _MS, 23),  # Instagram
+    (1_409_529_600_000 * _MS, 10 * _MS, 24),  # Sonyflake
+    (1_420_070_400_000 * _MS, 10_000, 15),  # CockroachDB
+    (0, _MS, 22),
+    (0, _MS, 20),
+    (0, _MS, 16),  # Mastodon
+    (0, 1000 * _MS, 32),  # MongoDB's timestamps
+    (-62_135_596_800_000 * _MS, 100, 0),  # ticks of .NET
+    (-11_644_473_600_000 * _MS, 100, 0),  # times of files on Windows
+)
+_ROUND = "000000"
 # Ids of one request, whatever they look like: in JSON, in JSON inside of a text, and as Python writes a dict.
 _REQUEST_ID = late_pattern(
     r"""((?:[Rr]equest|[Tt]race|[Ss]pan|[Cc]orrelation|[Ii]dempotency)[_-]?(?:[Ii][Dd]|[Kk]ey)\\*["']\s?:\s?\\*["'])[^"'\\]+"""
@@ -233,9 +248,9 @@ def _has_random_capitals(token: str) -> bool:
 def _moments(text: str) -> Iterator[int]:
     """Yield what a date, a time, a number of seconds since 1970 or a snowflake may be in nanoseconds."""
     whole, _, rest = text.partition(".")
-    if text.isdigit() and len(text) in (18, 19):
-        for epoch_ms in _SNOWFLAKES_MS:
-            yield 1_000_000 * ((int(text) >> _SNOWFLAKE_BITS) + epoch_ms)
+    if text.isdigit() and len(text) in (18, 19) and not text.endswith(_ROUND):
+        for epoch_ns, unit_ns, bits in _SNOWFLAKES:
+            yield epoch_ns + unit_ns * (int(text) >> bits)
     if whole.isdigit() and len(whole) in (10, 13, 16, 19):
         yield int(whole.ljust(19, "0")) + (int(rest[:9].ljust(9, "0")) if rest and len(whole) == 10 else 0)
     elif len(whole) != 18:
