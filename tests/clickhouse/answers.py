@@ -166,8 +166,11 @@ def _about(store: HomeStore, session: bytes, program: Program) -> Iterator[tuple
     yield f"{name} previews", lambda: store.previews(PROJECT, session, seqs=_seqs(store, session))
     yield f"{name} compare", lambda: store.compare(PROJECT, session, program.sessions[0])
     yield f"{name} compare runs", lambda: store.compare_runs(PROJECT, [session, *program.sessions[:2]])
-    yield f"{name} diff", lambda: store.diff(PROJECT, session, program.sessions[0], limit=100)
-    yield f"{name} check", lambda: store.check_run(PROJECT, session, program.sessions[0], {"max_errors": "+0"})
+    other = next(each for each in program.sessions if each != session)
+    rules = {"max_errors": "+0", "max_cost": "+10%", "same_tools": True, "same_arguments": True}
+    yield f"{name} diff", lambda: store.diff(PROJECT, session, other, limit=100)
+    yield f"{name} diff itself", lambda: store.diff(PROJECT, session, session, limit=100)
+    yield f"{name} check", lambda: store.check_run(PROJECT, session, other, rules)
     yield f"{name} scores", lambda: store.scores(PROJECT, session)
     for form in _FORMS:
         yield f"{name} {form}", partial(_written, store, session, form)
