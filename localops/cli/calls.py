@@ -185,7 +185,9 @@ def _is_running_in(project: Project) -> Callable[[bytes], bool]:
 def _nothing(opened: Home, asked: Asked, wanted: Filters) -> str:
     if not opened.projects:
         return opened.nothing_yet()
-    return "no call matches these filters" if (asked, wanted) != (Asked(), Filters()) else "no calls yet"
+    if (asked, wanted) == (Asked(), Filters()):
+        return "no calls yet"
+    return f"no call matches these filters{filters.unknown_score(opened, wanted)}"
 
 
 # Tables

@@ -9,6 +9,7 @@ from localops.cli import common
 from localops.errors import ConfigError
 from localops.reading import filters
 from localops.reading.filters import STATES, Filters
+from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class _Value(common.Word):
             self.fail(str(error), param, ctx)
 
 
+_MOST_NAMES = 10  # of scores, in a message
 _READ = {"meta": filters.pair, "score": filters.score}
 _FACETS = {
     "tag": ("TAG", "With this tag, or with an event that has it."),
@@ -126,6 +128,25 @@ def chosen(given: Mapping[str, Any]) -> Filters:
     """Return the filters of a command's options; refuse a period that ends before it begins."""
     common.check_period(given["since"], given["until"])
     return Filters(**given)
+
+
+def unknown_score(opened: Home, wanted: Filters) -> str:
+    """Return what a message about an empty list adds where a score is asked for that no session has."""
+    asked = [scores.condition(text).name for text in wanted.score]
+    name = next((name for name in asked if name not in score_names(opened)), None) if asked else None
+    return "" if name is None else f": no session has the score {name!r}; {scores_there(opened)}"
+
+
+def scores_there(opened: Home) -> str:
+    """Return in words which scores there are."""
+    there = score_names(opened)
+    more = f" and {len(there) - _MOST_NAMES} more" if len(there) > _MOST_NAMES else ""
+    return f"there is {', '.join(map(repr, there[:_MOST_NAMES]))}{more}" if there else "there are no scores"
+
+
+def score_names(opened: Home) -> list[str]:
+    """Return the names of the scores that count."""
+    return sorted({name for project in opened.projects for name in project.score_names()})
 
 
 def prepare(opened: Home, wanted: Filters) -> None:

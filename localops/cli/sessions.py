@@ -17,7 +17,7 @@ from localops.recording import events, scores
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
-    from typing import Any, NoReturn
+    from typing import Any
 
     from localops.reading.given_scores import Given
     from localops.reading.home import Home, Listed
@@ -49,7 +49,6 @@ _ORDERS: dict[str, Callable[[Listed], int]] = {
     "tokens": lambda listed: listed.tokens_in + listed.tokens_out,
     "events": lambda listed: listed.events,
 }
-_MOST_NAMES = 10  # of scores, in a message
 _BY_SCORE = "score:"  # before the name of a score, as a value of --sort
 
 
@@ -112,7 +111,7 @@ def sessions(
         elif shown:
             _print_table(shown, more, newest_first=newest_first, asked=_asked(wanted, sort))
         else:
-            output.say("no session matches these filters" if wanted != Filters() else opened.nothing_yet())
+            output.say(_nothing(opened, wanted))
 
 
 def _order(opened: Home, sort: str, *, reverse: bool) -> Callable[[Listed], Any]:
@@ -126,18 +125,16 @@ def _order(opened: Home, sort: str, *, reverse: bool) -> Callable[[Listed], Any]
         for session, value in project.score_values(name).items()
     }
     if not values and next(opened.sessions(), None) is not None:
-        _refuse(name, opened)
+        message = f"invalid score: expected one that a session has, got {name!r}; {filters.scores_there(opened)}"
+        raise click.BadParameter(message, param_hint="--sort")
     last = (math.inf, "") if reverse else NO_SCORE
     return lambda listed: values.get((listed.project.name, listed.session), last)
 
 
-def _refuse(name: str, opened: Home) -> NoReturn:
-    """Say that no session has a score of this name, and which there are."""
-    there = sorted({name for project in opened.projects for name in project.score_names()})
-    expected = f"expected {' or '.join(map(repr, there[:_MOST_NAMES]))}" if there else "no session has a score"
-    raise click.BadParameter(
-        f"invalid score: {expected}, got {name!r}; `localops score` gives one", param_hint="--sort"
-    )
+def _nothing(opened: Home, wanted: Filters) -> str:
+    if wanted == Filters():
+        return opened.nothing_yet()
+    return f"no session matches these filters{filters.unknown_score(opened, wanted)}"
 
 
 def _asked(wanted: Filters, sort: str) -> frozenset[str]:

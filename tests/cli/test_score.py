@@ -175,7 +175,7 @@ def test_a_sort_by_a_score_that_nothing_has_is_refused(command: Command) -> None
     """It would list sessions in no order; the message names the scores that there are."""
     begun = localops.start_session()
     code, _, err = command("sessions", "--sort", "score:nope")
-    assert (code, "no session has a score, got 'nope'" in err) == (2, True)
+    assert (code, "got 'nope'; there are no scores" in err) == (2, True)
     begun.score("tidy", 1)
     begun.score("correct", 1)
     begun.score("withdrawn", 1)
@@ -183,7 +183,11 @@ def test_a_sort_by_a_score_that_nothing_has_is_refused(command: Command) -> None
     begun.end_session()
     code, out, err = command("sessions", "--sort", "score:nope", "--json")
     assert (code, out) == (2, "")
-    assert "invalid score: expected 'correct' or 'tidy', got 'nope'" in err
+    assert "invalid score: expected one that a session has, got 'nope'; there is 'correct', 'tidy'\n" in err
+    for command_of_list, what in (("sessions", "session"), ("calls", "call")):
+        code, _, err = command(command_of_list, "--score", "nope>0.5")
+        reason = "no session has the score 'nope'; there is 'correct', 'tidy'"
+        assert (code, err) == (0, f"localops: no {what} matches these filters: {reason}\n")
 
 
 def test_lists_are_sorted_by_categories(command: Command, as_json: AsJson) -> None:
