@@ -97,6 +97,8 @@ def _switch_on(config: Config) -> None:
         from localops import instrument
 
         instrument.start(_span_provider, with_threads=config.threads is not False)
+    elif (switched_on := sys.modules.get("localops.instrument")) is not None:
+        switched_on.stop()  # by an earlier call, such as configure(), with the settings of the environment
 
 
 def record_as_parent() -> None:

@@ -234,8 +234,14 @@ assert session.get_analytics()["LLM calls"] == 3, session.get_analytics()
 
 
 def test_it_can_be_switched_off_and_on_again(server: ModelServer, warm: Warm) -> None:
-    """By option, by variable, and while the program runs."""
-    _run_warm(warm, server, "import localops; localops.init(instrument_llm_calls=False)\n" + OPENAI + "ask('a')")
+    """By option, though an earlier call has switched it on, by variable, and while the program runs."""
+    _run_warm(
+        warm,
+        server,
+        "import localops; localops.configure(default_tags=['a']); localops.init(instrument_llm_calls=False)\n"
+        + OPENAI
+        + "ask('a')",
+    )
     _run_warm(
         warm, server, "import localops; localops.init()\n" + OPENAI + "ask('b')", LOCALOPS_INSTRUMENT_LLM_CALLS="false"
     )
