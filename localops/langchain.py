@@ -43,6 +43,7 @@ class _Runs:
         self._tags = tags
         self._auto_session = auto_session
         self._session: Session | None = None
+        api.client()  # switches instrumentation on: a run that is under way by then would be recorded in part
         context.runs[:] = [_inner]
         langchain_runs.follow()
         if _answered_by_cache not in langchain_runs.from_cache:

@@ -220,3 +220,17 @@ tell()
     assert calls == len(server.log) == 2
     assert [event["cost"] for event in events if event["kind"] == "llm"] == [35_320, None]
     assert [event["kind"] for event in events if event["name"] == "Claude"] == ["llm_copy"] * 2
+
+
+def test_a_handler_without_init_records_the_whole_first_chain(loaded: Warm) -> None:
+    """A handler switches instrumentation on before the chain begins, so no run is recorded in part."""
+    code = """
+from langchain_core.runnables import RunnableLambda
+from localops.langchain import LangchainCallbackHandler
+handler = LangchainCallbackHandler(tags=["nightly"])
+chain = RunnableLambda(lambda question: question) | RunnableLambda(str)
+chain.invoke("how high?", config={"callbacks": [handler]})
+print(handler.session.tags, [event["name"] for event in handler.session.events][-1])
+"""
+    done = loaded.run(code)
+    assert (done.returncode, done.stdout) == (0, "['nightly'] RunnableSequence\n"), done.stderr
