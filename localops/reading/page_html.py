@@ -187,11 +187,13 @@ def _session_row(one: dict[str, Any], address: str, *, picks: bool) -> str:
         "tokens": output.count(one["tokens_in"] + one["tokens_out"]),
         "cost": money(one),
     }
+    # There may be no room for all of them.
+    tags = sorted(one["tags"], key=lambda tag: not tag.startswith("conversation="))
     more = {"errors": " errors-some" if one["errors"] else " errors-none"}
     cells = (
         '<td class="name"><div class="lines"><div class="titled">',
         f'<a class="title" href="{escape(address)}">{escape(one["name"] or "unnamed")}</a>',
-        f'<div class="tags">{chips(one["tags"])}</div></div>{because}</div></td>',
+        f'<div class="tags">{chips(tags)}</div></div>{because}</div></td>',
         f'<td class="state-cell"><span class="state {escape(one["state"])}">{escape(one["state"])}</span></td>',
         f'<td class="began">{began}</td>',
         *(

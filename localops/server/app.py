@@ -44,6 +44,7 @@ _PAGES = {
     "/calls": "calls",
     "/analytics": "analytics",
     "/compare": "compare",
+    "/conversation": "conversation",
 }
 _OTHERS = ("/login", "/logout", "/web/{name:path}")
 

@@ -73,6 +73,14 @@ class Pages:
         facts = await (self.read_api.calls_of if call.param("by") is None else self.read_api.groups_of)(call)
         return self._page("calls", "Calls", calls_page.inside(facts, self.root), facts)
 
+    async def conversation(self, call: Call) -> Response:
+        """Return the page of a conversation: its sessions, the first ones first, and their chat."""
+        name = call.param("conversation")
+        if not name:
+            raise HttpError(400, "no conversation is named: add ?conversation=NAME")
+        facts = await self.read_api.conversation_of(call)
+        return self._page("conversation", name, _conversation(name, facts, self.root), facts)
+
     async def compare(self, call: Call) -> Response:
         """Return the page that compares two sessions."""
         sides = {"a": call.param("a"), "b": call.param("b")}
@@ -217,7 +225,7 @@ _FRAME = """<!doctype html>
 </html>
 """
 # Pages with a style sheet of their own.
-_STYLED = frozenset(("calls", "session"))
+_STYLED = {"calls": "calls", "session": "session", "conversation": "session"}
 _NAV = (
     ("sessions", "/", "Sessions"),
     ("calls", "/calls", "Calls"),
@@ -250,7 +258,7 @@ def _frame(page: str, title: str, inside: str, facts: object, *, root: str, can_
         for name, path, label in (*_NAV, *(_OF_HUB if can_leave else ()))
     )
     files = f"{root}{web_files.folder()}"
-    style = f'\n<link rel="stylesheet" href="{files}{page}.css">' if page in _STYLED else ""
+    style = f'\n<link rel="stylesheet" href="{files}{_STYLED[page]}.css">' if page in _STYLED else ""
     return _FRAME.format(
         root=root,
         files=files,
@@ -287,6 +295,19 @@ def _session_list(facts: Facts, root: str) -> str:
 {early_html.filters("Filter sessions", "Names and content  ( / )", (*_MENUS, "Sort", "Views", "Display"))}
 {table}
 {nothing}<div id="more"></div>"""
+
+
+def _conversation(name: str, facts: Facts, root: str) -> str:
+    listed: Any = facts["sessions"]
+    table = page_html.session_table(listed, lambda id: f"{root}/s/{id}", picks=False)
+    names = ("cost_nano", "unpriced", "llm_calls", "cost_at_least")
+    cost = page_html.money({name: sum(one[name] for one in listed) for name in names})
+    sums = [output.counted(len(listed), "session"), cost]
+    body = table if listed else '<p class="empty">No session of this conversation was recorded here.</p>'
+    return f"""<div class="list-head"><h1 class="page-title">Conversation {escape(name)}</h1>
+<span class="faint">{" · ".join(sums)}</span></div>
+{body}
+<section id="talk" aria-label="Chat"></section>"""
 
 
 # What two figures count that are easily taken for each other.

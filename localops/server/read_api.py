@@ -51,6 +51,7 @@ _ORDERS = {
     "order": ("asc", "desc"),
     "by": tuple(call_query.GROUPS),
 }
+_SESSIONS = 200  # of a conversation, on its page
 _SHOWN = 40  # characters of a wrong value, in an error
 _MISSING = "no session has this id"
 # What AgentOps' server answers, which its clients look for.
@@ -95,6 +96,14 @@ class ReadApi:
     async def sessions(self, call: Call) -> Response:
         """Return a page of sessions."""
         return self._answer(await self.list_of(call))
+
+    async def conversation_of(self, call: Call) -> Facts:
+        """Return the sessions of a conversation as facts, the first ones first, and whether there are more."""
+        chosen = _filters(call)
+        listed, following = await self._read(
+            self._store.sessions, call.chosen_project(), chosen, before=None, limit=_SESSIONS, ascending=True
+        )
+        return {"sessions": listed, "more": following is not None}
 
     async def list_of(self, call: Call) -> Facts:
         """Return a page of sessions as facts."""

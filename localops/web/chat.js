@@ -86,7 +86,7 @@ export class Chat {
       if (number.textContent !== text) number.textContent = text;
       if (!turn.hasAttribute("data-open") || run.took[at] < 0) continue;
       turn.removeAttribute("data-open");
-      patch(turn.firstElementChild, this._head(at));
+      patch(turn.querySelector(":scope > header"), this._head(at));
       // Its answer is fetched, if it is in sight.
       this.seer.unobserve(turn);
       this.seer.observe(turn);
@@ -146,6 +146,7 @@ export class Chat {
     const turn = make(
       "article",
       { class: `turn ${run.kindOf(at)}`, "data-id": seq, "data-open": run.took[at] < 0 },
+      this.page.above?.(at, this.turns.all),
       this._head(at),
       make("div", { class: "body faint" }, "…"),
     );
@@ -207,7 +208,8 @@ export class Chat {
   async _fetch(turn, signal) {
     const body = turn.querySelector(".body");
     try {
-      const event = await ask(`sessions/${this.page.run.id}/events/${turn.dataset.id}`, {}, { signal });
+      const { run } = this.page,
+        event = await ask(run.addressOf(run.find(Number(turn.dataset.id))), {}, { signal });
       if (signal.aborted) return;
       this.seer.unobserve(turn);
       body.classList.remove("faint");

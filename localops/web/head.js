@@ -5,6 +5,7 @@ import { isReport } from "./clock.js";
 import { ago, cost, count, duration, elapsed, many, money, partsOfTokens, QUIET, reasonOf } from "./formats.js";
 import { keyed } from "./keyed.js";
 import { loops } from "./loops.js";
+import { toConversation } from "./query.js";
 import { scores } from "./scores.js";
 import { stuck } from "./stuck.js";
 import { stamp } from "./times.js";
@@ -14,6 +15,7 @@ import { why } from "./why.js";
 // A group with more facts than this is folded.
 const LONG = 12;
 const LABEL = "End reason: ";
+const TALK = "All sessions of this conversation, and their chat";
 // Unfinished operations that have a sentence each.
 const MOST_ENDS = 5;
 // States whose reason is in the head; that of any other is in a line of its own.
@@ -38,7 +40,9 @@ export class Head {
       },
       "About",
     );
-    byId("acts").append(this.toggle, ...(isReport ? [] : [exports(page)]));
+    const others = isReport ? [] : page.facts.tags.map(toConversation).filter(Boolean).slice(0, 1);
+    const talk = others.map((href) => make("a", { class: "button small", href, title: TALK }, "Conversation"));
+    byId("acts").append(...talk, this.toggle, ...(isReport ? [] : [exports(page)]));
     this.reason.addEventListener("click", () => this.open(true, "why"));
     this.panel.append(this.places);
   }

@@ -31,6 +31,13 @@ export const OTHERS = {
 const NOT = "not_";
 const UNITS = { m: "minute", h: "hour", d: "day", w: "week" };
 
+const CONVERSATION = "conversation=";
+/** Return the address of the conversation that a tag names; an empty text for any other tag. */
+export const toConversation = (tag) =>
+  tag.startsWith(CONVERSATION)
+    ? url(`conversation?conversation=${encodeURIComponent(tag.slice(CONVERSATION.length))}`)
+    : "";
+
 /** Further filters of one page, and how each is read: its value, as words. */
 export const own = {};
 

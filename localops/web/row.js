@@ -4,10 +4,18 @@ import { make } from "./base.js";
 import { began, scoreOf } from "./columns.js";
 import { quiet, reasonOf } from "./formats.js";
 import { places, terms } from "./marks.js";
-import { address, changed, first } from "./query.js";
+import { address, changed, first, toConversation } from "./query.js";
 import { url } from "./url.js";
 
 const STATES = ["Running", "Success", "Failure", "Indeterminate", "Unknown"];
+
+/** Return a tag of a session as a link to the others that have it; that of a conversation leads to all of it. */
+function tagged(query, tag) {
+  const to = toConversation(tag);
+  if (!to) return only(query, "tag", tag, "tag");
+  const title = "The sessions of this conversation, and their chat";
+  return make("a", { class: "tag", href: to, title }, tag);
+}
 
 /** Return a link to the sessions that have a value; with Shift, to those that do not. */
 function only(query, facet, value, kind = "word") {
@@ -73,10 +81,11 @@ const filter = (query) => `text=${encodeURIComponent(first(query, "text"))}`;
 /** Return whether the name of a session has all words of the search. */
 const isNamed = (one, query) => terms(first(query, "text")).every((term) => places(one.name || "", [term]).length > 0);
 
-/** Return the tags of a row, those with words of the search first: there may not be room for all. */
+/** Return the tags of a row: as not all may fit, those with words of the search are first, then a conversation. */
 function tagsOf(one, wanted) {
   const isFound = (tag) => places(tag, wanted).length > 0;
-  return wanted.length ? one.tags.toSorted((a, b) => isFound(b) - isFound(a)) : one.tags;
+  const isFirst = (tag) => Number(isFound(tag)) || (toConversation(tag) ? 0.5 : 0);
+  return one.tags.toSorted((a, b) => isFirst(b) - isFirst(a));
 }
 
 /** Return what a passage is of and its text; null if the row shows all of it. */
@@ -135,7 +144,7 @@ export function row(one, { query, columns, isPicked, pick, star, place }) {
           make(
             "div",
             { class: "tags", title: one.tags.join(", ") || null },
-            tagsOf(one, terms(first(query, "text"))).map((tag) => only(query, "tag", tag, "tag")),
+            tagsOf(one, terms(first(query, "text"))).map((tag) => tagged(query, tag)),
           ),
         ),
         because ? make("div", { class: "because", title: one.reason }, because) : null,

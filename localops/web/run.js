@@ -109,6 +109,11 @@ export class Run {
     return since((this.start[at] - this.begin) / 1e6, Math.min(...gaps, 1e9) / 1e6);
   }
 
+  /** Return where the server has an event. */
+  addressOf(at) {
+    return `sessions/${this.id}/events/${this.seq[at]}`;
+  }
+
   /** Return the number of an event; -1 if it is unknown. */
   find(seq) {
     if (this._late) return (this._places ||= this._indexed()).get(seq) ?? -1;
