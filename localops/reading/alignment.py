@@ -1,9 +1,9 @@
 """Align two sequences with the fewest differences; each element is a tuple of keys, from coarse to fine.
 
-Two elements agree down to the finest key that they share, so a key has to stand for the coarser ones too.  The
-alignment has the greatest sum of agreeing keys; a key that is given several times counts as often.  With one key, this
-is a longest common subsequence; with more, it is that of the two sequences of all keys, one after the other, which is
-found with a bit for each key (Hyyrö, 2004).
+Two elements agree down to the finest key that they share, so each key must include the coarser ones.  The alignment
+maximizes the number of agreeing keys; a repeated key counts each time.  With one key per element, this is a longest
+common subsequence (LCS); with several, it is the LCS of the two concatenated sequences of keys, computed with a bit
+for each key (Hyyrö, 2004).
 """
 
 from __future__ import annotations
@@ -28,39 +28,39 @@ if TYPE_CHECKING:
 else:
     Alignment = namedtuple("Alignment", "pairs is_exact")
 
-# Keys of one sequence times those of the other up to which an alignment is exact: 7,700 elements of three keys in each
-# take 0.4 s, and a third of these bits, 22 MB.
+# An alignment is exact up to this product of the numbers of keys in both sequences: 7,700 elements of three keys in
+# each take 0.4 s, and a third of these bits, 22 MB.
 MOST_BITS = 1 << 29
-# Elements of each sequence that are aligned at a time where an exact alignment would take more.
+# Elements of each sequence to align at a time, if an exact alignment would exceed the limit.
 WINDOW = 1_000
 
 
 def align(a: Sequence[Keys], b: Sequence[Keys]) -> Alignment:
-    """Return which elements of two sequences belong together."""
-    start = _common(a, b)
-    end = _common(a[start:][::-1], b[start:][::-1])
+    """Return which elements of two sequences correspond."""
+    start = _common_prefix(a, b)
+    end = _common_prefix(a[start:][::-1], b[start:][::-1])
     middle_a, middle_b = a[start : len(a) - end], b[start : len(b) - end]
     is_exact = _bits(middle_a, middle_b) <= MOST_BITS
-    middle = _exact(middle_a, middle_b) if is_exact else _coarse(middle_a, middle_b)
+    middle = _exact(middle_a, middle_b) if is_exact else _approximate(middle_a, middle_b)
     pairs = [(place, place) for place in range(start)]
     pairs += [(start + one, start + other) for one, other in middle]
     pairs += [(len(a) - left, len(b) - left) for left in range(end, 0, -1)]
     return Alignment(pairs, is_exact)
 
 
-def _common(a: Sequence[Keys], b: Sequence[Keys]) -> int:
-    """Return how many elements the beginnings have in common; to pair them is never wrong."""
+def _common_prefix(a: Sequence[Keys], b: Sequence[Keys]) -> int:
+    """Return the length of the common prefix, whose elements can always be paired."""
     pairs = enumerate(zip(a, b, strict=False))
     return next((place for place, (one, other) in pairs if one != other), min(len(a), len(b)))
 
 
 def same_start(one: str, other: str) -> int:
-    """Return how many characters two texts begin with in common.
+    """Return the length of the common prefix of two texts.
 
     >>> same_start("prompts", "prompted")
     6
     """
-    # By bisection, because slices are compared in C, and prompts are long.
+    # Bisection, because slices are compared in C, and prompts are long.
     low, high = 0, min(len(one), len(other))
     while low < high:
         middle = (low + high + 1) // 2
@@ -80,7 +80,7 @@ def _exact(a: Sequence[Keys], b: Sequence[Keys]) -> list[Pair]:
     if not a or not b:
         return []
     rows = _rows(a, b)
-    until = [0, *accumulate(map(len, a))]  # the number of keys of each beginning
+    until = [0, *accumulate(map(len, a))]  # the number of keys in each prefix of `a`
 
     def agreeing(i: int, j: int) -> int:
         """Return how many keys agree in the best alignment of the first `i` and the first `j` elements."""
@@ -91,8 +91,8 @@ def _exact(a: Sequence[Keys], b: Sequence[Keys]) -> list[Pair]:
     best = agreeing(i, j)
     while best:
         if a[i - 1] != b[j - 1]:
-            # An element is left alone rather than paired with one that agrees only in part, if that costs nothing:
-            # so more of the pairs agree fully.
+            # Leave an element unpaired rather than pair it with one that agrees only in part, if that costs nothing:
+            # more of the other pairs then agree fully.
             if agreeing(i - 1, j) == best:
                 i -= 1
                 continue
@@ -106,7 +106,7 @@ def _exact(a: Sequence[Keys], b: Sequence[Keys]) -> list[Pair]:
 
 
 def _rows(a: Sequence[Keys], b: Sequence[Keys]) -> list[int]:
-    """Return for each beginning of `b` a number with a bit for each key of `a`: 0 where one more key agrees."""
+    """Return for each prefix of `b` a number with a bit for each key of `a`: 0 if that key adds an agreement."""
     places: dict[tuple[int, Hashable], int] = defaultdict(int)
     bit = 1
     for keys in a:
@@ -124,10 +124,10 @@ def _rows(a: Sequence[Keys], b: Sequence[Keys]) -> list[int]:
     return rows
 
 
-def _coarse(a: Sequence[Keys], b: Sequence[Keys]) -> list[Pair]:
-    """Return the pairs of an alignment that may have more differences than needed, in bounded time and memory.
+def _approximate(a: Sequence[Keys], b: Sequence[Keys]) -> list[Pair]:
+    """Return the pairs of an approximate alignment, in bounded time and memory.
 
-    Elements that occur once in each sequence are paired first, the longest ascending row of them.
+    First pair elements that occur once in each sequence, in the longest sequence that is ascending in both.
     """
     pairs: list[Pair] = []
     from_a = from_b = 0
@@ -140,11 +140,11 @@ def _coarse(a: Sequence[Keys], b: Sequence[Keys]) -> list[Pair]:
 
 
 def _anchors(a: Sequence[Keys], b: Sequence[Keys]) -> list[Pair]:
-    """Return the longest ascending row of pairs of elements that occur exactly once in each sequence."""
+    """Return the longest ascending sequence of pairs of elements that occur exactly once in each sequence."""
     once_a, once_b = ({keys for keys, many in Counter(elements).items() if many == 1} for elements in (a, b))
     place_in_b = {keys: place for place, keys in enumerate(b) if keys in once_b}
     candidates = [(place, place_in_b[keys]) for place, keys in enumerate(a) if keys in once_a and keys in place_in_b]
-    # For each length of a row the candidate that ends it with the least place, and each candidate's predecessor.
+    # For each length, the candidate with the least place that ends such a sequence; and each candidate's predecessor.
     ends: list[int] = []
     tails: list[int] = []
     before: list[int] = []

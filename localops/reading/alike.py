@@ -1,4 +1,4 @@
-"""Groups of findings that are alike, so that a page has one sentence for all of a group."""
+"""Group similar findings, so that a page has one sentence for each group."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ if TYPE_CHECKING:
 
     Found = TypeVar("Found")
 
-# With fewer, a sentence for each says more.
+# Smaller groups are not joined, as separate sentences say more.
 FEWEST = 3
 
 
 def grouped(found: Iterable[Found], *keys: Callable[[Found], Hashable]) -> list[list[Found]]:
-    """Return what was found in groups of those with an equal key, in the order of the first of each.
+    """Return findings in groups with an equal key, in the order of the first finding of each.
 
-    Each key joins the groups of the keys before it. Under a key that is None, nothing is alike.
+    Each further key joins the groups formed so far. A key of None equals no other.
     """
     groups = [[one] for one in found]
     for key in keys:

@@ -1,6 +1,6 @@
 """Totals, events and breakdowns of sessions, all computed in SQL.
 
-They work on any source of the named queries: a journal that records, or a reader.
+They work on any source that runs the named queries: a recording journal, or a reader.
 """
 
 from __future__ import annotations
@@ -43,16 +43,16 @@ if TYPE_CHECKING:
         took_ns: int
 
     class Chosen(NamedTuple):
-        """The sessions of a report: begun in [since, until), with the tag or an event that has it."""
+        """The sessions of a report: begun in [since, until); with `tag`, those that have it or an event with it."""
 
         since: int = -(1 << 63)
         until: int = (1 << 63) - 1
         tag: str | None = None
         sessions: str | None = None  # a JSON array of ids in hex: only these, of one project
-        filters: Filters | None = None  # for a server, which finds the sessions of each project by them
+        filters: Filters | None = None  # for a server, which selects the sessions of each project
 
     class Unfinished(NamedTuple):
-        """An operation that began and has not ended; `tool` and `model` are of a call, `agent` is an id in hex."""
+        """An open operation; `tool` and `model` are set for calls, `agent` is an id in hex."""
 
         session: bytes
         kind: str
@@ -62,14 +62,14 @@ if TYPE_CHECKING:
         first_ns: int  # of its session
 
     class Later(rows.Record, token_kinds.OfRow):
-        """The additions of later rows to an event: to its cost, its tokens, that it failed or was not billed."""
+        """What later rows add to an event: cost, tokens, and whether it failed or was not billed."""
 
         cost: int | None
         failed: int
         unbilled: int
 
     class Report(NamedTuple):
-        """A session in figures: totals, the six of the contract, parts, percentiles in nanoseconds."""
+        """All figures of a session: totals, AgentOps' six, those of its parts, percentiles in nanoseconds."""
 
         totals: Totals
         contract: dict[str, int | str]
@@ -80,7 +80,7 @@ if TYPE_CHECKING:
         cut: int
         damaged: int
         by: dict[str, list[Part]]
-        lost: dict[str, frozenset[str]]  # the parts of `by` whose cost is a lower bound: an LLM call never ended
+        lost: dict[str, frozenset[str]]  # the parts in `by` whose cost is a lower bound, as an LLM call never ended
         took: dict[str, list[int]] | None
 
     class _Summed(rows.Counts):
@@ -109,12 +109,12 @@ class _Sums(_Summed):
 
     @property
     def line(self) -> Line:
-        """The sums as a line of a table, which has only the sum of the counts."""
+        """Return the sums as a line of a table."""
         return Line._make(getattr(self, name) for name in Line._fields)
 
     @property
     def totals(self) -> Totals:
-        """The sums as totals, with the number of sessions as `rows`."""
+        """Return the sums as totals, with the number of sessions as `rows`."""
         sums = {name: getattr(self, name) for name in rows.TOTALS[1:]}
         return NOTHING._replace(rows=self.sessions, **sums)
 
@@ -123,27 +123,27 @@ NOTHING = Totals(*[0] * len(Totals._fields))
 DIMS = ("model", "tool", "agent_id", "tag")
 SHARES = (0.5, 0.9, 0.99)
 ACROSS = ("model", "agent", "tool", "tag", "user", "conversation", "day", "kind", "session")
-# Up to so many events the percentiles of a session are always computed, which takes some 50 ms.
+# For sessions with up to this many events, percentiles are always computed, which takes about 50 ms.
 EXACT_UP_TO = 20_000
-_FEW_NAMES = 200  # as many looks at an index take less than a millisecond
+_FEW_NAMES = 200  # this many lookups in an index take less than a millisecond
 QUARTER_NS = 900 * 1_000_000_000
 
 
 def totals(source: Source, session: bytes) -> Totals:
-    """Return a session's current totals; all zero if it has no rows here."""
+    """Return a session's current totals; all zero if this journal has no rows of it."""
     figures = source.one("totals", session=session)
     return Totals(*figures) if figures else NOTHING
 
 
 def until_ns(last_ns: int, *, running: bool) -> int:
-    """Return the end of a session's duration, by the time of its last row: now, while it runs."""
+    """Return the end of a session's duration: now, while it runs, else the time of its last row."""
     return max(last_ns, clock.now_ns()) if running else last_ns
 
 
 def contract(figures: Totals, *, running: bool, until: int | None = None) -> dict[str, int | str]:
-    """Return AgentOps' six figures, in their order and formats; the duration of a running session ends now.
+    """Return AgentOps' six figures, in their order and formats; the duration of a running session is until now.
 
-    Pass `until` where the same duration is shown elsewhere too.
+    Pass `until` if the same duration is shown elsewhere too.
 
     If the price of LLM calls is unknown, a seventh figure counts them, as the cost does not include them.
     """
@@ -166,7 +166,7 @@ def parts(source: Source, session: bytes, dim: str) -> list[Part]:
 
 
 def all_parts(source: Source, session: bytes) -> tuple[dict[str, list[Part]], dict[str, str]]:
-    """Return the same by every dimension but tags, and the names of the agents by their ids, in one read."""
+    """Return the same by every dimension except tags, and the names of agents by their ids, in one read."""
     by_dim: dict[str, list[Part]] = {dim: [] for dim in ("model", "tool", "agent_id", "agent")}
     names: dict[str, str] = {}
     for dim, *figures, name in source.all("all_parts", session=session):
@@ -178,12 +178,12 @@ def all_parts(source: Source, session: bytes) -> tuple[dict[str, list[Part]], di
 
 
 def events(source: Source, session: bytes, *, opened_in_place: bool = False) -> Iterator[dict[str, Any]]:
-    """Yield a session's events, oldest first, as plain values; one that has not ended has `finished` false.
+    """Yield a session's events, oldest first, as plain values; of an open operation, `finished` is false.
 
-    The input of an operation is in the row that opened it: this merges the two, and what later rows add to an event.
-    With `opened_in_place`, an operation that has not ended comes where it began, instead of last.
+    The input of an operation is in its opening row: this merges its two rows, and what later rows add.
+    With `opened_in_place`, an open operation comes where it began, instead of last.
     """
-    # Late, as totals and lists do not need it.
+    # Imported here, as totals and lists do not need it.
     from localops.journal import stored
 
     later = afterwards(source, session)
@@ -196,10 +196,10 @@ def events(source: Source, session: bytes, *, opened_in_place: bool = False) -> 
             yield plain(row, None)
         elif row.phase == rows.OPEN:
             opened[row.id] = row
-        # It may have ended since.
+        # It may have ended since `endless` was read.
         elif row.id not in endless:
             yield plain(row, opened.pop(row.id, None), later.get(row.id))
-    # Operations that have not ended come last.
+    # Open operations come last.
     for row in opened.values():
         yield plain(row, None)
 
@@ -212,8 +212,8 @@ def afterwards(source: Source, session: bytes) -> dict[bytes, Later]:
 def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dict[str, Any]:
     """Return a row with ids as text, times as numbers of nanoseconds and its body unpacked.
 
-    A row never changes, so that a call failed, or what it cost, may be in later rows.  An error that marks another
-    event as failed has not failed itself.
+    A row never changes: that a call failed, or its cost, may be in later rows.  An error marks the event it happened in
+    as failed, not itself.
     """
     body = _body(row.body)
     cost, failed = row.cost, bool(row.failed) and row.kind != "error"
@@ -223,7 +223,7 @@ def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dic
         failed = failed or bool(later.failed)
         for name, known in tokens.items():
             tokens[name] = known if known is not None else getattr(later, name)
-        # Of a call that failed before it was billed, whose later price is zero.
+        # It failed before it was billed: a later row says so, with a price of 0.
         if later.unbilled:
             body["billed"] = False
     if opened is not None:
@@ -246,7 +246,7 @@ def plain(row: Stored, opened: Stored | None, later: Later | None = None) -> dic
         "cost": cost,
         "tags": _list(row.tags),
         "seq": row.seq,
-        **{key if key not in _TAKEN else f"body_{key}": value for key, value in body.items()},
+        **{key if key not in _OWN_KEYS else f"body_{key}": value for key, value in body.items()},
     }
 
 
@@ -260,14 +260,14 @@ def trigger_id(event: dict[str, Any]) -> str | None:
         return None
 
 
-_TAKEN = {
+_OWN_KEYS = {
     *"id session kind name parent agent start_ns end_ns finished failed model cost tags seq".split(),
     *rows.TOKENS,
 }
 
 
 def _loads(text: str) -> Any:
-    # Late, as a command that shows only totals starts faster without it.
+    # Imported here, as a command that shows only totals starts faster without it.
     from localops.encoding import encode
 
     return encode.loads(text)
@@ -295,9 +295,9 @@ def agents(source: Source, session: bytes) -> list[Part]:
 
 
 def tags(source: Source, session: bytes, *, until: int) -> list[Part]:
-    """Return a session's totals by tag: all of them for its own tags, those of single events for other tags.
+    """Return totals by tag: those of the whole session for its own tags, those of tagged events for other tags.
 
-    `until` is the end of its duration.
+    `until` is the end of the session's duration.
     """
     whole = totals(source, session)
     figures = {name: getattr(whole, name) for name in Part._fields if name in whole._fields}
@@ -307,7 +307,7 @@ def tags(source: Source, session: bytes, *, until: int) -> list[Part]:
 
 
 def agent_name(source: Source, id: str) -> str:
-    """Return the name of an agent; its id when no row has a name."""
+    """Return the name of an agent, or its id if no row has a name."""
     return agent_names(source, [id])[id]
 
 
@@ -341,7 +341,7 @@ def across(
 ) -> list[Line]:
     """Return the totals of many sessions, by one of ACROSS: the most expensive first, days in order.
 
-    The duration of the sessions in `running` ends now.
+    The duration of sessions in `running` is until now.
     """
     if by == "day":
         return _days(query_report(reader, "quarters", chosen, running), tz)
@@ -367,18 +367,18 @@ def _with_facet(by: str, sums: list[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
 
 
 def is_across(by: str) -> bool:
-    """Return whether totals can be asked for by a word: one of ACROSS, or `meta:NAME`."""
+    """Return whether a word names a grouping of totals: one of ACROSS, or `meta:NAME`."""
     return by in ACROSS or facets.prefix(by) is not None
 
 
 def of_facet(by: str, tag_parts: list[Part]) -> list[Part]:
-    """Return those totals by tag that are of a facet, by its values."""
+    """Return the totals of a facet's tags, by the facet's values."""
     begin = facets.prefix(by) or ""
     return [part._replace(value=part.value.removeprefix(begin)) for part in tag_parts if part.value.startswith(begin)]
 
 
 def together(by: str, lines: Iterable[Line]) -> list[Line]:
-    """Return the lines of several projects as one list, with one line for each name."""
+    """Merge the lines of several projects into one list, with one line for each name."""
     same: dict[Any, list[Line]] = {}
     for line in lines:
         same.setdefault(line.value, []).append(line)
@@ -399,9 +399,9 @@ def overall(reader: Reader, chosen: Chosen) -> Totals:
 
 
 def unfinished(reader: Reader, chosen: Chosen) -> list[Unfinished]:
-    """Return the operations of the chosen sessions that began and have not ended."""
+    """Return the open operations of the chosen sessions."""
     begun = reader.ask(statements("report.sql")["unfinished"], {})
-    if not begun:  # as nearly always: the sessions need not be read
+    if not begun:  # nearly always: then the sessions need not be read
         return []
     first_ns = chosen_among(reader, {session for session, *_ in begun}, chosen)
     return [
@@ -429,7 +429,7 @@ def array(ids: Iterable[bytes]) -> str:
 def query_report(
     reader: Reader, name: str, chosen: Chosen, running: Iterable[bytes] = (), **values: object
 ) -> list[tuple[Any, ...]]:
-    """Return the rows of a statement of report.sql about the chosen sessions; with a `dim`, about parts of them."""
+    """Run a statement of report.sql for the chosen sessions; with a `dim`, for parts of them."""
     choice = {"since": chosen.since, "until": chosen.until, "tag": chosen.tag, "sessions": chosen.sessions}
     bound = {**choice, "running": array(running), "now_ns": clock.now_ns(), **values}
     if "dim" not in values:
@@ -439,16 +439,16 @@ def query_report(
 
 
 def _few_names(reader: Reader, dim: object) -> str | None:
-    """Return the values of a kind of facets as a JSON array; None if they are many.
+    """Return the values of a dimension as a JSON array; None if there are many.
 
-    Facets are sorted by value and then by time: of a few values the chosen time is read, and nothing else.
+    Facets are sorted by value and then by time: for a few values, only the rows of the chosen time are read.
     """
     [(count, names)] = reader.ask(statements("report.sql")["names"], {"dim": dim, "most": _FEW_NAMES + 1})
     return names if count <= _FEW_NAMES else None
 
 
 def statement(name: str, *, of_parts: bool = False, of_names: bool = False) -> str:
-    """Return a statement of report.sql with the common tables that it reads."""
+    """Return a statement of report.sql with the common table expressions that it needs."""
     report = statements("report.sql")
     tables = ("running", "own", "chosen", "part") if of_parts else ("running", "own", "chosen")
     common_tables = ", ".join(f"{table} as ({report[table]})" for table in tables)
@@ -457,7 +457,7 @@ def statement(name: str, *, of_parts: bool = False, of_names: bool = False) -> s
 
 
 def _days(quarters: list[tuple[Any, ...]], tz: str | None) -> list[Line]:
-    """Return quarters of an hour, added up to the days of a zone."""
+    """Add up quarters of an hour to the days of a time zone."""
     days: dict[str, list[Line]] = {}
     for sums in map(_Sums._make, quarters):
         days.setdefault(output.when(sums.value * QUARTER_NS, tz)[:10], []).append(sums.line)
@@ -473,7 +473,7 @@ def percentile(values: Iterable[int], share: float) -> int | None:
 
 
 def rank(ordered: list[int], share: float) -> int:
-    """Return the percentile of values in order, of which there is at least one."""
+    """Return the percentile of sorted values, by nearest rank; there must be at least one."""
     # The value at the ceiling of share * n, so that every percentile is a value that occurred.
     rank = -(-share * len(ordered) // 1)  # the ceiling
     return ordered[max(0, min(len(ordered), int(rank)) - 1)]

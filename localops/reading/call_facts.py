@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     Name = Callable[[Project, bytes], str | None]
     Running = Callable[[Call], bool]
 
-# Bytes of bodies that are read for the inputs of one answer; the last call may exceed it.
+# Bytes of bodies to read for one response; the last call may exceed the limit.
 _MOST = 8 << 20
 _KEY_BITS = 64
 
 
 def key_text(key: int) -> str:
-    """Return the key of a prompt, or of a tool with its arguments, as text.
+    """Return the text of a key: of a prompt, or of a tool with its arguments.
 
     >>> key_text(-1), key_of("ffffffffffffffff")
     ('ffffffffffffffff', -1)
@@ -36,7 +36,7 @@ def key_text(key: int) -> str:
 
 
 def key_of(text: str) -> int:
-    """Return the key that a text names; ConfigError if it names no key."""
+    """Parse the text of a key; raise ConfigError if it is invalid."""
     try:
         key = int(text, 16) if len(text) == _KEY_BITS // 4 else None
     except ValueError:
@@ -49,7 +49,7 @@ def key_of(text: str) -> int:
 def page(
     calls: Iterable[Call], following: Place | None, name_of: Name, running: Running, wanted: Wanted | None = None
 ) -> Facts:
-    """Return a page of calls, and where the next one begins; with `wanted`, where each has its words."""
+    """Return a page of calls, and where the next page begins; with `wanted`, where each call has the words."""
     reader = _Inputs(wanted)
     return {
         "calls": [{**_call(one, name_of, reader), "running": running(one)} for one in calls],
@@ -94,7 +94,7 @@ def _failure(one: Call, inputs: _Inputs) -> Facts:
         "failed": failed,
         "error": one.error if failed else None,
         "message": message,
-        # Others that count as the same message may have other numbers, ids and values.
+        # Messages that count as the same may differ in numbers, ids and values.
         "message_varies": bool(message) and loops.folded(message or "", near) != message,
     }
 
@@ -112,7 +112,7 @@ def groups(by: str, listed: Groups, name_of: Name) -> Facts:
         whole = [inputs.prompt(group, each) for group, each in zip(listed.first, listed.examples, strict=True)]
         for line, difference in zip(lines, prompt_differences.differences(whole), strict=True):
             line["differs"] = None if difference is None else difference._asdict()
-        # Alone: the list would be as long as all prompts together.
+        # Only for a single group: in a list, all prompts together would be too long.
         if len(lines) == 1:
             lines[0]["whole"] = whole[0]
     return {"by": by, "lines": lines, "more": listed.more}
@@ -143,7 +143,7 @@ def _failures(by: str, failures: Failures, inputs: _Inputs) -> Facts:
 
 
 def _message(call: Call, errors: Errors | None, inputs: _Inputs) -> Facts:
-    """Return the message of a call, and whether those of the others, which count as the same, may differ from it."""
+    """Return the message of a call, and whether the messages of the other calls in the group may differ from it."""
     failure = _failure(call, inputs)
     varies = failure["message_varies"]
     if varies and errors is not None:
@@ -152,7 +152,7 @@ def _message(call: Call, errors: Errors | None, inputs: _Inputs) -> Facts:
 
 
 def message(one: Facts, calls: int) -> str:
-    """Return the message of so many calls: if others of them may have other numbers and ids, as an example."""
+    """Return the text for the message of a number of calls; if it varies, as an example."""
     text: str = one["message"] or ""
     return f"such as {text}" if calls > 1 and one["message_varies"] else text
 
@@ -177,11 +177,11 @@ def _group(by: str, group: Group, examples: Sequence[Example], name_of: Name, in
 
 
 def _common(by: str, group: Group, examples: Sequence[Example], name_of: Name) -> Facts:
-    """Return what the calls of a group have in common, and the filters that choose them."""
+    """Return what the calls of a group have in common, and the filters that select them."""
     if by in ("tool", "model"):
         return {by: group.text, "filter": {by: group.text}}
     if by == "error":
-        # Without a name: the calls failed, and no error about them was recorded.
+        # Without a text: the calls failed, but no error was recorded for them.
         return {by: group.text or None, "filter": {by: group.text} if group.text else {"failed": 1}}
     key = key_text(group.key)
     if by == "message":
@@ -198,14 +198,14 @@ def _common(by: str, group: Group, examples: Sequence[Example], name_of: Name) -
 
 
 def text(one: Facts) -> str:
-    """Return the line of a call or of an example: the answer of a model, or else what was given, marked as such."""
+    """Return the line of a call or example: a model's answer; without one, its marked input; or a tool's input."""
     if one["answer"] is None:
         return one["input"] or ""
     return one["answer"] or previews.given_line(one["input"] or "")
 
 
 def total(group: Group) -> Facts:
-    """Return the figures of calls together."""
+    """Return the figures of all calls of a group."""
     unpriced = group.sum("unpriced")
     first, last = group.span_ns
     return {
@@ -224,28 +224,28 @@ def total(group: Group) -> Facts:
 
 
 class _Inputs:
-    """Reads what calls were given, a line each, until very much was read."""
+    """Reads the inputs of calls, as a line each, up to a limit of bytes."""
 
     def __init__(self, wanted: Wanted | None = None) -> None:
         self._left = _MOST
         self._wanted = wanted
 
     def match(self, one: Call) -> Facts:
-        """Return where the words of a search are in a call, as `match`; nothing without a search."""
+        """Return where a call has the words of a search, as `match`; an empty dict without a search."""
         if self._wanted is None:
             return {}
         match = call_search.match(one.project, one.id, one.error_seq, self._wanted) if self._left > 0 else None
         return {"match": None if match is None else {"in": match.part, "text": match.text}}
 
     def line(self, one: Call) -> dict[str, str | None]:
-        """Return the input of a call and its answer, see `texts`."""
+        """Return the input of a call and its answer, as in `texts`."""
         texts = self.texts(one)
         return {"input": texts["input"], "answer": texts["answer"]}
 
     def texts(self, one: Call) -> dict[str, str | None]:
-        """Return the input of a call, None if there was too much to read, and why its model stopped too early.
+        """Return the input of a call (None if the limit is reached) and why its model stopped early, if it did.
 
-        `answer` is what a model answered, empty if it did not; None for a tool.
+        `answer` is a model's answer, empty without one; None for a tool.
         """
         stopped, answer = None, "" if one.kind == "llm" else None
         for phase in (rows.DONE, rows.OPEN):
@@ -261,7 +261,7 @@ class _Inputs:
         return {"input": "", "answer": answer, "stopped": stopped}
 
     def prompt(self, group: Group, examples: Sequence[Example]) -> str | None:
-        """Return the complete prompt of a group (the table has its beginning); None if it is too long to read."""
+        """Return the complete prompt of a group (the table has only its beginning); None if the limit is reached."""
         if not group.cut:
             return group.text
         for phase in (rows.DONE, rows.OPEN):
@@ -275,11 +275,11 @@ class _Inputs:
         return None
 
     def message(self, one: Call) -> str | None:
-        """Return what is recorded of the error that a call failed with."""
+        """Return the message of the error that a call failed with, as a line."""
         return None if one.error_seq is None else self.message_at(one.project, one.error_seq)
 
     def message_at(self, project: Project, seq: int) -> str | None:
-        """Return what is recorded of the error in a row."""
+        """Return the message of the error in a row, as a line."""
         bodies = project.reader.ask("select body from event where seq = ?", (seq,))
         return next((self._line("error", body) for (body,) in bodies), None)
 

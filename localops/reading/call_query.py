@@ -1,7 +1,7 @@
-"""LLM and tool calls across sessions and projects: in any order, by any filter, in groups.
+"""Query LLM and tool calls across sessions and projects: in any order, by any filter, in groups.
 
-A place in an order is the value, the start and the id of a call, so that a page that was read while others record
-neither repeats nor skips a call.  Groups and sums have the figures of `analytics`, and exact percentiles.
+A place in an order is the value, the start and the id of a call, so that pages neither repeat nor skip a call, even if
+calls are recorded meanwhile.  Groups and sums have the figures of `analytics`, and exact percentiles.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     Errors = list[tuple[Project, int]]
 
     class Call(rows.Record, token_kinds.OfCall):
-        """A call: the columns of the statement `details`, and the project it is in."""
+        """A call: its project, and the columns of the statement `details`."""
 
         project: Project
         num: int
@@ -78,10 +78,10 @@ else:
     _Sums = namedtuple("_Sums", (*_COUNTS.split(), *rows.TOKENS, *_FIGURES.split()))
 
 KINDS = ("llm", "tool")
-# What sessions and calls can both be filtered by.
+# Filters that both sessions and calls have.
 NAMED = ("model", "tool", "error")
 SORTS = ("began", "cost", "seconds", "tokens", "first_token")
-# What calls are grouped by, and what these groups are sorted by if nothing else is asked for.
+# The groupings of calls, each with its default order.
 GROUPS = {
     "tool": "failed",
     "model": "cost",
@@ -92,16 +92,16 @@ GROUPS = {
     "repeat": "calls",
 }
 GROUP_SORTS = ("calls", "failed", "share", "cost", "tokens", "seconds", "median", "p95", "first", "last")
-# Groups that only tool calls, only LLM calls and only failed calls are in.
+# Groupings that have only tool calls, only LLM calls, and only failed calls.
 _OF_TOOLS, _OF_LLMS, _OF_FAILED = ("tool", "arguments", "repeat"), ("model", "prompt"), ("error", "message")
 _ALL = "all"
 # Orders that need the durations of each call.
 _BY_DURATION = ("median", "p95")
-# Calls with the same arguments in one session that make a group.
+# A group of repeats has at least this many calls with the same arguments in one session.
 _REPEATED = 2
-# Inputs of failed calls that are given with a group.
+# How many inputs of failed calls are listed with a group.
 EXAMPLES = 3
-# The most frequent inputs of a group that are compared with those in other projects.
+# How many of a group's most frequent inputs are compared across projects.
 _MOST_INPUTS = 1_000
 _MEDIAN, _HIGH = 0.5, 0.95
 _LEAST = -(1 << 63)
@@ -109,23 +109,23 @@ _LEAST = -(1 << 63)
 
 @dataclass(frozen=True)
 class Asked:
-    """The filters of calls; those that are empty or None choose all.
+    """The filters of calls; empty or None selects all.
 
-    Of several values of a filter each may match, and `*` in one stands for any characters, as in those of sessions.
+    If a filter has several values, any may match; `*` stands for any characters, as in filters of sessions.
     """
 
     kind: str | None = None
     model: tuple[str, ...] = ()
     tool: tuple[str, ...] = ()
-    error: tuple[str, ...] = ()  # classes of the error that a call failed with
+    error: tuple[str, ...] = ()  # classes of errors that calls failed with
     not_model: tuple[str, ...] = ()
     not_tool: tuple[str, ...] = ()
     not_error: tuple[str, ...] = ()
-    argument: str | None = None  # a text in the arguments of a tool
+    argument: str | None = None  # a text that the arguments of a tool contain
     same: int | None = None  # the key of a tool with its arguments
     prompt: int | None = None  # the key of a prompt
-    message: int | None = None  # the key of messages of errors that are alike
-    text: str | None = None  # words in one of its rows; those that have them are in Source.matching
+    message: int | None = None  # the key of a group of similar error messages
+    text: str | None = None  # words that the rows of a call contain; Source.matching has the calls that do
     part: str | None = None  # where the words are: one of call_search.PARTS
     failed: bool = False
     session: bytes | None = None
@@ -133,42 +133,42 @@ class Asked:
 
 
 def split(filters: Filters) -> tuple[dict[str, Any], Filters]:
-    """Return the filters that are those of a call, as fields of Asked, and the others, which choose sessions."""
+    """Split filters into those of calls, as fields of Asked, and the others, which select sessions."""
     names = [*NAMED, *(f"{NOT}{name}" for name in NAMED)]
     of_calls = {name: getattr(filters, name) for name in (*names, "text")}
     return of_calls, filters._replace(**dict.fromkeys(names, ()), text=None)
 
 
 def wanted(asked: Asked) -> Wanted | None:
-    """Return the words that calls must have, if there are any."""
+    """Return the words that calls must contain, if any."""
     return None if asked.text is None else Wanted(asked.text, asked.part)
 
 
 @dataclass(frozen=True)
 class Source:
-    """A project, the table of its calls, and which sessions are chosen: None for all."""
+    """A project, the table of its calls, and the selected sessions (None for all)."""
 
     project: Project
     table: CallTable
     sessions: Sequence[bytes] | None
     is_running: Callable[[bytes], bool]
-    matching: bytes | None = None  # a byte for each call: 1 for one with the words of Asked.text
+    matching: bytes | None = None  # a byte for each call: 1 if it has the words of Asked.text
 
 
 class Place(NamedTuple):
-    """Where the next page of an order begins: behind this call."""
+    """The place of a call in an order, after which the next page begins."""
 
     value: int | None
     began_ns: int
     id: bytes
 
     def __str__(self) -> str:
-        """Return it as text for an address."""
+        """Return it as text for a URL."""
         return f"{'' if self.value is None else self.value}_{self.began_ns}_{self.id.hex()}"
 
     @classmethod
     def parse(cls, text: str) -> Place:
-        """Return the place that a text names; ConfigError if it names no place."""
+        """Parse the text of a place; raise ConfigError if it is invalid."""
         value, _, rest = text.partition("_")
         began_ns, _, id = rest.partition("_")
         try:
@@ -186,63 +186,63 @@ class Group:
 
     key: int
     text: str  # what they have in common
-    cut: bool  # the text is longer
+    cut: bool  # the full text is longer
     parts: list[tuple[Source, _Sums]]
-    is_open: bool = False  # an LLM call of these never ended
+    is_open: bool = False  # one of its LLM calls never ended
 
     def sum(self, name: str) -> int:
-        """Return a figure of all of them."""
+        """Return a figure, summed over all its calls."""
         return sum(getattr(sums, name) for _, sums in self.parts)
 
     @property
     def share(self) -> float | None:
-        """The share of the calls that failed; None where none has ended."""
+        """Return the share of its calls that failed; None if no call has ended."""
         calls = self.sum("calls")
         return self.sum("failed") / calls if calls else None
 
     @property
     def span_ns(self) -> tuple[int | None, int | None]:
-        """When the first and the last of them began."""
+        """Return when its first and its last call began."""
         if not self.parts:
             return None, None
         return min(sums.earliest_ns for _, sums in self.parts), max(sums.latest_ns for _, sums in self.parts)
 
     def durations(self) -> list[int]:
-        """Return how long each took, the shortest first."""
+        """Return the durations of its calls, in ascending order."""
         texts = [sums.durations for _, sums in self.parts if sums.durations]
         return sorted(encode.loads(f"[{','.join(texts)}]")) if texts else []
 
     def percentiles(self) -> tuple[int | None, int | None]:
-        """Return the median of the durations, and the 95th percentile."""
+        """Return the median and the 95th percentile of the durations."""
         return _percentiles(self.durations())
 
 
 class Example(NamedTuple):
-    """A call of a group, and how many calls were given the same; `failed`: of its failed calls."""
+    """A call of a group, and how many calls had the same input; `failed`: it is one of the failed calls."""
 
     call: Call
     calls: int
     failed: bool
 
 
-# Calls whose messages are compared in full.
+# The messages of up to this many calls are compared in full.
 FEW = 20
 
 
 class Failures(NamedTuple):
-    """What the calls of a group of failed ones were of, and their messages, the most frequent ones first."""
+    """For a group of failed calls: their tools and models, and their messages, the most frequent ones first."""
 
     newest: Call | None
-    called: list[tuple[str, str, int]]  # kind of the call, tool or model, calls
+    called: list[tuple[str, str, int]]  # kind, tool or model, number of calls
     called_count: int
     messages: list[
         tuple[int, int, Call, Errors | None]
-    ]  # key of messages that are alike, calls, the newest one, errors
+    ]  # key of similar messages, number of calls, the newest call, errors
     messages_count: int
 
 
 class Groups(NamedTuple):
-    """The first groups of an order, whether there are more, and for each examples and what is known of its failures."""
+    """The first groups of an order, whether there are more, and for each its examples and failures."""
 
     first: list[Group]
     more: bool
@@ -256,13 +256,13 @@ class Groups(NamedTuple):
 def page(
     sources: Sequence[Source], asked: Asked, *, sort: str, ascending: bool, after: Place | None, many: int
 ) -> tuple[list[Call], Place | None]:
-    """Return the first calls after a place, and the place after which the next page begins."""
+    """Return the first calls after a place, and the place after which the next page begins (None at the end)."""
     places: list[tuple[Place, Source, int]] = []
     for source in sources:
         query = _Query(source, asked)
         value = query.sql[f"value_{sort}"]
         if after is not None:
-            query.require(_behind(after, ascending=ascending), **after._asdict())
+            query.require(_after_condition(after, ascending=ascending), **after._asdict())
         text = query.text("page", VALUE=value, DIRECTION="asc" if ascending else "desc")
         for num, *place in source.table.ask(text, {**query.values, "many": many + 1}):
             places.append((Place._make(place), source, num))
@@ -275,14 +275,14 @@ def page(
     return calls, shown[-1][0] if len(places) > many else None
 
 
-def _behind(after: Place, *, ascending: bool) -> str:
+def _after_condition(after: Place, *, ascending: bool) -> str:
     if after.value is None:
         return "place_without_value"
     return "place_ascending" if ascending else "place"
 
 
 def _of_sources(shown: Iterable[tuple[object, Source, int]]) -> Iterator[tuple[Source, Call]]:
-    """Yield calls by their numbers in several tables."""
+    """Yield the calls with given numbers in several tables."""
     numbers: dict[int, tuple[Source, list[int]]] = {}
     for _, source, num in shown:
         numbers.setdefault(source.project.rank, (source, []))[1].append(num)
@@ -315,9 +315,9 @@ def grouped(
     examples: int = EXAMPLES,
     like: str = "",
 ) -> Groups:
-    """Return the first groups of an order: the greatest first, of those the ones with most calls.
+    """Return the first groups of an order: the greatest value first, then the most calls.
 
-    `like`: only groups of NAMED whose names contain it.
+    `like`: only groups (by one of NAMED) whose names contain this text.
     """
     queries = [_Query(source, _of_groups(asked, by)) for source in sources]
     for query in queries if like else ():
@@ -336,7 +336,7 @@ def grouped(
 
 
 def speeds(source: Source, by: str) -> Iterator[tuple[Any, ...]]:
-    """Yield the lines of the statement `speeds` for models, tools or kinds: of LLM calls, of tool calls or of both."""
+    """Yield the rows of the statement `speeds`, by model (LLM calls), tool (tool calls) or kind (both)."""
     query = _Query(source, _of_groups(Asked(), by))
     if by in _OF_LLMS:
         query.also.append(f"{query.sql[f'by_{by}']} is not null")
@@ -345,16 +345,16 @@ def speeds(source: Source, by: str) -> Iterator[tuple[Any, ...]]:
 
 
 def _of_groups(asked: Asked, by: str) -> Asked:
-    """Return the filters together with those that a grouping brings with it."""
+    """Return the filters with those that a grouping implies."""
     kind = "tool" if by in _OF_TOOLS else "llm" if by in _OF_LLMS else asked.kind
     if asked.kind not in (None, kind):
-        kind = ""  # no call is in such a group
+        kind = ""  # matches no call
     asked = replace(asked, kind=kind)
     return replace(asked, failed=True) if by in _OF_FAILED else asked
 
 
 def _read_groups(query: _Query, by: str, sort: str | None, many: int) -> Iterator[tuple[Source, _Sums]]:
-    """Yield the sums of the groups of a project, in the order of their keys if no other is given."""
+    """Yield the sums of the groups of a project, sorted by their keys if no order is given."""
     columns = query.grouping(by)
     if by in _OF_LLMS:
         # A call without a model, or whose prompt was not recorded, is in no group.
@@ -371,12 +371,12 @@ def _read_groups(query: _Query, by: str, sort: str | None, many: int) -> Iterato
 
 
 def _merged(queries: Sequence[_Query], by: str, sort: str, many: int) -> list[Group]:
-    """Return the first groups of several projects; the others are not kept in memory."""
+    """Return the first groups over several projects, without keeping the others in memory."""
     streams = [_read_groups(query, by, None, -1) for query in queries]
 
     def key(part: tuple[Source, _Sums]) -> tuple[int, int, int]:
         source, sums = part
-        # Repeats are in one session, and so in one project.
+        # A group of repeats is in one session, and so in one project.
         return (sums.key, sums.session and source.project.rank, sums.session)
 
     count = 0
@@ -424,7 +424,7 @@ def running(sources: Sequence[Source]) -> Callable[[Call], bool]:
 
 
 def _mark_open(query: _Query, by: str, groups: Sequence[Group]) -> None:
-    """Mark the groups whose cost is a lower bound, as an LLM call of a session that is over never ended."""
+    """Mark groups whose cost is a lower bound: an LLM call never ended, and its session is over."""
     if by in _OF_TOOLS or not any(group.sum("unfinished") for group in groups):
         return
     columns = query.grouping(by)
@@ -441,7 +441,7 @@ def _mark_open(query: _Query, by: str, groups: Sequence[Group]) -> None:
 
 
 def _examples(queries: Sequence[_Query], by: str, groups: Sequence[Group], most: int) -> list[list[Example]]:
-    """Return for each group what its failed calls were given, the most frequent first; without any, its newest call."""
+    """Return for each group the inputs of its failed calls, the most frequent first; without any, its newest call."""
     inputs: list[dict[tuple[int, int], list[tuple[int, int, Source]]]] = [{} for _ in groups]
     for query in queries:
         source = query.source
@@ -462,7 +462,7 @@ def _examples(queries: Sequence[_Query], by: str, groups: Sequence[Group], most:
                 left[index] -= 1
                 inputs[index].setdefault((args, error), []).append((calls, newest, source))
     listed = [_first_inputs(group, of_group.values(), most) for group, of_group in zip(groups, inputs, strict=True)]
-    calls = {(source.project.rank, call.num): call for source, call in _of_sources(_flat(listed))}
+    calls = {(source.project.rank, call.num): call for source, call in _of_sources(_flattened(listed))}
     return [
         [
             Example(call, count, count > 0)
@@ -474,7 +474,7 @@ def _examples(queries: Sequence[_Query], by: str, groups: Sequence[Group], most:
 
 
 def _failures(queries: Sequence[_Query], by: str, groups: Sequence[Group]) -> list[Failures]:
-    """Return what is known of each group of failed calls."""
+    """Return the failures of each group of failed calls."""
     counted = _counted(queries, by, groups)
     first = [sorted(messages.items(), key=lambda each: -each[1][0])[:EXAMPLES] for _, messages in counted]
     parts = [max(group.parts, key=lambda part: part[1].latest_ns) for group in groups]
@@ -500,8 +500,9 @@ def _failures(queries: Sequence[_Query], by: str, groups: Sequence[Group]) -> li
 def _counted(
     queries: Sequence[_Query], by: str, groups: Sequence[Group]
 ) -> list[tuple[Counter[tuple[str, int, str]], dict[int, tuple[int, Source, int, Errors]]]]:
-    """Return how many failed calls of each group were of a tool or model, and had a message, with the newest of it and,
-    of few calls, their errors.
+    """Count the failed calls of each group by tool or model, and by message.
+
+    Each message comes with its newest call and, if there are few calls, with their errors.
     """
     counted: list[tuple[Counter[tuple[str, int, str]], dict[int, tuple[int, Source, int, Errors]]]]
     counted = [(Counter(), {}) for _ in groups]
@@ -515,7 +516,7 @@ def _counted(
             called[kind, key or 0, name or ""] += many
             before, owner, last, known = messages.get(message or 0, (0, source, 0, []))
             known += [(source.project, int(seq)) for seq in errors.split(",")] if errors else []
-            # Numbers of another table mean nothing here.
+            # Compare numbers only within one table.
             messages[message or 0] = (before + many, source, max(newest, last) if owner is source else newest, known)
     return counted
 
@@ -523,7 +524,7 @@ def _counted(
 def _first_inputs(
     group: Group, inputs: Iterable[list[tuple[int, int, Source]]], most: int
 ) -> list[tuple[int, int, Source]]:
-    """Return the most frequent inputs of all projects; without any, the newest call of the group."""
+    """Return the most frequent inputs over all projects; without any, the newest call of the group."""
     added = [(sum(calls for calls, _, _ in each), *each[-1][1:]) for each in inputs]
     if not added and group.parts:
         source, sums = max(group.parts, key=lambda part: part[1].newest)
@@ -531,7 +532,7 @@ def _first_inputs(
     return sorted(added, key=lambda each: each[:2], reverse=True)[:most]
 
 
-def _flat(listed: Iterable[Iterable[tuple[int, int, Source]]]) -> Iterator[tuple[object, Source, int]]:
+def _flattened(listed: Iterable[Iterable[tuple[int, int, Source]]]) -> Iterator[tuple[object, Source, int]]:
     return ((None, source, num) for inputs in listed for _, num, source in inputs)
 
 
@@ -543,7 +544,7 @@ def _percentiles(ordered: list[int]) -> tuple[int | None, int | None]:
 
 
 class _Query:
-    """The conditions of one request in the table of one project."""
+    """A query of one project's table, with the conditions of a request."""
 
     def __init__(self, source: Source, asked: Asked) -> None:
         self.source = source
@@ -575,27 +576,27 @@ class _Query:
         for dim in NAMED:
             for name in (dim, f"{NOT}{dim}"):
                 if values := getattr(asked, name):
-                    self._among(name, _fitting(self.source.table, Clause(dim, values)))
+                    self._among(name, _matching_names(self.source.table, Clause(dim, values)))
 
     def _among(self, name: str, values: Sequence[object]) -> None:
         self.require(f"where_{name}", **{name: _json(values)})
 
     def require(self, condition: str, **values: object) -> None:
-        """Add a condition of call_table.sql, and the values in it."""
+        """Add a condition from call_table.sql, and its values."""
         self.also.append(self.sql[condition])
         self.values |= values
 
     def require_like(self, by: str, like: str) -> None:
-        """Leave only groups whose names contain a text."""
+        """Restrict to groups whose names contain a text."""
         self.also.append(self.sql["where_like"].replace("GROUP", self.sql[f"by_{by}"]))
         self.values |= {"dim": by, "like": like}
 
     def grouping(self, by: str) -> dict[str, str]:
-        """Return the columns that a grouping is by."""
+        """Return the columns of a grouping."""
         return {"GROUP": self.sql[f"by_{by}"], "SESSION": "c.session" if by == "repeat" else "0"}
 
     def text(self, statement: str, **words: str) -> str:
-        """Return a statement with its conditions, and with what stands for other words in capitals."""
+        """Return a statement with its conditions and other words in capitals filled in."""
         text = self.sql[statement]
         conditions = "\n  and ".join(f"({each}\n)" for each in self.also) or "1"
         for word, replacement in {**words, "SUMS": self.sql["sums"], "CONDITIONS": conditions}.items():
@@ -603,14 +604,14 @@ class _Query:
         return text
 
 
-def _fitting(table: CallTable, clause: Clause) -> list[int]:
-    """Return the numbers of the names that are among the values of a filter."""
+def _matching_names(table: CallTable, clause: Clause) -> list[int]:
+    """Return the numbers of the names that match a filter."""
     named = table.ask("select num, text from label where dim = ?", (clause.dim,))
     return [num for num, text in named if clause.fits(text)]
 
 
 def _with_argument(source: Source, text: str) -> list[int]:
-    """Return the numbers of tools with arguments that contain a text; what is cut is read in the journal."""
+    """Return the numbers of tools with arguments that contain a text; if the text is cut, read the journal."""
     numbers = []
     wanted = text.lower()
     for num, seq, has in source.table.ask(source.table.sql["with_argument"], {"argument": text}):

@@ -1,7 +1,7 @@
-"""The calls that have all words of a text: in what they were given, in what came back, or in their error.
+"""Find the calls that contain all words of a text, in their input, result or error.
 
-The full-text index finds rows that have the longest of the words, and of each call every row is checked.  A search goes
-on where it stopped, and later only looks at new rows, so that a server can answer before a long one is done.
+The full-text index finds rows with the longest word; then all rows of each such call are checked.  A search can be
+interrupted and continued, so that a server can answer before a long one is done; later it reads only new rows.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from localops.reading.call_table import CallTable
     from localops.reading.home import Project
 
-# Where a text is in a call, by the names of its body; the rest (names, tags, other facts) is in no part.
+# The part of a call by the name of a body's field; other fields, names and tags are in no part.
 _PART_OF = {
     "completion": "answer",
     "tool_calls": "answer",
@@ -31,60 +31,60 @@ _PART_OF = {
     "prompt": "prompt",
     "system_instructions": "prompt",
 }
-# In this order a part is shown that has the text: a prompt repeats earlier messages.
+# If several parts have the text, the first of these is shown; a prompt is last, as it repeats earlier messages.
 PARTS = ("answer", "result", "error", "arguments", "prompt")
 
-# Characters of a passage before the words.
+# Characters of a passage before and after the words.
 _SIDE = 16
 
 
 class Match(NamedTuple):
-    """The part of a call that has the text, and the passage around it."""
+    """The part of a call that has the words, and the passage around them."""
 
     part: str
     text: str
 
 
 class Wanted(NamedTuple):
-    """The words that a call must have, in one of PARTS or anywhere."""
+    """The words that a call must contain, in one of PARTS or anywhere."""
 
     text: str
     part: str | None = None
 
 
 class CallSearch:
-    """The calls of one project with the words of a text, as far as rows were looked at."""
+    """The matching calls of one project, as far as its rows were searched."""
 
     def __init__(self, wanted: Wanted) -> None:
         self._query, self._part = Query(wanted.text), wanted.part
-        # The longest one is likely to be in the fewest rows.
+        # The longest word is probably in the fewest rows.
         self._pivot = max(self._query.parts, key=len)
-        # A row with a single term is enough.
+        # With a single term, one matching row is enough.
         self._is_simple = len(self._query.parts) == 1 and self._part is None
         self._begin(0)
 
     def _begin(self, made_ns: int) -> None:
         self._made_ns = made_ns
         self._numbers: set[int] = set()
-        # Rows up to `_upto` are looked at, or will be once those in (`_after`, `_upto`] are, from `_before` back.
+        # Rows up to `_after` are searched; those in (`_after`, `_upto`] are searched backwards, so far to `_before`.
         self._after = self._upto = 0
         self._before: int | None = None
-        # Rows of calls that the table did not have yet.
+        # Matching rows of calls that the table does not have yet.
         self._early: list[Searched] = []
 
     def go_on(self, project: Project, table: CallTable, until: float = inf) -> bool:
-        """Look at more rows; return whether all that can be searched were looked at, before monotonic() is `until`."""
+        """Search more rows until monotonic() is `until`; return whether all available rows are searched."""
         if table.made_ns != self._made_ns:
             self._begin(table.made_ns)
         early, self._early = self._early, []
-        self._take(project, table, early)
+        self._add_matches(project, table, early)
         index = project.index()
         newest = min(index.upto, int(project.reader.ask(statements("lists.sql")["last_seq"])[0][0]))
         while self._before is not None or self._upto < newest:
             if self._before is None:
                 self._after, self._upto, self._before = self._upto, newest, NEWEST
             for matches, place in index.between(self._pivot, self._after, self._upto, self._before):
-                self._take(project, table, matches)
+                self._add_matches(project, table, matches)
                 self._before = place
                 if monotonic() > until:
                     return False
@@ -92,13 +92,13 @@ class CallSearch:
         return True
 
     def mask(self) -> bytes:
-        """Return a byte for each number of a call: 1 for those that have the words."""
+        """Return a byte for each number of a call: 1 if the call has the words."""
         mask = bytearray(max(self._numbers, default=0) + 1)
         for num in self._numbers:
             mask[num] = 1
         return bytes(mask)
 
-    def _take(self, project: Project, table: CallTable, matches: Iterable[Searched]) -> None:
+    def _add_matches(self, project: Project, table: CallTable, matches: Iterable[Searched]) -> None:
         by_call: dict[bytes, list[Searched]] = {}
         for row in matches:
             id = row.parent if row.kind == "error" else row.id if row.kind in ("llm", "tool") else None
@@ -112,7 +112,7 @@ class CallSearch:
             if num in self._numbers:
                 continue
             if self._is_simple:
-                # Of several errors, the last is the one that the call failed with.
+                # If a call has several errors, only the last, which it failed with, counts.
                 is_match = any(row.kind != "error" or row.seq == error_seq for row in of_call)
             else:
                 is_match = self._has_all(project, id, error_seq)
@@ -131,7 +131,7 @@ class CallSearch:
 
 
 def match(project: Project, id: bytes, error_seq: int | None, wanted: Wanted) -> Match | None:
-    """Return the part of a call that has most of the words, with the passage; None if no part has any."""
+    """Return the part of a call with the most of the words, and the passage; None if no part has any."""
     query = Query(wanted.text)
     parts: dict[str, list[str]] = {}
     for row in _rows(project, id, error_seq):
@@ -144,7 +144,7 @@ def match(project: Project, id: bytes, error_seq: int | None, wanted: Wanted) ->
             has = _terms_in(query, text)
             if not has or (best is not None and len(has) <= best[0]):
                 continue
-            # Without the names and values around it, such as the role of a message.
+            # Only the best line, without fields around it, such as the role of a message.
             line = max(text.split("\n"), key=lambda line: len(_terms_in(query, line)))
             terms = _terms_in(query, line)
             passage = Query(terms[0]).snippet(line, _SIDE) if terms else Query(has[0]).snippet(text, _SIDE)
@@ -157,7 +157,7 @@ def _terms_in(query: Query, text: str) -> list[str]:
 
 
 def _rows(project: Project, id: bytes, error_seq: int | None) -> Iterator[Searched]:
-    """Yield the rows of a call, and that of the error it failed with."""
+    """Yield the rows of a call, and the row of the error it failed with."""
     for phase in (rows.DONE, rows.OPEN):
         row = stored.one(project.reader, id, phase)
         if row is not None:
@@ -172,7 +172,7 @@ def _searched(row: stored.Stored) -> Searched:
 
 
 def _parts(row: Searched) -> Iterator[tuple[str | None, str]]:
-    """Yield the texts of a row, each with the part that it is in."""
+    """Yield the texts of a row, each with the name of its part."""
     if row.kind == "error":
         yield "error", row.text
         return

@@ -1,7 +1,7 @@
-"""How fast calls were, by model, tool or kind: exact percentiles of their durations, tokens a second, time to the first
-token, and how much of the input was read from a cache.
+"""The speed of calls, by model, tool or kind: exact percentiles of durations, tokens per second, time to the first
+token, and the share of the input that came from a cache.
 
-A figure is of the finished calls that have what it is made of, failed ones among them, and None where none has it.
+Each figure is computed from the finished calls that have the data for it, including failed ones; None without any.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from localops.reading.call_query import Source
     from localops.reading.facts import Facts
 
-# What the figures can be by.
+# The possible groupings.
 BY = ("model", "tool", "kind")
 _NAMES = tuple(f"p{share:.0%}".rstrip("%") for share in analytics.SHARES)
 _SECOND = 1_000_000_000
@@ -31,14 +31,14 @@ class Speed:
     """The figures of some calls; durations in nanoseconds."""
 
     took: list[int] = field(default_factory=list)
-    first: list[int] = field(default_factory=list)  # until the first token, of calls that have it
-    tokens_out: int = 0  # of calls that have them, and the time that these took
+    first: list[int] = field(default_factory=list)  # until the first token, for calls that have it
+    tokens_out: int = 0  # of calls that have both tokens and a writing time, which is the next field
     writing_ns: int = 0
-    tokens_cached: int = 0  # of calls that say how many, and the input of these
+    tokens_cached: int = 0  # of calls that report them; the next field is the input of the same calls
     tokens_in: int = 0
 
     def add(self, took: str, first: str | None, *sums: int) -> None:
-        """Add the calls of a line of the statement `speeds`."""
+        """Add the calls of a row of the statement `speeds`."""
         self.took += _numbers(took)
         self.first += _numbers(first)
         for name, value in zip(_SUMS, sums, strict=True):
@@ -55,7 +55,7 @@ class Speeds:
         self._by_key: dict[int, Speed] = {}
         lines = chain.from_iterable(call_query.speeds(source, by) for source in sources)
         for key, name, *figures in lines:
-            # A name can be cut, and has a key; a kind has none.
+            # A model's or tool's name may be cut, but has a key; a kind has none.
             self._by_key.setdefault(digest(name) if key is None else key, Speed()).add(*figures)
 
     def facts(self, name: str | None) -> Facts:

@@ -1,7 +1,7 @@
-"""The LLM and tool calls of a project as one table: what `localops calls` and the page of calls look in.
+"""The LLM and tool calls of a project as one table, for `localops calls` and the page of calls.
 
-It is a derived file, which may be deleted at any time, and follows the journal: rows that came since are added first.
-It holds figures, and of texts only names, arguments and the beginnings of prompts; the rest is read from the journal.
+It is a derived file, which may be deleted at any time; before it is used, new rows of the journal are added.  It holds
+figures, names, arguments and the beginnings of prompts; other texts are read from the journal.
 """
 
 from __future__ import annotations
@@ -38,25 +38,25 @@ else:
     Row = namedtuple("Row", (*_HEAD.split(), *rows.TOKENS, "cost", "failed", "is_first_price", "body"))
 
 FILE = "call_table.db"
-# Of the table; a file of another schema, or without a kind of tokens, is replaced.
+# A file with another version of the schema, or other kinds of tokens, is replaced.
 SCHEMA = 3
 _VERSION = SCHEMA << 8 | len(rows.TOKENS)
-# Rows that are added at a time, and bytes of their bodies: some 50 ms.
+# Rows to add at a time, and bytes of their bodies: about 50 ms.
 _BATCH, _BATCH_BYTES = 2_000, 16 << 20
-# Rows that may be added while someone waits for an answer.
+# At most this many rows are added while someone waits for an answer.
 SOON = 4_000
-# Characters of a name, of arguments, and of the beginning of a prompt that are kept.
+# Characters to keep of a name, of arguments, and of a prompt.
 _NAME, _ARGUMENTS, _PROMPT = 256, 2_000, 300
-# Characters of the message of an error by which it is compared with others.
+# Characters of an error's message that are compared.
 _MESSAGE = 2_000
-# Numbers of labels that are remembered; with more, they are looked up again.
+# The most numbers of labels to cache; then the cache is cleared.
 _REMEMBERED = 50_000
-# Seconds until the first token, at most: more is a mistake of the program.
+# A longer time to the first token, in seconds, is taken for a mistake of the program.
 _LONGEST = 1e6
 
 
 class CallTable:
-    """The calls of one project; in memory where its folder cannot be written.  One thread at a time may use it."""
+    """The calls of one project; in memory if its folder cannot be written.  Only one thread at a time may use it."""
 
     def __init__(self, folder: str) -> None:
         self._path = os.path.join(folder, FILE)
@@ -66,39 +66,39 @@ class CallTable:
         self._labels: dict[tuple[str, int], int] = {}
         self._prompts: dict[int, int] = {}
         self._sessions: dict[bytes, int] = {}
-        # The sessions up to this number are among `_sessions`.
+        # `_sessions` has all sessions up to this number.
         self._loaded = 0
         self._made_ns = 0
-        # Whether rows wait for the end of their call.
+        # Whether there are rows that wait for the end of their call.
         self._has_early = True
 
     @property
     def is_current(self) -> bool:
-        """Return whether the file is still the one at its path: it is deleted when sessions are."""
+        """Return whether the file is still the one at its path; it is deleted when sessions are deleted."""
         return self._inode == _inode(self._path)
 
     # Following the journal
 
     @property
     def made_ns(self) -> int:
-        """When it was made, as of the last look: numbers of calls in an older one mean nothing now."""
+        """Return when the table was created, as last read; numbers of calls in an older table are not valid in it."""
         return self._made_ns
 
     @property
     def upto(self) -> int:
-        """The last seq that is in it."""
+        """Return the last seq that was added."""
         [(upto, _)] = self._file.ask(_ABOUT)
         return int(upto)
 
     def missing(self, reader: Reader) -> int:
-        """Return how many rows of a journal were not looked at yet, including those of pruned rows."""
+        """Return how many seqs of a journal were not added yet, including those of pruned rows."""
         journal = reader.ask("select value from meta where key = 'journal'")
-        # A journal that was moved or restored gets a new id, and its seqs may be other rows.
+        # A journal that was moved or restored has a new id, and its seqs may belong to other rows.
         if self._file.ask("select journal from about") != journal:
             self._file.clear()
             self._file.transact(lambda execute: execute(_BEGIN, (*journal[0], clock.now_ns())))
         [(upto, made_ns)] = self._file.ask(_ABOUT)
-        self._recognize(made_ns)
+        self._clear_if_replaced(made_ns)
         return int(reader.ask(statements("lists.sql")["last_seq"])[0][0]) - int(upto)
 
     def catch_up(self, reader: Reader) -> int:
@@ -123,7 +123,7 @@ class CallTable:
         def work(execute: Execute) -> None:
             nonlocal taken
             [(after, made_ns)] = execute(_ABOUT).fetchall()
-            self._recognize(made_ns)
+            self._clear_if_replaced(made_ns)
             [(upto,)] = reader.ask(self.sql["last_of_batch"], {"after": after, "many": _BATCH})
             if upto is None:
                 return
@@ -133,20 +133,20 @@ class CallTable:
             if not is_whole:
                 upto = batch[-1].seq
             for row in batch:
-                self._take(execute, reader, row)
+                self._add_row(execute, reader, row)
             execute("update about set upto = ?", (upto,))
             taken = upto - after
 
         try:
             self._file.transact(work)
         except BaseException:
-            # They may have numbers that were not stored.
+            # The caches may have numbers that were rolled back.
             self._forget_numbers()
             raise
         return taken
 
-    def _recognize(self, made_ns: int) -> None:
-        """Forget the numbers of an older table, which another process may have replaced."""
+    def _clear_if_replaced(self, made_ns: int) -> None:
+        """Clear the caches if another process has replaced the table."""
         if made_ns != self._made_ns:
             self._forget_numbers()
             self._made_ns = made_ns
@@ -154,7 +154,7 @@ class CallTable:
     def _forget_numbers(self) -> None:
         self._labels, self._prompts, self._sessions, self._loaded = {}, {}, {}, 0
 
-    def _take(self, execute: Execute, reader: Reader, row: Row) -> None:
+    def _add_row(self, execute: Execute, reader: Reader, row: Row) -> None:
         if row.kind == "error":
             self._add(execute, row, "add_error", {**self._error(execute, row), "failed": row.failed or 0})
             self._keep_for_calls_around(execute, reader, row)
@@ -164,27 +164,27 @@ class CallTable:
         elif row.kind == "pruned":
             _remove_session(execute, row.parent)
         elif row.kind in ("llm", "tool"):
-            self._take_call(execute, row)
+            self._add_call(execute, row)
             if row.phase != rows.OPEN and self._has_early:
-                self._take_early(execute, reader, row)
+                self._add_early_rows(execute, reader, row)
         else:
             execute("delete from call where id = ?", (row.id,))
 
-    def _take_early(self, execute: Execute, reader: Reader, call: Row) -> None:
-        """Take the rows about a call, or an operation inside it, that came before its end."""
+    def _add_early_rows(self, execute: Execute, reader: Reader, call: Row) -> None:
+        """Process the rows about a call, or about an operation inside it, that came before its closing row."""
         inner: list[Row] = []
         for (seq,) in sorted(execute("delete from early where parent = ? returning seq", (call.id,)).fetchall()):
             for early in map(Row._make, reader.ask(self.sql["row_at"], {"seq": seq})):
                 if early.parent == call.id:
-                    self._take(execute, reader, early)
+                    self._add_row(execute, reader, early)
                 else:
                     inner.append(early)
-        # The last one is that which left the call.
+        # The last one is the error that left the call.
         for error in reversed(inner if call.failed else ()):
             self._add_inner_error(execute, reader, error, call.id)
 
     def _add(self, execute: Execute, row: Row, statement: str, values: Mapping[str, object]) -> None:
-        """Add what a later row says about a call; keep it for when the call has ended."""
+        """Add the data of a row about a call; if the call is not in the table yet, remember the row until it is."""
         if row.parent is None:
             return
         changed = execute(f"{self.sql[statement]} returning 1", {**values, "seq": row.seq, "parent": row.parent})
@@ -193,7 +193,7 @@ class CallTable:
             self._has_early = True
 
     def _keep_for_calls_around(self, execute: Execute, reader: Reader, error: Row) -> None:
-        """Keep an error for the calls around its operation: an exception that leaves them is recorded once."""
+        """Remember an error for the calls around its operation: an exception that leaves them is recorded only once."""
         for id, is_call, _ in self._around(reader, error.parent)[1:]:
             if not is_call:
                 continue
@@ -204,7 +204,7 @@ class CallTable:
                 self._has_early = True
 
     def _add_inner_error(self, execute: Execute, reader: Reader, error: Row, call: bytes) -> None:
-        """Add an error to a call around its operation, if that failed and all between: it may have been caught."""
+        """Add an error to a call around its operation if all operations between failed; else it was caught."""
         for id, _, failed in self._around(reader, error.parent):
             if id == call:
                 values = {"seq": error.seq, "parent": call}
@@ -213,10 +213,10 @@ class CallTable:
                 return
 
     def _around(self, reader: Reader, id: bytes | None) -> list[tuple[bytes, int, int]]:
-        """Return an operation and those around it: id, whether it is a call, and whether it has failed."""
+        """Return an operation and those around it: id, whether it is a call, and whether it failed."""
         return [] if id is None else reader.ask(self.sql["around"], {"id": id})
 
-    def _take_call(self, execute: Execute, row: Row) -> None:
+    def _add_call(self, execute: Execute, row: Row) -> None:
         body = _plain(row.body)
         began_ns = row.at_ns if row.start_ns is None else row.start_ns
         is_llm, params = row.kind == "llm", body.get("params")
@@ -231,7 +231,7 @@ class CallTable:
             "model": self._label(execute, "model", row.model, row.seq) if is_llm and row.model is not None else None,
             "prompt": self._prompt(execute, body, began_ns, row.seq) if has_prompt else None,
             "args": None if is_llm else self._arguments(execute, row, params),
-            # Those of an operation are in the row that it began with.
+            # The arguments of an operation are in its opening row.
             "has_args": params is not None,
         }
         if row.phase == rows.OPEN:
@@ -243,7 +243,7 @@ class CallTable:
             "took_ns": max(0, ended_ns - began_ns),
             "first_ns": _nanoseconds(body.get("time_to_first_token")),
             "error": self._label(execute, "error", cause, row.seq) if isinstance(cause, str) else None,
-            # Until its error comes, and if none does.
+            # Used until the row of its error is added, or if there is none.
             "message": self._message(execute, row, cause, None) if row.failed else None,
             **{name: getattr(row, name) for name in rows.TOKENS},
             "cost": row.cost,
@@ -285,7 +285,7 @@ class CallTable:
         }
 
     def _message(self, execute: Execute, row: Row, error: object, message: object) -> int:
-        """Return the number of the messages of a class of errors that differ only in numbers and quoted values."""
+        """Return the number of an error's message; those that differ only in numbers and quoted values share one."""
         text = message if isinstance(message, str) else arguments_text(message)
         text = folded(text[:_MESSAGE], period_around(row.at_ns, row.at_ns))
         return self._label(execute, "message", text, row.seq, key=digest(f"{error or ''}\0{text}"), most=_PROMPT)
@@ -307,18 +307,18 @@ class CallTable:
             self._prompts[whole] = num
         return num
 
-    # Looking
+    # Queries
 
     def ask(self, statement: str, values: Mapping[str, object] | Sequence[object] = ()) -> list[tuple[Any, ...]]:
         """Return the rows of a statement."""
         return self._file.ask(statement, values)
 
     def stream(self, statement: str, values: Mapping[str, object]) -> Iterator[tuple[Any, ...]]:
-        """Yield the rows of a statement, of which there may be very many."""
+        """Yield the rows of a statement, which may be many."""
         return self._file.stream(statement, values)
 
     def numbers_of(self, dim: str, keys: Sequence[int]) -> list[int]:
-        """Return the numbers of labels by their keys; those that no call has are left out."""
+        """Return the numbers of labels by their keys, without those that do not exist."""
         values = (dim, encode.dumps(list(keys)).decode())
         return [
             num
@@ -328,11 +328,11 @@ class CallTable:
         ]
 
     def number_of_session(self, session: bytes) -> int:
-        """Return the number of a session; 0 if no call is in it."""
+        """Return the number of a session; 0 if it has no calls."""
         return self._sessions.get(session) or next((num for (num,) in self.ask(_ONE_SESSION, (session,))), 0)
 
     def mask(self, sessions: Sequence[bytes]) -> bytes:
-        """Return a byte for each number of a session: 1 for the chosen ones."""
+        """Return a byte for each number of a session: 1 if it is selected."""
         fresh = dict(self.ask("select id, num from session where num > ?", (self._loaded,)))
         self._sessions.update(fresh)
         self._loaded = max(fresh.values(), default=self._loaded)
@@ -353,7 +353,7 @@ _ONE_SESSION = "select num from session where id = ?"
 
 
 def arguments_text(params: object) -> str:
-    """Return the arguments of a tool as JSON with its keys in order; empty if it has none.
+    """Return the arguments of a tool as JSON with sorted keys; empty without arguments.
 
     >>> arguments_text({"b": 1, "a": "ö"})
     '{"a":"ö","b":1}'

@@ -1,6 +1,6 @@
-"""An index of the tool calls of a project by tool and arguments: have these arguments failed before?
+"""An index of a project's tool calls by tool and arguments, to find out whether the same call has failed before.
 
-It is a derived file, which may be deleted at any time, and holds digests only: what it finds is read from the journal.
+It is a derived file, which may be deleted at any time, and holds only digests; texts are read from the journal.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from localops.reading.row_index import Execute
 
-COUNTED = 10_000  # calls up to which they are counted
-_BATCH = 5_000  # rows that are indexed at a time: some 30 ms
+COUNTED = 10_000  # calls are counted up to this number
+_BATCH = 5_000  # rows to index at a time: about 30 ms
 
 
 class Past(NamedTuple):
-    """What is known of a tool: of its calls with some arguments, and of those of its calls that failed."""
+    """Past calls of a tool: those with the same arguments, and those that failed."""
 
     is_known: bool
     same: int
@@ -61,9 +61,9 @@ class CallIndex(RowIndex):
         execute("insert or ignore into call values(?, ?, ?, ?, ?)", values)
 
     def past(self, tool: str, args: object, *, many: int, before: int | None = None) -> Past:
-        """Return what is known of a tool, and of its calls with these arguments; None means any.
+        """Return the past calls of a tool, and those with these arguments (None: do not look for any).
 
-        `many` calls are named, of the failed ones those before a seq.
+        List `many` calls of each; of the failed ones, those before a seq.
         """
         of_tool = {"tool": digest(tool)}
         same, same_failed, newest_same = 0, 0, list[tuple[int, int]]()
@@ -79,7 +79,7 @@ class CallIndex(RowIndex):
 
 
 def digest(value: object) -> int:
-    """Return a number for a text or for plain data, the same whatever the order of keys; none and {} are the same.
+    """Return a hash of a text or of plain data, independent of the order of keys; None and {} are the same.
 
     >>> digest({"a": 1, "b": [2]}) == digest({"b": [2], "a": 1}) != digest({"a": 1, "b": [3]})
     True
