@@ -1,6 +1,6 @@
-"""What an exception was raised from, read from its recorded traceback, and where in the program that was.
+"""Read from a recorded traceback what an exception was raised from, and where in the program.
 
-Python prints the cause before what came of it. The text is all that is recorded, in journals of any release.
+Python prints a cause before the exception that it led to. Journals of all releases have only this text.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ if TYPE_CHECKING:
         function: str | None
 
     class Raised(NamedTuple):
-        """An exception in a traceback: its class, its message, where it was raised, and how the next came of it."""
+        """An exception in a traceback: its class, its message, where it was raised, and how it led to the next one."""
 
         type: str
         message: str
         place: Place | None
         led_by: str | None = None
-        """CAUSE if the next was raised from it, CONTEXT if it was raised while this was handled, None for the last."""
+        """CAUSE if the next one was raised from it, CONTEXT if raised while it was handled, None for the last."""
         parts: Sequence[Raised] = ()
-        """Of a group, each exception in it that is no group."""
+        """For a group: each exception in it that is not a group itself."""
         causes: Sequence[Raised] = ()
-        """Of an exception in a group, what led to it, the first cause first."""
+        """For an exception in a group: the exceptions that led to it, the first cause first."""
 else:
     Place = namedtuple("Place", "file line function")
     Raised = namedtuple("Raised", "type message place led_by parts causes", defaults=(None, (), ()))
 
 CAUSE, CONTEXT = "cause", "context"
-# A text that is longer is of no single traceback.
+# A longer text is not parsed.
 _LONGEST = 1 << 20
 _LINKS = {
     "The above exception was the direct cause of the following exception:": CAUSE,
@@ -49,29 +49,29 @@ _HEADS = ("Traceback (most recent call last):", "Exception Group Traceback (most
 _HEAD = late_pattern(r"(?m)^[ +]*(?:Exception Group )?Traceback \(most recent call last\):$")
 _FRAME = late_pattern(r'  File "(.+)", line (\d+)(?:, in (.+))?$')
 _TYPE = late_pattern(r"([^\W\d][\w.<>]*)(?:: (.*)|:?)$")
-# What a pool of processes puts around the traceback of its worker.
+# A pool of processes wraps the traceback of its worker in this.
 _REMOTE = late_pattern(r'(?m)^[\w.]*RemoteTraceback: *\n"""\n(.*?)"""$', re.DOTALL)
 _LIBRARY = late_pattern(
     r"[/\\](?:lib(?:64)?[/\\]python\d|python\d*[/\\]lib[/\\]|site-packages[/\\]|dist-packages[/\\]"
     r"|localops[/\\](?:decorators|api|recording)\b)|^<frozen ",
     re.IGNORECASE,
 )
-# The lines between the exceptions of a group, the one before the first of them, and the one after the last.
+# The lines before each exception of a group, and the line after the last one.
 _MEMBER = late_pattern(r" *\+(-\+)?-{5,} (?:\d+|\.\.\.) -{5,}$")
 _LAST = late_pattern(r" *\+-{10,}$")
 _MARGIN = late_pattern(r" *[|+] ?")
 
 
 def of(text: object) -> list[Raised]:
-    """Return the exceptions of a traceback, the first cause first; an empty list for any other text."""
+    """Parse a traceback into its exceptions, the first cause first; return [] for any other text."""
     if not isinstance(text, str) or len(text) > _LONGEST or not any(head in text for head in _HEADS):
         return []
     chain: list[Raised] = []
     for section, link in _sections(_REMOTE.sub(r"\1", text).splitlines()):
-        raised = _raised(section)
+        raised = _parse_exception(section)
         if raised is None:
             return []
-        # The exception of a worker is raised again in its parent.
+        # The exception of a worker process is raised again in its parent: merge the two.
         again = chain and (chain[-1].type, chain[-1].message) == (raised.type, raised.message)
         one = chain.pop()._replace(led_by=link) if again else raised._replace(led_by=link)
         chain.append(one)
@@ -79,15 +79,15 @@ def of(text: object) -> list[Raised]:
 
 
 def of_error(text: object, error: str | None) -> list[Raised]:
-    """Return the exceptions of the traceback of an error of this class, the first cause first, itself last."""
+    """Return the exceptions of a traceback, the first cause first, if the last one is of the class of the error."""
     chain = of(text)
     return chain if chain and last_part(chain[-1].type) == last_part(error or "") else []
 
 
 def of_reason(reason: str | None) -> str | None:
-    """Return what led to the exception that is the reason of an end, in a line; None if nothing did.
+    """Return the first cause of the exception that is the reason of an end, as a line; None without a cause.
 
-    Of a group it is the first exception in it, or what led to that.
+    For a group, it is the first exception in it, or what led to that one.
     """
     start = None if reason is None else _HEAD.search(reason)
     chain = of(reason[start.start() :]) if reason is not None and start is not None else []
@@ -96,13 +96,13 @@ def of_reason(reason: str | None) -> str | None:
         first, rest = first_cause(group.parts[0]), len(group.parts) - 1
         more = f", and {rest} more" if rest else ""
         return f"{_line(first)}{more}"
-    # What a time limit cancelled says nothing.
+    # A cancellation by a time limit is not a cause.
     is_known = len(chain) > 1 and last_part(chain[0].type) != "CancelledError"
     return _line(chain[0]) if is_known else None
 
 
 def first_cause(one: Raised) -> Raised:
-    """Return what led to an exception in a group, or that exception if nothing did."""
+    """Return the first cause of an exception in a group, or the exception itself without one."""
     return one.causes[0] if one.causes else one
 
 
@@ -117,13 +117,13 @@ def last_part(type: str) -> str:
 
 
 def is_same(one: Raised, type: str | None, message: object) -> bool:
-    """Return whether an exception of a traceback is an error that was recorded; notes may follow its message."""
+    """Return whether an exception of a traceback is the recorded error; notes may follow its message."""
     text = message.strip() if isinstance(message, str) else ""
     return last_part(one.type) == last_part(type or "") and one.message.partition("\n")[0] == text.partition("\n")[0]
 
 
 def _sections(lines: Sequence[str]) -> Iterator[tuple[list[str], str | None]]:
-    """Yield the lines of each exception of a chain, and how the next came of it."""
+    """Yield the lines of each exception of a chain, and how it led to the next one."""
     section: list[str] = []
     for line in lines:
         if (link := _LINKS.get(line)) is not None:
@@ -134,7 +134,7 @@ def _sections(lines: Sequence[str]) -> Iterator[tuple[list[str], str | None]]:
     yield section, None
 
 
-def _raised(section: Sequence[str]) -> Raised | None:
+def _parse_exception(section: Sequence[str]) -> Raised | None:
     own, members = _members(section)
     lines = [line for line in own if line.strip()]
     if lines and lines[0] in _HEADS:
@@ -153,7 +153,7 @@ def _raised(section: Sequence[str]) -> Raised | None:
 
 
 def _members(section: Sequence[str]) -> tuple[list[str], list[Raised]]:
-    """Return the lines of an exception itself, and the exceptions in it with their causes, if it is a group."""
+    """Return the lines of an exception itself and, if it is a group, the exceptions in it with their causes."""
     start = next((line for line in section if line.strip()), "")
     if start.lstrip(" +") != _HEADS[1]:
         return list(section), []
@@ -166,7 +166,7 @@ def _members(section: Sequence[str]) -> tuple[list[str], list[Raised]]:
             is_group.append(False)
         elif not _LAST.match(line):
             blocks[-1].append(_MARGIN.sub("", line, count=1))
-    chains = [of("\n".join(block)) or _never_raised(block) for block in blocks[1:]]
+    chains = [of("\n".join(block)) or _without_traceback(block) for block in blocks[1:]]
     members = [
         chain[-1]._replace(causes=tuple(chain[:-1]))
         for chain, has_own in zip(chains, is_group[1:], strict=True)
@@ -175,13 +175,13 @@ def _members(section: Sequence[str]) -> tuple[list[str], list[Raised]]:
     return blocks[0], members
 
 
-def _never_raised(block: Sequence[str]) -> list[Raised]:
-    """Return an exception that was put into a group without being raised: it has no traceback."""
-    one = _raised(block)
+def _without_traceback(block: Sequence[str]) -> list[Raised]:
+    """Parse an exception of a group that was never raised, and so has no traceback."""
+    one = _parse_exception(block)
     return [] if one is None else [one]
 
 
 def _place(frames: Sequence[Place]) -> Place | None:
-    """Return the last line that is the program's own, else the last."""
+    """Return the last line in the program's own code, else the last line."""
     own = (frame for frame in reversed(frames) if not _LIBRARY.search(frame.file))
     return next(own, frames[-1] if frames else None)

@@ -1,7 +1,7 @@
-"""What failed calls of a run were given alike, an argument or a few: one bad document can make step after step fail.
+"""Find arguments that the failed calls of a run have in common: one bad document can make many steps fail.
 
-A value counts as what they have in common only if most calls that were given it failed: the name of a project, which
-every call is given, says nothing about those that fail.
+A value counts only if most calls that have it failed: the name of a project, which every call has, does not explain
+why some fail.
 """
 
 from __future__ import annotations
@@ -15,24 +15,24 @@ if TYPE_CHECKING:
 
     Error = TypeVar("Error")
 
-# Errors with one value in common from which on it is named.
+# A value is reported only if at least this many errors share it.
 FEWEST = 3
-# Values of a call that are compared, and their characters.
+# The most values of a call to compare.
 _MOST_VALUES = 50
-# Arguments that are named where the calls share more than one.
+# The most arguments to name if the calls share several.
 _MOST_NAMED = 3
 _SHORTEST, _LONGEST = 3, 1_000
-# Numbers below it are counts and limits, which many calls share by chance.
+# Smaller numbers are counts and limits, which many calls share by chance.
 _SMALL = 1_000
 
 
 def most_common(
     errors: Sequence[tuple[Error, object]], calls_with: Callable[[str | int], int]
 ) -> tuple[str, str | int, list[Error]] | None:
-    """Return the argument and the value that most of these errors share, and those that do; None if there is none.
+    """Return the argument and value that most of these errors share, and the errors that do; None without one.
 
-    Where they share more than one, the argument is empty and the value is a text of a few: `target=erp batch=1`. Each
-    error comes with what its call was given. calls_with: return how many calls of the run were given a value.
+    If they share several, the argument is empty and the value is a text such as `target=erp batch=1`. Each error comes
+    with the input of its call. `calls_with` returns how many calls of the run have a value in their input.
     """
     groups: dict[tuple[type, str | int], tuple[str, list[Error]]] = {}
     for error, given in errors:
@@ -56,7 +56,7 @@ def most_common(
 def _also_shared(
     named: str, all_given: Sequence[object], calls_with: Callable[[str | int], int]
 ) -> Iterator[tuple[str, str | int]]:
-    """Yield the other arguments that each of these calls was given with one value, in the order of the first call."""
+    """Yield the other arguments that have the same value in all these calls, in the order of the first call."""
     first, *others = (
         [(name, value) for name, value in leaves("", given, shortest=1, smallest=0) if name and name != named]
         for given in all_given
@@ -64,7 +64,7 @@ def _also_shared(
     shared = set(first).intersection(*others)
     for name, value in dict.fromkeys(first):
         is_telling = len(value) >= _SHORTEST if isinstance(value, str) else abs(value) >= _SMALL
-        # How many calls have a count or a limit is not looked up: its digits are in many texts.
+        # For a count or limit, `calls_with` is not used, as many texts contain its digits.
         if (name, value) in shared and (not is_telling or 2 * len(all_given) >= calls_with(value)):
             yield name, value
 
@@ -72,7 +72,7 @@ def _also_shared(
 def leaves(
     name: str, given: object, *, shortest: int = _SHORTEST, longest: int = _LONGEST, smallest: int = _SMALL
 ) -> Iterator[tuple[str, str | int]]:
-    """Yield some of the texts and numbers in what a call was given that may tell it from others, each with its name."""
+    """Yield texts and numbers in a call's input that may distinguish it from others, each with its name."""
     return islice(_leaves(name, given, shortest, longest, smallest), _MOST_VALUES)
 
 
@@ -86,9 +86,9 @@ def _leaves(name: str, given: object, shortest: int, longest: int, smallest: int
 
 
 def values(name: str, given: object, *, most: int) -> Iterator[tuple[str, object]]:
-    """Yield what is neither an object nor a list in what a call was given, in order, each with the key it is under.
+    """Yield the values in a call's input that are neither objects nor lists, in order, each with its key.
 
-    most: the first members of each object and list that are looked at.
+    most: how many members of each object and list to read.
     """
     waiting = [(name, given)]
     while waiting:

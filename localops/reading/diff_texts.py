@@ -1,6 +1,6 @@
-"""The texts of a difference between two runs: what a step was given and what it gave, around what differs.
+"""The texts of a difference between two runs: inputs and results of steps, around what differs.
 
-They are read from the journal when they are shown: a run has many steps, and few of them are.
+They are read from the journal only when they are shown, as a run has many steps and few are shown.
 """
 
 from __future__ import annotations
@@ -23,30 +23,30 @@ if TYPE_CHECKING:
     Side = tuple[Source, Steps, Step]
 
     class Texts(NamedTuple):
-        """The texts of a difference; None where there is nothing to show."""
+        """The texts of a difference; None if there is nothing to show."""
 
         given: tuple[str, str] | None = None
-        """What two steps were given, around the differences."""
+        """The inputs of both steps, around the differences."""
         result: tuple[str, str] | None = None
-        """What they gave, or their errors."""
+        """Their results, or their errors."""
         input: str | None = None
-        """What a step was given that only one run has, on one line."""
+        """The input of a step that only one run has, as a line."""
         output: str | None = None
 else:
     Texts = namedtuple("Texts", "given result input output", defaults=(None, None, None, None))
 
-# Characters of a difference, and equal ones before and after it.
+# Characters to show of a difference, and equal characters before and after it.
 _CUT, _AROUND = 240, 40
 
 
 def one_texts(source: Source, step: Step) -> Texts:
-    """Return the input and the result of a step that only one run has, each on a line."""
+    """Return the input and the result of a step that only one run has, each as a line."""
     event = _event(source, step)
     return Texts(input=previews.line(step.kind, event) or None, output=_result(step, event) or None)
 
 
 def _result(step: Step, event: Event) -> str:
-    """Return a result on a line: of a tool, more of one that has no room in a list."""
+    """Return a result as a line; of a tool's long result, more than lists show."""
     line = previews.result(step.kind, event)
     if step.kind == "llm" or "…" not in line:
         return line
@@ -55,7 +55,7 @@ def _result(step: Step, event: Event) -> str:
 
 
 def pair_texts(a: Side, b: Side, marks: Sequence[str], kept: frozenset[str] = frozenset()) -> Texts:
-    """Return what differs in what two steps were given and gave; ids and times of `kept` are compared, too."""
+    """Return what differs in the inputs and results of two steps; ids and times in `kept` are compared, too."""
     step_a, step_b = a[2], b[2]
     has_given = "changed" in marks and "follows" not in marks and (bool(kept) or step_a.asked != step_b.asked)
     if not has_given and not {"result", "moved"}.intersection(marks):
@@ -63,13 +63,13 @@ def pair_texts(a: Side, b: Side, marks: Sequence[str], kept: frozenset[str] = fr
     event_a, event_b = (_event(source, step) for source, _, step in (a, b))
     return Texts(
         input=previews.line(step_b.kind, event_b) or None if "moved" in marks else None,
-        given=_given(a, b, event_a, event_b, kept) if has_given else None,
-        result=_results(a, b, event_a, event_b) if "result" in marks else None,
+        given=_differing_inputs(a, b, event_a, event_b, kept) if has_given else None,
+        result=_differing_results(a, b, event_a, event_b) if "result" in marks else None,
     )
 
 
-def _given(a: Side, b: Side, event_a: Event, event_b: Event, kept: frozenset[str]) -> tuple[str, str]:
-    # What the program says comes before what it repeats of earlier calls.
+def _differing_inputs(a: Side, b: Side, event_a: Event, event_b: Event, kept: frozenset[str]) -> tuple[str, str]:
+    # Prefer what the program itself wrote to what it repeats of earlier calls.
     is_own = a[2].own != b[2].own
     is_argument = a[2].kind != "llm"
     return _excerpts(
@@ -78,8 +78,8 @@ def _given(a: Side, b: Side, event_a: Event, event_b: Event, kept: frozenset[str
     )
 
 
-def _results(a: Side, b: Side, event_a: Event, event_b: Event) -> tuple[str, str]:
-    """Return what two steps gave: of a model its answer or the tool it calls, if these differ in their first line."""
+def _differing_results(a: Side, b: Side, event_a: Event, event_b: Event) -> tuple[str, str]:
+    """Return the results of two steps; of models, the lines of their answers or tool calls, if these differ."""
     if a[2].kind == "llm":
         one, other = (previews.result("llm", event) for event in (event_a, event_b))
         if one != other:
@@ -102,7 +102,7 @@ def _event(source: Source, step: Step) -> Event:
 
 
 def _excerpts(a: str, b: str) -> tuple[str, str]:
-    """Return two texts from their first difference to the last one, with a little of what is equal around it."""
+    """Return two texts from their first difference to their last one, with a few equal characters around."""
     start = same_start(a, b)
     end = same_start(a[start:][::-1], b[start:][::-1])
     first = max(0, start - _AROUND)
@@ -110,6 +110,6 @@ def _excerpts(a: str, b: str) -> tuple[str, str]:
 
 
 def _excerpt(text: str, start: int, same: int) -> str:
-    """Return a part of a text, marked where something is left out; the last `same` characters are equal."""
+    """Return a part of a text, with … where something is left out; the last `same` characters are equal."""
     end = min(start + _CUT, len(text) - max(0, same - _AROUND))
     return f"{'…' if start else ''}{text[start:end]}{'…' if end < len(text) else ''}"

@@ -1,8 +1,8 @@
-"""Which error ended a run, and what says so.
+"""Find out which error ended a run, and on what evidence.
 
-An exception that left the program is the reason of the end, with its traceback. A program that caught it and ended the
-session itself may name it in its reason. Otherwise the last failure counts, unless the same call succeeded after it: it
-is likely, and no record says more.
+If an exception left the program, it is the reason of the end, with its traceback. If the program caught it and ended
+the session itself, its reason may mention the error. Otherwise, the last failure is the likely one, unless the same
+call succeeded later; this is not certain.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from typing import Any, NamedTuple
 
     class Ending(NamedTuple):
-        """An error or a failed operation, what says that it ended the run, and what began after it."""
+        """An error or failed operation, the evidence that it ended the run, and what began after it."""
 
         trouble: Any
         by: str
         operations: int = 0
-        """Operations other than LLM calls that began after it, where no more is known than that it was the last."""
+        """The number of operations other than LLM calls that began after it, if it is only the last failure."""
         llms: int = 0
 else:
     Ending = namedtuple("Ending", "trouble by operations llms", defaults=(0, 0))
 
 EXCEPTION, REASON, LAST = "exception", "reason", "last failure"
 _TRACEBACK = re.compile(r"\n[ +]*(?:Exception Group )?Traceback \(most recent call last\)")
-# Characters that a reason and a message do not share by chance.
+# A reason and a message do not share this many characters by chance.
 _SHORTEST = 8
 
 
@@ -38,7 +38,7 @@ def has_traceback(reason: str) -> bool:
 
 
 def of_traceback(reason: str, errors: Iterable[Any], details: dict[int, str | None]) -> Any | None:
-    """Return the error that a traceback is of, the last of several."""
+    """Return the error that a traceback belongs to; the last of several."""
     line = reason.splitlines()[0]
     for one in errors:
         message = details.get(one.seq) or ""
@@ -48,10 +48,10 @@ def of_traceback(reason: str, errors: Iterable[Any], details: dict[int, str | No
 
 
 def of_reason(reason: str, errors: Sequence[Any], details: dict[int, str | None]) -> Any | None:
-    """Return the error that a reason names: by its message, or else by its class; the last of several."""
-    text = _folded(reason)
+    """Return the error that a reason mentions by its message, or else by its class; the last of several."""
+    text = _normalized(reason)
     for one in errors:
-        message = _folded(details.get(one.seq) or "")
+        message = _normalized(details.get(one.seq) or "")
         shorter, longer = sorted((message, text), key=len)
         if len(shorter) >= _SHORTEST and shorter in longer:
             return one
@@ -59,9 +59,9 @@ def of_reason(reason: str, errors: Sequence[Any], details: dict[int, str | None]
 
 
 def last(failures: Iterable[Any], after: Callable[[Any], tuple[bool, int, int]]) -> Ending | None:
-    """Return the first of these failures, the newest first, after which no such call succeeded.
+    """Return the newest failure (they come newest first) after which the same call did not succeed.
 
-    after: return whether one did, and how many operations and LLM calls began after a failure.
+    `after` returns whether it did, and how many operations and LLM calls began after a failure.
     """
     for one in failures:
         has_succeeded, operations, llms = after(one)
@@ -71,11 +71,11 @@ def last(failures: Iterable[Any], after: Callable[[Any], tuple[bool, int, int]])
 
 
 def _names(reason: str, error: str | None) -> bool:
-    """Return whether a reason has the class of an error as a word; `error` and `Timeout` are ordinary words."""
+    """Return whether a reason contains the class of an error as a word; `error` and `Timeout` are ordinary words."""
     name = (error or "").rpartition(".")[2]
     is_class = re.fullmatch(r"[A-Z]\w+(?:[A-Z]\w*)+", name) is not None
     return is_class and re.search(rf"\b{name}\b", reason) is not None
 
 
-def _folded(text: str) -> str:
+def _normalized(text: str) -> str:
     return " ".join(_TRACEBACK.split(text, maxsplit=1)[0].split()).lower()

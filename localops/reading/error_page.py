@@ -1,4 +1,4 @@
-"""What is known of the errors of a run, in sentences: their causes, where they happened, and what followed."""
+"""Sentences about the errors of a run: their causes, where they happened, and what followed."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ _TITLES = {
 
 
 def title(last_error: Facts | None) -> str:
-    """Return the title of the section about the last error."""
+    """Return the heading of the section about the last error."""
     return _TITLES[None if last_error is None else last_error["ended_run"]]
 
 
 def sentences(findings: Facts, which: str) -> Iterator[Sentence]:
-    """Yield what is known of one of the errors: of `first_error` or of `last_error`."""
+    """Yield the sentences about `first_error` or `last_error`."""
     if (error := findings[which]) is None:
         return
     at = f", {output.short_duration(nanoseconds(error['seconds_in']))} in, at {when(error['at'])} UTC."
@@ -60,7 +60,7 @@ def sentences(findings: Facts, which: str) -> Iterator[Sentence]:
 
 
 def is_of_first(findings: Facts) -> bool:
-    """Return whether the error that ended the run came of the first error, by its traceback."""
+    """Return whether, by its traceback, the error that ended the run was caused by the first error."""
     first, last = findings["first_error"], findings["last_error"]
     root = _causes(last)[:1] if last is not None else []
     return bool(root) and first is not None and not _causes(first) and _is_same(root[0], first)
@@ -72,7 +72,7 @@ def _is_same(cause: Facts, error: Facts) -> bool:
 
 
 def _with_causes(error: Facts, at: str, *, is_known: bool) -> Iterator[Sentence]:
-    """Name the first cause of an error and the line that raised it, and then what it led to, the error last."""
+    """Name the first cause of an error and the line that raised it, then what it led to, up to the error."""
     own = _exception({"type": error["type"] or "error", "message": error["message"]})
     if not (known := _causes(error)):
         yield [*own, at]
@@ -97,7 +97,7 @@ def _inside(root: str) -> str:
 
 
 def _causes(error: Facts) -> Sequence[Facts]:
-    """Return the exceptions that led to an error; none for a time limit, as it cancels what took too long."""
+    """Return the exceptions that led to an error; none for a timeout, whose cause is only its own cancellation."""
     return [] if _is_late(error) else error["causes"]
 
 
@@ -107,7 +107,7 @@ def _is_late(error: Facts) -> bool:
 
 
 def _waited(error: Facts) -> Iterator[Sentence]:
-    """Say what took too long, where a time limit ended it."""
+    """Say what took too long, if a time limit ended it."""
     if _is_late(error) and error["causes"][0]["place"]:
         yield ["When its time was over, it was waiting ", *_at_place(error["causes"][0]["place"]), "."]
 
@@ -122,7 +122,7 @@ def _parts(error: Facts) -> Iterator[Sentence]:
 
 
 def _led_by(known: Sequence[Facts]) -> Sentence:
-    """Name exceptions that led to another, the first with its place."""
+    """Name the exceptions that led to another, the first with its place."""
     first, *then = known
     through: Sentence = []
     for number, one in enumerate(then):
@@ -147,8 +147,8 @@ def _raised(place: Facts | None) -> Sentence:
 
 
 def _at_place(place: Facts) -> Sentence:
-    """Return a line of a program: its function, and what an editor opens."""
-    # A module, a lambda and a comprehension have names such as `<lambda>`, which say nothing.
+    """Return a place in a program: its function, and file and line in a form that editors open."""
+    # Names such as `<lambda>`, of modules, lambdas and comprehensions, are left out.
     is_named = place["function"] and not place["function"].startswith("<")
     function: Sentence = ["in ", Recorded(place["function"])] if is_named else []
     at = Word(f"{place['file']}:{place['line']}")
@@ -161,7 +161,7 @@ def _became(after: Facts) -> Sentence:
 
 
 def _outcome(error: Facts) -> Iterator[Sentence]:
-    """Say how far an error came, and what the run went on with."""
+    """Say what became of an error: where it was caught, or what it ended, and how the run continued."""
     where = error["where"]
     if error["outcome"] == "caught":
         yield ["Caught: ", *named(where), " around it ended without failing."]
@@ -185,7 +185,7 @@ def _outcome(error: Facts) -> Iterator[Sentence]:
 
 
 def _ended_a_part(error: Facts) -> Iterator[Sentence]:
-    """Say that an error ended a thread or a process, and that the run went on without it."""
+    """Say that an error ended a thread or process, and that the run continued without it."""
     name, following = error["thread"], error["next"]
     if error["outcome"] == "ended an earlier run":
         yield ["Nothing caught it: it ended that process."]
@@ -205,7 +205,7 @@ def _next(following: Facts) -> Sentence:
 
 
 def _ending(error: Facts) -> Iterator[Sentence]:
-    """Say how sure it is that an error ended the run, where the program ended it by itself."""
+    """Say how certain it is that an error ended the run, if the program itself ended the session."""
     if error["ended_run"] == ending_error.REASON:
         yield ["It ended the run: the reason of the end names it."]
     elif (after := error["began_after"]) is not None:
@@ -216,7 +216,7 @@ def _ending(error: Facts) -> Iterator[Sentence]:
 
 
 def common(shared: Facts | None) -> Iterator[Sentence]:
-    """Yield what the calls of most errors were given."""
+    """Yield the sentences about the input that the calls of most errors share."""
     if shared is None:
         return
     first = shared["first"]

@@ -1,4 +1,4 @@
-"""Events on one line each, beside their names in lists, so that they need not be opened; and their pictures."""
+"""The text of each event as one line, for lists, and the first picture of actions."""
 
 from __future__ import annotations
 
@@ -18,19 +18,19 @@ if TYPE_CHECKING:
     from localops.reading.facts import Facts
     from localops.reading.home import Project
 
-# Characters of bodies that are read for one response; the last event may exceed it.
+# Characters of bodies to read for one response; the last event may exceed the limit.
 _MOST = 8 << 20
-# Characters of the reason that a model stopped for.
+# Characters to show of a model's finish reason.
 _REASON = 40
-# Kinds of which both rows are read: what a model answered and what an action saw is in the last one.
+# Kinds of which both rows are read: a model's answer and an action's picture are in the closing row.
 _WHOLE = frozenset(("llm", "action"))
 
 
 def of(project: Project, session: bytes, seqs: Iterable[int]) -> Facts:
-    """Return the lines of a session's events, by any of their seqs; the last are missing if bodies are very large.
+    """Return the lines of a session's events, by the given seqs; if bodies are very large, the last are missing.
 
-    A line has the answer of a model call, without one `given: ` and its input, and the input of any other event.
-    `pictures` has the first picture of each action that kept one.
+    The line of an LLM call is its answer, or `given: ` and its input; that of other events is their input.  `pictures`
+    has the first picture of each action, if there is one.
     """
     lines: dict[str, str] = {}
     pictures: dict[str, Facts] = {}
@@ -54,7 +54,7 @@ def of(project: Project, session: bytes, seqs: Iterable[int]) -> Facts:
 
 
 def _halves(project: Project, row: Stored) -> list[Stored]:
-    """Return both rows of an operation, the one row of anything else."""
+    """Return both rows of an operation, or the single row of another event."""
     other = stored.one(project.reader, row.id, 1 - row.phase)
     return [row] if other is None else [row, other]
 

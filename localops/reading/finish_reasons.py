@@ -1,4 +1,4 @@
-"""Why a model stopped, where that was not the end of its answer: providers have many words for both."""
+"""Recognise why a model stopped before its answer was complete; providers have many words for the reasons."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any
 
-# The answer, or the call of a tool, was complete.
+# Reasons with which the answer or the tool call is complete.
 _USUAL = frozenset(
     "stop end end_turn stop_sequence eos eos_token complete completed finished done success "
     "tool_call tool_calls tool_use function_call tool-calls unknown unspecified finish_reason_unspecified".split()
@@ -20,7 +20,7 @@ _FILTER = frozenset(
 
 
 def unusual(body: dict[str, Any]) -> str | None:
-    """Return the recorded reason in the body of an LLM call if its answer is not complete.
+    """Return the finish reason in the body of an LLM call if its answer is not complete, else None.
 
     >>> unusual({"finish_reason": "stop"}), unusual({"finish_reason": ["FinishReason.MAX_TOKENS"]})
     (None, 'FinishReason.MAX_TOKENS')
@@ -31,7 +31,7 @@ def unusual(body: dict[str, Any]) -> str | None:
 
 
 def in_words(reason: str) -> str:
-    """Return what a model did that stopped for such a reason; empty if its word says most.
+    """Return a finish reason as a phrase; empty if there is no better wording than the reason itself.
 
     >>> in_words("length")
     'it stopped at its length limit'
@@ -43,7 +43,7 @@ def in_words(reason: str) -> str:
 
 
 def of_empty(event: dict[str, Any]) -> str:
-    """Return why the empty answer of an LLM call is empty, as far as that is recorded.
+    """Return why an LLM call has an empty answer, as far as that is recorded.
 
     >>> of_empty({"finish_reason": "length", "tokens_out": 9, "tokens_reasoning": 9})
     'stopped at its length limit (length); 9 of 9 tokens were reasoning'
