@@ -1,7 +1,7 @@
-"""Export of sessions: as AgentOps' JSON, as rows, as a spreadsheet, as a SQLite file for Datasette.
+"""Export sessions: as AgentOps' JSON, as rows, as a spreadsheet, as an SQLite file for Datasette.
 
-Only this module imports sqlite-utils, which opens nothing but the file that it writes: a journal is read by its reader.
-The caller chooses the sessions and the files.
+Only this module imports sqlite-utils, and only for the file that it writes; journals are read by their reader.  The
+caller chooses the sessions and the files.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ _GROUPS = {
 
 
 class Run(Snapshot):
-    """One session to be exported, and the name of the project it is in."""
+    """A session to export, and the name of its project."""
 
     def __init__(self, project: str, folder: str, reader: Reader, id: bytes, *, totals: Totals | None = None) -> None:
         super().__init__(reader, folder, id, totals=totals)
@@ -49,7 +49,7 @@ class Run(Snapshot):
 
 
 def document(run: Run) -> dict[str, Any]:
-    """Return a session under the keys of AgentOps' export, and what its documentation promises besides.
+    """Return a session with the keys of AgentOps' export, and those that its documentation promises in addition.
 
     `session`, `actions`, `llms`, `tools` and `errors` have all of AgentOps' own keys; its export lacks `agents`,
     `stats`, `tags`, `duration` and `end_state`. Events of a program's own kinds are among the `actions`, and once more
@@ -59,7 +59,7 @@ def document(run: Run) -> dict[str, Any]:
     groups: dict[str, list[dict[str, Any]]] = {name: [] for name in ("actions", "llms", "tools", "errors", "agents")}
     others = []
     for event in analytics.events(run.reader, run.id):
-        # Where AgentOps' server puts unknown kinds.
+        # AgentOps' server, too, puts unknown kinds among the actions.
         group = _GROUPS.get(event["kind"], "actions")
         groups[group].append(_SHAPES[group](event))
         if event["kind"] not in _GROUPS:
@@ -95,7 +95,7 @@ def _session(run: Run) -> dict[str, Any]:
     }
 
 
-# `cached_tokens` for `tokens_cached`, as AgentOps names its own counts.
+# AgentOps' style of names: `cached_tokens` for `tokens_cached`.
 _AGENTOPS_STYLE = {name: f"{name.removeprefix('tokens_')}_tokens" for name in output.PARTS_OF_TOKENS}
 
 
@@ -117,7 +117,7 @@ def _stats(run: Run) -> dict[str, Any]:
 
 
 def _common(event: dict[str, Any]) -> dict[str, Any]:
-    """Return the keys that every event has: AgentOps', then ours."""
+    """Return the keys that all events have: AgentOps', then ours."""
     return {
         "id": _dashed(event["id"]),
         "session_id": _dashed(event["session"]),
@@ -210,7 +210,7 @@ def _dashed(id: bytes | str | None) -> str | None:
 
 
 def _text(value: object) -> str | None:
-    """Return a value as in AgentOps' text columns: text as it is, anything else as JSON."""
+    """Return a value for AgentOps' text columns: a text unchanged, anything else as JSON."""
     return value if value is None or isinstance(value, str) else encode.dumps(value).decode()
 
 
@@ -224,7 +224,7 @@ def _prompt(value: object) -> dict[str, object] | None:
 
 
 def write_json(runs: Iterable[Run], file: BinaryIO) -> None:
-    """Write one session as one document; several as an array of documents, one on a line."""
+    """Write one session as a document; several as an array of documents, one per line."""
     before = b""
     waiting: bytes | None = None
     for run in runs:
@@ -238,7 +238,7 @@ def write_json(runs: Iterable[Run], file: BinaryIO) -> None:
 
 
 def write_jsonl(runs: Iterable[Run], file: BinaryIO) -> None:
-    """Write every row of the sessions as it is stored, one JSON object on a line."""
+    """Write every row of the sessions as it is stored, one JSON object per line."""
     for run in runs:
         for row in stored.of_session(run.reader, run.id):
             file.write(wire.from_row(row.bare))
@@ -252,7 +252,7 @@ _SHEET = [
 
 
 def write_csv(runs: Iterable[Run], file: BinaryIO) -> None:
-    """Write every event as a line of a spreadsheet; text that it would run as a formula is escaped."""
+    """Write every event as a row of a CSV file; texts that a spreadsheet would run as formulas are escaped."""
     import csv
     import io
 
@@ -287,9 +287,9 @@ def _seconds(event: dict[str, Any], unit: float = 1e9) -> float | None:
     return max(0, event["end_ns"] - event["start_ns"]) / unit if event["finished"] else None
 
 
-# A SQLite file
+# An SQLite file
 
-# Each table and column, and its description, which the file has in its table `descriptions`.
+# The tables and columns with their descriptions, which the file has in its table `descriptions`.
 TABLES: dict[str, dict[str, tuple[type, str]]] = {
     "sessions": {
         "id": (str, "UUID of the session"),
@@ -428,7 +428,7 @@ def write_sqlite(runs: Iterable[Run], path: str) -> None:
     os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600))
     database: Any = sqlite_utils.Database(path)
     try:
-        # A file that a crash leaves incomplete is not used anyway.
+        # Not synced: after a crash, the incomplete file is useless anyway.
         database.execute("pragma synchronous = off")
         _make_tables(database)
         waiting: dict[str, list[dict[str, Any]]] = {table: [] for table in TABLES}
@@ -441,7 +441,7 @@ def write_sqlite(runs: Iterable[Run], path: str) -> None:
         for table, columns in _SEARCHED.items():
             database[table].enable_fts(columns, tokenize="porter")
     except utils.sqlite3.Error as error:
-        # Another SQLite than that of journals: its errors are not known to commands.
+        # Converted, as commands do not know the errors of this SQLite, which is not that of journals.
         code = errno.ENOSPC if "disk is full" in str(error) else errno.EIO
         raise OSError(code, str(error)) from error
     finally:
@@ -464,7 +464,7 @@ def _make_tables(database: Any) -> None:
 
 
 def _fill(database: Any, waiting: dict[str, list[dict[str, Any]]], run: Run) -> None:
-    """Add one session's rows to those that wait; write these when they are a few hundred."""
+    """Add a session's rows to the waiting ones; write these when there are a few hundred."""
     waiting["sessions"].append(_session_row(run))
     waiting["tags"] += [{"session_id": _dashed(run.id), "tag": tag} for tag in run.story.tags]
     waiting["scores"] += [_score_row(run.id, one) for one in run.scores]
@@ -497,7 +497,7 @@ def _score_row(session: bytes, one: Given) -> dict[str, Any]:
 
 def _flush(database: Any, waiting: dict[str, list[dict[str, Any]]]) -> None:
     for table, records in waiting.items():
-        # Two events have the same id only if a program gave it twice: the first one keeps it.
+        # Two events have the same id only if the program gave it twice: keep the first one.
         database[table].insert_all(records, pk=_KEYS.get(table), ignore=True)
         records.clear()
 
@@ -526,7 +526,7 @@ def _session_row(run: Run) -> dict[str, Any]:
 
 
 def _table_rows(event: dict[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the tables of an event, and its row in each."""
+    """Yield each table that an event belongs to, and its row in it."""
     facts = {
         **_common(event),
         "event_id": _dashed(event["id"]),

@@ -1,4 +1,4 @@
-"""The figures of a home as metrics, for a monitoring system that reads a file of them now and then."""
+"""The figures of a home as metrics, for a monitoring system that reads them from a file."""
 
 from __future__ import annotations
 
@@ -17,20 +17,20 @@ if TYPE_CHECKING:
     from localops.reading.export import Run
     from localops.reading.home import Home, Project
 
-# Models of a project that have samples of their own: the most expensive ones; the others are added up.
+# How many models of a project have their own samples: the most expensive ones; the others are summed up.
 _MODELS = 100
 _OTHERS = "(others)"
 _UNKNOWN = "unknown"
 _LOST = "Calls of language models that began and never ended, so that the cost is a lower bound"
 _SECOND, _DOLLAR = 1_000_000_000, 1_000_000_000
-# What the tokens of a model are for, by the column that has them.
+# The label of each kind of tokens, by its column.
 _TOKENS = {name: name.removeprefix("tokens_") for name in rows.TOKENS}
 
 
 def families(home: Home) -> Iterator[Family]:
-    """Yield the figures of all sessions by project, and those of LLM calls by model.
+    """Yield the figures of all sessions by project, and of LLM calls by model.
 
-    They are gauges: pruning and deleting sessions make them smaller.
+    They are gauges, not counters, as pruning and deleting sessions decreases them.
     """
     projects = home.projects
     states = [(each.name, states_of(each)) for each in projects]
@@ -59,7 +59,7 @@ def families(home: Home) -> Iterator[Family]:
 
 
 def families_of(runs: Iterable[Run]) -> Iterator[Family]:
-    """Yield the same figures of some sessions only; without the time when they were made."""
+    """Yield the same figures for some sessions only, without the time when they were computed."""
     sums: dict[str, _Sums] = {}
     for run in runs:
         sums.setdefault(run.project, _Sums()).add(run)
@@ -85,7 +85,7 @@ def families_of(runs: Iterable[Run]) -> Iterator[Family]:
 
 
 class _Sums:
-    """What sessions of a project amount to."""
+    """The sums over sessions of a project."""
 
     def __init__(self) -> None:
         self.states: Counter[str] = Counter()
@@ -108,7 +108,7 @@ class _Sums:
 
 
 def states_of(project: Project, chosen: Chosen | None = None) -> Counter[str]:
-    """Return how many sessions of a project are in each state: of all, or of the chosen ones."""
+    """Return how many sessions of a project, all or the chosen ones, are in each state."""
     if chosen is None or chosen == analytics.Chosen():
         ended, left = project.ask("ended"), project.ask("not_ended")
     else:
@@ -116,7 +116,7 @@ def states_of(project: Project, chosen: Chosen | None = None) -> Counter[str]:
         left = list(analytics.chosen_by(project.reader, "undecided", chosen).items())
     counts = Counter({state: many for state, many in ended if many})
     open_sessions = [session for session, *_ in left]
-    # The machines that recorded them are others, so nothing more can be found out about one.
+    # On a hub, open sessions are of other machines: whether they still run cannot be seen.
     if session_state.is_of_hub(project.folder) and not project.ask("behind")[0][0]:
         return counts + Counter({"Unknown": len(open_sessions)})
     return counts + Counter(project.standing(session).state for session in open_sessions)
@@ -166,7 +166,7 @@ def _of_models(models: list[tuple[str, list[Line]]]) -> Iterator[Family]:
 
 
 def _in_lines(lines: list[Line], models: list[str]) -> Counter[str]:
-    """Count calls by model as the lines do, with zeros: those of the models without a line are with the others."""
+    """Count calls by the models of the lines, including zeros; models without a line count as `(others)`."""
     values = {line.value for line in lines}
     counts = Counter(dict.fromkeys(values, 0))
     counts.update(model if model in values else _OTHERS if _OTHERS in values else _UNKNOWN for model in models)
@@ -174,7 +174,7 @@ def _in_lines(lines: list[Line], models: list[str]) -> Counter[str]:
 
 
 def _models(project: Project) -> list[Line]:
-    """Return the figures of the most expensive models, and those of all others together."""
+    """Return the figures of the most expensive models, and the sums of all others."""
     lines = analytics.across(project.reader, "model", analytics.Chosen())
     return _most_expensive([line._replace(value=line.value or _UNKNOWN) for line in lines])
 

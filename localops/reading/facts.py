@@ -1,6 +1,6 @@
 """The JSON of a session, its totals, a part and an event, in commands, pages and exports.
 
-Only the common keys are made here; each caller adds its own.
+Only the common keys are here; callers add their own.
 """
 
 from __future__ import annotations
@@ -26,12 +26,12 @@ if TYPE_CHECKING:
 full_id = rows.id_text
 
 
-# In a traceback of more than one exception.
+# Found in a traceback with more than one exception.
 _OF_SEVERAL = ("\nThe above exception was", "\nDuring handling of the above", "Exception Group Traceback")
 
 
 def cost(nano: int, *, at_least: bool) -> Facts:
-    """Return the cost of calls together, and whether it is a lower bound: a call has no price, or never ended."""
+    """Return the total cost of calls, and whether it is a lower bound, as a call has no price or never ended."""
     return {**money(nano), "cost_at_least": at_least}
 
 
@@ -80,7 +80,7 @@ def _counts(figures: Listed | Totals) -> Facts:
 
 
 def totals(figures: Totals, *, at_least: bool = False) -> Facts:
-    """Return totals, of one session or of many; `at_least`: calls of these never ended, or are lost."""
+    """Return totals of one or many sessions; `at_least`: some of their calls never ended, or are lost."""
     return {
         **_counts(figures),
         "failed": figures.failed,
@@ -92,7 +92,7 @@ def totals(figures: Totals, *, at_least: bool = False) -> Facts:
 
 
 def success(states: Mapping[str, int]) -> Facts:
-    """Return how many sessions are in each state, and the share of success among those that succeeded or failed.
+    """Return how many sessions are in each state, and the share of Success among those with Success or Failure.
 
     >>> success({"Success": 3, "Failure": 1, "Running": 2})["success_rate"]
     0.75
@@ -113,7 +113,7 @@ def session(project: str, seen: Snapshot, report: Report) -> Facts:
         "reason": seen.standing.reason,
         "cause": cause_of(seen.standing.reason),
         **span(figures.first_ns, figures.last_ns, seen.until_ns, ended=ended),
-        "at_least": seen.is_cut_off,  # it may have lasted longer than its rows tell
+        "at_least": seen.is_cut_off,  # it may have lasted longer than its rows show
         "tags": seen.story.tags,
         "metadata_only": seen.story.metadata_only,
         "budget": budget(seen),
@@ -132,17 +132,17 @@ def _running_calls(seen: Snapshot) -> dict[str, int]:
 
 
 def cause_of(reason: str | None) -> str | None:
-    """Return what led to the exception that is the reason of an end, in a line; None if that is not known."""
+    """Return the first cause of the exception that is the reason of an end, as a line; None if it is not known."""
     if reason is None or not any(words in reason for words in _OF_SEVERAL):
         return None
-    # Late, as few sessions end so: its patterns take a millisecond to compile.
+    # Imported here, as it is rarely needed and its patterns take a millisecond to compile.
     from localops.reading import causes
 
     return causes.of_reason(reason)
 
 
 def budget(seen: Snapshot) -> Facts | None:
-    """Return a session's budget, and at what cost and when it was reached."""
+    """Return a session's budget, and if it was reached, when and at what cost."""
     own = seen.budget
     if own is None:
         return None
@@ -154,7 +154,7 @@ def budget(seen: Snapshot) -> Facts | None:
 
 
 def budget_text(own: Budget) -> str:
-    """Return a session's budget as text, and at what cost it was reached."""
+    """Return a session's budget as text, and if it was reached, at what cost."""
     limit, *reached = (output.money(round(usd * 1e9)) for usd in (own.limit_usd, own.reached_usd) if usd is not None)
     if own.reached_ns is None:
         return limit
@@ -162,7 +162,7 @@ def budget_text(own: Budget) -> str:
 
 
 def cost_text(event: Facts) -> str:
-    """Return what an event cost as text; nothing for one that cannot have a price, or whose call is still open."""
+    """Return an event's cost as text; empty if it cannot have one, or its call is still open."""
     if event.get("billed") is False:
         return "not billed"
     if event["kind"] != "llm":
@@ -226,7 +226,7 @@ def until_ns(one: Listed) -> int:
 
 
 def stats(id: bytes, figures: Totals, state: str) -> Facts:
-    """Return AgentOps' six figures under its names and types, and what its documentation promises besides."""
+    """Return AgentOps' six figures with its names and types, and those that its documentation promises in addition."""
     return {
         "session_id": full_id(id),
         "cost": None if figures.unpriced and not figures.cost else figures.cost / 1e9,
@@ -245,7 +245,7 @@ def stats(id: bytes, figures: Totals, state: str) -> Facts:
 
 
 def event(row: Stored, opened: Stored | None, later: Later | None) -> Facts:
-    """Return an event, from the row it ended (or began) with, the one it began with, and later rows about it."""
+    """Return an event, from its last row, its opening row, and what later rows add."""
     plain = analytics.plain(row, opened, later)
     cost = plain.pop("cost")
     return {**plain, **money(cost)}

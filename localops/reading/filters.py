@@ -1,7 +1,7 @@
-"""The filters of a list of sessions, and the one parser of what commands, requests and pages give for them.
+"""The filters of a list of sessions, and their only parser, for commands, requests and pages.
 
-Several values of a facet are alternatives, different facets must all match, and `not_` before the name of a facet
-leaves sessions out.  In a value, `*` stands for any characters: `model=claude-*`, `meta=team=*`.
+Several values of a facet are alternatives; different facets must all match; `not_` before the name of a facet excludes
+sessions.  In a value, `*` stands for any characters: `model=claude-*`, `meta=team=*`.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Values = str | Sequence[str] | None
 
 STATES = ("Success", "Failure", "Indeterminate", "Running", "Unknown")
-# The facets of a session: all can have several values, and all can be excluded.
+# The facets of a session: each filter can have several values, and can exclude.
 FACETS = ("state", "tag", "model", "agent", "tool", "user", "conversation", "meta", "name", "host", "error")
 NOT = "not_"  # before the name of a facet: sessions that have none of these values
 _EXCLUDED = tuple(f"{NOT}{name}" for name in FACETS)
@@ -42,7 +42,7 @@ _MOST = 200  # values in one request
 _MOST_SCORES = 10
 _ANY = "*"
 _SECONDS = {"ms": 0, "s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 7 * 86_400, "y": 365 * 86_400}
-_MOST_UNITS = 9_000_000_000  # seconds or dollars: in billionths, they still fit into 64 bits
+_MOST_UNITS = 9_000_000_000  # seconds or dollars; in billionths, they still fit into 64 bits
 
 if TYPE_CHECKING:
 
@@ -109,7 +109,7 @@ else:
         __slots__ = ()
 
         def __new__(cls, *given, **named):
-            """Return filters; one value of a facet may be given as a text, no value as None."""
+            """Create filters; for a facet, a single text is one value, and None is no value."""
             one = super().__new__(cls, *given, **named)
             values = (value if name in _SINGLE else _several(value) for name, value in zip(_FIELDS, one, strict=True))
             return cls._make(values)
@@ -125,7 +125,7 @@ def _several(value: Values) -> tuple[str, ...]:
 
 
 class Clause:
-    """Values of one facet: a session must have one of them; if `excluded`, none."""
+    """A filter by one facet: a session must have one of the values; if `excluded`, none of them."""
 
     __slots__ = ("_exact", "_patterns", "dim", "excluded", "values")
 
@@ -135,11 +135,11 @@ class Clause:
         self._patterns = [_pattern(value) for value in values if _ANY in value]
 
     def fits(self, value: str) -> bool:
-        """Return whether a value of a session is one of these."""
+        """Return whether a session's value matches one of these."""
         return value in self._exact or any(pattern.fullmatch(value) for pattern in self._patterns)
 
     def passes(self, having: Iterable[str]) -> bool:
-        """Return whether a session with these values passes."""
+        """Return whether a session with these values passes the filter."""
         return any(map(self.fits, having)) is not self.excluded
 
     @property
@@ -148,12 +148,12 @@ class Clause:
         return not self._patterns
 
     def globs(self) -> list[list[object]]:
-        """Return each value, and whether it is a pattern of SQLite's GLOB."""
+        """Return each value, and whether it is a pattern for SQLite's GLOB."""
         return [[_glob(value) if _ANY in value else value, _ANY in value] for value in self.values]
 
 
 def _pattern(value: str) -> re.Pattern[str]:
-    # Late, as most commands read no text; so below.
+    # Imported here, as most commands need no patterns; also below.
     import re
 
     return re.compile(".*".join(map(re.escape, value.split(_ANY))), re.DOTALL)
@@ -164,10 +164,10 @@ def _glob(value: str) -> str:
 
 
 def clauses(filters: Filters, *, but: str | None = None) -> list[Clause]:
-    """Return the conditions for the values of sessions; `but`: without the chosen values of one facet.
+    """Return the filters by facets; `but` leaves out the wanted values of one facet.
 
-    Each name of metadata is a facet of its own: `but` may be `meta:NAME`. What is excluded stays so.
-    Users, conversations and metadata are tags.  The state is not among them: that of an open session is not stored.
+    Each name of metadata is its own facet, so `but` may be `meta:NAME`. Exclusions are never left out.  Users,
+    conversations and metadata are stored as tags.  The state is not here, as it is not stored for open sessions.
     """
     given: list[Clause] = []
     for name in FACETS[1:]:
@@ -188,7 +188,7 @@ def _of_facet(name: str, values: Sequence[str], *, excluded: bool) -> list[Claus
         return [Clause("tag", [facets.tag(name, value) for value in values], excluded=excluded)]
     if name != "meta":
         return [Clause(name, values, excluded=excluded)]
-    # Each name of metadata is a facet of its own.
+    # Each name of metadata is its own facet.
     by_name: dict[str, list[str]] = {}
     for pair in values:
         key, _, value = pair.partition("=")
@@ -197,7 +197,7 @@ def _of_facet(name: str, values: Sequence[str], *, excluded: bool) -> list[Claus
 
 
 def states(filters: Filters, *, but: str | None = None) -> tuple[str, ...] | None:
-    """Return the states that pass; None if all do. With `but="state"`, those that are chosen are no matter."""
+    """Return the states that pass; None if all do. With `but="state"`, ignore the wanted states."""
     excluded: tuple[str, ...] = filters.not_state  # type: ignore[attr-defined]
     wanted = filters.state if but != "state" else ()
     left = tuple(one for one in STATES if (not wanted or one in wanted) and one not in excluded)
@@ -205,9 +205,9 @@ def states(filters: Filters, *, but: str | None = None) -> tuple[str, ...] | Non
 
 
 def parsed(given: Mapping[str, Sequence[str]], *, end_of_day: bool = False) -> Filters:
-    """Return the filters of texts by name; raise ConfigError for one that is invalid.
+    """Parse filters given as texts by name; raise ConfigError for an invalid one.
 
-    `end_of_day`: a day as `until` includes its end.
+    `end_of_day`: if `until` is a day, include the whole day.
 
     >>> parsed({"tag": ["a", "b"], "not_state": ["fail"], "min_cost": ["0.5"]}).min_cost
     500000000
@@ -232,7 +232,7 @@ def parsed(given: Mapping[str, Sequence[str]], *, end_of_day: bool = False) -> F
 
 
 def _read(field: str, text: str, *, end_of_day: bool) -> Any:
-    """Return what a text means for a field."""
+    """Parse a text for a field."""
     if field == "until":
         return moment(text, end=end_of_day)
     reads: dict[str, Callable[[str], Any]] = {
@@ -251,7 +251,7 @@ def _read(field: str, text: str, *, end_of_day: bool) -> Any:
 
 
 def state(text: str) -> str:
-    """Return a state by its usual name, from any letter case; `Fail` is Failure, as in the API."""
+    """Parse a state, in any letter case; `Fail` is Failure, as in the API."""
     lower = text.lower()
     name = {one.lower(): one for one in STATES}.get("failure" if lower == "fail" else lower)
     if name is None:
@@ -260,24 +260,24 @@ def state(text: str) -> str:
 
 
 def pair(text: str) -> str:
-    """Return metadata as NAME=VALUE, or raise ConfigError."""
+    """Check that metadata has the form NAME=VALUE; raise ConfigError if not."""
     if "=" not in text:
         raise ConfigError(f"expected NAME=VALUE, got {text[:40]!r}")
     return text
 
 
 def score(text: str) -> str:
-    """Return a filter by score, or raise ConfigError."""
+    """Check a filter by score; raise ConfigError if it is invalid."""
     scores.condition(text)
     return text
 
 
 def moment(text: str, *, end: bool = False) -> int:
-    """Return a time, `2h` or `3d` ago, a day, or an ISO time, in nanoseconds; `end`: of a day, its end."""
+    """Parse a time (`2h` or `3d` ago, a day, or ISO 8601), in nanoseconds; with `end`, a day is its end."""
     text = text.strip()
     if (since := clock.ago(text)) is not None:
         return max(since, -(1 << 63))
-    # Late, as most commands are given no time.
+    # Imported here, as most commands need no times.
     from localops.recording import events
 
     at = events.to_ns(text)
@@ -289,7 +289,7 @@ def moment(text: str, *, end: bool = False) -> int:
 
 
 def span(text: str) -> int:
-    """Return a duration, `250ms`, `5m` or a number of seconds, in nanoseconds."""
+    """Parse a duration (`250ms`, `5m`, or a number of seconds), in nanoseconds."""
     import re
 
     match = re.fullmatch(r"(\d{1,40}(?:\.\d{1,40})?) *(ms|[smhdwy])?", text.strip())
@@ -300,7 +300,7 @@ def span(text: str) -> int:
 
 
 def dollars(text: str) -> int:
-    """Return an amount of US dollars, `0.25` or `$3`, in nano-dollars."""
+    """Parse an amount of US dollars (`0.25`, `$3`), in nano-dollars."""
     import re
 
     match = re.fullmatch(r"\$?(\d{1,40}(?:\.\d{1,40})?|\.\d{1,40})", text.strip())
@@ -311,7 +311,7 @@ def dollars(text: str) -> int:
 
 
 def _billionths(number: str, factor: int) -> int | None:
-    """Return a number times a factor in billionths, exactly; a factor of 0 is a thousandth.  None: it is too large."""
+    """Return a number times a factor, exactly, in billionths; a factor of 0 means 1/1000.  None if it is too large."""
     whole, _, fraction = number.partition(".")
     unit = 10 ** len(fraction) * (1 if factor else 1000)
     exact = int((whole or "0") + fraction) * 10**9 * (factor or 1)

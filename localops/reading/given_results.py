@@ -1,4 +1,4 @@
-"""Steps whose result a program gave when it resumed a run, as sentences: where they began, and who gave the result."""
+"""Sentences about steps whose result the program provided when it resumed a run."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ SINCE = {
     recorded_steps.UNCERTAIN: f"it began again when resumed, and did not end; {MAYBE}",
     recorded_steps.RUNNING: "it runs again",
 }
-"""What came of an operation when its session was resumed, by the words of `recorded_steps.since`."""
+"""What became of an operation when its session was resumed, by the words of `recorded_steps.since`."""
 
 
 def sentences(step: Facts) -> list[Sentence]:
-    """Return what happened to a step whose result was given: facts of `recorded_steps`."""
+    """Return the sentences about a step (facts of `recorded_steps`) whose result was provided."""
     by = f" and was interrupted by {step['ended_by']}" if step["ended_by"] else " and has no end"
     return [[f"It began at {when(step['began'])} UTC{in_process(step['process'])}{by}."], gave(step["given"])]
 
 
 def gave(given: Facts) -> Sentence:
-    """Return who gave the result of a step, and when."""
+    """Return which process provided the result of a step, and when."""
     who = f"process {given['process']['pid']}" if given["process"] else "the program"
     what: Sentence = [" ", Recorded(given["result"])] if given["result"] else [" a value"]
     return [f"At {when(given['at'])} UTC {who} gave", *what, " as its result, without calling it."]
 
 
 def in_process(process: Facts | None) -> str:
-    """Return in which process something was, as far as that is known."""
+    """Return a phrase with the process, or an empty text if it is not known."""
     return f" in process {process['pid']}" if process and process["pid"] else ""
 
 
 def when(text: str) -> str:
-    """Return a time of a document as it is written in sentences."""
+    """Format a time of a document for sentences."""
     return output.when(round(datetime.fromisoformat(text).timestamp() * 1e9))

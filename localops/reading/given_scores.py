@@ -1,4 +1,4 @@
-"""The scores and notes of sessions as they are read, and averages of scores with their intervals."""
+"""Read the scores and notes of sessions, and compute averages of scores with confidence intervals."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         newest: int
 
     class Counted(NamedTuple):
-        """One score that counts, for averages."""
+        """A score that counts, as input for averages."""
 
         name: str
         author: str
@@ -46,7 +46,7 @@ if TYPE_CHECKING:
         session: bytes
 
     class Average(NamedTuple):
-        """Scores of one name, author and type together; of a category, its share."""
+        """The mean of the scores of one name, author and type; for a category, its share."""
 
         name: str
         author: str
@@ -55,18 +55,18 @@ if TYPE_CHECKING:
         label: str | None  # the category
         many: int
         sessions: int
-        mean: float  # of a bool and a category, the share
-        low: float | None  # the 95 % interval of the mean; None for a single number
+        mean: float  # for a bool or a category, the share
+        low: float | None  # the 95 % confidence interval of the mean; None for a single number
         high: float | None
-        interval: str  # how it was made: "wilson" or "t"
+        interval: str  # its method: "wilson" or "t"
 else:
     _Columns = namedtuple("_Columns", "target name type number label author version text given_ns id seq newest")
     Counted = namedtuple("Counted", "name author of_event type number label session")
     Average = namedtuple("Average", "name author of type label many sessions mean low high interval")
 
 _Z = 1.959963984540054  # of the normal distribution, for 95 %
-_FEW = 30  # up to so many degrees of freedom Student's distribution is computed in full
-# By an author's word, or the one before a colon; any other is that of a program.
+_FEW = 30  # up to this many degrees of freedom, Student's distribution is computed exactly
+# The kind of an author, by its name or the part before a colon; any other author is a program.
 _KINDS = {"human": "HUMAN", "user": "HUMAN", "llm": "LLM", "model": "LLM", "judge": "LLM"}
 _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
     "<": lambda left, right: left < right,
@@ -79,29 +79,29 @@ _OPERATORS: dict[str, Callable[[Any, Any], bool]] = {
 
 
 class Given(_Columns):
-    """A score or a note that was given."""
+    """A recorded score or note."""
 
     __slots__ = ()
 
     @property
     def body(self) -> dict[str, Any]:
-        """The body of its row."""
+        """Return the body of its row."""
         return unpacked(self.text)
 
     @property
     def value(self) -> Value:
-        """Its value; None where it takes back an earlier one."""
+        """Return its value; None if it withdraws an earlier score."""
         value: Value = self.body.get("value")
         return value if self.type is not None else None
 
     @property
     def is_note(self) -> bool:
-        """Whether it is a note."""
+        """Return whether it is a note."""
         return not self.name
 
     @property
     def counts(self) -> bool:
-        """Whether it is a score, the newest of its author, and not one that takes back."""
+        """Return whether it counts: a score that is the newest of its author, and not a withdrawal."""
         return bool(self.newest) and self.type is not None and not self.is_note
 
 
@@ -111,9 +111,9 @@ def named(answers: Iterable[Iterable[Any]]) -> list[Given]:
 
 
 def of_session(source: Source, session: bytes) -> list[Given]:
-    """Return the scores and notes of a session and of its events, oldest first, with earlier ones.
+    """Return all scores and notes of a session and its events, oldest first, including replaced ones.
 
-    What takes back a score that does not count is left out: so a function that gave none is known to have judged.
+    Withdrawals without an earlier score are left out: functions write them to show that they gave no score.
     """
     return list(_effective(named(source.all("scores", session=session))))
 
@@ -165,7 +165,7 @@ def together(given: Iterable[Given]) -> dict[str, Any]:
 
 
 def kind_of_author(author: str) -> str:
-    """Return what kind of judge an author is, in the words of OpenInference: HUMAN, LLM or CODE.
+    """Return the kind of an author in OpenInference's terms: HUMAN, LLM or CODE.
 
     >>> kind_of_author("human"), kind_of_author("human:ann"), kind_of_author("llm:gpt-4o"), kind_of_author("ci")
     ('HUMAN', 'HUMAN', 'LLM', 'CODE')
@@ -174,7 +174,7 @@ def kind_of_author(author: str) -> str:
 
 
 def match(given: Iterable[Given], wanted: Condition) -> bool:
-    """Return whether one of the scores that count is as a filter wants it."""
+    """Return whether one of the scores that count matches a filter."""
     return any(_is_wanted(one, wanted) for one in given if one.counts)
 
 
@@ -184,7 +184,7 @@ def _is_wanted(one: Given, wanted: Condition) -> bool:
     if wanted.op is None:
         return one.type != "bool" or one.number == 1
     left = one.label if isinstance(wanted.value, str) else one.number
-    if left is None:  # a number is no category
+    if left is None:  # a number and a category are never equal
         return wanted.op == "!="
     return _OPERATORS[wanted.op](left, wanted.value)
 
@@ -193,15 +193,15 @@ def _is_wanted(one: Given, wanted: Condition) -> bool:
 
 
 def counted(reader: Reader, chosen: Chosen) -> list[Counted]:
-    """Return the scores that count of the chosen sessions."""
+    """Return the scores of the chosen sessions that count."""
     return list(map(Counted._make, analytics.query_report(reader, "scores", chosen)))
 
 
 def averages(scores: Iterable[Counted]) -> list[Average]:
-    """Return the mean of each name, author and type, and the share of each category, with their 95 % intervals.
+    """Return the mean of each name, author and type, and the share of each category, with 95 % confidence intervals.
 
-    Of a bool and a category it is Wilson's interval, of numbers that of Student's t. Both
-    take the scores as independent.
+    For bools and categories, it is Wilson's interval; for numbers, that of Student's t. Both assume that scores are
+    independent.
     """
     groups: dict[tuple[str, str, str, str], list[Counted]] = {}
     for one in scores:
@@ -234,7 +234,7 @@ def _sessions(group: Iterable[Counted]) -> int:
 
 
 def wilson(hits: int, count: int) -> tuple[float, float, float]:
-    """Return the share of hits, and Wilson's 95 % interval for it.
+    """Return the share of hits, and its 95 % interval by Wilson's method.
 
     >>> [round(each, 3) for each in wilson(8, 10)]
     [0.8, 0.49, 0.943]
@@ -246,13 +246,13 @@ def wilson(hits: int, count: int) -> tuple[float, float, float]:
 
 
 def t_interval(values: Sequence[float]) -> tuple[float, float | None, float | None]:
-    """Return the mean of numbers, and its 95 % interval by Student's t; without an interval for a single one.
+    """Return the mean of numbers, and its 95 % interval by Student's t; a single number has no interval.
 
     >>> [round(each, 3) for each in t_interval([1, 2, 3, 4])]
     [2.5, 0.446, 4.554]
     """
     count = len(values)
-    # Scaled, as the squares of large numbers are no floats.
+    # Scaled, as the squares of large numbers would overflow.
     scale = max(map(abs, values)) or 1.0
     parts = [value / scale for value in values]
     mean = math.fsum(parts) / count
@@ -264,7 +264,7 @@ def t_interval(values: Sequence[float]) -> tuple[float, float | None, float | No
 
 
 def t_quantile(freedom: int) -> float:
-    """Return the number that Student's t exceeds, up or down, with 5 %, by its degrees of freedom.
+    """Return the number whose absolute value Student's t exceeds with a probability of 5 %, by degrees of freedom.
 
     >>> [round(t_quantile(each), 4) for each in (1, 2, 9, 30, 100)]
     [12.7062, 4.3027, 2.2622, 2.0423, 1.984]
@@ -280,12 +280,12 @@ def t_quantile(freedom: int) -> float:
     low, high = 0.0, 13.0
     for _ in range(60):
         middle = (low + high) / 2
-        low, high = (middle, high) if _inside(middle, freedom) < 0.95 else (low, middle)
+        low, high = (middle, high) if _central_probability(middle, freedom) < 0.95 else (low, middle)
     return (low + high) / 2
 
 
-def _inside(t: float, freedom: int) -> float:
-    """Return the probability that Student's t lies between -t and t: a finite sum for whole degrees of freedom."""
+def _central_probability(t: float, freedom: int) -> float:
+    """Return the probability that Student's t is between -t and t: a finite sum for integer degrees of freedom."""
     angle = math.atan(t / math.sqrt(freedom))
     cosine, sine = math.cos(angle), math.sin(angle)
     odd = freedom % 2

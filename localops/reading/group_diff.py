@@ -1,7 +1,7 @@
-"""Compare two groups of sessions: the mean of each figure with its 95 % interval, and by how much the groups differ.
+"""Compare two groups of sessions: the means of all figures and their differences, with 95 % confidence intervals.
 
-An interval of a mean is Student's, of a share Wilson's, of a difference of means Welch's, and of a difference of shares
-Newcombe's. All take the sessions as independent.
+The intervals are Student's for means, Wilson's for shares, Welch's for differences of means, and Newcombe's for
+differences of shares. All assume that sessions are independent.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from localops.reading.facts import Facts
     from localops.reading.given_scores import Average
 
-# The figures of a session, by the names of its totals; durations and costs are in billionths.
+# The figures of a session, by their names in totals, with their units: durations and costs are in billionths.
 FIGURES = {
     "seconds": 10**9,
     "cost_usd": 10**9,
@@ -33,14 +33,14 @@ FIGURES = {
 
 @dataclass
 class Group:
-    """The sessions of a group: each figure of each, but for those that do not have it, and their states."""
+    """A group of sessions: for each figure the values of the sessions that have it, and the numbers of states."""
 
     values: dict[str, list[int]] = field(default_factory=lambda: {name: [] for name in FIGURES})
     states: dict[str, int] = field(default_factory=dict)
     scores: list[Average] = field(default_factory=list)
 
     def add(self, columns: Mapping[str, Sequence[int]], states: Sequence[str], unpriced: Sequence[int]) -> None:
-        """Add sessions: one that runs has no duration yet, and one with calls without a price no cost."""
+        """Add sessions; skip the duration of running ones, and the cost of those with unpriced calls."""
         for state in states:
             self.states[state] = self.states.get(state, 0) + 1
         left_out = {
@@ -53,12 +53,12 @@ class Group:
 
     @property
     def sessions(self) -> int:
-        """How many there are."""
+        """Return the number of sessions."""
         return sum(self.states.values())
 
     @property
     def success(self) -> tuple[int, int]:
-        """How many succeeded, and how many succeeded or failed."""
+        """Return how many succeeded, and how many succeeded or failed."""
         good = self.states.get("Success", 0)
         return good, good + self.states.get("Failure", 0)
 
@@ -87,17 +87,17 @@ def _estimate(count: int, mean: float, low: float | None, high: float | None) ->
 
 
 def _of_means(one: Sequence[float], other: Sequence[float]) -> Facts:
-    """Return by how much the second mean is greater, with Welch's interval; without one for a single session."""
+    """Return by how much the second mean is greater, with Welch's interval, if both groups have several sessions."""
     by = math.fsum(other) / len(other) - math.fsum(one) / len(one)
     if min(len(one), len(other)) < 2:
         return {"by": by, "low": None, "high": None}
     parts = [_variance(values) / len(values) for values in (one, other)]
     if not sum(parts):
         return {"by": by, "low": by, "high": by}
-    # Scaled, as the squares of small numbers are no floats.
+    # Scaled, as the squares of small numbers would underflow.
     shares = [part / sum(parts) for part in parts]
     freedom = 1 / sum(share**2 / (len(values) - 1) for share, values in zip(shares, (one, other), strict=True))
-    # The next whole number below makes the interval wider, never narrower.
+    # Rounded down, so that the interval becomes wider, never narrower.
     spread = given_scores.t_quantile(max(1, int(freedom))) * math.sqrt(sum(parts))
     return {"by": by, "low": by - spread, "high": by + spread}
 
@@ -120,7 +120,7 @@ def _shares(one: tuple[int, int], other: tuple[int, int]) -> Facts:
 
 
 def _scores(a: Sequence[Average], b: Sequence[Average]) -> list[Facts]:
-    """Return the averages of scores of both groups, those of one name, author and type in one line."""
+    """Return the averages of scores of both groups, one line for each name, author and type."""
     lines: dict[tuple[object, ...], Facts] = {}
     for side, averages in (("a", a), ("b", b)):
         for one in averages:

@@ -1,8 +1,7 @@
-"""The projects of a home, opened for reading, as every command does that reads.
+"""The projects of a home, opened for reading; all commands that read use this.
 
-To open a project tidies it first, if its folder can be written and something waits: spilled rows are collected, the
-ends of dead sessions are written, new rows are folded.  A project that cannot be tidied is read as it is, with the same
-totals.
+Opening a project first tidies it, if its folder can be written and there is something to do: collect spilled rows,
+write the ends of dead sessions, fold new rows.  If that fails, the project is read as it is, with the same totals.
 """
 
 from __future__ import annotations
@@ -45,29 +44,29 @@ if TYPE_CHECKING:
 else:
     Listed = namedtuple("Listed", ("project", *rows.LISTED))
 
-NO_SCORE = (-math.inf, "")  # what a session without a score is sorted by
+NO_SCORE = (-math.inf, "")  # the sort key of a session without a score
 _PAGE = 100
-# Matches that are listed for an ambiguous id.
+# Matches to list for an ambiguous id.
 _FEW = 5
 _LEAST = 4  # hex digits of an id
-# With more open sessions than this, they are not checked one by one just to tidy.
+# If more sessions are open, we do not check each of them just to tidy.
 _FEW_OPEN = 64
 _LATEST_NS = (1 << 63) - 1
-# Orders a session that is not folded yet before others of the same nanosecond.
+# Sorts a session that is not folded yet before others of the same nanosecond.
 _FRESH_KEY = 1 << 62
 # The facets in the derived table `facet`.
 _STORED_DIMS = ("tag", "model", "agent", "tool")
 _SESSION = rows.COLUMNS.index("session")
-# Up to so many sessions a filter's matches are counted, to find the rarest filter.
+# The matches of a filter are counted up to this number, to find the rarest filter.
 _COUNTED = 2_000
 
 
 class Home:
     """The projects of a home, or one of them.
 
-    A home that does not exist yet has none; one that cannot be read raises ConfigError.  A project that cannot be read
-    raises its error; with `strict` false, `unreadable` has that error instead.  `read` opens a
-    journal, `index` the full-text index of a project.
+    A home that does not exist yet has no projects; one that cannot be read raises ConfigError.  A project that cannot
+    be read raises its error; with `strict` false, the error is stored in `unreadable` instead.  `read` opens a journal,
+    `index` the full-text index of a project.
 
     >>> with Home("/nowhere/at/all") as home:
     ...     home.projects
@@ -88,17 +87,17 @@ class Home:
         config.check_home(self.folder)
         self.unreadable: dict[str, Exception] = {}
         names = known(self.folder) if project is None else [config.check_project(project)]
-        projects = list(self._opened(names, strict=strict or project is not None))
+        projects = list(self._open_projects(names, strict=strict or project is not None))
         self.projects = [one for one in projects if one.exists]
         self.waiting = {one.name: one.waiting for one in projects if one.waiting}
         if project is not None and not projects[0].exists and not projects[0].waiting:
             there = known(self.folder)
-            # A remote, for example, was added to it.
+            # The folder has files of ours without rows, for example of a remote.
             if project in there:
                 raise NotFound(f"no project {project!r} in {self.folder} has recorded anything yet")
             raise NotFound(f"no project {project!r} in {self.folder}; there is: {', '.join(there) or 'none yet'}")
 
-    def _opened(self, names: list[str], *, strict: bool) -> Iterator[Project]:
+    def _open_projects(self, names: list[str], *, strict: bool) -> Iterator[Project]:
         for rank, name in enumerate(names):
             try:
                 yield Project(self.folder, name, rank, read=self._open, index=self._index)
@@ -108,7 +107,7 @@ class Home:
                 self.unreadable[name] = error
 
     def sessions(self, filters: Filters | None = None, *, before: str | None = None) -> Iterator[Listed]:
-        """Yield sessions, newest first, read page by page; with `before`, those after that session in the list."""
+        """Yield sessions, newest first, page by page; with `before`, those that follow that session in the list."""
         limits = self._limits(before)
         streams = (
             each.sessions(filters or Filters(), limit) for each, limit in zip(self.projects, limits, strict=True)
@@ -116,7 +115,7 @@ class Home:
         return merge(*streams, key=_by_start)
 
     def _limits(self, before: str | None) -> list[tuple[int, int]]:
-        """Return where each project's part of the list continues, after a session of any project."""
+        """Return where the list continues in each project, after a session of any project."""
         if before is None:
             return [(_LATEST_NS, 0)] * len(self.projects)
         project, session = self.find(before)
@@ -125,7 +124,7 @@ class Home:
         return [(at, key) for key in keys]
 
     def find(self, ident: str) -> tuple[Project, bytes]:
-        """Return the session of `last`, an id or the beginning of one; raise NotFound or Ambiguous otherwise."""
+        """Return a session by `last`, an id or the beginning of one; raise NotFound or Ambiguous."""
         if ident.lower() == "last":
             newest = self._newest()
             if newest is None:
@@ -137,7 +136,7 @@ class Home:
         return matches[_only(ident, "session", [(project.name, session) for project, session in matches])]
 
     def _newest(self) -> Listed | None:
-        """Return the newest session; one for events without a session only where there is no other."""
+        """Return the newest session; an unattributed one only if there is no other."""
         first = None
         for listed in self.sessions():
             if not listed.project.is_unattributed(listed):
@@ -146,7 +145,7 @@ class Home:
         return first
 
     def earlier(self, project: Project, session: bytes) -> tuple[Project, bytes]:
-        """Return the run before this one that has its name; raise NotFound if there is none."""
+        """Return the previous run with the same name; raise NotFound without one."""
         name = project.name_of(session)
         for listed in self.sessions(before=rows.id_text(session)):
             if listed.name == name and not listed.project.is_unattributed(listed):
@@ -155,14 +154,14 @@ class Home:
         raise NotFound(f"no run {named} began before {rows.id_text(session)}: give the ids of two runs")
 
     def find_event(self, ident: str) -> tuple[Project, bytes, bytes]:
-        """Return project, session and full id of the event whose id begins with `ident`."""
+        """Return project, session and full id of the event with an id or its beginning; raise NotFound or Ambiguous."""
         self._must_hold_something()
         low, high = id_range(ident, "event")
         matches = [
             (project, session, id) for project in self.projects for id, session in project.events_like(low, high)
         ]
         if not matches:
-            # A search also matches bookkeeping rows.
+            # `localops search` also lists bookkeeping rows.
             matches = [
                 (project, session, id) for project in self.projects for id, session in project.notes_like(low, high)
             ]
@@ -202,7 +201,7 @@ def known(home: str) -> list[str]:
 
 
 def used(home: str, names: Iterable[str]) -> list[str]:
-    """Return those of these projects that hold our files: by name alone, any folder in a home could be a project."""
+    """Return the projects that have files of ours, as any folder in a home has the name of a project."""
     return [name for name in names if _is_used(config.project_folder(home, name))]
 
 
@@ -212,16 +211,16 @@ def _is_used(folder: str) -> bool:
     except FileNotFoundError:
         names = []
     except OSError:
-        # Reported by whatever reads it.
+        # The code that reads it reports the error.
         return True
     ours = (config.JOURNAL, REMOTES, "blobs", "spill")
     return any(name.startswith(ours) for name in names) or bool(spill.waiting(folder))
 
 
 def sent_nowhere(home: str, names: Iterable[str], *, wanted: bool = False) -> tuple[list[str], list[str]]:
-    """Return the projects that have rows and no remote, and those that have a remote and no rows.
+    """Return the projects with rows but no remote, and those with a remote but no rows.
 
-    Both are empty if no project has a remote, unless a remote is `wanted`: the user may not want to send anything.
+    If no project has a remote, return none, as the user may not want to send anything, unless a remote is `wanted`.
     """
     remote = {name: _has_remote(config.project_folder(home, name)) for name in names}
     if not wanted and not any(remote.values()):
@@ -232,7 +231,7 @@ def sent_nowhere(home: str, names: Iterable[str], *, wanted: bool = False) -> tu
 
 
 def _has_remote(folder: str) -> bool:
-    # Late, as most commands do not need it.
+    # Imported here, as most commands do not need it.
     import json
 
     try:
@@ -241,12 +240,12 @@ def _has_remote(folder: str) -> bool:
     except FileNotFoundError:
         return False
     except (OSError, ValueError, RecursionError):
-        # Reported by whatever reads it.
+        # The code that reads it reports the error.
         return True
 
 
 class Project:
-    """A project of a home, tidied and opened for reading; `waiting` rows were not collected, and are in no total."""
+    """A project of a home, tidied and opened for reading; `waiting` rows could not be collected, and do not count."""
 
     def __init__(
         self,
@@ -260,11 +259,11 @@ class Project:
         self.name = name
         self._open, self._make_index = read, index
         self.home = home
-        # The rank among the projects of its home orders two sessions of the same nanosecond.
+        # Its rank among the projects of the home, to sort sessions of the same nanosecond.
         self.rank = rank
         self.folder = config.project_folder(home, name)
         self.path = os.path.join(self.folder, config.JOURNAL)
-        # Tidy only when something waits: to open a journal for writing takes longer than most commands.
+        # Tidy only if needed: opening a journal for writing takes longer than most commands.
         reader = self._read()
         if _is_due(self.folder, reader):
             _tidy(self.folder)
@@ -281,7 +280,7 @@ class Project:
 
     @property
     def reader(self) -> Reader:
-        """The reader of its journal."""
+        """Return the reader of its journal."""
         assert self._reader is not None
         return self._reader
 
@@ -296,7 +295,7 @@ class Project:
         return self.reader.ask(statements("lists.sql")[name], values)
 
     def snapshot(self, session: bytes) -> Snapshot:
-        """Return a session that is read once."""
+        """Return a snapshot of a session, which reads everything at most once."""
         return Snapshot(self.reader, self.folder, session, correct=self._with_waiting)
 
     def standing(self, session: bytes) -> session_state.Standing:
@@ -304,12 +303,12 @@ class Project:
         return self.snapshot(session).standing
 
     def running(self) -> list[bytes]:
-        """Return the sessions that a process is at now."""
+        """Return the sessions in which a process takes part now."""
         open_sessions = self.reader.all("open_sessions", many=_COUNTED)
         return [session for (session,) in open_sessions if self.standing(session).state == "Running"]
 
     def _with_waiting(self, session: bytes, stands: session_state.Standing) -> session_state.Standing:
-        """Return the state of a session with its waiting rows, as its end may be among them."""
+        """Return the state of a session including its waiting rows, as its end may be among them."""
         if not (stands.derived and self.waiting):
             return stands
         if self._waiting_rows is None:
@@ -328,18 +327,18 @@ class Project:
         return [tag for (tag,) in self.reader.all("session_tags", session=session)]
 
     def scores(self, session: bytes) -> list[given_scores.Given]:
-        """Return the scores of a session as a whole that count."""
+        """Return the scores that count for a session as a whole."""
         return [one for one in given_scores.of_session(self.reader, session) if one.counts and not one.target]
 
     def score_values(self, name: str) -> dict[bytes, tuple[float, str]]:
-        """Return what each session that has a score is sorted by: the mean of its numbers, else its category."""
+        """Return the sort key of each session with a score: the mean of its numbers, and its category."""
         return {
             session: (-math.inf if mean is None else mean, (label or "").casefold())
             for session, mean, label in self.ask("score_values", score=name)
         }
 
     def score_names(self) -> list[str]:
-        """Return the names of the scores that count."""
+        """Return the names of all scores that count."""
         return [name for (name,) in self.ask("score_names")]
 
     def name_of(self, session: bytes) -> str | None:
@@ -347,46 +346,46 @@ class Project:
         return self.snapshot(session).story.name
 
     def is_unattributed(self, listed: Listed) -> bool:
-        """Return whether a session of the list is one for events without a session."""
+        """Return whether a listed session holds events without a session."""
         return listed.name == UNATTRIBUTED and self.snapshot(listed.session).story.is_unattributed
 
     def is_cut_off(self, listed: Listed) -> bool:
-        """Return whether a session of the list may have lasted beyond its last row."""
+        """Return whether a listed session may have continued after its last row."""
         doubtful = listed.state in ("Indeterminate", "Unknown")
         return doubtful and self.snapshot(listed.session).is_cut_off
 
     def cost_at_least(self, listed: Listed) -> bool:
-        """Return whether the cost of a session of the list is a lower bound: see that of `Snapshot`."""
+        """Return whether the cost of a listed session is a lower bound, as `Snapshot.cost_at_least` does."""
         if listed.unpriced or self.reader.all("lacks_rows", session=listed.session):
             return True
         unfinished = [] if listed.state == "Running" else self.snapshot(listed.session).unfinished
         return any(one.kind == "llm" for one in unfinished)
 
     def never_ended(self, chosen: analytics.Chosen) -> list[analytics.Unfinished]:
-        """Return the operations of the chosen sessions that never ended; those of running sessions may."""
+        """Return the operations of the chosen sessions that never ended, without those of running sessions."""
         begun = analytics.unfinished(self.reader, chosen)
         over = {one.session for one in begun}
         over = {session for session in over if self.standing(session).state != "Running"}
         return [one for one in begun if one.session in over]
 
     def has_open_calls(self, chosen: analytics.Chosen) -> bool:
-        """Return whether an LLM call of the chosen sessions never ended, so that their cost is a lower bound."""
+        """Return whether an LLM call of the chosen sessions never ended: their cost is then a lower bound."""
         return any(one.kind == "llm" for one in self.never_ended(chosen))
 
     def lacks_rows(self, chosen: analytics.Chosen) -> bool:
-        """Return whether rows of the chosen sessions are lost, or may be, so that their cost is a lower bound."""
+        """Return whether rows of the chosen sessions are or may be lost: their cost is then a lower bound."""
         return bool(analytics.chosen_by(self.reader, "lacking", chosen))
 
     def sessions_like(self, low: bytes, high: bytes) -> list[bytes]:
-        """Return a few of the sessions with ids between two others."""
+        """Return up to a few sessions with ids from `low` to `high`."""
         return [session for (session,) in self.ask("sessions_like", low=low, high=high, many=_FEW)]
 
     def events_like(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
-        """Return a few of the events with ids between two others, each with its session."""
+        """Return up to a few events with ids from `low` to `high`, each with its session."""
         return [(id, session) for id, session in self.ask("events_like", low=low, high=high, many=_FEW)]
 
     def notes_like(self, low: bytes, high: bytes) -> list[tuple[bytes, bytes]]:
-        """Return a few of the bookkeeping rows with ids between two others, each with its session."""
+        """Return up to a few bookkeeping rows with ids from `low` to `high`, each with its session."""
         return [(id, session) for id, session in self.ask("notes_like", low=low, high=high, many=_FEW)]
 
     def index(self) -> Index:
@@ -394,7 +393,7 @@ class Project:
         if self._index is None and self._make_index is not None:
             self._index = self._make_index(self)
         elif self._index is None:
-            # Late, as its patterns take 3 ms to compile.
+            # Imported here, as its patterns take 3 ms to compile.
             from localops.reading.search import Index
 
             self._index = Index(self.folder, self.reader)
@@ -410,11 +409,11 @@ class Project:
         return _Walk(self, Filters()).one(session)
 
     def sessions(self, filters: Filters, limit: tuple[int, int] = (_LATEST_NS, 0)) -> Iterator[Listed]:
-        """Yield the sessions of this project that pass the filters, newest first, from a position on."""
+        """Yield the sessions of this project that pass the filters, newest first, from a position."""
         if filters.until is not None and filters.until < limit[0]:
             limit = (filters.until, 0)
         walk = _Walk(self, filters)
-        # One stream for each stored state, since `open` is resolved only while reading.
+        # One stream for each stored state, as the state of an `open` session is determined only when it is read.
         streams = [walk.folded(state, limit) for state in _stored_states(walk.states, self.waiting)]
         return merge(walk.fresh(limit), *streams, key=_by_start)
 
@@ -424,7 +423,7 @@ class Project:
         return {session: host for session, host in hosts if isinstance(host, str)}
 
     def error_classes(self, sessions: Iterable[bytes]) -> dict[bytes, list[str]]:
-        """Return the classes of the errors of sessions."""
+        """Return the classes of errors in sessions."""
         classes: dict[bytes, list[str]] = {}
         for session, name in self.ask("error_classes", ids=analytics.array(sessions)):
             classes.setdefault(session, []).append(name)
@@ -438,7 +437,7 @@ class Project:
 
 
 class _Walk:
-    """The list of one project's sessions, filtered."""
+    """The filtered list of one project's sessions."""
 
     def __init__(self, project: Project, chosen: Filters) -> None:
         self.project = project
@@ -459,17 +458,17 @@ class _Walk:
             "since": self.filters.since if self.filters.since is not None else -_LATEST_NS,
             "many": _PAGE,
         }
-        streams = [self._pages(name, {**shared, **values}, limit) for name, values in self._ways(state)]
-        return streams[0] if len(streams) == 1 else _once(merge(*streams, key=_by_start))
+        streams = [self._pages(name, {**shared, **values}, limit) for name, values in self._cheapest_queries(state)]
+        return streams[0] if len(streams) == 1 else _deduplicated(merge(*streams, key=_by_start))
 
     def _rows_of_facets(self) -> Iterator[tuple[int, list[object]]]:
-        """Yield the values of facets as SQL gets them."""
+        """Yield the values of facets as parameters of SQL."""
         for number, clause in enumerate(self.facets):
             for value, is_glob in clause.globs():
                 yield number, [clause.dim, value, is_glob, clause.excluded]
 
     def _pages(self, name: str, values: dict[str, object], limit: tuple[int, int]) -> Iterator[Listed]:
-        """Yield the sessions that a query lists, page by page."""
+        """Yield the sessions of a query that pass the filters, page by page."""
         while page := self.project.ask(name, before_ns=limit[0], before_key=limit[1], **values):
             candidates = self._candidates(page)
             if self.others:
@@ -478,17 +477,17 @@ class _Walk:
             for row in page:
                 if candidates is not None and Listed(self.project, *row).session not in candidates:
                     continue
-                listed = self._stated(row)
+                listed = self._line_if_passing(row)
                 if listed is not None and self._has_text(listed.session):
                     yield listed
             last = Listed(self.project, *page[-1])
             limit = (last.first_ns, last.key)
 
-    def _ways(self, state: str | None) -> list[tuple[str, dict[str, object]]]:
-        """Return the queries of the rarest filter, which read the fewest sessions, and their values."""
+    def _cheapest_queries(self, state: str | None) -> list[tuple[str, dict[str, object]]]:
+        """Return the queries for the rarest filter, which read the fewest sessions, and their values."""
         if (ids := self._few_with_text()) is not None:
             return [("sessions_by_id", {"ids": _json([id.hex() for id in ids]), "state": state})]
-        ways = [self._way_of(clause, state) for clause in self.facets if clause.is_exact and not clause.excluded]
+        ways = [self._queries_of(clause, state) for clause in self.facets if clause.is_exact and not clause.excluded]
         has_facet = bool(ways)
         if state is not None:
             ways.append(
@@ -501,31 +500,31 @@ class _Walk:
             )
             for one in self.scores
         ]
-        # In the order of the list no page has to be sorted, which pays where nearly all are looked at anyway.
+        # If no filter is rare, read in the order of the list, in which pages need not be sorted.
         if not ways or (not has_facet and state is None and min(many for many, _ in ways) >= _COUNTED):
             return [("sessions_by_start", {})]
-        # Every filter is tested for each session anyway, so the shortest list is the fastest.
+        # All filters are checked for each session in any case, so the shortest list is the fastest.
         return min(ways, key=lambda way: way[0])[1]
 
-    def _way_of(self, clause: filters.Clause, state: str | None) -> tuple[int, list[tuple[str, dict[str, object]]]]:
-        """Return how many sessions have one of some values, counted up to a limit, and the queries of these values."""
+    def _queries_of(self, clause: filters.Clause, state: str | None) -> tuple[int, list[tuple[str, dict[str, object]]]]:
+        """Return how many sessions have one of the values, counted up to a limit, and the queries of these values."""
         each = [{"dim": clause.dim, "value": value} for value in clause.values]
         many = sum(self._count("how_many", **one) for one in each)
         queries = ["sessions_by_facet"]
         if clause.dim == "model":
-            # A call that never ended is in no facet.
+            # A call that never ended is in no facet, so it needs a query of its own.
             queries.append("sessions_by_open_call")
         return many, [(query, {**one, "state": state}) for one in each for query in queries]
 
     def _few_with_text(self) -> list[bytes] | None:
         if self.index is None or self.filters.text is None:
             return None
-        # Some of them have the words in different rows: `_has_text` reads those that are listed.
+        # The words may be in different rows: `_has_text` checks the sessions that are listed.
         candidates, _ = self.index.candidates(self.filters.text, most=_COUNTED)
         return None if candidates is None else list(dict.fromkeys(candidates))
 
     def _candidates(self, page: list[tuple[Any, ...]]) -> set[bytes] | None:
-        """Return the sessions of a page that may have the text; None if each has to be looked at."""
+        """Return the sessions of a page that may have the text; None if each has to be checked."""
         if self.index is None or self.filters.text is None:
             return None
         return self.index.among([session for session, *_ in page], self.filters.text)
@@ -536,8 +535,8 @@ class _Walk:
     def _count(self, name: str, **values: object) -> int:
         return int(self.project.ask(name, most=_COUNTED, **values)[0][0])
 
-    def _stated(self, row: tuple[Any, ...]) -> Listed | None:
-        """Return a line of the list; None when state or figures of the session do not pass the filters."""
+    def _line_if_passing(self, row: tuple[Any, ...]) -> Listed | None:
+        """Return a line of the list; None if state, name or figures of the session do not pass the filters."""
         listed = Listed(self.project, *row)
         if listed.state == "open":
             listed = listed._replace(state=self.project.standing(listed.session).state)
@@ -559,7 +558,7 @@ class _Walk:
         )
 
     def _with_others(self, sessions: list[bytes]) -> set[bytes]:
-        """Return those of some sessions that pass the filters by host and by class of error."""
+        """Return which of these sessions pass the filters by host and by class of error."""
         wanted = {clause.dim for clause in self.others}
         hosts = self.project.hosts(sessions) if "host" in wanted else {}
         classes = self.project.error_classes(sessions) if "error" in wanted else {}
@@ -577,17 +576,17 @@ class _Walk:
         return analytics.until_ns(listed.last_ns, running=listed.state == "Running") - listed.first_ns
 
     def fresh(self, limit: tuple[int, int]) -> Iterator[Listed]:
-        """Yield the sessions with rows past the mark: mostly none, and never many."""
+        """Yield the sessions with rows that are not folded yet: usually none, and never many."""
         listed_sessions = (self.one(session) for (session,) in self.project.ask("fresh"))
         passing = [listed for listed in listed_sessions if listed is not None and self._passes(listed, limit)]
         return iter(sorted(passing, key=_by_start))
 
     def one(self, session: bytes) -> Listed | None:
-        """Return a session's line from its rows, folded or not."""
+        """Return a session's line of the list, from its rows, folded or not; None if it does not pass."""
         seen = self.project.snapshot(session)
         figures = seen.totals
         row = (session, _FRESH_KEY, figures.first_ns, figures.last_ns, seen.story.name, seen.standing.state)
-        return self._stated((*row, *(getattr(figures, figure) for figure in rows.TOTALS[1:])))
+        return self._line_if_passing((*row, *(getattr(figures, figure) for figure in rows.TOTALS[1:])))
 
     def _passes(self, listed: Listed, limit: tuple[int, int]) -> bool:
         since = self.filters.since
@@ -618,7 +617,7 @@ _WHERE_LISTED = {
 
 
 def id_range(ident: str, what: str = "session") -> tuple[bytes, bytes]:
-    """Return the first and the last id that begin with `ident`; raise NotFound if an id cannot begin like this."""
+    """Return the first and the last possible id that begin with `ident`; raise NotFound for an invalid one."""
     text = ident.strip().replace("-", "").lower()
     if not _LEAST <= len(text) <= 32 or not set(text) <= set("0123456789abcdef"):
         last = ", and not `last`" if what == "session" else ""
@@ -642,8 +641,8 @@ def _by_start(listed: Listed) -> tuple[int, int, int]:
     return -listed.first_ns, listed.project.rank, -listed.key
 
 
-def _once(listed_sessions: Iterable[Listed]) -> Iterator[Listed]:
-    """Yield each session once; the same ones come one after another."""
+def _deduplicated(listed_sessions: Iterable[Listed]) -> Iterator[Listed]:
+    """Yield each session once; repeated ones are adjacent."""
     last = None
     for listed in listed_sessions:
         if last is None or listed.session != last.session:
@@ -652,7 +651,7 @@ def _once(listed_sessions: Iterable[Listed]) -> Iterator[Listed]:
 
 
 def _stored_states(states: Collection[str] | None, waiting: int) -> list[str | None]:
-    """Return the states as the journal has them, where `open` means running, dead, or with an end that waits."""
+    """Return the states as the journal stores them; `open` means running, dead, or with its end in a spill file."""
     if states is None:
         return [None]
     stored: list[str | None] = [state for state in states if state not in ("Running", "Unknown")]
@@ -662,7 +661,7 @@ def _stored_states(states: Collection[str] | None, waiting: int) -> list[str | N
 
 
 def _json(values: list[Any]) -> str:
-    # To import orjson takes longer than the rest of `localops analytics last`.
+    # Importing orjson takes longer than the rest of `localops analytics last`.
     if not values:
         return "[]"
     from localops.encoding import encode
@@ -671,7 +670,7 @@ def _json(values: list[Any]) -> str:
 
 
 def _is_due(folder: str, reader: Reader | None) -> bool:
-    """Return whether something waits that only a writer can tidy."""
+    """Return whether there is something to tidy, for which the journal must be opened for writing."""
     if not os.access(folder if os.path.isdir(folder) else os.path.dirname(folder), os.W_OK):
         return False
     if reader is not None and _is_elsewhere(reader):
@@ -689,25 +688,25 @@ def _is_due(folder: str, reader: Reader | None) -> bool:
 
 
 def _is_elsewhere(reader: Reader) -> bool:
-    """Return whether the journal was copied or moved here: a writer would give it a new id, which reading must not."""
+    """Return whether the journal was copied or moved here: opening it for writing would give it a new id."""
     places = reader.ask("select value from meta where key = 'place'")
     return bool(places) and places[0][0] != host.place_of(reader.path)
 
 
 def _tidy(folder: str) -> None:
-    """Collect what waits, write the ends that are due, fold."""
+    """Collect waiting rows, write the ends of dead sessions, fold."""
     from localops.journal.journal import Journal
 
     try:
         journal = Journal(folder, wait=1.0, gather=True)
         try:
             journal.collect()
-            # An end may be among the rows that wait.
+            # An end may be among rows that still wait.
             if not spill.waiting(folder):
                 session_state.derive(journal)
             journal.fold()
         finally:
             journal.close()
-    # Wide, as a full disk, a lock or a newer journal must not prevent reading.
+    # The edge: a full disk, a lock or a newer journal must not prevent reading.
     except Exception:
         pass

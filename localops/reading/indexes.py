@@ -1,4 +1,4 @@
-"""The derived files of a project that hold words, arguments or digests of its rows."""
+"""The derived files of a project: indexes of words, arguments or digests of its rows."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ from localops.reading.search import Index
 
 
 def forget(folder: str) -> None:
-    """Delete them: rows were deleted or replaced, which they do not notice.  The next look makes each again."""
+    """Delete them, as they do not notice that rows were deleted or replaced; each is created again when it is used."""
     for name in (Index.FILE, CallIndex.FILE, call_table.FILE):
         derived_file.forget(os.path.join(folder, name))

@@ -1,4 +1,4 @@
-"""Which lines of a table are lower bounds: of calls that never ended, of sessions that were cut off or lack rows."""
+"""Find which lines of a table are lower bounds, as calls never ended, or sessions were cut off or lack rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localops.reading.home import Project
 
     class Bounds(NamedTuple):
-        """The values of the lines whose cost is a lower bound, and of those whose time is one."""
+        """The values of the lines whose cost, and of those whose time, is a lower bound."""
 
         cost: Collection[Any]
         time: Collection[Any]
@@ -27,7 +27,7 @@ else:
 
 
 def across(projects: Iterable[Project], by: str, chosen: Chosen, *, tz: str | None = None) -> Bounds:
-    """Return which lines of `analytics.across` are lower bounds, besides those with unpriced calls."""
+    """Return which lines of `analytics.across` are lower bounds, apart from those with unpriced calls."""
     cost: set[Any] = set()
     time: set[Any] = set()
     for project in projects:
@@ -44,7 +44,7 @@ def across(projects: Iterable[Project], by: str, chosen: Chosen, *, tz: str | No
 
 
 def of_one(project: Project, session: bytes, by: str) -> Bounds:
-    """Return the same of the lines of one session."""
+    """Return the same for the lines of one session."""
     seen = project.snapshot(session)
     if by in _OF_CALLS:
         begun = [one for one in project.never_ended(analytics.Chosen()) if one.session == session]
@@ -55,9 +55,9 @@ def of_one(project: Project, session: bytes, by: str) -> Bounds:
 
 
 def cut_off(project: Project, chosen: Chosen) -> Iterator[tuple[bytes, int]]:
-    """Yield the chosen sessions that may have lasted beyond their last row, and when they began."""
+    """Yield the chosen sessions that may have continued after their last row, and when they began."""
     for session, first_ns in analytics.chosen_by(project.reader, "died", chosen).items():
-        # The end of one may wait in a spill file.
+        # Its end may be in a spill file.
         if not project.waiting or project.snapshot(session).is_cut_off:
             yield session, first_ns
     unknown = session_state.is_of_hub(project.folder) and not project.ask("behind")[0][0]
@@ -66,12 +66,12 @@ def cut_off(project: Project, chosen: Chosen) -> Iterator[tuple[bytes, int]]:
             yield session, first_ns
 
 
-# Their lines have the time of calls; others have that of sessions.
+# In tables by these, time is that of calls; in others, that of sessions.
 _OF_CALLS = ("model", "tool", "agent", "kind")
 
 
 def _values(project: Project, by: str, begun: list[Unfinished]) -> Iterable[str]:
-    """Return the lines that operations belong to."""
+    """Return the values of the lines that operations belong to."""
     if by == "kind":
         return (one.kind for one in begun)
     if by == "agent":
@@ -82,7 +82,7 @@ def _values(project: Project, by: str, begun: list[Unfinished]) -> Iterable[str]
 
 
 def _lines(project: Project, by: str, began: dict[bytes, int], tz: str | None) -> Iterable[Any]:
-    """Return the lines that sessions belong to."""
+    """Return the values of the lines that sessions belong to."""
     if not began or by == "session":
         return began
     if by == "day":

@@ -1,6 +1,6 @@
-"""A home that is only the cache of a store, or has its files in a bucket, says so in a file.
+"""Mark a home that is only the cache of a store, or has its blobs in a bucket, by a file in it.
 
-So no command takes it for all that is stored.
+So no command takes its content for everything that is stored.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ FILES = "files.json"
 
 
 def store_of(folder: str) -> str | None:
-    """Return the URL of the store that a home is the cache of; None for a home that has its own rows."""
+    """Return the URL of the store whose cache a home is; None if the home has all its rows."""
     return _noted(os.path.join(folder, NAME), "store")
 
 
 def files_of(folder: str) -> str | None:
-    """Return the URL of the bucket that has the files of a home; None for a home that has them itself."""
+    """Return the URL of the bucket with the blobs of a home; None if the home has them itself."""
     return _noted(os.path.join(folder, FILES), "files")
 
 
@@ -38,29 +38,29 @@ def _noted(path: str, option: str) -> str | None:
 
 
 def note(folder: str, url: str) -> None:
-    """Note that a home is the cache of the store at a URL, which has no password."""
+    """Mark a home as the cache of the store at a URL, which must have no password."""
     host.write_private(os.path.join(folder, NAME), encode.dumps({"store": url}) + b"\n")
 
 
 def note_files(folder: str, url: str) -> None:
-    """Note that the files of a home are in the bucket at a URL, which has no key."""
+    """Mark that the blobs of a home are in the bucket at a URL, which must have no key."""
     host.write_private(os.path.join(folder, FILES), encode.dumps({"files": url}) + b"\n")
 
 
 def forget_files(folder: str) -> None:
-    """Note that a home has all of its files again."""
+    """Remove the mark, as the home has all its blobs again."""
     os.unlink(os.path.join(folder, FILES))
     host.sync_folder(folder)
 
 
 def forget(folder: str) -> None:
-    """Note that a home has all of its rows again."""
+    """Remove the mark, as the home has all its rows again."""
     os.unlink(os.path.join(folder, NAME))
     host.sync_folder(folder)
 
 
 def refuse(folder: str) -> None:
-    """Raise ConfigError if a home is only a cache, of which a command would see a part."""
+    """Raise ConfigError if a home is only a cache, so that a command would see only a part."""
     store, files = store_of(folder), files_of(folder)
     if store is not None or files is not None:
         what = f"rows are in {store}" if store is not None else f"files are in {files}"
