@@ -1,7 +1,7 @@
-"""Prompts that grow with each call, as each sends again what the one before it had: seen in tokens, checked in texts.
+"""Find prompts that grow with each call because each call repeats the previous prompt.
 
-What a cache gave is not counted.  The texts of a few calls are compared, so that prompts which are only of growing
-length are not taken for one that grows; of a run without its content, the tokens are all that is known.
+They are found by their tokens, without those from a cache.  Then the texts of a few calls are compared, as different
+prompts may just become longer; for a run without its content, only the tokens are known.
 """
 
 from __future__ import annotations
@@ -42,20 +42,20 @@ if TYPE_CHECKING:
 else:
     _Call = namedtuple("_Call", "id model agent cost tokens_in tokens_out tokens_cached is_priced")
 
-# Shorter or smaller ones are how agents work: a conversation is sent again with each call.
+# Fewer or smaller calls are normal: agents send a conversation again with each call.
 _FEWEST_CALLS, _FEWEST_TOKENS, _TIMES = 10, 100_000, 10
-# Of the tokens in, so much was there before.
+# At least this share of the prompt tokens was sent before.
 _SHARE = 0.5
-# Pairs of calls whose texts are compared, and how much of an earlier prompt is in the next.
+# How many pairs of calls to compare by their texts, and the share of a prompt that the next one must repeat.
 _PAIRS, _KEPT = 3, 0.8
-# Bytes of a prompt that is compared.
+# Longer prompts, in bytes, are not compared.
 _LONGEST = 4 << 20
 _SHOWN = 6
 _SQL = "post_mortem.sql"
 
 
 def of(seen: Snapshot, reader: Reader) -> list[Facts]:
-    """Return the prompts that grew, by model and agent, the most tokens first."""
+    """Return the growing prompts by model and agent, those with the most repeated tokens first."""
     if not may_have(seen.totals):
         return []
     calls = itertools.starmap(_Call, reader.ask(statements(_SQL)["spent"], {"session": seen.id}))
@@ -73,7 +73,7 @@ def of(seen: Snapshot, reader: Reader) -> list[Facts]:
 
 
 def may_have(totals: Any) -> bool:
-    """Return whether a session with these figures is long enough."""
+    """Return whether a session with these totals is long enough."""
     return bool(totals.llms >= _FEWEST_CALLS and totals.tokens_in >= _FEWEST_TOKENS)
 
 
@@ -88,7 +88,7 @@ def _grown(reader: Reader, calls: Sequence[_Call]) -> Facts | None:
     is_same = _is_same_text(reader, calls)
     if is_same is False:
         return None
-    # At most: a part of the cost is of the answers.
+    # An upper bound: a part of the cost is for the answers.
     nano = sum(call.cost * part // call.tokens_in for call, part in zip(calls, again, strict=True))
     return {
         "model": first.model,
@@ -109,19 +109,19 @@ def _grown(reader: Reader, calls: Sequence[_Call]) -> Facts | None:
 
 
 def _again(before: _Call, call: _Call) -> int:
-    """Return how many tokens of a call the one before it had as well, and no cache gave."""
+    """Return how many tokens of a call repeat the previous one and did not come from a cache."""
     return max(0, min(before.tokens_in, call.tokens_in) - (call.tokens_cached or 0))
 
 
 def _half(figures: Sequence[int]) -> int:
-    """Return the number of the call with which half of a sum was reached."""
+    """Return the number of the call with which half of the sum is reached."""
     total = sum(figures)
     sums = accumulate(figures)
     return next((number for number, reached in enumerate(sums, 1) if 2 * reached >= total), 0)
 
 
 def _is_same_text(reader: Reader, calls: Sequence[_Call]) -> bool | None:
-    """Return whether a few calls have in their prompts what the one before had; None if it is not known."""
+    """Return whether a few calls repeat the previous prompt in their texts; None if that is not known."""
     places = {max(1, (len(calls) - 1) * part // _PAIRS) for part in range(1, _PAIRS + 1)}
     kept = [_kept(_parts(reader, calls[place - 1].id), _parts(reader, calls[place].id)) for place in places]
     known = [share for share in kept if share is not None]
@@ -138,7 +138,7 @@ def _kept(before: list[str], after: list[str]) -> float | None:
 
 
 def _parts(reader: Reader, id: bytes) -> list[str]:
-    """Return the messages of a prompt, or its text; empty if it is not known."""
+    """Return the messages of a prompt, or its text as the only one; empty if it is not known."""
     for phase in (rows.OPEN, rows.DONE):
         row = stored.one(reader, id, phase)
         if row is None or not row.body or len(row.body) > _LONGEST:
@@ -159,7 +159,7 @@ def _parts(reader: Reader, id: bytes) -> list[str]:
 
 
 def sentence(one: Facts) -> Sentence:
-    """Return a prompt that grew in a sentence."""
+    """Return a sentence about a growing prompt."""
     agent: Sentence = [" by agent ", Recorded(one["agent"])] if one["agent"] else []
     model: Sentence = [" to ", Recorded(one["model"])] if one["model"] else []
     grew = f" grew from {output.count(one['first_tokens_in'])} to {output.counted(one['last_tokens_in'], 'token')}"

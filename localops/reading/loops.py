@@ -1,14 +1,13 @@
-"""Loops of tool calls: the same call again, cycles of several, the same failure again.
+"""Detect loops of tool calls: repeated calls, repeated cycles of several calls, repeated failures.
 
-A `Detector` is given the tool calls of a session one after another and needs no journal, so that a report of a run
-that is over and the alarm in one that goes on have the same rules:
+A `Detector` gets the tool calls of a session one after another and needs no journal, so reports about past runs and
+the alarm in a running one use the same rules:
 
-- calls are compared by tool and arguments, and by their results without the ids, times and durations that each answer
-  has;
-- a call that fails is the same as one that failed before, whatever the error;
-- only calls of one agent are compared, and inside of another tool call only those of that call;
-- a call whose result changes makes progress, and so does one of a tool that is marked as polling;
-- a call whose arguments or result were not recorded is like no other.
+- calls are equal if tool, arguments and results are, without ids, times and durations, which differ in every result;
+- two calls with the same arguments that both failed are equal, whatever the errors;
+- only calls of the same agent are compared, and calls inside another tool call only with each other;
+- a call whose result changes makes progress, and so does a call of a tool that is marked as polling;
+- a call whose arguments or result were not recorded equals no other.
 """
 
 from __future__ import annotations
@@ -26,12 +25,12 @@ if TYPE_CHECKING:
     from collections.abc import Collection, Iterable, Iterator, Sequence
     from typing import Any
 
-HABIT = "again"  # the kind of those that raise no alarm
-# How often a call, a cycle or an error comes before it is a loop.
+HABIT = "again"  # the kind that raises no alarm
+# How often a call, a cycle or an error must occur to be a loop.
 ALARM = 3
-# The same call with the same result, with others between: it is a habit only when it comes often.
+# How often the same call with the same result, with others between, must occur to be a habit.
 OFTEN = 5
-# Calls of the longest cycle that is looked for.
+# The most calls of a cycle.
 LONGEST = 8
 KINDS = {
     "repeat": "the same call with the same result",
@@ -40,15 +39,14 @@ KINDS = {
     "error": "calls of one tool that failed with the same error",
     HABIT: "the same call with the same result, with others between",
 }
-"""What is looked for.  The last one may be a habit, so that no alarm is raised for it."""
+"""The kinds of loops.  The last one may be a habit, so it raises no alarm."""
 
 _DAY_NS = 86_400 * 1_000_000_000
-# Characters of a result in which ids and times are looked for.
+# Ids and times are replaced in this many first characters of a result.
 _READ = 1 << 16
-# Agents, and tool calls that others are made in, of a program that goes on.
+# The most streams (agents, and tool calls with inner calls) to keep for a running program.
 MOST_STREAMS = 1_000
-# How long an answer took: a number with a unit, and one under a key that says so.  "30s of 300s" and "5 minutes left"
-# tell how far something has come, and "the 1990s" are no duration.
+# A duration: a number with a unit.  "30s of 300s" and "5 minutes left" are progress, and "the 1990s" is no duration.
 _DURATION = late_pattern(
     r"""
       (?:(?<![0-9A-Za-z.,_-])|(?<=\\[nrt]))
@@ -59,23 +57,23 @@ _DURATION = late_pattern(
     """,
     re.VERBOSE,
 )
-# Of errors: quoted values, ids and numbers, such as the row, the file or the version that a call was about.
+# In messages of errors: quoted values, ids and numbers, such as the row, the file or the version of a call.
 _QUOTED = late_pattern(r"""(?<!\w)(?:'[^'\n]{0,300}'|"[^"\n]{0,300}"|`[^`\n]{0,300}`)(?!\w)""")
 _NUMBER = late_pattern(
     r"(?<![0-9A-Za-z])(?=[a-f]*\d)[0-9a-f]{6,64}(?![0-9A-Za-z])|0x[0-9a-fA-F]+|\d+(?:[.,]\d+)*", re.ASCII
 )
-# Where an object begins in a message: its texts tell errors apart.
+# Where an object begins in a message; the quoted texts in it are kept, as they distinguish errors.
 _OBJECT = late_pattern(r"""\{\s*\\?['"]""")
 _ONLY_VALUES = late_pattern(r"(?:\W|<value>|<number>|<id>|<time>)*")
-# Names in JSON, but for those of the id of one request, which each answer has.
+# Keys in JSON, except those of the id of a request, which every result has.
 _KEY = late_pattern(r'"(?!(?:x[_-])?(?:request|trace|span|correlation|idempotency))(?:[^"\\]|\\.)*"\s?:', re.IGNORECASE)
 _URL = late_pattern(r"https?://[^\s\"\\]*")
-# A result that is a time or a duration, with or without a name.
+# A result that consists of a time or duration, with or without a key.
 _TIME = late_pattern(r'[{]?(?:"[^"]*":)?"?<time>"?[}]?')
-# An empty value is one like any other.
+# Empty values count as values.
 _EMPTY = late_pattern(r'\[\]|\{\}|""')
 _VALUE = late_pattern(r'"((?:[^"\\]|\\.)*)"|([^\s{}\[\],:"]+)')
-# What a result may have beside the id of something that the call has made.
+# The values that a result may have beside the id of something that the call created.
 _OF_NEW = frozenset(
     "<id> <time> accepted created enqueued false new null ok open pending queued saved scheduled sent started stored "
     "submitted success true".split()
@@ -84,7 +82,7 @@ _NO_SIGNS = str.maketrans("", "", ' \t\n{}[],:"\\')
 
 
 class Call:
-    """A tool call that has ended: its input, and its result or error."""
+    """A finished tool call: its input, and its result or error."""
 
     __slots__ = (
         "_exact", "_outcome", "_params", "_period", "_returns", "agent", "error", "failed", "given", "id", "input",
@@ -105,18 +103,18 @@ class Call:
         waits: bool = False,
         period: tuple[int, int] = (0, 0),
     ) -> None:
-        """Take in a call with the bodies of the rows it began and ended with; of a single row, it is both.
+        """Create it from the bodies of its opening and closing rows; for a single row, both are the same.
 
-        inside: the tool call it was made in. waits: its tool is for polling. period: of times that its result may
-        have, see `period_around`.
+        inside: the tool call in which it was made. waits: its tool is for polling. period: the time of the run, see
+        `period_around`.
         """
         self.id, self.tool, self.agent, self.inside = id, tool, agent, inside
         self.input = ""
-        """What it was given, on a line, if that will be shown."""
+        """Its input as a line, if that will be shown."""
         self.failed, self.error = failed, error
         self.waits = waits or bool(opened.get("polling") or ended.get("polling"))
         params = opened.get("params", ended.get("params"))
-        # Where arguments or result were not recorded, it may have been like any other: it is like none.
+        # If arguments or result were not recorded, it equals no other call.
         is_known = params not in (None, {}, []) or "returns" in ended
         is_known = is_known and not _is_incomplete(opened, ended)
         given = encode.sorted_dumps(params or {}).decode("utf-8", "replace") if is_known else ""
@@ -131,90 +129,90 @@ class Call:
     def outcome(self) -> int:
         """Return the digest of its result, without ids, times and durations."""
         if self._outcome is None:
-            text, plain = _compared(self._returns, self._period)
-            is_new = plain != text and (_is_only_made_up(plain) or _is_new(plain, self.tool, self._params))
+            text, plain = _comparable_texts(self._returns, self._period)
+            is_new = plain != text and (_has_only_ids(plain) or _describes_new_thing(plain, self.tool, self._params))
             self._exact = digest(text)
             self._outcome = self._exact if is_new or plain == text else digest(plain)
             self._params = self._returns = None
         return self._outcome
 
     def equals(self, other: Call) -> bool:
-        """Return whether two calls that are alike gave the same, with all ids, times and durations."""
+        """Return whether two similar calls have exactly the same result, including ids, times and durations."""
         return self.failed or (self.outcome == other.outcome and self._exact == other._exact)
 
     def is_like(self, other: Call) -> bool:
-        """Return whether it is the same call as another, and came to the same."""
+        """Return whether it is the same call as another with the same outcome."""
         if self.given is None or self.given != other.given or self.failed != other.failed:
             return False
         return self.failed or (not self.waits and self.outcome == other.outcome)
 
 
 def _is_incomplete(opened: dict[str, Any], ended: dict[str, Any]) -> bool:
-    """Return whether something of a call was not recorded: of what a generator yields, only the number is."""
+    """Return whether a part of a call was not recorded, as the items that a generator yields."""
     return bool(opened.get("params_left_out") or ended.get("returns_left_out") or ended.get("yielded"))
 
 
 class Loop:
-    """Calls that are the same again and again."""
+    """Repeated tool calls."""
 
     __slots__ = ("calls", "is_stopped", "kind", "later", "period")
 
     def __init__(self, kind: str, calls: list[Call], period: int = 1) -> None:
         self.kind, self.calls = kind, calls
         self.period = period
-        """How many calls make one round."""
+        """The number of calls in a round."""
         self.later = 0
-        """Calls that came after those that are kept."""
+        """The number of further calls, which are not kept."""
         self.is_stopped = False
-        """Whether a program wanted to end it, so that it matters when it goes on."""
+        """Whether the program's hook stopped it, so that further calls of it are reported."""
 
     @property
     def wasted(self) -> Sequence[Call]:
-        """The calls after the first round, which brought nothing new."""
+        """Return the calls after the first round, which were useless."""
         return self.calls[self.period :]
 
     @property
     def is_alarming(self) -> bool:
-        """Whether it is more than a habit."""
+        """Return whether it is more than a habit."""
         return self.kind != "again"
 
     @property
     def only_alike(self) -> bool:
-        """Whether a result differed from that of the round before in ids, times or durations."""
+        """Return whether results differed between rounds, but only in ids, times or durations."""
         return self.kind not in ("retry", "error") and not all(
             call.equals(before) for before, call in zip(self.calls, self.calls[self.period :], strict=False)
         )
 
     @property
     def rounds(self) -> int:
-        """How many rounds are complete."""
+        """Return the number of complete rounds."""
         return (len(self.calls) + self.later) // self.period
 
     @property
     def tools(self) -> list[str]:
-        """The tools of one round, in order."""
+        """Return the tools of one round, in order."""
         return [call.tool for call in self.calls[: self.period]]
 
     @property
     def agent(self) -> bytes | None:
-        """The agent whose calls these are."""
+        """Return the agent that made the calls."""
         return self.calls[0].agent
 
 
 class Detector:
-    """Finds the loops in tool calls that are added in the order they began.
+    """Finds loops in tool calls that are added in the order they began.
 
-    For a program that goes on, `keep=False` bounds its memory: a loop has only the calls up to its alarm.
+    `keep=False`, for a running program, limits the memory: a loop then has only the calls up to its alarm.
     """
 
     def __init__(self, *, keep: bool = True) -> None:
         self.loops: list[Loop] | None = [] if keep else None
         self.went_on: Loop | None = None
-        """The loop that the last call belongs to, if it had become one before."""
+        """The known loop that the last call continued, if any."""
         self._streams: dict[tuple[bytes | None, bytes | None], _Stream] = {}
 
     def add(self, call: Call) -> Loop | None:
-        """Take in the next call; return the loop that has become one with it."""
+        """Add the next call; return the loop that it completes, if any."""
         key = (call.agent, call.inside)
         stream = self._streams.get(key)
         if stream is None:
@@ -224,23 +222,23 @@ class Detector:
         return loop
 
     def failing(self, agent: bytes | None, inside: bytes | None) -> Collection[str]:
-        """Return the tools of an agent that have failed, and not succeeded since."""
+        """Return the tools of an agent that have failed and have not succeeded since."""
         stream = self._streams.get((agent, inside))
         return tuple(stream.failing) if stream is not None else ()
 
     def forget(self, agent: bytes | None, inside: bytes | None) -> None:
-        """Forget the calls of an agent, or those inside of one."""
+        """Forget the calls of an agent, or those inside one of its calls."""
         self._streams.pop((agent, inside), None)
 
 
 class _Stream:
-    """The calls of one agent, or those inside of one tool call."""
+    """The calls of one agent, or those inside one of its tool calls."""
 
     def __init__(self, loops: list[Loop] | None) -> None:
         self._loops = loops
         self._recent: deque[Call] = deque(maxlen=ALARM * LONGEST)
-        # By the length of a cycle: how many of the last calls are like the one that many calls before.
-        self._alike = [0] * (LONGEST + 1)
+        # By the length of a cycle: how many of the last calls equal the call that many places before.
+        self._equal_counts = [0] * (LONGEST + 1)
         self._is_any = False
         self._near: deque[int | None] = deque(maxlen=LONGEST)
         self._open: Loop | None = None
@@ -253,12 +251,12 @@ class _Stream:
         return self._failing.keys()
 
     def add(self, call: Call) -> Loop | None:
-        recent, alike, given = self._recent, self._alike, call.given
+        recent, alike, given = self._recent, self._equal_counts, call.given
         self.went_on = None
-        # Most calls differ from all recent ones, which this check shows quickly.
+        # A fast check: most calls differ from all recent ones.
         if given is None or given not in self._near:
             if self._is_any:
-                self._alike = alike = [0] * (LONGEST + 1)
+                self._equal_counts = alike = [0] * (LONGEST + 1)
                 self._is_any = False
         else:
             for period in range(1, LONGEST + 1):
@@ -271,7 +269,7 @@ class _Stream:
             self._open = None
             return self._same_error(call) if call.failed or self._failing else None
         if self._open is not None and alike[self._open.period]:
-            self._go_on(self._open, call)
+            self._continue(self._open, call)
             self._forget_failures(call.tool)
             return None
         self._open = None
@@ -285,7 +283,7 @@ class _Stream:
         kind = "cycle" if period > 1 else "retry" if call.failed else "repeat"
         self._open = Loop(kind, calls, period)
         of_it = {each.id for each in calls}
-        # The failures of a cycle were a loop of their own before its last call came.
+        # The failures in this cycle may have counted as a loop before: remove that one.
         for tool, loop in list(self._open_errors.items()):
             if self._loops is not None and of_it.issuperset(each.id for each in loop.calls):
                 self._loops.remove(loop)
@@ -296,7 +294,7 @@ class _Stream:
         return self._open
 
     def _same_error(self, call: Call) -> Loop | None:
-        """Look for the same error again, of one tool, whatever it was given and whatever was called between."""
+        """Look for a repeated error of one tool, with any arguments, and with any calls between."""
         failing = self._failing.get(call.tool)
         if failing and (not call.failed or call.error != failing[-1].error):
             self._forget_failures(call.tool)
@@ -306,7 +304,7 @@ class _Stream:
         if failing is None:
             failing = self._failing[call.tool] = []
         if (known := self._open_errors.get(call.tool)) is not None:
-            self._go_on(known, call)
+            self._continue(known, call)
             return None
         failing.append(call)
         if len(failing) < ALARM:
@@ -316,7 +314,7 @@ class _Stream:
             self._loops.append(loop)
         return loop
 
-    def _go_on(self, loop: Loop, call: Call) -> None:
+    def _continue(self, loop: Loop, call: Call) -> None:
         self.went_on = loop
         if self._loops is not None:
             loop.calls.append(call)
@@ -347,7 +345,7 @@ def find(calls: Iterable[Call]) -> list[Loop]:
 
 
 def passed_over(calls: Iterable[Call]) -> list[Loop]:
-    """Return what would be loops or habits, were no tool marked as polling."""
+    """Return the loops and habits that are ignored because their tools are marked as polling."""
     calls = list(calls)
     waiting = {call.id for call in calls if call.waits}
     if not waiting:
@@ -362,7 +360,7 @@ def passed_over(calls: Iterable[Call]) -> list[Loop]:
 
 
 def _habits(same: Iterable[Call]) -> Iterator[Loop]:
-    """Return a loop for each result that the same call had often."""
+    """Return a loop for each result that the same call returned often."""
     by_outcome: dict[int, list[Call]] = {}
     for call in same:
         by_outcome.setdefault(call.outcome, []).append(call)
@@ -378,7 +376,7 @@ def error_digest(kind: str | None, message: object, period: tuple[int, int]) -> 
 
 
 def folded(message: str, period: tuple[int, int] = (0, 0)) -> str:
-    """Return the message of an error without quoted values, numbers, ids, times and durations, unless it is only that.
+    """Replace quoted values, numbers, ids, times and durations in a message, unless there is nothing else in it.
 
     >>> folded("no file 'a.txt' in row 12"), folded("'a.txt'")
     ('no file <value> in row <number>', "'a.txt'")
@@ -391,18 +389,18 @@ def folded(message: str, period: tuple[int, int] = (0, 0)) -> str:
 
 
 def period_around(first_ns: int, last_ns: int) -> tuple[int, int]:
-    """Return the period in which a time is one of the run's own, and no value."""
+    """Return the period of a run: a time in it counts as the run's own time, not as a value."""
     return first_ns - _DAY_NS, last_ns + _DAY_NS
 
 
-def _compared(returns: Any, period: tuple[int, int]) -> tuple[str, str]:
-    """Return a result as text, and without ids, times and durations."""
+def _comparable_texts(returns: Any, period: tuple[int, int]) -> tuple[str, str]:
+    """Return a result as text, and the same text without ids, times and durations."""
     text = encode.sorted_dumps(returns).decode("utf-8", "replace")
     return text, _without_times(text, period)
 
 
-def _is_new(plain: str, tool: str, params: object) -> bool:
-    """Return whether a result is an id with what the call was given, the tool is called and the state of something new.
+def _describes_new_thing(plain: str, tool: str, params: object) -> bool:
+    """Return whether a result is the id of something new, with only input values, words of the tool, and its state.
 
     >>> _is_new('{"job":"<id>","state":"queued","type":"resize"}', "enqueue", {"type": "resize"})
     True
@@ -417,12 +415,12 @@ def _is_new(plain: str, tool: str, params: object) -> bool:
 
 
 def _values(text: str) -> set[str]:
-    """Return the texts and the other values in JSON."""
+    """Return the values in JSON."""
     return {quoted or plain for quoted, plain in _VALUE.findall(text)}
 
 
-def _is_only_made_up(plain: str) -> bool:
-    """Return whether there is nothing but ids and times in a result: a new job of a queue is progress.
+def _has_only_ids(plain: str) -> bool:
+    """Return whether a result consists of ids and times only: a new job of a queue, for example, is progress.
 
     >>> [_is_only_made_up(text) for text in ('{"job":"<id>"}', '{"job":"<id>","of":3}', '{"request_id":"<id>"}')]
     [True, False, False]
@@ -434,7 +432,7 @@ def _is_only_made_up(plain: str) -> bool:
 
 
 def _without_times(text: str, period: tuple[int, int]) -> str:
-    """Return a text without ids, times and durations.
+    """Replace ids, times and durations in a text.
 
     >>> _without_times('{"hits":2,"took_ms":41.2}', (0, 0)), _without_times("1 failed in 0.12s", (0, 0))
     ('{"hits":2,"took_ms":<time>}', '1 failed in <time>')
@@ -444,7 +442,7 @@ def _without_times(text: str, period: tuple[int, int]) -> str:
 
 
 def shape(params: object) -> str:
-    """Return the names of arguments and the kinds of their values, in order.
+    """Return the names of arguments with the kinds of their values, sorted.
 
     >>> shape({"query": "tides", "limit": 5, "exact": None})
     'exact: null, limit: number, query: text'

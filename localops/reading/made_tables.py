@@ -1,8 +1,8 @@
-"""The tables for SQL that are no part of a journal: `post_mortem`, `once_step`, `tool_loop` and `tool_failure`.
+"""Computed tables for SQL, which are not in a journal: `post_mortem`, `once_step`, `tool_loop`, `tool_failure`.
 
-They have a row for each session, step, loop and kind of failure, as `localops why`, `steps` and `lint` find them.  They
-are made when a statement names them, in the memory of its connection: nothing is paid for while recording, and the
-rules can change.
+They have a row for each session, step, loop and kind of failure, as `localops why`, `steps` and `lint` report them.
+They are computed when a statement names them, in the memory of its connection: recording does not become slower, and
+the rules can change.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ _WASTED: dict[str, tuple[type, str]] = {
     "wasted_tokens": (int, "of these, in and out"),
     "wasted_usd": (float, "what all of these cost"),
 }
-# Each table: what its rows are, and of each column its type and what it has.
+# The tables with descriptions of their rows, and below their columns with types and descriptions.
 ABOUT = {
     "post_mortem": "A row for each session, with what `localops why` says of it.",
     "once_step": "A row for each step that runs once, with what `localops steps` says of it.",
@@ -132,9 +132,9 @@ _NAMED = re.compile(rf"\b({'|'.join(COLUMNS)})\b", re.IGNORECASE)
 def tables(
     project: Project, statement: str, polling: Collection[str] = (), *, seconds: float = 10.0
 ) -> dict[str, Table]:
-    """Return the tables that a statement names; none for most statements.
+    """Compute the tables that a statement names; most statements name none.
 
-    Raise QueryRefused if they are not complete after so many seconds.
+    Raise QueryRefused if they are not complete after `seconds`.
     """
     names = {name.lower() for name in _NAMED.findall(statement)}
     until = time.monotonic() + seconds
@@ -153,7 +153,7 @@ def _rows(name: str, project: Project, polling: Collection[str], until: float) -
 
 
 def records(table: str, project: str, seen: Snapshot, reader: Reader, polling: Collection[str]) -> Iterator[Facts]:
-    """Yield the rows of one session in a table, by their columns."""
+    """Yield the rows of one session in a table, as dicts by column."""
     for record in _RECORDS[table][1](project, seen, reader, polling):
         whole = {"session_id": id_text(seen.id), **record}
         yield {column: whole.get(column) for column in COLUMNS[table]}
@@ -183,7 +183,7 @@ def _error(which: str, error: Facts | None) -> Facts:
 
 
 def _cause(error: Facts) -> str | None:
-    """Return what an error was first raised from; of a group, the first exception in it or what led to that."""
+    """Return the first cause of an error; for a group, the first exception in it or what led to that one."""
     in_it = error["parts"][:1]
     first = next(iter(in_it[0]["causes"] or in_it if in_it else error["causes"]), None)
     return first and ": ".join(filter(None, (first["type"], first["message"])))
@@ -206,7 +206,7 @@ def _steps(_: str, seen: Snapshot, reader: Reader, __: Collection[str]) -> Itera
 
 
 def _loops(_: str, seen: Snapshot, reader: Reader, polling: Collection[str]) -> Iterator[Facts]:
-    # Without arguments and results no two calls can be compared.
+    # Without arguments and results, calls cannot be compared.
     if seen.story.metadata_only:
         return
     waste = Waste(reader, seen.id, polling=polling)
@@ -214,7 +214,7 @@ def _loops(_: str, seen: Snapshot, reader: Reader, polling: Collection[str]) -> 
         yield {
             **loop,
             "tools": ", ".join(name or "" for name in loop["tools"]),
-            # Of a cycle, only what each call was given tells calls of one tool apart.
+            # In a cycle, calls of one tool differ only by their inputs.
             "input": ", ".join(loop["inputs"]),
             **_wasted(loop["wasted"]),
             "unpriced": loop["wasted"]["unpriced"],
@@ -228,7 +228,7 @@ def _failures(_: str, seen: Snapshot, reader: Reader, polling: Collection[str]) 
         yield {**failure, "last_id": failure["last"]}
 
 
-# The statement that names the sessions which may have rows of a table, and what makes these.
+# For each table: the statement that selects the sessions that may have rows in it, and the function for the rows.
 _RECORDS: dict[str, tuple[str, Records]] = {
     "post_mortem": ("every", _post_mortem),
     "once_step": ("every", _steps),

@@ -1,4 +1,4 @@
-"""Ids, times and durations that differ each time a program runs: two runs are compared without them."""
+"""Replace ids, times and durations that differ each time a program runs, so that two runs can be compared."""
 
 from __future__ import annotations
 
@@ -13,22 +13,22 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Characters for private use, as a text can have line feeds beside escaped ones.
+# Private-use characters stand for escapes, as a text may contain line feeds besides escaped ones.
 _ESCAPES = (("\\n", "\ue00a"), ("\\r", "\ue00d"), ("\\t", "\ue009"))
 
-# What services begin their ids with, which need no further look.
+# Prefixes with which services begin their ids.
 _SERVICES = "call|toolu|tooluse|chatcmpl|cmpl|msg|resp|req|gen|fc|rs|asst"
-# Words before ids that may be as short as eight hex digits.
+# After these words, an id may be as short as eight hex digits.
 _WORDS = (
     "request|trace|span|session|thread|run|job|task|batch|message|event|execution|invocation|conversation|upload|"
     "workflow|operation|attempt"
 )
 _IS_DAY = r"(?:19|20)\d{6}(?![0-9A-Za-z])"
-# A digest tells what something contains: it has one of these words, or as many digits as SHA-1, SHA-224 and SHA-256.
+# A digest depends on a content, so it is kept: it has one of these words, or the length of SHA-1, SHA-224 or SHA-256.
 _DIGESTS = "sha|md|commit|digest|hash|rev|revision|tree|blob|etag|checksum|crc"
 _IS_DIGEST = "(?:[0-9a-f]{40}|[0-9a-f]{56}|[0-9a-f]{64})(?![0-9A-Za-z])"
-# What programs and services make up in each run: UUIDs, ids of services such as `call_…` and `req-…`, ULIDs, ids of
-# spans and objects, addresses in memory, names of temporary files and folders.
+# Values that programs and services generate in each run: UUIDs, ids of services such as `call_…` and `req-…`, ULIDs,
+# ids of spans and objects, memory addresses, names of temporary files and folders.
 _ID = rf"""
       (?:[A-Za-z]{{2,12}}[_-])?[0-9a-fA-F]{{8}}-?(?:[0-9a-fA-F]{{4}}-?){{3}}[0-9a-fA-F]{{12}}(?![0-9A-Za-z])
     | (?:{_SERVICES})[_-](?:(?=[A-Za-z_-]*\d|[a-z_-]*[A-Z])[A-Za-z0-9_-]{{16,}}|[0-9a-f]{{8,}})(?![0-9A-Za-z])
@@ -40,27 +40,26 @@ _ID = rf"""
     | pytest-of-[^/"]+/pytest-\d+
     | tmp(?<=/tmp)[a-z0-9_]{{8}}(?![0-9A-Za-z_])
 """
-# Dates and times as ISO 8601 writes them and as names of files have them; seconds since 1970, thousandths and so on;
-# snowflakes.
+# Dates and times in ISO 8601 and in names of files; Unix times in seconds, milliseconds and so on; snowflake ids.
 _TIME = r"""
       \d{4}(?P<sign>[-/])\d\d(?P=sign)\d\d
       (?:[T\ _-]\d\d[:-]?\d\d(?:[:-]?\d\d(?:[.,]\d+)?)?(?:\ ?(?:Z|UTC|GMT|[+-]\d\d:?\d\d))?)?(?![0-9A-Za-z])
     | 20\d{6}[T_-]?\d{6}(?:[.,]\d+)?(?:Z|[+-]\d\d:?\d\d)?(?![0-9A-Za-z])
     | (?:\d{18,19}|\d{16}|(?:\d{13}|\d{10})(?:\.\d+)?)(?![0-9A-Za-z]|\.\d)
 """
-# What may be or have an id whose letters are random, such as `order_8hK2…`; no address of money, no digest, and nothing
-# that ends as base64 does.
+# What may be, or contain, an id with random letters, such as `order_8hK2…`; but no address of a cryptocurrency, no
+# digest, and nothing that ends like base64.
 _PERHAPS = rf"(?!0x[0-9a-fA-F]{{40}}|bc1[0-9a-z]{{30}}|{_IS_DIGEST})[A-Za-z0-9_-]{{16,80}}(?![A-Za-z0-9_=-])"
 _SHORTEST, _LONGEST = 16, 64  # letters and digits that may be random
 _WORD = late_pattern(r"[a-z]{2,12}[_-]")
 _SMALL = late_pattern(rf"(?<![0-9A-Za-z])(?:[a-z]{{2,12}}[_-])?(?!{_IS_DIGEST})([a-z0-9]{{16,64}})(?![0-9A-Za-z])")
 _AS_LONG = late_pattern(r"(?<![0-9A-Za-z])(?:[a-z]{2,12}[_-])?[0-9A-Za-z]{12,64}(?![0-9A-Za-z])")
 _REDACTED = late_pattern(r"\[redacted:[a-z_-]+\]")
-# Nearly all words are passed over at once: they have no digit, and no capital behind a sign, and are short.
+# A fast check that skips nearly all words: they are short, without a digit, and without a capital after a hyphen.
 _START = rf"(?<![0-9A-Za-z])(?=[A-Za-z_/-]*\d|tmp|(?:{_SERVICES})[_-]|[a-z]{{2,12}}[_-][a-z]*[A-Z]|[A-Za-z_-]{{16}})"
 _MADE_UP = late_pattern(rf"{_START}(?:(?P<id>{_ID})|(?P<time>{_TIME})|(?P<perhaps>{_PERHAPS}))", re.VERBOSE)
 _WITHIN = late_pattern(rf"{_START}(?:(?P<id>{_ID})|(?P<time>{_TIME}))", re.VERBOSE)
-# Dates and times in words, as HTTP, mails, logs and people write them.
+# Dates and times with names of months, as in HTTP, mails, logs and texts.
 _MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _MONTH = rf"(?:{'|'.join(_MONTHS)})[a-z]{{0,6}}"
 _CLOCK = r"\d{1,2}:\d\d(?::\d\d(?:\.\d+)?)?(?:\ ?[AP]M)?(?:\ ?(?:GMT|UTC|Z|[+-]\d\d:?\d\d))?"
@@ -75,8 +74,8 @@ _IN_WORDS = late_pattern(
     """,
     re.VERBOSE,
 )
-# Numbers that begin with a time: since when it counts, its unit, both in nanoseconds, and how many bits follow it. Of
-# numbers of so many digits one in some thousand lies in the days of a run; round ones are amounts.
+# Ids that begin with a time: its epoch and its unit, both in nanoseconds, and the number of low bits without the time.
+# Of other numbers with as many digits, about one in thousands falls into the days of a run; round ones are amounts.
 _MS = 1_000_000
 _SNOWFLAKES = (
     (1_288_834_974_657 * _MS, _MS, 22),  # Twitter
@@ -92,12 +91,12 @@ _SNOWFLAKES = (
     (-11_644_473_600_000 * _MS, 100, 0),  # times of files on Windows
 )
 _ROUND = "000000"
-# Ids of one request, whatever they look like: in JSON, in JSON inside of a text, and as Python writes a dict.
+# Ids of requests, in any form: in JSON, in JSON inside a text, and as Python prints a dict.
 _REQUEST_ID = late_pattern(
     r"""((?:[Rr]equest|[Tt]race|[Ss]pan|[Cc]orrelation|[Ii]dempotency)[_-]?(?:[Ii][Dd]|[Kk]ey)\\*["']\s?:\s?\\*["'])[^"'\\]+"""
 )
 _REQUEST_WORDS = ("request", "trace", "span", "correlation", "idempotency")
-# Ids under a key such as `job_id`, which may be short, too; and the words at its end.
+# Ids under a key such as `job_id`, which may be short, too; and the words that the key must end with.
 _KEYED_ID = late_pattern(
     rf"""[Ii][Dd]\\{{0,4}}["']\s?:\s?\\{{0,4}}["'](?!{_IS_DAY})([0-9a-f]{{8,64}})(?=\\{{0,4}}["'])"""
 )
@@ -111,7 +110,7 @@ _LASTING = (
 
 
 def _under_keys(words: str) -> re.Pattern[str]:
-    """Return a pattern of durations under keys that have one of some words."""
+    """Return a pattern for durations under keys that contain one of these words."""
     return late_pattern(
         rf"""
           ("[a-z_-]{{0,40}}?(?:{words})
@@ -124,22 +123,22 @@ def _under_keys(words: str) -> re.Pattern[str]:
     )
 
 
-# Durations under keys: of arguments only what was measured, as the others say how long something shall be.
+# Durations under keys; in arguments only measured ones, as others are settings, such as a timeout.
 _TOOK, _TOOK_GIVEN = _under_keys(_LASTING), _under_keys(_MEASURED)
 
 
 def without_ids(
     text: str, from_ns: int, until_ns: int, *, removed: list[str] | None = None, kept: frozenset[str] = frozenset()
 ) -> str:
-    """Return JSON with `<id>` for ids that are made up in each run, and `<time>` for times in a period.
+    """Replace ids that are generated in each run by `<id>` in JSON, and times in a period by `<time>`.
 
-    What it replaces is added to `removed`; those of `kept` stay.
+    Replaced values are added to `removed`; values in `kept` are not replaced.
 
     >>> without_ids('{"day":"1970-01-01","id":"01a2276f-5838-79e8-bfff-ce32c169d5b9","n":5}', 0, 10)
     '{"day":"<time>","id":"<id>","n":5}'
     """
     period = _Period(from_ns, until_ns, [] if removed is None else removed, kept)
-    # An escaped line feed would look like a letter before an id.
+    # The last character of an escaped line feed would look like a letter before an id.
     is_escaped = "\\" in text
     for escape, character in _ESCAPES if is_escaped else ():
         text = text.replace(escape, character)
@@ -157,7 +156,7 @@ def without_ids(
 
 
 class _Period:
-    """The time of a run: times in it are its own."""
+    """The period of a run, with methods that replace ids, and times in the period."""
 
     __slots__ = ("_from_ns", "_kept", "_removed", "_until_ns")
 
@@ -166,25 +165,25 @@ class _Period:
         self._removed, self._kept = removed, kept
 
     def without(self, match: re.Match[str]) -> str:
-        """Return what stands for something that may be made up, or it as it is."""
+        """Return the replacement of what may be generated, or the text unchanged."""
         if match["id"] is not None:
-            return self._replaced(match[0], "<id>")
+            return self._replace(match[0], "<id>")
         if match["time"] is not None:
             return self._unless_in(_moments(match["time"]), match)
         token = match["perhaps"]
         if _has_random_capitals(token):
-            return self._replaced(token, "<id>")
+            return self._replace(token, "<id>")
         return _SMALL.sub(self._without_small, _WITHIN.sub(self.without, token))
 
     def without_request(self, match: re.Match[str]) -> str:
-        """Return the key of a request's id, and what stands for the id."""
-        return match[1] + self._replaced(match[0][len(match[1]) :], "<id>")
+        """Return the key of a request's id with the replacement of the id."""
+        return match[1] + self._replace(match[0][len(match[1]) :], "<id>")
 
     def without_keyed(self, match: re.Match[str]) -> str:
-        """Return a key and its value, which is left out if it is an id."""
+        """Return a key and its value, which is replaced if it is an id."""
         start = match.start()
         is_id = _KEY.search(match.string[max(0, start - _KEY_LENGTH) : start])
-        return match[0].replace(match[1], self._replaced(match[1], "<id>")) if is_id else match[0]
+        return match[0].replace(match[1], self._replace(match[1], "<id>")) if is_id else match[0]
 
     def without_words(self, match: re.Match[str]) -> str:
         """Return the same for a date in words."""
@@ -194,21 +193,21 @@ class _Period:
 
     def _unless_in(self, moments: Iterator[int], match: re.Match[str]) -> str:
         is_own = any(self._from_ns <= moment <= self._until_ns for moment in moments)
-        return self._replaced(match[0], "<time>") if is_own else match[0]
+        return self._replace(match[0], "<time>") if is_own else match[0]
 
     def _without_small(self, match: re.Match[str]) -> str:
-        return self._replaced(match[0], "<id>") if is_random(match[1]) else match[0]
+        return self._replace(match[0], "<id>") if is_random(match[1]) else match[0]
 
-    def _replaced(self, value: str, by: str) -> str:
+    def _replace(self, value: str, by: str) -> str:
         self._removed.append(value)
         return value if value in self._kept else by
 
 
 def loosely(text: str) -> tuple[str, int]:
-    """Return what `without_ids` has given with `<id>` for all that is as long as one, too, and how many ids it had.
+    """Replace also everything as long as an id by `<id>` in a result of `without_ids`; return how many ids it had.
 
-    Of two ids of a generator, one may look like a name or a number.  Where texts are loosely equal and had another
-    number of ids, that is so.  A random value that was taken for a secret is one of these, too.
+    Of two ids from the same generator, one may look like a name or a number, or may have been redacted as a secret.
+    That is so if two texts are loosely equal, but had different numbers of ids.
 
     >>> loosely('{"job":"<id>"}'), loosely('{"job":"5244229130831098"}')
     (('{"job":"<id>"}', 1), ('{"job":"<id>"}', 0))
@@ -217,7 +216,7 @@ def loosely(text: str) -> tuple[str, int]:
 
 
 def without_durations(text: str, *, is_argument: bool = False) -> str:
-    """Return JSON with `<time>` for durations under keys that say so; of arguments only for those that were measured.
+    """Replace durations under keys that say so by `<time>` in JSON; in arguments, only measured ones.
 
     >>> without_durations('{"hits":2,"took_ms":41.2,"elapsed":"0.39s"}')
     '{"hits":2,"took_ms":<time>,"elapsed":<time>}'
@@ -229,12 +228,12 @@ def without_durations(text: str, *, is_argument: bool = False) -> str:
 
 
 def _has_one_of(words: tuple[str, ...], text: str) -> bool:
-    """Return whether a pattern that takes longer may fit."""
+    """Return whether a text contains one of the words, without which a slower pattern cannot match."""
     return any(word in text for word in words)
 
 
 def _has_random_capitals(token: str) -> bool:
-    """Return whether letters of both sizes are random, all of them or those behind words."""
+    """Return whether upper and lower case letters are random, in the whole token or after words in it."""
     if token.islower() or token.isupper():
         return False
     while len(token) > _LONGEST or not is_random(token):
@@ -246,7 +245,7 @@ def _has_random_capitals(token: str) -> bool:
 
 
 def _moments(text: str) -> Iterator[int]:
-    """Yield what a date, a time, a number of seconds since 1970 or a snowflake may be in nanoseconds."""
+    """Yield the moments, in nanoseconds, that a date, a time, a Unix time or a snowflake id may mean."""
     whole, _, rest = text.partition(".")
     if text.isdigit() and len(text) in (18, 19) and not text.endswith(_ROUND):
         for epoch_ns, unit_ns, bits in _SNOWFLAKES:
@@ -259,7 +258,7 @@ def _moments(text: str) -> Iterator[int]:
 
 
 def _of_day(year: int, month: int, day: int, clock: str = "") -> Iterator[int]:
-    """Yield a moment of a day in nanoseconds; nothing if there is no such day."""
+    """Yield a moment of a day in nanoseconds; nothing if the day does not exist."""
     from datetime import datetime
 
     hour, minute, second = (int(clock[at : at + 2] or 0) for at in (0, 2, 4))

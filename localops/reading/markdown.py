@@ -1,6 +1,6 @@
-"""Markdown for pull requests and tickets, with recorded text in it, which may be hostile.
+"""Markdown for pull requests and tickets, with recorded text, which may be hostile.
 
-Recorded text is only ever written as code, in which nothing is a link, an image, a mention or HTML.
+Recorded text is always written as code, in which links, images, mentions and HTML have no effect.
 """
 
 from __future__ import annotations
@@ -18,25 +18,25 @@ _CUT = 200
 
 
 def cell(text: str) -> str:
-    """Return recorded text as code for a cell of a table: short, on one line; nothing for an empty one.
+    """Return recorded text as code for a cell of a table: short and on one line; empty for an empty text.
 
     >>> print(cell("a|b `c`"))
     `a\\|b 'c'`
     """
-    # A backtick would end the code, and a bar the cell, even inside of code.
+    # A backtick would end the code, and a bar the cell, even inside code.
     plain = output.cut(output.clean(text), _CUT).replace("`", "'").replace("\\", "\\\\").replace("|", "\\|").strip()
     return f"`{plain}`" if plain else ""
 
 
 def code(text: str) -> str:
-    """Return a text as code, whatever backticks it has.
+    """Return a text as code; it may contain backticks.
 
     >>> print(code("run `ls`"))
     `` run `ls` ``
     """
     clean = output.clean(text)
     fence = "`" * (max(map(len, re.findall("`+", clean)), default=0) + 1)
-    # A space inside is taken away again, where there is one at both ends.
+    # Markdown removes one space at both ends again.
     edge = " " if clean[:1] in "` " or clean[-1:] in "` " else ""
     return f"{fence}{edge}{clean}{edge}{fence}" if clean else "` `"
 

@@ -1,7 +1,7 @@
-"""Which events of a session have the words of a text, without the events: a part of the session at a time.
+"""Find the events of a session that contain the words of a text, a part of the session at a time.
 
-Prompts of long conversations have megabytes each, so that a search of all may take a minute.  It goes from the newest
-row to the oldest, and each call goes on where the one before stopped: no row is read twice.
+Prompts of long conversations have megabytes each, so a complete search may take a minute.  It goes from the newest row
+to the oldest, and each request continues where the last one stopped: no row is read twice.
 """
 
 from __future__ import annotations
@@ -18,11 +18,11 @@ if TYPE_CHECKING:
     from localops.reading.facts import Facts
     from localops.reading.home import Project
 
-# Seconds that a call searches, so that what it found can be shown.
+# Seconds that one request searches, so that its matches can be shown.
 _SECONDS = 0.5
-# Messages of a prompt that a conversation shows as they are; of a longer one, the earlier ones are folded.
+# Pages show up to this many messages of a prompt; of a longer one, earlier messages are folded.
 _FEW = 2
-# Who speaks where a model does, and the parts of its answer that stand between messages.
+# The roles of a model's messages, and the types of items of its answers.
 _ANSWERS = frozenset(("assistant", "model", "function_call", "reasoning"))
 _FIRST_ROWS = statements("pages.sql")["first_rows"]
 
@@ -30,10 +30,10 @@ _FIRST_ROWS = statements("pages.sql")["first_rows"]
 def matching(
     where: Project, session: bytes, text: str, *, after: int = 0, before: int = NEWEST, limit: int = 1_000
 ) -> Facts:
-    """Return the events with all words, by the seq of their first row, and `next_before` to go on with; else null.
+    """Return the events with all words, by the seqs of their first rows, and `next_before` to continue, or null.
 
-    Those of `repeats` have them only in messages that their prompts repeat of earlier calls.  `upto` is the seq up to
-    which rows were searched: an index may lack the newest.
+    The events in `repeats` have the words only in messages that a prompt repeats from earlier calls.  `upto` is the
+    last seq in the index, which may lack the newest rows.
     """
     index = where.index()
     unread = index.catch_up()
@@ -57,7 +57,7 @@ def matching(
 
 
 def _only_repeats(row: Searched, query: Query) -> bool:
-    """Return whether a call lacks the words without the messages of its prompt up to the answer before."""
+    """Return whether a call has the words only in the messages of its prompt up to the previous answer."""
     body = encode.loads(row.body) if row.kind == "llm" and row.body else None
     if not isinstance(body, dict):
         return False
@@ -77,7 +77,7 @@ def _speaker(message: dict[str, object]) -> object:
 
 
 def _entries(where: Project, session: bytes, seqs: list[int]) -> list[int]:
-    """Return the first rows of the events that these rows are of."""
+    """Return the seqs of the first rows of the events that these rows belong to."""
     if not seqs:
         return []
     values = {"session": session, "seqs": f"[{','.join(map(str, seqs))}]"}

@@ -1,8 +1,8 @@
-"""The processes of a session, what became of each, and in which of them operations were that have no end.
+"""The processes of a session, what became of each, and which of them had operations without an end.
 
-The row with which an operation begins names its process where that only joined the session: a worker of a pool, a
-child, a program that went on with it. In a session of one process all operations are its own. Of the others it is not
-known: they may be of the process that began the session, or come from an earlier release.
+The opening row of an operation names its process if that only joined the session: a worker of a pool, a child, or a
+program that resumed it. In a session with one process, all operations belong to that. Otherwise the process is not
+known: it may be the one that began the session, or the row may be from an earlier release.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ if TYPE_CHECKING:
     from localops.reading.facts import Facts
     from localops.reading.snapshot import Snapshot
 
-_SHOWN = 100  # operations whose processes are looked up for a page
+_SHOWN = 100  # operations to show on a page
 _SIGNAL = re.compile(r"Signal (SIG\w+) detected$")
 PARTICIPANT = "participant"
-"""The field with the id of a process, in its card and in the rows with which its operations begin."""
+"""The field with the id of a process, in its card and in the opening rows of its operations."""
 
 
 class Processes:
@@ -40,12 +40,12 @@ class Processes:
 
     @cached_property
     def everyone(self) -> list[tuple[dict[str, Any], int, int | None]]:
-        """The card of each, when it first came and when it last left, in the order they came."""
+        """Return the card of each, when it began to take part and when it left, in the order they began."""
         return list(self._seen.story.participants())
 
     @cached_property
     def never_left(self) -> set[str]:
-        """The ids of those that did not record that they left."""
+        """Return the ids of processes that did not record that they left."""
         return {str(card.get(PARTICIPANT)) for card in self._seen.story.present().values()}
 
     def state(self, card: dict[str, Any]) -> str:
@@ -56,7 +56,7 @@ class Processes:
         return self._states[id]
 
     def of(self, operations: Iterable[Unfinished]) -> dict[bytes, dict[str, Any]]:
-        """Return the cards of the processes of operations, by the operations' ids; of some it is not known."""
+        """Return the cards of the processes of operations, by the operations' ids, as far as they are known."""
         cards = {str(card[PARTICIPANT]): card for card, _, _ in self.everyone if PARTICIPANT in card}
         only = next(iter(cards)) if len(self.everyone) == len(cards) == 1 else None
         opened = self.openings(operations) if cards else {}
@@ -64,7 +64,7 @@ class Processes:
         return {operation: cards[id] for operation, id in ids.items() if id in cards}
 
     def openings(self, operations: Iterable[Unfinished]) -> dict[bytes, Stored]:
-        """Return the rows with which operations began, by the operations' ids."""
+        """Return the opening rows of operations, by the operations' ids."""
         ids = [one.id for one in operations]
         if new := [id for id in ids if id not in self._openings]:
             read = stored.named(self._seen.source.all("opening_rows", ids=analytics.array(new)))
@@ -73,7 +73,7 @@ class Processes:
 
     def _look(self, card: dict[str, Any]) -> str:
         came_ns = next((at_ns for one, at_ns, _ in self.everyone if one.get(PARTICIPANT) == card.get(PARTICIPANT)), 0)
-        # Another resumes only what no process is at.
+        # A session is resumed only if no process takes part any more.
         if any(came_ns < ended_ns <= resumed_ns for ended_ns, resumed_ns in self._deaths):
             return "died"
         # The processes of a hub's sessions ran on other machines.
@@ -83,7 +83,7 @@ class Processes:
 
     @cached_property
     def _deaths(self) -> list[tuple[int, int]]:
-        """When its process was found dead, by a row that says so, and when another went on with it after that."""
+        """Return pairs of times: when the session was found dead, and when it was resumed after that."""
         story = self._seen.story
         ends = [
             one.at_ns
@@ -94,7 +94,7 @@ class Processes:
 
 
 def _named_by(row: Stored) -> str | None:
-    """Return the id of the process that a row names with which an operation began."""
+    """Return the id of the process that an opening row names."""
     if not row.body or PARTICIPANT not in row.body:
         return None
     body = encode.loads(row.body)
@@ -103,7 +103,7 @@ def _named_by(row: Stored) -> str | None:
 
 
 def notices(seen: Snapshot) -> list[Facts]:
-    """Return each operation without an end that holds no other such one, and a sentence in four parts about it.
+    """Return each innermost operation without an end, and a sentence about it in four parts.
 
     The second part, kind and name, is a link on pages.
     """
@@ -130,7 +130,7 @@ def notices(seen: Snapshot) -> list[Facts]:
 
 
 def _who(seen: Snapshot, processes: Processes, card: dict[str, Any] | None, *, is_of_last_run: bool) -> str:
-    """Say what became of the process that an operation was in, up to the name of that operation."""
+    """Return the beginning of the sentence: what became of the operation's process."""
     is_only = len(processes.everyone) == 1
     signal = _SIGNAL.match((seen.standing.reason or "").strip())
     if is_of_last_run and signal and (is_only or card is None):
@@ -138,7 +138,7 @@ def _who(seen: Snapshot, processes: Processes, card: dict[str, Any] | None, *, i
     if is_only and seen.standing.derived and processes.never_left:
         return "its process died inside "
     if is_of_last_run and not processes.never_left:
-        # As where a program opens and closes operations by hand.
+        # For example, if a program opens and closes operations by hand.
         return "the session ended inside "
     how = {"died": "died inside", "running": "is still inside", "left": "left inside"}
     if card is None or (state := processes.state(card)) not in how:
@@ -147,7 +147,7 @@ def _who(seen: Snapshot, processes: Processes, card: dict[str, Any] | None, *, i
 
 
 def _when(seen: Snapshot, one: Unfinished, *, is_of_last_run: bool) -> str:
-    """Say how long before the last row of its run an operation began: how long it ran then is not known."""
+    """Return how long before the last row of its run an operation began; how long it ran is not known."""
     before_ns = seen.ran_until(one.at_ns) - one.at_ns
     if before_ns <= 0:
         return ", how long it ran is not known"
@@ -157,7 +157,7 @@ def _when(seen: Snapshot, one: Unfinished, *, is_of_last_run: bool) -> str:
 
 
 def _since_resumed(seen: Snapshot) -> dict[bytes, str]:
-    """Return what came of the steps that a process died in, when the session was resumed."""
+    """Return what became of the steps in which a process died, when the session was resumed."""
     if not seen.story.resumes:
         return {}
     from localops.reading import given_results, recorded_steps  # late, as few sessions are resumed

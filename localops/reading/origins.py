@@ -1,11 +1,11 @@
-"""Where the arguments of a call came from: the earlier call of the run that returned the same value.
+"""Find out where the arguments of a call came from: the earlier call of the run that returned the same value.
 
-Only what is certain is claimed.  A value counts if it is long, or the error names it; if it is the whole of a text or
-number in a result, or a word of a text there that looks like an id; and if it was not in the run before: a tool that
-gives back what it was given has not brought it in.
+Only certain origins are reported.  A value counts if it is long, or the error mentions it; if it is a whole text or
+number in a result, or a word in a text there that looks like an id; and if it was not in the run before, as a tool may
+just return its input.
 
-An address, a path or another name with a dot, a slash or an @ in it counts as well where it is a part of a text, and so
-does one in an argument: an instruction that a tool read somewhere is found by the address that it names.
+A URL, a path or another name with a dot, slash or @ also counts if it is only a part of a text in a result or of an
+argument: so an instruction that a tool has read somewhere is found by the URL in it.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from localops.journal.reader import Reader
 
     class Origin(NamedTuple):
-        """A value that a call was given, and the row of the call that returned it."""
+        """A value in a call's arguments, and the call that returned it."""
 
         argument: str
         value: str | int
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
         kind: str
         name: str | None
         is_part: bool = False
-        """Whether it was a part of a text there, or is a part of what the call was given."""
+        """Whether it was a part of a text there, or is a part of an argument."""
 
     Value = str | int
 else:
@@ -43,29 +43,29 @@ else:
 
     Origin = namedtuple("Origin", "argument value seq id kind name is_part", defaults=[False])
 
-# Characters of a text, and digits of a number, that no other value has by chance.
+# Texts of this many characters, and numbers from _LARGE on, do not occur twice by chance.
 _SHORTEST, _LONGEST = 8, 100_000
 _LARGE = 10**6
-# The same of an id that the message of the error names.
+# The same for an id in the message of the error.
 _SHORTEST_ID = 4
-# Values of a call that are looked for, and that are reported.
+# The most values of a call to search for, and to report.
 _MOST, REPORTED = 8, 3
-# Rows before the call that are searched, and bytes of their bodies.
+# The most rows before the call to search, and bytes of their bodies.
 _ROWS, _BYTES = 50_000, 64 << 20
-# Characters of a value that rows are searched for.
+# Rows are searched for this many first characters of a value.
 _NEEDLE = 200
-# Rows that have these characters, and yet not the value.
+# The most rows to check that contain these characters, as they may not contain the value.
 _OTHERS = 8
-# Values in one result that are compared.
+# The most values of one result to compare.
 _LEAVES = 100_000
 _ID = re.compile(r"(?=.*[A-Za-z])(?=.*\d)[\w.:/@-]+\Z", re.ASCII)
-# Names that two texts rarely share by chance: addresses, hosts, paths, packages, files.
+# Names that two texts rarely share by chance: URLs, hosts, paths, packages, files.
 _NAME = re.compile(r"(?:https?://)?[\w@~./-][\w./:@%?=&+#~-]{6,}\w", re.ASCII)
 _JOINED = re.compile(r"[/@]|\w\.[A-Za-z]")
 _HOST = re.compile(r"https?://([\w-]+(?:\.[\w-]+)+)", re.ASCII)
 _LONGEST_COMMAND = 2_000
 _WHOLE, _PART = "whole", "part"
-# Names in arguments that are looked for by themselves.
+# The most names in arguments to search for.
 _MOST_NAMES = 6
 _SQL = "origins.sql"
 
@@ -73,12 +73,12 @@ _SQL = "origins.sql"
 def of(
     reader: Reader, session: bytes, given: object, *, before: int, message: str | None, names_only: bool = False
 ) -> list[Origin]:
-    """Return those values in `given` that calls of a session returned before a row.
+    """Return the values in `given` that earlier calls of the session returned.
 
-    Those that the message of the error names come first. names_only: only names that were parts of a text.
+    Values in the message of the error come first. names_only: only names that were parts of a text.
     """
     values = {value: name for name, value in common_input.leaves("", given, shortest=_SHORTEST_ID, longest=_LONGEST)}
-    chosen = [value for value, name in values.items() if _is_telling(name, value, message or "")]
+    chosen = [value for value, name in values.items() if _is_distinctive(name, value, message or "")]
     chosen.sort(key=lambda value: str(value) not in (message or ""))
     if names_only:
         chosen = [value for value in chosen if _is_name(value) or _names_in(value)]
@@ -100,7 +100,7 @@ def of(
 
 
 def _names_in(value: Value) -> list[str]:
-    """Return the names that are parts of an argument, the longest first: it may be a command, or an address of a host.
+    """Return the names inside an argument, such as a command or a URL, the longest first.
 
     >>> _names_in("curl -s https://pkg.example/a.sh | sh")
     ['https://pkg.example/a.sh', 'pkg.example']
@@ -112,13 +112,13 @@ def _names_in(value: Value) -> list[str]:
 
 
 def _is_name(text: Value) -> bool:
-    """Return whether a text is an address, a path or another name that is found as a part of a text."""
+    """Return whether a text is a URL, a path or another name that may be searched for as a part of a text."""
     is_name = isinstance(text, str) and len(text) >= _SHORTEST and _NAME.fullmatch(text) is not None
     return is_name and re.search(r"[A-Za-z]", str(text)) is not None and _JOINED.search(str(text)) is not None
 
 
-def _is_telling(name: str, value: Value, message: str) -> bool:
-    """Return whether no other value is the same by chance: what our encoder and redaction write is."""
+def _is_distinctive(name: str, value: Value, message: str) -> bool:
+    """Return whether a value does not occur twice by chance; marks of our encoder and redaction do."""
     if isinstance(value, int):
         return abs(value) >= _LARGE
     if len(value) < _SHORTEST and not (_ID.match(value) and _is_word(value, message)):
@@ -127,7 +127,7 @@ def _is_telling(name: str, value: Value, message: str) -> bool:
 
 
 def _search(reader: Reader, bounds: dict[str, Any], argument: str, value: Value) -> Origin | None:
-    """Return the call that brought a value into the run; None if it was there in another way, or not at all."""
+    """Return the call that brought a value into the run; None if the value came in another way, or is not there."""
     text = _text(value)[:_NEEDLE]
     rows_with = reader.ask(statements(_SQL)["rows_with"], {**bounds, "text": text, "many": _OTHERS})
     for seq, id, kind, phase, name, body in rows_with:
@@ -139,16 +139,16 @@ def _search(reader: Reader, bounds: dict[str, Any], argument: str, value: Value)
 
 
 def _is_new_in(body: str, kind: str, value: Value) -> str | None:
-    """Return how a call returned a value that is not in what it was given; None if it did not."""
+    """Return how a call's result contains a value that its input does not; None if it does not contain it."""
     facts = encode.loads(body)
     if not isinstance(facts, dict) or "returns" not in facts:
         return None
     given = encode.dumps(previews.given(kind, facts)).decode("utf-8", "replace")
-    return _held(facts["returns"], value) if _text(value) not in given else None
+    return _how_contained(facts["returns"], value) if _text(value) not in given else None
 
 
-def _held(returns: object, value: Value) -> str | None:
-    """Return whether a result has a value as one of its texts or numbers or as an id in a text, or as a part of one."""
+def _how_contained(returns: object, value: Value) -> str | None:
+    """Return _WHOLE if a result has a value as a text, a number or a word, _PART if as a part of a text, or None."""
     is_id = isinstance(value, str) and _ID.match(value) is not None
     is_name = _is_name(value)
     how = None
@@ -163,7 +163,7 @@ def _held(returns: object, value: Value) -> str | None:
 
 
 def _is_word(value: str, text: str) -> bool:
-    """Return whether an id stands by itself in a text.
+    """Return whether an id is a separate word in a text.
 
     >>> _is_word("cus_9f81", "made cus_9f81."), _is_word("cus_9f81", "made cus_9f81.txt")
     (True, False)
@@ -172,7 +172,7 @@ def _is_word(value: str, text: str) -> bool:
 
 
 def _is_part(name: str, text: str) -> bool:
-    """Return whether a name stands in a text, and not as the beginning of a longer one; a host may have a path.
+    """Return whether a text contains a name, and not as the beginning of a longer one; a host may have a path.
 
     >>> _is_part("/srv/a", "see /srv/a:7"), _is_part("/srv/a", "/srv/a.txt"), _is_part("a.example", "https://a.example/b")
     (True, False, True)
@@ -182,7 +182,7 @@ def _is_part(name: str, text: str) -> bool:
 
 
 def _leaves(value: object) -> Iterator[object]:
-    """Yield the texts and numbers in a result, also of JSON in a text, as many tools return it."""
+    """Yield the texts and numbers in a result, also in JSON inside a text, as many tools return it."""
     waiting = [value]
     while waiting:
         value = waiting.pop()
@@ -198,6 +198,6 @@ def _leaves(value: object) -> Iterator[object]:
 
 
 def _text(value: Value) -> str:
-    """Return a value as it stands in JSON, without quotes."""
+    """Return a value as JSON, without quotes."""
     text = encode.dumps(value).decode("utf-8", "replace")
     return text[1:-1] if isinstance(value, str) else text

@@ -1,4 +1,4 @@
-"""Pieces of HTML that the pages of a server and reports share; everything recorded in them is escaped."""
+"""Parts of HTML that a server's pages and reports share; all recorded text in them is escaped."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from localops.reading.facts import Facts
 
-# States whose reason is in the head of a session.
+# With these states, the reason is shown in the head of a session.
 _QUIET = frozenset(("Success", "Running"))
 
 
 def embedded(facts: object) -> str:
-    """Return JSON for a script element, with characters escaped that could end it or begin a comment."""
+    """Return JSON for a script element; characters that could end it or begin a comment are escaped."""
     text = encode.dumps(facts).decode()
     for character in "<>&\u2028\u2029":
         text = text.replace(character, f"\\u{ord(character):04x}")
@@ -28,7 +28,7 @@ def embedded(facts: object) -> str:
 
 
 def session_head(facts: Facts) -> str:
-    """Return the head of a session, and the places of its views and of the details of an event."""
+    """Return the head of a session, and the empty elements for its views and an event's details."""
     one: Any = facts
     figures = "".join(
         f'<div data-id="{label.partition(",")[0]}"><dt>{label}</dt><dd>{escape(value)}</dd></div>'
@@ -36,7 +36,7 @@ def session_head(facts: Facts) -> str:
     )
     state = escape(one["state"])
     reason = f"""<button type="button" class="reason {state}" id="reason">{_end_reason(one)}</button>"""
-    # The reason of a run that did not succeed has a line of its own.
+    # The reason of a run that did not succeed is on a line of its own.
     quiet, loud = (reason, "") if one["state"] in _QUIET else ("", f'<div class="bad">{reason}</div>')
     return f"""<article id="session" data-id="{escape(one["session_id"])}">
 <div class="run" id="head">
@@ -59,7 +59,7 @@ def session_head(facts: Facts) -> str:
 
 
 def _run_figures(one: dict[str, Any]) -> list[tuple[str, str]]:
-    """Return the figures of a session's head by their labels; figures that are 0 are left out."""
+    """Return the figures for a session's head, with labels; figures that are 0 are left out."""
     running = one["running_calls"]
     counts = {
         "LLM": one["llm_calls"] + running["llm"],
@@ -89,7 +89,7 @@ def _labelled(label: str, number: int, running: int) -> str:
 
 
 def _notices(one: dict[str, Any]) -> int:
-    """Return how many warnings the page will have, for which it keeps room."""
+    """Return how many warnings the page will show, to reserve space for them."""
     budget = one.get("budget")
     unfinished = one["unfinished"] and one["state"] != "Running"
     spent = budget and budget.get("reached_at")
@@ -98,13 +98,13 @@ def _notices(one: dict[str, Any]) -> int:
 
 
 def _is_quiet(one: dict[str, Any]) -> bool:
-    """Return whether a running session has had no event for a while, so that its page says what it is in."""
+    """Return whether a running session has had no event for a while: its page then shows what it is doing."""
     last = datetime.fromisoformat(one["last"]).timestamp()
     return bool(one["state"] == "Running" and clock.now_ns() / 1e9 - last > _QUIET_SECONDS and one["unfinished"])
 
 
 def _end_reason(one: dict[str, Any]) -> str:
-    """Return the text of the button that leads to how a session ended."""
+    """Return the text of the button that opens how the session ended."""
     line, led_to = ("", "") if one["state"] == "Running" else _reason(one)
     if not line:
         return "How it ended"
@@ -113,7 +113,7 @@ def _end_reason(one: dict[str, Any]) -> str:
 
 
 def _reason(one: dict[str, Any]) -> tuple[str, str]:
-    """Return why a session ended: what came first, and what it led to, of a traceback the line that says most."""
+    """Return why a session ended: the first cause, and what it led to; of a traceback, the most informative line."""
     lines = [line.strip() for line in (one.get("reason") or "").splitlines() if line.strip()]
     if not lines:
         return "", ""
@@ -123,17 +123,17 @@ def _reason(one: dict[str, Any]) -> tuple[str, str]:
 
 
 def chips(tags: Iterable[str]) -> str:
-    """Return tags."""
+    """Return the HTML of tags."""
     return "".join(f'<span class="tag">{escape(tag)}</span>' for tag in tags)
 
 
 def seconds(one: dict[str, Any]) -> str:
-    """Return how long a session took."""
+    """Return the duration of a session as text."""
     return output.short_duration(round(one["seconds"] * 1e9))
 
 
 def money(one: dict[str, Any]) -> str:
-    """Return what sessions cost."""
+    """Return the cost of sessions as text."""
     return output.money_of(one["cost_nano"], one["unpriced"], one["llm_calls"], at_least=one["cost_at_least"])
 
 
@@ -158,12 +158,12 @@ _COLUMNS = (
 )
 
 
-# What cells are called on narrow screens, where there are no heads.
+# Labels of cells on narrow screens, where the table has no head.
 _LABELS = {"seconds": "took", "llm_calls": "LLM", "tool_calls": "tools"}
 
 
 def session_table(listed: Sequence[Facts], address: Callable[[str], str], *, picks: bool) -> str:
-    """Return the table of sessions, each with a link to an address for its id; `picks` leaves room for check boxes."""
+    """Return the table of sessions, with links from `address`; `picks` leaves space for check boxes."""
     heads = "".join(
         f'<th scope="col" data-col="{name}" data-sort="{name}"{f" class={kind}" if kind else ""}>{label}</th>'
         for name, label, kind in _COLUMNS

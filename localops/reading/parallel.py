@@ -1,17 +1,18 @@
-"""Which steps of a run have no order between them: what ran in parallel ends, and often begins, in another order in
+"""Find the steps of a run that have no order between them: parallel steps end, and often begin, in another order in
 each run.
 
-Two steps inside of the same one have no order if
+Two steps inside the same step have no order if
 
 - they overlapped in time;
-- the time between them was filled by others that overlapped, of which none lasted through it: they are steps of
-  branches that ran in parallel, and a branch may be ahead of another in one run and behind it in the next;
-- each overlapped with a step that comes before the other in both runs, one of them in each run;
-- of the steps that are in another order nearly all are quick, there is less time between them than a thread may wait
+- overlapping steps filled the time between them, and none of these lasted the whole time: then both are steps of
+  parallel branches, and a branch may be faster in one run and slower in the next;
+- in one run, the first overlapped with a step that precedes the second in both runs, and in the other run, the second
+  overlapped with a step that precedes the first in both runs;
+- of the steps in another order, nearly all are very short, the pauses between them are shorter than a thread may wait
   for its turn, and some overlapped.
 
-A step that lasts through the time between two others says nothing about these: what a program does one after another
-keeps its order beside a long call.  Of two runs, an order counts where both have it.
+A step that lasts the whole time between two others proves nothing about these, as a program may run steps one after
+another beside a long call.  Two steps are ordered if they are ordered in both runs.
 """
 
 from __future__ import annotations
@@ -30,41 +31,41 @@ if TYPE_CHECKING:
 
         @property
         def start_ns(self) -> int:
-            """When it began."""
+            """Return when it began."""
 
         @property
         def end_ns(self) -> int | None:
-            """When it ended, if it has."""
+            """Return when it ended, if it has."""
 
         @property
         def keys(self) -> tuple[Hashable, ...]:
-            """Its name, what it was given, …, and all of this with the steps inside."""
+            """Return its keys: its name, its name and input, …, and all of this with the steps inside."""
 
     T = TypeVar("T", bound=Timed)
 
-# Steps before one among which those are looked for that fill the time behind it.
+# How many steps before a step are searched for overlapping ones.
 _EARLIER = 200
-# Steps that a step is moved over at most to stand as in the other run.
+# A step is moved past at most this many others to match the order of the other run.
 _FARTHEST = 1_000
-# What a quick step takes at most, and how many steps have at most one that is not; and the time between two that Python
-# lets a thread wait for its turn.
+# The longest duration of a quick step; at most one in this many steps of a burst may be slower; and the longest pause,
+# which is how long Python lets a thread wait for its turn.
 _QUICK_NS, _OFTEN_QUICK, _PAUSE_NS = 1_000_000, 4, 5_000_000
-# Between steps in another order, two may have the same place by chance.
+# Between steps in another order, up to this many may keep their place by chance.
 _APART = 3
 _NO_END = 1 << 63
 _ENDED = 2
-_LEVELS = (-1, 1, 0)  # the keys by which steps of two runs may belong together
+_LEVELS = (-1, 1, 0)  # the keys by which steps of two runs are paired, in this order
 
 
 class Times:
-    """When the steps of a list began and ended; they are in the order they began."""
+    """The times of a list of steps, which are in the order they began."""
 
     def __init__(self, steps: Sequence[Timed]) -> None:
         self._starts = [step.start_ns for step in steps]
         self._ends = [_NO_END if step.end_ns is None else step.end_ns for step in steps]
 
     def unordered(self, one: int, other: int) -> bool:
-        """Return whether two steps overlapped, or others filled the time between them."""
+        """Return whether two steps overlapped, or overlapping steps filled the time between them."""
         starts, ends = self._starts, self._ends
         first, second = min(one, other), max(one, other)
         reach = end = ends[first]
@@ -81,11 +82,11 @@ class Times:
         return False
 
     def is_before(self, one: int, other: int) -> bool:
-        """Return whether a step had ended when another one began."""
+        """Return whether a step ended before another one began."""
         return self._ends[one] <= self._starts[other]
 
     def beside(self, one: int) -> Iterator[int]:
-        """Yield the steps that overlapped with one."""
+        """Yield the steps that overlapped with a step."""
         starts, ends = self._starts, self._ends
         start, end = starts[one], ends[one]
         for place in range(max(0, one - _EARLIER), min(len(starts), one + _EARLIER)):
@@ -95,7 +96,7 @@ class Times:
                 yield place
 
     def is_burst(self, first: int, last: int) -> bool:
-        """Return whether nearly all steps from one to another are quick, with no pause between, and some overlapped."""
+        """Return whether nearly all steps in a range are quick, without pauses between, and some overlapped."""
         breaks, overlaps, slow = self._counts
         many = slow[last + 1] - slow[first]
         return (
@@ -106,7 +107,7 @@ class Times:
 
     @cached_property
     def _counts(self) -> tuple[list[int], list[int], list[int]]:
-        """The number of pauses, of overlaps and of slow steps before each step."""
+        """Return the numbers of pauses, of overlaps and of slow steps before each step."""
         breaks: list[int] = []
         overlaps: list[int] = []
         slow: list[int] = []
@@ -115,7 +116,7 @@ class Times:
             breaks.append(start - latest > _PAUSE_NS)
             overlaps.append(start < latest)
             slow.append(end - start > _QUICK_NS)
-            # A long step is beside the others.
+            # Long steps do not count, as they run beside the others.
             latest = max(latest, end) if end - start <= _PAUSE_NS else latest
         breaks, overlaps, slow = (list(accumulate(each, initial=0)) for each in (breaks, overlaps, slow))
         return breaks, overlaps, slow
@@ -132,7 +133,7 @@ def overlap(steps: Sequence[Timed]) -> bool:
 
 
 def in_order_of(a: Sequence[T], b: Sequence[T]) -> Sequence[T]:
-    """Return the steps of `b` in an order like that of `a`, as far as those that change places have no order."""
+    """Return the steps of `b` in the order of `a`, as far as the steps that change places have no order."""
     if len(b) < 2:
         return b
     if not overlap(a) and not overlap(b):
@@ -154,7 +155,7 @@ def in_order_of(a: Sequence[T], b: Sequence[T]) -> Sequence[T]:
 
 
 def partners(a: Sequence[Timed], b: Sequence[Timed]) -> list[int | None]:
-    """Return for each step of `b` the place of one of `a` with the finest key in common."""
+    """Return for each step of `b` the place of the step of `a` that shares the finest key, or None."""
     of_b: list[int | None] = [None] * len(b)
     taken: set[int] = set()
     for level in _LEVELS:
@@ -170,7 +171,7 @@ def partners(a: Sequence[Timed], b: Sequence[Timed]) -> list[int | None]:
 
 
 class _Pairs:
-    """The steps of two runs that may belong together."""
+    """The paired steps of two runs."""
 
     def __init__(self, partners: list[int | None], a: Times, b: Times) -> None:
         self._a, self._b = a, b
@@ -180,7 +181,7 @@ class _Pairs:
 
     @property
     def wanted(self) -> list[float]:
-        """Where each step wants to stand: one without a partner before the next one that has one."""
+        """Return the wanted place of each step: its partner's, or just before that of the next step with a partner."""
         wanted: list[float] = []
         following: float = len(self.partners) + max(self._of_a, default=0)
         for partner in reversed(self.partners):
@@ -189,7 +190,7 @@ class _Pairs:
         return wanted[::-1]
 
     def unordered(self, first: int, second: int) -> bool:
-        """Return whether two steps of the second run have no order between them in it, or none in the first."""
+        """Return whether two steps of the second run have no order, in that run or in the first."""
         burst = self._bursts[first]
         if (burst is not None and burst == self._bursts[second]) or self._b.unordered(first, second):
             return True
@@ -199,9 +200,10 @@ class _Pairs:
         return self._a.unordered(one, other) or self._are_in_branches(first, second)
 
     def _are_in_branches(self, first: int, second: int) -> bool:
-        """Return whether each overlapped with one that comes before the other in both runs, one of them in each run.
+        """Return whether the steps are in parallel branches, as each overlapped with a predecessor of the other.
 
-        One of these had ended when the other began, in both runs: else it may be one call beside both, as a stream is.
+        One of these predecessors must have ended before the other step began, in both runs: otherwise it may be a long
+        call beside both, such as a stream.
         """
         one, other = self.partners[first], self.partners[second]
         assert one is not None
@@ -212,7 +214,7 @@ class _Pairs:
         return min(earlier) > 0 and max(earlier) == _ENDED
 
     def _earlier(self, pairs: Iterable[tuple[int | None, int | None]], one: int, other: int) -> int:
-        """Return how much earlier than two steps some pair was in both runs: not, it had begun, it had ended."""
+        """Return 2 if a pair of steps ended before two steps in both runs, 1 if it only began before them, else 0."""
         known = [(in_a, in_b) for in_a, in_b in pairs if in_a is not None and in_b is not None]
         if any(self._a.is_before(in_a, one) and self._b.is_before(in_b, other) for in_a, in_b in known):
             return _ENDED
@@ -220,7 +222,7 @@ class _Pairs:
 
 
 def _bursts(partners: Sequence[int | None], a: Times, b: Times) -> list[int | None]:
-    """Return for each element the burst that it is of."""
+    """Return for each step the burst that it belongs to, or None."""
     bursts: list[int | None] = [None] * len(partners)
     for first, last in _mixed(partners):
         of_a = [partner for partner in partners[first : last + 1] if partner is not None]
@@ -230,9 +232,9 @@ def _bursts(partners: Sequence[int | None], a: Times, b: Times) -> list[int | No
 
 
 def _mixed(partners: Sequence[int | None]) -> Iterator[tuple[int, int]]:
-    """Yield the first and the last of steps that the first run has in another order, a few between them included.
+    """Yield ranges (first, last) of steps that are in another order in the first run, with a few steps between them.
 
-    Before them and behind them, both runs have had the same.
+    The steps before and after each range are the same in both runs.
     """
     places = [place for place, partner in enumerate(partners) if partner is not None]
     known = [partner for partner in partners if partner is not None]

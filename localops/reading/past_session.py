@@ -1,6 +1,6 @@
-"""A recorded session as programs get it, from `localops.runs` or in a function of `localops score --with`.
+"""A recorded session for programs: from `localops.runs`, or in functions of `localops score --with`.
 
-What is asked for is read then, and has the form and the figures that the command of the same name prints as JSON.
+Each property is read when it is used, and has the form and figures that the command of that name prints as JSON.
 """
 
 from __future__ import annotations
@@ -71,7 +71,7 @@ class PastSession:
 
     @property
     def reason(self) -> str | None:
-        """Return why it ended so, as far as that is known."""
+        """Return why it ended so, if that is known."""
         return self._snapshot.standing.reason
 
     @property
@@ -96,7 +96,7 @@ class PastSession:
 
     @property
     def cost(self) -> float | None:
-        """Return its cost in US dollars, as far as prices are known; None where calls have none: unpriced, not free.
+        """Return its cost in US dollars, as far as prices are known; None if no call has a price (unpriced, not free).
 
         See `cost_at_least`.
         """
@@ -137,22 +137,22 @@ class PastSession:
 
     @property
     def scores(self) -> list[dict[str, Any]]:
-        """Return the scores that count so far, those of its events too."""
+        """Return the scores that count so far, including those of its events."""
         return [given_scores.facts(one) for one in self._snapshot.scores if one.counts]
 
     @property
     def notes(self) -> list[dict[str, Any]]:
-        """Return its notes, those about its events too."""
+        """Return its notes, including those about its events."""
         return [given_scores.note_facts(one) for one in self._snapshot.scores if one.is_note]
 
     @property
     def figures(self) -> Facts:
-        """Return all its figures, under the names that `localops analytics ID --json` has."""
+        """Return all its figures, with the names of `localops analytics ID --json`."""
         return facts.session(self.project, self._snapshot, self._snapshot.report())
 
     @property
     def steps(self) -> list[Facts]:
-        """Return its steps that run once, and what a resume would do with each, as `localops steps --json`."""
+        """Return its steps that run once, and what a resumed run would do with each, as `localops steps --json`."""
         steps: list[Facts] = recorded_steps.facts(self._snapshot, limit=_ALL)["steps"]
         return steps
 
@@ -169,17 +169,17 @@ class PastSession:
         return post_mortem.of(self.project, self._snapshot, self.place.reader, polling=polling)
 
     def loops(self, *, polling: Collection[str] = ()) -> Facts:
-        """Return its loops and failing tools, and what they wasted, as a session of `localops lint --json`.
+        """Return its loops and failing tools, and what they wasted, like a session in `localops lint --json`.
 
-        `polling` names tools whose calls repeat by intent, beside those of the settings.
+        `polling` names tools whose repeated calls are intended, in addition to those of the settings.
         """
         waits = {*polling, *config.polling(self.place.home)}
         return waste_page.document(waste.of(self.project, self._snapshot, self.place.reader, polling=waits, shown=None))
 
     def diff(self, other: PastSession, *, limit: int = 100) -> Facts:
-        """Return what another, later run did differently, as `localops diff --json`; with limit=0 all of it.
+        """Return what another, later run did differently, as `localops diff --json`; with limit=0, all differences.
 
-        Raise ConfigError for the run itself.
+        Raise ConfigError if `other` is this run.
         """
         mine, theirs = self._snapshot, other._snapshot
         run_diff.refuse_twice([(self.project, mine.id), (other.project, theirs.id)])
@@ -206,7 +206,7 @@ class PastSession:
         same_arguments: bool = False,
         allow_unpriced: bool = False,
     ) -> Facts:
-        """Return whether it keeps these rules, as `localops check --json`: `passed`, and each of the `rules`.
+        """Return whether it complies with these rules, as `localops check --json`: `passed`, and each of the `rules`.
 
         A limit is a figure (US dollars, seconds, numbers) or relative to the baseline, which is a file or a session:
         `"+10%"`, `"+0.01"`. Raise ConfigError for a limit or a file that cannot be used, and for the session itself
@@ -227,20 +227,20 @@ class PastSession:
         return run_gate.run_facts(self.project, run, verdicts)
 
     def save_baseline(self, path: str | os.PathLike[str]) -> None:
-        """Write it as a baseline for `check`; raise ConfigError if its figures are not whole."""
+        """Write it as a baseline for `check`; raise ConfigError if its figures are incomplete."""
         run = self.measured()
         if run.incomplete is not None:
             raise ConfigError(f"session {run.session_id} cannot be a baseline: {run.incomplete}")
         run_gate.write_baseline(os.fspath(path), run)
 
     def measured(self) -> Measured:
-        """Return what rules are about, as the gate measures it."""
+        """Return the measurements that rules apply to."""
         return run_gate.measure(self._snapshot, self._calls(), waiting=self.place.waiting)
 
     def __repr__(self) -> str:
         return f"<PastSession {self.name or 'unnamed'!r} {str(self.id)[:13]}, {self.state} in {self.project}>"
 
     def scored_by(self, author: str) -> list[tuple[str, str | None]]:
-        """Return the names of the scores of an author that count, each with the id of the event that it is of."""
+        """Return the names of an author's scores that count, each with the id of its event, if it has one."""
         own = (one for one in self._snapshot.scores if one.author == author and one.counts)
         return [(one.name, rows.id_text(one.target) if one.target else None) for one in own]

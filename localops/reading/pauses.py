@@ -1,7 +1,7 @@
-"""The pauses of a session that was resumed: each from the last row of a run to the process that went on.
+"""The pauses of a resumed session: each lasts from the last row of a run until a process resumes the session.
 
-A session is resumed when all its processes are gone, so what began before that and has no end did not outlast the rows
-of its own run.
+A session is resumed only if all its processes are gone.  So an operation that began before and has no end did not last
+longer than the rows of its own run.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localops.reading.story import Milestone, Story
 
     class Pause(NamedTuple):
-        """When the last row of a run was recorded, and when a process went on."""
+        """When the last row of a run was recorded, and when a process resumed the session."""
 
         stopped_ns: int
         resumed_ns: int
@@ -40,12 +40,12 @@ def of(source: Source, session: bytes, story: Story) -> list[Pause]:
 
 
 def end_before(ends: Iterable[Milestone], pause: Pause) -> Milestone | None:
-    """Return the end that the run before a pause had, None without one."""
+    """Return the end of the run before a pause, or None."""
     own = [end for end in ends if pause.stopped_ns <= end.at_ns <= pause.resumed_ns]
-    # As for the session: an end that a program declared counts before one that was derived.
+    # As for a session, an end that the program declared takes precedence over a derived one.
     return max(own, key=lambda end: (not end.implied, end.at_ns), default=None)
 
 
 def after(pauses: Iterable[Pause], began_ns: int) -> Pause | None:
-    """Return the first pause after a moment: that in which what began then was over, if it has no end."""
+    """Return the first pause after a moment: an operation that began then and has no end was over by this pause."""
     return next((pause for pause in pauses if began_ns < pause.resumed_ns), None)
