@@ -22,14 +22,14 @@ from tests.server.hubs import RealHub, batch_of, hub
 _WORD = "hush"  # it is in everything that can be named
 _BLOB = b"\x89PNG\r\n\x1a\n hush"
 _DIGEST = hashlib.sha256(_BLOB).hexdigest()
-_SESSION = clock.new_id()
+_SESSION, _BEFORE = clock.new_id(), clock.new_id()
 _AGENT, _CALL = clock.new_id(), clock.new_id()
 _PAGES = ("/", f"/s/{uuid.UUID(bytes=_SESSION)}", "/s/last", "/analytics?by=model", "/analytics?by=tag")
 
 
 def _secret() -> list[rows.Row]:
-    def row(kind: str, id: bytes | None = None, **columns: object) -> rows.Row:
-        return rows.make(kind, _SESSION, id=id or clock.new_id(), at_ns=clock.now_ns(), **columns)  # type: ignore[arg-type]
+    def row(kind: str, id: bytes | None = None, session: bytes = _SESSION, **columns: object) -> rows.Row:
+        return rows.make(kind, session, id=id or clock.new_id(), at_ns=clock.now_ns(), **columns)  # type: ignore[arg-type]
 
     body = encode.dumps({"params": "hush", "returns": {"$blob": _DIGEST}}).decode()
     return [
@@ -40,6 +40,8 @@ def _secret() -> list[rows.Row]:
         row("error", name="hush", body='{"details":"hush"}'),
         row("end", name="Failure", body='{"reason":"hush"}'),
         row("scored", name="hush", body='{"value":1,"by":"hush"}'),
+        row("session", session=_BEFORE, name="hush", body='{"host":"hush"}'),
+        row("end", session=_BEFORE, name="Success"),
     ]
 
 
@@ -75,9 +77,9 @@ def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
     names = {"session": uuid.UUID(bytes=_SESSION), "trace": _SESSION.hex(), "digest": _DIGEST, "seq": 3}
     path = endpoint.path.format(**names, project="mine")
     asked = {
-        "a": _SESSION.hex(),
+        "a": _BEFORE.hex(),
         "b": _SESSION.hex(),
-        "baseline": _SESSION.hex(),
+        "baseline": _BEFORE.hex(),
         "max_errors": "9",
         "session": _SESSION.hex(),
         "by": "model",
@@ -98,7 +100,7 @@ def _try(held: RealHub, endpoint: Endpoint, key: str) -> str:
 _TRACES = {
     "missing": '"other":[["',
     "missing_blobs": '"missing":[]',
-    "held": '"held":[[1,10]]',
+    "held": '"held":[[1,12]]',
     "figures": '"rows":10',
     "blob": f"upload-offset: {len(_BLOB)}",
     "add_to_blob": f'"offset":{len(_BLOB)}',
@@ -107,9 +109,9 @@ _TRACES = {
     "loop_marks": '"loops":1',
     "timeline": _WORD,
     "matches": '"entries":[3',
-    "daily": '"sessions":1',
-    "summary": '"sessions":1',
-    "distributions": '"sessions":1',
+    "daily": '"sessions":2',
+    "summary": '"sessions":2',
+    "distributions": '"sessions":2',
     "attachment": _WORD,
     "charts": _WORD,
     "speeds": '"p50":0.0',
@@ -151,7 +153,7 @@ def test_no_endpoint_leads_into_another_project(held: RealHub, endpoint: Endpoin
 @pytest.mark.parametrize("path", _PAGES, ids=lambda path: path.replace(str(uuid.UUID(bytes=_SESSION)), "…"))
 def test_no_page_shows_another_project(held: RealHub, path: str) -> None:
     """A page does not show it after a login with another key; with its own key it does."""
-    trace = '"sessions":1' if "analytics" in path else _WORD
+    trace = '"sessions":2' if "analytics" in path else _WORD
     shown = []
     for key in (held.key, held.other):  # type: ignore[attr-defined]
         body = json.dumps({"token": key}).encode()
