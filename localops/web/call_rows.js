@@ -49,8 +49,8 @@ const pending = (one) => make("span", { class: "pending" }, one.running ? "runni
 const place = (one) =>
   url(`s/${one.session_id}${search(changed({ event: [String(one.seq)] }, { text: first(parsed(), "text") }))}`);
 
-const sessionLink = (one) =>
-  make("a", { href: url(`s/${one.session_id}`), title: one.session_name }, one.session_name || "unnamed");
+const sessionLink = (one, part = "") =>
+  make("a", { href: url(`s/${one.session_id}${part}`), title: one.session_name }, one.session_name || "unnamed");
 
 const called = (one) => (one.kind === "tool" ? one.tool || "unnamed tool" : one.model || "unknown model");
 
@@ -159,7 +159,7 @@ function common(by, one) {
       { class: "line", title: one.arguments },
       make("a", { class: "name", href: to }, one.tool || "unnamed tool"),
       make("span", { class: "preview args" }, one.arguments || "no arguments"),
-      by === "repeat" && make("span", { class: "in" }, "in ", sessionLink(one)),
+      by === "repeat" && make("span", { class: "in" }, "in ", sessionLink(one, "#loops")),
     );
   if (by === "prompt" && one.differs) return apartFrom(one, to);
   if (by === "tool" && one.failed)

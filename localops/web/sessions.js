@@ -7,7 +7,7 @@ import { duration, elapsed, many, quiet } from "./formats.js";
 import { keyed, patchChildren } from "./keyed.js";
 import { markLoops } from "./loops.js";
 import { mark } from "./marks.js";
-import { address, asPrefix, changed, filtersOf, first, listed, parsed, plain, search } from "./query.js";
+import { address, asPrefix, changed, filtersOf, first, isFilter, listed, parsed, plain, search } from "./query.js";
 import { row } from "./row.js";
 import { below, Rows } from "./rows.js";
 import { summarize } from "./summary.js";
@@ -38,6 +38,8 @@ const SORTS = [
 ];
 // Sessions that the bar of a comparison names.
 const LETTERS = 4;
+// Sessions of a list that one link compares.
+const FEW = 12;
 // Columns that cannot be sorted by: a project is a filter only.
 const UNSORTED = new Set(["project"]);
 // Sessions chosen for comparison, by id.
@@ -241,12 +243,19 @@ function drawMore() {
     ...(next
       ? [make("button", { type: "button", onclick: more }, "Show more")]
       : shown.length
-        ? [many(shown.length, "session")]
+        ? [many(shown.length, "session"), ...allCompared()]
         : []),
   );
   // An observer calls again only for an element that it begins to observe.
   seer.disconnect();
   if (next) seer.observe(byId("more"));
+}
+
+/** Return a link to the comparison of a few sessions that filters have left. */
+function allCompared() {
+  const isChosen = Object.keys(parsed()).some(isFilter);
+  if (!isChosen || shown.length < 2 || shown.length > FEW) return [];
+  return [" · ", make("a", { href: comparison(oldestFirst(shown)) }, `Compare ${shown.length > 2 ? "all" : "both"}`)];
 }
 
 async function more() {
@@ -357,10 +366,7 @@ function pick(one, box, isRange) {
   lastPicked = one.session_id;
   byId("compare-bar")?.remove();
   if (!picked.size) return;
-  // The oldest is A: what differs is what has changed since.
-  const chosen = [...picked.values()].sort((a, b) => (a.began < b.began ? -1 : a.began > b.began ? 1 : 0));
-  const [a, b, ...others] = chosen.map(({ session_id: id }) => [id]);
-  const to = url(`compare${search({ a, ...(b && { b }), ...(others.length && { also: others.flat() }) })}`);
+  const chosen = oldestFirst([...picked.values()]);
   byId("more").after(
     make(
       "div",
@@ -373,10 +379,19 @@ function pick(one, box, isRange) {
             chosen.slice(0, LETTERS).map((each, at) => make("li", {}, pickedAs(each, at, chosen.length))),
             chosen.length > LETTERS && make("li", {}, `and ${many(chosen.length - LETTERS, "more", "more")}`),
           ),
-      picked.size > 1 && make("a", { class: "button main", href: to }, "Compare"),
+      picked.size > 1 && make("a", { class: "button main", href: comparison(chosen) }, "Compare"),
       make("button", { type: "button", class: "quiet", onclick: unpick }, "Clear"),
     ),
   );
+}
+
+/** Return sessions in the order of their letters: the oldest is A, so that what differs is what has changed since. */
+const oldestFirst = (sessions) => sessions.toSorted((a, b) => (a.began < b.began ? -1 : a.began > b.began ? 1 : 0));
+
+/** Return the address of the comparison of sessions. */
+function comparison(sessions) {
+  const [a, b, ...others] = sessions.map(({ session_id: id }) => [id]);
+  return url(`compare${search({ a, ...(b && { b }), ...(others.length && { also: others.flat() }) })}`);
 }
 
 /** Return the letter that a session has in the comparison, and what tells it from the others. */

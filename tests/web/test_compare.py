@@ -156,6 +156,16 @@ def test_two_runs_ticked_in_the_list_are_in_the_order_of_their_start(visit: Visi
         expect(page.locator("#compare .two h2")).to_have_text(["A: reworded 0", "B: reworded 2"])
 
 
+def test_a_few_sessions_that_filters_leave_are_compared_by_one_link(visit: Visit) -> None:
+    """In the order of their start, whatever the order of the list; without a filter, nothing says which are meant."""
+    page = visit.open("/?tag=reworded")
+    page.get_by_role("link", name="Compare all").click()
+    expect(page.locator("#compare .several th a")).to_have_text(["reworded 0", "reworded 1", "reworded 2"])
+    page = visit.open("/")
+    page.locator("#rows tr").first.wait_for()
+    assert page.locator("#more a").count() == 0
+
+
 def test_shift_ticks_all_between_and_the_first_prompt_that_differs_is_open(visit: Visit) -> None:
     """Three runs are compared with two clicks and a button, and what changed is read without another."""
     page = visit.open("/?tag=reworded")

@@ -32,6 +32,10 @@ def test_a_session_with_a_loop_is_marked(chromium: Browser, tmp_path: Path) -> N
         mark = visit.page.locator("#head .loops")
         expect(mark).to_have_text("loop")
         expect(mark).to_have_attribute("title", headline)
+        # So does the session of calls that repeat.
+        visit.open("/calls?by=repeat").locator("#rows tr").first.locator(".in a").click()
+        expect(fold).to_have_attribute("open", "")
+        assert fold.locator("p").all_inner_texts() == [sentence]
 
 
 def test_recorded_text_in_it_is_text(visit: Visit) -> None:
