@@ -231,27 +231,20 @@ class _Reader:
 
     def take_other(self, name: str, value: Any) -> None:
         """Take an attribute that no table has as a whole."""
-        if type(name) is not str or not name.startswith(names.STARTS):
-            self.unread[name if type(name) is str else describe(name)] = value
-            return
-        for start, field in names.NUMBERED.items():
-            if name.startswith(start):
-                if field in self.at_start:
-                    return
-                rest = name[len(start) :]
-                if rest.partition(".")[0].isdecimal() and rest.count(".") < _DEEPEST:
-                    self.numbered.setdefault(field, {}).setdefault(start, {})[rest] = value
-                else:
-                    self.unread[name] = value
-                return
-        if name.startswith(names.OWN):
-            self.take_our_field(name[len(names.OWN) :], value)
-            return
-        for starts, into in ((names.PARAMETERS, self.parameters), (names.FACTS, self.facts)):
-            for start in starts:
-                if name.startswith(start):
-                    into.setdefault(name[len(start) :], value)
-                    return
+        into, start, rest = _place_of(name) if type(name) is str else (_UNREAD, "", describe(name))
+        if into == _UNREAD:
+            self.unread[rest] = value
+        elif into == _OURS:
+            self.take_our_field(rest, value)
+        elif into == _PARAMETERS:
+            self.parameters.setdefault(rest, value)
+        elif into == _FACTS:
+            self.facts.setdefault(rest, value)
+        elif into not in self.at_start:
+            if start:
+                self.numbered.setdefault(into, {}).setdefault(start, {})[rest] = value
+            else:
+                self.unread[rest] = value
 
     def take_our_field(self, field: str, value: Any) -> None:
         """Take a field that localops sent; a number was sent as its text."""
@@ -372,11 +365,13 @@ class _Reader:
         response, answered = self.take_response() if is_answered else (None, _NOTHING)
         self.fill_model(reading, asked, answered)
         for field, of_events in _OF_A_REQUEST:
-            value = first(asked.get(field), values.pop(field, None), values.pop(of_events, None))
+            value, of_event = values.pop(field, None), values.pop(of_events, None)
+            if asked:
+                value = first(asked.get(field), value)
             if field in at_start:  # it was recorded when the call began
                 continue
-            if value is None and self.numbered:
-                value = self.listed(field)
+            if value is None:
+                value = of_event if of_event is not None or not self.numbered else self.listed(field)
             if value is not None:
                 fields[field] = tidy(value)
         stream = first(values.pop("stream", None), asked.get("stream"))
@@ -400,10 +395,11 @@ class _Reader:
         if completion is not None:
             fields["completion"] = completion = tidy(completion)
             fields["tool_calls"] = tool_calls(completion)
-        ended = first(values.pop("finish_reason", None), answered.get("finish_reason"), reasons(completion))
-        fields["finish_reason"] = one(ended)
+        ended = first(values.pop("finish_reason", None), answered.get("finish_reason"))
+        fields["finish_reason"] = one(ended if ended is not None else reasons(completion))
         fields["response_id"] = first(values.pop("response_id", None), answered.get("id"))
-        fields["time_to_first_token"] = number(values.pop("time_to_first_token", None))
+        if "time_to_first_token" in values:
+            fields["time_to_first_token"] = number(values.pop("time_to_first_token"))
         self.count(reading.figures)
 
     def fill_model(self, reading: Reading, asked: dict[str, Any], answered: dict[str, Any]) -> None:
@@ -541,14 +537,16 @@ class _Reader:
         ):
             fields["embeddings"] = self.listed("embeddings")
         values.pop("kind", None)
-        words = sorted(set(self.kinds))
-        if words and words != [reading.kind] and not self.our_envelope:
-            fields["operation"] = single(words)
+        if self.kinds and self.kinds != [reading.kind] and not self.our_envelope:
+            words = sorted(set(self.kinds))
+            if words != [reading.kind]:
+                fields["operation"] = single(words)
         for field, value in values.items():
             # The rest of these is in other fields, in a fuller form.
             if not field.startswith(("error.", "events.")):
                 fields.setdefault(field, value)
-        fields["attributes"] = _lists(self.unread)
+        if self.unread:
+            fields["attributes"] = _lists(self.unread)
         fields.update(self.our_fields)
         if known:
             self.merge(fields)
@@ -593,6 +591,39 @@ class _Reader:
         reading.errors.append(error)
 
 
+def _place_of(name: str) -> tuple[str, str, str]:
+    """Return where an attribute belongs that no table has as a whole, and the two parts of its name.
+
+    That is one of the words below, or the field of a numbered attribute, of which `start` is empty if it has no number.
+    """
+    known = _places.get(name)
+    if known is None:
+        if len(_places) >= _MOST_PLACES:
+            _places.clear()
+        known = _places[name] = _found_place(name)
+    return known
+
+
+def _found_place(name: str) -> tuple[str, str, str]:
+    if not name.startswith(names.STARTS):
+        return _UNREAD, "", name
+    for start, field in names.NUMBERED.items():
+        if name.startswith(start):
+            rest = name[len(start) :]
+            is_numbered = rest.partition(".")[0].isdecimal() and rest.count(".") < _DEEPEST
+            return (field, start, rest) if is_numbered else (field, "", name)
+    for starts, into in (((names.OWN,), _OURS), (names.PARAMETERS, _PARAMETERS), (names.FACTS, _FACTS)):
+        for start in starts:
+            if name.startswith(start):
+                return into, start, name[len(start) :]
+    raise ValueError(name)  # STARTS are those of the tables above
+
+
+# Where attributes go that are no field: these are no names of fields.
+_UNREAD, _OURS, _PARAMETERS, _FACTS = ">unread", ">ours", ">parameters", ">facts"
+# By name, as the spans of a program have the same names again and again.
+_places: dict[str, tuple[str, str, str]] = {}
+_MOST_PLACES = 4_096
 # Fields of which more than the first value counts, or that are no field of a body.
 _NEED_A_LOOK = frozenset({"kind", *names.LOCALOPS.values()})
 _MERGED = frozenset("params definition metadata parameters".split())  # more of it may come later

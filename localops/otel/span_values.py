@@ -174,9 +174,13 @@ def tool_calls(completion: Any) -> list[Any] | None:
                 calls += [
                     _tool_call(p) for p in parts if type(p) is dict and p.get("type") in ("tool_call", "tool_use")
                 ]
-                asked = [first(p.get("function_call"), p.get("functionCall")) for p in parts if type(p) is dict]
+                asked = [first(p.get("function_call"), p.get("functionCall")) for p in parts if _may_ask(p)]
                 calls += [_tool_call(call) for call in asked if type(call) is dict]
     return calls or None
+
+
+def _may_ask(part: Any) -> bool:
+    return type(part) is dict and ("function_call" in part or "functionCall" in part)
 
 
 def _tool_call(call: Any) -> Any:
