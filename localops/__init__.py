@@ -253,12 +253,18 @@ def _record_in_spawned_child() -> None:
 
 
 def _before_fork() -> None:
+    undo: list[_Any] = []
     try:
         from localops.journal import fork_imports
-    except (ImportError, OSError):
-        # Out of descriptors, for example.
-        return
-    fork_imports.before_fork()
+
+        fork_imports.before_fork(undo)
+    except BaseException as error:
+        try:
+            from localops.journal import fork_imports
+        except (ImportError, OSError):
+            # Out of descriptors, for example.
+            return
+        fork_imports.before_fork_again(error, undo)
 
 
 if hasattr(_os, "register_at_fork"):

@@ -12,9 +12,13 @@ done, and nothing can interrupt the assignment of its result.
 
 from __future__ import annotations
 
+import os
+import sys
+
 # All imports are here: while the interpreter shuts down, values are still read, but nothing can be imported.
 from _signal import NSIG, getsignal  # type: ignore[import-not-found]
 from _thread import get_ident
+from functools import partial
 from itertools import pairwise
 from opcode import opname
 
@@ -70,6 +74,25 @@ def deliver() -> None:
         raise newest
     finally:  # breaks the reference cycle between the exception, its traceback and this frame
         del errors, newest, chain
+
+
+def arrival() -> list[Callable[[], object]]:
+    """Return what has Python raise what was held in this thread at the next call or return of the program.
+
+    For a hook, in which nothing can be raised.  It is nothing if nothing was held, or if the program is profiled: then
+    the next call of ours raises it.
+    """
+    return [partial(sys.setprofile, _arrive)] if get_ident() in waiting and sys.getprofile() is None else []
+
+
+def _arrive(frame: FrameType, _event: str, _argument: object) -> None:
+    if not _is_ours(frame):
+        sys.setprofile(None)
+        deliver()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=waiting.clear)  # they were meant for the parent
 
 
 def is_programs(error: BaseException) -> bool | None:

@@ -29,7 +29,7 @@ from localops import LLMEvent, api, careful, interruption
 from localops.decorators import tool
 from localops.encoding.encode import Encoder
 from localops.interruption import deliver, hold, is_programs, settle
-from localops.journal import locks, participants
+from localops.journal import forks, locks, participants
 
 
 class Late(Exception):
@@ -408,6 +408,31 @@ def test_a_raised_recursion_limit_is_set_back() -> None:
         assert is_free(careful._one_at_a_time), place
         place += 1
     assert place >= 5
+
+
+def test_what_interrupts_a_fork_arrives() -> None:
+    """Soon after it, wherever in our hooks it comes, in the parent; Python would print it, and go on."""
+    localops.init(env_data_opt_out=True)
+    arrived = []
+    parent = os.getpid()
+
+    def action() -> None:
+        try:
+            os.fork()
+            if os.getpid() != parent:
+                os._exit(0)
+        except Late:
+            arrived.append(place)
+        finally:
+            os.wait()
+
+    place = 0
+    # Not in the generator of `process_exit`: this way of raising passes by its `try`.
+    while interrupted_at(place, action, where=("localops.journal", "localops.interruption")):
+        assert arrived == list(range(place + 1))
+        assert is_free(forks._beginning)
+        place += 1
+    assert place >= 20
 
 
 def test_a_guard_that_is_interrupted_leaves_no_descriptor(tmp_path: Path) -> None:

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import sys
 from _thread import get_ident
+from functools import partial
 from time import sleep
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from types import FrameType
 
 _PATIENCE = 1.0  # seconds
@@ -55,10 +57,19 @@ def _imports_for_us(frame: FrameType | None) -> bool:
     return False
 
 
-def before_fork() -> None:
-    """Prepare a fork."""
+def before_fork(undo: list[Callable[[], object]]) -> None:
+    """Prepare a fork, again if a signal handler has interrupted it; what undoes it goes into a list of this fork."""
     # First, as another thread may be importing `forks` right now.
     wait()
     prepare = getattr(sys.modules.get("localops.journal.forks"), "prepare", None)
     if prepare is not None:
-        prepare()
+        prepare(undo)
+
+
+def before_fork_again(error: BaseException, undo: list[Callable[[], object]]) -> None:
+    """Do the same after an exception of a signal handler, which would be lost in a hook: it is raised later."""
+    interruption, forks = map(sys.modules.get, ("localops.interruption", "localops.journal.forks"))
+    if interruption is None or forks is None:
+        raise error
+    interruption.settle(error, partial(before_fork, undo))
+    forks.note_arrival()

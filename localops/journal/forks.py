@@ -19,6 +19,7 @@ from localops.journal.reader import close_readers
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
+    from collections.abc import Callable
     from typing import Any, Protocol
 
     from localops.journal.journal_file import JournalFile
@@ -39,6 +40,11 @@ _journals: weakref.WeakValueDictionary[int, Journal] = weakref.WeakValueDictiona
 _creation_lock = threading.RLock()  # held during a fork, so that no journal is created meanwhile
 _locks_to_release = careful.ToUndo()  # releases the locks that this thread has taken for a fork
 _release = careful.undoing(_locks_to_release)
+
+before: list[Callable[[], object]] = []
+"""What else is done before a fork, again if a signal handler interrupts it; what undoes it is given to `note`."""
+in_child: list[Callable[[], object]] = []
+"""What is done in the child before that is undone."""
 
 
 def include(journal: Journal) -> None:
@@ -92,16 +98,31 @@ def _close_all() -> None:
             journal._file.drop()
     close_readers()
     fork_imports.wait()
+    for step in before:
+        step()
 
 
-def prepare() -> None:
+def prepare(undo: list[Callable[[], object]]) -> None:
     """Prepare a fork; called by the package's hook, as this module may be imported during a fork."""
-    _locks_to_release.forks.append([])
+    if not any(undo is known for known in _locks_to_release.forks[-1:]):
+        _locks_to_release.forks.append(undo)
     try:
         _close_all()
     except BaseException as error:
         # Python ignores exceptions in a fork hook: hold those of the program's signal handlers.
         interruption.settle(error, _close_all)
+    note_arrival()
+
+
+def note(*undo: Callable[[], object]) -> None:
+    """Have these called after the fork that this thread prepares, in parent and child; they raise nothing."""
+    _locks_to_release.forks[-1].extend(undo)
+
+
+def note_arrival() -> None:
+    """Have what was held for this thread raised soon after the fork that it has prepared."""
+    if interruption.waiting:
+        note(*interruption.arrival())
 
 
 def _after_fork_in_child() -> None:
@@ -111,6 +132,8 @@ def _after_fork_in_child() -> None:
             careful.renew(lock)
         for journal in _all():
             journal._become_child()
+        for step in in_child:
+            step()
     finally:
         _release()
 

@@ -14,13 +14,15 @@ import sys
 import threading
 from functools import partial
 
-from localops import careful, host
+from localops import host
+from localops.interruption import arrival, hold, waiting
+from localops.journal import forks
 from localops.output import say
 from localops.reading.session_state import LEFT_OPEN, exit_reason, failure_reason
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from types import FrameType, TracebackType
     from typing import Any, NoReturn, Protocol
 
@@ -42,8 +44,6 @@ if TYPE_CHECKING:
 
 _clients: list[_Client] = []  # at most one: the client whose sessions end with this process
 _installed: list[Terminated] = []  # those whose handler is installed
-_masks = careful.ToUndo()  # restores the signal mask that this thread had before a fork
-_unmask = careful.undoing(_masks)
 
 
 def install(client: _Client) -> None:
@@ -360,26 +360,46 @@ _hooks_to_set = [_chain_thread_hook, _chain_excepthook, _note_exit_code, _watch_
 # Forks
 
 
-def _before_fork() -> None:
+def _block() -> None:
     """Block SIGTERM until the child has restored the default action; Python would drop one that arrives before."""
-    _masks.forks.append([])
     if _installed:
-        mask = _signal.pthread_sigmask(_signal.SIG_BLOCK, ())
-        # Stored before the mask changes: a signal handler may raise right after.
-        _masks.forks[-1].append(partial(_signal.pthread_sigmask, _signal.SIG_SETMASK, mask))
+        restore = _restoring(_signal.pthread_sigmask(_signal.SIG_BLOCK, ()))
+        next(restore)
+        # Noted before the mask changes: a signal handler may raise then.
+        forks.note(restore.__next__)
         _signal.pthread_sigmask(_signal.SIG_BLOCK, (_signal.SIGTERM,))
 
 
-def _after_fork_in_child() -> None:
+def _restoring(mask: set[int]) -> Iterator[None]:
+    """Restore a signal mask at the second step, and lose nothing that a signal handler raises at that moment.
+
+    Not a function: Python runs signal handlers where one begins, before any `try` of it.
+    """
+    try:
+        try:
+            yield
+        finally:
+            # It runs the handlers of what came during the fork.
+            _signal.pthread_sigmask(_signal.SIG_SETMASK, mask)
+    except GeneratorExit:  # it was not noted: another one was
+        return
+    except BaseException as error:
+        hold(error)
+    if waiting:
+        for arrive in arrival():
+            arrive()
+    yield
+
+
+def _become_child() -> None:
     """In a child: restore the default action, as it owns none of the open sessions, and prepare to record its end."""
     for terminated in _installed.copy():
         terminated.release()
-    _unmask()
     try:
         _watch_children()
     except Exception as problem:
         say(f"the end of this process will not be recorded: {problem}")
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_before_fork, after_in_parent=_unmask, after_in_child=_after_fork_in_child)
+forks.before.append(_block)
+forks.in_child.append(_become_child)
