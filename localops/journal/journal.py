@@ -587,8 +587,10 @@ def run_chores(chores: deque[Callable[[], bool]]) -> None:
             if interruption.seems_programs(error):
                 chores.extend(due)
                 raise
-            say_once("chore", f"a task of the recorder failed: {type(error).__name__}: {error}")
-            again = False
+            # The program may be near its recursion limit, which leaves no room for our calls.
+            again = type(error) is RecursionError
+            if not again:
+                say_once("chore", f"a task of the recorder failed: {type(error).__name__}: {error}")
         chore = due.pop()
         if again:
             chores.append(chore)

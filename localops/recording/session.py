@@ -11,9 +11,10 @@ import time
 import uuid
 import weakref
 from _thread import get_ident
+from functools import partial
 
 from localops import clock
-from localops.careful import attribute, is_a
+from localops.careful import attribute, is_a, roomy
 from localops.config import nearest
 from localops.encoding.facets import inherited
 from localops.encoding.facets import tags as facet_tags
@@ -604,12 +605,13 @@ class Session(SessionFacts):
         details = self.__dict__.pop("details", None)
         if details is None or not self.recorder.is_here():
             return
+        describe = partial(roomy, details)  # the program may be deep in its calls
         try:
-            body = details()
+            body = describe()
         except BaseException as error:
             # The edge: failing to describe the machine must not break the program.
             try:
-                body = settle(error, details)
+                body = settle(error, describe)
             except BaseException as problem:
                 say(f"the machine could not be described: {events.describe(problem)}")
                 return
