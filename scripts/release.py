@@ -24,6 +24,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 TOP = Path(__file__).resolve().parent.parent
+PYPROJECT = TOP / "pyproject.toml"
 
 # Read from the installed package, outside of the checkout: what it prints is in the README.
 QUICKSTART = re.compile(
@@ -38,6 +39,20 @@ NEEDED = (
     "localops/web/session.js",
     "localops_sync/worker.py",
 )
+# Of each group of commands, so that all of their modules are imported.
+FIRST_STEPS = (
+    ["--version"],
+    ["demo"],
+    ["sessions"],
+    ["analytics", "last"],
+    ["calls"],
+    ["show", "last"],
+    ["search", "plan*"],
+    ["views", "list"],
+    ["why", "last"],
+    ["help", "quickstart"],
+)
+
 # In the sdist, from which the suite runs.
 NEEDED_FOR_TESTS = (
     ".ci/run",
@@ -59,6 +74,7 @@ def main() -> None:
         sdist, wheel = build(work, version)
         for python in options.python:
             check_python(work, python, wheel)
+            check_lowest(work, python, wheel)
         check_ways_to_install(work, options.python[0], wheel)
         if options.suite:
             for python in options.python:
@@ -119,9 +135,25 @@ def build(work: Path, version: str) -> tuple[Path, Path]:
 def check_python(work: Path, interpreter: str, wheel: Path) -> None:
     """Install the wheel with its declared dependencies alone, and do what the README does first."""
     step(f"wheel with {interpreter}")
-    python = new_environment(work / f"wheel-{Path(interpreter).name}", interpreter, wheel)
+    try_first_steps(work, new_environment(work / f"wheel-{Path(interpreter).name}", interpreter, wheel))
+
+
+def check_lowest(work: Path, interpreter: str, wheel: Path) -> None:
+    """Do the same with the oldest dependencies that are allowed, of those that need no compiler here."""
+    step(f"lowest dependencies with {interpreter}")
+    place = work / f"lowest-{Path(interpreter).name}"
+    python = new_environment(place, interpreter, "uv>=0.5")
+    uv: list[str | Path] = [python, "-m", "uv", "pip"]
+    lowest = ["--only-binary", ":all:", "--resolution", "lowest-direct"]
+    run(*uv, "compile", "--quiet", *lowest, "--python", python, "--output-file", place / "lowest.txt", PYPROJECT)
+    run(*uv, "install", "--quiet", "--python", python, "--requirement", place / "lowest.txt", wheel)
+    try_first_steps(work, python)
+
+
+def try_first_steps(work: Path, python: Path) -> None:
+    """Run the README's first example, and the commands that one tries first."""
     try_quickstart(work, lambda *arguments: [str(python), *arguments])
-    for arguments in (["--version"], ["demo"], ["analytics", "last"], ["show", "last"], ["help", "quickstart"]):
+    for arguments in FIRST_STEPS:
         output(python.parent / "localops", *arguments, cwd=work, env=environment(work))
 
 
