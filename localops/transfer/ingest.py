@@ -114,6 +114,10 @@ def apart(arrived: Sequence[Arrived]) -> Iterator[Sequence[Arrived]]:
     Rows are known by their ids once a transaction has been folded: a batch with rows of one before it, or that follows
     one before it, comes into the next group.
     """
+    # As nearly always: its rows need not be compared with those of others.
+    if len(arrived) == 1:
+        yield arrived
+        return
     group: list[Arrived] = []
     written: set[tuple[bytes, int]] = set()
     for each in arrived:
