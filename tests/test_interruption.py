@@ -430,7 +430,7 @@ def test_what_interrupts_a_fork_arrives() -> None:
     # Not in the generator of `process_exit`: this way of raising passes by its `try`.
     while interrupted_at(place, action, where=("localops.journal", "localops.interruption")):
         assert arrived == list(range(place + 1))
-        assert is_free(forks._beginning)
+        assert is_free(forks._creation_lock)
         place += 1
     assert place >= 20
 
