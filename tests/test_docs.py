@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -78,12 +79,25 @@ def test_the_readme_shows_what_its_first_example_recorded(capsys: pytest.Capture
     assert _of_any_run(capsys.readouterr().out) == _of_any_run(shown)
 
 
+@pytest.mark.parametrize(("page", "command"), [("why", ["why"]), ("compare", ["diff", "last"])])
+def test_a_page_shows_what_its_command_prints(
+    page: str, command: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    """After the page's program, except for ids and times."""
+    program, shown = re.findall(r"^```(?:python|text)\n(.*?)^```$", _page(page), re.MULTILINE | re.DOTALL)
+    with contextlib.suppress(LookupError):  # the error that `why` is about
+        exec(compile(program, "/srv/app/agent.py", "exec"), {})
+    capsys.readouterr()
+    with pytest.raises(SystemExit):
+        cli.main(command)
+    assert _of_any_run(capsys.readouterr().out) == _of_any_run(shown)
+
+
 def _of_any_run(shown: str) -> str:
-    """Return the output of `localops show` without what differs from run to run."""
-    shown = re.sub(r"01a2[0-9a-f-]{9,}", "ID", shown)
-    shown = re.sub(
-        r"(?<=^(?:began|host ) {6}).*|(?<=^took {7}).*|(?<=^processes  ).*|<?[\d.]+m?s$", "…", shown, flags=re.M
-    )
+    """Return the output of a command without what differs from run to run."""
+    ids, times = r"\b[0-9a-f]{8}-[0-9a-f]{4}[0-9a-f-]*", r"<?\b[\d.]+m?s\b|\d\d:\d\d:\d\d|\d{4}-\d\d-\d\d"
+    machine = r"(?<=^(?:began|host ) {6}).*|^took  .*|(?<=^processes  ).*"
+    shown = re.sub(f"{machine}|{ids}|{times}", "…", shown, flags=re.MULTILINE)
     return shown.strip()
 
 
