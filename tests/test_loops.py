@@ -446,7 +446,7 @@ def test_a_call_of_which_something_is_not_recorded_is_like_no_other(where: str) 
     def lines(path: str) -> Iterator[int]:
         yield len(list(session.events))
 
-    @localops.tool(once=True, capture_response=False)
+    @localops.tool(once=True, capture_response=False, name="pay for a call")
     def pay(to: str) -> int:
         return len(list(session.events))
 
