@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -18,12 +19,18 @@ def fresh() -> None:
     web_bundle.script.cache_clear()
 
 
-@pytest.mark.parametrize("name", MODULES)
-def test_each_module_can_be_put_together(name: str) -> None:
+def test_each_module_can_be_put_together() -> None:
     """Of no form of import or export that is not known, with all names that others import."""
-    assert f'"{name}": () => {{' in web_bundle.script(name)
-    assert "\nimport " not in web_bundle.script(name)
-    assert "\nexport " not in web_bundle.script(name)
+    missing = {*MODULES}
+    # Those with the most imports first: they bring the others along.
+    for name in sorted(MODULES, key=lambda each: -web_bundle.text(each).count("import")):
+        if name in missing:
+            script = web_bundle.script(name)
+            assert f'"{name}": () => {{' in script
+            assert "\nimport " not in script
+            assert "\nexport " not in script
+            missing -= {*re.findall(r'^"([\w.-]+)": \(\) => \{$', script, re.MULTILINE)}
+    assert missing == set()
 
 
 @pytest.mark.parametrize(
