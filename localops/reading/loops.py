@@ -402,7 +402,7 @@ def _comparable_texts(returns: Any, period: tuple[int, int]) -> tuple[str, str]:
 def _describes_new_thing(plain: str, tool: str, params: object) -> bool:
     """Return whether a result is the id of something new, with only input values, words of the tool, and its state.
 
-    >>> _is_new('{"job":"<id>","state":"queued","type":"resize"}', "enqueue", {"type": "resize"})
+    >>> _describes_new_thing('{"job":"<id>","state":"queued","type":"resize"}', "enqueue", {"type": "resize"})
     True
     """
     without_keys = _URL.sub("<id>", _KEY.sub("", plain))
@@ -422,7 +422,7 @@ def _values(text: str) -> set[str]:
 def _has_only_ids(plain: str) -> bool:
     """Return whether a result consists of ids and times only: a new job of a queue, for example, is progress.
 
-    >>> [_is_only_made_up(text) for text in ('{"job":"<id>"}', '{"job":"<id>","of":3}', '{"request_id":"<id>"}')]
+    >>> [_has_only_ids(text) for text in ('{"job":"<id>"}', '{"job":"<id>","of":3}', '{"request_id":"<id>"}')]
     [True, False, False]
     """
     values = _URL.sub("<id>", _KEY.sub("", plain))
