@@ -1,6 +1,6 @@
-"""The post-mortem of a session: how it ended, what was under way, its first error, and what it spent for nothing.
+"""The post-mortem of a session: how it ended, which operations were running, the first error, and wasted costs.
 
-`run_rows.py` looks at a bounded number of its rows; `run_errors.py` is about its errors.
+`run_rows.py` reads a limited number of its rows, `run_errors.py` analyzes its errors.
 """
 
 from __future__ import annotations
@@ -37,12 +37,12 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
 
 _CALL_KINDS = ("llm", "tool")
-_LOOKED_UP = 1_000  # operations without an end whose processes are looked up
-_INSIDE = 5  # operations that are listed of those that ended inside one without an end
+_LOOKED_UP = 1_000  # operations without an end to look up the processes of
+_INSIDE = 5  # operations to list per operation without an end, of those that ended inside it
 
 
 def of(project: str, seen: Snapshot, reader: Reader, *, polling: Collection[str] = ()) -> Facts:
-    """Return the post-mortem of a session as plain facts; `polling` names tools whose calls repeat by intent."""
+    """Return the post-mortem of a session as plain facts; `polling` has the names of tools that are meant to repeat."""
     return _PostMortem(project, seen, reader, polling).facts()
 
 
@@ -99,7 +99,7 @@ class _PostMortem:
         }
 
     def _resumed(self) -> Facts:
-        """Return when and by which processes it was resumed, and how the run before had ended, newest last."""
+        """Return when and by which processes it was resumed, and how the previous run had ended, in order of time."""
         story = self._seen.story
         resumes = story.resumes
         ends = list(story.of_kind("end"))
@@ -119,7 +119,7 @@ class _PostMortem:
         return {"count": len(resumes), "known": known}
 
     def _processes(self) -> Facts:
-        """Return the processes that recorded into it, those first that died inside of something."""
+        """Return the processes that recorded into it; those that died inside an operation come first."""
         of_all = self._processes_of_all
         inside: dict[str, list[Facts]] = {}
         for one in self._seen.open_now:
@@ -155,7 +155,7 @@ class _PostMortem:
 
     @cached_property
     def _process_of(self) -> dict[bytes, dict[str, Any]]:
-        """The cards of the processes that operations without an end were in, by the operations' ids."""
+        """The cards of the processes that ran the operations without an end, by the operations' ids."""
         return self._processes_of_all.of(self._seen.unfinished[-_LOOKED_UP:])
 
     def _done(self) -> Facts:
@@ -183,7 +183,7 @@ class _PostMortem:
         }
 
     def _uncounted(self) -> Facts | None:
-        """Return the LLM calls whose cost is not known because they have no token counts."""
+        """Return the LLM calls whose cost is unknown, because they have no token counts."""
         if not self._seen.totals.unpriced:
             return None
         bounds = {"head": self._rows.head, "tail": self._rows.tail}
@@ -197,7 +197,7 @@ class _PostMortem:
         return uncounted.of(without) if without else None
 
     def _spending(self) -> Facts | None:
-        """Return what made the cost; None where that would take long to find out."""
+        """Return what the cost consists of; None if computing that would take long."""
         total = self._seen.totals.cost
         if not total or not self._seen.totals.llms or not self._rows.is_complete:
             return None
@@ -211,7 +211,7 @@ class _PostMortem:
         return cost
 
     def _stopped_loops(self, loops: int) -> list[Facts]:
-        """Return the loops that the program's `on_loop` stopped; `loops` is how many it has."""
+        """Return the loops that the program's `on_loop` stopped; `loops` is the number of loops in the session."""
         if not loops:
             return []
         bounds = {"head": self._rows.head, "tail": self._rows.tail}
@@ -220,7 +220,7 @@ class _PostMortem:
         return [waste.stopped_loop(at_ns, params) for at_ns, params in bodies if isinstance(params, dict)]
 
     def _open(self, one: Unfinished) -> Facts:
-        """Return an operation that began and did not end."""
+        """Return the facts about an operation without an end."""
         halves = self._rows.halves(one.id)
         seq = halves[0].seq if halves else None
         return {
@@ -234,14 +234,14 @@ class _PostMortem:
         }
 
     def _process(self, one: Unfinished) -> Facts | None:
-        """Return the process that an operation without an end was in, and what became of it; None if not known."""
+        """Return the process that ran an operation without an end, and its state; None if unknown."""
         card = self._process_of.get(one.id)
         if card is None or self._processes_of_all.everyone[1:] == []:
             return None
         return {"pid": card.get("pid"), "host": short(card.get("host")), "state": self._processes_of_all.state(card)}
 
     def _inside(self, one: Unfinished) -> Facts | None:
-        """Return what ended directly inside an operation that did not end: how many, and the last of them."""
+        """Return the number of operations that ended directly inside one without an end, and the last of them."""
         ended = self._ended_inside.get(one.id)
         if ended is None:
             return None
@@ -256,7 +256,7 @@ class _PostMortem:
         }
 
     def _ended_in(self, half: Half, since_ns: int) -> Facts:
-        """Return an operation that ended inside another, and how long after that began."""
+        """Return an operation that ended inside another, and the time since the beginning of that one."""
         return {
             **self._rows.operation(half.kind, half.name, half.model, half.id, half.agent),
             "input": self._rows.input_of(half.id, half.kind),
@@ -267,7 +267,7 @@ class _PostMortem:
 
     @cached_property
     def _ended_inside(self) -> dict[bytes, list[tuple[Half, int, int]]]:
-        """What ended directly inside each operation without an end, the newest first, with how many there are."""
+        """The operations that ended directly inside each one without an end, newest first, and their total number."""
         without_end = [one.id for one in self._seen.unfinished]
         if not without_end:
             return {}
@@ -279,7 +279,7 @@ class _PostMortem:
         return newest
 
     def _stopped(self, one: Unfinished) -> Facts:
-        """Return an operation that an earlier run died in, and its outcome since."""
+        """Return an operation during which an earlier run died, and its outcome since then."""
         step = self._step_of.get(one.id)
         since = given = None
         opened = self._open(one)
@@ -294,12 +294,12 @@ class _PostMortem:
 
     @cached_property
     def _step_of(self) -> dict[bytes, Recorded]:
-        """The steps that run once, by the ids of their tries."""
+        """The `once` steps, by the ids of their attempts."""
         steps = recorded_steps.of(self._seen.source, self._seen.id) if self._rows.is_complete else []
         return {id: step for step in steps for id in step.tries}
 
     def _ended_with_session(self) -> list[Facts]:
-        """Return the LLM calls that another thread was in when the session was ended."""
+        """Return the LLM calls that were still running in other threads when the session ended."""
         return [
             {
                 **self._rows.operation(one.kind, one.name, one.model, one.id, one.agent),
@@ -315,7 +315,7 @@ class _PostMortem:
         ][:SHOWN]
 
     def _last_operation(self) -> Facts | None:
-        """Return what ended last, among the last rows, with its result."""
+        """Return the operation that ended last, among the last rows, with its result."""
         for one in self._rows.last_rows:
             if _is_ended_work(one):
                 return {
@@ -329,7 +329,7 @@ class _PostMortem:
         return None
 
     def _last_answer(self) -> Facts | None:
-        """Return the last LLM call that gave an answer, or an empty one."""
+        """Return the last LLM call that returned an answer, which may be empty."""
         if not self._seen.totals.llms:
             return None
         for one in (Half(*row) for row in self._rows.ask("last_answers", upto=self._rows.upto, many=AFTER, few=SHOWN)):

@@ -1,4 +1,4 @@
-"""A post-mortem as a page of sentences: plain text for a terminal, Markdown for a ticket."""
+"""Write a post-mortem as a page of sentences: plain text for a terminal, Markdown for a ticket."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _HOLDS_OTHERS = frozenset(("session", "workflow", "agent"))
 
 @separated
 def sections(findings: Facts) -> list[Section]:
-    """Return the page: each section with its sentences; one without any is left out."""
+    """Return the page: its sections with their sentences; empty sections are left out."""
     page = [
         ("How it ended", list(_end(findings))),
         *_errors(findings),
@@ -53,14 +53,14 @@ def sections(findings: Facts) -> list[Section]:
 
 
 def _errors(findings: Facts) -> list[Section]:
-    """Return what is known of the last error and of the first; a cause comes before what it led to."""
+    """Return the sections about the last and the first error; if the first one caused the last, it comes first."""
     last = (error_page.title(findings["last_error"]), list(error_page.sentences(findings, "last_error")))
     first = ("The first error", list(error_page.sentences(findings, "first_error")))
     return [first, last] if error_page.is_of_first(findings) else [last, first]
 
 
 def document(findings: Facts) -> Facts:
-    """Return the facts, and the page that is made of them: sections with their sentences as plain text."""
+    """Return the facts and the page about them: sections with their sentences as plain text."""
     page = [
         {"title": title, "sentences": [plain(sentence) for sentence in sentences]}
         for title, sentences in sections(findings)
@@ -161,7 +161,7 @@ def _resumed(resumed: Facts) -> Iterator[Sentence]:
 
 
 def _died_inside(processes: Facts) -> Iterator[Sentence]:
-    """Name the processes that died inside of something: often the cause of what the others report."""
+    """Name the processes that died inside an operation, which is often the cause of the others' errors."""
     for one in processes["known"]:
         if processes["count"] > 1 and one["state"] == "died" and one["inside"]:
             inside: Sentence = []
@@ -262,7 +262,7 @@ def _cost(figures: Facts) -> str:
 
 
 def _costs(done: Facts) -> Iterator[Sentence]:
-    """Say what it cost, and which calls have no cost: where token counts are missing, a price would not help."""
+    """State the cost, and which calls have none; if token counts are missing, do not suggest to set a price."""
     calls = done["uncounted"]
     without_price = done["unpriced"] - (calls["calls"] if calls else 0)
     if calls and not done["cost_nano"] and without_price <= 0:
@@ -283,7 +283,7 @@ def _made_the_cost(findings: Facts) -> Iterator[Sentence]:
 
 
 def _open_cost(findings: Facts) -> Iterator[Sentence]:
-    """Say that an LLM call without an end may cost more than the record tells."""
+    """State that an LLM call without an end may have costs that are not recorded."""
     if findings["how"] == "running":
         return
     calls = [one for one in findings["under_way"] if one["kind"] == "llm" and not one["ended_with_session"]]
@@ -322,7 +322,7 @@ def _under_way(findings: Facts) -> Iterator[Sentence]:
 
 
 def _state_at_end(process: Facts | None, how: str) -> str:
-    """Say what became of the process that an operation without an end was in."""
+    """Describe how the process that ran an operation without an end ended."""
     if how == "signal":
         return "was under way when the signal ended the process"
     if process is not None and process["state"] == "died":
@@ -331,14 +331,14 @@ def _state_at_end(process: Facts | None, how: str) -> str:
 
 
 def _at_last_row(seconds: float, last: str, state: str) -> str:
-    """Say how long before the last row something began; where that is the row of its beginning, no more is known."""
+    """State how long before the last row an operation began; if it began with the last row, its duration is unknown."""
     if seconds:
         return f", {output.short_duration(nanoseconds(seconds))} before {last}, and {state}"
     return f", and {state}; its beginning is {last}, so how long it ran is not known"
 
 
 def _inside(inside: Facts, *, is_running: bool) -> Sentence:
-    """Say how far an operation without an end came: how many ended in it, and the last of them."""
+    """Describe the progress of an operation without an end: how many operations ended in it, and the last ones."""
     known, many = inside["known"], inside["count"]
     rest = "; nothing later is recorded." if inside["is_last"] and not is_running else "."
     last = known[-1]
@@ -378,12 +378,12 @@ def _after(one: Facts) -> str:
 
 
 def _open_end(one: Facts) -> str:
-    """Return what is unknown of an operation without an end; of one that holds others, nothing: these are listed."""
+    """Return what is unknown about an operation without an end; empty if it contains others, as they are listed."""
     return "" if one["kind"] in _HOLDS_OTHERS else f"; {_MAYBE}"
 
 
 def _stopped(findings: Facts) -> Iterator[Sentence]:
-    """Describe the operations that earlier runs died in, and their outcome after the resume."""
+    """Describe the operations during which earlier runs died, and their outcome after the resume."""
     shown = findings["stopped"]
     for one in shown:
         what: Sentence = [*named(one), *with_input(one["input"]), f", began at {when(one['began'])} UTC"]
@@ -410,7 +410,7 @@ def _last(findings: Facts) -> Iterator[Sentence]:
 
 
 def _answer(answer: Facts, *, is_known: bool) -> Iterator[Sentence]:
-    """Say what the last answer was; one that was the last operation is known, but for why the model stopped."""
+    """State the last answer; if it is already shown as the last operation, state only why the model stopped."""
     which: Sentence = [
         "The last answer of a model (",
         *named(answer),
@@ -427,7 +427,7 @@ def _answer(answer: Facts, *, is_known: bool) -> Iterator[Sentence]:
 
 
 def _why_stopped(answer: Facts, before: str) -> Sentence:
-    """Say why a model stopped, and how much of its answer was reasoning."""
+    """State why a model stopped, and the share of reasoning in its answer."""
     words: Sentence = []
     if answer["stopped"]:
         known = finish_reasons.in_words(answer["stopped"])
@@ -446,7 +446,7 @@ def _why_stopped(answer: Facts, before: str) -> Sentence:
 
 
 def _without_cost(llms: int, tools: int, unpriced: int) -> str:
-    """Say why failed calls add nothing to the cost: the pages show the same words at each call."""
+    """State why failed calls add nothing to the cost, in the words that the dashboard shows for each call."""
     if not llms:
         return f"no cost of {'it' if tools == 1 else 'them'} is recorded"
     if not unpriced:
@@ -485,7 +485,7 @@ def _waste(findings: Facts) -> Iterator[Sentence]:
 
 
 def _steps(steps: Facts | None) -> Iterator[Sentence]:
-    """Say what a resume would do with the steps that run once."""
+    """State what a resumed run would do with the `once` steps."""
     if steps is None:
         return
     yield from _done_steps(steps)

@@ -1,4 +1,4 @@
-"""The errors of a run: the first, the one that ended it, how far each came, and what their calls have in common."""
+"""The errors of a run: the first, the one that ended it, how far each propagated, what failed calls have in common."""
 
 from __future__ import annotations
 
@@ -38,19 +38,19 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
 
 SHOWN = 6
-"""Of each list, in a document and on a page."""
-# Errors whose messages are compared with the reason of the end.
-_NAMED = 1_000
-# Errors whose calls are compared by what they were given.
+"""Entries per list, in a JSON document and on a page."""
+# Errors to compare with the reason of the end.
+_MOST_MATCHED = 1_000
+# Errors to compare the inputs of.
 _COMPARED = 300
-# Tool calls before the one that failed, whose arguments are looked at as well.
+# Tool calls before the failed one whose arguments are also searched.
 _BEFORE = 3
 _EXIT = re.compile(r"exit code -?\d+(: |$)")
 _SIGNAL = re.compile(r"Signal (SIG\w+) detected$")
 
 
 def how_it_ended(seen: Snapshot) -> str:
-    """Return how it ended, in a word that stays the same whatever the reason says."""
+    """Return how a session ended, as one of a fixed set of words."""
     stands = seen.standing
     reason = (stands.reason or "").strip()
     if stands.state in ("Running", "Unknown"):
@@ -69,30 +69,30 @@ def how_it_ended(seen: Snapshot) -> str:
 
 
 class RunErrors:
-    """What is known of the errors of a run."""
+    """Facts about the errors of a run."""
 
     def __init__(self, rows: RunRows) -> None:
         self._rows, self._seen, self._reader = rows, rows.seen, rows.reader
         self._known_chains: dict[int, list[Raised]] = {}
 
     def first(self) -> Trouble | None:
-        """Return the first error; an operation that failed without one, if that was before it."""
+        """Return the first error, or an operation that failed earlier without an error."""
         first = next(iter(self._rows.troubles), None)
         if first is not None and first.kind != "error":
-            # The error of an operation stands after the row that it ended with.
+            # The error of an operation is recorded after the operation's end.
             first = next((one for one in self._rows.errors if one.parent == first.id), first)
-        if self._seen.standing.state == "Success" and first is not None and _asks(first):
-            # A resumed run asked whether a step had happened, and then continued to its end: this is not an error.
-            return next((one for one in self._rows.errors if not _asks(one)), None)
+        if self._seen.standing.state == "Success" and first is not None and _is_uncertain(first):
+            # A resumed run asked whether a step had happened, and continued to a successful end: not an error.
+            return next((one for one in self._rows.errors if not _is_uncertain(one)), None)
         return first
 
     @cached_property
     def ending(self) -> Ending | None:
-        """The error that ended the run, and what says so."""
+        """The error that ended the run, and how we know."""
         reason = (self._seen.standing.reason or "").strip()
-        newest = self._rows.errors[::-1][:_NAMED]
+        newest = self._rows.errors[::-1][:_MOST_MATCHED]
         if _is_traceback(self._seen, reason):
-            named = [one for one in self._rows.errors[::-1] if one.name and reason.startswith(one.name)][:_NAMED]
+            named = [one for one in self._rows.errors[::-1] if one.name and reason.startswith(one.name)][:_MOST_MATCHED]
             error = ending_error.of_traceback(reason, named, self._details(named))
             return None if error is None else ending_error.Ending(error, ending_error.EXCEPTION)
         how = how_it_ended(self._seen)
@@ -101,10 +101,10 @@ class RunErrors:
         error = ending_error.of_reason(reason, newest, self._details(newest)) if reason else None
         if error is not None:
             return ending_error.Ending(error, ending_error.REASON)
-        return ending_error.last(self._last_failures(with_operations=how == "declared"), self._after)
+        return ending_error.last(self._last_failures(with_operations=how == "declared"), self._progress_after)
 
     def is_ending(self, one: Trouble | None) -> bool:
-        """Return whether an error ended the run, or is the same as the last one, of which no more is known."""
+        """Return whether an error ended the run, or equals the one that presumably did."""
         if one is None or (ending := self.ending) is None:
             return False
         if ending.trouble.seq == one.seq:
@@ -115,7 +115,7 @@ class RunErrors:
         return len(messages) == 2 and loops.folded(messages[0]) == loops.folded(messages[1])
 
     def _last_failures(self, *, with_operations: bool) -> list[Trouble]:
-        """Return the last errors, and operations that failed without one, the newest first."""
+        """Return the last errors, and operations that failed without an error, newest first."""
         errors = self._rows.errors[-SHOWN:]
         explained = {level[-1].id for one in errors for level in self._rows.around(one.parent)}
         last = [
@@ -125,19 +125,19 @@ class RunErrors:
         ]
         return last[: -SHOWN - 1 : -1]
 
-    def _after(self, one: Trouble) -> tuple[bool, int, int]:
-        """Return whether a call that failed succeeded later, and how many operations and LLM calls began after it."""
+    def _progress_after(self, one: Trouble) -> tuple[bool, int, int]:
+        """Return whether a failed call succeeded later, and how many operations and LLM calls began after it."""
         id = one.parent if one.kind == "error" else one.id
         failed = next(iter(self._rows.halves(id)), None) if id is not None else None
         values = (None, None, None) if failed is None else (failed.kind, failed.name, failed.agent)
         names = dict(zip(("kind", "name", "agent"), values, strict=True))
         bounds = {"after": one.seq, "many": AFTER, "since": one.at_ns}
-        succeeded = self._rows.ask("succeeded_since", few=_NAMED, **bounds, **names)
+        succeeded = self._rows.ask("succeeded_since", few=_MOST_MATCHED, **bounds, **names)
         [(operations, llms)] = self._rows.ask("begun_since", **bounds)
         return any(id not in self._rows.failed for (id,) in succeeded), operations, llms
 
     def about(self, one: Trouble) -> Facts:
-        """Return an error: where it happened, and what followed."""
+        """Return the facts about an error: where it happened, and what followed."""
         is_error = one.kind == "error"
         id = one.parent if is_error else one.id
         chain = list(self._rows.around(id)) if id is not None else []
@@ -155,19 +155,19 @@ class RunErrors:
             "path": [level_of(level[-1], names) for level in reversed(chain)],
             "path_is_cut": len(chain) == LEVELS and chain[-1][-1].parent is not None,
             "input": self._rows.input_of(failed.id, failed.kind) if failed else "",
-            **self._raised(one),
+            **self._causes_and_parts(one),
             "origins": self._origins(chain, body.get("details")),
             **self._what_followed(one, chain),
-            "became": self._became(one) if is_error else None,
+            "became": self._consequence(one) if is_error else None,
             "next": self._next(one),
             "thread": self._threads.get(one.seq, (None, None))[1],
             **self._what_ended(one),
-            "same": self._same(one) if is_error else None,
-            "again": self._again(one, chain) if failed and failed.kind not in ("error", "agent") else None,
+            "same": self._repeats(one) if is_error else None,
+            "again": self._later_calls(one, chain) if failed and failed.kind not in ("error", "agent") else None,
         }
 
-    def _raised(self, one: Trouble) -> Facts:
-        """Return where an error was raised, the exceptions that led to it, and those in it or in a group among them."""
+    def _causes_and_parts(self, one: Trouble) -> Facts:
+        """Return where an error was raised, the exceptions that caused it, and the members of an exception group."""
         chain = self._chains(one)
         group = next((each for each in chain if each.parts), None)
         return {
@@ -179,17 +179,17 @@ class RunErrors:
         }
 
     def _chains(self, one: Trouble) -> list[Raised]:
-        """Return the exceptions in the traceback of an error, the first cause first, itself last."""
+        """Return the exceptions in the traceback of an error, from the first cause to the error itself."""
         if one.seq not in self._known_chains:
             logs = self._rows.body(one.seq).get("logs") if one.kind == "error" else None
             self._known_chains[one.seq] = causes.of_error(logs, one.name)
         return self._known_chains[one.seq]
 
-    def _became(self, one: Trouble) -> Facts | None:
-        """Return the error that was raised from an error, or that holds it, as its traceback tells."""
+    def _consequence(self, one: Trouble) -> Facts | None:
+        """Return the later error that was caused by an error or is a group with it, according to the traceback."""
         message = self._rows.body(one.seq).get("details")
         later = [each for each in self._rows.errors if each.seq > one.seq][:SHOWN]
-        if (ending := self.ending) is not None and ending.trouble.kind == "error" and not self._same(one)["later"]:
+        if (ending := self.ending) is not None and ending.trouble.kind == "error" and not self._repeats(one)["later"]:
             later.append(ending.trouble)
         for each in later:
             chain, details = self._chains(each), self._rows.body(each.seq).get("details")
@@ -197,13 +197,13 @@ class RunErrors:
             is_part = any(causes.is_same(part, one.name, message) for part in parts)
             if is_part or any(causes.is_same(raised, one.name, message) for raised in chain[:-1]):
                 return {"type": short(each.name), "message": short(details), "is_group": is_part}
-            # What follows came of this one, which says the same.
+            # Later errors came from this one, which has the same message.
             if (each.name, details) == (one.name, message):
                 return None
         return None
 
     def _what_ended(self, one: Trouble) -> Facts:
-        """Return what says that an error ended the run; of the last failure, what began after it."""
+        """Return how we know that an error ended the run; for the last failure, also what began after it."""
         ending = self.ending if self.is_ending(one) else None
         after = None
         if ending is not None and ending.by == ending_error.LAST:
@@ -212,11 +212,11 @@ class RunErrors:
         return {"ended_run": None if ending is None else ending.by, "began_after": after}
 
     def common(self, first: Trouble | None) -> Facts | None:
-        """Return the value that the calls of most errors were given, and the first of these errors."""
+        """Return the value that most failed calls got as input, and the first of their errors."""
         errors = [one for one in self._rows.errors if one.parent][:_COMPARED]
         if len(errors) < common_input.FEWEST:
             return None
-        calls = {one.parent: self._given(one.parent) for one in errors}
+        calls = {one.parent: self._input_of(one.parent) for one in errors}
         common = common_input.most_common([(one, calls[one.parent][1]) for one in errors], self._calls_with)
         if common is None:
             return None
@@ -244,7 +244,7 @@ class RunErrors:
         }
 
     def _what_followed(self, one: Trouble, chain: list[list[Half]]) -> Facts:
-        """Return how far an error came: by a word, and where it stopped."""
+        """Return how far an error propagated: the outcome, and where it stopped."""
         others = {each.parent: each for each in self._rows.errors if each.seq > one.seq}
         for depth, halves in enumerate(chain):
             last = halves[-1]
@@ -256,7 +256,7 @@ class RunErrors:
             if not last.failed and (depth or not one.failed):
                 return {"outcome": "caught" if depth else "noted", "where": level_of(last, {}), "replaced_by": None}
         is_fatal = self.is_ending(one) and self.ending is not None and self.ending.by == ending_error.EXCEPTION
-        # An exit or an interrupt is no error: the operations that it ended say so themselves.
+        # An exit or an interrupt is not recorded as an error, only as the end of the operations that it left.
         is_exit = one.kind != "error" and how_it_ended(self._seen) in ("exit code", "signal")
         ended = self._threads.get(one.seq)
         outcome = f"ended a {ended[0]}" if ended is not None else "left"
@@ -265,7 +265,7 @@ class RunErrors:
         return {"outcome": outcome, "where": None, "replaced_by": None}
 
     def _next(self, one: Trouble) -> Facts | None:
-        """Return what began first after an error: of the same agent, or else of any."""
+        """Return what began first after an error, in the same agent, or else in any."""
         bounds = {"after": one.seq, "many": AFTER, "since": one.at_ns, "agent": one.agent}
         for following in (Half(*row) for row in self._rows.ask("begun_after", **bounds)):
             seconds = max(0, began_ns(following) - one.at_ns) / 1e9
@@ -274,8 +274,8 @@ class RunErrors:
             return {**named, "seconds_later": seconds, "after_a_resume": is_resumed}
         return None
 
-    def _same(self, one: Trouble) -> Facts:
-        """Return how often the same type with the same message came later."""
+    def _repeats(self, one: Trouble) -> Facts:
+        """Return how often an error with the same type and message occurred later."""
         later = [each for each in self._rows.errors if each.name == one.name and each.seq >= one.seq]
         details = self._details(later)
         message = details.get(one.seq)
@@ -283,10 +283,10 @@ class RunErrors:
         others = len(later) - len(same) - 1
         return {"later": len(same), "last": iso(same[-1].at_ns) if same else None, "of_type": max(0, others)}
 
-    def _again(self, one: Trouble, chain: list[list[Half]]) -> Facts:
-        """Return what came of later calls of the same tool, model or operation."""
+    def _later_calls(self, one: Trouble, chain: list[list[Half]]) -> Facts:
+        """Return the outcomes of later calls of the same tool, model or operation."""
         failed = chain[0][-1]
-        # Those around it may begin at the same time, where an import has milliseconds.
+        # In an import with milliseconds, the operations around it may begin at the same time.
         around = {halves[-1].id for halves in chain}
         after = max(one.seq, failed.seq)
         values = {"kind": failed.kind, "name": failed.name, "model": failed.model}
@@ -306,27 +306,26 @@ class RunErrors:
         }
 
     def _origins(self, chain: list[list[Half]], message: object) -> list[Facts]:
-        """Return which arguments of a failed call the run had from the result of another call.
+        """Return which arguments of a failed call came from the result of an earlier call.
 
-        If a call shortly before it was given a name that a result had in a text, that is among them: what the run read
-        there may have led to this.
+        A name that a call shortly before it took from the text of a result is added, as that text may be the cause.
         """
         text = message if isinstance(message, str) else None
         for halves in chain:
-            _, given = self._given(halves[-1].id)
+            _, given = self._input_of(halves[-1].id)
             if given is not None:
-                return [*self._origins_of(halves, given, message=text), *islice(self._led_to(halves), 1)]
+                return [*self._origins_of(halves, given, message=text), *islice(self._names_read_before(halves), 1)]
         return []
 
-    def _led_to(self, halves: list[Half]) -> Iterator[Facts]:
-        """Yield the names that the tool calls of the same agent shortly before a tool call were given from a text."""
+    def _names_read_before(self, halves: list[Half]) -> Iterator[Facts]:
+        """Yield the names that an agent's tool calls shortly before a tool call took from a text."""
         own = halves[0]
         if own.kind != "tool":
             return
         before = (Half(*row) for row in self._rows.ask("last_rows", upto=own.seq - 1, many=LAST))
         calls = (one for one in before if one.kind == "tool" and one.phase == rows.DONE and one.agent == own.agent)
         for call in islice(calls, _BEFORE):
-            _, given = self._given(call.id)
+            _, given = self._input_of(call.id)
             named = self._rows.operation(call.kind, call.name, call.model, call.id, call.agent)
             for one in self._origins_of(self._rows.halves(call.id), given, names_only=True):
                 yield {**one, "of": named}
@@ -346,7 +345,7 @@ class RunErrors:
         return facts_of[: origins.REPORTED]
 
     def _other_entries(self, known: list[Origin], small: list[Found]) -> dict[str, int]:
-        """Return the entries of one list that the arguments come from, if they are of different ones."""
+        """Return the list entry that each argument comes from, if these are different entries of one list."""
         whole = [one for one in known if not one.is_part]
         calls = {one.seq for one in whole} | {one.seq for one in small}
         if len(whole) + len(small) < 2 or len(calls) > 1:
@@ -366,32 +365,32 @@ class RunErrors:
             "name": short(one.name),
             "input": self._rows.input_of(one.id, one.kind),
             "id": facts.full_id(one.id),
-            # Its first row: the number under which the pages know a call.
+            # Of its first row, by which pages identify a call.
             "seq": self._rows.halves(one.id)[0].seq,
         }
 
-    def _given(self, id: bytes | None) -> tuple[tuple[str, str | None], object]:
-        """Return kind and name of a call, and what it was given."""
+    def _input_of(self, id: bytes | None) -> tuple[tuple[str, str | None], object]:
+        """Return kind, name and input of a call."""
         halves = self._rows.halves(id) if id is not None else []
         given = (previews.given(half.kind, self._rows.body(half.seq)) for half in halves if half.kind != "llm")
         called = (halves[0].kind, halves[0].name) if halves else ("operation", None)
         return called, next((one for one in given if one is not None), None)
 
     def _calls_with(self, value: str | int) -> int:
-        """Return how many operations have a value in one of their rows."""
+        """Return the number of operations with a value in one of their rows."""
         bounds = {"head": self._rows.head, "tail": self._rows.tail, "many": AFTER}
         return int(self._rows.ask("count_with", text=encode.dumps(value).decode(), **bounds)[0][0])
 
     @cached_property
     def _ended_earlier(self) -> set[int]:
-        """The seqs of the errors that ended a run after which the session was resumed."""
+        """The seqs of the errors that ended earlier runs of a resumed session."""
         ended, ends, since = set(), list(self._seen.story.of_kind("end")), 0
         for pause in self._seen.pauses:
             end = pauses.end_before(ends, pause)
             reason = str(end.body.get("reason") or "").strip() if end is not None else ""
             if ending_error.has_traceback(reason):
                 before = [one for one in self._rows.errors[::-1] if since <= one.at_ns <= pause.resumed_ns]
-                named = [one for one in before if one.name and reason.startswith(one.name)][:_NAMED]
+                named = [one for one in before if one.name and reason.startswith(one.name)][:_MOST_MATCHED]
                 error = ending_error.of_traceback(reason, named, self._details(named))
                 ended |= set() if error is None else {error.seq}
             since = pause.resumed_ns
@@ -399,12 +398,12 @@ class RunErrors:
 
     @cached_property
     def _threads(self) -> dict[int, tuple[str, str]]:
-        """The threads and processes that errors ended, with their names, by the seqs of these errors."""
+        """The threads and processes that were ended by errors, as kind and name, by the seqs of the errors."""
         threads: dict[int, tuple[str, str]] = {}
         bounds = {"head": self._rows.head, "tail": self._rows.tail, "many": MOST_TROUBLES}
         for seq, body in self._rows.ask("thread_ends", name=rows.THREAD_ENDED, **bounds) if self._rows.errors else ():
             facts = encode.loads(body)
-            # The row of an error comes before that about its thread, and maybe others between.
+            # The row of an error precedes the row about its thread; other rows may lie between.
             same = (one for one in self._rows.errors[::-1] if one.seq < seq and one.name == facts["type"])
             if (error := next((one for one in same if one.seq not in threads), None)) is not None:
                 which = "process" if "process" in facts else "thread"
@@ -426,7 +425,7 @@ def _exception(one: Raised) -> Facts:
 
 
 def _member(one: Raised) -> Facts:
-    """Return an exception of a group, with what led to it."""
+    """Return a member of an exception group, with its causes."""
     return {**_exception(one), "causes": [_exception(each) for each in one.causes[-SHOWN:]]}
 
 
@@ -439,6 +438,6 @@ def _is_traceback(seen: Snapshot, reason: str) -> bool:
     return seen.standing.state == "Failure" and ending_error.has_traceback(reason)
 
 
-def _asks(one: Trouble) -> bool:
-    """Return whether an error is the question about a step of which it is unknown whether it happened."""
+def _is_uncertain(one: Trouble) -> bool:
+    """Return whether an error asks the program whether a step had happened."""
     return one.kind == "error" and (one.name or "").rpartition(".")[2] == Uncertain.__name__

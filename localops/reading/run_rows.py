@@ -1,6 +1,6 @@
-"""The rows of a run that a post-mortem looks at: its errors, its last rows, operations with what is around them.
+"""The rows of a run that a post-mortem reads: errors, the last rows, operations and what contains them.
 
-Its work is bounded, however long the session is: of a long one only both ends are looked at, and `is_complete` says so.
+The work is limited: of a long session, only both ends are read, and `is_complete` is false.
 """
 
 from __future__ import annotations
@@ -58,27 +58,27 @@ else:
     Trouble = namedtuple("Trouble", "seq id kind name parent agent at_ns model failed cost tokens_in tokens_out")
     Half = namedtuple("Half", (*rows.HALF, "cut_off"), defaults=[0])
 
-# Rows at each end of a session that are looked at.
+# Rows to read at each end of a session.
 END = 50_000
 MOST_TROUBLES = 10_000
 AFTER = 20_000
-"""Rows after an error, or before the end, among which others are looked for."""
+"""Rows to search after an error, or before the end."""
 FAR = 1 << 62
-# Operations around an error.
+# Operations that contain an error.
 LEVELS = 16
 LAST = 64
-"""Rows before a place among which the last operation stands."""
+"""Rows to search for the last operation before a place."""
 _SQL = "post_mortem.sql"
 
 
 class RunRows:
-    """What is looked up of a run, in a few statements of bounded cost."""
+    """Look up the rows of a run, with a few statements of limited cost."""
 
     def __init__(self, seen: Snapshot, reader: Reader) -> None:
         self.seen, self.reader = seen, reader
         self.head, self.tail = self._edges()
         end = seen.story.last_end
-        # Rows that came after the end that counts say nothing about it.
+        # Rows after the end of the session do not explain it.
         counts = end is not None and end.at_ns == seen.standing.ended_ns and not seen.standing.derived
         self.upto = end.seq if counts and end is not None and end.seq is not None else FAR
         self.troubles = self._read_troubles()
@@ -87,12 +87,12 @@ class RunRows:
 
     @property
     def is_complete(self) -> bool:
-        """Return whether all of its rows were looked at."""
+        """Return whether all rows of the session are read."""
         return self.head == FAR and len(self.troubles) < MOST_TROUBLES
 
     @cached_property
     def errors(self) -> list[Trouble]:
-        """The rows of errors among `troubles`."""
+        """The error rows in `troubles`."""
         return [one for one in self.troubles if one.kind == "error"]
 
     def _read_troubles(self) -> list[Trouble]:
@@ -102,7 +102,7 @@ class RunRows:
         return list(map(Trouble._make, read))
 
     def _edges(self) -> tuple[int, int]:
-        """Return the seq up to which, and the one from which on rows are looked at."""
+        """Return the last seq of the rows to read at the beginning, and the first seq of those at the end."""
         if self.seen.totals.rows <= 2 * END:
             return FAR, 0
         [(head, tail)] = self.ask("edges", many=END)
@@ -110,15 +110,15 @@ class RunRows:
 
     @cached_property
     def last_rows(self) -> list[Half]:
-        """The newest rows before its end, the newest first."""
+        """The last rows before the end of the session, newest first."""
         return [Half(*row) for row in self.ask("last_rows", upto=self.upto, many=LAST)]
 
     def halves(self, id: bytes) -> list[Half]:
-        """Return the rows of an operation, the one that it began with first."""
+        """Return the rows of an operation, the opening row first."""
         return sorted((Half(*row) for row in self.statement("halves", id=id)), key=lambda half: -half.phase)
 
     def around(self, id: bytes | None) -> Iterator[list[Half]]:
-        """Yield the rows of an operation and of those around it, the innermost first."""
+        """Yield the rows of an operation and of each one that contains it, from the inside out."""
         known: set[bytes] = set()
         while id is not None and id not in known and len(known) < LEVELS:
             known.add(id)
@@ -129,7 +129,7 @@ class RunRows:
             id = halves[-1].parent
 
     def operation(self, kind: str, name: str | None, model: str | None, id: bytes, agent: bytes | None) -> Facts:
-        """Return an operation as it is named in lists."""
+        """Return the facts that name an operation in lists."""
         names = self.agents([agent])
         return {
             "id": facts.full_id(id),
@@ -146,37 +146,37 @@ class RunRows:
         return {id: str(short(names[text])) for id, text in texts.items()}
 
     def preview(self, seq: int | None, kind: str, *, is_result: bool = False) -> str:
-        """Return the input in a row, or the result, on one line."""
+        """Return the input or the result in a row, on one line."""
         body = self.body(seq)
         return previews.result(kind, body) if is_result else previews.line(kind, body)
 
     def input_of(self, id: bytes, kind: str) -> str:
-        """Return the input of an operation, which is in the first of its rows that has one."""
+        """Return the input of an operation: that of its first row with an input."""
         return next(filter(None, (self.preview(half.seq, kind) for half in self.halves(id))), "")
 
     def body(self, seq: int | None) -> dict[str, Any]:
-        """Return the body of a row; an empty one if there is none, or if it cannot be read."""
+        """Return the body of a row; empty if it does not exist or cannot be read."""
         if seq is None:
             return {}
         read = self.reader.ask("select body from event where seq = ?", (seq,))
-        return _loaded(read[0][0]) if read else {}
+        return _load_body(read[0][0]) if read else {}
 
     def args(self, id: bytes) -> bytes | None:
-        """Return the arguments of a call, comparable; None if none are recorded."""
+        """Return the arguments of a call in a comparable form; None if they were not recorded."""
         read = ((half.kind, self.body(half.seq)) for half in self.halves(id))
         return next(filter(None, (_args_in(kind, body) for kind, body in read)), None)
 
     def ask(self, name: str, /, **values: object) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement about the session."""
+        """Run a statement about the session; return its rows."""
         return self.statement(name, session=self.seen.id, **values)
 
     def statement(self, name: str, /, **values: object) -> list[tuple[Any, ...]]:
-        """Return the rows of a statement about given ids or rows."""
+        """Run a statement about given ids or rows; return its rows."""
         return self.reader.ask(statements(_SQL)[name], values)
 
 
 def level_of(half: Half, names: dict[bytes | None, str]) -> Facts:
-    """Return an operation as a level of the path to an error."""
+    """Return the facts about an operation as a level in the path of an error."""
     return {
         "id": facts.full_id(half.id),
         "kind": short(half.kind),
@@ -187,12 +187,12 @@ def level_of(half: Half, names: dict[bytes | None, str]) -> Facts:
 
 
 def began_ns(one: Half) -> int:
-    """Return when an operation began, by either of its rows."""
+    """Return when an operation began, from either of its rows."""
     return one.at_ns if one.start_ns is None else one.start_ns
 
 
 def ended_ns(one: Half) -> int:
-    """Return when an operation ended, by the row of its end."""
+    """Return when an operation ended, from its closing row."""
     return one.at_ns if one.end_ns is None else one.end_ns
 
 
@@ -201,7 +201,7 @@ def _args_in(kind: str, body: dict[str, Any]) -> bytes | None:
     return encode.sorted_dumps(given) if given not in (None, {}, [], "") else None
 
 
-def _loaded(body: str | None) -> dict[str, Any]:
+def _load_body(body: str | None) -> dict[str, Any]:
     try:
         value = encode.loads(body) if body else {}
     # A damaged body.
@@ -211,12 +211,12 @@ def _loaded(body: str | None) -> dict[str, Any]:
 
 
 def as_hex(ids: Iterable[bytes | None]) -> str:
-    """Return ids as a JSON list, as statements take them."""
+    """Return ids as a JSON list, which statements expect."""
     return encode.dumps([id.hex() for id in ids if id is not None]).decode()
 
 
 def short(value: object) -> str | None:
-    """Return the beginning of a recorded text, on one line."""
+    """Return the beginning of the first line of a recorded text."""
     if value is None:
         return None
     text = value if isinstance(value, str) else str(value)

@@ -1,4 +1,4 @@
-"""An operation, its input and a time, as sentences about a run name them."""
+"""Words for operations, inputs and times in sentences about a run."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _KINDS = {"llm": "LLM call", None: "operation", "": "operation"}
 
 
 def named(one: Facts) -> Sentence:
-    """Return an operation by its kind, name, model and agent."""
+    """Name an operation by its kind, name, model and agent."""
     sentence: Sentence = [_KINDS.get(one["kind"]) or Word(one["kind"])]
     if one["name"] and one["name"] != one["model"]:
         sentence += [" ", Recorded(one["name"])]
@@ -26,20 +26,20 @@ def named(one: Facts) -> Sentence:
 
 
 def with_input(text: str) -> Sentence:
-    """Return what follows the name of an operation that was given something."""
+    """Return the words for an operation's input, which follow its name; empty without one."""
     return [" with ", Recorded(text)] if text else []
 
 
 def nanoseconds(seconds: float) -> int:
-    """Return a number of seconds as facts have it in nanoseconds."""
+    """Convert seconds, as in facts, to nanoseconds."""
     return round(seconds * 1e9)
 
 
 def at_ns(text: str) -> int:
-    """Return a time of facts in nanoseconds."""
+    """Convert a time in facts to nanoseconds."""
     return nanoseconds(datetime.fromisoformat(text).timestamp())
 
 
 def when(text: str) -> str:
-    """Return a time of facts as people read it."""
+    """Convert a time in facts to a readable one."""
     return output.when(at_ns(text))
