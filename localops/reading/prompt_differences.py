@@ -1,4 +1,4 @@
-"""Where prompts differ that begin alike: versions of one prompt, of which a list shows the same first words."""
+"""Where prompts with the same beginning differ: a list would show the same words for all versions of a prompt."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-# Characters that begin alike from which on a list shows where prompts differ: fewer are seen at a glance.
-_ALIKE = 24
-# Characters of a difference, and of its sentence on each side.
+# The fewest characters in a common beginning to show the difference; after fewer, it is visible in the list.
+_LEAST_COMMON = 24
+# Characters to show of a difference, and of its sentence on each side.
 _LONGEST, _AROUND = 200, 80
-# The end of a sentence, or of a line, which is written as an escape in the templates of prompts.
+# The end of a sentence, or of a line; templates of prompts may have escaped line ends.
 _SENTENCE = re.compile(r"(?<=[.!?:])\s+|\n|\\n")
 
 
 class Difference(NamedTuple):
-    """Where a prompt differs from the one that is most like it: how much comes before, and the words that differ.
+    """Where a prompt differs from the most similar one: the number of characters before it, and the differing words.
 
-    Before and after these words stands the rest of their sentence.
+    `lead` and `tail` are the rest of the sentence around these words.
     """
 
     after: int
@@ -32,25 +32,25 @@ class Difference(NamedTuple):
 
 
 def differences(prompts: Sequence[str | None]) -> list[Difference | None]:
-    """Return where each prompt differs; None for one that begins like no other, or is not known.
+    """Return where each prompt differs; None for an unknown prompt, or one without a common beginning with another.
 
     >>> one, _ = differences(["You are a careful agent. Be very brief.", "You are a careful agent. Be very kind."])
     >>> one
     Difference(after=33, lead='Be very', text='brief.', tail='')
     """
-    # Beside each other in order are those that share the longest beginnings.
+    # Sorted, each prompt is next to the one with the longest common beginning.
     known = sorted((prompt, number) for number, prompt in enumerate(prompts) if prompt)
     result: list[Difference | None] = [None] * len(prompts)
     for place, (prompt, number) in enumerate(known):
         beside = [known[at][0] for at in (place - 1, place + 1) if 0 <= at < len(known)]
         nearest = max(beside, key=lambda other: same_start(prompt, other), default="")
-        if prompt != nearest and same_start(prompt, nearest) >= _ALIKE:
-            result[number] = _between(prompt, nearest)
+        if prompt != nearest and same_start(prompt, nearest) >= _LEAST_COMMON:
+            result[number] = _difference(prompt, nearest)
     return result
 
 
-def _between(prompt: str, other: str) -> Difference:
-    """Return the complete words in which a prompt differs from another one."""
+def _difference(prompt: str, other: str) -> Difference:
+    """Return the difference to another prompt, extended to complete words."""
     begin = same_start(prompt, other)
     while begin and not prompt[begin - 1].isspace():
         begin -= 1
@@ -60,8 +60,8 @@ def _between(prompt: str, other: str) -> Difference:
         end += 1
     lead = _SENTENCE.split(prompt[:begin])[-1]
     tail = _SENTENCE.split(rest[end:], maxsplit=1)[0]
-    return Difference(begin, _line(lead)[-_AROUND:], _line(rest[:end])[:_LONGEST], _line(tail)[:_AROUND])
+    return Difference(begin, _one_line(lead)[-_AROUND:], _one_line(rest[:end])[:_LONGEST], _one_line(tail)[:_AROUND])
 
 
-def _line(text: str) -> str:
+def _one_line(text: str) -> str:
     return " ".join(text.split())

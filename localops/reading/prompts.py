@@ -1,8 +1,8 @@
-"""Which prompt an LLM call was made with: what its calls have in common, without what differs in each.
+"""Identify the prompt of an LLM call: the part that does not vary between calls.
 
-It is the system part of the request: `system_instructions`, and the messages of the system and the developer.  A call
-without one is known by the first line of its first message.  In both, ids that are made up in each run and times near
-the call are left out, so that a prompt that names the day stays the same on the next one.
+It is the system part of the request: `system_instructions` and the messages of the roles system and developer.  For a
+call without these, it is the first line of the first message.  Random ids and times near the time of the call are
+replaced, so that a prompt with the current date is still the same prompt on the next day.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-# Characters of a system part that are compared.
+# Characters of a system part to compare.
 LONGEST = 20_000
-# The same of the first line of a message.
+# Characters of the first line of a message to compare.
 _LINE = 120
-# Messages in which a system part is looked for, and parts of one.
+# Messages to search for system parts, and parts of a message to read.
 _MESSAGES, _PARTS = 200, 50
 _DEPTH = 4
 _NEAR_NS = 2 * 86_400 * 1_000_000_000
@@ -27,7 +27,7 @@ _SYSTEM = ("system", "developer")
 
 
 def own_part(body: dict[str, object]) -> tuple[str, bool]:
-    """Return the system part of a call, or else its first line, and whether it is a system part.
+    """Return the system part of a call, or without one the first line, and whether it is a system part.
 
     >>> own_part({"prompt": [{"role": "system", "content": "Be brief."}, {"role": "user", "content": "Hi"}]})
     ('Be brief.', True)
@@ -44,7 +44,7 @@ def own_part(body: dict[str, object]) -> tuple[str, bool]:
 
 
 def template(part: str, at_ns: int) -> str:
-    """Return a part of a prompt without made-up ids, and without times near that of the call.
+    """Replace the random ids in a part of a prompt, and the times near the time of the call.
 
     >>> template("Today is 1970-01-02.", 86_400 * 10**9)
     'Today is <time>.'
@@ -68,7 +68,7 @@ def _text(content: object) -> str:
 
 
 def _texts(content: object, depth: int) -> Iterator[str]:
-    """Yield the texts of a message or of its parts; of a value in a blob its beginning."""
+    """Yield the texts of a message or of its parts; for a value in a blob, its beginning."""
     if isinstance(content, str):
         yield content
     elif isinstance(content, list) and depth:

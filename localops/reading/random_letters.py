@@ -1,4 +1,4 @@
-"""Whether letters and digits were chosen by chance, as those of an id are, or make up words, names and numbers."""
+"""Decide whether letters and digits are random, as in an id, or are words, names and numbers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,8 @@ from functools import lru_cache
 from itertools import pairwise
 from math import log2
 
-# How much more often each letter follows each other one in words and names than by chance: from 0 (32 times less) to
-# 9 (16 times more), for `aa ab ac …`.  Counted in documentation and in names of programs.
+# How often each pair of letters occurs in words and names, compared with random letters: from 0 (32 times less often)
+# to 9 (16 times more often), for `aa ab ac …`.  Counted in documentation and in names in programs.
 _PAIRS = """
     55652352504766150767433341 75546322652743641554612252 72446326506543731546521040 64458432712533631554532230
     53664542302556343776244530 63446741710634731655512130 52438346601545530664532122 73348323703443730545512141
@@ -17,18 +17,18 @@ _PAIRS = """
     56545541501667460666210200 84428332711333530343233222 73457425712426631664234401 54656624612442471447332652
     44545433512556471466344374 62348323601332532343213448
 """.split()
-_SAME = 5  # as often as by chance
+_SAME = 5  # as often as in random letters
 _SMALL, _CAPITAL, _DIGIT, _SIGN = range(4)
-# In names, how often a small letter, a capital, a digit and a sign follow on one of each.
+# In names, the probability of a small letter, a capital, a digit and a sign after each of these.
 _NEXT = ((0.9, 0.03, 0.03, 0.04), (0.65, 0.3, 0.03, 0.02), (0.1, 0.08, 0.7, 0.12), (0.72, 0.1, 0.15, 0.03))
 _MANY = (26, 26, 10, 1)  # of each
-# Bits by which a text has to be likelier by chance; without digits and capitals, more.
+# Bits by which a text must be likelier random than a name; more without digits and capitals.
 _ENOUGH, _ENOUGH_OF_LETTERS = -4.0, 4.0
 
 
 @lru_cache(4096)
 def is_random(text: str) -> bool:
-    """Return whether letters and digits are likelier chosen by chance than a name.
+    """Return whether letters and digits are more likely random than a name.
 
     >>> [is_random(text) for text in ("customerordersarchive2024", "RBrHWajcyAkhGUfpggblWogn", "1234567890123456")]
     [False, True, False]
@@ -37,13 +37,13 @@ def is_random(text: str) -> bool:
     has_capital, has_digit = _CAPITAL in kinds, _DIGIT in kinds
     if _SMALL not in kinds and not has_capital:
         return False
-    likelier = log2(62 if has_capital else 36) * (len(text) - 1)
+    as_name = log2(62 if has_capital else 36) * (len(text) - 1)
     for (a, b), (before, kind) in zip(pairwise(text.lower()), pairwise(kinds), strict=True):
-        likelier += log2(_NEXT[before][kind] / _MANY[kind])
-        # A capital behind a small letter begins another word.
+        as_name += log2(_NEXT[before][kind] / _MANY[kind])
+        # A capital after a small letter begins another word.
         if (kind == _SMALL and before < _DIGIT) or before == kind == _CAPITAL:
-            likelier += int(_PAIRS[ord(a) - 97][ord(b) - 97]) - _SAME
-    return likelier < -(_ENOUGH if has_capital or has_digit else _ENOUGH_OF_LETTERS)
+            as_name += int(_PAIRS[ord(a) - 97][ord(b) - 97]) - _SAME
+    return as_name < -(_ENOUGH if has_capital or has_digit else _ENOUGH_OF_LETTERS)
 
 
 def _kind(character: str) -> int:
