@@ -1,7 +1,7 @@
-"""The steps of a session that run once, as far as they are recorded: what a resumed run is given back.
+"""The recorded `once` steps of a session, whose results a resumed run gets.
 
-A step is a call of a function that is marked `once=True`.  It may have been tried several times; of these, one that is
-done decides, else the last one.
+A step is a call of a function that is marked `once=True`.  Several runs may have tried it; its state is that of the
+attempt that is done, or else of the last attempt.
 """
 
 from __future__ import annotations
@@ -43,36 +43,36 @@ if TYPE_CHECKING:
 else:
     Try = namedtuple("Try", "seq id phase kind name at_ns once ended_ns failed kept ended_by")
 
-ONCE = "once"  # the field of a body that says which step it is, and in its closing row what was kept of the result
-KEY = "step_key"  # the field with the beginning of its key, if the program has given one
-RESOLUTION = "resolution"  # the kind of a row with the result that a program has decided on for a step
+ONCE = "once"  # the field of a body that identifies the step, and in the closing row, how its result was kept
+KEY = "step_key"  # the field with the beginning of the key, if the program passed one
+RESOLUTION = "resolution"  # the kind of a row with a result that the program set for a step
 DONE, UNCERTAIN, FAILED, RUNNING = "done", "uncertain", "failed", "running"
-SHOWN = 1_000  # steps in a document
-PREVIEW = 200  # characters of the arguments, or of the key
+SHOWN = 1_000  # steps in a JSON document
+PREVIEW = 200  # characters of the arguments or the key
 _FIELD = f'"{ONCE}":{{"args":'
 _UNKNOWN: dict[str, Any] = {"kept": None, "why": "its row says nothing of a result"}
 
 
 def path(inside: str, name: str, digest: str, number: int) -> str:
-    """Return what identifies a step for those inside of it."""
+    """Return the path of a step, to which the steps inside it refer."""
     return blake2b(encode.dumps([inside, name, digest, number]), digest_size=8).hexdigest()
 
 
 class NotKept(Exception):
-    """The result of a step is missing or changed; the message has the reason."""
+    """The result of a step is missing or was changed; the message has the reason."""
 
 
 class Recorded:
-    """A step, as its tries and the decisions about it tell."""
+    """A step, derived from its attempts and the program's decisions about it."""
 
     def __init__(self, first: Try, mark: dict[str, Any]) -> None:
         self.name = first.name or ""
         self.digest: str = mark["args"]
         self.number: int = mark["n"]
         self.inside: str = mark.get("in") or ""
-        self.is_keyed = bool(mark.get("keyed"))  # recognised by what the program has given for its arguments
+        self.is_keyed = bool(mark.get("keyed"))  # recognised by a key that the program passed, not by its arguments
         self.tries: list[bytes] = []
-        self.tried = first.id  # the last try
+        self.tried = first.id  # the last attempt
         self.state = ""
         self.began_ns, self.ended_ns, self.ended_by, self.by = (
             first.at_ns,
@@ -81,16 +81,16 @@ class Recorded:
             mark.get("by"),
         )
         self.is_again = False
-        self.given_ns: int | None = None  # when a program gave its result, instead of running it again
+        self.given_ns: int | None = None  # when the program set its result instead of running it again
         self.add(first, mark)
 
     def add(self, one: Try, mark: dict[str, Any]) -> None:
-        """Take a later try, or a decision, into account."""
+        """Add a later attempt or decision."""
         if self.state == DONE:
             return
         self.id, self.seq, self.kind = one.id, one.seq, one.kind
         if one.kind == RESOLUTION:
-            # When and where it began, and that it has no end, remain those of its last try.
+            # When and where it began, and that it has no end, stay those of its last attempt.
             self.kind, self.state, self.kept, self.given_ns = mark.get("kind") or one.kind, DONE, mark, one.at_ns
             return
         self.began_ns, self.ended_ns = one.at_ns, one.ended_ns
@@ -98,34 +98,34 @@ class Recorded:
         self.is_again = bool(mark.get("again"))  # it may run twice
         self.tries.append(one.id)
         self.tried = one.id
-        self.kept = _object(one.kept) or _UNKNOWN
+        self.kept = _parse_object(one.kept) or _UNKNOWN
         if one.ended_ns is None or one.ended_by:
-            # It began and did not end, or was interrupted: by Ctrl-C, as its task was cancelled, as its session ended.
+            # It has no end, or was interrupted by Ctrl-C, the cancellation of its task or the end of its session.
             self.state = UNCERTAIN
         else:
             self.state = FAILED if one.failed else DONE
 
     @property
     def key(self) -> tuple[str, str, str, int]:
-        """What identifies it in its session."""
+        """The identity of the step within its session."""
         return self.inside, self.name, self.digest, self.number
 
     @property
     def is_decided(self) -> bool:
-        """Return whether a program gave its result, instead of running it again."""
+        """Return whether the program set its result instead of running it again."""
         return self.given_ns is not None
 
     @property
     def is_kept(self) -> bool:
-        """Return whether its result can be given back, as far as its row tells."""
+        """Return whether its result can be given back, according to its row."""
         return self.state == DONE and self.kept.get("kept") is not None
 
 
 def of(source: Source, session: bytes) -> list[Recorded]:
-    """Return the steps of a session, in the order they were first begun."""
+    """Return the steps of a session, in the order of their first attempts."""
     steps: dict[tuple[object, ...], Recorded] = {}
     for one in map(Try._make, source.all("once_steps", session=session, field=_FIELD)):
-        mark = _object(one.once)
+        mark = _parse_object(one.once)
         if mark is None or not isinstance(mark.get("args"), str) or not isinstance(mark.get("n"), int):
             continue
         key = (mark.get("in") or "", one.name or "", mark["args"], mark["n"])
@@ -136,7 +136,7 @@ def of(source: Source, session: bytes) -> list[Recorded]:
     return list(steps.values())
 
 
-def _object(text: str | None) -> dict[str, Any] | None:
+def _parse_object(text: str | None) -> dict[str, Any] | None:
     value = encode.loads(text) if text else None
     return value if isinstance(value, dict) else None
 
@@ -149,7 +149,7 @@ def result(source: Source, folder: str, step: Recorded) -> Any:
     if kept == "none":
         return None
     row = stored.one(source, step.id, rows.DONE)
-    body = _object(row.body) if row is not None else None
+    body = _parse_object(row.body) if row is not None else None
     if body is None or kept not in ("returns", "exact") or kept not in body:
         raise NotKept("the row with its result is not here")
     if _is_scrubbed(body, body[kept]):
@@ -163,13 +163,13 @@ def result(source: Source, folder: str, step: Recorded) -> Any:
 
 
 def _is_scrubbed(body: dict[str, Any], kept: Any) -> bool:
-    """Return whether a note stands in a result that was kept: a result with a secret is not."""
+    """Return whether a scrub redacted a kept result: a result with a secret is not kept when it is recorded."""
     notes = body.get("notes")
     return isinstance(notes, dict) and "redacted" in notes and NOTE.search(encode.dumps(kept).decode()) is not None
 
 
 def read_blob(folder: str, digest: str) -> bytes:
-    """Return the bytes of a blob. Raise ValueError if they are not those that were written."""
+    """Return the bytes of a blob; raise ValueError if they were changed."""
     from hashlib import sha256
 
     with open(blobs.find(folder, digest), "rb") as file:
@@ -180,7 +180,7 @@ def read_blob(folder: str, digest: str) -> bytes:
 
 
 def process(story: Story, step: Recorded) -> dict[str, Any] | None:
-    """Return pid and host of the process that tried a step last; None if it is not known."""
+    """Return pid and host of the process that last tried a step; None if unknown."""
     for card in story.cards():
         if card.get("participant") == step.by:
             return {"pid": card.get("pid"), "host": card.get("host")}
@@ -188,12 +188,12 @@ def process(story: Story, step: Recorded) -> dict[str, Any] | None:
 
 
 def given(source: Source, story: Story, step: Recorded) -> Facts | None:
-    """Return the time, the process and a line of a result that was given without running the step; or None."""
+    """Return time, process and preview of a result that the program set for a step; None if it did not."""
     if step.given_ns is None:
         return None
     row = stored.one(source, step.id, rows.DONE)
-    body = _object(row.body) if row is not None else None
-    # Only the process that goes on with a session decides about its steps.
+    body = _parse_object(row.body) if row is not None else None
+    # Only the process that resumed the session decides about its steps.
     by = max((one for one in story.resumes if one.at_ns <= step.given_ns), key=lambda one: one.at_ns, default=None)
     return {
         "at": iso(step.given_ns),
@@ -203,24 +203,24 @@ def given(source: Source, story: Story, step: Recorded) -> Facts | None:
 
 
 def params(source: Source, step: Recorded) -> Any:
-    """Return the arguments of the last try of a step, as they were recorded: without secrets."""
-    body = _opened(source, step)
+    """Return the arguments of the last attempt, as recorded: without secrets."""
+    body = _opening_body(source, step)
     return body.get("params", body.get("prompt"))
 
 
 def key_text(source: Source, step: Recorded) -> str | None:
-    """Return the key of a step as text; None without one, and where an earlier release has recorded it."""
-    return _opened(source, step).get(KEY) if step.is_keyed else None
+    """Return the key of a step as text; None if there is no key, or an earlier release recorded the step."""
+    return _opening_body(source, step).get(KEY) if step.is_keyed else None
 
 
-def _opened(source: Source, step: Recorded) -> dict[str, Any]:
-    """Return the body of the row that the last try of a step began with; empty if it is not here."""
+def _opening_body(source: Source, step: Recorded) -> dict[str, Any]:
+    """Return the body of the opening row of the last attempt; empty if the row is missing."""
     row = stored.one(source, step.tried, rows.OPEN)
-    return (_object(row.body) if row is not None else None) or {}
+    return (_parse_object(row.body) if row is not None else None) or {}
 
 
 class Forecast:
-    """What becomes of the steps of a session when it is resumed: their states, and a word of `_on_resume` for each."""
+    """What a resumed run does with the steps of its session: their states, and an action of `_on_resume` for each."""
 
     def __init__(self, steps: list[Recorded], is_running: bool, refused: set[bytes]) -> None:
         self.steps, self.refused = steps, refused
@@ -231,12 +231,12 @@ class Forecast:
             for step, state in zip(steps, self.states, strict=True)
         ]
         self.behind = self._behind()
-        """The ids of the steps inside of one that raises: they are reached only if that runs again."""
+        """The ids of the steps inside one that raises: the run reaches them only if that one runs again."""
 
     def _behind(self) -> set[bytes]:
         raising: set[str] = set()
         behind: set[bytes] = set()
-        for step, way in zip(self.steps, self.ways, strict=True):  # one that is around others began before them
+        for step, way in zip(self.steps, self.ways, strict=True):  # outer steps began first
             if step.inside in raising:
                 behind.add(step.id)
             if way in ("ask", "refuse") or step.inside in raising:
@@ -244,7 +244,7 @@ class Forecast:
         return behind
 
     def counts(self) -> Facts:
-        """Return how many steps are in each state, and what becomes of them."""
+        """Return the number of steps per state, and of the actions of a resumed run."""
         each = list(zip(self.steps, self.states, self.ways, strict=True))
         reached = Counter((state, way) for step, state, way in each if step.id not in self.behind)
         behind = Counter(state for step, state, _ in each if step.id in self.behind)
@@ -252,7 +252,7 @@ class Forecast:
             **{state: self.states.count(state) for state in (DONE, UNCERTAIN, FAILED, RUNNING)},
             "not_kept": sum(step.state == DONE and not step.is_kept for step in self.steps),
             "refused": len(self.refused),
-            # What becomes of the uncertain ones; the others raise Uncertain.
+            # All other uncertain steps raise Uncertain.
             "uncertain_run": reached[UNCERTAIN, "run"],
             "uncertain_not_called": reached[UNCERTAIN, "not called"],
             "done_given": reached[DONE, "give back"],
@@ -262,23 +262,23 @@ class Forecast:
 
 
 def counts(seen: Snapshot) -> Facts | None:
-    """Return how many steps are in each state; None for a session without steps."""
+    """Return the counts of `Forecast`; None for a session without steps."""
     steps = of(seen.source, seen.id)
     return Forecast(steps, seen.is_running, _refused(seen, steps, rules_of(seen))).counts() if steps else None
 
 
 def passed_over(steps: list[Recorded]) -> set[str]:
-    """Return the paths of the steps whose results are given back, and of those inside: these are not called."""
+    """Return the paths of the steps whose results are given back, and of the steps inside, which are not called."""
     passed: set[str] = set()
-    for step in steps:  # one that is around others began before them
+    for step in steps:  # outer steps began first
         if step.is_kept or step.inside in passed:
             passed.add(path(step.inside, step.name, step.digest, step.number))
     return passed
 
 
 def rules_of(seen: Snapshot) -> Callable[[dict[str, Any]], bool]:
-    """Return what says whether a program with the settings of a session's home would find a secret in plain data."""
-    # Late, as nearly no session has steps.
+    """Return a check whether a program with the settings of the session's home would redact plain data."""
+    # Created late, as very few sessions have steps.
     from localops.config import Config
     from localops.encoding.todays_rules import redactor
 
@@ -286,9 +286,9 @@ def rules_of(seen: Snapshot) -> Callable[[dict[str, Any]], bool]:
 
 
 def _refused(seen: Snapshot, steps: list[Recorded], redacts: Callable[[dict[str, Any]], bool]) -> set[bytes]:
-    """Return the ids of the steps whose calls the rules of a program would refuse: their arguments hold a secret.
+    """Return the ids of the steps whose calls a program would refuse, as by its rules their arguments have a secret.
 
-    They were recorded without these rules: with `redact=False`, or before there was one.
+    They were recorded without these rules: with `redact=False`, or before a rule was added.
     """
     refused = set()
     for step in steps:
@@ -300,18 +300,18 @@ def _refused(seen: Snapshot, steps: list[Recorded], redacts: Callable[[dict[str,
 
 
 def _has_scrubbed_arguments(source: Source, step: Recorded, arguments: str) -> bool:
-    """Return whether a scrub removed a secret from the arguments of a step: today's rules may refuse its call."""
+    """Return whether a scrub removed a secret from the arguments of a step: the current rules may refuse its call."""
     if NOTE.search(arguments) is None:
         return False
     id = step.tried
     about = source.all("scrubbed_from", low=id[:6], high=id[:6] + b"\xff" * 10, event=id)
-    return any((_object(body) or {}).get("phase") == rows.OPEN for (body,) in about)
+    return any((_parse_object(body) or {}).get("phase") == rows.OPEN for (body,) in about)
 
 
 def facts(seen: Snapshot, *, limit: int = SHOWN, redacts: Callable[[dict[str, Any]], bool] | None = None) -> Facts:
-    """Return the first steps of a session as plain facts, and what becomes of each when it is resumed.
+    """Return the first steps of a session as plain facts, and what a resumed run does with each.
 
-    `redacts` is what the program that resumes finds secret; if not given, the settings of the home decide.
+    `redacts` checks data by the rules of the program that resumes; the default are the settings of the home.
     """
     steps = of(seen.source, seen.id)
     refused = _refused(seen, steps, redacts or rules_of(seen)) if steps else set()
@@ -323,7 +323,7 @@ def facts(seen: Snapshot, *, limit: int = SHOWN, redacts: Callable[[dict[str, An
         "state": seen.standing.state,
         "counts": forecast.counts(),
         "steps": [
-            {**_one(seen, step), "state": state, "on_resume": way, "behind": step.id in forecast.behind}
+            {**_step_facts(seen, step), "state": state, "on_resume": way, "behind": step.id in forecast.behind}
             for step, state, way in each
         ],
         "more": max(0, len(steps) - limit),
@@ -336,17 +336,17 @@ def run_facts(project: str, seen: Snapshot, *, limit: int) -> Facts:
 
 
 def state_of(step: Recorded, is_running: bool) -> str:
-    """Return the state of a step, in a session that may be running."""
+    """Return the state of a step, given whether its session is running."""
     return RUNNING if is_running and step.state == UNCERTAIN and step.ended_ns is None else step.state
 
 
 def since(seen: Snapshot, steps: list[Recorded]) -> dict[bytes, str]:
-    """Return what came of each try of a step that another followed, or whose result a program gave."""
+    """Return the outcome of each attempt that was followed by another, or by a result that the program set."""
     words = {step: "decided" if step.is_decided else state_of(step, seen.is_running) for step in steps}
     return {id: words[step] for step in steps for id in step.tries if id != step.id}
 
 
-def _one(seen: Snapshot, step: Recorded) -> Facts:
+def _step_facts(seen: Snapshot, step: Recorded) -> Facts:
     arguments = params(seen.source, step)
     text = "" if arguments is None else encode.dumps(arguments).decode()
     return {
@@ -371,7 +371,7 @@ def _one(seen: Snapshot, step: Recorded) -> Facts:
 
 
 def _on_resume(step: Recorded, state: str, passed: set[str], *, is_refused: bool) -> str:
-    """Return what happens when a resumed run comes to a step."""
+    """Return what a resumed run does when it reaches a step."""
     if step.inside in passed and state != RUNNING:
         return "not called"
     if is_refused:

@@ -1,8 +1,8 @@
-"""A report: sessions as one HTML file that opens without a server, made of the files of the pages.
+"""Write sessions as one HTML file, a report, which needs no server; it consists of the dashboard's files.
 
-The file has all that the page of a session asks a server for, as JSON; `web/report.js` answers from it.  Recorded text
-is escaped, or is JSON without characters that mean something in HTML; a policy lets no other script run, and nothing be
-loaded.  Sessions are written one after another, and of each one event after another.
+The file has, as JSON, all that a session's page would request from a server; `web/report.js` answers from it.  Recorded
+text is escaped, or is JSON without characters that have a meaning in HTML; a content security policy forbids other
+scripts and all loading.  Sessions and their events are written one by one.
 """
 
 from __future__ import annotations
@@ -42,15 +42,15 @@ if TYPE_CHECKING:
     from localops.reading.export import Run
     from localops.reading.facts import Facts
 
-# Bytes of a picture or film that is put into the file, and of all of them.
+# The most bytes of an image or video in the file, and of all of them.
 _LARGEST = 32 << 20
 _MOST = 256 << 20
-_PIECE = 3 << 18  # a multiple of 3, so that pieces in base64 are one text together
-_ROWS = 25_000  # on a page of events in columns
-# Modules that only a server's pages use.
+_PIECE = 3 << 18  # a multiple of 3, so that the base64 pieces can be joined
+_ROWS = 25_000  # per page of events in columns
+# Modules that only pages with a server use.
 _SERVED = frozenset(("palette.js",))
 _SHOWN = ("image/", "video/")
-_STEPS = 100  # that a page lists
+_STEPS = 100  # on a page
 
 _START = """<!doctype html>
 <html lang="en" data-page="{page}" data-report data-view="{view}">
@@ -88,10 +88,10 @@ _END = """<footer class="foot">localops {version}</footer>
 
 
 def write(runs: Iterable[Run], file: BinaryIO, view: str = "timeline") -> None:
-    """Write sessions as one HTML file; several begin with their list. The page of a session opens on a view."""
+    """Write sessions as one HTML file; with several, it starts with a list. `view` is the first view of a session."""
     each = iter(runs)
     two = list(itertools.islice(each, 2))
-    # A command leaves them out where its own output is for a program; a report is for people.
+    # A command whose own output is for a program uses no separators, but a report is for people.
     before = output.separate_digits(",")
     try:
         if len(two) == 1:
@@ -103,7 +103,7 @@ def write(runs: Iterable[Run], file: BinaryIO, view: str = "timeline") -> None:
 
 
 class _Where(NamedTuple):
-    """The place of a session: its project."""
+    """Where a session is stored: its project."""
 
     name: str
     folder: str
@@ -113,8 +113,8 @@ class _Where(NamedTuple):
 class _Report:
     def __init__(self, file: BinaryIO, view: str) -> None:
         self._file, self._view = file, view
-        # Digests of the files that are in the report.
-        self._kept: set[str] = set()
+        # Digests of the files already in the report.
+        self._written_files: set[str] = set()
         self._left = _MOST
 
     def write_one(self, run: Run) -> None:
@@ -167,7 +167,7 @@ class _Report:
         )
 
     def _session(self, run: Run, where: _Where, shown: Facts) -> None:
-        """Write what the page of a session is drawn from."""
+        """Write the data for the page of a session."""
         id = str(shown["session_id"])
         self._part(id, "facts", "application/json", shown)
         after: Any = 0
@@ -194,19 +194,19 @@ class _Report:
         self._put(f'<script type="{kind}" data-part="{part}" data-of="{id}">{page_html.embedded(value)}</script>\n')
 
     def _blob(self, where: _Where, digest: str, one: Facts) -> None:
-        """Write a picture or a film, each once; a larger file stays where it is."""
+        """Write an image or a video, each once; too large files are left out."""
         kind, size = str(one["kind"]), one["bytes"]
-        if not isinstance(size, int) or not kind.startswith(_SHOWN) or digest in self._kept:
+        if not isinstance(size, int) or not kind.startswith(_SHOWN) or digest in self._written_files:
             return
         if size > min(_LARGEST, self._left):
             return
         try:
             with open(blobs.find(where.folder, digest), "rb") as source:
                 content = source.read(_LARGEST + 1)
-        # Deleted since.
+        # Deleted in the meantime.
         except OSError:
             return
-        self._kept.add(digest)
+        self._written_files.add(digest)
         self._left -= len(content)
         self._put(f'<script type="text/plain" data-blob="{digest}">')
         for at in range(0, len(content), _PIECE):
@@ -222,19 +222,19 @@ def _script() -> str:
 
 
 def _hash(inside: str) -> str:
-    """Return the source of a policy that lets an element with this text run."""
+    """Return the source expression that allows an element with this text in the policy."""
     return f"'sha256-{base64.b64encode(hashlib.sha256(inside.encode()).digest()).decode()}'"
 
 
 def _facts(run: Run) -> tuple[_Where, Facts]:
     where = _Where(run.project, run.folder, run.reader)
     more = session_details.more(where, run)
-    # The remotes of a session are not part of a report.
+    # A report does not show the remotes of a session.
     return where, {**facts.session(run.project, run, run.report()), **more, "sync": []}
 
 
 def _findings(run: Run) -> Facts:
-    """Return the post-mortem and the loops of a session, as far as its page shows them."""
+    """Return the parts of a session's post-mortem and loops that its page shows."""
     try:
         polling = config.polling(os.path.dirname(run.folder))
     except ConfigError as error:
@@ -243,7 +243,7 @@ def _findings(run: Run) -> Facts:
     why = post_mortem_page.document(post_mortem.of(run.project, run, run.reader, polling=polling))
     loops = waste_page.document(waste.of(run.project, run, run.reader, polling=polling))
     return {
-        # With what its links lead to.
+        # With the targets of its links.
         "why": {name: why[name] for name in ("page", "first_error", "last_error", "spending", "steps")},
         "steps": recorded_steps.facts(run, limit=_STEPS) if why["steps"] else None,
         "loops": {name: loops[name] for name in ("page", "loops", "loops_count", "alarming", "headline")},
@@ -251,7 +251,7 @@ def _findings(run: Run) -> Facts:
 
 
 def _events(run: Run, where: _Where) -> Iterator[dict[str, Any]]:
-    """Yield each event with all that its details and its row show; those that have not ended come last."""
+    """Yield each event with the facts for its details and its row; events without an end come last."""
     later = analytics.afterwards(run.reader, run.id)
     opened: dict[bytes, Stored] = {}
     agents: dict[bytes, str] = {}
@@ -270,12 +270,12 @@ def _events(run: Run, where: _Where) -> Iterator[dict[str, Any]]:
             "empty": session_details.why_empty(event),
             "attachments": [{**session_details.attachment(where, digest), "url": None} for digest in digests],
         }
-        # Most events lack most of these.
+        # Most events have only a few of these.
         given = {name: value for name, value in known.items() if value not in (None, []) and name != "session"}
         return {**given, "preview": event_lines.line_of(halves)}
 
     for row in stored.of_session(run.reader, run.id):
-        # Agents have no row of their own on a page.
+        # A page has no rows for agents.
         if row.kind in rows.BOOKS or row.kind == "agent":
             continue
         if row.phase == rows.OPEN:

@@ -1,4 +1,4 @@
-"""What the indexes of a project's rows have in common: a derived file that follows the journal in batches."""
+"""The base of the indexes of a project's rows: a derived file that follows the journal in batches."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ if TYPE_CHECKING:
 
 
 class RowIndex(ABC):
-    """An index of one project; a temporary one in memory where its folder cannot be written."""
+    """An index of one project; in memory and temporary if the project's folder cannot be written."""
 
     FILE: ClassVar[str]
-    # Of the index; a file of another schema is replaced.
+    # The version of the index's schema; a file with another version is replaced.
     SCHEMA: ClassVar[int]
-    # Rows that may be indexed while a user waits for an answer.
+    # How many rows may be indexed while a user waits for a response.
     SOON: ClassVar[int]
-    # The file of its statements, among them `schema`.
+    # The file with its statements, including `schema`.
     STATEMENTS: ClassVar[str]
 
     def __init__(self, folder: str, reader: Reader) -> None:
@@ -36,7 +36,7 @@ class RowIndex(ABC):
         self._check()
 
     def _check(self) -> None:
-        """Clear the index if it is of another journal: one that was moved, repaired or restored has other seqs."""
+        """Clear the index if it belongs to another journal; a moved, repaired or restored journal has other seqs."""
         journal = self._reader.ask("select value from meta where key = 'journal'")
         if self._file.ask("select journal from about") != journal:
             self._file.clear()
@@ -44,15 +44,15 @@ class RowIndex(ABC):
 
     @property
     def upto(self) -> int:
-        """The last seq that is indexed."""
+        """The last indexed seq."""
         return int(self._file.ask("select upto from about")[0][0])
 
     def missing(self) -> int:
-        """Return how many seqs are not indexed yet, including those of pruned rows."""
+        """Return the number of seqs that are not indexed yet, including those of pruned rows."""
         return int(self._reader.ask(statements("lists.sql")["last_seq"])[0][0]) - self.upto
 
     def catch_up(self) -> int:
-        """Index the missing rows if there are few; return how many are missing after that."""
+        """Index the missing rows if there are few; return how many are still missing."""
         missing = self.missing()
         if 0 < missing <= self.SOON:
             self.extend()
@@ -60,7 +60,7 @@ class RowIndex(ABC):
         return missing
 
     def extend(self, progress: Callable[[int], None] | None = None) -> None:
-        """Index all missing rows; call `progress` with the number of new ones after each batch."""
+        """Index all missing rows; call `progress` with the number of newly indexed rows after each batch."""
         more = True
         while more:
             before = self.upto
@@ -83,7 +83,7 @@ class RowIndex(ABC):
 
     @abstractmethod
     def _index_after(self, execute: Execute, after: int) -> tuple[int, bool]:
-        """Index a batch of the rows after a seq; return the last seq that is indexed, and whether there may be more."""
+        """Index a batch of rows after a seq; return the last indexed seq, and whether there may be more rows."""
 
     def close(self) -> None:
         """Close the file."""
