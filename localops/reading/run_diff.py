@@ -1,9 +1,8 @@
-"""The differences between two runs: steps that were added, removed, moved or changed, that gave something else or fail
-now, got slower or costlier.  What the texts of a difference are is in `diff_texts.py`.
+"""The differences between two runs: steps that were added, removed, moved or changed, that have another result, fail
+now, or got slower or costlier.  `diff_texts.py` makes the texts of the differences.
 
-The steps inside of two that belong together are aligned in turn.  Of all alignments, that with the fewest differences
-is taken (`shortest.py`); of runs that differ in too much for that, one with as much in common as can be seen level by
-level (`alignment.py`).
+If two steps are paired, the steps inside them are aligned in the same way.  `shortest.py` finds the alignment with the
+fewest differences; if the runs differ too much for that, `alignment.py` finds an approximate one, level by level.
 """
 
 from __future__ import annotations
@@ -31,16 +30,16 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
 
     class Line(NamedTuple):
-        """A step of one run, or two that belong together, and how they differ, in words of MARKS."""
+        """A step of one run, or a pair of steps, and how they differ, in words of MARKS."""
 
         depth: int
         a: Step | None
         b: Step | None
         step: Step
-        """That of the second run, or of the first where there is no other."""
+        """The step of the second run, or if there is none, of the first."""
         marks: tuple[str, ...]
         moved: str | None = None
-        """Of a step in another place: whether it comes earlier or later in the second run."""
+        """For a moved step, whether it is earlier or later in the second run."""
 
     Pair = tuple[Step | None, Step | None, str | None]
 else:
@@ -48,20 +47,20 @@ else:
 
 
 MARKS = ("added", "removed", "moved", "changed", "follows", "failed", "fixed", "result", "slower", "costlier")
-# An LLM call whose prompt differs only in what earlier steps gave, or as an earlier prompt did.
+# An LLM call whose prompt differs only in results of earlier steps, or in parts that differed in an earlier prompt.
 ONLY_FOLLOWS = ("follows",)
-# Differences that later steps can follow from: those of a step's beginning, and of its end.
+# Differences that can cause differences of later steps: at the beginning of a step, and at its end.
 _BEGINNINGS, _ENDS = frozenset(("added", "removed", "moved", "changed")), frozenset(("failed", "fixed", "result"))
-# Two steps with one of these marks are not the same.
+# Marks of steps that are not the same.
 _UNLIKE = frozenset(("moved", "changed", "follows", "failed", "fixed", "result"))
-# What a step is counted as: the first of these that it has.
+# A step is counted under the first of these marks that it has.
 _SORTS = ("added", "removed", "moved", "changed", "failed", "fixed", "result", "follows")
 SAME = "same"
-# Places among the keys of a step: what it is and was given, and what it gave as well.
+# Indexes of a step's keys: one for kind, name and input, one that includes the result.
 _GIVEN, _ENDED = 1, 2
-# A step is slower if it takes half as long again, and a tenth of a second more: less is the weather of a machine.
+# A step is slower if it takes 1.5 times as long and 0.1 seconds more; smaller changes are noise.
 _SLOWER, _SLOWER_NS = 1.5, 100_000_000
-# It is costlier if it costs a tenth more, and a hundredth of a cent.
+# A step is costlier if it costs a tenth more, and at least a hundredth of a cent more.
 _DEARER, _DEARER_NANO = 1.1, 100_000
 
 
@@ -73,9 +72,9 @@ class RunDiff:
         self.is_cut = a.is_cut or b.is_cut
         self.is_exact = True  # no alignment has fewer differences
         self._shortest = Shortest()
-        # Parts of prompts that have differed, which a conversation repeats in each later call.
+        # Parts of prompts that already differed; a conversation repeats them in each later call.
         self._known: set[tuple[int, int]] = set()
-        # Of steps that differ in ids or times that both runs were given, these.
+        # The ids and times, received by both runs, in which steps differ, by the steps' ids.
         self._kept: dict[str, frozenset[str]] = {}
         self.lines = self._with_common_ids(list(self._lines(a.roots, b.roots)))
         self.counts = dict.fromkeys(MARKS, 0) | Counter(mark for line in self.lines for mark in line.marks)
@@ -84,21 +83,21 @@ class RunDiff:
 
     @staticmethod
     def is_same_but_ids(line: Line) -> bool:
-        """Return whether two steps are the same but for ids or times that are made up in each run."""
+        """Return whether two steps differ only in ids or times that each run creates itself."""
         a, b = line.a, line.b
         return a is not None and b is not None and _UNLIKE.isdisjoint(line.marks) and a.exact != b.exact
 
     def kept(self, line: Line) -> frozenset[str]:
-        """Return the ids and times that two steps differ in and both runs were given."""
+        """Return the ids and times in which two steps differ and which both runs received."""
         return self._kept.get(line.step.id, frozenset())
 
     def _with_common_ids(self, lines: list[Line]) -> list[Line]:
-        """Mark steps as changed that seem to differ only in ids and times, but in some that both runs were given."""
+        """Mark steps as changed if they differ only in ids and times, of which both runs received some."""
         places = [
             place
             for place, (_, a, b, _, marks, _) in enumerate(lines)
             if a is not None and b is not None and a.values != b.values and "changed" not in marks
-            # Most ids are those of one run.
+            # Most ids occur in only one run.
             if self._a.had_one_of(b.values) or self._b.had_one_of(a.values)
         ]
         for number, ids in changed([self._calls(lines[place]) for place in places]).items():
@@ -118,22 +117,22 @@ class RunDiff:
         return self._a.call(line.a), self._b.call(line.b)
 
     def _lines(self, a: Sequence[Step], b: Sequence[Step]) -> Iterator[Line]:
-        differs = False  # whether a step before this one did
-        stack = [(0, *pair) for pair in reversed(self._paired(a, b))]
+        differs = False  # whether an earlier step differs
+        stack = [(0, *pair) for pair in reversed(self._pair(a, b))]
         while stack:
             depth, one, other, moved = stack.pop()
             step = other or one
             assert step is not None
             own = self._marks(one, other, after_difference=differs)
             marks = (*(("moved",) if moved else ()), *own)
-            # The result of a step with others inside comes after theirs.
+            # The result of a step that contains others comes after their results.
             differs = differs or not _BEGINNINGS.isdisjoint(marks) or bool(not step.inside and _ENDS & {*marks})
             yield Line(depth, one, other, step, marks, moved)
-            pairs = self._paired(one.inside if one else [], other.inside if other else [])
+            pairs = self._pair(one.inside if one else [], other.inside if other else [])
             stack += [(depth + 1, *pair) for pair in reversed(pairs)]
 
-    def _paired(self, a: Sequence[Step], b: Sequence[Step]) -> list[Pair]:
-        """Return the steps of both, in their order, those that belong together as one pair; and what has moved."""
+    def _pair(self, a: Sequence[Step], b: Sequence[Step]) -> list[Pair]:
+        """Return the steps of both runs in order, paired where they match, and how they moved."""
         b = in_order_of(a, b)
         indexes = self._shortest.pairs(a, b)
         if indexes is None:
@@ -169,7 +168,7 @@ class RunDiff:
             yield "costlier"
 
     def _differ_in_one_id(self, a: Step, b: Step) -> bool:
-        """Return whether the arguments of two tool calls differ in an id that in one of them looks like a name."""
+        """Return whether two tool calls' arguments differ only in an id, which looks like a name in one of them."""
         if a.kind != "tool" or not a.has_all_arguments or not b.has_all_arguments:
             return False
         (one, ids), (other, other_ids) = (
@@ -178,7 +177,7 @@ class RunDiff:
         return one == other and ids != other_ids
 
     def _is_known(self, a: Step, b: Step) -> bool:
-        """Return whether the prompts of two LLM calls differ in nothing but what earlier calls gave or were given."""
+        """Return whether the prompts of two LLM calls differ only in earlier inputs or results."""
         if len(a.own) != len(b.own):
             return False
         differing = {(one, other) for one, other in zip(a.own, b.own, strict=True) if one != other}
@@ -187,7 +186,7 @@ class RunDiff:
         return is_known
 
     def sorts(self) -> Iterator[tuple[str, int, dict[str, int]]]:
-        """Yield how many steps are of each sort, each counted once, and what else is to be known of some of them."""
+        """Yield each sort with the number of its steps, each counted once, and how many of them have further marks."""
         lines: dict[str, list[Line]] = {sort: [] for sort in (*_SORTS, SAME)}
         for line in self.lines:
             lines[next((sort for sort in _SORTS if sort in line.marks), SAME)].append(line)
@@ -199,9 +198,9 @@ class RunDiff:
                 yield sort, len(these), {mark: others[mark] for mark in MARKS if others[mark]}
 
     def cost_parts(self) -> list[tuple[str, str | None, int]]:
-        """Return what the costs of the steps differ by, the most first: causes, models of these, and nano-dollars.
+        """Return the cost differences of the steps, largest first: causes, their models, and nano-dollars.
 
-        What the steps do not explain is not among them.
+        Differences that the steps do not explain are left out.
         """
         parts: Counter[tuple[str, str | None]] = Counter()
         for line in self.lines:
@@ -212,16 +211,16 @@ class RunDiff:
         return sorted(known, key=lambda part: -abs(part[2]))
 
     def texts(self, line: Line, a: Source, b: Source) -> Texts:
-        """Return the texts of a difference: what two steps were given and gave, or what one was and did."""
+        """Return the texts of a difference: inputs and results of two steps, or of one."""
         if line.a is None or line.b is None:
             return one_texts(a if line.b is None else b, line.step)
         return pair_texts((a, self._a, line.a), (b, self._b, line.b), line.marks, self.kept(line))
 
     @property
     def differing(self) -> Iterator[Line]:
-        """The lines with a difference of their own, and before each the steps that it is inside of."""
+        """The lines with a difference of their own, each preceded by the steps that contain it."""
         above: list[Line] = []
-        shown = 0  # of those above
+        shown = 0  # how many of `above` were yielded
         for line in self.lines:
             del above[line.depth :]
             shown = min(shown, line.depth)
@@ -232,9 +231,9 @@ class RunDiff:
 
 
 def _with_moved(pairs: list[Pair]) -> list[Pair]:
-    """Return pairs with those steps as one that were removed in one place and added in another with the same input.
+    """Join each removed step with an added one that has the same input.
 
-    Of several, one with the same result is taken first. A moved step stands where it is in the second run.
+    Of several, one with the same result is preferred. A moved step takes its place in the second run.
     """
     removed: dict[int, list[int]] = {}
     for place, (one, other, _) in enumerate(pairs):
@@ -258,7 +257,7 @@ def _ends_unlike(a: Step | None, b: Step) -> bool:
 
 
 def _cause(line: Line, nano: int) -> tuple[str, str | None]:
-    """Return why a step costs more or less, and of another model its name."""
+    """Return why a step costs more or less; if the model changed, also its name."""
     a, b = line.a, line.b
     if a is None or b is None:
         return ("added steps" if a is None else "removed steps"), None
@@ -272,7 +271,7 @@ def _cause(line: Line, nano: int) -> tuple[str, str | None]:
 
 
 def _is_slower(a: Step, b: Step) -> bool:
-    """Return whether a step got slower by itself: a slow tool does not make all that call it slow."""
+    """Return whether a step itself got slower: a slow tool call does not mark the steps that contain it."""
     own_a, own_b = a.own_ns, b.own_ns
     if own_a is None or own_b is None or (b.took_ns or 0) < (a.took_ns or 0) + _SLOWER_NS:
         return False
@@ -298,7 +297,7 @@ def run_facts(project: str, seen: Snapshot) -> Facts:
 
 
 def refuse_twice(runs: Iterable[tuple[str, bytes]]) -> None:
-    """Raise ConfigError if a run is given twice, each by its project and session: it does not differ from itself."""
+    """Raise ConfigError if a run, given by project and session, occurs twice, as it does not differ from itself."""
     seen: set[tuple[str, bytes]] = set()
     for run in runs:
         if run in seen:
@@ -310,7 +309,7 @@ def refuse_twice(runs: Iterable[tuple[str, bytes]]) -> None:
 
 
 def diff_facts(diff: RunDiff, a: Source, b: Source, limit: int) -> Facts:
-    """Return the differences, up to `limit` lines of them; 0 for all."""
+    """Return the differences, at most `limit` lines; 0 means all."""
     lines = [line for line in diff.lines if line.marks]
     shown = lines[: limit or None]
     return {

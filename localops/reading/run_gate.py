@@ -1,7 +1,7 @@
-"""The gate of a run: its figures against limits, some of them relative to a baseline, which is a small file.
+"""Check the figures of a run against limits, some of them relative to a baseline: a small file or another run.
 
-A figure that is only a lower bound passes no limit silently.  The rules are the same for `localops check` and for the
-pytest fixture.
+If a figure is only a lower bound, the check fails and gives the reason.  `localops check` and the pytest fixture use
+the same rules.
 """
 
 from __future__ import annotations
@@ -38,12 +38,12 @@ if TYPE_CHECKING:
         name: str
         arguments: str
         loose: str = ""
-        """A digest of these in which all that is as long as an id is one, and how many it had; empty without any."""
+        """A digest of the arguments with texts as long as an id replaced, and the number of ids; empty without any."""
         ids: tuple[Id, ...] = ()
-        """The ids and times in its arguments, and what gave them to the run before."""
+        """The ids and times in its arguments, and which earlier step provided each."""
 
     class Measured(NamedTuple):
-        """The figures of a run that limits are about, its tool calls, and what is wrong with the figures."""
+        """The figures of a run that can be limited, its tool calls, and what the figures lack."""
 
         session_id: str
         name: str | None
@@ -55,25 +55,25 @@ if TYPE_CHECKING:
         tokens: int
         cost_nano: int
         cost_at_least: str | None
-        """Why the cost is only a lower bound, if it is one."""
+        """Why the cost is only a lower bound; None if it is exact."""
         lacks_price: bool
-        """Whether a model without a price is one of the reasons."""
+        """Whether the reasons include a model without a price."""
         tokens_at_least: str | None
         duration_at_least: str | None
-        """Why it may have lasted longer, if it may."""
+        """Why the run may have lasted longer; None if the duration is exact."""
         errors: int
         tools: list[Tool]
         incomplete: str | None
-        """Why the figures are incomplete, or None if they are complete."""
+        """Why the figures are incomplete; None if they are complete."""
         given: tuple[str, ...] = ()
-        """The beginning of the arguments of each tool call; a baseline file has none."""
+        """The beginning of each tool call's arguments; empty for a baseline file."""
         tree: list[Node] | None = None
-        """When its steps began and ended; a baseline file has none if no steps overlapped."""
+        """When its steps began and ended; None for a baseline file in which no steps overlapped."""
         calls_made: Sequence[tuple[Call, Step]] = ()
-        """The tool calls themselves; a baseline file has none."""
+        """The tool calls themselves; empty for a baseline file."""
 
     class Verdict(NamedTuple):
-        """A rule and whether a run keeps it, with the figure, the limit and that of the baseline, as text."""
+        """A rule and whether a run passes it, with the run's figure, the limit and the baseline's figure as text."""
 
         rule: str
         passed: bool
@@ -91,26 +91,26 @@ else:
     )
     Verdict = namedtuple("Verdict", "rule passed value limit baseline reason")
 
-FORMAT = 4  # of a baseline file
-_LONGEST_VALUE = 60  # terminal cells of an argument that differs
+FORMAT = 4  # the version of a baseline file
+_LONGEST_VALUE = 60  # terminal cells of a differing argument
 _SAVE = "write it with `localops check --save`"
 _FIGURES = ("duration_ns", "calls", "llm_calls", "tool_calls", "tokens", "cost_nano", "errors")
 _SECONDS = {"ms": Decimal("0.001"), "": Decimal(1), "s": Decimal(1), "m": Decimal(60), "h": Decimal(3600)}
-_MOST_IDS = 50  # of one call, in a baseline file
-# Tool calls that are named where a sequence differs.
-_NAMED = 5
+_MOST_IDS = 50  # per call, in a baseline file
+# Differing tool calls to name.
+_MOST_NAMES = 5
 
 
-# What a run is measured by
+# Measuring
 
 
 def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
-    """Return the figures of a run; `waiting` rows of its project are in no figure yet."""
+    """Return the figures of a run; `waiting` rows of its project are not in them yet."""
     totals, standing = seen.totals, seen.standing
     open_calls = output.counted(seen.open_calls, "call never ended", "calls never ended") if seen.open_calls else None
     calls = _uncounted(steps) if totals.unpriced else []
     not_counted = plain(uncounted.cost_of(uncounted.of(calls))) if calls else None
-    # Of a long session, only the first steps are known.
+    # For a long session, only the first steps are known.
     without_price = max(0, totals.unpriced - len(calls))
     calls_made = [(steps.call(step), step) for step in steps.tools]
     unpriced = f"no price for {output.counted(without_price, 'call')}" if without_price else None
@@ -128,7 +128,7 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
         lacks_price=without_price > 0,
         tokens_at_least=open_calls,
         duration_at_least="it has no end" if seen.is_cut_off else "it is still running" if seen.is_running else None,
-        # A call that failed without an error, or a program that exited with a code, is an error too.
+        # A call that failed without an error, or a program that exited with a code, also counts as an error.
         errors=totals.errors or totals.failed or int(standing.state == "Failure"),
         tools=[
             Tool(step.name, tool_order.hex64(step.given), _loose(steps, step), tuple(call.ids[:_MOST_IDS]))
@@ -142,7 +142,7 @@ def measure(seen: Snapshot, steps: Steps, *, waiting: int = 0) -> Measured:
 
 
 def _loose(steps: Steps, step: Step) -> str:
-    """Return what is stored of arguments that have an id, or what may be one."""
+    """Return `Tool.loose` for the arguments of a step."""
     if not step.has_all_arguments:
         return ""
     text = steps.compared(step.arguments, is_argument=True)
@@ -151,7 +151,7 @@ def _loose(steps: Steps, step: Step) -> str:
 
 
 def _uncounted(steps: Steps) -> list[Uncounted]:
-    """Return the LLM calls without a cost that came without token counts."""
+    """Return the LLM calls without a cost and without token counts."""
     calls = (step for step in steps.all if step.kind == "llm" and step.end_ns is not None and step.cost is None)
     without = (step for step in calls if step.tokens_in is None and step.tokens_out is None)
     return [Uncounted(step.name, step.model, step.failed) for step in without]
@@ -179,13 +179,13 @@ def _incomplete(seen: Snapshot, steps: Steps, waiting: int) -> str | None:
 
 
 def write_baseline(path: str, measured: Measured) -> None:
-    """Write a baseline file, which replaces one of before; raise ConfigError where it cannot be."""
+    """Write or replace a baseline file; raise ConfigError if that is impossible."""
     folder, name = os.path.split(os.path.abspath(path))
     if not os.path.isdir(folder):
         raise ConfigError(f"cannot write {name}: the folder {folder} does not exist; create it first")
     if os.path.isdir(path):
         raise ConfigError(f"{path} is a directory: give a file in it")
-    # Complete or not at all, so that a check at the same time does not read half of it.
+    # Replace it atomically, so that a concurrent check never reads an incomplete file.
     with host.Replaced(path) as unfinished, open(unfinished, "x", encoding="utf-8") as file:
         file.write(_baseline_text(measured))
 
@@ -202,14 +202,14 @@ def _baseline_text(measured: Measured) -> str:
             "tokens_at_least": measured.tokens_at_least,
         },
         "tools": [_tool_facts(tool) for tool in measured.tools],
-        # Without them, each tool call came after the one before it.
+        # Without steps, all tool calls came one after another.
         **({"steps": tool_order.lines(tree)} if (tree := measured.tree) and tool_order.has_overlap(tree) else {}),
     }
     return json.dumps(document, indent=1) + "\n"
 
 
 def _tool_facts(tool: Tool) -> Facts:
-    """Return a tool call as a file has it, with the ids in its arguments if the run was given one of them."""
+    """Return a tool call for a baseline file, with the ids in its arguments if an earlier step provided one."""
     return {
         "name": tool.name,
         "arguments": tool.arguments,
@@ -224,7 +224,7 @@ def _tool(tool: Mapping[str, Any]) -> Tool:
 
 
 def read_baseline(path: str) -> Measured:
-    """Return what a baseline file holds; raise ConfigError if it cannot be used."""
+    """Return the content of a baseline file; raise ConfigError if it cannot be used."""
     try:
         with open(path, encoding="utf-8") as file:
             document = json.load(file)
@@ -259,9 +259,9 @@ def _measured(document: dict[str, Any]) -> Measured:
         state=str(document.get("state")),
         **figures,
         cost_at_least=str(cost_at_least) if cost_at_least else None,
-        lacks_price=False,  # what it lacks is no advice for the run
+        lacks_price=False,  # a missing price in the baseline is no advice for the run
         tokens_at_least=str(tokens_at_least) if tokens_at_least else None,
-        duration_at_least=None,  # a run that has no end is no baseline
+        duration_at_least=None,  # only runs with an end become a baseline
         tools=tools,
         incomplete=None,
         tree=tool_order.of_lines(document["steps"], tools) if "steps" in document else None,
@@ -272,7 +272,7 @@ def _measured(document: dict[str, Any]) -> Measured:
 
 
 class Limit:
-    """A limit as it was written: `12`, or relative to a baseline `+10%`, `+3`."""
+    """A limit: an absolute one such as `12`, or one relative to a baseline such as `+10%` or `+3`."""
 
     def __init__(self, text: str, units: Mapping[str, int | Decimal], expected: str) -> None:
         match = re.fullmatch(r"(\+?) *\$?(\d+(?:\.\d+)?|\.\d+) *(%|[a-z]*)", text.strip())
@@ -286,14 +286,14 @@ class Limit:
             raise ConfigError(f"invalid limit {text!r}: expected {expected}")
 
     def of(self, base: int) -> int:
-        """Return the greatest figure that is within the limit; `base` is that of the baseline."""
+        """Return the greatest figure within the limit; `base` is the baseline's figure."""
         if self._unit is None:
             return int(base * (100 + self._amount) / 100)
         return (base if self.is_relative else 0) + int(self._amount * self._unit)
 
 
 class _Figure:
-    """A figure that can be limited: where it is, how it is written, and the units of its limits."""
+    """A figure that can be limited: its field in `Measured`, its text, and the units of its limits."""
 
     def __init__(
         self, field: str, text: Callable[[int], str], units: Mapping[str, int | Decimal], example: str
@@ -318,7 +318,7 @@ LIMITS = {
 
 
 def limits(**texts: object) -> dict[str, Limit]:
-    """Return the limits that were given, by the names of LIMITS; raise ConfigError for one that cannot be read."""
+    """Return the passed limits, by the names of LIMITS; raise ConfigError for an invalid one."""
     return {
         name: Limit(_plain(value), LIMITS[name].units, LIMITS[name].expected)
         for name, value in texts.items()
@@ -327,7 +327,7 @@ def limits(**texts: object) -> dict[str, Limit]:
 
 
 def _plain(value: object) -> str:
-    """Return a limit as text; a small float would be written with an exponent."""
+    """Return a limit as text, without the exponent that Python writes for a small float."""
     return f"{Decimal(repr(value)):f}" if isinstance(value, float) else str(value)
 
 
@@ -343,9 +343,9 @@ def check(
     same_arguments: bool = False,
     allow_unpriced: bool = False,
 ) -> list[Verdict]:
-    """Return the verdict of each rule; the first is whether the run is over and whole.
+    """Return a verdict for each rule; the first is whether the run has ended and is complete.
 
-    Raise ConfigError where there is no rule, or no baseline for a rule that needs one.
+    Raise ConfigError without any rule, or if a rule needs a baseline and there is none.
     """
     if not limits and not same_tools and not same_arguments:
         raise ConfigError("no rule is given: give a limit such as --max-cost +10%, or --same-tools")
@@ -360,12 +360,12 @@ def check(
         verdicts.append(_within(name, limit, run, baseline, at_least))
     if baseline is not None:
         rules = [False] * same_tools + [True] * same_arguments
-        verdicts += (_same(run, baseline, with_arguments=with_arguments) for with_arguments in rules)
+        verdicts += (_compare_tools(run, baseline, with_arguments=with_arguments) for with_arguments in rules)
     return verdicts
 
 
 def refuse_itself(run: Measured, baseline: Measured) -> None:
-    """Raise ConfigError for a session as its own baseline, beside which it would keep every rule."""
+    """Raise ConfigError if a session is its own baseline, with which it would pass every rule."""
     if run.session_id == baseline.session_id:
         raise ConfigError(
             f"invalid baseline: expected another run, got {run.session_id} itself; "
@@ -399,8 +399,8 @@ def _within(name: str, limit: Limit, run: Measured, baseline: Measured | None, a
     )
 
 
-def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> Verdict:
-    """Return whether the same tools were called in the same order, with the same arguments or with any."""
+def _compare_tools(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> Verdict:
+    """Check whether the same tools were called in the same order, and optionally with the same arguments."""
     orders = [list(range(len(measured.tools))) for measured in (baseline_of, run_of)]
     if baseline_of.tree and run_of.tree:
         orders = tool_order.orders(baseline_of.tree, run_of.tree)
@@ -411,8 +411,8 @@ def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> V
     paired_a, paired_b = ({pair[side] for pair in alignment.pairs} for side in (0, 1))
     missing = [tool for place, tool in enumerate(baseline) if place not in paired_a]
     added = [tool for place, tool in enumerate(run) if place not in paired_b]
-    moved = _take_moved(missing, added, with_arguments=with_arguments)
-    # The places of the pairs among all tool calls.
+    moved = _remove_moved(missing, added, with_arguments=with_arguments)
+    # The indexes of the pairs among all tool calls.
     pairs = [(orders[0][one], orders[1][other]) for one, other in alignment.pairs] if with_arguments else []
     by_ids = _changed_by_ids(run_of, baseline_of, pairs)
     changed = [
@@ -422,7 +422,7 @@ def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> V
     ]
     tools_changed = [baseline_of.tools[pairs[number][0]] for number in changed]
     kinds = (("missing", missing), ("added", added), ("moved", moved), ("with other arguments", tools_changed))
-    differences = [f"{_named([tool.name for tool in tools])} {what}" for what, tools in kinds if tools]
+    differences = [f"{_list_names([tool.name for tool in tools])} {what}" for what, tools in kinds if tools]
     if changed:
         one, other = pairs[changed[0]]
         if places := by_ids.get(changed[0]):
@@ -439,19 +439,19 @@ def _same(run_of: Measured, baseline_of: Measured, *, with_arguments: bool) -> V
     )
 
 
-def _take_moved(missing: list[Tool], added: list[Tool], *, with_arguments: bool) -> list[Tool]:
-    """Return the calls that are in both, at other places, and take them out of both."""
+def _remove_moved(missing: list[Tool], added: list[Tool], *, with_arguments: bool) -> list[Tool]:
+    """Remove the calls that are in both lists, which only moved, from both; return them."""
 
     def key(tool: Tool) -> tuple[str, str]:
         return tool.name, tool.arguments if with_arguments else ""
 
     both = Counter(map(key, missing)) & Counter(map(key, added))
-    _take(added, Counter(both), key)
-    return _take(missing, both, key)
+    _remove(added, Counter(both), key)
+    return _remove(missing, both, key)
 
 
-def _take(tools: list[Tool], counts: Counter[tuple[str, str]], key: Callable[[Tool], tuple[str, str]]) -> list[Tool]:
-    """Take so many calls of each kind out of a list, and return them."""
+def _remove(tools: list[Tool], counts: Counter[tuple[str, str]], key: Callable[[Tool], tuple[str, str]]) -> list[Tool]:
+    """Remove the counted number of calls of each key from a list; return them."""
     taken: list[Tool] = []
     left: list[Tool] = []
     for tool in tools:
@@ -463,7 +463,7 @@ def _take(tools: list[Tool], counts: Counter[tuple[str, str]], key: Callable[[To
 
 
 def _are_same(one: Tool, other: Tool) -> bool:
-    """Return whether two calls were given the same, or differ in an id that in one of them looks like a name."""
+    """Return whether two calls are equal, or differ only in an id, which looks like a name in one of them."""
     if one[:2] == other[:2]:
         return True
     (text, _, ids), (other_text, _, other_ids) = (tool.loose.partition(" ") for tool in (one, other))
@@ -473,7 +473,7 @@ def _are_same(one: Tool, other: Tool) -> bool:
 def _changed_by_ids(
     run: Measured, baseline: Measured, pairs: Sequence[tuple[int, int]]
 ) -> dict[int, common_ids.Places]:
-    """Return which pairs of tool calls differ in ids that both runs were given, and the places of these."""
+    """Return which pairs of tool calls differ in ids that both runs received, and the places of these ids."""
     unlike = [number for number, (one, other) in enumerate(pairs) if baseline.tools[one].ids != run.tools[other].ids]
     calls = [tuple(map(_call, (baseline, run), pairs[number])) for number in unlike]
     return {unlike[place]: ids for place, ids in common_ids.changed([(a, b) for a, b in calls]).items()}
@@ -483,12 +483,12 @@ def _call(measured: Measured, place: int) -> Call:
     tool = measured.tools[place]
     if measured.calls_made:
         return measured.calls_made[place][0]._replace(ids=tool.ids)
-    # A file has only what gave the ids of its own calls.
+    # A file has only the providers of the ids in its own calls.
     return Call(f"tool {tool.name}", tool.ids, lambda _: "")
 
 
 def _first_id(run: Measured, baseline: Measured, one: int, other: int, places: tuple[int | None, int | None]) -> str:
-    """Return the argument that differs in an id, and both ids; of a baseline file, only that of the run is known."""
+    """Return the argument with the differing id, and both ids; with a baseline file, only the run's id is known."""
     before, now = _value(baseline, one, places[0]), _value(run, other, places[1])
     try:
         arguments = json.loads(run.calls_made[other][1].arguments)
@@ -501,12 +501,12 @@ def _first_id(run: Measured, baseline: Measured, one: int, other: int, places: t
 
 
 def _value(measured: Measured, call: int, place: int | None) -> str:
-    """Return an id in the arguments of a tool call; nothing where it is not known."""
+    """Return an id in the arguments of a tool call; empty if it is unknown."""
     return measured.calls_made[call][1].values[place] if measured.calls_made and place is not None else ""
 
 
 def _first_difference(before: str, now: str) -> str:
-    """Return the first argument that differs between two calls; nothing where these are too long to be read."""
+    """Return the first argument that differs between two calls; empty if the arguments are too long to parse."""
     try:
         one, other = json.loads(before), json.loads(now)
     except ValueError:
@@ -520,9 +520,9 @@ def _first_difference(before: str, now: str) -> str:
     return f" ({output.cut(name, _LONGEST_VALUE)}: {' -> '.join(output.cut(text, _LONGEST_VALUE) for text in texts)})"
 
 
-def _named(names: Sequence[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(name or "(nameless)" for name in names[:_NAMED]) + more
+def _list_names(names: Sequence[str]) -> str:
+    more = f" and {len(names) - _MOST_NAMES} more" if len(names) > _MOST_NAMES else ""
+    return ", ".join(name or "(nameless)" for name in names[:_MOST_NAMES]) + more
 
 
 def run_facts(project: str, run: Measured, verdicts: Sequence[Verdict]) -> Facts:

@@ -1,8 +1,8 @@
-"""Several runs in one table: the steps that belong together in one row, and which runs are alike in it.
+"""Align several runs in one table: each row has matching steps, and groups the runs with equal steps.
 
-All runs are aligned with that which has most in common with the others, one after the other, as `run_diff.py` aligns
-two.  A run stands out if it alone ended in its state, or if it differs from each other run at least twice as much as
-those do from one another.
+The run with most steps in common with the others comes first; the others are aligned with it one by one, in the way of
+`run_diff.py`.  A run stands out if only it ended in its state, or if its differences to each other run are at least
+twice as many as the differences between the others.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from localops.reading.facts import Facts
 
     class Lines(NamedTuple):
-        """What is shown of a step: its row, and its input and its result on a line each."""
+        """What the table shows for a step: its row, and its input and result on one line each."""
 
         seq: int
         input: str
@@ -42,38 +42,38 @@ if TYPE_CHECKING:
 else:
     Lines = namedtuple("Lines", "seq input output billed")
 
-# Runs that have a letter.
+# Runs that can have a letter.
 MOST_RUNS = 26
 # Rows that explain how the runs differ.
 KEY_ROWS = 6
-# Runs that a sentence names; of more it has the number.
+# Runs that a sentence names; if there are more, it has their number.
 _NAMED = 4
-# Place among the keys of a step: what it is and was given.
+# The index of a step's key for kind, name and input.
 _GIVEN = 1
-# Characters of an error.
+# Characters of an error to show.
 _ERROR = 2_000
 
 
 @dataclass(frozen=True, eq=False)
 class Row:
-    """The steps of all runs that belong together, None where a run has none."""
+    """The matching steps of all runs; None for a run without one."""
 
     depth: int
     steps: tuple[Step | None, ...]
-    # Of each run the number of its group: those of one group did the same.
+    # The group number of each run; the runs in a group did the same.
     groups: tuple[int, ...]
-    # Runs in which the step is in another place.
+    # The runs in which the step is in another place.
     moved: frozenset[int]
 
     @property
     def step(self) -> Step:
-        """The first of the steps."""
+        """The first step."""
         return next(step for step in self.steps if step is not None)
 
 
 @dataclass
 class Run:
-    """A run to be compared: its steps, and what is shown of each."""
+    """A run to compare: its steps, and what the table shows for each."""
 
     source: Source
     steps: Steps
@@ -82,7 +82,7 @@ class Run:
 
     @classmethod
     def read(cls, source: Source, session: bytes, state: str, most: int = MOST) -> Run:
-        """Read a run, up to so many events."""
+        """Read a run, at most `most` events."""
         events = list(islice(analytics.events(source, session), most + 1))
         work = [event for event in events[:most] if event["kind"] != "agent"]
         lines = {
@@ -105,16 +105,16 @@ class RunsTable:
         self.is_cut = any(run.steps.is_cut for run in runs)
         self._order = self._nearest_first()
         self._searches = [Shortest() for _ in runs]
-        # Parts of prompts that a run has sent before: a conversation repeats them in each later call.
+        # Parts of prompts that a run already sent; a conversation repeats them in each later call.
         self._sent: list[set[int]] = [set() for _ in runs]
-        # The ids and times that the steps of a row differ in, although both runs were given them.
+        # The ids and times, received by both runs, in which the steps of a row differ.
         self._kept: dict[Row, frozenset[str]] = {}
         self.rows = self._with_common_ids(list(self._rows()))
         self.differing = [row for row in self.rows if len(set(row.groups)) > 1]
         self.odd, self._is_odd_state = self._odd_one()
 
     def _nearest_first(self) -> list[int]:
-        """Return the places of the runs, that which has most steps in common with the others first."""
+        """Return the indexes of the runs, sorted by the number of steps in common with the others, most first."""
         given = [Counter(step.keys[_GIVEN] for step in run.steps.all) for run in self.runs]
         shared = [0] * len(given)
         for i, j in combinations(range(len(given)), 2):
@@ -136,7 +136,7 @@ class RunsTable:
             stack += [(depth + 1, *row) for row in reversed(inside)]
 
     def _with_common_ids(self, rows: list[Row]) -> list[Row]:
-        """Part groups whose steps differ in ids and times that all of them were given."""
+        """Split groups whose steps differ in ids and times that both runs received."""
         pairs: dict[tuple[int, int], list[int]] = defaultdict(list)
         for place, row in enumerate(rows):
             steps = [(run, step) for run, step in enumerate(row.steps) if step is not None]
@@ -145,7 +145,7 @@ class RunsTable:
                 is_known = self.runs[first].steps.had_one_of(step.values) or self.runs[run].steps.had_one_of(values)
                 if step.values != values and is_known:
                     pairs[first, run].append(place)
-        # Of each row and run, the values that it differs in from the first run.
+        # By row and run, the values that differ from the first run.
         differing: dict[int, dict[int, tuple[str, ...]]] = defaultdict(dict)
         kept: dict[int, set[str]] = defaultdict(set)
         for (a, b), places in pairs.items():
@@ -168,30 +168,30 @@ class RunsTable:
         return self.runs[run].steps.call(self._step(row, run))
 
     def _done(self, run: int, step: Step) -> Iterator[Hashable]:
-        """Yield what a run did in a step: two that did the same have the same."""
+        """Yield what a run did in a step, to compare it with other runs."""
         yield step.failed
         yield step.result
         if step.kind != "llm":
             yield step.given
             return
-        # Of a prompt only what is new in it, and does not come from an earlier answer or a tool.
+        # Of a prompt, only new parts that are not from an earlier answer or a tool.
         yield step.model
         yield tuple(part for part in step.own if part not in self._sent[run])
         self._sent[run].update(step.own)
 
     def _level(self, lists: Sequence[Sequence[Step]]) -> Level:
-        """Return the steps of one level in rows: those of the first run, then of each other one."""
+        """Return the steps of one level in rows: those of the first run, then those of each other run."""
         rows: list[list[Step | None]] = []
-        known: list[Step] = []  # of each row the step of the first run that has it
+        known: list[Step] = []  # for each row, the step of the first run with one
         for run in self._order:
-            # What ran in parallel has no order: it stands as in the first run.
+            # Parallel steps have no fixed order: use that of the first run.
             steps = in_order_of(lists[self._order[0]], lists[run])
             if not steps:
                 continue
             pairs = self._searches[run].pairs(known, steps) if known else []
             if pairs is None:
                 pairs = align([step.keys for step in known], [step.keys for step in steps]).pairs
-            pairs = _with_most(pairs, known, steps, [len(row) - row.count(None) for row in rows])
+            pairs = _best_rows(pairs, known, steps, [len(row) - row.count(None) for row in rows])
             new_rows: list[list[Step | None]] = []
             new_known: list[Step] = []
             i = j = 0
@@ -212,7 +212,7 @@ class RunsTable:
     # Which run stands out
 
     def _odd_one(self) -> tuple[int | None, bool]:
-        """Return the run that stands out, and whether by its state; None where none does."""
+        """Return the run that stands out, or None, and whether it stands out by its state."""
         many = len(self.runs)
         if many < 3:
             return None, False
@@ -232,12 +232,12 @@ class RunsTable:
         return None, False
 
     def is_alone(self, row: Row, run: int) -> bool:
-        """Return whether a run differs in a row from all others, which did the same."""
+        """Return whether a run differs in a row from all others, which all did the same."""
         others = {group for place, group in enumerate(row.groups) if place != run}
         return len(others) == 1 and row.groups[run] not in others
 
     def head(self) -> str:
-        """Return in a sentence which run differs from the others."""
+        """Return a sentence about which run differs from the others."""
         rows, differing = len(self.rows), len(self.differing)
         if self.odd is None:
             states = {run.state for run in self.runs}
@@ -272,12 +272,12 @@ class RunsTable:
         )
 
     def key_rows(self) -> list[Row]:
-        """Return a few rows that show best how the runs differ, in their order."""
-        # A call of a model that calls a tool has that tool's row; what an operation has inside, rows of its own.
+        """Return the few rows that best show how the runs differ, in order."""
+        # Leave out rows that others repeat: a tool that a model asks for has its own row, so have steps inside another.
         telling = [row for row in self.differing if not self._is_repeated(row)] or self.differing
 
         def rank(row: Row) -> int:
-            # What a model says explains less than what was then done.
+            # A model's answer explains less than what was done afterwards.
             spoken = 2 if row.step.kind == "llm" else 0
             if self.odd is None or self.is_alone(row, self.odd):
                 return spoken
@@ -295,7 +295,7 @@ class RunsTable:
     # What is shown of a row
 
     def texts(self, row: Row) -> list[tuple[list[int], str]]:
-        """Return the runs of each group, and in what it differs from the others; an empty text for no step."""
+        """Return the runs of each group, and a text of what differs from the other groups; empty without a step."""
         places: dict[int, list[int]] = {}
         for place, group in enumerate(row.groups):
             places.setdefault(group, []).append(place)
@@ -310,7 +310,7 @@ class RunsTable:
         kept = self._kept.get(row, frozenset())
         what = "input" if kept else _what_differs(list(steps.values()))
         shown = {group: _SHOWN[what](lines[group], step) for group, step in steps.items()}
-        # The last message of a prompt may be the same where another one differs.
+        # The last message of a prompt may be the same while another one differs.
         is_unclear = what == "input" and row.step.kind == "llm"
         if what in ("input", "output") and (is_unclear or len(set(shown.values())) < len(shown)):
             shown |= self._excerpts(runs, steps, "changed" if what == "input" else "result", kept)
@@ -320,7 +320,7 @@ class RunsTable:
     def _excerpts(
         self, runs: dict[int, Run], steps: dict[int, Step], mark: str, kept: frozenset[str]
     ) -> dict[int, str]:
-        """Return the parts in which the texts of groups differ from those of the first one."""
+        """Return the parts of the groups' texts that differ from the first group's."""
         first, *others = steps
         shown: dict[int, str] = {}
         for other in others:
@@ -340,7 +340,7 @@ class RunsTable:
 
 
 def _what_differs(steps: Sequence[Step]) -> str:
-    """Return in what some steps differ first: their model, their input or their output; nothing if in neither."""
+    """Return what differs first between steps: model, input or output; empty if none of them does."""
     if len({step.model for step in steps}) > 1:
         return "model"
     given = {step.own if step.kind == "llm" else step.given for step in steps}
@@ -364,7 +364,7 @@ def _result(lines: Lines, step: Step) -> str:
     return lines.output if lines.output[:1] == "→" else f"→ {lines.output or '(nothing)'}"
 
 
-# What is shown of a step, by what differs; of one that only some runs have, the whole call.
+# What to show of a step, by what differs; if only some runs have the step, the whole call.
 _SHOWN: dict[str, Callable[[Lines, Step], str]] = {
     "model": lambda _, step: step.model or "no model",
     "input": lambda lines, _: lines.input or "without arguments",
@@ -373,8 +373,8 @@ _SHOWN: dict[str, Callable[[Lines, Step], str]] = {
 }
 
 
-def _with_most(pairs: Sequence[Pair], known: Sequence[Step], steps: Sequence[Step], many: Sequence[int]) -> list[Pair]:
-    """Return the pairs, each with the row beside it that more runs have, if what these were given is as much alike."""
+def _best_rows(pairs: Sequence[Pair], known: Sequence[Step], steps: Sequence[Step], many: Sequence[int]) -> list[Pair]:
+    """Move pairs to neighbouring rows that have steps of more runs, if their input is as similar."""
     better: list[Pair] = []
     for number, (one, other) in enumerate(pairs):
         step = steps[other]
@@ -387,7 +387,7 @@ def _with_most(pairs: Sequence[Pair], known: Sequence[Step], steps: Sequence[Ste
 
 
 def _with_moved(rows: Sequence[list[Step | None]], known: Sequence[Step]) -> Level:
-    """Put steps that runs have in different places into one row, that which more of them have."""
+    """Join steps that runs have in different places, in the row that has steps of more runs."""
     places: dict[int, list[int]] = {}
     for place, step in enumerate(known):
         if None in rows[place]:
@@ -422,7 +422,7 @@ def letter(place: int) -> str:
 
 
 def letters(places: Sequence[int]) -> str:
-    """Return the letters of some runs: A, B and C."""
+    """Return the letters of runs as in `A, B and C`."""
     *most, last = map(letter, places)
     return f"{', '.join(most)} and {last}" if most else last
 
@@ -431,7 +431,7 @@ def letters(places: Sequence[int]) -> str:
 
 
 def row_facts(table: RunsTable, row: Row) -> Facts:
-    """Return a row of the table; what differs in it stands beside the runs of each group."""
+    """Return a row of the table, with a text of what differs for each group of runs."""
     first = row.step
     is_same = len(set(row.groups)) == 1
     models = dict.fromkeys(step.model or step.label for step in row.steps if step is not None)
@@ -464,7 +464,7 @@ def _cell(run: Run, step: Step | None) -> Facts | None:
 
 
 def table_facts(table: RunsTable, rows: Sequence[Row] | None = None) -> Facts:
-    """Return the table, of all rows or of some; `key` are those that show best how the runs differ."""
+    """Return the table, with all rows or some; `key` marks the rows that best show how the runs differ."""
     key_rows = table.key_rows()
     return {
         "odd": table.odd,
