@@ -1,8 +1,8 @@
-"""Full-text search over a project's rows; its index is a derived file, which may be deleted at any time.
+"""Full-text search over a project's rows, with an index in a derived file, which may be deleted at any time.
 
-A word is a run of letters and digits.  A term of a query (the text between spaces, or in quotes) matches when its words
-stand side by side, and a row matches when it has all terms; `*` at the end of a term makes its last word the beginning
-of one.  The index finds passages of several rows; the rows themselves are always checked.
+A word consists of letters and digits.  A term of a query (a text without spaces, or in quotes) matches a row with its
+words next to each other, and a query matches a row with all terms; with `*` at the end of a term, its last word is a
+prefix.  The index finds passages of several rows, whose rows are then always checked.
 """
 
 from __future__ import annotations
@@ -25,37 +25,37 @@ if TYPE_CHECKING:
 
     from localops.reading.row_index import Execute
 
-# Rows that are indexed at a time: some 50 ms.
+# Rows to index at a time, which takes about 50 ms.
 _BATCH = 2_000
-# Rows in a passage at most, as they are read again for a match.
+# The most rows in a passage, all of which are read again for a match.
 _PASSAGE = 64
-# Bytes of the rows that are read at a time; the last one may exceed it.
+# Bytes of rows to read at a time; the last row may exceed the limit.
 _BYTES = 1 << 20
-# A session's passages are numbered within 2^24.
+# The number of a passage has this many bits below the session's key.
 _SHIFT = 24
-# A page of sessions that has more than so many others between its own is not looked at together.
+# With more other sessions than this between each two sessions of a page, they are not looked up together.
 _SPREAD = 20
-# What is searched of bookkeeping rows: what the program gave, and the machine.
+# The searched fields of bookkeeping rows: values from the program, and the host.
 _OF_BOOKS = ("reason", "params", "returns", "metadata", "host")
-# Before every row, for `between`.
+# Older than every row, for `between`.
 NEWEST = 1 << 62
 _SIDE = 48  # characters of a snippet to either side of the match
 
-# Scripts that put no spaces between words are taken character by character.
+# In scripts without spaces between words, each character is a word.
 _SINGLE = "\u3040-\u30ff\u3400-\u9fff\uac00-\ud7af\uf900-\ufaff"
 _WORD = late_pattern(rf"[{_SINGLE}]|[^\W_{_SINGLE}]+")
-# Words in quotes, or without blanks; the last quote may be missing yet.
+# Words in quotes, or without blanks; while typing, the last quote may be missing.
 _TERM = late_pattern(r'"[^"]*(?:"\*?|$)|\S+')
 _WRITTEN = late_pattern(rf"[{_SINGLE}]|(?:[^\W_{_SINGLE}][\u0300-\u036f]*)+")  # the same with its accents
 
-# Pictures and sounds as base64, in a data URI or not: so many letters of both cases and digits, without a blank.
+# Images and sounds as base64, in a data URI or not: long texts of letters of both cases and digits, without blanks.
 _LONG_WORD = 256
 _BASE64 = late_pattern(rf"(?<![A-Za-z0-9+/_-])[A-Za-z0-9+/_-]{{{_LONG_WORD},}}={{0,2}}")
 _MIXED = late_pattern(r"(?=[^a-z]*[a-z])(?=[^A-Z]*[A-Z])[^0-9]*[0-9]")
 
 
 class Hit(NamedTuple):
-    """A row with every term of a query."""
+    """A row that matches a query."""
 
     session: bytes
     id: bytes
@@ -68,7 +68,7 @@ class Hit(NamedTuple):
 
 
 def once_each(hits: Iterable[Hit]) -> Iterator[Hit]:
-    """Yield each operation once, though its first and its last row may both have the words."""
+    """Yield each operation once, even if both its opening and its closing row match."""
     seen: set[bytes] = set()
     for hit in hits:
         if hit.id not in seen:
@@ -77,7 +77,7 @@ def once_each(hits: Iterable[Hit]) -> Iterator[Hit]:
 
 
 def words(text: str) -> list[str]:
-    """Return the words of a text, without case and accents."""
+    """Return the words of a text, normalized without case and accents."""
     return _WORD.findall(_folded(text))
 
 
@@ -91,7 +91,7 @@ def _folded(text: str) -> str:
 
 
 def _folded_words(text: str) -> Iterator[tuple[str, int, int]]:
-    """Yield the words of a text as `words` does, each with where it begins and ends: a `½` has two of them."""
+    """Yield the words of a text as in `words`, with start and end; one character such as `½` can have two words."""
     letters, places = [], []
     for at, letter in enumerate(text):
         folded = _folded(letter)
@@ -102,7 +102,7 @@ def _folded_words(text: str) -> Iterator[tuple[str, int, int]]:
 
 
 class Query:
-    """A query, parsed.
+    """A parsed query.
 
     >>> Query("web_search Cats").is_in("two CATS, one web-search")
     True
@@ -119,9 +119,9 @@ class Query:
         if not parsed:
             raise ConfigError(f"invalid search {text!r}: give at least one word with a letter or a digit")
         self.terms = [term for term, _ in parsed]
-        # Each term as a query of its own.
+        # One query per term.
         self.parts = [f'"{" ".join(term)}"{"*" if is_prefix else ""}' for term, is_prefix in parsed]
-        # The first term decides what a snippet shows.
+        # A snippet shows the first term.
         self._is_prefix = parsed[0][1]
         self.match = " AND ".join(_match(term, is_prefix) for term, is_prefix in parsed)
         self._runs = [f" {' '.join(term)}{'' if is_prefix else ' '}" for term, is_prefix in parsed]
@@ -139,12 +139,12 @@ class Query:
         return f"{'…' if start else ''}{flat[start:end]}{'…' if end < len(flat) else ''}"
 
     def place(self, text: str) -> tuple[int, int]:
-        """Return where the first term begins and ends in the text; (0, 0) if it is not in it."""
+        """Return start and end of the first term in the text; (0, 0) if it is missing."""
         written = ((_folded(word[0]), word.start(), word.end()) for word in _WRITTEN.finditer(text))
         return self._first_among(written) or self._first_among(_folded_words(text)) or (0, 0)
 
     def _first_among(self, read: Iterable[tuple[str, int, int]]) -> tuple[int, int] | None:
-        """Return where the first term is among words in order, each with where it begins and ends."""
+        """Return start and end of the first term in a sequence of words with their starts and ends."""
         seen: deque[tuple[str, int, int]] = deque(maxlen=len(self.terms[0]))
         for word in read:
             seen.append(word)
@@ -160,7 +160,7 @@ class Query:
 
 
 def _match(term: list[str], is_prefix: bool) -> str:
-    """Return a term in the syntax of SQLite's full-text search."""
+    """Write a term in the syntax of SQLite's full-text search."""
     return " AND ".join(f'"{word}"' for word in term) + ("*" if is_prefix else "")
 
 
@@ -190,9 +190,9 @@ class Index(RowIndex):
         return page[-1].seq, len(page) == _BATCH
 
     def events(self, text: str, session: bytes | None = None, *, until: float = inf) -> Iterator[Hit]:
-        """Yield the rows with every term: those of the newest session first, and its newest row first.
+        """Yield the matching rows, of the newest session first, and in each session the newest row first.
 
-        It stops when time.monotonic() is `until`, however few it has.
+        Stop when time.monotonic() reaches `until`.
         """
         query = Query(text)
         first, before = (0, 1 << 62) if session is None else self._range_of(session)
@@ -208,9 +208,9 @@ class Index(RowIndex):
     def rows_of(
         self, text: str, session: bytes, *, after: int = 0, before: int = NEWEST
     ) -> Iterator[tuple[Searched, bool]]:
-        """Yield the rows of a session between two seqs that may have every term, the newest first; and if they do.
+        """Yield the rows of a session between two seqs that may match, newest first, and whether each does.
 
-        Large rows are read one by one, so that a caller that stops early has not read them all.
+        Large rows are read one by one, so a caller that stops early does not read all of them.
         """
         query = Query(text)
         first, end = self._range_of(session)
@@ -221,7 +221,7 @@ class Index(RowIndex):
                     yield row, query.is_in(row.text)
 
     def rows_after(self, text: str, session: bytes, after: int) -> Iterator[tuple[Searched, bool]]:
-        """Yield the rows of a session after a seq that may have every term, the oldest first; and if they do."""
+        """Yield the rows of a session after a seq that may match, oldest first, and whether each does."""
         query = Query(text)
         first, end = self._range_of(session)
         of_passages = {"match": query.match, "before": end, "after": after}
@@ -232,7 +232,7 @@ class Index(RowIndex):
                     yield row, query.is_in(row.text)
 
     def _one_by_one(self, first: int, last: int, session: bytes, *, is_ascending: bool = False) -> Iterator[Searched]:
-        """Yield the rows between two seqs, the newest first or the oldest."""
+        """Yield the rows between two seqs, newest first unless `is_ascending`."""
         statement = self._sql["rows_after" if is_ascending else "rows_between"]
         is_whole = last < first
         while not is_whole:
@@ -242,9 +242,9 @@ class Index(RowIndex):
                 yield row
 
     def occurrences(self, text: str, session: bytes | None = None) -> Iterator[Hit]:
-        """Yield the rows with every term: those of the newest session first, and its first row first.
+        """Yield the matching rows, of the newest session first, and in each session the first row first.
 
-        Each call of a conversation repeats what came before it, so that the first row is the one to look at.
+        Each call of a conversation repeats the earlier messages, so the first row is the one of interest.
         """
         query = Query(text)
         first, before = (0, 1 << 62) if session is None else self._range_of(session)
@@ -262,7 +262,7 @@ class Index(RowIndex):
                 first = passage + 1
 
     def between(self, text: str, after: int, upto: int, before: int = NEWEST) -> Iterator[tuple[list[Searched], int]]:
-        """Yield the rows with every term after a seq, up to another, and from where to go on: as `before`."""
+        """Yield the matching rows after a seq, up to another, with the value of `before` to continue from."""
         query = Query(text)
         values = {"match": query.match, "after": after, "upto": upto}
         while passages := self._file.ask(self._sql["passages_between"], {**values, "before": before}):
@@ -271,7 +271,7 @@ class Index(RowIndex):
                 yield [row for row in self._searched(first_seq, last_seq, of) if query.is_in(row.text)], before
 
     def newest_sessions(self, some_words: Sequence[str], many: int) -> list[bytes]:
-        """Return the newest sessions that have all of these words in one passage."""
+        """Return the newest sessions that have all given words in one passage."""
         match = " AND ".join(f'"{word}"' for word in some_words)
         sessions: dict[bytes, None] = {}
         before = 1 << 62
@@ -283,7 +283,7 @@ class Index(RowIndex):
         return list(sessions)[:many]
 
     def how_often(self, word: str, most: int) -> int:
-        """Return in how many passages a word is, counted up to `most`."""
+        """Return the number of passages with a word, at most `most`."""
         [(count,)] = self._file.ask(self._sql["how_often"], {"match": f'"{word}"', "many": most})
         return int(count)
 
@@ -298,20 +298,20 @@ class Index(RowIndex):
         return map(Searched._make, self._reader.ask(self._sql["rows_between"], values))
 
     def sessions(self, text: str, most: int) -> list[bytes] | None:
-        """Return the sessions with every term in one row; None when more than `most` passages match."""
+        """Return the sessions with a matching row; None if more than `most` passages match."""
         query = Query(text)
         passages = self._file.ask(self._sql["sessions"], {"match": query.match, "many": most + 1})
-        # For a frequent word, the list of sessions is read in its own order, and each is tested by `has`.
+        # For a frequent word, the caller reads the list of sessions in its order, and tests each with `has`.
         if len(passages) > most:
             return None
         sessions = dict.fromkeys(session for (session,) in passages)
         return [session for session in sessions if self._is_simple(query) or self.has(session, text)]
 
     def candidates(self, text: str, most: int) -> tuple[list[bytes] | None, bool]:
-        """Return the sessions with every word of a text in a passage, and whether that is enough to match.
+        """Return the sessions that have every word of a text in a passage, and whether that proves a match.
 
-        A session is listed once for each such passage; None when there are more than `most`.  If it is not enough,
-        `has` returns whether one row of a session has every term.
+        A session is listed once per such passage; if there are more than `most`, the list is None.  If it is no proof,
+        `has` returns whether one row of a session matches.
         """
         query = Query(text)
         passages = self._file.ask(self._sql["sessions"], {"match": query.match, "many": most + 1})
@@ -320,9 +320,9 @@ class Index(RowIndex):
         return list(chain.from_iterable(passages)), self._is_simple(query)
 
     def among(self, sessions: list[bytes], text: str) -> set[bytes] | None:
-        """Return those of some sessions that have every word of a text in a passage, in one look at the index.
+        """Return which of these sessions have every word of a text in a passage, with one query of the index.
 
-        None where that would not be quicker than to look at each: they are spread over many others.
+        Return None if separate queries are faster, as there are many other sessions between these.
         """
         ids = encode.dumps([session.hex() for session in sessions]).decode()
         keys = dict(self._file.ask(self._sql["keys"], {"ids": ids}))
@@ -336,7 +336,7 @@ class Index(RowIndex):
         return {keys[key] for (key,) in matching if key in keys}
 
     def has(self, session: bytes, text: str) -> bool:
-        """Return whether one row of the session has every term."""
+        """Return whether a row of the session matches."""
         query = Query(text)
         if self._is_simple(query):
             first, before = self._range_of(session)
@@ -345,7 +345,7 @@ class Index(RowIndex):
         return next(self.events(text, session), None) is not None
 
     def _is_simple(self, query: Query) -> bool:
-        """Return whether the query is a single word: a matching passage has it in one row, so none has to be read."""
+        """Return whether the query is a single word: then a matching passage has a matching row, unread."""
         return len(query.terms) == 1 and len(query.terms[0]) == 1
 
     def _range_of(self, session: bytes) -> tuple[int, int]:
@@ -366,7 +366,7 @@ def _range(key: int) -> tuple[int, int]:
 
 
 def _add(execute: Execute, id: int, texts: list[tuple[int, str]]) -> None:
-    # The tokenizer splits plain ASCII as `words` does; only other text has to be split for it.
+    # The tokenizer splits ASCII in the same way as `words`; other text is passed as separate words.
     all_of_it = "\n".join(text for _, text in texts)
     indexed = all_of_it.lower() if all_of_it.isascii() else " ".join(words(all_of_it))
     execute("insert into passage values(?, ?, ?)", (id, texts[0][0], texts[-1][0]))
@@ -374,7 +374,7 @@ def _add(execute: Execute, id: int, texts: list[tuple[int, str]]) -> None:
 
 
 class Searched(NamedTuple):
-    """The searched columns of a row, as in the statements `rows` and `rows_between`."""
+    """The searched columns of a row, in the statements `rows` and `rows_between`."""
 
     seq: int
     session: bytes
@@ -388,12 +388,12 @@ class Searched(NamedTuple):
     body: str | None
 
     def hit(self, snippet: str) -> Hit:
-        """Return it as a row with every term."""
+        """Return the row as a match."""
         return Hit(self.session, self.id, self.kind, self.name, self.at_ns, self.seq, snippet, self.parent)
 
     @property
     def text(self) -> str:
-        """The text to search, a line for each value."""
+        """The text to search, with one line per value."""
         texts = [text for text in (self.name, self.model) if text]
         if self.tags:
             texts += encode.loads(self.tags)
@@ -406,7 +406,7 @@ class Searched(NamedTuple):
 
 
 def strings(value: object) -> list[str]:
-    """Return every text, number and inner key of plain data, in order, without the bytes of pictures and sounds."""
+    """Return all texts, numbers and inner keys of plain data, in order, without the bytes of images and sounds."""
     texts: list[str] = []
     rest = [value]
     while rest:
@@ -423,7 +423,7 @@ def strings(value: object) -> list[str]:
 
 
 def _without_bytes(text: str) -> str:
-    """Return a text without base64, of which one picture has more than all words of a run.
+    """Remove base64 from a text, as one image is longer than all words of a run.
 
     >>> _without_bytes("see data:image/png;base64," + "iVBORw0KGgo+" * 30 + "== in it")
     'see data:image/png;base64, in it'

@@ -1,7 +1,7 @@
-"""Sentences of reports: plain text for a terminal, Markdown for a ticket.
+"""Sentences in reports, as plain text for a terminal or Markdown for a ticket.
 
-A sentence is a list of our words and of recorded texts, which stay apart until they are written: in plain text a
-recorded one is cleaned, in Markdown it is code, so that it is never markup.
+A sentence is a list of our words and of recorded texts, which are joined only when they are written: a recorded text is
+cleaned in plain text, and is code in Markdown, so it never acts as markup.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
 
 class Recorded(str):
-    """A text that was recorded: data, whatever it says."""
+    """A recorded text, which is always shown as data."""
 
     __slots__ = ()
 
 
 class Word(Recorded):
-    """A recorded word that plain text has without quotes: a kind, the type of an error."""
+    """A recorded word, such as a kind or the type of an error, that plain text shows without quotes."""
 
     __slots__ = ()
 
@@ -37,9 +37,9 @@ Section = tuple[str, list[Sentence]]
 
 
 def separated(write: Callable[P, T]) -> Callable[P, T]:
-    """Have numbers of more than three digits written in groups, also by a command whose tables are for a program.
+    """Group the digits of long numbers in sentences, even in a command whose tables are for a program.
 
-    A sentence is the same through every door.
+    All commands and pages thus show the same sentence.
     """
 
     @wraps(write)
@@ -54,7 +54,7 @@ def separated(write: Callable[P, T]) -> Callable[P, T]:
 
 
 def plain(sentence: Sentence) -> str:
-    """Return a sentence as text that is safe for a terminal."""
+    """Write a sentence as text that is safe for a terminal."""
     return "".join(_quoted(part) for part in sentence)
 
 
@@ -62,10 +62,10 @@ def _quoted(part: str) -> str:
     text = output.clean(part)
     if not isinstance(part, Recorded) or isinstance(part, Word):
         return text
-    # As Python does: a text in quotes, such as the message of a KeyError, stays readable.
+    # Choose the quotes as Python does, so a text with quotes, such as the message of a KeyError, stays readable.
     return f'"{text}"' if "'" in text and '"' not in text else f"'{text}'"
 
 
 def marked(sentence: Sentence) -> str:
-    """Return a sentence as Markdown, recorded text as code."""
+    """Write a sentence as Markdown, with recorded text as code."""
     return "".join(code(part) if isinstance(part, Recorded) else part for part in sentence)

@@ -1,6 +1,6 @@
-"""A SQLite file that `localops export` wrote, as rows again: what its tables say of sessions and their events.
+"""Read a SQLite file that `localops export` wrote as rows again, from its tables of sessions and events.
 
-It has less than a journal (no bookkeeping but the end, times in microseconds), and the same figures.
+It has less than a journal (the end as the only bookkeeping, times in microseconds), but the same figures.
 """
 
 from __future__ import annotations
@@ -51,10 +51,10 @@ def is_one(path: str) -> bool:
 
 
 def projects_and_rows(path: str) -> Iterator[tuple[str, list[Row]]]:
-    """Yield the rows of each session, with its project; those of a long session in several parts."""
+    """Yield the rows of each session with its project, in several parts for a long session."""
     database = _opened(path)
     try:
-        has_scores = database["scores"].exists()  # earlier exports have none
+        has_scores = database["scores"].exists()  # earlier exports lack them
         known = {column.name for column in database["llm_calls"].columns}
         tokens = ", ".join(f"l.{name}" if name in known else f"null as {name}" for name in rows.TOKENS)
         events = _EVENTS.format(tokens=tokens)
@@ -81,7 +81,7 @@ def projects_and_rows(path: str) -> Iterator[tuple[str, list[Row]]]:
 def _opened(path: str) -> Any:
     import sqlite_utils
 
-    # Read only, so that neither the file nor its folder is written.
+    # Open it read-only, so that neither the file nor its folder is changed.
     utils: Any = sqlite_utils.utils
     connection = utils.sqlite3.connect(f"{_uri(path)}?mode=ro&immutable=1", uri=True)
     return sqlite_utils.Database(connection)
@@ -140,7 +140,7 @@ def _end(session: bytes, record: Record, began: int) -> Row:
 
 
 def _score(session: bytes, record: Record, last: Row) -> Row:
-    """Return the row of a score or a note, which must not make the session longer."""
+    """Return the row of a score or a note, at a time that does not prolong the session."""
     value = record["label"] if record["type"] == "text" else record["number"]
     if record["type"] == "bool":
         value = bool(value)
@@ -161,7 +161,7 @@ def _score(session: bytes, record: Record, last: Row) -> Row:
 
 
 def _value(text: str) -> object:
-    """Return the value of an exported text: an export has texts unchanged, and other values as JSON."""
+    """Return the value of an exported text: an export has texts unchanged, other values as JSON."""
     if text[:1] not in '{["tfn-0123456789':
         return text
     try:
@@ -175,6 +175,6 @@ def _id(text: str | None) -> bytes | None:
 
 
 def _ns(text: str) -> int:
-    """Return ISO 8601 in nanoseconds, without the error of a float."""
+    """Convert an ISO 8601 time to nanoseconds, without a float's rounding error."""
     moment = datetime.datetime.fromisoformat(text)
     return int(moment.replace(microsecond=0).timestamp()) * 1_000_000_000 + moment.microsecond * 1_000
