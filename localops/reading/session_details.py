@@ -1,4 +1,4 @@
-"""The details of a session on its page, beside its figures, and everything about one event."""
+"""The details of a session on its page, besides its figures, and all facts about one event."""
 
 from __future__ import annotations
 
@@ -27,29 +27,29 @@ if TYPE_CHECKING:
     from localops.transfer.delivery import Ledger
 
     class Where(Protocol):
-        """The project of a session, open."""
+        """An open project."""
 
         @property
         def name(self) -> str:
-            """Its name."""
+            """The name of the project."""
 
         @property
         def folder(self) -> str:
-            """Its folder."""
+            """The folder of the project."""
 
         @property
         def reader(self) -> Reader:
-            """The reader of its journal."""
+            """The reader of the project's journal."""
 
 
-# Rows of a session whose calls are compared with the price table, which takes about 50 ms.
+# The most rows of a session to compare its calls with the price table, which takes about 50 ms.
 _COMPARED = 2_000
-# Ranges of rows that a remote lacks, each of which is looked up.
+# The most ranges of rows missing at a remote to look up.
 _GAPS = 1_000
-# The newest receipts, among which that of a session is looked up.
+# The newest receipts to search for that of a session.
 _RECEIPTS = 100
 
-# Media types by the first bytes of a file: a recorded name or type is not trusted.
+# Media types by the first bytes of a file, as we do not trust a recorded name or type.
 _SIGNS = (
     (b"\x89PNG\r\n\x1a\n", 0, "image/png"),
     (b"\xff\xd8\xff", 0, "image/jpeg"),
@@ -77,7 +77,7 @@ def more(project: Where, snapshot: Snapshot) -> Facts:
 
 
 def of_list(sessions: Sequence[Listed]) -> dict[bytes, Facts]:
-    """Return the details of sessions in a list: agents, models, host, the reason of the state and its cause."""
+    """Return the details of listed sessions: agents, models, host, the reason of the state and its cause."""
     details: dict[bytes, Facts] = {}
     for project in dict.fromkeys(one.project for one in sessions):
         mine = [one for one in sessions if one.project is project]
@@ -91,7 +91,7 @@ def of_list(sessions: Sequence[Listed]) -> dict[bytes, Facts]:
         ends = {session: (name, body) for session, name, body in ask(project.reader, "ended", ids=ids)}
         for one in mine:
             story = Story(milestones.get(one.session, ()))
-            # Its rows are not in the derived tables yet.
+            # The derived tables do not have its rows yet.
             if one.session not in milestones:
                 snapshot = project.snapshot(one.session)
                 story = snapshot.story
@@ -110,7 +110,7 @@ def of_list(sessions: Sequence[Listed]) -> dict[bytes, Facts]:
 
 
 def _inside(one: Listed) -> str | None:
-    """Return what a running session is in: the newest of the innermost operations that have not ended."""
+    """Return the newest of the innermost open operations of a running session."""
     begun = stored.unfinished(one.project.reader, one.session)
     parents = {each.parent for each in begun}
     innermost = next((each for each in reversed(begun) if each.id not in parents), None)
@@ -118,7 +118,7 @@ def _inside(one: Listed) -> str | None:
 
 
 def _reason(one: Listed, end: tuple[str | None, str | None] | None) -> str | None:
-    """Return the reason of a session's state: that of its end, else the derived one."""
+    """Return the reason of a session's state: the recorded one, else the derived one."""
     if end is not None and end[0] == one.state:
         reason = unpacked(end[1]).get("reason")
         return reason if reason is None else str(reason)
@@ -138,7 +138,7 @@ def _video(project: Where, value: object) -> Facts | None:
 
 
 def _participants(project: Where, story: Story) -> Iterator[Facts]:
-    """Return the processes that recorded into the session, in the order in which they joined."""
+    """Yield the processes that recorded into the session, in the order in which they joined."""
     hub = os.path.exists(os.path.join(os.path.dirname(os.path.abspath(project.folder)), session_state.HUB))
     for card, came, left in story.participants():
         yield {
@@ -151,7 +151,7 @@ def _participants(project: Where, story: Story) -> Iterator[Facts]:
 
 
 def _remotes(folder: str) -> list[str]:
-    # Late, because prune imports search, whose patterns take 3 ms to compile.
+    # Imported late: prune imports search, whose patterns take 3 ms to compile.
     from localops.upkeep import prune
 
     try:
@@ -161,8 +161,8 @@ def _remotes(folder: str) -> list[str]:
 
 
 def _remote(project: Where, name: str, snapshot: Snapshot) -> Facts:
-    """Return how much of a session a remote has, and when it signed for it."""
-    # Late, because most homes have no remotes.
+    """Return how many rows of a session a remote has, and when it sent the receipt."""
+    # Imported late, as most homes have no remotes.
     from localops.transfer import delivery
 
     ledger = delivery.Ledger(project.reader, project.folder, name)
@@ -173,11 +173,11 @@ def _remote(project: Where, name: str, snapshot: Snapshot) -> Facts:
         "delivered": snapshot.totals.rows - waiting - parked,
         "waiting": waiting,
         "parked": parked,
-        "receipt_at": None if waiting else _signed(ledger, snapshot.totals.last_seq),
+        "receipt_at": None if waiting else _receipt_time(ledger, snapshot.totals.last_seq),
     }
 
 
-def _signed(ledger: Ledger, seq: int) -> str | None:
+def _receipt_time(ledger: Ledger, seq: int) -> str | None:
     for _, at_ns, receipt in ledger.receipts(_RECEIPTS):
         if any(first <= seq <= last for first, last in receipt.get("ranges") or ()):
             return iso(at_ns)
@@ -185,9 +185,9 @@ def _signed(ledger: Ledger, seq: int) -> str | None:
 
 
 def _provenance(project: Where, snapshot: Snapshot) -> Facts:
-    """Count the calls whose cost the program gave, those priced by the table, and those without a price.
+    """Count the calls whose cost came from the program, those priced with the table, and those without a price.
 
-    A row does not store the source of its cost: the cost is compared with that of today's table.
+    A row does not store the source of its cost, so the cost is compared with the one by the current table.
     """
     try:
         prices = config.prices(os.path.dirname(project.folder))
@@ -215,7 +215,7 @@ def _provenance(project: Where, snapshot: Snapshot) -> Facts:
 
 
 class _Cost(NamedTuple):
-    """The cost of an LLM call, or what a later price added to one: a row of the statement `costs`."""
+    """A row of the statement `costs`: the cost of an LLM call, or an addition by a later price."""
 
     kind: str
     name: str | None
@@ -231,7 +231,7 @@ class _Cost(NamedTuple):
 
     @property
     def is_unbilled(self) -> bool:
-        """Return whether it was recorded as not charged for by the provider."""
+        """Return whether it was recorded as not billed by the provider."""
         return bool(self.nano == 0 and self.body and encode.loads(self.body).get("billed") is False)
 
 
@@ -246,7 +246,7 @@ def _priced(prices: pricing.Prices, call: _Cost) -> int | None:
 
 
 def event(project: Where, session: bytes, seq: int) -> Facts | None:
-    """Return everything about the event of a row: its facts, its stored rows, and its attachments."""
+    """Return all facts about the event of a row, its stored rows, and its attachments."""
     row = row_at(project.reader, seq)
     if row is None or row.session != session or row.kind in rows.BOOKS:
         return None
@@ -268,7 +268,7 @@ def event(project: Where, session: bytes, seq: int) -> Facts | None:
 
 
 def why_empty(event_facts: Facts) -> str | None:
-    """Return why the answer of an LLM call is empty, itself empty if that is unknown; None if there is an answer."""
+    """Return why an LLM call's answer is empty, or an empty text if that is unknown; None if there is an answer."""
     if event_facts["kind"] != "llm" or not event_facts["finished"] or event_facts["failed"]:
         return None
     if not previews.is_empty_result("llm", event_facts):
@@ -277,7 +277,7 @@ def why_empty(event_facts: Facts) -> str | None:
 
 
 def trigger_of(event_facts: Facts) -> object:
-    """Return the id of the event that caused an error, which is its parent by default."""
+    """Return the id of the event that caused an error; by default its parent."""
     if event_facts["kind"] != "error":
         return None
     trigger: Any = event_facts.get("trigger")
@@ -288,7 +288,7 @@ def entry_of(reader: Reader, id: object) -> int | None:
     """Return the first seq of an event."""
     try:
         key = bytes.fromhex(id.replace("-", "")) if isinstance(id, str) else b""
-    # An id of another system.
+    # An id from another system.
     except ValueError:
         return None
     for phase in (rows.OPEN, rows.DONE) if key else ():
@@ -299,7 +299,7 @@ def entry_of(reader: Reader, id: object) -> int | None:
 
 
 def attachment(project: Where, digest: str) -> Facts:
-    """Return a blob's media type, size and address; `bytes` is None if it is not here."""
+    """Return a blob's media type, size and URL; `bytes` is None if the blob is not stored here."""
     first: bytes = b""
     size: int | None = None
     with suppress(OSError, ValueError):
@@ -314,7 +314,7 @@ def attachment(project: Where, digest: str) -> Facts:
 
 
 def kind_of(head: bytes) -> str:
-    """Return the media type of a file by its first bytes, or that of unknown bytes."""
+    """Return the media type of a file by its first bytes; application/octet-stream if unknown."""
     for sign, at, kind in _SIGNS:
         if head[at : at + len(sign)] == sign:
             return kind

@@ -1,6 +1,6 @@
-"""A session as a piece of HTML for notebooks: its figures, and a short time line of its newest events.
+"""Show a session as an HTML fragment for notebooks: its figures, and a short time line of its newest events.
 
-All recorded text is escaped, and nothing is loaded from anywhere; it needs no script and no style sheet.
+All recorded text is escaped; the fragment loads nothing and needs no script or style sheet.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from typing import Any
 
-_MANY = 25  # events of the time line
-_ROWS = 4 * _MANY  # rows that are read for it: an operation has two, and the books have some
-_WIDE = 80  # characters of a text
+_MANY = 25  # events in the time line
+_ROWS = 4 * _MANY  # rows to read for it: an operation has two, and there are bookkeeping rows
+_WIDE = 80  # characters to show of a text
 
 _COLOURS = {"Success": "#2a9d4a", "Failure": "#d1372f", "Running": "#2f6fd1"}
 _KINDS = {"llm": "#8a5cd6", "tool": "#2f8f9d", "error": "#d1372f"}
@@ -32,17 +32,17 @@ _CELL = "text-align:left;padding:1px 10px 1px 0;white-space:nowrap"
 
 
 def shown(path: str, session: bytes) -> str | None:
-    """Return a session of a journal as HTML, or None if the journal cannot be read: a plainer form is shown then."""
+    """Return a session of a journal as HTML; None if the journal cannot be read, to show a plainer form."""
     try:
         with Reader(path) as reader:
             return html(reader, session)
-    # A notebook would show a traceback in place of the session.
+    # Otherwise, the notebook would show a traceback instead of the session.
     except (LocalopsError, SQLiteError, OSError):
         return None
 
 
 def html(reader: Reader, session: bytes) -> str:
-    """Return a session, as it is now, as HTML."""
+    """Return the current state of a session as HTML."""
     seen = Snapshot(reader, os.path.dirname(reader.path), session)
     total, state = seen.totals, seen.standing.state
     unpriced = f" + {total.unpriced} unpriced" if total.unpriced else " + ?" if seen.cost_at_least else ""
@@ -83,7 +83,7 @@ def _time_line(reader: Reader, session: bytes, total: analytics.Totals) -> str:
 
 
 def _events(read: list[stored.Stored]) -> Iterator[dict[str, Any]]:
-    """Yield the events of rows in the order they began, each once."""
+    """Yield the events of rows in the order of their beginnings, each once."""
     opened = {row.id: row for row in read if row.phase == rows.OPEN}
     done = {row.id for row in read if row.phase == rows.DONE}
     work = [row for row in read if row.kind not in rows.BOOKS and (row.phase == rows.DONE or row.id not in done)]
@@ -113,6 +113,6 @@ def _line(event: dict[str, Any], first: int, span: int, began: int) -> str:
 
 
 def _text(value: object) -> str:
-    """Return a value as text that is safe in HTML, on one line, and short."""
+    """Return a value as short text on one line that is safe in HTML."""
     text = value if isinstance(value, str) else repr(value)
     return escape(output.cut(output.clean(" ".join(text[: 4 * _WIDE].split())), _WIDE))

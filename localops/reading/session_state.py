@@ -1,7 +1,7 @@
-"""The state of a session: from its `end` rows, else from whether its processes are alive.
+"""Derive the state of a session from its `end` rows, or without these from whether its processes are alive.
 
-A derived end becomes a row, written by the first writer that sees the session dead.  The row's id is derived from the
-session and the time of its last row, so that two writers at the same time write the same row.
+The first writer that finds a session dead writes a row for the derived end.  The row's id is derived from the session
+and the time of its last row, so two writers at the same time write the same row.
 """
 
 from __future__ import annotations
@@ -35,13 +35,13 @@ else:
 
 Standing.__doc__ = "The state of a session (Success, Failure, Indeterminate, Running or Unknown), why, and since when."
 
-# A home with this file is a hub's, which cannot see whether the processes of other machines live.
+# A home with this file belongs to a hub, which cannot check whether processes on other machines are alive.
 HUB = "hub.json"
-# Open sessions that one writer looks at; there are rarely ten.
+# The most open sessions that a writer checks; there are rarely ten.
 _MANY = 1_000
-# Rows past the mark that are looked at one by one; with more, all are folded.
+# The most rows after the mark to check one by one; if there are more, all are folded.
 _FEW_ROWS = 1_000
-# Rows at the end of a session that are looked at for the reason of its end.
+# The last rows of a session to search for the reason of its end.
 _FEW = 20
 _NEVER = (1 << 63) - 1
 _SESSION = rows.COLUMNS.index("session")
@@ -49,7 +49,7 @@ LEFT_OPEN = "process exited without end_session"
 
 
 def last_row_ns(source: Source, session: bytes) -> int | None:
-    """Return the time of a session's last row; None for a session without rows."""
+    """Return the time of a session's last row; None without rows."""
     at_ns: int | None
     [at_ns] = source.one("last_ns", session=session) or (None,)
     return at_ns
@@ -62,18 +62,18 @@ def standing(source: Source, folder: str, session: bytes) -> Standing:
 
 
 def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns: int) -> Standing:
-    """Return the state of a session by its story and the time of its last row."""
+    """Return the state of a session, from its story and the time of its last row."""
     if (end := story.end) is not None:
         return _ended(end.name, end.at_ns, end.implied, end.text)
     cards = story.present()
-    # The rows of a hub come from other machines, whose locks cannot be seen there.
+    # The rows of a hub come from other machines, whose locks the hub cannot check.
     seen = [None] if is_of_hub(folder) else [participants.is_alive(folder, card) for card in cards.values()]
     if any(seen):
         return Standing("Running", None, None, False)
-    # A session without milestones has lost its beginning, so its participants are unknown.
+    # Without milestones, the beginning of the session is lost, so its participants are unknown.
     if None in seen or not story.milestones:
         return Standing("Unknown", f"last heard of at {_clock(last_ns)}", None, False)
-    # A program may have ended the session since its story was read, and then gone.
+    # After the story was read, a program may have ended the session and exited.
     if (ended := declared(source, session)) is not None:
         return ended
     dead = _Dead(source, session, story, last_ns)
@@ -81,15 +81,15 @@ def judge(source: Source, folder: str, session: bytes, story: Story, *, last_ns:
 
 
 class _Dead:
-    """A session that no process is at and none has ended: what the rules below look at, read at its first use."""
+    """A session without live processes and without an end; each fact for the rules below is read at its first use."""
 
     def __init__(self, source: Source, session: bytes, story: Story, last_ns: int) -> None:
         self.source, self.session, self.story, self.last_ns = source, session, story, last_ns
 
     @lazy
     def open_operations(self) -> list[Unfinished]:
-        """Return the operations without an end, oldest first; those of before it was resumed were over by then."""
-        # Late, as only sessions without an end need it.
+        """Return the operations without an end, oldest first, since the session was last resumed."""
+        # Imported late, as only sessions without an end need it.
         from localops.journal.stored import unfinished
 
         since_ns = max((one.at_ns for one in self.story.resumes), default=0)
@@ -97,7 +97,7 @@ class _Dead:
 
     @lazy
     def newest(self) -> list[Stored]:
-        """Return its last rows that are work, the newest first."""
+        """Return its last rows that are not bookkeeping, newest first."""
         from localops.journal.stored import named
 
         newest = named(self.source.all("newest_rows_of", session=self.session, upto=_NEVER, many=_FEW))
@@ -105,12 +105,12 @@ class _Dead:
 
 
 def _left_open(dead: _Dead) -> str | None:
-    """Return a reason if all its processes recorded that they left."""
+    """Return a reason if all its processes recorded their exit."""
     return None if dead.story.present() else LEFT_OPEN
 
 
 def _died_inside(dead: _Dead) -> str | None:
-    """Return a reason that names the newest operation that began and did not end."""
+    """Return a reason with the newest operation without an end."""
     if not dead.open_operations:
         return None
     last = dead.open_operations[-1]
@@ -119,7 +119,7 @@ def _died_inside(dead: _Dead) -> str | None:
 
 
 def _died_after_an_error(dead: _Dead) -> str | None:
-    """Return a reason that names the error which it recorded last, as before `os._exit(1)`."""
+    """Return a reason with the error that it recorded last, as before `os._exit(1)`."""
     is_error = bool(dead.newest) and dead.newest[0].kind == "error"
     return f"process died after {dead.newest[0].name}" if is_error and dead.newest[0].name else None
 
@@ -128,17 +128,17 @@ def _died(_: _Dead) -> str:
     return "process died"
 
 
-# Why a session is over that no program ended: the first rule that returns a reason counts.
+# The rules for why a session without a recorded end is over: the first reason is used.
 _RULES: tuple[Callable[[_Dead], str | None], ...] = (_left_open, _died_inside, _died_after_an_error, _died)
 
 
 def is_of_hub(folder: str) -> bool:
-    """Return whether a project is one of a hub, whose sessions were recorded on other machines."""
+    """Return whether a project belongs to a hub, whose sessions were recorded on other machines."""
     return os.path.exists(os.path.join(os.path.dirname(os.path.abspath(folder)), HUB))
 
 
 def sessions_of(source: Source, folder: str, pid: int) -> list[bytes]:
-    """Return the open sessions that a process of this machine takes part in."""
+    """Return the open sessions in which a process on this machine takes part."""
     started = host.process_started(pid)
     sessions = []
     for (session,) in source.all("open_sessions", many=_MANY):
@@ -152,9 +152,9 @@ def sessions_of(source: Source, folder: str, pid: int) -> list[bytes]:
 
 
 def declared(source: Source, session: bytes, waiting: Sequence[rows.Row] = ()) -> Standing | None:
-    """Return the newest end that a program wrote, unless a process joined the session after it.
+    """Return the newest end that a program wrote, unless a process joined the session later.
 
-    `waiting` are rows of the session that wait in a spill file.
+    `waiting` has the session's rows that are still in a spill file.
     """
     end = source.one("declared_end", session=session, waiting=_as_json(waiting))
     return None if end is None else _ended(*end)
@@ -165,10 +165,10 @@ def _ended(name: str | None, at_ns: int, derived: int, body: str | None) -> Stan
 
 
 def _as_json(waiting: Sequence[rows.Row]) -> str:
-    """Return rows as the query `session_end` takes them."""
+    """Return rows in the form that the query `session_end` expects."""
     if not waiting:
         return "[]"
-    # Late, as few sessions have rows in a spill file.
+    # Imported late, as few sessions have rows in a spill file.
     from localops.encoding import encode
 
     notes = map(milestone, waiting)
@@ -182,14 +182,14 @@ def _clock(at_ns: int) -> str:
 
 
 def others_open(journal: Journal) -> list[bytes]:
-    """Return the open sessions of a journal, without those that are open in this process."""
+    """Return the open sessions of a journal that are not open in this process."""
     return [session for (session,) in journal.all("open_sessions", many=_MANY) if session not in journal.sessions]
 
 
 def others_open_since(journal: Journal, seq: int) -> tuple[bool, int]:
-    """Return whether any session of others may be open, and the newest row; up to `seq` there was none.
+    """Return whether another process may have a session open, and the newest row; up to `seq`, none had.
 
-    With `seq`, a program that begins one session after another need not look at the earlier ones each time.
+    With `seq`, a program with one session after another need not check the earlier ones each time.
     """
     news = journal.all("open_since", seq=seq, many=_FEW_ROWS) if seq else []
     if news and not any(not ended and session not in journal.sessions for session, _, ended in news):
@@ -223,7 +223,7 @@ def derive(journal: Journal) -> int:
 
 
 def _is_still_over(source: Source, session: bytes, stands: Standing) -> bool:
-    """Return whether a session has got no end and no later row since a derived end was concluded."""
+    """Return whether a session has had no end and no row since its derived end was computed."""
     return last_row_ns(source, session) == stands.ended_ns and declared(source, session) is None
 
 
@@ -247,7 +247,7 @@ def _derived_end(session: bytes, stands: Standing) -> rows.Row:
 
 
 def failure_reason(error: BaseException) -> str:
-    """Return why a session failed: the signal, the exit code, or the exception and, below it, its traceback."""
+    """Return why a session failed: the signal, the exit code, or the exception followed by its traceback."""
     if is_a(error, KeyboardInterrupt):
         return "Signal SIGINT detected"
     if is_a(error, SystemExit):
@@ -259,7 +259,7 @@ def failure_reason(error: BaseException) -> str:
 
 
 def exit_reason(code: object) -> str:
-    """Return the exit code of a program in words; anything but a number is its last message, with code 1."""
+    """Describe the exit code of a program; a value that is not a number is its last message, with code 1."""
     if is_a(code, int):
         return f"exit code {code}"
     from localops.recording import events

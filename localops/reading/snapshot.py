@@ -1,7 +1,6 @@
-"""A session that is read once: its totals, its story and its state.
+"""A session that is read only once: its totals, its story and its state.
 
-Pages, commands and exports get a session from here, so that each fact is read once and all are of about the same
-moment.
+Pages, commands and exports use it, so that each fact is read once and all facts are of about the same moment.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ if TYPE_CHECKING:
     from localops.reading.session_state import Standing
 
     class Budget(NamedTuple):
-        """The budget of a session in US dollars, and at what cost and when it was reached."""
+        """The budget of a session in US dollars, and the cost and the time when it was reached."""
 
         limit_usd: float
         reached_usd: float | None
@@ -37,7 +36,7 @@ _NEVER = (1 << 63) - 1
 
 
 class Snapshot:
-    """A session of a journal in a project's folder; each fact is read at its first use, and kept."""
+    """A session of a journal in a project's folder; each fact is read at its first use, and cached."""
 
     def __init__(
         self,
@@ -49,18 +48,18 @@ class Snapshot:
         correct: Callable[[bytes, Standing], Standing] | None = None,
     ) -> None:
         self.source, self.folder, self.id = source, folder, id
-        self._correct = correct  # changes the state by rows that are not in the journal yet
+        self._correct = correct  # corrects the state with rows that are not in the journal yet
         if totals is not None:
             self.totals = totals
 
     @cached_property
     def totals(self) -> Totals:
-        """Return the totals of the session; all zero if it has no rows here."""
+        """Return the totals of the session; all are 0 if it has no rows here."""
         return analytics.totals(self.source, self.id)
 
     @cached_property
     def story(self) -> Story:
-        """Return the session's bookkeeping."""
+        """Return the session's bookkeeping rows as a story."""
         return Story.read(self.source, self.id)
 
     @cached_property
@@ -72,13 +71,13 @@ class Snapshot:
 
     @cached_property
     def scores(self) -> list[Given]:
-        """Return the scores and notes of the session and of its events, oldest first."""
+        """Return the scores and notes of the session and its events, oldest first."""
         return given_scores.of_session(self.source, self.id)
 
     @cached_property
     def budget(self) -> Budget | None:
-        """Its budget: the one that was reached, else the newest that was set."""
-        # Late, as most sessions have none.
+        """The reached budget, or if none was reached, the newest budget; None without one."""
+        # Imported late, as most sessions have none.
         from localops.journal import stored
 
         for dollars in self.story.budgets:
@@ -90,37 +89,37 @@ class Snapshot:
 
     @property
     def is_running(self) -> bool:
-        """Return whether a process records into it."""
+        """Return whether a process is recording into the session."""
         return self.standing.state == "Running"
 
     @cached_property
     def is_cut_off(self) -> bool:
-        """Return whether it may have lasted beyond its last row: a process died in it, or that cannot be excluded."""
+        """Return whether it may have continued after its last row: a process died, or may have died, in it."""
         stands = self.standing
         return stands.state == "Unknown" or (stands.derived and bool(self.story.present()))
 
     @cached_property
     def until_ns(self) -> int:
-        """Return the end of its time: its last row, or now while it runs."""
+        """Return the end of its duration: the time of its last row, or now while it runs."""
         return analytics.until_ns(self.totals.last_ns, running=self.is_running)
 
     @cached_property
     def unfinished(self) -> list[Unfinished]:
-        """Return the operations that began and have not ended, oldest first."""
-        # Imported here, as a list of sessions does not need it.
+        """Return the operations without an end, oldest first."""
+        # Imported late, as a list of sessions does not need it.
         from localops.journal.stored import unfinished
 
         return unfinished(self.source, self.id)
 
     @cached_property
     def pauses(self) -> list[Pause]:
-        """Return the times between its runs; only a resumed session has some."""
+        """Return the pauses between its runs; empty unless it was resumed."""
         return pauses.of(self.source, self.id, self.story)
 
     @cached_property
     def died(self) -> list[dict[str, Any]]:
-        """Return the cards of its processes that ended without recording that they left, as seen from this machine."""
-        # The processes of a hub's sessions ran on other machines.
+        """Return the cards of its processes that died without recording their exit, as far as this machine can tell."""
+        # A hub cannot check them, as they ran on other machines.
         if session_state.is_of_hub(self.folder):
             return []
         present = self.story.present().values()
@@ -128,22 +127,22 @@ class Snapshot:
 
     @property
     def open_now(self) -> list[Unfinished]:
-        """Return the operations without an end that began since it was last resumed, oldest first."""
+        """Return the operations without an end that began after the last resume, oldest first."""
         return [one for one in self.unfinished if pauses.after(self.pauses, one.at_ns) is None]
 
     def ran_until(self, began_ns: int) -> int:
-        """Return until when an operation without an end can have run: to the last row of the run that it began in."""
+        """Return until when an operation without an end can have run: until the last row of its run."""
         pause = pauses.after(self.pauses, began_ns)
         return self.until_ns if pause is None else max(began_ns, pause.stopped_ns)
 
     @cached_property
     def lost_calls(self) -> list[Unfinished]:
-        """Return its LLM calls that never ended; while it runs, they may."""
+        """Return its LLM calls that never ended; empty while it runs, as they still may end."""
         return [] if self.is_running else [one for one in self.unfinished if one.kind == "llm"]
 
     @property
     def open_calls(self) -> int:
-        """Return how many of its LLM calls never ended, so that its cost is a lower bound."""
+        """Return the number of LLM calls that never ended, which make its cost a lower bound."""
         return len(self.lost_calls)
 
     @property
@@ -157,17 +156,17 @@ class Snapshot:
 
     @property
     def parts(self) -> dict[str, list[Part]]:
-        """Return its totals by `model`, `tool`, `agent_id` and `agent` (names only), the busiest first."""
+        """Return its totals by `model`, `tool`, `agent_id` and `agent` (names only), most events first."""
         return self._parts_and_names[0]
 
     @property
     def agents(self) -> list[Part]:
-        """Return its totals by agent under the agents' names, the busiest first."""
+        """Return its totals by the names of agents, most events first."""
         _, names = self._parts_and_names
         return [part._replace(value=names[part.value]) for part in self.parts["agent_id"]]
 
     def report(self, *, percentiles: bool = False) -> Report:
-        """Return all figures; `took` is None for a session of many events, unless `percentiles` asks for it."""
+        """Return all figures; with many events, `took` is None, unless `percentiles` is true."""
         exact = percentiles or self.totals.events <= analytics.EXACT_UP_TO
         spilled, dropped, cut = self.story.losses
         return Report(
@@ -191,7 +190,7 @@ class Snapshot:
     @cached_property
     def lost(self) -> dict[str, frozenset[str]]:
         """Return the models and the names of agents with an LLM call that never ended."""
-        # The agent of a call that never ended is among the parts of the session.
+        # The parts of the session include the agents of calls that never ended.
         _, names = self._parts_and_names
         return {
             "model": frozenset(call.model for call in self.lost_calls if call.model is not None),
@@ -200,11 +199,11 @@ class Snapshot:
 
     @cached_property
     def late(self) -> int:
-        """Return how many events were recorded after it had been ended."""
+        """Return the number of events that were recorded after its end."""
         end = self.story.last_end
         if end is None:
             return 0
-        # A process that came after the end went on with it: what that recorded is of the next run.
+        # A process that joined after the end continued the session: its events belong to the next run.
         went_on = [one.at_ns for one in self.story.of_kind(*rows.STARTS) if not one.implied and one.at_ns > end.at_ns]
         before = min(went_on, default=_NEVER)
         [(count,)] = self.source.all("late", session=self.id, after=end.seq, at_ns=end.at_ns, before=before)

@@ -1,4 +1,4 @@
-"""What made the cost of a session: its LLM calls by model and agent, how their prompts grew, and the costliest call."""
+"""What a session's cost consists of: LLM calls by model and agent, the growth of prompts, the most expensive call."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from localops.reading.sentences import Sentence
 
     class Call(NamedTuple):
-        """A row of the statement `spent`: an LLM call that ended, with what a later price added."""
+        """A row of the statement `spent`: an LLM call that ended, including additions by later prices."""
 
         id: bytes
         model: str | None
@@ -27,18 +27,18 @@ if TYPE_CHECKING:
         tokens_out: int | None
         tokens_cached: int | None
         is_priced: int
-        """0: the cost is not known."""
+        """0 means that the cost is unknown."""
 else:
     Call = namedtuple("Call", "id model agent cost tokens_in tokens_out tokens_cached is_priced")
 
-# Parts that have sentences of their own.
+# The most parts with sentences of their own.
 _NAMED = 3
 
 
 def of(calls: Sequence[Call], total: int, *, shown: int, seq_of: Callable[[bytes], int]) -> Facts | None:
-    """Return the parts of the cost of calls, which are in the order they began, the largest first; None without a cost.
+    """Return the parts of the cost of calls, largest first; None without a cost. The calls are in the order they began.
 
-    `total` is the cost of the session, in which tools have a share too; `seq_of` is the first row of a call.
+    `total` is the cost of the session, including tools; `seq_of` returns the seq of a call's first row.
     """
     if not any(call.cost for call in calls):
         return None
@@ -51,7 +51,7 @@ def of(calls: Sequence[Call], total: int, *, shown: int, seq_of: Callable[[bytes
             return None
         return {
             "id": facts.full_id(call.id),
-            # The number under which the pages know a call.
+            # By which pages identify a call.
             "seq": seq_of(call.id),
             "tokens_in": call.tokens_in,
             **facts.money(call.cost),
@@ -77,7 +77,7 @@ def of(calls: Sequence[Call], total: int, *, shown: int, seq_of: Callable[[bytes
         }
 
     tools = max(0, total - sum(call.cost for call in calls))
-    # Those of which no cost is known last, the most tokens first.
+    # Parts without a known cost come last, most tokens first.
     largest = sorted(
         parts.values(),
         key=lambda mine: (
@@ -95,7 +95,7 @@ def of(calls: Sequence[Call], total: int, *, shown: int, seq_of: Callable[[bytes
         "not_known_count": len(unpriced),
         "not_known_only": sum(_unpriced(mine) == len(mine) for mine in unpriced),
         "costliest": named(max(calls, key=lambda call: call.cost)),
-        # What is not of LLM calls.
+        # The cost that is not from LLM calls.
         "tools": {**facts.money(tools), "share": tools / total},
     }
 
@@ -105,7 +105,7 @@ def _unpriced(calls: Sequence[Call]) -> int:
 
 
 def _not_known(calls: Sequence[Call]) -> Facts:
-    """Return those calls of a part whose cost is not known."""
+    """Return the figures of a part's calls whose cost is unknown."""
     mine = [call for call in calls if not call.is_priced]
     return {
         "model": mine[0].model,
@@ -117,7 +117,7 @@ def _not_known(calls: Sequence[Call]) -> Facts:
 
 
 def sentences(spending: Facts | None, session: str, *, at_least: bool) -> Iterator[Sentence]:
-    """Say what made the cost, which may be `at_least` this; the page makes links of the commands (`web/why.js`)."""
+    """State what the cost consists of; the page turns commands into links (`web/why.js`)."""
     if spending is None or spending["calls"] == 1:
         return
     if at_least:
@@ -126,9 +126,9 @@ def sentences(spending: Facts | None, session: str, *, at_least: bool) -> Iterat
     for number, one in enumerate(known):
         calls = output.counted(one["calls"] - one["unpriced"], "call")
         cost = f": {output.money(one['cost_nano'])} ({_percent(one['share'])}) for {calls}"
-        # Commands take much room: of the largest part only.
+        # Commands take much space, so only the largest part has them.
         where = None if number else session
-        yield [*_whose(one), cost, *_grown(one, where), *_cached(one), "."]
+        yield [*_model_and_agent(one), cost, *_growth(one, where), *_cached_share(one), "."]
     rest = spending["parts_count"] - spending["not_known_only"] - len(known)
     if rest:
         yield [f"{output.counted(rest, 'more model or agent', 'more models or agents')} cost less each."]
@@ -141,7 +141,7 @@ def sentences(spending: Facts | None, session: str, *, at_least: bool) -> Iterat
 
 
 def _without_cost(spending: Facts) -> Iterator[Sentence]:
-    """Name the calls whose cost is not known."""
+    """Name the calls whose cost is unknown."""
     shown = spending["not_known"][:_NAMED]
     rest = spending["not_known_count"] - len(shown)
     sentence: Sentence = ["The cost of "]
@@ -149,19 +149,19 @@ def _without_cost(spending: Facts) -> Iterator[Sentence]:
         tokens = f" ({output.counted(one['tokens_in'], 'token')} in)" if one["tokens_in"] else ""
         calls = f"{output.counted(one['calls'], 'call')} to "
         joined = " and of " if number == len(shown) - 1 and not rest else ", of "
-        sentence += [joined if number else "", calls, *_whose(one), tokens]
+        sentence += [joined if number else "", calls, *_model_and_agent(one), tokens]
     if rest:
         sentence += [f", and of calls to {output.counted(rest, 'more model or agent', 'more models or agents')}"]
     if shown:
         yield [*sentence, " is not known."]
 
 
-def _whose(one: Facts) -> Sentence:
+def _model_and_agent(one: Facts) -> Sentence:
     agent: Sentence = [" of agent ", Recorded(one["agent"])] if one["agent"] else []
     return [Recorded(one["model"] or "unnamed"), *agent]
 
 
-def _grown(one: Facts, session: str | None) -> Sentence:
+def _growth(one: Facts, session: str | None) -> Sentence:
     first, last = one["first"], one["last"]
     if first is None:
         return []
@@ -173,7 +173,7 @@ def _grown(one: Facts, session: str | None) -> Sentence:
     ]
 
 
-def _cached(one: Facts) -> Sentence:
+def _cached_share(one: Facts) -> Sentence:
     share = one["cached_share"]
     return [] if share is None else [f"; {_percent(share)} of the input came from a cache"]
 
@@ -183,7 +183,7 @@ def _where(call: Facts, session: str | None) -> str:
 
 
 def _percent(share: float) -> str:
-    """Return a share as text: one that is nearly nothing or nearly all is not called so."""
+    """Return a share as text, in which a share near 0% or 100% is not rounded to these."""
     if 0 < share < 0.005:
         return "<1%"
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
