@@ -1,11 +1,10 @@
-"""Where small arguments of a call came from: numbers such as `version=40`, and short texts such as `zone="b"`.
+"""Find where small arguments of a call came from: numbers such as `version=40`, and short texts such as `zone="b"`.
 
-The same number is in a run by chance again and again, so that the value alone says little.  An argument counts if the
-result has it under the same name (`version`), or under `id` where the tool or a key around it names the same thing
-(`customer=7` of `find_customer`); a large number that is in one result only counts under any name.  0, 1 and texts
-that are no ids count only beside another argument that came from the same result, and counts and limits never.
-Nothing is claimed that was in the run before in another way: in an argument, in a prompt, or in the result of
-another tool.
+Small values often recur in a run by chance, so the name must also match.  An argument is reported if a result has it
+under the same name (`version`), or as `id` if the tool or an outer key names the same thing (`customer=7` from
+`find_customer`); a large number in only one result is reported under any name.  0, 1 and texts that are not ids are
+reported only together with another argument from the same result; counts and limits are never reported.  Nor is a
+value that occurred earlier in the run elsewhere: in an argument, in a prompt, or in the result of another tool.
 """
 
 from __future__ import annotations
@@ -28,16 +27,16 @@ if TYPE_CHECKING:
     Value = str | int | float
     Words = tuple[str, ...]
     Entry = tuple[Words, int]
-    """Which list of a result, by the words of its keys, and the place in it."""
+    """A list in a result, by the words of its keys, and an index in it."""
 
     class Argument(NamedTuple):
-        """A value that a call was given, under which name."""
+        """A value in the input of a call, and its name."""
 
         name: str
         value: Value
 
     class Leaf(NamedTuple):
-        """A text or number in a result: the words of its key, those of the keys around it, and its place in a list."""
+        """A text or number in a result: the words of its key, those of the outer keys, and its list entry."""
 
         words: Words
         around: Words
@@ -45,7 +44,7 @@ if TYPE_CHECKING:
         entry: Entry | None
 
     class Found(NamedTuple):
-        """An argument, the row of the call that returned it, and the entries of a list that have it."""
+        """An argument, the row of the call that returned it, and the list entries with it."""
 
         argument: str
         value: Value
@@ -61,27 +60,27 @@ else:
     Leaf = namedtuple("Leaf", "words around value entry")
     Found = namedtuple("Found", "argument value seq id kind name entries")
 
-# Arguments that are looked for.
+# The most arguments to search for.
 _MOST = 12
-# Rows before the call in whose results they are looked for, and bytes of their bodies.
+# Rows before the call whose results are searched, and bytes of their bodies.
 _ROWS, _BYTES = 400, 4 << 20
-# Rows before those that may have the value in another way, the first ones of the run: they have what it was asked.
+# The first rows of the run, with its task, which are also searched for other sources of the value.
 _EARLIER = 50
-# Values in one result that are compared, and characters of a text in it.
+# Values of one result to compare, and characters of a text in it.
 _LEAVES, _LONGEST = 20_000, 20_000
-# Characters of a short text: longer ones are for `origins.py`.
+# Characters of a short text; `origins.py` handles longer texts.
 _LONGEST_TEXT = 7
-# From here on, a number that is in one result only counts under any name.
+# From this number on, a number in only one result is reported under any name.
 _LARGE = 1_000
 _YEARS = range(1900, 2101)
-# Counts, limits and states: the same ones are everywhere, also under the same name.
+# Counts, limits and states, whose values recur everywhere, even under the same name.
 _GENERIC = frozenset(
     "count counts total limit page pages size offset index status state code timeout retry retries attempt attempts "
     "max min step steps depth length width height level duration second seconds ms score temperature top type kind "
     "result ok error success mode format order sort unit units lang language".split()
 )
 _STATES = frozenset("true false none null nil yes no on off ok asc desc any all".split())
-# Words that say which one of a thing an argument is: `from_id`, `new_version`.
+# Words that distinguish arguments about the same kind of thing: `from_id`, `new_version`.
 _WHICH = frozenset(
     "from to source src target dest destination dst new old first second last latest next previous prev parent current "
     "expected base a b left right start end other".split()
@@ -95,13 +94,13 @@ _SQL = "origins.sql"
 def of(
     reader: Reader, session: bytes, given: object, *, caller: str | None, before: int, known: Collection[Origin] = ()
 ) -> list[Found]:
-    """Return which small values in `given` a call of a session returned before a row.
+    """Return the small values in `given` that a call of a session returned before a row.
 
-    caller: the name of the call that was given them. known: the origins of its other arguments.
+    caller: the name of the call with the values. known: the origins of its other arguments.
     """
     names, with_known = {one.argument for one in known}, {one.seq for one in known}
-    wanted = [one for one in islice(_arguments("", given), _MOST) if one.name not in names and _may_count(one)]
-    if not with_known and not any(_counts_alone(one.value) for one in wanted):
+    wanted = [one for one in islice(_arguments("", given), _MOST) if one.name not in names and _is_candidate(one)]
+    if not with_known and not any(_is_conclusive(one.value) for one in wanted):
         return []
     bounds = {"session": session, "before": before}
     until = {"session": session, "upto": before - 1, "many": _ROWS, "bytes": _BYTES}
@@ -116,12 +115,12 @@ def of(
             if matches.setdefault(argument, one).name != one.name:
                 several.add(argument)
     sure = [one for argument, one in matches.items() if argument not in several and search.is_first(argument, one)]
-    with_known |= {one.seq for one in sure if _counts_alone(one.value)}
-    return [one for one in sure if _counts_alone(one.value) or one.seq in with_known]
+    with_known |= {one.seq for one in sure if _is_conclusive(one.value)}
+    return [one for one in sure if _is_conclusive(one.value) or one.seq in with_known]
 
 
 def with_entries(one: Origin, returns: object) -> Found:
-    """Return the origin of a long value with the entries of a list in the result that have it."""
+    """Return the origin of a long value, with the entries of a list in the result that have it."""
     leaves = islice(_leaves(returns, one.name), _LEAVES)
     same = (leaf for leaf in leaves if type(leaf.value) is type(one.value) and leaf.value == one.value)
     entries = frozenset(leaf.entry for leaf in same if leaf.entry is not None)
@@ -129,19 +128,19 @@ def with_entries(one: Origin, returns: object) -> Found:
 
 
 def other_entries(matches: Sequence[Found]) -> dict[str, int]:
-    """Return the entry of a list, counted from 1, of each argument, if no entry of it has them all; else nothing."""
+    """Return the list entry of each argument, counted from 1, if no entry has all of them; else an empty dict."""
     if len(matches) < 2 or len({one.seq for one in matches}) > 1 or not all(one.entries for one in matches):
         return {}
     if frozenset.intersection(*(one.entries for one in matches)):
         return {}
-    # Entries of several lists in one result say nothing.
+    # Entries of different lists in one result are not comparable.
     if len({words for one in matches for words, _ in one.entries}) > 1:
         return {}
     return {one.argument: min(at for _, at in one.entries) + 1 for one in matches}
 
 
 class _Search:
-    """Looks for the arguments of one call in the results before it."""
+    """The search for the arguments of one call in earlier results."""
 
     def __init__(self, reader: Reader, bounds: dict[str, Any], caller: str | None) -> None:
         self._reader, self._bounds, self._caller = reader, bounds, _words(caller or "")
@@ -151,7 +150,7 @@ class _Search:
         return iter(self._reader.ask(statements(_SQL)["results"], self._bounds))
 
     def in_result(self, row: Any, wanted: Sequence[Argument]) -> Iterator[tuple[Argument, Found]]:
-        """Yield the arguments that are in the result of a call, and not in what that was given."""
+        """Yield the arguments that are in the result of a call, but not in its own input."""
         seq, id, kind, _, name, body = row
         wanted = [one for one in wanted if _in_json(one.value) in body]
         facts = encode.loads(body) if wanted else None
@@ -169,22 +168,22 @@ class _Search:
                 yield one, Found(one.name, one.value, seq, id, kind, name, entries)
 
     def is_first(self, argument: Argument, one: Found) -> bool:
-        """Return whether nothing before the result had the value in another way."""
+        """Return whether the value has no other source before the result."""
         needle = _in_json(one.value)
         token = re.compile(rf"(?:(?<![\w.-])|(?<=\\[nrt])){re.escape(needle)}(?![\w-]|\.\d)")
-        near = self._with(needle, self._bounds["first"], one.seq, _ROWS)
-        far = self._with(needle, 0, self._bounds["first"], _EARLIER)
-        # Of a number that is found under any name, all rows are looked at.
+        near = self._rows_with(needle, self._bounds["first"], one.seq, _ROWS)
+        far = self._rows_with(needle, 0, self._bounds["first"], _EARLIER)
+        # For a number that counts under any name, all rows must be checked.
         is_known = len(far) < _EARLIER or not _is_rare(one.value)
         with_it = [row for row in (*far, *near) for *_, text in [row] if token.search(text)]
         return is_known and not any(self._is_source(row, argument, one, token) for row in with_it)
 
-    def _with(self, needle: str, first: int, before: int, many: int) -> Sequence[Any]:
+    def _rows_with(self, needle: str, first: int, before: int, many: int) -> Sequence[Any]:
         bounds = {**self._bounds, "first": first, "before": before, "text": needle, "many": many}
         return self._reader.ask(statements(_SQL)["rows_with"], bounds)
 
     def _is_source(self, row: Any, argument: Argument, one: Found, token: re.Pattern[str]) -> bool:
-        """Return whether a value may come from a row that has it: from a prompt, arguments, or another tool."""
+        """Return whether a row with the value may be its source: a prompt, arguments, or another tool's result."""
         _, _, kind, _, name, body = row
         facts = encode.loads(body)
         if kind in ("llm", "error") or not isinstance(facts, dict) or (name != one.name and _is_rare(one.value)):
@@ -194,7 +193,7 @@ class _Search:
 
 
 def _arguments(name: str, given: object) -> Iterator[Argument]:
-    """Yield the short texts and the numbers in what a call was given, each value once."""
+    """Yield the short texts and numbers in the input of a call, each value once."""
     seen = set()
     for key, value in common_input.values(name, given, most=_MOST):
         if isinstance(value, str | int | float) and not isinstance(value, bool) and (key, value) not in seen:
@@ -202,7 +201,7 @@ def _arguments(name: str, given: object) -> Iterator[Argument]:
             yield Argument(key, value)
 
 
-def _may_count(one: Argument) -> bool:
+def _is_candidate(one: Argument) -> bool:
     words = _words(one.name)
     if not words or one.name.startswith("$"):
         return False
@@ -212,12 +211,12 @@ def _may_count(one: Argument) -> bool:
     return words[-1] not in _GENERIC or _is_rare(one.value)
 
 
-def _counts_alone(value: Value) -> bool:
+def _is_conclusive(value: Value) -> bool:
     return _IS_ID.match(value) is not None if isinstance(value, str) else value not in (0, 1, -1)
 
 
 def _is_rare(value: Value) -> bool:
-    """Return whether a number is hardly a limit, a size, a year, or another one that programs are full of."""
+    """Return whether a number is unlikely to be a limit, a size, a year, or another frequent number."""
     if isinstance(value, str):
         return False
     if isinstance(value, float) and not value.is_integer():
@@ -228,7 +227,7 @@ def _is_rare(value: Value) -> bool:
 
 
 def _is_named(words: Words, leaf: Leaf, tool: Words, caller: Words) -> bool:
-    """Return whether an argument and a value of a result have the same name, or one that means the same there.
+    """Return whether an argument and a value in a result have the same name, or names with the same meaning there.
 
     >>> _is_named(("from", "id"), Leaf(("id",), (), 7, 0), ("list",), ("move",))
     True
@@ -247,7 +246,7 @@ def _is_named(words: Words, leaf: Leaf, tool: Words, caller: Words) -> bool:
 
 
 def _leaves(returns: object, tool: str | None) -> Iterator[Leaf]:
-    """Yield the texts and numbers in a result with their keys; a result that is one value has the tool's name as key.
+    """Yield the texts and numbers in a result with their keys; a single value has the tool's name as its key.
 
     >>> [leaf[0] + leaf[2:] for leaf in _leaves([{"shelfIds": [7]}, {"note": "version 40"}], None)]
     [('note', 'version 40', ((), 1)), ('version', 40, ((), 1)), ('shelf', 'id', 7, ((), 0))]
@@ -272,13 +271,13 @@ def _leaves(returns: object, tool: str | None) -> Iterator[Leaf]:
 
 
 def _in_text(text: str, around: Words, entry: Entry | None) -> Iterator[Leaf]:
-    """Yield the numbers in a text that a name stands before."""
+    """Yield the numbers in a text that follow a name."""
     for name, digits in _NUMBER_IN_TEXT.findall(text):
         yield Leaf(_words(name), around, float(digits) if "." in digits else int(digits), entry)
 
 
 def _words(name: str) -> Words:
-    """Return the words of a name, in lower case and without a plural.
+    """Return the words of a name, in lower case and in the singular.
 
     >>> _words("fromShelf_IDs"), _words("status")
     (('from', 'shelf', 'id'), ('status',))
@@ -292,6 +291,6 @@ def _singular(word: str) -> str:
 
 
 def _in_json(value: Value) -> str:
-    """Return a value as it stands in JSON, without quotes."""
+    """Return a value as in JSON, without quotes."""
     text = encode.dumps(value).decode("utf-8", "replace")
     return text[1:-1] if isinstance(value, str) else text
