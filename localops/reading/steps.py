@@ -1,8 +1,8 @@
-"""The events of a session as a tree of steps that can be compared with those of another run of the same program.
+"""The events of a session as a tree of steps, to compare with other runs of the same program.
 
-A step has a digest of what it was given: of the arguments of a tool, of the prompt, the parameters and the model of an
-LLM call.  It has another one of its result.  Neither depends on the order of keys, nor on what differs each time a
-program runs: see `without_ids`.
+A step has a digest of its input, which are the arguments of a tool, or the prompt, parameters and model of an LLM call,
+and a digest of its result.  These do not depend on the order of keys, nor on values that differ in every run: see
+`without_ids`.
 """
 
 from __future__ import annotations
@@ -29,36 +29,36 @@ if TYPE_CHECKING:
     Keys = tuple[int, ...]
     Known = tuple[int, int, bool]
 
-# Events of a session that are compared, the first ones; to read so many takes seconds.
+# The first events of a session that are compared; reading this many takes seconds.
 MOST = 50_000
-# Steps inside of one that count where it is aligned.
+# The most nested steps that add to a step's weight in an alignment.
 _MOST_WEIGHT = 30
-# Messages of a program or a user in one prompt that are compared by themselves.
+# The most messages of the program or the user in a prompt to compare one by one.
 _MOST_OWN = 200
 _DAY_NS = 86_400 * 1_000_000_000
 _GIVEN = ("params", "prompt", "details")
 _RESULT = ("returns", "completion")
-# Characters of a result from which on it is compared as it is, with its ids and times: to look for them takes long.
+# Longer results are compared with their ids and times, as searching for these takes long.
 _LONG_RESULT = 100_000
-# Roles and types of the messages of a prompt that repeat what earlier calls gave.
+# Roles and types of messages that repeat results of earlier calls.
 _REPEATING = frozenset(
     ("assistant", "ai", "model", "tool", "function", "function_call", "function_call_output", "tool_call", "tool_use")
 )
-# Types of what a model answers with to call a tool, and levels of an answer in which they are looked for.
+# Types of a tool call in a model's answer, and levels of an answer to search for them.
 _CALL_TYPES = frozenset(("function", "tool_use", "tool_call", "function_call", "server_tool_use", "mcp_tool_use"))
 _CALL_DEPTH = 6
 _HAS_ID = '"id":'
-# Messages of a prompt among which no two can be results of tools.
+# In a prompt with at most this many messages, there cannot be two tool results.
 _MOST_UNSORTED = 2
 _RESULT_TYPES = ("tool", "function_call_output")
 _TOOL_RESULTS = ("functionResponse", "function_response")
-_NO_END = digest("no end is recorded")  # the result of a step that has none
-# Characters of arguments, and messages of a prompt, by which two steps are compared that were given something else.
+_NO_END = digest("no end is recorded")  # the result of a step without an end
+# Characters of arguments, and messages of a prompt, for the similarity of steps with different inputs.
 _SAMPLE, _SAMPLE_MESSAGES = 500, 20
 _WORD = late_pattern(r"\w+")
-# Ids of tool calls in messages, also those that a program numbers.
+# Ids of tool calls in messages, including numbered ones.
 _CALL_ID = late_pattern(r'("(?:tool_call|tool_use|call)_id": ?"|"id": ?"(?=(?:call|toolu|tooluse|fc)[_-]))[^"\\]*')
-# How long something took, as test runners, builds and logs print it: behind one of some words, or in brackets.
+# Durations, as test runners, builds and logs print them: after certain words, or in brackets.
 _AMOUNT = late_pattern(
     r"""
       \d+(?:(?:\.\d+)?\ ?(?:ns|[uµ]s|ms)\b|(?:m\ ?\d+)?\.\d+\ ?s(?:ec(?:ond)?s?)?\b|:\d\d:\d\d\.\d+)
@@ -72,7 +72,7 @@ _BEFORE_LENGTH = 12
 
 
 class Step:
-    """One event of a run, with the events inside it."""
+    """An event of a run, with the events inside it."""
 
     __slots__ = (
         "arguments",
@@ -114,58 +114,58 @@ class Step:
         self.cost: int | None = event["cost"]
         self.tokens_in: int | None = event["tokens_in"]
         self.tokens_out: int | None = event["tokens_out"]
-        self.error: str | None = None  # the name and message of the error that it failed with
+        self.error: str | None = None  # name and message of the error that made it fail
         self.inside: list[Step] = []
-        self.size = 1  # with all steps inside
-        self.exact = 0  # a digest of what it was given and gave
-        # Digests without ids and times: of what it was given, the same without the model, and of what it gave, which
-        # is its error if it failed.
+        self.size = 1  # the number of steps, including all steps inside
+        self.exact = 0  # a digest of its input and result
+        # Digests without ids and times: of the input, of the input without the model, and of the result, or the error
+        # if it failed.
         self.given = self.asked = self.result = 0
-        # Of an LLM call those of the parts of its prompt that do not repeat what earlier calls gave.
+        # For an LLM call, the digests of the parts of its prompt that do not repeat results of earlier calls.
         self.own: tuple[int, ...] = ()
-        # What tells how much two are alike: the beginning of the arguments; of an LLM call the digests of its last
-        # messages, and the beginning of its answer.
+        # For the similarity of steps: the beginning of the arguments, or for an LLM call, the digests of the last
+        # messages and the beginning of the answer.
         self.sample = self.arguments = ""
         self.messages: tuple[int, ...] = ()
-        self.values: tuple[str, ...] = ()  # the ids and times in its arguments that are compared without
+        self.values: tuple[str, ...] = ()  # the ids and times in its arguments, which the digests leave out
         self.keys: Keys = ()
-        # A digest of all keys, and of those of the steps inside in their order, which `keys` do not depend on.
+        # A digest of all keys and of the steps inside in order, while `keys` do not depend on their order.
         self.ordered = 0
 
     @property
     def has_no_end(self) -> bool:
-        """Return whether this was the innermost step that the run was in when it ended, or when it was read."""
+        """Return whether this was the innermost open step when the run ended or was read."""
         return not self.finished and not self.failed and all(child.finished for child in self.inside)
 
     @property
     def has_all_arguments(self) -> bool:
-        """Whether `arguments` are all that there are, and no more than the beginning of them."""
+        """Whether `arguments` has the complete arguments, not only the beginning."""
         return 0 < len(self.arguments) < _SAMPLE
 
     @property
     def words(self) -> frozenset[str | int]:
-        """The words and numbers in its arguments; of an LLM call its last messages, and the words of its answer."""
+        """The words and numbers in its arguments; for an LLM call, its last messages and the words of its answer."""
         return frozenset((*_WORD.findall(self.sample), *self.messages))
 
     @property
     def label(self) -> str:
-        """Its name for people: of an LLM call without one, the model."""
+        """Its name for people; for an LLM call without a name, the model."""
         return self.name or self.model or ""
 
     @property
     def took_ns(self) -> int | None:
-        """How long it took; None if it has not ended."""
+        """Its duration; None if it has not ended."""
         return None if self.end_ns is None else max(0, self.end_ns - self.start_ns)
 
     @property
     def own_ns(self) -> int | None:
-        """How long it took without the steps inside."""
+        """Its duration without the steps inside."""
         took = self.took_ns
         return None if took is None else max(0, took - sum(step.took_ns or 0 for step in self.inside))
 
 
 class Steps:
-    """The steps of a run: all of them in the order they began, and those inside of no other."""
+    """The steps of a run: `all` in the order they began, and `roots`, which are not inside another step."""
 
     def __init__(self, events: list[Event], *, is_cut: bool = False) -> None:
         self.is_cut = is_cut  # the session has more events
@@ -173,12 +173,12 @@ class Steps:
         self.all: list[Step] = []
         self.roots: list[Step] = []
         self._without_ids: dict[tuple[int, str], Known] = {}
-        self._values: dict[int, tuple[str, ...]] = {}  # those of arguments, by their digest
+        self._values: dict[int, tuple[str, ...]] = {}  # the ids and times in arguments, by the digests of these
         self._givers = Givers()
         known: dict[str, Step] = {}
         first_ns = events[0]["start_ns"] if events else 0
         last_ns = max((event["end_ns"] or event["start_ns"] for event in events), default=0)
-        self.period = (first_ns - _DAY_NS, last_ns + _DAY_NS)  # times in it are those of the run
+        self.period = (first_ns - _DAY_NS, last_ns + _DAY_NS)  # times in it are regarded as times of the run
         failed = {event["id"] for event in events if event["failed"]}
         causes: dict[str, str] = {}
         for event in events:
@@ -188,7 +188,7 @@ class Steps:
                 continue
             step = Step(event)
             self._digest(step, event)
-            # A parent is known if it began earlier, so that no step can be inside of itself.
+            # Only an earlier step can be a parent, so no step can be inside itself.
             parent = known.get(event["parent"])
             (self.roots if parent is None else parent.inside).append(step)
             known[step.id] = step
@@ -198,7 +198,7 @@ class Steps:
             if step.error and not step.result:
                 step.result = digest(self.compared(step.error))
             if step.failed and not step.error:
-                # An exception that leaves several operations is recorded once, in the innermost.
+                # An exception that passes through several operations is recorded only in the innermost.
                 step.error = next((child.error for child in reversed(step.inside) if child.failed), None)
             if step.has_no_end:
                 step.result = _NO_END
@@ -208,18 +208,18 @@ class Steps:
 
     @classmethod
     def read(cls, source: Source, session: bytes) -> Steps:
-        """Return the steps of a session, without the rows that only name an agent."""
+        """Read the steps of a session, without the rows that only name an agent."""
         events = list(islice(analytics.events(source, session), MOST + 1))
         return cls([event for event in events[:MOST] if event["kind"] != "agent"], is_cut=len(events) > MOST)
 
     def call(self, step: Step) -> Call:
-        """Return a step with its ids and times, and what gave these to the run."""
+        """Return a step with its ids and times, and which earlier step provided each."""
         at_ns = step.start_ns
         ids = self._givers.ids(step.values, at_ns)
-        return Call(_giver(step), ids, lambda short: self._givers.before(short, at_ns))
+        return Call(_kind_and_name(step), ids, lambda short: self._givers.before(short, at_ns))
 
     def had_one_of(self, values: Iterable[str]) -> bool:
-        """Return whether the run was given one of some ids and times, or used it."""
+        """Return whether one of these ids and times occurs in the run."""
         return self._givers.have_one_of(values)
 
     def compared(
@@ -230,17 +230,17 @@ class Steps:
         removed: list[str] | None = None,
         kept: frozenset[str] = frozenset(),
     ) -> str:
-        """Return JSON as it is compared: without ids and times; if it is no argument, without durations, too.
+        """Return the form of a JSON text to compare: without ids and times; unless an argument, also without durations.
 
-        The ids and times are added to `removed`; those of `kept` stay.
+        The removed ids and times are appended to `removed`; those in `kept` are not removed.
         """
         text = without_ids(text, *self.period, removed=removed, kept=kept)
         text = without_durations(text, is_argument=is_argument)
-        # The baselines of `localops check` have digests of arguments.
-        return text if is_argument else _CALL_ID.sub(r"\1<id>", _AMOUNT.sub(_took, text))
+        # The form of arguments must not change, as the baselines of `localops check` have digests of it.
+        return text if is_argument else _CALL_ID.sub(r"\1<id>", _AMOUNT.sub(_replace_duration, text))
 
     def _digest(self, step: Step, event: Event) -> None:
-        """Store the digests of what a step was given and of what it gave."""
+        """Store the digests of the input and the result of a step."""
         exact: list[int] = []
         given: list[int] = []
         own: list[int] = []
@@ -250,7 +250,7 @@ class Steps:
             items = _items(key, value)
             given.append(_digest_of_shape(key, len(items) if isinstance(value, list) else None))
             exact.append(given[-1])
-            known = [self._known(key, item, removed) for item in items]
+            known = [self._cached_digests(key, item, removed) for item in items]
             if key == "params" and step.kind != "llm":
                 values += [value for one in known for value in self._values.get(one[1], ())]
             if key == "prompt" and len(items) > _MOST_UNSORTED:
@@ -261,19 +261,19 @@ class Steps:
                 if not repeats:
                     own.append(compared)
         step.values = tuple(values)
-        self._give(removed, step, step.start_ns)
-        # What a step is given itself, it was not given before.
-        self._give(values, step, step.start_ns + 1)
+        self._add_provided(removed, step, step.start_ns)
+        # The step itself does not count as the provider of ids in its own input.
+        self._add_provided(values, step, step.start_ns + 1)
         if step.kind == "llm":
             step.given = step.asked = hash(tuple(given))
             step.messages = tuple(given[-_SAMPLE_MESSAGES:])
             if event["model"]:
-                # The last two are the name and the value of the model.
+                # The last two are for the key and the value of the model.
                 del given[-2:], own[-1:]
                 step.asked = hash(tuple(given))
             step.own = tuple(own) if len(own) <= _MOST_OWN else (hash(tuple(own)),)
         else:
-            # Of a tool call, it is in the baselines of `localops check`.
+            # For tool calls, this digest is in the baselines of `localops check`.
             step.given = step.asked = digest(str(given))
             if params := event.get("params"):
                 step.sample = step.arguments = _json(params)[:_SAMPLE]
@@ -281,7 +281,7 @@ class Steps:
         step.exact = hash(tuple(exact))
 
     def _digest_result(self, step: Step, event: Event, exact: list[int]) -> None:
-        """Store the digest of what a step gave, and add that of all of it to `exact`."""
+        """Store the digest of a step's result, and append the exact digest to `exact`."""
         result = result_text(event)
         if not result:
             return
@@ -292,21 +292,21 @@ class Steps:
             removed: list[str] = []
             text = result_text(event, is_compared=True) if _HAS_ID in result else result
             text = self.compared(text, removed=removed)
-            self._give(removed, step, step.start_ns if step.end_ns is None else step.end_ns)
+            self._add_provided(removed, step, step.start_ns if step.end_ns is None else step.end_ns)
         step.result = exact[-1] if text == result else digest(text)
 
-    def _give(self, values: Sequence[str], step: Step, at_ns: int) -> None:
+    def _add_provided(self, values: Sequence[str], step: Step, at_ns: int) -> None:
         if values:
-            self._givers.add(values, _giver(step), at_ns)
+            self._givers.add(values, _kind_and_name(step), at_ns)
 
-    def _known(self, key: str, item: Any, removed: list[str]) -> Known:
-        """Return digests of the compared form of a value and of all of it, and whether it repeats an earlier call.
+    def _cached_digests(self, key: str, item: Any, removed: list[str]) -> Known:
+        """Return digests of the compared form and the exact form of a value, and whether it repeats an earlier call.
 
-        The ids and times of a new one are added to `removed`; those of arguments are stored.
+        The ids and times of a new value are appended to `removed`; those of arguments are stored.
         """
         text = _json(item)
         whole = digest(text)
-        # A chat sends its messages again with each call, so that most of them are known.
+        # A chat repeats its messages in each call, so most of them are cached.
         known = self._without_ids.get((whole, key))
         if known is None:
             is_argument = key == "params"
@@ -327,18 +327,18 @@ class Steps:
         return (step for step in self.all if step.kind == "tool")
 
 
-def _giver(step: Step) -> str:
+def _kind_and_name(step: Step) -> str:
     return f"{step.kind} {step.name}"
 
 
-def _took(amount: re.Match[str]) -> str:
-    """Return `<time>` for an amount of time that something took, and any other one as it is."""
+def _replace_duration(amount: re.Match[str]) -> str:
+    """Return `<time>` for an amount of time that is a duration, others unchanged."""
     start = amount.start()
     return "<time>" if _BEFORE_AMOUNT.search(amount.string[max(0, start - _BEFORE_LENGTH) : start]) else amount[0]
 
 
 def _failed_call(event: Event, failed: set[str]) -> str | None:
-    """Return the id of the call that failed with an error; an error of no call is a step of its own."""
+    """Return the id of the call that failed with an error; None if the error is a step of its own."""
     if event["kind"] != "error":
         return None
     calls = (event["parent"], analytics.trigger_id(event))
@@ -350,11 +350,11 @@ def _message(event: Event) -> str:
 
 
 def _keys(step: Step) -> Keys:
-    """Return what an alignment compares: kind and name, what it was given, what it gave and what is inside.
+    """Return the keys to align a step by: kind and name, then also the input, the result and the steps inside.
 
-    An LLM call on another model is the same call, given something else.  The order of the steps inside is that of
-    `ordered`, as it may be by chance.  The last counts as often as there are steps
-    inside: of two neighbours that changed places, the smaller one was moved.  All are compared in this process only.
+    An LLM call to another model counts as the same call with another input.  The keys ignore the order of the steps
+    inside, which may be random; `ordered` includes it.  The last key is repeated for each step inside, so that of two
+    neighbours that changed places, the smaller one counts as moved.  The keys are only valid in this process.
     """
     name = hash((step.kind, step.name))
     given = hash((name, step.given))
@@ -365,7 +365,7 @@ def _keys(step: Step) -> Keys:
 
 @lru_cache
 def _digest_of_shape(key: str, length: int | None) -> int:
-    """Return a digest of a name of what a step was given, and of how many items that has."""
+    """Return a digest of a key in an input and the number of items of its value."""
     return digest(f"{key} {'' if length is None else length}")
 
 
@@ -377,14 +377,14 @@ def _given(event: Event) -> dict[str, Any]:
 
 
 def _items(key: str, value: Any) -> list[Any]:
-    """Return what is compared by itself: the items of a list, the messages of a prompt."""
+    """Return the parts of a value to compare one by one: the items of a list, the messages of a prompt."""
     if key == "prompt" and isinstance(value, dict) and isinstance(value.get("messages"), list):
         return [{name: item for name, item in value.items() if name != "messages"}, *value["messages"]]
     return value if isinstance(value, list) else [value]
 
 
 def _repeats(message: object) -> bool:
-    """Return whether a message of a prompt is the answer of an earlier call, or the result of a tool."""
+    """Return whether a message in a prompt is the answer of an earlier call or the result of a tool."""
     if not isinstance(message, dict):
         return False
     if str(message.get("role") or message.get("type")) in _REPEATING or str(message.get("type")) in _REPEATING:
@@ -394,9 +394,9 @@ def _repeats(message: object) -> bool:
 
 
 def _with_sorted_results(messages: Sequence[Any], known: Sequence[Known]) -> list[Known]:
-    """Return what is known of the messages of a prompt, of results of tools behind one another in a fixed order.
+    """Return `known`, with consecutive tool results sorted.
 
-    Of calls that ran in parallel, they come in the order these ended.
+    The results of parallel calls come in the order in which the calls ended.
     """
     groups = groupby(zip(messages, known, strict=True), lambda pair: _is_result(pair[0]))
     return [one for is_result, group in groups for one in _sorted([one for _, one in group], is_result)]
@@ -411,7 +411,7 @@ def _is_result(message: object) -> bool:
 
 
 def _results(message: object) -> list[Any]:
-    """Return the results of tools that a message consists of, where these are parts of one message."""
+    """Return the tool results in a message that consists of several; else an empty list."""
     parts = (message.get("content") or message.get("parts")) if isinstance(message, dict) else None
     is_results = isinstance(parts, list) and len(parts) > 1 and all(map(_is_tool_result, parts))
     return parts if is_results and isinstance(parts, list) else []
@@ -422,9 +422,9 @@ def _is_tool_result(part: object) -> bool:
 
 
 def given_text(event: Event, *, is_own: bool = False) -> str:
-    """Return what an event was given, but for its model, as one text: JSON with its keys in order.
+    """Return the input of an event, without its model, as JSON with sorted keys.
 
-    is_own: without the messages of a prompt that repeat what earlier calls gave.
+    is_own: leave out the messages in a prompt that repeat results of earlier calls.
     """
     given = {key: event[key] for key in _GIVEN if event.get(key)}
     if is_own and "prompt" in given:
@@ -435,9 +435,9 @@ def given_text(event: Event, *, is_own: bool = False) -> str:
 
 
 def result_text(event: Event, *, is_compared: bool = False) -> str:
-    """Return what an event gave: a text as it is, anything else as JSON with its keys in order; empty without one.
+    """Return the result of an event: a text unchanged, other values as JSON with sorted keys; empty without a result.
 
-    is_compared: without the ids of the tool calls in it.
+    is_compared: leave out the ids of tool calls.
     """
     results = [event[key] for key in _RESULT if event.get(key) is not None]
     if is_compared:
@@ -446,7 +446,7 @@ def result_text(event: Event, *, is_compared: bool = False) -> str:
 
 
 def without_call_ids(value: Any, depth: int = _CALL_DEPTH) -> Any:
-    """Return a message, an answer or a list of them with `<id>` for the ids of tool calls, whatever they look like."""
+    """Replace the ids of tool calls in a message, an answer or a list of them by `<id>`, in any format."""
     if not depth or not isinstance(value, dict | list):
         return value
     if isinstance(value, list):

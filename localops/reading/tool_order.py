@@ -1,6 +1,6 @@
-"""The tool calls of two runs in one order, as far as they have none: see `parallel.py`.
+"""Order the tool calls of two runs in the same way where they ran in parallel: see `parallel.py`.
 
-A baseline file keeps of a run in which steps overlapped when each of its steps began and ended, and a digest of it.
+If steps overlapped in a run, its baseline file has beginning, end and digest of each step.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ _TOOL = "tool"
 
 
 class Node:
-    """A step of which the time counts, and of a tool call its place among these."""
+    """A step with its times; a tool call also has its index among the tool calls."""
 
     __slots__ = ("end_ns", "given", "inside", "keys", "start_ns", "tool")
 
@@ -30,12 +30,12 @@ class Node:
         self.keys: tuple[int, ...] = (hash(name), hash((name, given)))
 
     def complete(self) -> None:
-        """Take in the keys of the steps inside, once these are complete."""
+        """Add the keys of the steps inside, which must be complete."""
         self.keys = (*self.keys[:2], hash((self.keys[1], *sorted(node.keys[-1] for node in self.inside))))
 
 
 def tree(steps: Steps) -> list[Node]:
-    """Return the steps of a run, each with those inside of it."""
+    """Return the steps of a run, each with the steps inside it."""
     nodes: dict[str, Node] = {}
     tools = 0
     for step in steps.all:
@@ -49,19 +49,19 @@ def tree(steps: Steps) -> list[Node]:
 
 
 def _keys(step: Step) -> tuple[str, str]:
-    """Return the name and the digest of a step: of a tool call, those of a baseline file."""
+    """Return the name and the digest of a step; for a tool call, as in a baseline file."""
     if step.kind == _TOOL:
         return step.name, hex64(step.given)
     return "", hex64(digest(f"{step.kind} {step.name} {step.asked}"))
 
 
 def hex64(number: int) -> str:
-    """Return a number of 64 bits as 16 hex digits."""
+    """Return a 64-bit number as 16 hex digits."""
     return f"{number & (1 << 64) - 1:016x}"
 
 
 def orders(a: Sequence[Node], b: Sequence[Node]) -> list[list[int]]:
-    """Return the places of the tool calls of two runs, in an order of each in which they are most alike."""
+    """Return the indexes of two runs' tool calls, in valid orders in which the runs are most similar."""
     order_a = [node.tool for node in _all(a) if node.tool is not None]
     order_b: list[int] = []
     stack: list[tuple[Sequence[Node], Node]] = []
@@ -81,12 +81,12 @@ def orders(a: Sequence[Node], b: Sequence[Node]) -> list[list[int]]:
 
 
 def has_overlap(roots: Sequence[Node]) -> bool:
-    """Return whether any two steps inside of the same one overlapped."""
+    """Return whether any two steps with the same parent overlapped."""
     return overlap(roots) or any(overlap(node.inside) for node in _all(roots))
 
 
 def _all(roots: Sequence[Node]) -> Iterable[Node]:
-    """Yield steps, each before those inside."""
+    """Yield all steps, each before the steps inside it."""
     stack = [*reversed(roots)]
     while stack:
         node = stack.pop()
@@ -94,11 +94,11 @@ def _all(roots: Sequence[Node]) -> Iterable[Node]:
         stack += reversed(node.inside)
 
 
-# In a baseline file
+# Baseline files
 
 
 def lines(roots: Sequence[Node]) -> list[str]:
-    """Return a line for each step: its depth, when it began and ended, and the place of a tool call, or a digest."""
+    """Return a line per step: its depth, its beginning and end, and the index of a tool call or else a digest."""
     first = roots[0].start_ns
     written = []
     stack = [(0, node) for node in reversed(roots)]
@@ -112,7 +112,7 @@ def lines(roots: Sequence[Node]) -> list[str]:
 
 
 def of_lines(lines: Sequence[str], tools: Sequence[tuple[Any, ...]]) -> list[Node]:
-    """Return the steps of a baseline file; raise ValueError for other lines."""
+    """Return the steps in lines of a baseline file; raise ValueError for invalid lines."""
     roots: list[Node] = []
     above: list[Node] = []
     nodes = []
