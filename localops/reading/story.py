@@ -1,6 +1,6 @@
-"""A session's bookkeeping rows: its name, tags, machine, video, participants, losses, budget and end.
+"""The bookkeeping rows of a session: its name, tags, host, video, participants, losses, budget and end.
 
-They are read by one query, oldest first, and each fact is derived at its first use.
+One query reads them, oldest first; each fact is derived at its first use.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ UNATTRIBUTED = "unattributed"
 
 
 def budget_id(session: bytes, dollars: float) -> bytes:
-    """Return the id of the row that says that a budget was reached: the same for all processes of the session."""
+    """Return the id of the row about a reached budget, which is the same in all processes of the session."""
     import uuid  # late, as commands that only read do not need it
 
     return uuid.uuid5(uuid.UUID(bytes=session), f"budget of {float(dollars)}").bytes
 
 
 class Milestone:
-    """One bookkeeping row, with its columns in the order of the query `story`."""
+    """A bookkeeping row, with its columns in the order of the query `story`."""
 
     __slots__ = ("_body", "at_ns", "counts", "id", "implied", "kind", "name", "participant", "seq", "tags", "text")
 
@@ -46,17 +46,17 @@ class Milestone:
         counts: int | None = 0,
     ) -> None:
         self.at_ns, self.id, self.kind, self.name, self.participant = at_ns, id, kind, name, participant
-        # An end is implied if it was derived, a join if a fork made it.
+        # An end is implied if it was derived, a join if it was written after a fork.
         self.implied = implied
         self.tags = tags  # as JSON
-        self.text = text  # the body as it is stored
-        self.seq = seq  # None while it waits in a spill file
-        self.counts = counts  # whether it is the end that counts
+        self.text = text  # the stored body
+        self.seq = seq  # None while it is in a spill file
+        self.counts = counts  # whether it is the valid end
         self._body: Any = None
 
     @property
     def body(self) -> dict[str, Any]:
-        """The body as an object."""
+        """The parsed body."""
         if self._body is None:
             self._body = unpacked(self.text)
         body: dict[str, Any] = self._body
@@ -71,27 +71,27 @@ class Story:
 
     @classmethod
     def of_rows(cls, story_rows: Iterable[Iterable[Any]]) -> Story:
-        """Return the story of rows of the query `story`."""
+        """Return the story from rows of the query `story`."""
         return cls(Milestone(*row) for row in story_rows)
 
     @classmethod
     def read(cls, source: Source, session: bytes) -> Story:
-        """Return the story of a session."""
+        """Read the story of a session."""
         return cls.of_rows(source.all("story", session=session))
 
     def of_kind(self, *kinds: str) -> Iterator[Milestone]:
-        """Return the milestones of some kinds."""
+        """Return the milestones of these kinds."""
         return (one for one in self.milestones if one.kind in kinds)
 
     @property
     def name(self) -> str | None:
-        """The name of the session: the first that it was given."""
+        """The name of the session: the first one that was set."""
         return next((one.name for one in self.of_kind(*rows.STARTS) if one.name), None)
 
     @lazy
     def tags(self) -> list[str]:
-        """The current tags: those of the newest `set`, and what was added since; as the query `session_tags`."""
-        # Ordered by when a tag was first added, and within one row by its position.
+        """The current tags: those of the newest `set` and those added since, like the query `session_tags`."""
+        # Tags are sorted by when they were first added, and within one row by position.
         since = max((one.at_ns for one in self.of_kind("tags") if one.name == "set"), default=0)
         places: dict[str, int] = {}
         for one in self.of_kind(*rows.STARTS, "tags"):
@@ -102,7 +102,7 @@ class Story:
 
     @lazy
     def host_env(self) -> dict[str, Any]:
-        """The machine and the Python it ran on; the newest value of a key wins."""
+        """The machine and the Python of the session; the newest value of each key."""
         merged: dict[str, Any] = {}
         for one in self.milestones:
             merged.update(one.body.get("host_env") or {})
@@ -110,17 +110,17 @@ class Story:
 
     @property
     def metadata_only(self) -> bool:
-        """Return whether it came from a metadata-only remote: its content stayed where it was recorded."""
+        """Return whether it came from a metadata-only remote, without its content."""
         return any(one.body.get("metadata_only") is True for one in self.of_kind("session"))
 
     @property
     def host(self) -> str | None:
-        """The name of the machine it began on."""
+        """The name of the machine on which the session began."""
         return next((one.body["host"] for one in self.of_kind("session") if "host" in one.body), None)
 
     @property
     def metadata(self) -> dict[str, Any]:
-        """The metadata that programs set, by name; the newest value of a name wins."""
+        """The metadata that programs set; the newest value of each name."""
         merged: dict[str, Any] = {}
         for one in self.of_kind("metadata"):
             merged.update(one.body.get("metadata") or {})
@@ -128,7 +128,7 @@ class Story:
 
     @property
     def video(self) -> Any:
-        """The last video that the session was given, if any."""
+        """The last video that was set; None without one."""
         video = None
         for one in self.of_kind("video"):
             video = one.body.get("video", video)
@@ -136,48 +136,48 @@ class Story:
 
     @property
     def budget(self) -> float | None:
-        """The budget in US dollars: the newest that was set."""
+        """The newest budget in US dollars; None without one."""
         return next(iter(self.budgets), None)
 
     @property
     def budgets(self) -> list[float]:
-        """All budgets that its processes set, the newest first."""
-        # Most have none, and a command that shows only totals starts faster when no body is decoded.
+        """All budgets that its processes set, newest first."""
+        # Most sessions have none, and a command that shows only totals starts faster without decoding bodies.
         given = [one for one in self.of_kind(*rows.STARTS) if one.text and "budget_usd" in one.text]
         budgets = [one.body.get("budget_usd") for one in given]
         return list(dict.fromkeys(budget for budget in reversed(budgets) if isinstance(budget, int | float)))
 
     @property
     def losses(self) -> tuple[int, int, int]:
-        """The numbers of spilled rows, of lost rows, and of values that were cut."""
+        """The numbers of spilled rows, lost rows and truncated values."""
         notes = [one.body for one in self.of_kind("loss")]
         spilled, dropped, cut = (sum(note.get(name, 0) for note in notes) for name in ("spilled", "dropped", "cut"))
         return spilled, dropped, cut
 
     @property
     def damaged(self) -> int:
-        """The greatest number of its rows that a damaged journal may have lost."""
+        """The most rows that the session may have lost with a damaged journal."""
         return sum(one.body.get("damaged", 0) for one in self.of_kind("loss"))
 
     @property
     def lacks_rows(self) -> bool:
-        """Return whether some of its rows are or may be lost, so that its figures are lower bounds."""
+        """Return whether some of its rows are or may be lost, which makes its figures lower bounds."""
         return self.losses[1] > 0 or self.damaged > 0
 
     @property
     def is_unattributed(self) -> bool:
-        """Return whether a process keeps it for events whose session is unknown."""
+        """Return whether it is a process's session for events whose session is unknown."""
         starts = (one for one in self.of_kind("session") if one.name == UNATTRIBUTED)
         return any(one.body.get(UNATTRIBUTED) for one in starts)
 
     # Participants
 
     def cards(self) -> list[dict[str, Any]]:
-        """Return the card of each start and join, so those of a process that came twice twice."""
+        """Return the card of each start and join; a process that joined twice has two."""
         return [one.body for one in self.of_kind(*rows.STARTS)]
 
     def present(self) -> dict[bytes, dict[str, Any]]:
-        """Return the cards of the participants that came and did not record that they left."""
+        """Return the cards of the participants that have not recorded their exit."""
         present: dict[bytes, dict[str, Any]] = {}
         for one in self.of_kind(*rows.STARTS, *rows.LEAVES):
             if one.participant is None:
@@ -189,7 +189,7 @@ class Story:
         return present
 
     def participants(self) -> Iterator[tuple[dict[str, Any], int, int | None]]:
-        """Yield each participant's card, when it first came and when it last left, in the order they came."""
+        """Yield each participant's card, first join and last exit, in the order in which they joined."""
         left = {one.participant: one.at_ns for one in self.of_kind(*rows.LEAVES) if one.participant}
         seen = set()
         for one in self.of_kind(*rows.STARTS):
@@ -199,24 +199,24 @@ class Story:
 
     @lazy
     def resumes(self) -> list[Milestone]:
-        """The joins of processes that went on with it when all before them had gone, oldest first."""
+        """The joins of processes that resumed the session after all others had left, oldest first."""
         joins = (one for one in self.of_kind("join") if one.text and '"resumed"' in one.text)
         return [one for one in joins if one.body.get("resumed")]
 
     @property
     def end(self) -> Milestone | None:
-        """The end that counts, by the rule of the SQL fragment `session_end`."""
+        """The valid end, by the rule of the SQL fragment `session_end`."""
         return next((one for one in self.of_kind("end") if one.counts), None)
 
     @property
     def last_end(self) -> Milestone | None:
-        """The last end that a program wrote: events of a later time that were written after it are late."""
+        """The last end that a program wrote; later events written after it are late."""
         ends = [one for one in self.of_kind("end") if not one.implied and one.seq is not None]
         return max(ends, key=lambda one: one.seq or 0, default=None)
 
 
 def milestone(row: Row) -> Milestone:
-    """Return a row of a spill file as a milestone."""
+    """Convert a row of a spill file to a milestone."""
     columns = dict(zip(rows.COLUMNS, row, strict=True))
     one = Milestone(
         at_ns=columns["at_ns"],
@@ -235,13 +235,13 @@ def milestone(row: Row) -> Milestone:
 
 
 def unpacked(text: str | None) -> dict[str, Any]:
-    """Return a body as an object; an empty one for a row without a body."""
+    """Parse a body; return an empty dict for a row without a body."""
     body: dict[str, Any] = _loads(text) if text else {}
     return body
 
 
 def _loads(text: str) -> Any:
-    # Late, as a command that shows only totals starts faster without it.
+    # Imported late, as a command that shows only totals starts faster without it.
     from localops.encoding import encode
 
     return encode.loads(text)

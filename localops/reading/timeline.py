@@ -1,7 +1,7 @@
-"""A session's events in columns, small enough to send and draw a hundred thousand of them.
+"""A session's events in columns, compact enough to send and draw a hundred thousand events.
 
-An event is named by the seq of its first row, which never changes and is smaller than that of every event inside it.
-Pages follow the rows; an operation that ends on a later page is sent there again, under the same seq.
+An event is identified by the seq of its first row, which never changes and is smaller than that of each event inside.
+Pages follow the order of rows; if an operation ends on a later page, that page has it again, with the same seq.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     Row = tuple[Any, ...]
 
-# Kinds of rows that are not events of a timeline.
+# Kinds of rows that a timeline does not show.
 _HIDDEN = frozenset((*rows.BOOKS, "agent"))
 _COLUMNS = "seq id phase kind name parent agent at start end model given made cost failed other unbilled".split()
 _SEQ, _ID, _PHASE, _KIND, _NAME, _PARENT, _AGENT, _COST, _FAILED, _OTHER, _UNBILLED = map(
@@ -32,15 +32,15 @@ _SEQ, _ID, _PHASE, _KIND, _NAME, _PARENT, _AGENT, _COST, _FAILED, _OTHER, _UNBIL
 
 
 def page(reader: Reader, session: Snapshot, *, after: int, limit: int) -> Facts:
-    """Return the events of the rows after a seq, and the seq after which the next page begins.
+    """Return the events of rows after a seq, and the seq to continue after.
 
-    `later` has the amounts that later prices add to calls, `later_failed` events that failed after they were recorded,
-    `unbilled` the LLM calls that the provider did not charge for, `pauses` when a run stopped and the next went on.
+    `later` has the amounts that later prices add to calls, `later_failed` the events that failed after they were
+    recorded, `unbilled` the LLM calls that the provider did not bill, `pauses` the times between two runs.
     """
     page_rows = ask(reader, "timeline", session=session.id, after=after, many=limit)
     fresh = _Fresh(reader, session.id)
     events = _events(reader, [row for row in page_rows if row[_KIND] not in _HIDDEN], after, fresh)
-    events = _out_of_agents(reader, fresh, events, {row[_ID]: row[_PARENT] for row in page_rows if _is_agent(row)})
+    events = _with_shown_parents(reader, fresh, events, {row[_ID]: row[_PARENT] for row in page_rows if _is_agent(row)})
     later = [(row[_PARENT], row[_COST]) for row in page_rows if row[_KIND] == "price" and row[_PARENT]]
     failed = [row[_PARENT] for row in page_rows if row[_KIND] == "error" and row[_FAILED] and row[_PARENT]]
     unbilled = [
@@ -63,7 +63,7 @@ def page(reader: Reader, session: Snapshot, *, after: int, limit: int) -> Facts:
 
 
 def _events(reader: Reader, page_rows: list[Row], after: int, fresh: _Fresh) -> list[tuple[int, Row]]:
-    """Return each event once, with its first seq and its last row, which has most of its facts."""
+    """Return each event once, with its first seq, and its last row, which has most facts."""
     by_seq = {row[_SEQ]: row for row in page_rows}
     others = [row[_OTHER] or fresh.seq(row[_ID], 1 - row[_PHASE]) for row in page_rows] if fresh else None
     pairs = list(zip(page_rows, others or [row[_OTHER] for row in page_rows], strict=True))
@@ -76,7 +76,7 @@ def _events(reader: Reader, page_rows: list[Row], after: int, fresh: _Fresh) -> 
             events.append((row[_SEQ], row))
         elif row[_PHASE] == rows.OPEN:
             events.append((row[_SEQ], by_seq.get(other, row)))
-        # An operation that began on this page is already in the list, at its first row.
+        # If the operation began on this page, it is already in the list, at its first row.
         elif other <= after:
             events.append((other, row))
     return events
@@ -86,10 +86,10 @@ def _is_agent(row: Row) -> bool:
     return bool(row[_KIND] == "agent")
 
 
-def _out_of_agents(
+def _with_shown_parents(
     reader: Reader, fresh: _Fresh, events: list[tuple[int, Row]], above: dict[bytes, bytes | None]
 ) -> list[tuple[int, Row]]:
-    """Return the events with the nearest parent that has a line; `above` has the parents of agents on this page."""
+    """Replace agents as parents by the nearest event with a line; `above` has the parents of agents on this page."""
     wanted = {row[_PARENT] for _, row in events if row[_PARENT] and row[_PARENT] == row[_AGENT]} - above.keys()
     while wanted:  # agents that began on an earlier page
         began = _Beginnings(reader, fresh, wanted)
@@ -102,14 +102,14 @@ def _out_of_agents(
     moved = []
     for seq, row in events:
         parent, steps = row[_PARENT], 0
-        while parent in above and steps <= len(above):  # rows that were imported may go in circles
+        while parent in above and steps <= len(above):  # imported rows may be their own ancestors
             parent, steps = above[parent], steps + 1
         moved.append((seq, (*row[:_PARENT], parent, *row[_PARENT + 1 :])))
     return moved
 
 
 def _columns(reader: Reader, events: list[tuple[int, Row]], began: _Beginnings, t0: int) -> Facts:
-    """Return the columns of events; names are listed once, and referred to by number."""
+    """Return the columns of events; names are listed once and referred to by index."""
     firsts = [seq for seq, _ in events]
     by_column: Any = list(zip(*(row for _, row in events), strict=True)) or [()] * len(_COLUMNS)
     column_of = dict(zip(_COLUMNS, by_column, strict=True))
@@ -139,12 +139,12 @@ def _columns(reader: Reader, events: list[tuple[int, Row]], began: _Beginnings, 
         ("agent", "agents", [id and agents[id.hex()] for id in agent]),
         ("model", "models", column_of["model"]),
     ):
-        named[plural], columns[column] = _numbered(values)
+        named[plural], columns[column] = _indexed(values)
     return {**named, **columns}
 
 
-def _numbered(values: Sequence[str | None]) -> tuple[list[str], list[int]]:
-    """Return the distinct names, and each value's number among them; -1 for None."""
+def _indexed(values: Sequence[str | None]) -> tuple[list[str], list[int]]:
+    """Return the distinct names, and the index of each value's name; -1 for None."""
     names = [name for name in dict.fromkeys(values) if name is not None]
     numbers: dict[str | None, int] = {name: number for number, name in enumerate(names)}
     numbers[None] = -1
@@ -152,7 +152,7 @@ def _numbered(values: Sequence[str | None]) -> tuple[list[str], list[int]]:
 
 
 class _Fresh:
-    """The rows of a session that are not in the derived tables yet."""
+    """The rows of a session that the derived tables do not have yet."""
 
     def __init__(self, reader: Reader, session: bytes) -> None:
         self._seqs = {(id, phase): seq for id, phase, seq in ask(reader, "fresh_rows", session=session)}
@@ -189,11 +189,11 @@ class _Beginnings:
 
 
 def row_at(reader: Reader, seq: int) -> Stored | None:
-    """Return the row at a seq, if there is one."""
+    """Return the row at a seq; None without one."""
     page = stored.named(ask(reader, "row_at", seq=seq))
     return page[0] if page else None
 
 
 def ask(reader: Reader, name: str, **values: object) -> list[Row]:
-    """Return the rows of a statement of pages.sql."""
+    """Run a statement in pages.sql; return its rows."""
     return reader.ask(statements("pages.sql")[name], values)
