@@ -1,6 +1,6 @@
-"""LLM calls whose cost is not known because they came without token counts: a price would not help.
+"""LLM calls whose cost is unknown as they have no token counts, so a price would not help.
 
-A call that fails before its answer arrives has none.
+A call that fails before its response arrives has no token counts.
 """
 
 from __future__ import annotations
@@ -27,12 +27,12 @@ else:
 
     Uncounted = namedtuple("Uncounted", "name model failed")
 
-# Kinds of calls that are named.
+# Kinds of calls to name.
 _NAMED = 3
 
 
 def of(calls: Sequence[Uncounted]) -> Facts:
-    """Return how many calls these are, how many failed, and the names and models of the first."""
+    """Return the numbers of calls and failed calls, and the first names and models."""
     kinds = list(dict.fromkeys((call.name, call.model) for call in calls))
     return {
         "calls": len(calls),
@@ -43,12 +43,12 @@ def of(calls: Sequence[Uncounted]) -> Facts:
 
 
 def cost_of(calls: Facts) -> Sentence:
-    """Return in words that the cost of calls is not known, and why."""
+    """Return the words that the cost of calls is unknown, and why."""
     return ["the cost of ", *which(calls), f" is not known: {'it' if calls['calls'] == 1 else 'they'} {why(calls)}"]
 
 
 def which(calls: Facts) -> Sentence:
-    """Return calls in words, with their names and models: 1 LLM call ('chat' to 'gpt-4.1')."""
+    """Return the words for calls, with their names and models: 1 LLM call ('chat' to 'gpt-4.1')."""
     words: Sentence = []
     for kind in calls["kinds"]:
         words += [", " if words else "", *_named(kind["name"], kind["model"])]
@@ -58,7 +58,7 @@ def which(calls: Facts) -> Sentence:
 
 
 def why(calls: Facts) -> str:
-    """Return what calls did without token counts."""
+    """Return the words for why the cost of calls is unknown."""
     return f"{'failed' if calls['failed'] == calls['calls'] else 'came'} without token counts"
 
 

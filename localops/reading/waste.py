@@ -1,7 +1,7 @@
-"""The loops and the failing tools of a session, and what the repeated calls cost: read from its rows.
+"""Read the loops and the failing tools of a session from its rows, and the cost of the repeated calls.
 
-`loops.py` has the rules.  An LLM call belongs to the tool call that came next of the same agent, or that it was made
-in: with a repeated tool call, the model's request for it was wasted as well.
+`loops.py` has the rules.  An LLM call belongs to the tool call that contains it, or to the agent's next tool call: if a
+tool call is repeated, the LLM call that asked for it was wasted as well.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from localops.reading.snapshot import Snapshot
 
     class Spent(NamedTuple):
-        """What tool calls cost, with the LLM calls that belong to them."""
+        """The cost of tool calls and the LLM calls that belong to them."""
 
         calls: int
         llm_calls: int
@@ -57,18 +57,18 @@ else:
         "_Row", "seq id phase kind name parent agent at_ns start_ns failed cost tokens_in tokens_out body"
     )
 
-# Rows at the end of a session that are looked at, and bytes of their bodies.
+# The last rows of a session to read, and bytes of their bodies.
 MOST_ROWS = 200_000
 MOST_BYTES = 128 << 20
-# The same, where a page has more to say than loops.
+# The same for pages that show more than loops.
 BRIEF_ROWS = 20_000
 BRIEF_BYTES = 32 << 20
-# Of each list, in a document.
+# Entries per list, in a JSON document.
 SHOWN = 100
-# Names of tools of a group.
+# Names of tools per group.
 _NAMES = 6
 _PAGE = 5_000
-# Bytes of a result of which only the digest is kept.
+# For a result with more bytes, only the digest is kept.
 _LARGE = 4_000
 CANCELLED = "CancelledError"
 """The error of a call whose task was cancelled."""
@@ -76,7 +76,7 @@ _SQL = "waste.sql"
 
 
 class _Tool:
-    """A tool call as it is read: its rows, and the LLM calls that belong to it."""
+    """A tool call, from its rows read so far, and the LLM calls that belong to it."""
 
     __slots__ = (
         "agent", "began_ns", "call", "cost", "ended_ns", "error", "error_digest", "failed", "first_seq", "id", "inside",
@@ -99,7 +99,7 @@ class _Tool:
 
 
 class _Model:
-    """An LLM call: what it cost."""
+    """The cost of an LLM call."""
 
     __slots__ = ("cost", "tokens_in", "tokens_out")
 
@@ -108,7 +108,7 @@ class _Model:
 
 
 class Waste:
-    """What is known of the loops and the failing tools of one session."""
+    """The loops and the failing tools of a session."""
 
     def __init__(
         self,
@@ -122,7 +122,7 @@ class Waste:
         self._polling = frozenset(polling)
         self._tools: dict[bytes, _Tool] = {}
         self._models: dict[bytes, _Model] = {}
-        # By agent: the LLM calls since its last tool call.
+        # The LLM calls since each agent's last tool call.
         self._pending: dict[bytes | None, list[_Model]] = {}
         self.is_complete = True
         figures = analytics.totals(reader, session)
@@ -138,7 +138,7 @@ class Waste:
         self.failing = [tool for tool in ended if tool.failed]
 
     def _read(self, many: int, most_rows: int, most_bytes: int) -> None:
-        """Read the rows of the session, of a long one the last."""
+        """Read the rows of the session, or the last rows of a long one."""
         after = 0
         if many > most_rows:
             [(after,)] = self._ask("page_end", after=0, many=many - most_rows)
@@ -151,19 +151,19 @@ class Waste:
             for row in map(_Row._make, self._ask("calls", after=after, many=_PAGE)):
                 if row.body is not None:
                     size += len(row.body)
-                self._take(row)
+                self._add_row(row)
             after = end
         self.is_complete = False
 
     def _ask(self, name: str, **values: object) -> list[tuple[Any, ...]]:
         return self._reader.ask(statements(_SQL)[name], {"session": self._session, **values})
 
-    def _take(self, row: _Row) -> None:
+    def _add_row(self, row: _Row) -> None:
         if row.kind == "tool":
-            self._take_tool(row)
+            self._add_tool_row(row)
         elif row.kind == "llm":
             if row.phase == rows.DONE:
-                self._take_model(row)
+                self._add_model(row)
         elif row.kind == "price":
             model = self._models.get(row.parent or b"")
             if model is not None and row.cost is not None:
@@ -171,10 +171,10 @@ class Waste:
                 model.tokens_in += row.tokens_in or 0
                 model.tokens_out += row.tokens_out or 0
         elif row.parent is not None and (tool := self._tools.get(row.parent)) is not None:
-            self._take_error(row, tool)
+            self._add_error(row, tool)
 
-    def _take_tool(self, row: _Row) -> None:
-        tool, body = self._tools.get(row.id), _loaded(row.body)
+    def _add_tool_row(self, row: _Row) -> None:
+        tool, body = self._tools.get(row.id), _load_body(row.body)
         if tool is None:
             inside = row.parent if row.parent in self._tools else None
             tool = self._tools[row.id] = _Tool(row, inside)
@@ -186,7 +186,7 @@ class Waste:
         tool.failed = tool.failed or bool(row.failed)
         if body.get("ended_by"):
             tool.error = str(body["ended_by"])
-            # Calls that were cancelled together have no error in common.
+            # Calls that were cancelled together do not count as having the same error.
             if tool.error != CANCELLED:
                 tool.error_digest = loops.error_digest(tool.error, None, self._period)
         tool.call = loops.Call(
@@ -201,26 +201,26 @@ class Waste:
         )
         tool.opened = {}
         if len(row.body or "") > _LARGE:
-            # At once, so that the result need not be kept; most calls are like no other, and need none.
+            # Compute the digest now, so the result need not be kept. For other calls, it is rarely needed.
             _ = tool.call.outcome
 
-    def _take_model(self, row: _Row) -> None:
+    def _add_model(self, row: _Row) -> None:
         model = self._models[row.id] = _Model(row)
         around = self._tools.get(row.parent or b"")
         (around.models if around is not None else self._pending.setdefault(row.agent, [])).append(model)
 
-    def _take_error(self, row: _Row, tool: _Tool) -> None:
-        details = _loaded(row.body).get("details")
+    def _add_error(self, row: _Row, tool: _Tool) -> None:
+        details = _load_body(row.body).get("details")
         tool.failed = tool.failed or bool(row.failed)
         tool.error, tool.message = row.name, details if isinstance(details, str) else None
         tool.error_digest = loops.error_digest(row.name, details, self._period)
 
     def tools_of(self, calls: Iterable[loops.Call]) -> list[_Tool]:
-        """Return what was read of these calls."""
+        """Return the tool calls with these ids, as read."""
         return [self._tools[call.id] for call in calls]
 
     def spent(self, chosen: Iterable[Loop]) -> Spent:
-        """Return what the repeated calls of these loops cost, each counted once."""
+        """Return the cost of the repeated calls in these loops, each call counted once."""
         wasted = {call.id: self._tools[call.id] for loop in chosen for call in loop.wasted}
         models = [model for tool in wasted.values() for model in tool.models]
         return Spent(
@@ -233,22 +233,22 @@ class Waste:
         )
 
     def alike(self, chosen: Iterable[Loop]) -> list[list[Loop]]:
-        """Return loops in groups: those of one kind with the same tools and class of error, or with the same error."""
-        return alike.grouped(chosen, self._sort, self._failure)
+        """Group loops of the same kind with the same tools and class of error, or with the same error."""
+        return alike.grouped(chosen, self._tools_and_error, self._failure)
 
-    def _sort(self, loop: Loop) -> tuple[object, ...]:
-        error = self._failed_in(loop)
+    def _tools_and_error(self, loop: Loop) -> tuple[object, ...]:
+        error = self._failed_tool(loop)
         return loop.kind, tuple(loop.tools), None if error is None else error.error
 
     def _failure(self, loop: Loop) -> tuple[object, ...] | None:
-        error = self._failed_in(loop)
+        error = self._failed_tool(loop)
         return None if error is None or error.error_digest is None else (loop.kind, error.error_digest)
 
-    def _failed_in(self, loop: Loop) -> _Tool | None:
+    def _failed_tool(self, loop: Loop) -> _Tool | None:
         return next((tool for tool in self.tools_of(loop.calls) if tool.failed), None)
 
     def group_facts(self, groups: Iterable[list[Loop]]) -> Iterator[Facts]:
-        """Yield groups of loops as JSON: each with its first loop, and what all of them wasted."""
+        """Yield groups of loops as JSON, each with its first loop and what all its loops wasted."""
         for group in groups:
             tools = list(dict.fromkeys(name for loop in group for name in loop.tools))
             yield {
@@ -261,14 +261,14 @@ class Waste:
             }
 
     def loop_facts(self, chosen: Iterable[Loop]) -> Iterator[Facts]:
-        """Yield each of these loops as JSON."""
+        """Yield these loops as JSON."""
         chosen = list(chosen)
         texts = {loop.agent: rows.id_text(loop.agent) for loop in chosen if loop.agent is not None}
         names = analytics.agent_names(self._reader, list(texts.values()))
         for loop in chosen:
             calls = self.tools_of(loop.calls)
             first, last = calls[0], calls[-1]
-            error = self._failed_in(loop)
+            error = self._failed_tool(loop)
             yield {
                 "kind": loop.kind,
                 "tools": [_short(name) for name in loop.tools],
@@ -292,7 +292,7 @@ class Waste:
             }
 
     def failure_facts(self) -> Iterator[Facts]:
-        """Yield the failures of tools as JSON: by tool, class of error and shape of the arguments, the most first."""
+        """Yield the failures of tools as JSON, by tool, class of error and shape of arguments, most frequent first."""
         groups: dict[tuple[str, str | None, str], list[_Tool]] = {}
         for tool in self.failing:
             shape = loops.shape(self._body(tool).get("params"))
@@ -317,17 +317,17 @@ class Waste:
             }
 
     def never_worked(self) -> Iterator[Facts]:
-        """Yield as JSON the tools that failed in each of many calls, whatever the errors."""
+        """Yield as JSON the tools that were called often and failed every time, with any errors."""
         ended = Counter(call.tool for call in self._calls)
         failed = Counter(tool.name for tool in self.failing)
-        # A call is cancelled for what happened elsewhere.
+        # A call is cancelled for reasons outside the tool.
         cancelled = Counter(tool.name for tool in self.failing if tool.error == CANCELLED)
         for name, many in failed.most_common():
             if many - cancelled[name] >= loops.OFTEN and many == ended[name]:
                 yield {"tool": _short(name), "calls": many - cancelled[name]}
 
     def passed_over(self) -> Iterator[Facts]:
-        """Yield as JSON repeated calls that are not loops because one of their tools is marked as polling."""
+        """Yield as JSON the repeated calls that do not count as loops, as one of their tools is marked as polling."""
         many: dict[tuple[str, ...], int] = {}
         for loop in loops.passed_over(self._calls):
             tools = tuple(dict.fromkeys(loop.tools))
@@ -339,18 +339,18 @@ class Waste:
         return previews.line("tool", self._body(tool))
 
     def _body(self, tool: _Tool) -> dict[str, Any]:
-        """Return the body of the row that a call began with."""
+        """Return the body of a call's opening row."""
         read = self._reader.ask("select body from event where seq = ?", (tool.first_seq,))
-        return _loaded(read[0][0]) if read else {}
+        return _load_body(read[0][0]) if read else {}
 
 
 def of(
     project: str, seen: Snapshot, reader: Reader, *, polling: Collection[str] = (), shown: int | None = SHOWN
 ) -> Facts:
-    """Return the loops and failing tools of a session as JSON, each list up to `shown`; None shows all."""
+    """Return the loops and failing tools of a session as JSON, with at most `shown` entries per list; None for all."""
     is_bare = seen.story.metadata_only
     waste = Waste(reader, seen.id, polling=polling)
-    # Without arguments and results no two calls can be compared.
+    # Without arguments and results, calls cannot be compared.
     chosen = [] if is_bare else waste.loops
     failures = list(waste.failure_facts())
     groups = waste.alike(chosen)
@@ -384,13 +384,13 @@ def of(
 def stopped_facts(reader: Reader, session: bytes) -> Iterator[Facts]:
     """Yield the loops of a session that its program's `on_loop` stopped, oldest first."""
     for at_ns, body in reader.ask(statements(_SQL)["stopped"], {"session": session, "many": SHOWN}):
-        params = _loaded(body).get("params")
+        params = _load_body(body).get("params")
         if isinstance(params, dict):
             yield stopped_loop(at_ns, params)
 
 
 def stopped_loop(at_ns: int, params: dict[str, Any]) -> Facts:
-    """Return a loop that `on_loop` stopped, by the row that says so."""
+    """Return a loop that `on_loop` stopped, from the row about it."""
     loop, error = (params.get(name) for name in ("loop", "error"))
     return {
         "at": iso(at_ns),
@@ -400,9 +400,9 @@ def stopped_loop(at_ns: int, params: dict[str, Any]) -> Facts:
 
 
 def brief(seen: Snapshot, reader: Reader, *, polling: Collection[str] = (), shown: int) -> Facts:
-    """Return the `shown` loops of a session that wasted most calls as JSON, and what all of its loops cost together.
+    """Return as JSON the `shown` loops of a session that wasted most calls, and the cost of all its loops.
 
-    Of a long session fewer calls are compared than by `of`.
+    Of a long session, it compares fewer calls than `of`.
     """
     is_bare = seen.story.metadata_only
     waste = Waste(reader, seen.id, polling=polling, brief=True)
@@ -422,7 +422,7 @@ def brief(seen: Snapshot, reader: Reader, *, polling: Collection[str] = (), show
 
 
 def failure_groups(failures: Iterable[Facts]) -> Iterator[Facts]:
-    """Yield failures in groups: of one tool and class of error, or with the same error; each with its first."""
+    """Yield groups of failures with the same tool and class of error, or with the same error; each with its first."""
     for group in alike.grouped(failures, _tool_and_error, _error_and_message):
         calls = {one["tool"]: one["calls"] for one in group}
         yield {
@@ -466,7 +466,7 @@ def _error_text(tool: _Tool) -> str | None:
     return ": ".join(filter(None, (tool.error, tool.message))) or None
 
 
-def _loaded(body: str | None) -> dict[str, Any]:
+def _load_body(body: str | None) -> dict[str, Any]:
     try:
         value = encode.loads(body) if body else {}
     # A damaged body.

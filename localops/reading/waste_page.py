@@ -1,4 +1,4 @@
-"""The loops and failing tools of a session in sentences: for a terminal, a page, a ticket, an agent."""
+"""Describe the loops and failing tools of a session in sentences, for a terminal, a page, a ticket or an agent."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ if TYPE_CHECKING:
     from localops.reading.sentences import Section, Sentence
 
 _NAMELESS = "(nameless)"
-# Loops and failures that have a sentence each.
+# The most loops, and the most failures, with a sentence each.
 _SHOWN = 20
-# Loops that `on_loop` stopped.
+# Loops that `on_loop` stopped to show.
 _STOPPED = 6
-# Of each input of a cycle.
+# Terminal cells of each input in a cycle.
 _CELLS = 60
-# Sessions whose polling is named below others.
+# Sessions to name with skipped polling, below other results.
 _POLLING = 5
-# Behind "the same result" of a loop: whether results differed in ids, times and durations.
+# Follows "the same result" of a loop if the results differed in ids, times or durations.
 _BUT_IDS = {True: " but for ids and times", False: ""}
 
 
 def document(findings: Facts) -> Facts:
-    """Return the facts, and the words that are made of them."""
+    """Return the facts and the words for them."""
     page = [
         {"title": title, "sentences": [plain(sentence) for sentence in sentences]}
         for title, sentences in sections(findings)
@@ -41,9 +41,9 @@ def document(findings: Facts) -> Facts:
 
 @separated
 def sections(findings: Facts, *, every: bool = False) -> list[Section]:
-    """Return the page: each section with its sentences; one without any is left out.
+    """Return the page: its sections with their sentences; empty sections are left out.
 
-    Findings that are alike share one sentence; with `every`, each has its own.
+    Similar findings share a sentence; with `every`, each has its own.
     """
     groups = len(findings["loop_groups"]) + len(findings["failure_groups"])
     page = [
@@ -76,7 +76,7 @@ def markdown(findings: Facts, *, every: bool = False) -> Iterator[str]:
 
 @separated
 def headline(findings: Facts) -> str:
-    """Return what was found in a few words, with what it cost."""
+    """Return a short summary of loops and failures, with their cost."""
     useless = findings["never_worked"]
     never = f"; {output.counted(len(useless), 'tool')} failed in each call" if useless else ""
     many = len(findings["growing"])
@@ -100,7 +100,7 @@ def _of_loops(findings: Facts) -> str:
 
 
 def total(results: Sequence[Facts], looked_at: int, without_tools: int) -> str:
-    """Return what was found in several sessions, in a sentence; some of them made no tool calls."""
+    """Return a sentence about the results of several sessions, of which some made no tool calls."""
     if not looked_at:
         return "no sessions to look at"
     sessions = f"{output.counted(looked_at, 'session')} looked at"
@@ -123,7 +123,7 @@ def total(results: Sequence[Facts], looked_at: int, without_tools: int) -> str:
 
 
 def passed_over(results: Sequence[Facts]) -> Sentence | None:
-    """Return which calls of sessions were passed over, as their tools poll; None if none were."""
+    """Return which calls of sessions were skipped as polling; None without any."""
     polling = [one for one in results if one["passed_over"]]
     if not polling:
         return None
@@ -144,7 +144,7 @@ def _sum(results: Sequence[Facts], part: str) -> str:
 
 
 def spent(wasted: Facts) -> str:
-    """Return what was wasted: tool calls, LLM calls, tokens, cost."""
+    """Return the words for what was wasted: tool calls, LLM calls, tokens, cost."""
     parts = [output.counted(wasted["calls"], "tool call")]
     if wasted["llm_calls"]:
         parts.append(output.counted(wasted["llm_calls"], "LLM call"))
@@ -173,7 +173,7 @@ def _loops(findings: Facts, every: bool) -> Iterator[Sentence]:
 
 
 def sentence_of_stop(one: Facts) -> Sentence:
-    """Return in a sentence that `on_loop` stopped a loop, and by which exception."""
+    """Return a sentence about a loop that `on_loop` stopped, with the exception."""
     by: Sentence = [" with ", Word(one["error"] or "an exception")]
     at = output.when(round(datetime.fromisoformat(one["at"]).timestamp() * 1e9))
     return ["The program's on_loop stopped a loop", *by, f" at {at} UTC: ", Recorded(one["loop"] or ""), "."]
@@ -199,7 +199,7 @@ def _rest(shown: Sequence[Facts], many: int) -> Iterator[Sentence]:
 
 
 def sentence_of_group(group: Facts) -> Sentence:
-    """Return loops that are alike in a sentence: the first of them, and what all of them wasted."""
+    """Return a sentence about similar loops: the first of them, and what all of them wasted."""
     first, many = group["first"], group["count"]
     if many == 1:
         return sentence_of(first)
@@ -211,7 +211,7 @@ def sentence_of_group(group: Facts) -> Sentence:
 
 
 def _names(tools: Sequence[str | None], many: int) -> Sentence:
-    """Return the names of some of `many` tools: 'a', 'b' and 3 more."""
+    """Return the first names of `many` tools, as in: 'a', 'b' and 3 more."""
     words: Sentence = []
     for name in tools:
         words += [", " if words else "", Recorded(name or _NAMELESS)]
@@ -219,12 +219,12 @@ def _names(tools: Sequence[str | None], many: int) -> Sentence:
 
 
 def sentence_of(loop: Facts) -> Sentence:
-    """Return a loop in a sentence."""
+    """Return a sentence about a loop."""
     return [*_kind(loop), *_what(loop), f". Wasted: {spent(loop['wasted'])}."]
 
 
 def _kind(loop: Facts) -> Sentence:
-    """Return the kind of a loop, as docs, JSON and SQL name it; habits have a section of their own."""
+    """Return the kind of a loop by its name in docs, JSON and SQL; empty for habits, which have their own section."""
     return [] if loop["kind"] == HABIT else [f"[{loop['kind']}] "]
 
 
@@ -255,7 +255,7 @@ def _what(loop: Facts) -> Sentence:
 
 
 def _named(loop: Facts) -> Sentence:
-    """Return the error of a loop; where only values in it differ, the first."""
+    """Return the error of a loop; if only values in it differ, the first one."""
     of_many = " but for its values, the first" if loop["messages"] > 1 else ""
     return [f"{of_many} ", Recorded(loop["error"])] if loop["error"] else []
 

@@ -1,7 +1,7 @@
-"""The files of `localops/web` put together for a page that has no server: modules as one script, styles as one sheet.
+"""Bundle the files of `localops/web` for a page without a server: modules in one script, styles in one sheet.
 
-The modules stay as they are written: each becomes a function that runs when it is first needed, as browsers run modules
-that import each other.  Forms of `import` and `export` that no module has are refused, so that none is passed over.
+Each module becomes a function with unchanged code, which runs when it is first needed, in the way of browsers.  Forms
+of `import` and `export` that no module uses are refused, so that none is overlooked.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _EXPORTED = re.compile(r"^export ((?:const|class|function|async function) (\w+))
 _LISTED = re.compile(r"^export \{([\w, ]+)\};$", re.MULTILINE)
 _LEFT = re.compile(r"^(?:import|export)\b.*", re.MULTILINE)
 _ADDRESS = re.compile(r'url\("([\w.-]+\.svg)"\)')
-# Elements that end where this stands in them, whatever is around it.
+# Any occurrence of these ends the element that contains it.
 _END = re.compile(r"</(?:script|style)|<!--", re.IGNORECASE)
 
 _RUNTIME = """const modules = {
@@ -37,9 +37,9 @@ const load = async (name) => use(name);
 
 @cache
 def script(start: str, without: frozenset[str] = frozenset()) -> str:
-    """Return a module and those it imports as one script, which ends with a call of `use` for it.
+    """Return a module and its imports as one script, which ends with a call of `use` for the module.
 
-    Modules in `without` are left out: importing one late fails, as it does without a server.
+    Modules in `without` are left out; a late import of one fails, as it would without a server.
     """
     sources: dict[str, str] = {}
     _gather(start, without, sources)
@@ -55,7 +55,7 @@ def script(start: str, without: frozenset[str] = frozenset()) -> str:
 def _gather(name: str, without: Collection[str], sources: dict[str, str]) -> None:
     if name in sources or name in without:
         return
-    # In any order: each runs when it is used.
+    # The order does not matter, as each module runs when it is first used.
     sources[name] = source = text(name)
     for match in (*_STATIC.finditer(source), *_LATE.finditer(source)):
         _gather(match[match.re.groups], without, sources)
@@ -67,7 +67,7 @@ def _exports(source: str) -> list[str]:
 
 
 def _check_imports(name: str, source: str, exported: dict[str, list[str]]) -> None:
-    """Refuse a name that the other module does not export, as far as can be seen here: it would be undefined."""
+    """Refuse an imported name that the other module seems not to export: it would be undefined."""
     for names, module in _STATIC.findall(source):
         wanted = re.findall(r"(\w+)(?: as \w+)?[,\s}]", names) if names.startswith("{") else []
         if unknown := sorted(set(wanted) - set(exported[module])):
@@ -77,7 +77,7 @@ def _check_imports(name: str, source: str, exported: dict[str, list[str]]) -> No
 
 
 def _as_function(name: str, source: str, exported: Sequence[str]) -> str:
-    """Return the body of a function that does what a module does, and returns what it exports."""
+    """Convert a module to the body of a function that returns its exports."""
     code = _STATIC.sub(_used, source)
     code = _LATE.sub(r'load("\1")', code)
     code = _LISTED.sub("", _EXPORTED.sub(r"\1", code))
@@ -96,18 +96,18 @@ def _used(match: re.Match[str]) -> str:
 
 @cache
 def sheet(*names: str) -> str:
-    """Return style sheets as one, with the pictures that they name inside."""
+    """Return style sheets as one, with their images embedded."""
     return _checked("\n".join(_ADDRESS.sub(lambda match: f'url("{picture(match[1])}")', text(name)) for name in names))
 
 
 def picture(name: str) -> str:
-    """Return an SVG of the folder as a data address."""
+    """Return an SVG of the folder as a data URL."""
     return f"data:image/svg+xml;base64,{base64.b64encode(text(name).encode()).decode()}"
 
 
 @cache
 def classic(name: str) -> str:
-    """Return a script that is no module."""
+    """Return a script that is not a module."""
     return _checked(text(name))
 
 
@@ -118,7 +118,7 @@ def text(name: str) -> str:
 
 
 def _checked(inside: str) -> str:
-    """Return what is put into an element, unless it would end that element."""
+    """Return the content of an element; raise an error if it would end the element."""
     if match := _END.search(inside):
         raise ValueError(f"{match[0]} cannot be in a script or a style sheet of a page")
     return inside
