@@ -10,7 +10,7 @@ from __future__ import annotations
 import inspect
 import uuid
 import weakref
-from functools import wraps
+from functools import partial, wraps
 
 from localops import api
 from localops.careful import attribute, class_name, is_a, name_of
@@ -383,7 +383,7 @@ class _Beside:
         """Keep a value for an object as long as the object lives."""
         key, held = id(instance), _Held(value)
         try:
-            self._known[key] = (weakref.ref(instance, lambda _: self._known.pop(key, None)), held)
+            self._known[key] = (weakref.ref(instance, partial(self._known.pop, key)), held)
         except TypeError:  # it has no weak references: it is recognised by its type, and its deletion is watched
             self._known[key] = (type(instance), held)
             self._watch_deletion(type(instance))

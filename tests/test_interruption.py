@@ -30,6 +30,7 @@ from localops.decorators import tool
 from localops.encoding.encode import Encoder
 from localops.interruption import deliver, hold, is_programs, settle
 from localops.journal import forks, locks, participants
+from localops.journal.reader import Reader
 
 
 class Late(Exception):
@@ -433,6 +434,28 @@ def test_what_interrupts_a_fork_arrives() -> None:
         assert is_free(forks._creation_lock)
         place += 1
     assert place >= 20
+
+
+def test_no_function_runs_when_an_object_is_freed() -> None:
+    """Python prints what a signal handler raises in one, and goes on: the program's timeout would not arrive."""
+    session = localops.init(env_data_opt_out=True)
+    recorder = session.recorder
+
+    @localops.agent
+    class Mine:
+        pass
+
+    call = session.begin("llm", "ask", call=LLMEvent())
+    assert recorder.open_calls.values() == [call]
+    objects = [call, Mine(), Reader(recorder.journal.path)]
+    del call
+    called: list[str] = []
+    sys.setprofile(lambda frame, event, _: called.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        objects.clear()
+    finally:
+        sys.setprofile(None)
+    assert (called, recorder.open_calls.values()) == ([], [])
 
 
 def test_a_guard_that_is_interrupted_leaves_no_descriptor(tmp_path: Path) -> None:

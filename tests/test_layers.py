@@ -28,7 +28,7 @@ LAYERS = """
     room
     token_kinds
     errors clock fork_imports interruption lazy own_fields rows urls zstd alignment ambiguous_patterns parallel
-    random_letters
+    random_letters weak_values
     careful beginnings escapes patterns end_lock named_values
     shapes quick_look
     host

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import itertools
 import sys
-import weakref
 from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 import localops
-from localops import LLMEvent, Session, ToolEvent
+from localops import LLMEvent, Session, ToolEvent, weak_values
 from localops.recording import loop_watch, session_facts
 from tests import programs
 
@@ -45,7 +44,7 @@ def test_calls_that_others_open_at_the_end() -> None:
     session = _begun()
     calls = [session.operation("call", "llm").open() for _ in range(3)]
     open_another = lambda: calls.append(session.operation("another", "llm").open())  # noqa: E731
-    meanwhile(open_another, weakref.__file__, "values valuerefs", lambda: session.end_session("Success"))
+    meanwhile(open_another, weak_values.__file__, "values <listcomp>", lambda: session.end_session("Success"))
     assert session.end_state == "Success"
 
 

@@ -9,13 +9,13 @@ from __future__ import annotations
 
 import os
 import threading
-import weakref
 from itertools import compress
 from operator import call
 
 from localops import careful, interruption
 from localops.journal import fork_imports
 from localops.journal.reader import close_readers
+from localops.weak_values import WeakValues
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 
 _TRY = 0.05  # seconds to wait for a lock while others are held
 
-_journals: weakref.WeakValueDictionary[int, Journal] = weakref.WeakValueDictionary()
+_journals = WeakValues()
 _creation_lock = threading.RLock()  # held during a fork, so that no journal is created meanwhile
 _locks_to_release = careful.ToUndo()  # releases the locks that this thread has taken for a fork
 _release = careful.undoing(_locks_to_release)
@@ -54,8 +54,7 @@ def include(journal: Journal) -> None:
 
 
 def _all() -> list[Journal]:
-    # A list of references, as other threads may add journals meanwhile.
-    return [journal for reference in _journals.valuerefs() if (journal := reference()) is not None]
+    return _journals.values()
 
 
 def _take(lock: Any, seconds: float) -> bool:

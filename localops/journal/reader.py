@@ -10,7 +10,6 @@ import errno
 import os
 import stat
 import time
-import weakref
 from itertools import islice
 
 import apsw
@@ -29,6 +28,7 @@ from localops.interruption import pass_on
 from localops.journal import rows
 from localops.journal.locks import bar_lost, sqlite_name
 from localops.journal.sql import SCHEMA, statements, temporary_views
+from localops.weak_values import WeakValues
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -55,7 +55,7 @@ _SHARED = "32 kB"  # the size of the -shm file, which readers and writers share
 _SAFE = "nothing that was recorded is lost"
 _PAGE = f"select seq, {', '.join(rows.COLUMNS)} from event where seq > ? order by seq limit ?"  # noqa: S608
 _BLANK = r"(?s)(?>[\s;]+|--[^\n]*|/\*(?:.*?\*/|.*))*+"  # spaces, semicolons, comments
-_readers: weakref.WeakValueDictionary[int, Reader] = weakref.WeakValueDictionary()
+_readers = WeakValues()
 
 
 class Reader:
@@ -384,12 +384,9 @@ def open_unchanging(path: str) -> apsw.Connection:
 
 def close_readers() -> None:
     """Close every reader of this process before a fork."""
-    # A list of references, as other threads may add readers meanwhile.
-    for reference in _readers.valuerefs():
-        reader = reference()
+    for reader in _readers.values():
         try:
-            if reader is not None:
-                reader.close()
+            reader.close()
         except apsw.ThreadingViolationError:
             # Another thread is using it: it stays open in the child.
             pass

@@ -12,6 +12,7 @@ import sys
 import time
 import weakref
 from _thread import get_ident
+from functools import partial
 
 from opentelemetry.sdk.trace import SpanProcessor
 from opentelemetry.trace import get_current_span
@@ -116,10 +117,6 @@ class _Recorded:
         self.errors: dict[str, int] = {}  # the errors of the spans inside, and their times
         self.mark: weakref.ref[Span] | None = None
 
-    def forget(self, _: object) -> None:
-        """Release what is known of the span, which has been freed."""
-        _spans.pop(self.key, None)
-
 
 runs: list[Callable[[], Iterable[ReadableSpan]]] = []
 """One function at most: the spans of the runs of LangChain around the calling code, the innermost first."""
@@ -192,7 +189,7 @@ class LocalopsSpanProcessor(SpanProcessor):
             recorded.is_part, recorded.is_same_tool, recorded.handling = is_part, is_same_tool, handling
             if is_call and outer is not None and not outer.ended and place == outer.place:
                 outer.calls_inside.append(operation)
-            recorded.mark = weakref.ref(span, recorded.forget)
+            recorded.mark = weakref.ref(span, partial(_spans.pop, key))
             _spans[key] = recorded
 
         started = time.time_ns() - (span.start_time or 0)
@@ -507,10 +504,10 @@ def _settle_kind(recorded: _Recorded, reading: Reading) -> None:
                 recorded.is_added = True
                 usage = usage_inside.setdefault(id, {})
                 add_usage(usage, reading.figures)
-                first = reading.fields.get("time_to_first_token")
-                if isinstance(first, int | float):
+                first, outer = reading.fields.get("time_to_first_token"), recorded.session.recorder.open_calls.get(id)
+                if isinstance(first, int | float) and outer is not None:
                     # Of several attempts the first that answers counts; it is measured from the start of the call.
-                    later = (recorded.rows.began - recorded.session.recorder.open_calls[id].began) / 1e9
+                    later = (recorded.rows.began - outer.began) / 1e9
                     usage.setdefault("time_to_first_token", first + later)
         elif recorded.calls_inside:
             reading.kind = COPY

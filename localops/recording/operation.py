@@ -210,7 +210,7 @@ class OperationRows:
         """Set fields that are known only at the end; the opening row does not change."""
         writer = self._recorder.writer
         if call is None:
-            self._recorder.open_calls.pop(self.id, None)
+            self._recorder.open_calls.pop(self.id)
         if kind not in events.OPERATIONS:
             kind = writer.text(kind, 64)
         self.kind, self._call = kind, call
@@ -336,7 +336,7 @@ class OperationRows:
         unbilled = error is not None and is_unbilled(call, _error_event(error))
         measures, about = recorder.writer.call_measures(call, at, unbilled=unbilled)
         fields = {**call.reply(), **about, **fields}
-        recorder.open_calls.pop(self.id, None)
+        recorder.open_calls.pop(self.id)
         if self._outer is not None:
             if not (failed or self._is_reported):
                 self._outer.inner += (measures,)  # as in `_finish`

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import os
 import sys
-import weakref
 from _thread import get_ident
 from collections import deque
 
@@ -27,6 +26,7 @@ from localops.recording.raised import is_recorded, note_recorded
 from localops.recording.seen_calls import SeenCall
 from localops.recording.usage import known_of
 from localops.recording.writer import NO_FIELDS, is_unpriced, trigger_of
+from localops.weak_values import WeakValues
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -103,8 +103,8 @@ class Recorder:
         self.has_ended = False
         self.budget: Budget | None = None
         self.loops: LoopWatch | None = None
-        self.open_calls: weakref.WeakValueDictionary[bytes, OperationRows] = weakref.WeakValueDictionary()
-        """The open LLM calls, by id: a call that begins inside one of them is the same call."""
+        self.open_calls = WeakValues()
+        """`OperationRows` of open LLM calls, by id: a call that begins inside one of them is the same call."""
         self.recent_calls: deque[SeenCall] = deque(maxlen=_RECENT)
         """Finished LLM calls that an instrumentor recorded: the program may record them by hand as well."""
         self.own_errors: deque[tuple[object, object]] = deque(maxlen=_RECENT)
@@ -282,8 +282,9 @@ class Recorder:
             return known
         if not self.recent_calls and not self.open_calls:
             return None
-        if parent is not None and parent in self.open_calls:
-            self.open_calls[parent].note_duplicate_inside(event, at)
+        outer: OperationRows | None = self.open_calls.get(parent)
+        if outer is not None:
+            outer.note_duplicate_inside(event, at)
             return parent
         seen = attempt(lambda: self._take_duplicate(event, at, failed), None)
         if seen is None:
@@ -309,11 +310,9 @@ class Recorder:
 
     def close_unfinished_calls(self) -> None:
         """Close the open LLM calls of this process, as the session ends before them."""
-        # A list of references, as other threads may open calls meanwhile.
-        for reference in self.open_calls.valuerefs():
-            call = reference()
-            if call is not None:
-                call.close_unfinished()
+        calls: list[OperationRows] = self.open_calls.values()
+        for call in calls:
+            call.close_unfinished()
 
     def take_recent(
         self, matches: Callable[[SeenCall], bool], taker: object, *, by: str | None = None
