@@ -12,7 +12,6 @@ import atexit
 import os
 import sys
 import threading
-from functools import partial
 
 from localops import host
 from localops.interruption import arrival, hold, waiting
@@ -303,20 +302,8 @@ def _watch_children() -> None:
 
 def _watch_forked() -> None:
     """Prepare a forked child that is about to run: its end and its error will be recorded."""
-    _watch_worker()
     _failures.clear()
-    # Since 3.13, the finalizers run after the child has handled its error, so catch it before.
-    if sys.version_info >= (3, 13):
-        process = sys.modules["multiprocessing.process"].current_process()
-        process.run = partial(_run, process.run)
-
-
-def _run(run: Callable[[], object]) -> None:
-    try:
-        run()
-    except Exception as error:
-        _failures.append(error)
-        raise
+    _watch_worker()
 
 
 def _watch_worker() -> None:
@@ -324,6 +311,32 @@ def _watch_worker() -> None:
     process, util = map(sys.modules.get, ("multiprocessing.process", "multiprocessing.util"))
     if process is not None and util is not None and process.parent_process() is not None:
         util.Finalize(None, _end_of_worker, exitpriority=_LAST)
+        # Since 3.13, the finalizers run after the child has handled its error. A spawned child is inside of its `run`
+        # by now; what multiprocessing still asks for, to print the error, is the child's name.
+        if sys.version_info >= (3, 13):
+            child = process.current_process()
+            try:
+                child.name = _Name(child.name)
+            except Exception:
+                # A class of the program has a name of another kind: its error is not recorded.
+                return
+
+
+class _Name(str):
+    """The name of a child, which notes the error that multiprocessing handles while it prints the name."""
+
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        if sys._getframe(1).f_code is sys.modules["multiprocessing.process"].BaseProcess._bootstrap.__code__:
+            error = sys.exc_info()[1]
+            if isinstance(error, Exception):
+                _failures.append(error)
+        return str.__str__(self)
+
+    def __reduce__(self) -> tuple[type[str], tuple[str]]:
+        # The child's own children get it in a pickle, and need not import this.
+        return str, (str.__str__(self),)
 
 
 def _end_of_worker() -> None:
