@@ -139,13 +139,13 @@ def test_a_terminal_that_lacks_a_character_shows_another(session: localops.Sessi
 def test_a_mistyped_command_is_guessed(command: Command) -> None:
     """As for options, the message names the nearest command."""
     for words, meant in (
-        (["sesions"], "'sessions'"),
-        (["prices", "lst"], "'list'"),
-        (["sessions", "--sate", "x"], "'--state'"),
+        (["sesions"], "did you mean 'sessions'"),
+        (["prices", "lst"], "did you mean 'list'"),
+        # In words of click's own, which are others in older releases.
+        (["sessions", "--sate", "x"], "--state"),
     ):
         code, out, err = command(*words)
         assert (code, out) == (2, "")
-        assert "id you mean" in err
         assert meant in err
     for word in ("zzzz", "compare", "version"):
         assert "did you mean" not in command(word)[2]
