@@ -37,12 +37,13 @@ PLACE_EVERY = 8  # while waiting for a lock, check our files after so many naps
 
 monotonic = clock.monotonic  # a global name, as every event calls it
 
+_COUNTED = (*rows.COLUMNS, *rows.COUNTS_IN_BODY)
 # The statements by the length of a row: a short row, a whole row, and that of an LLM call with counts of its body.
-INSERTS = {
-    len(columns): rows.insertion(columns)
-    for columns in (rows.PLAIN, rows.COLUMNS, (*rows.COLUMNS, *rows.COUNTS_IN_BODY))
-}
+INSERTS = {len(columns): rows.insertion(columns) for columns in (rows.PLAIN, rows.COLUMNS, _COUNTED)}
 INSERT = INSERTS[len(rows.COLUMNS)]
+# So many rows are inserted with one statement, where there are enough.
+TOGETHER = 25
+_together: dict[int, str] = {}
 # A row is among the folded rows, which have an index, or after the mark.  One statement reads both, as another process
 # could fold between two statements.
 _WRITTEN = (
@@ -53,6 +54,15 @@ _ABOUT = "A localops journal: what AI agents did, a row each. Read it with `loca
 
 # Connections that must never be closed: after a fork, their locks are the parent's; or the program reused descriptors.
 leaked: list[apsw.Connection] = []
+
+
+def insert_together(form: int) -> str:
+    """Return the statement for TOGETHER rows of a length: complete ones, or with the counts of their bodies."""
+    statement = _together.get(form)
+    if statement is None:
+        columns = rows.COLUMNS if form == len(rows.COLUMNS) else _COUNTED
+        statement = _together[form] = rows.insertion(columns, many=TOGETHER)
+    return statement
 
 
 class JournalFile:

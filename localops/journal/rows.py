@@ -91,6 +91,7 @@ COLUMNS = (
     "body",
 )
 _SUM, _BODY = COLUMNS.index("sum"), COLUMNS.index("body")
+_PHASE, _KIND = COLUMNS.index("phase"), COLUMNS.index("kind")
 _OPTIONAL = slice(COLUMNS.index("end_ns"), COLUMNS.index("format"))  # the columns that are null in most rows
 _NULLS = (None,) * len(COLUMNS[_OPTIONAL])
 PLAIN = COLUMNS[: _OPTIONAL.start] + COLUMNS[_OPTIONAL.stop :]
@@ -113,6 +114,7 @@ SENT_TOKENS = token_kinds.columns(token_kinds.OF_ROW)
 COUNTS_IN_BODY = {kind.column: kind.field for kind in token_kinds.COPIED if kind.column}
 TOKENS = (*SENT_TOKENS, *COUNTS_IN_BODY)
 _KEYS = tuple(COUNTS_IN_BODY.values())
+_NO_COUNTS = (None,) * len(COUNTS_IN_BODY)
 MOST_TOKENS = 10**12  # more than any call has; sums of such counts fit a column
 # The columns of derived tables: a session's totals, the figures of a part of it, and a session in a list.
 TOTALS = ("rows", "events", "actions", "llms", "tools", "errors", "failed", *TOKENS, "cost", "unpriced")
@@ -257,6 +259,15 @@ def with_counts(row: Row, fields: Mapping[str, object]) -> Row:
     return (*row, *map(fields.get, _KEYS))
 
 
+def with_counts_if_known(row: Row) -> Row:
+    """Return a row with the counts of its body, as `with_counts` does, if it surely has none; else as it is."""
+    if len(row) > len(COLUMNS):
+        return row
+    if row[_KIND] == "llm" and row[_PHASE] == DONE and any(key in (body_of(row) or "") for key in _KEYS):
+        return row
+    return (*whole(row), *_NO_COUNTS)
+
+
 def counts(fields: Mapping[str, object]) -> dict[str, int | None]:
     """Return the counts in the fields of a body, by column; None for a missing or invalid one."""
     values = {name: fields.get(key) for name, key in COUNTS_IN_BODY.items()}
@@ -273,13 +284,23 @@ def count_from_body(name: str, phase: str = "phase", kind: str = "kind", body: s
     )
 
 
-def insertion(columns: Collection[str], verb: str = "insert") -> str:
-    """Return the statement that inserts a row of these columns; for a whole row, also the counts of its body."""
-    places = {name: f"?{place}" for place, name in enumerate(columns, 1)}
+def insertion(columns: Collection[str], verb: str = "insert", many: int = 1) -> str:
+    """Return the statement that inserts rows of these columns, and of whole rows also the counts of their bodies.
+
+    The values of `many` rows follow each other.
+    """
+    each = [_places(columns, row * len(columns)) for row in range(many)]
+    values = ", ".join(f"({', '.join(places.values())})" for places in each)
+    return f"{verb} into event({', '.join(each[0])}) values{values}"
+
+
+def _places(columns: Collection[str], before: int) -> dict[str, str]:
+    """Return what stands for each column of a row in a statement, after the values of other rows."""
+    places = {name: f"?{place}" for place, name in enumerate(columns, before + 1)}
     if COUNTS_IN_BODY.keys().isdisjoint(places) and "tokens_in" in places:
         counted = [places[name] for name in ("phase", "kind", "body")]
         places |= {name: count_from_body(name, *counted) for name in COUNTS_IN_BODY}
-    return f"{verb} into event({', '.join(places)}) values({', '.join(places.values())})"
+    return places
 
 
 def intact(row: Sequence[Any]) -> bool:

@@ -253,10 +253,12 @@ class _Taking:
         held = self._held_rows(execute, {row.id for row in new})
         ids = self._about.union(row[_ID] for row in held)
         bare = [*(row[1:] for row in new), *held]
-        for columns in bare:
+        for columns in bare if ids else ():
             execute(INSERT, columns)
-            if ids and columns[_ID] in ids:
+            if columns[_ID] in ids:
                 about.append(execute(_LAST).get)
+        if not ids:
+            self.journal.insert(bare)
         if bare and self.journal.keeper is not None:
             self.journal.keeper.added(bare, execute(_LAST).get)
         if about:

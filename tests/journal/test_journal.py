@@ -5,16 +5,17 @@ from __future__ import annotations
 import glob
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from localops import clock
 from localops.encoding import encode
 from localops.errors import DamagedJournal, ForeignJournal
 from localops.journal import journal as journals
-from localops.journal import journal_file, spill
+from localops.journal import journal_file, rows, spill
 from localops.journal.journal import Journal
 from localops.journal.reader import Reader
 from localops.upkeep import salvage
@@ -61,6 +62,51 @@ def test_rows_that_are_added_twice_are_there_once(journal: Journal, folder: str)
     assert journal.add([*batch, *batch]) == 2
     assert journal.add(reversed(batch)) == 0
     assert names(folder) == ["a", "b"]
+
+
+def _mixed(many: int) -> Iterator[rows.Row]:
+    """Yield rows of all forms: short ones, and calls with counts in their body, beside it, without any, or opened."""
+    tokens = (7, 8, None, None)
+    for number in range(many):
+        at = clock.now_ns()
+        call: dict[str, Any] = {"id": clock.new_id(at), "at_ns": at, "model": "gpt-4o", "tokens": tokens}
+        forms = (
+            rows.plain(clock.new_id(at), rows.DONE, SESSION, "action", "step", None, None, at, None, '{"n":1}'),
+            rows.make("llm", SESSION, body='{"cache_write_tokens":5}', **call),
+            rows.with_counts(
+                rows.make("llm", SESSION, body='{"cache_write_tokens":6}', **call),
+                dict.fromkeys(rows.COUNTS_IN_BODY.values(), 6),
+            ),
+            rows.make("llm", SESSION, body='{"prompt":"hi"}', **call),
+            rows.make("llm", SESSION, phase=rows.OPEN, body='{"cache_write_tokens":9}', **call),
+            rows.make("tool", SESSION, id=call["id"], at_ns=at, name="search", failed=1, tags='["a"]'),
+        )
+        yield forms[number % 97 % len(forms)]
+
+
+def test_rows_that_are_added_together_are_those_of_single_ones(tmp_path: Path) -> None:
+    """In their order, with every column, whatever forms they have and however many there are."""
+    made = list(_mixed(230))
+    one, other = Journal(str(tmp_path / "one")), Journal(str(tmp_path / "other"))
+    for row in made:
+        assert one.append(row)
+    assert other.add(made) == len(made)
+    added = "select * from event where kind <> 'journal' order by seq"
+    each = [list(map(tuple, journal._file.execute(added))) for journal in (one, other)]
+    assert each[0] == each[1]
+    assert [row[rows.COLUMNS.index("id") + 1] for row in each[1]] == [row[0] for row in made]
+    one.close()
+    other.close()
+
+
+def test_statements_stay_prepared_however_many_rows_are_added(journal: Journal) -> None:
+    """To prepare those that fold rows takes longer than to fold a hundred of them."""
+    journal.add(list(_mixed(400)))
+    connection = journal._file.connection
+    assert connection is not None
+    before = connection.cache_stats()["misses"]
+    journal.add(list(_mixed(400)))
+    assert connection.cache_stats()["misses"] == before
 
 
 def test_a_locked_journal_costs_one_wait(journal: Journal, folder: str) -> None:
