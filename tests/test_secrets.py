@@ -231,12 +231,11 @@ def test_no_secret_is_on_the_disk(tmp_path: Path) -> None:
 _IN_FULL = {"docker": "dockerhub", "vault": "hashicorpvault"}
 
 
-@pytest.mark.parametrize("label", sorted({label for label, *_ in beginnings.PREFIXED}))
-def test_the_privacy_page_names_each_known_beginning(label: str) -> None:
+def test_the_privacy_page_names_each_known_beginning() -> None:
     """A reader can look up whether the keys of a service are found by their shape."""
     by_shape = _PRIVACY.read_text("utf-8").partition("**By shape**")[2].partition("**By name.**")[0]
     names = {re.sub("[^a-z0-9]", "", name) for name in re.split("[,;():]| and ", by_shape.lower())}
-    assert _IN_FULL.get(label, label) in names
+    assert {_IN_FULL.get(label, label) for label, *_ in beginnings.PREFIXED} - names == set()
 
 
 @pytest.mark.parametrize(
