@@ -10,10 +10,10 @@ import enum
 import functools
 import gc
 import pickle
-import runpy
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -24,10 +24,14 @@ from localops.decorators import agent, operation, session, track_agent
 from tests import strange
 from tests.strange import act as _act
 
+_CODE = compile(Path(strange.__file__).read_bytes(), strange.__file__, "exec")
+
 
 def _fresh(name: str) -> type:
     """Return one of the strange classes, made again for the test."""
-    kind: type = runpy.run_path(strange.__file__, run_name=strange.__name__)[name]
+    names: dict[str, Any] = {"__name__": strange.__name__, "__file__": strange.__file__}
+    exec(_CODE, names)
+    kind: type = names[name]
     return kind
 
 
