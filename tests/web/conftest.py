@@ -21,7 +21,7 @@ from typing import Any, Literal
 import pytest
 from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Error, Page, expect, sync_playwright
 
-from tests import warm
+from tests import ports, warm
 from tests.examples import sized
 from tests.warm import MAIN, ours
 from tests.web.usability import violations
@@ -168,10 +168,17 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return home
 
 
+_ports: list[int] = []  # of servers that have ended
+
+
 @contextmanager
 def serving(home: Path) -> Iterator[str]:
-    """Serve a home with `localops ui`, and yield its link."""
-    arguments = ["ui", "--port", "0", "--json", "--home", str(home)]
+    """Serve a home with `localops ui`, and yield its link.
+
+    It has the port of an earlier server, if there was one: the browser still has the scripts of its pages.
+    """
+    port = _ports.pop() if _ports else ports.free()
+    arguments = ["ui", "--port", str(port), "--json", "--home", str(home)]
     with open(os.devnull, "w") as null:
         server = ours().start(MAIN, arguments, environment(home), stdout=subprocess.PIPE, stderr=null.fileno())
     assert server.stdout is not None
@@ -181,6 +188,7 @@ def serving(home: Path) -> Iterator[str]:
         server.terminate()
         server.wait(20)
         server.stdout.close()
+        _ports.append(port)
 
 
 @contextmanager
@@ -227,6 +235,10 @@ def _forget(visit: Visit) -> None:
             page.close()
     if visit.page.url.startswith(visit.base):
         visit.page.evaluate("localStorage.clear()")
+    else:
+        protocol = visit.page.context.new_cdp_session(visit.page)
+        protocol.send("Storage.clearDataForOrigin", {"origin": visit.base, "storageTypes": "local_storage"})
+        protocol.detach()
 
 
 @pytest.fixture(scope="session")
