@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
@@ -57,6 +59,7 @@ class Visit:
     wrong: list[str] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     _ids: dict[str, str] = field(default_factory=dict)  # of sessions, by their names and tags
+    _is_heard: bool = False
 
     def open(self, path: str) -> Page:
         """Go to an address of the server."""
@@ -132,11 +135,17 @@ class Visit:
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
         self.page.on("dialog", lambda dialog: self.wrong.append(f"dialog: {dialog.message}"))
         self.page.on("console", self._heard)
-        self.page.on("request", lambda request: self.asked.append(request.url))
+
+    def listen(self) -> None:
+        """Keep what is asked for from now on in `asked`; to hear of each request costs a tenth of opening a page."""
+        if not self._is_heard:
+            self._is_heard = True
+            self.page.on("request", lambda request: self.asked.append(request.url))
 
     def check(self) -> None:
         """Fail if anything went wrong, and forget it."""
         away = [url for url in self.asked if not url.startswith((self.base + "/", "data:", "blob:"))]
+        away += _elsewhere[0].came()
         wrong = self.wrong.copy()
         self.wrong.clear()
         self.asked.clear()
@@ -234,7 +243,9 @@ def _forget(visit: Visit) -> None:
         if page not in (*_lasting, visit.page):
             page.close()
     if visit.page.url.startswith(visit.base):
-        visit.page.evaluate("localStorage.clear()")
+        # What the page has asked for, wherever a request of its own would have gone to.
+        loaded = "performance.getEntriesByType('resource').map((each) => each.name)"
+        visit.asked += visit.page.evaluate(f"localStorage.clear(), {loaded}")
     else:
         protocol = visit.page.context.new_cdp_session(visit.page)
         protocol.send("Storage.clearDataForOrigin", {"origin": visit.base, "storageTypes": "local_storage"})
@@ -248,7 +259,39 @@ def link(home: Path) -> Iterator[str]:
         yield link
 
 
+class Elsewhere:
+    """Where all requests go that are not for this machine: nothing answers, and what came is known."""
+
+    def __init__(self) -> None:
+        self._came: list[bytes] = []
+        self._socket = socket.create_server(("127.0.0.1", 0))
+        # But for what browsers of some distributions ask for by themselves.
+        own = ("127.0.0.1", "*.google.com", "*.googleapis.com", "*.gvt1.com", "*.gstatic.com")
+        rules = [f"MAP * 127.0.0.1:{self._socket.getsockname()[1]}", *(f"EXCLUDE {each}" for each in own)]
+        self.option = f"--host-resolver-rules={','.join(rules)}"
+        threading.Thread(target=self._take, daemon=True).start()
+
+    def _take(self) -> None:
+        with suppress(OSError):  # it is closed
+            while True:
+                connection, _ = self._socket.accept()
+                with connection, suppress(OSError):
+                    connection.settimeout(1)
+                    self._came.append(connection.recv(200))
+
+    def came(self) -> list[str]:
+        """Return the beginnings of the requests that have come since they were last asked for."""
+        came, self._came = self._came, []
+        return [repr(each) for each in came if each]
+
+    def close(self) -> None:
+        """Listen no longer."""
+        self._socket.shutdown(socket.SHUT_RDWR)
+        self._socket.close()
+
+
 _open = ExitStack()
+_elsewhere: list[Elsewhere] = []
 _browsers: list[Browser] = []
 _contexts: list[BrowserContext] = []  # that of the usual windows
 _lasting: list[Page] = []  # that stay open when one of them is left
@@ -265,7 +308,10 @@ def chromium() -> Browser:
         with suppress(Error):  # of a window whose browser has died
             _close()
         playwright = _open.enter_context(sync_playwright())
-        _browsers.append(playwright.chromium.launch(executable_path=path, args=[*_QUIET, *_SMALL]))
+        _elsewhere.append(Elsewhere())
+        _open.callback(_elsewhere[0].close)
+        options = [*_QUIET, *_SMALL, _elsewhere[0].option]
+        _browsers.append(playwright.chromium.launch(executable_path=path, args=options))
         _open.callback(_browsers[0].close)
         _contexts.append(_context(_browsers[0]))
         _lasting.append(_contexts[0].new_page())  # the process of the windows goes on when one is closed
@@ -276,6 +322,7 @@ def _close() -> None:
     _browsers.clear()
     _windows.clear()
     _open.close()
+    _elsewhere.clear()
     _contexts.clear()
     _lasting.clear()
 

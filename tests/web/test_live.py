@@ -66,6 +66,7 @@ def visit(chromium: Browser, program: Program, tmp_path: Path) -> Iterator[Visit
 
 def test_what_is_typed_survives_news(program: Program, visit: Visit) -> None:
     """Figures across sessions are drawn again while something records; a field that is typed in is left alone."""
+    visit.listen()
     page = visit.open("/analytics")
     page.locator("#figures dd").first.wait_for()
     page.locator("#filters summary", has_text="More").click()
@@ -110,6 +111,7 @@ def test_a_running_session_updates_by_itself(program: Program, visit: Visit) -> 
 def test_a_filter_finds_what_comes(program: Program, visit: Visit) -> None:
     """New events whose content matches are shown, without a search from the beginning."""
     program.step()
+    visit.listen()
     page = visit.session("still going", "chat")
     page.locator(".turn").first.wait_for()
     note = page.locator(".pane > .bar .faint")

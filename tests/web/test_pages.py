@@ -370,6 +370,7 @@ PREVIEWS = "[...document.querySelectorAll('.row .preview')].filter(one => one.te
 def test_rows_say_what_an_event_was_about(loop: Visit, view: str, width: int) -> None:
     """Answers, arguments, what went wrong; for the rows in sight, and nothing moves for it."""
     loop.looks(width)
+    loop.listen()
     page = loop.session("round and round", view)
     page.locator(".row").first.wait_for()
     places = "JSON.stringify([...document.querySelectorAll('.row > *')].map(one => one.getBoundingClientRect()))"
@@ -390,6 +391,7 @@ def test_rows_say_what_an_event_was_about(loop: Visit, view: str, width: int) ->
 
 def test_known_previews_are_not_requested_again(loop: Visit) -> None:
     """After going back, or to another view, the lines are there at once."""
+    loop.listen()
     page = loop.session("round and round", "events")
     loop.until(f"{PREVIEWS} > 10")
     asked = [url for url in loop.asked if "/previews?" in url]

@@ -152,6 +152,7 @@ def test_an_answer_is_read_as_markdown_and_as_it_was_recorded(values: Visit) -> 
 
 def test_a_picture_in_a_message_is_seen_and_one_elsewhere_is_a_link(values: Visit) -> None:
     """No page fetches what a recorded address names."""
+    values.listen()
     page = event(values, "gpt-4o")
     values.until("document.querySelector('#details .media img')?.naturalWidth === 1")
     page = event(values, "claude")
