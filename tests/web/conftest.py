@@ -44,6 +44,12 @@ expect.set_options(timeout=_PATIENCE)
 # What each view of a session is drawn in.
 _DRAWN = {"timeline": ".timeline", "tree": ".tree", "events": ".events", "chat": ":has(> .talk)", "figures": ".charts"}
 
+# What is wider than the window or than its place, and by how much.
+_TOO_WIDE = """[
+    ["page", document.documentElement.scrollWidth - innerWidth],
+    ...[...document.querySelectorAll(".table-wrap")].map((each) => ["table", each.scrollWidth - each.clientWidth]),
+].filter(([, by]) => by > 0)"""
+
 Scheme = Literal["light", "dark"]
 # Each width and each scheme; all pairs with STRESS_EXAMPLES.
 PAIRS: list[tuple[int, Scheme]] = [(1280, "light"), (390, "dark"), (1280, "dark"), (390, "light")]
@@ -110,10 +116,11 @@ class Visit:
         raise AssertionError(f"never so: {condition}")
 
     def unusable(self, part: str | None = None) -> list[tuple[Any, ...]]:
-        """Return what axe reports of the page or of a part of it, and by how much it is wider than the window."""
+        """Return what axe reports of the page or of a part of it, and what is too wide: the page, or a table in it."""
         problems = violations(self.page, part)
-        wide = self.page.evaluate("document.documentElement.scrollWidth - innerWidth")
-        return [*problems, ("too wide", wide)] if wide > 0 else problems
+        for wide in self.page.evaluate(_TOO_WIDE):
+            problems.append(("too wide", *wide))
+        return problems
 
     def unusable_anywhere(self, part: str | None = None) -> list[tuple[Any, ...]]:
         """Return what is unusable in a wide or a narrow window, in light or dark colours; the page stays open."""
