@@ -1,7 +1,7 @@
 """Find secrets by the names before them: `password=…`, `"api_key": "…"`, a list of variables, a table.
 
-`NAME` is the pattern of a secret's name. `Look` is one search through one text, and checks the value of a name;
-`shapes` finds the names, and the keys and tokens that have a shape of their own.
+`NAME` is the pattern of a secret's name. `shapes` finds such names, and keys and tokens with a shape of their own;
+`Look`, a search through one text, checks the values after the names.
 """
 
 from __future__ import annotations
@@ -23,17 +23,17 @@ Span = tuple[int, int, str]
 SOME_KEY = "key"
 """The label of a name like `cache_key`: under it, only a value that looks random is a secret."""
 
-# Whole words only: a "token" is a secret, "prompt_tokens" and "tokenizer" are in every LLM call. "PWD" alone is the
-# working directory of a shell, and a "pass" or a "key" alone may be anything.
+# Only whole words: a "token" is a secret, but every LLM call has "prompt_tokens" and "tokenizer". "PWD" alone is the
+# working directory of a shell, and "pass" or "key" alone may mean anything.
 _KEYS = (
     "api secret access private signing encryption account master service auth client deploy license subscription"
     " webhook ssh openai anthropic azure google gemini groq mistral cohere deepseek xai together replicate openrouter"
     " huggingface hf perplexity tavily pinecone aws gcp github gitlab slack stripe sendgrid twilio"
 )
 _PASSES = "db database user smtp imap mail email ftp ldap http proxy login admin root mysql postgres pg redis mongo"
-# The special tokens of a tokenizer, and the first token of an answer.
+# Words before `token` for special tokens of a tokenizer, and the first token of an answer.
 _PIECES = "first eos bos pad unk sep cls mask eot eod eom bot stop image audio video special decoded"
-# The place in a list at which the next request goes on.
+# Words before `token` for the place in a list where the next request continues.
 _PLACES = "page next continuation sync cursor pagination resumption delta"
 _PIECES += "".join(f" {place} {place.title()}" for place in _PLACES.split())
 _NO_PLACE = "".join(f"(?<!(?i:{place}))" for place in _PLACES.split())
@@ -46,11 +46,11 @@ NAME = (
     rf"|(?<=[a-z]){_NO_PLACE}Token|(?<=[a-z])(?:Secrets?|Cookies?|Auth)"
     r"|(?<![A-Za-z])pwd|(?<=[a-z])Pwd|(?<=[A-Za-z][_.-])(?i:pwd)"
 )
-"""A name whose value is a secret, at the end of a name: the pattern of its last words."""
+"""The pattern of the last words in the name of a secret."""
 
 
 def looks_random(text: str) -> bool:
-    """Return whether a text changes between small letters, capitals and digits more often than names do."""
+    """Return whether a text alternates between small letters, capitals and digits more often than names do."""
     if not 16 <= len(text) <= 512 or _RANDOM.fullmatch(text) is None or _UUID.fullmatch(text):
         return False
     kinds = ["0" if sign.isdigit() else "A" if sign.isupper() else "a" for sign in text if sign.isalnum()]
@@ -59,25 +59,25 @@ def looks_random(text: str) -> bool:
 
 
 def is_value_of_pair(text: str) -> bool:
-    """Return whether a text beside a secret's name in a pair is a secret, not an option or the name of a type."""
+    """Return whether the text after a secret's name in a pair is a secret, not an option or the name of a type."""
     return len(text) > 1 and not text.startswith("--") and _WORDS.match(text) is None
 
 
 def hides(label: str, text: str | None) -> bool:
-    """Return whether a text under a label (None for a value that is not text) is the secret of that name.
+    """Return whether a value under a label is a secret; `text` is None for a value that is not a text.
 
-    `pwd` may be the working directory, credentials and keys may be the path of a file, and any other key must look
-    like one.
+    `pwd` may be the working directory, credentials and keys may be the path of a file, and the value of any other key
+    must look random.
     """
     if label == SOME_KEY:
-        # Of hexadecimal ids one in ten changes too seldom, so that some ids of a run would stay by chance.
+        # A tenth of hexadecimal ids alternates too rarely, so without this rule, some ids of a run would stay.
         return text is not None and (looks_random(text) or _HEX_ID.fullmatch(text) is not None)
     if text is not None and (text.startswith(("/", "~", ".")) or text[1:3] in (":\\", ":/")):
         return not (label == "pwd" or (label in _FILES and _PATH.fullmatch(text)))
     return text != "" and (text is None or text.lower() not in _NO_SECRETS.get(label, ()))
 
 
-# The mode of a request in a browser, and names of ways to prove who one is.
+# The mode of a request in a browser, and names of methods of authentication.
 _NO_SECRETS = {
     "credentials": frozenset(("include", "omit", "same-origin")),
     "auth": frozenset(
@@ -91,13 +91,13 @@ _HEX_ID = Later(r"(?=[0-9]*[A-Fa-f])(?=[A-Fa-f]*[0-9])(?:[0-9a-f]{16,512}|[0-9A-
 _UUID = Later(r"[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}")
 
 
-# What the searches themselves see behind the place where they stop.
+# Characters that a search can see after the end of its zone.
 _SEEN = 640
 
 
 _QUOTE_SIGN = r"""\\{0,63}+["'`]|&(?:quot|apos|\#0?3[49]|\#x2[27]);|\\{1,63}+u002[27]"""
-# The text between a name and its value: the quote that ends the name, perhaps escaped as in JSON inside a text or in
-# HTML, and a sign or a verb.
+# The text between a name and its value: the quote that ends the name, which may be escaped as in JSON inside a text or
+# in HTML, and a sign or a verb.
 _SEPARATOR = Later(
     rf"""(?x) (?:{_QUOTE_SIGN}|\*{{1,2}}|_{{1,2}})?+ \]? [ \t]{{0,8}}+
     (?: (?P<sign>=>|:=|={{1,3}}+|:)(?:\*\*)? | (?<=[ ])(?P<verb>is|was)(?::|(?=[ ])) )"""
@@ -105,15 +105,15 @@ _SEPARATOR = Later(
 AFTER = (
     r"""(?=(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};|\\{1,63}+u002[27]|\*{1,2}|_{1,2})?+\]?[ \t]{0,8}+"""
     r"""(?:[:=]|(?<= )(?:is|was)[ :])"""
-    # A name that is itself a value: its own value is beside it.
+    # A name that is itself a value, with its own value next to it.
     r"""|(?:\\{0,63}+["'`]|&[a-z0-9#]{2,5};)(?:[ ]?,|\r?\n|\\{1,63}+[nr]|[^{}<>()]{0,240}?(?:value|>|&gt;))"""
     r"""|[ \t\\]{0,63}(?:\n|\r|(?<=\\)[nr])(?:\s|\\{1,63}+[nrt]?){0,64}["']?[\w.-]{0,32}?value"""
-    # In a table, a cell of one word with a digit or a sign.
+    # In a table, a cell with one word that has a digit or a sign.
     r"""|[*_`]{0,2}[ \t]{0,32}\|[ \t]{0,32}[*_`]{0,2}(?=[^\s|`*]{0,512}?[0-9!@#$%^+~?])"""
     r"""[^\s|`*]{4,512}+[*`]{0,2}[ \t]{0,64}\|"""
     r"""|[*_`]{0,2}[ \t]{0,32}\|[^\n|"']{0,64}+["'])"""
 )
-# What holds no secret, at one look: an opening bracket, a short word or number, a word of a language, a variable.
+# Values that are easily recognized as no secret: a bracket, a short word or number, a keyword, a variable.
 _ENDS_THERE = r"""(?=[\t\r\n"'\x1b]|\\[nrtu]|\\{1,63}["']|\Z)"""
 _NOTHING = rf"""(?: [\[{{(]{{1,3}} (?:[ ]|{_ENDS_THERE})
     | (?:null|None|true|True|false|False|[A-Za-z]{{2,3}}|[0-9]{{1,2}})
@@ -126,7 +126,7 @@ _NO_VALUE_AT_ONCE = Later(
     r"""(?x) \r?\n(?=[A-Zac-eg-qstv-z]) | (?:None|null|nil|NULL|undefined|[Tt]rue|[Ff]alse)\b(?![\w@\#$%^*!-])
     | \$\{[A-Za-z_]\w*[^\w{}] | \$(?:[A-Z_][A-Z0-9_]*|\{\w+\})[,.:)\]}]{0,2}(?:[\s"']|;\s|\\[nrt]|\Z)"""
 )
-# In a program a name as the argument of that name; in an address an empty value.
+# In a program, an argument with the name of its parameter; in a URL, an empty value.
 NO_VALUE_OF_ARGUMENT = Later(
     r"(?<=[a-z]=)(?:[A-Za-z_$]+(?:\.[A-Za-z_$]+)*(?:,(?=\s)|\)[:,.]?(?=[\s\"']|\Z))|&(?:amp;)?[\w.-]{1,64}=)"
 )
@@ -137,7 +137,7 @@ _PERHAPS_QUOTE = frozenset("\"'`\\&bBuUrRfF \t\n\r\v\f")
 _ENDS_OF_LINE = frozenset(("\n", "\r", "\\"))
 LONGEST = 4096
 SHORT_LOOK = 512
-# A word up to the next space or quote. Its possible ends (`;`, `&`, `,`, a backslash) count where they can end it.
+# A word up to the next space or quote; `;`, `&`, `,` and a backslash end it only where they can.
 _ORDINARY = (
     r"""[^\s"'\\;&,<\[`\x00\x1b]++|\[(?!redacted:)|`(?![.,;:)]*(?:\s|\Z|["'\\]))|,(?=[^\s"'\\,])(?![\w.-]{1,64}[=:])"""
 )
@@ -149,11 +149,11 @@ LONG_WORD = Later(
     rf"(?:{_ORDINARY}{_BACKSLASH}|,(?=,+[^\s\"'\\])|;(?=[^\s\"'\\;])(?![\w .-]{{1,64}}=)"
     r"|&(?=[^\s\"'\\&])(?!(?:amp;)?[\w.-]{1,64}=)(?!(?:quot|apos|lt|gt|#\w{1,5});))+"
 )
-# Behind `name: `, and behind a verb, these signs end no value: a sentence goes on after a space.
+# After `name: ` or a verb, these signs do not end a value, as a sentence continues after a space.
 _WHOLE_WORD = Later(
     rf"(?:{_ORDINARY}{_BACKSLASH}|;(?=[^\s\"'\\;])|&(?=[^\s\"'\\&])(?!(?:quot|apos|lt|gt|nbsp|#\w{{1,5}});))+"
 )
-# In an address as in ODBC only a semicolon ends a value.
+# In an ODBC connection string, only a semicolon ends a value.
 _CONNECTION = Later(
     r"(?:\A|[;\s\"'{])(?:uid|user(?: ?id|name)?|server|driver|dsn|data source|database|initial catalog|host|port"
     r"|address) ?=[^=;\n]{0,128};(?:[^=;\n]{1,64}=[^=;\n]{0,128};){0,4} ?\Z"
@@ -163,14 +163,14 @@ _VALUE_WITH_SIGN = Later(r"[=>]{1,2}(?=[^\s=\"'\\]{4})(?=[^\s\"'\\]{0,64}[0-9!#$
 PLACEHOLDER = Later(
     r"""(?x) \[redacted: | (?:[A-Z][a-z]{2,9}[ ])?[$%\#]?\{\{?[^{}]*\}\}?\Z | <[^<>]*>\Z | \$[A-Z_][A-Z0-9_]*\Z
     | [yY](?i:our)[-_](?=[A-Za-z_-]{0,40}(?i:key|token|secret|pass|here))[A-Za-z_-]{2,48}\Z | [a-z]{2,5}[-_]\Z
-    # The word ends where a blank or a quote is, perhaps before the bracket that closes it.
+    # The word ends at a blank or a quote, maybe before its closing bracket.
     | [$%\#]?\{\{?(?:!?[A-Za-z_][\w.]*(?:[\[(]|:\w*)?)?\Z | <(?:[A-Za-z_-]+)?\Z | \$\{[A-Za-z_]\w*[^\w{}]
     | \$\(\( | [$%]\((?:[\w./<-]+\W{0,8})?(?:\)|\Z)
     | %[A-Za-z_]{1,64}%\Z | %[sdr]\Z | [xX*•.…_-]{3,}\Z | \*{3,} | \.{3} | \W{1,3}\Z
     | (?:None|True|False|null|nil|undefined|true|false|NULL)\b(?![\w@\#$%^*!-])
     | (?:os|process|env|environ|config|settings|self|this|import|secrets|vault)[.(\[] """
 )
-# A call, an index, or an attribute of something: a line of a program.
+# A call, an index or an attribute in a line of a program.
 _CALL = Later(
     r"!?[A-Za-z_$][\w$]{0,64}+(?:\??\.[\w$]{1,64}+){0,16}+[(\[](?:[\w.,=*:]*\Z|[\w$.,:=*()\[\]{}+/<>|-]*[)\]}][,;:.]*\Z)"
 )
@@ -179,14 +179,14 @@ _IDENTIFIER = Later(r"!?[A-Za-z_$][A-Za-z_$]*(?:\??\.[A-Za-z_$]+)*\Z")
 _SPECIAL = Later(r"[A-Za-z0-9].*[!@#$%^*+~?].*[A-Za-z0-9]")
 _DIGIT = Later(r"\D{0,64}[0-9]")
 _STANDARD = Later(r"(?:ERC|BEP|SPL|EIP|RFC)-?[0-9]{1,5}\Z")
-# Behind `name: ` on a line of its own a plain word is a value, unless it describes the value that is wanted.
+# After `name: ` on a line of its own, a plain word is a value, unless it is one of these words.
 _WORDS_OF_PROGRAMS = frozenset(
     "str string bytes int integer bool boolean float number any object none null text varchar char true false array"
     " list dict optional required secret password token yes no on off enabled disabled empty hidden masked redacted"
     " changeme default unknown invalid missing undefined todo example placeholder basic bearer oauth oauth2 never"
     " always auto prompt file env vault plain incorrect wrong expired correct valid".split()
 )
-# An error names the key that was refused, with or without a word like `provided`.
+# An error message with the refused key, with or without a word like `provided`.
 _REFUSAL = Later(
     r"""(?x) [ ] (?: (?P<provided>(?i:provided))[ ]?:[ ]{0,8}+(?:\\{0,63}["'`])?+
     | (?P<quote>\\{0,63}["'`])?+
@@ -199,10 +199,10 @@ _REASONS = frozenset(
 )
 _SENTENCE_END = Later(r"\.?(?:[\"'`]|\\{1,63}[nr\"']|\s*\Z|\r?\n)|\.\s")
 _LINE_BEFORE = Later(r"[ \t]{0,64}(?:- )?[\"']?[\w.-]{1,64}")
-# The first line of a text in JSON is one of YAML if the next one is.
+# The first line of a text in JSON is regarded as YAML if the next line is.
 _TEXT_BEFORE = Later(r"[:,\[{]\s?\\{0,63}[\"'](?:- )?[\w.-]{1,64}\Z")
 _LINE_OF_YAML = Later(r"(?:\\{1,63}r)?\\{1,63}n(?:\\{1,63}t|[ ]){0,32}(?:- )?[\w.-]{1,64}:(?: |\\{1,63}[nr])")
-# In JSON inside JSON, where two backslashes may also be one of the value.
+# In JSON inside JSON, where two backslashes may also be a backslash in the value.
 _NESTED_LINE = Later(r"\\{2,63}(?:r\\{2,63})?n[ ]{0,32}(?:- )?[\w.-]{1,64}:")
 _LETTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
 _ESCAPING = frozenset("\\%")
@@ -226,16 +226,16 @@ _LINE = Later(r"(?:\\{0,63}[\"'])?(?:[ \t\r]|\\{1,63}[tr]){0,8}(?:\n|\\{1,63}n)(
 _ENDS_ELEMENT = Later(rf"(?:{_QUOTE_SIGN})[^<>]{{0,240}}?(?:>|&gt;)")
 _FORM = Later(r"(?i)<(?:input|button|option|select|meta|label|textarea|param)\s[^<>]*\Z")
 _BRACED = Later(r"\{(?:[^{}\r\n]|\}\}){1,256}\}")
-# Of OpenTelemetry: {"key": …, "value": {"stringValue": …}}.
+# As in OpenTelemetry: {"key": …, "value": {"stringValue": …}}.
 _INNER_VALUE = Later(
     rf"\s{{0,8}}\{{(?:\s|\\{{1,63}}[nt]){{0,32}}(?:{_QUOTE_SIGN})?+\w{{0,16}}(?i:value)(?:{_QUOTE_SIGN})?+\s{{0,8}}:"
 )
 _NEWLINE = r"(?:\r?\n|(?:\\{1,63}r)?\\{1,63}n)"
-# The part of a form: {name="password"}, a blank line, the value.
+# A part of a multipart form: name="password", a blank line, the value.
 _PART = Later(
     rf"(?:{_QUOTE_SIGN})(?:{_NEWLINE}[\w-]{{1,32}}:[^\r\n\\]{{0,128}}){{0,4}}{_NEWLINE}{_NEWLINE}([^\r\n\\]{{1,4096}})"
 )
-# Between items of a list, which JSON may write on lines of their own.
+# The space between items of a list, which JSON may write on separate lines.
 GAP = r"(?:\s|\\{1,63}[nt]){0,32}"
 _PAIR_BEGINS = Later(rf"(?:(?<![\w)\]])|(?<=\\[nrt]))[\[(]{GAP}[bBuU]?(?:{_QUOTE_SIGN})([\w.:/-]{{1,128}}+)\Z")
 _PAIR_GOES_ON = Later(rf"(?:{_QUOTE_SIGN})[ ]?,{GAP}[bBuU]?(?P<quote>{_QUOTE_SIGN})")
@@ -252,7 +252,7 @@ _SURELY_QUOTED = ('"', ' "')
 _WRAPPED = Later(
     rf"[ ]{{0,8}}+(?:\w{{1,32}}\.){{0,4}}Secret(?:Str|Bytes|String)?\([ ]{{0,8}}+(?=[bBuUrR]?(?:{_QUOTE_SIGN}))"
 )
-# What YAML may have before a value: a tag, an anchor, the sign of a value on the next lines.
+# In YAML, a value may follow a tag, an anchor, or the sign of a value on the next lines.
 _TAG = Later(r"[ ]{1,8}+(?:(?:!!\w{1,16}|&[\w-]{1,64})[ ]{1,8}){1,2}")
 _BLOCK = Later(rf"[ ]{{0,8}}+[|>][0-9+-]{{0,2}}[ ]{{0,8}}(?:{_NEWLINE})(?P<indent>[ ]{{1,64}}+)")
 _BLOCK_LINE = Later(rf"[^\s\\\"']{{4,512}}+(?=[ ]{{0,8}}(?:{_NEWLINE}|\\{{0,63}}[\"']|\Z))")
@@ -261,13 +261,13 @@ _COOKIE = Later(r":[ ]{1,8}+(?=[^\s=;\"'\\]{1,128}+=)(?!\[redacted:)(?P<cookie>[
 
 
 class Look:
-    """One search through one text, and its results."""
+    """A search through one text, and its results."""
 
     def __init__(self, text: str, names: Callable[[str], str]) -> None:
         self.text = text
         low = text.lower()
         if len(low) != len(text):
-            # The only letter whose small form has two characters.
+            # This is the only letter whose lower case has two characters.
             low = text.replace("\u0130", "I").lower()
         self.low = low
         self.names = names
@@ -275,7 +275,7 @@ class Look:
         self.past = 0
 
     def search(self, body: str, passes: list[tuple[str, Any, Handler]], zones: list[tuple[int, int]]) -> None:
-        """Let each handler look at the places in the zones where its pattern stops; all of the text can be seen."""
+        """Call each handler for the matches of its pattern in the zones; handlers may read the whole text."""
         for sign, pattern, handle in passes:
             if sign not in body:
                 continue
@@ -320,13 +320,13 @@ class Look:
             self._value(name, label, end, separator)
 
     def _is_user(self, end: int) -> bool:
-        """Return whether a name is the user in an address, as in `https://__token__:…@host`: addresses have a rule."""
+        """Return whether a name is the user in a URL, as in `https://__token__:…@host`, as URLs have their own rule."""
         at = self.low.rfind("://", max(0, end - _LONGEST_USER), end)
         place = url_password(self.text, self.low, at) if at >= 0 else None
         return place is not None and self.text[end : place[0]].strip("_") == ":"
 
     def _attached(self, end: int) -> None:
-        """Check the value of a name that ends here, with one `=` between."""
+        """Check the value after a name that ends here and one `=`."""
         name, label = self._name_before(end)
         if not (label := label or _label_of_capitals(name)):
             return
@@ -336,7 +336,7 @@ class Look:
             self._direct(name, label, start if quoted is None else quoted.end())
 
     def _quoted(self, label: str, quoted: re.Match[str], least: int) -> bool:
-        """Check a value in quotes, of at least so many characters; return whether there are closing quotes."""
+        """Check a value in quotes with at least `least` characters; return whether there are closing quotes."""
         start = quoted.end()
         stop = closing(self.text, start, quoted["quote"])
         if stop - start >= least:
@@ -373,7 +373,7 @@ class Look:
             self.take(begin, begin + len(value), label)
 
     def _beside(self, end: int) -> None:
-        """Check the value beside a name that is itself a value: an attribute, an entry of a list of variables."""
+        """Check the value next to a name that is itself a value, as in an attribute or a list of variables."""
         text, quote = self.text, _CLOSES.match(self.text, end)
         behind = self._value_behind(end if quote is None else quote.end())
         if behind is None and quote is None:
@@ -396,7 +396,7 @@ class Look:
                 self._variable(label, sign.end(), named, on_next_line=False)
 
     def _value_behind(self, begin: int) -> tuple[int, int] | None:
-        """Return where a field called a value begins behind a name that ends here, and where its sign ends, or None."""
+        """Return the start of a field `value` after a name that ends here, and the end of its sign; else None."""
         text, low, most = self.text, self.low, begin + 280
         at = low.find("value", begin, most)
         while at >= 0:
@@ -409,7 +409,7 @@ class Look:
         return None
 
     def _named(self, end: int) -> tuple[int, str]:
-        """Return the label of a name that is the value of a name, a key or a path and ends here, and where that is."""
+        """Return start and label of a field for a name, key or path whose value ends here and names a secret."""
         text, first = self.text, max(0, end - _LONGEST_VARIABLE)
         sign = end
         while (sign := max(text.rfind(":", first, sign), text.rfind("=", first, sign))) >= 0:
@@ -422,7 +422,7 @@ class Look:
         return 0, ""
 
     def _in_pair(self, end: int) -> bool:
-        """Check the second of two items of a list, of which the first is a name that ends here, as of a header."""
+        """Check the second item of a list of two, as for a header, if the first is a name that ends here."""
         text, first = self.text, max(0, end - _LONGEST_VARIABLE)
         goes_on = _PAIR_GOES_ON.match(text, end)
         if goes_on is None:
@@ -440,7 +440,7 @@ class Look:
         return is_pair
 
     def _in_table(self, end: int) -> bool:
-        """Check the cell beside one with a name that ends here, in a table of Markdown."""
+        """Check the next cell in a Markdown table, after a cell with a name that ends here."""
         cell = _CELL.match(self.text, end)
         if cell is None or _CELL_BEFORE.search(self.text, max(0, end - 100), end) is None:
             return False
@@ -450,7 +450,7 @@ class Look:
         return True
 
     def _block(self, label: str, start: int) -> None:
-        """Check the lines of a block of YAML: words with a digit or a sign, each on a line of its own."""
+        """Check the lines of a YAML block, which are words with a digit or a sign."""
         block = _BLOCK.match(self.text, start)
         at = block.end() if block is not None else -1
         while block is not None and (line := _BLOCK_LINE.match(self.text, at)) is not None:
@@ -462,14 +462,14 @@ class Look:
             at = newline.end()
 
     def _variable(self, label: str, start: int, named: int, *, on_next_line: bool) -> None:
-        """Check a value whose name is beside it; without quotes only on a line of its own, as in YAML."""
+        """Check a value next to its name; without quotes, only on a line of its own, as in YAML."""
         text = self.text
         quoted = _QUOTED.match(text, start)
         if quoted is not None:
             begin = quoted.end()
             stop = closing(text, begin, quoted["quote"])
             value = text[begin:stop] if stop >= 0 else ""
-            # The elements of a form contain words for people.
+            # Elements of a form also contain words for people.
             if len(value) > 1 and (
                 self._is_secret(label, value) or _FORM.search(text, max(0, named - 160), named) is None
             ):
@@ -500,19 +500,19 @@ class Look:
             self._spaced(label, start, end)
 
     def _behind_type(self, start: int, sign: str) -> int:
-        """Return where a value begins, behind its type in a program, or its tag in YAML."""
+        """Return where a value begins, after its type in a program or its tag in YAML."""
         text = self.text
         if text.startswith(_SURELY_QUOTED, start) or (sign != ":" and text.find("Secret", start, start + 150) < 0):
             return start
         typed = _TYPE.match(text, start) if sign == ":" else None
-        # Without quotes it is a call, or a line of YAML.
+        # Without quotes, it is a call or a line of YAML.
         if typed is not None and _QUOTED.match(text, at := (_WRAPPED.match(text, typed.end()) or typed).end()):
             return int(at)
         before = _WRAPPED.match(text, start) or (_TAG.match(text, start) if sign == ":" else None)
         return start if before is None else int(before.end())
 
     def _direct(self, name: str, label: str, start: int) -> None:
-        """Check a value without quotes, right behind its sign."""
+        """Check a value without quotes, directly after its sign."""
         text = self.text
         if label == "pwd" and (braced := _BRACED.match(text, start)):
             self.take(start + 1, braced.end() - 1, label)
@@ -536,20 +536,20 @@ class Look:
         return is_argument or ("." in value and _MEMBER.match(value))
 
     def _begins_with_sign(self, name: str, start: int) -> bool:
-        """Return whether a value begins here with a sign as in `==`, where nothing is compared."""
+        """Return whether a value begins here with `=`, so that `==` is not a comparison."""
         if self.text[start - 1] != "=" or not _VALUE_WITH_SIGN.match(self.text, start):
             return False
         return _is_variable(name) or self._is_in_connection(name, start)
 
     def _is_in_connection(self, name: str, start: int) -> bool:
-        """Return whether the value that starts here is part of an address as in ODBC: `Server=h;Uid=a;Pwd=...`."""
+        """Return whether the value that starts here is in an ODBC connection string: `Server=h;Uid=a;Pwd=...`."""
         end = start - 1 - len(name)
         return self.text[max(0, end - 1) : end].strip() in {"", ";"} and bool(
             _CONNECTION.search(self.low, max(0, end - 256), end)
         )
 
     def _spaced(self, label: str, start: int, end: int) -> None:
-        """Check a value without quotes, behind a space or a colon, where it may be any word of a sentence."""
+        """Check a value without quotes after a space or a colon, which may be any word of a sentence."""
         text = self.text
         if label.startswith("cookie") and (cookie := _COOKIE.match(text, start - 1)):
             self.add(cookie.span("cookie"), "cookie")
@@ -566,13 +566,13 @@ class Look:
             self.past = max(self.past, begin + len(value))
 
     def spoken(self, end: int, start: int) -> None:
-        """Check the word that a sentence calls the value of the name that ends here."""
+        """Check the word that a sentence gives as the value of the name that ends here."""
         label = self._name_before(end)[1] if end > self.past else ""
         if label:
             self._spoken(label, start)
 
     def _spoken(self, label: str, start: int) -> None:
-        """Check the word behind "the password is"."""
+        """Check the word after "the password is"."""
         text = self.text
         begin = _BLANKS.match(text, start).end()
         value = self._word_of_sentence(label, begin, start).rstrip("!?")
@@ -580,7 +580,7 @@ class Look:
             self.take(begin, begin + len(value), label)
 
     def _word_of_sentence(self, label: str, begin: int, start: int) -> str:
-        """Return the word that begins here: whole up to a space or a quote, unless it is part of a program."""
+        """Return the word that begins here, up to a space or a quote; in a program, it may end at other signs."""
         stop = self.end_of_word(begin, _WORD)
         short = uncluttered(self.text[begin:stop])
         if begin == start or self.text[stop : stop + 1] not in _JOINS:
@@ -591,13 +591,13 @@ class Look:
         return short if is_code or PLACEHOLDER.match(short) or not self._is_secret(label, whole) else whole
 
     def _is_refused(self, value: str, begin: int, end: int) -> bool:
-        """Return whether an error calls a value wrong: then any word is one, unless the sentence goes on behind it."""
+        """Return whether an error calls a value wrong: then any word is a secret that ends the sentence."""
         if len(value) < 8 or value.lower() in _REASONS or not _SENTENCE_END.match(self.text, begin + len(value)):
             return False
         return _REFUSED.search(self.low, max(0, end - 64), end) is not None
 
     def _is_secret(self, label: str, value: str) -> bool:
-        """Return whether a word is neither a word of a language nor part of a line of a program."""
+        """Return whether a word is neither a plain word nor part of a program."""
         if len(value) < (4 if label.startswith(("pass", "pwd")) else 6) or value[0] in "([{<|>":
             return False
         if _CALL.match(value) or (label == "token" and _STANDARD.match(value)):
@@ -605,7 +605,7 @@ class Look:
         return _DIGIT.match(value) is not None or (_SPECIAL.match(value) is not None and not _MEMBER.match(value))
 
     def _ends_line(self, label: str, value: str, begin: int, end: int) -> bool:
-        """Return whether a value is on a line with its name, as in YAML, and is not a word that describes it."""
+        """Return whether a value ends the line of its name, as in YAML, and is not a word that describes it."""
         if not value or label not in _PLAIN_LABELS:
             return False
         text, low = self.text, value.lower()
@@ -619,7 +619,7 @@ class Look:
         return _PLAIN_WORD.match(value) is not None and low not in _WORDS_OF_PROGRAMS
 
     def _begins_line(self, end: int) -> bool:
-        """Return whether a name that ends here is the first one in its line, perhaps one of a text in JSON."""
+        """Return whether a name that ends here begins a line, which may be in a text in JSON."""
         text, first = self.text, max(0, end - 140)
         line = text.rfind("\n", first, end) + 1
         return (_LINE_BEFORE.fullmatch(text, line, end) if line or not first else None) is not None or (
@@ -627,11 +627,11 @@ class Look:
         )
 
     def _begins_text(self, end: int, after: int) -> bool:
-        """Return whether a name that ends here is the first one of a text in JSON, of which the next line has one."""
+        """Return whether a name that ends here begins a text in JSON whose next line also begins with a name."""
         return bool(_LINE_OF_YAML.match(self.text, after) and _TEXT_BEFORE.search(self.text, max(0, end - 130), end))
 
     def end_of_word(self, start: int, word: Later) -> int:
-        """Return where the word ends that begins here; a long one is read up to a limit."""
+        """Return the end of the word that begins here; a long word is read up to a limit."""
         match = word.match(self.text, start, start + SHORT_LOOK)
         if match is None:
             return start
@@ -642,19 +642,19 @@ class Look:
 
 
 def _label_of_capitals(name: str) -> str:
-    """Return the label of `PWD`, which may be the working directory: its value decides."""
+    """Return the label of `PWD`, whose value decides whether it is the working directory."""
     return "pwd" if name.lower() == "pwd" else ""
 
 
 def _is_variable(name: str) -> bool:
-    """Return whether a name, perhaps behind a word such as `export`, is one of the environment."""
+    """Return whether a name, perhaps after a word such as `export`, is an environment variable."""
     word = name.rpartition(" ")[2]
-    # In JSON the letter of an escaped line feed comes before it.
+    # In JSON, the letter of an escaped line feed may precede it.
     return word.isupper() or (word[:1] in "nrt" and word[1:].isupper())
 
 
 def uncluttered(value: str) -> str:
-    """Return a word without the end of a sentence, or a bracket that was opened before it."""
+    """Remove the end of a sentence from a word, and a bracket that was opened before it."""
     while value and (value[-1] in ".,:`" or (value[-1] in ")]}>" and _OPENS[value[-1]] not in value)):
         value = value[:-1]
     return value
@@ -668,8 +668,8 @@ _OPENS = {")": "(", "]": "[", "}": "{", ">": "<"}
 def closing(text: str, start: int, quote: str) -> int:
     """Return the place of the closing quotes, or -1.
 
-    In JSON inside a text a quote has one backslash before it, at the next level three, then seven. A quote within the
-    value has more of them than the one that ends it.
+    In JSON inside a text, a quote follows one backslash, at the next levels three and seven. A quote within the value
+    has more backslashes than the closing one.
     """
     limit = start + LONGEST
     if len(quote) == 1 and (at := text.find(quote, start, limit)) >= 0 and text[at - 1] != "\\":
