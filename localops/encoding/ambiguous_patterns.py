@@ -118,7 +118,7 @@ class _Graph:
         if kind == "SUBPATTERN":
             return self.sequence(what[3], (flags | what[1]) & ~what[2])
         if kind in ("BRANCH", "GROUPREF_EXISTS"):
-            return self._either([self.sequence(each, flags) for each in _inner(kind, what)])
+            return self._alternatives([self.sequence(each, flags) for each in _inner(kind, what)])
         if kind in ("ASSERT", "ASSERT_NOT"):
             # No edge leads into or out of it, but it is matched as well, so it is checked on its own.
             self.sequence(what[1], flags)
@@ -141,7 +141,7 @@ class _Graph:
         place = self._position(characters)
         return _Part(place.first, place.last, is_empty=whole.is_empty)
 
-    def _either(self, parts: list[_Part]) -> _Part:
+    def _alternatives(self, parts: list[_Part]) -> _Part:
         first = [place for part in parts for place in part.first]
         last = [place for part in parts for place in part.last]
         return _Part(first, last, is_empty=any(part.is_empty for part in parts))

@@ -358,7 +358,7 @@ class Encoder:
         body = _with_renamed_notes(walk.body(fields))
         data = _with_notes(body, walk)
         if len(data) > self._max_event:
-            data = _with_notes(self._smaller(body, walk), walk)
+            data = _with_notes(self._shrink(body, walk), walk)
         return data.decode(), not walk.overran
 
     def _names_only(self, fields: dict[str, object], error: BaseException) -> str:
@@ -376,7 +376,7 @@ class Encoder:
                 hold(problem)
             return failed
 
-    def _smaller(self, body: dict[str, Any], walk: Walk) -> dict[str, Any]:
+    def _shrink(self, body: dict[str, Any], walk: Walk) -> dict[str, Any]:
         """Return the body with its largest fields replaced as large values are, until it fits."""
         parts = sorted(((_to_json(value), name) for name, value in body.items()), key=lambda part: -len(part[0]))
         excess = sum(len(data) + len(name) for data, name in parts) - self._max_event

@@ -306,18 +306,18 @@ class Look:
             return
         if text[end : end + 1] == "=" and text[end + 1 : end + 2] not in _NO_BEGINNINGS:
             if _NO_VALUE_AT_ONCE.match(text, end + 1) is None:
-                self._attached(end)
+                self._check_after_equals(end)
             return
         if _NO_VALUE.match(text, end) is not None or (text[end : end + 1] in ":_" and self._is_user(end)):
             return
         separator = _SEPARATOR.match(text, end)
         if separator is None:
             if not (self._in_pair(end) or self._in_table(end)):
-                self._beside(end)
+                self._check_neighbour(end)
             return
         name, label = self._name_before(end)
         if label := label or _label_of_capitals(name):
-            self._value(name, label, end, separator)
+            self._check_after_separator(name, label, end, separator)
 
     def _is_user(self, end: int) -> bool:
         """Return whether a name is the user in a URL, as in `https://__token__:…@host`, as URLs have their own rule."""
@@ -325,17 +325,17 @@ class Look:
         place = url_password(self.text, self.low, at) if at >= 0 else None
         return place is not None and self.text[end : place[0]].strip("_") == ":"
 
-    def _attached(self, end: int) -> None:
+    def _check_after_equals(self, end: int) -> None:
         """Check the value after a name that ends here and one `=`."""
         name, label = self._name_before(end)
         if not (label := label or _label_of_capitals(name)):
             return
-        text, start = self.text, self._behind_type(end + 1, "=")
+        text, start = self.text, self._after_type(end + 1, "=")
         quoted = _QUOTED.match(text, start) if text[start] in _PERHAPS_QUOTE else None
-        if quoted is None or not self._quoted(label, quoted, 2):
-            self._direct(name, label, start if quoted is None else quoted.end())
+        if quoted is None or not self._check_quoted(label, quoted, 2):
+            self._check_unquoted(name, label, start if quoted is None else quoted.end())
 
-    def _quoted(self, label: str, quoted: re.Match[str], least: int) -> bool:
+    def _check_quoted(self, label: str, quoted: re.Match[str], least: int) -> bool:
         """Check a value in quotes with at least `least` characters; return whether there are closing quotes."""
         start = quoted.end()
         stop = closing(self.text, start, quoted["quote"])
@@ -372,13 +372,13 @@ class Look:
         if is_key or self._is_secret(label, value):
             self.take(begin, begin + len(value), label)
 
-    def _beside(self, end: int) -> None:
+    def _check_neighbour(self, end: int) -> None:
         """Check the value next to a name that is itself a value, as in an attribute or a list of variables."""
         text, quote = self.text, _CLOSES.match(self.text, end)
-        behind = self._value_behind(end if quote is None else quote.end())
+        behind = self._find_value_field(end if quote is None else quote.end())
         if behind is None and quote is None:
             return
-        named, label = self._named(end)
+        named, label = self._find_name_field(end)
         if not label:
             return
         is_line = quote is not None and text[quote.end() : quote.end() + 1] in _ENDS_OF_LINE
@@ -387,15 +387,15 @@ class Look:
         elif behind is not None and _NAME_KEY.search(text, end, behind[0]) is None:
             inner = _INNER_VALUE.match(text, behind[1])
             start = behind[1] if inner is None else inner.end()
-            self._variable(label, start, named, on_next_line=_LINE.fullmatch(text, end, behind[0]) is not None)
+            self._check_field(label, start, named, on_next_line=_LINE.fullmatch(text, end, behind[0]) is not None)
         elif _ENDS_ELEMENT.match(text, end):
             opening = text.rfind("<", max(0, named - SHORT_LOOK), named)
             at = self.low.rfind("value", max(0, opening), named) if opening >= 0 else -1
             sign = _VALUE_SIGN.match(text, at + 5) if at >= 0 else None
             if sign is not None:
-                self._variable(label, sign.end(), named, on_next_line=False)
+                self._check_field(label, sign.end(), named, on_next_line=False)
 
-    def _value_behind(self, begin: int) -> tuple[int, int] | None:
+    def _find_value_field(self, begin: int) -> tuple[int, int] | None:
         """Return the start of a field `value` after a name that ends here, and the end of its sign; else None."""
         text, low, most = self.text, self.low, begin + 280
         at = low.find("value", begin, most)
@@ -408,7 +408,7 @@ class Look:
             at = low.find("value", at + 5, most)
         return None
 
-    def _named(self, end: int) -> tuple[int, str]:
+    def _find_name_field(self, end: int) -> tuple[int, str]:
         """Return start and label of a field for a name, key or path whose value ends here and names a secret."""
         text, first = self.text, max(0, end - _LONGEST_VARIABLE)
         sign = end
@@ -449,7 +449,7 @@ class Look:
             self.take(cell.start(1), cell.start(1) + len(value), label)
         return True
 
-    def _block(self, label: str, start: int) -> None:
+    def _check_block(self, label: str, start: int) -> None:
         """Check the lines of a YAML block, which are words with a digit or a sign."""
         block = _BLOCK.match(self.text, start)
         at = block.end() if block is not None else -1
@@ -461,7 +461,7 @@ class Look:
                 break
             at = newline.end()
 
-    def _variable(self, label: str, start: int, named: int, *, on_next_line: bool) -> None:
+    def _check_field(self, label: str, start: int, named: int, *, on_next_line: bool) -> None:
         """Check a value next to its name; without quotes, only on a line of its own, as in YAML."""
         text = self.text
         quoted = _QUOTED.match(text, start)
@@ -480,26 +480,26 @@ class Look:
             if self._is_secret(label, value) or self._ends_line(label, value, begin, start - 1):
                 self.take(begin, begin + len(value), label)
 
-    def _value(self, name: str, label: str, end: int, separator: re.Match[str]) -> None:
+    def _check_after_separator(self, name: str, label: str, end: int, separator: re.Match[str]) -> None:
         text, sign = self.text, separator["sign"]
-        start = self._behind_type(separator.end(), sign)
+        start = self._after_type(separator.end(), sign)
         quoted = _QUOTED.match(text, start)
         if quoted is not None:
-            if not self._quoted(label, quoted, 8 if sign in _COMPARISONS else 2):
-                self._direct(name, label, quoted.end())
+            if not self._check_quoted(label, quoted, 8 if sign in _COMPARISONS else 2):
+                self._check_unquoted(name, label, quoted.end())
         elif sign == ":" and _BLOCK.match(text, start) is not None:
-            self._block(label, start)
+            self._check_block(label, start)
         elif separator["verb"]:
-            self._spoken(label, start)
+            self._check_spoken(label, start)
         elif sign == "=" and text[separator.start("sign") - 1] not in " \t" and not text[start : start + 1].isspace():
-            self._direct(name, label, start)
+            self._check_unquoted(name, label, start)
         elif self._begins_with_sign(name, at := separator.start("sign") + 1):
-            self._direct(name, label, at)
+            self._check_unquoted(name, label, at)
         # `NAME=` at the end of a line is empty, as in an example of a `.env` file.
         elif sign[:2] != "==" and not (sign == "=" and text.startswith(_LINE_ENDS, separator.end("sign"))):
-            self._spaced(label, start, end)
+            self._check_after_space(label, start, end)
 
-    def _behind_type(self, start: int, sign: str) -> int:
+    def _after_type(self, start: int, sign: str) -> int:
         """Return where a value begins, after its type in a program or its tag in YAML."""
         text = self.text
         if text.startswith(_SURELY_QUOTED, start) or (sign != ":" and text.find("Secret", start, start + 150) < 0):
@@ -511,7 +511,7 @@ class Look:
         before = _WRAPPED.match(text, start) or (_TAG.match(text, start) if sign == ":" else None)
         return start if before is None else int(before.end())
 
-    def _direct(self, name: str, label: str, start: int) -> None:
+    def _check_unquoted(self, name: str, label: str, start: int) -> None:
         """Check a value without quotes, directly after its sign."""
         text = self.text
         if label == "pwd" and (braced := _BRACED.match(text, start)):
@@ -548,7 +548,7 @@ class Look:
             _CONNECTION.search(self.low, max(0, end - 256), end)
         )
 
-    def _spaced(self, label: str, start: int, end: int) -> None:
+    def _check_after_space(self, label: str, start: int, end: int) -> None:
         """Check a value without quotes after a space or a colon, which may be any word of a sentence."""
         text = self.text
         if label.startswith("cookie") and (cookie := _COOKIE.match(text, start - 1)):
@@ -569,9 +569,9 @@ class Look:
         """Check the word that a sentence gives as the value of the name that ends here."""
         label = self._name_before(end)[1] if end > self.past else ""
         if label:
-            self._spoken(label, start)
+            self._check_spoken(label, start)
 
-    def _spoken(self, label: str, start: int) -> None:
+    def _check_spoken(self, label: str, start: int) -> None:
         """Check the word after "the password is"."""
         text = self.text
         begin = _BLANKS.match(text, start).end()

@@ -177,7 +177,10 @@ class Walk:
         if type(value) is not str:
             return {"$type": self._title(type(value)), "$truncated": "memory"}
         self.note("long_string")
-        return {"$truncated": len(value), "head": cut(self._redact(_whole(value[: HEAD + _MARGIN])), HEAD)}
+        return {
+            "$truncated": len(value),
+            "head": cut(self._redact(_replace_surrogates(value[: HEAD + _MARGIN])), HEAD),
+        }
 
     def short(self, value: object, limit: int) -> str:
         """Return any value as one text of at most `limit` characters without secrets, for a column."""
@@ -208,7 +211,7 @@ class Walk:
         else:
             with quiet:
                 text = self._shown(value)[: limit + _MARGIN]
-        return cut(self._redact(_whole(text).replace("\0", "\ufffd")), limit)
+        return cut(self._redact(_replace_surrogates(text).replace("\0", "\ufffd")), limit)
 
     def large(self, data: bytes, head: str) -> dict[str, Any]:
         """Return the mark for a value that is too large for the row; `keep` stores the value itself."""
@@ -656,7 +659,7 @@ class Walk:
         return mark
 
     def _without_surrogates(self, text: str) -> str:
-        whole = _whole(text)
+        whole = _replace_surrogates(text)
         if whole is not text:
             self._left -= _WORDS
             self.note("surrogate")
@@ -669,7 +672,7 @@ class Walk:
         self._left -= _CLEANED * (hits + 1) + (min(len(text), _SHORT) >> 6)
         if hits:
             self.note("redacted", hits)
-            text = _whole(text)
+            text = _replace_surrogates(text)
         return text
 
     def _may_hide(self, text: str) -> bool:
@@ -709,7 +712,7 @@ class Walk:
         """Return the name of a class, with its module unless it is built in."""
         module, title = type.__getattribute__(kind, "__module__"), type.__getattribute__(kind, "__qualname__")
         text = title if module == "builtins" or type(module) is not str else f"{module}.{title}"
-        return _whole(text[:200])
+        return _replace_surrogates(text[:200])
 
     def _by_repr(self, value: object) -> dict[str, Any]:
         self.note("not_json")
@@ -743,7 +746,7 @@ def _digits(number: int) -> str:
     return hex(number)
 
 
-def _whole(text: str) -> str:
+def _replace_surrogates(text: str) -> str:
     """Replace each lone surrogate in a text by U+FFFD, as UTF-8 cannot encode it."""
     if text.isascii():
         return text

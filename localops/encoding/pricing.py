@@ -360,15 +360,15 @@ class _Table:
         if provider is not None:
             provider, model = self._unwrap(provider.strip().lower(), model)
         if provider not in (None, "litellm"):
-            return self._sold_as(self._provider_named(provider), model)
+            return self._find_with_seller(self._provider_named(provider), model)
         prefixed = _prefixed(model)
         if prefixed is not None:  # the name includes the provider, so prices of others do not apply
             seller, name = prefixed
-            return self._sold(seller, name) or self._sold(seller, model)
+            return self._find_sold_model(seller, name) or self._find_sold_model(seller, model)
         known = self._provider_of(model)
-        sold = self._sold(known, model) if known is not None else None
+        sold = self._find_sold_model(known, model) if known is not None else None
         shaped = by_form(model) if sold is None else None
-        return self._sold(*shaped) if shaped is not None else sold
+        return self._find_sold_model(*shaped) if shaped is not None else sold
 
     def _unwrap(self, provider: str, model: str) -> tuple[str, str]:
         """Resolve LiteLLM, which only passes calls on: `litellm` and `openai/gpt-4o` are `openai` and `gpt-4o`."""
@@ -377,21 +377,21 @@ class _Table:
             return inner, rest
         return provider, model
 
-    def _sold_as(self, seller: str | None, model: str) -> _Model | None:
+    def _find_with_seller(self, seller: str | None, model: str) -> _Model | None:
         """Return a seller's model; its name may have the seller in front, or a provider whose models it resells."""
         if seller is None:
             return None
-        sold = self._sold(seller, model)
+        sold = self._find_sold_model(seller, model)
         prefixed = _prefixed(model) if sold is None else None
         if prefixed is None:
             return sold
         maker, name = prefixed
         if maker not in (seller, *self._providers[seller].get("resells", ())):
             return None
-        sold = self._sold(seller, name)
+        sold = self._find_sold_model(seller, name)
         return sold if sold is not None and (maker == seller or sold.provider in (seller, maker)) else None
 
-    def _sold(self, seller: str, model: str) -> _Model | None:
+    def _find_sold_model(self, seller: str, model: str) -> _Model | None:
         """Return the model of a seller by its name, by the name inside a resource name, or as a fine-tuned one."""
         import re
 
@@ -553,21 +553,21 @@ def _with_dashed_date(model: str) -> str:
     return re.sub(r"-(20\d\d)(\d\d)(\d\d)(?=[-:]|$)", dashed, model)
 
 
-def _wholes(part: str) -> set[str]:
+def _including_parts(part: str) -> set[str]:
     """Return all parts that include a part, directly or indirectly."""
     wholes = set(PARTS[part][1])
-    return wholes.union(*map(_wholes, wholes))
+    return wholes.union(*map(_including_parts, wholes))
 
 
 _COUNTED = PARTS.keys() - {"requests"}
 _INSIDE: dict[str, list[str]] = {whole: [] for whole in PARTS}
 for _part in PARTS:
-    for _whole in _wholes(_part):
+    for _whole in _including_parts(_part):
         _INSIDE[_whole].append(_part)
 
 
 def _innermost_first(parts: set[str]) -> list[str]:
-    return sorted(parts, key=lambda part: (-len(_wholes(part)), part))
+    return sorted(parts, key=lambda part: (-len(_including_parts(part)), part))
 
 
 def _are_counts(counts: Mapping[str, int]) -> bool:
