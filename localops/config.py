@@ -542,7 +542,7 @@ def _home(chosen: str | os.PathLike[str]) -> str:
 def data_folder() -> str:
     """Return the default home."""
     if sys.platform == "darwin":
-        return _of_user("Library", "Application Support", "localops")
+        return _path_of_user("Library", "Application Support", "localops")
     return _xdg("XDG_DATA_HOME", ".local", "share")
 
 
@@ -554,10 +554,10 @@ def state_folder() -> str:
 def _xdg(variable: str, *usual: str) -> str:
     base = os.environ.get(variable, "")
     # The XDG specification says to ignore a relative path.
-    return os.path.join(base, "localops") if os.path.isabs(base) else _of_user(*usual, "localops")
+    return os.path.join(base, "localops") if os.path.isabs(base) else _path_of_user(*usual, "localops")
 
 
-def _of_user(*names: str) -> str:
+def _path_of_user(*names: str) -> str:
     """Return a path in the user's home folder, or in a temporary one, as in a container the user may have none."""
     folder = os.path.expanduser("~") if os.environ.get("HOME") != "" else ""
     return os.path.join(folder if os.path.isabs(folder) else _temporary(), *names)

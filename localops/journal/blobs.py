@@ -72,7 +72,7 @@ def find(project: str, digest: str) -> str:
 
     A blob that is elsewhere is downloaded.
     """
-    path = _here(project, digest)
+    path = _find_here(project, digest)
     where = elsewhere(project)
     if path is not None:
         if where is not None:
@@ -93,7 +93,7 @@ def _note_use(path: str) -> None:
         interruption.pass_on(error)
 
 
-def _here(project: str, digest: str) -> str | None:
+def _find_here(project: str, digest: str) -> str | None:
     place = path_of(project, digest)
     for path in (place, os.path.join(_waiting_place(project), digest)):
         if host.is_file(path):
@@ -103,7 +103,7 @@ def _here(project: str, digest: str) -> str | None:
 
 def is_here(project: str, digest: str) -> bool:
     """Return whether there is a file for a blob, complete or not, in its project or elsewhere."""
-    return _here(project, digest) is not None or is_elsewhere(project, digest)
+    return _find_here(project, digest) is not None or is_elsewhere(project, digest)
 
 
 def is_elsewhere(project: str, digest: str) -> bool:
@@ -113,7 +113,7 @@ def is_elsewhere(project: str, digest: str) -> bool:
 
 def head(project: str, digest: str) -> tuple[bytes, int]:
     """Return the first bytes of a blob and its size, without downloading it; raise OSError if it does not exist."""
-    path = _here(project, digest)
+    path = _find_here(project, digest)
     if path is None:
         return _read_note(path_of(project, digest) + NOTE)
     with open(path, "rb") as file:

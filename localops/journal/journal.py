@@ -371,7 +371,7 @@ class Journal:
 
     def renew(self) -> None:
         """Give a new id to a journal that was restored from a backup: elsewhere, its next seqs belong to other rows."""
-        self.id = self._alone(lambda: self._file.give_new_id(self.id))
+        self.id = self._run_locked(lambda: self._file.give_new_id(self.id))
 
     def close(self) -> None:
         """Close the file; a later append opens it again."""
@@ -396,7 +396,7 @@ class Journal:
         try:
             # Other processes may have left spill files, too.
             self.losses.waiting = self.losses.waiting or bool(waiting(self.folder))
-            self._alone(lambda: self._look(monotonic()))
+            self._run_locked(lambda: self._look(monotonic()))
         except (apsw.Error, LocalopsError, OSError) as error:
             if is_interruption(error):
                 raise
@@ -422,9 +422,9 @@ class Journal:
 
     def fold(self) -> None:
         """Fold all rows into the derived tables."""
-        self._alone(self._rollups.everything)
+        self._run_locked(self._rollups.everything)
 
-    def _alone(self, work: Callable[[], T], *, to_write: bool = True) -> T:
+    def _run_locked(self, work: Callable[[], T], *, to_write: bool = True) -> T:
         """Run `work` with the lock held and the file open; rows of signal handlers are spilled meanwhile."""
         # Not a context manager of ours: Python code could be interrupted before it releases the lock.
         with self._lock:
@@ -444,7 +444,7 @@ class Journal:
         The rows that `work` writes are folded in the same transaction: if one cannot be folded, all are rolled back,
         as it would block all later rows.
         """
-        self._alone(lambda: self._transact(work, full=full, folded=folded))
+        self._run_locked(lambda: self._transact(work, full=full, folded=folded))
 
     def _transact(self, work: Callable[[Execute], None], *, full: bool, folded: bool) -> None:
         if folded:
@@ -556,11 +556,11 @@ class Journal:
 
     def compact(self) -> bool:
         """Return free pages to the file system; other writers wait meanwhile. Return whether the WAL is empty."""
-        return self._alone(self._file.compact)
+        return self._run_locked(self._file.compact)
 
     def empty_wal(self) -> bool:
         """Copy the whole WAL into the file and truncate it; return False if a reader prevented that."""
-        return self._alone(self._file.empty_wal)
+        return self._run_locked(self._file.empty_wal)
 
     # Reading
 
@@ -569,7 +569,7 @@ class Journal:
         if self.keeper is not None:
             self.keeper.before_read(self, name, values)
         try:
-            return self._alone(lambda: self._file.ask(statements("queries.sql")[name], values), to_write=False)
+            return self._run_locked(lambda: self._file.ask(statements("queries.sql")[name], values), to_write=False)
         except (apsw.FullError, apsw.ReadOnlyError) as error:
             # Reading, too, may have to create files or open them for writing.
             raise JournalError(f"{self.path}: {user_message(error)}") from error

@@ -215,12 +215,12 @@ def _descriptors(names: list[str], wanted: set[tuple[int, int]], before: frozens
     descriptor of a closed connection.
     """
     handles = [handle for handle in map(int, names) if handle not in _bars]
-    new = _on(wanted, (handle for handle in handles if handle not in before))
+    new = _handles_of(wanted, (handle for handle in handles if handle not in before))
     others = wanted.difference(new.values())
-    return new | _on(others, (handle for handle in handles if handle in before)) if others else new
+    return new | _handles_of(others, (handle for handle in handles if handle in before)) if others else new
 
 
-def _on(wanted: set[tuple[int, int]], handles: Iterable[int]) -> dict[int, tuple[int, int]]:
+def _handles_of(wanted: set[tuple[int, int]], handles: Iterable[int]) -> dict[int, tuple[int, int]]:
     on: dict[int, tuple[int, int]] = {}
     for handle in handles:
         facts = _facts(handle)
