@@ -69,7 +69,7 @@ if TYPE_CHECKING:
         unbilled: int
 
     class Report(NamedTuple):
-        """All figures of a session: totals, AgentOps' six, those of its parts, percentiles in nanoseconds."""
+        """All figures of a session: totals, the six of AgentOps, figures of its parts, percentiles in nanoseconds."""
 
         totals: Totals
         contract: dict[str, int | str]
@@ -412,12 +412,12 @@ def unfinished(reader: Reader, chosen: Chosen) -> list[Unfinished]:
 
 
 def chosen_by(reader: Reader, name: str, chosen: Chosen) -> dict[bytes, int]:
-    """Return those of the sessions of a statement of report.sql that are chosen, and when they began."""
+    """Return which sessions from a statement of report.sql are chosen, with the times when they began."""
     return chosen_among(reader, {session for (session,) in reader.ask(statements("report.sql")[name])}, chosen)
 
 
 def chosen_among(reader: Reader, sessions: Collection[bytes], chosen: Chosen) -> dict[bytes, int]:
-    """Return those of some sessions that are chosen, and when they began."""
+    """Return which of these sessions are chosen, with the times when they began."""
     return dict(query_report(reader, "among", chosen, ids=array(sessions))) if sessions else {}
 
 

@@ -270,7 +270,7 @@ def page(
     places.sort(key=lambda each: (each[0].began_ns, each[0].id), reverse=True)
     places.sort(key=lambda each: (each[0].value is None, sign * (each[0].value or 0)))
     shown = places[:many]
-    by_num = {(source.project.rank, call.num): call for source, call in _of_sources(shown)}
+    by_num = {(source.project.rank, call.num): call for source, call in _listed_calls(shown)}
     calls = [by_num[source.project.rank, num] for _, source, num in shown if (source.project.rank, num) in by_num]
     return calls, shown[-1][0] if len(places) > many else None
 
@@ -281,7 +281,7 @@ def _after_condition(after: Place, *, ascending: bool) -> str:
     return "place_ascending" if ascending else "place"
 
 
-def _of_sources(shown: Iterable[tuple[object, Source, int]]) -> Iterator[tuple[Source, Call]]:
+def _listed_calls(shown: Iterable[tuple[object, Source, int]]) -> Iterator[tuple[Source, Call]]:
     """Yield the calls with given numbers in several tables."""
     numbers: dict[int, tuple[Source, list[int]]] = {}
     for _, source, num in shown:
@@ -319,7 +319,7 @@ def grouped(
 
     `like`: only groups (by one of NAMED) whose names contain this text.
     """
-    queries = [_Query(source, _of_groups(asked, by)) for source in sources]
+    queries = [_Query(source, _with_group_filters(asked, by)) for source in sources]
     for query in queries if like else ():
         query.require_like(by, like)
     if len(queries) == 1 and sort not in _BY_DURATION:
@@ -337,14 +337,14 @@ def grouped(
 
 def speeds(source: Source, by: str) -> Iterator[tuple[Any, ...]]:
     """Yield the rows of the statement `speeds`, by model (LLM calls), tool (tool calls) or kind (both)."""
-    query = _Query(source, _of_groups(Asked(), by))
+    query = _Query(source, _with_group_filters(Asked(), by))
     if by in _OF_LLMS:
         query.also.append(f"{query.sql[f'by_{by}']} is not null")
     text = query.text("speeds", GROUP=query.sql[f"by_{by}"])
     return source.table.stream(text, query.values)
 
 
-def _of_groups(asked: Asked, by: str) -> Asked:
+def _with_group_filters(asked: Asked, by: str) -> Asked:
     """Return the filters with those that a grouping implies."""
     kind = "tool" if by in _OF_TOOLS else "llm" if by in _OF_LLMS else asked.kind
     if asked.kind not in (None, kind):
@@ -415,7 +415,7 @@ def running(sources: Sequence[Source]) -> Callable[[Call], bool]:
         key = call.project.name, call.session
         if call.finished or not source_of[key[0]].is_running(call.session):
             return False
-        # Those that began before the session was resumed do not go on.
+        # Calls from before the session was resumed do not run any more.
         if key not in under_way:
             under_way[key] = {one.id for one in call.project.snapshot(call.session).open_now}
         return call.id in under_way[key]
@@ -462,7 +462,7 @@ def _examples(queries: Sequence[_Query], by: str, groups: Sequence[Group], most:
                 left[index] -= 1
                 inputs[index].setdefault((args, error), []).append((calls, newest, source))
     listed = [_first_inputs(group, of_group.values(), most) for group, of_group in zip(groups, inputs, strict=True)]
-    calls = {(source.project.rank, call.num): call for source, call in _of_sources(_flattened(listed))}
+    calls = {(source.project.rank, call.num): call for source, call in _listed_calls(_flattened(listed))}
     return [
         [
             Example(call, count, count > 0)
@@ -480,7 +480,7 @@ def _failures(queries: Sequence[_Query], by: str, groups: Sequence[Group]) -> li
     parts = [max(group.parts, key=lambda part: part[1].latest_ns) for group in groups]
     newest = [(source, sums.newest) for source, sums in parts]
     shown = [*newest, *((source, num) for messages in first for _, (_, source, num, _) in messages)]
-    calls = {(source.project.rank, call.num): call for source, call in _of_sources((None, *each) for each in shown)}
+    calls = {(source.project.rank, call.num): call for source, call in _listed_calls((None, *each) for each in shown)}
     return [
         Failures(
             calls.get((source.project.rank, num)),

@@ -44,13 +44,13 @@ def sentences(findings: Facts, which: str) -> Iterator[Sentence]:
         yield [*(named(error["path"][-1]) if error["path"] else ["An operation"]), *ended, at]
     else:
         yield from _with_causes(error, at, is_known=which == "last_error" and is_of_first(findings))
-    yield from _waited(error)
+    yield from _timed_out(error)
     yield from _parts(error)
     yield from _where(error)
     yield from (_origin(one, findings["session_id"]) for one in error["origins"])
     yield from _outcome(error)
     yield from _ending(error)
-    yield from _again(error["again"])
+    yield from _later_calls(error["again"])
     if error["same"] and error["same"]["later"]:
         later = output.counted(error["same"]["later"], "more error", "more errors")
         yield [f"{later} with the same type and message came later, the last at {when(error['same']['last'])} UTC."]
@@ -106,7 +106,7 @@ def _is_late(error: Facts) -> bool:
     return bool(known) and is_limit and known[0]["type"].endswith("CancelledError")
 
 
-def _waited(error: Facts) -> Iterator[Sentence]:
+def _timed_out(error: Facts) -> Iterator[Sentence]:
     """Say what took too long, if a time limit ended it."""
     if _is_late(error) and error["causes"][0]["place"]:
         yield ["When its time was over, it was waiting ", *_at_place(error["causes"][0]["place"]), "."]
@@ -115,13 +115,13 @@ def _waited(error: Facts) -> Iterator[Sentence]:
 def _parts(error: Facts) -> Iterator[Sentence]:
     """Name the exceptions of a group."""
     for one in error["parts"]:
-        member = [*_exception(one), *_raised(one["place"]), *_of_member(one)]
+        member = [*_exception(one), *_raised(one["place"]), *_causes_of_member(one)]
         yield ["In ", Word(error["group"] or "it"), ": ", *member, "."]
     if (rest := error["parts_count"] - len(error["parts"])) > 0:
         yield [f"And {output.counted(rest, 'more exception')} in it."]
 
 
-def _led_by(known: Sequence[Facts]) -> Sentence:
+def _earlier_causes(known: Sequence[Facts]) -> Sentence:
     """Name the exceptions that led to another, the first with its place."""
     first, *then = known
     through: Sentence = []
@@ -130,12 +130,15 @@ def _led_by(known: Sequence[Facts]) -> Sentence:
     return [*_exception(first), *_raised(first["place"]), *through]
 
 
-def _of_member(one: Facts) -> Sentence:
+def _causes_of_member(one: Facts) -> Sentence:
     """Name what led to an exception of a group."""
     if not one["causes"]:
         return []
     is_cause = all(each["led_by"] == causes.CAUSE for each in one["causes"])
-    return ["; caused by " if is_cause else "; raised while another was handled: ", *_led_by(one["causes"])]
+    return [
+        "; caused by " if is_cause else "; raised while another was handled: ",
+        *_earlier_causes(one["causes"]),
+    ]
 
 
 def _exception(one: Facts) -> Sentence:
@@ -264,7 +267,7 @@ def _origin(one: Facts, session: str) -> Sentence:
     return [*before, ", which first stood in what ", *call, " returned", where]
 
 
-def _again(again: Facts | None) -> Iterator[Sentence]:
+def _later_calls(again: Facts | None) -> Iterator[Sentence]:
     if again is None:
         return
     if not again["calls"]:

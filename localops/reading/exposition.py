@@ -40,13 +40,13 @@ def families(home: Home) -> Iterator[Family]:
         for state, many in sorted(counts.items())
     ]
     yield Family("localops_sessions", "gauge", "Sessions, by project and state.", samples)
-    yield from _of_totals([(each.name, analytics.overall(each.reader, analytics.Chosen())) for each in projects])
+    yield from _total_families([(each.name, analytics.overall(each.reader, analytics.Chosen())) for each in projects])
     lost = [(each.name, each.never_ended(analytics.Chosen())) for each in projects]
     calls = [(name, [one.model or _UNKNOWN for one in begun if one.kind == "llm"]) for name, begun in lost]
     samples = [Sample(len(models), {"project": name}) for name, models in calls]
     yield Family("localops_unfinished_llm_calls", "gauge", f"{_LOST}.", samples)
     lines = [(each.name, _models(each)) for each in projects]
-    yield from _of_models(lines)
+    yield from _model_families(lines)
     samples = [
         Sample(many, {"project": name, "model": model})
         for (name, those), (_, models) in zip(lines, calls, strict=True)
@@ -69,11 +69,11 @@ def families_of(runs: Iterable[Run]) -> Iterator[Family]:
         for state, many in sorted(one.states.items())
     ]
     yield Family("localops_sessions", "gauge", "Sessions, by project and state.", samples)
-    yield from _of_totals([(name, one.totals) for name, one in sums.items()])
+    yield from _total_families([(name, one.totals) for name, one in sums.items()])
     samples = [Sample(one.lost.total(), {"project": name}) for name, one in sums.items()]
     yield Family("localops_unfinished_llm_calls", "gauge", f"{_LOST}.", samples)
     lines = [(name, _most_expensive(one.lines)) for name, one in sums.items()]
-    yield from _of_models(lines)
+    yield from _model_families(lines)
     samples = [
         Sample(many, {"project": name, "model": model})
         for name, those in lines
@@ -122,7 +122,7 @@ def states_of(project: Project, chosen: Chosen | None = None) -> Counter[str]:
     return counts + Counter(project.standing(session).state for session in open_sessions)
 
 
-def _of_totals(totals: list[tuple[str, Totals]]) -> Iterator[Family]:
+def _total_families(totals: list[tuple[str, Totals]]) -> Iterator[Family]:
     figures = (
         ("events", "Events that have ended.", "events"),
         ("llm_calls", "Calls of language models.", "llms"),
@@ -145,7 +145,7 @@ def _of_totals(totals: list[tuple[str, Totals]]) -> Iterator[Family]:
     yield Family("localops_cost_dollars", "gauge", "Cost of all calls with a known price, in US dollars.", cost)
 
 
-def _of_models(models: list[tuple[str, list[Line]]]) -> Iterator[Family]:
+def _model_families(models: list[tuple[str, list[Line]]]) -> Iterator[Family]:
     lines = [({"project": project, "model": line.value}, line) for project, those in models for line in those]
     figures = (
         ("calls", "Calls by model.", "events"),

@@ -79,14 +79,14 @@ def facts(a: Group, b: Group) -> Facts:
 
 def _means(both: Sequence[Sequence[float]]) -> Facts:
     sides = [_estimate(len(values), *given_scores.t_interval(values)) if values else None for values in both]
-    return {"a": sides[0], "b": sides[1], "difference": _of_means(*both) if all(both) else None}
+    return {"a": sides[0], "b": sides[1], "difference": _difference_of_means(*both) if all(both) else None}
 
 
 def _estimate(count: int, mean: float, low: float | None, high: float | None) -> Facts:
     return {"count": count, "mean": mean, "low": low, "high": high}
 
 
-def _of_means(one: Sequence[float], other: Sequence[float]) -> Facts:
+def _difference_of_means(one: Sequence[float], other: Sequence[float]) -> Facts:
     """Return by how much the second mean is greater, with Welch's interval, if both groups have several sessions."""
     by = math.fsum(other) / len(other) - math.fsum(one) / len(one)
     if min(len(one), len(other)) < 2:

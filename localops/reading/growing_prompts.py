@@ -81,7 +81,7 @@ def _grown(reader: Reader, calls: Sequence[_Call]) -> Facts | None:
     first, last = calls[0], calls[-1]
     if len(calls) < _FEWEST_CALLS or last.tokens_in < _TIMES * first.tokens_in:
         return None
-    again = [0, *(_again(before, call) for before, call in pairwise(calls))]
+    again = [0, *(_repeated_tokens(before, call) for before, call in pairwise(calls))]
     total, sent_again = sum(call.tokens_in for call in calls), sum(again)
     if sent_again < _FEWEST_TOKENS or sent_again < _SHARE * total:
         return None
@@ -99,8 +99,8 @@ def _grown(reader: Reader, calls: Sequence[_Call]) -> Facts | None:
         "tokens_in": total,
         "sent_again": sent_again,
         "share": sent_again / total,
-        "half_call": _half([call.tokens_in for call in calls]),
-        "half_cost_call": _half([call.cost for call in calls]) if nano else None,
+        "half_call": _call_at_half([call.tokens_in for call in calls]),
+        "half_cost_call": _call_at_half([call.cost for call in calls]) if nano else None,
         **facts.cost(nano, at_least=False),
         "compared": is_same is not None,
         "first": facts.full_id(first.id),
@@ -108,12 +108,12 @@ def _grown(reader: Reader, calls: Sequence[_Call]) -> Facts | None:
     }
 
 
-def _again(before: _Call, call: _Call) -> int:
+def _repeated_tokens(before: _Call, call: _Call) -> int:
     """Return how many tokens of a call repeat the previous one and did not come from a cache."""
     return max(0, min(before.tokens_in, call.tokens_in) - (call.tokens_cached or 0))
 
 
-def _half(figures: Sequence[int]) -> int:
+def _call_at_half(figures: Sequence[int]) -> int:
     """Return the number of the call with which half of the sum is reached."""
     total = sum(figures)
     sums = accumulate(figures)

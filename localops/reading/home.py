@@ -133,7 +133,7 @@ class Home:
         self._must_hold_something()
         low, high = id_range(ident)
         matches = [(project, session) for project in self.projects for session in project.sessions_like(low, high)]
-        return matches[_only(ident, "session", [(project.name, session) for project, session in matches])]
+        return matches[_index_of_only(ident, "session", [(project.name, session) for project, session in matches])]
 
     def _newest(self) -> Listed | None:
         """Return the newest session; an unattributed one only if there is no other."""
@@ -165,7 +165,7 @@ class Home:
             matches = [
                 (project, session, id) for project in self.projects for id, session in project.notes_like(low, high)
             ]
-        return matches[_only(ident, "event", [(project.name, id) for project, _, id in matches])]
+        return matches[_index_of_only(ident, "event", [(project.name, id) for project, _, id in matches])]
 
     def _must_hold_something(self) -> None:
         if not self.projects:
@@ -553,8 +553,8 @@ class _Walk:
             (not chosen.errors or listed.errors > 0)
             and (chosen.min_cost is None or listed.cost >= chosen.min_cost)
             and (chosen.max_cost is None or listed.cost <= chosen.max_cost)
-            and (chosen.min_took is None or self._took(listed) >= chosen.min_took)
-            and (chosen.max_took is None or self._took(listed) <= chosen.max_took)
+            and (chosen.min_took is None or self._duration_ns(listed) >= chosen.min_took)
+            and (chosen.max_took is None or self._duration_ns(listed) <= chosen.max_took)
         )
 
     def _with_others(self, sessions: list[bytes]) -> set[bytes]:
@@ -572,7 +572,7 @@ class _Walk:
             session for session in sessions if all(clause.passes(having(session, clause.dim)) for clause in self.others)
         }
 
-    def _took(self, listed: Listed) -> int:
+    def _duration_ns(self, listed: Listed) -> int:
         return analytics.until_ns(listed.last_ns, running=listed.state == "Running") - listed.first_ns
 
     def fresh(self, limit: tuple[int, int]) -> Iterator[Listed]:
@@ -627,7 +627,7 @@ def id_range(ident: str, what: str = "session") -> tuple[bytes, bytes]:
     return bytes.fromhex(text.ljust(32, "0")), bytes.fromhex(text.ljust(32, "f"))
 
 
-def _only(ident: str, what: str, matches: list[tuple[str, bytes]]) -> int:
+def _index_of_only(ident: str, what: str, matches: list[tuple[str, bytes]]) -> int:
     """Return 0, the index of the only match; raise NotFound or Ambiguous otherwise."""
     if not matches:
         raise NotFound(f"no {what} begins with {ident!r}: {_WHERE_LISTED[what]}")

@@ -189,7 +189,7 @@ class _Period:
         """Return the same for a date in words."""
         month = _MONTHS.index((match["month"] or match["first_month"])[:3]) + 1
         day = int(match["day"] or match["later_day"])
-        return self._unless_in(_of_day(int(match["year"] or match["last_year"]), month, day), match)
+        return self._unless_in(_moment_of_day(int(match["year"] or match["last_year"]), month, day), match)
 
     def _unless_in(self, moments: Iterator[int], match: re.Match[str]) -> str:
         is_own = any(self._from_ns <= moment <= self._until_ns for moment in moments)
@@ -254,10 +254,10 @@ def _moments(text: str) -> Iterator[int]:
         yield int(whole.ljust(19, "0")) + (int(rest[:9].ljust(9, "0")) if rest and len(whole) == 10 else 0)
     elif len(whole) != 18:
         digits = re.sub(r"(?<=\d)[+-]\d\d:?\d\d$|\D|[.,]\d+", "", text)
-        yield from _of_day(int(digits[:4]), int(digits[4:6]), int(digits[6:8]), digits[8:14])
+        yield from _moment_of_day(int(digits[:4]), int(digits[4:6]), int(digits[6:8]), digits[8:14])
 
 
-def _of_day(year: int, month: int, day: int, clock: str = "") -> Iterator[int]:
+def _moment_of_day(year: int, month: int, day: int, clock: str = "") -> Iterator[int]:
     """Yield a moment of a day in nanoseconds; nothing if the day does not exist."""
     from datetime import datetime
 

@@ -72,18 +72,18 @@ def _run_figures(one: dict[str, Any]) -> list[tuple[str, str]]:
         ("Duration", f"{'at least ' if one['at_least'] else ''}{seconds(one)}"),
         *([("Cost", money(one))] if one["llm_calls"] or one["cost_nano"] else []),
         *(
-            (_labelled(label, number, running.get(_KINDS.get(label), 0)), output.count(number))
+            (_with_running(label, number, running.get(_KINDS.get(label), 0)), output.count(number))
             for label, number in counts.items()
             if number
         ),
     ]
 
 
-# Figures of which some calls may be under way.
+# The kinds of calls in figures that include running calls.
 _KINDS = {"LLM": "llm", "tools": "tool"}
 
 
-def _labelled(label: str, number: int, running: int) -> str:
+def _with_running(label: str, number: int, running: int) -> str:
     name = label if number > 1 else label.removesuffix("s")
     return f"{name}, {output.count(running)} running" if running else name
 

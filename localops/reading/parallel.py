@@ -224,14 +224,14 @@ class _Pairs:
 def _bursts(partners: Sequence[int | None], a: Times, b: Times) -> list[int | None]:
     """Return for each step the burst that it belongs to, or None."""
     bursts: list[int | None] = [None] * len(partners)
-    for first, last in _mixed(partners):
+    for first, last in _reordered_ranges(partners):
         of_a = [partner for partner in partners[first : last + 1] if partner is not None]
         if a.is_burst(min(of_a), max(of_a)) or b.is_burst(first, last):
             bursts[first : last + 1] = [first] * (last + 1 - first)
     return bursts
 
 
-def _mixed(partners: Sequence[int | None]) -> Iterator[tuple[int, int]]:
+def _reordered_ranges(partners: Sequence[int | None]) -> Iterator[tuple[int, int]]:
     """Yield ranges (first, last) of steps that are in another order in the first run, with a few steps between them.
 
     The steps before and after each range are the same in both runs.

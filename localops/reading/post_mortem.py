@@ -251,11 +251,11 @@ class _PostMortem:
             "count": of_all,
             "at_least": self._seen.totals.rows > AFTER,
             "alike": alike == of_all,
-            "known": [self._ended_in(half, one.at_ns) for half, *_ in reversed(ended)],
+            "known": [self._ended_operation(half, one.at_ns) for half, *_ in reversed(ended)],
             "is_last": ended[0][0].seq == newest.seq,
         }
 
-    def _ended_in(self, half: Half, since_ns: int) -> Facts:
+    def _ended_operation(self, half: Half, since_ns: int) -> Facts:
         """Return an operation that ended inside another, and the time since the beginning of that one."""
         return {
             **self._rows.operation(half.kind, half.name, half.model, half.id, half.agent),

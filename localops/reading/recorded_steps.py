@@ -264,7 +264,7 @@ class Forecast:
 def counts(seen: Snapshot) -> Facts | None:
     """Return the counts of `Forecast`; None for a session without steps."""
     steps = of(seen.source, seen.id)
-    return Forecast(steps, seen.is_running, _refused(seen, steps, rules_of(seen))).counts() if steps else None
+    return Forecast(steps, seen.is_running, _refused_steps(seen, steps, rules_of(seen))).counts() if steps else None
 
 
 def passed_over(steps: list[Recorded]) -> set[str]:
@@ -285,7 +285,7 @@ def rules_of(seen: Snapshot) -> Callable[[dict[str, Any]], bool]:
     return encode.Encoder(redactor=redactor(Config.usable(home=os.path.dirname(seen.folder)))).redacts
 
 
-def _refused(seen: Snapshot, steps: list[Recorded], redacts: Callable[[dict[str, Any]], bool]) -> set[bytes]:
+def _refused_steps(seen: Snapshot, steps: list[Recorded], redacts: Callable[[dict[str, Any]], bool]) -> set[bytes]:
     """Return the ids of the steps whose calls a program would refuse, as by its rules their arguments have a secret.
 
     They were recorded without these rules: with `redact=False`, or before a rule was added.
@@ -314,7 +314,7 @@ def facts(seen: Snapshot, *, limit: int = SHOWN, redacts: Callable[[dict[str, An
     `redacts` checks data by the rules of the program that resumes; the default are the settings of the home.
     """
     steps = of(seen.source, seen.id)
-    refused = _refused(seen, steps, redacts or rules_of(seen)) if steps else set()
+    refused = _refused_steps(seen, steps, redacts or rules_of(seen)) if steps else set()
     forecast = Forecast(steps, seen.is_running, refused)
     each = zip(steps[:limit], forecast.states, forecast.ways, strict=False)
     return {

@@ -238,12 +238,12 @@ def read_baseline(path: str) -> Measured:
         advice = "upgrade localops" if newer else _SAVE
         raise ConfigError(f"invalid baseline {path}: expected localops_baseline {FORMAT}, got {version!r}; {advice}")
     try:
-        return _measured(document)
+        return _parse_baseline(document)
     except (LookupError, TypeError, ValueError, AttributeError) as error:
         raise ConfigError(f"invalid baseline {path}: {error!r}; {_SAVE}") from error
 
 
-def _measured(document: dict[str, Any]) -> Measured:
+def _parse_baseline(document: dict[str, Any]) -> Measured:
     totals = document["totals"]
     figures = {name: totals[name] for name in _FIGURES}
     if any(type(value) is not int for value in figures.values()):

@@ -41,7 +41,7 @@ _ENDED = ("Success", "Failure", "Indeterminate")
 
 def is_one(path: str) -> bool:
     """Return whether a SQLite file has the tables of an export."""
-    database = _opened(path)
+    database = _open_database(path)
     try:
         return set(database.table_names()) >= _TABLES
     except _errors():
@@ -52,7 +52,7 @@ def is_one(path: str) -> bool:
 
 def projects_and_rows(path: str) -> Iterator[tuple[str, list[Row]]]:
     """Yield the rows of each session with its project, in several parts for a long session."""
-    database = _opened(path)
+    database = _open_database(path)
     try:
         has_scores = database["scores"].exists()  # earlier exports lack them
         known = {column.name for column in database["llm_calls"].columns}
@@ -78,7 +78,7 @@ def projects_and_rows(path: str) -> Iterator[tuple[str, list[Row]]]:
         database.close()
 
 
-def _opened(path: str) -> Any:
+def _open_database(path: str) -> Any:
     import sqlite_utils
 
     # Open it read-only, so that neither the file nor its folder is changed.

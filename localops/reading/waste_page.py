@@ -83,10 +83,10 @@ def headline(findings: Facts) -> str:
     grew = f"; {output.counted(many, 'growing prompt')}" if many else ""
     many = len(findings["stopped"])
     stopped = f"; on_loop stopped {output.count(many)}" if many else ""
-    return f"{_of_loops(findings)}{stopped}{never}{grew}"
+    return f"{_summary_of_loops(findings)}{stopped}{never}{grew}"
 
 
-def _of_loops(findings: Facts) -> str:
+def _summary_of_loops(findings: Facts) -> str:
     if not findings["tool_calls"]:
         return "no tool calls, and so no loops"
     if not findings["loops_count"]:
@@ -163,7 +163,7 @@ def _passed_over(one: Facts) -> Sentence:
 
 
 def _loops(findings: Facts, every: bool) -> Iterator[Sentence]:
-    yield from _of_kind(findings, every, findings["alarming"], is_habit=False)
+    yield from _loops_of_kind(findings, every, findings["alarming"], is_habit=False)
     stopped = findings["stopped"]
     yield from map(sentence_of_stop, stopped if every else stopped[:_STOPPED])
     if not every and len(stopped) > _STOPPED:
@@ -180,10 +180,10 @@ def sentence_of_stop(one: Facts) -> Sentence:
 
 
 def _habits(findings: Facts, every: bool) -> Iterator[Sentence]:
-    yield from _of_kind(findings, every, findings["loops_count"] - findings["alarming"], is_habit=True)
+    yield from _loops_of_kind(findings, every, findings["loops_count"] - findings["alarming"], is_habit=True)
 
 
-def _of_kind(findings: Facts, every: bool, many: int, *, is_habit: bool) -> Iterator[Sentence]:
+def _loops_of_kind(findings: Facts, every: bool, many: int, *, is_habit: bool) -> Iterator[Sentence]:
     if every:
         yield from (sentence_of(loop) for loop in findings["loops"] if (loop["kind"] == HABIT) == is_habit)
         return
@@ -286,7 +286,7 @@ def _failures(findings: Facts, every: bool) -> Iterator[Sentence]:
 
 def _failure(one: Facts) -> Sentence:
     shape: Sentence = [" given ", Recorded(one["arguments"])] if one["arguments"] else []
-    return ["Tool ", Recorded(one["tool"] or _NAMELESS), *_often(one, one["error"]), *shape, *_last(one), "."]
+    return ["Tool ", Recorded(one["tool"] or _NAMELESS), *_failure_count(one, one["error"]), *shape, *_last(one), "."]
 
 
 def _failure_group(group: Facts) -> Sentence:
@@ -296,14 +296,14 @@ def _failure_group(group: Facts) -> Sentence:
     if group["tools_count"] > 1:
         tools = _names(group["tools"], group["tools_count"])
         which = f"{output.count(group['tools_count'])} tools"
-        return [which, *_often(group, first["error"]), *_last(group), ": ", *tools, "."]
+        return [which, *_failure_count(group, first["error"]), *_last(group), ": ", *tools, "."]
     tool = Recorded(first["tool"] or _NAMELESS)
     shape: Sentence = [", most often ", Recorded(first["arguments"])] if first["arguments"] else []
     shapes = f" given {output.count(many)} kinds of arguments"
-    return ["Tool ", tool, *_often(group, first["error"]), shapes, *shape, *_last(group), "."]
+    return ["Tool ", tool, *_failure_count(group, first["error"]), shapes, *shape, *_last(group), "."]
 
 
-def _often(one: Facts, error: str | None) -> Sentence:
+def _failure_count(one: Facts, error: str | None) -> Sentence:
     of_calls = f"in {output.count(one['failures'])} of {output.counted(one['calls'], 'call')}"
     if error == CANCELLED:
         return [f" was cancelled {of_calls}"]

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Value = float | int | bool | str | None
 
     class Score(NamedTuple):
-        """A verdict on a session, or on one event of it.
+        """A verdict on a session or on one of its events.
 
         Functions of `localops score --with` return one or several of these, where a bare value is not enough.
         """
