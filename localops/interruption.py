@@ -126,6 +126,15 @@ def seems_programs(error: BaseException) -> bool:
     return known
 
 
+def could_be_programs(error: BaseException) -> bool:
+    """Return whether an exception of a step that succeeds when it is repeated can be the program's.
+
+    A builtin one with a message is more likely that of a C function that we call, as where no descriptor was left for
+    an import.
+    """
+    return seems_programs(error) or _could_be_asynchronous(error)
+
+
 def hold_if_programs(error: BaseException) -> bool:
     """Hold an exception if it seems to be the program's; return whether it does."""
     if seems_programs(error):
@@ -151,7 +160,8 @@ def pass_on(error: OSError) -> None:
 def settle(error: BaseException, step: Callable[[], T]) -> T:
     """Repeat a step that raised, and return its result.
 
-    If it succeeds, the exception was the program's, and is held.  If the step itself raises, raise its exception.
+    If it succeeds, the exception was the program's, and is held, if it could be.  If the step itself raises, raise its
+    exception.
     """
     errors = [error]
     while len(errors) <= MOST and is_programs(errors[-1]) is not False:
@@ -163,7 +173,8 @@ def settle(error: BaseException, step: Callable[[], T]) -> T:
                 break
         else:
             for held in errors:
-                hold(held)
+                if could_be_programs(held):
+                    hold(held)
             return result
     _hold_programs_own(errors[:-1])
     try:

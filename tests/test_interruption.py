@@ -436,6 +436,16 @@ def test_what_interrupts_a_fork_arrives() -> None:
     assert place >= 20
 
 
+def test_what_a_call_of_ours_raises_once_is_not_the_programs() -> None:
+    """A C function that we call may fail where another thread changes what it reads, and succeed at the next try."""
+    step = partial(careful._call, map(int, iter(["x", "1"])).__next__)
+    with pytest.raises(ValueError, match="invalid literal") as own:
+        step()
+    assert is_programs(own.value) is None
+    assert settle(own.value, step) == 1
+    assert not interruption.waiting
+
+
 def test_no_function_runs_when_an_object_is_freed() -> None:
     """Python prints what a signal handler raises in one, and goes on: the program's timeout would not arrive."""
     session = localops.init(env_data_opt_out=True)

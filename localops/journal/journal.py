@@ -231,7 +231,7 @@ class Journal:
                 if not is_refusal(again):
                     raise
                 self._spill_row(row, None, fate)
-        if programs is None:
+        if programs is None and interruption.could_be_programs(error):
             interruption.hold(error)
 
     def _insert_again(self, row: Row, fate: list[bool]) -> None:
