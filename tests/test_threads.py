@@ -87,6 +87,28 @@ def test_a_chore_runs_once_and_its_failure_reaches_nobody(tmp_path: Path, capsys
     assert "list.remove" in capsys.readouterr().err
 
 
+def test_a_chore_that_has_no_room_is_done_later(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """The program may be near its recursion limit, and nothing is wrong with the chore."""
+    kept = Journal(str(tmp_path))
+    room, runs = [False], []
+
+    def overflow() -> None:
+        overflow()
+
+    def chore() -> bool:
+        if not room[0]:
+            overflow()
+        runs.append("done")
+        return False
+
+    kept.chores.append(chore)
+    run_chores(kept.chores)
+    room[0] = True
+    for _ in range(2):
+        run_chores(kept.chores)
+    assert (runs, capsys.readouterr().err) == (["done"], "")
+
+
 @pytest.mark.usefixtures("busy")
 def test_sessions_in_many_threads_lose_nothing(capsys: pytest.CaptureFixture[str]) -> None:
     """Each thread begins, fills and ends its own sessions: every event is in its session, and each has one end."""
