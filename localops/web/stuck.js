@@ -4,7 +4,10 @@ import { ask, data, make } from "./base.js";
 import { QUIET } from "./formats.js";
 import { took } from "./previews.js";
 
-const LONGEST = 240;
+// Characters of a name, of what an event was given and of what came of it: the line leaves the window to the events.
+const NAME = 40,
+  GIVEN = 90,
+  RESULT = 140;
 
 /** Return a line about what a quiet session is in, whose links `go` to events; null for one that is busy or over. */
 export function stuck(page, go) {
@@ -45,7 +48,7 @@ const link = (run, at, go) =>
   make(
     "button",
     { type: "button", class: "link", onclick: () => go(at) },
-    `${run.kindOf(at)} ${run.nameOf(at)}`.trimEnd(),
+    `${run.kindOf(at)} ${cut(run.nameOf(at), NAME)}`.trimEnd(),
   );
 
 /** Return an element for what an event was given, and what came of it. */
@@ -53,8 +56,8 @@ function fetched(seq) {
   const element = make("span", { class: "preview" });
   ask(`sessions/${data.session_id}/events/${seq}`).then(
     (event) => {
-      const given = line(event.params ?? event.input);
-      const result = line(event.error ?? event.details ?? event.returns ?? event.completion);
+      const given = cut(line(event.params ?? event.input), GIVEN);
+      const result = cut(line(event.error ?? event.details ?? event.returns ?? event.completion), RESULT);
       element.textContent = [given, result && `→ ${result}`].filter(Boolean).join(" ");
     },
     // The link leads there.
@@ -67,12 +70,13 @@ function fetched(seq) {
 function line(value) {
   if (value === undefined || value === null) return "";
   const isPlain = typeof value === "object" && !Array.isArray(value);
-  const text = isPlain
+  return isPlain
     ? Object.entries(value)
         .map(([name, each]) => `${name}=${typeof each === "string" ? each : JSON.stringify(each)}`)
         .join(" ")
     : typeof value === "string"
       ? value
       : JSON.stringify(value);
-  return text.length > LONGEST ? `${text.slice(0, LONGEST - 1)}…` : text;
 }
+
+const cut = (text, longest) => (text.length > longest ? `${text.slice(0, longest - 1)}…` : text);
