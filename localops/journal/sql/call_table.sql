@@ -1,4 +1,4 @@
--- The LLM and tool calls of a project, a line each, in a file of its own (call_table.db): derived, and safe to delete.
+-- The LLM and tool calls of a project, one row per call, in the derived file call_table.db, which may be deleted.
 -- `last_of_batch`, `batch`, `row_at` and `around` run on the journal, all others on call_table.db.  The parts that
 -- begin with `where_`, `value_` and `by_` are put together in call_query.py.
 
@@ -69,7 +69,7 @@ from event
 where seq = :seq;
 
 -- around --
--- An operation and those around it, the innermost first, on the journal: what each is, and whether it has failed.
+-- An operation and those that contain it, from the inside out, on the journal: kind, name, and whether it failed.
 with recursive around(id, depth) as (
   select :id, 0
   union
@@ -117,7 +117,7 @@ on conflict(id) do update set
   finished = 1;
 
 -- add_error --
--- The last error that is recorded about a call is the one that it failed with.
+-- The last recorded error of a call is the one that made it fail.
 update call set
   error = :error,
   message = :message,
@@ -127,7 +127,7 @@ where id = :parent
   and finished = 1;
 
 -- add_inner_error --
--- An error in an operation inside of a call is the one that the call failed with, if it has none of its own.
+-- If a failed call has no error of its own, the error of an operation inside it is used.
 update call set
   error = :error,
   message = :message,
@@ -158,8 +158,8 @@ left join label e on e.num = c.error
 where c.num in (select value from json_each(:nums));
 
 -- place --
--- Behind a place in an order: lesser values first to come, then of the same value the earlier calls; those without a
--- value are last.
+-- The rows after a place: smaller values, then calls with the same value that began earlier; calls without a value come
+-- last.
 (VALUE < :value or VALUE is null or VALUE = :value and (c.began_ns, c.id) < (:began_ns, :id))
 
 -- place_ascending --
@@ -169,7 +169,7 @@ where c.num in (select value from json_each(:nums));
 (VALUE is null and (c.began_ns, c.id) < (:began_ns, :id))
 
 -- page --
--- Read backwards: most calls are in the order of their start, and the first ones read then stay the first of the page.
+-- Read backwards: as most calls are stored in the order of their starts, the first rows then stay on the page.
 select num, value, began_ns, id
 from (
   select c.num, VALUE as value, c.began_ns, c.id
@@ -246,7 +246,7 @@ substr(:sessions, c.session + 1, 1) = x'01'
 substr(:matching, c.num + 1, 1) = x'01'
 
 -- where_like --
--- Of calls in groups, those whose group is named with a text.
+-- For grouped calls: the groups with a text in their label.
 GROUP in (select num from label where +dim = :dim and instr(lower(text), lower(:like)))
 
 -- with_ids --
@@ -318,7 +318,7 @@ group by 1, 2
 having HAVING
 
 -- groups --
--- The labels are looked up for the first groups alone.
+-- Labels are looked up only for the first groups.
 select g.num, g.session, coalesce(l.key, 0) as key, coalesce(l.text, '') as text, coalesce(l.cut, 0) as cut,
   g.calls, g.unfinished, g.failed, g.llms, {g.tokens}, g.cost, g.unpriced, g.took_ns, g.newest,
   g.earliest_ns, g.latest_ns, g.durations
@@ -367,8 +367,8 @@ latest_ns desc
 null
 
 -- speeds --
--- What the figures of call_speeds.py are made of, of calls that have ended; a duration counts at most a day.  A call of
--- less than 0.1 s was answered from a cache or a stub, and says nothing about the tokens a second of its model.
+-- The values for the figures in call_speeds.py, of calls that have ended; a duration counts at most a day.  A call of
+-- less than 0.1 s was answered from a cache or a stub, so it does not count for the tokens per second of its model.
 select l.key, c.kind,
   group_concat(min(c.took_ns, 86400000000000)) as took,
   group_concat(c.first_ns) as first,
@@ -383,7 +383,7 @@ where c.finished = 1
 group by GROUP, c.kind
 
 -- open_llm_calls --
--- The groups and sessions of LLM calls that have begun but not ended.
+-- The groups and sessions of LLM calls without an end.
 select distinct GROUP as num, SESSION as session, s.id
 from call c
 join session s on s.num = c.session
@@ -392,7 +392,7 @@ where c.finished = 0
   and CONDITIONS
 
 -- failing_inputs --
--- What the failed calls of some groups were given, with how often, and the newest of each.
+-- The inputs of the failed calls in some groups, with their number and the newest call of each.
 select f.num, f.session, a.key as args, e.key as error, f.calls, f.newest
 from (
   select GROUP as num, SESSION as session, c.args, c.error, count(*) as calls, max(c.num) as newest
@@ -406,8 +406,8 @@ left join label e on e.num = f.error
 order by f.calls desc, f.newest desc
 
 -- failing_calls --
--- What the failed calls of some groups were of, and their messages, with how often, and the newest of each.
--- Of few calls also the rows of their errors, by which one sees whether the messages are equal.
+-- The tools or models and the messages of the failed calls in some groups, with their number and the newest call of
+-- each.  If there are few calls, also the rows of their errors, to compare the whole messages.
 select f.num, m.key as message, f.kind, n.key as called, n.text as name, f.calls, f.newest, f.errors
 from (
   select GROUP as num, c.message, c.kind, coalesce(c.tool, c.model) as called, count(*) as calls, max(c.num) as newest,

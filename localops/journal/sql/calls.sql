@@ -1,5 +1,5 @@
--- The index of a project's tool calls by their arguments, in a file of its own (calls.db): derived, and safe to delete.
--- It holds digests and no text; the rows themselves are read from the journal.  `last_of_batch`, `batch` and `row_at`
+-- The index of a project's tool calls by their arguments, in the derived file calls.db, which may be deleted.
+-- It has digests and no text; the rows are read from the journal.  The statements `last_of_batch`, `batch` and `row_at`
 -- run on the journal, the other statements on calls.db.
 
 -- schema --
@@ -49,7 +49,7 @@ order by seq desc
 limit :many;
 
 -- count_same --
--- How many such calls there are among the newest :many, and how many of these failed.
+-- The number of such calls among the newest :many, and how many of them failed.
 select count(*), coalesce(sum(failed), 0)
 from (
   select failed
@@ -71,7 +71,7 @@ order by seq desc
 limit :many;
 
 -- count_failures --
--- How many failed calls of a tool there are, counted up to :many.
+-- The number of failed calls of a tool, at most :many.
 select count(*)
 from (
   select 1

@@ -1,7 +1,7 @@
--- The rows that each remote has, and those that it lacks: the statements of delivery.py.
+-- The statements of delivery.py, about the rows that each remote has or lacks.
 
 -- taken --
--- The seqs that are not sent to a remote (again): it has them, refuses them, or they were dropped.
+-- The seqs that are not to be sent to a remote: it has or refuses them, or they were dropped.
 select first, last
 from delivered
 where remote = :remote
@@ -47,7 +47,7 @@ order by seq desc
 limit 1;
 
 -- waiting --
--- The rows between two seqs: how many, how large, and since when.
+-- The number, size and oldest time of the rows between two seqs.
 select count(*), sum(200 + coalesce(octet_length(body), 0)), min(at_ns)
 from event not indexed
 where seq >= :first
@@ -82,7 +82,7 @@ from meta
 where key = :key;
 
 -- parked --
--- The rows that a remote does not take, or (without a name) those of all remotes, the newest last; or the dropped ones.
+-- The rows that a remote refuses, or without a name, that any remote refuses, newest last; or the dropped rows.
 select p.remote, p.seq, p.final, p.reason, p.at_ns, e.id, e.phase, e.session, cast(e.kind as blob), cast(e.name as blob)
 from parked p
 left join event e on e.seq = p.seq
@@ -91,7 +91,7 @@ where (:remote is null or p.remote = :remote)
 order by p.remote, p.seq;
 
 -- dropped --
--- How many rows a remote is never to get, as a person decided.
+-- The number of rows that a user decided never to send to a remote.
 select count(*)
 from parked
 where remote = :remote
@@ -99,7 +99,7 @@ where remote = :remote
   and reason not like :settled;
 
 -- pruned --
--- Which sessions were pruned here, and what they were.
+-- The sessions that were pruned here, with facts about each.
 select parent, body
 from event
 where kind = 'pruned'
@@ -114,7 +114,7 @@ order by seq
 limit 1;
 
 -- kept_out --
--- The sessions with a row that a remote does not take, or that was dropped.
+-- The sessions with a row that a remote refuses, or that was dropped.
 select distinct e.session
 from parked p
 join event e on e.seq = p.seq

@@ -31,7 +31,7 @@ select session
 from session_total;
 
 -- texts --
--- What rows hold that may be a secret, a page at a time; as bytes, so that a flipped bit hides no other row.
+-- The texts of rows that may contain secrets, page by page; as bytes, so that a flipped bit does not hide other rows.
 select
   seq,
   id,
@@ -53,7 +53,7 @@ having count(*) > 1
 order by min(seq);
 
 -- clock_steps --
--- How often the wall clock was changed.
+-- The number of changes of the wall clock.
 select count(*)
 from story
 where kind = 'clock';

@@ -3,8 +3,8 @@
 -- views see the new state.
 
 -- batch --
--- Sums of the batch by session, kind and phase, and by what most facets are of: its rows are scanned and sorted once, and
--- the statements below read this table.  Durations are at most a day, as in the view facet_part.
+-- Sums of the batch by session, kind and phase, and by the values of most facets.  The rows are scanned and sorted only
+-- once, as the statements below read this table.  Durations count at most a day, as in the view facet_part.
 create temp table if not exists batch(
   session blob, kind text, phase integer, model text, tool text, agent blob, n integer, failed integer, {tokens integer},
   cost integer, priced integer, took_ns integer, tagged integer, first_ns integer, last_ns integer, last_seq integer);
@@ -32,9 +32,8 @@ where seq > :after and seq <= :upto
 group by 1, 2, 3, 4, 5, 6;
 
 -- survey --
--- Whether the batch has bookkeeping rows, calls and what agents did, other values for facets, prices, operations that
--- began, sessions that began earlier than known, and scores.  rollups.py skips the statements that are only for what it
--- does not have.
+-- Whether the batch has bookkeeping rows, calls and events of agents, other values for facets, prices, opening rows,
+-- sessions that began earlier than known, and scores.  rollups.py skips the statements for those that it does not have.
 select
   max(kind in ({milestones})),
   max(coalesce(model, tool, agent) is not null),
@@ -74,7 +73,7 @@ on conflict(session) do update set
   first_ns = min(first_ns, excluded.first_ns),
   last_ns = max(last_ns, excluded.last_ns),
   last_seq = max(last_seq, excluded.last_seq),
-  -- A derived end holds only until the session has another row.
+  -- A derived end is valid only until the session has another row.
   state = iif(implied = 1 and excluded.last_ns > ended_ns, 'open', state),
   ended_ns = iif(implied = 1 and excluded.last_ns > ended_ns, null, ended_ns),
   implied = iif(implied = 1 and excluded.last_ns > ended_ns, 0, implied);
@@ -160,7 +159,7 @@ update total set moved = 0
 where moved = 1;
 
 -- facets --
--- Those of calls, and of what agents did, from the sums of the batch.
+-- The facets of calls and of events of agents, from the sums of the batch.
 insert into facet(dim, value, start_ns, key, {figures})
 select
   f.dim, f.value, t.first_ns, t.key,
@@ -186,7 +185,7 @@ on conflict(dim, value, start_ns, key) do update set
   {figures = figures + excluded.figures};
 
 -- other_facets --
--- Those of names of agents, of tags, and of errors and prices, which belong to calls of before.
+-- The facets of names of agents, of tags, and of errors and prices, which belong to earlier calls.
 insert into facet(dim, value, start_ns, key, {figures})
 select
   f.dim, f.value, t.first_ns, t.key,

@@ -1,9 +1,9 @@
--- Parts of statements that stand in several, by the name in braces; words in capitals are replaced as the braces say.
+-- Parts of several statements, which include them by name in braces; the braces also give values for words in capitals.
 
 -- session_end --
--- The end of a session that counts: the newest that a program wrote, unless a process started or joined after it; else
--- the newest that was derived, unless a later row shows that the session went on.  ROWS has the bookkeeping rows of
--- sessions, LAST is when the last row of SESSION was recorded.
+-- The valid end of a session: the newest end that a program wrote, unless a process started or joined later; else the
+-- newest derived end, unless a later row shows that the session continued.  ROWS has the bookkeeping rows of sessions,
+-- LAST is the time of the last row of SESSION.
 select s.name, s.at_ns, s.implied, s.seq
 from ROWS s
 where s.session = SESSION
@@ -28,19 +28,19 @@ from (
 );
 
 -- ended_row --
--- The seq of an event's row, of an operation that at its end.  ID is the event's id.
+-- The seq of an event's row; for an operation, of its closing row.  ID is the event's id.
 coalesce(
   (select seq from id_of where id = ID and phase = 0),
   (select seq from event not indexed where seq > (select seq from mark) and id = ID and phase = 0));
 
 -- ended_past_mark --
--- Whether a program ended a session after the last start or join, among rows of `event`: for those past the mark.
+-- Whether a program ended a session after the last start or join, by the rows of `event` after the mark.
 coalesce(
   max(iif(kind = 'end' and json_extract(body, '$.derived') is null, at_ns, null))
     >= coalesce(max(iif(kind in ({starts}), at_ns, null)), 0), 0);
 
 -- open_calls_of_one --
--- The model and the agent of each LLM call of a session that has begun but not ended.
+-- The model and the agent of each LLM call without an end in a session.
 select begun.model, begun.agent
 from (
   select o.id, o.model, o.agent
@@ -63,7 +63,7 @@ where not exists (select 1 from id_of i where i.id = begun.id and i.phase = 0)
     where d.seq > (select seq from mark) and d.id = begun.id and d.phase = 0);
 
 -- count_in_body --
--- The count KEY in the body of a row; null where that has no valid one.
+-- The count KEY in the body of a row; null without a valid one.
 case
   when kind = 'llm' and phase = 0 and instr(body, 'KEY') > 0 and json_valid(body)
     and json_type(body, '$.KEY') = 'integer'
@@ -71,7 +71,7 @@ case
   then json_extract(body, '$.KEY') end;
 
 -- count_in_total --
--- What NAME of `total` is for a session `t`, in a journal that has no such column.
+-- The value of the column NAME of `total` for a session `t`, in a journal without this column.
 (
     select coalesce(sum(e.NAME), 0)
     from main.event_of o
@@ -80,7 +80,7 @@ case
   );
 
 -- count_in_facet --
--- What NAME of `facet` is for a part `t` of a session.
+-- The value of the column NAME of `facet` for a part `t` of a session.
 iif(t.dim in ('model','agent_id','tag'), (
     select coalesce(sum(e.NAME), 0)
     from main.event_of o
@@ -94,7 +94,7 @@ iif(t.dim in ('model','agent_id','tag'), (
   ), 0);
 
 -- count_column --
--- The migration that makes the count KEY of bodies the column NAME, of rows and of totals.
+-- The migration that turns the count KEY in bodies into the column NAME of rows and totals.
 alter table event add column NAME integer;
 
 update event set NAME = {count_in_body}
@@ -158,7 +158,7 @@ asked as materialized (
 select {t.listed};
 
 -- on_page --
--- Whether a session is behind the limit of the page, has what is wanted, and has no row past the mark.
+-- Whether a session follows the limit of the page, matches the filters, and has no row past the mark.
 (t.first_ns, t.key) < (:before_ns, :before_key)
   and t.first_ns >= :since
   and not exists (
@@ -187,7 +187,7 @@ select {t.listed};
   and t.session not in (select session from fresh);
 
 -- score_of_row --
--- The columns of the table `scored`, but for its key, from a row of kind `scored`.
+-- The columns of the table `scored`, except its key, from a row of kind `scored`.
 coalesce(e.name, '') as name,
   coalesce(e.parent, x'') as target,
   cast(coalesce(json_extract(e.body, '$.by'), '') as text) as author,
@@ -204,7 +204,7 @@ coalesce(e.name, '') as name,
   cast(json_extract(e.body, '$.version') as text) as version;
 
 -- is_as_asked --
--- Whether a score `s` is as a filter `a` asks: by its author, and by its value; without an operator any but false.
+-- Whether a score `s` matches a filter `a` by author and value; without an operator, any value except false.
 (a.author is null or s.author = a.author)
   and s.type is not null
   and case

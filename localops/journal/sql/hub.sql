@@ -19,18 +19,18 @@ from event
 where seq = :seq;
 
 -- repaired --
--- The seq at which a repair ended: rows have other seqs since.
+-- The seq at which a repair ended, after which rows have other seqs.
 select cast(value as integer)
 from meta
 where key = 'repaired';
 
 -- stored --
--- How many rows there are: those of sessions that are folded, and those that are not folded yet.
+-- The number of rows: folded ones by session, and those that are not folded yet.
 select coalesce(sum(rows), 0) + max(0, coalesce((select max(seq) from event), 0) - coalesce((select seq from mark), 0))
 from total;
 
 -- older --
--- Sessions whose last row is older than a time, the oldest first, from a place in that order on.
+-- Sessions whose last row is older than a time, oldest first, from a given place.
 select session, last_ns, key
 from total
 where last_ns < :before_ns
@@ -45,7 +45,7 @@ select session
 from gone;
 
 -- gone_by --
--- The row about a deleted session that was written when it was deleted.
+-- The row about a session's deletion.
 select e.body
 from event e
 where e.seq in (
@@ -72,13 +72,13 @@ where journal = :journal
 order by last desc;
 
 -- counted --
--- How many rows have come from a journal.
+-- The number of rows that came from a journal.
 select cast(value as integer)
 from meta
 where key = :key;
 
 -- heard --
--- When the first rows of each journal came, and when its newest ones did.
+-- When the first and the newest rows of each journal came.
 select journal, min(at_ns), (
   select n.at_ns
   from received n
@@ -124,7 +124,7 @@ select distinct journal
 from received;
 
 -- lost --
--- Where rows were that are not there any more, though nothing has deleted them: prune deletes their ids as well.
+-- The places of rows that disappeared without a deletion, as prune deletes their ids, too.
 select i.seq
 from id_of i
 where not exists (
@@ -134,7 +134,7 @@ where not exists (
 order by i.seq;
 
 -- sums --
--- How many sessions are here, and how many rows they have.
+-- The numbers of sessions and of their rows.
 select count(distinct session), sum(rows)
 from (
   select session, rows

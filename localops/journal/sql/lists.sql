@@ -1,10 +1,10 @@
--- The lists of sessions and events.  Each reads an index in the list's order and tests every filter for each session,
--- so that no set of matches is built.  Unset filters are null.  `fresh` are sessions with rows past the mark, which
--- home.py reads one by one.  :facets is a JSON array of [clause, dim, value, is a
--- pattern, excluded]: a session must have a value of each clause, or none if it is excluded.
+-- The lists of sessions and events.  Each reads an index in the order of the list and tests all filters for each
+-- session, so it does not build a set of matches.  Unset filters are null.  `fresh` are sessions with rows past the
+-- mark, which home.py reads one by one.  :facets is a JSON array of [clause, dim, value, is a pattern, excluded]: a
+-- session must have a value of each clause, or must not if the clause is excluded.
 
 -- behind --
--- How many rows are past the mark.
+-- The number of rows past the mark.
 select (select coalesce(max(seq), 0) from event) - seq
 from mark;
 
@@ -41,7 +41,7 @@ order by f.start_ns desc, f.key desc
 limit :many;
 
 -- sessions_by_open_call --
--- The sessions that began a call of a model which has not ended, and have no other call of it: those are in `facet`.
+-- The sessions whose only calls of a model have not ended; sessions with other calls of it are in `facet`.
 {list_of}
 from (
   select distinct u.key
@@ -59,7 +59,7 @@ order by t.first_ns desc, t.key desc
 limit :many;
 
 -- sessions_by_score --
--- The sessions that have a score or had one.
+-- The sessions that have or had a score.
 {list_of}
 from (
   select distinct key
@@ -73,7 +73,7 @@ order by t.first_ns desc, t.key desc
 limit :many;
 
 -- sessions_as_asked --
--- The ids of the sessions that have a score as asked, those with rows past the mark too.
+-- The ids of the sessions with a matching score, including those with rows past the mark.
 with asked as materialized (
   select value ->> 0 as name, value ->> 1 as author, value ->> 2 as op, value ->> 3 as number, value ->> 4 as label
   from json_each(:scores)),
@@ -89,7 +89,7 @@ where s.nth = 1
   and {is_as_asked};
 
 -- score_values --
--- What sessions are sorted by of a score that counts, by session: the mean of its numbers, and the first of its categories, each of those of the session as a whole, else of its events.
+-- The sort keys of sessions by a valid score, for the whole session or else its events: mean and first category.
 select session,
   coalesce(avg(iif(target = x'', number, null)), avg(number)),
   coalesce(min(iif(target = x'', label, null)), min(label))
@@ -103,7 +103,7 @@ where nth = 1
 group by session;
 
 -- score_names --
--- The names of the scores that count.
+-- The names of the valid scores.
 select distinct name
 from (
   select *, row_number() over (partition by session, name, target, author order by given_ns desc, id desc) as nth
@@ -116,7 +116,7 @@ order by name
 limit 100;
 
 -- judged_by --
--- The last score of each author of a JSON array for each session: its version, and the time of the session's last row then.
+-- For each session and author in a JSON array, the last score: its version, and the session's last time then.
 select session, author, version, seen_ns
 from (
   select *, row_number() over (partition by session, author order by given_ns desc, id desc) as nth
@@ -126,7 +126,7 @@ from (
 where nth = 1;
 
 -- sessions_by_id --
--- The sessions of a JSON array of ids in hex: few enough to be sorted.
+-- The sessions in a JSON array of ids in hex, which are few enough to sort.
 {list_of}
 from json_each(:ids) chosen
 cross join total t on t.session = unhex(chosen.value)
@@ -136,7 +136,7 @@ order by t.first_ns desc, t.key desc
 limit :many;
 
 -- hosts --
--- The host of each session of a JSON array of ids in hex, and of each that is not folded yet.
+-- The host of each session in a JSON array of ids in hex, and of each session that is not folded yet.
 select m.session, json_extract(e.body, '$.host')
 from json_each(:ids) j
 cross join milestone m on m.session = unhex(j.value) and m.kind = 'session'
@@ -148,7 +148,7 @@ where seq > (select seq from mark)
   and kind = 'session';
 
 -- error_classes --
--- The classes of the errors of the sessions of a JSON array of ids in hex, and of all that are not folded yet.
+-- The classes of errors in the sessions in a JSON array of ids in hex, and in all that are not folded yet.
 select distinct t.session, e.name
 from json_each(:ids) j
 cross join total t on t.session = unhex(j.value)
@@ -165,7 +165,7 @@ where seq > (select seq from mark)
   and name is not null;
 
 -- how_many --
--- How many sessions have a value, counted up to :most.
+-- The number of sessions with a value, at most :most.
 select count(*)
 from (
   select 1 from facet
@@ -174,7 +174,7 @@ from (
 );
 
 -- how_many_scored --
--- How many sessions have or had a score, counted up to :most.
+-- The number of sessions that have or had a score, at most :most.
 select count(*)
 from (
   select distinct key from scored
@@ -262,7 +262,7 @@ select coalesce(max(seq), 0)
 from event;
 
 -- how_many_sessions --
--- How many sessions a journal has, those of its newest rows among them.
+-- The number of sessions in a journal, including those of its newest rows.
 select (select count(*) from total)
   + (select count(*) from (select distinct session from tail) f where f.session not in (select session from total));
 
@@ -279,7 +279,7 @@ select
     from story s join event e on e.seq = s.seq where s.kind = 'loss');
 
 -- ended --
--- How many sessions have ended in each state, but for those with rows past the mark.
+-- The number of sessions that ended in each state, without those with rows past the mark.
 select state, count(*)
 from total not indexed
 where state <> 'open'

@@ -1,4 +1,4 @@
--- The sessions whose rows are in the tables that are made for a statement, newest first.
+-- The sessions whose rows go into the tables for a statement, newest first.
 
 -- every --
 select session

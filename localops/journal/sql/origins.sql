@@ -1,7 +1,7 @@
--- The statements that look for the call that returned a value.  Values are bound; :session is the 16-byte id.
+-- The statements that search for the call that returned a value.  Values are bound; :session is the 16-byte id.
 
 -- first_row --
--- The first of the last :many rows of a session up to a seq whose bodies have no more than so many bytes together.
+-- The first of the last rows of a session up to a seq: at most :many rows, whose bodies have at most :bytes in total.
 select min(at)
 from (
   select page.at, sum(coalesce(octet_length(e.body), 0)) over (order by page.at desc) as size
@@ -11,7 +11,7 @@ from (
 where size <= :bytes;
 
 -- rows_with --
--- The first rows of a session, from a seq to before another, that have a text in their bodies.
+-- The first rows of a session with a text in their bodies, from a seq until before another.
 select e.seq, e.id, e.kind, e.phase, e.name, e.body
 {from_range}
   and instr(e.body, :text) > 0
@@ -19,7 +19,7 @@ order by r.seq
 limit :many;
 
 -- results --
--- The rows of a session, from a seq to before another, that may have the result of a call other than an LLM call.
+-- The rows of a session that may have the result of a call except LLM calls, from a seq until before another.
 select e.seq, e.id, e.kind, e.phase, e.name, e.body
 {from_range}
   and e.kind <> 'llm'

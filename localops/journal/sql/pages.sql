@@ -1,11 +1,11 @@
--- The statements of the web pages that commands do not need.  Values are bound; :session is always the 16-byte id.
+-- The statements that only web pages need.  Values are bound; :session is always the 16-byte id.
 
 -- mark --
 select seq
 from mark;
 
 -- timeline --
--- A page of a session's rows without their bodies, each with its other half (the row an operation began or ended with).
+-- A page of a session's rows without their bodies, each with its other half: an operation's opening or closing row.
 select e.seq, e.id, e.phase, e.kind, e.name, e.parent, e.agent, e.at_ns, e.start_ns, e.end_ns, e.model,
   e.tokens_in, e.tokens_out, e.cost, e.failed,
   (select i.seq from id_of i where i.id = e.id and i.phase = 1 - e.phase) as other,
@@ -42,7 +42,7 @@ from event
 where seq = :seq;
 
 -- at_remote --
--- How many rows of a session are in gaps, a JSON array of pairs of seqs, and how many of them a remote does not take.
+-- The number of a session's rows in gaps, a JSON array of pairs of seqs, and the number that a remote refuses.
 select
   (select count(*)
   from json_each(:gaps) j
@@ -55,7 +55,7 @@ select
     and e.session = :session);
 
 -- costs --
--- The LLM calls of a session and what later rows added to calls, for sessions of few enough rows.
+-- The LLM calls of a session and the additions of later rows to calls, for sessions with few rows.
 select e.kind, e.name, e.parent, e.at_ns, e.start_ns, e.model, e.tokens_in, e.tokens_out, e.tokens_cached, e.cost, e.body
 from session_row r
 cross join event e on e.seq = r.seq
@@ -76,7 +76,7 @@ order by e.seq
 limit :many;
 
 -- first_rows --
--- The first rows of the events that rows of a session are of; of these a JSON array of seqs.
+-- The first rows of the events of rows in a session; the rows are a JSON array of seqs.
 select min(e.seq)
 from json_each(:seqs) j
 cross join event r on r.seq = j.value
@@ -97,7 +97,7 @@ where dim in ('tag', 'model', 'agent', 'tool')
 group by dim, value;
 
 -- open_models --
--- The models of the calls that have begun but not ended, as values of their sessions.
+-- The models of calls without an end, as values of their sessions.
 with done as materialized (
   select id
   from event not indexed
@@ -180,7 +180,7 @@ where m.kind = 'session'
 order by m.session, m.at_ns, m.id;
 
 -- ended --
--- The end that counts of each session of a JSON array of ids in hex, for sessions without rows past the mark.
+-- The valid end of each session in a JSON array of ids in hex, for sessions without rows past the mark.
 select t.session, e.name, e.body
 from json_each(:ids) j
 cross join total t on t.session = unhex(j.value)

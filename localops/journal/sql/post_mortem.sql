@@ -1,5 +1,5 @@
--- The statements of a post-mortem.  Values are bound; :session is always the 16-byte id.  None reads a body that it does
--- not return, and each is bounded: by a limit, or by the two ends of a session, its rows up to :head and from :tail on.
+-- The statements of a post-mortem.  Values are bound; :session is always the 16-byte id.  They read only bodies that
+-- they return.  Each is limited by a number, or to both ends of a session: its rows up to :head and from :tail on.
 
 -- edges --
 -- The last seq of the first :many rows of a session, and the first of its last :many; null with fewer rows.
@@ -8,7 +8,7 @@ select
   (select seq from session_row where session = :session order by seq desc limit 1 offset :many - 1);
 
 -- troubles --
--- The errors of a session and what failed in it, oldest first.
+-- The errors and failed operations of a session, oldest first.
 select e.seq, e.id, e.kind, e.name, e.parent, e.agent, e.at_ns, e.model, e.failed, e.cost, e.tokens_in, e.tokens_out
 {from_both_ends}
   and (e.kind = 'error' or e.failed = 1 and e.phase = 0)
@@ -48,8 +48,8 @@ order by r.seq
 limit :many;
 
 -- spent --
--- The LLM calls of a session that ended, in the order they began, with what later prices added to each, and whether
--- the cost is known.
+-- The LLM calls of a session that ended, in the order they began, with the additions by later prices, and whether the
+-- cost is known.
 with later as materialized (
   select e.parent, sum(e.cost) as cost
   from session_row r
@@ -68,14 +68,14 @@ where r.session = :session
 order by coalesce(e.start_ns, e.at_ns), e.seq;
 
 -- calls_of_ids --
--- The LLM and tool calls of a JSON array of ids in hex, and what a later price added to each.
+-- The LLM and tool calls in a JSON array of ids in hex, with the additions by later prices.
 select e.id, e.kind, e.failed, e.cost, e.tokens_in, e.tokens_out
 from json_each(:ids) j
 cross join event e on e.seq = {ended_row ID=unhex(j.value)}
 where e.kind in ('llm', 'tool');
 
 -- prices_of_ids --
--- What later prices added to calls of a JSON array of ids in hex.
+-- The additions by later prices to calls in a JSON array of ids in hex.
 select e.parent, sum(e.cost)
 {from_both_ends}
   and e.kind = 'price'
@@ -83,7 +83,7 @@ select e.parent, sum(e.cost)
 group by e.parent;
 
 -- details --
--- The text of each error of a JSON array of seqs, as far as it is short enough to be compared.
+-- The text of each error in a JSON array of seqs, if it is short enough to be compared.
 select e.seq, case when octet_length(e.body) <= 100000 and json_valid(e.body) then json_extract(e.body, '$.details') end
 from json_each(:seqs) j
 cross join event e on e.seq = j.value;
@@ -99,7 +99,7 @@ where e.seq in (
   (select seq from event not indexed where seq > (select seq from mark) and id = :id and phase = 0));
 
 -- last_rows --
--- The last rows of a session up to a seq, without their bodies; `cut_off` if a call was ended by its session.
+-- The last rows of a session up to a seq, without their bodies; `cut_off` is 1 if a call ended with its session.
 select {e.half},
   e.kind = 'llm' and e.phase = 0 and instr(e.body, '"ended_by":"end of') > 0
 from {page_up_to}
@@ -107,8 +107,8 @@ cross join event e on e.seq = page.at
 order by e.seq desc;
 
 -- ended_inside --
--- What ended directly in operations of a JSON array of ids in hex, among the :many last rows of a session up to a seq:
--- the :few newest of each, the newest first, with how many there are, and how many of the kind and name.
+-- The operations that ended directly inside those in a JSON array of ids in hex, among the :many last rows of a session
+-- up to a seq: the :few newest of each, newest first, with their total number, and the number with that kind and name.
 select *
 from (
   select {e.half},
@@ -127,7 +127,7 @@ where place <= :few
 order by seq desc;
 
 -- last_answers --
--- The last LLM calls that ended well, among the :many last rows of a session up to a seq, the newest first.
+-- The last successful LLM calls, among the :many last rows of a session up to a seq, newest first.
 select {e.half}
 from {page_up_to}
 cross join event e on e.seq = page.at
@@ -138,13 +138,13 @@ order by e.seq desc
 limit :few;
 
 -- tokens_of --
--- The tokens of the answer in one row, and those of them that were reasoning.
+-- The tokens of the answer in a row, and how many of them were reasoning.
 select tokens_out, tokens_reasoning
 from event
 where seq = :seq;
 
 -- begun_after --
--- What began after a time, among the :many rows after a seq: of one agent, or else of any.
+-- The first operation that began after a time, among the :many rows after a seq: of one agent, or else of any.
 select {e.half}
 from {page_after}
 cross join event e on e.seq = page.at
@@ -156,7 +156,7 @@ order by e.agent is not :agent, e.seq
 limit 1;
 
 -- begun_since --
--- How many operations, and how many LLM calls began after a time, among the :many rows after a seq.
+-- The numbers of operations and of LLM calls that began after a time, among the :many rows after a seq.
 select count(distinct case when e.kind <> 'llm' then e.id end), count(distinct case when e.kind = 'llm' then e.id end)
 from {page_after}
 cross join event e on e.seq = page.at
@@ -166,7 +166,7 @@ where e.kind not in ({books})
   and coalesce(e.start_ns, e.at_ns) >= :since;
 
 -- succeeded_since --
--- The calls of an agent that began after a time and ended well, of a kind and but for LLM calls of a name, among the
+-- The successful calls of an agent that began after a time, of a kind and, except for LLM calls, of a name, among the
 -- :many rows after a seq.
 select e.id
 from {page_after}
@@ -193,7 +193,7 @@ where e.kind = :kind
 order by coalesce(e.start_ns, e.at_ns), e.seq;
 
 -- count_with --
--- How many operations have a text in a body, among the first :many rows of both ends of a session.
+-- The number of operations with a text in a body, among the first :many rows of both ends of a session.
 select count(distinct e.id)
 from (
   select r.seq

@@ -2,7 +2,7 @@
 -- its end; :key is the session's key in `total`.
 
 -- missing --
--- How many rows of a session a remote lacks: dropped rows too, as no other place has them.
+-- The number of a session's rows that a remote lacks, including dropped rows, which are stored nowhere else.
 select count(*)
 from session_row r
 where r.session = :session
@@ -14,7 +14,7 @@ where r.session = :session
       and d.last >= r.seq);
 
 -- removed --
--- The remotes that were removed, or that are not in remotes.json any more, and (JSON) the seqs that they lacked then.
+-- The remotes that were removed or are no longer in remotes.json, and as JSON the seqs that they lacked then.
 select substr(key, 9), value
 from meta
 where key glob 'removed *'
@@ -29,13 +29,13 @@ select remote, first, last
 from delivered;
 
 -- doubted --
--- The remotes about which there is a doubt.
+-- The remotes whose state is uncertain.
 select substr(key, 7), value
 from meta
 where key glob 'doubt *';
 
 -- deleted --
--- The remotes on which sessions were deleted, and (JSON) these.
+-- The remotes on which sessions were deleted, and these sessions as JSON.
 select substr(key, 9), value
 from meta
 where key glob 'deleted *';
@@ -47,7 +47,7 @@ where seq between :first and :last
 limit 1;
 
 -- sent_nowhere --
--- How many rows of a session are in some ranges (JSON).
+-- The number of a session's rows in ranges, which are JSON.
 select count(*)
 from session_row r
 where r.session = :session
@@ -57,7 +57,7 @@ where r.session = :session
     where r.seq between json_extract(j.value, '$[0]') and json_extract(j.value, '$[1]'));
 
 -- weight --
--- The size of a session in the file, roughly.
+-- The approximate size of a session in the file.
 select coalesce(sum(300 + coalesce(octet_length(e.body), 0)), 0)
 from total t
 join event_of o on o.key = t.key
@@ -100,7 +100,7 @@ where (id, phase) in (
   where o.key = :key);
 
 -- delete_lost_ids --
--- The ids of rows that are not in the file any more; the first condition spares a look at every id where there are none.
+-- The ids of rows that are no longer in the file; the first condition avoids checking every id if there are none.
 delete from id_of
 where exists (
     select 1

@@ -1,7 +1,7 @@
 -- The named queries of the library.  Values are bound; :session is always the 16-byte id.
 
 -- totals --
--- One session's exact totals: its folded ones plus the rows past the mark.
+-- The exact totals of a session: the folded totals plus the rows past the mark.
 select
   {sum(totals)},
   min(first_ns), max(last_ns), max(last_seq)
@@ -21,7 +21,7 @@ having count(*) > 0;
 {last_row};
 
 -- story --
--- The bookkeeping rows of a session, oldest first, and whether each is the end that counts.
+-- The bookkeeping rows of a session, oldest first, and whether each is the valid end.
 with mine as materialized (
   select session, at_ns, id, kind, name, participant, implied, seq, ({last_row}) as last_ns
   from story
@@ -34,8 +34,8 @@ join event e on e.seq = s.seq
 order by s.at_ns, s.id;
 
 -- declared_end --
--- The end of a session that counts, if a program wrote it.  :waiting are bookkeeping rows of the session that are not in the journal yet, as a
--- JSON array of [at_ns, id in hex, kind, name, implied, body].
+-- The valid end of a session, if a program wrote it.  :waiting has the session's bookkeeping rows that are not in the
+-- journal yet, as a JSON array of [at_ns, id in hex, kind, name, implied, body].
 with known as materialized (
   select session, at_ns, id, kind, name, implied, seq, null as body
   from story
@@ -51,7 +51,7 @@ left join known k on k.at_ns = n.at_ns and k.kind = 'end' and n.seq is null and 
 left join event e on e.seq = n.seq;
 
 -- session_tags --
--- As the view session_tag, but for one session from the start.
+-- Like the view session_tag, but filtered by session first.
 with mine as materialized (
   select at_ns, seq, kind, name
   from milestone
@@ -90,7 +90,7 @@ select max(seq)
 from event;
 
 -- size_after --
--- How many rows there are after :seq, and the bytes of their bodies.
+-- The number of rows after :seq, and the bytes of their bodies.
 select count(*), coalesce(sum(octet_length(body)), 0)
 from event
 where seq > :seq;
@@ -141,7 +141,7 @@ from (
 );
 
 -- unfinished --
--- Operations of a session that have begun but not ended, oldest first.
+-- The operations of a session without an end, oldest first.
 select id, kind, name, parent, agent, at_ns, model
 from (
   select o.id, o.kind, o.name, o.parent, o.agent, o.at_ns, o.model
@@ -223,8 +223,8 @@ select exists(select 1 from total where session = :session)
   or exists(select 1 from event not indexed where seq > (select seq from mark) and session = :session);
 
 -- parts --
--- A session's totals by part: model, tool, agent_id, tag.  A model and an agent are listed when they are called, as a tool
--- is, so that a session that died in the call can be searched by them; the call counts when it ends.
+-- A session's totals by part: model, tool, agent_id, tag.  Models, agents and tools are listed from when a call begins,
+-- so a session that died in the call can be searched by them; the call counts when it ends.
 select value, {sum(figures)}
 from (
   select f.value, {f.figures}
@@ -247,7 +247,7 @@ group by value
 order by 2 desc, 1;
 
 -- all_parts --
--- The same for all dimensions but tags: model, tool, agent_id, and the names of agents; with each id the name of the agent.
+-- The same for all dimensions except tags: model, tool, agent_id with the agent's name, and the names of agents.
 select dim, value, {sum(figures)},
   iif(dim = 'agent_id', (select name from event where seq = {ended_row ID=unhex(value)}), null)
 from (
@@ -280,8 +280,7 @@ from json_each(:ids) j
 cross join event e on e.seq = {ended_row ID=unhex(j.value)};
 
 -- afterwards --
--- What later rows add to the events of a session: to the cost, whether an error was recorded, whether it was billed, and
--- to the tokens.
+-- What later rows add to the events of a session: cost, whether an error was recorded, whether it was billed, tokens.
 select e.parent, sum(iif(e.kind = 'price', e.cost, null)), max(e.kind = 'error'),
   max(e.kind = 'price' and e.name is 'failed before it was billed'),
   {sum(e.counts)}
@@ -310,8 +309,8 @@ where s.session = :session
 order by s.given_ns, s.id;
 
 -- late --
--- How many events were recorded after the newest declared end, and before a process went on.  Those of an earlier time
--- were imported, or waited in a spill file.
+-- The number of events that were recorded after the newest declared end, and before a process resumed the session.
+-- Events with an earlier time are not counted: they were imported, or waited in a spill file.
 select count(*)
 from session_row r
 join event e on e.seq = r.seq
@@ -323,8 +322,7 @@ where r.session = :session
   and e.kind not in ({books}, 'agent');
 
 -- last_before --
--- When the last of the :many rows up to :upto was recorded that a run wrote by :at_ns; not what was added to it
--- afterwards.
+-- The time of the last row that a run wrote until :at_ns, among the :many rows up to :upto, without later additions.
 select max(e.at_ns)
 from {page_up_to}
 cross join event e on e.seq = page.at
@@ -346,7 +344,7 @@ order by e.seq
 limit :many;
 
 -- prices_of_model --
--- What later prices added to calls of a model; for a journal that is folded to its end.
+-- The additions by later prices to calls of a model; for a journal that is folded to its end.
 select e.parent, e.cost
 from facet f
 join event_of o on o.key = f.key
@@ -364,7 +362,7 @@ where dim = 'model'
 order by value;
 
 -- known_of --
--- Which rows are here, and not only opened, by a JSON array of their ids in hex.
+-- Which events in a JSON array of ids in hex have a closing row here.
 select unhex(j.value)
 from json_each(:ids) j
 where exists(select 1 from id_of where id = unhex(j.value) and phase = 0)
@@ -383,15 +381,15 @@ from gone
 where session in (select unhex(value) from json_each(:ids));
 
 -- traces_of --
--- The sessions of traces that have another id, by a JSON array of the ids of the rows that say so, in hex.
+-- The sessions of traces that have another id, from a JSON array of the ids, in hex, of the rows about them.
 select e.id, e.parent
 from json_each(:ids) j
 cross join id_of i on i.id = unhex(j.value) and i.phase = 0
 cross join event e on e.seq = i.seq;
 
 -- placed --
--- The work of a session: what each is in, and of a call the id of its response and its instrumentor, of an error what
--- it says.
+-- The events of a session with their parents; for a call, also the id of its response and its instrumentor, and for an
+-- error, its message.
 select e.id, e.parent, e.kind, e.name,
   case
     when e.kind in ('llm', 'llm_copy') then json_extract(e.body, '$.response_id')
@@ -411,7 +409,7 @@ from gone
 where session = :session;
 
 -- lacks_rows --
--- Whether rows of a session are lost, or may be.
+-- Whether rows of a session are or may be lost.
 select 1
 from story s
 join event e on e.seq = s.seq
@@ -421,7 +419,7 @@ where s.session = :session
 limit 1;
 
 -- scrubbed_from --
--- The bodies of the rows about how the rows of an event were scrubbed.  Their ids begin as the event's.
+-- The bodies of the rows about scrubs of an event's rows.  Their ids have the same beginning as the event's.
 select e.body
 from id_of i
 cross join event e on e.seq = i.seq
@@ -431,8 +429,8 @@ where i.id between :low and :high
   and e.parent = :event;
 
 -- once_steps --
--- What a session has recorded of steps that run once: each try, and each decision about one, with how it ended.  :field
--- is the beginning of their field in a body.
+-- The recorded `once` steps of a session: each attempt with its outcome, and each decision about a step.  :field is the
+-- beginning of their field in a body.
 select
   e.seq, e.id, e.phase, e.kind, e.name, e.at_ns,
   iif(json_valid(e.body), json_extract(e.body, '$.once'), null),

@@ -4,12 +4,12 @@
 -- of all others have the session's start, and are read in its order.
 
 -- running --
--- The sessions that last until :now_ns, of a JSON array of ids in hex: that they run is not in the journal.
+-- The sessions in a JSON array of ids in hex, which last until :now_ns; the journal does not show that they run.
 select unhex(value) as session
 from json_each(:running);
 
 -- own --
--- The current tags of sessions with rows past the mark: as the view session_tag, but for these alone.
+-- The current tags of sessions with rows past the mark: like the view session_tag, but only for these.
 select s.session, j.value as tag
 from (
   select session, at_ns, seq,
@@ -32,8 +32,8 @@ where s.at_ns >= s.since
 group by s.session, j.value;
 
 -- chosen --
--- The chosen sessions: begun in [:since, :until), with the tag or with an event that has it (:tag null: all of them), and
--- in a JSON array of ids in hex (:sessions null: all of them).
+-- The chosen sessions: those that began in [:since, :until), have the tag or an event with it (all if :tag is null),
+-- and are in a JSON array of ids in hex (all if :sessions is null).
 select t.session, {t.totals}, t.first_ns,
   iif(t.session in (select session from running), max(t.last_ns, :now_ns), t.last_ns) as last_ns, t.last_seq, t.key
 from session_total t
@@ -127,13 +127,13 @@ group by 1
 order by 1;
 
 -- unfinished --
--- The operations that have begun but not ended: in which session, and of which tool, model and agent.
+-- The operations without an end, with session, tool, model and agent.
 select u.session, u.kind, iif(u.kind = 'tool', coalesce(u.name, ''), null), e.model, lower(hex(u.agent))
 from unfinished_operation u
 cross join event e on e.seq = u.seq;
 
 -- lacking --
--- The sessions of which rows are lost, or may be.
+-- The sessions whose rows are or may be lost.
 select distinct s.session
 from story s
 cross join event e on e.seq = s.seq
@@ -141,7 +141,7 @@ where s.kind = 'loss'
   and (json_extract(e.body, '$.dropped') > 0 or json_extract(e.body, '$.damaged') > 0);
 
 -- died --
--- The sessions with a derived end, in which a process came and did not leave.
+-- The sessions with a derived end, in which a process joined and did not record its exit.
 select t.session
 from total t
 where t.implied = 1
@@ -159,7 +159,7 @@ where t.implied = 1
           and (l.at_ns, l.id) > (s.at_ns, s.id)));
 
 -- decided --
--- How many of the chosen sessions have ended in each state; that of the others is read, see `undecided`.
+-- The number of chosen sessions that ended in each state; `undecided` has the others, whose states must be read.
 select t.state, count(*)
 from chosen c
 join total t on t.session = c.session
@@ -168,7 +168,7 @@ where t.state <> 'open'
 group by 1;
 
 -- undecided --
--- The sessions whose state has to be read: without an end, or with rows past the mark.
+-- The sessions whose states must be read: without an end, or with rows past the mark.
 select session
 from total
 where state = 'open'
@@ -212,7 +212,7 @@ group by value
 order by sum(cost) desc, sum(events) desc, value;
 
 -- by_agent --
--- By the names of agents, or the ids of those without a name, which have their dashes as everywhere that people read.
+-- By the names of agents; agents without a name are shown by their ids with dashes.
 select
   coalesce(e.name, n.name, substr(p.value, 1, 8) || '-' || substr(p.value, 9, 4) || '-' || substr(p.value, 13, 4)
     || '-' || substr(p.value, 17, 4) || '-' || substr(p.value, 21)) as agent,
@@ -235,7 +235,7 @@ group by 1
 order by sum(p.cost) desc, sum(p.events) desc, 1;
 
 -- by_tag --
--- By tag: all totals of the sessions that have it, else those of the single events that have it.
+-- By tag: the totals of sessions with the tag; for other sessions, those of single events with the tag.
 select value, sum(sessions), {sum(figures)}
 from (
   select f.value, count(*) as sessions, sum(t.events) as events, sum(t.failed) as failed, {sum(t.tokens) as tokens},
@@ -319,7 +319,7 @@ from part
 group by 1, 2;
 
 -- scores --
--- The scores of the chosen sessions that count: of each author the newest, unless it takes back an earlier one.
+-- The valid scores of the chosen sessions: the newest of each author, unless it withdraws an earlier one.
 select name, author, target <> x'', type, number, label, session
 from (
   select *, row_number() over (partition by session, name, target, author order by given_ns desc, id desc) as nth

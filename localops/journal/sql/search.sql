@@ -1,5 +1,5 @@
--- The full-text index of a project, in a file of its own (search.db): derived, and safe to delete.
--- A passage is a run of rows of one session; the index has the words in it, and the rows themselves are then checked.
+-- The full-text index of a project, in the derived file search.db, which may be deleted.
+-- A passage consists of consecutive rows of a session; the index has its words, and the rows are then checked.
 -- `fts` keeps no text. Its rowid is passage.id: session key * 2^24 + number, so a session is one range.
 
 -- schema --
@@ -34,7 +34,7 @@ where seq between :first and :last
 order by seq desc;
 
 -- rows_after --
--- The same rows, the oldest first.
+-- The same rows, oldest first.
 select seq, session, kind, name, at_ns, model, tags, id, parent, body
 from event
 where seq between :first and :last
@@ -54,7 +54,7 @@ order by fts.rowid desc
 limit 50;
 
 -- newest_passage --
--- The newest passage with all words: it is of the newest session.
+-- The newest passage with all words, which belongs to the newest session.
 select rowid
 from fts
 where fts match :match
@@ -112,7 +112,7 @@ where fts match :match
   and rowid < :before;
 
 -- how_often --
--- In how many passages a word is, counted up to :many.
+-- The number of passages with a word, at most :many.
 select count(*)
 from (
   select 1

@@ -1,9 +1,9 @@
--- What a session's loops are found in.  Values are bound; :session is the 16-byte id.
+-- The rows in which loops are searched.  Values are bound; :session is the 16-byte id.
 
 -- calls --
--- A page of the calls and errors of a session in the order they were written, after :after; bodies only of tool calls and
--- of errors, as nothing else is compared.  An error in an operation comes once more for each tool around it that failed,
--- if all between failed: the exception left them, and is recorded once.
+-- A page of the calls and errors of a session in the order they were written, after :after, with bodies only for tool
+-- calls and errors, as only these are compared.  An error in an operation is repeated for each failed tool call around
+-- it, if all operations in between failed: the exception passed through them, but is recorded only once.
 with recursive around(seq, id, depth) as (
   select e.seq, inner_one.parent, 1
   from {page_after}
