@@ -95,9 +95,7 @@ def query(sql: str, as_csv: bool, seconds: float, home: str | None, project: str
         _print_csv(names, rows)
     elif names:
         whole = _print_rows(names, [[_plain(value) for value in row] for row in rows])
-        output.say(
-            _count(len(rows)) + ("" if whole else "; text ending in … is complete with --csv, --json or in a pipe")
-        )
+        _print_count(len(rows), whole=whole)
 
 
 def _ask(opened: Home, statement: str, seconds: float) -> tuple[list[str], list[tuple[Any, ...]]]:
@@ -197,8 +195,15 @@ def _print_blocks(names: list[str], rows: list[list[Any]]) -> None:
         )
 
 
-def _count(many: int) -> str:
-    return output.counted(many, "row")
+def _print_count(many: int, *, whole: bool) -> None:
+    text = output.counted(many, "row") + (
+        "" if whole else "; text ending in … is complete with --csv, --json or in a pipe"
+    )
+    # On a terminal, the pager shows the rows when the command ends: a line on stderr would come before them.
+    if sys.stdout.isatty():
+        print(common.dim(text))
+    else:
+        output.say(text)
 
 
 def _print_csv(names: list[str], rows: list[tuple[Any, ...]]) -> None:

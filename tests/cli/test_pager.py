@@ -59,6 +59,14 @@ def test_output_that_does_not_fit_is_paged(rows: int, is_paged: bool) -> None:
     assert "\x1b[32m" in shown
 
 
+def test_the_number_of_rows_follows_them() -> None:
+    """On a terminal, a line on stderr would come before the rows, which are shown when the command ends."""
+    with localops.start_session(name="a run"):
+        pass
+    shown = _on_terminal("query", "select name from session", rows=20, pager="less")
+    assert shown.index("a run") < shown.index("1 row")
+
+
 def test_the_pager_can_be_turned_off() -> None:
     """An empty setting turns it off."""
     shown = _on_terminal("help", rows=5, pager="")
