@@ -12,7 +12,7 @@ from localops import clock, output
 from localops.cli import common, filters
 from localops.reading import facts
 from localops.reading.home import NO_SCORE, Filters
-from localops.recording import events, scores
+from localops.recording import scores
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -147,9 +147,11 @@ def _print_table(shown: list[Listed], more: bool, *, newest_first: bool, asked: 
     many = len({listed.project.name for listed in shown}) > 1
     now = clock.now_ns()
     on_terminal = common.width() is not None
-    began = (lambda ns: output.ago(now - ns)) if on_terminal else events.iso
+    began = (lambda ns: output.ago(now - ns)) if on_terminal else output.when
     rows = [_cells(listed, began, asked) + ([listed.project.name] if many else []) for listed in shown]
     headers = [*_HEADERS, "project"] if many else [*_HEADERS]
+    if not on_terminal:
+        headers[headers.index("began")] = "began (UTC)"
     for title in (_ASKED, "scores"):
         column = headers.index(title)
         if not any(row[column] for row in rows):
