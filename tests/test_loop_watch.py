@@ -49,7 +49,7 @@ def test_what_is_recorded_beside_the_arguments_is_no_part_of_them() -> None:
     session = localops.init(on_loop=lambda _, loop: heard.append(str(loop)))
     for number in range(10, 13):
         session.record(ToolEvent(name="save", params={"page": 1, "of": 2}, logs=f"attempt {number}"))
-    assert heard == ["save: gave the same again, 3 times"]
+    assert heard == ["save: returned the same result again, 3 times"]
 
 
 def test_a_loop_that_was_stopped_has_one_row() -> None:
@@ -70,7 +70,7 @@ def test_a_loop_that_was_stopped_has_one_row() -> None:
     rows = [event for event in session.events if event["kind"] == "guardrail"]
     assert refused == 7
     assert [(row["name"], row["params"]["loop"], row["params"]["error"]) for row in rows] == [
-        ("on_loop", "look: gave the same again, 3 times", "LoopDetected")
+        ("on_loop", "look: returned the same result again, 3 times", "LoopDetected")
     ]
     with Home() as home:
         project, id = home.find("last")
@@ -78,4 +78,4 @@ def test_a_loop_that_was_stopped_has_one_row() -> None:
     page = [plain(one) for _, sentences in post_mortem_page.sections(facts) for one in sentences]
     [sentence] = [one for one in page if "on_loop" in one]
     assert sentence.startswith("The program's on_loop stopped a loop with LoopDetected at ")
-    assert sentence.endswith(" UTC: 'look: gave the same again, 3 times'.")
+    assert sentence.endswith(" UTC: 'look: returned the same result again, 3 times'.")

@@ -172,9 +172,9 @@ def test_a_loop_knows_whether_its_results_differ_in_ids() -> None:
     session = localops.init(on_loop=lambda _, loop: heard.append(str(loop)))
     for answer in answers[:3]:
         session.record(ToolEvent(name="search", params={"q": "tides"}, returns=answer))
-    assert heard == ["search: gave the same but for ids and times, 3 times"]
+    assert heard == ["search: returned the same result except for ids and times, 3 times"]
     sentence = (
-        "was called 3 times in a row with the same arguments, and the same result but for ids and times: 'q=tides'"
+        "was called 3 times in a row with the same arguments, and the same result except for ids and times: 'q=tides'"
     )
     assert sentence in plain(waste_page.sentence_of(read()["loops"][0]))
 
@@ -507,7 +507,7 @@ def test_the_alarm_comes_once_with_the_third_call() -> None:
     [(where, loop)] = heard
     assert where is session
     assert (loop.kind, loop.tools, len(loop.calls), loop.agent_id) == ("repeat", ("search",), 3, None)
-    assert str(loop) == "search: gave the same again, 3 times"
+    assert str(loop) == "search: returned the same result again, 3 times"
 
 
 def test_the_text_of_a_cycle_of_one_tool_names_what_it_was_given() -> None:
@@ -522,8 +522,11 @@ def test_the_text_of_a_cycle_of_one_tool_names_what_it_was_given() -> None:
         for tool in ("look", "walk"):
             session.record(ToolEvent(name=tool, params={"at": 1}, returns=0))
     assert [str(loop) for loop in alarms] == [
-        "read (…our/office/tides-of-monday), read (…our/office/tides-of-tuesday), read: gave the same again, 3 times",
-        "look, walk: gave the same again, 3 times",
+        (
+            "read (…our/office/tides-of-monday), read (…our/office/tides-of-tuesday), read: "
+            "returned the same result again, 3 times"
+        ),
+        "look, walk: returned the same result again, 3 times",
     ]
     assert [loop.inputs[-1] for loop in alarms] == ["", "at=1"]
 
@@ -543,7 +546,7 @@ def test_it_comes_before_the_fourth_call_begins() -> None:
     localops.init(on_loop=stop)
     for _ in range(3):
         search("tides")
-    with pytest.raises(LoopDetected, match="search: gave the same again, 3 times"):
+    with pytest.raises(LoopDetected, match="search: returned the same result again, 3 times"):
         search("tides")
     assert made == ["tides"] * 3
     # The program may go on.

@@ -244,7 +244,7 @@ def test_why_has_the_post_mortem_piece_by_piece(memory: Memory) -> None:
             break
     assert pieces > 1
     assert whole.startswith("How it ended:\n- Success: the program ended the session")
-    assert "The first error:\n- TimeoutError: 'no answer from http://bad'" in whole
+    assert "First error:\n- TimeoutError: 'no answer from http://bad'" in whole
 
 
 def test_words_are_searched_in_events(memory: Memory) -> None:

@@ -72,7 +72,7 @@ def test_the_call_that_returned_it_is_named() -> None:
     event = f"(`localops show {facts['session_id']} --event {str(find.id)[:23]}`)"
     page = {title: [plain(one) for one in sentences] for title, sentences in post_mortem_page.sections(facts)}
     sentence = f"The argument 'customer' ('{ID}') was returned by tool 'find_customer' with 'email=a@example.com' "
-    assert sentence + event + "." in page["The first error"]
+    assert sentence + event + "." in page["First error"]
     assert sentence.replace("'", "`").replace("by tool", "by `tool`") + event in "".join(
         post_mortem_page.markdown(facts)
     )
@@ -222,8 +222,8 @@ def test_what_the_run_read_before_is_followed_through_the_call_before() -> None:
         facts = post_mortem.of(project.name, project.snapshot(id), project.reader)
     page = {title: [plain(one) for one in sentences] for title, sentences in post_mortem_page.sections(facts)}
     sentence = (
-        "Before it, tool 'set' was given 'https://npm.fast.example' in the argument 'url', which first stood in what "
-        f"tool 'read_issue' with 'issue=418' returned "
+        "Before it, tool 'set' was given 'https://npm.fast.example' in the argument 'url', which first appeared in "
+        f"the result of tool 'read_issue' with 'issue=418' "
         f"(`localops show {session.session_id} --event {str(read.id)[:23]}`)."
     )
-    assert sentence in page["The first error"]
+    assert sentence in page["First error"]

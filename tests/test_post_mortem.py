@@ -30,17 +30,17 @@ def test_a_success_has_no_errors() -> None:
         "session.record(localops.LLMEvent(model='gpt-4o', prompt='hi', completion='So it is.', prompt_tokens=10, "
         "completion_tokens=2))\nfetch('b', fails=False)\nsession.end_session('Success', 'all pages are read')"
     )
-    assert list(sections) == ["How it ended", "What it did", "The last things"]
+    assert list(sections) == ["How it ended", "Totals", "Last call and answer"]
     assert (facts["how"], facts["first_error"], facts["under_way"]) == ("declared", None, [])
     assert (
         sections["How it ended"][0]
         == "Success: the program ended the session with this state and the reason 'all pages are read'."
     )
-    assert "1 LLM call, 2 tool calls, 0 actions, 0 errors" in sections["What it did"][0]
-    assert sections["What it did"][1] == "It cost $0.000045, for 10 tokens in and 2 out."
+    assert "1 LLM call, 2 tool calls, 0 actions, 0 errors" in sections["Totals"][0]
+    assert sections["Totals"][1] == "It cost $0.000045, for 10 tokens in and 2 out."
     assert facts["last_operation"]["name"] == "fetch"
-    assert sections["The last things"][0].endswith("with the result 'a page'.")
-    assert sections["The last things"][1].endswith("'So it is.'")
+    assert sections["Last call and answer"][0].endswith("with the result 'a page'.")
+    assert sections["Last call and answer"][1].endswith("'So it is.'")
 
 
 def test_a_declared_failure_has_its_reason() -> None:
@@ -51,7 +51,7 @@ def test_a_declared_failure_has_its_reason() -> None:
         sections["How it ended"][0]
         == "Failure: the program ended the session with this state and the reason 'ValueError: no luck'."
     )
-    assert sections["What it did"] == ["It recorded no event."]
+    assert sections["Totals"] == ["It recorded no event."]
 
 
 def test_the_cause_comes_before_what_was_done() -> None:
@@ -62,9 +62,9 @@ def test_the_cause_comes_before_what_was_done() -> None:
         "completion_tokens=2))\nraise ValueError('no luck')"
     )
     titles = list(sections)
-    assert titles[:3] == ["How it ended", "The error that ended it", "The first error"]
-    assert titles.index("What it did") < titles.index("The last things")
-    assert titles.index("The first error") < titles.index("What it did")
+    assert titles[:3] == ["How it ended", "Error that ended the run", "First error"]
+    assert titles.index("Totals") < titles.index("Last call and answer")
+    assert titles.index("First error") < titles.index("Totals")
 
 
 def test_an_exit_code_is_named() -> None:
@@ -74,7 +74,7 @@ def test_an_exit_code_is_named() -> None:
     assert sections["How it ended"][0].startswith("Failure: the program ended with exit code 3.")
     assert (facts["first_error"]["type"], facts["first_error"]["message"]) == ("SystemExit", None)
     assert facts["first_error"]["outcome"] == "ended the run"
-    assert "operation 'work' was ended by SystemExit" in sections["The first error"][0]
+    assert "operation 'work' was ended by SystemExit" in sections["First error"][0]
 
 
 def test_a_signal_is_named() -> None:
@@ -109,16 +109,18 @@ def test_what_a_killed_process_was_in_may_have_happened(kind: str, is_folded: bo
     assert facts["how"] == "died"
     assert [one["kind"] for one in facts["under_way"]] == ["workflow", kind]
     # What holds others did begin: only of a call is it unknown.
-    assert sections["Under way at the end"][0].endswith("before the last row, and was under way when the process died.")
+    assert sections["In progress when it ended"][0].endswith(
+        "before the last row, and was in progress when the process died."
+    )
     # Nothing came after its beginning.
     assert (
-        "died; its beginning is the last row, so how long it ran is not known; it may"
-        in (sections["Under way at the end"][-1])
+        "died; no row of its run follows its beginning, so how long it ran is not known; it may"
+        in (sections["In progress when it ended"][-1])
     )
     assert facts["under_way"][-1]["input"] == {"llm": "where is it?", "tool": "to=Ada"}[kind]
     assert facts["done"]["cost_at_least"] == (kind == "llm")
-    last = sections["Under way at the end"][-1]
-    assert "was under way when the process died" in last
+    last = sections["In progress when it ended"][-1]
+    assert "was in progress when the process died" in last
     assert last.endswith("it may or may not have happened.")
     assert "process died inside" in sections["How it ended"][0]
     assert any("`localops help resume`" in sentence for sentence in sections["How it ended"])
@@ -133,7 +135,7 @@ def test_what_ended_inside_of_it_says_how_far_it_came() -> None:
     )
     assert facts["under_way"][0]["inside"] is None
     assert [one["name"] for one in facts["under_way"][1]["inside"]["known"]] == ["post", "http"]
-    last = sections["Under way at the end"][-1]
+    last = sections["In progress when it ended"][-1]
     assert re.fullmatch(
         r"Inside it, 2 operations ended: operation 'post' at \+\S+, action 'http' 'url=a.example' at \+\S+; "
         r"the last gave 'sent'; nothing later is recorded\.",
@@ -149,10 +151,10 @@ def test_how_many_ended_inside_of_what_was_under_way_is_counted() -> None:
     )
     batch, call = facts["under_way"]
     assert (batch["inside"]["count"], batch["inside"]["at_least"], call["inside"]) == (7, False, None)
-    sentence = sections["Under way at the end"][1]
+    sentence = sections["In progress when it ended"][1]
     assert sentence.startswith("Inside it, 7 calls of tool 'send' ended: 'to=2' at +")
     assert re.search(r", 'to=6' at \+\S+, and 2 before these\.$", sentence), sentence
-    assert "Tools: 'send' ×7 and 1 that did not end." in sections["What it did"]
+    assert "Tools: 'send' ×7 and 1 that did not end." in sections["Totals"]
 
 
 def test_one_that_ended_inside_of_what_was_under_way_has_its_result() -> None:
@@ -162,7 +164,7 @@ def test_one_that_ended_inside_of_what_was_under_way_has_its_result() -> None:
     )
     assert re.fullmatch(
         r"Inside it, action 'a' ended \S+ after it began; nothing later is recorded\.",
-        sections["Under way at the end"][-1],
+        sections["In progress when it ended"][-1],
     )
 
 
@@ -171,7 +173,7 @@ def test_an_empty_result_is_a_result(value: str) -> None:
     """None is what a function without a result returns."""
     _, sections = after(f"@tool\ndef look(): return {value}\nlook()")
     ending = {"None": ", with no recorded result.", "0": ", with the result '0'."}.get(value, ", with an empty result.")
-    assert sections["The last things"][0].endswith(ending)
+    assert sections["Last call and answer"][0].endswith(ending)
 
 
 def test_the_prompt_is_what_a_call_of_a_model_is_given() -> None:
@@ -198,7 +200,7 @@ def test_a_call_that_its_session_ended_may_have_happened_too() -> None:
     )
     assert [one["ended_with_session"] for one in facts["under_way"]] == [True]
     assert (facts["last_operation"], facts["last_answer"]) == (None, None)
-    assert "when the session was ended around it" in sections["Under way at the end"][0]
+    assert "when the session ended" in sections["In progress when it ended"][0]
 
 
 def test_a_child_that_was_killed_is_named_though_the_session_went_on() -> None:
@@ -214,9 +216,9 @@ def test_a_child_that_was_killed_is_named_though_the_session_went_on() -> None:
     assert [one["name"] for one in facts["under_way"]] == ["crunch"]
     [died] = [one for one in facts["processes"]["known"] if one["state"] == "died"]
     assert sections["How it ended"][1] == f"Process {died['pid']} died inside tool 'crunch'."
-    under_way = sections["Under way at the end"][0]
+    under_way = sections["In progress when it ended"][0]
     assert f"UTC in process {died['pid']}, " in under_way
-    assert "was under way when that process died" in under_way
+    assert "was in progress when that process died" in under_way
 
 
 def test_a_worker_of_multiprocessing_leaves_when_it_ends() -> None:
@@ -237,8 +239,8 @@ def test_a_worker_of_multiprocessing_leaves_when_it_ends() -> None:
     assert [one["state"] for one in known] == ["died", "left", "left", "left", "left"]
     assert known[0]["inside"] == [{"kind": "tool", "name": "crunch"}]
     assert not any("without recording that it left" in line for line in sections["How it ended"])
-    ended = "Nothing caught it: it ended process 'worker 1', and the program went on."
-    assert ended in sections["The first error"]
+    ended = "Nothing caught it: it ended process 'worker 1', and the program continued."
+    assert ended in sections["First error"]
 
 
 def test_an_error_outside_of_operations_of_a_worker_is_recorded() -> None:
@@ -253,7 +255,7 @@ def test_an_error_outside_of_operations_of_a_worker_is_recorded() -> None:
         "session.end_session('Success')"
     )
     assert (facts["first_error"]["type"], facts["first_error"]["outcome"]) == ("KeyError", "ended a process")
-    ended = "One of them ended without recording that it left; nothing that it began was under way."
+    ended = "One of them ended without recording its end; none of its operations was in progress."
     assert ended in sections["How it ended"]
 
 
@@ -290,8 +292,8 @@ def test_a_running_session_is_not_dead() -> None:
     program.communicate(timeout=60)
     sections = page(facts)
     assert facts["how"] == "running"
-    assert "has run for" in sections["Under way now"][0]
-    assert "may" not in sections["Under way now"][0]
+    assert "has run for" in sections["In progress now"][0]
+    assert "may" not in sections["In progress now"][0]
 
 
 def test_an_end_that_cannot_be_known_is_not_guessed() -> None:
@@ -335,7 +337,7 @@ def test_losses_are_counted() -> None:
         row("loss", session, body='{"spilled":3,"dropped":1,"cut":2}'),
         row("end", session, name="Success", parent=who),
     )
-    lines = page(found(session))["The record"]
+    lines = page(found(session))["Recording"]
     assert lines[0].startswith("1 event was lost")
     assert lines[1].startswith("3 rows came through a spill file")
     assert lines[2].startswith("2 values were cut")
@@ -441,8 +443,8 @@ def test_the_work_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
         assert counting.rows < 50_000
         assert not facts["waste"]["all_compared"]
     sections = page(facts)
-    assert ("It is long" in str(sections.get("The record"))) is is_long
-    assert "loops were looked for among its last tool calls only" in sections["What it spent for nothing"][-1]
+    assert ("The session is long" in str(sections.get("Recording"))) is is_long
+    assert "only its last tool calls were searched for loops" in sections["Wasted"][-1]
 
 
 def test_the_lock_of_a_participant_decides(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -478,8 +480,8 @@ def test_why_the_last_answer_ended(answer: object, reason: str, sentence: str) -
         call.answer(answer, finish_reason=reason)
     session.record(localops.ToolEvent(name="parse"))
     session.end_session("Success")
-    last = page(found())["The last things"]
-    assert last[1].startswith("The last answer of a model (LLM call 'chat' to 'o4', at ")
+    last = page(found())["Last call and answer"]
+    assert last[1].startswith("Last model answer (LLM call 'chat' to 'o4', at ")
     assert last[1].endswith(sentence)
     cut = {"content_filter": "a filter or a refusal stopped it", "MAX_TOKENS": "it stopped at its length limit"}
     because = f"That answer is not complete: {cut.get(reason)} ('{reason}'); 90 of 90 tokens were reasoning."
@@ -492,5 +494,5 @@ def test_a_last_answer_that_nothing_follows_says_why_it_was_cut() -> None:
     event = localops.LLMEvent(model="m", prompt="plan", completion="First,", finish_reason="max_tokens")
     session.record(event)
     session.end_session("Success")
-    last = page(found())["The last things"]
+    last = page(found())["Last call and answer"]
     assert last[1].endswith(" is not complete: it stopped at its length limit ('max_tokens').")

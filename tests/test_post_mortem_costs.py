@@ -16,9 +16,9 @@ from tests.post_mortems import INIT, after, command, found, page
 def test_the_first_call_may_have_been_billed() -> None:
     """A run that was killed in it recorded no event that ended, but is not idle, and may have a cost."""
     programs.run(INIT + "with session.operation('think', kind='llm', model='gpt-4o', prompt='why?'):\n    die()")
-    assert page(found())["What it did"] == [
-        "Nothing that it began has ended.",
-        "The LLM call of 'gpt-4o' that was under way may have been billed; the cost is not recorded.",
+    assert page(found())["Totals"] == [
+        "No call or operation has ended yet.",
+        "The LLM call of 'gpt-4o' that was in progress may have been billed; the cost is not recorded.",
     ]
     shown = command("analytics", "last")
     assert re.search(r"^Unpriced +1 call that never ended$", shown, re.MULTILINE)
@@ -35,8 +35,8 @@ def test_an_unpriced_run_has_no_amount() -> None:
         "    search('tides')\nsession.end_session('Success')"
     )
     sentence = "Its cost is unpriced: 3 calls have no price. It had 27 tokens in and 3 out."
-    assert sections["What it did"][1] == sentence
-    assert "2 LLM calls, 20 tokens, unpriced: 2 calls have no price." in sections["What it spent for nothing"][0]
+    assert sections["Totals"][1] == sentence
+    assert "2 LLM calls, 20 tokens, unpriced: 2 calls have no price." in sections["Wasted"][0]
     assert "$0.00 + ?" not in command("analytics", "--by", "session")
 
 
@@ -57,7 +57,7 @@ def test_what_made_the_cost_is_the_model_whose_prompts_grew() -> None:
     assert (largest["calls"], largest["cost_usd"], largest["cached_share"]) == (5, 1.2, 2_500 / 13_000)
     assert (largest["first"]["tokens_in"], largest["last"]["tokens_in"]) == (1_000, 3_000)
     assert spending["costliest"]["cost_usd"] == 0.4
-    line, small, free, tools, most = sections["What made the cost"]
+    line, small, free, tools, most = sections["Cost by model"]
     assert line.startswith(
         "'large': $1.20 (75%) for 5 calls; the prompt of the first had 1,000 tokens (`localops show "
     )
@@ -76,15 +76,15 @@ def test_a_call_that_failed_without_token_counts_lacks_no_price() -> None:
     failed = localops.LLMEvent(model="gpt-4o", prompt="hi")
     session.record(localops.ErrorEvent(trigger_event=failed, exception=TimeoutError("late")))
     why = "1 LLM call ('gpt-4o') failed without token counts."
-    assert page(found())["What it did"][1] == f"Its cost is not known: {why}"
+    assert page(found())["Totals"][1] == f"Its cost is not known: {why}"
     session.record(localops.LLMEvent(model="mystery", prompt_tokens=9, completion_tokens=1))
-    lines = page(found())["What it did"]
+    lines = page(found())["Totals"]
     assert lines[1] == "Its cost is unpriced: 1 call has no price. It had 9 tokens in and 1 out."
     why = "The cost of 1 LLM call ('gpt-4o') is not known: it failed without token counts."
     assert lines[2] == why
     session.record(localops.LLMEvent(model="gpt-4o", prompt_tokens=10, completion_tokens=2))
     session.end_session("Fail")
-    lines = page(found())["What it did"]
+    lines = page(found())["Totals"]
     assert lines[1:3] == ["It cost at least $0.000045, for 19 tokens in and 3 out.", why]
 
 
@@ -102,7 +102,7 @@ def test_a_cost_that_is_not_known_is_not_zero() -> None:
     )
     parts = {part["model"]: (part["cost_nano"], part["share"], part["unpriced"]) for part in facts["spending"]["parts"]}
     assert parts == {"gpt-4o-mini": (210_000, 1.0, 0), "gpt-4o": (0, 0.0, 1), "mystery": (None, None, 3)}
-    lines = sections["What made the cost"]
+    lines = sections["Cost by model"]
     assert "'gpt-4o': $0.00 (0%) for 1 call." in lines
     assert "The cost of 1 call to 'gpt-4o' and of 3 calls to 'mystery' (270,000 tokens in) is not known." in lines
     assert not any(line.startswith("'mystery'") for line in lines)
@@ -158,7 +158,7 @@ def test_calls_that_poll_or_make_progress_are_no_waste(monkeypatch: pytest.Monke
         "search('tides'); search('tides'); session.end_session('Success')"
     )
     assert (facts["waste"]["loops_count"], facts["waste"]["looped"]["calls"]) == (0, 0)
-    assert "What it spent for nothing" not in sections
+    assert "Wasted" not in sections
 
 
 @pytest.mark.parametrize(
@@ -181,7 +181,7 @@ def test_a_failed_call_costs_what_its_event_says(calls: str, sentence: str) -> N
         "    session.record(localops.ErrorEvent(trigger_event=call, exception=ConnectionError()))\n"
         f"{calls}\nsession.end_session('Fail')"
     )
-    assert sections["What it spent for nothing"] == [sentence]
+    assert sections["Wasted"] == [sentence]
 
 
 def test_loops_are_those_that_lint_finds() -> None:
@@ -196,7 +196,7 @@ def test_loops_are_those_that_lint_finds() -> None:
         "session.end_session('Success')"
     )
     spent = "3 tool calls, 3 LLM calls, 300,003 tokens, $0.7500"
-    assert sections["What it spent for nothing"] == [
+    assert sections["Wasted"] == [
         "[cycle] Tools 'edit', 'check' were called in turn, 3 rounds with the same results. Wasted: 4 tool calls.",
         (
             "[repeat] Tool 'search' was called 4 times in a row with the same arguments and result: 'query=tide'. "
@@ -218,7 +218,7 @@ def test_more_loops_and_habits_are_left_to_lint() -> None:
         "session.end_session('Success')"
     )
     lint = f"`localops lint {facts['session_id']}`"
-    assert sections["What it spent for nothing"][-3:] == [
+    assert sections["Wasted"][-3:] == [
         "All 8 loops wasted 16 tool calls.",
         f"{lint[:-1]} --all` lists each of them.",
         f"1 call was repeated with other calls between, which may be intended: see {lint}.",

@@ -25,8 +25,8 @@ def test_an_uncaught_exception_ended_the_run() -> None:
     assert [level["name"] for level in error["path"]] == ["outer", "inner", "fetch"]
     assert error["again"]["calls"] == 0
     assert facts["last_error"] is None
-    assert "url=http://a" in sections["The first error"][1]
-    assert sections["The first error"][2:] == ["Nothing caught it: it ended the run.", "The call was not tried again."]
+    assert "url=http://a" in sections["First error"][1]
+    assert sections["First error"][2:] == ["Nothing caught it: it ended the run.", "The call was not retried."]
 
 
 @pytest.mark.parametrize("is_recorded", [True, False], ids=["in operations", "in none"])
@@ -42,7 +42,7 @@ def test_an_exception_that_ended_a_thread_says_so(is_recorded: bool) -> None:
     )
     error = facts["first_error"]
     assert (error["message"], error["outcome"], error["thread"]) == ("http://a is late", "ended a thread", "gather")
-    assert "Nothing caught it: it ended thread 'gather', and the program went on." in sections["The first error"]
+    assert "Nothing caught it: it ended thread 'gather', and the program continued." in sections["First error"]
     assert facts["done"]["errors"] == 2
     assert facts["done"]["events"] == 2 + (2 if is_recorded else 1)
 
@@ -69,9 +69,9 @@ def test_a_caught_error_and_what_came_after() -> None:
         "next_same": True,
         "within_rows": None,
     }
-    assert "Caught: operation 'patient' around it ended without failing." in sections["The first error"]
-    again = "'fetch' was called 3 times more; 2 of these calls failed. The next, with the same arguments, failed."
-    assert again in sections["The first error"]
+    assert "Caught: operation 'patient' around it ended without failing." in sections["First error"]
+    again = "'fetch' was called 3 more times; 2 of these calls failed. The next, with the same arguments, failed."
+    assert again in sections["First error"]
 
 
 def test_calls_around_the_one_that_failed_are_no_later_ones() -> None:
@@ -84,7 +84,7 @@ def test_calls_around_the_one_that_failed_are_no_later_ones() -> None:
     )
     facts, sections = after(walk + "session.end_session('Success')")
     assert facts["first_error"]["again"]["calls"] == 0
-    assert "The call was not tried again." in sections["The first error"]
+    assert "The call was not retried." in sections["First error"]
     again = "try: walk(1)\nexcept KeyError: pass\nwalk(0, fails=False); session.end_session('Success')"
     facts, sections = after(walk.replace("walk(2)", "walk(0)") + again)
     assert {key: facts["first_error"]["again"][key] for key in ("calls", "failed", "next_failed", "next_same")} == {
@@ -95,7 +95,7 @@ def test_calls_around_the_one_that_failed_are_no_later_ones() -> None:
     }
 
 
-def test_a_run_that_went_on_says_with_what() -> None:
+def test_a_run_that_continued_says_with_what() -> None:
     """With what began after the error, of its agent if that went on; a parallel step began before it."""
     facts, sections = after(
         FETCH + "@agent(name='Reader')\nclass R:\n    def run(self): fetch('a')\n"
@@ -105,10 +105,10 @@ def test_a_run_that_went_on_says_with_what() -> None:
         "with session.operation('log'): pass\nreader.go_on(); session.end_session('Success')"
     )
     assert facts["first_error"]["outcome"] == "left"
-    assert "No recorded operation caught it." in sections["The first error"]
-    went_on = next(line for line in sections["The first error"] if line.startswith("The run went on"))
-    assert went_on.startswith("The run went on after it: the next step was tool 'fetch', ")
-    assert sections["The first error"][-1] == "'fetch' was called once more, with other arguments, and did not fail."
+    assert "No recorded operation caught it." in sections["First error"]
+    continued = next(line for line in sections["First error"] if line.startswith("The run continued"))
+    assert continued.startswith("The run continued: the next step was tool 'fetch', ")
+    assert sections["First error"][-1] == "'fetch' was called once more, with other arguments, and did not fail."
 
 
 def test_an_exception_that_ended_a_process_before_the_resume() -> None:
@@ -120,10 +120,10 @@ def test_an_exception_that_ended_a_process_before_the_resume() -> None:
     programs.run(f"{resume}FAILS = 9\n{step}{run}")
     error = found()["first_error"]
     assert (error["outcome"], error["next"]["after_a_resume"]) == ("ended an earlier run", True)
-    lines = page(found())["The first error"]
+    lines = page(found())["First error"]
     assert "Nothing caught it: it ended that process." in lines
     assert any(line.startswith("The session was resumed after it: the next step was tool 'step', ") for line in lines)
-    assert not any("went on after it" in line for line in lines)
+    assert not any("The run continued" in line for line in lines)
 
 
 def test_an_error_that_nothing_follows_may_have_been_caught() -> None:
@@ -132,7 +132,7 @@ def test_an_error_that_nothing_follows_may_have_been_caught() -> None:
     session.record(localops.ErrorEvent(trigger_event=localops.ToolEvent("pay"), exception=ValueError("refused")))
     session.end_session("Fail")
     unknown = "No recorded operation caught it; whether the program caught it is not recorded."
-    assert unknown in page(found())["The first error"]
+    assert unknown in page(found())["First error"]
 
 
 def test_an_error_of_the_same_type_that_says_something_else_is_another() -> None:
@@ -141,7 +141,7 @@ def test_an_error_of_the_same_type_that_says_something_else_is_another() -> None
     assert (facts["first_error"]["message"], facts["last_error"]["message"]) == ("a is late", "b is late")
     assert (facts["first_error"]["outcome"], facts["last_error"]["outcome"]) == ("left", "ended the run")
     assert facts["first_error"]["same"]["later"] == 0
-    assert sections["The first error"][3].startswith("The run went on after it: the next step was tool 'fetch', ")
+    assert sections["First error"][3].startswith("The run continued: the next step was tool 'fetch', ")
 
 
 def test_an_error_that_another_followed() -> None:
@@ -167,7 +167,7 @@ def test_an_error_of_a_nested_agent_names_it() -> None:
         ("research", "Researcher"),
         ("fetch", "Researcher"),
     ]
-    assert "operation 'lead' by agent 'Boss' > " in sections["The first error"][1]
+    assert "operation 'lead' by agent 'Boss' > " in sections["First error"][1]
 
 
 def test_calls_around_the_one_that_failed_may_begin_with_it() -> None:
@@ -210,9 +210,9 @@ def test_one_bad_input_that_many_steps_fail_on() -> None:
         "6 of 6 errors are of calls that were given 'bad.pdf' as 'doc': "
         "tool 'parse' ×2, tool 'embed' ×2, tool 'index' ×2."
     )
-    assert first.startswith("The first error is the first of them; 5 others followed, the last at ")
-    assert sections["The first error"][0].startswith("UnicodeError: 'parse 0 failed'")
-    assert "1 more error of the same type came later with other messages." in sections["The first error"]
+    assert first.startswith("The first of them is the first error above; 5 others followed, the last at ")
+    assert sections["First error"][0].startswith("UnicodeError: 'parse 0 failed'")
+    assert "1 more error of the same type came later with other messages." in sections["First error"]
 
 
 def test_all_that_the_failed_calls_share_is_named() -> None:
@@ -266,32 +266,32 @@ _RETRIED = "call('resize', 'too slow', width=4096); call('resize', width=2048); 
         (
             "call('put', 'no decimal number'); think(); session.end_session('Failure', 'no listing')",
             "last failure",
-            "The last thing that failed before it ended",
-            "It is likely what ended the run, but no record says so: only LLM calls began after it.",
+            "Last failure before the end",
+            "It is likely what ended the run, but that is not recorded: only LLM calls began after it.",
         ),
         (
             "call('put', 'no decimal number'); call('mail'); session.end_session('Failure')",
             "last failure",
-            "The last thing that failed before it ended",
-            "It is likely what ended the run, but no record says so: 1 more operation began after it.",
+            "Last failure before the end",
+            "It is likely what ended the run, but that is not recorded: 1 more operation began after it.",
         ),
         (
             "call('put', 'no decimal number'); call('m', 'no mail'); call('m'); session.end_session('Failure')",
             "last failure",
-            "The last thing that failed before it ended",
-            "It is likely what ended the run, but no record says so: 2 more operations began after it.",
+            "Last failure before the end",
+            "It is likely what ended the run, but that is not recorded: 2 more operations began after it.",
         ),
         (
             "call('put', 'no decimal number'); call('m', 'no'); session.end_session('Failure', 'No decimal number')",
             "reason",
-            "The error that ended it",
+            "Error that ended the run",
             "It ended the run: the reason of the end names it.",
         ),
         (
             "call('put', 'no decimal number'); think(); sys.exit(3)",
             "last failure",
-            "The last thing that failed before it ended",
-            "It is likely what ended the run, but no record says so: only LLM calls began after it.",
+            "Last failure before the end",
+            "It is likely what ended the run, but that is not recorded: only LLM calls began after it.",
         ),
     ],
     ids=["an answer after it", "a step after it", "a later one retried", "named by the reason", "an exit code"],
@@ -314,11 +314,15 @@ def test_failures_that_were_made_good_ended_nothing(end: str) -> None:
 @pytest.mark.parametrize(
     ("calls", "is_repeat", "likely"),
     [
-        ("call('a', 'gone')", False, "It is likely what ended the run, but no record says so: nothing began after it."),
+        (
+            "call('a', 'gone')",
+            False,
+            "It is likely what ended the run, but that is not recorded: nothing began after it.",
+        ),
         (
             "call('a', 'gone 1'); call('b'); call('a', 'gone 2', n=2)",
             True,
-            "The last error like it is likely what ended the run, but no record says so: nothing began after that.",
+            "The last error like it is likely what ended the run, but that is not recorded: nothing began after that.",
         ),
     ],
 )
@@ -327,7 +331,7 @@ def test_the_only_error_says_that_it_is_likely_the_end(calls: str, is_repeat: bo
     facts, sections = after(_HANDLED + f"{calls}; session.end_session('Failure')")
     assert facts["last_error"] is None
     assert facts["first_error"]["began_after"] == {"operations": 0, "llm_calls": 0, "of_a_repeat": is_repeat}
-    assert likely in sections["The first error"]
+    assert likely in sections["First error"]
 
 
 _CHAINED = """
@@ -349,13 +353,13 @@ def test_the_cause_of_an_error_is_named_with_its_line() -> None:
     where = f"{cause['place']['file']}:{cause['place']['line']}"
     message = "invalid literal for int() with base 10: 'x'"
     root = f"ValueError: \"{message}\", raised in 'parse' ({where})."
-    last, first = sections["The error that ended it"], sections["The first error"]
+    last, first = sections["Error that ended the run"], sections["First error"]
     assert last[0] == first[0] == root
     path = "It led to LookupError: 'cannot read a.txt', "
     assert last[1].startswith(f"{path}which led to RuntimeError: 'setup failed', ")
     assert first[1].startswith(path)
-    assert "The program caught it and raised RuntimeError: 'setup failed'." in sections["The first error"]
-    assert not [line for line in sections["The first error"] if line.startswith("No recorded operation")]
+    assert "The program caught it and raised RuntimeError: 'setup failed'." in sections["First error"]
+    assert not [line for line in sections["First error"] if line.startswith("No recorded operation")]
 
 
 def test_an_error_that_came_while_another_was_handled_names_that() -> None:
@@ -363,7 +367,7 @@ def test_an_error_that_came_while_another_was_handled_names_that() -> None:
     _, sections = after(
         "@tool\ndef save():\n    try: raise KeyError('customer')\n    except KeyError: open('/nowhere/log')\nsave()"
     )
-    root, then, *_ = sections["The first error"]
+    root, then, *_ = sections["First error"]
     assert root.startswith("KeyError: \"'customer'\", raised in 'save' (")
     assert then.startswith("While it was handled, came FileNotFoundError: ")
 
@@ -373,7 +377,7 @@ def test_a_place_without_a_name_is_a_line() -> None:
     facts, sections = after("work = tool(name='work')(lambda: int('x'))\nwork()")
     place = facts["first_error"]["place"]
     assert place["function"] == "<lambda>"
-    assert sections["The first error"][1] == f"Where: tool 'work'; raised at {place['file']}:{place['line']}."
+    assert sections["First error"][1] == f"Where: tool 'work'; raised at {place['file']}:{place['line']}."
 
 
 def test_of_errors_that_are_alike_the_last_became_another() -> None:
@@ -383,9 +387,9 @@ def test_of_errors_that_are_alike_the_last_became_another() -> None:
         "    except TimeoutError as error: last = error\n"
         "raise RuntimeError('no answer') from last"
     )
-    assert "No recorded operation caught it." in sections["The first error"]
-    assert list(sections)[1:3] == ["The first error", "The error that ended it"]
-    last = sections["The error that ended it"][0]
+    assert "No recorded operation caught it." in sections["First error"]
+    assert list(sections)[1:3] == ["First error", "Error that ended the run"]
+    last = sections["Error that ended the run"][0]
     assert last.startswith("The first error led to RuntimeError: 'no answer', ")
 
 
@@ -399,13 +403,13 @@ def test_a_group_of_errors_ended_the_run() -> None:
         "asyncio.run(main())"
     )
     assert facts["how"] == "exception"
-    last = sections["The error that ended it"]
+    last = sections["Error that ended the run"]
     assert last[0].startswith("ExceptionGroup: 'unhandled errors in a TaskGroup (8 sub-exceptions)', ")
     assert last[1].startswith("In ExceptionGroup: ValueError: 'bad page 0', raised in 'load' (")
     assert last[7] == "And 2 more exceptions in it."
     assert "Nothing caught it: it ended the run." in last
     part = "It is part of ExceptionGroup: 'unhandled errors in a TaskGroup (8 sub-exceptions)'."
-    assert part in sections["The first error"]
+    assert part in sections["First error"]
 
 
 def test_the_causes_of_errors_in_a_group_follow_them() -> None:
@@ -415,7 +419,7 @@ def test_the_causes_of_errors_in_a_group_follow_them() -> None:
         "try: load('/no/such')\nexcept KeyError as error:\n"
         "    raise ExceptionGroup('startup', [ExceptionGroup('inner', [error]), TypeError('bad type')])"
     )
-    [member, other] = [line for line in sections["The first error"] if line.startswith("In ExceptionGroup: ")]
+    [member, other] = [line for line in sections["First error"] if line.startswith("In ExceptionGroup: ")]
     assert member.startswith("In ExceptionGroup: KeyError: \"'config'\", raised in 'load' (")
     assert "); caused by FileNotFoundError: \"[Errno 2] No such file or directory: '/no/such'\", raised in " in member
     assert other == "In ExceptionGroup: TypeError: 'bad type'."
@@ -427,5 +431,5 @@ def test_what_took_too_long_is_named() -> None:
         "import asyncio\nasync def query(): await asyncio.Event().wait()\n@tool(name='ask')\nasync def ask():\n"
         "    async with asyncio.timeout(0.01): await query()\nasyncio.run(ask())"
     )
-    waited = re.compile(r"When its time was over, it was waiting in 'query' \(.+:\d+\)\.")
-    assert waited.fullmatch(sections["The first error"][1])
+    waited = re.compile(r"When the time limit was reached, it was waiting in 'query' \(.+:\d+\)\.")
+    assert waited.fullmatch(sections["First error"][1])

@@ -58,7 +58,7 @@ def test_an_operation_ends_with_the_last_row_of_its_run(capsys: pytest.CaptureFi
     """The pause is no part of it, in a sentence and in a bar; the step was the last row of its run."""
     _decided().end_session("Success")
     shown = _printed(capsys, "show")
-    assert f"! {_DIED}; when resumed, the program gave its result, and it did not run again\n" in shown
+    assert f"! {_DIED}; when resumed, the program provided its result, and it did not run again\n" in shown
     assert "\nresumed    once at " in shown
     (line,) = [line for line in _printed(capsys, "show", "--timeline").splitlines() if "tool pay" in line]
     assert "▏" in line
@@ -122,22 +122,22 @@ def _why(capsys: pytest.CaptureFixture[str]) -> dict[str, list[str]]:
     return {section["title"]: section["sentences"] for section in page}
 
 
-_STOPPED = "Under way when an earlier run ended"
+_STOPPED = "In progress when an earlier run ended"
 
 
 def test_a_step_that_was_decided_is_not_under_way_at_the_end(capsys: pytest.CaptureFixture[str]) -> None:
     """Its first try has no end, but what came of it is known."""
     _decided().end_session("Success")
     sections = _why(capsys)
-    assert "Under way at the end" not in sections
+    assert "In progress when it ended" not in sections
     (sentence,) = sections[_STOPPED]
     assert sentence.startswith("tool 'pay' with 'order=a deadly=true', began at ")
     (step,) = json.loads(_printed(capsys, "steps", "--json"))["steps"]
     began, given = (f"{at[:19].replace('T', ' ')} UTC" for at in (step["began"], step["given"]["at"]))
     assert f" began at {began} in process {step['process']['pid']}, and has no end" in sentence
     assert sentence.endswith(
-        " and has no end; its beginning is the last row of its run, so how long it ran is not known. "
-        f"At {given} process {os.getpid()} gave 'the bank has it' as its result, without calling it."
+        " and has no end; no row of its run follows its beginning, so how long it ran is not known. "
+        f"At {given} process {os.getpid()} provided 'the bank has it' as its result, without calling it."
     )
     assert "1 step is done" in sections["If it is resumed"][0]
 
@@ -156,7 +156,7 @@ def test_the_list_of_steps_says_where_one_began_whose_result_was_given(capsys: p
     (line,) = [line for line in out.splitlines() if line.startswith("pay  ")]
     assert "done, result given" in line
     assert line.endswith(f"{step['began'][:19].replace('T', ' ')}  {step['process']['pid']}")
-    assert f"process {os.getpid()} gave 'the bank has it' as its result, without calling it." in out
+    assert f"process {os.getpid()} provided 'the bank has it' as its result, without calling it." in out
 
 
 def test_a_process_whose_run_was_resumed_died(capsys: pytest.CaptureFixture[str]) -> None:
@@ -164,7 +164,7 @@ def test_a_process_whose_run_was_resumed_died(capsys: pytest.CaptureFixture[str]
     _decided().end_session("Success")
     (Path(programs.project()).parent / "hub.json").write_text("{}")
     ended = "\n".join(_why(capsys)["How it ended"])
-    assert "died without recording that it left" in ended
+    assert "died without recording its end" in ended
     assert "cannot be seen" not in ended
 
 
@@ -186,7 +186,7 @@ def test_a_step_that_ran_again_says_how_that_ended(
     sections = _why(capsys)
     (sentence,) = sections[_STOPPED]
     assert sentence.endswith(f"; {outcome}")
-    assert ("Under way at the end" in sections) == (answer == "die()")
+    assert ("In progress when it ended" in sections) == (answer == "die()")
 
 
 def test_what_is_no_step_may_or_may_not_have_happened(capsys: pytest.CaptureFixture[str]) -> None:
@@ -220,4 +220,4 @@ def test_the_question_about_a_step_is_no_error_of_a_run_that_succeeded(
     asked = "try:\n  with session.operation('bill', kind='workflow'): pay('a', True)\nexcept localops.Uncertain: pass\n"
     programs.run(f"{_PAYING}{asked}session.end_session('{state}')", "resume")
     sections = _why(capsys)
-    assert ("Uncertain" in " ".join(sections.get("The first error", []))) == (state == "Failure")
+    assert ("Uncertain" in " ".join(sections.get("First error", []))) == (state == "Failure")

@@ -183,7 +183,7 @@ def test_loops_fail_the_assertion_on_them(project: pytest.Pytester) -> None:
         def test_habit(localops_run):
             run(between=True)
             localops_run.assert_no_loops()
-            with pytest.raises(AssertionError, match="Tool 'look' was called 5 times, others between"):
+            with pytest.raises(AssertionError, match="Tool 'look' was called 5 times, with other calls between"):
                 localops_run.assert_no_loops(habits=True)
     """)
     _run(project).assert_outcomes(passed=2)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 _BROKEN = 3
 _COLUMNS = ("", "id", "name", "state", "broken rules")  # of several runs
 _SUCCESS, _UNSURE = "Success", "Indeterminate"
-_NOT_KNOWN = "Indeterminate: nothing says whether the run succeeded; end it with end_session(), `with` or sys.exit()"
+_NOT_KNOWN = "Indeterminate: whether the run succeeded is not recorded; end it with end_session(), `with` or sys.exit()"
 
 
 @click.command()
@@ -37,7 +37,7 @@ _NOT_KNOWN = "Indeterminate: nothing says whether the run succeeded; end it with
 @click.option("--max-tokens", metavar="LIMIT", help="Of prompts and completions: 5000, +500, +10%.")
 @click.option("--max-calls", metavar="LIMIT", help="LLM and tool calls: 12, +2, +10%.")
 @click.option("--max-errors", metavar="LIMIT", help="Errors, or failed calls: 0, +0.")
-@click.option("--same-tools", is_flag=True, help="The same tools in the same order, but for parallel calls.")
+@click.option("--same-tools", is_flag=True, help="The same tools in the same order; parallel calls have none.")
 @click.option("--same-arguments", is_flag=True, help="The same, each with the same arguments.")
 @click.option("--allow-unpriced", is_flag=True, help="Let calls without a price, or without an end, pass.")
 @click.option("--format", "form", type=click.Choice(("text", "md")), default="text", help="md is Markdown.")
@@ -64,7 +64,7 @@ def check(
 
     Limits with a + are relative to the baseline. A run that is still running, whose process died, or that lost events
     breaks a rule, and so does a cost that is only a lower bound; one that exited with an open session, such as by
-    `raise SystemExit(1)`, breaks none, as whether it succeeded is not known. Ids and times that differ in each run do
+    `raise SystemExit(1)`, breaks none: whether it succeeded is not known. Ids and times that differ in each run do
     not count as arguments, and calls that ran in parallel have no order. Of several runs each has a line, which names
     the rules that it breaks.
     """
@@ -83,7 +83,7 @@ def check(
         for name, value in {"baseline": baseline, **limits, **flags, "format": form != "text"}.items():
             common.at_most_one(save=save, **{name: value})
     with common.look(home, project) as opened:
-        # A run that was named twice is one run.
+        # A run that is named twice is checked once.
         places = dict.fromkeys(map(opened.find, sessions or ("last",)))
         runs = [_measure(*place) for place in places]
         if save is not None:
@@ -151,7 +151,7 @@ def _baseline(opened: Home, name: str, runs: Sequence[Measured]) -> Measured:
     """Return the run of a file, or of a session whose id does not look like one; refuse a session that is checked."""
     if os.path.exists(name) or os.sep in name or os.path.splitext(name)[1]:
         base = run_gate.read_baseline(name)
-        # A script that saves the first run and then checks it is right.
+        # No error: a script may save its first run and then check it.
         if any(run.session_id == base.session_id for run in runs):
             output.say(f"session {base.session_id} is checked against itself: {name} was saved from it")
         return base
@@ -162,16 +162,16 @@ def _baseline(opened: Home, name: str, runs: Sequence[Measured]) -> Measured:
 
 
 def _save(run: Measured, path: str, project: str, *, as_json: bool) -> None:
-    """Write a baseline, which replaces one of before; a run whose figures are not whole is refused."""
+    """Write a baseline, replacing an earlier one; refuse a run with incomplete figures."""
     if run.incomplete is not None:
         raise ConfigError(f"session {run.session_id} cannot be a baseline: {run.incomplete}")
     run_gate.write_baseline(path, run)
     if run.state != _SUCCESS:
-        output.say(f"session {run.session_id} is {run.state}, not Success: is it the run to compare with?")
+        output.say(f"session {run.session_id} is {run.state}, not Success: check that it is the run to compare with")
     if as_json:
         common.print_json({"file": os.path.abspath(path), "session_id": run.session_id, "project": project})
     else:
-        output.say(f"wrote the baseline {os.path.abspath(path)}: commit it, and give it as --baseline")
+        output.say(f"wrote the baseline {os.path.abspath(path)}: commit it, and pass it to --baseline")
 
 
 def _title(verdicts: Sequence[Verdict]) -> str:

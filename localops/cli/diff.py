@@ -24,12 +24,12 @@ if TYPE_CHECKING:
     from localops.reading.steps import Step
 
 _LIMIT = 100
-# Differences that come again together, and how often they come before they are shown as one.
+# The most differences that repeat as a group, and the repetitions from which they are shown once.
 _MOST_FOLDED, _FOLDED = 4, 3
 # Characters of a result that is shown beside the arguments of a step that only one run has; a longer one has a line.
 _SHORT = 60
 _SIGNS = {"added": "+", "removed": "-", "moved": "↕", "failed": "!", "fixed": "*", "changed": "~", "result": "~"}
-# Of a step that is the same, but costlier or slower.
+# For a step that differs only in its cost or duration.
 _COSTLIER, _SLOWER = "$", ">"
 _STYLES = {"+": "green", "-": "red", "!": "red", "*": "green"} | dict.fromkeys(("~", "↕", _COSTLIER, _SLOWER), "yellow")
 _LEGEND = {
@@ -40,7 +40,7 @@ _LEGEND = {
     _COSTLIER: "costlier",
     _SLOWER: "slower",
 }
-_FOLLOWS = "prompt contains what differs above"
+_FOLLOWS = "prompt repeats the differences above"
 _WORDS = {"failed": "failed now", "fixed": "fixed now", "result": "other result", "follows": _FOLLOWS}
 _COUNTED = {**_WORDS, "result": "with another result", "same": "the same"}
 _REPEATS = {True: "whose prompt repeats these changes", False: "whose prompts repeat these changes"}
@@ -137,9 +137,9 @@ def _folded(shown: Sequence[Shown]) -> Iterator[tuple[str, ...]]:
         group = shown[at : at + size * times]
         yield from (each.lines for each in group[:size])
         if times > 1:
-            what = "this" if size == 1 else f"these {size}"
+            what = "this difference" if size == 1 else f"these {size} differences"
             others = any(each.lines != group[place % size].lines for place, each in enumerate(group))
-            yield (common.dim(f"  … {what} ×{output.count(times)}{', with other arguments' if others else ''}"),)
+            yield (common.dim(f"  … {what} {output.count(times)} times{', with other arguments' if others else ''}"),)
         at += size * times
 
 
@@ -280,12 +280,12 @@ def _summary(compared: RunDiff) -> str:
     """Return in words how many steps are of each sort, each counted once."""
     but_ids = compared.same_but_ids
     if not any(compared.counts.values()):
-        rest = f", {output.count(but_ids)} of them but for ids or times" if but_ids else ""
+        rest = f", {output.count(but_ids)} of them except for ids or times" if but_ids else ""
         return f"no difference: {output.counted(compared.same, 'step')} the same{rest}"
     parts = []
     for sort, many, others in compared.sorts():
         notes = [_note(mark, number, sort) for mark, number in others.items()]
-        notes += [f"{output.count(but_ids)} but for ids or times"] if sort == run_diff.SAME and but_ids else []
+        notes += [f"{output.count(but_ids)} except for ids or times"] if sort == run_diff.SAME and but_ids else []
         what = _REPEATS[many == 1] if sort == "follows" else _COUNTED.get(sort, sort)
         among = f" ({', '.join(notes)})" if notes else ""
         parts.append(f"{output.count(many)} {what}{among}")
@@ -317,14 +317,14 @@ def _signed(nano: int) -> str:
 
 def _notices(compared: RunDiff, a: Snapshot, b: Snapshot) -> Iterator[str]:
     if compared.is_cut:
-        yield "a run has more events: only the first 50,000 were compared"
+        yield "a run is long: only its first 50,000 events were compared"
     if not compared.is_exact:
-        yield "too many differences to find the shortest list of them: there may be a shorter one"
+        yield "too many differences: a shorter list of them may exist"
     for side, seen in (("A", a), ("B", b)):
         if seen.is_running:
             yield f"{side} is still running"
         if seen.story.metadata_only:
-            yield f"the content of {side} was left out: what its calls were given cannot be compared"
+            yield f"{side} has no content (metadata only): the inputs of its calls cannot be compared"
 
 
 def _following(compared: RunDiff) -> str:
@@ -332,8 +332,8 @@ def _following(compared: RunDiff) -> str:
     many = sum(line.marks == ONLY_FOLLOWS for line in compared.lines)
     if not many:
         return ""
-    whose = "prompt of 1 later LLM call contains" if many == 1 else f"prompts of {many} later LLM calls contain"
-    return f"the {whose} what differs above"
+    whose = "prompt of 1 later LLM call repeats" if many == 1 else f"prompts of {many} later LLM calls repeat"
+    return f"the {whose} the differences above"
 
 
 def _more(compared: RunDiff, limit: int) -> str:

@@ -87,11 +87,11 @@ def _totals(seen: Sequence[Snapshot]) -> list[tuple[str, ...]]:
 
 def _notices(table: RunsTable, seen: Sequence[Snapshot]) -> Iterator[str]:
     if table.is_cut:
-        yield "a run has more events: only the first 50,000 were compared"
+        yield "a run is long: only its first 50,000 events were compared"
     if running := [place for place, each in enumerate(seen) if each.is_running]:
         yield f"still running: {letters(running)}"
     if without := [place for place, each in enumerate(seen) if each.story.metadata_only]:
-        yield f"content was left out of {letters(without)}: what its calls were given cannot be compared"
+        yield f"no content (metadata only) in {letters(without)}: the inputs of their calls cannot be compared"
 
 
 def _lines(table: RunsTable, row: Row) -> Iterator[str]:

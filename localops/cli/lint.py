@@ -76,7 +76,7 @@ def lint(
         (_print_markdown if form == "md" else _print)(shown, sums, every)
         _print_passed_over([one for one in results if one not in shown], form)
         if others > 0:
-            line = f"1 of {output.counted(others + 1, 'session')} looked at: --since 7d for more"
+            line = f"1 of {output.counted(others + 1, 'session')} checked: --since 7d for more"
             print(f"\n{line}" if form == "md" else common.dim(line))
     if any(map(_is_red, results)) or (strict and any(one["loops_count"] or not one["complete"] for one in results)):
         click.get_current_context().exit(_FOUND)

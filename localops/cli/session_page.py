@@ -117,7 +117,7 @@ def _notices(report: analytics.Report) -> Iterator[str]:
     if report.dropped:
         yield f"{_count(report.dropped, 'event', 'events')} lost: could not be written anywhere"
     if report.damaged:
-        yield f"up to {_count(report.damaged, 'row', 'rows')} of it may be lost, as the journal was damaged"
+        yield f"up to {_count(report.damaged, 'row', 'rows')} of it may be lost: the journal was damaged"
     if report.cut:
         yield f"{_count(report.cut, 'value', 'values')} cut: only the beginning was stored"
 

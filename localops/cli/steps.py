@@ -12,11 +12,11 @@ if TYPE_CHECKING:
     from localops.reading.facts import Facts
 
 _ON_RESUME = {
-    "give back": "gives its result back",
+    "give back": "returns its recorded result",
     "run": "runs again",
     "ask": "raises Uncertain",
     "not called": "is not called",
-    "wait": "is under way",
+    "wait": "is in progress",
     "refuse": "raises StepError",
 }
 
@@ -33,13 +33,13 @@ _REFUSED = (
 
 @click.command()
 @common.session_argument
-@click.option("--limit", type=click.IntRange(min=1), default=1_000, show_default=True, help="At most so many.")
+@click.option("--limit", type=click.IntRange(min=1), default=1_000, show_default=True, help="At most this many.")
 @common.place_options
 @common.json_option
 def steps(session: str, limit: int, home: str | None, project: str | None, as_json: bool) -> None:
     """List the steps of one session that run once (once=True), and what localops.resume() would do with each.
 
-    A step that is not listed has not begun: it runs when the program comes to it.
+    A step that is not listed has not begun: it runs when the program reaches it.
     """
     with common.look(home, project) as opened:
         where, id = opened.find(session)
@@ -57,10 +57,10 @@ def steps(session: str, limit: int, home: str | None, project: str | None, as_js
 
 def _print_steps(facts: Facts) -> None:
     if not facts["steps"]:
-        print("It has no steps that run once: nothing would be given back. See `localops help resume`.")
+        print("no steps with once=True: a resumed run would call everything again; see `localops help resume`")
         return
     hosts = {one["process"]["host"] for one in facts["steps"] if one["process"]}
-    headers = ("step", "arguments", "state", "when resumed it", "began", "process")
+    headers = ("step", "arguments", "state", "on resume", "began", "process")
     table = [
         (
             _title(one),
@@ -76,15 +76,15 @@ def _print_steps(facts: Facts) -> None:
     _print_given([one for one in facts["steps"] if one["given"]])
     print()
     numbers = facts["counts"]
-    words = {"done": "done", "uncertain": "uncertain", "failed": "failed", "running": "under way"}
+    words = {"done": "done", "uncertain": "uncertain", "failed": "failed", "running": "in progress"}
     print(", ".join(f"{numbers[key]} {word}" for key, word in words.items() if numbers[key]) + _rest(facts))
     if many := numbers["refused"]:
         arguments = "The arguments of 1 step hold" if many == 1 else f"The arguments of {many} steps hold"
         print(f"{arguments} a secret, {_REFUSED}")
     if any(one["on_resume"] == "not called" for one in facts["steps"]):
-        print("A step that is not called is inside of one that gives its result back.")
+        print("A step that is not called is inside one that returns its recorded result.")
     if any(one["behind"] for one in facts["steps"]):
-        print("A step is not reached if it is inside of one that raises, unless the program runs that one again.")
+        print("A step is not reached if it is inside a step that raises, unless the program runs that step again.")
     if many := sum(one["scrubbed"] for one in facts["steps"]):
         print(f"A scrub removed a secret from the arguments of {many}: {_SCRUBBED}")
 
@@ -101,7 +101,7 @@ def _process(process: Facts | None, *, with_host: bool) -> str:
 
 
 def _print_given(steps: list[Facts]) -> None:
-    """Say of steps whose result a program gave where they began and who gave it."""
+    """Print, for steps whose result a program provided, where they began and which process provided it."""
     if not steps:
         return
     from localops.reading import given_results, sentences  # late, as few sessions have such a step
@@ -123,4 +123,4 @@ def _rest(facts: Facts) -> str:
     if not lost:
         return more
     reasons = sorted({output.clean(one["why"]) for one in facts["steps"] if one["why"]})
-    return f"{more}; of those that are done, {lost} cannot be given back: {'; '.join(reasons)}"
+    return f"{more}; the results of {lost} that are done cannot be restored: {'; '.join(reasons)}"

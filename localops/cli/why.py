@@ -13,7 +13,7 @@ from localops.cli import common
 @common.place_options
 @common.json_option
 def why(session: str, form: str | None, home: str | None, project: str | None, as_json: bool) -> None:
-    """Say how one session ended, what was under way, and its first error; without an ID, of the newest.
+    """Say how one session ended, what was in progress, and its first error; without an ID, of the newest.
 
     Recorded texts are shown by their beginnings. What is not known is called unknown.
     """

@@ -97,7 +97,7 @@ TOOLS = {
     ),
     "why": Tool(
         "Why did it end?",
-        "The post-mortem of one session in sentences: how it ended, how that is known, what was under way and may or "
+        "The post-mortem of one session in sentences: how it ended, how that is known, what was in progress and may or "
         "may not have happened, the first error and what followed, calls that failed or were repeated.",
         {"session": _SESSION._replace(required=True), "project": _PROJECT, "cursor": CURSOR},
         lookups.why,

@@ -21,9 +21,9 @@ _OUTCOMES = {
 }
 _ENDED_A_PART = ("ended a thread", "ended a process", "ended an earlier run")
 _TITLES = {
-    ending_error.EXCEPTION: "The error that ended it",
-    ending_error.REASON: "The error that ended it",
-    ending_error.LAST: "The last thing that failed before it ended",
+    ending_error.EXCEPTION: "Error that ended the run",
+    ending_error.REASON: "Error that ended the run",
+    ending_error.LAST: "Last failure before the end",
     None: "",
 }
 
@@ -109,7 +109,7 @@ def _is_late(error: Facts) -> bool:
 def _timed_out(error: Facts) -> Iterator[Sentence]:
     """Say what took too long, if a time limit ended it."""
     if _is_late(error) and error["causes"][0]["place"]:
-        yield ["When its time was over, it was waiting ", *_at_place(error["causes"][0]["place"]), "."]
+        yield ["When the time limit was reached, it was waiting ", *_at_place(error["causes"][0]["place"]), "."]
 
 
 def _parts(error: Facts) -> Iterator[Sentence]:
@@ -195,15 +195,15 @@ def _ended_a_part(error: Facts) -> Iterator[Sentence]:
         is_next = following is not None and following["after_a_resume"]
         yield _next(following) if is_next else ["The session was resumed after it."]
     elif error["outcome"] == "ended a process":
-        yield ["Nothing caught it: it ended process ", Recorded(name or ""), ", and the program went on."]
+        yield ["Nothing caught it: it ended process ", Recorded(name or ""), ", and the program continued."]
     else:
         thread: Sentence = ["thread ", Recorded(name)] if name else ["a thread"]
-        yield ["Nothing caught it: it ended ", *thread, ", and the program went on."]
+        yield ["Nothing caught it: it ended ", *thread, ", and the program continued."]
 
 
 def _next(following: Facts) -> Sentence:
     later = output.short_duration(nanoseconds(following["seconds_later"]))
-    how = "The session was resumed after it" if following["after_a_resume"] else "The run went on after it"
+    how = "The session was resumed after it" if following["after_a_resume"] else "The run continued"
     return [f"{how}: the next step was ", *named({**following, "agent": None}), f", {later} later."]
 
 
@@ -215,7 +215,7 @@ def _ending(error: Facts) -> Iterator[Sentence]:
         operations = output.counted(after["operations"], "more operation")
         what = operations if after["operations"] else "only LLM calls" if after["llm_calls"] else "nothing"
         which, it = ("The last error like it", "that") if after["of_a_repeat"] else ("It", "it")
-        yield [f"{which} is likely what ended the run, but no record says so: {what} began after {it}."]
+        yield [f"{which} is likely what ended the run, but that is not recorded: {what} began after {it}."]
 
 
 def common(shared: Facts | None) -> Iterator[Sentence]:
@@ -233,7 +233,7 @@ def common(shared: Facts | None) -> Iterator[Sentence]:
     yield [*sentence, f" and {output.count(rest)} more." if rest > 0 else "."]
     others = f"{output.counted(shared['errors'] - 1, 'other')} followed, the last at {when(shared['last'])} UTC."
     if first["is_first_error"]:
-        yield [f"The first error is the first of them; {others}"]
+        yield [f"The first of them is the first error above; {others}"]
         return
     message: Sentence = [": ", Recorded(first["message"])] if first["message"] else []
     yield ["The first of them, at ", f"{when(first['at'])} UTC: ", Word(first["type"] or "error"), *message, "."]
@@ -262,29 +262,29 @@ def _origin(one: Facts, session: str) -> Sentence:
         return [*which, " (", value, ") was returned by ", *call, entry, where]
     place: Sentence = [] if argument is None else [" in the argument ", argument]
     if one["of"] is None:
-        return [value, *place, " first stood in what ", *call, " returned", where]
+        return [value, *place, " first appeared in the result of ", *call, where]
     before: Sentence = ["Before it, ", *named({**one["of"], "agent": None}), " was given ", value, *place]
-    return [*before, ", which first stood in what ", *call, " returned", where]
+    return [*before, ", which first appeared in the result of ", *call, where]
 
 
 def _later_calls(again: Facts | None) -> Iterator[Sentence]:
     if again is None:
         return
     if not again["calls"]:
-        yield ["The call was not tried again."]
+        yield ["The call was not retried."]
         return
     calls, failed, became = again["calls"], again["failed"], "failed" if again["next_failed"] else "did not fail"
     within = f", in the {output.counted(again['within_rows'], 'row')} after it" if again["within_rows"] else ""
     given = {True: ", with the same arguments,", False: ", with other arguments,", None: ""}[again["next_same"]]
     unknown = "; whether with the same arguments is not recorded" if again["next_same"] is None else ""
     name = again["name"] or again["model"]
-    what: Sentence = [Recorded(name), " was called"] if name else ["Such a call was made"]
+    what: Sentence = [Recorded(name), " was called"] if name else ["The same kind of call was made"]
     if calls == 1:
         yield [*what, f" once more{within}{given} and {became}{unknown}."]
         return
     which = "all" if failed == calls else output.count(failed) if failed else "none"
     yield [
         *what,
-        f" {output.count(calls)} times more{within}; {which} of these calls failed. ",
+        f" {output.count(calls)} more times{within}; {which} of these calls failed. ",
         f"The next{given} {became}{unknown}.",
     ]

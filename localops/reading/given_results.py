@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 MAYBE = "it may or may not have happened"
 SINCE = {
-    "decided": "when resumed, the program gave its result, and it did not run again",
+    "decided": "when resumed, the program provided its result, and it did not run again",
     recorded_steps.DONE: "it ran again when resumed, and is done",
     recorded_steps.FAILED: "it ran again when resumed, and failed",
     recorded_steps.UNCERTAIN: f"it began again when resumed, and did not end; {MAYBE}",
@@ -34,7 +34,7 @@ def gave(given: Facts) -> Sentence:
     """Return which process provided the result of a step, and when."""
     who = f"process {given['process']['pid']}" if given["process"] else "the program"
     what: Sentence = [" ", Recorded(given["result"])] if given["result"] else [" a value"]
-    return [f"At {when(given['at'])} UTC {who} gave", *what, " as its result, without calling it."]
+    return [f"At {when(given['at'])} UTC {who} provided", *what, " as its result, without calling it."]
 
 
 def in_process(process: Facts | None) -> str:

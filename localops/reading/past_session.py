@@ -157,7 +157,7 @@ class PastSession:
         return steps
 
     def why(self) -> Facts:
-        """Return its post-mortem: how it ended, what was under way, its first error, as `localops why --json`."""
+        """Return its post-mortem: how it ended, what was in progress, its first error, as `localops why --json`."""
         return post_mortem_page.document(self._post_mortem())
 
     def why_markdown(self) -> str:

@@ -40,14 +40,17 @@ def sections(findings: Facts) -> list[Section]:
         ("How it ended", list(_end(findings))),
         *_errors(findings),
         ("What the errors have in common", list(error_page.common(findings["common"]))),
-        ("Under way when an earlier run ended", list(_stopped(findings))),
-        ("Under way now" if findings["how"] == "running" else "Under way at the end", list(_under_way(findings))),
-        ("What it did", list(_done(findings))),
-        ("What made the cost", list(_made_the_cost(findings))),
-        ("The last things", list(_last(findings))),
-        ("What it spent for nothing", list(_waste(findings))),
+        ("In progress when an earlier run ended", list(_stopped(findings))),
+        (
+            "In progress now" if findings["how"] == "running" else "In progress when it ended",
+            list(_under_way(findings)),
+        ),
+        ("Totals", list(_done(findings))),
+        ("Cost by model", list(_made_the_cost(findings))),
+        ("Last call and answer", list(_last(findings))),
+        ("Wasted", list(_waste(findings))),
         ("If it is resumed", list(_steps(findings["steps"]))),
-        ("The record", list(_record(findings))),
+        ("Recording", list(_record(findings))),
     ]
     return [(title, sentences) for title, sentences in page if sentences]
 
@@ -55,7 +58,7 @@ def sections(findings: Facts) -> list[Section]:
 def _errors(findings: Facts) -> list[Section]:
     """Return the sections about the last and the first error; if the first one caused the last, it comes first."""
     last = (error_page.title(findings["last_error"]), list(error_page.sentences(findings, "last_error")))
-    first = ("The first error", list(error_page.sentences(findings, "first_error")))
+    first = ("First error", list(error_page.sentences(findings, "first_error")))
     return [first, last] if error_page.is_of_first(findings) else [last, first]
 
 
@@ -121,16 +124,16 @@ def _how(how: str, state: str, reason: str | None, findings: Facts) -> Iterator[
             Word(reason),
             f". No end was recorded: {_KILLED}, ran out of memory, lost power or called os._exit.",
         ]
-        yield ["Its process does not run any more, and the lock that it held is free."]
-        yield [f"Its last row is of {when(findings['last'])} UTC; what it did after that is not recorded."]
-        yield ["A program can go on with it where it stopped: see `localops help resume`."]
+        yield ["Its process no longer runs: the lock that it held is free."]
+        yield [f"Its last row is from {when(findings['last'])} UTC; nothing after that is recorded."]
+        yield ["A program can resume it where it stopped: see `localops help resume`."]
     elif how == "imported":
         yield [f"{state}: its record ends here without an end, so how the program ended is not known."]
     elif how == "running":
         yield ["It is still running: a process that is alive records into it."]
     else:
         yield ["Whether it has ended is not known: no end is recorded, and its processes cannot be seen from here."]
-        yield [f"Its last row is of {when(findings['last'])} UTC."]
+        yield [f"Its last row is from {when(findings['last'])} UTC."]
 
 
 def _budget(budget: Facts | None, spent: Facts) -> Iterator[Sentence]:
@@ -148,12 +151,12 @@ def _budget(budget: Facts | None, spent: Facts) -> Iterator[Sentence]:
 
 def _resumed(resumed: Facts) -> Iterator[Sentence]:
     if (earlier := resumed["count"] - len(resumed["known"])) > 0:
-        yield [f"It was resumed {output.counted(earlier, 'more time')} before these."]
+        yield [f"It was also resumed {output.counted(earlier, 'time')} before that."]
     for one in resumed["known"]:
         where: Sentence = [" on ", Word(one["host"])] if one["host"] else []
         who = f"It was resumed at {when(one['at'])} UTC by process {_number(one['pid'])}"
         if one["state"] is None:
-            ended: Sentence = [f"its last run had no recorded end; its last row was of {when(one['stopped'])} UTC"]
+            ended: Sentence = [f"its last run had no recorded end; its last row was from {when(one['stopped'])} UTC"]
         else:
             why: Sentence = [" with the reason ", Recorded(one["reason"])] if one["reason"] else []
             ended = ["before that it had ended as ", Word(one["state"]), *why]
@@ -174,9 +177,9 @@ def _processes(processes: Facts, how: str) -> Iterator[Sentence]:
     if processes["count"] > 1:
         yield [f"{output.counted(processes['count'], 'process', 'processes')} recorded into it."]
     states = {
-        "died": "died without recording that it left",
+        "died": "died without recording its end",
         "running": "is still alive",
-        "unknown": "did not record that it left; whether it is alive cannot be seen from here",
+        "unknown": "did not record its end; whether it is alive cannot be seen from here",
     }
     idle = 0
     for one in processes["known"]:
@@ -185,10 +188,10 @@ def _processes(processes: Facts, how: str) -> Iterator[Sentence]:
         if one["state"] == "died" and processes["count"] > 1 and processes["all_open_known"]:
             idle += 1
         elif one["state"] in states and (processes["count"] > 1 or how not in ("died", "running", "unknown")):
-            yield [*_process(one), f", there since {when(one['came'])} UTC, {states[one['state']]}."]
+            yield [*_process(one), f", in the session since {when(one['came'])} UTC, {states[one['state']]}."]
     if idle:
-        many, it, they = ("One", "it", "it") if idle == 1 else (output.count(idle), "they", "they")
-        yield [f"{many} of them ended without recording that {they} left; nothing that {it} began was under way."]
+        many, its = ("One", "its") if idle == 1 else (output.count(idle), "their")
+        yield [f"{many} of them ended without recording {its} end; none of {its} operations was in progress."]
 
 
 def _process(one: Facts) -> Sentence:
@@ -199,14 +202,14 @@ def _number(value: object) -> str:
     return str(value) if type(value) is int else "of an unknown number"
 
 
-# What it did
+# Totals
 
 
 def _done(findings: Facts) -> Iterator[Sentence]:
     done = findings["done"]
     if not done["events"]:
         is_idle = not findings["under_way_count"] and not findings["under_way"]
-        yield ["It recorded no event." if is_idle else "Nothing that it began has ended."]
+        yield ["It recorded no event." if is_idle else "No call or operation has ended yet."]
         yield from _open_cost(findings)
         return
     counts = [
@@ -230,7 +233,7 @@ def _done(findings: Facts) -> Iterator[Sentence]:
 
 def _not_ended_well(tool: Facts, *, is_running: bool) -> str:
     failed = f", {output.count(tool['failed'])} failed" if tool["failed"] else ""
-    without_end = f" and {output.count(tool['open'])} that {'is under way' if is_running else 'did not end'}"
+    without_end = f" and {output.count(tool['open'])} that {'is in progress' if is_running else 'did not end'}"
     return failed + (without_end if tool["open"] and tool["calls"] else "")
 
 
@@ -290,7 +293,7 @@ def _open_cost(findings: Facts) -> Iterator[Sentence]:
     for model, many in Counter(one["model"] for one in calls).items():
         of: Sentence = [" of ", Recorded(model)] if model else [" of an unknown model"]
         which, were = ("The LLM call", "was") if many == 1 else (f"{output.count(many)} LLM calls", "were")
-        yield [which, *of, f" that {were} under way may have been billed; the cost is not recorded."]
+        yield [which, *of, f" that {were} in progress may have been billed; the cost is not recorded."]
 
 
 def _tokens(figures: Facts) -> str:
@@ -310,7 +313,7 @@ def _under_way(findings: Facts) -> Iterator[Sentence]:
         if is_running:
             yield [*what, f", has run for {took}."]
         elif one["ended_with_session"]:
-            yield [*what, f", had run for {took} when the session was ended around it; {_MAYBE}."]
+            yield [*what, f", had run for {took} when the session ended; {_MAYBE}."]
         else:
             state = _state_at_end(one["process"], findings["how"])
             yield [*what, f"{_at_last_row(one['seconds'], 'the last row', state)}{_open_end(one)}."]
@@ -318,23 +321,23 @@ def _under_way(findings: Facts) -> Iterator[Sentence]:
             yield _inside(one["inside"], is_running=is_running)
     rest = findings["under_way_count"] - sum(not one["ended_with_session"] for one in shown)
     if rest > 0:
-        yield [f"And {output.counted(rest, 'operation')} more that began before these."]
+        yield [f"{output.counted(rest, 'more operation')} began before these."]
 
 
 def _state_at_end(process: Facts | None, how: str) -> str:
     """Describe how the process that ran an operation without an end ended."""
     if how == "signal":
-        return "was under way when the signal ended the process"
+        return "was in progress when the signal ended the process"
     if process is not None and process["state"] == "died":
-        return "was under way when that process died"
-    return "was under way when the process died" if how == "died" else "has no end in the record"
+        return "was in progress when that process died"
+    return "was in progress when the process died" if how == "died" else "has no recorded end"
 
 
 def _at_last_row(seconds: float, last: str, state: str) -> str:
     """State how long before the last row an operation began; if it began with the last row, its duration is unknown."""
     if seconds:
         return f", {output.short_duration(nanoseconds(seconds))} before {last}, and {state}"
-    return f", and {state}; its beginning is {last}, so how long it ran is not known"
+    return f", and {state}; no row of its run follows its beginning, so how long it ran is not known"
 
 
 def _inside(inside: Facts, *, is_running: bool) -> Sentence:
@@ -394,7 +397,7 @@ def _stopped(findings: Facts) -> Iterator[Sentence]:
         else:
             yield [*what, f"; {given_results.SINCE.get(one['since'], _MAYBE)}."]
     if (rest := findings["stopped_count"] - len(shown)) > 0:
-        yield [f"And {output.counted(rest, 'operation')} more that began before these."]
+        yield [f"{output.counted(rest, 'more operation')} began before these."]
 
 
 def _last(findings: Facts) -> Iterator[Sentence]:
@@ -404,7 +407,7 @@ def _last(findings: Facts) -> Iterator[Sentence]:
         took = output.short_duration(nanoseconds(one["seconds"]))
         none = ", with an empty result." if one["result_is_empty"] else ", with no recorded result."
         result: Sentence = [", with the result ", Recorded(one["result"]), "."] if one["result"] else [none]
-        yield [f"The last that {how}: ", *named(one), f", at {when(one['ended'])} UTC after {took}", *result]
+        yield ["Last completed call: ", *named(one), f", {how} at {when(one['ended'])} UTC after {took}", *result]
     if answer is not None:
         yield from _answer(answer, is_known=one is not None and answer["id"] == one["id"])
 
@@ -412,7 +415,7 @@ def _last(findings: Facts) -> Iterator[Sentence]:
 def _answer(answer: Facts, *, is_known: bool) -> Iterator[Sentence]:
     """State the last answer; if it is already shown as the last operation, state only why the model stopped."""
     which: Sentence = [
-        "The last answer of a model (",
+        "Last model answer (",
         *named(answer),
         f", at {when(answer['ended'])} UTC)",
     ]
@@ -481,7 +484,7 @@ def _waste(findings: Facts) -> Iterator[Sentence]:
         if findings["metadata_only"]:
             yield ["Its tool calls could not be compared with each other, as their content was not recorded."]
         else:
-            yield [f"It is long: loops were looked for among its last tool calls only; `{lint}` looks at more."]
+            yield [f"The session is long: only its last tool calls were searched for loops; `{lint}` reads more."]
 
 
 def _steps(steps: Facts | None) -> Iterator[Sentence]:
@@ -495,20 +498,20 @@ def _steps(steps: Facts | None) -> Iterator[Sentence]:
     behind = {state: steps[f"{state}_behind"] for state in ("done", "uncertain", "failed")}
     if any(behind.values()):
         states = ", ".join(f"{many} {state}" for state, many in behind.items() if many)
-        yield [f"Inside of a step that raises: {states}. They are reached only if the program runs that step again."]
+        yield [f"Inside a step that raises: {states}. They are reached only if the program runs that step again."]
     if steps["running"]:
-        yield [f"{_steps_are(steps['running'])} under way."]
+        yield [f"{_steps_are(steps['running'])} in progress."]
     if refused := steps["refused"]:
         yield [f"{_of_them(refused)} a secret in the arguments, {_WITHOUT_RULES}."]
 
 
 def _done_steps(steps: Facts) -> Iterator[Sentence]:
     if kept := steps["done_given"]:
-        yield [f"{_steps_are(kept)} done: the recorded {'result is' if kept == 1 else 'results are'} given back."]
+        yield [f"{_steps_are(kept)} done: the recorded {'result is' if kept == 1 else 'results are'} returned."]
     if passed := steps["done_not_called"]:
         yield [f"{_steps_are(passed)} done, and would not be called: {_around(passed)}."]
     if lost := steps["not_kept"]:
-        yield [f"{_steps_are(lost)} done, but what {'it' if lost == 1 else 'they'} returned is not here as it was."]
+        yield [f"{_steps_are(lost)} done, but what {'it' if lost == 1 else 'they'} returned cannot be restored."]
 
 
 def _uncertain_steps(steps: Facts) -> Iterator[Sentence]:
@@ -523,8 +526,8 @@ def _uncertain_steps(steps: Facts) -> Iterator[Sentence]:
 
 def _around(many: int) -> str:
     if many == 1:
-        return "the step around it gives its result back"
-    return "the steps around them give their results back"
+        return "the step around it returns its recorded result"
+    return "the steps around them return their recorded results"
 
 
 _WITHOUT_RULES = (
@@ -548,17 +551,17 @@ def _many_steps(many: int) -> str:
 def _record(findings: Facts) -> Iterator[Sentence]:
     notes = (
         ("dropped", "event was lost: it", "events were lost: they", " could not be written anywhere"),
-        ("spilled", "row came", "rows came", " through a spill file; nothing of it is missing"),
+        ("spilled", "row came", "rows came", " through a spill file; none is missing"),
         ("cut", "value was cut", "values were cut", ": only the beginning was stored"),
-        ("damaged", "row", "rows", " at most may be lost, as the journal was damaged"),
+        ("damaged", "row", "rows", " at most may be lost: the journal was damaged"),
         ("late", "event was", "events were", " recorded after its end"),
     )
     for name, one, more, rest in notes:
         if findings[name]:
             yield [f"{output.counted(findings[name], one, more)}{rest}."]
     if not findings["complete"]:
-        yield ["It is long: errors and failed calls were looked for at its two ends only."]
-        yield ["The figures under What it did count all of it."]
+        yield ["The session is long: only its first and last rows were searched for errors and failed calls."]
+        yield ["The figures under Totals are complete."]
 
 
 def _nano(dollars: float) -> int:

@@ -27,7 +27,7 @@ _CELLS = 60
 # Sessions to name with skipped polling, below other results.
 _POLLING = 5
 # Follows "the same result" of a loop if the results differed in ids, times or durations.
-_BUT_IDS = {True: " but for ids and times", False: ""}
+_BUT_IDS = {True: " except for ids and times", False: ""}
 
 
 def document(findings: Facts) -> Facts:
@@ -58,7 +58,7 @@ def sections(findings: Facts, *, every: bool = False) -> list[Section]:
         _, sentences = page[-1]
         sentences.append([f"`localops lint {findings['session_id']} --all` has a line for each loop and failure."])
     passed_over = list(map(_passed_over, findings["passed_over"]))
-    return [*page, ("Passed over", passed_over)] if passed_over else page
+    return [*page, ("Skipped", passed_over)] if passed_over else page
 
 
 def markdown(findings: Facts, *, every: bool = False) -> Iterator[str]:
@@ -90,7 +90,7 @@ def _summary_of_loops(findings: Facts) -> str:
     if not findings["tool_calls"]:
         return "no tool calls, and so no loops"
     if not findings["loops_count"]:
-        return "no loops" if findings["complete"] else "no loops in what could be compared"
+        return "no loops" if findings["complete"] else "no loops among the calls that could be compared"
     many = findings["loops_count"] - findings["alarming"]
     habits = output.counted(many, "habit")
     if not findings["alarming"]:
@@ -102,8 +102,8 @@ def _summary_of_loops(findings: Facts) -> str:
 def total(results: Sequence[Facts], looked_at: int, without_tools: int) -> str:
     """Return a sentence about the results of several sessions, of which some made no tool calls."""
     if not looked_at:
-        return "no sessions to look at"
-    sessions = f"{output.counted(looked_at, 'session')} looked at"
+        return "no sessions to check"
+    sessions = f"{output.counted(looked_at, 'session')} checked"
     if without_tools == looked_at:
         sessions += ", none with tool calls"
     elif without_tools:
@@ -127,7 +127,7 @@ def passed_over(results: Sequence[Facts]) -> Sentence | None:
     polling = [one for one in results if one["passed_over"]]
     if not polling:
         return None
-    sentence: Sentence = ["passed over: "]
+    sentence: Sentence = ["skipped: "]
     for number, one in enumerate(polling[:_POLLING]):
         sentence += ["; " if number else "", Word(one["name"] or "unnamed")]
         for part in one["passed_over"]:
@@ -206,7 +206,7 @@ def sentence_of_group(group: Facts) -> Sentence:
     what = "habits" if first["kind"] == HABIT else "loops"
     has_many_tools = group["tools_count"] > len(set(first["tools"]))
     tools: Sentence = [" of tools ", *_names(group["tools"], group["tools_count"])] if has_many_tools else []
-    are_alike = [*_kind(first), f"{output.count(many)} {what}", *tools, " are alike; the first: "]
+    are_alike = [*_kind(first), f"{output.count(many)} {what}", *tools, " are similar; the first: "]
     return [*are_alike, *_what(first), f". Together they wasted {spent(group['wasted'])}."]
 
 
@@ -249,14 +249,14 @@ def _what(loop: Facts) -> Sentence:
         return ["Tool ", tool, f" failed {times} with the same error", *_named(loop), *who, *what]
     if loop["kind"] == "retry":
         return ["Tool ", tool, f" failed {times} with the same arguments", *who, *what, *failed]
-    where = " in a row" if loop["kind"] == "repeat" else ", others between,"
+    where = " in a row" if loop["kind"] == "repeat" else ", with other calls between,"
     both = f"arguments, and the same result{_BUT_IDS[True]}" if loop["only_alike"] else "arguments and result"
     return ["Tool ", tool, f" was called {times}{where} with the same {both}", *who, *what]
 
 
 def _named(loop: Facts) -> Sentence:
     """Return the error of a loop; if only values in it differ, the first one."""
-    of_many = " but for its values, the first" if loop["messages"] > 1 else ""
+    of_many = " except for values in it, the first" if loop["messages"] > 1 else ""
     return [f"{of_many} ", Recorded(loop["error"])] if loop["error"] else []
 
 

@@ -84,7 +84,9 @@ class Loop:
 
     def __str__(self) -> str:
         what = {"retry": "failed with the same arguments", "error": "failed with the same error"}
-        gave = "gave the same but for ids and times" if self.only_alike else "gave the same again"
+        gave = (
+            "returned the same result except for ids and times" if self.only_alike else "returned the same result again"
+        )
         return f"{', '.join(self._steps())}: {what.get(self.kind, gave)}, {self.rounds} times"
 
     def _steps(self) -> Iterable[str]:

@@ -157,9 +157,9 @@ class Steps:
         what = f"{step.kind} {step.name!r}, begun at {began}{where},"
         decide = "give on_uncertain= a function that decides, or mark it idempotent=True if it may run twice"
         if step.state == recorded_steps.DONE:
-            message = f"{what} is done, but its result cannot be given back: {why}. It did not run again: {decide}"
+            message = f"{what} is done, but its result cannot be restored: {why}. It did not run again: {decide}"
         else:
-            how = f"was interrupted by {step.ended_by}" if step.ended_by else "was under way when its run ended"
+            how = f"was interrupted by {step.ended_by}" if step.ended_by else "was in progress when its run ended"
             message = f"{what} {how}: it may or may not have happened. It did not run again: {decide}"
         return Uncertain(
             message,
@@ -210,7 +210,7 @@ class Steps:
             body=self._recorder.writer.encode(body),
         )
         if not self._recorder.journal.append(row, sync=True):
-            raise StepError(f"the decision about {turn.name}() could not be written: nothing was given back")
+            raise StepError(f"the decision about {turn.name}() could not be written: no result was returned")
 
 
 def _is_same(known: tuple[str, str, str], key: tuple[str, str, str]) -> bool:
@@ -305,7 +305,7 @@ def keep(recorder: Recorder, step: str, result: object, *, name: str) -> tuple[d
         return _not_kept(step, f"it {error}"), ""
     except faithful.Unfaithful as error:
         problem = (
-            f"{step}() ran, but what it returned {error}: it cannot be given back when its run is resumed. Return "
+            f"{step}() ran, but what it returned {error}: it cannot be restored when its run is resumed. Return "
             "plain data, a dataclass or a pydantic model, or None"
         )
         return {ONCE: {"kept": None, "why": f"it {error}"}}, problem
@@ -328,7 +328,7 @@ def _blob(recorder: Recorder, known: str) -> bytes:
 def _not_kept(step: str, why: str) -> dict[str, Any]:
     say_once(
         f"result of {step}",
-        f"what {step}() returned cannot be given back when its run is resumed: {why}. It would raise "
+        f"what {step}() returned cannot be restored when its run is resumed: {why}. It would raise "
         "localops.Uncertain then, or ask on_uncertain=",
     )
     return {ONCE: {"kept": None, "why": why}}

@@ -156,7 +156,7 @@ function tree(comparison, letter) {
   const sum = costs.reduce((total, one) => total + (one ?? 0), 0);
   const spent = costs.some((one) => one === null) ? `${signed(sum)} + ?` : sum ? signed(sum) : "";
   const butIds = comparison.counts.same_but_ids;
-  const alike = butIds ? `${count(butIds)} but for ids or times` : "";
+  const alike = butIds ? `${count(butIds)} except for ids or times` : "";
   const rest = alike && `; of the others, ${alike}`;
   const note = unlike.length
     ? `${many(unlike.length, "event")} of ${count(comparison.lines.length)} differ${spent && `: ${spent}`}${rest}`

@@ -19,7 +19,7 @@ export class Figures {
     this.page = page;
     this.element = make("div", { class: "charts" });
     this.charts = new Charts();
-    // What made the cost: undefined until it is known, so that nothing moves when it comes.
+    // The cost by model; undefined until the reply is here, so that nothing on the page moves then.
     this.spending = undefined;
     this.asked = -PAUSE;
   }
@@ -32,7 +32,7 @@ export class Figures {
     this._draw();
   }
 
-  /** Ask what made the cost, as `localops why` says; again where the session went on, and when it has ended. */
+  /** Request the cost by model, as in `localops why`; again when the session continues, and when it has ended. */
   async _learn() {
     const { run, running } = this.page,
       key = running ? run.version : "over";
@@ -141,7 +141,7 @@ export class Figures {
       hasAgents = parts.some((part) => part.agent),
       hasLast = parts.some((part) => part.last);
     const made = ranking({
-      title: "What made the cost",
+      title: "Cost by model",
       rows: parts,
       total,
       value: (part) => part.cost_nano,

@@ -7,11 +7,11 @@ const TITLE = "How it ended, and why";
 // The part about steps that run once, and what becomes of each.
 const RESUMED = "If it is resumed";
 const BECOMES = {
-  "give back": "gives its result back",
+  "give back": "returns its recorded result",
   run: "runs again",
   ask: "raises Uncertain",
   "not called": "is not called",
-  wait: "is under way",
+  wait: "is in progress",
   refuse: "raises StepError",
 };
 const STEPS = 100;

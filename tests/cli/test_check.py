@@ -321,7 +321,7 @@ def test_a_run_of_unknown_success_is_called_so(command: Command, tmp_path: Path)
     assert programs.run(code).returncode == 1
     for form in ("text", "md"):
         status, out, _ = command("check", "--max-cost", "1", "--format", form)
-        assert (status, "nothing says whether the run succeeded" in out) == (0, True)
+        assert (status, "whether the run succeeded is not recorded" in out) == (0, True)
     path = str(tmp_path / "b.json")
     status, _, err = command("check", "--save", path)
     assert (status, "is Indeterminate, not Success" in err) == (0, True)

@@ -343,11 +343,11 @@ def test_what_later_prompts_repeat_is_counted(journal: Journal, command: Command
     change = ["~ tool look_up  other arguments", '    - {"params":{"city":"Lyon"}}', '    + {"params":{"city":"Nice"}}']
     assert _outputs(journal, command, _chat("Lyon", 6), _chat("Nice", 6)) == [
         *change,
-        "  the prompts of 6 later LLM calls contain what differs above",
+        "  the prompts of 6 later LLM calls repeat the differences above",
     ]
     assert _outputs(journal, command, _chat("Lyon", 1), _chat("Nice", 1, model="o3")) == [
         *change,
-        "~ llm o3  gpt-4o-mini → o3; prompt contains what differs above",
+        "~ llm o3  gpt-4o-mini → o3; prompt repeats the differences above",
     ]
     assert _outputs(journal, command, _chat("Lyon", 1), _chat("Lyon", 1, model="o3")) == ["~ llm o3  gpt-4o-mini → o3"]
     document = as_json("diff", *(id_text(record(journal, _chat(city, 2))) for city in ("Lyon", "Nice")))
@@ -384,7 +384,7 @@ def test_what_a_program_says_in_a_later_prompt_is_a_difference(journal: Journal,
         '    + {"prompt":[{"content":"Where from?","role":"user"}]}',
     ]
     assert lines[3] == "~ tool look_up  other arguments"
-    assert lines[6:] == ["  the prompts of 2 later LLM calls contain what differs above"]
+    assert lines[6:] == ["  the prompts of 2 later LLM calls repeat the differences above"]
     for plans, text in zip(runs, ("Go on.", "Stop."), strict=True):
         plans[-1].given = [*plans[-1].given, {"role": "user", "content": text}]
     assert _outputs(journal, command, *runs)[6] == "~ llm gpt-4o-mini  other arguments"
@@ -461,10 +461,13 @@ def test_what_comes_again_and_again_is_shown_once(journal: Journal, command: Com
     second = record(journal, [tool("same"), *looping, tool("last")])
     code, out, _ = command("diff", id_text(first), id_text(second))
     assert code == 0
-    end = ["+ tool ask", "+ tool wait", "  … these 2 ×20", "+ tool last"]
+    end = ["+ tool ask", "+ tool wait", "  … these 2 differences 20 times", "+ tool last"]
     assert [line.rstrip() for line in out.splitlines()][-4:] == end
     pages = [tool("fetch", page=number) for number in range(5)]
-    assert _outputs(journal, command, [], pages) == ["+ tool fetch  page=0", "  … this ×5, with other arguments"]
+    assert _outputs(journal, command, [], pages) == [
+        "+ tool fetch  page=0",
+        "  … this difference 5 times, with other arguments",
+    ]
 
 
 def test_of_three_runs_the_odd_one_is_named(journal: Journal, command: Command, as_json: AsJson) -> None:

@@ -75,19 +75,17 @@ def test_several_sessions(command: Command) -> None:
         code, out, _ = command("lint", *chosen)
         assert code == 3
         assert (calm in out, loud in out) == (False, True)
-        assert out.endswith(
-            "\n2 sessions looked at: 1 with loops, wasted 2 tool calls, 2 LLM calls, 200 tokens, $1.00\n"
-        )
-    assert command("lint", "--until", "2020-01-01") == (0, "no sessions to look at\n", "")
+        assert out.endswith("\n2 sessions checked: 1 with loops, wasted 2 tool calls, 2 LLM calls, 200 tokens, $1.00\n")
+    assert command("lint", "--until", "2020-01-01") == (0, "no sessions to check\n", "")
     assert loud in command("lint", "--tag", "night")[1]
     assert command("lint", calm, "--since", "1d")[0] == 2
 
 
 def test_the_newest_session_alone_is_not_the_home(command: Command) -> None:
-    """Without an ID or a period, the last line says how many sessions were not looked at."""
-    line = "1 of 2 sessions looked at: --since 7d for more"
+    """Without an ID or a period, the last line says how many sessions were not checked."""
+    line = "1 of 2 sessions checked: --since 7d for more"
     record("first", times=2)
-    assert "looked at" not in command("lint")[1]
+    assert "checked" not in command("lint")[1]
     second = record("second", times=2)
     assert command("lint")[1].endswith(f"\nno loops\n{line}\n")
     assert command("lint", "--format", "md")[1].endswith(f"\n\n{line}\n")
@@ -99,13 +97,13 @@ def test_sessions_without_tool_calls(command: Command) -> None:
     """One session says so, and among several they are counted."""
     silent = record("silent", times=0)
     assert command("lint") == (0, f"silent  Success  {silent}\n\nno tool calls, and so no loops\n", "")
-    assert command("lint", "--since", "1d")[1] == "1 session looked at, none with tool calls: no loops\n"
+    assert command("lint", "--since", "1d")[1] == "1 session checked, none with tool calls: no loops\n"
     calm = record("calm", times=2)
     for chosen in ([silent, calm], ["--since", "1d"]):
-        assert command("lint", *chosen)[1] == "2 sessions looked at, 1 without tool calls: no loops\n"
+        assert command("lint", *chosen)[1] == "2 sessions checked, 1 without tool calls: no loops\n"
         document = json.loads(command("lint", *chosen, "--json")[1])
         assert (document["looked_at"], document["without_tools"]) == (2, 1)
-    assert command("lint", "--since", "1d", "--format", "md")[1].startswith("## 2 sessions looked at, 1 without")
+    assert command("lint", "--since", "1d", "--format", "md")[1].startswith("## 2 sessions checked, 1 without")
 
 
 def test_findings_that_are_alike_share_a_line(command: Command) -> None:
@@ -125,7 +123,7 @@ def test_findings_that_are_alike_share_a_line(command: Command) -> None:
     copies, *grouped = [line.strip() for line in loops.splitlines() if "'copy'" not in line or "'path=0'" in line]
     assert "'OSError: no file 0'. Wasted: 2 tool calls." in copies
     assert grouped[0].startswith(
-        "[retry] 120 loops are alike; the first: Tool 'fetch' failed 3 times with the same arguments"
+        "[retry] 120 loops are similar; the first: Tool 'fetch' failed 3 times with the same arguments"
     )
     assert grouped[0].endswith("'TimeoutError: no answer from 0'. Together they wasted 240 tool calls.")
     assert grouped[1].startswith(
@@ -138,7 +136,7 @@ def test_findings_that_are_alike_share_a_line(command: Command) -> None:
     assert "alike" not in every + command("lint", "--all", "--format", "md")[1]
     [document] = json.loads(command("lint", "--json")[1])["sessions"]
     assert (len(document["loops"]), len(document["failures"])) == (162, 42)
-    assert "120 loops are alike" in command("why")[1]
+    assert "120 loops are similar" in command("why")[1]
 
 
 def fail(session: localops.Session, tool: str, params: dict[str, Any], error: Exception) -> None:
@@ -161,7 +159,7 @@ def test_a_tool_that_never_worked(command: Command) -> None:
     code, out, _ = command("lint", "--since", "1d")
     assert (code, out.count("\nFailing tools\n")) == (3, 2)
     assert "Tool 'put' failed in 5 of 5 calls with ValueError" in out
-    assert out.endswith("2 sessions looked at: no loops; 2 with failing tools\n")
+    assert out.endswith("2 sessions checked: no loops; 2 with failing tools\n")
 
 
 def test_errors_that_differ_in_values_are_a_loop(command: Command) -> None:
@@ -170,7 +168,7 @@ def test_errors_that_differ_in_values_are_a_loop(command: Command) -> None:
     for number in range(3):
         fail(session, "put", {"version": number}, RuntimeError(f"stored version is {90 + number}, you sent {number}"))
     code, out, _ = command("lint")
-    sentence = "the same error but for its values, the first 'RuntimeError: stored version is 90, you sent 0'"
+    sentence = "the same error except for values in it, the first 'RuntimeError: stored version is 90, you sent 0'"
     assert (code, sentence in out) == (3, True)
 
 
@@ -180,9 +178,9 @@ def test_what_polls_in_one_of_several_sessions_is_named_last(command: Command) -
     record("other", times=1)
     code, out, _ = command("lint", "--since", "1d", "--polling", "wait_for")
     assert code == 0
-    assert out.splitlines()[-2:] == ["2 sessions looked at: no loops", "passed over: waiting, 'wait_for' ×4 (polling)"]
-    assert "passed over: `waiting`" in command("lint", "--since", "1d", "--polling", "wait_for", "--format", "md")[1]
-    assert "passed over" not in command("lint", "--since", "1d")[1]
+    assert out.splitlines()[-2:] == ["2 sessions checked: no loops", "skipped: waiting, 'wait_for' ×4 (polling)"]
+    assert "skipped: `waiting`" in command("lint", "--since", "1d", "--polling", "wait_for", "--format", "md")[1]
+    assert "skipped" not in command("lint", "--since", "1d")[1]
 
 
 def test_tools_that_poll(command: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +189,7 @@ def test_tools_that_poll(command: Command, tmp_path: Path, monkeypatch: pytest.M
     assert command("lint")[0] == 3
     code, out, _ = command("lint", "--polling", "other", "--polling", "wait_for")
     assert (code, out.splitlines()[-1]) == (0, "no loops")
-    assert "\nPassed over\n  'wait_for' ×4 with the same result: marked as polling.\n" in out
+    assert "\nSkipped\n  'wait_for' ×4 with the same result: marked as polling.\n" in out
     settings = tmp_path / "home" / "config.toml"
     settings.write_text('polling = ["wait_for"]\n')
     assert command("lint")[0] == 0
@@ -212,7 +210,7 @@ def test_habits_count_only_if_asked(command: Command) -> None:
         session.record(ToolEvent(name="edit", params={"n": n}, returns=True))
     code, out, _ = command("lint")
     assert code == 0
-    assert "Tool 'ls' was called 5 times, others between, with the same arguments and result" in out
+    assert "Tool 'ls' was called 5 times, with other calls between, with the same arguments and result" in out
     assert out.endswith("\n1 habit; wasted 4 tool calls\n")
     assert command("lint", "--strict")[0] == 3
 
@@ -233,9 +231,7 @@ def test_habits_are_apart_from_loops(command: Command) -> None:
     assert out.endswith("\n1 loop; wasted 2 tool calls; and 1 habit: 4 tool calls\n")
     calm = record("calm", times=2)
     out = command("lint", str(session.session_id), calm)[1]
-    assert out.endswith(
-        "\n2 sessions looked at: 1 with loops, wasted 2 tool calls; 1 with habits, wasted 4 tool calls\n"
-    )
+    assert out.endswith("\n2 sessions checked: 1 with loops, wasted 2 tool calls; 1 with habits, wasted 4 tool calls\n")
     [document, _] = json.loads(command("lint", str(session.session_id), calm, "--json")[1])["sessions"]
     parts = ("wasted", "wasted_in_loops", "wasted_in_habits")
     assert [document[part]["calls"] for part in parts] == [6, 2, 4]
@@ -251,7 +247,7 @@ def test_habits_alone_are_no_loops(command: Command) -> None:
     code, out, _ = command("lint", "--since", "1d")
     assert code == 0
     assert "\nLoops\n" not in out
-    assert out.endswith("\n2 sessions looked at: no loops; 2 with habits, wasted 8 tool calls\n")
+    assert out.endswith("\n2 sessions checked: no loops; 2 with habits, wasted 8 tool calls\n")
 
 
 def test_a_cycle_of_one_tool(command: Command) -> None:
@@ -328,7 +324,7 @@ def test_a_prompt_that_grows(command: Command) -> None:
     assert (code, sentence in out) == (0, True)
     record("silent", times=0)
     out = command("lint", "--since", "1d")[1]
-    assert out.endswith("\n2 sessions looked at, none with tool calls: no loops; 1 with growing prompts\n")
+    assert out.endswith("\n2 sessions checked, none with tool calls: no loops; 1 with growing prompts\n")
 
 
 def test_a_loop_that_the_program_stopped_says_so(command: Command) -> None:

@@ -47,11 +47,13 @@ def test_each_step_is_listed_with_what_a_resume_would_do(recorded: str, command:
     lines = [line for line in out.splitlines() if line.startswith("act")]
     assert [line.split()[0] for line in lines] == ["act"] * 5
     for line, words in zip(
-        lines, ["gives its result back", "(no. 2)", "raises Uncertain", "runs again", "raises Uncertain"], strict=True
+        lines,
+        ["returns its recorded result", "(no. 2)", "raises Uncertain", "runs again", "raises Uncertain"],
+        strict=True,
     ):
         assert words in line
     last = out.splitlines()[-1]
-    assert last.startswith("3 done, 1 uncertain, 1 failed; of those that are done, 1 cannot be given back: ")
+    assert last.startswith("3 done, 1 uncertain, 1 failed; the results of 1 that are done cannot be restored: ")
     assert command("steps", recorded[:13])[1] == out
     assert "3 more are not listed" in command("steps", "--limit", "2")[1]
 
@@ -107,7 +109,7 @@ def test_what_a_resume_would_do_is_what_it_does(command: Command, as_json: Calla
     assert "object at" not in out
     why = command("why", id)[1]
     assert "1 step is uncertain, and would run again: idempotent=True allows that." in why
-    assert "1 step is uncertain, and would not be called: the step around it gives its result back." in why
+    assert "1 step is uncertain, and would not be called: the step around it returns its recorded result." in why
     assert "raises Uncertain" not in why
     localops.resume(id)
     put("x")
@@ -131,8 +133,8 @@ def test_why_sums_them_up(recorded: str, command: Command) -> None:
     out = command("why")[1]
     section = out[out.index("If it is resumed") :].splitlines()
     assert section[1:5] == [
-        "  2 steps are done: the recorded results are given back.",
-        "  1 step is done, but what it returned is not here as it was.",
+        "  2 steps are done: the recorded results are returned.",
+        "  1 step is done, but what it returned cannot be restored.",
         "  1 step is uncertain: it raises Uncertain, unless the program decides.",
         "  1 step failed, and would run again.",
     ]
@@ -142,7 +144,7 @@ def test_why_sums_them_up(recorded: str, command: Command) -> None:
 def test_a_session_without_steps_has_none(command: Command, as_json: Callable[..., dict[str, Any]]) -> None:
     """It says so, and `why` says nothing of them."""
     localops.start_session().end_session("Success")
-    assert "It has no steps that run once" in command("steps")[1]
+    assert "no steps with once=True" in command("steps")[1]
     assert as_json("steps")["steps"] == []
     assert "If it is resumed" not in command("why")[1]
 
@@ -165,7 +167,7 @@ def test_steps_whose_arguments_were_scrubbed_may_be_refused(command: Command, tm
     code, out, err = command("steps")
     assert (code, err) == (0, "")
     scrubbed, other = [line for line in out.splitlines() if line.startswith("pay")]
-    assert "gives its result back, or StepError" in scrubbed
+    assert "returns its recorded result, or StepError" in scrubbed
     assert "StepError" not in other
     assert "arguments of 1: where the rules of the resumed program find it" in out
     localops.init(auto_start_session=False)  # reads the settings again
@@ -218,7 +220,7 @@ def test_steps_recorded_without_rules_are_foreseen(command: Command, as_json: Ca
 def test_steps_inside_of_one_that_raises_are_not_reached(
     command: Command, as_json: Callable[..., dict[str, Any]]
 ) -> None:
-    """They give their results back, or raise, only if the program runs the step around them again."""
+    """They return their recorded results, or raise, only if the program runs the step around them again."""
     ran: list[str] = []
 
     @tool(once=True)
@@ -242,11 +244,11 @@ def test_steps_inside_of_one_that_raises_are_not_reached(
         ("outer", "ask", False), ("inner", "give back", True), ("inner", "ask", True)
     ]  # fmt: skip
     out = command("steps", id)[1]
-    assert "gives its result back, if it is reached" in out
-    assert "\nA step is not reached if it is inside of one that raises, unless " in out
+    assert "returns its recorded result, if it is reached" in out
+    assert "\nA step is not reached if it is inside a step that raises, unless " in out
     why = command("why", id)[1]
     assert "1 step is uncertain: it raises Uncertain, unless the program decides." in why
-    assert "Inside of a step that raises: 1 done, 1 uncertain. They are reached only if " in why
+    assert "Inside a step that raises: 1 done, 1 uncertain. They are reached only if " in why
     localops.resume(id)
     with pytest.raises(localops.Uncertain, match="outer"):
         outer()

@@ -36,7 +36,7 @@ def test_the_page(failed: str, command: Command) -> None:
     code, out, err = command("why")
     assert (code, err) == (0, "")
     assert out.startswith(f"nightly  Failure  {failed}\n\nHow it ended\n  Failure: the program ended the session with")
-    assert "\nThe first error\n  TimeoutError: 'no answer', " in out
+    assert "\nFirst error\n  TimeoutError: 'no answer', " in out
     assert command("why", failed[:13], "--format", "text")[1] == out
 
 
@@ -67,7 +67,7 @@ def test_the_markdown(failed: str, command: Command) -> None:
     """A heading for each section, an item for each sentence, recorded text as code."""
     _, out, _ = command("why", "--format", "md")
     assert out.startswith(f"# `nightly`: Failure\n\nSession `{failed}`")
-    assert "\n## The first error\n\n- `TimeoutError`: `no answer`, " in out
+    assert "\n## First error\n\n- `TimeoutError`: `no answer`, " in out
 
 
 def test_the_document(failed: str, as_json: AsJson) -> None:
@@ -94,7 +94,7 @@ def test_the_demo_has_a_page(command: Command, tmp_path: Path, monkeypatch: pyte
     out = command("why")[1]
     assert "SearchTimeout: 'no answer within 10 ms'" in out
     assert "Caught: workflow 'research' around it ended without failing." in out
-    assert " was called 2 times more" in out
+    assert " was called 2 more times" in out
 
 
 def test_the_server_says_the_same(failed: str, as_json: AsJson) -> None:

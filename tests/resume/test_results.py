@@ -163,7 +163,7 @@ def test_a_class_that_cannot_come_back_is_an_error_at_the_first_run(value: objec
     with pytest.raises(localops.StepError, match=r"connect\(\) ran, but what it returned is a .* Return plain data"):
         connect()
     again(began)
-    with pytest.raises(localops.Uncertain, match="is done, but its result cannot be given back") as caught:
+    with pytest.raises(localops.Uncertain, match="is done, but its result cannot be restored") as caught:
         connect()
     assert caught.value.happened
     assert effects == ["connected"]
@@ -182,7 +182,7 @@ def test_a_secret_in_a_result_is_neither_kept_nor_replaced(
 
     began = localops.init()
     assert login() == value
-    assert "cannot be given back when its run is resumed: it holds a secret" in capfd.readouterr().err
+    assert "cannot be restored when its run is resumed: it holds a secret" in capfd.readouterr().err
     resumed = again(began)
     with pytest.raises(localops.Uncertain, match="it holds a secret, which is not kept") as caught:
         login()

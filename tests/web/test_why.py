@@ -74,9 +74,9 @@ def test_steps_that_run_once_are_listed(chromium: Browser, tmp_path: Path) -> No
     home = tmp_path / "home"
     recorded(home, "paid")
     expected = [
-        ["charge", "done", "gives its result back", '{"order":"<b>a</b>"}'],
-        ["charge", "done", "gives its result back", '{"order":"b"}'],
-        ["charge (no. 2)", "done", "gives its result back", '{"order":"b"}'],
+        ["charge", "done", "returns its recorded result", '{"order":"<b>a</b>"}'],
+        ["charge", "done", "returns its recorded result", '{"order":"b"}'],
+        ["charge (no. 2)", "done", "returns its recorded result", '{"order":"b"}'],
         ["ship", "uncertain", "raises Uncertain", '{"order":"b"}'],
     ]
 
