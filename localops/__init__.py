@@ -252,24 +252,48 @@ def _record_in_spawned_child() -> None:
     instrument.wait(start)
 
 
-def _before_fork() -> None:
+_fork_hooks: list[_Any] = []
+
+
+def _fork_hook() -> _Any:
+    """Prepare a fork, in the second step of a generator.
+
+    Not in a function: Python runs signal handlers where one begins, before any `try` of it, and loses what they raise.
+    """
     undo: list[_Any] = []
     try:
+        yield
+        _fill_fork_hooks()
         from localops.journal import fork_imports
 
         fork_imports.before_fork(undo)
+    except GeneratorExit:  # it was not needed
+        return
     except BaseException as error:
         try:
             from localops.journal import fork_imports
         except (ImportError, OSError):
             # Out of descriptors, for example.
-            return
-        fork_imports.before_fork_again(error, undo)
+            pass
+        else:
+            fork_imports.before_fork_again(error, undo)
+    yield
+
+
+def _fill_fork_hooks() -> None:
+    while len(_fork_hooks) < 8:  # several threads may fork at once, and each step of a generator is taken once
+        hook = _fork_hook()
+        next(hook)
+        _fork_hooks.append(hook)
 
 
 if hasattr(_os, "register_at_fork"):
     # Not with the names of this module: a hook keeps them to the very end, and with them what a program puts here.
-    _function: _Any = type(_before_fork)
-    _os.register_at_fork(before=_function(_before_fork.__code__, {"__builtins__": __builtins__}))
+    _names: dict[str, _Any] = {"__builtins__": __builtins__, "_fork_hooks": _fork_hooks}
+    _function: _Any = type(_fork_hook)
+    for _hook in (_fork_hook, _fill_fork_hooks):
+        _names[_hook.__name__] = _function(_hook.__code__, _names)
+    _names["_fill_fork_hooks"]()
+    _os.register_at_fork(before=map(next, iter(_fork_hooks.pop, None)).__next__)
 
 _record_in_spawned_child()

@@ -171,16 +171,18 @@ print(status, thread.is_alive(), signal.pthread_sigmask(signal.SIG_BLOCK, ()))
     assert programs.names() == ["between", "first", "second", "after"]
 
 
-def test_an_alarm_during_a_fork() -> None:
+@pytest.mark.parametrize("is_first", [False, True])
+def test_an_alarm_during_a_fork(*, is_first: bool) -> None:
     """What its handler raises arrives in the parent, and only there; no lock stays taken and no signal blocked."""
     trip = (
         "import _thread, functools, os, signal\n"
         "class Late(Exception): pass\n"
         "def late(*_): raise Late\n"
         "signal.signal(signal.SIGALRM, late)\n"
-        # No function of Python, in which the handler would run; and first, so that it is called last.
-        "os.register_at_fork(before=functools.partial(_thread.interrupt_main, signal.SIGALRM))\n"
     )
+    # No function of Python, in which the handler would run.  Of two hooks, the second one is called first.
+    hook = "os.register_at_fork(before=functools.partial(_thread.interrupt_main, signal.SIGALRM))\n"
+    init = trip + _INIT + hook if is_first else trip + hook + _INIT
     code = """
 def forked():
     child = os.fork()
@@ -197,5 +199,5 @@ thread.start()
 thread.join(10)
 print(arrived, thread.is_alive(), signal.pthread_sigmask(signal.SIG_BLOCK, ()), sys.getprofile())
 """
-    assert ran(code, trip + _INIT) == "['late'] False set() None\n"
+    assert ran(code, init) == "['late'] False set() None\n"
     assert programs.names() == ["child", "after"]
