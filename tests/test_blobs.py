@@ -119,7 +119,7 @@ def test_a_value_that_cannot_be_kept_is_counted(tmp_path: Path) -> None:
         notes = [json.loads(body) for (body,) in reader.ask("select body from event where name = 'note'")]
     assert [note["notes"] for note in notes] == [{"blob_failed": 1}] * 2
     faults = [finding.text for finding in doctor.examine(str(project.parent), ["default"]) if finding.fault]
-    assert any(text.startswith("2 large values could not be kept whole: 2 of session") for text in faults)
+    assert any(text.startswith("2 large values could not be stored completely: 2 of session") for text in faults)
     status = warm.localops("status", "--json")
     assert json.loads(status.stdout)["projects"][0]["cut"] == 2
     shown = warm.localops("analytics", "last")

@@ -93,7 +93,7 @@ def test_a_changed_row_is_found(home: Path) -> None:
     journal.close()
     assert _faults(home) == []
     faults = _faults(home, deep=True)
-    assert "1 row is not as written" in faults[0].text
+    assert "1 row is damaged (wrong checksum)" in faults[0].text
 
 
 def test_derived_tables_that_differ_are_found_and_built_again(home: Path) -> None:
@@ -179,7 +179,7 @@ def test_dropped_events_are_a_fault_with_figures(home: Path) -> None:
     session.end_session("Success")
     localops.api.client().close()
     (found,) = _faults(home)
-    assert found.text == f"3 events could be written nowhere: 3 of session {str(session.session_id)[:13]}"
+    assert found.text == f"3 events could not be written anywhere: 3 of session {str(session.session_id)[:13]}"
 
 
 def _folder(path: Path) -> None:
@@ -198,7 +198,7 @@ def _cut(path: Path) -> None:
     [
         (lambda path: path.write_text("hello"), "holds no row of one", "move it away"),
         (_folder, "is a folder", "move it away"),
-        (lambda path: path.write_bytes(b""), "is empty", "put a backup in its place"),
+        (lambda path: path.write_bytes(b""), "is empty", "restore a backup"),
         (_cut, "rows are in its WAL", "localops repair"),
     ],
     ids=["text", "folder", "empty", "cut"],
@@ -262,7 +262,7 @@ def test_a_failed_cure_is_not_reported_as_mended(home: Path) -> None:
     claim.close()
     assert mended == []
     assert [each.text for each in left] == [
-        "1 row waits in the spill file; this could not be mended: another process is working on it"
+        "1 row waits in the spill file; this could not be fixed: another process is working on it"
     ]
     left, mended = doctor.mend(str(home), ["default"])
     assert (left, [each.text for each in mended]) == ([], ["1 row waits in the spill file"])
@@ -274,7 +274,7 @@ def test_a_cure_that_changes_nothing_is_not_reported_as_one(home: Path, monkeypa
     monkeypatch.setattr(os, "chmod", lambda *_: None)
     left, mended = doctor.mend(str(home), ["default"])
     assert (len(left), mended) == (1, [])
-    assert "could not be mended" in left[0].text
+    assert "could not be fixed" in left[0].text
 
 
 @pytest.mark.foreign_open
@@ -342,9 +342,9 @@ def test_rows_that_stand_twice_are_found_and_repaired(home: Path, tmp_path: Path
     assert _faults(home) == []
     # One about the journal itself is in no figure.
     texts = [finding.text for finding in doctor.examine(str(home), ["default"], deep=True)]
-    assert f"1 row is a copy of another, which counts nowhere: {rows.id_text(about[0])}" in texts
+    assert f"1 row is a copy of another, and not counted: {rows.id_text(about[0])}" in texts
     (found,) = _faults(home, deep=True)
-    assert found.text == f"2 rows are copies of others, and counted again: {rows.id_text(row.id)}"
+    assert found.text == f"2 rows are copies of others, and counted twice: {rows.id_text(row.id)}"
     assert "localops repair --project default --replace" in str(found.cure)
     os.mkdir(tmp_path / "new", 0o700)
     saved = salvage.save(str(home / "default" / "journal.db"), str(tmp_path / "new" / "default"))

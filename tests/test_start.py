@@ -38,7 +38,7 @@ print(counts["dropped"], session.get_analytics()["Actions"])
 
 def _dropped() -> list[str]:
     home = os.environ["LOCALOPS_HOME"]
-    return [finding.text for finding in examine(home, ["default"]) if "could be written nowhere" in finding.text]
+    return [finding.text for finding in examine(home, ["default"]) if "could not be written anywhere" in finding.text]
 
 
 def test_a_session_without_descriptors_counts_and_recovers() -> None:
@@ -46,8 +46,8 @@ def test_a_session_without_descriptors_counts_and_recovers() -> None:
     done = programs.run(_NO_DESCRIPTORS, fresh=True)
     assert done.stdout == "100 40\n", done.stderr
     assert done.stderr.count("is lost") == 1
-    assert "100 rows could be written nowhere and are lost; see `localops doctor`" in done.stderr
-    assert "100 events could be written nowhere" in _dropped()[0]
+    assert "100 rows could not be written anywhere and are lost; see `localops doctor`" in done.stderr
+    assert "100 events could not be written anywhere" in _dropped()[0]
     with programs.reader() as journal:
         assert journal.ask("select count(*) from event where kind = 'session'") == [(1,)]
         assert '"place":0' not in journal.ask("select body from event where kind = 'session'")[0][0]
@@ -100,17 +100,17 @@ def test_what_is_lost_until_the_end_is_said_at_the_end(tmp_path: Path) -> None:
     _blocked(tmp_path)
     done = programs.run(_NOWHERE)
     assert done.returncode == 0
-    assert "13 rows could be written nowhere and are lost; this figure could not be written either" in done.stderr
+    assert "13 rows could not be written anywhere and are lost; this figure could not be written either" in done.stderr
 
 
 def test_the_figure_is_kept_where_it_can_be(tmp_path: Path) -> None:
     """A place that takes a row at the very end takes the figure, and doctor shows it."""
     _blocked(tmp_path)
     done = programs.run(_NOWHERE, "unblock")
-    assert "11 rows could be written nowhere and are lost; see `localops doctor`" in done.stderr
+    assert "11 rows could not be written anywhere and are lost; see `localops doctor`" in done.stderr
     (tmp_path / "home").unlink()
     programs.run("import localops; localops.init(); localops.end_session()")
-    assert "11 events could be written nowhere" in _dropped()[0]
+    assert "11 events could not be written anywhere" in _dropped()[0]
 
 
 def test_sigterm_says_what_was_lost(tmp_path: Path) -> None:
@@ -118,7 +118,7 @@ def test_sigterm_says_what_was_lost(tmp_path: Path) -> None:
     _blocked(tmp_path)
     done = programs.run(_NOWHERE + "import signal, time\nos.kill(os.getpid(), signal.SIGTERM); time.sleep(9)")
     assert done.returncode == -15
-    assert "13 rows could be written nowhere and are lost" in done.stderr
+    assert "13 rows could not be written anywhere and are lost" in done.stderr
 
 
 def test_a_clock_before_1970_is_no_trouble() -> None:

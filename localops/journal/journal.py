@@ -302,7 +302,7 @@ class Journal:
         if not kept:
             reasons = [str(reason) for reason in (error, self.losses.refusal) if reason is not None]
             why = "; ".join(reasons) or "no folder takes a spill file"
-            say_once("dropped", f"an event could be written nowhere and is lost ({why}); see `localops doctor`")
+            say_once("dropped", f"an event could not be written anywhere and is lost ({why}); see `localops doctor`")
         elif error is not None:
             say_once(f"spill {type(error).__name__}", _spill_sentence(error))
 

@@ -114,7 +114,7 @@ class Losses:
         if dropped:
             where = "see `localops doctor`" if not self.figures else "this figure could not be written either"
             are = "is" if dropped == 1 else "are"
-            say(f"{counted(dropped, 'row')} could be written nowhere and {are} lost; {where}")
+            say(f"{counted(dropped, 'row')} could not be written anywhere and {are} lost; {where}")
 
     def write(self, file: JournalFile) -> None:
         """Write a row for each session with the counts of its spilled and lost rows."""

@@ -1,4 +1,4 @@
-"""Checks of a home, which change nothing: each finding says what is wrong, and how to cure it.
+"""Check a home without changing it: each finding states a problem and what to do about it.
 
 Light checks look at files, counts and headers; deep ones read every row.
 """
@@ -34,8 +34,8 @@ LITTLE_SPACE = 200 << 20  # and less than a tenth of the disk, as a small disk i
 FEW_FILES = 100
 _SIDES = ("", "-wal", "-shm")
 _SHOWN = 5
-_COPY = ".doctor-"  # begins the name of a folder with a copy of the journal, for the time of a deep check
-_ROUNDS = 3  # to mend one thing may reveal another
+_COPY = ".doctor-"  # prefix of the folder with a copy of the journal, which exists during a deep check
+_ROUNDS = 3  # fixing one problem may reveal another
 _AGAIN = "correct that, and run `localops doctor --fix` again"
 _CHECK_AGAIN = "correct that, and run `localops doctor` again"
 _MOVES = "localops doctor --fix moves them into the journal, as the next command that shows sessions does"
@@ -45,7 +45,7 @@ _SENT_AGAIN = "run `localops sync --verify` and then `localops sync` on each mac
 
 @dataclass(frozen=True)
 class Finding:
-    """A fault, or (when `fault` is False) a remark; `mend` mends it, or raises the reason why it cannot."""
+    """A problem, or (if `fault` is False) a note; `mend` fixes it, or raises an exception with the reason."""
 
     where: str
     text: str
@@ -67,7 +67,7 @@ def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Find
     try:
         config.check_home(home)
     except ConfigError as error:
-        yield Finding("the home", str(error), "until then nothing can be recorded there, or read")
+        yield Finding("the home", str(error), "correct that first: until then, nothing can be recorded or read there")
         for name in names:
             yield from _waiting(name, config.project_folder(home, name), mendable=False)
         return
@@ -79,14 +79,14 @@ def examine(home: str, names: list[str], *, deep: bool = False) -> Iterator[Find
     lacking, empty = sent_nowhere(home, names)
     for name in lacking:
         cure = f"`localops remote add NAME URL --project {name}`, unless that is intended"
-        yield Finding(name, "it has no remote, and its rows are sent nowhere", cure, fault=False)
+        yield Finding(name, "it has no remote: its rows are not sent anywhere", cure, fault=False)
     for name in empty:
         cure = "record into it, or add the remote to the project that you record into"
-        yield Finding(name, "it has a remote, and nothing has been recorded into it", cure, fault=False)
+        yield Finding(name, "it has a remote, but nothing was recorded into it", cure, fault=False)
 
 
 def mend(home: str, names: list[str]) -> tuple[list[Finding], list[Finding]]:
-    """Mend what can be mended; return the findings after that, with the reasons of failures, and what was mended."""
+    """Fix what can be fixed; return the remaining findings, with the reasons of failures, and the fixed ones."""
     findings = list(examine(home, names, deep=True))
     mended: list[Finding] = []
     failed: dict[tuple[str, str], str] = {}
@@ -94,22 +94,22 @@ def mend(home: str, names: list[str]) -> tuple[list[Finding], list[Finding]]:
         due = [finding for finding in findings if finding.mend is not None and finding.key not in failed]
         if not due:
             break
-        # Examine again after each round: a mended fault is one that is not found any more.
+        # Examine again after each round: a problem is fixed if it is no longer found.
         failed |= {finding.key: why for finding in due if (why := _try(finding)) is not None}
         findings = list(examine(home, names, deep=True))
         left = {finding.key for finding in findings}
-        failed |= {finding.key: "the fault is still there" for finding in due if finding.key in left - failed.keys()}
+        failed |= {finding.key: "the problem is still there" for finding in due if finding.key in left - failed.keys()}
         mended += [finding for finding in due if finding.key not in failed]
     return [_unmended(finding, failed.get(finding.key)) for finding in findings], mended
 
 
 def _try(finding: Finding) -> str | None:
-    """Mend one finding; return the reason if that failed."""
+    """Fix one problem; return the reason if that failed."""
     assert finding.mend is not None
     try:
         finding.mend()
     except Exception as error:
-        # Wide, as any failure is for the user to read.
+        # Any exception: the user reads the reason.
         return reason(error)
     return None
 
@@ -117,13 +117,15 @@ def _try(finding: Finding) -> str | None:
 def _unmended(finding: Finding, why: str | None) -> Finding:
     if why is None:
         return finding
-    return replace(finding, text=f"{finding.text}; this could not be mended: {why}", cure=_AGAIN)
+    return replace(finding, text=f"{finding.text}; this could not be fixed: {why}", cure=_AGAIN)
 
 
 def _library() -> Iterator[Finding]:
     if tuple(int(part) for part in SQLITE.split(".")) < OLDEST_SQLITE:
         wanted = ".".join(map(str, OLDEST_SQLITE))
-        yield Finding("this Python", f"its SQLite is {SQLITE}, and before {wanted} a WAL can break", "upgrade apsw")
+        yield Finding(
+            "this Python", f"its SQLite is {SQLITE}, which can corrupt a WAL; {wanted} or newer cannot", "upgrade apsw"
+        )
 
 
 def _installed() -> Iterator[Finding]:
@@ -139,24 +141,24 @@ def _installed() -> Iterator[Finding]:
 
 def _left_open() -> Iterator[Finding]:
     for path in temporary_folders.left():
-        text = "a killed localops left it, with what was recorded in clear"
+        text = "a localops that was killed left it; recorded values are in it in clear text"
         cure = "localops doctor --fix removes it, and so does the next `localops open`, `doctor --secrets` or `scrub`"
         yield Finding(path, text, cure, fault=False, mend=temporary_folders.remove_left)
 
 
 def _home(home: str, names: list[str]) -> Iterator[Finding]:
     for problem in config.problems(home, with_patterns=False):
-        yield Finding("settings", problem, "it is ignored until it is corrected")
+        yield Finding("settings", problem, "correct it; until then it is ignored")
     yield from _patterns(home)
     if (fault := imported_prices.problem(home)) is not None:
         yield Finding("prices", fault, "remove it; then the shipped prices are used, or import it again")
     ours = _is_home(home, names)
     if not names and not ours and os.path.isdir(home) and os.listdir(home):
         # A folder of something else, which must not be closed to others.
-        yield Finding(home, "it holds nothing of localops", "name another with --home or LOCALOPS_HOME", fault=False)
+        yield Finding(home, "no data of localops is in it", "name another with --home or LOCALOPS_HOME", fault=False)
         return
     if not names:
-        yield Finding(home, "there is nothing here yet", "`localops demo` records a first run", fault=False)
+        yield Finding(home, "nothing is recorded here yet", "`localops demo` records a first run", fault=False)
     if not os.path.isdir(home):
         return
     if ours:
@@ -170,7 +172,7 @@ def _home(home: str, names: list[str]) -> Iterator[Finding]:
     for path in spill.elsewhere(home)[:_SHOWN]:
         what = "blobs" if os.path.basename(path) == "blobs" else "rows"
         into = "blobs/" if what == "blobs" else "spill/"
-        cure = f"the next command in that home takes them; if it was moved here: move them into its project's {into}"
+        cure = f"the next command there collects them; if that home was moved here, move them into its project's {into}"
         yield Finding(home, f"{what} of another home of this user wait in {path}", cure, fault=False)
 
 
@@ -178,23 +180,23 @@ def _patterns(home: str) -> Iterator[Finding]:
     broken, many = config.broken_patterns(home)
     others = f"{output.counted(many, 'other pattern')} and the built-in rules" if many else "the built-in rules"
     for number, text, why in broken:
-        what = f"pattern {number} of `redact` is no valid regular expression, and is left out: {text} ({why})"
+        what = f"pattern {number} of `redact` is not a valid regular expression and is ignored: {text} ({why})"
         cure = (
-            f"correct or remove it; until then what it should remove is recorded in clear, {others} are in use, and "
-            "`doctor --secrets` and `scrub` do not begin"
+            f"correct or remove it; until then, what it should remove is recorded in clear, {others} are in use, and "
+            "`doctor --secrets` and `scrub` refuse to start"
         )
         yield Finding(os.path.join(home, config.SETTINGS), what, cure)
 
 
 def _is_home(home: str, names: list[str]) -> bool:
-    """Return whether a folder is a hub's or holds a project: names alone do not make it ours."""
+    """Return whether a folder is a hub's or has a project with files of ours; names of folders are no proof."""
     if os.path.exists(os.path.join(home, session_state.HUB)):
         return True
     return any(_is_ours(name, config.project_folder(home, name)) for name in names)
 
 
 def _is_ours(name: str, folder: str) -> bool:
-    """Return whether a folder holds a journal, what is left of one, waiting rows or remotes."""
+    """Return whether a folder has a journal, the remains of one, rows in spill files, or remotes."""
     path = os.path.join(folder, config.JOURNAL)
     try:
         Reader(path).close()
@@ -232,7 +234,7 @@ def _project(name: str, folder: str, *, deep: bool) -> Iterator[Finding]:
             yield from _waiting(name, folder)
     except EmptyJournal:
         yield from _beside(name, folder, path)
-        cure = "put a backup in its place, or let the next program that records begin it"
+        cure = "restore a backup, or let the next recording program create it"
         yield Finding(name, f"{path} is empty: nothing was recorded there yet, or it was emptied", cure)
     except Exception as error:
         # Wide, as a broken file may raise any error in SQLite.
@@ -279,7 +281,7 @@ def _settings_of(name: str, remote: str, settings: object) -> Iterator[Finding]:
         yield Finding(name, text, "unless another remote gets them, this home is the only copy", fault=False)
     key_file = settings.get("key_file")
     if isinstance(key_file, str) and (mode := host.open_to_others(key_file)) is not None:
-        text = f"the key of remote {remote} can be used by others: the mode of {key_file} is {mode:04o}"
+        text = f"the key of remote {remote} can be read by others: the mode of {key_file} is {mode:04o}"
         yield Finding(name, text, f"chmod 600 {key_file}", fault=False)
 
 
@@ -306,11 +308,11 @@ def _sync(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
             yield Finding(name, text, "set the clock: times, figures by day and what waits depend on it")
         if contact.ok_ns is not None and not clocks.is_past(contact.ok_ns, clock.now_ns()):
             text = f"the last sync to remote {remote} is dated {output.when(contact.ok_ns)} UTC: the clock was wrong"
-            yield Finding(name, text, "that time counts as never; the next pass sets it right", fault=False)
+            yield Finding(name, text, "that time is ignored; the next sync corrects it", fault=False)
         if contact.error is not None:
             when = "" if contact.failed_ns is None else f" at {output.when(contact.failed_ns)} UTC"
             text = f"sync to remote {remote} failed{when}: {contact.error}"
-            cure = f"`localops remote test {remote} --project {name}` looks at each step"
+            cure = f"`localops remote test {remote} --project {name}` checks each step"
             yield Finding(name, f"{text}; {rows_wait}" if waiting else text, cure, fault=waiting > 0)
         yield from _parked_for(name, ledger)
         yield from _lacks(name, ledger)
@@ -328,12 +330,12 @@ def _lacks(name: str, ledger: delivery.Ledger) -> Iterator[Finding]:
         text = f"remote {remote} lost {lost} that had been pruned here before"
         cure = (
             "restore a newer backup of the hub if there is one; "
-            f"`localops remote acknowledge {remote} --project {name}` ends this line"
+            f"`localops remote acknowledge {remote} --project {name}` removes this message"
         )
         yield Finding(name, f"{text} {output.when(loss.at_ns)} UTC", cure)
     if (doubt := ledger.doubt()) is not None:
         text = f"when `localops prune` asked remote {remote} at {output.when(doubt.at_ns)} UTC, {doubt.why}"
-        cure = f"`localops sync --verify --remote {remote} --project {name}`; until then a prune trusts no receipt"
+        cure = f"`localops sync --verify --remote {remote} --project {name}`; until then, prune trusts no receipt"
         yield Finding(name, text, cure)
 
 
@@ -409,19 +411,19 @@ def _sessions(home: str, name: str) -> set[bytes]:
 
 
 def _files(name: str, folder: str, path: str) -> Iterator[Finding]:
-    """Check the permissions, file system and size of a journal's files, and what was set aside beside them."""
+    """Check the permissions, file system and size of a journal's files, and damaged copies beside them."""
     yield from _private(name, folder, 0o700)
     for side in _SIDES:
         if os.path.exists(path + side):
             yield from _private(name, path + side, 0o600)
     if host.is_network(kind := host.filesystem(folder)):
-        text = f"it lies on a network file system ({kind}): each process writes a file of its own there"
+        text = f"it is on a network file system ({kind}): each process writes a file of its own there"
         yield Finding(name, text, fault=False)
     if os.path.exists(path + "-wal") and (size := os.path.getsize(path + "-wal")) > LARGE_WAL:
         text = f"its WAL has grown to {size >> 20} MiB"
         held = [process for process in holders(path) if not process.endswith(f"({os.getpid()})")]  # without this check
         if held:
-            cure = "it is emptied when no process reads for long: end those"
+            cure = "it is emptied when no process reads for a long time: end these processes"
             yield Finding(name, f"{text}; the journal is held open by {', '.join(held)}", cure)
         else:
             mend = partial(_mend, folder, Journal.empty_wal)
@@ -441,7 +443,7 @@ def _files(name: str, folder: str, path: str) -> Iterator[Finding]:
 
 
 def _kept(path: str, word: str) -> list[str]:
-    """Return the files beside a journal whose names are its own and a word."""
+    """Return the files beside a journal whose names are the journal's name followed by a word."""
     paths = glob.glob(f"{glob.escape(path)}.{word}-*")
     return sorted(name for name in paths if not name.endswith(_SIDES[1:]))
 
@@ -490,7 +492,7 @@ def _waiting(name: str, folder: str, *, mendable: bool = True) -> Iterator[Findi
             mend = partial(_mend, folder, _take_in)
             yield Finding(name, _rows(many), _MOVES, mend=mend)
         else:
-            yield Finding(name, _rows(many), "they are moved into the journal when the rest is set right")
+            yield Finding(name, _rows(many), "they are moved into the journal once the other problems are fixed")
     if many := len(blobs.waiting(folder)):
         text = output.counted(many, "large value waits", "large values wait")
         cure = "make blobs/ writable, then localops doctor --fix moves what waits"
@@ -561,12 +563,12 @@ def _dropped(name: str, losses: Iterable[tuple[bytes, str]]) -> Iterator[Finding
     out_of_list = "`localops prune --session ID` removes such a session from this list"
     if dropped:
         total = sum(dropped.values())
-        text = f"{total} {'event' if total == 1 else 'events'} could be written nowhere: {_by_session(dropped)}"
+        text = f"{total} {'event' if total == 1 else 'events'} could not be written anywhere: {_by_session(dropped)}"
         yield Finding(name, text, f"they are lost; {out_of_list}")
     if cut:
         total = sum(cut.values())
-        text = f"{total} large {'value' if total == 1 else 'values'} could not be kept whole: {_by_session(cut)}"
-        yield Finding(name, text, f"only their beginnings are there; {out_of_list}")
+        text = f"{total} large {'value' if total == 1 else 'values'} could not be stored completely: {_by_session(cut)}"
+        yield Finding(name, text, f"only their beginnings are stored; {out_of_list}")
 
 
 def _by_session(counts: dict[bytes, int]) -> str:
@@ -583,7 +585,7 @@ def _unattributed(name: str, sessions: list[tuple[bytes, int]]) -> Iterator[Find
     of = [f"{many} in session {session.hex()[:8]}-{session.hex()[8:12]}" for session, many in sessions if many]
     more = f" and {len(of) - _SHOWN} more sessions" if len(of) > _SHOWN else ""
     text = f"{events} {'event was' if events == 1 else 'events were'} recorded where no session was known: "
-    cure = "use session.record(), or hand threads their context with localops.carry()"
+    cure = "use session.record(), or pass the context to threads with localops.carry()"
     yield Finding(name, f"{text}{', '.join(of[:_SHOWN])}{more}", cure, fault=False)
 
 
@@ -591,14 +593,16 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
     """Check every page, every row, every derived table, every blob."""
     repair = _repair(name)
     if faults := reader.faults():
-        yield Finding(name, f"SQLite finds its structure broken: {'; '.join(faults[:_SHOWN])}", repair)
+        yield Finding(name, f"SQLite reports a damaged structure: {'; '.join(faults[:_SHOWN])}", repair)
         return
     wrong, referred = _read_all(reader)
     flawed = {digest for digest in referred if blobs.flaw(folder, digest)}
     if wrong:
         shown = ", ".join(rows.id_text(id) for id in wrong[:_SHOWN])
         cure = _SENT_AGAIN if session_state.is_of_hub(folder) else repair
-        yield Finding(name, f"{output.counted(len(wrong), 'row is', 'rows are')} not as written: {shown}", cure)
+        yield Finding(
+            name, f"{output.counted(len(wrong), 'row is', 'rows are')} damaged (wrong checksum): {shown}", cure
+        )
     yield from _copies(name, reader)
     yield from _blobs(name, folder, flawed)
     unused = [path for path in blobs.stored(folder) if os.path.basename(path) not in referred]
@@ -611,18 +615,18 @@ def _deep(name: str, folder: str, reader: Reader) -> Iterator[Finding]:
             text = "1 file of blobs/ was left unfinished by a killed program"
         yield Finding(name, text, "the next `localops prune … --yes` or `localops scrub` removes them", fault=False)
     if lost := [seq for (seq,) in reader.ask(statements("hub.sql")["lost"])]:
-        # Only the derived tables know of them: to build those again would hide the loss.
+        # Only derived tables show the loss: rebuilding them would hide it.
         yield _lost(name, folder, lost)
     elif stale := _stale(folder, reader):
         cure = "localops doctor --fix builds them again"
-        text = f"what is derived differs from the rows: {', '.join(stale)}"
+        text = f"derived tables differ from the rows: {', '.join(stale)}"
         yield Finding(name, text, cure, mend=partial(_mend, folder, Journal.rebuild))
 
 
 def _copies(name: str, reader: Reader) -> Iterator[Finding]:
-    """Report rows that are there more than once."""
+    """Report rows that are stored more than once."""
     twice = reader.ask(statements("doctor.sql")["twice"])
-    for counted, what in ((1, "and counted again"), (0, "which counts nowhere")):
+    for counted, what in ((1, "and counted twice"), (0, "and not counted")):
         surplus = [(id, more) for id, more, is_counted in twice if is_counted == counted]
         if not surplus:
             continue
@@ -634,20 +638,20 @@ def _copies(name: str, reader: Reader) -> Iterator[Finding]:
 
 
 def _lost(name: str, folder: str, seqs: list[int]) -> Finding:
-    """Report rows that are not in the file any more, though neither `prune` nor `hub delete` has removed them."""
+    """Report rows that are missing from the file, although neither `prune` nor `hub delete` removed them."""
     more = f" and {len(seqs) - _SHOWN} more" if len(seqs) > _SHOWN else ""
     text = f"{output.counted(len(seqs), 'row is', 'rows are')} lost: {', '.join(map(str, seqs[:_SHOWN]))}{more}"
-    back = _SENT_AGAIN if session_state.is_of_hub(folder) else "put back a backup that has them"
-    return Finding(name, text, f"{back}; {_repair(name)} replaces the journal by one of what is left")
+    back = _SENT_AGAIN if session_state.is_of_hub(folder) else "restore a backup that has them"
+    return Finding(name, text, f"{back}; {_repair(name)} replaces the journal by one with the remaining rows")
 
 
 def _blobs(name: str, folder: str, flawed: Iterable[str]) -> Iterator[Finding]:
     """Report blobs that rows name and that are missing, or do not have their digests."""
     place = os.path.join(folder, "blobs")
     cures = {
-        "missing": f"put back what a backup has of them, each at {place}/<two digits>/<digest>",
-        "damaged": f"put back what a backup has of them, each at {place}/<two digits>/<digest>",
-        "unreadable": f"they may not be read by this user: look at the permissions of the files in {place}",
+        "missing": f"restore them from a backup, each at {place}/<two digits>/<digest>",
+        "damaged": f"restore them from a backup, each at {place}/<two digits>/<digest>",
+        "unreadable": f"this user may not read them: check the permissions of the files in {place}",
     }
     by_state: dict[str, list[str]] = {state: [] for state in cures}
     for digest in sorted(flawed):
@@ -687,7 +691,7 @@ def _stale(folder: str, reader: Reader) -> list[str]:
     """Return the derived tables that a rebuild, tried on a copy, would change."""
     from tempfile import TemporaryDirectory
 
-    # Beside the journal, which has room for a copy more likely than a small /tmp.
+    # Beside the journal: that disk is more likely to have room for a copy than a small /tmp.
     beside = folder if os.access(folder, os.W_OK) else None
     with TemporaryDirectory(dir=beside, prefix=_COPY) as place, participants.alone(place):
         path = os.path.join(place, config.JOURNAL)

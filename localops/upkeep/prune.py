@@ -171,7 +171,7 @@ def _sent_nowhere(reader: Reader, session: bytes, known: Collection[str]) -> str
         bounds = {"session": session, "ranges": encode.dumps(gone.ranges).decode()}
         if count := reader.ask(_sql("sent_nowhere"), bounds)[0][0]:
             these = output.counted(count, "of its rows was", "of its rows were")
-            why = f"{these} sent nowhere before remote {name} was removed"
+            why = f"{these} not sent anywhere before remote {name} was removed"
             if gone.doubt is not None:
                 why = f"before remote {name} was removed, {gone.doubt}, and no other remote has all of its rows"
             return f"{why}: --include-unsent {name} removes it"

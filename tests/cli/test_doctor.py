@@ -81,9 +81,9 @@ def test_a_broken_pattern_is_explained(command: Any, tmp_path: Path) -> None:
     findings = [each for each in json.loads(out)["findings"] if each["where"] == str(path)]
     assert code == 1
     first, second = (f"{each['text']}; {each['cure']}" for each in findings)
-    assert "pattern 2 of `redact` is no valid regular expression, and is left out: '(OAK-\\d+' (missing )" in first
+    assert "pattern 2 of `redact` is not a valid regular expression and is ignored: '(OAK-\\d+' (missing )" in first
     assert "recorded in clear, 1 other pattern and the built-in rules are in use" in first
-    assert "`doctor --secrets` and `scrub` do not begin" in first
+    assert "`doctor --secrets` and `scrub` refuse to start" in first
     assert "pattern 3 of" in second
     code, _, err = command("doctor", "--secrets")
     assert (code, "nothing is searched or replaced before that is corrected" in err) == (2, True)
@@ -101,7 +101,7 @@ def test_fix_reports_what_it_could_not_mend(command: Any, tmp_path: Path) -> Non
     claim = Claim(waiting(folder)[0])
     code, out, _ = command("doctor", "--fix")
     claim.close()
-    assert (code, "could not be mended: another process" in out, "mended " in out.split(":")[0]) == (1, True, False)
+    assert (code, "could not be fixed: another process" in out, "mended " in out.split(":")[0]) == (1, True, False)
 
 
 def test_an_empty_home_gets_a_first_step(command: Any, tmp_path: Path) -> None:

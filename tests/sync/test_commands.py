@@ -347,7 +347,7 @@ def _a_day_ago(path: Path) -> None:
 
 
 def test_a_remote_of_a_project_that_nobody_records_into_is_said_once_a_day(sender: Sender) -> None:
-    """Under --quiet, after the remote has waited for a day while rows of another project are sent nowhere; code 0."""
+    """Under --quiet, after the remote has waited for a day while another project has no remote; code 0."""
     folder = _misplaced(sender)
     done = _localops(sender, "sync", "--quiet")
     assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
@@ -355,11 +355,11 @@ def test_a_remote_of_a_project_that_nobody_records_into_is_said_once_a_day(sende
     first, again = (_localops(sender, "sync", "--quiet") for _ in range(2))
     assert (first.returncode, first.stdout, again.returncode, again.stderr) == (0, "", 0, "")
     assert first.stderr.count("\n") == 1
-    assert "recorded into project research; the rows of project default are sent nowhere" in first.stderr
+    assert "recorded into project research; the rows of project default are not sent anywhere" in first.stderr
     assert "localops remote add hub URL --project default" in first.stderr
     _a_day_ago(folder / "sync.warned")
-    assert "are sent nowhere" in _localops(sender, "sync", "--quiet", "--project", "research").stderr
-    assert _localops(sender, "sync").stderr.count("sent nowhere") == 1
+    assert "are not sent anywhere" in _localops(sender, "sync", "--quiet", "--project", "research").stderr
+    assert _localops(sender, "sync").stderr.count("not sent anywhere") == 1
 
 
 def test_a_project_that_waits_for_its_first_row_is_no_mail(sender: Sender) -> None:

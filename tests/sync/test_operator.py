@@ -522,7 +522,7 @@ def test_a_project_without_a_remote_beside_one_that_has_one_is_printed_once_a_da
     _days_ago(os.path.join(sender.home, "other", "journal.db"))
     first, again = (_localops(sender.home, "sync", "--quiet") for _ in range(2))
     assert (first.returncode, again.returncode, again.stderr) == (0, 0, "")
-    assert first.stderr.count("project other has no remote: its rows are sent nowhere") == 1
+    assert first.stderr.count("project other has no remote: its rows are not sent anywhere") == 1
     os.utime(os.path.join(sender.home, "other", "sync.warned"), (0, 0))
     assert _localops(sender.home, "sync", "--quiet", "--remote", "hub").stderr == ""
 

@@ -145,7 +145,7 @@ def test_rows_that_were_sent_nowhere_outlive_their_remote(own: RealHub, sender: 
     else:
         os.unlink(Path(sender.folder) / "remotes.json")
     record("later")
-    why = "4 of its rows were sent nowhere before remote hub was removed: --include-unsent hub removes it"
+    why = "4 of its rows were not sent anywhere before remote hub was removed: --include-unsent hub removes it"
     kept, _ = prune(sender, "--dry-run")
     assert stays(kept) == {"sent": None, "unsent": why, "later": None if how == "remove" else why}
     assert "remote hub was removed before all rows had been sent" in run_localops(sender.home, "doctor").stdout

@@ -100,7 +100,7 @@ def _warn_of_other_projects(folder: str) -> None:
     if project in empty:
         output.say(f"nothing has been recorded into project {project} yet")
     for name in lacking:
-        output.say(f"project {name} has no remote: its rows are sent nowhere (add one with --project {name})")
+        output.say(f"project {name} has no remote: its rows are not sent anywhere (add one with --project {name})")
 
 
 def _new_remote(name: str, url: str, given: dict[str, Any]) -> Remote:
@@ -276,8 +276,8 @@ def remove(name: str, yes: bool, home: str | None, project: str | None) -> None:
         )
     if there and not known:
         output.say(
-            f"project {os.path.basename(folder)} has no remote now: later rows are sent nowhere, and `localops prune` "
-            "removes sessions, also those that were sent before, without asking any remote"
+            f"project {os.path.basename(folder)} has no remote now: later rows are not sent anywhere, and `localops "
+            "prune` removes sessions, also those that were sent before, without asking any remote"
         )
 
 

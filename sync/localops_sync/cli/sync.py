@@ -355,11 +355,11 @@ def _print(outcomes: list[Outcome], wanted: _Request) -> None:
     named = {name for outcome in outcomes for name in outcome.elsewhere}  # in the warning about that remote
     for name in wanted.without_remote():
         if not wanted.quiet:
-            output.say(f"project {name} has no remote: its rows are sent nowhere")
+            output.say(f"project {name} has no remote: its rows are not sent anywhere")
         elif name not in named and wanted.warns_of_project(name):
             output.say(
-                f"project {name} has no remote: its rows are sent nowhere; add one with `localops remote add NAME URL "
-                f"--project {name}`, or give `localops sync` the --remote or --project that you mean"
+                f"project {name} has no remote: its rows are not sent anywhere; add one with `localops remote add NAME "
+                f"URL --project {name}`, or give `localops sync` the --remote or --project that you mean"
             )
 
 
@@ -407,7 +407,7 @@ def _never_recorded(outcome: Outcome) -> str:
     first, *others = outcome.elsewhere
     them = f"project {first}" if not others else f"projects {', '.join(outcome.elsewhere)}"
     return (
-        f"nothing has ever been recorded into project {outcome.project}; the rows of {them} are sent nowhere: "
+        f"nothing has ever been recorded into project {outcome.project}; the rows of {them} are not sent anywhere: "
         f"add a remote with `localops remote add {outcome.remote} URL --project {first}`, "
         f"or remove this one with `localops remote remove {outcome.remote} --project {outcome.project}`"
     )
