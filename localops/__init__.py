@@ -289,7 +289,7 @@ def _fill_fork_hooks() -> None:
 
 if hasattr(_os, "register_at_fork"):
     # Not with the names of this module: a hook keeps them to the very end, and with them what a program puts here.
-    _names: dict[str, _Any] = {"__builtins__": __builtins__, "_fork_hooks": _fork_hooks}
+    _names: dict[str, _Any] = {"__name__": __name__, "__builtins__": __builtins__, "_fork_hooks": _fork_hooks}
     _function: _Any = type(_fork_hook)
     for _hook in (_fork_hook, _fill_fork_hooks):
         _names[_hook.__name__] = _function(_hook.__code__, _names)

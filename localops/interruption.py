@@ -77,18 +77,25 @@ def deliver() -> None:
 
 
 def arrival() -> list[Callable[[], object]]:
-    """Return what has Python raise what was held in this thread at the next call or return of the program.
+    """Return functions that have Python raise the held exceptions of this thread soon after the fork it is in.
 
-    For a hook, in which nothing can be raised.  It is nothing if nothing was held, or if the program is profiled: then
-    the next call of ours raises it.
+    A fork hook cannot raise.  The list is empty if nothing is held, or if the program is profiled: then the next call
+    of ours raises it.
     """
-    return [partial(sys.setprofile, _arrive)] if get_ident() in waiting and sys.getprofile() is None else []
+    if get_ident() not in waiting or sys.getprofile() is not None:
+        return []
+    caller: FrameType | None = sys._getframe()
+    while caller is not None and _is_ours(caller):
+        caller = caller.f_back
+    return [partial(sys.setprofile, partial(_arrive, caller, caller.f_lasti if caller is not None else 0))]
 
 
-def _arrive(frame: FrameType, _event: str, _argument: object) -> None:
-    if not _is_ours(frame):
-        sys.setprofile(None)
-        deliver()
+def _arrive(caller: FrameType | None, at: int, frame: FrameType, _event: str, _argument: object) -> None:
+    """Raise what is held, unless a fork hook runs: the caller of the fork is still at that instruction."""
+    if _is_ours(frame) or (caller is not None and frame is not caller and caller.f_lasti == at):
+        return
+    sys.setprofile(None)
+    deliver()
 
 
 if hasattr(os, "register_at_fork"):

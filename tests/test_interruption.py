@@ -412,8 +412,12 @@ def test_a_raised_recursion_limit_is_set_back() -> None:
 
 
 def test_what_interrupts_a_fork_arrives() -> None:
-    """Soon after it, wherever in our hooks it comes, in the parent; Python would print it, and go on."""
+    """Soon after it, wherever in our hooks it comes, in the parent; Python would print it, and go on.
+
+    Not in the hooks of others that run after ours, as those of `logging`: Python would print it there, too.
+    """
     localops.init(env_data_opt_out=True)
+    os.register_at_fork(after_in_parent=lambda: None)
     arrived = []
     parent = os.getpid()
 
