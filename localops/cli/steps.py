@@ -18,6 +18,7 @@ _ON_RESUME = {
     "not called": "is not called",
     "wait": "is in progress",
     "refuse": "raises StepError",
+    "no resume": "cannot be resumed",
 }
 
 _BEHIND = ", if it is reached"
@@ -56,6 +57,12 @@ def steps(session: str, limit: int, home: str | None, project: str | None, as_js
 
 
 def _print_steps(facts: Facts) -> None:
+    if not facts["counts"]["resumable"]:
+        from localops.reading.recorded_steps import UNKNOWN_STEPS  # late, as few sessions are imported
+
+        print(f"the session cannot be resumed: {UNKNOWN_STEPS}")
+        if not facts["steps"]:
+            return
     if not facts["steps"]:
         print("no steps with once=True: a resumed run would call everything again; see `localops help resume`")
         return

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 FIELDS = frozenset(
     "about action_type agent_id agents args at billed body boot budget_usd by call_id code comment completion content "
     "copy_of cost cut derived details dropped ended_by event_counts exact files finish_reason first_prices forked "
-    "given_id host host_env imported journal kept logs machine metadata model name now once "
+    "given_id host host_env imported journal kept logs machine metadata model name now once once_rows "
     "params params_left_out participant phase pid place polling prefix problem process prompt "
     "provider query reason resource response_id response_model resumed returns returns_left_out rules scope "
     "screenshot session_id settled span_id spent_usd spilled started step_key stop_reason stream "

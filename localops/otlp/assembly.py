@@ -12,7 +12,9 @@ from localops.encoding import encode, facets
 from localops.journal import rows
 from localops.otel import names
 from localops.otel.span_values import tag_list
+from localops.otlp import step_rows
 from localops.otlp.spans import SPACE
+from localops.reading.recorded_steps import ONCE_ROWS
 from localops.recording import events
 from localops.recording.events import ErrorEvent, LLMEvent
 from localops.recording.recorder import COPY
@@ -191,8 +193,11 @@ class Assembly:
         body = {key.removeprefix("body."): value for key, value in row.items() if key.startswith("body.")}
         tags = writer.tags_text(row.get("tags"))
         if not ours.get("id"):
-            yield from _own_session(writer, span, row.get("name"), tags, body)
+            yield from _own_session(writer, span, row.get("name"), tags, body, ours.get("once_rows"))
             return
+        body, opening = step_rows.split(body, ours.get("step"))
+        if opening is not None:
+            yield from _opening_row(writer, session, row, ours, opening)
         at, start, end = _own_times(span, ours)
         failed = row.get("failed")
         yield rows.make(
@@ -350,7 +355,33 @@ def _whole(value: object) -> int | None:
     return value if type(value) is int and abs(value) < 1 << 62 else None
 
 
-def _own_session(writer: Writer, span: Span, name: object, tags: str | None, body: dict[str, Any]) -> Iterator[Row]:
+def _opening_row(
+    writer: Writer, session: bytes, row: dict[str, Any], ours: dict[str, Any], opening: dict[str, Any]
+) -> Iterator[Row]:
+    """Yield the opening row of a step."""
+    at, start, end = map(_whole, opening["at"])
+    if at is None:
+        return
+    model = opening.get("model")
+    yield rows.make(
+        writer.text(row.get("kind") or "operation", 64),
+        session,
+        id=events.to_id(ours["id"]),
+        phase=rows.OPEN,
+        at_ns=at,
+        name=writer.text(row["name"]) if row.get("name") is not None else None,
+        parent=events.to_id(ours["parent"]) if ours.get("parent") else None,
+        agent=events.to_id(ours["agent"]) if ours.get("agent") else None,
+        start_ns=start,
+        end_ns=end,
+        model=writer.text(model, 256) if isinstance(model, str) else None,
+        body=writer.encode(opening["body"]),
+    )
+
+
+def _own_session(
+    writer: Writer, span: Span, name: object, tags: str | None, body: dict[str, Any], once_rows: object
+) -> Iterator[Row]:
     """Yield the rows of a session that localops has sent: its start, metadata, video and end."""
     session = writer.session
     start: dict[str, object] = {"imported": 1, **({"params": body["params"]} if "params" in body else {})}
@@ -368,5 +399,7 @@ def _own_session(writer: Writer, span: Span, name: object, tags: str | None, bod
         )
     state = body.get("state")
     fields: dict[str, object] = {key: body[key] for key in ("reason", "returns") if body.get(key) is not None}
+    if type(once_rows) is int:
+        fields[ONCE_ROWS] = once_rows
     name = state if state in _END_STATES.values() else "Indeterminate"
     yield writer.note("end", uuid.uuid5(named, f"end {span.end}").bytes, span.end, fields=fields, name=str(name))

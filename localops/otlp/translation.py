@@ -18,7 +18,7 @@ from localops.encoding import encode, facets
 from localops.journal import rows, stored
 from localops.otel import exact, mapping
 from localops.otel.messages import completion_messages, prompt_messages, text
-from localops.otlp import evaluation
+from localops.otlp import evaluation, step_rows
 from localops.otlp.semconv import (
     BODY,
     CREATED,
@@ -34,7 +34,7 @@ from localops.otlp.semconv import (
     maker,
     present,
 )
-from localops.reading import session_state
+from localops.reading import recorded_steps, session_state
 from localops.reading.snapshot import Snapshot
 from localops.recording.scores import KIND
 from localops.recording.session import STATES
@@ -198,15 +198,16 @@ class Translation:
             failure.message if cut_ns is None else why,
             failure.exception,
         )
-        return self._exactly(span, row, body) if names.is_exact else span
+        return self._exactly(span, row, body, opened) if names.is_exact else span
 
-    def _exactly(self, span: Span, row: _Row, body: dict[str, Any]) -> Span:
+    def _exactly(self, span: Span, row: _Row, body: dict[str, Any], opened: _Row | None = None) -> Span:
         """Return a span that says where its row is, and what its other attributes cannot say of that."""
         at, start, end = row.at_ns, row.start_ns, row.end_ns
         where: dict[str, Any] = {
             "localops.event.parent": _dashed(row.parent) if row.parent not in (None, row.session) else None,
             "localops.event.agent": _dashed(row.agent) if row.agent is not None else None,
             "localops.event.phase": row.phase or None,
+            "localops.event.step": None if self._metadata_only else step_rows.sent(opened, row),
         }
         is_plain = end is None and span.end_ns == at and span.start_ns == (at if start is None else start)
         if not is_plain or start == at or row.phase == rows.OPEN:
@@ -448,7 +449,9 @@ class Translation:
         columns = {"kind": "session", "name": story.name, "tags": story.tags or None}
         body = present({"state": standing.state, "reason": reason, **original})
         change = exact.difference(_read(span), exact.row_of(columns, body))
-        return replace(span, attributes={**span.attributes, **({_EXACT: change} if change else {})})
+        steps = None if self._metadata_only else recorded_steps.known_rows(seen.source, story, seen.id)
+        more = present({_EXACT: change, "localops.session.once_rows": steps})
+        return replace(span, attributes={**span.attributes, **more})
 
     def _resource(self, session: bytes) -> Attributes:
         """Return where a session was recorded: the project as the service, and the machine, unless it opted out."""

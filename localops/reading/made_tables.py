@@ -79,7 +79,7 @@ COLUMNS: dict[str, dict[str, tuple[type, str]]] = {
         "key": (str, "what `key=` returned, as JSON"),
         "input": (str, "its arguments, as JSON; the beginning of long ones"),
         "state": (str, "done, failed, uncertain or running"),
-        "on_resume": (str, "what a resumed run gets: give back, run, ask, refuse, not called or wait"),
+        "on_resume": (str, "what a resumed run gets: give back, run, ask, refuse, not called, wait or no resume"),
         "behind": (int, "1: it is inside of a step that raises, and reached only if that runs again"),
         "tries": (int, "how often it was called"),
         "began": (str, "its last call, ISO 8601, UTC"),

@@ -16,6 +16,7 @@ from localops.reading import (
     waste_page,
 )
 from localops.reading.markdown import code
+from localops.reading.recorded_steps import UNKNOWN_STEPS
 from localops.reading.run_words import at_ns, named, nanoseconds, when, with_input
 from localops.reading.sentences import Recorded, Word, marked, plain, separated
 
@@ -490,6 +491,9 @@ def _waste(findings: Facts) -> Iterator[Sentence]:
 def _steps(steps: Facts | None) -> Iterator[Sentence]:
     """State what a resumed run would do with the `once` steps."""
     if steps is None:
+        return
+    if not steps["resumable"]:
+        yield [f"It cannot be resumed: {UNKNOWN_STEPS}."]
         return
     yield from _done_steps(steps)
     yield from _uncertain_steps(steps)

@@ -19,7 +19,7 @@ from localops.reading.story import Story
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterator
     from typing import Any, NamedTuple
 
     from localops.journal.stored import Source
@@ -44,7 +44,12 @@ else:
     Try = namedtuple("Try", "seq id phase kind name at_ns once ended_ns failed kept ended_by")
 
 ONCE = "once"  # the field of a body that identifies the step, and in the closing row, how its result was kept
+ONCE_ROWS = "once_rows"  # the field of an end that was imported: how many rows of steps the session had
 KEY = "step_key"  # the field with the beginning of the key, if the program passed one
+UNKNOWN_STEPS = (
+    "it was imported from OTLP spans or a transcript, which do not say which of its steps are done; resume it where it "
+    "was recorded, or import a bundle of it into another home, and resume it there"
+)
 RESOLUTION = "resolution"  # the kind of a row with a result that the program set for a step
 DONE, UNCERTAIN, FAILED, RUNNING = "done", "uncertain", "failed", "running"
 SHOWN = 1_000  # steps in a JSON document
@@ -124,16 +129,32 @@ class Recorded:
 def of(source: Source, session: bytes) -> list[Recorded]:
     """Return the steps of a session, in the order of their first attempts."""
     steps: dict[tuple[object, ...], Recorded] = {}
-    for one in map(Try._make, source.all("once_steps", session=session, field=_FIELD)):
-        mark = _parse_object(one.once)
-        if mark is None or not isinstance(mark.get("args"), str) or not isinstance(mark.get("n"), int):
-            continue
+    for one, mark in _rows_of_steps(source, session):
         key = (mark.get("in") or "", one.name or "", mark["args"], mark["n"])
         if key in steps:
             steps[key].add(one, mark)
         else:
             steps[key] = Recorded(one, mark)
     return list(steps.values())
+
+
+def _rows_of_steps(source: Source, session: bytes) -> Iterator[tuple[Try, dict[str, Any]]]:
+    for one in map(Try._make, source.all("once_steps", session=session, field=_FIELD)):
+        mark = _parse_object(one.once)
+        if mark is not None and isinstance(mark.get("args"), str) and isinstance(mark.get("n"), int):
+            yield one, mark
+
+
+def known_rows(source: Source, story: Story, session: bytes) -> int | None:
+    """Return the number of rows about the steps of a session; None if it was imported without all of them.
+
+    Only the spans of localops have the steps, since they state how many there are.
+    """
+    here = sum(1 for _ in _rows_of_steps(source, session))
+    if not any(one.body.get("imported") for one in story.of_kind("session")):
+        return here
+    counts = [count for one in story.of_kind("end") if type(count := one.body.get(ONCE_ROWS)) is int]
+    return here if counts and here >= max(counts) else None
 
 
 def _parse_object(text: str | None) -> dict[str, Any] | None:
@@ -222,12 +243,12 @@ def _opening_body(source: Source, step: Recorded) -> dict[str, Any]:
 class Forecast:
     """What a resumed run does with the steps of its session: their states, and an action of `_on_resume` for each."""
 
-    def __init__(self, steps: list[Recorded], is_running: bool, refused: set[bytes]) -> None:
-        self.steps, self.refused = steps, refused
+    def __init__(self, steps: list[Recorded], is_running: bool, refused: set[bytes], *, is_resumable: bool) -> None:
+        self.steps, self.refused, self.is_resumable = steps, refused, is_resumable
         self.states = [state_of(step, is_running) for step in steps]
         passed = passed_over(steps)
         self.ways = [
-            _on_resume(step, state, passed, is_refused=step.id in refused)
+            _on_resume(step, state, passed, is_refused=step.id in refused) if is_resumable else "no resume"
             for step, state in zip(steps, self.states, strict=True)
         ]
         self.behind = self._behind()
@@ -249,6 +270,7 @@ class Forecast:
         reached = Counter((state, way) for step, state, way in each if step.id not in self.behind)
         behind = Counter(state for step, state, _ in each if step.id in self.behind)
         return {
+            "resumable": self.is_resumable,
             **{state: self.states.count(state) for state in (DONE, UNCERTAIN, FAILED, RUNNING)},
             "not_kept": sum(step.state == DONE and not step.is_kept for step in self.steps),
             "refused": len(self.refused),
@@ -262,9 +284,14 @@ class Forecast:
 
 
 def counts(seen: Snapshot) -> Facts | None:
-    """Return the counts of `Forecast`; None for a session without steps."""
+    """Return the counts of `Forecast`, and whether the session is `resumable`; None for a session without steps."""
     steps = of(seen.source, seen.id)
-    return Forecast(steps, seen.is_running, _refused_steps(seen, steps, rules_of(seen))).counts() if steps else None
+    return _forecast(seen, steps, _refused_steps(seen, steps, rules_of(seen))).counts() if steps else None
+
+
+def _forecast(seen: Snapshot, steps: list[Recorded], refused: set[bytes]) -> Forecast:
+    is_resumable = known_rows(seen.source, seen.story, seen.id) is not None
+    return Forecast(steps, seen.is_running, refused, is_resumable=is_resumable)
 
 
 def passed_over(steps: list[Recorded]) -> set[str]:
@@ -315,7 +342,7 @@ def facts(seen: Snapshot, *, limit: int = SHOWN, redacts: Callable[[dict[str, An
     """
     steps = of(seen.source, seen.id)
     refused = _refused_steps(seen, steps, redacts or rules_of(seen)) if steps else set()
-    forecast = Forecast(steps, seen.is_running, refused)
+    forecast = _forecast(seen, steps, refused)
     each = zip(steps[:limit], forecast.states, forecast.ways, strict=False)
     return {
         "session_id": rows.id_text(seen.id),

@@ -43,6 +43,8 @@ def check(recorder: Recorder) -> None:
         raise NotResumable(f"session {short} only holds events whose session was unknown")
     if story.metadata_only:
         raise NotResumable(f"session {short} came without its content, so its steps are not known here")
+    if recorded_steps.known_rows(journal, story, recorder.session) is None:
+        raise NotResumable(f"session {short} cannot be resumed: {recorded_steps.UNKNOWN_STEPS}")
     if None in [participants.is_alive(journal.folder, card) for card in story.present().values()]:
         say(
             f"session {short} was recorded in another home, or on another machine or container: whether its process "

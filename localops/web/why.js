@@ -13,6 +13,7 @@ const BECOMES = {
   "not called": "is not called",
   wait: "is in progress",
   refuse: "raises StepError",
+  "no resume": "cannot be resumed",
 };
 const STEPS = 100;
 

@@ -63,7 +63,7 @@ def test_the_document_has_the_facts_of_each(recorded: str, as_json: Callable[...
     document = as_json("steps", recorded)
     states = {"done": 3, "uncertain": 1, "failed": 1, "running": 0, "not_kept": 1, "refused": 0}
     others = "uncertain_run uncertain_not_called done_not_called done_behind uncertain_behind failed_behind".split()
-    assert document["counts"] == {**states, "done_given": 2, **dict.fromkeys(others, 0)}
+    assert document["counts"] == {"resumable": True, **states, "done_given": 2, **dict.fromkeys(others, 0)}
     steps = document["steps"]
     assert [one["on_resume"] for one in steps] == ["give back", "give back", "ask", "run", "ask"]
     assert [one["number"] for one in steps] == [1, 2, 1, 1, 1]

@@ -19,7 +19,9 @@ LOCALOPS = {
     "localops.event.agent": "ours.agent",
     "localops.event.at": "ours.at",
     "localops.event.phase": "ours.phase",
+    "localops.event.step": "ours.step",
     "localops.session.id": "ours.session",
+    "localops.session.once_rows": "ours.once_rows",
     "localops.exact": "ours.exact",
 }
 TABLES = (genai.FIELDS, openinference.FIELDS, traceloop.FIELDS, agentops.FIELDS, LOCALOPS)
