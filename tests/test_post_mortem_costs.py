@@ -45,7 +45,7 @@ def test_what_made_the_cost_is_the_model_whose_prompts_grew() -> None:
     facts, sections = after(
         "def ask(model, tokens, **facts): session.record(localops.LLMEvent(model=model, prompt='a', completion='b',"
         " prompt_tokens=tokens, completion_tokens=10, **facts))\n"
-        "ask('small', 900, cost=0.001)\n"
+        "ask('small', 900, cost=0.001)\nask('small', 100, cost=0, cached_tokens=90)\n"
         "for number in range(1, 5): ask('large', 1000 * number, cost=0.1 * number, cached_tokens=500)\n"
         "ask('large', 3000, cost=0.2, cached_tokens=500)\n"
         "ask('free', 5000, cost=0)\nsession.record(localops.ToolEvent(name='buy', cost=0.4))\n"
@@ -62,7 +62,9 @@ def test_what_made_the_cost_is_the_model_whose_prompts_grew() -> None:
         "'large': $1.20 (75%) for 5 calls; the prompt of the first had 1,000 tokens (`localops show "
     )
     assert line.endswith("; 19% of the input came from a cache.")
-    assert small == "'small': $0.001000 (<1%) for 1 call, with 900 tokens in."
+    assert small.startswith("'small': $0.001000 (<1%) for 2 calls; the prompt of the first had 900 tokens, that of")
+    # Of all input, also of calls without a figure of a cache.
+    assert small.endswith("the last 100; 9% of the input came from a cache.")
     assert tools == "Tools cost $0.4000 (25%)."
     assert free == "'free': $0.00 (0%) for 1 call, with 5,000 tokens in."
     shown = command("show", *most.partition("`localops show ")[2].partition("`")[0].split())

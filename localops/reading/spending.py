@@ -59,7 +59,8 @@ def of(calls: Sequence[Call], total: int, *, shown: int, seq_of: Callable[[bytes
 
     def part(mine: list[Call]) -> Facts:
         counted = [call for call in mine if call.tokens_in]
-        asked = sum(call.tokens_in or 0 for call in counted if call.tokens_cached is not None)
+        cached = [call.tokens_cached for call in counted if call.tokens_cached is not None]
+        tokens_in = sum(call.tokens_in or 0 for call in mine)
         unpriced = _unpriced(mine)
         cost = None if unpriced == len(mine) else sum(call.cost for call in mine)
         return {
@@ -69,9 +70,10 @@ def of(calls: Sequence[Call], total: int, *, shown: int, seq_of: Callable[[bytes
             "unpriced": unpriced,
             **facts.money(cost),
             "share": None if cost is None else cost / total,
-            "tokens_in": sum(call.tokens_in or 0 for call in mine),
+            "tokens_in": tokens_in,
             "tokens_out": sum(call.tokens_out or 0 for call in mine),
-            "cached_share": sum(call.tokens_cached or 0 for call in counted) / asked if asked else None,
+            # Of all input: a call without this figure counts as one without cached tokens.
+            "cached_share": sum(cached) / tokens_in if cached else None,
             "first": named(counted[0] if counted else None),
             "last": named(counted[-1] if len(counted) > 1 else None),
         }
