@@ -26,7 +26,11 @@ SINCE = {
 
 def sentences(step: Facts) -> list[Sentence]:
     """Return the sentences about a step (facts of `recorded_steps`) whose result was provided."""
-    by = f" and was interrupted by {step['ended_by']}" if step["ended_by"] else " and has no end"
+    by = " and has no end"
+    if step["ended_by"]:
+        by = f" and was interrupted by {step['ended_by']}"
+    elif step["ended"]:
+        by = " and is done, but its result could not be restored"
     return [[f"It began at {when(step['began'])} UTC{in_process(step['process'])}{by}."], gave(step["given"])]
 
 

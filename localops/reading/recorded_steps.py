@@ -1,7 +1,7 @@
 """The recorded `once` steps of a session, whose results a resumed run gets.
 
 A step is a call of a function that is marked `once=True`.  Several runs may have tried it; its state is that of the
-attempt that is done, or else of the last attempt.
+last attempt that is done, or else of the last attempt.  A result that the program set counts as a done attempt.
 """
 
 from __future__ import annotations
@@ -91,14 +91,14 @@ class Recorded:
 
     def add(self, one: Try, mark: dict[str, Any]) -> None:
         """Add a later attempt or decision."""
-        if self.state == DONE:
+        if self.state == DONE and not _is_newer_result(one):
             return
         self.id, self.seq, self.kind = one.id, one.seq, one.kind
         if one.kind == RESOLUTION:
             # When and where it began, and that it has no end, stay those of its last attempt.
             self.kind, self.state, self.kept, self.given_ns = mark.get("kind") or one.kind, DONE, mark, one.at_ns
             return
-        self.began_ns, self.ended_ns = one.at_ns, one.ended_ns
+        self.began_ns, self.ended_ns, self.given_ns = one.at_ns, one.ended_ns, None
         self.ended_by, self.by = one.ended_by, mark.get("by")
         self.is_again = bool(mark.get("again"))  # it may run twice
         self.tries.append(one.id)
@@ -124,6 +124,11 @@ class Recorded:
     def is_kept(self) -> bool:
         """Return whether its result can be given back, according to its row."""
         return self.state == DONE and self.kept.get("kept") is not None
+
+
+def _is_newer_result(one: Try) -> bool:
+    """Return whether it replaces a recorded result: a step that is done is tried or decided again only without one."""
+    return one.kind == RESOLUTION or not (one.ended_ns is None or one.ended_by or one.failed)
 
 
 def of(source: Source, session: bytes) -> list[Recorded]:

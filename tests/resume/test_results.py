@@ -20,6 +20,7 @@ import localops
 from localops.decorators import llm, tool
 from localops.encoding import faithful
 from localops.journal.journal import Journal
+from localops.reading import given_results
 from localops.upkeep.scrub import scrub
 from tests import programs
 from tests.resume.steps import SECRET, Effects, Socket, again
@@ -187,9 +188,14 @@ def test_a_secret_in_a_result_is_neither_kept_nor_replaced(
     with pytest.raises(localops.Uncertain, match="it holds a secret, which is not kept") as caught:
         login()
     assert caught.value.happened
-    again(resumed, on_uncertain=lambda _: "asked again")
+    resumed = again(resumed, on_uncertain=lambda _: "asked again")
     assert login() == "asked again"
+    resumed = again(resumed)
+    assert login() == "asked again"  # the hook's answer was recorded
     assert effects == ["login"]
+    [listed] = resumed.steps
+    assert (listed["state"], listed["on_resume"]) == ("done", "give back")
+    assert "is done, but its result could not be restored." in given_results.sentences(listed)[0][0]
     with programs.reader() as reader:
         bodies = " ".join(body for (body,) in reader.ask("select body from event where body is not null"))
     assert not [form for form in (SECRET, "hunter2", "c2stcHJvai") if form in bodies]
@@ -208,10 +214,14 @@ def test_a_blob_that_is_gone_or_damaged_is_no_result(tmp_path: Path) -> None:
     began.end_session("Success")
     [blob] = [path for path in Path(programs.project(), "blobs").rglob("*") if path.is_file()]
     blob.write_bytes(b"another")
-    localops.resume(began.session_id)
+    resumed = localops.resume(began.session_id)
     with pytest.raises(localops.Uncertain, match="cannot be read") as caught:
         load()
     assert caught.value.happened
+    resumed = again(resumed, on_uncertain=lambda _: "short")
+    assert load() == "short"
+    again(resumed)
+    assert load() == "short"
 
 
 def test_a_class_that_has_changed_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
