@@ -78,6 +78,18 @@ def whole(plain: Any, read: Callable[[str], bytes]) -> Any:
     return {name: whole(value, read) for name, value in plain.items()}
 
 
+def blobs(plain: Any) -> list[str]:
+    """Return the digests of the blobs that stored data refers to."""
+    digests: list[str] = []
+
+    def note(digest: str) -> bytes:
+        digests.append(digest)
+        return b""
+
+    whole(plain, note)
+    return digests
+
+
 def is_plain(value: Any) -> bool:
     """Return whether packing a value leaves it unchanged."""
     kind = type(value)

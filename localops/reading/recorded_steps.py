@@ -40,8 +40,9 @@ if TYPE_CHECKING:
         failed: int | None
         kept: str | None
         ended_by: str | None
+        has_blob: int
 else:
-    Try = namedtuple("Try", "seq id phase kind name at_ns once ended_ns failed kept ended_by")
+    Try = namedtuple("Try", "seq id phase kind name at_ns once ended_ns failed kept ended_by has_blob")
 
 ONCE = "once"  # the field of a body that identifies the step, and in the closing row, how its result was kept
 ONCE_ROWS = "once_rows"  # the field of an end that was imported: how many rows of steps the session had
@@ -55,6 +56,7 @@ DONE, UNCERTAIN, FAILED, RUNNING = "done", "uncertain", "failed", "running"
 SHOWN = 1_000  # steps in a JSON document
 PREVIEW = 200  # characters of the arguments or the key
 _FIELD = f'"{ONCE}":{{"args":'
+_GONE = "the file with a large part of its result is not here"
 _UNKNOWN: dict[str, Any] = {"kept": None, "why": "its row says nothing of a result"}
 
 
@@ -93,7 +95,7 @@ class Recorded:
         """Add a later attempt or decision."""
         if self.state == DONE and not _is_newer_result(one):
             return
-        self.id, self.seq, self.kind = one.id, one.seq, one.kind
+        self.id, self.seq, self.kind, self.has_blob = one.id, one.seq, one.kind, bool(one.has_blob)
         if one.kind == RESOLUTION:
             # When and where it began, and that it has no end, stay those of its last attempt.
             self.kind, self.state, self.kept, self.given_ns = mark.get("kind") or one.kind, DONE, mark, one.at_ns
@@ -122,7 +124,7 @@ class Recorded:
 
     @property
     def is_kept(self) -> bool:
-        """Return whether its result can be given back, according to its row."""
+        """Return whether its result can be given back, according to its row, and to `_with_results`."""
         return self.state == DONE and self.kept.get("kept") is not None
 
 
@@ -184,6 +186,8 @@ def result(source: Source, folder: str, step: Recorded) -> Any:
         return faithful.unpack(faithful.whole(body[kept], lambda digest: read_blob(folder, digest)))
     except faithful.Unfaithful as error:
         raise NotKept(f"its result {error}") from error
+    except FileNotFoundError as error:
+        raise NotKept(_GONE) from error
     except (OSError, ValueError) as error:
         raise NotKept(f"a large part of its result cannot be read ({error})") from error
 
@@ -290,13 +294,25 @@ class Forecast:
 
 def counts(seen: Snapshot) -> Facts | None:
     """Return the counts of `Forecast`, and whether the session is `resumable`; None for a session without steps."""
-    steps = of(seen.source, seen.id)
+    steps = _with_results(seen)
     return _forecast(seen, steps, _refused_steps(seen, steps, rules_of(seen))).counts() if steps else None
 
 
 def _forecast(seen: Snapshot, steps: list[Recorded], refused: set[bytes]) -> Forecast:
     is_resumable = known_rows(seen.source, seen.story, seen.id) is not None
     return Forecast(steps, seen.is_running, refused, is_resumable=is_resumable)
+
+
+def _with_results(seen: Snapshot) -> list[Recorded]:
+    """Return the steps of a session; those whose results are in blobs that are missing count as not kept."""
+    steps = of(seen.source, seen.id)
+    for step in steps:
+        if step.has_blob and step.is_kept:
+            row = stored.one(seen.source, step.id, rows.DONE)
+            body = (_parse_object(row.body) if row is not None else None) or {}
+            if not all(blobs.is_here(seen.folder, digest) for digest in faithful.blobs(body.get(step.kept["kept"]))):
+                step.kept = {**step.kept, "kept": None, "why": _GONE}
+    return steps
 
 
 def passed_over(steps: list[Recorded]) -> set[str]:
@@ -345,7 +361,7 @@ def facts(seen: Snapshot, *, limit: int = SHOWN, redacts: Callable[[dict[str, An
 
     `redacts` checks data by the rules of the program that resumes; the default are the settings of the home.
     """
-    steps = of(seen.source, seen.id)
+    steps = _with_results(seen)
     refused = _refused_steps(seen, steps, redacts or rules_of(seen)) if steps else set()
     forecast = _forecast(seen, steps, refused)
     each = zip(steps[:limit], forecast.states, forecast.ways, strict=False)

@@ -128,6 +128,28 @@ def test_the_pages_read_the_same(recorded: str, as_json: Callable[..., dict[str,
         assert read[key] == document[key]
 
 
+def test_a_result_whose_file_is_gone_is_not_promised(command: Command, tmp_path: Path) -> None:
+    """Of a copy without blobs, such as one from an export as JSON lines."""
+
+    @tool(once=True)
+    def load() -> str:
+        return "y" * (1 << 21)
+
+    session = localops.start_session()
+    load()
+    session.end_session("Success")
+    assert "returns its recorded result" in command("steps")[1]
+    [blob] = [path for path in tmp_path.rglob("blobs/*/*") if path.is_file()]
+    blob.unlink()
+    out = command("steps")[1]
+    assert "raises Uncertain" in out
+    assert "cannot be restored: the file with a large part of its result is not here" in out
+    assert "1 step is done, but what it returned cannot be restored." in command("why")[1]
+    localops.resume(session.session_id)
+    with pytest.raises(localops.Uncertain, match="the file with a large part of its result is not here"):
+        load()
+
+
 def test_why_sums_them_up(recorded: str, command: Command) -> None:
     """Its last section but one says what a resume would do."""
     out = command("why")[1]

@@ -436,7 +436,8 @@ select
   iif(json_valid(e.body), json_extract(e.body, '$.once'), null),
   d.at_ns, d.failed,
   iif(json_valid(d.body), json_extract(d.body, '$.once'), null),
-  iif(json_valid(d.body), json_extract(d.body, '$.ended_by'), null)
+  iif(json_valid(d.body), json_extract(d.body, '$.ended_by'), null),
+  instr(coalesce(d.body, e.body), '"$blob"') > 0
 from session_row r
 cross join event e on e.seq = r.seq
 left join event d on e.phase = 1 and d.seq = {ended_row ID=e.id}
