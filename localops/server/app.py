@@ -88,12 +88,12 @@ def app(
 
     @asynccontextmanager
     async def lifespan(_: object) -> AsyncIterator[None]:
-        # A command leaves them out where its own output is for a program; pages are for people.
+        # Commands whose output is for programs turn separators off; pages are for people.
         before = output.separate_digits(",")
         if service.health is None:
             service.soon(store.warm, project)
         else:
-            # Ready only when keys, journals and disk were looked at once.
+            # Ready only after keys, journals and the disk were checked once.
             service.soon(service.health.open)
         beside = [asyncio.create_task(each) for each in (hub_parts.beside(service) if keys is not None else ())]
         yield

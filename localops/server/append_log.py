@@ -19,7 +19,7 @@ def append(path: str, line: bytes, *, synced: bool) -> None:
         begin = b"\n" if size and os.pread(handle, 1, size - 1) != b"\n" else b""
         data = begin + line
         if (written := os.write(handle, data)) != len(data):
-            # What others have written meanwhile is not touched.
+            # Lines that other processes appended in the meantime stay.
             if os.fstat(handle).st_size == size + written:
                 os.ftruncate(handle, size)
             raise OSError("the disk is full")

@@ -1,6 +1,6 @@
 """The audit log of a hub: who exported, deleted, logged in, or changed keys and limits; a JSON line each.
 
-It is in the data folder, and never has a key in it, only handles.  A full disk costs lines of it, and nothing else.
+It is in the data folder and has handles of keys, never keys.  If the disk is full, only lines of this log are lost.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ NAME = "audit.jsonl"
 _OLD = re.compile(r"audit\.(\d+)\.jsonl")
 # Bytes of a file, and how many full ones are kept.
 _MOST, _KEPT = 16 << 20, 9
-# Seconds in which the same person reading the same thing is one line, and the most such things that are remembered.
+# Seconds in which repeated reads of one thing by one person are one line, and the most reads that are remembered.
 _AGAIN, _REMEMBERED = 60.0, 10_000
 # Ids of sessions in a line.
 _NAMED = 100
 
 
 class Audit:
-    """The log, to write to; by the hub and by commands at once."""
+    """The log, for writing; the hub and commands may write at the same time."""
 
     def __init__(self, folder: str, *, reads: bool = False, most: int = _MOST) -> None:
         self.folder = folder
@@ -117,7 +117,7 @@ def read(folder: str, since_ns: int | None = None) -> Iterator[dict[str, Any]]:
 
 
 def carry(old: str, new: str) -> int:
-    """Append to the log of one folder what that of another has after its end; return how many lines that were."""
+    """Append the newer lines of another folder's log to that of a folder; return their number."""
     last_ns = max((events.to_ns(line["at"]) or 0 for line in read(new)), default=0)
     lines = [encode.dumps(line) + b"\n" for line in read(old, last_ns + 1)]
     if lines:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 # Seconds for the body of a login, which is a few bytes.
 _LOGIN = 5.0
-# Why a key is refused that lacks a scope.
+# The errors for keys that lack a scope.
 _LACKS = {
     SEND: "this API key may not send: that needs one with the scope send",
     READ: "this API key may not read: that needs one with the scope read",
@@ -46,7 +46,7 @@ _LACKS = {
 }
 
 
-# What is noted of the answers of handlers: exports and scores always, the others on request.
+# Handlers whose responses the audit log notes: exports and scores always, the others on request.
 _AUDITED = {
     "export": "session.export",
     "download": "session.export",
@@ -60,13 +60,13 @@ _AUDITED = {
 }
 # Those that need not be about one session.
 _OF_MANY = ("session.export", "call.read")
-# The parameters of a request that a line has, and the most characters of one: a hundred ids.
+# The parameters of a request that a line of the audit log has, and the most characters of one: a hundred ids.
 _NAMED = ("session", "sessions", "trace", "digest", "format", "a", "b", "baseline")
 _LONGEST = 3_300
 
 
 class Auth:
-    """Turns handlers into ASGI applications that check who asks, and how often."""
+    """Turn handlers into ASGI applications that check keys and limit rates."""
 
     def __init__(self, service: Service, shares: Shares, logins: Logins, pages: Pages, project: str | None) -> None:
         self._service, self._shares, self._logins, self._pages = service, shares, logins, pages
@@ -172,7 +172,7 @@ class Auth:
     def _admit(self, request: Request, endpoint: Endpoint) -> Call:
         """Return the call with the project of its key, or of its login cookie; else raise HttpError.
 
-        A cookie is for what is read, and for scores.
+        A cookie allows reads and scores.
         """
         assert self._keys is not None
         keys = self._keys
@@ -196,7 +196,7 @@ class Auth:
         if key is None or key.state != "good":
             self._note_refused(request, key)
         if key is None or key.state == "revoked":
-            # Its operator would look for the key on the hub that created it.
+            # The handle shows the operator which hub created the key.
             is_foreign = not endpoint.v2 and bundle.is_key_of(secret, keys.hub) is False
             why = ": this hub has not created it; is this another hub than before?" if is_foreign else ""
             raise HttpError(refusal, f"Invalid API Key{why}")
@@ -209,7 +209,7 @@ class Auth:
         return Call(request, key.project, secret, key, lambda: keys.is_good(key.sha256, endpoint.needs))
 
     def _visitor(self, request: Request, endpoint: Endpoint) -> Visitor | None:
-        """Return who has logged in, for a request that a page may make."""
+        """Return the logged-in visitor, for a request that a page may make."""
         judges = endpoint.needs == SCORE
         visitor = self._logins.visitor(request) if judges or endpoint.method == "GET" else None
         if visitor is not None and judges and not (visitor.key is not None and visitor.key.may(SCORE)):
@@ -217,7 +217,7 @@ class Auth:
         return visitor
 
     def _note_refused(self, request: Request, key: Key | None) -> None:
-        """Note the use of a key that is unknown or works no longer, once a minute for an address and a key."""
+        """Note the use of an unknown, expired or revoked key, once a minute for each address and key."""
         where = peer(request)
         if key is not None:
             exchange.current().handle = key.handle
@@ -256,7 +256,7 @@ class Auth:
             return
         named = {**call.request.query_params, **call.request.path_params}
         facts = {name: named[name][:_LONGEST] for name in _NAMED if name in named}
-        # Not their values: a search may be for anything.
+        # Not their values: searched text may be private.
         if action in _OF_MANY and (chosen := sorted(set(named).difference(_NAMED))):
             facts["filters"] = ",".join(chosen)[:_LONGEST]
         always = action in ("session.export", "session.score")
@@ -272,7 +272,7 @@ class Auth:
         if token is None:
             raise HttpError(401, "Invalid Token: its signature is wrong, or its key was revoked or has expired")
         if token.is_expired:
-            # Clients never ask for another one; some send the key with it, for which they could have one.
+            # Clients never request a new token; some send the key with the old one, which would entitle them to one.
             key = keys.find(request.headers.get("x-agentops-api-key", "").strip())
             if key is None or key.project != token.key.project:
                 raise HttpError(401, "Expired Token")
@@ -320,7 +320,7 @@ class _Answering:
 
 
 def _admitted(project: str | None, key: Key | None) -> None:
-    """Note who asks, for metrics and log."""
+    """Note key and project of a request, for metrics and log."""
     now = exchange.current()
     now.project, now.handle = project or None, None if key is None else key.handle
 

@@ -38,7 +38,7 @@ MANIFEST = "backup.json"
 _FORMAT = 1
 _PIECE = 1 << 20
 _PART = ".part"
-# What follows the name of a backup that was found damaged: it is not restored by itself, nor kept.
+# Suffix of the name of a damaged backup: it is restored only if it is named, and does not count for `keep`.
 _BAD = ".bad"
 # The name of a backup; the number tells backups of the same second apart.
 _NAME = re.compile(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\dZ(-\d+)?")
@@ -59,7 +59,7 @@ class Damaged(LocalopsError):
 
 @dataclass
 class Manifest:
-    """What a backup has."""
+    """The contents of a backup, with digests."""
 
     hub: str
     made: str
@@ -109,7 +109,7 @@ class Made:
     new_bytes: int = 0
     # Blobs whose content does not match their name: they were left out.
     damaged: list[str] = field(default_factory=list)
-    # Blobs that rows refer to, which the hub has lost or damaged: they are those of the last backup.
+    # Blobs that rows refer to and that are missing or damaged on the hub: taken from the last backup.
     lost: list[str] = field(default_factory=list)
     # Older backups that were removed.
     removed: list[str] = field(default_factory=list)
@@ -139,7 +139,7 @@ def prune(into: str, keep: int) -> list[str]:
     try:
         with participants.alone(into):
             return _removed_beyond(into, keep)
-    # Another backup is running, and removes them, or the next one does.
+    # Another backup is running: it removes them, or the next one does.
     except BlockingIOError:
         return []
 
@@ -162,7 +162,7 @@ def make_one(keys: Keys, target: str) -> Made:
     try:
         return _written(keys, target, f"{target}.{os.getpid()}{_PART}", None)
     except FileExistsError as error:
-        # Another backup has finished meanwhile.
+        # Another backup finished in the meantime.
         raise ConfigError(refusal) from error
 
 
@@ -228,7 +228,7 @@ def passed_over(place: str, chosen: str) -> list[str]:
 
 
 def problems(folder: str, manifest: Manifest) -> list[str]:
-    """Read a whole backup, and return what does not have the digest that it had when it was made."""
+    """Read a whole backup, and return the files whose digests differ from those in its manifest."""
     wrong = []
     for name, (digest, size) in manifest.files.items():
         try:
@@ -326,7 +326,7 @@ def _filled(keys: Keys, target: str, previous: str | None, made: Made) -> Manife
         for project in opened.projects:
             folder = os.path.join(target, project.name)
             host.make_private(folder)
-            # Before the journal: spans that are stored meanwhile are in both, which changes nothing.
+            # Before the journal: a span that is stored in between is in both copies, which does no harm.
             _copy_files(project.folder, target, f"{project.name}/", waiting.files(project.folder), manifest)
             journal = os.path.join(folder, config.JOURNAL)
             project.reader.backup(journal)
@@ -342,7 +342,7 @@ def _filled(keys: Keys, target: str, previous: str | None, made: Made) -> Manife
             _copy_files(project.folder, target, f"{project.name}/", notes_of_files(project.folder), manifest)
             _copy_files(project.folder, target, f"{project.name}/", other_files(project.folder), manifest)
         made.projects = [project.name for project in opened.projects]
-    # After the journals: what was deleted meanwhile is in the log, and a restore deletes it again.
+    # After the journals: a session that is deleted in between is in the log, and a restore deletes it again.
     _copy_files(keys.folder, target, "", other_files(keys.folder), manifest)
     # Last, because the keys make the folder a hub's: an unfinished copy is not one.
     manifest.files[session_state.HUB] = copy(keys.path, os.path.join(target, session_state.HUB))
@@ -352,7 +352,7 @@ def _filled(keys: Keys, target: str, previous: str | None, made: Made) -> Manife
 def _copied_blobs(source: str, target: str, previous: str | None, made: Made) -> Iterator[str]:
     for path in blobs.stored(source):
         name, place = os.path.basename(path), os.path.relpath(path, source)
-        # A bucket has it, and keeps versions by its own means.
+        # It is in the bucket, which has its own means to keep versions.
         if blobs.is_elsewhere(source, name):
             continue
         host.make_private(os.path.dirname(os.path.join(target, place)))
@@ -362,7 +362,7 @@ def _copied_blobs(source: str, target: str, previous: str | None, made: Made) ->
                 yield name
                 continue
             digest, size = copy(path, os.path.join(target, place))
-        # Pruned or deleted meanwhile.
+        # Pruned or deleted in the meantime.
         except FileNotFoundError:
             continue
         if digest != name:
@@ -374,7 +374,7 @@ def _copied_blobs(source: str, target: str, previous: str | None, made: Made) ->
 
 
 def _kept_blobs(reader: Reader, target: str, previous: str, copied: list[str], made: Made) -> list[str]:
-    """Take from the last backup what the hub has lost: as backups are removed, no other would have it one day."""
+    """Copy lost blobs from the last backup: otherwise they would be gone once that backup is removed."""
     earlier = {os.path.basename(path): path for path in blobs.stored(previous)}
     absent = earlier.keys() - set(copied)
     kept = []
@@ -393,7 +393,7 @@ def _kept_blobs(reader: Reader, target: str, previous: str, copied: list[str], m
 
 
 def _linked(earlier: str, source: str, target: str) -> bool:
-    """Give the blob of an earlier backup another name, if it has one and the file system can."""
+    """Link the blob of an earlier backup, if that has it and the file system supports links."""
     size = os.path.getsize(source)
     try:
         if os.path.getsize(earlier) != size:
@@ -407,7 +407,7 @@ def _linked(earlier: str, source: str, target: str) -> bool:
 def _copy_files(source: str, target: str, below: str, names: Iterable[str], manifest: Manifest) -> None:
     for name in sorted(names):
         host.make_private(os.path.dirname(os.path.join(target, below, name)))
-        # Deleted meanwhile.
+        # Deleted in the meantime.
         with suppress(FileNotFoundError):
             manifest.files[below + name] = copy(os.path.join(source, name), os.path.join(target, below, name))
 
@@ -436,7 +436,7 @@ def _is_whole(path: str, digest: str) -> bool:
 
 
 def _free_name(earlier: list[str]) -> str:
-    """Return a name for now, which sorts after all earlier ones."""
+    """Return a name with the current time, which sorts after all earlier ones."""
     name = time.strftime("%Y-%m-%dT%H-%M-%SZ", time.gmtime())
     last = earlier[-1] if earlier else ""
     if last[:20] < name:
@@ -446,18 +446,18 @@ def _free_name(earlier: list[str]) -> str:
 
 
 def _remove_unfinished(into: str) -> None:
-    """Remove what a killed backup has left; the lock of the folder shows that none is running."""
+    """Remove the remains of killed backups; the lock of the folder shows that no backup is running."""
     for name in os.listdir(into):
         if name.endswith(_PART) and _NAME.fullmatch(name.removesuffix(_PART).removesuffix(_BAD)):
             shutil.rmtree(os.path.join(into, name))
 
 
 def _removed_beyond(into: str, keep: int) -> list[str]:
-    """Remove the oldest backups; what is removed in part does not have the name of one."""
+    """Remove the oldest backups; each is renamed first, so that a partly removed one does not count as a backup."""
     there = names(into)
     kept = there[-max(1, keep) :]
     old = there[: -len(kept)] if kept else []
-    # Damaged ones do not count; a newer one stays, as somebody may want to look at it.
+    # Damaged ones do not count; newer ones stay, so that the operator can examine them.
     if len(kept) == keep:
         old += [name + _BAD for name in bad_names(into) if _order(name) < _order(kept[0])]
     for name in old:

@@ -1,4 +1,4 @@
-"""Batches of senders that wait for their project: those that came meanwhile are stored in one transaction.
+"""Queues of batches, one for each project: batches that wait at the same time are stored in one transaction.
 
 A transaction costs a sync of the disk, a fold and the way to a thread and back, whatever is in it.  When many machines
 send at the same moment, as after an outage of the hub, each would wait for those of all others.
@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 
     Taken = tuple[Arrived, Ack, int]
 
-# Batches of one transaction; no other comes into it when it has so many rows, or characters in their bodies, which are
-# all in memory: those of the largest batch of our senders.
+# The most batches of one transaction; no more are added once it has this many rows, or characters in their bodies. All
+# of them are in memory: the limits are those of our senders' largest batch.
 _MOST_BATCHES, _MOST_ROWS, _MOST_SIZE = 64, 4_000, 4 << 20
 
 
 class _Place:
-    """The place of a batch in the line of its project."""
+    """The place of a batch in the queue of its project."""
 
     __slots__ = ("arrived", "done", "failure", "parse")
 
@@ -39,7 +39,7 @@ class _Place:
 
 
 class BatchQueue:
-    """The lines of all projects, and the tasks that work them off."""
+    """The queues of all projects, and the tasks that empty them."""
 
     def __init__(self, service: Service) -> None:
         self._service = service
@@ -61,7 +61,7 @@ class BatchQueue:
             self._service.waiting_writes -= 1
 
     async def _work_off(self, project: str, line: deque[_Place]) -> None:
-        """Store what waits for a project, until nothing does."""
+        """Store the batches of a project until its queue is empty."""
         group: list[_Place] = []
         try:
             while line:
@@ -69,20 +69,20 @@ class BatchQueue:
                 try:
                     results = await self._service.in_turn(project, self._store, project, line, group)
                 except Exception as error:
-                    # Nothing was taken out of the line if there was no thread for it.
+                    # If no thread was free, nothing was taken from the queue.
                     if line and not group:
                         group.append(line.popleft())
                     results = [error] * len(group)
                 self._answer(project, group, results)
         finally:
-            # Only this task takes places out of the line: without it, these requests would wait for ever.
+            # Only this task empties the queue: without an answer, these requests would wait for ever.
             for place in (*group, *line):
                 place.done.cancel()
             line.clear()
             del self._tasks[project], self._lines[project]
 
     def _store(self, project: str, line: deque[_Place], group: list[_Place]) -> list[Taken | Exception]:
-        """Take the next batches out of the line into `group`, and store them; runs in a thread."""
+        """Move the next batches from the queue to `group`, and store them; runs in a thread."""
         rows = size = 0
         while line and len(group) < _MOST_BATCHES and rows < _MOST_ROWS and size < _MOST_SIZE:
             place = line.popleft()
@@ -91,10 +91,10 @@ class BatchQueue:
             group.append(place)
             try:
                 place.arrived = place.parse()
-            # Wide, as each kind has its own status, and this is about one request of many.
+            # Any exception: each kind has its own status, and it concerns one request of many.
             except Exception as error:
                 place.failure = error
-                # To find out may have taken long, and its traceback holds all that was read.
+                # Parsing may have taken long, and the traceback keeps what was read in memory: answer this group first.
                 break
             rows += len(place.arrived.batch.rows)
             size += sum(len(row.body or "") for row in place.arrived.batch.rows)
@@ -113,7 +113,7 @@ class BatchQueue:
         return results
 
     def _answer(self, project: str, group: list[_Place], results: list[Taken | Exception]) -> None:
-        """Let the requests of a group go on."""
+        """Resume the requests of a group with their results."""
         if any(isinstance(result, Unavailable) for result in results):
             self._service.note_refusal(project)
         elif not all(isinstance(result, Exception) for result in results):

@@ -1,4 +1,4 @@
-"""The body of a request as a handler gets it: whole, within its limits, in memory or in a file."""
+"""The complete body of a request for a handler: within its limits, in memory or in a file."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from localops.server.limits import Shares
     from localops.server.threads import Service
 
-# Bytes of a body that stay in memory when the others fill it; the rest goes to a file.
+# Bytes of a body that stay in memory when other bodies use it up; the rest goes to a file.
 _IN_MEMORY = 64 << 10
 # Bytes of JSON that are parsed in about a millisecond.
 _QUICK = 256 << 10
@@ -58,7 +58,7 @@ class Bodies:
     async def document(
         self, request: Request, most: int, inflated: int, loads: Callable[[bytes], Any] = encode.loads
     ) -> Any:
-        """Return the JSON of a body of at most so many bytes, compressed or not."""
+        """Return the JSON of a body of limited size, compressed or not."""
         limits, packed_as = replace(self._limits, inflated=inflated), encoding(request)
 
         def parsed(data: bytes) -> Any:
@@ -69,7 +69,7 @@ class Bodies:
 
         async with self.read(request, most) as body:
             data = body.read()
-            # A large body takes as long as many requests, which need not wait for it.
+            # In a thread: parsing a large body takes as long as many other requests.
             is_large = len(data) > _QUICK or (packed_as not in ("", "identity") and inflated > _QUICK)
             return await self._run(parsed, data) if is_large else parsed(data)
 

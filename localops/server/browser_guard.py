@@ -41,7 +41,7 @@ HEADERS = {
 _KEY_HEADERS = ("authorization", "x-agentops-api-key")
 # Sec-Fetch-Site of our own pages, and of a typed address.
 _OURS = ("same-origin", "none")
-# What a browser can load before the login.
+# Files that a browser can load before the login.
 _OPEN = ("/login", "/web/")
 _MOST_VISITORS = 1_000
 # Bytes of a response that are written at a time.
@@ -94,7 +94,7 @@ class Logins:
         is_valid: Callable[[Visitor], bool] = lambda _: True,
         most: int = _MOST_VISITORS,
     ) -> None:
-        """Admit those that `admit` returns, as long as they are valid; at most so many with one name at once."""
+        """Admit the visitors that `admit` returns while they are valid; at most `most` with one name at a time."""
         self._most = most
         self._admit = admit
         self._is_valid = is_valid
@@ -109,7 +109,7 @@ class Logins:
         cookie = secrets.token_urlsafe(32)
         with self._lock:
             own = [known for known, other in self._in.items() if other.name == visitor.name]
-            # The oldest of the same key goes, so that log-ins with one key end none with another.
+            # The oldest login of the same key ends, so that logins with one key end none of another.
             for known in own[: len(own) + 1 - self._most] if len(own) >= self._most else ():
                 del self._in[known]
             self._in[digest(cookie)] = visitor
@@ -248,7 +248,7 @@ def _with_headers(send: Send) -> Send:
 def _in_pieces(send: Send) -> Send:
     """Send large bodies in pieces."""
 
-    # A body that is sent at once would lie in the buffer of the connection, however slowly the client reads.
+    # Sent at once, a body would stay in the buffer of the connection while a slow client reads.
 
     async def sending(message: Message) -> None:
         body = message.get("body", b"")

@@ -1,4 +1,4 @@
-"""Files of rows in an S3-compatible bucket; only obstore, which signs the requests, knows how."""
+"""Files of rows in an S3-compatible bucket, by way of obstore, which signs the requests."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ _OPTIONS = ("endpoint", "region")
 _EXAMPLE = "s3://BUCKET/PREFIX?endpoint=https://HOST&region=REGION"
 # Seconds for a connection, and for one request: a piece of a file is 5 MB.
 _CONNECT, _REQUEST = 5, 60
-# A sender waits meanwhile, and tries again by itself.
+# The sender waits for the answer, and retries by itself.
 _RETRIES: RetryConfig = {"max_retries": 2, "retry_timeout": timedelta(seconds=20)}
 _PIECE = 1 << 20
 _FIRST = 64  # bytes that tell what a file is
@@ -42,7 +42,7 @@ class DamagedFile(BucketError):
 
 
 class Place(NamedTuple):
-    """What a URL names."""
+    """The bucket, prefix and options in a URL."""
 
     url: str
     bucket: str
@@ -51,7 +51,7 @@ class Place(NamedTuple):
 
 
 def place(url: str) -> Place:
-    """Return what a URL names; raise ConfigError for one that is invalid, or has a password."""
+    """Parse a URL; raise ConfigError for one that is invalid or has a password."""
     parts = urlsplit(url)
     options = dict(parse_qsl(parts.query, keep_blank_values=True))
     if parts.scheme != "s3" or not parts.netloc or parts.fragment:
@@ -98,7 +98,7 @@ class Bucket:
             raise ConfigError(f"invalid --files: {str(error)[:_LONGEST]}") from error
 
     def check(self) -> None:
-        """Raise BucketError unless the bucket answers, and lets us look at its files."""
+        """Raise BucketError unless the bucket answers and may be listed."""
         with self._errors():
             next(iter(self._obstore.list(self._store, chunk_size=1)), None)
 
@@ -118,7 +118,7 @@ class Bucket:
         blobs.note(project, digest, first, size)
 
     def fetch(self, project: str, digest: str) -> None:
-        """Bring a file back to its place; BucketError if what is there is damaged, or cannot be read now."""
+        """Download a file to its path; BucketError if the one in the bucket is damaged or cannot be read now."""
         place = blobs.path_of(project, digest)
         temporary = os.path.join(os.path.dirname(os.path.dirname(place)), f".{os.getpid()}-{os.urandom(6).hex()}")
         seen = hashlib.sha256()
@@ -163,7 +163,7 @@ class Bucket:
                         yield digest, int(each["size"])
 
     def take_over(self, project: str) -> int:
-        """Note files that are there and of which this folder knows nothing; return how many."""
+        """Note files of the bucket that this folder has no note of; return their number."""
         many = 0
         known = blobs.digests(project) | blobs.marked(project, blobs.DOOMED)
         for digest, size in self.stored(project):
@@ -183,13 +183,13 @@ class Bucket:
                 for piece in self._obstore.get(self._store, key).stream(min_chunk_size=_PIECE):
                     yield bytes(piece)
         except FileNotFoundError:
-            # The library has the same error for a bucket that is not there, of which nothing may be concluded.
+            # The library has the same error for a missing bucket, which does not show that the file is missing.
             self.check()
             raise FileNotFoundError(f"{self._where} lacks the file {key}") from None
 
     @contextmanager
     def _errors(self) -> Iterator[None]:
-        """Turn errors of the library into BucketError, but for a file that is not there."""
+        """Turn errors of the library into BucketError, except for a missing file."""
         try:
             yield
         except self._obstore.exceptions.BaseError as error:
@@ -197,7 +197,7 @@ class Bucket:
 
 
 def _why(text: str) -> str:
-    """Return what is wrong, and what to do, from the text of an error of the library."""
+    """Return the problem and what to do, from the text of an error of the library."""
     # Of "Error performing GET URL in 2 ms - Server returned non-2xx status code: 403 Forbidden: <xml>".
     answer = text.partition("\n")[0].rpartition(" - ")[2].partition(": <")[0]
     if "status code: 403" in text or "status code: 401" in text or "credential" in text.lower():

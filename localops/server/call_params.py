@@ -1,4 +1,4 @@
-"""What a request asks for in the calls across sessions."""
+"""Parameters of requests for calls across sessions."""
 
 from __future__ import annotations
 

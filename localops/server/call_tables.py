@@ -1,4 +1,4 @@
-"""The tables of calls that a server looks in: one for each project, used by one thread at a time."""
+"""The tables of calls that a server queries: one for each project, used by one thread at a time."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 # Tables that are kept open, and searches of each whose calls are known.
 _KEPT, _SEARCHES = 64, 8
-# Seconds for which one request goes on with a search.
+# Seconds that one request spends on a search.
 _SECONDS = 0.4
 
 
@@ -53,7 +53,7 @@ class CallTables:
             yield table, max(0, missing)
 
     def matching(self, project: Project, wanted: Wanted) -> tuple[bytes, bool]:
-        """Return which calls have words, by their numbers, and whether all rows were looked at; of a locked table."""
+        """Return the numbers of the calls with all words, and whether all rows were searched; lock the table."""
         with self._lock:
             kept = self._kept[project.name]
         search = kept.search(wanted)

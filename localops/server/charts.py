@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _SECOND = 1_000_000_000
 # A day's sums after its number of sessions: columns of the index, in the order of analytics.Line.
 _SUMS = (*FIGURES[:-1], "seconds")
-# What tells whether the cost of a session is known, and what it is.
+# Columns that show whether the cost of a session is known, and the cost.
 OF_COST = ("cost", "unpriced", "llms")
 # Of the costs of the sessions of a day.
 _SHARES = (0.5, 0.9)

@@ -1,4 +1,4 @@
-"""Compare two sessions: the events that belong together in one line, as `localops diff` aligns them."""
+"""Compare two sessions: events that `localops diff` pairs are in one line."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ class Side:
         return None if step is None else self._events[step.id]
 
     def facts(self, step: Step | None) -> Facts | None:
-        """Return what is shown of the event of a step."""
+        """Return the facts that the page shows of the event of a step."""
         event = self.event(step)
         if step is None or event is None:
             return None
@@ -110,7 +110,7 @@ def aligned(a: Side, b: Side) -> Facts:
 
 
 def _is_other(line: Line, what: str) -> bool:
-    """Return whether what two steps were given or gave differs in more than ids and times."""
+    """Return whether inputs or results of two steps differ in more than ids and times."""
     a, b = line.a, line.b
     assert a is not None
     assert b is not None

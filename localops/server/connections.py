@@ -1,4 +1,4 @@
-"""Connections of HTTP: those of uvicorn, with a timeout for every wait and a limit for all that is no body."""
+"""HTTP connections of uvicorn, with a timeout for every wait and a size limit for everything except bodies."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from typing import Any
 
-    # What it is mixed into: the other class of uvicorn has the same methods.
+    # For types: the class of uvicorn that this is mixed into; its other class has the same methods.
     from uvicorn.protocols.http.h11_impl import H11Protocol as _Protocol
 else:
     _Protocol = object
@@ -105,7 +105,7 @@ def protocol() -> type[Bounded]:
 
 
 def of_h11() -> type[Bounded]:
-    """Return the class of connections with the parser in Python, which itself limits what is no body."""
+    """Return the class of connections with the parser in Python, which limits heads itself."""
     from uvicorn.protocols.http.h11_impl import H11Protocol
 
     return cast("type[Bounded]", type("OfH11", (Bounded, H11Protocol), {}))

@@ -1,4 +1,4 @@
-"""What checks have found damaged or missing in a project: `/health` reports it until a look at the same finds it whole.
+"""Damaged or missing rows and blobs of a project, as checks found them; `/health` reports them until they are repaired.
 
 It is a small file in the project's folder, so that it outlives the hub, and `hub check` can write it beside it.
 """
@@ -30,7 +30,7 @@ _ROWS, _SEQS, _BLOBS, _FAULTS = "rows", "seqs", "blobs", "faults"
 
 
 def sight(folder: str) -> tuple[int, int] | None:
-    """Return what tells whether other things are known to be damaged in a project; None without any."""
+    """Return a value that changes when other damage becomes known in a project; None without damage."""
     try:
         facts = os.stat(os.path.join(folder, FILE))
     except OSError:
@@ -49,7 +49,7 @@ def add_blobs(folder: str, digests: Iterable[str]) -> None:
 
 
 def take(folder: str, checked: Checked) -> None:
-    """Replace what was known by the result of a check of the whole project."""
+    """Replace the known damage by the result of a check of the whole project."""
     things: Damaged = {
         _SEQS: [*checked.damaged, *checked.lost],
         _BLOBS: list(checked.missing),
@@ -59,13 +59,13 @@ def take(folder: str, checked: Checked) -> None:
 
 
 def look_again(folder: str, reader: Reader) -> bool:
-    """Forget what has become whole; return whether something has not."""
+    """Forget what has been repaired; return whether any damage remains."""
     things = _read(folder)
     left: Damaged = {
         _ROWS: [each for each in things[_ROWS] if not _is_whole_row(reader, each)],
         _SEQS: [seq for seq in things[_SEQS] if not _is_whole_seq(reader, seq)],
         _BLOBS: [digest for digest in things[_BLOBS] if blobs.flaw(folder, str(digest))],
-        # Only a check of every page can find that it is mended.
+        # Only a check of every page can show that it is repaired.
         _FAULTS: things[_FAULTS],
     }
     if left != things:
@@ -108,7 +108,7 @@ def _read(folder: str) -> Damaged:
 
 
 def _write(folder: str, things: Damaged) -> None:
-    """Write what was found; without anything, remove the file."""
+    """Write the damage to the file; without any, remove the file."""
     path = os.path.join(folder, FILE)
     if not any(things.values()):
         with suppress(FileNotFoundError):

@@ -1,4 +1,4 @@
-"""What was deleted on a hub: a log in its data folder, a line for each session, that outlives a damaged journal.
+"""The log of deletions of a hub, in its data folder, with a line for each session; it outlives a damaged journal.
 
 A backup has the sessions that were deleted after it was made: after a restore, the log of the replaced folder tells
 which of them to delete again.
@@ -34,7 +34,7 @@ def note(folder: str, project: str, sessions: Iterable[bytes]) -> None:
 
 
 def of(place: str) -> tuple[dict[str, list[bytes]], list[str]]:
-    """Return the sessions that were deleted in a data folder, by project, and what of it could not be read.
+    """Return the sessions that were deleted in a data folder, by project, and problems of reading the log.
 
     `place` is the folder, with its log and its journals, or a log alone.
     """
@@ -70,5 +70,5 @@ def _logged(path: str, problems: list[str]) -> Iterable[tuple[str, bytes]]:
                 record = encode.loads(line)
                 yield config.check_project(record["project"]), bytes.fromhex(record["session"].replace("-", ""))
             except (ValueError, TypeError, KeyError, AttributeError, ConfigError):
-                # Such as one that was cut by a full disk: that session is in the journal.
-                problems.append(f"line {number} of {path} is not whole, and was passed over")
+                # For example, a line that a full disk has cut: that session is still in the journal.
+                problems.append(f"line {number} of {path} is incomplete, and was skipped")

@@ -1,4 +1,4 @@
-"""What the scripts of a page draw first, as HTML of the same size: nothing moves when they do.
+"""Placeholders, as HTML, for what the scripts of a page draw: of the same size, so that nothing moves then.
 
 The filters are inert until then; figures have the width of usual ones, and cannot be seen.
 """

@@ -1,4 +1,4 @@
-"""One request as the hub counts and logs it: its id, its door, who asks, and what came of it."""
+"""One request as the hub counts and logs it: its id, door, key and outcome."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def current() -> Exchange:
 
 
 def begin(exchange: Exchange) -> Token[Exchange | None]:
-    """Make it that of this task, until `end` gets what this returns."""
+    """Make it the exchange of this task; pass the returned token to `end`."""
     return _current.set(exchange)
 
 

@@ -1,6 +1,6 @@
-"""Shares of what all projects use, so that none pushes out another: threads that read, and large responses.
+"""Fair shares of read threads and large responses, so that one project cannot block the others.
 
-A project whose share is in use waits by itself, and not in the line of all: so the line has few of each project.
+Requests of a project beyond its share wait in a queue of that project, so that the common queue has few of each.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ def work_for(project: str | None) -> None:
 
 
 class FairShare:
-    """So much of something at once in all, of which each project has a part at most."""
+    """A limited number of uses at a time, of which each project has at most a part."""
 
     def __init__(self, of_project: int, whole: int | None = None) -> None:
         """Share among projects; `whole`: None if something else limits all of them together."""

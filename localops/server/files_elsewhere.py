@@ -1,4 +1,4 @@
-"""A hub's files of rows in a bucket: what of it is done beside requests, and what the folder notes about it.
+"""A hub's files of rows in a bucket: work in the background, and the notes in the folder about it.
 
 A file goes to the bucket before its sender is answered.  Beside requests go those that were in the folder before, are
 deleted in the bucket those that were deleted while it did not answer, and the folder gives up what was not read lately.
@@ -28,8 +28,8 @@ if TYPE_CHECKING:
     Progress = Callable[[str, int, int], object]
 
 BOUND = 4 << 30  # bytes of files that a project has in the folder as well
-_TO = 0.8  # of the bound, down to which files are given up
-# Seconds between two looks.
+_TO = 0.8  # of the bound: copies are deleted until they use less
+# Seconds between two runs.
 _EVERY = 60.0
 
 
@@ -113,7 +113,7 @@ class FilesElsewhere:
         except FileNotFoundError:
             return
         if not host.is_file(path):
-            # Deleted meanwhile: nothing of it is to be left.
+            # Deleted in the meantime: remove it from the bucket, too.
             blobs.drop(folder, digest)
             blobs.finish_drops(folder)
 
@@ -137,7 +137,7 @@ class FilesElsewhere:
 
 
 class MovedFiles(NamedTuple):
-    """What became of the files of a project."""
+    """The outcome for the files of a project."""
 
     project: str
     files: int

@@ -75,7 +75,7 @@ class Forwarded:
         if scope["type"] == "http":
             peer = scope["client"][0] if scope.get("client") else None
             if self.proxies.has(peer):
-                # In the scope itself, from which the access log takes the address.
+                # In the scope itself: the access log reads the address from it.
                 self._take(scope, peer)
         await self.app(scope, receive, send)
 

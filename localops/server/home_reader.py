@@ -72,7 +72,7 @@ _INDEXES = 64
 _PAGE = 8 << 20
 _ROWS = statements("queries.sql")["events"]
 _ROWS_OF_KIND = statements("pages.sql")["rows_of_kind"]
-# Seconds for which a request looks for the events with a text.
+# Seconds that a request spends on the search for events with a text.
 _SEARCH_SECONDS = 2
 
 
@@ -264,7 +264,7 @@ class HomeReader(Reports, RunReads):
         ]
 
     def save_view(self, project: str | None, view: View, may_replace: bool) -> Saved:
-        """Keep a view; raise NameTaken for a name that is taken, unless that one may be replaced."""
+        """Save a view; raise NameTaken if another has its name, unless it may be replaced."""
         return Views(self.folder, project).save(view, may_replace=may_replace)
 
     def delete_view(self, project: str | None, name: str) -> None:
@@ -291,7 +291,7 @@ class HomeReader(Reports, RunReads):
             return {"seq": snapshot.totals.last_seq, "state": snapshot.standing.state}
 
     def probe(self, project: str) -> None:
-        """Read the end of a project's journal from the disk, by no reader that is open already."""
+        """Read the end of a project's journal from the disk, with a new reader."""
         path = os.path.join(config.project_folder(self.folder, project), config.JOURNAL)
         try:
             with Reader(path) as reader:
@@ -300,7 +300,7 @@ class HomeReader(Reports, RunReads):
             raise _unreadable([path], error) from error
 
     def damaged(self, project: str) -> bool:
-        """Return whether what a check has found damaged or missing still is."""
+        """Return whether damage that a check found is still there."""
         with self._project(project) as where:
             return damage.look_again(where.folder, where.reader)
 
@@ -382,12 +382,12 @@ class HomeReader(Reports, RunReads):
             return waste_page.document(waste.of(where.name, snapshot, where.reader, polling=self._polling()))
 
     def loop_marks(self, project: str | None, *, sessions: Sequence[bytes]) -> Facts:
-        """Return which of these sessions have loops, and those that were not looked at yet."""
+        """Return which of these sessions have loops, and those that were not checked yet."""
         with self._home(project) as home:
             return self._loop_marks.of(home, sessions, self._polling())
 
     def _polling(self) -> list[str]:
-        """Return the tools whose calls repeat by intent; a setting that is wrong is warned of once."""
+        """Return the tools whose calls repeat by intent; warn once of an invalid setting."""
         try:
             return config.polling(self.folder)
         except ConfigError as error:
@@ -519,7 +519,7 @@ class HomeReader(Reports, RunReads):
     def _calls_of(self, home: Home, asked: Asked, filters: Filters) -> Iterator[tuple[list[Source], Asked, Facts]]:
         """Yield where the calls of the chosen sessions are, which are asked for, and how complete they are."""
         if (named := session_facets.named(home, asked.text)) is not None:
-            # The call of an error is that which it is about.
+            # An error belongs to the call that it is about.
             row = None if named.event is None else named.event[1]
             id = None if row is None else row.parent if row.kind == "error" else row.id
             asked = replace(asked, text=None, session=named.listed.session, id=id)
@@ -586,7 +586,7 @@ class HomeReader(Reports, RunReads):
             with open(path, "rb") as file:
                 return path, session_details.kind_of(file.read(16))
         except OSError as error:
-            # Those of a bucket are our own, too.
+            # Files from a bucket are our own, too.
             if isinstance(error, LocalopsError):
                 raise Unavailable("a file cannot be read now", error) from error
             return None
@@ -669,7 +669,7 @@ def _rows_with(
 ) -> tuple[list[Stored], int | None, bool]:
     """Return the next rows with all words of a text, after which seq others may be, and whether none is unsearched.
 
-    Each request goes on where the one before stopped, so that no row is read twice: prompts have megabytes.
+    Each request continues where the previous one stopped, so that no row is read twice: prompts have megabytes.
     """
     index = where.index()
     unread = index.catch_up()

@@ -55,7 +55,7 @@ _OPEN = 64
 _NOT_NOW = "cannot store anything now"
 # Bytes of a row without its body, about.
 _ROW = 100
-# Batches that fail one after another, until the others of their group are not tried any more.
+# Batches that may fail in a row before the rest of their group is not tried any more.
 _MOST_FAILED = 2
 # Seconds after which spans are tried again that could not be stored.
 _AGAIN = 5.0
@@ -74,14 +74,14 @@ class HomeStore(HomeReader):
         self._journals: OrderedDict[str, _Writer] = OrderedDict()
         self._prices: Prices | None = None
         self._count: Callable[[str, int, int], object] | None = None
-        # By project: what its spans are put together with, for one journal.
+        # By project: what assembles its spans into traces, for one journal.
         self._receivers: dict[str, Receiver] = {}
         # When the first of their spans has waited long enough, by the monotonic clock.
         self._due: dict[str, float] = {}
         self._is_waiting_known = False
         # By project: files that came before this time are named by rows.
         self._files_known: dict[str, float] = {}
-        # By project: what its journal looked like when no traces of scrubbed rows were left.
+        # By project: the state of its journal when no traces of scrubbed rows were left.
         self._tidy: dict[str, tuple[object, ...]] = {}
         # The files of rows, if they are in a bucket.
         self.files: FilesElsewhere | None = None
@@ -98,7 +98,7 @@ class HomeStore(HomeReader):
         """Create or migrate a project, so that it can store rows."""
         with self._journal(project) as journal:
             journal.fold()
-        # What is abandoned there is deleted later.
+        # Abandoned files there are deleted later.
         with suppress(OSError):
             _sweep_uploads(config.project_folder(self.folder, project))
 
@@ -113,7 +113,7 @@ class HomeStore(HomeReader):
     def ingest_together(
         self, project: str, arrived: Sequence[Arrived], *, by: str
     ) -> list[tuple[Ack, int] | Exception]:
-        """Store the new rows of several batches, in one transaction if nothing speaks against it.
+        """Store the new rows of several batches, in one transaction if possible.
 
         Return for each what `ingest` would, or would raise.
         """
@@ -136,7 +136,7 @@ class HomeStore(HomeReader):
         outcomes: list[tuple[Ack, int] | Exception] = []
         failed: list[Unavailable] = []
         for each in arrived:
-            # Two in a row are no coincidence: the disk is full, or the journal is in use, and each try may take long.
+            # After two failures in a row, the disk is probably full or the journal in use, and each try may take long.
             if len(failed) == _MOST_FAILED:
                 outcomes.append(failed[-1])
                 continue
@@ -151,7 +151,7 @@ class HomeStore(HomeReader):
 
     def _count_batch(self, project: str, batch: Batch, ack: Ack) -> None:
         if self._count is not None and ack.stored:
-            # Of a batch that was stored in part, about the same part of its bytes.
+            # For a batch that was stored in part, estimate its bytes by the share of rows.
             size = sum(len(row.body or "") + _ROW for row in batch.rows) * ack.stored // len(batch.rows)
             self._count(project, ack.stored, size)
 
@@ -166,12 +166,12 @@ class HomeStore(HomeReader):
         return rows, sum(map(size_of, names)) + blobs.size(folder)
 
     def count_with(self, count: Callable[[str, int, int], object]) -> None:
-        """Call `count` with the project, the rows and the bytes of what is stored from now on."""
+        """Call `count` with the project, rows and bytes of everything that is stored from now on."""
         self._count = count
 
     @contextmanager
     def desk(self, project: str) -> Iterator[Desk]:
-        """Lock a project, and yield what rows are made and stored with."""
+        """Lock a project, and yield the object that makes and stores rows."""
         with self._writer(project) as (writer, journal):
             if writer.materials is None:
                 writer.materials = Materials(writer.folder, self._price_table)
@@ -183,7 +183,7 @@ class HomeStore(HomeReader):
 
     @contextmanager
     def _counting(self, project: str, journal: Journal) -> Iterator[None]:
-        """Count the rows that are stored meanwhile."""
+        """Count the rows that are stored inside the block."""
         newest = journal.one("newest")
         yield
         if self._count is not None:
@@ -221,7 +221,7 @@ class HomeStore(HomeReader):
     def _receiver(self, project: str) -> Iterator[Receiver]:
         with self._journal(project) as journal:
             receiver = self._receivers.pop(project, None)
-            # Not after an error: what it remembers may not be stored.
+            # Not kept after an error: it may remember rows that were not stored.
             self._due[project] = time.monotonic() + _AGAIN
             if receiver is None or receiver.journal is not journal:
                 config = Config.usable(home=self.folder, project=project)
@@ -236,7 +236,7 @@ class HomeStore(HomeReader):
 
     def delete(self, project: str, session: bytes) -> bool:
         """Delete a session, whether it has ended or not."""
-        # Again, if a batch brought new rows of it between the look and the delete.
+        # Repeat if a batch brought new rows of it between the look-up and the deletion.
         while True:
             with self._project(project) as where:
                 if not analytics.totals(where.reader, session).rows:
@@ -260,7 +260,7 @@ class HomeStore(HomeReader):
             return prune.take(journal, choices)
 
     def sweep(self, project: str, unused: Collection[str] = ()) -> None:
-        """Delete uploads that were not completed within a week, and what scrubbed rows have left in files.
+        """Delete uploads that were not completed within a week, and traces of scrubbed rows in files.
 
         `unused` are whole files that no row named some time ago.
         """
@@ -294,9 +294,9 @@ class HomeStore(HomeReader):
         return False
 
     def unused_files(self, project: str) -> set[str]:
-        """Return the files that came a week ago and that no row names: their sender never sent these rows.
+        """Return the files that arrived a week ago and that no row names: their sender never sent these rows.
 
-        To look for their names takes long: it is done once a day at most, and for the files of that day.
+        The search for their names takes long: it runs at most once a day, for the files of that day.
         """
         folder = config.project_folder(self.folder, project)
         since, upto = self._files_known.get(project, 0.0), time.time() - _UPLOAD_KEPT
@@ -304,7 +304,7 @@ class HomeStore(HomeReader):
             return set()
         came = set()
         for digest in blobs.digests(folder):
-            # It may be pruned meanwhile.
+            # It may have been pruned in the meantime.
             with suppress(FileNotFoundError):
                 if since <= blobs.touched(folder, digest) < upto:
                     came.add(digest)
@@ -315,11 +315,11 @@ class HomeStore(HomeReader):
         return came
 
     def beneath(self) -> list[Family]:
-        """Return the metrics of what keeps rows and files, beside those of the hub's folder."""
+        """Return the metrics of the database and the bucket, if rows or files are kept there."""
         return [] if self.files is None else self.files.families()
 
     def warnings(self) -> list[str]:
-        """Return what does not go as it should, although rows are stored: nothing of a folder."""
+        """Return problems that do not keep rows from being stored; a folder has none."""
         return []
 
     def try_writing(self, project: str) -> None:
@@ -339,10 +339,10 @@ class HomeStore(HomeReader):
                 os.unlink(path)
 
     def bury(self, project: str, sessions: Sequence[bytes]) -> int:
-        """Delete sessions, and refuse them from now on whether they are here or not; return how many were here."""
+        """Delete sessions, and refuse them from now on even if they are not here; return how many were here."""
         at_ns = clock.now_ns()
         with self._journal(project) as journal:
-            # First, so that no batch brings one of them back meanwhile.
+            # First, so that no batch brings one of them back before the deletion.
             journal.transact(lambda execute: _refuse(execute, sessions, at_ns), full=True)
         return sum(self.delete(project, session) for session in sessions)
 
@@ -373,7 +373,7 @@ class HomeStore(HomeReader):
             try:
                 yield writer, writer.journal()
             except (SQLiteError, JournalError, OSError) as error:
-                # Opened again next time: what was opened on a read-only file system stays read-only.
+                # Open it again next time: a journal that was opened on a read-only file system stays read-only.
                 with suppress(SQLiteError, JournalError, OSError):
                     writer.close()
                 path = os.path.join(writer.folder, config.JOURNAL)
@@ -388,7 +388,7 @@ class HomeStore(HomeReader):
         return int(sessions), int(rows or 0)
 
     def senders(self, project: str) -> list[Sender]:
-        """Return the machines that rows came from, the one that was silent for longest first."""
+        """Return the machines that sent rows, the one with the longest silence first."""
         with self._project(project) as where:
             return senders.of(where.reader)
 
@@ -418,8 +418,8 @@ class HomeStore(HomeReader):
             missing = compared.missing
             ids = encode.dumps([id.hex() for id, _ in missing]).decode()
             known = {id for (id,) in where.reader.all("known_of", ids=ids)} if missing else set()
-        # Those of which nothing is known were never here, or not since a backup was restored.  A full disk makes the
-        # answer no wrong one.
+        # Those of which nothing is known were never here, or not since a backup was restored.  A full disk does not
+        # make the answer wrong.
         with suppress(OSError):
             damage.add_rows(where.folder, [identity for identity in missing if identity[0] in known])
         return compared
@@ -436,7 +436,7 @@ class HomeStore(HomeReader):
         return missing, looked_at
 
     def keeps(self, project: str, seq: int, id: bytes) -> bool | None:
-        """Return whether a row that once was the newest is still here; None if that is unknown."""
+        """Return whether a row that was the newest earlier is still here; None if that is unknown."""
         with self._project(project) as where:
             return proof.keeps(where.reader, seq, id)
 
@@ -486,7 +486,7 @@ class HomeStore(HomeReader):
         return at + len(piece)
 
     def _check_uploads(self, folder: str) -> None:
-        """Raise Busy if too many files of a project are unfinished; those that have begun go on."""
+        """Raise Busy if too many files of a project are unfinished; uploads that have begun may continue."""
         for sweeps in (True, False):
             sizes = [size_of(path) for path in blobs.uploads(folder)]
             if len(sizes) < self._limits.uploads and sum(sizes) < self._limits.upload_bytes:
@@ -526,7 +526,7 @@ class _Writer:
 
 
 def _erase_of(journal: Journal, acks: Iterable[Ack]) -> None:
-    """Remove the traces of rows that were scrubbed by some batches, if any were."""
+    """Remove the traces of rows that batches have scrubbed, if there are any."""
     erased = [ack.erased for ack in acks if ack.erased is not None]
     if erased:
         files = [digest for each in erased for digest in each]
@@ -537,7 +537,7 @@ def _erase_of(journal: Journal, acks: Iterable[Ack]) -> None:
 
 
 def _erase(journal: Journal, files: Sequence[str] = ()) -> None:
-    """Remove the traces of scrubbed rows; what cannot be removed now is later, by `sweep`."""
+    """Remove the traces of scrubbed rows; `sweep` retries what cannot be removed now."""
     # The rows themselves are stored: their sender need not send them again.
     with suppress(SQLiteError, JournalError, OSError):
         why = erasing.erase(journal, files)

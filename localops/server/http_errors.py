@@ -39,7 +39,7 @@ _STATUS: dict[type[Exception], int] = {
 
 
 def apart(held: Iterable[Range], marks: Iterable[tuple[int, bytes, int]]) -> dict[str, Any]:
-    """Return what a hub has of a sender's journal, in the form of the wire."""
+    """Return which rows of a sender's journal a hub has, as the sync API sends it."""
     return {"held": [list(each) for each in held], "marks": [[seq, id.hex(), phase] for seq, id, phase in marks]}
 
 
@@ -59,7 +59,7 @@ def _of_rules(error: OverQuota | UnreadableRules) -> HttpError:
     """Return an error of a project's rules."""
     if isinstance(error, UnreadableRules):
         return _later(Unavailable(_NO_RULES, error))
-    # Named in a header: a sender should end its pass at once, and not park what is refused.
+    # Named in a header: a sender should end its pass at once, and not park the refused rows.
     named = {"Localops-Quota": error.which}
     # Without Retry-After, as the time is not known: earlier senders would wait for it in vain.
     if error.after is None:

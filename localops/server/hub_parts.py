@@ -1,4 +1,4 @@
-"""What only a hub has: handlers for senders, for clients of others and for its operator, and what it does meanwhile.
+"""The parts that only a hub has: handlers for senders, third-party clients and the operator, and background work.
 
 The pages of a local home start without these modules.
 """
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 
 def handlers(service: Service, shares: Shares) -> dict[str, Any]:
-    """Return the handlers of all that is stored here, by `api` of their endpoints."""
+    """Return the handlers that store data, by `api` of their endpoints."""
     return {"sync": SyncApi(service, shares), "otlp": OtlpApi(service, shares), "agentops": AgentOps(service, shares)}
 
 
@@ -36,7 +36,7 @@ def operator_api(service: Service, shares: Shares, streams: EventStreams) -> Ope
 
 
 def beside(service: Service) -> list[Coroutine[Any, Any, None]]:
-    """Return what a hub does beside its requests."""
+    """Return the background work of a hub."""
     assert service.policy is not None
     upkeep = Upkeep(service, service.policy, service.limits.upkeep)
     return [release_spans(service), service.refusals.work(), upkeep.work()]

@@ -30,8 +30,7 @@ if TYPE_CHECKING:
 HANDLE = 8
 # Seconds to wait for another process that writes the file.
 _PATIENCE = 5.0
-# What a key allows: to send rows and prove them, to read its project, to judge its sessions, and to look after the hub
-# as a whole.
+# The scopes of a key: send rows and prove them, read its project, score its sessions, administer the whole hub.
 SEND, READ, SCORE, ADMIN = "send", "read", "score", "admin"
 SCOPES = (SEND, READ, SCORE, ADMIN)
 # Of a key without scopes in the file, as earlier releases made them.
@@ -134,7 +133,7 @@ class Keys:
     def match(self, secret: str) -> Key | None:
         """Return the key of a secret, also one that does not work any more."""
         self._load()
-        # By its digest: how long that takes tells nothing of the secret, and a hub may have thousands of keys.
+        # By its digest: the time that it takes reveals nothing about the secret, and a hub may have many keys.
         return self._by_digest.get(_digest(canonical(secret)))
 
     def is_good(self, sha256: str, scope: str = READ) -> bool:
@@ -144,7 +143,7 @@ class Keys:
         return key is not None and key.may(scope) and key.state == "good"
 
     def knows(self, secret: str) -> bool:
-        """Return whether this is a key, revoked or not, among those that were read last."""
+        """Return whether this is a key, revoked or not, as of the last read."""
         return _digest(canonical(secret)) in self._by_digest
 
     def expiring(self) -> list[Key]:
@@ -177,7 +176,7 @@ class Keys:
         """Return the name of a key as it is stored: lists and the audit log show it."""
         if note is None:
             return None
-        # Late: only to create a key, rules are needed.
+        # Late import: only the creation of a key needs the redaction rules.
         from localops.encoding.redact import Redactor
         from localops.encoding.todays_rules import redactor
 
@@ -300,8 +299,8 @@ def _key(facts: dict[str, Any], path: str) -> Key:
 def _facts(key: Key) -> dict[str, Any]:
     """Return what is stored of a key.
 
-    Fields that earlier releases do not know are there only if the key needs them: those releases refuse a file with
-    any, rather than take a key for one that may do everything for ever.
+    Fields that earlier releases do not know are written only if the key needs them: those releases refuse a file with
+    such fields, instead of treating the key as one without limits.
     """
     facts = {name: value for name, value in asdict(key).items() if value is not None}
     if key.scopes == _USUAL:
@@ -323,7 +322,7 @@ def _end(expires_ns: int | None) -> str | None:
 
 def canonical(secret: str) -> str:
     """Return a key in the form in which it was created: UUIDs are lower case."""
-    # Nearly always.
+    # The usual case.
     if secret == secret.lower():
         return secret
     try:

@@ -1,4 +1,4 @@
-"""Unfinished files that a killed process has left in a data folder: `hub.json.PID` and its like."""
+"""Unfinished files of killed processes in a data folder, such as `hub.json.PID`."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ _OLD = 60.0
 
 
 def remove(folder: str) -> None:
-    """Remove the ones that are old; a folder that cannot be written keeps them."""
+    """Remove the old ones; ignore a folder that cannot be written."""
     with suppress(OSError):
         for name in os.listdir(folder):
             path = os.path.join(folder, name)

@@ -1,4 +1,4 @@
-"""Limits of the server, and what each key uses of them."""
+"""Limits of the server, and how much each key uses of them."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Limits:
     unread: int = 64 << 20  # bytes of responses to one key that it has not read yet
     at_once: int = 6  # running requests of one key
     rate: float = 100.0  # requests of one key a second
-    queue_wait: float = 10.0  # seconds that requests wait for a turn whose clients do not send again
+    queue_wait: float = 10.0  # seconds that requests wait for a turn if their clients do not retry
     queued: int = 100  # of them, of one key
     silence: float = 20.0  # seconds without a byte of a body
     whole: float = 120.0  # seconds for a body
@@ -38,7 +38,7 @@ class Limits:
     idle: int = 30  # seconds that a connection is kept for another request
     request: float = 180.0  # seconds from the head to the end of the response
     uploads: int = 1_000  # files of a project that are being received
-    upload_bytes: int = 16 << 30  # of these, what is here; then no other one begins
+    upload_bytes: int = 16 << 30  # received bytes of these files, from which no other upload may begin
     logins: int = 50  # browsers that are logged in with one key; another one ends the oldest
     streams: int = 128  # open pages that follow changes: of all, and below of one project, and of one key
     streams_of_project: int = 64

@@ -154,7 +154,7 @@ class _Server(uvicorn.Server):
         ends = loop.time() + (self.config.timeout_graceful_shutdown or 0)
         while self._gate.running and loop.time() < ends:
             await asyncio.sleep(0.05)
-        # What is left are connections whose last bytes are on their way.
+        # The remaining connections are sending their last bytes.
         self.config.timeout_graceful_shutdown = 0 if self._gate.running else 1
         await super().shutdown(sockets)
         if self._answers is not None:
@@ -168,7 +168,7 @@ class _Server(uvicorn.Server):
         if not self._is_of_terminal:
             handlers[signal.SIGHUP] = self._reload
         else:
-            # One that is ignored, as under nohup, stays so.
+            # A signal that is ignored, as under nohup, stays ignored.
             of_terminal = (signal.SIGHUP, signal.SIGQUIT)
             handlers |= {one: self._stop for one in of_terminal if signal.getsignal(one) != signal.SIG_IGN}
         known = {number: signal.signal(number, handler) for number, handler in handlers.items()}
@@ -204,7 +204,7 @@ class _Server(uvicorn.Server):
     def _stop(self, number: int, _: FrameType | None) -> None:
         is_second = self.should_exit or self._is_to_stop
         if number == signal.SIGHUP and is_second:
-            # A terminal that closes sends two: the shell's own, and that of the kernel.
+            # A terminal that closes sends two signals: one from the shell, one from the kernel.
             return
         if is_second:
             # The threads that work for requests may take long. Nothing that was acknowledged depends on them.
@@ -212,10 +212,10 @@ class _Server(uvicorn.Server):
             signal.raise_signal(number)
         if self._operator is not None:
             logs.notice("stop", "stopping: running requests are finished first")
-        # Event streams look at this, and end.
+        # Event streams check this, and end.
         self._app.state.leaving = True
         if self._loop is None:
-            # uvicorn would return from its start without a shutdown, and threads of the app would go on for ever.
+            # uvicorn would return from its start without a shutdown, and threads of the app would run for ever.
             self._is_to_stop = True
             return
         self.should_exit = True
@@ -306,7 +306,7 @@ def _share_memory() -> None:
         import ctypes
 
         ctypes.CDLL(None).mallopt(_ARENA_MAX, 1)
-    # Another system, or another library than glibc: no harm is done.
+    # Another system, or a C library other than glibc: the setting is not needed.
     except (ImportError, OSError, AttributeError, TypeError):
         return
 
@@ -321,6 +321,6 @@ def _raise_files() -> None:
     _, most = resource.getrlimit(resource.RLIMIT_NOFILE)
     try:
         resource.setrlimit(resource.RLIMIT_NOFILE, (most if most != resource.RLIM_INFINITY else 65_536, most))
-    # The old limit has to do.
+    # Keep the old limit.
     except (OSError, ValueError):
         return

@@ -32,7 +32,7 @@ _UUID = re.compile(r"(?<![0-9a-fA-F])[0-9a-fA-F]{8}(?:-?[0-9a-fA-F]{4}){3}-?[0-9
 # Words of an address, and ids in it: sessions, rows, digests.
 _WORD = re.compile(r"[A-Za-z][A-Za-z._-]{0,31}|[vV]?[0-9]{1,18}|[0-9a-f-]{6,64}|")
 _PARAMETER = re.compile(r"[a-z_]{1,24}")
-# Parameters whose values say nothing of what was recorded.
+# Parameters whose values contain no recorded content.
 _PLAIN = frozenset("sort order before after limit since until state kind format by seq seqs projects senders".split())
 _VALUE = re.compile(r"[A-Za-z0-9_.:,+-]{1,60}")
 _MOST_PARAMETERS = 12
@@ -47,7 +47,7 @@ _LOGGED = "_localops_logged"
 
 
 def use(form: str, keys: Keys | None = None) -> None:
-    """Write lines in a form from now on, also those of other parts of this process; `keys` appear in none of them."""
+    """Set the form of all later lines of this process, and remove `keys` from them."""
     global _format, _keys
     _format, _keys = form, keys
     if form == "json":
@@ -82,7 +82,7 @@ def notice(event: str, message: str, *, level: str = "info", **facts: Any) -> No
 
 
 def trouble(kind: str, why: object, *, status: int, repeated: int, request_id: str | None) -> None:
-    """Write a line about a problem; clients learn its kind only."""
+    """Write a line about a problem; clients get only its kind."""
     if _format == "json":
         facts = {"status": status, "kind": kind, "message": str(why), "repeated": repeated or None}
         _write(_json("error", "trouble", request_id=request_id, **facts), sys.stderr)

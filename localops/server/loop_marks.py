@@ -1,4 +1,4 @@
-"""The marks of sessions with loops, for lists: what was computed for a session is kept until it has new rows."""
+"""The marks of sessions with loops, for lists: cached for each session until it has new rows."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 # Sessions whose marks are kept.
 _KEPT = 10_000
-# Seconds after which no other session is looked at for one request.
+# Seconds after which one request checks no further session.
 _SECONDS = 0.5
 
 
@@ -30,7 +30,7 @@ class LoopMarks:
         self._known: OrderedDict[tuple[str, bytes], tuple[tuple[object, ...], Facts]] = OrderedDict()
 
     def of(self, home: Home, sessions: Iterable[bytes], polling: Collection[str]) -> Facts:
-        """Return the marks of sessions that have loops, and the sessions for which the time was too short."""
+        """Return the marks of sessions that have loops, and the sessions that the time limit left unchecked."""
         stop = time.monotonic() + _SECONDS
         marks: dict[str, Facts] = {}
         missing: list[str] = []
@@ -44,7 +44,7 @@ class LoopMarks:
         return {"marks": marks, "missing": missing}
 
     def _mark(self, project: Project, session: bytes, polling: Collection[str], *, may_look: bool) -> Facts | None:
-        """Return the mark of a session, empty without loops; None if it has to be computed and must not be."""
+        """Return the mark of a session, empty without loops; None if it is not cached and may not be computed."""
         seen = project.snapshot(session)
         if seen.totals.tools < 1:
             return {}

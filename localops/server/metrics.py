@@ -1,4 +1,4 @@
-"""What a hub counts about itself: requests, rows and bytes, exact however many threads count.
+"""Counters of a hub: requests, rows and bytes; exact with any number of threads.
 
 A door calls `took` for each batch; requests are counted by `observed.py`, and `operator_api.py` makes the answer.
 """
@@ -20,13 +20,13 @@ if TYPE_CHECKING:
 DOORS = ("sync", "read", "pages", "otlp", "agentops", "operator", "other")
 """Where requests come in: senders, programs that read, people, OpenTelemetry, AgentOps, monitoring, unknown places."""
 OUTCOMES = ("stored", "known", "refused", "gone")
-"""What became of rows: new ones, those that were here, invalid ones, and those of deleted sessions."""
+"""Outcomes of rows: new, already stored, invalid, or of a deleted session."""
 REASONS = ("invalid", "conflict", "quota")
 """Why rows are refused; the last one counts requests, whose rows were not read."""
 
 # Seconds: a read takes milliseconds, a large batch on a slow disk seconds.
 _BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
-# Labels of one counter; a project is made by the operator only, so there are seldom more.
+# The most labels of one counter; only the operator creates projects, so there are seldom more.
 _MOST = 20_000
 
 
@@ -51,12 +51,12 @@ class Counter:
             return self._counts[values]
 
     def known(self) -> list[tuple[str, ...]]:
-        """Return the labels that something was counted for."""
+        """Return the labels with a count."""
         with self._lock:
             return list(self._counts)
 
     def family(self, keep: Callable[[dict[str, str]], bool] = lambda _: True) -> Family:
-        """Return the samples whose labels are to be kept."""
+        """Return the samples whose labels pass a filter."""
         with self._lock:
             counts = sorted(self._counts.items())
         samples = [Sample(count, dict(zip(self.labels, values, strict=True)), "_total") for values, count in counts]
@@ -162,10 +162,10 @@ class Metrics:
             self.of_projects[3].add(project, by=size)
 
     def over(self, exchange: Exchange, seconds: float) -> None:
-        """Count a request that is over."""
+        """Count a finished request."""
         status = f"{exchange.status // 100}xx" if exchange.status else "none"
         self.requests.add(exchange.door, status)
-        # How long a stream lasts says nothing about the hub.
+        # The duration of a stream depends on the client, not on the hub.
         if not exchange.lasting and exchange.status:
             self.seconds.add(exchange.door, seconds)
         self.received.add(exchange.door, by=exchange.received)
@@ -176,7 +176,7 @@ class Metrics:
                 self.of_projects[2].add(exchange.project, by=exchange.received)
 
     def totals(self) -> list[Family]:
-        """Return what is counted of the hub as a whole."""
+        """Return the metrics of the whole hub."""
         counters = (
             self.requests,
             self.rows,
@@ -190,9 +190,9 @@ class Metrics:
         return [*(each.family() for each in counters), self.seconds.family()]
 
     def known_projects(self) -> set[str]:
-        """Return the projects of which something was counted."""
+        """Return the projects with a count."""
         return {values[0] for each in self.of_projects for values in each.known()}
 
     def projects(self, names: set[str]) -> list[Family]:
-        """Return what is counted of some projects."""
+        """Return the metrics of some projects."""
         return [each.family(lambda labels: labels["project"] in names) for each in self.of_projects]

@@ -63,7 +63,7 @@ class Observed(Starlette):
             await super().__call__(scope, receiving, sending)
         except Exception as error:
             logs.failed(error, **_facts(scope, exchange))
-            # Starlette has answered 500 and raised the error for the server, which would only log it once more.
+            # Starlette answered 500 and raised the error for the server, which would log it a second time.
             if not exchange.is_complete:
                 raise
         finally:

@@ -1,4 +1,4 @@
-"""What the hub says about itself: metrics, whether it is ready, and which machines send to it.
+"""The hub's own state: metrics, readiness, and the machines that send to it.
 
 `/metrics` at the hub's own address needs a key and shows that key's project; all figures are on a listener of their
 own (`hub serve --metrics`), which is on the loopback interface unless the option names another host.
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from localops.server.threads import Service
     from localops.server.troubles import Health
 
-# Projects and senders in one answer: the first ones by name, those that were silent for longest.
+# The most projects and senders in one answer: projects by name, senders with the longest silence first.
 _MOST_PROJECTS, _MOST_SENDERS = 1_000, 2_000
 # Seconds after a failed write until the hub itself tries: a proxy that believes it is not ready would send nothing
 # that could succeed.
@@ -74,7 +74,7 @@ class OperatorApi:
         return self._service.answer(await self.senders_of(call))
 
     async def senders_of(self, call: Call) -> Facts:
-        """Return the machines that send to a project, those that were silent for longest first."""
+        """Return the machines that send to a project, the longest silence first."""
         # A key for the hub as a whole has no project of its own.
         names = [call.owner] if call.owner else await self._service.read(self._service.store.projects)
         heard = [(name, each) for name in names for each in await self._service.read(self._service.store.senders, name)]
@@ -106,7 +106,7 @@ class OperatorApi:
         return 503 if problems else 200, facts
 
     def close(self) -> None:
-        """End what runs beside requests."""
+        """End the background work."""
         self._survey.close()
 
     # Figures
@@ -124,7 +124,7 @@ class OperatorApi:
         return families
 
     def _now(self) -> Iterator[Family]:
-        """Yield what the hub does at this moment."""
+        """Yield the figures of the moment: requests, threads, queues."""
         service = self._service
         about = "What runs or waits now: reads, writes, writes that wait for another of their project, streams."
         at_work = {
@@ -155,7 +155,7 @@ class OperatorApi:
         )
 
     def _of_storage(self, held: dict[str, Held]) -> Iterator[Family]:
-        """Yield how much is stored; no totals before every project was looked at."""
+        """Yield how much is stored; no totals before every project was read once."""
         with suppress(OSError):
             disk = os.statvfs(self._folder)
             yield gauge(

@@ -1,6 +1,6 @@
 """The listener for monitoring: `/metrics` of the whole hub, `/health` and `/ready`, without a key.
 
-It is apart from the hub's own address because it names projects and machines, and it goes on answering while the hub
+It has an address of its own because it names projects and machines, and it keeps answering while the hub
 finishes its last requests.  It speaks as much HTTP as a scrape needs: one GET a connection.
 """
 
@@ -106,7 +106,7 @@ def _parsed(head: bytes) -> tuple[str, str, str, dict[str, str]]:
 
 
 def _is_own(host: str, bound: str) -> bool:
-    """Return whether a Host header is an address or a name of ours: another name is how a web page would get here."""
+    """Return whether a Host header is our address or name: with DNS rebinding, a web page has another name."""
     name = host.rpartition(":")[0] if host.rpartition(":")[2].isdigit() and not host.endswith("]") else host
     name = name.strip("[]").lower()
     if name in ("", "localhost", bound.lower()) or not is_loopback(bound):

@@ -1,4 +1,4 @@
-"""The pages: HTML that can be read before any script has run, and the facts that scripts go on from.
+"""The pages: HTML that can be read before any script runs, and the facts that the scripts start with.
 
 Everything recorded goes through `escape`, or is JSON without characters that mean something in HTML.  The files in
 `localops/web/` decide what pages look like and do.
@@ -310,7 +310,7 @@ def _conversation(name: str, facts: Facts, root: str) -> str:
 <section id="talk" aria-label="Chat"></section>"""
 
 
-# What two figures count that are easily taken for each other.
+# Notes below two figures that are easily confused.
 _NOTES = {
     "Errors": "<small>raised or recorded</small>",
     "Failed": "<small>calls and steps</small>",

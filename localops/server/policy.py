@@ -26,7 +26,7 @@ _PATIENCE = 5.0
 class Rules:
     """The rules of one project; None is no limit."""
 
-    rows: int | None = None  # stored in all
+    rows: int | None = None  # stored in total
     bytes: int | None = None  # on disk: the journal and its files
     rows_per_day: int | None = None  # stored on one day (UTC)
     bytes_per_day: int | None = None  # of rows and files, before compression
@@ -37,7 +37,7 @@ class Rules:
 
     @property
     def limits_total(self) -> bool:
-        """Return whether what is stored in all is limited."""
+        """Return whether the total that is stored is limited."""
         return self.rows is not None or self.bytes is not None
 
 

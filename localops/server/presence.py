@@ -47,7 +47,7 @@ def absent(folder: str, before: str = "restore") -> Iterator[None]:
 
 @contextmanager
 def moving(folder: str) -> Iterator[None]:
-    """Hold the lock of the only process that moves the rows of a folder; hubs may serve it meanwhile."""
+    """Hold the lock of the only process that moves the rows of a folder; hubs may serve it at the same time."""
     with _locked(folder, f"the rows of {folder} are being moved by another process: wait for its end", name=_MOVING):
         yield
 

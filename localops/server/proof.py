@@ -68,7 +68,7 @@ def _stored(reader: Reader, session: bytes, after: int, seqs: Sequence[int]) -> 
 
 
 class Replaced(NamedTuple):
-    """A row that is here as a scrub has left it, and was asked about as it was before."""
+    """A row that was scrubbed here, while the sender asked about its content before the scrub."""
 
     id: bytes
     phase: int
@@ -78,7 +78,7 @@ class Replaced(NamedTuple):
 
 @dataclass
 class Compared:
-    """The result of a look for rows."""
+    """The result of comparing rows with a sender's checksums."""
 
     missing: list[Identity] = field(default_factory=list)  # or damaged
     other: list[Identity] = field(default_factory=list)  # with other contents
@@ -95,7 +95,7 @@ def compare(reader: Reader, identities: Iterable[Summed]) -> Compared:
         row = _intact(reader, id, phase)
         if row is None:
             compared.missing.append((id, phase))
-        # What another machine has written about the same scrub may differ in time and rules.
+        # Rows of other machines about the same scrub may differ in time and rules.
         elif total not in (row.sum, *(sent.sum for sent in bundle.without_content_as_sent(row))) and not (
             scrubbed.is_about(row)
         ):
@@ -144,7 +144,7 @@ def _is_in_place(folder: str, digest: str) -> bool:
 
 
 def _is_elsewhere(folder: str, digest: str) -> bool:
-    """Return whether a blob is whole in the bucket of the hub; one that is not loses its note, and is sent again."""
+    """Return whether a blob is undamaged in the hub's bucket; if not, remove its note, so that it is sent again."""
     if not blobs.is_elsewhere(folder, digest):
         return False
     is_whole = blobs.flaw(folder, digest) is None
@@ -207,7 +207,7 @@ def check(project: str, folder: str, reader: Reader) -> Checked:
     checked.missing = [digest for digest in named if blobs.flaw(folder, digest)]
     checked.unused = len(blobs.digests(folder).difference(named))
     if checked.missing:
-        # Read again, as to keep what names each file would take much memory for a case that is rare.
+        # A second read: to remember which rows name each file takes much memory, and missing files are rare.
         checked.uses = _uses(reader, checked.missing)
     return checked
 
@@ -278,8 +278,8 @@ def keeps(reader: Reader, seq: int, id: bytes) -> bool | None:
 
 
 def retired(reader: Reader, session: bytes, gone_ns: int) -> Facts | None:
-    """Return what a session had that is gone, if it was kept for as long as this hub keeps any; None if deleted."""
-    # The id of the row about it begins with the time at which the session went.
+    """Return rows, digest and last time of a session that a prune removed; None if it was deleted."""
+    # The id of the row about it begins with the time of the removal.
     first = gone_ns // 1_000_000
     low, high = (ms.to_bytes(6) + bytes(10) for ms in (first, first + 1))
     values = {"session": session, "low": low, "high": high, "at_ns": gone_ns}

@@ -1,6 +1,6 @@
-"""What each project has stored, compared with its quotas before anything more is stored.
+"""Quotas: how much each project has stored, checked before more is stored.
 
-What is stored in all is measured at most once a minute, and counted in between, so a project can exceed a quota by
+The total is measured at most once a minute, and counted in between, so a project can exceed a quota by
 what arrives at that moment.
 """
 
@@ -26,7 +26,7 @@ _DAY_NS = 86_400_000_000_000
 
 
 class OverQuota(Exception):
-    """A project has used up a quota: of the day, until `after` seconds from now, or of all that it may store."""
+    """A project has used up a quota: that of the day, until `after` seconds from now, or that of the total."""
 
     def __init__(self, message: str, which: str, after: float | None = None) -> None:
         super().__init__(message)
@@ -44,7 +44,7 @@ class _Stored:
 
 
 class Quotas:
-    """The quotas of all projects, and what was used of them."""
+    """The quotas of all projects, and how much of them is used."""
 
     def __init__(self, policy: Policy, usage: Usage, measure: Callable[[str], tuple[int, int]]) -> None:
         self._policy, self._usage, self._measure = policy, usage, measure
@@ -66,7 +66,7 @@ class Quotas:
                 return True
             if time.monotonic() - stored.at < fresh:
                 return False
-            # One request measures; others meanwhile go by the old figures.
+            # One request measures; concurrent ones use the old figures.
             stored.at = time.monotonic()
             return True
 
@@ -91,7 +91,7 @@ class Quotas:
         try:
             rules = self.rules(project)
         except UnreadableRules:
-            # What was stored is stored; the next request is refused.
+            # The batch is stored already; the next request is refused.
             return False
         return rules.rows_per_day is not None or rules.bytes_per_day is not None
 

@@ -54,7 +54,7 @@ _ORDERS = {
 _SESSIONS = 200  # of a conversation, on its page
 _SHOWN = 40  # characters of a wrong value, in an error
 _MISSING = "no session has this id"
-# What AgentOps' server answers, which its clients look for.
+# The answer of AgentOps' server, which its clients expect.
 _NOT_OF_PROJECT = "Session does not belong to this project"
 _NO_EVENT = "the session does not have this event"
 _NO_BLOB = "the project does not have this blob"

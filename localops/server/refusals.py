@@ -1,4 +1,4 @@
-"""What a hub did not take, and why: counted, and a line in the log at most once a minute for each project and kind.
+"""Refused rows and requests: counted, and logged with reasons at most once a minute for each project and kind.
 
 The client gets the reasons, but its log is seldom read; the operator finds them here.
 """
@@ -24,7 +24,7 @@ INVALID, CONFLICT, QUOTA = "invalid", "conflict", "quota"
 
 # Seconds between two lines of a project and a kind.
 _EVERY = 60.0
-# Seconds between two looks at what is not in the log yet.
+# Seconds between two checks for refusals that are not logged yet.
 _LOOK = 1.0
 # Reasons of one line, and characters of each.
 _FEW, _SHORT = 3, 200
@@ -37,7 +37,7 @@ _WHAT = {
 
 @dataclass
 class _Unlogged:
-    """What was refused since the last line, and when that was written."""
+    """Refusals since the last line, and the time of that line."""
 
     at: float | None = None
     many: int = 0
@@ -54,7 +54,7 @@ class Refusals:
         self._unlogged: dict[tuple[str, str], _Unlogged] = {}
 
     def note(self, project: str, door: str, kind: str, many: int, reasons: Iterable[str]) -> None:
-        """Note that so many rows of a request were refused, or for a quota a request."""
+        """Count refused rows of a request, or for a quota a refused request."""
         if not many:
             return
         self._metrics.refused(project, door, kind, many)

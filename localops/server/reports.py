@@ -41,7 +41,7 @@ if TYPE_CHECKING:
 
 # Columns of the session index by names of figures, where these differ.
 _COLUMNS = {"cost_usd": "cost", "llm_calls": "llms", "tool_calls": "tools"}
-# Events that are compared of several sessions, of all of them.
+# The most events that a comparison of several sessions reads, of all of them.
 _MOST_STEPS = 30_000
 # Seconds of CPU time to search the sessions that pass filters for a text: for figures beside a list, and for others.
 _SOON_SECONDS, _SEARCH_SECONDS = 0.5, 10.0

@@ -67,16 +67,16 @@ class Call:
     project: str | None = None
     # The secret, or of a browser the name of its login.
     key: str = ""
-    # The key it was made with, or that its login was made with.
+    # The key of the request, or of its login.
     by: Key | None = None
-    # Whether the key is still good: it can be revoked while a stream is open.
+    # Returns whether the key is still valid: it can be revoked while a stream is open.
     is_admitted: Callable[[], bool] = lambda: True
-    # What an AgentOps client has instead of a key.
+    # The token that an AgentOps client has instead of a key.
     token: Token | None = None
 
     @property
     def share(self) -> str:
-        """Return the name that its use of the limits is counted under: one for a key, its logins and its tokens."""
+        """Return the name under which limits are counted: the same for a key, its logins and its tokens."""
         return self.key if self.by is None else self.by.sha256
 
     @property
@@ -184,12 +184,12 @@ class Endpoint:
     api: str = "read"
     v2: bool = False  # errors in the form of AgentOps
     answers: Mapping[int, str] = field(default_factory=dict)
-    # What its key must allow, if it is something else than the usual of its handlers.
+    # The scope that its key needs, if it is not the default of its handlers.
     scope: str | None = None
 
     @property
     def takes_tokens(self) -> bool:
-        """Return whether a token of an AgentOps client is as good as the key that it is for."""
+        """Return whether the token of an AgentOps client is accepted instead of its key."""
         return self.v2 or self.api in ("agentops", "otlp")
 
     @property
@@ -204,7 +204,7 @@ class Endpoint:
 
     @property
     def door(self) -> str:
-        """Return what requests to it are counted as: one of metrics.DOORS."""
+        """Return the door that its requests are counted under: one of metrics.DOORS."""
         if self.api == "read" and not self.key:
             return "operator"
         return "agentops" if self.v2 else self.api

@@ -39,7 +39,7 @@ _FEW = 5
 
 @dataclass
 class Restored:
-    """What a restore did."""
+    """The result of a restore."""
 
     backup: str
     folder: str
@@ -54,7 +54,7 @@ class Restored:
     # Handles of the keys that work now; `newer_keys`: as in the replaced folder.
     keys: list[str] = field(default_factory=list)
     newer_keys: bool = False
-    # What the operator has to know, as sentences.
+    # Notes for the operator, as sentences.
     notes: list[str] = field(default_factory=list)
 
 
@@ -235,7 +235,7 @@ def _fill(source: str, target: str, manifest: Manifest | None, done: Restored) -
         done.projects.append(project)
         host.make_private(os.path.join(target, project))
         wrong += _copy_project(source, target, project, manifest, done)
-    # Also if newer keys are taken: a backup that is damaged in one place may be so in others.
+    # Check the keys even if newer ones replace them: damage in one file of a backup suggests more.
     _compare(session_state.HUB, backups.digest_of(os.path.join(source, session_state.HUB)), manifest, wrong)
     expected = manifest.files if manifest else {}
     wrong += [f"{name} is missing" for name in expected if not os.path.exists(os.path.join(source, name))]
@@ -245,7 +245,7 @@ def _fill(source: str, target: str, manifest: Manifest | None, done: Restored) -
 
 
 def _copy_project(source: str, target: str, project: str, manifest: Manifest | None, done: Restored) -> list[str]:
-    """Copy journal and blobs; return what is damaged or missing."""
+    """Copy journal and blobs; return the names of damaged and missing files."""
     wrong: list[str] = []
     old, new = os.path.join(source, project), os.path.join(target, project)
     for name in [*backups.other_files(old), *backups.notes_of_files(old), *waiting.files(old)]:
@@ -267,7 +267,7 @@ def _copy_project(source: str, target: str, project: str, manifest: Manifest | N
     changed = os.path.exists(wal) and os.path.getsize(wal) > 0
     if changed:
         backups.copy(wal, os.path.join(target, f"{journal}-wal"))
-    # A command that looked at the backup may have folded its rows: then each row is checked.
+    # A command that read the backup may have folded its rows, which changes the file: check each row instead.
     if changed or manifest is None or manifest.files.get(journal) != facts:
         wrong += flaws(target, project)
         if manifest is not None:
@@ -281,7 +281,7 @@ def _compare(name: str, facts: tuple[str, int], manifest: Manifest | None, wrong
 
 
 def flaws(data: str, project: str) -> list[str]:
-    """Return what is wrong with a journal, by its pages and the checksums of its rows."""
+    """Return the problems of a journal: damaged pages, and rows with wrong checksums."""
     folder = os.path.join(data, project)
     try:
         with Reader(os.path.join(folder, config.JOURNAL)) as reader:
@@ -294,7 +294,7 @@ def flaws(data: str, project: str) -> list[str]:
 
 
 def _take_keys(source: str, target: str, old: str | None, done: Restored) -> None:
-    """Take the keys of the replaced folder, if they are of this hub: keys were made and revoked since."""
+    """Copy the keys of the replaced folder, if it is the same hub's: keys were created and revoked since the backup."""
     chosen = os.path.join(source, session_state.HUB)
     hub = Keys(source).hub
     newer = os.path.join(old, session_state.HUB) if old is not None and os.path.isdir(old) else None
@@ -310,7 +310,7 @@ def _take_keys(source: str, target: str, old: str | None, done: Restored) -> Non
 
 
 def _take_audit(folder: str, old: str | None, done: Restored) -> None:
-    """Take what the audit log of the replaced folder has since the backup, if that is of this hub."""
+    """Append the newer lines of the replaced folder's audit log, if it is the same hub's."""
     if old is None or not done.newer_keys:
         return
     try:
@@ -324,7 +324,7 @@ def _take_audit(folder: str, old: str | None, done: Restored) -> None:
 
 
 def _delete_again(folder: str, old: str | None, done: Restored) -> None:
-    """Delete what was deleted while the backup was made or since: machines may send it again."""
+    """Delete the sessions that were deleted during the backup or later: machines may send them again."""
     logged, problems = deletions.of(folder)
     later: dict[str, list[bytes]] = {}
     if old is not None:

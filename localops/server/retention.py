@@ -1,4 +1,4 @@
-"""Which sessions of a project are older than its rules keep them, looked for a part at a time."""
+"""Find the sessions of a project that its retention rules remove, one part at a time."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from localops.server.policy import Rules
     from localops.upkeep.prune import Choice
 
-# Of one part: sessions that are looked at, sessions and rows that go.
+# Of one part: sessions to check, sessions to remove, rows to remove.
 _LOOKED_AT, _SESSIONS, _ROWS = 1_000, 200, 100_000
 
 # Where a part begins: the time of a session's last row, and its key.

@@ -1,4 +1,4 @@
-"""The table of all endpoints and their query parameters; the routes and the OpenAPI document are made from it."""
+"""The table of all endpoints and their query parameters, the source of the routes and the OpenAPI document."""
 
 from __future__ import annotations
 
@@ -73,7 +73,7 @@ _MATCHES = {
     "before": "seq: return the next part, rows before it, as `next_before` of the one before",
     "limit": "rows that match; 1000 by default and at most",
 }
-# Filters that are those of a call here, and of its session elsewhere.
+# Filters that mean the call here, but its session in other endpoints.
 _OF_ONE_CALL = {"model": "of this model", "tool": "of this tool", "error": "that failed with an error of this class"}
 _OF_CALLS = {
     "kind": "only llm or tool calls",
@@ -90,7 +90,7 @@ _OF_CALLS = {
     **{f"{NOT}{name}": f"no calls {about}; can be repeated" for name, about in _OF_ONE_CALL.items()},
     "project": _CHOSEN["project"],
 }
-# What a saved view can have: what sessions and calls are chosen and sorted by.
+# Parameters of a saved view: filters and orders of sessions and calls.
 VIEWED = frozenset(_CHOSEN) | frozenset(_OF_CALLS) | {"sort", "order", "by"}
 _CALLS = {
     **_OF_CALLS,
@@ -114,7 +114,7 @@ _FILE = {
 }
 _GROUPS = (("a", "one"), ("b", "the other"))
 _TWO = {"a": "id of a session", "b": "id of the other session"}
-# Rules of `check` that are set by 1.
+# Rules of `check` that `1` switches on.
 RULES = ("same_tools", "same_arguments", "allow_unpriced")
 _CHECK = {
     "baseline": "id of the session to compare with",
@@ -135,7 +135,7 @@ BYTES = "application/octet-stream"
 _OPENMETRICS = "application/openmetrics-text"
 _NOT_READY = {503: "Not now: see the problems."}
 
-# How many of each a sender may ask about in one request.
+# The most sessions, rows and blobs that a sender may ask about in one request.
 MOST_SESSIONS, MOST_ROWS, MOST_BLOBS, MOST_NAMES = 500, 5_000, 1_000, 1_001
 # Events of one request: a screen shows about fifty.
 MOST_PREVIEWS = 200
@@ -152,7 +152,7 @@ _IDENTITY = {
 
 
 def _listing(name: str, items: Mapping[str, object], most: int) -> dict[str, object]:
-    """Return the schema of a body with a list of at most so many items."""
+    """Return the schema of a body with a list of limited length."""
     inner = {"type": "array", "items": items, "maxItems": most}
     return {"type": "object", "properties": {name: inner}, "required": [name]}
 

@@ -1,4 +1,4 @@
-"""Reads that hold one run beside another, or beside rules, for the server."""
+"""Reads that compare a run with another run or with rules, for the server."""
 
 from __future__ import annotations
 

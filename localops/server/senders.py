@@ -1,4 +1,4 @@
-"""The journals that a hub gets rows from: which machine each is on, and when its last rows came."""
+"""The journals that send rows to a hub: the machine of each, and when its last rows arrived."""
 
 from __future__ import annotations
 
@@ -44,17 +44,17 @@ class Sender:
         return None if self.newest_ns is None else max(0, self.last_ns - self.newest_ns)
 
     def is_silent(self, now_ns: int) -> bool:
-        """Return whether its last rows came so long ago that somebody should look at the machine."""
+        """Return whether its last rows arrived so long ago that the machine may have a problem."""
         return now_ns - self.last_ns > _SILENT_NS
 
 
 def of(reader: Reader) -> list[Sender]:
-    """Return the journals that a project got rows from, the one that was silent for longest first."""
+    """Return the journals that sent rows to a project, the one with the longest silence first."""
     renamed = dict(_renamed(reader))
     heard = reader.ask(_sql("heard"))
     senders = [_sender(reader, journal, first_ns, last_ns, renamed) for journal, first_ns, last_ns in heard]
     first = {sender.journal: sender.first_ns for sender in senders}
-    # A copy has another id, and its original may go on sending: only one that was silent since has moved.
+    # A copy has another id, and its original may still send: only an original that is silent since then has moved.
     return [each for each in senders if each.became is None or first.get(each.became, 0) < each.last_ns]
 
 
@@ -80,7 +80,7 @@ def _rows(reader: Reader, journal: str) -> int:
     counted = reader.ask(_sql("counted"), {"key": ingest.counted_under(journal)})
     if counted:
         return int(counted[0][0])
-    # Its rows came when an earlier release did not count them yet.
+    # Its rows arrived under an earlier release, which did not count them.
     arrived = reader.ask(_sql("received_from"), {"journal": journal})
     return ingest.covered((first, last) for first, last, _, _ in arrived)
 
@@ -112,7 +112,7 @@ def facts(project: str, sender: Sender, now_ns: int) -> Facts:
 def short_names(journals: Iterable[str]) -> dict[str, str]:
     """Return the shortest beginning of each id that no other one has, of at least eight digits.
 
-    Ids begin with the time, so those of machines that were set up together are alike for long.
+    Ids begin with the time, so those of machines that were set up together have long common beginnings.
 
     >>> short_names(["0199aa00ff", "0199aa00ee", "0200"])
     {'0199aa00ee': '0199aa00e', '0199aa00ff': '0199aa00f', '0200': '0200'}
@@ -120,7 +120,7 @@ def short_names(journals: Iterable[str]) -> dict[str, str]:
     ordered = sorted(set(journals))
     short = {}
     for place, journal in enumerate(ordered):
-        # The most alike ones are its neighbours in this order.
+        # In sorted order, the longest common beginnings are with neighbours.
         others = [*ordered[max(0, place - 1) : place], *ordered[place + 1 : place + 2]]
         many = _SHORT
         while many < len(journal) and any(other.startswith(journal[:many]) for other in others):

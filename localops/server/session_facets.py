@@ -1,4 +1,4 @@
-"""What is beside a list of sessions: the most frequent values of its filters, and where a searched text is."""
+"""Data beside a list of sessions: the most frequent values of its filters, and passages with a searched text."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def counted_dims(filters: Filters, of: str | None) -> Sequence[str]:
     """Return the facets to count: `of`, or those that are counted for every list."""
     if of is not None:
         return (of,)
-    # Users, conversations and metadata are among the tags, but what is chosen of one facet is no filter of its own.
+    # Users, conversations and metadata are tags, too; a choice in a facet does not filter that facet's own counts.
     return (*DIMS, *(name for name in _IN_TAGS if getattr(filters, name)), *([ALL_TAGS] if filters.tag else []))
 
 
@@ -92,7 +92,7 @@ _WHOLE, _OF_SESSION, _OF_EVENT = 32, 12, 20
 
 
 class Named(NamedTuple):
-    """What an id in a search text is of: a session, or an event in it, by its first and its last row."""
+    """The object of an id in a search text: a session, or an event in it, by its first and last rows."""
 
     listed: Listed
     event: tuple[Stored, Stored] | None = None
@@ -124,7 +124,7 @@ def _of_event(home: Home, ident: str) -> Named | None:
 
 
 def snippets(home: Home, text: str, sessions: Sequence[bytes]) -> Facts:
-    """Return a passage of each session around the words of a text, and the sessions that were not looked at yet.
+    """Return a passage of each session around the words of a text, and the sessions that were not searched yet.
 
     It is of the first event that has them: the prompts after an answer only repeat it.
     """

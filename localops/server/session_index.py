@@ -67,14 +67,14 @@ _SEARCHED = 500
 _SEARCH_SECONDS = 0.015
 # If more than this many times the page size have the same value, only the newest of them are sorted.
 _ALIKE = 4
-# Matches of a text that are collected for a list; with more, walking the list finds some soon.
+# The most matches of a text to collect for a list; with more, a walk over the list finds some quickly.
 _FEW = 5_000
 _CANDIDATES = 1_000_000
-# Texts of which the rows are kept, the last ones.
+# The most recent texts whose matching rows are cached.
 _TEXTS = 4
-# A value that fewer than one session in so many has is counted one by one.
+# Values that fewer than one in this many sessions have are counted one by one.
 _RARE = 64
-# Rows are summed up with a mask from one in so many.
+# If at least one in this many rows is chosen, sums use a mask.
 _MANY = 3
 # Translates a mask of bytes 0 and 1 into digits.
 _DIGITS = b"01" + bytes(254)
@@ -129,7 +129,7 @@ class SessionIndex:
         self._classes: dict[bytes, tuple[str, ...]] = {}
         self._tags: dict[bytes, str] = {}
         self._bits: dict[Part, int] = {}
-        # What was found for a text: each filter that is set beside it asks again.
+        # Cached results of texts: each further filter repeats the search.
         self._texts: dict[tuple[str, int, int, int], tuple[set[int] | None, bool]] = {}
 
     # Following the journal
@@ -141,7 +141,7 @@ class SessionIndex:
         newest = int(project.ask("last_seq")[0][0])
         if journal != self._journal or not 0 <= newest - self._seen <= _TOO_MANY_CHANGED:
             self._load(project)
-        # A session that has gone was pruned: rows of the index cannot be removed, so load again.
+        # A missing session was pruned: rows of the index cannot be removed, so load everything again.
         if self._take_changed(project, newest) or self._has_lost(reader):
             self._load(project)
             self._take_changed(project, newest)
@@ -185,7 +185,7 @@ class SessionIndex:
         self._parts = list(map(tuple, parts))
 
     def _take_changed(self, project: Project, newest: int) -> bool:
-        """Update the sessions with new rows; return whether one of them has gone."""
+        """Update the sessions with new rows; return whether one of them was pruned."""
         if newest <= self._seen:
             return False
         self._joined.clear()
@@ -361,7 +361,7 @@ class SessionIndex:
         columns = (self._sums[name] for name in names)
         if isinstance(rows, range):
             return list(map(sum, columns))
-        # To pass over all of a column is quicker than to look up so many of its rows.
+        # One pass over the whole column is quicker than looking up this many rows.
         if len(rows) * _MANY > len(self._ids):
             mask = _mask(rows, len(self._ids))
             return [sum(compress(column, mask)) for column in columns]
@@ -378,7 +378,7 @@ class SessionIndex:
     ) -> tuple[dict[str, Counter[str]], Sequence[int], bool]:
         """Count each value under the other filters; return the matches of all, and whether this is exact, too.
 
-        What is excluded of a facet is out of its own counts, too. The facets `user`, `conversation` and `meta`, and
+        Excluded values of a facet are not in its own counts, either. The facets `user`, `conversation` and `meta`, and
         ALL_TAGS, are counted as tags.
         """
         holders, check = self._with_text(project, wanted, most=_CANDIDATES)
@@ -398,7 +398,7 @@ class SessionIndex:
     def _count_meta(
         self, project: Project, wanted: Wanted, whole: Sequence[int], holders: set[int] | None
     ) -> Counter[str]:
-        """Count metadata where some is chosen: the values of each name without what is chosen of that name."""
+        """Count metadata under chosen metadata: the values of each name ignore the choice for that name."""
         counts = self._count(project, whole, ["tag"])["tag"]
         for name in set(map(filtering.meta_name, wanted.filters.meta)):
             rows = self._chosen(project, wanted, holders, but=f"meta:{name}")
@@ -488,7 +488,7 @@ class SessionIndex:
         return known
 
     def _scored(self, project: Project, filters: Sequence[str]) -> set[int] | None:
-        """Return the rows that have every score that is asked for; None where none is."""
+        """Return the rows that have every requested score; None if no score is requested."""
         if not filters:
             return None
         asked = [encode.dumps(scores.asked([scores.condition(each)])).decode() for each in filters]
@@ -571,7 +571,7 @@ class SessionIndex:
         self._hosts.update((session, hosts.get(session, "")) for session in unknown)
 
     def _learn_classes(self, project: Project) -> None:
-        """Look up the classes of errors of the sessions that had news since the last time."""
+        """Look up the classes of errors of the sessions with new rows."""
         errors = self._sums["errors"]
         unknown = [session for session, row in self._rows.items() if errors[row] and session not in self._classes]
         if unknown:
@@ -579,7 +579,7 @@ class SessionIndex:
             self._classes.update((session, tuple(classes.get(session, ()))) for session in unknown)
 
     def _learn_tags(self, project: Project) -> None:
-        """Look up the tags, as the list shows them, of the sessions that had news since the last time."""
+        """Look up the tags, as the list shows them, of the sessions with new rows."""
         unknown = [session for session in self._ids if session not in self._tags]
         tags: dict[bytes, list[str]] = {}
         for session, tag in ask(project.reader, "tags_of", ids=analytics.array(unknown)) if unknown else ():
@@ -622,7 +622,7 @@ class SessionIndex:
         else:
             chosen = [row for row, value in zip(rows, values, strict=True) if value >= edge]
         began = self._began
-        # Most of them have the value of the edge: keep only the newest of these.
+        # Most of them have the same last value: keep only the newest of these.
         if len(chosen) > _ALIKE * many:
             newest = heapq.nlargest(many, [began[row] for row in reversed(chosen) if column[row] == edge])[-1]
             chosen = [row for row in chosen if began[row] >= newest or column[row] != edge]

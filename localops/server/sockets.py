@@ -49,7 +49,7 @@ def unix_listening(path: str) -> Iterator[socket.socket]:
     """
     _remove_dead(path)
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
-        # Not chmod afterwards: meanwhile others could connect.
+        # Not chmod afterwards: others could connect before it.
         before = os.umask(0o777 & ~_MODE)
         try:
             listener.bind(path)
@@ -63,14 +63,14 @@ def unix_listening(path: str) -> Iterator[socket.socket]:
         try:
             yield listener
         finally:
-            # Another hub may have replaced it meanwhile.
+            # Another hub may have replaced it in the meantime.
             with suppress(OSError):
                 if os.stat(path).st_ino == ours:
                     os.unlink(path)
 
 
 def _remove_dead(path: str) -> None:
-    """Remove a socket that a killed process has left."""
+    """Remove the socket of a killed process."""
     try:
         if not stat.S_ISSOCK(os.lstat(path).st_mode):
             return

@@ -1,4 +1,4 @@
-"""The Store protocol: what a hub asks of the place where rows are kept.
+"""The Store protocol: the interface between a hub and the storage of its rows.
 
 Nothing above the protocol knows SQLite.  A store is called from threads, several at a time; the caller sees to it that
 one project is written by one at a time.  Facts are returned as they go over the wire.
@@ -200,7 +200,7 @@ if TYPE_CHECKING:
             """Return the saved views of a project, or of a user's own home."""
 
         def save_view(self, project: str | None, view: View, may_replace: bool) -> Saved:
-            """Keep a view that was checked, without its secrets; NameTaken for a name, unless it may be replaced."""
+            """Save a valid view, without secrets; NameTaken if another has its name, unless it may be replaced."""
 
         def delete_view(self, project: str | None, name: str) -> None:
             """Delete a saved view; NotFound if there is none of that name."""
@@ -209,10 +209,10 @@ if TYPE_CHECKING:
             """Return the last seq and a session's state: a different result means that something changed."""
 
         def probe(self, project: str) -> None:
-            """Read the end of a project's journal from the disk, not from what is open; its errors if that fails."""
+            """Read the end of a project's journal from the disk, with a new reader; raise its errors."""
 
         def damaged(self, project: str) -> bool:
-            """Return whether what a check has found damaged or missing still is."""
+            """Return whether damage that a check found is still there."""
 
         def warm(self, project: str | None) -> None:
             """Prepare for the first request."""
@@ -224,7 +224,7 @@ if TYPE_CHECKING:
         """A store that a hub also writes to."""
 
         def desk(self, project: str) -> AbstractContextManager[Desk]:
-            """Lock a project, to add rows that are made of what is here and of what a client sent."""
+            """Lock a project, to add rows that combine stored rows with a client's data."""
 
         def migrate(self, project: str) -> None:
             """Create or migrate a project, so that it can store rows."""
@@ -262,10 +262,10 @@ if TYPE_CHECKING:
             """Return how many sessions and rows of sessions are stored."""
 
         def senders(self, project: str) -> list[Sender]:
-            """Return the machines that rows came from, the one that was silent for longest first."""
+            """Return the machines that sent rows, the one with the longest silence first."""
 
         def keeps(self, project: str, seq: int, id: bytes) -> bool | None:
-            """Return whether a row that once was the newest is still here; None if that is unknown."""
+            """Return whether a row that was the newest earlier is still here; None if that is unknown."""
 
         def held(self, project: str, journals: Sequence[str]) -> tuple[list[Range], list[tuple[int, bytes, int]]]:
             """Return what arrived from a journal under all its names: ranges, and the last rows of batches."""
@@ -274,7 +274,7 @@ if TYPE_CHECKING:
             """Return how many rows a project has, and how many bytes it takes on disk."""
 
         def count_with(self, count: Callable[[str, int, int], object]) -> None:
-            """Call `count` with the project, the rows and the bytes of what is stored from now on."""
+            """Call `count` with the project, rows and bytes of everything that is stored from now on."""
 
         def expired(self, project: str, rules: Rules, now_ns: int, after: Place) -> Part:
             """Return the next part of the sessions that are older than the rules keep them."""
@@ -283,10 +283,10 @@ if TYPE_CHECKING:
             """Remove sessions that were kept long enough; their rows are accepted and not stored when sent again."""
 
         def beneath(self) -> list[Family]:
-            """Return the metrics of what keeps the rows, beside those of the hub's folder."""
+            """Return the metrics of the storage of rows, beside those of the hub's folder."""
 
         def warnings(self) -> list[str]:
-            """Return what does not go as it should, although rows are stored."""
+            """Return problems that do not keep rows from being stored."""
 
         def try_writing(self, project: str) -> None:
             """Raise Unavailable if rows or files cannot be stored in a project now."""
@@ -298,7 +298,7 @@ if TYPE_CHECKING:
             """Return whether `sweep` has anything to delete beside unused files."""
 
         def sweep(self, project: str, unused: Collection[str] = ()) -> None:
-            """Delete uploads that were not completed for long, and files that no row names."""
+            """Delete old incomplete uploads, and files that no row names."""
 
         def delete(self, project: str, session: bytes) -> bool:
             """Delete a session, so that its rows are refused when sent again; False if it does not exist."""
